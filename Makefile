@@ -1,0 +1,43 @@
+# Two commands do all: `make demo` and `make test`. Each makes the virtual environment when it is missing.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: demo test test-full lint bench docs
+
+demo: $(READY)
+	ercache demo data/raw/demo
+	dvc repro --quiet
+	@echo
+	@ercache compare data/models/m2fnet data/models/m2fnet_text data/models/m2fnet_audio data/models/m2fnet_visual \
+	  data/models/bc_lstm data/models/concat
+	@echo "report: $(CURDIR)/data/reports/report.html"
+
+test: lint
+	python -m pytest -n 2 --dist loadgroup -m "not full"
+
+test-full: lint
+	python -m pytest
+
+lint: $(READY)
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	ercache pipeline --check
+
+bench: $(READY)
+	python -m bench
+
+docs: $(READY)
+	mkdocs build --strict
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and 'ercache needs Python 3.11: make PYTHON=/path/to/python3.11')"
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --upgrade pip
+	python -m pip install --quiet -r requirements.txt
+	python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(READY)

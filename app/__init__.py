@@ -1,0 +1,1 @@
+"""The command line, the pipeline file and the report: everything that a person starts or looks at."""

@@ -1,0 +1,150 @@
+"""Stage 1 from the command line: demo, scan, extract."""
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.console import CACHES, DATA, MANIFESTS, Json, answer, known, params, progress, say, table
+from app.features import features_of
+from ercache.errors import UsageError
+from ercache.manifest import Manifest, read_manifest, write_manifest
+from ercache.params import Params, corpus_root
+from extract.corpora import CORPORA
+
+Root = Annotated[Path | None, typer.Option("--root", help="Folder of the corpus as distributed.")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    cli.command()(demo)
+    cli.command()(scan)
+    cli.command()(extract)
+
+
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    seed: Annotated[int, typer.Option("--seed", help="Another seed, another corpus.")] = 0,
+    size: Annotated[str, typer.Option("--size", help="tiny or full.")] = "full",
+    json: Json = False,
+) -> None:
+    """Generate the demo corpus: real video and speech files. Example: [dim]ercache demo data/raw/demo[/]"""
+    from extract.demo import generate
+
+    if size not in ("tiny", "full"):
+        raise UsageError(f"--size is tiny or full, not {size!r}")
+    with progress() as tick:
+        summary = generate(directory, seed, "tiny" if size == "tiny" else "full", lambda n, of: tick("clips", n, of))
+    if json:
+        answer({"dir": str(directory), "utterances": summary.utterances, "seconds": summary.seconds})
+    else:
+        say(f"{summary.utterances} utterances in {directory} ({summary.seconds:.0f} s)")
+
+
+def scan(
+    corpus: Annotated[str, typer.Argument(help="Key of the corpus; see `ercache corpora`.")],
+    root: Root = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Manifest to write.")] = None,
+    json: Json = False,
+) -> None:
+    """Read a corpus as distributed and write its manifest. Example: [dim]ercache scan meld --root DIR[/]"""
+    loaded = params()
+    known(corpus, CORPORA, "corpus")
+    manifest = _scan(corpus, corpus_root(corpus, loaded, root), loaded)
+    path = out or MANIFESTS / f"{corpus}.jsonl"
+    write_manifest(manifest, path)
+    problems = [{"utterance": p.utterance, "status": p.status, "reason": p.reason, "detail": p.detail}
+                for p in manifest.problems]
+    if json:
+        answer({"corpus": corpus, "splits": manifest.summary(), "problems": problems})
+        return
+    rows = [(part, s["dialogues"], s["utterances"]) for part, s in manifest.summary().items()]
+    table(("part", "dialogues", "utterances"), rows, title=corpus)
+    if problems:
+        count = Counter((p["status"], p["reason"]) for p in problems)
+        table(("status", "reason", "entries"), [(*key, n) for key, n in sorted(count.items())], title="problems")
+    say(f"manifest: {path}")
+
+
+def _scan(corpus: str, root: Path, loaded: Params) -> Manifest:
+    entry = CORPORA[corpus]
+    return entry.scan(root, entry.Switches(**loaded.corpora.get(corpus, {})))
+
+
+def extract(
+    corpus: Annotated[str, typer.Argument(help="Key of the corpus.")],
+    root: Root = None,
+    features: Annotated[str | None, typer.Option("--features", help="Names in params.yaml, with commas.")] = None,
+    profile: Annotated[str, typer.Option("--profile", help="A named list of features.")] = "default",
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the caches.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Decoding processes.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N utterances.")] = None,
+    fail_over: Annotated[float, typer.Option("--fail-over", min=0, max=100, help="Percentage.")] = 5.0,
+    trace: Annotated[Path | None, typer.Option("--trace", help="Write spans of the engine here.")] = None,
+    json: Json = False,
+) -> None:
+    """Make feature caches, resumable at any instant. Example: [dim]ercache extract demo --features minilm[/]"""
+    from extract.engine import default_store, extract_corpus
+    from extract.engine.extraction import raise_if_over, write_failures
+
+    loaded = params()
+    known(corpus, CORPORA, "corpus")
+    wanted = features_of(loaded, features.split(",") if features else None, profile)
+    manifest, folder = _manifest_and_root(corpus, root, loaded, any(f.spec.modality != "text" for f in wanted))
+    engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
+    target = out or (DATA / "partial" if limit else CACHES)
+    with progress() as tick:
+        result = extract_corpus(
+            manifest, wanted, engine, store=default_store(), out=target, root=folder,
+            device=_device(device), limit=limit, fail_over=fail_over, trace=trace, progress=tick,
+        )  # fmt: skip
+    failures = DATA / "logs" / f"extract-{corpus}-failures.csv"
+    write_failures(result.failed, failures)
+    units = result.done + result.reused
+    summary: dict[str, Any] = {
+        "files": [str(path) for path in result.files],
+        "done": result.done,
+        "reused": result.reused,
+        "failed": [{k: v for k, v in asdict(f).items() if k != "detail"} for f in result.failed],
+        "seconds": round(result.seconds, 3),
+        "utterances_per_second": round(units / result.seconds, 3),
+        "media_seconds_per_second": round(result.media_seconds / result.seconds, 3),
+    }
+    for path in result.passed_over:
+        say(f"warning: {path} was damaged; its records were not used")
+    if json:
+        answer(summary)
+    else:
+        table(("cache",), [(path,) for path in summary["files"]])
+        if result.failed:
+            count = Counter((f.feature, f.status, f.reason) for f in result.failed)
+            table(("feature", "status", "reason", "utterances"), [(*k, n) for k, n in sorted(count.items())])
+        say(f"{result.done} units done, {result.reused} reused, in {result.seconds:.1f} s; reasons: {failures}")
+    raise_if_over(result, fail_over)
+
+
+def _manifest_and_root(corpus: str, root: Path | None, loaded: Params, media: bool) -> tuple[Manifest, Path | None]:
+    """The manifest on disk, or a fresh scan where there is none yet; the root only where media are needed."""
+    path = MANIFESTS / f"{corpus}.jsonl"
+    if path.is_file() and root is None:
+        return read_manifest(path), corpus_root(corpus, loaded) if media else None
+    folder = corpus_root(corpus, loaded, root)
+    if not path.is_file():
+        say(f"no manifest yet: scanning {corpus} into {path}")
+        write_manifest(_scan(corpus, folder, loaded), path)
+    return read_manifest(path), folder
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"--device {name}: no GPU on this machine", hint="use --device cpu")
+    if name != "cpu" and not name.startswith("cuda"):
+        raise UsageError(f"--device is auto, cpu or cuda, not {name!r}")
+    return name

@@ -1,0 +1,166 @@
+"""What is there: doctor, corpora, encoders, models."""
+
+import importlib.util
+import platform
+import shutil
+import subprocess
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from app.console import Json, answer, table
+from ercache import weights
+from ercache.errors import WorkError
+from extract.corpora import CORPORA
+from extract.encoders import ENCODERS
+from extract.engine import default_store
+from fusion.models import MODELS
+
+PACKAGES = ("torch", "torchvision", "transformers", "facenet-pytorch", "librosa", "h5py", "dvc")
+GIGABYTE = 1e9
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    cli.command()(doctor)
+    cli.command()(corpora)
+    cli.command()(encoders)
+    cli.command()(models)
+
+
+def doctor(json: Json = False) -> None:
+    """Check this machine: versions, ffmpeg, devices, weights, disk. Example: [dim]ercache doctor[/]"""
+    checks = [*_packages(), _ffmpeg(), _device(), *_weights(), _speech(), *_disk()]
+    if json:
+        answer({"checks": checks})
+    else:
+        rows = [("ok" if c["ok"] else "missing", c["name"], c["detail"], c["remedy"]) for c in checks]
+        table(("", "check", "detail", "remedy"), rows)
+    bad = [c["name"] for c in checks if not c["ok"]]
+    if bad:
+        raise WorkError(f"{len(bad)} checks failed: {', '.join(bad)}")
+
+
+def corpora(json: Json = False) -> None:
+    """List the corpora that can be scanned. Example: [dim]ercache corpora[/]"""
+    rows = [
+        {
+            "key": entry.key,
+            "name": entry.name,
+            "modalities": list(entry.modalities),
+            "label_sets": {name: list(values) for name, values in entry.label_sets.items()},
+            "licence": entry.licence,
+            "how_to_get": entry.how_to_get,
+        }
+        for entry in CORPORA.values()
+    ]
+    if json:
+        answer(rows)
+        return
+    shown = [(r["key"], r["name"], ", ".join(r["label_sets"]), r["licence"], r["how_to_get"]) for r in rows]
+    table(("key", "name", "label sets", "licence", "how to get"), shown)
+
+
+def encoders(json: Json = False) -> None:
+    """List the encoders of the registry. Example: [dim]ercache encoders --json[/]"""
+    present = {str(row["key"]): row for row in weights.status()}
+    rows: list[dict[str, Any]] = []
+    for kind in ENCODERS.values():
+        spec, defaults = kind.spec, kind.Params()
+        arrays = kind.arrays(defaults)
+        checkpoint = present.get(spec.weights) if spec.weights else None
+        rows.append(
+            {
+                "key": spec.key,
+                "modality": spec.modality,
+                "summary": spec.summary,
+                "input": {k: v for k, v in asdict(kind.input(defaults)).items() if v},
+                "dims": {a.name: list(a.shape) for a in arrays},
+                "kind": "vector" if any(a.kind == "vector" for a in arrays) else "sequence",
+                "weights": spec.weights,
+                "licence": spec.licence,
+                "available": checkpoint is None or bool(checkpoint["present"]),
+                "why_not": "" if checkpoint is None or checkpoint["present"] else checkpoint["remedy"],
+            }
+        )
+    if json:
+        answer(rows)
+        return
+    shown = [
+        (r["key"], r["summary"], " ".join(f"{k}{v}" for k, v in r["dims"].items()), r["weights"] or "none")
+        for r in rows
+    ]
+    table(("key", "what", "arrays", "weights"), shown)
+
+
+def models(json: Json = False) -> None:
+    """List the fusion models and their switches. Example: [dim]ercache models[/]"""
+    rows = [entry.describe() for entry in MODELS.values()]
+    if json:
+        answer(rows)
+        return
+    shown = [
+        (r["key"], r["paper"], ", ".join(r["tasks"]), " ".join(s["name"] for s in r["switches"])) for r in rows
+    ]
+    table(("key", "paper", "tasks", "switches"), shown)
+
+
+def _check(name: str, ok: bool, detail: str, remedy: str = "") -> dict[str, Any]:
+    return {"name": name, "ok": ok, "detail": detail, "remedy": "" if ok else remedy}
+
+
+def _packages() -> list[dict[str, Any]]:
+    checks = [_check("python", platform.python_version_tuple() >= ("3", "11"), platform.python_version())]
+    for name in PACKAGES:
+        try:
+            checks.append(_check(name, True, version(name)))
+        except PackageNotFoundError:
+            checks.append(_check(name, False, "not installed", "pip install -r requirements.txt"))
+    return checks
+
+
+def _ffmpeg() -> dict[str, Any]:
+    import imageio_ffmpeg
+
+    remedy = "pip install imageio-ffmpeg, which brings the binary"
+    try:
+        path = imageio_ffmpeg.get_ffmpeg_exe()
+        first = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        return _check("ffmpeg", False, str(error), remedy)
+    return _check("ffmpeg", True, first.split(" Copyright")[0])
+
+
+def _device() -> dict[str, Any]:
+    import torch
+
+    if torch.cuda.is_available():
+        return _check("device", True, f"cuda: {torch.cuda.get_device_name()}")
+    return _check("device", True, f"cpu, {torch.get_num_threads()} threads (no GPU; everything runs, slower)")
+
+
+def _weights() -> list[dict[str, Any]]:
+    return [
+        _check(f"weights {row['key']}", bool(row["present"]), str(row["detail"]), str(row["remedy"]))
+        for row in weights.status()
+    ]
+
+
+def _speech() -> dict[str, Any]:
+    found = importlib.util.find_spec("espeakng_loader") is not None
+    return _check(
+        "espeak", found, "espeakng-loader" if found else "not installed", "pip install espeakng-loader (for the demo)"
+    )
+
+
+def _disk() -> list[dict[str, Any]]:
+    checks = []
+    for name, folder in (("disk here", Path()), ("disk of the store", default_store())):
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free / GIGABYTE
+        checks.append(_check(name, free > 1, f"{free:.0f} GB free", "free at least 1 GB"))
+    return checks

@@ -1,0 +1,94 @@
+"""Stage 2 from the command line: train, evaluate, compare, sweep."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.console import DATA, Json, answer, known, params, progress, say, table
+
+METRICS = ("weighted_f1", "accuracy", "macro_f1", "uar")
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    cli.command()(train)
+    cli.command()(evaluate)
+    cli.command()(compare)
+
+
+def train(
+    experiment: Annotated[str, typer.Argument(help="Name in params.yaml.")],
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of runs.")] = None,
+    allow_random_weights: Annotated[
+        bool, typer.Option("--allow-random-weights", help="Accept features of untrained encoders; marks the result.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train all seeds of an experiment, epoch chosen on validation. Example: [dim]ercache train m2fnet[/]"""
+    from fusion.train import train_experiment
+
+    loaded = params()
+    entry = loaded.experiments[known(experiment, loaded.experiments, "experiment")]
+    if seeds is not None:
+        changed = entry.model_copy(update={"training": {**entry.training, "seeds": seeds}})
+        loaded = loaded.model_copy(update={"experiments": {**loaded.experiments, experiment: changed}})
+    with progress() as tick:
+        result = train_experiment(
+            experiment, loaded, DATA, allow_random_weights=allow_random_weights, progress=tick
+        )
+    if json:
+        answer(result)
+        return
+    _scores(f"{experiment} on test, epoch chosen on validation", result["test"])
+    say(f"run: {DATA / 'models' / experiment}")
+
+
+def evaluate(
+    model_dir: Annotated[Path, typer.Argument(help="Folder of a trained run, e.g. data/models/m2fnet.")],
+    json: Json = False,
+) -> None:
+    """Score a trained run again from its weights. Example: [dim]ercache evaluate data/models/m2fnet[/]"""
+    from fusion.evaluate import evaluate as score
+
+    result = score(model_dir, DATA)
+    if json:
+        answer(result)
+        return
+    _scores(f"{model_dir} on test", result["test"])
+    rows = [(name, *[f"{row[m]:.3f}" for m in ("precision", "recall", "f1")], row["support"])
+            for name, row in result["per_class"].items()]  # fmt: skip
+    table(("class", "precision", "recall", "F1", "support"), rows)
+    names = list(result["per_class"])
+    counts = [(name, *row) for name, row in zip(names, result["confusion"], strict=True)]
+    table(("true \\ predicted", *names), counts)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of trained runs.")],
+    json: Json = False,
+) -> None:
+    """Compare runs on the same test part: paired bootstrap over dialogues, McNemar, Holm-corrected.
+
+    Example: [dim]ercache compare data/models/m2fnet data/models/concat[/]
+    """
+    from fusion.significance import compare as pairs
+
+    rows = pairs(runs)
+    if json:
+        answer(rows)
+        return
+    shown = [
+        (r["a"], r["b"], f"{r['difference']:+.3f}", f"{r['ci95'][0]:+.3f} to {r['ci95'][1]:+.3f}", f"{r['p']:.4f}")
+        for r in rows
+    ]
+    table(("a", "b", "weighted F1, a - b", "95 % interval", "p (Holm)"), shown)
+
+
+def _scores(title: str, scores: dict[str, Any]) -> None:
+    rows = [
+        (m, f"{s['mean']:.4f}", f"{s['std']:.4f}", f"{s['ci95'][0]:.4f} to {s['ci95'][1]:.4f}")
+        for m in METRICS
+        for s in [scores[m]]
+    ]
+    table(("metric", "mean", "std over seeds", "95 % interval"), rows, title=title)

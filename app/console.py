@@ -1,0 +1,103 @@
+"""What every command shares: answers on stdout (table or JSON), progress on stderr, params read once."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from ercache.errors import UsageError
+from ercache.params import Params, load_params, nearest
+from extract.corpora import CORPORA
+from extract.encoders import configs as encoder_configs
+from fusion.models import configs as model_configs
+
+DATA = Path("data")
+MANIFESTS = DATA / "manifests"
+CACHES = DATA / "caches"
+MODELS = DATA / "models"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+def say(message: str) -> None:
+    """A message for people, on stderr."""
+    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def answer(value: Any) -> None:
+    """The JSON answer, on stdout."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
+    """A table for people, on stdout."""
+    out = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    for row in rows:
+        out.add_row(*[Text(str(cell)) for cell in row])
+    Console().print(out)
+
+
+def params() -> Params:
+    """params.yaml of this folder, wholly checked."""
+    corpora = {key: entry.Switches for key, entry in CORPORA.items()}
+    return load_params(corpora=corpora, encoders=encoder_configs(), models=model_configs())
+
+
+def known(name: str, names: Mapping[str, Any], what: str) -> str:
+    """A name that must be among known ones.
+
+    Raises:
+        UsageError: it is not; with the nearest one that is.
+    """
+    if name not in names:
+        raise UsageError(f"unknown {what} {name!r}", hint=nearest(name, names))
+    return name
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="dim")
+
+
+class Tick(Protocol):
+    """Tell how far the work named by `what` is."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+
+@contextmanager
+def progress() -> Iterator[Tick]:
+    """Bars with rate and time left on stderr; nothing when stderr is no terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tick(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield tick

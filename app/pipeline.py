@@ -1,0 +1,162 @@
+"""dvc.yaml from params.yaml.
+
+DVC cannot template lists, and only `foreach` makes names such as `train@m2fnet`. So every item of a group carries the
+same number of numbered values; shorter lists repeat their last one, which DVC takes as one dependency named twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.console import CACHES, DATA, MANIFESTS, MODELS
+from app.features import feature_of
+from ercache.errors import ParamsError
+from ercache.params import ExperimentParams, Params
+from extract.corpora import CORPORA
+from extract.engine.extraction import cache_path
+from extract.faces import FACES_KEY
+
+PIPELINE_FILE = Path("dvc.yaml")
+VERSIONS_FILE = "extract/versions.yaml"
+ENGINE = ("engine.shard", "engine.batch", "engine.threads", "engine.limits")
+HEAD = "# Written by `ercache pipeline` from params.yaml. Do not edit.\n"
+
+
+def pipeline_text(params: Params) -> str:
+    """The text of dvc.yaml.
+
+    Raises:
+        ParamsError: an experiment uses a feature or corpus that the pipeline does not extract.
+    """
+    _check(params)
+    extract = _extract_items(params)
+    train = _train_items(params)
+    runs = [str(MODELS / name) for name in params.experiments]
+    stages: dict[str, Any] = {"manifest": _manifest_stage(params)}
+    if extract:
+        stages["extract"] = _extract_stage(extract)
+    if train:
+        stages["train"] = _train_stage(train)
+    manifests = [str(MANIFESTS / f"{corpus}.jsonl") for corpus in params.pipeline]
+    caches = [f"{CACHES}/{item['corpus']}/{item['modality']}" for item in extract.values()]
+    stages["report"] = {
+        "cmd": "ercache report",
+        "deps": [*manifests, *caches, *runs],
+        "outs": [str(DATA / "reports" / "report.html")],
+    }
+    return HEAD + yaml.safe_dump({"stages": stages, **_shown(runs)}, sort_keys=False, width=120)
+
+
+def _check(params: Params) -> None:
+    found = []
+    for name, experiment in params.experiments.items():
+        if experiment.corpus not in params.pipeline:
+            found.append(f"experiments.{name}: corpus {experiment.corpus!r} is not in `pipeline`")
+            continue
+        extracted = params.profiles[params.pipeline[experiment.corpus]]
+        used = [f for names in experiment.features.values() for f in names]
+        found += [f"experiments.{name}: feature {f!r} is not in the pipeline's profile" for f in used if f not in extracted]
+    if found:
+        raise ParamsError("params.yaml: the pipeline lacks what its experiments use", details=found)
+
+
+def _manifest_stage(params: Params) -> dict[str, Any]:
+    return {
+        "foreach": list(params.pipeline),
+        "do": {
+            "cmd": "ercache scan ${item}",
+            "params": ["corpora.${item}"],
+            "outs": [f"{MANIFESTS}/${{item}}.jsonl", f"{MANIFESTS}/${{item}}.splits.json"],
+        },
+    }
+
+
+def _extract_items(params: Params) -> dict[str, dict[str, Any]]:
+    items: dict[str, dict[str, Any]] = {}
+    for corpus, profile in params.pipeline.items():
+        features = [feature_of(params, name) for name in params.profiles[profile]]
+        for modality in dict.fromkeys(f.spec.modality for f in features):
+            group = [f for f in features if f.spec.modality == modality]
+            faces = any(f.faces for f in group)
+            items[f"{corpus}-{modality}"] = {
+                "corpus": corpus,
+                "modality": modality,
+                "features": ",".join(f.name for f in group),
+                "param": [*ENGINE, *(f"features.{f.name}" for f in group), *(["faces"] if faces else [])],
+                "version": [*(f.spec.key for f in group), *([FACES_KEY] if faces else [])],
+            }
+    return items
+
+
+def _extract_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    params, versions = _widest(items, "param"), _widest(items, "version")
+    return {
+        "foreach": _numbered(items, {"param": params, "version": versions}),
+        "do": {
+            "cmd": "ercache extract ${item.corpus} --features ${item.features}",
+            "deps": [f"{MANIFESTS}/${{item.corpus}}.jsonl"],
+            "params": [*_slots("param", params), {VERSIONS_FILE: _slots("version", versions)}],
+            "outs": [{f"{CACHES}/${{item.corpus}}/${{item.modality}}": {"persist": True}}],
+        },
+    }
+
+
+def _train_items(params: Params) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"corpus": experiment.corpus, "cache": _caches_of(experiment)}
+        for name, experiment in params.experiments.items()
+    }
+
+
+def _caches_of(experiment: ExperimentParams) -> list[str]:
+    return [
+        str(cache_path(CACHES, experiment.corpus, modality, feature, part))
+        for modality, features in experiment.features.items()
+        for feature in features
+        for part in CORPORA[experiment.corpus].parts
+    ]
+
+
+def _train_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    caches = _widest(items, "cache")
+    manifests = [f"{MANIFESTS}/${{item.corpus}}.{end}" for end in ("jsonl", "splits.json")]
+    return {
+        "foreach": _numbered(items, {"cache": caches}),
+        "do": {
+            "cmd": "ercache train ${key}",
+            "deps": [*manifests, *_slots("cache", caches)],
+            "params": ["training", "experiments.${key}"],
+            "outs": [f"{MODELS}/${{key}}"],
+        },
+    }
+
+
+def _shown(runs: Sequence[str]) -> dict[str, Any]:
+    curves = {f"{run}/curves.csv": "validation_weighted_f1" for run in runs}
+    confusion = [
+        {f"{run}/confusion.csv": {"template": "confusion", "x": "actual", "y": "predicted", "title": run}}
+        for run in runs
+    ]
+    learning = {"validation weighted F1": {"x": "epoch", "y": curves, "title": "Validation weighted F1"}}
+    return {"metrics": [f"{run}/metrics.json" for run in runs], "plots": [learning, *confusion]}
+
+
+def _widest(items: Mapping[str, Mapping[str, Any]], name: str) -> int:
+    return max(len(item[name]) for item in items.values())
+
+
+def _numbered(items: Mapping[str, Mapping[str, Any]], widths: Mapping[str, int]) -> dict[str, Any]:
+    return {key: _flat(item, widths) for key, item in items.items()}
+
+
+def _flat(item: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, Any]:
+    flat = {name: value for name, value in item.items() if name not in widths}
+    for name, width in widths.items():
+        flat |= {f"{name}{i}": item[name][min(i, len(item[name]) - 1)] for i in range(width)}
+    return flat
+
+
+def _slots(name: str, width: int) -> list[str]:
+    return [f"${{item.{name}{i}}}" for i in range(width)]

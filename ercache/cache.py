@@ -1,0 +1,304 @@
+"""The cache file: features of one corpus, part and feature, ragged over utterances, in HDF5.
+
+    <array>/values  [sum T, ...]   all utterances one after the other
+    <array>/offsets [N + 1]        int64; utterance i owns values[offsets[i]:offsets[i + 1]]
+    index           [N]            id, status, reason, frames, unit key and content digest of each utterance
+
+A 512-byte user block holds a magic and the sha256 of all that follows it. An utterance that is not `ok` owns no
+values: missing is a status, never a vector of zeros.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ercache.digests import canonical_json
+from ercache.errors import CacheError
+
+FORMAT_VERSION = 1
+BLOCK = 512
+MAGIC = b"ercache-features\n"
+Array = NDArray[Any]
+
+
+class Status(StrEnum):
+    """What became of an utterance: final (`ok`, `missing`) or to be tried again (`unavailable`)."""
+
+    OK = "ok"
+    MISSING = "missing"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """A named array of a feature: `vector` has one row an utterance, `sequence` any number.
+
+    Attributes:
+        axes: names of the axes of `values`, the first being the ragged one.
+        units: what one number is measured in.
+        shape: fixed shape of one row.
+    """
+
+    name: str
+    kind: str
+    axes: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    units: str = "1"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the index. `arrays` of an `ok` entry have shape [T, *spec.shape]; otherwise there are none."""
+
+    id: str
+    status: Status
+    reason: str = ""
+    frames: int = 0
+    key: str = ""
+    digest: str = ""
+
+
+def content_digest(arrays: Mapping[str, Array]) -> str:
+    """sha256 over names, types, shapes and bytes of an utterance's arrays."""
+    state = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        state.update(canonical_json([name, array.dtype.str, list(array.shape)]).encode())
+        state.update(array.tobytes())
+    return state.hexdigest()
+
+
+_INDEX = np.dtype(
+    [(name, h5py.string_dtype()) for name in ("id", "status", "reason", "key", "digest")] + [("frames", "i8")]
+)
+
+
+def write_cache(
+    path: Path,
+    specs: Sequence[ArraySpec],
+    entries: Sequence[Entry],
+    arrays: Mapping[str, Mapping[str, Array]],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a cache file; it appears complete or not at all, and equal content gives equal bytes.
+
+    Args:
+        entries: one per utterance, in manifest order.
+        arrays: id -> array name -> [T, ...], for the `ok` entries.
+        provenance: JSON-like; how the features were made, without dates or durations.
+
+    Raises:
+        CacheError: an array does not fit its spec, or an id stands twice.
+    """
+    ids = [entry.id for entry in entries]
+    if len(set(ids)) != len(ids):
+        raise CacheError(f"{path}: an id stands twice")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with h5py.File(temporary, "w", userblock_size=BLOCK, libver=("v110", "v110")) as file:
+            file.attrs["format_version"] = FORMAT_VERSION
+            file.attrs["provenance"] = canonical_json(provenance)
+            for spec in specs:
+                _write_array(file, spec, [arrays[e.id][spec.name] if e.status == Status.OK else None for e in entries])
+            rows = np.empty(len(entries), dtype=_INDEX)
+            for i, e in enumerate(entries):
+                rows[i] = (e.id, e.status.value, e.reason, e.key, e.digest, e.frames)
+            file.create_dataset("index", data=rows, track_times=False)
+        _seal(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_array(file: h5py.File, spec: ArraySpec, rows: Sequence[Array | None]) -> None:
+    empty = np.empty((0, *spec.shape), dtype=spec.dtype)
+    filled = [empty if row is None else row for row in rows]
+    for row in filled:
+        if row.shape[1:] != spec.shape or row.dtype != np.dtype(spec.dtype):
+            raise CacheError(f"array {spec.name}: {row.dtype}{list(row.shape)} does not fit {spec}")
+        if spec.kind == "vector" and row.shape[0] > 1:
+            raise CacheError(f"array {spec.name}: a vector with {row.shape[0]} rows")
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in filled])]).astype(np.int64)
+    group = file.create_group(spec.name)
+    group.attrs["kind"], group.attrs["units"] = spec.kind, spec.units
+    group.attrs["axes"] = canonical_json(list(spec.axes))
+    values = np.concatenate([empty, *filled])
+    group.create_dataset("values", data=values, track_times=False)
+    group.create_dataset("offsets", data=offsets, track_times=False)
+
+
+def _seal(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(BLOCK)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest().encode()
+        stream.seek(0)
+        stream.write((MAGIC + digest).ljust(BLOCK, b"\0"))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+class CacheFile:
+    """A cache file opened for reading; checked for structure on opening (`verify` also compares the digest).
+
+    Use as a context manager. `cache[id]` is one utterance (array name -> [T, ...]); `read(array)` is all of them.
+
+    Raises:
+        CacheError: the file is absent, damaged, of another format version, or holds what no cache file holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _check_block(path)
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise CacheError(f"{path}: not readable as HDF5 ({error})", hint="extract the feature again") from error
+        try:
+            self._load()
+        except (KeyError, ValueError, TypeError, OSError, RuntimeError, AttributeError) as error:
+            self._file.close()
+            raise CacheError(f"{path}: damaged cache file ({error})", hint="extract the feature again") from error
+        except CacheError:
+            self._file.close()
+            raise
+
+    def _load(self) -> None:
+        version = self._file.attrs["format_version"]
+        if version != FORMAT_VERSION:
+            raise CacheError(
+                f"{self.path}: format version {version}, this ercache reads {FORMAT_VERSION}",
+                hint="extract the feature again with this version",
+            )
+        self.provenance: dict[str, Any] = json.loads(self._file.attrs["provenance"])
+        rows = _plain(self._file, "index")[:]
+        if rows.dtype.names != _INDEX.names:
+            raise CacheError(f"{self.path}: the index has the columns {rows.dtype.names}")
+        self.entries = tuple(_entry(row) for row in rows)
+        self.row = {entry.id: i for i, entry in enumerate(self.entries)}
+        if len(self.row) != len(self.entries):
+            raise CacheError(f"{self.path}: an id stands twice")
+        self.specs = {name: self._spec(name) for name in self._file if name != "index"}
+        self._offsets = {name: self._checked_offsets(name) for name in self.specs}
+
+    def _spec(self, name: str) -> ArraySpec:
+        link = self._file.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink) or not isinstance(self._file[name], h5py.Group):
+            raise CacheError(f"{self.path}: {name!r} is no array of a cache file")
+        group = self._file[name]
+        values = _plain(group, "values")
+        axes = tuple(json.loads(group.attrs["axes"]))
+        return ArraySpec(
+            name, group.attrs["kind"], axes, values.shape[1:], values.dtype.name, group.attrs["units"]
+        )
+
+    def _checked_offsets(self, name: str) -> NDArray[np.int64]:
+        offsets: NDArray[np.int64] = _plain(self._file[name], "offsets")[:]
+        total = self._file[name]["values"].shape[0]
+        length = np.diff(offsets)
+        ok = np.array([entry.status == Status.OK for entry in self.entries], dtype=bool)
+        good = offsets.shape == (len(self.entries) + 1,) and offsets[0] == 0 and offsets[-1] == total
+        if not good or (length < 0).any() or length[~ok].any() or (length[ok] == 0).any():
+            raise CacheError(f"{self.path}: the offsets of {name!r} do not fit its values and index")
+        return offsets
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids in manifest order."""
+        return tuple(entry.id for entry in self.entries)
+
+    def __contains__(self, utterance: str) -> bool:
+        return utterance in self.row
+
+    def __getitem__(self, utterance: str) -> dict[str, Array]:
+        """Arrays of one utterance, each [T, ...]; empty when it is not `ok`. KeyError for an unknown id."""
+        i = self.row[utterance]
+        if self.entries[i].status != Status.OK:
+            return {}
+        return {name: self._file[name]["values"][o[i] : o[i + 1]] for name, o in self._offsets.items()}
+
+    def read(self, array: str) -> tuple[Array, NDArray[np.int64]]:
+        """All values [sum T, ...] and offsets [N + 1] of one array, in one read."""
+        if array not in self.specs:
+            raise CacheError(f"{self.path}: no array {array!r} (there are: {', '.join(self.specs)})")
+        return self._file[array]["values"][:], self._offsets[array]
+
+    def coverage(self) -> dict[str, int]:
+        """How many utterances are ok, and how many are not for each reason."""
+        count: dict[str, int] = {}
+        for entry in self.entries:
+            name = entry.status.value if entry.status == Status.OK else f"{entry.status.value}: {entry.reason}"
+            count[name] = count.get(name, 0) + 1
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "CacheFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.row)
+
+
+def _plain(group: h5py.Group, name: str) -> h5py.Dataset:
+    link = group.get(name, getlink=True)
+    data = group[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external or data.compression or data.chunks:
+        raise CacheError(f"{group.file.filename}: {name!r} is not a plain dataset")
+    return data
+
+
+def _entry(row: Any) -> Entry:
+    text = {name: row[name].decode() for name in ("id", "reason", "key", "digest")}
+    return Entry(status=Status(row["status"].decode()), frames=int(row["frames"]), **text)
+
+
+def _check_block(path: Path) -> bytes:
+    if not path.is_file():
+        raise CacheError(f"cache file not found: {path}", hint="make it with `ercache extract CORPUS`")
+    with path.open("rb") as stream:
+        block = stream.read(BLOCK)
+    if len(block) < BLOCK or not block.startswith(MAGIC):
+        raise CacheError(f"{path}: not a cache file of ercache", hint="make it with `ercache extract CORPUS`")
+    return block
+
+
+def verify_cache(path: Path, ids: Sequence[str] | None = None) -> list[str]:
+    """Compare everything that a cache file promises; the list of what differs is empty when all is well.
+
+    Args:
+        ids: the manifest's ids of that part, in order, when they are known.
+    """
+    try:
+        block = _check_block(path)
+        with path.open("rb") as stream:
+            stream.seek(BLOCK)
+            digest = hashlib.file_digest(stream, "sha256").hexdigest().encode()
+        if block != (MAGIC + digest).ljust(BLOCK, b"\0"):
+            return ["the content differs from the sha256 in its head"]
+        with CacheFile(path) as cache:
+            bad = [
+                f"{entry.id}: content differs from its digest"
+                for entry in cache.entries
+                if entry.status == Status.OK and content_digest(cache[entry.id]) != entry.digest
+            ]
+            if ids is not None and list(ids) != list(cache.ids):
+                bad.append("ids or their order differ from the manifest")
+            return bad
+    except CacheError as error:
+        return [error.message]

@@ -1,0 +1,215 @@
+"""The manifest of a corpus: every utterance in order, with its text, media references, labels and part.
+
+A JSON Lines file: a header (corpus, version, sources, label sets, problems), then one utterance a line. Splits
+and folds are named lists of ids in `<name>.splits.json` beside it, so that they never touch a cache.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ercache.digests import canonical_json, digest_of
+from ercache.errors import CorpusError
+
+FORMAT = "ercache-manifest"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class MediaRef:
+    """A stretch of a media file.
+
+    Attributes:
+        path: relative to the corpus root, with forward slashes.
+        start, end: seconds; None means the whole file.
+        crop: x0, y0, x1, y1 as fractions of the picture; None means all of it.
+        sha256: digest of the file's content; None when the file was absent at scan.
+    """
+
+    path: str
+    start: float | None = None
+    end: float | None = None
+    crop: tuple[float, float, float, float] | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance: what was said, by whom, where it is to be seen and heard, and its labels.
+
+    Attributes:
+        id: unique in the corpus; a plain string without meaning.
+        index: rank inside the dialogue, from 0.
+        labels: label set -> value, or None where the corpus gives none.
+        part: the corpus' own partition (`train`, `dev`, `test`, or `all`).
+    """
+
+    id: str
+    dialogue: str
+    index: int
+    speaker: str
+    text: str | None
+    video: MediaRef | None
+    audio: MediaRef | None
+    labels: Mapping[str, str | None]
+    part: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A deviation that the scan found; `utterance` is None when it concerns the corpus."""
+
+    utterance: str | None
+    status: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that later stages know about a corpus."""
+
+    corpus: str
+    version: str
+    sources: Mapping[str, str]
+    label_sets: Mapping[str, tuple[str, ...]]
+    utterances: tuple[Utterance, ...]
+    problems: tuple[Problem, ...] = ()
+    splits: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The corpus' partitions, in order of appearance."""
+        return tuple(dict.fromkeys(u.part for u in self.utterances))
+
+    def of_part(self, part: str) -> tuple[Utterance, ...]:
+        """Utterances of a part, in order."""
+        return tuple(u for u in self.utterances if u.part == part)
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Dialogues, utterances and label counts of each part."""
+        return {part: _summary(self.of_part(part), self.label_sets) for part in self.parts}
+
+    def labels_digest(self, label_set: str, split: str) -> str:
+        """Digest of one label set and one split; stored in runs, never in caches."""
+        labels = [[u.id, u.labels.get(label_set)] for u in self.utterances]
+        return digest_of({"labels": labels, "split": self.splits[split]})
+
+
+def _summary(utterances: Iterable[Utterance], label_sets: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    rows = list(utterances)
+    labels = {
+        name: {value: count[value] for value in values}
+        for name, values in label_sets.items()
+        for count in [Counter(u.labels.get(name) for u in rows)]
+    }
+    return {"dialogues": len({u.dialogue for u in rows}), "utterances": len(rows), "labels": labels}
+
+
+def splits_path(path: Path) -> Path:
+    """Where the splits of a manifest lie."""
+    return path.with_suffix(".splits.json")
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write a manifest and its splits; both files appear complete or not at all.
+
+    Raises:
+        CorpusError: an id is repeated, empty or holds a character that no id may hold.
+    """
+    check(manifest)
+    header = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "corpus": manifest.corpus,
+        "version": manifest.version,
+        "sources": dict(manifest.sources),
+        "label_sets": {name: list(values) for name, values in manifest.label_sets.items()},
+        "problems": [asdict(problem) for problem in manifest.problems],
+    }
+    lines = [canonical_json(header), *(canonical_json(asdict(u)) for u in manifest.utterances)]
+    _replace(path, "\n".join(lines) + "\n")
+    splits = {name: {k: list(ids) for k, ids in split.items()} for name, split in manifest.splits.items()}
+    _replace(splits_path(path), json.dumps(splits, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest and its splits.
+
+    Raises:
+        CorpusError: the file is absent, is no manifest, has another version or holds a bad line.
+    """
+    if not path.is_file():
+        raise CorpusError(f"manifest not found: {path}", hint="make it with `ercache scan CORPUS --root DIR`")
+    try:
+        header, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")]
+        if header.get("format") != FORMAT or header.get("format_version") != VERSION:
+            raise CorpusError(f"{path}: not a manifest of format version {VERSION}", hint="scan the corpus again")
+        manifest = Manifest(
+            corpus=header["corpus"],
+            version=header["version"],
+            sources=header["sources"],
+            label_sets={name: tuple(values) for name, values in header["label_sets"].items()},
+            utterances=tuple(_utterance(row) for row in rows),
+            problems=tuple(Problem(**row) for row in header["problems"]),
+            splits=_read_splits(splits_path(path)),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorpusError(f"{path}: damaged manifest ({error})", hint="scan the corpus again") from error
+    check(manifest)
+    return manifest
+
+
+def check(manifest: Manifest) -> None:
+    """Refuse ids that are empty, repeated or unprintable, and media that leave the root.
+
+    Raises:
+        CorpusError: with all findings.
+    """
+    count = Counter(u.id for u in manifest.utterances)
+    bad = [f"id {i!r} occurs {n} times" for i, n in count.items() if n > 1]
+    for u in manifest.utterances:
+        if not u.id or not u.id.isprintable():
+            bad.append(f"id {u.id!r} is empty or holds control characters")
+        bad += [f"{u.id}: {r.path!r} leaves the corpus root" for r in (u.video, u.audio) if r and escapes(r.path)]
+    known = set(count)
+    for name, split in manifest.splits.items():
+        for subset, ids in split.items():
+            bad += [f"split {name}/{subset}: unknown id {i!r}" for i in ids if i not in known]
+    if bad:
+        raise CorpusError(f"{manifest.corpus}: {len(bad)} unusable entries", details=bad[:20])
+
+
+def escapes(path: str) -> bool:
+    """Whether a relative path is absolute, climbs out of its root or holds a NUL."""
+    pure = PurePosixPath(path)
+    return pure.is_absolute() or ".." in pure.parts or "\0" in path or not pure.parts
+
+
+def _utterance(row: dict[str, Any]) -> Utterance:
+    return Utterance(**{**row, "video": _media(row["video"]), "audio": _media(row["audio"])})
+
+
+def _media(row: dict[str, Any] | None) -> MediaRef | None:
+    if row is None:
+        return None
+    crop = row["crop"]
+    return MediaRef(**{**row, "crop": tuple(crop) if crop else None})
+
+
+def _read_splits(path: Path) -> dict[str, dict[str, tuple[str, ...]]]:
+    if not path.is_file():
+        raise CorpusError(f"splits not found: {path}", hint="they lie beside the manifest; scan the corpus again")
+    splits = json.loads(path.read_text(encoding="utf-8"))
+    return {name: {k: tuple(ids) for k, ids in split.items()} for name, split in splits.items()}
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8", newline="")
+    os.replace(temporary, path)

@@ -1,0 +1,302 @@
+"""params.yaml, the only place where choices live: read once, checked as a whole, all findings told together.
+
+Configs of encoders and models are checked against the classes that the caller passes in, because this room knows
+neither. Corpus roots are settings of a machine: `--root`, ERCACHE_ROOT_<CORPUS>, params.local.yaml, params.yaml.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ercache.errors import ParamsError, UsageError
+
+PARAMS_FILE = Path("params.yaml")
+LOCAL_FILE = Path("params.local.yaml")
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FacePolicy(Strict):
+    """How faces are found (MTCNN); part of the provenance of every face feature.
+
+    Attributes:
+        min_face_size: smallest face searched for, pixels.
+        thresholds: of the three cascade stages.
+        min_probability: detections below it are dropped.
+    """
+
+    min_face_size: int = Field(40, ge=12)
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
+    min_probability: float = Field(0.9, ge=0, le=1)
+
+
+class Limits(Strict):
+    """What one unit may cost before it is given up.
+
+    Attributes:
+        seconds: wall clock of one decoding.
+        duration: longest stretch of media that is read, seconds.
+        pixels: largest picture, width x height.
+    """
+
+    seconds: float = Field(120, gt=0)
+    duration: float = Field(60, gt=0)
+    pixels: int = Field(4096 * 2304, gt=0)
+
+
+class EngineParams(Strict):
+    """The engine's plan; it changes no feature beyond the encoders' stated tolerance.
+
+    Attributes:
+        shard: utterances per shard; batches never cross shards.
+        batch: largest number of utterances in one forward.
+        threads: threads of one forward.
+        workers: decoding processes.
+    """
+
+    shard: int = Field(64, ge=1)
+    batch: int = Field(16, ge=1)
+    threads: int = Field(2, ge=1)
+    workers: int = Field(2, ge=1)
+    limits: Limits = Limits()
+
+
+class FeatureParams(BaseModel):
+    """A feature: an encoder key and that encoder's params."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    encoder: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The encoder's params as written."""
+        return dict(self.model_extra or {})
+
+
+class TrainingParams(Strict):
+    """How every model is trained; the epoch is always chosen on validation.
+
+    Attributes:
+        seeds: number of runs, with seeds 0, 1, ...
+        epochs, patience: upper bound, and epochs without a better validation score before stopping.
+        batch: dialogues per step.
+        lr, weight_decay, clip: of AdamW; largest gradient norm.
+        plateau_patience, plateau_factor: ReduceLROnPlateau on the validation score.
+        standardize: z-score every feature with the mean and deviation of the train part.
+    """
+
+    seeds: int = Field(5, ge=1)
+    epochs: int = Field(60, ge=1)
+    patience: int = Field(12, ge=1)
+    batch: int = Field(8, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    clip: float = Field(1.0, gt=0)
+    plateau_patience: int = Field(5, ge=0)
+    plateau_factor: float = Field(0.5, gt=0, lt=1)
+    standardize: bool = True
+
+
+class ExperimentParams(Strict):
+    """One row of the results: a model on the features of a corpus.
+
+    Attributes:
+        features: modality -> names of features, joined in that order.
+        preset: named size of the model; `config` overrides single switches of it.
+        training: overrides of the common training params.
+    """
+
+    model: str
+    corpus: str
+    task: Literal["erc"] = "erc"
+    label_set: str = "emotion7"
+    split: str = "official"
+    features: dict[Literal["text", "audio", "visual"], list[str]] = Field(min_length=1)
+    preset: str = "small"
+    config: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+class Params(Strict):
+    """All of params.yaml.
+
+    Attributes:
+        roots: corpus -> folder of its media, where neither the command line nor the machine's settings name one.
+        corpora: corpus -> its own switches.
+        features: name -> encoder and its params.
+        profiles: name -> features.
+        pipeline: corpus -> profile, for the stages in dvc.yaml.
+    """
+
+    roots: dict[str, str] = {}
+    corpora: dict[str, dict[str, Any]] = {}
+    faces: FacePolicy = FacePolicy()
+    engine: EngineParams = EngineParams()
+    features: dict[str, FeatureParams] = {}
+    profiles: dict[str, list[str]] = {}
+    pipeline: dict[str, str] = {}
+    training: TrainingParams = TrainingParams()
+    experiments: dict[str, ExperimentParams] = {}
+
+    def training_of(self, experiment: ExperimentParams) -> TrainingParams:
+        """The common training params with an experiment's overrides."""
+        return TrainingParams(**{**self.training.model_dump(), **experiment.training})
+
+
+Configs = Mapping[str, type[BaseModel]]
+
+
+def load_params(
+    path: Path = PARAMS_FILE,
+    *,
+    corpora: Configs | None = None,
+    encoders: Configs | None = None,
+    models: Configs | None = None,
+) -> Params:
+    """Read and check params.yaml; an absent file is an empty one.
+
+    Args:
+        corpora, encoders, models: key -> class of its config, to check the inner params too.
+
+    Raises:
+        ParamsError: with every finding: where, the value, and the nearest known name.
+    """
+    if not path.is_file():
+        return Params()
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path}: holds no mapping at its top level")
+    found = findings(Params, raw)
+    params = None if found else Params(**raw)
+    found += _corpus_findings(raw, corpora) + _feature_findings(raw, encoders) + _experiment_findings(raw, models)
+    if found or params is None:
+        raise ParamsError(f"{path}: {len(found)} wrong entries", details=found, hint="mend them and run again")
+    return params
+
+
+def findings(model: type[BaseModel], raw: Any, where: str = "") -> list[str]:
+    """Everything that is wrong with a mapping for a pydantic model, one sentence each."""
+    try:
+        model.model_validate(raw)
+    except ValidationError as error:
+        return [_sentence(model, item, where) for item in error.errors()]
+    return []
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint with the nearest known name, or all known names when none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
+
+
+def _sentence(model: type[BaseModel], item: Any, where: str) -> str:
+    place = ".".join([*([where] if where else []), *map(str, item["loc"])])
+    if item["type"] == "extra_forbidden":
+        owner = _owner(model, item["loc"][:-1])
+        return f"{place}: unknown key; {nearest(str(item['loc'][-1]), owner.model_fields if owner else ())}"
+    value = "" if item["type"] == "missing" else f" (got {item['input']!r})"
+    return f"{place}: {item['msg']}{value}"
+
+
+def _owner(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel] | None:
+    """The model class at a location, looked up through fields and dict values."""
+    current: Any = model
+    for step in loc:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            info = current.model_fields.get(str(step))
+            current = info.annotation if info else None
+        else:
+            current = getattr(current, "__args__", (None,))[-1]
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _corpus_findings(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
+    if corpora is None:
+        return []
+    found = []
+    for key in (*_mapping(raw.get("roots")), *_mapping(raw.get("pipeline"))):
+        found += _unknown([key], corpora, "roots or pipeline", "corpus")
+    for key, switches in _mapping(raw.get("corpora")).items():
+        found += _keyed(corpora, key, _mapping(switches), f"corpora.{key}", "corpus")
+    profiles = _mapping(raw.get("profiles"))
+    for key, profile in _mapping(raw.get("pipeline")).items():
+        found += _unknown([profile], profiles, f"pipeline.{key}", "profile")
+    return found
+
+
+def _feature_findings(raw: dict[str, Any], encoders: Configs | None) -> list[str]:
+    found: list[str] = []
+    features = _mapping(raw.get("features"))
+    for name, feature in features.items():
+        if encoders is not None and isinstance(feature, dict) and isinstance(feature.get("encoder"), str):
+            inner = {k: v for k, v in feature.items() if k != "encoder"}
+            found += _keyed(encoders, feature["encoder"], inner, f"features.{name}", "encoder")
+    for name, used in _mapping(raw.get("profiles")).items():
+        found += _unknown(used, features, f"profiles.{name}", "feature")
+    return found
+
+
+def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[str]:
+    found: list[str] = []
+    for name, experiment in _mapping(raw.get("experiments")).items():
+        if not isinstance(experiment, dict):
+            continue
+        where = f"experiments.{name}"
+        if models is not None and isinstance(experiment.get("model"), str):
+            found += _keyed(models, experiment["model"], _mapping(experiment.get("config")), where, "model")
+        found += findings(TrainingParams, _mapping(experiment.get("training")), f"{where}.training")
+        for used in _mapping(experiment.get("features")).values():
+            found += _unknown(used, _mapping(raw.get("features")), f"{where}.features", "feature")
+    return found
+
+
+def _keyed(configs: Configs, key: str, inner: dict[str, Any], where: str, what: str) -> list[str]:
+    if key not in configs:
+        return [f"{where}.{what}: unknown {what} {key!r}; {nearest(key, configs)}"]
+    return findings(configs[key], inner, f"{where}.config" if what == "model" else where)
+
+
+def _unknown(used: Any, known: Mapping[str, Any], where: str, what: str) -> list[str]:
+    names = used if isinstance(used, list) else []
+    return [f"{where}: unknown {what} {n!r}; {nearest(str(n), known)}" for n in names if n not in known]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
+    """The folder of a corpus: `--root`, environment, params.local.yaml, params.yaml, in this order.
+
+    Raises:
+        UsageError: no root is known, or it is no folder.
+    """
+    variable = f"ERCACHE_ROOT_{corpus.upper()}"
+    local = yaml.safe_load(LOCAL_FILE.read_text(encoding="utf-8")) if LOCAL_FILE.is_file() else None
+    root = (
+        given
+        or os.environ.get(variable)
+        or _mapping(_mapping(local).get("roots")).get(corpus)
+        or params.roots.get(corpus)
+    )
+    if not root:
+        raise UsageError(
+            f"no root known for corpus {corpus!r}",
+            hint=f"give --root DIR, set {variable}, or write `roots: {{{corpus}: DIR}}` into {LOCAL_FILE}",
+        )
+    if not Path(root).is_dir():
+        raise UsageError(f"the root of corpus {corpus!r} is no folder: {root}")
+    return Path(root)

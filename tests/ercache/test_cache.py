@@ -1,0 +1,152 @@
+"""The promises of the cache file: equal bytes, found damage, missing is no vector."""
+
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, verify_cache, write_cache
+from ercache.errors import CacheError
+
+POOLED = ArraySpec("pooled", "vector", ("utterance", "dim"), (3,))
+TOKENS = ArraySpec("tokens", "sequence", ("token", "dim"), (3,))
+PROVENANCE = {"corpus": "toy", "part": "train", "feature": "f"}
+
+
+def entry(name: str, arrays: dict[str, np.ndarray]) -> Entry:
+    return Entry(name, Status.OK, "", len(arrays["tokens"]), "key", content_digest(arrays))
+
+
+def sample(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {"pooled": rng.normal(size=(1, 3)).astype("f4"), "tokens": rng.normal(size=(n, 3)).astype("f4")}
+
+
+def small_cache(path: Path, count: int = 4) -> Path:
+    rng = np.random.default_rng(0)
+    arrays = {f"u{i}": sample(i + 1, rng) for i in range(count)}
+    entries = [entry(name, a) for name, a in arrays.items()] + [Entry("gone", Status.MISSING, "no_face")]
+    write_cache(path, [POOLED, TOKENS], entries, arrays, PROVENANCE)
+    return path
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    first = small_cache(tmp_path / "a.h5").read_bytes()
+    time.sleep(1.1)  # HDF5's own time stamps have a resolution of a second
+    assert small_cache(tmp_path / "b.h5").read_bytes() == first
+
+
+def test_missing_is_a_status_and_owns_no_values(tmp_path: Path) -> None:
+    with CacheFile(small_cache(tmp_path / "a.h5")) as cache:
+        assert cache["gone"] == {}
+        assert cache.coverage() == {"ok": 4, "missing: no_face": 1}
+        values, offsets = cache.read("tokens")
+        assert list(np.diff(offsets)) == [1, 2, 3, 4, 0]
+        assert len(values) == 10
+        np.testing.assert_array_equal(cache["u2"]["tokens"], values[3:6])
+
+
+def test_verify_finds_every_single_flipped_bit(tmp_path: Path) -> None:
+    path = small_cache(tmp_path / "a.h5")
+    good = path.read_bytes()
+    assert verify_cache(path) == []
+    rng = np.random.default_rng(1)
+    for place in rng.integers(0, 8 * len(good), 300):
+        bad = bytearray(good)
+        bad[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(bad)
+        assert verify_cache(path), f"bit {place} was flipped unnoticed"
+
+
+def test_verify_compares_the_ids_with_the_manifest(tmp_path: Path) -> None:
+    path = small_cache(tmp_path / "a.h5", 1)
+    assert verify_cache(path, ["u0", "gone"]) == []
+    assert verify_cache(path, ["gone", "u0"]) == ["ids or their order differ from the manifest"]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        hnp.arrays(
+            np.float32,
+            st.tuples(st.integers(1, 5), st.just(3)),
+            elements=st.floats(-1e6, 1e6, width=32),
+        ),
+        max_size=6,
+    ),
+    names=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=6, unique=True),
+)
+def test_whatever_is_written_is_read(tmp_path: Path, rows: list[np.ndarray], names: list[str]) -> None:
+    arrays = {name: {"tokens": row} for name, row in zip(names, rows, strict=False)}
+    entries = [entry(name, a) for name, a in arrays.items()]
+    write_cache(tmp_path / "a.h5", [TOKENS], entries, arrays, PROVENANCE)
+    assert verify_cache(tmp_path / "a.h5", list(arrays)) == []
+    with CacheFile(tmp_path / "a.h5") as cache:
+        assert list(cache) == list(arrays)
+        for name, a in arrays.items():
+            np.testing.assert_array_equal(cache[name]["tokens"], a["tokens"])
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    wrong = {"u": {"tokens": np.zeros((2, 4), "f4")}}
+    with pytest.raises(CacheError, match="does not fit"):
+        write_cache(tmp_path / "a.h5", [TOKENS], [Entry("u", Status.OK)], wrong, PROVENANCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_doubled_id_is_refused(tmp_path: Path) -> None:
+    rows = [Entry("u", Status.MISSING, "no_face")] * 2
+    with pytest.raises(CacheError, match="twice"):
+        write_cache(tmp_path / "a.h5", [TOKENS], rows, {}, PROVENANCE)
+
+
+def foreign(path: Path, change: str) -> Path:
+    """A cache file that was changed on purpose and sealed again, as an attacker or a newer version would."""
+    from ercache.cache import _seal
+
+    small_cache(path)
+    with h5py.File(path, "r+") as file:
+        if change == "version":
+            file.attrs["format_version"] = 99
+        elif change == "external link":
+            del file["tokens"]
+            file["tokens"] = h5py.ExternalLink("/etc/other.h5", "/tokens")
+        elif change == "soft link":
+            del file["tokens/values"]
+            file["tokens/values"] = h5py.SoftLink("/pooled/values")
+        elif change == "virtual":
+            del file["tokens/values"]
+            layout = h5py.VirtualLayout((10, 3), "f4")
+            layout[:] = h5py.VirtualSource("/etc/other.h5", "x", (10, 3))
+            file["tokens"].create_virtual_dataset("values", layout)
+        elif change == "offsets":
+            file["tokens/offsets"][1] = 10**12
+        elif change == "compression":
+            del file["tokens/values"]
+            file["tokens"].create_dataset("values", data=np.zeros((10, 3), "f4"), compression="gzip")
+        elif change == "no index":
+            del file["index"]
+    _seal(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "change", ["version", "external link", "soft link", "virtual", "offsets", "compression", "no index"]
+)
+def test_files_that_are_no_cache_files_are_refused(tmp_path: Path, change: str) -> None:
+    path = foreign(tmp_path / "a.h5", change)
+    with pytest.raises(CacheError):
+        CacheFile(path)
+    assert verify_cache(path)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("hello")
+    (tmp_path / "empty.h5").write_bytes(b"")
+    for name in ("text.h5", "empty.h5", "absent.h5"):
+        with pytest.raises(CacheError, match=name):
+            CacheFile(tmp_path / name)
