@@ -17,7 +17,9 @@ def features_of(params: Params, names: Sequence[str] | None, profile: str) -> li
         UsageError: a name is unknown, or there is no params.yaml that defines any.
     """
     if not params.features:
-        raise UsageError("no features are defined here", hint="run in a folder whose params.yaml has `features:`")
+        raise UsageError(
+            "no features are defined here", hint="run in a folder whose params.yaml has `features:`"
+        )
     if names is None:
         names = params.profiles[known(profile, params.profiles, "profile")]
     return [feature_of(params, known(name, params.features, "feature")) for name in dict.fromkeys(names)]

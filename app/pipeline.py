@@ -57,7 +57,11 @@ def _check(params: Params) -> None:
             continue
         extracted = params.profiles[params.pipeline[experiment.corpus]]
         used = [f for names in experiment.features.values() for f in names]
-        found += [f"experiments.{name}: feature {f!r} is not in the pipeline's profile" for f in used if f not in extracted]
+        found += [
+            f"experiments.{name}: feature {f!r} is not in the pipeline's profile"
+            for f in used
+            if f not in extracted
+        ]
     if found:
         raise ParamsError("params.yaml: the pipeline lacks what its experiments use", details=found)
 

@@ -8,6 +8,7 @@ A 512-byte user block holds a magic and the sha256 of all that follows it. An ut
 values: missing is a status, never a vector of zeros.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from ercache.digests import canonical_json
@@ -104,13 +106,16 @@ def write_cache(
     if len(set(ids)) != len(ids):
         raise CacheError(f"{path}: an id stands twice")
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with h5py.File(temporary, "w", userblock_size=BLOCK, libver=("v110", "v110")) as file:
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["provenance"] = canonical_json(provenance)
             for spec in specs:
-                _write_array(file, spec, [arrays[e.id][spec.name] if e.status == Status.OK else None for e in entries])
+                _write_array(
+                    file, spec, [arrays[e.id][spec.name] if e.status == Status.OK else None for e in entries]
+                )
             rows = np.empty(len(entries), dtype=_INDEX)
             for i, e in enumerate(entries):
                 rows[i] = (e.id, e.status.value, e.reason, e.key, e.digest, e.frames)
@@ -119,6 +124,14 @@ def write_cache(
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of this file; DVC would take it for a part of the folder."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        pid = leftover.name.rsplit(".", 1)[1]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            leftover.unlink(missing_ok=True)
 
 
 def _write_array(file: h5py.File, spec: ArraySpec, rows: Sequence[Array | None]) -> None:
@@ -163,12 +176,16 @@ class CacheFile:
         try:
             self._file = h5py.File(path, "r")
         except OSError as error:
-            raise CacheError(f"{path}: not readable as HDF5 ({error})", hint="extract the feature again") from error
+            raise CacheError(
+                f"{path}: not readable as HDF5 ({error})", hint="extract the feature again"
+            ) from error
         try:
             self._load()
         except (KeyError, ValueError, TypeError, OSError, RuntimeError, AttributeError) as error:
             self._file.close()
-            raise CacheError(f"{path}: damaged cache file ({error})", hint="extract the feature again") from error
+            raise CacheError(
+                f"{path}: damaged cache file ({error})", hint="extract the feature again"
+            ) from error
         except CacheError:
             self._file.close()
             raise
@@ -237,7 +254,9 @@ class CacheFile:
         """How many utterances are ok, and how many are not for each reason."""
         count: dict[str, int] = {}
         for entry in self.entries:
-            name = entry.status.value if entry.status == Status.OK else f"{entry.status.value}: {entry.reason}"
+            name = (
+                entry.status.value if entry.status == Status.OK else f"{entry.status.value}: {entry.reason}"
+            )
             count[name] = count.get(name, 0) + 1
         return count
 
@@ -258,7 +277,13 @@ class CacheFile:
 def _plain(group: h5py.Group, name: str) -> h5py.Dataset:
     link = group.get(name, getlink=True)
     data = group[name] if isinstance(link, h5py.HardLink) else None
-    if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external or data.compression or data.chunks:
+    if (
+        not isinstance(data, h5py.Dataset)
+        or data.is_virtual
+        or data.external
+        or data.compression
+        or data.chunks
+    ):
         raise CacheError(f"{group.file.filename}: {name!r} is not a plain dataset")
     return data
 

@@ -146,9 +146,13 @@ def read_manifest(path: Path) -> Manifest:
     if not path.is_file():
         raise CorpusError(f"manifest not found: {path}", hint="make it with `ercache scan CORPUS --root DIR`")
     try:
-        header, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")]
+        header, *rows = [
+            json.loads(line) for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        ]
         if header.get("format") != FORMAT or header.get("format_version") != VERSION:
-            raise CorpusError(f"{path}: not a manifest of format version {VERSION}", hint="scan the corpus again")
+            raise CorpusError(
+                f"{path}: not a manifest of format version {VERSION}", hint="scan the corpus again"
+            )
         manifest = Manifest(
             corpus=header["corpus"],
             version=header["version"],
@@ -175,7 +179,9 @@ def check(manifest: Manifest) -> None:
     for u in manifest.utterances:
         if not u.id or not u.id.isprintable():
             bad.append(f"id {u.id!r} is empty or holds control characters")
-        bad += [f"{u.id}: {r.path!r} leaves the corpus root" for r in (u.video, u.audio) if r and escapes(r.path)]
+        bad += [
+            f"{u.id}: {r.path!r} leaves the corpus root" for r in (u.video, u.audio) if r and escapes(r.path)
+        ]
     known = set(count)
     for name, split in manifest.splits.items():
         for subset, ids in split.items():
@@ -203,7 +209,9 @@ def _media(row: dict[str, Any] | None) -> MediaRef | None:
 
 def _read_splits(path: Path) -> dict[str, dict[str, tuple[str, ...]]]:
     if not path.is_file():
-        raise CorpusError(f"splits not found: {path}", hint="they lie beside the manifest; scan the corpus again")
+        raise CorpusError(
+            f"splits not found: {path}", hint="they lie beside the manifest; scan the corpus again"
+        )
     splits = json.loads(path.read_text(encoding="utf-8"))
     return {name: {k: tuple(ids) for k, ids in split.items()} for name, split in splits.items()}
 

@@ -180,9 +180,13 @@ def load_params(
         raise ParamsError(f"{path}: holds no mapping at its top level")
     found = findings(Params, raw)
     params = None if found else Params(**raw)
-    found += _corpus_findings(raw, corpora) + _feature_findings(raw, encoders) + _experiment_findings(raw, models)
+    found += (
+        _corpus_findings(raw, corpora) + _feature_findings(raw, encoders) + _experiment_findings(raw, models)
+    )
     if found or params is None:
-        raise ParamsError(f"{path}: {len(found)} wrong entries", details=found, hint="mend them and run again")
+        raise ParamsError(
+            f"{path}: {len(found)} wrong entries", details=found, hint="mend them and run again"
+        )
     return params
 
 

@@ -46,7 +46,12 @@ def ls(
         answer(rows)
         return
     shown = [
-        (r["file"], r["encoder"], " ".join(f"{k}{v}" for k, v in r["dims"].items()), f"{r['ok']}/{r['utterances']}")
+        (
+            r["file"],
+            r["encoder"],
+            " ".join(f"{k}{v}" for k, v in r["dims"].items()),
+            f"{r['ok']}/{r['utterances']}",
+        )
         for r in rows
     ]
     table(("file", "encoder", "arrays", "ok"), shown)
@@ -84,7 +89,11 @@ def verify(
     if json:
         answer({"checked": len(files), "bad": bad})
     else:
-        table(("file", "what differs"), [(b["file"], b["what"]) for b in bad], title=f"{len(files)} files checked")
+        table(
+            ("file", "what differs"),
+            [(b["file"], b["what"]) for b in bad],
+            title=f"{len(files)} files checked",
+        )
     if bad:
         raise WorkError(f"{len({b['file'] for b in bad})} of {len(files)} cache files are damaged",
                         hint="extract them again; finished units are kept")  # fmt: skip
@@ -108,5 +117,7 @@ def _files(paths: list[Path]) -> list[Path]:
         raise UsageError("no such file or folder", details=missing)
     files = [f for path in paths for f in (sorted(path.rglob("*.h5")) if path.is_dir() else [path])]
     if not files:
-        raise CacheError(f"no cache files in {', '.join(map(str, paths))}", hint="make them with `ercache extract`")
+        raise CacheError(
+            f"no cache files in {', '.join(map(str, paths))}", hint="make them with `ercache extract`"
+        )
     return files

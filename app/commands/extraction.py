@@ -36,7 +36,9 @@ def demo(
     if size not in ("tiny", "full"):
         raise UsageError(f"--size is tiny or full, not {size!r}")
     with progress() as tick:
-        summary = generate(directory, seed, "tiny" if size == "tiny" else "full", lambda n, of: tick("clips", n, of))
+        summary = generate(
+            directory, seed, "tiny" if size == "tiny" else "full", lambda n, of: tick("clips", n, of)
+        )
     if json:
         answer({"dir": str(directory), "utterances": summary.utterances, "seconds": summary.seconds})
     else:
@@ -55,8 +57,10 @@ def scan(
     manifest = _scan(corpus, corpus_root(corpus, loaded, root), loaded)
     path = out or MANIFESTS / f"{corpus}.jsonl"
     write_manifest(manifest, path)
-    problems = [{"utterance": p.utterance, "status": p.status, "reason": p.reason, "detail": p.detail}
-                for p in manifest.problems]
+    problems = [
+        {"utterance": p.utterance, "status": p.status, "reason": p.reason, "detail": p.detail}
+        for p in manifest.problems
+    ]
     if json:
         answer({"corpus": corpus, "splits": manifest.summary(), "problems": problems})
         return
@@ -64,7 +68,9 @@ def scan(
     table(("part", "dialogues", "utterances"), rows, title=corpus)
     if problems:
         count = Counter((p["status"], p["reason"]) for p in problems)
-        table(("status", "reason", "entries"), [(*key, n) for key, n in sorted(count.items())], title="problems")
+        table(
+            ("status", "reason", "entries"), [(*key, n) for key, n in sorted(count.items())], title="problems"
+        )
     say(f"manifest: {path}")
 
 
@@ -76,7 +82,9 @@ def _scan(corpus: str, root: Path, loaded: Params) -> Manifest:
 def extract(
     corpus: Annotated[str, typer.Argument(help="Key of the corpus.")],
     root: Root = None,
-    features: Annotated[str | None, typer.Option("--features", help="Names in params.yaml, with commas.")] = None,
+    features: Annotated[
+        str | None, typer.Option("--features", help="Names in params.yaml, with commas.")
+    ] = None,
     profile: Annotated[str, typer.Option("--profile", help="A named list of features.")] = "default",
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the caches.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
@@ -93,7 +101,9 @@ def extract(
     loaded = params()
     known(corpus, CORPORA, "corpus")
     wanted = features_of(loaded, features.split(",") if features else None, profile)
-    manifest, folder = _manifest_and_root(corpus, root, loaded, any(f.spec.modality != "text" for f in wanted))
+    manifest, folder = _manifest_and_root(
+        corpus, root, loaded, any(f.spec.modality != "text" for f in wanted)
+    )
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
     target = out or (DATA / "partial" if limit else CACHES)
     with progress() as tick:
@@ -122,11 +132,15 @@ def extract(
         if result.failed:
             count = Counter((f.feature, f.status, f.reason) for f in result.failed)
             table(("feature", "status", "reason", "utterances"), [(*k, n) for k, n in sorted(count.items())])
-        say(f"{result.done} units done, {result.reused} reused, in {result.seconds:.1f} s; reasons: {failures}")
+        say(
+            f"{result.done} units done, {result.reused} reused, in {result.seconds:.1f} s; reasons: {failures}"
+        )
     raise_if_over(result, fail_over)
 
 
-def _manifest_and_root(corpus: str, root: Path | None, loaded: Params, media: bool) -> tuple[Manifest, Path | None]:
+def _manifest_and_root(
+    corpus: str, root: Path | None, loaded: Params, media: bool
+) -> tuple[Manifest, Path | None]:
     """The manifest on disk, or a fresh scan where there is none yet; the root only where media are needed."""
     path = MANIFESTS / f"{corpus}.jsonl"
     if path.is_file() and root is None:

@@ -66,7 +66,7 @@ def corpora(json: Json = False) -> None:
 
 def encoders(json: Json = False) -> None:
     """List the encoders of the registry. Example: [dim]ercache encoders --json[/]"""
-    present = {str(row["key"]): row for row in weights.status()}
+    present = {row.key: row for row in weights.status()}
     rows: list[dict[str, Any]] = []
     for kind in ENCODERS.values():
         spec, defaults = kind.spec, kind.Params()
@@ -82,8 +82,8 @@ def encoders(json: Json = False) -> None:
                 "kind": "vector" if any(a.kind == "vector" for a in arrays) else "sequence",
                 "weights": spec.weights,
                 "licence": spec.licence,
-                "available": checkpoint is None or bool(checkpoint["present"]),
-                "why_not": "" if checkpoint is None or checkpoint["present"] else checkpoint["remedy"],
+                "available": checkpoint is None or checkpoint.ok,
+                "why_not": "" if checkpoint is None else checkpoint.remedy,
             }
         )
     if json:
@@ -103,7 +103,8 @@ def models(json: Json = False) -> None:
         answer(rows)
         return
     shown = [
-        (r["key"], r["paper"], ", ".join(r["tasks"]), " ".join(s["name"] for s in r["switches"])) for r in rows
+        (r["key"], r["paper"], ", ".join(r["tasks"]), " ".join(s["name"] for s in r["switches"]))
+        for r in rows
     ]
     table(("key", "paper", "tasks", "switches"), shown)
 
@@ -128,7 +129,9 @@ def _ffmpeg() -> dict[str, Any]:
     remedy = "pip install imageio-ffmpeg, which brings the binary"
     try:
         path = imageio_ffmpeg.get_ffmpeg_exe()
-        first = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=20, check=True).stdout
+        first = subprocess.run(
+            [path, "-version"], capture_output=True, text=True, timeout=20, check=True
+        ).stdout
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         return _check("ffmpeg", False, str(error), remedy)
     return _check("ffmpeg", True, first.split(" Copyright")[0])
@@ -143,16 +146,16 @@ def _device() -> dict[str, Any]:
 
 
 def _weights() -> list[dict[str, Any]]:
-    return [
-        _check(f"weights {row['key']}", bool(row["present"]), str(row["detail"]), str(row["remedy"]))
-        for row in weights.status()
-    ]
+    return [_check(f"weights {row.key}", row.ok, row.detail, row.remedy) for row in weights.status()]
 
 
 def _speech() -> dict[str, Any]:
     found = importlib.util.find_spec("espeakng_loader") is not None
     return _check(
-        "espeak", found, "espeakng-loader" if found else "not installed", "pip install espeakng-loader (for the demo)"
+        "espeak",
+        found,
+        "espeakng-loader" if found else "not installed",
+        "pip install espeakng-loader (for the demo)",
     )
 
 

@@ -21,7 +21,10 @@ def train(
     experiment: Annotated[str, typer.Argument(help="Name in params.yaml.")],
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of runs.")] = None,
     allow_random_weights: Annotated[
-        bool, typer.Option("--allow-random-weights", help="Accept features of untrained encoders; marks the result.")
+        bool,
+        typer.Option(
+            "--allow-random-weights", help="Accept features of untrained encoders; marks the result."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -79,7 +82,13 @@ def compare(
         answer(rows)
         return
     shown = [
-        (r["a"], r["b"], f"{r['difference']:+.3f}", f"{r['ci95'][0]:+.3f} to {r['ci95'][1]:+.3f}", f"{r['p']:.4f}")
+        (
+            r["a"],
+            r["b"],
+            f"{r['difference']:+.3f}",
+            f"{r['ci95'][0]:+.3f} to {r['ci95'][1]:+.3f}",
+            f"{r['p']:.4f}",
+        )
         for r in rows
     ]
     table(("a", "b", "weighted F1, a - b", "95 % interval", "p (Holm)"), shown)

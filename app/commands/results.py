@@ -1,5 +1,6 @@
 """What the pipeline is and what came out of it: pipeline, report, weights."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,9 @@ def register(cli: typer.Typer) -> None:
 
 
 def pipeline(
-    check: Annotated[bool, typer.Option("--check", help="Exit 1 when dvc.yaml is stale; write nothing.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 1 when dvc.yaml is stale; write nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write dvc.yaml from params.yaml. Example: [dim]ercache pipeline --check[/]"""
@@ -55,7 +58,7 @@ def ls(json: Json = False) -> None:
     """List checkpoints: present, sha256, licence. Example: [dim]ercache weights ls[/]"""
     rows = checkpoints.status()
     if json:
-        answer(rows)
+        answer([asdict(row) for row in rows])
         return
-    shown = [(r["key"], "present" if r["present"] else "missing", r["detail"], r["remedy"]) for r in rows]
-    table(("key", "", "detail", "how to get"), shown)
+    shown = [(r.key, "ok" if r.ok else "missing", r.detail, r.licence, r.remedy) for r in rows]
+    table(("key", "", "detail", "licence", "how to get"), shown)

@@ -44,6 +44,8 @@ class Extraction:
         failed: every utterance and feature that is not ok.
         over: files that were not written, because too many utterances were unavailable.
         passed_over: previous cache files that were damaged and not used.
+        seconds: wall clock.
+        media_seconds: length of the media decoded in this run.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -53,6 +55,7 @@ class Extraction:
     over: list[str] = field(default_factory=list)
     passed_over: list[Path] = field(default_factory=list)
     seconds: float = 0.0
+    media_seconds: float = 0.0
 
 
 def cache_path(out: Path, corpus: str, modality: str, feature: str, part: str) -> Path:
@@ -158,6 +161,7 @@ class _Modality:
         )
         modality = self.features[0].spec.modality
         runner.run(plan, lambda n, total: progress(modality, n, total))
+        result.media_seconds += runner.media_seconds
         units = set(plan.unit.values())
         result.done += len(units & runner.computed)
         result.reused += len(units - runner.computed)

@@ -17,7 +17,7 @@ from ercache.reasons import Missing, Reason
 from extract.encoders.base import FloatArray, Frame
 from extract.media import check_file, read_frames, read_sound, resample
 
-AHEAD = 2 # batches that are decoded while one is encoded
+AHEAD = 2  # batches that are decoded while one is encoded
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,13 @@ class Loaded:
     sounds: dict[int, FloatArray] = field(default_factory=dict)
     frames: dict[int, tuple[Frame, ...]] = field(default_factory=dict)
     fault: tuple[Reason, str] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Length of what was read. Frames lie at the centres of equal stretches, so first + last is the whole."""
+        sounds = [len(sound) / rate for rate, sound in self.sounds.items()]
+        pictures = [frames[0].time + frames[-1].time for frames in self.frames.values() if frames]
+        return max([0.0, *sounds, *pictures])
 
 
 def load(request: Request) -> Loaded:

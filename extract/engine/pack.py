@@ -99,9 +99,7 @@ def pack(
         "licence": feature.spec.licence,
         "records": digest_of([[u, plan.records[u]] for u in results]),
         "made": [value for _, value in made],
-        "made_of": {
-            u: n for u, r in results.items() if r.made and (n := rank[canonical_json(r.made)])
-        },
+        "made_of": {u: n for u, r in results.items() if r.made and (n := rank[canonical_json(r.made)])},
     }
     write_cache(path, feature.arrays, entries, arrays, provenance)
 

@@ -20,7 +20,16 @@ from extract.engine.store import Store
 from extract.engine.trace import Trace
 from extract.faces import FaceFinder
 
-LIBRARIES = ("torch", "numpy", "librosa", "scikit-image", "transformers", "facenet-pytorch", "imageio-ffmpeg", "av")
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "librosa",
+    "scikit-image",
+    "transformers",
+    "facenet-pytorch",
+    "imageio-ffmpeg",
+    "av",
+)
 Progress = Callable[[int, int], None]
 
 
@@ -58,6 +67,7 @@ class Runner:
         self.made = made_by(device, engine.threads)
         self.failed: dict[str, Record] = {}
         self.computed: set[str] = set()
+        self.media_seconds = 0.0
         self._encoders: dict[str, Encoder] = {}
         self._finder: FaceFinder | None = None
 
@@ -77,6 +87,7 @@ class Runner:
                 requests = [[self._request(s, wanted) for s in batch] for batch, wanted in work]
                 loaded = loader.stream(requests)  # type: ignore[assignment]
             for (batch, wanted), inputs in zip(work, loaded, strict=True):
+                self.media_seconds += sum(i.seconds for i in inputs)
                 self._run_batch(plan, batch, wanted, inputs)
                 finished += len(batch)
                 progress(finished, total)

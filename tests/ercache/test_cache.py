@@ -78,7 +78,9 @@ def test_verify_compares_the_ids_with_the_manifest(tmp_path: Path) -> None:
         ),
         max_size=6,
     ),
-    names=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=6, unique=True),
+    names=st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=6, unique=True
+    ),
 )
 def test_whatever_is_written_is_read(tmp_path: Path, rows: list[np.ndarray], names: list[str]) -> None:
     arrays = {name: {"tokens": row} for name, row in zip(names, rows, strict=False)}
@@ -150,3 +152,12 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     for name in ("text.h5", "empty.h5", "absent.h5"):
         with pytest.raises(CacheError, match=name):
             CacheFile(tmp_path / name)
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_kept(tmp_path: Path) -> None:
+    dead = tmp_path / ".a.h5.999999999"
+    living = tmp_path / ".a.h5.1"
+    for leftover in (dead, living):
+        leftover.write_bytes(b"torn")
+    small_cache(tmp_path / "a.h5")
+    assert not dead.exists() and living.exists()

@@ -8,7 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ercache.errors import CorpusError
-from ercache.manifest import Manifest, MediaRef, Problem, Utterance, read_manifest, splits_path, write_manifest
+from ercache.manifest import (
+    Manifest,
+    MediaRef,
+    Problem,
+    Utterance,
+    read_manifest,
+    splits_path,
+    write_manifest,
+)
 
 REF = MediaRef("clips/a.mp4", 0.5, 2.0, (0.0, 0.0, 0.5, 1.0), "ab")
 FIRST = Utterance("u0", "d0", 0, "Ann", "Hello.", REF, None, {"emotion7": "joy", "other": None}, "train")

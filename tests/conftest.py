@@ -1,0 +1,38 @@
+"""A skip is an account, not an escape: its reason must stand in tests/skips.txt, or the run fails."""
+
+from pathlib import Path
+
+import pytest
+
+ALLOWED = Path(__file__).with_name("skips.txt")
+
+
+def allowed_reasons() -> set[str]:
+    """Reasons of skips.txt; lines that begin with # are comments."""
+    lines = [line.strip() for line in ALLOWED.read_text(encoding="utf-8").splitlines()]
+    return {line for line in lines if line and not line.startswith("#")}
+
+
+def unlisted(reports: list[pytest.TestReport]) -> list[str]:
+    """`test: reason` of every skip whose reason is not allowed."""
+    found = []
+    for report in reports:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ").strip()
+        if reason not in allowed_reasons():
+            found.append(f"{report.nodeid}: {reason}")
+    return found
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run whose skips are not accounted for (in the process that collects the reports)."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
+        return
+    bad = unlisted(reporter.stats.get("skipped", []))
+    if bad:
+        reporter.write_line("\nskips whose reason is not in tests/skips.txt:", red=True)
+        for line in bad:
+            reporter.write_line(f"  {line}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,121 @@
+"""DVC runs what changed and nothing else, and carries caches to people without media."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.conftest import ROOT, MakeProject, Project
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("dvc")]
+
+EXPERIMENTS = ("m2fnet_text", "concat")
+
+
+@pytest.fixture(scope="module")
+def repo(make_project: MakeProject, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A Git and DVC repository whose pipeline of two experiments has been run and pushed."""
+    project = make_project()
+    path = project.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
+    params["training"] |= {"seeds": 2, "epochs": 3}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    (project.folder / ".gitignore").write_text("/store\n/data/raw\n/data/logs\n")
+    for command in (
+        ["git", "init", "-q"],
+        ["git", "config", "user.name", "test"],
+        ["git", "config", "user.email", "test@example.org"],
+        ["dvc", "init", "-q"],
+    ):
+        project.run(*command)
+    shutil.copy(ROOT / ".dvc" / "config", project.folder / ".dvc" / "config")
+    remote = tmp_path_factory.mktemp("remote")
+    project.run("dvc", "remote", "add", "-q", "-d", "here", str(remote))
+    project.ercache("pipeline")
+    project.run("dvc", "repro", "-q")
+    commit(project, "first")
+    project.run("dvc", "push", "-q")
+    return project
+
+
+def commit(project: Project, message: str) -> None:
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", message)
+
+
+def repro(project: Project) -> set[str]:
+    """Names of the stages that ran."""
+    lines = project.run("dvc", "repro").stdout.splitlines()
+    return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+
+def change(project: Project, *place: str, value: object) -> None:
+    path = project.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    inner = params
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def test_dvc_reruns_what_depends_on_a_change_and_nothing_else(repo: Project) -> None:
+    assert repro(repo) == set(), "a second repro runs nothing"
+    before = repo.caches()
+
+    change(repo, "experiments", "m2fnet_text", "config", value={"dropout": 0.1})
+    assert repro(repo) == {"train@m2fnet_text", "report"}
+    assert repo.caches() == before
+
+    change(repo, "features", "mfcc", "n_mfcc", value=13)
+    ran = repro(repo)
+    assert ran == {"extract@demo-audio", "train@concat", "report"}
+    after = repo.caches()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {f"demo/audio/mfcc.{part}.h5" for part in ("train", "dev", "test")}
+
+    change(repo, "engine", "workers", value=1)
+    assert repro(repo) == set(), "the number of decoders changes no feature"
+    repo.run("git", "checkout", "-q", "params.yaml", "dvc.lock")
+    repo.run("dvc", "checkout", "-q")
+    assert repo.caches() == before
+
+
+def test_a_bare_extract_does_the_work_of_the_stage(repo: Project) -> None:
+    shutil.rmtree(repo.folder / "data" / "caches")
+    repo.ercache("extract", "demo")
+    assert repo.run("dvc", "status").stdout.count("changed") == 0
+
+
+def test_metrics_plots_and_experiments_work(repo: Project) -> None:
+    shown = json.loads(repo.run("dvc", "metrics", "show", "--json").stdout)
+    files = shown[""]["data"]
+    assert all(
+        0 <= files[f"data/models/{n}/metrics.json"]["data"]["test_weighted_f1"] <= 1 for n in EXPERIMENTS
+    )
+    repo.run("dvc", "exp", "run", "-q", "-S", "experiments.concat.training.lr=0.01")
+    page = repo.run("dvc", "plots", "diff", "HEAD").stdout
+    assert "index.html" in page
+    repo.run("git", "checkout", "-q", ".")
+    repo.run("dvc", "checkout", "-q")
+
+
+def test_a_clone_without_media_pulls_the_caches_and_trains(repo: Project, tmp_path: Path) -> None:
+    clone = Project(tmp_path / "clone", tmp_path / "store")
+    Project(tmp_path, tmp_path).run("git", "clone", "-q", str(repo.folder), "clone")
+    assert not (clone.folder / "data" / "raw").exists()
+    (clone.folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {tmp_path / 'cache'}\n")
+    change(clone, "training", "epochs", value=2)
+    clone.run("dvc", "repro", "-q", "--pull", "--allow-missing", "train@m2fnet_text")
+    run = json.loads((clone.folder / "data/models/m2fnet_text/run.json").read_text())
+    assert run["training"]["epochs"] == 2
+    assert not (clone.folder / "data/caches/demo/visual").exists(), "only what the experiment needs is pulled"
+    clone.run("dvc", "pull", "-q", "data/caches/demo/visual")
+    clone.ercache("cache", "verify", "data/caches")
+
+
+def test_the_committed_pipeline_is_fresh() -> None:
+    Project(ROOT, ROOT).ercache("pipeline", "--check")

@@ -1,0 +1,144 @@
+"""kill -9 at any instant loses nothing: the rerun makes the same bytes as a run without a kill."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import MakeProject, Project
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+
+STAGES = ("decode", "faces", "encode", "store", "pack")
+
+
+def spans(trace: Path) -> list[dict[str, object]]:
+    """The whole lines of a trace."""
+    if not trace.is_file():
+        return []
+    return [json.loads(line) for line in trace.read_text().split("\n")[:-1]]
+
+
+def open_stages(trace: Path) -> set[str]:
+    """Stages that had begun and not ended when the trace stopped."""
+    count = dict.fromkeys(STAGES, 0)
+    for row in spans(trace):
+        count[str(row["stage"])] += 1 if row["event"] == "begin" else -1
+    return {stage for stage, n in count.items() if n > 0}
+
+
+def start(project: Project, trace: Path) -> subprocess.Popen[bytes]:
+    command = ["ercache", "extract", "demo", "--trace", str(trace)]
+    return subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the engine alone; its workers must end by themselves."""
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def kill_at(project: Project, stage: str, nth: int, trace: Path) -> set[str]:
+    """Kill a run as soon as a stage begins for the nth time; the stages that were open then."""
+    process = start(project, trace)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        begun = [r for r in spans(trace) if r["stage"] == stage and r["event"] == "begin"]
+        if len(begun) >= nth:
+            break
+        time.sleep(0.001)
+    kill(process)
+    return open_stages(trace)
+
+
+def kill_after(project: Project, seconds: float, trace: Path) -> set[str]:
+    """Kill a run some seconds after its start."""
+    process = start(project, trace)
+    time.sleep(seconds)
+    kill(process)
+    return open_stages(trace)
+
+
+def reset(project: Project) -> None:
+    for name in ("store", "data/caches"):
+        shutil.rmtree(project.folder / name, ignore_errors=True)
+
+
+def campaign(project: Project, kills: int, seed: int) -> dict[str, int]:
+    """Kill runs at drawn instants until every stage was hit; each rerun must give the same bytes.
+
+    Returns:
+        How many kills fell into each stage (a kill may fall into several, or between them).
+    """
+    trace = project.folder / "trace.jsonl"
+    began = time.monotonic()
+    assert start(project, trace).wait() == 0
+    whole_run = time.monotonic() - began
+    expected = project.caches()
+    begun = [str(r["stage"]) for r in spans(trace) if r["event"] == "begin"]
+    rng = random.Random(seed)
+    hits = dict.fromkeys((*STAGES, "between"), 0)
+    plan: list[tuple[str, float]] = [(s, rng.randint(1, begun.count(s))) for s in STAGES]
+    plan += [("", rng.uniform(0.3, 1) * whole_run) for _ in range(kills - len(plan))]
+    for stage, when in plan:
+        reset(project)
+        trace.unlink(missing_ok=True)
+        hit = kill_at(project, stage, int(when), trace) if stage else kill_after(project, when, trace)
+        for name in hit or {"between"}:
+            hits[name] += 1
+        project.ercache("extract", "demo")
+        assert project.caches() == expected, f"after a kill in {hit or 'between stages'}"
+        files = {str(p) for p in (project.folder / "data/caches").rglob("*") if p.is_file()}
+        assert len(files) == len(expected), "no torn file is left in a folder that DVC tracks"
+    return hits
+
+
+def test_ten_kills_spread_over_the_stages_leave_identical_caches(make_project: MakeProject) -> None:
+    hits = campaign(make_project(), kills=10, seed=0)
+    print(f"kills by stage: {hits}")
+    assert all(hits[stage] >= 1 for stage in STAGES), hits
+
+
+@pytest.mark.full
+def test_a_hundred_kills(make_project: MakeProject) -> None:
+    hits = campaign(make_project(), kills=100, seed=1)
+    assert all(hits[stage] >= 1 for stage in STAGES), hits
+
+
+def test_workers_of_a_killed_engine_end_by_themselves(make_project: MakeProject) -> None:
+    project = make_project()
+    process = start(project, project.folder / "trace.jsonl")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and "decode" not in open_stages(project.folder / "trace.jsonl"):
+        time.sleep(0.01)
+    kill(process)
+    deadline = time.monotonic() + 30
+    while _session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _session(process.pid) == []
+
+
+def _session(session: int) -> list[int]:
+    """Processes alive in a session."""
+    alive = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            alive.append(int(entry.name))
+    return alive

@@ -1,0 +1,152 @@
+"""From media to report through the command line, and what users see on the way."""
+
+import json
+
+import pytest
+
+from tests.e2e.conftest import MakeProject, Project
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+
+
+def test_every_utterance_of_the_demo_is_accounted_for(extracted: Project) -> None:
+    answer = extracted.json("extract", "demo")
+    scanned = extracted.json("scan", "demo", "--out", "again.jsonl")
+    count = sum(split["utterances"] for split in scanned["splits"].values())
+    assert len(answer["files"]) == 4 * 3
+    assert answer["done"] == 0, "a second extraction finds everything done"
+    broken = json.loads((extracted.folder / "data/raw/demo/demo.json").read_text())["broken"]
+    failed = {(f["utterance"], f["feature"]): f["reason"] for f in answer["failed"]}
+    kinds = {row["kind"] for row in broken}
+    assert {"no_face", "silent", "truncated"} <= kinds
+    for row in broken:
+        if row["kind"] == "no_face":
+            assert failed[row["id"], "face_hog"] == "no_face"
+        if row["kind"] == "silent":
+            assert failed[row["id"], "prosody"] in ("silent", "no_audio")
+        if row["kind"] == "truncated":
+            assert {failed[row["id"], f] for f in ("prosody", "mfcc", "face_hog")} <= {
+                "unreadable",
+                "empty_file",
+            }
+    assert {u for u, _ in failed} == {row["id"] for row in broken}, (
+        "only what was broken on purpose is missing"
+    )
+    rows = extracted.json("cache", "ls", "data/caches")
+    assert sum(r["utterances"] for r in rows) == 4 * count
+
+
+def test_caches_verify_and_show_their_provenance(extracted: Project) -> None:
+    assert extracted.json("cache", "verify", "data/caches") == {"checked": 12, "bad": []}
+    info = extracted.json("cache", "info", "data/caches/demo/visual/face_hog.train.h5")
+    provenance = info["provenance"]
+    assert provenance["encoder"] == "visual/face-hog" and provenance["corpus"] == "demo"
+    assert provenance["faces"]["encoder"] == "faces/mtcnn"
+    assert provenance["made"][0]["device"] in ("cpu", "cuda")
+    text = extracted.json("cache", "info", "data/caches/demo/text/minilm.train.h5")["provenance"]
+    assert text["weights"]["sha256"].startswith("53aa5117")
+
+
+def test_train_evaluate_compare_and_report_from_the_caches(extracted: Project) -> None:
+    for name in ("m2fnet", "concat", "bc_lstm"):
+        answer = extracted.json("train", name, "--seeds", "2")
+        assert answer["selected_on"] == "validation" and len(answer["seeds"]) == 2
+        low, high = answer["test"]["weighted_f1"]["ci95"]
+        assert 0 <= low <= answer["test"]["weighted_f1"]["mean"] <= high <= 1
+    again = extracted.json("evaluate", "data/models/m2fnet")
+    run = json.loads((extracted.folder / "data/models/m2fnet/run.json").read_text())
+    assert again["test"]["weighted_f1"]["mean"] == pytest.approx(run["test"]["weighted_f1"]["mean"], abs=1e-6)
+    rows = extracted.json("compare", "data/models/m2fnet", "data/models/concat")
+    assert {"a", "b", "difference", "ci95", "p"} <= set(rows[0])
+    page = extracted.json("report")["path"]
+    text = (extracted.folder / page).read_text()
+    assert "http-equiv" not in text and "<script src" not in text
+    for name in ("m2fnet", "concat", "bc_lstm"):
+        assert name in text
+
+
+def test_stdout_is_the_answer_and_nothing_else(extracted: Project) -> None:
+    for command in (
+        ["doctor"],
+        ["corpora"],
+        ["encoders"],
+        ["models"],
+        ["extract", "demo"],
+        ["weights", "ls"],
+    ):
+        done = extracted.ercache(*command, "--json")
+        json.loads(done.stdout)
+        assert done.stderr == "", "a pipe sees no progress"
+
+
+def test_a_partial_run_never_touches_the_canonical_caches(make_project: MakeProject) -> None:
+    project = make_project()
+    answer = project.json("extract", "demo", "--features", "minilm", "--limit", "3")
+    assert all(path.startswith("data/partial/") for path in answer["files"])
+    assert project.caches() == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["extract", "demmo"], "did you mean 'demo'?"),
+        (["extract", "demo", "--features", "mini_lm"], "did you mean 'minilm'?"),
+        (["extract", "demo", "--profile", "defalt"], "did you mean 'default'?"),
+        (["extract", "demo", "--device", "tpu"], "auto, cpu or cuda"),
+        (["extract", "demo", "--limit", "0"], "0"),
+        (["train", "m2fnett"], "did you mean 'm2fnet'?"),
+        (["train", "m2fnet"], "ercache extract demo"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["cache", "info", "nowhere.h5"], "nowhere.h5"),
+        (["cache", "verify", "nowhere"], "nowhere"),
+        (["scan", "meld", "--root", "nowhere"], "nowhere"),
+        (["scan", "meld"], "ERCACHE_ROOT_MELD"),
+        (["demo", "d", "--size", "huge"], "tiny or full"),
+        (["no-such-verb"], "no-such-verb"),
+    ],
+)
+def test_wrong_usage_is_told_and_exits_with_2(
+    make_project: MakeProject, arguments: list[str], told: str
+) -> None:
+    project = make_project()
+    if arguments[0] == "train":
+        project.ercache("scan", "demo")
+    done = project.ercache(*arguments, code=2)
+    assert told in " ".join(done.stderr.split())
+
+
+def test_all_wrong_params_are_told_at_once(make_project: MakeProject) -> None:
+    project = make_project()
+    path = project.folder / "params.yaml"
+    text = path.read_text().replace("epochs: 60", "epochs: none").replace("text/minilm", "text/minilmm")
+    path.write_text(text.replace("n_mfcc: 20", "n_mffc: 20"))
+    told = project.ercache("extract", "demo", code=2).stderr
+    for part in ("training.epochs", "'text/minilm'", "'n_mfcc'"):
+        assert part in told
+
+
+def test_a_damaged_cache_is_found_not_used_and_made_again(make_project: MakeProject) -> None:
+    project = make_project()
+    project.ercache("extract", "demo", "--features", "minilm")
+    path = project.folder / "data/caches/demo/text/minilm.train.h5"
+    good = path.read_bytes()
+    path.write_bytes(good[:5000] + bytes([good[5000] ^ 1]) + good[5001:])
+    assert project.json("cache", "verify", "data/caches", code=1)["bad"][0]["file"].endswith(
+        "minilm.train.h5"
+    )
+    done = project.ercache("extract", "demo", "--features", "minilm")
+    assert "was damaged" in done.stderr
+    assert path.read_bytes() == good
+
+
+def test_a_cache_of_another_corpus_is_refused_by_train(make_project: MakeProject) -> None:
+    project = make_project()
+    project.ercache("extract", "demo", "--features", "minilm")
+    (project.folder / "data/caches/demo").rename(project.folder / "data/caches/meld")
+    manifest = project.folder / "data/manifests/demo.jsonl"
+    text = manifest.read_text().replace('"corpus":"demo"', '"corpus":"meld"', 1)
+    manifest.with_name("meld.jsonl").write_text(text)
+    manifest.with_name("demo.splits.json").rename(manifest.with_name("meld.splits.json"))
+    params = project.folder / "params.yaml"
+    params.write_text(params.read_text().replace("    corpus: demo", "    corpus: meld"))
+    assert "corpus" in project.ercache("train", "m2fnet_text", code=2).stderr
