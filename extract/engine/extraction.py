@@ -93,6 +93,9 @@ def extract_corpus(
     utterances = manifest.utterances[:limit]
     modalities = list(dict.fromkeys(f.spec.modality for f in features))
     _check_modalities(manifest, utterances, modalities, root)
+    import torch
+
+    torch.set_num_threads(engine.threads)
     began = time.monotonic()
     result = Extraction()
     tracer = Trace(trace)

@@ -1,0 +1,52 @@
+"""Reading a split: one read of a cache file against a bare read of its bytes, and against a pickle per utterance."""
+
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
+
+ROUNDS = 5
+
+
+def measure(folder: Path, utterances: int = 4000, tokens: int = 40, dims: int = 384) -> dict[str, float]:
+    """Seconds of each way, best of five, as ratios."""
+    rng = np.random.default_rng(0)
+    arrays = {f"u{i}": {"tokens": rng.normal(size=(tokens, dims)).astype("f4")} for i in range(utterances)}
+    entries = [Entry(u, Status.OK, "", tokens, "k", content_digest(a)) for u, a in arrays.items()]
+    spec = ArraySpec("tokens", "sequence", ("token", "dim"), (dims,))
+    path = folder / "tokens.train.h5"
+    write_cache(path, [spec], entries, arrays, {"corpus": "bench"})
+    pickles = folder / "pickles"
+    pickles.mkdir()
+    for u, a in arrays.items():
+        (pickles / u).write_bytes(pickle.dumps(a))
+
+    def cache() -> None:
+        with CacheFile(path) as opened:
+            opened.read("tokens")
+
+    def bare() -> None:
+        np.fromfile(path, dtype=np.uint8)
+
+    def peers() -> None:
+        np.concatenate([pickle.loads((pickles / u).read_bytes())["tokens"] for u in arrays])
+
+    ours = _best(cache)
+    return {
+        "megabytes": round(path.stat().st_size / 1e6, 1),
+        "time_over_bare_read": round(ours / _best(bare), 2),
+        "speedup_over_pickle_per_utterance": round(_best(peers) / ours, 2),
+    }
+
+
+def _best(work: Callable[[], None]) -> float:
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)

@@ -1,0 +1,235 @@
+"""MELD (Poria et al., ACL 2019): conversations of *Friends*, and every corpus that lies on disk like it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from ercache.digests import digest_of_file
+from ercache.errors import CorpusError
+from ercache.manifest import Manifest, MediaRef, Problem, Utterance
+from ercache.params import Strict
+from extract.corpora.entry import CorpusEntry, Progress
+from extract.corpora.folder import Folder, list_folder, some
+from extract.corpora.meld_facts import LONG, id_of, notes_of_corpus, notes_of_part
+from extract.corpora.survey import Seen, problems_of, survey
+from extract.corpora.transcript import EMOTIONS, SENTIMENTS, Row, Table, read_table
+
+CLIP_FOLDERS: Final = {
+    "train": "train_splits",
+    "dev": "dev_splits_complete",
+    "test": "output_repeated_splits_test",
+}
+LABEL_SETS: Final = {"emotion7": EMOTIONS, "sentiment3": SENTIMENTS}
+PREFIX: Final = "final_videos_test"
+_CLIP: Final = re.compile(r"dia(\d+)_utt(\d+)\.mp4", re.ASCII)
+
+
+class Switches(Strict):
+    """Choices of MELD.
+
+    Attributes:
+        test_clip_variant: 132 clips of the test part exist twice. `plain` takes `diaX_uttY.mp4`,
+            `prefixed_if_present` takes `final_videos_testdiaX_uttY.mp4` where it exists.
+    """
+
+    test_clip_variant: Literal["plain", "prefixed_if_present"] = "plain"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part as found: its table, its rows, and its clips (file name -> path; None without a folder)."""
+
+    name: str
+    table: str
+    rows: list[Row]
+    mended: int
+    clips: dict[str, str] | None
+
+
+def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
+    """Read MELD as its authors distribute it; the media may be absent.
+
+    Raises:
+        CorpusError: a table is absent or unusable; with all findings.
+    """
+    folder = list_folder(root)
+    parts = read_parts(folder, "meld")
+    manifest = manifest_of("meld", root, parts, switches.test_clip_variant == "prefixed_if_present", progress)
+    clips = {p.name: sum(n.endswith(".mp4") for n in p.clips) for p in parts if p.clips is not None}
+    version = (
+        "tables of before 2020-11-15, mended"
+        if any(p.mended for p in parts)
+        else "tables of 2020-11-15 or later"
+    )
+    return replace(
+        manifest, version=version, problems=manifest.problems + tuple(notes_of_corpus(manifest, clips))
+    )
+
+
+def read_parts(folder: Folder, corpus: str) -> list[Part]:
+    """Find and read the three tables and list the clips.
+
+    Raises:
+        CorpusError: with all findings of all three.
+    """
+    tables = {part: folder.named(f"{part}_sent_emo.csv") for part in CLIP_FOLDERS}
+    lacking = [f"{part}_sent_emo.csv" for part, found in tables.items() if not found]
+    findings = [f"{name} is nowhere below this folder" for name in lacking]
+    read: dict[str, Table] = {}
+    for part, found in tables.items():
+        if found:
+            read[part] = read_table((folder.root / found[0]).read_bytes(), found[0])
+            findings += read[part].findings
+    if findings:
+        message = f"{corpus}: {folder.root} cannot be used"
+        raise CorpusError(message, details=_short(findings), hint=_remedy(folder, corpus, lacking))
+    return [
+        Part(part, tables[part][0], sorted(t.rows, key=lambda r: r.key), t.mended, _clips(folder, part))
+        for part, t in read.items()
+    ]
+
+
+def _short(findings: Sequence[str], most: int = 50) -> list[str]:
+    more = [f"and {len(findings) - most} more"] if len(findings) > most else []
+    return [*findings[:most], *more]
+
+
+def _remedy(folder: Folder, corpus: str, lacking: Sequence[str]) -> str:
+    if not lacking:
+        return "mend these rows, or take the tables of github.com/declare-lab/MELD, folder data/MELD"
+    if corpus == "demo":
+        return "make it with `ercache demo DIR`"
+    if folder.archives():
+        return f"unpack {some(folder.archives())} there first; the train table is inside train.tar.gz"
+    found = some(folder.files, 5) or "nothing"
+    return (
+        f"found: {found}; give the folder of MELD.Raw.tar.gz, unpacked with the train, dev and test archives "
+        "inside it, or the folder data/MELD of github.com/declare-lab/MELD"
+    )
+
+
+def _clips(folder: Folder, part: str) -> dict[str, str] | None:
+    files = folder.inside(CLIP_FOLDERS[part])
+    # Listed shallowest first: a second copy further down does not replace the first.
+    return {path.rpartition("/")[2]: path for path in reversed(files)} if files else None
+
+
+def manifest_of(
+    corpus: str, root: Path, parts: Sequence[Part], prefixed: bool, progress: Progress | None
+) -> Manifest:
+    """Put tables and clips together; clips are digested and looked at."""
+    chosen = {id_of(p.name, row): _clip(p, row, prefixed) for p in parts for row in p.rows}
+    present = {path for p in parts for path in (p.clips or {}).values()}
+    wanted = {ref.path for ref in chosen.values() if ref is not None}
+    seen = survey(root, wanted & present, progress)
+    utterances: list[Utterance] = []
+    problems: list[Problem] = []
+    for part in parts:
+        problems += _problems_of_part(part) + notes_of_part(part.name, part.rows)
+        for utterance in _utterances(part, chosen, seen):
+            utterances.append(utterance)
+            problems += _problems_of_clip(utterance, seen)
+    if all(part.clips is None for part in parts):
+        detail = "no clips were found, so that there are neither pictures nor sound; text features work"
+        problems = [Problem(None, "missing", "not_in_corpus", detail), *_but_no_folders(problems)]
+    return Manifest(
+        corpus=corpus,
+        version="",
+        sources={part.table: digest_of_file(root / part.table) for part in parts},
+        label_sets=LABEL_SETS,
+        utterances=tuple(utterances),
+        problems=tuple(problems),
+        splits={"official": {p.name: tuple(id_of(p.name, row) for row in p.rows) for p in parts}},
+    )
+
+
+def _but_no_folders(problems: Sequence[Problem]) -> list[Problem]:
+    return [p for p in problems if p.reason != "not_in_corpus"]
+
+
+def _clip(part: Part, row: Row, prefixed: bool) -> MediaRef | None:
+    if part.clips is None:
+        return None
+    plain = f"dia{row.dialogue}_utt{row.utterance}.mp4"
+    if prefixed and part.name == "test" and PREFIX + plain in part.clips:
+        return MediaRef(part.clips[PREFIX + plain])
+    place = next(iter(part.clips.values())).rpartition("/")[0]
+    return MediaRef(part.clips.get(plain, f"{place}/{plain}"))
+
+
+def _utterances(
+    part: Part, chosen: Mapping[str, MediaRef | None], seen: Mapping[str, Seen]
+) -> list[Utterance]:
+    found: list[Utterance] = []
+    index, dialogue = 0, -1
+    for row in part.rows:
+        index = index + 1 if row.dialogue == dialogue else 0
+        dialogue = row.dialogue
+        ref = chosen[id_of(part.name, row)]
+        look = seen.get(ref.path) if ref else None
+        clip = replace(ref, sha256=look.sha256) if ref and look else ref
+        found.append(
+            Utterance(
+                id=id_of(part.name, row),
+                dialogue=f"{part.name}_dia{row.dialogue}",
+                index=index,
+                speaker=row.speaker,
+                text=row.text or None,
+                video=clip,
+                audio=clip,
+                labels={"emotion7": row.emotion, "sentiment3": row.sentiment},
+                part=part.name,
+            )
+        )
+    return found
+
+
+def _problems_of_clip(utterance: Utterance, seen: Mapping[str, Seen]) -> list[Problem]:
+    ref = utterance.video
+    if ref is None:
+        return []
+    look = seen.get(ref.path)
+    if look is None:
+        return [Problem(utterance.id, "missing", "absent", ref.path)]
+    found = problems_of(utterance.id, ref, look, "video", "audio")
+    if ref.path.rpartition("/")[2].startswith(PREFIX):
+        found.append(Problem(utterance.id, "note", "prefixed_clip", ref.path))
+    if look.seconds is not None and look.seconds > LONG:
+        found.append(Problem(utterance.id, "note", "long_clip", f"{look.seconds:.1f} s"))
+    return found
+
+
+def _problems_of_part(part: Part) -> list[Problem]:
+    if part.mended:
+        detail = f"{part.table}: {part.mended} control characters of the old encoding were mended"
+        mended = [Problem(None, "note", "old_encoding", detail)]
+    else:
+        mended = []
+    if part.clips is None:
+        detail = f"{part.name}: no folder {CLIP_FOLDERS[part.name]} with clips; is its archive unpacked?"
+        return [*mended, Problem(None, "missing", "not_in_corpus", detail)]
+    rows = {row.key for row in part.rows}
+    named = {name: _CLIP.fullmatch(name.removeprefix(PREFIX)) for name in part.clips}
+    idle = [n for n, match in named.items() if not match or (int(match[1]), int(match[2])) not in rows]
+    if idle:
+        detail = f"{part.name}: {len(idle)} files belong to no row: {some(sorted(idle))}"
+        return [*mended, Problem(None, "note", "clip_without_row", detail)]
+    return mended
+
+
+ENTRY: Final = CorpusEntry(
+    key="meld",
+    name="MELD: Multimodal EmotionLines Dataset",
+    modalities=("text", "audio", "visual"),
+    parts=("train", "dev", "test"),
+    label_sets=LABEL_SETS,
+    licence="tables GPL-3.0; the clips are copyrighted television, for research",
+    how_to_get=(
+        "MELD.Raw.tar.gz from affective-meld.github.io, with the archives inside it unpacked too; the tables alone "
+        "(text features) are in github.com/declare-lab/MELD, folder data/MELD"
+    ),
+    Switches=Switches,
+    scan=scan,
+)

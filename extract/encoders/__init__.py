@@ -1,0 +1,20 @@
+"""The encoders, by key. A new one is a file in this folder, a line here and one in extract/versions.yaml.
+
+Importing this imports no torch, transformers, librosa or scikit-image: encoders do so when built or run.
+"""
+
+from pydantic import BaseModel
+
+from extract.encoders.base import Encoder
+from extract.encoders.face_hog import FaceHog
+from extract.encoders.mfcc import Mfcc
+from extract.encoders.minilm import MiniLM
+from extract.encoders.prosody import Prosody
+
+_ALL: tuple[type[Encoder], ...] = (MiniLM, Prosody, Mfcc, FaceHog)
+ENCODERS: dict[str, type[Encoder]] = {kind.spec.key: kind for kind in _ALL}
+
+
+def configs() -> dict[str, type[BaseModel]]:
+    """Encoder key -> class of its params, for the check of params.yaml."""
+    return {key: kind.Params for key, kind in ENCODERS.items()}

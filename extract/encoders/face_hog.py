@@ -1,0 +1,156 @@
+"""Histograms of oriented gradients of face crops (scikit-image): a face feature without a trained network."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, model_validator
+
+from ercache.cache import ArraySpec
+from ercache.params import Strict
+from ercache.reasons import Missing, Reason
+from extract.encoders.base import Encoded, EncoderSpec, Faces, FloatArray, Frame, Input, Sample
+
+SMALLEST_CROP = 4  # pixels a side
+
+
+class FaceHogParams(Strict):
+    """Switches of `visual/face-hog`.
+
+    Attributes:
+        frames: pictures looked at, spread evenly over the clip.
+        size: side of the square crop, pixels.
+        orientations, cell, block: of the histograms: bins, pixels a cell, cells a block.
+        margin: added to the box on every side, as a fraction of its side.
+        face: which face of a picture.
+        pool: `mean` over the pictures, or mean and deviation.
+    """
+
+    frames: int = Field(6, ge=1)
+    size: int = Field(96, ge=16)
+    orientations: int = Field(8, ge=2)
+    cell: int = Field(16, ge=2)
+    block: int = Field(1, ge=1, le=4)
+    margin: float = Field(0.1, ge=0, le=2)
+    face: Literal["largest", "most_probable"] = "largest"
+    pool: Literal["mean", "mean_std"] = "mean_std"
+
+    @model_validator(mode="after")
+    def _fits(self) -> "FaceHogParams":
+        if self.blocks < 1:
+            raise ValueError(
+                f"a crop of {self.size} pixels holds no block of {self.block} x {self.cell} pixels"
+            )
+        return self
+
+    @property
+    def blocks(self) -> int:
+        """Blocks along a side of the crop."""
+        return self.size // self.cell - self.block + 1
+
+    @property
+    def width(self) -> int:
+        """Length of one picture's descriptor."""
+        return self.blocks**2 * self.block**2 * self.orientations
+
+
+class FaceHog:
+    """Pictures without a face are left out; `frames` counts those with one, in the order of time."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/face-hog",
+        modality="visual",
+        summary="histograms of oriented gradients of the face (scikit-image)",
+        batch="one",
+        version=1,
+        licence="BSD-3-Clause",
+    )
+    Params: ClassVar[type[BaseModel]] = FaceHogParams
+
+    def __init__(self, params: FaceHogParams, device: str = "cpu") -> None:
+        self.params = params
+
+    @staticmethod
+    def input(params: FaceHogParams) -> Input:
+        """Pictures with their faces."""
+        return Input(frames=params.frames, faces=True)
+
+    @staticmethod
+    def arrays(params: FaceHogParams) -> tuple[ArraySpec, ...]:
+        """`pooled`; for each picture with a face its descriptor and the box found (without the margin)."""
+        pooled = params.width * (2 if params.pool == "mean_std" else 1)
+        return (
+            ArraySpec("pooled", "vector", ("utterance", "statistic"), (pooled,)),
+            ArraySpec("frames", "sequence", ("frame", "bin"), (params.width,)),
+            ArraySpec("boxes", "sequence", ("frame", "x0_y0_x1_y1"), (4,), units="pixels"),
+        )
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode each clip alone."""
+        return [self._one(sample.frames) for sample in samples]
+
+    def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:
+        if not frames:
+            return Missing(Reason.NO_VIDEO)
+        boxes: list[FloatArray] = []
+        rows: list[FloatArray] = []
+        for frame in frames:
+            box = chosen_box(frame.faces, self.params.face)
+            crop = None if box is None else crop_face(frame.image, box, self.params.margin)
+            if box is not None and crop is not None:
+                boxes.append(box)
+                rows.append(describe(crop, self.params))
+        if not rows:
+            return Missing(Reason.NO_FACE, f"none in {len(frames)} frames")
+        values = np.stack(rows)  # [T, width]
+        parts = (
+            [values.mean(axis=0), values.std(axis=0)]
+            if self.params.pool == "mean_std"
+            else [values.mean(axis=0)]
+        )
+        pooled = np.concatenate(parts, dtype=np.float32)[None]
+        if not np.isfinite(values).all():
+            return Missing(Reason.UNREADABLE, "gradients that are not finite")
+        return Encoded({"pooled": pooled, "frames": values, "boxes": np.stack(boxes)}, frames=len(rows))
+
+
+def chosen_box(faces: Faces | None, choice: Literal["largest", "most_probable"]) -> FloatArray | None:
+    """The box [4] of one face of a picture, or None; the table is sorted by falling probability."""
+    if faces is None or len(faces.boxes) == 0:
+        return None
+    if choice == "most_probable":
+        best = 0
+    else:
+        sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
+        best = int(np.argmax(sides[:, 0] * sides[:, 1]))
+    return np.asarray(faces.boxes[best], dtype=np.float32)
+
+
+def crop_face(image: NDArray[np.uint8], box: FloatArray, margin: float) -> NDArray[np.uint8] | None:
+    """The box with its margin, clipped to the picture; None when less than 4 pixels are left of a side."""
+    height, width = image.shape[:2]
+    extra = margin * (box[2:] - box[:2])
+    x0, y0 = np.floor(np.maximum(box[:2] - extra, 0)).astype(int)
+    x1, y1 = np.ceil(np.minimum(box[2:] + extra, (width, height))).astype(int)
+    crop = image[y0:y1, x0:x1]
+    return crop if min(crop.shape[:2]) >= SMALLEST_CROP else None
+
+
+def describe(crop: NDArray[np.uint8], params: FaceHogParams) -> FloatArray:
+    """Descriptor [width] of an RGB crop of any size."""
+    from skimage.color import rgb2gray
+    from skimage.feature import hog
+    from skimage.transform import resize
+
+    shape = (params.size, params.size)
+    grey = resize(rgb2gray(crop), shape, order=1, mode="edge", anti_aliasing=True)  # type: ignore[no-untyped-call]
+    values = hog(
+        grey,
+        orientations=params.orientations,
+        pixels_per_cell=(params.cell, params.cell),
+        cells_per_block=(params.block, params.block),
+        block_norm="L2-Hys",
+        feature_vector=True,
+    )
+    return np.asarray(values, dtype=np.float32)

@@ -1,0 +1,206 @@
+"""Which files may be opened, and the facts of a media file: all that comes before decoding."""
+
+import math
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from ercache.manifest import MediaRef, escapes
+from ercache.params import Limits
+from ercache.reasons import Missing, Reason
+
+# Containers that hold their own media. Playlists, concat scripts, image sequences and network sessions name
+# other files, so the demuxers that read them are never offered to a file of a corpus.
+FORMATS: Final = (
+    "mov,mp4,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo,m4v,dv,nut,"
+    "wav,w64,mp3,flac,ogg,aac,amr,aiff,au,caf"
+)
+PROTOCOLS: Final = "file,pipe"
+# Seeking is exact to the packet where the container has an index; elsewhere decoding starts at the beginning.
+INDEXED: Final = frozenset({"mov", "matroska", "avi", "wav", "w64", "flac"})
+LEAD: Final = 10.0  # seconds read before a stretch, so that decoders have settled
+REORDER: Final = 2.0  # seconds by which a later packet may still belong before an earlier one
+LFS_POINTER: Final = b"version https://git-lfs"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Facts of a media file, found by demuxing only.
+
+    Attributes:
+        duration: seconds, as the container says.
+        frame_times: seconds from the start of the file at which each picture begins, sorted.
+        width, height: of the coded picture, before rotation; 0 without video.
+        audio_rate, audio_channels: None and 0 without audio.
+        origin: the file's first timestamp, seconds; already taken off `frame_times`.
+        indexed: whether the container can be sought in exactly.
+    """
+
+    duration: float | None
+    frame_times: NDArray[np.float64]
+    width: int
+    height: int
+    audio_rate: int | None
+    audio_channels: int
+    origin: float = 0.0
+    indexed: bool = False
+
+    def seekable_to(self, start: float) -> bool:
+        """Whether it pays, and is exact, to skip what comes before a stretch."""
+        return self.indexed and LEAD < start <= (self.duration or math.inf)
+
+
+def check_file(root: Path, ref: MediaRef) -> Path:
+    """Find a reference's file without following it out of the corpus, and see that it may be opened.
+
+    Raises:
+        Missing: OUTSIDE_ROOT, ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER or UNREADABLE.
+    """
+    path = locate(root, ref)
+    check_bytes(path)
+    return path
+
+
+def locate(root: Path, ref: MediaRef) -> Path:
+    """Where a reference leads, links followed.
+
+    Raises:
+        Missing: OUTSIDE_ROOT, or ABSENT when the links lead nowhere.
+    """
+    if escapes(ref.path):
+        raise Missing(Reason.OUTSIDE_ROOT, ref.path)
+    try:
+        path = (root / ref.path).resolve()
+        inside = path.is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:  # a loop of symbolic links, a name that is too long
+        raise Missing(Reason.ABSENT, _words(error)) from error
+    if not inside:
+        raise Missing(Reason.OUTSIDE_ROOT, f"{ref.path} is a link to a place outside the corpus root")
+    return path
+
+
+def check_bytes(path: Path) -> None:
+    """Refuse what is no media file before any decoder sees it; a pipe is never opened.
+
+    Raises:
+        Missing: ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER or UNREADABLE.
+    """
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise Missing(Reason.NOT_A_FILE, path.name)
+        if facts.st_size == 0:
+            raise Missing(Reason.EMPTY_FILE, path.name)
+        with path.open("rb") as stream:
+            head = stream.read(len(LFS_POINTER))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Missing(Reason.ABSENT, path.name) from error
+    except OSError as error:
+        raise Missing(Reason.UNREADABLE, _words(error)) from error
+    if head == LFS_POINTER:
+        raise Missing(Reason.GIT_LFS_POINTER, path.name)
+
+
+def location(path: Path) -> str:
+    """A file's name as FFmpeg must be given it, so that no character of it has a meaning."""
+    return f"file:{path.absolute()}"
+
+
+def probe(path: Path, limits: Limits) -> Probe:
+    """Read the facts of a whole file.
+
+    Raises:
+        Missing: the file is no readable medium, or reading it ran past `limits.seconds`.
+    """
+    return _probe(path, limits, None, None)
+
+
+def probe_stretch(path: Path, ref: MediaRef, limits: Limits) -> Probe:
+    """Like `probe`, with the pictures of the reference's stretch alone (and some around it)."""
+    length = limits.duration if ref.end is None else min(limits.duration, ref.end - (ref.start or 0.0))
+    return _probe(path, limits, ref.start, max(length, 0.0))
+
+
+def probe_sound(path: Path, limits: Limits) -> Probe:
+    """Like `probe`, without a look at the pictures."""
+    with _opened(path, limits) as container:
+        return _facts(container, np.empty(0))
+
+
+def _probe(path: Path, limits: Limits, start: float | None, length: float | None) -> Probe:
+    deadline = time.monotonic() + limits.seconds
+    with _opened(path, limits) as container:
+        stream = video_stream(container)
+        facts = _facts(container, np.empty(0))
+        if stream is None:
+            return facts
+        if start is not None and facts.seekable_to(start):
+            container.seek(int((start - LEAD + facts.origin) * av.time_base))
+        times = _times(container, stream, facts.origin, deadline, start, length)
+        return replace(facts, frame_times=np.unique(np.fromiter(times, np.float64)))
+
+
+def _times(
+    container: Any, stream: Any, origin: float, deadline: float, start: float | None, length: float | None
+) -> Iterator[float]:
+    for packet in container.demux(stream):
+        if time.monotonic() > deadline:
+            raise Missing(Reason.TIMEOUT, "the list of packets was not read in time")
+        if packet.pts is None or packet.is_discard:
+            continue
+        seconds = float(packet.pts * packet.time_base) - origin
+        start = seconds if start is None else start
+        if length is not None and seconds > start + length + REORDER:
+            return
+        yield seconds
+
+
+def _facts(container: Any, times: NDArray[np.float64]) -> Probe:
+    video = video_stream(container)
+    audio: Any = next(iter(container.streams.audio), None)
+    rate = audio.codec_context.rate if audio is not None and audio.codec_context is not None else None
+    return Probe(
+        duration=None if container.duration is None else container.duration / av.time_base,
+        frame_times=times,
+        width=video.codec_context.width if video is not None else 0,
+        height=video.codec_context.height if video is not None else 0,
+        audio_rate=rate,
+        audio_channels=audio.codec_context.channels if rate is not None else 0,
+        origin=max(0.0, (container.start_time or 0) / av.time_base),
+        indexed=not INDEXED.isdisjoint(container.format.name.split(",")),
+    )
+
+
+def video_stream(container: Any) -> Any:
+    """The first stream of moving pictures that can be decoded; cover art is none."""
+    cover = av.stream.Disposition.attached_pic
+    usable = (s for s in container.streams.video if s.codec_context is not None)
+    return next((s for s in usable if not s.disposition & cover), None)
+
+
+@contextmanager
+def _opened(path: Path, limits: Limits) -> Iterator[Any]:
+    check_bytes(path)
+    started = time.monotonic()
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, "fflags": "+genpts"}
+    try:
+        with av.open(
+            location(path), container_options=options, metadata_errors="replace", timeout=limits.seconds
+        ) as container:
+            yield container
+    except av.error.FFmpegError as error:
+        late = time.monotonic() - started > limits.seconds
+        raise Missing(Reason.TIMEOUT if late else Reason.UNREADABLE, _words(error)) from error
+
+
+def _words(error: BaseException) -> str:
+    """What the system says, without the machine's paths."""
+    return str(getattr(error, "strerror", None) or type(error).__name__)

@@ -1,0 +1,148 @@
+"""Faces are facenet-pytorch's own, whatever the sizes of the pictures and whoever shares the batch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from facenet_pytorch import MTCNN
+from numpy.typing import NDArray
+from skimage import data
+
+from ercache.params import FacePolicy
+from extract import faces
+from extract.encoders.base import Faces
+from extract.faces import FaceFinder
+
+CREMAD = Path(__file__).resolve().parents[2].parent / "shared" / "media" / "cremad"
+PIXELS = 1e-3  # facenet itself differs by 6e-5 between batches
+Image = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def finder() -> FaceFinder:
+    return FaceFinder(FacePolicy())
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> Image:
+    picture: Image = data.astronaut()  # type: ignore[no-untyped-call]
+    return picture
+
+
+def reference(images: list[Image], policy: FacePolicy) -> list[Faces]:
+    """Faces by facenet-pytorch's public class."""
+    mtcnn = MTCNN(
+        keep_all=True,
+        select_largest=False,
+        min_face_size=policy.min_face_size,
+        thresholds=list(policy.thresholds),
+    )
+    rows = []
+    for image in images:
+        boxes, probabilities, points = mtcnn.detect(image, landmarks=True)
+        if boxes is None:
+            rows.append(faces.no_faces())
+            continue
+        good = np.flatnonzero(probabilities >= policy.min_probability)
+        good = good[np.argsort(-probabilities[good].astype(float), kind="stable")]
+        rows.append(Faces(*(array[good].astype(np.float32) for array in (boxes, probabilities, points))))
+    return rows
+
+
+def assert_same(found: Faces, expected: Faces) -> None:
+    assert found.boxes.shape == (len(expected.boxes), 4) and found.points.shape[1:] == (5, 2)
+    assert all(a.dtype == np.float32 for a in (found.boxes, found.probabilities, found.points))
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=PIXELS)
+    np.testing.assert_allclose(found.points, expected.points, atol=PIXELS)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
+
+
+def cremad_frames() -> list[Image]:
+    import av
+
+    pictures: list[Any] = []
+    for path in sorted(CREMAD.glob("*.flv"))[:3]:
+        with av.open(str(path)) as clip:
+            pictures += [f.to_ndarray(format="rgb24") for f in clip.decode(video=0)][5:60:27]
+    return pictures
+
+
+def test_faces_are_those_of_facenet_pytorch(astronaut: Image) -> None:
+    policy = FacePolicy(min_face_size=20, min_probability=0)
+    found = FaceFinder(policy).find([astronaut])[0]
+    assert len(found.boxes) >= 1
+    assert (np.diff(found.probabilities) <= 0).all()
+    assert_same(found, reference([astronaut], policy)[0])
+
+
+@pytest.mark.skipif(not CREMAD.is_dir(), reason="needs ../shared/media/cremad (6 real clips)")
+def test_faces_on_real_clips_are_those_of_facenet_pytorch(finder: FaceFinder) -> None:
+    pictures = cremad_frames()
+    found = finder.find(pictures)
+    assert [len(row.boxes) for row in found] == [1] * len(pictures)
+    for row, expected in zip(found, reference(pictures, FacePolicy()), strict=True):
+        assert_same(row, expected)
+
+
+def test_faces_do_not_depend_on_the_batch(
+    finder: FaceFinder, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [astronaut, np.zeros_like(astronaut), np.roll(astronaut, 40, axis=1), astronaut[:, ::-1]]
+    together = finder.find(batch)
+    monkeypatch.setattr(faces, "PIXELS_AT_ONCE", 2 * 512 * 512)
+    chunked = finder.find(batch)
+    assert [len(row.boxes) for row in together] == [1, 0, 1, 1]
+    for image, row, other in zip(batch, together, chunked, strict=True):
+        assert_same(row, finder.find([image])[0])
+        assert_same(other, row)
+
+
+def test_same_call_gives_same_bytes(finder: FaceFinder, astronaut: Image) -> None:
+    batch = [astronaut, astronaut[::-1].copy()]
+    first, again = finder.find(batch), FaceFinder(FacePolicy()).find(batch)
+    assert [row.boxes.tobytes() for row in first] == [row.boxes.tobytes() for row in again]
+
+
+def test_pictures_of_any_sizes_keep_their_order(finder: FaceFinder, astronaut: Image) -> None:
+    small = astronaut[::2, ::2].copy()
+    found = finder.find([small, astronaut, astronaut[:300, 80:400], small])
+    assert [len(row.boxes) for row in found] == [1] * 4
+    widths = [row.boxes[0, 2] - row.boxes[0, 0] for row in found]
+    assert widths[0] == pytest.approx(widths[3], abs=PIXELS)
+    assert widths[1] / widths[0] == pytest.approx(2, abs=0.3)
+
+
+@pytest.mark.parametrize("size", [(19, 200), (1, 1), (20, 20), (39, 39), (40, 40), (0, 10)])
+def test_picture_too_small_for_a_face_has_none(finder: FaceFinder, size: tuple[int, int]) -> None:
+    row = finder.find([np.full((*size, 3), 128, dtype=np.uint8)])[0]
+    assert row.boxes.shape == (0, 4) and row.probabilities.shape == (0,) and row.points.shape == (0, 5, 2)
+
+
+@pytest.mark.parametrize("size", range(12, 60, 7))
+def test_every_smallest_face_size_takes_pictures_around_it(size: int) -> None:
+    finder = FaceFinder(FacePolicy(min_face_size=size))
+    noise = np.random.default_rng(0).integers(0, 256, (size + 1, size + 1, 3), dtype=np.uint8)
+    assert len(finder.find([noise, noise[:-1, :-1], noise[:-2, :-2]])) == 3
+
+
+def test_no_pictures_have_no_rows(finder: FaceFinder) -> None:
+    assert finder.find([]) == []
+
+
+def test_improbable_faces_are_dropped(astronaut: Image) -> None:
+    assert len(FaceFinder(FacePolicy(min_probability=1)).find([astronaut])[0].boxes) == 0
+
+
+@pytest.mark.parametrize(("window", "sides"), [(2, (7, 8)), (3, (9, 6)), (3, (22, 22)), (2, (2, 3))])
+def test_own_pooling_equals_that_of_torch(window: int, sides: tuple[int, int]) -> None:
+    x = torch.randn(3, 4, *sides, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.max_pool2d(x, window, 2, ceil_mode=True)
+    assert torch.equal(faces.max_pool(x, window), expected)
+
+
+def test_building_leaves_the_global_random_state() -> None:
+    before = torch.random.get_rng_state()
+    FaceFinder(FacePolicy())
+    assert torch.equal(before, torch.random.get_rng_state())
