@@ -90,7 +90,7 @@ def centres(times: NDArray[np.float64], ref: MediaRef, count: int, longest: floa
 
 def shown_at(times: NDArray[np.float64], instants: NDArray[np.float64]) -> NDArray[np.float64]:
     """Beginnings of the pictures on show at some instants, each once; before the first picture, the first."""
-    rank = np.searchsorted(times, instants, side="right") - 1
+    rank = np.searchsorted(times, instants + 1e-6, side="right") - 1  # both are rounded sums
     chosen: NDArray[np.float64] = times[np.unique(np.maximum(rank, 0))]
     return chosen
 
@@ -136,7 +136,8 @@ def _frame_options(times: NDArray[np.float64], facts: Probe) -> dict[str, Any]:
     slack = min(0.001, float(gaps.min()) / 4) if gaps.size else 0.001
     wanted = times + facts.origin
     chosen = "+".join(f"between(t,{t - slack:.7f},{t + slack:.7f})" for t in wanted)
-    trim = f"trim=end={wanted[-1] + 2 * slack + 1e-6:.7f}"
+    # A second more: the filter rounds its end to the ticks of the stream, which may be as long as a picture.
+    trim = f"trim=end={wanted[-1] + 1:.7f}"
     return {
         "vf": f"{trim},select='{chosen}',{_TO_RGB},showinfo=checksum=0",
         "format": "rawvideo",

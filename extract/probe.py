@@ -95,14 +95,15 @@ def check_bytes(path: Path) -> None:
     """
     try:
         facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise Missing(Reason.NOT_A_FILE, path.name)
-        if facts.st_size == 0:
-            raise Missing(Reason.EMPTY_FILE, path.name)
+    except OSError as error:  # no such file, a name that is too long, a folder that may not be entered
+        raise Missing(Reason.ABSENT, _words(error)) from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise Missing(Reason.NOT_A_FILE, path.name)
+    if facts.st_size == 0:
+        raise Missing(Reason.EMPTY_FILE, path.name)
+    try:
         with path.open("rb") as stream:
             head = stream.read(len(LFS_POINTER))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise Missing(Reason.ABSENT, path.name) from error
     except OSError as error:
         raise Missing(Reason.UNREADABLE, _words(error)) from error
     if head == LFS_POINTER:
@@ -196,6 +197,9 @@ def _opened(path: Path, limits: Limits) -> Iterator[Any]:
             location(path), container_options=options, metadata_errors="replace", timeout=limits.seconds
         ) as container:
             yield container
+            # An interrupted read looks like the end of the file; a verdict on half a file would be final.
+            if time.monotonic() - started > limits.seconds:
+                raise Missing(Reason.TIMEOUT, "the file was not read in time")
     except av.error.FFmpegError as error:
         late = time.monotonic() - started > limits.seconds
         raise Missing(Reason.TIMEOUT if late else Reason.UNREADABLE, _words(error)) from error

@@ -39,13 +39,18 @@ class Switches(Strict):
 
 @dataclass(frozen=True)
 class Part:
-    """A part as found: its table, its rows, and its clips (file name -> path; None without a folder)."""
+    """A part as found: its table, the rows as they stand there, and its clips (file name -> path), if any."""
 
     name: str
     table: str
     rows: list[Row]
     mended: int
     clips: dict[str, str] | None
+
+    @property
+    def ordered(self) -> list[Row]:
+        """Rows by Dialogue_ID and Utterance_ID; the times run backwards in places."""
+        return sorted(self.rows, key=lambda row: row.key)
 
 
 def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
@@ -85,10 +90,7 @@ def read_parts(folder: Folder, corpus: str) -> list[Part]:
     if findings:
         message = f"{corpus}: {folder.root} cannot be used"
         raise CorpusError(message, details=_short(findings), hint=_remedy(folder, corpus, lacking))
-    return [
-        Part(part, tables[part][0], sorted(t.rows, key=lambda r: r.key), t.mended, _clips(folder, part))
-        for part, t in read.items()
-    ]
+    return [Part(part, tables[part][0], t.rows, t.mended, _clips(folder, part)) for part, t in read.items()]
 
 
 def _short(findings: Sequence[str], most: int = 50) -> list[str]:
@@ -141,7 +143,7 @@ def manifest_of(
         label_sets=LABEL_SETS,
         utterances=tuple(utterances),
         problems=tuple(problems),
-        splits={"official": {p.name: tuple(id_of(p.name, row) for row in p.rows) for p in parts}},
+        splits={"official": {p.name: tuple(id_of(p.name, row) for row in p.ordered) for p in parts}},
     )
 
 
@@ -164,7 +166,7 @@ def _utterances(
 ) -> list[Utterance]:
     found: list[Utterance] = []
     index, dialogue = 0, -1
-    for row in part.rows:
+    for row in part.ordered:
         index = index + 1 if row.dialogue == dialogue else 0
         dialogue = row.dialogue
         ref = chosen[id_of(part.name, row)]

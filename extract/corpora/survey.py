@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from ercache.digests import digest_of_file
+from ercache.errors import WorkError
 from ercache.manifest import MediaRef, Problem
 from ercache.params import Limits
 from ercache.reasons import Missing, Reason
@@ -51,7 +52,7 @@ def survey(root: Path, paths: Iterable[str], progress: Progress | None = None) -
         left = [chunk for chunk in left if chunk[0] not in seen]
         # A worker died. Chunks are begun in order, so the file that killed it is in one of the first of those left.
         for chunk in left[:WORKERS]:
-            seen.update({path: _alone(root, path) for path in chunk})
+            seen.update(_singly(root, chunk))
         left = left[WORKERS:]
     return seen
 
@@ -112,13 +113,27 @@ def _look(root: Path, path: str) -> Seen:
     return Seen(sha256, seconds, video=times.size > 0, audio=facts.audio_rate is not None)
 
 
-def _alone(root: Path, path: str) -> Seen:
-    """A file of a chunk whose worker died; it may be the one."""
-    with _pool(1) as pool:
+def _singly(root: Path, paths: Sequence[str]) -> dict[str, Seen]:
+    """Look at files of which one or another kills the process that looks at it.
+
+    Raises:
+        WorkError: no process can be started, so that no file is to blame.
+    """
+    seen: dict[str, Seen] = {}
+    pool = _pool(1)
+    for path in paths:
         try:
-            return pool.submit(look, root, [path]).result()[0]
-        except BrokenProcessPool:
-            return Seen(None, fault=(Reason.CRASH, "the process that looked at it died"))
+            seen[path] = pool.submit(look, root, [path]).result()[0]
+        except BrokenProcessPool as error:
+            seen[path] = Seen(None, fault=(Reason.CRASH, "the process that looked at it died"))
+            pool = _pool(1)
+            if pool.submit(abs, 0).exception() is not None:
+                message = "the processes that look at media files do not start"
+                raise WorkError(
+                    message, hint="scan from a script file, under `if __name__ == ...`"
+                ) from error
+    pool.shutdown(wait=True, cancel_futures=True)
+    return seen
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

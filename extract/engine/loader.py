@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError
@@ -118,7 +119,7 @@ class Loader:
     def _open(self, workers: int) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+            self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
         return self._pool
 
     def _stop(self) -> None:
@@ -141,8 +142,9 @@ def _patience(request: Request) -> float:
     return request.limits.seconds * (1 + len(request.frames) + bool(request.rates)) + 30
 
 
-def _die_with_parent() -> None:
-    """Without this, a worker outlives a killed engine: it holds the other end of its own queue."""
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the engine, and die with it: a worker holds the other end of its own queue."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         sentinel = parent.sentinel

@@ -1,0 +1,89 @@
+"""Per-class scores and confusion matrices of comparable runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.report.runs import Run
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A shaded cell: `shade` from 0 to 1; `text` is the number shown, `small` the one below it."""
+
+    shade: float
+    text: str
+    small: str = ""
+
+    @property
+    def dark(self) -> bool:
+        """Whether the shade asks for the other ink: there black and white are equally readable on it."""
+        return self.shade > 0.68
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Confusion matrix of a run on test, rows true, normalised by row, counts summed over seeds."""
+
+    experiment: str
+    classes: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...], float], ...]
+    summary: str
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """F1 of every class and run on test, in percent; the best run of a class stands out."""
+
+    classes: tuple[str, ...]
+    support: tuple[float, ...]
+    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+    best: tuple[str, ...]
+
+
+def confusion_of(run: Run) -> Confusion | None:
+    """The matrix of a run; None when it stores none of the right size."""
+    classes, counts = run.file.classes, run.file.confusion
+    if not counts or len(counts) != len(classes) or any(len(row) != len(classes) for row in counts):
+        return None
+    rows = []
+    for label, row in zip(classes, counts, strict=True):
+        total = sum(row)
+        shares = [n / total if total else 0.0 for n in row]
+        cells = tuple(Cell(s, f"{100 * s:.0f}", f"{n:,.0f}") for s, n in zip(shares, row, strict=True))
+        rows.append((label, cells, total))
+    return Confusion(run.file.experiment, tuple(classes), tuple(rows), _worst(classes, counts))
+
+
+def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
+    """The confusion that happens most often, in words."""
+    wrong = [
+        (-n, true, predicted)
+        for i, (true, row) in enumerate(zip(classes, counts, strict=True))
+        for j, (predicted, n) in enumerate(zip(classes, row, strict=True))
+        if i != j and n
+    ]
+    if not wrong:
+        return "No utterance is confused."
+    n, true, predicted = min(wrong)
+    return f"Most frequent confusion: {true} taken for {predicted} ({-n:,.0f} times)."
+
+
+def class_table(runs: Sequence[Run]) -> ClassTable | None:
+    """F1 per class of all runs that store it; None when none does."""
+    scored = [run for run in runs if run.file.per_class]
+    if not scored:
+        return None
+    classes = tuple(scored[0].file.classes)
+    rows, best = [], []
+    for run in scored:
+        scores = [run.file.per_class.get(c) for c in classes]
+        cells = tuple(Cell(s.f1, f"{100 * s.f1:.1f}") if s else None for s in scores)
+        rows.append((run.file.experiment, cells))
+    for c in classes:
+        ranked = [
+            (-run.file.per_class[c].f1, run.file.experiment) for run in scored if c in run.file.per_class
+        ]
+        best.append(min(ranked)[1] if ranked and min(ranked)[0] < 0 else "")
+    first = scored[0].file.per_class
+    support = tuple(first[c].support if c in first else 0.0 for c in classes)
+    return ClassTable(classes, support, tuple(rows), tuple(best))

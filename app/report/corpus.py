@@ -1,0 +1,136 @@
+"""Corpus overview: sizes of the parts, how the labels are distributed, what the scan found."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.report.palette import colours_of
+from ercache.manifest import Manifest, Problem, Utterance
+from ercache.reasons import Reason
+
+LIST_LIMIT = 50  # entries of an expandable list; the rest is counted
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """Sizes of a part."""
+
+    name: str
+    dialogues: int
+    utterances: int
+    speakers: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often a label occurs in a part; `width` is the bar's, in percent of the widest."""
+
+    count: int
+    percent: float
+    width: float
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """A label in every part; `colour` is None for the row of utterances without a label."""
+
+    label: str
+    colour: str | None
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Distribution of a label set over the parts."""
+
+    name: str
+    parts: tuple[str, ...]
+    rows: tuple[LabelRow, ...]
+
+
+@dataclass(frozen=True)
+class ReasonCount:
+    """A finding and how often it was made."""
+
+    status: str
+    reason: str
+    meaning: str
+    count: int
+
+
+@dataclass(frozen=True)
+class CorpusView:
+    """A corpus as the page shows it; `more` counts the problems beyond those listed."""
+
+    name: str
+    version: str
+    parts: tuple[PartRow, ...]
+    total: PartRow
+    label_tables: tuple[LabelTable, ...]
+    splits: tuple[tuple[str, str], ...]
+    reasons: tuple[ReasonCount, ...]
+    problems: tuple[Problem, ...]
+    more: int
+
+
+def corpus_view(manifest: Manifest) -> CorpusView:
+    """A corpus as rows."""
+    counts = Counter((p.status, p.reason) for p in manifest.problems)
+    return CorpusView(
+        name=manifest.corpus,
+        version=manifest.version,
+        parts=tuple(_part_row(part, manifest.of_part(part)) for part in manifest.parts),
+        total=_part_row("all", manifest.utterances),
+        label_tables=tuple(_label_table(manifest, name) for name in manifest.label_sets),
+        splits=tuple(
+            (name, ", ".join(f"{subset} {len(ids):,}" for subset, ids in split.items()))
+            for name, split in manifest.splits.items()
+        ),
+        reasons=tuple(
+            ReasonCount(status, reason, meaning_of(reason), n)
+            for (status, reason), n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        ),
+        problems=manifest.problems[:LIST_LIMIT],
+        more=max(0, len(manifest.problems) - LIST_LIMIT),
+    )
+
+
+def meaning_of(reason: str) -> str:
+    """One sentence for a reason of the vocabulary; empty for another one."""
+    return Reason(reason).meaning if reason in list(Reason) else ""
+
+
+def _part_row(name: str, utterances: Sequence[Utterance]) -> PartRow:
+    lengths = Counter(u.dialogue for u in utterances)
+    return PartRow(
+        name=name,
+        dialogues=len(lengths),
+        utterances=len(utterances),
+        speakers=len({u.speaker for u in utterances}),
+        longest=max(lengths.values(), default=0),
+    )
+
+
+def _label_table(manifest: Manifest, name: str) -> LabelTable:
+    values: list[str | None] = [*manifest.label_sets[name]]
+    counts = {part: Counter(u.labels.get(name) for u in manifest.of_part(part)) for part in manifest.parts}
+    if any(count[None] for count in counts.values()):
+        values.append(None)
+    percents = {
+        value: [100 * count[value] / (count.total() or 1) for count in counts.values()] for value in values
+    }
+    widest = max((p for row in percents.values() for p in row), default=0.0) or 1.0
+    colours = colours_of(manifest.label_sets[name])
+    rows = [
+        LabelRow(
+            label="no label" if value is None else value,
+            colour=None if value is None else colours[value],
+            shares=tuple(
+                Share(count[value], percent, 100 * percent / widest)
+                for count, percent in zip(counts.values(), percents[value], strict=True)
+            ),
+        )
+        for value in values
+    ]
+    return LabelTable(name, tuple(counts), tuple(rows))

@@ -1,0 +1,200 @@
+"""Coverage of the caches: which utterances have which feature, which lack it and why, where it is from."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.report.corpus import LIST_LIMIT, ReasonCount, meaning_of
+from app.report.gather import Cache
+from ercache.cache import Entry, Status
+from ercache.manifest import Manifest
+
+MODALITIES = ("text", "audio", "visual")
+_LONGEST = 40  # entries of a mapping or list inside a shown provenance
+
+
+@dataclass(frozen=True)
+class CoverageRow:
+    """One cache file, or the lack of one (`path` is empty); `note` says what does not fit the manifest."""
+
+    part: str
+    path: str
+    ok: int
+    missing: int
+    unavailable: int
+    total: int
+    reasons: tuple[ReasonCount, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Ids of a part that lack a feature for one reason; `more` counts those beyond the listed ones."""
+
+    part: str
+    reason: ReasonCount
+    ids: tuple[str, ...]
+    more: int
+
+
+@dataclass(frozen=True)
+class FeatureView:
+    """A feature of a corpus: where it is from, what it holds, how much of it there is."""
+
+    name: str
+    modality: str
+    encoder: str
+    known: bool
+    arrays: tuple[str, ...]
+    weights: str
+    licence: str
+    rows: tuple[CoverageRow, ...]
+    gaps: tuple[Gap, ...]
+    provenance: str
+
+
+@dataclass(frozen=True)
+class GapRow:
+    """An utterance that lacks some feature; one reason (or nothing) per feature."""
+
+    id: str
+    part: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CoverageView:
+    """All features of a corpus, and the utterances that lack some of them."""
+
+    corpus: str
+    features: tuple[FeatureView, ...]
+    gaps: tuple[GapRow, ...]
+    more: int
+    complete: int
+    total: int
+
+
+def coverage_view(corpus: str, caches: Sequence[Cache], manifest: Manifest | None) -> CoverageView:
+    """Coverage of one corpus, modality by modality."""
+    features: dict[tuple[str, str], list[Cache]] = {}
+    parts = manifest.parts if manifest else ("train", "dev", "test")
+    for cache in sorted(
+        caches, key=lambda c: (_rank(c.modality, MODALITIES), c.feature, _rank(c.part, parts))
+    ):
+        features.setdefault((cache.modality, cache.feature), []).append(cache)
+    gaps = _gap_rows(list(features.values()))
+    ids = {entry.id for cache in caches for entry in cache.entries}
+    return CoverageView(
+        corpus=corpus,
+        features=tuple(_feature_view(files, manifest) for files in features.values()),
+        gaps=tuple(gaps[:LIST_LIMIT]),
+        more=max(0, len(gaps) - LIST_LIMIT),
+        complete=len(ids) - len(gaps),
+        total=len(ids),
+    )
+
+
+def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
+    return (order.index(name) if name in order else len(order), name)
+
+
+def _feature_view(files: Sequence[Cache], manifest: Manifest | None) -> FeatureView:
+    first = files[0]
+    by_part = {cache.part: cache for cache in files}
+    parts = dict.fromkeys([*(manifest.parts if manifest else ()), *by_part])
+    origin = first.provenance
+    known = bool(origin.get("encoder")) and origin.get("origin") != "unknown"
+    return FeatureView(
+        name=first.feature,
+        modality=first.modality,
+        encoder=f"{origin.get('encoder')} (version {origin.get('version', '?')})"
+        if known
+        else "origin unknown",
+        known=known,
+        arrays=tuple(
+            f"{s.name}: {s.kind}, {' × '.join(map(str, s.shape)) or '1'}, {s.dtype}, unit {s.units}"
+            for s in first.specs
+        ),
+        weights=weights_text(origin) if known else "unknown",
+        licence=str(origin.get("licence") or ""),
+        rows=tuple(_row(part, by_part.get(part), manifest) for part in parts),
+        gaps=tuple(gap for cache in files for gap in _gaps(cache)),
+        provenance=json.dumps(shortened(origin), indent=1, sort_keys=True, ensure_ascii=False),
+    )
+
+
+def weights_text(provenance: dict[str, Any]) -> str:
+    """The weights of a feature in one line."""
+    weights = provenance.get("weights")
+    if not weights:
+        return "none (nothing in it is trained)"
+    if not isinstance(weights, dict):
+        return str(weights)
+    name = next((str(weights[k]) for k in ("id", "key", "name", "source") if weights.get(k)), "unnamed")
+    digest = weights.get("sha256") or ""
+    files = digest if isinstance(digest, dict) else {"": digest} if digest else {}
+    digests = [f"{file} sha256 {str(value)[:12]}…".strip() for file, value in files.items()]
+    random = "RANDOM WEIGHTS" if weights.get("random") else ""
+    return " · ".join(filter(None, [name, str(weights.get("revision") or ""), *digests, random]))
+
+
+def shortened(value: Any) -> Any:
+    """A JSON-like value in which long mappings and lists are replaced by their size."""
+    if isinstance(value, dict):
+        if len(value) > _LONGEST:
+            return f"({len(value):,} entries)"
+        return {key: shortened(inner) for key, inner in value.items() if key != "made_of"}
+    if isinstance(value, list):
+        return f"({len(value):,} entries)" if len(value) > _LONGEST else [shortened(v) for v in value]
+    return value
+
+
+def _row(part: str, cache: Cache | None, manifest: Manifest | None) -> CoverageRow:
+    expected = [u.id for u in manifest.of_part(part)] if manifest else []
+    if cache is None:
+        return CoverageRow(part, "", 0, 0, 0, len(expected), (), "no cache file yet")
+    count = Counter(entry.status for entry in cache.entries)
+    differs = bool(manifest) and expected != [entry.id for entry in cache.entries]
+    return CoverageRow(
+        part=part,
+        path=cache.path,
+        ok=count[Status.OK],
+        missing=count[Status.MISSING],
+        unavailable=count[Status.UNAVAILABLE],
+        total=len(cache.entries),
+        reasons=tuple(_reasons(cache.entries)),
+        note="its ids differ from the manifest: extract again" if differs else "",
+    )
+
+
+def _reasons(entries: Sequence[Entry]) -> list[ReasonCount]:
+    count = Counter((e.status.value, e.reason) for e in entries if e.status != Status.OK)
+    ranked = sorted(count.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
+    return [ReasonCount(status, reason, meaning_of(reason), n) for (status, reason), n in ranked]
+
+
+def _gaps(cache: Cache) -> list[Gap]:
+    gaps = []
+    for reason in _reasons(cache.entries):
+        same = [e.id for e in cache.entries if (e.status.value, e.reason) == (reason.status, reason.reason)]
+        gaps.append(Gap(cache.part, reason, tuple(same[:LIST_LIMIT]), max(0, len(same) - LIST_LIMIT)))
+    return gaps
+
+
+def _gap_rows(features: Sequence[Sequence[Cache]]) -> list[GapRow]:
+    found: dict[str, dict[int, str]] = {}
+    part_of: dict[str, str] = {}  # in manifest order, as every cache file is
+    for column, files in enumerate(features):
+        for cache in files:
+            for entry in cache.entries:
+                part_of.setdefault(entry.id, cache.part)
+                if entry.status != Status.OK:
+                    found.setdefault(entry.id, {})[column] = entry.reason or entry.status.value
+    columns = range(len(features))
+    return [
+        GapRow(i, part, tuple(found[i].get(c, "") for c in columns))
+        for i, part in part_of.items()
+        if i in found
+    ]

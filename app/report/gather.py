@@ -1,0 +1,119 @@
+"""Everything under `data/` that the report speaks of, and what of it could not be read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from app.report.runs import Run, read_run
+from ercache.cache import BLOCK, MAGIC, ArraySpec, CacheFile, Entry
+from ercache.errors import ErcacheError
+from ercache.manifest import Manifest, read_manifest
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Index and provenance of one cache file; its values are never read.
+
+    Attributes:
+        digest: sha256 of the content, as the file's head states it.
+    """
+
+    path: str
+    digest: str
+    corpus: str
+    modality: str
+    feature: str
+    part: str
+    provenance: dict[str, Any]
+    specs: tuple[ArraySpec, ...]
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the report is made from, each list in the order of file names.
+
+    Attributes:
+        unreadable: path under the data folder, and what is wrong with it.
+    """
+
+    manifests: tuple[Manifest, ...]
+    caches: tuple[Cache, ...]
+    runs: tuple[Run, ...]
+    unreadable: tuple[tuple[str, str], ...]
+
+    def manifest(self, corpus: str) -> Manifest | None:
+        """The manifest of a corpus, when there is one."""
+        return next((m for m in self.manifests if m.corpus == corpus), None)
+
+    def groups(self) -> dict[tuple[str, str, str], list[Run]]:
+        """Runs that may be compared, each list with the best on validation first."""
+        groups: dict[tuple[str, str, str], list[Run]] = {}
+        for run in sorted(self.runs, key=lambda r: (r.file.group, r.file.chosen_by)):
+            groups.setdefault(run.file.group, []).append(run)
+        return groups
+
+
+def gather(data: Path) -> Gathered:
+    """Read manifests, caches and runs; an unreadable one is noted and never stops the report."""
+    unreadable: list[tuple[str, str]] = []
+    read = _Reader(data, unreadable)
+    manifests = read.each((data / "manifests").glob("*.jsonl"), read_manifest)
+    caches = read.each((data / "caches").rglob("*.h5"), lambda path: read_cache(path, data / "caches"))
+    runs = read.each((data / "models").glob("*/run.json"), lambda path: read_run(path.parent))
+    return Gathered(tuple(manifests), tuple(caches), tuple(runs), tuple(unreadable))
+
+
+def read_cache(path: Path, root: Path) -> Cache:
+    """Index and provenance of a cache file at `<corpus>/<modality>/<feature>.<part>.h5` under a root."""
+    where = path.relative_to(root)
+    feature, _, part = path.stem.rpartition(".")
+    folders = where.parts[:-1]
+    with CacheFile(path) as cache:
+        return Cache(
+            path=where.as_posix(),
+            digest=_stated_digest(path),
+            corpus=folders[0] if folders else str(cache.provenance.get("corpus", "")),
+            modality=folders[1] if len(folders) > 1 else str(cache.provenance.get("modality", "")),
+            feature=feature or path.stem,
+            part=part if feature else str(cache.provenance.get("part", "")),
+            provenance=cache.provenance,
+            specs=tuple(cache.specs[name] for name in sorted(cache.specs)),
+            entries=cache.entries,
+        )
+
+
+def _stated_digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return stream.read(BLOCK).removeprefix(MAGIC).rstrip(b"\0").decode("ascii", "replace")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    data: Path
+    unreadable: list[tuple[str, str]]
+
+    def each(self, paths: Any, read: Callable[[Path], T]) -> list[T]:
+        found: list[T] = []
+        for path in sorted(paths):
+            if any(part.startswith(".") for part in path.relative_to(self.data).parts):
+                continue  # a file or a run folder that is being written
+            try:
+                found.append(read(path))
+            except ErcacheError as error:
+                self._note(path, error.message)
+            except ValidationError as error:
+                found_wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+                self._note(path, "; ".join(found_wrong))
+            except (OSError, ValueError) as error:
+                self._note(path, " ".join(str(error).split()))
+        return found
+
+    def _note(self, path: Path, sentence: str) -> None:
+        where = path.relative_to(self.data).as_posix()
+        self.unreadable.append((where, sentence.replace(str(path), where)))

@@ -1,0 +1,134 @@
+"""The page: gathered data through the section modules into the templates, written whole or not at all."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from app.report.classes import ClassTable, Confusion, class_table, confusion_of
+from app.report.corpus import corpus_view
+from app.report.coverage import coverage_view
+from app.report.curves import CurveView, curve_views
+from app.report.gather import Gathered, gather
+from app.report.palette import colours_of, ink_on
+from app.report.runs import Run
+from app.report.scores import Compare, GroupView, compare_runs, group_view
+from app.report.timeline import LONGEST, SHORTEST, TimelineView, timeline_view
+from ercache.errors import UsageError
+
+OPEN_MATRICES = 4  # confusion matrices shown at once; those of the other runs unfold
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything about comparable runs; `colours` are those of their classes."""
+
+    scores: GroupView
+    curves: Sequence[CurveView]
+    classes: ClassTable | None
+    confusions: Sequence[Confusion]
+    timeline: TimelineView | None
+    colours: dict[str, str]
+
+
+def write_report(data: Path = Path("data"), out: Path | None = None) -> Path:
+    """Write one self-contained HTML page about everything under a data folder; equal data give equal bytes.
+
+    Args:
+        data: holds `manifests/`, `caches/` and `models/`, each of which may be absent.
+        out: the page; default `<data>/reports/report.html`.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        UsageError: there is no such data folder.
+    """
+    if not data.is_dir():
+        raise UsageError(f"data folder not found: {data}", hint="start in the checkout, or give --data DIR")
+    out = out or data / "reports" / "report.html"
+    text = render(gather(data))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return out
+
+
+def render(gathered: Gathered, compare: Compare = compare_runs) -> str:
+    """The page as text.
+
+    Args:
+        compare: pairwise comparison of run folders.
+    """
+    corpora = dict.fromkeys([m.corpus for m in gathered.manifests] + [c.corpus for c in gathered.caches])
+    coverage = [
+        coverage_view(corpus, caches, gathered.manifest(corpus))
+        for corpus in corpora
+        if (caches := [c for c in gathered.caches if c.corpus == corpus])
+    ]
+    results = [_results(runs, gathered, compare) for runs in gathered.groups().values()]
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        corpora=[corpus_view(manifest) for manifest in gathered.manifests],
+        coverage=coverage,
+        results=results,
+        unreadable=gathered.unreadable,
+        open_matrices=OPEN_MATRICES,
+        fitting=(SHORTEST, LONGEST),
+    )
+
+
+def _results(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> Results:
+    manifest = gathered.manifest(runs[0].file.corpus)
+    label_sets = manifest.label_sets if manifest else {}
+    labels = [*label_sets.get(runs[0].file.label_set, ()), *runs[0].file.classes]
+    return Results(
+        scores=group_view(runs, gathered, compare),
+        curves=curve_views(runs),
+        classes=class_table(runs),
+        confusions=[matrix for run in runs if (matrix := confusion_of(run))],
+        timeline=timeline_view(runs[0], manifest),
+        colours=colours_of(list(dict.fromkeys(labels))),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # for every template: ids, names and transcripts are strangers' text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"n": _count, "pct": _percent, "plural": _plural, "p": _p_value, "signed": _signed}
+    environment.globals["ink_on"] = ink_on
+    return environment
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _plural(value: int, noun: str, many: str = "") -> str:
+    return f"{value:,} {noun if value == 1 else many or noun + 's'}"

@@ -1,0 +1,174 @@
+"""Run folders as the report reads them: `run.json`, the learning curves and the predictions on test."""
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+from pydantic import BaseModel
+
+from ercache.metrics import scores_of_confusions
+
+METRICS = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1", "uar": "UAR"}
+
+
+class Score(BaseModel):
+    """A metric over seeds, as fractions: mean, standard deviation over seeds, 95 % interval."""
+
+    mean: float
+    std: float = 0.0
+    ci95: tuple[float, float] | None = None
+
+
+class ClassScore(BaseModel):
+    """Scores of one class on test, mean over seeds."""
+
+    f1: float
+    precision: float
+    recall: float
+    support: float
+
+
+class Provenance(BaseModel):
+    """What a run says about what it was made from; `caches` is path -> sha256, `context` feature -> reach."""
+
+    labels_digest: str | None = None
+    caches: dict[str, str] = {}
+    context: dict[str, dict[str, int] | None] = {}
+    random_weights: bool = False
+    leak: bool = False
+
+
+class RunFile(BaseModel):
+    """What the report uses of a `run.json`; other keys are left alone."""
+
+    experiment: str
+    model: str
+    corpus: str
+    label_set: str
+    split: str
+    classes: list[str]
+    task: str = "erc"
+    preset: str = ""
+    paper_profile: bool = False
+    features: dict[str, list[str]] = {}
+    seeds: list[int] = []
+    epochs: list[int] = []
+    parameters: int = 0
+    validation: dict[str, Score]
+    test: dict[str, Score]
+    per_class: dict[str, ClassScore] = {}
+    confusion: list[list[float]] = []
+    missing: dict[str, dict[str, int]] = {}
+    provenance: Provenance = Provenance()
+    marks: list[str] = []
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """Runs with the same corpus, label set and split may be compared."""
+        return (self.corpus, self.label_set, self.split)
+
+    @property
+    def chosen_by(self) -> tuple[float, str]:
+        """Sort key: the best run on *validation* comes first."""
+        score = self.validation.get("weighted_f1")
+        return (-score.mean if score else math.inf, self.experiment)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and its `run.json`."""
+
+    folder: Path
+    file: RunFile
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the seeds say about one utterance.
+
+    Attributes:
+        votes, seeds: how many seeds gave the majority's label, and how many there are.
+        probability: of that label, mean over seeds; None when the run stores none.
+    """
+
+    label: str | None
+    predicted: str
+    votes: int
+    seeds: int
+    probability: float | None
+
+
+Curves = dict[int, dict[str, list[float]]]
+
+
+def read_run(folder: Path) -> Run:
+    """Read `run.json` of a run folder (OSError or ValueError when it cannot be used)."""
+    return Run(folder, RunFile.model_validate_json((folder / "run.json").read_text(encoding="utf-8")))
+
+
+def read_curves(folder: Path) -> Curves:
+    """Seed -> column -> values by epoch, from `curves.csv`; empty when there is none or it cannot be read."""
+    curves: Curves = {}
+    try:
+        with (folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                columns = curves.setdefault(int(row.pop("seed")), {})
+                for name, value in row.items():
+                    columns.setdefault(name, []).append(_finite(value))
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return curves
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"not a finite number: {text}")
+    return value
+
+
+def read_verdicts(run: Run, subset: str = "test") -> dict[str, Verdict]:
+    """Utterance id -> majority over seeds, from `predictions.parquet`; empty when it cannot be read."""
+    try:
+        table = parquet.read_table(run.folder / "predictions.parquet", filters=[("subset", "==", subset)])
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for row in table.to_pylist():
+            rows.setdefault(str(row["id"]), []).append(row)
+        return {utterance: _verdict(votes) for utterance, votes in rows.items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _verdict(rows: list[dict[str, Any]]) -> Verdict:
+    votes = Counter(str(row["predicted"]) for row in rows)
+    chance = {label: _mean_probability(rows, label) for label in votes}
+    # Seeds may tie: then the mean probability decides, and at last the name.
+    predicted = min(votes, key=lambda label: (-votes[label], -(chance[label] or 0.0), label))
+    label = rows[0]["label"]
+    truth = None if label is None else str(label)
+    return Verdict(truth, predicted, votes[predicted], len(rows), chance[predicted])
+
+
+def _mean_probability(rows: list[dict[str, Any]], label: str) -> float | None:
+    values = [float(row[f"p_{label}"]) for row in rows if row.get(f"p_{label}") is not None]
+    return sum(values) / len(values) if values else None
+
+
+def majority_floor(train: Mapping[str, int], test: Mapping[str, int], classes: list[str]) -> dict[str, float]:
+    """Scores of always answering the most frequent label of `train`, from label counts alone.
+
+    Returns:
+        Metric -> fraction; empty when a part has no label.
+    """
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    answer = max(range(len(classes)), key=lambda c: train.get(classes[c], 0), default=0)
+    if not any(train.get(c) for c in classes) or not any(test.get(c) for c in classes):
+        return {}
+    counts[:, answer] = [test.get(c, 0) for c in classes]
+    return {metric: float(value) for metric, value in scores_of_confusions(counts).items()}

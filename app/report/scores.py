@@ -1,0 +1,204 @@
+"""Scores of comparable runs: table, dot plot with intervals, majority floor, pairwise differences."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.report.gather import Gathered
+from app.report.marks import Mark, marks_of
+from app.report.runs import METRICS, Run, Score, majority_floor
+from ercache.errors import ErcacheError
+from ercache.manifest import Manifest
+
+HEADLINE = "weighted_f1"
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A value with its interval, as positions in percent of the axis; None where there is none."""
+
+    value: float
+    low: float | None
+    high: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A run: validation and test scores, metric by metric, in percent."""
+
+    experiment: str
+    model: str
+    inputs: str
+    seeds: int
+    parameters: int
+    epochs: str
+    lacking: str
+    chosen: bool
+    marks: tuple[Mark, ...]
+    test: tuple[Score | None, ...]
+    validation: tuple[Score | None, ...]
+    test_dot: Dot | None
+    validation_dot: Dot | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Difference a - b of two runs on test, in percentage points; both p are corrected for the number of pairs.
+
+    Attributes:
+        clear: every p that there is lies below 0.05.
+    """
+
+    a: str
+    b: str
+    difference: float
+    ci95: tuple[float, float] | None
+    p_bootstrap: float | None
+    p_mcnemar: float | None
+    clear: bool
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """Runs on one corpus, label set and split, the best on test first."""
+
+    corpus: str
+    label_set: str
+    split: str
+    metrics: tuple[str, ...]
+    rows: tuple[ScoreRow, ...]
+    ticks: tuple[tuple[float, str], ...]
+    floor: tuple[float | None, ...]
+    floor_at: float | None
+    pairs: tuple[Pair, ...]
+    pairs_note: str
+
+
+Compare = Callable[[list[Path]], Sequence[Mapping[str, Any]]]
+
+
+def group_view(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> GroupView:
+    """Scores of comparable runs, the first of which is the best on validation."""
+    corpus, label_set, split = runs[0].file.group
+    floor = floor_of(runs[0], gathered.manifest(corpus))
+    low, high, step = axis_of(runs, floor.get(HEADLINE))
+    ranked = sorted(runs, key=lambda r: (-_mean(r.file.test.get(HEADLINE)), r.file.experiment))
+    pairs, note = pairs_of(ranked, compare)
+    return GroupView(
+        corpus=corpus,
+        label_set=label_set,
+        split=split,
+        metrics=tuple(METRICS.values()),
+        rows=tuple(_row(run, marks_of(run, gathered), run is runs[0], low, high) for run in ranked),
+        ticks=tuple((100 * (v - low) / (high - low), f"{v}") for v in range(low, high + 1, step)),
+        floor=tuple(100 * floor[m] if m in floor else None for m in METRICS),
+        floor_at=_place(floor[HEADLINE], low, high) if floor else None,
+        pairs=pairs,
+        pairs_note=note,
+    )
+
+
+def floor_of(run: Run, manifest: Manifest | None) -> dict[str, float]:
+    """Scores of always giving the train part's most frequent label; empty when the manifest cannot tell."""
+    split = manifest.splits.get(run.file.split) if manifest else None
+    if manifest is None or split is None:
+        return {}
+    label = {u.id: u.labels.get(run.file.label_set) for u in manifest.utterances}
+    count = {part: Counter(v for i in ids if (v := label.get(i)) is not None) for part, ids in split.items()}
+    return majority_floor(count.get("train", {}), count.get("test", {}), run.file.classes)
+
+
+def axis_of(runs: Sequence[Run], floor: float | None) -> tuple[int, int, int]:
+    """Low end, high end and step of the dot plot's axis, in percent, around everything that it shows."""
+    shown = [floor] if floor is not None else []
+    for run in runs:
+        for score in (run.file.test.get(HEADLINE), run.file.validation.get(HEADLINE)):
+            if score:
+                shown += [score.mean, *(score.ci95 or ())]
+    low, high = (100 * min(shown, default=0.0), 100 * max(shown, default=1.0))
+    step = 5 if high - low <= 35 else 10
+    start = max(0, step * math.floor(low / step))
+    return start, max(start + step, min(100, step * math.ceil(high / step))), step
+
+
+def pairs_of(ranked: Sequence[Run], compare: Compare) -> tuple[tuple[Pair, ...], str]:
+    """Every pair of runs compared, or the reason why they cannot be."""
+    if len(ranked) < 2:
+        return (), "a single run: nothing to compare it with"
+    try:
+        rows = compare([run.folder for run in ranked])
+    except ErcacheError as error:
+        folder = f"{ranked[0].folder.parent}/"  # the page must not depend on where the data lie
+        return (), "; ".join(text.replace(folder, "") for text in (error.message, *error.details))
+    except (KeyError, ValueError, IndexError) as error:
+        return (), f"the predictions of a run are damaged ({error}): train it again"
+    return tuple(_pair(row) for row in rows), ""
+
+
+def compare_runs(folders: list[Path]) -> Sequence[Mapping[str, Any]]:
+    """The comparison of `ercache compare`."""
+    from fusion.significance import compare  # statsmodels is slow to load and a page without runs needs none
+
+    return compare(folders)
+
+
+def _row(run: Run, marks: tuple[Mark, ...], chosen: bool, low: int, high: int) -> ScoreRow:
+    file = run.file
+    return ScoreRow(
+        experiment=file.experiment,
+        model=f"{file.model} {file.preset}".strip(),
+        inputs="; ".join(f"{modality}: {' + '.join(names)}" for modality, names in file.features.items()),
+        seeds=len(file.seeds),
+        parameters=file.parameters,
+        epochs=", ".join(map(str, file.epochs)),
+        lacking=", ".join(f"{m} {n:,}" for m, n in file.missing.get("test", {}).items() if n),
+        chosen=chosen,
+        marks=marks,
+        test=tuple(_percent(file.test.get(m)) for m in METRICS),
+        validation=tuple(_percent(file.validation.get(m)) for m in METRICS),
+        test_dot=_dot(file.test.get(HEADLINE), low, high),
+        validation_dot=_dot(file.validation.get(HEADLINE), low, high),
+    )
+
+
+def _percent(score: Score | None) -> Score | None:
+    if score is None:
+        return None
+    interval = (100 * score.ci95[0], 100 * score.ci95[1]) if score.ci95 else None
+    return Score(mean=100 * score.mean, std=100 * score.std, ci95=interval)
+
+
+def _dot(score: Score | None, low: int, high: int) -> Dot | None:
+    if score is None:
+        return None
+    text = f"{100 * score.mean:.1f} %"
+    if score.ci95 is None:
+        return Dot(_place(score.mean, low, high), None, None, text)
+    ends = [_place(end, low, high) for end in score.ci95]
+    text += f", 95 % interval {100 * score.ci95[0]:.1f} to {100 * score.ci95[1]:.1f}"
+    return Dot(_place(score.mean, low, high), ends[0], ends[1], text)
+
+
+def _place(fraction: float, low: int, high: int) -> float:
+    return 100 * (100 * fraction - low) / (high - low)
+
+
+def _mean(score: Score | None) -> float:
+    return score.mean if score else -math.inf
+
+
+def _pair(row: Mapping[str, Any]) -> Pair:
+    ci95, known = row.get("ci95"), [p for p in (row.get("p_bootstrap"), row.get("p")) if p is not None]
+    return Pair(
+        a=Path(str(row["a"])).name,
+        b=Path(str(row["b"])).name,
+        difference=100 * float(row["difference"]),
+        ci95=(100 * float(ci95[0]), 100 * float(ci95[1])) if ci95 else None,
+        p_bootstrap=row.get("p_bootstrap"),
+        p_mcnemar=row.get("p"),
+        clear=bool(known) and max(known) < 0.05,
+    )

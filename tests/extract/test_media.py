@@ -1,0 +1,351 @@
+"""Media: the right picture, the true mix, and a reason (never a hang, never a crash) for everything else."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ercache.manifest import MediaRef
+from ercache.params import Limits
+from ercache.reasons import Missing, Reason
+from extract.media import check_file, probe, read_frames, read_sound, resample
+
+LIMITS = Limits(seconds=20)
+RATE, FPS, SIZE = 16_000, 10, (48, 64)
+RGB = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{SIZE[1]}x{SIZE[0]}", "-r", str(FPS))
+X264 = ("-c:v", "libx264", "-qp", "4", "-pix_fmt", "yuv420p", "-bf", "2")
+
+
+def run(*args: str, data: bytes = b"") -> None:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *args]
+    subprocess.run(command, input=data, check=True)
+
+
+def level(k: int) -> int:
+    """Grey of picture k; neighbours differ by far more than a codec's loss."""
+    return (k * 37) % 240
+
+
+def pictures(path: Path, count: int, *codec: str) -> Path:
+    frames = [np.full((*SIZE, 3), level(k), np.uint8).tobytes() for k in range(count)]
+    run(*RGB, "-i", "-", *(codec or X264), f"file:{path}", data=b"".join(frames))
+    return path
+
+
+def wave(
+    path: Path, sound: NDArray[np.float64], rate: int = RATE, layout: str = "mono", codec: str = "pcm_s16le"
+) -> Path:
+    samples = np.asarray(sound, "<f4")
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    given_as = ("-f", "f32le", "-ar", str(rate), "-ac", str(channels), "-channel_layout", layout)
+    run(*given_as, "-i", "-", "-c:a", codec, f"file:{path}", data=samples.tobytes())
+    return path
+
+
+def tone(seconds: float, hertz: float = 440) -> NDArray[np.float64]:
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)
+
+
+def join(path: Path, video: Path, sound: Path, *more: str) -> Path:
+    run("-i", f"file:{video}", "-i", f"file:{sound}", "-c:v", "copy", "-c:a", "aac", *more, f"file:{path}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds, 20 numbered pictures and a tone."""
+    folder = tmp_path_factory.mktemp("clip")
+    return join(folder / "clip.mp4", pictures(folder / "v.mp4", 20), wave(folder / "a.wav", tone(2)))
+
+
+def shown(
+    path: Path, count: int, ref: MediaRef | None = None, limits: Limits = LIMITS
+) -> list[tuple[float, int]]:
+    """Time and grey of each picture."""
+    frames = read_frames(path, ref or MediaRef(path.name), count, limits)
+    return [(round(f.time, 3), int(np.median(f.image))) for f in frames]
+
+
+def numbered(*ks: int) -> list[tuple[float, int]]:
+    return [(k / FPS, level(k)) for k in ks]
+
+
+def close(found: list[tuple[float, int]], wanted: list[tuple[float, int]], first: float = 0.0) -> None:
+    assert [t for t, _ in found] == pytest.approx([first + t for t, _ in wanted])
+    assert max(abs(a - b) for (_, a), (_, b) in zip(found, wanted, strict=True)) <= 4
+
+
+def reason_of(call: Callable[[], object]) -> Reason:
+    with pytest.raises(Missing) as caught:
+        call()
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "first"),
+    [
+        ("h264.mp4", X264, 0.0),
+        ("lossless.mkv", ("-c:v", "ffv1"), 0.0),
+        (
+            "delayed.avi",
+            ("-c:v", "mpeg4", "-q:v", "1", "-bf", "2"),
+            0.1,
+        ),  # avi cannot say when a picture is shown
+        ("late.ts", (*X264, "-muxdelay", "1"), 0.0),  # its first timestamp is not 0
+    ],
+)
+def test_the_picture_at_the_centre_of_each_stretch_is_read(
+    tmp_path: Path, name: str, codec: tuple[str, ...], first: float
+) -> None:
+    path = pictures(tmp_path / name, 20, *codec)
+    close(shown(path, 5), numbered(2, 6, 10, 14, 18), first)
+    close(shown(path, 2, MediaRef(name, first + 0.55, first + 0.95)), numbered(6, 8), first)
+    close(shown(path, 50), numbered(*range(20)), first)
+    assert probe(path, LIMITS).frame_times == pytest.approx(first + np.arange(20) / FPS)
+
+
+def test_a_stretch_far_inside_a_long_file_is_read_alike(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 40 * RATE)
+    video, sound = pictures(tmp_path / "v.mkv", 400), wave(tmp_path / "a.wav", noise)
+    path = tmp_path / "long.mkv"
+    run("-i", str(video), "-i", str(sound), "-c", "copy", str(path))
+    ref = MediaRef(path.name, 30.0, 31.0)
+    close(shown(path, 5, ref), numbered(301, 303, 305, 307, 309))
+    heard, rate = read_sound(path, ref, LIMITS)
+    assert rate == RATE and np.abs(heard - noise[30 * RATE : 31 * RATE]).max() < 1e-3
+    beyond = MediaRef(path.name, 50.0, 51.0)
+    assert reason_of(lambda: read_frames(path, beyond, 3, LIMITS)) is Reason.NO_VIDEO
+    assert reason_of(lambda: read_sound(path, beyond, LIMITS)) is Reason.NO_AUDIO
+
+
+def test_long_stretches_are_cut_at_the_limit(clip: Path) -> None:
+    short = Limits(seconds=20, duration=1)
+    close(shown(clip, 2, limits=short), numbered(2, 7))
+    heard, rate = read_sound(clip, MediaRef(clip.name), short)
+    assert len(heard) == rate
+
+
+def test_crop_and_rotation_are_honoured(tmp_path: Path) -> None:
+    image = np.zeros((*SIZE, 3), np.uint8)
+    image[:, : SIZE[1] // 2, 0] = 255
+    path = tmp_path / "halves.mp4"
+    run(*RGB, "-i", "-", *X264, str(path), data=image.tobytes() * 3)
+    (frame,) = read_frames(path, MediaRef(path.name, crop=(0.0, 0.0, 0.5, 1.0)), 1, LIMITS)
+    assert frame.image.shape == (48, 32, 3) and frame.image.dtype == np.uint8
+    assert frame.image[..., 0].mean() > 200 and frame.image.flags.owndata
+    turned = tmp_path / "turned.mp4"
+    run("-display_rotation", "90", "-i", str(path), "-c", "copy", str(turned))
+    (frame,) = read_frames(turned, MediaRef(turned.name), 1, LIMITS)
+    assert frame.image.shape == (64, 48, 3) and frame.image[40:, :, 0].mean() > 200
+
+
+def test_pictures_above_the_limit_are_refused(clip: Path) -> None:
+    small = Limits(pixels=100)
+    assert reason_of(lambda: read_frames(clip, MediaRef(clip.name), 1, small)) is Reason.TOO_LARGE
+
+
+def test_speech_in_the_centre_channel_is_heard(tmp_path: Path) -> None:
+    voice, other = tone(1), tone(1, 90)
+    surround = np.zeros((RATE, 6))
+    surround[:, 2], surround[:, 4] = voice, other
+    heard, rate = read_sound(wave(tmp_path / "s.wav", surround, layout="5.1"), MediaRef("s.wav"), LIMITS)
+    mix = voice + 0.5 * other
+    assert rate == RATE and np.corrcoef(heard, mix)[0, 1] > 0.999
+
+
+def test_equal_channels_are_as_loud_as_one(tmp_path: Path) -> None:
+    loud = 1.9 * tone(1)
+    heard, _ = read_sound(
+        wave(tmp_path / "s.wav", np.stack([loud, loud], 1), layout="stereo"), MediaRef("s"), LIMITS
+    )
+    assert np.abs(heard - loud).max() < 1e-3 and np.abs(heard).max() <= 1
+
+
+def test_resampling_keeps_pitch_and_length() -> None:
+    heard = resample(tone(1).astype(np.float32), RATE, 44_100)
+    assert heard.dtype == np.float32 and len(heard) == 44_100
+    assert np.abs(np.fft.rfft(heard)).argmax() == 440
+
+
+@pytest.mark.parametrize(
+    "name", ["-i.mp4", "a b.mp4", 'it\'s "it".mp4', "new\nline.mp4", "%03d.mp4", "http:x,y.mp4", "ü[1].mp4"]
+)
+def test_no_character_of_a_name_has_a_meaning(tmp_path: Path, clip: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(clip.read_bytes())
+    path = check_file(tmp_path, MediaRef(name))
+    close(shown(path, 1), numbered(10))
+    assert read_sound(path, MediaRef(name), LIMITS)[1] == RATE
+
+
+def test_what_is_no_medium_has_a_reason(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "root").mkdir()
+    root = tmp_path / "root"
+    (root / "empty.mp4").touch()
+    (root / "pointer.mp4").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    os.mkfifo(root / "pipe.mp4")
+    (root / "out.mp4").symlink_to(clip)
+    (root / "loop.mp4").symlink_to("loop.mp4")
+    (root / "gone.mp4").symlink_to("nowhere.mp4")
+    (root / "folder.mp4").mkdir()
+    expected = {
+        "empty.mp4": Reason.EMPTY_FILE,
+        "pointer.mp4": Reason.GIT_LFS_POINTER,
+        "pipe.mp4": Reason.NOT_A_FILE,
+        "folder.mp4": Reason.NOT_A_FILE,
+        "out.mp4": Reason.OUTSIDE_ROOT,
+        "../clip.mp4": Reason.OUTSIDE_ROOT,
+        str(clip): Reason.OUTSIDE_ROOT,
+        "gone.mp4": Reason.ABSENT,
+        "loop.mp4": Reason.ABSENT,
+        "absent/x.mp4": Reason.ABSENT,
+        "x" * 5000: Reason.ABSENT,
+    }
+    found = {name: reason_of(lambda name=name: check_file(root, MediaRef(name))) for name in expected}  # type: ignore[misc]
+    assert found == expected
+    assert reason_of(lambda: read_sound(root / "pipe.mp4", MediaRef("pipe.mp4"), LIMITS)) is Reason.NOT_A_FILE
+
+
+def test_a_playlist_opens_no_other_file_and_no_connection(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "other.mp4").write_bytes(clip.read_bytes())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x.ts"
+        playlist = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n"
+        texts = {
+            "hls.m3u8": playlist.format("other.mp4"),
+            "hls.mp4": playlist.format(url),
+            "list.ffconcat": "ffconcat version 1.0\nfile other.mp4\n",
+            "list.mp4": f"ffconcat version 1.0\nfile {url}\n",
+            "session.sdp": "v=0\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+            "plain.mp4": "these are no pictures\n" * 100,
+        }
+        for name, text in texts.items():
+            path = tmp_path / name
+            path.write_text(text)
+            for read in (
+                lambda p: read_frames(p, MediaRef(p.name), 2, LIMITS),
+                lambda p: read_sound(p, MediaRef(p.name), LIMITS),
+            ):
+                assert reason_of(lambda read=read, path=path: read(path)) is Reason.UNREADABLE  # type: ignore[misc]
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_file_with_one_medium_gives_that_medium(tmp_path: Path, clip: Path) -> None:
+    silent, deaf = tmp_path / "deaf.mp4", tmp_path / "blind.m4a"
+    run("-i", str(clip), "-an", "-c", "copy", str(silent))
+    run("-i", str(clip), "-vn", "-c", "copy", str(deaf))
+    assert reason_of(lambda: read_sound(silent, MediaRef("x"), LIMITS)) is Reason.NO_AUDIO
+    assert reason_of(lambda: read_frames(deaf, MediaRef("x"), 1, LIMITS)) is Reason.NO_VIDEO
+    assert (
+        len(read_frames(silent, MediaRef("x"), 4, LIMITS)) == 4
+        and read_sound(deaf, MediaRef("x"), LIMITS)[1] == RATE
+    )
+
+
+def test_silence_cover_art_and_single_pictures(tmp_path: Path, clip: Path) -> None:
+    quiet = wave(tmp_path / "quiet.wav", np.zeros(RATE))
+    assert reason_of(lambda: read_sound(quiet, MediaRef("x"), LIMITS)) is Reason.SILENT
+    picture, song = tmp_path / "cover.jpg", tmp_path / "song.mp3"
+    run("-i", str(clip), "-frames:v", "1", str(picture))
+    run(
+        "-i",
+        str(clip),
+        "-i",
+        str(picture),
+        "-map",
+        "0:a",
+        "-map",
+        "1:v",
+        "-c:v",
+        "copy",
+        "-disposition:v",
+        "attached_pic",
+        str(song),
+    )
+    assert reason_of(lambda: read_frames(song, MediaRef("x"), 1, LIMITS)) is Reason.NO_VIDEO
+    assert reason_of(lambda: read_frames(picture, MediaRef("x"), 1, LIMITS)) is Reason.UNREADABLE
+    not_numbers = wave(tmp_path / "nan.wav", np.full(RATE, np.nan), codec="pcm_f32le")
+    assert reason_of(lambda: read_sound(not_numbers, MediaRef("x"), LIMITS)) is Reason.UNREADABLE
+
+
+def outcome(path: Path) -> list[str]:
+    """What reading a damaged file gives; any exception but `Missing` fails the test."""
+    found = []
+    for read in (
+        lambda: read_frames(path, MediaRef(path.name), 3, LIMITS),
+        lambda: read_sound(path, MediaRef(path.name), LIMITS),
+    ):
+        try:
+            found.append(f"{len(read())} read")
+        except Missing as missing:
+            assert missing.reason in (
+                Reason.UNREADABLE,
+                Reason.NO_AUDIO,
+                Reason.NO_VIDEO,
+                Reason.TOO_LARGE,
+                Reason.SILENT,
+            )
+            assert str(path.parent) not in missing.detail
+            found.append(missing.reason.value)
+    return found
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("head", [False, True])
+def test_truncated_files_give_what_decodes_or_a_reason(
+    tmp_path: Path, clip: Path, fraction: float, head: bool
+) -> None:
+    whole = tmp_path / "whole.mp4"
+    run("-i", str(clip), "-c", "copy", *(("-movflags", "+faststart") if head else ()), str(whole))
+    content = whole.read_bytes()
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(content[: int(len(content) * fraction)])
+    found = outcome(path)
+    if not head:  # the table of contents stands at the end, and is gone
+        assert found == ["unreadable", "unreadable"]
+    elif fraction == 0.9:
+        assert found[0].endswith("read") and found[1].endswith("read")
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_flipped_bits_give_a_result_or_a_reason(tmp_path: Path, clip: Path, data: st.DataObject) -> None:
+    content = bytearray(clip.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=40)):
+        content[place] ^= 1 << (place % 8)
+    path = tmp_path / "flipped.mp4"
+    path.write_bytes(content)
+    outcome(path)
+
+
+def test_a_hanging_decoder_is_ended_with_all_that_it_started(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "ffmpeg"
+    fake.write_text(f"#!/bin/sh\nsleep 300 &\necho $! > {tmp_path}/child\nwait\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(fake))
+    started = time.monotonic()
+    assert reason_of(lambda: read_frames(clip, MediaRef("x"), 1, Limits(seconds=1))) is Reason.TIMEOUT
+    assert time.monotonic() - started < 10
+    child = int((tmp_path / "child").read_text())
+    stat = Path(f"/proc/{child}/stat")
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"
+
+
+@pytest.mark.parametrize("seconds", [1e-6, 1e-4, 3e-4, 1e-3])
+def test_too_little_time_is_never_taken_for_a_fault_of_the_file(clip: Path, seconds: float) -> None:
+    short = Limits(seconds=seconds)
+    for _ in range(5):
+        assert reason_of(lambda: read_frames(clip, MediaRef("x"), 3, short)) is Reason.TIMEOUT
+        assert reason_of(lambda: read_sound(clip, MediaRef("x"), short)) is Reason.TIMEOUT
