@@ -28,12 +28,12 @@ def pipeline_text(params: Params) -> str:
     """The text of dvc.yaml.
 
     Raises:
-        ParamsError: an experiment uses a feature or corpus that the pipeline does not extract.
+        ParamsError: an experiment uses a feature that the pipeline does not extract.
     """
     _check(params)
     extract = _extract_items(params)
     train = _train_items(params)
-    runs = [str(MODELS / name) for name in params.experiments]
+    runs = [str(MODELS / name) for name in _staged(params)]
     stages: dict[str, Any] = {"manifest": _manifest_stage(params)}
     if extract:
         stages["extract"] = _extract_stage(extract)
@@ -51,10 +51,7 @@ def pipeline_text(params: Params) -> str:
 
 def _check(params: Params) -> None:
     found = []
-    for name, experiment in params.experiments.items():
-        if experiment.corpus not in params.pipeline:
-            found.append(f"experiments.{name}: corpus {experiment.corpus!r} is not in `pipeline`")
-            continue
+    for name, experiment in _staged(params).items():
         extracted = params.profiles[params.pipeline[experiment.corpus]]
         used = [f for names in experiment.features.values() for f in names]
         found += [
@@ -64,6 +61,11 @@ def _check(params: Params) -> None:
         ]
     if found:
         raise ParamsError("params.yaml: the pipeline lacks what its experiments use", details=found)
+
+
+def _staged(params: Params) -> dict[str, ExperimentParams]:
+    """Experiments on corpora of the pipeline; others are run by hand where their corpus is at hand."""
+    return {name: e for name, e in params.experiments.items() if e.corpus in params.pipeline}
 
 
 def _manifest_stage(params: Params) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def _extract_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _train_items(params: Params) -> dict[str, dict[str, Any]]:
     return {
         name: {"corpus": experiment.corpus, "cache": _caches_of(experiment)}
-        for name, experiment in params.experiments.items()
+        for name, experiment in _staged(params).items()
     }
 
 

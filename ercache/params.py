@@ -59,13 +59,13 @@ class EngineParams(Strict):
     Attributes:
         shard: utterances per shard; batches never cross shards.
         batch: largest number of utterances in one forward.
-        threads: threads of one forward.
+        threads: of one forward; more than one gets in the way of the decoders on a small machine.
         workers: decoding processes.
     """
 
     shard: int = Field(64, ge=1)
     batch: int = Field(16, ge=1)
-    threads: int = Field(2, ge=1)
+    threads: int = Field(1, ge=1)
     workers: int = Field(2, ge=1)
     limits: Limits = Limits()
 
@@ -126,6 +126,19 @@ class ExperimentParams(Strict):
     training: dict[str, Any] = {}
 
 
+class SweepParams(Strict):
+    """How `ercache sweep` searches: the same budget for every model.
+
+    Attributes:
+        trials, seeds: configurations tried, and trainings of each.
+        spaces: model -> dotted path (`config.dropout`, `training.lr`) -> values to choose from.
+    """
+
+    trials: int = Field(16, ge=1)
+    seeds: int = Field(2, ge=1)
+    spaces: dict[str, dict[str, list[Any]]] = {}
+
+
 class Params(Strict):
     """All of params.yaml.
 
@@ -146,6 +159,7 @@ class Params(Strict):
     pipeline: dict[str, str] = {}
     training: TrainingParams = TrainingParams()
     experiments: dict[str, ExperimentParams] = {}
+    sweeps: SweepParams = SweepParams()
 
     def training_of(self, experiment: ExperimentParams) -> TrainingParams:
         """The common training params with an experiment's overrides."""

@@ -15,6 +15,7 @@ def register(cli: typer.Typer) -> None:
     cli.command()(train)
     cli.command()(evaluate)
     cli.command()(compare)
+    cli.command()(sweep)
 
 
 def train(
@@ -92,6 +93,33 @@ def compare(
         for r in rows
     ]
     table(("a", "b", "weighted F1, a - b", "95 % interval", "p (Holm)"), shown)
+
+
+def sweep(
+    experiment: Annotated[str, typer.Argument(help="Name in params.yaml.")],
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="Configurations to try.")] = None,
+    json: Json = False,
+) -> None:
+    """Search hyper-parameters on validation only; every trial is logged. Example: [dim]ercache sweep m2fnet[/]"""
+    from fusion.sweep import sweep as search
+
+    loaded = params()
+    model = loaded.experiments[known(experiment, loaded.experiments, "experiment")].model
+    space = loaded.sweeps.spaces[
+        known(model, loaded.sweeps.spaces, "search space (params.yaml, sweeps.spaces)")
+    ]
+    budget = loaded.sweeps
+    with progress() as tick:
+        result = search(
+            experiment, loaded, space, trials or budget.trials, DATA, seeds=budget.seeds, progress=tick
+        )
+    if json:
+        answer(result)
+        return
+    best = result["best"]
+    rows = [*best["config"].items(), ("validation weighted F1", f"{best['validation_weighted_f1']:.4f}")]
+    table(("best of " + str(result["trials"]), ""), rows, title=experiment)
+    say(f"log: {result['log']}")
 
 
 def _scores(title: str, scores: dict[str, Any]) -> None:

@@ -1,14 +1,10 @@
 """Digest and first look at every media file of a corpus, in worker processes: a decoder may crash on bad files."""
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from ercache.digests import digest_of_file
@@ -18,6 +14,7 @@ from ercache.params import Limits
 from ercache.reasons import Missing, Reason
 from extract.corpora.entry import Progress
 from extract.probe import locate, probe
+from extract.processes import process_pool
 
 WORKERS = 2
 CHUNK = 16
@@ -61,7 +58,7 @@ def _together(
     root: Path, chunks: Sequence[list[str]], seen: dict[str, Seen], tick: Callable[[], None]
 ) -> None:
     """Look at chunks of files until all are done or a worker dies."""
-    pool = _pool(min(WORKERS, len(chunks)))
+    pool = process_pool(min(WORKERS, len(chunks)))
     try:
         futures = {pool.submit(look, root, chunk): chunk for chunk in chunks}
         for future in as_completed(futures):
@@ -120,13 +117,13 @@ def _singly(root: Path, paths: Sequence[str]) -> dict[str, Seen]:
         WorkError: no process can be started, so that no file is to blame.
     """
     seen: dict[str, Seen] = {}
-    pool = _pool(1)
+    pool = process_pool(1)
     for path in paths:
         try:
             seen[path] = pool.submit(look, root, [path]).result()[0]
         except BrokenProcessPool as error:
             seen[path] = Seen(None, fault=(Reason.CRASH, "the process that looked at it died"))
-            pool = _pool(1)
+            pool = process_pool(1)
             if pool.submit(abs, 0).exception() is not None:
                 message = "the processes that look at media files do not start"
                 raise WorkError(
@@ -134,18 +131,3 @@ def _singly(root: Path, paths: Sequence[str]) -> dict[str, Seen]:
                 ) from error
     pool.shutdown(wait=True, cancel_futures=True)
     return seen
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Fresh processes: a fork of a parent that has threads (torch) may hang.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
-
-
-def _start() -> None:
-    """Let an interrupt end the parent alone, and let no worker outlive a killed one: it holds its own queue open."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-        threading.Thread(target=lambda: (wait([sentinel]), os._exit(1)), daemon=True).start()

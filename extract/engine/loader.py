@@ -1,14 +1,9 @@
 """Decoding in worker processes: what a batch needs, loaded while the batch before it is encoded."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from ercache.digests import digest_of_file
@@ -17,6 +12,7 @@ from ercache.params import Limits
 from ercache.reasons import Missing, Reason
 from extract.encoders.base import FloatArray, Frame
 from extract.media import check_file, read_frames, read_sound, resample
+from extract.processes import process_pool
 
 AHEAD = 2  # batches that are decoded while one is encoded
 
@@ -118,8 +114,7 @@ class Loader:
 
     def _open(self, workers: int) -> ProcessPoolExecutor:
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+            self._pool = process_pool(workers)
         return self._pool
 
     def _stop(self) -> None:
@@ -140,12 +135,3 @@ class Loader:
 def _patience(request: Request) -> float:
     """Seconds after which a worker counts as hanging: each of its ffmpeg calls has its own limit."""
     return request.limits.seconds * (1 + len(request.frames) + bool(request.rates)) + 30
-
-
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the engine, and die with it: a worker holds the other end of its own queue."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-        threading.Thread(target=lambda: (wait([sentinel]), os._exit(1)), daemon=True).start()

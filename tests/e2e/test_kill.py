@@ -131,6 +131,30 @@ def test_workers_of_a_killed_engine_end_by_themselves(make_project: MakeProject)
     assert _session(process.pid) == []
 
 
+def test_ctrl_c_ends_cleanly_with_130_and_the_rerun_goes_on(make_project: MakeProject) -> None:
+    project = make_project()
+    trace = project.folder / "trace.jsonl"
+    process = subprocess.Popen(
+        ["ercache", "extract", "demo", "--features", "mfcc,face_hog", "--trace", str(trace)],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and "faces" not in {str(r["stage"]) for r in spans(trace)}:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err and out == ""
+    assert _session(process.pid) == []
+    answer = project.json("extract", "demo", "--features", "mfcc,face_hog")
+    assert answer["reused"] > 0, "what was finished before Ctrl-C is kept"
+
+
 def _session(session: int) -> list[int]:
     """Processes alive in a session."""
     alive = []

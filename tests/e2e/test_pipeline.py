@@ -44,7 +44,7 @@ def test_caches_verify_and_show_their_provenance(extracted: Project) -> None:
     assert provenance["faces"]["encoder"] == "faces/mtcnn"
     assert provenance["made"][0]["device"] in ("cpu", "cuda")
     text = extracted.json("cache", "info", "data/caches/demo/text/minilm.train.h5")["provenance"]
-    assert text["weights"]["sha256"].startswith("53aa5117")
+    assert text["weights"]["sha256"]["model.safetensors"].startswith("53aa5117")
 
 
 def test_train_evaluate_compare_and_report_from_the_caches(extracted: Project) -> None:

@@ -1,0 +1,250 @@
+"""The training loop of every network: seeded, deterministic, epoch chosen on validation, resumable to the same bits."""
+
+import os
+import pickle
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from ercache.errors import WorkError
+from ercache.params import TrainingParams
+
+IGNORED = -100  # label of a position that carries no loss: padding, unlabelled, outside the split
+CHECKPOINT_SECONDS = 2.0
+CHECKPOINT_PAUSE = 20  # times what the last one took: the state of a large model takes seconds to write
+SMALL_MODEL = 2_000_000
+SCORE = "validation_weighted_f1"
+
+Row = dict[str, float]
+T = TypeVar("T")
+
+
+@dataclass
+class Progress:
+    """What a training knows of its past; plain types and tensors only.
+
+    Attributes:
+        history: one row an epoch; `epoch`, `train_loss` and what `evaluate` returned.
+        best_epoch: from 1; the first with the highest score.
+        best: the model's state at that epoch.
+        finished: epochs used up, or patience.
+    """
+
+    history: list[Row] = field(default_factory=list)
+    best_epoch: int = 0
+    best_score: float = -1.0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    finished: bool = False
+
+
+def masked_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+    """Mean -log p(true class) over the labelled positions, and how many there are.
+
+    Args:
+        logits: [B, L, C].
+        labels: [B, L], -100 where there is none.
+
+    Source: M2FNet, Eq. 14, whose 1 / (M k) is read as 1 / sum_i k_i.
+    """
+    count = int((labels != IGNORED).sum())
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED), count
+
+
+def set_seeds(seed: int) -> None:
+    """Seed python, numpy and torch (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def threads_for(model: nn.Module) -> int:
+    """Threads that a model gains from: one for a small one, torch's own number otherwise."""
+    size = sum(p.numel() for p in model.parameters())
+    return 1 if size < SMALL_MODEL else torch.get_num_threads()
+
+
+@contextmanager
+def deterministic(threads: int) -> Iterator[None]:
+    """Only deterministic kernels, on a fixed number of threads; the former settings come back at the end."""
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # cuBLAS refuses to be deterministic without it
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
+
+
+def fit(
+    model: nn.Module,
+    params: TrainingParams,
+    seed: int,
+    *,
+    batches: Callable[[torch.Generator], Iterable[T]],
+    loss: Callable[[T], tuple[Tensor, int]],
+    evaluate: Callable[[], Mapping[str, float]],
+    checkpoint: Path | None = None,
+    score: str = SCORE,
+    tick: Callable[[int, int], None] = lambda *_: None,
+) -> Progress:
+    """Train until the validation score stops rising; the model ends with its best epoch's weights.
+
+    Killed and called again with the same arguments, it ends with the same bits as if it had never been killed.
+
+    Args:
+        model: built after `set_seeds(seed)`.
+        batches: the batches of one epoch; all its randomness must come from the generator.
+        loss: mean loss of a batch, and the number of examples it is a mean of; a batch with none is passed over.
+        evaluate: scores on validation, with `score` among them; called once an epoch in eval mode without gradients.
+        checkpoint: file that holds the state of a killed training.
+        tick: told the epoch and the last epoch.
+    """
+    state = _State(model, params, seed, score)
+    if checkpoint is not None and checkpoint.is_file():
+        state.load(checkpoint)
+    saved, cost = time.monotonic(), 0.0
+    while not state.progress.finished:
+        row = {"train_loss": _epoch(state, batches, loss), **_evaluation(model, evaluate)}
+        state.note(row)
+        began = time.monotonic()
+        due = state.progress.finished or began - saved >= max(CHECKPOINT_SECONDS, CHECKPOINT_PAUSE * cost)
+        if checkpoint is not None and due:
+            state.save(checkpoint)
+            saved = time.monotonic()
+            cost = saved - began
+        tick(len(state.progress.history), params.epochs)
+    model.load_state_dict(state.progress.best)
+    model.eval()
+    return state.progress
+
+
+def _epoch(
+    state: "_State",
+    batches: Callable[[torch.Generator], Iterable[T]],
+    loss: Callable[[T], tuple[Tensor, int]],
+) -> float:
+    state.model.train()
+    total, examples = 0.0, 0
+    for batch in batches(state.order):
+        state.optimizer.zero_grad()
+        value, count = loss(batch)
+        if count == 0:
+            continue
+        value.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(state.model.parameters(), state.params.clip)
+        state.optimizer.step()
+        total, examples = total + float(value.detach()) * count, examples + count
+    if not np.isfinite(total):
+        raise WorkError(
+            f"the training loss is {total} in epoch {len(state.progress.history) + 1}",
+            hint="lower training.lr, or look for extreme values in the features (training.standardize)",
+        )
+    return total / max(1, examples)
+
+
+@torch.no_grad()
+def _evaluation(model: nn.Module, evaluate: Callable[[], Mapping[str, float]]) -> Row:
+    model.eval()
+    return dict(evaluate())
+
+
+class _State:
+    """Everything that the next epoch depends on."""
+
+    def __init__(self, model: nn.Module, params: TrainingParams, seed: int, score: str) -> None:
+        self.model, self.params, self.score = model, params, score
+        device = next(model.parameters()).device
+        self.optimizer: Optimizer = AdamW(
+            model.parameters(),
+            params.lr,
+            weight_decay=params.weight_decay,
+            fused=device.type in ("cpu", "cuda"),
+        )
+        self.scheduler = ReduceLROnPlateau(
+            self.optimizer, mode="max", factor=params.plateau_factor, patience=params.plateau_patience
+        )
+        self.order = torch.Generator().manual_seed(seed)
+        self.progress = Progress()
+
+    def note(self, row: Row) -> None:
+        """Take in the row of a finished epoch: learning rate, best epoch, end."""
+        past = self.progress
+        past.history.append({"epoch": len(past.history) + 1, **row})
+        self.scheduler.step(row[self.score])
+        if row[self.score] > past.best_score:
+            past.best_epoch, past.best_score = len(past.history), row[self.score]
+            past.best = {
+                name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()
+            }
+        waited = len(past.history) - past.best_epoch
+        past.finished = waited >= self.params.patience or len(past.history) >= self.params.epochs
+
+    def save(self, path: Path) -> None:
+        """Write the state; the file appears complete or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        held: dict[str, Any] = {"progress": vars(self.progress)}
+        if not self.progress.finished:
+            held |= {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+                "order": self.order.get_state(),
+                "random": _random_states(),
+            }
+        torch.save(held, temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: Path) -> None:
+        """Go back to a saved state.
+
+        Raises:
+            WorkError: the file is damaged.
+        """
+        try:
+            held: dict[str, Any] = torch.load(path, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
+            hint = "remove it; the training then begins anew"
+            raise WorkError(f"{path}: damaged state of a killed training ({reason})", hint=hint) from error
+        self.progress = Progress(**held["progress"])
+        if not self.progress.finished:
+            self.model.load_state_dict(held["model"])
+            self.optimizer.load_state_dict(held["optimizer"])
+            self.scheduler.load_state_dict(held["scheduler"])
+            self.order.set_state(held["order"])
+            _set_random_states(held["random"])
+
+
+def _random_states() -> dict[str, Any]:
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,0 +1,23 @@
+"""Pools of worker processes for work on untrusted files: a decoder may crash or hang there without harm."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait
+
+
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Fresh processes (a fork of a parent with threads may hang) that end with their parent, however it ends."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, and die with it: a worker holds the other end of its own queue open."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+        threading.Thread(target=lambda: (wait([sentinel]), os._exit(1)), daemon=True).start()

@@ -1,0 +1,102 @@
+"""Scoring a trained run again, from its weights, its statistics and the caches."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ercache.errors import UsageError
+from ercache.params import TrainingParams, nearest
+from ercache.training import deterministic, threads_for
+from fusion.batches import Padded
+from fusion.experiment import SUBSETS, Source, read_source
+from fusion.models import MODELS
+from fusion.runs import MODEL_FILE, Predictions, RunRecord, read_run, read_statistics, read_tensors
+from fusion.scoring import predict, scored
+from fusion.seeds import seen
+
+
+def evaluate(model_dir: Path, data: Path, subset: str = "test", *, device: str = "cpu") -> dict[str, Any]:
+    """Scores, per class and confusion of every seed of a run.
+
+    Args:
+        data: folder with the manifest and the caches that the run was trained on.
+        subset: train, dev or test.
+
+    Returns:
+        `{"subset", <subset>: {metric: {"mean", "std", "ci95"}}, "per_class", "confusion", "marks", ...}`.
+
+    Raises:
+        UsageError: the run, the subset or its caches cannot be used.
+    """
+    if subset not in SUBSETS:
+        raise UsageError(f"unknown subset {subset!r}", hint=nearest(subset, SUBSETS))
+    run = read_run(model_dir)
+    source = read_source(
+        data, run.as_experiment(), (subset,), allow_random_weights=bool(run.provenance.get("random_weights"))
+    )
+    result = scored(predictions_of(model_dir, run, source, subset, device), run.classes)
+    return {
+        "experiment": run.experiment,
+        "model": run.model,
+        "corpus": run.corpus,
+        "subset": subset,
+        "seeds": run.seeds,
+        "epochs": run.epochs,
+        subset: result["scores"],
+        "per_class": result["per_class"],
+        "confusion": result["confusion"],
+        "marks": [*run.marks, *_changes(run, source)],
+    }
+
+
+def predictions_of(
+    model_dir: Path, run: RunRecord, source: Source, subset: str, device: str = "cpu"
+) -> list[Predictions]:
+    """What every seed of a run says about a subset."""
+    if list(source.classes) != run.classes:
+        raise UsageError(
+            f"{model_dir}: trained on other classes than the manifest has now",
+            details=[f"run: {', '.join(run.classes)}", f"manifest: {', '.join(source.classes)}"],
+        )
+    found = []
+    raw = source.subset(subset)
+    if raw.widths != run.widths:
+        raise UsageError(f"{model_dir}: trained on widths {run.widths}, the caches have {raw.widths}")
+    for seed in run.seeds:
+        folder = model_dir / f"seed{seed}"
+        statistics = read_statistics(folder)
+        if statistics is None and TrainingParams(**run.training).standardize:
+            raise UsageError(f"{folder}: the statistics are not there", hint="train the experiment again")
+        model = load_model(folder, run).to(device)
+        with deterministic(threads_for(model)):
+            found.append(predict(model, Padded(seen(raw, statistics, device)), seed))
+    return found
+
+
+def load_model(folder: Path, run: RunRecord) -> nn.Module:
+    """The model of one seed, in eval mode.
+
+    Raises:
+        UsageError: the weights are absent, damaged or of another model.
+    """
+    if run.model not in MODELS:
+        raise UsageError(f"{folder}: unknown model {run.model!r}", hint=nearest(run.model, MODELS))
+    entry = MODELS[run.model]
+    model = entry.build(run.widths, len(run.classes), entry.resolve(run.preset, run.config))
+    try:
+        model.load_state_dict(read_tensors(folder / MODEL_FILE))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{folder}: the weights do not fit {run.model} ({reason})") from error
+    return model.eval()
+
+
+def _changes(run: RunRecord, source: Source) -> list[str]:
+    """What differs between now and the training, to stand beside the result."""
+    before = run.provenance.get("caches", {})
+    now = source.findings.digests
+    changed = [f"{name} is not the file of the training" for name in now if now[name] != before.get(name)]
+    if source.labels_digest != run.provenance.get("labels_digest"):
+        changed.append("labels or split are not those of the training")
+    return changed

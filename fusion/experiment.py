@@ -1,0 +1,196 @@
+"""An experiment, resolved and checked as a whole before any work: model, switches, manifest, split, caches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from ercache.digests import digest_of_file
+from ercache.errors import UsageError
+from ercache.manifest import Manifest, read_manifest
+from ercache.params import ExperimentParams, Params, TrainingParams, nearest
+from ercache.training import IGNORED
+from fusion.batches import Subset, dialogues_of, make_subset
+from fusion.features import Findings, Modality, read_modalities
+from fusion.models import MODELS
+from fusion.models.base import ModelEntry, in_order
+
+SUBSETS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What params.yaml says of an experiment, with nothing left open."""
+
+    name: str
+    entry: ExperimentParams
+    model: ModelEntry
+    config: BaseModel
+    training: TrainingParams
+
+
+@dataclass(frozen=True)
+class Source:
+    """The features and labels that an experiment may use; subsets are made when they are asked for."""
+
+    manifest: Manifest
+    manifest_digest: str
+    label_set: str
+    split: str
+    modalities: dict[str, Modality]
+    rows: dict[str, int]
+    findings: Findings
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Values of the label set, in order."""
+        return tuple(self.manifest.label_sets[self.label_set])
+
+    @property
+    def labels_digest(self) -> str:
+        """Digest of labels and split."""
+        return self.manifest.labels_digest(self.label_set, self.split)
+
+    def subset(self, name: str) -> Subset:
+        """The dialogues of one subset of the split."""
+        ids = self.manifest.splits[self.split][name]
+        return make_subset(self.manifest, name, ids, self.label_set, self.rows, self.modalities)
+
+
+def experiment_of(name: str, params: Params) -> Experiment:
+    """An experiment of params.yaml.
+
+    Raises:
+        UsageError: it is unknown, or its model, preset, switches or modalities are wrong.
+    """
+    if name not in params.experiments:
+        raise UsageError(f"unknown experiment {name!r}", hint=nearest(name, params.experiments))
+    entry = params.experiments[name]
+    if entry.model not in MODELS:
+        raise UsageError(f"{name}: unknown model {entry.model!r}", hint=nearest(entry.model, MODELS))
+    model = MODELS[entry.model]
+    bad = [
+        f"modality {m!r} is not one of {', '.join(model.modalities)}"
+        for m in entry.features
+        if m not in model.modalities
+    ]
+    bad += [f"modality {m!r} names no feature" for m, names in entry.features.items() if not names]
+    if entry.task not in model.tasks:
+        bad.append(f"model {model.key} does not do the task {entry.task!r}")
+    if bad:
+        raise UsageError(f"{name}: unusable experiment", details=bad)
+    return Experiment(
+        name, entry, model, model.resolve(entry.preset, entry.config), params.training_of(entry)
+    )
+
+
+def read_source(
+    data: Path,
+    entry: ExperimentParams,
+    subsets: Sequence[str] = SUBSETS,
+    *,
+    allow_random_weights: bool = False,
+) -> Source:
+    """Manifest and caches of an experiment, checked.
+
+    Args:
+        data: folder with manifests/ and caches/.
+        subsets: of the split; only caches that these need are read.
+
+    Raises:
+        UsageError: with everything that is wrong.
+    """
+    path = data / "manifests" / f"{entry.corpus}.jsonl"
+    manifest = read_manifest(path)
+    problems = _split_problems(manifest, entry, subsets)
+    split = manifest.splits.get(entry.split, {})
+    wanted = {i for name in subsets for i in split.get(name, ())}
+    needed = {u.part for dialogue in dialogues_of(manifest, wanted) for u in dialogue} or set(manifest.parts)
+    parts = [part for part in manifest.parts if part in needed]
+    features = {m: entry.features[m] for m in in_order(entry.features)}  # type: ignore[index]
+    modalities, findings = read_modalities(
+        data / "caches", manifest, features, parts, allow_random_weights=allow_random_weights
+    )
+    rows = {u.id: i for i, u in enumerate(u for part in parts for u in manifest.of_part(part))}
+    problems += findings.problems
+    if not findings.problems:
+        problems += _absent_modalities(split.get("train", ()), modalities, rows, subsets)
+    _refuse(entry, problems, findings)
+    source = Source(manifest, digest_of_file(path), entry.label_set, entry.split, modalities, rows, findings)
+    if "train" in subsets:
+        _mark_absent_classes(source)
+    return source
+
+
+def _split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequence[str]) -> list[str]:
+    problems = []
+    if entry.label_set not in manifest.label_sets:
+        problems.append(
+            f"unknown label set {entry.label_set!r}; {nearest(entry.label_set, manifest.label_sets)}"
+        )
+    if entry.split not in manifest.splits:
+        return [*problems, f"unknown split {entry.split!r}; {nearest(entry.split, manifest.splits)}"]
+    split = manifest.splits[entry.split]
+    labels = {u.id: u.labels.get(entry.label_set) for u in manifest.utterances}
+    for name in subsets:
+        if not any(labels.get(i) for i in split.get(name, ())):
+            problems.append(f"split {entry.split!r}: {name} is empty or has no {entry.label_set!r} label")
+    values = manifest.label_sets.get(entry.label_set, ())
+    strange = sorted({v for v in labels.values() if v is not None and values and v not in values})
+    problems += [f"label {v!r} is not in the label set {entry.label_set!r}" for v in strange]
+    shared = [
+        (a, b) for a in subsets for b in subsets if a < b and set(split.get(a, ())) & set(split.get(b, ()))
+    ]
+    problems += [f"split {entry.split!r}: {a} and {b} share utterances" for a, b in shared]
+    return problems
+
+
+def _absent_modalities(
+    train: Sequence[str], modalities: Mapping[str, Modality], rows: Mapping[str, int], subsets: Sequence[str]
+) -> list[str]:
+    if "train" not in subsets:
+        return []
+    picked = [rows[i] for i in train]
+    return [
+        f"modality {name!r}: no utterance of train has it (all of its features together)"
+        for name, modality in modalities.items()
+        if picked and not modality.present[picked].any()
+    ]
+
+
+def _refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings) -> None:
+    if not problems:
+        return
+    names = ",".join(dict.fromkeys(findings.absent))
+    hint = f"ercache extract {entry.corpus} --features {names}" if names else ""
+    raise UsageError(
+        f"{entry.corpus}: the experiment cannot use what is there ({len(problems)} findings)",
+        details=problems,
+        hint=hint,
+    )
+
+
+def _mark_absent_classes(source: Source) -> None:
+    labels = source.subset("train").labels
+    seen = set(labels[labels != IGNORED].tolist())
+    for rank, name in enumerate(source.classes):
+        if rank not in seen:
+            source.findings.mark(f"class {name} has no example in train")
+
+
+def provenance_of(source: Source) -> dict[str, Any]:
+    """Where the features and labels of a run are from."""
+    recipes = source.findings.recipes
+    return {
+        "labels_digest": source.labels_digest,
+        "manifest_digest": source.manifest_digest,
+        "caches": dict(sorted(source.findings.digests.items())),
+        "encoders": {
+            name: {k: v for k, v in made.items() if k != "context"} for name, made in recipes.items()
+        },
+        "context": {name: made["context"] for name, made in recipes.items()},
+        "random_weights": source.findings.random_weights,
+        "leak": False,
+    }

@@ -1,0 +1,207 @@
+"""Reading the caches that an experiment names, with every finding told at once.
+
+An utterance has a modality when all features of that modality are `ok`; otherwise it has none of it. Half of a
+modality would have to be filled with values that nobody measured.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ercache.cache import BLOCK, MAGIC, CacheFile, Status
+from ercache.errors import CacheError
+from ercache.manifest import Manifest
+
+Floats = NDArray[np.float32]
+RECIPE = ("encoder", "version", "params", "weights", "faces", "context")
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Modality:
+    """The joined features of a modality for some utterances.
+
+    Attributes:
+        values: [N, D]; rows without the modality are 0 and mean nothing.
+        present: [N].
+    """
+
+    values: Floats
+    present: NDArray[np.bool_]
+
+
+@dataclass
+class Findings:
+    """What a reading found, beside the values.
+
+    Attributes:
+        problems: what makes the caches unusable, one sentence each.
+        marks: what must stand beside any result.
+        absent: features of which a cache file is not there.
+        digests: cache file -> sha256 in its head.
+        recipes: feature -> how it was made.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    random_weights: bool = False
+
+    def mark(self, text: str) -> None:
+        """Note a mark once."""
+        if text not in self.marks:
+            self.marks.append(text)
+
+
+def read_modalities(
+    root: Path,
+    manifest: Manifest,
+    features: Mapping[str, Sequence[str]],
+    parts: Sequence[str],
+    *,
+    allow_random_weights: bool = False,
+) -> tuple[dict[str, Modality], Findings]:
+    """All features of some parts of a corpus, joined by modality; rows in manifest order of these parts.
+
+    Args:
+        root: folder of the caches.
+        features: modality -> names of features, joined in that order.
+
+    Returns:
+        The modalities, without meaning unless the findings hold no problem, and the findings.
+    """
+    findings = Findings()
+    reader = _Reader(root, manifest, allow_random_weights, findings)
+    joined: dict[str, Modality] = {}
+    for modality, names in features.items():
+        columns = [reader.feature(modality, name, parts) for name in names]
+        read = [column for column in columns if column is not None]
+        if read:
+            present = np.logical_and.reduce([column.present for column in read])
+            values = np.concatenate([column.values for column in read], axis=1)
+            joined[modality] = Modality(np.where(present[:, None], values, np.float32(0)), present)
+    return joined, findings
+
+
+@dataclass
+class _Reader:
+    root: Path
+    manifest: Manifest
+    allow_random_weights: bool
+    findings: Findings
+
+    def feature(self, modality: str, name: str, parts: Sequence[str]) -> Modality | None:
+        """One feature over all parts; None when a part cannot be used."""
+        read = [self._part(modality, name, part) for part in parts]
+        good = [part for part in read if part is not None]
+        if len(good) < len(read):
+            return None
+        widths = {part.values.shape[1] for part in good}
+        if len(widths) > 1:
+            self._problem(f"{name}: its parts have different widths ({', '.join(map(str, sorted(widths)))})")
+            return None
+        return Modality(np.concatenate([p.values for p in good]), np.concatenate([p.present for p in good]))
+
+    def _part(self, modality: str, name: str, part: str) -> Modality | None:
+        where = f"{self.manifest.corpus}/{modality}/{name}.{part}.h5"
+        path = self.root / where
+        if not path.is_file():
+            self._problem(f"{path}: not there")
+            self.findings.absent.append(name)
+            return None
+        try:
+            self.findings.digests[where] = checked_digest(path)
+            with CacheFile(path) as cache:
+                self._check_origin(cache, name)
+                return self._vectors(cache, part)
+        except CacheError as error:
+            self._problem(error.message)
+            return None
+
+    def _check_origin(self, cache: CacheFile, name: str) -> None:
+        made = cache.provenance
+        if made.get("corpus") != self.manifest.corpus:
+            other = f"of corpus {made.get('corpus')!r}, not {self.manifest.corpus!r}"
+            self._problem(f"{cache.path}: {other}")
+        recipe = {key: made.get(key) for key in RECIPE}
+        if self.findings.recipes.setdefault(name, recipe) != recipe:
+            changed = [key for key in RECIPE if recipe[key] != self.findings.recipes[name][key]]
+            self._problem(
+                f"{name}: its parts were made with different {', '.join(changed)}; extract it again"
+            )
+        if not made.get("encoder"):
+            self.findings.mark(f"origin of {name} unknown")
+        if (made.get("weights") or {}).get("random"):
+            self.findings.random_weights = True
+            self.findings.mark("random weights")
+            if not self.allow_random_weights:
+                self._problem(f"{cache.path}: made with random weights (--allow-random-weights accepts them)")
+
+    def _vectors(self, cache: CacheFile, part: str) -> Modality | None:
+        ids = [u.id for u in self.manifest.of_part(part)]
+        if set(ids) != set(cache.ids):
+            self._problem(f"{cache.path}: {_differing(ids, cache.ids)}")
+            return None
+        arrays = [array for array, spec in cache.specs.items() if spec.kind == "vector"]
+        if len(arrays) != 1:
+            kinds = ", ".join(f"{n} ({spec.kind})" for n, spec in cache.specs.items()) or "none"
+            has = "no array" if not arrays else "more than one array"
+            self._problem(f"{cache.path}: {has} of kind vector, which a pooled model takes (arrays: {kinds})")
+            return None
+        packed = cache.read(arrays[0])[0].astype(np.float32)
+        packed = packed.reshape(len(packed), math.prod(cache.specs[arrays[0]].shape))
+        ok = np.array([entry.status == Status.OK for entry in cache.entries], dtype=bool)
+        values = np.zeros((len(ids), packed.shape[1]), np.float32)
+        values[ok] = packed
+        order = [cache.row[i] for i in ids]
+        self._check_values(cache, values[order], ids)
+        later = sum(entry.status == Status.UNAVAILABLE for entry in cache.entries)
+        if later:
+            self.findings.mark(f"{cache.path.stem}: {later} utterances unavailable in the extraction")
+        return Modality(values[order], ok[order])
+
+    def _check_values(self, cache: CacheFile, values: Floats, ids: Sequence[str]) -> None:
+        bad = [ids[i] for i in np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist()]
+        if bad:
+            self._problem(f"{cache.path}: NaN or infinite values in {_some(bad)}")
+
+    def _problem(self, sentence: str) -> None:
+        if sentence not in self.findings.problems:
+            self.findings.problems.append(sentence)
+
+
+def checked_digest(path: Path) -> str:
+    """The sha256 in the head of a cache file, compared with its content.
+
+    Raises:
+        CacheError: the file is none, or its content differs.
+    """
+    with path.open("rb") as stream:
+        block = stream.read(BLOCK)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if block != (MAGIC + digest.encode()).ljust(BLOCK, b"\0"):
+        raise CacheError(
+            f"{path}: damaged, or no cache file (its content differs from the sha256 in its head)"
+        )
+    return digest
+
+
+def _differing(ids: Sequence[str], found: Sequence[str]) -> str:
+    lacking = [i for i in ids if i not in set(found)]
+    extra = [i for i in found if i not in set(ids)]
+    told = [f"lacks {_some(lacking)}"] if lacking else []
+    told += [f"has {_some(extra)}"] if extra else []
+    return f"other ids than the manifest: {'; '.join(told)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

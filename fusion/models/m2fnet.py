@@ -1,0 +1,229 @@
+"""M2FNet's dialogue model: a transformer per modality, attention fusion in which text is query and value."""
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from ercache.errors import UsageError
+from fusion.batches import Batch
+from fusion.models.base import ModelEntry, Widths, in_order
+
+POSITIONS = 512  # learned ones; later utterances share the last
+
+
+class M2FNetConfig(BaseModel):
+    """Switches of M2FNet; the defaults are the paper's for MELD, and the table rows are those of its ablations."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    fusion_type: Literal["none", "concat", "mha"] = Field(
+        "mha",
+        description="mha: attention fusion; concat: encoders side by side; none: one modality (always so for one)",
+        json_schema_extra={"paper_row": "Table 2, remarks Fusion / Concat / -"},
+    )
+    fusion_m: int = Field(
+        5, ge=1, description="fusion layers", json_schema_extra={"paper_row": "Table 5, m = 1..6"}
+    )
+    fusion_residual: bool = Field(
+        True,
+        description="X + dropout(Y), normalised; False is the paper's wording and averages utterances away",
+    )
+    fusion_concat_query: bool = Field(False, description="the query joins the concatenation before W_f")
+    enc_n_t: int = Field(
+        1, ge=0, description="text encoder layers", json_schema_extra={"paper_row": "Table 4, N = 1..6"}
+    )
+    enc_n_a: int = Field(
+        1, ge=0, description="audio encoder layers", json_schema_extra={"paper_row": "Table 4, N = 1..6"}
+    )
+    enc_n_v: int = Field(
+        1, ge=0, description="visual encoder layers", json_schema_extra={"paper_row": "Table 4, N = 1..6"}
+    )
+    enc_local_skip: bool = Field(True, description="H + Tr(H), as in the text; Eq. 5 omits it")
+    enc_pos: Literal["none", "sinusoidal", "learned"] = Field("none", description="positions of utterances")
+    heads: int = Field(4, ge=1, description="attention heads; must divide every width")
+    ffn: int = Field(2048, ge=1, description="width inside an encoder layer")
+    dropout: float = Field(0.4, ge=0, lt=1, description="everywhere; the paper has 0.4 to 0.5")
+    head_hidden: int = Field(1024, ge=1, description="width between FC_1 and FC_2")
+    project: int | None = Field(
+        None, ge=1, description="width of an added linear input per modality, for small corpora (ours)"
+    )
+
+
+class ModalityEncoder(nn.Module):
+    """N transformer layers over the utterances of a dialogue, one modality (Eq. 5)."""
+
+    def __init__(self, width: int, layers: int, config: M2FNetConfig) -> None:
+        super().__init__()
+        self.local_skip, self.pos = config.enc_local_skip, config.enc_pos
+        self.positions = nn.Embedding(POSITIONS, width) if config.enc_pos == "learned" else None
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, config.heads, config.ffn, config.dropout, batch_first=True)
+            for _ in range(layers)
+        )
+
+    def forward(self, F_I: Tensor, blocked: Tensor) -> Tensor:
+        """Contextual features.
+
+        Args:
+            F_I: [B, L, D].
+            blocked: bool [B, L]; True where no utterance may look.
+        """
+        H = F_I + self._position(F_I)
+        for Tr in self.layers:
+            H = (
+                H + Tr(H, src_key_padding_mask=blocked)
+                if self.local_skip
+                else Tr(H, src_key_padding_mask=blocked)
+            )
+        return H
+
+    def _position(self, x: Tensor) -> Tensor:
+        if self.positions is not None:
+            rank = torch.arange(x.shape[1], device=x.device).clamp(max=POSITIONS - 1)
+            learned: Tensor = self.positions(rank)
+            return learned
+        return sinusoidal(x) if self.pos == "sinusoidal" else x.new_zeros(())
+
+
+class FusionLayer(nn.Module):
+    """Multi-head attention fusion (Eq. 6): query and value are the first modality, keys the others.
+
+    Args:
+        width: of the query, D_T.
+        keys: modality -> width, in order.
+    """
+
+    def __init__(self, width: int, keys: Widths, config: M2FNetConfig) -> None:
+        super().__init__()
+        self.residual, self.concat_query = config.fusion_residual, config.fusion_concat_query
+        self.attention = nn.ModuleDict(
+            {
+                name: nn.MultiheadAttention(
+                    width, config.heads, config.dropout, kdim=kdim, vdim=width, batch_first=True
+                )
+                for name, kdim in keys.items()
+            }
+        )
+        self.W_f = nn.Linear((len(keys) + self.concat_query) * width, width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm = nn.LayerNorm(width) if self.residual else None
+
+    def forward(self, X: Tensor, F_x: dict[str, Tensor], blocked: dict[str, Tensor]) -> Tensor:
+        """X_l from X_{l-1} [B, L, D_T] and the other encoders' outputs [B, L, D_x]."""
+        attended = [
+            attend(X, F_x[name], X, key_padding_mask=blocked[name], need_weights=False)[0]  # A_l, V_l
+            for name, attend in self.attention.items()
+        ]
+        Y: Tensor = self.W_f(torch.cat([X, *attended] if self.concat_query else attended, dim=-1))
+        return Y if self.norm is None else self.norm(X + self.dropout(Y))
+
+
+class M2FNet(nn.Module):
+    """Dialogue model of "M2FNet: Multi-modal Fusion Network for Emotion Recognition in Conversation" (2022).
+
+    Choices where the paper is silent: an utterance without a modality enters that encoder as a zero vector and is
+    no key there nor in the fusion layers (a dialogue that lacks the modality wholly attends to its zero vectors).
+    Without text, the first of audio, visual is query and value. One modality alone has no fusion.
+    """
+
+    def __init__(self, widths: Widths, classes: int, config: M2FNetConfig) -> None:
+        super().__init__()
+        names = in_order(widths)
+        inner = {m: config.project or widths[m] for m in names}
+        _check(inner, config)
+        depth = {"text": config.enc_n_t, "audio": config.enc_n_a, "visual": config.enc_n_v}
+        self.names = names
+        self.project = nn.ModuleDict(
+            {m: nn.Linear(widths[m], inner[m]) for m in names} if config.project else {}
+        )
+        self.encoders = nn.ModuleDict({m: ModalityEncoder(inner[m], depth[m], config) for m in names})
+        keys = {m: inner[m] for m in names[1:]}
+        layers = config.fusion_m if keys and config.fusion_type == "mha" else 0
+        self.fusion = nn.ModuleList(FusionLayer(inner[names[0]], keys, config) for _ in range(layers))
+        self.FC_1 = nn.Linear(sum(inner.values()), config.head_hidden)
+        self.FC_2 = nn.Linear(config.head_hidden, classes)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, L, C]."""
+        F_x, blocked = self.encode(batch)
+        X = self.fuse(F_x, blocked)[-1]
+        F_final = torch.cat([X, *(F_x[m] for m in self.names[1:])], dim=-1)
+        logits: Tensor = self.FC_2(self.dropout(self.FC_1(F_final).relu()))  # Eq. 7 and 8, before softmax
+        return logits
+
+    def encode(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """F_T, F_A, F_V [B, L, D_x] (Eq. 5), and which keys of each are blocked [B, L]."""
+        blocked = {m: blocked_keys(batch.mask, batch.present[m]) for m in self.names}
+        F_x = {m: self.encoders[m](self._input(batch, m), blocked[m]) for m in self.names}
+        return F_x, blocked
+
+    def fuse(self, F_x: dict[str, Tensor], blocked: dict[str, Tensor]) -> list[Tensor]:
+        """X_0 = F_T, X_1, .. X_m, each [B, L, D_T] (Eq. 6)."""
+        X = [F_x[self.names[0]]]
+        for layer in self.fusion:
+            X.append(layer(X[-1], F_x, blocked))
+        return X
+
+    def _input(self, batch: Batch, modality: str) -> Tensor:
+        x = batch.features[modality]
+        if modality in self.project:
+            # The bias of the projection must not turn an absent modality into a vector.
+            x = self.project[modality](x) * batch.present[modality].unsqueeze(-1)
+        return x
+
+
+def blocked_keys(mask: Tensor, present: Tensor) -> Tensor:
+    """Keys that no query may use: padding and absent modality; only padding where nothing else would remain.
+
+    Args:
+        mask, present: bool [B, L].
+    """
+    usable = mask & present
+    return ~torch.where(usable.any(1, keepdim=True), usable, mask)
+
+
+def sinusoidal(x: Tensor) -> Tensor:
+    """Sine and cosine positions [L, D] for x [B, L, D]."""
+    width = x.shape[2]
+    rank = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2, device=x.device, dtype=x.dtype) * (-math.log(10_000) / width))
+    waves = torch.stack([(rank * rate).sin(), (rank * rate).cos()], dim=-1)
+    return waves.flatten(1)[:, :width]
+
+
+def _check(widths: Widths, config: M2FNetConfig) -> None:
+    wrong = [
+        f"width {w} of {m} is no multiple of {config.heads} heads"
+        for m, w in widths.items()
+        if w % config.heads
+    ]
+    if wrong:
+        hint = "set config.project to a multiple of config.heads, or choose other heads or features"
+        raise UsageError("m2fnet: the attention heads do not fit the features", details=wrong, hint=hint)
+    if config.fusion_type == "none" and len(widths) > 1:
+        hint = "take one modality, or fusion_type concat or mha"
+        raise UsageError(f"m2fnet: fusion_type none with {len(widths)} modalities", hint=hint)
+
+
+ENTRY = ModelEntry(
+    key="m2fnet",
+    paper="M2FNet: Multi-modal Fusion Network for Emotion Recognition in Conversation (2022)",
+    tasks=("erc",),
+    modalities=("text", "audio", "visual"),
+    config=M2FNetConfig,
+    presets={
+        "paper": {},
+        "paper_iemocap": {"enc_n_t": 5, "enc_n_a": 5, "enc_n_v": 5, "dropout": 0.5},
+        "small": {"project": 64, "ffn": 128, "fusion_m": 1, "head_hidden": 64},
+    },
+    build=M2FNet,
+    widths={"text": 1024, "audio": 300, "visual": 600},
+    paper_encoders={
+        "text": "text/m2fnet-roberta",
+        "audio": "audio/mel-resnet18",
+        "visual": "visual/m2fnet-dual",
+    },
+)

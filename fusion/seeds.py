@@ -1,0 +1,85 @@
+"""Training of one seed of an experiment: material, model, epoch chosen on validation."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ercache.params import TrainingParams
+from ercache.training import Progress, deterministic, fit, masked_cross_entropy, set_seeds, threads_for
+from fusion.batches import Batch, Padded, Statistics, Subset, standardized, statistics_of
+from fusion.experiment import Experiment, Source
+from fusion.scoring import validation_scores
+
+Tick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One seed: the model at its best epoch, and its past."""
+
+    seed: int
+    model: nn.Module
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Material:
+    """Train and validation, standardised and on the device; test is not among them."""
+
+    train: Subset
+    dev: Subset
+    statistics: Statistics | None
+
+
+def prepare(source: Source, training: TrainingParams, device: str) -> Material:
+    """Train and validation as the models see them."""
+    train, dev = source.subset("train"), source.subset("dev")
+    statistics = statistics_of(train) if training.standardize else None
+    return Material(seen(train, statistics, device), seen(dev, statistics, device), statistics)
+
+
+def seen(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
+    """A subset as the models see it: standardised where asked for, on the device."""
+    return (standardized(subset, statistics) if statistics else subset).to(device)
+
+
+def train_seed(
+    experiment: Experiment,
+    material: Material,
+    classes: int,
+    seed: int,
+    checkpoint: Path | None = None,
+    progress: Tick | None = None,
+) -> Trained:
+    """Train one seed on train, epoch chosen on validation."""
+    train, dev = Padded(material.train), Padded(material.dev)
+    set_seeds(seed)
+    model = experiment.model.build(material.train.widths, classes, experiment.config).to(
+        material.train.labels.device
+    )
+
+    def batches(order: torch.Generator) -> Iterator[Batch]:
+        return train.shuffled(experiment.training.batch, order)
+
+    def loss(batch: Batch) -> tuple[Tensor, int]:
+        return masked_cross_entropy(model(batch), batch.labels)
+
+    def tick(epoch: int, last: int) -> None:
+        if progress is not None:
+            progress(f"{experiment.name}, seed {seed}", epoch, last)
+
+    with deterministic(threads_for(model)):
+        past = fit(
+            model,
+            experiment.training,
+            seed,
+            batches=batches,
+            loss=loss,
+            evaluate=lambda: validation_scores(model, dev, classes),
+            checkpoint=checkpoint,
+            tick=tick,
+        )
+    return Trained(seed, model, past)

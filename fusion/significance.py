@@ -1,0 +1,170 @@
+"""Comparison of runs on the same test part: paired bootstrap over dialogues, McNemar over utterances, Holm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from ercache.errors import UsageError
+from ercache.metrics import (
+    DRAWS,
+    dialogue_confusions,
+    percentiles,
+    resampled_scores,
+    rng_draws,
+    scores_of_confusions,
+)
+from fusion.runs import PREDICTIONS_FILE, RunRecord, read_run
+
+METRIC = "weighted_f1"
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run says about the labelled utterances of test, in the order of their ids.
+
+    Attributes:
+        counts: confusions of each seed and dialogue, [S, D, C, C].
+        right: whether the majority of the seeds is right, [N].
+    """
+
+    name: str
+    counts: Ints
+    right: NDArray[np.bool_]
+
+
+def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Every pair of runs, in the order given.
+
+    Returns:
+        `a`, `b`, `difference` (weighted F1 of a minus b, mean over seeds), `ci95` (paired bootstrap over dialogues),
+        `p` (exact McNemar on the majority of the seeds, Holm-corrected over all pairs), `p_bootstrap` (share of
+        draws on the other side of 0, two-sided, Holm-corrected), `only_a_right`, `only_b_right`.
+
+    Raises:
+        UsageError: fewer than two runs, or runs that were not tested on the same utterances and labels.
+    """
+    folders = [Path(folder) for folder in run_dirs]
+    if len(folders) < 2:
+        raise UsageError("nothing to compare", hint="name at least two run folders")
+    outcomes = read_outcomes(folders)
+    rows = [compare_pair(a, b) for a, b in combinations(outcomes, 2)]
+    for key in ("p", "p_bootstrap"):
+        corrected = holm([row[key] for row in rows])
+        for row, value in zip(rows, corrected, strict=True):
+            row[key] = value
+    return rows
+
+
+def compare_pair(a: Outcome, b: Outcome) -> dict[str, Any]:
+    """Difference of two runs; its p values are not yet corrected."""
+    observed = [scores_of_confusions(o.counts.sum(1))[METRIC].mean() for o in (a, b)]
+    # The same dialogues are drawn for both runs: that is what makes the bootstrap a paired one.
+    drawn = rng_draws(np.random.default_rng(0), a.counts.shape[1], DRAWS)
+    first, second = (resampled_scores(o.counts, drawn)[METRIC].mean(-1) for o in (a, b))
+    only_a, only_b = int((a.right & ~b.right).sum()), int((b.right & ~a.right).sum())
+    return {
+        "a": a.name,
+        "b": b.name,
+        "difference": float(observed[0] - observed[1]),
+        "ci95": list(percentiles(first - second)),
+        "p": mcnemar_p(only_a, only_b),
+        "p_bootstrap": bootstrap_p(first - second),
+        "only_a_right": only_a,
+        "only_b_right": only_b,
+    }
+
+
+def mcnemar_p(only_a: int, only_b: int) -> float:
+    """Exact two-sided McNemar: are the disagreements a fair coin?"""
+    return float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+
+
+def bootstrap_p(differences: NDArray[np.float64]) -> float:
+    """Two-sided share of draws on the other side of 0, never quite 0."""
+    side = min((differences <= 0).sum(), (differences >= 0).sum())
+    return float(min(1.0, 2 * (side + 1) / (len(differences) + 1)))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values corrected for the number of comparisons (Holm)."""
+    return [float(value) for value in multipletests(p, method="holm")[1]]
+
+
+def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
+    """The runs, checked to be tested on the same utterances.
+
+    Raises:
+        UsageError: with all differences.
+    """
+    runs = [read_run(folder) for folder in folders]
+    tables = [_test_rows(folder) for folder in folders]
+    wrong = []
+    for folder, run, table in zip(folders[1:], runs[1:], tables[1:], strict=True):
+        for key in ("corpus", "label_set", "split", "classes"):
+            ours, theirs = getattr(runs[0], key), getattr(run, key)
+            if ours != theirs:
+                wrong.append(f"{folder}: {key} is {theirs!r}, in {folders[0]} it is {ours!r}")
+        if _truth(table) != _truth(tables[0]):
+            wrong.append(f"{folder}: other test utterances or labels than {folders[0]}")
+    if wrong:
+        raise UsageError("runs can only be compared on the same test part", details=wrong)
+    single = len({folder.name for folder in folders}) == len(folders)
+    return [
+        outcome_of(folder.name if single else str(folder), run, table)
+        for folder, run, table in zip(folders, runs, tables, strict=True)
+    ]
+
+
+def outcome_of(name: str, run: RunRecord, table: pa.Table) -> Outcome:
+    """What the rows of a run's predictions on test say."""
+    rank = {value: c for c, value in enumerate(run.classes)}
+    columns = {key: np.array(table.column(key).to_pylist()) for key in ("seed", "dialogue")}
+    truth, predicted = (
+        np.array([rank[value] for value in table.column(key).to_pylist()], dtype=np.int64)
+        for key in ("label", "predicted")
+    )
+    probabilities = np.stack([table.column(f"p_{value}").to_numpy() for value in run.classes], axis=1)
+    dialogue = np.unique(columns["dialogue"], return_inverse=True)[1]
+    of_seed = [columns["seed"] == seed for seed in run.seeds]
+    counts = [dialogue_confusions(truth[s], predicted[s], dialogue[s], len(rank)) for s in of_seed]
+    votes = np.stack([predicted[s] for s in of_seed])  # [S, N]
+    chance = np.stack([probabilities[s] for s in of_seed]).mean(0)  # [N, C]
+    return Outcome(name, np.stack(counts), majority(votes, chance) == truth[of_seed[0]])
+
+
+def majority(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
+    """The class that most seeds predict; among ties the one with the highest mean probability.
+
+    Args:
+        votes: class of each seed and utterance, [S, N].
+        chance: mean probability over seeds, [N, C].
+    """
+    count = (votes[:, :, None] == np.arange(chance.shape[1])).sum(0)
+    best: Ints = np.where(count == count.max(1, keepdims=True), chance, -1.0).argmax(1)
+    return best
+
+
+def _test_rows(folder: Path) -> pa.Table:
+    """Labelled test utterances by seed and id."""
+    path = folder / PREDICTIONS_FILE
+    try:
+        table = parquet.read_table(path, filters=[("subset", "==", "test")])
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"{path}: not readable ({error})", hint="train the experiment again") from error
+    table = table.filter(pc.is_valid(table.column("label")))
+    return table.sort_by([("seed", "ascending"), ("id", "ascending")])
+
+
+def _truth(table: pa.Table) -> set[tuple[str, str, str]]:
+    return set(zip(*(table.column(key).to_pylist() for key in ("id", "dialogue", "label")), strict=True))

@@ -1,0 +1,224 @@
+"""Training of an experiment: all seeds, epoch chosen on validation, test read afterwards, one run folder written."""
+
+import os
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+
+from ercache.digests import digest_of
+from ercache.params import Params
+from ercache.training import deterministic, threads_for
+from fusion.batches import Padded, Statistics, Subset
+from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
+from fusion.models.base import ModelEntry, parameters
+from fusion.runs import (
+    CURVES,
+    PREDICTIONS_FILE,
+    Predictions,
+    cpu_state,
+    replaced_folder,
+    write_csv,
+    write_json,
+    write_predictions,
+    write_statistics,
+    write_weights,
+)
+from fusion.scoring import predict, scored
+from fusion.seeds import Material, Tick, Trained, prepare, seen, train_seed
+
+RECIPE = 1  # raised when the same inputs would give another run
+PACKAGES = ("numpy", "scikit-learn", "torch")
+
+
+def train_experiment(
+    name: str,
+    params: Params,
+    data: Path = Path("data"),
+    *,
+    work: Path | None = None,
+    device: str = "cpu",
+    allow_random_weights: bool = False,
+    progress: Tick | None = None,
+) -> dict[str, Any]:
+    """Train all seeds of an experiment and write `data/models/<name>`; a killed training goes on where it was.
+
+    Args:
+        data: folder with manifests/ and caches/, to which models/ is written.
+        work: where the state of unfinished trainings lies.
+        progress: told the seed, the epoch and the last epoch.
+
+    Returns:
+        The answer of `ercache train`.
+
+    Raises:
+        UsageError: the experiment, its labels or its caches cannot be used; with all findings.
+    """
+    experiment = experiment_of(name, params)
+    source = read_source(data, experiment.entry, allow_random_weights=allow_random_weights)
+    material = prepare(source, experiment.training, device)
+    digest = run_digest(experiment, source, device)
+    state = (work or default_work()) / digest
+    seeds = range(experiment.training.seeds)
+    trained = [
+        train_seed(experiment, material, len(source.classes), seed, state / f"seed{seed}.pt", progress)
+        for seed in seeds
+    ]
+    target = data / "models" / name
+    with replaced_folder(target) as folder:
+        run = _write(folder, experiment, source, material, trained, digest, device)
+    if state.exists():
+        shutil.rmtree(state)
+    return _answer(run, target)
+
+
+def default_work() -> Path:
+    """Where unfinished trainings lie: `runs` in ERCACHE_STORE, or in the user's cache folder."""
+    store = os.environ.get("ERCACHE_STORE")
+    return (Path(store) if store else platformdirs.user_cache_path("ercache")) / "runs"
+
+
+def run_digest(experiment: Experiment, source: Source, device: str) -> str:
+    """Names everything that decides the result of a run."""
+    return digest_of(
+        {
+            "recipe": RECIPE,
+            "experiment": experiment.entry.model_dump(mode="json"),
+            "config": experiment.config.model_dump(mode="json"),
+            "training": experiment.training.model_dump(mode="json"),
+            "provenance": provenance_of(source),
+            "versions": versions(),
+            "device": device,
+        }
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide the numbers."""
+    return {package: version(package) for package in PACKAGES}
+
+
+def _write(
+    folder: Path,
+    experiment: Experiment,
+    source: Source,
+    material: Material,
+    trained: list[Trained],
+    digest: str,
+    device: str,
+) -> dict[str, Any]:
+    classes = source.classes
+    test = seen(source.subset("test"), material.statistics, device)  # every epoch is chosen by now
+    subsets = {"train": material.train, "dev": material.dev, "test": test}
+    found = {name: _predictions(trained, subsets[name]) for name in ("dev", "test")}
+    dev, after = scored(found["dev"], classes), scored(found["test"], classes)
+    size = parameters(trained[0].model)
+    run = {
+        **_description(experiment, source),
+        "seeds": [t.seed for t in trained],
+        "selected_on": "validation",
+        "epochs": [t.progress.best_epoch for t in trained],
+        "parameters": size,
+        "widths": material.train.widths,
+        "missing": {name: subset.missing() for name, subset in subsets.items()},
+        "validation": dev["scores"],
+        "test": after["scores"],
+        "per_class": after["per_class"],
+        "confusion": after["confusion"],
+        "provenance": {
+            **provenance_of(source),
+            "versions": versions(),
+            "device": device_class(device),
+            "threads": threads_for(trained[0].model),
+            "run_digest": digest,
+        },
+        "marks": source.findings.marks,
+    }
+    write_json(folder / "run.json", run)
+    flat = {f"test_{m}": score["mean"] for m, score in after["scores"].items()}
+    write_json(
+        folder / "metrics.json", {**flat, "validation_weighted_f1": dev["scores"]["weighted_f1"]["mean"]}
+    )
+    _write_tables(folder, trained, found, classes)
+    _write_seeds(folder, trained, material.statistics, digest)
+    return run
+
+
+def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
+    entry = experiment.entry
+    return {
+        "experiment": experiment.name,
+        "model": entry.model,
+        "preset": entry.preset,
+        "paper_profile": paper_profile(experiment.model, entry.preset, entry.features, source),
+        "task": entry.task,
+        "corpus": entry.corpus,
+        "label_set": entry.label_set,
+        "classes": list(source.classes),
+        "split": entry.split,
+        "features": entry.features,
+        "modalities": list(source.modalities),
+        "config": experiment.config.model_dump(mode="json"),
+        "training": experiment.training.model_dump(mode="json"),
+    }
+
+
+def paper_profile(model: ModelEntry, preset: str, features: Any, source: Source) -> bool:
+    """Whether the sizes are the paper's and every feature comes from the paper's own encoder."""
+    recipes = source.findings.recipes
+    own = [
+        recipes[f]["encoder"] == model.paper_encoders.get(m) for m, names in features.items() for f in names
+    ]
+    return preset.startswith("paper") and all(own)
+
+
+def device_class(device: str) -> str:
+    """`cpu`, or the name of the accelerator."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def _predictions(trained: list[Trained], subset: Subset) -> list[Predictions]:
+    padded = Padded(subset)
+    found = []
+    for t in trained:
+        with deterministic(threads_for(t.model)):
+            found.append(predict(t.model, padded, t.seed))
+    return found
+
+
+def _write_tables(
+    folder: Path, trained: list[Trained], found: dict[str, list[Predictions]], classes: tuple[str, ...]
+) -> None:
+    curves = [
+        [t.seed, int(row["epoch"]), *(row[name] for name in CURVES)]
+        for t in trained
+        for row in t.progress.history
+    ]
+    write_csv(folder / "curves.csv", ("seed", "epoch", *CURVES), curves)
+    pairs = [
+        (classes[true], classes[guess])
+        for p in found["test"]
+        for true, guess in zip(p.truth, p.predicted, strict=True)
+        if true >= 0
+    ]
+    write_csv(folder / "confusion.csv", ("actual", "predicted"), pairs)
+    write_predictions(folder / PREDICTIONS_FILE, [*found["dev"], *found["test"]], classes)
+
+
+def _write_seeds(folder: Path, trained: list[Trained], statistics: Statistics | None, digest: str) -> None:
+    for t in trained:
+        place = folder / f"seed{t.seed}"
+        write_weights(
+            place, cpu_state(t.model), {"run": digest, "seed": t.seed, "epoch": t.progress.best_epoch}
+        )
+        if statistics is not None:
+            write_statistics(place, statistics)
+
+
+def _answer(run: dict[str, Any], folder: Path) -> dict[str, Any]:
+    names = ("experiment", "model", "task", "corpus", "split", "seeds", "selected_on", "epochs", "parameters")
+    scores = {name: run[name] for name in ("validation", "test", "marks")}
+    return {**{name: run[name] for name in names}, **scores, "path": str(folder)}

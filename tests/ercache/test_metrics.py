@@ -1,0 +1,96 @@
+"""Scores agree with scikit-learn, with literal examples and with the published floors."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from ercache import metrics
+
+MELD = Path(__file__).resolve().parents[2].parent / "shared" / "meld"
+TRUTH, GUESS = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 1, 0])
+
+
+def test_the_literal_example_of_m2fnet_item_20() -> None:
+    found = metrics.scores(TRUTH, GUESS, 3)
+    assert found["accuracy"] == pytest.approx(0.666667, abs=1e-6)
+    assert found["weighted_f1"] == pytest.approx(0.6, abs=1e-6)
+    assert found["macro_f1"] == pytest.approx(0.488889, abs=1e-6)
+    f1 = [row["f1"] for row in metrics.per_class(TRUTH, GUESS, "abc").values()]
+    assert f1 == pytest.approx([0.666667, 0.8, 0], abs=1e-6)
+    assert metrics.confusion(TRUTH, GUESS, 3).tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+
+
+def majority_scores(counts: dict[int, int]) -> tuple[float, float]:
+    """Accuracy and weighted F1 in percent of always answering class 0."""
+    truth = np.repeat(list(counts), list(counts.values()))
+    found = metrics.scores(truth, np.zeros_like(truth), len(counts))
+    return round(100 * found["accuracy"], 2), round(100 * found["weighted_f1"], 2)
+
+
+@pytest.mark.skipif(not MELD.is_dir(), reason="needs ../shared/meld (the real MELD transcripts)")
+def test_the_majority_floor_of_meld() -> None:
+    with (MELD / "test_sent_emo.csv").open(encoding="utf-8", newline="") as stream:
+        labels = [row["Emotion"] for row in csv.DictReader(stream)]
+    order = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
+    counts = {c: labels.count(name) for c, name in enumerate(order)}
+    assert sum(counts.values()) == 2610
+    assert majority_scores(counts) == (48.12, 31.27)
+
+
+def test_the_majority_floor_of_iemocap() -> None:
+    # neutral, the most frequent class of train, has 384 of 1622 in test
+    assert majority_scores({0: 384, 1: 143, 2: 245, 3: 170, 4: 299, 5: 381}) == (23.67, 9.06)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+def test_scores_of_confusions_equal_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    truth, guess = (np.array(side) for side in zip(*pairs, strict=True))
+    fast = metrics.scores_of_confusions(metrics.confusion(truth, guess, 4))
+    slow = metrics.scores(truth, guess, 4)
+    assert {name: float(value) for name, value in fast.items()} == pytest.approx(slow)
+    weighted = f1_score(truth, guess, labels=range(4), average="weighted", zero_division=0)
+    assert slow["weighted_f1"] == pytest.approx(weighted)
+    if set(guess) <= set(truth) and len(set(truth)) > 1:
+        assert slow["uar"] == pytest.approx(balanced_accuracy_score(truth, guess))
+
+
+def test_confusions_of_dialogues_sum_to_the_confusion() -> None:
+    counts = metrics.dialogue_confusions(TRUTH, GUESS, np.array([0, 0, 1, 1, 1, 2]), 3)
+    assert counts.shape == (3, 3, 3)
+    assert counts[1].tolist() == [[0, 1, 0], [0, 2, 0], [0, 0, 0]]
+    assert (counts.sum(0) == metrics.confusion(TRUTH, GUESS, 3)).all()
+
+
+def test_intervals_cover_both_dialogues_and_seeds() -> None:
+    right, wrong = np.array([[4, 0], [0, 4]]), np.array([[0, 4], [4, 0]])
+    certain = np.stack([[right] * 10] * 3)
+    assert metrics.intervals(certain)["accuracy"] == (1.0, 1.0)
+    seeds_differ = np.stack([[right] * 10, [wrong] * 10])
+    assert metrics.intervals(seeds_differ)["accuracy"] == (0.0, 1.0)
+    dialogues_differ = np.stack([[right] * 5 + [wrong] * 5] * 3)
+    low, high = metrics.intervals(dialogues_differ)["accuracy"]
+    assert 0.1 <= low <= 0.3 and 0.7 <= high <= 0.9  # binomial with n = 10
+
+
+def test_intervals_agree_with_a_bootstrap_written_out() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.integers(0, 3, size=(2, 12, 3, 3))
+    values = []
+    for _ in range(1500):
+        seeds, dialogues = rng.integers(2, size=2), rng.integers(12, size=12)
+        drawn = [metrics.scores_of_confusions(counts[s][dialogues].sum(0))["weighted_f1"] for s in seeds]
+        values.append(np.mean(drawn))
+    assert metrics.intervals(counts)["weighted_f1"] == pytest.approx(
+        np.quantile(values, [0.025, 0.975]), abs=0.02
+    )
+
+
+def test_summary_of_one_seed_has_no_deviation() -> None:
+    found = metrics.summary(np.array([[[[1, 1], [0, 2]]]]))
+    assert found["accuracy"] == {"mean": 0.75, "std": 0.0, "ci95": [0.75, 0.75]}

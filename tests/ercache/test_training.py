@@ -1,0 +1,145 @@
+"""The loop: chosen on validation, equal bits for equal seeds, and a kill changes nothing."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ercache import training
+from ercache.errors import WorkError
+from ercache.params import TrainingParams
+from ercache.training import Progress, deterministic, fit, masked_cross_entropy, set_seeds
+
+PARAMS = TrainingParams(epochs=8, patience=8, batch=4, lr=0.05, plateau_patience=1)
+X = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
+Y = (X[:, 0] + 0.5 * X[:, 1] > 0).long()
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+def run(
+    checkpoint: Path | None = None,
+    kill_at: int | None = None,
+    seed: int = 0,
+    scores: list[float] | None = None,
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Train a small network whose step draws from all three random generators."""
+    set_seeds(seed)
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
+
+    def batches(order: torch.Generator) -> Iterator[Tensor]:
+        yield from torch.randperm(len(X), generator=order).split(PARAMS.batch)
+
+    def loss(rows: Tensor) -> tuple[Tensor, int]:
+        noise = random.random() + float(np.random.rand())
+        return F.cross_entropy(model(X[rows] * (1 + 0.01 * noise)), Y[rows]), len(rows)
+
+    def evaluate() -> dict[str, float]:
+        if scores is not None:
+            return {training.SCORE: scores.pop(0)}
+        return {training.SCORE: float((model(X).argmax(1) == Y).float().mean())}
+
+    def tick(epoch: int, last: int) -> None:
+        assert last == PARAMS.epochs
+        if epoch == kill_at:
+            raise Killed
+
+    with deterministic(1):
+        past = fit(
+            model,
+            PARAMS,
+            seed,
+            batches=batches,
+            loss=loss,
+            evaluate=evaluate,
+            checkpoint=checkpoint,
+            tick=tick,
+        )
+    return past, model.state_dict()
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("kill_at", [2, 5, 8])
+def test_a_killed_training_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training, "CHECKPOINT_PAUSE", 0)
+    past, state = run()
+    with pytest.raises(Killed):
+        run(tmp_path / "state.pt", kill_at)
+    random.seed(99)
+    torch.manual_seed(99)
+    past_again, state_again = run(tmp_path / "state.pt")
+    assert past_again.history == past.history and past_again.best_epoch == past.best_epoch
+    assert same(state, state_again)
+    finished, _ = run(tmp_path / "state.pt", kill_at=1)  # nothing is left to do, so nothing is killed
+    assert finished.history == past.history
+
+
+def test_seeds_decide_everything() -> None:
+    assert same(run(seed=1)[1], run(seed=1)[1])
+    assert not same(run(seed=1)[1], run(seed=2)[1])
+
+
+def test_the_first_best_epoch_on_validation_is_kept_and_patience_ends() -> None:
+    past, _ = run(scores=[0.2, 0.6, 0.6, 0.5, 0.1, 0.1, 0.1, 0.1])
+    assert past.best_epoch == 2 and past.best_score == 0.6
+    impatient = PARAMS.model_copy(update={"patience": 3})
+    model = nn.Linear(5, 2)
+    scores = [0.5, 0.1, 0.1, 0.1, 0.9]
+    past = fit(
+        model,
+        impatient,
+        0,
+        batches=lambda _: [X],
+        loss=lambda x: (F.cross_entropy(model(x), Y), len(x)),
+        evaluate=lambda: {training.SCORE: scores.pop(0)},
+    )
+    assert [row["epoch"] for row in past.history] == [1, 2, 3, 4] and past.best_epoch == 1
+    assert same(dict(past.best), model.state_dict())
+
+
+def test_the_loss_of_item_19_is_a_mean_over_utterances() -> None:
+    probabilities = torch.tensor([[[0.5, 0.5], [0.75, 0.25]], [[0.2, 0.8], [0.5, 0.5]]])
+    labels = torch.tensor([[0, 1], [1, training.IGNORED]])
+    loss, count = masked_cross_entropy(probabilities.log(), labels)
+    assert float(loss) == pytest.approx(0.767528, abs=1e-6) and count == 3
+    padded = F.pad(labels, (0, 4), value=training.IGNORED), F.pad(probabilities.log(), (0, 0, 0, 4))
+    assert float(masked_cross_entropy(padded[1], padded[0])[0]) == pytest.approx(0.767528, abs=1e-6)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_with_a_hint() -> None:
+    model = nn.Linear(5, 2)
+    with pytest.raises(WorkError, match="training loss is nan"):
+        fit(
+            model,
+            PARAMS,
+            0,
+            batches=lambda _: [X],
+            loss=lambda x: (model(x).sum() * float("nan"), len(x)),
+            evaluate=lambda: {training.SCORE: 0.0},
+        )
+
+
+def test_a_damaged_state_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"no state")
+    with pytest.raises(WorkError, match="damaged state"):
+        run(tmp_path / "state.pt")
+
+
+def test_settings_of_torch_come_back() -> None:
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with deterministic(1):
+        assert torch.get_num_threads() == 1 and torch.are_deterministic_algorithms_enabled()
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before

@@ -1,0 +1,92 @@
+"""Tensors and padded batches: what is absent, unlabelled or padding says so."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ercache.manifest import Manifest
+from ercache.training import IGNORED
+from fusion.batches import Padded, Subset, make_subset, standardized, statistics_of
+from fusion.features import Modality
+from tests.fusion.toy import CLASSES, toy_manifest
+
+
+def modalities(manifest: Manifest) -> dict[str, Modality]:
+    """text: the rank of the utterance; audio: absent for every third."""
+    n = len(manifest.utterances)
+    rank = np.arange(n, dtype=np.float32)[:, None]
+    has = np.arange(n) % 3 != 0
+    return {
+        "text": Modality(np.concatenate([rank, np.full_like(rank, 7)], axis=1), np.ones(n, dtype=bool)),
+        "audio": Modality(np.where(has[:, None], rank, 0).astype(np.float32), has),
+    }
+
+
+def subset(name: str = "train", manifest: Manifest | None = None) -> Subset:
+    manifest = manifest or toy_manifest()
+    rows = {u.id: i for i, u in enumerate(manifest.utterances)}
+    return make_subset(
+        manifest, name, manifest.splits["official"][name], "emotion7", rows, modalities(manifest)
+    )
+
+
+def test_a_batch_holds_its_dialogues_and_nothing_of_their_padding() -> None:
+    train = subset()
+    batch = Padded(train).batch([3, 0])
+    assert batch.mask.sum(1).tolist() == train.lengths[[3, 0]].tolist() == [6, 3]
+    assert batch.features["text"][1, :, 0].tolist() == [0, 1, 2, 0, 0, 0]
+    assert batch.features["text"][0, :, 0].tolist() == [12, 13, 14, 15, 16, 17]
+    assert batch.present["audio"][1].tolist() == [False, True, True, False, False, False]
+    assert batch.speakers[0].tolist() == [0, 1, 0, 1, 0, 1]
+    known = [
+        CLASSES.index(u.labels["emotion7"]) if u.labels["emotion7"] else IGNORED for u in train.utterances[:3]
+    ]
+    assert batch.labels[1].tolist() == [*known, IGNORED, IGNORED, IGNORED]
+    assert batch.labels[0, 3] == IGNORED  # the toy corpus leaves the fourth utterance unlabelled
+
+
+def test_every_utterance_comes_once_an_epoch() -> None:
+    padded = Padded(subset())
+    ranks = [b.features["text"][b.mask][:, 0] for b in padded.shuffled(3, torch.Generator().manual_seed(1))]
+    assert sorted(torch.cat(ranks).tolist()) == list(range(len(padded.subset.utterances)))
+    other = [b.features["text"][b.mask][:, 0] for b in padded.shuffled(3, torch.Generator().manual_seed(2))]
+    assert torch.cat(ranks).tolist() != torch.cat(other).tolist()
+
+
+def test_rows_of_evaluation_batches_point_at_their_utterances() -> None:
+    padded = Padded(subset())
+    for rows, batch in padded.by_length(3):
+        assert torch.equal(rows[batch.mask].float(), batch.features["text"][batch.mask][:, 0])
+
+
+def test_statistics_are_of_present_utterances_of_train_alone() -> None:
+    train, dev = subset(), subset("dev")
+    statistics = statistics_of(train)
+    seen = train.features["audio"][train.present["audio"]]
+    assert statistics.mean["audio"].item() == pytest.approx(seen.mean().item())
+    assert statistics.std["audio"].item() == pytest.approx(seen.std(correction=0).item())
+    assert statistics.std["text"][1] == 1  # a constant dimension
+    after = standardized(dev, statistics)
+    assert (after.features["audio"][~dev.present["audio"]] == 0).all()
+    assert torch.equal(after.features["text"][:, 1], torch.zeros(len(dev.utterances)))
+
+
+def test_utterances_outside_the_subset_are_context_without_labels() -> None:
+    manifest = toy_manifest()
+    ids = manifest.splits["official"]["train"]
+    halves = {"train": ids[1:], "dev": ids[:1], "test": ()}
+    manifest = replace(manifest, splits={"official": halves})
+    train, dev = subset("train", manifest), subset("dev", manifest)
+    assert len(train.utterances) == len(ids) and not train.inside[0] and train.labels[0] == IGNORED
+    assert len(dev.utterances) == 3 and dev.inside.tolist() == [True, False, False]
+    assert (dev.labels[1:] == IGNORED).all()
+    assert train.missing() == {"text": 0, "audio": int((~train.present["audio"])[1:].sum())}
+
+
+def test_dialogues_without_a_label_are_no_training_batch() -> None:
+    train = subset()
+    train.labels[:3] = IGNORED
+    batches = list(Padded(train).shuffled(100, torch.Generator()))
+    assert len(batches) == 1 and len(batches[0].labels) == len(train.lengths) - 1

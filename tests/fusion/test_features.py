@@ -1,0 +1,190 @@
+"""Everything that can be wrong with labels and caches is told at once, before any work."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ercache.errors import UsageError
+from ercache.manifest import Manifest, write_manifest
+from fusion.experiment import Source, experiment_of, read_source
+from tests.fusion.toy import CLASSES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_toy(tmp_path)
+    return tmp_path
+
+
+def read(
+    data: Path, allow: bool = False, subsets: tuple[str, ...] = ("train", "dev", "test"), **entry: Any
+) -> Source:
+    return read_source(data, toy_params(**entry).experiments["exp"], subsets, allow_random_weights=allow)
+
+
+def told(data: Path, **entry: Any) -> UsageError:
+    with pytest.raises(UsageError) as error:
+        read(data, **entry)
+    return error.value
+
+
+def rewrite(data: Path, feature: str = "words", **provenance: Any) -> None:
+    manifest = toy_manifest()
+    write_feature(data, manifest, feature, toy_vectors(manifest, feature), **provenance)
+
+
+def test_features_of_a_modality_are_joined_and_one_missing_makes_it_absent(data: Path) -> None:
+    manifest = toy_manifest()
+    (data / "caches/toy/text").rename(data / "caches/toy/visual2")
+    for file in (data / "caches/toy/visual2").iterdir():
+        shutil.copy(file, data / "caches/toy/visual")
+    source = read(data, features={"visual": ["words", "face"]})
+    joined = source.modalities["visual"]
+    words, face = toy_vectors(manifest, "words"), toy_vectors(manifest, "face")
+    assert joined.values.shape == (len(manifest.utterances), 10)
+    for i, u in enumerate(manifest.utterances):
+        assert joined.present[i] == (u.id in face)
+        expected = np.concatenate([words[u.id][0], face[u.id][0]]) if u.id in face else np.zeros(10)
+        assert np.array_equal(joined.values[i], expected)
+
+
+def test_all_findings_are_told_together_with_the_remedy(data: Path) -> None:
+    (data / "caches/toy/audio/sound.dev.h5").unlink()
+    (data / "caches/toy/visual/face.test.h5").unlink()
+    rewrite(data, "words", corpus="other")
+    error = told(data)
+    text = "\n".join(error.details)
+    assert "sound.dev.h5: not there" in text and "face.test.h5: not there" in text
+    assert "words.train.h5: of corpus 'other', not 'toy'" in text
+    assert error.hint == "ercache extract toy --features sound,face"
+    assert error.exit_code == 2
+
+
+def test_other_ids_than_the_manifest(data: Path) -> None:
+    manifest = toy_manifest()
+    fewer = replace(manifest, utterances=manifest.utterances[1:], splits={})
+    write_feature(data, fewer, "words", toy_vectors(manifest, "words"))
+    assert any("other ids than the manifest: lacks train_d0_u0" in d for d in told(data).details)
+
+
+def test_values_that_are_no_numbers_are_named(data: Path) -> None:
+    manifest = toy_manifest()
+    vectors = toy_vectors(manifest, "sound")
+    vectors["dev_d1_u2"][0, 1], vectors["dev_d2_u0"][0, 0] = np.nan, np.inf
+    write_feature(data, manifest, "sound", vectors)
+    assert any("NaN or infinite values in dev_d1_u2, dev_d2_u0" in d for d in told(data).details)
+
+
+def test_a_sequence_where_a_vector_is_needed(data: Path) -> None:
+    rewrite(data, kind="sequence")
+    details = told(data).details
+    assert any(
+        "no array of kind vector, which a pooled model takes (arrays: pooled (sequence))" in d
+        for d in details
+    )
+
+
+def test_a_flipped_bit_and_a_file_that_is_none(data: Path) -> None:
+    path = data / "caches/toy/text/words.train.h5"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    (data / "caches/toy/audio/sound.dev.h5").write_bytes(b"nothing")
+    text = "\n".join(told(data).details)
+    assert "words.train.h5: damaged" in text and "sound.dev.h5: damaged, or no cache file" in text
+
+
+def test_unknown_label_set_and_split_name_the_nearest(data: Path) -> None:
+    text = "\n".join(told(data, label_set="emotion", split="oficial").details)
+    assert "unknown label set 'emotion'; did you mean 'emotion7'?" in text
+    assert "unknown split 'oficial'; did you mean 'official'?" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"dev": ()}, "split 'official': dev is empty"),
+        ({"dev": ("train_d1_u3",)}, "dev is empty or has no 'emotion7' label"),
+        ({"dev": ("train_d1_u1",)}, "dev and train share utterances"),
+    ],
+)
+def test_splits_that_cannot_be_used(data: Path, change: dict[str, tuple[str, ...]], expected: str) -> None:
+    manifest = toy_manifest()
+    split = {**manifest.splits["official"], **change}
+    write_manifest(replace(manifest, splits={"official": split}), data / "manifests/toy.jsonl")
+    assert any(expected in d for d in told(data).details)
+
+
+def test_a_label_outside_its_set(data: Path) -> None:
+    manifest = replace(toy_manifest(), label_sets={"emotion7": CLASSES[:2]})
+    write_manifest(manifest, data / "manifests/toy.jsonl")
+    assert "label 'anger' is not in the label set 'emotion7'" in told(data).details
+
+
+def test_random_weights_are_refused_unless_allowed_and_then_marked(data: Path) -> None:
+    rewrite(data, weights={"id": "x", "random": True})
+    assert any("random weights" in d for d in told(data).details)
+    source = read(data, allow=True)
+    assert source.findings.marks == ["random weights"] and source.findings.random_weights
+
+
+def test_a_modality_that_train_lacks_wholly(data: Path) -> None:
+    manifest = toy_manifest()
+    vectors = {i: v for i, v in toy_vectors(manifest, "face").items() if not i.startswith("train")}
+    write_feature(data, manifest, "face", vectors)
+    assert any("modality 'visual': no utterance of train has it" in d for d in told(data).details)
+
+
+def without_joy(manifest: Manifest) -> Manifest:
+    rows = [
+        replace(u, labels={"emotion7": None}) if u.part == "train" and u.labels["emotion7"] == "joy" else u
+        for u in manifest.utterances
+    ]
+    return replace(manifest, utterances=tuple(rows))
+
+
+def test_a_class_without_examples_and_an_unknown_origin_are_marked(data: Path) -> None:
+    write_manifest(without_joy(toy_manifest()), data / "manifests/toy.jsonl")
+    rewrite(data, encoder=None)
+    assert read(data).findings.marks == ["origin of words unknown", "class joy has no example in train"]
+
+
+def test_parts_of_different_make_are_refused(data: Path) -> None:
+    old = (data / "caches/toy/text/words.train.h5").read_bytes()
+    rewrite(data, version=2)
+    (data / "caches/toy/text/words.train.h5").write_bytes(old)
+    assert "words: its parts were made with different version; extract it again" in told(data).details
+
+
+def test_only_caches_that_the_subsets_need_are_read(data: Path) -> None:
+    for path in (data / "caches").rglob("*.test.h5"):
+        path.unlink()
+    source = read(data, subsets=("train", "dev"))
+    assert source.subset("dev").name == "dev"
+    assert not any("test" in name for name in source.findings.digests)
+
+
+def test_a_corpus_without_a_manifest(data: Path) -> None:
+    with pytest.raises(UsageError, match="manifest not found"):
+        read(data, corpus="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"model": "m2fnt"}, "did you mean 'm2fnet'"),
+        ({"preset": "smal"}, "did you mean 'small'"),
+        ({"config": {"hiden": 3}}, "did you mean 'hidden'"),
+        ({"features": {"text": []}}, "modality 'text' names no feature"),
+    ],
+)
+def test_wrong_experiments_name_the_nearest(entry: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UsageError) as error:
+        experiment_of("exp", toy_params(**entry))
+    assert expected in str(error.value)
+    with pytest.raises(UsageError, match="unknown experiment 'ex'"):
+        experiment_of("ex", toy_params())

@@ -1,0 +1,157 @@
+"""What every model of the registry promises."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from ercache.errors import UsageError
+from ercache.training import IGNORED, masked_cross_entropy
+from fusion.batches import Batch
+from fusion.models import MODELS, configs
+from fusion.models.base import parameters
+
+WIDTHS = {"text": 10, "audio": 6, "visual": 7}
+LENGTHS = (3, 7, 1, 5)
+every_model = pytest.mark.parametrize("key", list(MODELS))
+
+
+def build(key: str, classes: int = 4) -> nn.Module:
+    torch.manual_seed(0)
+    entry = MODELS[key]
+    return entry.build(WIDTHS, classes, entry.resolve("small", {}))
+
+
+def batch_of(lengths: tuple[int, ...], longest: int, seed: int = 0) -> Batch:
+    """Dialogues of these lengths; features come from a dialogue's rank, padding is filled with rubbish."""
+    rank = torch.arange(longest)
+    mask = rank < torch.tensor(lengths)[:, None]
+    features = {m: torch.full((len(lengths), longest, w), 1e3) for m, w in WIDTHS.items()}
+    labels = torch.full(mask.shape, IGNORED)
+    for d, length in enumerate(lengths):
+        rng = torch.Generator().manual_seed(seed + length)
+        for m, w in WIDTHS.items():
+            features[m][d, :length] = torch.randn(length, w, generator=rng)
+        labels[d, :length] = torch.randint(4, (length,), generator=rng)
+    present = {m: mask.clone() for m in WIDTHS}
+    return Batch(features, present, mask, torch.zeros_like(labels), labels)
+
+
+@every_model
+@torch.no_grad()
+def test_logits_do_not_depend_on_padding(key: str) -> None:
+    model = build(key).eval()
+    alone, padded = model(batch_of((7,), 7)), model(batch_of((7, 3), 12))
+    assert (alone[0] - padded[0, :7]).abs().max() < 1e-5
+
+
+@every_model
+@torch.no_grad()
+def test_logits_do_not_depend_on_the_order_in_the_batch(key: str) -> None:
+    model = build(key).eval()
+    forth, back = batch_of(LENGTHS, 7), batch_of(LENGTHS[::-1], 7)
+    difference = (model(forth) - model(back).flip(0))[forth.mask]
+    assert difference.abs().max() < 1e-5
+
+
+@every_model
+def test_gradients_reach_every_parameter(key: str) -> None:
+    model, x = build(key).eval(), batch_of(LENGTHS, 7)
+    masked_cross_entropy(model(x), x.labels)[0].backward()  # type: ignore[no-untyped-call]
+    dead = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # A constant added to all keys cancels in the softmax (spec item 14), so key biases have no gradient: they are
+    # a third of in_proj_bias, whose other two thirds have one.
+    assert dead == []
+
+
+@every_model
+def test_a_toy_set_is_learned_by_heart(key: str) -> None:
+    model, x = build(key), batch_of(LENGTHS, 7)
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+    for _ in range(120):
+        optimizer.zero_grad()
+        masked_cross_entropy(model(x), x.labels)[0].backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    model.eval()
+    predicted = model(x).argmax(-1)[x.mask]
+    assert torch.equal(predicted, x.labels[x.mask])
+
+
+@every_model
+def test_a_dialogue_may_lack_everything(key: str) -> None:
+    model, x = build(key), batch_of(LENGTHS, 7)
+    for m in WIDTHS:
+        x.present[m][1] = False
+        x.features[m][1] = 0
+    x.present["audio"][:] = False
+    x.features["audio"][:] = 0
+    loss, _ = masked_cross_entropy(model(x), x.labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+@every_model
+@pytest.mark.parametrize("length", [1, 500])
+@torch.no_grad()
+def test_very_short_and_very_long_dialogues(key: str, length: int) -> None:
+    logits = build(key).eval()(batch_of((length,), length))
+    assert logits.shape == (1, length, 4) and torch.isfinite(logits).all()
+
+
+@every_model
+@torch.no_grad()
+def test_presence_is_told_from_a_measured_zero(key: str) -> None:
+    model, x = build(key).eval(), batch_of((5,), 5)
+    x.features["audio"][0, 2] = 0
+    present = model(x)
+    x.present["audio"][0, 2] = False
+    assert not torch.allclose(model(x), present)
+
+
+@every_model
+def test_one_modality_is_enough(key: str) -> None:
+    entry, x = MODELS[key], batch_of((3, 2), 3)
+    model = entry.build({"visual": 7}, 4, entry.resolve("small", {}))
+    only = replace(x, features={"visual": x.features["visual"]}, present={"visual": x.present["visual"]})
+    assert model(only).shape == (2, 3, 4)
+
+
+@every_model
+def test_the_registry_describes_itself(key: str) -> None:
+    told = MODELS[key].describe()
+    assert told["key"] == key and set(told["parameters"]) == set(MODELS[key].presets)
+    assert {s["name"] for s in told["switches"]} == set(configs()[key].model_fields)
+    assert all(s["description"] for s in told["switches"])
+
+
+def test_parameters_of_the_paper_and_its_rows_are_told() -> None:
+    told = MODELS["m2fnet"].describe()
+    assert told["parameters"]["paper"] == 62_484_203
+    rows = {s["name"]: s["paper_row"] for s in told["switches"]}
+    assert rows["fusion_m"] == "Table 5, m = 1..6"
+    kinds = {s["name"]: s["choices"] for s in told["switches"]}
+    assert kinds["fusion_type"] == ["none", "concat", "mha"] and kinds["fusion_residual"] == [True, False]
+
+
+def test_unknown_names_and_presets_are_told() -> None:
+    assert "m2fnet" in MODELS and "m3" not in MODELS and len(configs()) == len(MODELS)
+    with pytest.raises(KeyError):
+        MODELS["m3"]
+    with pytest.raises(UsageError, match="unknown preset 'smal'") as told:
+        MODELS["concat"].resolve("smal", {})
+    assert told.value.hint == "did you mean 'small'?"
+    assert parameters(build("concat")) == (23 + 3 + 1) * 64 + (64 + 1) * 4
+
+
+def test_listing_the_models_does_not_load_torch() -> None:
+    code = "import sys, fusion.models as m; list(m.MODELS), list(m.configs()); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

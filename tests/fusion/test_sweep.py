@@ -1,0 +1,80 @@
+"""A sweep searches on validation alone, logs everything, and goes on where it was."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ercache.errors import UsageError
+from fusion import sweep as module
+from fusion.sweep import sweep
+from tests.fusion.toy import toy_params, write_toy
+
+SPACE = {"config.dropout": [0.0, 0.5], "training.lr": [0.01, 0.001, 0.0001]}
+PARAMS = toy_params(training={"epochs": 3, "batch": 4})
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_toy(tmp_path)
+    return tmp_path
+
+
+def rows(data: Path) -> list[dict[str, str]]:
+    with (data / "reports/sweeps/exp.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_every_trial_is_logged_and_the_best_is_told(data: Path) -> None:
+    answer = sweep("exp", PARAMS, SPACE, 4, data, seeds=2)
+    logged = rows(data)
+    assert [r["number"] for r in logged] == ["0", "1", "2", "3"] and answer["trials"] == 4
+    best = max(logged, key=lambda r: float(r["validation_weighted_f1"]))
+    assert answer["best"]["validation_weighted_f1"] == float(best["validation_weighted_f1"])
+    assert set(answer["best"]["config"]) == set(SPACE)
+
+
+def test_a_resumed_sweep_goes_the_same_way_and_runs_nothing_twice(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep("exp", PARAMS, SPACE, 5, data)
+    whole = rows(data)
+    (data / "reports/sweeps/exp.csv").unlink()
+    sweep("exp", PARAMS, SPACE, 2, data)
+    trained: list[Any] = []
+    train_seed = module.train_seed
+    monkeypatch.setattr(module, "train_seed", lambda *a: trained.append(a) or train_seed(*a))
+    sweep("exp", PARAMS, SPACE, 5, data)
+    assert rows(data) == whole
+    assert len(trained) == 3
+
+
+def test_no_configuration_is_tried_twice_and_a_small_space_ends(data: Path) -> None:
+    answer = sweep("exp", PARAMS, {"config.hidden": [4, 8, 8], "config.dropout": [0.1, 0.2]}, 9, data)
+    assert answer["trials"] == 4 and len({r["config"] for r in rows(data)}) == 4
+
+
+def test_test_is_never_read(data: Path) -> None:
+    for path in (data / "caches").rglob("*.test.h5"):
+        path.unlink()
+    assert sweep("exp", PARAMS, SPACE, 1, data)["trials"] == 1
+
+
+def test_another_search_counts_its_own_trials(data: Path) -> None:
+    sweep("exp", PARAMS, SPACE, 2, data)
+    sweep("exp", PARAMS, {"config.hidden": [4, 8]}, 1, data)
+    assert [r["number"] for r in rows(data)] == ["0", "1", "0"]
+
+
+def test_wrong_spaces_are_told_with_all_findings(data: Path) -> None:
+    space = {"config.droput": [0.1], "training.lr": [-1], "training.seeds": [1], "config.hidden": []}
+    with pytest.raises(UsageError) as error:
+        sweep("exp", PARAMS, space, 1, data)
+    text = str(error.value)
+    assert "config.droput: no switch of concat; did you mean 'config.dropout'?" in text
+    assert (
+        "training.lr" in text and "training.seeds: no switch" in text and "config.hidden: no values" in text
+    )
+    with pytest.raises(UsageError, match="the space is empty"):
+        sweep("exp", PARAMS, {}, 1, data)
