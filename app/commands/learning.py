@@ -7,6 +7,7 @@ import typer
 
 from app.console import DATA, Json, answer, known, params, progress, say, table
 
+COMPARED = "weighted F1 on test; p values are Holm-corrected"
 METRICS = ("weighted_f1", "accuracy", "macro_f1", "uar")
 
 
@@ -87,12 +88,13 @@ def compare(
             r["a"],
             r["b"],
             f"{r['difference']:+.3f}",
-            f"{r['ci95'][0]:+.3f} to {r['ci95'][1]:+.3f}",
+            f"{r['ci95'][0]:+.3f}, {r['ci95'][1]:+.3f}",
+            f"{r['p_bootstrap']:.4f}",
             f"{r['p']:.4f}",
         )
         for r in rows
     ]
-    table(("a", "b", "weighted F1, a - b", "95 % interval", "p (Holm)"), shown)
+    table(("a", "b", "a - b", "95 % interval", "p bootstrap", "p McNemar"), shown, title=COMPARED)
 
 
 def sweep(

@@ -71,6 +71,8 @@ def make_project(tmp_path_factory: pytest.TempPathFactory, tiny_media: Path) -> 
         for name in ("params.yaml", "extract/versions.yaml"):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+        params = folder / "params.yaml"
+        params.write_text(params.read_text().replace("epochs: 60", "epochs: 4"))
         (folder / "data" / "raw").mkdir(parents=True)
         (folder / "data" / "raw" / "demo").symlink_to(tiny_media)
         return Project(folder, folder / "store")
