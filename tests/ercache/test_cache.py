@@ -55,7 +55,7 @@ def test_verify_finds_every_single_flipped_bit(tmp_path: Path) -> None:
     good = path.read_bytes()
     assert verify_cache(path) == []
     rng = np.random.default_rng(1)
-    for place in rng.integers(0, 8 * len(good), 300):
+    for place in rng.integers(0, 8 * len(good), 3000):
         bad = bytearray(good)
         bad[place // 8] ^= 1 << (place % 8)
         path.write_bytes(bad)
