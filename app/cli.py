@@ -27,6 +27,9 @@ def main() -> None:
     except ErcacheError as error:
         Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
+        sys.exit(2 if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError) else 1)
 
 
 def _plain(text: str) -> str:

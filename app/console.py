@@ -35,6 +35,9 @@ MODELS = DATA / "models"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
 def say(message: str) -> None:
     """A message for people, on stderr."""
     Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
@@ -101,3 +104,20 @@ def progress() -> Iterator[Tick]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield tick
+
+
+def device_of(name: str) -> str:
+    """The torch device of an option.
+
+    Raises:
+        UsageError: it is no device, or not on this machine.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"--device {name}: no GPU on this machine", hint="use --device cpu")
+    if name != "cpu" and not name.startswith("cuda"):
+        raise UsageError(f"--device is auto, cpu or cuda, not {name!r}")
+    return name

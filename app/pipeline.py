@@ -13,7 +13,7 @@ import yaml
 from app.console import CACHES, DATA, MANIFESTS, MODELS
 from app.features import feature_of
 from ercache.errors import ParamsError
-from ercache.params import ExperimentParams, Params
+from ercache.params import PARAMS_FILE, ExperimentParams, Params
 from extract.corpora import CORPORA
 from extract.engine.extraction import cache_path
 from extract.faces import FACES_KEY
@@ -31,6 +31,7 @@ def pipeline_text(params: Params) -> str:
         ParamsError: an experiment uses a feature that the pipeline does not extract.
     """
     _check(params)
+    _check_written(params)
     extract = _extract_items(params)
     train = _train_items(params)
     runs = [str(MODELS / name) for name in _staged(params)]
@@ -61,6 +62,24 @@ def _check(params: Params) -> None:
         ]
     if found:
         raise ParamsError("params.yaml: the pipeline lacks what its experiments use", details=found)
+
+
+def _check_written(params: Params) -> None:
+    """DVC refuses a stage whose params do not stand in params.yaml, even where the code has a default."""
+    raw = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
+    wanted = [*(f"corpora.{corpus}" for corpus in params.pipeline), *ENGINE, "faces", "training"]
+    lacking = [key for key in wanted if not _has(raw, key)]
+    if lacking:
+        told = [f"{key}: write it out, DVC tracks it" for key in lacking]
+        raise ParamsError("params.yaml: the pipeline needs more entries", details=told)
+
+
+def _has(raw: Any, key: str) -> bool:
+    for step in key.split("."):
+        if not isinstance(raw, dict) or step not in raw:
+            return False
+        raw = raw[step]
+    return True
 
 
 def _staged(params: Params) -> dict[str, ExperimentParams]:

@@ -181,7 +181,7 @@ class CacheFile:
             ) from error
         try:
             self._load()
-        except (KeyError, ValueError, TypeError, OSError, RuntimeError, AttributeError) as error:
+        except (KeyError, ValueError, TypeError, OSError, RuntimeError, AttributeError, MemoryError) as error:
             self._file.close()
             raise CacheError(
                 f"{path}: damaged cache file ({error})", hint="extract the feature again"
@@ -198,7 +198,13 @@ class CacheFile:
                 hint="extract the feature again with this version",
             )
         self.provenance: dict[str, Any] = json.loads(self._file.attrs["provenance"])
-        rows = _plain(self._file, "index")[:]
+        lacking = {"corpus", "part", "feature"} - set(self.provenance)
+        if lacking:
+            raise CacheError(f"{self.path}: its provenance lacks {', '.join(sorted(lacking))}")
+        index = _plain(self._file, "index")
+        if index.ndim != 1 or index.nbytes > os.path.getsize(self.path):
+            raise CacheError(f"{self.path}: the index has an absurd shape")
+        rows = index[:]
         if rows.dtype.names != _INDEX.names:
             raise CacheError(f"{self.path}: the index has the columns {rows.dtype.names}")
         self.entries = tuple(_entry(row) for row in rows)
@@ -303,6 +309,23 @@ def _check_block(path: Path) -> bytes:
     return block
 
 
+def sealed_digest(path: Path) -> str:
+    """The sha256 (hex) that a cache file carries in its head, compared with its content.
+
+    Raises:
+        CacheError: they differ, or it is no cache file.
+    """
+    block = _check_block(path)
+    with path.open("rb") as stream:
+        stream.seek(BLOCK)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if block != (MAGIC + digest.encode()).ljust(BLOCK, b"\0"):
+        raise CacheError(
+            f"{path}: the content differs from the sha256 in its head", hint="extract the feature again"
+        )
+    return digest
+
+
 def verify_cache(path: Path, ids: Sequence[str] | None = None) -> list[str]:
     """Compare everything that a cache file promises; the list of what differs is empty when all is well.
 
@@ -310,12 +333,7 @@ def verify_cache(path: Path, ids: Sequence[str] | None = None) -> list[str]:
         ids: the manifest's ids of that part, in order, when they are known.
     """
     try:
-        block = _check_block(path)
-        with path.open("rb") as stream:
-            stream.seek(BLOCK)
-            digest = hashlib.file_digest(stream, "sha256").hexdigest().encode()
-        if block != (MAGIC + digest).ljust(BLOCK, b"\0"):
-            return ["the content differs from the sha256 in its head"]
+        sealed_digest(path)
         with CacheFile(path) as cache:
             bad = [
                 f"{entry.id}: content differs from its digest"

@@ -6,15 +6,19 @@ and folds are named lists of ids in `<name>.splits.json` beside it, so that they
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter
+
 from ercache.digests import canonical_json, digest_of
 from ercache.errors import CorpusError
 
+_NAME = re.compile(r"[A-Za-z0-9_-]+")  # corpus and part become parts of paths
 FORMAT = "ercache-manifest"
 VERSION = 1
 
@@ -94,10 +98,24 @@ class Manifest:
         """Dialogues, utterances and label counts of each part."""
         return {part: _summary(self.of_part(part), self.label_sets) for part in self.parts}
 
+    def records_digest(self, modality: str, part: str) -> str:
+        """Digest of what a modality of a part is made from; stored in caches, to see when they are stale."""
+        return digest_of([[u.id, input_record(u, modality)] for u in self.of_part(part)])
+
     def labels_digest(self, label_set: str, split: str) -> str:
         """Digest of one label set and one split; stored in runs, never in caches."""
         labels = [[u.id, u.labels.get(label_set)] for u in self.utterances]
         return digest_of({"labels": labels, "split": self.splits[split]})
+
+
+def input_record(u: Utterance, modality: str) -> dict[str, Any] | None:
+    """What an utterance gives to a modality: its text, or a stretch of media by content; None when it has none."""
+    if modality == "text":
+        return {"text": u.text or ""}
+    ref = u.audio if modality == "audio" else u.video
+    if ref is None or ref.sha256 is None:
+        return None
+    return {"media": ref.sha256, "stream": modality, "start": ref.start, "end": ref.end, "crop": ref.crop}
 
 
 def _summary(utterances: Iterable[Utterance], label_sets: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
@@ -158,13 +176,13 @@ def read_manifest(path: Path) -> Manifest:
             version=header["version"],
             sources=header["sources"],
             label_sets={name: tuple(values) for name, values in header["label_sets"].items()},
-            utterances=tuple(_utterance(row) for row in rows),
+            utterances=tuple(_UTTERANCES.validate_python([_utterance(row) for row in rows])),
             problems=tuple(Problem(**row) for row in header["problems"]),
             splits=_read_splits(splits_path(path)),
         )
+        check(manifest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorpusError(f"{path}: damaged manifest ({error})", hint="scan the corpus again") from error
-    check(manifest)
     return manifest
 
 
@@ -176,6 +194,8 @@ def check(manifest: Manifest) -> None:
     """
     count = Counter(u.id for u in manifest.utterances)
     bad = [f"id {i!r} occurs {n} times" for i, n in count.items() if n > 1]
+    names = (manifest.corpus, *manifest.parts)
+    bad += [f"{n!r} is no plain name of a corpus or part" for n in names if not _NAME.fullmatch(n)]
     for u in manifest.utterances:
         if not u.id or not u.id.isprintable():
             bad.append(f"id {u.id!r} is empty or holds control characters")
@@ -194,6 +214,9 @@ def escapes(path: str) -> bool:
     """Whether a relative path is absolute, climbs out of its root or holds a NUL."""
     pure = PurePosixPath(path)
     return pure.is_absolute() or ".." in pure.parts or "\0" in path or not pure.parts
+
+
+_UTTERANCES = TypeAdapter(list[Utterance], config=ConfigDict(strict=True))
 
 
 def _utterance(row: dict[str, Any]) -> Utterance:

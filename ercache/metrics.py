@@ -96,6 +96,22 @@ def resampled_scores(counts: Ints, dialogues: Ints) -> dict[str, Floats]:
     return scores_of_confusions(drawn.reshape(seeds, -1, classes, classes).swapaxes(0, 1))
 
 
+def resampled_means(counts: Ints, seeds: Ints, dialogues: Ints) -> dict[str, Floats]:
+    """Metrics of resampled dialogues, mean over resampled seeds.
+
+    Args:
+        counts: of each seed and dialogue, [S, D, C, C].
+        seeds: how often each seed was drawn, [R, S].
+        dialogues: how often each dialogue was drawn, [R, D].
+
+    Returns:
+        metric -> [R].
+    """
+    share = seeds / counts.shape[0]
+    resampled = resampled_scores(counts, dialogues)
+    return {name: (values * share).sum(-1) for name, values in resampled.items()}
+
+
 def intervals(counts: Ints, *, draws: int = DRAWS, seed: int = 0) -> dict[str, tuple[float, float]]:
     """95 % intervals of the mean over seeds, by a bootstrap over dialogues and seeds together.
 
@@ -105,9 +121,9 @@ def intervals(counts: Ints, *, draws: int = DRAWS, seed: int = 0) -> dict[str, t
         counts: of each seed and dialogue, [S, D, C, C].
     """
     rng = np.random.default_rng(seed)
-    runs = rng_draws(rng, counts.shape[0], draws) / counts.shape[0]
-    resampled = resampled_scores(counts, rng_draws(rng, counts.shape[1], draws))
-    return {name: percentiles((values * runs).sum(-1)) for name, values in resampled.items()}
+    seeds = rng_draws(rng, counts.shape[0], draws)
+    resampled = resampled_means(counts, seeds, rng_draws(rng, counts.shape[1], draws))
+    return {name: percentiles(values) for name, values in resampled.items()}
 
 
 def rng_draws(rng: np.random.Generator, size: int, draws: int) -> Ints:

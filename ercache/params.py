@@ -186,12 +186,7 @@ def load_params(
     """
     if not path.is_file():
         return Params()
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise ParamsError(f"{path}: holds no mapping at its top level")
+    raw = _read_yaml(path)
     found = findings(Params, raw)
     params = None if found else Params(**raw)
     found += (
@@ -202,6 +197,16 @@ def load_params(
             f"{path}: {len(found)} wrong entries", details=found, hint="mend them and run again"
         )
     return params
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path}: holds no mapping at its top level")
+    return raw
 
 
 def findings(model: type[BaseModel], raw: Any, where: str = "") -> list[str]:
@@ -303,11 +308,11 @@ def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
         UsageError: no root is known, or it is no folder.
     """
     variable = f"ERCACHE_ROOT_{corpus.upper()}"
-    local = yaml.safe_load(LOCAL_FILE.read_text(encoding="utf-8")) if LOCAL_FILE.is_file() else None
+    local = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
     root = (
         given
         or os.environ.get(variable)
-        or _mapping(_mapping(local).get("roots")).get(corpus)
+        or _mapping(local.get("roots")).get(corpus)
         or params.roots.get(corpus)
     )
     if not root:
@@ -315,6 +320,6 @@ def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
             f"no root known for corpus {corpus!r}",
             hint=f"give --root DIR, set {variable}, or write `roots: {{{corpus}: DIR}}` into {LOCAL_FILE}",
         )
-    if not Path(root).is_dir():
+    if not Path(str(root)).is_dir():
         raise UsageError(f"the root of corpus {corpus!r} is no folder: {root}")
-    return Path(root)
+    return Path(str(root))

@@ -33,7 +33,11 @@ def evaluate(model_dir: Path, data: Path, subset: str = "test", *, device: str =
         raise UsageError(f"unknown subset {subset!r}", hint=nearest(subset, SUBSETS))
     run = read_run(model_dir)
     source = read_source(
-        data, run.as_experiment(), (subset,), allow_random_weights=bool(run.provenance.get("random_weights"))
+        data,
+        run.as_experiment(),
+        (subset,),
+        allow_random_weights=bool(run.provenance.get("random_weights")),
+        allow_leak=bool(run.provenance.get("leak")),
     )
     result = scored(predictions_of(model_dir, run, source, subset, device), run.classes)
     return {

@@ -92,12 +92,14 @@ def read_source(
     subsets: Sequence[str] = SUBSETS,
     *,
     allow_random_weights: bool = False,
+    allow_leak: bool = False,
 ) -> Source:
     """Manifest and caches of an experiment, checked.
 
     Args:
         data: folder with manifests/ and caches/.
         subsets: of the split; only caches that these need are read.
+        allow_leak: accept features of checkpoints that have seen test data of the split; marks the result.
 
     Raises:
         UsageError: with everything that is wrong.
@@ -110,8 +112,15 @@ def read_source(
     needed = {u.part for dialogue in dialogues_of(manifest, wanted) for u in dialogue} or set(manifest.parts)
     parts = [part for part in manifest.parts if part in needed]
     features = {m: entry.features[m] for m in in_order(entry.features)}  # type: ignore[index]
+    test = set(split.get("test", ()))
     modalities, findings = read_modalities(
-        data / "caches", manifest, features, parts, allow_random_weights=allow_random_weights
+        data / "caches",
+        manifest,
+        features,
+        parts,
+        test_parts={u.part for u in manifest.utterances if u.id in test},
+        allow_random_weights=allow_random_weights,
+        allow_leak=allow_leak,
     )
     rows = {u.id: i for i, u in enumerate(u for part in parts for u in manifest.of_part(part))}
     problems += findings.problems
@@ -163,7 +172,7 @@ def _absent_modalities(
 def _refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings) -> None:
     if not problems:
         return
-    names = ",".join(dict.fromkeys(findings.absent))
+    names = ",".join(dict.fromkeys(findings.again))
     hint = f"ercache extract {entry.corpus} --features {names}" if names else ""
     raise UsageError(
         f"{entry.corpus}: the experiment cannot use what is there ({len(problems)} findings)",
@@ -192,5 +201,5 @@ def provenance_of(source: Source) -> dict[str, Any]:
         },
         "context": {name: made["context"] for name, made in recipes.items()},
         "random_weights": source.findings.random_weights,
-        "leak": False,
+        "leak": source.findings.leak,
     }

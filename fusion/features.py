@@ -4,9 +4,8 @@ An utterance has a modality when all features of that modality are `ok`; otherwi
 modality would have to be filled with values that nobody measured.
 """
 
-import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ercache.cache import BLOCK, MAGIC, CacheFile, Status
+from ercache.cache import CacheFile, Status, sealed_digest
 from ercache.errors import CacheError
 from ercache.manifest import Manifest
 
@@ -43,17 +42,18 @@ class Findings:
     Attributes:
         problems: what makes the caches unusable, one sentence each.
         marks: what must stand beside any result.
-        absent: features of which a cache file is not there.
+        again: features of which a cache file is not there or not of this manifest; to be extracted (again).
         digests: cache file -> sha256 in its head.
         recipes: feature -> how it was made.
     """
 
     problems: list[str] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     random_weights: bool = False
+    leak: bool = False
 
     def mark(self, text: str) -> None:
         """Note a mark once."""
@@ -67,19 +67,22 @@ def read_modalities(
     features: Mapping[str, Sequence[str]],
     parts: Sequence[str],
     *,
+    test_parts: Collection[str] = (),
     allow_random_weights: bool = False,
+    allow_leak: bool = False,
 ) -> tuple[dict[str, Modality], Findings]:
     """All features of some parts of a corpus, joined by modality; rows in manifest order of these parts.
 
     Args:
         root: folder of the caches.
         features: modality -> names of features, joined in that order.
+        test_parts: parts that hold test data; no checkpoint may have seen them.
 
     Returns:
         The modalities, without meaning unless the findings hold no problem, and the findings.
     """
     findings = Findings()
-    reader = _Reader(root, manifest, allow_random_weights, findings)
+    reader = _Reader(root, manifest, frozenset(test_parts), allow_random_weights, allow_leak, findings)
     joined: dict[str, Modality] = {}
     for modality, names in features.items():
         columns = [reader.feature(modality, name, parts) for name in names]
@@ -95,7 +98,9 @@ def read_modalities(
 class _Reader:
     root: Path
     manifest: Manifest
+    test_parts: frozenset[str]
     allow_random_weights: bool
+    allow_leak: bool
     findings: Findings
 
     def feature(self, modality: str, name: str, parts: Sequence[str]) -> Modality | None:
@@ -115,12 +120,18 @@ class _Reader:
         path = self.root / where
         if not path.is_file():
             self._problem(f"{path}: not there")
-            self.findings.absent.append(name)
+            self.findings.again.append(name)
             return None
         try:
-            self.findings.digests[where] = checked_digest(path)
+            self.findings.digests[where] = sealed_digest(path)
             with CacheFile(path) as cache:
+                if cache.provenance.get("partial"):
+                    self._problem(f"{path}: a partial cache, made of the first utterances only")
+                    self.findings.again.append(name)
+                    return None
                 self._check_origin(cache, name)
+                self._check_records(cache, modality, name, part)
+                self._check_weights(cache, name)
                 return self._vectors(cache, part)
         except CacheError as error:
             self._problem(error.message)
@@ -139,11 +150,32 @@ class _Reader:
             )
         if not made.get("encoder"):
             self.findings.mark(f"origin of {name} unknown")
-        if (made.get("weights") or {}).get("random"):
+
+    def _check_records(self, cache: CacheFile, modality: str, name: str, part: str) -> None:
+        records = cache.provenance.get("records")  # older caches do not say
+        if records is not None and records != self.manifest.records_digest(modality, part):
+            self._problem(
+                f"{cache.path}: its inputs (text or media) are not those of the manifest any more; extract it again"
+            )
+            self.findings.again.append(name)
+
+    def _check_weights(self, cache: CacheFile, name: str) -> None:
+        weights = cache.provenance.get("weights") or {}
+        if weights.get("random"):
             self.findings.random_weights = True
             self.findings.mark("random weights")
             if not self.allow_random_weights:
                 self._problem(f"{cache.path}: made with random weights (--allow-random-weights accepts them)")
+        corpus = self.manifest.corpus
+        leaked = sorted(self.test_parts.intersection((weights.get("seen") or {}).get(corpus, ())))
+        if leaked:
+            told = f"{', '.join(leaked)} of {corpus}, which holds test data"
+            self.findings.leak = True
+            self.findings.mark(f"leak: the checkpoint of {name} has seen {told}")
+            if not self.allow_leak:
+                self._problem(
+                    f"{name}: its checkpoint has seen {told} (--allow-leak accepts it and marks the result)"
+                )
 
     def _vectors(self, cache: CacheFile, part: str) -> Modality | None:
         ids = [u.id for u in self.manifest.of_part(part)]
@@ -176,22 +208,6 @@ class _Reader:
     def _problem(self, sentence: str) -> None:
         if sentence not in self.findings.problems:
             self.findings.problems.append(sentence)
-
-
-def checked_digest(path: Path) -> str:
-    """The sha256 in the head of a cache file, compared with its content.
-
-    Raises:
-        CacheError: the file is none, or its content differs.
-    """
-    with path.open("rb") as stream:
-        block = stream.read(BLOCK)
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if block != (MAGIC + digest.encode()).ljust(BLOCK, b"\0"):
-        raise CacheError(
-            f"{path}: damaged, or no cache file (its content differs from the sha256 in its head)"
-        )
-    return digest
 
 
 def _differing(ids: Sequence[str], found: Sequence[str]) -> str:

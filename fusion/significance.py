@@ -1,4 +1,4 @@
-"""Comparison of runs on the same test part: paired bootstrap over dialogues, McNemar over utterances, Holm."""
+"""Comparison of runs on the same test part: bootstrap over dialogues and seeds, McNemar over utterances, Holm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from ercache.metrics import (
     DRAWS,
     dialogue_confusions,
     percentiles,
-    resampled_scores,
+    resampled_means,
     rng_draws,
     scores_of_confusions,
 )
@@ -47,19 +47,21 @@ def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     """Every pair of runs, in the order given.
 
     Returns:
-        `a`, `b`, `difference` (weighted F1 of a minus b, mean over seeds), `ci95` (paired bootstrap over dialogues),
-        `p` (exact McNemar on the majority of the seeds, Holm-corrected over all pairs), `p_bootstrap` (share of
-        draws on the other side of 0, two-sided, Holm-corrected), `only_a_right`, `only_b_right`.
+        `a`, `b`, `difference` (weighted F1 of a minus b, mean over seeds), `ci95` (bootstrap, paired over dialogues,
+        each run with its own draws of seeds), `p` (of that bootstrap: share of draws on the other side of 0, two-sided,
+        Holm-corrected over all pairs), `p_mcnemar` (exact McNemar on the majority of the seeds, Holm-corrected),
+        `only_a_right`, `only_b_right`.
 
     Raises:
-        UsageError: fewer than two runs, or runs that were not tested on the same utterances and labels.
+        UsageError: fewer than two runs, runs that were not tested on the same utterances and labels, or whose
+            predictions are damaged.
     """
     folders = [Path(folder) for folder in run_dirs]
     if len(folders) < 2:
         raise UsageError("nothing to compare", hint="name at least two run folders")
     outcomes = read_outcomes(folders)
     rows = [compare_pair(a, b) for a, b in combinations(outcomes, 2)]
-    for key in ("p", "p_bootstrap"):
+    for key in ("p", "p_mcnemar"):
         corrected = holm([row[key] for row in rows])
         for row, value in zip(rows, corrected, strict=True):
             row[key] = value
@@ -70,16 +72,20 @@ def compare_pair(a: Outcome, b: Outcome) -> dict[str, Any]:
     """Difference of two runs; its p values are not yet corrected."""
     observed = [scores_of_confusions(o.counts.sum(1))[METRIC].mean() for o in (a, b)]
     # The same dialogues are drawn for both runs: that is what makes the bootstrap a paired one.
-    drawn = rng_draws(np.random.default_rng(0), a.counts.shape[1], DRAWS)
-    first, second = (resampled_scores(o.counts, drawn)[METRIC].mean(-1) for o in (a, b))
+    # Seeds have nothing to do with each other across runs, so each run draws its own.
+    rng = np.random.default_rng(0)
+    drawn = rng_draws(rng, a.counts.shape[1], DRAWS)
+    first, second = (
+        resampled_means(o.counts, rng_draws(rng, o.counts.shape[0], DRAWS), drawn)[METRIC] for o in (a, b)
+    )
     only_a, only_b = int((a.right & ~b.right).sum()), int((b.right & ~a.right).sum())
     return {
         "a": a.name,
         "b": b.name,
         "difference": float(observed[0] - observed[1]),
         "ci95": list(percentiles(first - second)),
-        "p": mcnemar_p(only_a, only_b),
-        "p_bootstrap": bootstrap_p(first - second),
+        "p": bootstrap_p(first - second),
+        "p_mcnemar": mcnemar_p(only_a, only_b),
         "only_a_right": only_a,
         "only_b_right": only_b,
     }
@@ -108,7 +114,7 @@ def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
         UsageError: with all differences.
     """
     runs = [read_run(folder) for folder in folders]
-    tables = [_test_rows(folder) for folder in folders]
+    tables = [_test_rows(folder, run) for folder, run in zip(folders, runs, strict=True)]
     wrong = []
     for folder, run, table in zip(folders[1:], runs[1:], tables[1:], strict=True):
         for key in ("corpus", "label_set", "split", "classes"):
@@ -155,15 +161,46 @@ def majority(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
     return best
 
 
-def _test_rows(folder: Path) -> pa.Table:
-    """Labelled test utterances by seed and id."""
-    path = folder / PREDICTIONS_FILE
+def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
+    """Labelled test utterances by seed and id, as `outcome_of` needs them."""
+    path, hint = folder / PREDICTIONS_FILE, "train the experiment again"
+    chances = [f"p_{value}" for value in run.classes]
+    names = ["seed", "id", "dialogue", "subset", "label", "predicted", *chances]
     try:
-        table = parquet.read_table(path, filters=[("subset", "==", "test")])
+        lacking = [name for name in names if name not in parquet.read_schema(path).names]
+        if lacking:
+            raise UsageError(f"{path}: lacks the columns {', '.join(lacking)}", hint=hint)
+        table = parquet.read_table(path, columns=names, filters=[("subset", "==", "test")])
     except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"{path}: not readable ({error})", hint="train the experiment again") from error
+        raise UsageError(f"{path}: not readable ({error})", hint=hint) from error
     table = table.filter(pc.is_valid(table.column("label")))
-    return table.sort_by([("seed", "ascending"), ("id", "ascending")])
+    table = table.sort_by([("seed", "ascending"), ("id", "ascending")])
+    wrong = _damages(table, run, chances)
+    if wrong:
+        raise UsageError(f"{path}: does not fit the run", details=wrong, hint=hint)
+    return table
+
+
+def _damages(table: pa.Table, run: RunRecord, chances: Sequence[str]) -> list[str]:
+    """What keeps rows of predictions from being those of a run."""
+    wrong = [name for name in chances if not pa.types.is_floating(table.schema.field(name).type)]
+    found = [f"column {name} holds no numbers" for name in wrong]
+    found += [f"column {name} has holes" for name in table.column_names if table.column(name).null_count]
+    for key in ("label", "predicted"):
+        strange = set(table.column(key).to_pylist()) - {*run.classes, None}
+        found += [f"{key} {value!r} is no class of the run" for value in sorted(strange, key=str)]
+    ids: dict[int, list[str]] = {seed: [] for seed in run.seeds}
+    for seed, utterance in zip(table.column("seed").to_pylist(), table.column("id").to_pylist(), strict=True):
+        ids.setdefault(seed, []).append(utterance)
+    if set(ids) != set(run.seeds):
+        found.append(f"rows of the seeds {sorted(ids, key=str)}, not of {run.seeds}")
+    whole = max(ids.values(), key=len, default=[])
+    found += [
+        f"seed {seed} has {len(rows)} labelled test utterances, not {len(set(whole))}"
+        for seed, rows in ids.items()
+        if rows != whole or len(set(rows)) != len(rows) or not rows
+    ]
+    return found
 
 
 def _truth(table: pa.Table) -> set[tuple[str, str, str]]:

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +17,30 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import create_trial
 
 from ercache.digests import canonical_json, digest_of
-from ercache.errors import UsageError
+from ercache.errors import ErcacheError, UsageError, WorkError
 from ercache.params import ExperimentParams, Params, TrainingParams, findings, nearest
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
 from fusion.models import MODELS
 from fusion.seeds import Material, Tick, prepare, train_seed
 
-COLUMNS = ("number", "search", "config", "validation_weighted_f1", "std")
+COLUMNS = ("number", "search", "config", "validation_weighted_f1", "std", "reason")
 SUBSETS = ("train", "dev")
 Space = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One tried configuration: dotted path -> value, and its weighted F1 on validation over the seeds."""
+    """One tried configuration: dotted path -> value, and its weighted F1 on validation over the seeds.
+
+    Attributes:
+        reason: why it failed, with a score of 0; empty when it did not.
+    """
 
     number: int
     config: dict[str, Any]
     mean: float
     std: float
+    reason: str = ""
 
 
 def sweep(
@@ -48,11 +54,13 @@ def sweep(
     seed: int = 0,
     device: str = "cpu",
     allow_random_weights: bool = False,
+    allow_leak: bool = False,
     progress: Tick | None = None,
 ) -> dict[str, Any]:
     """Search the best switches of an experiment on validation.
 
     Trials that the log holds already count and are not run again, so a killed search goes on where it was.
+    A trial that fails (a loss that is no number, switches that do not go together) counts as 0, with its reason.
 
     Args:
         space: dotted path (`config.dropout`, `training.lr`) -> values to choose from.
@@ -65,10 +73,13 @@ def sweep(
 
     Raises:
         UsageError: the space names no switch or a value that it cannot have; with all findings.
+        WorkError: every trial failed; with their reasons.
     """
     base = experiment_of(name, params)
     check_space(base.entry, params, space)
-    source = read_source(data, base.entry, SUBSETS, allow_random_weights=allow_random_weights)
+    source = read_source(
+        data, base.entry, SUBSETS, allow_random_weights=allow_random_weights, allow_leak=allow_leak
+    )
     search = search_digest(base, source, space, seeds, seed)
     log = data / "reports" / "sweeps" / f"{name}.csv"
     done = read_log(log, search)
@@ -76,12 +87,15 @@ def sweep(
         len(done), min(trials, math.prod(len(distinct(values)) for values in space.values()))
     ):
         config = suggest(space, done, seed)
-        mean, std = _score(name, params, config, source, seeds, device)
-        done.append(Trial(number, config, mean, std))
+        done.append(_tried(number, name, params, config, source, seeds, device))
         _append(log, search, done[-1])
         if progress is not None:
             progress(f"sweep of {name}", len(done), trials)
-    best = max(done, key=lambda t: (t.mean, -t.number))
+    good = [trial for trial in done if not trial.reason]
+    if done and not good:
+        reasons = [f"{trial.number}: {trial.reason}" for trial in done]
+        raise WorkError(f"sweep of {name}: every trial failed (log: {log})", details=reasons[:20])
+    best = max(good, key=lambda t: (t.mean, -t.number))
     return {
         "experiment": name,
         "trials": len(done),
@@ -117,7 +131,7 @@ def check_space(entry: ExperimentParams, params: Params, space: Space) -> None:
         raise UsageError(
             "the search space is not usable",
             details=wrong,
-            hint="PATH=VALUE,VALUE with config.* or training.*",
+            hint="values stand in params.yaml under sweeps.spaces",
         )
 
 
@@ -171,7 +185,7 @@ def search_digest(base: Experiment, source: Source, space: Space, seeds: int, se
 
 
 def read_log(path: Path, search: str) -> list[Trial]:
-    """The trials of a search that were logged.
+    """The trials of a search that were logged; an incomplete last line, left by a kill, is none.
 
     Raises:
         UsageError: the log is damaged.
@@ -179,11 +193,14 @@ def read_log(path: Path, search: str) -> list[Trial]:
     if not path.is_file():
         return []
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["search"] == search]
+        rows = [row for row in csv.DictReader(_whole_lines(path)) if row["search"] == search]
         return [
             Trial(
-                int(r["number"]), json.loads(r["config"]), float(r["validation_weighted_f1"]), float(r["std"])
+                int(r["number"]),
+                json.loads(r["config"]),
+                float(r["validation_weighted_f1"]),
+                float(r["std"]),
+                r.get("reason") or "",
             )
             for r in rows
         ]
@@ -191,14 +208,50 @@ def read_log(path: Path, search: str) -> list[Trial]:
         raise UsageError(f"{path}: damaged log of a sweep ({error})", hint="mend or remove it") from error
 
 
+def _whole_lines(path: Path) -> list[str]:
+    """The lines of a log that were written to their end."""
+    content, end, _ = path.read_bytes().rpartition(b"\n")  # what follows is nothing, or torn by a kill
+    return content.decode("utf-8").split("\n") if end else []
+
+
 def _append(path: Path, search: str, trial: Trial) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = not path.is_file()
+    _mend(path)
     with path.open("a", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        if fresh:
-            writer.writerow(COLUMNS)
-        writer.writerow([trial.number, search, canonical_json(trial.config), trial.mean, trial.std])
+        config = canonical_json(trial.config)
+        writer.writerow([trial.number, search, config, trial.mean, trial.std, trial.reason])
+
+
+def _mend(path: Path) -> None:
+    """Give a log its header, and the columns that older logs lack; drop a torn last line."""
+    held = list(csv.reader(_whole_lines(path))) if path.is_file() else []
+    if held and held[0] == list(COLUMNS) and path.read_bytes().endswith(b"\n"):
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([*row, *[""] * (len(COLUMNS) - len(row))] for row in held[1:])
+    os.replace(temporary, path)
+
+
+def _tried(
+    number: int,
+    name: str,
+    params: Params,
+    config: dict[str, Any],
+    source: Source,
+    seeds: int,
+    device: str,
+) -> Trial:
+    """A trial; one that fails ends itself, not the search."""
+    try:
+        mean, std = _score(name, params, config, source, seeds, device)
+    except (ErcacheError, ValueError) as error:
+        parts = (error.message, *error.details) if isinstance(error, ErcacheError) else (str(error),)
+        return Trial(number, config, 0.0, 0.0, " ".join("; ".join(parts).split()) or type(error).__name__)
+    return Trial(number, config, mean, std)
 
 
 def _score(

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ercache.params import Params
 from ercache.training import deterministic, threads_for
 from fusion.batches import Padded, Statistics, Subset
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
-from fusion.models.base import ModelEntry, parameters
+from fusion.models.base import paper_rows, parameters
 from fusion.runs import (
     CURVES,
     PREDICTIONS_FILE,
@@ -42,6 +43,7 @@ def train_experiment(
     work: Path | None = None,
     device: str = "cpu",
     allow_random_weights: bool = False,
+    allow_leak: bool = False,
     progress: Tick | None = None,
 ) -> dict[str, Any]:
     """Train all seeds of an experiment and write `data/models/<name>`; a killed training goes on where it was.
@@ -49,6 +51,7 @@ def train_experiment(
     Args:
         data: folder with manifests/ and caches/, to which models/ is written.
         work: where the state of unfinished trainings lies.
+        allow_leak: accept features of checkpoints that have seen the test data; marks the run.
         progress: told the seed, the epoch and the last epoch.
 
     Returns:
@@ -58,7 +61,9 @@ def train_experiment(
         UsageError: the experiment, its labels or its caches cannot be used; with all findings.
     """
     experiment = experiment_of(name, params)
-    source = read_source(data, experiment.entry, allow_random_weights=allow_random_weights)
+    source = read_source(
+        data, experiment.entry, allow_random_weights=allow_random_weights, allow_leak=allow_leak
+    )
     material = prepare(source, experiment.training, device)
     digest = run_digest(experiment, source, device)
     state = (work or default_work()) / digest
@@ -153,7 +158,7 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
         "experiment": experiment.name,
         "model": entry.model,
         "preset": entry.preset,
-        "paper_profile": paper_profile(experiment.model, entry.preset, entry.features, source),
+        "paper_profile": paper_profile(experiment, source.findings.recipes),
         "task": entry.task,
         "corpus": entry.corpus,
         "label_set": entry.label_set,
@@ -166,18 +171,31 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
     }
 
 
-def paper_profile(model: ModelEntry, preset: str, features: Any, source: Source) -> bool:
-    """Whether the sizes are the paper's and every feature comes from the paper's own encoder."""
-    recipes = source.findings.recipes
-    own = [
-        recipes[f]["encoder"] == model.paper_encoders.get(m) for m, names in features.items() for f in names
+def paper_profile(experiment: Experiment, recipes: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a run is the paper's: sizes (or a row of its tables), training, and every feature from its own encoder.
+
+    Args:
+        recipes: feature -> how it was made.
+    """
+    model, entry = experiment.model, experiment.entry
+    training = model.paper_training.get(entry.preset)
+    if training is None:
+        return False
+    rows = paper_rows(model.config)
+    ours, preset = experiment.config.model_dump(), model.resolve(entry.preset, {}).model_dump()
+    sizes = all(ours[name] == value for name, value in preset.items() if name not in rows)
+    trained = all(getattr(experiment.training, name) == value for name, value in training.items())
+    encoders = [
+        recipes[f]["encoder"] == model.paper_encoders.get(m)
+        for m, names in entry.features.items()
+        for f in names
     ]
-    return preset.startswith("paper") and all(own)
+    return sizes and trained and all(encoders)
 
 
 def device_class(device: str) -> str:
-    """`cpu`, or the name of the accelerator."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    """`cpu` or `cuda`, as in the provenance of features."""
+    return torch.device(device).type
 
 
 def _predictions(trained: list[Trained], subset: Subset) -> list[Predictions]:

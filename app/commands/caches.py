@@ -95,7 +95,7 @@ def verify(
             title=f"{len(files)} files checked",
         )
     if bad:
-        raise WorkError(f"{len({b['file'] for b in bad})} of {len(files)} cache files are damaged",
+        raise WorkError(f"{len({b['file'] for b in bad})} of {len(files)} cache files are not as they should be",
                         hint="extract them again; finished units are kept")  # fmt: skip
 
 
@@ -104,11 +104,14 @@ def _differences(path: Path) -> list[str]:
     if bad:
         return bad
     with CacheFile(path) as cache:
-        corpus, part = cache.provenance["corpus"], cache.provenance["part"]
-    manifest = MANIFESTS / f"{corpus}.jsonl"
-    if not manifest.is_file() or "partial" in path.parts:
+        told = cache.provenance
+    path_of_manifest = MANIFESTS / f"{told['corpus']}.jsonl"
+    if not path_of_manifest.is_file() or told.get("partial"):
         return []
-    return verify_cache(path, [u.id for u in read_manifest(manifest).of_part(part)])
+    manifest = read_manifest(path_of_manifest)
+    if "records" in told and told["records"] != manifest.records_digest(told["modality"], told["part"]):
+        return ["its inputs (text or media) are not those of the manifest any more: extract it again"]
+    return verify_cache(path, [u.id for u in manifest.of_part(told["part"])])
 
 
 def _files(paths: list[Path]) -> list[Path]:

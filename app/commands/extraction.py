@@ -7,9 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from app.console import CACHES, DATA, MANIFESTS, Json, answer, known, params, progress, say, table
+from app.console import (
+    CACHES,
+    DATA,
+    MANIFESTS,
+    Device,
+    Json,
+    answer,
+    device_of,
+    known,
+    params,
+    progress,
+    say,
+    table,
+)
 from app.features import features_of
-from ercache.errors import UsageError
+from ercache.cache import Status
+from ercache.errors import CorpusError, UsageError
 from ercache.manifest import Manifest, read_manifest, write_manifest
 from ercache.params import Params, corpus_root
 from extract.corpora import CORPORA
@@ -76,7 +90,9 @@ def scan(
 
 def _scan(corpus: str, root: Path, loaded: Params) -> Manifest:
     entry = CORPORA[corpus]
-    return entry.scan(root, entry.Switches(**loaded.corpora.get(corpus, {})))
+    switches = entry.Switches(**loaded.corpora.get(corpus, {}))
+    with progress() as tick:
+        return entry.scan(root, switches, lambda done, total: tick("files", done, total))
 
 
 def extract(
@@ -85,9 +101,11 @@ def extract(
     features: Annotated[
         str | None, typer.Option("--features", help="Names in params.yaml, with commas.")
     ] = None,
-    profile: Annotated[str, typer.Option("--profile", help="A named list of features.")] = "default",
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="A list of them; default: default.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the caches.")] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Decoding processes.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N utterances.")] = None,
     fail_over: Annotated[float, typer.Option("--fail-over", min=0, max=100, help="Percentage.")] = 5.0,
@@ -98,33 +116,47 @@ def extract(
     from extract.engine import default_store, extract_corpus
     from extract.engine.extraction import raise_if_over, write_failures
 
+    if features is not None and profile is not None:
+        raise UsageError("give --features or --profile, not both")
+    target = out or (DATA / "partial" if limit else CACHES)
+    if limit and target.resolve() == CACHES.resolve():
+        raise UsageError(
+            f"--limit makes partial caches, which never go to {CACHES}", hint="give another --out"
+        )
     loaded = params()
     known(corpus, CORPORA, "corpus")
-    wanted = features_of(loaded, features.split(",") if features else None, profile)
-    manifest, folder = _manifest_and_root(
-        corpus, root, loaded, any(f.spec.modality != "text" for f in wanted)
-    )
+    names = [name.strip() for name in features.split(",")] if features is not None else None
+    wanted = features_of(loaded, names, profile or "default")
+    media = any(f.spec.modality != "text" for f in wanted)
+    manifest, folder = _manifest_and_root(corpus, root, loaded, media)
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
-    target = out or (DATA / "partial" if limit else CACHES)
     with progress() as tick:
         result = extract_corpus(
             manifest, wanted, engine, store=default_store(), out=target, root=folder,
-            device=_device(device), limit=limit, fail_over=fail_over, trace=trace, progress=tick,
+            device=device_of(device), limit=limit, fail_over=fail_over, trace=trace, progress=tick,
         )  # fmt: skip
-    failures = DATA / "logs" / f"extract-{corpus}-failures.csv"
+    failures = DATA / "logs" / f"extract-{corpus}-{'-'.join(f.name for f in wanted)}-failures.csv"
     write_failures(result.failed, failures)
-    units = result.done + result.reused
     summary: dict[str, Any] = {
         "files": [str(path) for path in result.files],
         "done": result.done,
         "reused": result.reused,
         "failed": [{k: v for k, v in asdict(f).items() if k != "detail"} for f in result.failed],
         "seconds": round(result.seconds, 3),
-        "utterances_per_second": round(units / result.seconds, 3),
+        "utterances_per_second": round(result.utterances / result.seconds, 3),
         "media_seconds_per_second": round(result.media_seconds / result.seconds, 3),
     }
     for path in result.passed_over:
         say(f"warning: {path} was damaged; its records were not used")
+    for name in sorted(result.split):
+        say(
+            f"warning: {name}: the memory ran out; batches were run one by one, bytes may differ from another run's"
+        )
+    again = sum(f.status == Status.UNAVAILABLE for f in result.failed)
+    if again:
+        say(
+            f"warning: {again} results are unavailable and will be tried again by the next run; see {failures}"
+        )
     if json:
         answer(summary)
     else:
@@ -143,22 +175,13 @@ def _manifest_and_root(
 ) -> tuple[Manifest, Path | None]:
     """The manifest on disk, or a fresh scan where there is none yet; the root only where media are needed."""
     path = MANIFESTS / f"{corpus}.jsonl"
-    if path.is_file() and root is None:
-        return read_manifest(path), corpus_root(corpus, loaded) if media else None
-    folder = corpus_root(corpus, loaded, root)
-    if not path.is_file():
+    folder = corpus_root(corpus, loaded, root) if media or root or not path.is_file() else None
+    if folder is not None and not path.is_file():
         say(f"no manifest yet: scanning {corpus} into {path}")
         write_manifest(_scan(corpus, folder, loaded), path)
-    return read_manifest(path), folder
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: no GPU on this machine", hint="use --device cpu")
-    if name != "cpu" and not name.startswith("cuda"):
-        raise UsageError(f"--device is auto, cpu or cuda, not {name!r}")
-    return name
+    manifest = read_manifest(path)
+    if manifest.corpus != corpus:
+        raise CorpusError(
+            f"{path} is the manifest of {manifest.corpus!r}", hint=f"run `ercache scan {corpus}`"
+        )
+    return manifest, folder

@@ -4,6 +4,7 @@ import importlib.util
 import platform
 import shutil
 import subprocess
+import sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -71,7 +72,11 @@ def encoders(json: Json = False) -> None:
     for kind in ENCODERS.values():
         spec, defaults = kind.spec, kind.Params()
         arrays = kind.arrays(defaults)
-        checkpoint = present.get(spec.weights) if spec.weights else None
+        needed = [
+            *([spec.weights] if spec.weights else []),
+            *(["mtcnn"] if kind.input(defaults).faces else []),
+        ]
+        lacking = [present[key] for key in needed if not present[key].ok]
         rows.append(
             {
                 "key": spec.key,
@@ -82,8 +87,8 @@ def encoders(json: Json = False) -> None:
                 "kind": "vector" if any(a.kind == "vector" for a in arrays) else "sequence",
                 "weights": spec.weights,
                 "licence": spec.licence,
-                "available": checkpoint is None or checkpoint.ok,
-                "why_not": "" if checkpoint is None else checkpoint.remedy,
+                "available": not lacking,
+                "why_not": "; ".join(f"{row.detail}: {row.remedy}" for row in lacking),
             }
         )
     if json:
@@ -114,7 +119,7 @@ def _check(name: str, ok: bool, detail: str, remedy: str = "") -> dict[str, Any]
 
 
 def _packages() -> list[dict[str, Any]]:
-    checks = [_check("python", platform.python_version_tuple() >= ("3", "11"), platform.python_version())]
+    checks = [_check("python", sys.version_info >= (3, 11), platform.python_version(), "use Python 3.11")]
     for name in PACKAGES:
         try:
             checks.append(_check(name, True, version(name)))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.console import DATA, Json, answer, known, params, progress, say, table
+from app.console import DATA, Device, Json, answer, device_of, known, params, progress, say, table
 
 COMPARED = "weighted F1 on test; p values are Holm-corrected"
 METRICS = ("weighted_f1", "accuracy", "macro_f1", "uar")
@@ -28,6 +28,11 @@ def train(
             "--allow-random-weights", help="Accept features of untrained encoders; marks the result."
         ),
     ] = False,
+    allow_leak: Annotated[
+        bool,
+        typer.Option("--allow-leak", help="Accept checkpoints that have seen test data; marks the result."),
+    ] = False,
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Train all seeds of an experiment, epoch chosen on validation. Example: [dim]ercache train m2fnet[/]"""
@@ -40,7 +45,13 @@ def train(
         loaded = loaded.model_copy(update={"experiments": {**loaded.experiments, experiment: changed}})
     with progress() as tick:
         result = train_experiment(
-            experiment, loaded, DATA, allow_random_weights=allow_random_weights, progress=tick
+            experiment,
+            loaded,
+            DATA,
+            device=device_of(device),
+            allow_random_weights=allow_random_weights,
+            allow_leak=allow_leak,
+            progress=tick,
         )
     if json:
         answer(result)
@@ -51,12 +62,13 @@ def train(
 
 def evaluate(
     model_dir: Annotated[Path, typer.Argument(help="Folder of a trained run, e.g. data/models/m2fnet.")],
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Score a trained run again from its weights. Example: [dim]ercache evaluate data/models/m2fnet[/]"""
     from fusion.evaluate import evaluate as score
 
-    result = score(model_dir, DATA)
+    result = score(model_dir, DATA, device=device_of(device))
     if json:
         answer(result)
         return
@@ -89,8 +101,8 @@ def compare(
             r["b"],
             f"{r['difference']:+.3f}",
             f"{r['ci95'][0]:+.3f}, {r['ci95'][1]:+.3f}",
-            f"{r['p_bootstrap']:.4f}",
             f"{r['p']:.4f}",
+            f"{r['p_mcnemar']:.4f}",
         )
         for r in rows
     ]
@@ -100,6 +112,7 @@ def compare(
 def sweep(
     experiment: Annotated[str, typer.Argument(help="Name in params.yaml.")],
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="Configurations to try.")] = None,
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Search hyper-parameters on validation only; every trial is logged. Example: [dim]ercache sweep m2fnet[/]"""
@@ -113,7 +126,14 @@ def sweep(
     budget = loaded.sweeps
     with progress() as tick:
         result = search(
-            experiment, loaded, space, trials or budget.trials, DATA, seeds=budget.seeds, progress=tick
+            experiment,
+            loaded,
+            space,
+            trials or budget.trials,
+            DATA,
+            seeds=budget.seeds,
+            device=device_of(device),
+            progress=tick,
         )
     if json:
         answer(result)

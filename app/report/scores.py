@@ -192,13 +192,13 @@ def _mean(score: Score | None) -> float:
 
 
 def _pair(row: Mapping[str, Any]) -> Pair:
-    ci95, known = row.get("ci95"), [p for p in (row.get("p_bootstrap"), row.get("p")) if p is not None]
+    ci95, known = row.get("ci95"), [p for p in (row.get("p"), row.get("p_mcnemar")) if p is not None]
     return Pair(
         a=Path(str(row["a"])).name,
         b=Path(str(row["b"])).name,
         difference=100 * float(row["difference"]),
         ci95=(100 * float(ci95[0]), 100 * float(ci95[1])) if ci95 else None,
-        p_bootstrap=row.get("p_bootstrap"),
-        p_mcnemar=row.get("p"),
+        p_bootstrap=row.get("p"),
+        p_mcnemar=row.get("p_mcnemar"),
         clear=bool(known) and max(known) < 0.05,
     )

@@ -122,7 +122,8 @@ def _singly(root: Path, paths: Sequence[str]) -> dict[str, Seen]:
         try:
             seen[path] = pool.submit(look, root, [path]).result()[0]
         except BrokenProcessPool as error:
-            seen[path] = Seen(None, fault=(Reason.CRASH, "the process that looked at it died"))
+            digest = digest_of_file(locate(root, MediaRef(path)))
+            seen[path] = Seen(digest, fault=(Reason.CRASH, "the process that looked at it died"))
             pool = process_pool(1)
             if pool.submit(abs, 0).exception() is not None:
                 message = "the processes that look at media files do not start"

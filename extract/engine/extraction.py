@@ -44,6 +44,8 @@ class Extraction:
         failed: every utterance and feature that is not ok.
         over: files that were not written, because too many utterances were unavailable.
         passed_over: previous cache files that were damaged and not used.
+        split: features whose batches were run one by one, because the memory ran out.
+        utterances: distinct inputs for which something was computed in this run.
         seconds: wall clock.
         media_seconds: length of the media decoded in this run.
     """
@@ -54,6 +56,8 @@ class Extraction:
     failed: list[Failure] = field(default_factory=list)
     over: list[str] = field(default_factory=list)
     passed_over: list[Path] = field(default_factory=list)
+    split: set[str] = field(default_factory=set)
+    utterances: int = 0
     seconds: float = 0.0
     media_seconds: float = 0.0
 
@@ -88,7 +92,6 @@ def extract_corpus(
 
     Raises:
         CorpusError: a modality is asked for that the corpus does not have.
-        WorkError: some files were not written; its `details` name them. All others were.
     """
     utterances = manifest.utterances[:limit]
     modalities = list(dict.fromkeys(f.spec.modality for f in features))
@@ -131,7 +134,7 @@ def raise_if_over(result: Extraction, fail_over: float) -> None:
         raise WorkError(
             f"{len(result.over)} cache files were not written: over {fail_over:g} % of their utterances failed",
             details=result.over,
-            hint="failures.csv has the reasons; run the command again, finished units are kept",
+            hint="the failures.csv in data/logs has the reasons; run again, finished units are kept",
         )
 
 
@@ -165,13 +168,15 @@ class _Modality:
         modality = self.features[0].spec.modality
         runner.run(plan, lambda n, total: progress(modality, n, total))
         result.media_seconds += runner.media_seconds
+        result.utterances += len({u for (_, u), unit in plan.unit.items() if unit in runner.computed})
         units = set(plan.unit.values())
         result.done += len(units & runner.computed)
         result.reused += len(units - runner.computed)
         result.passed_over += results.passed_over
+        result.split |= set(runner.split)
 
         def find(unit: str) -> Record | None:
-            return runner.failed.get(unit) or results.get(unit)
+            return results.get(unit) or runner.failed.get(unit)
 
         for feature in self.features:
             for part, ids in by_part.items():
@@ -202,7 +207,8 @@ class _Modality:
         if 100 * unavailable > fail_over * len(ids):
             result.over.append(f"{path}: {unavailable} of {len(ids)} utterances unavailable")
             return
-        pack(path, self.manifest, part, feature, plan, records)
+        partial = len(ids) < len(self.manifest.of_part(part))
+        pack(path, self.manifest, part, feature, plan, records, partial)
         result.files.append(path)
 
 

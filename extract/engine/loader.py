@@ -38,18 +38,20 @@ class Loaded:
 
     @property
     def seconds(self) -> float:
-        """Length of what was read. Frames lie at the centres of equal stretches, so first + last is the whole."""
+        """Length of what was read. n frames lie at the centres of n equal stretches."""
         sounds = [len(sound) / rate for rate, sound in self.sounds.items()]
-        pictures = [frames[0].time + frames[-1].time for frames in self.frames.values() if frames]
+        pictures = [
+            (frames[-1].time - frames[0].time) * len(frames) / (len(frames) - 1)
+            for frames in self.frames.values()
+            if len(frames) > 1
+        ]
         return max([0.0, *sounds, *pictures])
 
 
 def load(request: Request) -> Loaded:
     """Read one clip as asked; every fault of the data is a result."""
     try:
-        path = check_file(request.root, request.ref)
-        if digest_of_file(path) != request.ref.sha256:
-            raise Missing(Reason.CHANGED, "its sha256 is not the one in the manifest")
+        path = _scanned_file(request)
         frames = {n: tuple(read_frames(path, request.ref, n, request.limits)) for n in request.frames}
         sounds: dict[int, FloatArray] = {}
         if request.rates:
@@ -60,6 +62,32 @@ def load(request: Request) -> Loaded:
         return Loaded(fault=(missing.reason, missing.detail))
     except MemoryError as error:
         return Loaded(fault=(Reason.OUT_OF_MEMORY, str(error)))
+    except OSError as error:
+        return Loaded(fault=(Reason.CHANGED, str(error)))
+
+
+def _scanned_file(request: Request) -> Path:
+    """The file that the scan saw; if it is not there any more, that is a fault of this run, not of the data.
+
+    Raises:
+        Missing: with `CHANGED`, which is tried again.
+    """
+    try:
+        path = check_file(request.root, request.ref)
+        same = digest_of_file(path) == request.ref.sha256
+    except Missing as missing:
+        if missing.reason in (Reason.EMPTY_FILE, Reason.GIT_LFS_POINTER):
+            same = _digest_of_bad_file(request) == request.ref.sha256
+            if same:
+                raise
+        raise Missing(Reason.CHANGED, f"{missing.reason.value}: {missing.detail}") from missing
+    if not same:
+        raise Missing(Reason.CHANGED, "its sha256 is not the one in the manifest")
+    return path
+
+
+def _digest_of_bad_file(request: Request) -> str:
+    return digest_of_file(request.root / request.ref.path)
 
 
 class Loader:
@@ -91,7 +119,7 @@ class Loader:
     def _submit(self, batch: Sequence[Request]) -> list[Future[Loaded]]:
         self._mark(True)
         pool = self._open(self._workers)
-        return [pool.submit(load, request) for request in batch]
+        return [_submitted(pool, request) for request in batch]
 
     def _collect(self, batch: Sequence[Request], futures: Sequence[Future[Loaded]]) -> list[Loaded]:
         try:
@@ -130,6 +158,16 @@ class Loader:
 
     def __exit__(self, *_: object) -> None:
         self._stop()
+
+
+def _submitted(pool: ProcessPoolExecutor, request: Request) -> Future[Loaded]:
+    """A future even where the pool broke meanwhile: who collects it decides what to do."""
+    try:
+        return pool.submit(load, request)
+    except BrokenProcessPool as error:
+        lost: Future[Loaded] = Future()
+        lost.set_exception(error)
+        return lost
 
 
 def _patience(request: Request) -> float:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ercache.cache import CacheFile, Entry, Status, content_digest, verify_cache, write_cache
-from ercache.digests import canonical_json, digest_of
-from ercache.errors import CacheError
+from ercache.digests import canonical_json
+from ercache.errors import WorkError
 from ercache.manifest import Manifest
 from ercache.reasons import Reason
 from extract.engine.plan import Feature, Plan
@@ -75,15 +75,24 @@ def collect(
             continue
         record = get(key)
         if record is None:
-            raise CacheError(f"{feature.name}: the engine left no result for {utterance!r}")
+            raise WorkError(
+                f"{feature.name}: no result for {utterance!r}",
+                hint="the store was changed meanwhile; run again",
+            )
         results[utterance] = record
     return results
 
 
 def pack(
-    path: Path, manifest: Manifest, part: str, feature: Feature, plan: Plan, results: Mapping[str, Record]
+    path: Path,
+    manifest: Manifest,
+    part: str,
+    feature: Feature,
+    plan: Plan,
+    results: Mapping[str, Record],
+    partial: bool,
 ) -> None:
-    """Write the cache file of a feature and part."""
+    """Write the cache file of a feature and part; `partial` when it lacks utterances of the manifest."""
     arrays = {u: record.arrays for u, record in results.items() if record.reason is None}
     entries = [_entry(plan, feature, u, record) for u, record in results.items()]
     made = sorted({canonical_json(r.made): r.made for r in results.values() if r.made}.items())
@@ -97,7 +106,8 @@ def pack(
         "context": feature.spec.context,
         "tolerance": feature.spec.tolerance,
         "licence": feature.spec.licence,
-        "records": digest_of([[u, plan.records[u]] for u in results]),
+        "records": manifest.records_digest(feature.spec.modality, part),
+        **({"partial": True} if partial else {}),
         "made": [value for _, value in made],
         "made_of": {u: n for u, r in results.items() if r.made and (n := rank[canonical_json(r.made)])},
     }

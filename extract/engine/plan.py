@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ercache.cache import ArraySpec
 from ercache.digests import digest_of
-from ercache.manifest import Manifest, MediaRef, Utterance
+from ercache.manifest import Manifest, MediaRef, Utterance, input_record
 from ercache.params import EngineParams, FacePolicy
 from ercache.reasons import Reason
 from extract.encoders.base import Encoder, EncoderSpec, Input
@@ -96,7 +96,6 @@ class Plan:
     batches: tuple[Batch, ...]
     keys: dict[str, dict[str, str | Reason]]
     unit: dict[tuple[str, str], str]
-    records: dict[str, dict[str, Any] | None]
 
 
 def make_plan(
@@ -134,29 +133,19 @@ def make_plan(
         for f in features
     }
     batches = [batch for names in parts.values() for batch in _batches([sources[n] for n in names], engine)]
-    records = {u: None if isinstance(n, Reason) else sources[n].record for u, n in of_utterance.items()}
-    return Plan(tuple(batches), keys, unit, records)
+    return Plan(tuple(batches), keys, unit)
 
 
 def _source(u: Utterance, modality: str, engine: EngineParams) -> Source | Reason:
+    record = input_record(u, modality)
     if modality == "text":
         text = u.text or ""
-        return Source({"text": text}, text, None, u.id, len(text))
+        return Source(record or {}, text, None, u.id, len(text))
     ref = u.audio if modality == "audio" else u.video
-    if ref is None:
-        return Reason.NOT_IN_CORPUS
-    if ref.sha256 is None:
-        return Reason.ABSENT
-    record = {
-        "media": ref.sha256,
-        "stream": modality,
-        "start": ref.start,
-        "end": ref.end,
-        "crop": ref.crop,
-        "duration_limit": engine.limits.duration,
-        "pixel_limit": engine.limits.pixels,
-    }
-    return Source(record, None, ref, u.id, (ref.end or 0) - (ref.start or 0))
+    if ref is None or record is None:
+        return Reason.NOT_IN_CORPUS if ref is None else Reason.ABSENT
+    limits = {"duration_limit": engine.limits.duration, "pixel_limit": engine.limits.pixels}
+    return Source({**record, **limits}, None, ref, u.id, (ref.end or 0) - (ref.start or 0))
 
 
 def _batches(sources: Sequence[Source], engine: EngineParams) -> list[Batch]:

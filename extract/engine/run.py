@@ -50,6 +50,9 @@ class Runner:
     Args:
         root: of the corpus' media; None when the modality is text.
         done: whether a unit key has its result already.
+
+    Attributes:
+        split: features whose batches were run one by one after the memory ran out, the one exception to equal bytes.
     """
 
     def __init__(
@@ -62,12 +65,16 @@ class Runner:
         device: str,
         trace: Trace,
     ) -> None:
+        import torch
+
+        self._out_of_memory = (MemoryError, torch.OutOfMemoryError)
         self.features, self.store, self.done = features, store, done
         self.root, self.engine, self.device, self.trace = root, engine, device, trace
         self.made = made_by(device, engine.threads)
         self.failed: dict[str, Record] = {}
         self.computed: set[str] = set()
         self.media_seconds = 0.0
+        self.split: list[str] = []
         self._encoders: dict[str, Encoder] = {}
         self._finder: FaceFinder | None = None
 
@@ -106,7 +113,7 @@ class Runner:
     def _run_batch(
         self, plan: Plan, batch: Batch, wanted: Sequence[Feature], inputs: Sequence[Loaded]
     ) -> None:
-        with_faces = [self._with_faces(wanted, s, i) for s, i in zip(batch, inputs, strict=True)]
+        with_faces = [self._faces_or_fault(wanted, s, i) for s, i in zip(batch, inputs, strict=True)]
         for feature in wanted:
             good = [n for n, i in enumerate(with_faces) if i.fault is None]
             with self.trace.span("encode", feature.name):
@@ -121,9 +128,18 @@ class Runner:
         if feature.name not in self._encoders:
             self._encoders[feature.name] = feature.kind(feature.params, self.device)
         encoder = self._encoders[feature.name]
-        if feature.spec.batch == "one":
-            return [result for sample in samples for result in encoder.encode([sample])]
-        return encoder.encode(samples) if samples else []
+        if feature.spec.batch != "one" and samples:
+            try:
+                return encoder.encode(samples)
+            except self._out_of_memory:
+                self.split.append(feature.name)
+        return [self._encode_alone(encoder, sample) for sample in samples]
+
+    def _encode_alone(self, encoder: Encoder, sample: Sample) -> Encoded | Missing:
+        try:
+            return encoder.encode([sample])[0]  # type: ignore[no-any-return]
+        except self._out_of_memory as error:
+            return Missing(Reason.OUT_OF_MEMORY, str(error))
 
     def _record(self, result: Encoded | Missing) -> Record:
         if isinstance(result, Missing):
@@ -139,6 +155,12 @@ class Runner:
             self.failed[unit] = record
         else:
             self.store.put(unit, pack_record(record))
+
+    def _faces_or_fault(self, wanted: Sequence[Feature], source: Source, loaded: Loaded) -> Loaded:
+        try:
+            return self._with_faces(wanted, source, loaded)
+        except self._out_of_memory as error:
+            return Loaded(fault=(Reason.OUT_OF_MEMORY, str(error)))
 
     def _with_faces(self, wanted: Sequence[Feature], source: Source, loaded: Loaded) -> Loaded:
         """Add the detection table to the frames of a clip, from the store or by finding faces now."""

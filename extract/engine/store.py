@@ -13,11 +13,13 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import platformdirs
 
 HEAD = struct.Struct(">4s32sQ16s")
 MAGIC = b"erc1"
+Place = tuple[Path, int, int, bytes]  # segment, offset and length of the payload, checksum
 GROUP_RECORDS = 256
 GROUP_SECONDS = 2.0
 
@@ -39,7 +41,7 @@ class Store:
     def __init__(self, folder: Path, on_commit: Callable[[bool], None] = lambda _: None) -> None:
         self.folder = folder
         self._on_commit = on_commit
-        self._places: dict[str, tuple[Path, int, int, bytes]] = {}
+        self._places: dict[str, list[Place]] = {}
         self._fd: int | None = None
         self._own: Path | None = None
         self._end = 0
@@ -50,23 +52,19 @@ class Store:
             self._index(segment)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._places or any(key == k for k, _ in self._waiting)
+        return self.get(key) is not None
 
     def get(self, key: str) -> bytes | None:
-        """The payload, or None when the key is unknown or its record is damaged (it is then forgotten)."""
+        """The payload, or None when the key is unknown or all its records are damaged."""
         for waiting, payload in self._waiting:
             if waiting == key:
                 return payload
-        place = self._places.get(key)
-        if place is None:
-            return None
-        segment, offset, length, checksum = place
-        with segment.open("rb") as stream:
-            stream.seek(offset)
-            payload = stream.read(length)
-        if _checksum(key, payload) == checksum:
-            return payload
-        del self._places[key]
+        for segment, offset, length, checksum in self._places.get(key, ()):
+            with segment.open("rb") as stream:
+                stream.seek(offset)
+                payload = stream.read(length)
+            if _checksum(key, payload) == checksum:
+                return payload
         return None
 
     def put(self, key: str, payload: bytes) -> None:
@@ -85,7 +83,8 @@ class Store:
         for key, payload in self._waiting:
             checksum = _checksum(key, payload)
             _write(fd, HEAD.pack(MAGIC, bytes.fromhex(key), len(payload), checksum) + payload)
-            self._places[key] = (segment, self._end + HEAD.size, len(payload), checksum)
+            place = (segment, self._end + HEAD.size, len(payload), checksum)
+            self._places.setdefault(key, []).append(place)
             self._end += HEAD.size + len(payload)
         os.fsync(fd)
         self._waiting.clear()
@@ -115,17 +114,29 @@ class Store:
 
     def _index(self, segment: Path) -> None:
         with segment.open("r+b") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            offset = 0
-            while offset + HEAD.size <= size:
-                stream.seek(offset)
-                magic, key, length, checksum = HEAD.unpack(stream.read(HEAD.size))
-                if magic != MAGIC or offset + HEAD.size + length > size:
-                    break
-                self._places.setdefault(key.hex(), (segment, offset + HEAD.size, length, checksum))
-                offset += HEAD.size + length
-            if offset < size and _lock(stream.fileno()):
-                stream.truncate(offset)
+            end = self._scan(stream, segment, 0)
+            if end < os.fstat(stream.fileno()).st_size and _lock(stream.fileno()):
+                # The writer may have gone on before it let go of the lock: look again before cutting.
+                end = self._scan(stream, segment, end)
+                stream.truncate(end)
+
+    def _scan(self, stream: BinaryIO, segment: Path, offset: int) -> int:
+        """Note the records from an offset on; where the last whole one ends. A damaged head is skipped."""
+        size = os.fstat(stream.fileno()).st_size
+        end = offset
+        while offset + HEAD.size <= size:
+            stream.seek(offset)
+            magic, key, length, checksum = HEAD.unpack(stream.read(HEAD.size))
+            if magic == MAGIC and offset + HEAD.size + length <= size:
+                self._places.setdefault(key.hex(), []).append((segment, offset + HEAD.size, length, checksum))
+                offset = end = offset + HEAD.size + length
+                continue
+            stream.seek(offset + 1)
+            ahead = stream.read().find(MAGIC)
+            if ahead < 0:
+                break
+            offset += 1 + ahead
+        return end
 
 
 def _lock(fd: int) -> bool:

@@ -28,6 +28,8 @@ class ModelEntry:
             returns logits [B, L, C].
         widths, classes: the sizes that `describe` counts parameters for; the paper's where it gives any.
         paper_encoders: modality -> key of the paper's own encoder, where it has one here.
+        paper_training: preset -> the training values that the paper's results have with it; only presets that are
+            the paper's are named.
     """
 
     key: str
@@ -40,6 +42,7 @@ class ModelEntry:
     widths: Widths = field(default_factory=lambda: {"text": 384, "audio": 64, "visual": 128})
     classes: int = 7
     paper_encoders: Mapping[str, str] = field(default_factory=dict)
+    paper_training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def resolve(self, preset: str, overrides: Mapping[str, Any]) -> BaseModel:
         """The config of a preset with single switches overridden.
@@ -59,6 +62,7 @@ class ModelEntry:
 
     def describe(self) -> dict[str, Any]:
         """What `ercache models` shows: parameters of every preset, and the switches."""
+        rows = paper_rows(self.config)
         return {
             "key": self.key,
             "paper": self.paper,
@@ -72,7 +76,7 @@ class ModelEntry:
                     "default": info.default,
                     "choices": _choices(info.annotation),
                     "description": info.description or "",
-                    "paper_row": _extra(info.json_schema_extra).get("paper_row"),
+                    "paper_row": rows.get(name),
                 }
                 for name, info in self.config.model_fields.items()
             ],
@@ -81,6 +85,16 @@ class ModelEntry:
     def _count(self, preset: str) -> int:
         with torch.device("meta"):  # sizes without memory
             return parameters(self.build(self.widths, self.classes, self.resolve(preset, {})))
+
+
+def paper_rows(config: type[BaseModel]) -> dict[str, Any]:
+    """Switch -> the published row that it makes, for the switches that make one."""
+    extras = {name: info.json_schema_extra for name, info in config.model_fields.items()}
+    return {
+        name: extra["paper_row"]
+        for name, extra in extras.items()
+        if isinstance(extra, dict) and "paper_row" in extra
+    }
 
 
 def parameters(model: nn.Module) -> int:
@@ -114,7 +128,3 @@ def _choices(annotation: Any) -> list[Any] | None:
     if annotation is bool:
         return [True, False]
     return list(get_args(annotation)) if get_origin(annotation) is Literal else None
-
-
-def _extra(extra: Any) -> dict[str, Any]:
-    return extra if isinstance(extra, dict) else {}

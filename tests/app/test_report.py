@@ -431,9 +431,8 @@ def test_corpora_of_other_kinds_stand_side_by_side(tmp_path: Path) -> None:
 def test_imported_features_say_that_their_origin_is_unknown(tmp_path: Path) -> None:
     entries = [Entry("a", Reason.NO_TEXT.status, Reason.NO_TEXT.value)]
     path = tmp_path / "caches" / "meld" / "text" / "theirs.test.h5"
-    write_cache(
-        path, [ArraySpec("vector", "vector", ("utterance", "dim"), (4,))], entries, {}, {"origin": "unknown"}
-    )
+    provenance = {"corpus": "meld", "part": "test", "feature": "theirs", "origin": "unknown"}
+    write_cache(path, [ArraySpec("vector", "vector", ("utterance", "dim"), (4,))], entries, {}, provenance)
     text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
     assert "⚠ origin unknown" in text and "the transcript is empty" in text
 

@@ -125,10 +125,7 @@ def test_workers_of_a_killed_engine_end_by_themselves(make_project: MakeProject)
     while time.monotonic() < deadline and "decode" not in open_stages(project.folder / "trace.jsonl"):
         time.sleep(0.01)
     kill(process)
-    deadline = time.monotonic() + 30
-    while _session(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert _session(process.pid) == []
+    assert ended(process.pid)
 
 
 def test_ctrl_c_ends_cleanly_with_130_and_the_rerun_goes_on(make_project: MakeProject) -> None:
@@ -150,9 +147,17 @@ def test_ctrl_c_ends_cleanly_with_130_and_the_rerun_goes_on(make_project: MakePr
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err and out == ""
-    assert _session(process.pid) == []
+    assert ended(process.pid)
     answer = project.json("extract", "demo", "--features", "mfcc,face_hog")
     assert answer["reused"] > 0, "what was finished before Ctrl-C is kept"
+
+
+def ended(session: int) -> bool:
+    """Whether all processes of a session end within 30 seconds."""
+    deadline = time.monotonic() + 30
+    while _session(session) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return _session(session) == []
 
 
 def _session(session: int) -> list[int]:

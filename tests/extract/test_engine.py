@@ -222,3 +222,33 @@ def test_media_without_reference_or_file_need_no_unit() -> None:
     plan = make_plan(manifest, rows, [Feature("loud", Loud, Loud.Params(), None, None)], ENGINE)
     assert plan.keys["loud"] == {"u0": Reason.NOT_IN_CORPUS, "u1": Reason.ABSENT}
     assert plan.batches == ()
+
+
+class Remembered(Letters):
+    """A toy encoder whose memory runs out for more than one text at a time."""
+
+    spec: ClassVar = replace(Letters.spec, key="text/remembered")
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        if len(samples) > 1 or samples[0].text == "huge":
+            raise MemoryError("no more")
+        return super().encode(samples)
+
+
+def test_when_the_memory_runs_out_a_batch_is_run_one_by_one(tmp_path: Path) -> None:
+    kind = Feature("remembered", Remembered, Remembered.Params(), None, None)
+    result = extract(tmp_path, corpus("a", "b", "huge"), kind, fail_over=50)
+    assert [(f.utterance, f.status, f.reason) for f in result.failed] == [
+        ("u2", "unavailable", "out_of_memory")
+    ]
+    assert result.split == {"remembered"}
+
+
+def test_a_finished_result_outlives_a_later_failure(tmp_path: Path) -> None:
+    Letters.refuse["bb"] = Missing(Reason.TIMEOUT)
+    extract(tmp_path, corpus("a", "bb"), fail_over=50)
+    Letters.refuse["a"] = Missing(Reason.TIMEOUT)
+    again = extract(tmp_path, corpus("a", "bb"), fail_over=50)
+    assert [f.utterance for f in again.failed] == ["u1"]
+    with CacheFile(again.files[0]) as cache:
+        assert cache["u0"]["pooled"].tolist() == [[1, 0]]

@@ -69,6 +69,26 @@ def test_a_flipped_bit_never_gives_a_wrong_payload(tmp_path: Path, bit: int) -> 
         assert all(store.get(key(n)) in (None, b"payload %d" % n) for n in range(5))
 
 
+def test_a_damaged_record_is_not_done_and_its_newer_copy_is_used(tmp_path: Path) -> None:
+    segment = filled(tmp_path, 1)
+    data = segment.read_bytes()
+    segment.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with Store(tmp_path) as store:
+        assert key(0) not in store
+        store.put(key(0), b"payload 0")
+    with Store(tmp_path) as store:
+        assert store.get(key(0)) == b"payload 0"
+
+
+def test_a_damaged_head_costs_its_record_and_not_those_after_it(tmp_path: Path) -> None:
+    segment = filled(tmp_path)
+    data = bytearray(segment.read_bytes())
+    data[HEAD.size + len(b"payload 0")] ^= 1
+    segment.write_bytes(data)
+    with Store(tmp_path) as store:
+        assert [n for n in range(5) if key(n) in store] == [0, 2, 3, 4]
+
+
 def _write_many(folder: str, start: int) -> None:
     with Store(Path(folder)) as store:
         for n in range(start, start + 300):

@@ -10,7 +10,7 @@ import pytest
 
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, write_manifest
-from fusion.experiment import Source, experiment_of, read_source
+from fusion.experiment import Source, experiment_of, provenance_of, read_source
 from tests.fusion.toy import CLASSES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
 
 
@@ -21,9 +21,14 @@ def data(tmp_path: Path) -> Path:
 
 
 def read(
-    data: Path, allow: bool = False, subsets: tuple[str, ...] = ("train", "dev", "test"), **entry: Any
+    data: Path,
+    allow: bool = False,
+    subsets: tuple[str, ...] = ("train", "dev", "test"),
+    leak: bool = False,
+    **entry: Any,
 ) -> Source:
-    return read_source(data, toy_params(**entry).experiments["exp"], subsets, allow_random_weights=allow)
+    experiment = toy_params(**entry).experiments["exp"]
+    return read_source(data, experiment, subsets, allow_random_weights=allow, allow_leak=leak)
 
 
 def told(data: Path, **entry: Any) -> UsageError:
@@ -95,7 +100,7 @@ def test_a_flipped_bit_and_a_file_that_is_none(data: Path) -> None:
     path.write_bytes(content)
     (data / "caches/toy/audio/sound.dev.h5").write_bytes(b"nothing")
     text = "\n".join(told(data).details)
-    assert "words.train.h5: damaged" in text and "sound.dev.h5: damaged, or no cache file" in text
+    assert "words.train.h5: the content differs" in text and "sound.dev.h5: not a cache file" in text
 
 
 def test_unknown_label_set_and_split_name_the_nearest(data: Path) -> None:
@@ -130,6 +135,51 @@ def test_random_weights_are_refused_unless_allowed_and_then_marked(data: Path) -
     assert any("random weights" in d for d in told(data).details)
     source = read(data, allow=True)
     assert source.findings.marks == ["random weights"] and source.findings.random_weights
+
+
+def test_a_checkpoint_that_has_seen_the_test_part_is_refused_unless_allowed_and_then_marked(
+    data: Path,
+) -> None:
+    rewrite(data, weights={"id": "x", "seen": {"toy": ["train", "test"]}})
+    leak = "the checkpoint of words has seen test of toy, which holds test data"
+    assert told(data).details == (
+        "words: its checkpoint has seen test of toy, which holds test data (--allow-leak accepts it and marks the result)",
+    )
+    source = read(data, leak=True)
+    assert source.findings.marks == [f"leak: {leak}"] and provenance_of(source)["leak"] is True
+    assert not provenance_of(read(data, features={"audio": ["sound"]}))["leak"]
+
+
+def test_a_checkpoint_that_has_seen_train_or_another_corpus_is_no_leak(data: Path) -> None:
+    rewrite(data, weights={"id": "x", "seen": {"toy": ["train", "dev"], "other": ["test"]}})
+    assert read(data).findings.marks == []
+    split = {**toy_manifest().splits["official"], "test": ("dev_d3_u0",), "dev": ("dev_d0_u0",)}
+    write_manifest(replace(toy_manifest(), splits={"official": split}), data / "manifests/toy.jsonl")
+    assert any("has seen dev of toy" in d for d in told(data).details)
+
+
+def with_records(data: Path, manifest: Manifest) -> None:
+    for part in manifest.parts:
+        one = replace(manifest, utterances=manifest.of_part(part), splits={})
+        digest = manifest.records_digest("text", part)
+        write_feature(data, one, "words", toy_vectors(manifest, "words"), records=digest)
+
+
+def test_caches_of_other_text_are_stale(data: Path) -> None:
+    with_records(data, toy_manifest())
+    assert read(data).findings.marks == []
+    rows = [replace(u, text="other") if u.id == "dev_d0_u0" else u for u in toy_manifest().utterances]
+    write_manifest(replace(toy_manifest(), utterances=tuple(rows)), data / "manifests/toy.jsonl")
+    error = told(data)
+    assert len(error.details) == 1 and "words.dev.h5: its inputs (text or media) are not" in error.details[0]
+    assert error.hint == "ercache extract toy --features words"
+
+
+def test_partial_caches_are_refused(data: Path) -> None:
+    rewrite(data, partial=True)
+    error = told(data)
+    assert len(error.details) == 3 and all("a partial cache" in d for d in error.details)
+    assert error.hint == "ercache extract toy --features words"
 
 
 def test_a_modality_that_train_lacks_wholly(data: Path) -> None:

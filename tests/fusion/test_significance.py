@@ -5,6 +5,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as parquet
 import pytest
 from scipy.stats import binom
 
@@ -43,8 +46,11 @@ def test_a_pair_by_hand() -> None:
     assert row["difference"] == pytest.approx(0.5) and (row["a"], row["b"]) == ("a", "b")
     # two dialogues: the second is drawn 0, 1 or 2 times with chances 1/4, 1/2, 1/4
     assert row["ci95"] == pytest.approx([0.0, 1.0])
-    assert row["p"] == pytest.approx(2 / 2**4) and (row["only_a_right"], row["only_b_right"]) == (4, 0)
-    assert row["p_bootstrap"] == pytest.approx(0.5, abs=0.06)
+    assert row["p_mcnemar"] == pytest.approx(2 / 2**4) and (row["only_a_right"], row["only_b_right"]) == (
+        4,
+        0,
+    )
+    assert row["p"] == pytest.approx(0.5, abs=0.06)
 
 
 def test_the_bootstrap_is_paired() -> None:
@@ -53,6 +59,15 @@ def test_the_bootstrap_is_paired() -> None:
         outcome("a", dialogues, [True, False] * 40), outcome("b", dialogues, [True, False] * 40)
     )
     assert row["ci95"] == [0.0, 0.0] and row["p"] == 1.0
+
+
+def test_seeds_are_drawn_for_each_run_on_its_own() -> None:
+    def both(name: str) -> Outcome:  # one seed right everywhere, one wrong everywhere
+        return Outcome(name, np.array([[RIGHT] * 3, [WRONG] * 3]), np.array([True] * 12))
+
+    row = compare_pair(both("a"), both("b"))
+    # each run's score is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4, whatever the dialogues
+    assert row["difference"] == 0 and row["ci95"] == [-1.0, 1.0] and row["p"] > 0.9
 
 
 def test_the_majority_of_seeds_and_its_ties() -> None:
@@ -83,8 +98,10 @@ def test_runs_are_compared_in_pairs_and_corrected_together(runs: dict[str, Path]
     for row in rows:
         assert row["difference"] == pytest.approx(scores[row["a"]] - scores[row["b"]])
         assert row["ci95"][0] <= row["difference"] <= row["ci95"][1] and 0 < row["p"] <= 1
-    alone = [compare([runs[r["a"]], runs[r["b"]]])[0]["p"] for r in rows]
-    assert [r["p"] for r in rows] == pytest.approx(holm(alone))
+    assert set(rows[0]) == {"a", "b", "difference", "ci95", "p", "p_mcnemar", "only_a_right", "only_b_right"}
+    alone = [compare([runs[r["a"]], runs[r["b"]]])[0] for r in rows]
+    for key in ("p", "p_mcnemar"):
+        assert [r[key] for r in rows] == pytest.approx(holm([r[key] for r in alone]))
 
 
 def test_what_cannot_be_compared_is_told(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -102,6 +119,32 @@ def test_what_cannot_be_compared_is_told(runs: dict[str, Path], tmp_path: Path) 
     (other / "predictions.parquet").write_bytes(b"x")
     with pytest.raises(UsageError, match="not readable"):
         compare([runs["both"], other])
+
+
+def test_damaged_predictions_are_told(runs: dict[str, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(runs["text"], copy)
+    path = copy / "predictions.parquet"
+    table = parquet.read_table(path)
+    test = pc.field("subset") == "test"
+    seed1, place = pc.field("seed") == 1, table.schema.get_field_index("predicted")
+    damaged = {
+        "lacks the columns label, p_joy": table.drop_columns(["label", "p_joy"]),
+        "lacks the columns subset": table.drop_columns(["subset"]),
+        "seed 1 has 0 labelled test utterances": table.filter(~(test & seed1)),
+        "seed 1 has": table.slice(0, table.num_rows - 3),
+        "predicted 'surprise' is no class": table.set_column(
+            place, "predicted", pa.array(["surprise"] * table.num_rows)
+        ),
+        "column p_joy holds no numbers": table.set_column(
+            table.schema.get_field_index("p_joy"), "p_joy", table.column("id")
+        ),
+    }
+    for expected, broken in damaged.items():
+        parquet.write_table(broken, path)
+        with pytest.raises(UsageError) as error:
+            compare([runs["both"], copy])
+        assert expected in str(error.value)
 
 
 def test_runs_of_one_name_are_told_apart_by_their_paths(runs: dict[str, Path], tmp_path: Path) -> None:

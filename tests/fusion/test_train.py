@@ -16,9 +16,9 @@ from ercache import metrics, training
 from ercache.errors import UsageError
 from ercache.manifest import write_manifest
 from fusion.evaluate import evaluate
-from fusion.experiment import Source
+from fusion.experiment import Source, experiment_of
 from fusion.models import MODELS
-from fusion.train import train_experiment
+from fusion.train import device_class, paper_profile, train_experiment
 from tests.fusion.toy import CLASSES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
 
 
@@ -164,6 +164,50 @@ def test_random_weights_mark_the_run(data: Path) -> None:
     run = run_of(data)
     assert run["marks"] == ["random weights"] and run["provenance"]["random_weights"]
     assert evaluate(data / "models/exp", data)["marks"] == ["random weights"]
+
+
+def test_a_leak_marks_the_run_and_what_is_scored_from_it(data: Path) -> None:
+    manifest = toy_manifest()
+    vectors = toy_vectors(manifest, "words")
+    write_feature(data, manifest, "words", vectors, weights={"seen": {"toy": ["test"]}})
+    with pytest.raises(UsageError, match="--allow-leak"):
+        train(data)
+    train_experiment("exp", toy_params(), data, work=data.parent / "work", allow_leak=True)
+    run = run_of(data)
+    assert run["provenance"]["leak"] is True and run["marks"][0].startswith("leak: ")
+    assert evaluate(data / "models/exp", data)["marks"] == run["marks"]
+
+
+PAPER = MODELS["m2fnet"].paper_training["paper"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"config": {"fusion_m": 3, "fusion_type": "concat"}}, True),
+        ({"config": {"dropout": 0.4}}, True),
+        ({"config": {"dropout": 0.2}}, False),
+        ({"config": {"project": 64}}, False),
+        ({"training": {**PAPER, "seeds": 1}}, True),
+        ({"training": {**PAPER, "lr": 0.001}}, False),
+        ({"training": {**PAPER, "standardize": True}}, False),
+        ({"training": {}}, False),
+        ({"preset": "small"}, False),
+        ({"preset": "paper_iemocap"}, False),
+        ({"preset": "paper_iemocap", "training": MODELS["m2fnet"].paper_training["paper_iemocap"]}, True),
+        ({"model": "concat", "preset": "small"}, False),
+        ({"features": {"audio": ["words"]}}, False),
+    ],
+)
+def test_the_paper_profile_is_the_paper_in_all_it_says(change: dict[str, Any], expected: bool) -> None:
+    entry = {"model": "m2fnet", "preset": "paper", "features": {"text": ["words"]}, "training": PAPER}
+    experiment = experiment_of("exp", toy_params(**{**entry, **change}))
+    assert paper_profile(experiment, {"words": {"encoder": "text/m2fnet-roberta"}}) is expected
+
+
+def test_provenance_names_the_class_of_the_device() -> None:
+    assert [device_class(name) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda"]
 
 
 def test_without_standardising_there_are_no_statistics(data: Path) -> None:
