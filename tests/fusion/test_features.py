@@ -141,12 +141,14 @@ def test_a_checkpoint_that_has_seen_the_test_part_is_refused_unless_allowed_and_
     data: Path,
 ) -> None:
     rewrite(data, weights={"id": "x", "seen": {"toy": ["train", "test"]}})
-    leak = "the checkpoint of words has seen test of toy, which holds test data"
-    assert told(data).details == (
-        "words: its checkpoint has seen test of toy, which holds test data (--allow-leak accepts it and marks the result)",
-    )
+    seen = "has seen test of toy, which holds test data"
+    accept = "(--allow-leak accepts it and marks the result)"
+    assert told(data).details == (f"words: its checkpoint {seen} {accept}",)
     source = read(data, leak=True)
-    assert source.findings.marks == [f"leak: {leak}"] and provenance_of(source)["leak"] is True
+    assert (
+        source.findings.marks == [f"leak: the checkpoint of words {seen}"]
+        and provenance_of(source)["leak"] is True
+    )
     assert not provenance_of(read(data, features={"audio": ["sound"]}))["leak"]
 
 

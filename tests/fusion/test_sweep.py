@@ -68,7 +68,7 @@ def test_another_search_counts_its_own_trials(data: Path) -> None:
 
 
 def test_a_failing_trial_is_logged_and_the_search_goes_on(data: Path) -> None:
-    space = {"config.heads": [1, 7], "training.lr": [0.01, 1e30]}
+    space: dict[str, list[Any]] = {"config.heads": [1, 7], "training.lr": [0.01, 1e30]}
     params = toy_params(
         model="m2fnet", config={"project": 8, "ffn": 8}, training={"epochs": 3, "batch": 4, "clip": 1e30}
     )
