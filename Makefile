@@ -32,6 +32,7 @@ bench: $(READY)
 	python -m bench
 
 docs: $(READY)
+	python -m pip install --quiet -r requirements-docs.txt
 	mkdocs build --strict
 
 $(READY): requirements.txt pyproject.toml
