@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,9 @@ from ercache.errors import CorpusError, UsageError
 from ercache.manifest import Manifest, read_manifest, write_manifest
 from ercache.params import Params, corpus_root
 from extract.corpora import CORPORA
+
+if TYPE_CHECKING:  # the engine imports torch, which --help can do without
+    from extract.engine import Extraction
 
 Root = Annotated[Path | None, typer.Option("--root", help="Folder of the corpus as distributed.")]
 
@@ -135,38 +138,17 @@ def extract(
             manifest, wanted, engine, store=default_store(), out=target, root=folder,
             device=device_of(device), limit=limit, fail_over=fail_over, trace=trace, progress=tick,
         )  # fmt: skip
-    failures = DATA / "logs" / f"extract-{corpus}-{'-'.join(f.name for f in wanted)}-failures.csv"
+    failures = (
+        DATA
+        / "logs"
+        / f"extract-{corpus}-{'-'.join(dict.fromkeys(f.spec.modality for f in wanted))}-failures.csv"
+    )
     write_failures(result.failed, failures)
-    summary: dict[str, Any] = {
-        "files": [str(path) for path in result.files],
-        "done": result.done,
-        "reused": result.reused,
-        "failed": [{k: v for k, v in asdict(f).items() if k != "detail"} for f in result.failed],
-        "seconds": round(result.seconds, 3),
-        "utterances_per_second": round(result.utterances / result.seconds, 3),
-        "media_seconds_per_second": round(result.media_seconds / result.seconds, 3),
-    }
-    for path in result.passed_over:
-        say(f"warning: {path} was damaged; its records were not used")
-    for name in sorted(result.split):
-        say(
-            f"warning: {name}: the memory ran out; batches were run one by one, bytes may differ from another run's"
-        )
-    again = sum(f.status == Status.UNAVAILABLE for f in result.failed)
-    if again:
-        say(
-            f"warning: {again} results are unavailable and will be tried again by the next run; see {failures}"
-        )
+    _warn(result, failures)
     if json:
-        answer(summary)
+        answer(_summary(result))
     else:
-        table(("cache",), [(path,) for path in summary["files"]])
-        if result.failed:
-            count = Counter((f.feature, f.status, f.reason) for f in result.failed)
-            table(("feature", "status", "reason", "utterances"), [(*k, n) for k, n in sorted(count.items())])
-        say(
-            f"{result.done} units done, {result.reused} reused, in {result.seconds:.1f} s; reasons: {failures}"
-        )
+        _show(result, failures)
     raise_if_over(result, fail_over)
 
 
@@ -185,3 +167,37 @@ def _manifest_and_root(
             f"{path} is the manifest of {manifest.corpus!r}", hint=f"run `ercache scan {corpus}`"
         )
     return manifest, folder
+
+
+def _summary(result: "Extraction") -> dict[str, Any]:
+    return {
+        "files": [str(path) for path in result.files],
+        "done": result.done,
+        "reused": result.reused,
+        "failed": [{k: v for k, v in asdict(f).items() if k != "detail"} for f in result.failed],
+        "seconds": round(result.seconds, 3),
+        "utterances_per_second": round(result.utterances / result.seconds, 3),
+        "media_seconds_per_second": round(result.media_seconds / result.seconds, 3),
+    }
+
+
+def _warn(result: "Extraction", failures: Path) -> None:
+    for path in result.passed_over:
+        say(f"warning: {path} was damaged; its records were not used")
+    for name in sorted(result.split):
+        say(
+            f"warning: {name}: the memory ran out; batches were run one by one, bytes may differ from another run's"
+        )
+    again = sum(f.status == Status.UNAVAILABLE for f in result.failed)
+    if again:
+        say(
+            f"warning: {again} results are unavailable and will be tried again by the next run; see {failures}"
+        )
+
+
+def _show(result: "Extraction", failures: Path) -> None:
+    table(("cache",), [(path,) for path in result.files])
+    if result.failed:
+        count = Counter((f.feature, f.status, f.reason) for f in result.failed)
+        table(("feature", "status", "reason", "utterances"), [(*k, n) for k, n in sorted(count.items())])
+    say(f"{result.done} units done, {result.reused} reused, in {result.seconds:.1f} s; reasons: {failures}")
