@@ -29,6 +29,7 @@ from fusion.models import configs as model_configs
 
 DATA = Path("data")
 MANIFESTS = DATA / "manifests"
+PIPED_WIDTH = 200  # a table in a file or pipe takes the width it needs
 CACHES = DATA / "caches"
 MODELS = DATA / "models"
 
@@ -53,7 +54,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = ""
     out = Table(*columns, title=title or None, title_justify="left", header_style="bold")
     for row in rows:
         out.add_row(*[Text(str(cell)) for cell in row])
-    Console().print(out)
+    console = Console()
+    console.print(out, width=None if console.is_terminal else PIPED_WIDTH, crop=False)
 
 
 def params() -> Params:
