@@ -31,7 +31,7 @@ def main() -> None:
         "",
         "Written by `make bench`; each figure is a ratio against a reference measured in the same run.",
         "",
-        f"Machine: {figures['machine']}",
+        "Machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()) + ".",
         "",
         "| benchmark | figure | value |",
         "|---|---|---|",

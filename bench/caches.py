@@ -19,7 +19,7 @@ def measure(folder: Path, utterances: int = 4000, tokens: int = 40, dims: int = 
     entries = [Entry(u, Status.OK, "", tokens, "k", content_digest(a)) for u, a in arrays.items()]
     spec = ArraySpec("tokens", "sequence", ("token", "dim"), (dims,))
     path = folder / "tokens.train.h5"
-    write_cache(path, [spec], entries, arrays, {"corpus": "bench"})
+    write_cache(path, [spec], entries, arrays, {"corpus": "bench", "part": "train", "feature": "tokens"})
     pickles = folder / "pickles"
     pickles.mkdir()
     for u, a in arrays.items():
