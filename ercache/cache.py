@@ -8,7 +8,6 @@ A 512-byte user block holds a magic and the sha256 of all that follows it. An ut
 values: missing is a status, never a vector of zeros.
 """
 
-import glob
 import hashlib
 import json
 import os
@@ -20,11 +19,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from ercache.digests import canonical_json
 from ercache.errors import CacheError
+from ercache.files import replaced
 
 FORMAT_VERSION = 1
 BLOCK = 512
@@ -105,10 +104,7 @@ def write_cache(
     ids = [entry.id for entry in entries]
     if len(set(ids)) != len(ids):
         raise CacheError(f"{path}: an id stands twice")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replaced(path) as temporary:
         with h5py.File(temporary, "w", userblock_size=BLOCK, libver=("v110", "v110")) as file:
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["provenance"] = canonical_json(provenance)
@@ -121,17 +117,6 @@ def write_cache(
                 rows[i] = (e.id, e.status.value, e.reason, e.key, e.digest, e.frames)
             file.create_dataset("index", data=rows, track_times=False)
         _seal(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of this file; DVC would take it for a part of the folder."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        pid = leftover.name.rsplit(".", 1)[1]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            leftover.unlink(missing_ok=True)
 
 
 def _write_array(file: h5py.File, spec: ArraySpec, rows: Sequence[Array | None]) -> None:
@@ -157,8 +142,6 @@ def _seal(path: Path) -> None:
         digest = hashlib.file_digest(stream, "sha256").hexdigest().encode()
         stream.seek(0)
         stream.write((MAGIC + digest).ljust(BLOCK, b"\0"))
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 class CacheFile:

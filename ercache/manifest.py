@@ -5,7 +5,6 @@ and folds are named lists of ids in `<name>.splits.json` beside it, so that they
 """
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from ercache.digests import canonical_json, digest_of
 from ercache.errors import CorpusError
+from ercache.files import replaced
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # corpus and part become parts of paths
 FORMAT = "ercache-manifest"
@@ -240,7 +240,5 @@ def _read_splits(path: Path) -> dict[str, dict[str, tuple[str, ...]]]:
 
 
 def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")

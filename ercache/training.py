@@ -18,6 +18,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ercache.errors import WorkError
+from ercache.files import replaced
 from ercache.params import TrainingParams
 
 IGNORED = -100  # label of a position that carries no loss: padding, unlabelled, outside the split
@@ -196,8 +197,6 @@ class _State:
 
     def save(self, path: Path) -> None:
         """Write the state; the file appears complete or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         held: dict[str, Any] = {"progress": vars(self.progress)}
         if not self.progress.finished:
             held |= {
@@ -207,8 +206,8 @@ class _State:
                 "order": self.order.get_state(),
                 "random": _random_states(),
             }
-        torch.save(held, temporary)
-        os.replace(temporary, path)
+        with replaced(path) as temporary:
+            torch.save(held, temporary)
 
     def load(self, path: Path) -> None:
         """Go back to a saved state.

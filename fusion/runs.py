@@ -1,7 +1,6 @@
 """The run folder: what a training leaves behind, written whole and with equal bytes for equal inputs."""
 
 import csv
-import glob
 import json
 import os
 import shutil
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from ercache.digests import canonical_json
 from ercache.errors import UsageError
+from ercache.files import remove_leftovers
 from ercache.params import ExperimentParams
 from fusion.batches import Statistics, Subset
 
@@ -83,7 +82,8 @@ class Predictions:
 def replaced_folder(target: Path) -> Iterator[Path]:
     """A temporary sibling to fill; it takes the target's place when the block ends without an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(target)
+    for end in ("new", "old"):
+        remove_leftovers(target.with_name(f"{target.name}.{end}"))
     fresh, old = (target.with_name(f".{target.name}.{end}.{os.getpid()}") for end in ("new", "old"))
     fresh.mkdir()
     try:
@@ -95,14 +95,6 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         for folder in (fresh, old):
             if folder.exists():
                 shutil.rmtree(folder)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove what killed processes left beside the target."""
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.*"):
-        pid = leftover.name.rsplit(".", 1)[1]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(leftover)
 
 
 def write_json(path: Path, value: Any) -> None:

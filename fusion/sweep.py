@@ -4,7 +4,6 @@ import csv
 import itertools
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from optuna.trial import create_trial
 
 from ercache.digests import canonical_json, digest_of
 from ercache.errors import ErcacheError, UsageError, WorkError
+from ercache.files import replaced
 from ercache.params import ExperimentParams, Params, TrainingParams, findings, nearest
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
 from fusion.models import MODELS
@@ -228,12 +228,10 @@ def _mend(path: Path) -> None:
     held = list(csv.reader(_whole_lines(path))) if path.is_file() else []
     if held and held[0] == list(COLUMNS) and path.read_bytes().endswith(b"\n"):
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8", newline="") as stream:
+    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows([*row, *[""] * (len(COLUMNS) - len(row))] for row in held[1:])
-    os.replace(temporary, path)
 
 
 def _tried(

@@ -8,7 +8,6 @@ import typer
 from app.console import DATA, Device, Json, answer, device_of, known, params, progress, say, table
 
 COMPARED = "weighted F1 on test; p values are Holm-corrected"
-METRICS = ("weighted_f1", "accuracy", "macro_f1", "uar")
 
 
 def register(cli: typer.Typer) -> None:
@@ -147,7 +146,6 @@ def sweep(
 def _scores(title: str, scores: dict[str, Any]) -> None:
     rows = [
         (m, f"{s['mean']:.4f}", f"{s['std']:.4f}", f"{s['ci95'][0]:.4f} to {s['ci95'][1]:.4f}")
-        for m in METRICS
-        for s in [scores[m]]
+        for m, s in scores.items()
     ]
     table(("metric", "mean", "std over seeds", "95 % interval"), rows, title=title)

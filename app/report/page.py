@@ -1,6 +1,5 @@
 """The page: gathered data through the section modules into the templates, written whole or not at all."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +17,7 @@ from app.report.runs import Run
 from app.report.scores import Compare, GroupView, compare_runs, group_view
 from app.report.timeline import LONGEST, SHORTEST, TimelineView, timeline_view
 from ercache.errors import UsageError
+from ercache.files import replaced
 
 OPEN_MATRICES = 4  # confusion matrices shown at once; those of the other runs unfold
 
@@ -48,16 +48,11 @@ def write_report(data: Path = Path("data"), out: Path | None = None) -> Path:
         UsageError: there is no such data folder.
     """
     if not data.is_dir():
-        raise UsageError(f"data folder not found: {data}", hint="start in the checkout, or give --data DIR")
+        raise UsageError(f"data folder not found: {data}", hint="start in the folder of params.yaml")
     out = out or data / "reports" / "report.html"
     text = render(gather(data))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
+    with replaced(out) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
     return out
 
 
