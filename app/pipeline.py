@@ -15,12 +15,20 @@ from app.features import feature_of
 from ercache.errors import ParamsError
 from ercache.params import PARAMS_FILE, ExperimentParams, Params
 from extract.corpora import CORPORA
+from extract.engine.coverage import NAME as COVERAGE
 from extract.engine.extraction import cache_path
 from extract.faces import FACES_KEY
 
 PIPELINE_FILE = Path("dvc.yaml")
 VERSIONS_FILE = "extract/versions.yaml"
-ENGINE = ("engine.shard", "engine.batch", "engine.threads", "engine.limits")
+ENGINE = (
+    "engine.shard",
+    "engine.text_shard",
+    "engine.batch",
+    "engine.precision",
+    "engine.threads",
+    "engine.limits",
+)
 HEAD = "# Written by `ercache pipeline` from params.yaml. Do not edit.\n"
 
 
@@ -47,7 +55,9 @@ def pipeline_text(params: Params) -> str:
         "deps": [*manifests, *caches, *runs],
         "outs": [str(DATA / "reports" / "report.html")],
     }
-    return HEAD + yaml.safe_dump({"stages": stages, **_shown(runs)}, sort_keys=False, width=120)
+    shown = _shown(runs)
+    shown["metrics"] += [f"{folder}/{COVERAGE}" for folder in caches]
+    return HEAD + yaml.safe_dump({"stages": stages, **shown}, sort_keys=False, width=120)
 
 
 def _check(params: Params) -> None:

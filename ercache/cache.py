@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -23,11 +24,12 @@ from numpy.typing import NDArray
 
 from ercache.digests import canonical_json
 from ercache.errors import CacheError
-from ercache.files import replaced
+from ercache.files import replaced, reserve
 
 FORMAT_VERSION = 1
 BLOCK = 512
 MAGIC = b"ercache-features\n"
+GATHERED = 1 << 20  # bytes of short rows that are joined into one write
 Array = NDArray[Any]
 
 
@@ -75,7 +77,7 @@ def content_digest(arrays: Mapping[str, Array]) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         state.update(canonical_json([name, array.dtype.str, list(array.shape)]).encode())
-        state.update(array.tobytes())
+        state.update(array.reshape(-1).view(np.uint8).data)
     return state.hexdigest()
 
 
@@ -84,62 +86,140 @@ _INDEX = np.dtype(
 )
 
 
+class Arrays(Protocol):
+    """Gives the arrays of one utterance at a time: a dict, a CacheFile, or what loads them when asked."""
+
+    def __getitem__(self, utterance: str, /) -> Mapping[str, Array]: ...
+
+
 def write_cache(
     path: Path,
     specs: Sequence[ArraySpec],
     entries: Sequence[Entry],
-    arrays: Mapping[str, Mapping[str, Array]],
+    arrays: Arrays,
     provenance: Mapping[str, Any],
+    lengths: Sequence[Mapping[str, int]] | None = None,
 ) -> None:
     """Write a cache file; it appears complete or not at all, and equal content gives equal bytes.
 
+    Never more than one utterance's arrays (and at most `GATHERED` bytes of short ones) are held at once.
+
     Args:
         entries: one per utterance, in manifest order.
-        arrays: id -> array name -> [T, ...], for the `ok` entries.
+        arrays: id -> array name -> [T, ...], for the `ok` entries; asked for each once, or twice without `lengths`.
         provenance: JSON-like; how the features were made, without dates or durations.
+        lengths: rows of each array of each entry; read from the arrays when not given.
 
     Raises:
-        CacheError: an array does not fit its spec, or an id stands twice.
+        CacheError: an array does not fit its spec or its length, or an id stands twice.
+        WorkError: the disk is full.
     """
     ids = [entry.id for entry in entries]
     if len(set(ids)) != len(ids):
         raise CacheError(f"{path}: an id stands twice")
-    with replaced(path) as temporary:
+    ok = [entry.status == Status.OK for entry in entries]
+    if lengths is None:
+        lengths = [
+            {name: len(array) for name, array in arrays[u].items()} if full else {}
+            for u, full in zip(ids, ok, strict=True)
+        ]
+    offsets = {s.name: _offsets(s.name, ok, lengths) for s in specs}
+    size = _room_for(specs, entries, offsets, len(canonical_json(provenance).encode()))
+    with replaced(path, size) as temporary:
+        reserve(temporary, size)  # HDF5 crashes the process when the disk is full: ask before it writes
         with h5py.File(temporary, "w", userblock_size=BLOCK, libver=("v110", "v110")) as file:
+            reserve(temporary, size)  # again, as HDF5 began with an empty file
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["provenance"] = canonical_json(provenance)
-            for spec in specs:
-                _write_array(
-                    file, spec, [arrays[e.id][spec.name] if e.status == Status.OK else None for e in entries]
-                )
+            targets = [_Target(spec, _create(file, spec, offsets[spec.name])) for spec in specs]
             rows = np.empty(len(entries), dtype=_INDEX)
             for i, e in enumerate(entries):
                 rows[i] = (e.id, e.status.value, e.reason, e.key, e.digest, e.frames)
             file.create_dataset("index", data=rows, track_times=False)
+            for utterance, full, length in zip(ids, ok, lengths, strict=True):
+                given = arrays[utterance] if full else {}
+                for target in targets if full else ():
+                    target.add(utterance, given[target.spec.name], length[target.spec.name])
+            for target in targets:
+                target.flush()
+            file.flush()
+            os.truncate(temporary, file.id.get_filesize())  # closing cuts what HDF5 itself took too much
         _seal(temporary)
 
 
-def _write_array(file: h5py.File, spec: ArraySpec, rows: Sequence[Array | None]) -> None:
-    empty = np.empty((0, *spec.shape), dtype=spec.dtype)
-    filled = [empty if row is None else row for row in rows]
-    for row in filled:
-        if row.shape[1:] != spec.shape or row.dtype != np.dtype(spec.dtype):
-            raise CacheError(f"array {spec.name}: {row.dtype}{list(row.shape)} does not fit {spec}")
-        if spec.kind == "vector" and row.shape[0] > 1:
-            raise CacheError(f"array {spec.name}: a vector with {row.shape[0]} rows")
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in filled])]).astype(np.int64)
+def _room_for(
+    specs: Sequence[ArraySpec],
+    entries: Sequence[Entry],
+    offsets: Mapping[str, NDArray[np.int64]],
+    provenance: int,
+) -> int:
+    """An upper bound of the size of the file: HDF5 keeps texts in heaps with gaps of up to their own size."""
+    values = sum(
+        int(offsets[s.name][-1]) * int(np.prod(s.shape, dtype=np.int64)) * np.dtype(s.dtype).itemsize
+        for s in specs
+    )
+    texts = sum(len(f"{e.id}{e.reason}{e.key}{e.digest}".encode()) + 200 for e in entries)
+    heads = 2**16 + 2 * provenance + sum(2**14 + 2 * len(str(spec)) for spec in specs)
+    return values + 8 * (len(entries) + 1) * len(specs) + 2 * texts + heads + _INDEX.itemsize * len(entries)
+
+
+def _offsets(name: str, ok: Sequence[bool], lengths: Sequence[Mapping[str, int]]) -> NDArray[np.int64]:
+    rows = [length[name] if full else 0 for full, length in zip(ok, lengths, strict=True)]
+    return np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+
+
+def _create(file: h5py.File, spec: ArraySpec, offsets: NDArray[np.int64]) -> h5py.Dataset:
+    """The datasets of one array, with the place of its values fixed but not filled."""
     group = file.create_group(spec.name)
     group.attrs["kind"], group.attrs["units"] = spec.kind, spec.units
     group.attrs["axes"] = canonical_json(list(spec.axes))
-    values = np.concatenate([empty, *filled])
-    group.create_dataset("values", data=values, track_times=False)
+    shape = (int(offsets[-1]), *spec.shape)
+    values = group.create_dataset("values", shape=shape, dtype=spec.dtype, track_times=False)
+    if values.size:
+        values[:1] = (
+            0  # HDF5 places a dataset at its first write: in this order, the bytes are those of one write
+        )
     group.create_dataset("offsets", data=offsets, track_times=False)
+    return values
+
+
+class _Target:
+    """Where the values of one array go, utterance after utterance."""
+
+    def __init__(self, spec: ArraySpec, values: h5py.Dataset) -> None:
+        self.spec = spec
+        self._values = values
+        self._at = 0
+        self._rows: list[Array] = []
+        self._gathered = 0
+
+    def add(self, utterance: str, rows: Array, length: int) -> None:
+        spec = self.spec
+        if rows.shape != (length, *spec.shape) or rows.dtype != np.dtype(spec.dtype):
+            raise CacheError(f"array {spec.name} of {utterance!r}: {rows.dtype}{list(rows.shape)} does not fit "
+                             f"{length} rows of {spec}")  # fmt: skip
+        if spec.kind == "vector" and length > 1:
+            raise CacheError(f"array {spec.name} of {utterance!r}: a vector with {length} rows")
+        self._rows.append(rows)
+        self._gathered += rows.nbytes
+        if self._gathered >= GATHERED:
+            self.flush()
+
+    def flush(self) -> None:
+        rows = self._rows[0] if len(self._rows) == 1 else np.concatenate(self._rows) if self._rows else ()
+        if len(rows):
+            self._values[self._at : self._at + len(rows)] = rows
+        self._at += len(rows)
+        self._rows.clear()
+        self._gathered = 0
 
 
 def _seal(path: Path) -> None:
-    with path.open("r+b") as stream:
+    with path.open("r+b") as stream, ThreadPoolExecutor(1) as beside:
+        flushed = beside.submit(os.fsync, stream.fileno())  # the disk writes while the digest is computed
         stream.seek(BLOCK)
         digest = hashlib.file_digest(stream, "sha256").hexdigest().encode()
+        flushed.result()
         stream.seek(0)
         stream.write((MAGIC + digest).ljust(BLOCK, b"\0"))
 
@@ -196,6 +276,7 @@ class CacheFile:
             raise CacheError(f"{self.path}: an id stands twice")
         self.specs = {name: self._spec(name) for name in self._file if name != "index"}
         self._offsets = {name: self._checked_offsets(name) for name in self.specs}
+        self._values = {name: self._file[name]["values"] for name in self.specs}
 
     def _spec(self, name: str) -> ArraySpec:
         link = self._file.get(name, getlink=True)
@@ -231,13 +312,20 @@ class CacheFile:
         i = self.row[utterance]
         if self.entries[i].status != Status.OK:
             return {}
-        return {name: self._file[name]["values"][o[i] : o[i + 1]] for name, o in self._offsets.items()}
+        return {name: self._values[name][o[i] : o[i + 1]] for name, o in self._offsets.items()}
+
+    def lengths(self, utterance: str) -> dict[str, int]:
+        """Rows of each array of one utterance; empty when it is not `ok`. KeyError for an unknown id."""
+        i = self.row[utterance]
+        if self.entries[i].status != Status.OK:
+            return {}
+        return {name: int(o[i + 1] - o[i]) for name, o in self._offsets.items()}
 
     def read(self, array: str) -> tuple[Array, NDArray[np.int64]]:
         """All values [sum T, ...] and offsets [N + 1] of one array, in one read."""
         if array not in self.specs:
             raise CacheError(f"{self.path}: no array {array!r} (there are: {', '.join(self.specs)})")
-        return self._file[array]["values"][:], self._offsets[array]
+        return self._values[array][:], self._offsets[array]
 
     def coverage(self) -> dict[str, int]:
         """How many utterances are ok, and how many are not for each reason."""

@@ -1,5 +1,6 @@
-"""Files that appear complete or not at all, whatever happens to the process that writes them."""
+"""Files that appear complete or not at all, whatever happens to the process or the disk that writes them."""
 
+import errno
 import glob
 import os
 import shutil
@@ -9,20 +10,81 @@ from pathlib import Path
 
 import psutil
 
+from ercache.errors import WorkError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; its file takes the place of `path` at the end, on disk, or is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def replaced(path: Path, needs: int | None = None) -> Iterator[Path]:
+    """A temporary path to write to; its file takes the place of `path` at the end, on disk, or is removed.
+
+    Args:
+        needs: bytes that the file will have, where known; a full disk is told with it.
+
+    Raises:
+        WorkError: the disk is full.
+    """
+    with room(path.parent, needs):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+            flush_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def room(folder: Path, needs: int | None = None) -> Iterator[None]:
+    """Writing into a folder; a full disk, quota or limit on file sizes is told with what is needed.
+
+    Raises:
+        WorkError: there is no room left.
+    """
     try:
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        yield
+    except (OSError, RuntimeError) as error:  # HDF5 tells by a RuntimeError that it could not close its file
+        full = _full(error)
+        if full is None:
+            raise
+        needed = f"{needs / 1e6:,.1f} MB are needed there, " if needs is not None else ""
+        free = shutil.disk_usage(folder).free / 1e6 if folder.is_dir() else 0.0
+        raise WorkError(
+            f"{folder}: no room to write ({needed}{free:,.1f} MB are free on its disk; {os.strerror(full.errno or 0)})",
+            hint="finished work is kept: make room (`ercache cache gc` lists what the store can spare) and run again",
+        ) from error
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make sure that a file can grow to a size, by giving it that size; where the platform can.
+
+    Raises:
+        OSError: there is no room; the file is as long as before, or absent as before but for its name.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("ab") as stream:
+            os.posix_fallocate(stream.fileno(), 0, max(1, size))
+
+
+def flush_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk, so that a power cut cannot undo a replacement."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _full(error: BaseException | None) -> OSError | None:
+    """What says that there is no room: the error itself, or the one that it came from."""
+    while error is not None and not (isinstance(error, OSError) and error.errno in _FULL):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def remove_leftovers(path: Path) -> None:

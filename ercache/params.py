@@ -30,13 +30,22 @@ class FacePolicy(Strict):
 
     Attributes:
         min_face_size: smallest face searched for, pixels.
+        min_face_share: the same as a share of the picture's shorter side; the larger of both counts.
+        factor: ratio of neighbouring scales of the image pyramid; 0.709 is facenet-pytorch's.
+        resize: `area` averages as facenet-pytorch does, `bilinear` (antialiased, on bytes) is much quicker.
         thresholds: of the three cascade stages.
         min_probability: detections below it are dropped.
+        every: seconds between the instants at which faces are detected and then followed by the overlap of their
+            boxes; without it they are detected on every frame used.
     """
 
     min_face_size: int = Field(40, ge=12)
+    min_face_share: float = Field(0, ge=0, le=1)
+    factor: float = Field(0.709, ge=0.3, le=0.9)
+    resize: Literal["area", "bilinear"] = "area"
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     min_probability: float = Field(0.9, ge=0, le=1)
+    every: float | None = Field(None, gt=0)
 
 
 class Limits(Strict):
@@ -46,27 +55,35 @@ class Limits(Strict):
         seconds: wall clock of one decoding.
         duration: longest stretch of media that is read, seconds.
         pixels: largest picture, width x height.
+        megabytes: of all decoded pictures of one clip.
     """
 
     seconds: float = Field(120, gt=0)
     duration: float = Field(60, gt=0)
     pixels: int = Field(4096 * 2304, gt=0)
+    megabytes: float = Field(2000, gt=0)
 
 
 class EngineParams(Strict):
-    """The engine's plan; it changes no feature beyond the encoders' stated tolerance.
+    """The engine's plan; nothing here tunes itself (`ercache bench batch` prints a good value).
 
     Attributes:
-        shard: utterances per shard; batches never cross shards.
+        shard: utterances whose media are read, encoded and resumed together.
+        text_shard: the same for texts.
         batch: largest number of utterances in one forward.
-        threads: of one forward; more than one gets in the way of the decoders on a small machine.
-        workers: decoding processes.
+        precision: of the networks' arithmetic; TF32 is always off.
+        threads: of one forward.
+        lanes: processes that encode, each with networks of its own; on GPUs there is one for each device.
+        workers: files that a lane reads ahead at once.
     """
 
-    shard: int = Field(64, ge=1)
+    shard: int = Field(16, ge=1)
+    text_shard: int = Field(256, ge=1)
     batch: int = Field(16, ge=1)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     threads: int = Field(1, ge=1)
-    workers: int = Field(2, ge=1)
+    lanes: int = Field(2, ge=1)
+    workers: int = Field(1, ge=1)
     limits: Limits = Limits()
 
 

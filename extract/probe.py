@@ -3,7 +3,7 @@
 import math
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,32 +121,54 @@ def probe(path: Path, limits: Limits) -> Probe:
     Raises:
         Missing: the file is no readable medium, or reading it ran past `limits.seconds`.
     """
-    return _probe(path, limits, None, None)
-
-
-def probe_stretch(path: Path, ref: MediaRef, limits: Limits) -> Probe:
-    """Like `probe`, with the pictures of the reference's stretch alone (and some around it)."""
-    length = limits.duration if ref.end is None else min(limits.duration, ref.end - (ref.start or 0.0))
-    return _probe(path, limits, ref.start, max(length, 0.0))
-
-
-def probe_sound(path: Path, limits: Limits) -> Probe:
-    """Like `probe`, without a look at the pictures."""
     with _opened(path, limits) as container:
-        return _facts(container, np.empty(0))
+        return _with_times(container, _facts(container, np.empty(0)), limits, None, None)
 
 
-def _probe(path: Path, limits: Limits, start: float | None, length: float | None) -> Probe:
-    deadline = time.monotonic() + limits.seconds
+def probe_stretches(path: Path, refs: Sequence[MediaRef], limits: Limits) -> tuple[Probe, Missing | None]:
+    """Like `probe`, with the pictures of some stretches alone (and some around them), in one look at the file.
+
+    Args:
+        refs: stretches whose pictures are wanted; without any, no packet is read.
+
+    Returns:
+        the facts, and why the times of the pictures could not be read, if so.
+
+    Raises:
+        Missing: the file is no readable medium, or reading it ran past `limits.seconds`.
+    """
+    if not refs:
+        with _opened(path, limits) as container:
+            return _facts(container, np.empty(0)), None
+    starts = [ref.start for ref in refs if ref.start is not None]
+    start = min(starts) if len(starts) == len(refs) else None
+    ends = [_end(ref, limits.duration) for ref in refs]
+    fault = None
     with _opened(path, limits) as container:
-        stream = video_stream(container)
         facts = _facts(container, np.empty(0))
-        if stream is None:
-            return facts
-        if start is not None and facts.seekable_to(start):
-            container.seek(int((start - LEAD + facts.origin) * av.time_base))
-        times = _times(container, stream, facts.origin, deadline, start, length)
-        return replace(facts, frame_times=np.unique(np.fromiter(times, np.float64)))
+        try:
+            facts = _with_times(container, facts, limits, start, max(ends) - (start or 0.0))
+        except av.error.FFmpegError as error:
+            fault = Missing(Reason.UNREADABLE, _words(error))
+    return facts, fault
+
+
+def _end(ref: MediaRef, longest: float) -> float:
+    start = ref.start or 0.0
+    return max(start, start + longest if ref.end is None else min(ref.end, start + longest))
+
+
+def _with_times(
+    container: Any, facts: Probe, limits: Limits, start: float | None, length: float | None
+) -> Probe:
+    stream = video_stream(container)
+    if stream is None:
+        return facts
+    if start is not None and facts.seekable_to(start):
+        container.seek(int((start - LEAD + facts.origin) * av.time_base))
+    deadline = time.monotonic() + limits.seconds
+    times = _times(container, stream, facts.origin, deadline, start, length)
+    return replace(facts, frame_times=np.unique(np.fromiter(times, np.float64)))
 
 
 def _times(

@@ -11,10 +11,10 @@ from multiprocessing.connection import wait
 def process_pool(workers: int) -> ProcessPoolExecutor:
     """Fresh processes (a fork of a parent with threads may hang) that end with their parent, however it ends."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
 
 
-def _begin() -> None:
+def end_with_parent() -> None:
     """Leave Ctrl-C to the parent, and die with it: a worker holds the other end of its own queue open."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

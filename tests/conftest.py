@@ -1,5 +1,6 @@
 """A skip is an account, not an escape: its reason must stand in tests/skips.txt, or the run fails."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def unlisted(reports: list[pytest.TestReport]) -> list[str]:
         if reason not in allowed_reasons():
             found.append(f"{report.nodeid}: {reason}")
     return found
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_store_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests never read or write what the user's own runs have stored."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ERCACHE_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)

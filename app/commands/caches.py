@@ -1,4 +1,4 @@
-"""Cache files from the command line: ls, info, verify."""
+"""Cache files from the command line: ls, info, verify, diff; and gc, which frees what the store holds twice."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,10 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from app.console import CACHES, MANIFESTS, Json, answer, table
+from app.console import CACHES, MANIFESTS, Json, answer, params, progress, say, table
+from app.features import features_of
 from ercache.cache import CacheFile, verify_cache
+from ercache.compare import compare
 from ercache.errors import CacheError, UsageError, WorkError
 from ercache.manifest import read_manifest
+
+SHOWN = 50  # differences that a person is shown
+WHY = {
+    "packed": "packed in a cache file",
+    "unneeded": "needed by no feature of params.yaml on any manifest here",
+    "duplicate": "there is another copy",
+    "damaged": "damaged",
+}
 
 caches = typer.Typer(help="Look at cache files and check them.", no_args_is_help=True)
 
@@ -97,6 +107,69 @@ def verify(
     if bad:
         raise WorkError(f"{len({b['file'] for b in bad})} of {len(files)} cache files are not as they should be",
                         hint="extract them again; finished units are kept")  # fmt: skip
+
+
+@caches.command("diff")
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A cache file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    json: Json = False,
+) -> None:
+    """Which utterances differ, and by how much. Example: [dim]ercache cache diff A.h5 B.h5 --json[/]"""
+    with CacheFile(a) as first, CacheFile(b) as second:
+        found = compare(first, second)
+    if json:
+        status = [{"utterance": u, "a": x, "b": y} for u, (x, y) in found.status.items()]
+        answer({**asdict(found), "status": status, "equal": found.equal})
+        return
+    rows = [(name, "-" if d is None else f"{d:.6g}") for name, d in found.max_abs_diff.items()]
+    table(("array", "largest absolute difference"), rows, title=f"{found.compared} utterances compared")
+    notes = [(u, f"only in {a}") for u in found.only_a] + [(u, f"only in {b}") for u in found.only_b]
+    notes += [(u, f"{x} in {a}, {y} in {b}") for u, (x, y) in found.status.items()]
+    notes += [(x.utterance, f"{x.array}: {x.why}") for x in found.unlike]
+    largest = sorted(found.differing.items(), key=lambda item: -item[1])
+    notes += [(u, f"differs by {d:.6g}") for u, d in largest]
+    if notes:
+        table(("utterance", "what differs"), notes[:SHOWN], title=f"{len(notes)} differences")
+    if len(notes) > SHOWN:
+        say(f"the first {SHOWN} of {len(notes)} are shown; --json has all")
+    for where, names in ((a, found.arrays_only_a), (b, found.arrays_only_b)):
+        if names:
+            say(f"only {where} has the arrays {', '.join(names)}")
+
+
+@caches.command("gc")
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Free it; without, it is only counted.")] = False,
+    json: Json = False,
+) -> None:
+    """Free store records that are packed or not needed by any manifest. Example: [dim]ercache cache gc --yes[/]"""
+    from extract.engine import default_store
+    from extract.engine.gc import collect_garbage, need
+
+    loaded = params()
+    features = features_of(loaded, list(loaded.features), "")
+    manifests = [read_manifest(path) for path in sorted(MANIFESTS.glob("*.jsonl"))]
+    if not manifests:
+        raise UsageError(
+            f"no manifest in {MANIFESTS}: nothing here says which records are needed",
+            hint="run it in the folder of your project, after `ercache scan CORPUS`",
+        )
+    with progress() as tick:
+        needed = need(manifests, features, loaded.engine, CACHES)
+        found = collect_garbage(default_store(), needed, yes, lambda n, of: tick("segments", n, of))
+    records = sum(found.records.values())
+    if json:
+        answer({"bytes": found.bytes, "records": records, "freed": yes, "kept": found.kept,
+                "busy_segments": found.busy, "why": found.records})  # fmt: skip
+        return
+    table(("garbage", "records"), [(WHY[why], n) for why, n in sorted(found.records.items())])
+    what = f"{records} records, {found.bytes / 1e6:,.1f} MB"
+    say(f"freed {what}" if yes else f"{what} can be freed with --yes; {found.kept} records are kept")
+    if found.records.get("unneeded") and not yes:
+        say("note: other checkouts that share this store may still need what is not needed here")
+    if found.busy:
+        say(f"{found.busy} segments are being written now and were left alone")
 
 
 def _differences(path: Path) -> list[str]:

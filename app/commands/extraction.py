@@ -109,7 +109,9 @@ def extract(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the caches.")] = None,
     device: Device = "auto",
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Decoding processes.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Files that a lane reads ahead at once.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N utterances.")] = None,
     fail_over: Annotated[float, typer.Option("--fail-over", min=0, max=100, help="Percentage.")] = 5.0,
     trace: Annotated[Path | None, typer.Option("--trace", help="Write spans of the engine here.")] = None,

@@ -1,24 +1,34 @@
-"""Digest and first look at every media file of a corpus, in worker processes: a decoder may crash on bad files."""
+"""Digest and first look at every media file of a corpus, in worker processes: a decoder may crash on bad files.
 
+All cores look; what an earlier scan saw of a file that has not changed is not looked at again.
+"""
+
+import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+import av
+
+from ercache.cache import Status
 from ercache.digests import digest_of_file
 from ercache.errors import WorkError
 from ercache.manifest import MediaRef, Problem
 from ercache.params import Limits
 from ercache.reasons import Missing, Reason
 from extract.corpora.entry import Progress
+from extract.corpora.memory import Memory, Stamp, stamp_of
 from extract.probe import locate, probe
 from extract.processes import process_pool
 
-WORKERS = 2
-CHUNK = 16
-LIMITS = Limits(seconds=30)
+CHUNK: Final = 16
+LIMITS: Final = Limits(seconds=30)
+# Raise the number when a look sees something else in the same file.
+VERSION: Final = f"1 av{av.__version__}"
 
 
 @dataclass(frozen=True)
@@ -39,31 +49,95 @@ class Seen:
 
 
 def survey(root: Path, paths: Iterable[str], progress: Progress | None = None) -> dict[str, Seen]:
-    """Look at files below a root, by their relative paths."""
+    """Look at files below a root, by their relative paths; progress counts those known before, too.
+
+    Raises:
+        WorkError: no process can be started.
+    """
     wanted = sorted(set(paths))
-    left = [wanted[i : i + CHUNK] for i in range(0, len(wanted), CHUNK)]
-    seen: dict[str, Seen] = {}
     tick = progress or (lambda done, of: None)
-    while left:
-        _together(root, left, seen, lambda: tick(len(seen), len(wanted)))
-        left = [chunk for chunk in left if chunk[0] not in seen]
-        # A worker died. Chunks are begun in order, so the file that killed it is in one of the first of those left.
-        for chunk in left[:WORKERS]:
-            seen.update(_singly(root, chunk))
-        left = left[WORKERS:]
+    with Memory(VERSION) as memory:
+        seen, stamps = _known(root, wanted, memory)
+        left = sorted(set(wanted) - set(seen))
+
+        def found(looks: Mapping[str, Seen]) -> None:
+            seen.update(looks)
+            for path, look in looks.items():
+                if path in stamps and _final(look):
+                    memory.keep(stamps[path], _text(look))
+            tick(len(seen), len(wanted))
+
+        found({})
+        _all(root, [left[i : i + CHUNK] for i in range(0, len(left), CHUNK)], found)
     return seen
 
 
-def _together(
-    root: Path, chunks: Sequence[list[str]], seen: dict[str, Seen], tick: Callable[[], None]
-) -> None:
+def _known(root: Path, paths: Sequence[str], memory: Memory) -> tuple[dict[str, Seen], dict[str, Stamp]]:
+    """What needs no look in a process of its own, and the stamps of the files."""
+    seen: dict[str, Seen] = {}
+    stamps: dict[str, Stamp] = {}
+    for path in paths:
+        try:
+            stamp = stamp_of(locate(root, MediaRef(path)))
+        except Missing as missing:
+            seen[path] = Seen(None, fault=(missing.reason, missing.detail))
+            continue
+        if stamp is None:  # no file, or an empty one: no decoder will see it
+            seen[path] = _look(root, path)
+            continue
+        stamps[path] = stamp
+        text = memory.recall(stamp)
+        if text is not None:
+            seen[path] = _seen(text)
+    return seen, stamps
+
+
+def _final(look: Seen) -> bool:
+    return look.sha256 is not None and (look.fault is None or look.fault[0].status is Status.MISSING)
+
+
+def _text(look: Seen) -> str:
+    return json.dumps([look.sha256, look.seconds, look.video, look.audio, look.fault])
+
+
+def _seen(text: str) -> Seen:
+    sha256, seconds, video, audio, fault = json.loads(text)
+    return Seen(sha256, seconds, video, audio, fault and (Reason(fault[0]), fault[1]))
+
+
+Found = Callable[[Mapping[str, Seen]], None]
+
+
+def _all(root: Path, left: list[list[str]], found: Found) -> None:
+    """Look at chunks of files, in as many processes as there are cores."""
+    workers = _cores()
+    while left:
+        done: set[str] = set()
+
+        def tell(looks: Mapping[str, Seen], done: set[str] = done) -> None:
+            done.update(looks)
+            found(looks)
+
+        _together(root, left, workers, tell)
+        left = [chunk for chunk in left if chunk[0] not in done]
+        # A worker died. Chunks are begun in order, so the file that killed it is in one of the first of those left.
+        for chunk in left[:workers]:
+            found(_singly(root, chunk))
+        left = left[workers:]
+
+
+def _cores() -> int:
+    """Cores that this process may use; a container or a scheduler may have given it fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _together(root: Path, chunks: Sequence[list[str]], workers: int, found: Found) -> None:
     """Look at chunks of files until all are done or a worker dies."""
-    pool = process_pool(min(WORKERS, len(chunks)))
+    pool = process_pool(min(workers, len(chunks)))
     try:
         futures = {pool.submit(look, root, chunk): chunk for chunk in chunks}
         for future in as_completed(futures):
-            seen.update(zip(futures[future], future.result(), strict=True))
-            tick()
+            found(dict(zip(futures[future], future.result(), strict=True)))
     except BrokenProcessPool:
         return
     finally:

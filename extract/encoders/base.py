@@ -39,6 +39,21 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """Which pictures of a clip, and of which size: by number or by step, whichever is given.
+
+    Attributes:
+        count: at the centres of that many equal stretches of the clip; fewer when the clip has fewer.
+        every: at the centres of stretches of so many seconds.
+        side: length of the shorter side, pixels, as the decoder scales it; None for the pictures' own size.
+    """
+
+    count: int | None = None
+    every: float | None = None
+    side: int | None = None
+
+
+@dataclass(frozen=True)
 class Input:
     """What an encoder asks for; the engine decodes just that.
 
@@ -46,13 +61,20 @@ class Input:
         text: the transcript.
         rate: sound as mono float32 in [-1, 1] at this rate, Hz.
         frames: pictures at the centres of that many equal stretches of the clip (fewer when the clip has fewer).
+        side: length of the pictures' shorter side, pixels, as the decoder scales them; None for their own size.
         faces: detections on these pictures.
     """
 
     text: bool = False
     rate: int | None = None
     frames: int | None = None
+    side: int | None = None
     faces: bool = False
+
+    @property
+    def pictures(self) -> Pictures | None:
+        """The pictures that are asked for, if any."""
+        return Pictures(self.frames, side=self.side) if self.frames else None
 
 
 @dataclass(frozen=True)
@@ -115,5 +137,8 @@ class Encoder(Protocol):
     def arrays(params: Any) -> tuple[ArraySpec, ...]:
         """What it gives."""
 
+    def length(self, sample: Sample) -> int:
+        """What inputs of one forward are padded to (`mask`) or must have in common (`equal`): tokens, samples, 0."""
+
     def encode(self, samples: Sequence[Sample]) -> list[Any]:
-        """`Encoded` or `Missing` for each sample, in order."""
+        """`Encoded` or `Missing` for each sample of one forward, in order."""

@@ -86,6 +86,10 @@ class FaceHog:
             ArraySpec("boxes", "sequence", ("frame", "x0_y0_x1_y1"), (4,), units="pixels"),
         )
 
+    def length(self, sample: Sample) -> int:
+        """Not asked for: each clip is encoded alone."""
+        return 0
+
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode each clip alone."""
         return [self._one(sample.frames) for sample in samples]

@@ -85,6 +85,10 @@ class Mfcc:
             ArraySpec("frames", "sequence", ("frame", "coefficient"), (params.n_mfcc,)),
         )
 
+    def length(self, sample: Sample) -> int:
+        """Not asked for: each clip is encoded alone."""
+        return 0
+
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode each sound alone; less than one window is too short."""
         return [self._one(sample.sound) for sample in samples]

@@ -81,6 +81,10 @@ class MiniLM:
         words = ArraySpec("words", "sequence", ("token", "start_end"), (2,), "int32", "characters")
         return (pooled, tokens, words) if params.tokens else (pooled,)
 
+    def length(self, sample: Sample) -> int:
+        """Tokens, with [CLS] and [SEP]."""
+        return len(self._tokenizer.encode(sample.text or "").ids)
+
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode texts in one padded batch; a text without a token is missing."""
         texts = [sample.text or "" for sample in samples]
@@ -107,7 +111,7 @@ class MiniLM:
             mask[row, : len(tokens)] = 1
         with torch.inference_mode():
             output = self._network(input_ids=padded.to(self.device), attention_mask=mask.to(self.device))
-        hidden = output.last_hidden_state.cpu().numpy()  # [B, longest, 384]
+        hidden = output.last_hidden_state.float().cpu().numpy()  # [B, longest, 384]
         return [hidden[row, : len(tokens)] for row, tokens in enumerate(ids)]
 
     def _result(self, state: NDArray[np.float32], offsets: Sequence[tuple[int, int]]) -> Encoded | Missing:

@@ -103,6 +103,10 @@ class Prosody:
             ),
         )
 
+    def length(self, sample: Sample) -> int:
+        """Not asked for: each clip is encoded alone."""
+        return 0
+
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Describe each sound alone."""
         return [self._one(sample.sound) for sample in samples]

@@ -1,20 +1,21 @@
 """One extraction of a corpus, from manifest to cache files, with an account of every utterance."""
 
+import contextlib
 import csv
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
 from ercache.cache import Status
 from ercache.errors import CorpusError, WorkError
 from ercache.manifest import Manifest, Utterance
 from ercache.params import EngineParams
 from ercache.reasons import Reason
-from extract.engine.pack import Results, collect, pack
-from extract.engine.plan import Feature, Plan, make_plan
+from extract.engine.coverage import write_coverage
+from extract.engine.job import Setup
+from extract.engine.pack import Result, Results, collect, pack
+from extract.engine.plan import Feature, groups, make_plan
 from extract.engine.records import Record
 from extract.engine.run import Runner
 from extract.engine.store import Store
@@ -94,22 +95,27 @@ def extract_corpus(
         CorpusError: a modality is asked for that the corpus does not have.
     """
     utterances = manifest.utterances[:limit]
-    modalities = list(dict.fromkeys(f.spec.modality for f in features))
-    _check_modalities(manifest, utterances, modalities, root)
-    import torch
-
-    torch.set_num_threads(engine.threads)
+    _check_modalities(manifest, utterances, list(dict.fromkeys(f.spec.modality for f in features)), root)
     began = time.monotonic()
     result = Extraction()
     tracer = Trace(trace)
     with (
-        threadpool_limits(engine.threads),
         Store(store, lambda begins: tracer.mark("store", begins)) as opened,
+        contextlib.ExitStack() as stack,
     ):
-        for modality in modalities:
-            group = [f for f in features if f.spec.modality == modality]
-            work = _Modality(manifest, utterances, group, engine, opened, out, tracer)
-            work.extract(root if modality != "text" else None, device, fail_over, result, progress)
+        works = [
+            stack.enter_context(_Work(manifest, utterances, group, engine, opened, out, tracer))
+            for group in groups(features)
+        ]
+        setup = Setup({f.name: f for f in features}, root, engine, device, tracer.place)
+        runner = Runner(setup, opened)
+        runner.run([work.plan for work in works], [work.results.__contains__ for work in works], progress)
+        result.media_seconds, result.split = runner.media_seconds, runner.split
+        for work in works:
+            work.account(runner, result)
+            work.pack(runner, fail_over, result)
+    for folder in dict.fromkeys(path.parent for path in result.files):
+        write_coverage(folder)
     tracer.close()
     result.seconds = time.monotonic() - began
     return result
@@ -138,77 +144,76 @@ def raise_if_over(result: Extraction, fail_over: float) -> None:
         )
 
 
-@dataclass
-class _Modality:
-    """The work of one modality: its features share decoding and, where they are visual, faces."""
+class _Work:
+    """The work of features that share their sources, and so the decoding and the faces. Use as a context manager."""
 
-    manifest: Manifest
-    utterances: Sequence[Utterance]
-    features: Sequence[Feature]
-    engine: EngineParams
-    store: Store
-    out: Path
-    trace: Trace
-
-    def extract(
-        self, root: Path | None, device: str, fail_over: float, result: Extraction, progress: Progress
+    def __init__(
+        self,
+        manifest: Manifest,
+        utterances: Sequence[Utterance],
+        features: Sequence[Feature],
+        engine: EngineParams,
+        store: Store,
+        out: Path,
+        trace: Trace,
     ) -> None:
-        plan = make_plan(self.manifest, self.utterances, self.features, self.engine)
-        by_part = {part: [u.id for u in self.utterances if u.part == part] for part in self.manifest.parts}
-        files = {
-            (f.name, part): cache_path(self.out, self.manifest.corpus, f.spec.modality, f.name, part)
-            for f in self.features
+        self.manifest, self.features, self.trace = manifest, features, trace
+        self.plan = make_plan(manifest, utterances, features, engine)
+        by_part = {part: [u.id for u in utterances if u.part == part] for part in manifest.parts}
+        self.files = [
+            (f, part, cache_path(out, manifest.corpus, f.spec.modality, f.name, part), ids)
+            for f in features
             for part, ids in by_part.items()
             if ids
-        }
-        results = Results(list(files.values()), self.store)
-        runner = Runner(
-            self.features, self.store, results.__contains__, root, self.engine, device, self.trace
-        )
-        modality = self.features[0].spec.modality
-        runner.run(plan, lambda n, total: progress(modality, n, total))
-        result.media_seconds += runner.media_seconds
-        result.utterances += len({u for (_, u), unit in plan.unit.items() if unit in runner.computed})
-        units = set(plan.unit.values())
+        ]
+        self.results = Results([path for _, _, path, _ in self.files], store)
+
+    def __enter__(self) -> "_Work":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.results.close()
+
+    def account(self, runner: Runner, result: Extraction) -> None:
+        """Count what was computed and what was there already."""
+        units = set(self.plan.unit.values())
+        result.utterances += len({u for (_, u), unit in self.plan.unit.items() if unit in runner.computed})
         result.done += len(units & runner.computed)
         result.reused += len(units - runner.computed)
-        result.passed_over += results.passed_over
-        result.split |= set(runner.split)
+        result.passed_over += self.results.passed_over
 
-        def find(unit: str) -> Record | None:
-            return results.get(unit) or runner.failed.get(unit)
+    def pack(self, runner: Runner, fail_over: float, result: Extraction) -> None:
+        """Write the cache file of every feature and part of which not too much failed."""
 
-        for feature in self.features:
-            for part, ids in by_part.items():
-                if ids:
-                    with self.trace.span("pack", feature.name):
-                        self._pack(plan, feature, part, ids, find, fail_over, result, files)
-        results.close()
+        def find(unit: str) -> Result | Record | None:
+            return self.results.get(unit) or runner.failed.get(unit)
+
+        for feature, part, path, ids in self.files:
+            with self.trace.span("pack", feature.name):
+                self._pack(feature, part, path, ids, find, fail_over, result)
 
     def _pack(
         self,
-        plan: Plan,
         feature: Feature,
         part: str,
+        path: Path,
         ids: Sequence[str],
-        find: Callable[[str], Record | None],
+        find: Callable[[str], Result | Record | None],
         fail_over: float,
         result: Extraction,
-        files: dict[tuple[str, str], Path],
     ) -> None:
-        records = collect(plan, feature, ids, find)
+        records = collect(self.plan, feature, ids, find)
         bad = {u: r.reason for u, r in records.items() if r.reason is not None}
         result.failed += [
             Failure(u, feature.name, reason.status.value, reason.value, records[u].detail)
             for u, reason in bad.items()
         ]
         unavailable = sum(reason.status == Status.UNAVAILABLE for reason in bad.values())
-        path = files[feature.name, part]
         if 100 * unavailable > fail_over * len(ids):
             result.over.append(f"{path}: {unavailable} of {len(ids)} utterances unavailable")
             return
         partial = len(ids) < len(self.manifest.of_part(part))
-        pack(path, self.manifest, part, feature, plan, records, partial)
+        pack(path, self.manifest, part, feature, self.plan, records, partial, self.results)
         result.files.append(path)
 
 

@@ -1,10 +1,10 @@
-"""The plan: which units there are, under which keys, in which batches; a pure function of manifest and params.
+"""The plan: which units there are, under which keys, in which shards; a pure function of manifest and params.
 
-A *source* is what an utterance gives to a modality (its text, or a stretch of a media file by content digest). Equal
-sources are one unit. Sources are cut into shards in manifest order, shards are sorted by length and cut into batches.
+A *source* is what an utterance gives: its text, or its stretches of media by content digest. Equal sources are one.
+Sources are cut into shards in manifest order; a shard is read, encoded and resumed as a whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,85 +72,130 @@ def faces_recipe(policy: FacePolicy) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Source:
-    """What one or more utterances give to a modality.
+    """What one or more utterances give.
 
     Attributes:
-        record: the resolved input record: content digests, time range, crop or text.
-        length: proxy of the size, to sort by.
+        records: modality -> the resolved input record: content digests, time range, crop or text; media that are
+            not there have none.
+        utterance: the first that gives it.
     """
 
-    record: dict[str, Any]
-    text: str | None
-    ref: MediaRef | None
+    records: dict[str, dict[str, Any]]
     utterance: str
-    length: float
+    text: str | None = None
+    video: MediaRef | None = None
+    audio: MediaRef | None = None
 
 
-Batch = tuple[Source, ...]
+Shard = tuple[Source, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Batches of a modality, and for each feature the unit key of every utterance (or the reason for none)."""
+    """Shards of a group of features, and for each feature the unit key of every utterance (or why it has none).
 
-    batches: tuple[Batch, ...]
+    Attributes:
+        rows: per shard, feature -> rows whose unit is computed there (the shard in which it comes first).
+        unit: (feature, first utterance of a source) -> unit key.
+    """
+
+    shards: tuple[Shard, ...]
+    rows: tuple[dict[str, tuple[int, ...]], ...]
     keys: dict[str, dict[str, str | Reason]]
     unit: dict[tuple[str, str], str]
+
+
+def groups(features: Sequence[Feature]) -> list[list[Feature]]:
+    """Features that share their sources: those of media, which are decoded together, and those of text.
+
+    Texts come last: encoders are built while the first files are read, and small work evens out the end.
+    """
+    text = [f for f in features if f.spec.modality == "text"]
+    media = [f for f in features if f.spec.modality != "text"]
+    return [group for group in (media, text) if group]
 
 
 def make_plan(
     manifest: Manifest, utterances: Sequence[Utterance], features: Sequence[Feature], engine: EngineParams
 ) -> Plan:
-    """Plan the features of one modality.
+    """Plan features that share their sources.
 
     Args:
         utterances: those to extract, in manifest order.
-        features: all of one modality.
+        features: one of `groups`.
     """
+    text = features[0].spec.modality == "text"
     sources: dict[str, Source] = {}
-    of_utterance: dict[str, str | Reason] = {}
-    parts: dict[str, list[str]] = {part: [] for part in manifest.parts}
+    of_utterance: dict[str, str] = {}
+    parts: dict[str, list[Source]] = {part: [] for part in manifest.parts}
     for u in utterances:
-        found = _source(u, features[0].spec.modality, engine)
-        if isinstance(found, Reason):
-            of_utterance[u.id] = found
-            continue
-        name = digest_of(found.record)
+        source = _text(u) if text else _media(u, engine)
+        name = of_utterance[u.id] = digest_of(source.records)
         if name not in sources:
-            sources[name] = found
-            parts[u.part].append(name)
-        of_utterance[u.id] = name
+            sources[name] = source
+            if source.records:
+                parts[u.part].append(source)
+    size = engine.text_shard if text else engine.shard
+    shards = tuple(
+        tuple(part[start : start + size]) for part in parts.values() for start in range(0, len(part), size)
+    )
     unit = {
-        (f.name, source.utterance): digest_of({"source": source.record, "input": asdict(f.input), **f.recipe})
+        (f.name, source.utterance): _unit(f, source.records[f.spec.modality], engine)
         for f in features
         for source in sources.values()
+        if f.spec.modality in source.records
     }
     keys = {
         f.name: {
-            u: name if isinstance(name, Reason) else unit[f.name, sources[name].utterance]
-            for u, name in of_utterance.items()
+            u.id: unit.get((f.name, sources[of_utterance[u.id]].utterance)) or _why_not(u, f)
+            for u in utterances
         }
         for f in features
     }
-    batches = [batch for names in parts.values() for batch in _batches([sources[n] for n in names], engine)]
-    return Plan(tuple(batches), keys, unit)
+    return Plan(shards, _rows(shards, features, unit), keys, unit)
 
 
-def _source(u: Utterance, modality: str, engine: EngineParams) -> Source | Reason:
-    record = input_record(u, modality)
-    if modality == "text":
-        text = u.text or ""
-        return Source(record or {}, text, None, u.id, len(text))
-    ref = u.audio if modality == "audio" else u.video
-    if ref is None or record is None:
-        return Reason.NOT_IN_CORPUS if ref is None else Reason.ABSENT
-    limits = {"duration_limit": engine.limits.duration, "pixel_limit": engine.limits.pixels}
-    return Source({**record, **limits}, None, ref, u.id, (ref.end or 0) - (ref.start or 0))
+def _unit(feature: Feature, record: dict[str, Any], engine: EngineParams) -> str:
+    asked = asdict(feature.input)
+    return digest_of({"source": record, "input": asked, "precision": engine.precision, **feature.recipe})
 
 
-def _batches(sources: Sequence[Source], engine: EngineParams) -> list[Batch]:
-    batches: list[Batch] = []
-    for start in range(0, len(sources), engine.shard):
-        shard = sorted(sources[start : start + engine.shard], key=lambda s: s.length)
-        batches += [tuple(shard[i : i + engine.batch]) for i in range(0, len(shard), engine.batch)]
-    return batches
+def _rows(
+    shards: Sequence[Shard], features: Sequence[Feature], unit: Mapping[tuple[str, str], str]
+) -> tuple[dict[str, tuple[int, ...]], ...]:
+    claimed: set[str] = set()
+    found: list[dict[str, tuple[int, ...]]] = []
+    for shard in shards:
+        rows: dict[str, list[int]] = {f.name: [] for f in features}
+        for n, source in enumerate(shard):
+            for feature in features:
+                key = unit.get((feature.name, source.utterance))
+                if key is not None and key not in claimed:
+                    claimed.add(key)
+                    rows[feature.name].append(n)
+        found.append({name: tuple(numbers) for name, numbers in rows.items()})
+    return tuple(found)
+
+
+def _text(u: Utterance) -> Source:
+    return Source({"text": input_record(u, "text") or {}}, u.id, text=u.text or "")
+
+
+def _media(u: Utterance, engine: EngineParams) -> Source:
+    limits = engine.limits
+    bounds = {
+        "audio": {"duration": limits.duration},
+        "visual": {"duration": limits.duration, "pixels": limits.pixels, "megabytes": limits.megabytes},
+    }
+    records = {
+        modality: {**record, "limits": bounds[modality]}
+        for modality in bounds
+        if (record := input_record(u, modality)) is not None
+    }
+    video, audio = u.video if "visual" in records else None, u.audio if "audio" in records else None
+    return Source(records, u.id, video=video, audio=audio)
+
+
+def _why_not(u: Utterance, feature: Feature) -> Reason:
+    ref = u.audio if feature.spec.modality == "audio" else u.video
+    return Reason.NOT_IN_CORPUS if ref is None else Reason.ABSENT

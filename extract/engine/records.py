@@ -46,3 +46,13 @@ def unpack_record(payload: bytes) -> Record:
         name: np.frombuffer(data, dtype=dtype).reshape(shape) for name, (dtype, shape, data) in arrays.items()
     }
     return Record(read, frames, Reason(reason) if reason else None, detail, made)
+
+
+def no_arrays(reason: Reason) -> Record:
+    """A record for an utterance that gives the modality nothing to read."""
+    return Record({}, reason=reason, made={})
+
+
+def finite(record: Record) -> bool:
+    """Whether all values of a record are finite."""
+    return all(np.isfinite(a).all() for a in record.arrays.values() if a.dtype.kind == "f")

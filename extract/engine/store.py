@@ -1,13 +1,12 @@
 """The store: finished units in append-only segment files, shared by checkouts and runs.
 
-A record is a fixed head (magic, unit key, length, checksum) and its payload. Each run writes a segment of its own,
-under a lock, so that runs never meet in one file; a tail torn by a kill is cut at the next open.
+Each run writes a segment of its own, under a lock, so that runs never meet in one file; a tail torn by a kill or a
+full disk is cut. `gc` may replace segments that nobody writes: a reader that misses one looks for its records in those
+that came since.
 """
 
 import fcntl
-import hashlib
 import os
-import struct
 import time
 import uuid
 from collections.abc import Callable
@@ -17,11 +16,14 @@ from typing import BinaryIO
 
 import platformdirs
 
-HEAD = struct.Struct(">4s32sQ16s")
-MAGIC = b"erc1"
-Place = tuple[Path, int, int, bytes]  # segment, offset and length of the payload, checksum
+from ercache.errors import WorkError
+from ercache.files import room
+from extract.engine.segment import HEAD, append, heads, lock, payload_at, segments
+
 GROUP_RECORDS = 256
+GROUP_BYTES = 32 << 20  # what waits for a commit lies in memory
 GROUP_SECONDS = 2.0
+Place = tuple[Path, int]  # segment, offset of the head
 
 
 def default_store() -> Path:
@@ -41,61 +43,75 @@ class Store:
     def __init__(self, folder: Path, on_commit: Callable[[bool], None] = lambda _: None) -> None:
         self.folder = folder
         self._on_commit = on_commit
-        self._places: dict[str, list[Place]] = {}
+        self._places: dict[bytes, tuple[Place, ...]] = {}
+        self._segments: set[Path] = set()
         self._fd: int | None = None
         self._own: Path | None = None
         self._end = 0
-        self._waiting: list[tuple[str, bytes]] = []
+        self._waiting: dict[str, bytes] = {}
+        self._waiting_bytes = 0
         self._last = time.monotonic()
-        folder.mkdir(parents=True, exist_ok=True)
-        for segment in sorted(folder.glob("*.seg")):
-            self._index(segment)
+        with room(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._find_segments()
 
     def __contains__(self, key: str) -> bool:
         return self.get(key) is not None
 
     def get(self, key: str) -> bytes | None:
         """The payload, or None when the key is unknown or all its records are damaged."""
-        for waiting, payload in self._waiting:
-            if waiting == key:
-                return payload
-        for segment, offset, length, checksum in self._places.get(key, ()):
-            with segment.open("rb") as stream:
-                stream.seek(offset)
-                payload = stream.read(length)
-            if _checksum(key, payload) == checksum:
-                return payload
-        return None
+        if key in self._waiting:
+            return self._waiting[key]
+        name = bytes.fromhex(key)
+        payload = self._read(name)
+        if payload is None and name in self._places and self._find_segments():
+            payload = self._read(name)
+        return payload
 
     def put(self, key: str, payload: bytes) -> None:
-        """Append a record; it is on disk after the next group commit."""
-        self._waiting.append((key, payload))
-        if len(self._waiting) >= GROUP_RECORDS or time.monotonic() - self._last >= GROUP_SECONDS:
+        """Append a record; it is on disk after the next group commit.
+
+        Raises:
+            WorkError: a commit was due, and the disk is full.
+        """
+        self._waiting[key] = payload
+        self._waiting_bytes += len(payload)
+        full = len(self._waiting) >= GROUP_RECORDS or self._waiting_bytes >= GROUP_BYTES
+        if full or time.monotonic() - self._last >= GROUP_SECONDS:
             self.commit()
 
     def commit(self) -> None:
-        """Write the waiting records and force them to the disk."""
+        """Write the waiting records and force them to the disk.
+
+        Raises:
+            WorkError: the disk is full; records that were wholly written are kept, the others are dropped.
+        """
         self._last = time.monotonic()
         if not self._waiting:
             return
         self._on_commit(True)
-        segment, fd = self._open_own()
-        for key, payload in self._waiting:
-            checksum = _checksum(key, payload)
-            _write(fd, HEAD.pack(MAGIC, bytes.fromhex(key), len(payload), checksum) + payload)
-            place = (segment, self._end + HEAD.size, len(payload), checksum)
-            self._places.setdefault(key, []).append(place)
-            self._end += HEAD.size + len(payload)
-        os.fsync(fd)
-        self._waiting.clear()
-        self._on_commit(False)
+        try:
+            with room(self.folder, self._waiting_bytes + HEAD.size * len(self._waiting)):
+                segment, fd = self._open_own()
+                for key in list(self._waiting):
+                    self._append(segment, fd, bytes.fromhex(key), self._waiting[key])
+                    del self._waiting[key]
+                os.fsync(fd)
+        except WorkError:
+            self._waiting.clear()  # trying again when the store is closed would fail alike
+            raise
+        finally:
+            self._waiting_bytes = sum(map(len, self._waiting.values()))
+            self._on_commit(False)
 
     def close(self) -> None:
         """Commit and release the segment."""
-        self.commit()
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        try:
+            self.commit()
+        finally:
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
 
     def __enter__(self) -> "Store":
         return self
@@ -105,54 +121,64 @@ class Store:
     ) -> None:
         self.close()
 
+    def _read(self, key: bytes) -> bytes | None:
+        for segment, offset in self._places.get(key, ()):
+            try:
+                with segment.open("rb") as stream:
+                    payload = payload_at(stream, offset, key)
+            except FileNotFoundError:
+                continue  # a gc replaced it; its records lie in another segment
+            if payload is not None:
+                return payload
+        return None
+
+    def _append(self, segment: Path, fd: int, key: bytes, payload: bytes) -> None:
+        try:
+            append(fd, key, payload)
+        except BaseException:  # a full disk, or Ctrl-C: nothing may follow a torn record
+            os.ftruncate(fd, self._end)
+            os.lseek(fd, self._end, os.SEEK_SET)
+            raise
+        self._note(key, (segment, self._end))
+        self._end += HEAD.size + len(payload)
+
+    def _note(self, key: bytes, place: Place) -> None:
+        self._places[key] = (*self._places.get(key, ()), place)
+
     def _open_own(self) -> tuple[Path, int]:
-        if self._fd is None or self._own is None:
+        while self._fd is None or self._own is None:
             self._own = self.folder / f"{uuid.uuid4().hex}.seg"
-            self._fd = os.open(self._own, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            fd = os.open(self._own, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink:
+                self._fd, self._end = fd, 0
+                self._segments.add(self._own)
+            else:  # a gc took the empty file for a dead one, before it was locked
+                os.close(fd)
         return self._own, self._fd
+
+    def _find_segments(self) -> bool:
+        """Index the segments that are not known yet; whether there were any."""
+        new = [segment for segment in segments(self.folder) if segment not in self._segments]
+        for segment in new:
+            try:
+                self._index(segment)
+            except FileNotFoundError:
+                continue  # replaced since the folder was listed; not noted, as it will not come back
+            self._segments.add(segment)
+        return bool(new)
 
     def _index(self, segment: Path) -> None:
         with segment.open("r+b") as stream:
             end = self._scan(stream, segment, 0)
-            if end < os.fstat(stream.fileno()).st_size and _lock(stream.fileno()):
+            if end < os.fstat(stream.fileno()).st_size and lock(stream.fileno()):
                 # The writer may have gone on before it let go of the lock: look again before cutting.
                 end = self._scan(stream, segment, end)
                 stream.truncate(end)
 
-    def _scan(self, stream: BinaryIO, segment: Path, offset: int) -> int:
-        """Note the records from an offset on; where the last whole one ends. A damaged head is skipped."""
-        size = os.fstat(stream.fileno()).st_size
-        end = offset
-        while offset + HEAD.size <= size:
-            stream.seek(offset)
-            magic, key, length, checksum = HEAD.unpack(stream.read(HEAD.size))
-            if magic == MAGIC and offset + HEAD.size + length <= size:
-                self._places.setdefault(key.hex(), []).append((segment, offset + HEAD.size, length, checksum))
-                offset = end = offset + HEAD.size + length
-                continue
-            stream.seek(offset + 1)
-            ahead = stream.read().find(MAGIC)
-            if ahead < 0:
-                break
-            offset += 1 + ahead
+    def _scan(self, stream: BinaryIO, segment: Path, end: int) -> int:
+        """Note the records from an offset on; where the last whole one ends."""
+        for offset, key, length in heads(stream, end):
+            self._note(key, (segment, offset))
+            end = offset + HEAD.size + length
         return end
-
-
-def _lock(fd: int) -> bool:
-    """Whether nobody is writing the segment."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _checksum(key: str, payload: bytes) -> bytes:
-    return hashlib.blake2b(bytes.fromhex(key) + payload, digest_size=16).digest()
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

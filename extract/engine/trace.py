@@ -1,26 +1,40 @@
 """A trace of the engine: one JSON line at the beginning and end of each span, written through at once."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 
 class Trace:
-    """Writes spans of the stages decode, faces, encode, store and pack; without a path it does nothing."""
+    """Writes spans of the stages decode, faces, encode, store and pack; without a path it does nothing.
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._start = time.perf_counter()
-        self._stream: IO[str] | None = path.open("w", encoding="utf-8", buffering=1) if path else None
+    Several processes may write to one file: the clock is the system's, and a line is one write.
+
+    Args:
+        start: the clock's reading that counts as 0; a new one begins a new file.
+    """
+
+    def __init__(self, path: Path | None = None, start: float | None = None) -> None:
+        self.path, self.start = path, time.perf_counter() if start is None else start
+        self._fd: int | None = None
+        if path is not None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if start is None else 0)
+            self._fd = os.open(path, flags, 0o644)
+
+    @property
+    def place(self) -> tuple[Path, float] | None:
+        """What another process needs to write to the same trace."""
+        return None if self.path is None else (self.path, self.start)
 
     def mark(self, stage: str, begins: bool, what: str = "") -> None:
         """Note that a span begins or ends."""
-        if self._stream is not None:
-            seconds = round(time.perf_counter() - self._start, 6)
+        if self._fd is not None:
+            seconds = round(time.perf_counter() - self.start, 6)
             row = {"seconds": seconds, "stage": stage, "event": "begin" if begins else "end", "what": what}
-            self._stream.write(json.dumps(row) + "\n")
+            os.write(self._fd, (json.dumps(row) + "\n").encode())
 
     @contextmanager
     def span(self, stage: str, what: str = "") -> Iterator[None]:
@@ -33,6 +47,6 @@ class Trace:
 
     def close(self) -> None:
         """Close the file."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None

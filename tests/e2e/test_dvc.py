@@ -77,8 +77,8 @@ def test_dvc_reruns_what_depends_on_a_change_and_nothing_else(repo: Project) -> 
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {f"demo/audio/mfcc.{part}.h5" for part in ("train", "dev", "test")}
 
-    change(repo, "engine", "workers", value=1)
-    assert repro(repo) == set(), "the number of decoders changes no feature"
+    change(repo, "engine", "lanes", value=2)
+    assert repro(repo) == set(), "the number of lanes changes no feature"
     repo.run("git", "checkout", "-q", "params.yaml", "dvc.lock")
     repo.run("dvc", "checkout", "-q")
     assert repo.caches() == before

@@ -108,8 +108,9 @@ def campaign(project: Project, kills: int, seed: int) -> dict[str, int]:
             hits[name] += 1
         project.ercache("extract", "demo")
         assert project.caches() == expected, f"after a kill in {hit or 'between stages'}"
-        files = {str(p) for p in (project.folder / "data/caches").rglob("*") if p.is_file()}
-        assert len(files) == len(expected), "no torn file is left in a folder that DVC tracks"
+        files = [p.name for p in (project.folder / "data/caches").rglob("*") if p.is_file()]
+        whole = len(expected) + files.count("coverage.json")
+        assert len(files) == whole, "no torn file is left in a folder that DVC tracks"
     return hits
 
 
@@ -123,6 +124,38 @@ def test_ten_kills_spread_over_the_stages_leave_identical_caches(make_project: M
 def test_a_hundred_kills(make_project: MakeProject) -> None:
     hits = campaign(make_project(), kills=100, seed=1)
     assert all(hits[stage] >= 1 for stage in STAGES), hits
+
+
+def test_a_killed_lane_is_begun_anew_and_changes_no_byte(make_project: MakeProject) -> None:
+    project = make_project()
+    project.ercache("extract", "demo")
+    expected = project.caches()
+    reset(project)
+    trace = project.folder / "trace.jsonl"
+    trace.write_text("")
+    process = start(project, trace)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and "faces" not in open_stages(trace):
+        time.sleep(0.005)
+    lanes = [pid for pid in _session(process.pid) if b"spawn_main" in _command(pid)]
+    os.kill(lanes[0], signal.SIGKILL)
+    assert process.wait() == 0
+    assert project.caches() == expected
+
+
+def test_two_runs_on_one_store_at_once_give_the_same_bytes(make_project: MakeProject) -> None:
+    one, other = make_project(), make_project()
+    one.ercache("extract", "demo", "--features", "mfcc")
+    expected = one.caches()
+    reset(one)
+    shared = Project(other.folder, one.store)
+    commands = [["ercache", "extract", "demo", "--features", "mfcc"]] * 2
+    running = [
+        subprocess.Popen(c, cwd=p.folder, env=p.environment, stdout=subprocess.DEVNULL)
+        for c, p in zip(commands, (one, shared), strict=True)
+    ]
+    assert [process.wait() for process in running] == [0, 0]
+    assert one.caches() == shared.caches() == expected
 
 
 def test_workers_of_a_killed_engine_end_by_themselves(make_project: MakeProject) -> None:
@@ -165,6 +198,10 @@ def ended(session: int) -> bool:
     while _session(session) and time.monotonic() < deadline:
         time.sleep(0.1)
     return _session(session) == []
+
+
+def _command(pid: int) -> bytes:
+    return (Path("/proc") / str(pid) / "cmdline").read_bytes()
 
 
 def _session(session: int) -> list[int]:

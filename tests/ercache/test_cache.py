@@ -1,6 +1,11 @@
 """The promises of the cache file: equal bytes, found damage, missing is no vector."""
 
+import hashlib
+import resource
+import subprocess
+import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -10,8 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, verify_cache, write_cache
-from ercache.errors import CacheError
+from ercache.cache import (
+    GATHERED,
+    ArraySpec,
+    CacheFile,
+    Entry,
+    Status,
+    content_digest,
+    verify_cache,
+    write_cache,
+)
+from ercache.errors import CacheError, WorkError
 
 POOLED = ArraySpec("pooled", "vector", ("utterance", "dim"), (3,))
 TOKENS = ArraySpec("tokens", "sequence", ("token", "dim"), (3,))
@@ -38,6 +52,100 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
     first = small_cache(tmp_path / "a.h5").read_bytes()
     time.sleep(1.1)  # HDF5's own time stamps have a resolution of a second
     assert small_cache(tmp_path / "b.h5").read_bytes() == first
+
+
+def mixed_cache(path: Path, count: int) -> Path:
+    """Arrays of several types and lengths, from nothing to over a megabyte in all."""
+    faces = ArraySpec("faces", "sequence", ("frame", "y", "x"), (64, 48), "uint8")
+    score = ArraySpec("a_score", "vector", ("utterance",), (), "float16")
+    arrays: dict[str, dict[str, np.ndarray]] = {}
+    entries = []
+    for n in range(count):
+        if n % 5 == 3:
+            entries.append(Entry(f"ü{n}", Status.MISSING, "no_face", 0, "k"))
+            continue
+        rows = (np.arange((n % 7 + 1) * 64 * 48) % (n + 2)).astype("u1").reshape(-1, 64, 48)
+        arrays[f"ü{n}"] = {"faces": rows, "a_score": np.array([n / 8], "f2")}
+        entries.append(Entry(f"ü{n}", Status.OK, "", len(rows), "k", content_digest(arrays[f"ü{n}"])))
+    write_cache(path, [faces, score], entries, arrays, {**PROVENANCE, "note": "x" * 100})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("count", "digest"),
+    [
+        (0, "eebfef09f8f5564d9123678ef3c97095dd37dae643ce3658b9792b4f89d396c4"),
+        (1, "55befaf209d9065e99817092f7e4093b411562b991d3bf7dc9cc2d0d17130cf9"),
+        (200, "b764d5676b16bdbeb1540286bfe8861964d5a0eba59f640a6677bd3bb25489df"),
+    ],
+)
+def test_the_bytes_are_those_of_every_earlier_version(tmp_path: Path, count: int, digest: str) -> None:
+    """Taken when all values of an array were still written at once (h5py 3.16, HDF5 2.0)."""
+    path = mixed_cache(tmp_path / "a.h5", count)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    assert count < 200 or path.stat().st_size > GATHERED, "more than one write an array"
+    assert verify_cache(path) == []
+
+
+class Counting:
+    """Gives arrays and remembers what was asked for."""
+
+    def __init__(self, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        self.arrays, self.asked = arrays, list[str]()
+
+    def __getitem__(self, utterance: str) -> Mapping[str, np.ndarray]:
+        self.asked.append(utterance)
+        return self.arrays[utterance]
+
+
+def test_arrays_are_asked_for_once_where_their_lengths_are_known(tmp_path: Path) -> None:
+    arrays = Counting({f"u{n}": {"tokens": np.ones((n + 1, 3), "f4")} for n in range(3)})
+    rows = [Entry("u0", Status.OK), Entry("gone", Status.MISSING, "no_face"), Entry("u2", Status.OK)]
+    lengths = [{"tokens": 1}, {}, {"tokens": 3}]
+    write_cache(tmp_path / "a.h5", [TOKENS], rows, arrays, PROVENANCE, lengths)
+    assert arrays.asked == ["u0", "u2"]
+    write_cache(tmp_path / "b.h5", [TOKENS], rows, arrays, PROVENANCE)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_a_length_that_is_not_as_told_is_refused(tmp_path: Path) -> None:
+    arrays = {"u": {"tokens": np.ones((2, 3), "f4")}}
+    for told in (1, 3):
+        with pytest.raises(CacheError, match=f"does not fit {told} rows"):
+            write_cache(
+                tmp_path / "a.h5", [TOKENS], [Entry("u", Status.OK)], arrays, PROVENANCE, [{"tokens": told}]
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_file_is_copied_utterance_by_utterance(tmp_path: Path) -> None:
+    path = small_cache(tmp_path / "a.h5")
+    with CacheFile(path) as cache:
+        assert (cache.lengths("u2"), cache.lengths("gone")) == ({"pooled": 1, "tokens": 3}, {})
+        write_cache(tmp_path / "b.h5", list(cache.specs.values()), cache.entries, cache, cache.provenance)
+    assert (tmp_path / "b.h5").read_bytes() == path.read_bytes()
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_what_was_there(tmp_path: Path) -> None:
+    path = small_cache(tmp_path / "big.h5")
+    before = path.read_bytes()
+    done = subprocess.run(
+        [sys.executable, __file__, str(path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "WorkError" in done.stdout and "Traceback" not in done.stderr, done
+    for words in (str(tmp_path), "6.1 MB are needed", "finished work is kept", "run again"):
+        assert words in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["big.h5"] and path.read_bytes() == before
+
+
+def write_on_a_full_disk(path: Path) -> None:
+    """In a process of its own: write 6 MB where files may have one."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, resource.RLIM_INFINITY))
+    arrays = {f"u{n}": {"tokens": np.ones((50_000, 3), "f4")} for n in range(10)}
+    try:
+        write_cache(path, [TOKENS], [Entry(u, Status.OK) for u in arrays], arrays, PROVENANCE)
+    except WorkError as error:
+        print("WorkError", error)
 
 
 def test_missing_is_a_status_and_owns_no_values(tmp_path: Path) -> None:
@@ -161,3 +269,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_ke
         leftover.write_bytes(b"torn")
     small_cache(tmp_path / "a.h5")
     assert not dead.exists() and living.exists()
+
+
+if __name__ == "__main__":
+    write_on_a_full_disk(Path(sys.argv[1]))

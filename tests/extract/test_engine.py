@@ -1,73 +1,25 @@
 """The engine: keys, canonical batches, reuse, and what becomes of utterances that have no feature."""
 
-from collections.abc import Sequence
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ercache.cache import ArraySpec, CacheFile
+from ercache.cache import CacheFile
 from ercache.errors import CorpusError, WorkError
 from ercache.manifest import Manifest, MediaRef, Utterance
-from ercache.params import EngineParams, Strict
-from ercache.reasons import Missing, Reason
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from ercache.params import EngineParams
+from ercache.reasons import Reason
 from extract.engine import Feature, extract_corpus
 from extract.engine.extraction import Extraction, raise_if_over
 from extract.engine.plan import make_plan
+from tests.extract.toy_letters import Loud, calls, letters, refuse
 
-ENGINE = EngineParams(shard=4, batch=2, threads=1, workers=1)
-
-
-class Letters:
-    """Toy encoder: counts letters; remembers the batches it was given."""
-
-    class Params(Strict):
-        scale: float = 1.0
-
-    spec: ClassVar = EncoderSpec("text/letters", "text", "letter counts", "mask", 1, "MIT")
-    batches: ClassVar[list[list[str]]] = []
-    refuse: ClassVar[dict[str, Exception]] = {}
-
-    def __init__(self, params: "Letters.Params", device: str = "cpu") -> None:
-        self.scale = params.scale
-
-    @staticmethod
-    def input(params: "Letters.Params") -> Input:
-        return Input(text=True)
-
-    @staticmethod
-    def arrays(params: "Letters.Params") -> tuple[ArraySpec, ...]:
-        return (ArraySpec("pooled", "vector", ("utterance", "dim"), (2,)),)
-
-    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        texts = [s.text or "" for s in samples]
-        Letters.batches.append(texts)
-        results: list[Encoded | Missing] = []
-        for text in texts:
-            refusal = Letters.refuse.get(text)
-            if isinstance(refusal, Missing):
-                results.append(refusal)
-            elif refusal is not None:
-                raise refusal
-            else:
-                row = np.array([[len(text), text.count("e")]], "f4") * self.scale
-                results.append(Encoded({"pooled": row}, len(text)))
-        return results
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> None:
-    Letters.batches.clear()
-    Letters.refuse.clear()
-
-
-def feature(scale: float = 1.0, name: str = "letters") -> Feature:
-    return Feature(name, Letters, Letters.Params(scale=scale), None, None)
+ENGINE = EngineParams(text_shard=4, batch=2, lanes=1)
 
 
 def corpus(*texts: str, part: str = "train") -> Manifest:
@@ -81,7 +33,7 @@ def corpus(*texts: str, part: str = "train") -> Manifest:
 def extract(folder: Path, manifest: Manifest, *features: Feature, **options: object) -> Extraction:
     return extract_corpus(
         manifest,
-        features or (feature(),),
+        features or (letters(folder),),
         ENGINE,
         store=folder / "store",
         out=folder / "caches",
@@ -89,9 +41,9 @@ def extract(folder: Path, manifest: Manifest, *features: Feature, **options: obj
     )
 
 
-def test_batches_are_sorted_inside_shards_and_never_cross_them(tmp_path: Path) -> None:
-    extract(tmp_path, corpus("dddd", "a", "ccc", "bb", "f" * 9, "g"))
-    assert Letters.batches == [["a", "bb"], ["ccc", "dddd"], ["g", "f" * 9]]
+def test_forwards_never_cross_shards(tmp_path: Path) -> None:
+    extract(tmp_path, corpus("dd", "a", "cc", "bb", "f", "ff"))
+    assert calls(tmp_path) == [["a"], ["bb"], ["dd", "cc"], ["f"], ["ff"]]
 
 
 def test_equal_inputs_are_encoded_once(tmp_path: Path) -> None:
@@ -104,9 +56,9 @@ def test_equal_inputs_are_encoded_once(tmp_path: Path) -> None:
 def test_a_rerun_computes_nothing_and_writes_the_same_bytes(tmp_path: Path) -> None:
     first = extract(tmp_path, corpus("a", "b"))
     data = first.files[0].read_bytes()
-    Letters.batches.clear()
+    calls(tmp_path)
     again = extract(tmp_path, corpus("a", "b"))
-    assert (again.done, again.reused, Letters.batches) == (0, 2, [])
+    assert (again.done, again.reused, calls(tmp_path)) == (0, 2, [])
     assert first.files[0].read_bytes() == data
 
 
@@ -118,20 +70,20 @@ def test_the_previous_cache_is_enough_without_the_store(tmp_path: Path) -> None:
     assert again.done == 0 and again.files[0].read_bytes() == data
 
 
-def test_one_changed_text_recomputes_its_batch_and_keeps_the_other_records(tmp_path: Path) -> None:
-    extract(tmp_path, corpus("a", "bb", "ccc", "dddd"))
-    Letters.batches.clear()
-    result = extract(tmp_path, corpus("a", "bb", "ccc", "eeee"))
-    assert Letters.batches == [["ccc", "eeee"]]
+def test_one_changed_text_recomputes_its_shard_and_keeps_the_other_records(tmp_path: Path) -> None:
+    extract(tmp_path, corpus("a", "b", "c", "d", "gg", "hh"))
+    calls(tmp_path)
+    result = extract(tmp_path, corpus("a", "b", "c", "d", "gg", "ee"))
+    assert calls(tmp_path) == [["gg", "ee"]]
     with CacheFile(result.files[0]) as cache:
-        assert cache["u3"]["pooled"].tolist() == [[4, 4]]
+        assert cache["u5"]["pooled"].tolist() == [[2, 2]]
 
 
 def test_a_changed_param_recomputes_its_feature_only(tmp_path: Path) -> None:
     manifest = corpus("a", "b")
-    first = extract(tmp_path, manifest, feature(1.0, "one"), feature(2.0, "two"))
+    first = extract(tmp_path, manifest, letters(tmp_path, "one"), letters(tmp_path, "two", 2.0))
     before = {p.name: p.read_bytes() for p in first.files}
-    result = extract(tmp_path, manifest, feature(1.0, "one"), feature(3.0, "two"))
+    result = extract(tmp_path, manifest, letters(tmp_path, "one"), letters(tmp_path, "two", 3.0))
     after = {p.name: p.read_bytes() for p in result.files}
     assert (result.done, result.reused) == (2, 2)
     assert before["one.train.h5"] == after["one.train.h5"] and before["two.train.h5"] != after["two.train.h5"]
@@ -146,21 +98,21 @@ def test_a_repaired_label_touches_no_cache(tmp_path: Path) -> None:
 
 
 def test_missing_is_recorded_with_its_reason_and_final(tmp_path: Path) -> None:
-    Letters.refuse["b"] = Missing(Reason.TOO_SHORT, "words of the tool")
+    refuse(tmp_path, b="too_short")
     result = extract(tmp_path, corpus("a", "b"))
     (failure,) = result.failed
     assert (failure.utterance, failure.status, failure.reason) == ("u1", "missing", "too_short")
     assert failure.detail == "words of the tool"
-    Letters.batches.clear()
+    calls(tmp_path)
     assert extract(tmp_path, corpus("a", "b")).failed[0].reason == "too_short"
-    assert Letters.batches == []
+    assert calls(tmp_path) == []
 
 
 def test_unavailable_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
-    Letters.refuse["b"] = Missing(Reason.OUT_OF_MEMORY)
+    refuse(tmp_path, b="out_of_memory")
     result = extract(tmp_path, corpus("a", "b"), fail_over=50)
     assert result.failed[0].status == "unavailable" and len(result.files) == 1
-    Letters.refuse.clear()
+    refuse(tmp_path)
     again = extract(tmp_path, corpus("a", "b"))
     assert again.failed == []
     with CacheFile(again.files[0]) as cache:
@@ -168,7 +120,7 @@ def test_unavailable_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
 
 
 def test_over_the_threshold_no_file_is_written(tmp_path: Path) -> None:
-    Letters.refuse["b"] = Missing(Reason.OUT_OF_MEMORY)
+    refuse(tmp_path, b="out_of_memory")
     result = extract(tmp_path, corpus("a", "b"), fail_over=49)
     assert result.files == [] and not list((tmp_path / "caches").rglob("*.h5"))
     with pytest.raises(WorkError, match="1 of 2 utterances unavailable"):
@@ -176,18 +128,17 @@ def test_over_the_threshold_no_file_is_written(tmp_path: Path) -> None:
 
 
 def test_values_that_are_not_finite_never_reach_a_cache(tmp_path: Path) -> None:
-    result = extract(tmp_path, corpus("aa", "bbb"), feature(3e38))
+    result = extract(tmp_path, corpus("aa", "bbb"), letters(tmp_path, scale=3e38))
     assert {f.reason for f in result.failed} == {"unreadable"}
 
 
-def test_an_encoder_that_breaks_loses_no_finished_batch(tmp_path: Path) -> None:
-    Letters.refuse["dddd"] = RuntimeError("broken")
-    with pytest.raises(RuntimeError):
-        extract(tmp_path, corpus("a", "bb", "ccc", "dddd"))
-    Letters.refuse.clear()
-    Letters.batches.clear()
-    extract(tmp_path, corpus("a", "bb", "ccc", "dddd"))
-    assert Letters.batches == [["ccc", "dddd"]]
+def test_an_encoder_that_breaks_on_one_input_loses_that_input_alone(tmp_path: Path) -> None:
+    refuse(tmp_path, d="raise")
+    result = extract(tmp_path, corpus("c", "d", "a"), fail_over=50)
+    (failure,) = result.failed
+    assert (failure.utterance, failure.status, failure.reason) == ("u1", "unavailable", "crash")
+    assert failure.detail == "RuntimeError: broken"
+    assert result.split == {"letters"}, "its forward was run one by one, which is told"
 
 
 def test_a_modality_that_the_corpus_lacks_is_an_error_before_any_work(tmp_path: Path) -> None:
@@ -197,58 +148,72 @@ def test_a_modality_that_the_corpus_lacks_is_an_error_before_any_work(tmp_path: 
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.text(max_size=5), min_size=1, max_size=30), st.integers(1, 7), st.integers(1, 7))
-def test_the_plan_holds_every_distinct_input_once(texts: list[str], shard: int, batch: int) -> None:
-    manifest = corpus(*texts)
-    engine = EngineParams(shard=shard, batch=batch)
-    plan = make_plan(manifest, manifest.utterances, [feature()], engine)
-    planned = [s.text for b in plan.batches for s in b]
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=30), st.integers(1, 7))
+def test_the_plan_holds_every_distinct_input_once(texts: list[str], shard: int) -> None:
+    manifest, feature = corpus(*texts), letters(Path("x"))
+    engine = EngineParams(text_shard=shard)
+    plan = make_plan(manifest, manifest.utterances, [feature], engine)
+    planned = [s.text for shard_ in plan.shards for s in shard_]
     assert sorted(map(str, planned)) == sorted(set(texts))
-    assert all(1 <= len(b) <= batch for b in plan.batches)
-    again = make_plan(manifest, manifest.utterances, [feature()], engine)
+    assert all(1 <= len(s) <= shard for s in plan.shards)
+    again = make_plan(manifest, manifest.utterances, [feature], engine)
     assert again == plan, "a pure function of manifest and params"
     keys = [plan.keys["letters"][u.id] for u in manifest.utterances]
     assert len(set(keys)) == len(set(texts))
+
+
+def test_a_sound_with_two_pictures_is_encoded_once() -> None:
+    sound = MediaRef("a.wav", sha256="a")
+    rows = [
+        replace(u, audio=sound, video=MediaRef(f"{u.id}.mp4", sha256=u.id))
+        for u in corpus("a", "b").utterances
+    ]
+    plan = make_plan(corpus("a", "b"), rows, [letters(Path("x"), "loud", kind=Loud)], EngineParams())
+    assert [len(shard) for shard in plan.shards] == [2]
+    assert plan.rows == ({"loud": (0,)},)
+    assert plan.keys["loud"]["u0"] == plan.keys["loud"]["u1"]
 
 
 def test_media_without_reference_or_file_need_no_unit() -> None:
     manifest = corpus("a", "b")
     absent = replace(manifest.utterances[1], audio=MediaRef("x.wav"))
     rows = (manifest.utterances[0], absent)
-
-    class Loud(Letters):
-        spec: ClassVar = replace(Letters.spec, modality="audio")
-
-    plan = make_plan(manifest, rows, [Feature("loud", Loud, Loud.Params(), None, None)], ENGINE)
+    plan = make_plan(manifest, rows, [letters(Path("x"), "loud", kind=Loud)], ENGINE)
     assert plan.keys["loud"] == {"u0": Reason.NOT_IN_CORPUS, "u1": Reason.ABSENT}
-    assert plan.batches == ()
+    assert plan.shards == ()
 
 
-class Remembered(Letters):
-    """A toy encoder whose memory runs out for more than one text at a time."""
-
-    spec: ClassVar = replace(Letters.spec, key="text/remembered")
-
-    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        if len(samples) > 1 or samples[0].text == "huge":
-            raise MemoryError("no more")
-        return super().encode(samples)
-
-
-def test_when_the_memory_runs_out_a_batch_is_run_one_by_one(tmp_path: Path) -> None:
-    kind = Feature("remembered", Remembered, Remembered.Params(), None, None)
-    result = extract(tmp_path, corpus("a", "b", "huge"), kind, fail_over=50)
+def test_when_the_memory_runs_out_a_forward_is_run_one_by_one(tmp_path: Path) -> None:
+    refuse(tmp_path, a="memory together", huge="memory")
+    result = extract(tmp_path, corpus("a", "b", "huge"), fail_over=50)
     assert [(f.utterance, f.status, f.reason) for f in result.failed] == [
         ("u2", "unavailable", "out_of_memory")
     ]
-    assert result.split == {"remembered"}
+    assert result.split == {"letters"}
 
 
 def test_a_finished_result_outlives_a_later_failure(tmp_path: Path) -> None:
-    Letters.refuse["bb"] = Missing(Reason.TIMEOUT)
+    refuse(tmp_path, bb="timeout")
     extract(tmp_path, corpus("a", "bb"), fail_over=50)
-    Letters.refuse["a"] = Missing(Reason.TIMEOUT)
+    refuse(tmp_path, bb="timeout", a="timeout")
     again = extract(tmp_path, corpus("a", "bb"), fail_over=50)
     assert [f.utterance for f in again.failed] == ["u1"]
     with CacheFile(again.files[0]) as cache:
         assert cache["u0"]["pooled"].tolist() == [[1, 0]]
+
+
+def test_precision_is_part_of_the_key_and_recorded(tmp_path: Path) -> None:
+    extract(tmp_path, corpus("a", "b"))
+    halved = ENGINE.model_copy(update={"precision": "bfloat16"})
+    store, out = tmp_path / "store", tmp_path / "caches"
+    again = extract_corpus(corpus("a", "b"), [letters(tmp_path)], halved, store=store, out=out)
+    assert (again.done, again.reused) == (2, 0)
+    with CacheFile(again.files[0]) as cache:
+        assert [made["precision"] for made in cache.provenance["made"]] == ["bfloat16"]
+
+
+def test_coverage_is_counted_for_dvc(tmp_path: Path) -> None:
+    refuse(tmp_path, b="too_short")
+    extract(tmp_path, corpus("a", "b", "c"))
+    counts = json.loads((tmp_path / "caches/toy/text/coverage.json").read_text())
+    assert counts == {"letters": {"train": {"ok": 2, "too_short": 1}}}

@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 from ercache.manifest import MediaRef
 from ercache.params import Limits
 from ercache.reasons import Missing, Reason
-from extract.media import check_file, probe, read_frames, read_sound, resample
+from extract import media
+from extract.encoders.base import Frame, Pictures
+from extract.media import Clip, Stretch, read_stretches
+from extract.probe import check_file, probe
+from extract.sound import Sound, decoded, resample
 
 LIMITS = Limits(seconds=20)
 RATE, FPS, SIZE = 16_000, 10, (48, 64)
@@ -65,6 +69,30 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds, 20 numbered pictures and a tone."""
     folder = tmp_path_factory.mktemp("clip")
     return join(folder / "clip.mp4", pictures(folder / "v.mp4", 20), wave(folder / "a.wav", tone(2)))
+
+
+def read_frames(path: Path, ref: MediaRef, count: int, limits: Limits) -> list[Frame]:
+    """Pictures of one stretch; raises why there are none."""
+    (clip,) = read_stretches(path, [Stretch(ref, (Pictures(count),))], limits)
+    if clip.no_pictures is not None:
+        raise clip.no_pictures
+    return list(clip.pictures[Pictures(count)])
+
+
+def read_sound(path: Path, ref: MediaRef, limits: Limits) -> tuple[NDArray[np.float32], int]:
+    """Sound of one stretch at its native rate; raises why there is none."""
+    rate = native_rate(path)
+    (clip,) = read_stretches(path, [Stretch(ref, rates=(rate,))], limits)
+    if clip.no_sound is not None:
+        raise clip.no_sound
+    return clip.sounds[rate], rate
+
+
+def native_rate(path: Path) -> int:
+    try:
+        return probe(path, LIMITS).audio_rate or RATE
+    except Missing:
+        return RATE
 
 
 def shown(
@@ -349,3 +377,83 @@ def test_too_little_time_is_never_taken_for_a_fault_of_the_file(clip: Path, seco
     for _ in range(5):
         assert reason_of(lambda: read_frames(clip, MediaRef("x"), 3, short)) is Reason.TIMEOUT
         assert reason_of(lambda: read_sound(clip, MediaRef("x"), short)) is Reason.TIMEOUT
+
+
+def clip_of(path: Path, *stretches: Stretch) -> list[Clip]:
+    return read_stretches(path, stretches, LIMITS)
+
+
+def test_pictures_and_sound_read_together_are_those_read_apart(clip: Path) -> None:
+    ref, kind = MediaRef(clip.name, 0.35, 1.6), Pictures(4)
+    (both,) = clip_of(clip, Stretch(ref, (kind,), (RATE, 8000)))
+    (seen,) = clip_of(clip, Stretch(ref, (kind,)))
+    (heard,) = clip_of(clip, Stretch(ref, rates=(8000, RATE)))
+    assert [f.time for f in both.pictures[kind]] == [f.time for f in seen.pictures[kind]]
+    for a, b in zip(both.pictures[kind], seen.pictures[kind], strict=True):
+        np.testing.assert_array_equal(a.image, b.image)
+    for rate in (RATE, 8000):
+        np.testing.assert_array_equal(both.sounds[rate], heard.sounds[rate])
+        assert len(both.sounds[rate]) == round(1.25 * rate)
+
+
+def test_stretches_of_one_file_are_read_in_one_pass_as_if_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = join(tmp_path / "long.mkv", pictures(tmp_path / "v.mp4", 400), wave(tmp_path / "a.wav", tone(40)))
+    bounds = [(30.0, 31.5), (12.2, 14.0), (13.1, 13.9), (25.05, 25.05), (39.0, 50.0), (60.0, 61.0)]
+    stretches = [Stretch(MediaRef("long.mkv", a, b), (Pictures(3),), (RATE,)) for a, b in bounds]
+    alone = [clip_of(path, s)[0] for s in stretches]
+    passes: list[object] = []
+    whole = media.decode
+    monkeypatch.setattr(media, "decode", lambda *a: passes.append(a) or whole(*a))
+    together = clip_of(path, *stretches)
+    assert len(passes) == 1
+    for one, other in zip(together, alone, strict=True):
+        assert [f.time for f in one.pictures.get(Pictures(3), ())] == [
+            f.time for f in other.pictures.get(Pictures(3), ())
+        ]
+        assert one.sounds.keys() == other.sounds.keys()
+        for rate in one.sounds:
+            np.testing.assert_array_equal(one.sounds[rate], other.sounds[rate])
+        assert str(one.no_pictures) == str(other.no_pictures) and str(one.no_sound) == str(other.no_sound)
+    assert [len(c.sounds.get(RATE, ())) for c in together] == [24_000, 28_800, 12_800, 0, 16_000, 0]
+
+
+def test_sound_cut_out_of_a_longer_file_is_where_it_was(tmp_path: Path) -> None:
+    sound = tone(30) * np.linspace(0.1, 1, 30 * RATE)
+    path = wave(tmp_path / "a.wav", sound)
+    (piece,) = clip_of(path, Stretch(MediaRef("a.wav", 20.0, 20.5), rates=(RATE,)))
+    expected = sound[20 * RATE : int(20.5 * RATE)]
+    assert np.abs(piece.sounds[RATE] - expected).max() < 1e-4
+
+
+def test_pictures_are_scaled_to_their_shorter_side(tmp_path: Path) -> None:
+    path = pictures(tmp_path / "v.mp4", 5)
+    ref, cropped = MediaRef("v.mp4"), MediaRef("v.mp4", crop=(0.0, 0.0, 0.25, 1.0))
+    native, small = Pictures(2), Pictures(2, side=24)
+    whole, part = clip_of(path, Stretch(ref, (native, small)), Stretch(cropped, (native, small)))
+    assert [f.image.shape for f in whole.pictures[native]] == [(48, 64, 3)] * 2
+    assert [f.image.shape for f in whole.pictures[small]] == [(24, 32, 3)] * 2
+    assert [f.image.shape for f in part.pictures[native]] == [(48, 16, 3)] * 2
+    assert [f.image.shape for f in part.pictures[small]] == [(72, 24, 3)] * 2
+    assert [int(np.median(f.image)) for f in whole.pictures[small]] == [level(1), level(3)]
+
+
+def test_pictures_of_one_clip_have_a_bound_on_memory(clip: Path) -> None:
+    tight = LIMITS.model_copy(update={"megabytes": 0.02})
+    assert len(read_frames(clip, MediaRef("x"), 2, tight)) == 2
+    assert reason_of(lambda: read_frames(clip, MediaRef("x"), 3, tight)) is Reason.TOO_LARGE
+
+
+def test_the_decoder_knows_the_rate_better_than_the_header(tmp_path: Path) -> None:
+    """HE-AAC says half its rate in the header of some containers; pieces say what they are."""
+    said = "[ashowinfo@s @ 0x1] [info] n:0 pts:0 pts_time:0 fmt:flt channels:1 chlayout:mono rate:48000 nb_samples:4 x"
+    assert decoded(np.ones(4, "<f4").tobytes(), said, 24_000).rate == 48_000
+
+
+def test_pieces_that_lie_apart_are_cut_by_their_own_times() -> None:
+    sound = Sound(np.arange(8, dtype="f4"), 10, np.array([0, 100]), np.array([4, 8]))
+    assert sound.between(0.2, 0.4).tolist() == [2, 3]
+    assert sound.between(0.3, 10.2).tolist() == [3, 4, 5]
+    assert sound.between(-np.inf, np.inf).tolist() == list(range(8))
+    assert sound.between(5, 6).tolist() == []

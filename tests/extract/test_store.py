@@ -1,17 +1,28 @@
 """The store: nothing finished is lost, nothing torn is believed."""
 
+import errno
+import fcntl
 import hashlib
 import multiprocessing
 import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ercache.errors import WorkError
 from ercache.reasons import Reason
+from extract.engine import segment as segment_file
+from extract.engine import store as store_file
 from extract.engine.records import Record, pack_record, unpack_record
-from extract.engine.store import GROUP_RECORDS, HEAD, Store
+from extract.engine.segment import HEAD
+from extract.engine.store import GROUP_BYTES, GROUP_RECORDS, Store
 
 
 def key(n: int) -> str:
@@ -42,6 +53,15 @@ def test_records_are_written_in_groups(tmp_path: Path) -> None:
             store.put(key(n), b"x")
         assert commits == []
         store.put(key(GROUP_RECORDS), b"x")
+        assert commits == [True, False]
+
+
+def test_what_waits_for_a_commit_is_bounded_in_bytes(tmp_path: Path) -> None:
+    commits: list[bool] = []
+    with Store(tmp_path, commits.append) as store:
+        store.put(key(1), bytes(GROUP_BYTES - 1))
+        assert commits == []
+        store.put(key(2), b"x")
         assert commits == [True, False]
 
 
@@ -89,6 +109,123 @@ def test_a_damaged_head_costs_its_record_and_not_those_after_it(tmp_path: Path) 
         assert [n for n in range(5) if key(n) in store] == [0, 2, 3, 4]
 
 
+def test_a_damaged_head_is_passed_over_wherever_a_block_of_the_search_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for block in range(4, 12):
+        monkeypatch.setattr(segment_file, "_BLOCK", block)
+        test_a_damaged_head_costs_its_record_and_not_those_after_it(tmp_path / str(block))
+
+
+def test_records_are_found_where_a_gc_put_them_meanwhile(tmp_path: Path) -> None:
+    segment = filled(tmp_path)
+    with Store(tmp_path) as store:
+        shutil.copy(segment, tmp_path / "f.seg")
+        segment.unlink()
+        assert [store.get(key(n)) for n in range(5)] == [b"payload %d" % n for n in range(5)]
+        (tmp_path / "f.seg").unlink()
+        assert store.get(key(0)) is None
+
+
+def test_a_writer_whose_segment_was_taken_for_a_dead_one_begins_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, taken = fcntl.flock, list[Path]()
+
+    def late(fd: int, how: int) -> None:
+        if not taken:
+            taken.extend(tmp_path.glob("*.seg"))
+            taken[0].unlink()
+        flock(fd, how)
+
+    monkeypatch.setattr(store_file.fcntl, "flock", late)
+    filled(tmp_path)
+    with Store(tmp_path) as store:
+        assert all(key(n) in store for n in range(5))
+
+
+def child(folder: Path, limit: int) -> str:
+    """This module in a process of its own: puts 8 payloads of 100 kB; what it says."""
+    command = [sys.executable, __file__, str(folder), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout
+
+
+def put_much(folder: Path, limit: int) -> None:
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        with Store(folder) as store:
+            for n in range(8):
+                store.put(key(n), bytes([n]) * 100_000)
+            store.commit()
+    except WorkError as error:
+        print("WorkError", error)
+        with Store(folder) as store:
+            store.put(key(9), b"small")
+            store.commit()
+            print([n for n in range(10) if key(n) in store])
+
+
+def assert_told_and_usable(folder: Path, told: str, finished: list[int]) -> None:
+    for words in ("WorkError", str(folder), "0.8 MB are needed", "finished work is kept", "run again"):
+        assert words in told
+    assert str([*finished, 9]) in told, "the same store goes on"
+    assert not [p for p in folder.iterdir() if p.suffix != ".seg"]
+    with Store(folder) as store:
+        assert [n for n in range(10) if store.get(key(n))] == [*finished, 9]
+        assert all(store.get(key(n)) == bytes([n]) * 100_000 for n in finished)
+    records = sum(p.stat().st_size for p in folder.glob("*.seg"))
+    assert records == len(finished) * (HEAD.size + 100_000) + HEAD.size + 5, "the torn tail was cut"
+
+
+def test_on_a_full_disk_whole_records_are_kept_and_the_torn_one_is_cut(tmp_path: Path) -> None:
+    told = child(tmp_path, 350_000)
+    assert_told_and_usable(tmp_path, told, [0, 1, 2])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_small_file_system_too(small_disk: Path) -> None:
+    told = child(small_disk, 0)
+    assert os.strerror(errno.ENOSPC) in told
+    assert_told_and_usable(small_disk, told, [0, 1, 2, 3, 4])
+
+
+def test_an_interrupted_commit_is_made_up_for_when_the_store_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, calls = store_file.append, list[bytes]()
+
+    def interrupted(fd: int, name: bytes, payload: bytes) -> None:
+        calls.append(name)
+        if len(calls) == 3:
+            os.write(fd, b"torn")
+            raise KeyboardInterrupt
+        append(fd, name, payload)
+
+    monkeypatch.setattr(store_file, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt), Store(tmp_path) as store:
+        for n in range(5):
+            store.put(key(n), b"payload %d" % n)
+        store.commit()
+    (segment,) = tmp_path.glob("*.seg")
+    assert segment.stat().st_size == 5 * (HEAD.size + len(b"payload 0"))
+    with Store(tmp_path) as store:
+        assert all(store.get(key(n)) == b"payload %d" % n for n in range(5))
+
+
 def _write_many(folder: str, start: int) -> None:
     with Store(Path(folder)) as store:
         for n in range(start, start + 300):
@@ -134,3 +271,7 @@ def test_a_record_survives_its_bytes() -> None:
         assert back.arrays[name].dtype == array.dtype
     gone = Record({}, reason=Reason.NO_FACE, detail="words of the tool")
     assert unpack_record(pack_record(gone)) == gone
+
+
+if __name__ == "__main__":
+    put_much(Path(sys.argv[1]), int(sys.argv[2]))

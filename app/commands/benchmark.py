@@ -1,0 +1,46 @@
+"""Measuring this machine from the command line: bench batch."""
+
+from typing import Annotated
+
+import typer
+
+from app.console import Device, Json, answer, device_of, params, say, table
+from app.features import features_of
+from ercache.errors import WorkError
+
+benchmarks = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    cli.add_typer(benchmarks, name="bench")
+
+
+@benchmarks.callback()
+def _group() -> None:
+    """Measure this machine."""
+
+
+@benchmarks.command("batch")
+def batch(
+    feature: Annotated[str, typer.Argument(help="Name of a feature in params.yaml.")],
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Print a good size of forwards, to be committed. Example: [dim]ercache bench batch minilm[/]"""
+    from extract.engine.batch_size import good, rates
+
+    loaded = params()
+    (wanted,) = features_of(loaded, [feature], "")
+    found = rates(wanted, loaded.engine, device_of(device))
+    if not found:
+        raise WorkError(f"{feature}: not even one utterance fits into the memory of {device}")
+    value = good(found)
+    if json:
+        answer(value)
+        return
+    table(("batch", "utterances/s"), [(r.batch, f"{r.utterances_per_second:.1f}") for r in found])
+    if wanted.spec.batch == "one":
+        say(f"{feature} is encoded one utterance at a time: engine.batch does not concern it")
+    else:
+        say(f"engine.batch: {value}")

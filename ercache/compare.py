@@ -1,0 +1,96 @@
+"""Two cache files side by side: which utterances differ, and by how much; one utterance in memory at a time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ercache.cache import Array, CacheFile, Entry
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """An utterance whose values cannot be subtracted, and why."""
+
+    utterance: str
+    array: str
+    why: str
+
+
+@dataclass
+class Comparison:
+    """How two cache files differ.
+
+    Attributes:
+        only_a, only_b: utterances that one of them lacks.
+        arrays_only_a, arrays_only_b: arrays that one of them lacks.
+        status: utterance -> its status (and reason) in a and in b, where they differ.
+        max_abs_diff: array of both -> largest absolute difference; None when no utterance can be compared.
+        differing: utterance -> its own largest absolute difference, where that is not zero.
+        unlike: utterances that are `ok` in both and cannot be compared.
+        compared: utterances that are `ok` in both.
+    """
+
+    only_a: list[str] = field(default_factory=list)
+    only_b: list[str] = field(default_factory=list)
+    arrays_only_a: list[str] = field(default_factory=list)
+    arrays_only_b: list[str] = field(default_factory=list)
+    status: dict[str, tuple[str, str]] = field(default_factory=dict)
+    max_abs_diff: dict[str, float | None] = field(default_factory=dict)
+    differing: dict[str, float] = field(default_factory=dict)
+    unlike: list[Unlike] = field(default_factory=list)
+    compared: int = 0
+
+    @property
+    def equal(self) -> bool:
+        """Whether they say the same about the same utterances."""
+        apart = (self.only_a, self.only_b, self.arrays_only_a, self.arrays_only_b, self.status, self.unlike)
+        return not any(apart) and not self.differing
+
+
+def compare(a: CacheFile, b: CacheFile) -> Comparison:
+    """Compare two cache files of any features; the order of their utterances does not matter."""
+    result = Comparison(
+        only_a=[u for u in a if u not in b],
+        only_b=[u for u in b if u not in a],
+        arrays_only_a=sorted(a.specs.keys() - b.specs.keys()),
+        arrays_only_b=sorted(b.specs.keys() - a.specs.keys()),
+        max_abs_diff=dict.fromkeys(sorted(a.specs.keys() & b.specs.keys())),
+    )
+    for utterance in (u for u in a if u in b):
+        in_a, in_b = (_status(cache.entries[cache.row[utterance]]) for cache in (a, b))
+        if in_a != in_b:
+            result.status[utterance] = (in_a, in_b)
+        elif in_a == "ok":
+            result.compared += 1
+            _compare_values(result, utterance, a[utterance], b[utterance])
+    return result
+
+
+def _status(entry: Entry) -> str:
+    return f"{entry.status.value}: {entry.reason}" if entry.reason else entry.status.value
+
+
+def _compare_values(
+    result: Comparison, utterance: str, a: Mapping[str, Array], b: Mapping[str, Array]
+) -> None:
+    for name, largest in result.max_abs_diff.items():
+        difference = max_abs_difference(a[name], b[name])
+        if isinstance(difference, str):
+            result.unlike.append(Unlike(utterance, name, difference))
+            continue
+        result.max_abs_diff[name] = max(difference, largest or 0.0)
+        if difference:
+            result.differing[utterance] = max(difference, result.differing.get(utterance, 0.0))
+
+
+def max_abs_difference(a: Array, b: Array) -> float | str:
+    """The largest |a - b| in float64, or why there is none: other shapes, or a value that is not finite in one only."""
+    if a.shape != b.shape:
+        return f"shapes {list(a.shape)} and {list(b.shape)}"
+    same = (a == b) | ((a != a) & (b != b))
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.where(same, 0.0, np.abs(a.astype(np.float64) - b.astype(np.float64)))
+    if not np.isfinite(difference).all():
+        return "values that are not finite"
+    return float(difference.max(initial=0.0))

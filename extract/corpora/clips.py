@@ -1,0 +1,249 @@
+"""A folder of one's own: clips with a table of them, or long recordings with a transcript each (corpus `folder`).
+
+With a table (`utterances.csv`, or the only .csv or .tsv in the root; columns in clip_table.py) every row is an
+utterance. Without one, every .srt, .vtt, .csv or .tsv beside a recording of the same name (`talk.mp4`, `talk.srt` or
+`talk.en.vtt`) is a dialogue, every cue or row of it an utterance that is read out of the recording by its times.
+
+Speakers are the table's column, else what subtitles.py finds in a cue, else `unknown`. Label sets are the table's
+label columns; their values are those of `corpora.folder.label_sets` in params.yaml, else those found, sorted.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field, field_validator
+
+from ercache.digests import digest_of_file
+from ercache.errors import CorpusError
+from ercache.manifest import Manifest, Problem
+from ercache.params import Strict
+from extract.corpora.clip_rows import UNKNOWN, Clip, Recordings, clips_of, splits_of, utterance_of
+from extract.corpora.clip_table import ClipRow, ClipTable, read_clip_table
+from extract.corpora.entry import CorpusEntry, Progress
+from extract.corpora.folder import Folder, list_folder, some
+from extract.corpora.ranges import BEYOND, Beyond, place
+from extract.corpora.subtitles import SUFFIXES, read_subtitles
+from extract.corpora.survey import survey
+
+TABLES: Final = (".csv", ".tsv")
+TABLE: Final = "utterances.csv"
+MOST: Final = 50
+
+
+class Switches(Strict):
+    """Choices of a folder.
+
+    Attributes:
+        table: the table of utterances, relative to the root; by default it is looked for there.
+        encoding: of tables and transcripts that have no byte order mark.
+        label_sets: name -> values in their order; a value that is not among them is a fault.
+        names_in_text: whether `NAME: text` names the speaker of a subtitle.
+        beyond_file: what to do with a stretch that ends after its file: `trim`, `keep`, or `drop` the utterance.
+        bad_rows: `refuse` the corpus, with all faults told, or `drop` what they stand in and tell it in `problems`.
+    """
+
+    table: str | None = None
+    encoding: str = "utf-8"
+    label_sets: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    names_in_text: bool = True
+    beyond_file: Beyond = "trim"
+    bad_rows: Literal["refuse", "drop"] = "refuse"
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            b"    ".decode(name)
+        except UnicodeDecodeError:  # it is one, and four blanks are none of its texts
+            return name
+        except LookupError as error:
+            raise ValueError(f"no text encoding is called {name!r}") from error
+        return name
+
+
+@dataclass
+class Found:
+    """What tables and transcripts say, and what is to be told about them."""
+
+    rows: list[ClipRow] = field(default_factory=list)
+    label_sets: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+
+    def note(self, reason: str, detail: str) -> None:
+        """Add a note on the corpus."""
+        self.problems.append(Problem(None, "note", reason, detail))
+
+
+def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
+    """Read a folder of clips with a table, or of recordings with transcripts.
+
+    Raises:
+        CorpusError: there is neither, or rows are faulty (unless `bad_rows` is `drop`); with all findings.
+    """
+    folder = list_folder(root)
+    recordings = Recordings(folder)
+    path = _table_of(folder, recordings, switches)
+    found = _from_table(folder, path, switches) if path else _from_transcripts(folder, recordings, switches)
+    sets = {name: switches.label_sets.get(name) or _values(found.rows, name) for name in found.label_sets}
+    clips, faults = clips_of(found.rows, recordings, path, sets)
+    found.findings += [
+        f"no column of the label set {name!r}" for name in switches.label_sets if name not in sets
+    ]
+    _refuse(root, [*found.findings, *faults], clips, switches)
+    found.problems += [Problem(None, "note", "left_out", told) for told in (*found.findings, *faults)]
+    _tell(found, recordings, clips, path is not None)
+    seen = survey(root, {p for c in clips for p in c.paths if p in recordings}, progress)
+    utterances = []
+    for clip in clips:
+        video, audio, problems = place(clip.id, clip.video, clip.audio, seen, switches.beyond_file)
+        if switches.beyond_file == "drop" and any(p.reason == BEYOND for p in problems):
+            found.note("left_out", f"{clip.id}: {problems[-1].detail}")
+            continue
+        found.problems += problems
+        utterances.append(utterance_of(clip, video, audio, sets))
+    # An utterance that was left out makes room in its dialogue.
+    ranks: dict[str, int] = {}
+    for place_in, u in enumerate(utterances):
+        ranks[u.dialogue] = ranks.get(u.dialogue, -1) + 1
+        utterances[place_in] = u if u.index == ranks[u.dialogue] else replace(u, index=ranks[u.dialogue])
+    return Manifest(
+        corpus="folder",
+        version="files as found",
+        sources={source: digest_of_file(root / source) for source in found.sources},
+        label_sets=sets,
+        utterances=tuple(utterances),
+        problems=tuple(found.problems),
+        splits=splits_of(utterances, {clip.id: clip.row.split for clip in clips}),
+    )
+
+
+def _table_of(folder: Folder, recordings: Recordings, switches: Switches) -> str | None:
+    """The table of utterances; a table with a recording's name is that recording's transcript.
+
+    Raises:
+        CorpusError: it is not there, or there are several.
+    """
+    if switches.table is not None:
+        if switches.table not in folder.files:
+            raise CorpusError(
+                f"folder: {switches.table} is not below {folder.root}", hint="see corpora.folder.table"
+            )
+        return switches.table
+    tables = [path for path in folder.files if "/" not in path and path.lower().endswith(TABLES)]
+    tables = [path for path in tables if not recordings.beside(path)]
+    if TABLE in tables or len(tables) < 2:
+        return TABLE if TABLE in tables else next(iter(tables), None)
+    raise CorpusError(
+        f"folder: {folder.root} holds {len(tables)} tables: {some(tables)}",
+        hint=f"name the table of utterances {TABLE}, or set corpora.folder.table in params.yaml",
+    )
+
+
+def _from_table(folder: Folder, path: str, switches: Switches) -> Found:
+    found = Found(sources=[path])
+    _add_table(found, read_clip_table((folder.root / path).read_bytes(), path, switches.encoding))
+    idle = [p for p in folder.files if p.lower().endswith(SUFFIXES)]
+    if idle:
+        found.note("transcript_not_used", f"{path} is the table: {some(idle)}")
+    return found
+
+
+def _from_transcripts(folder: Folder, recordings: Recordings, switches: Switches) -> Found:
+    found = Found()
+    transcripts: dict[str, list[str]] = {}
+    for path in folder.files:
+        if path.lower().endswith((*SUFFIXES, *TABLES)):
+            transcripts.setdefault(recordings.stem_beside(path), []).append(path)
+    if not transcripts:
+        archives = f"unpack {some(folder.archives())} there first" if folder.archives() else ""
+        hint = f"write {TABLE} with the columns file, text, speaker, emotion, or put talk.srt beside talk.mp4"
+        raise CorpusError(
+            f"folder: {folder.root} has neither a table nor a transcript", hint=archives or hint
+        )
+    for stem, paths in transcripts.items():
+        if len(paths) > 1:
+            found.findings.append(f"{some(paths)}: several transcripts of one recording; keep one")
+            continue
+        _add_transcript(found, folder.root, paths[0], recordings.best(stem), stem, switches)
+    idle = [path for path in recordings.media if recordings.stem(path) not in transcripts]
+    if idle:
+        found.note("media_without_transcript", f"{len(idle)} files: {some(idle)}")
+    return found
+
+
+def _add_transcript(
+    found: Found, root: Path, path: str, media: str | None, stem: str, switches: Switches
+) -> None:
+    if path.lower().endswith(TABLES):
+        table = read_clip_table((root / path).read_bytes(), path, switches.encoding, of_recording=True)
+    else:
+        content = (root / path).read_bytes()
+        subtitles = read_subtitles(content, path, switches.encoding, switches.names_in_text)
+        table = ClipTable(notes=subtitles.notes, findings=subtitles.findings)
+        table.rows = [
+            ClipRow(
+                f"{path}, {c.start:g} s", speaker=c.speaker, text=c.text or None, start=c.start, end=c.end
+            )
+            for c in subtitles.cues
+        ]
+    dialogue = stem.replace("/", "__")
+    table.rows = [
+        replace(row, dialogue=row.dialogue or dialogue, file=row.file or (None if row.video else media))
+        for row in table.rows
+    ]
+    if media is None:
+        found.note("transcript_without_media", f"{path}: its texts are kept")
+    found.sources.append(path)
+    _add_table(found, table)
+
+
+def _add_table(found: Found, table: ClipTable) -> None:
+    found.rows += table.rows
+    found.label_sets += [name for name in table.label_sets if name not in found.label_sets]
+    found.findings += table.findings
+    for note in table.notes:
+        found.note(*note)
+
+
+def _values(rows: Iterable[ClipRow], name: str) -> tuple[str, ...]:
+    return tuple(sorted({value for row in rows if (value := row.labels.get(name)) is not None}))
+
+
+def _refuse(root: Path, findings: Sequence[str], clips: Sequence[Clip], switches: Switches) -> None:
+    if not findings and clips:
+        return
+    if switches.bad_rows == "refuse" or not clips:
+        more = [f"and {len(findings) - MOST} more"] if len(findings) > MOST else []
+        raise CorpusError(
+            f"folder: {root} cannot be used: {len(findings)} faults",
+            details=[*findings[:MOST], *more],
+            hint="mend them, or leave them out with `corpora: {folder: {bad_rows: drop}}` in params.yaml",
+        )
+
+
+def _tell(found: Found, recordings: Recordings, clips: Sequence[Clip], table: bool) -> None:
+    used = {path for clip in clips for path in clip.paths}
+    idle = [path for path in recordings.media if path not in used]
+    if table and idle:
+        found.note("media_without_row", f"{len(idle)} files: {some(idle)}")
+    nobody = sum(clip.speaker == UNKNOWN for clip in clips)
+    if nobody:
+        found.note("no_speaker", f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}")
+    found.problems += [Problem(clip.id, "note", *note) for clip in clips for note in clip.notes]
+
+
+ENTRY: Final = CorpusEntry(
+    key="folder",
+    name="Folder: your own clips with a table, or recordings with transcripts",
+    modalities=("text", "audio", "visual"),
+    parts=("all",),
+    label_sets={},
+    licence="yours",
+    how_to_get="write utterances.csv beside your clips, or put .srt, .vtt or .csv transcripts beside your recordings",
+    Switches=Switches,
+    scan=scan,
+)

@@ -1,0 +1,195 @@
+"""IEMOCAP's files by what they are, and its dialogues as annotated; no medium is opened."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ercache.errors import CorpusError
+from ercache.manifest import MediaRef, Problem
+from ercache.reasons import Missing, Reason
+from extract.corpora.folder import Folder, list_folder, some
+from extract.corpora.iemocap_facts import SESSIONS
+from extract.corpora.iemocap_turns import (
+    Evaluation,
+    Transcript,
+    Turn,
+    dialogue_of,
+    read_evaluation,
+    read_transcript,
+    turn_of,
+)
+from extract.probe import check_file
+
+MOST: Final = 50  # findings shown at once
+
+
+@dataclass(frozen=True)
+class Files:
+    """Paths of the release; folders and names are told apart without regard to case.
+
+    Attributes:
+        labels, transcripts, videos: dialogue -> path.
+        sounds: turn -> path.
+        again: further files of the same kind and name, as a second copy of the corpus has.
+    """
+
+    labels: dict[str, str] = field(default_factory=dict)
+    transcripts: dict[str, str] = field(default_factory=dict)
+    videos: dict[str, str] = field(default_factory=dict)
+    sounds: dict[str, str] = field(default_factory=dict)
+    again: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """A dialogue as annotated.
+
+    Attributes:
+        place: the session's folder, relative to the root, with a slash at its end; empty for the root itself.
+        sources: path -> digest of what was read.
+    """
+
+    id: str
+    evaluation: Evaluation
+    transcript: Transcript | None
+    place: str
+    sources: dict[str, str]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Its turns in the order of EmoEvaluation."""
+        return list(self.evaluation.turns.values())
+
+    @property
+    def fragments(self) -> int:
+        """Lines with an `XX` id, in both files."""
+        return self.evaluation.fragments + (self.transcript.fragments if self.transcript else 0)
+
+
+def files_of(folder: Folder) -> Files:
+    """Sort the files of a folder by what they are; of two copies, the one nearer to the root counts."""
+    found = Files()
+    for path in folder.files:
+        parents, _, name = path.rpartition("/")
+        stem, _, suffix = name.rpartition(".")
+        above = ["", *parents.lower().split("/")]
+        kind: dict[str, str] | None = None
+        key: str | None = None
+        match (above[-1], suffix.lower()):
+            case ("emoevaluation", "txt"):
+                kind, key = found.labels, dialogue_of(stem)
+            case ("transcriptions", "txt"):
+                kind, key = found.transcripts, dialogue_of(stem)
+            case ("divx", "avi"):
+                kind, key = found.videos, dialogue_of(stem)
+            case (_, "wav") if above[-2] == "wav" and dialogue_of(above[-1]):
+                kind, key = found.sounds, turn_of(stem)
+        if kind is None or key is None:
+            continue
+        if key in kind:
+            found.again.append(path)
+        else:
+            kind[key] = path
+    return found
+
+
+def sessions_of(names: Iterable[str]) -> set[str]:
+    """Sessions that dialogues or turns belong to."""
+    return {name[:5] for name in names}
+
+
+def read_release(root: Path) -> tuple[Files, list[Dialogue], list[Problem]]:
+    """Read the whole annotation; dialogues are sorted by session and name.
+
+    Returns:
+        the files, the dialogues, and what is unlike a whole release.
+
+    Raises:
+        CorpusError: there is no annotation, or it cannot be used; with all findings.
+    """
+    folder = list_folder(root)
+    files = files_of(folder)
+    if not files.labels:
+        raise CorpusError(
+            f"iemocap: no dialog/EmoEvaluation/Ses01F_impro01.txt or the like below {root}",
+            hint=_remedy(folder),
+        )
+    findings: list[str] = []
+    problems = _gaps(folder, files)
+    dialogues = [_read(root, files, name, findings, problems) for name in sorted(files.labels)]
+    if findings:
+        more = [f"and {len(findings) - MOST} more"] if len(findings) > MOST else []
+        raise CorpusError(
+            f"iemocap: the annotation in {root} cannot be used",
+            details=[*findings[:MOST], *more],
+            hint="unpack these files again from the release; ercache mends no annotation",
+        )
+    return files, dialogues, problems
+
+
+def _remedy(folder: Folder) -> str:
+    if folder.archives():
+        return f"unpack {some(folder.archives())} there first"
+    found = some(folder.files, 5) or "nothing"
+    return f"found: {found}; give the folder IEMOCAP_full_release with Session1 to Session5 in it"
+
+
+def _read(root: Path, files: Files, name: str, findings: list[str], problems: list[Problem]) -> Dialogue:
+    """A dialogue; faults of its labels make the corpus unusable, those of its transcript cost it the texts."""
+    path, spoken = files.labels[name], files.transcripts.get(name)
+    sources: dict[str, str] = {}
+    evaluation = Evaluation()
+    transcript: Transcript | None = None
+    try:
+        evaluation = read_evaluation(_content(root, path, sources), name, path)
+        findings += evaluation.findings
+    except Missing as missing:
+        findings.append(f"{path}: {missing.reason.meaning}")
+    if spoken is not None:
+        try:
+            transcript = read_transcript(_content(root, spoken, sources))
+        except Missing as missing:
+            problems.append(Problem(None, "missing", missing.reason.value, spoken))
+    return Dialogue(name, evaluation, transcript, _session_folder(path), sources)
+
+
+def _content(root: Path, path: str, sources: dict[str, str]) -> bytes:
+    file = check_file(root, MediaRef(path))  # no link out of the root, no pipe, no empty file
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise Missing(Reason.UNREADABLE, error.strerror or "") from error
+    sources[path] = hashlib.sha256(content).hexdigest()
+    return content
+
+
+def _session_folder(path: str) -> str:
+    """`Session1/` of `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`."""
+    parents = path.split("/")[:-3]
+    return "/".join(parents) + "/" if parents else ""
+
+
+def _gaps(folder: Folder, files: Files) -> list[Problem]:
+    packed = f"; still packed: {some(folder.archives())}" if folder.archives() else ""
+    found: list[Problem] = []
+    for session in SESSIONS:
+        media = {
+            "dialog/EmoEvaluation/*.txt": files.labels,
+            "dialog/transcriptions/*.txt": files.transcripts,
+            "dialog/avi/DivX/*.avi (pictures)": files.videos,
+            "sentences/wav/*/*.wav (sound)": files.sounds,
+        }
+        lacking = [what for what, kind in media.items() if session not in sessions_of(kind)]
+        if lacking:
+            detail = f"{session}: no {', no '.join(lacking)}{packed}"
+            found.append(Problem(None, "missing", "not_in_corpus", detail))
+    others = {*files.transcripts, *files.videos, *(turn[:-5] for turn in files.sounds)} - set(files.labels)
+    if others:
+        detail = f"{len(others)} dialogues have no EmoEvaluation and were left out: {some(sorted(others))}"
+        found.append(Problem(None, "note", "dialogue_without_labels", detail))
+    if files.again:
+        detail = f"{len(files.again)} files are there a second time and were left out: {some(files.again)}"
+        found.append(Problem(None, "note", "repeated_file", detail))
+    return found

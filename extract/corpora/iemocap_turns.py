@@ -1,0 +1,173 @@
+"""IEMOCAP's annotation: EmoEvaluation files to turns, transcripts to texts, with every deviation found on the way."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+CODES: Final = ("ang", "hap", "exc", "sad", "neu", "fru", "sur", "fea", "dis", "oth", "xxx")
+DIALOGUE: Final = re.compile(r"Ses(0[1-5])([FM])_(impro\d\d|script\d\d_\d)([ab]?)", re.ASCII | re.IGNORECASE)
+_TURN: Final = re.compile(rf"({DIALOGUE.pattern})_([FM])\d{{3}}", re.ASCII)
+_NUMBER: Final = r"(-?\d{1,7}(?:\.\d{1,9})?)"
+# The tab of the release may have become blanks; what stands behind the label is not read: 36 raters left out a value.
+_SUMMARY: Final = re.compile(rf"\[\s*{_NUMBER}\s*-\s*{_NUMBER}\s*\]\s+(\S+)\s+(\S+)(?:\s.*)?", re.ASCII)
+_VOTE: Final = re.compile(r"C-([EFM])\d+:([^(]*)", re.ASCII)
+_SPOKEN: Final = re.compile(rf"(\S+)\s+\[{_NUMBER}-{_NUMBER}\]:(.*)", re.ASCII)
+_FRAGMENT: Final = re.compile(r"Ses\S*XX\S*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A turn of EmoEvaluation.
+
+    Attributes:
+        start, end: seconds in the dialogue.
+        label: code of the majority; `xxx` where there is none.
+        votes: categories that outside raters gave, in small letters.
+        own: categories that the actors gave themselves, in small letters.
+    """
+
+    id: str
+    start: float
+    end: float
+    label: str
+    votes: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
+
+    @property
+    def speaker(self) -> str:
+        """Session and the *last* letter of the id; the first letter says who wears the markers."""
+        return self.id[:5] + self.id[-4]
+
+    @property
+    def session(self) -> str:
+        """`Ses01` to `Ses05`."""
+        return self.id[:5]
+
+
+@dataclass
+class Evaluation:
+    """Turns by id, in the order of the file; lines with an `XX` id; and what makes the file unusable."""
+
+    turns: dict[str, Turn] = field(default_factory=dict)
+    fragments: int = 0
+    findings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A line of a transcript; times are seconds in the dialogue."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass
+class Transcript:
+    """Texts by turn, in the order of the file, and what else stands there.
+
+    Attributes:
+        fragments: lines with an `XX` id, which no annotation names.
+        asides: other lines without the id of a turn.
+        repeated: ids that stand there again; the first line counts.
+        bad_byte: where the file stops being UTF-8; it was then read as cp1252.
+    """
+
+    texts: dict[str, Spoken] = field(default_factory=dict)
+    fragments: int = 0
+    asides: int = 0
+    repeated: list[str] = field(default_factory=list)
+    bad_byte: int | None = None
+
+
+def dialogue_of(name: str) -> str | None:
+    """The id of a dialogue in the spelling of the release, from a name in any case; None when it is none."""
+    match = DIALOGUE.fullmatch(name)
+    return f"Ses{match[1]}{match[2].upper()}_{match[3].lower()}{match[4].lower()}" if match else None
+
+
+def turn_of(name: str) -> str | None:
+    """The id of a turn in the spelling of the release, from a name in any case; None when it is none."""
+    dialogue = dialogue_of(name[:-5])
+    return (
+        dialogue + name[-5:].upper() if dialogue and _TURN.fullmatch(dialogue + name[-5:].upper()) else None
+    )
+
+
+def read_evaluation(content: bytes, dialogue: str, where: str) -> Evaluation:
+    """Read an EmoEvaluation file.
+
+    Args:
+        dialogue: whose file it is.
+        where: its name, for the findings.
+    """
+    found = Evaluation()
+    last = ""
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        # Nothing but ASCII is read of it; the raters' remarks may hold anything.
+        line = raw.decode("latin-1").rstrip()
+        vote = _VOTE.match(line)
+        if vote and last:
+            found.turns[last] = _voted(found.turns[last], vote[1], vote[2])
+        if not line.startswith("["):
+            continue
+        last = ""
+        match = _SUMMARY.fullmatch(line)
+        if match and _FRAGMENT.fullmatch(match[3]):
+            found.fragments += 1
+            continue
+        faults = list(_faults(line, match, dialogue, found.turns))
+        found.findings += [f"{where}, line {number}: {fault}" for fault in faults]
+        if match and not faults:
+            last = match[3]
+            found.turns[last] = Turn(last, float(match[1]), float(match[2]), match[4])
+    if not found.turns and not found.findings:
+        example = f"[6.2901 - 8.2357] {dialogue}_F000 neu [2.5, 2.5, 2.5]"
+        found.findings.append(f"{where}: holds no line like `{example}`")
+    return found
+
+
+def _faults(
+    line: str, match: re.Match[str] | None, dialogue: str, turns: Mapping[str, Turn]
+) -> Iterator[str]:
+    if match is None:
+        yield f"no summary of a turn: {line[:60]!r}"
+        return
+    name, label = match[3], match[4]
+    if not _TURN.fullmatch(name):
+        yield f"{name!r} is no name of a turn"
+    elif not name.startswith(f"{dialogue}_"):
+        yield f"{name} is a turn of another dialogue"
+    elif name in turns:
+        yield f"{name} stands there twice"
+    if label not in CODES:
+        yield f"unknown label {label!r} (known: {', '.join(CODES)})"
+
+
+def _voted(turn: Turn, rater: str, categories: str) -> Turn:
+    named = frozenset(c.strip().lower() for c in categories.split(";") if c.strip())
+    if rater == "E":
+        return replace(turn, votes=turn.votes | named)
+    return replace(turn, own=turn.own | named)
+
+
+def read_transcript(content: bytes) -> Transcript:
+    """Read a transcript; whatever is no line of a turn is counted, not kept."""
+    found = Transcript()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        found.bad_byte = error.start
+        text = content.decode("cp1252", errors="replace")
+    for line in re.split(r"\r\n?|\n", text):
+        match = _SPOKEN.fullmatch(line.strip())
+        if match is None or not _TURN.fullmatch(match[1]):
+            named = line.split(maxsplit=1)[:1]
+            found.fragments += bool(named and _FRAGMENT.fullmatch(named[0]))
+            found.asides += bool(named and not _FRAGMENT.fullmatch(named[0]))
+        elif match[1] in found.texts:
+            found.repeated.append(match[1])
+        else:
+            found.texts[match[1]] = Spoken(match[4].strip(), float(match[2]), float(match[3]))
+    return found

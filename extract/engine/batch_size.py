@@ -1,0 +1,70 @@
+"""Throughput of an encoder by the size of its forwards: measured on request, never during an extraction."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ercache.params import EngineParams
+from extract.encoders.base import Faces, Frame, Sample
+from extract.engine.lane import autocast, exact_arithmetic, out_of_memory
+from extract.engine.plan import Feature
+
+SECONDS = 4.0  # of sound, and words and pictures to match: about the mean utterance of MELD
+TEXT = "well I did not think that you would come back so soon"
+SIZE = (360, 640)
+ROUNDS = 3
+GAIN = 0.05  # a larger forward must bring that much, since it costs memory and padding
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Utterances per second with forwards of one size."""
+
+    batch: int
+    utterances_per_second: float
+
+
+def rates(feature: Feature, engine: EngineParams, device: str, most: int = 256) -> list[Rate]:
+    """Rates of forwards of 1, 2, 4, ... typical utterances, until the memory runs out or nothing is gained."""
+    encoder = feature.kind(feature.params, device)
+    exact_arithmetic(engine.threads)
+    sample = typical(feature)
+    found: list[Rate] = []
+    size = 1
+    while size <= most:
+        try:
+            with autocast(device, engine.precision):
+                encoder.encode([sample] * size)
+                began = time.perf_counter()
+                for _ in range(ROUNDS):
+                    encoder.encode([sample] * size)
+        except out_of_memory():
+            break
+        found.append(Rate(size, ROUNDS * size / (time.perf_counter() - began)))
+        if feature.spec.batch == "one" or (len(found) > 2 and good(found[:-2]) == good(found)):
+            break
+        size *= 2
+    return found
+
+
+def good(found: list[Rate]) -> int:
+    """The smallest forward that is about as fast as any."""
+    best = max(rate.utterances_per_second for rate in found)
+    return next(rate.batch for rate in found if rate.utterances_per_second >= (1 - GAIN) * best)
+
+
+def typical(feature: Feature) -> Sample:
+    """An utterance of about the mean length, with a face in the middle of each picture."""
+    wants = feature.input
+    rng = np.random.default_rng(0)
+    sound = rng.normal(0, 0.1, int(SECONDS * wants.rate)).astype(np.float32) if wants.rate else None
+    height, width = SIZE if wants.side is None else (wants.side, wants.side * SIZE[1] // SIZE[0])
+    box = np.array([[0.4 * width, 0.25 * height, 0.6 * width, 0.75 * height]], np.float32)
+    points = np.repeat(box[:, None, :2] + 0.3 * (box[:, None, 2:] - box[:, None, :2]), 5, axis=1)
+    faces = Faces(box, np.ones(1, np.float32), points) if wants.faces else None
+    frames = tuple(
+        Frame(float(n), rng.integers(0, 256, (height, width, 3), dtype=np.uint8), faces)
+        for n in range(wants.frames or 0)
+    )
+    return Sample(text=TEXT if wants.text else None, sound=sound, frames=frames)

@@ -1,0 +1,305 @@
+"""A lane: a process with one device that reads shards ahead, finds faces and encodes.
+
+It tells what it is about to do before it does it, so that an accident can be blamed on what caused it.
+"""
+
+import contextlib
+import platform
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from ercache.errors import ErcacheError
+from ercache.params import EngineParams
+from ercache.reasons import Missing, Reason
+from extract.encoders.base import Encoded, Encoder, Frame, Sample
+from extract.engine.forwards import forwards
+from extract.engine.job import Doing, Done, Job, Known, Setup
+from extract.engine.plan import Feature, Source
+from extract.engine.reading import FileJob, Inputs, file_jobs, read_file, share
+from extract.engine.records import Record, finite, pack_record
+from extract.engine.trace import Trace
+from extract.media import Clip
+from extract.processes import end_with_parent
+
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "librosa",
+    "scikit-image",
+    "transformers",
+    "facenet-pytorch",
+    "imageio-ffmpeg",
+    "av",
+)
+
+
+T = TypeVar("T")
+
+
+def made_by(device: str, engine: EngineParams) -> dict[str, Any]:
+    """What made a record: libraries, device class, precision, threads."""
+    return {
+        "versions": {name: version(name) for name in LIBRARIES},
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "device": device.split(":")[0],
+        "precision": engine.precision,
+        "threads": engine.threads,
+    }
+
+
+def serve(connection: Connection, setup: Setup) -> None:
+    """Work on the jobs that arrive until the other end closes."""
+    end_with_parent()
+    try:
+        lane = _Lane(connection, setup)
+        with threadpool_limits(setup.engine.threads):
+            lane.work()
+    except ErcacheError as error:
+        connection.send(error)
+    except Exception:
+        connection.send(RuntimeError(f"in a lane of the engine:\n{traceback.format_exc()}"))
+    connection.close()
+
+
+class _Lane:
+    def __init__(self, connection: Connection, setup: Setup) -> None:
+        self.setup, self.engine = setup, setup.engine
+        self.trace = Trace(*setup.trace) if setup.trace else Trace()
+        self.made = made_by(setup.device, setup.engine)
+        self._connection = connection
+        self._jobs: queue.SimpleQueue[tuple[Job, list[tuple[FileJob, Future[list[Clip]]]]] | None]
+        self._jobs = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Mapping[str, bytes]] = queue.SimpleQueue()
+        self._readers = ThreadPoolExecutor(setup.engine.workers)
+        self._encoders: dict[str, Encoder] = {}
+        self._tables: dict[Any, Any] = {}
+
+    def work(self) -> None:
+        """Take jobs as they come; the files of those that wait are read meanwhile."""
+        threading.Thread(target=self._receive, daemon=True).start()
+        while (taken := self._jobs.get()) is not None:
+            self._connection.send(self._run(*taken))
+
+    def _receive(self) -> None:
+        with contextlib.suppress(EOFError, OSError):  # the engine is done, or gone
+            while (message := self._connection.recv()) is not None:
+                if isinstance(message, Job):
+                    self._jobs.put((message, self._begin_reading(message)))
+                else:
+                    self._answers.put(message)
+        self._jobs.put(None)
+
+    def _begin_reading(self, job: Job) -> list[tuple[FileJob, Future[list[Clip]]]]:
+        if self.setup.root is None or job.careful:
+            return []
+        files = file_jobs(job.shard, job.rows, self.setup.features)
+        return [(file, self._readers.submit(self._read, file)) for file in files]
+
+    def _read(self, file: FileJob) -> list[Clip]:
+        assert self.setup.root is not None
+        with self.trace.span("decode", file.path):
+            return read_file(self.setup.root, file, self.engine.limits)
+
+    def _tell(self, stage: str, job: Job, feature: str = "", rows: Sequence[int] = ()) -> None:
+        self._connection.send(Doing(stage, job.number, feature, tuple(rows)))
+
+    def _ask(self, units: Sequence[str]) -> Mapping[str, bytes]:
+        if not units:
+            return {}
+        self._connection.send(Known(tuple(units)))
+        return self._answers.get()
+
+    def _run(self, job: Job, reading: Sequence[tuple[FileJob, Future[list[Clip]]]]) -> Done:
+        wanted = [self.setup.features[name] for name, rows in job.rows.items() if rows]
+        for feature in wanted:
+            self._build(job, feature)
+        inputs = {n: Inputs() for n in range(len(job.shard))}
+        for file, clips in self._clips(job, reading):
+            share(file, clips, inputs)
+        new_faces: dict[str, bytes] = {}
+        records: list[tuple[str, int, bytes, bool]] = []
+        split: set[str] = set()
+        for feature in wanted:
+            rows = job.rows[feature.name]
+            samples = self._samples(job, feature, rows, inputs, new_faces)
+            results = self._encode(job, feature, samples, split)
+            records += [(feature.name, n, *self._record(results[n])) for n in rows]
+        seconds = sum(i.seconds for i in inputs.values())
+        return Done(job.number, records, new_faces, seconds, frozenset(split))
+
+    def _build(self, job: Job, feature: Feature) -> None:
+        if feature.name not in self._encoders:
+            self._tell("build", job, feature.name)
+            self._encoders[feature.name] = feature.kind(feature.params, self.setup.device)
+            exact_arithmetic(self.engine.threads)
+
+    def _clips(
+        self, job: Job, reading: Sequence[tuple[FileJob, Future[list[Clip]]]]
+    ) -> Iterator[tuple[FileJob, list[Clip]]]:
+        for file, future in reading:
+            self._tell("read", job, rows=[n for n, _ in file.uses])
+            yield file, future.result()
+        if job.careful and self.setup.root is not None:
+            rows = {
+                name: tuple(n for n in numbers if n not in job.unreadable)
+                for name, numbers in job.rows.items()
+            }
+            for file in file_jobs(job.shard, rows, self.setup.features):
+                self._tell("read", job, rows=[n for n, _ in file.uses])
+                yield file, self._read(file)
+
+    def _samples(
+        self,
+        job: Job,
+        feature: Feature,
+        rows: Sequence[int],
+        inputs: Mapping[int, Inputs],
+        new_faces: dict[str, bytes],
+    ) -> dict[int, Sample | Missing]:
+        """What the encoder gets for each row, or why there is nothing for it."""
+        modality = feature.spec.modality
+        samples: dict[int, Sample | Missing] = {}
+        for n in rows:
+            fault = (
+                job.unreadable.get(n) or job.hopeless.get((feature.name, n)) or inputs[n].faults.get(modality)
+            )
+            samples[n] = fault or _sample(feature, job.shard[n], inputs[n])
+        if feature.input.faces:
+            good = [n for n, s in samples.items() if isinstance(s, Sample)]
+            for n, frames in self._with_faces(job, feature, good, inputs, new_faces).items():
+                samples[n] = frames if isinstance(frames, Missing) else Sample(frames=frames)
+        return samples
+
+    def _with_faces(
+        self,
+        job: Job,
+        feature: Feature,
+        rows: Sequence[int],
+        inputs: Mapping[int, Inputs],
+        new: dict[str, bytes],
+    ) -> dict[int, tuple[Frame, ...] | Missing]:
+        from extract.engine.faces import Tables
+
+        policy = feature.faces
+        assert policy is not None
+        if policy not in self._tables:
+            self._tables[policy] = Tables(policy, self.setup.device, self.made, self._ask)
+        tables = self._tables[policy]
+        exact_arithmetic(self.engine.threads)
+
+        def find(some: Sequence[int]) -> dict[int, tuple[Frame, ...] | Missing]:
+            return dict(tables.add(feature, job.shard, some, inputs, new))
+
+        found: dict[int, tuple[Frame, ...] | Missing] = {}
+        for group in [[n] for n in rows] if job.clip_by_clip else [list(rows)]:
+            self._tell("faces", job, feature.name, group)
+            with self.trace.span("faces", feature.name):
+                found |= one_by_one_if_need_be(find, group)
+        return found
+
+    def _encode(
+        self, job: Job, feature: Feature, samples: Mapping[int, Sample | Missing], split: set[str]
+    ) -> dict[int, Encoded | Missing]:
+        encoder = self._encoders[feature.name]
+        results: dict[int, Encoded | Missing] = {n: s for n, s in samples.items() if isinstance(s, Missing)}
+        ready = [(n, s) for n, s in samples.items() if isinstance(s, Sample)]
+        lengths = [encoder.length(sample) for _, sample in ready]
+        rule = "one" if feature.name in job.apart else feature.spec.batch
+        if rule != feature.spec.batch:
+            split.add(feature.name)
+        for group in forwards(lengths, rule, self.engine.batch):
+            together = dict(ready[i] for i in group)
+            self._tell("encode", job, feature.name, list(together))
+            with self.trace.span("encode", feature.name):
+                results |= self._forward(feature, together, split)
+        return results
+
+    def _forward(
+        self, feature: Feature, together: Mapping[int, Sample], split: set[str]
+    ) -> dict[int, Encoded | Missing]:
+        encoder = self._encoders[feature.name]
+
+        def encode(rows: Sequence[int]) -> dict[int, Encoded | Missing]:
+            with autocast(self.setup.device, self.engine.precision):
+                return dict(zip(rows, encoder.encode([together[n] for n in rows]), strict=True))
+
+        return one_by_one_if_need_be(encode, list(together), lambda: split.add(feature.name))
+
+    def _record(self, result: Encoded | Missing) -> tuple[bytes, bool]:
+        if isinstance(result, Missing):
+            record = Record({}, reason=result.reason, detail=result.detail, made=self.made)
+        else:
+            record = Record(result.arrays, result.frames, made=self.made)
+            if not finite(record):
+                record = Record(
+                    {}, reason=Reason.UNREADABLE, detail="values that are not finite", made=self.made
+                )
+        final = record.reason is None or record.reason.status != "unavailable"
+        return pack_record(record), final
+
+
+def one_by_one_if_need_be(
+    work: Callable[[Sequence[int]], dict[int, T | Missing]],
+    rows: Sequence[int],
+    apart: Callable[[], None] = lambda: None,
+) -> dict[int, T | Missing]:
+    """Work on some rows at once; where that fails, on each alone, so that one bad row costs itself only.
+
+    Args:
+        apart: called when rows are worked on alone.
+    """
+    try:
+        return work(rows)
+    except ErcacheError:  # weights that are not there: no row is to blame
+        raise
+    except Exception as error:
+        if len(rows) == 1:
+            reason = Reason.OUT_OF_MEMORY if isinstance(error, out_of_memory()) else Reason.CRASH
+            return {rows[0]: Missing(reason, f"{type(error).__name__}: {error}")}
+    apart()
+    return {n: result for row in rows for n, result in one_by_one_if_need_be(work, [row]).items()}
+
+
+def exact_arithmetic(threads: int) -> None:
+    """Full float32 and equal results for equal input, as far as torch is used at all."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def autocast(device: str, precision: str) -> Any:
+    """A context in which networks compute in a precision; nothing for float32."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.autocast(device.split(":")[0], dtype=getattr(torch, precision))
+
+
+def out_of_memory() -> tuple[type[BaseException], ...]:
+    """What is raised when the memory of this process or of its device is used up."""
+    torch = sys.modules.get("torch")
+    return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
+
+
+def _sample(feature: Feature, source: Source, inputs: Inputs) -> Sample:
+    wants = feature.input
+    return Sample(
+        text=source.text if wants.text else None,
+        sound=inputs.sounds[wants.rate] if wants.rate else None,
+        frames=inputs.pictures[wants.pictures] if wants.pictures else (),
+    )

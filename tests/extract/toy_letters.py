@@ -1,0 +1,128 @@
+"""Toy encoders for the engine. They run in processes of their own: what they do is told, and shown, in a folder."""
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ercache.cache import ArraySpec
+from ercache.params import Strict
+from ercache.reasons import Missing, Reason
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.engine import Feature, lane
+from extract.engine.reading import FileJob
+from extract.media import Clip, nothing
+
+
+class Letters:
+    """Counts letters. In its folder `refuse.json` says what it does on some texts, and `calls.jsonl` what it got."""
+
+    class Params(Strict):
+        folder: str
+        scale: float = 1.0
+
+    spec: ClassVar = EncoderSpec("text/letters", "text", "letter counts", "equal", 1, "MIT")
+
+    def __init__(self, params: "Letters.Params", device: str = "cpu") -> None:
+        self.folder, self.scale = Path(params.folder), params.scale
+
+    @staticmethod
+    def input(params: "Letters.Params") -> Input:
+        return Input(text=True)
+
+    @staticmethod
+    def arrays(params: "Letters.Params") -> tuple[ArraySpec, ...]:
+        return (ArraySpec("pooled", "vector", ("utterance", "dim"), (2,)),)
+
+    def length(self, sample: Sample) -> int:
+        return len(sample.text or "")
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        texts = [s.text or "" for s in samples]
+        with (self.folder / "calls.jsonl").open("a") as stream:
+            stream.write(json.dumps(texts) + "\n")
+        told = self.folder / "refuse.json"
+        refuse = json.loads(told.read_text()) if told.is_file() else {}
+        return [self._one(text, refuse.get(text), len(texts)) for text in texts]
+
+    def _one(self, text: str, action: str | None, together: int) -> Encoded | Missing:
+        if action == "die" or (action == "die once" and once(self.folder)):
+            os._exit(3)
+        if action == "hang":
+            time.sleep(600)
+        if action == "raise" or (action == "raise together" and together > 1):
+            raise RuntimeError("broken")
+        if action == "memory" or (action == "memory together" and together > 1):
+            raise MemoryError("no more")
+        if action in set(Reason):
+            return Missing(Reason(action), "words of the tool")
+        row = np.array([[len(text), text.count("e")]], "f4") * self.scale
+        return Encoded({"pooled": row}, len(text))
+
+
+class Loud(Letters):
+    """The length of a sound."""
+
+    spec: ClassVar = replace(Letters.spec, key="audio/loud", modality="audio", batch="one")
+
+    @staticmethod
+    def input(params: Letters.Params) -> Input:
+        return Input(rate=8000)
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        (sample,) = samples
+        assert sample.sound is not None
+        row = np.array([[len(sample.sound), 0]], "f4")
+        return [Encoded({"pooled": row}, 1)]
+
+
+def letters(
+    folder: Path, name: str = "letters", scale: float = 1.0, kind: type[Letters] = Letters
+) -> Feature:
+    """A feature of a toy encoder."""
+    return Feature(name, kind, Letters.Params(folder=str(folder), scale=scale), None, None)
+
+
+def refuse(folder: Path, **actions: str) -> None:
+    """Tell the toys what to do on some texts."""
+    (folder / "refuse.json").write_text(json.dumps(actions))
+
+
+def calls(folder: Path) -> list[list[str]]:
+    """What the toys got, sorted: the lanes work side by side. They are forgotten then."""
+    path = folder / "calls.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    path.unlink(missing_ok=True)
+    return sorted(json.loads(line) for line in lines)
+
+
+def once(folder: Path) -> bool:
+    """True for the first that asks."""
+    try:
+        (folder / "once").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def stand_in(root: Path, job: FileJob, limits: object) -> list[Clip]:
+    """Reads instead of `read_file` in a lane: the name of a file tells what becomes of its reader."""
+    if "die_once" in job.path and not once(root):
+        return [Clip(sounds={8000: np.ones(8, "f4")}) for _ in job.stretches]
+    if "die" in job.path:
+        os._exit(3)
+    if "hang" in job.path:
+        time.sleep(600)
+    if "bad" in job.path:
+        return [nothing(s, Missing(Reason.UNREADABLE, "bad")) for s in job.stretches]
+    return [Clip(sounds={8000: np.ones(8, "f4")}) for _ in job.stretches]
+
+
+if multiprocessing.current_process().name != "MainProcess" and os.environ.get("ERCACHE_TOY_READER"):
+    lane.read_file = stand_in  # type: ignore[assignment]
