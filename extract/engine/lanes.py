@@ -27,6 +27,7 @@ class _Lane:
     process: BaseProcess
     connection: Connection
     jobs: deque[Job] = field(default_factory=deque)
+    features: set[str] = field(default_factory=set)
     doing: Doing = START
     since: float = field(default_factory=time.monotonic)
 
@@ -51,7 +52,7 @@ class Lanes:
         Raises:
             WorkError: lanes do not start, or an encoder ends them while it is built.
         """
-        waiting = deque(jobs)
+        waiting = list(jobs)
         lanes = min(len(self._devices), len(jobs))
         self._lanes = [self._open(device) for device in self._devices[:lanes]]
         while waiting or self._again or any(lane.jobs for lane in self._lanes):
@@ -69,19 +70,27 @@ class Lanes:
         theirs.close()
         return _Lane(process, ours)
 
-    def _hand_out(self, waiting: deque[Job]) -> None:
+    def _hand_out(self, waiting: list[Job]) -> None:
         """Give jobs to those that hold the fewest; one that is run with care goes to a lane of its own."""
         while self._again or waiting:
             lane = min(self._lanes, key=lambda x: len(x.jobs))
             careful = any(job.careful for job in lane.jobs)
             if len(lane.jobs) >= AHEAD or careful or (self._again and lane.jobs):
                 return
-            job = self._again.popleft() if self._again else waiting.popleft()
+            job = self._again.popleft() if self._again else waiting.pop(self._best(lane, waiting))
             lane.jobs.append(job)
+            lane.features |= set(job.rows)
             try:
                 lane.connection.send(job)
             except OSError:  # it has just died: `_hear` sees to it
                 return
+
+    def _best(self, lane: _Lane, waiting: Sequence[Job]) -> int:
+        """The first job whose encoders this lane has, else whose encoders nobody has: building them takes seconds."""
+        built = set().union(*(other.features for other in self._lanes))
+        mine = (n for n, job in enumerate(waiting) if lane.features >= set(job.rows))
+        new = (n for n, job in enumerate(waiting) if built.isdisjoint(job.rows))
+        return next(mine, next(new, 0))
 
     def _ready(self) -> list[_Lane]:
         by_connection = {lane.connection: lane for lane in self._lanes}
