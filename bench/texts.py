@@ -1,11 +1,13 @@
 """Encoding sentences: canonical batches sorted by length against one sentence a call."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
 from extract.encoders import ENCODERS
-from extract.encoders.base import Sample
+from extract.encoders.base import Encoder, FloatArray, Sample
+from extract.engine.lane import autocast
 
 WORDS = (
     "the",
@@ -44,7 +46,16 @@ def measure(sentences: int = 256, batch: int = 16) -> dict[str, float]:
     for start in range(0, sentences, batch):
         encoder.encode([Sample(text=t) for t in ordered[start : start + batch]])
     batched = time.perf_counter() - began
+    exact, halved = (_vectors(encoder, texts[:batch], precision) for precision in ("float32", "bfloat16"))
     return {
         "sentences_per_second": round(sentences / batched, 1),
         "speedup_over_one_by_one": round(single / batched, 2),
+        "difference_of_bfloat16": round(float(np.abs(exact - halved).max() / max(1, np.abs(exact).max())), 5),
     }
+
+
+def _vectors(encoder: Encoder, texts: Sequence[str], precision: str) -> FloatArray:
+    """Sentence vectors in a precision of the engine."""
+    with autocast("cpu", precision):
+        results = encoder.encode([Sample(text=t) for t in texts])
+    return np.concatenate([result.arrays["pooled"] for result in results])

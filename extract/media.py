@@ -5,7 +5,7 @@ anything else for bad media, waits longer than `limits.seconds` a pass, or opens
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,13 +65,29 @@ def read_stretches(path: Path, stretches: Sequence[Stretch], limits: Limits) -> 
     `limits.duration` seconds of a longer stretch are looked at. A damaged file gives what decodes. Sound is mixed
     down from all channels at its native rate, and resampled once for each rate.
     """
+    clips = _read(path, stretches, limits)
+    both = any(s.pictures for s in stretches) and any(s.rates for s in stretches)
+    if not both or not any(_in_doubt(clip) for clip in clips):
+        return clips
+    # Pictures that cannot be read may have kept the sound from being read, or lent it their words, and vice versa.
+    seen = _read(path, [replace(s, rates=()) for s in stretches], limits)
+    heard = _read(path, [replace(s, pictures=()) for s in stretches], limits)
+    return [Clip(a.pictures, b.sounds, a.no_pictures, b.no_sound) for a, b in zip(seen, heard, strict=True)]
+
+
+def _in_doubt(clip: Clip) -> bool:
+    faults = [m.reason for m in (clip.no_pictures, clip.no_sound) if m is not None]
+    return not {Reason.UNREADABLE, Reason.TIMEOUT, Reason.TOO_LARGE}.isdisjoint(faults)
+
+
+def _read(path: Path, stretches: Sequence[Stretch], limits: Limits) -> list[Clip]:
+    """Pictures and sound in one pass."""
     try:
         facts, no_times = probe_stretches(path, [s.ref for s in stretches if s.pictures], limits)
         chosen = [_choose(s, facts, no_times, limits) for s in stretches]
         deaf = _no_sound(facts)
         heard = [s.ref for s in stretches if s.rates and deaf is None]
-        reading = _Reading(path, facts, stretches, _branches(stretches, chosen), heard, limits)
-        seen, sound = reading.together()
+        seen, sound = _pass(path, facts, stretches, _branches(stretches, chosen), heard, limits)
     except Missing as missing:
         return [nothing(s, missing) for s in stretches]
     clips = []
@@ -136,49 +152,37 @@ class _Heard:
         return {rate: resample(samples, self.sound.rate, rate) for rate in stretch.rates}
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A file and all that is wanted of it."""
+def _pass(
+    path: Path,
+    facts: Probe,
+    stretches: Sequence[Stretch],
+    branches: dict[Branch, Times],
+    heard: Sequence[MediaRef],
+    limits: Limits,
+) -> tuple[_Seen, _Heard]:
+    """One pass of FFmpeg, if anything is wanted of it.
 
-    path: Path
-    facts: Probe
-    stretches: Sequence[Stretch]
-    branches: dict[Branch, Times]
-    heard: Sequence[MediaRef]
-    limits: Limits
+    Raises:
+        Missing: TIMEOUT.
+    """
+    starts = [s.ref.start for s in stretches]
+    start = min((s for s in starts if s is not None), default=0.0) if None not in starts else None
+    windows = [window(ref, facts, limits.duration) for ref in heard]
 
-    def together(self) -> tuple[_Seen, _Heard]:
-        """Pictures and sound in one pass; apart where one of them gave nothing, so that its words are its own.
+    def outputs(source: Any) -> list[Output]:
+        pictures = picture_outputs(source, branches, facts) if branches else []
+        return [*pictures, *([sound_output(source, windows, facts)] if windows else [])]
 
-        Raises:
-            Missing: TIMEOUT.
-        """
-        seen, heard = self._pass(self.branches, self.heard)
-        whole = all(seen.images.values()) and heard.sound.samples.size
-        if self.branches and self.heard and not whole:
-            seen, _ = self._pass(self.branches, ())
-            _, heard = self._pass({}, self.heard)
-        return seen, heard
-
-    def _pass(self, branches: dict[Branch, Times], heard: Sequence[MediaRef]) -> tuple[_Seen, _Heard]:
-        facts, longest = self.facts, self.limits.duration
-        starts = [s.ref.start for s in self.stretches]
-        start = min((s for s in starts if s is not None), default=0.0) if None not in starts else None
-
-        def outputs(source: Any) -> list[Output]:
-            sound = [sound_output(source, [window(ref, facts, longest) for ref in heard])] if heard else []
-            return (picture_outputs(source, branches, facts) if branches else []) + sound
-
-        written: list[bytes] = []
-        said = ""
-        if branches or heard:
-            written, said = decode(self.path, facts, start, outputs, self.limits)
-        images = {
-            branch: cut(written[n], said, n, times, facts.origin)
-            for n, (branch, times) in enumerate(branches.items())
-        }
-        sound = decoded(written[-1] if heard else b"", said, facts.audio_rate or 0)
-        return _Seen(self.path, images, said), _Heard(self.path, facts, sound, said, longest)
+    written: list[bytes] = []
+    said = ""
+    if branches or windows:
+        written, said = decode(path, facts, start, outputs, limits)
+    images = {
+        branch: cut(written[n], said, n, times, facts.origin)
+        for n, (branch, times) in enumerate(branches.items())
+    }
+    sound = decoded(written[-1] if windows else b"", said, facts.audio_rate or 0)
+    return _Seen(path, images, said), _Heard(path, facts, sound, said, limits.duration)
 
 
 def _choose(stretch: Stretch, facts: Probe, no_times: Missing | None, limits: Limits) -> Chosen | Missing:
@@ -190,6 +194,8 @@ def _choose(stretch: Stretch, facts: Probe, no_times: Missing | None, limits: Li
     pixels = facts.width * facts.height
     if pixels > limits.pixels:
         return Missing(Reason.TOO_LARGE, f"{facts.width} x {facts.height} pixels")
+    if "video" in facts.undecodable:
+        return Missing(Reason.UNREADABLE, "there is no decoder for its pictures")
     if not facts.frame_times.size:
         return Missing(Reason.NO_VIDEO, "no pictures in the file")
     times = facts.frame_times
@@ -215,6 +221,8 @@ def _branches(stretches: Sequence[Stretch], chosen: Sequence[Chosen | Missing]) 
 
 
 def _no_sound(facts: Probe) -> Missing | None:
+    if "audio" in facts.undecodable:
+        return Missing(Reason.UNREADABLE, "there is no decoder for its sound")
     if facts.audio_rate is None:
         return Missing(Reason.NO_AUDIO, "no audio stream in the file")
     if facts.audio_rate not in RATES:

@@ -12,6 +12,7 @@ from ercache.reasons import Missing, Reason
 from extract.decode import Output
 from extract.encoders.base import Pictures
 from extract.probe import Probe
+from extract.tracking import grid
 
 Times = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -48,8 +49,7 @@ def instants(kind: Pictures, times: Times, ref: MediaRef, longest: float) -> Tim
         raise Missing(Reason.NO_VIDEO, f"pictures end at {times[-1] + period:.2f} s")
     end = min(end, start + longest)
     if kind.every is not None:
-        count = max(1, int((end - start) / kind.every + 0.5))
-        return np.asarray(start + (np.arange(count) + 0.5) * kind.every, np.float64)
+        return grid(start, end, kind.every)
     assert kind.count is not None
     return np.asarray(start + (np.arange(kind.count) + 0.5) / kind.count * (end - start), np.float64)
 
@@ -70,7 +70,7 @@ def picture_outputs(source: Any, branches: Mapping[Branch, Times], facts: Probe)
     slack = min(0.001, float(gaps.min()) / 4) if gaps.size else 0.001
     last = max(float(times[-1]) for times in branches.values()) + facts.origin
     # A second more: the filter rounds its end to the ticks of the stream, which may be as long as a picture.
-    trimmed = source["V:0"].filter("trim", end=f"{last + 1:.7f}")
+    trimmed = source[f"V:{facts.video_rank}"].filter("trim", end=f"{last + 1:.7f}")
     split = trimmed.filter_multi_output("split", len(branches)) if len(branches) > 1 else None
     outputs: list[Output] = []
     for n, ((side, crop), times) in enumerate(branches.items()):

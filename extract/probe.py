@@ -42,6 +42,8 @@ class Probe:
         audio_rate, audio_channels: None and 0 without audio.
         origin: the file's first timestamp, seconds; already taken off `frame_times`.
         indexed: whether the container can be sought in exactly.
+        video_rank, audio_rank: of the stream looked at, among those of its kind.
+        undecodable: kinds (`video`, `audio`) of which there are streams, but no decoder for any.
     """
 
     duration: float | None
@@ -52,6 +54,9 @@ class Probe:
     audio_channels: int
     origin: float = 0.0
     indexed: bool = False
+    video_rank: int = 0
+    audio_rank: int = 0
+    undecodable: frozenset[str] = frozenset()
 
     def seekable_to(self, start: float) -> bool:
         """Whether it pays, and is exact, to skip what comes before a stretch."""
@@ -150,6 +155,8 @@ def probe_stretches(path: Path, refs: Sequence[MediaRef], limits: Limits) -> tup
             facts = _with_times(container, facts, limits, start, max(ends) - (start or 0.0))
         except av.error.FFmpegError as error:
             fault = Missing(Reason.UNREADABLE, _words(error))
+        except Missing as missing:
+            fault = missing
     return facts, fault
 
 
@@ -161,7 +168,7 @@ def _end(ref: MediaRef, longest: float) -> float:
 def _with_times(
     container: Any, facts: Probe, limits: Limits, start: float | None, length: float | None
 ) -> Probe:
-    stream = video_stream(container)
+    stream = decodable(moving_pictures(container))
     if stream is None:
         return facts
     if start is not None and facts.seekable_to(start):
@@ -177,7 +184,7 @@ def _times(
     for packet in container.demux(stream):
         if time.monotonic() > deadline:
             raise Missing(Reason.TIMEOUT, "the list of packets was not read in time")
-        if packet.pts is None or packet.is_discard:
+        if packet.pts is None or packet.is_discard or not packet.size:  # an empty one repeats a picture
             continue
         seconds = float(packet.pts * packet.time_base) - origin
         start = seconds if start is None else start
@@ -187,26 +194,33 @@ def _times(
 
 
 def _facts(container: Any, times: NDArray[np.float64]) -> Probe:
-    video = video_stream(container)
-    audio: Any = next(iter(container.streams.audio), None)
-    rate = audio.codec_context.rate if audio is not None and audio.codec_context is not None else None
+    moving, sounds = moving_pictures(container), list(container.streams.audio)
+    video, audio = decodable(moving), decodable(sounds)
+    kinds = {"video": (moving, video), "audio": (sounds, audio)}
     return Probe(
         duration=None if container.duration is None else container.duration / av.time_base,
         frame_times=times,
         width=video.codec_context.width if video is not None else 0,
         height=video.codec_context.height if video is not None else 0,
-        audio_rate=rate,
-        audio_channels=audio.codec_context.channels if rate is not None else 0,
+        audio_rate=audio.codec_context.rate if audio is not None else None,
+        audio_channels=audio.codec_context.channels if audio is not None else 0,
         origin=max(0.0, (container.start_time or 0) / av.time_base),
         indexed=not INDEXED.isdisjoint(container.format.name.split(",")),
+        video_rank=moving.index(video) if video is not None else 0,
+        audio_rank=sounds.index(audio) if audio is not None else 0,
+        undecodable=frozenset(kind for kind, (some, one) in kinds.items() if some and one is None),
     )
 
 
-def video_stream(container: Any) -> Any:
-    """The first stream of moving pictures that can be decoded; cover art is none."""
+def moving_pictures(container: Any) -> list[Any]:
+    """The streams of moving pictures; cover art is none."""
     cover = av.stream.Disposition.attached_pic
-    usable = (s for s in container.streams.video if s.codec_context is not None)
-    return next((s for s in usable if not s.disposition & cover), None)
+    return [s for s in container.streams.video if not s.disposition & cover]
+
+
+def decodable(streams: Sequence[Any]) -> Any:
+    """The first stream that there is a decoder for, or None."""
+    return next((s for s in streams if s.codec_context is not None), None)
 
 
 @contextmanager

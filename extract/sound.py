@@ -15,8 +15,11 @@ from extract.encoders.base import FloatArray
 from extract.probe import Probe
 
 _SHOWN: Final = re.compile(
-    r"^\[ashowinfo@s @ \w+\] \[info\] n:\d+ pts:(-?\d+|NOPTS) .* rate:(\d+) nb_samples:(\d+) ", re.MULTILINE
+    r"^\[ashowinfo@s @ \w+\] \[info\] n:\d+ pts:(-?\d+|NOPTS) .* channels:(\d+) .*rate:(\d+) nb_samples:(\d+) ",
+    re.MULTILINE,
 )
+# Numbers of channels for which FFmpeg assumes a layout where the file names none.
+_LAYOUTS: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24})
 _LONGEST_PIECE: Final = 2.0  # seconds; decoders give sound in pieces, which are chosen whole
 
 
@@ -53,23 +56,28 @@ def window(ref: MediaRef, facts: Probe, longest: float) -> tuple[float, float]:
     return (-np.inf if ref.start is None else start), max(end, start)
 
 
-def sound_output(source: Any, windows: Sequence[tuple[float, float]]) -> Output:
-    """An output of mono float32 at the native rate that holds at least the windows."""
-    stream = source["a:0"].filter("atrim", end=f"{max(end for _, end in windows):.7f}")
+def sound_output(source: Any, windows: Sequence[tuple[float, float]], facts: Probe) -> Output:
+    """An output of float32 at the native rate that holds at least the windows; mono where FFmpeg knows how to mix."""
+    stream = source[f"a:{facts.audio_rank}"].filter("atrim", end=f"{max(end for _, end in windows):.7f}")
     if all(np.isfinite(start) for start, _ in windows):
         terms = "+".join(f"between(t,{start - _LONGEST_PIECE:.7f},{end:.7f})" for start, end in windows)
         stream = stream.filter("aselect", terms)
     # rematrix_maxval: FFmpeg lets a float downmix grow louder than its input unless told otherwise.
-    stream = stream.filter("aresample", ochl="mono", osf="flt", rematrix_maxval=1).filter("ashowinfo@s")
+    mix = {"ochl": "mono", "rematrix_maxval": 1} if facts.audio_channels in _LAYOUTS else {}
+    stream = stream.filter("aresample", osf="flt", **mix).filter("ashowinfo@s")
     return stream, {"format": "f32le", "acodec": "pcm_f32le"}
 
 
 def decoded(output: bytes, said: str, rate: int) -> Sound:
-    """What came out of the decoder; `rate` counts where it reported no piece."""
+    """What came out of the decoder, channels that FFmpeg did not mix averaged; `rate` counts where it gave no piece."""
     samples = np.frombuffer(output, "<f4", len(output) // 4).astype(np.float32, copy=False)
+    shown = _SHOWN.findall(said)
+    channels = int(shown[0][1]) if shown else 1
+    if channels > 1:
+        samples = samples[: len(samples) // channels * channels].reshape(-1, channels).mean(axis=1)
     begins: list[int] = []
     ends: list[int] = [0]
-    for pts, shown_rate, count in _SHOWN.findall(said):
+    for pts, _, shown_rate, count in shown:
         rate = int(shown_rate)
         after = begins[-1] + ends[-1] - ends[-2] if begins else 0
         begins.append(after if pts == "NOPTS" else int(pts))

@@ -1,16 +1,101 @@
-"""Faces between instants at which they were detected; for now every frame is to be detected itself."""
+"""Faces between detections: found at the instants of a fixed grid, followed in between by the overlap of their boxes.
+
+The grid belongs to the clip and not to an encoder's frames, so that another encoder's timestamps change no feature.
+"""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from extract.encoders.base import Faces
 
+SAME_FACE = (
+    0.5  # IoU of two boxes of one face; a head seldom moves half its width in the fraction of a second
+)
+SAME_TIME = 1e-6  # seconds; times are rounded sums
 
-def grid(start: float, end: float, every: float) -> Any:
-    return np.arange(0)
+Times = NDArray[np.float64]
 
 
-def between(times: Any, faces: Sequence[Faces], instants: Any) -> list[Faces | None]:
-    return [None for _ in instants]
+def grid(start: float, end: float, every: float) -> Times:
+    """Instants `start + (j + 0.5) * every` inside a stretch, seconds, [n]; the middle of a stretch shorter than that.
+
+    Raises:
+        ValueError: the stretch ends before it starts, or `every` is not positive.
+    """
+    if every <= 0 or end < start:
+        raise ValueError(f"no grid from {start} to {end} s in steps of {every} s")
+    count = int(np.floor((end - start) / every + 0.5 + SAME_TIME))
+    if not count:
+        return np.array([(start + end) / 2])
+    return np.asarray(start + (np.arange(count) + 0.5) * every, np.float64)
+
+
+def between(
+    grid_times: Sequence[float] | Times, grid_faces: Sequence[Faces], instants: Times
+) -> list[Faces | None]:
+    """Faces at other instants, interpolated linearly between the detections before and after.
+
+    Args:
+        grid_times: of the pictures on show at the instants of the grid; rising, seconds, [n].
+        grid_faces: detections at these times, [n].
+        instants: in any order, seconds, [m].
+
+    Returns:
+        For each instant its faces by falling probability, or None where that frame is to be detected itself: outside
+        of the grid, or when the faces before and after do not belong together one to one.
+    """
+    times = np.asarray(grid_times, np.float64)
+    pairs: dict[int, NDArray[np.intp] | None] = {}
+    found: list[Faces | None] = []
+    for instant in instants:
+        after = int(np.searchsorted(times, instant - SAME_TIME))
+        if after < len(times) and times[after] <= instant + SAME_TIME:
+            found.append(grid_faces[after])
+            continue
+        if not 0 < after < len(times):
+            found.append(None)
+            continue
+        first, second = grid_faces[after - 1], grid_faces[after]
+        if after not in pairs:
+            pairs[after] = partners(first.boxes, second.boxes)
+        partner = pairs[after]
+        share = (instant - times[after - 1]) / (times[after] - times[after - 1])
+        found.append(None if partner is None else blend(first, second, partner, float(share)))
+    return found
+
+
+def partners(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.intp] | None:
+    """For each box [n, 4] its number among others [n, 4]; None unless each has a partner that overlaps enough.
+
+    A box that overlaps two others enough has no certain partner either: faces that cross are not followed.
+    """
+    if len(first) != len(second):
+        return None
+    together = overlaps(first, second) >= SAME_FACE
+    if (together.sum(0) != 1).any() or (together.sum(1) != 1).any():
+        return None
+    return together.argmax(1) if len(first) else np.empty(0, np.intp)
+
+
+def overlaps(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Intersection over union of boxes [n, 4] with boxes [m, 4], in [0, 1], [n, m]."""
+    a, b = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.maximum(sides, 0).prod(-1)
+    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
+    found: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return found
+
+
+def blend(first: Faces, second: Faces, partner: NDArray[np.intp], share: float) -> Faces:
+    """Faces on the way from one detection (share 0) to another (share 1), by falling probability."""
+
+    def on_the_way(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (a.astype(np.float64) * (1 - share) + b[partner] * share).astype(np.float32)
+
+    probabilities = on_the_way(first.probabilities, second.probabilities)
+    order = np.argsort(-probabilities, kind="stable")
+    boxes, points = on_the_way(first.boxes, second.boxes), on_the_way(first.points, second.points)
+    return Faces(boxes[order], probabilities[order], points[order])

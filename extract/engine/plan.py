@@ -18,6 +18,9 @@ from ercache.reasons import Reason
 from extract.encoders.base import Encoder, EncoderSpec, Input
 from extract.faces import FACES_KEY, FACES_VERSION, faces_weights
 
+# Of what a scan finds in the place of a file, the rest is as good as absent.
+_UNOPENED = (Reason.OUTSIDE_ROOT, Reason.NOT_A_FILE, Reason.UNREADABLE)
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -145,9 +148,14 @@ def make_plan(
         for source in sources.values()
         if f.spec.modality in source.records
     }
+    unopened = {
+        (p.utterance, p.detail.split(": ")[0]): Reason(p.reason)
+        for p in manifest.problems
+        if p.reason in _UNOPENED
+    }
     keys = {
         f.name: {
-            u.id: unit.get((f.name, sources[of_utterance[u.id]].utterance)) or _why_not(u, f)
+            u.id: unit.get((f.name, sources[of_utterance[u.id]].utterance)) or _why_not(u, f, unopened)
             for u in utterances
         }
         for f in features
@@ -196,6 +204,7 @@ def _media(u: Utterance, engine: EngineParams) -> Source:
     return Source(records, u.id, video=video, audio=audio)
 
 
-def _why_not(u: Utterance, feature: Feature) -> Reason:
+def _why_not(u: Utterance, feature: Feature, unopened: Mapping[tuple[str | None, str], Reason]) -> Reason:
+    """Why there is no file: what the scan found in its place, or nothing."""
     ref = u.audio if feature.spec.modality == "audio" else u.video
-    return Reason.NOT_IN_CORPUS if ref is None else Reason.ABSENT
+    return Reason.NOT_IN_CORPUS if ref is None else unopened.get((u.id, ref.path), Reason.ABSENT)
