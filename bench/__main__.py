@@ -1,46 +1,93 @@
-"""Run all benchmarks and write docs/benchmarks.md and docs/benchmarks.json: figures are never edited by hand."""
+"""Run benchmarks and write docs/benchmarks.md and docs/benchmarks.json: figures are never edited by hand."""
 
 import json
 import os
 import platform
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Annotated, Any, Final
 
-from bench import caches, texts
+import psutil
+import typer
 
-OUT = Path("docs")
+from bench import caches, extract, faces, scan, texts
+from ercache.errors import UsageError
+from ercache.params import load_params, nearest
+
+OUT: Final = Path("docs")
+LIGHT_CLIPS: Final = 240
+PAPER_CLIPS: Final = 60  # full-size networks take seconds a clip
 
 
-def machine() -> dict[str, object]:
+def _extract(folder: Path, clips: int, encoder_set: str, scale: int) -> dict[str, Any]:
+    params = load_params()
+    kinds = {"encoder_set": encoder_set, "engine": params.engine, "policy": params.faces}
+    return extract.measure(folder, clips, scale=scale, **kinds)  # type: ignore[arg-type]
+
+
+BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
+    "cache": caches.measure,
+    "text": lambda _: texts.measure(),
+    "faces": faces.measure,
+    "extract": partial(_extract, clips=LIGHT_CLIPS, encoder_set="light", scale=10),
+    "extract_paper": partial(_extract, clips=PAPER_CLIPS, encoder_set="paper", scale=0),
+    "scan": scan.measure,
+}
+
+
+def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "system": platform.system(),
         "python": platform.python_version(),
     }
 
 
-def main() -> None:
-    """Measure, write, print where."""
-    with tempfile.TemporaryDirectory() as folder:
-        figures = {"machine": machine(), "cache": caches.measure(Path(folder)), "text": texts.measure()}
-    (OUT / "benchmarks.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench`; each figure is a ratio against a reference measured in the same run.",
-        "",
-        "Machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()) + ".",
-        "",
-        "| benchmark | figure | value |",
-        "|---|---|---|",
-    ]
-    for name in ("cache", "text"):
-        lines += [f"| {name} | {key} | {value} |" for key, value in figures[name].items()]  # type: ignore[union-attr]
-    (OUT / "benchmarks.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Benchmarks to run anew; without any, all.")
+    ] = None,
+) -> None:
+    """Measure, keep the figures of the benchmarks that were not run, and write the page."""
+    wanted = names or list(BENCHES)
+    for unknown in set(wanted) - set(BENCHES):
+        raise UsageError(f"unknown benchmark {unknown!r}", hint=nearest(unknown, BENCHES))
+    path = OUT / "benchmarks.json"
+    figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for name in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            figures[name] = {"machine": machine(), **BENCHES[name](Path(folder))}
+        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (OUT / "benchmarks.md").write_text(page(figures), encoding="utf-8")
     print(f"figures: {OUT / 'benchmarks.md'}")
 
 
+def page(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """The figures as a page: a table for each benchmark."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench` (`python -m bench NAME` runs one anew). Each ratio is against a reference that was "
+        "measured in the same run; what the references are stands at the head of `bench/NAME.py`.",
+    ]
+    for name in (n for n in BENCHES if n in figures):
+        lines += ["", f"## {name}", "", "| figure | value |", "|---|---|"]
+        lines += [f"| {key} | {value} |" for key, value in _flat(figures[name])]
+    return "\n".join(lines) + "\n"
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        elif not isinstance(value, list):
+            yield f"{before}{key}", value
+
+
 if __name__ == "__main__":
-    main()
+    typer.run(main)

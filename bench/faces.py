@@ -1,0 +1,208 @@
+"""Finding faces: frames per second and recall of the main face against facenet-pytorch's defaults, on equal frames.
+
+The reference is `MTCNN().detect` of facenet-pytorch at the better of one picture a call and all in one call.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ercache.errors import UsageError
+from ercache.manifest import MediaRef
+from ercache.params import FacePolicy, Limits, load_params
+from extract.demo import generate
+from extract.encoders.base import Faces, Frame, Pictures
+from extract.faces import FaceFinder
+from extract.media import Stretch, read_stretches
+from extract.tracking import between, grid, overlaps
+
+PAPER = FacePolicy(min_face_size=20, min_probability=0.7)  # facenet-pytorch's defaults
+FAST = FacePolicy(min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear", min_probability=0.8)
+EVERY = 0.25  # seconds between detections when faces are followed
+CREMAD = Path(__file__).resolve().parents[1].parent / "shared" / "media" / "cremad"
+SMALL = {"1_of_8": 1 / 8, "1_of_10": 1 / 10, "1_of_12": 1 / 12, "1_of_16": 1 / 16, "1_of_20": 1 / 20}
+THINNED = 5  # every so many frames of the clips are looked at one by one
+FOLLOWED = 3  # clips of a source that are followed on all their frames
+TIMED = 16  # frames of a source in a timing
+ROUNDS = 3
+
+Image = NDArray[np.uint8]
+Finder = Callable[[Sequence[Image]], list[Faces]]
+Frames = tuple[Frame, ...]  # of a clip, in order of time
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Recall of every policy per source of frames; speed of every policy per source and number of threads.
+
+    Args:
+        folder: where the demo clips are generated.
+    """
+    import torch
+
+    finders = {name: FaceFinder(policy).find for name, policy in policies().items()}
+    clips = {"demo": demo_clips(folder), **({"cremad": real_clips()} if CREMAD.is_dir() else {})}
+    pictures = {name: [f.image for clip in some for f in clip][::THINNED] for name, some in clips.items()}
+    pictures |= {"photographs": photographs(), **{f"small_{k}": small_faces(v) for k, v in SMALL.items()}}
+    figures: dict[str, Any] = {"every": EVERY, "policies": {k: p.model_dump() for k, p in policies().items()}}
+    figures["frames"] = {name: len(images) for name, images in pictures.items()}
+    figures["recall"] = {name: recalls(finders, images) for name, images in pictures.items()}
+    for name, some in clips.items():
+        figures["recall"][name]["fast_tracked"] = recall_when_followed(finders["fast"], some[:FOLLOWED])
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        figures[f"threads_{threads}"] = {name: speeds(finders, some) for name, some in clips.items()}
+    torch.set_num_threads(before)
+    return figures
+
+
+def policies() -> dict[str, FacePolicy]:
+    """The policies that are compared; `default` is that of params.yaml."""
+    return {"paper": PAPER, "default": load_params().faces, "fast": FAST}
+
+
+def demo_clips(folder: Path) -> list[Frames]:
+    """All frames of the clips of a tiny demo corpus; it holds broken clips on purpose, which have none."""
+    root = folder / "demo"
+    generate(root, size="tiny")
+    return all_frames(sorted(root.rglob("*.mp4")))
+
+
+def real_clips() -> list[Frames]:
+    """All frames of the CREMA-D clips beside the project."""
+    return all_frames(sorted(CREMAD.glob("*.flv")))
+
+
+def all_frames(paths: Sequence[Path]) -> list[Frames]:
+    """Every frame of each clip that can be read."""
+    every = Pictures(count=400)  # more than a clip has
+    read = [read_stretches(path, [Stretch(MediaRef(path.name), (every,))], Limits())[0] for path in paths]
+    clips = [clip.pictures[every] for clip in read if clip.no_pictures is None]
+    if not clips:
+        raise UsageError(
+            f"none of {len(paths)} clips can be read", hint="is FFmpeg at hand? see ercache doctor"
+        )
+    return clips
+
+
+def photograph(name: str) -> Image:
+    """A photograph that scikit-image brings along, as RGB."""
+    from skimage import data
+
+    picture: Image = getattr(data, name)()
+    return picture if picture.ndim == 3 else np.stack([picture] * 3, -1)
+
+
+def photographs() -> list[Image]:
+    """Photographs with a face at several sizes and mirrored."""
+    astronaut, camera = photograph("astronaut"), photograph("camera")
+    sizes = [astronaut, astronaut[::2, ::2], astronaut[:300, 80:400], camera]
+    return [np.ascontiguousarray(picture) for size in sizes for picture in (size, size[:, ::-1])]
+
+
+def small_faces(share: float, count: int = 8) -> list[Image]:
+    """Pictures of 480 x 360 with a photographed face whose size is this share of the height, anywhere."""
+    from PIL.Image import fromarray
+
+    face = photograph("astronaut")[:256, 100:356]  # its face is 97 pixels, 0.38 of this side
+    side = round(share * 360 / 0.38)
+    small = np.asarray(fromarray(face).resize((side, side)))
+    rng = np.random.default_rng(0)
+    pictures = []
+    for n in range(count):
+        picture = np.full((360, 480, 3), 96, np.uint8)
+        top, left = rng.integers(360 - side + 1), rng.integers(480 - side + 1)
+        picture[top : top + side, left : left + side] = small if n % 2 else small[:, ::-1]
+        pictures.append(picture)
+    return pictures
+
+
+def reference(images: Sequence[Image]) -> list[NDArray[np.float32]]:
+    """The main face of each picture, the largest of facenet-pytorch's, as a box [1, 4], or none [0, 4]."""
+    import torch
+
+    detector, found = facenet(), []
+    with torch.inference_mode():
+        for image in images:
+            boxes = detector.detect(image)[0]
+            boxes = np.empty((0, 4), np.float32) if boxes is None else np.asarray(boxes, np.float32)
+            areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+            found.append(boxes[np.argsort(-areas)[:1]])
+    return found
+
+
+def facenet() -> Any:
+    """facenet-pytorch's detector with its defaults, but for the order of the faces."""
+    from facenet_pytorch import MTCNN
+
+    return MTCNN(keep_all=True)
+
+
+def recalls(finders: Mapping[str, Finder], images: Sequence[Image]) -> dict[str, float]:
+    """Recall of each policy on the same frames."""
+    expected = reference(images)
+    return {name: recall(find(images), expected) for name, find in finders.items()}
+
+
+def recall_when_followed(find: Finder, clips: Sequence[Frames]) -> float:
+    """Recall on every frame of some clips when faces are followed between detections."""
+    rows = [row for clip in clips for row in follow(find, clip, EVERY)]
+    return recall(rows, reference([frame.image for clip in clips for frame in clip]))
+
+
+def recall(found: Sequence[Faces], expected: Sequence[NDArray[np.float32]]) -> float:
+    """Share of the main faces that some box matches with an IoU of at least 0.5; frames without one do not count."""
+    hits = [
+        bool((overlaps(box, row.boxes) >= 0.5).any())
+        for row, box in zip(found, expected, strict=True)
+        if len(box)
+    ]
+    return round(float(np.mean(hits)), 4)
+
+
+def follow(find: Finder, clip: Frames, every: float) -> list[Faces]:
+    """Faces on all frames of a clip: detected on a grid, followed in between, detected where that fails."""
+    times = np.array([frame.time for frame in clip])
+    instants = grid(times[0], times[-1] + float(np.median(np.diff(times))), every)
+    shown = np.unique(np.searchsorted(times, instants + 1e-6, side="right") - 1)
+    rows = between(times[shown], find([clip[n].image for n in shown]), times)
+    lost = [n for n, row in enumerate(rows) if row is None]
+    again = dict(zip(lost, find([clip[n].image for n in lost]), strict=True))
+    return [again[n] if row is None else row for n, row in enumerate(rows)]
+
+
+def speeds(finders: Mapping[str, Finder], clips: Sequence[Frames]) -> dict[str, Any]:
+    """Frames per second, best of interleaved rounds, and ratios to the better of the reference's two ways."""
+    import torch
+
+    detector = facenet()
+    pictures = [frame.image for clip in clips for frame in clip]
+    some = pictures[:: max(1, len(pictures) // TIMED)]
+    few = clips[:FOLLOWED]
+    ways: dict[str, tuple[Callable[[], object], int]] = {
+        "facenet_single": (lambda: [detector.detect(image) for image in some], len(some)),
+        "facenet_batched": (lambda: detector.detect(np.stack(some)), len(some)),
+        **{name: (partial(find, some), len(some)) for name, find in finders.items()},
+        "fast_tracked": (
+            lambda: [follow(finders["fast"], clip, EVERY) for clip in few],
+            sum(map(len, few)),
+        ),
+    }
+    best = dict.fromkeys(ways, float("inf"))
+    with torch.inference_mode():
+        for _ in range(ROUNDS):
+            for name, (work, _frames) in ways.items():
+                began = time.perf_counter()
+                work()
+                best[name] = min(best[name], time.perf_counter() - began)
+    rates = {name: frames / best[name] for name, (_work, frames) in ways.items()}
+    peer = max(rates["facenet_single"], rates["facenet_batched"])
+    return {
+        "frames_per_second": {name: round(rate, 1) for name, rate in rates.items()},
+        "over_facenet": {n: round(rate / peer, 2) for n, rate in rates.items() if n not in list(rates)[:2]},
+    }

@@ -1,0 +1,204 @@
+"""Extraction as published code of the field does it: encoder by encoder, clip by clip; the reference of bench/extract.
+
+What makes it naive, as in the extraction scripts that peers publish or describe:
+- every encoder is a script of its own: it decodes the clip again and finds the faces again;
+- video is read from the first to the last picture, then the wanted ones are picked;
+- sound goes through a wav file that ffmpeg writes at the encoder's rate;
+- faces are found by facenet-pytorch's MTCNN with its defaults (faces from 20 pixels), picture by picture;
+- a clip is a forward of its own; results are one pickle per clip and encoder.
+
+Why it is fair:
+- encoders, params and networks are those of our own run (the same Python classes), so is the precision, float32;
+- pictures are those of our own run: the instants come from the functions of extract.pictures, and finding them costs it
+  one pass over the packets, as ours; sound covers the same stretch at the same rate (16 bit, ffmpeg's resampler);
+- only the wanted pictures become RGB, where OpenCV's `read` converts all of them; PyAV decodes in the process itself
+  with as many threads as it likes, and no pipe carries pictures; ffmpeg is told to leave out the video for the sound;
+- a network and the MTCNN are loaded once for each encoder; all forwards run in eval and inference mode;
+- torch has its default number of threads, one for each core (it is in the result as `threads`);
+- nothing is computed twice within an encoder, nothing is copied or converted without need, and no store, digest,
+  checksum or flush to disk is paid for, which ours does;
+- a clip that cannot be read is passed over, which costs no more than the attempt.
+Clips are whole files: stretches and crops of longer files, which peers cut beforehand, are not measured.
+"""
+
+import pickle
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import av
+import imageio_ffmpeg
+import numpy as np
+
+from ercache.manifest import MediaRef
+from ercache.params import Limits
+from ercache.reasons import Missing, Reason
+from extract.encoders.base import Faces, FloatArray, Frame, Pictures, Sample
+from extract.engine.plan import Feature
+from extract.pictures import instants, shown_at
+from extract.probe import probe
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An utterance as peers have it: its text, and whole files for what is seen and heard."""
+
+    id: str
+    text: str | None
+    video: Path | None
+    audio: Path | None
+
+
+@dataclass
+class Account:
+    """What a naive run did.
+
+    Attributes:
+        seconds: stage (load, decode, faces, encode, write) -> wall clock.
+        threads: of torch.
+        written: files.
+        missing: `feature clip: reason` where there was nothing to write.
+    """
+
+    threads: int = 0
+    written: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def timed(self, stage: str, work: Callable[[], Result]) -> Result:
+        """Do some work of a stage."""
+        began = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+def extract(clips: Sequence[Clip], features: Sequence[Feature], out: Path, limits: Limits) -> Account:
+    """Make one pickle of arrays for each clip and feature.
+
+    Args:
+        out: folder; gets a folder for each feature.
+    """
+    import torch
+
+    account = Account(torch.get_num_threads())
+    for feature in features:
+        folder = out / feature.name
+        folder.mkdir(parents=True)
+        encoder = account.timed("load", lambda f=feature: f.kind(f.params))  # type: ignore[misc]
+        finder = account.timed("load", load_finder) if feature.input.faces else None
+        for clip in clips:
+            try:
+                sample = read_sample(clip, feature, finder, account, folder, limits)
+                result = account.timed("encode", lambda s=sample, e=encoder: e.encode([s])[0])  # type: ignore[misc]
+                if isinstance(result, Missing):
+                    raise result
+            except Missing as missing:
+                account.missing.append(f"{feature.name} {clip.id}: {missing.reason} {missing.detail}")
+                continue
+            path = folder / f"{clip.id}.pkl"
+            account.timed("write", lambda p=path, a=result.arrays: p.write_bytes(pickle.dumps(a)))  # type: ignore[misc]
+            account.written += 1
+    return account
+
+
+def load_finder() -> Any:
+    """facenet-pytorch's MTCNN with its defaults, all faces kept."""
+    from facenet_pytorch import MTCNN
+
+    return MTCNN(keep_all=True)
+
+
+def read_sample(
+    clip: Clip, feature: Feature, finder: Any, account: Account, folder: Path, limits: Limits
+) -> Sample:
+    """What an encoder gets of a clip.
+
+    Raises:
+        Missing: the file cannot be read.
+    """
+    wants = feature.input
+    if wants.rate:
+        rate, path = wants.rate, given(clip.audio)
+        sound = account.timed("decode", lambda: read_sound(path, rate, folder / "sound.wav"))
+        return Sample(text=clip.text, sound=sound)
+    if wants.pictures:
+        kind, path = wants.pictures, given(clip.video)
+        frames = account.timed("decode", lambda: read_pictures(path, kind, limits))
+        if finder is not None:
+            frames = account.timed("faces", lambda: [with_faces(frame, finder) for frame in frames])
+        return Sample(text=clip.text, frames=tuple(frames))
+    return Sample(text=clip.text)
+
+
+def given(path: Path | None) -> Path:
+    """A file that is there.
+
+    Raises:
+        Missing: it is not.
+    """
+    if path is None:
+        raise Missing(Reason.ABSENT)
+    return path
+
+
+def read_pictures(path: Path, kind: Pictures, limits: Limits) -> list[Frame]:
+    """Decode all pictures, keep those that are asked for, in their own size.
+
+    Raises:
+        Missing: the file cannot be read.
+    """
+    facts = probe(path, limits)
+    if not facts.frame_times.size:
+        raise Missing(Reason.NO_VIDEO)
+    at = instants(kind, facts.frame_times, MediaRef(path.name), limits.duration)
+    wanted = shown_at(facts.frame_times, at)
+    frames: dict[float, Frame] = {}
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            picture: Any
+            for picture in container.decode(stream):
+                if picture.time is None:
+                    continue
+                seconds = float(picture.time) - facts.origin
+                nearest = float(wanted[np.abs(wanted - seconds).argmin()])
+                if abs(nearest - seconds) < 1e-4:
+                    frames[nearest] = Frame(nearest, picture.to_ndarray(format="rgb24"))
+    except av.error.FFmpegError as error:
+        if not frames:
+            raise Missing(Reason.UNREADABLE, str(error)) from error
+    return list(frames.values())
+
+
+def with_faces(frame: Frame, finder: Any) -> Frame:
+    """A picture with its faces."""
+    boxes, scores, points = finder.detect(frame.image, landmarks=True)
+    if boxes is None:
+        return frame
+    found = [np.asarray(array, np.float32) for array in (boxes, scores, points)]
+    return Frame(frame.time, frame.image, Faces(*found))
+
+
+def read_sound(path: Path, rate: int, wav: Path) -> FloatArray:
+    """Sound as mono at a rate, by way of a wav file.
+
+    Raises:
+        Missing: ffmpeg cannot read it.
+    """
+    import soundfile
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-i", f"file:{path}"]
+    command += ["-vn", "-ac", "1", "-ar", str(rate), str(wav)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Missing(Reason.UNREADABLE, done.stderr.strip())
+    sound: FloatArray = soundfile.read(wav, dtype="float32")[0]
+    return sound
