@@ -26,8 +26,16 @@ def features_of(params: Params, names: Sequence[str] | None, profile: str) -> li
 
 
 def feature_of(params: Params, name: str) -> Feature:
-    """One feature with its encoder, params, weights and face policy resolved."""
+    """One feature with its encoder, params, weights and face policy resolved.
+
+    Raises:
+        UsageError: it was imported, so that nothing here can make it.
+    """
     entry = params.features[name]
+    if entry.imported:
+        raise UsageError(
+            f"feature {name!r} was imported and cannot be extracted", hint="see `ercache cache import --help`"
+        )
     kind = ENCODERS[entry.encoder]
     config = kind.Params(**entry.params)
     checkpoint = weights.provenance(kind.spec.weights) if kind.spec.weights else None

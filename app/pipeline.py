@@ -68,7 +68,7 @@ def _check(params: Params) -> None:
         found += [
             f"experiments.{name}: feature {f!r} is not in the pipeline's profile"
             for f in used
-            if f not in extracted
+            if f not in extracted and not params.features[f].imported
         ]
     if found:
         raise ParamsError("params.yaml: the pipeline lacks what its experiments use", details=found)

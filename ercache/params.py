@@ -17,6 +17,7 @@ from ercache.errors import ParamsError, UsageError
 
 PARAMS_FILE = Path("params.yaml")
 LOCAL_FILE = Path("params.local.yaml")
+IMPORTED = "imported"
 
 
 class Strict(BaseModel):
@@ -88,10 +89,15 @@ class EngineParams(Strict):
 
 
 class FeatureParams(BaseModel):
-    """A feature: an encoder key and that encoder's params."""
+    """A feature: an encoder key and that encoder's params; `imported` where `ercache cache import` made its caches."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     encoder: str
+
+    @property
+    def imported(self) -> bool:
+        """Whether its caches came from another project; then no encoder here makes it."""
+        return self.encoder == IMPORTED
 
     @property
     def params(self) -> dict[str, Any]:
@@ -128,6 +134,8 @@ class ExperimentParams(Strict):
 
     Attributes:
         features: modality -> names of features, joined in that order.
+        unlabelled: what becomes of utterances that have no label in `label_set`: `keep` leaves them in their dialogues
+            as context, masked from loss and metrics; `drop` takes them out before the models see them.
         preset: named size of the model; `config` overrides single switches of it.
         training: overrides of the common training params.
     """
@@ -137,6 +145,7 @@ class ExperimentParams(Strict):
     task: Literal["erc"] = "erc"
     label_set: str = "emotion7"
     split: str = "official"
+    unlabelled: Literal["keep", "drop"] = "keep"
     features: dict[Literal["text", "audio", "visual"], list[str]] = Field(min_length=1)
     preset: str = "small"
     config: dict[str, Any] = {}
@@ -281,9 +290,10 @@ def _feature_findings(raw: dict[str, Any], encoders: Configs | None) -> list[str
     found: list[str] = []
     features = _mapping(raw.get("features"))
     for name, feature in features.items():
-        if encoders is not None and isinstance(feature, dict) and isinstance(feature.get("encoder"), str):
+        known: Configs | None = None if encoders is None else {**encoders, IMPORTED: Strict}
+        if known is not None and isinstance(feature, dict) and isinstance(feature.get("encoder"), str):
             inner = {k: v for k, v in feature.items() if k != "encoder"}
-            found += _keyed(encoders, feature["encoder"], inner, f"features.{name}", "encoder")
+            found += _keyed(known, feature["encoder"], inner, f"features.{name}", "encoder")
     for name, used in _mapping(raw.get("profiles")).items():
         found += _unknown(used, features, f"profiles.{name}", "feature")
     return found

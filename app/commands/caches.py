@@ -21,7 +21,9 @@ WHY = {
     "damaged": "damaged",
 }
 
-caches = typer.Typer(help="Look at cache files and check them.", no_args_is_help=True)
+caches = typer.Typer(
+    help="Look at cache files, check, compare, import and export them.", no_args_is_help=True
+)
 
 
 def register(cli: typer.Typer) -> None:
@@ -148,7 +150,7 @@ def gc(
     from extract.engine.gc import collect_garbage, need
 
     loaded = params()
-    features = features_of(loaded, list(loaded.features), "")
+    features = features_of(loaded, [n for n, f in loaded.features.items() if not f.imported], "")
     manifests = [read_manifest(path) for path in sorted(MANIFESTS.glob("*.jsonl"))]
     if not manifests:
         raise UsageError(

@@ -13,8 +13,12 @@ import pytest
 
 from tests.e2e.conftest import MakeProject, Project
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("kill")]
 
+FEATURES = (
+    "--features",
+    "mfcc,face_hog",
+)  # all stages; texts would add seconds of imports to each of many runs
 AIMS = 8  # a short stage may be over before the kill arrives: then aim again
 STAGES = ("decode", "faces", "encode", "store", "pack")
 
@@ -35,7 +39,7 @@ def open_stages(trace: Path) -> set[str]:
 
 
 def start(project: Project, trace: Path) -> subprocess.Popen[bytes]:
-    command = ["ercache", "extract", "demo", "--trace", str(trace)]
+    command = ["ercache", "extract", "demo", *FEATURES, "--trace", str(trace)]
     return subprocess.Popen(
         command,
         cwd=project.folder,
@@ -106,7 +110,7 @@ def campaign(project: Project, kills: int, seed: int) -> dict[str, int]:
                 break
         for name in hit or {"between"}:
             hits[name] += 1
-        project.ercache("extract", "demo")
+        project.ercache("extract", "demo", *FEATURES)
         assert project.caches() == expected, f"after a kill in {hit or 'between stages'}"
         files = [p.name for p in (project.folder / "data/caches").rglob("*") if p.is_file()]
         whole = len(expected) + files.count("coverage.json")
@@ -128,7 +132,7 @@ def test_a_hundred_kills(make_project: MakeProject) -> None:
 
 def test_a_killed_lane_is_begun_anew_and_changes_no_byte(make_project: MakeProject) -> None:
     project = make_project()
-    project.ercache("extract", "demo")
+    project.ercache("extract", "demo", *FEATURES)
     expected = project.caches()
     reset(project)
     trace = project.folder / "trace.jsonl"

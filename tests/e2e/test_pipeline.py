@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import MakeProject, Project
 
@@ -150,3 +151,26 @@ def test_a_cache_of_another_corpus_is_refused_by_train(make_project: MakeProject
     params = project.folder / "params.yaml"
     params.write_text(params.read_text().replace("    corpus: demo", "    corpus: meld"))
     assert "corpus" in project.ercache("train", "m2fnet_text", code=2).stderr
+
+
+def test_features_of_another_project_are_imported_and_trained_on(make_project: MakeProject) -> None:
+    project = make_project()
+    project.ercache("extract", "demo", "--features", "mfcc")
+    for part in ("train", "dev", "test"):
+        cache = f"data/caches/demo/audio/mfcc.{part}.h5"
+        project.ercache("cache", "export", cache, "--format", "npz", "--out", f"{part}.npz")
+        project.ercache(
+            "cache", "import", f"{part}.npz", "--format", "npz", "--corpus", "demo", "--name", "theirs"
+        )
+    path = project.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["features"]["theirs"] = {"encoder": "imported"}
+    params["experiments"] = {
+        "ours": {"model": "concat", "corpus": "demo", "features": {"audio": ["mfcc"]}},
+        "same": {"model": "concat", "corpus": "demo", "features": {"audio": ["theirs"]}},
+    }
+    path.write_text(yaml.safe_dump(params))
+    ours, same = project.json("train", "ours"), project.json("train", "same")
+    assert ours["test"] == same["test"]
+    told = project.ercache("extract", "demo", "--features", "theirs", code=2).stderr
+    assert "was imported and cannot be extracted" in told

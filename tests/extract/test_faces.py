@@ -91,7 +91,7 @@ def test_faces_do_not_depend_on_the_batch(
 ) -> None:
     batch = [astronaut, np.zeros_like(astronaut), np.roll(astronaut, 40, axis=1), astronaut[:, ::-1]]
     together = finder.find(batch)
-    monkeypatch.setattr(faces, "PIXELS_AT_ONCE", 2 * 512 * 512)
+    monkeypatch.setattr(faces, "CPU_PIXELS", 2 * 512 * 512)
     chunked = finder.find(batch)
     assert [len(row.boxes) for row in together] == [1, 0, 1, 1]
     for image, row, other in zip(batch, together, chunked, strict=True):
@@ -133,13 +133,6 @@ def test_no_pictures_have_no_rows(finder: FaceFinder) -> None:
 
 def test_improbable_faces_are_dropped(astronaut: Image) -> None:
     assert len(FaceFinder(FacePolicy(min_probability=1)).find([astronaut])[0].boxes) == 0
-
-
-@pytest.mark.parametrize(("window", "sides"), [(2, (7, 8)), (3, (9, 6)), (3, (22, 22)), (2, (2, 3))])
-def test_own_pooling_equals_that_of_torch(window: int, sides: tuple[int, int]) -> None:
-    x = torch.randn(3, 4, *sides, generator=torch.Generator().manual_seed(0))
-    expected = torch.nn.functional.max_pool2d(x, window, 2, ceil_mode=True)
-    assert torch.equal(faces.max_pool(x, window), expected)
 
 
 def test_building_leaves_the_global_random_state() -> None:

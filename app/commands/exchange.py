@@ -1,0 +1,129 @@
+"""Features in and out from the command line: cache import and export."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.commands.caches import caches
+from app.console import CACHES, MANIFESTS, Json, answer, say, table
+from ercache.cache import CacheFile
+from ercache.errors import UsageError
+from ercache.manifest import Manifest, read_manifest
+from ercache.params import nearest
+
+# Spelled out, as the readers behind them are imported when one is asked for.
+READ = (
+    "mmgcn",
+    "mm-dfn",
+    "dialoguernn",
+    "cosmic",
+    "mmsa",
+    "csd",
+    "merbench",
+    "lhotse",
+    "npz",
+    "safetensors",
+    "parquet",
+)
+SUFFIXES = {"npz": "npz", "safetensors": "safetensors", "parquet": "parquet", "mmsa": "pkl"}
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands of this module; they stand under `cache`."""
+    caches.command("import")(import_)
+    caches.command("export")(export)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file of another project (a folder for merbench).")],
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(READ)}.")],
+    corpus: Annotated[str, typer.Option("--corpus", help="Whose utterances they are.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the feature, or its beginning.")] = "",
+    modality: Annotated[
+        str, typer.Option("--modality", help="text, audio or visual, if it cannot be told.")
+    ] = "",
+    out: Annotated[Path, typer.Option("--out", help="Folder of the caches.")] = CACHES,
+    json: Json = False,
+) -> None:
+    """Make caches of others' features. Example: [dim]ercache cache import F.pkl --format mmgcn --corpus meld[/]"""
+    from ercache.exchange.formats import import_file
+
+    manifest = read_manifest(MANIFESTS / f"{_plain(corpus)}.jsonl")
+    packed = import_file(file, form, manifest, out, name, modality)
+    for note in packed.notes:
+        say(f"note: {note}")
+    if json:
+        answer({"utterances": packed.utterances, "features": packed.features, "files": packed.files,
+                "total": len(manifest.utterances), "notes": packed.notes})  # fmt: skip
+        return
+    table(("cache file",), [(path,) for path in packed.files],
+          title=f"{packed.utterances} of {len(manifest.utterances)} utterances, origin unknown")  # fmt: skip
+
+
+def export(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="A cache file; for mmsa, one or several.")
+    ],
+    form: Annotated[str, typer.Option("--format", help="npz, safetensors, parquet or mmsa.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; by default here, named as the cache.")
+    ] = None,
+    label_set: Annotated[str, typer.Option("--label-set", help="For mmsa: whose labels.")] = "",
+    split: Annotated[str, typer.Option("--split", help="For mmsa: whose train, dev and test.")] = "",
+    array: Annotated[str, typer.Option("--array", help="For mmsa: which array, if there are several.")] = "",
+    json: Json = False,
+) -> None:
+    """Make files of caches. Example: [dim]ercache cache export FILE.h5 --format npz --out F.npz[/]"""
+    if form not in SUFFIXES:
+        raise UsageError(f"unknown format {form!r}", hint=nearest(form, SUFFIXES))
+    if form != "mmsa" and len(files) > 1:
+        raise UsageError(
+            f"{form} takes one cache file, {len(files)} were given", hint="export them one by one"
+        )
+    out = out or Path(f"{files[0].stem}.{SUFFIXES[form]}")
+    if out.resolve() in {file.resolve() for file in files} or out.is_dir():
+        raise UsageError(
+            f"{out} is {'a folder' if out.is_dir() else 'the cache itself'}", hint="give another --out"
+        )
+    with ExitStack() as stack:
+        opened = [stack.enter_context(CacheFile(file)) for file in files]
+        count, lost = _export(opened, form, out, label_set, split, array)
+        features = list(dict.fromkeys(str(cache.provenance["feature"]) for cache in opened))
+    if json:
+        answer({"utterances": count, "features": features, "file": str(out), "not_carried": lost})
+        return
+    table(
+        ("the format cannot carry",), [(line,) for line in lost], title=f"{count} utterances written to {out}"
+    )
+
+
+def _export(
+    opened: list[CacheFile], form: str, out: Path, label_set: str, split: str, array: str
+) -> tuple[int, list[str]]:
+    corpus = str(opened[0].provenance["corpus"])
+    manifest = _manifest(corpus)
+    if form == "mmsa":
+        from ercache.exchange.mmsa_file import write_mmsa
+
+        if manifest is None:
+            raise UsageError(f"mmsa needs the manifest of {corpus}: its texts and labels are in it",
+                             hint=f"`ercache scan {corpus}` makes {MANIFESTS}/{corpus}.jsonl")  # fmt: skip
+        return write_mmsa(opened, manifest, out, label_set, split, array)
+    from ercache.exchange.export import WRITERS
+    from ercache.exchange.sheet import sheet_of
+
+    return len(opened[0].entries), WRITERS[form](sheet_of(opened[0], manifest), out)
+
+
+def _manifest(corpus: str) -> Manifest | None:
+    path = MANIFESTS / f"{_plain(corpus)}.jsonl"
+    return read_manifest(path) if path.is_file() else None
+
+
+def _plain(corpus: str) -> str:
+    """A corpus is a name, not a way through folders."""
+    if not corpus or "/" in corpus or "\\" in corpus or corpus.startswith("."):
+        raise UsageError(f"{corpus!r} is no name of a corpus", hint="`ercache corpora` lists them")
+    return corpus

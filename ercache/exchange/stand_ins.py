@@ -1,0 +1,201 @@
+"""What stands for a name in a pickle: an entry of a table made here, which checks its arguments and gives plain data.
+
+Arrays are made from their bytes and types from their spelling, so that neither numpy's own `__setstate__` nor any
+constructor sees what a file says. Entries cannot be changed by the pickle that names them.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from ercache.cache import Array
+
+_DTYPE: Final = re.compile(r"[<>=|]?(?:b1|i[1248]|u[1248]|f[248]|c8|c16|[SU]\d{1,7}|O8?|\?)", re.ASCII)
+
+
+class Refused(Exception):
+    """A name, or a use of one, that plain data does not need; `load_pickle` tells it."""
+
+
+class Dtype:
+    """`numpy.dtype`, called: a type of plain numbers, texts or objects. Its byte order comes with its state."""
+
+    __hash__ = None  # type: ignore[assignment]
+    __slots__ = ("spelling",)
+
+    def __init__(self, spelling: object) -> None:
+        text = spelling.decode("latin-1") if isinstance(spelling, bytes) else spelling
+        if not isinstance(text, str) or not _DTYPE.fullmatch(text):
+            raise Refused(f"a numpy dtype spelled {str(text)[:40]!r}")
+        self.spelling = text
+
+    def __setstate__(self, state: object) -> None:
+        # (version, order, subdtype, names, fields, itemsize, alignment, flags): records and subarrays are refused.
+        if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
+            raise Refused("a numpy dtype with fields")
+        order = state[1].decode("latin-1") if isinstance(state[1], bytes) else state[1]
+        if order not in ("<", ">", "|", "="):
+            raise Refused("a numpy dtype of unknown byte order")
+        self.spelling = order + self.spelling.lstrip("<>=|")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.spelling.replace("O8", "O"))
+
+
+class Held:
+    """An array, or the place of one whose content comes with its state: what `_reconstruct` gives."""
+
+    __hash__ = None  # type: ignore[assignment]
+    __slots__ = ("array",)
+
+    def __init__(self, array: Array | None) -> None:
+        self.array = array
+
+    def __setstate__(self, state: object) -> None:
+        if self.array is not None or not isinstance(state, tuple) or len(state) != 5:
+            raise Refused("an odd state of a numpy array")
+        _, shape, dtype, fortran, content = state
+        self.array = _array(content, dtype, shape, "F" if fortran else "C")
+
+
+class Name:
+    """What a name in a pickle becomes. It can be called, if it has a rule, and never be changed."""
+
+    __slots__ = ("_rule", "name")
+
+    def __init__(self, name: str, rule: Callable[..., Any] | None = None) -> None:
+        self.name, self._rule = name, rule
+
+    def __call__(self, *arguments: object) -> Any:
+        if self._rule is None:
+            raise Refused(f"a call of {self.name}")
+        return self._rule(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise Refused(f"a state for {self.name}")
+
+
+def _array(content: object, dtype: object, shape: object, order: str) -> Array:
+    if not isinstance(dtype, Dtype) or not isinstance(shape, tuple) or order not in ("C", "F"):
+        raise Refused("the arguments of a numpy array")
+    if not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise Refused("the shape of a numpy array")
+    kind, size = dtype.dtype, math.prod(shape)
+    if kind.hasobject:
+        return _object_array(content, shape, size)
+    raw = content.encode("latin-1") if isinstance(content, str) else content
+    if not isinstance(raw, bytes | bytearray) or not kind.itemsize or len(raw) != size * kind.itemsize:
+        raise Refused(f"a numpy array of shape {list(shape)[:8]} whose bytes do not fit it")
+    flat = np.frombuffer(raw, kind)
+    if kind.kind == "U" and (flat.view(np.dtype(kind.byteorder + "u4")) > 0x10FFFF).any():
+        raise Refused("a numpy array of texts with characters that do not exist")
+    return flat.reshape(shape, order="F" if order == "F" else "C").copy(order="C")
+
+
+def _object_array(content: object, shape: tuple[int, ...], size: int) -> Array:
+    """Objects of a file that was read here are plain data already."""
+    if not isinstance(content, list) or len(content) != size:
+        raise Refused(f"a numpy array of shape {list(shape)[:8]} whose objects do not fit it")
+    flat: Array = np.empty(size, object)
+    for i, item in enumerate(content):
+        flat[i] = item
+    return flat.reshape(shape)
+
+
+def _scalar(dtype: object, content: object = b"") -> Any:
+    if isinstance(dtype, Dtype) and dtype.dtype.hasobject:
+        raise Refused("a numpy scalar that is an object")
+    return _array(content, dtype, (), "C")[()]
+
+
+def _frombuffer(content: object, dtype: object, shape: object, order: object = "C", *_: object) -> Held:
+    return Held(_array(content, dtype, shape, str(order)))
+
+
+def _reconstruct(kind: object, *_: object) -> Held:
+    if kind is not _NDARRAY:
+        raise Refused("an array of another class than numpy.ndarray")
+    return Held(None)
+
+
+def _encode(text: object, encoding: object = "latin-1") -> bytes:
+    """`_codecs.encode`, by which Python 3 writes bytes for Python 2."""
+    if not isinstance(text, str) or str(encoding).lower() not in ("latin1", "latin-1", "iso-8859-1"):
+        raise Refused("_codecs.encode with an encoding other than latin-1")
+    return text.encode("latin-1")
+
+
+def _collection(kind: Callable[..., Any], *accepted: type) -> Callable[..., Any]:
+    """A container made of nothing, or of one other container: never of a number, which would be a size."""
+
+    def make(*arguments: object) -> Any:
+        if not all(isinstance(a, accepted) for a in arguments):
+            raise Refused(f"{kind.__name__} made of {', '.join(type(a).__name__ for a in arguments)}")
+        return kind(*arguments)
+
+    return make
+
+
+def _bytearray(*arguments: object) -> bytearray:
+    if len(arguments) == 2 and isinstance(arguments[0], str):
+        return bytearray(_encode(*arguments))
+    made: bytearray = _collection(bytearray, bytes)(*arguments)
+    return made
+
+
+def _complex(*parts: object) -> complex:
+    if len(parts) != 2 or not all(isinstance(part, float | int) for part in parts):
+        raise Refused("complex made of other than two numbers")
+    real, imaginary = (float(part) for part in parts)  # type: ignore[arg-type]
+    return complex(real, imaginary)
+
+
+def _dtype(spelling: object, *_: object) -> Dtype:
+    return Dtype(spelling)
+
+
+def _mapping(*arguments: object) -> dict[Any, Any]:
+    """An OrderedDict or a defaultdict; what the latter would make of an absent key is of no use here."""
+    items = (
+        arguments[1:] if arguments and (arguments[0] is None or isinstance(arguments[0], Name)) else arguments
+    )
+    made: dict[Any, Any] = _collection(dict, list, dict)(*items)
+    return made
+
+
+_NDARRAY: Final = Name("numpy.ndarray")
+_SEQUENCES: Final = (list, tuple, set, frozenset)
+_PLAIN: Final[Mapping[str, Callable[..., Any]]] = {
+    "set": _collection(set, *_SEQUENCES),
+    "frozenset": _collection(frozenset, *_SEQUENCES),
+    "list": _collection(list, *_SEQUENCES),
+    "tuple": _collection(tuple, *_SEQUENCES),
+    "dict": _collection(dict, list, dict),
+    "bytes": _collection(bytes, bytes, bytearray),
+    "bytearray": _bytearray,
+    "complex": _complex,
+}
+_FACTORIES: Final = {name: Name(name) for name in ("int", "float", "str")}  # of a defaultdict
+_NUMPY: Final = {"ndarray": _NDARRAY, "dtype": Name("numpy.dtype", _dtype)}
+_MULTIARRAY: Final = {
+    **_NUMPY,
+    "_reconstruct": Name("_reconstruct", _reconstruct),
+    "scalar": Name("scalar", _scalar),
+}
+_NUMERIC: Final = {"_frombuffer": Name("_frombuffer", _frombuffer)}
+_BUILTINS: Final = {**{name: Name(name, rule) for name, rule in _PLAIN.items()}, **_FACTORIES}
+TABLE: Final[Mapping[str, Mapping[str, Name]]] = {
+    "builtins": _BUILTINS,
+    "__builtin__": _BUILTINS,
+    "collections": {name: Name(name, _mapping) for name in ("OrderedDict", "defaultdict")},
+    "_codecs": {"encode": Name("encode", _encode)},
+    "numpy": _NUMPY,
+    "numpy.core.multiarray": _MULTIARRAY,
+    "numpy._core.multiarray": _MULTIARRAY,
+    "numpy.core.numeric": _NUMERIC,
+    "numpy._core.numeric": _NUMERIC,
+}
