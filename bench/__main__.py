@@ -17,13 +17,12 @@ from ercache.errors import UsageError
 from ercache.params import load_params, nearest
 
 OUT: Final = Path("docs")
-LIGHT_CLIPS: Final = 240
+LIGHT_CLIPS: Final = 480
 PAPER_CLIPS: Final = 60  # full-size networks take seconds a clip
 
 
 def _extract(folder: Path, clips: int, encoder_set: str, scale: int) -> dict[str, Any]:
-    params = load_params()
-    kinds = {"encoder_set": encoder_set, "engine": params.engine, "policy": params.faces}
+    kinds = {"encoder_set": encoder_set, "engine": load_params().engine, "policy": faces.FAST}
     return extract.measure(folder, clips, scale=scale, **kinds)  # type: ignore[arg-type]
 
 
@@ -85,7 +84,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{key}.")
-        elif not isinstance(value, list):
+        elif not isinstance(value, list | tuple):
             yield f"{before}{key}", value
 
 
