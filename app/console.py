@@ -58,10 +58,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = ""
     console.print(out, width=None if console.is_terminal else PIPED_WIDTH, crop=False)
 
 
-def params() -> Params:
-    """params.yaml of this folder, wholly checked."""
+def params(models: bool = False) -> Params:
+    """params.yaml of this folder, wholly checked.
+
+    Args:
+        models: also check the models' configs, which takes an import of torch: seconds, where nothing is trained.
+    """
     corpora = {key: entry.Switches for key, entry in CORPORA.items()}
-    return load_params(corpora=corpora, encoders=encoder_configs(), models=model_configs())
+    configs = model_configs() if models else None
+    return load_params(corpora=corpora, encoders=encoder_configs(), models=configs)
 
 
 def known(name: str, names: Mapping[str, Any], what: str) -> str:

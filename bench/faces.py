@@ -44,6 +44,8 @@ def measure(folder: Path) -> dict[str, Any]:
     """
     import torch
 
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # two would wait for each other on a busy machine
     finders = {name: FaceFinder(policy).find for name, policy in policies().items()}
     clips = {"demo": demo_clips(folder), **({"cremad": real_clips()} if CREMAD.is_dir() else {})}
     pictures = {name: [f.image for clip in some for f in clip][::THINNED] for name, some in clips.items()}
@@ -53,7 +55,6 @@ def measure(folder: Path) -> dict[str, Any]:
     figures["recall"] = {name: recalls(finders, images) for name, images in pictures.items()}
     for name, some in clips.items():
         figures["recall"][name]["fast_tracked"] = recall_when_followed(finders["fast"], some[:FOLLOWED])
-    before = torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
         figures[f"threads_{threads}"] = {name: speeds(finders, some) for name, some in clips.items()}

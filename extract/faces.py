@@ -82,8 +82,8 @@ def cut(
     for n, (picture, (x0, y0, x1, y1)) in enumerate(zip(owner.tolist(), corners, strict=True)):
         left, top, right, bottom = max(x0, 1) - 1, max(y0, 1) - 1, min(x1, width), min(y1, height)
         if left < right and top < bottom:
-            part = pictures[picture : picture + 1, :, top:bottom, left:right]
-            crops.append(resized(part, (side, side), how))
+            crop = pictures[picture : picture + 1, :, top:bottom, left:right]
+            crops.append(resized(crop, (side, side), how))
             kept.append(n)
     empty = torch.empty(0, 3, side, side, device=pictures.device)
     stack = torch.cat([empty, *crops]).contiguous(memory_format=torch.channels_last)
@@ -95,8 +95,7 @@ def in_parts(network: "nn.Module", crops: "Tensor") -> list["Tensor"]:
     import torch
 
     size = CPU_CROPS if crops.device.type == "cpu" else GPU_CROPS
-    parts = torch.split(crops, size)
-    return [torch.cat(outputs) for outputs in zip(*map(network, parts), strict=True)]
+    return [torch.cat(arrays) for arrays in zip(*map(network, torch.split(crops, size)), strict=True)]
 
 
 def squares(boxes: "Tensor") -> "Tensor":
@@ -127,7 +126,8 @@ def outermost(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: 
     """Numbers of one picture's boxes of which no better box covers more than this share, or is covered so."""
     low, high = boxes[:, :2], boxes[:, 2:]
     areas = np.prod(high - low + 1, axis=1)
-    left = list(np.argsort(scores, kind="stable")[::-1])
+    # not stable, as in facenet: among the many faces of probability 1.0 the same one must win
+    left = list(np.argsort(scores)[::-1])
     kept = []
     while left:
         n, *rest = left
@@ -212,8 +212,7 @@ class FaceFinder:
             boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + CELL) / scale).floor()], 1)
             scores = chances[owner, 1, y, x]
             kept = best(boxes, scores, owner, 0.5)
-            part = (boxes, scores, owner, shifts[owner, :, y, x])
-            parts.append([a[kept] for a in part])
+            parts.append([a[kept] for a in (boxes, scores, owner, shifts[owner, :, y, x])])
         boxes, scores, owner, moves = (torch.cat(arrays) for arrays in zip(*parts, strict=True))
         kept = best(boxes, scores, owner, 0.7)
         boxes, moves = boxes[kept], moves[kept]

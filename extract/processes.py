@@ -1,11 +1,14 @@
 """Pools of worker processes for work on untrusted files: a decoder may crash or hang there without harm."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
+
+M_ARENA_MAX = -8  # of malloc.h
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
@@ -21,3 +24,10 @@ def end_with_parent() -> None:
     if parent is not None:
         sentinel = parent.sentinel
         threading.Thread(target=lambda: (wait([sentinel]), os._exit(1)), daemon=True).start()
+
+
+def share_one_heap() -> None:
+    """Let all threads take memory from one heap: glibc gives each its own, where what is freed stays unused."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # another C library has no such habit
+        mallopt(M_ARENA_MAX, 1)

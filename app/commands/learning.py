@@ -37,7 +37,7 @@ def train(
     """Train all seeds of an experiment, epoch chosen on validation. Example: [dim]ercache train m2fnet[/]"""
     from fusion.train import train_experiment
 
-    loaded = params()
+    loaded = params(models=True)
     entry = loaded.experiments[known(experiment, loaded.experiments, "experiment")]
     if seeds is not None:
         changed = entry.model_copy(update={"training": {**entry.training, "seeds": seeds}})
@@ -117,7 +117,7 @@ def sweep(
     """Search hyper-parameters on validation only; every trial is logged. Example: [dim]ercache sweep m2fnet[/]"""
     from fusion.sweep import sweep as search
 
-    loaded = params()
+    loaded = params(models=True)
     model = loaded.experiments[known(experiment, loaded.experiments, "experiment")].model
     space = loaded.sweeps.spaces[
         known(model, loaded.sweeps.spaces, "search space (params.yaml, sweeps.spaces)")

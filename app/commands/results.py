@@ -28,7 +28,7 @@ def pipeline(
     json: Json = False,
 ) -> None:
     """Write dvc.yaml from params.yaml. Example: [dim]ercache pipeline --check[/]"""
-    text = pipeline_text(params())
+    text = pipeline_text(params(models=True))
     fresh = PIPELINE_FILE.is_file() and PIPELINE_FILE.read_text(encoding="utf-8") == text
     if check and not fresh:
         raise WorkError(f"{PIPELINE_FILE} is stale", hint="run `ercache pipeline` and commit the result")

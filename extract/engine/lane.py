@@ -28,7 +28,7 @@ from extract.engine.reading import FileJob, Inputs, file_jobs, read_file, share
 from extract.engine.records import Record, finite, pack_record
 from extract.engine.trace import Trace
 from extract.media import Clip
-from extract.processes import end_with_parent
+from extract.processes import end_with_parent, share_one_heap
 
 LIBRARIES = (
     "torch",
@@ -59,6 +59,7 @@ def made_by(device: str, engine: EngineParams) -> dict[str, Any]:
 def serve(connection: Connection, setup: Setup) -> None:
     """Work on the jobs that arrive until the other end closes."""
     end_with_parent()
+    share_one_heap()
     try:
         lane = _Lane(connection, setup)
         with threadpool_limits(setup.engine.threads):

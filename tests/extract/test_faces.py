@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from facenet_pytorch import MTCNN
+from facenet_pytorch.models.utils.detect_face import nms_numpy
 from numpy.typing import NDArray
 from skimage import data
 
@@ -80,7 +81,7 @@ def test_faces_are_those_of_facenet_pytorch(astronaut: Image) -> None:
 @pytest.mark.skipif(not CREMAD.is_dir(), reason="needs ../shared/media/cremad (6 real clips)")
 def test_faces_on_real_clips_are_those_of_facenet_pytorch(finder: FaceFinder) -> None:
     pictures = cremad_frames()
-    found = finder.find(pictures)
+    found = finder.find(pictures)  # in batches; the reference sees one picture at a time
     assert [len(row.boxes) for row in found] == [1] * len(pictures)
     for row, expected in zip(found, reference(pictures, FacePolicy()), strict=True):
         assert_same(row, expected)
@@ -125,6 +126,61 @@ def test_every_smallest_face_size_takes_pictures_around_it(size: int) -> None:
     finder = FaceFinder(FacePolicy(min_face_size=size))
     noise = np.random.default_rng(0).integers(0, 256, (size + 1, size + 1, 3), dtype=np.uint8)
     assert len(finder.find([noise, noise[:-1, :-1], noise[:-2, :-2]])) == 3
+
+
+def test_levels_are_those_of_facenet_pytorch_by_default() -> None:
+    policy = FacePolicy(min_face_size=20)
+    assert faces.scales(360, 480, policy) == pytest.approx([0.6 * 0.709**n for n in range(9)])
+    assert faces.scales(19, 480, policy) == []
+
+
+def test_smallest_face_grows_with_the_picture() -> None:
+    policy = FacePolicy(min_face_size=20, min_face_share=0.125, factor=0.5)
+    assert faces.scales(320, 480, policy) == [0.3, 0.15, 0.075, 0.0375]  # 40 pixels
+    assert faces.scales(80, 120, policy) == [0.6, 0.3, 0.15]  # 20 pixels: an eighth would be 10
+
+
+@pytest.mark.parametrize("size", [(24, 24), (48, 48), (100, 61)])
+def test_bytes_and_floats_are_resized_alike(astronaut: Image, size: tuple[int, int]) -> None:
+    pictures = torch.from_numpy(astronaut)[None].permute(0, 3, 1, 2)[:, :, 40:200, 150:300]
+    as_bytes = faces.resized(pictures, size, "bilinear")
+    as_floats = faces.resized(pictures.float(), size, "bilinear")
+    torch.testing.assert_close(as_bytes, as_floats, atol=1 / 128, rtol=0)  # a grey level
+
+
+def test_fast_faces_do_not_depend_on_the_batch(astronaut: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = FaceFinder(FacePolicy(min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear"))
+    batch = [astronaut, np.zeros_like(astronaut), np.roll(astronaut, 40, axis=1), astronaut[:, ::-1]]
+    together = fast.find(batch)
+    assert [len(row.boxes) for row in together] == [1, 0, 1, 1]
+    monkeypatch.setattr(faces, "CPU_PIXELS", 1)
+    for row, alone in zip(together, fast.find(batch), strict=True):
+        assert_same(row, alone)
+
+
+def test_boxes_beyond_the_picture_are_left_out_and_those_across_its_edge_are_cut() -> None:
+    picture = torch.arange(48.0).reshape(1, 3, 4, 4)
+    boxes = torch.tensor([[-3.0, -3, 2, 2], [5, 1, 9, 3], [1, 1, 4, 4], [-4, -4, 0, 0]])
+    crops, kept = faces.cut(picture, boxes, torch.zeros(4, dtype=torch.long), 2, "area")
+    assert kept.tolist() == [0, 2]
+    assert (crops[0, 0] * 128 + 127.5).tolist() == [[0, 1], [4, 5]]
+    assert (crops[1, 0] * 128 + 127.5).tolist() == [[2.5, 4.5], [10.5, 12.5]]
+
+
+def test_a_box_in_a_better_one_is_dropped() -> None:
+    boxes = np.array([[0, 0, 99, 99], [10, 10, 49, 49], [200, 0, 299, 99]], np.float32)
+    assert faces.outermost(boxes, np.array([0.9, 0.8, 0.95], np.float32), 0.7) == [2, 0]
+    assert faces.outermost(boxes, np.array([0.8, 0.9, 0.95], np.float32), 0.7) == [2, 1]
+    assert faces.outermost(boxes[:0], np.empty(0, np.float32), 0.7) == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 40])
+def test_among_equally_probable_boxes_the_one_of_facenet_pytorch_wins(count: int) -> None:
+    rng = np.random.default_rng(count)
+    corners = rng.uniform(0, 60, (count, 2))
+    boxes = np.hstack([corners, corners + rng.uniform(20, 40, (count, 2))]).astype(np.float32)
+    scores = rng.choice([0.9, 1.0], count).astype(np.float32)
+    assert faces.outermost(boxes, scores, 0.7) == nms_numpy(boxes, scores, 0.7, "Min").tolist()
 
 
 def test_no_pictures_have_no_rows(finder: FaceFinder) -> None:
