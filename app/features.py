@@ -38,5 +38,8 @@ def feature_of(params: Params, name: str) -> Feature:
         )
     kind = ENCODERS[entry.encoder]
     config = kind.Params(**entry.params)
-    checkpoint = weights.provenance(kind.spec.weights) if kind.spec.weights else None
-    return Feature(name, kind, config, checkpoint, params.faces if kind.input(config).faces else None)
+    key = getattr(config, "weights", kind.spec.weights)
+    checkpoint = weights.provenance(key) if key else None
+    return Feature(
+        name, kind, config, checkpoint, params.faces_of(entry) if kind.input(config).faces else None
+    )

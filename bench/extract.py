@@ -391,7 +391,7 @@ def prepare(job: Job, device: str) -> None:
     global _lane
     threadpool_limits(job.engine.threads)
     work = plan_work(job)
-    encoders = {name: f.kind(f.params, device) for name, f in work.features.items()}
+    encoders = {name: f.build(device) for name, f in work.features.items()}
     tables = {f.faces: Tables(f.faces, device, {}, lambda _: {}) for f in work.features.values() if f.faces}
     exact_arithmetic(job.engine.threads)
     _lane = Lane(work, [read_inputs(work, n) for n in range(len(work.shards))], encoders, tables)

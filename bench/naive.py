@@ -91,7 +91,7 @@ def extract(clips: Sequence[Clip], features: Sequence[Feature], out: Path, limit
     for feature in features:
         folder = out / feature.name
         folder.mkdir(parents=True)
-        encoder = account.timed("load", lambda f=feature: f.kind(f.params))  # type: ignore[misc]
+        encoder = account.timed("load", lambda f=feature: f.build("cpu"))  # type: ignore[misc]
         finder = account.timed("load", load_finder) if feature.input.faces else None
         for clip in clips:
             try:
@@ -157,7 +157,7 @@ def read_pictures(path: Path, kind: Pictures, limits: Limits) -> list[Frame]:
     facts = probe(path, limits)
     if not facts.frame_times.size:
         raise Missing(Reason.NO_VIDEO)
-    at = instants(kind, facts.frame_times, MediaRef(path.name), limits.duration)
+    at = instants(kind, facts.frame_times, facts.key_times, MediaRef(path.name), limits.duration)
     wanted = shown_at(facts.frame_times, at)
     frames: dict[float, Frame] = {}
     try:

@@ -1,7 +1,7 @@
 """Stand-ins for the encoders of the papers: networks of full size with random weights, for benchmarks only.
 
 They cost what the real ones cost and tell nothing about emotion: `weights` in their features says
-`{"origin": "random", "seed": 0}`, and so does the provenance of what they make. `text/random-roberta-large` cuts a text
+`random`, and so does the provenance of what they make. `text/random-roberta-large` cuts a text
 into words and marks and numbers them by a hash, because no vocabulary is at hand (a real one gives about a third more
 tokens). `audio/random-passt` is transformers' Audio Spectrogram Transformer with PaSST's front end: the same 12 layers,
 16 x 16 patches every 10 and two leading tokens; its positions are one table instead of two.
@@ -18,9 +18,18 @@ from pydantic import BaseModel, Field
 from ercache.cache import ArraySpec
 from ercache.params import FacePolicy, Strict
 from ercache.reasons import Missing, Reason
-from ercache.weights import provenance
+from ercache.weights import Weights, provenance
 from extract.encoders import ENCODERS
-from extract.encoders.base import Encoded, Encoder, EncoderSpec, FloatArray, Input, Modality, Sample
+from extract.encoders.base import (
+    Encoded,
+    EncoderKind,
+    EncoderSpec,
+    FloatArray,
+    Input,
+    Modality,
+    Pictures,
+    Sample,
+)
 from extract.encoders.face_hog import chosen_box, crop_face
 from extract.encoders.mfcc import unusable
 from extract.engine.plan import Feature
@@ -28,7 +37,7 @@ from extract.engine.plan import Feature
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-RANDOM: Final[dict[str, Any]] = {"origin": "random", "seed": 0}
+RANDOM: Final[dict[str, Any]] = {"random": True, "seed": 0, "id": "stand-in"}
 SIDE: Final = 224
 CPU_IMAGES: Final = 8  # of a forward: more fall out of the processor's cache
 GPU_IMAGES: Final = 256
@@ -142,7 +151,7 @@ class Wav2Vec2:
     Params: ClassVar[type[BaseModel]] = NoSwitches
     spec: ClassVar[EncoderSpec] = facts("audio/random-wav2vec2", "audio", "wav2vec2-large-robust", "mask")
 
-    def __init__(self, params: NoSwitches, device: str = "cpu") -> None:
+    def __init__(self, params: NoSwitches, device: str = "cpu", weights: Weights | None = None) -> None:
         self.device, self._network = device, random_network(wav2vec2, device)
 
     @staticmethod
@@ -188,7 +197,7 @@ class Passt:
     spec: ClassVar[EncoderSpec] = facts("audio/random-passt", "audio", "PaSST-S", "equal")
     window: ClassVar[int] = 320_000
 
-    def __init__(self, params: NoSwitches, device: str = "cpu") -> None:
+    def __init__(self, params: NoSwitches, device: str = "cpu", weights: Weights | None = None) -> None:
         import torchaudio
 
         self.device, self._network = device, random_network(passt, device)
@@ -254,7 +263,7 @@ class Roberta:
     Params: ClassVar[type[BaseModel]] = NoSwitches
     spec: ClassVar[EncoderSpec] = facts("text/random-roberta-large", "text", "RoBERTa-large", "mask")
 
-    def __init__(self, params: NoSwitches, device: str = "cpu") -> None:
+    def __init__(self, params: NoSwitches, device: str = "cpu", weights: Weights | None = None) -> None:
         self.device, self._network = device, random_network(roberta, device)
 
     @staticmethod
@@ -344,7 +353,7 @@ class Faces:
         "visual/random-resnet18-faces", "visual", "ResNet18 on faces", "equal"
     )
 
-    def __init__(self, params: PictureParams, device: str = "cpu") -> None:
+    def __init__(self, params: PictureParams, device: str = "cpu", weights: Weights | None = None) -> None:
         from torchvision.models import ResNet18_Weights
 
         self.device, self._network = device, random_network(headless, device)
@@ -354,7 +363,7 @@ class Faces:
     @staticmethod
     def input(params: PictureParams) -> Input:
         """Pictures with their faces."""
-        return Input(frames=params.frames, faces=True)
+        return Input(pictures=Pictures(params.frames), faces=True)
 
     @staticmethod
     def arrays(params: PictureParams) -> tuple[ArraySpec, ...]:
@@ -387,7 +396,7 @@ class Scenes:
         "visual/random-resnet18-scenes", "visual", "ResNet18 on scenes", "equal"
     )
 
-    def __init__(self, params: PictureParams, device: str = "cpu") -> None:
+    def __init__(self, params: PictureParams, device: str = "cpu", weights: Weights | None = None) -> None:
         from torchvision.models import ResNet18_Weights
 
         self.device, self._network = device, random_network(headless, device)
@@ -396,7 +405,7 @@ class Scenes:
     @staticmethod
     def input(params: PictureParams) -> Input:
         """Pictures as the network's own transform would make them smaller."""
-        return Input(frames=params.frames, side=256)
+        return Input(pictures=Pictures(params.frames, side=256))
 
     @staticmethod
     def arrays(params: PictureParams) -> tuple[ArraySpec, ...]:
@@ -433,7 +442,7 @@ class MelResnet18:
     )
     longest: ClassVar[int] = 20 * 16_000
 
-    def __init__(self, params: NoSwitches, device: str = "cpu") -> None:
+    def __init__(self, params: NoSwitches, device: str = "cpu", weights: Weights | None = None) -> None:
         import torchaudio
         from torchvision.models import ResNet18_Weights
 
@@ -485,7 +494,7 @@ def projected() -> "nn.Module":
     return network
 
 
-_STANDINS: tuple[type[Encoder], ...] = (Roberta, Wav2Vec2, Passt, MelResnet18, Faces, Scenes)
+_STANDINS: tuple[EncoderKind, ...] = (Roberta, Wav2Vec2, Passt, MelResnet18, Faces, Scenes)
 STANDINS: Final = {kind.spec.key: kind for kind in _STANDINS}
 SETS: Final = {"light": tuple(ENCODERS), "paper": tuple(STANDINS)}
 

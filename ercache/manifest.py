@@ -105,9 +105,18 @@ class Manifest:
         """Dialogues, utterances and label counts of each part."""
         return {part: _summary(self.of_part(part), self.label_sets) for part in self.parts}
 
-    def records_digest(self, modality: str, part: str) -> str:
-        """Digest of what a modality of a part is made from; stored in caches, to see when they are stale."""
-        return digest_of([[u.id, input_record(u, modality)] for u in self.of_part(part)])
+    def records_digest(
+        self, modality: str, part: str, context: Mapping[str, int | bool] | None = None
+    ) -> str:
+        """Digest of what a modality of a part is made from; stored in caches, to see when they are stale.
+
+        Args:
+            context: what the feature sees besides the utterance; if anything, speakers and order count too.
+        """
+        rows = [[u.id, input_record(u, modality)] for u in self.of_part(part)]
+        if any((context or {}).values()):
+            rows = [[*row, u.dialogue, u.speaker] for row, u in zip(rows, self.of_part(part), strict=True)]
+        return digest_of(rows)
 
     def labels_digest(self, label_set: str, split: str) -> str:
         """Digest of one label set and one split; stored in runs, never in caches."""

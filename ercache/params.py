@@ -89,10 +89,15 @@ class EngineParams(Strict):
 
 
 class FeatureParams(BaseModel):
-    """A feature: an encoder key and that encoder's params; `imported` where `ercache cache import` made its caches."""
+    """A feature: an encoder key and that encoder's params; `imported` where `ercache cache import` made its caches.
+
+    Attributes:
+        faces: what this feature's face policy has else than the common one.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     encoder: str
+    faces: dict[str, Any] = {}
 
     @property
     def imported(self) -> bool:
@@ -186,6 +191,10 @@ class Params(Strict):
     training: TrainingParams = TrainingParams()
     experiments: dict[str, ExperimentParams] = {}
     sweeps: SweepParams = SweepParams()
+
+    def faces_of(self, feature: FeatureParams) -> FacePolicy:
+        """The common face policy with a feature's overrides."""
+        return FacePolicy(**{**self.faces.model_dump(), **feature.faces})
 
     def training_of(self, experiment: ExperimentParams) -> TrainingParams:
         """The common training params with an experiment's overrides."""
@@ -292,8 +301,9 @@ def _feature_findings(raw: dict[str, Any], encoders: Configs | None) -> list[str
     for name, feature in features.items():
         known: Configs | None = None if encoders is None else {**encoders, IMPORTED: Strict}
         if known is not None and isinstance(feature, dict) and isinstance(feature.get("encoder"), str):
-            inner = {k: v for k, v in feature.items() if k != "encoder"}
+            inner = {k: v for k, v in feature.items() if k not in FeatureParams.model_fields}
             found += _keyed(known, feature["encoder"], inner, f"features.{name}", "encoder")
+            found += findings(FacePolicy, _mapping(feature.get("faces")), f"features.{name}.faces")
     for name, used in _mapping(raw.get("profiles")).items():
         found += _unknown(used, features, f"profiles.{name}", "feature")
     return found

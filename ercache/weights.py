@@ -85,6 +85,18 @@ _MTCNN = (
 )
 
 
+@dataclass(frozen=True)
+class Weights:
+    """How an encoder gets at its checkpoint.
+
+    Attributes:
+        random: seed of random tensors that stand in for it, or None.
+    """
+
+    key: str
+    random: int | None = None
+
+
 def _table(*checkpoints: Checkpoint) -> dict[str, Checkpoint]:
     return {checkpoint.key: checkpoint for checkpoint in checkpoints}
 

@@ -200,7 +200,9 @@ def _choose(stretch: Stretch, facts: Probe, no_times: Missing | None, limits: Li
         return Missing(Reason.NO_VIDEO, "no pictures in the file")
     times = facts.frame_times
     try:
-        wanted = {k: instants(k, times, stretch.ref, limits.duration) for k in stretch.pictures}
+        wanted = {
+            k: instants(k, times, facts.key_times, stretch.ref, limits.duration) for k in stretch.pictures
+        }
     except Missing as missing:
         return missing
     chosen = {kind: shown_at(times, at) for kind, at in wanted.items()}

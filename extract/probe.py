@@ -5,7 +5,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ class Probe:
     Attributes:
         duration: seconds, as the container says.
         frame_times: seconds from the start of the file at which each picture begins, sorted.
+        key_times: the same of the pictures that are coded alone.
         width, height: of the coded picture, before rotation; 0 without video.
         audio_rate, audio_channels: None and 0 without audio.
         origin: the file's first timestamp, seconds; already taken off `frame_times`.
@@ -57,6 +58,7 @@ class Probe:
     video_rank: int = 0
     audio_rank: int = 0
     undecodable: frozenset[str] = frozenset()
+    key_times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def seekable_to(self, start: float) -> bool:
         """Whether it pays, and is exact, to skip what comes before a stretch."""
@@ -174,13 +176,18 @@ def _with_times(
     if start is not None and facts.seekable_to(start):
         container.seek(int((start - LEAD + facts.origin) * av.time_base))
     deadline = time.monotonic() + limits.seconds
-    times = _times(container, stream, facts.origin, deadline, start, length)
-    return replace(facts, frame_times=np.unique(np.fromiter(times, np.float64)))
+    seen = list(_times(container, stream, facts.origin, deadline, start, length))
+    return replace(
+        facts,
+        frame_times=np.unique(np.array([seconds for seconds, _ in seen], np.float64)),
+        key_times=np.unique(np.array([seconds for seconds, alone in seen if alone], np.float64)),
+    )
 
 
 def _times(
     container: Any, stream: Any, origin: float, deadline: float, start: float | None, length: float | None
-) -> Iterator[float]:
+) -> Iterator[tuple[float, bool]]:
+    """When the picture of each packet begins, and whether it is coded alone."""
     for packet in container.demux(stream):
         if time.monotonic() > deadline:
             raise Missing(Reason.TIMEOUT, "the list of packets was not read in time")
@@ -190,7 +197,7 @@ def _times(
         start = seconds if start is None else start
         if length is not None and seconds > start + length + REORDER:
             return
-        yield seconds
+        yield seconds, packet.is_keyframe
 
 
 def _facts(container: Any, times: NDArray[np.float64]) -> Probe:

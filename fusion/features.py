@@ -153,7 +153,9 @@ class _Reader:
 
     def _check_records(self, cache: CacheFile, modality: str, name: str, part: str) -> None:
         records = cache.provenance.get("records")  # older caches do not say
-        if records is not None and records != self.manifest.records_digest(modality, part):
+        if records is not None and records != self.manifest.records_digest(
+            modality, part, cache.provenance.get("context")
+        ):
             self._problem(
                 f"{cache.path}: its inputs (text or media) are not those of the manifest any more; extract it again"
             )

@@ -184,7 +184,9 @@ def _differences(path: Path) -> list[str]:
     if not path_of_manifest.is_file() or told.get("partial"):
         return []
     manifest = read_manifest(path_of_manifest)
-    if "records" in told and told["records"] != manifest.records_digest(told["modality"], told["part"]):
+    if "records" in told and told["records"] != manifest.records_digest(
+        told["modality"], told["part"], told.get("context")
+    ):
         return ["its inputs (text or media) are not those of the manifest any more: extract it again"]
     return verify_cache(path, [u.id for u in manifest.of_part(told["part"])])
 

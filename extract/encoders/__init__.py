@@ -5,14 +5,19 @@ Importing this imports no torch, transformers, librosa or scikit-image: encoders
 
 from pydantic import BaseModel
 
-from extract.encoders.base import Encoder
+from extract.encoders.base import EncoderKind
 from extract.encoders.face_hog import FaceHog
 from extract.encoders.mfcc import Mfcc
 from extract.encoders.minilm import MiniLM
 from extract.encoders.prosody import Prosody
 
-_ALL: tuple[type[Encoder], ...] = (MiniLM, Prosody, Mfcc, FaceHog)
-ENCODERS: dict[str, type[Encoder]] = {kind.spec.key: kind for kind in _ALL}
+_ALL: tuple[EncoderKind, ...] = (
+    FaceHog,
+    Mfcc,
+    MiniLM,
+    Prosody,
+)
+ENCODERS: dict[str, EncoderKind] = {kind.spec.key: kind for kind in _ALL}
 
 
 def configs() -> dict[str, type[BaseModel]]:

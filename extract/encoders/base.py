@@ -1,14 +1,15 @@
 """What an encoder is: what it asks for, what it gives, and under which promises."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from ercache.cache import ArraySpec
+from ercache.weights import Weights
 
 Modality = Literal["text", "audio", "visual"]
 FloatArray = NDArray[np.float32]
@@ -38,19 +39,30 @@ class Frame:
     faces: Faces | None = None
 
 
+Rule = Literal["spread", "middle", "first", "keys"]
+ALL: Final = 1_000_000  # neighbours: all of the dialogue
+
+
 @dataclass(frozen=True)
 class Pictures:
-    """Which pictures of a clip, and of which size: by number or by step, whichever is given.
+    """Which pictures of a clip, and of which size; a picture that two instants ask for comes once.
 
     Attributes:
-        count: at the centres of that many equal stretches of the clip; fewer when the clip has fewer.
-        every: at the centres of stretches of so many seconds.
+        count: so many; fewer when the clip has fewer.
+        every: at the centres of stretches of so many seconds; with `count`, at most so many of them, evenly taken.
         side: length of the shorter side, pixels, as the decoder scales it; None for the pictures' own size.
+        rule: `spread` over the clip, at the centres of equal stretches; `middle` or `first` successive pictures at
+            the native rate (M2FNet); `keys`, those that are coded alone, completed by the instants that lie
+            farthest from all others (AMuSE).
+        window: with `spread`, only the middle so many seconds, on the grid of 30 pictures a second of AVT-CA;
+            pictures beyond the end of a shorter clip are not there.
     """
 
     count: int | None = None
     every: float | None = None
     side: int | None = None
+    rule: Rule = "spread"
+    window: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,30 +72,46 @@ class Input:
     Attributes:
         text: the transcript.
         rate: sound as mono float32 in [-1, 1] at this rate, Hz.
-        frames: pictures at the centres of that many equal stretches of the clip (fewer when the clip has fewer).
-        side: length of the pictures' shorter side, pixels, as the decoder scales them; None for their own size.
+        pictures: which pictures of the clip.
         faces: detections on these pictures.
+        speaker: who says it, and who says each neighbour.
+        past, future: utterances of the same dialogue before and after, of which the encoder gets text and sound
+            too; `ALL` for the whole dialogue. A feature with a future is refused for prediction.
     """
 
     text: bool = False
     rate: int | None = None
-    frames: int | None = None
-    side: int | None = None
+    pictures: Pictures | None = None
     faces: bool = False
+    speaker: bool = False
+    past: int = 0
+    future: int = 0
 
     @property
-    def pictures(self) -> Pictures | None:
-        """The pictures that are asked for, if any."""
-        return Pictures(self.frames, side=self.side) if self.frames else None
+    def in_dialogue(self) -> bool:
+        """Whether an utterance's place in its dialogue decides what the encoder gets."""
+        return bool(self.speaker or self.past or self.future)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A neighbour in the dialogue; text, sound and speaker as far as they are asked for and there."""
+
+    text: str | None = None
+    sound: FloatArray | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What an encoder gets for one utterance, as its `Input` asks."""
+    """What an encoder gets for one utterance, as its `Input` asks; neighbours in the order of the dialogue."""
 
     text: str | None = None
     sound: FloatArray | None = None
     frames: tuple[Frame, ...] = ()
+    speaker: str | None = None
+    before: tuple[Turn, ...] = ()
+    after: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,8 +130,9 @@ class EncoderSpec:
         batch: `mask` (padded batches with attention mask), `equal` (only inputs of one shape), `one` (alone).
         version: raised when the output changes.
         tolerance: largest |a-b| / max(1, max|a|) between an utterance alone and in a batch.
-        weights: key in the table of checkpoints, or None.
-        context: utterances before and after that the feature sees.
+        weights: key in the table of checkpoints, or None; a param named `weights` chooses another.
+        paper: where it comes from.
+        unavailable: why it cannot run anywhere yet.
     """
 
     key: str
@@ -114,31 +143,44 @@ class EncoderSpec:
     licence: str
     tolerance: float = 1e-5
     weights: str | None = None
-    context: dict[str, int] = field(default_factory=lambda: {"past": 0, "future": 0})
+    paper: str = ""
+    unavailable: str = ""
 
 
 class Encoder(Protocol):
-    """An encoder class: built with its params and a torch device, it turns samples into arrays.
+    """An encoder at work, built with its params on a device: it turns samples into arrays.
 
     `encode` returns, for each sample, what it made or a `Missing` with its reason; it never pads with zeros and
     never raises for a bad sample.
     """
-
-    spec: ClassVar[EncoderSpec]
-    Params: ClassVar[type[BaseModel]]
-
-    def __init__(self, params: Any, device: str = "cpu") -> None: ...
-
-    @staticmethod
-    def input(params: Any) -> Input:
-        """What it asks for."""
-
-    @staticmethod
-    def arrays(params: Any) -> tuple[ArraySpec, ...]:
-        """What it gives."""
 
     def length(self, sample: Sample) -> int:
         """What inputs of one forward are padded to (`mask`) or must have in common (`equal`): tokens, samples, 0."""
 
     def encode(self, samples: Sequence[Sample]) -> list[Any]:
         """`Encoded` or `Missing` for each sample of one forward, in order."""
+
+
+class EncoderKind(Protocol):
+    """What stands in the registry: a class of encoders, or an object that builds those of a family."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The fixed facts."""
+
+    @property
+    def Params(self) -> type[BaseModel]:
+        """The class of its params."""
+
+    def input(self, params: Any, /) -> Input:
+        """What it asks for."""
+
+    def arrays(self, params: Any, /) -> tuple[ArraySpec, ...]:
+        """What it gives."""
+
+    def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:
+        """Build one; `weights` is the handle of its checkpoint, None for encoders without.
+
+        Raises:
+            WeightsError: the checkpoint is absent, damaged or another network's.
+        """

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field, model_validator
 from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
-from extract.encoders.base import Encoded, EncoderSpec, Faces, FloatArray, Frame, Input, Sample
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Faces, FloatArray, Frame, Input, Pictures, Sample
 
 SMALLEST_CROP = 4  # pixels a side
 
@@ -68,13 +69,13 @@ class FaceHog:
     )
     Params: ClassVar[type[BaseModel]] = FaceHogParams
 
-    def __init__(self, params: FaceHogParams, device: str = "cpu") -> None:
+    def __init__(self, params: FaceHogParams, device: str = "cpu", weights: Weights | None = None) -> None:
         self.params = params
 
     @staticmethod
     def input(params: FaceHogParams) -> Input:
         """Pictures with their faces."""
-        return Input(frames=params.frames, faces=True)
+        return Input(pictures=Pictures(params.frames), faces=True)
 
     @staticmethod
     def arrays(params: FaceHogParams) -> tuple[ArraySpec, ...]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
 
 SILENCE = 2.0**-16  # half a step of 16-bit sound
@@ -68,7 +69,7 @@ class Mfcc:
     )
     Params: ClassVar[type[BaseModel]] = MfccParams
 
-    def __init__(self, params: MfccParams, device: str = "cpu") -> None:
+    def __init__(self, params: MfccParams, device: str = "cpu", weights: Weights | None = None) -> None:
         self.params = params
 
     @staticmethod

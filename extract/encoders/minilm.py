@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
-from ercache.weights import checked_files, load_strict, read_tensors
+from ercache.weights import Weights, checked_files, load_strict, read_tensors
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 
 WIDTH = 384
@@ -47,7 +47,7 @@ class MiniLM:
     )
     Params: ClassVar[type[BaseModel]] = MiniLMParams
 
-    def __init__(self, params: MiniLMParams, device: str = "cpu") -> None:
+    def __init__(self, params: MiniLMParams, device: str = "cpu", weights: Weights | None = None) -> None:
         import torch
         from tokenizers import Tokenizer
         from transformers.models.bert.configuration_bert import BertConfig

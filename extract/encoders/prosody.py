@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
 from extract.encoders.mfcc import unusable
 
@@ -85,7 +86,7 @@ class Prosody:
     )
     Params: ClassVar[type[BaseModel]] = ProsodyParams
 
-    def __init__(self, params: ProsodyParams, device: str = "cpu") -> None:
+    def __init__(self, params: ProsodyParams, device: str = "cpu", weights: Weights | None = None) -> None:
         self.params = params
 
     @staticmethod

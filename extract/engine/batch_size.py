@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ercache.params import EngineParams
-from extract.encoders.base import Faces, Frame, Sample
+from extract.encoders.base import Faces, Frame, Pictures, Sample, Turn
 from extract.engine.lane import autocast, exact_arithmetic, out_of_memory
 from extract.engine.plan import Feature
 
@@ -14,6 +14,7 @@ SECONDS = 4.0  # of sound, and words and pictures to match: about the mean utter
 TEXT = "well I did not think that you would come back so soon"
 SIZE = (360, 640)
 ROUNDS = 3
+NEIGHBOURS = 5  # of a whole dialogue: half of MELD's mean
 GAIN = 0.05  # a larger forward must bring that much, since it costs memory and padding
 
 
@@ -27,7 +28,7 @@ class Rate:
 
 def rates(feature: Feature, engine: EngineParams, device: str, most: int = 256) -> list[Rate]:
     """Rates of forwards of 1, 2, 4, ... typical utterances, until the memory runs out or nothing is gained."""
-    encoder = feature.kind(feature.params, device)
+    encoder = feature.build(device)
     exact_arithmetic(engine.threads)
     sample = typical(feature)
     found: list[Rate] = []
@@ -59,12 +60,15 @@ def typical(feature: Feature) -> Sample:
     wants = feature.input
     rng = np.random.default_rng(0)
     sound = rng.normal(0, 0.1, int(SECONDS * wants.rate)).astype(np.float32) if wants.rate else None
-    height, width = SIZE if wants.side is None else (wants.side, wants.side * SIZE[1] // SIZE[0])
+    kind = wants.pictures or Pictures(0)
+    height, width = SIZE if kind.side is None else (kind.side, kind.side * SIZE[1] // SIZE[0])
     box = np.array([[0.4 * width, 0.25 * height, 0.6 * width, 0.75 * height]], np.float32)
     points = np.repeat(box[:, None, :2] + 0.3 * (box[:, None, 2:] - box[:, None, :2]), 5, axis=1)
     faces = Faces(box, np.ones(1, np.float32), points) if wants.faces else None
     frames = tuple(
         Frame(float(n), rng.integers(0, 256, (height, width, 3), dtype=np.uint8), faces)
-        for n in range(wants.frames or 0)
+        for n in range(kind.count or int(SECONDS / (kind.every or SECONDS)))
     )
-    return Sample(text=TEXT if wants.text else None, sound=sound, frames=frames)
+    text, speaker = TEXT if wants.text else None, "A" if wants.speaker else None
+    neighbours = [(Turn(text, sound, speaker),) * min(n, NEIGHBOURS) for n in (wants.past, wants.future)]
+    return Sample(text, sound, frames, speaker, *neighbours)

@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from ercache.errors import ErcacheError
 from ercache.params import EngineParams
 from ercache.reasons import Missing, Reason
-from extract.encoders.base import Encoded, Encoder, Frame, Sample
+from extract.encoders.base import Encoded, Encoder, Frame, Sample, Turn
 from extract.engine.forwards import forwards
 from extract.engine.job import Doing, Done, Job, Known, Setup
 from extract.engine.plan import Feature, Source
@@ -140,14 +141,14 @@ class _Lane:
     def _build(self, job: Job, feature: Feature) -> None:
         if feature.name not in self._encoders:
             self._tell("build", job, feature.name)
-            self._encoders[feature.name] = feature.kind(feature.params, self.setup.device)
+            self._encoders[feature.name] = feature.build(self.setup.device)
             exact_arithmetic(self.engine.threads)
 
     def _clips(
         self, job: Job, reading: Sequence[tuple[FileJob, Future[list[Clip]]]]
     ) -> Iterator[tuple[FileJob, list[Clip]]]:
         for file, future in reading:
-            self._tell("read", job, rows=[n for n, _ in file.uses])
+            self._tell("read", job, rows=file.rows)
             yield file, future.result()
         if job.careful and self.setup.root is not None:
             rows = {
@@ -155,7 +156,7 @@ class _Lane:
                 for name, numbers in job.rows.items()
             }
             for file in file_jobs(job.shard, rows, self.setup.features):
-                self._tell("read", job, rows=[n for n, _ in file.uses])
+                self._tell("read", job, rows=file.rows)
                 yield file, self._read(file)
 
     def _samples(
@@ -175,9 +176,9 @@ class _Lane:
             )
             samples[n] = fault or _sample(feature, job.shard[n], inputs[n])
         if feature.input.faces:
-            good = [n for n, s in samples.items() if isinstance(s, Sample)]
-            for n, frames in self._with_faces(job, feature, good, inputs, new_faces).items():
-                samples[n] = frames if isinstance(frames, Missing) else Sample(frames=frames)
+            good = {n: s for n, s in samples.items() if isinstance(s, Sample)}
+            for n, frames in self._with_faces(job, feature, list(good), inputs, new_faces).items():
+                samples[n] = frames if isinstance(frames, Missing) else replace(good[n], frames=frames)
         return samples
 
     def _with_faces(
@@ -299,8 +300,17 @@ def out_of_memory() -> tuple[type[BaseException], ...]:
 
 def _sample(feature: Feature, source: Source, inputs: Inputs) -> Sample:
     wants = feature.input
+
+    def turn(place: int, neighbour: Source) -> Turn:
+        sounds = inputs.neighbours[place].sounds if place in inputs.neighbours else {}
+        sound = sounds.get(wants.rate) if wants.rate else None
+        return Turn(neighbour.text if wants.text else None, sound, neighbour.speaker)
+
     return Sample(
         text=source.text if wants.text else None,
         sound=inputs.sounds[wants.rate] if wants.rate else None,
         frames=inputs.pictures[wants.pictures] if wants.pictures else (),
+        speaker=source.speaker,
+        before=tuple(turn(n - len(source.before), other) for n, other in enumerate(source.before)),
+        after=tuple(turn(n + 1, other) for n, other in enumerate(source.after)),
     )

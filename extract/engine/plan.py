@@ -5,7 +5,7 @@ Sources are cut into shards in manifest order; a shard is read, encoded and resu
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,7 +15,8 @@ from ercache.digests import digest_of
 from ercache.manifest import Manifest, MediaRef, Utterance, input_record
 from ercache.params import EngineParams, FacePolicy
 from ercache.reasons import Reason
-from extract.encoders.base import Encoder, EncoderSpec, Input
+from ercache.weights import Weights
+from extract.encoders.base import Encoder, EncoderKind, EncoderSpec, Input
 from extract.faces import FACES_KEY, FACES_VERSION, faces_weights
 
 # Of what a scan finds in the place of a file, the rest is as good as absent.
@@ -27,11 +28,12 @@ class Feature:
     """A feature of params.yaml with everything that decides its values.
 
     Attributes:
+        weights: what a cache says about the checkpoint; random ones have a `seed`.
         recipe: encoder, version, params, weights and upstream policy; part of every unit key and the provenance.
     """
 
     name: str
-    kind: type[Encoder]
+    kind: EncoderKind
     params: BaseModel
     weights: dict[str, Any] | None
     faces: FacePolicy | None
@@ -50,6 +52,21 @@ class Feature:
     def arrays(self) -> tuple[ArraySpec, ...]:
         """What the encoder gives."""
         return self.kind.arrays(self.params)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What the feature sees besides the utterance: neighbours, and who speaks."""
+        return {name: getattr(self.input, name) for name in ("past", "future", "speaker")}
+
+    def build(self, device: str) -> Encoder:
+        """The encoder at work on a device.
+
+        Raises:
+            WeightsError: its checkpoint is absent, damaged or another network's.
+        """
+        made = self.weights
+        handle = None if made is None else Weights(str(made["id"]), made.get("seed"))
+        return self.kind(self.params, device, handle)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -81,6 +98,7 @@ class Source:
         records: modality -> the resolved input record: content digests, time range, crop or text; media that are
             not there have none.
         utterance: the first that gives it.
+        before, after: neighbours in the dialogue, in its order, where a group of features asks for them.
     """
 
     records: dict[str, dict[str, Any]]
@@ -88,6 +106,9 @@ class Source:
     text: str | None = None
     video: MediaRef | None = None
     audio: MediaRef | None = None
+    speaker: str | None = None
+    before: "tuple[Source, ...]" = ()
+    after: "tuple[Source, ...]" = ()
 
 
 Shard = tuple[Source, ...]
@@ -109,13 +130,15 @@ class Plan:
 
 
 def groups(features: Sequence[Feature]) -> list[list[Feature]]:
-    """Features that share their sources: those of media, which are decoded together, and those of text.
+    """Features that share their sources: media are decoded together, unless they ask for other neighbours.
 
     Texts come last: encoders are built while the first files are read, and small work evens out the end.
     """
-    text = [f for f in features if f.spec.modality == "text"]
-    media = [f for f in features if f.spec.modality != "text"]
-    return [group for group in (media, text) if group]
+    found: dict[tuple[bool, bool, int, int], list[Feature]] = {}
+    for f in features:
+        wants = f.input
+        found.setdefault((wants.text, wants.speaker, wants.past, wants.future), []).append(f)
+    return [found[key] for key in sorted(found)]
 
 
 def make_plan(
@@ -127,18 +150,19 @@ def make_plan(
         utterances: those to extract, in manifest order.
         features: one of `groups`.
     """
-    text = features[0].spec.modality == "text"
+    wants = features[0].input
     sources: dict[str, Source] = {}
     of_utterance: dict[str, str] = {}
     parts: dict[str, list[Source]] = {part: [] for part in manifest.parts}
+    dialogues = _dialogues(manifest) if wants.in_dialogue else {}
     for u in utterances:
-        source = _text(u) if text else _media(u, engine)
+        source = _source(u, wants, engine, dialogues.get(u.dialogue, ()))
         name = of_utterance[u.id] = digest_of(source.records)
         if name not in sources:
             sources[name] = source
             if source.records:
                 parts[u.part].append(source)
-    size = engine.text_shard if text else engine.shard
+    size = engine.text_shard if wants.text else engine.shard
     shards = tuple(
         tuple(part[start : start + size]) for part in parts.values() for start in range(0, len(part), size)
     )
@@ -183,6 +207,38 @@ def _rows(
                     rows[feature.name].append(n)
         found.append({name: tuple(numbers) for name, numbers in rows.items()})
     return tuple(found)
+
+
+def _dialogues(manifest: Manifest) -> dict[str, list[Utterance]]:
+    found: dict[str, list[Utterance]] = {}
+    for u in manifest.utterances:
+        found.setdefault(u.dialogue, []).append(u)
+    return found
+
+
+def _source(u: Utterance, wants: Input, engine: EngineParams, dialogue: Sequence[Utterance]) -> Source:
+    """What an utterance gives, with its neighbours if they are asked for."""
+    alone = _alone(u, wants, engine)
+    if not wants.in_dialogue:
+        return alone
+    here = next(rank for rank, other in enumerate(dialogue) if other.id == u.id)
+    before = [_alone(n, wants, engine) for n in dialogue[max(0, here - wants.past) : here]]
+    after = [_alone(n, wants, engine) for n in dialogue[here + 1 : here + 1 + wants.future]]
+    records = {
+        modality: {
+            "own": record,
+            "speaker": alone.speaker,
+            "before": [[n.speaker, n.records.get(modality)] for n in before],
+            "after": [[n.speaker, n.records.get(modality)] for n in after],
+        }
+        for modality, record in alone.records.items()
+    }
+    return replace(alone, records=records, before=tuple(before), after=tuple(after))
+
+
+def _alone(u: Utterance, wants: Input, engine: EngineParams) -> Source:
+    source = _text(u) if wants.text else _media(u, engine)
+    return replace(source, speaker=u.speaker) if wants.speaker else source
 
 
 def _text(u: Utterance) -> Source:

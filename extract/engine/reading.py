@@ -1,7 +1,7 @@
 """Reading the media of a shard: which files, which stretches of them, and whether they are what was scanned."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from ercache.manifest import MediaRef
 from ercache.params import Limits
 from ercache.reasons import Missing, Reason
 from extract.encoders.base import FloatArray, Frame, Pictures
-from extract.engine.plan import Feature, Shard
+from extract.engine.plan import Feature, Shard, Source
 from extract.media import Clip, Stretch, nothing, read_stretches
 from extract.probe import check_file
 
@@ -21,11 +21,17 @@ class Inputs:
 
     Attributes:
         faults: modality -> why it cannot be had.
+        neighbours: place in the dialogue, counted from the row's own -> what was read of that neighbour.
     """
 
     pictures: dict[Pictures, tuple[Frame, ...]] = field(default_factory=dict)
     sounds: dict[int, FloatArray] = field(default_factory=dict)
     faults: dict[str, Missing] = field(default_factory=dict)
+    neighbours: dict[int, "Inputs"] = field(default_factory=dict)
+
+    def at(self, place: int) -> "Inputs":
+        """The row's own at place 0, a neighbour's elsewhere."""
+        return self if place == 0 else self.neighbours.setdefault(place, Inputs())
 
     @property
     def seconds(self) -> float:
@@ -39,38 +45,71 @@ class Inputs:
         return max([0.0, *sounds, *pictures])
 
 
+Key = tuple[int, int, MediaRef]  # row, place, stretch
+
+
+@dataclass(frozen=True)
+class Use:
+    """Whom a stretch is for: a row of the shard, or one of its neighbours, and which modalities."""
+
+    row: int
+    place: int
+    modalities: frozenset[str]
+
+
 @dataclass(frozen=True)
 class FileJob:
-    """A file, its stretches, and the rows and modalities that each is for."""
+    """A file, its stretches, and what each is for."""
 
     path: str
     sha256: str | None
     stretches: tuple[Stretch, ...]
-    uses: tuple[tuple[int, frozenset[str]], ...]
+    uses: tuple[Use, ...]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of the shard that need the file."""
+        return tuple(dict.fromkeys(use.row for use in self.uses))
 
 
 def file_jobs(
     shard: Shard, rows: Mapping[str, tuple[int, ...]], features: Mapping[str, Feature]
 ) -> list[FileJob]:
     """The files to read, in order of their first row; pictures and sound of one stretch are read together."""
-    wanted: dict[tuple[str, str | None], dict[tuple[int, MediaRef], Stretch]] = {}
-    modalities: dict[tuple[int, MediaRef], set[str]] = {}
-    for n, source in enumerate(shard):
-        asking = [features[name] for name, numbers in rows.items() if n in numbers]
+    wanted: dict[tuple[str, str | None], dict[Key, Stretch]] = {}
+    modalities: dict[Key, set[str]] = {}
+    for row, place, source, asking in _turns(shard, rows, features):
         pictures = [k for f in asking for k in pictures_of(f)]
         rates = [f.input.rate for f in asking if f.input.rate]
         for modality, ref, stretch in _stretches(source.video, source.audio, pictures, rates):
             of_file = wanted.setdefault((ref.path, ref.sha256), {})
-            key = next((k for k in of_file if k[0] == n and _together(k[1], ref)), (n, ref))
+            same = (k for k in of_file if k[:2] == (row, place) and _together(k[2], ref))
+            key = next(same, (row, place, ref))
             modalities.setdefault(key, set()).add(modality)
             before = of_file.get(key)
             of_file[key] = _joined(before, stretch) if before else stretch
     return [
-        FileJob(
-            path, sha256, tuple(of_file.values()), tuple((k[0], frozenset(modalities[k])) for k in of_file)
-        )
+        FileJob(path, sha256, tuple(of_file.values()), tuple(_use(k, modalities[k]) for k in of_file))
         for (path, sha256), of_file in wanted.items()
     ]
+
+
+def _turns(
+    shard: Shard, rows: Mapping[str, tuple[int, ...]], features: Mapping[str, Feature]
+) -> Iterator[tuple[int, int, Source, list[Feature]]]:
+    """Row, place, source and the features that ask: each row that is wanted, then its neighbours."""
+    for row, source in enumerate(shard):
+        asking = [features[name] for name, numbers in rows.items() if row in numbers]
+        if asking:
+            yield row, 0, source, asking
+            for n, other in enumerate(source.before):
+                yield row, n - len(source.before), other, asking
+            for n, other in enumerate(source.after):
+                yield row, n + 1, other, asking
+
+
+def _use(key: Key, modalities: set[str]) -> Use:
+    return Use(key[0], key[1], frozenset(modalities))
 
 
 def pictures_of(feature: Feature) -> list[Pictures]:
@@ -96,14 +135,14 @@ def read_file(root: Path, job: FileJob, limits: Limits) -> list[Clip]:
 
 
 def share(job: FileJob, clips: list[Clip], inputs: Mapping[int, Inputs]) -> None:
-    """Give what a file held to the rows that it is for."""
-    for (row, modalities), clip in zip(job.uses, clips, strict=True):
-        mine = inputs[row]
-        if "visual" in modalities:
+    """Give what a file held to the rows and neighbours that it is for."""
+    for use, clip in zip(job.uses, clips, strict=True):
+        mine = inputs[use.row].at(use.place)
+        if "visual" in use.modalities:
             mine.pictures |= clip.pictures
             if clip.no_pictures is not None:
                 mine.faults["visual"] = clip.no_pictures
-        if "audio" in modalities:
+        if "audio" in use.modalities:
             mine.sounds |= clip.sounds
             if clip.no_sound is not None:
                 mine.faults["audio"] = clip.no_sound

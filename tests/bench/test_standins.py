@@ -43,7 +43,7 @@ def pair(key: str) -> list[Sample]:
     wants = features([key])[0].input
     if wants.text:
         return [Sample(text="Well, I did not think that you would come back!"), Sample(text="no")]
-    if wants.frames:
+    if wants.pictures:
         return [Sample(frames=(picture(0), picture(1))), Sample(frames=(picture(2),))]
     second = 8_000 if STANDINS[key].spec.batch == "equal" else 5_000
     return [Sample(sound=noise(8_000)), Sample(sound=noise(second)[::-1].copy())]
@@ -122,7 +122,10 @@ def test_provenance_says_that_weights_are_random() -> None:
     policy = FacePolicy(min_face_size=60)
     of = {f.name: f for f in features([*SETS["light"], *SETS["paper"]], policy)}
     assert {n for n, f in of.items() if f.weights == RANDOM} == {n for n in of if n.startswith("random-")}
-    assert RANDOM == {"origin": "random", "seed": 0} and of["random-wav2vec2"].recipe["weights"] == RANDOM
+    assert (
+        RANDOM == {"random": True, "seed": 0, "id": "stand-in"}
+        and of["random-wav2vec2"].recipe["weights"] == RANDOM
+    )
     assert {n for n, f in of.items() if f.faces == policy} == {"face-hog", "random-resnet18-faces"}
     assert of["random-resnet18-scenes"].input.pictures == Pictures(8, side=256)
 

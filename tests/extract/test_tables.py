@@ -29,7 +29,7 @@ class Looks:
 
     @staticmethod
     def input(params: Any) -> Input:
-        return Input(frames=5, faces=True)
+        return Input(pictures=Pictures(5), faces=True)
 
 
 class Moving:

@@ -12,7 +12,8 @@ from ercache.cache import ArraySpec
 from ercache.manifest import Manifest, MediaRef, Utterance
 from ercache.params import EngineParams, FacePolicy, Strict
 from ercache.reasons import Missing, Reason
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Pictures, Sample
 from extract.engine import Extraction, Feature, extract_corpus
 
 ENGINE = EngineParams(text_shard=4, batch=2, lanes=1)
@@ -27,7 +28,7 @@ class Echo:
 
     spec: ClassVar = EncoderSpec("text/echo", "text", "numbers drawn from a text", "mask", 1, "MIT")
 
-    def __init__(self, params: "Echo.Params", device: str = "cpu") -> None:
+    def __init__(self, params: "Echo.Params", device: str = "cpu", weights: Weights | None = None) -> None:
         self.params = params
 
     @staticmethod
@@ -62,7 +63,7 @@ class Looks(Echo):
 
     @staticmethod
     def input(params: "Echo.Params") -> Input:
-        return Input(frames=2, faces=True)
+        return Input(pictures=Pictures(2), faces=True)
 
 
 def echo(name: str = "echo", **params: Any) -> Feature:

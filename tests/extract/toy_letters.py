@@ -14,6 +14,7 @@ import numpy as np
 from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.engine import Feature, lane
 from extract.engine.reading import FileJob
@@ -29,7 +30,7 @@ class Letters:
 
     spec: ClassVar = EncoderSpec("text/letters", "text", "letter counts", "equal", 1, "MIT")
 
-    def __init__(self, params: "Letters.Params", device: str = "cpu") -> None:
+    def __init__(self, params: "Letters.Params", device: str = "cpu", weights: Weights | None = None) -> None:
         self.folder, self.scale = Path(params.folder), params.scale
 
     @staticmethod
