@@ -4,17 +4,23 @@ from collections.abc import Sequence
 
 from app.console import known
 from ercache import weights
-from ercache.errors import UsageError
+from ercache.errors import UsageError, WeightsError
 from ercache.params import Params
 from extract.encoders import ENCODERS
 from extract.engine import Feature
 
 
-def features_of(params: Params, names: Sequence[str] | None, profile: str) -> list[Feature]:
+def features_of(
+    params: Params, names: Sequence[str] | None, profile: str, random: int | None = None
+) -> list[Feature]:
     """Features by name, or those of a profile.
+
+    Args:
+        random: seed of random weights in the place of checkpoints that are in no wheel.
 
     Raises:
         UsageError: a name is unknown, or there is no params.yaml that defines any.
+        WeightsError: checkpoints are absent; names all of them.
     """
     if not params.features:
         raise UsageError(
@@ -22,14 +28,29 @@ def features_of(params: Params, names: Sequence[str] | None, profile: str) -> li
         )
     if names is None:
         names = params.profiles[known(profile, params.profiles, "profile")]
-    return [feature_of(params, known(name, params.features, "feature")) for name in dict.fromkeys(names)]
+    found, lacking = [], []
+    for name in dict.fromkeys(names):
+        try:
+            found.append(feature_of(params, known(name, params.features, "feature"), random))
+        except WeightsError as error:
+            lacking.append((name, error))
+    if len(lacking) == 1:
+        raise lacking[0][1]
+    if lacking:
+        raise WeightsError(
+            f"checkpoints of {len(lacking)} features cannot be used",
+            details=[f"{name}: {error.message} -> {error.hint}" for name, error in lacking],
+            hint="`ercache weights ls` lists all",
+        )
+    return found
 
 
-def feature_of(params: Params, name: str) -> Feature:
+def feature_of(params: Params, name: str, random: int | None = None) -> Feature:
     """One feature with its encoder, params, weights and face policy resolved.
 
     Raises:
         UsageError: it was imported, so that nothing here can make it.
+        WeightsError: its encoder cannot run here, or its checkpoint was never taken in.
     """
     entry = params.features[name]
     if entry.imported:
@@ -39,7 +60,9 @@ def feature_of(params: Params, name: str) -> Feature:
     kind = ENCODERS[entry.encoder]
     config = kind.Params(**entry.params)
     key = getattr(config, "weights", kind.spec.weights)
-    checkpoint = weights.provenance(key) if key else None
+    if kind.spec.unavailable:
+        raise WeightsError(f"{kind.spec.key} is not available: {kind.spec.unavailable}")
+    checkpoint = weights.provenance(key, random) if key else None
     return Feature(
         name, kind, config, checkpoint, params.faces_of(entry) if kind.input(config).faces else None
     )

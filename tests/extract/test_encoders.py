@@ -184,7 +184,7 @@ def test_minilm_without_tokens_gives_the_same_vector(minilm: Encoder) -> None:
 
 
 def test_minilm_refuses_a_tampered_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row, folder = weights.CHECKPOINTS["minilm"], tmp_path / "minilm"
+    row, folder = weights.checkpoint("minilm"), tmp_path / "minilm"
     folder.mkdir()
     for name, path in checked_files("minilm").items():
         os.symlink(path, folder / name)
@@ -194,9 +194,11 @@ def test_minilm_refuses_a_tampered_file(tmp_path: Path, monkeypatch: pytest.Monk
     (folder / "tokenizer.json").write_bytes(content)
     files = tuple(WeightFile(file.name, file.sha256) for file in row.files)
     other = Checkpoint("minilm", "brought", row.source, row.revision, files, row.licence, row.remedy)
-    monkeypatch.setitem(weights.CHECKPOINTS, "minilm", other)
     monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
-    with pytest.raises(WeightsError, match=r"damaged or another one: .*tokenizer\.json"):
+    with (
+        weights.registered(other),
+        pytest.raises(WeightsError, match=r"damaged or another one: .*tokenizer\.json"),
+    ):
         build("text/minilm")
 
 

@@ -1,0 +1,77 @@
+"""Which checkpoints there are: those of our table, and rows of the user's own.
+
+`ERCACHE_CHECKPOINTS` may name a JSON file with a list of further rows (fields of `Checkpoint`); a row with a key of
+the table takes its place. Processes that the engine starts see the same rows, because they inherit the variable.
+"""
+
+import functools
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from ercache.errors import WeightsError
+from ercache.weights.checkpoint import Checkpoint, checkpoint_of
+from ercache.weights.listed import LISTED
+
+TABLE_VARIABLE = "ERCACHE_CHECKPOINTS"
+
+
+def checkpoints() -> dict[str, Checkpoint]:
+    """Every row by key.
+
+    Raises:
+        WeightsError: the file of further rows is none.
+    """
+    listed = {row.key: row for row in LISTED}
+    given = os.environ.get(TABLE_VARIABLE)
+    return {**listed, **_further(Path(given))} if given else listed
+
+
+def checkpoint(key: str) -> Checkpoint:
+    """The row of a key.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    rows = checkpoints()
+    if key not in rows:
+        raise WeightsError(f"no checkpoint {key!r}", hint=f"known: {', '.join(sorted(rows))}")
+    return rows[key]
+
+
+@contextmanager
+def registered(*rows: Checkpoint) -> Iterator[None]:
+    """Further rows for a while, in this process and in those that it starts; tests bring tiny checkpoints so."""
+    before = os.environ.get(TABLE_VARIABLE)
+    further = {**(_further(Path(before)) if before else {}), **{row.key: row for row in rows}}
+    with tempfile.TemporaryDirectory(prefix="ercache-checkpoints-") as folder:
+        path = Path(folder) / "checkpoints.json"
+        path.write_text(json.dumps([asdict(row) for row in further.values()]), encoding="utf-8")
+        os.environ[TABLE_VARIABLE] = str(path)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[TABLE_VARIABLE]
+            else:
+                os.environ[TABLE_VARIABLE] = before
+
+
+def _further(path: Path) -> Mapping[str, Checkpoint]:
+    try:
+        return _parsed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WeightsError(
+            f"{path}: no list of checkpoints ({type(error).__name__}: {error})",
+            hint=f"it is named by {TABLE_VARIABLE}; docs/encoders.md shows a row",
+        ) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str) -> Mapping[str, Checkpoint]:
+    rows = [checkpoint_of(row) for row in json.loads(text)]
+    return {row.key: row for row in rows}

