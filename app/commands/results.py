@@ -1,24 +1,19 @@
-"""What the pipeline is and what came out of it: pipeline, report, weights."""
+"""What the pipeline is and what came out of it: pipeline, report."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.console import DATA, Json, answer, params, say, table
+from app.console import DATA, Json, answer, params, say
 from app.pipeline import PIPELINE_FILE, pipeline_text
-from ercache import weights as checkpoints
 from ercache.errors import WorkError
-
-weights = typer.Typer(help="Checkpoints of the encoders.", no_args_is_help=True)
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
     cli.command()(pipeline)
     cli.command()(report)
-    cli.add_typer(weights, name="weights")
 
 
 def pipeline(
@@ -51,14 +46,3 @@ def report(
         answer({"path": str(path)})
     else:
         say(f"report: {path}")
-
-
-@weights.command("ls")
-def ls(json: Json = False) -> None:
-    """List checkpoints: present, sha256, licence. Example: [dim]ercache weights ls[/]"""
-    rows = checkpoints.status()
-    if json:
-        answer([asdict(row) for row in rows])
-        return
-    shown = [(r.key, r.state, r.detail, r.licence, r.remedy) for r in rows]
-    table(("key", "", "detail", "licence", "how to get"), shown)

@@ -5,6 +5,8 @@ the file was first taken in); a network takes it only when every tensor is accou
 """
 
 from ercache.weights.checkpoint import Checkpoint, WeightFile
+from ercache.weights.convert import convert
+from ercache.weights.fetch import fetch
 from ercache.weights.folder import (
     FOLDER_VARIABLE,
     WeightStatus,
@@ -28,6 +30,8 @@ __all__ = [
     "checked_files",
     "checkpoint",
     "checkpoints",
+    "convert",
+    "fetch",
     "load_strict",
     "provenance",
     "read_tensors",

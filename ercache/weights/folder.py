@@ -83,20 +83,27 @@ def provenance(key: str, random: int | None = None) -> dict[str, Any]:
     if random is not None and row.kind != "wheel":
         return {"id": row.key, "random": True, "seed": random}
     record = Record() if row.kind == "wheel" else read_record(row)
-    if row.refused or (not record.sha256 and not all(file.pinned for file in row.files)):
+    digests = {file: _known_digest(file, record) for file in row.files}
+    if row.refused or not all(name for name, _ in digests.values()):
         raise absent(row)
     told = {
         "id": row.key,
         "kind": row.kind,
         "source": row.source,
         "revision": row.revision or record.revision,
-        "sha256": record.sha256 or {file.name: file.sha256 for file in row.files},
+        "sha256": dict(digests.values()),
     }
     extra = {
         "seen": {corpus: list(parts) for corpus, parts in row.seen.items()},
         "converted_from": record.converted_from,
     }
     return told | {name: value for name, value in extra.items() if value}
+
+
+def _known_digest(file: WeightFile, record: Record) -> tuple[str, str]:
+    """Name and sha256 of a file as taken in, else as the table has it, else nothing."""
+    taken = [(name, record.sha256[name]) for name in file.names if name in record.sha256]
+    return taken[0] if taken else (file.name, file.sha256) if file.pinned else ("", "")
 
 
 def checked_files(key: str) -> dict[str, Path]:

@@ -1,6 +1,8 @@
 """Taking in files that were brought by hand: checked, copied, recorded."""
 
 import shutil
+import tempfile
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,7 +19,7 @@ def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
     """Take in the files of a checkpoint; all or none.
 
     Args:
-        given: files, or a folder that holds them.
+        given: files, or a folder or .zip that holds them.
         revision: the commit that they are from, where the table has none.
 
     Returns:
@@ -30,29 +32,38 @@ def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
     row = checkpoint(key)
     if row.refused or row.kind == "wheel":
         raise absent(row) if row.refused else WeightsError(f"{key} is part of a package", hint=remedy(row))
-    chosen, wrong = _chosen(row, list(_files(given)))
-    record = read_record(row)
-    digests: dict[str, str] = {}
-    for path in chosen.values():
-        digests[path.name] = digest_of_file(path)
-    for file, path in chosen.items():
-        wrong += _differences(file, path, digests[path.name], record)
-    if wrong:
-        raise WeightsError(
-            f"checkpoint {key!r} was not taken in: {len(wrong)} problems ({row.described})",
-            details=wrong,
-            hint=remedy(row),
-        )
-    for file, path in chosen.items():
-        if file.holds_tensors:
-            _readable(path)
-    return _store(row, chosen, digests, revision, record)
+    with tempfile.TemporaryDirectory() as unpacked:
+        chosen, wrong = _chosen(row, list(_files(row, given, Path(unpacked))))
+        record = read_record(row)
+        digests = {path.name: digest_of_file(path) for path in chosen.values()}
+        for file, path in chosen.items():
+            wrong += _differences(file, path, digests[path.name], record)
+        if wrong:
+            raise WeightsError(
+                f"checkpoint {key!r} was not taken in: {len(wrong)} problems ({row.described})",
+                details=wrong,
+                hint=remedy(row),
+            )
+        for file, path in chosen.items():
+            if file.holds_tensors:
+                _readable(path)
+        return _store(row, chosen, digests, revision, record)
 
 
-def _files(given: Iterable[Path]) -> Iterable[Path]:
+def _files(row: Checkpoint, given: Iterable[Path], unpacked: Path) -> Iterable[Path]:
+    """The files of folders and of archives; of an archive only those that the checkpoint has, by name."""
+    names = {name for file in row.files for name in file.names}
     for path in given:
         if path.is_dir():
             yield from sorted(p for p in path.iterdir() if p.is_file())
+        elif path.suffix == ".zip" and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for member in archive.infolist():
+                    name = member.filename.rsplit("/", 1)[-1]
+                    if name in names:
+                        with archive.open(member) as source, (unpacked / name).open("wb") as target:
+                            shutil.copyfileobj(source, target)
+                        yield unpacked / name
         else:
             yield path
 

@@ -1,0 +1,218 @@
+"""Reading the tensors out of a pickle of torch that holds classes, without running anything of it.
+
+Names in the pickle never reach what they name: those that make tensors are ours, dicts are dicts, and everything else
+becomes an inert stub that takes what it is given and does nothing. Both of torch's containers are read: the zip of
+version 1.6 and later, and the row of pickles before it. `convert` runs this in a process of its own.
+"""
+
+import json
+import pickle
+import pickletools
+import resource
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import torch
+from torch import Tensor
+
+from ercache.digests import digest_of_file
+from ercache.errors import ErcacheError, WeightsError
+
+MEMORY: Final = 8 * 2**30  # bytes of addresses beside four times the file; torch alone takes half of it
+MAGIC: Final = 0x1950A86A20F9469CFC6C  # of the older container
+_REFUSED: Final = frozenset(("EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"))  # these go past names
+_DTYPES: Final = {
+    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+}  # fmt: skip
+
+
+class Stub:
+    """Stands for any class or function of a pickle: can be made, called, filled and given a state; keeps nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> "Stub":
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __call__(self, *_: Any, **__: Any) -> "Stub":
+        return Stub()
+
+    def __setstate__(self, _: Any) -> None: ...
+
+    def __setitem__(self, _: Any, __: Any) -> None: ...
+
+    def append(self, _: Any) -> None:
+        """As a list would."""
+
+    def extend(self, _: Any) -> None:
+        """As a list would."""
+
+    def add(self, _: Any) -> None:
+        """As a set would."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a persistent id of the pickle refers to: numbers in a row, [numel]."""
+
+    values: Tensor
+
+
+def tensors_of(path: Path, inside: str) -> dict[str, Tensor]:
+    """The tensors of a state dict in a file that `torch.save` wrote.
+
+    Args:
+        inside: key of the state dict in the saved dict; "" if it is the saved object.
+
+    Raises:
+        WeightsError: no such file, damaged, or there is no dict of tensors under that key.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            saved = _of_zip(path)
+        else:
+            with path.open("rb") as stream:
+                saved = _of_row(stream)
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged pickle fails in any way that Python has
+        message = f"{path}: not a file that torch saved ({type(error).__name__}: {error})"[:500]
+        raise WeightsError(message, hint="get it again") from error
+    state = saved.get(inside) if inside and isinstance(saved, dict) else saved
+    if not isinstance(state, dict) or not state:
+        found = ", ".join(map(str, saved)) if isinstance(saved, dict) else type(saved).__name__
+        raise WeightsError(f"{path}: holds no state dict under {inside!r} (it has: {found})"[:500])
+    other = [
+        f"{name}: {type(value).__name__}" for name, value in state.items() if not isinstance(value, Tensor)
+    ]
+    if other:
+        raise WeightsError(
+            f"{path}: {len(other)} entries of the state dict are no tensors", details=other[:20]
+        )
+    return {str(name): tensor.contiguous().clone() for name, tensor in state.items()}
+
+
+class _Unpickler(
+    pickle.Unpickler
+):  # the standard unpickler's one way to be told where names and storages come from
+    def __init__(self, stream: IO[bytes], storage: Callable[[str, torch.dtype, int], Storage]) -> None:
+        super().__init__(stream)
+        self._storage = storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        return _KNOWN.get((module, name)) or type(str(name), (Stub,), {})
+
+    def persistent_load(self, pid: Any) -> Storage:
+        kind, dtype, key, _, numel, *view = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype) or any(view):
+            raise WeightsError(f"a storage of an unknown kind: {str(pid)[:200]}")
+        return self._storage(str(key), dtype, int(numel))
+
+
+def _rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+    if not isinstance(storage, Storage):
+        raise WeightsError("a tensor without a storage")
+    return storage.values.as_strided(size, stride, offset)  # refuses what lies beyond the storage
+
+
+def _parameter(tensor: Any, *_: Any) -> Any:
+    return tensor
+
+
+_KNOWN: Final[dict[tuple[str, str], Any]] = {
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
+    ("torch._utils", "_rebuild_tensor"): _rebuild,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("collections", "OrderedDict"): dict,
+    **{("torch", name): dtype for name, dtype in _DTYPES.items()},
+}
+
+
+def _of_zip(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename.split("/", 1)[-1]: info for info in archive.infolist()}
+        if "data.pkl" not in members:
+            raise WeightsError(f"{path}: a zip, but not one that torch saved (no data.pkl)")
+        if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
+            raise WeightsError(f"{path}: saved on a machine with another order of bytes")
+        loaded: dict[str, Storage] = {}
+
+        def storage(key: str, dtype: torch.dtype, numel: int) -> Storage:
+            if key not in loaded:
+                info = members[f"data/{key}"]
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size < numel * dtype.itemsize:
+                    raise WeightsError(f"{path}: storage {key} is shorter than the pickle says")
+                raw = bytearray(archive.read(info))
+                loaded[key] = Storage(
+                    torch.frombuffer(raw, dtype=dtype, count=numel) if numel else torch.empty(0, dtype=dtype)
+                )
+            return loaded[key]
+
+        with archive.open(members["data.pkl"]) as stream:
+            _check(stream)
+        with archive.open(members["data.pkl"]) as stream:
+            return _Unpickler(stream, storage).load()
+
+
+def _of_row(stream: IO[bytes]) -> Any:
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    loaded: dict[str, Storage] = {}
+
+    def storage(key: str, dtype: torch.dtype, numel: int) -> Storage:
+        if numel * dtype.itemsize > size:
+            raise WeightsError(f"storage {key} is longer than the file")
+        return loaded.setdefault(key, Storage(torch.empty(numel, dtype=dtype)))
+
+    def load() -> Any:
+        start = stream.tell()
+        _check(stream)
+        stream.seek(start)
+        return _Unpickler(stream, storage).load()
+
+    if load() != MAGIC:
+        raise WeightsError("neither of torch's containers")
+    load(), load()  # its protocol and the machine
+    saved, keys = load(), load()
+    for key in keys:
+        values = loaded[str(key)].values
+        count = int.from_bytes(stream.read(8), "little")
+        raw = bytearray(stream.read(count * values.dtype.itemsize))
+        if count != len(values) or len(raw) != count * values.dtype.itemsize:
+            raise WeightsError(f"storage {key} is cut off")
+        if count:
+            values.copy_(torch.frombuffer(raw, dtype=values.dtype))
+    return saved
+
+
+def _check(stream: IO[bytes]) -> None:
+    """Refuse opcodes that take a class past `find_class`; reads to the end of one pickle."""
+    for opcode, _, at in pickletools.genops(stream):
+        if opcode.name in _REFUSED:
+            raise WeightsError(f"refused: byte {at} is the pickle opcode {opcode.name}")
+
+
+def _main(source: str, inside: str, target: str) -> int:
+    """What the own process does; an error is one line of JSON on stderr."""
+    from safetensors.torch import save_file
+
+    path = Path(source)
+    most = 4 * path.stat().st_size + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    try:
+        save_file(tensors_of(path, inside), target, metadata={"converted_from": digest_of_file(path)})
+    except ErcacheError as error:
+        finding = {"message": error.message, "details": list(error.details), "hint": error.hint}
+        sys.stderr.write("\n" + json.dumps(finding) + "\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))
