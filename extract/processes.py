@@ -26,6 +26,11 @@ def end_with_parent() -> None:
         threading.Thread(target=lambda: (wait([sentinel]), os._exit(1)), daemon=True).start()
 
 
+def keep_stdout_clean() -> None:
+    """Send to stderr what libraries print in this process: stdout is the command's answer."""
+    os.dup2(2, 1)
+
+
 def share_one_heap() -> None:
     """Let all threads take memory from one heap: glibc gives each its own, where what is freed stays unused."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

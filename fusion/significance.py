@@ -36,11 +36,13 @@ class Outcome:
     Attributes:
         counts: confusions of each seed and dialogue, [S, D, C, C].
         right: whether the majority of the seeds is right, [N].
+        marks: what must stand beside any number of the run.
     """
 
     name: str
     counts: Ints
     right: NDArray[np.bool_]
+    marks: tuple[str, ...] = ()
 
 
 def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
@@ -50,7 +52,7 @@ def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
         `a`, `b`, `difference` (weighted F1 of a minus b, mean over seeds), `ci95` (bootstrap, paired over dialogues,
         each run with its own draws of seeds), `p` (of that bootstrap: share of draws on the other side of 0, two-sided,
         Holm-corrected over all pairs), `p_mcnemar` (exact McNemar on the majority of the seeds, Holm-corrected),
-        `only_a_right`, `only_b_right`.
+        `only_a_right`, `only_b_right`, `marks_a`, `marks_b`.
 
     Raises:
         UsageError: fewer than two runs, runs that were not tested on the same utterances and labels, or whose
@@ -60,7 +62,10 @@ def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     if len(folders) < 2:
         raise UsageError("nothing to compare", hint="name at least two run folders")
     outcomes = read_outcomes(folders)
-    rows = [compare_pair(a, b) for a, b in combinations(outcomes, 2)]
+    rows = [
+        compare_pair(a, b) | {"marks_a": list(a.marks), "marks_b": list(b.marks)}
+        for a, b in combinations(outcomes, 2)
+    ]
     for key in ("p", "p_mcnemar"):
         corrected = holm([row[key] for row in rows])
         for row, value in zip(rows, corrected, strict=True):
@@ -146,7 +151,7 @@ def outcome_of(name: str, run: RunRecord, table: pa.Table) -> Outcome:
     counts = [dialogue_confusions(truth[s], predicted[s], dialogue[s], len(rank)) for s in of_seed]
     votes = np.stack([predicted[s] for s in of_seed])  # [S, N]
     chance = np.stack([probabilities[s] for s in of_seed]).mean(0)  # [N, C]
-    return Outcome(name, np.stack(counts), majority(votes, chance) == truth[of_seed[0]])
+    return Outcome(name, np.stack(counts), majority(votes, chance) == truth[of_seed[0]], tuple(run.marks))
 
 
 def majority(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:

@@ -144,9 +144,9 @@ def _write(
     }
     write_json(folder / "run.json", run)
     flat = {f"test_{m}": score["mean"] for m, score in after["scores"].items()}
-    write_json(
-        folder / "metrics.json", {**flat, "validation_weighted_f1": dev["scores"]["weighted_f1"]["mean"]}
-    )
+    marks = {"marks": "; ".join(run["marks"])} if run["marks"] else {}  # DVC shows texts, but no lists
+    validation = {"validation_weighted_f1": dev["scores"]["weighted_f1"]["mean"]}
+    write_json(folder / "metrics.json", {**flat, **validation, **marks})
     _write_tables(folder, trained, found, classes)
     _write_seeds(folder, trained, material.statistics, digest)
     return run

@@ -1,5 +1,6 @@
 """Stage 2 from the command line: train, evaluate, compare, sweep."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,6 +57,7 @@ def train(
         answer(result)
         return
     _scores(f"{experiment} on test, epoch chosen on validation", result["test"])
+    _warn(experiment, result["marks"])
     say(f"run: {DATA / 'models' / experiment}")
 
 
@@ -72,6 +74,7 @@ def evaluate(
         answer(result)
         return
     _scores(f"{model_dir} on test", result["test"])
+    _warn(str(model_dir), result["marks"])
     rows = [(name, *[f"{row[m]:.3f}" for m in ("precision", "recall", "f1")], row["support"])
             for name, row in result["per_class"].items()]  # fmt: skip
     table(("class", "precision", "recall", "F1", "support"), rows)
@@ -106,6 +109,8 @@ def compare(
         for r in rows
     ]
     table(("a", "b", "a - b", "95 % interval", "p bootstrap", "p McNemar"), shown, title=COMPARED)
+    for name, marks in {r[run]: r[f"marks_{run}"] for r in rows for run in ("a", "b")}.items():
+        _warn(name, marks)
 
 
 def sweep(
@@ -141,6 +146,12 @@ def sweep(
     rows = [*best["config"].items(), ("validation weighted F1", f"{best['validation_weighted_f1']:.4f}")]
     table(("best of " + str(result["trials"]), ""), rows, title=experiment)
     say(f"log: {result['log']}")
+
+
+def _warn(run: str, marks: Sequence[str]) -> None:
+    """What a reader must know about a result before quoting it."""
+    for mark in marks:
+        say(f"mark of {run}: {mark}")
 
 
 def _scores(title: str, scores: dict[str, Any]) -> None:

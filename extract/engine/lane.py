@@ -29,7 +29,7 @@ from extract.engine.reading import FileJob, Inputs, file_jobs, read_file, share
 from extract.engine.records import Record, finite, pack_record
 from extract.engine.trace import Trace
 from extract.media import Clip
-from extract.processes import end_with_parent, share_one_heap
+from extract.processes import end_with_parent, keep_stdout_clean, share_one_heap
 
 LIBRARIES = (
     "torch",
@@ -61,6 +61,7 @@ def serve(connection: Connection, setup: Setup) -> None:
     """Work on the jobs that arrive until the other end closes."""
     end_with_parent()
     share_one_heap()
+    keep_stdout_clean()
     try:
         lane = _Lane(connection, setup)
         with threadpool_limits(setup.engine.threads):

@@ -98,7 +98,8 @@ def test_runs_are_compared_in_pairs_and_corrected_together(runs: dict[str, Path]
     for row in rows:
         assert row["difference"] == pytest.approx(scores[row["a"]] - scores[row["b"]])
         assert row["ci95"][0] <= row["difference"] <= row["ci95"][1] and 0 < row["p"] <= 1
-    assert set(rows[0]) == {"a", "b", "difference", "ci95", "p", "p_mcnemar", "only_a_right", "only_b_right"}
+    told = {"a", "b", "difference", "ci95", "p", "p_mcnemar", "only_a_right", "only_b_right"}
+    assert set(rows[0]) == told | {"marks_a", "marks_b"} and rows[0]["marks_a"] == []
     alone = [compare([runs[r["a"]], runs[r["b"]]])[0] for r in rows]
     for key in ("p", "p_mcnemar"):
         assert [r[key] for r in rows] == pytest.approx(holm([r[key] for r in alone]))
