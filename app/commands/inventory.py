@@ -5,23 +5,24 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from json import loads as load_json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from app.console import Json, answer, table
+from app.console import Json, answer, say, table
+from app.encoders_page import encoder_rows, write_page
 from ercache import weights
 from ercache.errors import WorkError
 from extract.corpora import CORPORA
-from extract.encoders import ENCODERS
 from extract.engine import default_store
 from fusion.models import MODELS
 
 PACKAGES = ("torch", "torchvision", "transformers", "facenet-pytorch", "librosa", "h5py", "dvc")
 GIGABYTE = 1e9
+BENCHMARKS = Path("docs/benchmarks.json")
 
 
 def register(cli: typer.Typer) -> None:
@@ -65,40 +66,35 @@ def corpora(json: Json = False) -> None:
     table(("key", "name", "label sets", "licence", "how to get"), shown)
 
 
-def encoders(json: Json = False) -> None:
+def encoders(
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Put the table into this page, between its marks."),
+    ] = None,
+    json: Json = False,
+) -> None:
     """List the encoders of the registry. Example: [dim]ercache encoders --json[/]"""
-    present = {row.key: row for row in weights.status(read=False)}
-    rows: list[dict[str, Any]] = []
-    for kind in ENCODERS.values():
-        spec, defaults = kind.spec, kind.Params()
-        arrays = kind.arrays(defaults)
-        needed = [
-            *([spec.weights] if spec.weights else []),
-            *(["mtcnn"] if kind.input(defaults).faces else []),
-        ]
-        lacking = [present[key] for key in needed if not present[key].ok]
-        rows.append(
-            {
-                "key": spec.key,
-                "modality": spec.modality,
-                "summary": spec.summary,
-                "input": {k: v for k, v in asdict(kind.input(defaults)).items() if v},
-                "dims": {a.name: list(a.shape) for a in arrays},
-                "kind": "vector" if any(a.kind == "vector" for a in arrays) else "sequence",
-                "weights": spec.weights,
-                "licence": spec.licence,
-                "available": not lacking,
-                "why_not": "; ".join(f"{row.detail}: {row.remedy}" for row in lacking),
-            }
-        )
+    if write is not None:
+        changed = write_page(write, _measured())
+        say(f"{write}: {'written' if changed else 'up to date'}")
+    rows = encoder_rows()
     if json:
         answer(rows)
-        return
-    shown = [
-        (r["key"], r["summary"], " ".join(f"{k}{v}" for k, v in r["dims"].items()), r["weights"] or "none")
-        for r in rows
-    ]
-    table(("key", "what", "arrays", "weights"), shown)
+    elif write is None:
+        shown = [
+            (r["key"], r["summary"], r["input_text"], r["arrays_text"].replace("`", ""), r["weights"] or "none",
+             r["licence"], "yes" if r["available"] else "no")
+            for r in rows
+        ]  # fmt: skip
+        table(("key", "what", "input", "arrays", "weights", "licence", "available"), shown)
+
+
+def _measured() -> dict[str, Any]:
+    """Speeds of encoders that `python -m bench` has left beside the page."""
+    if not BENCHMARKS.is_file():
+        return {}
+    found: dict[str, Any] = load_json(BENCHMARKS.read_text(encoding="utf-8")).get("encoders", {})
+    return found
 
 
 def models(json: Json = False) -> None:
