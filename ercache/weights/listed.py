@@ -216,12 +216,13 @@ _PICTURES = (
     ),
 )  # fmt: skip
 
-_MADE = tuple(
+# What else the pipeline trains lies in data/extractors and has no row.
+_MADE = (
     Checkpoint(
-        key, "made", f"ercache pretrain {modality}/{key}", "", (WeightFile("model.safetensors"),), "your own",
-        remedy=f"ercache pretrain {modality}/{key}",
-    )
-    for key, modality in (("mel-resnet18", "audio"), ("m2fnet-dual", "visual"), ("m2fnet-roberta", "text"))
+        "m2fnet-roberta", "made", "ercache pretrain text/m2fnet-roberta", "",
+        (WeightFile("model.safetensors"), WeightFile("tokenizer.json")), "your own",
+        remedy="ercache pretrain text/m2fnet-roberta, then: ercache weights add m2fnet-roberta FOLDER",
+    ),
 )  # fmt: skip
 
 LISTED: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_PICTURES, *_MADE)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from ercache import weights
@@ -104,6 +106,32 @@ def test_a_hostile_pickle_leaves_no_trace(tmp_path: Path, zipped: bool) -> None:
     assert not trace.exists()
     torch.load(path, weights_only=False)  # it would have
     assert trace.exists()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    dtype=st.sampled_from(
+        [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
+    ),
+    shape=st.lists(st.integers(0, 3), max_size=3),
+    turned=st.booleans(),
+    zipped=st.booleans(),
+)
+def test_tensors_of_any_kind_shape_and_stride_come_out_as_they_went_in(
+    tmp_path: Path, dtype: torch.dtype, shape: list[int], turned: bool, zipped: bool
+) -> None:
+    tensor = (torch.rand(shape) * 9).to(dtype)
+    state = {
+        "w": tensor.T if turned and tensor.ndim == 2 else tensor,
+        "again": tensor,
+        "meter": tensor[..., :1] if shape else tensor,
+    }
+    path = tmp_path / "x.pt"
+    torch.save(
+        {"state_dict": state, "recorder": RecorderMeter()}, path, _use_new_zipfile_serialization=zipped
+    )
+    found = tensors_of(path, "state_dict")
+    assert all(torch.equal(found[name], state[name]) and found[name].dtype == dtype for name in state)
 
 
 def test_classes_behind_extension_codes_are_refused(tmp_path: Path) -> None:
