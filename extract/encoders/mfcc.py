@@ -1,16 +1,17 @@
 """Mel-frequency cepstral coefficients (librosa), the classic description of the sound's colour."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.sounds import centre
 
 SILENCE = 2.0**-16  # half a step of 16-bit sound
 LOUDEST = 1e4  # far outside [-1, 1]: a damaged float file, whose squares overflow
@@ -43,6 +44,9 @@ class MfccParams(Strict):
         n_fft, hop: window and step, samples.
         n_mels: mel bands, from 0 Hz to half the rate.
         deltas: whether `pooled` also describes the change from frame to frame.
+        pad_mode: what the first and last window see beyond the ends: silence, or the mirrored sound.
+        window_seconds: describe the middle so many seconds of every clip, with silence after the end of a shorter
+            one, so that all have the same number of frames (AVT-CA: 3.6 s); without it the whole clip.
     """
 
     n_mfcc: int = Field(20, ge=1, le=128)
@@ -51,12 +55,26 @@ class MfccParams(Strict):
     hop: int = Field(512, ge=1)
     n_mels: int = Field(128, ge=8)
     deltas: bool = True
+    pad_mode: Literal["constant", "reflect"] = "constant"
+    window_seconds: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _holds_a_window(self) -> "MfccParams":
+        if self.window is not None and self.window < self.n_fft:
+            raise ValueError(f"window_seconds: {self.window} samples are less than n_fft ({self.n_fft})")
+        return self
+
+    @property
+    def window(self) -> int | None:
+        """Samples described of every clip, or None for all of them."""
+        return None if self.window_seconds is None else round(self.window_seconds * self.rate)
 
 
 class Mfcc:
     """`frames` are the coefficients; `pooled` is their mean and deviation, then the same of their deltas.
 
-    Decibels count from the loudest frame of the clip (top_db 80), so a clip is always encoded alone.
+    With `window_seconds` silence may follow a short clip in `frames`; `pooled` leaves those frames out. Decibels
+    count from the loudest frame of the clip (top_db 80), so a clip is always encoded alone.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -91,18 +109,23 @@ class Mfcc:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each sound alone; less than one window is too short."""
+        """Encode each sound alone; less than `n_fft` samples are too short."""
         return [self._one(sample.sound) for sample in samples]
 
     def _one(self, sound: FloatArray | None) -> Encoded | Missing:
         fault = unusable(sound, self.params.n_fft)
         if fault is not None or sound is None:
             return fault or Missing(Reason.NO_AUDIO)
-        frames = self._coefficients(sound)  # [T, n_mfcc]
-        pooled = self._pool(frames)
+        window = self.params.window
+        part = sound if window is None else centre(sound, window)
+        if (silence := unusable(part, 0)) is not None:
+            return silence
+        frames = self._coefficients(part)  # [T, n_mfcc]
+        own = frames[: 1 + len(sound) // self.params.hop]  # not the silence behind a short clip
+        pooled = self._pool(own)
         if not np.isfinite(pooled).all():
             return Missing(Reason.UNREADABLE, "coefficients that are not finite")
-        return Encoded({"pooled": pooled, "frames": frames}, frames=len(frames))
+        return Encoded({"pooled": pooled, "frames": frames}, frames=len(own))
 
     def _coefficients(self, sound: FloatArray) -> FloatArray:
         import librosa
@@ -119,7 +142,7 @@ class Mfcc:
             win_length=self.params.n_fft,
             window="hann",
             center=True,
-            pad_mode="constant",
+            pad_mode=self.params.pad_mode,
             power=2.0,
             n_mels=self.params.n_mels,
             fmin=0.0,

@@ -1,0 +1,65 @@
+"""The mel spectrogram of Cues as a picture for a vision transformer (specs/cues.md 3.5).
+
+Its numbers are those of the voice conversion work that the paper takes its prosody encoder from: 16 kHz, Hann window
+of 1024, step of 256, 80 bands from 90 to 7600 Hz.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from extract.encoders.base import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RATE = 16_000
+WINDOW, HOP = 1024, 256  # samples
+BANDS, LOWEST, HIGHEST = 80, 90.0, 7600.0  # Hz
+SIDE = 224  # pixels
+FLOOR = 1e-5
+REFERENCE_DB, RANGE_DB = 16.0, 100.0
+
+
+def without_rumble(sound: FloatArray) -> FloatArray:
+    """Butterworth high-pass of order 5 at 30 Hz, forward and backward, so that nothing moves in time."""
+    from scipy.signal import butter, filtfilt
+
+    b, a = butter(5, 30, btype="highpass", fs=RATE)
+    return np.ascontiguousarray(filtfilt(b, a, sound), np.float32)
+
+
+def mel_levels(sound: FloatArray) -> FloatArray:
+    """Levels of the bands from 0 (-84 dB or less) to 1 (16 dB or more).
+
+    Args:
+        sound: at 16 kHz, at least 1600 samples, [n].
+
+    Returns:
+        [80, n // 256 + 1], low bands first.
+    """
+    import librosa
+
+    spectrum = librosa.stft(
+        without_rumble(sound), n_fft=WINDOW, hop_length=HOP, window="hann", center=True, pad_mode="reflect"
+    )
+    bank = librosa.filters.mel(
+        sr=RATE, n_fft=WINDOW, n_mels=BANDS, fmin=LOWEST, fmax=HIGHEST, htk=False, norm="slaney"
+    )
+    decibels = 20 * np.log10(np.maximum(FLOOR, bank @ np.abs(spectrum))) - REFERENCE_DB
+    return np.asarray(np.clip((decibels + RANGE_DB) / RANGE_DB, 0, 1), np.float32)
+
+
+def as_picture(levels: FloatArray) -> "Tensor":
+    """Levels [80, T] as a grey picture of three equal channels from -1 to 1, [3, 224, 224], low bands at the bottom.
+
+    Bilinear with anti-aliasing: a window of 30 s has 1876 columns. Mean and deviation 0.5 are those of the ViT
+    checkpoint.
+    """
+    import torch
+
+    upright = torch.from_numpy(levels[::-1].copy())[None, None]
+    picture = torch.nn.functional.interpolate(
+        upright, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True
+    )[0]
+    return (picture.expand(3, -1, -1) - 0.5) / 0.5
