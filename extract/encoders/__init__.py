@@ -6,16 +6,28 @@ Importing this imports no torch, transformers, librosa or scikit-image: encoders
 from pydantic import BaseModel
 
 from extract.encoders.base import EncoderKind
+from extract.encoders.egemaps import Egemaps
+from extract.encoders.emotion2vec import Emotion2vec
 from extract.encoders.face_hog import FaceHog
+from extract.encoders.mel_vit import MelVit
 from extract.encoders.mfcc import Mfcc
 from extract.encoders.minilm import MiniLM
+from extract.encoders.passt import Passt
 from extract.encoders.prosody import Prosody
+from extract.encoders.speech import SPEECH
+from extract.encoders.whisper import WhisperSmall
 
 _ALL: tuple[EncoderKind, ...] = (
+    Egemaps,
+    Emotion2vec,
     FaceHog,
+    MelVit,
     Mfcc,
     MiniLM,
+    Passt,
     Prosody,
+    *SPEECH,
+    WhisperSmall,
 )
 ENCODERS: dict[str, EncoderKind] = {kind.spec.key: kind for kind in _ALL}
 

@@ -16,13 +16,15 @@ def lengthened(sound: FloatArray, samples: int) -> FloatArray:
     return np.pad(sound, (0, max(0, samples - len(sound))))
 
 
-def normalised(sound: FloatArray) -> FloatArray:
+def normalised(sound: FloatArray, epsilon: float = 1e-7) -> FloatArray:
     """Zero mean and unit variance over the clip; a constant sound becomes silence.
 
     The clip alone, before any padding: over a padded row the numbers would depend on the batch.
-    Source: `Wav2Vec2FeatureExtractor`, epsilon 1e-7 inside the root.
+
+    Args:
+        epsilon: added to the variance; that of `Wav2Vec2FeatureExtractor` by default.
     """
-    return np.asarray((sound - sound.mean()) / np.sqrt(sound.var() + 1e-7), np.float32)
+    return np.asarray((sound - sound.mean()) / np.sqrt(sound.var() + epsilon), np.float32)
 
 
 def centre(sound: FloatArray, samples: int) -> FloatArray:

@@ -1,0 +1,178 @@
+"""emotion2vec (Ma et al. 2024, arXiv 2312.15185): data2vec 2.0 on speech, in inference only.
+
+No package provides it. The names are those of the published state dict, so that its file loads strictly
+(ddlBoJack/emotion2vec a0e606c6, sizes of the released configuration).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CONVOLUTIONS = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))  # kernel and stride
+CHANNELS = 512
+POSITION_LAYERS, POSITION_KERNEL, POSITION_GROUPS = 5, 19, 16
+EXTRA_TOKENS = 10
+
+
+class Transposed(nn.Module):
+    """Swaps time and channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T] to [B, T, C] and back."""
+        return x.transpose(1, 2)
+
+
+class LocalEncoder(nn.Module):
+    """Sound [B, n] to one vector each 20 ms [B, 512, T]; each step is normed on its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_layers = nn.ModuleList()
+        for n, (kernel, stride) in enumerate(CONVOLUTIONS):
+            convolution = nn.Conv1d(CHANNELS if n else 1, CHANNELS, kernel, stride, bias=False)
+            norm = nn.Sequential(Transposed(), nn.LayerNorm(CHANNELS), Transposed())
+            # the empty place is that of a dropout: names hold the numbers
+            self.conv_layers.append(nn.Sequential(convolution, nn.Identity(), norm, nn.GELU()))
+
+    def forward(self, sound: Tensor) -> Tensor:
+        """Convolve in turn."""
+        x = sound[:, None]
+        for layer in self.conv_layers:
+            x = layer(x)
+        return x
+
+
+class Attention(nn.Module):
+    """Attention [B, L, D] to [B, L, D] with a bias by distance."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """`bias` [1, heads, L, L] is added to the scores."""
+        q, k, v = (
+            self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # [B, heads, L, D / heads]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        projected: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return projected
+
+
+class FeedForward(nn.Module):
+    """Two layers with GELU between."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, L, D] to [B, L, D]."""
+        values: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return values
+
+
+class Block(nn.Module):
+    """A transformer layer with its norms behind attention and feed-forward."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = FeedForward(width)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """[B, L, D] to [B, L, D]."""
+        x = self.norm1(x + self.attn(x, bias))
+        normed: Tensor = self.norm2(x + self.mlp(x))
+        return normed
+
+
+class ContextEncoder(nn.Module):
+    """The layers that belong to the modality, with a norm before them."""
+
+    def __init__(self, width: int, heads: int, depth: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """[B, L, D] to [B, L, D]."""
+        x = self.norm(x)
+        for block in self.blocks:
+            x = block(x, bias)
+        return x
+
+
+class AudioEncoder(nn.Module):
+    """Sound to frames with their context, 10 learned tokens before them."""
+
+    def __init__(self, width: int, heads: int, depth: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.alibi_scale = nn.Parameter(torch.ones(1, 1, heads, 1, 1))
+        self.extra_tokens = nn.Parameter(torch.zeros(1, EXTRA_TOKENS, width))
+        self.local_encoder = LocalEncoder()
+        self.project_features = nn.Sequential(
+            Transposed(), nn.LayerNorm(CHANNELS), nn.Linear(CHANNELS, width)
+        )
+        self.relative_positional_encoder = nn.Sequential(
+            Transposed(), *(position_layer(width) for _ in range(POSITION_LAYERS)), Transposed()
+        )
+        self.context_encoder = ContextEncoder(width, heads, depth)
+
+    def forward(self, sound: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, n] to the states [B, 10 + T, D] and the bias [1, heads, 10 + T, 10 + T] of the layers above."""
+        x = self.project_features(self.local_encoder(sound))
+        x = x + self.relative_positional_encoder(x)
+        bias = distance_bias(x.shape[1], self.heads).to(x.device) * self.alibi_scale[0].clamp(min=0)
+        bias = F.pad(bias, (EXTRA_TOKENS, 0, EXTRA_TOKENS, 0))  # the extra tokens are near to all
+        x = torch.cat([self.extra_tokens.expand(len(x), -1, -1), x], 1)
+        return self.context_encoder(x, bias), bias
+
+
+class Emotion2vec(nn.Module):
+    """Sound [B, n] at 16 kHz, normalised over the clip, to frames [B, T, D] each 20 ms."""
+
+    def __init__(self, width: int = 768, heads: int = 12, depths: tuple[int, int] = (4, 8)) -> None:
+        super().__init__()
+        self.modality_encoders = nn.ModuleDict({"AUDIO": AudioEncoder(width, heads, depths[0])})
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depths[1]))
+
+    def forward(self, sound: Tensor) -> Tensor:
+        """States of the last layer without the extra tokens."""
+        x, bias = self.modality_encoders["AUDIO"](sound)
+        for block in self.blocks:
+            x = block(x, bias)
+        frames: Tensor = x[:, EXTRA_TOKENS:]
+        return frames
+
+
+def position_layer(width: int) -> nn.Module:
+    """Convolution over neighbours, a norm without weights, GELU."""
+    convolution = nn.Conv1d(
+        width, width, POSITION_KERNEL, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS
+    )
+    norm = nn.LayerNorm(width, elementwise_affine=False)
+    return nn.Sequential(convolution, nn.Identity(), Transposed(), norm, Transposed(), nn.GELU())
+
+
+def slopes(heads: int) -> list[float]:
+    """How fast attention of each head falls with distance (ALiBi, arXiv 2108.12409): 2^(-8i / heads), i = 1..heads.
+
+    Where `heads` is no power of two, those of the next lower power, then every second one of the next higher.
+    """
+    lower = 1 << (heads.bit_length() - 1)
+    row = [2.0 ** (-8 * i / lower) for i in range(1, lower + 1)]
+    return row if lower == heads else row + slopes(2 * lower)[::2][: heads - lower]
+
+
+def distance_bias(frames: int, heads: int) -> Tensor:
+    """Minus the slope of a head times the distance of two frames, [1, heads, T, T]."""
+    at = torch.arange(frames)
+    distance = (at[:, None] - at[None]).abs()
+    return -torch.tensor(slopes(heads))[None, :, None, None] * distance
