@@ -90,7 +90,7 @@ def test_a_layer_is_the_hidden_state_of_transformers(tiny: Shelf, key: str) -> N
     np.testing.assert_array_equal(last, encoded(values(tiny, key, sound, layer=2)).arrays["frames"])
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", [*ONE_OF_EACH, "audio/wav2vec2-emotion"])
 def test_frames_do_not_depend_on_the_batch(tiny: Shelf, key: str) -> None:
     encoder = tiny[key].encoder()
     samples = [Sample(sound=noise(n, n)) for n in (400, 3_000, 8_000, 20_000)]
@@ -103,7 +103,7 @@ def test_frames_do_not_depend_on_the_batch(tiny: Shelf, key: str) -> None:
             assert np.abs(a - b).max() <= ENCODERS[key].spec.tolerance * max(1, np.abs(a).max()), name
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", ONE_OF_EACH)
 def test_only_networks_without_a_group_norm_see_padding(tiny: Shelf, key: str) -> None:
     encoder: Any = tiny[key].encoder(frames=False)
     rows: list[int] = []
