@@ -60,7 +60,7 @@ class Emotion2vec:
         self.params, self.device = params, device
         handle = weights or Weights("emotion2vec")
         network: Any = handle.network(
-            build, inside="model", drop=("_ema.", "modality_encoders.AUDIO.decoder."), strip=("d2v_model.",)
+            build, strip=("d2v_model.",), drop=("_ema.", "modality_encoders.AUDIO.decoder.")
         )
         self._network = network.to(device)
 

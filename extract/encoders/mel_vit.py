@@ -22,13 +22,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TOKENS: Final = 197  # the class token and 14 x 14 patches
-WIDTH: Final = 1024
 LEAST: Final = 1_600  # samples of an utterance: 0.1 s
-CONFIG: Final[dict[str, Any]] = {
-    "hidden_size": WIDTH,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4096,
+CONFIGS: Final[dict[str, dict[str, Any]]] = {
+    "vit-base-in21k": {
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+    },
+    "vit-large-in21k": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    },
 }
 
 
@@ -36,6 +43,7 @@ class MelVitParams(Strict):
     """Switches of `audio/mel-vit`.
 
     Attributes:
+        weights: of the transformer; the smaller one goes with `mfm_size: base` of the model.
         scope: what the picture shows: the utterance alone (`target`, for recognition), or it and those before it
             (`window`, for prediction).
         window: utterances of a window, the last being the utterance itself.
@@ -46,13 +54,19 @@ class MelVitParams(Strict):
         gap_seconds: of silence in place of an earlier utterance without usable sound.
     """
 
+    weights: Literal["vit-large-in21k", "vit-base-in21k"] = "vit-large-in21k"
     scope: Literal["target", "window"] = "target"
     window: int = Field(3, ge=1, le=64)
-    upper: int = Field(2, ge=0, le=23)
+    upper: int = Field(2, ge=0, le=12)
     dtype: Literal["float16", "float32"] = "float16"
     utterance_seconds: float = Field(10, ge=0.1, le=120)
     window_seconds: float = Field(30, ge=0.1, le=600)
     gap_seconds: float = Field(0.1, ge=0)
+
+    @property
+    def width(self) -> int:
+        """Numbers of a token."""
+        return int(CONFIGS[self.weights]["hidden_size"])
 
 
 class MelVit:
@@ -72,8 +86,8 @@ class MelVit:
 
     def __init__(self, params: MelVitParams, device: str = "cpu", weights: Weights | None = None) -> None:
         self.params, self.device = params, device
-        handle = weights or Weights("vit-large-in21k")
-        config = CONFIG
+        handle = weights or Weights(params.weights)
+        config = CONFIGS[params.weights]
         if handle.random is None:
             config = json.loads(handle.path("config.json").read_text(encoding="utf-8"))
         layers = config["num_hidden_layers"]
@@ -93,10 +107,11 @@ class MelVit:
 
     @staticmethod
     def arrays(params: MelVitParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 1024] and `tokens` [197, 1024]: class token, then patches row by row, high bands first."""
+        """`pooled` [1, width] and `tokens` [197, width]: class token, then patches row by row, high bands first."""
+        shape = (params.width,)
         return (
-            ArraySpec("pooled", "vector", ("utterance", "dimension"), (WIDTH,)),
-            ArraySpec("tokens", "sequence", ("class_and_patches", "dimension"), (WIDTH,), params.dtype),
+            ArraySpec("pooled", "vector", ("utterance", "dimension"), shape),
+            ArraySpec("tokens", "sequence", ("class_and_patches", "dimension"), shape, params.dtype),
         )
 
     def length(self, sample: Sample) -> int:
@@ -150,7 +165,7 @@ def window_sound(
 
 
 def build(config: dict[str, Any], upper: int) -> "nn.Module":
-    """ViT without its upper layers and the norm after them; 278,107,136 parameters with 22 layers of 1024."""
+    """ViT without its upper layers and the norm after them; the large one without two has 278,107,136 parameters."""
     from torch import nn
     from transformers.models.vit.configuration_vit import ViTConfig
     from transformers.models.vit.modeling_vit import ViTModel

@@ -5,7 +5,6 @@ specs/amuse.md 3.3).
 """
 
 import contextlib
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
@@ -84,9 +83,8 @@ class Passt:
 
     def __init__(self, params: PasstParams, device: str = "cpu", weights: Weights | None = None) -> None:
         self.params, self.device = params, device
-        with quiet():
-            self._network = (weights or Weights("passt")).network(build).to(device)
-            self._mel = spectrogram().to(device)
+        self._network = (weights or Weights("passt")).network(build).to(device)
+        self._mel = spectrogram().to(device)
 
     @staticmethod
     def input(params: PasstParams) -> Input:
@@ -185,13 +183,9 @@ def spectrogram() -> "nn.Module":
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """The package prints, warns about sizes that are meant, and draws random numbers even in evaluation."""
+    """The package warns about sizes that are meant, and draws random numbers even in evaluation."""
     import torch
 
-    with (
-        contextlib.redirect_stdout(sys.stderr),
-        warnings.catch_warnings(),
-        torch.random.fork_rng(devices=[]),
-    ):
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         yield

@@ -57,6 +57,16 @@ class BaseSpeechParams(SpeechParams):
     layer: int | None = Field(None, ge=0, le=12)
 
 
+class WavlmBaseParams(BaseSpeechParams):
+    """Switches of WavLM base.
+
+    Attributes:
+        weights: trained on 94,000 hours, or on the 960 of LibriSpeech.
+    """
+
+    weights: Literal["wavlm-base-plus", "wavlm-base"] = "wavlm-base-plus"
+
+
 class LargeSpeechParams(SpeechParams):
     """Switches of a network of 24 layers.
 
@@ -97,7 +107,7 @@ class SpeechKind:
         Raises:
             WeightsError: the checkpoint is absent, damaged, or of a network with other norms or another width.
         """
-        handle = weights or Weights(self.spec.weights or self.spec.key)
+        handle = weights or Weights(getattr(params, "weights", str(self.spec.weights)))
         config, normalise = described(handle, self.network)
         network: Any = handle.network(
             lambda: build(self.network.family, config, self.network.emotion),
@@ -142,9 +152,6 @@ def _kind(
     name: str, network: SpeechNetwork, paper: str, summary: str, licence: str = "Apache-2.0"
 ) -> SpeechKind:
     rule: Literal["one", "mask"] = "one" if network.norm == "group" else "mask"
-    params = (
-        SpeechParams if network.emotion else BaseSpeechParams if network.layers == 12 else LargeSpeechParams
-    )
     spec = EncoderSpec(
         key=f"audio/{name}",
         modality="audio",
@@ -155,7 +162,15 @@ def _kind(
         weights=name,
         paper=paper,
     )
-    return SpeechKind(spec, network, params)
+    return SpeechKind(spec, network, _params(network))
+
+
+def _params(network: SpeechNetwork) -> type[SpeechParams]:
+    if network.emotion:
+        return SpeechParams
+    if network.layers == 24:
+        return LargeSpeechParams
+    return WavlmBaseParams if network.family == "wavlm" else BaseSpeechParams
 
 
 _WAV2VEC2 = "Baevski et al. 2020, arXiv 2006.11477"

@@ -69,16 +69,34 @@ def test_the_packages_own_windows_are_a_switch(tiny: Shelf, package: dict[str, A
     np.testing.assert_allclose(result.arrays["frames"], expected[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(("seconds", "windows"), [(3, 1), (11, 5)])
-def test_a_whole_clip_is_the_scene_of_the_package(
-    tiny: Shelf, package: dict[str, Any], seconds: int, windows: int
-) -> None:
-    sound = noise(seconds * SECOND)
+def scene(tiny: Shelf, seconds: float, **switches: int) -> NDArray[np.float32]:
+    """What the package gives for a whole clip."""
+    wrapper = PasstBasicWrapper(
+        mel=passt.spectrogram(), net=tiny[KEY].network, mode="embed_only", **switches
+    ).eval()
     with torch.no_grad():
-        expected = package["embed_only"].get_scene_embeddings(torch.from_numpy(sound)[None])
-    result = encoded(values(tiny, sound))
-    assert result.frames == windows and set(result.arrays) == {"pooled"}
-    np.testing.assert_allclose(result.arrays["pooled"], expected, atol=1e-5)
+        found = wrapper.get_scene_embeddings(torch.from_numpy(noise(round(seconds * SECOND)))[None])
+    return np.asarray(found.numpy())
+
+
+def test_a_whole_clip_is_the_scene_of_the_package(tiny: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = encoded(values(tiny, noise(3 * SECOND)))
+    assert result.frames == 1 and set(result.arrays) == {"pooled"}
+    np.testing.assert_allclose(result.arrays["pooled"], scene(tiny, 3), atol=1e-5)
+    monkeypatch.setattr(passt, "SCENE_WINDOW", SECOND)  # a tenth, for speed
+    monkeypatch.setattr(passt, "SCENE_HOP", SECOND // 4)
+    result = encoded(values(tiny, noise(round(1.1 * SECOND))))
+    assert result.frames == 5
+    np.testing.assert_allclose(
+        result.arrays["pooled"], scene(tiny, 1.1, max_model_window=1000, scene_hop=250), atol=1e-5
+    )
+
+
+@pytest.mark.full
+def test_11_seconds_are_five_windows_of_10(tiny: Shelf) -> None:
+    result = encoded(values(tiny, noise(11 * SECOND)))
+    assert result.frames == 5
+    np.testing.assert_allclose(result.arrays["pooled"], scene(tiny, 11), atol=1e-5)
 
 
 def test_amuse_windows_of_short_and_long_clips(tiny: Shelf) -> None:
@@ -131,9 +149,10 @@ def test_windows_below_one_patch_are_refused() -> None:
 def test_building_and_running_leave_stdout_and_random_state_alone(
     tiny: Shelf, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    made = tiny[KEY]
     monkeypatch.setattr("hear21passt.models.passt.first_RUN", True)  # as in a process that has not run it yet
     before = torch.random.get_rng_state()
-    values(tiny, noise(9_600))
+    made.encoder().encode([Sample(sound=noise(9_600))])
     assert torch.equal(before, torch.random.get_rng_state())
     assert capfd.readouterr().out == ""
 

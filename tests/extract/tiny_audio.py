@@ -26,7 +26,7 @@ TINY_SPEECH = {
     "num_conv_pos_embeddings": 16,
 }
 TINY_WHISPER = {**whisper.CONFIG, "encoder_layers": 1, "encoder_ffn_dim": 64, "decoder_layers": 1}
-TINY_VIT = {**mel_vit.CONFIG, "num_hidden_layers": 3, "intermediate_size": 64}
+TINY_VIT = {**mel_vit.CONFIGS["vit-large-in21k"], "num_hidden_layers": 3, "intermediate_size": 64}
 OLD_NAMES = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
 
 
