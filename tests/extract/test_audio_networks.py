@@ -16,7 +16,7 @@ from ercache.errors import WeightsError
 from ercache.nets.emotion2vec import Emotion2vec, distance_bias, slopes
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders import ENCODERS, mel_vit, whisper
+from extract.encoders import ENCODERS, emotion2vec, mel_vit, whisper
 from extract.encoders.base import Encoded, Sample, Turn
 from extract.encoders.voice_mel import as_picture, mel_levels
 from tests.extract.tiny_audio import Shelf, noise, shelf
@@ -256,7 +256,8 @@ def test_egemaps_says_why_it_cannot_run_or_gives_88_numbers() -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("key", KEYS)
-def test_networks_of_full_size_give_their_arrays(key: str) -> None:
+def test_networks_of_full_size_give_their_arrays(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emotion2vec, "DEPTHS", (4, 8))
     kind = ENCODERS[key]
     encoder = kind(kind.Params(), "cpu", Weights(str(kind.spec.weights), 0))
     result = encoded(encoder.encode([Sample(sound=noise(16_000))])[0])

@@ -183,9 +183,10 @@ def test_the_spectrogram_is_the_one_that_the_package_uses() -> None:
 
 
 @pytest.mark.full
-def test_network_of_full_size_is_the_packages() -> None:
+def test_network_of_full_size_is_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     from hear21passt.models.passt import get_model
 
+    monkeypatch.setattr(passt, "DEPTH", 12)
     expected = get_model(arch="passt_s_swa_p16_128_ap476", pretrained=False).state_dict()
     network = passt.build()
     assert {n: t.shape for n, t in network.state_dict().items()} == {n: t.shape for n, t in expected.items()}
