@@ -496,7 +496,8 @@ def projected() -> "nn.Module":
 
 _STANDINS: tuple[EncoderKind, ...] = (Roberta, Wav2Vec2, Passt, MelResnet18, Faces, Scenes)
 STANDINS: Final = {kind.spec.key: kind for kind in _STANDINS}
-SETS: Final = {"light": tuple(ENCODERS), "paper": tuple(STANDINS)}
+LIGHT: Final = ("visual/face-hog", "audio/mfcc", "text/minilm", "audio/prosody")
+SETS: Final = {"light": LIGHT, "paper": tuple(STANDINS)}
 
 
 def features(keys: Iterable[str], policy: FacePolicy | None = None) -> list[Feature]:

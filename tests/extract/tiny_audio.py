@@ -1,6 +1,5 @@
 """Tiny checkpoints of the audio networks: full width, one or two layers, random tensors, files as published."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -10,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
-from ercache.digests import digest_of_file
-from ercache.weights import FOLDER_VARIABLE, Checkpoint, WeightFile, Weights, registered
+from ercache.weights import Weights
 from extract.encoders import ENCODERS, emotion2vec, mel_vit, passt, whisper
 from extract.encoders.base import Encoder
 from extract.encoders.speech import SpeechKind
 from extract.encoders.speech_networks import build
+from tests.checkpoints import tiny_checkpoint
 
 TINY_SPEECH = {
     "num_hidden_layers": 2,
@@ -61,18 +59,12 @@ class Shelf:
     def _make(self, key: str) -> Tiny:
         torch.manual_seed(len(self.made))
         network, config, files, rename = _network(key)
-        state = {rename(name): tensor.contiguous() for name, tensor in network.state_dict().items()}
+        state = {rename(name): tensor for name, tensor in network.state_dict().items()}
         return Tiny(key, network, config, self.bring(f"tiny-{key.split('/')[1]}", state, files))
 
     def bring(self, name: str, state: dict[str, torch.Tensor], files: dict[str, Any]) -> Weights:
-        """Put files into the folder of weights and a row into the table."""
-        place = self.folder / name
-        place.mkdir(parents=True)
-        for file, content in files.items():
-            (place / file).write_text(json.dumps(content), encoding="utf-8")
-        save_file(state, place / "model.safetensors")
-        rows = tuple(WeightFile(path.name, digest_of_file(path)) for path in sorted(place.iterdir()))
-        self.stack.enter_context(registered(Checkpoint(name, "brought", "tests", "", rows, "none")))
+        """Take files in under a name, as `ercache weights add` does."""
+        self.stack.enter_context(tiny_checkpoint(name, self.folder, state, files))
         return Weights(name)
 
 
@@ -82,7 +74,6 @@ def shelf(folder: Path) -> Iterator[Shelf]:
     import pytest
 
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER_VARIABLE, str(folder))
         patch.setattr(passt, "DEPTH", 1)
         patch.setattr(emotion2vec, "DEPTHS", (1, 1))
         yield Shelf(folder, stack)
