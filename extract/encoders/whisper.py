@@ -73,7 +73,8 @@ class WhisperSmall:
             lambda: build(config), strip=("model.encoder.",), drop=("model.decoder.", "proj_out.")
         )
         self._network = network.to(device)
-        self._mel = WhisperFeatureExtractor(feature_size=config["num_mel_bins"])
+        extractor: Any = WhisperFeatureExtractor
+        self._mel = extractor(feature_size=config["num_mel_bins"])
 
     @staticmethod
     def input(params: WhisperParams) -> Input:

@@ -21,6 +21,7 @@ from extract.encoders.base import Encoded, Sample, Turn
 from extract.encoders.voice_mel import as_picture, mel_levels
 from tests.extract.tiny_audio import Shelf, noise, shelf
 
+pytestmark = pytest.mark.xdist_group("audio_networks")  # one process makes the tiny checkpoints
 WHISPER, VIT, EMOTION = "audio/whisper-small", "audio/mel-vit", "audio/emotion2vec"
 KEYS = (WHISPER, VIT, EMOTION)
 

@@ -19,7 +19,10 @@ from tests.extract.tiny_audio import Shelf, noise, shelf
 KEY = "audio/passt"
 SECOND = 32_000
 AMUSE = {"window_seconds": 1.0, "hop_seconds": 0.5, "pad_seconds": 1.0}
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),
+    pytest.mark.xdist_group("passt"),  # one process makes the tiny checkpoints
+]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from extract.encoders.speech import SPEECH, SpeechKind
 from extract.encoders.speech_networks import build
 from tests.extract.tiny_audio import Shelf, noise, shelf
 
+pytestmark = pytest.mark.xdist_group("speech")  # one process makes the tiny checkpoints
 KEYS = [kind.spec.key for kind in SPEECH]
 GROUP = [kind.spec.key for kind in SPEECH if kind.network.norm == "group"]
 LAYER = [kind.spec.key for kind in SPEECH if kind.network.norm == "layer"]
