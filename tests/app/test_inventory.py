@@ -1,0 +1,26 @@
+"""What is there to be used: every encoder of the registry, and why one cannot run here."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import cli
+from ercache.weights import FOLDER_VARIABLE
+from extract.encoders import ENCODERS
+
+
+def test_encoders_say_whether_they_can_run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    result = CliRunner().invoke(cli, ["encoders", "--json"])
+    rows = {row["key"]: row for row in json.loads(result.stdout)}
+    assert set(rows) == set(ENCODERS)
+    assert rows["audio/prosody"]["available"] and rows["audio/prosody"]["why_not"] == ""
+    absent = rows["audio/wav2vec2-emotion"]
+    assert not absent["available"] and "wav2vec2-emotion" in absent["why_not"]
+    assert absent["licence"] == "CC-BY-NC-SA-4.0"
+    installed = importlib.util.find_spec("opensmile") is not None
+    assert rows["audio/egemaps"]["available"] == installed
+    assert installed or "ercache[egemaps]" in rows["audio/egemaps"]["why_not"]
