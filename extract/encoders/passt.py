@@ -29,7 +29,7 @@ LEAST, MOST = 4_801, 321_600  # samples of one forward: one patch of 16 spectra,
 SCENE_WINDOW, SCENE_HOP = 320_000, 80_000  # of the package's scene embedding: 10 s each 2.5 s
 WIDTHS: Final = {"embed_only": 768, "logits": 527, "all": 527 + 768}
 DEPTH = 12
-AT_ONCE = 16  # windows in one forward
+AT_ONCE = 16 * RATE  # samples in one forward: the package's attention grows with the square of a window
 
 
 class PasstParams(Strict):
@@ -129,11 +129,10 @@ class Passt:
         import torch
 
         parts = []
+        step = max(1, AT_ONCE // windows.shape[1])
         with torch.inference_mode(), quiet():
-            for start in range(0, len(windows), AT_ONCE):
-                part = torch.from_numpy(np.ascontiguousarray(windows[start : start + AT_ONCE])).to(
-                    self.device
-                )
+            for start in range(0, len(windows), step):
+                part = torch.from_numpy(np.ascontiguousarray(windows[start : start + step])).to(self.device)
                 logits, embedding = self._network(self._mel(part)[:, None])
                 chosen = {"logits": (logits,), "embed_only": (embedding,), "all": (logits, embedding)}
                 parts.append(torch.cat(chosen[self.params.mode], 1).float().cpu().numpy())

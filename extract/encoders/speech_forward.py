@@ -14,6 +14,7 @@ from extract.encoders.sounds import capped, frame_count, lengthened, normalised
 
 RATE = 16_000
 LEAST = 400  # samples of one frame
+MOST_PAIRS = 8_000_000  # of frames that see each other in a forward: 0.5 GB for 16 heads
 
 
 class Lengths(Protocol):
@@ -48,8 +49,9 @@ class SpeechEncoder:
 
     def _together(self, samples: list[Sample]) -> Iterator[Encoded]:
         sounds = [self._prepared(sample.sound) for sample in samples if sample.sound is not None]
-        for group in [sounds] if self._masked else [[sound] for sound in sounds]:
-            yield from self._forward(group)
+        step = max(1, MOST_PAIRS // max(map(frame_count, map(len, sounds))) ** 2) if self._masked else 1
+        for start in range(0, len(sounds), step):
+            yield from self._forward(sounds[start : start + step])
 
     def _prepared(self, sound: FloatArray) -> FloatArray:
         heard = capped(sound, self._most)

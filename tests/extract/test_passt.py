@@ -115,6 +115,7 @@ def test_clips_that_share_a_forward_do_not_touch_each_other(tiny: Shelf) -> None
     samples = [Sample(sound=noise(n, n)) for n in (6_400, 40_000, 64_000)]
     for sample, batched in zip(samples, encoder.encode(samples), strict=True):
         alone = encoded(encoder.encode([sample])[0])
+        assert alone.arrays["pooled"].tobytes() == encoder.encode([sample])[0].arrays["pooled"].tobytes()
         for name, a in alone.arrays.items():
             assert np.abs(a - encoded(batched).arrays[name]).max() <= 1e-5 * max(1, np.abs(a).max())
 

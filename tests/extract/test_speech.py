@@ -13,8 +13,9 @@ from transformers import Wav2Vec2FeatureExtractor
 from ercache.errors import WeightsError
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders import ENCODERS
+from extract.encoders import ENCODERS, speech_forward
 from extract.encoders.base import Encoded, Sample
+from extract.encoders.sounds import frame_count
 from extract.encoders.speech import SPEECH, SpeechKind
 from extract.encoders.speech_networks import build
 from tests.extract.tiny_audio import Shelf, noise, shelf
@@ -117,6 +118,23 @@ def test_only_networks_without_a_group_norm_see_padding(tiny: Shelf, key: str) -
         with pytest.raises(ValueError, match="group norm"):
             encoder._forward(sounds)
         assert len(encoder._forward([sounds[0], sounds[0]])) == 2  # equal lengths need no padding
+
+
+def test_long_clips_share_a_forward_only_as_far_as_memory_reaches(
+    tiny: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder: Any = tiny["audio/wav2vec2-xlsr"].encoder(frames=False)
+    rows: list[int] = []
+    encoder._network.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    monkeypatch.setattr(speech_forward, "MOST_PAIRS", 2 * frame_count(4_000) ** 2)
+    encoder.encode([Sample(sound=noise(4_000, n)) for n in range(5)])
+    assert rows == [2, 2, 1]
+
+
+@pytest.mark.parametrize("key", ["audio/wav2vec2-base", "audio/wavlm-large"])
+def test_same_sound_gives_same_bytes(tiny: Shelf, key: str) -> None:
+    first, again = (encoded(values(tiny, key, noise(4_000))).arrays["frames"] for _ in range(2))
+    assert first.tobytes() == again.tobytes()
 
 
 def test_the_batch_rule_follows_from_the_norm() -> None:
