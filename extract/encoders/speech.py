@@ -23,6 +23,7 @@ from extract.encoders.speech_networks import (
     LARGE_HUBERT,
     LARGE_STABLE,
     LARGE_WAVLM,
+    UNMASKED,
     UNUSED,
     SpeechNetwork,
     build,
@@ -130,7 +131,7 @@ def described(weights: Weights, expected: SpeechNetwork) -> tuple[dict[str, Any]
         WeightsError: its norms or its width are not those of the key, so its batch rule or its arrays would be wrong.
     """
     if weights.random is not None:
-        return expected.config, expected.normalised
+        return expected.config | UNMASKED, expected.normalised
     config = json.loads(weights.path("config.json").read_text(encoding="utf-8"))
     facts = {"feat_extract_norm": expected.norm, "hidden_size": expected.width}
     wrong = [
@@ -145,7 +146,7 @@ def described(weights: Weights, expected: SpeechNetwork) -> tuple[dict[str, Any]
             hint="is it the checkpoint of this key?",
         )
     preprocessor = json.loads(weights.path("preprocessor_config.json").read_text(encoding="utf-8"))
-    return config, bool(preprocessor["do_normalize"])
+    return config | UNMASKED, bool(preprocessor["do_normalize"])
 
 
 def _kind(

@@ -96,8 +96,17 @@ def cut(network: Any, layer: int) -> None:
             network.encoder.layer_norm = nn.Identity()
 
 
-# Parts of the training that are no part of the encoder: contrastive targets of wav2vec 2.0, letters of a recogniser.
-UNUSED = ("quantizer.", "project_q.", "project_hid.", "lm_head.")
+# Parts of the training that are no part of the encoder: contrastive targets of wav2vec 2.0, letters of a recogniser,
+# and the vector that stands for masked frames, which wav2vec2-base's file has and wav2vec2-base-960h's has not.
+UNUSED = (
+    "quantizer.",
+    "project_q.",
+    "project_hid.",
+    "lm_head.",
+    "masked_spec_embed",
+    "wav2vec2.masked_spec_embed",
+)
+UNMASKED = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # fields of a config: no such vector
 
 
 def tensor_name(name: str) -> str:

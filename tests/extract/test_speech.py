@@ -162,6 +162,18 @@ def test_the_checkpoints_own_preprocessor_decides_about_normalisation(tiny: Shel
     np.testing.assert_allclose(result.arrays["frames"], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("key", ["audio/wav2vec2-base-960h", "audio/wav2vec2-emotion"])
+def test_the_vector_of_masked_frames_and_the_heads_of_training_are_not_needed(tiny: Shelf, key: str) -> None:
+    made, kind = tiny[key], kind_of(key)
+    base = "" if kind.network.emotion else "wav2vec2."
+    state = {f"{base}{name}": t for name, t in made.network.state_dict().items() if "masked" not in name}
+    files = {"config.json": made.config, "preprocessor_config.json": {"do_normalize": True}}
+    more = state if kind.network.emotion else state | {"lm_head.weight": torch.zeros(32, kind.network.width)}
+    encoder = kind(kind.Params(), "cpu", tiny.bring(f"tiny-bare-{kind.spec.weights}", more, files))
+    bare = encoded(encoder.encode([Sample(sound=noise(1_000))])[0]).arrays
+    np.testing.assert_array_equal(bare["frames"], encoded(values(tiny, key, noise(1_000))).arrays["frames"])
+
+
 def test_emotions_are_tanh_and_three_outputs_of_the_mean(tiny: Shelf) -> None:
     result = encoded(values(tiny, "audio/wav2vec2-emotion", noise(8_000)))
     head = tiny["audio/wav2vec2-emotion"].network.classifier
