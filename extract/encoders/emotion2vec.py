@@ -13,7 +13,7 @@ from ercache.weights import Weights
 from extract.encoders.apart import encode_good
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
 from extract.encoders.mfcc import unusable
-from extract.encoders.sounds import capped, normalised
+from extract.encoders.sounds import normalised
 
 if TYPE_CHECKING:
     from torch import nn
@@ -91,7 +91,7 @@ class Emotion2vec:
     def _one(self, sound: FloatArray) -> Encoded:
         import torch
 
-        heard = normalised(capped(sound, round(self.params.max_seconds * RATE)), 1e-5)
+        heard = normalised(sound[: round(self.params.max_seconds * RATE)], 1e-5)
         with torch.inference_mode():
             states = self._network(torch.from_numpy(heard)[None].to(self.device))[0]
         frames = np.asarray(states.float().cpu().numpy(), np.float32)

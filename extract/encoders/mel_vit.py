@@ -15,7 +15,6 @@ from ercache.weights import Weights
 from extract.encoders.apart import encode_good
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
 from extract.encoders.mfcc import unusable
-from extract.encoders.sounds import capped
 from extract.encoders.voice_mel import RATE, as_picture, mel_levels
 
 if TYPE_CHECKING:
@@ -157,8 +156,8 @@ def window_sound(
         gap: samples of silence in place of an unusable earlier utterance.
     """
     silence = np.zeros(gap, np.float32)
-    parts = [silence if s is None or unusable(s, LEAST) else capped(s, utterance) for s in before]
-    parts.append(capped(target, utterance))
+    parts = [silence if s is None or unusable(s, LEAST) else s[:utterance] for s in before]
+    parts.append(target[:utterance])
     while len(parts) > 1 and sum(map(len, parts)) > window:
         parts.pop(0)
     return np.concatenate(parts)

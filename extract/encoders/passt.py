@@ -19,7 +19,7 @@ from ercache.weights import Weights
 from extract.encoders.apart import encode_good
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
 from extract.encoders.mfcc import unusable
-from extract.encoders.sounds import capped, lengthened, mirrored_windows
+from extract.encoders.sounds import lengthened, mirrored_windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,7 +109,7 @@ class Passt:
 
     def _windows(self, sound: FloatArray) -> FloatArray:
         """What goes through the network, [W, samples]; sounds that are too short come as they are."""
-        heard = capped(sound, round(self.params.max_seconds * RATE))
+        heard = sound[: round(self.params.max_seconds * RATE)]
         heard = lengthened(heard, round(self.params.pad_seconds * RATE))
         if self.params.window is not None and len(heard) > self.params.window // 2:
             return mirrored_windows(heard, self.params.window, round(self.params.hop_seconds * RATE))

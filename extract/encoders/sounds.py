@@ -1,14 +1,9 @@
-"""Sounds before they reach a network: cut, lengthened, normalised, cut into windows. Functions of arrays, no state."""
+"""Sounds before they reach a network: lengthened, normalised, cut into windows. Functions of arrays, no state."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extract.encoders.base import FloatArray
-
-
-def capped(sound: FloatArray, samples: int) -> FloatArray:
-    """At most the first `samples` of a sound."""
-    return sound[:samples]
 
 
 def lengthened(sound: FloatArray, samples: int) -> FloatArray:

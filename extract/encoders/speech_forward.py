@@ -10,7 +10,7 @@ from ercache.reasons import Missing
 from extract.encoders.apart import encode_good
 from extract.encoders.base import Encoded, FloatArray, Sample
 from extract.encoders.mfcc import unusable
-from extract.encoders.sounds import capped, frame_count, lengthened, normalised
+from extract.encoders.sounds import frame_count, lengthened, normalised
 
 RATE = 16_000
 LEAST = 400  # samples of one frame
@@ -54,7 +54,7 @@ class SpeechEncoder:
             yield from self._forward(sounds[start : start + step])
 
     def _prepared(self, sound: FloatArray) -> FloatArray:
-        heard = capped(sound, self._most)
+        heard = sound[: self._most]
         return lengthened(normalised(heard) if self._normalise else heard, self._pad)
 
     def _forward(self, sounds: Sequence[FloatArray]) -> list[Encoded]:

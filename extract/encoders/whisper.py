@@ -14,7 +14,6 @@ from ercache.weights import Weights
 from extract.encoders.apart import encode_good
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
 from extract.encoders.mfcc import unusable
-from extract.encoders.sounds import capped
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,7 +98,7 @@ class WhisperSmall:
     def _forward(self, samples: list[Sample]) -> Iterator[Encoded]:
         import torch
 
-        sounds = [capped(sample.sound, MOST) for sample in samples if sample.sound is not None]
+        sounds = [sample.sound[:MOST] for sample in samples if sample.sound is not None]
         with torch.inference_mode():
             mel = torch.stack([self._spectrum(sound) for sound in sounds])  # [B, 80, 3000]
             states = self._network(mel.to(self.device)).last_hidden_state  # [B, 1500, 768]
