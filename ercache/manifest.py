@@ -196,7 +196,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def check(manifest: Manifest) -> None:
-    """Refuse ids that are empty, repeated or unprintable, and media that leave the root.
+    """Refuse ids and labels that are empty or unprintable, repeated ids, and media that leave the root.
 
     Raises:
         CorpusError: with all findings.
@@ -209,6 +209,14 @@ def check(manifest: Manifest) -> None:
     # Many utterances lie in one file: each path is looked at once.
     paths = {r.path: u.id for u in manifest.utterances for r in (u.video, u.audio) if r is not None}
     bad += [f"{i}: {path!r} leaves the corpus root" for path, i in paths.items() if escapes(path)]
+    # Texts of numpy, in which labels are exported, lose a NUL at their end.
+    labels = {v for u in manifest.utterances for v in u.labels.values() if v is not None}
+    labels.update(*manifest.label_sets.values())
+    bad += [
+        f"label {v!r} is empty or holds control characters"
+        for v in sorted(labels)
+        if not v or not v.isprintable()
+    ]
     known = set(count)
     for name, split in manifest.splits.items():
         for subset, ids in split.items():

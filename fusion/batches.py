@@ -47,7 +47,7 @@ class Subset:
     """The dialogues of one subset of a split, utterances one after the other.
 
     A dialogue comes whole: utterances that are unlabelled or belong to another subset are its context and carry
-    no label.
+    no label. Where unlabelled ones were dropped, a dialogue holds those with a label, of whichever subset they are.
 
     Attributes:
         utterances: of all dialogues, N.
@@ -97,16 +97,20 @@ def make_subset(
     label_set: str,
     rows: Mapping[str, int],
     modalities: Mapping[str, Modality],
+    drop_unlabelled: bool = False,
 ) -> Subset:
     """The dialogues that hold the ids of a subset.
 
     Args:
         rows: utterance id -> its row in the modalities.
+        drop_unlabelled: leave out what has no label in the label set, instead of keeping it as context.
     """
     wanted = set(ids)
-    dialogues = dialogues_of(manifest, wanted)
-    utterances = tuple(u for dialogue in dialogues for u in dialogue)
     rank = {value: c for c, value in enumerate(manifest.label_sets[label_set])}
+    dialogues = dialogues_of(manifest, wanted)
+    if drop_unlabelled:
+        dialogues = _labelled(dialogues, wanted, label_set)
+    utterances = tuple(u for dialogue in dialogues for u in dialogue)
     labels = [
         rank.get(u.labels.get(label_set) or "", IGNORED) if u.id in wanted else IGNORED for u in utterances
     ]
@@ -133,6 +137,14 @@ def dialogues_of(manifest: Manifest, ids: set[str]) -> list[list[Utterance]]:
         for dialogue in dialogues.values()
         if any(u.id in ids for u in dialogue)
     ]
+
+
+def _labelled(
+    dialogues: Sequence[Sequence[Utterance]], wanted: set[str], label_set: str
+) -> list[list[Utterance]]:
+    """The dialogues without their unlabelled utterances; without those that then hold none of the wanted ids."""
+    left = [[u for u in dialogue if u.labels.get(label_set) is not None] for dialogue in dialogues]
+    return [dialogue for dialogue in left if any(u.id in wanted for u in dialogue)]
 
 
 def statistics_of(train: Subset) -> Statistics:

@@ -42,6 +42,7 @@ class Source:
     modalities: dict[str, Modality]
     rows: dict[str, int]
     findings: Findings
+    drop_unlabelled: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -56,7 +57,9 @@ class Source:
     def subset(self, name: str) -> Subset:
         """The dialogues of one subset of the split."""
         ids = self.manifest.splits[self.split][name]
-        return make_subset(self.manifest, name, ids, self.label_set, self.rows, self.modalities)
+        return make_subset(
+            self.manifest, name, ids, self.label_set, self.rows, self.modalities, self.drop_unlabelled
+        )
 
 
 def experiment_of(name: str, params: Params) -> Experiment:
@@ -125,9 +128,18 @@ def read_source(
     rows = {u.id: i for i, u in enumerate(u for part in parts for u in manifest.of_part(part))}
     problems += findings.problems
     if not findings.problems:
-        problems += _absent_modalities(split.get("train", ()), modalities, rows, subsets)
+        problems += _absent_modalities(_trained_on(manifest, entry), modalities, rows, subsets)
     _refuse(entry, problems, findings)
-    source = Source(manifest, digest_of_file(path), entry.label_set, entry.split, modalities, rows, findings)
+    source = Source(
+        manifest,
+        digest_of_file(path),
+        entry.label_set,
+        entry.split,
+        modalities,
+        rows,
+        findings,
+        entry.unlabelled == "drop",
+    )
     if "train" in subsets:
         _mark_absent_classes(source)
     return source
@@ -154,6 +166,13 @@ def _split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequen
     ]
     problems += [f"split {entry.split!r}: {a} and {b} share utterances" for a, b in shared]
     return problems
+
+
+def _trained_on(manifest: Manifest, entry: ExperimentParams) -> list[str]:
+    """Ids of train that the models will see."""
+    ids = set(manifest.splits.get(entry.split, {}).get("train", ()))
+    seen = (u for u in manifest.utterances if u.id in ids)
+    return [u.id for u in seen if entry.unlabelled == "keep" or u.labels.get(entry.label_set) is not None]
 
 
 def _absent_modalities(
@@ -195,6 +214,7 @@ def provenance_of(source: Source) -> dict[str, Any]:
     return {
         "labels_digest": source.labels_digest,
         "manifest_digest": source.manifest_digest,
+        "unlabelled": "drop" if source.drop_unlabelled else "keep",
         "caches": dict(sorted(source.findings.digests.items())),
         "encoders": {
             name: {k: v for k, v in made.items() if k != "context"} for name, made in recipes.items()

@@ -4,6 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile("ercache", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ercache")
 
 ALLOWED = Path(__file__).with_name("skips.txt")
 

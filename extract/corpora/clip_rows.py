@@ -10,10 +10,10 @@ from ercache.manifest import MediaRef, Utterance
 from extract.corpora.clip_table import ClipRow
 from extract.corpora.folder import Folder
 from extract.corpora.splits import Split, actor_disjoint, actor_folds
+from extract.corpora.subtitles import UNKNOWN
 
 VIDEO: Final = frozenset(["mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "mpg", "mpeg", "ts", "dv"])
 AUDIO: Final = frozenset(["wav", "flac", "mp3", "m4a", "ogg", "oga", "aac", "aiff", "au"])
-UNKNOWN: Final = "unknown"
 _LANGUAGE: Final = re.compile(r"(.+)\.[a-z]{2,3}(?:-[A-Za-z0-9]+)?")
 
 

@@ -206,6 +206,12 @@ def _faults(cells: Mapping[str, str | None]) -> list[str]:
             faults.append(f"{column} {value!r} holds a path separator")
         if not value.isprintable():
             faults.append(f"{column} {value!r} holds control characters")
+    labels = {column: value for column, value in cells.items() if column.startswith(PREFIX) and value}
+    faults += [
+        f"{column.removeprefix(PREFIX)} {value!r} holds control characters"
+        for column, value in labels.items()
+        if not value.isprintable()
+    ]
     index = cells.get("index")
     if index is not None and not re.fullmatch(r"\d{1,9}", index, re.ASCII):
         faults.append(f"index {index!r} is no whole number")

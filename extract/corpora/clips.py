@@ -19,12 +19,13 @@ from ercache.digests import digest_of_file
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Problem
 from ercache.params import Strict
-from extract.corpora.clip_rows import UNKNOWN, Clip, Recordings, clips_of, splits_of, utterance_of
+from ercache.reasons import Missing
+from extract.corpora.clip_rows import Clip, Recordings, clips_of, splits_of, utterance_of
 from extract.corpora.clip_table import ClipRow, ClipTable, read_clip_table
 from extract.corpora.entry import CorpusEntry, Progress
-from extract.corpora.folder import Folder, list_folder, some
+from extract.corpora.folder import Folder, content_of, list_folder, some, why_not
 from extract.corpora.ranges import BEYOND, Beyond, place
-from extract.corpora.subtitles import SUFFIXES, read_subtitles
+from extract.corpora.subtitles import SUFFIXES, UNKNOWN, read_subtitles
 from extract.corpora.survey import survey
 
 TABLES: Final = (".csv", ".tsv")
@@ -144,8 +145,10 @@ def _table_of(folder: Folder, recordings: Recordings, switches: Switches) -> str
 
 
 def _from_table(folder: Folder, path: str, switches: Switches) -> Found:
-    found = Found(sources=[path])
-    _add_table(found, read_clip_table((folder.root / path).read_bytes(), path, switches.encoding))
+    found = Found()
+    content = _content(found, folder.root, path)
+    if content is not None:
+        _add_table(found, read_clip_table(content, path, switches.encoding))
     idle = [p for p in folder.files if p.lower().endswith(SUFFIXES)]
     if idle:
         found.note("transcript_not_used", f"{path} is the table: {some(idle)}")
@@ -178,12 +181,16 @@ def _from_transcripts(folder: Folder, recordings: Recordings, switches: Switches
 def _add_transcript(
     found: Found, root: Path, path: str, media: str | None, stem: str, switches: Switches
 ) -> None:
+    content = _content(found, root, path)
+    if content is None:
+        return
     if path.lower().endswith(TABLES):
-        table = read_clip_table((root / path).read_bytes(), path, switches.encoding, of_recording=True)
+        table = read_clip_table(content, path, switches.encoding, of_recording=True)
     else:
-        content = (root / path).read_bytes()
         subtitles = read_subtitles(content, path, switches.encoding, switches.names_in_text)
-        table = ClipTable(notes=subtitles.notes, findings=subtitles.findings)
+        # Speakers are counted once, over all transcripts.
+        notes = [note for note in subtitles.notes if note[0] != "no_speaker"]
+        table = ClipTable(notes=notes, findings=subtitles.findings)
         table.rows = [
             ClipRow(
                 f"{path}, {c.start:g} s", speaker=c.speaker, text=c.text or None, start=c.start, end=c.end
@@ -197,8 +204,17 @@ def _add_transcript(
     ]
     if media is None:
         found.note("transcript_without_media", f"{path}: its texts are kept")
-    found.sources.append(path)
     _add_table(found, table)
+
+
+def _content(found: Found, root: Path, path: str) -> bytes | None:
+    try:
+        content = content_of(root, path)
+    except Missing as missing:
+        found.findings.append(why_not(path, missing))
+        return None
+    found.sources.append(path)
+    return content
 
 
 def _add_table(found: Found, table: ClipTable) -> None:
@@ -230,7 +246,7 @@ def _tell(found: Found, recordings: Recordings, clips: Sequence[Clip], table: bo
     idle = [path for path in recordings.media if path not in used]
     if table and idle:
         found.note("media_without_row", f"{len(idle)} files: {some(idle)}")
-    nobody = sum(clip.speaker == UNKNOWN for clip in clips)
+    nobody = sum(UNKNOWN in clip.speaker.split("/") for clip in clips)
     if nobody:
         found.note("no_speaker", f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}")
     found.problems += [Problem(clip.id, "note", *note) for clip in clips for note in clip.notes]

@@ -1,62 +1,48 @@
 """CREMA-D (Cao et al., 2014): 91 actors, 12 sentences, 6 emotions; every clip is a conversation of one turn."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+from ercache.cache import Status
+from ercache.digests import digest_of_file
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.params import Strict
 from ercache.reasons import Reason
+from extract.corpora.cremad_facts import (
+    ACTORS,
+    COUNTS,
+    EMOTIONS,
+    FOLDERS,
+    LABEL_SETS,
+    LEVELS,
+    SAME_SOUND,
+    SENTENCES,
+    WRONG_SOUND,
+    WRONG_VIDEO,
+    is_clip,
+)
+from extract.corpora.cremad_ratings import Ratings, ratings_of
 from extract.corpora.entry import CorpusEntry, Progress
 from extract.corpora.folder import Folder, list_folder, some
+from extract.corpora.splits import Split, actor_disjoint, actor_folds, held_out, usable
 from extract.corpora.survey import Seen, problems_of, survey
-
-EMOTIONS: Final = {
-    "ANG": "anger",
-    "DIS": "disgust",
-    "FEA": "fear",
-    "HAP": "happy",
-    "NEU": "neutral",
-    "SAD": "sad",
-}
-SENTENCES: Final = {
-    "IEO": "It's eleven o'clock",
-    "TIE": "That is exactly what happened",
-    "IOM": "I'm on my way to the meeting",
-    "IWW": "I wonder what this is about",
-    "TAI": "The airplane is almost full",
-    "MTI": "Maybe tomorrow it will be cold",
-    "IWL": "I would like a new alarm clock",
-    "ITH": "I think I have a doctor's appointment",
-    "DFA": "Don't forget a jacket",
-    "ITS": "I think I've seen this before",
-    "TSI": "The surface is slick",
-    "WSI": "We'll stop in a couple of minutes",
-}
-LABEL_SETS: Final = {"emotion6": tuple(EMOTIONS.values())}
-COUNTS: Final = {"anger": 1271, "disgust": 1271, "fear": 1271, "happy": 1271, "neutral": 1087, "sad": 1271}
-# One old copy has a name with a single X.
-_NAME: Final = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(?:LO|MD|HI|XX|X)", re.ASCII)
-# Clips whose files decode but do not show what their names say (issue #8 of the repository, and file sizes).
-WRONG_VIDEO: Final = {
-    "1076_MTI_SAD_XX": "shows an error picture",
-    "1076_MTI_NEU_XX": "35 kB, no usable picture",
-    "1064_IEO_DIS_MD": "a minute with all emotions",
-}
-WRONG_SOUND: Final = {"1076_MTI_SAD_XX": "silent"}
-SAME_SOUND: Final = (
-    ("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"),
-    ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"),
-    ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"),
-)
 
 
 class Switches(Strict):
-    """CREMA-D has no choices: labels are the intended emotions."""
+    """Choices of CREMA-D.
+
+    Attributes:
+        known_defects: pictures and sound that do not show what the name says: `missing` leaves the utterance without
+            them, `keep` takes them as they are, `drop` leaves the utterance out.
+        bad_clips: an utterance of which neither pictures nor sound can be read: `keep` its row, or `drop` it.
+    """
+
+    known_defects: Literal["missing", "keep", "drop"] = "missing"
+    bad_clips: Literal["keep", "drop"] = "keep"
 
 
 @dataclass(frozen=True)
@@ -73,62 +59,95 @@ class Clips:
 
 
 def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
-    """Read CREMA-D, whole or in part: `VideoFlash/*.flv` and `AudioWAV/*.wav`, or the files in the root itself.
+    """Read CREMA-D, whole or in part: `VideoFlash/*.flv` and `AudioWAV/*.wav`, or clips in any other folders.
 
     Raises:
-        CorpusError: there is no clip, or every one is a Git LFS pointer.
+        CorpusError: there is no clip, every one is a Git LFS pointer, or the raters' table cannot be used.
     """
-    clips, strangers = _clips(list_folder(root))
+    folder = list_folder(root)
+    clips, found = _clips(folder)
     if not clips.stems:
-        raise CorpusError(
-            f"cremad: no clip like 1001_DFA_ANG_XX.flv in {root} or in its VideoFlash or AudioWAV folder",
-            details=[f"found: {some(strangers)}"] if strangers else [],
-            hint="clone github.com/CheyneyComputerScience/CREMA-D with Git LFS",
-        )
+        _refuse(folder, found)
+    ratings, notes = ratings_of(folder)
     seen = survey(root, [*clips.video.values(), *clips.audio.values()], progress)
     if all(look.fault and look.fault[0] is Reason.GIT_LFS_POINTER for look in seen.values()):
         raise CorpusError(
             f"cremad: all {len(seen)} media files in {root} are Git LFS pointers, not media",
             hint="run `git lfs pull` there; an archive download never holds the media",
         )
-    problems: list[Problem] = []
-    utterances = [_utterance(stem, clips, seen, problems) for stem in clips.stems]
+    problems: list[Problem] = [*found, *notes]
+    utterances: list[Utterance] = []
+    for stem in clips.stems:
+        utterance, told = _utterance(stem, clips, seen, ratings, switches.known_defects == "missing")
+        why = _left_out(utterance, seen, switches)
+        if why:
+            problems.append(Problem(None, "note", "left_out", f"{stem}: {why}"))
+            continue
+        utterances.append(utterance)
+        problems += told
     return Manifest(
         corpus="cremad",
         version="files as found",
-        sources={},
+        sources={ratings.source: digest_of_file(root / ratings.source)} if ratings.source else {},
         label_sets=LABEL_SETS,
         utterances=tuple(utterances),
-        problems=(*_notes(utterances, clips, strangers), *problems),
+        problems=(*_notes(utterances, clips), *_unrated(utterances, ratings), *problems),
         splits=_splits(utterances),
     )
 
 
-def _clips(folder: Folder) -> tuple[Clips, list[str]]:
-    found: dict[str, dict[str, str]] = {".flv": {}, ".wav": {}}
+def _refuse(folder: Folder, found: Sequence[Problem]) -> None:
+    archives = folder.archives()
+    unpack = f"unpack {some(archives)} there first, or " if archives else ""
+    listed = some(folder.files)
+    raise CorpusError(
+        f"cremad: no clip like 1001_DFA_ANG_XX.flv in {folder.root} or in its VideoFlash or AudioWAV folder",
+        details=[f"found: {listed}"] if listed else [],
+        hint=f"{unpack}clone github.com/CheyneyComputerScience/CREMA-D with Git LFS",
+    )
+
+
+def _clips(folder: Folder) -> tuple[Clips, list[Problem]]:
+    """Clips by name, wherever they lie; of several files of a name that in the folder of the release is taken."""
+    found: dict[str, dict[str, str]] = {suffix: {} for suffix in FOLDERS}
     strangers: list[str] = []
-    places = {".flv": ("", "VideoFlash"), ".wav": ("", "AudioWAV")}
-    for path in folder.files:
-        place, _, name = path.rpartition("/")
-        stem, suffix = name[:-4], name[-4:]
-        if suffix not in found or place.rpartition("/")[2] not in places[suffix]:
+    again: list[str] = []
+    for path in sorted(folder.files, key=lambda path: not _at_home(path)):
+        stem, suffix = path.rpartition("/")[2][:-4].upper(), path[-4:].lower()
+        if suffix not in found:
             continue
-        match = _NAME.fullmatch(stem)
-        if match and match[2] in SENTENCES and match[3] in EMOTIONS:
-            found[suffix].setdefault(stem, path)
-        else:
+        if not is_clip(stem):
             strangers.append(path)
-    return Clips(found[".flv"], found[".wav"]), strangers
+        elif found[suffix].setdefault(stem, path) != path:
+            again.append(path)
+    notes = {"not_a_clip_name": strangers, "repeated_file": again}
+    problems = [
+        Problem(None, "note", reason, f"{len(paths)} files: {some(paths)}")
+        for reason, paths in notes.items()
+        if paths
+    ]
+    if folder.archives():
+        told = f"is everything in them unpacked? {some(folder.archives())}"
+        problems.append(Problem(None, "note", "archives", told))
+    return Clips(found[".flv"], found[".wav"]), problems
 
 
-def _utterance(stem: str, clips: Clips, seen: Mapping[str, Seen], problems: list[Problem]) -> Utterance:
-    actor, sentence, emotion, _ = stem.split("_")
-    video = _ref(clips.video, stem, "VideoFlash", ".flv", seen)
-    audio = _ref(clips.audio, stem, "AudioWAV", ".wav", seen)
-    if stem in WRONG_VIDEO:
+def _at_home(path: str) -> bool:
+    place = path.rpartition("/")[0].rpartition("/")[2].lower()
+    return place in ("", FOLDERS.get(path[-4:].lower(), "").lower())
+
+
+def _utterance(
+    stem: str, clips: Clips, seen: Mapping[str, Seen], ratings: Ratings, mend: bool
+) -> tuple[Utterance, list[Problem]]:
+    actor, sentence, emotion, level = stem.split("_")
+    problems: list[Problem] = []
+    video = _ref(clips.video, stem, ".flv", seen)
+    audio = _ref(clips.audio, stem, ".wav", seen)
+    if stem in WRONG_VIDEO and mend:
         problems.append(Problem(stem, "missing", "known_defect", f"video: {WRONG_VIDEO[stem]}"))
         video = None
-    if stem in WRONG_SOUND:
+    if stem in WRONG_SOUND and mend:
         problems.append(Problem(stem, "missing", "known_defect", f"sound: {WRONG_SOUND[stem]}"))
         audio = None
     elif (audio is None or stem not in clips.audio) and video is not None and stem in clips.video:
@@ -139,43 +158,47 @@ def _utterance(stem: str, clips: Clips, seen: Mapping[str, Seen], problems: list
             problems.append(Problem(stem, "missing", "absent", ref.path))
         elif ref is not None and not (medium == "audio" and ref == video and seen[ref.path].fault):
             problems += problems_of(stem, ref, seen[ref.path], medium)
-    return Utterance(
-        id=stem,
-        dialogue=stem,
-        index=0,
-        speaker=actor,
-        text=SENTENCES[sentence],
-        video=video,
-        audio=audio,
-        labels={"emotion6": EMOTIONS[emotion]},
-        part="all",
-    )
+    labels = {"emotion6": EMOTIONS[emotion], **ratings.labels(stem), "intensity": LEVELS.get(level)}
+    return Utterance(stem, stem, 0, actor, SENTENCES[sentence], video, audio, labels, "all"), problems
 
 
-def _ref(
-    found: Mapping[str, str], stem: str, folder: str, suffix: str, seen: Mapping[str, Seen]
-) -> MediaRef | None:
+def _left_out(utterance: Utterance, seen: Mapping[str, Seen], switches: Switches) -> str:
+    """Why the policies leave an utterance out; empty where they do not."""
+    if switches.known_defects == "drop" and utterance.id in WRONG_VIDEO:
+        return f"known_defect, {WRONG_VIDEO[utterance.id]}"
+    hopes = _may_give(utterance.video, "video", seen) or _may_give(utterance.audio, "audio", seen)
+    return "" if hopes or switches.bad_clips == "keep" else "neither pictures nor sound can be read"
+
+
+def _may_give(ref: MediaRef | None, medium: Literal["video", "audio"], seen: Mapping[str, Seen]) -> bool:
+    """Whether a medium can be read, or could not this time only."""
+    look = seen.get(ref.path) if ref is not None else None
+    if look is None or look.fault is None:
+        return look is not None and bool(getattr(look, medium))
+    return look.fault[0].status is Status.UNAVAILABLE
+
+
+def _ref(found: Mapping[str, str], stem: str, suffix: str, seen: Mapping[str, Seen]) -> MediaRef | None:
     """A reference; where others of its kind are there and this one is not, one without a digest."""
     if not found:
         return None
     path = found.get(stem)
     if path is None:
-        place = next(iter(found.values())).rpartition("/")[0] or folder
+        place = next(iter(found.values())).rpartition("/")[0] or FOLDERS[suffix]
         return MediaRef(f"{place}/{stem}{suffix}")
     return replace(MediaRef(path), sha256=seen[path].sha256)
 
 
-def _notes(utterances: Sequence[Utterance], clips: Clips, strangers: Sequence[str]) -> list[Problem]:
+def _notes(utterances: Sequence[Utterance], clips: Clips) -> list[Problem]:
     found: list[Problem] = []
     if not clips.video:
         found.append(Problem(None, "missing", "not_in_corpus", "no VideoFlash/*.flv: there are no pictures"))
-    count = Counter(u.labels["emotion6"] for u in utterances)
-    for emotion, number in COUNTS.items():
-        if count[emotion] != number:
-            detail = f"{count[emotion]} clips of {emotion}, the release has {number}"
-            found.append(Problem(None, "note", "count_differs", detail))
-    if strangers:
-        found.append(Problem(None, "note", "not_a_clip_name", some(strangers)))
+    for label_set, expected in COUNTS.items():
+        count = Counter(u.labels[label_set] for u in utterances)
+        for value, number in expected.items():
+            if count[value] != number:
+                detail = f"{count[value]} clips of {value}, the release has {number}"
+                found.append(Problem(None, "note", "count_differs", detail))
     for pair in SAME_SOUND:
         for stem, other in (pair, pair[::-1]):
             if stem in clips.audio:
@@ -185,16 +208,26 @@ def _notes(utterances: Sequence[Utterance], clips: Clips, strangers: Sequence[st
     return found
 
 
-def _splits(utterances: Sequence[Utterance]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """`actors`: no actor in two subsets, about 70/15/15 by sorted number; the release has no split of its own."""
-    actors = sorted({u.speaker for u in utterances})
-    if len(actors) < 3:
-        return {}
-    held = max(1, round(0.15 * len(actors)))
-    first, second = len(actors) - 2 * held, len(actors) - held
-    groups = {"train": actors[:first], "dev": actors[first:second], "test": actors[second:]}
-    split = {name: tuple(u.id for u in utterances if u.speaker in of) for name, of in groups.items()}
-    return {"actors": split}
+def _unrated(utterances: Sequence[Utterance], ratings: Ratings) -> list[Problem]:
+    lacking = [u.id for u in utterances if ratings.source and not ratings.has(u.id)]
+    told = f"{len(lacking)} clips stand in no row of {ratings.source}: {some(lacking)}"
+    return [Problem(None, "note", "no_ratings", told)] if lacking else []
+
+
+def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:
+    """No actor is in two subsets; the release has no split of its own.
+
+    `actors` is about 70/15/15 by sorted number, with five folds; `avtca` goes by the number modulo five.
+    """
+    actors = {u.id: u.speaker for u in utterances}
+    rests = {actor: (int(actor) - ACTORS.start) % 5 for actor in actors.values()}
+    test, dev = ([actor for actor, rest in rests.items() if rest == wanted] for wanted in (0, 1))
+    named = {"actors": actor_disjoint(actors), "avtca": held_out(actors, dev, test)}
+    found = usable({name: split for name, split in named.items() if split})
+    folds = actor_folds(actors)
+    return (
+        {**found, **folds} if usable(folds) == folds else found
+    )  # four of five folds would test some actors only
 
 
 ENTRY: Final = CorpusEntry(

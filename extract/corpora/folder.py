@@ -1,15 +1,27 @@
-"""A corpus folder as it lies on disk: names only, nothing is opened."""
+"""A corpus folder as it lies on disk: all its names, and the one way to read a table or transcript in it."""
 
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ercache.errors import CorpusError
+from ercache.manifest import MediaRef
+from ercache.reasons import Missing, Reason
+from extract.probe import check_file
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".7z", ".rar")
 # Left by macOS and Windows; the first kind ends in .mp4, .wav or .csv like the file it accompanies.
 LITTER = ("._", ".DS_Store", "Thumbs.db")
+# The vocabulary of reasons speaks of media; these are the words for tables and transcripts.
+REMEDIES: Final = {
+    Reason.OUTSIDE_ROOT: "leads out of the corpus root; put the file itself there",
+    Reason.ABSENT: "is a link that leads nowhere; mend it or take it away",
+    Reason.NOT_A_FILE: "is a folder, a pipe or another special file; take it away",
+    Reason.GIT_LFS_POINTER: "is a Git LFS pointer; fetch it with `git lfs pull`",
+    Reason.UNREADABLE: "cannot be opened; see its permissions",
+}
 
 
 @dataclass(frozen=True)
@@ -20,16 +32,21 @@ class Folder:
     files: tuple[str, ...]
 
     def named(self, name: str) -> list[str]:
-        """Files of a name, at any depth."""
-        return [path for path in self.files if path.rpartition("/")[2] == name]
+        """Files of a name in any case, at any depth; of equally deep ones, those in exactly this case come first."""
+        wanted = name.casefold()
+        found = [path for path in self.files if path.rpartition("/")[2].casefold() == wanted]
+        return sorted(found, key=lambda path: (path.count("/"), path.rpartition("/")[2] != name))
 
     def inside(self, folder: str) -> list[str]:
-        """Files that lie directly in a folder of that name, at any depth."""
-        return [path for path in self.files if path.rpartition("/")[0].rpartition("/")[2] == folder]
+        """Files that lie directly in a folder of that name in any case, at any depth."""
+        wanted = folder.casefold()
+        return [
+            path for path in self.files if path.rpartition("/")[0].rpartition("/")[2].casefold() == wanted
+        ]
 
     def archives(self) -> list[str]:
         """Files that have still to be unpacked."""
-        return [path for path in self.files if path.endswith(ARCHIVES)]
+        return [path for path in self.files if path.lower().endswith(ARCHIVES)]
 
 
 def list_folder(root: Path) -> Folder:
@@ -58,6 +75,27 @@ def _linked(root: Path, place: Path) -> Iterable[str]:
     folder = root / place
     names = os.listdir(folder) if folder.is_dir() else []
     return [(place / name).as_posix() for name in names if not name.startswith(LITTER)]
+
+
+def content_of(root: Path, path: str) -> bytes:
+    """Bytes of a table or transcript below a root; a link out of it is not followed, a pipe is never opened.
+
+    Raises:
+        Missing: OUTSIDE_ROOT, ABSENT, NOT_A_FILE, GIT_LFS_POINTER or UNREADABLE; no bytes are a content, too.
+    """
+    try:
+        return check_file(root, MediaRef(path)).read_bytes()
+    except Missing as missing:
+        if missing.reason is Reason.EMPTY_FILE:  # its reader tells what it lacks
+            return b""
+        raise
+    except OSError as error:
+        raise Missing(Reason.UNREADABLE, error.strerror or "") from error
+
+
+def why_not(path: str, missing: Missing) -> str:
+    """What is wrong with a table or transcript that `content_of` refused, and what to do."""
+    return f"{path}: {REMEDIES.get(missing.reason, missing.reason.meaning)}"
 
 
 def some(names: Iterable[str], most: int = 8) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from ercache.errors import CorpusError
 from ercache.manifest import MediaRef, Problem
 from ercache.reasons import Missing, Reason
-from extract.corpora.folder import Folder, list_folder, some
+from extract.corpora.folder import Folder, list_folder, some, why_not
 from extract.corpora.iemocap_facts import SESSIONS
 from extract.corpora.iemocap_turns import (
     Evaluation,
@@ -146,7 +146,7 @@ def _read(root: Path, files: Files, name: str, findings: list[str], problems: li
         evaluation = read_evaluation(_content(root, path, sources), name, path)
         findings += evaluation.findings
     except Missing as missing:
-        findings.append(f"{path}: {missing.reason.meaning}")
+        findings.append(why_not(path, missing))
     if spoken is not None:
         try:
             transcript = read_transcript(_content(root, spoken, sources))

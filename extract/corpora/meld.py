@@ -4,16 +4,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from ercache.digests import digest_of_file
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
-from ercache.params import Strict
+from ercache.reasons import Missing
 from extract.corpora.entry import CorpusEntry, Progress
-from extract.corpora.folder import Folder, list_folder, some
-from extract.corpora.meld_facts import LONG, id_of, notes_of_corpus, notes_of_part
-from extract.corpora.survey import Seen, problems_of, survey
+from extract.corpora.folder import Folder, content_of, list_folder, some, why_not
+from extract.corpora.meld_clips import PREFIX, Switches, left_out, problems_of_clip, ranked, trimmed
+from extract.corpora.meld_facts import id_of, notes_of_corpus, notes_of_part
+from extract.corpora.survey import Seen, survey
 from extract.corpora.transcript import EMOTIONS, SENTIMENTS, Row, Table, read_table
 
 CLIP_FOLDERS: Final = {
@@ -22,30 +23,25 @@ CLIP_FOLDERS: Final = {
     "test": "output_repeated_splits_test",
 }
 LABEL_SETS: Final = {"emotion7": EMOTIONS, "sentiment3": SENTIMENTS}
-PREFIX: Final = "final_videos_test"
 _CLIP: Final = re.compile(r"dia(\d+)_utt(\d+)\.mp4", re.ASCII)
-
-
-class Switches(Strict):
-    """Choices of MELD.
-
-    Attributes:
-        test_clip_variant: 132 clips of the test part exist twice. `plain` takes `diaX_uttY.mp4`,
-            `prefixed_if_present` takes `final_videos_testdiaX_uttY.mp4` where it exists.
-    """
-
-    test_clip_variant: Literal["plain", "prefixed_if_present"] = "plain"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part as found: its table, the rows as they stand there, and its clips (file name -> path), if any."""
+    """A part as found: its table, the rows as they stand there, and its clips (name in small letters -> path), if any.
+
+    Attributes:
+        again: tables and clips that are there a second time.
+        packed: archives of the folder.
+    """
 
     name: str
     table: str
     rows: list[Row]
     mended: int
     clips: dict[str, str] | None
+    again: tuple[str, ...] = ()
+    packed: tuple[str, ...] = ()
 
     @property
     def ordered(self) -> list[Row]:
@@ -61,7 +57,8 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     """
     folder = list_folder(root)
     parts = read_parts(folder, "meld")
-    manifest = manifest_of("meld", root, parts, switches.test_clip_variant == "prefixed_if_present", progress)
+    prefixed = switches.test_clip_variant == "prefixed_if_present"
+    manifest = manifest_of("meld", root, parts, prefixed, progress, switches)
     clips = {p.name: sum(n.endswith(".mp4") for n in p.clips) for p in parts if p.clips is not None}
     version = (
         "tables of before 2020-11-15, mended"
@@ -85,12 +82,27 @@ def read_parts(folder: Folder, corpus: str) -> list[Part]:
     read: dict[str, Table] = {}
     for part, found in tables.items():
         if found:
-            read[part] = read_table((folder.root / found[0]).read_bytes(), found[0])
+            read[part] = _table(folder, found[0])
             findings += read[part].findings
     if findings:
         message = f"{corpus}: {folder.root} cannot be used"
         raise CorpusError(message, details=_short(findings), hint=_remedy(folder, corpus, lacking))
-    return [Part(part, tables[part][0], t.rows, t.mended, _clips(folder, part)) for part, t in read.items()]
+    return [_part(folder, part, tables[part], table) for part, table in read.items()]
+
+
+def _part(folder: Folder, name: str, tables: Sequence[str], table: Table) -> Part:
+    clips = _clips(folder, name)
+    used = set((clips or {}).values())
+    again = [*tables[1:], *(path for path in folder.inside(CLIP_FOLDERS[name]) if path not in used)]
+    return Part(name, tables[0], table.rows, table.mended, clips, tuple(again), tuple(folder.archives()))
+
+
+def _table(folder: Folder, path: str) -> Table:
+    try:
+        content = content_of(folder.root, path)
+    except Missing as missing:
+        return Table(findings=[why_not(path, missing)])
+    return read_table(content, path)
 
 
 def _short(findings: Sequence[str], most: int = 50) -> list[str]:
@@ -115,13 +127,23 @@ def _remedy(folder: Folder, corpus: str, lacking: Sequence[str]) -> str:
 def _clips(folder: Folder, part: str) -> dict[str, str] | None:
     files = folder.inside(CLIP_FOLDERS[part])
     # Listed shallowest first: a second copy further down does not replace the first.
-    return {path.rpartition("/")[2]: path for path in reversed(files)} if files else None
+    return {path.rpartition("/")[2].lower(): path for path in reversed(files)} if files else None
 
 
 def manifest_of(
-    corpus: str, root: Path, parts: Sequence[Part], prefixed: bool, progress: Progress | None
+    corpus: str,
+    root: Path,
+    parts: Sequence[Part],
+    prefixed: bool,
+    progress: Progress | None,
+    policies: Switches | None = None,
 ) -> Manifest:
-    """Put tables and clips together; clips are digested and looked at."""
+    """Put tables and clips together; clips are digested and looked at.
+
+    Args:
+        policies: for long and bad clips; without any all are kept.
+    """
+    policies = policies or Switches(long_clips="keep")
     chosen = {id_of(p.name, row): _clip(p, row, prefixed) for p in parts for row in p.rows}
     present = {path for p in parts for path in (p.clips or {}).values()}
     wanted = {ref.path for ref in chosen.values() if ref is not None}
@@ -130,11 +152,19 @@ def manifest_of(
     problems: list[Problem] = []
     for part in parts:
         problems += _problems_of_part(part) + notes_of_part(part.name, part.rows)
+        kept: list[Utterance] = []
         for utterance in _utterances(part, chosen, seen):
-            utterances.append(utterance)
-            problems += _problems_of_clip(utterance, seen)
+            told = problems_of_clip(utterance, seen, policies)
+            why = left_out(utterance, told, seen, policies)
+            if why:
+                problems.append(Problem(None, "note", "left_out", f"{utterance.id}: {why}"))
+            else:
+                kept.append(trimmed(utterance, seen, policies))
+                problems += told
+        utterances += ranked(kept)
     if all(part.clips is None for part in parts):
         detail = "no clips were found, so that there are neither pictures nor sound; text features work"
+        detail += _packed(parts[0])
         problems = [Problem(None, "missing", "not_in_corpus", detail), *_but_no_folders(problems)]
     return Manifest(
         corpus=corpus,
@@ -143,8 +173,12 @@ def manifest_of(
         label_sets=LABEL_SETS,
         utterances=tuple(utterances),
         problems=tuple(problems),
-        splits={"official": {p.name: tuple(id_of(p.name, row) for row in p.ordered) for p in parts}},
+        splits={"official": {p.name: tuple(u.id for u in utterances if u.part == p.name) for p in parts}},
     )
+
+
+def _packed(part: Part) -> str:
+    return f"; still packed: {some(part.packed)}" if part.packed else ""
 
 
 def _but_no_folders(problems: Sequence[Problem]) -> list[Problem]:
@@ -164,11 +198,9 @@ def _clip(part: Part, row: Row, prefixed: bool) -> MediaRef | None:
 def _utterances(
     part: Part, chosen: Mapping[str, MediaRef | None], seen: Mapping[str, Seen]
 ) -> list[Utterance]:
+    """Utterances in order; their index is not yet given."""
     found: list[Utterance] = []
-    index, dialogue = 0, -1
     for row in part.ordered:
-        index = index + 1 if row.dialogue == dialogue else 0
-        dialogue = row.dialogue
         ref = chosen[id_of(part.name, row)]
         look = seen.get(ref.path) if ref else None
         clip = replace(ref, sha256=look.sha256) if ref and look else ref
@@ -176,7 +208,7 @@ def _utterances(
             Utterance(
                 id=id_of(part.name, row),
                 dialogue=f"{part.name}_dia{row.dialogue}",
-                index=index,
+                index=0,
                 speaker=row.speaker,
                 text=row.text or None,
                 video=clip,
@@ -188,29 +220,18 @@ def _utterances(
     return found
 
 
-def _problems_of_clip(utterance: Utterance, seen: Mapping[str, Seen]) -> list[Problem]:
-    ref = utterance.video
-    if ref is None:
-        return []
-    look = seen.get(ref.path)
-    if look is None:
-        return [Problem(utterance.id, "missing", "absent", ref.path)]
-    found = problems_of(utterance.id, ref, look, "video", "audio")
-    if ref.path.rpartition("/")[2].startswith(PREFIX):
-        found.append(Problem(utterance.id, "note", "prefixed_clip", ref.path))
-    if look.seconds is not None and look.seconds > LONG:
-        found.append(Problem(utterance.id, "note", "long_clip", f"{look.seconds:.1f} s"))
-    return found
-
-
 def _problems_of_part(part: Part) -> list[Problem]:
     if part.mended:
         detail = f"{part.table}: {part.mended} control characters of the old encoding were mended"
         mended = [Problem(None, "note", "old_encoding", detail)]
     else:
         mended = []
+    if part.again:
+        again = f"{len(part.again)} files are there a second time and were left out: {some(part.again)}"
+        mended.append(Problem(None, "note", "repeated_file", f"{part.name}: {again}"))
     if part.clips is None:
         detail = f"{part.name}: no folder {CLIP_FOLDERS[part.name]} with clips; is its archive unpacked?"
+        detail += _packed(part)
         return [*mended, Problem(None, "missing", "not_in_corpus", detail)]
     rows = {row.key for row in part.rows}
     named = {name: _CLIP.fullmatch(name.removeprefix(PREFIX)) for name in part.clips}

@@ -15,14 +15,24 @@ from ercache.digests import digest_of_file
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.params import Strict
+from ercache.reasons import Missing
 from extract.corpora.entry import CorpusEntry, Progress
-from extract.corpora.folder import Folder, list_folder, some
-from extract.corpora.mosei_facts import VIDEOS, notes_of, notes_of_folds
+from extract.corpora.folder import Folder, content_of, list_folder, some, why_not
+from extract.corpora.mosei_facts import SOUNDS, VIDEOS, notes_of, notes_of_folds
 from extract.corpora.mosei_labels import CSD, LABEL_SETS, Rated, Ratings, labels_of, read_csd, read_raters
-from extract.corpora.mosei_release import FOLDS, Release, Segment, read_folds, read_segments, release_of
+from extract.corpora.mosei_release import (
+    FOLDS,
+    Release,
+    Segment,
+    folds_of,
+    read_folds,
+    read_segments,
+    release_of,
+)
 from extract.corpora.ranges import BEYOND, Beyond, place
 from extract.corpora.splits import Split, held_out, usable
 from extract.corpora.survey import survey
+from extract.probe import check_file
 
 NEAR: Final = 0.05  # seconds by which times of the CSD and of a transcript may differ
 
@@ -60,7 +70,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     ratings, source = _ratings(folder, release)
     if not release.texts and not ratings.of_video:
         _refuse(folder)
-    pieces, problems = _pieces(root, release, ratings)
+    pieces, problems, read = _pieces(root, release, ratings)
     problems += [Problem(None, "note", *note) for note in ratings.notes]
     chosen = {piece.id: _media(piece, release, switches.video == "segmented") for piece in pieces}
     present = {*release.full.values(), *release.cut.values(), *release.sound.values()}
@@ -77,10 +87,11 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         utterances.append(_utterance(piece, ranks[piece.video], video, audio))
         ranks[piece.video] += 1
     folds, fault = read_folds(folder)
+    standard = [path for path in (folds_of(folder),) if path and folds]
     return Manifest(
         corpus="mosei",
         version="labels of the CSD" if source == CSD else "labels of the raters" if source else "no labels",
-        sources={path: digest_of_file(root / path) for path in (*folder.named(CSD)[:1], *release.raters)},
+        sources={path: digest_of_file(root / path) for path in sorted({*ratings.tables, *read, *standard})},
         label_sets=LABEL_SETS,
         utterances=tuple(utterances),
         problems=(
@@ -109,18 +120,42 @@ def _refuse(folder: Folder) -> None:
 def _ratings(folder: Folder, release: Release) -> tuple[Ratings, str]:
     csd = folder.named(CSD)
     if csd:
-        return read_csd(folder.root / csd[0]), CSD
-    ratings = read_raters((path, (folder.root / path).read_bytes()) for path in release.raters)
+        try:
+            file = check_file(folder.root, MediaRef(csd[0]))
+        except Missing as missing:
+            hint = "mend it, or take it away to use Raw/Labels/*.csv"
+            raise CorpusError(f"mosei: {why_not(csd[0], missing)}", hint=hint) from missing
+        ratings = read_csd(file)
+        ratings.tables.append(csd[0])
+        return ratings, CSD
+    tables: list[tuple[str, bytes]] = []
+    faults: list[tuple[str, str]] = []
+    for path in release.raters:
+        try:
+            tables.append((path, content_of(folder.root, path)))
+        except Missing as missing:
+            faults.append(("unreadable_table", why_not(path, missing)))
+    ratings = read_raters(tables)
+    ratings.notes += faults
     return ratings, "raters" if ratings.of_video else ""
 
 
-def _pieces(root: Path, release: Release, ratings: Ratings) -> tuple[list[Piece], list[Problem]]:
+def _pieces(root: Path, release: Release, ratings: Ratings) -> tuple[list[Piece], list[Problem], list[str]]:
+    """Segments in order, what is to be told of them, and the transcripts that were read."""
     pieces: list[Piece] = []
     problems: list[Problem] = []
+    read: list[str] = []
     count: Counter[str] = Counter()
     for video in sorted({*release.texts, *ratings.of_video}):
         path = release.texts.get(video)
-        segments, notes = read_segments(video, (root / path).read_bytes(), path) if path else ([], [])
+        segments: list[Segment] = []
+        notes: list[tuple[str, str]] = []
+        try:
+            if path:
+                segments, notes = read_segments(video, content_of(root, path), path)
+                read.append(path)
+        except Missing as missing:
+            notes = [("unreadable_transcript", why_not(path or "", missing))]
         problems += [Problem(None, "note", *note) for note in notes]
         mine = list(_joined(video, segments, ratings.of_video.get(video, [])))
         count["segment_without_label"] += sum(piece.rated is None for piece in mine)
@@ -135,7 +170,7 @@ def _pieces(root: Path, release: Release, ratings: Ratings) -> tuple[list[Piece]
             times = f"{piece.segment.start:g} s to {piece.segment.end:g} s run backwards"
             problems.append(Problem(piece.id, "missing", "not_in_corpus", times))
     problems += [Problem(None, "note", reason, f"{n} segments") for reason, n in count.items() if n]
-    return pieces, problems
+    return pieces, problems, read
 
 
 def _joined(video: str, segments: Sequence[Segment], rated: Sequence[Rated]) -> Iterator[Piece]:
@@ -180,6 +215,8 @@ def _media(piece: Piece, release: Release, cut_first: bool) -> tuple[MediaRef | 
     video = MediaRef(whole, start, end) if whole else None
     if video is None and (release.full or release.cut):
         video = MediaRef(f"{VIDEOS}/{piece.video}.mp4", start, end)
+    if video is None and sound is None and release.sound:
+        return None, MediaRef(f"{SOUNDS}/{piece.video}.wav", start, end)
     return video, MediaRef(sound, start, end) if sound else video
 
 

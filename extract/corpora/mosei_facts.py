@@ -21,6 +21,7 @@ REPORTED: Final = {
     "transcript_offset": ("ZZzdvUdOTww",),
 }
 VIDEOS: Final = "Raw/Videos/Full/Combined"
+SOUNDS: Final = "Raw/Audio/Full/WAV_16000"
 
 
 def notes_of(
@@ -37,6 +38,11 @@ def notes_of(
     gone = sorted(videos - set(release.full)) if release.full else []
     if gone:
         yield Problem(None, "note", "missing_videos", f"{len(gone)} of {len(videos)}: {', '.join(gone)}")
+    other = sorted(videos.intersection({*release.full, *_cut(release)}) - set(release.sound))
+    for video in other if release.sound else ():
+        yield Problem(
+            None, "note", "sound_from_video", f"{video}: {SOUNDS} has no such file, others are there"
+        )
     idle = sorted(set(release.full) - videos)
     if idle:
         yield Problem(None, "note", "video_without_segment", f"{len(idle)} files: {some(idle)}")
@@ -48,6 +54,10 @@ def notes_of(
     for reason, names in REPORTED.items():
         for video in sorted(videos.intersection(names)):
             yield Problem(None, "note", reason, f"{video}: reported by users of the corpus")
+
+
+def _cut(release: Release) -> set[str]:
+    return {clip.rpartition("_")[0] for clip in release.cut}
 
 
 def notes_of_folds(

@@ -54,6 +54,7 @@ class Ratings:
 
     of_video: dict[str, list[Rated]] = field(default_factory=lambda: defaultdict(list))
     notes: list[tuple[str, str]] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)  # those that were read
 
 
 def labels_of(scores: Scores | None) -> dict[str, str | None]:
@@ -137,6 +138,7 @@ def read_raters(tables: Iterable[tuple[str, bytes]]) -> Ratings:
             if lacking:
                 found.notes.append(("other_table", f"{name}: has no column {', '.join(lacking)}"))
                 continue
+            found.tables.append(name)
             for line in lines:
                 _add_vote(votes, found, f"{name}, line {lines.line_num}", line)
         except (csv.Error, ValueError) as error:

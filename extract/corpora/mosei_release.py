@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from extract.corpora.folder import Folder
+from ercache.reasons import Missing
+from extract.corpora.folder import Folder, content_of, why_not
 from extract.corpora.subtitles import decode
 
 FOLDS: Final = ("cmu_mosei_std_folds.py", "standard_folds.json")
@@ -94,20 +95,27 @@ def _times(parts: list[str]) -> tuple[float, float] | None:
     return (start, end) if math.isfinite(start) and math.isfinite(end) else None
 
 
+def folds_of(folder: Folder) -> str | None:
+    """Path of the file with the standard folds, if there is one."""
+    return next((found for name in FOLDS for found in folder.named(name)), None)
+
+
 def read_folds(folder: Folder) -> tuple[dict[str, list[str]], str]:
     """Subset -> videos of the standard folds, and a word on what is wrong; both empty where there is no such file.
 
     The SDK's file is a Python source; its lists of strings are read, nothing of it is run.
     """
-    path = next((found for name in FOLDS for found in folder.named(name)), None)
+    path = folds_of(folder)
     if path is None:
         return {}, ""
     try:
-        text = decode((folder.root / path).read_bytes())
-        raw: dict[str, Any] = json.loads(text) if path.endswith(".json") else _assigned(text)
+        text = decode(content_of(folder.root, path))
+        raw: dict[str, Any] = json.loads(text) if path.lower().endswith(".json") else _assigned(text)
         named = {key.removeprefix("standard_").removesuffix("_fold"): value for key, value in raw.items()}
         folds = {SUBSETS[key]: value for key, value in named.items() if key in SUBSETS}
         good = all(isinstance(v, list) and all(isinstance(i, str) for i in v) for v in folds.values())
+    except Missing as missing:
+        return {}, why_not(path, missing)
     except (ValueError, SyntaxError, AttributeError, RecursionError, MemoryError) as error:
         return {}, f"{path}: {type(error).__name__}: {error}"
     if len(folds) != len(SUBSETS) or not good:

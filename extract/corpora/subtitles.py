@@ -2,7 +2,8 @@
 
 A speaker is, in this order: the annotation of WebVTT voice spans (`<v Mary>Hello</v>`); the name before a colon where
 a cue, or a line of it that begins with a dash, begins with one (`MARY: Hello`, `>> Mary Ann: Hello`, up to three words
-without a small initial). A cue of several speakers has their names joined with a slash. Nobody else is guessed at.
+without a small initial). A cue of several speakers has their names joined with a slash; a turn among them without a
+name is said by `unknown`. Nobody else is guessed at.
 """
 
 import html
@@ -14,6 +15,7 @@ from typing import Final
 
 import pysubs2
 
+UNKNOWN: Final = "unknown"
 SUFFIXES: Final = (".srt", ".vtt")
 # What pysubs2 reads completely; it would take 100:00:00,000 for 00:00:00,000.
 _STAMPS: Final = {
@@ -148,18 +150,21 @@ def spoken(lines: Sequence[str], vtt: bool = False, names_in_text: bool = True) 
         plain = [html.unescape(line) for line in plain]
         voices = [html.unescape(voice) for voice in voices]
     dashed = [bool(_DASH.match(line)) for line in plain]
-    if sum(dashed) > 1:
+    named_first = names_in_text and not voices and _name(plain[0].strip())[0] is not None
+    if sum(dashed) > 1 or (any(dashed) and named_first):
         turns = [
             _DASH.sub("", line, count=1) if dash else line for line, dash in zip(plain, dashed, strict=True)
         ]
     else:
         turns = [" ".join(plain)]
-    names, words = list(voices), []
-    for turn in turns:
-        name, said = _name(turn.strip()) if names_in_text and not voices else (None, turn)
-        names += [name] if name else []
-        words += said.split()
-    return "/".join(dict.fromkeys(" ".join(name.split()) for name in names)) or None, " ".join(words)
+    parted = [_name(turn.strip()) if names_in_text and not voices else (None, turn) for turn in turns]
+    names = voices
+    if any(name for name, _ in parted):
+        # A line without a dash goes on with the turn before it.
+        begins = [place == 0 or dash for place, dash in enumerate(dashed)]
+        names = [name or UNKNOWN for (name, _), new in zip(parted, begins, strict=False) if name or new]
+    speaker = "/".join(dict.fromkeys(" ".join(name.split()) for name in names)) or None
+    return speaker, " ".join(word for _, said in parted for word in said.split())
 
 
 def _name(turn: str) -> tuple[str | None, str]:
@@ -178,7 +183,7 @@ def _notes(cues: Sequence[Cue], name: str) -> Iterator[tuple[str, str]]:
         "empty_text": sum(not cue.text for cue in cues),
         "zero_length": sum(cue.end == cue.start for cue in cues),
         "group_speaker": sum("/" in (cue.speaker or "") for cue in cues),
-        "no_speaker": sum(cue.speaker is None for cue in cues),
+        "no_speaker": sum(UNKNOWN in (cue.speaker or UNKNOWN).split("/") for cue in cues),
     }
     for reason, count in counts.items():
         if count:

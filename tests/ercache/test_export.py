@@ -47,12 +47,15 @@ def test_values_ids_labels_and_masks_come_back_bit_for_bit(tmp_path: Path, form:
 def test_any_cache_comes_back_from_any_format(tmp_path: Path, data: st.DataObject, form: str) -> None:
     dtype = data.draw(st.sampled_from(["float32", "float16", "float64", "uint8", "int32", "int64"]))
     shape = data.draw(st.sampled_from([(), (3,), (2, 2)]))
-    labels = data.draw(st.lists(st.none() | st.text(max_size=3), min_size=3, max_size=3))
+    values = data.draw(
+        st.lists(st.text(min_size=1, max_size=3).filter(str.isprintable), min_size=1, unique=True)
+    )
+    labels = data.draw(st.lists(st.none() | st.sampled_from(values), min_size=3, max_size=3))
     rows = tuple(
         Utterance(f"ü {n}", "d", n, "s", None, None, None, {"l": label}, "all")
         for n, label in enumerate(labels)
     )
-    manifest = Manifest("toy", "1", {}, {"l": ("x",)}, rows)
+    manifest = Manifest("toy", "1", {}, {"l": tuple(values)}, rows)
     counts = data.draw(st.lists(st.integers(0, 3), min_size=3, max_size=3))
     arrays = {
         u.id: {"a": data.draw(hnp.arrays(dtype, (n, *shape)))} for u, n in zip(rows, counts, strict=True) if n

@@ -95,3 +95,13 @@ def test_a_repaired_label_changes_the_labels_digest_only() -> None:
     assert one.labels_digest("emotion7", "official") != other.labels_digest("emotion7", "official")
     same = manifest(replace(FIRST, text="Repaired."))
     assert one.labels_digest("emotion7", "official") == same.labels_digest("emotion7", "official")
+
+
+@pytest.mark.parametrize("label", ["", "joy\0", "a\nb"])
+def test_labels_are_printable(tmp_path: Path, label: str) -> None:
+    for bad in (
+        manifest(replace(FIRST, labels={"emotion7": label})),
+        replace(manifest(FIRST), label_sets={"x": (label,)}),
+    ):
+        with pytest.raises(CorpusError, match="control characters"):
+            write_manifest(bad, tmp_path / "m.jsonl")

@@ -192,7 +192,7 @@ def test_all_faults_of_the_annotation_are_told_at_once(tmp_path: Path) -> None:
         "'../../etc/F000' is no name of a turn",
         "Ses02F_impro01.txt: the file has no bytes",
         "Ses03F_impro01.txt: holds no line like",
-        "Ses05F_impro01.txt: the path is a folder, a pipe",
+        "Ses05F_impro01.txt: is a folder, a pipe",
         "unpack these files again",
     ):
         assert part in text

@@ -106,7 +106,9 @@ def test_segments_are_stretches_of_the_recordings_in_order_of_time(tmp_path: Pat
     assert [u.labels["sentiment7"] for u in found.utterances] == ["0", "1", "-3", None, "1"]
     assert told(found, "negative_start") == ["-0.4 s was taken as 0"]
     assert told(found, "segment_without_label") == told(found, "label_without_transcript") == ["1 segments"]
-    assert found.version == "labels of the CSD" and list(found.sources) == ["CMU_MOSEI_Labels.csd"]
+    assert found.version == "labels of the CSD"
+    texts = [f"Raw/Transcript/Segmented/Combined/{video}.txt" for video in (one, two)]
+    assert list(found.sources) == ["CMU_MOSEI_Labels.csd", *texts]
     write_manifest(found, tmp_path / "m.jsonl")
     assert read_manifest(tmp_path / "m.jsonl") == found
 

@@ -90,3 +90,56 @@ def test_dialogues_without_a_label_are_no_training_batch() -> None:
     train.labels[:3] = IGNORED
     batches = list(Padded(train).shuffled(100, torch.Generator()))
     assert len(batches) == 1 and len(batches[0].labels) == len(train.lengths) - 1
+
+
+def dropped(name: str = "train", manifest: Manifest | None = None) -> Subset:
+    manifest = manifest or toy_manifest()
+    rows = {u.id: i for i, u in enumerate(manifest.utterances)}
+    ids = manifest.splits["official"][name]
+    return make_subset(manifest, name, ids, "emotion7", rows, modalities(manifest), drop_unlabelled=True)
+
+
+def test_unlabelled_utterances_are_context_or_are_not_there() -> None:
+    kept, left = subset(), dropped()
+    # Dialogues of 3, 4, 5, 6, 3, 4, 5, 6 utterances; the fourth of each has no label.
+    assert kept.lengths.tolist() == [3, 4, 5, 6, 3, 4, 5, 6]
+    assert left.lengths.tolist() == [3, 3, 4, 5, 3, 3, 4, 5]
+    assert (kept.labels == IGNORED).sum() == 6 and (left.labels == IGNORED).sum() == 0
+    assert [u.id for u in left.utterances] == [
+        u.id for u in kept.utterances if u.labels["emotion7"] is not None
+    ]
+    assert left.inside.all() and torch.equal(left.labels, kept.labels[kept.labels != IGNORED])
+    assert torch.equal(left.features["text"], kept.features["text"][kept.labels != IGNORED])
+    assert Padded(left).batch([3]).mask.tolist() == [[True] * 5]
+    assert kept.missing()["audio"] > left.missing()["audio"]
+
+
+def test_speakers_are_numbered_by_those_that_are_left() -> None:
+    manifest = toy_manifest()
+    first = replace(manifest.utterances[0], labels={"emotion7": None}, speaker="C")
+    manifest = replace(manifest, utterances=(first, *manifest.utterances[1:]))
+    assert subset(manifest=manifest).speakers[:3].tolist() == [0, 1, 2]
+    assert dropped(manifest=manifest).speakers[:2].tolist() == [0, 1]
+
+
+def test_a_dialogue_without_a_label_is_dropped_with_its_utterances() -> None:
+    manifest = toy_manifest()
+    mute = [
+        replace(u, labels={"emotion7": None}) if u.dialogue == "train_d1" else u for u in manifest.utterances
+    ]
+    manifest = replace(manifest, utterances=tuple(mute))
+    assert len(subset(manifest=manifest).lengths) == 8
+    left = dropped(manifest=manifest)
+    assert len(left.lengths) == 7 and "train_d1" not in {u.dialogue for u in left.utterances}
+    assert [len(b.labels) for b in Padded(left).shuffled(100, torch.Generator())] == [7]
+
+
+def test_labelled_utterances_of_other_subsets_stay_as_context() -> None:
+    manifest = toy_manifest()
+    ids = manifest.splits["official"]["train"]
+    # The second dialogue, of four: its first utterance is of dev, its fourth has no label.
+    halves = {"train": tuple(i for i in ids if i != "train_d1_u0"), "dev": ("train_d1_u0",), "test": ()}
+    manifest = replace(manifest, splits={"official": halves})
+    dev = dropped("dev", manifest)
+    assert [u.index for u in dev.utterances] == [0, 1, 2]
+    assert dev.inside.tolist() == [True, False, False] and (dev.labels[1:] == IGNORED).all()

@@ -1,16 +1,19 @@
 """Everything that can be wrong with labels and caches is told at once, before any work."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, write_manifest
 from fusion.experiment import Source, experiment_of, provenance_of, read_source
+from fusion.train import train_experiment
 from tests.fusion.toy import CLASSES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
 
 
@@ -240,3 +243,46 @@ def test_wrong_experiments_name_the_nearest(entry: dict[str, Any], expected: str
     assert expected in str(error.value)
     with pytest.raises(UsageError, match="unknown experiment 'ex'"):
         experiment_of("ex", toy_params())
+
+
+def test_the_unlabelled_are_kept_unless_the_experiment_drops_them(data: Path) -> None:
+    kept, left = read(data), read(data, unlabelled="drop")
+    assert read(data, unlabelled="keep").subset("test").lengths.tolist() == [3, 4, 5, 6]
+    assert kept.subset("test").lengths.tolist() == [3, 4, 5, 6]
+    assert left.subset("test").lengths.tolist() == [3, 3, 4, 5]
+    assert provenance_of(kept)["unlabelled"] == "keep" and provenance_of(left)["unlabelled"] == "drop"
+    assert kept.findings.digests == left.findings.digests  # no cache knows of labels
+    with pytest.raises(ValueError, match="unlabelled"):
+        toy_params(unlabelled="context")
+
+
+@pytest.mark.parametrize("unlabelled", ["keep", "drop"])
+def test_scores_are_of_the_labelled_whether_the_others_are_context_or_dropped(
+    data: Path, unlabelled: str
+) -> None:
+    params = toy_params(unlabelled=unlabelled)
+    train_experiment("exp", params, data, work=data / "work")
+    run = json.loads((data / "models/exp/run.json").read_text())
+    tests = [u for u in toy_manifest().of_part("test")]
+    labelled = [u.id for u in tests if u.labels["emotion7"] is not None]
+    assert len(labelled) < len(tests)
+    assert np.sum(run["confusion"]) == len(labelled) * params.training_of(params.experiments["exp"]).seeds
+    assert sum(row["support"] for row in run["per_class"].values()) == len(labelled)
+    rows = parquet.read_table(data / "models/exp/predictions.parquet").to_pylist()
+    said = [r["id"] for r in rows if r["seed"] == 0 and r["subset"] == "test"]
+    assert said == ([u.id for u in tests] if unlabelled == "keep" else labelled)
+
+
+def test_a_modality_that_only_unlabelled_utterances_of_train_have_is_refused(data: Path) -> None:
+    manifest = toy_manifest()
+    vectors = toy_vectors(manifest, "face")
+    only = {
+        u.id: vectors.get(u.id, np.ones((1, 4), "f4"))
+        for u in manifest.utterances
+        if u.part != "train" or u.labels["emotion7"] is None
+    }
+    write_feature(data, manifest, "face", only)
+    assert read(data).modalities["visual"].present.any()
+    assert told(data, unlabelled="drop").details == (
+        "modality 'visual': no utterance of train has it (all of its features together)",
+    )
