@@ -1,0 +1,100 @@
+"""DAN, "Distract Your Attention": facial expressions by several cross attention heads (Wen et al., 2021).
+
+Tensor names are those of the authors' code (github.com/yaoing/DAN), so that their checkpoints load strictly.
+"""
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+HEADS: Final = 4
+WIDTH: Final = 512
+
+
+class DanOutput(NamedTuple):
+    """What DAN says about B faces.
+
+    Attributes:
+        features: map of the trunk, [B, 512, 7, 7].
+        heads: attention heads after the log-softmax across them, [B, 4, 512]; never positive.
+        logits: of the emotions, [B, C].
+    """
+
+    features: Tensor
+    heads: Tensor
+    logits: Tensor
+
+
+class SpatialAttention(nn.Module):
+    """Weighs the places of a map [B, 512, h, w] by one number each, from windows of three shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1x1 = _normed(nn.Conv2d(WIDTH, 256, 1))
+        self.conv_3x3 = _normed(nn.Conv2d(256, WIDTH, 3, padding=1))
+        self.conv_1x3 = _normed(nn.Conv2d(256, WIDTH, (1, 3), padding=(0, 1)))
+        self.conv_3x1 = _normed(nn.Conv2d(256, WIDTH, (3, 1), padding=(1, 0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1x1(x)
+        y = torch.relu(self.conv_3x3(y) + self.conv_1x3(y) + self.conv_3x1(y))
+        return x * y.sum(1, keepdim=True)
+
+
+class ChannelAttention(nn.Module):
+    """Pools a map [B, 512, h, w] to [B, 512] and weighs the channels by a bottleneck of 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(
+            nn.Linear(WIDTH, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, WIDTH), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.mean((2, 3))
+        weighed: Tensor = pooled * self.attention(pooled)
+        return weighed
+
+
+class CrossAttentionHead(nn.Module):
+    """One head: spatial, then channel attention; [B, 512, h, w] to [B, 512]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sa = SpatialAttention()
+        self.ca = ChannelAttention()
+
+    def forward(self, x: Tensor) -> Tensor:
+        head: Tensor = self.ca(self.sa(x))
+        return head
+
+
+class DAN(nn.Module):
+    """Faces [B, 3, 224, 224] under ImageNet's statistics to `DanOutput`; 19,723,733 parameters for 7 classes.
+
+    Args:
+        classes: 7 (AffectNet-7, RAF-DB) or 8 (AffectNet-8).
+
+    Source: Wen, Lin, Wang and Xu, "Distract Your Attention", figure 2: `features` is the feature clustering
+    network, the heads are the multi-head attention network, their log-softmax the attention fusion network.
+    """
+
+    def __init__(self, classes: int = 7) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*list(resnet18(weights=None).children())[:-2])
+        for n in range(HEADS):
+            self.add_module(f"cat_head{n}", CrossAttentionHead())
+        self.fc = nn.Linear(WIDTH, classes)
+        self.bn = nn.BatchNorm1d(classes)
+
+    def forward(self, x: Tensor) -> DanOutput:
+        features = self.features(x)
+        heads = torch.stack([self.get_submodule(f"cat_head{n}")(features) for n in range(HEADS)], 1)
+        heads = heads.log_softmax(1)
+        return DanOutput(features, heads, self.bn(self.fc(heads.sum(1))))
+
+
+def _normed(convolution: nn.Conv2d) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels))

@@ -1,0 +1,172 @@
+"""EfficientFace, a small network for facial expressions (Zhao, Liu and Zhou, AAAI 2021), up to its global pool.
+
+Tensor names are those of the authors' code (github.com/zengqunzhao/EfficientFace), so that their checkpoints load
+strictly once `fc`, the head, is dropped. The blocks are also those of AVT-CA's video branch.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+SIDE: Final = 224
+WIDTH: Final = 1024
+
+
+class InvertedResidual(nn.Module):
+    """Unit of ShuffleNet v2: [B, i, h, w] to [B, o, h, w], or half of that size with stride 2.
+
+    With stride 1 (then i = o) one half of the channels passes by; the two halves are shuffled in the end.
+    """
+
+    def __init__(self, i: int, o: int, stride: int) -> None:
+        super().__init__()
+        half = o // 2
+        self.stride = stride
+        if stride == 2:
+            self.branch1 = nn.Sequential(*_depthwise(i, i, stride), *_pointwise(i, half), nn.ReLU())
+        self.branch2 = nn.Sequential(
+            *_pointwise(i if stride == 2 else half, half),
+            nn.ReLU(),
+            *_depthwise(half, half, stride),
+            *_pointwise(half, half),
+            nn.ReLU(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = (self.branch1(x), x) if self.stride == 2 else x.chunk(2, 1)
+        return shuffled(torch.cat([left, self.branch2(right)], 1))
+
+
+def shuffled(x: Tensor) -> Tensor:
+    """Channels of the two halves in turn: 0..5 become 0, 3, 1, 4, 2, 5."""
+    return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+
+
+class LocalFeatureExtractor(nn.Module):
+    """The four quarters of a map [B, i, h, w], each through its own branch, put back as [B, o, h/s, w/s].
+
+    Args:
+        stride: s, of the first convolution of each branch.
+    """
+
+    def __init__(self, i: int, o: int, stride: int = 2) -> None:
+        super().__init__()
+        for n in range(1, 5):
+            for step, (channels, by) in enumerate([(i, stride), (o, 1)], 1):
+                convolution, norm = _depthwise(channels, o, by)
+                self.add_module(f"conv{n}_{step}", convolution)
+                self.add_module(f"bn{n}_{step}", norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = x.chunk(2, 3)
+        quarters = [*left.chunk(2, 2), *right.chunk(2, 2)]  # 11, 21, 12, 22 of the paper
+        a, b, c, d = (self._branch(n, quarter) for n, quarter in enumerate(quarters, 1))
+        return torch.cat([torch.cat([a, b], 2), torch.cat([c, d], 2)], 3)
+
+    def _branch(self, n: int, x: Tensor) -> Tensor:
+        for step in (1, 2):
+            x = self.get_submodule(f"bn{n}_{step}")(self.get_submodule(f"conv{n}_{step}")(x)).relu()
+        return x
+
+
+class ChannelAttention(nn.Module):
+    """One number a channel, [B, c, h, w] to [B, c, 1, 1], by a bottleneck."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            gate_c_fc_0=nn.Linear(channels, hidden),
+            gate_c_bn_1=nn.BatchNorm1d(hidden),
+            gate_c_relu_1=nn.ReLU(),
+            gate_c_fc_final=nn.Linear(hidden, channels),
+        )
+        self.gate_c = nn.Sequential(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        numbers: Tensor = self.gate_c(x.mean((2, 3)))
+        return numbers[:, :, None, None]
+
+
+class SpatialAttention(nn.Module):
+    """One number a place, [B, c, h, w] to [B, 1, h, w], by two dilated convolutions."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            gate_s_conv_reduce0=nn.Conv2d(channels, hidden, 1),
+            gate_s_bn_reduce0=nn.BatchNorm2d(hidden),
+            gate_s_relu_reduce0=nn.ReLU(),
+        )
+        for n in range(2):
+            layers[f"gate_s_conv_di_{n}"] = nn.Conv2d(hidden, hidden, 3, padding=4, dilation=4)
+            layers[f"gate_s_bn_di_{n}"] = nn.BatchNorm2d(hidden)
+            layers[f"gate_s_relu_di_{n}"] = nn.ReLU()
+        layers["gate_s_conv_final"] = nn.Conv2d(hidden, 1, 1)
+        self.gate_s = nn.Sequential(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        numbers: Tensor = self.gate_s(x)
+        return numbers
+
+
+class Modulator(nn.Module):
+    """Channel times spatial attention on a map [B, c, h, w]."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.channel_att = ChannelAttention(channels, hidden)
+        self.spatial_att = SpatialAttention(channels, hidden)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """The product of both attentions, [B, c, h, w], before any gate."""
+        product: Tensor = self.channel_att(x) * self.spatial_att(x)
+        return product
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scores(x).sigmoid() * x
+
+
+class EfficientFace(nn.Module):
+    """Faces [B, 3, 224, 224] to [B, 1024]; 1,268,118 parameters.
+
+    Raises:
+        ValueError: pictures of another size; the quarters of the local branch would be other parts of a face.
+
+    Source: Zhao, Liu and Zhou, "Robust Lightweight Facial Expression Recognition Network with Label Distribution
+    Training", figure 2; sizes in specs/avtca.md 4.13.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(3, 29, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(29), nn.ReLU()
+        )
+        self.stage2 = stage(29, 116, 4)
+        self.stage3 = stage(116, 232, 8)
+        self.stage4 = stage(232, 464, 4)
+        self.local = LocalFeatureExtractor(29, 116)
+        self.modulator = Modulator(116, 116 // 16)
+        self.conv5 = nn.Sequential(*_pointwise(464, WIDTH), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (SIDE, SIDE):
+            raise ValueError(f"EfficientFace takes pictures of {SIDE} x {SIDE}, not {tuple(x.shape[2:])}")
+        stem = nn.functional.max_pool2d(self.conv1(x), 3, stride=2, padding=1)  # [B, 29, 56, 56]
+        x = self.modulator(self.stage2(stem)) + self.local(stem)
+        pooled: Tensor = self.conv5(self.stage4(self.stage3(x))).mean((2, 3))
+        return pooled
+
+
+def stage(i: int, o: int, units: int) -> nn.Sequential:
+    """A unit that halves the map, then units that keep its size."""
+    return nn.Sequential(InvertedResidual(i, o, 2), *(InvertedResidual(o, o, 1) for _ in range(units - 1)))
+
+
+def _depthwise(i: int, o: int, stride: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(i, o, 3, stride, padding=1, groups=i, bias=False), nn.BatchNorm2d(o)
+
+
+def _pointwise(i: int, o: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(i, o, 1, bias=False), nn.BatchNorm2d(o)

@@ -1,0 +1,250 @@
+"""JAA-Net: face alignment and action units learnt together (Shao, Liu, Cai and Ma, IJCV 2021).
+
+Six networks with the tensor names of the authors' six files (github.com/ZhiwenShao/PyTorch-JAANet), each of which
+loads strictly. Version 2 of the third paper adds a head to every branch of `local_au_net`, for its loss only: those
+tensors (`UNUSED`) are dropped, and the files of both versions fit.
+"""
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+AUS: Final = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)  # of BP4D, in the order of the outputs
+SIDE: Final = 176
+MAP: Final = 44  # side of the attention maps
+WIDTH: Final = 512
+UNIT: Final = 8
+LANDMARKS: Final = 49
+UNUSED: Final = "local_aus_output."
+RIM: Final = 4  # lost on each side by four convolutions without padding
+REACH: Final = 0.14  # of an attention, as a share of the map
+FALL: Final = 0.56  # of an attention from its centre to its edge
+
+# Two centres for each action unit: landmark, and by how many eye distances below it (BP4D's rules of the authors).
+_CENTRES: Final[tuple[tuple[tuple[int, float], tuple[int, float]], ...]] = (
+    ((4, -1 / 2), (5, -1 / 2)),
+    ((1, -1 / 3), (8, -1 / 3)),
+    ((2, 1 / 3), (7, 1 / 3)),
+    ((24, 1), (29, 1)),
+    ((21, 0), (26, 0)),
+    ((43, 0), (45, 0)),
+    *[((31, 0.0), (37, 0.0))] * 3,
+    ((39, 1 / 2), (41, 1 / 2)),
+    *[((34, 0.0), (40, 0.0))] * 2,
+)
+_EYES: Final = (22, 25)  # inner corners
+
+
+class JaaOutput(NamedTuple):
+    """What JAA-Net says about B faces.
+
+    Attributes:
+        hidden: output of the first layer of the joint head, [B, 512].
+        probabilities: of the action units `AUS`, [B, 12].
+        landmarks: x, y in pixels of the crop, [B, 49, 2].
+    """
+
+    hidden: Tensor
+    probabilities: Tensor
+    landmarks: Tensor
+
+
+class LocalConvolution(nn.Module):
+    """Norm, ReLU and a 3 x 3 convolution of their own for each of n x n tiles of a map."""
+
+    def __init__(self, tiles: int, i: int, o: int) -> None:
+        super().__init__()
+        self.tiles = tiles
+        self.bns = nn.ModuleList(nn.BatchNorm2d(i) for _ in range(tiles**2))
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for _ in range(tiles**2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tiles = [tile for row in x.chunk(self.tiles, 2) for tile in row.chunk(self.tiles, 3)]
+        done = [c(b(t).relu()) for t, b, c in zip(tiles, self.bns, self.convs, strict=True)]
+        rows = [torch.cat(done[n : n + self.tiles], 3) for n in range(0, len(done), self.tiles)]
+        return torch.cat(rows, 2)
+
+
+class RegionLayer(nn.Module):
+    """Hierarchical and multi-scale regions: a convolution plus tiles of three sizes, each made from the last."""
+
+    def __init__(self, i: int, o: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(i, o, 3, padding=1)
+        self.local_conv_branch1 = LocalConvolution(8, o, o // 2)
+        self.local_conv_branch2 = LocalConvolution(4, o // 2, o // 4)
+        self.local_conv_branch3 = LocalConvolution(2, o // 4, o // 4)
+        self.bn = nn.BatchNorm2d(o)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        first = self.local_conv_branch1(x)
+        second = self.local_conv_branch2(first)
+        local = torch.cat([first, second, self.local_conv_branch3(second)], 1)
+        output: Tensor = self.bn(x + local).relu()
+        return output
+
+
+class RegionLearning(nn.Module):
+    """Faces [B, 3, 176, 176] to region features [B, 64, 44, 44]; file `region_learning`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.multiscale_feat = nn.Sequential(
+            RegionLayer(3, 4 * UNIT), nn.MaxPool2d(2), RegionLayer(4 * UNIT, 8 * UNIT), nn.MaxPool2d(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.multiscale_feat(x)
+        return features
+
+
+class FeatureBranch(nn.Module):
+    """Region features [B, 64, 44, 44] to [B, 160, 5, 5]; file `global_au_feat`, and part of two others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        i = 8 * UNIT
+        for o in (12 * UNIT, 16 * UNIT, 20 * UNIT):
+            layers += [nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU()]
+            layers += [nn.Conv2d(o, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2)]
+            i = o
+        self.feat_extract = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.feat_extract(x)
+        return features
+
+
+class AlignNet(nn.Module):
+    """Region features to its own features [B, 160, 5, 5] and landmarks [B, 49, 2]; file `align_net`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.align_feat = FeatureBranch()
+        self.align_output = nn.Sequential(nn.Linear(4000, WIDTH), nn.Linear(WIDTH, 2 * LANDMARKS))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.align_feat(x)
+        landmarks: Tensor = self.align_output(features.flatten(1))
+        return features, landmarks.unflatten(1, (LANDMARKS, 2))
+
+
+class AttentionRefinement(nn.Module):
+    """Predefined attentions [B, 12, 52, 52] to refined ones [B, 12, 44, 44]; file `local_attention_refine`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.local_aus_attention = nn.ModuleList(self._branch() for _ in AUS)
+
+    @staticmethod
+    def _branch() -> nn.Sequential:
+        layers: list[nn.Module] = []
+        i, o = 1, 8 * UNIT
+        for _ in range(3):
+            layers += [nn.Conv2d(i, o, 3), nn.BatchNorm2d(o), nn.ReLU()]
+            i = o
+        return nn.Sequential(*layers, nn.Conv2d(o, 1, 3), nn.Sigmoid())
+
+    def forward(self, maps: Tensor) -> Tensor:
+        refined = [branch(maps[:, n : n + 1]) for n, branch in enumerate(self.local_aus_attention)]
+        return torch.cat(refined, 1)
+
+
+class LocalFeatures(nn.Module):
+    """The mean of twelve branches, each of which sees what its attention leaves: [B, 160, 5, 5]; `local_au_net`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.local_aus_branch = nn.ModuleList(FeatureBranch() for _ in AUS)
+
+    def forward(self, features: Tensor, maps: Tensor) -> Tensor:
+        branches = enumerate(self.local_aus_branch)
+        return torch.stack([branch(features * maps[:, n : n + 1]) for n, branch in branches]).mean(0)
+
+
+class JointHead(nn.Module):
+    """All features [B, 12000] to a hidden layer [B, 512] and log-probabilities [B, 2, 12]; file `au_net`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.au_output = nn.Sequential(nn.Linear(3 * 4000, WIDTH), nn.Linear(WIDTH, 2 * len(AUS)))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.au_output[0](x)
+        return hidden, self.au_output[1](hidden).unflatten(1, (2, len(AUS))).log_softmax(1)
+
+
+class JaaNet(nn.Module):
+    """Aligned faces [B, 3, 176, 176] in [-1, 1] to `JaaOutput`; made of the six networks of `PARTS`.
+
+    Source: Shao et al., "JAA-Net: Joint Facial Action Unit Detection and Face Alignment via Adaptive Attention",
+    figure 2; the joint head sees alignment, global and local features in this order.
+    """
+
+    def __init__(
+        self,
+        region_learning: RegionLearning,
+        align_net: AlignNet,
+        local_attention_refine: AttentionRefinement,
+        local_au_net: LocalFeatures,
+        global_au_feat: FeatureBranch,
+        au_net: JointHead,
+    ) -> None:
+        super().__init__()
+        self.region_learning = region_learning
+        self.align_net = align_net
+        self.local_attention_refine = local_attention_refine
+        self.local_au_net = local_au_net
+        self.global_au_feat = global_au_feat
+        self.au_net = au_net
+
+    def forward(self, x: Tensor) -> JaaOutput:
+        regions = self.region_learning(x)
+        aligned, landmarks = self.align_net(regions)
+        maps = self.local_attention_refine(attention_maps(landmarks))
+        local = self.local_au_net(regions, maps)
+        joined = torch.cat([aligned, self.global_au_feat(regions), local], 1).flatten(1)
+        hidden, chances = self.au_net(joined)
+        return JaaOutput(hidden, chances[:, 1].exp(), landmarks)
+
+
+PARTS: Final[dict[str, type[nn.Module]]] = {  # by the names of the authors' files
+    "region_learning": RegionLearning,
+    "align_net": AlignNet,
+    "local_attention_refine": AttentionRefinement,
+    "local_au_net": LocalFeatures,
+    "global_au_feat": FeatureBranch,
+    "au_net": JointHead,
+}
+
+
+def au_centres(landmarks: Tensor) -> Tensor:
+    """Both centres of each action unit, [B, 12, 2, 2] (x, y), from landmarks [B, 49, 2], in the same pixels."""
+    ruler = (landmarks[:, _EYES[0], 0] - landmarks[:, _EYES[1], 0]).abs()  # [B]
+    numbers = torch.tensor([[n for n, _ in pair] for pair in _CENTRES], device=landmarks.device)
+    below = landmarks.new_tensor([[shift for _, shift in pair] for pair in _CENTRES])  # [12, 2]
+    centres = landmarks[:, numbers].clone()
+    centres[..., 1] += ruler[:, None, None] * below
+    return centres
+
+
+def attention_maps(landmarks: Tensor) -> Tensor:
+    """Predefined attentions [B, 12, 52, 52] around the centres of the action units, falling with city-block distance.
+
+    A centre beyond the map still lights the nearest places as far as its fall allows.
+    """
+    side = MAP + 2 * RIM
+    reach = round((side - 1) / 2 * REACH)
+    centres = (au_centres(landmarks) * (side / SIDE)).round()[..., None]  # [B, 12, 2, 2, 1]
+    places = torch.arange(side, device=landmarks.device, dtype=landmarks.dtype)
+    low = (centres - reach).clamp(0, side - 1)
+    high = (centres + reach).clamp(0, side - 1)
+    inside = (places >= low) & (places <= high)  # [B, 12, 2 centres, x or y, 52]
+    distance = (places - centres).abs()
+    both = inside[..., 1, :, None] & inside[..., 0, None, :]  # [B, 12, 2, 52, 52]: rows are y
+    fall = (distance[..., 1, :, None] + distance[..., 0, None, :]) * (FALL / (side * REACH))
+    light = torch.where(both, (1 - fall).clamp(min=0), 0)
+    return light.amax(2)

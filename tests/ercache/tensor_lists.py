@@ -1,0 +1,56 @@
+"""Lists of the authors' tensors: names with braces for several, and their shapes."""
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+FOLDER = Path(__file__).parent / "nets"
+
+
+def listed(name: str, group: str = "tensors") -> dict[str, list[int]]:
+    """Every tensor of a list in nets/."""
+    told: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert told["repository"].startswith("https://github.com/") and len(told["commit"]) == 40
+    return {each: shape for names, shape in told[group].items() for each in expanded(names)}
+
+
+def expanded(names: str) -> list[str]:
+    """`a.{0..2}.{b,c}` as its six names."""
+    parts = re.split(r"\{(.*?)\}", names)
+    choices = [[part] if n % 2 == 0 else _choices(part) for n, part in enumerate(parts)]
+    return ["".join(chosen) for chosen in itertools.product(*choices)]
+
+
+def _choices(part: str) -> list[str]:
+    if ".." not in part:
+        return part.split(",")
+    first, last = part.split("..")
+    return [str(n) for n in range(int(first), int(last) + 1)]
+
+
+def shapes(network: nn.Module) -> dict[str, list[int]]:
+    """Every tensor of a network."""
+    return {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def parameters(network: nn.Module) -> int:
+    """Numbers that a training would change."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
+    """The network in eval mode with norms that are no identity: what a wrong norm would hide behind."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_(0, 0.3, generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)
+            module.bias.data.normal_(0, 0.3, generator=generator)
+    return network.eval()
