@@ -125,10 +125,10 @@ def test_ten_kills_spread_over_the_stages_leave_identical_caches(make_project: M
 
 
 @pytest.mark.full
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_hundred_kills_in_two_campaigns(make_project: MakeProject, seed: int) -> None:
-    hits = campaign(make_project(), kills=50, seed=seed)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_a_hundred_kills_in_ten_campaigns(make_project: MakeProject, seed: int) -> None:
+    hits = campaign(make_project(), kills=10, seed=seed)
     print(f"kills by stage: {hits}")
     assert all(hits[stage] >= 1 for stage in STAGES), hits
 
