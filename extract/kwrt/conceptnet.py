@@ -8,7 +8,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from ercache.errors import WeightsError
 from extract.kwrt.knowledge import RELATIONS, Knowledge, knowledge_of
@@ -37,7 +37,7 @@ def read_conceptnet(dump: Path) -> Knowledge:
     return knowledge
 
 
-def _rows(file: BinaryIO) -> Iterator[tuple[str, str, str]]:
+def _rows(file: gzip.GzipFile) -> Iterator[tuple[str, str, str]]:
     number = 0
     while line := file.readline(LONGEST):
         number += 1
