@@ -7,15 +7,21 @@ from pydantic import BaseModel
 
 from extract.encoders.base import EncoderKind
 from extract.encoders.face_hog import FaceHog
+from extract.encoders.kwrt import KWRT
 from extract.encoders.mfcc import Mfcc
 from extract.encoders.minilm import MiniLM
+from extract.encoders.mpnet import MPNETS
 from extract.encoders.prosody import Prosody
+from extract.encoders.roberta import ROBERTAS
 
 _ALL: tuple[EncoderKind, ...] = (
     FaceHog,
+    KWRT,
     Mfcc,
     MiniLM,
+    *MPNETS,
     Prosody,
+    *ROBERTAS,
 )
 ENCODERS: dict[str, EncoderKind] = {kind.spec.key: kind for kind in _ALL}
 

@@ -129,7 +129,8 @@ class Words:
             states = hidden_states(self._network, [cuts[n][1].ids for n in rows], self.device)
             for n, state in zip(rows, states, strict=True):
                 stretches, encoding = cuts[n]
-                results[n] = word_vectors(state[1:-1], encoding.word_ids[1:-1], stretches)
+                owners = [word for word in encoding.word_ids if word is not None]
+                results[n] = word_vectors(state[1:-1], owners, stretches)
         return results
 
     def _tokens(self, sample: Sample) -> tuple[NDArray[np.int32], "Encoding"]:

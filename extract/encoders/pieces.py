@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ercache.cache import ArraySpec
+from ercache.errors import WeightsError
 from ercache.weights import Weights
+from extract.context import Marks
 from extract.encoders.base import FloatArray
 
 if TYPE_CHECKING:
@@ -55,6 +57,20 @@ def byte_tokenizer() -> "Tokenizer":
     tokenizer.post_processor = processors.RobertaProcessing((END, 2), (START, 0), add_prefix_space=False)
     tokenizer.add_special_tokens(names[:4])
     return tokenizer
+
+
+def marks_of(tokenizer: "Tokenizer") -> Marks:
+    """Ids of `<s>` and `</s>`.
+
+    Raises:
+        WeightsError: the tokenizer has none, so it is not that of a RoBERTa.
+    """
+    start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
+    if start is None or end is None:
+        raise WeightsError(
+            f"tokenizer.json has no token {START} or {END}", hint="is it the tokenizer of a RoBERTa?"
+        )
+    return Marks(start, end)
 
 
 def hidden_states(

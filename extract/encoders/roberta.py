@@ -12,14 +12,13 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.context import LIMIT, InContext, Marks, Names, in_context, prefix_of, spoken
+from extract.context import LIMIT, InContext, Names, in_context, prefix_of, spoken
 from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample, Turn
 from extract.encoders.pieces import (
-    END,
     HEADS,
-    START,
     finite,
     hidden_states,
+    marks_of,
     open_tokenizer,
     places,
     text_arrays,
@@ -172,7 +171,7 @@ class Roberta:
         vocabulary = self._tokenizer.get_vocab_size()
         network = weights.network(lambda: roberta(shape, vocabulary), strip=("roberta.",), drop=HEADS)
         self._network = network.to(device)
-        self._marks = Marks(self._tokenizer.token_to_id(START), self._tokenizer.token_to_id(END))
+        self._marks = marks_of(self._tokenizer)
         self._ids = lru_cache(100_000)(self._encode)  # a turn stands in the windows of all its neighbours
 
     def length(self, sample: Sample) -> int:
