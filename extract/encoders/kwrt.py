@@ -58,7 +58,8 @@ class KwrtKind:
         """States and ids of the window's tokens, its words, and their matrix row by row.
 
         `words` has a word's first token, the one after its last, and its utterance (0 the current one, -1 the one
-        before it); `matrix` has size x size numbers. Ids from RoBERTa's vocabulary on are the speakers' tokens.
+        before it); a window without words has `<s>` in their place. `matrix` has size x size numbers. Ids from
+        RoBERTa's vocabulary on are the speakers' tokens.
         """
         width = (self.shape.width,)
         return (

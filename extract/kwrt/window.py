@@ -35,7 +35,7 @@ class Window:
 
     Attributes:
         ids: token ids, with `<s>`, a speaker before each utterance and `</s>`.
-        words: all words, in order.
+        words: all words, in order; where there is none, an empty function word at `<s>` takes their place.
         places: for each word its first token, the one after its last, and its utterance: 0 for the current one,
             -1 for the one before it, [K, 3].
     """
@@ -70,6 +70,8 @@ def window_of(
                 places.append((len(ids) + owned.start, len(ids) + owned.stop, number - current))
         ids += turn.ids
     ids.append(marks.end)
+    if not words:
+        words, places = [Word(0, 0, "", "", False)], [(0, 1, 0)]
     return Window(tuple(ids), tuple(words), np.array(places, dtype=np.int32).reshape(-1, 3))
 
 
