@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
-from ercache.weights import Weights
+from ercache.weights import Weights, checked_files
 from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample, Turn
 from extract.encoders.pieces import HEADS, finite, hidden_states, marks_of, open_tokenizer, places
 from extract.encoders.roberta import BASE, Shape, roberta
@@ -21,6 +21,7 @@ from extract.kwrt.window import SPEAKERS, Said, Window, said, window_of
 from extract.kwrt.words import Tagger, tagger
 from extract.texts import plain, tidy
 
+CONCEPTNET: Final = "conceptnet"  # key of its checkpoint
 SPREAD: Final = 0.02  # of the speakers' rows around the mean of all rows
 
 
@@ -31,14 +32,22 @@ class KwrtParams(Strict):
         utterances: of the window with the current one, `all` for the whole history; the oldest go where 512 tokens
             do not hold them.
         future: utterances after the current one.
+        knowledge: `own` knows a few hundred everyday words; `conceptnet` is the paper's, once its dump was brought
+            (`ercache weights convert conceptnet FILE`).
         tagger: `rules` (our list of function words, simplemma's lemmas) or `spacy` (en_core_web_sm).
         relations: which count: IsA (I), HasContext (H), Causes (C).
     """
 
     utterances: Annotated[int, Field(ge=1)] | Literal["all"] = 3
     future: int = Field(0, ge=0)
+    knowledge: Literal["own", "conceptnet"] = "own"
     tagger: Tagger = "rules"
     relations: str = Field(LETTERS, pattern="^I?H?C?$")
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Checkpoints that decide the values besides the network's."""
+        return (CONCEPTNET,) if self.knowledge == "conceptnet" else ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,8 @@ class KwrtKind:
         """Build the encoder.
 
         Raises:
-            WeightsError: the checkpoint is absent, damaged or another network's; the tagger is not installed.
+            WeightsError: the checkpoint is absent, damaged or another network's; the tagger is not installed;
+                ConceptNet was not brought.
         """
         return Kwrt(self.shape, params, device, weights or Weights(str(self.spec.weights)))
 
@@ -96,7 +106,8 @@ class Kwrt:
         self._network = network.to(device)
         self._marks = marks_of(self._tokenizer)
         self._tag = tagger(params.tagger)
-        self._knowledge = read_knowledge(OWN)
+        relations = OWN if params.knowledge == "own" else checked_files(CONCEPTNET)["relations.tsv"]
+        self._knowledge = read_knowledge(relations)
         self._said = lru_cache(100_000)(self._turn)  # an utterance stands in the windows of its neighbours
 
     def length(self, sample: Sample) -> int:

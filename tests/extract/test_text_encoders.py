@@ -22,7 +22,7 @@ from extract.encoders.roberta import M2FNET, ROBERTAS, RobertaKind
 from tests.extract.tiny_texts import Tiny, taken_in
 
 ROBERTA = robertas.Shape(32, 2, 4, 48, 400)
-MPNET = mpnets.Shape(32, 2, 4, 48, 200)
+MPNET = mpnets.Shape(32, 2, 4, 48, 400)
 KEYS = tuple(kind.spec.key for kind in (KWRT, *MPNETS, *ROBERTAS))
 CHECKPOINTS = sorted({str(ENCODERS[key].spec.weights) for key in KEYS})
 TALK = (

@@ -31,7 +31,7 @@ ROBERTA = RobertaConfig(
     layer_norm_eps=1e-5,
 )
 MPNET = MPNetConfig(
-    vocab_size=200,
+    vocab_size=400,
     hidden_size=32,
     num_hidden_layers=2,
     num_attention_heads=4,
@@ -71,7 +71,7 @@ def wordpiece() -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     marks = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=marks, show_progress=False)
+    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=marks, show_progress=False)
     tokenizer.train_from_iterator(SENTENCES, trainer)
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     return tokenizer
