@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from extract.texts import C1, repair
+
 EMOTIONS: Final = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")  # order of the README
 SENTIMENTS: Final = ("neutral", "positive", "negative")
 COLUMNS: Final = ("Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID")
 TIMES: Final = ("StartTime", "EndTime")
-# Copies from before 2020-11-15 hold these instead of typographic characters. They are valid UTF-8 (C2 92 and so
-# on), so that decoding them as cp1252 would be wrong.
-C1: Final = {0x85: "…", 0x91: "‘", 0x92: "’", 0x93: "“", 0x94: "”", 0x96: "–", 0x97: "—", 0xA0: " "}
 _TIME: Final = re.compile(r"(\d{1,2}):([0-5]\d):([0-5]\d),(\d{1,3})", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,6}", re.ASCII)
 
@@ -46,11 +45,6 @@ class Table:
     rows: list[Row] = field(default_factory=list)
     mended: int = 0
     findings: list[str] = field(default_factory=list)
-
-
-def repair(text: str) -> str:
-    """Put typographic characters where an old copy has C1 control characters."""
-    return text.translate(C1)
 
 
 def seconds_of(time: str) -> float:

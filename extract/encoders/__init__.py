@@ -9,11 +9,14 @@ from extract.encoders.base import EncoderKind
 from extract.encoders.egemaps import Egemaps
 from extract.encoders.emotion2vec import Emotion2vec
 from extract.encoders.face_hog import FaceHog
+from extract.encoders.kwrt import KWRT
 from extract.encoders.mel_vit import MelVit
 from extract.encoders.mfcc import Mfcc
 from extract.encoders.minilm import MiniLM
+from extract.encoders.mpnet import MPNETS
 from extract.encoders.passt import Passt
 from extract.encoders.prosody import Prosody
+from extract.encoders.roberta import ROBERTAS
 from extract.encoders.speech import SPEECH
 from extract.encoders.whisper import WhisperSmall
 
@@ -21,11 +24,14 @@ _ALL: tuple[EncoderKind, ...] = (
     Egemaps,
     Emotion2vec,
     FaceHog,
+    KWRT,
     MelVit,
     Mfcc,
     MiniLM,
+    *MPNETS,
     Passt,
     Prosody,
+    *ROBERTAS,
     *SPEECH,
     WhisperSmall,
 )

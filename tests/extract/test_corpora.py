@@ -20,7 +20,8 @@ from ercache.manifest import Manifest, MediaRef, Utterance, read_manifest, write
 from ercache.reasons import Reason
 from extract.corpora import CORPORA, meld
 from extract.corpora import survey as surveys
-from extract.corpora.transcript import C1, read_table, repair, seconds_of
+from extract.corpora.transcript import read_table, seconds_of
+from extract.texts import C1, repair
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 MELD = SHARED / "meld"

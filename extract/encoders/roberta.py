@@ -1,0 +1,263 @@
+"""RoBERTa and its relatives: utterances alone, or among their neighbours as EmoBERTa reads them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel
+
+from ercache.cache import ArraySpec
+from ercache.params import Strict
+from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
+from extract.context import LIMIT, InContext, Names, in_context, prefix_of, spoken
+from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample, Turn
+from extract.encoders.pieces import (
+    HEADS,
+    finite,
+    hidden_states,
+    marks_of,
+    open_tokenizer,
+    places,
+    text_arrays,
+)
+from extract.texts import tidy
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Reach = int | Literal["max"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a RoBERTa; `vocabulary` None for that of its tokenizer."""
+
+    width: int
+    layers: int
+    heads: int
+    inner: int
+    vocabulary: int | None = 50265
+
+
+BASE: Final = Shape(768, 12, 12, 3072)
+LARGE: Final = Shape(1024, 24, 16, 4096)
+SMALL: Final = Shape(128, 2, 2, 512, None)
+SIZES: Final = {"small": SMALL, "base": BASE, "large": LARGE}
+
+
+def roberta(shape: Shape, vocabulary: int) -> "nn.Module":
+    """The network without its pooler, which was never trained."""
+    from transformers.models.roberta.configuration_roberta import RobertaConfig
+    from transformers.models.roberta.modeling_roberta import RobertaModel
+
+    config = RobertaConfig(
+        vocab_size=shape.vocabulary or vocabulary,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.inner,
+        max_position_embeddings=LIMIT + 2,  # positions begin after that of the pad
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+    )
+    config._attn_implementation = "sdpa"
+    return RobertaModel(config, add_pooling_layer=False)
+
+
+class Alone(Strict):
+    """Switches of a RoBERTa that reads utterances alone.
+
+    Attributes:
+        pool: `pooled` is the state of `<s>` (`cls`) or the mean over all tokens (`mean`).
+        tokens: also keep the state of every token and its place in the text.
+        events: keep tags such as [LAUGHTER].
+    """
+
+    pool: Literal["cls", "mean"] = "cls"
+    tokens: bool = True
+    events: bool = True
+
+
+class Among(Strict):
+    """Switches of a RoBERTa that reads utterances among their neighbours, as many as 512 tokens hold.
+
+    Attributes:
+        names: what precedes each turn: `first` (the speaker; first names for IEMOCAP), `sex` (FEMALE and MALE for
+            IEMOCAP), `none`.
+        pool: state of `<s>` (`cls`), mean over all tokens (`mean`) or over the current turn's (`target_mean`).
+        tokens: also keep the state of every token of the current turn's text and its place in it.
+        events: keep tags such as [LAUGHTER].
+    """
+
+    names: Names = "first"
+    pool: Literal["cls", "mean", "target_mean"] = "cls"
+    tokens: bool = True
+    events: bool = True
+
+
+class M2FNetParams(Strict):
+    """Switches of `text/m2fnet-roberta`; all but `tokens` must be those that it was trained with.
+
+    Attributes:
+        size: of the network.
+        past, future: neighbours; `max` for as many as 512 tokens hold.
+        names, pool, tokens, events: as for the others.
+    """
+
+    size: Literal["small", "base", "large"] = "large"
+    past: Reach = 1
+    future: Reach = 1
+    names: Names = "sex"
+    pool: Literal["cls", "mean", "target_mean"] = "cls"
+    tokens: bool = False
+    events: bool = True
+
+
+@dataclass(frozen=True)
+class RobertaKind:
+    """A key of the family.
+
+    Attributes:
+        shape: of the network; None where the param `size` says it.
+        past, future: neighbours that it reads, where no param says how many.
+    """
+
+    spec: EncoderSpec
+    Params: type[BaseModel]
+    shape: Shape | None
+    past: int = 0
+    future: int = 0
+
+    def input(self, params: Any) -> Input:
+        """The transcript, and the neighbours' with who says each."""
+        past, future = (_number(getattr(params, side, getattr(self, side))) for side in ("past", "future"))
+        return Input(text=True, speaker=_names(params) != "none", past=past, future=future)
+
+    def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
+        """`pooled`; with `tokens` also token states and their stretches of the text."""
+        return text_arrays(self._shape(params).width, params.tokens)
+
+    def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> "Roberta":
+        """Build the encoder.
+
+        Raises:
+            WeightsError: the checkpoint is absent, damaged or another network's.
+        """
+        handle = weights or Weights(str(self.spec.weights))
+        return Roberta(self._shape(params), params, self.input(params), device, handle)
+
+    def _shape(self, params: Any) -> Shape:
+        return self.shape or SIZES[params.size]
+
+
+def _number(reach: Reach) -> int:
+    return ALL if reach == "max" else reach
+
+
+def _names(params: Any) -> Names:
+    names: Names = getattr(params, "names", "none")
+    return names
+
+
+class Roberta:
+    """`frames` is the number of the text's tokens; text beyond 512 tokens, marks included, is cut."""
+
+    def __init__(self, shape: Shape, params: Any, asked: Input, device: str, weights: Weights) -> None:
+        self.params, self.asked, self.device, self.names = params, asked, device, _names(params)
+        self._tokenizer = open_tokenizer(weights)
+        vocabulary = self._tokenizer.get_vocab_size()
+        network = weights.network(lambda: roberta(shape, vocabulary), strip=("roberta.",), drop=HEADS)
+        self._network = network.to(device)
+        self._marks = marks_of(self._tokenizer)
+        self._ids = lru_cache(100_000)(self._encode)  # a turn stands in the windows of all its neighbours
+
+    def length(self, sample: Sample) -> int:
+        """Tokens, with their neighbours' and all marks."""
+        return len(self._sequence(sample).ids)
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode texts in one padded batch; a text without a visible character is missing."""
+        results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
+        rows = [n for n, sample in enumerate(samples) if tidy(sample.text, self.params.events)]
+        if rows:
+            sequences = [self._sequence(samples[n]) for n in rows]
+            states = hidden_states(self._network, [s.ids for s in sequences], self.device)
+            for n, sequence, state in zip(rows, sequences, states, strict=True):
+                results[n] = self._result(samples[n], sequence.own, state)
+        return results
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _spoken(self, turn: Sample | Turn) -> str:
+        return spoken(tidy(turn.text, self.params.events), turn.speaker, self.names)
+
+    def _sequence(self, sample: Sample) -> InContext:
+        past = [self._spoken(turn) for turn in sample.before] if self.asked.past else None
+        future = [self._spoken(turn) for turn in sample.after] if self.asked.future else None
+        return in_context(past, self._spoken(sample), future, self._ids, self._marks)
+
+    def _result(self, sample: Sample, own: slice, state: FloatArray) -> Encoded | Missing:
+        pooled = {"cls": state[:1], "mean": state, "target_mean": state[own]}[self.params.pool]
+        arrays: dict[str, Any] = {"pooled": pooled.mean(axis=0, keepdims=True)}
+        name = len(prefix_of(sample.speaker, self.names))
+        encoding = self._tokenizer.encode(self._spoken(sample), add_special_tokens=False)
+        stretches = places(encoding)[: own.stop - own.start]
+        said = stretches[:, 1] > name  # tokens of the text, not of the speaker's name before it
+        if self.params.tokens:
+            arrays["tokens"] = np.ascontiguousarray(state[own][said])
+            arrays["words"] = np.maximum(stretches[said] - name, 0)
+        if not finite(arrays):
+            return Missing(Reason.UNREADABLE, "the network's states are not finite")
+        return Encoded(arrays, frames=int(said.sum()))
+
+
+Sides = Literal["", "-ctx-past", "-ctx-both"]
+_READS: Final[dict[Sides, tuple[str, int, int]]] = {
+    "": ("", 0, 0),
+    "-ctx-past": (", after what was said before", ALL, 0),
+    "-ctx-both": (", between what is said before and after", ALL, ALL),
+}
+_PAPERS: Final = {"roberta": "RoBERTa (arXiv 1907.11692)", "emoberta": "EmoBERTa (arXiv 2108.12009)"}
+
+
+def _kind(
+    family: Literal["roberta", "emoberta"], size: Literal["base", "large"], sides: Sides
+) -> RobertaKind:
+    paper = _PAPERS[family]
+    reads, past, future = _READS[sides]
+    spec = EncoderSpec(
+        key=f"text/{family}-{size}{sides}",
+        modality="text",
+        summary=f"{paper.split()[0]}-{size}: token states and their pooling{reads}",
+        batch="mask",
+        version=1,
+        licence="MIT",
+        weights=f"{family}-{size}",
+        paper=paper,
+    )
+    return RobertaKind(spec, Among if sides else Alone, SIZES[size], past, future)
+
+
+M2FNET: Final = RobertaKind(
+    EncoderSpec(
+        key="text/m2fnet-roberta",
+        modality="text",
+        summary="RoBERTa fine-tuned on the emotions of utterances between their neighbours",
+        batch="mask",
+        version=1,
+        licence="ours",
+        weights="m2fnet-roberta",
+        paper="M2FNet (arXiv 2206.02187)",
+    ),
+    M2FNetParams,
+    shape=None,
+)
+ROBERTAS: Final = (
+    M2FNET,
+    *(_kind("emoberta", size, sides) for size in ("base", "large") for sides in _READS),
+    *(_kind("roberta", size, sides) for size in ("base", "large") for sides in _READS),
+)

@@ -1,0 +1,79 @@
+"""What words have to do with each other: IsA, HasContext and Causes between single English words (Cues, 3.3).
+
+A file of relations has a first line that begins with `#` and says where they are from, then a line for each pair:
+both words in alphabetical order and the letters of their relations, between tabs (`dog<TAB>animal` would be
+`animal<TAB>dog<TAB>I`). Directions are not kept.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ercache.errors import WeightsError
+from ercache.files import replaced
+
+RELATIONS: Final = {"/r/IsA": "I", "/r/HasContext": "H", "/r/Causes": "C"}
+LETTERS: Final = "".join(RELATIONS.values())
+OWN: Final = Path(__file__).with_name("relations.tsv")
+"""A few hundred relations of everyday words, our own; enough for tests and the demo."""
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Pairs in alphabetical order -> letters of their relations; `terms` are all words in them."""
+
+    pairs: Mapping[tuple[str, str], str]
+    terms: frozenset[str]
+
+    def letters(self, a: str, b: str) -> str:
+        """Relations of two words in either direction, some of `IHC`, each once."""
+        return self.pairs.get((a, b) if a < b else (b, a), "")
+
+
+def knowledge_of(relations: Iterable[tuple[str, str, str]]) -> Knowledge:
+    """From rows of two words and letters; direction and repetition do not matter, self-pairs are left out."""
+    found: dict[tuple[str, str], str] = {}
+    for a, b, letters in relations:
+        if a != b:
+            pair = (a, b) if a < b else (b, a)
+            known = found.get(pair, "")
+            found[pair] = "".join(letter for letter in LETTERS if letter in known or letter in letters)
+    return Knowledge(found, frozenset(word for pair in found for word in pair))
+
+
+def read_knowledge(path: Path) -> Knowledge:
+    """Read a file of relations.
+
+    Raises:
+        WeightsError: it is no such file; names the line.
+    """
+    try:
+        first, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        if not first.startswith("#"):
+            raise ValueError("line 1: does not begin with #")
+        return knowledge_of(_row(line, number) for number, line in enumerate(lines, start=2))
+    except ValueError as error:
+        raise WeightsError(
+            f"{path}: no file of word relations ({error})",
+            hint="make it from ConceptNet's dump with `ercache weights convert conceptnet FILE`",
+        ) from error
+
+
+def _row(line: str, number: int) -> tuple[str, str, str]:
+    cells = line.split("\t")
+    if len(cells) != 3 or not all(cells) or not set(cells[2]) <= set(LETTERS):
+        raise ValueError(f"line {number}: {line[:80]!r}")
+    return cells[0], cells[1], cells[2]
+
+
+def write_knowledge(path: Path, knowledge: Knowledge, source: str) -> None:
+    """Write a file of relations; equal content gives equal bytes.
+
+    Args:
+        source: where they are from, one line.
+    """
+    rows = (f"{a}\t{b}\t{letters}\n" for (a, b), letters in sorted(knowledge.pairs.items()))
+    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(f"# {source}\n")
+        file.writelines(rows)

@@ -1,0 +1,128 @@
+"""Tiny checkpoints of the text encoders' architectures, with tokenizers trained on a few sentences."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
+
+from ercache import weights
+from ercache.weights import Checkpoint, WeightFile, Weights, registered
+
+SENTENCES = (
+    "Oh my God! I am so happy that you could come to the party tonight, really.",
+    "ROSS: Why not? We lost our old dog, and it hurts.",
+    "MONICA: There is a fire in the kitchen, run! I’m scared.",
+    "FEMALE: MALE: MARY: JAMES: The surprised kangaroo was asleep in the scene.",
+)
+ROBERTA = RobertaConfig(
+    vocab_size=400,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=48,
+    max_position_embeddings=514,
+    type_vocab_size=1,
+    layer_norm_eps=1e-5,
+)
+MPNET = MPNetConfig(
+    vocab_size=400,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=48,
+    max_position_embeddings=514,
+    layer_norm_eps=1e-5,
+)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A checkpoint that was taken in: its handle, and the network and tokenizer of transformers it was saved from."""
+
+    handle: Weights
+    network: torch.nn.Module
+    tokenizer: PreTrainedTokenizerFast
+
+
+def bpe() -> Tokenizer:
+    """RoBERTa's kind of tokenizer: cased, byte-level pairs."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    marks = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=marks, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def wordpiece() -> Tokenizer:
+    """MPNet's kind of tokenizer: uncased, pieces of words."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    marks = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=marks, show_progress=False)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return tokenizer
+
+
+def save(folder: Path, key: str, network: torch.nn.Module, tokenizer: Tokenizer, prefix: str) -> Checkpoint:
+    """A folder of files as a hub gives them, with a head that no feature uses; and the row that describes them."""
+    folder.mkdir()
+    tensors = {prefix + name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file({**tensors, "lm_head.bias": torch.zeros(3)}, folder / "model.safetensors")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    files = (WeightFile("model.safetensors"), WeightFile("tokenizer.json"))
+    return Checkpoint(key, "brought", "a test", "1", files, "none")
+
+
+def network_of(kind: type, config: RobertaConfig | MPNetConfig) -> torch.nn.Module:
+    """Random, with tensors large enough for texts to differ by much."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = kind(config)
+        for tensor in network.parameters():
+            torch.nn.init.normal_(tensor, std=0.2)
+    result: torch.nn.Module = network.eval()
+    return result
+
+
+@contextmanager
+def taken_in(folder: Path, keys: Sequence[str]) -> Iterator[dict[str, Tiny]]:
+    """Tiny checkpoints under these keys, taken in as `ercache weights add` does; keys with `mpnet` are MPNets."""
+    made: dict[str, tuple[torch.nn.Module, Tokenizer, Checkpoint]] = {}
+    for key in keys:
+        if "mpnet" in key:
+            network, tokenizer, prefix = network_of(MPNetModel, MPNET), wordpiece(), "mpnet."
+        else:
+            network, tokenizer, prefix = network_of(RobertaModel, ROBERTA), bpe(), "roberta."
+        made[key] = network, tokenizer, save(folder / f"given-{key}", key, network, tokenizer, prefix)
+    with pytest.MonkeyPatch.context() as patch, registered(*(row for _, _, row in made.values())):
+        patch.setenv(weights.FOLDER_VARIABLE, str(folder / "weights"))
+        for key in made:
+            weights.add(key, [folder / f"given-{key}"])
+        yield {
+            key: Tiny(
+                Weights(key),
+                network,
+                PreTrainedTokenizerFast(
+                    tokenizer_object=tokenizer,
+                    bos_token="<s>",
+                    eos_token="</s>",
+                    pad_token="<pad>",
+                    unk_token="<unk>",
+                ),
+            )
+            for key, (network, tokenizer, _) in made.items()
+        }
