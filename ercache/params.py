@@ -117,8 +117,11 @@ class TrainingParams(Strict):
         seeds: number of runs, with seeds 0, 1, ...
         epochs, patience: upper bound, and epochs without a better validation score before stopping.
         batch: dialogues per step.
-        lr, weight_decay, clip: of AdamW; largest gradient norm.
-        plateau_patience, plateau_factor: ReduceLROnPlateau on the validation score.
+        optimizer, lr, weight_decay: `adam` takes the decay into the gradient (L2), `adamw` keeps it apart.
+        l2: how weight_decay acts: `decay` through the optimizer; `squared` and `norm` add weight_decay times
+            the squared norm or the norm of all parameters to the loss instead.
+        clip: largest gradient norm; null does not clip.
+        schedule: `plateau` lowers the rate when the validation score stalls (plateau_patience, plateau_factor).
         standardize: z-score every feature with the mean and deviation of the train part.
     """
 
@@ -126,9 +129,12 @@ class TrainingParams(Strict):
     epochs: int = Field(60, ge=1)
     patience: int = Field(12, ge=1)
     batch: int = Field(8, ge=1)
+    optimizer: Literal["adamw", "adam"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
-    clip: float = Field(1.0, gt=0)
+    l2: Literal["decay", "squared", "norm"] = "decay"
+    clip: float | None = Field(1.0, gt=0)
+    schedule: Literal["plateau", "constant"] = "plateau"
     plateau_patience: int = Field(5, ge=0)
     plateau_factor: float = Field(0.5, gt=0, lt=1)
     standardize: bool = True

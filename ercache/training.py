@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import AdamW, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ercache.errors import WorkError
@@ -29,6 +29,8 @@ SCORE = "validation_weighted_f1"
 
 Row = dict[str, float]
 T = TypeVar("T")
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW}
 
 
 @dataclass
@@ -60,6 +62,14 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
     """
     count = int((labels != IGNORED).sum())
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED), count
+
+
+def penalty(model: nn.Module, params: TrainingParams) -> Tensor | None:
+    """What weight_decay adds to the loss, where it does not act through the optimizer."""
+    if params.l2 == "decay":
+        return None
+    norm = torch.stack([p.norm() for p in model.parameters()]).norm()
+    return params.weight_decay * (norm.square() if params.l2 == "squared" else norm)
 
 
 def set_seeds(seed: int) -> None:
@@ -146,8 +156,10 @@ def _epoch(
         value, count = loss(batch)
         if count == 0:
             continue
-        value.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(state.model.parameters(), state.params.clip)
+        extra = penalty(state.model, state.params)
+        (value if extra is None else value + extra).backward()  # type: ignore[no-untyped-call]
+        if state.params.clip is not None:
+            nn.utils.clip_grad_norm_(state.model.parameters(), state.params.clip)
         state.optimizer.step()
         total, examples = total + float(value.detach()) * count, examples + count
     if not np.isfinite(total):
@@ -170,10 +182,10 @@ class _State:
     def __init__(self, model: nn.Module, params: TrainingParams, seed: int, score: str) -> None:
         self.model, self.params, self.score = model, params, score
         device = next(model.parameters()).device
-        self.optimizer: Optimizer = AdamW(
+        self.optimizer = OPTIMIZERS[params.optimizer](
             model.parameters(),
-            params.lr,
-            weight_decay=params.weight_decay,
+            lr=params.lr,
+            weight_decay=params.weight_decay if params.l2 == "decay" else 0.0,
             fused=device.type in ("cpu", "cuda"),
         )
         self.scheduler = ReduceLROnPlateau(
@@ -186,7 +198,8 @@ class _State:
         """Take in the row of a finished epoch: learning rate, best epoch, end."""
         past = self.progress
         past.history.append({"epoch": len(past.history) + 1, **row})
-        self.scheduler.step(row[self.score])
+        if self.params.schedule == "plateau":
+            self.scheduler.step(row[self.score])
         if row[self.score] > past.best_score:
             past.best_epoch, past.best_score = len(past.history), row[self.score]
             past.best = {

@@ -12,7 +12,11 @@ from ercache.manifest import Manifest, Utterance
 from ercache.training import IGNORED
 from fusion.features import Modality
 
-EVALUATION_BATCH = 32
+EVALUATION_BATCH = 64  # dialogues; larger ones of mixed lengths would be padding for the most part
+TOKENS = 4096  # padded utterances of a batch at most: a few very long dialogues must not fill the memory
+POOL = (
+    8  # batches whose dialogues are sorted by length together; the more, the less padding and the less chance
+)
 
 
 @dataclass(frozen=True)
@@ -160,49 +164,84 @@ def standardized(subset: Subset, statistics: Statistics) -> Subset:
 
 
 class Padded:
-    """A subset ready to be cut into batches: one gather a tensor and batch, no loader."""
+    """A subset ready to be cut into batches: a batch is one gather a tensor, no loader, no copy of the subset."""
 
     def __init__(self, subset: Subset) -> None:
         self.subset = subset
-        lengths, device = subset.lengths, subset.offsets.device
-        size = len(subset.utterances)
-        position = torch.arange(int(lengths.max()), device=device)
-        rows = subset.offsets[:-1, None] + position  # [D, L]
-        self._mask = position < lengths[:, None]
-        self._rows = rows.where(self._mask, size)  # row N is the padding
-        self._lengths: list[int] = lengths.tolist()
-        self._features = {m: torch.cat([v, v.new_zeros(1, v.shape[1])]) for m, v in subset.features.items()}
-        self._present = {m: torch.cat([v, v.new_zeros(1)]) for m, v in subset.present.items()}
-        self._speakers = torch.cat([subset.speakers, subset.speakers.new_zeros(1)])
-        self._labels = torch.cat([subset.labels, subset.labels.new_full((1,), IGNORED)])
-        self._labelled: list[int] = (self._labels[self._rows] != IGNORED).any(1).nonzero().flatten().tolist()
+        self._lengths: list[int] = subset.lengths.tolist()
+        dialogue = torch.repeat_interleave(subset.lengths)
+        self._labelled: list[int] = dialogue[subset.labels != IGNORED].unique().tolist()
 
     def batch(self, dialogues: Sequence[int]) -> Batch:
         """The dialogues of these ranks, padded to the longest of them."""
-        longest = max(self._lengths[d] for d in dialogues)
-        picked = torch.tensor(dialogues, device=self._rows.device)
-        rows = self._rows[picked, :longest]
-        return Batch(
-            features={m: values[rows] for m, values in self._features.items()},
-            present={m: values[rows] for m, values in self._present.items()},
-            mask=self._mask[picked, :longest],
-            speakers=self._speakers[rows],
-            labels=self._labels[rows],
-        )
+        return self._gathered(*self._rows(dialogues))
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
-        """The labelled dialogues once, in random order, in batches of at most `size`."""
+        """The labelled dialogues once, in random order, in batches of at most `size` dialogues and TOKENS utterances.
+
+        Dialogues of similar length share a batch: a random stretch of POOL batches is sorted by length, and the
+        batches then come in random order.
+        """
         ranks = [self._labelled[i] for i in torch.randperm(len(self._labelled), generator=order).tolist()]
-        for start in range(0, len(ranks), size):
-            yield self.batch(ranks[start : start + size])
+        cut: list[list[int]] = []
+        for start in range(0, len(ranks), size * POOL):
+            cut += self._cut(ranks[start : start + size * POOL], size)
+        for i in torch.randperm(len(cut), generator=order).tolist():
+            yield self.batch(cut[i])
 
     def by_length(self, size: int = EVALUATION_BATCH) -> Iterator[tuple[Tensor, Batch]]:
         """All dialogues once, similar lengths together; each batch with its utterances' rows [B, L] in the subset."""
-        ranks = sorted(range(len(self._lengths)), key=lambda d: (self._lengths[d], d))
-        for start in range(0, len(ranks), size):
-            picked = ranks[start : start + size]
-            batch = self.batch(picked)
-            yield self._rows[picked, : batch.mask.shape[1]], batch
+        for picked in self._cut(range(len(self._lengths)), size):
+            rows, mask = self._rows(picked)
+            yield rows, self._gathered(rows, mask)
+
+    def _cut(self, dialogues: Sequence[int], size: int) -> list[list[int]]:
+        """Dialogues sorted by length, in batches of at most `size` dialogues and TOKENS padded utterances."""
+        batches: list[list[int]] = [[]]
+        for d in sorted(dialogues, key=self._lengths.__getitem__):  # stable: equals keep their random order
+            room = min(size, TOKENS // self._lengths[d])
+            if batches[-1] and len(batches[-1]) >= room:
+                batches.append([])
+            batches[-1].append(d)
+        return batches
+
+    def _rows(self, dialogues: Sequence[int]) -> tuple[Tensor, Tensor]:
+        longest = max(self._lengths[d] for d in dialogues)
+        picked = torch.tensor(dialogues, device=self.subset.offsets.device)
+        return spans(self.subset.offsets, picked, longest)
+
+    def _gathered(self, rows: Tensor, mask: Tensor) -> Batch:
+        subset, padding = self.subset, ~mask
+        return Batch(
+            features={m: _filled(values[rows], padding, 0) for m, values in subset.features.items()},
+            present={m: values[rows] & mask for m, values in subset.present.items()},
+            mask=mask,
+            speakers=_filled(subset.speakers[rows], padding, 0),
+            labels=_filled(subset.labels[rows], padding, IGNORED),
+        )
+
+
+def spans(offsets: Tensor, picked: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Where picked stretches of a flat tensor lie: utterances of dialogues, or steps of utterances.
+
+    Args:
+        offsets: stretch k owns rows offsets[k]:offsets[k + 1], [K + 1].
+        picked: ranks of stretches, [B].
+        longest: size of the longest of them, L.
+
+    Returns:
+        Rows [B, L], some valid row where there is padding, and the mask [B, L] that is False there.
+    """
+    position = torch.arange(longest, device=offsets.device)
+    start, end = offsets[picked, None], offsets[picked + 1, None]
+    rows = start + position
+    mask = rows < end
+    return rows.where(mask, torch.minimum(start, offsets[-1] - 1)), mask
+
+
+def _filled(values: Tensor, padding: Tensor, fill: int) -> Tensor:
+    """Gathered values with the padding overwritten; they are our own copy."""
+    return values.masked_fill_(padding.view(*padding.shape, *[1] * (values.dim() - 2)), fill)
 
 
 def _speakers(dialogue: Sequence[Utterance]) -> list[int]:
