@@ -119,13 +119,13 @@ def test_the_loss_of_item_19_is_a_mean_over_utterances() -> None:
     assert float(masked_cross_entropy(padded[1], padded[0])[0]) == pytest.approx(0.767528, abs=1e-6)
 
 
-def step(**training: object) -> list[float]:
+def step(**options: object) -> list[float]:
     """A weight of 2 after one step with gradient 0 from the data."""
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 2.0)
     fit(
         model,
-        TrainingParams.model_validate({"epochs": 1, "lr": 0.1, "weight_decay": 0.5, **training}),
+        TrainingParams.model_validate({"epochs": 1, "lr": 0.1, "weight_decay": 0.5, **options}),
         0,
         batches=lambda _: [X],
         loss=lambda x: (0 * model.weight.sum(), len(x)),
