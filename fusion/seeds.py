@@ -46,6 +46,12 @@ def seen(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
     return (standardized(subset, statistics) if statistics else subset).to(device)
 
 
+def readings_of(model: nn.Module) -> dict[str, float]:
+    """What a model tells of itself after every epoch; nothing, where it has no `readings`."""
+    tell: Callable[[], dict[str, float]] | None = getattr(model, "readings", None)
+    return tell() if tell else {}
+
+
 def train_seed(
     experiment: Experiment,
     material: Material,
@@ -78,7 +84,7 @@ def train_seed(
             seed,
             batches=batches,
             loss=loss,
-            evaluate=lambda: validation_scores(model, dev, classes),
+            evaluate=lambda: {**validation_scores(model, dev, classes), **readings_of(model)},
             checkpoint=checkpoint,
             tick=tick,
         )

@@ -29,7 +29,7 @@ from fusion.runs import (
     write_weights,
 )
 from fusion.scoring import predict, scored
-from fusion.seeds import Material, Tick, Trained, prepare, seen, train_seed
+from fusion.seeds import Material, Tick, Trained, prepare, readings_of, seen, train_seed
 
 RECIPE = 2  # raised when the same inputs would give another run
 PACKAGES = ("numpy", "scikit-learn", "torch")
@@ -210,12 +210,13 @@ def _predictions(trained: list[Trained], subset: Subset) -> list[Predictions]:
 def _write_tables(
     folder: Path, trained: list[Trained], found: dict[str, list[Predictions]], classes: tuple[str, ...]
 ) -> None:
+    names = (*CURVES, *readings_of(trained[0].model))
     curves = [
-        [t.seed, int(row["epoch"]), *(row[name] for name in CURVES)]
+        [t.seed, int(row["epoch"]), *(row[name] for name in names)]
         for t in trained
         for row in t.progress.history
     ]
-    write_csv(folder / "curves.csv", ("seed", "epoch", *CURVES), curves)
+    write_csv(folder / "curves.csv", ("seed", "epoch", *names), curves)
     pairs = [
         (classes[true], classes[guess])
         for p in found["test"]

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from fusion.models.base import ModelEntry
 
-MODULES = ("concat", "bc_lstm", "m2fnet")  # fusion/models/<key>.py, each with an ENTRY
+MODULES = ("concat", "bc_lstm", "m2fnet", "avafn")  # fusion/models/<key>.py, each with an ENTRY
 
 V = TypeVar("V")
 

@@ -22,7 +22,8 @@ every_model = pytest.mark.parametrize("key", list(MODELS))
 def build(key: str, classes: int = 4) -> nn.Module:
     torch.manual_seed(0)
     entry = MODELS[key]
-    return entry.build(WIDTHS, classes, entry.resolve("small", {}))
+    widths = {m: w for m, w in WIDTHS.items() if m in entry.modalities}
+    return entry.build(widths, classes, entry.resolve("small", {}))
 
 
 def batch_of(lengths: tuple[int, ...], longest: int, seed: int = 0) -> Batch:
@@ -37,7 +38,7 @@ def batch_of(lengths: tuple[int, ...], longest: int, seed: int = 0) -> Batch:
             features[m][d, :length] = torch.randn(length, w, generator=rng)
         labels[d, :length] = torch.randint(4, (length,), generator=rng)
     present = {m: mask.clone() for m in WIDTHS}
-    return Batch(features, present, mask, torch.zeros_like(labels), labels)
+    return Batch(features, present, mask, (rank % 3).where(mask, 0), labels)
 
 
 @every_model

@@ -19,7 +19,15 @@ from fusion.evaluate import evaluate
 from fusion.experiment import Source, experiment_of
 from fusion.models import MODELS
 from fusion.train import device_class, paper_profile, train_experiment
-from tests.fusion.toy import CLASSES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
+from tests.fusion.toy import (
+    CLASSES,
+    FEATURES,
+    toy_manifest,
+    toy_params,
+    toy_vectors,
+    write_feature,
+    write_toy,
+)
 
 
 @pytest.fixture
@@ -89,9 +97,10 @@ def test_tables_agree_with_the_scores(data: Path) -> None:
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_equal_inputs_give_equal_bytes_and_evaluate_reproduces_them(data: Path, model: str) -> None:
-    train(data, model=model)
+    features = {m: names for m, names in FEATURES.items() if m in MODELS[model].modalities}
+    train(data, model=model, features=features)
     first = bytes_of(data / "models/exp")
-    train(data, model=model)
+    train(data, model=model, features=features)
     assert bytes_of(data / "models/exp") == first
     run, again = run_of(data), evaluate(data / "models/exp", data)
     assert [again[k] for k in ("test", "per_class", "confusion")] == [
@@ -99,6 +108,14 @@ def test_equal_inputs_give_equal_bytes_and_evaluate_reproduces_them(data: Path, 
     ]
     assert evaluate(data / "models/exp", data, "dev")["dev"] == run["validation"]
     assert again["marks"] == []
+
+
+def test_what_a_model_tells_of_itself_stands_beside_its_curves(data: Path) -> None:
+    train(data, model="avafn", features={m: FEATURES[m] for m in ("audio", "visual")})
+    with (data / "models/exp/curves.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert all(float(r["alpha"]) + float(r["beta"]) == pytest.approx(1, abs=1e-6) for r in rows)
+    assert len({r["alpha"] for r in rows}) > 1
 
 
 def test_a_killed_training_ends_with_the_same_folder(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

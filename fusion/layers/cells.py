@@ -1,0 +1,57 @@
+"""GRU cells of several directions run as one: a stacked product a step, inputs projected once for all turns.
+
+R is the number of directions (1, or 2: forward and backward in time). Cells are torch's own `nn.GRUCell`, one a
+direction, so that weights, their order (r, z, n) and their initialisation are torch's.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def gru(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
+    """The gates of a GRU cell.
+
+    Args:
+        gi: W_i x + b_i of the gates r, z, n, [..., 3 H].
+        gh: W_h h + b_h, [..., 3 H].
+        h: former state, [..., H].
+
+    Returns:
+        h' = (1 - z) n + z h, [..., H].
+    """
+    size = h.shape[-1]
+    i_rz, i_n = gi.split([2 * size, size], dim=-1)
+    h_rz, h_n = gh.split([2 * size, size], dim=-1)
+    r, z = (i_rz + h_rz).sigmoid().chunk(2, dim=-1)
+    n = torch.addcmul(i_n, r, h_n).tanh()
+    return n.lerp(h, z)
+
+
+def inputs(cells: Sequence[nn.GRUCell], x: Tensor, start: int) -> Tensor:
+    """The share of W_i x that is known before the recurrence starts, with b_i, of all directions.
+
+    Args:
+        x: [B, L, D].
+        start: columns start:start + D of W_i belong to x.
+
+    Returns:
+        [R, B, L, 3 H], in the order of time.
+    """
+    width = x.shape[-1]
+    weight = torch.cat([cell.weight_ih[:, start : start + width] for cell in cells])
+    bias = torch.cat([cell.bias_ih for cell in cells])
+    return F.linear(x, weight, bias).unflatten(-1, (len(cells), -1)).movedim(2, 0)
+
+
+def columns(cells: Sequence[nn.GRUCell], start: int, end: int) -> Tensor:
+    """Columns of W_i for an input that the recurrence makes, [R, D, 3 H]."""
+    return torch.stack([cell.weight_ih[:, start:end].T for cell in cells])
+
+
+def recurrent(cells: Sequence[nn.GRUCell]) -> tuple[Tensor, Tensor]:
+    """W_h [R, H, 3 H] and b_h [R, 1, 3 H] of all directions."""
+    weight = torch.stack([cell.weight_hh.T for cell in cells])
+    return weight, torch.stack([cell.bias_hh for cell in cells]).unsqueeze(1)
