@@ -55,3 +55,31 @@ def recurrent(cells: Sequence[nn.GRUCell]) -> tuple[Tensor, Tensor]:
     """W_h [R, H, 3 H] and b_h [R, 1, 3 H] of all directions."""
     weight = torch.stack([cell.weight_hh.T for cell in cells])
     return weight, torch.stack([cell.bias_hh for cell in cells]).unsqueeze(1)
+
+
+def chain(cells: Sequence[nn.GRUCell], x: Tensor, who: Tensor | None = None, people: int = 1) -> Tensor:
+    """A GRU along the turns, or one for each speaker's own turns.
+
+    Args:
+        x: [R, B, L, D].
+        who: speaker of each turn, [R, B, L]; without it all turns are one chain.
+        people: number of speakers.
+
+    Returns:
+        The state after each turn, [R, B, L, H].
+    """
+    R, B, L, width = x.shape
+    W_h, b_h = recurrent(cells)
+    bias = torch.stack([cell.bias_ih for cell in cells]).unsqueeze(1)
+    known = torch.baddbmm(bias, x.flatten(1, 2), columns(cells, 0, width)).view(R, B, L, -1).unbind(2)
+    h = x.new_zeros(R, B, W_h.shape[1])
+    bank = x.new_zeros(R, B, people, W_h.shape[1])
+    slot = None if who is None else who[..., None, None].expand(*who.shape, 1, W_h.shape[1]).unbind(2)
+    found = []
+    for t in range(L):
+        before = h if slot is None else bank.gather(2, slot[t]).squeeze(2)
+        h = gru(known[t], torch.baddbmm(b_h, before, W_h), before)
+        found.append(h)
+        if slot is not None:
+            bank = bank.scatter(2, slot[t], h.unsqueeze(2))
+    return torch.stack(found, dim=2)

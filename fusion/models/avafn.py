@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from ercache.errors import UsageError
 from fusion.batches import Batch
-from fusion.layers.cells import columns, gru, inputs, recurrent
+from fusion.layers.cells import chain, columns, gru, inputs, recurrent
+from fusion.layers.history import attended
 from fusion.layers.turns import participants, reversal, turned
 from fusion.models.base import ModelEntry, Widths, in_order
 
@@ -193,7 +194,8 @@ class Recurrence(nn.Module):
         C, q_i, banks = self._turns(u, v, back, who, speaking)
         listening = here[:, None] & ~speaking
         qL = self._pooled(banks, listening) if self.GRU_L else None
-        E = self._emotions([x for x in (C, q_i, qL) if x is not None], who, here.shape[1])
+        said = torch.cat([x for x in (C, q_i, qL) if x is not None], dim=-1)
+        E = chain(self.GRU_E, said, who if self.config.emotion_chain == "speaker" else None, here.shape[1])
         in_time = [None if x is None else turned(x, back) for x in (C, q_i, qL)]
         return States(*in_time, E=turned(E, back), bank=banks)
 
@@ -255,27 +257,6 @@ class Recurrence(nn.Module):
         total = (banks * some).sum(3)
         return total if kind == "sum" else total / some.sum(3).clamp(min=1)
 
-    def _emotions(self, said: list[Tensor], who: Tensor, people: int) -> Tensor:
-        """E [R, B, L, D_e] (Eq. 12), in the directions' own time."""
-        x = torch.cat(said, dim=-1)
-        R, B, L, width = x.shape
-        bias = torch.stack([cell.bias_ih for cell in self.GRU_E]).unsqueeze(1)
-        known = (
-            torch.baddbmm(bias, x.flatten(1, 2), columns(self.GRU_E, 0, width)).view(R, B, L, -1).unbind(2)
-        )
-        W_h, b_h = recurrent(self.GRU_E)
-        chains = self.config.emotion_chain == "speaker"
-        bank = x.new_zeros(R, B, people if chains else 1, self.config.D_e)
-        slot = (who if chains else who * 0)[..., None, None].expand(R, B, L, 1, self.config.D_e)
-        E, found = x.new_zeros(R, B, self.config.D_e), []
-        for t in range(L):
-            before = bank.gather(2, slot[:, :, t]).squeeze(2) if chains else E
-            E = gru(known[t], torch.baddbmm(b_h, before, W_h), before)
-            found.append(E)
-            if chains:
-                bank = bank.scatter(2, slot[:, :, t], E.unsqueeze(2))
-        return torch.stack(found, dim=2)
-
 
 class Memory:
     """Soft attention over the contexts so far (Eq. 9).
@@ -299,8 +280,7 @@ class Memory:
             return self.weighted / self.total
         if not self.keys:
             return None
-        scores = (torch.stack(self.keys, dim=2) @ self.u[:, :, t].unsqueeze(-1)).softmax(2)  # [R, B, t, 1]
-        return (scores * torch.stack(self.contexts, dim=2)).sum(2)
+        return attended(self.keys, self.contexts, self.u[:, :, t])
 
     def add(self, C: Tensor) -> None:
         """Take in a context [R, B, D_c]."""
