@@ -51,10 +51,14 @@ def columns(cells: Sequence[nn.GRUCell], start: int, end: int) -> Tensor:
     return torch.stack([cell.weight_ih[:, start:end].T for cell in cells])
 
 
-def recurrent(cells: Sequence[nn.GRUCell]) -> tuple[Tensor, Tensor]:
-    """W_h [R, H, 3 H] and b_h [R, 1, 3 H] of all directions."""
+def recurrent(cells: Sequence[nn.GRUCell], rows: int) -> tuple[Tensor, Tensor]:
+    """W_h [R, H, 3 H] and b_h [R, rows, 3 H] of all directions.
+
+    The bias is laid out for every row once: torch would otherwise sum its gradient over the rows at each turn.
+    """
     weight = torch.stack([cell.weight_hh.T for cell in cells])
-    return weight, torch.stack([cell.bias_hh for cell in cells]).unsqueeze(1)
+    bias = torch.stack([cell.bias_hh for cell in cells]).unsqueeze(1)
+    return weight, bias.expand(-1, rows, -1).contiguous()
 
 
 def chain(cells: Sequence[nn.GRUCell], x: Tensor, who: Tensor | None = None, people: int = 1) -> Tensor:
@@ -69,7 +73,7 @@ def chain(cells: Sequence[nn.GRUCell], x: Tensor, who: Tensor | None = None, peo
         The state after each turn, [R, B, L, H].
     """
     R, B, L, width = x.shape
-    W_h, b_h = recurrent(cells)
+    W_h, b_h = recurrent(cells, B)
     bias = torch.stack([cell.bias_ih for cell in cells]).unsqueeze(1)
     known = torch.baddbmm(bias, x.flatten(1, 2), columns(cells, 0, width)).view(R, B, L, -1).unbind(2)
     h = x.new_zeros(R, B, W_h.shape[1])

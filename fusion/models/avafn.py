@@ -191,7 +191,9 @@ class Recurrence(nn.Module):
         who = speakers.where(mask, 0).expand(self.directions, *speakers.shape)
         who = turned(who, back)  # [R, B, L]
         speaking = F.one_hot(who, here.shape[1]).bool()  # [R, B, L, P]
-        C, q_i, banks = self._turns(u, v, back, who, speaking)
+        C, banks = self._turns(u, v, back, who, speaking)
+        slot = who[..., None, None].expand(*who.shape, 1, self.config.D_q)
+        q_i = banks.gather(3, slot).squeeze(3) if self.GRU_S else None
         listening = here[:, None] & ~speaking
         qL = self._pooled(banks, listening) if self.GRU_L else None
         said = torch.cat([x for x in (C, q_i, qL) if x is not None], dim=-1)
@@ -201,41 +203,36 @@ class Recurrence(nn.Module):
 
     def _turns(
         self, u: Tensor, v: Tensor, back: Tensor, who: Tensor, speaking: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Tensor]:
-        """C [R, B, L, D_c], q_i [R, B, L, D_q] and the banks [R, B, L, P, D_q], in the directions' own time."""
+    ) -> tuple[Tensor | None, Tensor]:
+        """C [R, B, L, D_c] and the banks [R, B, L, P, D_q], in the directions' own time."""
         c, (R, B, L, P) = self.config, speaking.shape
         known = {name: turned(x, back).unbind(2) for name, x in self._projected(u, v).items()}
-        W_C, W_S, W_L = (
-            recurrent(cells) if cells else None for cells in (self.GRU_C, self.GRU_S, self.GRU_L)
-        )
-        C_q = columns(self.GRU_C, u.shape[-1], u.shape[-1] + c.D_q) if W_C and W_S else None
-        S_ac = columns(self.GRU_S, 0, c.D_c) if W_C and W_S else None
-        memory = Memory(self.W, c.context_attention, turned(u.expand(R, *u.shape), back)) if W_C else None
+        W_C, b_C = recurrent(self.GRU_C, B) if self.GRU_C else (None, None)
+        update = Bank(self.GRU_S, self.GRU_L, B * P)
+        both = bool(self.GRU_C) and bool(self.GRU_S)
+        C_q = columns(self.GRU_C, u.shape[-1], u.shape[-1] + c.D_q) if both else None
+        S_ac = columns(self.GRU_S, 0, c.D_c) if both else None
+        memory = Memory(self.W, c.context_attention, turned(u.expand(R, *u.shape), back))
         C, bank = u.new_zeros(R, B, c.D_c), u.new_zeros(R, B, P, c.D_q)
-        gather = who[..., None, None].expand(R, B, L, 1, c.D_q).unbind(2)
+        slot = who[..., None, None].expand(R, B, L, 1, c.D_q).unbind(2)
         turn = speaking.unsqueeze(-1).unbind(2)
-        contexts, speakers, banks = [], [], []
+        contexts, banks = [], []
         for t in range(L):
-            q_i = before = bank.gather(2, gather[t]).squeeze(2)  # of the speaker, before the turn
             ac = None
-            if W_C and memory:
-                gi = known["C"][t] if C_q is None else torch.baddbmm(known["C"][t], before, C_q)
+            if W_C is not None and b_C is not None:
+                gi = known["C"][t]
+                if C_q is not None:
+                    gi = torch.baddbmm(gi, bank.gather(2, slot[t]).squeeze(2), C_q)
                 ac = memory.read(t)  # Eq. 9, over the contexts before this turn
-                C = gru(gi, torch.baddbmm(W_C[1], C, W_C[0]), C)  # Eq. 8
+                C = gru(gi, torch.baddbmm(b_C, C, W_C), C)  # Eq. 8
                 memory.add(C)
                 contexts.append(C)
-            if W_S:
-                gi = known["S"][t] if ac is None or S_ac is None else torch.baddbmm(known["S"][t], ac, S_ac)
-                q_i = gru(gi, torch.baddbmm(W_S[1], before, W_S[0]), before)  # Eq. 10
-                speakers.append(q_i)
-            heard = bank
-            if W_L:
-                gh = torch.baddbmm(W_L[1], bank.flatten(1, 2), W_L[0]).view(R, B, P, -1)
-                heard = gru(known["L"][t].unsqueeze(2), gh, bank)  # Eq. 11
-            bank = torch.where(turn[t], q_i.unsqueeze(2), heard)
+            said = known["S"][t] if self.GRU_S else None
+            if said is not None and ac is not None and S_ac is not None:
+                said = torch.baddbmm(said, ac, S_ac)
+            bank = update(bank, turn[t], said, known["L"][t] if self.GRU_L else None)  # Eq. 10 and 11
             banks.append(bank)
-        stacked = [torch.stack(x, dim=2) if x else None for x in (contexts, speakers)]
-        return stacked[0], stacked[1], torch.stack(banks, dim=2)
+        return torch.stack(contexts, dim=2) if contexts else None, torch.stack(banks, dim=2)
 
     def _projected(self, u: Tensor, v: Tensor) -> dict[str, Tensor]:
         """What the cells take of u and v, [R, B, L, 3 H] each."""
@@ -256,6 +253,38 @@ class Recurrence(nn.Module):
             return banks.masked_fill(~some, -math.inf).amax(3).where(some.any(3), 0)
         total = (banks * some).sum(3)
         return total if kind == "sum" else total / some.sum(3).clamp(min=1)
+
+
+class Bank:
+    """The states of all participants through a turn: the speaker's by GRU_S, the listeners' by GRU_L (Eq. 10, 11).
+
+    Both cells have the same size, so where there are both, each row takes its own inputs and all rows one step.
+    """
+
+    def __init__(self, speaker: nn.ModuleList, listener: nn.ModuleList, rows: int) -> None:
+        cells = [recurrent(cell, rows) for cell in (speaker, listener) if cell]
+        self.weight = torch.cat([W for W, _ in cells], dim=-1) if cells else None
+        self.bias = torch.cat([b for _, b in cells], dim=-1) if cells else None
+
+    def __call__(self, bank: Tensor, turn: Tensor, said: Tensor | None, heard: Tensor | None) -> Tensor:
+        """The bank after a turn.
+
+        Args:
+            bank: before it, [R, B, P, D_q].
+            turn: bool [R, B, P, 1]; who speaks.
+            said, heard: inputs of the two cells, [R, B, 3 D_q]; None where a cell is switched off.
+        """
+        if self.weight is None or self.bias is None:
+            return bank
+        gh = torch.baddbmm(self.bias, bank.flatten(1, 2), self.weight).view(*bank.shape[:3], -1)
+        if said is not None and heard is not None:
+            gh_S, gh_L = gh.chunk(2, dim=-1)
+            gi = torch.where(turn, said.unsqueeze(2), heard.unsqueeze(2))
+            return gru(gi, torch.where(turn, gh_S, gh_L), bank)
+        known = said if said is not None else heard
+        assert known is not None
+        after = gru(known.unsqueeze(2), gh, bank)
+        return torch.where(turn if said is not None else ~turn, after, bank)
 
 
 class Memory:

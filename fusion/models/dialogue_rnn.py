@@ -85,7 +85,7 @@ class DialogueRnn(nn.Module):
         known_P = turned(inputs(self.GRU_P, u, 0), back).unbind(2)
         known_L = turned(inputs(self.GRU_L, u, 0), back).unbind(2) if self.GRU_L else None
         query = turned(self.W_alpha(u).unflatten(-1, (R, c.D_g)).movedim(2, 0), back).unbind(2)
-        (W_G, b_G), (W_P, b_P) = recurrent(self.GRU_G), recurrent(self.GRU_P)
+        (W_G, b_G), (W_P, b_P) = recurrent(self.GRU_G, B), recurrent(self.GRU_P, B)
         G_q, P_c = columns(self.GRU_G, D_m, D_m + c.D_p), columns(self.GRU_P, D_m, D_m + c.D_g)
         slot = who[..., None, None].expand(R, B, L, 1, c.D_p).unbind(2)
         g, bank, past, found = u.new_zeros(R, B, c.D_g), u.new_zeros(R, B, parties, c.D_p), [], []
@@ -106,10 +106,11 @@ class DialogueRnn(nn.Module):
     def _heard(self, known: Tensor, q_s: Tensor, bank: Tensor) -> Tensor:
         """The parties' states after they listened to [u; q_s], [R, B, P, D_p]."""
         assert self.GRU_L is not None
-        (W_L, b_L), D_p = recurrent(self.GRU_L), q_s.shape[-1]
+        flat, D_p = bank.flatten(1, 2), q_s.shape[-1]
+        W_L, b_L = recurrent(self.GRU_L, flat.shape[1])
         width = self.GRU_L[0].weight_ih.shape[1]
         gi = torch.baddbmm(known, q_s, columns(self.GRU_L, width - D_p, width))
-        gh = torch.baddbmm(b_L, bank.flatten(1, 2), W_L).view(*bank.shape[:3], -1)
+        gh = torch.baddbmm(b_L, flat, W_L).view(*bank.shape[:3], -1)
         heard: Tensor = self.state_dropout(gru(gi.unsqueeze(2), gh, bank))
         return heard
 
