@@ -46,6 +46,12 @@ def seen(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
     return (standardized(subset, statistics) if statistics else subset).to(device)
 
 
+def build_model(experiment: Experiment, material: Material, classes: int) -> nn.Module:
+    """The model of an experiment, where its material is."""
+    model = experiment.model.build(material.train.widths, classes, experiment.config)
+    return model.to(material.train.labels.device)
+
+
 def readings_of(model: nn.Module) -> dict[str, float]:
     """What a model tells of itself after every epoch; nothing, where it has no `readings`."""
     tell: Callable[[], dict[str, float]] | None = getattr(model, "readings", None)
@@ -63,9 +69,7 @@ def train_seed(
     """Train one seed on train, epoch chosen on validation."""
     train, dev = Padded(material.train), Padded(material.dev)
     set_seeds(seed)
-    model = experiment.model.build(material.train.widths, classes, experiment.config).to(
-        material.train.labels.device
-    )
+    model = build_model(experiment, material, classes)
 
     def batches(order: torch.Generator) -> Iterator[Batch]:
         return train.shuffled(experiment.training.batch, order)

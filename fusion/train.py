@@ -16,6 +16,7 @@ from ercache.training import deterministic, threads_for
 from fusion.batches import Padded, Statistics, Subset
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
 from fusion.models.base import paper_rows, parameters
+from fusion.parallel import Job, processes_for, train_seeds
 from fusion.runs import (
     CURVES,
     PREDICTIONS_FILE,
@@ -29,7 +30,7 @@ from fusion.runs import (
     write_weights,
 )
 from fusion.scoring import predict, scored
-from fusion.seeds import Material, Tick, Trained, prepare, readings_of, seen, train_seed
+from fusion.seeds import Material, Tick, Trained, prepare, readings_of, seen
 
 RECIPE = 2  # raised when the same inputs would give another run
 PACKAGES = ("numpy", "scikit-learn", "torch")
@@ -44,6 +45,7 @@ def train_experiment(
     device: str = "cpu",
     allow_random_weights: bool = False,
     allow_leak: bool = False,
+    processes: int | None = None,
     progress: Tick | None = None,
 ) -> dict[str, Any]:
     """Train all seeds of an experiment and write `data/models/<name>`; a killed training goes on where it was.
@@ -52,6 +54,7 @@ def train_experiment(
         data: folder with manifests/ and caches/, to which models/ is written.
         work: where the state of unfinished trainings lies.
         allow_leak: accept features of checkpoints that have seen the test data; marks the run.
+        processes: seeds trained at once; without it as many as pay. Results do not depend on it.
         progress: told the seed, the epoch and the last epoch.
 
     Returns:
@@ -67,11 +70,8 @@ def train_experiment(
     material = prepare(source, experiment.training, device)
     digest = run_digest(experiment, source, device)
     state = (work or default_work()) / digest
-    seeds = range(experiment.training.seeds)
-    trained = [
-        train_seed(experiment, material, len(source.classes), seed, state / f"seed{seed}.pt", progress)
-        for seed in seeds
-    ]
+    job = Job(experiment, material, len(source.classes), range(experiment.training.seeds), state)
+    trained = train_seeds(job, processes or processes_for(job), progress)
     target = data / "models" / name
     with replaced_folder(target) as folder:
         run = _write(folder, experiment, source, material, trained, digest, device)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import multiprocessing
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import pytest
 from safetensors import safe_open
 
 from ercache import metrics, training
-from ercache.errors import UsageError
+from ercache.errors import UsageError, WorkError
 from ercache.manifest import write_manifest
+from fusion import parallel
 from fusion.evaluate import evaluate
 from fusion.experiment import Source, experiment_of
 from fusion.models import MODELS
@@ -139,6 +142,40 @@ def test_a_killed_training_ends_with_the_same_folder(data: Path, monkeypatch: py
     )
     assert told == [("exp, seed 1", 5), ("exp, seed 1", 6)]
     assert bytes_of(data / "models/exp") == uninterrupted
+
+
+def wait_for_a_helper(job: parallel.Job, taken: Any) -> int | None:
+    """Leaves the first seed to a helper, however long that takes to start."""
+    while not taken.value:
+        time.sleep(0.05)
+    return take(job, taken)
+
+
+take = parallel._next
+
+
+def test_seeds_in_processes_give_the_bytes_of_seeds_one_by_one(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "_next", wait_for_a_helper)
+    train(data, training={"seeds": 3, "epochs": 3})
+    one_by_one = bytes_of(data / "models/exp")
+    shutil.rmtree(data / "models")
+    told: set[tuple[str, int]] = set()
+    params, work = toy_params(training={"seeds": 3, "epochs": 3}), data.parent / "work"
+    train_experiment(
+        "exp", params, data, work=work, processes=2, progress=lambda what, epoch, _: told.add((what, epoch))
+    )
+    assert bytes_of(data / "models/exp") == one_by_one
+    assert told == {(f"exp, seed {seed}", epoch) for seed in range(3) for epoch in (1, 2, 3)}
+
+
+def test_a_failure_in_a_process_is_told_as_it_is(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_next", lambda *_: None)  # all is left to the helper
+    hopeless = {"seeds": 1, "epochs": 400, "lr": 1e38, "clip": None, "standardize": False}
+    with pytest.raises(WorkError, match="training loss is"):
+        train_experiment("exp", toy_params(training=hopeless), data, work=data.parent / "work", processes=2)
+    assert not multiprocessing.active_children()
 
 
 def test_test_is_read_after_every_epoch_is_chosen(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
