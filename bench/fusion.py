@@ -20,7 +20,7 @@ from torch.optim import AdamW
 from bench import peers
 from ercache.errors import WorkError
 from ercache.manifest import Utterance
-from ercache.training import masked_cross_entropy
+from ercache.training import deterministic, masked_cross_entropy, threads_for
 from fusion.batches import Batch, Padded, Subset
 from fusion.models import MODELS
 
@@ -62,10 +62,15 @@ def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 
 
 
 def measure_model(key: str, preset: str, subset: Subset) -> dict[str, Any]:
-    """One model."""
+    """One model, on the threads that its training has, and the reference on the same ones."""
     entry = MODELS[key]
     torch.manual_seed(0)
     model = entry.build(subset.widths, CLASSES, entry.resolve(preset, {}))
+    with deterministic(threads_for(model)):
+        return {"preset": preset, **_measured(key, model, subset)}
+
+
+def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
     padded = Padded(subset)
     difference = largest_difference(model, peers.FORWARDS[key], padded)
     if difference > 1e-5:
@@ -86,8 +91,8 @@ def measure_model(key: str, preset: str, subset: Subset) -> dict[str, Any]:
     shares = {name: float(np.mean([parts[name] for parts in ours])) for name in ours[0]}
     reference = sum(theirs.values())
     return {
-        "preset": preset,
         "widths": "+".join(map(str, subset.widths.values())),
+        "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds_per_epoch": round(seconds, 3),
         **{f"share_{name}": round(share / sum(shares.values()), 3) for name, share in shares.items()},

@@ -68,8 +68,9 @@ def penalty(model: nn.Module, params: TrainingParams) -> Tensor | None:
     """What weight_decay adds to the loss, where it does not act through the optimizer."""
     if params.l2 == "decay":
         return None
-    norm = torch.stack([p.norm() for p in model.parameters()]).norm()
-    return params.weight_decay * (norm.square() if params.l2 == "squared" else norm)
+    norm: Tensor = torch.stack([torch.linalg.vector_norm(p) for p in model.parameters()]).norm()
+    size = norm.square() if params.l2 == "squared" else norm
+    return size * params.weight_decay
 
 
 def set_seeds(seed: int) -> None:

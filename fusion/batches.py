@@ -170,7 +170,7 @@ class Padded:
         self.subset = subset
         self._lengths: list[int] = subset.lengths.tolist()
         dialogue = torch.repeat_interleave(subset.lengths)
-        self._labelled: list[int] = dialogue[subset.labels != IGNORED].unique().tolist()
+        self._labelled: list[int] = sorted(set(dialogue[subset.labels != IGNORED].tolist()))
 
     def batch(self, dialogues: Sequence[int]) -> Batch:
         """The dialogues of these ranks, padded to the longest of them."""

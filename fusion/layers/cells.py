@@ -4,8 +4,6 @@ R is the number of directions (1, or 2: forward and backward in time). Cells are
 direction, so that weights, their order (r, z, n) and their initialisation are torch's.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,14 +21,19 @@ def gru(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
         h' = (1 - z) n + z h, [..., H].
     """
     size = h.shape[-1]
-    i_rz, i_n = gi.split([2 * size, size], dim=-1)
-    h_rz, h_n = gh.split([2 * size, size], dim=-1)
+    i_rz, i_n = gi.split_with_sizes([2 * size, size], -1)
+    h_rz, h_n = gh.split_with_sizes([2 * size, size], -1)
     r, z = (i_rz + h_rz).sigmoid().chunk(2, dim=-1)
     n = torch.addcmul(i_n, r, h_n).tanh()
     return n.lerp(h, z)
 
 
-def inputs(cells: Sequence[nn.GRUCell], x: Tensor, start: int) -> Tensor:
+def tensors(cells: nn.ModuleList, name: str) -> list[Tensor]:
+    """One parameter of every direction's cell."""
+    return [getattr(cell, name) for cell in cells]
+
+
+def inputs(cells: nn.ModuleList, x: Tensor, start: int) -> Tensor:
     """The share of W_i x that is known before the recurrence starts, with b_i, of all directions.
 
     Args:
@@ -41,27 +44,27 @@ def inputs(cells: Sequence[nn.GRUCell], x: Tensor, start: int) -> Tensor:
         [R, B, L, 3 H], in the order of time.
     """
     width = x.shape[-1]
-    weight = torch.cat([cell.weight_ih[:, start : start + width] for cell in cells])
-    bias = torch.cat([cell.bias_ih for cell in cells])
-    return F.linear(x, weight, bias).unflatten(-1, (len(cells), -1)).movedim(2, 0)
+    weight = torch.cat([W[:, start : start + width] for W in tensors(cells, "weight_ih")])
+    bias = torch.cat(tensors(cells, "bias_ih"))
+    return F.linear(x, weight, bias).view(*x.shape[:-1], len(cells), -1).movedim(2, 0)
 
 
-def columns(cells: Sequence[nn.GRUCell], start: int, end: int) -> Tensor:
+def columns(cells: nn.ModuleList, start: int, end: int) -> Tensor:
     """Columns of W_i for an input that the recurrence makes, [R, D, 3 H]."""
-    return torch.stack([cell.weight_ih[:, start:end].T for cell in cells])
+    return torch.stack([W[:, start:end].T for W in tensors(cells, "weight_ih")])
 
 
-def recurrent(cells: Sequence[nn.GRUCell], rows: int) -> tuple[Tensor, Tensor]:
+def recurrent(cells: nn.ModuleList, rows: int) -> tuple[Tensor, Tensor]:
     """W_h [R, H, 3 H] and b_h [R, rows, 3 H] of all directions.
 
     The bias is laid out for every row once: torch would otherwise sum its gradient over the rows at each turn.
     """
-    weight = torch.stack([cell.weight_hh.T for cell in cells])
-    bias = torch.stack([cell.bias_hh for cell in cells]).unsqueeze(1)
+    weight = torch.stack([W.T for W in tensors(cells, "weight_hh")])
+    bias = torch.stack(tensors(cells, "bias_hh")).unsqueeze(1)
     return weight, bias.expand(-1, rows, -1).contiguous()
 
 
-def chain(cells: Sequence[nn.GRUCell], x: Tensor, who: Tensor | None = None, people: int = 1) -> Tensor:
+def chain(cells: nn.ModuleList, x: Tensor, who: Tensor | None = None, people: int = 1) -> Tensor:
     """A GRU along the turns, or one for each speaker's own turns.
 
     Args:
@@ -74,7 +77,7 @@ def chain(cells: Sequence[nn.GRUCell], x: Tensor, who: Tensor | None = None, peo
     """
     R, B, L, width = x.shape
     W_h, b_h = recurrent(cells, B)
-    bias = torch.stack([cell.bias_ih for cell in cells]).unsqueeze(1)
+    bias = torch.stack(tensors(cells, "bias_ih")).unsqueeze(1)
     known = torch.baddbmm(bias, x.flatten(1, 2), columns(cells, 0, width)).view(R, B, L, -1).unbind(2)
     h = x.new_zeros(R, B, W_h.shape[1])
     bank = x.new_zeros(R, B, people, W_h.shape[1])

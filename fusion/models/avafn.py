@@ -7,17 +7,18 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ercache.errors import UsageError
 from fusion.batches import Batch
-from fusion.layers.cells import chain, columns, gru, inputs, recurrent
+from fusion.layers.cells import chain, columns, gru, inputs, recurrent, tensors
 from fusion.layers.history import attended
 from fusion.layers.turns import participants, reversal, turned
 from fusion.models.base import ModelEntry, Widths, in_order
 
-TABLE_3 = {"paper_row": "Table 3, AVAFN and w/o ACM, w/o SSM, w/o ILM"}
+TABLE_3: JsonDict = {"paper_row": "Table 3, AVAFN and w/o ACM, w/o SSM, w/o ILM"}
 
 
 class AvafnConfig(BaseModel):
@@ -148,7 +149,8 @@ class WeightedFusion(nn.Module):
             alpha, beta = self.W_g(torch.cat(H, dim=-1)).softmax(-1).split(1, dim=-1)
         else:
             alpha, beta = self.balance()
-        return alpha * H[0] + beta * H[1]
+        H_WCA: Tensor = alpha * H[0] + beta * H[1]
+        return H_WCA
 
     def balance(self) -> tuple[Tensor, Tensor]:
         """alpha and beta where they are the same for all utterances."""
@@ -198,8 +200,8 @@ class Recurrence(nn.Module):
         qL = self._pooled(banks, listening) if self.GRU_L else None
         said = torch.cat([x for x in (C, q_i, qL) if x is not None], dim=-1)
         E = chain(self.GRU_E, said, who if self.config.emotion_chain == "speaker" else None, here.shape[1])
-        in_time = [None if x is None else turned(x, back) for x in (C, q_i, qL)]
-        return States(*in_time, E=turned(E, back), bank=banks)
+        C, q_i, qL = (None if x is None else turned(x, back) for x in (C, q_i, qL))
+        return States(C=C, q_i=q_i, qL=qL, E=turned(E, back), bank=banks)
 
     def _turns(
         self, u: Tensor, v: Tensor, back: Tensor, who: Tensor, speaking: Tensor
@@ -296,8 +298,8 @@ class Memory:
 
     def __init__(self, W: nn.ModuleList, kind: str, u: Tensor) -> None:
         self.kind, self.u = kind, u
-        self.weight = torch.stack([layer.weight.T for layer in W]) if W else None
-        self.bias = torch.stack([layer.bias for layer in W]).unsqueeze(1) if W else None
+        self.weight = torch.stack([x.T for x in tensors(W, "weight")]) if W else None
+        self.bias = torch.stack(tensors(W, "bias")).unsqueeze(1) if W else None
         self.contexts: list[Tensor] = []
         self.keys: list[Tensor] = []
         self.total: Tensor | None = None

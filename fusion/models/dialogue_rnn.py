@@ -42,7 +42,7 @@ class DialogueRnn(nn.Module):
         super().__init__()
         self.config = c = config
         self.directions = 2 if c.bidirectional else 1
-        D_m = joined_width(widths, c.presence)
+        self.D_m = D_m = joined_width(widths, c.presence)
         self.GRU_G = self._cells(D_m + c.D_p, c.D_g)
         self.GRU_P = self._cells(D_m + c.D_g, c.D_p)
         self.GRU_L = self._cells(D_m + c.D_p, c.D_p) if c.listener else None
@@ -88,7 +88,9 @@ class DialogueRnn(nn.Module):
         (W_G, b_G), (W_P, b_P) = recurrent(self.GRU_G, B), recurrent(self.GRU_P, B)
         G_q, P_c = columns(self.GRU_G, D_m, D_m + c.D_p), columns(self.GRU_P, D_m, D_m + c.D_g)
         slot = who[..., None, None].expand(R, B, L, 1, c.D_p).unbind(2)
-        g, bank, past, found = u.new_zeros(R, B, c.D_g), u.new_zeros(R, B, parties, c.D_p), [], []
+        g, bank = u.new_zeros(R, B, c.D_g), u.new_zeros(R, B, parties, c.D_p)
+        past: list[Tensor] = []
+        found = []
         for t in range(L):
             before = bank.gather(2, slot[t]).squeeze(2)
             c_t = attended(past, past, query[t]) if past else None  # over g_1 .. g_{t-1}
@@ -106,10 +108,9 @@ class DialogueRnn(nn.Module):
     def _heard(self, known: Tensor, q_s: Tensor, bank: Tensor) -> Tensor:
         """The parties' states after they listened to [u; q_s], [R, B, P, D_p]."""
         assert self.GRU_L is not None
-        flat, D_p = bank.flatten(1, 2), q_s.shape[-1]
+        flat = bank.flatten(1, 2)
         W_L, b_L = recurrent(self.GRU_L, flat.shape[1])
-        width = self.GRU_L[0].weight_ih.shape[1]
-        gi = torch.baddbmm(known, q_s, columns(self.GRU_L, width - D_p, width))
+        gi = torch.baddbmm(known, q_s, columns(self.GRU_L, self.D_m, self.D_m + q_s.shape[-1]))
         gh = torch.baddbmm(b_L, flat, W_L).view(*bank.shape[:3], -1)
         heard: Tensor = self.state_dropout(gru(gi.unsqueeze(2), gh, bank))
         return heard
