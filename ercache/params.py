@@ -144,6 +144,8 @@ class ExperimentParams(Strict):
     """One row of the results: a model on the features of a corpus.
 
     Attributes:
+        task: `erc` recognises the emotion of each utterance; `epc` predicts that of the next one, from what was before.
+        history: utterances seen at most, the last ones; without it whole dialogues (`erc`), or all of the past (`epc`).
         features: modality -> names of features, joined in that order.
         unlabelled: what becomes of utterances that have no label in `label_set`: `keep` leaves them in their dialogues
             as context, masked from loss and metrics; `drop` takes them out before the models see them.
@@ -153,7 +155,8 @@ class ExperimentParams(Strict):
 
     model: str
     corpus: str
-    task: Literal["erc"] = "erc"
+    task: Literal["erc", "epc"] = "erc"
+    history: int | None = Field(None, ge=1)
     label_set: str = "emotion7"
     split: str = "official"
     unlabelled: Literal["keep", "drop"] = "keep"

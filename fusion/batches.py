@@ -11,6 +11,7 @@ from torch import Tensor
 from ercache.manifest import Manifest, Utterance
 from ercache.training import IGNORED
 from fusion.features import Modality
+from fusion.views import DIALOGUES, View, stretches_of
 
 EVALUATION_BATCH = 64  # dialogues; larger ones of mixed lengths would be padding for the most part
 TOKENS = 4096  # padded utterances of a batch at most: a few very long dialogues must not fill the memory
@@ -28,7 +29,8 @@ class Batch:
         present: modality -> bool [B, L]; False where it is absent, and on padding.
         mask: bool [B, L]; True for utterances, False for padding.
         speakers: int [B, L]; 0, 1, .. in order of appearance in the dialogue.
-        labels: int64 [B, L]; -100 where there is no label, outside the subset, and on padding.
+        labels: int64 [B, L]; of the utterance that the position speaks of: itself, or in prediction, at the last
+            position, the next one; -100 where there is no label, outside the subset, and on padding.
     """
 
     features: dict[str, Tensor]
@@ -101,15 +103,17 @@ def make_subset(
     label_set: str,
     rows: Mapping[str, int],
     modalities: Mapping[str, Modality],
+    view: View = DIALOGUES,
 ) -> Subset:
     """The dialogues that hold the ids of a subset.
 
     Args:
         rows: utterance id -> its row in the modalities.
+        view: in prediction, the first utterance of a dialogue follows nothing: it is no target.
     """
-    wanted = set(ids)
-    dialogues = dialogues_of(manifest, wanted)
+    dialogues = dialogues_of(manifest, set(ids))
     utterances = tuple(u for dialogue in dialogues for u in dialogue)
+    wanted = set(ids) - {u.id for dialogue in dialogues for u in dialogue[: view.ahead]}
     rank = {value: c for c, value in enumerate(manifest.label_sets[label_set])}
     labels = [
         rank.get(u.labels.get(label_set) or "", IGNORED) if u.id in wanted else IGNORED for u in utterances
@@ -164,22 +168,32 @@ def standardized(subset: Subset, statistics: Statistics) -> Subset:
 
 
 class Padded:
-    """A subset ready to be cut into batches: a batch is one gather a tensor, no loader, no copy of the subset."""
+    """A subset ready to be cut into batches: a batch is one gather a tensor, no loader, no copy of the subset.
 
-    def __init__(self, subset: Subset) -> None:
+    A model sees stretches of utterances at once: dialogues, or what leads up to a target (see `fusion.views`).
+    """
+
+    def __init__(self, subset: Subset, view: View = DIALOGUES) -> None:
         self.subset = subset
-        self._lengths: list[int] = subset.lengths.tolist()
-        dialogue = torch.repeat_interleave(subset.lengths)
-        self._labelled: list[int] = sorted(set(dialogue[subset.labels != IGNORED].tolist()))
+        self._stretches = stretches_of(view, subset.offsets)
+        self._lengths: list[int] = self._stretches.lengths.tolist()
+        known = subset.labels != IGNORED
+        targets = self._stretches.targets
+        if targets is None:
+            self._labelled: list[int] = sorted(
+                set(torch.repeat_interleave(subset.lengths)[known].tolist())
+            )
+        else:
+            self._labelled = known[targets].nonzero().flatten().tolist()
 
-    def batch(self, dialogues: Sequence[int]) -> Batch:
-        """The dialogues of these ranks, padded to the longest of them."""
-        return self._gathered(*self._rows(dialogues))
+    def batch(self, stretches: Sequence[int]) -> Batch:
+        """The stretches of these ranks, padded to the longest of them."""
+        return self._gathered(stretches)[2]
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
-        """The labelled dialogues once, in random order, in batches of at most `size` dialogues and TOKENS utterances.
+        """The labelled stretches once, in random order, in batches of at most `size` stretches and TOKENS utterances.
 
-        Dialogues of similar length share a batch: a random stretch of POOL batches is sorted by length, and the
+        Stretches of similar length share a batch: a random run of POOL batches is sorted by length, and the
         batches then come in random order.
         """
         ranks = [self._labelled[i] for i in torch.randperm(len(self._labelled), generator=order).tolist()]
@@ -189,54 +203,39 @@ class Padded:
         for i in torch.randperm(len(cut), generator=order).tolist():
             yield self.batch(cut[i])
 
-    def by_length(self, size: int = EVALUATION_BATCH) -> Iterator[tuple[Tensor, Batch]]:
-        """All dialogues once, similar lengths together; each batch with its utterances' rows [B, L] in the subset."""
-        for picked in self._cut(range(len(self._lengths)), size):
-            rows, mask = self._rows(picked)
-            yield rows, self._gathered(rows, mask)
+    def by_length(self, size: int = EVALUATION_BATCH) -> Iterator[tuple[Tensor, Tensor, Batch]]:
+        """All stretches once, similar lengths together.
 
-    def _cut(self, dialogues: Sequence[int], size: int) -> list[list[int]]:
-        """Dialogues sorted by length, in batches of at most `size` dialogues and TOKENS padded utterances."""
+        Yields:
+            The rows [B, L] of the subset that each position speaks of, where [B, L] it speaks of any, the batch.
+        """
+        for picked in self._cut(range(len(self._lengths)), size):
+            yield self._gathered(picked)
+
+    def _cut(self, stretches: Sequence[int], size: int) -> list[list[int]]:
+        """Stretches sorted by length, in batches of at most `size` stretches and TOKENS padded utterances."""
         batches: list[list[int]] = [[]]
-        for d in sorted(dialogues, key=self._lengths.__getitem__):  # stable: equals keep their random order
+        for d in sorted(stretches, key=self._lengths.__getitem__):  # stable: equals keep their random order
             room = min(size, TOKENS // self._lengths[d])
             if batches[-1] and len(batches[-1]) >= room:
                 batches.append([])
             batches[-1].append(d)
         return batches
 
-    def _rows(self, dialogues: Sequence[int]) -> tuple[Tensor, Tensor]:
-        longest = max(self._lengths[d] for d in dialogues)
-        picked = torch.tensor(dialogues, device=self.subset.offsets.device)
-        return spans(self.subset.offsets, picked, longest)
-
-    def _gathered(self, rows: Tensor, mask: Tensor) -> Batch:
-        subset, padding = self.subset, ~mask
-        return Batch(
+    def _gathered(self, stretches: Sequence[int]) -> tuple[Tensor, Tensor, Batch]:
+        subset = self.subset
+        picked = torch.tensor(stretches, device=subset.offsets.device)
+        rows, mask = self._stretches.rows(picked, max(self._lengths[d] for d in stretches))
+        spoken, speaks = self._stretches.spoken_of(picked, rows, mask)
+        padding = ~mask
+        batch = Batch(
             features={m: _filled(values[rows], padding, 0) for m, values in subset.features.items()},
             present={m: values[rows] & mask for m, values in subset.present.items()},
             mask=mask,
             speakers=_filled(subset.speakers[rows], padding, 0),
-            labels=_filled(subset.labels[rows], padding, IGNORED),
+            labels=_filled(subset.labels[spoken], ~speaks, IGNORED),
         )
-
-
-def spans(offsets: Tensor, picked: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-    """Where picked stretches of a flat tensor lie: utterances of dialogues, or steps of utterances.
-
-    Args:
-        offsets: stretch k owns rows offsets[k]:offsets[k + 1], [K + 1].
-        picked: ranks of stretches, [B].
-        longest: size of the longest of them, L.
-
-    Returns:
-        Rows [B, L], some valid row where there is padding, and the mask [B, L] that is False there.
-    """
-    position = torch.arange(longest, device=offsets.device)
-    start, end = offsets[picked, None], offsets[picked + 1, None]
-    rows = start + position
-    mask = rows < end
-    return rows.where(mask, torch.minimum(start, offsets[-1] - 1)), mask
+        return spoken, speaks, batch
 
 
 def _filled(values: Tensor, padding: Tensor, fill: int) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,8 @@ class RunRecord(BaseModel):
     model: str
     preset: str
     corpus: str
+    task: Literal["erc", "epc"]
+    history: int | None
     label_set: str
     split: str
     classes: list[str]
@@ -53,7 +55,7 @@ class RunRecord(BaseModel):
 
     def as_experiment(self) -> ExperimentParams:
         """The experiment that the run was made from."""
-        fields = ("model", "corpus", "label_set", "split", "features", "preset")
+        fields = ("model", "corpus", "task", "history", "label_set", "split", "features", "preset")
         return ExperimentParams(**{name: getattr(self, name) for name in fields})
 
 

@@ -12,6 +12,7 @@ from ercache.training import Progress, deterministic, fit, masked_cross_entropy,
 from fusion.batches import Batch, Padded, Statistics, Subset, standardized, statistics_of
 from fusion.experiment import Experiment, Source
 from fusion.scoring import validation_scores
+from fusion.views import view_of
 
 Tick = Callable[[str, int, int], None]
 
@@ -67,7 +68,8 @@ def train_seed(
     progress: Tick | None = None,
 ) -> Trained:
     """Train one seed on train, epoch chosen on validation."""
-    train, dev = Padded(material.train), Padded(material.dev)
+    view = view_of(experiment.entry)
+    train, dev = Padded(material.train, view), Padded(material.dev, view)
     set_seeds(seed)
     model = build_model(experiment, material, classes)
 

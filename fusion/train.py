@@ -31,6 +31,7 @@ from fusion.runs import (
 )
 from fusion.scoring import predict, scored
 from fusion.seeds import Material, Tick, Trained, prepare, readings_of, seen
+from fusion.views import View
 
 RECIPE = 2  # raised when the same inputs would give another run
 PACKAGES = ("numpy", "scikit-learn", "torch")
@@ -118,7 +119,7 @@ def _write(
     classes = source.classes
     test = seen(source.subset("test"), material.statistics, device)  # every epoch is chosen by now
     subsets = {"train": material.train, "dev": material.dev, "test": test}
-    found = {name: _predictions(trained, subsets[name]) for name in ("dev", "test")}
+    found = {name: _predictions(trained, subsets[name], source.view) for name in ("dev", "test")}
     dev, after = scored(found["dev"], classes), scored(found["test"], classes)
     size = parameters(trained[0].model)
     run = {
@@ -160,6 +161,7 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
         "preset": entry.preset,
         "paper_profile": paper_profile(experiment, source.findings.recipes),
         "task": entry.task,
+        "history": entry.history,
         "corpus": entry.corpus,
         "label_set": entry.label_set,
         "classes": list(source.classes),
@@ -198,8 +200,8 @@ def device_class(device: str) -> str:
     return torch.device(device).type
 
 
-def _predictions(trained: list[Trained], subset: Subset) -> list[Predictions]:
-    padded = Padded(subset)
+def _predictions(trained: list[Trained], subset: Subset, view: View) -> list[Predictions]:
+    padded = Padded(subset, view)
     found = []
     for t in trained:
         with deterministic(threads_for(t.model)):

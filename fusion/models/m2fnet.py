@@ -230,7 +230,7 @@ def _check(widths: Widths, config: M2FNetConfig) -> None:
 ENTRY = ModelEntry(
     key="m2fnet",
     paper="M2FNet: Multi-modal Fusion Network for Emotion Recognition in Conversation (2022)",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=M2FNetConfig,
     presets={

@@ -9,8 +9,9 @@ import torch
 from ercache.manifest import Manifest
 from ercache.training import IGNORED
 from fusion import batches
-from fusion.batches import Padded, Subset, make_subset, spans, standardized, statistics_of
+from fusion.batches import Padded, Subset, make_subset, standardized, statistics_of
 from fusion.features import Modality
+from fusion.views import DIALOGUES, stretches_of
 from tests.fusion.toy import CLASSES, toy_manifest
 
 
@@ -92,21 +93,24 @@ def test_no_batch_holds_more_than_its_budget_of_padded_utterances(monkeypatch: p
     monkeypatch.setattr(batches, "TOKENS", 30)
     padded = Padded(long_subset())
     trained = [b.mask for b in padded.shuffled(8, torch.Generator().manual_seed(1))]
-    for masks in (trained, [b.mask for _, b in padded.by_length(8)]):
+    for masks in (trained, [b.mask for _, _, b in padded.by_length(8)]):
         assert all(m.numel() <= 30 and len(m) <= 8 for m in masks)
         assert sum(int(m.sum()) for m in masks) == 420
 
 
-def test_spans_give_valid_rows_also_for_empty_stretches() -> None:
-    rows, mask = spans(torch.tensor([0, 2, 2, 5]), torch.tensor([2, 1, 0]), 3)
+def test_rows_of_stretches_are_valid_also_for_empty_ones() -> None:
+    stretches = stretches_of(DIALOGUES, torch.tensor([0, 2, 2, 5]))
+    rows, mask = stretches.rows(torch.tensor([2, 1, 0]), 3)
     assert mask.tolist() == [[True] * 3, [False] * 3, [True, True, False]]
     assert rows[mask].tolist() == [2, 3, 4, 0, 1] and int(rows.max()) < 5 and int(rows.min()) >= 0
-    assert spans(torch.tensor([0, 1, 1]), torch.tensor([1]), 2)[0].tolist() == [[0, 0]]
+    short = stretches_of(DIALOGUES, torch.tensor([0, 1, 1]))
+    assert short.rows(torch.tensor([1]), 2)[0].tolist() == [[0, 0]]
 
 
 def test_rows_of_evaluation_batches_point_at_their_utterances() -> None:
     padded = Padded(subset())
-    for rows, batch in padded.by_length(3):
+    for rows, speaks, batch in padded.by_length(3):
+        assert torch.equal(speaks, batch.mask)
         assert torch.equal(rows[batch.mask].float(), batch.features["text"][batch.mask][:, 0])
 
 
