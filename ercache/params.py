@@ -122,6 +122,8 @@ class TrainingParams(Strict):
             the squared norm or the norm of all parameters to the loss instead.
         clip: largest gradient norm; null does not clip.
         schedule: `plateau` lowers the rate when the validation score stalls (plateau_patience, plateau_factor).
+        gamma: of the focal loss; 0 is cross-entropy.
+        class_weights: `balanced` weighs a class by N / (C n_c) of the train labels.
         standardize: z-score every feature with the mean and deviation of the train part.
     """
 
@@ -137,6 +139,8 @@ class TrainingParams(Strict):
     schedule: Literal["plateau", "constant"] = "plateau"
     plateau_patience: int = Field(5, ge=0)
     plateau_factor: float = Field(0.5, gt=0, lt=1)
+    gamma: float = Field(0.0, ge=0)
+    class_weights: Literal["none", "balanced"] = "none"
     standardize: bool = True
 
 

@@ -51,17 +51,37 @@ class Progress:
     finished: bool = False
 
 
-def masked_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
-    """Mean -log p(true class) over the labelled positions, and how many there are.
+def masked_cross_entropy(
+    logits: Tensor, labels: Tensor, gamma: float = 0.0, weights: Tensor | None = None
+) -> tuple[Tensor, int]:
+    """Mean -(1 - p)^gamma log p of the true class over the labelled positions, and how many there are.
 
     Args:
         logits: [B, L, C].
         labels: [B, L], -100 where there is none.
+        gamma: 0 for plain cross-entropy, more for the focal loss.
+        weights: of the classes, [C]; the mean is then the weighted one.
 
-    Source: M2FNet, Eq. 14, whose 1 / (M k) is read as 1 / sum_i k_i.
+    Source: M2FNet, Eq. 14, whose 1 / (M k) is read as 1 / sum_i k_i; AMuSE, Eq. 5, with the sign corrected.
     """
-    count = int((labels != IGNORED).sum())
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED), count
+    flat, truth = logits.flatten(0, 1), labels.flatten()
+    count = int((truth != IGNORED).sum())
+    if gamma == 0:
+        return F.cross_entropy(flat, truth, weights, ignore_index=IGNORED), count
+    known = truth != IGNORED
+    log_p = flat[known].log_softmax(-1).gather(1, truth[known, None])[:, 0]
+    weight = torch.ones_like(log_p) if weights is None else weights[truth[known]]
+    return -(weight * (1 - log_p.exp()) ** gamma * log_p).sum() / weight.sum(), count
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """N / (C n_c) for each class, [C]; 1 for one without an example.
+
+    Args:
+        labels: class indices, -100 where there is none, any shape.
+    """
+    counts = torch.bincount(labels[labels != IGNORED].flatten(), minlength=classes).float()
+    return (counts.sum() / (classes * counts)).where(counts > 0, 1.0)
 
 
 def penalty(model: nn.Module, params: TrainingParams) -> Tensor | None:

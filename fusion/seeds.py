@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ercache.params import TrainingParams
-from ercache.training import Progress, deterministic, fit, masked_cross_entropy, set_seeds, threads_for
+from ercache.training import (
+    Progress,
+    balanced_weights,
+    deterministic,
+    fit,
+    masked_cross_entropy,
+    set_seeds,
+    threads_for,
+)
 from fusion.batches import Batch, Padded, Statistics, Subset, standardized, statistics_of
 from fusion.experiment import Experiment, Source
 from fusion.scoring import validation_scores
@@ -68,16 +76,19 @@ def train_seed(
     progress: Tick | None = None,
 ) -> Trained:
     """Train one seed on train, epoch chosen on validation."""
-    view = view_of(experiment.entry)
+    training, view = experiment.training, view_of(experiment.entry)
     train, dev = Padded(material.train, view), Padded(material.dev, view)
     set_seeds(seed)
     model = build_model(experiment, material, classes)
 
     def batches(order: torch.Generator) -> Iterator[Batch]:
-        return train.shuffled(experiment.training.batch, order)
+        return train.shuffled(training.batch, order)
+
+    labels = material.train.labels
+    weights = balanced_weights(labels, classes) if training.class_weights == "balanced" else None
 
     def loss(batch: Batch) -> tuple[Tensor, int]:
-        return masked_cross_entropy(model(batch), batch.labels)
+        return masked_cross_entropy(model(batch), batch.labels, training.gamma, weights)
 
     def tick(epoch: int, last: int) -> None:
         if progress is not None:
@@ -86,7 +97,7 @@ def train_seed(
     with deterministic(threads_for(model)):
         past = fit(
             model,
-            experiment.training,
+            training,
             seed,
             batches=batches,
             loss=loss,

@@ -13,7 +13,15 @@ from torch.nn import functional as F
 from ercache import training
 from ercache.errors import WorkError
 from ercache.params import TrainingParams
-from ercache.training import Progress, deterministic, fit, masked_cross_entropy, penalty, set_seeds
+from ercache.training import (
+    Progress,
+    balanced_weights,
+    deterministic,
+    fit,
+    masked_cross_entropy,
+    penalty,
+    set_seeds,
+)
 
 PARAMS = TrainingParams(epochs=8, patience=8, batch=4, lr=0.05, plateau_patience=1)
 X = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
@@ -117,6 +125,33 @@ def test_the_loss_of_item_19_is_a_mean_over_utterances() -> None:
     assert float(loss) == pytest.approx(0.767528, abs=1e-6) and count == 3
     padded = F.pad(labels, (0, 4), value=training.IGNORED), F.pad(probabilities.log(), (0, 0, 0, 4))
     assert float(masked_cross_entropy(padded[1], padded[0])[0]) == pytest.approx(0.767528, abs=1e-6)
+
+
+def of_probability(p: float, gamma: float) -> float:
+    logits = torch.tensor([[[p, 1 - p]]], dtype=torch.float64).log()
+    return float(masked_cross_entropy(logits, torch.tensor([[0]]), gamma)[0])
+
+
+def test_the_focal_loss_of_amuse_item_10() -> None:
+    found = [of_probability(p, 1.0) for p in (0.9, 0.5, 0.1)]
+    assert found == pytest.approx([0.010536, 0.346574, 2.072327], abs=1e-6)
+    found = [of_probability(0.5, gamma) for gamma in (0.5, 0.75, 1.25)]
+    assert found == pytest.approx([0.490129, 0.412148, 0.291432], abs=1e-6)
+
+
+def test_without_gamma_the_focal_loss_is_cross_entropy_also_weighted() -> None:
+    logits = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[0, 1, 2, training.IGNORED, 1], [2, 2, training.IGNORED, 0, 1]])
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weights, ignore_index=training.IGNORED)
+    for gamma in (0.0, 1e-9):
+        found, count = masked_cross_entropy(logits, labels, gamma, weights)
+        assert float(found) == pytest.approx(float(plain), abs=1e-6) and count == 8
+
+
+def test_balanced_weights_give_every_class_the_same_sum() -> None:
+    labels = torch.tensor([0, 0, 0, 1, training.IGNORED, 1, 0])
+    assert balanced_weights(labels, 3).tolist() == pytest.approx([6 / 12, 6 / 6, 1.0])
 
 
 def step(**options: object) -> list[float]:
