@@ -40,7 +40,7 @@ class RunRecord(BaseModel):
     preset: str
     corpus: str
     task: Literal["erc", "epc"]
-    history: int | None
+    history: int | None = None
     label_set: str
     split: str
     classes: list[str]
