@@ -150,7 +150,7 @@ class ExperimentParams(Strict):
     Attributes:
         task: `erc` recognises the emotion of each utterance; `epc` predicts that of the next one, from what was before.
         history: utterances seen at most, the last ones; without it whole dialogues (`erc`), or all of the past (`epc`).
-        features: modality -> names of features, joined in that order.
+        features: modality -> names of features, joined in that order; `name:array` takes one array of several.
         unlabelled: what becomes of utterances that have no label in `label_set`: `keep` leaves them in their dialogues
             as context, masked from loss and metrics; `drop` takes them out before the models see them.
         preset: named size of the model; `config` overrides single switches of it.
@@ -168,6 +168,17 @@ class ExperimentParams(Strict):
     preset: str = "small"
     config: dict[str, Any] = {}
     training: dict[str, Any] = {}
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of all features, in order, without the arrays chosen of them."""
+        return list(dict.fromkeys(array_of(name)[0] for names in self.features.values() for name in names))
+
+
+def array_of(name: str) -> tuple[str, str]:
+    """Feature and array of `name:array`; the array is "" where all are meant."""
+    feature, _, array = name.partition(":")
+    return feature, array
 
 
 class SweepParams(Strict):
@@ -192,6 +203,7 @@ class Params(Strict):
         features: name -> encoder and its params.
         profiles: name -> features.
         pipeline: corpus -> profile, for the stages in dvc.yaml.
+        reproduce: paper -> corpus -> the experiment on which the rows of its tables are built.
     """
 
     roots: dict[str, str] = {}
@@ -204,6 +216,7 @@ class Params(Strict):
     training: TrainingParams = TrainingParams()
     experiments: dict[str, ExperimentParams] = {}
     sweeps: SweepParams = SweepParams()
+    reproduce: dict[str, dict[str, str]] = {}
 
     def faces_of(self, feature: FeatureParams) -> FacePolicy:
         """The common face policy with a feature's overrides."""
@@ -332,7 +345,12 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
             found += _keyed(models, experiment["model"], _mapping(experiment.get("config")), where, "model")
         found += findings(TrainingParams, _mapping(experiment.get("training")), f"{where}.training")
         for used in _mapping(experiment.get("features")).values():
-            found += _unknown(used, _mapping(raw.get("features")), f"{where}.features", "feature")
+            names = [array_of(n)[0] for n in used if isinstance(n, str)] if isinstance(used, list) else used
+            found += _unknown(names, _mapping(raw.get("features")), f"{where}.features", "feature")
+    experiments = _mapping(raw.get("experiments"))
+    for paper, bases in _mapping(raw.get("reproduce")).items():
+        used = list(_mapping(bases).values())
+        found += _unknown(used, experiments, f"reproduce.{paper}", "experiment")
     return found
 
 

@@ -52,6 +52,7 @@ class RunRecord(BaseModel):
     epochs: list[int]
     provenance: dict[str, Any]
     marks: list[str]
+    paper_profile: bool = False
 
     def as_experiment(self) -> ExperimentParams:
         """The experiment that the run was made from."""
@@ -168,6 +169,12 @@ def read_run(folder: Path) -> RunRecord:
         return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: damaged ({error})", hint="train the experiment again") from error
+
+
+def read_scores(folder: Path) -> dict[str, dict[str, Any]]:
+    """Scores on test of a run that `read_run` accepts: metric -> `{"mean", "std", "ci95"}`."""
+    scores: dict[str, dict[str, Any]] = json.loads((folder / "run.json").read_text(encoding="utf-8"))["test"]
+    return scores
 
 
 def write_predictions(path: Path, predictions: Sequence[Predictions], classes: Sequence[str]) -> None:

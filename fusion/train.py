@@ -11,7 +11,7 @@ import platformdirs
 import torch
 
 from ercache.digests import digest_of
-from ercache.params import Params
+from ercache.params import Params, array_of
 from ercache.training import deterministic, threads_for
 from fusion.batches import Padded, Statistics, Subset
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
@@ -188,9 +188,9 @@ def paper_profile(experiment: Experiment, recipes: Mapping[str, Mapping[str, Any
     sizes = all(ours[name] == value for name, value in preset.items() if name not in rows)
     trained = all(getattr(experiment.training, name) == value for name, value in training.items())
     encoders = [
-        recipes[f]["encoder"] == model.paper_encoders.get(m)
+        recipes[array_of(name)[0]]["encoder"] == model.paper_encoders.get(m)
         for m, names in entry.features.items()
-        for f in names
+        for name in names
     ]
     return sizes and trained and all(encoders)
 
