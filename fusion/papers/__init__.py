@@ -27,9 +27,9 @@ class Row(Strict):
     name: str
     model: str | None = None
     modalities: list[str] | None = None
-    arrays: dict[str, str] = {}
-    config: dict[str, Any] = {}
-    published: Figures = {}
+    arrays: dict[str, str] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict)
+    published: Figures = Field(default_factory=dict)
 
 
 class Table(Strict):
