@@ -425,7 +425,7 @@ class Avafn(nn.Module):
 ENTRY = ModelEntry(
     key="avafn",
     paper="Mutual Cross-Attention in Dyadic Fusion Networks for Audio-Video Emotion Recognition (AVAFN)",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("audio", "visual"),
     config=AvafnConfig,
     presets={"paper": {}, "small": {"d_model": 32, "d_ff": 64, "D_c": 16, "D_q": 16, "D_e": 8}},

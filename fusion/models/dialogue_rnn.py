@@ -119,7 +119,7 @@ class DialogueRnn(nn.Module):
 ENTRY = ModelEntry(
     key="dialogue_rnn",
     paper="DialogueRNN: An Attentive RNN for Emotion Detection in Conversations (Majumder et al., AAAI 2019)",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=DialogueRnnConfig,
     presets={

@@ -31,7 +31,7 @@ class Logistic(nn.Module):
 ENTRY = ModelEntry(
     key="logistic",
     paper="baseline: multinomial logistic regression, without context",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=LogisticConfig,
     presets={"small": {}},

@@ -29,7 +29,7 @@ class Majority(nn.Module):
 ENTRY = ModelEntry(
     key="majority",
     paper="baseline: the most frequent class of train",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=MajorityConfig,
     presets={"small": {}},

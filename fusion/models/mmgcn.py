@@ -112,7 +112,7 @@ def graph(h: Tensor, linked: Tensor) -> Tensor:
 ENTRY = ModelEntry(
     key="mmgcn",
     paper="MMGCN: Multimodal Fusion via Deep Graph Convolution Network (Hu et al., ACL 2021)",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=MmgcnConfig,
     presets={"small": {"hidden": 64, "layers": 2}, "large": {}},

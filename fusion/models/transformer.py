@@ -53,7 +53,7 @@ class Transformer(nn.Module):
 ENTRY = ModelEntry(
     key="transformer",
     paper="baseline: a transformer over the utterances of a dialogue, early fusion",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=TransformerConfig,
     presets={"small": {}, "large": {"heads": 8, "head_width": 64, "layers": 4, "ffn": 1024}},
