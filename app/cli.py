@@ -5,7 +5,17 @@ import sys
 import typer
 from rich.console import Console
 
-from app.commands import benchmark, caches, checkpoints, exchange, extraction, inventory, learning, results
+from app.commands import (
+    benchmark,
+    caches,
+    checkpoints,
+    exchange,
+    extraction,
+    inventory,
+    learning,
+    reproduction,
+    results,
+)
 from ercache.errors import ErcacheError
 
 cli = typer.Typer(
@@ -16,7 +26,17 @@ cli = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for module in (inventory, extraction, checkpoints, caches, exchange, learning, results, benchmark):
+for module in (
+    inventory,
+    extraction,
+    checkpoints,
+    caches,
+    exchange,
+    learning,
+    reproduction,
+    results,
+    benchmark,
+):
     module.register(cli)
 
 

@@ -13,7 +13,7 @@ import yaml
 from app.console import CACHES, DATA, MANIFESTS, MODELS
 from app.features import feature_of
 from ercache.errors import ParamsError
-from ercache.params import PARAMS_FILE, ExperimentParams, Params
+from ercache.params import PARAMS_FILE, ExperimentParams, Params, array_of
 from extract.corpora import CORPORA
 from extract.engine.coverage import NAME as COVERAGE
 from extract.engine.extraction import cache_path
@@ -64,7 +64,7 @@ def _check(params: Params) -> None:
     found = []
     for name, experiment in _staged(params).items():
         extracted = params.profiles[params.pipeline[experiment.corpus]]
-        used = [f for names in experiment.features.values() for f in names]
+        used = experiment.feature_names
         found += [
             f"experiments.{name}: feature {f!r} is not in the pipeline's profile"
             for f in used
@@ -149,7 +149,7 @@ def _caches_of(experiment: ExperimentParams) -> list[str]:
     return [
         str(cache_path(CACHES, experiment.corpus, modality, feature, part))
         for modality, features in experiment.features.items()
-        for feature in features
+        for feature in dict.fromkeys(array_of(name)[0] for name in features)
         for part in CORPORA[experiment.corpus].parts
     ]
 

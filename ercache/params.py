@@ -117,8 +117,13 @@ class TrainingParams(Strict):
         seeds: number of runs, with seeds 0, 1, ...
         epochs, patience: upper bound, and epochs without a better validation score before stopping.
         batch: dialogues per step.
-        lr, weight_decay, clip: of AdamW; largest gradient norm.
-        plateau_patience, plateau_factor: ReduceLROnPlateau on the validation score.
+        optimizer, lr, weight_decay: `adam` takes the decay into the gradient (L2), `adamw` keeps it apart.
+        l2: how weight_decay acts: `decay` through the optimizer; `squared` and `norm` add weight_decay times
+            the squared norm or the norm of all parameters to the loss instead.
+        clip: largest gradient norm; null does not clip.
+        schedule: `plateau` lowers the rate when the validation score stalls (plateau_patience, plateau_factor).
+        gamma: of the focal loss; 0 is cross-entropy.
+        class_weights: `balanced` weighs a class by N / (C n_c) of the train labels.
         standardize: z-score every feature with the mean and deviation of the train part.
     """
 
@@ -126,11 +131,16 @@ class TrainingParams(Strict):
     epochs: int = Field(60, ge=1)
     patience: int = Field(12, ge=1)
     batch: int = Field(8, ge=1)
+    optimizer: Literal["adamw", "adam"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
-    clip: float = Field(1.0, gt=0)
+    l2: Literal["decay", "squared", "norm"] = "decay"
+    clip: float | None = Field(1.0, gt=0)
+    schedule: Literal["plateau", "constant"] = "plateau"
     plateau_patience: int = Field(5, ge=0)
     plateau_factor: float = Field(0.5, gt=0, lt=1)
+    gamma: float = Field(0.0, ge=0)
+    class_weights: Literal["none", "balanced"] = "none"
     standardize: bool = True
 
 
@@ -138,7 +148,9 @@ class ExperimentParams(Strict):
     """One row of the results: a model on the features of a corpus.
 
     Attributes:
-        features: modality -> names of features, joined in that order.
+        task: `erc` recognises the emotion of each utterance; `epc` predicts that of the next one, from what was before.
+        history: utterances seen at most, the last ones; without it whole dialogues (`erc`), or all of the past (`epc`).
+        features: modality -> names of features, joined in that order; `name:array` takes one array of several.
         unlabelled: what becomes of utterances that have no label in `label_set`: `keep` leaves them in their dialogues
             as context, masked from loss and metrics; `drop` takes them out before the models see them.
         preset: named size of the model; `config` overrides single switches of it.
@@ -147,7 +159,8 @@ class ExperimentParams(Strict):
 
     model: str
     corpus: str
-    task: Literal["erc"] = "erc"
+    task: Literal["erc", "epc"] = "erc"
+    history: int | None = Field(None, ge=1)
     label_set: str = "emotion7"
     split: str = "official"
     unlabelled: Literal["keep", "drop"] = "keep"
@@ -155,6 +168,17 @@ class ExperimentParams(Strict):
     preset: str = "small"
     config: dict[str, Any] = {}
     training: dict[str, Any] = {}
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of all features, in order, without the arrays chosen of them."""
+        return list(dict.fromkeys(array_of(name)[0] for names in self.features.values() for name in names))
+
+
+def array_of(name: str) -> tuple[str, str]:
+    """Feature and array of `name:array`; the array is "" where all are meant."""
+    feature, _, array = name.partition(":")
+    return feature, array
 
 
 class SweepParams(Strict):
@@ -179,6 +203,7 @@ class Params(Strict):
         features: name -> encoder and its params.
         profiles: name -> features.
         pipeline: corpus -> profile, for the stages in dvc.yaml.
+        reproduce: paper -> corpus -> the experiment on which the rows of its tables are built.
     """
 
     roots: dict[str, str] = {}
@@ -191,6 +216,7 @@ class Params(Strict):
     training: TrainingParams = TrainingParams()
     experiments: dict[str, ExperimentParams] = {}
     sweeps: SweepParams = SweepParams()
+    reproduce: dict[str, dict[str, str]] = {}
 
     def faces_of(self, feature: FeatureParams) -> FacePolicy:
         """The common face policy with a feature's overrides."""
@@ -319,7 +345,12 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
             found += _keyed(models, experiment["model"], _mapping(experiment.get("config")), where, "model")
         found += findings(TrainingParams, _mapping(experiment.get("training")), f"{where}.training")
         for used in _mapping(experiment.get("features")).values():
-            found += _unknown(used, _mapping(raw.get("features")), f"{where}.features", "feature")
+            names = [array_of(n)[0] for n in used if isinstance(n, str)] if isinstance(used, list) else used
+            found += _unknown(names, _mapping(raw.get("features")), f"{where}.features", "feature")
+    experiments = _mapping(raw.get("experiments"))
+    for paper, bases in _mapping(raw.get("reproduce")).items():
+        used = list(_mapping(bases).values())
+        found += _unknown(used, experiments, f"reproduce.{paper}", "experiment")
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import AdamW, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ercache.errors import WorkError
@@ -29,6 +29,8 @@ SCORE = "validation_weighted_f1"
 
 Row = dict[str, float]
 T = TypeVar("T")
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW}
 
 
 @dataclass
@@ -49,17 +51,46 @@ class Progress:
     finished: bool = False
 
 
-def masked_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
-    """Mean -log p(true class) over the labelled positions, and how many there are.
+def masked_cross_entropy(
+    logits: Tensor, labels: Tensor, gamma: float = 0.0, weights: Tensor | None = None
+) -> tuple[Tensor, int]:
+    """Mean -(1 - p)^gamma log p of the true class over the labelled positions, and how many there are.
 
     Args:
         logits: [B, L, C].
         labels: [B, L], -100 where there is none.
+        gamma: 0 for plain cross-entropy, more for the focal loss.
+        weights: of the classes, [C]; the mean is then the weighted one.
 
-    Source: M2FNet, Eq. 14, whose 1 / (M k) is read as 1 / sum_i k_i.
+    Source: M2FNet, Eq. 14, whose 1 / (M k) is read as 1 / sum_i k_i; AMuSE, Eq. 5, with the sign corrected.
     """
-    count = int((labels != IGNORED).sum())
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED), count
+    flat, truth = logits.flatten(0, 1), labels.flatten()
+    count = int((truth != IGNORED).sum())
+    if gamma == 0:
+        return F.cross_entropy(flat, truth, weights, ignore_index=IGNORED), count
+    known = truth != IGNORED
+    log_p = flat[known].log_softmax(-1).gather(1, truth[known, None])[:, 0]
+    weight = torch.ones_like(log_p) if weights is None else weights[truth[known]]
+    return -(weight * (1 - log_p.exp()) ** gamma * log_p).sum() / weight.sum(), count
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """N / (C n_c) for each class, [C]; 1 for one without an example.
+
+    Args:
+        labels: class indices, -100 where there is none, any shape.
+    """
+    counts = torch.bincount(labels[labels != IGNORED].flatten(), minlength=classes).float()
+    return (counts.sum() / (classes * counts)).where(counts > 0, 1.0)
+
+
+def penalty(model: nn.Module, params: TrainingParams) -> Tensor | None:
+    """What weight_decay adds to the loss, where it does not act through the optimizer."""
+    if params.l2 == "decay":
+        return None
+    norm: Tensor = torch.stack([torch.linalg.vector_norm(p) for p in model.parameters()]).norm()
+    size = norm.square() if params.l2 == "squared" else norm
+    return size * params.weight_decay
 
 
 def set_seeds(seed: int) -> None:
@@ -146,8 +177,10 @@ def _epoch(
         value, count = loss(batch)
         if count == 0:
             continue
-        value.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(state.model.parameters(), state.params.clip)
+        extra = penalty(state.model, state.params)
+        (value if extra is None else value + extra).backward()  # type: ignore[no-untyped-call]
+        if state.params.clip is not None:
+            nn.utils.clip_grad_norm_(state.model.parameters(), state.params.clip)
         state.optimizer.step()
         total, examples = total + float(value.detach()) * count, examples + count
     if not np.isfinite(total):
@@ -170,10 +203,10 @@ class _State:
     def __init__(self, model: nn.Module, params: TrainingParams, seed: int, score: str) -> None:
         self.model, self.params, self.score = model, params, score
         device = next(model.parameters()).device
-        self.optimizer: Optimizer = AdamW(
+        self.optimizer = OPTIMIZERS[params.optimizer](
             model.parameters(),
-            params.lr,
-            weight_decay=params.weight_decay,
+            lr=params.lr,
+            weight_decay=params.weight_decay if params.l2 == "decay" else 0.0,
             fused=device.type in ("cpu", "cuda"),
         )
         self.scheduler = ReduceLROnPlateau(
@@ -186,7 +219,8 @@ class _State:
         """Take in the row of a finished epoch: learning rate, best epoch, end."""
         past = self.progress
         past.history.append({"epoch": len(past.history) + 1, **row})
-        self.scheduler.step(row[self.score])
+        if self.params.schedule == "plateau":
+            self.scheduler.step(row[self.score])
         if row[self.score] > past.best_score:
             past.best_epoch, past.best_score = len(past.history), row[self.score]
             past.best = {

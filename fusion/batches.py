@@ -11,8 +11,13 @@ from torch import Tensor
 from ercache.manifest import Manifest, Utterance
 from ercache.training import IGNORED
 from fusion.features import Modality
+from fusion.views import DIALOGUES, View, stretches_of
 
-EVALUATION_BATCH = 32
+EVALUATION_BATCH = 64  # dialogues; larger ones of mixed lengths would be padding for the most part
+TOKENS = 4096  # padded utterances of a batch at most: a few very long dialogues must not fill the memory
+POOL = (
+    8  # batches whose dialogues are sorted by length together; the more, the less padding and the less chance
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Batch:
         present: modality -> bool [B, L]; False where it is absent, and on padding.
         mask: bool [B, L]; True for utterances, False for padding.
         speakers: int [B, L]; 0, 1, .. in order of appearance in the dialogue.
-        labels: int64 [B, L]; -100 where there is no label, outside the subset, and on padding.
+        labels: int64 [B, L]; of the utterance that the position speaks of: itself, or in prediction, at the last
+            position, the next one; -100 where there is no label, outside the subset, and on padding.
     """
 
     features: dict[str, Tensor]
@@ -97,20 +103,22 @@ def make_subset(
     label_set: str,
     rows: Mapping[str, int],
     modalities: Mapping[str, Modality],
+    view: View = DIALOGUES,
     drop_unlabelled: bool = False,
 ) -> Subset:
     """The dialogues that hold the ids of a subset.
 
     Args:
         rows: utterance id -> its row in the modalities.
+        view: in prediction, the first utterance of a dialogue follows nothing: it is no target.
         drop_unlabelled: leave out what has no label in the label set, instead of keeping it as context.
     """
-    wanted = set(ids)
     rank = {value: c for c, value in enumerate(manifest.label_sets[label_set])}
-    dialogues = dialogues_of(manifest, wanted)
+    dialogues = dialogues_of(manifest, set(ids))
     if drop_unlabelled:
-        dialogues = _labelled(dialogues, wanted, label_set)
+        dialogues = _labelled(dialogues, set(ids), label_set)
     utterances = tuple(u for dialogue in dialogues for u in dialogue)
+    wanted = set(ids) - {u.id for dialogue in dialogues for u in dialogue[: view.ahead]}
     labels = [
         rank.get(u.labels.get(label_set) or "", IGNORED) if u.id in wanted else IGNORED for u in utterances
     ]
@@ -172,49 +180,77 @@ def standardized(subset: Subset, statistics: Statistics) -> Subset:
 
 
 class Padded:
-    """A subset ready to be cut into batches: one gather a tensor and batch, no loader."""
+    """A subset ready to be cut into batches: a batch is one gather a tensor, no loader, no copy of the subset.
 
-    def __init__(self, subset: Subset) -> None:
+    A model sees stretches of utterances at once: dialogues, or what leads up to a target (see `fusion.views`).
+    """
+
+    def __init__(self, subset: Subset, view: View = DIALOGUES) -> None:
         self.subset = subset
-        lengths, device = subset.lengths, subset.offsets.device
-        size = len(subset.utterances)
-        position = torch.arange(int(lengths.max()), device=device)
-        rows = subset.offsets[:-1, None] + position  # [D, L]
-        self._mask = position < lengths[:, None]
-        self._rows = rows.where(self._mask, size)  # row N is the padding
-        self._lengths: list[int] = lengths.tolist()
-        self._features = {m: torch.cat([v, v.new_zeros(1, v.shape[1])]) for m, v in subset.features.items()}
-        self._present = {m: torch.cat([v, v.new_zeros(1)]) for m, v in subset.present.items()}
-        self._speakers = torch.cat([subset.speakers, subset.speakers.new_zeros(1)])
-        self._labels = torch.cat([subset.labels, subset.labels.new_full((1,), IGNORED)])
-        self._labelled: list[int] = (self._labels[self._rows] != IGNORED).any(1).nonzero().flatten().tolist()
+        self._stretches = stretches_of(view, subset.offsets)
+        self._lengths: list[int] = self._stretches.lengths.tolist()
+        known = subset.labels != IGNORED
+        targets = self._stretches.targets
+        if targets is None:
+            self._labelled: list[int] = sorted(set(torch.repeat_interleave(subset.lengths)[known].tolist()))
+        else:
+            self._labelled = known[targets].nonzero().flatten().tolist()
 
-    def batch(self, dialogues: Sequence[int]) -> Batch:
-        """The dialogues of these ranks, padded to the longest of them."""
-        longest = max(self._lengths[d] for d in dialogues)
-        picked = torch.tensor(dialogues, device=self._rows.device)
-        rows = self._rows[picked, :longest]
-        return Batch(
-            features={m: values[rows] for m, values in self._features.items()},
-            present={m: values[rows] for m, values in self._present.items()},
-            mask=self._mask[picked, :longest],
-            speakers=self._speakers[rows],
-            labels=self._labels[rows],
-        )
+    def batch(self, stretches: Sequence[int]) -> Batch:
+        """The stretches of these ranks, padded to the longest of them."""
+        return self._gathered(stretches)[2]
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
-        """The labelled dialogues once, in random order, in batches of at most `size`."""
-        ranks = [self._labelled[i] for i in torch.randperm(len(self._labelled), generator=order).tolist()]
-        for start in range(0, len(ranks), size):
-            yield self.batch(ranks[start : start + size])
+        """The labelled stretches once, in random order, in batches of at most `size` stretches and TOKENS utterances.
 
-    def by_length(self, size: int = EVALUATION_BATCH) -> Iterator[tuple[Tensor, Batch]]:
-        """All dialogues once, similar lengths together; each batch with its utterances' rows [B, L] in the subset."""
-        ranks = sorted(range(len(self._lengths)), key=lambda d: (self._lengths[d], d))
-        for start in range(0, len(ranks), size):
-            picked = ranks[start : start + size]
-            batch = self.batch(picked)
-            yield self._rows[picked, : batch.mask.shape[1]], batch
+        Stretches of similar length share a batch: a random run of POOL batches is sorted by length, and the
+        batches then come in random order.
+        """
+        ranks = [self._labelled[i] for i in torch.randperm(len(self._labelled), generator=order).tolist()]
+        cut: list[list[int]] = []
+        for start in range(0, len(ranks), size * POOL):
+            cut += self._cut(ranks[start : start + size * POOL], size)
+        for i in torch.randperm(len(cut), generator=order).tolist():
+            yield self.batch(cut[i])
+
+    def by_length(self, size: int = EVALUATION_BATCH) -> Iterator[tuple[Tensor, Tensor, Batch]]:
+        """All stretches once, similar lengths together.
+
+        Yields:
+            The rows [B, L] of the subset that each position speaks of, where [B, L] it speaks of any, the batch.
+        """
+        for picked in self._cut(range(len(self._lengths)), size):
+            yield self._gathered(picked)
+
+    def _cut(self, stretches: Sequence[int], size: int) -> list[list[int]]:
+        """Stretches sorted by length, in batches of at most `size` stretches and TOKENS padded utterances."""
+        batches: list[list[int]] = [[]]
+        for d in sorted(stretches, key=self._lengths.__getitem__):  # stable: equals keep their random order
+            room = min(size, TOKENS // self._lengths[d])
+            if batches[-1] and len(batches[-1]) >= room:
+                batches.append([])
+            batches[-1].append(d)
+        return batches
+
+    def _gathered(self, stretches: Sequence[int]) -> tuple[Tensor, Tensor, Batch]:
+        subset = self.subset
+        picked = torch.tensor(stretches, device=subset.offsets.device)
+        rows, mask = self._stretches.rows(picked, max(self._lengths[d] for d in stretches))
+        spoken, speaks = self._stretches.spoken_of(picked, rows, mask)
+        padding = ~mask
+        batch = Batch(
+            features={m: _filled(values[rows], padding, 0) for m, values in subset.features.items()},
+            present={m: values[rows] & mask for m, values in subset.present.items()},
+            mask=mask,
+            speakers=_filled(subset.speakers[rows], padding, 0),
+            labels=_filled(subset.labels[spoken], ~speaks, IGNORED),
+        )
+        return spoken, speaks, batch
+
+
+def _filled(values: Tensor, padding: Tensor, fill: int) -> Tensor:
+    """Gathered values with the padding overwritten; they are our own copy."""
+    return values.masked_fill_(padding.view(*padding.shape, *[1] * (values.dim() - 2)), fill)
 
 
 def _speakers(dialogue: Sequence[Utterance]) -> list[int]:

@@ -74,7 +74,7 @@ def predictions_of(
             raise UsageError(f"{folder}: the statistics are not there", hint="train the experiment again")
         model = load_model(folder, run).to(device)
         with deterministic(threads_for(model)):
-            found.append(predict(model, Padded(seen(raw, statistics, device)), seed))
+            found.append(predict(model, Padded(seen(raw, statistics, device), source.view), seed))
     return found
 
 

@@ -16,6 +16,7 @@ from fusion.batches import Subset, dialogues_of, make_subset
 from fusion.features import Findings, Modality, read_modalities
 from fusion.models import MODELS
 from fusion.models.base import ModelEntry, in_order
+from fusion.views import DIALOGUES, View, view_of
 
 SUBSETS = ("train", "dev", "test")
 
@@ -42,6 +43,7 @@ class Source:
     modalities: dict[str, Modality]
     rows: dict[str, int]
     findings: Findings
+    view: View = DIALOGUES
     drop_unlabelled: bool = False
 
     @property
@@ -57,8 +59,9 @@ class Source:
     def subset(self, name: str) -> Subset:
         """The dialogues of one subset of the split."""
         ids = self.manifest.splits[self.split][name]
+        modalities = self.modalities
         return make_subset(
-            self.manifest, name, ids, self.label_set, self.rows, self.modalities, self.drop_unlabelled
+            self.manifest, name, ids, self.label_set, self.rows, modalities, self.view, self.drop_unlabelled
         )
 
 
@@ -127,6 +130,8 @@ def read_source(
     )
     rows = {u.id: i for i, u in enumerate(u for part in parts for u in manifest.of_part(part))}
     problems += findings.problems
+    if entry.task == "epc":
+        problems += _looks_ahead(findings)
     if not findings.problems:
         problems += _absent_modalities(_trained_on(manifest, entry), modalities, rows, subsets)
     _refuse(entry, problems, findings)
@@ -138,6 +143,7 @@ def read_source(
         modalities,
         rows,
         findings,
+        view_of(entry),
         entry.unlabelled == "drop",
     )
     if "train" in subsets:
@@ -186,6 +192,20 @@ def _absent_modalities(
         for name, modality in modalities.items()
         if picked and not modality.present[picked].any()
     ]
+
+
+def _looks_ahead(findings: Findings) -> list[str]:
+    """Prediction must not be told of its target by a feature of the utterance before it."""
+    found = []
+    for name, recipe in findings.recipes.items():
+        context = recipe["context"]
+        if context is None:
+            findings.mark(f"how far {name} looks ahead is unknown")
+        elif context.get("future"):
+            found.append(
+                f"{name} sees {context['future']} later utterances of the dialogue, which are to be predicted"
+            )
+    return found
 
 
 def _refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings) -> None:

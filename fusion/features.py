@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ercache.cache import CacheFile, Status, sealed_digest
 from ercache.errors import CacheError
 from ercache.manifest import Manifest
+from ercache.params import array_of
 
 Floats = NDArray[np.float32]
 RECIPE = ("encoder", "version", "params", "weights", "faces", "context")
@@ -103,9 +104,10 @@ class _Reader:
     allow_leak: bool
     findings: Findings
 
-    def feature(self, modality: str, name: str, parts: Sequence[str]) -> Modality | None:
-        """One feature over all parts; None when a part cannot be used."""
-        read = [self._part(modality, name, part) for part in parts]
+    def feature(self, modality: str, chosen: str, parts: Sequence[str]) -> Modality | None:
+        """One feature, or `feature:array`, over all parts; None when a part cannot be used."""
+        name, array = array_of(chosen)
+        read = [self._part(modality, name, array, part) for part in parts]
         good = [part for part in read if part is not None]
         if len(good) < len(read):
             return None
@@ -115,7 +117,7 @@ class _Reader:
             return None
         return Modality(np.concatenate([p.values for p in good]), np.concatenate([p.present for p in good]))
 
-    def _part(self, modality: str, name: str, part: str) -> Modality | None:
+    def _part(self, modality: str, name: str, array: str, part: str) -> Modality | None:
         where = f"{self.manifest.corpus}/{modality}/{name}.{part}.h5"
         path = self.root / where
         if not path.is_file():
@@ -132,7 +134,7 @@ class _Reader:
                 self._check_origin(cache, name)
                 self._check_records(cache, modality, name, part)
                 self._check_weights(cache, name)
-                return self._vectors(cache, part)
+                return self._vectors(cache, array, part)
         except CacheError as error:
             self._problem(error.message)
             return None
@@ -179,19 +181,21 @@ class _Reader:
                     f"{name}: its checkpoint has seen {told} (--allow-leak accepts it and marks the result)"
                 )
 
-    def _vectors(self, cache: CacheFile, part: str) -> Modality | None:
+    def _vectors(self, cache: CacheFile, array: str, part: str) -> Modality | None:
+        """Vectors of the array asked for, or of all arrays of vectors side by side."""
         ids = [u.id for u in self.manifest.of_part(part)]
         if set(ids) != set(cache.ids):
             self._problem(f"{cache.path}: {_differing(ids, cache.ids)}")
             return None
-        arrays = [array for array, spec in cache.specs.items() if spec.kind == "vector"]
-        if len(arrays) != 1:
+        arrays = [n for n, spec in cache.specs.items() if spec.kind == "vector" and array in ("", n)]
+        if not arrays:
             kinds = ", ".join(f"{n} ({spec.kind})" for n, spec in cache.specs.items()) or "none"
-            has = "no array" if not arrays else "more than one array"
-            self._problem(f"{cache.path}: {has} of kind vector, which a pooled model takes (arrays: {kinds})")
+            named = f" named {array!r}" if array else ""
+            self._problem(
+                f"{cache.path}: no array{named} of kind vector, which a pooled model takes (arrays: {kinds})"
+            )
             return None
-        packed = cache.read(arrays[0])[0].astype(np.float32)
-        packed = packed.reshape(len(packed), math.prod(cache.specs[arrays[0]].shape))
+        packed = np.concatenate([_flat(cache, name) for name in arrays], axis=1)
         ok = np.array([entry.status == Status.OK for entry in cache.entries], dtype=bool)
         values = np.zeros((len(ids), packed.shape[1]), np.float32)
         values[ok] = packed
@@ -210,6 +214,12 @@ class _Reader:
     def _problem(self, sentence: str) -> None:
         if sentence not in self.findings.problems:
             self.findings.problems.append(sentence)
+
+
+def _flat(cache: CacheFile, array: str) -> Floats:
+    """An array of vectors, [utterances that are ok, D]."""
+    values = cache.read(array)[0].astype(np.float32)
+    return values.reshape(len(values), math.prod(cache.specs[array].shape))
 
 
 def _differing(ids: Sequence[str], found: Sequence[str]) -> str:

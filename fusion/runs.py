@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,8 @@ class RunRecord(BaseModel):
     model: str
     preset: str
     corpus: str
+    task: Literal["erc", "epc"]
+    history: int | None = None
     label_set: str
     split: str
     classes: list[str]
@@ -50,11 +52,13 @@ class RunRecord(BaseModel):
     epochs: list[int]
     provenance: dict[str, Any]
     marks: list[str]
+    paper_profile: bool = False
 
     def as_experiment(self) -> ExperimentParams:
         """The experiment that the run was made from."""
-        fields = ("model", "corpus", "label_set", "split", "features", "preset")
-        return ExperimentParams(**{name: getattr(self, name) for name in fields})
+        fields = ("model", "corpus", "task", "history", "label_set", "split", "features", "preset")
+        unlabelled = self.provenance.get("unlabelled", "keep")
+        return ExperimentParams(unlabelled=unlabelled, **{name: getattr(self, name) for name in fields})
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,12 @@ def read_run(folder: Path) -> RunRecord:
         return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: damaged ({error})", hint="train the experiment again") from error
+
+
+def read_scores(folder: Path) -> dict[str, dict[str, Any]]:
+    """Scores on test of a run that `read_run` accepts: metric -> `{"mean", "std", "ci95"}`."""
+    scores: dict[str, dict[str, Any]] = json.loads((folder / "run.json").read_text(encoding="utf-8"))["test"]
+    return scores
 
 
 def write_predictions(path: Path, predictions: Sequence[Predictions], classes: Sequence[str]) -> None:

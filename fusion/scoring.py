@@ -18,14 +18,14 @@ Ints = NDArray[np.int64]
 
 @torch.no_grad()
 def logits_of(model: nn.Module, padded: Padded) -> Tensor:
-    """Logits of every utterance of a subset's dialogues, [N, C]."""
+    """Logits of every utterance of a subset's dialogues, [N, C]; nan where the view speaks of none."""
     model.eval()
     found: Tensor | None = None
-    for rows, batch in padded.by_length():
+    for rows, speaks, batch in padded.by_length():
         logits = model(batch)
         if found is None:
-            found = logits.new_empty(len(padded.subset.utterances), logits.shape[-1])
-        found[rows[batch.mask]] = logits[batch.mask]
+            found = logits.new_full((len(padded.subset.utterances), logits.shape[-1]), torch.nan)
+        found[rows[speaks]] = logits[speaks]
     assert found is not None  # an empty subset was refused when the experiment was read
     return found
 

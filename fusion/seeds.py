@@ -8,10 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from ercache.params import TrainingParams
-from ercache.training import Progress, deterministic, fit, masked_cross_entropy, set_seeds, threads_for
+from ercache.training import (
+    Progress,
+    balanced_weights,
+    deterministic,
+    fit,
+    masked_cross_entropy,
+    set_seeds,
+    threads_for,
+)
 from fusion.batches import Batch, Padded, Statistics, Subset, standardized, statistics_of
 from fusion.experiment import Experiment, Source
 from fusion.scoring import validation_scores
+from fusion.views import view_of
 
 Tick = Callable[[str, int, int], None]
 
@@ -46,6 +55,18 @@ def seen(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
     return (standardized(subset, statistics) if statistics else subset).to(device)
 
 
+def build_model(experiment: Experiment, material: Material, classes: int) -> nn.Module:
+    """The model of an experiment, where its material is."""
+    model = experiment.model.build(material.train.widths, classes, experiment.config)
+    return model.to(material.train.labels.device)
+
+
+def readings_of(model: nn.Module) -> dict[str, float]:
+    """What a model tells of itself after every epoch; nothing, where it has no `readings`."""
+    tell: Callable[[], dict[str, float]] | None = getattr(model, "readings", None)
+    return tell() if tell else {}
+
+
 def train_seed(
     experiment: Experiment,
     material: Material,
@@ -55,17 +76,19 @@ def train_seed(
     progress: Tick | None = None,
 ) -> Trained:
     """Train one seed on train, epoch chosen on validation."""
-    train, dev = Padded(material.train), Padded(material.dev)
+    training, view = experiment.training, view_of(experiment.entry)
+    train, dev = Padded(material.train, view), Padded(material.dev, view)
     set_seeds(seed)
-    model = experiment.model.build(material.train.widths, classes, experiment.config).to(
-        material.train.labels.device
-    )
+    model = build_model(experiment, material, classes)
 
     def batches(order: torch.Generator) -> Iterator[Batch]:
-        return train.shuffled(experiment.training.batch, order)
+        return train.shuffled(training.batch, order)
+
+    labels = material.train.labels
+    weights = balanced_weights(labels, classes) if training.class_weights == "balanced" else None
 
     def loss(batch: Batch) -> tuple[Tensor, int]:
-        return masked_cross_entropy(model(batch), batch.labels)
+        return masked_cross_entropy(model(batch), batch.labels, training.gamma, weights)
 
     def tick(epoch: int, last: int) -> None:
         if progress is not None:
@@ -74,11 +97,11 @@ def train_seed(
     with deterministic(threads_for(model)):
         past = fit(
             model,
-            experiment.training,
+            training,
             seed,
             batches=batches,
             loss=loss,
-            evaluate=lambda: validation_scores(model, dev, classes),
+            evaluate=lambda: {**validation_scores(model, dev, classes), **readings_of(model)},
             checkpoint=checkpoint,
             tick=tick,
         )

@@ -11,11 +11,12 @@ import platformdirs
 import torch
 
 from ercache.digests import digest_of
-from ercache.params import Params
+from ercache.params import Params, array_of
 from ercache.training import deterministic, threads_for
 from fusion.batches import Padded, Statistics, Subset
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
 from fusion.models.base import paper_rows, parameters
+from fusion.parallel import Job, processes_for, train_seeds
 from fusion.runs import (
     CURVES,
     PREDICTIONS_FILE,
@@ -29,9 +30,10 @@ from fusion.runs import (
     write_weights,
 )
 from fusion.scoring import predict, scored
-from fusion.seeds import Material, Tick, Trained, prepare, seen, train_seed
+from fusion.seeds import Material, Tick, Trained, prepare, readings_of, seen
+from fusion.views import View
 
-RECIPE = 1  # raised when the same inputs would give another run
+RECIPE = 2  # raised when the same inputs would give another run
 PACKAGES = ("numpy", "scikit-learn", "torch")
 
 
@@ -44,6 +46,7 @@ def train_experiment(
     device: str = "cpu",
     allow_random_weights: bool = False,
     allow_leak: bool = False,
+    processes: int | None = None,
     progress: Tick | None = None,
 ) -> dict[str, Any]:
     """Train all seeds of an experiment and write `data/models/<name>`; a killed training goes on where it was.
@@ -52,6 +55,7 @@ def train_experiment(
         data: folder with manifests/ and caches/, to which models/ is written.
         work: where the state of unfinished trainings lies.
         allow_leak: accept features of checkpoints that have seen the test data; marks the run.
+        processes: seeds trained at once; without it as many as pay. Results do not depend on it.
         progress: told the seed, the epoch and the last epoch.
 
     Returns:
@@ -67,11 +71,8 @@ def train_experiment(
     material = prepare(source, experiment.training, device)
     digest = run_digest(experiment, source, device)
     state = (work or default_work()) / digest
-    seeds = range(experiment.training.seeds)
-    trained = [
-        train_seed(experiment, material, len(source.classes), seed, state / f"seed{seed}.pt", progress)
-        for seed in seeds
-    ]
+    job = Job(experiment, material, len(source.classes), range(experiment.training.seeds), state)
+    trained = train_seeds(job, processes or processes_for(job), progress)
     target = data / "models" / name
     with replaced_folder(target) as folder:
         run = _write(folder, experiment, source, material, trained, digest, device)
@@ -118,7 +119,7 @@ def _write(
     classes = source.classes
     test = seen(source.subset("test"), material.statistics, device)  # every epoch is chosen by now
     subsets = {"train": material.train, "dev": material.dev, "test": test}
-    found = {name: _predictions(trained, subsets[name]) for name in ("dev", "test")}
+    found = {name: _predictions(trained, subsets[name], source.view) for name in ("dev", "test")}
     dev, after = scored(found["dev"], classes), scored(found["test"], classes)
     size = parameters(trained[0].model)
     run = {
@@ -160,6 +161,7 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
         "preset": entry.preset,
         "paper_profile": paper_profile(experiment, source.findings.recipes),
         "task": entry.task,
+        "history": entry.history,
         "corpus": entry.corpus,
         "label_set": entry.label_set,
         "classes": list(source.classes),
@@ -186,9 +188,9 @@ def paper_profile(experiment: Experiment, recipes: Mapping[str, Mapping[str, Any
     sizes = all(ours[name] == value for name, value in preset.items() if name not in rows)
     trained = all(getattr(experiment.training, name) == value for name, value in training.items())
     encoders = [
-        recipes[f]["encoder"] == model.paper_encoders.get(m)
+        recipes[array_of(name)[0]]["encoder"] == model.paper_encoders.get(m)
         for m, names in entry.features.items()
-        for f in names
+        for name in names
     ]
     return sizes and trained and all(encoders)
 
@@ -198,8 +200,8 @@ def device_class(device: str) -> str:
     return torch.device(device).type
 
 
-def _predictions(trained: list[Trained], subset: Subset) -> list[Predictions]:
-    padded = Padded(subset)
+def _predictions(trained: list[Trained], subset: Subset, view: View) -> list[Predictions]:
+    padded = Padded(subset, view)
     found = []
     for t in trained:
         with deterministic(threads_for(t.model)):
@@ -210,12 +212,13 @@ def _predictions(trained: list[Trained], subset: Subset) -> list[Predictions]:
 def _write_tables(
     folder: Path, trained: list[Trained], found: dict[str, list[Predictions]], classes: tuple[str, ...]
 ) -> None:
+    names = (*CURVES, *readings_of(trained[0].model))
     curves = [
-        [t.seed, int(row["epoch"]), *(row[name] for name in CURVES)]
+        [t.seed, int(row["epoch"]), *(row[name] for name in names)]
         for t in trained
         for row in t.progress.history
     ]
-    write_csv(folder / "curves.csv", ("seed", "epoch", *CURVES), curves)
+    write_csv(folder / "curves.csv", ("seed", "epoch", *names), curves)
     pairs = [
         (classes[true], classes[guess])
         for p in found["test"]

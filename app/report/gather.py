@@ -51,9 +51,9 @@ class Gathered:
         """The manifest of a corpus, when there is one."""
         return next((m for m in self.manifests if m.corpus == corpus), None)
 
-    def groups(self) -> dict[tuple[str, str, str], list[Run]]:
+    def groups(self) -> dict[tuple[str, str, str, str], list[Run]]:
         """Runs that may be compared, each list with the best on validation first."""
-        groups: dict[tuple[str, str, str], list[Run]] = {}
+        groups: dict[tuple[str, str, str, str], list[Run]] = {}
         for run in sorted(self.runs, key=lambda r: (r.file.group, r.file.chosen_by)):
             groups.setdefault(run.file.group, []).append(run)
         return groups

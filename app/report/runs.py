@@ -69,9 +69,9 @@ class RunFile(BaseModel):
     marks: list[str] = []
 
     @property
-    def group(self) -> tuple[str, str, str]:
-        """Runs with the same corpus, label set and split may be compared."""
-        return (self.corpus, self.label_set, self.split)
+    def group(self) -> tuple[str, str, str, str]:
+        """Runs with the same corpus, label set, split and task may be compared."""
+        return (self.corpus, self.label_set, self.split, self.task)
 
     @property
     def chosen_by(self) -> tuple[float, str]:

@@ -14,6 +14,7 @@ from ercache.errors import ErcacheError
 from ercache.manifest import Manifest
 
 HEADLINE = "weighted_f1"
+TASKS = {"erc": "recognition", "epc": "prediction of the next utterance"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class GroupView:
     corpus: str
     label_set: str
     split: str
+    task: str
     metrics: tuple[str, ...]
     rows: tuple[ScoreRow, ...]
     ticks: tuple[tuple[float, str], ...]
@@ -83,7 +85,7 @@ Compare = Callable[[list[Path]], Sequence[Mapping[str, Any]]]
 
 def group_view(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> GroupView:
     """Scores of comparable runs, the first of which is the best on validation."""
-    corpus, label_set, split = runs[0].file.group
+    corpus, label_set, split, task = runs[0].file.group
     floor = floor_of(runs[0], gathered.manifest(corpus))
     low, high, step = axis_of(runs, floor.get(HEADLINE))
     ranked = sorted(runs, key=lambda r: (-_mean(r.file.test.get(HEADLINE)), r.file.experiment))
@@ -92,6 +94,7 @@ def group_view(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> Gro
         corpus=corpus,
         label_set=label_set,
         split=split,
+        task=TASKS.get(task, task),
         metrics=tuple(METRICS.values()),
         rows=tuple(_row(run, marks_of(run, gathered), run is runs[0], low, high) for run in ranked),
         ticks=tuple((100 * (v - low) / (high - low), f"{v}") for v in range(low, high + 1, step)),

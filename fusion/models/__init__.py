@@ -12,7 +12,18 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from fusion.models.base import ModelEntry
 
-MODULES = ("concat", "bc_lstm", "m2fnet")  # fusion/models/<key>.py, each with an ENTRY
+# fusion/models/<key>.py, each with an ENTRY
+MODULES = (
+    "majority",
+    "logistic",
+    "concat",
+    "bc_lstm",
+    "transformer",
+    "dialogue_rnn",
+    "mmgcn",
+    "m2fnet",
+    "avafn",
+)
 
 V = TypeVar("V")
 

@@ -65,7 +65,7 @@ class BcLstm(nn.Module):
 ENTRY = ModelEntry(
     key="bc_lstm",
     paper="Context-Dependent Sentiment Analysis in User-Generated Videos (Poria et al., ACL 2017), early fusion",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=BcLstmConfig,
     presets={"small": {}, "large": {"hidden": 300, "dense": 300}},

@@ -39,7 +39,7 @@ class Concat(nn.Module):
 ENTRY = ModelEntry(
     key="concat",
     paper="baseline: a perceptron on the joined features of one utterance, without context",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=ConcatConfig,
     presets={"small": {}, "large": {"hidden": 512}},

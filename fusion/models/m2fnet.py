@@ -1,6 +1,5 @@
 """M2FNet's dialogue model: a transformer per modality, attention fusion in which text is query and value."""
 
-import math
 from typing import Literal
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from ercache.errors import UsageError
 from fusion.batches import Batch
+from fusion.layers.positions import sinusoidal
 from fusion.models.base import ModelEntry, Widths, in_order
 
 # Section 5.3 of our reading of the paper: learning rate, decay and dropout are printed, the rest is our choice.
@@ -52,6 +52,13 @@ class M2FNetConfig(BaseModel):
     )
     enc_local_skip: bool = Field(True, description="H + Tr(H), as in the text; Eq. 5 omits it")
     enc_pos: Literal["none", "sinusoidal", "learned"] = Field("none", description="positions of utterances")
+    enc_norm: Literal["post", "pre"] = Field(
+        "post", description="LayerNorm behind each half of an encoder layer, or before it"
+    )
+    enc_activation: Literal["relu", "gelu"] = Field("relu", description="inside an encoder layer")
+    head_activation: Literal["relu", "none"] = Field(
+        "relu", description="between FC_1 and FC_2; none is the paper's wording, and one linear map"
+    )
     heads: int = Field(4, ge=1, description="attention heads; must divide every width")
     ffn: int = Field(2048, ge=1, description="width inside an encoder layer")
     dropout: float = Field(0.4, ge=0, lt=1, description="everywhere; the paper has 0.4 to 0.5")
@@ -69,7 +76,15 @@ class ModalityEncoder(nn.Module):
         self.local_skip, self.pos = config.enc_local_skip, config.enc_pos
         self.positions = nn.Embedding(POSITIONS, width) if config.enc_pos == "learned" else None
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, config.heads, config.ffn, config.dropout, batch_first=True)
+            nn.TransformerEncoderLayer(
+                width,
+                config.heads,
+                config.ffn,
+                config.dropout,
+                config.enc_activation,
+                batch_first=True,
+                norm_first=config.enc_norm == "pre",
+            )
             for _ in range(layers)
         )
 
@@ -154,6 +169,7 @@ class M2FNet(nn.Module):
         self.fusion = nn.ModuleList(FusionLayer(inner[names[0]], keys, config) for _ in range(layers))
         self.FC_1 = nn.Linear(sum(inner.values()), config.head_hidden)
         self.FC_2 = nn.Linear(config.head_hidden, classes)
+        self.head_relu = config.head_activation == "relu"
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -161,7 +177,9 @@ class M2FNet(nn.Module):
         F_x, blocked = self.encode(batch)
         X = self.fuse(F_x, blocked)[-1]
         F_final = torch.cat([X, *(F_x[m] for m in self.names[1:])], dim=-1)
-        logits: Tensor = self.FC_2(self.dropout(self.FC_1(F_final).relu()))  # Eq. 7 and 8, before softmax
+        hidden = self.FC_1(F_final)
+        hidden = hidden.relu() if self.head_relu else hidden
+        logits: Tensor = self.FC_2(self.dropout(hidden))  # Eq. 7 and 8, before softmax
         return logits
 
     def encode(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -195,15 +213,6 @@ def blocked_keys(mask: Tensor, present: Tensor) -> Tensor:
     return ~torch.where(usable.any(1, keepdim=True), usable, mask)
 
 
-def sinusoidal(x: Tensor) -> Tensor:
-    """Sine and cosine positions [L, D] for x [B, L, D]."""
-    width = x.shape[2]
-    rank = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, device=x.device, dtype=x.dtype) * (-math.log(10_000) / width))
-    waves = torch.stack([(rank * rate).sin(), (rank * rate).cos()], dim=-1)
-    return waves.flatten(1)[:, :width]
-
-
 def _check(widths: Widths, config: M2FNetConfig) -> None:
     wrong = [
         f"width {w} of {m} is no multiple of {config.heads} heads"
@@ -221,7 +230,7 @@ def _check(widths: Widths, config: M2FNetConfig) -> None:
 ENTRY = ModelEntry(
     key="m2fnet",
     paper="M2FNet: Multi-modal Fusion Network for Emotion Recognition in Conversation (2022)",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=M2FNetConfig,
     presets={

@@ -13,7 +13,15 @@ from torch.nn import functional as F
 from ercache import training
 from ercache.errors import WorkError
 from ercache.params import TrainingParams
-from ercache.training import Progress, deterministic, fit, masked_cross_entropy, set_seeds
+from ercache.training import (
+    Progress,
+    balanced_weights,
+    deterministic,
+    fit,
+    masked_cross_entropy,
+    penalty,
+    set_seeds,
+)
 
 PARAMS = TrainingParams(epochs=8, patience=8, batch=4, lr=0.05, plateau_patience=1)
 X = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
@@ -117,6 +125,85 @@ def test_the_loss_of_item_19_is_a_mean_over_utterances() -> None:
     assert float(loss) == pytest.approx(0.767528, abs=1e-6) and count == 3
     padded = F.pad(labels, (0, 4), value=training.IGNORED), F.pad(probabilities.log(), (0, 0, 0, 4))
     assert float(masked_cross_entropy(padded[1], padded[0])[0]) == pytest.approx(0.767528, abs=1e-6)
+
+
+def of_probability(p: float, gamma: float) -> float:
+    logits = torch.tensor([[[p, 1 - p]]], dtype=torch.float64).log()
+    return float(masked_cross_entropy(logits, torch.tensor([[0]]), gamma)[0])
+
+
+def test_the_focal_loss_of_amuse_item_10() -> None:
+    found = [of_probability(p, 1.0) for p in (0.9, 0.5, 0.1)]
+    assert found == pytest.approx([0.010536, 0.346574, 2.072327], abs=1e-6)
+    found = [of_probability(0.5, gamma) for gamma in (0.5, 0.75, 1.25)]
+    assert found == pytest.approx([0.490129, 0.412148, 0.291432], abs=1e-6)
+
+
+def test_without_gamma_the_focal_loss_is_cross_entropy_also_weighted() -> None:
+    logits = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[0, 1, 2, training.IGNORED, 1], [2, 2, training.IGNORED, 0, 1]])
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weights, ignore_index=training.IGNORED)
+    for gamma in (0.0, 1e-9):
+        found, count = masked_cross_entropy(logits, labels, gamma, weights)
+        assert float(found) == pytest.approx(float(plain), abs=1e-6) and count == 8
+
+
+def test_balanced_weights_give_every_class_the_same_sum() -> None:
+    labels = torch.tensor([0, 0, 0, 1, training.IGNORED, 1, 0])
+    assert balanced_weights(labels, 3).tolist() == pytest.approx([6 / 12, 6 / 6, 1.0])
+
+
+def step(**options: object) -> list[float]:
+    """A weight of 2 after one step with gradient 0 from the data."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 2.0)
+    fit(
+        model,
+        TrainingParams.model_validate({"epochs": 1, "lr": 0.1, "weight_decay": 0.5, **options}),
+        0,
+        batches=lambda _: [X],
+        loss=lambda x: (0 * model.weight.sum(), len(x)),
+        evaluate=lambda: {training.SCORE: 0.0},
+    )
+    return [round(value, 6) for value in model.weight.flatten().tolist()]
+
+
+def test_decay_acts_as_it_is_asked_to() -> None:
+    assert step() == [1.9]  # AdamW: w - lr * decay * w
+    assert step(optimizer="adam") == [1.9]  # Adam: one normalised step, w - lr
+    assert step(optimizer="adam", weight_decay=0.0) == [2.0]
+    assert step(l2="squared") == step(l2="norm") == [1.9]  # of the loss' gradient, normalised by AdamW
+    assert step(l2="squared", weight_decay=0.0) == [2.0]
+
+
+@pytest.mark.parametrize(("l2", "expected"), [("squared", 0.001575), ("norm", 0.000687386)])
+def test_penalties_of_the_hand_example(l2: str, expected: float) -> None:
+    theta = nn.Linear(3, 1, bias=False)
+    theta.weight.data = torch.tensor([[1.0, -2.0, 0.5]])
+    added = penalty(theta, TrainingParams.model_validate({"l2": l2, "weight_decay": 3e-4}))
+    assert added is not None and float(added) == pytest.approx(expected, rel=1e-5)
+    assert penalty(theta, TrainingParams()) is None
+
+
+def test_the_rate_falls_on_a_plateau_and_stays_where_it_is_constant() -> None:
+    def last(**options: object) -> float:
+        model = nn.Linear(1, 1, bias=False)
+        nn.init.constant_(model.weight, 0.0)
+        fit(
+            model,
+            TrainingParams.model_validate(
+                {"epochs": 6, "lr": 1.0, "weight_decay": 0, "plateau_patience": 0, "clip": None, **options}
+            ),
+            0,
+            batches=lambda _: [X],
+            loss=lambda x: (model.weight.sum(), len(x)),
+            evaluate=lambda: {training.SCORE: float(model.weight.item() < -5.5)},
+        )
+        return float(model.weight.detach())
+
+    assert last(schedule="constant") == pytest.approx(-6.0, abs=1e-4)
+    assert last() > -3.0
 
 
 def test_a_loss_that_is_no_number_stops_the_training_with_a_hint() -> None:

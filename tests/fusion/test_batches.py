@@ -8,8 +8,10 @@ import torch
 
 from ercache.manifest import Manifest
 from ercache.training import IGNORED
+from fusion import batches
 from fusion.batches import Padded, Subset, make_subset, standardized, statistics_of
 from fusion.features import Modality
+from fusion.views import DIALOGUES, stretches_of
 from tests.fusion.toy import CLASSES, toy_manifest
 
 
@@ -55,9 +57,60 @@ def test_every_utterance_comes_once_an_epoch() -> None:
     assert torch.cat(ranks).tolist() != torch.cat(other).tolist()
 
 
+def long_subset() -> Subset:
+    """40 dialogues of 1 to 20 utterances; the text of an utterance is its row."""
+    train = subset()
+    lengths = torch.arange(40) % 20 + 1
+    n = int(lengths.sum())
+    rank = torch.arange(n, dtype=torch.float32)[:, None]
+    return replace(
+        train,
+        utterances=train.utterances[:1] * n,
+        inside=torch.ones(n, dtype=torch.bool),
+        offsets=torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]),
+        features={"text": rank},
+        present={"text": torch.ones(n, dtype=torch.bool)},
+        speakers=torch.zeros(n, dtype=torch.long),
+        labels=torch.zeros(n, dtype=torch.long),
+    )
+
+
+def test_batches_of_an_epoch_are_those_of_the_seed_and_hold_similar_lengths() -> None:
+    padded = Padded(long_subset())
+
+    def epoch(seed: int) -> list[list[float]]:
+        order = torch.Generator().manual_seed(seed)
+        return [b.features["text"][b.mask].flatten().tolist() for b in padded.shuffled(4, order)]
+
+    assert epoch(1) == epoch(1) and epoch(1) != epoch(2)
+    assert len(epoch(1)) == 10
+    assert sorted(row for rows in epoch(1) for row in rows) == list(range(420))
+    masks = [b.mask for b in padded.shuffled(4, torch.Generator().manual_seed(1))]
+    assert sum(m.numel() for m in masks) < 1.25 * 420  # random batches of 4 hold about 1.6 times as much
+
+
+def test_no_batch_holds_more_than_its_budget_of_padded_utterances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "TOKENS", 30)
+    padded = Padded(long_subset())
+    trained = [b.mask for b in padded.shuffled(8, torch.Generator().manual_seed(1))]
+    for masks in (trained, [b.mask for _, _, b in padded.by_length(8)]):
+        assert all(m.numel() <= 30 and len(m) <= 8 for m in masks)
+        assert sum(int(m.sum()) for m in masks) == 420
+
+
+def test_rows_of_stretches_are_valid_also_for_empty_ones() -> None:
+    stretches = stretches_of(DIALOGUES, torch.tensor([0, 2, 2, 5]))
+    rows, mask = stretches.rows(torch.tensor([2, 1, 0]), 3)
+    assert mask.tolist() == [[True] * 3, [False] * 3, [True, True, False]]
+    assert rows[mask].tolist() == [2, 3, 4, 0, 1] and int(rows.max()) < 5 and int(rows.min()) >= 0
+    short = stretches_of(DIALOGUES, torch.tensor([0, 1, 1]))
+    assert short.rows(torch.tensor([1]), 2)[0].tolist() == [[0, 0]]
+
+
 def test_rows_of_evaluation_batches_point_at_their_utterances() -> None:
     padded = Padded(subset())
-    for rows, batch in padded.by_length(3):
+    for rows, speaks, batch in padded.by_length(3):
+        assert torch.equal(speaks, batch.mask)
         assert torch.equal(rows[batch.mask].float(), batch.features["text"][batch.mask][:, 0])
 
 

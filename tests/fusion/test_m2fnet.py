@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from ercache.errors import UsageError
 from ercache.training import masked_cross_entropy
 from fusion.batches import Batch
+from fusion.layers.positions import sinusoidal
 from fusion.models.base import parameters
-from fusion.models.m2fnet import ENTRY, FusionLayer, M2FNet, M2FNetConfig, ModalityEncoder, sinusoidal
+from fusion.models.m2fnet import ENTRY, FusionLayer, M2FNet, M2FNetConfig, ModalityEncoder
 
 PAPER = {"text": 1024, "audio": 300, "visual": 600}
 TINY = {"text": 16, "audio": 8, "visual": 12}
@@ -212,6 +213,16 @@ def test_an_absent_modality_is_no_key_and_its_values_are_never_read() -> None:
     assert torch.equal(
         model.fuse(F_x, blocked)[-1][:, others], model.fuse(model.encode(x)[0], blocked)[-1][:, others]
     )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "switch", [{"enc_norm": "pre"}, {"enc_activation": "gelu"}, {"head_activation": "none"}], ids=str
+)
+def test_readings_of_the_silent_parts_change_the_network_and_not_its_size(switch: dict[str, str]) -> None:
+    x, model = batch(TINY, 2, 5), tiny(**switch)
+    assert parameters(model) == parameters(tiny())
+    assert (model(x) - tiny()(x)).abs().max() > 1e-3
 
 
 def test_the_query_may_join_the_concatenation() -> None:

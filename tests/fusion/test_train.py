@@ -2,7 +2,9 @@
 
 import csv
 import json
+import multiprocessing
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,22 @@ import pytest
 from safetensors import safe_open
 
 from ercache import metrics, training
-from ercache.errors import UsageError
+from ercache.errors import UsageError, WorkError
 from ercache.manifest import write_manifest
+from fusion import parallel
 from fusion.evaluate import evaluate
 from fusion.experiment import Source, experiment_of
 from fusion.models import MODELS
 from fusion.train import device_class, paper_profile, train_experiment
-from tests.fusion.toy import CLASSES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
+from tests.fusion.toy import (
+    CLASSES,
+    FEATURES,
+    toy_manifest,
+    toy_params,
+    toy_vectors,
+    write_feature,
+    write_toy,
+)
 
 
 @pytest.fixture
@@ -89,9 +100,10 @@ def test_tables_agree_with_the_scores(data: Path) -> None:
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_equal_inputs_give_equal_bytes_and_evaluate_reproduces_them(data: Path, model: str) -> None:
-    train(data, model=model)
+    features = {m: names for m, names in FEATURES.items() if m in MODELS[model].modalities}
+    train(data, model=model, features=features)
     first = bytes_of(data / "models/exp")
-    train(data, model=model)
+    train(data, model=model, features=features)
     assert bytes_of(data / "models/exp") == first
     run, again = run_of(data), evaluate(data / "models/exp", data)
     assert [again[k] for k in ("test", "per_class", "confusion")] == [
@@ -99,6 +111,14 @@ def test_equal_inputs_give_equal_bytes_and_evaluate_reproduces_them(data: Path, 
     ]
     assert evaluate(data / "models/exp", data, "dev")["dev"] == run["validation"]
     assert again["marks"] == []
+
+
+def test_what_a_model_tells_of_itself_stands_beside_its_curves(data: Path) -> None:
+    train(data, model="avafn", features={m: FEATURES[m] for m in ("audio", "visual")})
+    with (data / "models/exp/curves.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert all(float(r["alpha"]) + float(r["beta"]) == pytest.approx(1, abs=1e-6) for r in rows)
+    assert len({r["alpha"] for r in rows}) > 1
 
 
 def test_a_killed_training_ends_with_the_same_folder(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +142,40 @@ def test_a_killed_training_ends_with_the_same_folder(data: Path, monkeypatch: py
     )
     assert told == [("exp, seed 1", 5), ("exp, seed 1", 6)]
     assert bytes_of(data / "models/exp") == uninterrupted
+
+
+def wait_for_a_helper(job: parallel.Job, taken: Any) -> int | None:
+    """Leaves the first seed to a helper, however long that takes to start."""
+    while not taken.value:
+        time.sleep(0.05)
+    return take(job, taken)
+
+
+take = parallel._next
+
+
+def test_seeds_in_processes_give_the_bytes_of_seeds_one_by_one(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "_next", wait_for_a_helper)
+    train(data, training={"seeds": 3, "epochs": 3})
+    one_by_one = bytes_of(data / "models/exp")
+    shutil.rmtree(data / "models")
+    told: set[tuple[str, int]] = set()
+    params, work = toy_params(training={"seeds": 3, "epochs": 3}), data.parent / "work"
+    train_experiment(
+        "exp", params, data, work=work, processes=2, progress=lambda what, epoch, _: told.add((what, epoch))
+    )
+    assert bytes_of(data / "models/exp") == one_by_one
+    assert told == {(f"exp, seed {seed}", epoch) for seed in range(3) for epoch in (1, 2, 3)}
+
+
+def test_a_failure_in_a_process_is_told_as_it_is(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_next", lambda *_: None)  # all is left to the helper
+    hopeless = {"seeds": 1, "epochs": 400, "lr": 1e38, "clip": None, "standardize": False}
+    with pytest.raises(WorkError, match="training loss is"):
+        train_experiment("exp", toy_params(training=hopeless), data, work=data.parent / "work", processes=2)
+    assert not multiprocessing.active_children()
 
 
 def test_test_is_read_after_every_epoch_is_chosen(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,67 @@
+"""Published tables beside ours: `ercache reproduce`."""
+
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.console import DATA, Device, Json, answer, device_of, params, progress, say, table
+
+if TYPE_CHECKING:  # training imports torch, which --help can do without
+    from fusion.reproduce import Outcome
+
+NAMES = {"accuracy": "accuracy", "weighted_f1": "weighted F1"}
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    cli.command()(reproduce)
+
+
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="Key of a paper, e.g. m2fnet.")],
+    number: Annotated[str | None, typer.Argument(metavar="TABLE", help="One table; default: all.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option("--corpus", help="One corpus; default: those of `reproduce` in params.yaml.")
+    ] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Run the rows of a published table that the caches allow, beside the printed figures.
+
+    Example: [dim]ercache reproduce m2fnet 2 --corpus demo[/]
+    """
+    from fusion.reproduce import reproduce as outcomes
+
+    loaded = params(models=True)
+    with progress() as tick:
+        rows = list(
+            outcomes(
+                paper, loaded, DATA, table=number, corpus=corpus, device=device_of(device), progress=tick
+            )
+        )
+    if json:
+        answer([asdict(row) for row in rows])
+        return
+    for (key, on), part in groupby(rows, key=lambda row: (row.table, row.corpus)):
+        _show(f"{paper}, table {key}, {on}", list(part))
+    lacking = {row.why for row in rows if row.verdict == "not runnable"}
+    for why in sorted(lacking):
+        say(f"not runnable: {why}")
+
+
+def _show(title: str, rows: "list[Outcome]") -> None:
+    metrics = [m for m in NAMES if any(m in row.published for row in rows)] or ["weighted_f1"]
+    head = [column for m in metrics for column in (f"{NAMES[m]}, published", "ours (95 % interval)")]
+    body = [(row.row, *[cell for m in metrics for cell in _cells(row, m)], row.verdict) for row in rows]
+    table(("row", *head, ""), body, title=title)
+
+
+def _cells(row: "Outcome", metric: str) -> tuple[str, str]:
+    published = f"{row.published[metric]:.2f}" if metric in row.published else ""
+    score: dict[str, Any] | None = row.ours.get(metric)
+    if score is None:
+        return published, ""
+    low, high = (100 * value for value in score["ci95"])
+    return published, f"{100 * score['mean']:.2f} ({low:.1f} to {high:.1f})"

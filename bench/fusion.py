@@ -1,0 +1,166 @@
+"""Training on cached features: an epoch of ours against an epoch of bench/peers.py with the same weights.
+
+MELD-shaped synthetic dialogues (1038, 9989 utterances, lengths and speakers distributed as in its train part), 32
+dialogues a step, AdamW, clipping, the sizes in SIZES. The reference reads, runs and steps as research code does; ours
+is the path of `ercache train`: flat tensors, length buckets, fused steps. Seconds are of one training epoch without
+validation: the median of ROUNDS for ours, one for the reference, after a warm-up of both.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from bench import peers
+from ercache.errors import WorkError
+from ercache.manifest import Utterance
+from ercache.training import deterministic, masked_cross_entropy, threads_for
+from fusion.batches import Batch, Padded, Subset
+from fusion.models import MODELS
+
+BATCH: Final = 32
+ROUNDS: Final = 3
+WARM_UP: Final = 2  # batches
+CLASSES: Final = 7
+# MELD's train part: dialogues of 1, 2, .. 24 utterances, and dialogues of 1, 2, .. 9 speakers.
+LENGTHS: Final = (
+    *(70, 60, 54, 48, 67, 61, 74, 67, 50, 57, 55, 54),
+    *(36, 41, 43, 51, 30, 28, 27, 20, 20, 13, 7, 5),
+)
+SPEAKERS: Final = (96, 463, 264, 122, 58, 25, 8, 1, 1)
+DEFAULT_WIDTHS: Final = {"text": 384, "audio": 64, "visual": 128}
+# Widths of the features and preset of every model.
+SIZES: Final[dict[str, tuple[dict[str, int], str]]] = {
+    "logistic": (DEFAULT_WIDTHS, "small"),
+    "concat": (DEFAULT_WIDTHS, "small"),
+    "bc_lstm": (DEFAULT_WIDTHS, "small"),
+    "transformer": (DEFAULT_WIDTHS, "small"),
+    "dialogue_rnn": (DEFAULT_WIDTHS, "meld"),
+    "mmgcn": (DEFAULT_WIDTHS, "small"),
+    "m2fnet": (DEFAULT_WIDTHS, "small"),
+    "avafn": ({"audio": 64, "visual": 128}, "small"),
+}
+
+
+def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 1.0) -> dict[str, Any]:
+    """Seconds per epoch of every model, shares of its parts, and the ratio to the reference.
+
+    Args:
+        scale: share of the dialogues; less than 1 is for tests.
+    """
+    found = {}
+    for key in models:
+        widths, preset = SIZES[key]
+        found[key] = measure_model(key, preset, meld_shaped(widths, scale))
+    return found
+
+
+def measure_model(key: str, preset: str, subset: Subset) -> dict[str, Any]:
+    """One model, on the threads that its training has, and the reference on the same ones."""
+    entry = MODELS[key]
+    torch.manual_seed(0)
+    model = entry.build(subset.widths, CLASSES, entry.resolve(preset, {}))
+    with deterministic(threads_for(model)):
+        return {"preset": preset, **_measured(key, model, subset)}
+
+
+def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
+    padded = Padded(subset)
+    difference = largest_difference(model, peers.FORWARDS[key], padded)
+    if difference > 1e-5:
+        raise WorkError(f"{key}: the reference is another network (outputs differ by {difference})")
+    order = torch.Generator().manual_seed(0)
+
+    def forward(batch: Batch) -> Tensor:
+        return peers.FORWARDS[key](model, batch)
+
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    epoch(model, model, islice(padded.shuffled(BATCH, order), WARM_UP), fused=True)
+    epoch(model, forward, islice(peers.loader(subset, BATCH), WARM_UP), fused=False)
+    model.load_state_dict(start)
+    ours = [epoch(model, model, padded.shuffled(BATCH, order), fused=True) for _ in range(ROUNDS)]
+    model.load_state_dict(start)
+    theirs = epoch(model, forward, peers.loader(subset, BATCH), fused=False)
+    seconds = sorted(sum(parts.values()) for parts in ours)[ROUNDS // 2]
+    shares = {name: float(np.mean([parts[name] for parts in ours])) for name in ours[0]}
+    reference = sum(theirs.values())
+    return {
+        "widths": "+".join(map(str, subset.widths.values())),
+        "threads": torch.get_num_threads(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds_per_epoch": round(seconds, 3),
+        **{f"share_{name}": round(share / sum(shares.values()), 3) for name, share in shares.items()},
+        "reference_seconds_per_epoch": round(reference, 3),
+        **{f"reference_share_{name}": round(part / reference, 3) for name, part in theirs.items()},
+        "largest_difference": float(f"{difference:.1e}"),
+        "speedup_over_reference": round(reference / seconds, 2),
+    }
+
+
+@torch.no_grad()
+def largest_difference(model: nn.Module, forward: peers.Forward, padded: Padded) -> float:
+    """Between the logits of ours and of the reference, in eval mode, on the first batches."""
+    model.eval()
+    worst = 0.0
+    for batch in islice(padded.shuffled(BATCH, torch.Generator().manual_seed(1)), 3):
+        worst = max(worst, float((model(batch) - forward(model, batch))[batch.mask].abs().max()))
+    return worst
+
+
+def epoch(
+    model: nn.Module, forward: Callable[[Batch], Tensor], batches: Iterable[Batch], *, fused: bool
+) -> dict[str, float]:
+    """Seconds of one epoch, by part."""
+    optimizer = AdamW(model.parameters(), 1e-4, fused=True) if fused else AdamW(model.parameters(), 1e-4)
+    model.train()
+    spent = dict.fromkeys(("data", "forward", "backward", "step"), 0.0)
+    clock = time.perf_counter()
+
+    def lap(part: str) -> None:
+        nonlocal clock
+        now = time.perf_counter()
+        spent[part] += now - clock
+        clock = now
+
+    for batch in batches:
+        lap("data")
+        loss, _ = masked_cross_entropy(forward(batch), batch.labels)
+        lap("forward")
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        lap("backward")
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        float(loss.detach())
+        lap("step")
+    return spent
+
+
+def meld_shaped(widths: dict[str, int], scale: float = 1.0, seed: int = 0) -> Subset:
+    """Random features with MELD's dialogues."""
+    rng = np.random.default_rng(seed)
+    lengths, people = (
+        rng.permutation(np.repeat(np.arange(1, len(counts) + 1), counts)) for counts in (LENGTHS, SPEAKERS)
+    )
+    picked = rng.permutation(len(people))[: round(scale * len(people))]
+    lengths, people = lengths[picked], people[picked]
+    n = int(lengths.sum())
+    draw = torch.Generator().manual_seed(seed)
+    present = {m: torch.rand(n, generator=draw) > 0.02 for m in widths}
+    utterance = Utterance("u", "d", 0, "A", "", None, None, {}, "train")
+    return Subset(
+        name="train",
+        utterances=(utterance,) * n,
+        inside=torch.ones(n, dtype=torch.bool),
+        offsets=torch.tensor([0, *np.cumsum(lengths)]),
+        features={m: torch.randn(n, w, generator=draw) * present[m][:, None] for m, w in widths.items()},
+        present=present,
+        speakers=torch.from_numpy(rng.integers(np.repeat(people, lengths))),
+        labels=torch.randint(CLASSES, (n,), generator=draw),
+    )

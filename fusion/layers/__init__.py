@@ -1,0 +1,1 @@
+"""Parts that several fusion models share: recurrent cells stacked over directions, parties, turns."""

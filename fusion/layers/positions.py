@@ -1,0 +1,15 @@
+"""Positions of utterances in their dialogue."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def sinusoidal(x: Tensor) -> Tensor:
+    """Sine and cosine positions [L, D] for x [B, L, D]."""
+    width = x.shape[2]
+    rank = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2, device=x.device, dtype=x.dtype) * (-math.log(10_000) / width))
+    waves = torch.stack([(rank * rate).sin(), (rank * rate).cos()], dim=-1)
+    return waves.flatten(1)[:, :width]

@@ -1,0 +1,131 @@
+"""DialogueRNN: a global state, a state for every party and an emotion state, turn by turn."""
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusion.batches import Batch
+from fusion.layers.cells import chain, columns, gru, inputs, recurrent
+from fusion.layers.history import attended
+from fusion.layers.turns import participants, reversal, turned
+from fusion.models.base import ModelEntry, Widths, joined, joined_width
+
+
+class DialogueRnnConfig(BaseModel):
+    """Switches of DialogueRNN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    D_g: int = Field(150, ge=1, description="global state")
+    D_p: int = Field(150, ge=1, description="party states")
+    D_e: int = Field(100, ge=1, description="emotion state")
+    D_h: int = Field(100, ge=1, description="hidden layer of the head")
+    dropout: float = Field(0.3, ge=0, lt=1, description="of the inputs and of the hidden layer")
+    state_dropout: float = Field(0.1, ge=0, lt=1, description="of the global and the party states")
+    bidirectional: bool = Field(True, description="BiDialogueRNN; False: no utterance sees a later one")
+    emotion_attention: bool = Field(
+        True, description="+Att: attention over the emotion states of the whole dialogue (sees later ones)"
+    )
+    listener: bool = Field(
+        False, description="parties that listen have a cell too; False: they stay as they are"
+    )
+    presence: bool = Field(True, description="one 0/1 input a modality: whether the utterance has it (ours)")
+
+
+class DialogueRnn(nn.Module):
+    """ "DialogueRNN: An Attentive RNN for Emotion Detection in Conversations" (Majumder et al., AAAI 2019).
+
+    Every cell is a list with one `nn.GRUCell` a direction.
+    """
+
+    def __init__(self, widths: Widths, classes: int, config: DialogueRnnConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.directions = 2 if c.bidirectional else 1
+        self.D_m = D_m = joined_width(widths, c.presence)
+        self.GRU_G = self._cells(D_m + c.D_p, c.D_g)
+        self.GRU_P = self._cells(D_m + c.D_g, c.D_p)
+        self.GRU_L = self._cells(D_m + c.D_p, c.D_p) if c.listener else None
+        self.GRU_E = self._cells(c.D_p, c.D_e)
+        self.W_alpha = nn.Linear(D_m, self.directions * c.D_g, bias=False)
+        D_e = self.directions * c.D_e
+        self.W_beta = nn.Linear(D_e, D_e, bias=False) if c.emotion_attention else None
+        self.dropout, self.state_dropout = nn.Dropout(c.dropout), nn.Dropout(c.state_dropout)
+        self.W_l = nn.Linear(D_e, c.D_h)
+        self.W_smax = nn.Linear(c.D_h, classes)
+
+    def _cells(self, width: int, state: int) -> nn.ModuleList:
+        return nn.ModuleList(nn.GRUCell(width, state) for _ in range(self.directions))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, L, C]."""
+        u = self.dropout(joined(batch.features, batch.present, self.config.presence))
+        e = torch.cat(self.emotions(u, batch.speakers, batch.mask).unbind(0), dim=-1)
+        if self.W_beta is not None:
+            keys = batch.mask.unsqueeze(1)
+            e = F.scaled_dot_product_attention(self.W_beta(e), e, e, attn_mask=keys, scale=1.0)
+        logits: Tensor = self.W_smax(self.dropout(self.W_l(e).relu()))
+        return logits
+
+    def emotions(self, u: Tensor, speakers: Tensor, mask: Tensor) -> Tensor:
+        """e [R, B, L, D_e], in the order of time.
+
+        Args:
+            u: [B, L, D_m]; speakers, mask: [B, L].
+        """
+        back = reversal(mask)
+        who = turned(speakers.where(mask, 0).expand(self.directions, *speakers.shape), back)
+        parties = participants(speakers, mask).shape[1]
+        return turned(chain(self.GRU_E, self._parties(u, back, who, parties)), back)
+
+    def _parties(self, u: Tensor, back: Tensor, who: Tensor, parties: int) -> Tensor:
+        """q_s, the state of the speaker after each turn, [R, B, L, D_p], in the directions' own time."""
+        c, (R, B, L), D_m = self.config, who.shape, u.shape[-1]
+        known_G = turned(inputs(self.GRU_G, u, 0), back).unbind(2)
+        known_P = turned(inputs(self.GRU_P, u, 0), back).unbind(2)
+        known_L = turned(inputs(self.GRU_L, u, 0), back).unbind(2) if self.GRU_L else None
+        query = turned(self.W_alpha(u).unflatten(-1, (R, c.D_g)).movedim(2, 0), back).unbind(2)
+        (W_G, b_G), (W_P, b_P) = recurrent(self.GRU_G, B), recurrent(self.GRU_P, B)
+        G_q, P_c = columns(self.GRU_G, D_m, D_m + c.D_p), columns(self.GRU_P, D_m, D_m + c.D_g)
+        slot = who[..., None, None].expand(R, B, L, 1, c.D_p).unbind(2)
+        g, bank = u.new_zeros(R, B, c.D_g), u.new_zeros(R, B, parties, c.D_p)
+        past: list[Tensor] = []
+        found = []
+        for t in range(L):
+            before = bank.gather(2, slot[t]).squeeze(2)
+            c_t = attended(past, past, query[t]) if past else None  # over g_1 .. g_{t-1}
+            g = gru(torch.baddbmm(known_G[t], before, G_q), torch.baddbmm(b_G, g, W_G), g)
+            g = self.state_dropout(g)
+            gi = known_P[t] if c_t is None else torch.baddbmm(known_P[t], c_t, P_c)
+            q_s = gru(gi, torch.baddbmm(b_P, before, W_P), before)
+            q_s = self.state_dropout(q_s)
+            heard = bank if known_L is None else self._heard(known_L[t], q_s, bank)
+            bank = heard.scatter(2, slot[t], q_s.unsqueeze(2))
+            past.append(g)
+            found.append(q_s)
+        return torch.stack(found, dim=2)
+
+    def _heard(self, known: Tensor, q_s: Tensor, bank: Tensor) -> Tensor:
+        """The parties' states after they listened to [u; q_s], [R, B, P, D_p]."""
+        assert self.GRU_L is not None
+        flat = bank.flatten(1, 2)
+        W_L, b_L = recurrent(self.GRU_L, flat.shape[1])
+        gi = torch.baddbmm(known, q_s, columns(self.GRU_L, self.D_m, self.D_m + q_s.shape[-1]))
+        gh = torch.baddbmm(b_L, flat, W_L).view(*bank.shape[:3], -1)
+        heard: Tensor = self.state_dropout(gru(gi.unsqueeze(2), gh, bank))
+        return heard
+
+
+ENTRY = ModelEntry(
+    key="dialogue_rnn",
+    paper="DialogueRNN: An Attentive RNN for Emotion Detection in Conversations (Majumder et al., AAAI 2019)",
+    tasks=("erc", "epc"),
+    modalities=("text", "audio", "visual"),
+    config=DialogueRnnConfig,
+    presets={
+        "small": {"D_g": 64, "D_p": 64, "D_e": 48, "D_h": 48, "emotion_attention": False},
+        "meld": {},
+        "iemocap": {"D_g": 500, "D_p": 500, "D_e": 300, "D_h": 300},
+    },
+    build=DialogueRnn,
+)

@@ -1,0 +1,39 @@
+"""Logistic regression on the joined features of one utterance."""
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from fusion.batches import Batch
+from fusion.models.base import ModelEntry, Widths, joined, joined_width
+
+
+class LogisticConfig(BaseModel):
+    """Switches of the baseline; its L2 penalty is training.weight_decay."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    presence: bool = Field(True, description="one 0/1 input a modality: whether the utterance has it")
+
+
+class Logistic(nn.Module):
+    """logits = W [text; audio; visual; presence] + b."""
+
+    def __init__(self, widths: Widths, classes: int, config: LogisticConfig) -> None:
+        super().__init__()
+        self.presence = config.presence
+        self.linear = nn.Linear(joined_width(widths, config.presence), classes)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, L, C]."""
+        logits: Tensor = self.linear(joined(batch.features, batch.present, self.presence))
+        return logits
+
+
+ENTRY = ModelEntry(
+    key="logistic",
+    paper="baseline: multinomial logistic regression, without context",
+    tasks=("erc", "epc"),
+    modalities=("text", "audio", "visual"),
+    config=LogisticConfig,
+    presets={"small": {}},
+    build=Logistic,
+)

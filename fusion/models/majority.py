@@ -1,0 +1,37 @@
+"""The floor: one vector of logits for all utterances, whatever they say."""
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from fusion.batches import Batch
+from fusion.models.base import ModelEntry, Widths
+
+
+class MajorityConfig(BaseModel):
+    """No switches."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Majority(nn.Module):
+    """A bias alone; trained like every model, it learns the shares of the classes and always says the most frequent."""
+
+    def __init__(self, widths: Widths, classes: int, config: MajorityConfig) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(classes))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, L, C]."""
+        return self.bias.expand(*batch.mask.shape, -1)
+
+
+ENTRY = ModelEntry(
+    key="majority",
+    paper="baseline: the most frequent class of train",
+    tasks=("erc", "epc"),
+    modalities=("text", "audio", "visual"),
+    config=MajorityConfig,
+    presets={"small": {}},
+    build=Majority,
+)

@@ -1,0 +1,80 @@
+"""Published tables as data: one YAML file a paper, with the figures of each row and the switches that make it."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import Field
+
+from ercache.errors import UsageError
+from ercache.params import Strict, nearest
+
+FOLDER: Final = Path(__file__).parent
+Figures = dict[str, dict[str, float]]  # corpus -> metric -> percent
+
+
+class Row(Strict):
+    """A row of a published table.
+
+    Attributes:
+        model: key of the model here; without one the row is another system's, and only printed.
+        modalities: of the base experiment's, those that the row uses; without, all.
+        arrays: modality -> the array of its features that the row uses.
+        config: switches on top of the base experiment.
+        published: corpus -> metric -> percent, as printed.
+    """
+
+    name: str
+    model: str | None = None
+    modalities: list[str] | None = None
+    arrays: dict[str, str] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict)
+    published: Figures = Field(default_factory=dict)
+
+
+class Table(Strict):
+    """A published table, or what a figure prints as numbers."""
+
+    key: str
+    title: str
+    rows: list[Row] = Field(min_length=1)
+
+
+class Paper(Strict):
+    """A paper, the key of its model here, and its tables."""
+
+    key: str
+    title: str
+    model: str
+    tables: list[Table] = Field(min_length=1)
+
+    def only(self, table: str | None) -> list[Table]:
+        """All tables, or the one of a key.
+
+        Raises:
+            UsageError: there is no such table.
+        """
+        if table is None:
+            return self.tables
+        found = [t for t in self.tables if t.key == table]
+        if not found:
+            raise UsageError(
+                f"{self.key} has no table {table!r}", hint=nearest(table, [t.key for t in self.tables])
+            )
+        return found
+
+
+def papers() -> list[str]:
+    """Keys of the papers whose tables are here."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_paper(key: str) -> Paper:
+    """The tables of a paper.
+
+    Raises:
+        UsageError: they are not here.
+    """
+    if key not in papers():
+        raise UsageError(f"unknown paper {key!r}", hint=nearest(key, papers()))
+    return Paper(**yaml.safe_load((FOLDER / f"{key}.yaml").read_text(encoding="utf-8")))

@@ -1,0 +1,144 @@
+"""Published tables, row by row, beside what the caches at hand give: each row is an experiment with its switches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ercache.digests import digest_of
+from ercache.errors import ErcacheError, UsageError
+from ercache.params import ExperimentParams, Params, array_of
+from fusion.experiment import experiment_of, read_source
+from fusion.papers import Paper, Row, read_paper
+from fusion.runs import read_run, read_scores
+from fusion.seeds import Tick
+from fusion.train import run_digest, train_experiment
+
+PLACE = "reproduce"  # below data/models: runs of rows are no experiments of their own
+Verdict = Literal["reproduced", "differs", "stand-in", "not runnable", "another system"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A row of a table, published and ours.
+
+    Attributes:
+        published: metric -> percent on this corpus; empty where the paper has none.
+        ours: metric -> `{"mean", "std", "ci95"}`, fractions on test; empty where the row did not run.
+        why: what is lacking, where it did not run; what stands in for what, where that is so.
+        run: folder of the run.
+    """
+
+    table: str
+    row: str
+    corpus: str
+    published: dict[str, float]
+    ours: dict[str, Any]
+    verdict: Verdict
+    why: str = ""
+    run: str = ""
+
+
+def reproduce(
+    key: str,
+    params: Params,
+    data: Path,
+    *,
+    table: str | None = None,
+    corpus: str | None = None,
+    device: str = "cpu",
+    progress: Tick | None = None,
+) -> Iterator[Outcome]:
+    """Every row of a paper's tables on every corpus that params.yaml names for it, trained where it is not yet.
+
+    A row is known by the digest of its experiment: a killed reproduction goes on, and rows of several tables with
+    the same switches are one run.
+
+    Args:
+        table: key of one table.
+        corpus: one corpus.
+
+    Raises:
+        UsageError: the paper, the table or the corpus is unknown.
+    """
+    paper = read_paper(key)
+    bases = params.reproduce.get(key, {})
+    if not bases or (corpus is not None and corpus not in bases):
+        named = f"{key} on {corpus}" if corpus else key
+        raise UsageError(
+            f"params.yaml does not say how to reproduce {named}",
+            hint=f"write `reproduce: {{{key}: {{{corpus or 'CORPUS'}: EXPERIMENT}}}}`",
+        )
+    chosen = [corpus] if corpus is not None else list(bases)
+    for part in paper.only(table):
+        for on in chosen:
+            for row in part.rows:
+                yield _outcome(paper, part.key, row, on, bases[on], params, data, device, progress)
+
+
+def entry_of(row: Row, base: ExperimentParams, name: str) -> ExperimentParams:
+    """The experiment of a row: its switches on top of the base.
+
+    Args:
+        name: of the base, for the errors.
+
+    Raises:
+        UsageError: the base has no features of a modality that the row uses.
+    """
+    lacking = [m for m in [*(row.modalities or ()), *row.arrays] if m not in base.features]
+    if lacking:
+        raise UsageError(f"experiment {name!r} has no {' and no '.join(dict.fromkeys(lacking))} features")
+    kept = row.modalities or list(base.features)
+    features = {
+        m: [f"{array_of(f)[0]}:{row.arrays[m]}" if m in row.arrays else f for f in base.features[m]]  # type: ignore[index]
+        for m in kept
+    }
+    changed = {"model": row.model, "features": features, "config": {**base.config, **row.config}}
+    return ExperimentParams(**{**base.model_dump(), **changed})
+
+
+def _outcome(
+    paper: Paper,
+    table: str,
+    row: Row,
+    corpus: str,
+    base: str,
+    params: Params,
+    data: Path,
+    device: str,
+    progress: Tick | None,
+) -> Outcome:
+    published = row.published.get(corpus, {})
+    if row.model is None:
+        return Outcome(table, row.name, corpus, published, {}, "another system")
+    try:
+        entry = entry_of(row, params.experiments[base], base)
+        run = _trained(entry, params, data, device, progress)
+    except ErcacheError as error:
+        remedy = f" ({error.hint})" if error.hint else ""
+        why = "; ".join([error.message, *error.details]) + remedy
+        return Outcome(table, row.name, corpus, published, {}, "not runnable", why)
+    record, scores = read_run(run), read_scores(run)
+    folder = run.relative_to(data.parent) if run.is_relative_to(data.parent) else run
+    if not record.paper_profile or not published:
+        why = "other features, sizes or training than the paper's" if not record.paper_profile else ""
+        why = why or f"the paper has no {corpus}"
+        return Outcome(table, row.name, corpus, published, scores, "stand-in", why, str(folder))
+    inside = all(
+        scores[m]["ci95"][0] <= value / 100 <= scores[m]["ci95"][1] for m, value in published.items()
+    )
+    verdict: Verdict = "reproduced" if inside else "differs"
+    return Outcome(table, row.name, corpus, published, scores, verdict, "", str(folder))
+
+
+def _trained(entry: ExperimentParams, params: Params, data: Path, device: str, progress: Tick | None) -> Path:
+    """The run of an experiment: the one at hand if it is of these caches and switches, else a new one."""
+    name = f"{PLACE}/{digest_of(entry.model_dump(mode='json'))[:16]}"
+    with_row = params.model_copy(update={"experiments": {**params.experiments, name: entry}})
+    experiment = experiment_of(name, with_row)
+    wanted = run_digest(experiment, read_source(data, entry), device)
+    folder = data / "models" / name
+    at_hand = folder.is_dir() and read_run(folder).provenance.get("run_digest") == wanted
+    if not at_hand:
+        train_experiment(name, with_row, data, device=device, progress=progress)
+    return folder

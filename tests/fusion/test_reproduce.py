@@ -1,0 +1,127 @@
+"""Published tables: complete data, rows that are experiments, runs that are not trained twice, honest verdicts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
+from ercache.errors import UsageError
+from ercache.params import Params
+from fusion import reproduce as module
+from fusion.experiment import read_source
+from fusion.models import MODELS
+from fusion.papers import papers, read_paper
+from fusion.reproduce import entry_of, reproduce
+from tests.fusion.toy import toy_params, toy_vectors, write_toy
+
+SIZES = {"m2fnet": {"2": 8, "3": 3, "4": 6, "5": 6, "6": 14, "7": 6}, "avafn": {"2": 13, "3": 4}}
+SMALL = {"project": 8, "ffn": 8, "head_hidden": 8, "fusion_m": 1}
+
+
+def params(**entry: Any) -> Params:
+    base = toy_params(model="m2fnet", config=SMALL, training={"seeds": 1, "epochs": 2}, **entry)
+    return base.model_copy(update={"reproduce": {"m2fnet": {"toy": "exp"}}})
+
+
+@pytest.mark.parametrize("key", papers())
+def test_every_row_of_a_table_is_there_and_its_switches_are_switches_of_the_model(key: str) -> None:
+    paper = read_paper(key)
+    assert {t.key: len(t.rows) for t in paper.tables} == SIZES[key]
+    for row in (row for table in paper.tables for row in table.rows):
+        if row.model in MODELS:
+            assert set(row.config) <= set(MODELS[row.model].config.model_fields)
+            assert set(row.modalities or ()) <= set(MODELS[row.model].modalities)
+
+
+def test_figures_are_those_of_the_tables() -> None:
+    rows = {row.name: row for row in read_paper("m2fnet").only("2")[0].rows}
+    assert rows["Text + Visual + Audio, Fusion"].published == {
+        "meld": {"accuracy": 67.85, "weighted_f1": 66.71},
+        "iemocap": {"accuracy": 69.69, "weighted_f1": 69.86},
+    }
+    # The four best rows of the sweeps are the same run, so the figures must agree.
+    best = [("4", 0, "meld"), ("5", 4, "meld"), ("7", 5, "meld"), ("4", 4, "iemocap"), ("5", 4, "iemocap")]
+    for table, number, corpus in best:
+        row = read_paper("m2fnet").only(table)[0].rows[number]
+        assert row.published[corpus] == rows["Text + Visual + Audio, Fusion"].published[corpus]
+
+
+def test_a_row_is_the_base_experiment_with_its_switches() -> None:
+    base = params().experiments["exp"]
+    audio, *_, fusion = read_paper("m2fnet").only("2")[0].rows
+    entry = entry_of(audio, base, "exp")
+    assert entry.features == {"audio": ["sound"]}
+    assert entry.config == {**SMALL, "fusion_type": "none"}
+    assert entry_of(fusion, base, "exp").features == base.features
+    scene = read_paper("m2fnet").only("3")[0].rows[0]
+    assert entry_of(scene, base, "exp").features["visual"] == ["face:scene"]
+
+
+def test_rows_run_once_and_say_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
+    write_toy(tmp_path)
+    trained: list[str] = []
+    train = module.train_experiment
+    monkeypatch.setattr(
+        module, "train_experiment", lambda name, *a, **k: trained.append(name) or train(name, *a, **k)
+    )
+    rows = list(reproduce("m2fnet", params(), tmp_path, table="2"))
+    assert [row.verdict for row in rows] == ["stand-in"] * 8 and len(set(trained)) == 8
+    assert all(0 <= row.ours["weighted_f1"]["mean"] <= 1 and row.published == {} for row in rows)
+    assert "the paper's" in rows[0].why
+    again = list(reproduce("m2fnet", params(), tmp_path, table="2"))
+    assert len(trained) == 8 and again == rows
+    write_toy(tmp_path, dialogues=9)  # other caches: nothing of before may stand for them
+    list(reproduce("m2fnet", params(), tmp_path, table="2"))
+    assert len(trained) == 16
+
+
+def test_what_cannot_run_says_why_and_the_others_run(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    text = params(features={"text": ["words"]})
+    rows = {row.row: row for row in reproduce("m2fnet", text, tmp_path, table="2")}
+    assert rows["Only Text"].verdict == "stand-in"
+    assert rows["Only Audio"].verdict == "not runnable" and "no audio features" in rows["Only Audio"].why
+    others = list(reproduce("m2fnet", text, tmp_path, table="6"))
+    assert [row.verdict for row in others] == ["another system"] * 13 + ["stand-in"]
+    gone = params(features={"text": ["gone"]})
+    (row,) = [r for r in reproduce("m2fnet", gone, tmp_path, table="2") if r.row == "Only Text"]
+    assert row.verdict == "not runnable" and "ercache extract toy --features gone" in row.why
+
+
+def test_unknown_names_are_told_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown paper"):
+        list(reproduce("m2fnett", params(), tmp_path))
+    with pytest.raises(UsageError, match="no table"):
+        list(reproduce("m2fnet", params(), tmp_path, table="9"))
+    with pytest.raises(UsageError, match="how to reproduce avafn"):
+        list(reproduce("avafn", params(), tmp_path))
+
+
+def test_arrays_of_vectors_are_joined_or_one_is_chosen(tmp_path: Path) -> None:
+    manifest = write_toy(tmp_path)
+    vectors = toy_vectors(manifest, "words")
+    specs = [
+        ArraySpec(name, "vector", ("utterance", "dim"), (width,))
+        for name, width in (("scene", 6), ("face", 2))
+    ]
+    for part in manifest.parts:
+        ids = [u.id for u in manifest.of_part(part)]
+        arrays = {i: {"scene": vectors[i], "face": vectors[i][:, :2]} for i in ids}
+        entries = [Entry(i, Status.OK, "", 1, "", content_digest(arrays[i])) for i in ids]
+        made = {
+            "corpus": "toy",
+            "encoder": "toy/dual",
+            "version": 1,
+            "params": {},
+            "weights": None,
+            "context": {},
+        }
+        write_cache(tmp_path / f"caches/toy/visual/dual.{part}.h5", specs, entries, arrays, made)
+    for name, width in (("dual", 8), ("dual:scene", 6), ("dual:face", 2)):
+        entry = toy_params(features={"visual": [name]}).experiments["exp"]
+        assert read_source(tmp_path, entry).subset("train").widths == {"visual": width}
+    with pytest.raises(UsageError) as told:
+        read_source(tmp_path, toy_params(features={"visual": ["dual:back"]}).experiments["exp"])
+    assert "no array named 'back'" in told.value.details[0]
