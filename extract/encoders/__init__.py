@@ -7,12 +7,16 @@ from pydantic import BaseModel
 
 from extract.encoders.base import EncoderKind
 from extract.encoders.face_hog import FaceHog
+from extract.encoders.m2fnet_dual import M2fnetDual
+from extract.encoders.mel_resnet18 import MelResnet18
 from extract.encoders.mfcc import Mfcc
 from extract.encoders.minilm import MiniLM
 from extract.encoders.prosody import Prosody
 
 _ALL: tuple[EncoderKind, ...] = (
     FaceHog,
+    M2fnetDual,
+    MelResnet18,
     Mfcc,
     MiniLM,
     Prosody,

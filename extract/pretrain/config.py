@@ -5,11 +5,11 @@ from typing import Final, Literal
 from pydantic import Field
 
 from ercache.params import Strict
+from extract.encoders.m2fnet_images import SIZES
 from extract.pretrain.losses import MetricLoss
 
 AUDIO: Final = "audio/mel-resnet18"
 VISUAL: Final = "visual/m2fnet-dual"
-SIDES: Final = {"paper": 224, "small": 112, "tiny": 64}  # pixels
 
 Size = Literal["paper", "small", "tiny"]
 
@@ -38,7 +38,7 @@ class ExtractorConfig(Strict):
     @property
     def side(self) -> int:
         """Side of the images, pixels."""
-        return SIDES[self.size]
+        return SIZES[self.size]
 
 
 class AudioConfig(ExtractorConfig):
