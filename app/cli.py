@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from app.commands import benchmark, caches, exchange, extraction, inventory, learning, results
+from app.commands import benchmark, caches, exchange, extraction, inventory, learning, pretraining, results
 from ercache.errors import ErcacheError
 
 cli = typer.Typer(
@@ -16,7 +16,7 @@ cli = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for module in (inventory, extraction, caches, exchange, learning, results, benchmark):
+for module in (inventory, extraction, caches, exchange, pretraining, learning, results, benchmark):
     module.register(cli)
 
 

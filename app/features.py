@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from app.console import known
-from ercache import weights
+from ercache import made, weights
 from ercache.errors import UsageError
 from ercache.params import Params
 from extract.encoders import ENCODERS
 from extract.engine import Feature
+
+FOLD = "@"  # between a feature and the split that its extractor was trained on
 
 
 def features_of(params: Params, names: Sequence[str] | None, profile: str) -> list[Feature]:
@@ -22,24 +24,42 @@ def features_of(params: Params, names: Sequence[str] | None, profile: str) -> li
         )
     if names is None:
         names = params.profiles[known(profile, params.profiles, "profile")]
-    return [feature_of(params, known(name, params.features, "feature")) for name in dict.fromkeys(names)]
+    for name in names:
+        known(name.partition(FOLD)[0], params.features, "feature")
+    return [feature_of(params, name) for name in dict.fromkeys(names)]
 
 
-def feature_of(params: Params, name: str) -> Feature:
+def feature_of(params: Params, name: str, planned: bool = False) -> Feature:
     """One feature with its encoder, params, weights and face policy resolved.
 
+    Args:
+        name: in params.yaml; `<feature>@<split>` is that feature with the extractor that was trained on the split.
+        planned: leave out weights that the pipeline has yet to make.
+
     Raises:
-        UsageError: it was imported, so that nothing here can make it.
+        UsageError: it was imported, so that nothing here can make it, or it has no extractor of ours.
+        WeightsError: its extractor was not trained yet.
     """
-    entry = params.features[name]
+    plain, _, split = name.partition(FOLD)
+    entry = params.features[plain]
     if entry.imported:
         raise UsageError(
             f"feature {name!r} was imported and cannot be extracted", hint="see `ercache cache import --help`"
         )
     kind = ENCODERS[entry.encoder]
     config = kind.Params(**entry.params)
-    key = getattr(config, "weights", kind.spec.weights)
-    checkpoint = weights.provenance(key) if key else None
-    return Feature(
-        name, kind, config, checkpoint, params.faces_of(entry) if kind.input(config).faces else None
-    )
+    faces = params.faces_of(entry) if kind.input(config).faces else None
+    pretrained = getattr(config, "pretrained", None)
+    if split and not pretrained:
+        raise UsageError(
+            f"feature {plain!r} has no extractor that is trained on a split", hint=f"use {plain!r}"
+        )
+    if not pretrained:
+        key = getattr(config, "weights", kind.spec.weights)
+        return Feature(name, kind, config, weights.provenance(key) if key else None, faces)
+    if split:
+        pretrained = f"{pretrained}{FOLD}{split}"
+        config = config.model_copy(update={"pretrained": pretrained})
+    if planned:
+        return Feature(name, kind, config, None, faces)
+    return Feature(name, kind, config, made.provenance(pretrained), faces, made.seen_by(pretrained))

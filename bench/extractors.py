@@ -25,9 +25,8 @@ from extract.encoders.base import FloatArray, Sample
 from extract.encoders.mfcc import Mfcc, MfccParams
 from extract.media import Stretch, read_stretches
 from extract.mel_image import RATE
-from extract.pretrain.config import AudioConfig, ExtractorTraining
+from extract.pretrain.config import AudioConfig, ExtractorTraining, MetricLoss
 from extract.pretrain.examples import Examples, of_sounds
-from extract.pretrain.losses import MetricLoss
 from extract.pretrain.quality import Embedded, quality
 from extract.pretrain.training import of, train_extractor
 

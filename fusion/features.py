@@ -68,6 +68,7 @@ def read_modalities(
     parts: Sequence[str],
     *,
     test_parts: Collection[str] = (),
+    test_ids: Collection[str] = (),
     allow_random_weights: bool = False,
     allow_leak: bool = False,
 ) -> tuple[dict[str, Modality], Findings]:
@@ -77,12 +78,15 @@ def read_modalities(
         root: folder of the caches.
         features: modality -> names of features, joined in that order.
         test_parts: parts that hold test data; no checkpoint may have seen them.
+        test_ids: utterances of the test data; no extractor of ours may have been trained or chosen on them.
 
     Returns:
         The modalities, without meaning unless the findings hold no problem, and the findings.
     """
     findings = Findings()
-    reader = _Reader(root, manifest, frozenset(test_parts), allow_random_weights, allow_leak, findings)
+    reader = _Reader(
+        root, manifest, frozenset(test_parts), frozenset(test_ids), allow_random_weights, allow_leak, findings
+    )
     joined: dict[str, Modality] = {}
     for modality, names in features.items():
         columns = [reader.feature(modality, name, parts) for name in names]
@@ -99,6 +103,7 @@ class _Reader:
     root: Path
     manifest: Manifest
     test_parts: frozenset[str]
+    test_ids: frozenset[str]
     allow_random_weights: bool
     allow_leak: bool
     findings: Findings
@@ -171,30 +176,43 @@ class _Reader:
         corpus = self.manifest.corpus
         leaked = sorted(self.test_parts.intersection((weights.get("seen") or {}).get(corpus, ())))
         if leaked:
-            told = f"{', '.join(leaked)} of {corpus}, which holds test data"
-            self.findings.leak = True
-            self.findings.mark(f"leak: the checkpoint of {name} has seen {told}")
-            if not self.allow_leak:
-                self._problem(
-                    f"{name}: its checkpoint has seen {told} (--allow-leak accepts it and marks the result)"
-                )
+            self._leak(name, f"{', '.join(leaked)} of {corpus}, which holds test data")
+        trained = self.test_ids.intersection((cache.provenance.get("seen") or {}).get(corpus, ()))
+        if trained:
+            self._leak(name, f"{len(trained)} test utterances of {corpus} ({_some(sorted(trained))})")
+
+    def _leak(self, name: str, told: str) -> None:
+        self.findings.leak = True
+        self.findings.mark(f"leak: the checkpoint of {name} has seen {told}")
+        if not self.allow_leak:
+            self._problem(
+                f"{name}: its checkpoint has seen {told} (--allow-leak accepts it and marks the result)"
+            )
 
     def _vectors(self, cache: CacheFile, part: str) -> Modality | None:
         ids = [u.id for u in self.manifest.of_part(part)]
         if set(ids) != set(cache.ids):
             self._problem(f"{cache.path}: {_differing(ids, cache.ids)}")
             return None
-        arrays = [array for array, spec in cache.specs.items() if spec.kind == "vector"]
-        if len(arrays) != 1:
+        arrays = [array for array, spec in cache.specs.items() if spec.kind in ("vector", "optional")]
+        vectors = sum(cache.specs[array].kind == "vector" for array in arrays)
+        if vectors > 1 or not arrays:
             kinds = ", ".join(f"{n} ({spec.kind})" for n, spec in cache.specs.items()) or "none"
             has = "no array" if not arrays else "more than one array"
             self._problem(f"{cache.path}: {has} of kind vector, which a pooled model takes (arrays: {kinds})")
             return None
-        packed = cache.read(arrays[0])[0].astype(np.float32)
-        packed = packed.reshape(len(packed), math.prod(cache.specs[arrays[0]].shape))
-        ok = np.array([entry.status == Status.OK for entry in cache.entries], dtype=bool)
-        values = np.zeros((len(ids), packed.shape[1]), np.float32)
-        values[ok] = packed
+        ok = np.ones(len(ids), dtype=bool)
+        columns: list[Floats] = []
+        for array in arrays:
+            packed, offsets = cache.read(array)
+            has_row = np.diff(offsets) == 1
+            column = np.zeros((len(ids), math.prod(cache.specs[array].shape)), np.float32)
+            column[has_row] = packed.astype(np.float32).reshape(len(packed), -1)
+            columns.append(column)
+            ok &= (
+                has_row  # an utterance without an optional part would have to be filled with nobody's values
+            )
+        values = np.where(ok[:, None], np.concatenate(columns, axis=1), np.float32(0))
         order = [cache.row[i] for i in ids]
         self._check_values(cache, values[order], ids)
         later = sum(entry.status == Status.UNAVAILABLE for entry in cache.entries)

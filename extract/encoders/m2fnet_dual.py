@@ -20,6 +20,7 @@ from extract.mel_image import resized
 MARGIN: Final = 0.1  # of the box, on each side of a face crop
 Selection = Literal["center", "first", "uniform"]
 Norm = Literal["sum", "max", "frame"]
+Part = Literal["scene", "face"]
 Rules: Final[dict[Selection, Literal["middle", "first", "spread"]]] = {
     "center": "middle",
     "first": "first",
@@ -35,6 +36,7 @@ class M2fnetDualParams(Strict):
         embed: the projector's output (`z`, 300) or the encoder's (512) below it.
         frames: successive pictures of an utterance.
         select: from its middle, its beginning, or spread over it.
+        parts: what of it; an utterance without any face lacks the `face`.
         area_norm: areas of a picture's faces are divided by their sum, their maximum, or the picture's area (R5).
     """
 
@@ -42,6 +44,7 @@ class M2fnetDualParams(Strict):
     embed: Literal["z", "encoder"] = "z"
     frames: int = Field(15, ge=1)
     select: Selection = "center"
+    parts: tuple[Part, ...] = Field(("scene", "face"), min_length=1)
     area_norm: Norm = "sum"
 
 
@@ -71,14 +74,17 @@ class M2fnetDual:
 
     @staticmethod
     def input(params: M2fnetDualParams) -> Input:
-        """Pictures with their faces."""
-        return Input(pictures=Pictures(params.frames, rule=Rules[params.select]), faces=True)
+        """Pictures, with their faces where these are encoded."""
+        rule = Rules[params.select]
+        return Input(pictures=Pictures(params.frames, rule=rule), faces="face" in params.parts)
 
     @staticmethod
     def arrays(params: M2fnetDualParams) -> tuple[ArraySpec, ...]:
-        """`scene` [1, 300] and `face` [1 or 0, 300], or 512 wide."""
-        shape = (width_of(params.embed),)
-        return tuple(ArraySpec(n, "vector", ("utterance", "dimension"), shape) for n in ("scene", "face"))
+        """`scene` [1, 300] and `face` [1 or 0, 300], or 512 wide, as far as they are among the parts."""
+        shape, axes = (width_of(params.embed),), ("utterance", "dimension")
+        faceless = "optional" if "scene" in params.parts else "vector"
+        kinds = {"scene": "vector", "face": faceless}
+        return tuple(ArraySpec(part, kinds[part], axes, shape) for part in params.parts)
 
     def length(self, sample: Sample) -> int:
         """Not asked for: each clip is encoded alone."""
@@ -91,16 +97,27 @@ class M2fnetDual:
     def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:
         if not frames:
             return Missing(Reason.NO_VIDEO)
-        scene = self._embed([frame.image for frame in frames]).max(axis=0, keepdims=True)
-        rows: list[FloatArray] = []
-        found = [(frame, crops) for frame in frames if (crops := face_crops(frame))[1]]
-        if found:
-            vectors = self._embed([crop for _, (_, crops) in found for crop in crops])
-            ends = np.cumsum([len(crops) for _, (_, crops) in found])
-            for (frame, (areas, _)), of_frame in zip(found, np.split(vectors, ends[:-1]), strict=True):
-                rows.append(weights_of(areas, frame.image, self.params.area_norm) @ of_frame)
-        face = np.stack(rows).max(axis=0, keepdims=True) if rows else np.empty((0, scene.shape[1]))
-        return Encoded({"scene": scene, "face": face.astype(np.float32)}, frames=len(frames))
+        arrays: dict[str, FloatArray] = {}
+        if "scene" in self.params.parts:
+            arrays["scene"] = self._embed([frame.image for frame in frames]).max(axis=0, keepdims=True)
+        if "face" in self.params.parts:
+            arrays["face"] = self._faces(frames)
+            if len(arrays) == 1 and not len(arrays["face"]):
+                return Missing(Reason.NO_FACE, f"none in {len(frames)} frames")
+        return Encoded(arrays, frames=len(frames))
+
+    def _faces(self, frames: Sequence[Frame]) -> FloatArray:
+        """The maximum over pictures with a face of their weighted sums, [1, D]; [0, D] where there is none."""
+        found = [(frame, areas, crops) for frame in frames for areas, crops in [face_crops(frame)] if crops]
+        if not found:
+            return np.empty((0, width_of(self.params.embed)), np.float32)
+        vectors = self._embed([crop for _, _, crops in found for crop in crops])
+        ends = np.cumsum([len(crops) for _, _, crops in found])
+        rows = [
+            weights_of(areas, frame.image, self.params.area_norm) @ of_frame
+            for (frame, areas, _), of_frame in zip(found, np.split(vectors, ends[:-1]), strict=True)
+        ]
+        return np.stack(rows).max(axis=0, keepdims=True)
 
     def _embed(self, images: Sequence[NDArray[np.uint8]]) -> FloatArray:
         squares = np.stack([resized(image, self._side) for image in images])

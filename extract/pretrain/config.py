@@ -2,16 +2,33 @@
 
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from ercache.params import Strict
 from extract.encoders.m2fnet_images import SIZES
-from extract.pretrain.losses import MetricLoss
 
 AUDIO: Final = "audio/mel-resnet18"
 VISUAL: Final = "visual/m2fnet-dual"
 
 Size = Literal["paper", "small", "tiny"]
+Margin = Literal["similarity", "printed", "printed_stopgrad", "fixed"]
+Form = Literal["vicreg", "printed"]
+
+
+class MetricLoss(Strict):
+    """The loss and every reading of it.
+
+    Attributes:
+        margin: `similarity` puts S = 1 - D into the exponents of Eq. 11 and pulls the right way (R11); `printed` is
+            Eq. 11 with D; `printed_stopgrad` keeps its value and detaches the margin; `fixed` is a plain hinge of 0.2.
+        weights: of the triplet, covariance and variance terms.
+        var_form, cov_form: as in VICReg, or as Eqs. 12 and 13 are printed (R12).
+    """
+
+    margin: Margin = "similarity"
+    weights: tuple[float, float, float] = Field((20.0, 5.0, 1.0))
+    var_form: Form = "vicreg"
+    cov_form: Form = "vicreg"
 
 
 class ExtractorConfig(Strict):
@@ -69,3 +86,9 @@ class ExtractorTraining(Strict):
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(1e-6, ge=0)
     seed: int = Field(0, ge=0)
+
+
+CONFIGS: Final[dict[str, tuple[type[BaseModel], type[BaseModel]]]] = {
+    AUDIO: (AudioConfig, ExtractorTraining),
+    VISUAL: (VisualConfig, ExtractorTraining),
+}

@@ -1,35 +1,15 @@
 """Losses of the M2FNet extractor: adaptive-margin triplets, variance, covariance (specs/m2fnet.md 5.1)."""
 
-from typing import Literal
+from typing import Final
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ercache.params import Strict
+from extract.pretrain.config import Form, Margin, MetricLoss
 
-Margin = Literal["similarity", "printed", "printed_stopgrad", "fixed"]
-Form = Literal["vicreg", "printed"]
-
-EPSILON = 1e-4  # under the root of the variance
-FIXED_MARGIN = 0.2
-
-
-class MetricLoss(Strict):
-    """The loss and every reading of it.
-
-    Attributes:
-        margin: `similarity` puts S = 1 - D into the exponents of Eq. 11 and pulls the right way (R11); `printed` is
-            Eq. 11 with D; `printed_stopgrad` keeps its value and detaches the margin; `fixed` is a plain hinge of 0.2.
-        weights: of the triplet, covariance and variance terms.
-        var_form, cov_form: as in VICReg, or as Eqs. 12 and 13 are printed (R12).
-    """
-
-    margin: Margin = "similarity"
-    weights: tuple[float, float, float] = Field((20.0, 5.0, 1.0))
-    var_form: Form = "vicreg"
-    cov_form: Form = "vicreg"
+EPSILON: Final = 1e-4  # under the root of the variance
+FIXED_MARGIN: Final = 0.2
 
 
 def distance(u: Tensor, v: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Where the examples of a training come from: a corpus through the engine, or a folder of labelled files."""
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,13 +52,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the engine reads media: its params, face policy, store, root of the media, device, and where to pack."""
+    """How the engine reads media: its params, face policy, store, root of the media, and device."""
 
     engine: EngineParams
     faces: FacePolicy
     store: Path
     root: Path
-    work: Path
     device: str = "cpu"
 
 
@@ -85,13 +85,17 @@ def of_corpus(
     utterances = tuple(u for u in manifest.utterances if u.id in wanted and u.labels.get(label_set))
     seen = replace(manifest, utterances=utterances, splits={}, problems=())
     feature = _feature(config, reading)
-    result = extract_corpus(
-        seen, [feature], reading.engine, store=reading.store, out=reading.work, root=reading.root,
-        device=reading.device, fail_over=FAIL_OVER, progress=progress,
-    )  # fmt: skip
-    raise_if_over(result, FAIL_OVER)
     labels = {u.id: classes.index(str(u.labels[label_set])) for u in utterances}
-    train, dev = (_of_caches(result.files, ids, labels, config, f"{split}/{n}") for n, ids in parts.items())
+    reading.store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".packed-", dir=reading.store) as packed:
+        result = extract_corpus(
+            seen, [feature], reading.engine, store=reading.store, out=Path(packed), root=reading.root,
+            device=reading.device, fail_over=FAIL_OVER, progress=progress,
+        )  # fmt: skip
+        raise_if_over(result, FAIL_OVER)
+        train, dev = (
+            _of_caches(result.files, ids, labels, config, f"{split}/{n}") for n, ids in parts.items()
+        )
     records = [[u.id, u.labels[label_set], u.id in parts["train"]] for u in utterances]
     inputs = [seen.records_digest(feature.spec.modality, part) for part in seen.parts]
     ids = [u.id for u in utterances]
@@ -180,7 +184,11 @@ def _renumbered(examples: Examples) -> Examples:
 
 
 def _read_files(
-    paths: Sequence[Path], names: Sequence[str], labels: Sequence[int], config: ExtractorConfig, progress: Progress
+    paths: Sequence[Path],
+    names: Sequence[str],
+    labels: Sequence[int],
+    config: ExtractorConfig,
+    progress: Progress,
 ) -> Examples:
     arrays, bad = [], []
     for n, path in enumerate(paths):

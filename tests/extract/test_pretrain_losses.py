@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from extract.pretrain.config import Margin, MetricLoss
 from extract.pretrain.losses import (
-    Margin,
-    MetricLoss,
     covariance_loss,
     distance,
     metric_loss,
