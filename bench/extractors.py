@@ -146,12 +146,17 @@ def best_rate(rows: Sequence[Mapping[str, Any]], fold: str, method: str) -> floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=Path)
+    parser.add_argument(
+        "root", type=Path, nargs="?", help="folder of the corpus; without it only the page is written"
+    )
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--page", type=Path)
     parser.add_argument("--size", default="tiny", choices=["paper", "small", "tiny"])
     parser.add_argument("--epochs", type=int, default=8)
     asked = parser.parse_args()
+    if asked.root is None:
+        write_page(asked.log, asked.page)
+        return
     rows = [json.loads(line) for line in asked.log.read_text().splitlines()] if asked.log.is_file() else []
     corpus = functools.cache(lambda: read(asked.root, asked.size))
     key = ("kind", "fold", "method", "rate", "seed", "size", "epochs")
@@ -180,7 +185,17 @@ def main() -> None:
             for method in METHODS:
                 run("outer", fold, method, best_rate(rows, fold, method), seed)
     if asked.page:
-        asked.page.write_text(page(rows, SEEDS), encoding="utf-8")
+        write_page(asked.log, asked.page)
+
+
+def write_page(log: Path, target: Path) -> None:
+    """The page from the logs that are there."""
+    demo = log.with_name("extractors-demo.jsonl")
+    rows, others = (
+        [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        for path in (log, demo)
+    )
+    target.write_text(page(rows, others), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ class _Reader:
             packed, offsets = cache.read(array)
             has_row = np.diff(offsets) == 1
             column = np.zeros((len(ids), math.prod(cache.specs[array].shape)), np.float32)
-            column[has_row] = packed.astype(np.float32).reshape(len(packed), -1)
+            column[has_row] = packed.astype(np.float32).reshape(len(packed), column.shape[1])
             columns.append(column)
             ok &= (
                 has_row  # an utterance without an optional part would have to be filled with nobody's values
