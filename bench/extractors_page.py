@@ -24,10 +24,10 @@ Written by `python -m bench.extractors` from `docs/extractors.jsonl` and `docs/e
 
 225 recordings of 7 speakers, 4 emotions (Berlin Database of Emotional Speech). Three folds with disjoint held-out
 speakers (03 08, 09 10, 11 12 13); of the other speakers one is validation, which chooses the epoch and the learning
-rate. An `audio/mel-resnet18` from scratch, mel images of {side} pixels (size `{size}`), {epochs} looks at validation with
-2 passes over the train part before each, batches of 8 images a class, eight versions of each sound with time warp and
-noise made ahead. What is scored is a logistic regression on standardised embeddings, fitted on all speakers that are
-not held out; 5-NN likewise. Held-out speakers were scored once a training and chose nothing.
+rate. An `audio/mel-resnet18` from scratch, mel images of {side} pixels (size `{size}`), {epochs} looks at
+validation, with 2 passes over the train part before each, batches of 8 images a class, eight versions of each sound
+with time warp and noise made ahead. What is scored is a logistic regression on standardised embeddings, fitted on
+all speakers that are not held out; 5-NN likewise. Held-out speakers were scored once a training and chose nothing.
 """
 
 
