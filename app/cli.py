@@ -13,6 +13,7 @@ from app.commands import (
     extraction,
     inventory,
     learning,
+    pretraining,
     reproduction,
     results,
 )
@@ -32,6 +33,7 @@ for module in (
     checkpoints,
     caches,
     exchange,
+    pretraining,
     learning,
     reproduction,
     results,

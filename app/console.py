@@ -25,6 +25,7 @@ from ercache.errors import UsageError
 from ercache.params import Params, load_params, nearest
 from extract.corpora import CORPORA
 from extract.encoders import configs as encoder_configs
+from extract.pretrain.config import CONFIGS
 from fusion.models import configs as model_configs
 
 DATA = Path("data")
@@ -66,7 +67,7 @@ def params(models: bool = False) -> Params:
     """
     corpora = {key: entry.Switches for key, entry in CORPORA.items()}
     configs = model_configs() if models else None
-    return load_params(corpora=corpora, encoders=encoder_configs(), models=configs)
+    return load_params(corpora=corpora, encoders=encoder_configs(), models=configs, extractors=CONFIGS)
 
 
 def known(name: str, names: Mapping[str, Any], what: str) -> str:

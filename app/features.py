@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from app.console import known
-from ercache import weights
+from ercache import made, weights
 from ercache.errors import UsageError, WeightsError
 from ercache.params import Params
 from extract.encoders import ENCODERS
 from extract.engine import Feature
+
+FOLD = "@"  # between a feature and the split that its extractor was trained on
 
 
 def features_of(
@@ -31,7 +33,8 @@ def features_of(
     found, lacking = [], []
     for name in dict.fromkeys(names):
         try:
-            found.append(feature_of(params, known(name, params.features, "feature"), random))
+            known(name.partition(FOLD)[0], params.features, "feature")
+            found.append(feature_of(params, name, random))
         except WeightsError as error:
             lacking.append((name, error))
     if len(lacking) == 1:
@@ -45,24 +48,40 @@ def features_of(
     return found
 
 
-def feature_of(params: Params, name: str, random: int | None = None) -> Feature:
+def feature_of(params: Params, name: str, random: int | None = None, planned: bool = False) -> Feature:
     """One feature with its encoder, params, weights and face policy resolved.
 
+    Args:
+        name: in params.yaml; `<feature>@<split>` is that feature with the extractor that was trained on the split.
+        planned: leave out weights that the pipeline has yet to make.
+
     Raises:
-        UsageError: it was imported, so that nothing here can make it.
-        WeightsError: its encoder cannot run here, or its checkpoint was never taken in.
+        UsageError: it was imported, so that nothing here can make it, or it has no extractor of ours.
+        WeightsError: its encoder cannot run here, its checkpoint was never taken in, or its extractor not trained yet.
     """
-    entry = params.features[name]
+    plain, _, split = name.partition(FOLD)
+    entry = params.features[plain]
     if entry.imported:
         raise UsageError(
             f"feature {name!r} was imported and cannot be extracted", hint="see `ercache cache import --help`"
         )
     kind = ENCODERS[entry.encoder]
     config = kind.Params(**entry.params)
-    key = getattr(config, "weights", kind.spec.weights)
     if kind.spec.unavailable:
         raise WeightsError(f"{kind.spec.key} is not available: {kind.spec.unavailable}")
-    checkpoint = weights.provenance(key, random) if key else None
-    return Feature(
-        name, kind, config, checkpoint, params.faces_of(entry) if kind.input(config).faces else None
-    )
+    faces = params.faces_of(entry) if kind.input(config).faces else None
+    pretrained = getattr(config, "pretrained", None)
+    if split and not pretrained:
+        raise UsageError(
+            f"feature {plain!r} has no extractor that is trained on a split", hint=f"use {plain!r}"
+        )
+    if not pretrained:
+        key = getattr(config, "weights", kind.spec.weights)
+        checkpoint = weights.provenance(key, random) if key and not planned else None
+        return Feature(name, kind, config, checkpoint, faces)
+    if split:
+        pretrained = f"{pretrained}{FOLD}{split}"
+        config = config.model_copy(update={"pretrained": pretrained})
+    if planned:
+        return Feature(name, kind, config, None, faces)
+    return Feature(name, kind, config, made.provenance(pretrained), faces, made.seen_by(pretrained))

@@ -13,8 +13,10 @@ import yaml
 from app.console import CACHES, DATA, MANIFESTS, MODELS
 from app.features import feature_of
 from ercache.errors import ParamsError
+from ercache.made import FOLDER
 from ercache.params import PARAMS_FILE, ExperimentParams, Params, array_of
 from extract.corpora import CORPORA
+from extract.engine import Feature
 from extract.engine.coverage import NAME as COVERAGE
 from extract.engine.extraction import cache_path
 from extract.faces import FACES_KEY
@@ -29,6 +31,7 @@ ENGINE = (
     "engine.threads",
     "engine.limits",
 )
+ENDS = ("jsonl", "splits.json")
 HEAD = "# Written by `ercache pipeline` from params.yaml. Do not edit.\n"
 
 
@@ -40,10 +43,13 @@ def pipeline_text(params: Params) -> str:
     """
     _check(params)
     _check_written(params)
+    extractors = _pretrain_items(params)
     extract = _extract_items(params)
     train = _train_items(params)
     runs = [str(MODELS / name) for name in _staged(params)]
     stages: dict[str, Any] = {"manifest": _manifest_stage(params)}
+    if extractors:
+        stages["pretrain"] = _pretrain_stage(extractors)
     if extract:
         stages["extract"] = _extract_stage(extract)
     if train:
@@ -56,6 +62,13 @@ def pipeline_text(params: Params) -> str:
         "outs": [str(DATA / "reports" / "report.html")],
     }
     shown = _shown(runs)
+    made = [str(FOLDER / name) for name in extractors]
+    shown["metrics"] += [f"{folder}/metrics.json" for folder in made]
+    if made:
+        curves = {f"{folder}/curves.csv": "train_loss" for folder in made}
+        shown["plots"].append(
+            {"loss of extractors": {"x": "epoch", "y": curves, "title": "Loss of extractors"}}
+        )
     shown["metrics"] += [f"{folder}/{COVERAGE}" for folder in caches]
     return HEAD + yaml.safe_dump({"stages": stages, **shown}, sort_keys=False, width=120)
 
@@ -108,17 +121,60 @@ def _manifest_stage(params: Params) -> dict[str, Any]:
     }
 
 
+def _pretrained(feature: Feature) -> str | None:
+    """The training that makes a feature's weights."""
+    name: str | None = getattr(feature.params, "pretrained", None)
+    return name
+
+
+def _pretrain_items(params: Params) -> dict[str, dict[str, Any]]:
+    """The trainings that features of the pipeline's profiles name, in order."""
+    features = [
+        feature_of(params, f, planned=True) for p in params.pipeline.values() for f in params.profiles[p]
+    ]
+    names = dict.fromkeys(name for f in features if (name := _pretrained(f)))
+    items: dict[str, dict[str, Any]] = {}
+    for name in names:
+        entry = params.pretrain[name]
+        seen = [] if entry.corpus is None else [f"{MANIFESTS}/{entry.corpus}.{end}" for end in ENDS]
+        visual = entry.extractor.startswith("visual/")
+        items[name] = {
+            "dep": seen or [str(entry.folder)],
+            "param": [*ENGINE, f"pretrain.{name}", *(["faces"] if visual else [])],
+            "version": [entry.extractor, *([FACES_KEY] if visual else [])],
+        }
+    return items
+
+
+def _pretrain_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    widths = {kind: _widest(items, kind) for kind in ("dep", "param", "version")}
+    return {
+        "foreach": _numbered(items, widths),
+        "do": {
+            "cmd": "ercache pretrain ${key}",
+            "deps": _slots("dep", widths["dep"]),
+            "params": [
+                *_slots("param", widths["param"]),
+                {VERSIONS_FILE: _slots("version", widths["version"])},
+            ],
+            "outs": [f"{FOLDER}/${{key}}"],
+        },
+    }
+
+
 def _extract_items(params: Params) -> dict[str, dict[str, Any]]:
     items: dict[str, dict[str, Any]] = {}
     for corpus, profile in params.pipeline.items():
-        features = [feature_of(params, name) for name in params.profiles[profile]]
+        features = [feature_of(params, name, planned=True) for name in params.profiles[profile]]
         for modality in dict.fromkeys(f.spec.modality for f in features):
             group = [f for f in features if f.spec.modality == modality]
             faces = any(f.faces for f in group)
+            made = dict.fromkeys(n for f in group if (n := _pretrained(f)))
             items[f"{corpus}-{modality}"] = {
                 "corpus": corpus,
                 "modality": modality,
                 "features": ",".join(f.name for f in group),
+                "dep": [f"{MANIFESTS}/{corpus}.jsonl", *(f"{FOLDER}/{name}" for name in made)],
                 "param": [*ENGINE, *(f"features.{f.name}" for f in group), *(["faces"] if faces else [])],
                 "version": [*(f.spec.key for f in group), *([FACES_KEY] if faces else [])],
             }
@@ -126,12 +182,12 @@ def _extract_items(params: Params) -> dict[str, dict[str, Any]]:
 
 
 def _extract_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    params, versions = _widest(items, "param"), _widest(items, "version")
+    deps, params, versions = (_widest(items, kind) for kind in ("dep", "param", "version"))
     return {
-        "foreach": _numbered(items, {"param": params, "version": versions}),
+        "foreach": _numbered(items, {"dep": deps, "param": params, "version": versions}),
         "do": {
             "cmd": "ercache extract ${item.corpus} --features ${item.features}",
-            "deps": [f"{MANIFESTS}/${{item.corpus}}.jsonl"],
+            "deps": _slots("dep", deps),
             "params": [*_slots("param", params), {VERSIONS_FILE: _slots("version", versions)}],
             "outs": [{f"{CACHES}/${{item.corpus}}/${{item.modality}}": {"persist": True}}],
         },
@@ -156,7 +212,7 @@ def _caches_of(experiment: ExperimentParams) -> list[str]:
 
 def _train_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     caches = _widest(items, "cache")
-    manifests = [f"{MANIFESTS}/${{item.corpus}}.{end}" for end in ("jsonl", "splits.json")]
+    manifests = [f"{MANIFESTS}/${{item.corpus}}.{end}" for end in ENDS]
     return {
         "foreach": _numbered(items, {"cache": caches}),
         "do": {

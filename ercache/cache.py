@@ -43,7 +43,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """A named array of a feature: `vector` has one row an utterance, `sequence` any number.
+    """A named array of a feature: `vector` has one row an utterance, `optional` one or none, `sequence` any number.
 
     Attributes:
         axes: names of the axes of `values`, the first being the ragged one.
@@ -198,7 +198,7 @@ class _Target:
         if rows.shape != (length, *spec.shape) or rows.dtype != np.dtype(spec.dtype):
             raise CacheError(f"array {spec.name} of {utterance!r}: {rows.dtype}{list(rows.shape)} does not fit "
                              f"{length} rows of {spec}")  # fmt: skip
-        if spec.kind == "vector" and length > 1:
+        if spec.kind != "sequence" and length > 1:
             raise CacheError(f"array {spec.name} of {utterance!r}: a vector with {length} rows")
         self._rows.append(rows)
         self._gathered += rows.nbytes
@@ -295,7 +295,8 @@ class CacheFile:
         length = np.diff(offsets)
         ok = np.array([entry.status == Status.OK for entry in self.entries], dtype=bool)
         good = offsets.shape == (len(self.entries) + 1,) and offsets[0] == 0 and offsets[-1] == total
-        if not good or (length < 0).any() or length[~ok].any() or (length[ok] == 0).any():
+        lacking = (length[ok] == 0).any() and self.specs[name].kind != "optional"
+        if not good or (length < 0).any() or length[~ok].any() or lacking:
             raise CacheError(f"{self.path}: the offsets of {name!r} do not fit its values and index")
         return offsets
 

@@ -1,12 +1,15 @@
 """Files that appear complete or not at all, whatever happens to the process or the disk that writes them."""
 
+import csv
 import errno
 import glob
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -97,3 +100,36 @@ def remove_leftovers(path: Path) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """A temporary sibling to fill; it takes the target's place when the block ends without an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for end in ("new", "old"):
+        remove_leftovers(target.with_name(f"{target.name}.{end}"))
+    fresh, old = (target.with_name(f".{target.name}.{end}.{os.getpid()}") for end in ("new", "old"))
+    fresh.mkdir()
+    try:
+        yield fresh
+        if target.exists():
+            os.replace(target, old)
+        os.replace(fresh, target)
+    finally:
+        for folder in (fresh, old):
+            if folder.exists():
+                shutil.rmtree(folder)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON for people and programs: sorted keys, one value a line."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A csv file with a header."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

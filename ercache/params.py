@@ -181,6 +181,27 @@ def array_of(name: str) -> tuple[str, str]:
     return feature, array
 
 
+class PretrainParams(Strict):
+    """A training of an extractor, on a corpus or on a folder of labelled files.
+
+    Attributes:
+        extractor: key of the encoder that the weights are for.
+        corpus, label_set, split: train and dev utterances of a corpus, labelled with these values.
+        folder: files in `<folder>/<label>/` instead; a setting of a machine, which `--folder` overrides.
+        labels: what the folder's labels are; with `identity`, dev holds identities that train does not.
+        config, training: switches of the extractor's training.
+    """
+
+    extractor: str
+    corpus: str | None = None
+    label_set: str = "emotion7"
+    split: str = "official"
+    folder: str | None = None
+    labels: Literal["class", "identity"] = "class"
+    config: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
 class SweepParams(Strict):
     """How `ercache sweep` searches: the same budget for every model.
 
@@ -204,6 +225,7 @@ class Params(Strict):
         profiles: name -> features.
         pipeline: corpus -> profile, for the stages in dvc.yaml.
         reproduce: paper -> corpus -> the experiment on which the rows of its tables are built.
+        pretrain: name -> training of an extractor.
     """
 
     roots: dict[str, str] = {}
@@ -213,6 +235,7 @@ class Params(Strict):
     features: dict[str, FeatureParams] = {}
     profiles: dict[str, list[str]] = {}
     pipeline: dict[str, str] = {}
+    pretrain: dict[str, PretrainParams] = {}
     training: TrainingParams = TrainingParams()
     experiments: dict[str, ExperimentParams] = {}
     sweeps: SweepParams = SweepParams()
@@ -236,11 +259,13 @@ def load_params(
     corpora: Configs | None = None,
     encoders: Configs | None = None,
     models: Configs | None = None,
+    extractors: Mapping[str, tuple[type[BaseModel], type[BaseModel]]] | None = None,
 ) -> Params:
     """Read and check params.yaml; an absent file is an empty one.
 
     Args:
         corpora, encoders, models: key -> class of its config, to check the inner params too.
+        extractors: key -> classes of its config and of its training.
 
     Raises:
         ParamsError: with every finding: where, the value, and the nearest known name.
@@ -250,9 +275,8 @@ def load_params(
     raw = _read_yaml(path)
     found = findings(Params, raw)
     params = None if found else Params(**raw)
-    found += (
-        _corpus_findings(raw, corpora) + _feature_findings(raw, encoders) + _experiment_findings(raw, models)
-    )
+    found += _corpus_findings(raw, corpora) + _feature_findings(raw, encoders)
+    found += _pretrain_findings(raw, extractors) + _experiment_findings(raw, models)
     if found or params is None:
         raise ParamsError(
             f"{path}: {len(found)} wrong entries", details=found, hint="mend them and run again"
@@ -335,6 +359,31 @@ def _feature_findings(raw: dict[str, Any], encoders: Configs | None) -> list[str
     return found
 
 
+def _pretrain_findings(
+    raw: dict[str, Any], extractors: Mapping[str, tuple[type[BaseModel], type[BaseModel]]] | None
+) -> list[str]:
+    found: list[str] = []
+    for name, entry in _mapping(raw.get("pretrain")).items():
+        if not isinstance(entry, dict) or extractors is None:
+            continue
+        where = f"pretrain.{name}"
+        if ("corpus" in entry) == ("folder" in entry):
+            found.append(f"{where}: name a corpus or a folder, and not both")
+        if isinstance(key := entry.get("extractor"), str):
+            configs = {known: config for known, (config, _) in extractors.items()}
+            found += _keyed(configs, key, _mapping(entry.get("config")), where, "extractor")
+            if key in extractors:
+                found += findings(extractors[key][1], _mapping(entry.get("training")), f"{where}.training")
+    features = _mapping(raw.get("features"))
+    for name, feature in features.items():
+        used = feature.get("pretrained") if isinstance(feature, dict) else None
+        if isinstance(used, str):
+            found += _unknown(
+                [used], _mapping(raw.get("pretrain")), f"features.{name}.pretrained", "training"
+            )
+    return found
+
+
 def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[str]:
     found: list[str] = []
     for name, experiment in _mapping(raw.get("experiments")).items():
@@ -357,7 +406,7 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
 def _keyed(configs: Configs, key: str, inner: dict[str, Any], where: str, what: str) -> list[str]:
     if key not in configs:
         return [f"{where}.{what}: unknown {what} {key!r}; {nearest(key, configs)}"]
-    return findings(configs[key], inner, f"{where}.config" if what == "model" else where)
+    return findings(configs[key], inner, f"{where}.config" if what in ("model", "extractor") else where)
 
 
 def _unknown(used: Any, known: Mapping[str, Any], where: str, what: str) -> list[str]:

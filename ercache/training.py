@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ercache.errors import WorkError
 from ercache.files import replaced
@@ -41,6 +41,7 @@ class Progress:
         history: one row an epoch; `epoch`, `train_loss` and what `evaluate` returned.
         best_epoch: from 1; the first with the highest score.
         best: the model's state at that epoch.
+        last: the model's state at the last epoch, once finished.
         finished: epochs used up, or patience.
     """
 
@@ -48,7 +49,22 @@ class Progress:
     best_epoch: int = 0
     best_score: float = -1.0
     best: dict[str, Tensor] = field(default_factory=dict)
+    last: dict[str, Tensor] = field(default_factory=dict)
     finished: bool = False
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """How weights move in trainings that do not follow the dialogue models (AdamW, less on a plateau).
+
+    Attributes:
+        schedule: of the learning rate, moved after every step; None for a constant one.
+        accumulate: batches whose gradients make one step.
+    """
+
+    optimizer: Callable[[nn.Module], Optimizer]
+    schedule: Callable[[Optimizer], LRScheduler] | None = None
+    accumulate: int = 1
 
 
 def masked_cross_entropy(
@@ -132,6 +148,7 @@ def fit(
     evaluate: Callable[[], Mapping[str, float]],
     checkpoint: Path | None = None,
     score: str = SCORE,
+    stepping: Stepping | None = None,
     tick: Callable[[int, int], None] = lambda *_: None,
 ) -> Progress:
     """Train until the validation score stops rising; the model ends with its best epoch's weights.
@@ -144,9 +161,10 @@ def fit(
         loss: mean loss of a batch, and the number of examples it is a mean of; a batch with none is passed over.
         evaluate: scores on validation, with `score` among them; called once an epoch in eval mode without gradients.
         checkpoint: file that holds the state of a killed training.
+        stepping: another optimiser and schedule than AdamW with ReduceLROnPlateau.
         tick: told the epoch and the last epoch.
     """
-    state = _State(model, params, seed, score)
+    state = _State(model, params, seed, score, stepping)
     if checkpoint is not None and checkpoint.is_file():
         state.load(checkpoint)
     saved, cost = time.monotonic(), 0.0
@@ -171,18 +189,20 @@ def _epoch(
     loss: Callable[[T], tuple[Tensor, int]],
 ) -> float:
     state.model.train()
-    total, examples = 0.0, 0
+    total, examples, waiting = 0.0, 0, 0
     for batch in batches(state.order):
-        state.optimizer.zero_grad()
         value, count = loss(batch)
         if count == 0:
             continue
         extra = penalty(state.model, state.params)
-        (value if extra is None else value + extra).backward()  # type: ignore[no-untyped-call]
-        if state.params.clip is not None:
-            nn.utils.clip_grad_norm_(state.model.parameters(), state.params.clip)
-        state.optimizer.step()
+        ((value if extra is None else value + extra) / state.accumulate).backward()  # type: ignore[no-untyped-call]
+        waiting += 1
+        if waiting == state.accumulate:
+            state.step()
+            waiting = 0
         total, examples = total + float(value.detach()) * count, examples + count
+    if waiting:
+        state.step()
     if not np.isfinite(total):
         raise WorkError(
             f"the training loss is {total} in epoch {len(state.progress.history) + 1}",
@@ -197,37 +217,63 @@ def _evaluation(model: nn.Module, evaluate: Callable[[], Mapping[str, float]]) -
     return dict(evaluate())
 
 
+def _optimizer(model: nn.Module, params: TrainingParams) -> Optimizer:
+    return OPTIMIZERS[params.optimizer](
+        model.parameters(),
+        lr=params.lr,
+        weight_decay=params.weight_decay if params.l2 == "decay" else 0.0,
+        fused=next(model.parameters()).device.type in ("cpu", "cuda"),
+    )
+
+
 class _State:
     """Everything that the next epoch depends on."""
 
-    def __init__(self, model: nn.Module, params: TrainingParams, seed: int, score: str) -> None:
+    def __init__(
+        self, model: nn.Module, params: TrainingParams, seed: int, score: str, stepping: Stepping | None
+    ) -> None:
         self.model, self.params, self.score = model, params, score
-        device = next(model.parameters()).device
-        self.optimizer = OPTIMIZERS[params.optimizer](
-            model.parameters(),
-            lr=params.lr,
-            weight_decay=params.weight_decay if params.l2 == "decay" else 0.0,
-            fused=device.type in ("cpu", "cuda"),
-        )
-        self.scheduler = ReduceLROnPlateau(
-            self.optimizer, mode="max", factor=params.plateau_factor, patience=params.plateau_patience
+        self.optimizer = stepping.optimizer(model) if stepping else _optimizer(model, params)
+        self.accumulate = stepping.accumulate if stepping else 1
+        self.schedule = stepping.schedule(self.optimizer) if stepping and stepping.schedule else None
+        self.plateau = (
+            None
+            if stepping or params.schedule == "constant"
+            else ReduceLROnPlateau(
+                self.optimizer, mode="max", factor=params.plateau_factor, patience=params.plateau_patience
+            )
         )
         self.order = torch.Generator().manual_seed(seed)
         self.progress = Progress()
+
+    def step(self) -> None:
+        """Move the weights along the gradients that have gathered."""
+        if self.params.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.schedule is not None:
+            self.schedule.step()
 
     def note(self, row: Row) -> None:
         """Take in the row of a finished epoch: learning rate, best epoch, end."""
         past = self.progress
         past.history.append({"epoch": len(past.history) + 1, **row})
-        if self.params.schedule == "plateau":
-            self.scheduler.step(row[self.score])
+        if self.plateau is not None:
+            self.plateau.step(row[self.score])
         if row[self.score] > past.best_score:
             past.best_epoch, past.best_score = len(past.history), row[self.score]
-            past.best = {
-                name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()
-            }
+            past.best = self._weights()
         waited = len(past.history) - past.best_epoch
         past.finished = waited >= self.params.patience or len(past.history) >= self.params.epochs
+        if past.finished:
+            past.last = self._weights()
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+
+    def _schedulers(self) -> list[LRScheduler]:
+        return [scheduler for scheduler in (self.plateau, self.schedule) if scheduler is not None]
 
     def save(self, path: Path) -> None:
         """Write the state; the file appears complete or not at all."""
@@ -236,7 +282,7 @@ class _State:
             held |= {
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                "scheduler": self.scheduler.state_dict(),
+                "schedulers": [scheduler.state_dict() for scheduler in self._schedulers()],
                 "order": self.order.get_state(),
                 "random": _random_states(),
             }
@@ -259,7 +305,8 @@ class _State:
         if not self.progress.finished:
             self.model.load_state_dict(held["model"])
             self.optimizer.load_state_dict(held["optimizer"])
-            self.scheduler.load_state_dict(held["scheduler"])
+            for scheduler, state in zip(self._schedulers(), held["schedulers"], strict=True):
+                scheduler.load_state_dict(state)
             self.order.set_state(held["order"])
             _set_random_states(held["random"])
 

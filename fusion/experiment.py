@@ -125,6 +125,7 @@ def read_source(
         features,
         parts,
         test_parts={u.part for u in manifest.utterances if u.id in test},
+        test_ids=test,
         allow_random_weights=allow_random_weights,
         allow_leak=allow_leak,
     )

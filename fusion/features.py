@@ -69,6 +69,7 @@ def read_modalities(
     parts: Sequence[str],
     *,
     test_parts: Collection[str] = (),
+    test_ids: Collection[str] = (),
     allow_random_weights: bool = False,
     allow_leak: bool = False,
 ) -> tuple[dict[str, Modality], Findings]:
@@ -78,12 +79,15 @@ def read_modalities(
         root: folder of the caches.
         features: modality -> names of features, joined in that order.
         test_parts: parts that hold test data; no checkpoint may have seen them.
+        test_ids: utterances of the test data; no extractor of ours may have been trained or chosen on them.
 
     Returns:
         The modalities, without meaning unless the findings hold no problem, and the findings.
     """
     findings = Findings()
-    reader = _Reader(root, manifest, frozenset(test_parts), allow_random_weights, allow_leak, findings)
+    reader = _Reader(
+        root, manifest, frozenset(test_parts), frozenset(test_ids), allow_random_weights, allow_leak, findings
+    )
     joined: dict[str, Modality] = {}
     for modality, names in features.items():
         columns = [reader.feature(modality, name, parts) for name in names]
@@ -100,6 +104,7 @@ class _Reader:
     root: Path
     manifest: Manifest
     test_parts: frozenset[str]
+    test_ids: frozenset[str]
     allow_random_weights: bool
     allow_leak: bool
     findings: Findings
@@ -173,13 +178,18 @@ class _Reader:
         corpus = self.manifest.corpus
         leaked = sorted(self.test_parts.intersection((weights.get("seen") or {}).get(corpus, ())))
         if leaked:
-            told = f"{', '.join(leaked)} of {corpus}, which holds test data"
-            self.findings.leak = True
-            self.findings.mark(f"leak: the checkpoint of {name} has seen {told}")
-            if not self.allow_leak:
-                self._problem(
-                    f"{name}: its checkpoint has seen {told} (--allow-leak accepts it and marks the result)"
-                )
+            self._leak(name, f"{', '.join(leaked)} of {corpus}, which holds test data")
+        trained = self.test_ids.intersection((cache.provenance.get("seen") or {}).get(corpus, ()))
+        if trained:
+            self._leak(name, f"{len(trained)} test utterances of {corpus} ({_some(sorted(trained))})")
+
+    def _leak(self, name: str, told: str) -> None:
+        self.findings.leak = True
+        self.findings.mark(f"leak: the checkpoint of {name} has seen {told}")
+        if not self.allow_leak:
+            self._problem(
+                f"{name}: its checkpoint has seen {told} (--allow-leak accepts it and marks the result)"
+            )
 
     def _vectors(self, cache: CacheFile, array: str, part: str) -> Modality | None:
         """Vectors of the array asked for, or of all arrays of vectors side by side."""
@@ -187,7 +197,9 @@ class _Reader:
         if set(ids) != set(cache.ids):
             self._problem(f"{cache.path}: {_differing(ids, cache.ids)}")
             return None
-        arrays = [n for n, spec in cache.specs.items() if spec.kind == "vector" and array in ("", n)]
+        arrays = [
+            n for n, spec in cache.specs.items() if spec.kind in ("vector", "optional") and array in ("", n)
+        ]
         if not arrays:
             kinds = ", ".join(f"{n} ({spec.kind})" for n, spec in cache.specs.items()) or "none"
             named = f" named {array!r}" if array else ""
@@ -195,10 +207,18 @@ class _Reader:
                 f"{cache.path}: no array{named} of kind vector, which a pooled model takes (arrays: {kinds})"
             )
             return None
-        packed = np.concatenate([_flat(cache, name) for name in arrays], axis=1)
-        ok = np.array([entry.status == Status.OK for entry in cache.entries], dtype=bool)
-        values = np.zeros((len(ids), packed.shape[1]), np.float32)
-        values[ok] = packed
+        ok = np.ones(len(ids), dtype=bool)
+        columns: list[Floats] = []
+        for name in arrays:
+            packed, offsets = cache.read(name)
+            has_row = np.diff(offsets) == 1
+            column = np.zeros((len(ids), math.prod(cache.specs[name].shape)), np.float32)
+            column[has_row] = packed.astype(np.float32).reshape(len(packed), column.shape[1])
+            columns.append(column)
+            ok &= (
+                has_row  # an utterance without an optional part would have to be filled with nobody's values
+            )
+        values = np.where(ok[:, None], np.concatenate(columns, axis=1), np.float32(0))
         order = [cache.row[i] for i in ids]
         self._check_values(cache, values[order], ids)
         later = sum(entry.status == Status.UNAVAILABLE for entry in cache.entries)
@@ -214,12 +234,6 @@ class _Reader:
     def _problem(self, sentence: str) -> None:
         if sentence not in self.findings.problems:
             self.findings.problems.append(sentence)
-
-
-def _flat(cache: CacheFile, array: str) -> Floats:
-    """An array of vectors, [utterances that are ok, D]."""
-    values = cache.read(array)[0].astype(np.float32)
-    return values.reshape(len(values), math.prod(cache.specs[array].shape))
 
 
 def _differing(ids: Sequence[str], found: Sequence[str]) -> str:

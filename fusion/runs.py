@@ -1,11 +1,6 @@
 """The run folder: what a training leaves behind, written whole and with equal bytes for equal inputs."""
 
-import csv
-import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +17,9 @@ from torch import Tensor
 
 from ercache.digests import canonical_json
 from ercache.errors import UsageError
-from ercache.files import remove_leftovers
+from ercache.files import replaced_folder as replaced_folder
+from ercache.files import write_csv as write_csv
+from ercache.files import write_json as write_json
 from ercache.params import ExperimentParams
 from fusion.batches import Statistics, Subset
 
@@ -80,39 +77,6 @@ class Predictions:
         """The most probable class, [N]."""
         best: NDArray[np.int64] = self.probabilities.argmax(1)
         return best
-
-
-@contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
-    """A temporary sibling to fill; it takes the target's place when the block ends without an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for end in ("new", "old"):
-        remove_leftovers(target.with_name(f"{target.name}.{end}"))
-    fresh, old = (target.with_name(f".{target.name}.{end}.{os.getpid()}") for end in ("new", "old"))
-    fresh.mkdir()
-    try:
-        yield fresh
-        if target.exists():
-            os.replace(target, old)
-        os.replace(fresh, target)
-    finally:
-        for folder in (fresh, old):
-            if folder.exists():
-                shutil.rmtree(folder)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """JSON for people and programs: sorted keys, one value a line."""
-    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="")
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A csv file with a header."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 def write_weights(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:

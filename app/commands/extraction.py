@@ -141,7 +141,7 @@ def extract(
     names = [name.strip() for name in features.split(",")] if features is not None else None
     wanted = features_of(loaded, names, profile or "default", random_weights)
     media = any(f.spec.modality != "text" for f in wanted)
-    manifest, folder = _manifest_and_root(corpus, root, loaded, media)
+    manifest, folder = manifest_and_root(corpus, root, loaded, media)
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
     with progress() as tick:
         result = extract_corpus(
@@ -162,7 +162,7 @@ def extract(
     raise_if_over(result, fail_over)
 
 
-def _manifest_and_root(
+def manifest_and_root(
     corpus: str, root: Path | None, loaded: Params, media: bool
 ) -> tuple[Manifest, Path | None]:
     """The manifest on disk, or a fresh scan where there is none yet; the root only where media are needed."""

@@ -10,6 +10,8 @@ from extract.encoders.egemaps import Egemaps
 from extract.encoders.emotion2vec import Emotion2vec
 from extract.encoders.face_hog import FaceHog
 from extract.encoders.kwrt import KWRT
+from extract.encoders.m2fnet_dual import M2fnetDual
+from extract.encoders.mel_resnet18 import MelResnet18
 from extract.encoders.mel_vit import MelVit
 from extract.encoders.mfcc import Mfcc
 from extract.encoders.minilm import MiniLM
@@ -25,6 +27,8 @@ _ALL: tuple[EncoderKind, ...] = (
     Emotion2vec,
     FaceHog,
     KWRT,
+    M2fnetDual,
+    MelResnet18,
     MelVit,
     Mfcc,
     MiniLM,

@@ -212,6 +212,7 @@ def pack(
         "licence": feature.spec.licence,
         "records": manifest.records_digest(feature.spec.modality, part, feature.context),
         **({"partial": True} if partial else {}),
+        **({"seen": {k: list(ids) for k, ids in feature.seen.items()}} if feature.seen else {}),
         "made": [json.loads(text) for text in made],
         "made_of": {u: n for u, r in results.items() if r.made and (n := rank[r.made])},
     }

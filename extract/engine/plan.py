@@ -29,6 +29,7 @@ class Feature:
 
     Attributes:
         weights: what a cache says about the checkpoint; random ones have a `seed`.
+        seen: corpus -> ids that an extractor of ours was trained and chosen on.
         recipe: encoder, version, params, weights and upstream policy; part of every unit key and the provenance.
     """
 
@@ -37,6 +38,7 @@ class Feature:
     params: BaseModel
     weights: dict[str, Any] | None
     faces: FacePolicy | None
+    seen: Mapping[str, Sequence[str]] | None = None
 
     @property
     def spec(self) -> EncoderSpec:

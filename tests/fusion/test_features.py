@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
+from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, write_manifest
 from fusion.experiment import Source, experiment_of, provenance_of, read_source
@@ -286,3 +287,33 @@ def test_a_modality_that_only_unlabelled_utterances_of_train_have_is_refused(dat
     assert told(data, unlabelled="drop").details == (
         "modality 'visual': no utterance of train has it (all of its features together)",
     )
+
+
+def test_features_of_an_extractor_that_has_seen_a_test_utterance_are_refused(data: Path) -> None:
+    ids = [u.id for u in toy_manifest().utterances if u.part != "test"]
+    rewrite(data, seen={"toy": ids, "other": ["test_d0_u0"]})
+    assert read(data).findings.marks == [], "train and dev are what it should have seen"
+    rewrite(data, seen={"toy": [*ids, "test_d0_u0"]})
+    told_of = "words: its checkpoint has seen 1 test utterances of toy (test_d0_u0)"
+    assert [d.split(" (--")[0] for d in told(data).details] == [told_of]
+    source = read(data, leak=True)
+    assert provenance_of(source)["leak"] is True and "test_d0_u0" in source.findings.marks[0]
+
+
+def test_an_utterance_without_its_optional_part_lacks_the_modality(data: Path) -> None:
+    manifest = toy_manifest()
+    scene, face = toy_vectors(manifest, "sound"), toy_vectors(manifest, "face")
+    for part in manifest.parts:
+        ids = [u.id for u in manifest.of_part(part)]
+        arrays = {i: {"a": scene[i], "b": face.get(i, np.empty((0, 4), np.float32))} for i in ids}
+        entries = [Entry(i, Status.OK, "", 1, "", content_digest(arrays[i])) for i in ids]
+        made = {"corpus": "toy", "part": part, "feature": "dual", "encoder": "toy/dual"}
+        specs = [ArraySpec("a", "vector", ("u", "d"), (5,)), ArraySpec("b", "optional", ("u", "d"), (4,))]
+        write_cache(data / f"caches/toy/visual/dual.{part}.h5", specs, entries, arrays, made)
+    joined = read(data, features={"visual": ["dual"]}).modalities["visual"]
+    has = np.array([u.id in face for u in manifest.utterances])
+    assert (joined.present == has).all() and not has.all()
+    both = np.concatenate(
+        [np.concatenate([scene[u.id], face[u.id]], 1) for u in manifest.utterances if u.id in face]
+    )
+    assert (joined.values[has] == both).all() and not joined.values[~has].any()

@@ -1,0 +1,120 @@
+"""Training of extractors from the command line."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.commands.extraction import Root, manifest_and_root
+from app.console import Device, Json, answer, device_of, params, progress, say, table
+from app.features import FOLD
+from ercache import made
+from ercache.errors import UsageError
+from ercache.params import Params, PretrainParams, nearest
+from ercache.weights import checked_files, read_tensors
+from extract.pretrain.config import CONFIGS, ExtractorConfig, ExtractorTraining
+
+if TYPE_CHECKING:  # it imports torch, which --help can do without
+    from extract.pretrain.sources import Progress, Source
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    cli.command()(pretrain)
+
+
+def pretrain(
+    extractor: Annotated[
+        str, typer.Argument(help="Name under `pretrain:` in params.yaml, or its extractor.")
+    ],
+    root: Root = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Train on the files in FOLDER/LABEL/ instead of a corpus.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Another split; its features are named FEATURE@SPLIT.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Another seed.")] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Train an extractor on train, epoch chosen on validation. Example: [dim]ercache pretrain audio/mel-resnet18[/]"""
+    import torch
+
+    from extract.engine import default_store
+    from extract.pretrain.run import pretrain as run
+
+    loaded = params()
+    name, entry = _entry(loaded, extractor, folder)
+    if split is not None and split != entry.split:
+        name, entry = f"{name}{FOLD}{split}", entry.model_copy(update={"split": split})
+    config_of, training_of = CONFIGS[entry.extractor]
+    config, training = config_of(**entry.config), training_of(**entry.training)
+    if seed is not None:
+        training = training.model_copy(update={"seed": seed})
+    assert isinstance(config, ExtractorConfig) and isinstance(training, ExtractorTraining)
+    with progress() as tick:
+        source = _source(loaded, entry, config, training.seed, root, device_of(device), tick)
+        result = run(
+            name, entry.extractor, source, config, training,
+            out=made.FOLDER / name, work=default_store() / "pretrain", device=device_of(device),
+            imagenet=_imagenet() if config.init == "imagenet" else None,
+            threads=torch.get_num_threads(), tick=lambda epoch, last: tick(f"epochs of {name}", epoch, last),
+        )  # fmt: skip
+    if json:
+        answer(result)
+        return
+    rows = [(metric, f"{value:.4f}") for metric, value in result["metrics"].items()]
+    title = f"{name}: epoch {result['best_epoch']} of {result['epochs']}, chosen on validation"
+    table(("metric on validation", "value"), rows, title=title)
+    say(f"extractor: {result['path']}")
+
+
+def _entry(loaded: Params, asked: str, folder: Path | None) -> tuple[str, PretrainParams]:
+    """The entry that is named, or the only one of an extractor."""
+    named = {name: entry for name, entry in loaded.pretrain.items() if asked in (name, entry.extractor)}
+    if len(named) > 1:
+        raise UsageError(
+            f"{asked} is trained by more than one entry of params.yaml", hint=f"name one: {', '.join(named)}"
+        )
+    if not named:
+        known = [*loaded.pretrain, *CONFIGS]
+        raise UsageError(
+            f"params.yaml has no training of {asked!r} under `pretrain:`", hint=nearest(asked, known)
+        )
+    name, entry = next(iter(named.items()))
+    if folder is not None:
+        entry = entry.model_copy(update={"folder": str(folder), "corpus": None})
+    return name, entry
+
+
+def _source(
+    loaded: Params,
+    entry: PretrainParams,
+    config: ExtractorConfig,
+    seed: int,
+    root: Path | None,
+    device: str,
+    tick: "Progress",
+) -> "Source":
+    from extract.engine import default_store
+    from extract.pretrain.sources import Reading, of_corpus, of_folder
+
+    if entry.corpus is None:
+        folder = Path(str(entry.folder))
+        if not folder.is_dir():
+            raise UsageError(f"no folder {folder}", hint="give --folder DIR")
+        return of_folder(folder, config, entry.labels == "identity", seed, tick)
+    if entry.labels == "identity":
+        raise UsageError(
+            "a corpus has no identities to train on", hint="give --folder DIR, or `labels: class`"
+        )
+    manifest, media = manifest_and_root(entry.corpus, root, loaded, media=True)
+    assert media is not None
+    reading = Reading(loaded.engine, loaded.faces, default_store(), media, device)
+    return of_corpus(manifest, entry.label_set, entry.split, config, reading, tick)
+
+
+def _imagenet() -> Any:
+    (path,) = checked_files("resnet18").values()
+    return read_tensors(path)

@@ -1,0 +1,202 @@
+"""EMO-DB: metric learning against cross-entropy and MFCC, on speakers that no training has heard.
+
+Three folds with disjoint speakers. In each, one speaker of the rest is validation (epoch, learning rate); the held-out
+speakers are scored once, by a linear probe fitted on the rest. Every training is a line of the log, which a killed run
+goes on with.
+
+    python -m bench.extractors ../shared/media/emodb --log docs/extractors.jsonl --page docs/extractors.md
+"""
+
+import argparse
+import functools
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from bench.extractors_page import page
+from ercache.manifest import MediaRef
+from ercache.params import Limits
+from extract.encoders.base import FloatArray, Sample
+from extract.encoders.mfcc import Mfcc, MfccParams
+from extract.media import Stretch, read_stretches
+from extract.mel_image import RATE
+from extract.pretrain.config import AudioConfig, ExtractorTraining, MetricLoss
+from extract.pretrain.examples import Examples, of_sounds
+from extract.pretrain.quality import Embedded, quality
+from extract.pretrain.training import of, train_extractor
+
+CLASSES: Final = {"W": "anger", "F": "happiness", "N": "neutral", "T": "sadness"}
+FOLDS: Final = {  # held out, validation; the speakers in order, dealt out
+    "1": (("03", "08"), "09"),
+    "2": (("09", "10"), "11"),
+    "3": (("11", "12", "13"), "03"),
+}
+SEEDS: Final = (0, 1, 2)
+METHODS: Final = ("similarity", "printed", "fixed", "cross_entropy")
+TUNED: Final = ("similarity", "cross_entropy")  # the other readings take the rate of the first
+RATES: Final = (3e-4, 1e-3)
+VARIANTS: Final = 8
+TUNING_SEED: Final = 10
+MFCC_RATE: Final = 22_050
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The files: mel images with their sounds, MFCC statistics, speakers."""
+
+    examples: Examples
+    mfcc: FloatArray
+    speakers: tuple[str, ...]
+
+    def rows(self, speakers: Sequence[str]) -> list[int]:
+        """Files of some speakers."""
+        return [n for n, speaker in enumerate(self.speakers) if speaker in speakers]
+
+    def others(self, speakers: Sequence[str]) -> list[str]:
+        """All speakers but these."""
+        return [s for s in dict.fromkeys(self.speakers) if s not in speakers]
+
+
+def read(root: Path, size: str) -> Corpus:
+    """All files of the corpus, read as the engine reads them."""
+    paths = sorted(path for path in root.glob("*.wav") if path.name[5] in CLASSES)
+    rates = (RATE, MFCC_RATE)
+    sounds = [read_stretches(p, [Stretch(MediaRef(p.name), rates=rates)], Limits())[0].sounds for p in paths]
+    labels = [list(CLASSES).index(path.name[5]) for path in paths]
+    examples = of_sounds(
+        [path.stem for path in paths],
+        labels,
+        [sound[RATE] for sound in sounds],
+        AudioConfig(size=size).side,  # type: ignore[arg-type]
+    )
+    encoder = Mfcc(MfccParams())
+    mfcc = [encoder.encode([Sample(sound=sound[MFCC_RATE])])[0] for sound in sounds]
+    return Corpus(
+        examples.with_variants(VARIANTS, seed=0),
+        np.concatenate([result.arrays["pooled"] for result in mfcc]),  # type: ignore[union-attr]
+        tuple(path.name[:2] for path in paths),
+    )
+
+
+def config_of(method: str, size: str) -> AudioConfig:
+    """The switches of one method; everything else is common to all."""
+    common: dict[str, Any] = {"size": size, "init": "scratch", "images": 8, "passes": 2, "variants": VARIANTS}
+    if method == "cross_entropy":
+        return AudioConfig(**common, objective="cross_entropy")
+    return AudioConfig(**common, loss=MetricLoss(margin=method))  # type: ignore[arg-type]
+
+
+def trained(
+    corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int, outer: bool
+) -> dict[str, Any]:
+    """One training and its scores: on the held-out speakers, or (tuning) on the validation speaker only."""
+    held_out, validation = FOLDS[fold]
+    rest = corpus.others((*held_out, validation))
+    train, dev = (corpus.examples.rows(corpus.rows(s)) for s in (rest, [validation]))
+    began = time.perf_counter()
+    result = train_extractor(
+        train, dev, config_of(method, size), ExtractorTraining(epochs=epochs, lr=rate, seed=seed)
+    )
+    told = of(result.extractor, corpus.examples)
+    fitted = corpus.rows([*rest, validation] if outer else rest)
+    scored = corpus.rows(held_out if outer else [validation])
+    found = quality(
+        *(Embedded(told.values[rows], told.labels[rows]) for rows in (fitted, scored)), len(CLASSES)
+    )
+    return {
+        "kind": "outer" if outer else "tuning",
+        "fold": fold,
+        "method": method,
+        "rate": rate,
+        "seed": seed,
+        "size": size,
+        "epochs": epochs,
+        "best_epoch": result.progress.best_epoch,
+        "losses": [round(row["train_loss"], 4) for row in result.progress.history],
+        "validation": [round(row[result.score], 4) for row in result.progress.history],
+        **{name: round(value, 5) for name, value in found.items()},
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:
+    """MFCC statistics and logistic regression; it has no seed."""
+    held_out, _ = FOLDS[fold]
+    labels = corpus.examples.labels.numpy()
+    rows = corpus.rows(corpus.others(held_out)), corpus.rows(held_out)
+    found = quality(*(Embedded(corpus.mfcc[r], labels[r]) for r in rows), len(CLASSES))
+    return {"kind": "outer", "fold": fold, "method": "mfcc", "seed": 0, **found}
+
+
+def best_rate(rows: Sequence[Mapping[str, Any]], fold: str, method: str) -> float:
+    """The learning rate with the best probe UAR on the validation speaker of a fold; ties go to the smaller one."""
+    asked = method if method in TUNED else TUNED[0]
+    tried = {
+        r["rate"]: r["probe_uar"]
+        for r in rows
+        if r["kind"] == "tuning" and (r["fold"], r["method"]) == (fold, asked)
+    }
+    return max(sorted(tried), key=lambda rate: tried[rate])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "root", type=Path, nargs="?", help="folder of the corpus; without it only the page is written"
+    )
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--page", type=Path)
+    parser.add_argument("--size", default="tiny", choices=["paper", "small", "tiny"])
+    parser.add_argument("--epochs", type=int, default=8)
+    asked = parser.parse_args()
+    if asked.root is None:
+        write_page(asked.log, asked.page)
+        return
+    rows = [json.loads(line) for line in asked.log.read_text().splitlines()] if asked.log.is_file() else []
+    corpus = functools.cache(lambda: read(asked.root, asked.size))
+    key = ("kind", "fold", "method", "rate", "seed", "size", "epochs")
+
+    def once(row: Mapping[str, Any], work: Any) -> None:
+        if not any(all(r.get(k) == v for k, v in row.items()) for r in rows):
+            rows.append(work())
+            with asked.log.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(rows[-1]) + "\n")
+            print({k: rows[-1].get(k) for k in (*key, "probe_uar", "knn_accuracy", "seconds")}, flush=True)
+
+    def run(kind: str, fold: str, method: str, rate: float, seed: int) -> None:
+        values = (kind, fold, method, rate, seed, asked.size, asked.epochs)
+        once(
+            dict(zip(key, values, strict=True)),
+            lambda: trained(corpus(), *values[1:], outer=kind == "outer"),  # type: ignore[arg-type]
+        )
+
+    for fold in FOLDS:
+        once({"kind": "outer", "fold": fold, "method": "mfcc"}, lambda f=fold: baseline(corpus(), f))
+        for method in TUNED:
+            for rate in RATES:
+                run("tuning", fold, method, rate, TUNING_SEED)
+    for seed in SEEDS:
+        for fold in FOLDS:
+            for method in METHODS:
+                run("outer", fold, method, best_rate(rows, fold, method), seed)
+    if asked.page:
+        write_page(asked.log, asked.page)
+
+
+def write_page(log: Path, target: Path) -> None:
+    """The page from the logs that are there."""
+    demo = log.with_name("extractors-demo.jsonl")
+    rows, others = (
+        [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        for path in (log, demo)
+    )
+    target.write_text(page(rows, others), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

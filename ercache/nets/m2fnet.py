@@ -1,0 +1,55 @@
+"""The extractor of M2FNet: a ResNet18 and a linear projector, trained by metric learning (specs/m2fnet.md 4.1)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from ercache.weights import load_strict
+
+ENCODED: Final = 512
+EMBEDDED: Final = 300  # the paper's "number of representations", read as the projector's width (R2)
+MEAN: Final = (0.485, 0.456, 0.406)  # ImageNet, RGB
+STD: Final = (0.229, 0.224, 0.225)
+
+
+class Extractor(nn.Module):
+    """e = ResNet18 without its classifier, z = W e + b; 11,330,412 parameters.
+
+    One architecture for mel images, faces and scenes; images of any size, as the pooling is global.
+
+    Source: M2FNet, section 3.3; the sizes are those of specs/m2fnet.md 4.1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = resnet18(weights=None)
+        self.encoder.fc = nn.Identity()
+        self.projector = nn.Linear(ENCODED, EMBEDDED)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """e of normalised images [B, 3, H, W]: [B, 512]."""
+        encoded: Tensor = self.encoder(images)
+        return encoded
+
+    def forward(self, images: Tensor) -> Tensor:
+        """z of normalised images [B, 3, H, W]: [B, 300]."""
+        embedded: Tensor = self.projector(self.encode(images))
+        return embedded
+
+
+def start_from_imagenet(extractor: Extractor, tensors: Mapping[str, Tensor]) -> None:
+    """Put torchvision's ResNet18 (IMAGENET1K_V1) into the encoder; the projector keeps its initialisation.
+
+    Raises:
+        WeightsError: the tensors are not those of that network.
+    """
+    load_strict(extractor.encoder, tensors, "resnet18", drop=("fc.",))
+
+
+def normalised(images: Tensor) -> Tensor:
+    """RGB bytes [B, H, W, 3] as the network wants them: float32 [B, 3, H, W], ImageNet mean and deviation."""
+    scaled = images.permute(0, 3, 1, 2).float() / 255
+    mean, std = (scaled.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return (scaled - mean) / std

@@ -1,0 +1,44 @@
+"""What the two image encoders of M2FNet share: the network, and images through it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.encoders.base import FloatArray
+
+if TYPE_CHECKING:
+    from ercache.nets.m2fnet import Extractor
+
+SIZES: Final = {"paper": 224, "small": 112, "tiny": 64}  # name of a size -> side of the images, pixels
+TOGETHER: Final = 64  # images of one forward
+
+Embed = Literal["z", "encoder"]
+
+
+def network_of(config: Mapping[str, Any]) -> "Extractor":
+    """The extractor; its architecture is the same for every training."""
+    from ercache.nets.m2fnet import Extractor
+
+    return Extractor()
+
+
+def width_of(embed: Embed) -> int:
+    """Dimensions of an embedding: after the projector, or before it."""
+    return 300 if embed == "z" else 512
+
+
+def embed_images(network: "Extractor", images: NDArray[np.uint8], embed: Embed, device: str) -> FloatArray:
+    """Embeddings of RGB bytes [N, side, side, 3]: [N, 300] or [N, 512]."""
+    import torch
+
+    from ercache.nets.m2fnet import normalised
+
+    forward = network if embed == "z" else network.encode
+    with torch.inference_mode():
+        parts = [
+            forward(normalised(part.to(device))).float().cpu()
+            for part in torch.from_numpy(images).split(TOGETHER)
+        ]
+    return np.asarray(torch.cat(parts).numpy(), np.float32)

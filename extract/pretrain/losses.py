@@ -1,0 +1,67 @@
+"""Losses of the M2FNet extractor: adaptive-margin triplets, variance, covariance (specs/m2fnet.md 5.1)."""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from extract.pretrain.config import Form, Margin, MetricLoss
+
+EPSILON: Final = 1e-4  # under the root of the variance
+FIXED_MARGIN: Final = 0.2
+
+
+def distance(u: Tensor, v: Tensor) -> Tensor:
+    """Half the Euclidean distance of the unit vectors, in [0, 1]: [..., d], [..., d] -> [...] (R10)."""
+    apart = F.normalize(u, dim=-1) - F.normalize(v, dim=-1)
+    return torch.linalg.vector_norm(apart, dim=-1) / 2
+
+
+def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:
+    """m_sim + m_dissim of each triplet, [N].
+
+    Args:
+        ap, an: distances anchor to positive and to negative, in [0, 1], [N].
+        printed: distances in the exponents as Eq. 11 has them, otherwise similarities.
+    """
+    if printed:
+        return (1 + 2 * torch.exp(-4 * ap)) + (1 + 2 * torch.exp(4 * an - 4))
+    return (1 + 2 * torch.exp(-4 * (1 - ap))) + (1 + 2 * torch.exp(4 * (1 - an) - 4))
+
+
+def triplet_loss(ap: Tensor, an: Tensor, pn: Tensor, margin: Margin) -> Tensor:
+    """L_AMT of each triplet from its three distances, [N] (Eq. 10)."""
+    base = ap - (an + pn) / 2
+    if margin == "fixed":
+        return F.relu(base + FIXED_MARGIN)
+    m_am = adaptive_margin(ap, an, printed=margin != "similarity")
+    return base + (m_am.detach() if margin == "printed_stopgrad" else m_am)
+
+
+def variance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
+    """L_Var of raw embeddings [N, d]: how far their deviations fall short of 1 (Eq. 12)."""
+    variance = z.var(dim=0, correction=1)
+    if form == "printed":
+        return (1 - variance.clamp_min(0).sqrt() + EPSILON).mean()
+    return F.relu(1 - (variance + EPSILON).sqrt()).mean()
+
+
+def covariance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
+    """L_Cov of raw embeddings [N, d]: the covariances of different dimensions (Eq. 13)."""
+    centred = z - z.mean(dim=0)
+    covariance = centred.T @ centred / (len(z) - 1)  # [d, d]
+    if form == "vicreg":
+        covariance = covariance.square()
+    return (covariance.sum() - covariance.diagonal().sum()) / z.shape[1]
+
+
+def metric_loss(anchor: Tensor, positive: Tensor, negative: Tensor, loss: MetricLoss) -> Tensor:
+    """L_FE of N triplets of raw embeddings [N, d] (Eq. 9); variance and covariance summed over the three roles."""
+    roles = [z.float() for z in (anchor, positive, negative)]
+    a, p, n = roles
+    amt = triplet_loss(distance(a, p), distance(a, n), distance(p, n), loss.margin).mean()
+    cov = torch.stack([covariance_loss(z, loss.cov_form) for z in roles]).sum()
+    var = torch.stack([variance_loss(z, loss.var_form) for z in roles]).sum()
+    of_amt, of_cov, of_var = loss.weights
+    return of_amt * amt + of_cov * cov + of_var * var

@@ -1,0 +1,56 @@
+"""A picture of an embedding: UMAP where it is installed, else the two first principal components."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from extract.pretrain.quality import Embedded, Floats, unit
+
+MOST: Final = 3000  # points
+FEWEST: Final = 10  # below, UMAP has no neighbourhoods to look at
+SHOWN: Final = 10  # classes in the legend; of more, only the points are drawn
+
+
+def draw(held_out: Embedded, classes: Sequence[str], path: Path) -> str:
+    """Draw held-out embeddings, coloured by class.
+
+    Returns:
+        How they were laid out: `umap` or `pca`.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    chosen = np.linspace(0, len(held_out.labels) - 1, min(MOST, len(held_out.labels))).astype(int)
+    points, labels = unit(held_out.values[chosen]), held_out.labels[chosen]
+    method = "umap" if importlib.util.find_spec("umap") and len(points) >= FEWEST else "pca"
+    places = _umap(points) if method == "umap" else _pca(points)
+    figure, axes = pyplot.subplots(figsize=(6, 5), layout="constrained")
+    colours = matplotlib.colormaps["tab10"]
+    for c in np.unique(labels):
+        mine = places[labels == c]
+        axes.scatter(mine[:, 0], mine[:, 1], s=14, color=colours(int(c) % 10), label=classes[int(c)])
+    if len(np.unique(labels)) <= SHOWN:
+        axes.legend(frameon=False)
+    axes.set(xticks=[], yticks=[], title=f"Held-out embeddings ({method.upper()})")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+    return method
+
+
+def _pca(points: Floats) -> Floats:
+    from sklearn.decomposition import PCA
+
+    wide = np.pad(points, ((0, max(0, 2 - len(points))), (0, 0)))
+    return np.asarray(PCA(2, random_state=0).fit_transform(wide)[: len(points)], np.float32)
+
+
+def _umap(points: Floats) -> Floats:
+    import umap
+
+    model: Any = umap.UMAP(n_neighbors=min(15, len(points) - 1), metric="cosine", random_state=0, n_jobs=1)
+    return np.asarray(model.fit_transform(points), np.float32)

@@ -1,0 +1,218 @@
+"""Where the examples of a training come from: a corpus through the engine, or a folder of labelled files."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from ercache.cache import CacheFile, Status
+from ercache.digests import digest_of, digest_of_file
+from ercache.errors import UsageError
+from ercache.manifest import Manifest, MediaRef
+from ercache.params import EngineParams, FacePolicy, Limits, nearest
+from extract.engine.extraction import extract_corpus, raise_if_over
+from extract.engine.plan import Feature
+from extract.media import Stretch, read_stretches
+from extract.mel_image import RATE, resized
+from extract.pretrain.config import AudioConfig, ExtractorConfig, VisualConfig
+from extract.pretrain.examples import Examples, of_sounds
+from extract.pretrain.inputs import PictureInput, PictureParams, SoundInput, SoundParams
+
+SOUNDS: Final = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
+IMAGES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+DEV_SHARE: Final = 0.1  # of each class of a folder
+DEV_IDENTITIES: Final = 0.05  # held out, specs/m2fnet.md 5.2
+FAIL_OVER: Final = 5.0  # percent
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a training may see.
+
+    Attributes:
+        classes: names of the labels, in order.
+        seen: corpus (or folder) -> ids of train and dev.
+        digest: of what the examples are made from, and of their labels.
+        identities: dev holds other identities than train.
+    """
+
+    train: Examples
+    dev: Examples
+    classes: tuple[str, ...]
+    seen: dict[str, list[str]]
+    digest: str
+    identities: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the engine reads media: its params, face policy, store, root of the media, and device."""
+
+    engine: EngineParams
+    faces: FacePolicy
+    store: Path
+    root: Path
+    device: str = "cpu"
+
+
+def of_corpus(
+    manifest: Manifest,
+    label_set: str,
+    split: str,
+    config: ExtractorConfig,
+    reading: Reading,
+    progress: Progress = lambda *_: None,
+) -> Source:
+    """Labelled utterances of train and dev of a split; no other utterance's media are opened.
+
+    Raises:
+        UsageError: the label set or the split is unknown, or one of train and dev has no usable example.
+        WorkError: too much of the media could not be read.
+    """
+    if label_set not in manifest.label_sets:
+        raise UsageError(f"unknown label set {label_set!r}", hint=nearest(label_set, manifest.label_sets))
+    if split not in manifest.splits:
+        raise UsageError(f"unknown split {split!r}", hint=nearest(split, manifest.splits))
+    classes = tuple(manifest.label_sets[label_set])
+    parts = {name: frozenset(manifest.splits[split].get(name, ())) for name in ("train", "dev")}
+    wanted = frozenset().union(*parts.values())
+    utterances = tuple(u for u in manifest.utterances if u.id in wanted and u.labels.get(label_set))
+    seen = replace(manifest, utterances=utterances, splits={}, problems=())
+    feature = _feature(config, reading)
+    labels = {u.id: classes.index(str(u.labels[label_set])) for u in utterances}
+    reading.store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".packed-", dir=reading.store) as packed:
+        result = extract_corpus(
+            seen, [feature], reading.engine, store=reading.store, out=Path(packed), root=reading.root,
+            device=reading.device, fail_over=FAIL_OVER, progress=progress,
+        )  # fmt: skip
+        raise_if_over(result, FAIL_OVER)
+        train, dev = (
+            _of_caches(result.files, ids, labels, config, f"{split}/{n}") for n, ids in parts.items()
+        )
+    records = [[u.id, u.labels[label_set], u.id in parts["train"]] for u in utterances]
+    inputs = [seen.records_digest(feature.spec.modality, part) for part in seen.parts]
+    ids = [u.id for u in utterances]
+    return Source(train, dev, classes, {manifest.corpus: ids}, digest_of([records, inputs, feature.recipe]))
+
+
+def _feature(config: ExtractorConfig, reading: Reading) -> Feature:
+    if isinstance(config, VisualConfig):
+        params = PictureParams(frames=config.frames, side=config.side)
+        return Feature("pictures", PictureInput, params, None, reading.faces)
+    return Feature("sound", SoundInput, SoundParams(), None, None)
+
+
+def _of_caches(
+    files: Sequence[Path], ids: frozenset[str], labels: Mapping[str, int], config: ExtractorConfig, what: str
+) -> Examples:
+    names: list[str] = []
+    arrays: list[Any] = []
+    for path in files:
+        with CacheFile(path) as cache:
+            for entry in cache.entries:
+                if entry.status == Status.OK and entry.id in ids:
+                    (array,) = cache[entry.id].values()
+                    names.append(entry.id)
+                    arrays.append(np.asarray(array))
+    if not names:
+        raise UsageError(f"{what}: no labelled utterance has usable media")
+    if not isinstance(config, VisualConfig):
+        return of_sounds(names, [labels[n] for n in names], arrays, config.side)
+    owners = [name for name, array in zip(names, arrays, strict=True) for _ in range(len(array))]
+    images = torch.from_numpy(np.concatenate(arrays))
+    return Examples(tuple(owners), torch.tensor([labels[name] for name in owners]), images)
+
+
+def of_folder(
+    folder: Path, config: ExtractorConfig, identities: bool, seed: int, progress: Progress = lambda *_: None
+) -> Source:
+    """Files of `<folder>/<label>/`; dev is drawn from each label, or, for identities, is a share of them.
+
+    Raises:
+        UsageError: there are fewer than two labels with files, or a file cannot be read.
+    """
+    audio = isinstance(config, AudioConfig)
+    endings = SOUNDS if audio else IMAGES
+    found = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in endings and p.is_file())
+    classes = tuple(dict.fromkeys(path.parent.name for path in found))
+    if len(classes) < (4 if identities else 2):
+        told = "a folder of folders, one for each label"
+        raise UsageError(
+            f"{folder}: {len(found)} files of {len(classes)} labels are too few for a training",
+            hint=f"it takes {told}, with {', '.join(endings)} files",
+        )
+    names = [f"{path.parent.name}/{path.name}" for path in found]
+    labels = [classes.index(path.parent.name) for path in found]
+    dev = _dev_rows(labels, identities, seed)
+    examples = _read_files(found, names, labels, config, progress)
+    train = examples.rows([n for n in range(len(found)) if n not in dev])
+    contents = [digest_of_file(path) for path in found]
+    return Source(
+        _renumbered(train) if identities else train,
+        examples.rows(sorted(dev)),
+        classes,
+        {f"folder:{folder.name}": names},
+        digest_of([names, labels, sorted(dev), contents]),
+        identities,
+    )
+
+
+def _dev_rows(labels: Sequence[int], identities: bool, seed: int) -> set[int]:
+    random = np.random.default_rng(seed)
+    classes = sorted(set(labels))
+    if identities:
+        count = max(2, round(DEV_IDENTITIES * len(classes)))
+        held = set(random.permutation(classes)[:count].tolist())
+        return {n for n, label in enumerate(labels) if label in held}
+    chosen: set[int] = set()
+    for c in classes:
+        rows = random.permutation([n for n, label in enumerate(labels) if label == c])
+        chosen |= set(rows[: max(1, round(DEV_SHARE * len(rows)))].tolist()) if len(rows) > 1 else set()
+    return chosen
+
+
+def _renumbered(examples: Examples) -> Examples:
+    """Labels 0, 1, .. of those that occur."""
+    return replace(examples, labels=torch.unique(examples.labels, return_inverse=True)[1])
+
+
+def _read_files(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    labels: Sequence[int],
+    config: ExtractorConfig,
+    progress: Progress,
+) -> Examples:
+    arrays, bad = [], []
+    for n, path in enumerate(paths):
+        progress("files", n, len(paths))
+        try:
+            arrays.append(_sound(path) if isinstance(config, AudioConfig) else _picture(path, config.side))
+        except (OSError, ValueError) as error:
+            bad.append(f"{names[n]}: {error}")
+    if bad:
+        raise UsageError(f"{len(bad)} files cannot be read", details=bad[:20], hint="mend or remove them")
+    if isinstance(config, AudioConfig):
+        return of_sounds(names, labels, arrays, config.side)
+    return Examples(tuple(names), torch.tensor(labels), torch.from_numpy(np.stack(arrays)))
+
+
+def _sound(path: Path) -> Any:
+    clip = read_stretches(path, [Stretch(MediaRef(path.name), rates=(RATE,))], Limits())[0]
+    if clip.no_sound is not None:
+        raise ValueError(f"{clip.no_sound.reason.value} {clip.no_sound.detail}".strip())
+    return clip.sounds[RATE]
+
+
+def _picture(path: Path, side: int) -> Any:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return resized(np.asarray(picture.convert("RGB"), np.uint8), side)
