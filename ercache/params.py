@@ -396,10 +396,6 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
         for used in _mapping(experiment.get("features")).values():
             names = [array_of(n)[0] for n in used if isinstance(n, str)] if isinstance(used, list) else used
             found += _unknown(names, _mapping(raw.get("features")), f"{where}.features", "feature")
-    experiments = _mapping(raw.get("experiments"))
-    for paper, bases in _mapping(raw.get("reproduce")).items():
-        used = list(_mapping(bases).values())
-        found += _unknown(used, experiments, f"reproduce.{paper}", "experiment")
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ercache.digests import digest_of
 from ercache.errors import ErcacheError, UsageError
-from ercache.params import ExperimentParams, Params, array_of
+from ercache.params import ExperimentParams, Params, array_of, nearest
 from fusion.experiment import experiment_of, read_source
 from fusion.papers import Paper, Row, read_paper
 from fusion.runs import read_run, read_scores
@@ -70,6 +70,12 @@ def reproduce(
             hint=f"write `reproduce: {{{key}: {{{corpus or 'CORPUS'}: EXPERIMENT}}}}`",
         )
     chosen = [corpus] if corpus is not None else list(bases)
+    unknown = [bases[on] for on in chosen if bases[on] not in params.experiments]
+    if unknown:
+        raise UsageError(
+            f"params.yaml, reproduce.{key}: unknown experiment {unknown[0]!r}",
+            hint=nearest(unknown[0], params.experiments),
+        )
     for part in paper.only(table):
         for on in chosen:
             for row in part.rows:

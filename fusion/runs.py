@@ -1,5 +1,6 @@
 """The run folder: what a training leaves behind, written whole and with equal bytes for equal inputs."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
