@@ -41,7 +41,8 @@ class InvertedResidual(nn.Module):
 
 def shuffled(x: Tensor) -> Tensor:
     """Channels of the two halves in turn: 0..5 become 0, 3, 1, 4, 2, 5."""
-    return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+    halves = x.reshape(len(x), 2, x.shape[1] // 2, *x.shape[2:])
+    return halves.transpose(1, 2).flatten(1, 2)
 
 
 class LocalFeatureExtractor(nn.Module):

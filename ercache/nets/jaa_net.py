@@ -129,7 +129,7 @@ class AlignNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.align_feat(x)
         landmarks: Tensor = self.align_output(features.flatten(1))
-        return features, landmarks.unflatten(1, (LANDMARKS, 2))
+        return features, landmarks.view(-1, LANDMARKS, 2)
 
 
 class AttentionRefinement(nn.Module):

@@ -160,7 +160,9 @@ def add_speakers(network: Any) -> int:
     old = table.weight.detach()
     noise = torch.randn((SPEAKERS, old.shape[1]), generator=torch.Generator().manual_seed(0))
     rows = torch.cat([old, old.mean(dim=0) + SPREAD * noise])
-    network.embeddings.word_embeddings = torch.nn.Embedding(*rows.shape, table.padding_idx, _weight=rows)
+    network.embeddings.word_embeddings = torch.nn.Embedding(
+        rows.shape[0], rows.shape[1], padding_idx=table.padding_idx, _weight=rows
+    )
     return len(old)
 
 

@@ -117,7 +117,7 @@ class M2fnetDual:
             weights_of(areas, frame.image, self.params.area_norm) @ of_frame
             for (frame, areas, _), of_frame in zip(found, np.split(vectors, ends[:-1]), strict=True)
         ]
-        return np.stack(rows).max(axis=0, keepdims=True)
+        return np.asarray(np.stack(rows).max(axis=0, keepdims=True), np.float32)
 
     def _embed(self, images: Sequence[NDArray[np.uint8]]) -> FloatArray:
         squares = np.stack([resized(image, self._side) for image in images])

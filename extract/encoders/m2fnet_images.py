@@ -39,6 +39,6 @@ def embed_images(network: "Extractor", images: NDArray[np.uint8], embed: Embed, 
     with torch.inference_mode():
         parts = [
             forward(normalised(part.to(device))).float().cpu()
-            for part in torch.from_numpy(images).split(TOGETHER)
+            for part in torch.split(torch.from_numpy(images), TOGETHER)
         ]
     return np.asarray(torch.cat(parts).numpy(), np.float32)

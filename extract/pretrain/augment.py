@@ -44,7 +44,7 @@ def noisy(sound: FloatArray, snr: float, random: np.random.Generator) -> FloatAr
     """
     power = float(np.mean(np.square(sound, dtype=np.float64)))
     noise = random.standard_normal(len(sound)) * np.sqrt(power / 10 ** (snr / 10))
-    return (sound + noise).astype(np.float32)
+    return np.asarray(sound + noise, np.float32)
 
 
 def flipped(images: Tensor, random: torch.Generator) -> Tensor:

@@ -82,5 +82,7 @@ def of_sounds(ids: Sequence[str], labels: Sequence[int], sounds: Sequence[FloatA
 @torch.no_grad()
 def embedded(network: nn.Module, images: Tensor, device: str) -> Tensor:
     """What a network in eval mode makes of image bytes [N, side, side, 3]: [N, d] on the CPU."""
-    parts = [network(normalised(part.to(device))).float().cpu() for part in images.split(EMBEDDED_AT_ONCE)]
+    parts = [
+        network(normalised(part.to(device))).float().cpu() for part in torch.split(images, EMBEDDED_AT_ONCE)
+    ]
     return torch.cat(parts)

@@ -15,7 +15,8 @@ FIXED_MARGIN: Final = 0.2
 def distance(u: Tensor, v: Tensor) -> Tensor:
     """Half the Euclidean distance of the unit vectors, in [0, 1]: [..., d], [..., d] -> [...] (R10)."""
     apart = F.normalize(u, dim=-1) - F.normalize(v, dim=-1)
-    return torch.linalg.vector_norm(apart, dim=-1) / 2
+    norm: Tensor = torch.linalg.vector_norm(apart, dim=-1)
+    return norm / 2
 
 
 def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:

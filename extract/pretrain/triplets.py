@@ -56,7 +56,7 @@ def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Ge
         labels: class indices, [N].
         classes: in a batch, drawn anew for each; all of them where there are no more.
     """
-    rows = [torch.nonzero(labels == c).squeeze(1) for c in labels.unique().tolist()]
+    rows = [torch.nonzero(labels == c).squeeze(1) for c in sorted(set(labels.tolist()))]
     queues = [torch.empty(0, dtype=torch.long) for _ in rows]
     seen = 0
     while seen < len(labels):
