@@ -59,7 +59,7 @@ def accuracy_by_heart(key: str, subset: Subset, epochs: int) -> float:
     model.eval()
     right = total = 0
     with torch.no_grad():
-        for _, batch in padded.by_length():
+        for _, _, batch in padded.by_length():
             known = batch.labels != IGNORED
             right += int((model(batch).argmax(-1) == batch.labels)[known].sum())
             total += int(known.sum())

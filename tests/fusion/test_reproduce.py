@@ -112,6 +112,8 @@ def test_arrays_of_vectors_are_joined_or_one_is_chosen(tmp_path: Path) -> None:
         entries = [Entry(i, Status.OK, "", 1, "", content_digest(arrays[i])) for i in ids]
         made = {
             "corpus": "toy",
+            "part": part,
+            "feature": "dual",
             "encoder": "toy/dual",
             "version": 1,
             "params": {},

@@ -20,7 +20,7 @@ from fusion.models import MODELS
 from fusion.scoring import logits_of
 from fusion.train import train_experiment
 from fusion.views import View, stretches_of
-from tests.fusion.toy import toy_manifest, toy_params, toy_vectors, write_feature, write_toy
+from tests.fusion.toy import FEATURES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
 
 OFFSETS = torch.tensor([0, 3, 4])
 views = st.builds(View, st.integers(0, 1), st.none() | st.integers(1, 4)).filter(lambda view: not view.whole)
@@ -90,7 +90,8 @@ def disturbed(subset: Subset, row: int) -> Subset:
 def test_a_changed_target_and_future_change_no_prediction(
     data: Path, model: str, history: int | None
 ) -> None:
-    experiment = experiment_of("exp", params(model, history=history))
+    modalities = {m: names for m, names in FEATURES.items() if m in MODELS[model].modalities}
+    experiment = experiment_of("exp", params(model, history=history, features=modalities))
     source = read_source(data, experiment.entry)
     dev = source.subset("dev")
     set_seeds(0)
