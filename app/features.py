@@ -78,6 +78,11 @@ def feature_of(params: Params, name: str, random: int | None = None, planned: bo
     if not pretrained:
         key = getattr(config, "weights", kind.spec.weights)
         checkpoint = weights.provenance(key, random) if key and not planned else None
+        beside = (
+            {} if planned else {other: weights.provenance(other) for other in getattr(config, "beside", ())}
+        )
+        if checkpoint and beside:
+            checkpoint = {**checkpoint, "beside": beside}
         return Feature(name, kind, config, checkpoint, faces)
     if split:
         pretrained = f"{pretrained}{FOLD}{split}"

@@ -9,6 +9,7 @@ import typer
 
 from app.console import Json, answer, known, say, table
 from ercache import weights as checkpoints
+from extract.kwrt.conceptnet import CONCEPTNET, write_relations
 
 weights = typer.Typer(
     help="Checkpoints of the encoders: what is here, and how to get the rest.", no_args_is_help=True
@@ -58,8 +59,8 @@ def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As its authors publish it.")],
     json: Json = False,
 ) -> None:
-    """Make safetensors of a published pickle; nothing of it is run. Example: [dim]ercache weights convert emotion2vec emotion2vec_base.pt[/]"""  # noqa: E501 typer shows the whole first paragraph as one line
-    _told(key, [checkpoints.convert(_known(key), file)], json)
+    """Make safetensors of a published pickle, of which nothing is run, or word relations of ConceptNet's dump. Example: [dim]ercache weights convert emotion2vec emotion2vec_base.pt[/]"""  # noqa: E501 typer shows the whole first paragraph as one line
+    _told(key, [checkpoints.convert(_known(key), file, write_relations if key == CONCEPTNET else None)], json)
 
 
 def _known(key: str) -> str:

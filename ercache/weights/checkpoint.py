@@ -56,8 +56,8 @@ class Checkpoint:
         remedy: what to do when it is absent or damaged, where that is not `ercache weights fetch` or `add`.
         megabytes: of all files, about; 0 where unknown.
         seen: corpus -> parts that it was trained on.
-        published: name of the file that its authors publish, where that is a pickle with classes: it has to go
-            through `ercache weights convert`.
+        published: name of the file that its authors publish, where that is a pickle with classes or a dump: it has to
+            go through `ercache weights convert`.
         inside: key of the tensors in that pickle.
         refused: why it can never be loaded here.
     """

@@ -1,12 +1,14 @@
-"""From a published pickle with classes to safetensors, in a process of its own that knows no secrets.
+"""From what authors publish to the file that is used here: from a pickle with classes to safetensors, as a rule.
 
-The process runs `inert` on the file, under a limit of memory and time, and sees nothing of this one's environment.
+That happens in a process of its own that knows no secrets: it runs `inert` on the pickle, under a limit of memory and
+time, and sees nothing of this one's environment.
 """
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,15 +21,18 @@ from ercache.weights.table import checkpoint
 SECONDS: Final = 600
 
 
-def convert(key: str, path: Path) -> Path:
-    """Turn the published file of a checkpoint into safetensors and take it in; the pickle is never executed.
+def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = None) -> Path:
+    """Turn the published file of a checkpoint into the one used here and take it in; a pickle is never executed.
+
+    Args:
+        make: writes the second file from the first, where that is no pickle of tensors.
 
     Returns:
-        The file of tensors; the record beside it has the sha256 of both.
+        The file that is used; the record beside it has the sha256 of both.
 
     Raises:
-        WeightsError: this checkpoint needs no conversion, or the file is absent, damaged, without the tensors, or gives
-            others than an earlier conversion did.
+        WeightsError: this checkpoint needs no conversion, or the file is absent, damaged, without what is wanted,
+            or gives something else than an earlier conversion did.
     """
     row = checkpoint(key)
     if not row.published:
@@ -37,12 +42,15 @@ def convert(key: str, path: Path) -> Path:
     before, source = read_record(row), digest_of_file(path)
     target = folder_of(row) / row.files[0].name
     with replaced(target) as temporary:
-        _in_own_process(path, row.inside, temporary)
+        if make is None:
+            _in_own_process(path, row.inside, temporary)
+        else:
+            make(path, temporary)
         digest = digest_of_file(temporary)
         known = before.sha256.get(target.name) or row.files[0].sha256
         if known and not digest.startswith(known):
             raise WeightsError(
-                f"{path}: gives other tensors than were first taken in",
+                f"{path}: gives something else than was first taken in",
                 details=[f"sha256 expected {known}", f"sha256 found    {digest}"],
                 hint=f"if that is meant, remove {target.parent} first",
             )

@@ -216,6 +216,13 @@ _PICTURES = (
     ),
 )  # fmt: skip
 
+_KNOWLEDGE = (
+    Checkpoint(
+        "conceptnet", "brought", "https://github.com/commonsense/conceptnet5/wiki/Downloads", "5.7.0",
+        (WeightFile("relations.tsv"),), "CC-BY-SA-4.0", published="conceptnet-assertions-5.7.0.csv.gz",
+    ),
+)  # fmt: skip
+
 # What else the pipeline trains lies in data/extractors and has no row.
 _MADE = (
     Checkpoint(
@@ -225,4 +232,4 @@ _MADE = (
     ),
 )  # fmt: skip
 
-LISTED: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_PICTURES, *_MADE)
+LISTED: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_PICTURES, *_KNOWLEDGE, *_MADE)

@@ -15,13 +15,13 @@ from ercache.weights import Weights, checked_files
 from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample, Turn
 from extract.encoders.pieces import HEADS, finite, hidden_states, marks_of, open_tokenizer, places
 from extract.encoders.roberta import BASE, Shape, roberta
+from extract.kwrt.conceptnet import CONCEPTNET
 from extract.kwrt.knowledge import LETTERS, OWN, read_knowledge
 from extract.kwrt.matrix import importance
 from extract.kwrt.window import SPEAKERS, Said, Window, said, window_of
 from extract.kwrt.words import Tagger, tagger
 from extract.texts import plain, tidy
 
-CONCEPTNET: Final = "conceptnet"  # key of its checkpoint
 SPREAD: Final = 0.02  # of the speakers' rows around the mean of all rows
 
 

@@ -37,6 +37,8 @@ LIBRARIES = (
     "librosa",
     "scikit-image",
     "transformers",
+    "tokenizers",
+    "simplemma",
     "facenet-pytorch",
     "imageio-ffmpeg",
     "av",

@@ -11,11 +11,21 @@ from pathlib import Path
 from typing import Final
 
 from ercache.errors import WeightsError
-from extract.kwrt.knowledge import RELATIONS, Knowledge, knowledge_of
+from extract.kwrt.knowledge import RELATIONS, Knowledge, knowledge_of, write_knowledge
 
+CONCEPTNET: Final = "conceptnet"  # key in the table of checkpoints
 LONGEST: Final = 1 << 20  # bytes of a line; real ones have at most a few thousand
 _ENGLISH: Final = b"/c/en/"
 _KEPT: Final = {relation.encode(): letter for relation, letter in RELATIONS.items()}
+
+
+def write_relations(dump: Path, target: Path) -> None:
+    """Make a file of relations of the dump.
+
+    Raises:
+        WeightsError: as `read_conceptnet`.
+    """
+    write_knowledge(target, read_conceptnet(dump), "ConceptNet 5, English single words; CC BY-SA 4.0")
 
 
 def read_conceptnet(dump: Path) -> Knowledge:

@@ -1,18 +1,16 @@
 """Tiny checkpoints of the text encoders' architectures, with tokenizers trained on a few sentences."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
-from ercache import weights
-from ercache.weights import Checkpoint, WeightFile, Weights, registered
+from ercache.weights import Weights
+from tests.checkpoints import tiny_checkpoint
 
 SENTENCES = (
     "Oh my God! I am so happy that you could come to the party tonight, really.",
@@ -77,16 +75,6 @@ def wordpiece() -> Tokenizer:
     return tokenizer
 
 
-def save(folder: Path, key: str, network: torch.nn.Module, tokenizer: Tokenizer, prefix: str) -> Checkpoint:
-    """A folder of files as a hub gives them, with a head that no feature uses; and the row that describes them."""
-    folder.mkdir()
-    tensors = {prefix + name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    save_file({**tensors, "lm_head.bias": torch.zeros(3)}, folder / "model.safetensors")
-    tokenizer.save(str(folder / "tokenizer.json"))
-    files = (WeightFile("model.safetensors"), WeightFile("tokenizer.json"))
-    return Checkpoint(key, "brought", "a test", "1", files, "none")
-
-
 def network_of(kind: type, config: RobertaConfig | MPNetConfig) -> torch.nn.Module:
     """Random, with tensors large enough for texts to differ by much."""
     with torch.random.fork_rng():
@@ -100,29 +88,19 @@ def network_of(kind: type, config: RobertaConfig | MPNetConfig) -> torch.nn.Modu
 
 @contextmanager
 def taken_in(folder: Path, keys: Sequence[str]) -> Iterator[dict[str, Tiny]]:
-    """Tiny checkpoints under these keys, taken in as `ercache weights add` does; keys with `mpnet` are MPNets."""
-    made: dict[str, tuple[torch.nn.Module, Tokenizer, Checkpoint]] = {}
-    for key in keys:
-        if "mpnet" in key:
-            network, tokenizer, prefix = network_of(MPNetModel, MPNET), wordpiece(), "mpnet."
-        else:
-            network, tokenizer, prefix = network_of(RobertaModel, ROBERTA), bpe(), "roberta."
-        made[key] = network, tokenizer, save(folder / f"given-{key}", key, network, tokenizer, prefix)
-    with pytest.MonkeyPatch.context() as patch, registered(*(row for _, _, row in made.values())):
-        patch.setenv(weights.FOLDER_VARIABLE, str(folder / "weights"))
-        for key in made:
-            weights.add(key, [folder / f"given-{key}"])
-        yield {
-            key: Tiny(
-                Weights(key),
-                network,
-                PreTrainedTokenizerFast(
-                    tokenizer_object=tokenizer,
-                    bos_token="<s>",
-                    eos_token="</s>",
-                    pad_token="<pad>",
-                    unk_token="<unk>",
-                ),
-            )
-            for key, (network, tokenizer, _) in made.items()
-        }
+    """Tiny checkpoints under these keys, with a head that no feature uses; keys with `mpnet` are MPNets."""
+    with ExitStack() as stack:
+        yield {key: stack.enter_context(_one(folder, key)) for key in keys}
+
+
+@contextmanager
+def _one(folder: Path, key: str) -> Iterator[Tiny]:
+    if "mpnet" in key:
+        network, tokenizer, prefix = network_of(MPNetModel, MPNET), wordpiece(), "mpnet."
+    else:
+        network, tokenizer, prefix = network_of(RobertaModel, ROBERTA), bpe(), "roberta."
+    tensors = {prefix + name: tensor for name, tensor in network.state_dict().items()}
+    files = {"tokenizer.json": tokenizer.to_str()}
+    with tiny_checkpoint(key, folder, {**tensors, "lm_head.bias": torch.zeros(3)}, files):
+        marks = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+        yield Tiny(Weights(key), network, PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks))
