@@ -33,25 +33,32 @@ def tensors(cells: nn.ModuleList, name: str) -> list[Tensor]:
     return [getattr(cell, name) for cell in cells]
 
 
-def inputs(cells: nn.ModuleList, x: Tensor, start: int) -> Tensor:
+def split_inputs(cells: nn.ModuleList, *widths: int) -> list[list[Tensor]]:
+    """W_i of every direction, cut by the parts of the cell's input: for each part, a list [3 H, width] of directions.
+
+    One cut for all parts, because the gradient of a slice is a whole matrix of zeros around it. A width may be 0.
+    """
+    cut = [W.split_with_sizes(widths, 1) for W in tensors(cells, "weight_ih")]
+    return [list(part) for part in zip(*cut, strict=True)]
+
+
+def inputs(cells: nn.ModuleList, weights: list[Tensor], x: Tensor) -> Tensor:
     """The share of W_i x that is known before the recurrence starts, with b_i, of all directions.
 
     Args:
+        weights: the columns of W_i that take x, of every direction.
         x: [B, L, D].
-        start: columns start:start + D of W_i belong to x.
 
     Returns:
         [R, B, L, 3 H], in the order of time.
     """
-    width = x.shape[-1]
-    weight = torch.cat([W[:, start : start + width] for W in tensors(cells, "weight_ih")])
-    bias = torch.cat(tensors(cells, "bias_ih"))
-    return F.linear(x, weight, bias).view(*x.shape[:-1], len(cells), -1).movedim(2, 0)
+    found = F.linear(x, torch.cat(weights), torch.cat(tensors(cells, "bias_ih")))
+    return found.view(*x.shape[:-1], len(cells), -1).movedim(2, 0)
 
 
-def columns(cells: nn.ModuleList, start: int, end: int) -> Tensor:
-    """Columns of W_i for an input that the recurrence makes, [R, D, 3 H]."""
-    return torch.stack([W[:, start:end].T for W in tensors(cells, "weight_ih")])
+def stacked(weights: list[Tensor]) -> Tensor:
+    """The columns of W_i for an input that the recurrence makes, [R, D, 3 H]."""
+    return torch.stack([W.T for W in weights])
 
 
 def recurrent(cells: nn.ModuleList, rows: int) -> tuple[Tensor, Tensor]:
@@ -75,10 +82,12 @@ def chain(cells: nn.ModuleList, x: Tensor, who: Tensor | None = None, people: in
     Returns:
         The state after each turn, [R, B, L, H].
     """
-    R, B, L, width = x.shape
+    R, B, L, _ = x.shape
     W_h, b_h = recurrent(cells, B)
     bias = torch.stack(tensors(cells, "bias_ih")).unsqueeze(1)
-    known = torch.baddbmm(bias, x.flatten(1, 2), columns(cells, 0, width)).view(R, B, L, -1).unbind(2)
+    known = (
+        torch.baddbmm(bias, x.flatten(1, 2), stacked(tensors(cells, "weight_ih"))).view(R, B, L, -1).unbind(2)
+    )
     h = x.new_zeros(R, B, W_h.shape[1])
     bank = x.new_zeros(R, B, people, W_h.shape[1])
     slot = None if who is None else who[..., None, None].expand(*who.shape, 1, W_h.shape[1]).unbind(2)

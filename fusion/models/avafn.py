@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ercache.errors import UsageError
 from fusion.batches import Batch
-from fusion.layers.cells import chain, columns, gru, inputs, recurrent, tensors
+from fusion.layers.cells import chain, gru, inputs, recurrent, split_inputs, stacked, tensors
 from fusion.layers.history import attended
 from fusion.layers.turns import participants, reversal, turned
 from fusion.models.base import ModelEntry, Widths, in_order
@@ -208,12 +208,22 @@ class Recurrence(nn.Module):
     ) -> tuple[Tensor | None, Tensor]:
         """C [R, B, L, D_c] and the banks [R, B, L, P, D_q], in the directions' own time."""
         c, (R, B, L, P) = self.config, speaking.shape
-        known = {name: turned(x, back).unbind(2) for name, x in self._projected(u, v).items()}
+        D_c, D_q = c.D_c if self.GRU_C else 0, c.D_q if self.GRU_S else 0
+        known: dict[str, tuple[Tensor, ...]] = {}
+        C_q = S_ac = None
+        if self.GRU_C:
+            C_u, C_parts = split_inputs(self.GRU_C, u.shape[-1], D_q)
+            known["C"] = turned(inputs(self.GRU_C, C_u, u), back).unbind(2)
+            C_q = stacked(C_parts) if D_q else None
+        if self.GRU_S:
+            S_parts, S_u = split_inputs(self.GRU_S, D_c, u.shape[-1])
+            known["S"] = turned(inputs(self.GRU_S, S_u, u), back).unbind(2)
+            S_ac = stacked(S_parts) if D_c else None
+        if self.GRU_L:
+            vu = torch.cat([v, u], dim=-1) if c.listener_input == "v_u" else u
+            known["L"] = turned(inputs(self.GRU_L, tensors(self.GRU_L, "weight_ih"), vu), back).unbind(2)
         W_C, b_C = recurrent(self.GRU_C, B) if self.GRU_C else (None, None)
         update = Bank(self.GRU_S, self.GRU_L, B * P)
-        both = bool(self.GRU_C) and bool(self.GRU_S)
-        C_q = columns(self.GRU_C, u.shape[-1], u.shape[-1] + c.D_q) if both else None
-        S_ac = columns(self.GRU_S, 0, c.D_c) if both else None
         memory = Memory(self.W, c.context_attention, turned(u.expand(R, *u.shape), back))
         C, bank = u.new_zeros(R, B, c.D_c), u.new_zeros(R, B, P, c.D_q)
         slot = who[..., None, None].expand(R, B, L, 1, c.D_q).unbind(2)
@@ -235,18 +245,6 @@ class Recurrence(nn.Module):
             bank = update(bank, turn[t], said, known["L"][t] if self.GRU_L else None)  # Eq. 10 and 11
             banks.append(bank)
         return torch.stack(contexts, dim=2) if contexts else None, torch.stack(banks, dim=2)
-
-    def _projected(self, u: Tensor, v: Tensor) -> dict[str, Tensor]:
-        """What the cells take of u and v, [R, B, L, 3 H] each."""
-        c = self.config
-        found = {}
-        if self.GRU_C:
-            found["C"] = inputs(self.GRU_C, u, 0)
-        if self.GRU_S:
-            found["S"] = inputs(self.GRU_S, u, c.D_c if self.GRU_C else 0)
-        if self.GRU_L:
-            found["L"] = inputs(self.GRU_L, torch.cat([v, u], dim=-1) if c.listener_input == "v_u" else u, 0)
-        return found
 
     def _pooled(self, banks: Tensor, listening: Tensor) -> Tensor:
         """qL [R, B, L, D_q]; 0 where nobody listens."""

@@ -1,12 +1,14 @@
 """DialogueRNN: a global state, a state for every party and an emotion state, turn by turn."""
 
+from collections.abc import Callable
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion.batches import Batch
-from fusion.layers.cells import chain, columns, gru, inputs, recurrent
+from fusion.layers.cells import chain, gru, inputs, recurrent, split_inputs, stacked
 from fusion.layers.history import attended
 from fusion.layers.turns import participants, reversal, turned
 from fusion.models.base import ModelEntry, Widths, joined, joined_width
@@ -81,12 +83,14 @@ class DialogueRnn(nn.Module):
     def _parties(self, u: Tensor, back: Tensor, who: Tensor, parties: int) -> Tensor:
         """q_s, the state of the speaker after each turn, [R, B, L, D_p], in the directions' own time."""
         c, (R, B, L), D_m = self.config, who.shape, u.shape[-1]
-        known_G = turned(inputs(self.GRU_G, u, 0), back).unbind(2)
-        known_P = turned(inputs(self.GRU_P, u, 0), back).unbind(2)
-        known_L = turned(inputs(self.GRU_L, u, 0), back).unbind(2) if self.GRU_L else None
+        G_u, G_q = split_inputs(self.GRU_G, D_m, c.D_p)
+        P_u, P_c = split_inputs(self.GRU_P, D_m, c.D_g)
+        known_G = turned(inputs(self.GRU_G, G_u, u), back).unbind(2)
+        known_P = turned(inputs(self.GRU_P, P_u, u), back).unbind(2)
+        listeners = self._listeners(u, back, B * parties)
         query = turned(self.W_alpha(u).unflatten(-1, (R, c.D_g)).movedim(2, 0), back).unbind(2)
         (W_G, b_G), (W_P, b_P) = recurrent(self.GRU_G, B), recurrent(self.GRU_P, B)
-        G_q, P_c = columns(self.GRU_G, D_m, D_m + c.D_p), columns(self.GRU_P, D_m, D_m + c.D_g)
+        W_q, W_c = stacked(G_q), stacked(P_c)
         slot = who[..., None, None].expand(R, B, L, 1, c.D_p).unbind(2)
         g, bank = u.new_zeros(R, B, c.D_g), u.new_zeros(R, B, parties, c.D_p)
         past: list[Tensor] = []
@@ -94,25 +98,33 @@ class DialogueRnn(nn.Module):
         for t in range(L):
             before = bank.gather(2, slot[t]).squeeze(2)
             c_t = attended(past, past, query[t]) if past else None  # over g_1 .. g_{t-1}
-            g = gru(torch.baddbmm(known_G[t], before, G_q), torch.baddbmm(b_G, g, W_G), g)
+            g = gru(torch.baddbmm(known_G[t], before, W_q), torch.baddbmm(b_G, g, W_G), g)
             g = self.state_dropout(g)
-            gi = known_P[t] if c_t is None else torch.baddbmm(known_P[t], c_t, P_c)
+            gi = known_P[t] if c_t is None else torch.baddbmm(known_P[t], c_t, W_c)
             q_s = gru(gi, torch.baddbmm(b_P, before, W_P), before)
             q_s = self.state_dropout(q_s)
-            heard = bank if known_L is None else self._heard(known_L[t], q_s, bank)
+            heard = bank if listeners is None else listeners(t, q_s, bank)
             bank = heard.scatter(2, slot[t], q_s.unsqueeze(2))
             past.append(g)
             found.append(q_s)
         return torch.stack(found, dim=2)
 
-    def _heard(self, known: Tensor, q_s: Tensor, bank: Tensor) -> Tensor:
-        """The parties' states after they listened to [u; q_s], [R, B, P, D_p]."""
-        assert self.GRU_L is not None
-        flat = bank.flatten(1, 2)
-        W_L, b_L = recurrent(self.GRU_L, flat.shape[1])
-        gi = torch.baddbmm(known, q_s, columns(self.GRU_L, self.D_m, self.D_m + q_s.shape[-1]))
-        gh = torch.baddbmm(b_L, flat, W_L).view(*bank.shape[:3], -1)
-        heard: Tensor = self.state_dropout(gru(gi.unsqueeze(2), gh, bank))
+    def _listeners(
+        self, u: Tensor, back: Tensor, rows: int
+    ) -> Callable[[int, Tensor, Tensor], Tensor] | None:
+        """What (turn, q_s [R, B, D_p], bank [R, B, P, D_p]) gives: the bank after all have listened to [u; q_s]."""
+        if self.GRU_L is None:
+            return None
+        L_u, L_q = split_inputs(self.GRU_L, self.D_m, self.config.D_p)
+        known = turned(inputs(self.GRU_L, L_u, u), back).unbind(2)
+        W_q, (W_L, b_L) = stacked(L_q), recurrent(self.GRU_L, rows)
+
+        def heard(t: int, q_s: Tensor, bank: Tensor) -> Tensor:
+            gi = torch.baddbmm(known[t], q_s, W_q).unsqueeze(2)
+            gh = torch.baddbmm(b_L, bank.flatten(1, 2), W_L).view(*bank.shape[:3], -1)
+            after: Tensor = self.state_dropout(gru(gi, gh, bank))
+            return after
+
         return heard
 
 
