@@ -30,7 +30,7 @@ from extract.encoders.base import (
     Pictures,
     Sample,
 )
-from extract.encoders.face_hog import chosen_box, crop_face
+from extract.encoders.crops import chosen_box, crop_face
 from extract.encoders.mfcc import unusable
 from extract.engine.plan import Feature
 

@@ -200,6 +200,11 @@ _PICTURES = (
         (WeightFile("affecnet8_epoch5_acc0.6209.pth"),), "MIT", megabytes=236,
     ),
     Checkpoint(
+        "dan-rafdb", "brought", "the authors' drive, linked from https://github.com/yaoing/DAN",
+        "3872eefe",
+        (WeightFile("rafdb_epoch21_acc0.897_bacc0.8275.pth"),), "MIT", megabytes=236,
+    ),
+    Checkpoint(
         "efficientface", "brought", "the authors' drive, linked from https://github.com/zengqunzhao/EfficientFace",
         "8d195375",
         (WeightFile("model.safetensors"),), "MIT", megabytes=5,

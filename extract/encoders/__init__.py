@@ -6,9 +6,15 @@ Importing this imports no torch, transformers, librosa or scikit-image: encoders
 from pydantic import BaseModel
 
 from extract.encoders.base import EncoderKind
+from extract.encoders.dan import Dan
+from extract.encoders.efficientface import EfficientFaceEncoder
 from extract.encoders.egemaps import Egemaps
 from extract.encoders.emotion2vec import Emotion2vec
+from extract.encoders.face_crops import FaceCrops
 from extract.encoders.face_hog import FaceHog
+from extract.encoders.facenet import Facenet
+from extract.encoders.imagenet import IMAGENETS, BackResNet50
+from extract.encoders.jaa_net import JaaNetEncoder
 from extract.encoders.kwrt import KWRT
 from extract.encoders.m2fnet_dual import M2fnetDual
 from extract.encoders.mel_resnet18 import MelResnet18
@@ -18,14 +24,24 @@ from extract.encoders.minilm import MiniLM
 from extract.encoders.mpnet import MPNETS
 from extract.encoders.passt import Passt
 from extract.encoders.prosody import Prosody
+from extract.encoders.pyfeat import PYFEAT_AU
 from extract.encoders.roberta import ROBERTAS
 from extract.encoders.speech import SPEECH
+from extract.encoders.vision_transformers import CLIP_B32, VIT_B16
 from extract.encoders.whisper import WhisperSmall
 
 _ALL: tuple[EncoderKind, ...] = (
+    BackResNet50,
+    CLIP_B32,
+    Dan,
+    EfficientFaceEncoder,
     Egemaps,
     Emotion2vec,
+    FaceCrops,
     FaceHog,
+    Facenet,
+    *IMAGENETS,
+    JaaNetEncoder,
     KWRT,
     M2fnetDual,
     MelResnet18,
@@ -35,8 +51,10 @@ _ALL: tuple[EncoderKind, ...] = (
     *MPNETS,
     Passt,
     Prosody,
+    PYFEAT_AU,
     *ROBERTAS,
     *SPEECH,
+    VIT_B16,
     WhisperSmall,
 )
 ENCODERS: dict[str, EncoderKind] = {kind.spec.key: kind for kind in _ALL}

@@ -11,9 +11,8 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Faces, FloatArray, Frame, Input, Pictures, Sample
-
-SMALLEST_CROP = 4  # pixels a side
+from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Frame, Input, Pictures, Sample
+from extract.encoders.crops import chosen_box, crop_face
 
 
 class FaceHogParams(Strict):
@@ -118,28 +117,6 @@ class FaceHog:
         if not np.isfinite(values).all():
             return Missing(Reason.UNREADABLE, "gradients that are not finite")
         return Encoded({"pooled": pooled, "frames": values, "boxes": np.stack(boxes)}, frames=len(rows))
-
-
-def chosen_box(faces: Faces | None, choice: Literal["largest", "most_probable"]) -> FloatArray | None:
-    """The box [4] of one face of a picture, or None; the table is sorted by falling probability."""
-    if faces is None or len(faces.boxes) == 0:
-        return None
-    if choice == "most_probable":
-        best = 0
-    else:
-        sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-        best = int(np.argmax(sides[:, 0] * sides[:, 1]))
-    return np.asarray(faces.boxes[best], dtype=np.float32)
-
-
-def crop_face(image: NDArray[np.uint8], box: FloatArray, margin: float) -> NDArray[np.uint8] | None:
-    """The box with its margin, clipped to the picture; None when less than 4 pixels are left of a side."""
-    height, width = image.shape[:2]
-    extra = margin * (box[2:] - box[:2])
-    x0, y0 = np.floor(np.maximum(box[:2] - extra, 0)).astype(int)
-    x1, y1 = np.ceil(np.minimum(box[2:] + extra, (width, height))).astype(int)
-    crop = image[y0:y1, x0:x1]
-    return crop if min(crop.shape[:2]) >= SMALLEST_CROP else None
 
 
 def describe(crop: NDArray[np.uint8], params: FaceHogParams) -> FloatArray:

@@ -13,7 +13,7 @@ from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Faces, FloatArray, Frame, Input, Pictures, Sample
-from extract.encoders.face_hog import crop_face
+from extract.encoders.crops import crop_face
 from extract.encoders.m2fnet_images import SIZES, embed_images, network_of, width_of
 from extract.mel_image import resized
 

@@ -26,7 +26,7 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Checkpoint, WeightFile, Weights, checked_files
 from extract.encoders import ENCODERS, configs
 from extract.encoders.base import Encoded, Encoder, Faces, Frame, Sample
-from extract.encoders.face_hog import crop_face
+from extract.encoders.crops import crop_face
 from extract.encoders.prosody import NAMES
 from extract.faces import FACES_KEY, FACES_VERSION
 

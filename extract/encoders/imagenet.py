@@ -1,0 +1,230 @@
+"""Networks trained on ImageNet, on scenes or faces, and AMuSE's frames without faces (specs/encoders.md 5.4)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.apart import encode_good
+from extract.encoders.base import Encoded, Encoder, EncoderSpec, Frame, Input, Pictures, Sample
+from extract.encoders.crops import FaceCrop, Image, crop_face, largest_faces, square, without_pictures
+from extract.encoders.picture_rows import encode_faces, encoded_rows, row_arrays, through
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+GREY: Final = (124, 116, 104)  # ImageNet's mean in bytes
+
+Prepare = Callable[[Image], "Tensor"]
+
+
+class PictureParams(Strict):
+    """Switches of the networks on pictures.
+
+    Attributes:
+        frames: pictures of a clip at most, spread over it.
+        every: seconds between them; None takes `frames` pictures of every clip.
+        on: the whole picture, or its largest face.
+        centre_crop: take the middle out after the resize, as the checkpoint's own transform does; by default with
+            whole pictures only, because it would cut chin and forehead off a face.
+        margin: by which the square about a face is enlarged.
+        sequence: also keep the row of every picture, not only their mean.
+    """
+
+    frames: int = Field(8, ge=1)
+    every: float | None = Field(None, gt=0)
+    on: Literal["scene", "face"] = "scene"
+    centre_crop: bool | None = None
+    margin: float = Field(0.2, ge=0, le=2)
+    sequence: bool = True
+
+    @property
+    def cropped(self) -> bool:
+        """Whether the middle is taken out."""
+        return self.on == "scene" if self.centre_crop is None else self.centre_crop
+
+
+class PictureEncoder:
+    """Pictures, or the largest face of each, through one network."""
+
+    def __init__(
+        self, params: PictureParams, device: str, network: Callable[["Tensor"], Any], prepare: Prepare
+    ) -> None:
+        self.params, self.device = params, device
+        self._network, self._prepare = network, prepare
+
+    def length(self, sample: Sample) -> int:
+        """All pictures have one size in the network."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode the pictures of all clips together."""
+        if self.params.on == "scene":
+            return encode_good(samples, without_pictures, self._scenes)
+        return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._faces)
+
+    def _cut(self, image: Image, box: Any) -> Image | None:
+        return crop_face(image, square(box, self.params.margin), 0)
+
+    def _scenes(self, samples: list[Sample]) -> Iterator[Encoded]:
+        images = [[frame.image for frame in sample.frames] for sample in samples]
+        for rows in through(self._network, images, self._prepare, self.device):
+            yield encoded_rows(rows, self.params.sequence)
+
+    def _faces(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:
+        images = [[crop.image for crop in clip] for clip in clips]
+        for clip, rows in zip(clips, through(self._network, images, self._prepare, self.device), strict=True):
+            boxes = [crop.box for crop in clip]
+            yield encoded_rows(rows, self.params.sequence, [crop.position for crop in clip], boxes)
+
+
+def picture_input(params: PictureParams) -> Input:
+    """Pictures, with their faces where these are encoded."""
+    return Input(pictures=Pictures(params.frames, params.every), faces=params.on == "face")
+
+
+@dataclass(frozen=True)
+class ImageNetKind:
+    """A network of torchvision without its head, in the registry.
+
+    Attributes:
+        model: name of the builder in torchvision.
+        trained: name of the weights in torchvision, whose transform is used.
+        head: the attribute that is left out.
+        width: of the vector before it.
+    """
+
+    spec: EncoderSpec
+    model: str
+    trained: str
+    head: str
+    width: int
+    Params: ClassVar[type[BaseModel]] = PictureParams
+
+    def input(self, params: PictureParams, /) -> Input:
+        """Pictures, with their faces where these are encoded."""
+        return picture_input(params)
+
+    def arrays(self, params: PictureParams, /) -> tuple[ArraySpec, ...]:
+        """`pooled`, with `sequence` also `frames`."""
+        return row_arrays(self.width, params.sequence, params.on == "face")
+
+    def __call__(self, params: PictureParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
+        """Build one."""
+        handle = weights or Weights(str(self.spec.weights))
+        network = handle.network(self.headless, drop=(f"{self.head}.",), rename=newer).to(device)
+        return PictureEncoder(params, device, network, prepare_as(self.model, self.trained, params.cropped))
+
+    def headless(self) -> "nn.Module":
+        """The network, which gives what its head would see."""
+        from torch import nn
+        from torchvision import models
+
+        network: nn.Module = models.get_model(self.model, weights=None)
+        setattr(network, self.head, nn.Identity())
+        return network
+
+
+def newer(name: str) -> str:
+    """The name in torchvision today of a tensor of the published ViT."""
+    return name.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.")
+
+
+def prepare_as(model: str, trained: str, cropped: bool) -> Prepare:
+    """The transform of a checkpoint of torchvision; without its crop the picture is resized to the full input."""
+    from PIL import Image as Pillow
+    from torchvision import models
+
+    transform: Any = models.get_model_weights(model)[trained].transforms()
+    if not cropped:
+        transform.resize_size = [*transform.crop_size, *transform.crop_size]
+
+    def prepare(image: Image) -> "Tensor":
+        tensor: Tensor = transform(Pillow.fromarray(image))
+        return tensor
+
+    return prepare
+
+
+def _kind(
+    name: str, summary: str, model: str, head: str, width: int, paper: str, trained: str = "IMAGENET1K_V1"
+) -> ImageNetKind:
+    spec = EncoderSpec(
+        f"visual/{name}", "visual", summary, "equal", 1, "BSD-3-Clause", weights=name, paper=paper
+    )
+    return ImageNetKind(spec, model, trained, head, width)
+
+
+_SWIN: Final = "Liu et al. 2021, arXiv 2103.14030"
+_RESNET: Final = "He et al. 2016, arXiv 1512.03385"
+RESNET50: Final = _kind("resnet50", "ResNet50, ImageNet", "resnet50", "fc", 2048, _RESNET, "IMAGENET1K_V2")
+IMAGENETS: Final = (
+    _kind("resnet18", "ResNet18, ImageNet", "resnet18", "fc", 512, _RESNET),
+    RESNET50,
+    _kind("swin-b", "Swin base, ImageNet", "swin_b", "head", 1024, _SWIN),
+    _kind("swin-t", "Swin tiny, ImageNet", "swin_t", "head", 768, _SWIN),
+)
+
+
+class BackParams(Strict):
+    """Switches of `visual/back-resnet50`.
+
+    Attributes:
+        frames: keyframes of a clip.
+    """
+
+    frames: int = Field(8, ge=1)
+
+
+class BackResNet50:
+    """AMuSE's back frames: keyframes in which every face found is filled with ImageNet's mean; one row for each."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/back-resnet50",
+        modality="visual",
+        summary="ResNet50 on keyframes without the faces",
+        batch="equal",
+        version=1,
+        licence="BSD-3-Clause",
+        weights="resnet50",
+        paper="AMuSE",
+    )
+    Params: ClassVar[type[BaseModel]] = BackParams
+
+    def __init__(self, params: BackParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        whole = PictureParams(frames=params.frames, centre_crop=False)
+        self._encoder = RESNET50(whole, device, weights)
+
+    @staticmethod
+    def input(params: BackParams) -> Input:
+        """Keyframes with their faces."""
+        return Input(pictures=Pictures(params.frames, rule="keys"), faces=True)
+
+    @staticmethod
+    def arrays(params: BackParams) -> tuple[ArraySpec, ...]:
+        """`frames` [n, 2048] and `pooled`, their mean."""
+        return row_arrays(RESNET50.width, sequence=True, faces=False)
+
+    def length(self, sample: Sample) -> int:
+        """All pictures have one size in the network."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode the pictures of all clips together."""
+        return self._encoder.encode([Sample(frames=tuple(map(faceless, s.frames))) for s in samples])
+
+
+def faceless(frame: Frame) -> Frame:
+    """The picture with its faces filled."""
+    image = frame.image.copy()
+    for box in () if frame.faces is None else frame.faces.boxes:
+        x0, y0 = np.maximum(np.floor(box[:2]), 0).astype(int)
+        x1, y1 = np.maximum(np.ceil(box[2:]), 0).astype(int)
+        image[y0:y1, x0:x1] = GREY
+    return Frame(frame.time, image)
