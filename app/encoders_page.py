@@ -65,6 +65,7 @@ def described(asked: Input) -> str:
     words += [f"{asked.rate / 1000:g} kHz mono"] if asked.rate else []
     words += [_pictures(asked.pictures)] if asked.pictures else []
     words += ["faces"] if asked.faces else []
+    words += ["which video"] if asked.video else []
     words += ["speakers"] if asked.speaker else []
     for count, where in ((asked.past, "before"), (asked.future, "after")):
         if count:

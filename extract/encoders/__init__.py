@@ -22,6 +22,7 @@ from extract.encoders.mel_vit import MelVit
 from extract.encoders.mfcc import Mfcc
 from extract.encoders.minilm import MiniLM
 from extract.encoders.mpnet import MPNETS
+from extract.encoders.openface import OpenfaceAu
 from extract.encoders.passt import Passt
 from extract.encoders.prosody import Prosody
 from extract.encoders.pyfeat import PYFEAT_AU
@@ -49,6 +50,7 @@ _ALL: tuple[EncoderKind, ...] = (
     Mfcc,
     MiniLM,
     *MPNETS,
+    OpenfaceAu,
     Passt,
     Prosody,
     PYFEAT_AU,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from ercache.cache import ArraySpec
+from ercache.manifest import MediaRef
 from ercache.weights import Weights
 
 Modality = Literal["text", "audio", "visual"]
@@ -74,6 +75,7 @@ class Input:
         rate: sound as mono float32 in [-1, 1] at this rate, Hz.
         pictures: which pictures of the clip.
         faces: detections on these pictures.
+        video: which stretch of which file the pictures are of, for what was made of it elsewhere.
         speaker: who says it, and who says each neighbour.
         past, future: utterances of the same dialogue before and after, of which the encoder gets text and sound
             too; `ALL` for the whole dialogue. A feature with a future is refused for prediction.
@@ -83,6 +85,7 @@ class Input:
     rate: int | None = None
     pictures: Pictures | None = None
     faces: bool = False
+    video: bool = False
     speaker: bool = False
     past: int = 0
     future: int = 0
@@ -112,6 +115,7 @@ class Sample:
     speaker: str | None = None
     before: tuple[Turn, ...] = ()
     after: tuple[Turn, ...] = ()
+    video: MediaRef | None = None
 
 
 @dataclass(frozen=True)

@@ -101,10 +101,14 @@ class Dan:
         import torch
 
         output, form = self._network(faces), self.params.visual_feature
-        if form == "heads":
-            return output.heads.flatten(1)
-        parts = {"gap": output.features.mean((2, 3)), "fused": output.heads.sum(1)}
-        return torch.cat(list(parts.values()), 1) if form == "gap_plus_fused" else parts[form]
+        gap, fused = output.features.mean((2, 3)), output.heads.sum(1)
+        forms: dict[Form, Tensor] = {
+            "gap_plus_fused": torch.cat([gap, fused], 1),
+            "gap": gap,
+            "fused": fused,
+            "heads": output.heads.flatten(1),
+        }
+        return forms[form]
 
 
 def prepared(crop: Image) -> "Tensor":

@@ -49,7 +49,7 @@ def aligned(image: Image, matrix: Matrix) -> Image:
         map_coordinates(image[..., c].astype(np.float32), at, order=1, mode="grid-constant", cval=FILL)
         for c in range(3)
     ]
-    return np.rint(np.stack(planes, axis=-1)).astype(np.uint8)
+    return np.asarray(np.rint(np.stack(planes, axis=-1)), np.uint8)
 
 
 def back(points: NDArray[np.floating], matrix: Matrix) -> Matrix:

@@ -52,7 +52,7 @@ def as_input(image: Image, statistics: Statistics) -> "Tensor":
     import torch
 
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in statistics)
-    scaled = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
+    scaled = torch.tensor(image).permute(2, 0, 1).float() / 255
     return (scaled - mean) / deviation
 
 

@@ -313,6 +313,7 @@ def _sample(feature: Feature, source: Source, inputs: Inputs) -> Sample:
         text=source.text if wants.text else None,
         sound=inputs.sounds[wants.rate] if wants.rate else None,
         frames=inputs.pictures[wants.pictures] if wants.pictures else (),
+        video=source.video if wants.video else None,
         speaker=source.speaker,
         before=tuple(turn(n - len(source.before), other) for n, other in enumerate(source.before)),
         after=tuple(turn(n + 1, other) for n, other in enumerate(source.after)),
