@@ -30,7 +30,7 @@ class PictureParams(Strict):
     Attributes:
         frames: pictures of a clip at most, spread over it.
         every: seconds between them; None takes `frames` pictures of every clip.
-        on: the whole picture, or its largest face.
+        region: the whole picture, or its largest face.
         centre_crop: take the middle out after the resize, as the checkpoint's own transform does; by default with
             whole pictures only, because it would cut chin and forehead off a face.
         margin: by which the square about a face is enlarged.
@@ -39,7 +39,7 @@ class PictureParams(Strict):
 
     frames: int = Field(8, ge=1)
     every: float | None = Field(None, gt=0)
-    on: Literal["scene", "face"] = "scene"
+    region: Literal["scene", "face"] = "scene"
     centre_crop: bool | None = None
     margin: float = Field(0.2, ge=0, le=2)
     sequence: bool = True
@@ -47,7 +47,7 @@ class PictureParams(Strict):
     @property
     def cropped(self) -> bool:
         """Whether the middle is taken out."""
-        return self.on == "scene" if self.centre_crop is None else self.centre_crop
+        return self.region == "scene" if self.centre_crop is None else self.centre_crop
 
 
 class PictureEncoder:
@@ -65,7 +65,7 @@ class PictureEncoder:
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode the pictures of all clips together."""
-        if self.params.on == "scene":
+        if self.params.region == "scene":
             return encode_good(samples, without_pictures, self._scenes)
         return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._faces)
 
@@ -86,7 +86,7 @@ class PictureEncoder:
 
 def picture_input(params: PictureParams) -> Input:
     """Pictures, with their faces where these are encoded."""
-    return Input(pictures=Pictures(params.frames, params.every), faces=params.on == "face")
+    return Input(pictures=Pictures(params.frames, params.every), faces=params.region == "face")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class ImageNetKind:
 
     def arrays(self, params: PictureParams, /) -> tuple[ArraySpec, ...]:
         """`pooled`, with `sequence` also `frames`."""
-        return row_arrays(self.width, params.sequence, params.on == "face")
+        return row_arrays(self.width, params.sequence, params.region == "face")
 
     def __call__(self, params: PictureParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
         """Build one."""

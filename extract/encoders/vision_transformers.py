@@ -74,7 +74,7 @@ class VitKind:
 
     def arrays(self, params: VitParams, /) -> tuple[ArraySpec, ...]:
         """`pooled`, with `sequence` also `frames`."""
-        return row_arrays(TORCHVISION.width, params.sequence, params.on == "face")
+        return row_arrays(TORCHVISION.width, params.sequence, params.region == "face")
 
     def __call__(self, params: VitParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
         """Build one."""
@@ -102,7 +102,7 @@ class ClipKind:
 
     def arrays(self, params: ClipParams, /) -> tuple[ArraySpec, ...]:
         """`pooled`, with `sequence` also `frames`."""
-        return row_arrays(CLIP_WIDTHS[params.vector], params.sequence, params.on == "face")
+        return row_arrays(CLIP_WIDTHS[params.vector], params.sequence, params.region == "face")
 
     def __call__(self, params: ClipParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
         """Build one."""

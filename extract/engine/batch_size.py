@@ -13,6 +13,7 @@ from extract.engine.plan import Feature
 SECONDS = 4.0  # of sound, and words and pictures to match: about the mean utterance of MELD
 TEXT = "well I did not think that you would come back so soon"
 SIZE = (360, 640)
+POINTS = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)], np.float32)  # of a box
 ROUNDS = 3
 NEIGHBOURS = 5  # of a whole dialogue: half of MELD's mean
 GAIN = 0.05  # a larger forward must bring that much, since it costs memory and padding
@@ -63,12 +64,18 @@ def typical(feature: Feature) -> Sample:
     kind = wants.pictures or Pictures(0)
     height, width = SIZE if kind.side is None else (kind.side, kind.side * SIZE[1] // SIZE[0])
     box = np.array([[0.4 * width, 0.25 * height, 0.6 * width, 0.75 * height]], np.float32)
-    points = np.repeat(box[:, None, :2] + 0.3 * (box[:, None, 2:] - box[:, None, :2]), 5, axis=1)
+    points = (box[:, None, :2] + POINTS * (box[:, None, 2:] - box[:, None, :2])).astype(np.float32)
     faces = Faces(box, np.ones(1, np.float32), points) if wants.faces else None
     frames = tuple(
         Frame(float(n), rng.integers(0, 256, (height, width, 3), dtype=np.uint8), faces)
-        for n in range(kind.count or int(SECONDS / (kind.every or SECONDS)))
+        for n in range(_count(kind))
     )
     text, speaker = TEXT if wants.text else None, "A" if wants.speaker else None
     neighbours = [(Turn(text, sound, speaker),) * min(n, NEIGHBOURS) for n in (wants.past, wants.future)]
     return Sample(text, sound, frames, speaker, *neighbours)
+
+
+def _count(kind: Pictures) -> int:
+    """Pictures of a clip of that length."""
+    by_step = 0 if kind.every is None else int(SECONDS / kind.every)
+    return min(filter(None, (kind.count, by_step)), default=0)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_visual import found
 
 from extract.encoders.base import Frame, Sample
 from extract.encoders.crops import chosen_box, crop_face, crop_rounded, crop_truncated, largest_faces, square
 from extract.encoders.jaa_align import aligned, alignment, back
+from tests.extract.tiny_visual import found
 
 NUMBERED = np.arange(100 * 120 * 3, dtype=np.uint32).reshape(100, 120, 3).astype(np.uint8)
 POINTS = np.array([(80, 100), (120, 100), (100, 120), (85, 140), (115, 140)], np.float32)
@@ -67,7 +67,7 @@ def test_alignment_puts_the_points_where_the_papers_page_says() -> None:
 @given(st.floats(-3, 3), st.floats(0.2, 5), st.floats(-50, 50))
 def test_alignment_undoes_rotation_scale_and_shift(angle: float, scale: float, shift: float) -> None:
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    moved = (scale * POINTS @ turn.T + shift).astype(np.float64)
+    moved = scale * POINTS.astype(np.float64) @ turn.T + shift
     plain, other = alignment(POINTS), alignment(moved)  # type: ignore[arg-type]
     assert plain is not None and other is not None
     np.testing.assert_allclose(

@@ -8,7 +8,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from tiny_visual import FACE, PHOTO, POINTS, Shelf, clip, found, shelf
 from torch import Tensor
 from torchvision.transforms import functional
 
@@ -19,6 +18,7 @@ from extract.encoders import ENCODERS
 from extract.encoders.base import Encoded, Frame, Sample
 from extract.encoders.imagenet import GREY, IMAGENETS, ImageNetKind, faceless, newer
 from extract.encoders.vision_transformers import CLIP_CONFIG, TORCHVISION, VIT_B16, build_clip, build_vit
+from tests.extract.tiny_visual import FACE, PHOTO, POINTS, Shelf, clip, found, shelf
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CASES: dict[str, dict[str, Any]] = {  # checkpoint -> its encoder, and params that show all arrays
@@ -38,12 +38,12 @@ def shelf_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
         yield made
 
 
-def built(on: Shelf, name: str, **params: Any) -> Any:
+def built(shelf_of_tests: Shelf, name: str, /, **params: Any) -> Any:
     case = {**CASES[name], **params}
-    return on.encoder(case.pop("key"), name, **case)
+    return shelf_of_tests.encoder(case.pop("key"), name, **case)
 
 
-def specs_of(name: str, **params: Any) -> Any:
+def specs_of(name: str, /, **params: Any) -> Any:
     case = {**CASES[name], **params}
     kind = ENCODERS[case.pop("key")]
     return kind.arrays(kind.Params(**case))
@@ -192,7 +192,7 @@ def test_resnet18_has_torchvisions_transform_on_scenes_and_the_whole_of_faces(sh
     np.testing.assert_allclose(scene, forward(network, x), rtol=1e-4, atol=1e-5)
     whole = built(shelf_of_tests, "resnet18", centre_crop=False).encode([sample])[0].arrays["frames"]
     np.testing.assert_allclose(whole, forward(network, standard(wide, 224)), rtol=1e-4, atol=1e-5)
-    face = built(shelf_of_tests, "resnet18", on="face", margin=0.0).encode([sample])[0].arrays
+    face = built(shelf_of_tests, "resnet18", region="face", margin=0.0).encode([sample])[0].arrays
     crop = standard(wide[60:190, 160:290], 224)
     np.testing.assert_allclose(face["frames"], forward(network, crop), rtol=1e-4, atol=1e-5)
     assert face["positions"].tolist() == [[0]]
