@@ -71,8 +71,8 @@ def typical(feature: Feature) -> Sample:
         for n in range(_count(kind))
     )
     text, speaker = TEXT if wants.text else None, "A" if wants.speaker else None
-    neighbours = [(Turn(text, sound, speaker),) * min(n, NEIGHBOURS) for n in (wants.past, wants.future)]
-    return Sample(text, sound, frames, speaker, *neighbours)
+    before, after = ((Turn(text, sound, speaker),) * min(n, NEIGHBOURS) for n in (wants.past, wants.future))
+    return Sample(text, sound, frames, speaker, before, after)
 
 
 def _count(kind: Pictures) -> int:

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from ercache.cache import CacheFile
 from ercache.errors import WeightsError
-from ercache.manifest import MediaRef
+from ercache.manifest import Manifest, MediaRef, Utterance
+from ercache.params import EngineParams
 from ercache.reasons import Missing, Reason
 from extract.encoders import ENCODERS
 from extract.encoders.base import Sample
 from extract.encoders.openface import COLUMNS
+from extract.engine import Feature, extract_corpus
 
 KIND = ENCODERS["visual/openface-au"]
 HEAD = [
@@ -93,3 +96,26 @@ def test_changed_tables_are_another_feature_and_the_place_of_the_folder_is_not(t
     assert first == second and set(first) == {"digest"}
     write_table(tmp_path / "two" / "a.csv", [(0.0, 1, 2.0)])
     assert KIND.Params(folder=tmp_path / "two").model_dump(mode="json") != first
+
+
+def test_the_engine_names_the_video_and_never_opens_it(tmp_path: Path) -> None:
+    write_table(tmp_path / "tables" / "a" / "one.csv", [(0.0, 1, 1.0)])
+    videos = (MediaRef("a/one.mp4", sha256="1" * 64), MediaRef("b/two.mp4", sha256="2" * 64))
+    rows = tuple(
+        Utterance(f"u{n}", "d", n, "Ann", "", video, None, {"emotion7": "joy"}, "train")
+        for n, video in enumerate(videos)
+    )
+    manifest = Manifest("toy", "1", {}, {"emotion7": ("joy",)}, rows)
+    feature = Feature("of", KIND, KIND.Params(folder=tmp_path / "tables"), None, None)
+    result = extract_corpus(
+        manifest,
+        (feature,),
+        EngineParams(lanes=1),
+        store=tmp_path / "store",
+        out=tmp_path / "caches",
+        root=tmp_path,
+        fail_over=100,
+    )
+    with CacheFile(result.files[0]) as cache:
+        assert [(e.status, e.reason) for e in cache.entries] == [("ok", ""), ("missing", "absent")]
+        assert cache["u0"]["pooled"].shape == (1, 35)
