@@ -5,6 +5,7 @@ Importing this imports no torch, transformers, librosa or scikit-image: encoders
 
 from pydantic import BaseModel
 
+from extract.encoders.back_frames import BackResNet50
 from extract.encoders.base import EncoderKind
 from extract.encoders.dan import Dan
 from extract.encoders.efficientface import EfficientFaceEncoder
@@ -13,7 +14,7 @@ from extract.encoders.emotion2vec import Emotion2vec
 from extract.encoders.face_crops import FaceCrops
 from extract.encoders.face_hog import FaceHog
 from extract.encoders.facenet import Facenet
-from extract.encoders.imagenet import IMAGENETS, BackResNet50
+from extract.encoders.imagenet import IMAGENETS
 from extract.encoders.jaa_net import JaaNetEncoder
 from extract.encoders.kwrt import KWRT
 from extract.encoders.m2fnet_dual import M2fnetDual

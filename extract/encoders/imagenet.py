@@ -1,10 +1,9 @@
-"""Networks trained on ImageNet, on scenes or faces, and AMuSE's frames without faces (specs/encoders.md 5.4)."""
+"""Networks of torchvision trained on ImageNet, on scenes or faces (specs/encoders.md 5.4)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-import numpy as np
 from pydantic import BaseModel, Field
 
 from ercache.cache import ArraySpec
@@ -12,14 +11,12 @@ from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.apart import encode_good
-from extract.encoders.base import Encoded, Encoder, EncoderSpec, Frame, Input, Pictures, Sample
+from extract.encoders.base import Encoded, Encoder, EncoderSpec, Input, Pictures, Sample
 from extract.encoders.crops import FaceCrop, Image, crop_face, largest_faces, square, without_pictures
 from extract.encoders.picture_rows import encode_faces, encoded_rows, row_arrays, through
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-GREY: Final = (124, 116, 104)  # ImageNet's mean in bytes
 
 Prepare = Callable[[Image], "Tensor"]
 
@@ -170,61 +167,3 @@ IMAGENETS: Final = (
     _kind("swin-b", "Swin base, ImageNet", "swin_b", "head", 1024, _SWIN),
     _kind("swin-t", "Swin tiny, ImageNet", "swin_t", "head", 768, _SWIN),
 )
-
-
-class BackParams(Strict):
-    """Switches of `visual/back-resnet50`.
-
-    Attributes:
-        frames: keyframes of a clip.
-    """
-
-    frames: int = Field(8, ge=1)
-
-
-class BackResNet50:
-    """AMuSE's back frames: keyframes in which every face found is filled with ImageNet's mean; one row for each."""
-
-    spec: ClassVar[EncoderSpec] = EncoderSpec(
-        key="visual/back-resnet50",
-        modality="visual",
-        summary="ResNet50 on keyframes without the faces",
-        batch="equal",
-        version=1,
-        licence="BSD-3-Clause",
-        weights="resnet50",
-        paper="AMuSE",
-    )
-    Params: ClassVar[type[BaseModel]] = BackParams
-
-    def __init__(self, params: BackParams, device: str = "cpu", weights: Weights | None = None) -> None:
-        whole = PictureParams(frames=params.frames, centre_crop=False)
-        self._encoder = RESNET50(whole, device, weights)
-
-    @staticmethod
-    def input(params: BackParams) -> Input:
-        """Keyframes with their faces."""
-        return Input(pictures=Pictures(params.frames, rule="keys"), faces=True)
-
-    @staticmethod
-    def arrays(params: BackParams) -> tuple[ArraySpec, ...]:
-        """`frames` [n, 2048] and `pooled`, their mean."""
-        return row_arrays(RESNET50.width, sequence=True, faces=False)
-
-    def length(self, sample: Sample) -> int:
-        """All pictures have one size in the network."""
-        return 0
-
-    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the pictures of all clips together."""
-        return self._encoder.encode([Sample(frames=tuple(map(faceless, s.frames))) for s in samples])
-
-
-def faceless(frame: Frame) -> Frame:
-    """The picture with its faces filled."""
-    image = frame.image.copy()
-    for box in () if frame.faces is None else frame.faces.boxes:
-        x0, y0 = np.maximum(np.floor(box[:2]), 0).astype(int)
-        x1, y1 = np.maximum(np.ceil(box[2:]), 0).astype(int)
-        image[y0:y1, x0:x1] = GREY
-    return Frame(frame.time, image)

@@ -15,8 +15,9 @@ from ercache.errors import WeightsError
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders import ENCODERS
+from extract.encoders.back_frames import GREY, faceless
 from extract.encoders.base import Encoded, Frame, Sample
-from extract.encoders.imagenet import GREY, IMAGENETS, ImageNetKind, faceless, newer
+from extract.encoders.imagenet import IMAGENETS, ImageNetKind, newer
 from extract.encoders.vision_transformers import CLIP_CONFIG, TORCHVISION, VIT_B16, build_clip, build_vit
 from tests.extract.tiny_visual import FACE, PHOTO, POINTS, Shelf, clip, found, shelf
 
@@ -196,6 +197,14 @@ def test_resnet18_has_torchvisions_transform_on_scenes_and_the_whole_of_faces(sh
     crop = standard(wide[60:190, 160:290], 224)
     np.testing.assert_allclose(face["frames"], forward(network, crop), rtol=1e-4, atol=1e-5)
     assert face["positions"].tolist() == [[0]]
+
+
+@pytest.mark.parametrize("name", ["clip", "resnet18", "vit"])
+def test_scenes_of_one_pixel_or_of_a_strip_are_encoded(shelf_of_tests: Shelf, name: str) -> None:
+    shapes = ((1, 1, 3), (2, 400, 3))
+    frames = tuple(Frame(n, np.zeros(shape, np.uint8)) for n, shape in enumerate(shapes))
+    result = built(shelf_of_tests, name).encode([Sample(frames=frames)])[0]
+    assert result.frames == 2 and np.isfinite(result.arrays["frames"]).all()
 
 
 def test_google_vit_is_transformers_class_token(shelf_of_tests: Shelf) -> None:
