@@ -387,12 +387,17 @@ def prepare(job: Job, device: str) -> None:
 
     from extract.engine.faces import Tables
     from extract.engine.lane import exact_arithmetic
+    from extract.faces import FaceFinder
 
     global _lane
     threadpool_limits(job.engine.threads)
     work = plan_work(job)
     encoders = {name: f.build(device) for name, f in work.features.items()}
-    tables = {f.faces: Tables(f.faces, device, {}, lambda _: {}) for f in work.features.values() if f.faces}
+    tables = {
+        f.faces: Tables(f.faces, functools.partial(FaceFinder, f.faces, device), {}, lambda _: {})
+        for f in work.features.values()
+        if f.faces
+    }
     exact_arithmetic(job.engine.threads)
     _lane = Lane(work, [read_inputs(work, n) for n in range(len(work.shards))], encoders, tables)
     for n in range(len(work.shards)):

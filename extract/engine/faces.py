@@ -24,11 +24,12 @@ class Tables:
     """Finds the faces of pictures, or looks them up.
 
     Attributes:
+        build: makes the finder, once something must be found.
         ask: gives the payloads of those units that are known.
     """
 
     policy: FacePolicy
-    device: str
+    build: Callable[[], FaceFinder]
     made: Mapping[str, Any]
     ask: Ask
     _finder: FaceFinder | None = None
@@ -84,7 +85,7 @@ class Tables:
 
     def _find(self, frames: Sequence[Frame]) -> list[Faces]:
         if self._finder is None:
-            self._finder = FaceFinder(self.policy, self.device)
+            self._finder = self.build()
         return self._finder.find([f.image for f in frames])
 
     def _unit(self, shard: Shard, row: int, frame: Frame, kind: Pictures) -> str:

@@ -4,6 +4,7 @@ It tells what it is about to do before it does it, so that an accident can be bl
 """
 
 import contextlib
+import os
 import platform
 import queue
 import sys
@@ -14,12 +15,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from ercache.errors import ErcacheError
-from ercache.params import EngineParams
+from ercache.params import EngineParams, FacePolicy
 from ercache.reasons import Missing, Reason
 from extract.encoders.base import Encoded, Encoder, Frame, Sample, Turn
 from extract.engine.forwards import forwards
@@ -30,6 +31,9 @@ from extract.engine.records import Record, finite, pack_record
 from extract.engine.trace import Trace
 from extract.media import Clip
 from extract.processes import end_with_parent, keep_stdout_clean, share_one_heap
+
+if TYPE_CHECKING:
+    from extract.faces import FaceFinder
 
 LIBRARIES = (
     "torch",
@@ -64,6 +68,8 @@ def serve(connection: Connection, setup: Setup) -> None:
     end_with_parent()
     share_one_heap()
     keep_stdout_clean()
+    # Whoever imports torch late, perhaps in the middle of a shard, must find the threads that were asked for.
+    os.environ["OMP_NUM_THREADS"] = str(setup.engine.threads)
     try:
         lane = _Lane(connection, setup)
         with threadpool_limits(setup.engine.threads):
@@ -197,9 +203,8 @@ class _Lane:
         policy = feature.faces
         assert policy is not None
         if policy not in self._tables:
-            self._tables[policy] = Tables(policy, self.setup.device, self.made, self._ask)
+            self._tables[policy] = Tables(policy, lambda: self._finder(policy), self.made, self._ask)
         tables = self._tables[policy]
-        exact_arithmetic(self.engine.threads)
 
         def find(some: Sequence[int]) -> dict[int, tuple[Frame, ...] | Missing]:
             return dict(tables.add(feature, job.shard, some, inputs, new))
@@ -210,6 +215,13 @@ class _Lane:
             with self.trace.span("faces", feature.name):
                 found |= one_by_one_if_need_be(find, group)
         return found
+
+    def _finder(self, policy: FacePolicy) -> "FaceFinder":
+        from extract.faces import FaceFinder
+
+        finder = FaceFinder(policy, self.setup.device)
+        exact_arithmetic(self.engine.threads)  # only now is torch there to be told
+        return finder
 
     def _encode(
         self, job: Job, feature: Feature, samples: Mapping[int, Sample | Missing], split: set[str]

@@ -9,7 +9,6 @@ import pytest
 
 from ercache.params import FacePolicy, Strict
 from extract.encoders.base import EncoderSpec, Faces, Frame, Input, Pictures
-from extract.engine import faces as tables
 from extract.engine.faces import Tables
 from extract.engine.plan import Feature, Source
 from extract.engine.reading import Inputs
@@ -37,9 +36,6 @@ class Moving:
 
     looked_at: ClassVar[list[list[int]]] = []
 
-    def __init__(self, policy: FacePolicy, device: str) -> None:
-        pass
-
     def find(self, images: Sequence[Any]) -> list[Faces]:
         places = [int(image[0, 0, 0]) for image in images]
         Moving.looked_at.append(places)
@@ -50,9 +46,8 @@ class Moving:
 
 
 @pytest.fixture(autouse=True)
-def _finder(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_looked_at() -> None:
     Moving.looked_at.clear()
-    monkeypatch.setattr(tables, "FaceFinder", Moving)
 
 
 def frame(seconds: float) -> Frame:
@@ -68,7 +63,7 @@ def add(
     policy: FacePolicy, known: dict[str, bytes], inputs: Inputs
 ) -> tuple[tuple[Frame, ...], dict[str, bytes]]:
     new: dict[str, bytes] = {}
-    made = Tables(policy, "cpu", {}, lambda units: {u: known[u] for u in units if u in known})
+    made = Tables(policy, Moving, {}, lambda units: {u: known[u] for u in units if u in known})
     return made.add(feature(policy), SHARD, [0], {0: inputs}, new)[0], new
 
 
@@ -117,5 +112,5 @@ def test_another_crop_or_policy_is_another_detection() -> None:
     _, other = add(FacePolicy(min_face_size=60), {}, inputs)
     half = (replace(SHARD[0], records={"visual": {**RECORD, "crop": (0.0, 0.0, 0.5, 1.0)}}),)
     new: dict[str, bytes] = {}
-    Tables(FacePolicy(), "cpu", {}, lambda _: {}).add(feature(FacePolicy()), half, [0], {0: inputs}, new)
+    Tables(FacePolicy(), Moving, {}, lambda _: {}).add(feature(FacePolicy()), half, [0], {0: inputs}, new)
     assert len({*one, *other, *new}) == 3
