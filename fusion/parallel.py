@@ -19,6 +19,7 @@ from fusion.experiment import Experiment
 from fusion.seeds import Material, Tick, Trained, build_model, train_seed
 
 WORTH = 2_000_000  # utterances to be seen in all: below it, starting a process takes longer than it saves
+WEIGHTS = ("best", "last")  # of a Progress
 PAUSE = 0.2  # seconds between two looks at the helpers
 
 
@@ -89,8 +90,8 @@ def train_seeds(job: Job, processes: int, progress: Tick | None = None) -> list[
             if kind == "tick" and progress is not None:
                 progress(*what)
             if kind == "done":
-                seed, past, best = what
-                found[seed] = _revived(job, seed, past, best)
+                seed, past = what
+                found[seed] = _revived(job, seed, past)
 
     def tick(what: str, epoch: int, last: int) -> None:
         listen()
@@ -129,20 +130,22 @@ def _help(job: Job, taken: Any, told: Any) -> None:
     try:
         while (seed := _next(job, taken)) is not None:
             trained = job.train(seed, lambda *what: tell(("tick", what)))
-            past = {**vars(trained.progress), "best": {}}
+            past = vars(trained.progress)
             # As arrays: a tensor would be shared memory of a process that may have ended by then.
-            best = {name: value.numpy() for name, value in trained.progress.best.items()}
-            tell(("done", (seed, past, best)))
+            weights = {kind: {name: value.numpy() for name, value in past[kind].items()} for kind in WEIGHTS}
+            tell(("done", (seed, {**past, **weights})))
     except Exception as error:
         tell(("failed", error))
 
 
-def _revived(job: Job, seed: int, past: dict[str, Any], best: dict[str, Any]) -> Trained:
+def _revived(job: Job, seed: int, past: dict[str, Any]) -> Trained:
     """A seed that a helper has trained."""
+    weights = {
+        kind: {name: torch.from_numpy(value) for name, value in past[kind].items()} for kind in WEIGHTS
+    }
     model = job.model()
-    state = {name: torch.from_numpy(value) for name, value in best.items()}
-    model.load_state_dict(state)
-    return Trained(seed, model.eval(), Progress(**{**past, "best": state}))
+    model.load_state_dict(weights["best"])
+    return Trained(seed, model.eval(), Progress(**{**past, **weights}))
 
 
 def _end_with_parent() -> None:
