@@ -24,10 +24,7 @@ def features_of(
         UsageError: a name is unknown, or there is no params.yaml that defines any.
         WeightsError: checkpoints are absent; names all of them.
     """
-    if not params.features:
-        raise UsageError(
-            "no features are defined here", hint="run in a folder whose params.yaml has `features:`"
-        )
+    _check_defined(params)
     if names is None:
         names = params.profiles[known(profile, params.profiles, "profile")]
     found, lacking = [], []
@@ -48,11 +45,30 @@ def features_of(
     return found
 
 
+def at_hand(params: Params) -> tuple[list[Feature], list[str]]:
+    """Every feature of params.yaml that can be made here now, and the names of those whose weights are not here.
+
+    Raises:
+        UsageError: there is no params.yaml that defines any.
+    """
+    _check_defined(params)
+    found, lacking = [], []
+    for name, entry in params.features.items():
+        if entry.imported:
+            continue
+        try:
+            found.append(feature_of(params, name))
+        except WeightsError:
+            lacking.append(name)
+    return found, lacking
+
+
 def feature_of(params: Params, name: str, random: int | None = None, planned: bool = False) -> Feature:
     """One feature with its encoder, params, weights and face policy resolved.
 
     Args:
         name: in params.yaml; `<feature>@<split>` is that feature with the extractor that was trained on the split.
+        random: seed of random weights in the place of a checkpoint that is in no wheel, or of a trained extractor.
         planned: leave out weights that the pipeline has yet to make.
 
     Raises:
@@ -89,4 +105,12 @@ def feature_of(params: Params, name: str, random: int | None = None, planned: bo
         config = config.model_copy(update={"pretrained": pretrained})
     if planned:
         return Feature(name, kind, config, None, faces)
-    return Feature(name, kind, config, made.provenance(pretrained), faces, made.seen_by(pretrained))
+    checkpoint = made.provenance(pretrained, random)
+    return Feature(name, kind, config, checkpoint, faces, made.seen_by(pretrained) if random is None else {})
+
+
+def _check_defined(params: Params) -> None:
+    if not params.features:
+        raise UsageError(
+            "no features are defined here", hint="run in a folder whose params.yaml has `features:`"
+        )

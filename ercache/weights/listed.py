@@ -228,13 +228,13 @@ _KNOWLEDGE = (
     ),
 )  # fmt: skip
 
-# What else the pipeline trains lies in data/extractors and has no row.
-_MADE = (
+# What the pipeline trains itself lies in data/extractors and has no row.
+_OWN = (
     Checkpoint(
-        "m2fnet-roberta", "made", "ercache pretrain text/m2fnet-roberta", "",
+        "m2fnet-roberta", "brought", "a RoBERTa fine-tuned on the corpus' train part", "",
         (WeightFile("model.safetensors"), WeightFile("tokenizer.json")), "your own",
-        remedy="ercache pretrain text/m2fnet-roberta, then: ercache weights add m2fnet-roberta FOLDER",
+        remedy="nobody publishes it: train one, then `ercache weights add m2fnet-roberta FOLDER`",
     ),
 )  # fmt: skip
 
-LISTED: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_PICTURES, *_KNOWLEDGE, *_MADE)
+LISTED: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_PICTURES, *_KNOWLEDGE, *_OWN)

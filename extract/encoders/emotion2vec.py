@@ -13,7 +13,7 @@ from ercache.weights import Weights
 from extract.encoders.apart import encode_good
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
 from extract.encoders.mfcc import unusable
-from extract.encoders.sounds import normalised
+from extract.encoders.sounds import normalised, pooled_and_frames
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,9 +72,7 @@ class Emotion2vec:
     @staticmethod
     def arrays(params: Emotion2vecParams) -> tuple[ArraySpec, ...]:
         """`pooled` [1, 768] and `frames` [T, 768]."""
-        pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (WIDTH,))
-        frames = ArraySpec("frames", "sequence", ("20ms", "dimension"), (WIDTH,))
-        return (pooled, frames) if params.frames else (pooled,)
+        return pooled_and_frames(WIDTH, params.frames)
 
     def length(self, sample: Sample) -> int:
         """Not asked for: each clip is encoded alone."""

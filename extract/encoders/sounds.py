@@ -1,9 +1,17 @@
-"""Sounds before they reach a network: lengthened, normalised, cut into windows. Functions of arrays, no state."""
+"""What networks of sound share: sounds lengthened, normalised, cut into windows, and the arrays that come out."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ercache.cache import ArraySpec
 from extract.encoders.base import FloatArray
+
+
+def pooled_and_frames(width: int, frames: bool) -> tuple[ArraySpec, ...]:
+    """`pooled` [1, width], the mean of `frames` [T, width], one each 20 ms; without `frames` it stands alone."""
+    pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))
+    sequence = ArraySpec("frames", "sequence", ("20ms", "dimension"), (width,))
+    return (pooled, sequence) if frames else (pooled,)
 
 
 def lengthened(sound: FloatArray, samples: int) -> FloatArray:

@@ -14,6 +14,7 @@ from ercache.errors import WeightsError
 from ercache.params import Strict
 from ercache.weights import Weights
 from extract.encoders.base import EncoderSpec, Input
+from extract.encoders.sounds import pooled_and_frames
 from extract.encoders.speech_forward import RATE, SpeechEncoder
 from extract.encoders.speech_networks import (
     BASE,
@@ -92,15 +93,9 @@ class SpeechKind:
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
         """`pooled` [1, width]; `emotion` [1, 3], about 0 to 1; `frames` [T, width], one each 20 ms."""
-        shape = (self.network.width,)
-        pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), shape)
+        pooled, *frames = pooled_and_frames(self.network.width, params.frames)
         emotion = ArraySpec("emotion", "vector", ("utterance", "_".join(EMOTIONS)), (len(EMOTIONS),))
-        frames = ArraySpec("frames", "sequence", ("20ms", "dimension"), shape)
-        return (
-            pooled,
-            *((emotion,) if self.network.emotion else ()),
-            *((frames,) if params.frames else ()),
-        )
+        return (pooled, *((emotion,) if self.network.emotion else ()), *frames)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> "SpeechEncoder":
         """Build one with its checkpoint.

@@ -14,6 +14,7 @@ from ercache.weights import Weights
 from extract.encoders.apart import encode_good
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
 from extract.encoders.mfcc import unusable
+from extract.encoders.sounds import pooled_and_frames
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,9 +84,7 @@ class WhisperSmall:
     @staticmethod
     def arrays(params: WhisperParams) -> tuple[ArraySpec, ...]:
         """`pooled` [1, 768], the mean of `frames` [T, 768]."""
-        pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (WIDTH,))
-        frames = ArraySpec("frames", "sequence", ("20ms", "dimension"), (WIDTH,))
-        return (pooled, frames) if params.frames else (pooled,)
+        return pooled_and_frames(WIDTH, params.frames)
 
     def length(self, sample: Sample) -> int:
         """All inputs are 30 s long."""

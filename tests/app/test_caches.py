@@ -142,6 +142,16 @@ def test_gc_counts_and_frees_only_with_yes(project: Path) -> None:
     assert json.loads(run("gc", "--json"))["records"] == 0
 
 
+def test_gc_goes_on_where_a_feature_has_no_weights_and_says_so(project: Path) -> None:
+    untrained = "untrained: {encoder: audio/mel-resnet18, pretrained: nowhere}"
+    training = "pretrain: {nowhere: {extractor: audio/mel-resnet18, corpus: demo}}"
+    features = f"features: {{mfcc: {{encoder: audio/mfcc}}, {untrained}}}"
+    (project / "params.yaml").write_text(f"{features}\n{training}\n")
+    result = CliRunner().invoke(cli, ["cache", "gc", "--json"])
+    assert result.exit_code == 0 and "weights of untrained are not here" in result.stderr
+    assert json.loads(result.stdout)["kept"] == 1
+
+
 @pytest.mark.parametrize("lacking", ["params.yaml", "data/manifests/demo.jsonl"])
 def test_gc_is_refused_where_nothing_says_what_is_needed(project: Path, lacking: str) -> None:
     (project / lacking).unlink()

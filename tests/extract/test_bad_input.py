@@ -3,12 +3,9 @@
 import csv
 import io
 import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import imageio_ffmpeg
 import pytest
 
 from ercache.errors import CorpusError
@@ -18,6 +15,7 @@ from extract.corpora import CORPORA
 from extract.corpora.folder import why_not
 from extract.corpora.mosei_labels import COLUMNS, KEYS, read_raters
 from extract.corpora.transcript import read_table
+from tests.extract.corpus_folder import filmed, put
 from tests.extract.iemocap_tree import PAIR, write_annotation
 
 Tree = Callable[[Path], Path]
@@ -33,20 +31,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
-    sources = ("-f", "lavfi", "-i", "testsrc=s=32x32:r=10:d=2", "-f", "lavfi", "-i", "sine=d=2")
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *sources, str(path)], check=True)
-    return path
-
-
-def put(root: Path, path: str, content: str | bytes | Path) -> Path:
-    target = root / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, Path):
-        shutil.copy(content, target)
-    else:
-        target.write_bytes(content.encode() if isinstance(content, str) else content)
-    return root
+    return filmed(tmp_path_factory.mktemp("film") / "film.mp4", 2)
 
 
 def meld_row(dialogue: object, utterance: object, words: str = "Hi.", start: int = 1, end: int = 2) -> str:

@@ -6,13 +6,11 @@ import io
 import math
 import os
 import shutil
-import subprocess
 import wave
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +20,7 @@ from ercache.manifest import Manifest, MediaRef, read_manifest, write_manifest
 from ercache.params import findings
 from extract.corpora import CORPORA
 from extract.corpora.clip_table import read_clip_table, seconds_of
+from tests.extract.corpus_folder import filmed
 
 ENTRY = CORPORA["folder"]
 SRT = "1\n00:00:00,000 --> 00:00:01,000\nANN: Hi\n\n2\n00:00:01,000 --> 00:00:02,000\nBOB: Yes\n"
@@ -34,11 +33,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three seconds of picture and sound."""
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
-    sources = ("-f", "lavfi", "-i", "testsrc=s=32x32:r=10:d=3", "-f", "lavfi", "-i", "sine=d=3")
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *sources, str(path)], check=True)
-    return path
+    return filmed(tmp_path_factory.mktemp("film") / "film.mp4", 3)
 
 
 def sound(path: Path, seconds: float = 1.0) -> Path:

@@ -4,16 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from ercache.cache import CacheFile
 from ercache.digests import digest_of_file
 from ercache.errors import WorkError
 from ercache.manifest import Manifest, MediaRef, Utterance
-from ercache.params import EngineParams, Limits
+from ercache.params import EngineParams, FacePolicy, Limits
 from ercache.reasons import Missing, Reason
 from extract.engine import extract_corpus, lanes
 from extract.engine.extraction import Extraction
-from extract.engine.job import Doing, Job
+from extract.engine.job import Doing, Job, Setup
+from extract.engine.lane import _Lane
 from extract.engine.lanes import chastened
 from extract.engine.reading import FileJob, read_file
 from extract.media import Stretch
@@ -151,3 +153,14 @@ def test_a_file_that_was_empty_at_the_scan_is_empty_for_good(tmp_path: Path) -> 
     (tmp_path / "empty.wav").touch()
     missing = read(tmp_path, "empty.wav", digest_of_file(tmp_path / "empty.wav"))
     assert missing is not None and missing.reason == Reason.EMPTY_FILE and missing.reason.status == "missing"
+
+
+def test_faces_are_found_on_the_threads_that_were_asked_for_whenever_torch_came() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)  # as torch is when it has just been imported
+    try:
+        setup = Setup({}, None, EngineParams(threads=1), "cpu")
+        _Lane(None, setup)._finder(FacePolicy())  # type: ignore[arg-type]
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

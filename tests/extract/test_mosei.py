@@ -18,6 +18,7 @@ from extract.corpora import CORPORA
 from extract.corpora.mosei_labels import COLUMNS, LABEL_SETS, labels_of, read_csd, read_raters
 from extract.corpora.mosei_release import read_segments
 from extract.corpora.subtitles import decode
+from tests.extract.corpus_folder import filmed, put
 
 ENTRY = CORPORA["mosei"]
 VIDEO, SOUND = "Raw/Videos/Full/Combined", "Raw/Audio/Full/WAV_16000"
@@ -33,20 +34,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
-    sources = ("-f", "lavfi", "-i", "testsrc=s=32x32:r=10:d=4", "-f", "lavfi", "-i", "sine=d=4")
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *sources, str(path)], check=True)
-    return path
-
-
-def put(root: Path, path: str, content: str | bytes | Path) -> Path:
-    target = root / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, Path):
-        shutil.copy(content, target)
-    else:
-        target.write_bytes(content.encode() if isinstance(content, str) else content)
-    return root
+    return filmed(tmp_path_factory.mktemp("film") / "film.mp4", 4)
 
 
 def csd(root: Path, videos: dict[str, Segments], name: str = "CMU_MOSEI_Labels.csd") -> Path:

@@ -2,12 +2,10 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -16,6 +14,7 @@ from ercache.manifest import Manifest
 from extract.corpora import CORPORA
 from extract.corpora.folder import list_folder
 from extract.corpora.subtitles import spoken
+from tests.extract.corpus_folder import filmed
 
 SRT = "1\n00:00:00,000 --> 00:00:01,000\nANN: Hi\n"
 TABLE = "Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID\nHi,Ann,joy,positive,0,0\n"
@@ -32,10 +31,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
-    sources = ("-f", "lavfi", "-i", "testsrc=s=32x32:r=10:d=2", "-f", "lavfi", "-i", "sine=d=2")
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *sources, str(path)], check=True)
-    return path
+    return filmed(tmp_path_factory.mktemp("film") / "film.mp4", 2)
 
 
 def put(root: Path, files: dict[str, str | Path]) -> Path:

@@ -1,0 +1,28 @@
+"""Folders of a corpus for the tests of scans: a film of picture and sound, and files by their paths."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+
+
+def filmed(path: Path, seconds: int) -> Path:
+    """A film of 32 x 32 pixels, ten pictures a second, with sound."""
+    sources = (
+        *("-f", "lavfi", "-i", f"testsrc=s=32x32:r=10:d={seconds}"),
+        *("-f", "lavfi", "-i", f"sine=d={seconds}"),
+    )
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *sources, str(path)], check=True)
+    return path
+
+
+def put(root: Path, path: str, content: str | bytes | Path) -> Path:
+    """A file below a root, with this content or a copy of that file; returns the root."""
+    target = root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, Path):
+        shutil.copy(content, target)
+    else:
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
+    return root
