@@ -65,9 +65,9 @@ class Job(Strict):
 
     def features(self) -> "list[Feature]":
         """The features of the set."""
-        from bench.standins import SETS, features
+        from bench.sets import features
 
-        return features(SETS[self.encoder_set], self.policy)
+        return features(self.encoder_set, self.policy)
 
 
 def measure(

@@ -22,7 +22,9 @@ from extract.media import Stretch, read_stretches
 from extract.tracking import between, grid, overlaps
 
 PAPER = FacePolicy(min_face_size=20, min_probability=0.7)  # facenet-pytorch's defaults
-FAST = FacePolicy(min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear", min_probability=0.8)
+FAST = FacePolicy(
+    min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear", overlap=0.6, min_probability=0.8
+)
 EVERY = 0.25  # seconds between detections when faces are followed
 CREMAD = Path(__file__).resolve().parents[1].parent / "shared" / "media" / "cremad"
 SMALL = {"1_of_8": 1 / 8, "1_of_10": 1 / 10, "1_of_12": 1 / 12, "1_of_16": 1 / 16, "1_of_20": 1 / 20}

@@ -35,6 +35,8 @@ class FacePolicy(Strict):
         factor: ratio of neighbouring scales of the image pyramid; 0.709 is facenet-pytorch's.
         resize: `area` averages as facenet-pytorch does, `bilinear` (antialiased, on bytes) is much quicker.
         thresholds: of the three cascade stages.
+        overlap: boxes that overlap a better one more than so (IoU) go no further than the first two stages; 0.7 is
+            facenet-pytorch's.
         min_probability: detections below it are dropped.
         every: seconds between the instants at which faces are detected and then followed by the overlap of their
             boxes; without it they are detected on every frame used.
@@ -45,6 +47,7 @@ class FacePolicy(Strict):
     factor: float = Field(0.709, ge=0.3, le=0.9)
     resize: Literal["area", "bilinear"] = "area"
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
+    overlap: float = Field(0.7, gt=0, le=1)
     min_probability: float = Field(0.9, ge=0, le=1)
     every: float | None = Field(None, gt=0)
 

@@ -2,7 +2,7 @@
 
 The cascade is Zhang, Zhang, Li and Qiao's (2016) in facenet-pytorch's variant: with `resize: area` boxes, points and
 probabilities are those of that package. What a policy may change is the size of the smallest face, the steps of
-the pyramid and how pictures are made smaller.
+the pyramid, how pictures are made smaller and how many boxes of one face the later networks see.
 """
 
 from collections import defaultdict
@@ -55,21 +55,25 @@ def scales(height: int, width: int, policy: FacePolicy) -> list[float]:
 
 
 def resized(pictures: "Tensor", size: tuple[int, int], how: str) -> "Tensor":
-    """Pictures [B, 3, height, width] of 0 to 255 at another size, as the networks want them, about [-1, 1].
+    """Pictures [B, 3, height, width] of 0 to 255 at another size.
 
     Args:
         how: `resize` of the policy. On a CPU `bilinear` takes bytes 15 times as quickly as `area` takes floats.
     """
     from torch.nn.functional import interpolate
 
-    small = interpolate(pictures, size, mode=how, antialias=how == "bilinear")
-    return (small.float() - 127.5) * 0.0078125
+    return interpolate(pictures, size, mode=how, antialias=how == "bilinear")
+
+
+def normalised(pictures: "Tensor") -> "Tensor":
+    """Pictures of 0 to 255 as the networks want them, about [-1, 1]."""
+    return (pictures.float() - 127.5) * 0.0078125
 
 
 def cut(
     pictures: "Tensor", boxes: "Tensor", owner: "Tensor", side: int, how: str
 ) -> tuple["Tensor", "Tensor"]:
-    """What lies in each box [n, 4] of its picture, `resized`; and which boxes lie in their picture at all.
+    """What lies in each box [n, 4] of its picture, as the networks want it; and which boxes lie in it at all.
 
     Returns:
         crops [m, 3, side, side] and the m numbers of their boxes.
@@ -85,8 +89,8 @@ def cut(
             crop = pictures[picture : picture + 1, :, top:bottom, left:right]
             crops.append(resized(crop, (side, side), how))
             kept.append(n)
-    empty = torch.empty(0, 3, side, side, device=pictures.device)
-    stack = torch.cat([empty, *crops]).contiguous(memory_format=torch.channels_last)
+    stack = torch.cat([pictures.new_empty(0, 3, side, side), *crops])
+    stack = normalised(stack).contiguous(memory_format=torch.channels_last)
     return stack, torch.tensor(kept, dtype=torch.long, device=pictures.device)
 
 
@@ -205,8 +209,7 @@ class FaceFinder:
         parts = []
         for scale in levels:
             size = (int(height * scale + 1), int(width * scale + 1))
-            small = resized(pictures, size, self.policy.resize)
-            shifts, chances = self._pnet(small)
+            shifts, chances = self._pnet(normalised(resized(pictures, size, self.policy.resize)))
             owner, y, x = (chances[:, 1] >= self.policy.thresholds[0]).nonzero(as_tuple=True)
             corner = torch.stack([x, y], 1).float() * 2
             boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + CELL) / scale).floor()], 1)
@@ -214,7 +217,7 @@ class FaceFinder:
             kept = best(boxes, scores, owner, 0.5)
             parts.append([a[kept] for a in (boxes, scores, owner, shifts[owner, :, y, x])])
         boxes, scores, owner, moves = (torch.cat(arrays) for arrays in zip(*parts, strict=True))
-        kept = best(boxes, scores, owner, 0.7)
+        kept = best(boxes, scores, owner, self.policy.overlap)
         boxes, moves = boxes[kept], moves[kept]
         return squares(boxes + moves * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)), owner[kept]
 
@@ -227,7 +230,7 @@ class FaceFinder:
         shifts, chances = in_parts(self._rnet, crops)
         passed = chances[:, 1] > self.policy.thresholds[1]
         boxes, owner, shifts, scores = boxes[passed], owner[passed], shifts[passed], chances[passed, 1]
-        kept = best(boxes, scores, owner, 0.7)
+        kept = best(boxes, scores, owner, self.policy.overlap)
         return squares(moved(boxes[kept], shifts[kept])), owner[kept]
 
     def _final(

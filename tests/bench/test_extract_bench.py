@@ -1,10 +1,9 @@
-"""The benchmark of extraction: stand-ins of the stated size, a fair reference, and a run that comes to figures."""
+"""The benchmark of extraction: networks of the stated size, a fair reference, and a run that comes to figures."""
 
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -12,138 +11,42 @@ import numpy as np
 import pytest
 import torch
 
-from bench import standins
 from bench.extract import REAL, measure, multiplied, rounded, stage_seconds, watch
 from bench.naive import Clip, extract, read_pictures, read_sound
-from bench.standins import RANDOM, SETS, STANDINS, features, random_network, token_ids, windows
+from bench.sets import features
 from ercache.manifest import Manifest, MediaRef, Utterance, read_manifest
 from ercache.params import FacePolicy, Limits
-from ercache.reasons import Missing, Reason
-from extract.encoders.base import Encoded, Faces, FloatArray, Frame, Pictures, Sample
+from extract.encoders.base import Pictures, Sample
 from extract.media import Stretch, read_stretches
 
 LIMITS = Limits(seconds=20)
-POOLER = 1024 * 1024 + 1024
-BOX = np.array([[20, 30, 120, 160]], np.float32)
-FACE = Faces(BOX, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32))
 
 
-def noise(samples: int) -> FloatArray:
-    return np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
-
-
-def picture(seed: int, faces: Faces | None = FACE) -> Frame:
-    return Frame(
-        float(seed), np.random.default_rng(seed).integers(0, 256, (180, 240, 3), dtype=np.uint8), faces
-    )
-
-
-def pair(key: str) -> list[Sample]:
-    """Two utterances that may share a forward, as different as the batch rule allows."""
-    wants = features([key])[0].input
-    if wants.text:
-        return [Sample(text="Well, I did not think that you would come back!"), Sample(text="no")]
-    if wants.pictures:
-        return [Sample(frames=(picture(0), picture(1))), Sample(frames=(picture(2),))]
-    second = 8_000 if STANDINS[key].spec.batch == "equal" else 5_000
-    return [Sample(sound=noise(8_000)), Sample(sound=noise(second)[::-1].copy())]
-
-
-@pytest.mark.parametrize(
-    ("build", "millions"),
-    [
-        (standins.wav2vec2, 315.4),
-        (standins.passt, 86.2),
-        (standins.resnet18, 11.7),
-        (standins.headless, 11.7 - 0.513),
-        (standins.projected, 11.7 - 0.513 + 0.154),
-    ],
-)
-def test_networks_have_the_size_of_the_real_ones(
-    build: Callable[[], torch.nn.Module], millions: float
-) -> None:
-    assert parameters(build) == pytest.approx(1e6 * millions, abs=6e4)
-
-
-def test_roberta_large_lacks_its_untrained_pooler_alone() -> None:
-    assert parameters(standins.roberta) + POOLER == pytest.approx(355.4e6, abs=6e4)
-
-
-def parameters(build: Callable[[], torch.nn.Module]) -> int:
-    with torch.device("meta"):
-        return sum(weight.numel() for weight in build().parameters())
-
-
-@pytest.mark.parametrize("key", STANDINS)
-def test_standins_give_what_they_declare_whatever_shares_the_forward(key: str) -> None:
-    kind = STANDINS[key]
-    encoder = kind(kind.Params())
-    samples = pair(key)
-    together = encoder.encode(samples)
-    for sample, result in zip(samples, together, strict=True):
-        (alone,) = encoder.encode([sample])
-        for declared in kind.arrays(kind.Params()):
-            values = result.arrays[declared.name]
-            assert values.dtype == np.float32 and values.shape[1:] == declared.shape
-            assert values.shape[0] == (1 if declared.kind == "vector" else result.frames)
-            scale = max(1.0, float(np.abs(values).max()))
-            assert np.abs(values - alone.arrays[declared.name]).max() <= kind.spec.tolerance * scale
-    assert np.abs(together[0].arrays["pooled"] - together[1].arrays["pooled"]).max() > 1e-4
-
-
-def test_random_weights_are_the_same_each_time_and_cost_nobody_a_random_number() -> None:
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    networks = [random_network(standins.headless, "cpu") for _ in range(2)]
-    assert torch.equal(torch.get_rng_state(), before) and not networks[0].training
-    states = [network.state_dict() for network in networks]
-    assert all(torch.equal(a, b) for a, b in zip(*(s.values() for s in states), strict=True))
-    assert all(torch.isfinite(a.float()).all() for a in states[0].values())
-
-
-def test_clips_without_a_face_or_with_silence_have_a_reason_and_harm_no_other() -> None:
-    faces = standins.Faces(standins.PictureParams())
-    good = Sample(frames=(picture(0),))
-    found = faces.encode([Sample(frames=(picture(1, None),)), good])
-    assert isinstance(found[0], Missing) and found[0].reason is Reason.NO_FACE
-    (alone,) = faces.encode([good])
-    assert isinstance(found[1], Encoded) and isinstance(alone, Encoded)
-    assert np.array_equal(found[1].arrays["pooled"], alone.arrays["pooled"])
-    mel = standins.MelResnet18(standins.NoSwitches())
-    silent, short, heard = mel.encode(
-        [Sample(sound=s) for s in (np.zeros(800, "f4"), noise(399), noise(400))]
-    )
-    assert isinstance(silent, Missing) and silent.reason is Reason.SILENT
-    assert isinstance(short, Missing) and short.reason is Reason.TOO_SHORT
-    assert isinstance(heard, Encoded)
-
-
-def test_provenance_says_that_weights_are_random() -> None:
+def test_what_is_in_no_wheel_is_random_and_says_so() -> None:
     policy = FacePolicy(min_face_size=60)
-    of = {f.name: f for f in features([*SETS["light"], *SETS["paper"]], policy)}
-    assert {n for n, f in of.items() if f.weights == RANDOM} == {n for n in of if n.startswith("random-")}
-    assert (
-        RANDOM == {"random": True, "seed": 0, "id": "stand-in"}
-        and of["random-wav2vec2"].recipe["weights"] == RANDOM
-    )
-    assert {n for n, f in of.items() if f.faces == policy} == {"face-hog", "random-resnet18-faces"}
-    assert of["random-resnet18-scenes"].input.pictures == Pictures(8, side=256)
+    light, paper = features("light", policy), features("paper", policy)
+    assert not [f.name for f in light if f.weights and f.weights.get("random")]
+    assert all(f.recipe["weights"]["random"] and f.recipe["weights"]["seed"] == 0 for f in paper)
+    assert {f.name for f in (*light, *paper) if f.faces == policy} == {"face_hog", "resnet18_faces"}
 
 
-def test_texts_are_cut_at_512_tokens() -> None:
-    assert token_ids("") == [0, 2]
-    assert len(token_ids("Oh, no!")) == 6 and token_ids("no no")[1] == token_ids("no no")[2]
-    ids = token_ids("word " * 600)
-    assert len(ids) == 512 and min(ids[1:-1]) > 3 and max(ids) < 50_265
+@pytest.mark.full
+def test_networks_of_the_paper_set_have_their_published_size() -> None:
+    millions = {
+        "roberta_large": 355.4,
+        "wav2vec2_large": 315.4,
+        "passt": 85.4,
+        "mel_resnet18": 11.33,
+        "resnet18_faces": 11.18,
+        "resnet18_scenes": 11.18,
+    }
+    found = {f.name: parameters(f.build("cpu")) / 1e6 for f in features("paper", FacePolicy())}
+    assert found == pytest.approx(millions, rel=0.01)
 
 
-@pytest.mark.parametrize(
-    ("length", "starts"), [(7, [0]), (10, [0]), (11, [0, 1]), (20, [0, 10]), (25, [0, 7, 15])]
-)
-def test_windows_cover_a_sound_and_have_one_size(length: int, starts: list[int]) -> None:
-    found = windows(length, 10)
-    assert [w.start for w in found] == starts and found[-1].stop == length
-    assert {w.stop - w.start for w in found} == {min(length, 10)}
+def parameters(encoder: object) -> int:
+    networks = [v for v in vars(encoder).values() if isinstance(v, torch.nn.Module)]
+    return sum(weight.numel() for network in networks for weight in network.parameters())
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +94,13 @@ def test_the_naive_way_gives_our_values_and_passes_over_what_it_cannot_read(
         Clip("broken", "Oh!", tmp_path / "broken.mp4", tmp_path / "broken.mp4"),
         Clip("absent", "", None, None),
     ]
-    wanted = features(["text/minilm", "audio/mfcc", "visual/face-hog"])
+    of = {f.name: f for f in features("light", FacePolicy())}
+    wanted = [of[name] for name in ("minilm", "mfcc", "face_hog")]
     account = extract(clips, wanted, tmp_path / "out", LIMITS)
     files = {str(p.relative_to(tmp_path / "out").with_suffix("")) for p in tmp_path.rglob("*.pkl")}
     assert files == {"minilm/good", "minilm/broken", "mfcc/good"} and account.written == 3
     assert sorted(line.split(":")[0] for line in account.missing) == [
-        "face-hog absent", "face-hog broken", "face-hog good", "mfcc absent", "mfcc broken", "minilm absent",
+        "face_hog absent", "face_hog broken", "face_hog good", "mfcc absent", "mfcc broken", "minilm absent",
     ]  # fmt: skip
     assert set(account.seconds) == {"load", "decode", "faces", "encode", "write"} and account.threads >= 1
     (text,) = wanted[0].kind(wanted[0].params).encode([Sample(text="Well, no.")])
@@ -260,7 +164,7 @@ def test_a_small_benchmark_comes_to_figures(tmp_path: Path) -> None:
     assert figures["share_of_floor"] < 1  # start-up alone takes longer than four clips
     assert figures["naive"]["written"] == 16 == figures["ours"]["units"] + repeated(tmp_path)
     assert set(figures["ours"]["seconds"]) >= {"decode", "faces", "encode", "store", "pack"}
-    assert set(figures["floor"]["seconds"]) == {"faces", "minilm", "mfcc", "prosody", "face-hog"}
+    assert set(figures["floor"]["seconds"]) == {"faces", "minilm", "mfcc", "prosody", "face_hog"}
     assert json.loads(json.dumps(figures)) == figures
 
 
