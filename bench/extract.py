@@ -48,7 +48,7 @@ REAL: Final = (
 )  # clips beside the project, where they are at hand
 MELD: Final = 13_708  # clips
 TINY: Final = 25  # clips of a tiny demo corpus
-WATCHED: Final = 64  # clips that the memory is compared for; they fill all lanes
+WATCHED: Final = 120  # clips that the memory is compared for: after half a minute it has stopped growing
 PAUSE: Final = 0.1  # seconds between two looks at the memory
 
 

@@ -23,7 +23,7 @@ from extract.tracking import between, grid, overlaps
 
 PAPER = FacePolicy(min_face_size=20, min_probability=0.7)  # facenet-pytorch's defaults
 FAST = FacePolicy(
-    min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear", overlap=0.6, min_probability=0.8
+    min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear", overlap=0.5, min_probability=0.8
 )
 EVERY = 0.25  # seconds between detections when faces are followed
 CREMAD = Path(__file__).resolve().parents[1].parent / "shared" / "media" / "cremad"

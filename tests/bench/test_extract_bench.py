@@ -27,7 +27,11 @@ def test_what_is_in_no_wheel_is_random_and_says_so() -> None:
     light, paper = features("light", policy), features("paper", policy)
     assert not [f.name for f in light if f.weights and f.weights.get("random")]
     assert all(f.recipe["weights"]["random"] and f.recipe["weights"]["seed"] == 0 for f in paper)
-    assert {f.name for f in (*light, *paper) if f.faces == policy} == {"face_hog", "resnet18_faces"}
+    assert {f.name for f in (*light, *paper) if f.faces == policy} == {
+        "face_hog",
+        "face_crops",
+        "resnet18_faces",
+    }
 
 
 @pytest.mark.full
@@ -162,9 +166,16 @@ def test_a_small_benchmark_comes_to_figures(tmp_path: Path) -> None:
     assert figures["clips"] == 4 and figures["real_clips"] == (2 if REAL.is_dir() else 0)
     assert all(figures[n] > 0 for n in ("speedup_over_naive", "share_of_floor", "utterances_per_second"))
     assert figures["share_of_floor"] < 1  # start-up alone takes longer than four clips
-    assert figures["naive"]["written"] == 16 == figures["ours"]["units"] + repeated(tmp_path)
+    assert figures["naive"]["written"] == 20 == figures["ours"]["units"] + repeated(tmp_path)
     assert set(figures["ours"]["seconds"]) >= {"decode", "faces", "encode", "store", "pack"}
-    assert set(figures["floor"]["seconds"]) == {"faces", "minilm", "mfcc", "prosody", "face_hog"}
+    assert set(figures["floor"]["seconds"]) == {
+        "faces",
+        "minilm",
+        "mfcc",
+        "prosody",
+        "face_hog",
+        "face_crops",
+    }
     assert json.loads(json.dumps(figures)) == figures
 
 
