@@ -22,13 +22,10 @@ from extract.corpora import CORPORA
 from extract.corpora.clip_table import read_clip_table, seconds_of
 from tests.extract.corpus_folder import filmed
 
+pytestmark = pytest.mark.usefixtures("scanned_here")
+
 ENTRY = CORPORA["folder"]
 SRT = "1\n00:00:00,000 --> 00:00:01,000\nANN: Hi\n\n2\n00:00:01,000 --> 00:00:02,000\nBOB: Yes\n"
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")

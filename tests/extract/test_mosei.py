@@ -20,16 +20,13 @@ from extract.corpora.mosei_release import read_segments
 from extract.corpora.subtitles import decode
 from tests.extract.corpus_folder import filmed, put
 
+pytestmark = pytest.mark.usefixtures("scanned_here")
+
 ENTRY = CORPORA["mosei"]
 VIDEO, SOUND = "Raw/Videos/Full/Combined", "Raw/Audio/Full/WAV_16000"
 TEXT, CUT = "Raw/Transcript/Segmented/Combined", "Raw/Videos/Segmented/Combined"
 NONE = (0.0,) * 7
 Segments = list[tuple[float, float, tuple[float, ...]]]
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")
