@@ -49,7 +49,7 @@ def measure(folder: Path) -> dict[str, Any]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # two would wait for each other on a busy machine
     finders = {name: FaceFinder(policy).find for name, policy in policies().items()}
-    clips = {"demo": demo_clips(folder), **({"cremad": real_clips()} if CREMAD.is_dir() else {})}
+    clips = {"demo": demo_clips(folder / "demo"), **({"cremad": real_clips()} if CREMAD.is_dir() else {})}
     pictures = {name: [f.image for clip in some for f in clip][::THINNED] for name, some in clips.items()}
     pictures |= {"photographs": photographs(), **{f"small_{k}": small_faces(v) for k, v in SMALL.items()}}
     figures: dict[str, Any] = {"every": EVERY, "policies": {k: p.model_dump() for k, p in policies().items()}}
@@ -69,9 +69,12 @@ def policies() -> dict[str, FacePolicy]:
     return {"paper": PAPER, "default": load_params().faces, "fast": FAST}
 
 
-def demo_clips(folder: Path) -> list[Frames]:
-    """All frames of the clips of a tiny demo corpus; it holds broken clips on purpose, which have none."""
-    root = folder / "demo"
+def demo_clips(root: Path) -> list[Frames]:
+    """All frames of the clips of a tiny demo corpus; it holds broken clips on purpose, which have none.
+
+    Args:
+        root: of the corpus, which is made where it is not there.
+    """
     generate(root, size="tiny")
     return all_frames(sorted(root.rglob("*.mp4")))
 

@@ -1,11 +1,17 @@
 """A skip is an account, not an escape: its reason must stand in tests/skips.txt, or the run fails."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
+# Two workers on two cores: threads of one library that wait for each other in both of them only burn time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # How long an example takes says more about what else the machine does than about the code.
 settings.register_profile("ercache", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ercache")
@@ -36,6 +42,18 @@ def _no_store_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ERCACHE_STORE", str(tmp_path_factory.mktemp("store")))
         yield
+
+
+@pytest.fixture(scope="session")
+def demo_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny demo corpus, made by the real command, once for all workers of a run; not to be changed."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
+    command = [str(Path(sys.executable).with_name("ercache")), "demo", str(place), "--size", "tiny"]
+    with FileLock(f"{place}.lock"):
+        if not place.is_dir():
+            subprocess.run(command, check=True, capture_output=True, timeout=600)
+    return place
 
 
 @pytest.hookimpl(tryfirst=True)

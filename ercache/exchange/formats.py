@@ -32,8 +32,11 @@ FORMATS: Final[Mapping[str, Reader]] = {
     "lhotse": read_lhotse,
     **{name: partial(read_returned, read) for name, read in RETURNED.items()},
 }
-# What a file of the right kind and a wrong inside does to a reader; each of them is told as such.
-_STRUCTURE: Final = (TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError)
+# What a file of the right kind and a wrong inside does to a reader (the last two: HDF5 at a damaged place); each of
+# them is told as such.
+_STRUCTURE: Final = (
+    TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError, RuntimeError, OSError,
+)  # fmt: skip
 
 
 def import_file(

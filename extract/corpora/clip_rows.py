@@ -8,12 +8,13 @@ from typing import Final
 
 from ercache.manifest import MediaRef, Utterance
 from extract.corpora.clip_table import ClipRow
-from extract.corpora.folder import Folder
+from extract.corpora.folder import Folder, some
 from extract.corpora.splits import Split, actor_disjoint, actor_folds
 from extract.corpora.subtitles import UNKNOWN
 
 VIDEO: Final = frozenset(["mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "mpg", "mpeg", "ts", "dv"])
 AUDIO: Final = frozenset(["wav", "flac", "mp3", "m4a", "ogg", "oga", "aac", "aiff", "au"])
+SUBSETS: Final = ("train", "dev", "test")
 _LANGUAGE: Final = re.compile(r"(.+)\.[a-z]{2,3}(?:-[A-Za-z0-9]+)?")
 
 
@@ -196,13 +197,28 @@ def utterance_of(
     )
 
 
+def notes_of_official(clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
+    """What is odd about the table's own split: subsets of other names, and dialogues that it tears apart."""
+    other = Counter(c.row.split for c in clips if c.row.split and c.row.split not in SUBSETS)
+    if other:
+        listed = some(f"{name} ({count})" for name, count in other.items())
+        yield "other_subset", f"rows of subsets other than {', '.join(SUBSETS)}: {listed}"
+    subsets: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        if clip.row.split:
+            subsets[clip.dialogue].add(clip.row.split)
+    torn = [dialogue for dialogue, names in subsets.items() if len(names) > 1]
+    if torn:
+        yield "torn_dialogue", f"{len(torn)} dialogues are in several subsets of `official`: {some(torn)}"
+
+
 def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None]) -> dict[str, Split]:
     """`official` by the table's column, `dialogues`, and `speakers` with five folds where dialogues are one turn.
 
     The last two hold 15 % of the groups, in the order of strings, for each of dev and test.
     """
     splits: dict[str, Split] = {}
-    subsets = dict.fromkeys(s for s in ("train", "dev", "test", *sorted({*filter(None, official.values())})))
+    subsets = dict.fromkeys((*SUBSETS, *sorted({*filter(None, official.values())})))
     named = {s: tuple(u.id for u in utterances if official[u.id] == s) for s in subsets}
     if any(named.values()):
         splits["official"] = {subset: ids for subset, ids in named.items() if ids}

@@ -114,7 +114,7 @@ def read_clip_table(
                 if any(line):
                     _add(table, f"{name}, line {lines.line_num}", places, len(header), line)
     except csv.Error as error:
-        table.findings.append(f"{name}: not a readable csv ({error})")
+        table.findings.append(f"{name}, line {lines.line_num}: not a readable csv ({error})")
     except ValueError as error:
         table.findings.append(f"{name}: {error}")
     if not table.rows and not table.findings:

@@ -20,7 +20,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Problem
 from ercache.params import Strict
 from ercache.reasons import Missing
-from extract.corpora.clip_rows import Clip, Recordings, clips_of, splits_of, utterance_of
+from extract.corpora.clip_rows import Clip, Recordings, clips_of, notes_of_official, splits_of, utterance_of
 from extract.corpora.clip_table import ClipRow, ClipTable, read_clip_table
 from extract.corpora.entry import CorpusEntry, Progress
 from extract.corpora.folder import Folder, content_of, list_folder, some, why_not
@@ -249,6 +249,8 @@ def _tell(found: Found, recordings: Recordings, clips: Sequence[Clip], table: bo
     nobody = sum(UNKNOWN in clip.speaker.split("/") for clip in clips)
     if nobody:
         found.note("no_speaker", f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}")
+    for told in notes_of_official(clips):
+        found.note(*told)
     found.problems += [Problem(clip.id, "note", *note) for clip in clips for note in clip.notes]
 
 

@@ -4,13 +4,13 @@ import ast
 import io
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ercache.reasons import Missing
-from extract.corpora.folder import Folder, content_of, why_not
+from extract.corpora.folder import Folder, content_of, some, why_not
 from extract.corpora.subtitles import decode
 
 FOLDS: Final = ("cmu_mosei_std_folds.py", "standard_folds.json")
@@ -120,6 +120,10 @@ def read_folds(folder: Folder) -> tuple[dict[str, list[str]], str]:
         return {}, f"{path}: {type(error).__name__}: {error}"
     if len(folds) != len(SUBSETS) or not good:
         return {}, f"{path}: has no lists of ids for train, valid and test"
+    places = Counter(video for videos in folds.values() for video in set(videos))
+    torn = sorted(video for video, count in places.items() if count > 1)
+    if torn:
+        return {}, f"{path}: {len(torn)} videos stand in more than one fold: {some(torn)}"
     return folds, ""
 
 

@@ -45,8 +45,9 @@ def _place(
         return ref, problems
     told = f"{ref.path} ends at {look.seconds:.2f} s, the stretch is {ref.start or 0:.2f} to {ref.end:.2f} s"
     if (ref.start or 0.0) >= look.seconds:
-        reason = Reason.NO_VIDEO if "video" in media else Reason.NO_AUDIO
-        return ref, [*problems, Problem(utterance, reason.status.value, reason.value, told)]
+        lost = {"video": (look.video, Reason.NO_VIDEO), "audio": (look.audio, Reason.NO_AUDIO)}
+        reasons = [reason for medium, (there, reason) in lost.items() if there and medium in media]
+        return ref, [*problems, *(Problem(utterance, r.status.value, r.value, told) for r in reasons)]
     if ref.end > look.seconds + SLACK:
         problems.append(Problem(utterance, "note", BEYOND, told))
         ref = replace(ref, end=round(look.seconds, 3)) if beyond == "trim" else ref

@@ -69,10 +69,11 @@ def read_table(content: bytes, name: str) -> Table:
         table.findings.append(f"{name}: not UTF-8 (byte {error.start}); is it saved by a spreadsheet?")
         return table
     table.mended = sum(text.count(chr(code)) for code in C1)
+    reader = csv.reader(io.StringIO(repair(text), newline=""), strict=True)
     try:
-        lines = list(csv.reader(io.StringIO(repair(text), newline=""), strict=True))
+        lines = list(reader)
     except csv.Error as error:
-        table.findings.append(f"{name}: not a readable csv ({error})")
+        table.findings.append(f"{name}, line {reader.line_num}: not a readable csv ({error})")
         return table
     header, body = (lines[0] if lines else []), [line for line in lines[1:] if line]
     lacking = [column for column in COLUMNS if column not in header]

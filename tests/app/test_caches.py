@@ -86,6 +86,19 @@ def test_other_shapes_and_other_arrays_are_said_and_not_compared(tmp_path: Path)
     assert other["max_abs_diff"] == {} and not other["equal"]
 
 
+def test_a_vector_and_a_sequence_of_one_name_are_compared_where_they_can_be(tmp_path: Path) -> None:
+    spec = ArraySpec("tokens", "vector", ("utterance", "dim"), (2,), "float16")
+    values = {u: {"tokens": np.array([[1, 2]], "f2")} for u in ("u0", "u1", "u9")}
+    entries = [Entry(u, Status.OK, "", 1, "", content_digest(a)) for u, a in values.items()]
+    about = {"corpus": "other", "part": "all", "feature": "g"}
+    write_cache(tmp_path / "vector.h5", [spec], entries, values, about)
+    sequence = cache(tmp_path / "sequence.h5", {"u0": [[1, 2.5]], "u1": [[1, 2], [3, 4]], "u2": "no_face"})
+    found = diff(tmp_path / "vector.h5", sequence)
+    assert (found["only_a"], found["only_b"], found["compared"]) == (["u9"], ["u2"], 2)
+    assert found["max_abs_diff"] == {"tokens": 0.5} and found["differing"] == {"u0": 0.5}
+    assert found["unlike"] == [{"utterance": "u1", "array": "tokens", "why": "shapes [1, 2] and [2, 2]"}]
+
+
 def test_differences_of_integers_do_not_wrap_and_nan_is_told() -> None:
     def largest(a: list[float], b: list[float], dtype: str) -> float | str:
         return max_abs_difference(np.array(a, dtype), np.array(b, dtype))

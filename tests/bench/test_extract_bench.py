@@ -4,19 +4,27 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 
-from bench.extract import REAL, measure, multiplied, rounded, stage_seconds, watch
+import bench.extract
+import bench.sets
+from bench.extract import REAL, ROLES, Job, measure, multiplied, rounded, stage_seconds, watch
 from bench.naive import Clip, extract, read_pictures, read_sound
 from bench.sets import features
+from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, MediaRef, Utterance, read_manifest
-from ercache.params import FacePolicy, Limits
+from ercache.params import EngineParams, FacePolicy, Limits
 from extract.encoders.base import Pictures, Sample
+from extract.engine import lane
+from extract.engine.plan import Feature
 from extract.media import Stretch, read_stretches
 
 LIMITS = Limits(seconds=20)
@@ -161,22 +169,53 @@ def test_the_memory_of_all_processes_is_added_up() -> None:
     assert 300 < peaks["peak_pss_mb"] <= peaks["peak_rss_mb"] < 400
 
 
+def test_two_clips_in_one_lane_come_to_figures(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def corpus(root: Path, clips: int) -> Manifest:
+        root.mkdir()
+        files = [Path(shutil.copy(clip, root / f"{n}.mp4")) for n in range(clips)]
+        refs = [MediaRef(file.name, sha256=digest_of_file(file)) for file in files]
+        rows = [Utterance(r.path, "d", n, "Ann", f"Oh {n}!", r, r, {}, "all") for n, r in enumerate(refs)]
+        return Manifest("bench", "1", {}, {}, tuple(rows))
+
+    def here(role: str, job: Job, name: str, watched: bool = False) -> dict[str, Any]:
+        (job.folder / name).mkdir()
+        return {"wall": 1.0, **ROLES[role](job.model_copy(update={"folder": job.folder / name}))}
+
+    def two(encoder_set: str, policy: FacePolicy) -> list[Feature]:
+        return [f for f in features("light", policy) if f.name in ("mfcc", "face_hog")]
+
+    monkeypatch.setattr(bench.extract, "make_corpus", corpus)
+    monkeypatch.setattr(bench.extract, "run_child", here)
+    monkeypatch.setattr(bench.extract, "run_start", lambda job, manifest: 0.5)
+    monkeypatch.setattr(bench.extract, "process_pool", ThreadPoolExecutor)
+    monkeypatch.setattr(bench.sets, "features", two)
+    monkeypatch.setattr(lane, "exact_arithmetic", lambda threads: None)  # it is of the whole process
+    monkeypatch.setattr(threadpoolctl, "threadpool_limits", lambda threads: None)
+    figures = measure(tmp_path, clips=2, scale=0, engine=EngineParams(lanes=1))
+    assert figures["clips"] == 2 == figures["ours"]["units"] and figures["real_clips"] == 0
+    assert figures["speedup_over_naive"] == 1 and figures["share_of_floor_after_start"] == rounded(
+        figures["share_of_floor"] * 1 / 2 / 0.5
+    )
+    check_figures(figures, "mfcc", "face_hog")
+
+
+def check_figures(figures: dict[str, Any], *names: str) -> None:
+    """What every small benchmark tells."""
+    assert all(figures[n] > 0 for n in ("speedup_over_naive", "share_of_floor", "utterances_per_second"))
+    assert set(figures["ours"]["seconds"]) >= {"decode", "faces", "encode", "store", "pack"}
+    assert set(figures["floor"]["seconds"]) == {"faces", *names}
+    assert json.loads(json.dumps(figures)) == figures
+
+
+@pytest.mark.full
 def test_a_small_benchmark_comes_to_figures(tmp_path: Path) -> None:
     figures = measure(tmp_path, clips=4, encoder_set="light", scale=0)
     assert figures["clips"] == 4 and figures["real_clips"] == (2 if REAL.is_dir() else 0)
-    assert all(figures[n] > 0 for n in ("speedup_over_naive", "share_of_floor", "utterances_per_second"))
     assert figures["share_of_floor"] < 1  # start-up alone takes longer than four clips
     assert figures["naive"]["written"] == 20 == figures["ours"]["units"] + repeated(tmp_path)
-    assert set(figures["ours"]["seconds"]) >= {"decode", "faces", "encode", "store", "pack"}
-    assert set(figures["floor"]["seconds"]) == {
-        "faces",
-        "minilm",
-        "mfcc",
-        "prosody",
-        "face_hog",
-        "face_crops",
-    }
-    assert json.loads(json.dumps(figures)) == figures
+    check_figures(figures, "minilm", "mfcc", "prosody", "face_hog", "face_crops")
 
 
 @pytest.mark.full

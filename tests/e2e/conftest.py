@@ -1,16 +1,20 @@
 """A project folder as a user has it, with the tiny demo corpus made by the real command."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from app import cli
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -19,10 +23,15 @@ SHARED = ROOT.parent / "shared"
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with params.yaml, a store of its own, and the commands run in it."""
+    """A folder with params.yaml, a store of its own, and the commands run in it.
+
+    Attributes:
+        inside: run `ercache` in this process, by the same entry: an interpreter takes seconds to import torch.
+    """
 
     folder: Path
     store: Path
+    inside: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -30,15 +39,36 @@ class Project:
         path = f"{BIN}{os.pathsep}{inherited['PATH']}"
         return {**inherited, "PATH": path, "ERCACHE_STORE": str(self.store), "COLUMNS": "200"}
 
+    @property
+    def here(self) -> "Project":
+        """The same, whose `ercache` runs in this process."""
+        return replace(self, inside=True)
+
     def run(self, *command: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run a command; its exit code must be as told, and it must not show a traceback."""
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
-        )
+        if self.inside and command[0] == "ercache":
+            done = self._inside(*command)
+        else:
+            done = subprocess.run(
+                command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
+            )
         told = f"{command} -> {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
         assert "Traceback" not in done.stderr, told
         assert code is None or done.returncode == code, told
         return done
+
+    def _inside(self, *command: str) -> subprocess.CompletedProcess[str]:
+        out, err, environment = io.StringIO(), io.StringIO(), self.environment
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(self.folder)
+            patch.setattr(sys, "argv", list(command))
+            for name in os.environ.keys() - environment.keys():
+                patch.delenv(name)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as left:
+                cli.main()
+        return subprocess.CompletedProcess(command, int(left.value.code or 0), out.getvalue(), err.getvalue())
 
     def ercache(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         return self.run("ercache", *arguments, code=code)
@@ -51,19 +81,11 @@ class Project:
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.h5"))}
 
 
-@pytest.fixture(scope="session")
-def tiny_media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny demo corpus, made once a session."""
-    folder = tmp_path_factory.mktemp("media") / "demo"
-    Project(folder.parent, folder.parent / "store").ercache("demo", str(folder), "--size", "tiny")
-    return folder
-
-
 MakeProject = Callable[[], Project]
 
 
 @pytest.fixture(scope="session")
-def make_project(tmp_path_factory: pytest.TempPathFactory, tiny_media: Path) -> MakeProject:
+def make_project(tmp_path_factory: pytest.TempPathFactory, demo_corpus: Path) -> MakeProject:
     """Fresh projects on the tiny demo corpus, each with an empty store."""
 
     def make() -> Project:
@@ -76,7 +98,7 @@ def make_project(tmp_path_factory: pytest.TempPathFactory, tiny_media: Path) -> 
         # A second lane pays for its start in minutes, not in the seconds of this corpus.
         params.write_text(text.replace("lanes: 2", "lanes: 1").replace("workers: 1", "workers: 2"))
         (folder / "data" / "raw").mkdir(parents=True)
-        (folder / "data" / "raw" / "demo").symlink_to(tiny_media)
+        (folder / "data" / "raw" / "demo").symlink_to(demo_corpus)
         return Project(folder, folder / "store")
 
     return make

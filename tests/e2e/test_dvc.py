@@ -21,7 +21,7 @@ def repo(make_project: MakeProject, tmp_path_factory: pytest.TempPathFactory) ->
     path = project.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
-    params["training"] |= {"seeds": 2, "epochs": 3}
+    params["training"] |= {"seeds": 1, "epochs": 3}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     (project.folder / ".gitignore").write_text("/store\n/data/raw\n/data/logs\n")
     for command in (

@@ -29,7 +29,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def extracted(make_project: MakeProject, release: Path) -> Project:
-    project = make_project()
+    project = make_project().here
     params = project.folder / "params.yaml"
     params.write_text(params.read_text().replace("\nexperiments:\n", f"\nexperiments:{EXPERIMENT}"))
     project.ercache("scan", "iemocap", "--root", str(release.parent))
@@ -63,7 +63,7 @@ def test_a_model_trains_on_sessions_1_to_4_and_is_tested_on_5(extracted: Project
 
 
 def test_a_bad_annotation_is_an_error_with_every_finding(make_project: MakeProject, tmp_path: Path) -> None:
-    project = make_project()
+    project = make_project().here
     write_annotation(tmp_path / "r", DIALOGUES)
     for name in ("Ses01F_impro01", "Ses03M_script01_1"):
         path = tmp_path / "r" / f"Session{name[4]}" / "dialog" / "EmoEvaluation" / f"{name}.txt"

@@ -49,8 +49,8 @@ def test_caches_verify_and_show_their_provenance(extracted: Project) -> None:
 
 
 def test_train_evaluate_compare_and_report_from_the_caches(extracted: Project) -> None:
-    for name in ("m2fnet", "concat", "bc_lstm"):
-        answer = extracted.json("train", name, "--seeds", "2")
+    for name, project in (("m2fnet", extracted), ("concat", extracted.here), ("bc_lstm", extracted.here)):
+        answer = project.json("train", name, "--seeds", "2")
         assert answer["selected_on"] == "validation" and len(answer["seeds"]) == 2
         low, high = answer["test"]["weighted_f1"]["ci95"]
         assert 0 <= low <= answer["test"]["weighted_f1"]["mean"] <= high <= 1
@@ -75,13 +75,14 @@ def test_stdout_is_the_answer_and_nothing_else(extracted: Project) -> None:
         ["extract", "demo"],
         ["weights", "ls"],
     ):
-        done = extracted.ercache(*command, "--json")
+        real = extracted if command[0] in ("extract", "models") else extracted.here
+        done = real.ercache(*command, "--json")
         json.loads(done.stdout)
         assert done.stderr == "", "a pipe sees no progress"
 
 
 def test_a_partial_run_never_touches_the_canonical_caches(make_project: MakeProject) -> None:
-    project = make_project()
+    project = make_project().here
     answer = project.json("extract", "demo", "--features", "minilm", "--limit", "3")
     assert all(path.startswith("data/partial/") for path in answer["files"])
     assert project.caches() == {}
@@ -109,15 +110,21 @@ def test_a_partial_run_never_touches_the_canonical_caches(make_project: MakeProj
 def test_wrong_usage_is_told_and_exits_with_2(
     make_project: MakeProject, arguments: list[str], told: str
 ) -> None:
-    project = make_project()
+    project = make_project().here
     if arguments[0] == "train":
         project.ercache("scan", "demo")
     done = project.ercache(*arguments, code=2)
     assert told in " ".join(done.stderr.split())
 
 
-def test_all_wrong_params_are_told_at_once(make_project: MakeProject) -> None:
+def test_wrong_usage_is_told_by_the_real_command(make_project: MakeProject) -> None:
     project = make_project()
+    assert "did you mean 'm2fnet'?" in project.ercache("train", "m2fnett", code=2).stderr
+    assert "no-such-verb" in project.ercache("no-such-verb", code=2).stderr
+
+
+def test_all_wrong_params_are_told_at_once(make_project: MakeProject) -> None:
+    project = make_project().here
     path = project.folder / "params.yaml"
     text = path.read_text().replace("epochs: 4", "epochs: none").replace("text/minilm", "text/minilmm")
     path.write_text(text.replace("n_mfcc: 20", "n_mffc: 20"))
@@ -127,7 +134,7 @@ def test_all_wrong_params_are_told_at_once(make_project: MakeProject) -> None:
 
 
 def test_a_damaged_cache_is_found_not_used_and_made_again(make_project: MakeProject) -> None:
-    project = make_project()
+    project = make_project().here
     project.ercache("extract", "demo", "--features", "minilm")
     path = project.folder / "data/caches/demo/text/minilm.train.h5"
     good = path.read_bytes()
@@ -141,7 +148,7 @@ def test_a_damaged_cache_is_found_not_used_and_made_again(make_project: MakeProj
 
 
 def test_a_cache_of_another_corpus_is_refused_by_train(make_project: MakeProject) -> None:
-    project = make_project()
+    project = make_project().here
     project.ercache("extract", "demo", "--features", "minilm")
     (project.folder / "data/caches/demo").rename(project.folder / "data/caches/meld")
     manifest = project.folder / "data/manifests/demo.jsonl"
@@ -154,7 +161,7 @@ def test_a_cache_of_another_corpus_is_refused_by_train(make_project: MakeProject
 
 
 def test_features_of_another_project_are_imported_and_trained_on(make_project: MakeProject) -> None:
-    project = make_project()
+    project = make_project().here
     project.ercache("extract", "demo", "--features", "mfcc")
     for part in ("train", "dev", "test"):
         cache = f"data/caches/demo/audio/mfcc.{part}.h5"

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def project(tmp_path: Path) -> Project:
     for name in ("params.yaml", "extract/versions.yaml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    project = Project(folder, tmp_path / "store")
+    project = Project(folder, tmp_path / "store", inside=True)
     configure(project, engine={"lanes": 1}, training={"seeds": 1, "epochs": 2})
     return project
 
@@ -255,6 +256,7 @@ def test_a_folder_of_clips_with_a_table(tmp_path: Path, project: Project, film: 
         put(film(tone=400 + 50 * (n % 3)), root / "clips" / f"{n}.mp4")
         rows.append(f"clips/{n}.mp4,Words of turn {n},{'AB'[n % 2]},d{n // 3},{subset},{emotion}")
     put("\n".join(rows), root / "utterances.csv")
+    project = replace(project, inside=False)
     scanned = project.json("scan", "folder", "--root", str(root))
     assert scanned["splits"]["all"]["labels"]["emotion"] == {"anger": 3, "joy": 3}
     assert extract(project, "folder", root)["failed"] == []

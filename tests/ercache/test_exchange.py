@@ -13,6 +13,7 @@ import pytest
 
 from ercache.cache import CacheFile
 from ercache.errors import UsageError
+from ercache.exchange import formats
 from ercache.exchange.formats import FORMATS
 from ercache.manifest import Manifest, Utterance
 from tests.ercache.exchange_files import (
@@ -97,6 +98,23 @@ def test_csd_of_words_or_of_links_to_other_files_is_refused(tmp_path: Path) -> N
         file["COVAREP/data/vid/features"] = h5py.ExternalLink("w.csd", "words/data/vid/intervals")
     with pytest.raises(UsageError, match="of its own"):
         brought(linked, "csd", mosei(), tmp_path)
+
+
+def test_a_csd_that_is_damaged_anywhere_is_read_or_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "pack", lambda *content: None)  # 450 times the same caches
+    rows = np.arange(10, dtype="f4").reshape(5, 2)
+    path = csd(tmp_path / "COVAREP.csd", "COVAREP", {"vid": (rows, [(n, n + 1) for n in range(5)])})
+    whole, refused = path.read_bytes(), 0
+    for at in range(0, len(whole), 16):
+        path.write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
+        try:
+            brought(path, "csd", mosei(), tmp_path)
+        except UsageError as error:
+            refused += 1
+            assert str(path) in str(error) and error.hint
+    assert 50 < refused < len(whole) // 16, "some damage is in places that nothing reads"
 
 
 def test_merbench_folders_of_vectors_and_of_frames(tmp_path: Path) -> None:

@@ -18,15 +18,12 @@ from extract.corpora.transcript import read_table
 from tests.extract.corpus_folder import filmed, put
 from tests.extract.iemocap_tree import PAIR, write_annotation
 
+pytestmark = pytest.mark.usefixtures("scanned_here")
+
 Tree = Callable[[Path], Path]
 MELD = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
 VOTES = ",FileName,VoiceVote,VoiceLevel,FaceVote,FaceLevel,MultiModalVote,MultiModalLevel"
 RATED = ",".join((*KEYS, *COLUMNS))
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")

@@ -22,13 +22,10 @@ from extract.corpora import CORPORA
 from extract.corpora.clip_table import read_clip_table, seconds_of
 from tests.extract.corpus_folder import filmed
 
+pytestmark = pytest.mark.usefixtures("scanned_here")
+
 ENTRY = CORPORA["folder"]
 SRT = "1\n00:00:00,000 --> 00:00:01,000\nANN: Hi\n\n2\n00:00:01,000 --> 00:00:02,000\nBOB: Yes\n"
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +125,18 @@ def test_dialogues_are_ordered_by_index_and_split_whole(tmp_path: Path) -> None:
     assert sum(map(len, sets)) == len(set.union(*sets)) == 7 and "speakers" not in found.splits
 
 
+def test_a_split_of_the_table_that_leaks_or_has_other_subsets_is_told(tmp_path: Path) -> None:
+    table = "dialogue,text,split\n" + "".join(f"{d},x,{s}\n" for d, s in ODD_SPLIT)
+    found = scan(folder(tmp_path, {"utterances.csv": table}))
+    assert told(found, "torn_dialogue") == ["2 dialogues are in several subsets of `official`: b, d"]
+    assert told(found, "other_subset") == ["rows of subsets other than train, dev, test: tset (2), extra (1)"]
+    assert {name: len(ids) for name, ids in found.splits["official"].items()} == {
+        "train": 3, "dev": 1, "test": 1, "extra": 1, "tset": 2,
+    }  # fmt: skip
+    good = scan(folder(tmp_path / "good", {"utterances.csv": "text,split\nx,train\nx,val\nx,test\n"}))
+    assert not told(good, "torn_dialogue") and not told(good, "other_subset")
+
+
 def test_clips_are_split_by_speaker(tmp_path: Path) -> None:
     rows = [f"u{n},s{n % 5},x" for n in range(20)]
     found = scan(folder(tmp_path, {"utterances.csv": "id,speaker,text\n" + "\n".join(rows)}))
@@ -188,6 +197,10 @@ def test_stretches_beyond_the_file_follow_the_policy(tmp_path: Path, policy: str
     )
 
 
+ODD_SPLIT = (
+    ("a", "train"), ("a", "train"), ("b", "Train"), ("b", "test"), ("c", "tset"), ("c", "tset"),
+    ("d", "extra"), ("d", "valid"), ("d", ""),
+)  # fmt: skip
 BAD = """id,file,start,end,text,emotion,index,dialogue
 a/b,x.wav,,,t,joy,,
 c\\d,x.wav,,,t,joy,,
@@ -283,8 +296,8 @@ def test_media_that_cannot_be_had_are_told_and_their_rows_kept(tmp_path: Path) -
         ({"utterances.csv": "text\n"}, "holds no row"),
         ({"utterances.csv": ""}, "found: none"),
         ({"utterances.csv": b"text\n\xff\xfeHallo\xe4\n"}, "not UTF-8 (byte 5)"),
-        ({"utterances.csv": 'text\n"open\n'}, "not a readable csv"),
-        ({"utterances.csv": "text\n" + "x" * 200_000}, "not a readable csv"),
+        ({"utterances.csv": 'text\n"open\n'}, "utterances.csv, line 2: not a readable csv"),
+        ({"utterances.csv": "text\n" + "x" * 200_000}, "utterances.csv, line 2: not a readable csv"),
         ({"a.mp4": "", "a.srt": SRT, "a.vtt": "WEBVTT"}, "several transcripts"),
         ({"a.srt": "1\n00:00:05,000 --> 00:00:04,000\nx\n"}, "run backwards"),
         ({"a.srt": b"1\n00:00:00,000 --> 00:00:01,000\n\xe4\n"}, "a.srt: not UTF-8"),

@@ -136,6 +136,7 @@ def test_the_old_encoding_gives_the_same_texts(tmp_path: Path) -> None:
     assert len(told(old, "old_encoding")) == 3
 
 
+@pytest.mark.usefixtures("scanned_here")
 def test_clips_are_found_at_any_depth_and_serve_both_media(tmp_path: Path, clip: Path) -> None:
     found = scan("meld", layout(tmp_path / "r", clip, "MELD.Raw/unpacked"))
     assert len(found.utterances) == 9 and found.parts == ("train", "dev", "test")
@@ -146,6 +147,7 @@ def test_clips_are_found_at_any_depth_and_serve_both_media(tmp_path: Path, clip:
     assert found.splits["official"]["test"] == tuple(u.id for u in found.of_part("test"))
 
 
+@pytest.mark.usefixtures("scanned_here")
 def test_bad_and_absent_clips_keep_their_rows(tmp_path: Path, clip: Path) -> None:
     root = layout(tmp_path / "r", clip)
     train, dev = root / "train_splits", root / "dev_splits_complete"
@@ -170,6 +172,7 @@ def test_bad_and_absent_clips_keep_their_rows(tmp_path: Path, clip: Path) -> Non
     assert len(digests) == 9 and not digests["train_dia1_utt0"] and digests["train_dia0_utt1"]
 
 
+@pytest.mark.usefixtures("scanned_here")
 def test_clips_without_a_row_and_litter_are_not_utterances(tmp_path: Path, clip: Path) -> None:
     root = layout(tmp_path / "r", clip)
     for name in ("dia7_utt7.mp4", "._dia0_utt0.mp4", ".DS_Store", "dia0_utt0 (1).mp4"):
@@ -179,6 +182,7 @@ def test_clips_without_a_row_and_litter_are_not_utterances(tmp_path: Path, clip:
     assert "2 files" in idle.detail and "dia7_utt7.mp4" in idle.detail and len(found.of_part("test")) == 3
 
 
+@pytest.mark.usefixtures("scanned_here")
 @pytest.mark.parametrize("variant", ["plain", "prefixed_if_present"])
 def test_the_variant_of_a_test_clip_is_a_switch(tmp_path: Path, clip: Path, variant: str) -> None:
     root = layout(tmp_path / "r", clip)
@@ -194,6 +198,7 @@ def test_the_variant_of_a_test_clip_is_a_switch(tmp_path: Path, clip: Path, vari
     assert told(found, "prefixed_clip") == (["test_dia0_utt1"] if prefixed else [])
 
 
+@pytest.mark.usefixtures("scanned_here")
 def test_order_comes_from_the_ids_and_index_from_the_rank(tmp_path: Path) -> None:
     rows = [(5, 9, "c", "joy", "positive"), (2, 4, "b", "joy", "neutral"), (2, 1, "a", "joy", "positive")]
     found = scan("meld", tables(tmp_path / "r", train=table(rows)))
@@ -231,6 +236,7 @@ def test_a_folder_without_tables_says_what_was_found_and_what_to_do(tmp_path: Pa
     assert "ercache demo" in refused("demo", tmp_path)
 
 
+@pytest.mark.usefixtures("scanned_here")
 def test_the_demo_corpus_is_scanned_like_meld(tmp_path: Path, clip: Path) -> None:
     root = layout(tmp_path / "r", clip)
     assert "demo.json" in refused("demo", root)
@@ -270,6 +276,7 @@ def cremad(root: Path, clip: Path, *stems: str, wav: bool = True) -> Path:
     return root
 
 
+@pytest.mark.usefixtures("scanned_here")
 def test_cremad_reads_sound_beside_video_and_splits_by_actor(tmp_path: Path, clip: Path) -> None:
     stems = [f"{actor}_IEO_HAP_LO" for actor in range(1001, 1011)]
     root = cremad(tmp_path, clip, *stems, "1011_ABC_HAP_LO", "._1001_IEO_HAP_LO")
@@ -285,6 +292,7 @@ def test_cremad_reads_sound_beside_video_and_splits_by_actor(tmp_path: Path, cli
     assert sizes == {"train": 6, "dev": 2, "test": 2}
 
 
+@pytest.mark.usefixtures("scanned_here")
 def test_known_defects_of_cremad_are_left_out(tmp_path: Path, clip: Path) -> None:
     found = scan(
         "cremad",

@@ -22,6 +22,8 @@ from extract.corpora.cremad_facts import ACTORS, EMOTIONS, SENTENCES, is_clip
 from extract.corpora.cremad_ratings import COUNTS, LETTERS, TIE, read_ratings
 from extract.corpora.survey import Seen
 
+pytestmark = pytest.mark.usefixtures("scanned_here")
+
 ENTRY = CORPORA["cremad"]
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "media" / "cremad"
 SUMMARY = (
@@ -52,11 +54,6 @@ ANSWERS = (
 )
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 ONE = "1001_IEO_ANG_HI"
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
 
 
 def made(path: Path, *options: str) -> Path:

@@ -27,10 +27,8 @@ from extract.demo.voice import Speaker, loudness, perform
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("demo") / "tiny"
-    generate(directory, seed=0, size="tiny")
-    return directory
+def tiny(demo_corpus: Path) -> Path:
+    return demo_corpus
 
 
 def digests(directory: Path) -> dict[str, str]:

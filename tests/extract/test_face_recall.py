@@ -31,8 +31,8 @@ def finder() -> FaceFinder:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> list[Frames]:
-    return demo_clips(tmp_path_factory.mktemp("recall"))
+def demo(demo_corpus: Path) -> list[Frames]:
+    return demo_clips(demo_corpus)
 
 
 def fast_recall(finder: FaceFinder, clips: list[Frames], step: int) -> float:

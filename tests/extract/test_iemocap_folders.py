@@ -26,10 +26,7 @@ from tests.extract.iemocap_tree import (
     write_release,
 )
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path_factory.mktemp("store")))
+pytestmark = pytest.mark.usefixtures("scanned_here")
 
 
 @pytest.fixture(scope="module")

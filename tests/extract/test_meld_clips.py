@@ -15,16 +15,13 @@ from extract.corpora import CORPORA
 from extract.corpora.meld import CLIP_FOLDERS
 from extract.corpora.survey import Seen
 
+pytestmark = pytest.mark.usefixtures("scanned_here")
+
 ENTRY = CORPORA["meld"]
 HEADER = (
     "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
 )
 LONG, SHORT = "train_dia0_utt1", "train_dia0_utt0"  # 2 s and 0.5 s
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")

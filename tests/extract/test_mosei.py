@@ -20,16 +20,13 @@ from extract.corpora.mosei_release import read_segments
 from extract.corpora.subtitles import decode
 from tests.extract.corpus_folder import filmed, put
 
+pytestmark = pytest.mark.usefixtures("scanned_here")
+
 ENTRY = CORPORA["mosei"]
 VIDEO, SOUND = "Raw/Videos/Full/Combined", "Raw/Audio/Full/WAV_16000"
 TEXT, CUT = "Raw/Transcript/Segmented/Combined", "Raw/Videos/Segmented/Combined"
 NONE = (0.0,) * 7
 Segments = list[tuple[float, float, tuple[float, ...]]]
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +197,11 @@ def test_the_folds_of_the_sdk_are_read_and_never_run(tmp_path: Path, film: Path)
     assert "cmu_mosei_std_folds.py: ValueError" in told(scan(root), "unreadable_folds")[0]
     put(root, "cmu_mosei_std_folds.py", "standard_train_fold=['a']\n")
     assert "no lists of ids" in told(scan(root), "unreadable_folds")[0]
+    for torn in (["a", "-lqc32Zpr7M"], ["-lqc32Zpr7M", "b"]):
+        lists = {"train": ["-lqc32Zpr7M"], "valid": ["b", "81406"], "test": torn}
+        put(root, "cmu_mosei_std_folds.py", "".join(f"standard_{n}_fold={i!r}\n" for n, i in lists.items()))
+        told_of_it = told(scan(root), "unreadable_folds")[0]
+        assert "more than one fold" in told_of_it and scan(root).splits == {}
 
 
 def test_missing_videos_are_listed_and_cut_clips_serve_for_them(tmp_path: Path, film: Path) -> None:
@@ -241,6 +243,7 @@ def test_segments_beyond_their_video_are_trimmed_and_backward_ones_have_no_media
     assert [(p.utterance, p.reason) for p in found.problems if p.status == "missing" and p.utterance] == [
         ("81406_2", "not_in_corpus"),
         ("81406_1", "no_video"),
+        ("81406_1", "no_audio"),
     ]
     dropped = scan(root, beyond_file="drop")
     assert [(u.id, u.index) for u in dropped.utterances] == [("81406_2", 0), ("81406_1", 1)]

@@ -17,12 +17,9 @@ from extract.corpora import CORPORA
 from extract.corpora import survey as surveys
 from extract.corpora.ravdess_names import faults_of
 
+pytestmark = pytest.mark.usefixtures("scanned_here")
+
 ENTRY = CORPORA["ravdess"]
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,7 @@ def test_a_second_survey_of_unchanged_files_looks_at_none_and_starts_no_process(
     assert first["absent.mp4"].fault and first["absent.mp4"].fault[0] is Reason.ABSENT
 
 
+@pytest.mark.usefixtures("scanned_here")
 @pytest.mark.parametrize("change", ["size", "mtime", "inode", "content_in_place"])
 def test_only_what_has_changed_is_looked_at_again(tmp_path: Path, clip: Path, log: Path, change: str) -> None:
     root = tmp_path / "corpus"
@@ -108,6 +109,7 @@ def test_only_what_has_changed_is_looked_at_again(tmp_path: Path, clip: Path, lo
     assert (after["2.mp4"].sha256 != before["2.mp4"].sha256) == (change in ("size", "content_in_place"))
 
 
+@pytest.mark.usefixtures("scanned_here")
 def test_a_file_that_was_written_just_now_is_not_remembered(tmp_path: Path, clip: Path, log: Path) -> None:
     shutil.copy(clip, tmp_path / "a.mp4")
     os.utime(tmp_path / "a.mp4")

@@ -16,17 +16,14 @@ from extract.corpora.folder import list_folder
 from extract.corpora.subtitles import spoken
 from tests.extract.corpus_folder import filmed
 
+pytestmark = pytest.mark.usefixtures("scanned_here")
+
 SRT = "1\n00:00:00,000 --> 00:00:01,000\nANN: Hi\n"
 TABLE = "Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID\nHi,Ann,joy,positive,0,0\n"
 MELD = ("train_sent_emo.csv", "dev_sent_emo.csv", "test_sent_emo.csv")
 CLIPS = ("Train_Splits", "DEV_splits_complete", "Output_Repeated_Splits_Test")
 TEXT = "Raw/Transcript/Segmented/Combined"
 WAV = "Raw/Audio/Full/WAV_16000"
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")
