@@ -11,28 +11,9 @@ from app.features import at_hand, features_of
 from ercache.errors import WeightsError
 from ercache.params import FacePolicy, Params
 from ercache.weights import FOLDER_VARIABLE
+from tests.papers import GIVEN, PAPERS
 
 PROJECT = Path(__file__).parents[2]
-PAPERS = ("m2fnet", "avafn", "avtca", "amuse", "cues")
-# specs/<paper>.md, section 3: what a feature gives, as array -> shape of a row and type
-GIVEN = {
-    "m2fnet_roberta": {"pooled": ((1024,), "float32")},
-    "mel_resnet18": {"embedding": ((300,), "float32")},
-    "m2fnet_visual": {"scene": ((300,), "float32"), "face": ((300,), "float32")},
-    "avafn_wav2vec2": {"pooled": ((1024,), "float32")},
-    "avafn_dan": {"pooled": ((1024,), "float32")},
-    "avtca_mfcc": {"frames": ((10,), "float32")},
-    "avtca_efficientface": {"frames": ((1024,), "float32")},
-    "avtca_crops": {"crops": ((224, 224, 3), "uint8")},
-    "amuse_mpnet": {"tokens": ((768,), "float32")},
-    "amuse_passt": {"frames": ((768,), "float32")},
-    "amuse_jaa": {"frames": ((524,), "float32"), "landmarks": ((49, 2), "float32")},
-    "amuse_back": {"frames": ((2048,), "float32")},
-    "cues_kwrt": {"tokens": ((768,), "float32"), "matrix": ((), "uint8")},
-    "cues_wavlm": {"frames": ((768,), "float32")},
-    "cues_mel_target": {"tokens": ((1024,), "float16")},
-    "cues_mel_window": {"tokens": ((1024,), "float16")},
-}  # fmt: skip
 OWN_SIZE = FacePolicy(min_face_size=20, min_probability=0.9)  # facenet-pytorch's, and the papers' probability
 FACES = {
     "m2fnet_visual": OWN_SIZE,
