@@ -27,22 +27,33 @@ def features_of(
     _check_defined(params)
     if names is None:
         names = params.profiles[known(profile, params.profiles, "profile")]
-    found, lacking = [], []
+    found: list[Feature] = []
+    lacking: dict[str, WeightsError] = {}
     for name in dict.fromkeys(names):
         try:
             known(name.partition(FOLD)[0], params.features, "feature")
             found.append(feature_of(params, name, random))
         except WeightsError as error:
-            lacking.append((name, error))
-    if len(lacking) == 1:
-        raise lacking[0][1]
+            lacking[name] = error
     if lacking:
+        lacking |= _absent(found)
+    if len(lacking) == 1:
+        raise next(iter(lacking.values()))
+    if lacking:
+        told = [(name, lacking[name]) for name in dict.fromkeys(names) if name in lacking]
         raise WeightsError(
             f"checkpoints of {len(lacking)} features cannot be used",
-            details=[f"{name}: {error.message} -> {error.hint}" for name, error in lacking],
+            details=[f"{name}: {error.message} -> {error.hint}" for name, error in told],
             hint="`ercache weights ls` lists all",
         )
     return found
+
+
+def _absent(features: Sequence[Feature]) -> dict[str, WeightsError]:
+    """Features whose checkpoint is not here, though its published digest is enough to find finished results by."""
+    states = {row.key: row for row in weights.status(read=False)}
+    rows = {f.name: states.get(f.weights["id"]) for f in features if f.weights and "seed" not in f.weights}
+    return {n: WeightsError(row.detail, hint=row.remedy) for n, row in rows.items() if row and not row.ok}
 
 
 def at_hand(params: Params) -> tuple[list[Feature], list[str]]:

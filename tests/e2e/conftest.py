@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from app import cli
+from ercache.cache import Array, CacheFile
+from ercache.manifest import Utterance, read_manifest, write_manifest
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -79,6 +81,28 @@ class Project:
     def caches(self) -> dict[str, bytes]:
         folder = self.folder / "data" / "caches"
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.h5"))}
+
+    def values(self, feature: str, folder: str = "data/caches") -> dict[str, dict[str, Array]]:
+        """Arrays of a feature by utterance, those of all parts together; without what is missing."""
+        found = {}
+        for path in sorted((self.folder / folder).rglob(f"{feature}.*.h5")):
+            with CacheFile(path) as cache:
+                found |= {u: cache[u] for u in cache if cache.entries[cache.row[u]].status == "ok"}
+        return found
+
+    def keep(self, corpus: str, wanted: Callable[[Utterance], bool]) -> int:
+        """Take all other utterances out of a scanned manifest; how many are left."""
+        path = self.folder / "data" / "manifests" / f"{corpus}.jsonl"
+        manifest = read_manifest(path)
+        left = tuple(u for u in manifest.utterances if wanted(u))
+        ids = {u.id for u in left}
+        splits = {
+            name: {subset: tuple(u for u in members if u in ids) for subset, members in split.items()}
+            for name, split in manifest.splits.items()
+        }
+        problems = tuple(p for p in manifest.problems if p.utterance in ids)
+        write_manifest(replace(manifest, utterances=left, splits=splits, problems=problems), path)
+        return len(left)
 
 
 MakeProject = Callable[[], Project]

@@ -1,0 +1,147 @@
+"""Every key of the registry through `ercache extract` on real input: CREMA-D's clips, MELD's first dialogues.
+
+The quick half has tiny networks of the same architecture where sizes are data of the key, and full ones where they are
+not; the long half has all of them as they are. Weights are random: what is tested is the way from a file to a cache.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from app import cli
+from ercache.cache import Array, CacheFile
+from extract.encoders import ENCODERS, configs, kwrt, mpnet, roberta, speech
+from extract.encoders.openface import COLUMNS
+from tests.e2e.conftest import SHARED, MakeProject, Project
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("keys")]
+
+CREMAD = SHARED / "media" / "cremad"
+MELD = SHARED / "meld"
+DIALOGUES = 50
+needs_clips = pytest.mark.skipif(not CREMAD.is_dir(), reason="needs ../shared/media/cremad (6 real clips)")
+needs_texts = pytest.mark.skipif(not MELD.is_dir(), reason="needs ../shared/meld (the real MELD transcripts)")
+
+RUNNABLE = tuple(key for key, kind in ENCODERS.items() if not kind.spec.unavailable)
+TEXTS = tuple(key for key in RUNNABLE if key.startswith("text/"))
+MEDIA = tuple(key for key in RUNNABLE if not key.startswith("text/"))
+# Bytes are the tokens of random weights, so nearly every context is 512 long: hours for all that stands before and after.
+FEWER = {key: 3 for key in TEXTS if "-ctx-" in key}
+FAST_FACES = {"min_face_size": 20, "min_face_share": 0.125, "factor": 0.5, "resize": "bilinear"}
+
+
+def name_of(key: str) -> str:
+    return key.replace("/", "_").replace("-", "_")
+
+
+def declared(keys: Sequence[str], folder: Path, **changes: Any) -> dict[str, Any]:
+    """Features of params.yaml; `changes` to every encoder that has such a param."""
+    found = {}
+    for key in keys:
+        known = configs()[key].model_fields
+        own = {name: value for name, value in changes.items() if name in known}
+        if key == "visual/openface-au":
+            own["folder"] = str(folder)
+        found[name_of(key)] = {"encoder": key, **own}
+    return found
+
+
+def write_tables(folder: Path) -> None:
+    """A table as OpenFace writes it for each clip."""
+    head = ", ".join(["frame", "timestamp", "confidence", "success", *COLUMNS])
+    for n, clip in enumerate(sorted(CREMAD.glob("*.flv"))):
+        rows = [[i, i / 30, 0.9, 1, *[n + i / 10] * len(COLUMNS)] for i in range(40)]
+        lines = [head, *(", ".join(map(str, row)) for row in rows)]
+        (folder / f"{clip.stem}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def assert_as_declared(key: str, params: Mapping[str, Any], of: Mapping[str, Mapping[str, Array]]) -> None:
+    kind = ENCODERS[key]
+    specs = kind.arrays(kind.Params(**{k: v for k, v in params.items() if k != "encoder"}))
+    for arrays in of.values():
+        assert arrays.keys() == {spec.name for spec in specs}
+        for spec in specs:
+            values = arrays[spec.name]
+            assert values.shape[1:] == spec.shape and values.dtype == np.dtype(spec.dtype), (key, spec.name)
+            assert np.isfinite(values.astype(np.float64)).all()
+            assert spec.kind != "vector" or len(values) == 1
+    main = [arrays[specs[0].name] for arrays in of.values()]
+    assert any(a.shape != main[0].shape or not np.array_equal(a, main[0]) for a in main[1:]), (
+        f"{key}: all are one"
+    )
+
+
+@pytest.fixture(scope="module")
+def clips(make_project: MakeProject) -> Project:
+    """A project that knows the clips; its store keeps the faces from one key to the next."""
+    project = make_project()
+    project.ercache("scan", "cremad", "--root", str(CREMAD))
+    return project
+
+
+@pytest.fixture(scope="module")
+def texts(make_project: MakeProject) -> Callable[[int], Project]:
+    """Projects that know the first dialogues of MELD's train part."""
+    made: dict[int, Project] = {}
+
+    def project_of(dialogues: int) -> Project:
+        if dialogues not in made:
+            project = made[dialogues] = make_project()
+            project.ercache("scan", "meld", "--root", str(MELD))
+            first: dict[str, None] = {}
+            project.keep(
+                "meld",
+                lambda u: (
+                    len(first | {u.dialogue: None}) <= dialogues and not first.update({u.dialogue: None})
+                ),
+            )
+        return made[dialogues]
+
+    return project_of
+
+
+def extract(project: Project, corpus: str, features: Mapping[str, Any], *options: str) -> dict[str, Any]:
+    path = project.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    params |= {"features": dict(features), "profiles": {}, "experiments": {}, "pipeline": {}}
+    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+    answer: dict[str, Any] = project.json(
+        "extract", corpus, "--features", ",".join(features), "--random-weights", "0", *options
+    )
+    assert answer["failed"] == []
+    return answer
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("key", MEDIA)
+@needs_clips
+def test_a_full_network_encodes_the_real_clips(clips: Project, key: str) -> None:
+    tables = clips.folder / "tables"
+    tables.mkdir(exist_ok=True)
+    write_tables(tables)
+    features = declared([key], tables)
+    answer = extract(clips, "cremad", features, "--root", str(CREMAD))
+    assert len(answer["files"]) == 1 and answer["done"] == 6
+    of = clips.values(name_of(key))
+    assert len(of) == 6
+    assert_as_declared(key, features[name_of(key)], of)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("key", TEXTS)
+@needs_texts
+def test_a_full_network_encodes_the_first_dialogues_of_meld(
+    texts: Callable[[int], Project], key: str
+) -> None:
+    dialogues = FEWER.get(key, DIALOGUES)
+    project, features = texts(dialogues), declared([key], Path())
+    extract(project, "meld", features)
+    of = project.values(name_of(key))
+    assert len(of) >= 8 * dialogues
+    assert_as_declared(key, features[name_of(key)], of)

@@ -1,0 +1,178 @@
+"""Each paper's profile from real media to the refusal of its random features, through the command line."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ercache.cache import Array
+from ercache.manifest import Utterance
+from extract.encoders import ENCODERS
+from tests.e2e.conftest import MakeProject, Project
+from tests.papers import GIVEN, PAPERS, ROWS
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("profiles")]
+
+RANDOM = ("--random-weights", "0")
+FIRST = {
+    "train": 3,
+    "dev": 1,
+    "test": 2,
+}  # utterances of the first dialogue of a part; nothing is broken there
+VECTORS = {  # what a pooled model can take of each profile
+    "m2fnet": {"text": ["m2fnet_roberta"], "audio": ["mel_resnet18"], "visual": ["m2fnet_visual"]},
+    "avafn": {"audio": ["avafn_wav2vec2"], "visual": ["avafn_dan"]},
+    "avtca": {"audio": ["avtca_mfcc"], "visual": ["avtca_efficientface"]},
+    "amuse": {"text": ["amuse_mpnet"], "audio": ["amuse_passt"], "visual": ["amuse_jaa", "amuse_back"]},
+    "cues": {"text": ["cues_kwrt"], "audio": ["cues_wavlm", "cues_mel_target", "cues_mel_window"]},
+}
+
+
+def few_clips(make_project: MakeProject) -> Project:
+    """A project whose manifest has but six utterances, in all three parts."""
+    project = make_project()
+    project.ercache("scan", "demo")
+
+    def wanted(u: Utterance) -> bool:
+        return u.dialogue.endswith("dia0") and u.index < FIRST[u.part]
+
+    assert project.keep("demo", wanted) == sum(FIRST.values())
+    return project
+
+
+def profiles(project: Project) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = yaml.safe_load((project.folder / "params.yaml").read_text())["profiles"]
+    return found
+
+
+def change(project: Project, old: str, new: str) -> None:
+    path = project.folder / "params.yaml"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+def forget(project: Project) -> None:
+    for name in ("store", "data/caches"):
+        shutil.rmtree(project.folder / name)
+
+
+def begun(trace: Path) -> int:
+    """Forwards begun so far."""
+    return trace.read_text().count('"stage": "encode", "event": "begin"') if trace.is_file() else 0
+
+
+def kill_in_the_middle(project: Project, command: list[str], trace: Path, forwards: int) -> None:
+    """Run a command and kill it as soon as so many forwards have begun."""
+    process = subprocess.Popen(
+        [*command, "--trace", str(trace)],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while process.poll() is None and begun(trace) < forwards:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def assert_as_on_the_page(name: str, of: dict[str, dict[str, Array]]) -> None:
+    for arrays in of.values():
+        for array, (shape, dtype) in GIVEN[name].items():
+            values = arrays[array]
+            assert values.shape[1:] == shape and values.dtype == np.dtype(dtype), (name, array)
+            assert np.isfinite(values.astype(np.float32)).all()
+            least, most = ROWS.get(name, {}).get(array, (1, 512))
+            assert least <= len(values) <= most or array == "matrix", (name, array, len(values))
+    first, second, *_ = [arrays[next(iter(GIVEN[name]))] for arrays in of.values()]
+    assert first.shape != second.shape or not np.array_equal(first, second), f"{name}: all clips are one"
+
+
+def assert_close(encoder: str, a: dict[str, dict[str, Array]], b: dict[str, dict[str, Array]]) -> None:
+    assert a.keys() == b.keys()
+    tolerance = ENCODERS[encoder].spec.tolerance
+    for utterance, arrays in a.items():
+        for name, values in arrays.items():
+            one, other = (v.astype(np.float64) for v in (values, b[utterance][name]))
+            half = 2**-10 if values.dtype == np.float16 else 0  # two neighbours that lie about one number
+            limit = (tolerance + half) * max(1, np.abs(one).max(initial=0))
+            assert np.abs(one - other).max(initial=0) <= limit, (encoder, utterance, name)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("profile", PAPERS)
+def test_a_papers_profile_runs_from_clips_to_the_refusal_of_its_random_features(
+    make_project: MakeProject, profile: str
+) -> None:
+    project = few_clips(make_project)
+    names = profiles(project)[profile]
+    command = ["extract", "demo", "--profile", profile, *RANDOM]
+    trace = project.folder / "trace.jsonl"
+    answer = project.json(*command, "--trace", str(trace))
+    assert answer["failed"] == [] and len(answer["files"]) == 3 * len(names)
+    found = {name: project.values(name) for name in names}
+    for name, of in found.items():
+        assert len(of) == 6
+        assert_as_on_the_page(name, of)
+    expected, forwards = project.caches(), begun(trace)
+
+    forget(project)
+    trace.unlink()
+    kill_in_the_middle(project, ["ercache", *command], trace, forwards * 2 // 3)
+    assert project.caches() == {}
+    again = project.json(*command)
+    assert again["done"] > 0 and again["reused"] > 0
+    assert project.caches() == expected
+
+    forget(project)
+    change(project, "  batch: 16 ", "  batch: 1 ")
+    project.ercache(*command)
+    encoders = {n: yaml.safe_load((project.folder / "params.yaml").read_text())["features"][n] for n in names}
+    for name in names:
+        assert_close(encoders[name]["encoder"], found[name], project.values(name))
+
+    path = project.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["experiments"] = {
+        "exp": {
+            "model": "concat",
+            "corpus": "demo",
+            "features": VECTORS[profile],
+            "training": {"seeds": 1, "epochs": 2},
+        }
+    }
+    path.write_text(yaml.safe_dump(params))
+    refused = project.ercache("train", "exp", code=2)
+    assert (
+        refused.stdout == ""
+        and "made with random weights (--allow-random-weights accepts them)" in refused.stderr
+    )
+    assert not (project.folder / "data/models/exp").exists()
+    run = project.json("train", "exp", "--allow-random-weights")
+    assert run["marks"] == ["random weights"]
+
+
+def test_a_profile_of_faces_and_sound_runs_on_a_clip(make_project: MakeProject) -> None:
+    """The dearest networks stay out of the quick tests; a papers' policy of faces and one network do not."""
+    project = make_project()
+    answer = project.json("extract", "demo", "--profile", "avtca", *RANDOM, "--limit", "2")
+    assert answer["failed"] == [] and len(answer["files"]) == 3
+    for name in profiles(project)["avtca"]:
+        of = project.values(name, "data/partial")
+        assert len(of) == 2
+        assert_as_on_the_page(name, of)
+    info = project.json("cache", "info", next(f for f in answer["files"] if "efficientface" in f))[
+        "provenance"
+    ]
+    assert info["weights"] == {"id": "efficientface", "random": True, "seed": 0}
+    assert json.dumps(info["faces"]["params"]).count("0.7") >= 3
