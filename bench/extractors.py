@@ -133,13 +133,13 @@ def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:
     return {"kind": "outer", "fold": fold, "method": "mfcc", "seed": 0, **found}
 
 
-def best_rate(rows: Sequence[Mapping[str, Any]], fold: str, method: str) -> float:
+def best_rate(rows: Sequence[Mapping[str, Any]], fold: str, method: str, size: str, epochs: int) -> float:
     """The learning rate with the best probe UAR on the validation speaker of a fold; ties go to the smaller one."""
-    asked = method if method in TUNED else TUNED[0]
+    asked = (fold, method if method in TUNED else TUNED[0], size, epochs)
     tried = {
         r["rate"]: r["probe_uar"]
         for r in rows
-        if r["kind"] == "tuning" and (r["fold"], r["method"]) == (fold, asked)
+        if r["kind"] == "tuning" and (r["fold"], r["method"], r["size"], r["epochs"]) == asked
     }
     return max(sorted(tried), key=lambda rate: tried[rate])
 
@@ -183,7 +183,8 @@ def main() -> None:
     for seed in SEEDS:
         for fold in FOLDS:
             for method in METHODS:
-                run("outer", fold, method, best_rate(rows, fold, method), seed)
+                rate = best_rate(rows, fold, method, asked.size, asked.epochs)
+                run("outer", fold, method, rate, seed)
     if asked.page:
         write_page(asked.log, asked.page)
 
