@@ -23,7 +23,7 @@ from extract.pretrain.quality import (
     quality,
     verification_auc,
 )
-from extract.pretrain.run import pretrain
+from extract.pretrain.run import ImageJob, pretrain
 from extract.pretrain.sources import Source, of_folder
 from extract.pretrain.training import KNN, Trained, of, train_extractor
 
@@ -90,11 +90,15 @@ def test_the_folder_of_an_extractor_says_what_it_is_and_what_it_has_seen(
     monkeypatch.setattr("ercache.made.FOLDER", tmp_path / "made")
     made = [
         pretrain(
-            "dual", VISUAL, source(), CONFIG, TRAINING, out=tmp_path / "made/dual", work=tmp_path / "work"
+            "dual",
+            VISUAL,
+            ImageJob(source(), CONFIG, TRAINING),
+            out=tmp_path / "made/dual",
+            work=tmp_path / "work",
         )
         for _ in range(2)
     ][1]
-    assert made["images"] == {"train": 8, "dev": 8} and made["selected_on"] == KNN
+    assert made["examples"] == {"train": 8, "dev": 8} and made["selected_on"] == KNN
     assert seen_by("dual") == {"toy": [*pictures(0).ids, *pictures(1).ids]}
     assert set(provenance("dual")["sha256"]) == {"model.safetensors", "seen.json", "extractor.json"}
     network, config = load_made(Weights("made/dual"), VISUAL, network_of, {})
