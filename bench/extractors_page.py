@@ -16,6 +16,7 @@ NAMES: Final = {
 }
 METRIC: Final = ("similarity", "printed", "fixed")
 DRAWS: Final = 5000
+PICTURE: Final = "extractors-"  # beginning of the name of a picture beside the page
 HEAD: Final = """# Extractors trained by the pipeline
 
 Written by `python -m bench.extractors` from `docs/extractors.jsonl` and `docs/extractors-demo.jsonl`. Do not edit.
@@ -31,8 +32,8 @@ all speakers that are not held out; 5-NN likewise. Held-out speakers were scored
 """
 
 
-def page(rows: Sequence[Row], demo: Sequence[Row] = ()) -> str:
-    """The whole page."""
+def page(rows: Sequence[Row], demo: Sequence[Row] = (), pictures: Sequence[str] = ()) -> str:
+    """The whole page; pictures lie beside it."""
     outer = [r for r in rows if r["kind"] == "outer"]
     sized = next((r for r in outer if r["method"] != "mfcc"), {"size": "tiny", "epochs": 0})
     side = {"paper": 224, "small": 112, "tiny": 64}[sized["size"]]
@@ -42,7 +43,7 @@ def page(rows: Sequence[Row], demo: Sequence[Row] = ()) -> str:
     parts.append(f"Seeds with all folds and methods: {', '.join(map(str, complete)) or 'none yet'}.\n")
     if complete:
         parts += [_table(used), _verdict(used), _collapse_table(used)]
-    parts += [_tuning(rows), _demo(demo)]
+    parts += [_pictures(pictures), _tuning(rows), _demo(demo)]
     return "\n".join(part for part in parts if part)
 
 
@@ -139,6 +140,16 @@ def _collapse_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _pictures(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    told = "UMAP of fold 1's held-out speakers, seed 0 (`--pictures`); colours are emotions, axes have no meaning.\n"
+    shown = [f"![{name.removeprefix(PICTURE).removesuffix('.png')}]({name})" for name in names]
+    headings = [f"`{name.removeprefix(PICTURE).removesuffix('.png')}`" for name in names]
+    rows = [headings, ["---"] * len(names), shown]
+    return "\n".join([told, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
 def _tuning(rows: Sequence[Row]) -> str:
     tried = [r for r in rows if r["kind"] == "tuning"]
     lines = [
@@ -153,6 +164,9 @@ def _tuning(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+PAIRS: Final = (("m2fnet_dual", "face_hog"), ("mel_resnet18", "prosody"))
+
+
 def _demo(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
@@ -163,10 +177,20 @@ def _demo(rows: Sequence[Row]) -> str:
         "| feature | seeds | weighted F1 | each seed | test utterances |",
         "|---|---|---|---|---|",
     ]
-    for feature in dict.fromkeys(r["feature"] for r in rows):
-        mine = [r for r in rows if r["feature"] == feature]
+    features = {f: [r for r in rows if r["feature"] == f] for f in dict.fromkeys(r["feature"] for r in rows)}
+    for feature, mine in features.items():
         values = [r["weighted_f1"] for r in mine]
         seeds = len(mine) if mine[0]["seed"] is not None else "-"
         each = ", ".join(f"{v:.3f}" for v in values)
         lines.append(f"| {feature} | {seeds} | {np.mean(values):.3f} | {each} | {mine[0]['test']} |")
+    lines.append("")
+    for ours, plain in PAIRS:
+        if ours in features and plain in features:
+            ahead = _mean(features[ours]) - _mean(features[plain])
+            verdict = "beats" if ahead > 0 else "does not beat"
+            lines.append(f"`{ours}` **{verdict}** `{plain}` ({ahead:+.3f} on the mean of seeds).")
     return "\n".join(lines) + "\n"
+
+
+def _mean(rows: Sequence[Row]) -> float:
+    return float(np.mean([r["weighted_f1"] for r in rows]))

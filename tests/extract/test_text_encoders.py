@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ercache import made
+import ercache.made
 from ercache.errors import WeightsError
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
@@ -25,7 +25,7 @@ from tests.extract.tiny_texts import Tiny, made_here, taken_in, write_record
 ROBERTA = robertas.Shape(32, 2, 4, 48, 400)
 MPNET = mpnets.Shape(32, 2, 4, 48, 400)
 KEYS = tuple(kind.spec.key for kind in (KWRT, *MPNETS, *ROBERTAS))
-OWN = "m2fnet-roberta"  # made by a training of ours
+TUNED = "m2fnet-roberta"  # made by a training of ours
 CHECKPOINTS = sorted({ENCODERS[key].spec.weights for key in KEYS} - {None})  # type: ignore[type-var]
 TALK = (
     Sample("Why not?", speaker="Ross", after=(Turn("No.", speaker="Monica"),)),
@@ -44,8 +44,8 @@ TALK = (
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tiny]]:
     folder = tmp_path_factory.mktemp("tiny")
     with taken_in(folder, CHECKPOINTS) as brought, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(made, "FOLDER", folder)
-        yield {**brought, OWN: made_here(folder, OWN)}
+        patch.setattr("ercache.made.FOLDER", folder)
+        yield {**brought, TUNED: made_here(folder, TUNED)}
 
 
 def kind_of(key: str) -> EncoderKind:
@@ -61,8 +61,8 @@ def build(key: str, tiny: dict[str, Tiny], **params: Any) -> Encoder:
     """An encoder with its tiny checkpoint; one of ours says that it was trained with these very params."""
     config = configs()[key](**params)
     if ENCODERS[key].spec.weights is None:
-        write_record(made.FOLDER / OWN, key, config.model_dump(mode="json"))
-    return kind_of(key)(config, "cpu", tiny[ENCODERS[key].spec.weights or OWN].handle)
+        write_record(ercache.made.FOLDER / TUNED, key, config.model_dump(mode="json"))
+    return kind_of(key)(config, "cpu", tiny[ENCODERS[key].spec.weights or TUNED].handle)
 
 
 def one(encoder: Encoder, *args: Any, **kwargs: Any) -> Encoded:
@@ -237,7 +237,7 @@ def expected_ids(made: Tiny, *parts: str) -> list[int]:
 def test_context_is_that_of_the_published_string(
     key: str, parts: tuple[str, ...], own: int, tiny: dict[str, Tiny]
 ) -> None:
-    made = tiny[str(ENCODERS[key].spec.weights)]
+    made = tiny[ENCODERS[key].spec.weights or TUNED]
     ids = expected_ids(made, *parts)
     expected = states(made, ids)
     start = len(expected_ids(made, *parts[:own])) + 1  # the part before has <s> and one </s> of its own
