@@ -13,9 +13,10 @@ from ercache.made import load_made
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.context import LIMIT, Names, prefix_of
+from extract.context import Names, prefix_of
 from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample
-from extract.encoders.pieces import HEADS, finite, hidden_states, open_tokenizer, places, text_arrays
+from extract.encoders.pieces import finite, hidden_states, open_tokenizer, places, text_arrays
+from extract.encoders.roberta_network import SIZES, Shape, from_checkpoint, roberta
 from extract.encoders.turn_reader import TurnReader
 
 if TYPE_CHECKING:
@@ -23,49 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Reach = int | Literal["max"]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a RoBERTa; `vocabulary` None for that of its tokenizer."""
-
-    width: int
-    layers: int
-    heads: int
-    inner: int
-    vocabulary: int | None = 50265
-
-
-BASE: Final = Shape(768, 12, 12, 3072)
-LARGE: Final = Shape(1024, 24, 16, 4096)
-SMALL: Final = Shape(128, 2, 2, 512, None)
-READ: Final = (
-    "size",
-    "past",
-    "future",
-    "names",
-    "events",
-)  # switches of a training that its features must share
-SIZES: Final = {"small": SMALL, "base": BASE, "large": LARGE}
-
-
-def roberta(shape: Shape, vocabulary: int) -> "nn.Module":
-    """The network without its pooler, which was never trained."""
-    from transformers.models.roberta.configuration_roberta import RobertaConfig
-    from transformers.models.roberta.modeling_roberta import RobertaModel
-
-    config = RobertaConfig(
-        vocab_size=shape.vocabulary or vocabulary,
-        hidden_size=shape.width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.inner,
-        max_position_embeddings=LIMIT + 2,  # positions begin after that of the pad
-        type_vocab_size=1,
-        layer_norm_eps=1e-5,
-    )
-    config._attn_implementation = "sdpa"
-    return RobertaModel(config, add_pooling_layer=False)
+READ: Final = ("size", "past", "future", "names", "events")  # what a feature must share with its training
 
 
 class Alone(Strict):
@@ -159,13 +118,6 @@ class RobertaKind:
 
     def _shape(self, params: Any) -> Shape:
         return self.shape or SIZES[params.size]
-
-
-def from_checkpoint(weights: Weights, shape: Shape, tokenizer: "Tokenizer") -> "nn.Module":
-    """The network with the tensors of a published checkpoint."""
-    return weights.network(
-        lambda: roberta(shape, tokenizer.get_vocab_size()), strip=("roberta.",), drop=HEADS
-    )
 
 
 def tuned(weights: Weights, params: "M2FNetParams", shape: Shape, tokenizer: "Tokenizer") -> "nn.Module":

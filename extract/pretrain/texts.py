@@ -90,10 +90,9 @@ def of_transcripts(manifest: Manifest, label_set: str, split: str, config: TextC
     classes = tuple(manifest.label_sets[label_set])
     subsets = {name: frozenset(ids) for name, ids in manifest.splits[split].items()}
     samples, read = _samples(manifest, subsets, config)
-    labels = {
-        u.id: classes.index(str(u.labels[label_set])) for u in manifest.utterances if u.labels.get(label_set)
-    }
-    train = [samples[i] for i in samples if i in subsets["train"] and i in labels]
+    own = [u for u in manifest.utterances if u.id in samples and u.labels.get(label_set)]
+    labels = {u.id: classes.index(str(u.labels[label_set])) for u in own}
+    train = [s for i, s in samples.items() if i in subsets.get("train", ()) and i in labels]
     if config.checkpoint is not None:
         tokenizer = open_tokenizer(Weights(config.checkpoint))
     else:

@@ -14,15 +14,15 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, configs
 from extract.encoders import mpnet as mpnets
-from extract.encoders import roberta as robertas
 from extract.encoders.base import Encoded, Encoder, EncoderKind, Sample, Turn
 from extract.encoders.kwrt import KWRT, KwrtKind
 from extract.encoders.mpnet import MPNETS, MpnetKind
 from extract.encoders.pieces import byte_tokenizer
 from extract.encoders.roberta import M2FNET, ROBERTAS, RobertaKind
+from extract.encoders.roberta_network import Shape
 from tests.extract.tiny_texts import Tiny, made_here, taken_in, write_record
 
-ROBERTA = robertas.Shape(32, 2, 4, 48, 400)
+ROBERTA = Shape(32, 2, 4, 48, 400)
 MPNET = mpnets.Shape(32, 2, 4, 48, 400)
 KEYS = tuple(kind.spec.key for kind in (KWRT, *MPNETS, *ROBERTAS))
 TUNED = "m2fnet-roberta"  # made by a training of ours
