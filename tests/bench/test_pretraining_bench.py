@@ -7,7 +7,7 @@ from bench import pretraining
 
 
 def test_examples_a_second_give_the_hours_of_whole_corpora() -> None:
-    figures = pretraining.measure("cpu", size="tiny", text="small", examples=16)
+    figures = pretraining.measure("cpu", size="tiny", text="small", examples=32)
     for name, corpora in pretraining.OF.items():
         rate = figures[name]["examples_per_second"]
         for corpus in corpora:

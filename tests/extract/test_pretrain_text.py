@@ -44,7 +44,7 @@ def corpus(**texts: str) -> Manifest:
         for d in range(count):
             for n in range(3):
                 label = names[(d + n * n) % 3]
-                text = texts.get(part, f"{WORDS[label]} {d} {n}")
+                text = texts.get(part, f"{WORDS[label]} {part} {d} {n}")
                 speaker = ("Ross", "Monica")[n % 2]
                 rows.append(
                     Utterance(
@@ -118,7 +118,7 @@ def test_a_neighbour_of_another_subset_is_not_read() -> None:
     assert found.seen == {"toy": ["train_1_0", "train_1_1", "dev_0_0"]}
     decoded = found.tokenizer.decode(found.train.tokens[1], skip_special_tokens=False)
     assert decoded.startswith(f"{START}ROSS:") and decoded.endswith(
-        "MONICA: leave me alone now 1 1</s></s></s>"
+        "MONICA: the train is at nine train 1 1</s></s></s>"
     )
 
 
@@ -182,10 +182,10 @@ def test_a_feature_that_reads_otherwise_than_its_training_is_refused(
     monkeypatch.setattr(made, "FOLDER", folder)
     with pytest.raises(WeightsError, match="in another way") as caught:
         ENCODERS[TEXT](configs()[TEXT](pretrained="words", size="small", names="none"), "cpu", None)
-    assert caught.value.details == [
+    assert caught.value.details == (
         "past: trained with 2, asked for 1", "future: trained with 0, asked for 1",
         "names: trained with sex, asked for none",
-    ]  # fmt: skip
+    )  # fmt: skip
     (folder / "words" / "tokenizer.json").write_text("{}")
     with pytest.raises(WeightsError, match="not the file that was trained"):
         ENCODERS[TEXT](configs()[TEXT](pretrained="words", size="small"), "cpu", None)

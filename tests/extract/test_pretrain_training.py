@@ -1,5 +1,6 @@
 """Training of extractors: separates classes, keeps to its data, survives kills, tells collapse from quality."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ def test_the_best_epoch_is_the_one_with_the_best_validation_score(trained: Train
     scores = [row[KNN] for row in trained.progress.history]
     assert trained.score == KNN and trained.progress.best_epoch == 1 + int(np.argmax(scores))
     assert knn_accuracy(of(trained.extractor, pictures(0)), of(trained.extractor, pictures(1))) == max(scores)
+
+
+def test_other_dev_images_change_the_choice_of_the_epoch_alone(trained: Trained) -> None:
+    poisoned = replace(pictures(1), images=torch.full_like(pictures(1).images, 255))
+    otherwise = train_extractor(pictures(0), poisoned, CONFIG, TRAINING)
+    losses = [[row["train_loss"] for row in t.progress.history] for t in (trained, otherwise)]
+    assert losses[0] == losses[1]
+    for name, value in trained.progress.last.items():
+        assert torch.equal(value, otherwise.progress.last[name]), name
 
 
 def test_cross_entropy_trains_the_same_network(trained: Trained) -> None:

@@ -19,7 +19,7 @@ from extract.encoders.kwrt import KWRT, KwrtKind
 from extract.encoders.mpnet import MPNETS, MpnetKind
 from extract.encoders.pieces import byte_tokenizer
 from extract.encoders.roberta import M2FNET, ROBERTAS, RobertaKind
-from extract.encoders.roberta_network import Shape
+from extract.encoders.roberta_network import BASE, LARGE, Shape, roberta
 from tests.extract.tiny_texts import Tiny, made_here, taken_in, write_record
 
 ROBERTA = Shape(32, 2, 4, 48, 400)
@@ -342,8 +342,8 @@ def test_all_mpnet_is_the_recipe_of_sentence_transformers(tiny: dict[str, Tiny])
 @pytest.mark.parametrize(
     ("build_network", "width", "expected"),
     [
-        (lambda: robertas.roberta(robertas.BASE, 0), 768, 124_645_632),
-        (lambda: robertas.roberta(robertas.LARGE, 0), 1024, 355_359_744),
+        (lambda: roberta(BASE, 0), 768, 124_645_632),
+        (lambda: roberta(LARGE, 0), 1024, 355_359_744),
         (lambda: mpnets.mpnet(mpnets.Shape()), 768, 109_486_464),
     ],
 )
