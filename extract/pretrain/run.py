@@ -123,7 +123,7 @@ def _done(job: Job, device: str, threads: int, checkpoint: Path, tick: Tick) -> 
             device=device, threads=threads, checkpoint=checkpoint, tick=tick,
         )  # fmt: skip
         network = trained.extractor.to(device)
-        embedded = [states_of(network, part, device) for part in (job.source.train, job.source.dev)]
+        train, dev = (states_of(network, part, device) for part in (job.source.train, job.source.dev))
         files = {TOKENIZER: job.source.tokenizer.to_str(pretty=True)}
     else:
         trained = train_extractor(
@@ -131,10 +131,10 @@ def _done(job: Job, device: str, threads: int, checkpoint: Path, tick: Tick) -> 
             identities=job.source.identities, device=device, threads=threads, checkpoint=checkpoint, tick=tick,
         )  # fmt: skip
         network = trained.extractor.to(device)
-        embedded = [of(network, part, device) for part in (job.source.train, job.source.dev)]
+        train, dev = (of(network, part, device) for part in (job.source.train, job.source.dev))
         files = {}
     network.cpu()
-    return _Outcome(trained, *embedded, files)
+    return _Outcome(trained, train, dev, files)
 
 
 def _versions(job: Job) -> dict[str, str]:

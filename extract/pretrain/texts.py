@@ -99,12 +99,17 @@ def of_transcripts(manifest: Manifest, label_set: str, split: str, config: TextC
         said = [spoken(tidy(s.text, config.events), s.speaker, config.names) for s in train]
         tokenizer = byte_pairs(said, config.vocabulary)
     reader = TurnReader(tokenizer, config.names, config.events, bool(config.past), bool(config.future))
-    parts = [_texts(samples, labels, subsets.get(n, frozenset()), reader, f"{split}/{n}") for n in KEPT]
+    parts = {n: _texts(samples, labels, subsets.get(n, frozenset()), reader, f"{split}/{n}") for n in KEPT}
     began = None if config.checkpoint is None else provenance(config.checkpoint)
-    rows = [[list(t.ids), t.labels.tolist(), [list(row) for row in t.tokens]] for t in parts]
+    rows = [[list(t.ids), t.labels.tolist(), [list(row) for row in t.tokens]] for t in parts.values()]
     ids = [u.id for u in manifest.utterances if u.id in read]
     return TextSource(
-        *parts, tokenizer, classes, {manifest.corpus: ids}, digest_of([rows, tokenizer.to_str(), began])
+        parts["train"],
+        parts["dev"],
+        tokenizer,
+        classes,
+        {manifest.corpus: ids},
+        digest_of([rows, tokenizer.to_str(), began]),
     )
 
 

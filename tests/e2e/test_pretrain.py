@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,63 +15,51 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("dvc")]
 
 MELD = SHARED / "meld"
 MAJORITY = 0.2523  # weighted F1 on dev of always answering neutral: 470 of 1,109
-OWN = ("mel_resnet18", "m2fnet_dual")
+DUAL = "m2fnet_dual"  # the sounds' extractor is trained in test_dvc
 
 
 @pytest.fixture(scope="module")
 def project(make_project: MakeProject) -> Project:
-    """A project whose trainings are tiny, with media of its own."""
+    """A project with a tiny training, and with media of its own."""
     made = make_project()
     path = made.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
-    params["profiles"]["default"] = ["minilm", *OWN]
-    for name in OWN:
-        params["pretrain"][name]["config"] |= {"size": "tiny", "images": 2}
-        params["pretrain"][name]["training"] |= {"epochs": 1}
-    params["experiments"] = {"own": params["experiments"]["m2fnet_own"]}
+    params["pretrain"][DUAL]["config"] |= {"size": "tiny", "images": 2}
+    params["pretrain"][DUAL]["training"] |= {"epochs": 1}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     media = made.folder / "data/raw/demo"
     original = media.resolve()
     media.unlink()
     shutil.copytree(original, media)
+    made.ercache("scan", "demo")
     return made
 
 
-def tensors(project: Project, name: str) -> dict[str, bytes]:
-    folder = project.folder / "data/extractors" / name
+def tensors(project: Project) -> dict[str, bytes]:
+    folder = project.folder / "data/extractors" / DUAL
     return {file: (folder / file).read_bytes() for file in ("model.safetensors", "last.safetensors")}
 
 
-def test_an_extractor_learns_from_train_and_dev_and_its_features_feed_a_model(project: Project) -> None:
-    told = project.ercache("extract", "demo").stderr
-    for name in OWN:
-        assert f"{name} is left out: its extractor is not trained yet: ercache pretrain {name}" in told
-        answer = project.json("pretrain", name)
-        assert answer["selected_on"] == "validation_knn_accuracy"
-        assert {"validation_probe_weighted_f1", "validation_silhouette", "validation_rank"} <= set(
-            answer["metrics"]
-        )
-        folder = project.folder / "data/extractors" / name
-        seen = json.loads((folder / "seen.json").read_text())["demo"]
-        assert seen and not [i for i in seen if i.startswith("test")]
-        assert {"curves.csv", "embedding.png", "metrics.json"} <= {p.name for p in folder.iterdir()}
-    answer = project.json("extract", "demo")
-    assert {Path(f).name.split(".")[0] for f in answer["files"]} == {"minilm", *OWN}
-    run = project.json("train", "own", "--seeds", "1")
-    assert run["selected_on"] == "validation"
+def test_an_extractor_learns_from_train_and_dev_and_test_media_change_nothing(project: Project) -> None:
+    answer = project.json("pretrain", "visual/m2fnet-dual")
+    assert answer["selected_on"] == "validation_knn_accuracy"
+    quality = {"validation_probe_weighted_f1", "validation_silhouette", "validation_rank"}
+    assert quality <= set(answer["metrics"])
+    folder = project.folder / "data/extractors" / DUAL
+    seen = json.loads((folder / "seen.json").read_text())["demo"]
+    assert seen and not [i for i in seen if i.startswith("test")]
+    assert {"curves.csv", "embedding.png", "metrics.json"} <= {p.name for p in folder.iterdir()}
 
-
-def test_poisoned_test_media_give_the_same_weights(project: Project) -> None:
-    before = tensors(project, "mel_resnet18")
+    before = tensors(project)
     media = project.folder / "data/raw/demo"
     for clip in (media / "output_repeated_splits_test").glob("*.mp4"):
         clip.write_bytes(b"poison")
     table = media / "test_sent_emo.csv"
     table.write_text(table.read_text().replace("neutral", "joy").replace("anger", "joy"))
     project.ercache("scan", "demo")
-    shutil.rmtree(project.folder / "data/extractors")
-    project.ercache("pretrain", "audio/mel-resnet18")
-    assert tensors(project, "mel_resnet18") == before
+    shutil.rmtree(folder)
+    project.ercache("pretrain", DUAL)
+    assert tensors(project) == before
 
 
 @pytest.mark.full
