@@ -43,10 +43,10 @@ def measure(
     for name, train in trainings.items():
         rate = examples / _seconds_an_epoch(train)
         hours = {
-            f"{corpus}_hours": round(TRAIN[corpus] * PAPER_EPOCHS[name] / rate / 3600, 2)
+            f"{corpus}_hours": round(TRAIN[corpus] * PAPER_EPOCHS[name] / rate / 3600, 4)
             for corpus in OF[name]
         }
-        figures[name] = {"examples_per_second": round(rate, 1), **hours}
+        figures[name] = {"examples_per_second": round(rate, 3), **hours}
     return figures
 
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,17 +16,19 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("dvc")]
 
 MELD = SHARED / "meld"
 MAJORITY = 0.2523  # weighted F1 on dev of always answering neutral: 470 of 1,109
-DUAL = "m2fnet_dual"  # the sounds' extractor is trained in test_dvc
+MEL, DUAL = "mel_resnet18", "m2fnet_dual"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def project(make_project: MakeProject) -> Project:
-    """A project with a tiny training, and with media of its own."""
+    """A project with tiny trainings, and with media of its own."""
     made = make_project()
     path = made.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
-    params["pretrain"][DUAL]["config"] |= {"size": "tiny", "images": 2}
-    params["pretrain"][DUAL]["training"] |= {"epochs": 1}
+    for name in (MEL, DUAL):
+        params["pretrain"][name]["config"] = {"size": "tiny", "init": "scratch", "images": 2}
+        params["pretrain"][name]["training"] = {"epochs": 1}
+    params["pretrain"][DUAL]["config"]["frames"] = 1
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     media = made.folder / "data/raw/demo"
     original = media.resolve()
@@ -35,22 +38,27 @@ def project(make_project: MakeProject) -> Project:
     return made
 
 
-def tensors(project: Project) -> dict[str, bytes]:
-    folder = project.folder / "data/extractors" / DUAL
+def tensors(folder: Path) -> dict[str, bytes]:
     return {file: (folder / file).read_bytes() for file in ("model.safetensors", "last.safetensors")}
 
 
-def test_an_extractor_learns_from_train_and_dev_and_test_media_change_nothing(project: Project) -> None:
-    answer = project.json("pretrain", "visual/m2fnet-dual")
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [(MEL, "audio/mel-resnet18"), pytest.param(DUAL, "visual/m2fnet-dual", marks=pytest.mark.full)],
+)
+def test_an_extractor_learns_from_train_and_dev_and_test_media_change_nothing(
+    project: Project, name: str, key: str
+) -> None:
+    answer = project.json("pretrain", key)
     assert answer["selected_on"] == "validation_knn_accuracy"
     quality = {"validation_probe_weighted_f1", "validation_silhouette", "validation_rank"}
     assert quality <= set(answer["metrics"])
-    folder = project.folder / "data/extractors" / DUAL
+    folder = project.folder / "data/extractors" / name
     seen = json.loads((folder / "seen.json").read_text())["demo"]
     assert seen and not [i for i in seen if i.startswith("test")]
     assert {"curves.csv", "embedding.png", "metrics.json"} <= {p.name for p in folder.iterdir()}
 
-    before = tensors(project)
+    before = tensors(folder)
     media = project.folder / "data/raw/demo"
     for clip in (media / "output_repeated_splits_test").glob("*.mp4"):
         clip.write_bytes(b"poison")
@@ -58,8 +66,8 @@ def test_an_extractor_learns_from_train_and_dev_and_test_media_change_nothing(pr
     table.write_text(table.read_text().replace("neutral", "joy").replace("anger", "joy"))
     project.ercache("scan", "demo")
     shutil.rmtree(folder)
-    project.ercache("pretrain", DUAL)
-    assert tensors(project) == before
+    project.ercache("pretrain", name)
+    assert tensors(folder) == before
 
 
 @pytest.mark.full
