@@ -6,6 +6,7 @@ import torch
 from bench import pretraining
 
 
+@pytest.mark.full
 def test_examples_a_second_give_the_hours_of_whole_corpora() -> None:
     figures = pretraining.measure("cpu", size="tiny", text="small", examples=32)
     for name, corpora in pretraining.OF.items():
