@@ -12,7 +12,7 @@ demo: $(READY)
 	dvc repro --quiet
 	@echo
 	@ercache compare data/models/m2fnet data/models/m2fnet_text data/models/m2fnet_audio data/models/m2fnet_visual \
-	  data/models/bc_lstm data/models/concat
+	  data/models/m2fnet_own data/models/bc_lstm data/models/concat
 	@echo "report: $(CURDIR)/data/reports/report.html"
 
 test: lint

@@ -56,6 +56,34 @@ def _absent(features: Sequence[Feature]) -> dict[str, WeightsError]:
     return {n: WeightsError(row.detail, hint=row.remedy) for n, row in rows.items() if row and not row.ok}
 
 
+def default_names(params: Params, corpus: str) -> tuple[list[str], dict[str, str]]:
+    """Features of the default profile that can be made for a corpus now, and why others of it cannot.
+
+    A feature of an extractor of ours waits for its training, and is left to the corpus that it is trained on.
+
+    Raises:
+        UsageError: there is no params.yaml that defines any.
+    """
+    _check_defined(params)
+    names = params.profiles[known("default", params.profiles, "profile")]
+    why = {name: reason for name in names if (reason := _why_not(params, name, corpus))}
+    return [name for name in names if name not in why], why
+
+
+def _why_not(params: Params, name: str, corpus: str) -> str:
+    entry = params.features[name]
+    config = None if entry.imported else ENCODERS[entry.encoder].Params(**entry.params)
+    training = getattr(config, "pretrained", None)
+    if training is None:
+        return ""
+    trained_on = params.pretrain[training].corpus if training in params.pretrain else None
+    if trained_on not in (None, corpus):
+        return f"its extractor is trained on {trained_on}"
+    if not (made.FOLDER / training / made.RECORD).is_file():
+        return f"its extractor is not trained yet: ercache pretrain {training}"
+    return ""
+
+
 def at_hand(params: Params) -> tuple[list[Feature], list[str]]:
     """Every feature of params.yaml that can be made here now, and the names of those whose weights are not here.
 

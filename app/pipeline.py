@@ -56,13 +56,13 @@ def pipeline_text(params: Params) -> str:
         stages["train"] = _train_stage(train)
     manifests = [str(MANIFESTS / f"{corpus}.jsonl") for corpus in params.pipeline]
     caches = [f"{CACHES}/{item['corpus']}/{item['modality']}" for item in extract.values()]
+    made = [str(FOLDER / name) for name in extractors]
     stages["report"] = {
         "cmd": "ercache report",
-        "deps": [*manifests, *caches, *runs],
+        "deps": [*manifests, *made, *caches, *runs],
         "outs": [str(DATA / "reports" / "report.html")],
     }
     shown = _shown(runs)
-    made = [str(FOLDER / name) for name in extractors]
     shown["metrics"] += [f"{folder}/metrics.json" for folder in made]
     if made:
         curves = {f"{folder}/curves.csv": "train_loss" for folder in made}

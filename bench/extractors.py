@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.extractors_page import page
+from bench.extractors_page import PICTURE, page
 from ercache.manifest import MediaRef
 from ercache.params import Limits
 from extract.encoders.base import FloatArray, Sample
@@ -27,8 +27,9 @@ from extract.media import Stretch, read_stretches
 from extract.mel_image import RATE
 from extract.pretrain.config import AudioConfig, ExtractorTraining, MetricLoss
 from extract.pretrain.examples import Examples, of_sounds
+from extract.pretrain.picture import draw
 from extract.pretrain.quality import Embedded, quality
-from extract.pretrain.training import of, train_extractor
+from extract.pretrain.training import Trained, of, train_extractor
 
 CLASSES: Final = {"W": "anger", "F": "happiness", "N": "neutral", "T": "sadness"}
 FOLDS: Final = {  # held out, validation; the speakers in order, dealt out
@@ -91,18 +92,27 @@ def config_of(method: str, size: str) -> AudioConfig:
     return AudioConfig(**common, loss=MetricLoss(margin=method))  # type: ignore[arg-type]
 
 
+def embedded(
+    corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int
+) -> tuple[Trained, Embedded]:
+    """One training, and what its extractor makes of all files."""
+    held_out, validation = FOLDS[fold]
+    rest = corpus.others((*held_out, validation))
+    train, dev = (corpus.examples.rows(corpus.rows(s)) for s in (rest, [validation]))
+    result = train_extractor(
+        train, dev, config_of(method, size), ExtractorTraining(epochs=epochs, lr=rate, seed=seed)
+    )
+    return result, of(result.extractor, corpus.examples)
+
+
 def trained(
     corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int, outer: bool
 ) -> dict[str, Any]:
     """One training and its scores: on the held-out speakers, or (tuning) on the validation speaker only."""
+    began = time.perf_counter()
+    result, told = embedded(corpus, fold, method, rate, seed, size, epochs)
     held_out, validation = FOLDS[fold]
     rest = corpus.others((*held_out, validation))
-    train, dev = (corpus.examples.rows(corpus.rows(s)) for s in (rest, [validation]))
-    began = time.perf_counter()
-    result = train_extractor(
-        train, dev, config_of(method, size), ExtractorTraining(epochs=epochs, lr=rate, seed=seed)
-    )
-    told = of(result.extractor, corpus.examples)
     fitted = corpus.rows([*rest, validation] if outer else rest)
     scored = corpus.rows(held_out if outer else [validation])
     found = quality(
@@ -124,6 +134,19 @@ def trained(
     }
 
 
+def draw_held_out(
+    corpus: Corpus, rows: Sequence[Mapping[str, Any]], size: str, epochs: int, folder: Path
+) -> None:
+    """Pictures of the held-out speakers of the first fold, one of each method, with the first seed."""
+    fold = next(iter(FOLDS))
+    chosen = corpus.rows(FOLDS[fold][0])
+    for method in METHODS:
+        rate = best_rate(rows, fold, method, size, epochs)
+        _, told = embedded(corpus, fold, method, rate, SEEDS[0], size, epochs)
+        held_out = Embedded(told.values[chosen], told.labels[chosen])
+        print(method, draw(held_out, list(CLASSES.values()), folder / f"{PICTURE}{method}.png"), flush=True)
+
+
 def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:
     """MFCC statistics and logistic regression; it has no seed."""
     held_out, _ = FOLDS[fold]
@@ -133,13 +156,13 @@ def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:
     return {"kind": "outer", "fold": fold, "method": "mfcc", "seed": 0, **found}
 
 
-def best_rate(rows: Sequence[Mapping[str, Any]], fold: str, method: str) -> float:
+def best_rate(rows: Sequence[Mapping[str, Any]], fold: str, method: str, size: str, epochs: int) -> float:
     """The learning rate with the best probe UAR on the validation speaker of a fold; ties go to the smaller one."""
-    asked = method if method in TUNED else TUNED[0]
+    asked = (fold, method if method in TUNED else TUNED[0], size, epochs)
     tried = {
         r["rate"]: r["probe_uar"]
         for r in rows
-        if r["kind"] == "tuning" and (r["fold"], r["method"]) == (fold, asked)
+        if r["kind"] == "tuning" and (r["fold"], r["method"], r["size"], r["epochs"]) == asked
     }
     return max(sorted(tried), key=lambda rate: tried[rate])
 
@@ -151,6 +174,9 @@ def main() -> None:
     )
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--page", type=Path)
+    parser.add_argument(
+        "--pictures", type=Path, help="only draw embeddings into this folder, with the logged rates"
+    )
     parser.add_argument("--size", default="tiny", choices=["paper", "small", "tiny"])
     parser.add_argument("--epochs", type=int, default=8)
     asked = parser.parse_args()
@@ -159,6 +185,9 @@ def main() -> None:
         return
     rows = [json.loads(line) for line in asked.log.read_text().splitlines()] if asked.log.is_file() else []
     corpus = functools.cache(lambda: read(asked.root, asked.size))
+    if asked.pictures is not None:
+        draw_held_out(corpus(), rows, asked.size, asked.epochs, asked.pictures)
+        return
     key = ("kind", "fold", "method", "rate", "seed", "size", "epochs")
 
     def once(row: Mapping[str, Any], work: Any) -> None:
@@ -183,7 +212,8 @@ def main() -> None:
     for seed in SEEDS:
         for fold in FOLDS:
             for method in METHODS:
-                run("outer", fold, method, best_rate(rows, fold, method), seed)
+                rate = best_rate(rows, fold, method, asked.size, asked.epochs)
+                run("outer", fold, method, rate, seed)
     if asked.page:
         write_page(asked.log, asked.page)
 
@@ -195,7 +225,8 @@ def write_page(log: Path, target: Path) -> None:
         [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
         for path in (log, demo)
     )
-    target.write_text(page(rows, others), encoding="utf-8")
+    pictures = sorted(path.name for path in target.parent.glob(f"{PICTURE}*.png"))
+    target.write_text(page(rows, others, pictures), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = Path("data/extractors")
 MODEL: Final = "model.safetensors"
+TOKENIZER: Final = "tokenizer.json"
 RECORD: Final = "extractor.json"
 SEEN: Final = "seen.json"
 PREFIX: Final = "made/"
@@ -98,6 +99,21 @@ def seen_by(name: str) -> dict[str, list[str]]:
     return seen
 
 
+def made_file(name: str, file: str) -> Path:
+    """A file of an extractor, present and the one that was written with its record.
+
+    Raises:
+        WeightsError: it is not, or the extractor was not made yet.
+    """
+    path, expected = FOLDER / name / file, record_of(name).sha256.get(file)
+    if not path.is_file() or digest_of_file(path) != expected:
+        raise WeightsError(
+            f"{path}: absent, or not the file that was trained",
+            hint=f"`ercache pretrain {name}` makes it again",
+        )
+    return path
+
+
 def load_made(
     weights: Weights,
     extractor: str,
@@ -127,12 +143,7 @@ def load_made(
             f"extractor {name!r} was made for {record.extractor}, not {extractor}",
             hint="name another one in `pretrained`",
         )
-    path = FOLDER / name / MODEL
-    if not path.is_file() or digest_of_file(path) != record.sha256.get(MODEL):
-        raise WeightsError(
-            f"{path}: absent, or not the file that was trained",
-            hint=f"`ercache pretrain {name}` makes it again",
-        )
+    path = made_file(name, MODEL)
     with drawn(None):
         network = build(record.config)
     load_strict(network, read_tensors(path), name)

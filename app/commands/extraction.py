@@ -21,7 +21,7 @@ from app.console import (
     say,
     table,
 )
-from app.features import features_of
+from app.features import default_names, features_of
 from ercache.cache import Status
 from ercache.errors import CorpusError, UsageError
 from ercache.manifest import Manifest, read_manifest, write_manifest
@@ -105,7 +105,8 @@ def extract(
         str | None, typer.Option("--features", help="Names in params.yaml, with commas.")
     ] = None,
     profile: Annotated[
-        str | None, typer.Option("--profile", help="A list of them; default: default.")
+        str | None,
+        typer.Option("--profile", help="A list of them; default: what `default` holds and is trained."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the caches.")] = None,
     device: Device = "auto",
@@ -139,6 +140,10 @@ def extract(
     loaded = params()
     known(corpus, CORPORA, "corpus")
     names = [name.strip() for name in features.split(",")] if features is not None else None
+    if features is None and profile is None and random_weights is None:
+        names, left_out = default_names(loaded, corpus)
+        for name, reason in left_out.items():
+            say(f"warning: {name} is left out: {reason}")
     wanted = features_of(loaded, names, profile or "default", random_weights)
     media = any(f.spec.modality != "text" for f in wanted)
     manifest, folder = manifest_and_root(corpus, root, loaded, media)

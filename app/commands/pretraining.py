@@ -12,9 +12,10 @@ from ercache import made
 from ercache.errors import UsageError
 from ercache.params import Params, PretrainParams, nearest
 from ercache.weights import checked_files, read_tensors
-from extract.pretrain.config import CONFIGS, ExtractorConfig, ExtractorTraining
+from extract.pretrain.config import CONFIGS, ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
 
 if TYPE_CHECKING:  # it imports torch, which --help can do without
+    from extract.pretrain.run import Job
     from extract.pretrain.sources import Progress, Source
 
 
@@ -48,17 +49,12 @@ def pretrain(
     name, entry = _entry(loaded, extractor, folder)
     if split is not None and split != entry.split:
         name, entry = f"{name}{FOLD}{split}", entry.model_copy(update={"split": split})
-    config_of, training_of = CONFIGS[entry.extractor]
-    config, training = config_of(**entry.config), training_of(**entry.training)
     if seed is not None:
-        training = training.model_copy(update={"seed": seed})
-    assert isinstance(config, ExtractorConfig) and isinstance(training, ExtractorTraining)
+        entry = entry.model_copy(update={"training": {**entry.training, "seed": seed}})
     with progress() as tick:
-        source = _source(loaded, entry, config, training.seed, root, device_of(device), tick)
         result = run(
-            name, entry.extractor, source, config, training,
+            name, entry.extractor, _job(loaded, entry, root, device_of(device), tick),
             out=made.FOLDER / name, work=default_store() / "pretrain", device=device_of(device),
-            imagenet=_imagenet() if config.init == "imagenet" else None,
             threads=torch.get_num_threads(), tick=lambda epoch, last: tick(f"epochs of {name}", epoch, last),
         )  # fmt: skip
     if json:
@@ -88,6 +84,31 @@ def _entry(loaded: Params, asked: str, folder: Path | None) -> tuple[str, Pretra
     return name, entry
 
 
+def _job(loaded: Params, entry: PretrainParams, root: Path | None, device: str, tick: "Progress") -> "Job":
+    """The training with all that it may see."""
+    from extract.pretrain.run import ImageJob, TextJob
+    from extract.pretrain.texts import of_transcripts
+
+    config_of, training_of = CONFIGS[entry.extractor]
+    config, training = config_of(**entry.config), training_of(**entry.training)
+    if entry.labels == "identity" and entry.corpus is not None:
+        raise UsageError(
+            "a corpus has no identities to train on", hint="give --folder DIR, or `labels: class`"
+        )
+    if isinstance(config, TextConfig):
+        assert isinstance(training, TextTraining)
+        if entry.corpus is None:
+            raise UsageError(
+                "texts come with their dialogues, which a folder has not", hint="name a corpus instead"
+            )
+        manifest, _ = manifest_and_root(entry.corpus, root, loaded, media=False)
+        return TextJob(of_transcripts(manifest, entry.label_set, entry.split, config), config, training)
+    assert isinstance(config, ExtractorConfig) and isinstance(training, ExtractorTraining)
+    source = _source(loaded, entry, config, training.seed, root, device, tick)
+    imagenet = _imagenet() if config.init == "imagenet" else None
+    return ImageJob(source, config, training, imagenet)
+
+
 def _source(
     loaded: Params,
     entry: PretrainParams,
@@ -105,10 +126,6 @@ def _source(
         if not folder.is_dir():
             raise UsageError(f"no folder {folder}", hint="give --folder DIR")
         return of_folder(folder, config, entry.labels == "identity", seed, tick)
-    if entry.labels == "identity":
-        raise UsageError(
-            "a corpus has no identities to train on", hint="give --folder DIR, or `labels: class`"
-        )
     manifest, media = manifest_and_root(entry.corpus, root, loaded, media=True)
     assert media is not None
     reading = Reading(loaded.engine, loaded.faces, default_store(), media, device)

@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from app.report.extractors import Extractor, read_extractor
 from app.report.runs import Run, read_run
 from ercache.cache import BLOCK, MAGIC, ArraySpec, CacheFile, Entry
 from ercache.errors import ErcacheError
+from ercache.made import FOLDER, RECORD
 from ercache.manifest import Manifest, read_manifest
 
 T = TypeVar("T")
@@ -45,6 +47,7 @@ class Gathered:
     manifests: tuple[Manifest, ...]
     caches: tuple[Cache, ...]
     runs: tuple[Run, ...]
+    extractors: tuple[Extractor, ...]
     unreadable: tuple[tuple[str, str], ...]
 
     def manifest(self, corpus: str) -> Manifest | None:
@@ -60,13 +63,14 @@ class Gathered:
 
 
 def gather(data: Path) -> Gathered:
-    """Read manifests, caches and runs; an unreadable one is noted and never stops the report."""
+    """Read manifests, caches, runs and records of extractors; an unreadable one is noted and never stops the report."""
     unreadable: list[tuple[str, str]] = []
     read = _Reader(data, unreadable)
     manifests = read.each((data / "manifests").glob("*.jsonl"), read_manifest)
     caches = read.each((data / "caches").rglob("*.h5"), lambda path: read_cache(path, data / "caches"))
     runs = read.each((data / "models").glob("*/run.json"), lambda path: read_run(path.parent))
-    return Gathered(tuple(manifests), tuple(caches), tuple(runs), tuple(unreadable))
+    made = read.each((data / FOLDER.name).glob(f"*/{RECORD}"), lambda path: read_extractor(path.parent))
+    return Gathered(tuple(manifests), tuple(caches), tuple(runs), tuple(made), tuple(unreadable))
 
 
 def read_cache(path: Path, root: Path) -> Cache:

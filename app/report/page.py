@@ -11,6 +11,7 @@ from app.report.classes import ClassTable, Confusion, class_table, confusion_of
 from app.report.corpus import corpus_view
 from app.report.coverage import coverage_view
 from app.report.curves import CurveView, curve_views
+from app.report.extractors import FIGURES, extractor_rows
 from app.report.gather import Gathered, gather
 from app.report.palette import colours_of, ink_on
 from app.report.runs import Run
@@ -38,7 +39,7 @@ def write_report(data: Path = Path("data"), out: Path | None = None) -> Path:
     """Write one self-contained HTML page about everything under a data folder; equal data give equal bytes.
 
     Args:
-        data: holds `manifests/`, `caches/` and `models/`, each of which may be absent.
+        data: holds `manifests/`, `caches/`, `extractors/` and `models/`, each of which may be absent.
         out: the page; default `<data>/reports/report.html`.
 
     Returns:
@@ -74,6 +75,8 @@ def render(gathered: Gathered, compare: Compare = compare_runs) -> str:
         corpora=[corpus_view(manifest) for manifest in gathered.manifests],
         coverage=coverage,
         results=results,
+        extractors=extractor_rows(gathered.extractors),
+        headings=tuple(FIGURES.values()),
         unreadable=gathered.unreadable,
         open_matrices=OPEN_MATRICES,
         fitting=(SHORTEST, LONGEST),

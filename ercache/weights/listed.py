@@ -229,12 +229,4 @@ _KNOWLEDGE = (
 )  # fmt: skip
 
 # What the pipeline trains itself lies in data/extractors and has no row.
-_OWN = (
-    Checkpoint(
-        "m2fnet-roberta", "brought", "a RoBERTa fine-tuned on the corpus' train part", "",
-        (WeightFile("model.safetensors"), WeightFile("tokenizer.json")), "your own",
-        remedy="nobody publishes it: train one, then `ercache weights add m2fnet-roberta FOLDER`",
-    ),
-)  # fmt: skip
-
-LISTED: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_PICTURES, *_KNOWLEDGE, *_OWN)
+LISTED: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_PICTURES, *_KNOWLEDGE)

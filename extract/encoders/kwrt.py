@@ -14,7 +14,7 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Weights, checked_files
 from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample, Turn
 from extract.encoders.pieces import HEADS, finite, hidden_states, marks_of, open_tokenizer, places
-from extract.encoders.roberta import BASE, Shape, roberta
+from extract.encoders.roberta_network import BASE, Shape, roberta
 from extract.kwrt.conceptnet import CONCEPTNET
 from extract.kwrt.knowledge import LETTERS, OWN, read_knowledge
 from extract.kwrt.matrix import importance

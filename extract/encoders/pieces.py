@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from ercache.cache import ArraySpec
 from ercache.errors import WeightsError
+from ercache.made import PREFIX, TOKENIZER, made_file
 from ercache.weights import Weights
 from extract.context import Marks
 from extract.encoders.base import FloatArray
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
-    from torch import nn
+    from torch import Tensor, nn
 
 START, PAD, END, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"  # ids 0 to 3 in RoBERTa and MPNet
 PAD_ID: Final = 1
@@ -23,7 +24,7 @@ HEADS: Final = ("lm_head.", "classifier.", "pooler.", "embeddings.position_ids")
 
 
 def open_tokenizer(weights: Weights) -> "Tokenizer":
-    """The checkpoint's tokenizer, or with random weights, which have none, `byte_tokenizer`.
+    """The checkpoint's (or our own extractor's) tokenizer, or with random weights, which have none, `byte_tokenizer`.
 
     What a transcript says is text, even if it looks like `</s>`.
 
@@ -33,9 +34,14 @@ def open_tokenizer(weights: Weights) -> "Tokenizer":
     from tokenizers import Tokenizer
 
     if weights.random is not None:
-        tokenizer = byte_tokenizer()
-    else:
-        tokenizer = Tokenizer.from_file(str(weights.path("tokenizer.json")))
+        return text_only(byte_tokenizer())
+    own = weights.key.startswith(PREFIX)
+    path = made_file(weights.key.removeprefix(PREFIX), TOKENIZER) if own else weights.path(TOKENIZER)
+    return text_only(Tokenizer.from_file(str(path)))
+
+
+def text_only(tokenizer: "Tokenizer") -> "Tokenizer":
+    """A tokenizer that pads and cuts nothing and takes marks inside a text for text."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
@@ -79,16 +85,23 @@ def hidden_states(
     """Last hidden states of each sequence, [T, D], by one forward with mask."""
     import torch
 
-    longest = max(map(len, ids))
-    padded = torch.full((len(ids), longest), pad, dtype=torch.long)
-    mask = torch.zeros_like(padded)
-    for row, tokens in enumerate(ids):
-        padded[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
+    padded, mask = padded_rows(ids, pad)
     with torch.inference_mode():
         output = network(input_ids=padded.to(device), attention_mask=mask.to(device))
     hidden = output.last_hidden_state.float().cpu().numpy()  # [B, longest, D]
     return [hidden[row, : len(tokens)] for row, tokens in enumerate(ids)]
+
+
+def padded_rows(ids: Sequence[Sequence[int]], pad: int = PAD_ID) -> tuple["Tensor", "Tensor"]:
+    """Sequences as one table [B, longest], and where it holds tokens (1) or padding (0)."""
+    import torch
+
+    padded = torch.full((len(ids), max(map(len, ids))), pad, dtype=torch.long)
+    mask = torch.zeros_like(padded)
+    for row, tokens in enumerate(ids):
+        padded[row, : len(tokens)] = torch.tensor(tokens)
+        mask[row, : len(tokens)] = 1
+    return padded, mask
 
 
 def places(encoding: "Encoding") -> NDArray[np.int32]:

@@ -1,70 +1,30 @@
 """RoBERTa and its relatives: utterances alone, or among their neighbours as EmoBERTa reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel
 
 from ercache.cache import ArraySpec
+from ercache.errors import WeightsError
+from ercache.made import load_made
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.context import LIMIT, InContext, Names, in_context, prefix_of, spoken
-from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample, Turn
-from extract.encoders.pieces import (
-    HEADS,
-    finite,
-    hidden_states,
-    marks_of,
-    open_tokenizer,
-    places,
-    text_arrays,
-)
-from extract.texts import tidy
+from extract.context import Names, prefix_of
+from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.pieces import finite, hidden_states, open_tokenizer, places, text_arrays
+from extract.encoders.roberta_network import SIZES, Shape, from_checkpoint, roberta
+from extract.encoders.turn_reader import TurnReader
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from torch import nn
 
 Reach = int | Literal["max"]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a RoBERTa; `vocabulary` None for that of its tokenizer."""
-
-    width: int
-    layers: int
-    heads: int
-    inner: int
-    vocabulary: int | None = 50265
-
-
-BASE: Final = Shape(768, 12, 12, 3072)
-LARGE: Final = Shape(1024, 24, 16, 4096)
-SMALL: Final = Shape(128, 2, 2, 512, None)
-SIZES: Final = {"small": SMALL, "base": BASE, "large": LARGE}
-
-
-def roberta(shape: Shape, vocabulary: int) -> "nn.Module":
-    """The network without its pooler, which was never trained."""
-    from transformers.models.roberta.configuration_roberta import RobertaConfig
-    from transformers.models.roberta.modeling_roberta import RobertaModel
-
-    config = RobertaConfig(
-        vocab_size=shape.vocabulary or vocabulary,
-        hidden_size=shape.width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.inner,
-        max_position_embeddings=LIMIT + 2,  # positions begin after that of the pad
-        type_vocab_size=1,
-        layer_norm_eps=1e-5,
-    )
-    config._attn_implementation = "sdpa"
-    return RobertaModel(config, add_pooling_layer=False)
+READ: Final = ("size", "past", "future", "names", "events")  # what a feature must share with its training
 
 
 class Alone(Strict):
@@ -99,14 +59,16 @@ class Among(Strict):
 
 
 class M2FNetParams(Strict):
-    """Switches of `text/m2fnet-roberta`; all but `tokens` must be those that it was trained with.
+    """Switches of `text/m2fnet-roberta`; all but `pool` and `tokens` must be those that it was trained with.
 
     Attributes:
+        pretrained: which training made its weights, a name under `pretrain:`.
         size: of the network.
         past, future: neighbours; `max` for as many as 512 tokens hold.
         names, pool, tokens, events: as for the others.
     """
 
+    pretrained: str = "m2fnet_roberta"
     size: Literal["small", "base", "large"] = "large"
     past: Reach = 1
     future: Reach = 1
@@ -133,7 +95,7 @@ class RobertaKind:
 
     def input(self, params: Any) -> Input:
         """The transcript, and the neighbours' with who says each."""
-        past, future = (_number(getattr(params, side, getattr(self, side))) for side in ("past", "future"))
+        past, future = (number_of(getattr(params, side, getattr(self, side))) for side in ("past", "future"))
         return Input(text=True, speaker=_names(params) != "none", past=past, future=future)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
@@ -144,16 +106,45 @@ class RobertaKind:
         """Build the encoder.
 
         Raises:
-            WeightsError: the checkpoint is absent, damaged or another network's.
+            WeightsError: the checkpoint is absent, damaged or another network's, or trained with other switches.
         """
-        handle = weights or Weights(str(self.spec.weights))
-        return Roberta(self._shape(params), params, self.input(params), device, handle)
+        handle = weights or Weights(self.spec.weights or f"made/{params.pretrained}")
+        tokenizer, shape = open_tokenizer(handle), self._shape(params)
+        if self.spec.weights is None:
+            network = tuned(handle, params, shape, tokenizer)
+        else:
+            network = from_checkpoint(handle, shape, tokenizer)
+        return Roberta(network, tokenizer, params, self.input(params), device)
 
     def _shape(self, params: Any) -> Shape:
         return self.shape or SIZES[params.size]
 
 
-def _number(reach: Reach) -> int:
+def tuned(weights: Weights, params: "M2FNetParams", shape: Shape, tokenizer: "Tokenizer") -> "nn.Module":
+    """The network that a training of ours has made.
+
+    Raises:
+        WeightsError: it was trained to read utterances in another way than the feature asks for.
+    """
+    asked = params.model_dump(mode="json")
+
+    def build(config: Mapping[str, Any]) -> "nn.Module":
+        other = [
+            f"{k}: trained with {config[k]}, asked for {asked[k]}" for k in READ if config[k] != asked[k]
+        ]
+        if other:
+            raise WeightsError(
+                f"extractor {params.pretrained!r} reads utterances in another way than this feature",
+                details=other,
+                hint="give the feature the switches of its training",
+            )
+        return roberta(shape, tokenizer.get_vocab_size())
+
+    return load_made(weights, M2FNET.spec.key, build, asked)[0]
+
+
+def number_of(reach: Reach) -> int:
+    """Neighbours at most."""
     return ALL if reach == "max" else reach
 
 
@@ -165,47 +156,33 @@ def _names(params: Any) -> Names:
 class Roberta:
     """`frames` is the number of the text's tokens; text beyond 512 tokens, marks included, is cut."""
 
-    def __init__(self, shape: Shape, params: Any, asked: Input, device: str, weights: Weights) -> None:
-        self.params, self.asked, self.device, self.names = params, asked, device, _names(params)
-        self._tokenizer = open_tokenizer(weights)
-        vocabulary = self._tokenizer.get_vocab_size()
-        network = weights.network(lambda: roberta(shape, vocabulary), strip=("roberta.",), drop=HEADS)
+    def __init__(
+        self, network: "nn.Module", tokenizer: "Tokenizer", params: Any, asked: Input, device: str
+    ) -> None:
+        self.params, self.device, self.names = params, device, _names(params)
         self._network = network.to(device)
-        self._marks = marks_of(self._tokenizer)
-        self._ids = lru_cache(100_000)(self._encode)  # a turn stands in the windows of all its neighbours
+        self._reader = TurnReader(tokenizer, self.names, params.events, bool(asked.past), bool(asked.future))
 
     def length(self, sample: Sample) -> int:
         """Tokens, with their neighbours' and all marks."""
-        return len(self._sequence(sample).ids)
+        return len(self._reader.sequence(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode texts in one padded batch; a text without a visible character is missing."""
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
-        rows = [n for n, sample in enumerate(samples) if tidy(sample.text, self.params.events)]
+        rows = [n for n, sample in enumerate(samples) if self._reader.readable(sample)]
         if rows:
-            sequences = [self._sequence(samples[n]) for n in rows]
+            sequences = [self._reader.sequence(samples[n]) for n in rows]
             states = hidden_states(self._network, [s.ids for s in sequences], self.device)
             for n, sequence, state in zip(rows, sequences, states, strict=True):
                 results[n] = self._result(samples[n], sequence.own, state)
         return results
 
-    def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def _spoken(self, turn: Sample | Turn) -> str:
-        return spoken(tidy(turn.text, self.params.events), turn.speaker, self.names)
-
-    def _sequence(self, sample: Sample) -> InContext:
-        past = [self._spoken(turn) for turn in sample.before] if self.asked.past else None
-        future = [self._spoken(turn) for turn in sample.after] if self.asked.future else None
-        return in_context(past, self._spoken(sample), future, self._ids, self._marks)
-
     def _result(self, sample: Sample, own: slice, state: FloatArray) -> Encoded | Missing:
         pooled = {"cls": state[:1], "mean": state, "target_mean": state[own]}[self.params.pool]
         arrays: dict[str, Any] = {"pooled": pooled.mean(axis=0, keepdims=True)}
         name = len(prefix_of(sample.speaker, self.names))
-        encoding = self._tokenizer.encode(self._spoken(sample), add_special_tokens=False)
-        stretches = places(encoding)[: own.stop - own.start]
+        stretches = places(self._reader.encoding(sample))[: own.stop - own.start]
         said = stretches[:, 1] > name  # tokens of the text, not of the speaker's name before it
         if self.params.tokens:
             arrays["tokens"] = np.ascontiguousarray(state[own][said])
@@ -246,11 +223,10 @@ M2FNET: Final = RobertaKind(
     EncoderSpec(
         key="text/m2fnet-roberta",
         modality="text",
-        summary="RoBERTa fine-tuned on the emotions of utterances between their neighbours",
+        summary="RoBERTa fine-tuned by `ercache pretrain` on the emotions of utterances between their neighbours",
         batch="mask",
         version=1,
-        licence="ours",
-        weights="m2fnet-roberta",
+        licence="that of the data it is trained on",
         paper="M2FNet (arXiv 2206.02187)",
     ),
     M2FNetParams,

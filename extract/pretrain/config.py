@@ -1,14 +1,17 @@
 """The switches of a training of an extractor, as `pretrain:` in params.yaml has them."""
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from ercache.params import Strict
+from extract.context import Names
 from extract.encoders.m2fnet_images import SIZES
+from extract.encoders.roberta import Reach
 
 AUDIO: Final = "audio/mel-resnet18"
 VISUAL: Final = "visual/m2fnet-dual"
+TEXT: Final = "text/m2fnet-roberta"
 
 Size = Literal["paper", "small", "tiny"]
 Margin = Literal["similarity", "printed", "printed_stopgrad", "fixed"]
@@ -88,7 +91,62 @@ class ExtractorTraining(Strict):
     seed: int = Field(0, ge=0)
 
 
+class TextConfig(Strict):
+    """Switches of the training of `text/m2fnet-roberta`; features must read utterances in the same way.
+
+    Attributes:
+        size: of the network; `small` is ours and has no checkpoint.
+        init: `checkpoint` begins with RoBERTa of that size; `scratch` with random tensors and a tokenizer trained on
+            the train part.
+        vocabulary: tokens of that tokenizer at most.
+        past, future: neighbours that are read with an utterance; `max` for as many as 512 tokens hold.
+        names: what precedes each turn, `none`, `first` or `sex` (they differ for IEMOCAP only).
+        events: keep tags such as [LAUGHTER].
+    """
+
+    size: Literal["small", "base", "large"] = "large"
+    init: Literal["checkpoint", "scratch"] = "checkpoint"
+    vocabulary: int = Field(8000, ge=300)
+    past: Reach = 1
+    future: Reach = 1
+    names: Names = "sex"
+    events: bool = True
+
+    @model_validator(mode="after")
+    def _has_a_checkpoint(self) -> Self:
+        if self.size == "small" and self.init == "checkpoint":
+            raise ValueError("no checkpoint has the size small; say `init: scratch`")
+        return self
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Key of the checkpoint that the training begins with."""
+        return f"roberta-{self.size}" if self.init == "checkpoint" else None
+
+
+class TextTraining(Strict):
+    """How long and how fast; the defaults are those of specs/m2fnet.md 3.1 for one neighbour on each side.
+
+    Attributes:
+        batch, accumulate: utterances of a forward, and forwards of a step.
+        warmup: share of the steps in which the rate rises from 0, before it falls to 0 again.
+        mixed: bfloat16 where that is safe, on a GPU only.
+    """
+
+    epochs: int = Field(5, ge=1)
+    patience: int = Field(5, ge=1)
+    batch: int = Field(16, ge=1)
+    accumulate: int = Field(1, ge=1)
+    lr: float = Field(1e-5, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.2, ge=0, le=1)
+    clip: float = Field(1.0, gt=0)
+    mixed: bool = True
+    seed: int = Field(0, ge=0)
+
+
 CONFIGS: Final[dict[str, tuple[type[BaseModel], type[BaseModel]]]] = {
     AUDIO: (AudioConfig, ExtractorTraining),
     VISUAL: (VisualConfig, ExtractorTraining),
+    TEXT: (TextConfig, TextTraining),
 }

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -11,29 +12,75 @@ from torch import Tensor
 
 from ercache.digests import canonical_json, digest_of, digest_of_file
 from ercache.files import replaced_folder, write_csv, write_json
-from ercache.made import MODEL, RECORD, SEEN
-from extract.pretrain.config import ExtractorConfig, ExtractorTraining
+from ercache.made import MODEL, RECORD, SEEN, TOKENIZER
+from extract.pretrain.config import ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
 from extract.pretrain.picture import draw
-from extract.pretrain.quality import quality
+from extract.pretrain.quality import Embedded, quality
 from extract.pretrain.sources import Source
+from extract.pretrain.text_training import states_of, train_text
+from extract.pretrain.texts import TextSource
 from extract.pretrain.training import Tick, Trained, of, train_extractor
 
 RECIPE: Final = 1  # raised when the same inputs would give other weights
 LAST: Final = "last.safetensors"
 PICTURE: Final = "embedding.png"
-PACKAGES: Final = ("numpy", "librosa", "torch", "torchvision")
+OF_IMAGES: Final = ("numpy", "librosa", "torch", "torchvision")  # packages that decide what comes out
+OF_TEXTS: Final = ("numpy", "tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class ImageJob:
+    """A training of one of the two extractors of images.
+
+    Attributes:
+        imagenet: tensors of the checkpoint resnet18, for `init: imagenet`.
+    """
+
+    source: Source
+    config: ExtractorConfig
+    training: ExtractorTraining
+    imagenet: Mapping[str, Tensor] | None = None
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Whose versions decide what comes out."""
+        return OF_IMAGES
+
+
+@dataclass(frozen=True)
+class TextJob:
+    """A training of the extractor of texts."""
+
+    source: TextSource
+    config: TextConfig
+    training: TextTraining
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Whose versions decide what comes out."""
+        return OF_TEXTS
+
+
+Job = ImageJob | TextJob
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a job has made: the network, what it makes of train and dev, and files beside the weights."""
+
+    trained: Trained
+    train: Embedded
+    dev: Embedded
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def pretrain(
     name: str,
     extractor: str,
-    source: Source,
-    config: ExtractorConfig,
-    training: ExtractorTraining,
+    job: Job,
     *,
     out: Path,
     work: Path,
-    imagenet: Mapping[str, Tensor] | None = None,
     device: str = "cpu",
     threads: int = 1,
     tick: Tick = lambda *_: None,
@@ -53,45 +100,61 @@ def pretrain(
         {
             "recipe": RECIPE,
             "extractor": extractor,
-            "config": config.model_dump(mode="json"),
-            "training": training.model_dump(mode="json"),
-            "source": source.digest,
-            "versions": {package: version(package) for package in PACKAGES},
+            "config": job.config.model_dump(mode="json"),
+            "training": job.training.model_dump(mode="json"),
+            "source": job.source.digest,
+            "versions": _versions(job),
             "device": device.split(":")[0],
             "threads": threads,
         }
     )
     state = work / run
-    trained = train_extractor(
-        source.train, source.dev, config, training, imagenet=imagenet, identities=source.identities,
-        device=device, threads=threads, checkpoint=state / "state.pt", tick=tick,
-    )  # fmt: skip
+    outcome = _done(job, device, threads, state / "state.pt", tick)
     with replaced_folder(out) as folder:
-        answer = _write(folder, name, extractor, source, config, training, trained, run, device)
+        answer = _write(folder, name, extractor, job, outcome, run, device)
     shutil.rmtree(state, ignore_errors=True)
     return {**answer, "path": str(out)}
 
 
+def _done(job: Job, device: str, threads: int, checkpoint: Path, tick: Tick) -> _Outcome:
+    if isinstance(job, TextJob):
+        trained = train_text(
+            job.source, job.config, job.training,
+            device=device, threads=threads, checkpoint=checkpoint, tick=tick,
+        )  # fmt: skip
+        network = trained.extractor.to(device)
+        train, dev = (states_of(network, part, device) for part in (job.source.train, job.source.dev))
+        files = {TOKENIZER: job.source.tokenizer.to_str(pretty=True)}
+    else:
+        trained = train_extractor(
+            job.source.train, job.source.dev, job.config, job.training, imagenet=job.imagenet,
+            identities=job.source.identities, device=device, threads=threads, checkpoint=checkpoint, tick=tick,
+        )  # fmt: skip
+        network = trained.extractor.to(device)
+        train, dev = (of(network, part, device) for part in (job.source.train, job.source.dev))
+        files = {}
+    network.cpu()
+    return _Outcome(trained, train, dev, files)
+
+
+def _versions(job: Job) -> dict[str, str]:
+    return {package: version(package) for package in job.packages}
+
+
 def _write(
-    folder: Path,
-    name: str,
-    extractor: str,
-    source: Source,
-    config: ExtractorConfig,
-    training: ExtractorTraining,
-    trained: Trained,
-    run: str,
-    device: str,
+    folder: Path, name: str, extractor: str, job: Job, outcome: _Outcome, run: str, device: str
 ) -> dict[str, Any]:
-    past = trained.progress
+    trained, source = outcome.trained, job.source
+    past, identities = trained.progress, isinstance(source, Source) and source.identities
     about = {"ercache": canonical_json({"extractor": extractor, "run": run})}
     best = {k: v.contiguous() for k, v in trained.extractor.state_dict().items()}
     save_file(best, folder / MODEL, about)
     save_file(_of_extractor(past.last), folder / LAST, about)
     (folder / SEEN).write_text(canonical_json(source.seen) + "\n", encoding="utf-8")
-    embedded = of(trained.extractor, source.train), of(trained.extractor, source.dev)
-    found = {} if source.identities else quality(*embedded, len(source.classes))
-    method = draw(embedded[1], source.classes, folder / PICTURE)
+    for file, text in outcome.files.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    found = {} if identities else quality(outcome.train, outcome.dev, len(source.classes))
+    method = draw(outcome.dev, source.classes, folder / PICTURE)
     names = [key for key in past.history[0] if key != "epoch"]
     write_csv(
         folder / "curves.csv",
@@ -103,24 +166,24 @@ def _write(
     record = {
         "extractor": extractor,
         "name": name,
-        "config": config.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
-        "labels": "identity" if source.identities else "class",
-        "classes": [] if source.identities else list(source.classes),
+        "config": job.config.model_dump(mode="json"),
+        "training": job.training.model_dump(mode="json"),
+        "labels": "identity" if identities else "class",
+        "classes": [] if identities else list(source.classes),
         "seen": {corpus: len(ids) for corpus, ids in source.seen.items()},
-        "images": {"train": len(source.train), "dev": len(source.dev)},
+        "examples": {"train": len(source.train), "dev": len(source.dev)},
         "selected_on": trained.score,
         "best_epoch": past.best_epoch,
         "epochs": len(past.history),
         "metrics": metrics,
         "picture": method,
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": _versions(job),
         "device": device.split(":")[0],
         "run": run,
-        "sha256": {file: digest_of_file(folder / file) for file in (MODEL, SEEN)},
+        "sha256": {file: digest_of_file(folder / file) for file in (MODEL, SEEN, *outcome.files)},
     }
     write_json(folder / RECORD, record)
-    told = ("extractor", "name", "images", "selected_on", "best_epoch", "epochs", "metrics")
+    told = ("extractor", "name", "examples", "selected_on", "best_epoch", "epochs", "metrics")
     return {key: record[key] for key in told}
 
 

@@ -27,7 +27,7 @@ Tick = Callable[[int, int], None]
 class Trained:
     """The extractor at its best epoch, on the CPU in eval mode, and its past."""
 
-    extractor: Extractor
+    extractor: nn.Module
     progress: Progress
     score: str
 

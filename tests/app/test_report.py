@@ -273,6 +273,27 @@ def test_the_page_has_every_section_and_its_numbers(data: Path, page: str) -> No
     assert "most frequent label of train" in read.text
 
 
+def test_extractors_are_shown_with_the_quality_of_their_embedding(tmp_path: Path) -> None:
+    records = {
+        "mel": {
+            "name": "mel", "extractor": "audio/mel-resnet18", "seen": {"demo": 1286}, "best_epoch": 3, "epochs": 8,
+            "config": {"objective": "triplet", "loss": {"margin": "fixed"}, "size": "small", "init": "scratch"},
+            "selected_on": "validation_knn_accuracy",
+            "metrics": {"validation_knn_accuracy": 0.613, "validation_silhouette": -0.04, "validation_rank": 17.25},
+        },
+        "bad": {"name": "bad"},
+    }  # fmt: skip
+    for name, record in records.items():
+        (tmp_path / "extractors" / name).mkdir(parents=True)
+        (tmp_path / "extractors" / name / "extractor.json").write_text(json.dumps(record))
+    page = render(gather(tmp_path), fake_compare)
+    text = " ".join(Page(page).text.split())
+    assert "triplets, margin fixed, small, scratch" in text and "demo 1,286" in text
+    assert "epoch 3 of 8 by knn accuracy" in text and "0.61" in text and "-0.04" in text and "17.25" in text
+    assert "extractors/bad/extractor.json" in text
+    assert 'id="extractors"' not in render(gather(tmp_path / "extractors"), fake_compare)
+
+
 def test_marks_stand_beside_the_result(page: str) -> None:
     text = Page(page).text
     assert text.count("⚠ random weights") >= 2  # in the dot plot and in the table

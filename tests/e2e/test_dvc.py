@@ -16,11 +16,20 @@ EXPERIMENTS = ("m2fnet_text", "concat")
 
 @pytest.fixture(scope="module")
 def repo(make_project: MakeProject, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A Git and DVC repository whose pipeline of two experiments has been run and pushed."""
+    """A Git and DVC repository whose pipeline of three experiments and an extractor has been run and pushed."""
     project = make_project()
     path = project.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
+    params["experiments"]["own"] = {
+        "model": "concat",
+        "corpus": "demo",
+        "features": {"audio": ["mel_resnet18"]},
+    }
+    params["profiles"]["default"] += ["mel_resnet18"]
+    params["pretrain"]["mel_resnet18"] |= {
+        "config": {"size": "tiny", "init": "scratch", "images": 2}, "training": {"epochs": 1}
+    }  # fmt: skip
     params["training"] |= {"seeds": 1, "epochs": 3}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     (project.folder / ".gitignore").write_text("/store\n/data/raw\n/data/logs\n")
@@ -76,6 +85,12 @@ def test_dvc_reruns_what_depends_on_a_change_and_nothing_else(repo: Project) -> 
     after = repo.caches()
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {f"demo/audio/mfcc.{part}.h5" for part in ("train", "dev", "test")}
+
+    change(repo, "pretrain", "mel_resnet18", "training", value={"epochs": 1, "seed": 1})
+    assert repro(repo) == {"pretrain@mel_resnet18", "extract@demo-audio", "train@own", "report"}
+    again = repo.caches()
+    changed = {name for name in after if after[name] != again[name]}
+    assert changed == {f"demo/audio/mel_resnet18.{part}.h5" for part in ("train", "dev", "test")}
 
     change(repo, "engine", "lanes", value=2)
     assert repro(repo) == set(), "the number of lanes changes no feature"

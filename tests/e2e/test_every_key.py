@@ -4,9 +4,7 @@ The quick half has tiny networks of the same architecture where sizes are data o
 not; the long half has all of them as they are. Weights are random: what is tested is the way from a file to a cache.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from app import cli
-from ercache.cache import Array, CacheFile
-from extract.encoders import ENCODERS, configs, kwrt, mpnet, roberta, speech
+from ercache.cache import Array
+from extract.encoders import ENCODERS, configs
 from extract.encoders.openface import COLUMNS
 from tests.e2e.conftest import SHARED, MakeProject, Project
 
@@ -31,9 +28,8 @@ needs_texts = pytest.mark.skipif(not MELD.is_dir(), reason="needs ../shared/meld
 RUNNABLE = tuple(key for key, kind in ENCODERS.items() if not kind.spec.unavailable)
 TEXTS = tuple(key for key in RUNNABLE if key.startswith("text/"))
 MEDIA = tuple(key for key in RUNNABLE if not key.startswith("text/"))
-# Bytes are the tokens of random weights, so nearly every context is 512 long: hours for all that stands before and after.
+# Random weights read bytes, so nearly every context is 512 tokens long: all dialogues would take hours.
 FEWER = {key: 3 for key in TEXTS if "-ctx-" in key}
-FAST_FACES = {"min_face_size": 20, "min_face_share": 0.125, "factor": 0.5, "resize": "bilinear"}
 
 
 def name_of(key: str) -> str:

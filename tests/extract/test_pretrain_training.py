@@ -1,5 +1,6 @@
 """Training of extractors: separates classes, keeps to its data, survives kills, tells collapse from quality."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from extract.pretrain.quality import (
     quality,
     verification_auc,
 )
-from extract.pretrain.run import pretrain
+from extract.pretrain.run import ImageJob, pretrain
 from extract.pretrain.sources import Source, of_folder
 from extract.pretrain.training import KNN, Trained, of, train_extractor
 
@@ -73,6 +74,15 @@ def test_the_best_epoch_is_the_one_with_the_best_validation_score(trained: Train
     assert knn_accuracy(of(trained.extractor, pictures(0)), of(trained.extractor, pictures(1))) == max(scores)
 
 
+def test_other_dev_images_change_the_choice_of_the_epoch_alone(trained: Trained) -> None:
+    poisoned = replace(pictures(1), images=torch.full_like(pictures(1).images, 255))
+    otherwise = train_extractor(pictures(0), poisoned, CONFIG, TRAINING)
+    losses = [[row["train_loss"] for row in t.progress.history] for t in (trained, otherwise)]
+    assert losses[0] == losses[1]
+    for name, value in trained.progress.last.items():
+        assert torch.equal(value, otherwise.progress.last[name]), name
+
+
 def test_cross_entropy_trains_the_same_network(trained: Trained) -> None:
     crossed = train(objective="cross_entropy")
     assert set(crossed.extractor.state_dict()) == set(trained.extractor.state_dict())
@@ -90,11 +100,15 @@ def test_the_folder_of_an_extractor_says_what_it_is_and_what_it_has_seen(
     monkeypatch.setattr("ercache.made.FOLDER", tmp_path / "made")
     made = [
         pretrain(
-            "dual", VISUAL, source(), CONFIG, TRAINING, out=tmp_path / "made/dual", work=tmp_path / "work"
+            "dual",
+            VISUAL,
+            ImageJob(source(), CONFIG, TRAINING),
+            out=tmp_path / "made/dual",
+            work=tmp_path / "work",
         )
         for _ in range(2)
     ][1]
-    assert made["images"] == {"train": 8, "dev": 8} and made["selected_on"] == KNN
+    assert made["examples"] == {"train": 8, "dev": 8} and made["selected_on"] == KNN
     assert seen_by("dual") == {"toy": [*pictures(0).ids, *pictures(1).ids]}
     assert set(provenance("dual")["sha256"]) == {"model.safetensors", "seen.json", "extractor.json"}
     network, config = load_made(Weights("made/dual"), VISUAL, network_of, {})

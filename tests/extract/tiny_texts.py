@@ -1,14 +1,19 @@
 """Tiny checkpoints of the text encoders' architectures, with tokenizers trained on a few sentences."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
+from ercache import made
+from ercache.digests import digest_of_file
 from ercache.weights import Weights
 from tests.checkpoints import tiny_checkpoint
 
@@ -93,6 +98,29 @@ def taken_in(folder: Path, keys: Sequence[str]) -> Iterator[dict[str, Tiny]]:
         yield {key: stack.enter_context(_one(folder, key)) for key in keys}
 
 
+def made_here(folder: Path, name: str) -> Tiny:
+    """A RoBERTa as `ercache pretrain` leaves it, but for its record."""
+    network, tokenizer = network_of(RobertaModel, ROBERTA), bpe()
+    place = folder / name
+    place.mkdir()
+    bare = {n: t.contiguous() for n, t in network.state_dict().items() if not n.startswith("pooler.")}
+    save_file(bare, place / made.MODEL)
+    (place / made.TOKENIZER).write_text(tokenizer.to_str(), encoding="utf-8")
+    return Tiny(Weights(f"{made.PREFIX}{name}"), network, _of_transformers(tokenizer))
+
+
+def write_record(place: Path, extractor: str, config: dict[str, Any]) -> None:
+    """What says which encoder it is for and how it was trained."""
+    digests = {file: digest_of_file(place / file) for file in (made.MODEL, made.TOKENIZER)}
+    record = {"extractor": extractor, "config": config, "sha256": digests, "run": "0"}
+    (place / made.RECORD).write_text(json.dumps(record), encoding="utf-8")
+
+
+def _of_transformers(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    marks = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks)
+
+
 @contextmanager
 def _one(folder: Path, key: str) -> Iterator[Tiny]:
     if "mpnet" in key:
@@ -102,5 +130,4 @@ def _one(folder: Path, key: str) -> Iterator[Tiny]:
     tensors = {prefix + name: tensor for name, tensor in network.state_dict().items()}
     files = {"tokenizer.json": tokenizer.to_str()}
     with tiny_checkpoint(key, folder, {**tensors, "lm_head.bias": torch.zeros(3)}, files):
-        marks = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-        yield Tiny(Weights(key), network, PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks))
+        yield Tiny(Weights(key), network, _of_transformers(tokenizer))

@@ -1,0 +1,83 @@
+"""Extractors that were trained here: what each has seen, how it was chosen, and the quality of its embedding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ercache.made import RECORD
+
+FIGURES: Final = {  # metric on validation -> heading
+    "validation_knn_accuracy": "5-NN accuracy",
+    "validation_probe_weighted_f1": "linear probe, weighted F1",
+    "validation_probe_uar": "linear probe, UAR",
+    "validation_silhouette": "silhouette",
+    "validation_deviation": "deviation",
+    "validation_dead": "dead dimensions",
+    "validation_rank": "effective rank",
+    "validation_similarity": "mean cosine",
+}
+
+
+class Extractor(BaseModel):
+    """What the page needs of `extractor.json`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    name: str
+    extractor: str
+    config: dict[str, Any] = {}
+    labels: str = "class"
+    seen: dict[str, int]
+    selected_on: str
+    best_epoch: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ExtractorRow:
+    """One line of the table; a figure that was not measured is None."""
+
+    name: str
+    extractor: str
+    trained: str
+    seen: str
+    chosen: str
+    figures: tuple[float | None, ...]
+
+
+def read_extractor(folder: Path) -> Extractor:
+    """The record of a training.
+
+    Raises:
+        ValidationError: it is damaged.
+    """
+    return Extractor.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
+
+
+def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
+    """Extractors in the order given."""
+    return [
+        ExtractorRow(
+            e.name,
+            e.extractor,
+            _trained(e),
+            ", ".join(f"{corpus} {count:,}" for corpus, count in e.seen.items()),
+            f"epoch {e.best_epoch} of {e.epochs} by {e.selected_on.removeprefix('validation_').replace('_', ' ')}",
+            tuple(e.metrics.get(key) for key in FIGURES),
+        )
+        for e in extractors
+    ]
+
+
+def _trained(extractor: Extractor) -> str:
+    """Objective, reading of the margin, size and beginning."""
+    config = extractor.config
+    told = [str(config[key]) for key in ("size", "init") if key in config]
+    if config.get("objective") == "triplet":
+        told.insert(0, f"triplets, margin {config.get('loss', {}).get('margin')}")
+    else:
+        told.insert(0, "cross-entropy")
+    return ", ".join([*told, *(["identities"] if extractor.labels == "identity" else [])])

@@ -1,0 +1,153 @@
+"""Fine-tuning of a RoBERTa on the emotions of utterances, best epoch on validation (specs/m2fnet.md 3.1)."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ercache.metrics import scores
+from ercache.params import TrainingParams
+from ercache.training import SCORE, Progress, Stepping, deterministic, fit, set_seeds
+from ercache.weights import Weights
+from extract.encoders.pieces import hidden_states, padded_rows
+from extract.encoders.roberta_network import SIZES, from_checkpoint, roberta
+from extract.pretrain.config import TextConfig, TextTraining
+from extract.pretrain.quality import Embedded
+from extract.pretrain.texts import Texts, TextSource
+from extract.pretrain.training import Tick, Trained
+
+DROPOUT = 0.1  # of the head, as in the network
+READ_AT_ONCE = 32  # utterances
+
+
+class _Classified(nn.Module):
+    """The network with RoBERTa's head for sequences on the state of `<s>`."""
+
+    def __init__(self, network: nn.Module, width: int, classes: int) -> None:
+        super().__init__()
+        self.extractor = network
+        self.head = nn.Sequential(
+            nn.Dropout(DROPOUT),
+            nn.Linear(width, width),
+            nn.Tanh(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(width, classes),
+        )
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits [B, C] of token ids [B, T]."""
+        states = self.extractor(input_ids=ids, attention_mask=mask).last_hidden_state
+        logits: Tensor = self.head(states[:, 0])
+        return logits
+
+
+def train_text(
+    source: TextSource,
+    config: TextConfig,
+    training: TextTraining,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    checkpoint: Path | None = None,
+    tick: Tick = lambda *_: None,
+) -> Trained:
+    """Train on `source.train`; the epoch is the best on `source.dev` by weighted F1.
+
+    Args:
+        threads: of torch; part of what decides the bits.
+        checkpoint: file that holds the state of a killed training.
+
+    Raises:
+        WeightsError: the checkpoint that it begins with is absent, damaged or another network's.
+    """
+    set_seeds(training.seed)
+    shape, classes = SIZES[config.size], len(source.classes)
+    if config.checkpoint is not None:
+        network = from_checkpoint(Weights(config.checkpoint), shape, source.tokenizer)
+    else:
+        network = roberta(shape, source.tokenizer.get_vocab_size())
+    model = _Classified(network, shape.width, classes).to(device)
+
+    def batches(order: torch.Generator) -> Iterator[list[int]]:
+        return source.train.batches(training.batch, order)
+
+    def loss(rows: list[int]) -> tuple[Tensor, int]:
+        ids, mask = padded_rows([source.train.tokens[n] for n in rows])
+        labels = source.train.labels[rows].to(device)
+        with _mixed(device, training.mixed):
+            logits = model(ids.to(device), mask.to(device))
+        return F.cross_entropy(logits.float(), labels), len(rows)
+
+    def evaluate() -> Mapping[str, float]:
+        found = scores(source.dev.labels.numpy(), _predicted(model, source.dev, device), classes)
+        return {SCORE: found["weighted_f1"], "validation_accuracy": found["accuracy"]}
+
+    with deterministic(threads):
+        progress: Progress = fit(
+            model,
+            TrainingParams(
+                epochs=training.epochs, patience=training.patience, lr=training.lr, clip=training.clip
+            ),
+            training.seed,
+            batches=batches,
+            loss=loss,
+            evaluate=evaluate,
+            checkpoint=checkpoint,
+            stepping=_stepping(training, len(source.train)),
+            tick=tick,
+        )
+    return Trained(network.cpu().eval(), progress, SCORE)
+
+
+def states_of(network: nn.Module, texts: Texts, device: str = "cpu") -> Embedded:
+    """The states of `<s>`, which are the features of `pool: cls`."""
+    order = sorted(range(len(texts)), key=lambda n: len(texts.tokens[n]))
+    rows: list[np.ndarray] = [np.empty(0)] * len(texts)
+    for start in range(0, len(order), READ_AT_ONCE):
+        some = order[start : start + READ_AT_ONCE]
+        for n, state in zip(
+            some, hidden_states(network, [texts.tokens[n] for n in some], device), strict=True
+        ):
+            rows[n] = state[0]
+    return Embedded(np.stack(rows), texts.labels.numpy())
+
+
+def _predicted(model: _Classified, texts: Texts, device: str) -> np.ndarray:
+    states = torch.from_numpy(states_of(model.extractor, texts, device).values)
+    predicted: np.ndarray = model.head(states.to(device)).argmax(-1).cpu().numpy()
+    return predicted
+
+
+def _stepping(training: TextTraining, utterances: int) -> Stepping:
+    """AdamW with a rise and a fall of the rate; norms and biases do not decay, as in the recipe of EmoBERTa."""
+    forwards = math.ceil(utterances / training.batch)
+    steps = training.epochs * math.ceil(forwards / training.accumulate)
+    rise = round(training.warmup * steps)
+
+    def optimizer(model: nn.Module) -> Optimizer:
+        plain = [p for p in model.parameters() if p.ndim < 2]
+        decayed = [p for p in model.parameters() if p.ndim >= 2]
+        groups = [
+            {"params": decayed, "weight_decay": training.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        return AdamW(groups, lr=training.lr)
+
+    def share(step: int) -> float:
+        if step < rise:
+            return (step + 1) / max(1, rise)
+        return max(0.0, (steps - step) / max(1, steps - rise))
+
+    return Stepping(optimizer, lambda opt: LambdaLR(opt, share), training.accumulate)
+
+
+def _mixed(device: str, wanted: bool) -> contextlib.AbstractContextManager[object]:
+    on_gpu = wanted and device.startswith("cuda")
+    return torch.autocast("cuda", dtype=torch.bfloat16) if on_gpu else contextlib.nullcontext()

@@ -1,0 +1,185 @@
+"""Texts of a training: token ids of utterances among their neighbours, and a tokenizer where no checkpoint has one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from ercache.digests import digest_of
+from ercache.errors import UsageError
+from ercache.manifest import Manifest, Utterance
+from ercache.params import nearest
+from ercache.weights import Weights, provenance
+from extract.context import spoken
+from extract.encoders.base import Sample, Turn
+from extract.encoders.pieces import END, PAD, START, UNKNOWN, open_tokenizer, text_only
+from extract.encoders.roberta import number_of
+from extract.encoders.turn_reader import TurnReader
+from extract.pretrain.config import TextConfig
+from extract.texts import tidy
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+KEPT: Final = ("train", "dev")  # what a training may read of a split
+SORTED_TOGETHER: Final = 8  # batches of similar length are cut from so many in random order
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Utterances as a RoBERTa reads them.
+
+    Attributes:
+        ids: of the utterances, [N].
+        labels: class indices, [N].
+        tokens: of each utterance with its neighbours and all marks.
+    """
+
+    ids: tuple[str, ...]
+    labels: Tensor
+    tokens: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batches(self, size: int, random: torch.Generator) -> Iterator[list[int]]:
+        """Rows of the batches of one epoch, in random order; those of a batch are of similar length."""
+        order = torch.randperm(len(self), generator=random).tolist()
+        cut: list[list[int]] = []
+        for start in range(0, len(order), size * SORTED_TOGETHER):
+            stretch = sorted(order[start : start + size * SORTED_TOGETHER], key=lambda n: len(self.tokens[n]))
+            cut += [stretch[n : n + size] for n in range(0, len(stretch), size)]
+        for n in torch.randperm(len(cut), generator=random).tolist():
+            yield cut[n]
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """What a training may see.
+
+    Attributes:
+        tokenizer: of the checkpoint, or trained on the train part.
+        classes: names of the labels, in order.
+        seen: corpus -> ids of train and dev, and of the neighbours that were read with them.
+        digest: of tokens, labels, tokenizer and checkpoint.
+    """
+
+    train: Texts
+    dev: Texts
+    tokenizer: "Tokenizer"
+    classes: tuple[str, ...]
+    seen: dict[str, list[str]]
+    digest: str
+
+
+def of_transcripts(manifest: Manifest, label_set: str, split: str, config: TextConfig) -> TextSource:
+    """Labelled utterances of train and dev of a split, each among its neighbours as extraction reads them.
+
+    A neighbour that another subset of the split holds is not read; it would be one where a split cuts a dialogue.
+
+    Raises:
+        UsageError: the label set or the split is unknown, or train or dev has no labelled text.
+        WeightsError: the checkpoint that the training begins with is absent.
+    """
+    if label_set not in manifest.label_sets:
+        raise UsageError(f"unknown label set {label_set!r}", hint=nearest(label_set, manifest.label_sets))
+    if split not in manifest.splits:
+        raise UsageError(f"unknown split {split!r}", hint=nearest(split, manifest.splits))
+    classes = tuple(manifest.label_sets[label_set])
+    subsets = {name: frozenset(ids) for name, ids in manifest.splits[split].items()}
+    samples, read = _samples(manifest, subsets, config)
+    own = [u for u in manifest.utterances if u.id in samples and u.labels.get(label_set)]
+    labels = {u.id: classes.index(str(u.labels[label_set])) for u in own}
+    train = [s for i, s in samples.items() if i in subsets.get("train", ()) and i in labels]
+    if config.checkpoint is not None:
+        tokenizer = open_tokenizer(Weights(config.checkpoint))
+    else:
+        said = [spoken(tidy(s.text, config.events), s.speaker, config.names) for s in train]
+        tokenizer = byte_pairs(said, config.vocabulary)
+    reader = TurnReader(tokenizer, config.names, config.events, bool(config.past), bool(config.future))
+    parts = {n: _texts(samples, labels, subsets.get(n, frozenset()), reader, f"{split}/{n}") for n in KEPT}
+    began = None if config.checkpoint is None else provenance(config.checkpoint)
+    rows = [[list(t.ids), t.labels.tolist(), [list(row) for row in t.tokens]] for t in parts.values()]
+    ids = [u.id for u in manifest.utterances if u.id in read]
+    return TextSource(
+        parts["train"],
+        parts["dev"],
+        tokenizer,
+        classes,
+        {manifest.corpus: ids},
+        digest_of([rows, tokenizer.to_str(), began]),
+    )
+
+
+def _samples(
+    manifest: Manifest, subsets: Mapping[str, frozenset[str]], config: TextConfig
+) -> tuple[dict[str, Sample], set[str]]:
+    """Utterances of train and dev with their neighbours, in order, and the ids of all that is in them."""
+    dialogues: dict[str, list[Utterance]] = {}
+    for u in manifest.utterances:
+        dialogues.setdefault(u.dialogue, []).append(u)
+    found: dict[str, Sample] = {}
+    read: set[str] = set()
+    past, future = number_of(config.past), number_of(config.future)
+    for dialogue in dialogues.values():
+        for here, u in enumerate(dialogue):
+            own = next((name for name in KEPT if u.id in subsets.get(name, ())), None)
+            if own is None:
+                continue
+            others = frozenset().union(*(ids for name, ids in subsets.items() if name != own))
+            near = dialogue[max(0, here - past) : here], dialogue[here + 1 : here + 1 + future]
+            before, after = ([n for n in side if n.id not in others] for side in near)
+            read |= {n.id for n in (*before, u, *after)}
+            found[u.id] = Sample(
+                u.text,
+                speaker=_speaker(u, config),
+                before=_turns(before, config),
+                after=_turns(after, config),
+            )
+    return found, read
+
+
+def _turns(utterances: Sequence[Utterance], config: TextConfig) -> tuple[Turn, ...]:
+    return tuple(Turn(u.text, speaker=_speaker(u, config)) for u in utterances)
+
+
+def _speaker(u: Utterance, config: TextConfig) -> str | None:
+    return None if config.names == "none" else u.speaker
+
+
+def _texts(
+    samples: Mapping[str, Sample],
+    labels: Mapping[str, int],
+    ids: frozenset[str],
+    reader: TurnReader,
+    what: str,
+) -> Texts:
+    kept = [(i, s) for i, s in samples.items() if i in ids and i in labels and reader.readable(s)]
+    if not kept:
+        raise UsageError(f"{what}: no labelled utterance has a text")
+    return Texts(
+        tuple(i for i, _ in kept),
+        torch.tensor([labels[i] for i, _ in kept]),
+        tuple(reader.sequence(s).ids for _, s in kept),
+    )
+
+
+def byte_pairs(texts: Sequence[str], vocabulary: int) -> "Tokenizer":
+    """A tokenizer of RoBERTa's kind (cased, byte-level pairs, the same marks), trained on some texts."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.RobertaProcessing((END, 2), (START, 0), add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        min_frequency=2,
+        special_tokens=[START, PAD, END, UNKNOWN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return text_only(tokenizer)
