@@ -123,10 +123,8 @@ class Manifest:
         """The label set of a name, or the sets `<name>_...` that each say absent or present; none where unknown."""
         if name in self.label_sets:
             return (name,)
-        family = (
-            s for s, values in self.label_sets.items() if s.startswith(f"{name}_") and values == PRESENCE
-        )
-        return tuple(family)
+        starts = (s for s in self.label_sets if s.startswith(f"{name}_"))
+        return tuple(sorted(s for s in starts if self.label_sets[s] == PRESENCE))
 
     def folds_of(self, name: str) -> tuple[str, ...]:
         """The splits `<name>/<what is held out>`, in order."""

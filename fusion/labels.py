@@ -48,7 +48,11 @@ def label_space(manifest: Manifest, name: str) -> LabelSpace | None:
         return None
     if sets == (name,):
         return LabelSpace(sets, tuple(manifest.label_sets[name]))
-    return LabelSpace(sets, tuple(one.removeprefix(f"{name}_") for one in sets), multi=True)
+    named = {one.removeprefix(f"{name}_"): one for one in sets}
+    # A manifest keeps its sets by name; the corpus' own order of the emotions stands in a set of all of them.
+    whole = next((values for values in manifest.label_sets.values() if set(named) <= set(values)), ())
+    classes = [value for value in whole if value in named] or list(named)
+    return LabelSpace(tuple(named[c] for c in classes), tuple(classes), multi=True)
 
 
 def _sign(value: str | None) -> int:

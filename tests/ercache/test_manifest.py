@@ -121,7 +121,7 @@ def test_folds_and_families_of_label_sets_go_by_their_names() -> None:
     sets = {"e": ("a", "b"), "m_joy": pair, "m_fear": pair, "m_more": ("low", "high")}
     one = replace(manifest(FIRST), splits=splits, label_sets=sets)
     assert one.folds_of("loso") == ("loso/a", "loso/b") and one.folds_of("session5") == ()
-    assert one.sets_of("e") == ("e",) and one.sets_of("m") == ("m_joy", "m_fear") and one.sets_of("n") == ()
+    assert one.sets_of("e") == ("e",) and one.sets_of("m") == ("m_fear", "m_joy") and one.sets_of("n") == ()
     moved = replace(one, splits={**splits, "loso/b": {"train": ()}})
     assert one.labels_digest("m", "loso/a") == moved.labels_digest("m", "loso/a")
     del splits["loso"]
