@@ -67,7 +67,7 @@ def by_modality(loaded: Params, names: list[str], corpus: str) -> dict[str, list
         feature = array_of(chosen)[0]
         entry = loaded.features[known(feature.partition(FOLD)[0], loaded.features, "feature")]
         if not entry.imported:
-            modality = ENCODERS[entry.encoder].spec.modality
+            modality: str = ENCODERS[entry.encoder].spec.modality
         else:
             places = [m for m in MODALITIES if any((CACHES / corpus / m).glob(f"{feature}.*.h5"))]
             if not places:

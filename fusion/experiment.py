@@ -185,7 +185,7 @@ def _split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequen
             problems.append(f"split {entry.split!r}: {name} is empty or has no {entry.label_set!r} label")
     for label_set in space.sets if space else ():
         values = {u.labels.get(label_set) for u in manifest.utterances} - {None}
-        strange = sorted(values.difference(manifest.label_sets[label_set]))  # type: ignore[arg-type, type-var]
+        strange = sorted(values.difference(manifest.label_sets[label_set]))  # type: ignore[type-var]
         problems += [f"label {v!r} is not in the label set {label_set!r}" for v in strange]
     shared = [
         (a, b) for a in subsets for b in subsets if a < b and set(split.get(a, ())) & set(split.get(b, ()))

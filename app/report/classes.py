@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from app.report.runs import Run
 from ercache.manifest import PRESENCE
@@ -46,12 +47,7 @@ class ClassTable:
 
 def confusion_of(run: Run) -> Confusion | None:
     """The matrix of a run; None when it stores none of the right size."""
-    columns, counts = run.file.classes, run.file.confusion
-    if run.file.several:
-        classes, columns = [f"{sign}{c}" for c in columns for sign in ("no ", "")], list(PRESENCE)
-        counts = [row for matrix in counts for row in matrix]  # type: ignore[misc]
-    else:
-        classes = columns
+    classes, columns, counts = _table_of(run)
     if not counts or len(counts) != len(classes) or any(len(row) != len(columns) for row in counts):
         return None
     rows = []
@@ -62,6 +58,15 @@ def confusion_of(run: Run) -> Confusion | None:
         rows.append((label, cells, total))
     summary = "" if run.file.several else _worst(classes, counts)
     return Confusion(run.file.experiment, tuple(columns), tuple(rows), summary)
+
+
+def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
+    """Names of the rows, names of the columns, counts."""
+    names, stored = run.file.classes, run.file.confusion
+    if not run.file.several:
+        return names, names, cast(list[list[float]], stored)
+    rows = [row for matrix in cast(list[list[list[float]]], stored) for row in matrix]
+    return [f"{sign}{name}" for name in names for sign in ("no ", "")], list(PRESENCE), rows
 
 
 def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:

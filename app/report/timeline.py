@@ -111,7 +111,7 @@ def _turn(number: int, utterance: Utterance, label_set: str, verdict: Verdict | 
         speaker=utterance.speaker,
         text=utterance.text or "(no transcript)",
         # Several emotions at once are no label set of the manifest; the predictions hold them as words.
-        label=utterance.labels.get(label_set, verdict and verdict.label),
+        label=utterance.labels.get(label_set, verdict.label if verdict else None),
         predicted=verdict.predicted if verdict else None,
         votes=verdict.votes if verdict else 0,
         seeds=verdict.seeds if verdict else 0,
