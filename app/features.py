@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from app.console import known
 from ercache import made, weights
 from ercache.errors import UsageError, WeightsError
-from ercache.params import Params
+from ercache.params import FOLD, Params
 from extract.encoders import ENCODERS
 from extract.engine import Feature
-
-FOLD = "@"  # between a feature and the split that its extractor was trained on
 
 
 def features_of(

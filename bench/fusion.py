@@ -153,14 +153,17 @@ def meld_shaped(widths: dict[str, int], scale: float = 1.0, seed: int = 0) -> Su
     n = int(lengths.sum())
     draw = torch.Generator().manual_seed(seed)
     present = {m: torch.rand(n, generator=draw) > 0.02 for m in widths}
+    values = {m: torch.randn(n, w, generator=draw) * present[m][:, None] for m, w in widths.items()}
+    labels = torch.randint(CLASSES, (n,), generator=draw)
     utterance = Utterance("u", "d", 0, "A", "", None, None, {}, "train")
     return Subset(
         name="train",
         utterances=(utterance,) * n,
         inside=torch.ones(n, dtype=torch.bool),
         offsets=torch.tensor([0, *np.cumsum(lengths)]),
-        features={m: torch.randn(n, w, generator=draw) * present[m][:, None] for m, w in widths.items()},
+        features=values,
         present=present,
         speakers=torch.from_numpy(rng.integers(np.repeat(people, lengths))),
-        labels=torch.randint(CLASSES, (n,), generator=draw),
+        labels=labels,
+        known=labels,
     )

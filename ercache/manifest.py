@@ -23,6 +23,7 @@ from ercache.files import replaced
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # corpus and part become parts of paths
 FORMAT = "ercache-manifest"
 VERSION = 1
+PRESENCE: Final = ("absent", "present")  # values of a label set that is one emotion of a multi-label task
 _STRICT: Final = ConfigDict(strict=True, extra="forbid")
 
 
@@ -118,10 +119,26 @@ class Manifest:
             rows = [[*row, u.dialogue, u.speaker] for row, u in zip(rows, self.of_part(part), strict=True)]
         return digest_of(rows)
 
+    def sets_of(self, name: str) -> tuple[str, ...]:
+        """The label set of a name, or the sets `<name>_...` that each say absent or present; none where unknown."""
+        if name in self.label_sets:
+            return (name,)
+        starts = (s for s in self.label_sets if s.startswith(f"{name}_"))
+        return tuple(sorted(s for s in starts if self.label_sets[s] == PRESENCE))
+
+    def folds_of(self, name: str) -> tuple[str, ...]:
+        """The splits `<name>/<what is held out>`, in order."""
+        return tuple(split for split in self.splits if split.rpartition("/")[0] == name)
+
     def labels_digest(self, label_set: str, split: str) -> str:
-        """Digest of one label set and one split; stored in runs, never in caches."""
-        labels = [[u.id, u.labels.get(label_set)] for u in self.utterances]
-        return digest_of({"labels": labels, "split": self.splits[split]})
+        """Digest of the labels of a name and of one split, or of all folds of a name; in runs, never in caches."""
+        sets = self.sets_of(label_set)
+        if len(sets) == 1:
+            labels: list[Any] = [[u.id, u.labels.get(label_set)] for u in self.utterances]
+        else:
+            labels = [[u.id, *(u.labels.get(name) for name in sets)] for u in self.utterances]
+        folds = {fold: self.splits[fold] for fold in self.folds_of(split)}
+        return digest_of({"labels": labels, "split": self.splits.get(split, folds)})
 
 
 def input_record(u: Utterance, modality: str) -> dict[str, Any] | None:
@@ -218,6 +235,12 @@ def check(manifest: Manifest) -> None:
         if not v or not v.isprintable()
     ]
     known = set(count)
+    # A fold is the name of a folder in runs, and part of the paths of its own features.
+    bad += [
+        f"split {name!r} is no plain name"
+        for name in manifest.splits
+        if escapes(name) or PurePosixPath(name).as_posix() != name
+    ]
     for name, split in manifest.splits.items():
         for subset, ids in split.items():
             bad += [f"split {name}/{subset}: unknown id {i!r}" for i in ids if i not in known]

@@ -80,27 +80,39 @@ def scores_of_confusions(counts: NDArray[Any]) -> dict[str, Floats]:
     }
 
 
+def mean_scores(counts: NDArray[Any], leading: int) -> dict[str, Floats]:
+    """The four metrics of confusion matrices; of several labels an utterance, their mean over the labels.
+
+    Args:
+        counts: [..., C, C], or [..., E, 2, 2] for E labels that are each there or not; the metrics of such a label are
+            those of its two values, so that UAR is the field's weighted accuracy (TP / P + TN / N) / 2.
+        leading: number of the dimensions `...`, which the result keeps.
+    """
+    values = scores_of_confusions(counts)
+    return {name: value.mean(tuple(range(leading, value.ndim))) for name, value in values.items()}
+
+
 def resampled_scores(counts: Ints, dialogues: Ints) -> dict[str, Floats]:
     """Metrics of resampled dialogues, for each seed.
 
     Args:
-        counts: of each seed and dialogue, [S, D, C, C].
+        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2] (see `mean_scores`).
         dialogues: how often each dialogue was drawn, [R, D].
 
     Returns:
         metric -> [R, S].
     """
-    seeds, size, classes, _ = counts.shape
+    seeds, size, *matrix = counts.shape
     # In float64 a matrix product runs in BLAS, and counts stay exact.
     drawn = dialogues.astype(np.float64) @ counts.reshape(seeds, size, -1).astype(np.float64)  # [S, R, C * C]
-    return scores_of_confusions(drawn.reshape(seeds, -1, classes, classes).swapaxes(0, 1))
+    return mean_scores(drawn.reshape(seeds, -1, *matrix).swapaxes(0, 1), leading=2)
 
 
 def resampled_means(counts: Ints, seeds: Ints, dialogues: Ints) -> dict[str, Floats]:
     """Metrics of resampled dialogues, mean over resampled seeds.
 
     Args:
-        counts: of each seed and dialogue, [S, D, C, C].
+        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2].
         seeds: how often each seed was drawn, [R, S].
         dialogues: how often each dialogue was drawn, [R, D].
 
@@ -118,7 +130,7 @@ def intervals(counts: Ints, *, draws: int = DRAWS, seed: int = 0) -> dict[str, t
     Utterances of a dialogue are not independent, so whole dialogues are drawn.
 
     Args:
-        counts: of each seed and dialogue, [S, D, C, C].
+        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2].
     """
     rng = np.random.default_rng(seed)
     seeds = rng_draws(rng, counts.shape[0], draws)
@@ -141,9 +153,9 @@ def summary(counts: Ints) -> dict[str, dict[str, Any]]:
     """Each metric over seeds: mean, sample standard deviation (0 for one seed) and 95 % interval.
 
     Args:
-        counts: of each seed and dialogue, [S, D, C, C].
+        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2].
     """
-    by_seed = scores_of_confusions(counts.sum(1))
+    by_seed = mean_scores(counts.sum(1), leading=1)
     bounds = intervals(counts)
     return {
         name: {

@@ -8,13 +8,14 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ercache.errors import ParamsError, UsageError
 
+FOLD = "@"  # between a feature and the split that its extractor was trained on
 PARAMS_FILE = Path("params.yaml")
 LOCAL_FILE = Path("params.local.yaml")
 IMPORTED = "imported"
@@ -126,7 +127,10 @@ class TrainingParams(Strict):
         clip: largest gradient norm; null does not clip.
         schedule: `plateau` lowers the rate when the validation score stalls (plateau_patience, plateau_factor).
         gamma: of the focal loss; 0 is cross-entropy.
-        class_weights: `balanced` weighs a class by N / (C n_c) of the train labels.
+        class_weights: `balanced` weighs a class by N / (C n_c) of the train labels; where several may hold at once, the
+            presence of one by how many times more often it is absent.
+        modality_dropout: in training, the chance with which an utterance goes without a modality that it has; never
+            without all of them.
         standardize: z-score every feature with the mean and deviation of the train part.
     """
 
@@ -144,6 +148,8 @@ class TrainingParams(Strict):
     plateau_factor: float = Field(0.5, gt=0, lt=1)
     gamma: float = Field(0.0, ge=0)
     class_weights: Literal["none", "balanced"] = "none"
+    # Left out where it is 0, so that digests of trainings that know nothing of it stay what they are.
+    modality_dropout: float = Field(0.0, ge=0, lt=1, exclude_if=lambda share: share == 0)
     standardize: bool = True
 
 
@@ -152,6 +158,10 @@ class ExperimentParams(Strict):
 
     Attributes:
         task: `erc` recognises the emotion of each utterance; `epc` predicts that of the next one, from what was before.
+        label_set: one of the manifest, or what a family of sets `<name>_<emotion>` shares, whose values are absent and
+            present: then any number of emotions may hold at once.
+        split: one of the manifest; `folds` names a group of its splits `<folds>/<what is held out>` instead, each of
+            which is trained and tested on its own.
         history: utterances seen at most, the last ones; without it whole dialogues (`erc`), or all of the past (`epc`).
         features: modality -> names of features, joined in that order; `name:array` takes one array of several.
         unlabelled: what becomes of utterances that have no label in `label_set`: `keep` leaves them in their dialogues
@@ -166,11 +176,19 @@ class ExperimentParams(Strict):
     history: int | None = Field(None, ge=1)
     label_set: str = "emotion7"
     split: str = "official"
+    # Left out where there are none, so that digests of experiments without folds stay what they are.
+    folds: str | None = Field(None, exclude_if=lambda name: name is None)
     unlabelled: Literal["keep", "drop"] = "keep"
     features: dict[Literal["text", "audio", "visual"], list[str]] = Field(min_length=1)
     preset: str = "small"
     config: dict[str, Any] = {}
     training: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_of_split_and_folds(self) -> Self:
+        if self.folds is not None and self.split != "official":
+            raise ValueError("name a split or folds, and not both")
+        return self
 
     @property
     def feature_names(self) -> list[str]:
@@ -397,7 +415,12 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
             found += _keyed(models, experiment["model"], _mapping(experiment.get("config")), where, "model")
         found += findings(TrainingParams, _mapping(experiment.get("training")), f"{where}.training")
         for used in _mapping(experiment.get("features")).values():
-            names = [array_of(n)[0] for n in used if isinstance(n, str)] if isinstance(used, list) else used
+            # `feature@split` is a feature with the extractor of that split.
+            names = (
+                [array_of(n)[0].partition(FOLD)[0] for n in used if isinstance(n, str)]
+                if isinstance(used, list)
+                else used
+            )
             found += _unknown(names, _mapping(raw.get("features")), f"{where}.features", "feature")
     return found
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ercache.manifest import Manifest, Utterance
 from ercache.training import IGNORED
 from fusion.features import Modality
+from fusion.labels import LabelSpace, label_space
 from fusion.views import DIALOGUES, View, stretches_of
 
 EVALUATION_BATCH = 64  # dialogues; larger ones of mixed lengths would be padding for the most part
@@ -30,7 +31,10 @@ class Batch:
         mask: bool [B, L]; True for utterances, False for padding.
         speakers: int [B, L]; 0, 1, .. in order of appearance in the dialogue.
         labels: int64 [B, L]; of the utterance that the position speaks of: itself, or in prediction, at the last
-            position, the next one; -100 where there is no label, outside the subset, and on padding.
+            position, the next one; -100 where there is no label, outside the subset, and on padding. Where any number
+            of classes may hold at once, [B, L, C] of 1, 0 and -100.
+        heard: in prediction, the labels of the utterances that are seen, as `labels`; None in recognition, where they
+            are what is asked for.
     """
 
     features: dict[str, Tensor]
@@ -38,6 +42,7 @@ class Batch:
     mask: Tensor
     speakers: Tensor
     labels: Tensor
+    heard: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,9 @@ class Subset:
         inside: bool [N]; the utterance belongs to the subset.
         offsets: dialogue d owns utterances offsets[d]:offsets[d + 1], [D + 1].
         features, present: modality -> [N, D], [N].
-        speakers, labels: [N].
+        speakers: [N].
+        labels: of the utterances inside, [N] or [N, C].
+        known: labels of all utterances of the dialogues, whether they are asked for or not; as `labels`.
     """
 
     name: str
@@ -71,6 +78,7 @@ class Subset:
     present: dict[str, Tensor]
     speakers: Tensor
     labels: Tensor
+    known: Tensor
 
     @property
     def lengths(self) -> Tensor:
@@ -113,15 +121,15 @@ def make_subset(
         view: in prediction, the first utterance of a dialogue follows nothing: it is no target.
         drop_unlabelled: leave out what has no label in the label set, instead of keeping it as context.
     """
-    rank = {value: c for c, value in enumerate(manifest.label_sets[label_set])}
+    space = label_space(manifest, label_set)
+    assert space is not None  # an unknown one was refused when the experiment was read
     dialogues = dialogues_of(manifest, set(ids))
     if drop_unlabelled:
-        dialogues = _labelled(dialogues, set(ids), label_set)
+        dialogues = _labelled(dialogues, set(ids), space)
     utterances = tuple(u for dialogue in dialogues for u in dialogue)
     wanted = set(ids) - {u.id for dialogue in dialogues for u in dialogue[: view.ahead]}
-    labels = [
-        rank.get(u.labels.get(label_set) or "", IGNORED) if u.id in wanted else IGNORED for u in utterances
-    ]
+    known = [space.of(u) for u in utterances]
+    labels = [label if u.id in wanted else space.nothing for u, label in zip(utterances, known, strict=True)]
     picked = np.array([rows[u.id] for u in utterances])
     return Subset(
         name=name,
@@ -132,6 +140,7 @@ def make_subset(
         present={m: torch.from_numpy(joined.present[picked]) for m, joined in modalities.items()},
         speakers=torch.tensor([s for dialogue in dialogues for s in _speakers(dialogue)]),
         labels=torch.tensor(labels),
+        known=torch.tensor(known),
     )
 
 
@@ -148,10 +157,10 @@ def dialogues_of(manifest: Manifest, ids: set[str]) -> list[list[Utterance]]:
 
 
 def _labelled(
-    dialogues: Sequence[Sequence[Utterance]], wanted: set[str], label_set: str
+    dialogues: Sequence[Sequence[Utterance]], wanted: set[str], space: LabelSpace
 ) -> list[list[Utterance]]:
     """The dialogues without their unlabelled utterances; without those that then hold none of the wanted ids."""
-    left = [[u for u in dialogue if u.labels.get(label_set) is not None] for dialogue in dialogues]
+    left = [[u for u in dialogue if space.known(u)] for dialogue in dialogues]
     return [dialogue for dialogue in left if any(u.id in wanted for u in dialogue)]
 
 
@@ -187,9 +196,10 @@ class Padded:
 
     def __init__(self, subset: Subset, view: View = DIALOGUES) -> None:
         self.subset = subset
+        self._ahead = view.ahead > 0
         self._stretches = stretches_of(view, subset.offsets)
         self._lengths: list[int] = self._stretches.lengths.tolist()
-        known = subset.labels != IGNORED
+        known = (subset.labels != IGNORED).view(len(subset.labels), -1).any(1)
         targets = self._stretches.targets
         if targets is None:
             self._labelled: list[int] = sorted(set(torch.repeat_interleave(subset.lengths)[known].tolist()))
@@ -244,6 +254,8 @@ class Padded:
             mask=mask,
             speakers=_filled(subset.speakers[rows], padding, 0),
             labels=_filled(subset.labels[spoken], ~speaks, IGNORED),
+            # Only of what was said before the target: a stretch of a prediction ends there.
+            heard=_filled(subset.known[rows], padding, IGNORED) if self._ahead else None,
         )
         return spoken, speaks, batch
 

@@ -10,8 +10,17 @@ from ercache.params import TrainingParams, nearest
 from ercache.training import deterministic, threads_for
 from fusion.batches import Padded
 from fusion.experiment import SUBSETS, Source, read_source
+from fusion.folds import FOLDS, folder_of
 from fusion.models import MODELS
-from fusion.runs import MODEL_FILE, Predictions, RunRecord, read_run, read_statistics, read_tensors
+from fusion.runs import (
+    MODEL_FILE,
+    Predictions,
+    RunRecord,
+    joined,
+    read_run,
+    read_statistics,
+    read_tensors,
+)
 from fusion.scoring import predict, scored
 from fusion.seeds import seen
 
@@ -32,14 +41,13 @@ def evaluate(model_dir: Path, data: Path, subset: str = "test", *, device: str =
     if subset not in SUBSETS:
         raise UsageError(f"unknown subset {subset!r}", hint=nearest(subset, SUBSETS))
     run = read_run(model_dir)
-    source = read_source(
-        data,
-        run.as_experiment(),
-        (subset,),
-        allow_random_weights=bool(run.provenance.get("random_weights")),
-        allow_leak=bool(run.provenance.get("leak")),
-    )
-    result = scored(predictions_of(model_dir, run, source, subset, device), run.classes)
+    if run.folds:
+        places = [model_dir / FOLDS / folder_of(fold) for fold in run.folds]
+        told = [_again(place, read_run(place), data, subset, device) for place in places]
+    else:
+        told = [_again(model_dir, run, data, subset, device)]
+    found = [joined(parts) for parts in zip(*(predictions for predictions, _ in told), strict=True)]
+    result = scored(found, run.classes)
     return {
         "experiment": run.experiment,
         "model": run.model,
@@ -50,8 +58,22 @@ def evaluate(model_dir: Path, data: Path, subset: str = "test", *, device: str =
         subset: result["scores"],
         "per_class": result["per_class"],
         "confusion": result["confusion"],
-        "marks": [*run.marks, *_changes(run, source)],
+        "marks": list(dict.fromkeys([*run.marks, *(mark for _, marks in told for mark in marks)])),
     }
+
+
+def _again(
+    folder: Path, run: RunRecord, data: Path, subset: str, device: str
+) -> tuple[list[Predictions], list[str]]:
+    """Predictions of one split's run, and what has changed since its training."""
+    source = read_source(
+        data,
+        run.as_experiment(),
+        (subset,),
+        allow_random_weights=bool(run.provenance.get("random_weights")),
+        allow_leak=bool(run.provenance.get("leak")),
+    )
+    return predictions_of(folder, run, source, subset, device), _changes(run, source)
 
 
 def predictions_of(

@@ -14,6 +14,7 @@ from ercache.params import ExperimentParams, Params, TrainingParams, nearest
 from ercache.training import IGNORED
 from fusion.batches import Subset, dialogues_of, make_subset
 from fusion.features import Findings, Modality, read_modalities
+from fusion.labels import LabelSpace, label_space
 from fusion.models import MODELS
 from fusion.models.base import ModelEntry, in_order
 from fusion.views import DIALOGUES, View, view_of
@@ -48,8 +49,15 @@ class Source:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Values of the label set, in order."""
-        return tuple(self.manifest.label_sets[self.label_set])
+        """Values of the label set, or emotions of a family of sets, in order."""
+        return self.labels.classes
+
+    @property
+    def labels(self) -> LabelSpace:
+        """What is to be told of an utterance."""
+        space = label_space(self.manifest, self.label_set)
+        assert space is not None  # an unknown one was refused when the experiment was read
+        return space
 
     @property
     def labels_digest(self) -> str:
@@ -110,6 +118,9 @@ def read_source(
     Raises:
         UsageError: with everything that is wrong.
     """
+    if entry.folds is not None:
+        hint = f"name one split, e.g. `split: {entry.folds}/...`"
+        raise UsageError(f"{entry.corpus}: the folds {entry.folds!r} where one split is needed", hint=hint)
     path = data / "manifests" / f"{entry.corpus}.jsonl"
     manifest = read_manifest(path)
     problems = _split_problems(manifest, entry, subsets)
@@ -133,6 +144,12 @@ def read_source(
     problems += findings.problems
     if entry.task == "epc":
         problems += _looks_ahead(findings)
+    torn = torn_groups(manifest, entry.split, subsets)
+    if "/" in entry.split or promise_of(entry.split) == "speaker":
+        problems += torn
+    else:  # a table of the user's own may tear dialogues apart; the reader of the result must know
+        for told in torn:
+            findings.mark(told)
     if not findings.problems:
         problems += _absent_modalities(_trained_on(manifest, entry), modalities, rows, subsets)
     _refuse(entry, problems, findings)
@@ -154,20 +171,22 @@ def read_source(
 
 def _split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequence[str]) -> list[str]:
     problems = []
-    if entry.label_set not in manifest.label_sets:
+    space = label_space(manifest, entry.label_set)
+    if space is None:
         problems.append(
             f"unknown label set {entry.label_set!r}; {nearest(entry.label_set, manifest.label_sets)}"
         )
     if entry.split not in manifest.splits:
         return [*problems, f"unknown split {entry.split!r}; {nearest(entry.split, manifest.splits)}"]
     split = manifest.splits[entry.split]
-    labels = {u.id: u.labels.get(entry.label_set) for u in manifest.utterances}
+    labelled = {u.id for u in manifest.utterances if space is not None and space.known(u)}
     for name in subsets:
-        if not any(labels.get(i) for i in split.get(name, ())):
+        if labelled.isdisjoint(split.get(name, ())):
             problems.append(f"split {entry.split!r}: {name} is empty or has no {entry.label_set!r} label")
-    values = manifest.label_sets.get(entry.label_set, ())
-    strange = sorted({v for v in labels.values() if v is not None and values and v not in values})
-    problems += [f"label {v!r} is not in the label set {entry.label_set!r}" for v in strange]
+    for label_set in space.sets if space else ():
+        values = {u.labels.get(label_set) for u in manifest.utterances} - {None}
+        strange = sorted(values.difference(manifest.label_sets[label_set]))  # type: ignore[type-var]
+        problems += [f"label {v!r} is not in the label set {label_set!r}" for v in strange]
     shared = [
         (a, b) for a in subsets for b in subsets if a < b and set(split.get(a, ())) & set(split.get(b, ()))
     ]
@@ -175,11 +194,33 @@ def _split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequen
     return problems
 
 
+def promise_of(split: str) -> str:
+    """What a split never has in two subsets: `speaker` where its name says so, else `dialogue`."""
+    return "speaker" if split.startswith(("speaker", "actor", "avtca")) else "dialogue"
+
+
+def torn_groups(manifest: Manifest, split: str, subsets: Sequence[str]) -> list[str]:
+    """Which subsets share a speaker or a dialogue although the split promises that they do not."""
+    promise = promise_of(split)
+    group = {
+        u.id: (u.part, u.dialogue) if promise == "dialogue" else ("", u.speaker) for u in manifest.utterances
+    }
+    held = {name: {group[i] for i in manifest.splits.get(split, {}).get(name, ())} for name in subsets}
+    shared = {(a, b): sorted(held[a] & held[b]) for a in subsets for b in subsets if a < b}
+    return [
+        f"split {split!r}: {a} and {b} share {promise} {', '.join(name for _, name in both[:3])}"
+        + (f" and {len(both) - 3} more" if len(both) > 3 else "")
+        for (a, b), both in shared.items()
+        if both
+    ]
+
+
 def _trained_on(manifest: Manifest, entry: ExperimentParams) -> list[str]:
     """Ids of train that the models will see."""
     ids = set(manifest.splits.get(entry.split, {}).get("train", ()))
     seen = (u for u in manifest.utterances if u.id in ids)
-    return [u.id for u in seen if entry.unlabelled == "keep" or u.labels.get(entry.label_set) is not None]
+    space = label_space(manifest, entry.label_set)
+    return [u.id for u in seen if entry.unlabelled == "keep" or (space is not None and space.known(u))]
 
 
 def _absent_modalities(
@@ -223,7 +264,10 @@ def _refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings
 
 def _mark_absent_classes(source: Source) -> None:
     labels = source.subset("train").labels
-    seen = set(labels[labels != IGNORED].tolist())
+    if source.labels.multi:
+        seen = set((labels == 1).any(0).nonzero().flatten().tolist())
+    else:
+        seen = set(labels[labels != IGNORED].tolist())
     for rank, name in enumerate(source.classes):
         if rank not in seen:
             source.findings.mark(f"class {name} has no example in train")

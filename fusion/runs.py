@@ -1,5 +1,6 @@
 """The run folder: what a training leaves behind, written whole and with equal bytes for equal inputs."""
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
@@ -18,15 +20,17 @@ from torch import Tensor
 
 from ercache.digests import canonical_json
 from ercache.errors import UsageError
-from ercache.files import replaced_folder as replaced_folder
 from ercache.files import write_csv as write_csv
 from ercache.files import write_json as write_json
+from ercache.manifest import Manifest, Utterance
 from ercache.params import ExperimentParams
+from ercache.training import IGNORED
 from fusion.batches import Statistics, Subset
 
 MODEL_FILE = "model.safetensors"
 STATISTICS_FILE = "statistics.safetensors"
 PREDICTIONS_FILE = "predictions.parquet"
+NONE = "none"  # of several emotions, none is there
 CURVES = ("train_loss", "validation_loss", "validation_weighted_f1", "validation_accuracy")
 
 
@@ -41,6 +45,8 @@ class RunRecord(BaseModel):
     history: int | None = None
     label_set: str
     split: str
+    folds: dict[str, Any] | None = None
+    several: bool = False
     classes: list[str]
     features: dict[str, list[str]]
     widths: dict[str, int]
@@ -64,20 +70,41 @@ class Predictions:
     """What one seed says about one subset.
 
     Attributes:
-        probabilities: of each utterance of the subset, [N, C].
-        truth: class indices, -100 where there is no label, [N].
+        subset: its name.
+        utterances: of the subset, N.
+        probabilities: of each class, [N, C]; where several may hold at once, of each on its own.
+        truth: class indices, [N], or which classes hold (1, 0), [N, C]; -100 where that is unknown.
     """
 
     seed: int
-    subset: Subset
+    subset: str
+    utterances: tuple[Utterance, ...]
     probabilities: NDArray[np.float32]
     truth: NDArray[np.int64]
 
     @property
+    def several(self) -> bool:
+        """Whether any number of classes may hold at once."""
+        return self.truth.ndim == 2
+
+    @property
     def predicted(self) -> NDArray[np.int64]:
-        """The most probable class, [N]."""
-        best: NDArray[np.int64] = self.probabilities.argmax(1)
+        """The most probable class, [N], or which classes are more probable than not, [N, C]."""
+        best: NDArray[np.int64] = (
+            (self.probabilities > 0.5).astype(np.int64) if self.several else self.probabilities.argmax(1)
+        )
         return best
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """What one seed says about one subset of several folds, one fold after the other."""
+    return Predictions(
+        parts[0].seed,
+        parts[0].subset,
+        tuple(u for part in parts for u in part.utterances),
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate([part.truth for part in parts]),
+    )
 
 
 def write_weights(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -143,27 +170,81 @@ def read_scores(folder: Path) -> dict[str, dict[str, Any]]:
     return scores
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """All that `run.json` of a run that is whole says."""
+    record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return record
+
+
+def read_curves(folder: Path) -> list[list[str]]:
+    """The rows of `curves.csv` of a run that is whole, its header first."""
+    with (folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.reader(stream))
+
+
+def read_predictions(folder: Path, manifest: Manifest) -> dict[str, list[Predictions]]:
+    """`dev` and `test` -> the predictions of every seed of a run that is whole."""
+    run, by_id = read_run(folder), {u.id: u for u in manifest.utterances}
+    rank = {name: c for c, name in enumerate(run.classes)}
+    found: dict[str, list[Predictions]] = {"dev": [], "test": []}
+    table = parquet.read_table(folder / PREDICTIONS_FILE)
+    for name, predictions in found.items():
+        for seed in run.seeds:
+            rows = table.filter((pc.field("subset") == name) & (pc.field("seed") == seed))
+            columns = {key: rows.column(key) for key in rows.column_names}
+            chance = np.stack([columns[f"p_{c}"].to_numpy() for c in run.classes], axis=1)
+            if run.several:
+                held = [columns[f"label_{c}"].fill_null(IGNORED).to_numpy() for c in run.classes]
+                truth = np.stack(held, axis=1).astype(np.int64)
+            else:
+                truth = np.array([rank.get(v, IGNORED) for v in columns["label"].to_pylist()], np.int64)
+            utterances = tuple(by_id[i] for i in columns["id"].to_pylist())
+            predictions.append(Predictions(seed, name, utterances, chance.astype(np.float32), truth))
+    return found
+
+
 def write_predictions(path: Path, predictions: Sequence[Predictions], classes: Sequence[str]) -> None:
     """One row per seed and utterance; the label is null where there is none."""
     parquet.write_table(pa.concat_tables(_table(p, classes) for p in predictions), path)
 
 
 def _table(predictions: Predictions, classes: Sequence[str]) -> pa.Table:
-    subset = predictions.subset
-    rows = [u for u, inside in zip(subset.utterances, subset.inside.tolist(), strict=True) if inside]
-    names = [*classes, None]  # -100 is moved to the end
+    rows = predictions.utterances
     columns: dict[str, Any] = {
         "seed": pa.array([predictions.seed] * len(rows), pa.int32()),
         "id": [u.id for u in rows],
         "dialogue": [u.dialogue for u in rows],
         "index": pa.array([u.index for u in rows], pa.int32()),
         "speaker": [u.speaker for u in rows],
-        "subset": [subset.name] * len(rows),
-        "label": pa.array([names[c] if c >= 0 else None for c in predictions.truth], pa.string()),
-        "predicted": [classes[c] for c in predictions.predicted],
+        "subset": [predictions.subset] * len(rows),
+        "label": pa.array(names_of(predictions.truth, classes), pa.string()),
+        "predicted": pa.array(names_of(predictions.predicted, classes), pa.string()),
     }
     columns |= {f"p_{name}": predictions.probabilities[:, c] for c, name in enumerate(classes)}
+    if predictions.several:
+        known = predictions.truth >= 0
+        columns |= {
+            f"label_{name}": pa.array(predictions.truth[:, c], pa.int8(), mask=~known[:, c])
+            for c, name in enumerate(classes)
+        }
     return pa.table(columns)
+
+
+def names_of(labels: NDArray[np.int64], classes: Sequence[str]) -> list[str | None]:
+    """Labels as words: a class, or the classes that hold (`happy+sad`, `none`); None where nothing is known.
+
+    Args:
+        labels: [N], or [N, C] of 1, 0 and -100.
+    """
+    if labels.ndim == 1:
+        names = [*classes, None]  # -100 is moved to the end
+        return [names[c] if c >= 0 else None for c in labels]
+    return [
+        None
+        if (row < 0).all()
+        else "+".join(name for name, has in zip(classes, row, strict=True) if has == 1) or NONE
+        for row in labels
+    ]
 
 
 def inside_rows(subset: Subset, values: Tensor) -> NDArray[Any]:

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ercache import metrics
+from ercache.manifest import PRESENCE
 from ercache.training import IGNORED, masked_cross_entropy
-from fusion.batches import Padded, Subset
+from fusion.batches import Padded
+from fusion.losses import masked_binary_cross_entropy
 from fusion.runs import Predictions, inside_rows
 
 Ints = NDArray[np.int64]
@@ -33,10 +35,13 @@ def logits_of(model: nn.Module, padded: Padded) -> Tensor:
 def predict(model: nn.Module, padded: Padded, seed: int) -> Predictions:
     """Probabilities and labels of the utterances of a subset."""
     subset = padded.subset
-    probabilities = logits_of(model, padded).softmax(-1)
+    logits = logits_of(model, padded)
+    probabilities = logits.sigmoid() if subset.labels.dim() == 2 else logits.softmax(-1)
+    inside = subset.inside.tolist()
     return Predictions(
         seed,
-        subset,
+        subset.name,
+        tuple(u for u, belongs in zip(subset.utterances, inside, strict=True) if belongs),
         inside_rows(subset, probabilities).astype(np.float32),
         inside_rows(subset, subset.labels).astype(np.int64),
     )
@@ -45,41 +50,48 @@ def predict(model: nn.Module, padded: Padded, seed: int) -> Predictions:
 def validation_scores(model: nn.Module, padded: Padded, classes: int) -> dict[str, float]:
     """Loss, weighted F1 and accuracy on validation, by the names of curves.csv."""
     logits, labels = logits_of(model, padded), padded.subset.labels
-    loss, _ = masked_cross_entropy(logits[None], labels[None])
-    known = labels != IGNORED
-    found = metrics.scores(labels[known].cpu().numpy(), logits[known].argmax(-1).cpu().numpy(), classes)
+    truth = labels.cpu().numpy().astype(np.int64)
+    if labels.dim() == 2:
+        loss, _ = masked_binary_cross_entropy(logits, labels)
+        predicted = (logits > 0).long().cpu().numpy()
+    else:
+        loss, _ = masked_cross_entropy(logits[None], labels[None])
+        predicted = logits.argmax(-1).cpu().numpy()
+    found = metrics.mean_scores(counts_of(truth, predicted, np.zeros(len(truth), np.int64), classes)[0], 0)
     return {
         "validation_loss": float(loss),
-        "validation_weighted_f1": found["weighted_f1"],
-        "validation_accuracy": found["accuracy"],
+        "validation_weighted_f1": float(found["weighted_f1"]),
+        "validation_accuracy": float(found["accuracy"]),
     }
 
 
 def confusions(predictions: Sequence[Predictions], classes: int) -> Ints:
-    """Counts of each seed and dialogue with a label, [S, D, C, C]."""
-    return np.stack([_confusions(p, classes) for p in predictions])
+    """Counts of each seed and dialogue with a label, [S, D, C, C]; [S, D, C, 2, 2] where several classes may hold."""
+    return np.stack([counts_of(p.truth, p.predicted, dialogue_ranks(p), classes) for p in predictions])
 
 
-def _confusions(predictions: Predictions, classes: int) -> Ints:
-    known = predictions.truth != IGNORED
-    dialogue = np.unique(dialogue_ranks(predictions.subset)[known], return_inverse=True)[1]
-    return metrics.dialogue_confusions(
-        predictions.truth[known], predictions.predicted[known], dialogue, classes
-    )
+def counts_of(truth: Ints, predicted: Ints, dialogue: Ints, classes: int) -> Ints:
+    """Counts of each dialogue with a label, [D, C, C] or [D, C, 2, 2]."""
+    known = (truth != IGNORED).reshape(len(truth), -1)
+    some = known.any(1)
+    dialogue = np.unique(dialogue[some], return_inverse=True)[1]
+    if truth.ndim == 1:
+        return metrics.dialogue_confusions(truth[some], predicted[some], dialogue, classes)
+    counts = np.zeros((int(dialogue.max()) + 1, classes, 2, 2), dtype=np.int64)
+    row, label = known[some].nonzero()
+    np.add.at(counts, (dialogue[row], label, truth[some][row, label], predicted[some][row, label]), 1)
+    return counts
 
 
-def dialogue_ranks(subset: Subset) -> Ints:
-    """Rank of the dialogue of each utterance that belongs to the subset, [N]."""
-    ranks = torch.repeat_interleave(subset.lengths)
-    return inside_rows(subset, ranks).astype(np.int64)
+def dialogue_ranks(predictions: Predictions) -> Ints:
+    """Rank of the dialogue of each utterance, [N], in order of appearance."""
+    rank: dict[tuple[str, str], int] = {}
+    return np.array([rank.setdefault((u.part, u.dialogue), len(rank)) for u in predictions.utterances])
 
 
 def per_class(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, dict[str, float]]:
     """F1, precision, recall (means over seeds) and support of each class."""
-    tables = [
-        metrics.per_class(p.truth[p.truth != IGNORED], p.predicted[p.truth != IGNORED], classes)
-        for p in predictions
-    ]
+    tables = [(_per_emotion if p.several else _per_class)(p, classes) for p in predictions]
     return {
         name: {
             key: tables[0][name][key] if key == "support" else float(np.mean([t[name][key] for t in tables]))
@@ -89,8 +101,25 @@ def per_class(predictions: Sequence[Predictions], classes: Sequence[str]) -> dic
     }
 
 
+def _per_class(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    known = p.truth != IGNORED
+    return metrics.per_class(p.truth[known], p.predicted[known], classes)
+
+
+def _per_emotion(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Of each emotion: F1, precision, recall and support of its presence, weighted F1 and weighted accuracy."""
+    found = {}
+    for c, name in enumerate(classes):
+        known = p.truth[:, c] != IGNORED
+        truth, predicted = p.truth[known, c], p.predicted[known, c]
+        whole = metrics.scores(truth, predicted, 2)
+        beside = {"weighted_f1": whole["weighted_f1"], "weighted_accuracy": whole["uar"]}
+        found[name] = {**metrics.per_class(truth, predicted, PRESENCE)["present"], **beside}
+    return found
+
+
 def scored(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, Any]:
-    """Scores, per class and confusion (summed over seeds) of one subset."""
+    """Scores, per class and confusion (summed over seeds and dialogues) of one subset."""
     counts = confusions(predictions, len(classes))
     return {
         "scores": metrics.summary(counts),

@@ -8,17 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ercache.params import TrainingParams
-from ercache.training import (
-    Progress,
-    balanced_weights,
-    deterministic,
-    fit,
-    masked_cross_entropy,
-    set_seeds,
-    threads_for,
-)
+from ercache.training import Progress, deterministic, fit, set_seeds, threads_for
 from fusion.batches import Batch, Padded, Statistics, Subset, standardized, statistics_of
 from fusion.experiment import Experiment, Source
+from fusion.losses import loss_of
+from fusion.modality_dropout import without_some
 from fusion.scoring import validation_scores
 from fusion.views import view_of
 
@@ -82,13 +76,14 @@ def train_seed(
     model = build_model(experiment, material, classes)
 
     def batches(order: torch.Generator) -> Iterator[Batch]:
-        return train.shuffled(training.batch, order)
+        for batch in train.shuffled(training.batch, order):
+            share = training.modality_dropout
+            yield without_some(batch, share, order) if share else batch
 
-    labels = material.train.labels
-    weights = balanced_weights(labels, classes) if training.class_weights == "balanced" else None
+    measure = loss_of(training, material.train.labels, classes)
 
     def loss(batch: Batch) -> tuple[Tensor, int]:
-        return masked_cross_entropy(model(batch), batch.labels, training.gamma, weights)
+        return measure(model(batch), batch.labels)
 
     def tick(epoch: int, last: int) -> None:
         if progress is not None:

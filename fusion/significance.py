@@ -17,13 +17,14 @@ from statsmodels.stats.multitest import multipletests
 from ercache.errors import UsageError
 from ercache.metrics import (
     DRAWS,
-    dialogue_confusions,
+    mean_scores,
     percentiles,
     resampled_means,
     rng_draws,
-    scores_of_confusions,
 )
+from ercache.training import IGNORED
 from fusion.runs import PREDICTIONS_FILE, RunRecord, read_run
+from fusion.scoring import counts_of
 
 METRIC = "weighted_f1"
 Ints = NDArray[np.int64]
@@ -34,7 +35,7 @@ class Outcome:
     """What a run says about the labelled utterances of test, in the order of their ids.
 
     Attributes:
-        counts: confusions of each seed and dialogue, [S, D, C, C].
+        counts: confusions of each seed and dialogue, [S, D, C, C], or [S, D, C, 2, 2] where several classes may hold.
         right: whether the majority of the seeds is right, [N].
         marks: what must stand beside any number of the run.
     """
@@ -75,7 +76,7 @@ def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
 
 def compare_pair(a: Outcome, b: Outcome) -> dict[str, Any]:
     """Difference of two runs; its p values are not yet corrected."""
-    observed = [scores_of_confusions(o.counts.sum(1))[METRIC].mean() for o in (a, b)]
+    observed = [mean_scores(o.counts.sum(1), leading=1)[METRIC].mean() for o in (a, b)]
     # The same dialogues are drawn for both runs: that is what makes the bootstrap a paired one.
     # Seeds have nothing to do with each other across runs, so each run draws its own.
     rng = np.random.default_rng(0)
@@ -139,19 +140,37 @@ def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
 
 def outcome_of(name: str, run: RunRecord, table: pa.Table) -> Outcome:
     """What the rows of a run's predictions on test say."""
-    rank = {value: c for c, value in enumerate(run.classes)}
     columns = {key: np.array(table.column(key).to_pylist()) for key in ("seed", "dialogue")}
+    truth, predicted = (_of_emotions if run.several else _of_classes)(run, table)
+    dialogue = np.unique(columns["dialogue"], return_inverse=True)[1]
+    of_seed = [columns["seed"] == seed for seed in run.seeds]
+    counts = [counts_of(truth[s], predicted[s], dialogue[s], len(run.classes)) for s in of_seed]
+    votes = np.stack([predicted[s] for s in of_seed])  # [S, N], or [S, N, C]
+    chances = np.stack([table.column(f"p_{value}").to_numpy() for value in run.classes], axis=1)
+    chance, true = np.stack([chances[s] for s in of_seed]).mean(0), truth[of_seed[0]]  # [N, C]
+    if run.several:
+        # An utterance is right when all that is known of its emotions is.
+        share = votes.mean(0)
+        held = np.where(share == 0.5, chance > 0.5, share > 0.5)
+        right = ((held == true) | (true == IGNORED)).all(1)
+    else:
+        right = majority(votes, chance) == true
+    return Outcome(name, np.stack(counts), right, tuple(run.marks))
+
+
+def _of_classes(run: RunRecord, table: pa.Table) -> tuple[Ints, Ints]:
+    rank = {value: c for c, value in enumerate(run.classes)}
     truth, predicted = (
         np.array([rank[value] for value in table.column(key).to_pylist()], dtype=np.int64)
         for key in ("label", "predicted")
     )
-    probabilities = np.stack([table.column(f"p_{value}").to_numpy() for value in run.classes], axis=1)
-    dialogue = np.unique(columns["dialogue"], return_inverse=True)[1]
-    of_seed = [columns["seed"] == seed for seed in run.seeds]
-    counts = [dialogue_confusions(truth[s], predicted[s], dialogue[s], len(rank)) for s in of_seed]
-    votes = np.stack([predicted[s] for s in of_seed])  # [S, N]
-    chance = np.stack([probabilities[s] for s in of_seed]).mean(0)  # [N, C]
-    return Outcome(name, np.stack(counts), majority(votes, chance) == truth[of_seed[0]], tuple(run.marks))
+    return truth, predicted
+
+
+def _of_emotions(run: RunRecord, table: pa.Table) -> tuple[Ints, Ints]:
+    held = [table.column(f"label_{name}").fill_null(IGNORED).to_numpy() for name in run.classes]
+    chance = np.stack([table.column(f"p_{name}").to_numpy() for name in run.classes], axis=1)
+    return np.stack(held, axis=1).astype(np.int64), (chance > 0.5).astype(np.int64)
 
 
 def majority(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
@@ -171,6 +190,8 @@ def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
     path, hint = folder / PREDICTIONS_FILE, "train the experiment again"
     chances = [f"p_{value}" for value in run.classes]
     names = ["seed", "id", "dialogue", "subset", "label", "predicted", *chances]
+    held = [f"label_{value}" for value in run.classes] if run.several else []
+    names += held
     try:
         lacking = [name for name in names if name not in parquet.read_schema(path).names]
         if lacking:
@@ -190,8 +211,10 @@ def _damages(table: pa.Table, run: RunRecord, chances: Sequence[str]) -> list[st
     """What keeps rows of predictions from being those of a run."""
     wrong = [name for name in chances if not pa.types.is_floating(table.schema.field(name).type)]
     found = [f"column {name} holds no numbers" for name in wrong]
-    found += [f"column {name} has holes" for name in table.column_names if table.column(name).null_count]
-    for key in ("label", "predicted"):
+    # What is known of an utterance's emotions may be known of some of them only.
+    whole_columns = [name for name in table.column_names if not (run.several and name.startswith("label_"))]
+    found += [f"column {name} has holes" for name in whole_columns if table.column(name).null_count]
+    for key in () if run.several else ("label", "predicted"):
         strange = set(table.column(key).to_pylist()) - {*run.classes, None}
         found += [f"{key} {value!r} is no class of the run" for value in sorted(strange, key=str)]
     ids: dict[int, list[str]] = {seed: [] for seed in run.seeds}

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.asked import planned
 from app.console import DATA, Device, Json, answer, device_of, known, params, progress, say, table
 
 COMPARED = "weighted F1 on test; p values are Holm-corrected"
@@ -20,7 +21,20 @@ def register(cli: typer.Typer) -> None:
 
 
 def train(
-    experiment: Annotated[str, typer.Argument(help="Name in params.yaml.")],
+    experiment: Annotated[str | None, typer.Argument(help="Name in params.yaml; or give --model.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Key of a model.")] = None,
+    corpus: Annotated[str | None, typer.Option("--corpus", help="Corpus to train on.")] = None,
+    features: Annotated[
+        str | None, typer.Option("--features", help="Names in params.yaml, by comma.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="erc: recognition; epc: of the next utterance.")
+    ] = None,
+    label_set: Annotated[str | None, typer.Option("--label-set", help="Labels of the corpus.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Split of the corpus.")] = None,
+    folds: Annotated[
+        str | None, typer.Option("--folds", help="Train and test every fold of this name, e.g. loso.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of runs.")] = None,
     allow_random_weights: Annotated[
         bool,
@@ -35,17 +49,20 @@ def train(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train all seeds of an experiment, epoch chosen on validation. Example: [dim]ercache train m2fnet[/]"""
+    """Train all seeds of an experiment, epoch chosen on validation. Example: [dim]ercache train m2fnet[/]
+
+    Without an experiment: [dim]ercache train --model bc_lstm --corpus iemocap --features minilm --folds loso[/]
+    """
     from fusion.train import train_experiment
 
-    loaded = params(models=True)
-    entry = loaded.experiments[known(experiment, loaded.experiments, "experiment")]
-    if seeds is not None:
-        changed = entry.model_copy(update={"training": {**entry.training, "seeds": seeds}})
-        loaded = loaded.model_copy(update={"experiments": {**loaded.experiments, experiment: changed}})
+    asked = {
+        "model": model, "corpus": corpus, "features": features, "task": task, "label_set": label_set,
+        "split": split, "folds": folds, "seeds": seeds,
+    }  # fmt: skip
+    name, loaded = planned(params(models=True), experiment, {k: v for k, v in asked.items() if v is not None})
     with progress() as tick:
         result = train_experiment(
-            experiment,
+            name,
             loaded,
             DATA,
             device=device_of(device),
@@ -56,9 +73,12 @@ def train(
     if json:
         answer(result)
         return
-    _scores(f"{experiment} on test, epoch chosen on validation", result["test"])
-    _warn(experiment, result["marks"])
-    say(f"run: {DATA / 'models' / experiment}")
+    for fold, told in result.get("folds", {}).items():
+        _scores(f"{name}, fold {fold}", told["test"])
+    together = ", all folds together" if "folds" in result else ""
+    _scores(f"{name} on test{together}, epoch chosen on validation", result["test"])
+    _warn(name, result["marks"])
+    say(f"run: {DATA / 'models' / name}")
 
 
 def evaluate(

@@ -7,10 +7,9 @@ import typer
 
 from app.commands.extraction import Root, manifest_and_root
 from app.console import Device, Json, answer, device_of, params, progress, say, table
-from app.features import FOLD
 from ercache import made
 from ercache.errors import UsageError
-from ercache.params import Params, PretrainParams, nearest
+from ercache.params import FOLD, Params, PretrainParams, nearest
 from ercache.weights import checked_files, read_tensors
 from extract.pretrain.config import CONFIGS, ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
 

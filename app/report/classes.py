@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from app.report.runs import Run
+from ercache.manifest import PRESENCE
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Confusion matrix of a run on test, rows true, normalised by row, counts summed over seeds."""
+    """Confusion matrix of a run on test, rows true, normalised by row, counts summed over seeds.
+
+    Where several emotions may hold at once, each has two rows: the utterances without it, and those with it.
+    """
 
     experiment: str
     classes: tuple[str, ...]
@@ -42,8 +47,8 @@ class ClassTable:
 
 def confusion_of(run: Run) -> Confusion | None:
     """The matrix of a run; None when it stores none of the right size."""
-    classes, counts = run.file.classes, run.file.confusion
-    if not counts or len(counts) != len(classes) or any(len(row) != len(classes) for row in counts):
+    classes, columns, counts = _table_of(run)
+    if not counts or len(counts) != len(classes) or any(len(row) != len(columns) for row in counts):
         return None
     rows = []
     for label, row in zip(classes, counts, strict=True):
@@ -51,7 +56,17 @@ def confusion_of(run: Run) -> Confusion | None:
         shares = [n / total if total else 0.0 for n in row]
         cells = tuple(Cell(s, f"{100 * s:.0f}", f"{n:,.0f}") for s, n in zip(shares, row, strict=True))
         rows.append((label, cells, total))
-    return Confusion(run.file.experiment, tuple(classes), tuple(rows), _worst(classes, counts))
+    summary = "" if run.file.several else _worst(classes, counts)
+    return Confusion(run.file.experiment, tuple(columns), tuple(rows), summary)
+
+
+def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
+    """Names of the rows, names of the columns, counts."""
+    names, stored = run.file.classes, run.file.confusion
+    if not run.file.several:
+        return names, names, cast(list[list[float]], stored)
+    rows = [row for matrix in cast(list[list[list[float]]], stored) for row in matrix]
+    return [f"{sign}{name}" for name in names for sign in ("no ", "")], list(PRESENCE), rows
 
 
 def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:

@@ -61,13 +61,19 @@ def curve_views(runs: Sequence[Run]) -> list[CurveView]:
     for run, curves in found:
         length = [max(map(len, columns.values()), default=0) for columns in curves.values()]
         best = ", ".join(map(str, run.file.epochs)) or "unknown"
-        summary = f"{len(curves)} seeds, {min(length)} to {max(length)} epochs; best epochs {best}."
+        what = (
+            f"{len(curves)} trainings of {len(run.file.folds)} folds"
+            if run.file.folds
+            else f"{len(curves)} seeds"
+        )
+        summary = f"{what}, {min(length)} to {max(length)} epochs; best epochs {best}."
         views.append(CurveView(run.file.experiment, *_draw(run, curves, limits, f"c{len(views)}"), summary))
     return views
 
 
 def _draw(run: Run, curves: Curves, limits: tuple[float, float], prefix: str) -> tuple[Markup, Markup]:
-    best = dict(zip(run.file.seeds, run.file.epochs, strict=False))
+    trainings = range(len(run.file.epochs)) if run.file.folds else run.file.seeds
+    best = dict(zip(trainings, run.file.epochs, strict=False))
     with matplotlib.rc_context(_STYLE):
         score, axes = _figure("weighted F1 (%)")
         _plot(axes, curves, "validation_weighted_f1", _FIRST, "-", best, scale=100)

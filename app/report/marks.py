@@ -37,8 +37,9 @@ def changes_since(run: Run, gathered: Gathered) -> list[str]:
     """What under the data folder is no longer what the run was trained on; absent files say nothing."""
     changed = []
     before, manifest = run.file.provenance, gathered.manifest(run.file.corpus)
-    if manifest and before.labels_digest and run.file.split in manifest.splits:
-        now = manifest.labels_digest(run.file.label_set, run.file.split)
+    split = run.file.split
+    if manifest and before.labels_digest and (split in manifest.splits or manifest.folds_of(split)):
+        now = manifest.labels_digest(run.file.label_set, split)
         if now != before.labels_digest:
             changed.append("labels or split changed since the training")
     digests = {cache.path: cache.digest for cache in gathered.caches}

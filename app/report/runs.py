@@ -44,6 +44,14 @@ class Provenance(BaseModel):
     leak: bool = False
 
 
+class FoldScores(BaseModel):
+    """What a run says of one of its folds."""
+
+    epochs: list[int] = []
+    validation: dict[str, Score] = {}
+    test: dict[str, Score] = {}
+
+
 class RunFile(BaseModel):
     """What the report uses of a `run.json`; other keys are left alone."""
 
@@ -63,7 +71,9 @@ class RunFile(BaseModel):
     validation: dict[str, Score]
     test: dict[str, Score]
     per_class: dict[str, ClassScore] = {}
-    confusion: list[list[float]] = []
+    several: bool = False
+    folds: dict[str, "FoldScores"] | None = None
+    confusion: list[list[float]] | list[list[list[float]]] = []
     missing: dict[str, dict[str, int]] = {}
     provenance: Provenance = Provenance()
     marks: list[str] = []
@@ -104,7 +114,9 @@ class Verdict:
     probability: float | None
 
 
-Curves = dict[int, dict[str, list[float]]]
+Curves = dict[
+    int, dict[str, list[float]]
+]  # training (a seed, or a seed of a fold) -> column -> values by epoch
 
 
 def read_run(folder: Path) -> Run:
@@ -113,12 +125,15 @@ def read_run(folder: Path) -> Run:
 
 
 def read_curves(folder: Path) -> Curves:
-    """Seed -> column -> values by epoch, from `curves.csv`; empty when there is none or it cannot be read."""
+    """Training -> column -> values by epoch, from `curves.csv`; empty when there is none or it cannot be read."""
     curves: Curves = {}
+    rank: dict[tuple[str, int], int] = {}  # trainings of folds are numbered as they come
     try:
         with (folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                columns = curves.setdefault(int(row.pop("seed")), {})
+                fold, seed = row.pop("fold", ""), int(row.pop("seed"))
+                key = rank.setdefault((fold, seed), len(rank)) if fold else seed
+                columns = curves.setdefault(key, {})
                 for name, value in row.items():
                     columns.setdefault(name, []).append(_finite(value))
     except (OSError, ValueError, KeyError, TypeError):

@@ -29,7 +29,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A run: validation and test scores, metric by metric, in percent."""
+    """A run: validation and test scores, metric by metric, in percent; `folds`: each fold's own on test."""
 
     experiment: str
     model: str
@@ -42,6 +42,7 @@ class ScoreRow:
     marks: tuple[Mark, ...]
     test: tuple[Score | None, ...]
     validation: tuple[Score | None, ...]
+    folds: tuple[tuple[str, tuple[Score | None, ...]], ...]
     test_dot: Dot | None
     validation_dot: Dot | None
 
@@ -163,6 +164,10 @@ def _row(run: Run, marks: tuple[Mark, ...], chosen: bool, low: int, high: int) -
         marks=marks,
         test=tuple(_percent(file.test.get(m)) for m in METRICS),
         validation=tuple(_percent(file.validation.get(m)) for m in METRICS),
+        folds=tuple(
+            (name, tuple(_percent(fold.test.get(m)) for m in METRICS))
+            for name, fold in (file.folds or {}).items()
+        ),
         test_dot=_dot(file.test.get(HEADLINE), low, high),
         validation_dot=_dot(file.validation.get(HEADLINE), low, high),
     )

@@ -110,7 +110,8 @@ def _turn(number: int, utterance: Utterance, label_set: str, verdict: Verdict | 
         id=utterance.id,
         speaker=utterance.speaker,
         text=utterance.text or "(no transcript)",
-        label=utterance.labels.get(label_set),
+        # Several emotions at once are no label set of the manifest; the predictions hold them as words.
+        label=utterance.labels.get(label_set, verdict.label if verdict else None),
         predicted=verdict.predicted if verdict else None,
         votes=verdict.votes if verdict else 0,
         seeds=verdict.seeds if verdict else 0,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # fusion/models/<key>.py, each with an ENTRY
 MODULES = (
     "majority",
+    "copy_last",
     "logistic",
     "concat",
     "bc_lstm",

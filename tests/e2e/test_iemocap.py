@@ -1,5 +1,6 @@
 """IEMOCAP from a release folder to a trained model through the command line, on a miniature of the corpus."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def test_a_model_trains_on_sessions_1_to_4_and_is_tested_on_5(extracted: Project
     assert answer["selected_on"] == "validation"
     low, high = answer["test"]["weighted_f1"]["ci95"]
     assert 0 <= low <= high <= 1
+
+
+def test_every_session_is_left_out_once_and_told_in_json_and_report(extracted: Project) -> None:
+    answer = extracted.json("train", "iemocap_toy", "--folds", "loso", "--seeds", "1")
+    assert list(answer["folds"]) == [f"loso/Ses0{n}" for n in range(1, 6)]
+    run = json.loads((extracted.folder / "data/models/iemocap_toy/run.json").read_text())
+    labelled = sum(line.label != "xxx" for lines in DIALOGUES.values() for line in lines)
+    assert sum(map(sum, run["confusion"])) == labelled and len(run["epochs"]) == 5
+    page = (extracted.folder / extracted.json("report")["path"]).read_text()
+    assert all(f"test of fold loso/Ses0{n}" in page for n in range(1, 6))
 
 
 def test_a_bad_annotation_is_an_error_with_every_finding(make_project: MakeProject, tmp_path: Path) -> None:

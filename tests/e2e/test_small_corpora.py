@@ -234,6 +234,12 @@ def test_mosei_segments_of_recordings(tmp_path: Path, project: Project, film: Ca
     assert reasons(answer) == {(f"gone_{n}", "mfcc", "absent") for n in range(2)}
     run = train(project, "mosei", label_set="sentiment7", split="standard")
     assert scored(run) == 4 and run["missing"]["test"] == {"text": 0, "audio": 2}
+    run = train(project, "mosei", label_set="emotions6", split="standard")
+    assert run["classes"] == ["happy", "sad", "anger", "surprise", "disgust", "fear"] and run["several"]
+    assert [sum(map(sum, matrix)) for matrix in run["confusion"]] == [4] * 6
+    assert run["marks"] == [f"class {emotion} has no example in train" for emotion in run["classes"][1:]]
+    page = (project.folder / project.json("report")["path"]).read_text()
+    assert "emotions6" in page and "no happy" in page
 
 
 def test_recordings_with_subtitles(tmp_path: Path, project: Project, film: Callable[..., Path]) -> None:

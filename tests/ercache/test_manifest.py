@@ -105,3 +105,26 @@ def test_labels_are_printable(tmp_path: Path, label: str) -> None:
     ):
         with pytest.raises(CorpusError, match="control characters"):
             write_manifest(bad, tmp_path / "m.jsonl")
+
+
+@pytest.mark.parametrize("name", ["../x", "loso/..", "/x", "loso/.", "loso//a", ""])
+def test_a_split_cannot_name_a_path_elsewhere(tmp_path: Path, name: str) -> None:
+    bad = replace(manifest(FIRST), splits={name: {"train": (FIRST.id,)}})
+    with pytest.raises(CorpusError, match="unusable entries") as told:
+        write_manifest(bad, tmp_path / "m.jsonl")
+    assert "is no plain name" in told.value.details[0]
+
+
+def test_folds_and_families_of_label_sets_go_by_their_names() -> None:
+    splits = {name: {"train": (FIRST.id,)} for name in ("loso/a", "loso/b", "loso", "session5", "x/loso/c")}
+    pair = ("absent", "present")
+    sets = {"e": ("a", "b"), "m_joy": pair, "m_fear": pair, "m_more": ("low", "high")}
+    one = replace(manifest(FIRST), splits=splits, label_sets=sets)
+    assert one.folds_of("loso") == ("loso/a", "loso/b") and one.folds_of("session5") == ()
+    assert one.sets_of("e") == ("e",) and one.sets_of("m") == ("m_fear", "m_joy") and one.sets_of("n") == ()
+    moved = replace(one, splits={**splits, "loso/b": {"train": ()}})
+    assert one.labels_digest("m", "loso/a") == moved.labels_digest("m", "loso/a")
+    del splits["loso"]
+    assert one.labels_digest("m", "loso") != replace(
+        moved, splits={**splits, "loso/b": {"train": ()}}
+    ).labels_digest("m", "loso")

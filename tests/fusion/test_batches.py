@@ -9,8 +9,9 @@ import torch
 from ercache.manifest import Manifest
 from ercache.training import IGNORED
 from fusion import batches
-from fusion.batches import Padded, Subset, make_subset, standardized, statistics_of
+from fusion.batches import Batch, Padded, Subset, make_subset, standardized, statistics_of
 from fusion.features import Modality
+from fusion.modality_dropout import without_some
 from fusion.views import DIALOGUES, stretches_of
 from tests.fusion.toy import CLASSES, toy_manifest
 
@@ -196,3 +197,26 @@ def test_labelled_utterances_of_other_subsets_stay_as_context() -> None:
     dev = dropped("dev", manifest)
     assert [u.index for u in dev.utterances] == [0, 1, 2]
     assert dev.inside.tolist() == [True, False, False] and (dev.labels[1:] == IGNORED).all()
+
+
+def test_modality_dropout_leaves_out_some_and_never_all_of_an_utterance() -> None:
+    present = torch.tensor([[True, True, True, False]]).repeat(200, 1)
+    batch = Batch(
+        features={m: torch.ones(200, 4, 3) * present.unsqueeze(-1) for m in ("text", "audio")},
+        present={"text": present, "audio": present & torch.tensor([True, True, False, False])},
+        mask=present,
+        speakers=torch.zeros(200, 4, dtype=torch.long),
+        labels=torch.zeros(200, 4, dtype=torch.long),
+    )
+    left = without_some(batch, 0.4, torch.Generator().manual_seed(0))
+    both = left.present["text"] | left.present["audio"]
+    assert torch.equal(both, present), "what an utterance has, it keeps in part"
+    assert torch.equal(left.present["text"][:, 2], present[:, 2]), "its only modality stays"
+    assert not (left.present["audio"] & ~batch.present["audio"]).any()
+    for m in ("text", "audio"):
+        assert torch.equal(left.features[m].sum(-1) > 0, left.present[m])
+    gone = 1 - left.present["text"][:, :2].float().mean()
+    assert 0.17 < float(gone) < 0.31  # 0.4 (1 - 0.4) = 0.24: where both would go, both stay
+    again = without_some(batch, 0.4, torch.Generator().manual_seed(0))
+    assert torch.equal(again.present["text"], left.present["text"])
+    assert torch.equal(batch.features["text"].sum(-1) > 0, present), "the batch itself is left alone"

@@ -25,15 +25,18 @@ def synthetic(dialogues: int = 20, seed: int = 0) -> Subset:
     n = int(lengths.sum())
     present = {m: torch.rand(n, generator=draw) > 0.05 for m in FEATURES}
     widths = {"text": 48, "audio": 20, "visual": 24}
+    features = {m: torch.randn(n, w, generator=draw) * present[m][:, None] for m, w in widths.items()}
+    speakers, labels = (torch.randint(most, (n,), generator=draw) for most in (3, 7))
     return Subset(
         name="train",
         utterances=(),
         inside=torch.ones(n, dtype=torch.bool),
         offsets=torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]),
-        features={m: torch.randn(n, w, generator=draw) * present[m][:, None] for m, w in widths.items()},
+        features=features,
         present=present,
-        speakers=torch.randint(3, (n,), generator=draw),
-        labels=torch.randint(7, (n,), generator=draw),
+        speakers=speakers,
+        labels=labels,
+        known=labels,
     )
 
 

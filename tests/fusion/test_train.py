@@ -21,7 +21,8 @@ from fusion import parallel
 from fusion.evaluate import evaluate
 from fusion.experiment import Source, experiment_of
 from fusion.models import MODELS
-from fusion.train import device_class, paper_profile, train_experiment
+from fusion.run_folder import device_class, paper_profile
+from fusion.train import train_experiment
 from tests.fusion.toy import (
     CLASSES,
     FEATURES,
@@ -101,9 +102,10 @@ def test_tables_agree_with_the_scores(data: Path) -> None:
 @pytest.mark.parametrize("model", list(MODELS))
 def test_equal_inputs_give_equal_bytes_and_evaluate_reproduces_them(data: Path, model: str) -> None:
     features = {m: names for m, names in FEATURES.items() if m in MODELS[model].modalities}
-    train(data, model=model, features=features)
+    entry = {"model": model, "features": features, "task": MODELS[model].tasks[0]}
+    train(data, **entry)
     first = bytes_of(data / "models/exp")
-    train(data, model=model, features=features)
+    train(data, **entry)
     assert bytes_of(data / "models/exp") == first
     run, again = run_of(data), evaluate(data / "models/exp", data)
     assert [again[k] for k in ("test", "per_class", "confusion")] == [

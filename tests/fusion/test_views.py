@@ -82,7 +82,8 @@ def disturbed(subset: Subset, row: int) -> Subset:
         present[m][row:] = ~present[m][row:]
     speakers[row:] += 5
     labels[row:] = (labels[row:].clamp(min=0) + 1) % 3
-    return replace(subset, features=features, present=present, speakers=speakers, labels=labels)
+    known = torch.cat([subset.known[:row], (subset.known[row:].clamp(min=0) + 1) % 3])
+    return replace(subset, features=features, present=present, speakers=speakers, labels=labels, known=known)
 
 
 @pytest.mark.parametrize("model", [key for key, entry in MODELS.items() if "epc" in entry.tasks])

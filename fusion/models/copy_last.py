@@ -1,0 +1,57 @@
+"""The floor of prediction: the next utterance has the emotion that was heard last, whoever spoke."""
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ercache.training import IGNORED
+from fusion.batches import Batch
+from fusion.models.base import ModelEntry, Widths
+
+
+class CopyLastConfig(BaseModel):
+    """No switches."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CopyLast(nn.Module):
+    """logits = stay y_last, which always names the last label; how sure that is (stay > 0), it learns.
+
+    The label is the true one of the last utterance that has any, of any speaker (specs/cues.md, section 7: UAR 27.29 on
+    MELD). Where none was heard it says the most frequent class, as `majority` does. Features are not looked at.
+    """
+
+    def __init__(self, widths: Widths, classes: int, config: CopyLastConfig) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(classes))
+        self.stay = nn.Parameter(torch.zeros(()))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, L, C]."""
+        nothing = self.bias.expand(*batch.mask.shape, -1)
+        if batch.heard is None:
+            return nothing
+        several = batch.heard.dim() == 3
+        known = (batch.heard != IGNORED).any(-1) if several else batch.heard != IGNORED
+        position = torch.arange(known.shape[1], device=known.device).where(known, -1)
+        last = position.cummax(1).values  # [B, L]; -1 before the first label
+        at = last.clamp(min=0)
+        if several:
+            y = batch.heard.gather(1, at.unsqueeze(-1).expand_as(batch.heard))
+            copied = (2.0 * y - 1).where(y != IGNORED, 0.0)
+        else:
+            copied = F.one_hot(batch.heard.gather(1, at).clamp(min=0), len(self.bias)).to(nothing.dtype)
+        return (F.softplus(self.stay) * copied).where((last >= 0).unsqueeze(-1), nothing)
+
+
+ENTRY = ModelEntry(
+    key="copy_last",
+    paper="baseline of prediction: the label of the last utterance",
+    tasks=("epc",),
+    modalities=("text", "audio", "visual"),
+    config=CopyLastConfig,
+    presets={"small": {}},
+    build=CopyLast,
+)
