@@ -35,15 +35,15 @@ def tables_text(systems: Sequence[System], params: Params, sweeps: Path) -> str:
 
 def _reference_table(rows: Sequence[dict[str, Any]]) -> str:
     head = (
-        "system", "modalities", "parameters", "seeds", "weighted F1 (std)", "95 % interval", "accuracy", "macro F1", "UAR",
-        f"minus {REFERENCE}", "95 % interval", "p", "p McNemar",
+        "system", "modalities", "parameters", "seeds", "weighted F1 (std)", "95 % interval", "accuracy", "macro F1",
+        "UAR", f"minus {REFERENCE}", "95 % interval", "p", "p McNemar",
     )  # fmt: skip
     lines = [line(head), line(["---"] * len(head))]
     for row in rows:
         lines.append(
             line((
-                f"`{row['system']}`", ", ".join(row["modalities"]), f"{row['parameters']:,}", str(row["seeds"]), *_score(row),
-                *(f"{row['test'][m]['mean']:.3f}" for m in SCORES), *_compared(row),
+                f"`{row['system']}`", ", ".join(row["modalities"]), f"{row['parameters']:,}", str(row["seeds"]),
+                *_score(row), *(f"{row['test'][m]['mean']:.3f}" for m in SCORES), *_compared(row),
             ))
         )  # fmt: skip
     return "\n".join([*lines, *_marks(rows)])
