@@ -1,13 +1,13 @@
 """The encoders of the registry as rows, and as the table of docs/encoders.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from app.pages import line, write_table
 from ercache import weights
 from ercache.cache import ArraySpec
-from ercache.errors import UsageError
 from extract.encoders import ENCODERS
 from extract.encoders.base import ALL, EncoderKind, Input, Pictures
 
@@ -100,13 +100,13 @@ def table_text(measured: Mapping[str, Any]) -> str:
         measured: `encoders` of docs/benchmarks.json: key -> `cpu` and `gpu`, each with `utterances_per_second` and
             `of_forward`, the share of the speed of the network's bare forward.
     """
-    lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
+    lines = [line(COLUMNS), line(["---"] * len(COLUMNS))]
     for row in encoder_rows(defaults_only=True):
         speeds = [_speed(measured.get(row["key"], {}).get(device)) for device in ("cpu", "gpu")]
         what = row["summary"] + (f" (**not available**: {row['unavailable']})" if row["unavailable"] else "")
         checkpoint = f"`{row['weights']}`" if row["weights"] else "none"
         lines.append(
-            _line((
+            line((
                 f"`{row['key']}`", what, row["input_text"], row["arrays_text"], row["batch"], checkpoint,
                 row["parameters"], row["licence"], row["paper"], *speeds,
             ))
@@ -122,28 +122,6 @@ def _speed(measured: Mapping[str, float] | None) -> str:
     )
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def page_with_table(page: str, table: str) -> str:
-    """A page whose table is replaced.
-
-    Raises:
-        UsageError: the page has not both marks, in this order.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UsageError(
-            "the page has no place for the table", hint=f"put these two lines into it: {BEGIN} {END}"
-        )
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
-
-
 def write_page(path: Path, measured: Mapping[str, Any]) -> bool:
     """Put the table into a page; whether that changed it."""
-    before = path.read_text(encoding="utf-8")
-    after = page_with_table(before, table_text(measured))
-    path.write_text(after, encoding="utf-8")
-    return before != after
+    return write_table(path, table_text(measured), BEGIN, END)

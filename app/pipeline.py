@@ -106,8 +106,8 @@ def _has(raw: Any, key: str) -> bool:
 
 
 def _staged(params: Params) -> dict[str, ExperimentParams]:
-    """Experiments on corpora of the pipeline; others are run by hand where their corpus is at hand."""
-    return {name: e for name, e in params.experiments.items() if e.corpus in params.pipeline}
+    """Experiments on corpora of the pipeline, but those that say `pipeline: false`; others are run by hand."""
+    return {name: e for name, e in params.experiments.items() if e.pipeline and e.corpus in params.pipeline}
 
 
 def _manifest_stage(params: Params) -> dict[str, Any]:

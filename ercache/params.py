@@ -168,6 +168,7 @@ class ExperimentParams(Strict):
             as context, masked from loss and metrics; `drop` takes them out before the models see them.
         preset: named size of the model; `config` overrides single switches of it.
         training: overrides of the common training params.
+        pipeline: whether dvc.yaml has it as a stage, where it has its corpus; no part of the experiment's identity.
     """
 
     model: str
@@ -183,6 +184,7 @@ class ExperimentParams(Strict):
     preset: str = "small"
     config: dict[str, Any] = {}
     training: dict[str, Any] = {}
+    pipeline: bool = Field(True, exclude=True)
 
     @model_validator(mode="after")
     def _one_of_split_and_folds(self) -> Self:
@@ -228,7 +230,8 @@ class SweepParams(Strict):
 
     Attributes:
         trials, seeds: configurations tried, and trainings of each.
-        spaces: model -> dotted path (`config.dropout`, `training.lr`) -> values to choose from.
+        spaces: model, or an experiment that needs a space of its own -> dotted path (`config.dropout`,
+            `training.lr`) -> values to choose from.
     """
 
     trials: int = Field(16, ge=1)

@@ -217,7 +217,8 @@ def _evaluation(model: nn.Module, evaluate: Callable[[], Mapping[str, float]]) -
     return dict(evaluate())
 
 
-def _optimizer(model: nn.Module, params: TrainingParams) -> Optimizer:
+def optimizer_of(model: nn.Module, params: TrainingParams) -> Optimizer:
+    """Adam or AdamW on all parameters."""
     return OPTIMIZERS[params.optimizer](
         model.parameters(),
         lr=params.lr,
@@ -233,7 +234,7 @@ class _State:
         self, model: nn.Module, params: TrainingParams, seed: int, score: str, stepping: Stepping | None
     ) -> None:
         self.model, self.params, self.score = model, params, score
-        self.optimizer = stepping.optimizer(model) if stepping else _optimizer(model, params)
+        self.optimizer = stepping.optimizer(model) if stepping else optimizer_of(model, params)
         self.accumulate = stepping.accumulate if stepping else 1
         self.schedule = stepping.schedule(self.optimizer) if stepping and stepping.schedule else None
         self.plateau = (

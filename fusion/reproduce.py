@@ -1,7 +1,7 @@
 """Published tables, row by row, beside what the caches at hand give: each row is an experiment with its switches."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,8 +9,9 @@ from ercache.digests import digest_of
 from ercache.errors import ErcacheError, UsageError
 from ercache.params import ExperimentParams, Params, array_of, nearest
 from fusion.experiment import experiment_of, read_source
+from fusion.models import MODELS
 from fusion.papers import Paper, Row, read_paper
-from fusion.runs import read_run, read_scores
+from fusion.runs import read_result, read_run
 from fusion.seeds import Tick
 from fusion.train import run_digest, train_experiment
 
@@ -27,6 +28,7 @@ class Outcome:
         ours: metric -> `{"mean", "std", "ci95"}`, fractions on test; empty where the row did not run.
         why: what is lacking, where it did not run; what stands in for what, where that is so.
         run: folder of the run.
+        per_class, confusion: of the run on test; empty where the row did not run.
     """
 
     table: str
@@ -37,6 +39,8 @@ class Outcome:
     verdict: Verdict
     why: str = ""
     run: str = ""
+    per_class: dict[str, dict[str, float]] = field(default_factory=dict)
+    confusion: list[list[int]] = field(default_factory=list)
 
 
 def reproduce(
@@ -45,6 +49,7 @@ def reproduce(
     data: Path,
     *,
     table: str | None = None,
+    row: str | None = None,
     corpus: str | None = None,
     device: str = "cpu",
     progress: Tick | None = None,
@@ -56,10 +61,11 @@ def reproduce(
 
     Args:
         table: key of one table.
+        row: name of one row.
         corpus: one corpus.
 
     Raises:
-        UsageError: the paper, the table or the corpus is unknown.
+        UsageError: the paper, the table, the row or the corpus is unknown.
     """
     paper = read_paper(key)
     bases = params.reproduce.get(key, {})
@@ -76,10 +82,10 @@ def reproduce(
             f"params.yaml, reproduce.{key}: unknown experiment {unknown[0]!r}",
             hint=nearest(unknown[0], params.experiments),
         )
-    for part in paper.only(table):
+    for part in paper.only(table, row):
         for on in chosen:
-            for row in part.rows:
-                yield _outcome(paper, part.key, row, on, bases[on], params, data, device, progress)
+            for one in part.rows:
+                yield _outcome(paper, part.key, one, on, bases[on], params, data, device, progress)
 
 
 def entry_of(row: Row, base: ExperimentParams, name: str) -> ExperimentParams:
@@ -93,7 +99,13 @@ def entry_of(row: Row, base: ExperimentParams, name: str) -> ExperimentParams:
     """
     lacking = [m for m in [*(row.modalities or ()), *row.arrays] if m not in base.features]
     if lacking:
-        raise UsageError(f"experiment {name!r} has no {' and no '.join(dict.fromkeys(lacking))} features")
+        names = dict.fromkeys(lacking)
+        papers = MODELS[row.model].paper_encoders if row.model else {}
+        raise UsageError(
+            f"experiment {name!r} has no {' and no '.join(names)} features",
+            hint=f"ercache extract {base.corpus} --features FEATURE (the paper's: "
+            f"{', '.join(papers.get(m, 'none here') for m in names)}), and name it in experiments.{name}.features",
+        )
     kept = row.modalities or list(base.features)
     features = {
         m: [f"{array_of(f)[0]}:{row.arrays[m]}" if m in row.arrays else f for f in base.features[m]]  # type: ignore[index]
@@ -124,17 +136,18 @@ def _outcome(
         remedy = f" ({error.hint})" if error.hint else ""
         why = "; ".join([error.message, *error.details]) + remedy
         return Outcome(table, row.name, corpus, published, {}, "not runnable", why)
-    record, scores = read_run(run), read_scores(run)
+    record, result = read_run(run), read_result(run)
+    scores, more = result["scores"], (result["per_class"], result["confusion"])
     folder = run.relative_to(data.parent) if run.is_relative_to(data.parent) else run
     if not record.paper_profile or not published:
         why = "other features, sizes or training than the paper's" if not record.paper_profile else ""
         why = why or f"the paper has no {corpus}"
-        return Outcome(table, row.name, corpus, published, scores, "stand-in", why, str(folder))
+        return Outcome(table, row.name, corpus, published, scores, "stand-in", why, str(folder), *more)
     inside = all(
         scores[m]["ci95"][0] <= value / 100 <= scores[m]["ci95"][1] for m, value in published.items()
     )
     verdict: Verdict = "reproduced" if inside else "differs"
-    return Outcome(table, row.name, corpus, published, scores, verdict, "", str(folder))
+    return Outcome(table, row.name, corpus, published, scores, verdict, "", str(folder), *more)
 
 
 def _trained(entry: ExperimentParams, params: Params, data: Path, device: str, progress: Tick | None) -> Path:

@@ -164,10 +164,12 @@ def read_run(folder: Path) -> RunRecord:
         raise UsageError(f"{path}: damaged ({error})", hint="train the experiment again") from error
 
 
-def read_scores(folder: Path) -> dict[str, dict[str, Any]]:
-    """Scores on test of a run that `read_run` accepts: metric -> `{"mean", "std", "ci95"}`."""
-    scores: dict[str, dict[str, Any]] = json.loads((folder / "run.json").read_text(encoding="utf-8"))["test"]
-    return scores
+def read_result(folder: Path) -> dict[str, Any]:
+    """What a run that `read_run` accepts says of test: `scores` (metric -> `{"mean", "std", "ci95"}`), `per_class`
+    (precision, recall, F1 and support) and `confusion` (summed over seeds).
+    """
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return {"scores": run["test"], "per_class": run["per_class"], "confusion": run["confusion"]}
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -52,7 +52,11 @@ def seen(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
 def build_model(experiment: Experiment, material: Material, classes: int) -> nn.Module:
     """The model of an experiment, where its material is."""
     model = experiment.model.build(material.train.widths, classes, experiment.config)
-    return model.to(material.train.labels.device)
+    model = model.to(material.train.labels.device)
+    meet: Callable[[dict[str, Tensor]], None] | None = getattr(model, "meet", None)
+    if meet is not None:  # a model that replaces what is absent by the mean
+        meet(statistics_of(material.train).mean)
+    return model
 
 
 def readings_of(model: nn.Module) -> dict[str, float]:

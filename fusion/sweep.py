@@ -190,22 +190,31 @@ def read_log(path: Path, search: str) -> list[Trial]:
     Raises:
         UsageError: the log is damaged.
     """
+    return searches(path).get(search, [])
+
+
+def searches(path: Path) -> dict[str, list[Trial]]:
+    """All searches of a log in the order of their first trials: name of the search -> its trials.
+
+    Raises:
+        UsageError: the log is damaged.
+    """
     if not path.is_file():
-        return []
+        return {}
+    found: dict[str, list[Trial]] = {}
     try:
-        rows = [row for row in csv.DictReader(_whole_lines(path)) if row["search"] == search]
-        return [
-            Trial(
+        for r in csv.DictReader(_whole_lines(path)):
+            trial = Trial(
                 int(r["number"]),
                 json.loads(r["config"]),
                 float(r["validation_weighted_f1"]),
                 float(r["std"]),
                 r.get("reason") or "",
             )
-            for r in rows
-        ]
+            found.setdefault(r["search"], []).append(trial)
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: damaged log of a sweep ({error})", hint="mend or remove it") from error
+    return found
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Stage 2 from the command line: train, evaluate, compare, sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
     cli.command()(train)
     cli.command()(evaluate)
+    cli.command()(case)
     cli.command()(compare)
     cli.command()(sweep)
 
@@ -95,12 +96,40 @@ def evaluate(
         return
     _scores(f"{model_dir} on test", result["test"])
     _warn(str(model_dir), result["marks"])
-    rows = [(name, *[f"{row[m]:.3f}" for m in ("precision", "recall", "f1")], row["support"])
-            for name, row in result["per_class"].items()]  # fmt: skip
+    show_classes(result["per_class"], result["confusion"])
+
+
+def show_classes(per_class: Mapping[str, Mapping[str, float]], confusion: Sequence[Sequence[int]]) -> None:
+    """Precision, recall and F1 of every class, and the confusion matrix."""
+    rows = [
+        (name, *[f"{row[m]:.3f}" for m in ("precision", "recall", "f1")], row["support"])
+        for name, row in per_class.items()
+    ]
     table(("class", "precision", "recall", "F1", "support"), rows)
-    names = list(result["per_class"])
-    counts = [(name, *row) for name, row in zip(names, result["confusion"], strict=True)]
-    table(("true \\ predicted", *names), counts)
+    counts = [(name, *row) for name, row in zip(per_class, confusion, strict=True)]
+    table(("true \\ predicted", *per_class), counts)
+
+
+def case(
+    model_dir: Annotated[Path, typer.Argument(help="Folder of a trained avafn, e.g. data/models/avafn.")],
+    dialogue: Annotated[str, typer.Argument(help="As the manifest names it, e.g. train_dia1.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which of its models.")] = 0,
+    json: Json = False,
+) -> None:
+    """What AVAFN looked at in one dialogue. Example: [dim]ercache case data/models/avafn train_dia1[/]"""
+    from fusion.cases import case_study
+
+    found = case_study(model_dir, DATA, dialogue, seed)
+    if json:
+        answer(found)
+        return
+    history = [*(f"{w:.4f}" for w in found["history_weights"]), ""]
+    rows = [
+        (turn["speaker"], turn["text"], turn["label"] or "", turn["predicted"], f"{heard:.4f}", past)
+        for turn, heard, past in zip(found["turns"], found["audio_attention"][-1], history, strict=True)
+    ]
+    head = ("speaker", "text", "label", "predicted", "sound, for the last turn", "context, at the last turn")
+    table(head, rows, title=f"{dialogue}, seed {seed}")
 
 
 def compare(
@@ -136,6 +165,7 @@ def compare(
 def sweep(
     experiment: Annotated[str, typer.Argument(help="Name in params.yaml.")],
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="Configurations to try.")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Trainings of each.")] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -144,9 +174,9 @@ def sweep(
 
     loaded = params(models=True)
     model = loaded.experiments[known(experiment, loaded.experiments, "experiment")].model
-    space = loaded.sweeps.spaces[
-        known(model, loaded.sweeps.spaces, "search space (params.yaml, sweeps.spaces)")
-    ]
+    spaces = loaded.sweeps.spaces
+    owner = experiment if experiment in spaces else model
+    space = spaces[known(owner, spaces, "search space (params.yaml, sweeps.spaces)")]
     budget = loaded.sweeps
     with progress() as tick:
         result = search(
@@ -155,7 +185,7 @@ def sweep(
             space,
             trials or budget.trials,
             DATA,
-            seeds=budget.seeds,
+            seeds=seeds or budget.seeds,
             device=device_of(device),
             progress=tick,
         )

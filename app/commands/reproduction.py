@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.learning import show_classes
 from app.console import DATA, Device, Json, answer, device_of, params, progress, say, table
 
 if TYPE_CHECKING:  # training imports torch, which --help can do without
@@ -22,6 +23,9 @@ def register(cli: typer.Typer) -> None:
 def reproduce(
     paper: Annotated[str, typer.Argument(help="Key of a paper, e.g. m2fnet.")],
     number: Annotated[str | None, typer.Argument(metavar="TABLE", help="One table; default: all.")] = None,
+    row: Annotated[
+        str | None, typer.Option("--row", help="One row, with its classes and its confusion matrix.")
+    ] = None,
     corpus: Annotated[
         str | None, typer.Option("--corpus", help="One corpus; default: those of `reproduce` in params.yaml.")
     ] = None,
@@ -38,15 +42,24 @@ def reproduce(
     with progress() as tick:
         rows = list(
             outcomes(
-                paper, loaded, DATA, table=number, corpus=corpus, device=device_of(device), progress=tick
+                paper,
+                loaded,
+                DATA,
+                table=number,
+                row=row,
+                corpus=corpus,
+                device=device_of(device),
+                progress=tick,
             )
         )
     if json:
-        answer([asdict(row) for row in rows])
+        answer([asdict(r) for r in rows])
         return
-    for (key, on), part in groupby(rows, key=lambda row: (row.table, row.corpus)):
+    for (key, on), part in groupby(rows, key=lambda r: (r.table, r.corpus)):
         _show(f"{paper}, table {key}, {on}", list(part))
-    lacking = {row.why for row in rows if row.verdict == "not runnable"}
+    for outcome in rows if row is not None else ():
+        show_classes(outcome.per_class, outcome.confusion)
+    lacking = {r.why for r in rows if r.verdict == "not runnable"}
     for why in sorted(lacking):
         say(f"not runnable: {why}")
 

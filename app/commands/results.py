@@ -1,11 +1,12 @@
 """What the pipeline is and what came out of it: pipeline, report."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from app.console import DATA, Json, answer, params, say
+from app.console import DATA, MODELS, Json, answer, params, say, table
 from app.pipeline import PIPELINE_FILE, pipeline_text
 from ercache.errors import WorkError
 
@@ -14,6 +15,7 @@ def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
     cli.command()(pipeline)
     cli.command()(report)
+    cli.command()(systems)
 
 
 def pipeline(
@@ -46,3 +48,36 @@ def report(
         answer({"path": str(path)})
     else:
         say(f"report: {path}")
+
+
+def systems(
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Put the tables into this page, between its marks."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Every trained experiment beside the others on its corpus. Example: [dim]ercache systems --json[/]"""
+    from app.systems import REFERENCE, against_reference, against_single, groups, trained
+    from app.systems_page import write_page
+
+    loaded = params(models=True)
+    found = trained(loaded, MODELS)
+    if write is not None:
+        changed = write_page(write, found, loaded, DATA / "reports" / "sweeps")
+        say(f"{write}: {'written' if changed else 'up to date'}")
+        return
+    parts = [(g[0].entry.corpus, against_reference(g), against_single(g)) for g in groups(found)]
+    if json:
+        names = ("corpus", "against_reference", "against_single")
+        answer([dict(zip(names, part, strict=True)) for part in parts])
+        return
+    for corpus, models, singles in parts:
+        for rows, title in ((models, f"minus {REFERENCE}"), (singles, "all modalities minus it")):
+            shown = [(r["system"], f"{r['test']['weighted_f1']['mean']:.3f}", *_compared(r)) for r in rows]
+            if shown:
+                table(("system", "weighted F1 on test", title, "p (Holm)"), shown, title=corpus)
+
+
+def _compared(row: Mapping[str, Any]) -> tuple[str, str]:
+    return (f"{row['difference']:+.3f}", f"{row['p']:.4f}") if "p" in row else ("", "")

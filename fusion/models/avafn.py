@@ -342,6 +342,8 @@ class Avafn(nn.Module):
             )
         d = config.d_model
         self.project = nn.ModuleDict({m: nn.Linear(widths[m], d) for m in names if widths[m] != d})
+        for m in names:  # 0 where features are z-scored
+            self.register_buffer(f"mean_{m}", torch.zeros(widths[m]))
         self.cam = CrossAttention(names, config) if config.use_cam else None
         self.fuse = WeightedFusion(names, config) if config.use_cam else None
         self.residual = nn.ModuleDict({m: nn.Sequential(nn.Linear(d, d), nn.LayerNorm(d)) for m in names})
@@ -367,10 +369,19 @@ class Avafn(nn.Module):
         """H_a and H_v [B, L, d]."""
         H = {}
         for m in self.names:
-            x = batch.features[m]
+            x, here = batch.features[m], batch.present[m].unsqueeze(-1)
             # The bias of the projection must not turn an absent modality into a vector.
-            H[m] = self.project[m](x) * batch.present[m].unsqueeze(-1) if m in self.project else x
+            H[m] = (
+                self.project[m](x) * here
+                if m in self.project
+                else x.where(here, self.get_buffer(f"mean_{m}"))
+            )
         return H
+
+    def meet(self, means: Mapping[str, Tensor]) -> None:
+        """Take in the mean of each modality over train, as the model sees it: what absent ones are replaced by."""
+        for m in self.names:
+            self.get_buffer(f"mean_{m}").copy_(means[m])
 
     def allowed(self, batch: Batch) -> dict[str, Tensor]:
         """Keys that the utterances may look at, bool [B, L or 1, L]."""
@@ -396,6 +407,22 @@ class Avafn(nn.Module):
         if self.config.combine == "concat":
             return torch.cat(parts, dim=-1)
         return torch.stack(parts).sum(0)
+
+    @property
+    def explains(self) -> bool:
+        """Whether there are two modalities that look at each other, and one score for each earlier context."""
+        c = self.config
+        attends = c.use_acm and c.use_context_attention and c.context_attention == "scalar_tanh"
+        return self.cam is not None and len(self.names) > 1 and attends
+
+    @torch.no_grad()
+    def cross_attention(self, batch: Batch) -> dict[str, Tensor]:
+        """Modality -> how much its queries look at each utterance of the other one (Eq. 1 and 2), [B, L, L].
+
+        For case studies: the cross-attention must not be switched off.
+        """
+        assert self.cam is not None
+        return self.cam.weights(self.enter(batch), self.allowed(batch))
 
     @torch.no_grad()
     def history_weights(self, batch: Batch) -> Tensor:
@@ -429,7 +456,7 @@ ENTRY = ModelEntry(
     presets={"paper": {}, "small": {"d_model": 32, "d_ff": 64, "D_c": 16, "D_q": 16, "D_e": 8}},
     build=Avafn,
     widths={"audio": 1024, "visual": 1024},
-    paper_encoders={"audio": "audio/wav2vec2", "visual": "visual/dan"},
+    paper_encoders={"audio": "audio/wav2vec2-large", "visual": "visual/dan"},
     paper_training={
         "paper": {
             "epochs": 100,

@@ -48,20 +48,24 @@ class Paper(Strict):
     model: str
     tables: list[Table] = Field(min_length=1)
 
-    def only(self, table: str | None) -> list[Table]:
-        """All tables, or the one of a key.
+    def only(self, table: str | None, row: str | None = None) -> list[Table]:
+        """All tables, or the one of a key; with all rows, or those of a name.
 
         Raises:
-            UsageError: there is no such table.
+            UsageError: there is no such table, or none of them has such a row.
         """
-        if table is None:
-            return self.tables
-        found = [t for t in self.tables if t.key == table]
+        found = self.tables if table is None else [t for t in self.tables if t.key == table]
         if not found:
             raise UsageError(
-                f"{self.key} has no table {table!r}", hint=nearest(table, [t.key for t in self.tables])
+                f"{self.key} has no table {table!r}", hint=nearest(table or "", [t.key for t in self.tables])
             )
-        return found
+        if row is None:
+            return found
+        known = [r.name for t in found for r in t.rows]
+        if row not in known:
+            raise UsageError(f"{self.key} has no row {row!r}", hint=nearest(row, known))
+        kept = {t.key: [r for r in t.rows if r.name == row] for t in found}
+        return [t.model_copy(update={"rows": kept[t.key]}) for t in found if kept[t.key]]
 
 
 def papers() -> list[str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from app.commands.inventory import _measured
-from app.encoders_page import BEGIN, END, described, encoder_rows, page_with_table, table_text
+from app.encoders_page import BEGIN, END, described, encoder_rows, table_text
+from app.pages import page_with_table
 from ercache.errors import UsageError
 from extract.encoders import ENCODERS
 from extract.encoders.base import ALL, Input, Pictures
@@ -17,7 +18,7 @@ def test_the_page_is_up_to_date_with_the_registry(monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(PAGE.parents[1])
     page = PAGE.read_text(encoding="utf-8")
     stale = "run `ercache encoders --write docs/encoders.md` and commit the result"
-    assert page_with_table(page, table_text(_measured())) == page, stale
+    assert page_with_table(page, table_text(_measured()), BEGIN, END) == page, stale
 
 
 def test_every_key_has_its_row_with_all_that_the_cli_promises() -> None:
@@ -42,7 +43,9 @@ def test_speeds_of_the_bench_stand_in_the_table() -> None:
 
 
 def test_a_page_without_place_for_the_table_is_told() -> None:
-    assert page_with_table(f"a\n{BEGIN}\nold\n{END}\nb", "new") == f"a\n{BEGIN}\n\nnew\n\n{END}\nb"
+    assert (
+        page_with_table(f"a\n{BEGIN}\nold\n{END}\nb", "new", BEGIN, END) == f"a\n{BEGIN}\n\nnew\n\n{END}\nb"
+    )
     for page in ("nothing", BEGIN, f"{END} {BEGIN}"):
         with pytest.raises(UsageError, match="no place"):
-            page_with_table(page, "new")
+            page_with_table(page, "new", BEGIN, END)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from app.cli import cli
 from ercache.weights import FOLDER_VARIABLE
 from extract.encoders import ENCODERS
+from fusion.models import MODELS
 
 
 def test_encoders_say_whether_they_can_run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,3 +25,8 @@ def test_encoders_say_whether_they_can_run_here(tmp_path: Path, monkeypatch: pyt
     installed = importlib.util.find_spec("opensmile") is not None
     assert rows["audio/egemaps"]["available"] == installed
     assert installed or "ercache[egemaps]" in rows["audio/egemaps"]["why_not"]
+
+
+def test_encoders_of_the_papers_are_encoders_of_the_registry() -> None:
+    named = {key for entry in MODELS.values() for key in entry.paper_encoders.values()}
+    assert {"audio/wav2vec2-large", "visual/dan", "text/m2fnet-roberta"} <= named <= set(ENCODERS)

@@ -49,7 +49,12 @@ def test_caches_verify_and_show_their_provenance(extracted: Project) -> None:
 
 
 def test_train_evaluate_compare_and_report_from_the_caches(extracted: Project) -> None:
-    for name, project in (("m2fnet", extracted), ("concat", extracted.here), ("bc_lstm", extracted.here)):
+    for name, project in (
+        ("m2fnet", extracted),
+        ("avafn", extracted.here),
+        ("concat", extracted.here),
+        ("bc_lstm", extracted.here),
+    ):
         answer = project.json("train", name, "--seeds", "2")
         assert answer["selected_on"] == "validation" and len(answer["seeds"]) == 2
         low, high = answer["test"]["weighted_f1"]["ci95"]
@@ -59,6 +64,10 @@ def test_train_evaluate_compare_and_report_from_the_caches(extracted: Project) -
     assert again["test"]["weighted_f1"]["mean"] == pytest.approx(run["test"]["weighted_f1"]["mean"], abs=1e-6)
     rows = extracted.json("compare", "data/models/m2fnet", "data/models/concat")
     assert {"a", "b", "difference", "ci95", "p"} <= set(rows[0])
+    (tables,) = extracted.json("systems")
+    assert {r["system"] for r in tables["against_reference"]} == {"m2fnet", "avafn", "concat", "bc_lstm"}
+    case = extracted.json("case", "data/models/avafn", "test_dia0")
+    assert sum(case["audio_attention"][-1]) == pytest.approx(1, abs=1e-5)
     page = extracted.json("report")["path"]
     text = (extracted.folder / page).read_text()
     assert "<script" not in text and 'src="http' not in text

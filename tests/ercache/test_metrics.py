@@ -25,6 +25,19 @@ def test_the_literal_example_of_m2fnet_item_20() -> None:
     assert metrics.confusion(TRUTH, GUESS, 3).tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
 
 
+def test_the_literal_example_of_avafn_item_11() -> None:
+    truth, guess = np.array([0, 0, 0, 0, 0, 4, 4, 4, 2, 2]), np.array([0, 0, 0, 0, 4, 4, 4, 0, 0, 4])
+    rows = metrics.per_class(truth, guess, "abcdefg")
+    assert [rows[c]["f1"] for c in "aec"] == pytest.approx([0.727273, 0.571429, 0], abs=1e-6)
+    shares = {c: row["support"] / len(truth) for c, row in rows.items()}
+    weighted = [sum(shares[c] * rows[c][m] for c in rows) for m in ("precision", "recall", "f1")]
+    assert weighted == pytest.approx([0.483333, 0.6, 0.535065], abs=1e-6)
+    found = metrics.scores(truth, guess, 7)
+    assert found["weighted_f1"] == pytest.approx(0.535065, abs=1e-6)
+    assert sum(rows[c]["f1"] for c in "aec") / 3 == pytest.approx(0.432900, abs=1e-6)
+    assert sum(row["f1"] for row in rows.values()) / 7 == pytest.approx(0.185529, abs=1e-6)
+
+
 def majority_scores(counts: dict[int, int]) -> tuple[float, float]:
     """Accuracy and weighted F1 in percent of always answering class 0."""
     truth = np.repeat(list(counts), list(counts.values()))
@@ -40,6 +53,9 @@ def test_the_majority_floor_of_meld() -> None:
     counts = {c: labels.count(name) for c, name in enumerate(order)}
     assert sum(counts.values()) == 2610
     assert majority_scores(counts) == (48.12, 31.27)
+    with (MELD / "dev_sent_emo.csv").open(encoding="utf-8", newline="") as stream:
+        labels = [row["Emotion"] for row in csv.DictReader(stream)]
+    assert majority_scores({c: labels.count(name) for c, name in enumerate(order)})[1] == 25.23
 
 
 def test_the_majority_floor_of_iemocap() -> None:

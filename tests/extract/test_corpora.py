@@ -124,6 +124,11 @@ def test_the_real_tables_give_the_official_counts_quickly() -> None:
     ]
     assert len(told(found, "starts_before_previous")) == 31 and len(told(found, "long_by_table")) == 11
     assert any(p.detail == "train: no dialogue has Dialogue_ID 60" for p in found.problems)
+    one = [u for u in found.utterances if u.dialogue == "train_dia1"]  # avafn item 1; its ids have a gap
+    assert [u.index for u in one] == list(range(7)) and one[-1].id == "train_dia1_utt8"
+    assert [u.speaker for u in one] == [("Joey", "Rachel")[i] for i in (0, 1, 0, 1, 0, 0, 1)]
+    order = found.label_sets["emotion7"]
+    assert [order.index(u.labels["emotion7"] or "") for u in one] == [1, 3, 1, 2, 0, 0, 0]
 
 
 @needs_meld

@@ -3,19 +3,26 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from ercache import metrics
 from ercache.errors import UsageError
-from ercache.training import masked_cross_entropy
-from fusion.batches import Batch
+from ercache.params import Params, TrainingParams
+from ercache.training import masked_cross_entropy, optimizer_of
+from fusion.batches import Batch, Padded, Subset
+from fusion.experiment import experiment_of, read_source
 from fusion.layers.cells import gru
 from fusion.models.avafn import ENTRY, Avafn, AvafnConfig, Memory
 from fusion.models.base import parameters
+from fusion.reproduce import reproduce
+from fusion.seeds import build_model, prepare
 from tests.fusion import literal_avafn
+from tests.fusion.toy import FEATURES, toy_params, write_toy
 
 PAPER = {"audio": 1024, "visual": 1024}
 SMALL = {"audio": 32, "visual": 32}
@@ -137,6 +144,16 @@ def test_cross_attention_of_item_7() -> None:
     }
     for m in BOTH:
         assert weights[m][0].flatten().tolist() == pytest.approx(flat(expected[m]), abs=1e-6)
+    looked = {
+        "audio": [[1.047426, 1, 3.810297, 0.047426], [1.817574, 1, 0.729702, 0.817574]],
+        "visual": [[0.377541, 0.622459, 0.755081, 2.244919], [0.982014, 0.017986, 1.964028, 1.035972]],
+    }
+    for m, o in (BOTH, BOTH[::-1]):
+        zeta = (weights[m] @ model.cam.W_V[o](H[o]))[0]
+        assert zeta.flatten().tolist() == pytest.approx(flat(looked[m]), abs=1e-6)
+    H_LN = model.cam.norm["audio"](H["audio"] + weights["audio"] @ H["visual"])[0]
+    wanted = [[-0.217717, -0.749456, 1.692551, -0.725379], [-0.246800, -0.082267, -1.227973, 1.557039]]
+    assert H_LN.flatten().tolist() == pytest.approx(flat(wanted), abs=1e-6)
     expected = {
         "audio": [
             [-0.371892, -0.680464, 1.718848, -0.666492],
@@ -170,6 +187,11 @@ def test_soft_attention_of_item_8() -> None:
     for kind in ("scalar_tanh", "dot_query"):  # with u = 1 the scores are the same
         ac = memory_of(history, kind).read(3)
         assert ac is not None and ac.flatten().tolist() == pytest.approx([0.560365, 0.315571], abs=1e-6)
+        if kind == "scalar_tanh":  # which carries the sum of the exponents on
+            sums = [memory_of(history[:n]).total for n in (1, 2, 3)]
+            e = torch.cat([x.flatten() for x in sums if x is not None]).diff(prepend=torch.zeros(1).double())
+            assert e.log().tolist() == pytest.approx([-0.379949, 0.800499, 0.956237], abs=1e-6)
+            assert (e / e.sum()).tolist() == pytest.approx([0.124064, 0.403932, 0.472003], abs=1e-6)
         first = memory_of(history[:1], kind).read(1)
         assert first is not None and first.flatten().tolist() == pytest.approx(history[0])
         assert memory_of([], kind).read(0) is None  # is 0
@@ -177,6 +199,9 @@ def test_soft_attention_of_item_8() -> None:
 
 def test_gru_cell_of_item_9() -> None:
     one = torch.ones(1, 3)
+    r = z = torch.tensor(0.5 + 0.1 + 0.25 + 0.1).sigmoid()
+    n = (0.6 + r * 0.35).tanh()
+    assert [float(x) for x in (r, z, n)] == pytest.approx([0.721115, 0.721115, 0.692316], abs=1e-6)
     h = gru(0.5 * one + 0.1, 0.25 * one + 0.1, torch.tensor([[0.5]]))
     assert h.item() == pytest.approx(0.553634, abs=1e-6)
 
@@ -195,6 +220,23 @@ def test_masked_loss_of_item_10() -> None:
     assert float(masked_cross_entropy(logits, torch.tensor([[0, 4, 2]]))[0]) == pytest.approx(
         1.235257, abs=1e-6
     )
+    even = masked_cross_entropy(torch.zeros(1, 1, 7), torch.tensor([[3]]))[0]
+    assert float(even) == pytest.approx(1.945910, abs=1e-6)
+
+
+def test_the_decay_of_adam_is_the_gradient_of_half_the_square_of_item_10() -> None:
+    theta = [torch.tensor([1.0, -2.0, 0.5], requires_grad=True) for _ in range(2)]
+    coupled, plain = torch.optim.Adam(theta[:1], 1e-4, weight_decay=3e-4), torch.optim.Adam(theta[1:], 1e-4)
+    halves = []
+    for _ in range(5):
+        half = 3e-4 / 2 * theta[1].square().sum()
+        halves.append(float(half.detach()))
+        for optimizer, x, more in ((coupled, theta[0], 0.0), (plain, theta[1], half)):
+            optimizer.zero_grad()
+            (x.sin().sum() + more).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    assert halves[0] == pytest.approx(0.0007875)
+    assert (theta[0] - theta[1]).abs().max() < 1e-7
 
 
 A = [[1, 0, 2, 1], [0, 1, 0, 3], [1, 1, 0, 0]]
@@ -299,6 +341,18 @@ def test_the_history_weights_are_those_of_the_equations() -> None:
     slow = literal_avafn.emotions(model, 0, u[0], H["visual"][0], x.speakers[0].tolist())[2]
     assert (model.history_weights(x)[0, 0] - slow).abs().max() < 1e-6
     assert len(slow) == 5 and slow.max() / slow.min() < math.e**2
+
+
+@torch.no_grad()
+def test_no_earlier_context_counts_e_squared_times_another() -> None:
+    model, x = build().eval(), dialogues((6,))
+    for layer in model.recurrence.W:
+        layer.weight.mul_(1e3)  # scores at both ends of tanh
+    weights = model.history_weights(x)
+    assert weights.amax(-1).div(weights.amin(-1)).max() <= math.e**2 + 1e-3
+    published = torch.tensor([0.2296, 0.2302, 0.1477, 0.1756, 0.0621, 0.0665, 0.0884])
+    assert float(published.max() / published.min()) == pytest.approx(3.7069, abs=1e-4)
+    assert float(published.sum()) == pytest.approx(1.0001, abs=1e-6) and math.e**2 > 3.7069
 
 
 # Invariances
@@ -422,21 +476,115 @@ def test_an_absent_modality_is_no_key_of_the_other() -> None:
     assert (weights["visual"][0, :, 2] == 0).all() and (weights["audio"][0, :, 2] > 0).all()
 
 
+@torch.no_grad()
+def test_what_is_absent_is_the_mean_of_train_also_where_features_are_not_z_scored(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    params = toy_params(
+        model="avafn",
+        features={m: FEATURES[m] for m in ("audio", "visual")},
+        config={"d_model": 4},  # the width of the faces, which then have no projection
+        training={"standardize": False},
+    )
+    experiment = experiment_of("exp", params)
+    source = read_source(tmp_path, experiment.entry)
+    material = prepare(source, experiment.training, "cpu")
+    model = build_model(experiment, material, 3)
+    assert isinstance(model, Avafn)
+    train = material.train
+    assert not train.present["visual"].all()
+    centre = train.features["visual"][train.present["visual"] & train.inside].mean(0)
+    assert centre.abs().max() > 0.1
+    x = Padded(train).batch([0, 1, 2, 3])
+    absent = x.mask & ~x.present["visual"]
+    assert absent.any() and (model.enter(x)["visual"][absent] - centre).abs().max() < 1e-6
+
+
 # Training
 
 
-def test_the_first_loss_is_that_of_a_guess_and_the_set_is_learned_by_heart() -> None:
-    x = dialogues((3, 12, 5, 7, 9, 4, 8, 6))
-    x = replace(x, features={m: v.masked_fill(~x.mask[..., None], 0) for m, v in x.features.items()})
-    model = build(dropout=0.0)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    assert 1.8 < masked_cross_entropy(model(x), x.labels)[0].item() < 2.2
-    for _ in range(100):
+def weighted_f1_after(model: Avafn, x: Batch, lr: float) -> float:
+    """Weighted F1 on the training dialogues after 100 steps of Adam; the first loss must be that of a guess."""
+    optimizer = torch.optim.Adam(model.parameters(), lr)
+    for step in range(100):
         optimizer.zero_grad()
-        masked_cross_entropy(model(x), x.labels)[0].backward()  # type: ignore[no-untyped-call]
+        loss = masked_cross_entropy(model(x), x.labels)[0]
+        assert step or 1.8 < loss.item() < 2.2
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    predicted = model(x).argmax(-1)
-    assert (predicted == x.labels)[x.mask].float().mean() > 0.95
+    guess = model(x).argmax(-1)[x.mask]
+    return metrics.scores(x.labels[x.mask].numpy(), guess.numpy(), 7)["weighted_f1"]
+
+
+EIGHT = (3, 12, 5, 7, 9, 4, 8, 6)
+
+
+def test_eight_dialogues_are_learned_by_heart_in_a_hundred_steps() -> None:
+    assert weighted_f1_after(build(dropout=0.0), dialogues(EIGHT), 1e-2) > 0.95
+
+
+@pytest.mark.full
+def test_item_20_at_the_size_of_the_paper() -> None:
+    assert weighted_f1_after(build(PAPER, "paper", dropout=0.0), dialogues(EIGHT, width=1024), 1e-4) > 0.95
+
+
+def test_training_of_the_paper_is_adam_with_coupled_decay_and_33_steps_on_meld() -> None:
+    training = TrainingParams(**ENTRY.paper_training["paper"])
+    optimizer = optimizer_of(build(), training)
+    assert type(optimizer) is torch.optim.Adam
+    group = optimizer.param_groups[0]
+    assert (group["lr"], group["weight_decay"], group["betas"], group["eps"]) == (
+        1e-4,
+        3e-4,
+        (0.9, 0.999),
+        1e-8,
+    )
+    assert (training.schedule, training.clip, training.l2, training.class_weights) == (
+        "constant",
+        None,
+        "decay",
+        "none",
+    )
+    lengths = torch.randint(
+        1, 25, (1038,), generator=torch.Generator().manual_seed(0)
+    )  # of MELD's train part
+    n = int(lengths.sum())
+    subset = Subset(
+        name="train",
+        utterances=(),
+        inside=torch.ones(n, dtype=torch.bool),
+        offsets=torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]),
+        features={},
+        present={},
+        speakers=torch.zeros(n, dtype=torch.long),
+        labels=torch.zeros(n, dtype=torch.long),
+    )
+    steps = list(Padded(subset).shuffled(training.batch, torch.Generator().manual_seed(0)))
+    assert len(steps) == 33 and sum(len(b.mask) for b in steps) == 1038
+
+
+def test_defaults_are_those_of_the_page() -> None:
+    assert AvafnConfig().model_dump() == {
+        "use_acm": True,
+        "use_ssm": True,
+        "use_ilm": True,
+        "use_cam": True,
+        "use_context_attention": True,
+        "cam_scope": "dialogue",
+        "fusion_weight": "learned_scalar",
+        "combine": "sum",
+        "context_attention": "scalar_tanh",
+        "listener_input": "v_u",
+        "listener_pool": "mean",
+        "emotion_chain": "dialogue",
+        "bidirectional": True,
+        "d_model": 1024,
+        "d_ff": 2048,
+        "D_c": 150,
+        "D_q": 150,
+        "D_e": 100,
+        "classifier_hidden": 0,
+        "dropout": 0.3,
+    }
 
 
 def test_dropout_is_none_on_recurrent_states() -> None:
@@ -455,4 +603,23 @@ def test_alpha_and_beta_are_told_and_begin_even() -> None:
 def test_a_recurrence_without_any_state_is_refused() -> None:
     with pytest.raises(UsageError, match="nothing is left"):
         build(use_acm=False, use_ssm=False, use_ilm=False)
-    assert AvafnConfig().model_dump()["dropout"] == 0.3
+
+
+MELD = Path(__file__).parents[2] / "data"
+MELD_FEATURES = {"audio": ["avafn_wav2vec2"], "visual": ["avafn_dan"]}
+
+
+@pytest.mark.full
+@pytest.mark.skipif(
+    not all((MELD / f"caches/meld/{m}/{f[0]}.test.h5").is_file() for m, f in MELD_FEATURES.items()),
+    reason="needs AVAFN's features of MELD's clips (ercache extract meld --profile avafn)",
+)
+def test_variants_on_meld_beat_its_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path))
+    entry = {"model": "avafn", "corpus": "meld", "preset": "paper", "features": MELD_FEATURES}
+    training = {**ENTRY.paper_training["paper"], "seeds": 1}
+    params = Params.model_validate(
+        {"experiments": {"base": {**entry, "training": training}}, "reproduce": {"avafn": {"meld": "base"}}}
+    )
+    ours = [row for row in reproduce("avafn", params, MELD, corpus="meld") if row.verdict != "another system"]
+    assert len(ours) == 7 and all(row.ours["weighted_f1"]["mean"] > 0.3127 for row in ours)

@@ -38,23 +38,24 @@ def batch(widths: dict[str, int], dialogues: int, length: int, seed: int = 1, cl
     )
 
 
+M_SWEEP = (25_198_315, 34_519_787, 43_841_259, 53_162_731, 62_484_203, 71_805_675)
+M_SWEEP_IEMOCAP = (80_791_162, 90_112_634, 99_434_106, 108_755_578, 118_077_050, 127_398_522)
+N_SWEEP = (62_484_203, 76_382_671, 90_281_139, 104_179_607, 118_078_075, 131_976_543)
+
+
+def depth(n: int) -> dict[str, int]:
+    return {f"enc_n_{x}": n for x in "tav"}
+
+
 @pytest.mark.parametrize(
     ("preset", "classes", "switches", "expected"),
     [
         ("paper", 7, {}, 62_484_203),
         ("paper_iemocap", 6, {}, 118_077_050),
-        *[("paper", 7, {"fusion_m": m}, 25_198_315 + (m - 1) * 9_321_472) for m in (1, 2, 6)],
-        *[("paper_iemocap", 6, {"fusion_m": m}, 80_791_162 + (m - 1) * 9_321_472) for m in (1, 4, 6)],
-        *[
-            ("paper", 7, {f"enc_n_{x}": n for x in "tav"}, total)
-            for n, total in {
-                2: 76_382_671,
-                3: 90_281_139,
-                4: 104_179_607,
-                5: 118_078_075,
-                6: 131_976_543,
-            }.items()
-        ],
+        *[("paper", 7, {"fusion_m": m}, n) for m, n in enumerate(M_SWEEP, 1)],
+        *[("paper_iemocap", 6, {"fusion_m": m}, n) for m, n in enumerate(M_SWEEP_IEMOCAP, 1)],
+        *[("paper", 7, depth(N), n) for N, n in enumerate(N_SWEEP, 1)],
+        *[("paper_iemocap", 6, depth(N), n - 1025) for N, n in enumerate(N_SWEEP, 1)],
     ],
 )
 def test_parameter_counts_of_section_4(
@@ -134,6 +135,36 @@ def test_a_single_utterance_is_fused_without_its_keys() -> None:
     assert torch.equal(model.fuse(x.features, blocked)[-1], model.fuse(other, blocked)[-1])
     changed = Batch(other, x.present, x.mask, x.speakers, x.labels)
     assert not torch.equal(model(x), model(changed))
+
+
+@torch.no_grad()
+def test_neither_padding_nor_the_order_of_the_batch_matters() -> None:
+    model, x = tiny(), batch(TINY, 2, 12)
+    x.mask[0, 7:] = False
+    padded = Batch(
+        {m: F.masked_fill(~x.mask[..., None], 1e3) for m, F in x.features.items()},
+        {m: x.mask for m in TINY},
+        *rest_of(x),
+    )
+    alone = Batch(
+        {m: F[:1, :7] for m, F in x.features.items()},
+        {m: x.mask[:1, :7] for m in TINY},
+        x.mask[:1, :7],
+        x.speakers[:1, :7],
+        x.labels[:1, :7],
+    )
+    logits = model(padded)
+    assert (logits[:1, :7] - model(alone)).abs().max() < 1e-5
+    turned = Batch(
+        {m: F.flip(0) for m, F in padded.features.items()},
+        {m: x.mask.flip(0) for m in TINY},
+        *(t.flip(0) for t in rest_of(x)),
+    )
+    assert (model(turned).flip(0) - logits)[x.mask].abs().max() < 1e-5
+
+
+def rest_of(x: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    return x.mask, x.speakers, x.labels
 
 
 @torch.no_grad()
@@ -244,3 +275,27 @@ def test_sizes_that_do_not_fit_are_told() -> None:
         build({"text": 16, "audio": 8}, 3, fusion_type="none")
     with pytest.raises(UsageError, match="did you mean 'fusion_m'"):
         build(TINY, 3, fusion_n=1)
+
+
+def test_defaults_are_those_of_the_page() -> None:
+    assert M2FNetConfig().model_dump() == {
+        "fusion_type": "mha",
+        "fusion_m": 5,
+        "fusion_residual": True,
+        "fusion_concat_query": False,
+        "enc_n_t": 1,
+        "enc_n_a": 1,
+        "enc_n_v": 1,
+        "enc_local_skip": True,
+        "enc_pos": "none",
+        "enc_norm": "post",
+        "enc_activation": "relu",
+        "head_activation": "relu",
+        "heads": 4,
+        "ffn": 2048,
+        "dropout": 0.4,
+        "head_hidden": 1024,
+        "project": None,
+    }
+    iemocap = ENTRY.resolve("paper_iemocap", {}).model_dump()
+    assert (iemocap["enc_n_t"], iemocap["enc_n_a"], iemocap["enc_n_v"], iemocap["dropout"]) == (5, 5, 5, 0.5)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.errors import UsageError
@@ -11,9 +12,10 @@ from ercache.params import Params
 from fusion import reproduce as module
 from fusion.experiment import read_source
 from fusion.models import MODELS
+from fusion.models.base import parameters
 from fusion.papers import papers, read_paper
 from fusion.reproduce import entry_of, reproduce
-from tests.fusion.toy import toy_params, toy_vectors, write_toy
+from tests.fusion.toy import CLASSES, toy_params, toy_vectors, write_toy
 
 SIZES = {"m2fnet": {"2": 8, "3": 3, "4": 6, "5": 6, "6": 14, "7": 6}, "avafn": {"2": 13, "3": 4}}
 SMALL = {"project": 8, "ffn": 8, "head_hidden": 8, "fusion_m": 1}
@@ -58,6 +60,57 @@ def test_a_row_is_the_base_experiment_with_its_switches() -> None:
     assert entry_of(scene, base, "exp").features["visual"] == ["face:scene"]
 
 
+FULL = 62_484_203
+SIZES_OF_ROWS = {
+    ("m2fnet", "2", "Only Audio"): 1_593_548 + 300 * 1024 + 1024 + 7175,
+    ("m2fnet", "2", "Only Text"): 8_399_872 + 1024 * 1024 + 1024 + 7175,
+    ("m2fnet", "2", "Text + Visual + Audio, Concat"): FULL - 5 * 9_321_472,
+    ("m2fnet", "2", "Text + Visual + Audio, Fusion"): FULL,
+    ("m2fnet", "3", "Proposed (both)"): FULL,
+    ("m2fnet", "4", "N = 2"): 76_382_671,
+    ("m2fnet", "4", "N = 6"): 131_976_543,
+    ("m2fnet", "5", "m = 1"): 25_198_315,
+    ("m2fnet", "5", "m = 6"): 71_805_675,
+    ("avafn", "2", "AVAFN, audio"): 13_098_557,
+    ("avafn", "2", "AVAFN, video"): 13_098_557,
+    ("avafn", "3", "AVAFN w/o ACM"): 20_078_705,
+    ("avafn", "3", "AVAFN w/o SSM"): 20_079_007,
+    ("avafn", "3", "AVAFN w/o ILM"): 19_427_407,
+    ("avafn", "3", "AVAFN"): 21_497_407,
+}
+
+
+@pytest.mark.parametrize("key", ["m2fnet", "avafn"])
+def test_every_row_of_the_paper_is_a_network_of_the_papers_size_by_switches_alone(key: str) -> None:
+    model, found = MODELS[key], {}
+    for table in read_paper(key).tables:
+        for row in (row for row in table.rows if row.model):
+            widths = {m: w for m, w in model.widths.items() if m in (row.modalities or model.widths)}
+            widths |= dict.fromkeys(row.arrays, 300)  # one of the two visual branches
+            with torch.device("meta"):
+                built = model.build(widths, model.classes, model.resolve("paper", row.config))
+            found[key, table.key, row.name] = parameters(built)
+    assert len(found) == {"m2fnet": 25, "avafn": 7}[key]
+    assert found | {k: n for k, n in SIZES_OF_ROWS.items() if k[0] == key} == found
+    if key == "m2fnet":  # with one visual branch D_V is 300, for the encoder, the fusion's keys and the head
+        one = {found[key, "3", name] for name in ("Scene embeddings", "Weighted face embeddings")}
+        assert one == {FULL - (3_905_048 - 1_593_548) - 5 * 300 * 1024 - 300 * 1024}
+
+
+def test_one_row_comes_with_its_classes_and_its_confusion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
+    write_toy(tmp_path)
+    (row,) = reproduce("m2fnet", params(), tmp_path, table="2", row="Only Text")
+    assert list(row.per_class) == list(CLASSES)
+    assert all({"precision", "recall", "f1", "support"} <= set(c) for c in row.per_class.values())
+    assert sum(map(sum, row.confusion)) == sum(c["support"] for c in row.per_class.values())
+    with pytest.raises(UsageError, match="no row 'Only Txt'") as told:
+        list(reproduce("m2fnet", params(), tmp_path, row="Only Txt"))
+    assert told.value.hint == "did you mean 'Only Text'?"
+
+
 def test_rows_run_once_and_say_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
     write_toy(tmp_path)
@@ -84,7 +137,8 @@ def test_what_cannot_run_says_why_and_the_others_run(tmp_path: Path) -> None:
     assert rows["Only Text"].verdict == "stand-in"
     assert rows["Only Audio"].verdict == "not runnable" and "no audio features" in rows["Only Audio"].why
     others = list(reproduce("m2fnet", text, tmp_path, table="6"))
-    assert [row.verdict for row in others] == ["another system"] * 13 + ["stand-in"]
+    assert [row.verdict for row in others] == ["another system"] * 13 + ["not runnable"]
+    assert "no audio and no visual" in others[-1].why and "visual/m2fnet-dual" in others[-1].why
     gone = params(features={"text": ["gone"]})
     (row,) = [r for r in reproduce("m2fnet", gone, tmp_path, table="2") if r.row == "Only Text"]
     assert row.verdict == "not runnable" and "ercache extract toy --features gone" in row.why

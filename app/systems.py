@@ -1,0 +1,162 @@
+"""Trained systems side by side: against the reference system, and all modalities against each single one."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ercache.errors import UsageError
+from ercache.params import ExperimentParams, Params
+from fusion.experiment import experiment_of
+from fusion.runs import read_run
+from fusion.significance import Outcome, compare_pair, holm, read_outcomes
+
+REFERENCE: Final = "bc_lstm"  # the model with which the others of a corpus are compared
+LEVEL: Final = 0.05
+P_VALUES: Final = ("p", "p_mcnemar")
+
+
+@dataclass(frozen=True)
+class System:
+    """An experiment of params.yaml and its run.
+
+    Attributes:
+        run: `run.json`.
+    """
+
+    name: str
+    entry: ExperimentParams
+    run: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those that its features name."""
+        return tuple(self.entry.features)
+
+    @property
+    def place(self) -> tuple[str, str, str, str]:
+        """What two systems must share to be comparable."""
+        e = self.entry
+        return e.corpus, e.task, e.label_set, e.split
+
+
+def trained(params: Params, models: Path) -> list[System]:
+    """The experiments that have a run of just these switches, in the order of params.yaml.
+
+    Raises:
+        UsageError: a run has other switches than its experiment; with all of them.
+    """
+    found, stale = [], []
+    for name, entry in params.experiments.items():
+        folder = models / name
+        if not folder.is_dir():
+            continue
+        run, experiment = read_run(folder), experiment_of(name, params)
+        training = experiment.training.model_dump(mode="json")
+        wanted = (entry.features, experiment.config.model_dump(mode="json"), training)
+        # More or fewer seeds are still of the experiment; the tables say how many.
+        if (run.features, run.config, {**run.training, "seeds": training["seeds"]}) != wanted:
+            stale.append(f"{folder}: trained with other features or switches than params.yaml has")
+        text = (folder / "run.json").read_text(encoding="utf-8")
+        found.append(System(name, entry, json.loads(text), folder))
+    if stale:
+        raise UsageError(
+            "runs that are not those of params.yaml", details=stale, hint="ercache train EXPERIMENT"
+        )
+    return found
+
+
+def groups(systems: Iterable[System]) -> list[list[System]]:
+    """Systems that were tested on the same part, together."""
+    by_place: dict[tuple[str, ...], list[System]] = {}
+    for system in systems:
+        by_place.setdefault(system.place, []).append(system)
+    return list(by_place.values())
+
+
+def against_reference(group: list[System]) -> list[dict[str, Any]]:
+    """Every model with all the modalities that it was given, best first, and what it has over the reference model.
+
+    Returns:
+        Rows with `system`, `model`, `modalities`, `parameters`, `seeds`, `validation`, `test` (metric -> `{"mean",
+        "std", "ci95"}`), `marks`, and, but for the reference, `difference`, `ci95`, `p` and `p_mcnemar`, which
+        are Holm-corrected over the rows.
+    """
+    fullest = _fullest(group)
+    outcomes = _outcomes(fullest.values())
+    reference = fullest.get(REFERENCE)
+    rows = []
+    for system in fullest.values():
+        row = _described(system)
+        if reference is not None and system.name != reference.name:
+            row |= _difference(outcomes[system.name], outcomes[reference.name])
+        rows.append(row)
+    _correct(rows)
+    return sorted(rows, key=lambda row: -float(row["test"]["weighted_f1"]["mean"]))
+
+
+def against_single(group: list[System]) -> list[dict[str, Any]]:
+    """Every model with one modality, and what it has with all of them over that.
+
+    Returns:
+        Rows as `against_reference` gives, where `difference` is that of the full system minus this one, with
+        `full` (its name) and `better`: whether the full one is, at LEVEL after Holm's correction over the rows.
+    """
+    fullest = _fullest(group)
+    pairs = [
+        (fullest[s.entry.model], s)
+        for s in group
+        if len(s.modalities) == 1 and len(fullest[s.entry.model].modalities) > 1
+    ]
+    outcomes = _outcomes(s for pair in pairs for s in pair)
+    rows = []
+    for full, single in pairs:
+        row = {**_described(single), "full": full.name}
+        rows.append(row | _difference(outcomes[full.name], outcomes[single.name]))
+    _correct(rows)
+    for row in rows:
+        row["better"] = row["difference"] > 0 and row["p"] < LEVEL
+    return rows
+
+
+def _fullest(group: list[System]) -> dict[str, System]:
+    """The system of each model that was given the most modalities."""
+    found: dict[str, System] = {}
+    for system in group:
+        held = found.get(system.entry.model)
+        if held is None or len(system.modalities) > len(held.modalities):
+            found[system.entry.model] = system
+    return found
+
+
+def _outcomes(systems: Iterable[System]) -> dict[str, Outcome]:
+    folders = {s.name: s.folder for s in systems}
+    return dict(zip(folders, read_outcomes(list(folders.values())), strict=True)) if folders else {}
+
+
+def _difference(a: Outcome, b: Outcome) -> dict[str, Any]:
+    pair = compare_pair(a, b)
+    return {key: pair[key] for key in ("difference", "ci95", *P_VALUES)}
+
+
+def _correct(rows: list[dict[str, Any]]) -> None:
+    compared = [row for row in rows if "p" in row]
+    for key in P_VALUES if compared else ():
+        for row, value in zip(compared, holm([row[key] for row in compared]), strict=True):
+            row[key] = value
+
+
+def _described(system: System) -> dict[str, Any]:
+    run = system.run
+    return {
+        "system": system.name,
+        "model": system.entry.model,
+        "modalities": list(system.modalities),
+        "parameters": run["parameters"],
+        "seeds": len(run["seeds"]),
+        "validation": run["validation"],
+        "test": run["test"],
+        "marks": run["marks"],
+    }

@@ -1,0 +1,112 @@
+"""The tables of docs/systems.md."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from app.pages import line, write_table
+from app.systems import REFERENCE, System, against_reference, against_single, groups
+from ercache.params import Params
+from fusion.sweep import changed, searches
+
+BEGIN: Final = "<!-- `ercache systems --write docs/systems.md` makes these tables -->"
+END: Final = "<!-- end of the tables -->"
+SCORES: Final = ("accuracy", "macro_f1", "uar")
+SMALLEST: Final = 0.001  # p value that is written out
+
+
+def tables_text(systems: Sequence[System], params: Params, sweeps: Path) -> str:
+    """All tables in Markdown.
+
+    Args:
+        sweeps: folder with the logs of the searches.
+    """
+    parts = []
+    for group in groups(systems):
+        corpus, task, label_set, split = group[0].place
+        features = sorted({f for s in group for f in s.entry.feature_names})
+        parts.append(f"## {corpus}: {task}, {label_set}, split {split} ({', '.join(features)})")
+        parts.append(_reference_table(against_reference(group)))
+        if singles := against_single(group):
+            parts.append(_single_table(singles))
+        parts.append(_search_table(group, params, sweeps))
+    return "\n\n".join(parts)
+
+
+def _reference_table(rows: Sequence[dict[str, Any]]) -> str:
+    head = (
+        "system", "modalities", "parameters", "seeds", "weighted F1 (std)", "95 % interval", "accuracy", "macro F1",
+        "UAR", f"minus {REFERENCE}", "95 % interval", "p", "p McNemar",
+    )  # fmt: skip
+    lines = [line(head), line(["---"] * len(head))]
+    for row in rows:
+        lines.append(
+            line((
+                f"`{row['system']}`", ", ".join(row["modalities"]), f"{row['parameters']:,}", str(row["seeds"]),
+                *_score(row), *(f"{row['test'][m]['mean']:.3f}" for m in SCORES), *_compared(row),
+            ))
+        )  # fmt: skip
+    return "\n".join([*lines, *_marks(rows)])
+
+
+def _single_table(rows: Sequence[dict[str, Any]]) -> str:
+    head = (
+        "system", "modality", "weighted F1 (std)", "95 % interval", "all modalities", "minus this one",
+        "95 % interval", "p", "p McNemar", "all are better",
+    )  # fmt: skip
+    lines = [line(head), line(["---"] * len(head))]
+    for row in rows:
+        lines.append(
+            line((
+                f"`{row['system']}`", row["modalities"][0], *_score(row), f"`{row['full']}`", *_compared(row),
+                "yes" if row["better"] else "no",
+            ))
+        )  # fmt: skip
+    return "\n".join([*lines, *_marks(rows)])
+
+
+def _search_table(group: Sequence[System], params: Params, sweeps: Path) -> str:
+    """What the searches of a group tried and found."""
+    head = ("system", "configurations tried", "best on validation", "frozen")
+    rows = [_searched(system, params, sweeps / f"{system.name}.csv") for system in group]
+    return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
+
+
+def _searched(system: System, params: Params, log: Path) -> tuple[str, str, str, str]:
+    name, tried = f"`{system.name}`", list(searches(log).values())
+    if not tried:
+        return name, "0", "", "defaults"
+    best = max(tried[-1], key=lambda t: (t.mean, -t.number))
+    frozen = changed(system.entry, best.config) == system.entry
+    chosen = ", ".join(f"{path.partition('.')[2]} {value}" for path, value in best.config.items())
+    return name, str(len(tried[-1])), f"{best.mean:.3f}", chosen if frozen else "another one than the best"
+
+
+def _score(row: Mapping[str, Any]) -> tuple[str, str]:
+    f1 = row["test"]["weighted_f1"]
+    return f"{f1['mean']:.3f} ({f1['std']:.3f})", _interval(f1["ci95"], "")
+
+
+def _compared(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    if "p" not in row:
+        return "", "", "", ""
+    return f"{row['difference']:+.3f}", _interval(row["ci95"], "+"), _p(row["p"]), _p(row["p_mcnemar"])
+
+
+def _interval(ends: Sequence[float], sign: str) -> str:
+    return " to ".join(f"{end:{sign}.3f}" for end in ends)
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < SMALLEST else f"{value:.3f}"
+
+
+def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader must know about a row before quoting it."""
+    told = [f"`{row['system']}`: {mark}" for row in rows for mark in row["marks"]]
+    return ["", *(f"- {sentence}" for sentence in told)] if told else []
+
+
+def write_page(path: Path, systems: Sequence[System], params: Params, sweeps: Path) -> bool:
+    """Put the tables into a page; whether that changed it."""
+    return write_table(path, tables_text(systems, params, sweeps), BEGIN, END)

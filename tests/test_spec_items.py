@@ -1,0 +1,161 @@
+"""The numbered "Done when" lists of M2FNet and AVAFN, item by item: which tests show each.
+
+An item whose corpus or checkpoint is absent names a test that skips with its reason (tests/skips.txt).
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+M2FNET = {
+    1: ["ercache/test_m2fnet_extractor.py::test_it_maps_images_to_300_numbers_and_has_the_papers_parameters"],
+    2: [
+        "fusion/test_m2fnet.py::test_parameter_counts_of_section_4",
+        "fusion/test_m2fnet.py::test_parameter_counts_of_single_parts",
+    ],
+    3: ["fusion/test_m2fnet.py::test_shapes_at_the_sizes_of_the_paper"],
+    4: [
+        "extract/test_pretrain_losses.py::test_distances_of_the_hand_example_ignore_lengths",
+        "extract/test_pretrain_losses.py::test_the_adaptive_margin_at_its_corners",
+    ],
+    5: ["extract/test_pretrain_losses.py::test_the_adaptive_margin_at_its_corners"],
+    6: ["extract/test_pretrain_losses.py::test_gradients_of_the_hand_example"],
+    7: ["extract/test_pretrain_losses.py::test_variance_and_covariance_of_the_hand_example"],
+    8: ["extract/test_pretrain_losses.py::test_the_terms_are_weighted_20_5_1_and_summed_over_the_roles"],
+    9: [
+        "extract/test_m2fnet_encoders.py::test_weights_of_faces_are_their_shares_of_the_area",
+        "extract/test_m2fnet_encoders.py::test_faces_are_summed_by_area_and_the_maximum_passes_over_pictures_without_any",
+    ],
+    10: ["extract/test_pictures.py::test_the_middle_run_starts_at_half_of_what_is_left"],
+    11: [
+        "extract/test_mel_image.py::test_a_second_gives_128_bands_and_101_frames_with_a_sine_in_its_band",
+        "extract/test_mel_image.py::test_the_power_is_a_slaney_bank_over_windows_of_25_ms",
+    ],
+    12: ["extract/test_text_encoders.py::test_m2fnet_reads_one_neighbour_on_each_side_between_five_ends"],
+    13: ["fusion/test_m2fnet.py::test_fusion_arithmetic_of_item_13"],
+    14: ["fusion/test_m2fnet.py::test_fusion_does_not_see_a_constant_added_to_all_keys"],
+    15: ["fusion/test_m2fnet.py::test_a_single_utterance_is_fused_without_its_keys"],
+    16: [
+        "fusion/test_m2fnet.py::test_neither_padding_nor_the_order_of_the_batch_matters",
+        "fusion/test_models.py::test_logits_do_not_depend_on_padding",
+        "fusion/test_models.py::test_logits_do_not_depend_on_the_order_in_the_batch",
+    ],
+    17: ["fusion/test_m2fnet.py::test_permuted_utterances_give_permuted_logits_without_positions"],
+    18: ["fusion/test_m2fnet.py::test_local_skip_of_item_18"],
+    19: ["ercache/test_training.py::test_the_loss_of_item_19_is_a_mean_over_utterances"],
+    20: ["ercache/test_metrics.py::test_the_literal_example_of_m2fnet_item_20"],
+    21: [
+        "extract/test_corpora.py::test_the_real_tables_give_the_official_counts_quickly",
+        "extract/test_iemocap.py::test_the_real_release_gives_the_official_counts",
+    ],
+    22: [
+        "extract/test_corpora.py::test_bad_and_absent_clips_keep_their_rows",
+        "extract/test_meld_clips.py::test_by_default_the_wrong_cuts_of_the_release_are_trimmed_and_no_other_clip",
+        "fusion/test_m2fnet.py::test_an_absent_modality_is_no_key_and_its_values_are_never_read",
+    ],
+    23: [
+        "ercache/test_metrics.py::test_the_majority_floor_of_meld",
+        "ercache/test_metrics.py::test_the_majority_floor_of_iemocap",
+    ],
+    24: [
+        "fusion/test_m2fnet.py::test_only_the_residual_keeps_utterances_apart",
+        "fusion/test_m2fnet.py::test_four_random_dialogues_are_learned_by_heart",
+        "fusion/test_m2fnet.py::test_item_24_at_the_sizes_of_the_paper",
+    ],
+    25: [
+        "fusion/test_reproduce.py::test_every_row_of_the_paper_is_a_network_of_the_papers_size_by_switches_alone",
+        "fusion/test_reproduce.py::test_one_row_comes_with_its_classes_and_its_confusion",
+        "fusion/test_train.py::test_a_run_folder_holds_what_its_format_says",
+    ],
+}
+
+AVAFN = {
+    1: ["extract/test_corpora.py::test_the_real_tables_give_the_official_counts_quickly"],
+    2: [
+        "extract/test_corpora.py::test_clips_without_a_row_and_litter_are_not_utterances",
+        "extract/test_corpora.py::test_bad_and_absent_clips_keep_their_rows",
+        "extract/test_corpora.py::test_the_variant_of_a_test_clip_is_a_switch",
+    ],
+    3: [
+        "extract/test_speech.py::test_frames_are_those_of_transformers",
+        "extract/test_speech.py::test_a_layer_is_the_hidden_state_of_transformers",
+        "extract/test_speech.py::test_frames_do_not_depend_on_the_batch",
+    ],
+    4: [
+        "ercache/test_dan.py::test_dan_has_the_parameters_of_the_papers_page",
+        "ercache/test_dan.py::test_dan_fused_heads_lie_below_their_bound",
+        "extract/test_visual_networks.py::test_dan_gives_pooled_trunk_and_fused_heads_of_the_square_about_the_face",
+    ],
+    5: [
+        "fusion/test_avafn.py::test_parameter_counts_of_section_4",
+        "fusion/test_avafn.py::test_parameter_counts_of_single_parts_and_presets",
+    ],
+    6: [
+        "fusion/test_avafn.py::test_shapes_of_item_6",
+        "fusion/test_avafn.py::test_attention_rows_sum_to_one_and_lone_speakers_and_utterances_run",
+    ],
+    7: ["fusion/test_avafn.py::test_cross_attention_of_item_7"],
+    8: ["fusion/test_avafn.py::test_soft_attention_of_item_8"],
+    9: ["fusion/test_avafn.py::test_gru_cell_of_item_9"],
+    10: [
+        "fusion/test_avafn.py::test_masked_loss_of_item_10",
+        "fusion/test_avafn.py::test_the_decay_of_adam_is_the_gradient_of_half_the_square_of_item_10",
+        "ercache/test_training.py::test_penalties_of_the_hand_example",
+    ],
+    11: [
+        "ercache/test_metrics.py::test_the_literal_example_of_avafn_item_11",
+        "ercache/test_metrics.py::test_the_majority_floor_of_meld",
+    ],
+    12: ["fusion/test_avafn.py::test_whole_network_of_item_12"],
+    13: ["fusion/test_avafn.py::test_one_switch_changed_of_item_13"],
+    14: [
+        "fusion/test_avafn.py::test_every_switch_changes_the_network_and_none_lets_padding_or_numbering_in",
+        "fusion/test_avafn.py::test_padding_changes_nothing_in_float64",
+    ],
+    15: ["fusion/test_avafn.py::test_every_switch_changes_the_network_and_none_lets_padding_or_numbering_in"],
+    16: ["fusion/test_avafn.py::test_queries_and_keys_are_dead_where_an_utterance_sees_itself_alone"],
+    17: ["fusion/test_avafn.py::test_no_later_utterance_is_seen_where_both_switches_say_so"],
+    18: ["fusion/test_avafn.py::test_no_earlier_context_counts_e_squared_times_another"],
+    19: ["fusion/test_avafn.py::test_a_turn_changes_the_bank_as_item_19_says"],
+    20: [
+        "fusion/test_avafn.py::test_eight_dialogues_are_learned_by_heart_in_a_hundred_steps",
+        "fusion/test_avafn.py::test_item_20_at_the_size_of_the_paper",
+    ],
+    21: [
+        "fusion/test_avafn.py::test_training_of_the_paper_is_adam_with_coupled_decay_and_33_steps_on_meld",
+        "fusion/test_train.py::test_equal_inputs_give_equal_bytes_and_evaluate_reproduces_them",
+    ],
+    22: [
+        "fusion/test_reproduce.py::test_one_row_comes_with_its_classes_and_its_confusion",
+        "fusion/test_reproduce.py::test_every_row_of_a_table_is_there_and_its_switches_are_switches_of_the_model",
+        "fusion/test_train.py::test_what_a_model_tells_of_itself_stands_beside_its_curves",
+    ],
+    23: ["fusion/test_avafn.py::test_variants_on_meld_beat_its_floor"],
+    24: [
+        "fusion/test_cases.py::test_the_dialogue_of_the_figure_has_seven_scores_and_six_earlier_contexts",
+        "fusion/test_cases.py::test_a_dialogue_of_a_run_gives_its_turns_and_both_rows_of_weights",
+    ],
+    25: ["fusion/test_train.py::test_equal_inputs_give_equal_bytes_and_evaluate_reproduces_them"],
+}
+
+
+@pytest.mark.parametrize(("paper", "items"), [("m2fnet", M2FNET), ("avafn", AVAFN)])
+def test_every_item_names_tests_that_there_are(paper: str, items: dict[int, list[str]]) -> None:
+    assert sorted(items) == list(range(1, 26))
+    gone = [
+        f"{paper} {number}: {place}"
+        for number, places in items.items()
+        for place in places
+        if not _there(*place.split("::"))
+    ]
+    assert gone == []
+
+
+def _there(file: str, name: str) -> bool:
+    path = TESTS / file
+    return path.is_file() and bool(
+        re.search(rf"^def {name}\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+    )
