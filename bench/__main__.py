@@ -17,7 +17,7 @@ from ercache.errors import UsageError
 from ercache.params import load_params, nearest
 
 OUT: Final = Path("docs")
-LIGHT_CLIPS: Final = 240
+LIGHT_CLIPS: Final = 480
 PAPER_CLIPS: Final = 60  # full-size networks take seconds a clip
 
 

@@ -11,63 +11,22 @@
 What is measured runs as `python -m bench.extract ROLE JOB`, so that no measurement inherits modules or memory.
 """
 
-import functools
 import json
-import os
-import shutil
-import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-import psutil
+from bench.clips import make_corpus, multiplied
+from bench.floor import run_floor
+from bench.jobs import Job, rounded, run_child
+from ercache.manifest import Manifest, MediaRef, read_manifest, write_manifest
+from ercache.params import EngineParams, FacePolicy
 
-from ercache.digests import digest_of_file
-from ercache.errors import WorkError
-from ercache.manifest import Manifest, MediaRef, Utterance, read_manifest, write_manifest
-from ercache.params import EngineParams, FacePolicy, Limits, Strict
-from extract.encoders.base import Sample
-from extract.media import read_stretches
-from extract.processes import process_pool
-
-if TYPE_CHECKING:
-    from extract.encoders.base import Encoder
-    from extract.engine.faces import Tables
-    from extract.engine.plan import Feature, Shard
-    from extract.engine.reading import FileJob, Inputs
-
-PROJECT: Final = Path(__file__).parents[1]
-REAL: Final = (
-    PROJECT.parent / "shared" / "media" / "cremad"
-)  # clips beside the project, where they are at hand
 MELD: Final = 13_708  # clips
-TINY: Final = 25  # clips of a tiny demo corpus
-WATCHED: Final = 120  # clips that the memory is compared for: after half a minute it has stopped growing
-PAUSE: Final = 0.1  # seconds between two looks at the memory
-
-
-class Job(Strict):
-    """What a child process is to do; `folder` is for what it writes, and fresh for every child."""
-
-    folder: Path
-    root: Path
-    manifest: Path
-    encoder_set: Literal["light", "paper"]
-    engine: EngineParams
-    policy: FacePolicy
-    device: str
-
-    def features(self) -> "list[Feature]":
-        """The features of the set."""
-        from bench.sets import features
-
-        return features(self.encoder_set, self.policy)
+WATCHED: Final = 240  # clips that the memory is compared for: after a minute it has stopped growing
 
 
 def measure(
@@ -109,6 +68,8 @@ def measure(
         device=device,
     )
     naive, ours, floor = (run_child(role, job, role) for role in ("naive", "ours", "floor"))
+    for account in (naive, ours):
+        account["missing"] = reasons(account["missing"])
     start = run_start(job, manifest)
     count, under = len(manifest.utterances), floor["decode"] + floor["forwards"]
     # Of a few clips the noise takes longer than they do.
@@ -162,120 +123,6 @@ def measure_memory(job: Job, manifest: Manifest, scale: int) -> dict[str, Any]:
     }
 
 
-def make_corpus(root: Path, clips: int) -> Manifest:
-    """Real clips and demo corpora, scanned by the real scans and joined under one root."""
-    from extract.corpora import CORPORA
-    from extract.demo import generate
-
-    utterances: list[Utterance] = []
-
-    def add(key: str, name: str, most: int) -> None:
-        entry = CORPORA[key]
-        found = entry.scan(root / name, entry.Switches(), None).utterances
-        utterances.extend(_moved(u, name, "") for u in found[:most])
-
-    if REAL.is_dir():
-        shutil.copytree(REAL, root / "cremad")
-        add("cremad", "cremad", clips // 2)
-    for seed in range(-(-(clips - len(utterances)) // TINY)):
-        generate(root / f"demo{seed}", seed, "tiny")
-        add("demo", f"demo{seed}", clips - len(utterances))
-    return Manifest("bench", "1", {}, {}, tuple(utterances))
-
-
-def _moved(u: Utterance, folder: str, more: str) -> Utterance:
-    """An utterance whose media lie in a subfolder of the root; all are of one part, without labels."""
-
-    def ref(old: MediaRef | None) -> MediaRef | None:
-        return old and replace(old, path=f"{folder}/{old.path}")
-
-    text = u.text and u.text + more
-    name, dialogue = f"{folder}-{u.id}", f"{folder}-{u.dialogue}"
-    video, audio = ref(u.video), ref(u.audio)
-    return replace(u, id=name, dialogue=dialogue, text=text, video=video, audio=audio, labels={}, part="all")
-
-
-def multiplied(manifest: Manifest, source: Path, root: Path, times: int) -> Manifest:
-    """Copies of all files and utterances, each with a digest of its own.
-
-    Args:
-        root: of the copies; made here.
-    """
-    utterances: list[Utterance] = []
-    for n in range(times):
-        name = f"copy{n}"
-        shutil.copytree(source, root / name)
-        digests: dict[str, str] = {}
-        copies = [_moved(u, name, f" {n}") for u in manifest.utterances]
-        for path in {ref.path for u in copies for ref in (u.video, u.audio) if ref and ref.sha256}:
-            set_apart(root / path, n)
-            digests[path] = digest_of_file(root / path)
-        for u in copies:
-            video, audio = (ref and replace(ref, sha256=digests.get(ref.path)) for ref in (u.video, u.audio))
-            utterances.append(replace(u, video=video, audio=audio))
-    return replace(manifest, utterances=tuple(utterances))
-
-
-def set_apart(path: Path, number: int) -> None:
-    """Change a file where no decoder looks: in the first back pointer of an flv, else in a box at the end."""
-    with path.open("r+b") as stream:
-        if path.suffix == ".flv":
-            stream.seek(9)
-            stream.write((number + 1).to_bytes(4, "big"))
-        else:
-            stream.seek(0, os.SEEK_END)
-            stream.write((12).to_bytes(4, "big") + b"free" + number.to_bytes(4, "big"))
-
-
-def run_child(role: str, job: Job, name: str, watched: bool = False) -> dict[str, Any]:
-    """Run a role in a process of its own; its answer with its `wall` clock, start-up included.
-
-    Raises:
-        WorkError: it failed.
-    """
-    folder = job.folder / name
-    folder.mkdir()
-    (folder / "job.json").write_text(
-        job.model_copy(update={"folder": folder}).model_dump_json(), encoding="utf-8"
-    )
-    with (folder / "words.txt").open("w+b") as words:
-        began = time.perf_counter()
-        command = [sys.executable, "-m", "bench.extract", role, str(folder / "job.json")]
-        with subprocess.Popen(command, cwd=PROJECT, stdout=words, stderr=words) as process:
-            peaks = watch(process) if watched else {}
-            code = process.wait()
-        wall = time.perf_counter() - began
-    if code != 0:
-        told = (folder / "words.txt").read_text(encoding="utf-8", errors="replace")
-        raise WorkError(f"bench.extract {role} ended with {code}", details=told.splitlines()[-20:])
-    answer: dict[str, Any] = json.loads((folder / "answer.json").read_bytes())
-    return {"wall": wall, **answer, **peaks}
-
-
-def watch(process: "subprocess.Popen[bytes]") -> dict[str, float]:
-    """Largest sums over a process and its children while it runs, megabytes."""
-    peaks: Counter[str] = Counter()
-    parent = psutil.Process(process.pid)
-    while process.poll() is None:
-        sums: Counter[str] = Counter()
-        for member in _family(parent):
-            try:
-                facts = member.memory_full_info()
-            except psutil.Error:
-                continue  # it ended between two lines
-            sums.update(peak_rss_mb=facts.rss, peak_pss_mb=facts.pss)
-        peaks |= sums
-        time.sleep(PAUSE)
-    return {name: total / 1e6 for name, total in peaks.items()}
-
-
-def _family(parent: Any) -> list[Any]:
-    try:
-        return [parent, *parent.children(recursive=True)]
-    except psutil.Error:
-        return []  # the parent ended between two lines
-
-
 def run_naive(job: Job) -> dict[str, Any]:
     """The naive script on the clips of the manifest."""
     from bench.naive import Clip, extract
@@ -311,6 +158,11 @@ def run_ours(job: Job) -> dict[str, Any]:
     }
 
 
+def reasons(missing: Iterable[str]) -> dict[str, int]:
+    """How often each reason stands in lines of `feature clip: reason detail`."""
+    return dict(sorted(Counter(line.partition(": ")[2].split()[0] for line in missing).items()))
+
+
 def stage_seconds(rows: Iterable[str]) -> dict[str, float]:
     """Stage -> seconds during which at least one of its spans was open; stages overlap, so their sum means nothing.
 
@@ -331,184 +183,6 @@ def stage_seconds(rows: Iterable[str]) -> dict[str, float]:
             if not open_spans[stage]:
                 total[stage] += row["seconds"] - since[stage]
     return dict(total)
-
-
-@dataclass
-class Work:
-    """What the engine would do, planned as it plans it.
-
-    Attributes:
-        features: by name.
-        shards: with the rows of each feature that are encoded there.
-    """
-
-    job: Job
-    features: "dict[str, Feature]"
-    shards: "list[tuple[Shard, dict[str, tuple[int, ...]]]]"
-
-    def files(self, number: int) -> "list[FileJob]":
-        """Files of a shard that hold what its features want."""
-        from extract.engine.reading import file_jobs
-
-        return file_jobs(*self.shards[number], self.features)
-
-
-def plan_work(job: Job) -> Work:
-    """All shards, those of texts last."""
-    from extract.engine.plan import groups, make_plan
-
-    manifest, features = read_manifest(job.manifest), job.features()
-    plans = [make_plan(manifest, manifest.utterances, group, job.engine) for group in groups(features)]
-    shards = [shard for plan in plans for shard in zip(plan.shards, plan.rows, strict=True)]
-    return Work(job, {f.name: f for f in features}, shards)
-
-
-def decode_only(root: Path, file: "FileJob", limits: Limits) -> int:
-    """Decode a file and throw away what it held."""
-    return len(read_stretches(root / file.path, file.stretches, limits))
-
-
-@dataclass
-class Lane:
-    """A process that detects and encodes inputs which it holds already."""
-
-    work: Work
-    inputs: "list[dict[int, Inputs]]"
-    encoders: "dict[str, Encoder]"
-    tables: "dict[FacePolicy, Tables]"
-
-
-_lane: Lane | None = None  # of a worker process
-
-
-def prepare(job: Job, device: str) -> None:
-    """Decode all inputs, load the networks, and let each of them run once."""
-    from threadpoolctl import threadpool_limits
-
-    from extract.engine.faces import Tables
-    from extract.engine.lane import exact_arithmetic
-    from extract.faces import FaceFinder
-
-    global _lane
-    threadpool_limits(job.engine.threads)
-    work = plan_work(job)
-    encoders = {name: f.build(device) for name, f in work.features.items()}
-    tables = {
-        f.faces: Tables(f.faces, functools.partial(FaceFinder, f.faces, device), {}, lambda _: {})
-        for f in work.features.values()
-        if f.faces
-    }
-    exact_arithmetic(job.engine.threads)
-    _lane = Lane(work, [read_inputs(work, n) for n in range(len(work.shards))], encoders, tables)
-    for n in range(len(work.shards)):
-        forward_shard(n, most=1)
-
-
-def read_inputs(work: Work, number: int) -> "dict[int, Inputs]":
-    """What the rows of a shard have to be encoded from."""
-    from extract.engine.reading import Inputs, read_file, share
-
-    inputs = {n: Inputs() for n in range(len(work.shards[number][0]))}
-    if work.job.root:
-        for file in work.files(number):
-            share(file, read_file(work.job.root, file, work.job.engine.limits), inputs)
-    return inputs
-
-
-def forward_shard(number: int, most: int | None = None) -> dict[str, float]:
-    """Detect and encode what was prepared of a shard; stage -> seconds.
-
-    Args:
-        most: rows of each feature, to warm up.
-    """
-    assert _lane is not None
-    seconds: dict[str, float] = {}
-    shard, rows = _lane.work.shards[number]
-    inputs = _lane.inputs[number]
-    known: dict[str, bytes] = {}
-    for name, feature in _lane.work.features.items():
-        good = [n for n in rows.get(name, ()) if feature.spec.modality not in inputs[n].faults][:most]
-        began = time.perf_counter()
-        samples = samples_of(feature, shard, good, inputs, _lane.tables, known)
-        detected = time.perf_counter()
-        encode_all(feature, _lane.encoders[name], samples, _lane.work.job)
-        seconds[name] = time.perf_counter() - detected
-        if feature.faces:
-            seconds["faces"] = seconds.get("faces", 0.0) + detected - began
-    return seconds
-
-
-def samples_of(
-    feature: "Feature",
-    shard: "Shard",
-    rows: Sequence[int],
-    inputs: "dict[int, Inputs]",
-    tables: "dict[FacePolicy, Tables]",
-    known: dict[str, bytes],
-) -> list[Sample]:
-    """What the encoder gets, faces found."""
-    wants = feature.input
-    if wants.text:
-        return [Sample(text=shard[n].text) for n in rows]
-    if wants.rate:
-        return [Sample(sound=inputs[n].sounds[wants.rate]) for n in rows]
-    if feature.faces:
-        found = tables[feature.faces].add(feature, shard, rows, inputs, known)
-        return [Sample(frames=found[n]) for n in rows]
-    return [Sample(frames=inputs[n].pictures[wants.pictures]) for n in rows if wants.pictures]
-
-
-def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample], job: Job) -> None:
-    """The forwards of a feature's samples, as the engine forms them."""
-    from extract.engine.forwards import forwards
-    from extract.engine.lane import autocast
-
-    lengths = [encoder.length(sample) for sample in samples]
-    for group in forwards(lengths, feature.spec.batch, job.engine.batch):
-        with autocast(job.device, job.engine.precision):
-            encoder.encode([samples[n] for n in group])
-
-
-def run_floor(job: Job) -> dict[str, Any]:
-    """Decoding alone, then detection and forwards alone; whoever is free takes the next file or shard, as in ours."""
-    from extract.engine.lanes import devices_of
-
-    work = plan_work(job)
-    devices = devices_of(job.device, job.engine.lanes)
-    files = [file for n in range(len(work.shards)) for file in work.files(n)]
-    readers = len(devices) * job.engine.workers
-    with process_pool(readers) as pool:
-        read = functools.partial(decode_only, job.root, limits=job.engine.limits)
-        list(pool.map(read, files[:1] * 2 * readers))  # the processes have begun and imported
-        began = time.perf_counter()
-        list(pool.map(read, files))
-        decoding = time.perf_counter() - began
-    with ExitStack() as stack:
-        pools = [stack.enter_context(process_pool(1)) for _ in devices]
-        for ready in [pool.submit(prepare, job, d) for pool, d in zip(pools, devices, strict=True)]:
-            ready.result()
-        numbers = iter(range(len(work.shards)))
-
-        def drain(pool: ProcessPoolExecutor) -> list[dict[str, float]]:
-            return [pool.submit(forward_shard, number).result() for number in numbers]
-
-        began = time.perf_counter()
-        with ThreadPoolExecutor(len(pools)) as threads:
-            parts = [part for of_pool in threads.map(drain, pools) for part in of_pool]
-        forwarding = time.perf_counter() - began
-    seconds: Counter[str] = Counter()
-    for part in parts:
-        seconds.update(part)
-    return {"decode": decoding, "forwards": forwarding, "seconds": dict(seconds)}
-
-
-def rounded(value: Any) -> Any:
-    """Numbers with four significant digits, at any depth."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    return value
 
 
 ROLES: Final = {"naive": run_naive, "ours": run_ours, "floor": run_floor}

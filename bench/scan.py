@@ -15,6 +15,7 @@ import wave
 from pathlib import Path
 from typing import Any, Final
 
+from bench.jobs import watch
 from ercache.manifest import read_manifest, write_manifest
 from extract.corpora import CORPORA
 
@@ -76,8 +77,6 @@ def _csv_seconds(table: Path) -> float:
 
 def _apart(command: str, folder: Path) -> Figures:
     """A step in a process of its own, so that its memory is its own."""
-    from bench.extract import watch  # brings torch, which the step itself shall not have
-
     environment = {**os.environ, "ERCACHE_STORE": str(folder / "store")}
     arguments = [sys.executable, "-m", "bench.scan", command, str(folder)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as process:

@@ -15,8 +15,11 @@ import threadpoolctl
 import torch
 
 import bench.extract
+import bench.floor
 import bench.sets
-from bench.extract import REAL, ROLES, Job, measure, multiplied, rounded, stage_seconds, watch
+from bench.clips import REAL, multiplied
+from bench.extract import ROLES, measure, reasons, stage_seconds
+from bench.jobs import Job, rounded, watch
 from bench.naive import Clip, extract, read_pictures, read_sound
 from bench.sets import features
 from ercache.digests import digest_of_file
@@ -169,6 +172,16 @@ def test_the_memory_of_all_processes_is_added_up() -> None:
     assert 300 < peaks["peak_pss_mb"] <= peaks["peak_rss_mb"] < 400
 
 
+def test_what_is_missing_is_counted_by_its_reason() -> None:
+    lines = [
+        "mfcc a: silent ",
+        "face_hog a: no_face none in 6 frames",
+        "mfcc b: silent ",
+        "mfcc c: unreadable x: y",
+    ]
+    assert reasons(lines) == {"no_face": 1, "silent": 2, "unreadable": 1}
+
+
 def test_two_clips_in_one_lane_come_to_figures(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +202,7 @@ def test_two_clips_in_one_lane_come_to_figures(
     monkeypatch.setattr(bench.extract, "make_corpus", corpus)
     monkeypatch.setattr(bench.extract, "run_child", here)
     monkeypatch.setattr(bench.extract, "run_start", lambda job, manifest: 0.5)
-    monkeypatch.setattr(bench.extract, "process_pool", ThreadPoolExecutor)
+    monkeypatch.setattr(bench.floor, "process_pool", ThreadPoolExecutor)
     monkeypatch.setattr(bench.sets, "features", two)
     monkeypatch.setattr(lane, "exact_arithmetic", lambda threads: None)  # it is of the whole process
     monkeypatch.setattr(threadpoolctl, "threadpool_limits", lambda threads: None)

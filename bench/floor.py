@@ -1,0 +1,193 @@
+"""The floor under any way of extraction: decoding alone, then detection and forwards alone."""
+
+import functools
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.jobs import Job
+from ercache.manifest import read_manifest
+from ercache.params import FacePolicy, Limits
+from extract.encoders.base import Sample
+from extract.media import read_stretches
+from extract.processes import process_pool
+
+if TYPE_CHECKING:
+    from extract.encoders.base import Encoder
+    from extract.engine.faces import Tables
+    from extract.engine.plan import Feature, Shard
+    from extract.engine.reading import FileJob, Inputs
+
+
+@dataclass
+class Work:
+    """What the engine would do, planned as it plans it.
+
+    Attributes:
+        features: by name.
+        shards: with the rows of each feature that are encoded there.
+    """
+
+    job: Job
+    features: "dict[str, Feature]"
+    shards: "list[tuple[Shard, dict[str, tuple[int, ...]]]]"
+
+    def files(self, number: int) -> "list[FileJob]":
+        """Files of a shard that hold what its features want."""
+        from extract.engine.reading import file_jobs
+
+        return file_jobs(*self.shards[number], self.features)
+
+
+def plan_work(job: Job) -> Work:
+    """All shards, those of texts last."""
+    from extract.engine.plan import groups, make_plan
+
+    manifest, features = read_manifest(job.manifest), job.features()
+    plans = [make_plan(manifest, manifest.utterances, group, job.engine) for group in groups(features)]
+    shards = [shard for plan in plans for shard in zip(plan.shards, plan.rows, strict=True)]
+    return Work(job, {f.name: f for f in features}, shards)
+
+
+def decode_only(root: Path, file: "FileJob", limits: Limits) -> int:
+    """Decode a file and throw away what it held."""
+    return len(read_stretches(root / file.path, file.stretches, limits))
+
+
+@dataclass
+class Lane:
+    """A process that detects and encodes inputs which it holds already."""
+
+    work: Work
+    inputs: "list[dict[int, Inputs]]"
+    encoders: "dict[str, Encoder]"
+    tables: "dict[FacePolicy, Tables]"
+
+
+_lane: Lane | None = None  # of a worker process
+
+
+def prepare(job: Job, device: str) -> None:
+    """Decode all inputs, load the networks, and let each of them run once."""
+    from threadpoolctl import threadpool_limits
+
+    from extract.engine.faces import Tables
+    from extract.engine.lane import exact_arithmetic
+    from extract.faces import FaceFinder
+
+    global _lane
+    threadpool_limits(job.engine.threads)
+    work = plan_work(job)
+    encoders = {name: f.build(device) for name, f in work.features.items()}
+    tables = {
+        f.faces: Tables(f.faces, functools.partial(FaceFinder, f.faces, device), {}, lambda _: {})
+        for f in work.features.values()
+        if f.faces
+    }
+    exact_arithmetic(job.engine.threads)
+    _lane = Lane(work, [read_inputs(work, n) for n in range(len(work.shards))], encoders, tables)
+    for n in range(len(work.shards)):
+        forward_shard(n, most=1)
+
+
+def read_inputs(work: Work, number: int) -> "dict[int, Inputs]":
+    """What the rows of a shard have to be encoded from."""
+    from extract.engine.reading import Inputs, read_file, share
+
+    inputs = {n: Inputs() for n in range(len(work.shards[number][0]))}
+    if work.job.root:
+        for file in work.files(number):
+            share(file, read_file(work.job.root, file, work.job.engine.limits), inputs)
+    return inputs
+
+
+def forward_shard(number: int, most: int | None = None) -> dict[str, float]:
+    """Detect and encode what was prepared of a shard; stage -> seconds.
+
+    Args:
+        most: rows of each feature, to warm up.
+    """
+    assert _lane is not None
+    seconds: dict[str, float] = {}
+    shard, rows = _lane.work.shards[number]
+    inputs = _lane.inputs[number]
+    known: dict[str, bytes] = {}
+    for name, feature in _lane.work.features.items():
+        good = [n for n in rows.get(name, ()) if feature.spec.modality not in inputs[n].faults][:most]
+        began = time.perf_counter()
+        samples = samples_of(feature, shard, good, inputs, _lane.tables, known)
+        detected = time.perf_counter()
+        encode_all(feature, _lane.encoders[name], samples, _lane.work.job)
+        seconds[name] = time.perf_counter() - detected
+        if feature.faces:
+            seconds["faces"] = seconds.get("faces", 0.0) + detected - began
+    return seconds
+
+
+def samples_of(
+    feature: "Feature",
+    shard: "Shard",
+    rows: Sequence[int],
+    inputs: "dict[int, Inputs]",
+    tables: "dict[FacePolicy, Tables]",
+    known: dict[str, bytes],
+) -> list[Sample]:
+    """What the encoder gets, faces found."""
+    wants = feature.input
+    if wants.text:
+        return [Sample(text=shard[n].text) for n in rows]
+    if wants.rate:
+        return [Sample(sound=inputs[n].sounds[wants.rate]) for n in rows]
+    if feature.faces:
+        found = tables[feature.faces].add(feature, shard, rows, inputs, known)
+        return [Sample(frames=found[n]) for n in rows]
+    return [Sample(frames=inputs[n].pictures[wants.pictures]) for n in rows if wants.pictures]
+
+
+def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample], job: Job) -> None:
+    """The forwards of a feature's samples, as the engine forms them."""
+    from extract.engine.forwards import forwards
+    from extract.engine.lane import autocast
+
+    lengths = [encoder.length(sample) for sample in samples]
+    for group in forwards(lengths, feature.spec.batch, job.engine.batch):
+        with autocast(job.device, job.engine.precision):
+            encoder.encode([samples[n] for n in group])
+
+
+def run_floor(job: Job) -> dict[str, Any]:
+    """Decoding alone, then detection and forwards alone; whoever is free takes the next file or shard, as in ours."""
+    from extract.engine.lanes import devices_of
+
+    work = plan_work(job)
+    devices = devices_of(job.device, job.engine.lanes)
+    files = [file for n in range(len(work.shards)) for file in work.files(n)]
+    readers = len(devices) * job.engine.workers
+    with process_pool(readers) as pool:
+        read = functools.partial(decode_only, job.root, limits=job.engine.limits)
+        list(pool.map(read, files[:1] * 2 * readers))  # the processes have begun and imported
+        began = time.perf_counter()
+        list(pool.map(read, files))
+        decoding = time.perf_counter() - began
+    with ExitStack() as stack:
+        pools = [stack.enter_context(process_pool(1)) for _ in devices]
+        for ready in [pool.submit(prepare, job, d) for pool, d in zip(pools, devices, strict=True)]:
+            ready.result()
+        numbers = iter(range(len(work.shards)))
+
+        def drain(pool: ProcessPoolExecutor) -> list[dict[str, float]]:
+            return [pool.submit(forward_shard, number).result() for number in numbers]
+
+        began = time.perf_counter()
+        with ThreadPoolExecutor(len(pools)) as threads:
+            parts = [part for of_pool in threads.map(drain, pools) for part in of_pool]
+        forwarding = time.perf_counter() - began
+    seconds: Counter[str] = Counter()
+    for part in parts:
+        seconds.update(part)
+    return {"decode": decoding, "forwards": forwarding, "seconds": dict(seconds)}
