@@ -1,4 +1,4 @@
-"""The page of figures: a sentence about the machine, one table of figures, and a table for every family of alike ones."""
+"""The page of figures: what they were measured on, one table of figures, one for every family of alike figures."""
 
 from bench.__main__ import page
 
