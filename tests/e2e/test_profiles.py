@@ -158,7 +158,7 @@ def test_a_papers_profile_runs_from_clips_to_the_refusal_of_its_random_features(
     )
     assert not (project.folder / "data/models/exp").exists()
     run = project.json("train", "exp", "--allow-random-weights")
-    assert run["marks"] == ["random weights"]
+    assert "random weights" in run["marks"]
 
 
 def test_a_profile_of_faces_and_sound_runs_on_a_clip(make_project: MakeProject) -> None:
