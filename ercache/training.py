@@ -149,6 +149,7 @@ def fit(
     checkpoint: Path | None = None,
     score: str = SCORE,
     stepping: Stepping | None = None,
+    begin: Callable[[int], None] = lambda _: None,
     tick: Callable[[int, int], None] = lambda *_: None,
 ) -> Progress:
     """Train until the validation score stops rising; the model ends with its best epoch's weights.
@@ -162,6 +163,7 @@ def fit(
         evaluate: scores on validation, with `score` among them; called once an epoch in eval mode without gradients.
         checkpoint: file that holds the state of a killed training.
         stepping: another optimiser and schedule than AdamW with ReduceLROnPlateau.
+        begin: told the number of epochs that are behind, before each one.
         tick: told the epoch and the last epoch.
     """
     state = _State(model, params, seed, score, stepping)
@@ -169,6 +171,7 @@ def fit(
         state.load(checkpoint)
     saved, cost = time.monotonic(), 0.0
     while not state.progress.finished:
+        begin(len(state.progress.history))
         row = {"train_loss": _epoch(state, batches, loss), **_evaluation(model, evaluate)}
         state.note(row)
         began = time.monotonic()
