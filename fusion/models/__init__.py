@@ -24,6 +24,7 @@ MODULES = (
     "mmgcn",
     "m2fnet",
     "avafn",
+    "avtca",
 )
 
 V = TypeVar("V")
