@@ -236,10 +236,10 @@ class _Reader:
             if not self.allow_random_weights:
                 self._problem(f"{cache.path}: made with random weights (--allow-random-weights accepts them)")
         corpus = self.manifest.corpus
-        leaked = sorted(self.test_parts.intersection((weights.get("seen") or {}).get(corpus, ())))
+        leaked = sorted(set(self.test_parts).intersection((weights.get("seen") or {}).get(corpus, ())))
         if leaked:
             self._leak(name, f"{', '.join(leaked)} of {corpus}, which holds test data")
-        trained = self.test_ids.intersection((cache.provenance.get("seen") or {}).get(corpus, ()))
+        trained = set(self.test_ids).intersection((cache.provenance.get("seen") or {}).get(corpus, ()))
         if trained:
             self._leak(name, f"{len(trained)} test utterances of {corpus} ({_some(sorted(trained))})")
 
@@ -273,7 +273,7 @@ class _Reader:
             )
         values = np.where(ok[:, None], np.concatenate(columns, axis=1), np.float32(0))
         order = [cache.row[i] for i in ids]
-        self._check_values(cache, ~np.isfinite(values[order]).all(axis=1), ids)
+        self._check_values(cache, np.logical_not(np.isfinite(values[order]).all(axis=1)), ids)
         return Modality(values[order], ok[order])
 
     def _steps(self, cache: CacheFile, array: str, part: str, modality: str) -> Ragged | None:

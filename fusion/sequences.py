@@ -5,6 +5,7 @@ in which the cache holds them, and are standardised when a batch gathers them.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,7 +87,9 @@ class Ragged:
 
     def to(self, device: str) -> "Ragged":
         """The same on a device."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
         return replace(self, **tensors)
 
     def steps(self, rows: Tensor, mask: Tensor) -> Steps:
@@ -123,10 +126,10 @@ class Ragged:
         count = max(1, len(index))
         shape = self.values.shape[1:]
         total, squares = (torch.zeros(shape, dtype=torch.float64, device=index.device) for _ in range(2))
-        for part in index.split(CHUNK):
+        for part in torch.split(index, CHUNK):
             total += self.values[part].double().sum(0)
         mean = total / count
-        for part in index.split(CHUNK):
+        for part in torch.split(index, CHUNK):
             squares += (self.values[part].double() - mean).square().sum(0)
         return mean, (squares / count).sqrt()
 

@@ -47,17 +47,18 @@ class UpperLayers(nn.Module):
         }
         if kind == "bert":
             from transformers.models.bert.configuration_bert import BertConfig
-            from transformers.models.bert.modeling_bert import BertLayer as Layer
+            from transformers.models.bert.modeling_bert import BertLayer
 
             config: Any = BertConfig(**sizes)
+            layer: Any = BertLayer
         else:
             from transformers.models.vit.configuration_vit import ViTConfig
-            from transformers.models.vit.modeling_vit import ViTLayer as Layer  # type: ignore[assignment]
+            from transformers.models.vit.modeling_vit import ViTLayer
 
-            config = ViTConfig(**sizes)
+            config, layer = ViTConfig(**sizes), ViTLayer
             self.layernorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         config._attn_implementation = "sdpa"
-        self.layers = nn.ModuleDict({str(n): Layer(config) for n in numbers})
+        self.layers = nn.ModuleDict({str(n): layer(config) for n in numbers})
         self.requires_grad_(False)
         self.train(False)
 

@@ -1,6 +1,6 @@
 """AVT-CA's picture network: a vector for each face crop (Algorithms 1 to 5), from EfficientFace's blocks."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class FaceFrames(nn.Module):
     ) -> None:
         super().__init__()
         self.gate, self.parts = gate, (channel_att, spatial_att, lfe)
-        self.net: nn.Module = EfficientFace() if not literal else nn.Module()
+        self.net: Any = nn.Module() if literal else EfficientFace()
         if literal:
             self.net.conv1 = nn.Conv2d(3, 29, 3, stride=2, padding=1)  # no norm, no ReLU: Algorithm 1
             self.net.modulator = Modulator(29, 7)
@@ -49,10 +49,11 @@ class FaceFrames(nn.Module):
             self.net.stage4 = InvertedResidual(116, LITERAL, 2)
         if not lfe:
             del self.net.local
+        modulator: Any = self.net.modulator
         if not channel_att:
-            del self.net.modulator.channel_att
+            del modulator.channel_att
         if not spatial_att:
-            del self.net.modulator.spatial_att
+            del modulator.spatial_att
         self.width = LITERAL if literal else WIDTH
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,7 +71,11 @@ class FaceFrames(nn.Module):
         if not channel and not spatial:
             return G
         modulator = self.net.modulator
-        scores = (modulator.channel_att(G) if channel else 1) * (modulator.spatial_att(G) if spatial else 1)
+        scores = G.new_ones(1)
+        if channel:
+            scores = scores * modulator.channel_att(G)
+        if spatial:
+            scores = scores * modulator.spatial_att(G)
         return scores.sigmoid() * G if self.gate == "sigmoid" else scores.expand_as(G)
 
     def load(self, checkpoint: str) -> None:

@@ -67,10 +67,10 @@ def attended(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, heads: int, dropout:
     Returns:
         [N, Tq, heads d].
     """
-    split = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v)]
+    Q, K, V = (x.reshape(*x.shape[:2], heads, x.shape[2] // heads).transpose(1, 2) for x in (q, k, v))
     some = keys.any(1)
     allowed = (keys | ~some[:, None])[:, None, None]
-    found = F.scaled_dot_product_attention(*split, attn_mask=allowed, dropout_p=dropout)
+    found = F.scaled_dot_product_attention(Q, K, V, attn_mask=allowed, dropout_p=dropout)
     return found.transpose(1, 2).flatten(2) * some[:, None, None]
 
 

@@ -133,7 +133,8 @@ class Intermediate(nn.Module):
     def after(self, S: Tensor, valid: Tensor) -> Tensor:
         """What follows the attention; the residual begins here, not at the input of the block."""
         Z = self.drop(self.W2(self.drop(F.gelu(self.W1(self.N_2(self.drop(S), valid))))))
-        return S + (Z if self.N_3 is None else self.N_3(Z, valid))
+        h: Tensor = S + (Z if self.N_3 is None else self.N_3(Z, valid))
+        return h
 
 
 class Exchange(nn.Module):
@@ -147,11 +148,13 @@ class Exchange(nn.Module):
     def forward(self, own: Tensor, mine: Tensor, other: Tensor, theirs: Tensor) -> Tensor:
         """Own [N, T, C] and the other stream [N, T', C], with their masks, to [N, T, C]."""
         if self.roles == "q_own_kv_other":
-            return own + self.attention(other, own, theirs)
+            found: Tensor = self.attention(other, own, theirs)
+            return own + found
         other = F.interpolate(other.transpose(1, 2), own.shape[1], mode="linear").transpose(1, 2)
-        if self.roles == "qk_own_v_other":
-            return own + self.attention(own, own, mine, other)
-        return own + self.attention(own, other, mine)
+        found = self.attention(
+            own, *((own, mine, other) if self.roles == "qk_own_v_other" else (other, mine))
+        )
+        return own + found
 
 
 class Inside(nn.Module):
@@ -228,9 +231,10 @@ class Avtca(nn.Module):
     def logits(self, clips: Clips) -> Tensor:
         """[N, C] of N clips."""
         pooled = self.pooled(clips)
-        if self.config.merge == "concat":
-            return self.head(torch.cat([pooled[m] for m in self.modalities], -1))
-        return self.head(torch.stack([pooled[m] for m in self.modalities]).sum(0))
+        streams = [pooled[m] for m in self.modalities]
+        merged = torch.cat(streams, -1) if self.config.merge == "concat" else torch.stack(streams).sum(0)
+        logits: Tensor = self.head(merged)
+        return logits
 
     def pooled(self, clips: Clips) -> dict[str, Tensor]:
         """a and v of section 4.10, [N, C] each."""
@@ -303,7 +307,7 @@ class Avtca(nn.Module):
 def clips_of(batch: Batch, modalities: list[str]) -> tuple[Tensor, Clips]:
     """Places [N] in the batch's grid of the utterances that have anything, and their clips."""
     held = {m: batch.steps[m] for m in modalities}
-    places = torch.cat([steps.at for steps in held.values()]).unique()
+    places = torch.unique(torch.cat([steps.at for steps in held.values()]))
     dense = {m: _dense(steps, places, SHORTEST if m == "audio" else 1) for m, steps in held.items()}
     return places, Clips({m: x for m, (x, _) in dense.items()}, {m: n for m, (_, n) in dense.items()})
 
