@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import psutil
 import typer
 
-from bench import caches, extract, faces, fusion, pretraining, scan, texts
+from bench import caches, encoders, extract, faces, fusion, pretraining, scan, texts
 from ercache.errors import UsageError
 from ercache.params import load_params, nearest
 
@@ -32,6 +32,7 @@ BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
     "faces": faces.measure,
     "extract": partial(_extract, clips=LIGHT_CLIPS, encoder_set="light", scale=10),
     "extract_paper": partial(_extract, clips=PAPER_CLIPS, encoder_set="paper", scale=0),
+    "encoders": encoders.measure,
     "scan": scan.measure,
     "fusion": fusion.measure,
     "pretraining": lambda _: pretraining.measure(),
