@@ -25,6 +25,7 @@ MODULES = (
     "m2fnet",
     "avafn",
     "avtca",
+    "cues",
 )
 
 V = TypeVar("V")
