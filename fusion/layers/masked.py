@@ -37,24 +37,25 @@ class ConvBlock(nn.Module):
     """Convolution of width 3 over time, batch norm, ReLU, and for sound a maximum over two neighbours.
 
     Args:
-        shrinks: no padding in time, then the maximum (stride 1): a sequence of n steps becomes one of n - 3.
+        pool: stride of the maximum; the convolution then has no padding, and with stride 1 a sequence of n steps
+            becomes one of n - 3. 0: no maximum, and sequences keep their length.
     """
 
-    def __init__(self, i: int, o: int, shrinks: bool) -> None:
+    def __init__(self, i: int, o: int, pool: int) -> None:
         super().__init__()
-        self.shrinks = shrinks
-        self.conv = nn.Conv1d(i, o, 3, padding=0 if shrinks else 1)
+        self.pool = pool
+        self.conv = nn.Conv1d(i, o, 3, padding=0 if pool else 1)
         self.norm = BatchNorm(o)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, T, i] and lengths [N] to [N, T', o] and their lengths; T must be at least 4 where it shrinks."""
+        """[N, T, i] and lengths [N] to [N, T', o] and their lengths; T must be at least 4 with a maximum."""
         x = self.conv((x * within(lengths, x.shape[1]).unsqueeze(-1)).transpose(1, 2)).transpose(1, 2)
-        if self.shrinks:
+        if self.pool:
             lengths = (lengths - 2).clamp(min=0)
         x = self.norm(x, within(lengths, x.shape[1])).relu()
-        if self.shrinks:
-            x = torch.maximum(x[:, :-1], x[:, 1:])
-            lengths = (lengths - 1).clamp(min=0)
+        if self.pool:
+            x = torch.maximum(x[:, :-1], x[:, 1:])[:, :: self.pool]
+            lengths = (lengths - 2).div(self.pool, rounding_mode="floor").add(1).clamp(min=0)
         return x * within(lengths, x.shape[1]).unsqueeze(-1), lengths
 
 
@@ -83,3 +84,16 @@ def greatest(x: Tensor, mask: Tensor) -> Tensor:
 def average(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of [N, T, C] over the valid steps, [N, C]; 0 without any."""
     return (x * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def resampled(x: Tensor, lengths: Tensor, wanted: Tensor, longest: int) -> Tensor:
+    """Sequences [N, T, C] of some lengths [N], linearly interpolated to other ones, as [N, longest, C]."""
+    step = torch.arange(longest, device=x.device)
+    place = (step + 0.5) * (lengths / wanted.clamp(min=1))[:, None] - 0.5  # middles of steps, as of pixels
+    last = (lengths - 1).clamp(min=0)[:, None]
+    place = place.clamp(min=0).minimum(last)
+    low = place.long()
+    below, above = (
+        x.gather(1, i.unsqueeze(-1).expand(-1, -1, x.shape[2])) for i in (low, (low + 1).minimum(last))
+    )
+    return torch.lerp(below, above, (place - low).unsqueeze(-1)) * within(wanted, longest).unsqueeze(-1)

@@ -4,7 +4,6 @@ Every utterance is a clip of its own: sound as MFCC frames, video as vectors of 
 face crops (trained end to end). Equations, algorithms and readings: specs/avtca.md.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import torch
@@ -13,14 +12,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion.batches import Batch
+from fusion.layers.clips import Clips, clips_of, lengthened, weakened
 from fusion.layers.face_frames import FaceFrames, augmented, normalized, pictures
-from fusion.layers.masked import BatchNorm, ConvBlock, LayerNorm, attended, average, greatest, within
+from fusion.layers.masked import (
+    BatchNorm,
+    ConvBlock,
+    LayerNorm,
+    attended,
+    average,
+    greatest,
+    resampled,
+    within,
+)
 from fusion.losses import Loss
 from fusion.models.base import ModelEntry, Widths, in_order
-from fusion.sequences import Steps
 
 CROPS: Final = 3  # last size of face crops: their colours
-SHORTEST: Final = 13  # frames of sound that four blocks leave one step of
+FRAMES: Final = 15  # pictures of a clip that is long enough
 WHOLE: Final = {"audio": (64, 128, 256, 128), "visual": (64, 64, 128, 128)}  # widths after each block
 
 
@@ -65,6 +73,10 @@ class AvtcaConfig(BaseModel):
     modality_dropout: Literal["none", "softhard", "noise"] = Field(
         "none", description="copies of a batch with weakened modalities"
     )
+    audio_pool_stride: Literal[1, 2] = Field(1, description="of the maximum in the blocks of sound (A39)")
+    mask_padding: bool = Field(
+        False, description="leave out the face crops that a short clip lacks; otherwise they are black (4.11)"
+    )
     backbone: Literal["efficientface", "literal"] = Field(
         "efficientface", description="of face crops (A9, A10)"
     )
@@ -82,14 +94,6 @@ class AvtcaConfig(BaseModel):
     channels: Literal["rgb", "bgr"] = Field("rgb", description="order of colours (A6)")
     augment: bool = Field(True, description="mirror and turn face crops in training")
     divide: int = Field(1, ge=1, description="all widths after the first blocks are divided by it")
-
-
-@dataclass(frozen=True)
-class Clips:
-    """The clips of a batch, sound and video dense: [N, T, ...] and their lengths [N], 0 where a clip has none of it."""
-
-    values: dict[str, Tensor]
-    lengths: dict[str, Tensor]
 
 
 class Attention(nn.Module):
@@ -150,11 +154,12 @@ class Exchange(nn.Module):
         if self.roles == "q_own_kv_other":
             found: Tensor = self.attention(other, own, theirs)
             return own + found
-        other = F.interpolate(other.transpose(1, 2), own.shape[1], mode="linear").transpose(1, 2)
-        found = self.attention(
-            own, *((own, mine, other) if self.roles == "qk_own_v_other" else (other, mine))
-        )
-        return own + found
+        other = resampled(other, theirs.sum(1), mine.sum(1), own.shape[1])  # both must have one length
+        if self.roles == "qk_own_v_other":
+            found = self.attention(own, own, mine, other)
+        else:
+            found = self.attention(own, other, mine)
+        return own + found * theirs.any(1)[:, None, None]
 
 
 class Inside(nn.Module):
@@ -186,7 +191,9 @@ class Avtca(nn.Module):
             self.faces = FaceFrames(config.backbone == "literal", config.gate, *parts)
             self.faces.requires_grad_(not config.freeze_backbone)
             first["visual"] = self.faces.width
-        self.blocks = nn.ModuleDict({m: _blocks(first[m], sizes[m], m == "audio") for m in self.modalities})
+        pools = {"audio": config.audio_pool_stride, "visual": 0}
+        self.shortest = {m: _shortest(pools[m]) if pools[m] else 1 for m in self.modalities}
+        self.blocks = nn.ModuleDict({m: _blocks(first[m], sizes[m], pools[m]) for m in self.modalities})
         both = len(self.modalities) == 2
         if both and config.it:
             a, v = sizes["audio"][1], sizes["visual"][1]
@@ -212,7 +219,7 @@ class Avtca(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, L, C]; those of an utterance with neither sound nor pictures are the bias of the head."""
-        places, clips = clips_of(batch, self.modalities)
+        places, clips = clips_of(batch, self.shortest)
         logits = self.logits(clips)
         grid = self.head.bias.expand(batch.mask.numel(), -1).index_copy(0, places, logits)
         return grid.view(*batch.mask.shape, -1)
@@ -221,7 +228,7 @@ class Avtca(nn.Module):
         """The experiment's loss, over the weakened copies of the clips where those are asked for."""
         if self.config.modality_dropout == "none":
             return measure(self(batch), batch.labels)
-        places, clips = clips_of(batch, self.modalities)
+        places, clips = clips_of(batch, self.shortest)
         labels = batch.labels.flatten(0, 1)[places]
         copies, times = weakened(clips, self.config.modality_dropout)
         return measure(
@@ -238,8 +245,11 @@ class Avtca(nn.Module):
 
     def pooled(self, clips: Clips) -> dict[str, Tensor]:
         """a and v of section 4.10, [N, C] each."""
-        x, n = self.early(clips)
-        x, n = self.fused(x, n)
+        return self.late(*self.middle(*self.early(clips)))
+
+    def late(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> dict[str, Tensor]:
+        """From A2 and V2: exchange, attention inside each stream, pooling (4.8 to 4.10)."""
+        x = self.exchanged(x, n)
         masks = {m: within(n[m], x[m].shape[1]) for m in self.modalities}
         pool = greatest if self.config.pool == "max" else average
         if not self.config.ca:
@@ -257,33 +267,36 @@ class Avtca(nn.Module):
         """A1 and V1 of section 4.5, and their lengths."""
         x, n = dict(clips.values), dict(clips.lengths)
         if self.faces is not None:
+            if not self.config.mask_padding:
+                x["visual"], n["visual"] = lengthened(x["visual"], n["visual"], FRAMES)
             x["visual"] = self.frames(x["visual"], n["visual"])
         for m in self.modalities:
             for block in self.blocks[m][:2]:  # type: ignore[index]
                 x[m], n[m] = block(x[m], n[m])
         return x, n
 
-    def fused(
+    def middle(
         self, x: dict[str, Tensor], n: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """A' and V': intermediate fusion, two blocks more, exchange (sections 4.7 and 4.8)."""
-        both = len(self.modalities) == 2
-        if both and self.config.it:
-            m = {name: within(n[name], x[name].shape[1]) for name in self.modalities}
-            x = {
-                name: x[name] + self.it[name](x[other], m[other], x[name], m[name])
-                for name, other in (("audio", "visual"), ("visual", "audio"))
-            }
-        for name in self.modalities:
-            for block in self.blocks[name][2:]:  # type: ignore[index]
-                x[name], n[name] = block(x[name], n[name])
-        if both and self.config.exchange:
-            m = {name: within(n[name], x[name].shape[1]) for name in self.modalities}
-            x = {
-                name: self.exchange[name](x[name], m[name], x[other], m[other])
-                for name, other in (("audio", "visual"), ("visual", "audio"))
-            }
+        """A2 and V2: intermediate fusion (4.7), then two blocks more."""
+        if len(self.modalities) == 2 and self.config.it:
+            x = {m: x[m] + self.it[m](x[o], valid[o], x[m], valid[m]) for m, o, valid in self._pairs(x, n)}
+        x, n = dict(x), dict(n)
+        for m in self.modalities:
+            for block in self.blocks[m][2:]:  # type: ignore[index]
+                x[m], n[m] = block(x[m], n[m])
         return x, n
+
+    def exchanged(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A' and V' (4.8)."""
+        if len(self.modalities) < 2 or not self.config.exchange:
+            return x
+        return {m: self.exchange[m](x[m], valid[m], x[o], valid[o]) for m, o, valid in self._pairs(x, n)}
+
+    def _pairs(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> list[tuple[str, str, dict[str, Tensor]]]:
+        """Each stream with the other one, and the masks of both."""
+        valid = {m: within(n[m], x[m].shape[1]) for m in self.modalities}
+        return [(m, self._other(m), valid) for m in self.modalities]
 
     def frames(self, crops: Tensor, lengths: Tensor) -> Tensor:
         """f of section 4.5: crops [N, T, 224, 224, 3] to [N, T, width]; the network sees valid pictures alone."""
@@ -304,45 +317,16 @@ class Avtca(nn.Module):
         return next((m for m in self.modalities if m != modality), modality)
 
 
-def clips_of(batch: Batch, modalities: list[str]) -> tuple[Tensor, Clips]:
-    """Places [N] in the batch's grid of the utterances that have anything, and their clips."""
-    held = {m: batch.steps[m] for m in modalities}
-    places = torch.unique(torch.cat([steps.at for steps in held.values()]))
-    dense = {m: _dense(steps, places, SHORTEST if m == "audio" else 1) for m, steps in held.items()}
-    return places, Clips({m: x for m, (x, _) in dense.items()}, {m: n for m, (_, n) in dense.items()})
+def _shortest(stride: int) -> int:
+    """Frames of sound that four blocks leave one step of."""
+    least = 1
+    for _ in range(4):
+        least = (least - 1) * stride + 4
+    return least
 
 
-def _dense(steps: Steps, places: Tensor, shortest: int) -> tuple[Tensor, Tensor]:
-    rank = torch.searchsorted(places, steps.at)
-    longest = max(steps.values.shape[1], shortest)
-    values = steps.values.new_zeros(len(places), longest, *steps.values.shape[2:])
-    values[rank, : steps.values.shape[1]] = steps.values
-    return values, steps.at.new_zeros(len(places)).index_copy(0, rank, steps.mask.sum(1))
-
-
-def weakened(clips: Clips, how: str) -> tuple[Clips, int]:
-    """Copies of all clips, one set after the other, and how many sets (section 5).
-
-    `softhard`: (a, v), (c a, (1 - c) v) with c of 0, 0.01 .. 0.99 for each clip, (0, v), (a, 0). `noise`: (a, v),
-    (noise, v), (a, noise).
-    """
-    a, v = clips.values["audio"], clips.values["visual"].float()
-    levels = 1 if clips.values["visual"].is_floating_point() else 255
-    if how == "softhard":
-        c = torch.randint(0, 100, (len(a),), device=a.device) / 100
-        sets = [(a, v), (_times(c, a), _times(1 - c, v)), (0 * a, v), (a, 0 * v)]
-    else:
-        sets = [(a, v), (torch.randn_like(a), v), (a, levels * torch.randn_like(v))]
-    values = {"audio": torch.cat([x for x, _ in sets]), "visual": torch.cat([x for _, x in sets])}
-    return Clips(values, {m: n.repeat(len(sets)) for m, n in clips.lengths.items()}), len(sets)
-
-
-def _times(c: Tensor, x: Tensor) -> Tensor:
-    return c.view(-1, *[1] * (x.dim() - 1)) * x
-
-
-def _blocks(first: int, sizes: list[int], shrinks: bool) -> nn.ModuleList:
-    return nn.ModuleList(ConvBlock(i, o, shrinks) for i, o in zip([first, *sizes[:-1]], sizes, strict=True))
+def _blocks(first: int, sizes: list[int], pool: int) -> nn.ModuleList:
+    return nn.ModuleList(ConvBlock(i, o, pool) for i, o in zip([first, *sizes[:-1]], sizes, strict=True))
 
 
 RELEASE: Final[dict[str, Any]] = {

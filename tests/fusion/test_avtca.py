@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from ercache.training import masked_cross_entropy
 from fusion.batches import Batch
+from fusion.layers.clips import Clips, lengthened, weakened
 from fusion.layers.face_frames import FaceFrames, augmented, normalized, pictures
-from fusion.layers.masked import ConvBlock, attended, greatest
+from fusion.layers.masked import ConvBlock, attended, greatest, resampled
 from fusion.models import MODELS
-from fusion.models.avtca import Avtca, AvtcaConfig, Clips, Inside, Intermediate, weakened
+from fusion.models.avtca import Avtca, AvtcaConfig, Inside, Intermediate
 from fusion.papers import read_paper
 from fusion.sequences import Steps
 
@@ -40,6 +41,11 @@ def lively(model: Avtca) -> Avtca:
             elif tensor.is_floating_point():
                 tensor.add_(torch.randn(tensor.shape, generator=make), alpha=0.1)
     return model
+
+
+def agree(a: Tensor, b: Tensor) -> bool:
+    """Equal but for 1e-5 of the greatest number (of 1, where all are smaller)."""
+    return float((a - b).abs().max()) <= 1e-5 * max(1.0, float(b.abs().max()))
 
 
 def clips_of(n: int = 3, frames: int = 15, sound: int = 156, width: int = 6, seed: int = 1) -> Clips:
@@ -87,7 +93,7 @@ def test_item_1_shapes_on_the_way_from_clips_to_logits() -> None:
     clips = clips_of(2, width=1024)
     x, n = wide.early(clips)
     assert x["visual"].shape == (2, 15, 64) and x["audio"].shape == (2, 150, 128)
-    x, n = wide.fused(x, n)
+    x, n = wide.middle(x, n)
     assert (
         x["visual"].shape == (2, 15, 128)
         and x["audio"].shape == (2, 144, 128)
@@ -188,7 +194,7 @@ def test_item_9_the_gate_by_hand() -> None:
 
 
 def test_item_10_a_block_of_sound_by_hand() -> None:
-    block = ConvBlock(1, 1, shrinks=True).eval()
+    block = ConvBlock(1, 1, pool=1).eval()
     with torch.no_grad():
         block.conv.weight.copy_(torch.tensor([[[1.0, 0, -1]]]))
         block.conv.bias.zero_()
@@ -281,18 +287,22 @@ def test_item_16_there_are_no_positions_after_the_convolutions() -> None:
     assert not torch.allclose(model.logits(turned), whole, atol=1e-3)
     turned = Clips({**clips.values, "visual": clips.values["visual"].flip(1)}, clips.lengths)
     assert not torch.allclose(model.logits(turned), whole, atol=1e-3)
-    plain = model_of(exchange=False)
-    x, _ = plain.fused(*plain.early(clips))
-    inside = plain.ca["audio"]
-    mask = torch.ones(x["audio"].shape[:2], dtype=torch.bool)
-    one = greatest(inside(x["audio"], x["audio"], mask), mask)
-    other = greatest(inside(x["audio"].flip(1), x["audio"].flip(1), mask), mask)
-    assert torch.allclose(one, other, atol=1e-5)
+    x, n = model.middle(*model.early(clips))
+    whole_late = torch.cat(list(model.late(x, n).values()), -1)
+    for m in x:
+        order = torch.randperm(x[m].shape[1], generator=torch.Generator().manual_seed(0))
+        late = torch.cat(list(model.late({**x, m: x[m][:, order]}, n).values()), -1)
+        assert agree(late, whole_late)
 
 
 def test_item_17_every_weight_is_trained_and_streams_are_apart_without_fusion() -> None:
-    model = model_of(dropout=0.0, it_heads=2, ca_heads=2).train()
-    model.logits(clips_of(4)).square().sum().backward()
+    entry = MODELS["avtca"]
+    torch.manual_seed(0)
+    model = entry.build({"audio": 10, "visual": 3}, 8, entry.resolve("paper", {"mask_padding": True})).train()
+    clips = clips_of(4)
+    clips.values["visual"] = torch.randint(0, 256, (4, 3, 224, 224, 3), dtype=torch.uint8)
+    clips.lengths["visual"] = torch.tensor([3, 3, 2, 1])
+    model.logits(clips).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert not name.endswith("weight") or parameter.grad.abs().max() > 0, name
@@ -449,6 +459,56 @@ def test_every_reading_changes_the_output(switches: dict[str, Any]) -> None:
     )
     a, b = plain.logits(clips_of()), other.logits(clips_of())
     assert b.isfinite().all() and not torch.allclose(a, b, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("roles", ["qk_own_v_other", "k_own_q_other"])
+def test_readings_that_need_one_length_do_not_depend_on_the_batch(roles: str) -> None:
+    x = torch.randn(2, 7, 3)
+    for wanted in (4, 7, 12):
+        ours = resampled(x, torch.tensor([7, 7]), torch.tensor([wanted, wanted]), wanted)
+        theirs = F.interpolate(x.transpose(1, 2), wanted, mode="linear").transpose(1, 2)
+        assert torch.allclose(ours, theirs, atol=1e-6)
+    model, clips = lively(model_of(exchange_roles=roles)), clips_of(2)
+    clips.lengths["audio"][1], clips.lengths["visual"][1] = 60, 4
+    whole = model.logits(clips)
+    alone = Clips({"audio": clips.values["audio"][1:, :60], "visual": clips.values["visual"][1:, :4]},
+                  {m: n[1:] for m, n in clips.lengths.items()})  # fmt: skip
+    assert agree(model.logits(alone)[0], whole[1])
+
+
+@torch.no_grad()
+def test_a_wider_stride_of_the_maximum_halves_the_sound_and_short_sound_is_padded_not_refused() -> None:
+    block = ConvBlock(3, 2, pool=2).eval()
+    for n in range(8):
+        x, left = block(torch.randn(1, 8, 3), torch.tensor([n]))
+        assert x.shape[1] == 3 and int(left) == max(0, (n - 4) // 2 + 1)
+        assert not x[:, int(left) :].any()
+    for stride, least in ((1, 13), (2, 46)):
+        model = model_of(audio_pool_stride=stride)
+        assert model.shortest == {"audio": least, "visual": 1}
+        for sound in (1, least - 1, least):  # one step is left of the last of them
+            found = model(batch_of(clips_of(2, sound=sound)))
+            pooled = model.pooled(clips_of(2, sound=max(sound, least)))
+            assert found.isfinite().all() and pooled["audio"].any()
+
+
+@torch.no_grad()
+def test_pictures_that_a_short_clip_lacks_are_black_or_left_out() -> None:
+    x, n = lengthened(torch.ones(3, 2, 4, 4, 3, dtype=torch.uint8), torch.tensor([2, 1, 0]), 5)
+    assert x.shape == (3, 5, 4, 4, 3) and n.tolist() == [5, 5, 0] and not x[:, 2:].any()
+    clips = clips_of(2, frames=3)
+    clips.values["visual"] = torch.randint(0, 256, (2, 3, 224, 224, 3), dtype=torch.uint8)
+    black = Clips(*(dict(part) for part in (clips.values, clips.lengths)))
+    black.values["visual"], black.lengths["visual"] = lengthened(
+        clips.values["visual"], clips.lengths["visual"], 15
+    )
+    widths = {"audio": 10, "visual": 3}
+    masked, filled = lively(model_of(widths, mask_padding=True)), lively(model_of(widths))
+    assert agree(filled.logits(clips), masked.logits(black))
+    assert not torch.allclose(masked.logits(clips), filled.logits(clips), atol=1e-4)
+    black.lengths["visual"] = clips.lengths["visual"]
+    assert agree(masked.logits(black), masked.logits(clips))
 
 
 @pytest.mark.parametrize("only", ["audio", "visual"])
