@@ -84,6 +84,9 @@ class AvtcaConfig(BaseModel):
         "none", description="what the backbone begins with (A7)"
     )
     freeze_backbone: bool = Field(False, description="do not train the backbone")
+    backbone_rate: float = Field(
+        1.0, gt=0, description="learning rate of the backbone, as a share of the others'"
+    )
     gate: Literal["sigmoid", "raw"] = Field("sigmoid", description="channel times spatial attention (A8)")
     channel_att: bool = Field(True, description="channel attention on the pictures")
     spatial_att: bool = Field(True, description="spatial attention on the pictures")
@@ -190,6 +193,7 @@ class Avtca(nn.Module):
             parts = config.channel_att, config.spatial_att, config.lfe
             self.faces = FaceFrames(config.backbone == "literal", config.gate, *parts)
             self.faces.requires_grad_(not config.freeze_backbone)
+            self.rates = {"faces.": config.backbone_rate}
             first["visual"] = self.faces.width
         pools = {"audio": config.audio_pool_stride, "visual": 0}
         self.shortest = {m: _shortest(pools[m]) if pools[m] else 1 for m in self.modalities}
@@ -343,6 +347,7 @@ ENTRY = ModelEntry(
     presets={
         "paper": {"backbone_weights": "affectnet7"},
         "release": {"backbone_weights": "affectnet7", **RELEASE},
+        "tuned": {"backbone_weights": "affectnet7", "backbone_rate": 0.1},
         "small": {"divide": 2},
     },
     build=Avtca,
