@@ -41,11 +41,16 @@ class Table(Strict):
 
 
 class Paper(Strict):
-    """A paper, the key of its model here, and its tables."""
+    """A paper, the key of its model here, and its tables.
+
+    Attributes:
+        note: what a reader of the printed figures must know.
+    """
 
     key: str
     title: str
     model: str
+    note: str = ""
     tables: list[Table] = Field(min_length=1)
 
     def only(self, table: str | None, row: str | None = None) -> list[Table]:

@@ -82,3 +82,12 @@ def test_item_21_labels_of_mosei_are_the_strongest_emotion_without_ties() -> Non
     assert single(0, 0.667, 0, 0, 0, 0, 0.667) is None and single(*[0] * 7) is None
     alone = [single(0, *[float(i == j) for j in range(6)]) for i in range(6)]
     assert alone == ["happy", "sad", "anger", "surprise", "disgust", "fear"]
+
+
+def test_frames_of_silence_behind_a_short_clip_can_be_left_out_and_change_no_other() -> None:
+    sound = np.random.default_rng(0).normal(0, 0.1, RATE)
+    whole, own = mfcc(sound), mfcc(sound, fill=False)
+    assert len(whole) == 156 and len(own) == 1 + RATE // 512
+    np.testing.assert_array_equal(whole[: len(own)], own)
+    kept = configs()["audio/mfcc"]
+    assert "fill" not in kept().model_dump() and kept(fill=False).model_dump()["fill"] is False
