@@ -277,7 +277,7 @@ class Padded:
 
     def _numbers_of_utterances(self) -> list[int]:
         """How many numbers the steps of the largest utterance of each stretch are."""
-        numbers = torch.zeros(len(self.subset.utterances), dtype=torch.int64)
+        numbers = torch.zeros(len(self.subset.inside), dtype=torch.int64)
         for steps in self.subset.sequences.values():
             numbers += steps.lengths.cpu() * steps.size
         ends = zip(self._stretches.starts.tolist(), self._stretches.ends.tolist(), strict=True)
