@@ -48,7 +48,7 @@ def test_avtca_learns_six_real_clips_by_heart_from_their_face_crops(make_project
     path = project.folder / "params.yaml"
     text = path.read_text()
     few = text.replace("{encoder: visual/face-crops, ", "{encoder: visual/face-crops, frames: 4, ")
-    assert few != text  # fifteen pictures a clip are learned as well, in five minutes
+    assert few != text  # with fifteen pictures a clip a step takes some seconds
     path.write_text(few)
     project.ercache("extract", "cremad", "--root", str(CREMAD), "--features", "avtca_mfcc,avtca_crops")
     data = project.folder / "data"
