@@ -384,13 +384,16 @@ def test_item_24_a_seed_gives_the_same_scores_again_and_the_run_names_what_made_
     manifest = toy_manifest()
     write_manifest(manifest, tmp_path / "manifests/toy.jsonl")
     lost = {u.id for u in manifest.utterances if u.dialogue == "test_d0" and u.index < 2}
-    sound = {u: np.tile(x, (20, 1)) for u, x in steps_of(manifest, 5).items() if u not in lost}
+    sound = {u: np.tile(x, (13, 1)) for u, x in steps_of(manifest, 5).items() if u not in lost}
     faces = {u: x for u, x in steps_of(manifest, 4, every=5, seed=1).items() if u not in lost}
     write_steps(tmp_path, manifest, "sound", "audio", sound, "frames", "float32")
     write_steps(tmp_path, manifest, "faces", "visual", faces, "frames", "float32")
     features = {"audio": ["sound"], "visual": ["faces:frames"]}
     params = toy_params(
-        model="avtca", features=features, config={"divide": 8, "modality_dropout": "softhard"}
+        model="avtca",
+        features=features,
+        config={"divide": 8, "modality_dropout": "softhard"},
+        training={"seeds": 2, "epochs": 2, "batch": 8},
     )
     answers = [train_experiment("exp", params, tmp_path, work=tmp_path / str(n)) for n in range(2)]
     assert answers[0] == answers[1]
