@@ -98,8 +98,10 @@ class Subset:
         return widths | {role: steps.width for role, steps in self.sequences.items()}
 
     def missing(self) -> dict[str, int]:
-        """How many utterances of the subset lack each modality."""
-        return {name: int((self.inside & ~has).sum()) for name, has in self.present.items()}
+        """How many utterances of the subset lack each modality, and where there are such, `all` of several."""
+        counts = {name: int((self.inside & ~has).sum()) for name, has in self.present.items()}
+        nothing = int((self.inside & ~torch.stack(list(self.present.values())).any(0)).sum())
+        return counts | ({"all": nothing} if nothing and len(counts) > 1 else {})
 
     def to(self, device: str) -> "Subset":
         """The same on a device."""

@@ -1,16 +1,21 @@
 """AVT-CA against its page (specs/avtca.md): hand examples, sizes, a literal reference, and what must not matter.
 
-Items of its list that speak of preprocessing and corpora (4 to 6, 20, 21) are tested with the encoders and corpora.
+Of its list, 4 to 6 and 21 are in tests/extract/test_avtca.py, 20 in test_ravdess.py and test_cremad.py there, 22 in
+tests/ercache/test_metrics.py.
 """
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ercache.manifest import write_manifest
 from ercache.training import masked_cross_entropy
 from fusion.batches import Batch
 from fusion.layers.clips import Clips, lengthened, weakened
@@ -20,6 +25,9 @@ from fusion.models import MODELS
 from fusion.models.avtca import Avtca, AvtcaConfig, Inside, Intermediate
 from fusion.papers import read_paper
 from fusion.sequences import Steps
+from fusion.train import train_experiment
+from tests.fusion.test_sequences import steps_of, write_steps
+from tests.fusion.toy import toy_manifest, toy_params
 
 WIDE = {"audio": 10, "visual": 1024}
 LITTLE = {"audio": 10, "visual": 6}
@@ -370,6 +378,34 @@ def test_item_23_weakened_copies() -> None:
             batch, lambda logits, labels: seen.append(labels.shape) or masked_cross_entropy(logits, labels)
         )  # type: ignore[func-returns-value]
         assert seen[-1].numel() == rows
+
+
+def test_item_24_a_seed_gives_the_same_scores_again_and_the_run_names_what_made_them(tmp_path: Path) -> None:
+    manifest = toy_manifest()
+    write_manifest(manifest, tmp_path / "manifests/toy.jsonl")
+    lost = {u.id for u in manifest.utterances if u.dialogue == "test_d0" and u.index < 2}
+    sound = {u: np.tile(x, (13, 1)) for u, x in steps_of(manifest, 5).items() if u not in lost}
+    faces = {u: x for u, x in steps_of(manifest, 4, every=5, seed=1).items() if u not in lost}
+    write_steps(tmp_path, manifest, "sound", "audio", sound, "frames", "float32")
+    write_steps(tmp_path, manifest, "faces", "visual", faces, "frames", "float32")
+    features = {"audio": ["sound"], "visual": ["faces:frames"]}
+    params = toy_params(
+        model="avtca",
+        features=features,
+        config={"divide": 8, "modality_dropout": "softhard"},
+        training={"seeds": 2, "epochs": 2, "batch": 8},
+    )
+    answers = [train_experiment("exp", params, tmp_path, work=tmp_path / str(n)) for n in range(2)]
+    assert answers[0] == answers[1]
+    run = json.loads((tmp_path / "models/exp/run.json").read_text())
+    assert (run["preset"], run["split"], run["seeds"]) == ("small", "official", [0, 1])
+    told = {"backbone_weights": "none", "video_normalize": "affectnet", "channels": "rgb", "dropout": 0.1}
+    assert run["config"].items() >= told.items()
+    assert set(run["test"]["weighted_f1"]) == {"mean", "std", "ci95"}
+    assert (
+        run["missing"]["test"]["all"] == 2
+    )  # neither sound nor pictures: counted, not passed over in silence
+    assert "accuracy and F1 cannot both hold" in read_paper("avtca").note
 
 
 def literal_logits(model: Avtca, audio: Tensor, visual: Tensor) -> Tensor:
