@@ -100,8 +100,10 @@ class Subset:
     def missing(self) -> dict[str, int]:
         """How many utterances of the subset lack each modality, and where there are such, `all` of several."""
         counts = {name: int((self.inside & ~has).sum()) for name, has in self.present.items()}
+        if len(counts) < 2:
+            return counts
         nothing = int((self.inside & ~torch.stack(list(self.present.values())).any(0)).sum())
-        return counts | ({"all": nothing} if nothing and len(counts) > 1 else {})
+        return counts | ({"all": nothing} if nothing else {})
 
     def to(self, device: str) -> "Subset":
         """The same on a device."""
