@@ -97,8 +97,8 @@ def table_text(measured: Mapping[str, Any]) -> str:
     """The table in Markdown; the same on every machine.
 
     Args:
-        measured: `encoders` of docs/benchmarks.json: key -> `cpu` and `gpu`, each with `utterances_per_second` and
-            `of_forward`, the share of the speed of the network's bare forward.
+        measured: `encoders` of docs/benchmarks.json: key -> `cpu` and `gpu`, each with `utterances_per_second` and,
+            where it has a network, `of_forward`, the share of the speed of the network's bare forward.
     """
     lines = [line(COLUMNS), line(["---"] * len(COLUMNS))]
     for row in encoder_rows(defaults_only=True):
@@ -117,9 +117,8 @@ def table_text(measured: Mapping[str, Any]) -> str:
 def _speed(measured: Mapping[str, float] | None) -> str:
     if not measured:
         return ""
-    return (
-        f"{measured['utterances_per_second']:g}/s ({100 * measured['of_forward']:.0f} % of the bare forward)"
-    )
+    rate, share = f"{measured['utterances_per_second']:g}/s", measured.get("of_forward")
+    return rate if share is None else f"{rate} ({100 * share:.0f} % of the bare forward)"
 
 
 def write_page(path: Path, measured: Mapping[str, Any]) -> bool:

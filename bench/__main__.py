@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import psutil
 import typer
 
-from bench import caches, extract, faces, fusion, pretraining, scan, texts
+from bench import caches, encoders, extract, faces, fusion, pretraining, scan, texts
 from ercache.errors import UsageError
 from ercache.params import load_params, nearest
 
@@ -32,6 +32,7 @@ BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
     "faces": faces.measure,
     "extract": partial(_extract, clips=LIGHT_CLIPS, encoder_set="light", scale=10),
     "extract_paper": partial(_extract, clips=PAPER_CLIPS, encoder_set="paper", scale=0),
+    "encoders": encoders.measure,
     "scan": scan.measure,
     "fusion": fusion.measure,
     "pretraining": lambda _: pretraining.measure(),
@@ -77,17 +78,55 @@ def page(figures: Mapping[str, Mapping[str, Any]]) -> str:
         "measured in the same run; what the references are stands at the head of `bench/NAME.py`.",
     ]
     for name in (n for n in BENCHES if n in figures):
-        lines += ["", f"## {name}", "", "| figure | value |", "|---|---|"]
-        lines += [f"| {key} | {value} |" for key, value in _flat(figures[name])]
+        measured = dict(figures[name])
+        on = measured.pop("machine", None)
+        lines += ["", f"## {name}", *([_machine_sentence(on)] if on else []), *_tables(measured)]
     return "\n".join(lines) + "\n"
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
+def _machine_sentence(on: Mapping[str, Any]) -> str:
+    places = (
+        f"{on['cores']} cores, {on['memory_gb']} GB, {on['system']} {on['processor']}, Python {on['python']}"
+    )
+    return f"\nMeasured on {places}."
+
+
+def _tables(values: Mapping[str, Any]) -> list[str]:
+    """Figures one below the other, then a table of its own for every family of alike figures."""
+    plain, families = [], []
+    for name, value in _flat(values):
         if isinstance(value, Mapping):
+            columns = list(dict.fromkeys(column for row in value.values() for column in row))
+            families += ["", f"`{name}`", "", *_grid(("", *columns), value)]
+        else:
+            plain.append(f"| {name} | {value} |")
+    return [*(["", "| figure | value |", "|---|---|", *plain] if plain else []), *families]
+
+
+def _grid(head: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for name, row in rows.items():
+        cells = [name, *("" if row.get(c) is None else str(row[c]) for c in head[1:])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and their figures; several mappings of plain figures beside each other stay together."""
+    for key, value in values.items():
+        if _is_family(value):
+            yield f"{before}{key}", value
+        elif isinstance(value, Mapping):
             yield from _flat(value, f"{before}{key}.")
         elif not isinstance(value, list | tuple):
             yield f"{before}{key}", value
+
+
+def _is_family(value: Any) -> bool:
+    rows = list(value.values()) if isinstance(value, Mapping) else []
+    return len(rows) > 1 and all(
+        isinstance(row, Mapping) and not any(isinstance(v, Mapping) for v in row.values()) for row in rows
+    )
 
 
 if __name__ == "__main__":

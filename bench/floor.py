@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,15 +138,12 @@ def samples_of(
     known: dict[str, bytes],
 ) -> list[Sample]:
     """What the encoder gets, faces found."""
-    wants = feature.input
-    if wants.text:
-        return [Sample(text=shard[n].text) for n in rows]
-    if wants.rate:
-        return [Sample(sound=inputs[n].sounds[wants.rate]) for n in rows]
-    if feature.faces:
-        found = tables[feature.faces].add(feature, shard, rows, inputs, known)
-        return [Sample(frames=found[n]) for n in rows]
-    return [Sample(frames=inputs[n].pictures[wants.pictures]) for n in rows if wants.pictures]
+    from extract.engine.lane import sample_of
+
+    if not feature.faces:
+        return [sample_of(feature, shard[n], inputs[n]) for n in rows]
+    found = tables[feature.faces].add(feature, shard, rows, inputs, known)
+    return [replace(sample_of(feature, shard[n], inputs[n]), frames=found[n]) for n in rows]
 
 
 def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample], job: Job) -> None:

@@ -114,6 +114,10 @@ class FeatureParams(BaseModel):
         return dict(self.model_extra or {})
 
 
+def _nothing(value: float | tuple[int, ...]) -> bool:
+    return not value
+
+
 class TrainingParams(Strict):
     """How every model is trained; the epoch is always chosen on validation.
 
@@ -121,11 +125,13 @@ class TrainingParams(Strict):
         seeds: number of runs, with seeds 0, 1, ...
         epochs, patience: upper bound, and epochs without a better validation score before stopping.
         batch: dialogues per step.
-        optimizer, lr, weight_decay: `adam` takes the decay into the gradient (L2), `adamw` keeps it apart.
+        optimizer, lr, weight_decay: `adam` and `sgd` take the decay into the gradient (L2), `adamw` keeps it apart.
+        momentum, dampening: of `sgd`; dampening is the share of a gradient that does not enter the momentum.
         l2: how weight_decay acts: `decay` through the optimizer; `squared` and `norm` add weight_decay times
             the squared norm or the norm of all parameters to the loss instead.
         clip: largest gradient norm; null does not clip.
-        schedule: `plateau` lowers the rate when the validation score stalls (plateau_patience, plateau_factor).
+        schedule: `plateau` lowers the rate when the validation score stalls (plateau_patience, plateau_factor),
+            `steps` to a tenth after each of the epochs of `milestones`, `cosine` to 0 over `epochs`.
         gamma: of the focal loss; 0 is cross-entropy.
         class_weights: `balanced` weighs a class by N / (C n_c) of the train labels; where several may hold at once, the
             presence of one by how many times more often it is absent.
@@ -138,18 +144,21 @@ class TrainingParams(Strict):
     epochs: int = Field(60, ge=1)
     patience: int = Field(12, ge=1)
     batch: int = Field(8, ge=1)
-    optimizer: Literal["adamw", "adam"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     l2: Literal["decay", "squared", "norm"] = "decay"
     clip: float | None = Field(1.0, gt=0)
-    schedule: Literal["plateau", "constant"] = "plateau"
+    schedule: Literal["plateau", "constant", "steps", "cosine"] = "plateau"
     plateau_patience: int = Field(5, ge=0)
     plateau_factor: float = Field(0.5, gt=0, lt=1)
     gamma: float = Field(0.0, ge=0)
     class_weights: Literal["none", "balanced"] = "none"
-    # Left out where it is 0, so that digests of trainings that know nothing of it stay what they are.
-    modality_dropout: float = Field(0.0, ge=0, lt=1, exclude_if=lambda share: share == 0)
+    # Left out where they are nothing, so that digests of trainings that know nothing of them stay what they are.
+    modality_dropout: float = Field(0.0, ge=0, lt=1, exclude_if=_nothing)
+    momentum: float = Field(0.0, ge=0, lt=1, exclude_if=_nothing)
+    dampening: float = Field(0.0, ge=0, le=1, exclude_if=_nothing)
+    milestones: tuple[int, ...] = Field((), exclude_if=_nothing)
     standardize: bool = True
 
 

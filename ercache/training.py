@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from ercache.errors import WorkError
 from ercache.files import replaced
@@ -30,7 +30,7 @@ SCORE = "validation_weighted_f1"
 Row = dict[str, float]
 T = TypeVar("T")
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
 
 
 @dataclass
@@ -149,6 +149,7 @@ def fit(
     checkpoint: Path | None = None,
     score: str = SCORE,
     stepping: Stepping | None = None,
+    begin: Callable[[int], None] = lambda _: None,
     tick: Callable[[int, int], None] = lambda *_: None,
 ) -> Progress:
     """Train until the validation score stops rising; the model ends with its best epoch's weights.
@@ -162,6 +163,7 @@ def fit(
         evaluate: scores on validation, with `score` among them; called once an epoch in eval mode without gradients.
         checkpoint: file that holds the state of a killed training.
         stepping: another optimiser and schedule than AdamW with ReduceLROnPlateau.
+        begin: told the number of epochs that are behind, before each one.
         tick: told the epoch and the last epoch.
     """
     state = _State(model, params, seed, score, stepping)
@@ -169,6 +171,7 @@ def fit(
         state.load(checkpoint)
     saved, cost = time.monotonic(), 0.0
     while not state.progress.finished:
+        begin(len(state.progress.history))
         row = {"train_loss": _epoch(state, batches, loss), **_evaluation(model, evaluate)}
         state.note(row)
         began = time.monotonic()
@@ -218,13 +221,31 @@ def _evaluation(model: nn.Module, evaluate: Callable[[], Mapping[str, float]]) -
 
 
 def optimizer_of(model: nn.Module, params: TrainingParams) -> Optimizer:
-    """Adam or AdamW on all parameters."""
+    """The optimiser that params ask for, on all parameters; those that a model names in `rates` learn slower."""
+    rates: dict[str, float] = getattr(model, "rates", {})
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        rate = next((share for prefix, share in rates.items() if name.startswith(prefix)), 1.0)
+        groups.setdefault(rate, []).append(parameter)
+    momentum = (
+        {"momentum": params.momentum, "dampening": params.dampening} if params.optimizer == "sgd" else {}
+    )
     return OPTIMIZERS[params.optimizer](
-        model.parameters(),
+        [{"params": held, "lr": params.lr * rate} for rate, held in groups.items()],
         lr=params.lr,
         weight_decay=params.weight_decay if params.l2 == "decay" else 0.0,
         fused=next(model.parameters()).device.type in ("cpu", "cuda"),
+        **momentum,
     )
+
+
+def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | None:
+    """The schedule of the learning rate that moves after every epoch, whatever the scores; None without one."""
+    if params.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, params.epochs)
+    if params.schedule == "steps":
+        return MultiStepLR(optimizer, params.milestones)
+    return None
 
 
 class _State:
@@ -239,11 +260,12 @@ class _State:
         self.schedule = stepping.schedule(self.optimizer) if stepping and stepping.schedule else None
         self.plateau = (
             None
-            if stepping or params.schedule == "constant"
+            if stepping or params.schedule != "plateau"
             else ReduceLROnPlateau(
                 self.optimizer, mode="max", factor=params.plateau_factor, patience=params.plateau_patience
             )
         )
+        self.epochly = None if stepping else by_epochs(self.optimizer, params)
         self.order = torch.Generator().manual_seed(seed)
         self.progress = Progress()
 
@@ -262,6 +284,8 @@ class _State:
         past.history.append({"epoch": len(past.history) + 1, **row})
         if self.plateau is not None:
             self.plateau.step(row[self.score])
+        if self.epochly is not None:
+            self.epochly.step()
         if row[self.score] > past.best_score:
             past.best_epoch, past.best_score = len(past.history), row[self.score]
             past.best = self._weights()
@@ -274,7 +298,8 @@ class _State:
         return {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
 
     def _schedulers(self) -> list[LRScheduler]:
-        return [scheduler for scheduler in (self.plateau, self.schedule) if scheduler is not None]
+        every = (self.plateau, self.schedule, self.epochly)
+        return [scheduler for scheduler in every if scheduler is not None]
 
     def save(self, path: Path) -> None:
         """Write the state; the file appears complete or not at all."""

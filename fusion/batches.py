@@ -1,7 +1,7 @@
 """From joined features to tensors: the dialogues of a subset, flat on the device, and padded batches of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from ercache.manifest import Manifest, Utterance
 from ercache.training import IGNORED
 from fusion.features import Modality
 from fusion.labels import LabelSpace, label_space
+from fusion.sequences import Ragged, Steps
 from fusion.views import DIALOGUES, View, stretches_of
 
 EVALUATION_BATCH = 64  # dialogues; larger ones of mixed lengths would be padding for the most part
 TOKENS = 4096  # padded utterances of a batch at most: a few very long dialogues must not fill the memory
+NUMBERS = 1 << 26  # of a batch's padded steps at most, likewise
 POOL = (
     8  # batches whose dialogues are sorted by length together; the more, the less padding and the less chance
 )
@@ -35,6 +37,7 @@ class Batch:
             of classes may hold at once, [B, L, C] of 1, 0 and -100.
         heard: in prediction, the labels of the utterances that are seen, as `labels`; None in recognition, where they
             are what is asked for.
+        steps: role -> what the utterances hold step by step, for a model that names roles; it gets no `features`.
     """
 
     features: dict[str, Tensor]
@@ -43,11 +46,12 @@ class Batch:
     speakers: Tensor
     labels: Tensor
     heard: Tensor | None = None
+    steps: dict[str, Steps] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and deviation of each modality over the utterances of train that have it, [D] each."""
+    """Mean and deviation over train, [D] each: of a modality's vectors, or of a role's steps."""
 
     mean: dict[str, Tensor]
     std: dict[str, Tensor]
@@ -68,6 +72,7 @@ class Subset:
         speakers: [N].
         labels: of the utterances inside, [N] or [N, C].
         known: labels of all utterances of the dialogues, whether they are asked for or not; as `labels`.
+        sequences: role -> steps of the N utterances.
     """
 
     name: str
@@ -79,6 +84,7 @@ class Subset:
     speakers: Tensor
     labels: Tensor
     known: Tensor
+    sequences: dict[str, Ragged] = field(default_factory=dict)
 
     @property
     def lengths(self) -> Tensor:
@@ -87,12 +93,17 @@ class Subset:
 
     @property
     def widths(self) -> dict[str, int]:
-        """D of each modality."""
-        return {name: values.shape[1] for name, values in self.features.items()}
+        """D of each modality, and of a step of each role."""
+        widths = {name: values.shape[1] for name, values in self.features.items()}
+        return widths | {role: steps.width for role, steps in self.sequences.items()}
 
     def missing(self) -> dict[str, int]:
-        """How many utterances of the subset lack each modality."""
-        return {name: int((self.inside & ~has).sum()) for name, has in self.present.items()}
+        """How many utterances of the subset lack each modality, and where there are such, `all` of several."""
+        counts = {name: int((self.inside & ~has).sum()) for name, has in self.present.items()}
+        if len(counts) < 2:
+            return counts
+        nothing = int((self.inside & ~torch.stack(list(self.present.values())).any(0)).sum())
+        return counts | ({"all": nothing} if nothing else {})
 
     def to(self, device: str) -> "Subset":
         """The same on a device."""
@@ -113,6 +124,7 @@ def make_subset(
     modalities: Mapping[str, Modality],
     view: View = DIALOGUES,
     drop_unlabelled: bool = False,
+    sequences: Mapping[str, Ragged] | None = None,
 ) -> Subset:
     """The dialogues that hold the ids of a subset.
 
@@ -131,17 +143,28 @@ def make_subset(
     known = [space.of(u) for u in utterances]
     labels = [label if u.id in wanted else space.nothing for u, label in zip(utterances, known, strict=True)]
     picked = np.array([rows[u.id] for u in utterances])
+    own = {role: steps.of(torch.from_numpy(picked)) for role, steps in (sequences or {}).items()}
     return Subset(
         name=name,
         utterances=utterances,
         inside=torch.tensor([u.id in wanted for u in utterances]),
         offsets=torch.tensor([0, *np.cumsum([len(dialogue) for dialogue in dialogues])]),
         features={m: torch.from_numpy(joined.values[picked]) for m, joined in modalities.items()},
-        present={m: torch.from_numpy(joined.present[picked]) for m, joined in modalities.items()},
+        present=present_of(own)
+        | {m: torch.from_numpy(joined.present[picked]) for m, joined in modalities.items()},
         speakers=torch.tensor([s for dialogue in dialogues for s in _speakers(dialogue)]),
         labels=torch.tensor(labels),
         known=torch.tensor(known),
+        sequences=own,
     )
+
+
+def present_of(sequences: Mapping[str, Ragged]) -> dict[str, Tensor]:
+    """An utterance has a modality when it has steps of any of its roles; which ones, the steps themselves tell."""
+    present: dict[str, Tensor] = {}
+    for steps in sequences.values():
+        present[steps.modality] = steps.present | present.get(steps.modality, steps.present)
+    return present
 
 
 def dialogues_of(manifest: Manifest, ids: set[str]) -> list[list[Utterance]]:
@@ -166,10 +189,16 @@ def _labelled(
 
 def statistics_of(train: Subset) -> Statistics:
     """Mean and deviation over the utterances of train that have the modality, never over context or absent ones."""
-    mean, std = {}, {}
+    found = {
+        role: told
+        for role, steps in train.sequences.items()
+        if (told := steps.statistics(train.inside.nonzero().flatten())) is not None
+    }
     for name, values in train.features.items():
         seen = values[train.present[name] & train.inside].double()
-        centre, spread = seen.mean(0), seen.std(0, correction=0)
+        found[name] = seen.mean(0), seen.std(0, correction=0)
+    mean, std = {}, {}
+    for name, (centre, spread) in found.items():
         # A dimension that does not vary in train would blow up the least deviation elsewhere.
         constant = spread <= 1e-6 * centre.abs().clamp(min=1)
         mean[name] = centre.float()
@@ -185,7 +214,11 @@ def standardized(subset: Subset, statistics: Statistics) -> Subset:
         )
         for name, values in subset.features.items()
     }
-    return Subset(**{**vars(subset), "features": features})
+    sequences = {
+        role: replace(steps, mean=statistics.mean.get(role), std=statistics.std.get(role))
+        for role, steps in subset.sequences.items()
+    }
+    return replace(subset, features=features, sequences=sequences)
 
 
 class Padded:
@@ -199,6 +232,7 @@ class Padded:
         self._ahead = view.ahead > 0
         self._stretches = stretches_of(view, subset.offsets)
         self._lengths: list[int] = self._stretches.lengths.tolist()
+        self._numbers = self._numbers_of_utterances()
         known = (subset.labels != IGNORED).view(len(subset.labels), -1).any(1)
         targets = self._stretches.targets
         if targets is None:
@@ -233,14 +267,25 @@ class Padded:
             yield self._gathered(picked)
 
     def _cut(self, stretches: Sequence[int], size: int) -> list[list[int]]:
-        """Stretches sorted by length, in batches of at most `size` stretches and TOKENS padded utterances."""
+        """Stretches sorted by length, in batches of at most `size` stretches, TOKENS padded utterances and NUMBERS."""
         batches: list[list[int]] = [[]]
+        held = most = 0  # utterances of the last batch, numbers of the largest of them
         for d in sorted(stretches, key=self._lengths.__getitem__):  # stable: equals keep their random order
             room = min(size, TOKENS // self._lengths[d])
-            if batches[-1] and len(batches[-1]) >= room:
+            held, most = held + self._lengths[d], max(most, self._numbers[d])
+            if batches[-1] and (len(batches[-1]) >= room or held * most > NUMBERS):
                 batches.append([])
+                held, most = self._lengths[d], self._numbers[d]
             batches[-1].append(d)
         return batches
+
+    def _numbers_of_utterances(self) -> list[int]:
+        """How many numbers the steps of the largest utterance of each stretch are."""
+        numbers = torch.zeros(len(self.subset.inside), dtype=torch.int64)
+        for steps in self.subset.sequences.values():
+            numbers += steps.lengths.cpu() * steps.size
+        ends = zip(self._stretches.starts.tolist(), self._stretches.ends.tolist(), strict=True)
+        return [int(numbers[start:end].max()) for start, end in ends]
 
     def _gathered(self, stretches: Sequence[int]) -> tuple[Tensor, Tensor, Batch]:
         subset = self.subset
@@ -256,6 +301,7 @@ class Padded:
             labels=_filled(subset.labels[spoken], ~speaks, IGNORED),
             # Only of what was said before the target: a stretch of a prediction ends there.
             heard=_filled(subset.known[rows], padding, IGNORED) if self._ahead else None,
+            steps={role: steps.steps(rows, mask) for role, steps in subset.sequences.items()},
         )
         return spoken, speaks, batch
 
@@ -272,5 +318,5 @@ def _speakers(dialogue: Sequence[Utterance]) -> list[int]:
 
 def _to(value: Any, device: str) -> Any:
     if isinstance(value, dict):
-        return {name: tensor.to(device) for name, tensor in value.items()}
+        return {name: held.to(device) for name, held in value.items()}
     return value.to(device)

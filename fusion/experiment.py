@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from ercache.digests import digest_of_file
@@ -12,11 +14,12 @@ from ercache.errors import UsageError
 from ercache.manifest import Manifest, read_manifest
 from ercache.params import ExperimentParams, Params, TrainingParams, nearest
 from ercache.training import IGNORED
-from fusion.batches import Subset, dialogues_of, make_subset
-from fusion.features import Findings, Modality, read_modalities
+from fusion.batches import Subset, dialogues_of, make_subset, present_of
+from fusion.features import Findings, Modality, read_modalities, read_sequences
 from fusion.labels import LabelSpace, label_space
 from fusion.models import MODELS
 from fusion.models.base import ModelEntry, in_order
+from fusion.sequences import Ragged
 from fusion.views import DIALOGUES, View, view_of
 
 SUBSETS = ("train", "dev", "test")
@@ -42,6 +45,7 @@ class Source:
     label_set: str
     split: str
     modalities: dict[str, Modality]
+    sequences: dict[str, Ragged]
     rows: dict[str, int]
     findings: Findings
     view: View = DIALOGUES
@@ -66,11 +70,24 @@ class Source:
 
     def subset(self, name: str) -> Subset:
         """The dialogues of one subset of the split."""
-        ids = self.manifest.splits[self.split][name]
-        modalities = self.modalities
         return make_subset(
-            self.manifest, name, ids, self.label_set, self.rows, modalities, self.view, self.drop_unlabelled
+            self.manifest,
+            name,
+            self.manifest.splits[self.split][name],
+            self.label_set,
+            self.rows,
+            self.modalities,
+            self.view,
+            self.drop_unlabelled,
+            self.sequences,
         )
+
+    @property
+    def present(self) -> dict[str, NDArray[np.bool_]]:
+        """Which of the utterances that were read have each modality."""
+        return {m: joined.present for m, joined in self.modalities.items()} | {
+            m: has.numpy() for m, has in present_of(self.sequences).items()
+        }
 
 
 def experiment_of(name: str, params: Params) -> Experiment:
@@ -91,6 +108,12 @@ def experiment_of(name: str, params: Params) -> Experiment:
         if m not in model.modalities
     ]
     bad += [f"modality {m!r} names no feature" for m, names in entry.features.items() if not names]
+    bad += [
+        f"modality {m!r} names {len(names)} features, this model takes {len(model.roles[m])} "
+        f"({', '.join(model.roles[m])})"
+        for m, names in entry.features.items()
+        if m in model.roles and len(names) > len(model.roles[m])
+    ]
     if entry.task not in model.tasks:
         bad.append(f"model {model.key} does not do the task {entry.task!r}")
     if bad:
@@ -130,16 +153,19 @@ def read_source(
     parts = [part for part in manifest.parts if part in needed]
     features = {m: entry.features[m] for m in in_order(entry.features)}  # type: ignore[index]
     test = set(split.get("test", ()))
-    modalities, findings = read_modalities(
-        data / "caches",
-        manifest,
-        features,
-        parts,
-        test_parts={u.part for u in manifest.utterances if u.id in test},
-        test_ids=test,
-        allow_random_weights=allow_random_weights,
-        allow_leak=allow_leak,
-    )
+    modalities: dict[str, Modality] = {}
+    sequences: dict[str, Ragged] = {}
+    guards: dict[str, Any] = {
+        "test_parts": {u.part for u in manifest.utterances if u.id in test},
+        "test_ids": test,
+        "allow_random_weights": allow_random_weights,
+        "allow_leak": allow_leak,
+    }
+    roles = MODELS[entry.model].roles
+    if roles:
+        sequences, findings = read_sequences(data / "caches", manifest, features, parts, roles, **guards)
+    else:
+        modalities, findings = read_modalities(data / "caches", manifest, features, parts, **guards)
     rows = {u.id: i for i, u in enumerate(u for part in parts for u in manifest.of_part(part))}
     problems += findings.problems
     if entry.task == "epc":
@@ -150,20 +176,21 @@ def read_source(
     else:  # a table of the user's own may tear dialogues apart; the reader of the result must know
         for told in torn:
             findings.mark(told)
-    if not findings.problems:
-        problems += _absent_modalities(_trained_on(manifest, entry), modalities, rows, subsets)
-    _refuse(entry, problems, findings)
     source = Source(
         manifest,
         digest_of_file(path),
         entry.label_set,
         entry.split,
         modalities,
+        sequences,
         rows,
         findings,
         view_of(entry),
         entry.unlabelled == "drop",
     )
+    if not findings.problems:
+        problems += _absent_modalities(_trained_on(manifest, entry), source.present, rows, subsets)
+    _refuse(entry, problems, findings)
     if "train" in subsets:
         _mark_absent_classes(source)
     return source
@@ -224,15 +251,18 @@ def _trained_on(manifest: Manifest, entry: ExperimentParams) -> list[str]:
 
 
 def _absent_modalities(
-    train: Sequence[str], modalities: Mapping[str, Modality], rows: Mapping[str, int], subsets: Sequence[str]
+    train: Sequence[str],
+    present: Mapping[str, NDArray[np.bool_]],
+    rows: Mapping[str, int],
+    subsets: Sequence[str],
 ) -> list[str]:
     if "train" not in subsets:
         return []
     picked = [rows[i] for i in train]
     return [
         f"modality {name!r}: no utterance of train has it (all of its features together)"
-        for name, modality in modalities.items()
-        if picked and not modality.present[picked].any()
+        for name, has in present.items()
+        if picked and not has[picked].any()
     ]
 
 

@@ -5,18 +5,20 @@ modality would have to be filled with values that nobody measured.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ercache.cache import CacheFile, Status, sealed_digest
 from ercache.errors import CacheError
 from ercache.manifest import Manifest
 from ercache.params import array_of
+from fusion.sequences import Ragged, concatenated, ragged
 
 Floats = NDArray[np.float32]
 RECIPE = ("encoder", "version", "params", "weights", "faces", "context")
@@ -85,9 +87,7 @@ def read_modalities(
         The modalities, without meaning unless the findings hold no problem, and the findings.
     """
     findings = Findings()
-    reader = _Reader(
-        root, manifest, frozenset(test_parts), frozenset(test_ids), allow_random_weights, allow_leak, findings
-    )
+    reader = _Reader(root, manifest, findings, test_parts, test_ids, allow_random_weights, allow_leak)
     joined: dict[str, Modality] = {}
     for modality, names in features.items():
         columns = [reader.feature(modality, name, parts) for name in names]
@@ -99,30 +99,90 @@ def read_modalities(
     return joined, findings
 
 
+def read_sequences(
+    root: Path,
+    manifest: Manifest,
+    features: Mapping[str, Sequence[str]],
+    parts: Sequence[str],
+    roles: Mapping[str, Sequence[str]],
+    **guards: Any,
+) -> tuple[dict[str, Ragged], Findings]:
+    """All features of some parts of a corpus with their steps, by role; utterances in manifest order of these parts.
+
+    Args:
+        features: modality -> names of features, each for the role of its rank.
+        roles: modality -> roles, as a model names them.
+        guards: as those of `read_modalities`.
+
+    Returns:
+        The sequences, without meaning unless the findings hold no problem, and the findings.
+    """
+    reader = _Reader(root, manifest, Findings(), **guards)
+    read = {
+        role: reader.sequence(modality, name, parts)
+        for modality, names in features.items()
+        for role, name in zip(roles[modality], names, strict=False)
+    }
+    return {role: found for role, found in read.items() if found is not None}, reader.findings
+
+
+T = TypeVar("T")
+
+
 @dataclass
 class _Reader:
     root: Path
     manifest: Manifest
-    test_parts: frozenset[str]
-    test_ids: frozenset[str]
-    allow_random_weights: bool
-    allow_leak: bool
     findings: Findings
+    test_parts: Collection[str] = ()
+    test_ids: Collection[str] = ()
+    allow_random_weights: bool = False
+    allow_leak: bool = False
 
     def feature(self, modality: str, chosen: str, parts: Sequence[str]) -> Modality | None:
         """One feature, or `feature:array`, over all parts; None when a part cannot be used."""
-        name, array = array_of(chosen)
-        read = [self._part(modality, name, array, part) for part in parts]
-        good = [part for part in read if part is not None]
-        if len(good) < len(read):
-            return None
-        widths = {part.values.shape[1] for part in good}
-        if len(widths) > 1:
-            self._problem(f"{name}: its parts have different widths ({', '.join(map(str, sorted(widths)))})")
+        good = self._parts(modality, chosen, parts, self._vectors)
+        if good is None or not self._alike(chosen, [part.values.shape[1:] for part in good]):
             return None
         return Modality(np.concatenate([p.values for p in good]), np.concatenate([p.present for p in good]))
 
-    def _part(self, modality: str, name: str, array: str, part: str) -> Modality | None:
+    def sequence(self, modality: str, chosen: str, parts: Sequence[str]) -> Ragged | None:
+        """The steps of one feature, or `feature:array`, over all parts; None when a part cannot be used."""
+
+        def take(cache: CacheFile, array: str, part: str) -> Ragged | None:
+            return self._steps(cache, array, part, modality)
+
+        good = self._parts(modality, chosen, parts, take)
+        if good is None or not self._alike(chosen, [tuple(part.values.shape[1:]) for part in good]):
+            return None
+        return concatenated(good)
+
+    def _alike(self, chosen: str, shapes: Sequence[tuple[int, ...]]) -> bool:
+        widths = sorted({"x".join(map(str, shape)) or "1" for shape in shapes})
+        if len(widths) > 1:
+            self._problem(f"{array_of(chosen)[0]}: its parts have different widths ({', '.join(widths)})")
+        return len(widths) == 1
+
+    def _parts(
+        self,
+        modality: str,
+        chosen: str,
+        parts: Sequence[str],
+        take: Callable[[CacheFile, str, str], T | None],
+    ) -> list[T] | None:
+        name, array = array_of(chosen)
+        read = [self._part(modality, name, array, part, take) for part in parts]
+        good = [part for part in read if part is not None]
+        return good if len(good) == len(read) else None
+
+    def _part(
+        self,
+        modality: str,
+        name: str,
+        array: str,
+        part: str,
+        take: Callable[[CacheFile, str, str], T | None],
+    ) -> T | None:
         where = f"{self.manifest.corpus}/{modality}/{name}.{part}.h5"
         path = self.root / where
         if not path.is_file():
@@ -139,7 +199,7 @@ class _Reader:
                 self._check_origin(cache, name)
                 self._check_records(cache, modality, name, part)
                 self._check_weights(cache, name)
-                return self._vectors(cache, array, part)
+                return take(cache, array, part)
         except CacheError as error:
             self._problem(error.message)
             return None
@@ -176,10 +236,10 @@ class _Reader:
             if not self.allow_random_weights:
                 self._problem(f"{cache.path}: made with random weights (--allow-random-weights accepts them)")
         corpus = self.manifest.corpus
-        leaked = sorted(self.test_parts.intersection((weights.get("seen") or {}).get(corpus, ())))
+        leaked = sorted(set(self.test_parts).intersection((weights.get("seen") or {}).get(corpus, ())))
         if leaked:
             self._leak(name, f"{', '.join(leaked)} of {corpus}, which holds test data")
-        trained = self.test_ids.intersection((cache.provenance.get("seen") or {}).get(corpus, ()))
+        trained = set(self.test_ids).intersection((cache.provenance.get("seen") or {}).get(corpus, ()))
         if trained:
             self._leak(name, f"{len(trained)} test utterances of {corpus} ({_some(sorted(trained))})")
 
@@ -193,19 +253,12 @@ class _Reader:
 
     def _vectors(self, cache: CacheFile, array: str, part: str) -> Modality | None:
         """Vectors of the array asked for, or of all arrays of vectors side by side."""
-        ids = [u.id for u in self.manifest.of_part(part)]
-        if set(ids) != set(cache.ids):
-            self._problem(f"{cache.path}: {_differing(ids, cache.ids)}")
+        ids = self._ids(cache, part)
+        if ids is None:
             return None
-        arrays = [
-            n for n, spec in cache.specs.items() if spec.kind in ("vector", "optional") and array in ("", n)
-        ]
+        arrays = self._arrays(cache, array, ("vector", "optional"))
         if not arrays:
-            kinds = ", ".join(f"{n} ({spec.kind})" for n, spec in cache.specs.items()) or "none"
-            named = f" named {array!r}" if array else ""
-            self._problem(
-                f"{cache.path}: no array{named} of kind vector, which a pooled model takes (arrays: {kinds})"
-            )
+            self._problem(self._no_array(cache, array, "no", "vector, which a pooled model takes"))
             return None
         ok = np.ones(len(ids), dtype=bool)
         columns: list[Floats] = []
@@ -220,14 +273,46 @@ class _Reader:
             )
         values = np.where(ok[:, None], np.concatenate(columns, axis=1), np.float32(0))
         order = [cache.row[i] for i in ids]
-        self._check_values(cache, values[order], ids)
+        self._check_values(cache, np.logical_not(np.isfinite(values[order]).all(axis=1)), ids)
+        return Modality(values[order], ok[order])
+
+    def _steps(self, cache: CacheFile, array: str, part: str, modality: str) -> Ragged | None:
+        """The steps of the array asked for, or of the only one that has any."""
+        ids = self._ids(cache, part)
+        if ids is None:
+            return None
+        arrays = self._arrays(cache, array, ("sequence",))
+        if len(arrays) != 1:
+            many = "several" if arrays else "no"
+            self._problem(self._no_array(cache, array, many, "sequence, of which this model takes one"))
+            return None
+        found = ragged(modality, *cache.read(arrays[0])).of(torch.tensor([cache.row[i] for i in ids]))
+        self._check_values(cache, found.damaged().numpy(), ids)
+        return found
+
+    def _ids(self, cache: CacheFile, part: str) -> list[str] | None:
+        """Ids of a part in manifest order; None when the cache has other ones."""
+        ids = [u.id for u in self.manifest.of_part(part)]
+        if set(ids) != set(cache.ids):
+            self._problem(f"{cache.path}: {_differing(ids, cache.ids)}")
+            return None
         later = sum(entry.status == Status.UNAVAILABLE for entry in cache.entries)
         if later:
             self.findings.mark(f"{cache.path.stem}: {later} utterances unavailable in the extraction")
-        return Modality(values[order], ok[order])
+        return ids
 
-    def _check_values(self, cache: CacheFile, values: Floats, ids: Sequence[str]) -> None:
-        bad = [ids[i] for i in np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist()]
+    def _arrays(self, cache: CacheFile, array: str, kinds: Collection[str]) -> list[str]:
+        return [n for n, spec in cache.specs.items() if spec.kind in kinds and array in ("", n)]
+
+    def _no_array(self, cache: CacheFile, array: str, many: str, wanted: str) -> str:
+        kinds = ", ".join(f"{n} ({spec.kind})" for n, spec in cache.specs.items()) or "none"
+        named = f" named {array!r}" if array else ""
+        what = "array" if many == "no" else "arrays"
+        hint = "; name one as FEATURE:ARRAY" if many == "several" else ""
+        return f"{cache.path}: {many} {what}{named} of kind {wanted} (arrays: {kinds}{hint})"
+
+    def _check_values(self, cache: CacheFile, damaged: NDArray[np.bool_], ids: Sequence[str]) -> None:
+        bad = [ids[i] for i in np.flatnonzero(damaged).tolist()]
         if bad:
             self._problem(f"{cache.path}: NaN or infinite values in {_some(bad)}")
 

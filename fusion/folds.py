@@ -156,7 +156,8 @@ def _over_folds(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, fl
 
 
 def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    return {name: sum(count[name] for count in counts) for name in counts[0]}
+    names = dict.fromkeys(name for count in counts for name in count)
+    return {name: sum(count.get(name, 0) for count in counts) for name in names}
 
 
 def _provenance(

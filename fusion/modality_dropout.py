@@ -17,4 +17,5 @@ def without_some(batch: Batch, share: float, order: torch.Generator) -> Batch:
     nothing = ~torch.stack(list(kept.values())).any(0)
     present = {m: has.where(nothing, kept[m]) for m, has in batch.present.items()}
     features = {m: x.where(present[m].unsqueeze(-1), 0) for m, x in batch.features.items()}
-    return replace(batch, features=features, present=present)
+    steps = {role: held.kept(present[held.modality]) for role, held in batch.steps.items()}
+    return replace(batch, features=features, present=present, steps=steps)

@@ -112,6 +112,7 @@ def entry_of(row: Row, base: ExperimentParams, name: str) -> ExperimentParams:
         for m in kept
     }
     changed = {"model": row.model, "features": features, "config": {**base.config, **row.config}}
+    changed |= {"task": row.task} if row.task else {}
     return ExperimentParams(**{**base.model_dump(), **changed})
 
 

@@ -113,7 +113,7 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
         "classes": list(source.classes),
         "split": entry.split,
         "features": entry.features,
-        "modalities": list(source.modalities),
+        "modalities": list(source.present),
         "config": experiment.config.model_dump(mode="json"),
         "training": experiment.training.model_dump(mode="json"),
     }
@@ -134,9 +134,9 @@ def paper_profile(experiment: Experiment, recipes: Mapping[str, Mapping[str, Any
     sizes = all(ours[name] == value for name, value in preset.items() if name not in rows)
     trained = all(getattr(experiment.training, name) == value for name, value in training.items())
     encoders = [
-        recipes[array_of(name)[0]]["encoder"] == model.paper_encoders.get(m)
+        recipes[array_of(name)[0]]["encoder"] == model.paper_encoders.get(place)
         for m, names in entry.features.items()
-        for name in names
+        for place, name in zip(model.roles.get(m, [m] * len(names)), names, strict=False)
     ]
     return sizes and trained and all(encoders)
 

@@ -169,7 +169,8 @@ def read_result(folder: Path) -> dict[str, Any]:
     (precision, recall, F1 and support) and `confusion` (summed over seeds).
     """
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return {"scores": run["test"], "per_class": run["per_class"], "confusion": run["confusion"]}
+    per_class = {name: run["per_class"][name] for name in run["classes"]}  # the file's keys are sorted
+    return {"scores": run["test"], "per_class": per_class, "confusion": run["confusion"]}
 
 
 def read_record(folder: Path) -> dict[str, Any]:

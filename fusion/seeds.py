@@ -11,7 +11,7 @@ from ercache.params import TrainingParams
 from ercache.training import Progress, deterministic, fit, set_seeds, threads_for
 from fusion.batches import Batch, Padded, Statistics, Subset, standardized, statistics_of
 from fusion.experiment import Experiment, Source
-from fusion.losses import loss_of
+from fusion.losses import Loss, loss_of
 from fusion.modality_dropout import without_some
 from fusion.scoring import validation_scores
 from fusion.views import view_of
@@ -85,9 +85,10 @@ def train_seed(
             yield without_some(batch, share, order) if share else batch
 
     measure = loss_of(training, material.train.labels, classes)
+    objective: Callable[[Batch, Loss], tuple[Tensor, int]] | None = getattr(model, "objective", None)
 
     def loss(batch: Batch) -> tuple[Tensor, int]:
-        return measure(model(batch), batch.labels)
+        return objective(batch, measure) if objective else measure(model(batch), batch.labels)
 
     def tick(epoch: int, last: int) -> None:
         if progress is not None:
@@ -102,6 +103,7 @@ def train_seed(
             loss=loss,
             evaluate=lambda: {**validation_scores(model, dev, classes), **readings_of(model)},
             checkpoint=checkpoint,
+            begin=getattr(model, "begin", lambda _: None),
             tick=tick,
         )
     return Trained(seed, model, past)

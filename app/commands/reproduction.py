@@ -36,6 +36,7 @@ def reproduce(
 
     Example: [dim]ercache reproduce m2fnet 2 --corpus demo[/]
     """
+    from fusion.papers import read_paper
     from fusion.reproduce import reproduce as outcomes
 
     loaded = params(models=True)
@@ -59,6 +60,8 @@ def reproduce(
         _show(f"{paper}, table {key}, {on}", list(part))
     for outcome in rows if row is not None else ():
         show_classes(outcome.per_class, outcome.confusion)
+    if note := read_paper(paper).note:
+        say(f"published figures: {note}")
     lacking = {r.why for r in rows if r.verdict == "not runnable"}
     for why in sorted(lacking):
         say(f"not runnable: {why}")

@@ -1,7 +1,6 @@
 """Cues' second view of speech: a mel spectrogram in the lower layers of a vision transformer (specs/cues.md 3.5)."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -9,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from ercache.cache import ArraySpec
+from ercache.nets.upper_layers import vit_name
 from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
@@ -95,7 +95,7 @@ class MelVit:
             lambda: build(config, params.upper),
             strip=("vit.",),
             drop=(*upper, "layernorm.", "pooler."),
-            rename=tensor_name,
+            rename=vit_name,
         )
         self._network = network.to(device)
 
@@ -174,22 +174,3 @@ def build(config: dict[str, Any], upper: int) -> "nn.Module":
     network.layernorm = nn.Identity()
     built: nn.Module = network
     return built
-
-
-# Names in the published file and in transformers 5.
-_NAMES: Final = (
-    (r"^encoder\.layer\.", "layers."),
-    (r"\.attention\.attention\.query\.", ".attention.q_proj."),
-    (r"\.attention\.attention\.key\.", ".attention.k_proj."),
-    (r"\.attention\.attention\.value\.", ".attention.v_proj."),
-    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
-    (r"\.intermediate\.dense\.", ".mlp.fc1."),
-    (r"\.output\.dense\.", ".mlp.fc2."),
-)
-
-
-def tensor_name(name: str) -> str:
-    """The name in transformers 5 of a tensor of the published file."""
-    for old, new in _NAMES:
-        name = re.sub(old, new, name)
-    return name

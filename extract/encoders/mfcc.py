@@ -45,8 +45,9 @@ class MfccParams(Strict):
         n_mels: mel bands, from 0 Hz to half the rate.
         deltas: whether `pooled` also describes the change from frame to frame.
         pad_mode: what the first and last window see beyond the ends: silence, or the mirrored sound.
-        window_seconds: describe the middle so many seconds of every clip, with silence after the end of a shorter
-            one, so that all have the same number of frames (AVT-CA: 3.6 s); without it the whole clip.
+        window_seconds: describe the middle so many seconds of every clip (AVT-CA: 3.6 s); without it the whole clip.
+        fill: silence after the end of a clip shorter than the window, so that all have the same number of frames;
+            otherwise such a clip has fewer.
     """
 
     n_mfcc: int = Field(20, ge=1, le=128)
@@ -57,6 +58,8 @@ class MfccParams(Strict):
     deltas: bool = True
     pad_mode: Literal["constant", "reflect"] = "constant"
     window_seconds: float | None = Field(None, gt=0)
+    # Left out where it is true, so that features made before there was a choice stay what they are.
+    fill: bool = Field(True, exclude_if=bool)
 
     @model_validator(mode="after")
     def _holds_a_window(self) -> "MfccParams":
@@ -125,7 +128,7 @@ class Mfcc:
         pooled = self._pool(own)
         if not np.isfinite(pooled).all():
             return Missing(Reason.UNREADABLE, "coefficients that are not finite")
-        return Encoded({"pooled": pooled, "frames": frames}, frames=len(own))
+        return Encoded({"pooled": pooled, "frames": frames if self.params.fill else own}, frames=len(own))
 
     def _coefficients(self, sound: FloatArray) -> FloatArray:
         import librosa

@@ -8,11 +8,12 @@ import numpy as np
 from pydantic import BaseModel
 
 from ercache.cache import ArraySpec
+from ercache.nets.upper_layers import vit_name
 from ercache.weights import Weights
 from extract.encoders.base import Encoder, EncoderSpec, Input
 from extract.encoders.crops import Image
 from extract.encoders.imagenet import ImageNetKind, PictureEncoder, PictureParams, Prepare, picture_input
-from extract.encoders.mel_vit import CONFIGS, tensor_name
+from extract.encoders.mel_vit import CONFIGS
 from extract.encoders.picture_rows import Statistics, as_input, row_arrays
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class VitKind:
         handle = weights or Weights(params.weights)
         config = config_of(handle, CONFIGS[params.weights])
         network: Any = handle.network(
-            lambda: build_vit(config), strip=("vit.",), drop=("pooler.", "classifier."), rename=tensor_name
+            lambda: build_vit(config), strip=("vit.",), drop=("pooler.", "classifier."), rename=vit_name
         ).to(device)
         prepare = prepare_by("bilinear", CENTRED, cropped=False)  # its own transform has no crop
         return PictureEncoder(params, device, lambda x: network(x).last_hidden_state[:, 0], prepare)

@@ -183,7 +183,7 @@ class _Lane:
             fault = (
                 job.unreadable.get(n) or job.hopeless.get((feature.name, n)) or inputs[n].faults.get(modality)
             )
-            samples[n] = fault or _sample(feature, job.shard[n], inputs[n])
+            samples[n] = fault or sample_of(feature, job.shard[n], inputs[n])
         if feature.input.faces:
             good = {n: s for n, s in samples.items() if isinstance(s, Sample)}
             for n, frames in self._with_faces(job, feature, list(good), inputs, new_faces).items():
@@ -313,7 +313,8 @@ def out_of_memory() -> tuple[type[BaseException], ...]:
     return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
 
 
-def _sample(feature: Feature, source: Source, inputs: Inputs) -> Sample:
+def sample_of(feature: Feature, source: Source, inputs: Inputs) -> Sample:
+    """What an encoder gets of an utterance, but for its faces."""
     wants = feature.input
 
     def turn(place: int, neighbour: Source) -> Turn:

@@ -56,6 +56,7 @@ class Runner:
             for result in lanes.run(jobs):
                 job = jobs[result.job]
                 self._keep(*owner[job.number], job, result)
+                self._store.pause()  # the next shard may take minutes
                 finished += len(job.shard)
                 progress("inputs", finished, total)
         self._store.commit()

@@ -22,7 +22,7 @@ from extract.engine.segment import HEAD, append, heads, lock, payload_at, segmen
 
 GROUP_RECORDS = 256
 GROUP_BYTES = 32 << 20  # what waits for a commit lies in memory
-GROUP_SECONDS = 2.0
+GROUP_SECONDS = 2.0  # of work that a kill may cost, beside the shards that are in work
 Place = tuple[Path, int]  # segment, offset of the head
 
 
@@ -69,15 +69,23 @@ class Store:
         return payload
 
     def put(self, key: str, payload: bytes) -> None:
-        """Append a record; it is on disk after the next group commit.
+        """Append a record; it is on disk after the next commit, which comes when enough of them wait.
 
         Raises:
             WorkError: a commit was due, and the disk is full.
         """
         self._waiting[key] = payload
         self._waiting_bytes += len(payload)
-        full = len(self._waiting) >= GROUP_RECORDS or self._waiting_bytes >= GROUP_BYTES
-        if full or time.monotonic() - self._last >= GROUP_SECONDS:
+        if len(self._waiting) >= GROUP_RECORDS or self._waiting_bytes >= GROUP_BYTES:
+            self.commit()
+
+    def pause(self) -> None:
+        """Commit what waits when the last commit is a while ago; called when no record will come for some time.
+
+        Raises:
+            WorkError: a commit was due, and the disk is full.
+        """
+        if time.monotonic() - self._last >= GROUP_SECONDS:
             self.commit()
 
     def commit(self) -> None:

@@ -24,6 +24,8 @@ MODULES = (
     "mmgcn",
     "m2fnet",
     "avafn",
+    "avtca",
+    "cues",
 )
 
 V = TypeVar("V")

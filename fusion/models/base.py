@@ -25,9 +25,14 @@ class ModelEntry:
             in `json_schema_extra={"paper_row": ...}` which published row it makes.
         presets: name -> values of the config that differ from its defaults.
         build: (widths of the features, number of classes, config) -> module; its forward takes a `Batch` and
-            returns logits [B, L, C].
+            returns logits [B, L, C]. It may have `objective(batch, measure)`, a loss of its own beside or around
+            `measure(logits, labels)`, the experiment's (both give the mean and the number of examples), and
+            `begin(epoch)`, called before each epoch, which counts from 0.
         widths, classes: the sizes that `describe` counts parameters for; the paper's where it gives any.
-        paper_encoders: modality -> key of the paper's own encoder, where it has one here.
+        paper_encoders: modality (or role) -> key of the paper's own encoder, where it has one here.
+        roles: modality -> roles of the sequences that the model takes of it, in the order in which an experiment names
+            their features, each of which may be left out from the end; empty for a model on pooled vectors. `widths`
+            then has the size of a step of each role, and a batch has `steps` instead of `features`.
         paper_training: preset -> the training values that the paper's results have with it; only presets that are
             the paper's are named.
     """
@@ -42,6 +47,7 @@ class ModelEntry:
     widths: Widths = field(default_factory=lambda: {"text": 384, "audio": 64, "visual": 128})
     classes: int = 7
     paper_encoders: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paper_training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def resolve(self, preset: str, overrides: Mapping[str, Any]) -> BaseModel:

@@ -1,7 +1,7 @@
 """Published tables as data: one YAML file a paper, with the figures of each row and the switches that make it."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import Field
@@ -20,6 +20,7 @@ class Row(Strict):
         model: key of the model here; without one the row is another system's, and only printed.
         modalities: of the base experiment's, those that the row uses; without, all.
         arrays: modality -> the array of its features that the row uses.
+        task: where it is another one than the base experiment's.
         config: switches on top of the base experiment.
         published: corpus -> metric -> percent, as printed.
     """
@@ -28,6 +29,7 @@ class Row(Strict):
     model: str | None = None
     modalities: list[str] | None = None
     arrays: dict[str, str] = Field(default_factory=dict)
+    task: Literal["erc", "epc"] | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     published: Figures = Field(default_factory=dict)
 
@@ -41,11 +43,16 @@ class Table(Strict):
 
 
 class Paper(Strict):
-    """A paper, the key of its model here, and its tables."""
+    """A paper, the key of its model here, and its tables.
+
+    Attributes:
+        note: what a reader of the printed figures must know.
+    """
 
     key: str
     title: str
     model: str
+    note: str = ""
     tables: list[Table] = Field(min_length=1)
 
     def only(self, table: str | None, row: str | None = None) -> list[Table]:

@@ -1,7 +1,7 @@
 """Every key of the registry through `ercache extract` on real input: CREMA-D's clips, MELD's first dialogues.
 
-The quick half has tiny networks of the same architecture where sizes are data of the key, and full ones where they are
-not; the long half has all of them as they are. Weights are random: what is tested is the way from a file to a cache.
+The quick half has the keys that need no checkpoint; the long half has all of them at full size, where weights are
+random: what is tested is the way from a file to a cache. Tiny checkpoints of every architecture are in tests/extract.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -112,6 +112,24 @@ def extract(project: Project, corpus: str, features: Mapping[str, Any], *options
     )
     assert answer["failed"] == []
     return answer
+
+
+@needs_clips
+def test_what_needs_no_checkpoint_encodes_the_real_clips_and_a_changed_parameter_recomputes_one_feature(
+    clips: Project,
+) -> None:
+    keys = ("audio/mfcc", "audio/prosody", "visual/face-crops", "visual/face-hog")
+    features = declared(keys, Path())
+    answer = extract(clips, "cremad", features, "--root", str(CREMAD))
+    assert len(answer["files"]) == len(keys) and answer["done"] == 6 * len(keys)
+    for key in keys:
+        of = clips.values(name_of(key))
+        assert len(of) == 6
+        assert_as_declared(key, features[name_of(key)], of)
+    features["audio_mfcc"]["n_mfcc"] = 13
+    again = extract(clips, "cremad", features, "--root", str(CREMAD))
+    assert (again["done"], again["reused"]) == (6, 6 * (len(keys) - 1))
+    assert next(iter(clips.values("audio_mfcc").values()))["frames"].shape[1] == 13
 
 
 @pytest.mark.full

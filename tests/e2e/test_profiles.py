@@ -44,6 +44,7 @@ def few_clips(make_project: MakeProject) -> Project:
         return u.dialogue.endswith("dia0") and u.index < FIRST[u.part]
 
     assert project.keep("demo", wanted) == sum(FIRST.values())
+    change(project, "  shard: 16 ", "  shard: 2 ")  # what is stored at the kill is whole shards
     return project
 
 
@@ -64,13 +65,13 @@ def forget(project: Project) -> None:
         shutil.rmtree(project.folder / name)
 
 
-def begun(trace: Path) -> int:
-    """Forwards begun so far."""
-    return trace.read_text().count('"stage": "encode", "event": "begin"') if trace.is_file() else 0
+def committed(trace: Path) -> bool:
+    """Whether anything is on disk."""
+    return trace.is_file() and '"stage": "store", "event": "end"' in trace.read_text()
 
 
-def kill_in_the_middle(project: Project, command: list[str], trace: Path, forwards: int) -> None:
-    """Run a command and kill it as soon as so many forwards have begun."""
+def kill_when_something_is_stored(project: Project, command: list[str], trace: Path) -> None:
+    """Run a command and kill it as soon as the first shard's results are on disk."""
     process = subprocess.Popen(
         [*command, "--trace", str(trace)],
         cwd=project.folder,
@@ -79,7 +80,7 @@ def kill_in_the_middle(project: Project, command: list[str], trace: Path, forwar
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while process.poll() is None and begun(trace) < forwards:
+    while process.poll() is None and not committed(trace):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -117,21 +118,19 @@ def test_a_papers_profile_runs_from_clips_to_the_refusal_of_its_random_features(
     project = few_clips(make_project)
     names = profiles(project)[profile]
     command = ["extract", "demo", "--profile", profile, *RANDOM]
-    trace = project.folder / "trace.jsonl"
-    answer = project.json(*command, "--trace", str(trace))
+    answer = project.json(*command)
     assert answer["failed"] == [] and len(answer["files"]) == 3 * len(names)
     found = {name: project.values(name) for name in names}
     for name, of in found.items():
         assert len(of) == 6
         assert_as_on_the_page(name, of)
-    expected, forwards = project.caches(), begun(trace)
+    expected = project.caches()
 
     forget(project)
-    trace.unlink()
-    kill_in_the_middle(project, ["ercache", *command], trace, forwards * 2 // 3)
+    kill_when_something_is_stored(project, ["ercache", *command], project.folder / "trace.jsonl")
     assert project.caches() == {}
     again = project.json(*command)
-    assert again["done"] > 0 and again["reused"] > 0
+    assert again["reused"] > 0 and again["done"] + again["reused"] == answer["done"]
     assert project.caches() == expected
 
     forget(project)
@@ -159,7 +158,7 @@ def test_a_papers_profile_runs_from_clips_to_the_refusal_of_its_random_features(
     )
     assert not (project.folder / "data/models/exp").exists()
     run = project.json("train", "exp", "--allow-random-weights")
-    assert run["marks"] == ["random weights"]
+    assert "random weights" in run["marks"]
 
 
 def test_a_profile_of_faces_and_sound_runs_on_a_clip(make_project: MakeProject) -> None:

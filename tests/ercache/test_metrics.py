@@ -38,6 +38,25 @@ def test_the_literal_example_of_avafn_item_11() -> None:
     assert sum(row["f1"] for row in rows.values()) / 7 == pytest.approx(0.185529, abs=1e-6)
 
 
+def test_the_literal_examples_of_avtca_item_22() -> None:
+    def pairs(table: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+        cells = [(t, g) for t, row in enumerate(table) for g, n in enumerate(row) for _ in range(n)]
+        truth, guess = np.array(cells).T
+        return truth, guess
+
+    two = pairs([[8, 2], [1, 3]])
+    found = metrics.scores(*two, 2)
+    assert found["accuracy"] == pytest.approx(0.785714, abs=1e-6)
+    f1 = [row["f1"] for row in metrics.per_class(*two, "ab").values()]
+    assert f1 == pytest.approx([0.842105, 0.666667], abs=1e-6)
+    assert found["macro_f1"] == pytest.approx(0.754386, abs=1e-6)
+    assert found["weighted_f1"] == pytest.approx(0.791980, abs=1e-6)
+    found = metrics.scores(*pairs([[8, 1, 1], [2, 6, 2], [0, 1, 9]]), 3)
+    assert found["accuracy"] == pytest.approx(0.766667, abs=1e-6)
+    assert found["macro_f1"] == pytest.approx(0.761616, abs=1e-6)
+    assert found["weighted_f1"] == pytest.approx(0.761616, abs=1e-6)
+
+
 def majority_scores(counts: dict[int, int]) -> tuple[float, float]:
     """Accuracy and weighted F1 in percent of always answering class 0."""
     truth = np.repeat(list(counts), list(counts.values()))

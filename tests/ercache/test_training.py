@@ -1,8 +1,10 @@
 """The loop: chosen on validation, equal bits for equal seeds, and a kill changes nothing."""
 
+import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from ercache.training import (
     deterministic,
     fit,
     masked_cross_entropy,
+    optimizer_of,
     penalty,
     set_seeds,
 )
@@ -77,10 +80,14 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("kill_at", [2, 5, 8])
+@pytest.mark.parametrize(
+    "kill_at, changes",
+    [(2, {}), (5, {}), (8, {}), (5, {"optimizer": "sgd", "momentum": 0.9, "schedule": "cosine"})],
+)
 def test_a_killed_training_ends_with_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int, changes: dict[str, Any]
 ) -> None:
+    monkeypatch.setattr("tests.ercache.test_training.PARAMS", PARAMS.model_copy(update=changes))
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(training, "CHECKPOINT_PAUSE", 0)
     past, state = run()
@@ -190,7 +197,7 @@ def test_the_rate_falls_on_a_plateau_and_stays_where_it_is_constant() -> None:
     def last(**options: object) -> float:
         model = nn.Linear(1, 1, bias=False)
         nn.init.constant_(model.weight, 0.0)
-        fit(
+        past = fit(
             model,
             TrainingParams.model_validate(
                 {"epochs": 6, "lr": 1.0, "weight_decay": 0, "plateau_patience": 0, "clip": None, **options}
@@ -200,10 +207,39 @@ def test_the_rate_falls_on_a_plateau_and_stays_where_it_is_constant() -> None:
             loss=lambda x: (model.weight.sum(), len(x)),
             evaluate=lambda: {training.SCORE: float(model.weight.item() < -5.5)},
         )
-        return float(model.weight.detach())
+        return float(past.last["weight"])
 
     assert last(schedule="constant") == pytest.approx(-6.0, abs=1e-4)
     assert last() > -3.0
+    sgd = {"optimizer": "sgd", "lr": 1.0}  # the gradient is the 1 of the sum
+    assert last(**sgd, schedule="steps", milestones=[2, 3]) == pytest.approx(-(1 + 1 + 0.1 + 3 * 0.01))
+    cosine = sum((1 + math.cos(math.pi * epoch / 6)) / 2 for epoch in range(6))
+    assert last(**sgd, schedule="cosine") == pytest.approx(-cosine)
+    # momentum: b_1 = 1, b_n = 0.5 b_(n-1) + (1 - 0.5) 1
+    assert last(**sgd, schedule="constant", momentum=0.5, dampening=0.5) == pytest.approx(-6.0)
+    assert last(**sgd, schedule="constant", momentum=0.5) == pytest.approx(
+        -sum(2 - 0.5**n for n in range(6)), rel=1e-5
+    )
+
+
+def test_a_part_that_a_model_names_learns_slower() -> None:
+    model = nn.ModuleDict({"old": nn.Linear(1, 1, bias=False), "new": nn.Linear(1, 1, bias=False)})
+    model.rates = {"old.": 0.1}  # type: ignore[assignment]
+    optimizer = optimizer_of(model, TrainingParams(optimizer="sgd", lr=1.0, weight_decay=0))
+    before = {name: float(part.weight) for name, part in model.items()}
+    (model["old"].weight + model["new"].weight).sum().backward()
+    optimizer.step()
+    moved = {name: before[name] - float(part.weight) for name, part in model.items()}
+    assert moved == pytest.approx({"old": 0.1, "new": 1.0})
+
+
+def test_switches_of_newer_trainings_leave_the_records_of_older_ones_alone() -> None:
+    plain = TrainingParams().model_dump(mode="json")
+    assert not {"momentum", "dampening", "milestones", "modality_dropout"} & set(plain)
+    released = TrainingParams(
+        optimizer="sgd", momentum=0.9, dampening=0.9, schedule="steps", milestones=(40, 55)
+    )
+    assert TrainingParams(**released.model_dump(mode="json")) == released
 
 
 def test_a_loss_that_is_no_number_stops_the_training_with_a_hint() -> None:

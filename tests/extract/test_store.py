@@ -56,6 +56,26 @@ def test_records_are_written_in_groups(tmp_path: Path) -> None:
         assert commits == [True, False]
 
 
+def test_all_that_waits_is_written_in_a_pause_when_the_last_commit_is_a_while_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, commits = [100.0], list[bool]()
+    monkeypatch.setattr(store_file.time, "monotonic", lambda: now[0])
+    with Store(tmp_path, commits.append) as store:
+        store.put(key(1), b"one")
+        store.pause()
+        assert commits == []
+        now[0] += 2
+        store.put(key(2), b"two")
+        assert commits == []  # more records of the shard may follow
+        store.pause()
+        assert commits == [True, False]
+        (segment,) = tmp_path.glob("*.seg")
+        assert b"one" in segment.read_bytes() and b"two" in segment.read_bytes()
+        store.pause()
+        assert commits == [True, False]
+
+
 def test_what_waits_for_a_commit_is_bounded_in_bytes(tmp_path: Path) -> None:
     commits: list[bool] = []
     with Store(tmp_path, commits.append) as store:

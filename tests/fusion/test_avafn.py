@@ -557,6 +557,7 @@ def test_training_of_the_paper_is_adam_with_coupled_decay_and_33_steps_on_meld()
         present={},
         speakers=torch.zeros(n, dtype=torch.long),
         labels=torch.zeros(n, dtype=torch.long),
+        known=torch.zeros(n, dtype=torch.long),
     )
     steps = list(Padded(subset).shuffled(training.batch, torch.Generator().manual_seed(0)))
     assert len(steps) == 33 and sum(len(b.mask) for b in steps) == 1038

@@ -13,6 +13,7 @@ from ercache.training import IGNORED, masked_cross_entropy
 from fusion.batches import Batch
 from fusion.models import MODELS, configs
 from fusion.models.base import parameters
+from fusion.sequences import Steps
 
 WIDTHS = {"text": 10, "audio": 6, "visual": 7}
 LENGTHS = (3, 7, 1, 5)
@@ -21,11 +22,32 @@ BLIND = ("majority", "copy_last")  # whatever the features say
 every_model_that_looks = pytest.mark.parametrize("key", [key for key in MODELS if key not in BLIND])
 
 
+ROLES = {role: m for entry in MODELS.values() for m, roles in entry.roles.items() for role in roles}
+
+
+def widths_of(key: str, *only: str) -> dict[str, int]:
+    """Of the vectors, or of the steps of the first role of every modality; the others have tests of their own."""
+    entry = MODELS[key]
+    return {entry.roles.get(m, (m,))[0]: WIDTHS[m] for m in only or entry.modalities}
+
+
+class Recognising(nn.Module):
+    """A model that is asked for every utterance, and told none of their labels."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        logits: torch.Tensor = self.model(replace(batch, heard=None))
+        return logits
+
+
 def build(key: str, classes: int = 4) -> nn.Module:
     torch.manual_seed(0)
     entry = MODELS[key]
-    widths = {m: w for m, w in WIDTHS.items() if m in entry.modalities}
-    return entry.build(widths, classes, entry.resolve("small", {}))
+    model = entry.build(widths_of(key), classes, entry.resolve("small", {}))
+    return model if key == "copy_last" else Recognising(model)
 
 
 def batch_of(lengths: tuple[int, ...], longest: int, seed: int = 0) -> Batch:
@@ -41,7 +63,19 @@ def batch_of(lengths: tuple[int, ...], longest: int, seed: int = 0) -> Batch:
         labels[d, :length] = torch.randint(4, (length,), generator=rng)
     present = {m: mask.clone() for m in WIDTHS}
     heard = labels.roll(1, 1).where(mask & (rank > 1), IGNORED)
-    return Batch(features, present, mask, (rank % 3).where(mask, 0), labels, heard)
+    return with_steps(Batch(features, present, mask, (rank % 3).where(mask, 0), labels, heard))
+
+
+def with_steps(batch: Batch) -> Batch:
+    """The same, with 14 to 20 steps of every role that say what the vectors say."""
+    steps = {}
+    for role, m in ROLES.items():
+        if m in batch.features:
+            at = batch.present[m].flatten().nonzero().flatten()
+            own = torch.arange(20) < (14 + 3 * (at % batch.mask.shape[1] % 3))[:, None]
+            values = batch.features[m].flatten(0, 1)[at][:, None] * torch.linspace(1, -1, 20)[:, None]
+            steps[role] = Steps(values * own.unsqueeze(-1), own, at, m)
+    return replace(batch, steps=steps)
 
 
 @every_model
@@ -96,6 +130,7 @@ def test_a_dialogue_may_lack_everything(key: str) -> None:
         x.features[m][1] = 0
     x.present["audio"][:] = False
     x.features["audio"][:] = 0
+    x = with_steps(x)
     loss, _ = masked_cross_entropy(model(x), x.labels)
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
@@ -115,17 +150,18 @@ def test_very_short_and_very_long_dialogues(key: str, length: int) -> None:
 def test_presence_is_told_from_a_measured_zero(key: str) -> None:
     model, x = build(key).eval(), batch_of((5,), 5)
     x.features["audio"][0, 2] = 0
-    present = model(x)
+    present = model(with_steps(x))
     x.present["audio"][0, 2] = False
-    assert not torch.allclose(model(x), present)
+    assert not torch.allclose(model(with_steps(x)), present)
 
 
 @every_model
 def test_one_modality_is_enough(key: str) -> None:
     entry, x = MODELS[key], batch_of((3, 2), 3)
-    model = entry.build({"visual": 7}, 4, entry.resolve("small", {}))
-    only = replace(x, features={"visual": x.features["visual"]}, present={"visual": x.present["visual"]})
-    assert model(only).shape == (2, 3, 4)
+    one = entry.modalities[-1]
+    model = entry.build(widths_of(key, one), 4, entry.resolve("small", {}))
+    only = replace(x, heard=None, features={one: x.features[one]}, present={one: x.present[one]})
+    assert model(with_steps(only)).shape == (2, 3, 4)
 
 
 @every_model

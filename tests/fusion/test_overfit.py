@@ -1,6 +1,7 @@
 """Every neural model learns twenty conversations by heart, with all its modalities."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,17 @@ from torch import nn
 from ercache.manifest import read_manifest
 from ercache.training import IGNORED, masked_cross_entropy
 from fusion.batches import Padded, Subset, make_subset, standardized, statistics_of
-from fusion.features import read_modalities
+from fusion.features import read_modalities, read_sequences
 from fusion.models import MODELS
+from fusion.sequences import Ragged
 
 NEURAL = ("concat", "bc_lstm", "transformer", "dialogue_rnn", "mmgcn", "m2fnet", "avafn")
 DEMO = Path(__file__).parents[2] / "data"
 FEATURES = {"text": ["minilm"], "audio": ["prosody", "mfcc"], "visual": ["face_hog"]}
+SEQUENCES = {
+    "avtca": {"audio": ["mfcc"], "visual": ["face_hog:frames"]},
+    "cues": {"text": ["minilm:tokens"], "audio": ["mfcc"]},
+}
 
 
 def synthetic(dialogues: int = 20, seed: int = 0) -> Subset:
@@ -40,11 +46,29 @@ def synthetic(dialogues: int = 20, seed: int = 0) -> Subset:
     )
 
 
+def with_steps(subset: Subset, roles: dict[str, tuple[str, int, int]], seed: int = 0) -> Subset:
+    """The same conversations with steps of each role in place of vectors.
+
+    Args:
+        roles: role -> modality, width, least number of steps; an utterance has up to eleven more.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    sequences = {}
+    for role, (modality, width, least) in roles.items():
+        more = torch.randint(12, (len(subset.labels),), generator=draw)
+        lengths = (least + more) * subset.present[modality]
+        values = torch.randn(int(lengths.sum()), width, generator=draw)
+        sequences[role] = Ragged(modality, values, lengths.cumsum(0) - lengths, lengths)
+    present = {modality: subset.present[modality] for modality, _, _ in roles.values()}
+    return replace(subset, features={}, present=present, sequences=sequences)
+
+
 def accuracy_by_heart(key: str, subset: Subset, epochs: int) -> float:
     """Share of right training labels after some epochs without dropout or decay, the rate falling to 0."""
     entry = MODELS[key]
     torch.manual_seed(0)
-    widths = {m: w for m, w in subset.widths.items() if m in entry.modalities}
+    roles = [role for named in entry.roles.values() for role in named]
+    widths = {m: w for m, w in subset.widths.items() if m in (roles or entry.modalities)}
     model = entry.build(widths, 7, entry.resolve("small", {"dropout": 0.0}))
     for part in model.modules():
         if isinstance(part, nn.Dropout):
@@ -74,19 +98,42 @@ def test_twenty_dialogues_are_learned_by_heart(key: str) -> None:
     assert accuracy_by_heart(key, synthetic(), 50) > 0.99
 
 
+@pytest.mark.parametrize(
+    "key, roles, epochs",
+    [
+        # Four blocks leave nothing of less than 13 frames of sound.
+        ("avtca", {"audio": ("audio", 6, 13), "visual": ("visual", 8, 1)}, 40),
+        ("cues", {"text": ("text", 8, 1), "audio": ("audio", 6, 1)}, 60),
+    ],
+)
+def test_utterances_of_twenty_dialogues_are_learned_by_heart_from_their_steps(
+    key: str, roles: dict[str, tuple[str, int, int]], epochs: int
+) -> None:
+    subset = with_steps(synthetic(), roles)
+    lost = ~torch.stack(list(subset.present.values())).any(0)
+    assert not lost.all()
+    subset = replace(subset, labels=subset.labels.masked_fill(lost, IGNORED))  # nothing to learn them from
+    assert accuracy_by_heart(key, subset, epochs) > 0.99
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("key", NEURAL)
+@pytest.mark.parametrize("key", (*NEURAL, *SEQUENCES))
 @pytest.mark.skipif(
     not (DEMO / "caches/demo").is_dir(), reason="the demo corpus is not extracted (make demo)"
 )
 def test_twenty_dialogues_of_the_demo_are_learned_by_heart(key: str) -> None:
     manifest = read_manifest(DEMO / "manifests/demo.jsonl")
-    features = {m: names for m, names in FEATURES.items() if m in MODELS[key].modalities}
-    modalities, findings = read_modalities(DEMO / "caches", manifest, features, ["train"])
+    entry, caches = MODELS[key], DEMO / "caches"
+    modalities, sequences = {}, {}
+    if key in SEQUENCES:
+        sequences, findings = read_sequences(caches, manifest, SEQUENCES[key], ["train"], entry.roles)
+    else:
+        features = {m: names for m, names in FEATURES.items() if m in entry.modalities}
+        modalities, findings = read_modalities(caches, manifest, features, ["train"])
     assert findings.problems == []
     rows = {u.id: i for i, u in enumerate(manifest.of_part("train"))}
     dialogues = list(dict.fromkeys(u.dialogue for u in manifest.of_part("train")))[:20]
     ids = [u.id for u in manifest.of_part("train") if u.dialogue in dialogues]
-    subset = make_subset(manifest, "train", ids, "emotion7", rows, modalities)
+    subset = make_subset(manifest, "train", ids, "emotion7", rows, modalities, sequences=sequences)
     subset = standardized(subset, statistics_of(subset))
     assert accuracy_by_heart(key, subset, 150) > 0.99

@@ -17,7 +17,12 @@ from fusion.papers import papers, read_paper
 from fusion.reproduce import entry_of, reproduce
 from tests.fusion.toy import CLASSES, toy_params, toy_vectors, write_toy
 
-SIZES = {"m2fnet": {"2": 8, "3": 3, "4": 6, "5": 6, "6": 14, "7": 6}, "avafn": {"2": 13, "3": 4}}
+SIZES = {
+    "m2fnet": {"2": 8, "3": 3, "4": 6, "5": 6, "6": 14, "7": 6},
+    "avafn": {"2": 13, "3": 4},
+    "avtca": {"4": 8, "5": 7, "6": 6, "8": 5, "9": 5},
+    "cues": {"1": 9, "2": 9, "3": 4},
+}
 SMALL = {"project": 8, "ffn": 8, "head_hidden": 8, "fusion_m": 1}
 
 
@@ -77,10 +82,15 @@ SIZES_OF_ROWS = {
     ("avafn", "3", "AVAFN w/o SSM"): 20_079_007,
     ("avafn", "3", "AVAFN w/o ILM"): 19_427_407,
     ("avafn", "3", "AVAFN"): 21_497_407,
+    ("avtca", "9", "IT-1"): 1_936_734,
+    ("avtca", "9", "IT-4"): 1_936_734,
+    ("avtca", "9", "CT-1"): 1_910_878,
+    ("avtca", "9", "CT-4"): 1_910_878,
+    ("avtca", "9", "AVT-CA"): 2_200_158,
 }
 
 
-@pytest.mark.parametrize("key", ["m2fnet", "avafn"])
+@pytest.mark.parametrize("key", ["m2fnet", "avafn", "avtca"])
 def test_every_row_of_the_paper_is_a_network_of_the_papers_size_by_switches_alone(key: str) -> None:
     model, found = MODELS[key], {}
     for table in read_paper(key).tables:
@@ -90,7 +100,7 @@ def test_every_row_of_the_paper_is_a_network_of_the_papers_size_by_switches_alon
             with torch.device("meta"):
                 built = model.build(widths, model.classes, model.resolve("paper", row.config))
             found[key, table.key, row.name] = parameters(built)
-    assert len(found) == {"m2fnet": 25, "avafn": 7}[key]
+    assert len(found) == {"m2fnet": 25, "avafn": 7, "avtca": 13}[key]
     assert found | {k: n for k, n in SIZES_OF_ROWS.items() if k[0] == key} == found
     if key == "m2fnet":  # with one visual branch D_V is 300, for the encoder, the fusion's keys and the head
         one = {found[key, "3", name] for name in ("Scene embeddings", "Weighted face embeddings")}

@@ -99,7 +99,7 @@ def test_tables_agree_with_the_scores(data: Path) -> None:
     assert int(best["epoch"]) == run["epochs"][1]
 
 
-@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("model", [key for key, entry in MODELS.items() if not entry.roles])
 def test_equal_inputs_give_equal_bytes_and_evaluate_reproduces_them(data: Path, model: str) -> None:
     features = {m: names for m, names in FEATURES.items() if m in MODELS[model].modalities}
     entry = {"model": model, "features": features, "task": MODELS[model].tasks[0]}

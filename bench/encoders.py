@@ -1,0 +1,168 @@
+"""How fast each encoder is on one core: from prepared inputs to arrays, against the bare forwards of its networks.
+
+The inputs are decoded and the faces found before; every network has its full size, and random weights where its
+checkpoint is not here. `of_forward` is the share of the time that is spent inside the networks: what is left are their
+inputs (tokens, spectrograms, crops) and what is made of their outputs.
+"""
+
+import functools
+import gc
+import importlib.util
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from app.features import features_of
+from bench.clips import make_corpus
+from bench.floor import Work, read_inputs, samples_of
+from bench.jobs import Job, rounded
+from ercache.manifest import Manifest, write_manifest
+from ercache.params import EngineParams, FacePolicy, FeatureParams, Params
+from extract.encoders import ENCODERS
+from extract.encoders.base import Encoder, Sample
+from extract.engine.forwards import forwards
+from extract.engine.plan import Feature, make_plan
+
+CLIPS: Final = 12
+SECONDS: Final = 6.0  # after so many no further forward is begun
+SEED: Final = 0
+POLICY: Final = FacePolicy(min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear")
+ABSENT: Final = ("visual/openface-au",)  # reads tables that another program has written
+
+
+def measure(folder: Path, keys: tuple[str, ...] = (), clips: int = CLIPS, device: str = "") -> dict[str, Any]:
+    """Key -> `{"cpu" or "gpu": {"utterances_per_second", "of_forward"}}`.
+
+    Args:
+        keys: encoders; without any, all that can run here.
+        device: a GPU where there is one, unless told.
+    """
+    manifest = make_corpus(folder / "media", clips)
+    write_manifest(manifest, folder / "bench.jsonl")
+    device = device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    where = "cpu" if device == "cpu" else "gpu"
+    found = {}
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for key in keys or tuple(runnable()):
+            found[key] = {where: measure_one(key, folder, manifest, device)}
+    finally:
+        torch.set_num_threads(before)
+    return found
+
+
+def runnable() -> Iterator[str]:
+    """Keys that can run here."""
+    for key, kind in sorted(ENCODERS.items()):
+        lacks = key == "audio/egemaps" and importlib.util.find_spec("opensmile") is None
+        if not kind.spec.unavailable and key not in ABSENT and not lacks:
+            yield key
+
+
+def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict[str, float]:
+    """Speed of an encoder with its default params."""
+    entry = FeatureParams.model_validate({"encoder": key})
+    (feature,) = features_of(Params(features={"it": entry}, faces=POLICY), ["it"], "", SEED)
+    samples = samples_for(feature, folder, manifest, device)
+    encoder = feature.build(device)
+    torch.set_num_threads(1)
+    groups = list(forwards([encoder.length(s) for s in samples], feature.spec.batch, EngineParams().batch))
+    encoder.encode(samples[:1])
+    inside = Inside(encoder, device)
+    done, began = 0, time.perf_counter()
+    for group in groups:
+        encoder.encode([samples[n] for n in group])
+        done += len(group)
+        if time.perf_counter() - began > SECONDS:
+            break
+    _settle(device)
+    seconds = time.perf_counter() - began
+    del encoder
+    gc.collect()
+    speed: Mapping[str, float] = {"utterances_per_second": done / seconds}
+    if inside.seconds:
+        speed = {**speed, "of_forward": inside.seconds / seconds}
+    found: dict[str, float] = rounded(dict(speed))
+    return found
+
+
+def samples_for(feature: Feature, folder: Path, manifest: Manifest, device: str) -> list[Sample]:
+    """What the encoder gets of every clip that can be read and has what it looks for."""
+    from extract.engine.faces import Tables
+    from extract.faces import FaceFinder
+
+    engine = EngineParams()
+    job = Job(
+        folder=folder,
+        root=folder / "media",
+        manifest=folder / "bench.jsonl",
+        encoder_set="light",
+        engine=engine,
+        policy=POLICY,
+        device=device,
+    )
+    plan = make_plan(manifest, manifest.utterances, [feature], engine)
+    work = Work(job, {feature.name: feature}, list(zip(plan.shards, plan.rows, strict=True)))
+    tables = {POLICY: Tables(POLICY, functools.partial(FaceFinder, POLICY, device), {}, lambda _: {})}
+    found: list[Sample] = []
+    for number, (shard, rows) in enumerate(work.shards):
+        inputs = read_inputs(work, number)
+        good = [n for n in rows.get(feature.name, ()) if feature.spec.modality not in inputs[n].faults]
+        found += [s for s in samples_of(feature, shard, good, inputs, tables, {}) if not _empty(s)]
+    return found
+
+
+def _empty(sample: Sample) -> bool:
+    return not (isinstance(sample.frames, tuple) or sample.text or sample.sound is not None)
+
+
+class Inside:
+    """The time that is spent in the networks of an encoder.
+
+    Attributes:
+        seconds: so far.
+    """
+
+    def __init__(self, encoder: Encoder, device: str) -> None:
+        self.seconds = 0.0
+        self._device, self._depth, self._began = device, 0, 0.0
+        for network in networks_of(encoder):
+            network.register_forward_pre_hook(lambda *_: self._enter())
+            network.register_forward_hook(lambda *_: self._leave())
+
+    def _enter(self) -> None:
+        if self._depth == 0:
+            _settle(self._device)
+            self._began = time.perf_counter()
+        self._depth += 1
+
+    def _leave(self) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            _settle(self._device)
+            self.seconds += time.perf_counter() - self._began
+
+
+def networks_of(thing: Any, depth: int = 3) -> Iterator[nn.Module]:
+    """Networks that an object holds, in its attributes and in what these hold."""
+    if isinstance(thing, nn.Module):
+        yield thing
+    elif depth and isinstance(thing, Mapping):
+        for value in thing.values():
+            yield from networks_of(value, depth - 1)
+    elif depth and isinstance(thing, list | tuple):
+        for value in thing:
+            yield from networks_of(value, depth - 1)
+    elif depth and hasattr(thing, "__dict__") and not isinstance(thing, type):
+        for value in vars(thing).values():
+            yield from networks_of(value, depth - 1)
+
+
+def _settle(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)

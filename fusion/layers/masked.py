@@ -1,0 +1,99 @@
+"""Layers over padded sequences in which padding takes no part: norms, convolution blocks, attention."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def within(lengths: Tensor, longest: int) -> Tensor:
+    """True for the first `lengths` steps, bool [N, longest]."""
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm of [N, T, C] whose statistics are those of the valid steps; with fewer than two, the running ones."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """Normalised, 0 on padding; mask bool [N, T]."""
+        valid = x[mask]
+        if self.training and len(valid) < 2:
+            known = F.batch_norm(
+                valid, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        else:
+            known = super().forward(valid)
+        return x.new_zeros(x.shape).masked_scatter(mask.unsqueeze(-1), known)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm of [N, T, C]; it needs no mask, and takes one as batch norm does."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """Normalised, 0 on padding; mask bool [N, T]."""
+        return super().forward(x) * mask.unsqueeze(-1)
+
+
+class ConvBlock(nn.Module):
+    """Convolution of width 3 over time, batch norm, ReLU, and for sound a maximum over two neighbours.
+
+    Args:
+        pool: stride of the maximum; the convolution then has no padding, and with stride 1 a sequence of n steps
+            becomes one of n - 3. 0: no maximum, and sequences keep their length.
+    """
+
+    def __init__(self, i: int, o: int, pool: int) -> None:
+        super().__init__()
+        self.pool = pool
+        self.conv = nn.Conv1d(i, o, 3, padding=0 if pool else 1)
+        self.norm = BatchNorm(o)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, T, i] and lengths [N] to [N, T', o] and their lengths; T must be at least 4 with a maximum."""
+        x = self.conv((x * within(lengths, x.shape[1]).unsqueeze(-1)).transpose(1, 2)).transpose(1, 2)
+        if self.pool:
+            lengths = (lengths - 2).clamp(min=0)
+        x = self.norm(x, within(lengths, x.shape[1])).relu()
+        if self.pool:
+            x = torch.maximum(x[:, :-1], x[:, 1:])[:, :: self.pool]
+            lengths = (lengths - 2).div(self.pool, rounding_mode="floor").add(1).clamp(min=0)
+        return x * within(lengths, x.shape[1]).unsqueeze(-1), lengths
+
+
+def attended(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, heads: int, dropout: float = 0.0) -> Tensor:
+    """softmax(Q K^T / sqrt(d)) V by heads; nothing where a query has no valid key.
+
+    Args:
+        q: [N, Tq, heads d]; k, v: [N, Tk, heads d]; keys: bool [N, Tk].
+
+    Returns:
+        [N, Tq, heads d].
+    """
+    Q, K, V = (x.reshape(*x.shape[:2], heads, x.shape[2] // heads).transpose(1, 2) for x in (q, k, v))
+    some = keys.any(1)
+    allowed = (keys | ~some[:, None])[:, None, None]
+    found = F.scaled_dot_product_attention(Q, K, V, attn_mask=allowed, dropout_p=dropout)
+    return found.transpose(1, 2).flatten(2) * some[:, None, None]
+
+
+def greatest(x: Tensor, mask: Tensor) -> Tensor:
+    """Maximum of [N, T, C] over the valid steps, [N, C]; 0 without any."""
+    top = x.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(1)
+    return top.where(mask.any(1, keepdim=True), 0)
+
+
+def average(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of [N, T, C] over the valid steps, [N, C]; 0 without any."""
+    return (x * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def resampled(x: Tensor, lengths: Tensor, wanted: Tensor, longest: int) -> Tensor:
+    """Sequences [N, T, C] of some lengths [N], linearly interpolated to other ones, as [N, longest, C]."""
+    step = torch.arange(longest, device=x.device)
+    place = (step + 0.5) * (lengths / wanted.clamp(min=1))[:, None] - 0.5  # middles of steps, as of pixels
+    last = (lengths - 1).clamp(min=0)[:, None]
+    place = place.clamp(min=0).minimum(last)
+    low = place.long()
+    below, above = (
+        x.gather(1, i.unsqueeze(-1).expand(-1, -1, x.shape[2])) for i in (low, (low + 1).minimum(last))
+    )
+    return torch.lerp(below, above, (place - low).unsqueeze(-1)) * within(wanted, longest).unsqueeze(-1)

@@ -1,0 +1,99 @@
+"""Models on sequences from media to scores, through the command line."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from ercache.manifest import read_manifest
+from ercache.params import TrainingParams
+from ercache.training import masked_cross_entropy, optimizer_of
+from fusion.batches import Padded, make_subset, standardized, statistics_of
+from fusion.features import read_sequences
+from fusion.models import MODELS
+from tests.e2e.conftest import SHARED, MakeProject, Project
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+
+CREMAD = SHARED / "media" / "cremad"
+STEPS = 70
+
+
+def test_avtca_is_trained_from_the_frames_of_sound_and_faces_in_the_caches(extracted: Project) -> None:
+    project = extracted.here
+    answer = project.json("train", "avtca", "--seeds", "1")
+    run = json.loads((project.folder / "data/models/avtca/run.json").read_text())
+    assert run["widths"] == {"audio": 20, "visual": 288} and answer["selected_on"] == "validation"
+    assert run["config"]["it_heads"] == 4 and run["preset"] == "small" and not run["paper_profile"]
+    again = project.json("evaluate", "data/models/avtca")
+    assert again["test"] == run["test"]
+    wrong = project.ercache("train", "--model", "avtca", "--corpus", "demo", "--features", "face_hog", code=2)
+    assert "several arrays of kind sequence" in wrong.stderr and "frames (sequence)" in wrong.stderr
+    rows = project.json("reproduce", "avtca", "8", "--row", "IT-1", "--corpus", "demo")
+    assert [(r["row"], r["verdict"]) for r in rows] == [("IT-1", "stand-in")]
+    said = project.ercache("reproduce", "avtca", "8", "--row", "IT-1", "--corpus", "demo").stderr
+    assert "accuracy and F1 cannot both hold" in said
+    shutil.rmtree(project.folder / "data/models/reproduce")
+    shutil.rmtree(project.folder / "data/models/avtca")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not CREMAD.is_dir(), reason="needs ../shared/media/cremad (6 real clips)")
+def test_avtca_learns_six_real_clips_by_heart_from_their_face_crops(make_project: MakeProject) -> None:
+    project = make_project()
+    path = project.folder / "params.yaml"
+    text = path.read_text()
+    few = text.replace("{encoder: visual/face-crops, ", "{encoder: visual/face-crops, frames: 4, ")
+    assert few != text  # with fifteen pictures a clip a step takes some seconds
+    path.write_text(few)
+    project.ercache("extract", "cremad", "--root", str(CREMAD), "--features", "avtca_mfcc,avtca_crops")
+    data = project.folder / "data"
+    manifest = read_manifest(data / "manifests/cremad.jsonl")
+    entry, ids = MODELS["avtca"], [u.id for u in manifest.utterances]
+    named = {"audio": ["avtca_mfcc"], "visual": ["avtca_crops:crops"]}
+    steps, findings = read_sequences(data / "caches", manifest, named, manifest.parts, entry.roles)
+    assert findings.problems == [] and len(ids) == 6
+    rows = {i: n for n, i in enumerate(ids)}
+    subset = make_subset(manifest, "train", ids, "emotion6", rows, {}, sequences=steps)
+    subset = standardized(subset, statistics_of(subset))
+    torch.manual_seed(0)
+    switches = {"backbone_weights": "none", "dropout": 0.0, "mask_padding": True, "augment": False}
+    model = entry.build(subset.widths, 6, entry.resolve("tuned", switches))
+    optimizer = optimizer_of(model, TrainingParams(optimizer="adam", lr=1e-3, weight_decay=1e-3))
+    schedule = CosineAnnealingLR(optimizer, STEPS)
+    batch = Padded(subset).batch(range(6))
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss, count = masked_cross_entropy(model(batch), batch.labels)
+        assert count == 6
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    model.eval()
+    with torch.no_grad():
+        assert torch.equal(model(batch).argmax(-1), batch.labels)
+
+
+@pytest.mark.parametrize("name, task", [("cues", "erc"), ("cues_epc", "epc")])
+def test_cues_is_trained_for_both_tasks_from_tokens_and_frames_in_the_caches(
+    extracted: Project, name: str, task: str
+) -> None:
+    project = extracted.here
+    answer = project.json("train", name, "--seeds", "1")
+    run = json.loads((project.folder / f"data/models/{name}/run.json").read_text())
+    assert run["widths"] == {"text": 384, "audio": 20} and run["task"] == answer["task"] == task
+    assert project.json("evaluate", f"data/models/{name}")["test"] == run["test"]
+    shutil.rmtree(project.folder / "data/models" / name)
+    if task == "epc":
+        rows = project.json("reproduce", "cues", "3", "--row", "w/o TMF", "--corpus", "demo")
+        assert [(r["row"], r["verdict"]) for r in rows] == [("w/o TMF", "stand-in")]
+        shutil.rmtree(project.folder / "data/models/reproduce")
+        refused = project.ercache(
+            "train", "--model", "cues", "--corpus", "demo", "--features", "minilm", code=2
+        )
+        assert "several arrays of kind sequence" in refused.stderr
