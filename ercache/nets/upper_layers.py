@@ -3,31 +3,14 @@
 The layers are transformers' own; only those that are wanted are built and read.
 """
 
-import re
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from ercache.nets.vit_names import vit_name
 from ercache.weights import Weights
 
 Kind = Literal["bert", "vit"]
-# Names in the published files of ViT and in transformers 5.
-_NAMES: Final = (
-    (r"^encoder\.layer\.", "layers."),
-    (r"\.attention\.attention\.query\.", ".attention.q_proj."),
-    (r"\.attention\.attention\.key\.", ".attention.k_proj."),
-    (r"\.attention\.attention\.value\.", ".attention.v_proj."),
-    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
-    (r"\.intermediate\.dense\.", ".mlp.fc1."),
-    (r"\.output\.dense\.", ".mlp.fc2."),
-)
-
-
-def vit_name(name: str) -> str:
-    """The name in transformers 5 of a tensor of a published ViT."""
-    for old, new in _NAMES:
-        name = re.sub(old, new, name)
-    return name
 
 
 class UpperLayers(nn.Module):

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from ercache.cache import ArraySpec
-from ercache.nets.upper_layers import vit_name
+from ercache.nets.vit_names import vit_name
 from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from ercache.cache import ArraySpec
-from ercache.nets.upper_layers import vit_name
+from ercache.nets.vit_names import vit_name
 from ercache.weights import Weights
 from extract.encoders.base import Encoder, EncoderSpec, Input
 from extract.encoders.crops import Image

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -9,6 +10,7 @@ from bench.encoders import Inside, measure, networks_of, runnable
 from extract.encoders import ENCODERS
 
 
+@pytest.mark.full
 def test_speeds_of_a_text_and_a_sound_encoder(tmp_path: Path) -> None:
     found = measure(tmp_path, ("text/minilm", "audio/prosody"), clips=4, device="cpu")
     speed = found["text/minilm"]["cpu"]

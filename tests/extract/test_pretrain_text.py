@@ -19,7 +19,7 @@ from extract.encoders import ENCODERS, configs
 from extract.encoders.base import Encoded
 from extract.encoders.pieces import START
 from extract.encoders.roberta_network import Shape
-from extract.engine.lane import _sample
+from extract.engine.lane import sample_of
 from extract.engine.plan import Feature, make_plan
 from extract.engine.reading import Inputs
 from extract.pretrain import text_training
@@ -164,7 +164,7 @@ def test_features_are_the_states_of_the_network_that_was_trained(
     }  # fmt: skip
     encoder, manifest = feature.build("cpu"), corpus()
     plan = make_plan(manifest, manifest.utterances, [feature], EngineParams())
-    units = {s.utterance: _sample(feature, s, Inputs()) for shard in plan.shards for s in shard}
+    units = {s.utterance: sample_of(feature, s, Inputs()) for shard in plan.shards for s in shard}
     results = dict(zip(units, encoder.encode(list(units.values())), strict=True))
     network, _ = made.load_made(Weights("made/words"), TEXT, lambda config: encoder._network, {})  # type: ignore[attr-defined]
     texts = source(manifest, past=2, future=0).dev
