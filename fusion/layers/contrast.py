@@ -35,11 +35,14 @@ def draw(count: int, most: int, device: torch.device) -> Tensor:
     return drawn.scatter(1, chance.argsort(1)[:, :least], True)
 
 
-def agreement(f: list[Tensor], present: Tensor, most: int, tau: float, form: Nce = "posterior") -> Tensor:
+def agreement(
+    f: list[Tensor], present: Tensor, everyone: int, most: int, tau: float, form: Nce = "posterior"
+) -> Tensor:
     """L_ACE: all ordered pairs of modalities, divided by |M| and by the utterances of the batch.
 
     Args:
         f: descriptors, one [N, d] a modality; present: bool [N, |M|].
+        everyone: utterances of the batch, whatever they have.
         most: negatives of an utterance.
     """
     total = f[0].new_zeros(())
@@ -56,4 +59,4 @@ def agreement(f: list[Tensor], present: Tensor, most: int, tau: float, form: Nce
             negatives = others @ anchors.T  # s(f_k^m, f_j^i)
             mean = (negatives.detach() / tau).exp()[drawn].mean()
             total = total + nce(positive, negatives, drawn, mean, tau, form).sum()
-    return total / (len(f) * max(1, len(present)))
+    return total / (len(f) * max(1, everyone))

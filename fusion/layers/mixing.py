@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 TINY = 1e-8  # differences below which nothing is mixed
 FLAT = 1e-12  # gradients below which nothing is mixed
@@ -18,7 +19,7 @@ def closed_form(
         U: weights of the target's head [C, d]; p: its probabilities [N, C]; label: int64 [N].
         sign: 1 as printed, which is a step that raises the loss; -1 for one that lowers it.
     """
-    truth = torch.nn.functional.one_hot(label, p.shape[1]).to(p.dtype)
+    truth = F.one_hot(label, p.shape[1]).to(p.dtype)
     G = (p - truth) @ U  # the loss's gradient but for a positive factor
     z = other - own
     size = G.norm(dim=1, keepdim=True)

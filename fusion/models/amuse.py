@@ -1,9 +1,11 @@
 """AMuSE: Adaptive Multimodal Analysis for Speaker Emotion Recognition in Group Conversations.
 
 Words, frames and segments of every utterance in their own encoders, central towers that take in the other modalities,
-a mixture by a closed rule, then the context of the dialogue and of each speaker. Equations and readings (A-..): specs/amuse.md.
+a mixture by a closed rule, then the context of the dialogue and of each speaker. Equations and readings (A-..):
+specs/amuse.md.
 """
 
+from itertools import pairwise
 from typing import Any, Final, Literal, Self
 
 import torch
@@ -26,6 +28,7 @@ ROLES: Final = {
     "visual": ("face", "back"),
     "audio": ("audio",),
 }  # t, v, a: the order of the paper
+TINY: Final = 1e-12  # least probability whose logarithm is taken
 CHAIN: Final = ("audio", "visual", "text")  # order of the chain (4.3)
 
 
@@ -154,7 +157,7 @@ class Descriptors(nn.Module):
 class Amuse(nn.Module):
     """Words `text`, `face` frames, `back` frames and segments `audio` to logits; any modality may be left out.
 
-    In stage A (`begin`) logits are those of the mean of the heads; afterwards the descriptors are frozen unless `joint`.
+    In stage A (`begin`) logits are those of the mean of the heads; afterwards descriptors are frozen unless `joint`.
     """
 
     stage: Tensor
@@ -202,7 +205,8 @@ class Amuse(nn.Module):
     ) -> Tensor:
         """L of stage A (5.1) over the utterances of the batch."""
         config = self.config
-        loss = agreement(f, present, config.negatives, config.tau, config.nce) * config.lambda_ace
+        loss = agreement(f, present, int(batch.mask.sum()), config.negatives, config.tau, config.nce)
+        loss = loss * config.lambda_ace
         if config.focal:
             labels = batch.labels.flatten()[places]
             everyone = max(1, int((batch.labels != IGNORED).sum()))
@@ -236,7 +240,9 @@ class Amuse(nn.Module):
         if not bool(self.stage):
             p = torch.stack([x.softmax(1) for x in heads], 1) * present.unsqueeze(-1)
             mean = p.sum(1) / present.sum(1, keepdim=True).clamp(min=1)
-            grid = mean.new_zeros(batch.mask.numel(), mean.shape[1]).index_copy(0, places, mean.log())
+            grid = mean.new_zeros(batch.mask.numel(), mean.shape[1]).index_copy(
+                0, places, mean.clamp(min=TINY).log()
+            )
             return grid.view(*batch.mask.shape, -1)
         labels = None
         if gold and self.training and self.config.label_train == "gold":
@@ -276,7 +282,7 @@ class Amuse(nn.Module):
         """u2 of section III-E2; absent modalities are left out of the chain."""
         order = [self.modalities.index(m) for m in CHAIN if m in self.modalities]
         u, begun = f[order[0]], present[:, order[0]]
-        for before, m in zip(order[:-1], order[1:], strict=True):
+        for before, m in pairwise(order):
             here = present[:, m]
             step = mixed(f[m], u, coefficient(before, m, u))
             u = torch.where((begun & here)[:, None], step, torch.where(here[:, None], f[m], u))
