@@ -56,7 +56,7 @@ class SelfAttention(nn.Module):
 
 
 class Encoder(nn.Module):
-    """f^m of one modality: Bi-LSTM and embedding of each of its sequences, joined in time, then self-attention (4.1)."""
+    """f^m of a modality: Bi-LSTM and embedding of each of its sequences, joined in time, then self-attention (4.1)."""
 
     def __init__(self, inputs: Sequence[int], hidden: int, width: int, layers: int, dropout: float) -> None:
         super().__init__()
