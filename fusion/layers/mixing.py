@@ -25,7 +25,8 @@ def closed_form(
     size = G.norm(dim=1, keepdim=True)
     step = sign * eps * z.norm(dim=1, keepdim=True) * G / size.clamp(min=FLAT)
     some = (z.abs() >= TINY) & (size >= FLAT)
-    return (step / z.where(some, 1)).clamp(0, 1).where(some, 0)
+    alpha: Tensor = (step / z.where(some, 1)).clamp(0, 1).where(some, 0)
+    return alpha
 
 
 def mixed(own: Tensor, other: Tensor, alpha: Tensor) -> Tensor:

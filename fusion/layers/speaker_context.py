@@ -17,7 +17,7 @@ def by_speaker(x: Tensor, speakers: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
     places = mask.flatten().nonzero().flatten()
     row = places // mask.shape[1]
     own = row * (int(speakers.max()) + 1) + speakers.flatten()[places]
-    _, group, lengths = own.unique(return_inverse=True, return_counts=True)
+    _, group, lengths = torch.unique(own, return_inverse=True, return_counts=True)
     order = torch.argsort(group, stable=True)
     before = (lengths.cumsum(0) - lengths)[group[order]]
     rank = torch.empty_like(group)
