@@ -26,6 +26,7 @@ MODULES = (
     "avafn",
     "avtca",
     "cues",
+    "amuse",
 )
 
 V = TypeVar("V")

@@ -40,6 +40,18 @@ def test_avtca_is_trained_from_the_frames_of_sound_and_faces_in_the_caches(extra
     shutil.rmtree(project.folder / "data/models/avtca")
 
 
+def test_amuse_is_trained_from_tokens_frames_and_faces_in_the_caches(extracted: Project) -> None:
+    project = extracted.here
+    project.ercache("train", "amuse", "--seeds", "1")
+    run = json.loads((project.folder / "data/models/amuse/run.json").read_text())
+    assert run["widths"] == {"text": 384, "audio": 20, "face": 288} and not run["paper_profile"]
+    assert project.json("evaluate", "data/models/amuse")["test"] == run["test"]
+    rows = project.json("reproduce", "amuse", "1", "--row", "Uni-mode rep., T", "--corpus", "demo")
+    assert [(r["row"], r["verdict"]) for r in rows] == [("Uni-mode rep., T", "stand-in")]
+    for made in ("reproduce", "amuse"):
+        shutil.rmtree(project.folder / "data/models" / made)
+
+
 @pytest.mark.full
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not CREMAD.is_dir(), reason="needs ../shared/media/cremad (6 real clips)")

@@ -21,6 +21,7 @@ FEATURES = {"text": ["minilm"], "audio": ["prosody", "mfcc"], "visual": ["face_h
 SEQUENCES = {
     "avtca": {"audio": ["mfcc"], "visual": ["face_hog:frames"]},
     "cues": {"text": ["minilm:tokens"], "audio": ["mfcc"]},
+    "amuse": {"text": ["minilm:tokens"], "audio": ["mfcc"], "visual": ["face_hog:frames"]},
 }
 
 
@@ -104,6 +105,7 @@ def test_twenty_dialogues_are_learned_by_heart(key: str) -> None:
         # Four blocks leave nothing of less than 13 frames of sound.
         ("avtca", {"audio": ("audio", 6, 13), "visual": ("visual", 8, 1)}, 40),
         ("cues", {"text": ("text", 8, 1), "audio": ("audio", 6, 1)}, 60),
+        ("amuse", {"text": ("text", 8, 1), "audio": ("audio", 6, 1), "face": ("visual", 7, 1)}, 30),
     ],
 )
 def test_utterances_of_twenty_dialogues_are_learned_by_heart_from_their_steps(

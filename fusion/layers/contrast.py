@@ -1,0 +1,62 @@
+"""Noise-contrastive agreement of the modalities of an utterance (AMuSE, Eq. 3 and 4, corrected; specs/amuse.md 5.1)."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Nce = Literal["posterior", "infonce"]
+
+
+def nce(positive: Tensor, negatives: Tensor, drawn: Tensor, mean: Tensor, tau: float, form: Nce) -> Tensor:
+    """Loss of each anchor, [J].
+
+    Args:
+        positive: similarities [J]; negatives: [J, K], of which `drawn` (bool) were drawn.
+        mean: of exp(s / tau) over all negatives drawn, without gradient.
+    """
+    count = drawn.sum(1)
+    if form == "infonce":
+        rest = (negatives / tau).masked_fill(~drawn, -torch.inf)
+        every = torch.cat([positive[:, None] / tau, rest], 1)
+        return (every.logsumexp(1) - positive / tau).where(count > 0, 0)
+    noise = (count.clamp(min=1) * mean).log()
+    near = F.softplus(noise - positive / tau)  # -log h
+    far = F.softplus(negatives / tau - noise[:, None]).where(drawn, 0)  # -log(1 - h)
+    return (near + far.sum(1)).where(count > 0, 0)
+
+
+def draw(count: int, most: int, device: torch.device) -> Tensor:
+    """For each of `count` utterances up to `most` others, uniformly without replacement, bool [count, count]."""
+    chance = torch.rand(count, count).fill_diagonal_(2.0).to(device)
+    least = min(most, count - 1)
+    drawn = torch.zeros(count, count, dtype=torch.bool, device=device)
+    return drawn.scatter(1, chance.argsort(1)[:, :least], True)
+
+
+def agreement(
+    f: list[Tensor], present: Tensor, everyone: int, most: int, tau: float, form: Nce = "posterior"
+) -> Tensor:
+    """L_ACE: all ordered pairs of modalities, divided by |M| and by the utterances of the batch.
+
+    Args:
+        f: descriptors, one [N, d] a modality; present: bool [N, |M|].
+        everyone: utterances of the batch, whatever they have.
+        most: negatives of an utterance.
+    """
+    total = f[0].new_zeros(())
+    units = [F.normalize(x, dim=1) for x in f]
+    for m in range(len(f)):
+        with_m = present[:, m].nonzero().flatten()
+        for i in range(len(f)):
+            both = (present[with_m, m] & present[with_m, i]).nonzero().flatten()
+            if i == m or len(both) == 0 or len(with_m) < 2:
+                continue
+            drawn = draw(len(with_m), most, f[m].device)[both]
+            anchors, others = units[m][with_m], units[i][with_m][both]
+            positive = (anchors[both] * others).sum(1)
+            negatives = others @ anchors.T  # s(f_k^m, f_j^i)
+            mean = (negatives.detach() / tau).exp()[drawn].mean()
+            total = total + nce(positive, negatives, drawn, mean, tau, form).sum()
+    return total / (len(f) * max(1, everyone))

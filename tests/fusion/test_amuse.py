@@ -1,0 +1,453 @@
+"""AMuSE against its page (specs/amuse.md): hand examples, sizes, a literal reference, and what must not matter.
+
+Items of its list that speak of media, corpora and explanations (17 to 21, 25) are tested with encoders and corpora.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from ercache.training import masked_cross_entropy
+from fusion.batches import Batch, Padded, Subset
+from fusion.layers.contrast import agreement, draw, nce
+from fusion.layers.mixing import blocks, closed_form, mixed
+from fusion.layers.peripheral import Injection, SelfAttention, Stream
+from fusion.models import MODELS
+from fusion.models.amuse import Amuse, AmuseConfig
+from fusion.models.base import parameters
+from fusion.papers import read_paper
+from fusion.sequences import Ragged
+
+ENTRY = MODELS["amuse"]
+WIDTHS = {"text": 6, "audio": 5, "face": 7, "back": 4}
+MODALITY = {role: m for m, roles in ENTRY.roles.items() for role in roles}
+LITTLE: dict[str, Any] = {
+    "text_dim": 8, "audio_dim": 6, "visual_dim": 10, "text_lstm": 3, "audio_lstm": 4, "visual_lstm": 5,
+    "man_dim": 8, "man_heads": 2, "man_layers": 2, "context_dim": 6, "man_epochs": 2,
+}  # fmt: skip
+
+
+def model_of(roles: tuple[str, ...] = tuple(WIDTHS), seed: int = 0, stage: int = 1, **switches: Any) -> Amuse:
+    torch.manual_seed(seed)
+    config = AmuseConfig(**{**LITTLE, **switches})
+    model = Amuse({r: WIDTHS[r] for r in roles}, 3, config).eval()
+    model.begin(config.man_epochs if stage else 0)
+    return model
+
+
+def subset_of(
+    dialogues: tuple[int, ...] = (5, 2, 1), seed: int = 0, lacking: dict[str, list[int]] | None = None
+) -> Subset:
+    """Conversations with all roles; `lacking`: modality -> utterances without it."""
+    draws = torch.Generator().manual_seed(seed)
+    n = sum(dialogues)
+    sequences, present = {}, {}
+    for role, width in WIDTHS.items():
+        gone = (lacking or {}).get(MODALITY[role], [])
+        lengths = torch.randint(1, 5, (n,), generator=draws)
+        lengths[gone] = 0
+        values = torch.randn(int(lengths.sum()), width, generator=draws)
+        sequences[role] = Ragged(MODALITY[role], values, lengths.cumsum(0) - lengths, lengths)
+        present[MODALITY[role]] = lengths > 0
+    labels = torch.randint(3, (n,), generator=draws)
+    offsets = torch.tensor([0, *torch.tensor(dialogues).cumsum(0).tolist()])
+    inside = torch.ones(n, dtype=torch.bool)
+    speakers = torch.tensor([(0, 1, 0, 2, 1)[i % 5] for size in dialogues for i in range(size)])
+    return Subset("train", (), inside, offsets, {}, present, speakers, labels, labels, sequences)
+
+
+def batch_of(subset: Subset, ranks: list[int] | None = None) -> Batch:
+    return Padded(subset).batch(range(len(subset.lengths)) if ranks is None else ranks)
+
+
+def test_item_1_shapes_of_one_utterance() -> None:
+    model = Amuse(ENTRY.widths, 7, AmuseConfig()).eval()
+    lengths = {"text": 7, "face": 8, "back": 8, "audio": 7}
+    sequences = {
+        r: Ragged(MODALITY[r], torch.randn(t, ENTRY.widths[r]), torch.tensor([0]), torch.tensor([t]))
+        for r, t in lengths.items()
+    }
+    subset = replace(subset_of((1,)), sequences=sequences)
+    batch = batch_of(subset)
+    shapes: dict[str, torch.Size] = {}
+    for m, encoder in model.descriptors.encoders.items():
+        encoder.register_forward_hook(lambda _, __, out, name=m: shapes.__setitem__(name, out.values.shape))
+    with torch.no_grad():
+        _, present, f, heads = model.descriptors(batch)
+        assert shapes == {"text": (1, 7, 768), "visual": (1, 16, 512), "audio": (1, 7, 768)}
+        assert [x.shape for x in f] == [(1, 256)] * 3
+        A = model.fused(f, present, heads)
+        model.begin(30)
+        assert A.shape == (1, 768) and model.W.in_features == 512 and model(batch).shape == (1, 1, 7)
+
+
+@pytest.mark.parametrize(
+    "classes, preset, switches, expected",
+    [
+        (7, "paper", {}, 54_528_380),
+        (6, "paper", {}, 54_527_096),
+        (7, "small", {}, 4_639_948),
+        (7, "paper", {"score_scale": "none"}, 54_528_380 - 96),
+        (7, "paper", {"direction": "uni", "context": "dialogue", "fusion": "concat"}, None),
+    ],
+)
+def test_item_2_parameter_counts(
+    classes: int, preset: str, switches: dict[str, Any], expected: int | None
+) -> None:
+    with torch.device("meta"):
+        found = parameters(ENTRY.build(ENTRY.widths, classes, ENTRY.resolve(preset, switches)))
+    if expected is None:  # one forward LSTM of 256, and half the classifier
+        expected = 54_528_380 - 2 * 919_552 - 3_591 + 4 * 256 * (768 + 256 + 2) + 257 * 7
+    assert found == expected
+
+
+def identity(layer: SelfAttention | nn.Linear) -> None:
+    linear = layer.linear if isinstance(layer, SelfAttention) else layer
+    with torch.no_grad():
+        linear.weight.copy_(torch.eye(linear.out_features))
+        if linear.bias is not None:
+            linear.bias.zero_()
+
+
+@torch.no_grad()
+def test_item_3_self_attention_by_hand() -> None:
+    layer = SelfAttention(2, 0.0)
+    identity(layer)
+    w, mask = torch.tensor([[[1.0, 0], [0, 1], [1, 1]]]), torch.ones(1, 3, dtype=torch.bool)
+    once = layer(w, mask)
+    wanted = [[0.802224, 0.598888], [0.598888, 0.802224], [0.751745, 0.751745]]
+    assert torch.allclose(once, torch.tensor([wanted]), atol=1e-6)
+    twice = layer(once, mask).mean(1)
+    assert torch.allclose(twice, torch.tensor([[0.718214, 0.718214]]), atol=1e-6)
+
+
+@torch.no_grad()
+def test_item_4_injection_by_hand() -> None:
+    q, one = torch.tensor([[[1.0, 2]]]), torch.ones(1, 2, dtype=torch.bool)
+    injection = Injection(2, 2, 1, True)
+    identity(injection.W_K)
+    identity(injection.W_V)
+    v = injection(q, Stream(torch.eye(2)[None], one))
+    a = injection(q, Stream(torch.tensor([[[2.0, 0], [0, 0]]]), one))
+    assert torch.allclose(v, torch.tensor([[[0.330238, 0.669762]]]), atol=1e-6)
+    assert torch.allclose(a, torch.tensor([[[1.608859, 0]]]), atol=1e-6)
+    assert torch.allclose(q + (v + a) / 3, torch.tensor([[[1.646366, 2.223254]]]), atol=1e-6)
+    injection.i = 8
+    v = injection(q, Stream(torch.eye(2)[None], one))
+    assert torch.allclose(v, torch.tensor([[[0.412521, 0.587479]]]), atol=1e-6)
+
+
+def test_item_5_mixtures_by_hand() -> None:
+    f = [torch.tensor([[1.0, 0]]), torch.tensor([[0.0, 1]]), torch.tensor([[1.0, 1]])]  # t, v, a
+    pairs = [(i, m) for m in range(3) for i in range(3) if i != m]
+    third = 2 / 3
+    for value, expected in (
+        (0.0, [third, 0, 0, third, third, third]),
+        (0.5, [0.5, 1 / 3, 1 / 3, 0.5, 0.5, 0.5]),
+        (third, [4 / 9] * 6),
+    ):
+        found = blocks(f, {pair: torch.tensor(value) for pair in pairs})
+        assert torch.allclose(found, torch.tensor([expected]))
+    r = (0.2, 0.5, 0.8)
+    found = blocks(f, {(i, m): torch.tensor(r[i]) for i, m in pairs})
+    assert torch.allclose(found, torch.tensor([[0.5, 0.4 + 0.1 / 3, 1 / 3, 0.6, 0.5, 0.6]]))
+
+
+U = torch.tensor([[1.0, 0, -1], [0, 1, 1], [0.5, 0.5, 0]])
+OWN, OTHER = torch.tensor([[0.5, 0.25, 1]]), torch.tensor([[1.0, -1, 2]])
+
+
+def test_item_6_coefficients_by_hand() -> None:
+    p = (OWN @ U.T).softmax(1)
+    assert torch.allclose(p, torch.tensor([[0.109248, 0.628679, 0.262073]]), atol=1e-6)
+    alpha = closed_form(OWN, OTHER, U, p, p.argmax(1), 0.2)
+    assert torch.allclose(alpha, torch.tensor([[0.273861, 0.109545, 0]]), atol=1e-6)
+    assert torch.allclose(mixed(OWN, OTHER, alpha), torch.tensor([[0.636931, 0.113069, 1]]), atol=1e-6)
+    against = closed_form(OWN, OTHER, U, p, p.argmax(1), 0.2, -1)
+    assert torch.allclose(against, torch.tensor([[0, 0, 0.273861]]), atol=1e-6)
+
+
+def test_item_7_the_rule_is_the_gradient_of_either_loss_and_never_leaves_its_bounds() -> None:
+    own = OWN.clone().requires_grad_(True)
+    gradients = []
+    for gamma in (0.0, 1.0):
+        logits = own @ U.T
+        loss, _ = masked_cross_entropy(logits[None], torch.tensor([[1]]), gamma)
+        gradients.append(torch.autograd.grad(loss, own)[0])
+    G = torch.tensor([[0.240284, -0.240284, -0.480569]])
+    assert torch.allclose(gradients[0], G, atol=1e-6) and torch.allclose(
+        gradients[1], 0.663112 * G, atol=1e-6
+    )
+    make = torch.Generator().manual_seed(0)
+    own, other, weights = (torch.randn(n, 5, generator=make, dtype=torch.float64) for n in (50, 50, 3))
+    p = (own @ weights.T).softmax(1)
+    alpha = closed_form(own, other, weights, p, p.argmax(1), 0.2)
+    assert bool(((alpha >= 0) & (alpha <= 1)).all()) and not alpha.requires_grad
+    direction = (p - nn.functional.one_hot(p.argmax(1), 3)) @ weights
+    step = 0.2 * (other - own).norm(dim=1, keepdim=True) * direction / direction.norm(dim=1, keepdim=True)
+    inside = (step / (other - own) > 0) & (step / (other - own) < 1)
+    assert torch.allclose((mixed(own, other, alpha) - own)[inside], step[inside], atol=1e-6) and inside.any()
+    assert closed_form(own, own, weights, p, p.argmax(1), 0.2).abs().max() == 0
+
+
+@torch.no_grad()
+def test_item_8_labels_are_never_read_outside_of_training() -> None:
+    batch = batch_of(subset_of())
+    other = replace(batch, labels=batch.labels.where(batch.labels < 0, (batch.labels + 1) % 3))
+    for label_train in ("pseudo", "gold"):
+        model = model_of(label_train=label_train)
+        assert torch.equal(model(batch), model(other))
+        assert torch.equal(model._logits(batch, *model._described(batch), gold=True), model(batch))
+    model.train()
+    model.drop.p = 0.0
+    told = [model._logits(b, *model._described(b), gold=True) for b in (batch, other)]
+    assert not torch.equal(*told)
+
+
+def test_item_9_a_chain_by_hand() -> None:
+    model = model_of(("text", "audio", "face"), alpha_form="chain")
+    f = {m: torch.eye(3)[n][None] for n, m in enumerate(("audio", "visual", "text"))}
+    values = iter([0.25, 0.8])
+    u = model._chained(
+        [f[m] for m in model.modalities],
+        torch.ones(1, 3, dtype=torch.bool),
+        lambda *_: torch.tensor(next(values)),
+    )
+    assert torch.allclose(u, torch.tensor([[0.2, 0.6, 0.2]]))
+    lone = torch.tensor([[m == "visual" for m in model.modalities]])
+    u = model._chained([f[m] for m in model.modalities], lone, lambda *_: torch.tensor(0.5))
+    assert torch.equal(u, f["visual"])
+
+
+def test_item_10_the_focal_loss_by_hand() -> None:
+    def focal(p: float, gamma: float) -> float:
+        logits = torch.tensor([[[math.log(p), math.log(1 - p)]]])
+        return float(masked_cross_entropy(logits, torch.tensor([[0]]), gamma)[0])
+
+    for p, expected in ((0.9, 0.010536), (0.5, 0.346574), (0.1, 2.072327)):
+        assert focal(p, 1.0) == pytest.approx(expected, abs=1e-6)
+        assert focal(p, 0.0) == pytest.approx(-math.log(p), abs=1e-6)
+    for gamma, expected in ((0.5, 0.490129), (0.75, 0.412148), (1.25, 0.291432)):
+        assert focal(0.5, gamma) == pytest.approx(expected, abs=1e-6)
+
+
+def test_item_11_the_contrastive_loss_by_hand() -> None:
+    s, negatives = torch.tensor([0.8]), torch.tensor([[0.1, -0.2]])
+    drawn = torch.ones(1, 2, dtype=torch.bool)
+    loss = nce(s, negatives, drawn, torch.tensor(1.2), 0.5, "posterior")
+    assert float(loss) == pytest.approx(1.052819, abs=1e-6)
+    e = [math.exp(x / 0.5) for x in (0.8, 0.1, -0.2)]
+    assert float(nce(s, negatives, drawn, torch.tensor(1.2), 0.5, "infonce")) == pytest.approx(
+        -math.log(e[0] / sum(e)), abs=1e-6
+    )
+    assert float(nce(s, negatives, ~drawn, torch.tensor(1.2), 0.5, "posterior")) == 0
+
+
+def test_item_12_losses_of_descriptors_that_tell_nothing() -> None:
+    f = [torch.ones(40, 4)] * 3
+    ace = agreement(f, torch.ones(40, 3, dtype=torch.bool), 40, 32, 0.1)
+    assert float(ace) == pytest.approx(8.962401, abs=1e-4)
+    for classes, expected in ((7, 1.667923), (6, 1.493133)):
+        loss, _ = masked_cross_entropy(torch.zeros(1, 1, classes), torch.tensor([[0]]), 1.0)
+        assert float(loss) == pytest.approx(expected, abs=1e-6)
+    drawn = draw(10, 4, torch.device("cpu"))
+    assert drawn.sum(1).tolist() == [4] * 10 and not drawn.diagonal().any()
+    assert not draw(1, 4, torch.device("cpu")).any()
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {}, {"stage": 0}, {"alpha_form": "chain"}, {"alpha": "random"}, {"alpha": "equal"}, {"fusion": "concat"},
+    {"man": False, "fusion": "concat"}, {"peripheral": "evolving"}, {"score_scale": "none"}, {"context": "speaker"},
+    {"context": "dialogue"}, {"direction": "uni"}, {"sign": -1}, {"eps": 0.5}, {"sa_layers": 1}, {"man_layers": 1},
+]  # fmt: skip
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("switches", SETTINGS, ids=str)
+def test_items_13_and_16_a_dialogue_does_not_depend_on_its_batch_or_on_what_is_absent(
+    switches: dict[str, Any],
+) -> None:
+    subset = subset_of((5, 2, 1, 3), lacking={"audio": [0, 5, 7], "text": [1, 5], "visual": [5, 6]})
+    model = model_of(**switches)
+    together, turned = model(batch_of(subset)), model(batch_of(subset, [3, 2, 1, 0]))
+    assert together.isfinite().all()
+    for rank, length in enumerate(subset.lengths.tolist()):
+        alone = model(batch_of(subset, [rank]))[0]
+        assert torch.allclose(together[rank, :length], alone, atol=1e-5)
+        assert torch.allclose(turned[3 - rank, :length], alone, atol=1e-5)
+
+
+@torch.no_grad()
+def test_item_14_the_order_of_peripheral_steps_does_not_matter() -> None:
+    towers = model_of().descriptors.towers
+    assert towers is not None
+    mask = torch.arange(6)[None] < 5
+    f = [Stream(torch.randn(1, 6, d) * mask.unsqueeze(-1), mask) for d in (8, 10, 6)]
+    before = towers(f)
+    order = torch.tensor([3, 0, 4, 2, 1, 5])
+    for n in range(3):
+        turned = [Stream(x.values[:, order], x.mask[:, order]) if i == n else x for i, x in enumerate(f)]
+        for a, b in zip(before, towers(turned), strict=True):
+            assert torch.allclose(a, b, atol=1e-5)
+
+
+@torch.no_grad()
+def test_item_15_contexts_of_speakers_and_of_the_dialogue() -> None:
+    speakers, mask = torch.tensor([[0, 1, 0, 2, 1]]), torch.ones(1, 5, dtype=torch.bool)
+    A = torch.randn(1, 5, 24)
+    changed = A.clone()
+    changed[0, 1] += 1
+    for use, moved in (("speaker", [1, 4]), ("dialogue", [0, 1, 2, 3, 4])):
+        model = model_of(context=use)
+        before, after = model.classified(A, speakers, mask), model.classified(changed, speakers, mask)
+        assert (before != after).any(-1)[0].nonzero().flatten().tolist() == moved
+        renamed = model.classified(A, torch.tensor([[2, 0, 2, 1, 0]]), mask)
+        assert torch.allclose(renamed, before, atol=1e-6)
+
+
+@torch.no_grad()
+def test_item_16_an_absent_modality_injects_and_mixes_nothing() -> None:
+    lacking = subset_of((3,), lacking={"audio": [0, 1, 2]})
+    model = model_of()
+    _, present, f, _ = model.descriptors(batch_of(lacking))
+    names = model.modalities
+    assert present.any(0).tolist() == [name != "audio" for name in names]
+    assert not f[names.index("audio")].any()
+    with torch.no_grad():
+        for name, parameter in model.descriptors.named_parameters():
+            if "encoders.audio" in name or "2_to_" in name:
+                parameter.add_(1)
+    after = model.descriptors(batch_of(lacking))[2]
+    assert names[2] == "audio" and all(torch.equal(x, y) for x, y in zip(f, after, strict=True))
+    batch = batch_of(lacking)
+    loss = model.attention_loss(batch, *model.descriptors(batch))
+    assert loss.isfinite()
+    one = model_of(("text",))
+    _, present, (g,), heads = one.descriptors(batch)
+    assert torch.equal(one.fused([g], present, heads), g) and one(batch).isfinite().all()
+
+
+def test_item_22_every_row_is_reached_by_switches_and_a_seed_tells_everything() -> None:
+    rows = [row for table in read_paper("amuse").tables for row in table.rows if row.model]
+    assert len(rows) == 9 + 9 + 1 + 3 + 4 + 4
+    for row in rows:
+        assert AmuseConfig(**row.config).model_dump().items() >= row.config.items()
+    with pytest.raises(ValidationError, match="fusion: concat"):
+        AmuseConfig(man=False)
+    batch = batch_of(subset_of())
+    losses = [float(model_of(stage=0).objective(batch, masked_cross_entropy)[0].detach()) for _ in range(2)]
+    assert losses[0] == losses[1]
+
+
+def test_item_23_stages_train_what_is_theirs() -> None:
+    batch = batch_of(subset_of())
+
+    def trained(**switches: Any) -> set[str]:
+        model = model_of(**switches).train()
+        model.objective(batch, masked_cross_entropy)[0].backward()  # type: ignore[no-untyped-call]
+        return {
+            name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()
+        }
+
+    assert trained(stage=0) == {"descriptors"}
+    assert trained() == {"contexts", "W"}
+    assert trained(joint=True) == trained(man=False, fusion="concat") == {"descriptors", "contexts", "W"}
+    model = model_of().train()
+    assert not torch.equal(model_of(stage=0)(batch), model_of()(batch))
+    state = model.state_dict()
+    again = model_of(stage=0)
+    again.load_state_dict(state)  # a run's weights know their stage
+    assert int(again.stage) == 1 and model.descriptors.training
+
+
+def literal_logits(model: Amuse, subset: Subset) -> Tensor:
+    """One dialogue, all modalities, through the equations of section 4 with loops."""
+    s = {k: v.double() for k, v in model.state_dict().items()}
+    c, names = model.config, model.modalities
+
+    def lin(x: Tensor, at: str) -> Tensor:
+        return x @ s[f"{at}.weight"].T + s.get(f"{at}.bias", torch.zeros(1).double())
+
+    def run(x: Tensor, at: str, turn: str) -> Tensor:
+        w_x, w_h = s[f"{at}.weight_ih_l0{turn}"], s[f"{at}.weight_hh_l0{turn}"]
+        bias = s[f"{at}.bias_ih_l0{turn}"] + s[f"{at}.bias_hh_l0{turn}"]
+        h = state = torch.zeros(w_h.shape[1]).double()
+        rows = []
+        for row in x:
+            i, f, g, o = (w_x @ row + w_h @ h + bias).chunk(4)
+            state = f.sigmoid() * state + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * state.tanh()
+            rows.append(h)
+        return torch.stack(rows)
+
+    def bi(x: Tensor, at: str) -> Tensor:
+        return torch.cat([run(x, at, ""), run(x.flip(0), at, "_reverse").flip(0)], 1)
+
+    def one(u: int) -> Tensor:
+        f = {}
+        for m in names:
+            parts = []
+            for n, role in enumerate(model.descriptors.roles[m]):
+                r = subset.sequences[role]
+                x = r.values[int(r.starts[u]) : int(r.starts[u] + r.lengths[u])].double()
+                at = f"descriptors.encoders.{m}"
+                parts.append(lin(bi(x, f"{at}.lstms.{n}"), f"{at}.embeddings.{n}"))
+            w = torch.cat(parts)
+            for layer in range(c.sa_layers):
+                rows = [
+                    ((w @ w[i] / math.sqrt(w.shape[1])).softmax(0)[:, None] * w).sum(0) for i in range(len(w))
+                ]
+                w = lin(torch.stack(rows), f"descriptors.encoders.{m}.layers.{layer}.linear")
+            f[m] = w
+        g = dict(f)
+        for layer in range(c.man_layers):
+            after = {}
+            for mi, m in enumerate(names):
+                q = lin(g[m], f"descriptors.towers.D.{layer}.{mi}").clamp(min=0)
+                total = torch.zeros_like(q)
+                for ii, i in enumerate(names):
+                    if i == m:
+                        continue
+                    at = f"descriptors.towers.injections.{layer}.{ii}_to_{mi}"
+                    d = c.man_dim
+                    for h in range(c.man_heads):
+                        K = f[i] @ s[f"{at}.W_K.weight"][h * d : (h + 1) * d].T
+                        V = f[i] @ s[f"{at}.W_V.weight"][h * d : (h + 1) * d].T
+                        weights = (s[f"{at}.a"][h] * q @ K.T / math.sqrt(f[i].shape[1])).softmax(1)
+                        total = total + weights @ V / c.man_heads
+                after[m] = q + total / len(names)
+            g = after
+        f_CA = {m: g[m].mean(0) for m in names}
+        out = []
+        for mi, m in enumerate(names):
+            p = lin(f_CA[m], f"descriptors.towers.Q.{mi}").softmax(0)
+            G = s[f"descriptors.towers.Q.{mi}.weight"].T @ (p - nn.functional.one_hot(p.argmax(), len(p)))
+            total = torch.zeros(c.man_dim).double()
+            for i in names:
+                if i != m:
+                    z = f_CA[i] - f_CA[m]
+                    alpha = (c.eps * z.norm() * (G / G.norm()) / z).clamp(0, 1)
+                    total = total + alpha * f_CA[i] + (1 - alpha) * f_CA[m]
+            out.append(total / len(names))
+        return torch.cat(out)
+
+    A = torch.stack([one(u) for u in range(len(subset.labels))])
+    d, spoken = bi(A, "contexts.dialogue"), torch.zeros(len(A), c.context_dim).double()
+    for who in set(subset.speakers.tolist()):
+        at = (subset.speakers == who).nonzero().flatten()
+        spoken[at] = bi(A[at], "contexts.speaker")
+    return lin(torch.cat([spoken, d], 1), "W")
+
+
+@torch.no_grad()
+def test_the_model_is_its_equations() -> None:
+    model, subset = model_of(), subset_of((5,))
+    for name, parameter in model.named_parameters():
+        if name.endswith(".a"):
+            parameter.copy_(torch.tensor([0.7, 1.6]))
+    assert torch.allclose(model(batch_of(subset))[0].double(), literal_logits(model, subset), atol=1e-5)
