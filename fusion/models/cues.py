@@ -176,7 +176,12 @@ class Cues(nn.Module):
         self.step1 = nn.ModuleList(CrossLayer(c) for _ in range(c.layers))
         width = c.width
         self.bridges: Bridges | None = None
-        if self.speech and c.mfm_blocks and "mel" in widths:
+        if self.speech and c.mfm_blocks and "mel" not in widths:
+            raise UsageError(
+                "cues: the second fusion step needs the mel picture, and no feature is named for it",
+                hint="name one after that of the speech (cues_mel_target:tokens), or say `mfm_blocks: 0`",
+            )
+        if self.speech and c.mfm_blocks:
             self.bridges = Bridges(
                 width,
                 c.mfm_size,

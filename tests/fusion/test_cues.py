@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fusion.layers.bridges as bridges_file
-from ercache.errors import WeightsError
+from ercache.errors import UsageError, WeightsError
 from ercache.training import IGNORED, masked_cross_entropy
 from fusion.batches import Batch
 from fusion.layers.bridges import Bridges
@@ -334,6 +334,12 @@ def test_item_21_the_defaults_are_those_of_the_page() -> None:
         3,
     )  # type: ignore[attr-defined]
     assert entry.paper_training["paper"].items() >= {"optimizer": "adam", "lr": 1e-4, "batch": 32}.items()
+
+
+def test_a_second_step_without_a_picture_is_refused() -> None:
+    with pytest.raises(UsageError) as told:
+        model_of({"text": 6, "audio": 5}, mfm_blocks=2)
+    assert "mfm_blocks: 0" in told.value.hint
 
 
 def test_a_checkpoint_that_is_absent_names_the_switch_that_does_without() -> None:
