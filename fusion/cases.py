@@ -9,8 +9,8 @@ from ercache.errors import UsageError
 from ercache.params import nearest
 from ercache.training import IGNORED
 from fusion.batches import Batch, Padded
-from fusion.evaluate import load_model
-from fusion.experiment import SUBSETS, Source, read_source
+from fusion.evaluate import load_model, source_of
+from fusion.experiment import SUBSETS, Source
 from fusion.models.avafn import Avafn
 from fusion.runs import RunRecord, read_run, read_statistics
 from fusion.seeds import seen
@@ -76,13 +76,7 @@ def _found(run: RunRecord, data: Path, dialogue: str) -> tuple[Source, str]:
     """The source of the subset that holds a dialogue, and its name."""
     known: set[str] = set()
     for name in SUBSETS:
-        source = read_source(
-            data,
-            run.as_experiment(),
-            (name,),
-            allow_random_weights=bool(run.provenance.get("random_weights")),
-            allow_leak=bool(run.provenance.get("leak")),
-        )
+        source = source_of(run, data, name)
         held = {u.dialogue for u in source.subset(name).utterances}
         if dialogue in held:
             return source, name

@@ -66,14 +66,19 @@ def _again(
     folder: Path, run: RunRecord, data: Path, subset: str, device: str
 ) -> tuple[list[Predictions], list[str]]:
     """Predictions of one split's run, and what has changed since its training."""
-    source = read_source(
+    source = source_of(run, data, subset)
+    return predictions_of(folder, run, source, subset, device), _changes(run, source)
+
+
+def source_of(run: RunRecord, data: Path, subset: str) -> Source:
+    """What a run was trained on, as far as one subset needs it; what was accepted then is accepted now."""
+    return read_source(
         data,
         run.as_experiment(),
         (subset,),
         allow_random_weights=bool(run.provenance.get("random_weights")),
         allow_leak=bool(run.provenance.get("leak")),
     )
-    return predictions_of(folder, run, source, subset, device), _changes(run, source)
 
 
 def predictions_of(

@@ -31,11 +31,6 @@ class Steps:
     at: Tensor
     modality: str
 
-    def spread(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """Vectors of the utterances [K, ...] in the grid of the batch's mask: [B, L, ...], 0 where there is none."""
-        grid = vectors.new_zeros(mask.numel(), *vectors.shape[1:]).index_copy(0, self.at, vectors)
-        return grid.view(*mask.shape, *vectors.shape[1:])
-
     def kept(self, present: Tensor) -> "Steps":
         """Those of the utterances that are present, bool [B, L]."""
         left = present.flatten()[self.at]
@@ -144,6 +139,16 @@ class Ragged:
         owner = torch.repeat_interleave(self.lengths)
         found[owner[bad[step_rows(self.starts, self.lengths)]]] = True
         return found
+
+
+def placed(vectors: Tensor, at: Tensor, mask: Tensor, empty: Tensor | None = None) -> Tensor:
+    """Vectors [K, D] at their places [K] in the grid of a batch's mask, [B, L, D].
+
+    Args:
+        empty: what stands everywhere else, [D]; 0 without it.
+    """
+    grid = vectors.new_zeros(vectors.shape[1]) if empty is None else empty
+    return grid.expand(mask.numel(), -1).index_copy(0, at, vectors).view(*mask.shape, -1)
 
 
 def step_rows(starts: Tensor, lengths: Tensor) -> Tensor:

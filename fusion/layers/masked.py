@@ -1,13 +1,31 @@
-"""Layers over padded sequences in which padding takes no part: norms, convolution blocks, attention."""
+"""Layers over padded sequences in which padding takes no part: LSTMs, norms, convolution blocks, attention."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 def within(lengths: Tensor, longest: int) -> Tensor:
     """True for the first `lengths` steps, bool [N, longest]."""
     return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+
+def askable(mask: Tensor) -> Tensor:
+    """Keys for a softmax, bool [N, T]: the valid ones, and all where none is, whose result is to be left out."""
+    return mask | ~mask.any(1, keepdim=True)
+
+
+def ran(network: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
+    """States [N, T, width] of sequences [N, T, i] of their own lengths; 0 beyond them and where there is nothing."""
+    width = network.hidden_size * (2 if network.bidirectional else 1)
+    some = (lengths > 0).nonzero().flatten()
+    empty = x.new_zeros(*x.shape[:2], width)
+    if len(some) == 0:
+        return empty
+    packed = pack_padded_sequence(x[some], lengths[some].cpu(), batch_first=True, enforce_sorted=False)
+    states, _ = pad_packed_sequence(network(packed)[0], batch_first=True, total_length=x.shape[1])
+    return empty.index_copy(0, some, states)
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -69,10 +87,9 @@ def attended(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, heads: int, dropout:
         [N, Tq, heads d].
     """
     Q, K, V = (x.reshape(*x.shape[:2], heads, x.shape[2] // heads).transpose(1, 2) for x in (q, k, v))
-    some = keys.any(1)
-    allowed = (keys | ~some[:, None])[:, None, None]
+    allowed = askable(keys)[:, None, None]
     found = F.scaled_dot_product_attention(Q, K, V, attn_mask=allowed, dropout_p=dropout)
-    return found.transpose(1, 2).flatten(2) * some[:, None, None]
+    return found.transpose(1, 2).flatten(2) * keys.any(1)[:, None, None]
 
 
 def greatest(x: Tensor, mask: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fusion.layers.masked import average, within
+from fusion.layers.masked import askable, average, ran, within
 
 
 @dataclass(frozen=True)
@@ -29,18 +28,6 @@ def lstm(i: int, hidden: int, both_ways: bool = True) -> nn.LSTM:
     return made
 
 
-def ran(network: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
-    """States [N, T, width] of sequences [N, T, i] of their own lengths; 0 beyond them and where there is nothing."""
-    width = network.hidden_size * (2 if network.bidirectional else 1)
-    some = (lengths > 0).nonzero().flatten()
-    empty = x.new_zeros(*x.shape[:2], width)
-    if len(some) == 0:
-        return empty
-    packed = pack_padded_sequence(x[some], lengths[some].cpu(), batch_first=True, enforce_sorted=False)
-    states, _ = pad_packed_sequence(network(packed)[0], batch_first=True, total_length=x.shape[1])
-    return empty.index_copy(0, some, states)
-
-
 class SelfAttention(nn.Module):
     """w <- Linear(softmax(w w^T / sqrt(d)) w), without projections, residual or norm (4.1)."""
 
@@ -50,7 +37,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, w: Tensor, mask: Tensor) -> Tensor:
         """[N, T, d] and bool [N, T] to [N, T, d]."""
-        scores = (w @ w.transpose(1, 2) / math.sqrt(w.shape[2])).masked_fill(~_seen(mask), -torch.inf)
+        scores = (w @ w.transpose(1, 2) / math.sqrt(w.shape[2])).masked_fill(
+            ~askable(mask).unsqueeze(1), -torch.inf
+        )
         y: Tensor = self.drop(self.linear(scores.softmax(2) @ w))
         return y * mask.unsqueeze(-1)
 
@@ -91,7 +80,7 @@ class Injection(nn.Module):
         scores = torch.einsum("nqd,nthd->nhqt", q, K) / math.sqrt(self.i)
         if self.a is not None:
             scores = scores * self.a[:, None, None]
-        weights = scores.masked_fill(~_seen(f.mask).unsqueeze(1), -torch.inf).softmax(3)
+        weights = scores.masked_fill(~askable(f.mask)[:, None, None], -torch.inf).softmax(3)
         found = torch.einsum("nhqt,nthd->nqd", weights, V) / self.heads
         return found * f.mask.any(1)[:, None, None]
 
@@ -147,8 +136,3 @@ class Towers(nn.Module):
                 for m in M
             ]  # (1)
         return [self.drop(average(g[m], f[m].mask)) for m in M]
-
-
-def _seen(mask: Tensor) -> Tensor:
-    """Keys for a softmax, bool [N, 1, T]: all of them where none is valid, whose result is then left out."""
-    return (mask | ~mask.any(1, keepdim=True)).unsqueeze(1)

@@ -5,9 +5,8 @@ from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fusion.layers.masked import within
+from fusion.layers.masked import ran, within
 
 STEP: Final = 8  # frames that share a code
 CODES: Final = {"wide": (64, 2), "narrow": (32, 1)}  # hidden sizes of pitch and rhythm, one direction
@@ -33,9 +32,7 @@ class Branch(nn.Module):
         x = x * mask.unsqueeze(-1)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = norm(conv(x.transpose(1, 2)).transpose(1, 2), mask).relu() * mask.unsqueeze(-1)
-        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
-        forward, backward = states.chunk(2, -1)
+        forward, backward = ran(self.lstm, x, lengths).chunk(2, -1)
         frame = torch.arange(x.shape[1], device=x.device)
         begin = frame // STEP * STEP
         end = torch.minimum(begin + STEP - 1, (lengths - 1)[:, None])  # of each clip's own segment

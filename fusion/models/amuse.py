@@ -16,18 +16,20 @@ from ercache.training import IGNORED, masked_cross_entropy
 from fusion.batches import Batch
 from fusion.layers.clips import clips_of
 from fusion.layers.contrast import Nce, agreement
-from fusion.layers.masked import average
+from fusion.layers.masked import average, ran
 from fusion.layers.mixing import blocks, closed_form, mixed
-from fusion.layers.peripheral import Encoder, Stream, Towers, lstm, ran
+from fusion.layers.peripheral import Encoder, Stream, Towers, lstm
 from fusion.layers.speaker_context import by_speaker, of_speakers
 from fusion.losses import Loss
 from fusion.models.base import ModelEntry, Widths
+from fusion.sequences import placed
 
-ROLES: Final = {
+# t, v, a: the order of the paper
+ROLES: Final[dict[str, tuple[str, ...]]] = {
     "text": ("text",),
     "visual": ("face", "back"),
     "audio": ("audio",),
-}  # t, v, a: the order of the paper
+}
 TINY: Final = 1e-12  # least probability whose logarithm is taken
 CHAIN: Final = ("audio", "visual", "text")  # order of the chain (4.3)
 
@@ -240,16 +242,12 @@ class Amuse(nn.Module):
         if not bool(self.stage):
             p = torch.stack([x.softmax(1) for x in heads], 1) * present.unsqueeze(-1)
             mean = p.sum(1) / present.sum(1, keepdim=True).clamp(min=1)
-            grid = mean.new_zeros(batch.mask.numel(), mean.shape[1]).index_copy(
-                0, places, mean.clamp(min=TINY).log()
-            )
-            return grid.view(*batch.mask.shape, -1)
+            return placed(mean.clamp(min=TINY).log(), places, batch.mask)
         labels = None
         if gold and self.training and self.config.label_train == "gold":
             labels = batch.labels.flatten()[places]
         A = self.fused(f, present, heads, labels)
-        grid = A.new_zeros(batch.mask.numel(), A.shape[1]).index_copy(0, places, A)
-        return self.classified(grid.view(*batch.mask.shape, -1), batch.speakers, batch.mask)
+        return self.classified(placed(A, places, batch.mask), batch.speakers, batch.mask)
 
     def fused(
         self, f: list[Tensor], present: Tensor, heads: list[Tensor], labels: Tensor | None = None
@@ -323,7 +321,7 @@ ENTRY = ModelEntry(
         "face": "visual/jaa-net",
         "back": "visual/back-resnet50",
     },
-    roles={"text": ("text",), "audio": ("audio",), "visual": ("face", "back")},
+    roles=ROLES,
     paper_training={
         "paper": {
             "epochs": 90,

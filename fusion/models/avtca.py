@@ -26,6 +26,7 @@ from fusion.layers.masked import (
 )
 from fusion.losses import Loss
 from fusion.models.base import ModelEntry, Widths, in_order
+from fusion.sequences import placed
 
 CROPS: Final = 3  # last size of face crops: their colours
 FRAMES: Final = 15  # pictures of a clip that is long enough
@@ -225,8 +226,7 @@ class Avtca(nn.Module):
         """Logits [B, L, C]; those of an utterance with neither sound nor pictures are the bias of the head."""
         places, clips = clips_of(batch, self.shortest)
         logits = self.logits(clips)
-        grid = self.head.bias.expand(batch.mask.numel(), -1).index_copy(0, places, logits)
-        return grid.view(*batch.mask.shape, -1)
+        return placed(logits, places, batch.mask, self.head.bias)
 
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
         """The experiment's loss, over the weakened copies of the clips where those are asked for."""

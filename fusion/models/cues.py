@@ -16,10 +16,11 @@ from torch.nn import functional as F
 from ercache.errors import UsageError
 from fusion.batches import Batch
 from fusion.layers.bridges import Bridges
-from fusion.layers.masked import average, within
+from fusion.layers.masked import askable, average, within
 from fusion.layers.prosody import Prosody
 from fusion.losses import Loss
 from fusion.models.base import ModelEntry, Widths
+from fusion.sequences import placed
 
 SPAN: Final = 3  # numbers of a word: its first token, the one after its last, its utterance
 SCORES: Final = 512  # words at most, for the square map of scores
@@ -93,7 +94,7 @@ class CrossLayer(nn.Module):
     def forward(self, x: Tensor, kv: Tensor, keys: Tensor) -> Tensor:
         """[N, T, width] asks [N, K, width]; keys bool [N, K]. Nothing is added where there is no key."""
         some = keys.any(1)
-        found = self.attention(x, kv, kv, key_padding_mask=~(keys | ~some[:, None]), need_weights=False)[0]
+        found = self.attention(x, kv, kv, key_padding_mask=~askable(keys), need_weights=False)[0]
         x = self.norms[0](x + self.drop(found * some[:, None, None]))
         y: Tensor = self.norms[1](x + self.drop(self.ffn(x)))
         return y
@@ -113,9 +114,8 @@ class Features(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """[N, T, i], bool [N, T] to [N, T, width], 0 on padding."""
         h: Tensor = self.enter(x)
-        unseen = ~(mask | ~mask.any(1, keepdim=True))  # a window of nothing would be attention over nothing
         for layer in self.layers:
-            h = layer(h, src_key_padding_mask=unseen)
+            h = layer(h, src_key_padding_mask=~askable(mask))
         return h * mask.unsqueeze(-1)
 
 
@@ -209,8 +209,7 @@ class Cues(nn.Module):
         places, logits = self.logits(batch)
         averaged = torch.stack(logits).mean(0)
         bias = torch.stack([head.bias for head in self._heads()]).mean(0)
-        grid = bias.expand(batch.mask.numel(), -1).index_copy(0, places, averaged)
-        return grid.view(*batch.mask.shape, -1)
+        return placed(averaged, places, batch.mask, bias)
 
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
         """The experiment's loss, of the averaged logits or the mean of that of each head."""

@@ -247,7 +247,9 @@ def test_item_14_logits_are_averaged_before_the_loss(monkeypatch: pytest.MonkeyP
         model = model_of(loss=how, mfm_blocks=1, mfm_size="base")
         monkeypatch.setattr(model, "logits", lambda _: (torch.tensor([0]), heads))
         assert torch.equal(model(batch)[0, 0], torch.tensor([1.0, 0, 1, 1]))
-        assert float(model.objective(batch, masked_cross_entropy)[0]) == pytest.approx(expected, abs=1e-6)
+        assert float(model.objective(batch, masked_cross_entropy)[0].detach()) == pytest.approx(
+            expected, abs=1e-6
+        )
 
 
 @pytest.mark.parametrize("classes", [4, 6, 7])

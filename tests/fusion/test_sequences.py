@@ -24,7 +24,7 @@ from fusion.experiment import Source, read_source
 from fusion.losses import Loss
 from fusion.modality_dropout import without_some
 from fusion.models.base import ModelEntry, Widths
-from fusion.sequences import Ragged, concatenated, ragged, step_rows
+from fusion.sequences import Ragged, concatenated, placed, ragged, step_rows
 from fusion.train import train_experiment
 from fusion.views import View
 from tests.fusion.toy import CLASSES, toy_manifest, toy_params
@@ -109,7 +109,7 @@ class MeanOfSteps(nn.Module):
         logits = torch.zeros(*batch.mask.shape, len(CLASSES))
         for role, steps in batch.steps.items():
             mean = steps.values.sum(1) / steps.mask.sum(1, keepdim=True)
-            logits = logits + steps.spread(self.out[role](mean), batch.mask)
+            logits = logits + placed(self.out[role](mean), steps.at, batch.mask)
         return logits
 
     def begin(self, epoch: int) -> None:
@@ -245,7 +245,10 @@ def test_a_subset_is_a_view_and_not_a_copy_of_the_values() -> None:
     assert part.starts.tolist() == [3, 0] and part.lengths.tolist() == [2, 3]
     assert whole.of(torch.tensor([1])).present.tolist() == [False]
     nothing = whole.of(torch.tensor([1])).steps(torch.tensor([[0]]), torch.tensor([[True]]))
-    assert nothing.values.shape == (0, 1, 2) and nothing.spread(torch.ones(0, 3), torch.ones(1, 1)).sum() == 0
+    assert (
+        nothing.values.shape == (0, 1, 2)
+        and placed(torch.ones(0, 3), nothing.at, torch.ones(1, 1)).sum() == 0
+    )
 
 
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1, max_size=3), st.randoms())
