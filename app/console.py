@@ -53,6 +53,7 @@ def answer(value: Any) -> None:
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """A table for people, on stdout."""
     out = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    out.columns[0].no_wrap = True  # what people type
     for row in rows:
         out.add_row(*[Text(str(cell)) for cell in row])
     console = Console()

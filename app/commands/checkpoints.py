@@ -31,10 +31,16 @@ def ls(json: Json = False) -> None:
         answer([{**asdict(row), "ok": row.ok} for row in rows])
         return
     shown = [
-        (r.key, r.state, r.source, f"{r.megabytes:,.0f} MB" if r.megabytes else "", r.licence, _finding(r))
-        for r in rows
+        (r.key, r.state, r.source, f"{r.megabytes:,.0f} MB" if r.megabytes else "", r.licence) for r in rows
     ]
-    table(("key", "state", "source", "size", "licence", "what to do"), shown)
+    table(("key", "state", "source", "size", "licence"), shown)
+    for row in rows:
+        if row.state in ("damaged", "refused"):
+            say(f"{row.key}: {row.detail} -> {row.remedy}")
+    if any(row.state == "absent" for row in rows):
+        say(
+            "absent: `ercache weights fetch KEY` where there is a network, else `ercache weights add KEY FILE...`"
+        )
 
 
 @weights.command("fetch")
@@ -65,10 +71,6 @@ def convert(
 
 def _known(key: str) -> str:
     return known(key, checkpoints.checkpoints(), "checkpoint")
-
-
-def _finding(row: checkpoints.WeightStatus) -> str:
-    return f"{row.detail} -> {row.remedy}" if row.state in ("damaged", "refused") else row.remedy
 
 
 def _told(key: str, paths: Sequence[Path], json: bool) -> None:

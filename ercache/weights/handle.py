@@ -1,9 +1,10 @@
 """What an encoder gets in place of a path: its checkpoint, or random tensors that stand in for it."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ercache.errors import WeightsError
 from ercache.weights.folder import checked_file
@@ -77,6 +78,17 @@ class Weights:
             f"checkpoint {self.key!r} has no file {name!r}",
             hint=f"it has: {', '.join(file.name for file in row.files)}",
         )
+
+    def config(self, random: dict[str, Any]) -> dict[str, Any]:
+        """What config.json of the checkpoint says; `random` for random weights.
+
+        Raises:
+            WeightsError: absent or damaged.
+        """
+        if self.random is not None:
+            return random
+        found: dict[str, Any] = json.loads(self.path("config.json").read_text(encoding="utf-8"))
+        return found
 
     def _tensor_file(self, name: str | None) -> Path:
         row = checkpoint(self.key)

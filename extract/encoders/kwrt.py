@@ -13,8 +13,9 @@ from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights, checked_files
 from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample, Turn
-from extract.encoders.pieces import HEADS, finite, hidden_states, marks_of, open_tokenizer, places
-from extract.encoders.roberta_network import BASE, Shape, roberta
+from extract.encoders.pieces import finite, hidden_states, marks_of, open_tokenizer, places
+from extract.encoders.roberta_network import BASE, from_checkpoint
+from extract.encoders.text_shapes import Shape
 from extract.kwrt.conceptnet import CONCEPTNET
 from extract.kwrt.knowledge import LETTERS, OWN, read_knowledge
 from extract.kwrt.matrix import importance
@@ -100,8 +101,7 @@ class Kwrt:
     def __init__(self, shape: Shape, params: KwrtParams, device: str, weights: Weights) -> None:
         self.params, self.device = params, device
         self._tokenizer = open_tokenizer(weights)
-        vocabulary = self._tokenizer.get_vocab_size()
-        network: Any = weights.network(lambda: roberta(shape, vocabulary), strip=("roberta.",), drop=HEADS)
+        network: Any = from_checkpoint(weights, shape, self._tokenizer)
         self._first_speaker = add_speakers(network)
         self._network = network.to(device)
         self._marks = marks_of(self._tokenizer)

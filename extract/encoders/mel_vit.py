@@ -1,6 +1,5 @@
 """Cues' second view of speech: a mel spectrogram in the lower layers of a vision transformer (specs/cues.md 3.5)."""
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -86,9 +85,7 @@ class MelVit:
     def __init__(self, params: MelVitParams, device: str = "cpu", weights: Weights | None = None) -> None:
         self.params, self.device = params, device
         handle = weights or Weights(params.weights)
-        config = CONFIGS[params.weights]
-        if handle.random is None:
-            config = json.loads(handle.path("config.json").read_text(encoding="utf-8"))
+        config = handle.config(CONFIGS[params.weights])
         layers = config["num_hidden_layers"]
         upper = tuple(f"layers.{n}." for n in range(layers - params.upper, layers))
         network: Any = handle.network(

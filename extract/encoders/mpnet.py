@@ -15,6 +15,7 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, Encoder, EncoderSpec, FloatArray, Input, Sample
 from extract.encoders.pieces import HEADS, finite, hidden_states, open_tokenizer, places, text_arrays
+from extract.encoders.text_shapes import Shape, shape_of
 from extract.texts import tidy
 
 if TYPE_CHECKING:
@@ -25,15 +26,7 @@ LIMIT: Final = 512  # tokens that MPNet has positions for
 SENTENCE_LIMIT: Final = 384  # tokens that all-mpnet-base-v2 was trained with
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of an MPNet."""
-
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    inner: int = 3072
-    vocabulary: int = 30527
+FULL: Final = Shape(768, 12, 12, 3072, 30527)
 
 
 def mpnet(shape: Shape) -> "nn.Module":
@@ -84,7 +77,7 @@ class MpnetKind:
     spec: EncoderSpec
     Params: type[BaseModel]
     row: Literal["word", "token"]
-    shape: Shape = Shape()
+    shape: Shape = FULL
 
     def input(self, params: Any) -> Input:
         """The transcript."""
@@ -101,7 +94,8 @@ class MpnetKind:
             WeightsError: the checkpoint is absent, damaged or another network's.
         """
         handle = weights or Weights(str(self.spec.weights))
-        network = handle.network(lambda: mpnet(self.shape), strip=("mpnet.",), drop=HEADS)
+        shape = shape_of(handle, self.shape)
+        network = handle.network(lambda: mpnet(shape), strip=("mpnet.",), drop=HEADS)
         return (Words if self.row == "word" else Sentences)(params, network, device, handle)
 
 

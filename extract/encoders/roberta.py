@@ -16,7 +16,8 @@ from ercache.weights import Weights
 from extract.context import Names, prefix_of
 from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample
 from extract.encoders.pieces import finite, hidden_states, open_tokenizer, places, text_arrays
-from extract.encoders.roberta_network import SIZES, Shape, from_checkpoint, roberta
+from extract.encoders.roberta_network import SIZES, from_checkpoint, roberta
+from extract.encoders.text_shapes import Shape
 from extract.encoders.turn_reader import TurnReader
 
 if TYPE_CHECKING:

@@ -1,31 +1,20 @@
 """RoBERTa's network in its sizes, bare or with the tensors of a checkpoint."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ercache.weights import Weights
 from extract.context import LIMIT
 from extract.encoders.pieces import HEADS
+from extract.encoders.text_shapes import Shape, shape_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import nn
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a RoBERTa; `vocabulary` None for that of its tokenizer."""
-
-    width: int
-    layers: int
-    heads: int
-    inner: int
-    vocabulary: int | None = 50265
-
-
-BASE: Final = Shape(768, 12, 12, 3072)
-LARGE: Final = Shape(1024, 24, 16, 4096)
-SMALL: Final = Shape(128, 2, 2, 512, None)
+BASE: Final = Shape(768, 12, 12, 3072, 50265)
+LARGE: Final = Shape(1024, 24, 16, 4096, 50265)
+SMALL: Final = Shape(128, 2, 2, 512, 0)
 SIZES: Final = {"small": SMALL, "base": BASE, "large": LARGE}
 
 
@@ -48,8 +37,13 @@ def roberta(shape: Shape, vocabulary: int) -> "nn.Module":
     return RobertaModel(config, add_pooling_layer=False)
 
 
-def from_checkpoint(weights: Weights, shape: Shape, tokenizer: "Tokenizer") -> "nn.Module":
-    """The network with the tensors of a published checkpoint."""
+def from_checkpoint(weights: Weights, expected: Shape, tokenizer: "Tokenizer") -> "nn.Module":
+    """The network with the tensors of a published checkpoint.
+
+    Raises:
+        WeightsError: the checkpoint is absent, damaged or another network's.
+    """
+    shape = shape_of(weights, expected)
     return weights.network(
         lambda: roberta(shape, tokenizer.get_vocab_size()), strip=("roberta.",), drop=HEADS
     )

@@ -127,7 +127,7 @@ def described(weights: Weights, expected: SpeechNetwork) -> tuple[dict[str, Any]
     """
     if weights.random is not None:
         return expected.config | UNMASKED, expected.normalised
-    config = json.loads(weights.path("config.json").read_text(encoding="utf-8"))
+    config = weights.config({})
     facts = {"feat_extract_norm": expected.norm, "hidden_size": expected.width}
     wrong = [
         f"{name}: {config.get(name)!r}, expected {value!r}"

@@ -1,6 +1,5 @@
 """Vision transformers on scenes or faces: ViT-B/16 of torchvision or Google, and CLIP's (specs/encoders.md 5.4)."""
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -82,7 +81,7 @@ class VitKind:
         if params.weights == "vit-b16":
             return TORCHVISION(params, device, weights)
         handle = weights or Weights(params.weights)
-        config = config_of(handle, CONFIGS[params.weights])
+        config = handle.config(CONFIGS[params.weights])
         network: Any = handle.network(
             lambda: build_vit(config), strip=("vit.",), drop=("pooler.", "classifier."), rename=vit_name
         ).to(device)
@@ -108,7 +107,7 @@ class ClipKind:
     def __call__(self, params: ClipParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
         """Build one."""
         handle = weights or Weights(str(self.spec.weights))
-        config = config_of(handle, {"vision_config": CLIP_CONFIG})["vision_config"]
+        config = handle.config({"vision_config": CLIP_CONFIG})["vision_config"]
         network: Any = handle.network(lambda: build_clip(config), drop=CLIP_UNUSED).to(device)
 
         def vectors(pictures: "Tensor") -> "Tensor":
@@ -121,14 +120,6 @@ class ClipKind:
 
         prepare = prepare_by("bicubic", CLIP_STATISTICS, params.cropped)
         return PictureEncoder(params, device, vectors, prepare)
-
-
-def config_of(handle: Weights, random: dict[str, Any]) -> dict[str, Any]:
-    """The config.json of a checkpoint, or that of random weights."""
-    if handle.random is not None:
-        return random
-    config: dict[str, Any] = json.loads(handle.path("config.json").read_text(encoding="utf-8"))
-    return config
 
 
 def build_vit(config: dict[str, Any]) -> "nn.Module":

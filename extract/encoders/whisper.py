@@ -1,6 +1,5 @@
 """The encoder of Whisper (Radford et al. 2022): 30 s of log-mel spectrum to one state each 20 ms."""
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -66,9 +65,7 @@ class WhisperSmall:
 
         self.params, self.device = params, device
         handle = weights or Weights("whisper-small")
-        config = CONFIG
-        if handle.random is None:
-            config = json.loads(handle.path("config.json").read_text(encoding="utf-8"))
+        config = handle.config(CONFIG)
         network: Any = handle.network(
             lambda: build(config), strip=("model.encoder.",), drop=("model.decoder.", "proj_out.")
         )

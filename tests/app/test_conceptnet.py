@@ -16,7 +16,7 @@ from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, Utterance, write_manifest
 from extract.encoders import ENCODERS
 from extract.encoders.kwrt import KWRT
-from extract.encoders.roberta_network import Shape
+from extract.encoders.text_shapes import Shape
 
 Run = Callable[..., tuple[int, str, str]]
 DUMP = "conceptnet-assertions-5.7.0.csv.gz"

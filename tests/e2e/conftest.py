@@ -29,15 +29,21 @@ class Project:
 
     Attributes:
         inside: run `ercache` in this process, by the same entry: an interpreter takes seconds to import torch.
+        passed: names of this process's variables that its commands see, too, although they begin with ERCACHE_.
     """
 
     folder: Path
     store: Path
     inside: bool = False
+    passed: tuple[str, ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ERCACHE_", "PYTEST_"))}
+        inherited = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("ERCACHE_", "PYTEST_")) or k in self.passed
+        }
         path = f"{BIN}{os.pathsep}{inherited['PATH']}"
         return {**inherited, "PATH": path, "ERCACHE_STORE": str(self.store), "COLUMNS": "200"}
 

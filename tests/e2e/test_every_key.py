@@ -1,10 +1,11 @@
 """Every key of the registry through `ercache extract` on real input: CREMA-D's clips, MELD's first dialogues.
 
-The quick half has the keys that need no checkpoint; the long half has all of them at full size, where weights are
-random: what is tested is the way from a file to a cache. Tiny checkpoints of every architecture are in tests/extract.
+The quick half has what needs no checkpoint, and a tiny checkpoint for each whose files say how large its network is;
+the long half has all keys at full size, where weights are random: what is tested is the way from a file to a cache.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ import pytest
 import yaml
 
 from ercache.cache import Array
+from ercache.manifest import read_manifest
+from ercache.weights import FOLDER_VARIABLE
+from ercache.weights.table import TABLE_VARIABLE
 from extract.encoders import ENCODERS, configs
 from extract.encoders.openface import COLUMNS
+from tests import tiny_weights
 from tests.e2e.conftest import SHARED, MakeProject, Project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("keys")]
@@ -22,12 +27,15 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("keys")]
 CREMAD = SHARED / "media" / "cremad"
 MELD = SHARED / "meld"
 DIALOGUES = 50
+FEW = 2  # dialogues, and clips, of the quick half
 needs_clips = pytest.mark.skipif(not CREMAD.is_dir(), reason="needs ../shared/media/cremad (6 real clips)")
 needs_texts = pytest.mark.skipif(not MELD.is_dir(), reason="needs ../shared/meld (the real MELD transcripts)")
 
 RUNNABLE = tuple(key for key, kind in ENCODERS.items() if not kind.spec.unavailable)
 TEXTS = tuple(key for key in RUNNABLE if key.startswith("text/"))
 MEDIA = tuple(key for key in RUNNABLE if not key.startswith("text/"))
+RANDOM = ("--random-weights", "0")
+CLIPS = ("--root", str(CREMAD))
 # Random weights read bytes, so nearly every context is 512 tokens long: all dialogues would take hours.
 FEWER = {key: 3 for key in TEXTS if "-ctx-" in key}
 
@@ -82,6 +90,15 @@ def clips(make_project: MakeProject) -> Project:
 
 
 @pytest.fixture(scope="module")
+def two_clips(make_project: MakeProject) -> Project:
+    project = make_project()
+    project.ercache("scan", "cremad", "--root", str(CREMAD))
+    named = sorted(u.id for u in read_manifest(project.folder / "data/manifests/cremad.jsonl").utterances)
+    assert project.keep("cremad", lambda u: u.id in named[:FEW]) == FEW
+    return project
+
+
+@pytest.fixture(scope="module")
 def texts(make_project: MakeProject) -> Callable[[int], Project]:
     """Projects that know the first dialogues of MELD's train part."""
     made: dict[int, Project] = {}
@@ -107,29 +124,64 @@ def extract(project: Project, corpus: str, features: Mapping[str, Any], *options
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     params |= {"features": dict(features), "profiles": {}, "experiments": {}, "pipeline": {}}
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
-    answer: dict[str, Any] = project.json(
-        "extract", corpus, "--features", ",".join(features), "--random-weights", "0", *options
-    )
+    answer: dict[str, Any] = project.json("extract", corpus, "--features", ",".join(features), *options)
     assert answer["failed"] == []
     return answer
 
 
 @needs_clips
 def test_what_needs_no_checkpoint_encodes_the_real_clips_and_a_changed_parameter_recomputes_one_feature(
-    clips: Project,
+    two_clips: Project,
 ) -> None:
     keys = ("audio/mfcc", "audio/prosody", "visual/face-crops", "visual/face-hog")
     features = declared(keys, Path())
-    answer = extract(clips, "cremad", features, "--root", str(CREMAD))
-    assert len(answer["files"]) == len(keys) and answer["done"] == 6 * len(keys)
+    answer = extract(two_clips, "cremad", features, *CLIPS)
+    assert len(answer["files"]) == len(keys) and answer["done"] == FEW * len(keys)
     for key in keys:
-        of = clips.values(name_of(key))
-        assert len(of) == 6
+        of = two_clips.values(name_of(key))
+        assert len(of) == FEW
         assert_as_declared(key, features[name_of(key)], of)
     features["audio_mfcc"]["n_mfcc"] = 13
-    again = extract(clips, "cremad", features, "--root", str(CREMAD))
-    assert (again["done"], again["reused"]) == (6, 6 * (len(keys) - 1))
-    assert next(iter(clips.values("audio_mfcc").values()))["frames"].shape[1] == 13
+    again = extract(two_clips, "cremad", features, *CLIPS)
+    assert (again["done"], again["reused"]) == (FEW, FEW * (len(keys) - 1))
+    assert next(iter(two_clips.values("audio_mfcc").values()))["frames"].shape[1] == 13
+
+
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tiny checkpoints that lie where `ercache weights add` puts them."""
+    with tiny_weights.tiny_weights(tmp_path_factory.mktemp("weights")):
+        yield
+
+
+def with_weights(project: Project) -> Project:
+    return replace(project, passed=(FOLDER_VARIABLE, TABLE_VARIABLE))
+
+
+@needs_clips
+def test_tiny_checkpoints_encode_the_real_clips(brought: None, two_clips: Project) -> None:
+    keys = tuple(key for key in tiny_weights.KEYS if key in MEDIA)
+    features = declared(keys, Path())
+    project = with_weights(two_clips)
+    answer = extract(project, "cremad", features, *CLIPS)
+    assert len(answer["files"]) == len(keys) and answer["done"] == FEW * len(keys)
+    for key in keys:
+        assert_as_declared(key, features[name_of(key)], project.values(name_of(key)))
+
+
+@needs_texts
+def test_tiny_checkpoints_encode_the_first_dialogues_of_meld(
+    brought: None, texts: Callable[[int], Project]
+) -> None:
+    keys = tuple(key for key in TEXTS if key in tiny_weights.KEYS)
+    features = declared((*keys, "text/minilm"), Path())
+    project = with_weights(texts(FEW))
+    answer = extract(project, "meld", features)
+    assert len(answer["files"]) == len(features)
+    for key in keys:
+        of = project.values(name_of(key))
+        assert len(of) >= 8 * FEW
+        assert_as_declared(key, features[name_of(key)], of)
 
 
 @pytest.mark.full
@@ -140,7 +192,7 @@ def test_a_full_network_encodes_the_real_clips(clips: Project, key: str) -> None
     tables.mkdir(exist_ok=True)
     write_tables(tables)
     features = declared([key], tables)
-    answer = extract(clips, "cremad", features, "--root", str(CREMAD))
+    answer = extract(clips, "cremad", features, *CLIPS, *RANDOM)
     assert len(answer["files"]) == 1 and answer["done"] == 6
     of = clips.values(name_of(key))
     assert len(of) == 6
@@ -155,7 +207,7 @@ def test_a_full_network_encodes_the_first_dialogues_of_meld(
 ) -> None:
     dialogues = FEWER.get(key, DIALOGUES)
     project, features = texts(dialogues), declared([key], Path())
-    extract(project, "meld", features)
+    extract(project, "meld", features, *RANDOM)
     of = project.values(name_of(key))
     assert len(of) >= 8 * dialogues
     assert_as_declared(key, features[name_of(key)], of)

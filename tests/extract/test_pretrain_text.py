@@ -18,7 +18,7 @@ from ercache.weights import Weights
 from extract.encoders import ENCODERS, configs
 from extract.encoders.base import Encoded
 from extract.encoders.pieces import START
-from extract.encoders.roberta_network import Shape
+from extract.encoders.text_shapes import Shape
 from extract.engine.lane import sample_of
 from extract.engine.plan import Feature, make_plan
 from extract.engine.reading import Inputs

@@ -19,11 +19,12 @@ from extract.encoders.kwrt import KWRT, KwrtKind
 from extract.encoders.mpnet import MPNETS, MpnetKind
 from extract.encoders.pieces import byte_tokenizer
 from extract.encoders.roberta import M2FNET, ROBERTAS, RobertaKind
-from extract.encoders.roberta_network import BASE, LARGE, Shape, roberta
+from extract.encoders.roberta_network import BASE, LARGE, roberta
+from extract.encoders.text_shapes import Shape
 from tests.extract.tiny_texts import Tiny, made_here, taken_in, write_record
 
 ROBERTA = Shape(32, 2, 4, 48, 400)
-MPNET = mpnets.Shape(32, 2, 4, 48, 400)
+MPNET = Shape(32, 2, 4, 48, 400)
 KEYS = tuple(kind.spec.key for kind in (KWRT, *MPNETS, *ROBERTAS))
 TUNED = "m2fnet-roberta"  # made by a training of ours
 CHECKPOINTS = sorted({ENCODERS[key].spec.weights for key in KEYS} - {None})  # type: ignore[type-var]
@@ -344,7 +345,7 @@ def test_all_mpnet_is_the_recipe_of_sentence_transformers(tiny: dict[str, Tiny])
     [
         (lambda: roberta(BASE, 0), 768, 124_645_632),
         (lambda: roberta(LARGE, 0), 1024, 355_359_744),
-        (lambda: mpnets.mpnet(mpnets.Shape()), 768, 109_486_464),
+        (lambda: mpnets.mpnet(mpnets.FULL), 768, 109_486_464),
     ],
 )
 def test_networks_have_the_published_number_of_parameters(

@@ -58,7 +58,7 @@ class Shelf:
 
     def _make(self, key: str) -> Tiny:
         torch.manual_seed(len(self.made))
-        network, config, files, rename = _network(key)
+        network, config, files, rename = network_of(key)
         state = {rename(name): tensor for name, tensor in network.state_dict().items()}
         return Tiny(key, network, config, self.bring(f"tiny-{key.split('/')[1]}", state, files))
 
@@ -79,7 +79,7 @@ def shelf(folder: Path) -> Iterator[Shelf]:
         yield Shelf(folder, stack)
 
 
-def _network(key: str) -> tuple[Any, dict[str, Any], dict[str, Any], Callable[[str], str]]:
+def network_of(key: str) -> tuple[Any, dict[str, Any], dict[str, Any], Callable[[str], str]]:
     """Network, its config, the side files and how its tensors are called in the published file."""
     kind = ENCODERS[key]
     if isinstance(kind, SpeechKind):

@@ -23,25 +23,24 @@ SENTENCES = (
     "MONICA: There is a fire in the kitchen, run! I’m scared.",
     "FEMALE: MALE: MARY: JAMES: The surprised kangaroo was asleep in the scene.",
 )
-ROBERTA = RobertaConfig(
-    vocab_size=400,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
-    max_position_embeddings=514,
-    type_vocab_size=1,
-    layer_norm_eps=1e-5,
-)
-MPNET = MPNetConfig(
-    vocab_size=400,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
-    max_position_embeddings=514,
-    layer_norm_eps=1e-5,
-)
+Config = RobertaConfig | MPNetConfig
+
+
+def sized(kind: type[RobertaConfig] | type[MPNetConfig], width: int) -> Config:
+    """Two layers of a width."""
+    return kind(
+        vocab_size=400,
+        hidden_size=width,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=514,
+        layer_norm_eps=1e-5,
+        **({"type_vocab_size": 1} if kind is RobertaConfig else {}),
+    )
+
+
+ROBERTA, MPNET = (sized(kind, 32) for kind in (RobertaConfig, MPNetConfig))
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def wordpiece() -> Tokenizer:
     return tokenizer
 
 
-def network_of(kind: type, config: RobertaConfig | MPNetConfig) -> torch.nn.Module:
+def network_of(kind: type, config: Config) -> torch.nn.Module:
     """Random, with tensors large enough for texts to differ by much."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -95,7 +94,9 @@ def network_of(kind: type, config: RobertaConfig | MPNetConfig) -> torch.nn.Modu
 def taken_in(folder: Path, keys: Sequence[str]) -> Iterator[dict[str, Tiny]]:
     """Tiny checkpoints under these keys, with a head that no feature uses; keys with `mpnet` are MPNets."""
     with ExitStack() as stack:
-        yield {key: stack.enter_context(_one(folder, key)) for key in keys}
+        yield {
+            key: stack.enter_context(one(folder, key, MPNET if "mpnet" in key else ROBERTA)) for key in keys
+        }
 
 
 def made_here(folder: Path, name: str) -> Tiny:
@@ -122,12 +123,13 @@ def _of_transformers(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 
 
 @contextmanager
-def _one(folder: Path, key: str) -> Iterator[Tiny]:
-    if "mpnet" in key:
-        network, tokenizer, prefix = network_of(MPNetModel, MPNET), wordpiece(), "mpnet."
+def one(folder: Path, key: str, config: Config) -> Iterator[Tiny]:
+    """A tiny checkpoint under this key."""
+    if isinstance(config, MPNetConfig):
+        network, tokenizer, prefix = network_of(MPNetModel, config), wordpiece(), "mpnet."
     else:
-        network, tokenizer, prefix = network_of(RobertaModel, ROBERTA), bpe(), "roberta."
+        network, tokenizer, prefix = network_of(RobertaModel, config), bpe(), "roberta."
     tensors = {prefix + name: tensor for name, tensor in network.state_dict().items()}
-    files = {"tokenizer.json": tokenizer.to_str()}
+    files = {"tokenizer.json": tokenizer.to_str(), "config.json": network.config.to_dict()}
     with tiny_checkpoint(key, folder, {**tensors, "lm_head.bias": torch.zeros(3)}, files):
         yield Tiny(Weights(key), network, _of_transformers(tokenizer))
