@@ -5,9 +5,9 @@ from typing import Any
 
 from app.console import CACHES, known
 from ercache.errors import UsageError
+from ercache.manifest import MODALITIES
 from ercache.params import FOLD, ExperimentParams, Params, array_of, findings
 from extract.encoders import ENCODERS
-from fusion.models.base import MODALITIES
 
 NEEDED = ("model", "corpus", "features")
 

@@ -23,6 +23,7 @@ from ercache.files import replaced
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # corpus and part become parts of paths
 FORMAT = "ercache-manifest"
 VERSION = 1
+MODALITIES: Final = ("text", "audio", "visual")
 PRESENCE: Final = ("absent", "present")  # values of a label set that is one emotion of a multi-label task
 _STRICT: Final = ConfigDict(strict=True, extra="forbid")
 

@@ -9,9 +9,8 @@ from typing import Any
 from app.report.corpus import LIST_LIMIT, ReasonCount, meaning_of
 from app.report.gather import Cache
 from ercache.cache import Entry, Status
-from ercache.manifest import Manifest
+from ercache.manifest import MODALITIES, Manifest
 
-MODALITIES = ("text", "audio", "visual")
 _LONGEST = 40  # entries of a mapping or list inside a shown provenance
 
 

@@ -7,11 +7,10 @@ from typing import Any, Final
 
 from ercache.cache import Array, ArraySpec
 from ercache.errors import UsageError
-from ercache.manifest import Manifest
+from ercache.manifest import MODALITIES, Manifest
 from ercache.reasons import Reason
 
 ARRAY: Final = "features"  # name of the one array of a feature whose file gives it none
-MODALITIES: Final = ("text", "audio", "visual")
 SHOWN: Final = 5
 # Words of the names under which encoders are known in the field; looked for in this order.
 _WORDS: Final[Mapping[str, str]] = {

@@ -15,10 +15,10 @@ import h5py
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.exchange.content import ARRAY, MODALITIES, Content, Found, some
+from ercache.exchange.content import ARRAY, Content, Found, some
 from ercache.exchange.ids import Ids
 from ercache.exchange.npy import read_npy
-from ercache.manifest import Manifest
+from ercache.manifest import MODALITIES, Manifest
 
 _LINE: Final = 1 << 24  # bytes; a cut with its supervisions has some thousands
 _STORES: Final = ("numpy_files", "numpy_hdf5")

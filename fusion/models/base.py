@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from ercache.errors import UsageError
+from ercache.manifest import MODALITIES
 from ercache.params import findings, nearest
 
 Widths = Mapping[str, int]
-MODALITIES = ("text", "audio", "visual")
 
 
 @dataclass(frozen=True)

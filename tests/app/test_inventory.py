@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +32,10 @@ def test_encoders_say_whether_they_can_run_here(tmp_path: Path, monkeypatch: pyt
 def test_encoders_of_the_papers_are_encoders_of_the_registry() -> None:
     named = {key for entry in MODELS.values() for key in entry.paper_encoders.values()}
     assert {"audio/wav2vec2-large", "visual/dan", "text/m2fnet-roberta"} <= named <= set(ENCODERS)
+
+
+def test_commands_are_at_hand_before_what_takes_seconds_to_import() -> None:
+    heavy = ["torch", "transformers", "librosa", "sklearn", "pandas", "matplotlib"]
+    program = f"import sys, app.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

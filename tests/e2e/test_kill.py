@@ -70,6 +70,22 @@ def open_stages(trace: Path) -> set[str]:
     return {stage for stage, n in count.items() if n > 0}
 
 
+def longest(trace: Path, stage: str, count: int = 3) -> list[int]:
+    """Which of a stage's beginnings last longest, from 1: a kill arrives some milliseconds after it is sent."""
+    begun: dict[object, tuple[int, float]] = {}
+    lasted: dict[int, float] = {}
+    for row in spans(trace):
+        seconds, what = float(str(row["seconds"])), row["what"]
+        if row["stage"] != stage:
+            continue
+        if row["event"] == "begin":
+            begun[what] = (len(lasted) + len(begun) + 1, seconds)
+        else:
+            nth, since = begun.pop(what)
+            lasted[nth] = seconds - since
+    return sorted(lasted, key=lambda nth: -lasted[nth])[:count]
+
+
 def start(project: Project, trace: Path) -> subprocess.Popen[bytes]:
     command = ["ercache", "extract", "demo", *FEATURES, "--trace", str(trace)]
     return subprocess.Popen(
@@ -128,10 +144,9 @@ def campaign(project: Project, kills: int, seed: int) -> dict[str, int]:
     assert start(project, trace).wait() == 0
     whole_run = time.monotonic() - began
     expected = project.caches()
-    begun = [str(r["stage"]) for r in spans(trace) if r["event"] == "begin"]
     rng = random.Random(seed)
     hits = dict.fromkeys((*STAGES, "between"), 0)
-    plan: list[tuple[str, float]] = [(s, rng.randint(1, begun.count(s))) for s in STAGES]
+    plan: list[tuple[str, float]] = [(s, rng.choice(longest(trace, s))) for s in STAGES]
     plan += [("", rng.uniform(0.3, 1) * whole_run) for _ in range(kills - len(plan))]
     for stage, when in plan:
         for _ in range(AIMS):
