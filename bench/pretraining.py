@@ -52,7 +52,7 @@ def measure(
 
 def _seconds_an_epoch(train: Callable[[Tick], object]) -> float:
     ends: list[float] = []
-    train(lambda epoch, last: ends.append(time.perf_counter()))
+    train(lambda _: ends.append(time.perf_counter()))
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 

@@ -54,6 +54,30 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """What is told when an epoch ends.
+
+    Attributes:
+        row: of the history.
+        last: epochs that there may be.
+        best: the epoch with the highest score so far, and `best_score` that score, called `score` in the row.
+        finished: whether it was the last one, by number or by patience.
+    """
+
+    row: Row
+    last: int
+    best: int
+    best_score: float
+    score: str
+    finished: bool
+
+    @property
+    def number(self) -> int:
+        """Which one it is, from 1."""
+        return int(self.row["epoch"])
+
+
+@dataclass(frozen=True)
 class Stepping:
     """How weights move in trainings that do not follow the dialogue models (AdamW, less on a plateau).
 
@@ -150,7 +174,7 @@ def fit(
     score: str = SCORE,
     stepping: Stepping | None = None,
     begin: Callable[[int], None] = lambda _: None,
-    tick: Callable[[int, int], None] = lambda *_: None,
+    tick: Callable[[Epoch], None] = lambda _: None,
 ) -> Progress:
     """Train until the validation score stops rising; the model ends with its best epoch's weights.
 
@@ -164,7 +188,7 @@ def fit(
         checkpoint: file that holds the state of a killed training.
         stepping: another optimiser and schedule than AdamW with ReduceLROnPlateau.
         begin: told the number of epochs that are behind, before each one.
-        tick: told the epoch and the last epoch.
+        tick: told of every epoch when its state is safe.
     """
     state = _State(model, params, seed, score, stepping)
     if checkpoint is not None and checkpoint.is_file():
@@ -180,7 +204,7 @@ def fit(
             state.save(checkpoint)
             saved = time.monotonic()
             cost = saved - began
-        tick(len(state.progress.history), params.epochs)
+        tick(state.told())
     model.load_state_dict(state.progress.best)
     model.eval()
     return state.progress
@@ -293,6 +317,18 @@ class _State:
         past.finished = waited >= self.params.patience or len(past.history) >= self.params.epochs
         if past.finished:
             past.last = self._weights()
+
+    def told(self) -> Epoch:
+        """The last epoch, for those who watch."""
+        past = self.progress
+        return Epoch(
+            past.history[-1],
+            self.params.epochs,
+            past.best_epoch,
+            past.best_score,
+            self.score,
+            past.finished,
+        )
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from ercache.errors import WorkError
-from ercache.training import Progress, threads_for
+from ercache.training import Epoch, Progress, threads_for
 from fusion.experiment import Experiment
 from fusion.seeds import Material, Tick, Trained, build_model, train_seed
 
@@ -93,10 +94,10 @@ def train_seeds(job: Job, processes: int, progress: Tick | None = None) -> list[
                 seed, past = what
                 found[seed] = _revived(job, seed, past)
 
-    def tick(what: str, epoch: int, last: int) -> None:
+    def tick(what: str, epoch: Epoch) -> None:
         listen()
         if progress is not None:
-            progress(what, epoch, last)
+            progress(what, epoch)
 
     try:
         for helper in helpers:
@@ -125,6 +126,9 @@ def _next(job: Job, taken: Any) -> int | None:
 
 def _help(job: Job, taken: Any, told: Any) -> None:
     """What a helper does."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all; the parent alone answers and ends the rest
     _end_with_parent()
     tell: Callable[[tuple[str, Any]], None] = told.put
     try:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ercache.params import TrainingParams
-from ercache.training import Progress, deterministic, fit, set_seeds, threads_for
+from ercache.training import Epoch, Progress, deterministic, fit, set_seeds, threads_for
 from fusion.batches import Batch, Padded, Statistics, Subset, standardized, statistics_of
 from fusion.experiment import Experiment, Source
 from fusion.losses import Loss, loss_of
@@ -16,7 +16,7 @@ from fusion.modality_dropout import without_some
 from fusion.scoring import validation_scores
 from fusion.views import view_of
 
-Tick = Callable[[str, int, int], None]
+Tick = Callable[[str, Epoch], None]
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ def train_seed(
     def loss(batch: Batch) -> tuple[Tensor, int]:
         return objective(batch, measure) if objective else measure(model(batch), batch.labels)
 
-    def tick(epoch: int, last: int) -> None:
+    def tick(epoch: Epoch) -> None:
         if progress is not None:
-            progress(f"{experiment.name}, seed {seed}", epoch, last)
+            progress(f"{experiment.name}, seed {seed}", epoch)
 
     with deterministic(threads_for(model)):
         past = fit(

@@ -4,7 +4,7 @@ import csv
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ercache.files import replaced
 from ercache.params import ExperimentParams, Params, TrainingParams, findings, nearest
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
 from fusion.models import MODELS
-from fusion.seeds import Material, Tick, prepare, train_seed
+from fusion.seeds import Material, prepare, train_seed
 
 COLUMNS = ("number", "search", "config", "validation_weighted_f1", "std", "reason")
 SUBSETS = ("train", "dev")
@@ -55,7 +55,7 @@ def sweep(
     device: str = "cpu",
     allow_random_weights: bool = False,
     allow_leak: bool = False,
-    progress: Tick | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Search the best switches of an experiment on validation.
 

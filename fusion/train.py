@@ -65,7 +65,7 @@ def train_experiment(
         work: where the state of unfinished trainings lies.
         allow_leak: accept features of checkpoints that have seen the test data; marks the run.
         processes: seeds trained at once; without it as many as pay. Results do not depend on it.
-        progress: told the seed, the epoch and the last epoch.
+        progress: told the training and its epoch, whenever one ends.
 
     Returns:
         The answer of `ercache train`.

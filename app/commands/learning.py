@@ -8,6 +8,7 @@ import typer
 
 from app.asked import planned
 from app.console import DATA, Device, Json, answer, device_of, known, params, progress, say, table
+from app.training_table import training_table
 
 COMPARED = "weighted F1 on test; p values are Holm-corrected"
 
@@ -61,7 +62,7 @@ def train(
         "split": split, "folds": folds, "seeds": seeds,
     }  # fmt: skip
     name, loaded = planned(params(models=True), experiment, {k: v for k, v in asked.items() if v is not None})
-    with progress() as tick:
+    with training_table() as watch:
         result = train_experiment(
             name,
             loaded,
@@ -69,7 +70,7 @@ def train(
             device=device_of(device),
             allow_random_weights=allow_random_weights,
             allow_leak=allow_leak,
-            progress=tick,
+            progress=watch,
         )
     if json:
         answer(result)

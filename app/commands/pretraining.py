@@ -7,6 +7,7 @@ import typer
 
 from app.commands.extraction import Root, manifest_and_root
 from app.console import Device, Json, answer, device_of, params, progress, say, table
+from app.training_table import training_table
 from ercache import made
 from ercache.errors import UsageError
 from ercache.params import FOLD, Params, PretrainParams, nearest
@@ -51,10 +52,11 @@ def pretrain(
     if seed is not None:
         entry = entry.model_copy(update={"training": {**entry.training, "seed": seed}})
     with progress() as tick:
+        job = _job(loaded, entry, root, device_of(device), tick)
+    with training_table() as watch:
         result = run(
-            name, entry.extractor, _job(loaded, entry, root, device_of(device), tick),
-            out=made.FOLDER / name, work=default_store() / "pretrain", device=device_of(device),
-            threads=torch.get_num_threads(), tick=lambda epoch, last: tick(f"epochs of {name}", epoch, last),
+            name, entry.extractor, job, out=made.FOLDER / name, work=default_store() / "pretrain",
+            device=device_of(device), threads=torch.get_num_threads(), tick=lambda epoch: watch(name, epoch),
         )  # fmt: skip
     if json:
         answer(result)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands.learning import show_classes
-from app.console import DATA, Device, Json, answer, device_of, params, progress, say, table
+from app.console import DATA, Device, Json, answer, device_of, params, say, table
+from app.training_table import training_table
 
 if TYPE_CHECKING:  # training imports torch, which --help can do without
     from fusion.reproduce import Outcome
@@ -40,7 +41,7 @@ def reproduce(
     from fusion.reproduce import reproduce as outcomes
 
     loaded = params(models=True)
-    with progress() as tick:
+    with training_table() as watch:
         rows = list(
             outcomes(
                 paper,
@@ -50,7 +51,7 @@ def reproduce(
                 row=row,
                 corpus=corpus,
                 device=device_of(device),
-                progress=tick,
+                progress=watch,
             )
         )
     if json:

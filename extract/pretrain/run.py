@@ -83,7 +83,7 @@ def pretrain(
     work: Path,
     device: str = "cpu",
     threads: int = 1,
-    tick: Tick = lambda *_: None,
+    tick: Tick = lambda _: None,
 ) -> dict[str, Any]:
     """Train an extractor and write its folder; a killed training goes on where it was.
 

@@ -56,7 +56,7 @@ def train_text(
     device: str = "cpu",
     threads: int = 1,
     checkpoint: Path | None = None,
-    tick: Tick = lambda *_: None,
+    tick: Tick = lambda _: None,
 ) -> Trained:
     """Train on `source.train`; the epoch is the best on `source.dev` by weighted F1.
 

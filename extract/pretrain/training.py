@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ercache.nets.m2fnet import EMBEDDED, Extractor, normalised, start_from_imagenet
 from ercache.params import TrainingParams
-from ercache.training import Progress, Stepping, deterministic, fit, set_seeds
+from ercache.training import Epoch, Progress, Stepping, deterministic, fit, set_seeds
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining
 from extract.pretrain.examples import Examples, embedded
 from extract.pretrain.losses import metric_loss
@@ -20,7 +20,7 @@ from extract.pretrain.triplets import balanced_batches, semi_hard
 
 KNN = "validation_knn_accuracy"
 AUC = "validation_auc"
-Tick = Callable[[int, int], None]
+Tick = Callable[[Epoch], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def train_extractor(
     device: str = "cpu",
     threads: int = 1,
     checkpoint: Path | None = None,
-    tick: Tick = lambda *_: None,
+    tick: Tick = lambda _: None,
 ) -> Trained:
     """Train on `train`; the epoch is the best on `dev`, by 5-NN accuracy or, for identities, by verification AUC.
 

@@ -57,9 +57,9 @@ def run(
             return {training.SCORE: scores.pop(0)}
         return {training.SCORE: float((model(X).argmax(1) == Y).float().mean())}
 
-    def tick(epoch: int, last: int) -> None:
-        assert last == PARAMS.epochs
-        if epoch == kill_at:
+    def tick(epoch: training.Epoch) -> None:
+        assert epoch.last == PARAMS.epochs
+        if epoch.number == kill_at:
             raise Killed
 
     with deterministic(1):

@@ -14,6 +14,7 @@ from ercache import made
 from ercache.errors import UsageError, WeightsError
 from ercache.manifest import Manifest, Utterance
 from ercache.params import EngineParams
+from ercache.training import Epoch
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, configs
 from extract.encoders.base import Encoded
@@ -64,8 +65,8 @@ def source(manifest: Manifest | None = None, **changes: Any) -> TextSource:
 def train(
     manifest: Manifest | None = None, checkpoint: Path | None = None, kill_at: int | None = None
 ) -> Trained:
-    def tick(epoch: int, last: int) -> None:
-        if epoch == kill_at:
+    def tick(epoch: Epoch) -> None:
+        if epoch.number == kill_at:
             raise KeyboardInterrupt
 
     return train_text(source(manifest), CONFIG, TRAINING, checkpoint=checkpoint, tick=tick)

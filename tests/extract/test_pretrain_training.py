@@ -10,6 +10,7 @@ import torch
 
 from ercache.errors import UsageError, WeightsError
 from ercache.made import load_made, provenance, seen_by
+from ercache.training import Epoch
 from ercache.weights import Weights
 from extract.encoders.m2fnet_images import network_of
 from extract.pretrain import sources
@@ -42,8 +43,8 @@ def pictures(seed: int, each: int = 4) -> Examples:
 
 
 def train(checkpoint: Path | None = None, kill_at: int | None = None, **changes: Any) -> Trained:
-    def tick(epoch: int, last: int) -> None:
-        if epoch == kill_at:
+    def tick(epoch: Epoch) -> None:
+        if epoch.number == kill_at:
             raise KeyboardInterrupt
 
     config = CONFIG.model_copy(update=changes)

@@ -110,7 +110,7 @@ def test_folds_that_are_done_are_neither_trained_nor_tested_again(
     uninterrupted = bytes_of(data / "models/exp")
     shutil.rmtree(data / "models")
 
-    def kill(what: str, epoch: int, last: int) -> None:
+    def kill(what: str, _: object) -> None:
         if what == "exp, loso/b, seed 1":
             raise KeyboardInterrupt
 

@@ -130,8 +130,8 @@ def test_a_killed_training_ends_with_the_same_folder(data: Path, monkeypatch: py
     uninterrupted = bytes_of(data / "models/exp")
     shutil.rmtree(data / "models")
 
-    def kill(what: str, epoch: int, last: int) -> None:
-        if (what, epoch) == ("exp, seed 1", 4):
+    def kill(what: str, epoch: training.Epoch) -> None:
+        if (what, epoch.number) == ("exp, seed 1", 4):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -140,7 +140,7 @@ def test_a_killed_training_ends_with_the_same_folder(data: Path, monkeypatch: py
     told: list[tuple[str, int]] = []
     params, work = toy_params(), data.parent / "work"
     train_experiment(
-        "exp", params, data, work=work, progress=lambda what, epoch, _: told.append((what, epoch))
+        "exp", params, data, work=work, progress=lambda what, epoch: told.append((what, epoch.number))
     )
     assert told == [("exp, seed 1", 5), ("exp, seed 1", 6)]
     assert bytes_of(data / "models/exp") == uninterrupted
@@ -166,7 +166,12 @@ def test_seeds_in_processes_give_the_bytes_of_seeds_one_by_one(
     told: set[tuple[str, int]] = set()
     params, work = toy_params(training={"seeds": 3, "epochs": 3}), data.parent / "work"
     train_experiment(
-        "exp", params, data, work=work, processes=2, progress=lambda what, epoch, _: told.add((what, epoch))
+        "exp",
+        params,
+        data,
+        work=work,
+        processes=2,
+        progress=lambda what, epoch: told.add((what, epoch.number)),
     )
     assert bytes_of(data / "models/exp") == one_by_one
     assert told == {(f"exp, seed {seed}", epoch) for seed in range(3) for epoch in (1, 2, 3)}

@@ -1,0 +1,121 @@
+"""The live table of trainings: one row for each seed, on stderr where that is a terminal, nothing in a pipe."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:  # it imports torch, which --help can do without
+    from ercache.training import Epoch
+
+REFRESH: Final = 4  # times a second
+FRAME: Final = 5  # lines of a terminal that are not rows: header, rule, what is hidden, the prompt
+BAR: Final = 14  # characters
+
+Watch = Callable[[str, "Epoch"], None]
+
+
+@dataclass
+class _Row:
+    """A training: its last epoch, and when (seconds) and with which epoch this process began to see it."""
+
+    what: str
+    epoch: "Epoch"
+    since: float
+    first: int
+    now: float
+
+    @property
+    def rate(self) -> float | None:
+        """Epochs a second; None before there are two of them."""
+        done, took = self.epoch.number - self.first, self.now - self.since
+        return done / took if done and took > 0 else None
+
+
+@contextmanager
+def training_table() -> Iterator[Watch]:
+    """A function to be told of every epoch; what it is told stays on the screen at the end, or at an interrupt."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
+    rows: dict[str, _Row] = {}
+
+    def watch(what: str, epoch: "Epoch") -> None:
+        now = monotonic()
+        row = rows.setdefault(what, _Row(what, epoch, now, epoch.number, now))
+        row.epoch, row.now = epoch, now
+
+    def shown() -> RenderableType:
+        return _table(list(rows.values()), console.height - FRAME)
+
+    with Live(console=console, get_renderable=shown, refresh_per_second=REFRESH) as live:
+        try:
+            yield watch
+        finally:
+            live.transient = not rows  # a command that was refused leaves no table behind
+
+
+def _table(rows: Sequence[_Row], room: int) -> RenderableType:
+    """As many rows as there is room for: those that are being trained, and the last of those that are done."""
+    if not rows:
+        return Text("waiting for the first epoch", style="dim")
+    running = sum(not row.epoch.finished for row in rows)
+    kept = max(1, room - running)
+    done = [row for row in rows if row.epoch.finished]
+    hidden = {row.what for row in done[: max(0, len(done) - kept)]}
+    out = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    out.add_column("training", overflow="ellipsis", no_wrap=True, ratio=1)
+    out.add_column("epoch", justify="right", no_wrap=True)
+    out.add_column("", width=BAR)
+    for name in ("train loss", _title(rows[0].epoch.score), "best so far", "speed", "left at most"):
+        out.add_column(name, justify="right", no_wrap=True)
+    if hidden:
+        out.caption = f"{len(hidden)} more are done"
+    for row in rows:
+        if row.what not in hidden:
+            out.add_row(*_cells(row))
+    return out
+
+
+def _cells(row: _Row) -> list[RenderableType]:
+    epoch = row.epoch
+    improved = epoch.best == epoch.number
+    return [
+        Text(row.what),
+        f"{epoch.number}/{epoch.last}",
+        ProgressBar(total=1, completed=1 if epoch.finished else epoch.number / epoch.last, width=BAR),
+        f"{epoch.row['train_loss']:.4f}",
+        Text(f"{epoch.row[epoch.score]:.4f}", style="bold green" if improved else ""),
+        f"{epoch.best_score:.4f} in {epoch.best}",
+        _speed(row.rate),
+        "done" if epoch.finished else _left(row),
+    ]
+
+
+def _title(score: str) -> str:
+    return score.replace("_", " ").replace(" f1", " F1").replace("validation", "valid.")
+
+
+def _speed(rate: float | None) -> str:
+    """Epochs a second, or seconds an epoch, whichever is more than one."""
+    if rate is None:
+        return ""
+    return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
+
+
+def _left(row: _Row) -> str:
+    """Time to the last epoch; patience may end it earlier."""
+    if row.rate is None:
+        return ""
+    seconds = round((row.epoch.last - row.epoch.number) / row.rate)
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
