@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,9 +221,17 @@ def _split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequen
     return problems
 
 
+BY_SPEAKER: Final = (
+    "speaker",
+    "actors",
+    "avtca",
+    "katerynach",
+)  # how splits by people begin, of every corpus
+
+
 def promise_of(split: str) -> str:
     """What a split never has in two subsets: `speaker` where its name says so, else `dialogue`."""
-    return "speaker" if split.startswith(("speaker", "actor", "avtca")) else "dialogue"
+    return "speaker" if split.startswith(BY_SPEAKER) else "dialogue"
 
 
 def torn_groups(manifest: Manifest, split: str, subsets: Sequence[str]) -> list[str]:

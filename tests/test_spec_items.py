@@ -1,4 +1,4 @@
-"""The numbered "Done when" lists of M2FNet and AVAFN, item by item: which tests show each.
+"""The numbered "Done when" lists of the papers' pages, item by item: which tests show each.
 
 An item whose corpus or checkpoint is absent names a test that skips with its reason (tests/skips.txt).
 """
@@ -141,10 +141,80 @@ AVAFN = {
     25: ["fusion/test_train.py::test_equal_inputs_give_equal_bytes_and_evaluate_reproduces_them"],
 }
 
+AVTCA = {
+    1: ["fusion/test_avtca.py::test_item_1_shapes_on_the_way_from_clips_to_logits"],
+    2: [
+        "fusion/test_avtca.py::test_item_2_parameter_counts",
+        "ercache/test_efficientface.py::test_efficientface_has_the_parameters_of_the_papers_page",
+    ],
+    3: [
+        "fusion/test_avtca.py::test_item_3_a_checkpoint_fills_every_tensor_of_the_backbone_or_it_fails",
+        "fusion/test_avtca.py::test_item_3_the_authors_file_fits_but_for_its_head_and_no_other_tensor_may_be_missing",
+        "ercache/test_efficientface.py::test_efficientface_has_the_authors_tensors_without_the_head",
+        "ercache/test_weights.py::test_malicious_pickle_is_refused_and_nothing_runs",
+    ],
+    4: [
+        "extract/test_avtca.py::test_item_4_pictures_of_a_window_are_those_of_the_page",
+        "fusion/test_avtca.py::test_pictures_that_a_short_clip_lacks_are_black_or_left_out",
+    ],
+    5: ["extract/test_avtca.py::test_item_5_sound_and_pictures_have_one_window_in_the_middle_of_a_long_clip"],
+    6: [
+        "extract/test_avtca.py::test_item_6_coefficients_of_a_tone_are_those_of_the_page",
+        "extract/test_avtca.py::test_item_6_silence_has_finite_coefficients",
+    ],
+    7: ["fusion/test_avtca.py::test_item_7_attention_by_hand"],
+    8: ["fusion/test_avtca.py::test_item_8_attention_inside_a_stream_without_projections_by_hand"],
+    9: ["fusion/test_avtca.py::test_item_9_the_gate_by_hand"],
+    10: ["fusion/test_avtca.py::test_item_10_a_block_of_sound_by_hand"],
+    11: ["fusion/test_avtca.py::test_item_11_after_the_attention_by_hand"],
+    12: ["fusion/test_avtca.py::test_item_12_the_loss_by_hand"],
+    13: ["fusion/test_avtca.py::test_item_13_merging_by_hand"],
+    14: [
+        "fusion/test_avtca.py::test_item_14_local_features_keep_their_places",
+        "ercache/test_efficientface.py::test_shuffle_takes_the_halves_in_turn",
+    ],
+    15: [
+        "fusion/test_avtca.py::test_item_15_a_clip_does_not_depend_on_its_batch_or_on_padding",
+        "fusion/test_avtca.py::test_readings_that_need_one_length_do_not_depend_on_the_batch",
+    ],
+    16: ["fusion/test_avtca.py::test_item_16_there_are_no_positions_after_the_convolutions"],
+    17: ["fusion/test_avtca.py::test_item_17_every_weight_is_trained_and_streams_are_apart_without_fusion"],
+    18: [
+        "fusion/test_avtca.py::test_item_18_an_absent_modality_does_not_matter_and_both_absent_leave_the_bias",
+        "fusion/test_avtca.py::test_item_24_a_seed_gives_the_same_scores_again_and_the_run_names_what_made_them",
+    ],
+    19: [
+        "fusion/test_avtca.py::test_item_19_the_rows_are_reached_by_switches_and_heads_change_outputs_not_sizes"
+    ],
+    20: [
+        "extract/test_ravdess.py::test_the_names_of_the_release_are_all_good_and_give_its_counts",
+        "extract/test_cremad.py::test_the_counts_of_the_release_raise_no_difference",
+        "extract/test_leakage.py::test_no_split_has_in_two_subsets_what_it_promises_to_keep_apart",
+    ],
+    21: [
+        "extract/test_avtca.py::test_item_21_labels_of_mosei_are_the_strongest_emotion_without_ties",
+        "extract/test_mosei.py::test_segments_without_a_single_emotion_are_counted",
+        "extract/test_mosei.py::test_several_emotions_are_present_at_once_and_a_single_one_is_the_strongest",
+    ],
+    22: ["ercache/test_metrics.py::test_the_literal_examples_of_avtca_item_22"],
+    23: ["fusion/test_avtca.py::test_item_23_weakened_copies"],
+    24: [
+        "fusion/test_avtca.py::test_item_24_a_seed_gives_the_same_scores_again_and_the_run_names_what_made_them",
+        "fusion/test_reproduce.py::test_rows_run_once_and_say_what_they_are",
+    ],
+}
 
-@pytest.mark.parametrize(("paper", "items"), [("m2fnet", M2FNET), ("avafn", AVAFN)])
-def test_every_item_names_tests_that_there_are(paper: str, items: dict[int, list[str]]) -> None:
-    assert sorted(items) == list(range(1, 26))
+
+@pytest.mark.parametrize(
+    ("paper", "items", "count"),
+    [
+        ("m2fnet", M2FNET, 25),
+        ("avafn", AVAFN, 25),
+        ("avtca", AVTCA, 24),
+    ],
+)
+def test_every_item_names_tests_that_there_are(paper: str, items: dict[int, list[str]], count: int) -> None:
+    assert sorted(items) == list(range(1, count + 1))
     gone = [
         f"{paper} {number}: {place}"
         for number, places in items.items()

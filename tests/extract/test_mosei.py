@@ -134,6 +134,13 @@ def test_several_emotions_are_present_at_once_and_a_single_one_is_the_strongest(
     assert set(labels_of(None).values()) == {None}
 
 
+def test_segments_without_a_single_emotion_are_counted(tmp_path: Path) -> None:
+    rated = [(0, 1, NONE), (1, 2, (0, 1, 1, 0, 0, 0, 0)), (2, 3, (0, 1, 2, 0, 0, 0, 0))]
+    found = scan(csd(tmp_path, {"-lqc32Zpr7M": rated}))
+    assert [u.labels["emotion6"] for u in found.utterances] == [None, None, "sad"]
+    assert told(found, "no_single_emotion") == ["2 rated segments have none or a tie (emotion6)"]
+
+
 @given(st.tuples(st.floats(-3, 3), *[st.floats(0, 3)] * 6))
 def test_every_label_is_of_its_set(scores: tuple[float, ...]) -> None:
     assert all(value is None or value in LABEL_SETS[name] for name, value in labels_of(scores).items())

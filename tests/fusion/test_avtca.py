@@ -26,6 +26,7 @@ from fusion.models.avtca import Avtca, AvtcaConfig, Inside, Intermediate
 from fusion.papers import read_paper
 from fusion.sequences import Steps
 from fusion.train import train_experiment
+from tests.checkpoints import tiny_checkpoint
 from tests.fusion.test_sequences import steps_of, write_steps
 from tests.fusion.toy import toy_manifest, toy_params
 
@@ -157,6 +158,31 @@ def test_item_3_a_checkpoint_fills_every_tensor_of_the_backbone_or_it_fails(
     model.begin(0)
     for name, tensor in model.faces.net.state_dict().items():
         assert torch.equal(tensor, theirs.state_dict()[name])
+
+
+def test_item_3_the_authors_file_fits_but_for_its_head_and_no_other_tensor_may_be_missing(
+    tmp_path: Path,
+) -> None:
+    from ercache.errors import WeightsError
+    from ercache.nets.efficientface import EfficientFace
+
+    torch.manual_seed(4)
+    theirs = EfficientFace().state_dict()
+    published = {
+        f"module.{name}": tensor for name, tensor in theirs.items()
+    }  # it was trained on several GPUs
+    head = {"module.fc.weight": torch.ones(7, 1024), "module.fc.bias": torch.ones(7)}
+    model = model_of({"audio": 10, "visual": 3}, backbone_weights="affectnet7")
+    with tiny_checkpoint("efficientface", tmp_path / "a", {**published, **head}):
+        model.begin(0)
+    assert model.faces is not None
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in model.faces.net.state_dict().items())
+    lost = published.pop("module.conv5.0.weight")
+    with tiny_checkpoint("efficientface", tmp_path / "b", published):
+        with pytest.raises(WeightsError) as told:
+            model.begin(0)
+        assert told.value.details == ("missing: conv5.0.weight",)
+    assert torch.equal(model.faces.net.conv5[0].weight, lost)
 
 
 def test_item_7_attention_by_hand() -> None:

@@ -128,6 +128,20 @@ def test_splits_that_cannot_be_used(data: Path, change: dict[str, tuple[str, ...
     assert any(expected in d for d in told(data).details)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["actors", "actors_speech/2", "avtca", "katerynach", "katerynach_speech", "speakers", "speaker/Ses01F"],
+)
+def test_a_split_by_people_that_shares_a_speaker_is_refused_and_one_by_dialogues_is_not(
+    data: Path, name: str
+) -> None:
+    manifest = toy_manifest()  # the same people speak in all of its dialogues
+    official = manifest.splits["official"]
+    write_manifest(replace(manifest, splits={name: official, "own": official}), data / "manifests/toy.jsonl")
+    assert any(f"split {name!r}: test and train share speaker" in d for d in told(data, split=name).details)
+    assert read(data, split="own").findings.marks == []
+
+
 def test_a_label_outside_its_set(data: Path) -> None:
     manifest = replace(toy_manifest(), label_sets={"emotion7": CLASSES[:2]})
     write_manifest(manifest, data / "manifests/toy.jsonl")
