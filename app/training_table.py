@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from rich import box
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -17,8 +16,9 @@ if TYPE_CHECKING:  # it imports torch, which --help can do without
     from ercache.training import Epoch
 
 REFRESH: Final = 4  # times a second
-FRAME: Final = 5  # lines of a terminal that are not rows: header, rule, what is hidden, the prompt
-BAR: Final = 14  # characters
+FRAME: Final = 4  # lines of a terminal that are not rows: two of header, what is hidden, the prompt
+BAR: Final = 12  # characters
+NARROW: Final = 100  # characters of a terminal that has no room for bars
 
 Watch = Callable[[str, "Epoch"], None]
 
@@ -55,7 +55,7 @@ def training_table() -> Iterator[Watch]:
         row.epoch, row.now = epoch, now
 
     def shown() -> RenderableType:
-        return _table(list(rows.values()), console.height - FRAME)
+        return _table(list(rows.values()), console.height - FRAME, console.width >= NARROW)
 
     with Live(console=console, get_renderable=shown, refresh_per_second=REFRESH) as live:
         try:
@@ -64,7 +64,7 @@ def training_table() -> Iterator[Watch]:
             live.transient = not rows  # a command that was refused leaves no table behind
 
 
-def _table(rows: Sequence[_Row], room: int) -> RenderableType:
+def _table(rows: Sequence[_Row], room: int, bars: bool) -> RenderableType:
     """As many rows as there is room for: those that are being trained, and the last of those that are done."""
     if not rows:
         return Text("waiting for the first epoch", style="dim")
@@ -72,37 +72,40 @@ def _table(rows: Sequence[_Row], room: int) -> RenderableType:
     kept = max(1, room - running)
     done = [row for row in rows if row.epoch.finished]
     hidden = {row.what for row in done[: max(0, len(done) - kept)]}
-    out = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    out.add_column("training", overflow="ellipsis", no_wrap=True, ratio=1)
-    out.add_column("epoch", justify="right", no_wrap=True)
-    out.add_column("", width=BAR)
-    for name in ("train loss", _title(rows[0].epoch.score), "best so far", "speed", "left at most"):
-        out.add_column(name, justify="right", no_wrap=True)
+    out = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
+    out.add_column("\ntraining", overflow="ellipsis", no_wrap=True)
+    out.add_column("\nepoch", justify="right", no_wrap=True)
+    if bars:
+        out.add_column("", width=BAR)
+    titles = ("train\nloss", _title(rows[0].epoch.score), "best\n(epoch)", "\nspeed", "left\nat most")
+    for title in titles:
+        out.add_column(title, justify="right", no_wrap=True)
     if hidden:
         out.caption = f"{len(hidden)} more are done"
     for row in rows:
         if row.what not in hidden:
-            out.add_row(*_cells(row))
+            out.add_row(*_cells(row, bars))
     return out
 
 
-def _cells(row: _Row) -> list[RenderableType]:
+def _cells(row: _Row, bars: bool) -> list[RenderableType]:
     epoch = row.epoch
     improved = epoch.best == epoch.number
+    reached = 1 if epoch.finished else epoch.number / epoch.last
     return [
         Text(row.what),
         f"{epoch.number}/{epoch.last}",
-        ProgressBar(total=1, completed=1 if epoch.finished else epoch.number / epoch.last, width=BAR),
+        *([ProgressBar(total=1, completed=reached, width=BAR)] if bars else []),
         f"{epoch.row['train_loss']:.4f}",
         Text(f"{epoch.row[epoch.score]:.4f}", style="bold green" if improved else ""),
-        f"{epoch.best_score:.4f} in {epoch.best}",
+        f"{epoch.best_score:.4f} ({epoch.best})",
         _speed(row.rate),
         "done" if epoch.finished else _left(row),
     ]
 
 
 def _title(score: str) -> str:
-    return score.replace("_", " ").replace(" f1", " F1").replace("validation", "valid.")
+    return score.replace("_", " ").replace(" f1", " F1").replace("validation ", "validation\n")
 
 
 def _speed(rate: float | None) -> str:

@@ -50,12 +50,25 @@ def test_a_terminal_shows_epoch_loss_score_best_speed_and_time_left_of_every_see
         for n in range(1, 4):
             watch("exp, seed 0", epoch(n, 0.5321, best=2))
             watch("exp, seed 1", epoch(n, finished=n == 3))
-    head, _, first, second = lines(screen)
-    titles = ("training", "epoch", "train loss", "valid. weighted F1", "best so far", "speed", "left at most")
-    assert re.split(r"  +", head) == list(titles)
+    *head, first, second = lines(screen)
+    assert [re.split(r"  +", line) for line in head] == [
+        ["train", "validation", "best", "left"],
+        ["training", "epoch", "loss", "weighted F1", "(epoch)", "speed", "at most"],
+    ]
     first, second = (re.sub(r"[━╸╺ ]{2,}", "|", line) for line in (first, second))
-    assert first == "exp, seed 0|3/60|1.2500|0.5321|0.5432 in 2|2.0 s each|1:54"
+    assert first == "exp, seed 0|3/60|1.2500|0.5321|0.5432 (2)|2.0 s each|1:54"
     assert second.startswith("exp, seed 1|3/60|") and second.endswith("|done")
+
+
+def test_a_narrow_terminal_has_all_figures_and_no_bars(
+    screen: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with training_table() as watch:
+        for n in (1, 2):
+            watch("exp, loso/Ses01, seed 0", epoch(n))
+    assert "exp, loso/Ses01, seed 0  2/60  1.2500" in re.sub("  +", "  ", lines(screen)[-1])
+    assert lines(screen)[-1].endswith("0:58") and "━" not in screen.getvalue()
 
 
 def test_a_pipe_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@
 import csv
 import json
 import multiprocessing
+import queue
 import shutil
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -183,6 +185,18 @@ def test_a_failure_in_a_process_is_told_as_it_is(data: Path, monkeypatch: pytest
     with pytest.raises(WorkError, match="training loss is"):
         train_experiment("exp", toy_params(training=hopeless), data, work=data.parent / "work", processes=2)
     assert not multiprocessing.active_children()
+
+
+def test_a_helper_leaves_an_interrupt_to_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = signal.getsignal(signal.SIGINT), []
+    monkeypatch.setattr(parallel, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(parallel, "_next", lambda *_: seen.append(signal.getsignal(signal.SIGINT)))
+    told: queue.Queue[tuple[str, Any]] = queue.Queue()
+    try:
+        parallel._help(cast(parallel.Job, None), None, told)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIG_IGN] and told.empty()
 
 
 def test_test_is_read_after_every_epoch_is_chosen(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
