@@ -108,7 +108,7 @@ class Manifest:
         return {part: _summary(self.of_part(part), self.label_sets) for part in self.parts}
 
     def records_digest(
-        self, modality: str, part: str, context: Mapping[str, int | bool] | None = None
+        self, modality: str, part: str, context: Mapping[str, int | bool | str] | None = None
     ) -> str:
         """Digest of what a modality of a part is made from; stored in caches, to see when they are stale.
 

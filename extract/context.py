@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final, Literal
 
+from ercache.nets.roberta import LIMIT
+
 Names = Literal["none", "first", "sex"]
 Tokens = Sequence[int]
 Encode = Callable[[str], Tokens]
 """Token ids of a text, without marks of beginning and end."""
 
-LIMIT: Final = 512  # tokens that RoBERTa has positions for
 _IEMOCAP: Final = re.compile(r"Ses0([1-5])([FM])", re.ASCII)
 _FIRST: Final = {
     "F": ("Mary", "Patricia", "Jennifer", "Linda", "Elizabeth"),

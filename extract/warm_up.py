@@ -10,7 +10,7 @@ import numpy as np
 from extract.encoders import ENCODERS
 from extract.encoders.base import Sample
 
-KEYS = ("audio/prosody", "audio/mfcc")
+KEYS = ("audio/prosody", "audio/mfcc", "audio/pitch-mel")
 RATE = 16_000
 
 

@@ -168,6 +168,15 @@ _SPEECH = (
     ),
 )  # fmt: skip
 
+# The voice conversion network whose pitch and rhythm encoders Cues names; its repository states no licence.
+_VOICE = (
+    Checkpoint(
+        "srd-vc", "brought", "the authors' drive, linked from https://github.com/YoungSeng/SRD-VC", "842571aa",
+        (WeightFile("model.safetensors"),), "none stated",
+        published="800000-G.ckpt", inside="G1",
+    ),
+)  # fmt: skip
+
 _JAA: Final = "region_learning align_net local_attention_refine local_au_net global_au_feat au_net"
 
 _PICTURES = (
@@ -229,4 +238,4 @@ _KNOWLEDGE = (
 )  # fmt: skip
 
 # What the pipeline trains itself lies in data/extractors and has no row.
-LISTED: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_PICTURES, *_KNOWLEDGE)
+LISTED: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_VOICE, *_PICTURES, *_KNOWLEDGE)

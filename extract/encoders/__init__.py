@@ -25,9 +25,11 @@ from extract.encoders.minilm import MiniLM
 from extract.encoders.mpnet import MPNETS
 from extract.encoders.openface import OpenfaceAu
 from extract.encoders.passt import Passt
+from extract.encoders.pitch_mel import PitchMel
 from extract.encoders.prosody import Prosody
 from extract.encoders.pyfeat import PYFEAT_AU
 from extract.encoders.roberta import ROBERTAS
+from extract.encoders.samples import Samples
 from extract.encoders.speech import SPEECH
 from extract.encoders.vision_transformers import CLIP_B32, VIT_B16
 from extract.encoders.whisper import WhisperSmall
@@ -53,9 +55,11 @@ _ALL: tuple[EncoderKind, ...] = (
     *MPNETS,
     OpenfaceAu,
     Passt,
+    PitchMel,
     Prosody,
     PYFEAT_AU,
     *ROBERTAS,
+    Samples,
     *SPEECH,
     VIT_B16,
     WhisperSmall,

@@ -76,7 +76,7 @@ class Input:
         pictures: which pictures of the clip.
         faces: detections on these pictures.
         video: which stretch of which file the pictures are of, for what was made of it elsewhere.
-        speaker: who says it, and who says each neighbour.
+        speaker: who says it, and who says each neighbour; `next` also tells who speaks next.
         past, future: utterances of the same dialogue before and after, of which the encoder gets text and sound
             too; `ALL` for the whole dialogue. A feature with a future is refused for prediction.
     """
@@ -86,7 +86,7 @@ class Input:
     pictures: Pictures | None = None
     faces: bool = False
     video: bool = False
-    speaker: bool = False
+    speaker: bool | Literal["next"] = False
     past: int = 0
     future: int = 0
 
@@ -116,6 +116,7 @@ class Sample:
     before: tuple[Turn, ...] = ()
     after: tuple[Turn, ...] = ()
     video: MediaRef | None = None
+    next_speaker: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,19 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from ercache.cache import ArraySpec
+from ercache.nets.roberta import BASE, from_checkpoint, speaker_rows
+from ercache.nets.text_shapes import Shape
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights, checked_files
 from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample, Turn
 from extract.encoders.pieces import finite, hidden_states, marks_of, open_tokenizer, places
-from extract.encoders.roberta_network import BASE, from_checkpoint
-from extract.encoders.text_shapes import Shape
 from extract.kwrt.conceptnet import CONCEPTNET
 from extract.kwrt.knowledge import LETTERS, OWN, read_knowledge
 from extract.kwrt.matrix import importance
-from extract.kwrt.window import SPEAKERS, Said, Window, said, window_of
+from extract.kwrt.window import Said, Window, said, window_of
 from extract.kwrt.words import Tagger, tagger
 from extract.texts import plain, tidy
-
-SPREAD: Final = 0.02  # of the speakers' rows around the mean of all rows
 
 
 class KwrtParams(Strict):
@@ -37,6 +35,7 @@ class KwrtParams(Strict):
             (`ercache weights convert conceptnet FILE`).
         tagger: `rules` (our list of function words, simplemma's lemmas) or `spacy` (en_core_web_sm).
         relations: which count: IsA (I), HasContext (H), Causes (C).
+        known_next_speaker: end the window with the token of who speaks next, for prediction.
     """
 
     utterances: Annotated[int, Field(ge=1)] | Literal["all"] = 3
@@ -44,6 +43,8 @@ class KwrtParams(Strict):
     knowledge: Literal["own", "conceptnet"] = "own"
     tagger: Tagger = "rules"
     relations: str = Field(LETTERS, pattern="^I?H?C?$")
+    # Left out where it is false, so that features made before there was a choice stay what they are.
+    known_next_speaker: bool = Field(False, exclude_if=lambda known: not known)
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -62,7 +63,8 @@ class KwrtKind:
     def input(self, params: KwrtParams) -> Input:
         """The transcripts of the window, and who says each."""
         past = ALL if params.utterances == "all" else params.utterances - 1
-        return Input(text=True, speaker=True, past=past, future=params.future)
+        speaker: Literal[True, "next"] = "next" if params.known_next_speaker else True
+        return Input(text=True, speaker=speaker, past=past, future=params.future)
 
     def arrays(self, params: KwrtParams) -> tuple[ArraySpec, ...]:
         """States and ids of the window's tokens, its words, and their matrix row by row.
@@ -135,7 +137,9 @@ class Kwrt:
     def _window(self, sample: Sample) -> Window:
         turns: list[Sample | Turn] = [*sample.before, sample, *sample.after]
         texts = [self._said(turn.text, turn.speaker) for turn in turns]
-        return window_of(texts, len(sample.before), self._first_speaker, self._marks)
+        return window_of(
+            texts, len(sample.before), self._first_speaker, self._marks, follows=sample.next_speaker
+        )
 
     def _result(self, window: Window, state: FloatArray) -> Encoded | Missing:
         matrix = importance(window.words, self._knowledge, self.params.relations)
@@ -158,8 +162,7 @@ def add_speakers(network: Any) -> int:
 
     table = network.embeddings.word_embeddings
     old = table.weight.detach()
-    noise = torch.randn((SPEAKERS, old.shape[1]), generator=torch.Generator().manual_seed(0))
-    rows = torch.cat([old, old.mean(dim=0) + SPREAD * noise])
+    rows = torch.cat([old, speaker_rows(old)])
     network.embeddings.word_embeddings = torch.nn.Embedding(
         rows.shape[0], rows.shape[1], padding_idx=table.padding_idx, _weight=rows
     )

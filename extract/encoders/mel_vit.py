@@ -1,10 +1,10 @@
 """Cues' second view of speech: a mel spectrogram in the lower layers of a vision transformer (specs/cues.md 3.5)."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from ercache.cache import ArraySpec
 from ercache.nets.vit_names import vit_name
@@ -45,7 +45,8 @@ class MelVitParams(Strict):
         scope: what the picture shows: the utterance alone (`target`, for recognition), or it and those before it
             (`window`, for prediction).
         window: utterances of a window, the last being the utterance itself.
-        upper: layers of the transformer that are left to the model that is trained.
+        upper: layers of the transformer that are left to the model that is trained; all of them for its
+            `vit_lower_layers: false`.
         dtype: of `tokens`; float16 halves 11 GB for MELD.
         utterance_seconds: only the beginning of a longer utterance is heard.
         window_seconds: whole utterances are dropped from the beginning of a longer window.
@@ -55,11 +56,18 @@ class MelVitParams(Strict):
     weights: Literal["vit-large-in21k", "vit-base-in21k"] = "vit-large-in21k"
     scope: Literal["target", "window"] = "target"
     window: int = Field(3, ge=1, le=64)
-    upper: int = Field(2, ge=0, le=12)
+    upper: int = Field(2, ge=0, le=24)
     dtype: Literal["float16", "float32"] = "float16"
     utterance_seconds: float = Field(10, ge=0.1, le=120)
     window_seconds: float = Field(30, ge=0.1, le=600)
     gap_seconds: float = Field(0.1, ge=0)
+
+    @model_validator(mode="after")
+    def _has_so_many_layers(self) -> Self:
+        layers = CONFIGS[self.weights]["num_hidden_layers"]
+        if self.upper > layers:
+            raise ValueError(f"upper: {self.weights} has {layers} layers")
+        return self
 
     @property
     def width(self) -> int:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from ercache.cache import ArraySpec
+from ercache.nets.roberta import HEADS
+from ercache.nets.text_shapes import Shape, shape_of
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, Encoder, EncoderSpec, FloatArray, Input, Sample
-from extract.encoders.pieces import HEADS, finite, hidden_states, open_tokenizer, places, text_arrays
-from extract.encoders.text_shapes import Shape, shape_of
+from extract.encoders.pieces import finite, hidden_states, open_tokenizer, places, text_arrays
 from extract.texts import tidy
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What the text encoders share: the checkpoint's own tokenizer, forwards of padded batches, places in the text."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ercache.cache import ArraySpec
 from ercache.errors import WeightsError
 from ercache.made import PREFIX, TOKENIZER, made_file
+from ercache.nets.roberta import PAD_ID
 from ercache.weights import Weights
 from extract.context import Marks
 from extract.encoders.base import FloatArray
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 START, PAD, END, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"  # ids 0 to 3 in RoBERTa and MPNet
-PAD_ID: Final = 1
-# Tokens of a name that a checkpoint stores and the bare network has not: heads, the untrained pooler, a constant.
-HEADS: Final = ("lm_head.", "classifier.", "pooler.", "embeddings.position_ids")
 
 
 def open_tokenizer(weights: Weights) -> "Tokenizer":

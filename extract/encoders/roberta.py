@@ -10,14 +10,14 @@ from pydantic import BaseModel
 from ercache.cache import ArraySpec
 from ercache.errors import WeightsError
 from ercache.made import load_made
+from ercache.nets.roberta import SIZES, from_checkpoint, roberta
+from ercache.nets.text_shapes import Shape
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.context import Names, prefix_of
 from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample
 from extract.encoders.pieces import finite, hidden_states, open_tokenizer, places, text_arrays
-from extract.encoders.roberta_network import SIZES, from_checkpoint, roberta
-from extract.encoders.text_shapes import Shape
 from extract.encoders.turn_reader import TurnReader
 
 if TYPE_CHECKING:

@@ -11,12 +11,7 @@ from pydantic import BaseModel, Field
 
 from ercache.cache import ArraySpec
 from ercache.errors import WeightsError
-from ercache.params import Strict
-from ercache.weights import Weights
-from extract.encoders.base import EncoderSpec, Input
-from extract.encoders.sounds import pooled_and_frames
-from extract.encoders.speech_forward import RATE, SpeechEncoder
-from extract.encoders.speech_networks import (
+from ercache.nets.speech_networks import (
     BASE,
     BASE_WAVLM,
     EMOTION,
@@ -31,6 +26,11 @@ from extract.encoders.speech_networks import (
     cut,
     tensor_name,
 )
+from ercache.params import Strict
+from ercache.weights import Weights
+from extract.encoders.base import EncoderSpec, Input
+from extract.encoders.sounds import pooled_and_frames
+from extract.encoders.speech_forward import RATE, SpeechEncoder
 
 EMOTIONS = ("arousal", "dominance", "valence")
 

@@ -72,7 +72,8 @@ def typical(feature: Feature) -> Sample:
     )
     text, speaker = TEXT if wants.text else None, "A" if wants.speaker else None
     before, after = ((Turn(text, sound, speaker),) * min(n, NEIGHBOURS) for n in (wants.past, wants.future))
-    return Sample(text, sound, frames, speaker, before, after)
+    follows = speaker if wants.speaker == "next" else None
+    return Sample(text, sound, frames, speaker, before, after, next_speaker=follows)
 
 
 def _count(kind: Pictures) -> int:

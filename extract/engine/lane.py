@@ -328,6 +328,7 @@ def sample_of(feature: Feature, source: Source, inputs: Inputs) -> Sample:
         frames=inputs.pictures[wants.pictures] if wants.pictures else (),
         video=source.video if wants.video else None,
         speaker=source.speaker,
+        next_speaker=source.next_speaker,
         before=tuple(turn(n - len(source.before), other) for n, other in enumerate(source.before)),
         after=tuple(turn(n + 1, other) for n, other in enumerate(source.after)),
     )

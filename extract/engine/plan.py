@@ -101,6 +101,7 @@ class Source:
             not there have none.
         utterance: the first that gives it.
         before, after: neighbours in the dialogue, in its order, where a group of features asks for them.
+        next_speaker: who says the next utterance, likewise; None at the end of the dialogue.
     """
 
     records: dict[str, dict[str, Any]]
@@ -111,6 +112,7 @@ class Source:
     speaker: str | None = None
     before: "tuple[Source, ...]" = ()
     after: "tuple[Source, ...]" = ()
+    next_speaker: str | None = None
 
 
 Shard = tuple[Source, ...]
@@ -136,10 +138,10 @@ def groups(features: Sequence[Feature]) -> list[list[Feature]]:
 
     Texts come last: encoders are built while the first files are read, and small work evens out the end.
     """
-    found: dict[tuple[bool, bool, int, int], list[Feature]] = {}
+    found: dict[tuple[bool, str, int, int], list[Feature]] = {}
     for f in features:
         wants = f.input
-        found.setdefault((wants.text, wants.speaker, wants.past, wants.future), []).append(f)
+        found.setdefault((wants.text, str(wants.speaker), wants.past, wants.future), []).append(f)
     return [found[key] for key in sorted(found)]
 
 
@@ -235,7 +237,12 @@ def _source(u: Utterance, wants: Input, engine: EngineParams, dialogue: Sequence
         }
         for modality, record in alone.records.items()
     }
-    return replace(alone, records=records, before=tuple(before), after=tuple(after))
+    found = replace(alone, records=records, before=tuple(before), after=tuple(after))
+    if wants.speaker != "next":
+        return found
+    follows = dialogue[here + 1].speaker if here + 1 < len(dialogue) else None
+    told = {modality: {**record, "next_speaker": follows} for modality, record in records.items()}
+    return replace(found, records=told, next_speaker=follows)
 
 
 def _alone(u: Utterance, wants: Input, engine: EngineParams) -> Source:

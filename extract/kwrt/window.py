@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.context import LIMIT, Marks
+from ercache.nets.roberta import LIMIT, SPEAKERS
+from extract.context import Marks
 from extract.kwrt.words import Word
-
-SPEAKERS: Final = 10  # tokens of speakers; a MELD dialogue has up to nine
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,12 @@ class Window:
 
 
 def window_of(
-    turns: Sequence[Said], current: int, first_speaker: int, marks: Marks, limit: int = LIMIT
+    turns: Sequence[Said],
+    current: int,
+    first_speaker: int,
+    marks: Marks,
+    limit: int = LIMIT,
+    follows: str | None = None,
 ) -> Window:
     """Join the utterances of a window, numbering speakers by first appearance in it.
 
@@ -55,24 +58,30 @@ def window_of(
     Args:
         current: which of the turns is the current one.
         first_speaker: id of `[s1]`; the tenth speaker's token stands for all further ones.
+        follows: who speaks next, whose token ends the window; None where that is not known.
     """
-    turns, current = _fitting(list(turns), current, limit - 2)
-    names = list(dict.fromkeys(turn.speaker for turn in turns))
+    after = [] if follows is None else [follows]
+    turns, current = _fitting(list(turns), current, limit - 2 - len(after))
+    names = list(dict.fromkeys([turn.speaker for turn in turns] + after))
     ids = [marks.start]
     words: list[Word] = []
     places: list[tuple[int, int, int]] = []
     for number, turn in enumerate(turns):
-        ids.append(first_speaker + min(names.index(turn.speaker), SPEAKERS - 1))
+        ids.append(_token(turn.speaker, names, first_speaker))
         for word in turn.words:
             owned = pieces_of(word, turn.stretches)
             if owned is not None:
                 words.append(word)
                 places.append((len(ids) + owned.start, len(ids) + owned.stop, number - current))
         ids += turn.ids
-    ids.append(marks.end)
+    ids += [*(_token(name, names, first_speaker) for name in after), marks.end]
     if not words:
         words, places = [Word(0, 0, "", "", False)], [(0, 1, 0)]
     return Window(tuple(ids), tuple(words), np.array(places, dtype=np.int32).reshape(-1, 3))
+
+
+def _token(speaker: str, names: Sequence[str], first_speaker: int) -> int:
+    return first_speaker + min(names.index(speaker), SPEAKERS - 1)
 
 
 def pieces_of(word: Word, stretches: NDArray[np.int32]) -> slice | None:

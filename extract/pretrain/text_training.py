@@ -13,11 +13,11 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ercache.metrics import scores
+from ercache.nets.roberta import SIZES, from_checkpoint, roberta
 from ercache.params import TrainingParams
 from ercache.training import SCORE, Progress, Stepping, deterministic, fit, set_seeds
 from ercache.weights import Weights
 from extract.encoders.pieces import hidden_states, padded_rows
-from extract.encoders.roberta_network import SIZES, from_checkpoint, roberta
 from extract.pretrain.config import TextConfig, TextTraining
 from extract.pretrain.quality import Embedded
 from extract.pretrain.texts import Texts, TextSource

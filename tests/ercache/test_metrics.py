@@ -57,6 +57,16 @@ def test_the_literal_examples_of_avtca_item_22() -> None:
     assert found["weighted_f1"] == pytest.approx(0.761616, abs=1e-6)
 
 
+def test_the_literal_example_of_cues_item_16() -> None:
+    truth, guess = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 3]), np.array([0, 0, 1, 2, 1, 1, 2, 0, 2, 0])
+    found = metrics.scores(truth, guess, 4)
+    wanted = {"accuracy": 0.6, "uar": 0.541667, "macro_f1": 0.491667, "weighted_f1": 0.56}
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted, abs=1e-6)
+    rows = metrics.per_class(truth, guess, "abcd").values()
+    assert [row["recall"] for row in rows] == pytest.approx([0.5, 1, 0.666667, 0], abs=1e-6)
+    assert [row["f1"] for row in rows] == pytest.approx([0.5, 0.8, 0.666667, 0], abs=1e-6)
+
+
 def majority_scores(counts: dict[int, int]) -> tuple[float, float]:
     """Accuracy and weighted F1 in percent of always answering class 0."""
     truth = np.repeat(list(counts), list(counts.values()))

@@ -332,3 +332,8 @@ def test_the_real_release_gives_the_official_counts() -> None:
     subsets = found.splits["session5"].values()
     labels = {u.id: u.labels["six_majority"] for u in found.utterances}
     assert [sum(labels[i] is not None for i in ids) for ids in subsets] == [4778, 980, 1622]
+    four = {u.id: u.labels["four"] for u in found.utterances}
+    first = [u.id for u in found.utterances if u.index == 0]
+    told_first = sum(four[i] is not None for i in first)
+    assert (len(first), told_first) == (151, 95)  # cues item 2: nothing is heard before these
+    assert sum(label is not None for label in four.values()) - told_first == 5436

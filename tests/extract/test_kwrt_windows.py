@@ -11,11 +11,11 @@ import torch
 
 from ercache.cache import CacheFile
 from ercache.manifest import Manifest, Utterance
+from ercache.nets.text_shapes import Shape
 from ercache.params import EngineParams
 from extract.context import Marks
 from extract.encoders.base import Encoded, Sample, Turn
 from extract.encoders.kwrt import KWRT, KwrtParams
-from extract.encoders.text_shapes import Shape
 from extract.engine import Feature, extract_corpus
 from extract.kwrt.knowledge import OWN, read_knowledge
 from extract.kwrt.matrix import importance

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from ercache import made
 from ercache.errors import UsageError, WeightsError
 from ercache.manifest import Manifest, Utterance
+from ercache.nets.text_shapes import Shape
 from ercache.params import EngineParams
 from ercache.training import Epoch
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, configs
 from extract.encoders.base import Encoded
 from extract.encoders.pieces import START
-from extract.encoders.text_shapes import Shape
 from extract.engine.lane import sample_of
 from extract.engine.plan import Feature, make_plan
 from extract.engine.reading import Inputs

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from transformers import Wav2Vec2FeatureExtractor
 
 from ercache.errors import WeightsError
+from ercache.nets.speech_networks import build
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, speech_forward
 from extract.encoders.base import Encoded, Sample
 from extract.encoders.sounds import frame_count
 from extract.encoders.speech import SPEECH, SpeechKind
-from extract.encoders.speech_networks import build
 from tests.extract.tiny_audio import Shelf, noise, shelf
 
 pytestmark = pytest.mark.xdist_group("speech")  # one process makes the tiny checkpoints

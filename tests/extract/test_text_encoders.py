@@ -10,6 +10,8 @@ import torch
 
 import ercache.made
 from ercache.errors import WeightsError
+from ercache.nets.roberta import BASE, LARGE, roberta
+from ercache.nets.text_shapes import Shape
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, configs
@@ -19,8 +21,6 @@ from extract.encoders.kwrt import KWRT, KwrtKind
 from extract.encoders.mpnet import MPNETS, MpnetKind
 from extract.encoders.pieces import byte_tokenizer
 from extract.encoders.roberta import M2FNET, ROBERTAS, RobertaKind
-from extract.encoders.roberta_network import BASE, LARGE, roberta
-from extract.encoders.text_shapes import Shape
 from tests.extract.tiny_texts import Tiny, made_here, taken_in, write_record
 
 ROBERTA = Shape(32, 2, 4, 48, 400)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ercache.nets.speech_networks import build
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, emotion2vec, mel_vit, passt, whisper
 from extract.encoders.base import Encoder
 from extract.encoders.speech import SpeechKind
-from extract.encoders.speech_networks import build
 from tests.checkpoints import tiny_checkpoint
 
 TINY_SPEECH = {

@@ -1,15 +1,21 @@
-"""RoBERTa's network in its sizes, bare or with the tensors of a checkpoint."""
+"""RoBERTa's network in its sizes, bare or with the tensors of a checkpoint, and rows that Cues adds to it."""
 
 from typing import TYPE_CHECKING, Final
 
+from ercache.nets.text_shapes import Shape, shape_of
 from ercache.weights import Weights
-from extract.context import LIMIT
-from extract.encoders.pieces import HEADS
-from extract.encoders.text_shapes import Shape, shape_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from torch import nn
+    from torch import Tensor, nn
+
+
+LIMIT: Final = 512  # tokens that it has positions for
+PAD_ID: Final = 1
+# Tokens of a name that a checkpoint stores and the bare network has not: heads, the untrained pooler, a constant.
+HEADS: Final = ("lm_head.", "classifier.", "pooler.", "embeddings.position_ids")
+SPEAKERS: Final = 10  # tokens of speakers; a MELD dialogue has up to nine
+SPREAD: Final = 0.02  # of their rows around the mean of all rows
 
 
 BASE: Final = Shape(768, 12, 12, 3072, 50265)
@@ -47,3 +53,11 @@ def from_checkpoint(weights: Weights, expected: Shape, tokenizer: "Tokenizer") -
     return weights.network(
         lambda: roberta(shape, tokenizer.get_vocab_size()), strip=("roberta.",), drop=HEADS
     )
+
+
+def speaker_rows(table: "Tensor") -> "Tensor":
+    """Rows for ten speakers' tokens near the mean of a table [V, width], always the same ones, [10, width]."""
+    import torch
+
+    noise = torch.randn((SPEAKERS, table.shape[1]), generator=torch.Generator().manual_seed(0))
+    return table.mean(dim=0) + SPREAD * noise
