@@ -39,7 +39,8 @@ class System:
     def place(self) -> tuple[str, str, str, str]:
         """What two systems must share to be comparable."""
         e = self.entry
-        return e.corpus, e.task, e.label_set, e.split
+        aims = "" if e.epc_target == "next_utterance" else " of the same speaker"
+        return e.corpus, e.task + aims, e.label_set, e.split
 
 
 def trained(params: Params, models: Path) -> list[System]:

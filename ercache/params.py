@@ -162,6 +162,10 @@ class TrainingParams(Strict):
     standardize: bool = True
 
 
+Task = Literal["erc", "epc"]
+EpcTarget = Literal["next_utterance", "next_same_speaker"]
+
+
 class ExperimentParams(Strict):
     """One row of the results: a model on the features of a corpus.
 
@@ -172,6 +176,8 @@ class ExperimentParams(Strict):
         split: one of the manifest; `folds` names a group of its splits `<folds>/<what is held out>` instead, each of
             which is trained and tested on its own.
         history: utterances seen at most, the last ones; without it whole dialogues (`erc`), or all of the past (`epc`).
+        epc_target: whose emotion `epc` predicts from what was heard: that of the next utterance, whoever says it, or of
+            the next one by who spoke last, with nothing that others say in between.
         features: modality -> names of features, joined in that order; `name:array` takes one array of several.
         unlabelled: what becomes of utterances that have no label in `label_set`: `keep` leaves them in their dialogues
             as context, masked from loss and metrics; `drop` takes them out before the models see them.
@@ -182,8 +188,10 @@ class ExperimentParams(Strict):
 
     model: str
     corpus: str
-    task: Literal["erc", "epc"] = "erc"
+    task: Task = "erc"
     history: int | None = Field(None, ge=1)
+    # Left out where it is the usual one, so that digests of experiments stay what they are.
+    epc_target: EpcTarget = Field("next_utterance", exclude_if=lambda target: target == "next_utterance")
     label_set: str = "emotion7"
     split: str = "official"
     # Left out where there are none, so that digests of experiments without folds stay what they are.
@@ -199,6 +207,12 @@ class ExperimentParams(Strict):
     def _one_of_split_and_folds(self) -> Self:
         if self.folds is not None and self.split != "official":
             raise ValueError("name a split or folds, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _predicts_what_it_aims_at(self) -> Self:
+        if self.epc_target != "next_utterance" and self.task != "epc":
+            raise ValueError("epc_target is for task: epc")
         return self
 
     @property
@@ -257,7 +271,7 @@ class Params(Strict):
         features: name -> encoder and its params.
         profiles: name -> features.
         pipeline: corpus -> profile, for the stages in dvc.yaml.
-        reproduce: paper -> corpus -> the experiment on which the rows of its tables are built.
+        reproduce: paper -> corpus -> the experiment on which the rows of its tables are built, or one for each task.
         pretrain: name -> training of an extractor.
     """
 
@@ -272,7 +286,7 @@ class Params(Strict):
     training: TrainingParams = TrainingParams()
     experiments: dict[str, ExperimentParams] = {}
     sweeps: SweepParams = SweepParams()
-    reproduce: dict[str, dict[str, str]] = {}
+    reproduce: dict[str, dict[str, str | dict[Task, str]]] = {}
 
     def faces_of(self, feature: FeatureParams) -> FacePolicy:
         """The common face policy with a feature's overrides."""

@@ -130,7 +130,8 @@ def make_subset(
 
     Args:
         rows: utterance id -> its row in the modalities.
-        view: in prediction, the first utterance of a dialogue follows nothing: it is no target.
+        view: in prediction, the first utterance of a dialogue (of each of its speakers) follows nothing: it is no
+            target.
         drop_unlabelled: leave out what has no label in the label set, instead of keeping it as context.
     """
     space = label_space(manifest, label_set)
@@ -139,7 +140,7 @@ def make_subset(
     if drop_unlabelled:
         dialogues = _labelled(dialogues, set(ids), space)
     utterances = tuple(u for dialogue in dialogues for u in dialogue)
-    wanted = set(ids) - {u.id for dialogue in dialogues for u in dialogue[: view.ahead]}
+    wanted = set(ids) - {u.id for dialogue in dialogues for u in _untold(dialogue, view)}
     known = [space.of(u) for u in utterances]
     labels = [label if u.id in wanted else space.nothing for u, label in zip(utterances, known, strict=True)]
     picked = np.array([rows[u.id] for u in utterances])
@@ -230,7 +231,7 @@ class Padded:
     def __init__(self, subset: Subset, view: View = DIALOGUES) -> None:
         self.subset = subset
         self._ahead = view.ahead > 0
-        self._stretches = stretches_of(view, subset.offsets)
+        self._stretches = stretches_of(view, subset.offsets, subset.speakers)
         self._lengths: list[int] = self._stretches.lengths.tolist()
         self._numbers = self._numbers_of_utterances()
         known = (subset.labels != IGNORED).view(len(subset.labels), -1).any(1)
@@ -309,6 +310,14 @@ class Padded:
 def _filled(values: Tensor, padding: Tensor, fill: int) -> Tensor:
     """Gathered values with the padding overwritten; they are our own copy."""
     return values.masked_fill_(padding.view(*padding.shape, *[1] * (values.dim() - 2)), fill)
+
+
+def _untold(dialogue: Sequence[Utterance], view: View) -> list[Utterance]:
+    """Those that nothing is heard before which they would be predicted from."""
+    if not view.same_speaker:
+        return list(dialogue[: view.ahead])
+    first = {u.speaker: u for u in reversed(dialogue)}
+    return list(first.values())
 
 
 def _speakers(dialogue: Sequence[Utterance]) -> list[int]:

@@ -281,7 +281,10 @@ def _looks_ahead(findings: Findings) -> list[str]:
         context = recipe["context"]
         if context is None:
             findings.mark(f"how far {name} looks ahead is unknown")
-        elif context.get("future"):
+            continue
+        if context.get("speaker") == "next":
+            findings.mark(f"{name} knows who speaks next")
+        if context.get("future"):
             found.append(
                 f"{name} sees {context['future']} later utterances of the dialogue, which are to be predicted"
             )

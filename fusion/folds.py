@@ -108,6 +108,7 @@ def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], dat
         "preset": entry.preset,
         "task": entry.task,
         "history": entry.history,
+        "epc_target": entry.epc_target,
         "corpus": entry.corpus,
         "split": entry.folds,
         "features": entry.features,

@@ -1,13 +1,13 @@
 """Published tables, row by row, beside what the caches at hand give: each row is an experiment with its switches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ercache.digests import digest_of
 from ercache.errors import ErcacheError, UsageError
-from ercache.params import ExperimentParams, Params, array_of, nearest
+from ercache.params import ExperimentParams, Params, Task, array_of, nearest
 from fusion.experiment import experiment_of, read_source
 from fusion.models import MODELS
 from fusion.papers import Paper, Row, read_paper
@@ -29,6 +29,9 @@ class Outcome:
         why: what is lacking, where it did not run; what stands in for what, where that is so.
         run: folder of the run.
         per_class, confusion: of the run on test; empty where the row did not run.
+        difference: metric -> ours less the published, percent.
+        among: true -> predicted -> share of the true ones, of the classes that the paper draws alone, where the run has
+            them.
     """
 
     table: str
@@ -41,6 +44,8 @@ class Outcome:
     run: str = ""
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     confusion: list[list[int]] = field(default_factory=list)
+    difference: dict[str, float] = field(default_factory=dict)
+    among: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def reproduce(
@@ -76,7 +81,8 @@ def reproduce(
             hint=f"write `reproduce: {{{key}: {{{corpus or 'CORPUS'}: EXPERIMENT}}}}`",
         )
     chosen = [corpus] if corpus is not None else list(bases)
-    unknown = [bases[on] for on in chosen if bases[on] not in params.experiments]
+    starts = [name for on in chosen for name in experiments_of(bases[on])]
+    unknown = [name for name in starts if name not in params.experiments]
     if unknown:
         raise UsageError(
             f"params.yaml, reproduce.{key}: unknown experiment {unknown[0]!r}",
@@ -85,7 +91,32 @@ def reproduce(
     for part in paper.only(table, row):
         for on in chosen:
             for one in part.rows:
-                yield _outcome(paper, part.key, one, on, bases[on], params, data, device, progress)
+                base = base_of(one, bases[on])
+                yield _outcome(paper, part.key, one, on, base, params, data, device, progress)
+
+
+def experiments_of(bases: str | Mapping[Task, str]) -> list[str]:
+    """The experiments that the rows of a paper start from on a corpus: one, or one for each task."""
+    return [bases] if isinstance(bases, str) else list(bases.values())
+
+
+def base_of(row: Row, bases: str | Mapping[Task, str]) -> str:
+    """The experiment that a row starts from; without one of its own task, any other's."""
+    return bases if isinstance(bases, str) else bases.get(row.task or "erc", next(iter(bases.values())))
+
+
+def shares_among(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str], chosen: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Of the examples of some classes that were called one of them, the share of each; empty where one is not there."""
+    if not chosen or not set(chosen) <= set(classes):
+        return {}
+    place = {name: classes.index(name) for name in chosen}
+    found = {}
+    for true in chosen:
+        counts = [confusion[place[true]][place[name]] for name in chosen]
+        found[true] = {name: n / max(1, sum(counts)) for name, n in zip(chosen, counts, strict=True)}
+    return found
 
 
 def entry_of(row: Row, base: ExperimentParams, name: str) -> ExperimentParams:
@@ -138,7 +169,10 @@ def _outcome(
         why = "; ".join([error.message, *error.details]) + remedy
         return Outcome(table, row.name, corpus, published, {}, "not runnable", why)
     record, result = read_run(run), read_result(run)
-    scores, more = result["scores"], (result["per_class"], result["confusion"])
+    scores, confusion = result["scores"], result["confusion"]
+    apart = {name: 100 * scores[name]["mean"] - value for name, value in published.items() if name in scores}
+    among = {} if record.several else shares_among(confusion, record.classes, paper.drawn)
+    more = (result["per_class"], confusion, apart, among)
     folder = run.relative_to(data.parent) if run.is_relative_to(data.parent) else run
     if not record.paper_profile or not published:
         why = "other features, sizes or training than the paper's" if not record.paper_profile else ""

@@ -107,6 +107,7 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
         "paper_profile": paper_profile(experiment, source.findings.recipes),
         "task": entry.task,
         "history": entry.history,
+        "epc_target": entry.epc_target,
         "corpus": entry.corpus,
         "label_set": entry.label_set,
         "several": source.labels.multi,
@@ -130,7 +131,7 @@ def paper_profile(experiment: Experiment, recipes: Mapping[str, Mapping[str, Any
     if training is None:
         return False
     rows = paper_rows(model.config)
-    ours, preset = experiment.config.model_dump(), model.resolve(entry.preset, {}).model_dump()
+    ours, preset = dict(experiment.config), dict(model.resolve(entry.preset, {}))
     sizes = all(ours[name] == value for name, value in preset.items() if name not in rows)
     trained = all(getattr(experiment.training, name) == value for name, value in training.items())
     encoders = [

@@ -23,7 +23,7 @@ from ercache.errors import UsageError
 from ercache.files import write_csv as write_csv
 from ercache.files import write_json as write_json
 from ercache.manifest import Manifest, Utterance
-from ercache.params import ExperimentParams
+from ercache.params import EpcTarget, ExperimentParams
 from ercache.training import IGNORED
 from fusion.batches import Statistics, Subset
 
@@ -43,6 +43,7 @@ class RunRecord(BaseModel):
     corpus: str
     task: Literal["erc", "epc"]
     history: int | None = None
+    epc_target: EpcTarget = "next_utterance"
     label_set: str
     split: str
     folds: dict[str, Any] | None = None
@@ -60,7 +61,17 @@ class RunRecord(BaseModel):
 
     def as_experiment(self) -> ExperimentParams:
         """The experiment that the run was made from."""
-        fields = ("model", "corpus", "task", "history", "label_set", "split", "features", "preset")
+        fields = (
+            "model",
+            "corpus",
+            "task",
+            "history",
+            "epc_target",
+            "label_set",
+            "split",
+            "features",
+            "preset",
+        )
         unlabelled = self.provenance.get("unlabelled", "keep")
         return ExperimentParams(unlabelled=unlabelled, **{name: getattr(self, name) for name in fields})
 

@@ -123,7 +123,7 @@ def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
     tables = [_test_rows(folder, run) for folder, run in zip(folders, runs, strict=True)]
     wrong = []
     for folder, run, table in zip(folders[1:], runs[1:], tables[1:], strict=True):
-        for key in ("corpus", "task", "label_set", "split", "classes"):
+        for key in ("corpus", "task", "epc_target", "label_set", "split", "classes"):
             ours, theirs = getattr(runs[0], key), getattr(run, key)
             if ours != theirs:
                 wrong.append(f"{folder}: {key} is {theirs!r}, in {folders[0]} it is {ours!r}")

@@ -19,11 +19,13 @@ class View:
 
     Attributes:
         ahead: 1 when the target is the utterance after the last that is seen (EPC), else 0.
+        same_speaker: the target is the next one by the speaker of the last that is seen; others may speak in between.
         history: utterances seen at most; None for all of the past, and, without `ahead`, for whole dialogues.
     """
 
     ahead: int = 0
     history: int | None = None
+    same_speaker: bool = False
 
     @property
     def whole(self) -> bool:
@@ -36,7 +38,8 @@ DIALOGUES = View()
 
 def view_of(entry: ExperimentParams) -> View:
     """How an experiment looks at dialogues."""
-    return View(1 if entry.task == "epc" else 0, entry.history)
+    same = entry.epc_target == "next_same_speaker"
+    return View(1 if entry.task == "epc" else 0, entry.history, same)
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,30 @@ class Stretches:
         return rows.where(~last, self.targets[picked, None]), last
 
 
-def stretches_of(view: View, offsets: Tensor) -> Stretches:
+def stretches_of(view: View, offsets: Tensor, speakers: Tensor | None = None) -> Stretches:
     """The stretches of a view.
 
     Args:
         offsets: dialogue d owns utterances offsets[d]:offsets[d + 1], [D + 1].
+        speakers: of the utterances, by number in their dialogue, [N]; needed where the target has that of the last.
     """
     if view.whole:
         return Stretches(offsets[:-1], offsets[1:])
     targets = torch.arange(int(offsets[-1]), device=offsets.device)
     begins = offsets[:-1].repeat_interleave(offsets.diff())  # of the dialogue of each utterance
     ends = targets + 1 - view.ahead
+    if view.same_speaker:
+        assert speakers is not None
+        ends = _after_own_last(speakers, begins)
     starts = begins if view.history is None else torch.maximum(begins, ends - view.history)
     seen = ends > starts
     return Stretches(starts[seen], ends[seen], targets[seen])
+
+
+def _after_own_last(speakers: Tensor, begins: Tensor) -> Tensor:
+    """Right after the utterance before each one by its own speaker, or the beginning of its dialogue, [N]."""
+    ends, spoken = [], dict[tuple[int, int], int]()
+    for row, (speaker, begin) in enumerate(zip(speakers.tolist(), begins.tolist(), strict=True)):
+        ends.append(spoken.get((begin, speaker), begin))
+        spoken[begin, speaker] = row + 1
+    return torch.tensor(ends, dtype=begins.dtype, device=begins.device)

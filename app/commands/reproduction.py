@@ -13,7 +13,7 @@ from app.training_table import training_table
 if TYPE_CHECKING:  # training imports torch, which --help can do without
     from fusion.reproduce import Outcome
 
-NAMES = {"accuracy": "accuracy", "weighted_f1": "weighted F1"}
+NAMES = {"uar": "UAR", "macro_f1": "macro F1", "accuracy": "accuracy", "weighted_f1": "weighted F1"}
 
 
 def register(cli: typer.Typer) -> None:
@@ -61,6 +61,11 @@ def reproduce(
         _show(f"{paper}, table {key}, {on}", list(part))
     for outcome in rows if row is not None else ():
         show_classes(outcome.per_class, outcome.confusion)
+        if outcome.among:
+            shares = [
+                (name, *(f"{share:.3f}" for share in row.values())) for name, row in outcome.among.items()
+            ]
+            table(("share of the true", *outcome.among), shares, title="as the paper draws it")
     if note := read_paper(paper).note:
         say(f"published figures: {note}")
     lacking = {r.why for r in rows if r.verdict == "not runnable"}
@@ -70,15 +75,17 @@ def reproduce(
 
 def _show(title: str, rows: "list[Outcome]") -> None:
     metrics = [m for m in NAMES if any(m in row.published for row in rows)] or ["weighted_f1"]
-    head = [column for m in metrics for column in (f"{NAMES[m]}, published", "ours (95 % interval)")]
+    columns = ("ours (std)", "95 % interval", "difference")
+    head = [column for m in metrics for column in (f"{NAMES[m]}, published", *columns)]
     body = [(row.row, *[cell for m in metrics for cell in _cells(row, m)], row.verdict) for row in rows]
     table(("row", *head, ""), body, title=title)
 
 
-def _cells(row: "Outcome", metric: str) -> tuple[str, str]:
+def _cells(row: "Outcome", metric: str) -> tuple[str, ...]:
     published = f"{row.published[metric]:.2f}" if metric in row.published else ""
     score: dict[str, Any] | None = row.ours.get(metric)
     if score is None:
-        return published, ""
-    low, high = (100 * value for value in score["ci95"])
-    return published, f"{100 * score['mean']:.2f} ({low:.1f} to {high:.1f})"
+        return published, "", "", ""
+    mean, std, low, high = (100 * value for value in (score["mean"], score["std"], *score["ci95"]))
+    apart = f"{row.difference[metric]:+.2f}" if metric in row.difference else ""
+    return published, f"{mean:.2f} ({std:.2f})", f"{low:.1f} to {high:.1f}", apart

@@ -39,7 +39,7 @@ class Provenance(BaseModel):
 
     labels_digest: str | None = None
     caches: dict[str, str] = {}
-    context: dict[str, dict[str, int] | None] = {}
+    context: dict[str, dict[str, int | str] | None] = {}
     random_weights: bool = False
     leak: bool = False
 
@@ -62,6 +62,7 @@ class RunFile(BaseModel):
     split: str
     classes: list[str]
     task: str = "erc"
+    epc_target: str = "next_utterance"
     preset: str = ""
     paper_profile: bool = False
     features: dict[str, list[str]] = {}
@@ -81,7 +82,8 @@ class RunFile(BaseModel):
     @property
     def group(self) -> tuple[str, str, str, str]:
         """Runs with the same corpus, label set, split and task may be compared."""
-        return (self.corpus, self.label_set, self.split, self.task)
+        aims = "" if self.epc_target == "next_utterance" else " of the same speaker"
+        return (self.corpus, self.label_set, self.split, self.task + aims)
 
     @property
     def chosen_by(self) -> tuple[float, str]:

@@ -1,13 +1,13 @@
 """Published tables as data: one YAML file a paper, with the figures of each row and the switches that make it."""
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import yaml
 from pydantic import Field
 
 from ercache.errors import UsageError
-from ercache.params import Strict, nearest
+from ercache.params import Strict, Task, nearest
 
 FOLDER: Final = Path(__file__).parent
 Figures = dict[str, dict[str, float]]  # corpus -> metric -> percent
@@ -29,7 +29,7 @@ class Row(Strict):
     model: str | None = None
     modalities: list[str] | None = None
     arrays: dict[str, str] = Field(default_factory=dict)
-    task: Literal["erc", "epc"] | None = None
+    task: Task | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     published: Figures = Field(default_factory=dict)
 
@@ -47,12 +47,14 @@ class Paper(Strict):
 
     Attributes:
         note: what a reader of the printed figures must know.
+        drawn: classes whose confusion alone the paper draws.
     """
 
     key: str
     title: str
     model: str
     note: str = ""
+    drawn: list[str] = Field(default_factory=list)
     tables: list[Table] = Field(min_length=1)
 
     def only(self, table: str | None, row: str | None = None) -> list[Table]:

@@ -1,11 +1,13 @@
 """Published tables: complete data, rows that are experiments, runs that are not trained twice, honest verdicts."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from app.commands.reproduction import _cells
 from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.errors import UsageError
 from ercache.params import Params
@@ -14,7 +16,7 @@ from fusion.experiment import read_source
 from fusion.models import MODELS
 from fusion.models.base import parameters
 from fusion.papers import papers, read_paper
-from fusion.reproduce import entry_of, reproduce
+from fusion.reproduce import base_of, entry_of, reproduce, shares_among
 from tests.fusion.toy import CLASSES, toy_params, toy_vectors, write_toy
 
 SIZES = {
@@ -192,3 +194,56 @@ def test_arrays_of_vectors_are_joined_or_one_is_chosen(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as told:
         read_source(tmp_path, toy_params(features={"visual": ["dual:back"]}).experiments["exp"])
     assert "no array named 'back'" in told.value.details[0]
+
+
+def test_item_24_of_cues_rows_have_their_own_metrics_and_their_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """UAR and macro F1 of predictions, accuracy and weighted F1 of recognitions, beside the published ones."""
+    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(module, "train_experiment", lambda *_, **__: None)
+    scores = {
+        name: {"mean": 0.5 + n / 10, "std": 0.01, "ci95": [0.4, 0.7]}
+        for n, name in enumerate(("uar", "macro_f1", "accuracy", "weighted_f1"))
+    }
+    result = {"scores": scores, "per_class": {}, "confusion": [[3, 1, 0, 0]] * 4}
+    record = SimpleNamespace(paper_profile=True, several=False, classes=["ang", "hap", "neu", "sad"])
+    monkeypatch.setattr(module, "_trained", lambda *_: tmp_path / "models/run")
+    monkeypatch.setattr(module, "read_run", lambda _: record)
+    monkeypatch.setattr(module, "read_result", lambda _: result)
+    features = {"text": ["words"], "audio": ["sound"]}
+    base = toy_params(model="cues", corpus="iemocap", features=features)
+    epc = base.experiments["exp"].model_copy(update={"task": "epc"})
+    both = base.model_copy(
+        update={
+            "experiments": {"erc": base.experiments["exp"], "epc": epc},
+            "reproduce": {"cues": {"iemocap": {"erc": "erc", "epc": "epc"}}},
+        }
+    )
+    rows = {(r.table, r.row): r for r in reproduce("cues", both, tmp_path)}
+    assert rows["1", "T+S, Cues"].difference == pytest.approx({"uar": 50 - 81.92, "macro_f1": 60 - 81.53})
+    assert rows["2", "S, Cues"].difference == pytest.approx(
+        {"accuracy": 70 - 47.84, "weighted_f1": 80 - 47.06}
+    )
+    assert rows["3", "w/o KWRT"].published == {"uar": 80.99, "macro_f1": 80.64}
+    assert rows["3", "full"].among["sad"] == {"ang": 0.75, "hap": 0.25, "neu": 0, "sad": 0}
+    assert _cells(rows["1", "T+S, Cues"], "uar") == ("81.92", "50.00 (1.00)", "40.0 to 70.0", "-31.92")
+    assert _cells(rows["1", "S, EAMT"], "uar") == ("65.01", "", "", "")
+
+
+def test_a_row_starts_from_the_experiment_of_its_own_task() -> None:
+    rows = [row for table in read_paper("cues").tables for row in table.rows if row.model]
+    bases = {"erc": "cues", "epc": "cues_epc"}
+    assert {(row.task, base_of(row, bases)) for row in rows} == {("erc", "cues"), ("epc", "cues_epc")}
+    assert {base_of(row, "one") for row in rows} == {"one"}
+
+
+def test_item_24_of_cues_confusion_among_four_emotions_is_a_share_of_each_true_one() -> None:
+    drawn = read_paper("cues").drawn
+    six = ("hap", "sad", "neu", "ang", "exc", "fru")
+    confusion = [[n + 2 * m for m in range(6)] for n in range(6)]
+    found = shares_among(confusion, six, drawn)
+    assert list(found) == drawn == ["ang", "hap", "neu", "sad"]
+    assert found["hap"] == pytest.approx({"ang": 6 / 12, "hap": 0, "neu": 4 / 12, "sad": 2 / 12})
+    assert all(sum(row.values()) == pytest.approx(1) for row in found.values())
+    assert shares_among(confusion, six, ("neutral",)) == {} and shares_among(confusion, six, ()) == {}
