@@ -204,6 +204,96 @@ AVTCA = {
     ],
 }
 
+CUES = {
+    1: [
+        "fusion/test_cues_caches.py::test_items_1_and_22_samples_and_targets_of_prediction_on_meld",
+        "fusion/test_cues_caches.py::test_items_1_and_9_a_changed_target_and_future_change_no_bit_of_a_prediction",
+        "fusion/test_cues.py::test_items_1_and_18_only_the_window_is_heard",
+    ],
+    2: [
+        "extract/test_iemocap.py::test_the_counts_of_the_release_raise_no_difference",
+        "extract/test_iemocap.py::test_the_last_letter_is_the_speaker_and_the_first_the_left_half",
+        "extract/test_iemocap.py::test_session_5_is_held_out_with_three_choices_of_validation",
+        "extract/test_iemocap.py::test_the_real_release_gives_the_official_counts",
+    ],
+    3: [
+        "extract/test_kwrt.py::test_matrix_is_that_of_the_hand_example",
+        "extract/test_kwrt.py::test_tags_are_those_of_the_figure",
+        "fusion/test_cues.py::test_items_3_and_4_gates_from_the_relations_of_the_figure_by_hand",
+    ],
+    4: ["fusion/test_cues.py::test_items_3_and_4_gates_from_the_relations_of_the_figure_by_hand"],
+    5: [
+        "extract/test_kwrt.py::test_a_function_word_adds_a_row_of_zeros_and_changes_nothing_else",
+        "extract/test_kwrt.py::test_direction_and_repetition_of_a_relation_do_not_count",
+        "extract/test_kwrt.py::test_matrix_is_symmetric_with_zero_diagonal_and_at_most_three",
+        "fusion/test_cues.py::test_item_5_a_function_word_adds_a_row_of_nothing_and_windows_of_other_sizes_do_not_matter",
+    ],
+    6: [
+        "extract/test_kwrt_windows.py::test_a_piece_belongs_to_every_word_that_it_overlaps",
+        "extract/test_kwrt_windows.py::test_words_and_matrix_are_those_of_the_window",
+        "fusion/test_cues.py::test_item_6_words_are_means_of_their_tokens_and_share_a_token_that_is_of_both",
+    ],
+    7: ["fusion/test_cues.py::test_item_7_prosody_is_added_to_the_frames_by_hand"],
+    8: ["fusion/test_cues.py::test_item_8_codes_are_shared_by_eight_frames"],
+    9: [
+        "extract/test_sounds.py::test_frames_of_speech_networks_are_those_of_their_convolutions",
+        "extract/test_sounds.py::test_mel_levels_are_those_of_the_page",
+        "extract/test_sounds.py::test_low_tones_are_bright_at_the_bottom_of_the_picture",
+        "extract/test_audio_networks.py::test_tokens_are_half_as_large_by_default",
+    ],
+    10: ["fusion/test_cues.py::test_item_10_the_first_step_by_hand_and_its_length"],
+    11: ["fusion/test_cues.py::test_item_11_frozen_layers_are_shared_and_let_gradients_through"],
+    12: ["fusion/test_cues.py::test_item_12_the_bridge_is_the_only_way_from_one_side_to_the_other"],
+    13: ["fusion/test_cues.py::test_item_13_parameter_counts"],
+    14: ["fusion/test_cues.py::test_item_14_logits_are_averaged_before_the_loss"],
+    15: ["fusion/test_cues.py::test_item_15_a_head_of_zeros_is_as_good_as_chance"],
+    16: ["ercache/test_metrics.py::test_the_literal_example_of_cues_item_16"],
+    17: [
+        "fusion/test_copy_last.py::test_meld_gives_the_reference_of_the_field",
+        "fusion/test_cues_caches.py::test_items_1_and_22_samples_and_targets_of_prediction_on_meld",
+    ],
+    18: [
+        "fusion/test_cues.py::test_item_18_a_window_does_not_depend_on_its_batch",
+        "fusion/test_cues.py::test_items_1_and_18_only_the_window_is_heard",
+    ],
+    19: [
+        "fusion/test_cues_caches.py::test_item_19_each_form_opens_its_own_modality_alone",
+        "fusion/test_cues.py::test_item_19_text_alone_takes_no_speech_and_speech_alone_no_text",
+    ],
+    20: [
+        "fusion/test_cues_switches.py::test_item_20_a_switch_trains_and_changes_no_parameters_but_its_own",
+        "fusion/test_cues_switches.py::test_the_model_agrees_with_the_equations_written_out",
+        "fusion/test_cues_caches.py::test_targets_by_the_last_speaker_are_those_who_speak_again",
+        "fusion/test_cues_caches.py::test_a_model_that_reads_itself_begins_with_the_states_of_the_cache",
+        "fusion/test_cues_caches.py::test_a_reader_trains_the_rows_of_speakers_and_its_body_where_it_is_asked_to",
+        "fusion/test_cues_caches.py::test_a_model_that_hears_itself_has_the_frames_of_the_cache_and_trains_wavlm",
+        "fusion/test_cues_caches.py::test_a_known_next_speaker_ends_the_window_and_marks_the_result",
+        "extract/test_kwrt_windows.py::test_relations_that_are_not_asked_for_do_not_count",
+        "extract/test_audio_networks.py::test_recognition_sees_the_utterance_and_prediction_those_before_it",
+    ],
+    21: [
+        "fusion/test_cues.py::test_item_21_the_defaults_are_those_of_the_page",
+        "fusion/test_cues_switches.py::test_item_21_frozen_layers_stay_in_eval_mode_and_defaults_are_those_of_the_page",
+    ],
+    22: [
+        "extract/test_meld_clips.py::test_bad_clips_keep_their_rows_and_texts",
+        "extract/test_sounds.py::test_window_keeps_a_gap_for_what_cannot_be_heard",
+        "extract/test_audio_networks.py::test_a_long_utterance_is_heard_for_10_seconds",
+        "extract/test_speech.py::test_a_long_clip_is_heard_from_its_beginning",
+        "fusion/test_cues_caches.py::test_items_1_and_22_samples_and_targets_of_prediction_on_meld",
+        "fusion/test_cues_caches.py::test_item_22_a_clip_that_cannot_be_heard_keeps_its_samples",
+    ],
+    23: [
+        "fusion/test_cues_switches.py::test_item_23_sixteen_samples_are_learned_by_heart_and_a_seed_decides_the_losses",
+        "fusion/test_cues_caches.py::test_item_23_the_same_seed_gives_the_same_losses_of_the_first_epoch",
+    ],
+    24: [
+        "fusion/test_reproduce.py::test_item_24_of_cues_rows_have_their_own_metrics_and_their_difference",
+        "fusion/test_reproduce.py::test_item_24_of_cues_confusion_among_four_emotions_is_a_share_of_each_true_one",
+        "fusion/test_reproduce.py::test_every_row_of_a_table_is_there_and_its_switches_are_switches_of_the_model",
+    ],
+}
+
 
 @pytest.mark.parametrize(
     ("paper", "items", "count"),
@@ -211,6 +301,7 @@ AVTCA = {
         ("m2fnet", M2FNET, 25),
         ("avafn", AVAFN, 25),
         ("avtca", AVTCA, 24),
+        ("cues", CUES, 24),
     ],
 )
 def test_every_item_names_tests_that_there_are(paper: str, items: dict[int, list[str]], count: int) -> None:

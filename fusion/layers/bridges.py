@@ -24,6 +24,7 @@ class Bridges(nn.Module):
         length: rows of a bridge.
         direction: which of the two ways exists.
         share: one pair of bridges for all blocks.
+        lower: the picture comes out of the vision network's lower layers; else it meets that network's first ones.
     """
 
     def __init__(
@@ -35,14 +36,16 @@ class Bridges(nn.Module):
         direction: Literal["both", "m2ta", "ta2m"] = "both",
         layers: Literal["last", "first"] = "last",
         share: bool = False,
+        lower: bool = True,
     ) -> None:
         super().__init__()
         about = SIZES[size]
-        self.size, self.length, self.direction = size, length, direction
+        self.size, self.length, self.direction, self.heads = size, length, direction, about["heads"]
         self.width, depth = about["width"], about["depth"]
-        self.numbers = tuple(range(depth - blocks, depth) if layers == "last" else range(blocks))
-        sizes = (self.width, about["heads"], depth, self.numbers)
-        self.language, self.vision = UpperLayers("bert", *sizes), UpperLayers("vit", *sizes)
+        first, last = tuple(range(blocks)), tuple(range(depth - blocks, depth))
+        sizes = (self.width, about["heads"], depth)
+        self.language = UpperLayers("bert", *sizes, last if layers == "last" else first)
+        self.vision = UpperLayers("vit", *sizes, last if layers == "last" and lower else first)
         self.enter = nn.Linear(width, self.width) if width != self.width else nn.Identity()
         ways = {"both": ("m2ta", "ta2m"), "m2ta": ("m2ta",), "ta2m": ("ta2m",)}[direction]
         pairs = 1 if share else blocks
@@ -76,23 +79,23 @@ class Bridges(nn.Module):
             [N, T, W] and [N, 197, W], the second after the norm of its network.
         """
         F_ta = self.enter(F_ta)
-        for b, number in enumerate(self.numbers):
-            F_ta, F_m = self._block(b, number, F_ta, valid, F_m, drawn)
+        for b in range(len(self.language.numbers)):
+            F_ta, F_m = self._block(b, F_ta, valid, F_m, drawn)
         return F_ta, self.vision.layernorm(F_m)
 
     def _block(
-        self, b: int, number: int, F_ta: Tensor, valid: Tensor, F_m: Tensor, drawn: Tensor
+        self, b: int, F_ta: Tensor, valid: Tensor, F_m: Tensor, drawn: Tensor
     ) -> tuple[Tensor, Tensor]:
         T, P = F_ta.shape[1], F_m.shape[1]
         own = valid.new_ones(len(valid), self.length)
         heard, seen = torch.cat([valid, own], 1), torch.cat([drawn, own], 1)
 
         def language(bridge: Tensor) -> Tensor:
-            y: Tensor = self.language(number, torch.cat([F_ta, bridge], 1), heard)
+            y: Tensor = self.language(self.language.numbers[b], torch.cat([F_ta, bridge], 1), heard)
             return y
 
         def vision(bridge: Tensor) -> Tensor:
-            y: Tensor = self.vision(number, torch.cat([F_m, bridge], 1), seen)
+            y: Tensor = self.vision(self.vision.numbers[b], torch.cat([F_m, bridge], 1), seen)
             return y
 
         after_ta, after_m = F_ta, F_m

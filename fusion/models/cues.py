@@ -5,32 +5,65 @@ Equations and readings: specs/cues.md. What comes from caches is frozen: RoBERTa
 tokens as they were made (`cache_text` of the page), WavLM's frames, and the mel picture in the lower layers of ViT.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Final, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ercache.errors import UsageError
+from ercache.errors import UsageError, WeightsError
 from fusion.batches import Batch
 from fusion.layers.bridges import Bridges
-from fusion.layers.masked import askable, average, within
-from fusion.layers.prosody import Prosody
+from fusion.layers.masked import askable, average
+from fusion.layers.prosody import BANDS, Prosody
+from fusion.layers.relations import Relations, spoken_words
+from fusion.layers.sound_reader import SoundReader
+from fusion.layers.text_reader import TextReader
+from fusion.layers.windows import Heard, Reach, reach_of, steps_at, window_of
 from fusion.losses import Loss
 from fusion.models.base import ModelEntry, Widths
 from fusion.sequences import placed
 
 SPAN: Final = 3  # numbers of a word: its first token, the one after its last, its utterance
-SCORES: Final = 512  # words at most, for the square map of scores
+
+
+def _is(usual: object) -> Callable[[object], bool]:
+    return lambda value: value == usual
 
 
 class CuesConfig(BaseModel):
-    """Switches of Cues; where the paper is silent, the readings of specs/cues.md."""
+    """Switches of Cues; where the paper is silent, the readings of specs/cues.md.
+
+    Those with `exclude_if` are newer than some runs, whose record they leave alone: it lacks them where they are usual.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    context_utterances: int = Field(3, ge=1, description="utterances of a window of speech (A3)")
+    context_utterances: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        3, description="utterances of a window of speech, with its last one (A3)"
+    )
+    erc_future_context: int = Field(
+        0, exclude_if=_is(0), ge=0, description="utterances after the one that is recognised"
+    )
+    window_frames: int = Field(
+        1500,
+        exclude_if=_is(1500),
+        ge=1,
+        description="frames of speech of a window at most, 30 s of WavLM's; the oldest go",
+    )
+    cache_text: bool = Field(
+        True,
+        exclude_if=_is(True),
+        description="text from cached states; else RoBERTa is part of the model, its speakers' rows trained (A12)",
+    )
+    finetune_roberta: bool = Field(
+        False, exclude_if=_is(False), description="train all of RoBERTa, as part of the model"
+    )
+    finetune_wavlm: bool = Field(
+        False, exclude_if=_is(False), description="train WavLM, as part of the model, on samples"
+    )
     width: int = Field(1024, ge=64, multiple_of=64, description="of the model (A1)")
     heads: int = Field(8, ge=1, description="attention heads")
     layers: int = Field(2, ge=1, description="of each transformer")
@@ -51,11 +84,27 @@ class CuesConfig(BaseModel):
     prosody_width: Literal["wide", "narrow"] = Field(
         "wide", description="hidden sizes of the prosody encoder (A2)"
     )
+    prosody_input: Literal["h_a", "mel_f0"] = Field(
+        "h_a", exclude_if=_is("h_a"), description="what it reads: speech frames, or pitch and mel bands (A2)"
+    )
+    prosody_init: Literal["random", "released"] = Field(
+        "random",
+        exclude_if=_is("random"),
+        description="its first weights: random, or those published with it, as far as they fit",
+    )
+    prosody_resample: bool = Field(
+        False, exclude_if=_is(False), description="changes of tempo inside it, in training"
+    )
     mfm_blocks: int = Field(
         2, ge=0, description="blocks of the second fusion step", json_schema_extra={"paper_row": "w/o TMF"}
     )
     mfm_size: Literal["large", "base"] = Field("large", description="networks of that step (A9)")
     mfm_layers: Literal["last", "first"] = Field("last", description="which of their layers (A9)")
+    vit_lower_layers: bool = Field(
+        True,
+        exclude_if=_is(True),
+        description="the picture comes out of lower layers; else it meets the first ones (A10)",
+    )
     bridge_len: int = Field(4, ge=1, description="rows of a bridge")
     bridge_direction: Literal["both", "m2ta", "ta2m"] = Field("both", description="which way bridges lead")
     share_bridge: bool = Field(False, description="one pair of bridges for all blocks")
@@ -64,19 +113,22 @@ class CuesConfig(BaseModel):
         "avg_logits", description="of the averaged logits, or of each head"
     )
 
+    @model_validator(mode="after")
+    def _released_encoders_have_one_size(self) -> Self:
+        if self.prosody_init == "released" and (self.prosody_width, self.width) != ("wide", 1024):
+            raise ValueError("prosody_init: released needs prosody_width: wide and width: 1024")
+        return self
 
-@dataclass(frozen=True)
-class Heard:
-    """A sequence for each of N windows: [N, T, ...], lengths [N], and which steps are of the last utterance, [N, T]."""
-
-    values: Tensor
-    lengths: Tensor
-    last: Tensor
+    @model_validator(mode="after")
+    def _tunes_what_it_holds(self) -> Self:
+        if self.finetune_roberta and self.cache_text:
+            raise ValueError("finetune_roberta: true needs cache_text: false")
+        return self
 
     @property
-    def mask(self) -> Tensor:
-        """Valid steps, bool [N, T]."""
-        return within(self.lengths, self.values.shape[1])
+    def past(self) -> int | None:
+        """Utterances of a window before its last one; None for all."""
+        return None if self.context_utterances == "all" else self.context_utterances - 1
 
 
 class CrossLayer(nn.Module):
@@ -119,44 +171,6 @@ class Features(nn.Module):
         return h * mask.unsqueeze(-1)
 
 
-class Relations(nn.Module):
-    """Gates of the words from the matrix of their relations: F_t = h_t * Linear(Squeeze(M)) (Eq. 1)."""
-
-    def __init__(self, c: CuesConfig) -> None:
-        super().__init__()
-        self.squeeze, self.symmetric = c.squeeze, c.kwrt_symmetric
-        self.full = nn.Linear(SCORES, SCORES) if c.kwrt_linear == "full" else None
-        if self.full is None:
-            self.w, self.b = nn.Parameter(torch.tensor(0.1)), nn.Parameter(torch.tensor(1.0))
-
-    def scores(self, matrix: Tensor, words: Tensor, longest: int) -> Tensor:
-        """s of section 4.2: matrices row by row [N, M] of windows with `words` [N] words, to [N, longest]."""
-        size = words[:, None].clamp(min=1)
-        place = torch.arange(matrix.shape[1], device=matrix.device).expand_as(matrix)
-        row, column = place // size, place % size
-        valid = place < words[:, None] ** 2
-        if not self.symmetric:
-            valid = valid & (column > row)
-        told = matrix.float() * valid
-        row = row.clamp(max=longest - 1)
-        empty = told.new_zeros(len(matrix), longest)
-        if self.squeeze == "max":
-            return empty.scatter_reduce(1, row, told, "amax")
-        total = empty.scatter_add(1, row, told)
-        return total / size if self.squeeze == "mean" else total
-
-    def forward(self, scores: Tensor) -> Tensor:
-        """Gates [N, K]."""
-        if self.full is None:
-            return self.w * scores + self.b
-        if scores.shape[1] > SCORES:
-            raise UsageError(
-                f"a window of {scores.shape[1]} words", hint=f"kwrt_linear: full takes {SCORES} at most"
-            )
-        gates: Tensor = self.full(F.pad(scores, (0, SCORES - scores.shape[1])))
-        return gates[:, : scores.shape[1]]
-
-
 class Cues(nn.Module):
     """Windows of text tokens and speech frames to logits; T, S and T+S by what widths name (4.7)."""
 
@@ -165,22 +179,25 @@ class Cues(nn.Module):
         c = self.config = config
         self.text, self.speech = "text" in widths, "audio" in widths
         self.words = self.text and "words" in widths
+        _refuse_what_lacks(widths, c)
+        self.reader: TextReader | None = None
+        self.hearer: SoundReader | None = None
         if self.text:
-            self.extract_text = Features(widths["text"], c)
+            if not c.cache_text:
+                self.reader = TextReader(c.finetune_roberta)
+            self.extract_text = Features(self.reader.width if self.reader else widths["text"], c)
             if self.words and c.kwrt and "matrix" in widths:
-                self.relations = Relations(c)
+                self.relations = Relations(c.squeeze, c.kwrt_linear, c.kwrt_symmetric)
         if self.speech:
-            self.extract_speech = Features(widths["audio"], c)
+            if c.finetune_wavlm:
+                self.hearer = SoundReader()
+            self.extract_speech = Features(self.hearer.width if self.hearer else widths["audio"], c)
             if c.pe:
-                self.prosody = Prosody(c.width, c.prosody_width)
+                tracks = c.prosody_input == "mel_f0"
+                self.prosody = Prosody(c.width, c.prosody_width, tracks, c.prosody_resample)
         self.step1 = nn.ModuleList(CrossLayer(c) for _ in range(c.layers))
         width = c.width
         self.bridges: Bridges | None = None
-        if self.speech and c.mfm_blocks and "mel" not in widths:
-            raise UsageError(
-                "cues: the second fusion step needs the mel picture, and no feature is named for it",
-                hint="name one after that of the speech (cues_mel_target:tokens), or say `mfm_blocks: 0`",
-            )
         if self.speech and c.mfm_blocks:
             self.bridges = Bridges(
                 width,
@@ -190,19 +207,29 @@ class Cues(nn.Module):
                 c.bridge_direction,
                 c.mfm_layers,
                 c.share_bridge,
+                c.vit_lower_layers,
             )
             width = self.bridges.width
             self.head2 = nn.Linear(width, classes)
         self.head1 = nn.Linear(width, classes)
 
     def begin(self, epoch: int) -> None:
-        """Before the first epoch the frozen layers take the tensors of their checkpoints.
+        """Before the first epoch frozen layers and published encoders take the tensors of their checkpoints.
 
         Raises:
-            WeightsError: one is absent; names the switch `mfm_blocks: 0`.
+            WeightsError: one is absent; names the switch that does without.
         """
-        if epoch == 0 and self.bridges is not None:
-            self.bridges.load()
+        if epoch > 0:
+            return
+        for part in (self.bridges, self.reader, self.hearer):
+            if part is not None:
+                part.load()
+        if self.speech and self.config.pe and self.config.prosody_init == "released":
+            try:
+                self.prosody.load()
+            except WeightsError as error:
+                hint = f"{error.hint}; or train these encoders from scratch with `prosody_init: random`"
+                raise WeightsError(error.message, details=error.details, hint=hint) from error
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, L, C] where a window ends; those of a window of nothing are the bias of the heads."""
@@ -222,9 +249,14 @@ class Cues(nn.Module):
 
     def logits(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Places [N] in the grid where a window ends that holds anything, and the logits [N, C] of each head."""
-        places = self._ends(batch)
-        text = self._text(batch, places) if self.text else None
-        speech = self._speech(batch, places) if self.speech else None
+        places, c = self._ends(batch), self.config
+        if self.hearer is not None:
+            batch = replace(batch, steps={**batch.steps, "audio": self.hearer(batch.steps["audio"])})
+        reach = None
+        if self.speech:
+            reach = reach_of(batch, "audio", places, c.past, c.erc_future_context, c.window_frames)
+        text = self._text(batch, places, reach) if self.text else None
+        speech = self._speech(batch, places, reach) if reach else None
         x, keys = self._fused(text, speech)
         for layer in self.step1:
             x = Heard(layer(x.values, keys.values, keys.mask), x.lengths, x.last)
@@ -233,7 +265,7 @@ class Cues(nn.Module):
     def _told(self, batch: Batch, places: Tensor, x: Heard) -> list[Tensor]:
         if self.bridges is None:
             return [self.head1(self._pooled(x.values, x, batch))]
-        F_m, drawn = _at(batch, "mel", places)
+        F_m, drawn = steps_at(batch, "mel", places)
         after, picture = self.bridges(x.values, x.mask, F_m.values, F_m.mask)
         first = self.head1(self._pooled(after, x, batch))
         second = self.head2(picture[:, 0])
@@ -277,17 +309,20 @@ class Cues(nn.Module):
             mask = mask & (position == mask.sum(1, keepdim=True) - 1)
         return mask.flatten().nonzero().flatten()
 
-    def _text(self, batch: Batch, places: Tensor) -> Heard:
-        """F_t: rows are words (or tokens), weighed by their relations."""
-        tokens, _ = _at(batch, "text", places)
-        h = self.extract_text(tokens.values, tokens.mask)
+    def _text(self, batch: Batch, places: Tensor, reach: Reach | None) -> Heard:
+        """F_t: rows are words (or tokens), weighed by their relations, without what the bound on speech dropped."""
+        tokens, _ = steps_at(batch, "text", places)
         if not self.words:
-            return Heard(h, tokens.lengths, tokens.mask)
-        words, _ = _at(batch, "words", places)
+            return Heard(self._states(tokens), tokens.lengths, tokens.mask)
+        words, _ = steps_at(batch, "words", places)
+        said, gone = words.lengths, torch.zeros_like(words.lengths)
+        if reach is not None:
+            tokens, words, gone = _since(reach.oldest, tokens, words)
+        h = self._states(tokens)
         scores = None
         if hasattr(self, "relations"):
-            matrix, _ = _at(batch, "matrix", places)
-            scores = self.relations.scores(matrix.values, words.lengths, words.values.shape[1])
+            matrix, _ = steps_at(batch, "matrix", places)
+            scores = self.relations.scores(matrix.values, said, words.values.shape[1], gone)
         spans = words.values.long()
         if self.config.text_granularity == "token":
             return self._weighed_tokens(h, tokens, spans, words.mask, scores)
@@ -295,6 +330,12 @@ class Cues(nn.Module):
         if scores is not None:
             rows = rows * self.relations(scores).unsqueeze(-1)
         return Heard(rows, words.lengths, words.mask & (spans[..., 2] == 0))
+
+    def _states(self, tokens: Heard) -> Tensor:
+        """h_t before words, [N, T, width], of states or, where the model reads itself, of ids."""
+        read = self.reader(tokens.values, tokens.mask) if self.reader is not None else tokens.values
+        h: Tensor = self.extract_text(read, tokens.mask)
+        return h
 
     def _weighed_tokens(
         self, h: Tensor, tokens: Heard, spans: Tensor, words: Tensor, scores: Tensor | None
@@ -308,62 +349,72 @@ class Cues(nn.Module):
             h = h * self.relations(best).unsqueeze(-1)
         return Heard(h, tokens.lengths, last)
 
-    def _speech(self, batch: Batch, places: Tensor) -> Heard:
+    def _speech(self, batch: Batch, places: Tensor, reach: Reach) -> Heard:
         """F_a of the frames of all utterances of each window, one after the other."""
-        x = window_of(batch, "audio", places, self.config.context_utterances)
+        x = window_of(batch, "audio", places, reach)
         h = self.extract_speech(x.values, x.mask)
-        return Heard(self.prosody(h, x.lengths) if self.config.pe else h, x.lengths, x.last)
+        if not self.config.pe:
+            return Heard(h, x.lengths, x.last)
+        tracks = None
+        if self.config.prosody_input == "mel_f0":
+            tracks = (
+                window_of(batch, "pitch", places, reach),
+                window_of(batch, "bands", places, reach),
+            )
+        return Heard(self.prosody(h, x.lengths, tracks), x.lengths, x.last)
 
     def _heads(self) -> list[nn.Linear]:
         return [self.head1] if self.bridges is None else [self.head1, self.head2]
 
 
-def _at(batch: Batch, role: str, places: Tensor) -> tuple[Heard, Tensor]:
-    """The steps of a role at some places [N], and which of them have any."""
-    steps = batch.steps[role]
-    rank = _ranks(steps.at, batch.mask.numel())[places]
-    has = rank >= 0
-    if not len(steps.at):
-        empty = steps.values.new_zeros(len(places), *steps.values.shape[1:])
-        return Heard(
-            empty, rank.new_zeros(len(places)), empty.new_zeros(empty.shape[:2], dtype=torch.bool)
-        ), has
-    held = rank.clamp(min=0)
-    mask = steps.mask[held] & has[:, None]
-    values = steps.values[held]
-    values = values * mask.view(*mask.shape, *[1] * (values.dim() - 2))
-    return Heard(values, mask.sum(1), mask), has
+def _refuse_what_lacks(widths: Widths, c: CuesConfig) -> None:
+    for role, reads, switch, wanted, states in (
+        ("text", not c.cache_text, "cache_text: false", "cues_kwrt:ids", "cues_kwrt:tokens"),
+        ("audio", c.finetune_wavlm, "finetune_wavlm: true", "an audio/samples", "cues_wavlm"),
+    ):
+        if role in widths and reads != (widths[role] == 1):
+            told = "needs" if reads else "is the switch for"
+            raise UsageError(
+                f"cues: a step of the {role} has {widths[role]} numbers; {switch} {told} ids or samples, of 1",
+                hint=f"name {wanted if reads else states} first, or change the switch",
+            )
+    if "audio" not in widths:
+        return
+    if c.mfm_blocks and "mel" not in widths:
+        raise UsageError(
+            "cues: the second fusion step needs the mel picture, and no feature is named for it",
+            hint="name one after that of the speech (cues_mel_target:tokens), or say `mfm_blocks: 0`",
+        )
+    if c.pe and c.prosody_input == "mel_f0" and widths.get("bands") != BANDS:
+        raise UsageError(
+            f"cues: prosody_input: mel_f0 needs pitch classes and {BANDS} mel bands; no features are named for them",
+            hint="name FEATURE:classes and FEATURE:bands of an audio/pitch-mel after the speech and the mel picture",
+        )
 
 
-def window_of(batch: Batch, role: str, places: Tensor, utterances: int) -> Heard:
-    """The steps of the last utterances up to each place, oldest first, without those that have none."""
-    column = places % batch.mask.shape[1]
-    parts = []
-    for back in range(min(utterances, batch.mask.shape[1]) - 1, -1, -1):
-        part, _ = _at(batch, role, (places - back).clamp(min=0))
-        own = part.mask & (column >= back)[:, None]  # not those of the dialogue before it in the batch
-        parts.append((part.values, own, own if back == 0 else torch.zeros_like(own)))
-    values, mask, last = (torch.cat(held, 1) for held in zip(*parts, strict=True))
-    order = torch.argsort((~mask).int(), dim=1, stable=True)[:, : max(1, int(mask.sum(1).max()))]
-    picked = values.gather(1, order.unsqueeze(-1).expand(-1, -1, values.shape[2]))
-    return Heard(picked, mask.sum(1), last.gather(1, order))
+def _since(oldest: Tensor, tokens: Heard, words: Heard) -> tuple[Heard, Heard, Tensor]:
+    """Tokens and words of a text window without those of utterances before the offset `oldest` [N], and words gone.
 
-
-def spoken_words(h: Tensor, spans: Tensor) -> Tensor:
-    """Mean of the tokens of each word: [N, T, width] and [N, K, 3] to [N, K, width]; 0 for a word of none."""
-    position = torch.arange(h.shape[1], device=h.device)
-    inside = ((spans[..., 0, None] <= position) & (position < spans[..., 1, None])).to(h.dtype)
-    return inside @ h / inside.sum(-1, keepdim=True).clamp(min=1)
+    Where no word is left, the first token that is left stands in their place, as `<s>` does in a window without any.
+    """
+    gone = (words.mask & (words.values[..., 2] < oldest[:, None])).sum(1)
+    if not gone.any():
+        return tokens, words, gone
+    left = words.after(gone)
+    none = (left.lengths == 0) & (gone > 0)
+    begins = left.values[:, 0, 0].long() - 1  # with the token of who speaks
+    ends = words.values[..., 1].long().masked_fill(~words.mask, 0).amax(1)
+    cut = torch.where(gone > 0, torch.where(none, ends, begins), 0)
+    spans = left.values.clone()
+    spans[..., :2] = (spans[..., :2] - cut[:, None, None].to(spans.dtype)).clamp(min=0)
+    spans[none, 0] = torch.tensor([0, 1, 0], dtype=spans.dtype, device=spans.device)
+    words = Heard(spans, left.lengths + none, left.last)
+    return tokens.after(cut), words, gone
 
 
 def _padded(x: Heard, longest: int) -> Heard:
     more = longest - x.values.shape[1]
     return Heard(F.pad(x.values, (0, 0, 0, more)), x.lengths, F.pad(x.last, (0, more)))
-
-
-def _ranks(at: Tensor, size: int) -> Tensor:
-    """Place in a grid -> rank among the utterances that have steps, or -1."""
-    return at.new_full((size,), -1).index_copy(0, at, torch.arange(len(at), device=at.device))
 
 
 ENTRY = ModelEntry(
@@ -385,7 +436,7 @@ ENTRY = ModelEntry(
         },
     },
     build=Cues,
-    widths={"text": 768, "words": SPAN, "matrix": 1, "audio": 768, "mel": 1024},
+    widths={"text": 768, "words": SPAN, "matrix": 1, "audio": 768, "mel": 1024, "pitch": 1, "bands": BANDS},
     classes=7,
     paper_encoders={
         "text": "text/kwrt",
@@ -393,6 +444,8 @@ ENTRY = ModelEntry(
         "matrix": "text/kwrt",
         "audio": "audio/wavlm-base-plus",
         "mel": "audio/mel-vit",
+        "pitch": "audio/pitch-mel",
+        "bands": "audio/pitch-mel",
     },
     paper_training={
         "paper": {
@@ -406,5 +459,5 @@ ENTRY = ModelEntry(
             "standardize": False,
         }
     },
-    roles={"text": ("text", "words", "matrix"), "audio": ("audio", "mel")},
+    roles={"text": ("text", "words", "matrix"), "audio": ("audio", "mel", "pitch", "bands")},
 )

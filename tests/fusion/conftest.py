@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+import fusion.layers.bridges as bridges_file
+from tests.fusion.cues_batches import TINY
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
@@ -13,3 +16,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frozen layers of Cues of a width of 64, with tensors of their own."""
+    monkeypatch.setitem(bridges_file.SIZES, "base", TINY)

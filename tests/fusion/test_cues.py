@@ -5,82 +5,22 @@ encoders, corpora, views and metrics.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-import fusion.layers.bridges as bridges_file
 from ercache.errors import UsageError, WeightsError
-from ercache.training import IGNORED, masked_cross_entropy
+from ercache.training import masked_cross_entropy
 from fusion.batches import Batch
 from fusion.layers.bridges import Bridges
 from fusion.layers.prosody import Prosody
+from fusion.layers.relations import Relations, spoken_words
 from fusion.models import MODELS
-from fusion.models.cues import CrossLayer, Cues, CuesConfig, Relations, spoken_words
+from fusion.models.cues import CrossLayer, CuesConfig
 from fusion.papers import read_paper
-from fusion.sequences import Steps
-
-WIDTHS = {"text": 6, "words": 3, "matrix": 1, "audio": 5, "mel": 64}
-TINY = {"bert": "bert-base", "vit": "vit-base-in21k", "width": 64, "heads": 2, "depth": 3}
-
-
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frozen layers of a width of 16."""
-    monkeypatch.setitem(bridges_file.SIZES, "base", TINY)
-
-
-def model_of(widths: dict[str, int] | None = None, classes: int = 4, **switches: Any) -> Cues:
-    torch.manual_seed(0)
-    small = {"width": 64, "heads": 2, "layers": 1, "ffn": 24, "dropout": 0.0, "mfm_blocks": 0}
-    return Cues(widths or WIDTHS, classes, CuesConfig(**{**small, **switches})).eval()
-
-
-def utterance(seed: int, words: Sequence[int] = (2, 1), frames: int = 9) -> dict[str, Tensor]:
-    """What the caches hold of one utterance: tokens with `<s>` and `</s>`, words of some tokens, relations, frames."""
-    make = torch.Generator().manual_seed(seed)
-    ends = torch.tensor(words).cumsum(0) + 1
-    spans = torch.stack([ends - torch.tensor(words), ends, torch.zeros(len(words), dtype=torch.long)], 1)
-    upper = torch.randint(0, 3, (len(words), len(words)), generator=make).triu(1)
-    return {
-        "text": torch.randn(int(ends[-1]) + 1, 6, generator=make),
-        "words": spans.int(),
-        "matrix": (upper + upper.T).flatten().to(torch.uint8),
-        "audio": torch.randn(frames, 5, generator=make),
-        "mel": torch.randn(7, 64, generator=make),
-    }
-
-
-MODALITY = {"text": "text", "words": "text", "matrix": "text", "audio": "audio", "mel": "audio"}
-
-
-def batch_of(dialogues: Sequence[Sequence[dict[str, Tensor]]], epc: bool = False, extra: int = 0) -> Batch:
-    """Dialogues of utterances; `extra` more steps of padding."""
-    longest = max(map(len, dialogues))
-    mask = torch.tensor([[i < len(d) for i in range(longest)] for d in dialogues])
-    steps, present = {}, {}
-    for role, modality in MODALITY.items():
-        held = [
-            (r * longest + i, u[role]) for r, d in enumerate(dialogues) for i, u in enumerate(d) if role in u
-        ]
-        width = max((len(x) for _, x in held), default=1) + extra
-        values = (
-            torch.stack([F.pad(x, (0, 0) * (x.dim() - 1) + (0, width - len(x))) for _, x in held])
-            if held
-            else torch.zeros(0, 1, WIDTHS[role])
-        )
-        lengths = torch.tensor([len(x) for _, x in held], dtype=torch.long)
-        at = torch.tensor([place for place, _ in held], dtype=torch.long)
-        steps[role] = Steps(values, torch.arange(values.shape[1]) < lengths[:, None], at, modality)
-        present[modality] = (
-            torch.zeros(mask.numel(), dtype=torch.bool).index_fill(0, at, True).view(mask.shape)
-        )
-    labels = torch.zeros(mask.shape, dtype=torch.long).masked_fill(~mask, IGNORED)
-    return Batch({}, present, mask, torch.zeros_like(labels), labels, labels if epc else None, steps)
+from tests.fusion.cues_batches import WIDTHS, batch_of, model_of, utterance
 
 
 def parameters(preset: str, classes: int, widths: dict[str, int], **switches: Any) -> int:
@@ -97,11 +37,11 @@ def test_items_3_and_4_gates_from_the_relations_of_the_figure_by_hand() -> None:
     K = torch.tensor([5])
 
     def scores(**switches: Any) -> list[float]:
-        return [round(float(s), 6) for s in Relations(CuesConfig(**switches)).scores(M, K, 5)[0]]
+        return [round(float(s), 6) for s in Relations(**switches).scores(M, K, 5)[0]]
 
     assert scores() == [2, 4, 2, 2, 4] and scores(squeeze="mean") == [0.4, 0.8, 0.4, 0.4, 0.8]
-    assert scores(kwrt_symmetric=False) == [2, 3, 1, 1, 0] and scores(squeeze="max") == [1] * 5
-    gates = Relations(CuesConfig())(torch.tensor([[2.0, 4, 2, 2, 4]]))
+    assert scores(symmetric=False) == [2, 3, 1, 1, 0] and scores(squeeze="max") == [1] * 5
+    gates = Relations()(torch.tensor([[2.0, 4, 2, 2, 4]]))
     assert torch.allclose(gates, torch.tensor([[1.2, 1.4, 1.2, 1.2, 1.4]]))
     h = torch.tensor([[1.0, 5], [2, 4], [3, 3], [4, 2], [5, 1]])
     wanted = [[1.2, 6.0], [2.8, 5.6], [3.6, 3.6], [4.8, 2.4], [7.0, 1.4]]
@@ -109,7 +49,7 @@ def test_items_3_and_4_gates_from_the_relations_of_the_figure_by_hand() -> None:
 
 
 def test_item_5_a_function_word_adds_a_row_of_nothing_and_windows_of_other_sizes_do_not_matter() -> None:
-    relations = Relations(CuesConfig())
+    relations = Relations()
     M = torch.tensor([[0, 2, 0], [2, 0, 1], [0, 1, 0]])
     wider = torch.zeros(4, 4, dtype=torch.long)
     keep = torch.tensor([0, 1, 3])
@@ -218,7 +158,8 @@ def test_item_12_the_bridge_is_the_only_way_from_one_side_to_the_other(tiny: Non
     assert one_way(F_ta, valid, F_m, drawn)[1].shape == F_m.shape
 
 
-SPEAKERS = 10 * 768  # rows that the page trains; ours are those of the cache
+SPEAKERS = 10 * 768  # rows that the page trains; with cached text they are those of the cache
+READ = {"cache_text": False}
 
 
 @pytest.mark.parametrize(
@@ -227,6 +168,10 @@ SPEAKERS = 10 * 768  # rows that the page trains; ours are those of the cache
         (4, WIDTHS, {}, 59_136_202 - SPEAKERS),
         (6, WIDTHS, {}, 59_140_302 - SPEAKERS),
         (7, WIDTHS, {}, 59_142_352 - SPEAKERS),
+        (4, WIDTHS, READ, 59_136_202),
+        (6, WIDTHS, READ, 59_140_302),
+        (7, WIDTHS, READ, 59_142_352),
+        (4, ("text", "words", "matrix"), READ, 34_398_726),
         (4, WIDTHS, {"kwrt": False}, 59_136_200 - SPEAKERS),
         (4, WIDTHS, {"pe": False}, 56_206_858 - SPEAKERS),
         (4, WIDTHS, {"mfm_blocks": 0}, 54_915_270 - SPEAKERS),
@@ -237,6 +182,8 @@ SPEAKERS = 10 * 768  # rows that the page trains; ours are those of the cache
 )  # fmt: skip
 def test_item_13_parameter_counts(classes: int, roles: Any, switches: dict[str, Any], expected: int) -> None:
     widths = {role: MODELS["cues"].widths[role] for role in roles}
+    if "cache_text" in switches:
+        widths["text"] = 1
     assert parameters("paper", classes, widths, **switches) == expected
 
 
@@ -303,25 +250,6 @@ def test_item_19_text_alone_takes_no_speech_and_speech_alone_no_text() -> None:
             {r: batch.steps[r] for r in roles},
         )
         assert torch.equal(model(only), model(batch))
-
-
-@pytest.mark.parametrize(
-    "switches",
-    [
-        {"squeeze": "mean"}, {"kwrt_linear": "full"}, {"kwrt_symmetric": False}, {"text_granularity": "token"},
-        {"pe": False}, {"kwrt": False}, {"prosody_width": "wide"}, {"ta_pool": "first"}, {"mfm_blocks": 1},
-        {"mfm_blocks": 2, "mfm_layers": "first"}, {"mfm_blocks": 2, "bridge_direction": "ta2m"},
-        {"mfm_blocks": 2, "share_bridge": True, "bridge_len": 2}, {"mfm_blocks": 1, "loss": "mean_ce"},
-    ],
-)  # fmt: skip
-def test_item_20_every_switch_builds_and_trains(tiny: None, switches: dict[str, Any]) -> None:
-    model = model_of(mfm_size="base", **switches).train()
-    loss, count = model.objective(
-        batch_of([[utterance(1), utterance(2)], [utterance(3)]]), masked_cross_entropy
-    )
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert count == 3 and loss.isfinite()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_item_21_the_defaults_are_those_of_the_page() -> None:
@@ -393,82 +321,6 @@ def test_a_published_layer_is_read_by_its_own_name(monkeypatch: pytest.MonkeyPat
     for a, b in ((source.language, target.language), (source.vision, target.vision)):
         for name, tensor in a.state_dict().items():
             assert torch.equal(b.state_dict()[name], tensor + 1), name
-
-
-@torch.no_grad()
-def test_the_first_step_agrees_with_the_equations_written_out() -> None:
-    """T+S without the second step, one head, one window: loops over words, frames and segments."""
-    model = model_of({"text": 6, "words": 3, "matrix": 1, "audio": 5}, heads=1, prosody_width="narrow")
-    one, two = utterance(1, (2, 1, 1), 10), utterance(2, (1, 3), 12)
-    found = model(batch_of([[one, two]]))[0, 1].double()
-    s = {name: value.double() for name, value in model.state_dict().items()}
-
-    def norm(x: Tensor, at: str) -> Tensor:
-        centred = x - x.mean(-1, keepdim=True)
-        return (
-            centred / (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt() * s[f"{at}.weight"]
-            + s[f"{at}.bias"]
-        )
-
-    def attend(q: Tensor, kv: Tensor, at: str) -> Tensor:
-        W, b = s[f"{at}.in_proj_weight"].chunk(3), s[f"{at}.in_proj_bias"].chunk(3)
-        Q, K, V = (x @ w.T + c for x, w, c in zip((q, kv, kv), W, b, strict=True))
-        rows = [
-            torch.stack([Q[i] @ K[j] / math.sqrt(64) for j in range(len(K))]).softmax(0) @ V
-            for i in range(len(Q))
-        ]
-        return torch.stack(rows) @ s[f"{at}.out_proj.weight"].T + s[f"{at}.out_proj.bias"]
-
-    def extract(x: Tensor, at: str) -> Tensor:
-        h = x.double() @ s[f"{at}.enter.weight"].T + s[f"{at}.enter.bias"]
-        h = norm(h + attend(h, h, f"{at}.layers.0.self_attn"), f"{at}.layers.0.norm1")
-        y = (h @ s[f"{at}.layers.0.linear1.weight"].T + s[f"{at}.layers.0.linear1.bias"]).clamp(min=0)
-        return norm(
-            h + y @ s[f"{at}.layers.0.linear2.weight"].T + s[f"{at}.layers.0.linear2.bias"],
-            f"{at}.layers.0.norm2",
-        )
-
-    h_t = extract(two["text"], "extract_text")
-    words = torch.stack([h_t[a:b].mean(0) for a, b, _ in two["words"].tolist()])
-    scores = two["matrix"].view(2, 2).double().sum(1)
-    F_t = words * (s["relations.w"] * scores + s["relations.b"])[:, None]
-    h_a = extract(torch.cat([one["audio"], two["audio"]]), "extract_speech")
-    F_a = h_a + norm(
-        literal_codes(model, h_a, s) @ s["prosody.out.weight"].T + s["prosody.out.bias"], "prosody.norm"
-    )
-    x = norm(F_a + attend(F_a, F_t, "step1.0.attention"), "step1.0.norms.0")
-    y = (x @ s["step1.0.ffn.0.weight"].T + s["step1.0.ffn.0.bias"]).clamp(min=0)
-    x = norm(x + y @ s["step1.0.ffn.3.weight"].T + s["step1.0.ffn.3.bias"], "step1.0.norms.1")
-    logits = x[10:].mean(0) @ s["head1.weight"].T + s["head1.bias"]  # frames of the target alone
-    assert torch.allclose(found, logits, atol=1e-5)
-
-
-def literal_codes(model: Cues, h: Tensor, s: dict[str, Tensor]) -> Tensor:
-    """The codes of section 4.3 frame by frame; the LSTMs are torch's."""
-    parts = []
-    for name, branch in (("pitch", model.prosody.pitch), ("rhythm", model.prosody.rhythm)):
-        x = h
-        for n in range(len(branch.convs)):
-            at = f"prosody.{name}"
-            padded = torch.cat([torch.zeros(2, x.shape[1]), x, torch.zeros(2, x.shape[1])])
-            kernel, bias = s[f"{at}.convs.{n}.weight"], s[f"{at}.convs.{n}.bias"]
-            y = torch.stack([(kernel * padded[t : t + 5].T).sum((1, 2)) + bias for t in range(len(x))])
-            groups = branch.norms[n].num_groups
-            size = y.shape[1] // groups
-            columns = []
-            for g in range(groups):
-                part = y[:, g * size : (g + 1) * size]
-                columns.append((part - part.mean()) / (part.var(unbiased=False) + 1e-5).sqrt())
-            x = (torch.cat(columns, 1) * s[f"{at}.norms.{n}.weight"] + s[f"{at}.norms.{n}.bias"]).clamp(min=0)
-        states = branch.lstm(x.float()[None])[0][0].double()
-        forward, backward = states.chunk(2, 1)
-        T = len(x)
-        parts.append(
-            torch.stack(
-                [torch.cat([forward[min(t // 8 * 8 + 7, T - 1)], backward[t // 8 * 8]]) for t in range(T)]
-            )
-        )
-    return torch.cat(parts, 1)
 
 
 def test_the_rows_of_the_papers_tables_are_reached_by_switches() -> None:
