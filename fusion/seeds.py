@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from ercache.training import Epoch, Progress, deterministic, fit, set_seeds, thr
 from fusion.batches import Batch, Padded, Statistics, Subset, standardized, statistics_of
 from fusion.experiment import Experiment, Source
 from fusion.losses import Loss, loss_of
+from fusion.mining import Mined, Pool
 from fusion.modality_dropout import without_some
 from fusion.scoring import validation_scores
 from fusion.views import view_of
@@ -75,9 +77,14 @@ def train_seed(
 ) -> Trained:
     """Train one seed on train, epoch chosen on validation."""
     training, view = experiment.training, view_of(experiment.entry)
-    train, dev = Padded(material.train, view), Padded(material.dev, view)
+    dev = Padded(material.dev, view)
     set_seeds(seed)
-    model = build_model(experiment, material, classes)
+    model: Any = build_model(experiment, material, classes)
+    train: Padded | Mined = Padded(material.train, view)
+    pool: Pool | None = getattr(model, "pool", None)
+    if pool is not None:
+        draws = torch.Generator().manual_seed(seed)
+        train = Mined(model, pool, material.train, material.dev, view, draws)
 
     def batches(order: torch.Generator) -> Iterator[Batch]:
         for batch in train.shuffled(training.batch, order):

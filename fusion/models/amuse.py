@@ -21,6 +21,7 @@ from fusion.layers.mixing import blocks, closed_form, mixed
 from fusion.layers.peripheral import Encoder, Stream, Towers, lstm
 from fusion.layers.speaker_context import by_speaker, of_speakers
 from fusion.losses import Loss
+from fusion.mining import Pool
 from fusion.models.base import ModelEntry, Widths
 from fusion.sequences import placed
 
@@ -32,6 +33,7 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
 }
 TINY: Final = 1e-12  # least probability whose logarithm is taken
 CHAIN: Final = ("audio", "visual", "text")  # order of the chain (4.3)
+FARTHER: Final = 1.25  # times eps: what then flips is informative (5.2)
 
 
 class AmuseConfig(BaseModel):
@@ -69,6 +71,14 @@ class AmuseConfig(BaseModel):
         "pseudo", description="label of Eq. 6 in training; never gold elsewhere (A-9)"
     )
     equal_value: float = Field(0.5, ge=0, le=1, description="of equal coefficients (A-12)")
+    mining: Literal["off", "train_pool", "val_pool"] = Field(
+        "train_pool",
+        description="from where utterances that a step 1.25 eps long flips join the next epoch (5.2);"
+        " val_pool contaminates (A-11)",
+    )
+    pool: float = Field(
+        0.1, gt=0, lt=1, description="share of train's dialogues in train_pool, else left out"
+    )
     context: Literal["both", "dialogue", "speaker"] = Field("both", description="of an utterance (4.4)")
     direction: Literal["bi", "uni"] = Field("bi", description="of the context; uni hears the past alone")
     context_dim: int = Field(256, ge=2, multiple_of=2, description="of each context state")
@@ -99,6 +109,11 @@ class AmuseConfig(BaseModel):
         if not self.man and self.fusion == "af":
             raise ValueError("fusion: af needs the heads of man: true (Eq. 6); without it, fusion: concat")
         return self
+
+    @property
+    def marks(self) -> list[str]:
+        """What must stand beside a result."""
+        return ["contaminated: trained on validation (mining: val_pool)"] if self.mining == "val_pool" else []
 
 
 class Descriptors(nn.Module):
@@ -177,11 +192,16 @@ class Amuse(nn.Module):
         self.contexts = nn.ModuleDict({u: lstm(i, h // 2 if both_ways else h, both_ways) for u in uses})
         self.drop, self.W = nn.Dropout(config.dropout), nn.Linear(h * len(uses), classes)
         self.register_buffer("random", torch.rand(len(self.modalities)))  # r of Test-1
-        self.register_buffer("stage", torch.tensor(int(config.man_epochs == 0 or not config.man)))
+        self.register_buffer("stage", torch.tensor(0))
+        self.begin(0)
+        flip = config.fusion == "af" and config.alpha == "closed_form" and len(self.modalities) > 1
+        share = config.pool if config.mining == "train_pool" else None
+        self.pool = Pool(share) if flip and config.mining != "off" else None
 
     def begin(self, epoch: int) -> None:
         """Stage A (0) for the first epochs where there are heads, then stage B (1)."""
-        self.stage.fill_(int(epoch >= self.config.man_epochs or not self.config.man))
+        self.settled = epoch - (self.config.man_epochs if self.config.man else 0)
+        self.stage.fill_(int(self.settled >= 0))
 
     @property
     def learns_all(self) -> bool:
@@ -202,16 +222,24 @@ class Amuse(nn.Module):
             loss = loss + self.attention_loss(batch, *described)
         return loss, count
 
+    def flips(self, batch: Batch) -> Tensor:
+        """Whose prediction another length of the step of Eq. 6 changes, bool [B, L]."""
+        described = self._described(batch)
+        near, far = (self._logits(batch, *described, times=x).argmax(-1) for x in (1.0, FARTHER))
+        return near != far
+
     def attention_loss(
         self, batch: Batch, places: Tensor, present: Tensor, f: list[Tensor], heads: list[Tensor]
     ) -> Tensor:
-        """L of stage A (5.1) over the utterances of the batch."""
-        config = self.config
-        loss = agreement(f, present, int(batch.mask.sum()), config.negatives, config.tau, config.nce)
+        """L of stage A (5.1) over the utterances of the batch that have a label; the others are context."""
+        config, everyone = self.config, max(1, int((batch.labels != IGNORED).sum()))
+        labels = batch.labels.flatten()[places]
+        own = labels != IGNORED
+        loss = agreement(
+            [x[own] for x in f], present[own], everyone, config.negatives, config.tau, config.nce
+        )
         loss = loss * config.lambda_ace
         if config.focal:
-            labels = batch.labels.flatten()[places]
-            everyone = max(1, int((batch.labels != IGNORED).sum()))
             for m, logits in enumerate(heads):
                 own = labels.where(present[:, m], IGNORED)
                 if bool((own != IGNORED).any()):
@@ -238,6 +266,7 @@ class Amuse(nn.Module):
         f: list[Tensor],
         heads: list[Tensor],
         gold: bool = False,
+        times: float = 1.0,
     ) -> Tensor:
         if not bool(self.stage):
             p = torch.stack([x.softmax(1) for x in heads], 1) * present.unsqueeze(-1)
@@ -246,13 +275,18 @@ class Amuse(nn.Module):
         labels = None
         if gold and self.training and self.config.label_train == "gold":
             labels = batch.labels.flatten()[places]
-        A = self.fused(f, present, heads, labels)
+        A = self.fused(f, present, heads, labels, times)
         return self.classified(placed(A, places, batch.mask), batch.speakers, batch.mask)
 
     def fused(
-        self, f: list[Tensor], present: Tensor, heads: list[Tensor], labels: Tensor | None = None
+        self,
+        f: list[Tensor],
+        present: Tensor,
+        heads: list[Tensor],
+        labels: Tensor | None = None,
+        times: float = 1.0,
     ) -> Tensor:
-        """A(u), [N, |M| d], or [N, d] of a chain; labels only where Eq. 6 may read them (A-9)."""
+        """A(u), [N, |M| d], or [N, d] of a chain; labels only where Eq. 6 may read them (A-9); `times` eps."""
         config = self.config
         if config.fusion == "concat":
             return torch.cat(f, -1)
@@ -269,7 +303,7 @@ class Amuse(nn.Module):
                 label = labels.where(labels != IGNORED, label)
             assert self.descriptors.towers is not None  # the config says so
             U: Tensor = self.descriptors.towers.Q[m].weight  # type: ignore[assignment]
-            return closed_form(f[m], other, U, p, label, config.eps, config.sign)
+            return closed_form(f[m], other, U, p, label, times * config.eps, config.sign)
 
         if config.alpha_form == "chain":
             return self._chained(f, present, coefficient)

@@ -3,8 +3,10 @@
 Items of its list that speak of media, corpora and explanations (17 to 21, 25) are tested with encoders and corpora.
 """
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from ercache.manifest import write_manifest
 from ercache.training import masked_cross_entropy
 from fusion.batches import Batch, Padded, Subset
+from fusion.evaluate import evaluate
+from fusion.experiment import experiment_of
 from fusion.layers.contrast import agreement, draw, nce
 from fusion.layers.mixing import blocks, closed_form, mixed
 from fusion.layers.peripheral import Injection, SelfAttention, Stream
@@ -21,7 +26,10 @@ from fusion.models import MODELS
 from fusion.models.amuse import Amuse, AmuseConfig
 from fusion.models.base import parameters
 from fusion.papers import read_paper
+from fusion.seeds import Material, train_seed
 from fusion.sequences import Ragged
+from fusion.train import train_experiment
+from tests.fusion.toy import toy_manifest, toy_params, toy_vectors, write_feature
 
 ENTRY = MODELS["amuse"]
 WIDTHS = {"text": 6, "audio": 5, "face": 7, "back": 4}
@@ -363,6 +371,82 @@ def test_item_23_stages_train_what_is_theirs() -> None:
     again = model_of(stage=0)
     again.load_state_dict(state)  # a run's weights know their stage
     assert int(again.stage) == 1 and model.descriptors.training
+
+
+def seen_in_training(monkeypatch: pytest.MonkeyPatch, **switches: Any) -> list[tuple[set[int], set[int]]]:
+    """For each of five epochs the utterances of its batches, and those of them with a label; those of validation
+    count from 1000. Stage A are the first two; the first dialogue of the pool is the only one.
+    """
+    subsets = {}
+    for name, seed, first in (("train", 0, 0), ("dev", 1, 1000)):
+        subset = subset_of((5, 2, 1, 6, 4, 3), seed)
+        words = subset.sequences["text"]
+        numbered = words.values.clone()  # the first number of a word says whose it is
+        numbered[:, 0] = torch.repeat_interleave(words.lengths).float() + first
+        subsets[name] = replace(
+            subset, name=name, sequences={**subset.sequences, "text": replace(words, values=numbered)}
+        )
+    epochs: list[tuple[set[int], set[int]]] = []
+    objective, begin = Amuse.objective, Amuse.begin
+
+    def watched(model: Amuse, batch: Batch, measure: Any) -> Any:
+        words = batch.steps["text"]
+        numbers = words.values[:, 0, 0].int()
+        known = batch.labels.flatten()[words.at] >= 0
+        epochs[-1][0].update(numbers.tolist())
+        epochs[-1][1].update(numbers[known].tolist())
+        return objective(model, batch, measure)
+
+    def begun(model: Amuse, epoch: int) -> None:
+        epochs.append((set(), set()))
+        begin(model, epoch)
+
+    monkeypatch.setattr(Amuse, "objective", watched)
+    monkeypatch.setattr(Amuse, "begin", begun)
+    entry = toy_params(
+        model="amuse",
+        features={"text": ["words"], "audio": ["sound"], "visual": ["face", "face"]},
+        config={**LITTLE, "eps": 0.9, "pool": 0.34, "joint": False, **switches},
+        training={"epochs": 5, "patience": 5, "lr": 0.1, "standardize": False},
+    )
+    material = Material(subsets["train"], subsets["dev"], None)
+    train_seed(experiment_of("exp", entry), material, 3, 0)
+    return epochs[-5:]  # building the model begins as well
+
+
+def test_item_24_only_a_pool_of_validation_ever_shows_training_an_utterance_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    everyone = set(range(21))
+    assert seen_in_training(monkeypatch, mining="off") == [(everyone, everyone)] * 5
+    *before, _, _ = epochs = seen_in_training(monkeypatch)
+    assert before[:2] == [(everyone, everyone)] * 2  # stage A
+    left, kept = before[2]
+    assert left == kept and everyone - left  # nothing has flipped yet
+    assert all(kept <= asked <= seen <= everyone for seen, asked in epochs[3:])
+    assert any(kept < asked for _, asked in epochs[3:])
+    *before, _, _ = epochs = seen_in_training(monkeypatch, mining="val_pool")
+    assert before == [(everyone, everyone)] * 3
+    joined = [asked - everyone for _, asked in epochs[3:]]
+    assert any(joined) and all(1000 <= n < 1021 for told in joined for n in told)
+
+
+def test_item_24_a_pool_of_validation_is_stamped_on_the_result(tmp_path: Path) -> None:
+    manifest = toy_manifest()
+    write_manifest(manifest, tmp_path / "manifests" / "toy.jsonl")
+    for feature in ("words", "sound"):
+        write_feature(tmp_path, manifest, feature, toy_vectors(manifest, feature), kind="sequence")
+    for mining, marks in (("train_pool", []), ("val_pool", AmuseConfig(mining="val_pool").marks)):
+        params = toy_params(
+            model="amuse",
+            features={"text": ["words"], "audio": ["sound"]},
+            config={**LITTLE, "man_epochs": 0, "mining": mining},
+            training={"epochs": 2, "seeds": 1},
+        )
+        answer = train_experiment("exp", params, tmp_path, work=tmp_path / "work")
+        assert answer["marks"] == evaluate(tmp_path / "models/exp", tmp_path)["marks"] == marks
+    assert "contaminated" in marks[0]
+    assert "contaminated" in json.loads((tmp_path / "models/exp/metrics.json").read_text())["marks"]
 
 
 def literal_logits(model: Amuse, subset: Subset) -> Tensor:
