@@ -1,7 +1,7 @@
 """Informative samples: what flips in a pool of utterances joins the next epoch (AMuSE; specs/amuse.md 5.2 and A-11)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -10,32 +10,14 @@ from torch import Tensor
 from ercache.training import IGNORED
 from fusion.batches import Batch, Padded, Subset
 from fusion.sequences import concatenated
+from fusion.stages import Pool
 from fusion.views import View
 
 MOST = 256  # utterances that join an epoch
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Utterances that are trained on only where they tell something.
-
-    Attributes:
-        share: of the labelled dialogues of train, which are otherwise left out; None: the pool is validation.
-    """
-
-    share: float | None
-
-
 class Miner(Protocol):
-    """A model that has a pool.
-
-    Attributes:
-        pool: None where nothing could flip.
-        settled: epochs behind since when the pool is left out; negative as long as it is not.
-    """
-
-    pool: Pool | None
-    settled: int
+    """A model that learns from a pool."""
 
     def flips(self, batch: Batch) -> Tensor:
         """Whose prediction changes with a small change of the model, bool [B, L]."""
@@ -54,23 +36,24 @@ class Mined:
     def __init__(
         self, model: Miner, pool: Pool, train: Subset, dev: Subset, view: View, order: torch.Generator
     ) -> None:
-        self._model, self._view = model, view
+        self._model, self._view, self._behind = model, view, 0
         if pool.share is None:
             self._subset = together(train, dev)
             self._held = torch.arange(len(self._subset.labels), device=train.labels.device) >= len(
                 train.labels
             )
-            self._before = ~self._held
         else:
             self._subset = train
             self._held = share_of(train, pool.share, order)
-            self._before = torch.ones_like(self._held)
+
+    def begin(self, epoch: int) -> None:
+        """Told the number of epochs that are behind."""
+        self._behind = epoch
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
         """An epoch, as that of `Padded`; all that the next one depends on is the model and the generator."""
-        settled = self._model.settled
-        asked = self._before if settled < 0 else ~self._held
-        if settled > 0:
+        asked = ~self._held
+        if self._behind:
             asked = asked.index_fill(0, self._flipped(order), True)
         yield from self._of(asked).shuffled(size, order)
 

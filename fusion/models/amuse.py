@@ -5,6 +5,8 @@ a mixture by a closed rule, then the context of the dialogue and of each speaker
 specs/amuse.md.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final, Literal, Self
 
@@ -18,12 +20,13 @@ from fusion.layers.clips import clips_of
 from fusion.layers.contrast import Nce, agreement
 from fusion.layers.masked import average, ran
 from fusion.layers.mixing import blocks, closed_form, mixed
-from fusion.layers.peripheral import Encoder, Stream, Towers, lstm
+from fusion.layers.peripheral import Encoder, Scale, Stream, Towers, lstm
 from fusion.layers.speaker_context import by_speaker, of_speakers
-from fusion.losses import Loss
-from fusion.mining import Pool
+from fusion.losses import Loss, printed_focal
 from fusion.models.base import ModelEntry, Widths
 from fusion.sequences import placed
+from fusion.stages import Pool, Stage
+from fusion.views import View
 
 # t, v, a: the order of the paper
 ROLES: Final[dict[str, tuple[str, ...]]] = {
@@ -48,9 +51,13 @@ class AmuseConfig(BaseModel):
     )
     man_dim: int = Field(256, ge=1, description="width of its towers")
     man_heads: int = Field(4, ge=1, description="heads of an injection")
-    score_scale: Literal["affine", "none"] = Field(
-        "affine", description="a trained scale of the scores (A-7)"
+    score_scale: Scale = Field(
+        "affine",
+        description="what is trained of the scores: a scale, nothing, or a map of their places (A-7)",
     )
+    text_steps: int = Field(128, ge=1, description="longest text whose places fixed_linear maps")
+    visual_steps: int = Field(16, ge=1, description="most pictures, likewise, those of both roles together")
+    audio_steps: int = Field(61, ge=1, description="longest sound, likewise")
     peripheral: Literal["unimodal", "evolving"] = Field(
         "unimodal", description="what is injected: descriptors, or states of their towers"
     )
@@ -96,18 +103,31 @@ class AmuseConfig(BaseModel):
         json_schema_extra={"paper_row": "Table IV"},
     )
     focal: bool = Field(True, description="that loss")
+    focal_form: Literal["log", "printed"] = Field("log", description="its form (A-4)")
     lambda_ace: float = Field(1.0, ge=0, description="weight of the contrastive loss (Eq. 3)")
     nce: Nce = Field("posterior", description="form of its terms (A-8)")
     tau: float = Field(0.1, gt=0, description="its temperature")
     negatives: int = Field(32, ge=1, description="of an utterance, at most")
     man_epochs: int = Field(30, ge=0, description="of stage A, before fusion and context are trained (5.2)")
+    man_batch: int = Field(64, ge=1, description="utterances of a batch of stage A")
+    man_lr: float = Field(1e-4, gt=0, description="rate of stage A")
     joint: bool = Field(False, description="afterwards go on training all of it, with both losses")
     dropout: float = Field(0.3, ge=0, lt=1, description="everywhere")
+    allow_broken: bool = Field(False, description="whether `printed` forms may be trained")
 
     @model_validator(mode="after")
     def _heads_for_the_rule(self) -> Self:
         if not self.man and self.fusion == "af":
             raise ValueError("fusion: af needs the heads of man: true (Eq. 6); without it, fusion: concat")
+        return self
+
+    @model_validator(mode="after")
+    def _broken_on_purpose(self) -> Self:
+        printed = [name for name in ("nce", "focal_form") if getattr(self, name) == "printed"]
+        if printed and not self.allow_broken:
+            raise ValueError(
+                f"{' and '.join(printed)}: printed is a broken formula; allow_broken: true trains it"
+            )
         return self
 
     @property
@@ -148,7 +168,8 @@ class Descriptors(nn.Module):
                 config.man_dim,
                 config.man_layers,
                 config.man_heads,
-                config.score_scale == "affine",
+                config.score_scale,
+                [getattr(config, f"{m}_steps") for m in self.roles],
                 config.peripheral == "evolving",
                 config.dropout,
             )
@@ -174,7 +195,8 @@ class Descriptors(nn.Module):
 class Amuse(nn.Module):
     """Words `text`, `face` frames, `back` frames and segments `audio` to logits; any modality may be left out.
 
-    In stage A (`begin`) logits are those of the mean of the heads; afterwards descriptors are frozen unless `joint`.
+    In stage A logits are those of the mean of the heads; in stage B, where a new model is, descriptors are frozen
+    unless `joint`.
     """
 
     stage: Tensor
@@ -192,16 +214,24 @@ class Amuse(nn.Module):
         self.contexts = nn.ModuleDict({u: lstm(i, h // 2 if both_ways else h, both_ways) for u in uses})
         self.drop, self.W = nn.Dropout(config.dropout), nn.Linear(h * len(uses), classes)
         self.register_buffer("random", torch.rand(len(self.modalities)))  # r of Test-1
-        self.register_buffer("stage", torch.tensor(0))
-        self.begin(0)
-        flip = config.fusion == "af" and config.alpha == "closed_form" and len(self.modalities) > 1
-        share = config.pool if config.mining == "train_pool" else None
-        self.pool = Pool(share) if flip and config.mining != "off" else None
+        self.register_buffer("stage", torch.tensor(1))
 
-    def begin(self, epoch: int) -> None:
-        """Stage A (0) for the first epochs where there are heads, then stage B (1)."""
-        self.settled = epoch - (self.config.man_epochs if self.config.man else 0)
-        self.stage.fill_(int(self.settled >= 0))
+    def stages(self, stage: Stage) -> Iterator[Stage]:
+        """Stage A (0) on single utterances where there are heads to train before, then stage B (1)."""
+        config = self.config
+        if config.man and config.man_epochs:
+            self.stage.fill_(0)
+            own = {"epochs": config.man_epochs, "batch": config.man_batch, "lr": config.man_lr}
+            yield Stage(stage.training.model_copy(update=own), View(history=1))
+        self.stage.fill_(1)
+        yield replace(stage, pool=self._pool())
+
+    def _pool(self) -> Pool | None:
+        config = self.config
+        flips = config.fusion == "af" and config.alpha == "closed_form" and len(self.modalities) > 1
+        if config.mining == "off" or not flips:
+            return None
+        return Pool(config.pool if config.mining == "train_pool" else None)
 
     @property
     def learns_all(self) -> bool:
@@ -243,7 +273,8 @@ class Amuse(nn.Module):
             for m, logits in enumerate(heads):
                 own = labels.where(present[:, m], IGNORED)
                 if bool((own != IGNORED).any()):
-                    told, count = masked_cross_entropy(logits[None], own[None], config.gamma)
+                    focal = printed_focal if config.focal_form == "printed" else masked_cross_entropy
+                    told, count = focal(logits[None], own[None], config.gamma)
                     loss = loss + told * count / (everyone * len(heads))
         return loss
 
@@ -344,7 +375,7 @@ ENTRY = ModelEntry(
     tasks=("erc",),
     modalities=("text", "audio", "visual"),
     config=AmuseConfig,
-    presets={"paper": {}, "small": SMALL},
+    presets={"base": {}, "small": SMALL},
     build=Amuse,
     widths={"text": 768, "audio": 768, "face": 524, "back": 2048},
     classes=7,
@@ -357,15 +388,17 @@ ENTRY = ModelEntry(
     },
     roles=ROLES,
     paper_training={
-        "paper": {
-            "epochs": 90,
-            "patience": 90,
+        "base": {
+            "epochs": 60,
+            "patience": 8,
             "batch": 16,
             "optimizer": "adamw",
+            "lr": 5e-4,
             "weight_decay": 1e-4,
             "clip": 1.0,
             "gamma": 1.0,
             "schedule": "cosine",
+            "warmup": 0.05,
             "standardize": False,
         }
     },

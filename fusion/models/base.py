@@ -28,7 +28,8 @@ class ModelEntry:
         build: (widths of the features, number of classes, config) -> module; its forward takes a `Batch` and
             returns logits [B, L, C]. It may have `objective(batch, measure)`, a loss of its own beside or around
             `measure(logits, labels)`, the experiment's (both give the mean and the number of examples),
-            `begin(epoch)`, called before each epoch, which counts from 0, and a `pool` (see `fusion.mining`).
+            `begin(epoch)`, called before each epoch, which counts from 0, and `stages(stage)`, the experiment's
+            training to those that the model has in its place, each of which it is in once that is asked for.
         widths, classes: the sizes that `describe` counts parameters for; the paper's where it gives any.
         paper_encoders: modality (or role) -> key of the paper's own encoder, where it has one here.
         roles: modality -> roles of the sequences that the model takes of it, in the order in which an experiment names
