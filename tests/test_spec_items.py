@@ -252,6 +252,7 @@ AMUSE = {
     22: [
         "fusion/test_amuse.py::test_item_22_every_row_of_switches_is_trained_and_is_another_model",
         "fusion/test_amuse.py::test_item_22_the_rows_of_the_paper_are_switches_and_broken_forms_are_asked_for",
+        "fusion/test_amuse.py::test_item_22_a_run_is_tested_without_a_modality_that_it_was_trained_with",
         "fusion/test_amuse.py::test_item_22_equal_seeds_and_caches_give_equal_bytes",
         "fusion/test_reproduce.py::test_every_row_of_a_table_is_there_and_its_switches_are_switches_of_the_model",
     ],

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ercache.errors import UsageError
-from ercache.manifest import write_manifest
+from ercache.manifest import read_manifest, write_manifest
 from ercache.params import Params, TrainingParams
 from ercache.training import masked_cross_entropy
 from fusion import seeds
@@ -610,6 +610,18 @@ def params_of(config: dict[str, Any], epochs: int) -> Params:
         config=config,
         training={"epochs": epochs, "seeds": 1, "lr": 0.01},
     )
+
+
+def test_item_22_a_run_is_tested_without_a_modality_that_it_was_trained_with(caches: Path) -> None:
+    train_experiment("exp", params_of({**LITTLE, "man_epochs": 0}, 2), caches, work=caches / "work")
+    folder = caches / "models/exp"
+    whole, deaf = (evaluate(folder, caches, lacking=gone) for gone in ((), ["audio"]))
+    assert deaf["lacking"] == ["audio"] and deaf["test"] != whole["test"]
+    manifest = read_manifest(caches / "manifests/toy.jsonl")
+    write_feature(caches, manifest, "sound", {}, kind="sequence")
+    assert evaluate(folder, caches)["test"] == deaf["test"]  # as if the caches had none
+    with pytest.raises(UsageError, match="no modality 'sound'"):
+        evaluate(folder, caches, lacking=["sound"])
 
 
 def test_item_24_a_pool_of_validation_is_stamped_on_the_result(caches: Path) -> None:
