@@ -45,6 +45,7 @@ class Mined:
         else:
             self._subset = train
             self._held = share_of(train, pool.share, order)
+        self._pool = self._of(self._held)
 
     def begin(self, epoch: int) -> None:
         """Told the number of epochs that are behind."""
@@ -65,7 +66,7 @@ class Mined:
         """Rows of up to MOST utterances of the pool whose prediction flips, drawn from all such."""
         self._model.train(False)
         found = [self._held.new_zeros(0, dtype=torch.int64)]
-        for rows, speaks, batch in self._of(self._held).by_length(labelled=True):
+        for rows, speaks, batch in self._pool.by_length(labelled=True):
             found.append(rows[self._model.flips(batch) & speaks & (batch.labels != IGNORED)])
         self._model.train()
         rows = torch.cat(found)

@@ -264,11 +264,11 @@ class Amuse(nn.Module):
         """L of stage A (5.1) over the utterances of the batch that have a label; the others are context."""
         config, everyone = self.config, max(1, int((batch.labels != IGNORED).sum()))
         labels = batch.labels.flatten()[places]
-        own = labels != IGNORED
-        loss = agreement(
-            [x[own] for x in f], present[own], everyone, config.negatives, config.tau, config.nce
+        asked = labels != IGNORED
+        ace = agreement(
+            [x[asked] for x in f], present[asked], everyone, config.negatives, config.tau, config.nce
         )
-        loss = loss * config.lambda_ace
+        loss = config.lambda_ace * ace
         if config.focal:
             for m, logits in enumerate(heads):
                 own = labels.where(present[:, m], IGNORED)

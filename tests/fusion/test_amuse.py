@@ -400,6 +400,28 @@ def test_item_16_an_absent_modality_injects_and_mixes_nothing() -> None:
     assert torch.equal(one.fused([g], present, heads), g) and one(batch).isfinite().all()
 
 
+@torch.no_grad()
+def test_pictures_without_a_face_are_no_steps_and_never_zeros() -> None:
+    subset = subset_of((3,))
+    face, back = subset.sequences["face"], subset.sequences["back"]
+    faceless = face.lengths.clone()
+    faceless[1] = 0  # no face in any picture: `amuse_jaa` is missing there, `amuse_back` is not
+    batch = batch_of(replace(subset, sequences={**subset.sequences, "face": replace(face, lengths=faceless)}))
+    assert batch.steps["face"].at.tolist() == [0, 2] and bool(batch.present["visual"].all())
+    model = model_of()
+    streams: list[Stream] = []
+    encoder = model.descriptors.encoders["visual"]
+    encoder.register_forward_hook(lambda _, __, out: streams.append(out))
+    assert model(batch).isfinite().all()
+    valid = streams[0].mask.sum(1)
+    assert torch.equal(valid, faceless + back.lengths)
+    start, length = int(back.starts[1]), int(back.lengths[1])
+    alone = (back.values[None, start : start + length], torch.tensor([length]))
+    nothing = (torch.zeros(1, 1, WIDTHS["face"]), torch.tensor([0]))
+    wanted = encoder([nothing, alone]).values[0, 1:]
+    assert torch.allclose(streams[0].values[1, streams[0].mask[1]], wanted, atol=1e-6)
+
+
 ROWS: list[dict[str, Any]] = [
     {"man": False, "fusion": "concat"}, {"fusion": "concat"}, {"alpha": "random"}, {"alpha": "equal"},
     {"alpha_form": "chain"}, *({"gamma": gamma} for gamma in (0.5, 0.75, 1.25)),
@@ -613,7 +635,12 @@ def params_of(config: dict[str, Any], epochs: int) -> Params:
 
 
 def test_item_22_a_run_is_tested_without_a_modality_that_it_was_trained_with(caches: Path) -> None:
-    train_experiment("exp", params_of({**LITTLE, "man_epochs": 0}, 2), caches, work=caches / "work")
+    train_experiment(
+        "exp",
+        params_of({**LITTLE, "man_epochs": 0, "dropout": 0.0, "joint": True}, 12),
+        caches,
+        work=caches / "work",
+    )
     folder = caches / "models/exp"
     whole, deaf = (evaluate(folder, caches, lacking=gone) for gone in ((), ["audio"]))
     assert deaf["lacking"] == ["audio"] and deaf["test"] != whole["test"]
