@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -76,14 +76,16 @@ class Mined:
 def share_of(train: Subset, share: float, order: torch.Generator) -> Tensor:
     """Which utterances are those of a share of the labelled dialogues, rounded down, bool [N]."""
     dialogue = torch.repeat_interleave(train.lengths)
-    labelled = dialogue[train.labels != IGNORED].unique()
+    labelled = torch.unique(dialogue[train.labels != IGNORED])
     drawn = torch.randperm(len(labelled), generator=order)[: int(share * len(labelled))]
     return torch.isin(dialogue, labelled[drawn.to(labelled.device)])
 
 
 def together(a: Subset, b: Subset) -> Subset:
     """The dialogues of one subset, then those of the other."""
-    flat = {n: torch.cat([getattr(a, n), getattr(b, n)]) for n in ("inside", "speakers", "labels", "known")}
+    flat: dict[str, Any] = {
+        n: torch.cat([getattr(a, n), getattr(b, n)]) for n in ("inside", "speakers", "labels", "known")
+    }
     return replace(
         a,
         utterances=a.utterances + b.utterances,
