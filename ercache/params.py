@@ -131,7 +131,8 @@ class TrainingParams(Strict):
             the squared norm or the norm of all parameters to the loss instead.
         clip: largest gradient norm; null does not clip.
         schedule: `plateau` lowers the rate when the validation score stalls (plateau_patience, plateau_factor),
-            `steps` to a tenth after each of the epochs of `milestones`, `cosine` to 0 over `epochs`.
+            `steps` to a tenth after each of the epochs of `milestones`, `cosine` to 0 over `epochs`, and before it
+            linearly up over the share `warmup` of them.
         gamma: of the focal loss; 0 is cross-entropy.
         class_weights: `balanced` weighs a class by N / (C n_c) of the train labels; where several may hold at once, the
             presence of one by how many times more often it is absent.
@@ -159,6 +160,7 @@ class TrainingParams(Strict):
     momentum: float = Field(0.0, ge=0, lt=1, exclude_if=_nothing)
     dampening: float = Field(0.0, ge=0, le=1, exclude_if=_nothing)
     milestones: tuple[int, ...] = Field((), exclude_if=_nothing)
+    warmup: float = Field(0.0, ge=0, lt=1, exclude_if=_nothing)
     standardize: bool = True
 
 

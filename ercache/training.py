@@ -1,12 +1,13 @@
 """The training loop of every network: seeded, deterministic, epoch chosen on validation, resumable to the same bits."""
 
+import math
 import os
 import pickle
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from ercache.errors import WorkError
 from ercache.files import replaced
@@ -51,6 +52,14 @@ class Progress:
     best: dict[str, Tensor] = field(default_factory=dict)
     last: dict[str, Tensor] = field(default_factory=dict)
     finished: bool = False
+
+
+def one_after_another(parts: Sequence[Progress]) -> Progress:
+    """The past of trainings that continued each other: all their epochs, numbered through, and the last one's best."""
+    before = sum(len(part.history) for part in parts[:-1])
+    rows = [row for part in parts for row in part.history]
+    history = [{**row, "epoch": number} for number, row in enumerate(rows, 1)]
+    return replace(parts[-1], history=history, best_epoch=before + parts[-1].best_epoch)
 
 
 @dataclass(frozen=True)
@@ -265,11 +274,23 @@ def optimizer_of(model: nn.Module, params: TrainingParams) -> Optimizer:
 
 def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | None:
     """The schedule of the learning rate that moves after every epoch, whatever the scores; None without one."""
+    if params.schedule == "cosine" and params.warmup:
+        return LambdaLR(optimizer, lambda epoch: warmed_cosine(epoch, params.epochs, params.warmup))
     if params.schedule == "cosine":
         return CosineAnnealingLR(optimizer, params.epochs)
     if params.schedule == "steps":
         return MultiStepLR(optimizer, params.milestones)
     return None
+
+
+def warmed_cosine(epoch: int, epochs: int, warmup: float) -> float:
+    """Share of the rate in an epoch from 0: risen linearly over a share of all epochs, as in the middle of the epoch,
+    then along a cosine to 0.
+    """
+    rise = warmup * epochs
+    if epoch < rise:
+        return min(1.0, (epoch + 0.5) / rise)
+    return (1 + math.cos(math.pi * (epoch - rise) / (epochs - rise))) / 2
 
 
 class _State:

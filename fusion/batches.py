@@ -258,13 +258,16 @@ class Padded:
         for i in torch.randperm(len(cut), generator=order).tolist():
             yield self.batch(cut[i])
 
-    def by_length(self, size: int = EVALUATION_BATCH) -> Iterator[tuple[Tensor, Tensor, Batch]]:
-        """All stretches once, similar lengths together.
+    def by_length(
+        self, size: int = EVALUATION_BATCH, labelled: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor, Batch]]:
+        """All stretches once, or the labelled ones, similar lengths together.
 
         Yields:
             The rows [B, L] of the subset that each position speaks of, where [B, L] it speaks of any, the batch.
         """
-        for picked in self._cut(range(len(self._lengths)), size):
+        stretches = self._labelled if labelled else range(len(self._lengths))
+        for picked in self._cut(stretches, size) if stretches else ():
             yield self._gathered(picked)
 
     def _cut(self, stretches: Sequence[int], size: int) -> list[list[int]]:

@@ -1,5 +1,6 @@
 """Scoring a trained run again, from its weights, its statistics and the caches."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ercache.training import deterministic, threads_for
 from fusion.batches import Padded
 from fusion.experiment import SUBSETS, Source, read_source
 from fusion.folds import FOLDS, folder_of
+from fusion.modality_dropout import without
 from fusion.models import MODELS
 from fusion.runs import (
     MODEL_FILE,
@@ -25,12 +27,20 @@ from fusion.scoring import predict, scored
 from fusion.seeds import seen
 
 
-def evaluate(model_dir: Path, data: Path, subset: str = "test", *, device: str = "cpu") -> dict[str, Any]:
+def evaluate(
+    model_dir: Path,
+    data: Path,
+    subset: str = "test",
+    *,
+    device: str = "cpu",
+    lacking: Sequence[str] = (),
+) -> dict[str, Any]:
     """Scores, per class and confusion of every seed of a run.
 
     Args:
         data: folder with the manifest and the caches that the run was trained on.
         subset: train, dev or test.
+        lacking: modalities of the run that no utterance has in this test, whatever the caches hold.
 
     Returns:
         `{"subset", <subset>: {metric: {"mean", "std", "ci95"}}, "per_class", "confusion", "marks", ...}`.
@@ -41,11 +51,14 @@ def evaluate(model_dir: Path, data: Path, subset: str = "test", *, device: str =
     if subset not in SUBSETS:
         raise UsageError(f"unknown subset {subset!r}", hint=nearest(subset, SUBSETS))
     run = read_run(model_dir)
+    for name in lacking:
+        if name not in run.features:
+            raise UsageError(f"{model_dir}: no modality {name!r}", hint=nearest(name, run.features))
     if run.folds:
         places = [model_dir / FOLDS / folder_of(fold) for fold in run.folds]
-        told = [_again(place, read_run(place), data, subset, device) for place in places]
+        told = [_again(place, read_run(place), data, subset, device, lacking) for place in places]
     else:
-        told = [_again(model_dir, run, data, subset, device)]
+        told = [_again(model_dir, run, data, subset, device, lacking)]
     found = [joined(parts) for parts in zip(*(predictions for predictions, _ in told), strict=True)]
     result = scored(found, run.classes)
     return {
@@ -53,6 +66,7 @@ def evaluate(model_dir: Path, data: Path, subset: str = "test", *, device: str =
         "model": run.model,
         "corpus": run.corpus,
         "subset": subset,
+        "lacking": list(lacking),
         "seeds": run.seeds,
         "epochs": run.epochs,
         subset: result["scores"],
@@ -63,11 +77,11 @@ def evaluate(model_dir: Path, data: Path, subset: str = "test", *, device: str =
 
 
 def _again(
-    folder: Path, run: RunRecord, data: Path, subset: str, device: str
+    folder: Path, run: RunRecord, data: Path, subset: str, device: str, lacking: Sequence[str]
 ) -> tuple[list[Predictions], list[str]]:
     """Predictions of one split's run, and what has changed since its training."""
     source = source_of(run, data, subset)
-    return predictions_of(folder, run, source, subset, device), _changes(run, source)
+    return predictions_of(folder, run, source, subset, device, lacking), _changes(run, source)
 
 
 def source_of(run: RunRecord, data: Path, subset: str) -> Source:
@@ -82,7 +96,12 @@ def source_of(run: RunRecord, data: Path, subset: str) -> Source:
 
 
 def predictions_of(
-    model_dir: Path, run: RunRecord, source: Source, subset: str, device: str = "cpu"
+    model_dir: Path,
+    run: RunRecord,
+    source: Source,
+    subset: str,
+    device: str = "cpu",
+    lacking: Sequence[str] = (),
 ) -> list[Predictions]:
     """What every seed of a run says about a subset."""
     if list(source.classes) != run.classes:
@@ -101,7 +120,8 @@ def predictions_of(
             raise UsageError(f"{folder}: the statistics are not there", hint="train the experiment again")
         model = load_model(folder, run).to(device)
         with deterministic(threads_for(model)):
-            found.append(predict(model, Padded(seen(raw, statistics, device), source.view), seed))
+            shown = without(seen(raw, statistics, device), lacking)
+            found.append(predict(model, Padded(shown, source.view), seed))
     return found
 
 

@@ -48,6 +48,19 @@ def masked_binary_cross_entropy(
     return loss.mean(), int(known.sum())
 
 
+def printed_focal(logits: Tensor, labels: Tensor, gamma: float) -> tuple[Tensor, int]:
+    """Mean (1 - p)^gamma p over the labelled positions, and how many there are: AMuSE's Eq. 5 as it is printed.
+
+    It is as low for a p of 0 as for one of 1, so nothing good is learned from it (specs/amuse.md, A-4).
+
+    Args:
+        logits: [B, L, C]; labels: [B, L], -100 where there is none.
+    """
+    known = labels != IGNORED
+    p = logits[known].softmax(-1).gather(1, labels[known][:, None])[:, 0]
+    return ((1 - p) ** gamma * p).mean(), int(known.sum())
+
+
 def balanced_presence(labels: Tensor) -> Tensor:
     """How many times more often each emotion is absent than there, [C]; 1 for one without an example.
 

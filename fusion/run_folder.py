@@ -74,7 +74,7 @@ def write_run(
             "threads": threads_for(trained[0].model),
             "run_digest": digest,
         },
-        "marks": source.findings.marks,
+        "marks": [*source.findings.marks, *getattr(experiment.config, "marks", ())],
     }
     _write_curves(folder, trained)
     _write_seeds(folder, trained, material.statistics, digest)

@@ -1,19 +1,30 @@
 """Training of one seed of an experiment: material, model, epoch chosen on validation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ercache.params import TrainingParams
-from ercache.training import Epoch, Progress, deterministic, fit, set_seeds, threads_for
+from ercache.training import (
+    Epoch,
+    Progress,
+    deterministic,
+    fit,
+    one_after_another,
+    set_seeds,
+    threads_for,
+)
 from fusion.batches import Batch, Padded, Statistics, Subset, standardized, statistics_of
 from fusion.experiment import Experiment, Source
 from fusion.losses import Loss, loss_of
+from fusion.mining import Mined
 from fusion.modality_dropout import without_some
 from fusion.scoring import validation_scores
+from fusion.stages import Stage
 from fusion.views import view_of
 
 Tick = Callable[[str, Epoch], None]
@@ -73,11 +84,42 @@ def train_seed(
     checkpoint: Path | None = None,
     progress: Tick | None = None,
 ) -> Trained:
-    """Train one seed on train, epoch chosen on validation."""
-    training, view = experiment.training, view_of(experiment.entry)
-    train, dev = Padded(material.train, view), Padded(material.dev, view)
+    """Train one seed on train, stage by stage where its model has stages, epochs chosen on validation."""
+    whole = Stage(experiment.training, view_of(experiment.entry))
     set_seeds(seed)
     model = build_model(experiment, material, classes)
+    stages: Callable[[Stage], Iterable[Stage]] = getattr(model, "stages", lambda stage: [stage])
+
+    def tick(epoch: Epoch) -> None:
+        if progress is not None:
+            progress(f"{experiment.name}, seed {seed}", epoch)
+
+    past: list[Progress] = []
+    with deterministic(threads_for(model)):
+        for number, stage in enumerate(stages(whole)):
+            state = checkpoint
+            if number:  # a killed training must begin this stage as one that was not killed
+                set_seeds(seed)
+                state = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{number}")
+            past.append(_train_stage(model, stage, material, classes, seed, state, tick))
+    return Trained(seed, model, one_after_another(past))
+
+
+def _train_stage(
+    model: Any,
+    stage: Stage,
+    material: Material,
+    classes: int,
+    seed: int,
+    checkpoint: Path | None,
+    tick: Callable[[Epoch], None],
+) -> Progress:
+    training = stage.training
+    train: Padded | Mined = Padded(material.train, stage.view)
+    if stage.pool is not None:
+        draws = torch.Generator().manual_seed(seed)
+        train = Mined(model, stage.pool, material.train, material.dev, stage.view, draws)
+    dev = Padded(material.dev, stage.view)
 
     def batches(order: torch.Generator) -> Iterator[Batch]:
         for batch in train.shuffled(training.batch, order):
@@ -90,20 +132,20 @@ def train_seed(
     def loss(batch: Batch) -> tuple[Tensor, int]:
         return objective(batch, measure) if objective else measure(model(batch), batch.labels)
 
-    def tick(epoch: Epoch) -> None:
-        if progress is not None:
-            progress(f"{experiment.name}, seed {seed}", epoch)
+    told = [part.begin for part in (model, train) if hasattr(part, "begin")]
 
-    with deterministic(threads_for(model)):
-        past = fit(
-            model,
-            training,
-            seed,
-            batches=batches,
-            loss=loss,
-            evaluate=lambda: {**validation_scores(model, dev, classes), **readings_of(model)},
-            checkpoint=checkpoint,
-            begin=getattr(model, "begin", lambda _: None),
-            tick=tick,
-        )
-    return Trained(seed, model, past)
+    def begin(epoch: int) -> None:
+        for tell in told:
+            tell(epoch)
+
+    return fit(
+        model,
+        training,
+        seed,
+        batches=batches,
+        loss=loss,
+        evaluate=lambda: {**validation_scores(model, dev, classes), **readings_of(model)},
+        checkpoint=checkpoint,
+        begin=begin,
+        tick=tick,
+    )

@@ -85,17 +85,21 @@ def train(
 
 def evaluate(
     model_dir: Annotated[Path, typer.Argument(help="Folder of a trained run, e.g. data/models/m2fnet.")],
+    lacking: Annotated[
+        str, typer.Option("--lacking", metavar="M,..", help="Modalities that no utterance has in this test.")
+    ] = "",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Score a trained run again from its weights. Example: [dim]ercache evaluate data/models/m2fnet[/]"""
     from fusion.evaluate import evaluate as score
 
-    result = score(model_dir, DATA, device=device_of(device))
+    gone = [name for name in lacking.split(",") if name]
+    result = score(model_dir, DATA, device=device_of(device), lacking=gone)
     if json:
         answer(result)
         return
-    _scores(f"{model_dir} on test", result["test"])
+    _scores(f"{model_dir} on test{' without ' + ' and '.join(gone) if gone else ''}", result["test"])
     _warn(str(model_dir), result["marks"])
     show_classes(result["per_class"], result["confusion"])
 

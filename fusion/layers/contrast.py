@@ -6,17 +6,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Nce = Literal["posterior", "infonce"]
+Nce = Literal["posterior", "infonce", "printed"]
 
 
-def nce(positive: Tensor, negatives: Tensor, drawn: Tensor, mean: Tensor, tau: float, form: Nce) -> Tensor:
+def nce(
+    positive: Tensor, negatives: Tensor, drawn: Tensor, mean: Tensor, tau: float, form: Nce, M: int
+) -> Tensor:
     """Loss of each anchor, [J].
 
     Args:
         positive: similarities [J]; negatives: [J, K], of which `drawn` (bool) were drawn.
         mean: of exp(s / tau) over all negatives drawn, without gradient.
+        M: number of modalities, of which only the printed form knows; that one falls with the chance of the positive
+            pair where K > 1 (A-8).
     """
     count = drawn.sum(1)
+    if form == "printed":  # -log h(P1) + K log h(P2) - 1, h(P) = P / (P + K / M), P1 = P2 = exp(s / tau)
+        h = -F.softplus((count.clamp(min=1) / M).log() - positive / tau)  # log h
+        return ((count - 1) * h - 1).where(count > 0, 0)
     if form == "infonce":
         rest = (negatives / tau).masked_fill(~drawn, -torch.inf)
         every = torch.cat([positive[:, None] / tau, rest], 1)
@@ -45,7 +52,7 @@ def agreement(
         everyone: utterances of the batch, whatever they have.
         most: negatives of an utterance.
     """
-    total = f[0].new_zeros(())
+    total = 0 * f[0].sum()  # of no pair, a loss without gradient but not without a graph
     units = [F.normalize(x, dim=1) for x in f]
     for m in range(len(f)):
         with_m = present[:, m].nonzero().flatten()
@@ -58,5 +65,5 @@ def agreement(
             positive = (anchors[both] * others).sum(1)
             negatives = others @ anchors.T  # s(f_k^m, f_j^i)
             mean = (negatives.detach() / tau).exp()[drawn].mean()
-            total = total + nce(positive, negatives, drawn, mean, tau, form).sum()
+            total = total + nce(positive, negatives, drawn, mean, tau, form, len(f)).sum()
     return total / (len(f) * max(1, everyone))

@@ -3,11 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ercache.errors import UsageError
 from fusion.layers.masked import askable, average, ran, within
+
+Scale = Literal["affine", "none", "fixed_linear"]
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,24 @@ class Encoder(nn.Module):
 
 
 class Injection(nn.Module):
-    """What one peripheral modality adds to a central one: heads of full width, averaged (Eq. 1, A-7)."""
+    """What one peripheral modality adds to a central one: heads of full width, averaged (Eq. 1, A-7).
 
-    def __init__(self, i: int, width: int, heads: int, scaled: bool) -> None:
+    Args:
+        scale: what is trained of the scores: one factor a head, nothing, or a map [steps, steps] of the places of the
+            valid keys for each head, which begins as identity.
+        steps: most keys of such a map.
+    """
+
+    def __init__(self, i: int, width: int, heads: int, scale: Scale, steps: int) -> None:
         super().__init__()
         self.heads, self.i = heads, i
         self.W_K, self.W_V = (nn.Linear(i, heads * width, bias=False) for _ in range(2))
-        self.a = nn.Parameter(torch.ones(heads)) if scaled else None
+        self.a = nn.Parameter(torch.ones(heads)) if scale == "affine" else None
+        self.map: nn.Parameter | None = None
+        if scale == "fixed_linear":
+            identity = torch.zeros(heads, steps, steps)
+            identity.diagonal(dim1=1, dim2=2).fill_(1.0)
+            self.map = nn.Parameter(identity)
 
     def forward(self, q: Tensor, f: Stream) -> Tensor:
         """[N, Tq, d] asks [N, T, i]; [N, Tq, d], 0 where there is nothing to ask."""
@@ -80,9 +95,29 @@ class Injection(nn.Module):
         scores = torch.einsum("nqd,nthd->nhqt", q, K) / math.sqrt(self.i)
         if self.a is not None:
             scores = scores * self.a[:, None, None]
+        if self.map is not None:
+            scores = _mapped(scores, self.map, f.mask)
         weights = scores.masked_fill(~askable(f.mask)[:, None, None], -torch.inf).softmax(3)
         found = torch.einsum("nhqt,nthd->nqd", weights, V) / self.heads
         return found * f.mask.any(1)[:, None, None]
+
+
+def _mapped(scores: Tensor, linear: Tensor, mask: Tensor) -> Tensor:
+    """linear(scores) [N, H, Tq, T] over the places of valid keys, with which padding has nothing to do.
+
+    Args:
+        linear: [H, steps, steps]; mask: bool [N, T].
+
+    Raises:
+        UsageError: a sequence has more steps than the map.
+    """
+    longest, steps = int(mask.sum(1).max()), linear.shape[1]
+    if longest > steps:
+        hint = "score_scale: affine takes any length; or raise text_steps, audio_steps or visual_steps"
+        raise UsageError(f"score_scale: fixed_linear maps {steps} steps, a sequence has {longest}", hint=hint)
+    place = (mask.cumsum(1) - 1).clamp(min=0)
+    own = linear[:, place[:, :, None], place[:, None, :]].transpose(0, 1)  # [N, H, T, T]
+    return torch.einsum("nhqk,nhtk->nhqt", scores * mask[:, None, None], own)
 
 
 class Towers(nn.Module):
@@ -90,6 +125,7 @@ class Towers(nn.Module):
 
     Args:
         widths: d_m of the unimodal descriptors.
+        scale, steps: of the injections; steps for each modality.
         evolving: peripheral inputs are the states of their own towers, not the unimodal descriptors.
     """
 
@@ -100,7 +136,8 @@ class Towers(nn.Module):
         width: int,
         layers: int,
         heads: int,
-        scaled: bool,
+        scale: Scale,
+        steps: Sequence[int],
         evolving: bool,
         dropout: float,
     ) -> None:
@@ -114,7 +151,9 @@ class Towers(nn.Module):
         self.injections = nn.ModuleList(
             nn.ModuleDict(
                 {
-                    f"{i}_to_{m}": Injection(width if evolving and at else widths[i], width, heads, scaled)
+                    f"{i}_to_{m}": Injection(
+                        width if evolving and at else widths[i], width, heads, scale, steps[i]
+                    )
                     for m in M
                     for i in M
                     if i != m

@@ -5,6 +5,8 @@ a mixture by a closed rule, then the context of the dialogue and of each speaker
 specs/amuse.md.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final, Literal, Self
 
@@ -18,11 +20,13 @@ from fusion.layers.clips import clips_of
 from fusion.layers.contrast import Nce, agreement
 from fusion.layers.masked import average, ran
 from fusion.layers.mixing import blocks, closed_form, mixed
-from fusion.layers.peripheral import Encoder, Stream, Towers, lstm
+from fusion.layers.peripheral import Encoder, Scale, Stream, Towers, lstm
 from fusion.layers.speaker_context import by_speaker, of_speakers
-from fusion.losses import Loss
+from fusion.losses import Loss, printed_focal
 from fusion.models.base import ModelEntry, Widths
 from fusion.sequences import placed
+from fusion.stages import Pool, Stage
+from fusion.views import View
 
 # t, v, a: the order of the paper
 ROLES: Final[dict[str, tuple[str, ...]]] = {
@@ -32,6 +36,7 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
 }
 TINY: Final = 1e-12  # least probability whose logarithm is taken
 CHAIN: Final = ("audio", "visual", "text")  # order of the chain (4.3)
+FARTHER: Final = 1.25  # times eps: what then flips is informative (5.2)
 
 
 class AmuseConfig(BaseModel):
@@ -46,9 +51,13 @@ class AmuseConfig(BaseModel):
     )
     man_dim: int = Field(256, ge=1, description="width of its towers")
     man_heads: int = Field(4, ge=1, description="heads of an injection")
-    score_scale: Literal["affine", "none"] = Field(
-        "affine", description="a trained scale of the scores (A-7)"
+    score_scale: Scale = Field(
+        "affine",
+        description="what is trained of the scores: a scale, nothing, or a map of their places (A-7)",
     )
+    text_steps: int = Field(128, ge=1, description="longest text whose places fixed_linear maps")
+    visual_steps: int = Field(16, ge=1, description="most pictures, likewise, those of both roles together")
+    audio_steps: int = Field(61, ge=1, description="longest sound, likewise")
     peripheral: Literal["unimodal", "evolving"] = Field(
         "unimodal", description="what is injected: descriptors, or states of their towers"
     )
@@ -69,6 +78,14 @@ class AmuseConfig(BaseModel):
         "pseudo", description="label of Eq. 6 in training; never gold elsewhere (A-9)"
     )
     equal_value: float = Field(0.5, ge=0, le=1, description="of equal coefficients (A-12)")
+    mining: Literal["off", "train_pool", "val_pool"] = Field(
+        "train_pool",
+        description="from where utterances that a step 1.25 eps long flips join the next epoch (5.2);"
+        " val_pool contaminates (A-11)",
+    )
+    pool: float = Field(
+        0.1, gt=0, lt=1, description="share of train's dialogues in train_pool, else left out"
+    )
     context: Literal["both", "dialogue", "speaker"] = Field("both", description="of an utterance (4.4)")
     direction: Literal["bi", "uni"] = Field("bi", description="of the context; uni hears the past alone")
     context_dim: int = Field(256, ge=2, multiple_of=2, description="of each context state")
@@ -86,19 +103,37 @@ class AmuseConfig(BaseModel):
         json_schema_extra={"paper_row": "Table IV"},
     )
     focal: bool = Field(True, description="that loss")
+    focal_form: Literal["log", "printed"] = Field("log", description="its form (A-4)")
     lambda_ace: float = Field(1.0, ge=0, description="weight of the contrastive loss (Eq. 3)")
     nce: Nce = Field("posterior", description="form of its terms (A-8)")
     tau: float = Field(0.1, gt=0, description="its temperature")
     negatives: int = Field(32, ge=1, description="of an utterance, at most")
     man_epochs: int = Field(30, ge=0, description="of stage A, before fusion and context are trained (5.2)")
+    man_batch: int = Field(64, ge=1, description="utterances of a batch of stage A")
+    man_lr: float = Field(1e-4, gt=0, description="rate of stage A")
     joint: bool = Field(False, description="afterwards go on training all of it, with both losses")
     dropout: float = Field(0.3, ge=0, lt=1, description="everywhere")
+    allow_broken: bool = Field(False, description="whether `printed` forms may be trained")
 
     @model_validator(mode="after")
     def _heads_for_the_rule(self) -> Self:
         if not self.man and self.fusion == "af":
             raise ValueError("fusion: af needs the heads of man: true (Eq. 6); without it, fusion: concat")
         return self
+
+    @model_validator(mode="after")
+    def _broken_on_purpose(self) -> Self:
+        printed = [name for name in ("nce", "focal_form") if getattr(self, name) == "printed"]
+        if printed and not self.allow_broken:
+            raise ValueError(
+                f"{' and '.join(printed)}: printed is a broken formula; allow_broken: true trains it"
+            )
+        return self
+
+    @property
+    def marks(self) -> list[str]:
+        """What must stand beside a result."""
+        return ["contaminated: trained on validation (mining: val_pool)"] if self.mining == "val_pool" else []
 
 
 class Descriptors(nn.Module):
@@ -133,7 +168,8 @@ class Descriptors(nn.Module):
                 config.man_dim,
                 config.man_layers,
                 config.man_heads,
-                config.score_scale == "affine",
+                config.score_scale,
+                [getattr(config, f"{m}_steps") for m in self.roles],
                 config.peripheral == "evolving",
                 config.dropout,
             )
@@ -159,7 +195,8 @@ class Descriptors(nn.Module):
 class Amuse(nn.Module):
     """Words `text`, `face` frames, `back` frames and segments `audio` to logits; any modality may be left out.
 
-    In stage A (`begin`) logits are those of the mean of the heads; afterwards descriptors are frozen unless `joint`.
+    In stage A logits are those of the mean of the heads; in stage B, where a new model is, descriptors are frozen
+    unless `joint`.
     """
 
     stage: Tensor
@@ -177,11 +214,24 @@ class Amuse(nn.Module):
         self.contexts = nn.ModuleDict({u: lstm(i, h // 2 if both_ways else h, both_ways) for u in uses})
         self.drop, self.W = nn.Dropout(config.dropout), nn.Linear(h * len(uses), classes)
         self.register_buffer("random", torch.rand(len(self.modalities)))  # r of Test-1
-        self.register_buffer("stage", torch.tensor(int(config.man_epochs == 0 or not config.man)))
+        self.register_buffer("stage", torch.tensor(1))
 
-    def begin(self, epoch: int) -> None:
-        """Stage A (0) for the first epochs where there are heads, then stage B (1)."""
-        self.stage.fill_(int(epoch >= self.config.man_epochs or not self.config.man))
+    def stages(self, stage: Stage) -> Iterator[Stage]:
+        """Stage A (0) on single utterances where there are heads to train before, then stage B (1)."""
+        config = self.config
+        if config.man and config.man_epochs:
+            self.stage.fill_(0)
+            own = {"epochs": config.man_epochs, "batch": config.man_batch, "lr": config.man_lr}
+            yield Stage(stage.training.model_copy(update=own), View(history=1))
+        self.stage.fill_(1)
+        yield replace(stage, pool=self._pool())
+
+    def _pool(self) -> Pool | None:
+        config = self.config
+        flips = config.fusion == "af" and config.alpha == "closed_form" and len(self.modalities) > 1
+        if config.mining == "off" or not flips:
+            return None
+        return Pool(config.pool if config.mining == "train_pool" else None)
 
     @property
     def learns_all(self) -> bool:
@@ -202,20 +252,29 @@ class Amuse(nn.Module):
             loss = loss + self.attention_loss(batch, *described)
         return loss, count
 
+    def flips(self, batch: Batch) -> Tensor:
+        """Whose prediction another length of the step of Eq. 6 changes, bool [B, L]."""
+        described = self._described(batch)
+        near, far = (self._logits(batch, *described, times=x).argmax(-1) for x in (1.0, FARTHER))
+        return near != far
+
     def attention_loss(
         self, batch: Batch, places: Tensor, present: Tensor, f: list[Tensor], heads: list[Tensor]
     ) -> Tensor:
-        """L of stage A (5.1) over the utterances of the batch."""
-        config = self.config
-        loss = agreement(f, present, int(batch.mask.sum()), config.negatives, config.tau, config.nce)
-        loss = loss * config.lambda_ace
+        """L of stage A (5.1) over the utterances of the batch that have a label; the others are context."""
+        config, everyone = self.config, max(1, int((batch.labels != IGNORED).sum()))
+        labels = batch.labels.flatten()[places]
+        asked = labels != IGNORED
+        ace = agreement(
+            [x[asked] for x in f], present[asked], everyone, config.negatives, config.tau, config.nce
+        )
+        loss = config.lambda_ace * ace
         if config.focal:
-            labels = batch.labels.flatten()[places]
-            everyone = max(1, int((batch.labels != IGNORED).sum()))
             for m, logits in enumerate(heads):
                 own = labels.where(present[:, m], IGNORED)
                 if bool((own != IGNORED).any()):
-                    told, count = masked_cross_entropy(logits[None], own[None], config.gamma)
+                    focal = printed_focal if config.focal_form == "printed" else masked_cross_entropy
+                    told, count = focal(logits[None], own[None], config.gamma)
                     loss = loss + told * count / (everyone * len(heads))
         return loss
 
@@ -238,6 +297,7 @@ class Amuse(nn.Module):
         f: list[Tensor],
         heads: list[Tensor],
         gold: bool = False,
+        times: float = 1.0,
     ) -> Tensor:
         if not bool(self.stage):
             p = torch.stack([x.softmax(1) for x in heads], 1) * present.unsqueeze(-1)
@@ -246,13 +306,18 @@ class Amuse(nn.Module):
         labels = None
         if gold and self.training and self.config.label_train == "gold":
             labels = batch.labels.flatten()[places]
-        A = self.fused(f, present, heads, labels)
+        A = self.fused(f, present, heads, labels, times)
         return self.classified(placed(A, places, batch.mask), batch.speakers, batch.mask)
 
     def fused(
-        self, f: list[Tensor], present: Tensor, heads: list[Tensor], labels: Tensor | None = None
+        self,
+        f: list[Tensor],
+        present: Tensor,
+        heads: list[Tensor],
+        labels: Tensor | None = None,
+        times: float = 1.0,
     ) -> Tensor:
-        """A(u), [N, |M| d], or [N, d] of a chain; labels only where Eq. 6 may read them (A-9)."""
+        """A(u), [N, |M| d], or [N, d] of a chain; labels only where Eq. 6 may read them (A-9); `times` eps."""
         config = self.config
         if config.fusion == "concat":
             return torch.cat(f, -1)
@@ -269,7 +334,7 @@ class Amuse(nn.Module):
                 label = labels.where(labels != IGNORED, label)
             assert self.descriptors.towers is not None  # the config says so
             U: Tensor = self.descriptors.towers.Q[m].weight  # type: ignore[assignment]
-            return closed_form(f[m], other, U, p, label, config.eps, config.sign)
+            return closed_form(f[m], other, U, p, label, times * config.eps, config.sign)
 
         if config.alpha_form == "chain":
             return self._chained(f, present, coefficient)
@@ -310,7 +375,7 @@ ENTRY = ModelEntry(
     tasks=("erc",),
     modalities=("text", "audio", "visual"),
     config=AmuseConfig,
-    presets={"paper": {}, "small": SMALL},
+    presets={"base": {}, "small": SMALL},
     build=Amuse,
     widths={"text": 768, "audio": 768, "face": 524, "back": 2048},
     classes=7,
@@ -323,15 +388,17 @@ ENTRY = ModelEntry(
     },
     roles=ROLES,
     paper_training={
-        "paper": {
-            "epochs": 90,
-            "patience": 90,
+        "base": {
+            "epochs": 60,
+            "patience": 8,
             "batch": 16,
             "optimizer": "adamw",
+            "lr": 5e-4,
             "weight_decay": 1e-4,
             "clip": 1.0,
             "gamma": 1.0,
             "schedule": "cosine",
+            "warmup": 0.05,
             "standardize": False,
         }
     },

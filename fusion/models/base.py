@@ -22,12 +22,14 @@ class ModelEntry:
     Attributes:
         paper: where it is from.
         config: pydantic class (frozen, extra forbidden); every switch is a field with a description, and may say
-            in `json_schema_extra={"paper_row": ...}` which published row it makes.
+            in `json_schema_extra={"paper_row": ...}` which published row it makes. It may have `marks`: what must
+            stand beside every result of such a config.
         presets: name -> values of the config that differ from its defaults.
         build: (widths of the features, number of classes, config) -> module; its forward takes a `Batch` and
             returns logits [B, L, C]. It may have `objective(batch, measure)`, a loss of its own beside or around
-            `measure(logits, labels)`, the experiment's (both give the mean and the number of examples), and
-            `begin(epoch)`, called before each epoch, which counts from 0.
+            `measure(logits, labels)`, the experiment's (both give the mean and the number of examples),
+            `begin(epoch)`, called before each epoch, which counts from 0, and `stages(stage)`, the experiment's
+            training to those that the model has in its place, each of which it is in once that is asked for.
         widths, classes: the sizes that `describe` counts parameters for; the paper's where it gives any.
         paper_encoders: modality (or role) -> key of the paper's own encoder, where it has one here.
         roles: modality -> roles of the sequences that the model takes of it, in the order in which an experiment names

@@ -67,6 +67,15 @@ def test_the_literal_example_of_cues_item_16() -> None:
     assert [row["f1"] for row in rows] == pytest.approx([0.5, 0.8, 0.666667, 0], abs=1e-6)
 
 
+def test_the_literal_example_of_amuse_item_20() -> None:
+    truth, guess = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
+    found = metrics.scores(truth, guess, 3)
+    assert found["weighted_f1"] == pytest.approx(0.677778, abs=1e-6)
+    assert found["accuracy"] == pytest.approx(0.666667, abs=1e-6)
+    f1 = [row["f1"] for row in metrics.per_class(truth, guess, "abc").values()]
+    assert f1 == pytest.approx([0.8, 0.5, 0.666667], abs=1e-6)
+
+
 def majority_scores(counts: dict[int, int]) -> tuple[float, float]:
     """Accuracy and weighted F1 in percent of always answering class 0."""
     truth = np.repeat(list(counts), list(counts.values()))

@@ -215,6 +215,8 @@ def test_the_rate_falls_on_a_plateau_and_stays_where_it_is_constant() -> None:
     assert last(**sgd, schedule="steps", milestones=[2, 3]) == pytest.approx(-(1 + 1 + 0.1 + 3 * 0.01))
     cosine = sum((1 + math.cos(math.pi * epoch / 6)) / 2 for epoch in range(6))
     assert last(**sgd, schedule="cosine") == pytest.approx(-cosine)
+    rise, fall = [0.25, 0.75], [(1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
+    assert last(**sgd, schedule="cosine", warmup=1 / 3) == pytest.approx(-sum(rise + fall))
     # momentum: b_1 = 1, b_n = 0.5 b_(n-1) + (1 - 0.5) 1
     assert last(**sgd, schedule="constant", momentum=0.5, dampening=0.5) == pytest.approx(-6.0)
     assert last(**sgd, schedule="constant", momentum=0.5) == pytest.approx(

@@ -58,6 +58,13 @@ def test_keys_are_completed_by_the_instants_farthest_from_all_chosen() -> None:
     assert at(Pictures(2, rule="keys"), list(range(8)), keys=[0, 2, 4, 6]) == [0, 6]
 
 
+def test_keys_of_eight_seconds_are_those_of_the_papers_page() -> None:
+    centres = np.array([1.0, 3.0, 5.0, 7.0])
+    assert completed(np.array([0.0]), centres, 4).tolist() == [0, 3, 5, 7]
+    assert completed(np.array([]), centres, 4).tolist() == [1, 3, 5, 7]
+    assert at(Pictures(4, rule="keys"), list(range(8)), keys=list(range(8))) == [0, 2, 5, 7]
+
+
 @given(st.integers(0, 12), st.integers(1, 8))
 def test_keys_always_give_as_many_instants_as_asked_for(keys: int, count: int) -> None:
     centres = (np.arange(count) + 0.5) * 10 / count

@@ -62,6 +62,10 @@ def test_amuse_gets_one_window_each_half_second(seconds: int, windows: int) -> N
     assert mirrored_windows(np.zeros(seconds * 32_000, np.float32), 32_000, 16_000).shape == (windows, 32_000)
 
 
+def test_the_packages_own_windows_of_three_seconds_are_61() -> None:
+    assert mirrored_windows(np.zeros(3 * 32_000, np.float32), 5_120, 1_600).shape == (61, 5_120)
+
+
 def test_the_middle_of_a_clip_or_all_of_it_and_silence() -> None:
     np.testing.assert_array_equal(centre(np.arange(9, dtype=np.float32), 4), [2, 3, 4, 5])
     np.testing.assert_array_equal(centre(np.array([1, 2], np.float32), 4), [1, 2, 0, 0])
