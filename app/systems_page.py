@@ -6,11 +6,13 @@ from typing import Any, Final
 
 from app.pages import line, write_table
 from app.rank_picture import draw_ranking
+from app.readings_page import readings_text
 from app.systems import System, against_reference, against_single, groups, ranked, reference_of
 from ercache.params import Params
 from fusion.models import MODELS
 from fusion.ranking import LEVEL, Ranking
-from fusion.sweep import changed, searches
+from fusion.search_log import searches
+from fusion.sweep import changed
 
 BEGIN: Final = "<!-- `ercache systems --write docs/systems.md` makes these tables -->"
 END: Final = "<!-- end of the tables -->"
@@ -22,7 +24,7 @@ def tables_text(systems: Sequence[System], params: Params, sweeps: Path, stem: s
     """All tables in Markdown, with references to the pictures.
 
     Args:
-        sweeps: folder with the logs of the searches.
+        sweeps: folder with the logs of the searches; that of the readings lies beside it.
         stem: what the names of the pictures begin with.
     """
     parts = []
@@ -36,7 +38,7 @@ def tables_text(systems: Sequence[System], params: Params, sweeps: Path, stem: s
         if singles := against_single(group):
             parts.append(_single_table(singles))
         parts.append(_search_table(group, params, sweeps))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *readings_text(params, sweeps.parent)])
 
 
 def _reference_table(rows: Sequence[dict[str, Any]], reference: str) -> str:

@@ -106,6 +106,21 @@ def test_prediction_is_compared_with_the_label_that_was_heard_last(data: Path) -
     assert reference_of(ahead) == "copy_last" and all("p" not in row for row in against_reference(ahead))
 
 
+def test_the_page_tells_what_every_reading_did(data: Path) -> None:
+    log = data / "reports/readings/concat.csv"
+    log.parent.mkdir(parents=True)
+    log.write_text(
+        "number,search,config,validation_weighted_f1,std,reason\n0,s,{},0.5,0.01,\n"
+        '1,s,"{""config.dropout"":0.9}",0.4,0.02,\n2,s,"{""config.hidden"":3}",0.0,0.0,loss is nan\n'
+    )
+    text = tables_text(trained(params(), data / "models"), params(), data / "reports/sweeps", "page")
+    assert "## Readings of concat: `concat` on toy, validation, 2 seeds" in text and "0.500 (0.010)" in text
+    (row,) = re.findall(r"^\|.* `dropout` \|.*$", text, re.MULTILINE)
+    assert row.endswith("| 0.9 | 0.400 (0.020) | -0.100 |")
+    assert "| 3 | loss is nan |  |" in text
+    log.unlink()
+
+
 def test_a_run_of_other_switches_is_refused(data: Path) -> None:
     changed = params().model_dump()
     changed["experiments"]["concat"]["config"] = {"hidden": 8}
