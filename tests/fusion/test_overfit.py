@@ -119,6 +119,7 @@ def test_utterances_of_twenty_dialogues_are_learned_by_heart_from_their_steps(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("key", (*NEURAL, *SEQUENCES))
 @pytest.mark.skipif(
     not (DEMO / "caches/demo").is_dir(), reason="the demo corpus is not extracted (make demo)"
