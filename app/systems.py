@@ -9,10 +9,14 @@ from typing import Any, Final
 from ercache.errors import UsageError
 from ercache.params import ExperimentParams, Params
 from fusion.experiment import experiment_of
+from fusion.ranking import Ranking, ranking
 from fusion.runs import read_run
 from fusion.significance import Outcome, compare_pair, holm, read_outcomes
 
-REFERENCE: Final = "bc_lstm"  # the model with which the others of a corpus are compared
+REFERENCES: Final = {
+    "erc": "bc_lstm",
+    "epc": "copy_last",
+}  # task -> the model with which the others are compared
 LEVEL: Final = 0.05
 P_VALUES: Final = ("p", "p_mcnemar")
 
@@ -77,6 +81,17 @@ def groups(systems: Iterable[System]) -> list[list[System]]:
     return list(by_place.values())
 
 
+def reference_of(group: list[System]) -> str:
+    """The model with which the others of a group are compared."""
+    return REFERENCES[group[0].entry.task]
+
+
+def ranked(group: list[System]) -> Ranking | None:
+    """Every model with all the modalities that it was given, by mean rank; None where there are not two."""
+    fullest = _fullest(group)
+    return ranking(list(_outcomes(fullest.values()).values())) if len(fullest) > 1 else None
+
+
 def against_reference(group: list[System]) -> list[dict[str, Any]]:
     """Every model with all the modalities that it was given, best first, and what it has over the reference model.
 
@@ -87,7 +102,7 @@ def against_reference(group: list[System]) -> list[dict[str, Any]]:
     """
     fullest = _fullest(group)
     outcomes = _outcomes(fullest.values())
-    reference = fullest.get(REFERENCE)
+    reference = fullest.get(reference_of(group))
     rows = []
     for system in fullest.values():
         row = _described(system)

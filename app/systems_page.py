@@ -1,13 +1,18 @@
-"""The tables of docs/systems.md."""
+"""The tables and pictures of docs/systems.md."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from app.pages import line, write_table
-from app.systems import REFERENCE, System, against_reference, against_single, groups
+from app.rank_picture import draw_ranking
+from app.readings_page import readings_text
+from app.systems import System, against_reference, against_single, groups, ranked, reference_of
 from ercache.params import Params
-from fusion.sweep import changed, searches
+from fusion.models import MODELS
+from fusion.ranking import LEVEL, Ranking
+from fusion.search_log import searches
+from fusion.sweep import changed
 
 BEGIN: Final = "<!-- `ercache systems --write docs/systems.md` makes these tables -->"
 END: Final = "<!-- end of the tables -->"
@@ -15,28 +20,31 @@ SCORES: Final = ("accuracy", "macro_f1", "uar")
 SMALLEST: Final = 0.001  # p value that is written out
 
 
-def tables_text(systems: Sequence[System], params: Params, sweeps: Path) -> str:
-    """All tables in Markdown.
+def tables_text(systems: Sequence[System], params: Params, sweeps: Path, stem: str) -> str:
+    """All tables in Markdown, with references to the pictures.
 
     Args:
-        sweeps: folder with the logs of the searches.
+        sweeps: folder with the logs of the searches; that of the readings lies beside it.
+        stem: what the names of the pictures begin with.
     """
     parts = []
     for group in groups(systems):
         corpus, task, label_set, split = group[0].place
         features = sorted({f for s in group for f in s.entry.feature_names})
         parts.append(f"## {corpus}: {task}, {label_set}, split {split} ({', '.join(features)})")
-        parts.append(_reference_table(against_reference(group)))
+        parts.append(_reference_table(against_reference(group), reference_of(group)))
+        if found := ranked(group):
+            parts.append(f"![Systems by mean rank]({_picture(stem, group)})\n\n{_told(found)}")
         if singles := against_single(group):
             parts.append(_single_table(singles))
         parts.append(_search_table(group, params, sweeps))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *readings_text(params, sweeps.parent)])
 
 
-def _reference_table(rows: Sequence[dict[str, Any]]) -> str:
+def _reference_table(rows: Sequence[dict[str, Any]], reference: str) -> str:
     head = (
         "system", "modalities", "parameters", "seeds", "weighted F1 (std)", "95 % interval", "accuracy", "macro F1",
-        "UAR", f"minus {REFERENCE}", "95 % interval", "p", "p McNemar",
+        "UAR", f"minus {reference}", "95 % interval", "p", "p McNemar",
     )  # fmt: skip
     lines = [line(head), line(["---"] * len(head))]
     for row in rows:
@@ -107,6 +115,31 @@ def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["", *(f"- {sentence}" for sentence in told)] if told else []
 
 
+def _told(found: Ranking) -> str:
+    """A ranking in words, for those who do not see the picture."""
+    alike = f"Friedman's test that all are alike: p {_equal(found.p)}; c" if len(found.names) > 2 else "C"
+    order = ", ".join(f"`{n}` {r:.2f}" for n, r in zip(found.names, found.ranks, strict=True))
+    return (
+        f"Mean ranks over {found.dialogues} dialogues: {order}. {alike}ritical difference (Nemenyi, "
+        f"{100 * LEVEL:.0f} %): {found.difference:.2f}."
+    )
+
+
+def _equal(p: float) -> str:
+    return _p(p) if p < SMALLEST else f"= {_p(p)}"
+
+
+def _picture(stem: str, group: Sequence[System]) -> str:
+    return "-".join([stem, *group[0].place]).replace("/", "-") + ".png"
+
+
 def write_page(path: Path, systems: Sequence[System], params: Params, sweeps: Path) -> bool:
-    """Put the tables into a page; whether that changed it."""
-    return write_table(path, tables_text(systems, params, sweeps), BEGIN, END)
+    """Put the tables into a page and the pictures beside it; whether the page changed."""
+    for group in groups(systems):
+        if found := ranked(group):
+            scores = {r["system"]: _score(r)[0] for r in against_reference(group)}
+            published = frozenset(s.name for s in group if MODELS[s.entry.model].paper_encoders)
+            corpus, task, *_ = group[0].place
+            title = f"{corpus}, {task}: mean rank of the weighted F1 in {found.dialogues} test dialogues"
+            draw_ranking(path.with_name(_picture(path.stem, group)), found, scores, published, title)
+    return write_table(path, tables_text(systems, params, sweeps, path.stem), BEGIN, END)

@@ -257,11 +257,13 @@ class SweepParams(Strict):
         trials, seeds: configurations tried, and trainings of each.
         spaces: model, or an experiment that needs a space of its own -> dotted path (`config.dropout`,
             `training.lr`) -> values to choose from.
+        readings: model -> dotted path -> readings of what its paper leaves open (`ercache sweep --readings`).
     """
 
     trials: int = Field(16, ge=1)
     seeds: int = Field(2, ge=1)
     spaces: dict[str, dict[str, list[Any]]] = {}
+    readings: dict[str, dict[str, list[Any]]] = {}
 
 
 class Params(Strict):

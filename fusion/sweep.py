@@ -1,11 +1,9 @@
 """Hyper-parameter search on validation alone; every tried configuration is logged, and test is never read."""
 
-import csv
 import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +15,14 @@ from optuna.trial import create_trial
 
 from ercache.digests import canonical_json, digest_of
 from ercache.errors import ErcacheError, UsageError, WorkError
-from ercache.files import replaced
 from ercache.params import ExperimentParams, Params, TrainingParams, findings, nearest
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
 from fusion.models import MODELS
+from fusion.search_log import Trial, append, read_log
 from fusion.seeds import Material, prepare, train_seed
 
-COLUMNS = ("number", "search", "config", "validation_weighted_f1", "std", "reason")
 SUBSETS = ("train", "dev")
 Space = Mapping[str, Sequence[Any]]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One tried configuration: dotted path -> value, and its weighted F1 on validation over the seeds.
-
-    Attributes:
-        reason: why it failed, with a score of 0; empty when it did not.
-    """
-
-    number: int
-    config: dict[str, Any]
-    mean: float
-    std: float
-    reason: str = ""
 
 
 def sweep(
@@ -87,8 +69,8 @@ def sweep(
         len(done), min(trials, math.prod(len(distinct(values)) for values in space.values()))
     ):
         config = suggest(space, done, seed)
-        done.append(_tried(number, name, params, config, source, seeds, device))
-        _append(log, search, done[-1])
+        done.append(tried(number, name, params, config, source, seeds, device))
+        append(log, search, done[-1])
         if progress is not None:
             progress(f"sweep of {name}", len(done), trials)
     good = [trial for trial in done if not trial.reason]
@@ -184,66 +166,7 @@ def search_digest(base: Experiment, source: Source, space: Space, seeds: int, se
     )[:12]
 
 
-def read_log(path: Path, search: str) -> list[Trial]:
-    """The trials of a search that were logged; an incomplete last line, left by a kill, is none.
-
-    Raises:
-        UsageError: the log is damaged.
-    """
-    return searches(path).get(search, [])
-
-
-def searches(path: Path) -> dict[str, list[Trial]]:
-    """All searches of a log in the order of their first trials: name of the search -> its trials.
-
-    Raises:
-        UsageError: the log is damaged.
-    """
-    if not path.is_file():
-        return {}
-    found: dict[str, list[Trial]] = {}
-    try:
-        for r in csv.DictReader(_whole_lines(path)):
-            trial = Trial(
-                int(r["number"]),
-                json.loads(r["config"]),
-                float(r["validation_weighted_f1"]),
-                float(r["std"]),
-                r.get("reason") or "",
-            )
-            found.setdefault(r["search"], []).append(trial)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path}: damaged log of a sweep ({error})", hint="mend or remove it") from error
-    return found
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """The lines of a log that were written to their end."""
-    content, end, _ = path.read_bytes().rpartition(b"\n")  # what follows is nothing, or torn by a kill
-    return content.decode("utf-8").split("\n") if end else []
-
-
-def _append(path: Path, search: str, trial: Trial) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _mend(path)
-    with path.open("a", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        config = canonical_json(trial.config)
-        writer.writerow([trial.number, search, config, trial.mean, trial.std, trial.reason])
-
-
-def _mend(path: Path) -> None:
-    """Give a log its header, and the columns that older logs lack; drop a torn last line."""
-    held = list(csv.reader(_whole_lines(path))) if path.is_file() else []
-    if held and held[0] == list(COLUMNS) and path.read_bytes().endswith(b"\n"):
-        return
-    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([*row, *[""] * (len(COLUMNS) - len(row))] for row in held[1:])
-
-
-def _tried(
+def tried(
     number: int,
     name: str,
     params: Params,

@@ -1,6 +1,7 @@
 """Stage 2 from the command line: train, evaluate, compare, sweep."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from app.asked import planned
 from app.console import DATA, Device, Json, answer, device_of, known, params, progress, say, table
 from app.training_table import training_table
+from ercache.params import Params
 
 COMPARED = "weighted F1 on test; p values are Holm-corrected"
 
@@ -171,6 +173,9 @@ def sweep(
     experiment: Annotated[str, typer.Argument(help="Name in params.yaml.")],
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="Configurations to try.")] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Trainings of each.")] = None,
+    readings: Annotated[
+        bool, typer.Option("--readings", help="Instead: each reading of what the paper leaves open, alone.")
+    ] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -179,6 +184,9 @@ def sweep(
 
     loaded = params(models=True)
     model = loaded.experiments[known(experiment, loaded.experiments, "experiment")].model
+    if readings:
+        _readings(experiment, model, loaded, device_of(device), json)
+        return
     spaces = loaded.sweeps.spaces
     owner = experiment if experiment in spaces else model
     space = spaces[known(owner, spaces, "search space (params.yaml, sweeps.spaces)")]
@@ -201,6 +209,23 @@ def sweep(
     rows = [*best["config"].items(), ("validation weighted F1", f"{best['validation_weighted_f1']:.4f}")]
     table(("best of " + str(result["trials"]), ""), rows, title=experiment)
     say(f"log: {result['log']}")
+
+
+def _readings(experiment: str, model: str, loaded: Params, device: str, json: bool) -> None:
+    from fusion.readings import readings as read
+
+    spaces = loaded.sweeps.readings
+    space = spaces[known(model, spaces, "readings (params.yaml, sweeps.readings)")]
+    with progress() as tick:
+        found = read(experiment, loaded, space, DATA, device=device, progress=tick)
+    if json:
+        answer([asdict(trial) for trial in found])
+        return
+    rows = [
+        (", ".join(f"{k}: {v}" for k, v in t.config.items()) or "as it is", f"{t.mean:.4f}", t.reason)
+        for t in found
+    ]
+    table(("reading", "validation weighted F1", "failed"), rows, title=experiment)
 
 
 def _warn(run: str, marks: Sequence[str]) -> None:

@@ -53,12 +53,14 @@ def report(
 def systems(
     write: Annotated[
         Path | None,
-        typer.Option("--write", metavar="FILE", help="Put the tables into this page, between its marks."),
+        typer.Option(
+            "--write", metavar="FILE", help="Put the tables into this page, and the pictures beside it."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Every trained experiment beside the others on its corpus. Example: [dim]ercache systems --json[/]"""
-    from app.systems import REFERENCE, against_reference, against_single, groups, trained
+    from app.systems import against_reference, against_single, groups, reference_of, trained
     from app.systems_page import write_page
 
     loaded = params(models=True)
@@ -67,16 +69,31 @@ def systems(
         changed = write_page(write, found, loaded, DATA / "reports" / "sweeps")
         say(f"{write}: {'written' if changed else 'up to date'}")
         return
-    parts = [(g[0].entry.corpus, against_reference(g), against_single(g)) for g in groups(found)]
+    parts = [
+        {
+            "corpus": group[0].entry.corpus,
+            "task": group[0].entry.task,
+            "reference": reference_of(group),
+            "against_reference": against_reference(group),
+            "against_single": against_single(group),
+        }
+        for group in groups(found)
+    ]
     if json:
-        names = ("corpus", "against_reference", "against_single")
-        answer([dict(zip(names, part, strict=True)) for part in parts])
+        answer(parts)
         return
-    for corpus, models, singles in parts:
-        for rows, title in ((models, f"minus {REFERENCE}"), (singles, "all modalities minus it")):
-            shown = [(r["system"], f"{r['test']['weighted_f1']['mean']:.3f}", *_compared(r)) for r in rows]
+    for part in parts:
+        titles = {
+            "against_reference": f"minus {part['reference']}",
+            "against_single": "all modalities minus it",
+        }
+        for key, title in titles.items():
+            shown = [
+                (r["system"], f"{r['test']['weighted_f1']['mean']:.3f}", *_compared(r)) for r in part[key]
+            ]
             if shown:
-                table(("system", "weighted F1 on test", title, "p (Holm)"), shown, title=corpus)
+                head = ("system", "weighted F1 on test", title, "p (Holm)")
+                table(head, shown, title=f"{part['corpus']}, {part['task']}")
 
 
 def _compared(row: Mapping[str, Any]) -> tuple[str, str]:

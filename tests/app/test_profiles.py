@@ -83,7 +83,7 @@ def test_without_checkpoints_everything_lacking_is_told_at_once(loaded: Params) 
     with pytest.raises(WeightsError) as caught:
         features_of(loaded, None, "all")
     told = "\n".join(caught.value.details)
-    here = ("minilm", "prosody", "mfcc", "face_hog", "avtca_mfcc", "avtca_crops")
+    here = ("minilm", "prosody", "mfcc", "mfcc_coarse", "face_hog", "avtca_mfcc", "avtca_crops")
     lacking = [name for name in loaded.profiles["all"] if name not in here]
     assert [line.split(":")[0] for line in caught.value.details] == lacking
     assert "ercache weights fetch wav2vec2-large" in told and "ercache pretrain mel_resnet18" in told

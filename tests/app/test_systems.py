@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 import yaml
 
 from app.pages import page_with_table
-from app.systems import against_reference, against_single, groups, trained
-from app.systems_page import BEGIN, END, tables_text
+from app.systems import against_reference, against_single, groups, ranked, reference_of, trained
+from app.systems_page import BEGIN, END, tables_text, write_page
 from ercache.errors import UsageError
 from ercache.params import Params
 from fusion.significance import compare_pair, holm, read_outcomes
@@ -73,14 +74,51 @@ def test_the_tables_hold_every_run_and_what_its_search_did(data: Path) -> None:
         head + row.format(n=0, s="old", lr=9, f1=0.9) + row.format(n=0, s="new", lr=0.01, f1=0.5)
         + row.format(n=1, s="new", lr=0.1, f1=0.4)
     )  # fmt: skip
-    text = tables_text(trained(params(), data / "models"), params(), data / "reports/sweeps")
+    text = tables_text(trained(params(), data / "models"), params(), data / "reports/sweeps", "page")
     assert "## toy: erc, emotion7, split official (face, sound, words)" in text
     assert "| `concat` | 2 | 0.500 | lr 0.01 |" in text and "| `bc_lstm` | 0 |  | defaults |" in text
     run = json.loads((data / "models/concat/run.json").read_text())["test"]["weighted_f1"]
     assert f"{run['mean']:.3f} ({run['std']:.3f})" in text
     log.write_text(head + row.format(n=0, s="new", lr=0.1, f1=0.5))
-    text = tables_text(trained(params(), data / "models"), params(), data / "reports/sweeps")
+    text = tables_text(trained(params(), data / "models"), params(), data / "reports/sweeps", "page")
     assert "| `concat` | 1 | 0.500 | another one than the best |" in text
+
+
+def test_the_page_shows_the_ranking_as_a_picture_and_in_words(data: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}{END}")
+    systems = trained(params(), data / "models")
+    assert write_page(page, systems, params(), data / "reports/sweeps")
+    (picture,) = tmp_path.glob("*.png")
+    assert picture.name == "page-toy-erc-emotion7-official.png" and f"]({picture.name})" in page.read_text()
+    drawn = picture.read_bytes()
+    assert not write_page(page, systems, params(), data / "reports/sweeps") and picture.read_bytes() == drawn
+    found = ranked(groups(systems)[0])
+    assert found is not None and set(found.names) == {"bc_lstm", "concat"}
+    for name, rank in zip(found.names, found.ranks, strict=True):
+        assert f"`{name}` {rank:.2f}" in page.read_text()
+
+
+def test_prediction_is_compared_with_the_label_that_was_heard_last(data: Path) -> None:
+    (group,) = groups(trained(params(), data / "models"))
+    assert reference_of(group) == "bc_lstm"
+    ahead = [replace(s, entry=s.entry.model_copy(update={"task": "epc"})) for s in group]
+    assert reference_of(ahead) == "copy_last" and all("p" not in row for row in against_reference(ahead))
+
+
+def test_the_page_tells_what_every_reading_did(data: Path) -> None:
+    log = data / "reports/readings/concat.csv"
+    log.parent.mkdir(parents=True)
+    log.write_text(
+        "number,search,config,validation_weighted_f1,std,reason\n0,s,{},0.5,0.01,\n"
+        '1,s,"{""config.dropout"":0.9}",0.4,0.02,\n2,s,"{""config.hidden"":3}",0.0,0.0,loss is nan\n'
+    )
+    text = tables_text(trained(params(), data / "models"), params(), data / "reports/sweeps", "page")
+    assert "## Readings of concat: `concat` on toy, validation, 2 seeds" in text and "0.500 (0.010)" in text
+    (row,) = re.findall(r"^\|.* `dropout` \|.*$", text, re.MULTILINE)
+    assert row.endswith("| 0.9 | 0.400 (0.020) | -0.100 |")
+    assert "| 3 | loss is nan |  |" in text
+    log.unlink()
 
 
 def test_a_run_of_other_switches_is_refused(data: Path) -> None:

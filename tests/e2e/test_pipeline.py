@@ -14,7 +14,7 @@ def test_every_utterance_of_the_demo_is_accounted_for(extracted: Project) -> Non
     answer = extracted.json("extract", "demo")
     scanned = extracted.json("scan", "demo", "--out", "again.jsonl")
     count = sum(split["utterances"] for split in scanned["splits"].values())
-    assert len(answer["files"]) == 4 * 3
+    assert len(answer["files"]) == 5 * 3
     assert answer["done"] == 0, "a second extraction finds everything done"
     broken = json.loads((extracted.folder / "data/raw/demo/demo.json").read_text())["broken"]
     failed = {(f["utterance"], f["feature"]): f["reason"] for f in answer["failed"]}
@@ -34,11 +34,11 @@ def test_every_utterance_of_the_demo_is_accounted_for(extracted: Project) -> Non
         "only what was broken on purpose is missing"
     )
     rows = extracted.json("cache", "ls", "data/caches")
-    assert sum(r["utterances"] for r in rows) == 4 * count
+    assert sum(r["utterances"] for r in rows) == 5 * count
 
 
 def test_caches_verify_and_show_their_provenance(extracted: Project) -> None:
-    assert extracted.json("cache", "verify", "data/caches") == {"checked": 12, "bad": []}
+    assert extracted.json("cache", "verify", "data/caches") == {"checked": 15, "bad": []}
     info = extracted.json("cache", "info", "data/caches/demo/visual/face_hog.train.h5")
     provenance = info["provenance"]
     assert provenance["encoder"] == "visual/face-hog" and provenance["corpus"] == "demo"

@@ -1,0 +1,66 @@
+"""Mean ranks of systems over dialogues, and which of them are not told apart."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import friedmanchisquare
+
+from fusion.ranking import alike, critical_difference, ranking
+from fusion.significance import Outcome
+
+DIALOGUES = 12
+
+
+def outcome(name: str, right: list[int], seeds: int = 2) -> Outcome:
+    """A system that is right on `right[d]` of 4 utterances of dialogue d, two of each of two classes."""
+    counts = np.zeros((seeds, len(right), 2, 2), dtype=np.int64)
+    for d, n in enumerate(right):
+        first, second = (n + 1) // 2, n // 2
+        counts[:, d] = [[first, 2 - first], [2 - second, second]]
+    return Outcome(name, counts, np.zeros(4 * len(right), dtype=bool))
+
+
+def test_the_critical_difference_is_that_of_the_published_example() -> None:
+    # Demsar 2006, section 3.2.4: four classifiers on 14 data sets; q = 2.569, printed as 1.25
+    assert critical_difference(4, 14) == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=1e-3)
+
+
+def test_a_system_that_is_always_better_has_rank_one_and_stands_apart() -> None:
+    found = ranking([outcome("worst", [0] * DIALOGUES), outcome("best", [4] * DIALOGUES),
+                     outcome("middle", [2] * DIALOGUES)])  # fmt: skip
+    assert found.names == ("best", "middle", "worst") and found.ranks == (1.0, 2.0, 3.0)
+    assert found.dialogues == DIALOGUES and found.difference == pytest.approx(critical_difference(3, 12))
+    assert (
+        found.p == pytest.approx(friedmanchisquare([1] * 12, [0] * 12, [0.5] * 12).pvalue) and found.p < 0.01
+    )
+    assert found.alike == ((0, 1), (1, 2)) if found.difference > 1 else found.alike == ()
+
+
+def test_equal_systems_share_their_rank_and_are_joined() -> None:
+    right = [d % 5 for d in range(DIALOGUES)]
+    found = ranking([outcome("a", right), outcome("b", right), outcome("c", [0] * DIALOGUES)])
+    assert found.ranks[0] == found.ranks[1] < found.ranks[2]
+    assert any(first <= 0 and last >= 1 for first, last in found.alike)
+
+
+def test_seeds_are_averaged_before_they_are_ranked() -> None:
+    once, often = outcome("a", [3] * DIALOGUES, seeds=1), outcome("b", [3] * DIALOGUES, seeds=5)
+    assert ranking([once, often]).ranks == (1.5, 1.5)
+
+
+@given(
+    st.lists(st.floats(1, 20), min_size=2, max_size=15).map(sorted),
+    st.floats(0.01, 10),
+)
+def test_two_systems_share_a_bar_exactly_when_their_ranks_differ_by_less(
+    ranks: list[float], difference: float
+) -> None:
+    bars = alike(ranks, difference)
+    for a in range(len(ranks)):
+        for b in range(a + 1, len(ranks)):
+            joined = any(first <= a and b <= last for first, last in bars)
+            assert joined == (ranks[b] - ranks[a] < difference)
+    assert all(one[0] < other[0] and one[1] < other[1] for one, other in pairwise(bars))
