@@ -69,7 +69,7 @@ def systems(
         changed = write_page(write, found, loaded, DATA / "reports" / "sweeps")
         say(f"{write}: {'written' if changed else 'up to date'}")
         return
-    parts = [
+    parts: list[dict[str, Any]] = [
         {
             "corpus": group[0].entry.corpus,
             "task": group[0].entry.task,
