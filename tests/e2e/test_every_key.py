@@ -185,6 +185,7 @@ def test_tiny_checkpoints_encode_the_first_dialogues_of_meld(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("key", MEDIA)
 @needs_clips
 def test_a_full_network_encodes_the_real_clips(clips: Project, key: str) -> None:
@@ -200,6 +201,7 @@ def test_a_full_network_encodes_the_real_clips(clips: Project, key: str) -> None
 
 
 @pytest.mark.full
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("key", TEXTS)
 @needs_texts
 def test_a_full_network_encodes_the_first_dialogues_of_meld(
