@@ -65,10 +65,7 @@ def pipeline_text(params: Params) -> str:
     shown = _shown(runs)
     shown["metrics"] += [f"{folder}/metrics.json" for folder in made]
     if made:
-        curves = {f"{folder}/curves.csv": "train_loss" for folder in made}
-        shown["plots"].append(
-            {"loss of extractors": {"x": "epoch", "y": curves, "title": "Loss of extractors"}}
-        )
+        shown["plots"].append(_curves("Loss of extractors", made, "train_loss"))
     shown["metrics"] += [f"{folder}/{COVERAGE}" for folder in caches]
     return HEAD + yaml.safe_dump({"stages": stages, **shown}, sort_keys=False, width=120)
 
@@ -225,13 +222,18 @@ def _train_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _shown(runs: Sequence[str]) -> dict[str, Any]:
-    curves = {f"{run}/curves.csv": "validation_weighted_f1" for run in runs}
     confusion = [
         {f"{run}/confusion.csv": {"template": "confusion", "x": "actual", "y": "predicted", "title": run}}
         for run in runs
     ]
-    learning = {"validation weighted F1": {"x": "epoch", "y": curves, "title": "Validation weighted F1"}}
+    learning = _curves("Validation weighted F1", runs, "validation_weighted_f1")
     return {"metrics": [f"{run}/metrics.json" for run in runs], "plots": [learning, *confusion]}
+
+
+def _curves(title: str, folders: Sequence[str], column: str) -> dict[str, Any]:
+    """A plot with a line for each folder: the mean over seeds, and their deviation (.dvc/plots/seeds.json)."""
+    y = {f"{folder}/curves.csv": column for folder in folders}
+    return {title: {"x": "epoch", "y": y, "y_label": title, "title": title, "template": "seeds"}}
 
 
 def _widest(items: Mapping[str, Mapping[str, Any]], name: str) -> int:

@@ -95,7 +95,7 @@ def _difference(axes: Axes, found: Ranking) -> None:
     end = 1 + found.difference
     axes.plot([1, end], [CD_ROW, CD_ROW], color=INK, linewidth=1.5)
     for x in (1, end):
-        axes.plot([x, x], TICK, color=INK, linewidth=1.5)
+        axes.plot([x, x], list(TICK), color=INK, linewidth=1.5)
     axes.annotate(
         f"critical difference {found.difference:.2f}", (end, CD_ROW), (8, 0), textcoords="offset points",
         va="center", fontsize=9,

@@ -58,7 +58,7 @@ class Project:
             done = self._inside(*command)
         else:
             done = subprocess.run(
-                command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
+                command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=3000
             )
         told = f"{command} -> {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
         assert "Traceback" not in done.stderr, told

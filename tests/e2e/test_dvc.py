@@ -41,6 +41,7 @@ def repo(make_project: MakeProject, tmp_path_factory: pytest.TempPathFactory) ->
     ):
         project.run(*command)
     shutil.copy(ROOT / ".dvc" / "config", project.folder / ".dvc" / "config")
+    shutil.copytree(ROOT / ".dvc" / "plots", project.folder / ".dvc" / "plots")
     remote = tmp_path_factory.mktemp("remote")
     project.run("dvc", "remote", "add", "-q", "-d", "here", str(remote))
     project.ercache("pipeline")

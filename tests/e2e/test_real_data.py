@@ -14,7 +14,7 @@ MELD = SHARED / "meld"
 def test_cremad_clips_give_all_modalities_and_a_face_each(make_project: MakeProject) -> None:
     project = make_project()
     answer = project.json("extract", "cremad", "--root", str(CREMAD))
-    assert answer["failed"] == [] and len(answer["files"]) == 4
+    assert answer["failed"] == [] and len(answer["files"]) == 5
     for row in project.json("cache", "ls", "data/caches/cremad"):
         assert row["utterances"] == row["ok"] == 6
     scanned = project.json("scan", "cremad", "--root", str(CREMAD))

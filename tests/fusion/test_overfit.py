@@ -19,9 +19,9 @@ NEURAL = ("concat", "bc_lstm", "transformer", "dialogue_rnn", "mmgcn", "m2fnet",
 DEMO = Path(__file__).parents[2] / "data"
 FEATURES = {"text": ["minilm"], "audio": ["prosody", "mfcc"], "visual": ["face_hog"]}
 SEQUENCES = {
-    "avtca": {"audio": ["mfcc"], "visual": ["face_hog:frames"]},
-    "cues": {"text": ["minilm:tokens"], "audio": ["mfcc"]},
-    "amuse": {"text": ["minilm:tokens"], "audio": ["mfcc"], "visual": ["face_hog:frames"]},
+    "avtca": {"audio": ["mfcc_coarse"], "visual": ["face_hog:frames"]},
+    "cues": {"text": ["minilm:tokens"], "audio": ["mfcc_coarse"]},
+    "amuse": {"text": ["minilm:tokens"], "audio": ["mfcc_coarse"], "visual": ["face_hog:frames"]},
 }
 
 
@@ -119,6 +119,7 @@ def test_utterances_of_twenty_dialogues_are_learned_by_heart_from_their_steps(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("key", (*NEURAL, *SEQUENCES))
 @pytest.mark.skipif(
     not (DEMO / "caches/demo").is_dir(), reason="the demo corpus is not extracted (make demo)"
