@@ -19,7 +19,7 @@ NEURAL = ("concat", "bc_lstm", "transformer", "dialogue_rnn", "mmgcn", "m2fnet",
 DEMO = Path(__file__).parents[2] / "data"
 FEATURES = {"text": ["minilm"], "audio": ["prosody", "mfcc"], "visual": ["face_hog"]}
 SEQUENCES = {
-    "avtca": {"audio": ["mfcc_coarse"], "visual": ["face_hog:frames"]},
+    "avtca": {"audio": ["mfcc"], "visual": ["face_hog:frames"]},
     "cues": {"text": ["minilm:tokens"], "audio": ["mfcc_coarse"]},
     "amuse": {"text": ["minilm:tokens"], "audio": ["mfcc_coarse"], "visual": ["face_hog:frames"]},
 }
