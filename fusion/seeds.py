@@ -1,6 +1,6 @@
 """Training of one seed of an experiment: material, model, epoch chosen on validation."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ercache.errors import UsageError
 from ercache.params import TrainingParams
 from ercache.training import (
     Epoch,
@@ -24,6 +25,7 @@ from fusion.losses import Loss, loss_of
 from fusion.mining import Mined
 from fusion.modality_dropout import without_some
 from fusion.scoring import validation_scores
+from fusion.sequences import Ragged
 from fusion.stages import Stage
 from fusion.views import view_of
 
@@ -61,13 +63,36 @@ def seen(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
 
 
 def build_model(experiment: Experiment, material: Material, classes: int) -> nn.Module:
-    """The model of an experiment, where its material is."""
+    """The model of an experiment, where its material is.
+
+    Raises:
+        UsageError: what it is to hear or see is too short for it in every utterance of train.
+    """
     model = experiment.model.build(material.train.widths, classes, experiment.config)
+    check_lengths(getattr(model, "shortest", {}), material.train.sequences)
     model = model.to(material.train.labels.device)
     meet: Callable[[dict[str, Tensor]], None] | None = getattr(model, "meet", None)
     if meet is not None:  # a model that replaces what is absent by the mean
         meet(statistics_of(material.train).mean)
     return model
+
+
+def check_lengths(shortest: Mapping[str, int], sequences: Mapping[str, Ragged]) -> None:
+    """A modality that is too short in every utterance would be trained on as absent.
+
+    Args:
+        shortest: modality -> steps that a model needs of it, where that is more than one.
+
+    Raises:
+        UsageError: there is such a modality.
+    """
+    for role, steps in sequences.items():
+        least, longest = shortest.get(steps.modality, 1), int(steps.lengths.max())
+        if longest < least:
+            raise UsageError(
+                f"{role}: the model needs {least} steps of an utterance, and the longest of train has {longest}",
+                hint="take a feature with shorter steps",
+            )
 
 
 def readings_of(model: nn.Module) -> dict[str, float]:

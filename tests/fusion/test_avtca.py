@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ercache.errors import UsageError
 from ercache.manifest import write_manifest
 from ercache.training import masked_cross_entropy
 from fusion.batches import Batch
@@ -610,3 +611,14 @@ def test_end_to_end_the_network_of_pictures_learns_unless_it_is_frozen() -> None
         model.logits(clips).sum().backward()
         assert model.faces is not None
         assert (model.faces.net.conv1[0].weight.grad is None) == frozen
+
+
+def test_sound_that_is_too_short_everywhere_is_refused_and_never_trained_on_as_absent(tmp_path: Path) -> None:
+    manifest = toy_manifest()
+    write_manifest(manifest, tmp_path / "manifests/toy.jsonl")
+    write_steps(tmp_path, manifest, "sound", "audio", steps_of(manifest, 5), "frames", "float32")
+    params = toy_params(
+        model="avtca", features={"audio": ["sound"]}, config={"divide": 8}, training={"seeds": 1, "epochs": 1}
+    )
+    with pytest.raises(UsageError, match="needs 13 steps of an utterance, and the longest of train has 6"):
+        train_experiment("exp", params, tmp_path, work=tmp_path / "work")
