@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from ercache.errors import UsageError
-from ercache.params import ExperimentParams, Params
+from ercache.params import ExperimentParams, Params, aim_of
 from fusion.experiment import experiment_of
 from fusion.ranking import Ranking, ranking
 from fusion.runs import read_run
 from fusion.significance import Outcome, compare_pair, holm, read_outcomes
 
-REFERENCES: Final = {
-    "erc": "bc_lstm",
-    "epc": "copy_last",
-}  # task -> the model with which the others are compared
+# Task -> the model with which the others are compared.
+REFERENCES: Final = {"erc": "bc_lstm", "epc": "copy_last"}
 LEVEL: Final = 0.05
 P_VALUES: Final = ("p", "p_mcnemar")
 
@@ -43,8 +41,7 @@ class System:
     def place(self) -> tuple[str, str, str, str]:
         """What two systems must share to be comparable."""
         e = self.entry
-        aims = "" if e.epc_target == "next_utterance" else " of the same speaker"
-        return e.corpus, e.task + aims, e.label_set, e.split
+        return e.corpus, aim_of(e.task, e.epc_target), e.label_set, e.split
 
 
 def trained(params: Params, models: Path) -> list[System]:

@@ -1,6 +1,7 @@
 """The tables and pictures of docs/systems.md."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,25 +21,46 @@ SCORES: Final = ("accuracy", "macro_f1", "uar")
 SMALLEST: Final = 0.001  # p value that is written out
 
 
-def tables_text(systems: Sequence[System], params: Params, sweeps: Path, stem: str) -> str:
+@dataclass(frozen=True)
+class Part:
+    """What the page says of comparable systems, without the searches.
+
+    Attributes:
+        models, singles: rows of the tables, see `against_reference` and `against_single`.
+        ranking: None where there are not two models.
+    """
+
+    group: list[System]
+    models: list[dict[str, Any]]
+    singles: list[dict[str, Any]]
+    ranking: Ranking | None
+
+
+def parts_of(systems: Sequence[System]) -> list[Part]:
+    """One for each set of comparable systems; bootstraps take seconds."""
+    return [Part(g, against_reference(g), against_single(g), ranked(g)) for g in groups(systems)]
+
+
+def tables_text(parts: Sequence[Part], params: Params, sweeps: Path, stem: str) -> str:
     """All tables in Markdown, with references to the pictures.
 
     Args:
         sweeps: folder with the logs of the searches; that of the readings lies beside it.
         stem: what the names of the pictures begin with.
     """
-    parts = []
-    for group in groups(systems):
+    found = []
+    for part in parts:
+        group = part.group
         corpus, task, label_set, split = group[0].place
         features = sorted({f for s in group for f in s.entry.feature_names})
-        parts.append(f"## {corpus}: {task}, {label_set}, split {split} ({', '.join(features)})")
-        parts.append(_reference_table(against_reference(group), reference_of(group)))
-        if found := ranked(group):
-            parts.append(f"![Systems by mean rank]({_picture(stem, group)})\n\n{_told(found)}")
-        if singles := against_single(group):
-            parts.append(_single_table(singles))
-        parts.append(_search_table(group, params, sweeps))
-    return "\n\n".join([*parts, *readings_text(params, sweeps.parent)])
+        found.append(f"## {corpus}: {task}, {label_set}, split {split} ({', '.join(features)})")
+        found.append(_reference_table(part.models, reference_of(group)))
+        if part.ranking is not None:
+            found.append(f"![Systems by mean rank]({_picture(stem, group)})\n\n{_told(part.ranking)}")
+        if part.singles:
+            found.append(_single_table(part.singles))
+        found.append(_search_table(group, params, sweeps))
+    return "\n\n".join([*found, *readings_text(params, sweeps.parent)])
 
 
 def _reference_table(rows: Sequence[dict[str, Any]], reference: str) -> str:
@@ -129,17 +151,22 @@ def _equal(p: float) -> str:
     return _p(p) if p < SMALLEST else f"= {_p(p)}"
 
 
+def _draw(path: Path, part: Part, ranking: Ranking) -> None:
+    scores = {row["system"]: _score(row)[0] for row in part.models}
+    published = frozenset(s.name for s in part.group if MODELS[s.entry.model].paper_encoders)
+    corpus, task, *_ = part.group[0].place
+    title = f"{corpus}, {task}: mean rank of the weighted F1 in {ranking.dialogues} test dialogues"
+    draw_ranking(path, ranking, scores, published, title)
+
+
 def _picture(stem: str, group: Sequence[System]) -> str:
     return "-".join([stem, *group[0].place]).replace("/", "-") + ".png"
 
 
 def write_page(path: Path, systems: Sequence[System], params: Params, sweeps: Path) -> bool:
     """Put the tables into a page and the pictures beside it; whether the page changed."""
-    for group in groups(systems):
-        if found := ranked(group):
-            scores = {r["system"]: _score(r)[0] for r in against_reference(group)}
-            published = frozenset(s.name for s in group if MODELS[s.entry.model].paper_encoders)
-            corpus, task, *_ = group[0].place
-            title = f"{corpus}, {task}: mean rank of the weighted F1 in {found.dialogues} test dialogues"
-            draw_ranking(path.with_name(_picture(path.stem, group)), found, scores, published, title)
-    return write_table(path, tables_text(systems, params, sweeps, path.stem), BEGIN, END)
+    parts = parts_of(systems)
+    for part in parts:
+        if part.ranking is not None:
+            _draw(path.with_name(_picture(path.stem, part.group)), part, part.ranking)
+    return write_table(path, tables_text(parts, params, sweeps, path.stem), BEGIN, END)

@@ -168,6 +168,11 @@ Task = Literal["erc", "epc"]
 EpcTarget = Literal["next_utterance", "next_same_speaker"]
 
 
+def aim_of(task: str, target: str) -> str:
+    """A task in words that tell apart what cannot be compared: predictions of other targets."""
+    return task if target == "next_utterance" else f"{task} of the same speaker"
+
+
 class ExperimentParams(Strict):
     """One row of the results: a model on the features of a corpus.
 

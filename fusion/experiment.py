@@ -221,12 +221,8 @@ def _split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequen
     return problems
 
 
-BY_SPEAKER: Final = (
-    "speaker",
-    "actors",
-    "avtca",
-    "katerynach",
-)  # how splits by people begin, of every corpus
+# How splits by people begin, of every corpus.
+BY_SPEAKER: Final = ("speaker", "actors", "avtca", "katerynach")
 
 
 def promise_of(split: str) -> str:

@@ -126,9 +126,8 @@ def _next(job: Job, taken: Any) -> int | None:
 
 def _help(job: Job, taken: Any, told: Any) -> None:
     """What a helper does."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all; the parent alone answers and ends the rest
+    # Ctrl-C reaches all; the parent alone answers and ends the rest.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
     tell: Callable[[tuple[str, Any]], None] = told.put
     try:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from ercache.errors import UsageError
 from ercache.files import write_csv as write_csv
 from ercache.files import write_json as write_json
 from ercache.manifest import Manifest, Utterance
-from ercache.params import EpcTarget, ExperimentParams
+from ercache.params import EpcTarget, ExperimentParams, Task
 from ercache.training import IGNORED
 from fusion.batches import Statistics, Subset
 
@@ -41,7 +41,7 @@ class RunRecord(BaseModel):
     model: str
     preset: str
     corpus: str
-    task: Literal["erc", "epc"]
+    task: Task
     history: int | None = None
     epc_target: EpcTarget = "next_utterance"
     label_set: str

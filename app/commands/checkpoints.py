@@ -38,9 +38,7 @@ def ls(json: Json = False) -> None:
         if row.state in ("damaged", "refused"):
             say(f"{row.key}: {row.detail} -> {row.remedy}")
     if any(row.state == "absent" for row in rows):
-        say(
-            "absent: `ercache weights fetch KEY` where there is a network, else `ercache weights add KEY FILE...`"
-        )
+        say("absent: `ercache weights fetch KEY` gets one, or says which files to bring by hand")
 
 
 @weights.command("fetch")

@@ -13,6 +13,7 @@ import pyarrow.parquet as parquet
 from pydantic import BaseModel
 
 from ercache.metrics import scores_of_confusions
+from ercache.params import aim_of
 
 METRICS = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1", "uar": "UAR"}
 
@@ -82,8 +83,7 @@ class RunFile(BaseModel):
     @property
     def group(self) -> tuple[str, str, str, str]:
         """Runs with the same corpus, label set, split and task may be compared."""
-        aims = "" if self.epc_target == "next_utterance" else " of the same speaker"
-        return (self.corpus, self.label_set, self.split, self.task + aims)
+        return (self.corpus, self.label_set, self.split, aim_of(self.task, self.epc_target))
 
     @property
     def chosen_by(self) -> tuple[float, str]:

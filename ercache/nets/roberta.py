@@ -9,14 +9,12 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor, nn
 
-
 LIMIT: Final = 512  # tokens that it has positions for
 PAD_ID: Final = 1
 # Tokens of a name that a checkpoint stores and the bare network has not: heads, the untrained pooler, a constant.
 HEADS: Final = ("lm_head.", "classifier.", "pooler.", "embeddings.position_ids")
 SPEAKERS: Final = 10  # tokens of speakers; a MELD dialogue has up to nine
 SPREAD: Final = 0.02  # of their rows around the mean of all rows
-
 
 BASE: Final = Shape(768, 12, 12, 3072, 50265)
 LARGE: Final = Shape(1024, 24, 16, 4096, 50265)

@@ -11,7 +11,7 @@ import yaml
 
 from app.pages import page_with_table
 from app.systems import against_reference, against_single, groups, ranked, reference_of, trained
-from app.systems_page import BEGIN, END, tables_text, write_page
+from app.systems_page import BEGIN, END, parts_of, tables_text, write_page
 from ercache.errors import UsageError
 from ercache.params import Params
 from fusion.significance import compare_pair, holm, read_outcomes
@@ -74,13 +74,17 @@ def test_the_tables_hold_every_run_and_what_its_search_did(data: Path) -> None:
         head + row.format(n=0, s="old", lr=9, f1=0.9) + row.format(n=0, s="new", lr=0.01, f1=0.5)
         + row.format(n=1, s="new", lr=0.1, f1=0.4)
     )  # fmt: skip
-    text = tables_text(trained(params(), data / "models"), params(), data / "reports/sweeps", "page")
+    text = tables_text(
+        parts_of(trained(params(), data / "models")), params(), data / "reports/sweeps", "page"
+    )
     assert "## toy: erc, emotion7, split official (face, sound, words)" in text
     assert "| `concat` | 2 | 0.500 | lr 0.01 |" in text and "| `bc_lstm` | 0 |  | defaults |" in text
     run = json.loads((data / "models/concat/run.json").read_text())["test"]["weighted_f1"]
     assert f"{run['mean']:.3f} ({run['std']:.3f})" in text
     log.write_text(head + row.format(n=0, s="new", lr=0.1, f1=0.5))
-    text = tables_text(trained(params(), data / "models"), params(), data / "reports/sweeps", "page")
+    text = tables_text(
+        parts_of(trained(params(), data / "models")), params(), data / "reports/sweeps", "page"
+    )
     assert "| `concat` | 1 | 0.500 | another one than the best |" in text
 
 
@@ -113,7 +117,9 @@ def test_the_page_tells_what_every_reading_did(data: Path) -> None:
         "number,search,config,validation_weighted_f1,std,reason\n0,s,{},0.5,0.01,\n"
         '1,s,"{""config.dropout"":0.9}",0.4,0.02,\n2,s,"{""config.hidden"":3}",0.0,0.0,loss is nan\n'
     )
-    text = tables_text(trained(params(), data / "models"), params(), data / "reports/sweeps", "page")
+    text = tables_text(
+        parts_of(trained(params(), data / "models")), params(), data / "reports/sweeps", "page"
+    )
     assert "## Readings of concat: `concat` on toy, validation, 2 seeds" in text and "0.500 (0.010)" in text
     (row,) = re.findall(r"^\|.* `dropout` \|.*$", text, re.MULTILINE)
     assert row.endswith("| 0.9 | 0.400 (0.020) | -0.100 |")
