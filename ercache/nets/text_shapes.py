@@ -1,11 +1,11 @@
 """Sizes of the networks that read text: those of the key, or what the config.json of a checkpoint says."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
-from ercache.errors import WeightsError
 from ercache.weights import Weights
 
+# Of config.json, in the order of a shape's.
 FIELDS: Final = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 
 
@@ -26,13 +26,5 @@ def shape_of(weights: Weights, expected: Shape) -> Shape:
     Raises:
         WeightsError: absent or damaged, or its width is not the key's, so its arrays would be wrong.
     """
-    if weights.random is not None:
-        return expected
-    config = weights.config({})
-    if config.get("hidden_size") != expected.width:
-        raise WeightsError(
-            f"checkpoint {weights.key!r} is of another network",
-            details=[f"hidden_size: {config.get('hidden_size')!r}, expected {expected.width}"],
-            hint="is it the checkpoint of this key?",
-        )
+    config = weights.config(dict(zip(FIELDS, astuple(expected), strict=True)), fixed=("hidden_size",))
     return Shape(*(config[name] for name in FIELDS))

@@ -79,15 +79,29 @@ class Weights:
             hint=f"it has: {', '.join(file.name for file in row.files)}",
         )
 
-    def config(self, random: dict[str, Any]) -> dict[str, Any]:
-        """What config.json of the checkpoint says; `random` for random weights.
+    def config(self, expected: dict[str, Any], fixed: Sequence[str] = ()) -> dict[str, Any]:
+        """What config.json of the checkpoint says; `expected` for random weights.
+
+        Args:
+            fixed: fields that must be as expected, since arrays or batch rules depend on them.
 
         Raises:
-            WeightsError: absent or damaged.
+            WeightsError: absent or damaged, or a fixed field is another.
         """
         if self.random is not None:
-            return random
+            return expected
         found: dict[str, Any] = json.loads(self.path("config.json").read_text(encoding="utf-8"))
+        wrong = [
+            f"{name}: {found.get(name)!r}, expected {expected[name]!r}"
+            for name in fixed
+            if found.get(name) != expected[name]
+        ]
+        if wrong:
+            raise WeightsError(
+                f"checkpoint {self.key!r} is of another network",
+                details=wrong,
+                hint="is it the checkpoint of this key?",
+            )
         return found
 
     def _tensor_file(self, name: str | None) -> Path:

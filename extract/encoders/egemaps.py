@@ -13,7 +13,7 @@ from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
-from extract.encoders.mfcc import unusable
+from extract.encoders.sounds import each_alone
 
 RATE = 16_000
 LEAST = RATE // 10  # samples; 0.05 s gives nothing but NaN
@@ -79,12 +79,9 @@ class Egemaps:
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Describe each sound alone."""
-        return [self._one(sample.sound) for sample in samples]
+        return each_alone(samples, LEAST, self._one)
 
-    def _one(self, sound: FloatArray | None) -> Encoded | Missing:
-        fault = unusable(sound, LEAST)
-        if fault is not None or sound is None:
-            return fault or Missing(Reason.NO_AUDIO)
+    def _one(self, sound: FloatArray) -> Encoded | Missing:
         tables: list[Any] = [extractor.process_signal(sound, RATE) for extractor in self._extractors]
         arrays = dict(zip(("pooled", "frames"), (np.asarray(t, np.float32) for t in tables), strict=False))
         if not all(np.isfinite(array).all() for array in arrays.values()):

@@ -12,8 +12,7 @@ from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.apart import encode_good
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
-from extract.encoders.mfcc import unusable
-from extract.encoders.sounds import normalised, pooled_and_frames
+from extract.encoders.sounds import normalised, pooled_and_frames, unusable
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.m2fnet_images import SIZES, embed_images, network_of, width_of
-from extract.encoders.mfcc import unusable
+from extract.encoders.sounds import unusable
 from extract.mel_image import HOP, RATE, WINDOW, fitted, mel_image
 
 

@@ -13,7 +13,7 @@ from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.apart import encode_good
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
-from extract.encoders.mfcc import unusable
+from extract.encoders.sounds import unusable
 from extract.encoders.voice_mel import RATE, as_picture, mel_levels
 
 if TYPE_CHECKING:

@@ -11,28 +11,7 @@ from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
-from extract.encoders.sounds import centre
-
-SILENCE = 2.0**-16  # half a step of 16-bit sound
-LOUDEST = 1e4  # far outside [-1, 1]: a damaged float file, whose squares overflow
-
-
-def unusable(sound: FloatArray | None, least: int) -> Missing | None:
-    """Why a sound cannot be described, if so.
-
-    Args:
-        least: smallest number of samples.
-    """
-    if sound is None or len(sound) == 0:
-        return Missing(Reason.NO_AUDIO)
-    if len(sound) < least:
-        return Missing(Reason.TOO_SHORT, f"{len(sound)} samples, at least {least} are needed")
-    if not np.isfinite(sound).all():
-        return Missing(Reason.UNREADABLE, "samples that are not finite")
-    peak = float(np.abs(sound).max())
-    if peak > LOUDEST:
-        return Missing(Reason.UNREADABLE, f"samples up to {peak:.3g}, sound lies in [-1, 1]")
-    return Missing(Reason.SILENT) if peak < SILENCE else None
+from extract.encoders.sounds import centre, each_alone, unusable
 
 
 class MfccParams(Strict):
@@ -113,12 +92,9 @@ class Mfcc:
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode each sound alone; less than `n_fft` samples are too short."""
-        return [self._one(sample.sound) for sample in samples]
+        return each_alone(samples, self.params.n_fft, self._one)
 
-    def _one(self, sound: FloatArray | None) -> Encoded | Missing:
-        fault = unusable(sound, self.params.n_fft)
-        if fault is not None or sound is None:
-            return fault or Missing(Reason.NO_AUDIO)
+    def _one(self, sound: FloatArray) -> Encoded | Missing:
         window = self.params.window
         part = sound if window is None else centre(sound, window)
         if (silence := unusable(part, 0)) is not None:

@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 
 from ercache.cache import ArraySpec
 from ercache.params import Strict
-from ercache.reasons import Missing, Reason
+from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
-from extract.encoders.mfcc import unusable
+from extract.encoders.sounds import each_alone
 from extract.encoders.voice_mel import BANDS, HOP, RATE, WINDOW, mel_levels
 
 LOWEST, HIGHEST = 50.0, 600.0  # Hz, of a voice
@@ -70,20 +70,14 @@ class PitchMel:
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode each sound alone; less than 0.1 s is too short."""
-        return [self._one(sample.sound) for sample in samples]
+        return each_alone(samples, LEAST, tracks, most=round(self.params.max_seconds * RATE))
 
-    def _one(self, sound: FloatArray | None) -> Encoded | Missing:
-        fault = unusable(sound, LEAST)
-        if fault is not None or sound is None:
-            return fault or Missing(Reason.NO_AUDIO)
-        part = sound[: round(self.params.max_seconds * RATE)]
-        if (silence := unusable(part, LEAST)) is not None:
-            return silence
-        bands = np.ascontiguousarray(mel_levels(part).T)
-        classes = pitch_classes(pitches(part))
-        return Encoded(
-            {"pooled": bands.mean(0, keepdims=True), "classes": classes, "bands": bands}, len(bands)
-        )
+
+def tracks(sound: FloatArray) -> Encoded:
+    """The arrays of a sound."""
+    bands = np.ascontiguousarray(mel_levels(sound).T)
+    classes = pitch_classes(pitches(sound))
+    return Encoded({"pooled": bands.mean(0, keepdims=True), "classes": classes, "bands": bands}, len(bands))
 
 
 def pitches(sound: FloatArray) -> NDArray[np.float64]:

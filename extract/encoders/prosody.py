@@ -17,7 +17,7 @@ from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
-from extract.encoders.mfcc import unusable
+from extract.encoders.sounds import each_alone
 
 RATE = 16000
 HOP = 160  # 10 ms
@@ -110,12 +110,9 @@ class Prosody:
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Describe each sound alone."""
-        return [self._one(sample.sound) for sample in samples]
+        return each_alone(samples, max(PITCH_WINDOW, round(self.params.seconds * RATE)), self._one)
 
-    def _one(self, sound: FloatArray | None) -> Encoded | Missing:
-        fault = unusable(sound, max(PITCH_WINDOW, round(self.params.seconds * RATE)))
-        if fault is not None or sound is None:
-            return fault or Missing(Reason.NO_AUDIO)
+    def _one(self, sound: FloatArray) -> Encoded | Missing:
         contour = trace_contour(sound, self.params.fmin, self.params.fmax)
         pooled = np.array(
             [

@@ -10,8 +10,8 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
-from extract.encoders.mfcc import unusable
+from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.sounds import each_alone
 from extract.encoders.voice_mel import RATE
 
 LEAST = 400  # samples of one frame of such a network
@@ -60,10 +60,9 @@ class Samples:
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Keep each sound; less than 25 ms is too short."""
-        most = round(self.params.max_seconds * RATE)
-        results: list[Encoded | Missing] = []
-        for sample in samples:
-            sound = np.zeros(0, np.float32) if sample.sound is None else sample.sound[:most]
-            fault = unusable(sound, LEAST)
-            results.append(fault or Encoded({"samples": sound.astype(np.float32)}, len(sound)))
-        return results
+        return each_alone(samples, LEAST, kept, most=round(self.params.max_seconds * RATE))
+
+
+def kept(sound: FloatArray) -> Encoded:
+    """A sound as it is."""
+    return Encoded({"samples": sound.astype(np.float32)}, len(sound))

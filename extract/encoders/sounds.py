@@ -1,10 +1,57 @@
 """What networks of sound share: sounds lengthened, normalised, cut into windows, and the arrays that come out."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ercache.cache import ArraySpec
-from extract.encoders.base import FloatArray
+from ercache.reasons import Missing, Reason
+from extract.encoders.base import Encoded, FloatArray, Sample
+
+SILENCE = 2.0**-16  # half a step of 16-bit sound
+LOUDEST = 1e4  # far outside [-1, 1]: a damaged float file, whose squares overflow
+
+
+def unusable(sound: FloatArray | None, least: int) -> Missing | None:
+    """Why a sound cannot be described, if so.
+
+    Args:
+        least: smallest number of samples.
+    """
+    if sound is None or len(sound) == 0:
+        return Missing(Reason.NO_AUDIO)
+    if len(sound) < least:
+        return Missing(Reason.TOO_SHORT, f"{len(sound)} samples, at least {least} are needed")
+    if not np.isfinite(sound).all():
+        return Missing(Reason.UNREADABLE, "samples that are not finite")
+    peak = float(np.abs(sound).max())
+    if peak > LOUDEST:
+        return Missing(Reason.UNREADABLE, f"samples up to {peak:.3g}, sound lies in [-1, 1]")
+    return Missing(Reason.SILENT) if peak < SILENCE else None
+
+
+def each_alone(
+    samples: Sequence[Sample],
+    least: int,
+    describe: Callable[[FloatArray], Encoded | Missing],
+    most: int | None = None,
+) -> list[Encoded | Missing]:
+    """What is made of each sound by itself, or why it cannot be described.
+
+    Args:
+        least: smallest number of samples.
+        most: number of samples after which a longer sound is not heard.
+    """
+    results: list[Encoded | Missing] = []
+    for sample in samples:
+        sound = None if sample.sound is None else sample.sound[:most]
+        fault = unusable(sound, least)
+        if fault is None and sound is not None:
+            results.append(describe(sound))
+        else:
+            results.append(fault or Missing(Reason.NO_AUDIO))
+    return results
 
 
 def pooled_and_frames(width: int, frames: bool) -> tuple[ArraySpec, ...]:

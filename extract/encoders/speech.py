@@ -10,7 +10,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from ercache.cache import ArraySpec
-from ercache.errors import WeightsError
 from ercache.nets.speech_networks import (
     BASE,
     BASE_WAVLM,
@@ -125,21 +124,9 @@ def described(weights: Weights, expected: SpeechNetwork) -> tuple[dict[str, Any]
     Raises:
         WeightsError: its norms or its width are not those of the key, so its batch rule or its arrays would be wrong.
     """
+    config = weights.config(expected.config, fixed=("feat_extract_norm", "hidden_size"))
     if weights.random is not None:
-        return expected.config | UNMASKED, expected.normalised
-    config = weights.config({})
-    facts = {"feat_extract_norm": expected.norm, "hidden_size": expected.width}
-    wrong = [
-        f"{name}: {config.get(name)!r}, expected {value!r}"
-        for name, value in facts.items()
-        if config.get(name) != value
-    ]
-    if wrong:
-        raise WeightsError(
-            f"checkpoint {weights.key!r} is of another network",
-            details=wrong,
-            hint="is it the checkpoint of this key?",
-        )
+        return config | UNMASKED, expected.normalised
     preprocessor = json.loads(weights.path("preprocessor_config.json").read_text(encoding="utf-8"))
     return config | UNMASKED, bool(preprocessor["do_normalize"])
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from ercache.reasons import Missing
 from extract.encoders.apart import encode_good
 from extract.encoders.base import Encoded, FloatArray, Sample
-from extract.encoders.mfcc import unusable
-from extract.encoders.sounds import frame_count, lengthened, normalised
+from extract.encoders.sounds import frame_count, lengthened, normalised, unusable
 
 RATE = 16_000
 LEAST = 400  # samples of one frame

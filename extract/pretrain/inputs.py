@@ -15,7 +15,7 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Modality, Pictures, Sample
 from extract.encoders.m2fnet_dual import face_crops
-from extract.encoders.mfcc import unusable
+from extract.encoders.sounds import unusable
 from extract.mel_image import RATE, fitted, resized
 
 
