@@ -6,7 +6,8 @@ from typing import Any
 from app.console import CACHES, known
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
-from ercache.params import FOLD, ExperimentParams, Params, array_of, findings
+from ercache.params import FOLD, ExperimentParams, Params, array_of
+from ercache.params_file import findings
 from extract.encoders import ENCODERS
 
 NEEDED = ("model", "corpus", "features")

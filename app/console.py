@@ -22,7 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ercache.errors import UsageError
-from ercache.params import Params, load_params, nearest
+from ercache.params import Params
+from ercache.params_file import load_params, nearest
 from extract.corpora import CORPORA
 from extract.encoders import configs as encoder_configs
 from extract.pretrain.config import CONFIGS

@@ -14,7 +14,8 @@ from app.console import CACHES, DATA, MANIFESTS, MODELS
 from app.features import feature_of
 from ercache.errors import ParamsError
 from ercache.made import FOLDER
-from ercache.params import PARAMS_FILE, ExperimentParams, Params, array_of
+from ercache.params import ExperimentParams, Params, array_of
+from ercache.params_file import PARAMS_FILE
 from extract.corpora import CORPORA
 from extract.engine import Feature
 from extract.engine.coverage import NAME as COVERAGE

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ercache.errors import UsageError
 from ercache.manifest import MediaRef
-from ercache.params import FacePolicy, Limits, load_params
+from ercache.params import FacePolicy, Limits
+from ercache.params_file import load_params
 from extract.demo import generate
 from extract.encoders.base import Faces, Frame, Pictures
 from extract.faces import FaceFinder

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ercache.errors import UsageError
-from ercache.params import nearest
+from ercache.params_file import nearest
 from ercache.training import IGNORED
 from fusion.batches import Batch, Padded
 from fusion.evaluate import load_model, source_of

@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from ercache.errors import UsageError
-from ercache.params import TrainingParams, nearest
+from ercache.params import TrainingParams
+from ercache.params_file import nearest
 from ercache.training import deterministic, threads_for
 from fusion.batches import Padded
 from fusion.experiment import SUBSETS, Source, read_source

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from ercache.digests import digest_of_file
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, read_manifest
-from ercache.params import ExperimentParams, Params, TrainingParams, nearest
+from ercache.params import ExperimentParams, Params, TrainingParams
+from ercache.params_file import nearest
 from ercache.training import IGNORED
 from fusion.batches import Subset, dialogues_of, make_subset, present_of
 from fusion.features import Findings, Modality, read_modalities, read_sequences

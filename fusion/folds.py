@@ -14,7 +14,8 @@ import numpy as np
 
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, read_manifest
-from ercache.params import FOLD, ExperimentParams, Params, array_of, nearest
+from ercache.params import FOLD, ExperimentParams, Params, array_of
+from ercache.params_file import nearest
 from fusion.experiment import Experiment
 from fusion.run_folder import write_results
 from fusion.runs import (

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from ercache.digests import digest_of
 from ercache.errors import ErcacheError, UsageError
-from ercache.params import ExperimentParams, Params, Task, array_of, nearest
+from ercache.params import ExperimentParams, Params, Task, array_of
+from ercache.params_file import nearest
 from fusion.experiment import experiment_of, read_source
 from fusion.models import MODELS
 from fusion.papers import Paper, Row, read_paper

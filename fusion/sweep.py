@@ -15,7 +15,8 @@ from optuna.trial import create_trial
 
 from ercache.digests import canonical_json, digest_of
 from ercache.errors import ErcacheError, UsageError, WorkError
-from ercache.params import ExperimentParams, Params, TrainingParams, findings, nearest
+from ercache.params import ExperimentParams, Params, TrainingParams
+from ercache.params_file import findings, nearest
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
 from fusion.models import MODELS
 from fusion.search_log import Trial, append, read_log

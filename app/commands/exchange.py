@@ -11,7 +11,7 @@ from app.console import CACHES, MANIFESTS, Json, answer, say, table
 from ercache.cache import CacheFile
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, read_manifest
-from ercache.params import nearest
+from ercache.params_file import nearest
 
 # Spelled out, as the readers behind them are imported when one is asked for.
 READ = (

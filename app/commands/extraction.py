@@ -25,7 +25,8 @@ from app.features import default_names, features_of
 from ercache.cache import Status
 from ercache.errors import CorpusError, UsageError
 from ercache.manifest import Manifest, read_manifest, write_manifest
-from ercache.params import Params, corpus_root
+from ercache.params import Params
+from ercache.params_file import corpus_root
 from extract.corpora import CORPORA
 
 if TYPE_CHECKING:  # the engine imports torch, which --help can do without

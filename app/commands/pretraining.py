@@ -10,7 +10,8 @@ from app.console import Device, Json, answer, device_of, params, progress, say, 
 from app.training_table import training_table
 from ercache import made
 from ercache.errors import UsageError
-from ercache.params import FOLD, Params, PretrainParams, nearest
+from ercache.params import FOLD, Params, PretrainParams
+from ercache.params_file import nearest
 from ercache.weights import checked_files, read_tensors
 from extract.pretrain.config import CONFIGS, ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
 

@@ -18,7 +18,7 @@ from ercache.exchange.mmsa import read_mmsa
 from ercache.exchange.packing import Packed, pack, plain_name
 from ercache.exchange.returned import RETURNED, read_returned
 from ercache.manifest import Manifest
-from ercache.params import nearest
+from ercache.params_file import nearest
 
 Reader = Callable[[Path, Manifest, str], Content]
 # The tuple pickle is known under the names of the projects that publish it.

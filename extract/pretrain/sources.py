@@ -13,7 +13,8 @@ from ercache.cache import CacheFile, Status
 from ercache.digests import digest_of, digest_of_file
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, MediaRef
-from ercache.params import EngineParams, FacePolicy, Limits, nearest
+from ercache.params import EngineParams, FacePolicy, Limits
+from ercache.params_file import nearest
 from extract.engine.extraction import extract_corpus, raise_if_over
 from extract.engine.plan import Feature
 from extract.media import Stretch, read_stretches

@@ -10,7 +10,7 @@ from torch import Tensor
 from ercache.digests import digest_of
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance
-from ercache.params import nearest
+from ercache.params_file import nearest
 from ercache.weights import Weights, provenance
 from extract.context import spoken
 from extract.encoders.base import Sample, Turn

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
-from ercache.params import findings, nearest
+from ercache.params_file import findings, nearest
 
 Widths = Mapping[str, int]
 

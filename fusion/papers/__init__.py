@@ -7,7 +7,8 @@ import yaml
 from pydantic import Field
 
 from ercache.errors import UsageError
-from ercache.params import Strict, Task, nearest
+from ercache.params import Strict, Task
+from ercache.params_file import nearest
 
 FOLDER: Final = Path(__file__).parent
 Figures = dict[str, dict[str, float]]  # corpus -> metric -> percent

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ercache.errors import ParamsError, UsageError
-from ercache.params import Strict, corpus_root, load_params
+from ercache.params import Strict
+from ercache.params_file import corpus_root, load_params
 
 
 class Hog(Strict):

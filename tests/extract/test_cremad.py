@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Utterance, write_manifest
-from ercache.params import findings
+from ercache.params_file import findings
 from extract.corpora import CORPORA, cremad
 from extract.corpora.cremad_facts import ACTORS, EMOTIONS, SENTENCES, is_clip
 from extract.corpora.cremad_ratings import COUNTS, LETTERS, TIE, read_ratings

@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import pytest
 
 from ercache.manifest import Manifest, write_manifest
-from ercache.params import findings
+from ercache.params_file import findings
 from ercache.reasons import Reason
 from extract.corpora import CORPORA
 from extract.corpora.meld import CLIP_FOLDERS
