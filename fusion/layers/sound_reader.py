@@ -5,6 +5,7 @@ from torch import nn
 
 from ercache.nets.speech_networks import BASE_WAVLM, UNMASKED, UNUSED, build, tensor_name
 from ercache.weights import Weights
+from fusion.layers.masked import within
 from fusion.sequences import Steps
 
 CHECKPOINT = "wavlm-base-plus"
@@ -38,5 +39,4 @@ class SoundReader(nn.Module):
         values = sound.values.new_zeros(len(frames), longest, self.width)
         if frames:
             values = torch.stack([nn.functional.pad(x, (0, 0, 0, longest - len(x))) for x in frames])
-        mask = torch.arange(longest, device=counts.device) < counts[:, None]
-        return Steps(values, mask, sound.at[heard], sound.modality)
+        return Steps(values, within(counts, longest), sound.at[heard], sound.modality)

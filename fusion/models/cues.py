@@ -269,10 +269,8 @@ class Cues(nn.Module):
         after, picture = self.bridges(x.values, x.mask, F_m.values, F_m.mask)
         first = self.head1(self._pooled(after, x, batch))
         second = self.head2(picture[:, 0])
-        return [
-            first,
-            torch.where(drawn[:, None], second, first),
-        ]  # without a picture the first head speaks alone
+        # Without a picture the first head speaks alone.
+        return [first, torch.where(drawn[:, None], second, first)]
 
     def _pooled(self, values: Tensor, x: Heard, batch: Batch) -> Tensor:
         """p_1 (4.6): over all steps in prediction, in recognition over those of the last utterance if there are any."""
