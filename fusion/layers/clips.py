@@ -18,6 +18,12 @@ class Clips:
     values: dict[str, Tensor]
     lengths: dict[str, Tensor]
 
+    def at(self, ranks: Tensor) -> "Clips":
+        """Some of them [n], without the padding that these do not need."""
+        lengths = {role: n[ranks] for role, n in self.lengths.items()}
+        longest = {role: max([1, *n.tolist()]) for role, n in lengths.items()}
+        return Clips({role: x[ranks, : longest[role]] for role, x in self.values.items()}, lengths)
+
 
 def clips_of(batch: Batch, shortest: Mapping[str, int]) -> tuple[Tensor, Clips]:
     """The utterances that have anything, as clips, and their places [N] in the batch's grid.

@@ -1,5 +1,6 @@
 """Windows of utterances of a dialogue, as one sequence of their steps each (Cues, 3.1 and 3.4)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -103,8 +104,17 @@ def steps_at(batch: Batch, role: str, places: Tensor) -> tuple[Heard, Tensor]:
         return Heard(empty, rank.new_zeros(len(places)), nothing), has
     held = rank.clamp(min=0)
     mask = steps.mask[held] & has[:, None]
-    values = steps.values[held]
+    longest = max(1, int(mask.sum(1).max())) if len(mask) else 1
+    mask, values = mask[:, :longest], steps.values[held, :longest]
     return Heard(values * _like(mask, values), mask.sum(1), mask), has
+
+
+def own_steps(batch: Batch, roles: Iterable[str], places: Tensor) -> Tensor:
+    """Steps of the utterance at each place [N], of these roles together."""
+    grid = places.new_zeros(batch.mask.numel())
+    for steps in (batch.steps[role] for role in roles):
+        grid = grid.index_add(0, steps.at, steps.mask.sum(1))
+    return grid[places]
 
 
 def _counts(batch: Batch, role: str, places: Tensor, offsets: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ercache.training import IGNORED, masked_cross_entropy
 from fusion.batches import Batch
-from fusion.layers.clips import clips_of
+from fusion.layers.alike import each_alike
+from fusion.layers.clips import Clips, clips_of
 from fusion.layers.contrast import Nce, agreement
 from fusion.layers.masked import average, ran
 from fusion.layers.mixing import blocks, closed_form, mixed
@@ -26,7 +27,6 @@ from fusion.losses import Loss, printed_focal
 from fusion.models.base import ModelEntry, Widths
 from fusion.sequences import placed
 from fusion.stages import Pool, Stage
-from fusion.views import View
 
 # t, v, a: the order of the paper
 ROLES: Final[dict[str, tuple[str, ...]]] = {
@@ -181,15 +181,20 @@ class Descriptors(nn.Module):
         The descriptors f are [N, d] for each modality, 0 where it is absent; the logits of Q_m [N, C].
         """
         places, clips = clips_of(batch, {r: 1 for roles in self.roles.values() for r in roles})
+        lengths = torch.stack(list(clips.lengths.values())).sum(0)
+        present, *found = each_alike(lengths, lambda ranks: self._of_clips(clips.at(ranks)))
+        return places, present, found[: len(self.roles)], found[len(self.roles) :]
+
+    def _of_clips(self, clips: Clips) -> list[Tensor]:
         streams = []
         for m, roles in self.roles.items():
             stream: Stream = self.encoders[m]([(clips.values[r], clips.lengths[r]) for r in roles])
             streams.append(stream)
         present = torch.stack([s.mask.any(1) for s in streams], 1)
         if self.towers is None:
-            return places, present, [average(s.values, s.mask) for s in streams], []
+            return [present, *(average(s.values, s.mask) for s in streams)]
         f: list[Tensor] = self.towers(streams)
-        return places, present, f, [Q(x) for Q, x in zip(self.towers.Q, f, strict=True)]
+        return [present, *f, *(Q(x) for Q, x in zip(self.towers.Q, f, strict=True))]
 
 
 class Amuse(nn.Module):
@@ -222,7 +227,7 @@ class Amuse(nn.Module):
         if config.man and config.man_epochs:
             self.stage.fill_(0)
             own = {"epochs": config.man_epochs, "batch": config.man_batch, "lr": config.man_lr}
-            yield Stage(stage.training.model_copy(update=own), View(history=1))
+            yield Stage(stage.training.model_copy(update=own), replace(stage.view, history=1))
         self.stage.fill_(1)
         yield replace(stage, pool=self._pool())
 
@@ -372,7 +377,7 @@ SMALL: Final[dict[str, Any]] = {
 ENTRY = ModelEntry(
     key="amuse",
     paper="AMuSE: Adaptive Multimodal Analysis for Speaker Emotion Recognition in Group Conversations",
-    tasks=("erc",),
+    tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=AmuseConfig,
     presets={"base": {}, "small": SMALL},

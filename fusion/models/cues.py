@@ -16,13 +16,14 @@ from torch.nn import functional as F
 
 from ercache.errors import UsageError, WeightsError
 from fusion.batches import Batch
+from fusion.layers.alike import each_alike
 from fusion.layers.bridges import Bridges
 from fusion.layers.masked import askable, average
 from fusion.layers.prosody import BANDS, Prosody
 from fusion.layers.relations import Relations, spoken_words
 from fusion.layers.sound_reader import SoundReader
 from fusion.layers.text_reader import TextReader
-from fusion.layers.windows import Heard, Reach, reach_of, steps_at, window_of
+from fusion.layers.windows import Heard, Reach, own_steps, reach_of, steps_at, window_of
 from fusion.losses import Loss
 from fusion.models.base import ModelEntry, Widths
 from fusion.sequences import placed
@@ -249,10 +250,14 @@ class Cues(nn.Module):
 
     def logits(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Places [N] in the grid where a window ends that holds anything, and the logits [N, C] of each head."""
-        places, c = self._ends(batch), self.config
+        places = self._ends(batch)
         if self.hearer is not None:
             batch = replace(batch, steps={**batch.steps, "audio": self.hearer(batch.steps["audio"])})
-        reach = None
+        lengths = own_steps(batch, {"text", "audio"} & batch.steps.keys(), places)
+        return places, each_alike(lengths, lambda ranks: self._of_windows(batch, places[ranks]))
+
+    def _of_windows(self, batch: Batch, places: Tensor) -> list[Tensor]:
+        c, reach = self.config, None
         if self.speech:
             reach = reach_of(batch, "audio", places, c.past, c.erc_future_context, c.window_frames)
         text = self._text(batch, places, reach) if self.text else None
@@ -260,9 +265,6 @@ class Cues(nn.Module):
         x, keys = self._fused(text, speech)
         for layer in self.step1:
             x = Heard(layer(x.values, keys.values, keys.mask), x.lengths, x.last)
-        return places, self._told(batch, places, x)
-
-    def _told(self, batch: Batch, places: Tensor, x: Heard) -> list[Tensor]:
         if self.bridges is None:
             return [self.head1(self._pooled(x.values, x, batch))]
         F_m, drawn = steps_at(batch, "mel", places)
