@@ -13,7 +13,7 @@ import yaml
 from app.console import CACHES, DATA, MANIFESTS, MODELS
 from app.features import feature_of
 from ercache.errors import ParamsError
-from ercache.made import FOLDER
+from ercache.made import FOLDER, TABLES
 from ercache.params import ExperimentParams, Params, array_of
 from ercache.params_file import PARAMS_FILE
 from extract.corpora import CORPORA
@@ -66,7 +66,8 @@ def pipeline_text(params: Params) -> str:
     shown = _shown(runs)
     shown["metrics"] += [f"{folder}/metrics.json" for folder in made]
     if made:
-        shown["plots"].append(_curves("Loss of extractors", made, "train_loss"))
+        tables = [f"{folder}/{TABLES}/train_loss.tsv" for folder in made]
+        shown["plots"].append(_curves("Loss of extractors", tables, "step", "train_loss"))
     shown["metrics"] += [f"{folder}/{COVERAGE}" for folder in caches]
     return HEAD + yaml.safe_dump({"stages": stages, **shown}, sort_keys=False, width=120)
 
@@ -227,14 +228,15 @@ def _shown(runs: Sequence[str]) -> dict[str, Any]:
         {f"{run}/confusion.csv": {"template": "confusion", "x": "actual", "y": "predicted", "title": run}}
         for run in runs
     ]
-    learning = _curves("Validation weighted F1", runs, "validation_weighted_f1")
+    tables = [f"{run}/curves.csv" for run in runs]
+    learning = _curves("Validation weighted F1", tables, "epoch", "validation_weighted_f1")
     return {"metrics": [f"{run}/metrics.json" for run in runs], "plots": [learning, *confusion]}
 
 
-def _curves(title: str, folders: Sequence[str], column: str) -> dict[str, Any]:
-    """A plot with a line for each folder: the mean over seeds, and their deviation (.dvc/plots/seeds.json)."""
-    y = {f"{folder}/curves.csv": column for folder in folders}
-    return {title: {"x": "epoch", "y": y, "y_label": title, "title": title, "template": "seeds"}}
+def _curves(title: str, tables: Sequence[str], x: str, column: str) -> dict[str, Any]:
+    """A plot with a line for each table: the mean over seeds, and their deviation (.dvc/plots/seeds.json)."""
+    y = dict.fromkeys(tables, column)
+    return {title: {"x": x, "y": y, "y_label": title, "title": title, "template": "seeds"}}
 
 
 def _widest(items: Mapping[str, Mapping[str, Any]], name: str) -> int:

@@ -144,7 +144,11 @@ def draw_held_out(
         rate = best_rate(rows, fold, method, size, epochs)
         _, told = embedded(corpus, fold, method, rate, SEEDS[0], size, epochs)
         held_out = Embedded(told.values[chosen], told.labels[chosen])
-        print(method, draw(held_out, list(CLASSES.values()), folder / f"{PICTURE}{method}.png"), flush=True)
+        print(
+            method,
+            draw(held_out, list(CLASSES.values()), folder / f"{PICTURE}{size}-{method}.png"),
+            flush=True,
+        )
 
 
 def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:

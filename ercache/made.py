@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = Path("data/extractors")
 MODEL: Final = "model.safetensors"
+CURVES: Final = "curves"  # as dvclive writes them
+TABLES: Final = f"{CURVES}/plots/metrics"  # NAME.tsv with the columns step and NAME for each score
 TOKENIZER: Final = "tokenizer.json"
 RECORD: Final = "extractor.json"
 SEEN: Final = "seen.json"

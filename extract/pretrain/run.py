@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ercache.digests import canonical_json, digest_of, digest_of_file
-from ercache.files import replaced_folder, write_csv, write_json
+from ercache.files import replaced_folder, write_json
 from ercache.made import MODEL, RECORD, SEEN, TOKENIZER
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
+from extract.pretrain.curves import write_curves
 from extract.pretrain.picture import draw
 from extract.pretrain.quality import Embedded, quality
 from extract.pretrain.sources import Source
@@ -155,12 +156,7 @@ def _write(
         (folder / file).write_text(text, encoding="utf-8")
     found = {} if identities else quality(outcome.train, outcome.dev, len(source.classes))
     method = draw(outcome.dev, source.classes, folder / PICTURE)
-    names = [key for key in past.history[0] if key != "epoch"]
-    write_csv(
-        folder / "curves.csv",
-        ("epoch", *names),
-        [[int(r["epoch"]), *(r[n] for n in names)] for r in past.history],
-    )
+    write_curves(folder, past.history)
     metrics = {trained.score: past.best_score, **{f"validation_{k}": v for k, v in found.items()}}
     write_json(folder / "metrics.json", metrics)
     record = {

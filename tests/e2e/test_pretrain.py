@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ercache.made import TABLES
 from tests.e2e.conftest import SHARED, MakeProject, Project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("dvc")]
@@ -56,7 +57,12 @@ def test_an_extractor_learns_from_train_and_dev_and_test_media_change_nothing(
     folder = project.folder / "data/extractors" / name
     seen = json.loads((folder / "seen.json").read_text())["demo"]
     assert seen and not [i for i in seen if i.startswith("test")]
-    assert {"curves.csv", "embedding.png", "metrics.json"} <= {p.name for p in folder.iterdir()}
+    assert {"curves", "embedding.png", "metrics.json"} <= {p.name for p in folder.iterdir()}
+    losses = (folder / TABLES / "train_loss.tsv").read_text().splitlines()
+    assert losses[0] == "step\ttrain_loss" and [row.split("\t")[0] for row in losses[1:]] == [
+        str(epoch) for epoch in range(1, answer["epochs"] + 1)
+    ]
+    assert not (project.folder / ".dvc").exists()  # dvclive makes none where there is no repository
 
     before = tensors(folder)
     media = project.folder / "data/raw/demo"
@@ -85,9 +91,10 @@ def test_the_text_extractor_learns_melds_emotions_and_goes_on_after_a_kill(make_
     answer = project.json(*command)
     assert answer["examples"] == {"train": 9989, "dev": 1109}
     assert answer["metrics"]["validation_weighted_f1"] > MAJORITY + 0.05
-    curves = project.folder / "data/extractors/m2fnet_roberta/curves.csv"
+    folder = project.folder / "data/extractors/m2fnet_roberta"
+    curves = folder / TABLES / "train_loss.tsv"
     undisturbed = curves.read_text()
-    shutil.rmtree(curves.parent)
+    shutil.rmtree(folder)
 
     process = subprocess.Popen(["ercache", *command], cwd=project.folder, env=project.environment)
     deadline = time.monotonic() + 500
