@@ -36,7 +36,7 @@ from fusion.seeds import Material, Trained
 from fusion.sequences import Ragged, Steps
 from fusion.stages import Pool, Stage
 from fusion.train import train_experiment
-from fusion.views import DIALOGUES
+from fusion.views import DIALOGUES, View
 from tests.fusion.toy import toy_manifest, toy_params, toy_vectors, write_feature
 
 ENTRY = MODELS["amuse"]
@@ -682,6 +682,55 @@ def test_item_20_the_published_rows_are_the_cells_of_their_classes() -> None:
     assert weighted(list(cells)[:5]) == pytest.approx(0.743196, abs=1e-6)
     (row,) = (r for r in read_paper("amuse").only("1")[0].rows if r.name == "AMuSE, T+A+V")
     assert row.published["meld"]["weighted_f1"] == pytest.approx(100 * weighted(list(cells)), abs=5e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("history", [None, 2])
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_changed_target_and_future_change_no_bit_of_a_prediction(history: int | None, stage: int) -> None:
+    """Words, pictures, sound, label and speaker of the target and of all after it; each prediction in its own batch."""
+    model, view = model_of(stage=stage), View(ahead=1, history=history)
+
+    def predictions(subset: Subset) -> list[Tensor]:
+        padded = Padded(subset, view)
+        batches = [padded.batch([k]) for k in range(5)]  # of the five targets of the first dialogue
+        return [model(batch)[0, int(batch.mask.sum()) - 1] for batch in batches]
+
+    before = subset_of((6, 3))
+    for row in range(1, 6):
+        sequences = {}
+        for role, steps in before.sequences.items():
+            values = steps.values.clone()
+            values[int(steps.starts[row]) :] += 7
+            sequences[role] = replace(steps, values=values)
+        speakers, labels, known = before.speakers.clone(), before.labels.clone(), before.known.clone()
+        for changed in (speakers, labels, known):
+            changed[row:] = (changed[row:] + 1) % 3
+        after = replace(before, sequences=sequences, speakers=speakers, labels=labels, known=known)
+        found, other = predictions(before), predictions(after)
+        assert all(torch.equal(found[k], other[k]) for k in range(row))
+        assert all(not torch.equal(found[k], other[k]) for k in range(row, 5))
+
+
+def test_a_prediction_is_trained_in_both_stages_and_scored_again(caches: Path) -> None:
+    config = {**LITTLE, "man_epochs": 2, "joint": False, "mining": "train_pool"}
+    params = params_of(config, 2)
+    entry = params.experiments["exp"].model_copy(update={"task": "epc", "history": 3})
+    params = params.model_copy(update={"experiments": {"exp": entry}})
+    lengths: list[int] = []
+    objective = Amuse.objective
+
+    def watched(model: Amuse, batch: Batch, measure: Any) -> Any:
+        lengths.append(batch.mask.shape[1] if bool(model.stage) else -batch.mask.shape[1])
+        assert int((batch.labels >= 0).sum()) == len(batch.labels)  # a target for each stretch
+        return objective(model, batch, measure)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Amuse, "objective", watched)
+        run = train_experiment("exp", params, caches, work=caches / "work")
+    assert run["task"] == "epc" and min(lengths) == -1 and max(lengths) == 3
+    assert set(lengths) <= {-1, 1, 2, 3}  # stage A hears the last utterance alone
+    assert evaluate(caches / "models/exp", caches)["test"] == run["test"]
 
 
 def literal_logits(model: Amuse, subset: Subset) -> Tensor:
