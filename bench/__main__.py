@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import psutil
 import typer
 
-from bench import caches, encoders, extract, faces, fusion, pretraining, scan, texts
+from bench import caches, encoders, extract, faces, fusion, pretraining, scan, sequences, texts
 from ercache.errors import UsageError
 from ercache.params_file import load_params, nearest
 
@@ -35,6 +35,7 @@ BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
     "encoders": encoders.measure,
     "scan": scan.measure,
     "fusion": fusion.measure,
+    "sequences": sequences.measure,
     "pretraining": lambda _: pretraining.measure(),
 }
 

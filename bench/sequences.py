@@ -1,0 +1,165 @@
+"""Training on words: an epoch of the models that read utterances of similar lengths at once (fusion/layers/alike.py).
+
+The reference is the same model on the same batches, with every utterance padded to the longest of its batch. The
+dialogues are those of bench/fusion.py, their utterances as long as the tokens of MELD's train part; widths of
+`text/minilm`, preset `small`, 32 dialogues a step. Seconds are of one training epoch without validation, the median of
+ROUNDS; ours and the reference take turns.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from bench.fusion import BATCH, CLASSES, ROUNDS, WARM_UP, epoch, meld_shaped
+from ercache.errors import WorkError
+from ercache.training import deterministic, threads_for
+from fusion.batches import Padded, Subset
+from fusion.layers import alike
+from fusion.models import MODELS
+from fusion.sequences import Ragged
+
+MODELS_OF_WORDS: Final = ("cues", "amuse")
+WIDTH: Final = 384
+# Utterances of MELD's train part with 1, 2, .. 50 tokens; 9 longer ones (to 93) count as 50.
+STEPS: Final = (
+    *(
+        40,
+        938,
+        499,
+        521,
+        577,
+        561,
+        582,
+        597,
+        504,
+        523,
+        409,
+        447,
+        355,
+        330,
+        306,
+        277,
+        284,
+        240,
+        218,
+        191,
+        201,
+        174,
+    ),
+    *(
+        158,
+        132,
+        133,
+        113,
+        102,
+        105,
+        83,
+        75,
+        59,
+        57,
+        42,
+        21,
+        15,
+        27,
+        19,
+        10,
+        10,
+        7,
+        8,
+        3,
+        4,
+        3,
+        3,
+        6,
+        2,
+        3,
+        4,
+        12,
+    ),
+)
+
+
+def measure(_folder: Path, models: Iterable[str] = MODELS_OF_WORDS, scale: float = 1.0) -> dict[str, Any]:
+    """Seconds per epoch of each model, and the ratio to the reference.
+
+    Args:
+        scale: share of the dialogues; less than 1 is for tests.
+    """
+    subset = of_words(scale)
+    return {key: _measured(key, subset) for key in models}
+
+
+def _measured(key: str, subset: Subset) -> dict[str, Any]:
+    entry = MODELS[key]
+    torch.manual_seed(0)
+    model = entry.build(subset.widths, CLASSES, entry.resolve("small", {}))
+    with deterministic(threads_for(model)):
+        padded = Padded(subset)
+        difference = largest_difference(model, padded)
+        if difference > 1e-5:
+            raise WorkError(f"{key}: outputs depend on what is read at once (by {difference})")
+        ours, theirs = zip(*(_both(model, padded) for _ in range(ROUNDS)), strict=True)
+    seconds, reference = (sorted(found)[ROUNDS // 2] for found in (ours, theirs))
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds_per_epoch": round(seconds, 3),
+        "reference_seconds_per_epoch": round(reference, 3),
+        "largest_difference": float(f"{difference:.1e}"),
+        "speedup_over_reference": round(reference / seconds, 2),
+    }
+
+
+def _both(model: nn.Module, padded: Padded) -> tuple[float, float]:
+    def spent() -> float:
+        order = torch.Generator().manual_seed(0)
+        epoch(model, model, islice(padded.shuffled(BATCH, order), WARM_UP), fused=True)
+        return sum(epoch(model, model, padded.shuffled(BATCH, order), fused=True).values())
+
+    ours = spent()
+    with all_at_once():
+        return ours, spent()
+
+
+@torch.no_grad()
+def largest_difference(model: nn.Module, padded: Padded) -> float:
+    """Between the logits of ours and of the reference, in eval mode, on the first batches."""
+    model.eval()
+    worst = 0.0
+    for batch in islice(padded.shuffled(BATCH, torch.Generator().manual_seed(1)), 3):
+        ours = model(batch)
+        with all_at_once():
+            worst = max(worst, float((ours - model(batch))[batch.mask].abs().max()))
+    return worst
+
+
+@contextmanager
+def all_at_once() -> Iterator[None]:
+    """No group is large enough to be cut."""
+    least = alike.LEAST
+    alike.LEAST = 1 << 30  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        alike.LEAST = least  # type: ignore[misc]
+
+
+def of_words(scale: float = 1.0, seed: int = 0) -> Subset:
+    """MELD's dialogues with random words; all utterances have some."""
+    subset = meld_shaped({"text": 1}, scale, seed)
+    draw = torch.Generator().manual_seed(seed)
+    lengths = torch.multinomial(
+        torch.tensor(STEPS, dtype=torch.float), len(subset.labels), replacement=True, generator=draw
+    )
+    lengths = lengths + 1
+    words = Ragged(
+        "text", torch.randn(int(lengths.sum()), WIDTH, generator=draw), lengths.cumsum(0) - lengths, lengths
+    )
+    return replace(
+        subset, features={}, present={"text": torch.ones_like(subset.inside)}, sequences={"text": words}
+    )

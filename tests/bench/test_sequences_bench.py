@@ -1,0 +1,24 @@
+"""The reference of bench/sequences.py is the same model, and its utterances are as long as MELD's."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import sequences
+from fusion.layers import alike
+
+
+def test_the_words_have_the_lengths_of_meld() -> None:
+    lengths = sequences.of_words().sequences["text"].lengths
+    assert len(lengths) == 9989 == sum(sequences.STEPS)
+    assert int(lengths.max()) == 50 and float(lengths.float().mean()) == pytest.approx(11.8, abs=0.3)
+
+
+def test_an_epoch_is_measured_against_the_same_model_on_padding(tmp_path: Path) -> None:
+    before = alike.LEAST
+    (figures,) = sequences.measure(tmp_path, ("cues",), scale=0.05).values()
+    assert before == alike.LEAST
+    assert figures["largest_difference"] < 1e-5 and figures["seconds_per_epoch"] > 0
+    assert figures["speedup_over_reference"] == pytest.approx(
+        figures["reference_seconds_per_epoch"] / figures["seconds_per_epoch"], rel=0.02
+    )
