@@ -26,7 +26,7 @@ from fusion.sequences import Ragged
 
 MODELS_OF_WORDS: Final = ("cues", "amuse")
 WIDTH: Final = 384
-# Utterances of MELD's train part with 1, 2, .. 50 tokens; 9 longer ones (to 93) count as 50.
+# Utterances of MELD's train part with 1, 2, .. 49 tokens, and those with 50 to 93.
 STEPS: Final = (
     *(
         40,
