@@ -264,7 +264,13 @@ def test_a_damaged_state_is_told(tmp_path: Path) -> None:
 
 
 def test_settings_of_torch_come_back() -> None:
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with deterministic(1):
-        assert torch.get_num_threads() == 1 and torch.are_deterministic_algorithms_enabled()
-    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+    def settings() -> tuple[int, bool, bool]:
+        debugging: Any = torch.utils.deterministic
+        fills = bool(debugging.fill_uninitialized_memory)
+        return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), fills
+
+    before = settings()
+    with pytest.raises(RuntimeError, match="inside"), deterministic(1):
+        assert settings() == (1, True, False)
+        raise RuntimeError("inside")
+    assert settings() == before and before[2]
