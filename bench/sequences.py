@@ -91,11 +91,11 @@ def largest_difference(model: nn.Module, padded: Padded) -> float:
 def all_at_once() -> Iterator[None]:
     """No group is large enough to be cut."""
     least = alike.LEAST
-    alike.LEAST = 1 << 30  # type: ignore[misc]
+    alike.LEAST = 1 << 30
     try:
         yield
     finally:
-        alike.LEAST = least  # type: ignore[misc]
+        alike.LEAST = least
 
 
 def of_words(scale: float = 1.0, seed: int = 0) -> Subset:

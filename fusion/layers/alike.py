@@ -12,10 +12,9 @@ SHORTER = 0.75  # of the longest of its group: shorter ones begin another
 def alike(lengths: Tensor) -> list[Tensor]:
     """The ranks of N utterances in groups of similar lengths [N], the longest first; all alike keep their order."""
     order = lengths.argsort(descending=True, stable=True)
-    begins = [0]
-    for rank, length in enumerate(lengths[order].tolist()):
-        begin = begins[-1]
-        if rank - begin >= LEAST and length < SHORTER * lengths[order[begin]]:
+    sizes, begins = lengths[order].tolist(), [0]
+    for rank, size in enumerate(sizes):
+        if rank - begins[-1] >= LEAST and size < SHORTER * sizes[begins[-1]]:
             begins.append(rank)
     if len(begins) == 1:
         return [torch.arange(len(lengths), device=lengths.device)]

@@ -1,6 +1,5 @@
 """Windows of utterances of a dialogue, as one sequence of their steps each (Cues, 3.1 and 3.4)."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +45,10 @@ class Reach:
     offsets: Tensor
     held: Tensor
     oldest: Tensor
+
+    def at(self, ranks: Tensor) -> "Reach":
+        """Those of some windows."""
+        return Reach(self.offsets, self.held[ranks], self.oldest[ranks])
 
 
 def reach_of(
@@ -109,12 +112,11 @@ def steps_at(batch: Batch, role: str, places: Tensor) -> tuple[Heard, Tensor]:
     return Heard(values * _like(mask, values), mask.sum(1), mask), has
 
 
-def own_steps(batch: Batch, roles: Iterable[str], places: Tensor) -> Tensor:
-    """Steps of the utterance at each place [N], of these roles together."""
-    grid = places.new_zeros(batch.mask.numel())
-    for steps in (batch.steps[role] for role in roles):
-        grid = grid.index_add(0, steps.at, steps.mask.sum(1))
-    return grid[places]
+def steps_in(batch: Batch, role: str, places: Tensor, reach: Reach | None = None) -> Tensor:
+    """Steps of a role in the windows that end at some places, [N]; without a reach in the utterances there."""
+    if reach is None:
+        return _counts(batch, role, places, places.new_zeros(1)).squeeze(1)
+    return (_counts(batch, role, places, reach.offsets) * reach.held).sum(1)
 
 
 def _counts(batch: Batch, role: str, places: Tensor, offsets: Tensor) -> Tensor:

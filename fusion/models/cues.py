@@ -23,7 +23,7 @@ from fusion.layers.prosody import BANDS, Prosody
 from fusion.layers.relations import Relations, spoken_words
 from fusion.layers.sound_reader import SoundReader
 from fusion.layers.text_reader import TextReader
-from fusion.layers.windows import Heard, Reach, own_steps, reach_of, steps_at, window_of
+from fusion.layers.windows import Heard, Reach, reach_of, steps_at, steps_in, window_of
 from fusion.losses import Loss
 from fusion.models.base import ModelEntry, Widths
 from fusion.sequences import placed
@@ -250,16 +250,22 @@ class Cues(nn.Module):
 
     def logits(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Places [N] in the grid where a window ends that holds anything, and the logits [N, C] of each head."""
-        places = self._ends(batch)
+        places, c = self._ends(batch), self.config
         if self.hearer is not None:
             batch = replace(batch, steps={**batch.steps, "audio": self.hearer(batch.steps["audio"])})
-        lengths = own_steps(batch, {"text", "audio"} & batch.steps.keys(), places)
-        return places, each_alike(lengths, lambda ranks: self._of_windows(batch, places[ranks]))
-
-    def _of_windows(self, batch: Batch, places: Tensor) -> list[Tensor]:
-        c, reach = self.config, None
+        reach, lengths = None, torch.zeros_like(places)
+        if self.text:
+            lengths = lengths + steps_in(batch, "text", places)
         if self.speech:
             reach = reach_of(batch, "audio", places, c.past, c.erc_future_context, c.window_frames)
+            lengths = lengths + steps_in(batch, "audio", places, reach)
+
+        def of_windows(ranks: Tensor) -> list[Tensor]:
+            return self._of_windows(batch, places[ranks], reach and reach.at(ranks))
+
+        return places, each_alike(lengths, of_windows)
+
+    def _of_windows(self, batch: Batch, places: Tensor, reach: Reach | None) -> list[Tensor]:
         text = self._text(batch, places, reach) if self.text else None
         speech = self._speech(batch, places, reach) if reach else None
         x, keys = self._fused(text, speech)
