@@ -55,10 +55,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = ""
     """A table for people, on stdout."""
     out = Table(*columns, title=title or None, title_justify="left", header_style="bold")
     out.columns[0].no_wrap = True  # what people type
+    for column in out.columns:
+        column.overflow = "fold"  # in a narrow terminal no figure loses its end
     for row in rows:
         out.add_row(*[Text(str(cell)) for cell in row])
     console = Console()
-    console.print(out, width=None if console.is_terminal else PIPED_WIDTH, crop=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPED_WIDTH)
+    console.print(out)
 
 
 def params(models: bool = False) -> Params:

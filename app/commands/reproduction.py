@@ -77,8 +77,10 @@ def _show(title: str, rows: "list[Outcome]") -> None:
     metrics = [m for m in NAMES if any(m in row.published for row in rows)] or ["weighted_f1"]
     columns = ("ours (std)", "95 % interval", "difference")
     head = [column for m in metrics for column in (f"{NAMES[m]}, published", *columns)]
-    body = [(row.row, *[cell for m in metrics for cell in _cells(row, m)], row.verdict) for row in rows]
-    table(("row", *head, ""), body, title=title)
+    cells = [[cell for m in metrics for cell in _cells(row, m)] for row in rows]
+    held = [i for i in range(len(head)) if any(row[i] for row in cells)]
+    body = [(row.row, *[own[i] for i in held], row.verdict) for row, own in zip(rows, cells, strict=True)]
+    table(("row", *(head[i] for i in held), ""), body, title=title)
 
 
 def _cells(row: "Outcome", metric: str) -> tuple[str, ...]:
