@@ -26,6 +26,7 @@ IGNORED = -100  # label of a position that carries no loss: padding, unlabelled,
 CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_PAUSE = 20  # times what the last one took: the state of a large model takes seconds to write
 SMALL_MODEL = 2_000_000
+TINY = 1e-12
 SCORE = "validation_weighted_f1"
 
 Row = dict[str, float]
@@ -120,7 +121,13 @@ def masked_cross_entropy(
     known = truth != IGNORED
     log_p = flat[known].log_softmax(-1).gather(1, truth[known, None])[:, 0]
     weight = torch.ones_like(log_p) if weights is None else weights[truth[known]]
-    return -(weight * (1 - log_p.exp()) ** gamma * log_p).sum() / weight.sum(), count
+    return -(weight * focus(log_p.exp(), gamma) * log_p).sum() / weight.sum(), count
+
+
+def focus(p: Tensor, gamma: float) -> Tensor:
+    """(1 - p)^gamma, the weight of the focal loss; a root (gamma below 1) begins at TINY, for at 0 it has no slope."""
+    doubt = 1 - p
+    return (doubt if gamma >= 1 else doubt.clamp(min=TINY)) ** gamma
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:

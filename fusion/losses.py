@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ercache.params import TrainingParams
-from ercache.training import IGNORED, balanced_weights, masked_cross_entropy
+from ercache.training import IGNORED, balanced_weights, focus, masked_cross_entropy
 
 Loss = Callable[
     [Tensor, Tensor], tuple[Tensor, int]
@@ -42,7 +42,7 @@ def masked_binary_cross_entropy(
     z, y = logits[known], labels[known].to(logits.dtype)
     loss = F.binary_cross_entropy_with_logits(z, y, reduction="none")  # -log p
     if gamma:
-        loss = (1 - (-loss).exp()) ** gamma * loss
+        loss = focus((-loss).exp(), gamma) * loss
     if weights is not None:
         loss = loss * weights.expand(logits.shape)[known].where(y == 1, 1.0)
     return loss.mean(), int(known.sum())
@@ -58,7 +58,7 @@ def printed_focal(logits: Tensor, labels: Tensor, gamma: float) -> tuple[Tensor,
     """
     known = labels != IGNORED
     p = logits[known].softmax(-1).gather(1, labels[known][:, None])[:, 0]
-    return ((1 - p) ** gamma * p).mean(), int(known.sum())
+    return (focus(p, gamma) * p).mean(), int(known.sum())
 
 
 def balanced_presence(labels: Tensor) -> Tensor:

@@ -146,6 +146,16 @@ def test_the_focal_loss_of_amuse_item_10() -> None:
     assert found == pytest.approx([0.490129, 0.412148, 0.291432], abs=1e-6)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 0.75, 1.0, 1.25, 2.0])
+def test_a_certain_prediction_has_a_loss_and_a_gradient(gamma: float) -> None:
+    for certain in (200.0, -200.0):  # of the true class, and of another one
+        logits = torch.tensor([[[certain, 0.0]]], requires_grad=True)
+        loss, _ = masked_cross_entropy(logits, torch.tensor([[0]]), gamma)
+        loss.backward()
+        assert loss.isfinite() and logits.grad is not None and logits.grad.isfinite().all()
+        assert float(loss.detach()) == pytest.approx(max(0.0, -certain))
+
+
 def test_without_gamma_the_focal_loss_is_cross_entropy_also_weighted() -> None:
     logits = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([[0, 1, 2, training.IGNORED, 1], [2, 2, training.IGNORED, 0, 1]])

@@ -192,3 +192,12 @@ def test_an_emotion_without_an_example_in_train_is_marked(data: Path) -> None:
     for weights in ("none", "balanced"):
         answer = train(data, training={"seeds": 1, "epochs": 2, "class_weights": weights})
         assert answer["marks"] == ["class joy has no example in train"]
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_certain_predictions_have_a_loss_and_gradients(gamma: float) -> None:
+    logits = tensor([[200.0, -200.0, 200.0, -200.0]], requires_grad=True)
+    loss, _ = masked_binary_cross_entropy(logits, tensor([[1, 0, 0, 1]]), gamma)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(100.0)
+    assert logits.grad is not None and logits.grad.isfinite().all()
