@@ -60,7 +60,7 @@ def draw_ranking(
         axes.text(right, CD_ROW, "weighted F1", ha="left", va="center", color=MUTED, fontsize=9)
         axes.set_title(title, loc="left", fontsize=11, pad=12)
         figure.supxlabel(KEY, fontsize=8.5, color=MUTED, x=0.5)
-        figure.savefig(path, dpi=150, metadata={"Software": None})
+        figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
 
 
 def _axis(axes: Axes, found: Ranking) -> None:
