@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fusion.batches import Batch
 from fusion.layers.masked import within
@@ -29,6 +30,11 @@ class Heard:
         order, own = place.clamp(max=longest - 1), place < self.lengths[:, None]
         values = _picked(self.values, order, own)
         return Heard(values, (self.lengths - gone).clamp(min=0), self.last.gather(1, order) & own)
+
+    def padded(self, longest: int) -> "Heard":
+        """The same with room for so many steps."""
+        more = longest - self.values.shape[1]
+        return Heard(F.pad(self.values, (0, 0, 0, more)), self.lengths, F.pad(self.last, (0, more)))
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,26 @@ def steps_at(batch: Batch, role: str, places: Tensor) -> tuple[Heard, Tensor]:
     longest = max(1, int(mask.sum(1).max())) if len(mask) else 1
     mask, values = mask[:, :longest], steps.values[held, :longest]
     return Heard(values * _like(mask, values), mask.sum(1), mask), has
+
+
+def since(oldest: Tensor, tokens: Heard, words: Heard) -> tuple[Heard, Heard, Tensor]:
+    """Tokens and words of a text window without those of utterances before the offset `oldest` [N], and words gone.
+
+    Where no word is left, the first token that is left stands in their place, as `<s>` does in a window without any.
+    """
+    gone = (words.mask & (words.values[..., 2] < oldest[:, None])).sum(1)
+    if not gone.any():
+        return tokens, words, gone
+    left = words.after(gone)
+    none = (left.lengths == 0) & (gone > 0)
+    begins = left.values[:, 0, 0].long() - 1  # with the token of who speaks
+    ends = words.values[..., 1].long().masked_fill(~words.mask, 0).amax(1)
+    cut = torch.where(gone > 0, torch.where(none, ends, begins), 0)
+    spans = left.values.clone()
+    spans[..., :2] = (spans[..., :2] - cut[:, None, None].to(spans.dtype)).clamp(min=0)
+    spans[none, 0] = torch.tensor([0, 1, 0], dtype=spans.dtype, device=spans.device)
+    words = Heard(spans, left.lengths + none, left.last)
+    return tokens.after(cut), words, gone
 
 
 def steps_in(batch: Batch, role: str, places: Tensor, reach: Reach | None = None) -> Tensor:

@@ -12,7 +12,6 @@ from typing import Annotated, Final, Literal, Self
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ercache.errors import UsageError, WeightsError
 from fusion.batches import Batch
@@ -23,7 +22,7 @@ from fusion.layers.prosody import BANDS, Prosody
 from fusion.layers.relations import Relations, spoken_words
 from fusion.layers.sound_reader import SoundReader
 from fusion.layers.text_reader import TextReader
-from fusion.layers.windows import Heard, Reach, reach_of, steps_at, steps_in, window_of
+from fusion.layers.windows import Heard, Reach, reach_of, since, steps_at, steps_in, window_of
 from fusion.losses import Loss
 from fusion.models.base import ModelEntry, Widths
 from fusion.sequences import placed
@@ -301,7 +300,7 @@ class Cues(nn.Module):
             return speech, text
         longest = max(text.values.shape[1], speech.values.shape[1])
         mute = speech.lengths == 0
-        a, b = (_padded(x, longest) for x in (speech, text))
+        a, b = (x.padded(longest) for x in (speech, text))
         values = torch.where(mute[:, None, None], b.values, a.values)
         return Heard(
             values, torch.where(mute, b.lengths, a.lengths), torch.where(mute[:, None], b.last, a.last)
@@ -323,7 +322,7 @@ class Cues(nn.Module):
         words, _ = steps_at(batch, "words", places)
         said, gone = words.lengths, torch.zeros_like(words.lengths)
         if reach is not None:
-            tokens, words, gone = _since(reach.oldest, tokens, words)
+            tokens, words, gone = since(reach.oldest, tokens, words)
         h = self._states(tokens)
         scores = None
         if hasattr(self, "relations"):
@@ -396,31 +395,6 @@ def _refuse_what_lacks(widths: Widths, c: CuesConfig) -> None:
             f"cues: prosody_input: mel_f0 needs pitch classes and {BANDS} mel bands; no features are named for them",
             hint="name FEATURE:classes and FEATURE:bands of an audio/pitch-mel after the speech and the mel picture",
         )
-
-
-def _since(oldest: Tensor, tokens: Heard, words: Heard) -> tuple[Heard, Heard, Tensor]:
-    """Tokens and words of a text window without those of utterances before the offset `oldest` [N], and words gone.
-
-    Where no word is left, the first token that is left stands in their place, as `<s>` does in a window without any.
-    """
-    gone = (words.mask & (words.values[..., 2] < oldest[:, None])).sum(1)
-    if not gone.any():
-        return tokens, words, gone
-    left = words.after(gone)
-    none = (left.lengths == 0) & (gone > 0)
-    begins = left.values[:, 0, 0].long() - 1  # with the token of who speaks
-    ends = words.values[..., 1].long().masked_fill(~words.mask, 0).amax(1)
-    cut = torch.where(gone > 0, torch.where(none, ends, begins), 0)
-    spans = left.values.clone()
-    spans[..., :2] = (spans[..., :2] - cut[:, None, None].to(spans.dtype)).clamp(min=0)
-    spans[none, 0] = torch.tensor([0, 1, 0], dtype=spans.dtype, device=spans.device)
-    words = Heard(spans, left.lengths + none, left.last)
-    return tokens.after(cut), words, gone
-
-
-def _padded(x: Heard, longest: int) -> Heard:
-    more = longest - x.values.shape[1]
-    return Heard(F.pad(x.values, (0, 0, 0, more)), x.lengths, F.pad(x.last, (0, more)))
 
 
 ENTRY = ModelEntry(
