@@ -9,7 +9,8 @@ from app.pages import line, write_table
 from ercache import weights
 from ercache.cache import ArraySpec
 from extract.encoders import ENCODERS
-from extract.encoders.base import ALL, EncoderKind, Input, Pictures
+from extract.encoders.base import ALL, EncoderKind, Input
+from extract.media.types import Pictures
 
 BEGIN: Final = "<!-- `ercache encoders --write docs/encoders.md` makes this table -->"
 END: Final = "<!-- end of the table -->"

@@ -21,10 +21,11 @@ import numpy as np
 from bench.extractors_page import PICTURE, page
 from ercache.manifest import MediaRef
 from ercache.params import Limits
-from extract.encoders.base import FloatArray, Sample
+from extract.encoders.base import Sample
 from extract.encoders.mfcc import Mfcc, MfccParams
 from extract.media import Stretch, read_stretches
-from extract.mel_image import RATE
+from extract.media.mel_image import RATE
+from extract.media.types import FloatArray
 from extract.pretrain.config import AudioConfig, ExtractorTraining, MetricLoss
 from extract.pretrain.examples import Examples, of_sounds
 from extract.pretrain.picture import draw

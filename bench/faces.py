@@ -17,10 +17,11 @@ from ercache.manifest import MediaRef
 from ercache.params import FacePolicy, Limits
 from ercache.params_file import load_params
 from extract.demo import generate
-from extract.encoders.base import Faces, Frame, Pictures
 from extract.faces import FaceFinder
 from extract.media import Stretch, read_stretches
-from extract.tracking import between, grid, overlaps
+from extract.media.types import Faces, Frame, Pictures
+from extract.media.video import grid
+from extract.tracking import between, overlaps
 
 PAPER = FacePolicy(min_face_size=20, min_probability=0.7)  # facenet-pytorch's defaults
 FAST = FacePolicy(

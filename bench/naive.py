@@ -9,7 +9,7 @@ What makes it naive, as in the extraction scripts that peers publish or describe
 
 Why it is fair:
 - encoders, params and networks are those of our own run (the same Python classes), so is the precision, float32;
-- pictures are those of our own run: the instants come from the functions of extract.pictures, and finding them costs it
+- pictures are those of our own run: the instants come from the functions of extract.media.video, and finding them costs it
   one pass over the packets, as ours; sound covers the same stretch at the same rate (16 bit, ffmpeg's resampler);
 - only the wanted pictures become RGB, where OpenCV's `read` converts all of them; PyAV decodes in the process itself
   with as many threads as it likes, and no pipe carries pictures; ffmpeg is told to leave out the video for the sound;
@@ -36,10 +36,11 @@ import numpy as np
 from ercache.manifest import MediaRef
 from ercache.params import Limits
 from ercache.reasons import Missing, Reason
-from extract.encoders.base import Faces, FloatArray, Frame, Pictures, Sample
+from extract.encoders.base import Sample
 from extract.engine.plan import Feature
-from extract.pictures import instants, shown_at
-from extract.probe import probe
+from extract.media.probe import probe
+from extract.media.types import Faces, FloatArray, Frame, Pictures
+from extract.media.video import instants, shown_at
 
 Result = TypeVar("Result")
 

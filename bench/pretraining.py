@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 
-from extract.mel_image import RATE
+from extract.media.mel_image import RATE
 from extract.pretrain.config import AudioConfig, ExtractorTraining, TextConfig, TextTraining, VisualConfig
 from extract.pretrain.examples import Examples, of_sounds
 from extract.pretrain.text_training import train_text

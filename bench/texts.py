@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from extract.encoders import ENCODERS
-from extract.encoders.base import Encoder, FloatArray, Sample
+from extract.encoders.base import Encoder, Sample
 from extract.engine.lane import autocast
+from extract.media.types import FloatArray
 
 WORDS = (
     "the",

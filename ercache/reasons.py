@@ -27,11 +27,12 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out_of_memory"
     CRASH = "crash"
+    FAULT = "fault"
 
     @property
     def status(self) -> Status:
         """Whether the reason is final."""
-        again = (Reason.TIMEOUT, Reason.OUT_OF_MEMORY, Reason.CRASH, Reason.CHANGED)
+        again = (Reason.TIMEOUT, Reason.OUT_OF_MEMORY, Reason.CRASH, Reason.CHANGED, Reason.FAULT)
         return Status.UNAVAILABLE if self in again else Status.MISSING
 
     @property
@@ -60,6 +61,7 @@ _MEANING = {
     Reason.TIMEOUT: "decoding or encoding ran past its time limit",
     Reason.OUT_OF_MEMORY: "the machine ran out of memory",
     Reason.CRASH: "the worker process died",
+    Reason.FAULT: "a library, the disk or ercache itself failed; the file may be good",
 }
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ercache.params import FacePolicy
 from ercache.weights import checked_files, load_strict, provenance, read_tensors
-from extract.encoders.base import Faces
+from extract.media.types import Faces
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.encoders.base import Faces
+from extract.media.types import Faces
 
 SAME_FACE = (
     0.5  # IoU of two boxes of one face; a head seldom moves half its width in the fraction of a second
@@ -16,20 +16,6 @@ SAME_FACE = (
 SAME_TIME = 1e-6  # seconds; times are rounded sums
 
 Times = NDArray[np.float64]
-
-
-def grid(start: float, end: float, every: float) -> Times:
-    """Instants `start + (j + 0.5) * every` inside a stretch, seconds, [n]; the middle of a stretch shorter than that.
-
-    Raises:
-        ValueError: the stretch ends before it starts, or `every` is not positive.
-    """
-    if every <= 0 or end < start:
-        raise ValueError(f"no grid from {start} to {end} s in steps of {every} s")
-    count = int(np.floor((end - start) / every + 0.5 + SAME_TIME))
-    if not count:
-        return np.array([(start + end) / 2])
-    return np.asarray(start + (np.arange(count) + 0.5) * every, np.float64)
 
 
 def between(

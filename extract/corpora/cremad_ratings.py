@@ -17,7 +17,7 @@ from ercache.manifest import MediaRef, Problem
 from ercache.reasons import Missing
 from extract.corpora.folder import Folder, some
 from extract.corpora.subtitles import decode
-from extract.probe import check_file
+from extract.media.files import check_file
 
 SUMMARY: Final = "summaryTable.csv"
 ANSWERS: Final = "finishedResponses.csv"

@@ -9,7 +9,7 @@ from typing import Final
 from ercache.errors import CorpusError
 from ercache.manifest import MediaRef
 from ercache.reasons import Missing, Reason
-from extract.probe import check_file
+from extract.media.files import check_file
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".7z", ".rar")
 # Left by macOS and Windows; the first kind ends in .mp4, .wav or .csv like the file it accompanies.

@@ -20,7 +20,7 @@ from extract.corpora.iemocap_turns import (
     read_transcript,
     turn_of,
 )
-from extract.probe import check_file
+from extract.media.files import check_file
 
 MOST: Final = 50  # findings shown at once
 

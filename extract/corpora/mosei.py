@@ -32,7 +32,7 @@ from extract.corpora.mosei_release import (
 from extract.corpora.ranges import BEYOND, Beyond, place
 from extract.corpora.splits import Split, held_out, usable
 from extract.corpora.survey import survey
-from extract.probe import check_file
+from extract.media.files import check_file
 
 NEAR: Final = 0.05  # seconds by which times of the CSD and of a transcript may differ
 

@@ -22,7 +22,8 @@ from ercache.params import Limits
 from ercache.reasons import Missing, Reason
 from extract.corpora.entry import Progress
 from extract.corpora.memory import Memory, Stamp, stamp_of
-from extract.probe import locate, probe
+from extract.media.files import locate
+from extract.media.probe import probe
 from extract.processes import process_pool
 
 CHUNK: Final = 16

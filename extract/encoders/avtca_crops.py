@@ -5,8 +5,9 @@ from typing import Final
 from pydantic import Field
 
 from ercache.params import Strict
-from extract.encoders.base import Input, Pictures, Sample
+from extract.encoders.base import Input, Sample
 from extract.encoders.crops import FaceCrop, chosen_box, crop_rounded
+from extract.media.types import Pictures
 
 SIDE: Final = 224
 

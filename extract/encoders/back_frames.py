@@ -10,9 +10,10 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Frame, Input, Pictures, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.imagenet import RESNET50, PictureParams
 from extract.encoders.picture_rows import row_arrays
+from extract.media.types import Frame, Pictures
 
 GREY: Final = (124, 116, 104)  # ImageNet's mean in bytes
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ercache.reasons import Missing, Reason
-from extract.encoders.base import Faces, FloatArray, Sample
+from extract.encoders.base import Sample
+from extract.media.types import Faces, FloatArray
 
 SMALLEST_CROP: Final = 4  # pixels a side
 

@@ -9,10 +9,11 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Pictures, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.crops import FaceCrop, Image, crop_face, largest_faces, square
 from extract.encoders.picture_rows import IMAGENET, as_input, encode_faces, encoded_rows, row_arrays, through
-from extract.mel_image import resized
+from extract.media.mel_image import resized
+from extract.media.types import FloatArray, Pictures
 
 if TYPE_CHECKING:
     from torch import Tensor

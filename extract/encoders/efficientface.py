@@ -20,7 +20,7 @@ from extract.encoders.picture_rows import (
     row_arrays,
     through,
 )
-from extract.mel_image import resized
+from extract.media.mel_image import resized
 
 if TYPE_CHECKING:
     from torch import Tensor

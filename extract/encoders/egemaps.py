@@ -12,8 +12,9 @@ from ercache.errors import WeightsError
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.sounds import each_alone
+from extract.media.types import FloatArray
 
 RATE = 16_000
 LEAST = RATE // 10  # samples; 0.05 s gives nothing but NaN

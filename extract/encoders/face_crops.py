@@ -13,7 +13,7 @@ from extract.encoders.avtca_crops import SIDE, AvtcaPictures, avtca_crops, avtca
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.crops import FaceCrop
 from extract.encoders.picture_rows import encode_faces, face_arrays, face_values
-from extract.mel_image import resized
+from extract.media.mel_image import resized
 
 
 class FaceCrops:

@@ -11,8 +11,9 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Frame, Input, Pictures, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.crops import chosen_box, crop_face
+from extract.media.types import FloatArray, Frame, Pictures
 
 
 class FaceHogParams(Strict):

@@ -9,7 +9,7 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Pictures, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.crops import FaceCrop, Image, crop_truncated, largest_faces
 from extract.encoders.picture_rows import (
     Statistics,
@@ -19,7 +19,8 @@ from extract.encoders.picture_rows import (
     row_arrays,
     through,
 )
-from extract.mel_image import resized
+from extract.media.mel_image import resized
+from extract.media.types import Pictures
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -11,9 +11,10 @@ from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.apart import encode_good
-from extract.encoders.base import Encoded, Encoder, EncoderSpec, Input, Pictures, Sample
+from extract.encoders.base import Encoded, Encoder, EncoderSpec, Input, Sample
 from extract.encoders.crops import FaceCrop, Image, crop_face, largest_faces, square, without_pictures
 from extract.encoders.picture_rows import encode_faces, encoded_rows, row_arrays, through
+from extract.media.types import Pictures
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.encoders.base import FloatArray
 from extract.encoders.crops import Image
+from extract.media.types import FloatArray
 
 SIDE: Final = 176
 WHOLE: Final = 200  # side of the aligned picture from which the middle is taken

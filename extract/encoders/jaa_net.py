@@ -11,10 +11,11 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Pictures, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.crops import Image, areas, without_faces
 from extract.encoders.jaa_align import Matrix, aligned, alignment, back
 from extract.encoders.picture_rows import Statistics, as_input, face_arrays, face_values, through
+from extract.media.types import FloatArray, Pictures
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,13 +14,14 @@ from ercache.nets.text_shapes import Shape
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights, checked_files
-from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample, Turn
+from extract.encoders.base import ALL, Encoded, EncoderSpec, Input, Sample, Turn
 from extract.encoders.pieces import finite, hidden_states, marks_of, open_tokenizer, places
 from extract.kwrt.conceptnet import CONCEPTNET
 from extract.kwrt.knowledge import LETTERS, OWN, read_knowledge
 from extract.kwrt.matrix import importance
 from extract.kwrt.window import Said, Window, said, window_of
 from extract.kwrt.words import Tagger, tagger
+from extract.media.types import FloatArray
 from extract.texts import plain, tidy
 
 

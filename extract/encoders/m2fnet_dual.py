@@ -12,10 +12,11 @@ from ercache.made import load_made
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Faces, FloatArray, Frame, Input, Pictures, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.crops import crop_face
 from extract.encoders.m2fnet_images import SIZES, embed_images, network_of, width_of
-from extract.mel_image import resized
+from extract.media.mel_image import resized
+from extract.media.types import Faces, FloatArray, Frame, Pictures
 
 MARGIN: Final = 0.1  # of the box, on each side of a face crop
 Selection = Literal["center", "first", "uniform"]

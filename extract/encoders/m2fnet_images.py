@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.encoders.base import FloatArray
+from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from ercache.nets.m2fnet import Extractor

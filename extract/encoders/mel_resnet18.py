@@ -14,7 +14,7 @@ from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.m2fnet_images import SIZES, embed_images, network_of, width_of
 from extract.encoders.sounds import unusable
-from extract.mel_image import HOP, RATE, WINDOW, fitted, mel_image
+from extract.media.mel_image import HOP, RATE, WINDOW, fitted, mel_image
 
 
 class MelResnet18Params(Strict):

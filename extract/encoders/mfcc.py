@@ -10,8 +10,9 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.sounds import centre, each_alone, unusable
+from extract.media.types import FloatArray
 
 
 class MfccParams(Strict):

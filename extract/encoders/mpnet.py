@@ -15,8 +15,9 @@ from ercache.nets.text_shapes import Shape, shape_of
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, Encoder, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.base import Encoded, Encoder, EncoderSpec, Input, Sample
 from extract.encoders.pieces import finite, hidden_states, open_tokenizer, places, text_arrays
+from extract.media.types import FloatArray
 from extract.texts import tidy
 
 if TYPE_CHECKING:

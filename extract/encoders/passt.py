@@ -17,8 +17,9 @@ from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.apart import encode_good
-from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.sounds import lengthened, mirrored_windows, unusable
+from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import nn

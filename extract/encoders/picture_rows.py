@@ -7,8 +7,9 @@ import numpy as np
 
 from ercache.cache import ArraySpec
 from ercache.reasons import Missing
-from extract.encoders.base import Encoded, FloatArray, Sample
+from extract.encoders.base import Encoded, Sample
 from extract.encoders.crops import FaceCrop, Image, without_faces
+from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor

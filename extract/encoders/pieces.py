@@ -12,7 +12,7 @@ from ercache.made import PREFIX, TOKENIZER, made_file
 from ercache.nets.roberta import PAD_ID
 from ercache.weights import Weights
 from extract.context import Marks
-from extract.encoders.base import FloatArray
+from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer

@@ -11,9 +11,10 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.sounds import each_alone
 from extract.encoders.voice_mel import BANDS, HOP, RATE, WINDOW, mel_levels
+from extract.media.types import FloatArray
 
 LOWEST, HIGHEST = 50.0, 600.0  # Hz, of a voice
 LEAST: Final = 1_600  # samples of an utterance: 0.1 s

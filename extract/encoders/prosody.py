@@ -16,8 +16,9 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.sounds import each_alone
+from extract.media.types import FloatArray
 
 RATE = 16000
 HOP = 160  # 10 ms

@@ -8,7 +8,8 @@ from ercache.cache import ArraySpec
 from ercache.errors import WeightsError
 from ercache.params import Strict
 from ercache.weights import Weights
-from extract.encoders.base import EncoderSpec, Input, Pictures
+from extract.encoders.base import EncoderSpec, Input
+from extract.media.types import Pictures
 
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
 WHY = (

@@ -16,9 +16,10 @@ from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.context import Names, prefix_of
-from extract.encoders.base import ALL, Encoded, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.base import ALL, Encoded, EncoderSpec, Input, Sample
 from extract.encoders.pieces import finite, hidden_states, open_tokenizer, places, text_arrays
 from extract.encoders.turn_reader import TurnReader
+from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -10,9 +10,10 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, FloatArray, Input, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.encoders.sounds import each_alone
 from extract.encoders.voice_mel import RATE
+from extract.media.types import FloatArray
 
 LEAST = 400  # samples of one frame of such a network
 

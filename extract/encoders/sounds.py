@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from ercache.cache import ArraySpec
 from ercache.reasons import Missing, Reason
-from extract.encoders.base import Encoded, FloatArray, Sample
+from extract.encoders.base import Encoded, Sample
+from extract.media.types import FloatArray
 
 SILENCE = 2.0**-16  # half a step of 16-bit sound
 LOUDEST = 1e4  # far outside [-1, 1]: a damaged float file, whose squares overflow

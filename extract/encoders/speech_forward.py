@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from ercache.reasons import Missing
 from extract.encoders.apart import encode_good
-from extract.encoders.base import Encoded, FloatArray, Sample
+from extract.encoders.base import Encoded, Sample
 from extract.encoders.sounds import frame_count, lengthened, normalised, unusable
+from extract.media.types import FloatArray
 
 RATE = 16_000
 LEAST = 400  # samples of one frame

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extract.encoders.base import FloatArray
+from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,11 +8,11 @@ import numpy as np
 
 from ercache.digests import digest_of
 from ercache.params import FacePolicy
-from extract.encoders.base import Faces, Frame, Pictures
 from extract.engine.plan import Feature, Shard, faces_recipe
 from extract.engine.reading import Inputs
 from extract.engine.records import Record, pack_record, unpack_record
 from extract.faces import FaceFinder
+from extract.media.types import Faces, Frame, Pictures
 from extract.tracking import between
 
 Ask = Callable[[Sequence[str]], Mapping[str, bytes]]

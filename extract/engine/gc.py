@@ -25,12 +25,12 @@ from ercache.files import flush_folder, remove_leftovers, replaced, room
 from ercache.manifest import Manifest
 from ercache.params import EngineParams
 from ercache.reasons import Reason
-from extract.encoders.base import Faces
 from extract.engine.extraction import cache_path
 from extract.engine.pack import finished
 from extract.engine.plan import Feature, groups, make_plan
 from extract.engine.records import unpack_record
 from extract.engine.segment import HEAD, append, heads, lock, payload_at, segments
+from extract.media.types import Faces
 
 _TABLE = {name.name for name in fields(Faces)}
 

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from ercache.errors import ErcacheError
 from ercache.params import EngineParams, FacePolicy
 from ercache.reasons import Missing, Reason
-from extract.encoders.base import Encoded, Encoder, Frame, Sample, Turn
+from extract.encoders.base import Encoded, Encoder, Sample, Turn
 from extract.engine.forwards import forwards
 from extract.engine.job import Doing, Done, Job, Known, Setup
 from extract.engine.plan import Feature, Source
@@ -30,6 +30,7 @@ from extract.engine.reading import FileJob, Inputs, file_jobs, read_file, share
 from extract.engine.records import Record, finite, pack_record
 from extract.engine.trace import Trace
 from extract.media import Clip
+from extract.media.types import Frame
 from extract.processes import end_with_parent, keep_stdout_clean, share_one_heap
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from ercache.digests import digest_of_file
 from ercache.manifest import MediaRef
 from ercache.params import Limits
 from ercache.reasons import Missing, Reason
-from extract.encoders.base import FloatArray, Frame, Pictures
 from extract.engine.plan import Feature, Shard, Source
 from extract.media import Clip, Stretch, nothing, read_stretches
-from extract.probe import check_file
+from extract.media.files import check_file
+from extract.media.types import FloatArray, Frame, Pictures
 
 
 @dataclass

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ercache.nets.m2fnet import normalised
-from extract.mel_image import mel_image
+from extract.media.mel_image import mel_image
 from extract.pretrain.augment import flipped, varied
 
 FloatArray = NDArray[np.float32]

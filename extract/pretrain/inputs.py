@@ -13,10 +13,11 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Modality, Pictures, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Modality, Sample
 from extract.encoders.m2fnet_dual import face_crops
 from extract.encoders.sounds import unusable
-from extract.mel_image import RATE, fitted, resized
+from extract.media.mel_image import RATE, fitted, resized
+from extract.media.types import Pictures
 
 
 def _facts(key: str, modality: Modality, summary: str) -> EncoderSpec:

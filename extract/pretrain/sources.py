@@ -18,7 +18,7 @@ from ercache.params_file import nearest
 from extract.engine.extraction import extract_corpus, raise_if_over
 from extract.engine.plan import Feature
 from extract.media import Stretch, read_stretches
-from extract.mel_image import RATE, resized
+from extract.media.mel_image import RATE, resized
 from extract.pretrain.config import AudioConfig, ExtractorConfig, VisualConfig
 from extract.pretrain.examples import Examples, of_sounds
 from extract.pretrain.inputs import PictureInput, PictureParams, SoundInput, SoundParams

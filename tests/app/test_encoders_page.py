@@ -9,7 +9,8 @@ from app.encoders_page import BEGIN, END, described, encoder_rows, table_text
 from app.pages import page_with_table
 from ercache.errors import UsageError
 from extract.encoders import ENCODERS
-from extract.encoders.base import ALL, Input, Pictures
+from extract.encoders.base import ALL, Input
+from extract.media.types import Pictures
 
 PAGE = Path(__file__).parents[2] / "docs" / "encoders.md"
 

@@ -25,10 +25,11 @@ from bench.sets import features
 from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, MediaRef, Utterance, read_manifest
 from ercache.params import EngineParams, FacePolicy, Limits
-from extract.encoders.base import Pictures, Sample
+from extract.encoders.base import Sample
 from extract.engine import lane
 from extract.engine.plan import Feature
 from extract.media import Stretch, read_stretches
+from extract.media.types import Pictures
 
 LIMITS = Limits(seconds=20)
 

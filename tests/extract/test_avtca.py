@@ -6,9 +6,10 @@ import pytest
 from ercache.manifest import MediaRef
 from extract.corpora.mosei import labels_of
 from extract.encoders import ENCODERS, configs
-from extract.encoders.base import Encoded, Pictures, Sample
+from extract.encoders.base import Encoded, Sample
 from extract.encoders.sounds import centre
-from extract.pictures import evenly, instants, shown_at
+from extract.media.types import Pictures
+from extract.media.video import evenly, instants, shown_at
 
 WINDOW = Pictures(15, window=3.6)
 RATE = 22_050

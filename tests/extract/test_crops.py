@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.encoders.base import Frame, Sample
+from extract.encoders.base import Sample
 from extract.encoders.crops import chosen_box, crop_face, crop_rounded, crop_truncated, largest_faces, square
 from extract.encoders.jaa_align import aligned, alignment, back
+from extract.media.types import Frame
 from tests.extract.tiny_visual import found
 
 NUMBERED = np.arange(100 * 120 * 3, dtype=np.uint32).reshape(100, 120, 3).astype(np.uint8)

@@ -25,10 +25,11 @@ from ercache.errors import WeightsError
 from ercache.reasons import Missing, Reason
 from ercache.weights import Checkpoint, WeightFile, Weights, checked_files
 from extract.encoders import ENCODERS, configs
-from extract.encoders.base import Encoded, Encoder, Faces, Frame, Sample
+from extract.encoders.base import Encoded, Encoder, Sample
 from extract.encoders.crops import crop_face
 from extract.encoders.prosody import NAMES
 from extract.faces import FACES_KEY, FACES_VERSION
+from extract.media.types import Faces, Frame
 
 TEXTS = ("Oh my God!", "I am so happy that you could come to the party tonight, really.", "no", "Why not?")
 FACE = (170.0, 60.0, 280.0, 190.0)

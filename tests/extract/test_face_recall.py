@@ -19,8 +19,8 @@ from bench.faces import (
     reference,
     small_faces,
 )
-from extract.encoders.base import Faces
 from extract.faces import FaceFinder
+from extract.media.types import Faces
 
 real = pytest.mark.skipif(not CREMAD.is_dir(), reason="needs ../shared/media/cremad (6 real clips)")
 

@@ -13,8 +13,8 @@ from skimage import data
 
 from ercache.params import FacePolicy
 from extract import faces
-from extract.encoders.base import Faces
 from extract.faces import FaceFinder
+from extract.media.types import Faces
 
 CREMAD = Path(__file__).resolve().parents[2].parent / "shared" / "media" / "cremad"
 PIXELS = 1e-3  # facenet itself differs by 6e-5 between batches

@@ -12,7 +12,7 @@ import resource, sys
 from pathlib import Path
 from ercache.manifest import MediaRef
 from ercache.params import Limits
-from extract.encoders.base import Pictures
+from extract.media.types import Pictures
 from extract.media import Stretch, read_stretches
 path, span = Path(sys.argv[1]), float(sys.argv[2])
 kind, starts = Pictures(4), [span * n / 16 for n in range(16)]

@@ -5,9 +5,10 @@ import pytest
 
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, Faces, Frame, Sample
+from extract.encoders.base import Encoded, Sample
 from extract.encoders.m2fnet_dual import M2fnetDual, M2fnetDualParams, face_crops, weights_of
 from extract.encoders.mel_resnet18 import MelResnet18, MelResnet18Params
+from extract.media.types import Faces, Frame
 
 RANDOM = Weights("made/none", random=0)
 NOISE = np.random.default_rng(0).standard_normal(40_000).astype(np.float32) * 0.1

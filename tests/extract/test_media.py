@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from ercache.manifest import MediaRef
 from ercache.params import Limits
 from ercache.reasons import Missing, Reason
-from extract import media
-from extract.encoders.base import Frame, Pictures
 from extract.media import Clip, Stretch, read_stretches
-from extract.probe import check_file, probe
-from extract.sound import Sound, decoded, resample
+from extract.media.audio import resample
+from extract.media.files import check_file
+from extract.media.probe import probe
+from extract.media.types import Frame, Pictures
 
 LIMITS = Limits(seconds=20)
 RATE, FPS, SIZE = 16_000, 10, (48, 64)
@@ -445,15 +445,3 @@ def test_pictures_of_one_clip_have_a_bound_on_memory(clip: Path) -> None:
     assert reason_of(lambda: read_frames(clip, MediaRef("x"), 3, tight)) is Reason.TOO_LARGE
 
 
-def test_the_decoder_knows_the_rate_better_than_the_header(tmp_path: Path) -> None:
-    """HE-AAC says half its rate in the header of some containers; pieces say what they are."""
-    said = "[ashowinfo@s @ 0x1] [info] n:0 pts:0 pts_time:0 fmt:flt channels:1 chlayout:mono rate:48000 nb_samples:4 x"
-    assert decoded(np.ones(4, "<f4").tobytes(), said, 24_000).rate == 48_000
-
-
-def test_pieces_that_lie_apart_are_cut_by_their_own_times() -> None:
-    sound = Sound(np.arange(8, dtype="f4"), 10, np.array([0, 100]), np.array([4, 8]))
-    assert sound.between(0.2, 0.4).tolist() == [2, 3]
-    assert sound.between(0.3, 10.2).tolist() == [3, 4, 5]
-    assert sound.between(-np.inf, np.inf).tolist() == list(range(8))
-    assert sound.between(5, 6).tolist() == []

@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from extract.mel_image import coloured, decibels, fitted, grey, mel_image, mel_power, resized
+from extract.media.mel_image import coloured, decibels, fitted, grey, mel_image, mel_power, resized
 
 SECOND = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000).astype(np.float32)
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ercache.manifest import MediaRef
-from extract.encoders.base import Pictures
-from extract.pictures import completed, evenly, instants
+from extract.media.types import Pictures
+from extract.media.video import completed, evenly, instants
 
 WHOLE = MediaRef("clip.mp4")
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from ercache.params import FacePolicy, Strict
-from extract.encoders.base import EncoderSpec, Faces, Frame, Input, Pictures
+from extract.encoders.base import EncoderSpec, Input
 from extract.engine.faces import Tables
 from extract.engine.plan import Feature, Source
 from extract.engine.reading import Inputs
 from extract.engine.records import unpack_record
+from extract.media.types import Faces, Frame, Pictures
 
 RECORD = {"media": "a" * 64, "crop": None}
 SHARD = (Source({"visual": RECORD}, "u0"),)

@@ -16,9 +16,10 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders import ENCODERS
 from extract.encoders.back_frames import GREY, faceless
-from extract.encoders.base import Encoded, Frame, Sample
+from extract.encoders.base import Encoded, Sample
 from extract.encoders.imagenet import IMAGENETS, ImageNetKind, newer
 from extract.encoders.vision_transformers import CLIP_CONFIG, TORCHVISION, VIT_B16, build_clip, build_vit
+from extract.media.types import Frame
 from tests.extract.tiny_visual import FACE, PHOTO, POINTS, Shelf, clip, found, shelf
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

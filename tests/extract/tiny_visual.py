@@ -24,7 +24,8 @@ from ercache.nets.efficientface import EfficientFace
 from ercache.nets.jaa_net import PARTS, JaaNet
 from ercache.weights import Weights
 from extract.encoders import ENCODERS
-from extract.encoders.base import Encoder, Faces, Frame, Sample
+from extract.encoders.base import Encoder, Sample
+from extract.media.types import Faces, Frame
 from tests.checkpoints import tiny_checkpoint
 
 FACE = (170.0, 60.0, 280.0, 190.0)

@@ -13,8 +13,9 @@ from ercache.manifest import Manifest, MediaRef, Utterance
 from ercache.params import EngineParams, FacePolicy, Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Pictures, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.engine import Extraction, Feature, extract_corpus
+from extract.media.types import Pictures
 
 ENGINE = EngineParams(text_shard=4, batch=2, lanes=1)
 

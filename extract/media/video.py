@@ -1,32 +1,19 @@
-"""Pictures of a clip: which ones, how FFmpeg is asked for them, and how its stream of bytes is cut."""
+"""Pictures of a clip: which ones a rule asks for, by the times at which the pictures of the file begin."""
 
-import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ercache.manifest import MediaRef
 from ercache.reasons import Missing, Reason
-from extract.decode import Output
-from extract.encoders.base import Pictures
-from extract.probe import Probe
-from extract.tracking import grid
+from extract.media.probe import period_of
+from extract.media.types import Pictures, Times
 
-Times = NDArray[np.float64]
-Image = NDArray[np.uint8]
 Crop = tuple[float, float, float, float]
 Branch = tuple[int | None, Crop | None]  # shorter side, and the crop where it must come before the scaling
 
 GRID: Final = 30  # pictures a second, on which AVT-CA counts whatever the clip's own rate
 _EQUAL: Final = 1e-6  # times are rounded sums
-# Without the exact flags, swscale rounds differently from one processor to the next.
-_FLAGS: Final = "bilinear+accurate_rnd+full_chroma_int+bitexact"
-_SHOWN: Final = re.compile(
-    r"^\[showinfo@p(\d+) @ \w+\] \[info\] n: *\d+ pts: *\S+ pts_time: *([-+.e\d]+) .* s:(\d+)x(\d+) ",
-    re.MULTILINE,
-)
 
 
 def branch_of(kind: Pictures, ref: MediaRef) -> Branch:
@@ -45,7 +32,7 @@ def instants(kind: Pictures, times: Times, keys: Times, ref: MediaRef, longest: 
     Raises:
         Missing: the clip has no picture in this stretch.
     """
-    period = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
+    period = period_of(times)
     start = float(times[0]) if ref.start is None else ref.start
     end = float(times[-1]) + period if ref.end is None else ref.end
     if start > end or start >= times[-1] + period:
@@ -117,69 +104,15 @@ def shown_at(times: Times, wanted: Times) -> Times:
     return chosen
 
 
-def picture_outputs(source: Any, branches: Mapping[Branch, Times], facts: Probe) -> list[Output]:
-    """Outputs of RGB pictures, one a branch.
+def grid(start: float, end: float, every: float) -> Times:
+    """Instants `start + (j + 0.5) * every` inside a stretch, seconds, [n]; the middle of a stretch shorter than that.
 
-    Pictures are named by their time, not their number: a damaged one does not shift those after it.
+    Raises:
+        ValueError: the stretch ends before it starts, or `every` is not positive.
     """
-    gaps = np.diff(facts.frame_times)
-    slack = min(0.001, float(gaps.min()) / 4) if gaps.size else 0.001
-    last = max(float(times[-1]) for times in branches.values()) + facts.origin
-    # A second more: the filter rounds its end to the ticks of the stream, which may be as long as a picture.
-    trimmed = source[f"V:{facts.video_rank}"].filter("trim", end=f"{last + 1:.7f}")
-    split = trimmed.filter_multi_output("split", len(branches)) if len(branches) > 1 else None
-    outputs: list[Output] = []
-    for n, ((side, crop), times) in enumerate(branches.items()):
-        wanted = times + facts.origin
-        terms = "+".join(f"between(t,{t - slack:.7f},{t + slack:.7f})" for t in wanted)
-        stream = (split[n] if split else trimmed).filter("select", terms)
-        if crop is not None:
-            stream = _rgb(stream).filter("crop", *_crop_terms(crop), exact=1)
-        stream = _rgb(stream, side).filter(f"showinfo@p{n}", checksum=0)
-        options = {"format": "rawvideo", "fps_mode": "passthrough", "frames:v": len(times)}
-        outputs.append((stream, options))
-    return outputs
-
-
-def _rgb(stream: Any, side: int | None = None) -> Any:
-    size = {}
-    if side is not None:
-        size = {
-            "w": f"if(lte(iw,ih),{side},trunc({side}*iw/ih))",
-            "h": f"if(lte(iw,ih),trunc({side}*ih/iw),{side})",
-        }
-    return stream.filter("scale", flags=_FLAGS, **size).filter("format", "rgb24")
-
-
-def _crop_terms(crop: Crop) -> tuple[str, str, str, str]:
-    """Width, height, left and top, rounded as `cropped` rounds."""
-    x0, y0, x1, y1 = crop
-    left, top = f"min(round({x0}*iw),iw-1)", f"min(round({y0}*ih),ih-1)"
-    return f"max(round({x1}*iw),{left}+1)-{left}", f"max(round({y1}*ih),{top}+1)-{top}", left, top
-
-
-def cut(output: bytes, said: str, branch: int, times: Times, origin: float) -> dict[float, Image]:
-    """Pictures [height, width, 3] by their time; sizes and times are what the decoder reported for each."""
-    pictures: dict[float, Image] = {}
-    offset = 0
-    for number, seconds, width, height in _SHOWN.findall(said):
-        if int(number) != branch:
-            continue
-        size = int(width) * int(height) * 3
-        if offset + size > len(output):
-            break
-        image = np.frombuffer(output, np.uint8, size, offset).reshape(int(height), int(width), 3)
-        offset += size
-        shown = float(times[np.abs(times + origin - float(seconds)).argmin()])
-        pictures.setdefault(shown, image)
-    return pictures
-
-
-def cropped(image: Image, crop: Crop | None) -> Image:
-    """A part of a picture, at least one pixel."""
-    if crop is None:
-        return image
-    height, width = image.shape[:2]
-    x0, y0, x1, y1 = crop
-    left, top = min(round(x0 * width), width - 1), min(round(y0 * height), height - 1)
-    return image[top : max(round(y1 * height), top + 1), left : max(round(x1 * width), left + 1)].copy()
+    if every <= 0 or end < start:
+        raise ValueError(f"no grid from {start} to {end} s in steps of {every} s")
+    count = int(np.floor((end - start) / every + 0.5 + _EQUAL))
+    if not count:
+        return np.array([(start + end) / 2])
+    return np.asarray(start + (np.arange(count) + 0.5) * every, np.float64)

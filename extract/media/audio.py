@@ -1,0 +1,172 @@
+"""Sound of a clip: decoded pieces with their times, cut to a stretch, mixed to one channel and resampled once."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+import av.filter
+import numpy as np
+import soxr
+
+from ercache.manifest import MediaRef
+from extract.media.probe import Probe
+from extract.media.types import FloatArray
+
+# Numbers of channels for which FFmpeg assumes a layout where the file names none.
+_LAYOUTS: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24})
+_FULL_SCALE: Final = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
+CANCELLED: Final = (
+    0.01  # power of a mix over that of its channels, below which they take each other out (-20 dB)
+)
+OPPOSED: Final = "the channels are each other's opposite: the louder one is heard alone"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Sound that came out of the decoder at once.
+
+    Attributes:
+        samples: in [-1, 1], [channels, n].
+        rate: Hz.
+        begin: of the first sample, in samples of this rate from timestamp 0 of the file.
+        weights: of each channel in the mix, [channels].
+    """
+
+    samples: FloatArray
+    rate: int
+    begin: int
+    weights: tuple[float, ...]
+
+    @property
+    def end(self) -> int:
+        """Behind the last sample."""
+        return self.begin + int(self.samples.shape[1])
+
+    def between(self, start: float, end: float) -> "Piece | None":
+        """What lies in [start, end), seconds; None when nothing does."""
+        low, high = (_sample(at, self.rate) - self.begin for at in (start, end))
+        low, high = max(low, 0), min(high, self.samples.shape[1])
+        if high <= low:
+            return None
+        return Piece(self.samples[:, low:high], self.rate, self.begin + low, self.weights)
+
+
+def window(ref: MediaRef, facts: Probe, longest: float) -> tuple[float, float]:
+    """First and last instant of a stretch on the file's own clock, seconds; the first of a whole file is open."""
+    start = (ref.start or 0.0) + facts.origin
+    end = min(float("inf") if ref.end is None else ref.end + facts.origin, start + longest)
+    return (-np.inf if ref.start is None else start), max(end, start)
+
+
+def piece_of(frame: Any, tick: Fraction, after: Piece | None) -> Piece:
+    """A decoded frame as a piece.
+
+    Args:
+        tick: seconds of the clock by which frames say when they begin.
+        after: the piece before, which one follows that does not say it.
+    """
+    rate = frame.sample_rate
+    if frame.pts is None:
+        at = 0 if after is None else round(after.end * rate / after.rate)
+    else:
+        at = round(frame.pts * tick * rate)
+    return Piece(_floats(frame), rate, at, weights_of(frame.layout.name, frame.layout.nb_channels))
+
+
+def _floats(frame: Any) -> FloatArray:
+    samples = frame.to_ndarray()
+    channels = frame.layout.nb_channels
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, channels).T
+    name = frame.format.name.removesuffix("p")
+    if name not in _FULL_SCALE:
+        return np.asarray(samples, np.float32)
+    floats = samples.astype(np.float32 if name in ("u8", "s16") else np.float64)
+    return np.asarray((floats - (_FULL_SCALE["u8"] if name == "u8" else 0)) / _FULL_SCALE[name], np.float32)
+
+
+@functools.cache
+def weights_of(layout: str, channels: int) -> tuple[float, ...]:
+    """How much of each channel FFmpeg puts into one, without growing louder than full scale, [channels].
+
+    Channels whose places nobody knows count alike.
+    """
+    if channels == 1:
+        return (1.0,)
+    if channels not in _LAYOUTS:
+        return (1 / channels,) * channels
+    known = layout if "channels" not in layout else av.AudioLayout(_default_layout(channels)).name
+    graph = av.filter.Graph()
+    steps = [
+        graph.add("abuffer", f"sample_rate=8000:sample_fmt=flt:time_base=1/8000:channel_layout={known}"),
+        # rematrix_maxval: FFmpeg lets a float downmix grow louder than its input unless told otherwise.
+        graph.add("aresample", "osf=fltp:ochl=mono:rematrix_maxval=1"),
+        graph.add("abuffersink"),
+    ]
+    graph.link_nodes(*steps).configure()
+    impulses = np.eye(channels, dtype=np.float32).reshape(
+        1, -1
+    )  # packed: PyAV has planes for 8 channels only
+    frame = av.AudioFrame.from_ndarray(impulses, format="flt", layout=known)
+    frame.sample_rate, frame.pts = 8000, 0
+    graph.push(frame)
+    return tuple(float(w) for w in graph.pull().to_ndarray()[0])
+
+
+def _default_layout(channels: int) -> str:
+    names = {
+        1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
+        10: "5.1.4", 12: "7.1.4", 16: "hexadecagonal", 24: "22.2",
+    }  # fmt: skip
+    return names[channels]
+
+
+def mixed(pieces: Sequence[Piece]) -> tuple[list[tuple[int, FloatArray]], bool]:
+    """The pieces in one channel, as runs of one rate (Hz, samples [n]), and whether opposed channels were not mixed.
+
+    Of two channels that take each other out, as with a plug wired the wrong way round, the louder one is heard.
+    """
+    parts = [(p.rate, np.tensordot(np.array(p.weights, np.float32), p.samples, 1)) for p in pieces]
+    opposed = False
+    if pieces and all(len(p.weights) == 2 for p in pieces):
+        both = np.concatenate([p.samples for p in pieces], axis=1).astype(np.float64)
+        power = (both**2).mean(axis=1)
+        mix = float(np.mean(np.concatenate([part for _, part in parts]).astype(np.float64) ** 2))
+        with np.errstate(invalid="ignore"):
+            opposed = bool(
+                power.min() > 0 and mix < CANCELLED * (power * np.array(pieces[0].weights) ** 2).sum()
+            )
+        if opposed:
+            louder = int(power.argmax())
+            parts = [(p.rate, p.samples[louder]) for p in pieces]
+    runs: list[tuple[int, list[FloatArray]]] = []
+    for rate, part in parts:
+        if runs and runs[-1][0] == rate:
+            runs[-1][1].append(part)
+        else:
+            runs.append((rate, [part]))
+    return [(rate, np.concatenate(of_run)) for rate, of_run in runs], opposed
+
+
+def resampled(runs: Sequence[tuple[int, FloatArray]], target: int) -> FloatArray:
+    """Runs of sound at one rate, one after the other, [n]."""
+    return np.concatenate([np.empty(0, np.float32), *(resample(sound, rate, target) for rate, sound in runs)])
+
+
+def resample(sound: FloatArray, rate: int, target: int) -> FloatArray:
+    """Sound at another rate, by soxr (HQ); resample once, from the native rate."""
+    if rate == target:
+        return sound
+    return np.asarray(soxr.resample(sound, rate, target, quality="HQ"), np.float32)
+
+
+def _sample(seconds: float, rate: int) -> int:
+    return int(np.clip(round(seconds * rate) if np.isfinite(seconds) else seconds, -(2**62), 2**62))
+
+
+def seconds_of(pieces: Sequence[Piece]) -> float:
+    """How much sound the pieces hold, seconds."""
+    return float(sum(p.samples.shape[1] / p.rate for p in pieces))

@@ -1,0 +1,296 @@
+"""The facts of a media file and the index of its packets: all that comes before decoding."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from ercache.params import Limits
+from ercache.reasons import Missing, Reason
+from extract.media.container import Clock, Complaints, demuxed, opened
+from extract.media.timeline import Track, corrections
+from extract.media.types import Times
+
+# Containers with an index that leads to the packet; in the others that can be sought, bytes are gone to.
+INDEXED: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
+BY_BYTES: Final = frozenset({"mpegts", "mpeg", "flv"})
+RATES: Final = range(1_000, 768_001)  # Hz; a header that says otherwise is damaged
+SHAPES: Final = (Fraction(1, 4), Fraction(4))  # of pixels; what lies outside is damaged
+
+
+@dataclass(frozen=True)
+class Packets:
+    """The packets of one stream in the order of the file; those without content are not counted.
+
+    Attributes:
+        begins: seconds from the start of the file at which what each packet holds begins, sane; NaN where a packet
+            does not say, [n].
+        shift: what was added to the file's own times, seconds, [n].
+        lengths: seconds, 0 where a packet does not say, [n].
+        keys: whether it can be decoded without those before it, [n].
+        shown: whether what it holds is shown (an edit list may hide it), [n].
+        places: byte positions, -1 where unknown, [n].
+        stamps: the file's own times, in ticks of the stream, [n].
+    """
+
+    begins: Times
+    shift: Times
+    lengths: Times
+    keys: NDArray[np.bool_]
+    shown: NDArray[np.bool_]
+    places: NDArray[np.int64]
+    stamps: NDArray[np.int64]
+
+    @property
+    def end(self) -> float | None:
+        """Where the last packet ends, seconds; None without packets that say when they are."""
+        ends = self.begins + self.lengths
+        return float(np.nanmax(ends)) if len(ends) and not np.isnan(ends).all() else None
+
+
+_NO_TIME: Final = -(1 << 62)  # of a stamp
+NO_PACKETS: Final = Packets(
+    np.empty(0),
+    np.empty(0),
+    np.empty(0),
+    np.empty(0, bool),
+    np.empty(0, bool),
+    np.empty(0, int),
+    np.empty(0, int),
+)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Facts of a media file, found by demuxing only.
+
+    Attributes:
+        duration: seconds, as the container says.
+        width, height: of the coded picture, before rotation; 0 without video.
+        pixel: width of a pixel over its height.
+        audio_rate, audio_channels: None and 0 without audio.
+        origin: the file's first timestamp, seconds; already taken off all other times.
+        video, audio: the packets of the streams looked at.
+        repaired: the file's clocks were not sane and were set on.
+        seek: how the file can be sought: by its `index`, by `bytes`, or not at all.
+        video_rank, audio_rank: of the stream looked at, among those of its kind; None without one.
+        undecodable: kinds (`video`, `audio`) of which there are streams, but no decoder for any.
+        ended_by: why the packets end before the end of the file, in FFmpeg's words; empty when they do not.
+    """
+
+    duration: float | None
+    width: int
+    height: int
+    pixel: Fraction
+    audio_rate: int | None
+    audio_channels: int
+    origin: float = 0.0
+    video: Packets = field(default=NO_PACKETS, repr=False)
+    audio: Packets = field(default=NO_PACKETS, repr=False)
+    repaired: bool = False
+    seek: str = ""
+    video_rank: int | None = None
+    audio_rank: int | None = None
+    undecodable: frozenset[str] = frozenset()
+    ended_by: str = ""
+
+    @property
+    def frame_times(self) -> Times:
+        """Seconds from the start of the file at which each picture begins, sorted."""
+        return _times(self.video, self.video.shown)
+
+    @property
+    def key_times(self) -> Times:
+        """The same of the pictures that are coded alone."""
+        return _times(self.video, self.video.shown & self.video.keys)
+
+    @property
+    def pictures_end(self) -> float | None:
+        """When the last picture ends: it is shown as long as pictures are on average; None without pictures."""
+        times = self.frame_times
+        if not len(times):
+            return None
+        return float(times[-1]) + period_of(times)
+
+    @property
+    def sound_end(self) -> float | None:
+        """When the sound ends, seconds; None without sound."""
+        return self.audio.end
+
+
+def period_of(times: Times) -> float:
+    """For how long a picture is shown, usually, seconds."""
+    return float(np.median(np.diff(times))) if len(times) > 1 else 0.04
+
+
+def _times(packets: Packets, which: NDArray[np.bool_]) -> Times:
+    begins = packets.begins[which & ~np.isnan(packets.begins)]
+    return np.unique(begins)
+
+
+def probe(path: Path, limits: Limits) -> Probe:
+    """Read the facts of a whole file.
+
+    Raises:
+        Missing: the file is no readable medium, or reading it ran past its time.
+    """
+    with opened(path, limits) as (container, clock, complaints):
+        return facts_of(container, clock, complaints)[0]
+
+
+def facts_of(
+    container: Any, clock: Clock, complaints: Complaints, keep: bool = False
+) -> tuple[Probe, list[Any]]:
+    """Facts of an open file, and its packets if they are to be kept.
+
+    Raises:
+        Missing: TIMEOUT.
+    """
+    moving, sounds = moving_pictures(container), list(container.streams.audio)
+    video, audio = decodable(moving), decodable(sounds)
+    streams = [s for s in (video, audio) if s is not None]
+    found: dict[int, list[tuple[Any, ...]]] = {s.index: [] for s in streams}
+    kept: list[Any] = []
+    said = len(complaints.logs)
+    for place, packet in enumerate(demuxed(container, streams, clock, complaints)) if streams else ():
+        found[packet.stream_index].append(_row(place, packet))
+        if keep:
+            kept.append(packet)
+    ended_by = complaints.text() if any(name == "demuxer" for _, name, _ in complaints.logs[said:]) else ""
+    start = container.start_time
+    origin = (start or 0) / av.time_base
+    # A file that begins below 0 is cut there by whoever plays it.
+    origin = max(0.0, origin)
+    packets, repaired = _packets([found[s.index] for s in streams], streams, container, origin)
+    by_kind = dict(zip([s.type for s in streams], packets, strict=True))
+    kinds = {"video": (moving, video), "audio": (sounds, audio)}
+    facts = Probe(
+        duration=None if container.duration is None else container.duration / av.time_base,
+        width=video.codec_context.width if video is not None else 0,
+        height=video.codec_context.height if video is not None else 0,
+        pixel=_pixel(video),
+        audio_rate=audio.codec_context.rate if audio is not None else None,
+        audio_channels=audio.codec_context.channels if audio is not None else 0,
+        origin=origin,
+        video=by_kind.get("video", NO_PACKETS),
+        audio=by_kind.get("audio", NO_PACKETS),
+        repaired=repaired,
+        seek="" if repaired else _seek(container),
+        video_rank=moving.index(video) if video is not None else None,
+        audio_rank=sounds.index(audio) if audio is not None else None,
+        undecodable=frozenset(kind for kind, (some, one) in kinds.items() if some and one is None),
+        ended_by=ended_by,
+    )
+    return facts, kept
+
+
+def _row(place: int, packet: Any) -> tuple[Any, ...]:
+    pts, dts, pos = packet.pts, packet.dts, packet.pos
+    return (
+        place,
+        _NO_TIME if pts is None else pts,
+        _NO_TIME if dts is None else dts,
+        packet.duration or 0,
+        packet.is_keyframe,
+        not packet.is_discard,
+        -1 if pos is None else pos,
+    )
+
+
+def _packets(
+    rows: Sequence[list[tuple[Any, ...]]], streams: Sequence[Any], container: Any, origin: float
+) -> tuple[list[Packets], bool]:
+    columns = [[np.array(column) for column in zip(*of_stream, strict=True)] for of_stream in rows]
+    tracks = [
+        _track(column, stream) if column else Track(np.empty(0, int), np.empty(0), np.empty(0))
+        for column, stream in zip(columns, streams, strict=True)
+    ]
+    shifts = corrections(tracks, _restarts(container), _stated_duration(container))
+    found = []
+    for column, stream, shift in zip(columns, streams, shifts, strict=True):
+        if not column:
+            found.append(NO_PACKETS)
+            continue
+        _, pts, _, lengths, keys, shown, places = column
+        tick = float(stream.time_base)
+        begins = np.where(pts == _NO_TIME, np.nan, pts * tick - origin + shift)
+        found.append(Packets(begins, shift, lengths * tick, keys, shown, places, pts))
+    return found, any(bool(shift.any()) for shift in shifts)
+
+
+def _track(column: list[Any], stream: Any) -> Track:
+    place, pts, dts, lengths, *_ = column
+    tick = float(stream.time_base)
+    decoding = (dts != _NO_TIME).mean() > 0.5 or (stream.type == "audio" and not (pts != _NO_TIME).any())
+    times = dts if decoding else pts
+    seconds = np.where(times == _NO_TIME, np.nan, times * tick)
+    return Track(place, seconds, lengths * tick, reordered=not decoding and stream.type == "video")
+
+
+def _restarts(container: Any) -> bool:
+    return bool(container.format.flags & av.format.Flags.ts_discont.value)
+
+
+def _stated_duration(container: Any) -> float | None:
+    """What the header says; other containers have none, and FFmpeg takes it from the times themselves."""
+    names = container.format.name.split(",")
+    stated = container.duration is not None and not {"mov", "matroska"}.isdisjoint(names)
+    return container.duration / av.time_base if stated else None
+
+
+def _seek(container: Any) -> str:
+    names = frozenset(container.format.name.split(","))
+    if not INDEXED.isdisjoint(names):
+        return "index"
+    return "" if BY_BYTES.isdisjoint(names) else "bytes"
+
+
+def _pixel(video: Any) -> Fraction:
+    shape = video.sample_aspect_ratio if video is not None else None
+    return shape if shape and SHAPES[0] <= shape <= SHAPES[1] else Fraction(1)
+
+
+def moving_pictures(container: Any) -> list[Any]:
+    """The streams of moving pictures; cover art is none."""
+    cover = av.stream.Disposition.attached_pic
+    return [s for s in container.streams.video if not s.disposition & cover]
+
+
+def decodable(streams: Sequence[Any]) -> Any:
+    """The first stream that there is a decoder for, or None."""
+    return next((s for s in streams if s.codec_context is not None), None)
+
+
+def why_no_sound(facts: Probe) -> Missing | None:
+    """Why a file has no sound that can be decoded, or None when it has."""
+    if "audio" in facts.undecodable:
+        return Missing(Reason.UNREADABLE, "there is no decoder for its sound")
+    if facts.audio_rate is None:
+        return Missing(Reason.NO_AUDIO, "no audio stream in the file")
+    if facts.audio_rate not in RATES:
+        return Missing(Reason.UNREADABLE, f"the header says {facts.audio_rate} Hz")
+    return None
+
+
+def why_no_pictures(facts: Probe, most_pixels: int) -> Missing | None:
+    """Why a file has no pictures that can be decoded, or None when it has."""
+    if facts.width * facts.height > most_pixels:
+        return Missing(Reason.TOO_LARGE, f"{facts.width} x {facts.height} pixels")
+    if "video" in facts.undecodable:
+        return Missing(Reason.UNREADABLE, "there is no decoder for its pictures")
+    if not len(facts.frame_times):
+        if facts.ended_by:
+            return Missing(Reason.UNREADABLE, facts.ended_by)
+        return Missing(Reason.NO_VIDEO, "no pictures in the file")
+    return None
+
+
+def seconds_of(times: Times) -> float:
+    """How long some pictures last together, seconds; 0 for none."""
+    return float(times[-1] - times[0]) + period_of(times) if len(times) and not math.isnan(times[0]) else 0.0
