@@ -15,7 +15,7 @@ from ercache.manifest import read_manifest
 from ercache.params import FacePolicy, Limits
 from extract.encoders.base import Sample
 from extract.media import read_stretches
-from extract.processes import process_pool
+from ercache.processes import process_pool
 
 if TYPE_CHECKING:
     from extract.encoders.base import Encoder

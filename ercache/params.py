@@ -67,6 +67,7 @@ class EngineParams(Strict):
         threads: of one forward.
         lanes: processes that encode, each with networks of its own; on GPUs there is one for each device.
         workers: files that a lane reads ahead at once.
+        memory: megabytes of decoded media that a lane encodes together, and as much that it reads ahead.
     """
 
     shard: int = Field(16, ge=1)
@@ -76,6 +77,7 @@ class EngineParams(Strict):
     threads: int = Field(1, ge=1)
     lanes: int = Field(2, ge=1)
     workers: int = Field(1, ge=1)
+    memory: float = Field(256, gt=0)
     limits: Limits = Limits()
 
 

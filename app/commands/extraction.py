@@ -153,13 +153,14 @@ def extract(
         result = extract_corpus(
             manifest, wanted, engine, store=default_store(), out=target, root=folder,
             device=device_of(device), limit=limit, fail_over=fail_over, trace=trace, progress=tick,
+            tell=lambda line: say(f"warning: {line}"),
         )  # fmt: skip
     failures = (
         DATA
         / "logs"
         / f"extract-{corpus}-{'-'.join(dict.fromkeys(f.spec.modality for f in wanted))}-failures.csv"
     )
-    write_failures(result.failed, failures)
+    write_failures(result, failures)
     _warn(result, failures)
     if json:
         answer(_summary(result))
@@ -191,6 +192,7 @@ def _summary(result: "Extraction") -> dict[str, Any]:
         "done": result.done,
         "reused": result.reused,
         "failed": [{k: v for k, v in asdict(f).items() if k != "detail"} for f in result.failed],
+        "notes": [asdict(n) for n in result.notes],
         "seconds": round(result.seconds, 3),
         "utterances_per_second": round(result.utterances / result.seconds, 3),
         "media_seconds_per_second": round(result.media_seconds / result.seconds, 3),
@@ -203,6 +205,12 @@ def _warn(result: "Extraction", failures: Path) -> None:
     for name in sorted(result.split):
         say(
             f"warning: {name}: the memory ran out; batches were run one by one, bytes may differ from another run's"
+        )
+    if result.notes:
+        first = result.notes[0]
+        say(
+            f"warning: {len(result.notes)} results rest on less than was asked for, or on other media"
+            f" (the first: {first.utterance}, {first.feature}: {first.note}); see {failures}"
         )
     again = sum(f.status == Status.UNAVAILABLE for f in result.failed)
     if again:

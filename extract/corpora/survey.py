@@ -19,12 +19,12 @@ from ercache.digests import digest_of_file
 from ercache.errors import WorkError
 from ercache.manifest import MediaRef, Problem
 from ercache.params import Limits
+from ercache.processes import process_pool
 from ercache.reasons import Missing, Reason
 from extract.corpora.entry import Progress
 from extract.corpora.memory import Memory, Stamp, stamp_of
 from extract.media.files import locate
 from extract.media.probe import probe
-from extract.processes import process_pool
 
 CHUNK: Final = 16
 LIMITS: Final = Limits(seconds=30)

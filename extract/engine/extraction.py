@@ -12,6 +12,7 @@ from ercache.errors import CorpusError, WorkError
 from ercache.manifest import Manifest, Utterance
 from ercache.params import EngineParams
 from ercache.reasons import Reason
+from extract.engine.alarm import Tell
 from extract.engine.coverage import write_coverage
 from extract.engine.job import Setup
 from extract.engine.pack import Result, Results, collect, pack
@@ -20,6 +21,7 @@ from extract.engine.records import Record
 from extract.engine.run import Runner
 from extract.engine.store import Store
 from extract.engine.trace import Trace
+from extract.media.scanned import Read, read_scanned
 
 Progress = Callable[[str, int, int], None]
 
@@ -35,6 +37,15 @@ class Failure:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Note:
+    """An utterance with a feature that rests on less, or on other media, than was asked for."""
+
+    utterance: str
+    feature: str
+    note: str
+
+
 @dataclass
 class Extraction:
     """What an extraction did.
@@ -43,6 +54,7 @@ class Extraction:
         files: cache files written.
         done, reused: units computed in this run, and units that had their result already.
         failed: every utterance and feature that is not ok.
+        notes: every utterance and feature that is ok and has a note.
         over: files that were not written, because too many utterances were unavailable.
         passed_over: previous cache files that were damaged and not used.
         split: features whose batches were run one by one, because the memory ran out.
@@ -55,6 +67,7 @@ class Extraction:
     done: int = 0
     reused: int = 0
     failed: list[Failure] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     over: list[str] = field(default_factory=list)
     passed_over: list[Path] = field(default_factory=list)
     split: set[str] = field(default_factory=set)
@@ -81,6 +94,8 @@ def extract_corpus(
     fail_over: float = 5.0,
     trace: Path | None = None,
     progress: Progress = lambda *_: None,
+    tell: Tell = lambda _: None,
+    read: Read = read_scanned,
 ) -> Extraction:
     """Make the cache files of some features of a corpus; resumable at any instant.
 
@@ -90,6 +105,8 @@ def extract_corpus(
         root: of the media; needed unless all features are of text.
         limit: only the first utterances of the manifest.
         fail_over: percentage of `unavailable` utterances above which a file is not written.
+        tell: told at once, in a line, when all utterances of a file or most of the corpus fail alike.
+        read: what reads a file, in a process of its own.
 
     Raises:
         CorpusError: a modality is asked for that the corpus does not have.
@@ -107,8 +124,8 @@ def extract_corpus(
             stack.enter_context(_Work(manifest, utterances, group, engine, opened, out, tracer))
             for group in groups(features)
         ]
-        setup = Setup({f.name: f for f in features}, root, engine, device, tracer.place)
-        runner = Runner(setup, opened)
+        setup = Setup({f.name: f for f in features}, root, engine, device, tracer.place, read)
+        runner = Runner(setup, opened, tell)
         runner.run([work.plan for work in works], [work.results.__contains__ for work in works], progress)
         result.media_seconds, result.split = runner.media_seconds, runner.split
         for work in works:
@@ -121,13 +138,14 @@ def extract_corpus(
     return result
 
 
-def write_failures(failures: Sequence[Failure], path: Path) -> None:
-    """All utterances without a feature as csv, with the tool's own words."""
+def write_failures(result: Extraction, path: Path) -> None:
+    """All utterances without a feature, or with a note, as csv, with the tool's own words."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["utterance", "feature", "status", "reason", "detail"])
-        writer.writerows([f.utterance, f.feature, f.status, f.reason, f.detail] for f in failures)
+        writer.writerows([f.utterance, f.feature, f.status, f.reason, f.detail] for f in result.failed)
+        writer.writerows([n.utterance, n.feature, Status.OK.value, "note", n.note] for n in result.notes)
 
 
 def raise_if_over(result: Extraction, fail_over: float) -> None:
@@ -208,6 +226,7 @@ class _Work:
             Failure(u, feature.name, reason.status.value, reason.value, records[u].detail)
             for u, reason in bad.items()
         ]
+        result.notes += [Note(u, feature.name, r.note) for u, r in records.items() if r.note]
         unavailable = sum(reason.status == Status.UNAVAILABLE for reason in bad.values())
         if 100 * unavailable > fail_over * len(ids):
             result.over.append(f"{path}: {unavailable} of {len(ids)} utterances unavailable")

@@ -12,6 +12,7 @@ from extract.engine.plan import Feature, Shard, faces_recipe
 from extract.engine.reading import Inputs
 from extract.engine.records import Record, pack_record, unpack_record
 from extract.faces import FaceFinder
+from extract.media import VERSION
 from extract.media.types import Faces, Frame, Pictures
 from extract.tracking import between
 
@@ -91,7 +92,7 @@ class Tables:
     def _unit(self, shard: Shard, row: int, frame: Frame, kind: Pictures) -> str:
         """Key of one picture's detections: they do not depend on the grid of the tracking policy."""
         record = shard[row].records["visual"]
-        clip = {"media": record["media"], "crop": record["crop"], "side": kind.side}
+        clip = {"media": record["media"], "crop": record["crop"], "side": kind.side, "reader": VERSION}
         recipe = faces_recipe(self.policy.model_copy(update={"every": None}))
         return digest_of({"clip": clip, "time": frame.time, **recipe})
 

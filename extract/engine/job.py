@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ercache.params import EngineParams
-from ercache.reasons import Missing
+from ercache.reasons import Missing, Reason
 from extract.engine.plan import Feature, Shard
+from extract.media.scanned import Read, read_scanned
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Setup:
     Attributes:
         root: of the corpus' media; None when only texts are read.
         trace: file and start of the trace, if there is one.
+        read: what reads a file, in a process of its own.
     """
 
     features: Mapping[str, Feature]
@@ -23,6 +25,7 @@ class Setup:
     engine: EngineParams
     device: str
     trace: tuple[Path, float] | None = None
+    read: Read = read_scanned
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Job:
 
     Attributes:
         rows: feature -> rows of the shard to encode.
-        careful: after an accident: files are read one after the other.
-        unreadable: rows whose file has killed or stalled its reader.
+        careful: run again after an accident, in a worker of its own.
+        unreadable: rows whose media nobody can hold in memory, or whose faces nobody can find.
         clip_by_clip: whether faces are found clip by clip, because finding them together ended a lane.
         apart: features whose forwards are run one by one, because a forward ended a lane.
         hopeless: (feature, row) that ended a lane alone.
@@ -59,6 +62,16 @@ class Doing:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """A row of a feature that has a reason instead of arrays, and the tool's own words."""
+
+    feature: str
+    row: int
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
 class Done:
     """A finished job.
 
@@ -66,13 +79,15 @@ class Done:
         records: (feature, row, packed record, whether it is final).
         faces: unit -> packed detections of one picture.
         seconds: of media read.
+        faults: what has a reason instead of arrays.
         split: features whose forwards were run one by one.
     """
 
     job: int
     records: list[tuple[str, int, bytes, bool]]
-    faces: Mapping[str, bytes]
+    faces: dict[str, bytes]
     seconds: float
+    faults: list[Fault]
     split: frozenset[str]
 
 

@@ -10,8 +10,8 @@ import queue
 import sys
 import threading
 import traceback
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
 from multiprocessing.connection import Connection
@@ -19,19 +19,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from ercache.cache import Status
 from ercache.errors import ErcacheError
 from ercache.params import EngineParams, FacePolicy
+from ercache.processes import end_with_parent, keep_stdout_clean, share_one_heap
 from ercache.reasons import Missing, Reason
 from extract.encoders.base import Encoded, Encoder, Sample, Turn
 from extract.engine.forwards import forwards
-from extract.engine.job import Doing, Done, Job, Known, Setup
+from extract.engine.grouping import Groups
+from extract.engine.job import Doing, Done, Fault, Job, Known, Setup
 from extract.engine.plan import Feature, Source
-from extract.engine.reading import FileJob, Inputs, file_jobs, read_file, share
+from extract.engine.read_ahead import Arrivals, ReadAhead
+from extract.engine.reading import Inputs, share
 from extract.engine.records import Record, finite, pack_record
 from extract.engine.trace import Trace
-from extract.media import Clip
 from extract.media.types import Frame
-from extract.processes import end_with_parent, keep_stdout_clean, share_one_heap
 
 if TYPE_CHECKING:
     from extract.faces import FaceFinder
@@ -88,10 +90,9 @@ class _Lane:
         self.trace = Trace(*setup.trace) if setup.trace else Trace()
         self.made = made_by(setup.device, setup.engine)
         self._connection = connection
-        self._jobs: queue.SimpleQueue[tuple[Job, list[tuple[FileJob, Future[list[Clip]]]]] | None]
-        self._jobs = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Job, Arrivals] | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[Mapping[str, bytes]] = queue.SimpleQueue()
-        self._readers = ThreadPoolExecutor(setup.engine.workers)
+        self._reading = ReadAhead(setup, self.trace)
         self._encoders: dict[str, Encoder] = {}
         self._tables: dict[Any, Any] = {}
 
@@ -105,21 +106,10 @@ class _Lane:
         with contextlib.suppress(EOFError, OSError):  # the engine is done, or gone
             while (message := self._connection.recv()) is not None:
                 if isinstance(message, Job):
-                    self._jobs.put((message, self._begin_reading(message)))
+                    self._jobs.put((message, self._reading.begin(message)))
                 else:
                     self._answers.put(message)
         self._jobs.put(None)
-
-    def _begin_reading(self, job: Job) -> list[tuple[FileJob, Future[list[Clip]]]]:
-        if self.setup.root is None or job.careful:
-            return []
-        files = file_jobs(job.shard, job.rows, self.setup.features)
-        return [(file, self._readers.submit(self._read, file)) for file in files]
-
-    def _read(self, file: FileJob) -> list[Clip]:
-        assert self.setup.root is not None
-        with self.trace.span("decode", file.path):
-            return read_file(self.setup.root, file, self.engine.limits)
 
     def _tell(self, stage: str, job: Job, feature: str = "", rows: Sequence[int] = ()) -> None:
         self._connection.send(Doing(stage, job.number, feature, tuple(rows)))
@@ -130,44 +120,64 @@ class _Lane:
         self._connection.send(Known(tuple(units)))
         return self._answers.get()
 
-    def _run(self, job: Job, reading: Sequence[tuple[FileJob, Future[list[Clip]]]]) -> Done:
-        wanted = [self.setup.features[name] for name, rows in job.rows.items() if rows]
-        for feature in wanted:
+    def _run(self, job: Job, arrivals: Arrivals) -> Done:
+        wanted = {name: self.setup.features[name] for name, rows in job.rows.items() if rows}
+        for feature in wanted.values():
             self._build(job, feature)
-        inputs = {n: Inputs() for n in range(len(job.shard))}
-        for file, clips in self._clips(job, reading):
-            share(file, clips, inputs)
-        new_faces: dict[str, bytes] = {}
-        records: list[tuple[str, int, bytes, bool]] = []
+        done = Done(job.number, [], {}, 0.0, [], frozenset())
         split: set[str] = set()
-        for feature in wanted:
-            rows = job.rows[feature.name]
-            samples = self._samples(job, feature, rows, inputs, new_faces)
-            results = self._encode(job, feature, samples, split)
-            records += [(feature.name, n, *self._record(results[n])) for n in rows]
-        seconds = sum(i.seconds for i in inputs.values())
-        return Done(job.number, records, new_faces, seconds, frozenset(split))
+        groups = Groups({name: job.rows[name] for name in wanted}, self.engine.memory * 1e6)
+        inputs: dict[int, Inputs] = {}
+        seconds = 0.0
+        for row, found in self._rows(job, arrivals):
+            inputs[row] = found
+            seconds += found.seconds
+            for name, rows in groups.arrive(row, {n: found.nbytes(f) for n, f in wanted.items()}):
+                self._encode_group(job, wanted[name], rows, inputs, done, split)
+            inputs = {n: held for n, held in inputs.items() if groups.needs(n)}
+        return replace(done, seconds=seconds, split=frozenset(split))
+
+    def _rows(self, job: Job, arrivals: Arrivals) -> Iterator[tuple[int, Inputs]]:
+        """Each row that is wanted, with its inputs, once all of them are read."""
+        left = Counter(use.row for file in arrivals.files for use in file.uses)
+        rows = sorted({n for numbers in job.rows.values() for n in numbers})
+        for row in rows:
+            if not left[row]:
+                yield row, Inputs()
+        inputs: dict[int, Inputs] = defaultdict(Inputs)
+        self._tell("read", job, rows=[n for n in rows if left[n]])
+        for arrived in self._reading.take(arrivals):
+            self._tell("read", job, rows=[n for n in rows if left[n]])
+            if arrived is not None:
+                use, clip = arrived
+                share(use, clip, inputs)
+                left[use.row] -= 1
+                if not left[use.row]:
+                    yield use.row, inputs.pop(use.row)
+
+    def _encode_group(
+        self,
+        job: Job,
+        feature: Feature,
+        rows: Sequence[int],
+        inputs: Mapping[int, Inputs],
+        done: Done,
+        split: set[str],
+    ) -> None:
+        samples = self._samples(job, feature, rows, inputs, done.faces)
+        results = self._encode(job, feature, samples, split)
+        for n in rows:
+            record = self._record(results[n], inputs[n].notes.get(feature.spec.modality, ""))
+            if record.reason is not None:
+                done.faults.append(Fault(feature.name, n, record.reason, record.detail))
+            final = record.reason is None or record.reason.status is not Status.UNAVAILABLE
+            done.records.append((feature.name, n, pack_record(record), final))
 
     def _build(self, job: Job, feature: Feature) -> None:
         if feature.name not in self._encoders:
             self._tell("build", job, feature.name)
             self._encoders[feature.name] = feature.build(self.setup.device)
             exact_arithmetic(self.engine.threads)
-
-    def _clips(
-        self, job: Job, reading: Sequence[tuple[FileJob, Future[list[Clip]]]]
-    ) -> Iterator[tuple[FileJob, list[Clip]]]:
-        for file, future in reading:
-            self._tell("read", job, rows=file.rows)
-            yield file, future.result()
-        if job.careful and self.setup.root is not None:
-            rows = {
-                name: tuple(n for n in numbers if n not in job.unreadable)
-                for name, numbers in job.rows.items()
-            }
-            for file in file_jobs(job.shard, rows, self.setup.features):
-                self._tell("read", job, rows=file.rows)
-                yield file, self._read(file)
 
     def _samples(
         self,
@@ -252,17 +262,13 @@ class _Lane:
 
         return one_by_one_if_need_be(encode, list(together), lambda: split.add(feature.name))
 
-    def _record(self, result: Encoded | Missing) -> tuple[bytes, bool]:
+    def _record(self, result: Encoded | Missing, note: str) -> Record:
         if isinstance(result, Missing):
-            record = Record({}, reason=result.reason, detail=result.detail, made=self.made)
-        else:
-            record = Record(result.arrays, result.frames, made=self.made)
-            if not finite(record):
-                record = Record(
-                    {}, reason=Reason.UNREADABLE, detail="values that are not finite", made=self.made
-                )
-        final = record.reason is None or record.reason.status != "unavailable"
-        return pack_record(record), final
+            return Record({}, reason=result.reason, detail=result.detail, made=self.made)
+        record = Record(result.arrays, result.frames, made=self.made, note=note)
+        if finite(record):
+            return record
+        return Record({}, reason=Reason.UNREADABLE, detail="values that are not finite", made=self.made)
 
 
 def one_by_one_if_need_be(

@@ -27,7 +27,7 @@ class Result:
     """What a unit came to, without its arrays.
 
     Attributes:
-        frames, reason, detail: as in its record.
+        frames, reason, detail, note: as in its record.
         made: what made it, as canonical JSON; empty when nothing did.
         digest: of the content; empty when there is a reason.
         lengths: array name -> rows.
@@ -37,6 +37,7 @@ class Result:
     frames: int
     reason: Reason | None = None
     detail: str = ""
+    note: str = ""
     made: str = ""
     digest: str = ""
     lengths: Mapping[str, int] = field(default_factory=dict)
@@ -47,7 +48,9 @@ def result_of(record: Record, arrays: Callable[[], Mapping[str, Array]] = dict) 
     """The result of a record, and where to read its arrays."""
     digest = content_digest(record.arrays) if record.reason is None else ""
     lengths = {name: len(array) for name, array in record.arrays.items()}
-    return Result(record.frames, record.reason, record.detail, _made(record.made), digest, lengths, arrays)
+    return Result(
+        record.frames, record.reason, record.detail, record.note, _made(record.made), digest, lengths, arrays
+    )
 
 
 def _made(made: Mapping[str, Any]) -> str:
@@ -120,7 +123,10 @@ class Results:
         made = cache.provenance["made"][cache.provenance["made_of"].get(utterance, 0)]
         reason = Reason(entry.reason) if entry.reason else None
         arrays = functools.partial(cache.__getitem__, utterance)
-        return Result(entry.frames, reason, "", _made(made), entry.digest, cache.lengths(utterance), arrays)
+        note = cache.provenance.get("notes", {}).get(utterance, "")
+        return Result(
+            entry.frames, reason, "", note, _made(made), entry.digest, cache.lengths(utterance), arrays
+        )
 
     def _in_store(self, unit: str) -> Result | None:
         payload = self._store.get(unit)
@@ -201,6 +207,7 @@ def pack(
     entries = [_entry(plan, feature, u, result) for u, result in results.items()]
     made = sorted({result.made for result in results.values() if result.made})
     rank = {text: i for i, text in enumerate(made)}
+    notes = {u: result.note for u, result in results.items() if result.note}
     provenance: dict[str, Any] = {
         "corpus": manifest.corpus,
         "part": part,
@@ -213,6 +220,8 @@ def pack(
         "records": manifest.records_digest(feature.spec.modality, part, feature.context),
         **({"partial": True} if partial else {}),
         **({"seen": {k: list(ids) for k, ids in feature.seen.items()}} if feature.seen else {}),
+        # Only where there are any, so that the bytes of caches without notes stay what they were.
+        **({"notes": notes} if notes else {}),
         "made": [json.loads(text) for text in made],
         "made_of": {u: n for u, r in results.items() if r.made and (n := rank[r.made])},
     }

@@ -18,6 +18,7 @@ from ercache.reasons import Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoder, EncoderKind, EncoderSpec, Input
 from extract.faces import FACES_KEY, FACES_VERSION, faces_weights
+from extract.media import VERSION
 
 # Of what a scan finds in the place of a file, the rest is as good as absent.
 _UNOPENED = (Reason.OUTSIDE_ROOT, Reason.NOT_A_FILE, Reason.UNREADABLE)
@@ -257,8 +258,13 @@ def _text(u: Utterance) -> Source:
 def _media(u: Utterance, engine: EngineParams) -> Source:
     limits = engine.limits
     bounds = {
-        "audio": {"duration": limits.duration},
-        "visual": {"duration": limits.duration, "pixels": limits.pixels, "megabytes": limits.megabytes},
+        "audio": {"duration": limits.duration, "reader": VERSION},
+        "visual": {
+            "duration": limits.duration,
+            "pixels": limits.pixels,
+            "megabytes": limits.megabytes,
+            "reader": VERSION,
+        },
     }
     records = {
         modality: {**record, "limits": bounds[modality]}

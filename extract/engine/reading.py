@@ -1,17 +1,15 @@
-"""Reading the media of a shard: which files, which stretches of them, and whether they are what was scanned."""
+"""The media of a shard: which files, which stretches of them, and what each row gets of them."""
 
-import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ercache.digests import digest_of_file
 from ercache.manifest import MediaRef
 from ercache.params import Limits
-from ercache.reasons import Missing, Reason
+from ercache.reasons import Missing
 from extract.engine.plan import Feature, Shard, Source
-from extract.media import Clip, Stretch, nothing, read_stretches
-from extract.media.files import check_file
+from extract.media import Clip, Stretch
+from extract.media.scanned import Request
 from extract.media.types import FloatArray, Frame, Pictures
 
 
@@ -21,17 +19,26 @@ class Inputs:
 
     Attributes:
         faults: modality -> why it cannot be had.
+        notes: modality -> what is less than was asked for.
         neighbours: place in the dialogue, counted from the row's own -> what was read of that neighbour.
     """
 
     pictures: dict[Pictures, tuple[Frame, ...]] = field(default_factory=dict)
     sounds: dict[int, FloatArray] = field(default_factory=dict)
     faults: dict[str, Missing] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     neighbours: dict[int, "Inputs"] = field(default_factory=dict)
 
     def at(self, place: int) -> "Inputs":
         """The row's own at place 0, a neighbour's elsewhere."""
         return self if place == 0 else self.neighbours.setdefault(place, Inputs())
+
+    def nbytes(self, feature: Feature) -> int:
+        """Memory of what is read of it for a feature, neighbours not counted: the same whatever else is read."""
+        rate = feature.input.rate
+        sound = self.sounds[rate].nbytes if rate in self.sounds else 0
+        frames = [frame for kind in set(pictures_of(feature)) for frame in self.pictures.get(kind, ())]
+        return sound + sum(frame.image.nbytes for frame in frames)
 
     @property
     def seconds(self) -> float:
@@ -50,7 +57,7 @@ Key = tuple[int, int, MediaRef]  # row, place, stretch
 
 @dataclass(frozen=True)
 class Use:
-    """Whom a stretch is for: a row of the shard, or one of its neighbours, and which modalities."""
+    """What a stretch is read for: a row of the shard or one of its neighbours, and which modalities of it."""
 
     row: int
     place: int
@@ -70,6 +77,10 @@ class FileJob:
     def rows(self) -> tuple[int, ...]:
         """Rows of the shard that need the file."""
         return tuple(dict.fromkeys(use.row for use in self.uses))
+
+    def request(self, root: Path, limits: Limits) -> Request:
+        """What a reader is asked for."""
+        return Request(root, self.path, self.sha256, self.stretches, limits)
 
 
 def file_jobs(
@@ -121,58 +132,18 @@ def pictures_of(feature: Feature) -> list[Pictures]:
     return [kind] if every is None else [kind, Pictures(every=every, side=kind.side)]
 
 
-def read_file(root: Path, job: FileJob, limits: Limits) -> list[Clip]:
-    """Read a file as asked; every fault of the data is a result."""
-    try:
-        path = scanned_file(root, MediaRef(job.path, sha256=job.sha256))
-        return read_stretches(path, job.stretches, limits)
-    except Missing as missing:
-        return [nothing(s, missing) for s in job.stretches]
-    except MemoryError as error:
-        return [nothing(s, Missing(Reason.OUT_OF_MEMORY, str(error))) for s in job.stretches]
-    except OSError as error:
-        return [nothing(s, Missing(Reason.CHANGED, _words(error))) for s in job.stretches]
-
-
-def share(job: FileJob, clips: list[Clip], inputs: Mapping[int, Inputs]) -> None:
-    """Give what a file held to the rows and neighbours that it is for."""
-    for use, clip in zip(job.uses, clips, strict=True):
-        mine = inputs[use.row].at(use.place)
-        if "visual" in use.modalities:
-            mine.pictures |= clip.pictures
-            if clip.no_pictures is not None:
-                mine.faults["visual"] = clip.no_pictures
-        if "audio" in use.modalities:
-            mine.sounds |= clip.sounds
-            if clip.no_sound is not None:
-                mine.faults["audio"] = clip.no_sound
-
-
-def scanned_file(root: Path, ref: MediaRef) -> Path:
-    """The file that the scan saw; if it is not there any more, that is a fault of this run, not of the data.
-
-    Raises:
-        Missing: with `CHANGED`, which is tried again.
-    """
-    try:
-        path = check_file(root, ref)
-        facts = path.stat()
-        same = _digest(path, facts.st_size, facts.st_mtime_ns, facts.st_ino) == ref.sha256
-    except Missing as missing:
-        if missing.reason in (Reason.EMPTY_FILE, Reason.GIT_LFS_POINTER):
-            same = digest_of_file(root / ref.path) == ref.sha256
-            if same:
-                raise
-        raise Missing(Reason.CHANGED, f"{missing.reason.value}: {missing.detail}") from missing
-    if not same:
-        raise Missing(Reason.CHANGED, "its sha256 is not the one in the manifest")
-    return path
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(path: Path, *_: int) -> str:
-    """Digest of a file, taken once for the shards that read it one after the other."""
-    return digest_of_file(path)
+def share(use: Use, clip: Clip, inputs: Mapping[int, Inputs]) -> None:
+    """Give what a stretch held to the row or neighbour that it is for."""
+    mine = inputs[use.row].at(use.place)
+    if "visual" in use.modalities:
+        mine.pictures |= clip.pictures
+        if clip.no_pictures is not None:
+            mine.faults["visual"] = clip.no_pictures
+    if "audio" in use.modalities:
+        mine.sounds |= clip.sounds
+        if clip.no_sound is not None:
+            mine.faults["audio"] = clip.no_sound
+    mine.notes |= {modality: note for modality, note in clip.notes.items() if modality in use.modalities}
 
 
 def _stretches(
@@ -193,8 +164,3 @@ def _together(a: MediaRef, b: MediaRef) -> bool:
 
 def _joined(pictures: Stretch, sound: Stretch) -> Stretch:
     return Stretch(pictures.ref, pictures.pictures, sound.rates)
-
-
-def _words(error: OSError) -> str:
-    """What the system says, without the machine's paths."""
-    return error.strerror or type(error).__name__

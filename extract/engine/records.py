@@ -19,6 +19,7 @@ class Record:
         frames: frames, tokens or windows that the arrays rest on.
         reason: why there are no arrays; None when there are.
         detail: the tool's own words for the reason.
+        note: what is less, or other, than was asked for; empty when nothing is.
         made: versions of libraries, device, precision and threads.
     """
 
@@ -27,6 +28,7 @@ class Record:
     reason: Reason | None = None
     detail: str = ""
     made: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
 
 
 def pack_record(record: Record) -> bytes:
@@ -36,16 +38,19 @@ def pack_record(record: Record) -> bytes:
         for name, a in sorted(record.arrays.items())
     }
     reason = record.reason.value if record.reason else None
-    return bytes(msgpack.packb([arrays, record.frames, reason, record.detail, record.made]))
+    note = (
+        [record.note] if record.note else []
+    )  # records without one stay what they were before there were any
+    return bytes(msgpack.packb([arrays, record.frames, reason, record.detail, record.made, *note]))
 
 
 def unpack_record(payload: bytes) -> Record:
     """The record of a payload."""
-    arrays, frames, reason, detail, made = msgpack.unpackb(payload)
+    arrays, frames, reason, detail, made, *note = msgpack.unpackb(payload)
     read = {
         name: np.frombuffer(data, dtype=dtype).reshape(shape) for name, (dtype, shape, data) in arrays.items()
     }
-    return Record(read, frames, Reason(reason) if reason else None, detail, made)
+    return Record(read, frames, Reason(reason) if reason else None, detail, made, *note)
 
 
 def no_arrays(reason: Reason) -> Record:

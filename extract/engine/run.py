@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from extract.engine.alarm import Alarm, Tell
 from extract.engine.job import Done, Job, Setup
 from extract.engine.lanes import Lanes, devices_of
 from extract.engine.plan import Plan
@@ -18,14 +19,18 @@ class Runner:
         failed: unit -> its `unavailable` result, which is not stored.
         split: features whose forwards were run one by one, because a forward ended a lane or the memory ran out;
             the one exception to equal bytes.
+
+    Args:
+        tell: told at once, in a line, when all utterances of a file or most of a corpus fail alike.
     """
 
-    def __init__(self, setup: Setup, store: Store) -> None:
+    def __init__(self, setup: Setup, store: Store, tell: Tell = lambda _: None) -> None:
         self.failed: dict[str, Record] = {}
         self.computed: set[str] = set()
         self.media_seconds = 0.0
         self.split: set[str] = set()
         self._setup, self._store = setup, store
+        self._alarm = Alarm(setup.features, tell)
 
     def run(self, plans: Sequence[Plan], done: Sequence[Callable[[str], bool]], progress: Progress) -> None:
         """Compute what is not done; results go to the store, `unavailable` ones to `failed`.
@@ -63,6 +68,7 @@ class Runner:
 
     def _keep(self, plan: Plan, ready: Callable[[str], bool], job: Job, result: Done) -> None:
         self.media_seconds += result.seconds
+        self._alarm.look(job, result)
         self.split |= result.split
         for unit, payload in result.faces.items():
             self._store.put(unit, payload)

@@ -5,7 +5,7 @@ asked for, without the file's end as the reason, is told in a note. Nothing here
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from extract.media.video import Branch, branch_of, instants, shown_at
 VERSION: Final = 2
 LACKS: Final = 0.1  # seconds of sound that decoders may swallow at the beginning of a stretch
 Chosen = dict[Pictures, Times]
+Tick = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,17 @@ def read_stretches(path: Path, stretches: Sequence[Stretch], limits: Limits) -> 
     return [clips[n] for n in range(len(stretches))]
 
 
-def read_clips(path: Path, stretches: Sequence[Stretch], limits: Limits) -> Iterator[tuple[int, Clip]]:
-    """Like `read_stretches`, each with its number as soon as it is read; memory holds those being read alone."""
+def read_clips(
+    path: Path, stretches: Sequence[Stretch], limits: Limits, tick: Tick = lambda: None
+) -> Iterator[tuple[int, Clip]]:
+    """Like `read_stretches`, each with its number as soon as it is read; memory holds those being read alone.
+
+    Args:
+        tick: called again and again while the file is read.
+    """
     left = dict(enumerate(stretches))
     try:
-        for number, clip in _read(path, stretches, limits):
+        for number, clip in _read(path, stretches, limits, tick):
             del left[number]
             yield number, clip
     except Missing as missing:
@@ -84,10 +91,10 @@ def read_clips(path: Path, stretches: Sequence[Stretch], limits: Limits) -> Iter
             yield number, nothing(stretch, missing)
 
 
-def _read(path: Path, stretches: Sequence[Stretch], limits: Limits) -> Iterator[tuple[int, Clip]]:
+def _read(path: Path, stretches: Sequence[Stretch], limits: Limits, tick: Tick) -> Iterator[tuple[int, Clip]]:
     state = path.stat() if path.is_file() else None
     stamp = (state.st_size, state.st_mtime_ns, state.st_ino) if state else ()
-    with opened(path, limits) as (container, clock, complaints):
+    with opened(path, limits, tick) as (container, clock, complaints):
         known = _known().get((path, stamp))
         recording = Recording(container, clock, complaints, limits, known)
         _remember(path, stamp, recording.facts)

@@ -6,7 +6,7 @@ memory that ran out and everything else (a disk, a library, a fault of ours) is 
 
 import errno
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -48,10 +48,11 @@ class Clock:
 
     Args:
         seconds: wall clock from now on.
+        tick: called at each look at the clock.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, tick: Callable[[], None] = lambda: None) -> None:
+        self.seconds, self._tick = seconds, tick
         self._deadline = time.monotonic() + seconds
 
     def extend(self, seconds: float) -> None:
@@ -65,6 +66,7 @@ class Clock:
         Raises:
             Missing: TIMEOUT.
         """
+        self._tick()
         if time.monotonic() > self._deadline:
             raise Missing(Reason.TIMEOUT, f"the file was not read within {self.seconds:g} s")
 
@@ -89,14 +91,16 @@ class Complaints:
 
 
 @contextmanager
-def opened(path: Path, limits: Limits) -> Iterator[tuple[Any, Clock, Complaints]]:
+def opened(
+    path: Path, limits: Limits, tick: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Any, Clock, Complaints]]:
     """A file's container, the clock that runs for it, and FFmpeg's complaints.
 
     Raises:
         Missing: it is no readable medium, or what went wrong in the block.
     """
     check_bytes(path)
-    clock = Clock(limits.seconds)
+    clock = Clock(limits.seconds, tick)
     clock.extend(path.stat().st_size / SLOWEST)
     complaints = Complaints()
     av.logging.set_level(av.logging.ERROR)

@@ -343,7 +343,9 @@ class Pass:
             if kind == "video":
                 self._take(frame)
             else:
-                self.pieces.append(piece_of(frame, self._ticks["audio"], self.pieces[-1] if self.pieces else None))
+                self.pieces.append(
+                    piece_of(frame, self._ticks["audio"], self.pieces[-1] if self.pieces else None)
+                )
 
     def _take(self, frame: Any) -> None:
         if frame.pts is None:

@@ -17,9 +17,9 @@ from extract.engine.extraction import Extraction
 from extract.engine.job import Doing, Job, Setup
 from extract.engine.lane import _Lane
 from extract.engine.lanes import chastened
-from extract.engine.reading import FileJob, read_file
 from extract.media import Stretch
-from tests.extract.toy_letters import Letters, Loud, calls, letters, refuse
+from extract.media.scanned import Request, read_scanned
+from tests.extract.toy_letters import Letters, Loud, calls, letters, read_toy, refuse
 
 ENGINE = EngineParams(text_shard=3, shard=2, batch=3, lanes=2, limits=Limits(seconds=1))
 FAULT = Missing(Reason.CRASH, "died")
@@ -40,7 +40,9 @@ def extract(
 ) -> Extraction:
     feature = letters(folder, kind=kind)
     store, out = folder / "store", folder / "caches"
-    return extract_corpus(manifest, [feature], engine, store=store, out=out, root=folder, fail_over=90)
+    return extract_corpus(
+        manifest, [feature], engine, store=store, out=out, root=folder, fail_over=90, read=read_toy
+    )
 
 
 def reasons(result: Extraction) -> dict[str, str]:
@@ -77,22 +79,14 @@ def test_an_input_that_hangs_is_a_timeout_and_the_run_goes_on(
     assert reasons(result) == {"u1": "timeout"}
 
 
-def test_a_file_that_kills_its_reader_is_a_crash_and_the_run_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ERCACHE_TOY_READER", "1")
-    manifest = corpus(tmp_path, "a", "die", "bad", "c", "die_once", "e", "f")
+def test_a_file_that_kills_its_reader_is_a_crash_and_the_run_goes_on(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path, "a", "die", "bad", "c", "die_once", "e", "killed")
     result = extract(tmp_path, manifest, Loud)
-    assert reasons(result) == {"u1": "crash", "u2": "unreadable"}
+    assert reasons(result) == {"u1": "crash", "u2": "unreadable", "u6": "crash"}
+    words = {f.utterance: f.detail for f in result.failed}
+    assert "exit code 3" in words["u1"] and "SIGKILL" in words["u6"]
     with CacheFile(result.files[0]) as cache:
         assert cache["u4"]["pooled"].tolist() == [[8, 0]]
-
-
-def test_a_file_that_hangs_its_reader_is_a_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERCACHE_TOY_READER", "1")
-    monkeypatch.setattr(lanes, "GRACE", 2.0)
-    result = extract(tmp_path, corpus(tmp_path, "hang", "a"), Loud, replace_lanes(1))
-    assert reasons(result) == {"u0": "timeout"}
 
 
 def replace_lanes(number: int) -> EngineParams:
@@ -137,8 +131,7 @@ def test_an_encoder_that_cannot_be_built_ends_the_run() -> None:
 
 def read(root: Path, name: str, sha256: str | None) -> Missing | None:
     ref = MediaRef(name, sha256=sha256)
-    job = FileJob(name, sha256, (Stretch(ref, rates=(8000,)),), ((0, frozenset({"audio"})),))
-    (clip,) = read_file(root, job, Limits())
+    ((_, clip),) = read_scanned(Request(root, name, sha256, (Stretch(ref, rates=(8000,)),), Limits()))
     return clip.no_sound
 
 

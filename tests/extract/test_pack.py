@@ -94,7 +94,7 @@ def test_what_failed_in_this_run_is_packed_as_unavailable(tmp_path: Path) -> Non
     plan = planned(manifest, feature)
     failed = Record({}, reason=Reason.TIMEOUT, detail="words of the tool", made={"device": "cpu"})
     found = collect(plan, feature, ["u0"], {plan.keys["echo"]["u0"]: failed}.get)
-    assert found["u0"] == Result(0, Reason.TIMEOUT, "words of the tool", '{"device":"cpu"}')
+    assert found["u0"] == Result(0, Reason.TIMEOUT, "words of the tool", made='{"device":"cpu"}')
     pack(tmp_path / "a.h5", manifest, "train", feature, plan, found, True)
     with CacheFile(tmp_path / "a.h5") as cache:
         assert [(e.status, e.reason) for e in cache.entries] == [(Status.UNAVAILABLE, "timeout")]

@@ -1,10 +1,10 @@
 """Toy encoders for the engine. They run in processes of their own: what they do is told, and shown, in a folder."""
 
 import json
-import multiprocessing
 import os
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -16,9 +16,9 @@ from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
-from extract.engine import Feature, lane
-from extract.engine.reading import FileJob
+from extract.engine import Feature
 from extract.media import Clip, nothing
+from extract.media.scanned import Request
 
 
 class Letters:
@@ -112,18 +112,16 @@ def once(folder: Path) -> bool:
     return True
 
 
-def stand_in(root: Path, job: FileJob, limits: object) -> list[Clip]:
-    """Reads instead of `read_file` in a lane: the name of a file tells what becomes of its reader."""
-    if "die_once" in job.path and not once(root):
-        return [Clip(sounds={8000: np.ones(8, "f4")}) for _ in job.stretches]
-    if "die" in job.path:
-        os._exit(3)
-    if "hang" in job.path:
-        time.sleep(600)
-    if "bad" in job.path:
-        return [nothing(s, Missing(Reason.UNREADABLE, "bad")) for s in job.stretches]
-    return [Clip(sounds={8000: np.ones(8, "f4")}) for _ in job.stretches]
-
-
-if multiprocessing.current_process().name != "MainProcess" and os.environ.get("ERCACHE_TOY_READER"):
-    lane.read_file = stand_in  # type: ignore[assignment]
+def read_toy(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
+    """Reads instead of `read_scanned`: the name of a file tells what becomes of its reader."""
+    for number, stretch in enumerate(request.stretches):
+        if "die" in request.path and ("once" not in request.path or once(request.root)):
+            os._exit(3)
+        if "killed" in request.path:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "hang" in request.path:
+            time.sleep(600)
+        if "bad" in request.path:
+            yield number, nothing(stretch, Missing(Reason.UNREADABLE, "bad"))
+        else:
+            yield number, Clip(sounds={8000: np.ones(8, "f4")})

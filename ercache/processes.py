@@ -19,11 +19,16 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
 
 def end_with_parent() -> None:
     """Leave Ctrl-C to the parent, and die with it: a worker holds the other end of its own queue open."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts_to_parent()
     parent = multiprocessing.parent_process()
     if parent is not None:
         sentinel = parent.sentinel
         threading.Thread(target=lambda: (wait([sentinel]), os._exit(1)), daemon=True).start()
+
+
+def leave_interrupts_to_parent() -> None:
+    """Ignore Ctrl-C, which a terminal sends to all processes: the parent ends this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def keep_stdout_clean() -> None:
