@@ -11,6 +11,8 @@ from extract.corpora.survey import Seen, problems_of
 Beyond = Literal["trim", "keep", "drop"]
 SLACK = 0.5  # seconds by which annotations overrun their files without harm
 BEYOND = "beyond_the_file"
+SHORTER = "one_medium_is_shorter"
+_NAMES = {"video": "the pictures end", "audio": "the sound ends"}
 
 
 def place(
@@ -20,35 +22,41 @@ def place(
 
     Args:
         seen: what a survey found; a path that is not in it is absent.
-        beyond: for an end after that of the file: `trim` moves it there; `keep` and `drop` leave it, and `drop`
-            leaves the rest to the caller, who finds a problem with the reason BEYOND.
+        beyond: for an end after that of the file: `trim` moves it there, for pictures and sound each to its own end;
+            `keep` and `drop` leave it, and `drop` leaves the rest to the caller, who finds a problem with the reason
+            BEYOND where the stretch outlasts all its media.
     """
-    if video is not None and video == audio:
-        found, problems = _place(utterance, video, ("video", "audio"), seen, beyond)
-        return found, found, problems
-    placed_video, one = _place(utterance, video, ("video",), seen, beyond)
-    placed_audio, other = _place(utterance, audio, ("audio",), seen, beyond)
-    return placed_video, placed_audio, list(dict.fromkeys([*one, *other]))
+    found: dict[str, MediaRef | None] = {"video": video, "audio": audio}
+    problems: list[Problem] = []
+    beyond_all = []
+    for medium, ref in found.items():
+        if ref is None:
+            continue
+        look = seen.get(ref.path)
+        if look is None:
+            problems.append(Problem(utterance, "missing", Reason.ABSENT.value, ref.path))
+            continue
+        ref = found[medium] = replace(ref, sha256=look.sha256)
+        problems += problems_of(utterance, ref, look, medium)
+        end = look.pictures_end if medium == "video" else look.sound_end
+        if look.fault is not None or end is None or ref.end is None:
+            continue
+        start = ref.start or 0.0
+        told = f"{ref.path}: {_NAMES[medium]} at {end:.2f} s, the stretch is {start:.2f} to {ref.end:.2f} s"
+        if start >= end:
+            reason = Reason.NO_VIDEO if medium == "video" else Reason.NO_AUDIO
+            problems.append(Problem(utterance, reason.status.value, reason.value, told))
+        elif ref.end > end + SLACK:
+            beyond_all.append(Problem(utterance, "note", BEYOND, told))
+            found[medium] = replace(ref, end=round(end, 3)) if beyond == "trim" else ref
+    # Where one medium goes on, nothing was cut off of the utterance itself.
+    there = [m for m, ref in found.items() if ref is not None and ref.end and _has(seen.get(ref.path), m)]
+    if len(beyond_all) == len(there):
+        problems += beyond_all
+    else:
+        problems += [replace(problem, reason=SHORTER) for problem in beyond_all]
+    return found["video"], found["audio"], list(dict.fromkeys(problems))
 
 
-def _place(
-    utterance: str, ref: MediaRef | None, media: tuple[str, ...], seen: Mapping[str, Seen], beyond: Beyond
-) -> tuple[MediaRef | None, list[Problem]]:
-    if ref is None:
-        return None, []
-    look = seen.get(ref.path)
-    if look is None:
-        return ref, [Problem(utterance, "missing", Reason.ABSENT.value, ref.path)]
-    ref = replace(ref, sha256=look.sha256)
-    problems = problems_of(utterance, ref, look, *media)
-    if look.fault is not None or look.seconds is None or ref.end is None:
-        return ref, problems
-    told = f"{ref.path} ends at {look.seconds:.2f} s, the stretch is {ref.start or 0:.2f} to {ref.end:.2f} s"
-    if (ref.start or 0.0) >= look.seconds:
-        lost = {"video": (look.video, Reason.NO_VIDEO), "audio": (look.audio, Reason.NO_AUDIO)}
-        reasons = [reason for medium, (there, reason) in lost.items() if there and medium in media]
-        return ref, [*problems, *(Problem(utterance, r.status.value, r.value, told) for r in reasons)]
-    if ref.end > look.seconds + SLACK:
-        problems.append(Problem(utterance, "note", BEYOND, told))
-        ref = replace(ref, end=round(look.seconds, 3)) if beyond == "trim" else ref
-    return ref, problems
+def _has(look: Seen | None, medium: str) -> bool:
+    return look is not None and (look.video if medium == "video" else look.audio)

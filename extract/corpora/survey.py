@@ -23,13 +23,14 @@ from ercache.processes import process_pool
 from ercache.reasons import Missing, Reason
 from extract.corpora.entry import Progress
 from extract.corpora.memory import Memory, Stamp, stamp_of
+from extract.media.container import fault_of
 from extract.media.files import locate
 from extract.media.probe import probe
 
 CHUNK: Final = 16
 LIMITS: Final = Limits(seconds=30)
 # Raise the number when a look sees something else in the same file.
-VERSION: Final = f"1 av{av.__version__}"
+VERSION: Final = f"2 av{av.__version__}"
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,21 @@ class Seen:
 
     Attributes:
         sha256: None where there is no file to take it from.
-        seconds: from the first picture to the end of the last; the container's word where there is no picture.
+        pictures_end, sound_end: seconds from the start of the file; None where there are none.
         fault: why the file gives nothing, and the tool's own words.
     """
 
     sha256: str | None
-    seconds: float | None = None
+    pictures_end: float | None = None
+    sound_end: float | None = None
     video: bool = False
     audio: bool = False
     fault: tuple[Reason, str] | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the recording is: as long as its pictures, or its sound where there are none."""
+        return self.sound_end if self.pictures_end is None else self.pictures_end
 
 
 def survey(root: Path, paths: Iterable[str], progress: Progress | None = None) -> dict[str, Seen]:
@@ -98,12 +105,12 @@ def _final(look: Seen) -> bool:
 
 
 def _text(look: Seen) -> str:
-    return json.dumps([look.sha256, look.seconds, look.video, look.audio, look.fault])
+    return json.dumps([look.sha256, look.pictures_end, look.sound_end, look.video, look.audio, look.fault])
 
 
 def _seen(text: str) -> Seen:
-    sha256, seconds, video, audio, fault = json.loads(text)
-    return Seen(sha256, seconds, video, audio, fault and (Reason(fault[0]), fault[1]))
+    sha256, pictures_end, sound_end, video, audio, fault = json.loads(text)
+    return Seen(sha256, pictures_end, sound_end, video, audio, fault and (Reason(fault[0]), fault[1]))
 
 
 Found = Callable[[Mapping[str, Seen]], None]
@@ -170,6 +177,7 @@ def _detail(ref: MediaRef, words: str) -> str:
 
 
 def _look(root: Path, path: str) -> Seen:
+    """What a look at a file shows; whatever a library does with it concerns this file alone."""
     sha256 = None
     try:
         file = locate(root, MediaRef(path))
@@ -178,11 +186,11 @@ def _look(root: Path, path: str) -> Seen:
         facts = probe(file, LIMITS)
     except Missing as missing:
         return Seen(sha256, fault=(missing.reason, missing.detail))
-    times = facts.frame_times
-    seconds = (
-        float(times[-1] - times[0]) * len(times) / (len(times) - 1) if len(times) > 1 else facts.duration
-    )
-    return Seen(sha256, seconds, video=times.size > 0, audio=facts.audio_rate is not None)
+    except Exception as error:
+        fault = fault_of(error)
+        return Seen(sha256, fault=(fault.reason, fault.detail))
+    pictures = facts.pictures_end
+    return Seen(sha256, pictures, facts.sound_end, pictures is not None, facts.audio_rate is not None)
 
 
 def _singly(root: Path, paths: Sequence[str]) -> dict[str, Seen]:

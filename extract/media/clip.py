@@ -5,8 +5,8 @@ asked for, without the file's end as the reason, is told in a note. Nothing here
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -87,8 +87,23 @@ def read_clips(
             del left[number]
             yield number, clip
     except Missing as missing:
-        for number, stretch in left.items():
-            yield number, nothing(stretch, missing)
+        pictures = any(stretch.pictures for stretch in left.values())
+        if missing.reason is Reason.TIMEOUT and pictures and any(stretch.rates for stretch in left.values()):
+            yield from _sound_alone(path, left, limits, missing, tick)
+        else:
+            for number, stretch in left.items():
+                yield number, nothing(stretch, missing)
+
+
+def _sound_alone(
+    path: Path, stretches: Mapping[int, Stretch], limits: Limits, missing: Missing, tick: Tick
+) -> Iterator[tuple[int, Clip]]:
+    """Sound of stretches whose pictures took too long: it does not take theirs."""
+    numbers = list(stretches)
+    without = [replace(stretch, pictures=()) for stretch in stretches.values()]
+    for n, clip in read_clips(path, without, limits, tick):
+        pictures = bool(stretches[numbers[n]].pictures)
+        yield numbers[n], replace(clip, no_pictures=missing if pictures else None)
 
 
 def _read(path: Path, stretches: Sequence[Stretch], limits: Limits, tick: Tick) -> Iterator[tuple[int, Clip]]:
@@ -272,7 +287,7 @@ class _Reading:
         packets = facts.audio
         begins = np.maximum(packets.begins + facts.origin, wanted[0])
         ends = np.minimum(packets.begins + facts.origin + packets.lengths, wanted[1])
-        promised = float(np.nansum(np.maximum(ends - begins, 0)))
+        promised = float(np.nansum(np.maximum(ends - begins, 0)[packets.shown]))
         got = seconds_of(pieces)
         if not got:
             if promised > LACKS or (facts.ended_by and facts.audio.end is None):

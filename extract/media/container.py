@@ -107,7 +107,7 @@ def opened(
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, "fflags": "+genpts"}
     if _is_plain_wav(path):
         options["max_probe_packets"] = "1"  # FFmpeg looks for coded sound in it for 4 ms
-    with av.logging.Capture(True) as logs, naming_faults(clock, complaints):
+    with av.logging.Capture(True) as logs, naming_faults(clock, complaints), _telling_disks_from_data(path):
         complaints.logs = logs
         clock.check()
         with av.open(
@@ -116,6 +116,23 @@ def opened(
             yield container, clock, complaints
             # An interrupted read looks like the end of the file; a verdict on half a file would be final.
             clock.check()
+
+
+@contextmanager
+def _telling_disks_from_data(path: Path) -> Iterator[None]:
+    """FFmpeg says "input/output error" of a file that ends early as well as of a broken disk: read it to the end.
+
+    Raises:
+        OSError: the disk's own.
+    """
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if error.errno == errno.EIO:
+            with path.open("rb") as stream:
+                while stream.read(1 << 20):
+                    pass
+        raise
 
 
 @contextmanager

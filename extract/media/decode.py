@@ -309,6 +309,8 @@ class Pass:
         for kind, runs in self._runs.items():
             begins = packets[kind].begins
             last = len(begins) - 1
+            if last < 0:
+                continue
             lengths.append(
                 sum(float(np.nan_to_num(begins[min(b, last)] - begins[min(a, last)])) for a, b in runs)
             )

@@ -17,8 +17,10 @@ from ercache.params import EngineParams, FacePolicy, Limits
 from ercache.params_file import nearest
 from extract.engine.extraction import extract_corpus, raise_if_over
 from extract.engine.plan import Feature
-from extract.media import Stretch, read_stretches
+from extract.media import Stretch
 from extract.media.mel_image import RATE, resized
+from extract.media.reader import Reader
+from extract.media.scanned import Request
 from extract.pretrain.config import AudioConfig, ExtractorConfig, VisualConfig
 from extract.pretrain.examples import Examples, of_sounds
 from extract.pretrain.inputs import PictureInput, PictureParams, SoundInput, SoundParams
@@ -192,12 +194,14 @@ def _read_files(
     progress: Progress,
 ) -> Examples:
     arrays, bad = [], []
-    for n, path in enumerate(paths):
-        progress("files", n, len(paths))
-        try:
-            arrays.append(_sound(path) if isinstance(config, AudioConfig) else _picture(path, config.side))
-        except (OSError, ValueError) as error:
-            bad.append(f"{names[n]}: {error}")
+    with Reader() as reader:
+        for n, path in enumerate(paths):
+            progress("files", n, len(paths))
+            try:
+                sound = isinstance(config, AudioConfig)
+                arrays.append(_sound(reader, path) if sound else _picture(path, config.side))
+            except (OSError, ValueError) as error:
+                bad.append(f"{names[n]}: {error}")
     if bad:
         raise UsageError(f"{len(bad)} files cannot be read", details=bad[:20], hint="mend or remove them")
     if isinstance(config, AudioConfig):
@@ -205,8 +209,9 @@ def _read_files(
     return Examples(tuple(names), torch.tensor(labels), torch.from_numpy(np.stack(arrays)))
 
 
-def _sound(path: Path) -> Any:
-    clip = read_stretches(path, [Stretch(MediaRef(path.name), rates=(RATE,))], Limits())[0]
+def _sound(reader: Reader, path: Path) -> Any:
+    stretch = Stretch(MediaRef(path.name), rates=(RATE,))
+    ((_, clip),) = reader.read(Request(path.parent, path.name, None, (stretch,), Limits()))
     if clip.no_sound is not None:
         raise ValueError(f"{clip.no_sound.reason.value} {clip.no_sound.detail}".strip())
     return clip.sounds[RATE]

@@ -394,7 +394,8 @@ def failures(folder: Path) -> dict[tuple[str, str], str]:
     """Details of failures.csv."""
     (path,) = (folder / "data" / "logs").glob("*failures.csv")
     with path.open(encoding="utf-8", newline="") as stream:
-        return {(row["utterance"], row["feature"]): row["detail"] for row in csv.DictReader(stream)}
+        rows = [row for row in csv.DictReader(stream) if row["status"] != "ok"]  # those have a note
+    return {(row["utterance"], row["feature"]): row["detail"] for row in rows}
 
 
 def corpus(folder: Path, root: Path, port: int) -> Manifest:

@@ -211,7 +211,7 @@ def test_the_counts_of_the_release_raise_no_difference(
     ]
 
 
-GOOD = Seen("0" * 64, 1.0, True, True)
+GOOD = Seen("0" * 64, 1.0, 1.0, True, True)
 
 
 def _letter(vote: str) -> str:

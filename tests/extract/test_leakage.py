@@ -22,7 +22,7 @@ from tests.extract.test_ravdess import names as files_of_ravdess
 
 SHARED: Final = Path(__file__).resolve().parents[2].parent / "shared"
 MELD, EMODB = SHARED / "meld", SHARED / "media" / "emodb"
-GOOD: Final = Seen("0" * 64, 1.0, True, True)
+GOOD: Final = Seen("0" * 64, 1.0, 1.0, True, True)
 
 # corpus -> beginning of a split's name -> what it never has in two subsets
 PROMISES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {

@@ -107,7 +107,7 @@ def test_by_default_the_wrong_cuts_of_the_release_are_trimmed_and_no_other_clip(
     lasts = {"dia0_utt1.mp4": 304.9, "dia0_utt2.mp4": 41.0, "dia0_utt3.mp4": 28.5}
 
     def looked(root: Path, paths: Sequence[str], progress: object) -> dict[str, Seen]:
-        return {p: Seen("0" * 64, lasts.get(p.rpartition("/")[2], 0.5), True, True) for p in paths}
+        return {p: Seen("0" * 64, lasts.get(p.rpartition("/")[2], 0.5), 0.5, True, True) for p in paths}
 
     monkeypatch.setattr("extract.corpora.meld.survey", looked)
     ends = [u.video.end for u in scan(root).of_part("test") if u.video]

@@ -79,7 +79,7 @@ def test_the_names_of_the_release_are_all_good_and_give_its_counts(
         (place / (name + (".wav" if name[:2] == "03" else ".mp4"))).touch()
     monkeypatch.setattr(
         "extract.corpora.ravdess.survey",
-        lambda root, paths, progress: {p: surveys.Seen("ab", 1.0, p[-1] == "4", True) for p in paths},
+        lambda root, paths, progress: {p: surveys.Seen("ab", 1.0, 1.0, p[-1] == "4", True) for p in paths},
     )
     found = scan(tmp_path / "r")
     assert len(found.utterances) == 2452 and found.problems == ()
