@@ -67,20 +67,22 @@ class Runs:
         return None if rank == len(self._lasts) else max(number, self._firsts[rank])
 
 
+def numbers_of_pictures(packets: Packets, times: Times) -> list[int]:
+    """Numbers of the packets of the pictures that begin at some times."""
+    order = np.argsort(packets.begins, kind="stable")  # NaN last
+    ranks = np.searchsorted(packets.begins[order], times - 1e-9)
+    return [int(n) for n in order[np.minimum(ranks, len(order) - 1)]]
+
+
 def runs_of_pictures(packets: Packets, times: Times) -> Runs:
     """What has to be decoded for the pictures that begin at some times."""
-    begins = packets.begins
-    order = np.argsort(begins, kind="stable")  # NaN last
-    rising = begins[order]
-    keys = np.flatnonzero(packets.keys & ~np.isnan(begins))
-    # Those before a key in the order of showing belong to what comes before it: the keys' own times decide.
-    earliest = np.minimum.accumulate(begins[keys][::-1])[::-1] if len(keys) else np.empty(0)
+    keys = np.flatnonzero(packets.keys & ~np.isnan(packets.begins))
+    # A key serves what is shown after it; where damage has put keys out of order, the earliest of those behind counts.
+    earliest = np.minimum.accumulate(packets.begins[keys][::-1])[::-1]
     runs = []
-    for time in times:
-        number = int(order[min(int(np.searchsorted(rising, time - 1e-9)), len(order) - 1)])
+    for time, number in zip(times, numbers_of_pictures(packets, times), strict=True):
         rank = int(np.searchsorted(earliest, time - LEAD, side="right")) - 1
-        while rank >= 0 and keys[rank] > number:
-            rank -= 1
+        rank = min(rank, int(np.searchsorted(keys, number, side="right")) - 1)
         runs.append((int(keys[rank]) if rank >= 0 else 0, number + DELAY))
     return Runs(runs)
 
@@ -271,6 +273,7 @@ class Pass:
         self._runs: dict[str, Runs] = {}
         if len(self._times):
             self._runs["video"] = runs_of_pictures(self._facts.video, self._times)
+        self._pictures = frozenset(numbers_of_pictures(self._facts.video, self._times))
         if wanted.windows:
             self._runs["audio"] = runs_of_sound(self._facts.audio, wanted.windows, self._facts.origin)
         gaps = np.diff(self._facts.frame_times)
@@ -294,6 +297,8 @@ class Pass:
                 self._drain(kind, contexts[kind])
                 contexts[kind].flush_buffers()
             self._last[kind] = number
+            if kind == "video":
+                contexts[kind].skip_frame = self._may_skip(number)
             self._decode(kind, contexts[kind], self._on_time(kind, number, packet))
             self._advance(kind, number)
             yield
@@ -326,6 +331,10 @@ class Pass:
             if packet.dts is not None:
                 packet.dts += ticks
         return packet
+
+    def _may_skip(self, number: int) -> str:
+        """What a decoder need not decode of a packet: nothing where it is wanted, or where a file is damaged."""
+        return "DEFAULT" if number in self._pictures or self._recording.complaints else "NONREF"
 
     def _drain(self, kind: str, context: Any) -> None:
         self._decode(kind, context, None)
