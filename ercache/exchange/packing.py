@@ -11,11 +11,11 @@ import numpy as np
 from ercache.cache import Array, ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
 from ercache.errors import CacheError, UsageError
 from ercache.exchange.content import Content, Found, some
+from ercache.exchange.numbers import NUMBERS
 from ercache.manifest import Manifest
 from ercache.reasons import Reason
 
 LACKING: Final = Reason.ABSENT  # the file says nothing about the utterance
-_NUMBERS: Final = "biuf"
 
 
 @dataclass
@@ -176,7 +176,7 @@ def _specs_of(found: Found) -> tuple[ArraySpec, ...]:
     single: dict[str, bool] = {}
     for utterance in found.ids:
         for name, array in found.read(utterance).items():
-            if array.dtype.kind not in _NUMBERS:
+            if array.dtype.kind not in NUMBERS:
                 raise UsageError(f"{found.name} of {utterance}: {array.dtype} values are no features")
             shapes.setdefault(name, set()).add(array.shape[1:] if array.ndim > 1 else array.shape)
             types.setdefault(name, set()).add(array.dtype.newbyteorder("="))
