@@ -12,7 +12,7 @@ from mmap import mmap
 from typing import Final
 
 DEEPEST: Final = 200  # tuples inside each other
-LARGEST: Final = 10**6  # where items of a tuple are no longer counted
+LARGEST: Final = 10**6  # items of tuples inside each other, counted as often as they stand there
 
 # A value on the stack: items that are hashed with it (those of tuples inside as often as they stand there), and how
 # many tuples are inside each other.
@@ -215,4 +215,6 @@ def _joined(parts: list[_Value], at: int) -> _Value:
         depth = max(depth, inside)
     if depth >= DEEPEST:
         raise Odd(f"byte {at}: more than {DEEPEST} tuples inside each other")
-    return min(1 + items, LARGEST), depth + 1
+    if depth and items > LARGEST:
+        raise Odd(f"byte {at}: tuples inside each other with more than {LARGEST} items")
+    return 1 + items, depth + 1

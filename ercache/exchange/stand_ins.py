@@ -1,9 +1,9 @@
 """What stands for a name in a pickle: an entry of a table made here, which checks its arguments and gives plain data.
 
 Arrays are made from their bytes and types from their spelling, so that neither numpy's own `__setstate__` nor any
-constructor sees what a file says. Entries cannot be changed by the pickle that names them. What they give is a number or
-a text, or has no hash: nothing that a pickle makes by a call can be a key that is slow to compare. A pickle may name the
-same gigabyte again and again, so what all calls copy together is bounded, see `bounded`.
+constructor sees what a file says. Entries cannot be changed by the pickle that names them. What they give is a number
+or a text, or has no hash: nothing that a call makes can be a key that is slow to compare. A pickle may name the same
+gigabyte again and again, so what all calls copy together is bounded, see `bounded`.
 """
 
 import math
@@ -88,7 +88,7 @@ class Dtype:
 
 
 class Held:
-    """An array or a frozenset, or the place of an array whose content comes with its state: what `_reconstruct` gives."""
+    """An array or a frozenset, or the place of an array whose content comes with its state (`_reconstruct`)."""
 
     __hash__ = None  # type: ignore[assignment]
     __slots__ = ("value",)

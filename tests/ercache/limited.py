@@ -36,13 +36,14 @@ class Outcome:
     seconds: float
 
 
-def outcomes(files: Mapping[str, Path], prepare: str) -> dict[str, Outcome]:
+def outcomes(files: Mapping[str, Path], prepare: str, memory: int = MEMORY) -> dict[str, Outcome]:
     """Read files one after the other; the one at which the process ends has that as its outcome.
 
     Args:
         prepare: Python that defines `read(path)` and imports `ErcacheError`.
+        memory: bytes of addresses; torch alone takes ten billion.
     """
-    program = _PROGRAM.format(memory=MEMORY, prepare=prepare)
+    program = _PROGRAM.format(memory=memory, prepare=prepare)
     rest = {name: str(path) for name, path in files.items()}
     found: dict[str, Outcome] = {}
     while rest:
