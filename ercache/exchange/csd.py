@@ -17,11 +17,12 @@ import numpy as np
 from ercache.cache import Array
 from ercache.errors import UsageError
 from ercache.exchange.content import ARRAY, Content, Found, modality_of, some
+from ercache.exchange.hdf5 import check_chunks, check_dataset, own_dataset, read_dataset
 from ercache.exchange.ids import Ids
+from ercache.exchange.numbers import NUMBERS
 from ercache.manifest import Manifest
 
 LABELS: Final = "CMU_MOSEI_Labels.csd"
-_DEFLATE: Final = 1100  # deflate packs at most 1032 bytes into one
 _NEAR: Final = 0.5  # share of the time that a segment and its utterance must have in common
 Times = dict[str, tuple[float, float]]  # utterance -> seconds in its video
 _HINT: Final = "is it a .csd file of the CMU-MultimodalSDK, and whole?"
@@ -35,6 +36,11 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> Content:
     """
     name, data = _open(path)
     told = modality_of(f"{name} {path.stem}", modality)
+    for key in data:
+        if _dataset(data, key, "features", path).dtype.kind not in NUMBERS:
+            raise UsageError(
+                f"{path}: {name} holds texts, not features", hint="import the vectors made of them instead"
+            )
     ids = Ids(manifest)
     notes: list[str] = []
     whole = {known: key for key in data if (known := ids.of(key)) is not None}
@@ -47,7 +53,7 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> Content:
             of_video[ids.by_id[utterance].dialogue].append(utterance)
         unknown = []
         for key in others:
-            intervals = _dataset(data, key, "intervals", path)[:]
+            intervals = _intervals(data, key, path)
             video, segment = _video(key)
             mine = {u: times[u] for u in of_video[video]}
             taken = _segment(key, intervals, mine) if segment else _overlaps(key, intervals, mine)
@@ -58,13 +64,8 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> Content:
             notes.append(
                 f"{len(unknown)} of its entries overlap no utterance of the manifest: {some(unknown)}"
             )
-    for key in data:
-        if _dataset(data, key, "features", path).dtype.kind not in "biuf":
-            raise UsageError(
-                f"{path}: {name} holds texts, not features", hint="import the vectors made of them instead"
-            )
     notes.append("its intervals are not kept: they only say which rows belong to which utterance")
-    found = Found(_plain(name), told, tuple(rows), partial(_read, data, rows))
+    found = Found(_plain(name), told, tuple(rows), partial(_read, data, rows, set()))
     return Content((found,), tuple(notes), {"root": name}, _plain(name))
 
 
@@ -85,19 +86,21 @@ def _open(path: Path) -> tuple[str, h5py.Group]:
 
 
 def _dataset(data: h5py.Group, key: str, name: str, path: Path) -> h5py.Dataset:
-    """A dataset of the file itself: an external or virtual one would read other files."""
     group = data[key] if isinstance(data.get(key, getlink=True), h5py.HardLink) else None
-    link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
-    found = group[name] if group is not None and isinstance(link, h5py.HardLink) else None
-    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual or found.ndim != 2:
+    found = own_dataset(group, name) if isinstance(group, h5py.Group) else None
+    if found is None or found.ndim != 2:
         raise UsageError(f"{path}: {key} has no table {name!r} of its own", hint=_HINT)
-    if found.nbytes > _DEFLATE * max(1, found.id.get_storage_size()):
-        raise UsageError(
-            f"{path}: {name} of {key} claims {list(found.shape)}, more than the file can hold", hint=_HINT
-        )
-    if name == "intervals" and (found.shape[1] != 2 or found.dtype.kind != "f"):
-        raise UsageError(f"{path}: the intervals of {key} are no pairs of seconds", hint=_HINT)
+    if found.dtype.kind in NUMBERS:
+        check_dataset(found, f"{path}: {name} of {key}")
     return found
+
+
+def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
+    """Begin and end of each row in seconds, [n, 2]."""
+    found = _dataset(data, key, "intervals", path)
+    if found.shape[1] != 2 or found.dtype.kind != "f":
+        raise UsageError(f"{path}: the intervals of {key} are no pairs of seconds", hint=_HINT)
+    return read_dataset(found, f"{path}: intervals of {key}")
 
 
 def _times(path: Path, manifest: Manifest) -> Times:
@@ -112,7 +115,7 @@ def _times(path: Path, manifest: Manifest) -> Times:
         known = {u.id for u in manifest.utterances}
         _, data = _open(beside)
         for video in data:
-            for k, (start, end) in enumerate(_dataset(data, video, "intervals", beside)[:].tolist()):
+            for k, (start, end) in enumerate(_intervals(data, video, beside).tolist()):
                 if f"{video}[{k}]" in known:
                     times[f"{video}[{k}]"] = (start, end)
     if not times:
@@ -155,13 +158,18 @@ def _segment(key: str, intervals: Array, times: Times) -> dict[str, tuple[str, s
 
 
 def _read(
-    data: h5py.Group, rows: Mapping[str, tuple[str, slice | Array | None]], utterance: str
+    data: h5py.Group,
+    rows: Mapping[str, tuple[str, slice | Array | None]],
+    checked: set[str],
+    utterance: str,
 ) -> Mapping[str, Array]:
     key, place = rows[utterance]
     values: Any = data[key]["features"]
+    where = f"{data.file.filename}: features of {key}"
     try:
+        if key not in checked:
+            check_chunks(values, where)
+            checked.add(key)
         return {ARRAY: values[:] if place is None else values[place]}
     except OSError as error:
-        raise UsageError(
-            f"{data.file.filename}: features of {key} not readable ({error})", hint=_HINT
-        ) from error
+        raise UsageError(f"{where} not readable ({error})", hint=_HINT) from error

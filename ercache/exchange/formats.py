@@ -32,10 +32,10 @@ FORMATS: Final[Mapping[str, Reader]] = {
     "lhotse": read_lhotse,
     **{name: partial(read_returned, read) for name, read in RETURNED.items()},
 }
-# What a file of the right kind and a wrong inside does to a reader (the last two: HDF5 at a damaged place); each of
+# What a file of the right kind and a wrong inside does to a reader (RuntimeError and OSError: HDF5 at a damaged place); each of
 # them is told as such.
 _STRUCTURE: Final = (
-    TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError, RuntimeError, OSError,
+    TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError, RuntimeError, OSError, MemoryError,
 )  # fmt: skip
 
 

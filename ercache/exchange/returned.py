@@ -13,6 +13,8 @@ from ercache.errors import UsageError
 from ercache.exchange.content import Content, Found, some
 from ercache.exchange.export import ABOUT, KNOWN
 from ercache.exchange.ids import Ids
+from ercache.exchange.npy import read_npz
+from ercache.exchange.parquet import read_parquet
 from ercache.exchange.sheet import LABEL, Sheet
 from ercache.manifest import Manifest
 from ercache.reasons import Reason
@@ -71,9 +73,11 @@ def _label_notes(sheet: Sheet, ids: Ids, placed: Mapping[str, int]) -> list[str]
     return notes
 
 
+_ARRAYS: Final = ("/values", "/offsets")
+
+
 def _read_npz(path: Path) -> Sheet:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = read_npz(path, lambda name: name.endswith(_ARRAYS))
     columns: dict[str, list[Any]] = {}
     for name in (n for n in arrays if "/" not in n and not n.endswith(KNOWN) and n not in (ABOUT, "present")):
         known = arrays.get(name + KNOWN, np.ones(len(arrays[name]), bool)).tolist()
@@ -97,9 +101,8 @@ def _pairs(arrays: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
 
 def _read_parquet(path: Path) -> Sheet:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    table = read_parquet(path)
     about = json.loads(table.schema.metadata[ABOUT.encode()])
     arrays: dict[str, tuple[Array, Array]] = {}
     for spec in about["specs"]:
