@@ -12,16 +12,16 @@ from mmap import mmap
 from typing import Final
 
 DEEPEST: Final = 200  # tuples inside each other
-LARGEST: Final = 10**6  # items of tuples inside each other, counted as often as they stand there
+FREE: Final = (
+    10**6
+)  # items of tuples that are no burden; more than the file has bytes are the same again and again
 
 # A value on the stack: items that are hashed with it (those of tuples inside as often as they stand there), and how
 # many tuples are inside each other.
 _Value = tuple[int, int]
 _SINGLE: Final[_Value] = (1, 0)
-_WIDE: Final[_Value] = (
-    LARGEST,
-    0,
-)  # a number of equal hash can be chosen for each such, and would be compared
+# More items than a key may have: wide numbers of equal hash can be chosen, and each is compared with all others.
+_WIDE: Final[_Value] = (128, 0)
 _MARK: Final[_Value] = (0, -1)
 _KEYED: Final = {
     "SETITEM": (1, 2),
@@ -99,7 +99,7 @@ def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most:
         Odd: an opcode is not allowed, a size or memo number is beyond the file, a key is more than `most` items, or
             there is no end.
     """
-    at, size = start, len(data)
+    at, size, largest = start, len(data), max(FREE, len(data))
     stack: list[_Value] = []
     memo: dict[int, _Value] = {}
     while at < size:
@@ -135,7 +135,7 @@ def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most:
         elif name == "STOP":
             return end
         else:
-            _apply(name, stack, most, at)
+            _apply(name, stack, most, largest, at)
         at = end
     raise Odd("it ends too early: the download or the copy may have been cut")
 
@@ -168,7 +168,7 @@ def _top(stack: list[_Value], at: int) -> _Value:
     return stack[-1]
 
 
-def _apply(name: str, stack: list[_Value], most: int, at: int) -> None:
+def _apply(name: str, stack: list[_Value], most: int, largest: int, at: int) -> None:
     """What an opcode does to the stack; an unhashable container counts as single, as Python refuses it at once."""
     if name == "MARK":
         stack.append(_MARK)
@@ -193,7 +193,7 @@ def _apply(name: str, stack: list[_Value], most: int, at: int) -> None:
     if name == "DUP":
         stack += [taken[0], taken[0]]
     elif given in _HASHED:
-        stack.append(_joined(taken, at))
+        stack.append(_joined(taken, largest, at))
     elif given:
         stack.append(_SINGLE)
 
@@ -208,13 +208,13 @@ def _above_mark(stack: list[_Value], at: int) -> list[_Value]:
     raise Odd(f"byte {at}: no mark on the stack")
 
 
-def _joined(parts: list[_Value], at: int) -> _Value:
+def _joined(parts: list[_Value], largest: int, at: int) -> _Value:
     items = depth = 0
     for count, inside in parts:
         items += count
         depth = max(depth, inside)
     if depth >= DEEPEST:
         raise Odd(f"byte {at}: more than {DEEPEST} tuples inside each other")
-    if depth and items > LARGEST:
-        raise Odd(f"byte {at}: tuples inside each other with more than {LARGEST} items")
+    if items > largest:
+        raise Odd(f"byte {at}: tuples that hold the same tuples again and again, {items:,} items")
     return 1 + items, depth + 1

@@ -20,6 +20,7 @@ READ = (
     "dialoguernn",
     "cosmic",
     "mmsa",
+    "mult",
     "csd",
     "merbench",
     "lhotse",

@@ -5,7 +5,6 @@ interval overlaps, as in the SDK's own alignment. A sequence of segments (`video
 counts the rows of a label file, not clips.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,11 +19,9 @@ from ercache.exchange.content import ARRAY, Content, Found, modality_of, some
 from ercache.exchange.hdf5 import check_chunks, check_dataset, own_dataset, read_dataset
 from ercache.exchange.ids import Ids
 from ercache.exchange.numbers import NUMBERS
+from ercache.exchange.timed import LABELS, Times, by_video, manifest_times, nearest, no_times
 from ercache.manifest import Manifest
 
-LABELS: Final = "CMU_MOSEI_Labels.csd"
-_NEAR: Final = 0.5  # share of the time that a segment and its utterance must have in common
-Times = dict[str, tuple[float, float]]  # utterance -> seconds in its video
 _HINT: Final = "is it a .csd file of the CMU-MultimodalSDK, and whole?"
 
 
@@ -47,15 +44,12 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> Content:
     rows: dict[str, tuple[str, slice | Array | None]] = {u: (key, None) for u, key in whole.items()}
     others = [key for key in data if key not in set(whole.values())]
     if others:
-        times = _times(path, manifest)
-        of_video: dict[str, list[str]] = defaultdict(list)
-        for utterance in times:
-            of_video[ids.by_id[utterance].dialogue].append(utterance)
+        videos = by_video(label_times(path, manifest), ids)
         unknown = []
         for key in others:
             intervals = _intervals(data, key, path)
             video, segment = _video(key)
-            mine = {u: times[u] for u in of_video[video]}
+            mine = videos.get(video, {})
             taken = _segment(key, intervals, mine) if segment else _overlaps(key, intervals, mine)
             rows |= {u: place for u, place in taken.items() if u not in rows}
             if not taken:
@@ -103,13 +97,13 @@ def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
     return read_dataset(found, f"{path}: intervals of {key}")
 
 
-def _times(path: Path, manifest: Manifest) -> Times:
-    """Where the utterances lie in their videos: by the manifest, or by the label file beside the sequence."""
-    times: Times = {}
-    for u in manifest.utterances:
-        ref = u.video or u.audio
-        if ref is not None and ref.start is not None and ref.end is not None:
-            times[u.id] = (ref.start, ref.end)
+def label_times(path: Path, manifest: Manifest) -> Times:
+    """Where the utterances lie in their videos: by the manifest, or by the label file beside a file.
+
+    Raises:
+        UsageError: neither tells.
+    """
+    times = manifest_times(manifest)
     beside = path.with_name(LABELS)
     if not times and beside.is_file() and beside != path:
         known = {u.id for u in manifest.utterances}
@@ -119,10 +113,7 @@ def _times(path: Path, manifest: Manifest) -> Times:
                 if f"{video}[{k}]" in known:
                     times[f"{video}[{k}]"] = (start, end)
     if not times:
-        raise UsageError(
-            f"{path}: its rows lie at times, and the manifest of {manifest.corpus} has none",
-            hint=f"scan the corpus with its videos, or put {LABELS} beside the file",
-        )
+        raise no_times(path, manifest)
     return times
 
 
@@ -146,15 +137,8 @@ def _overlaps(key: str, intervals: Array, times: Times) -> dict[str, tuple[str, 
 def _segment(key: str, intervals: Array, times: Times) -> dict[str, tuple[str, slice | Array | None]]:
     if not len(intervals):
         return {}
-    low, high = float(intervals[:, 0].min()), float(intervals[:, 1].max())
-
-    def common(utterance: str) -> float:
-        start, end = times[utterance]
-        union = max(high, end) - min(low, start)
-        return max(0.0, min(high, end) - max(low, start)) / union if union > 0 else 0.0
-
-    best = max(times, key=common, default="")
-    return {best: (key, None)} if best and common(best) >= _NEAR else {}
+    found = nearest(float(intervals[:, 0].min()), float(intervals[:, 1].max()), times)
+    return {} if found is None else {found: (key, None)}
 
 
 def _read(

@@ -15,6 +15,7 @@ from ercache.exchange.dialogue_pickle import read_dialogue_pickle
 from ercache.exchange.lhotse import read_lhotse
 from ercache.exchange.merbench import read_merbench
 from ercache.exchange.mmsa import read_mmsa
+from ercache.exchange.mult import read_mult
 from ercache.exchange.packing import Packed, pack, plain_name
 from ercache.exchange.returned import RETURNED, read_returned
 from ercache.manifest import Manifest
@@ -27,13 +28,14 @@ FORMATS: Final[Mapping[str, Reader]] = {
     **dict.fromkeys(TUPLES, read_dialogue_pickle),
     "cosmic": read_cosmic,
     "mmsa": read_mmsa,
+    "mult": read_mult,
     "csd": read_csd,
     "merbench": read_merbench,
     "lhotse": read_lhotse,
     **{name: partial(read_returned, read) for name, read in RETURNED.items()},
 }
-# What a file of the right kind and a wrong inside does to a reader (RuntimeError and OSError: HDF5 at a damaged place); each of
-# them is told as such.
+# What a file of the right kind and a wrong inside does to a reader (RuntimeError and OSError: HDF5 at a damaged
+# place); each of them is told as such.
 _STRUCTURE: Final = (
     TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError, RuntimeError, OSError, MemoryError,
 )  # fmt: skip

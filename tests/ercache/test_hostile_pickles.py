@@ -21,7 +21,7 @@ from ercache.errors import ErcacheError
 from ercache.exchange.unpickle import load_pickle as read
 """
 DEEP = 150_000
-SHARED = 60  # 2^60 ways through the file
+FEW, MANY = 10, 60  # 2^60 ways through a file
 
 
 def put(number: int) -> bytes:
@@ -36,8 +36,8 @@ def text(content: bytes) -> bytes:
     return b"X" + struct.pack("<I", len(content)) + content
 
 
-def shared_tuples() -> bytes:
-    return b"N\x85" + b"".join(put(n) + get(n) + b"\x86" for n in range(1, SHARED))
+def shared_tuples(levels: int = FEW) -> bytes:
+    return b"N\x85" + b"".join(put(n) + get(n) + b"\x86" for n in range(1, levels))
 
 
 def shared_lists(outer_first: bool) -> bytes:
@@ -65,6 +65,8 @@ BOMBS: dict[str, tuple[bytes, str]] = {
     "a key of many deep tuples": (b"}(N" + b"\x85" * DEEP + b"Nu", "tuples inside each other"),
     "a dictionary of such keys": (b"(N" + b"\x85" * DEEP + b"Nd", "tuples inside each other"),
     "a deep tuple that is a value": (b"N" + b"\x85" * DEEP, "tuples inside each other"),
+    "a key of tuples shared many times": (b"}" + shared_tuples(MANY) + b"Ns", "again and again"),
+    "a value of such": (b"]" + shared_tuples(MANY) + b"a", "again and again"),
     "a key of shared tuples": (b"}" + shared_tuples() + b"Ns", "a key"),
     "a member of a set of shared tuples": (b"\x8f(" + shared_tuples() + b"\x90", "a key"),
     "a member of a frozenset of shared tuples": (b"(" + shared_tuples() + b"\x91", "a key"),
@@ -139,6 +141,12 @@ def test_content_that_stands_twice_is_read(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(pickle.dumps((labels, labels, [array] * 3), 4))
     value = load_pickle(tmp_path / "x.pkl")
     assert value[0] is value[1] and value[2][0] is value[2][2] and value[2][1].tobytes() == array.tobytes()
+
+
+def test_a_matrix_of_tuples_is_read(tmp_path: Path) -> None:
+    matrix = tuple((float(n),) * 1000 for n in range(1200))
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(matrix, 2))
+    assert load_pickle(tmp_path / "x.pkl") == matrix
 
 
 def long_text(content: list[Any]) -> None:
