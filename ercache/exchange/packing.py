@@ -79,7 +79,8 @@ def pack(
         raise UsageError(
             f"nothing in the file belongs to an utterance of {manifest.corpus}",
             details=content.notes,
-            hint="is it the right --corpus, and of the same release as the manifest?",
+            hint="is it the right --corpus, and of the same release as the manifest? Its ids are as "
+            + some([repr(u.id) for u in manifest.utterances], 2),
         )
     packed = Packed(notes=list(content.notes))
     packed.utterances = len({utterance for found in features for utterance in found.ids})

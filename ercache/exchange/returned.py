@@ -33,14 +33,10 @@ def read_returned(read: Callable[[Path], Sheet], path: Path, manifest: Manifest,
         reasons = [Reason(reason) if reason else None for reason in sheet.columns["reason"]]
         feature, told = str(about["feature"]), modality or str(about["modality"])
     except UsageError as error:
-        raise UsageError(
-            f"{path}: {error.message}", hint="was it exported by `ercache cache export`?"
-        ) from error
+        raise UsageError(f"{path}: {error.message}", hint=_HINT) from error
     except Exception as error:  # three libraries, each with errors of its own
         message = f"{path}: not readable as an export of ercache ({type(error).__name__}: {error})"[:500]
-        raise UsageError(
-            message, hint="was it exported by `ercache cache export`, and is it whole?"
-        ) from error
+        raise UsageError(message, hint=_HINT) from error
     ids = Ids(manifest)
     placed = {name: i for i, name in enumerate(sheet.columns["id"]) if name in ids.by_id}
     unknown = [name for name in sheet.columns["id"] if name not in placed]
@@ -73,6 +69,10 @@ def _label_notes(sheet: Sheet, ids: Ids, placed: Mapping[str, int]) -> list[str]
     return notes
 
 
+_HINT: Final = (
+    "was it exported by `ercache cache export`, and is it whole? For a plain table of ids and vectors: "
+    "--format table"
+)
 _ARRAYS: Final = ("/values", "/offsets")
 
 

@@ -160,8 +160,9 @@ CASES = Path(__file__).parents[3] / "shared" / "cases" / "front-padding"
 def test_the_case_of_the_field_keeps_its_values(tmp_path: Path) -> None:
     first, second, _ = mosei().utterances
     assert first.video is not None and second.video is not None
-    rows = (replace(first, id="a_1", dialogue="a", text=None, video=replace(first.video, start=0.0, end=1.5)),
-            replace(second, id="a_2", dialogue="a", text=None, video=replace(second.video, start=1.5, end=3.0)))  # fmt: skip
+    places = replace(first.video, start=0.0, end=1.5), replace(second.video, start=1.5, end=3.0)
+    rows = (replace(first, id="a_1", dialogue="a", text=None, video=places[0]),
+            replace(second, id="a_2", dialogue="a", text=None, video=places[1]))  # fmt: skip
     manifest: Manifest = replace(mosei(), utterances=rows)
     front = values(brought(CASES / "front.pkl", "mmsa", manifest, tmp_path), "front")
     assert front == {"a_1": [[1, 2], [3, 4]], "a_2": [[10, 11], [12, 13], [14, 15], [16, 17]]}
