@@ -66,7 +66,7 @@ def read_table(path: Path, manifest: Manifest, modality: str) -> Content:
                     raise UsageError(f"{path}: {utterance} stands there twice", hint="is the --corpus right?")
                 mine[utterance] = as_numbers(values[i], f"{path}: {name or 'the vector'} of {utterance}")
     found = tuple(
-        from_rows(name, modality_of(f"{name} {path.stem}", modality), of) for name, of in rows.items()
+        from_rows(name, modality_of(f"{name} {path.stem}".strip(), modality), of) for name, of in rows.items()
     )
     return Content(found, tuple(dict.fromkeys(notes)))
 
