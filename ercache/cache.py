@@ -363,6 +363,8 @@ def _plain(group: h5py.Group, name: str) -> h5py.Dataset:
         or data.chunks
     ):
         raise CacheError(f"{group.file.filename}: {name!r} is not a plain dataset")
+    if data.nbytes > data.id.get_storage_size():  # HDF5 would make up zeros for what was never written
+        raise CacheError(f"{group.file.filename}: {name!r} claims {list(data.shape)}, more than the file has")
     return data
 
 

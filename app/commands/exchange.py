@@ -20,9 +20,11 @@ READ = (
     "dialoguernn",
     "cosmic",
     "mmsa",
+    "mult",
     "csd",
     "merbench",
     "lhotse",
+    "table",
     "npz",
     "safetensors",
     "parquet",
@@ -37,7 +39,9 @@ def register(cli: typer.Typer) -> None:
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A file of another project (a folder for merbench).")],
+    file: Annotated[
+        Path, typer.Argument(help="A file of another project (a folder for merbench and table).")
+    ],
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(READ)}.")],
     corpus: Annotated[str, typer.Option("--corpus", help="Whose utterances they are.")],
     name: Annotated[str, typer.Option("--name", help="Name of the feature, or its beginning.")] = "",

@@ -5,7 +5,6 @@ interval overlaps, as in the SDK's own alignment. A sequence of segments (`video
 counts the rows of a label file, not clips.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,12 @@ import numpy as np
 from ercache.cache import Array
 from ercache.errors import UsageError
 from ercache.exchange.content import ARRAY, Content, Found, modality_of, some
+from ercache.exchange.hdf5 import check_chunks, check_dataset, own_dataset, read_dataset
 from ercache.exchange.ids import Ids
+from ercache.exchange.numbers import NUMBERS
+from ercache.exchange.timed import LABELS, Times, by_video, manifest_times, nearest, no_times
 from ercache.manifest import Manifest
 
-LABELS: Final = "CMU_MOSEI_Labels.csd"
-_DEFLATE: Final = 1100  # deflate packs at most 1032 bytes into one
-_NEAR: Final = 0.5  # share of the time that a segment and its utterance must have in common
-Times = dict[str, tuple[float, float]]  # utterance -> seconds in its video
 _HINT: Final = "is it a .csd file of the CMU-MultimodalSDK, and whole?"
 
 
@@ -35,21 +33,23 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> Content:
     """
     name, data = _open(path)
     told = modality_of(f"{name} {path.stem}", modality)
+    for key in data:
+        if _dataset(data, key, "features", path).dtype.kind not in NUMBERS:
+            raise UsageError(
+                f"{path}: {name} holds texts, not features", hint="import the vectors made of them instead"
+            )
     ids = Ids(manifest)
     notes: list[str] = []
     whole = {known: key for key in data if (known := ids.of(key)) is not None}
     rows: dict[str, tuple[str, slice | Array | None]] = {u: (key, None) for u, key in whole.items()}
     others = [key for key in data if key not in set(whole.values())]
     if others:
-        times = _times(path, manifest)
-        of_video: dict[str, list[str]] = defaultdict(list)
-        for utterance in times:
-            of_video[ids.by_id[utterance].dialogue].append(utterance)
+        videos = by_video(label_times(path, manifest), ids)
         unknown = []
         for key in others:
-            intervals = _dataset(data, key, "intervals", path)[:]
+            intervals = _intervals(data, key, path)
             video, segment = _video(key)
-            mine = {u: times[u] for u in of_video[video]}
+            mine = videos.get(video, {})
             taken = _segment(key, intervals, mine) if segment else _overlaps(key, intervals, mine)
             rows |= {u: place for u, place in taken.items() if u not in rows}
             if not taken:
@@ -58,13 +58,8 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> Content:
             notes.append(
                 f"{len(unknown)} of its entries overlap no utterance of the manifest: {some(unknown)}"
             )
-    for key in data:
-        if _dataset(data, key, "features", path).dtype.kind not in "biuf":
-            raise UsageError(
-                f"{path}: {name} holds texts, not features", hint="import the vectors made of them instead"
-            )
     notes.append("its intervals are not kept: they only say which rows belong to which utterance")
-    found = Found(_plain(name), told, tuple(rows), partial(_read, data, rows))
+    found = Found(_plain(name), told, tuple(rows), partial(_read, data, rows, set()))
     return Content((found,), tuple(notes), {"root": name}, _plain(name))
 
 
@@ -85,41 +80,40 @@ def _open(path: Path) -> tuple[str, h5py.Group]:
 
 
 def _dataset(data: h5py.Group, key: str, name: str, path: Path) -> h5py.Dataset:
-    """A dataset of the file itself: an external or virtual one would read other files."""
     group = data[key] if isinstance(data.get(key, getlink=True), h5py.HardLink) else None
-    link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
-    found = group[name] if group is not None and isinstance(link, h5py.HardLink) else None
-    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual or found.ndim != 2:
+    found = own_dataset(group, name) if isinstance(group, h5py.Group) else None
+    if found is None or found.ndim != 2:
         raise UsageError(f"{path}: {key} has no table {name!r} of its own", hint=_HINT)
-    if found.nbytes > _DEFLATE * max(1, found.id.get_storage_size()):
-        raise UsageError(
-            f"{path}: {name} of {key} claims {list(found.shape)}, more than the file can hold", hint=_HINT
-        )
-    if name == "intervals" and (found.shape[1] != 2 or found.dtype.kind != "f"):
-        raise UsageError(f"{path}: the intervals of {key} are no pairs of seconds", hint=_HINT)
+    if found.dtype.kind in NUMBERS:
+        check_dataset(found, f"{path}: {name} of {key}")
     return found
 
 
-def _times(path: Path, manifest: Manifest) -> Times:
-    """Where the utterances lie in their videos: by the manifest, or by the label file beside the sequence."""
-    times: Times = {}
-    for u in manifest.utterances:
-        ref = u.video or u.audio
-        if ref is not None and ref.start is not None and ref.end is not None:
-            times[u.id] = (ref.start, ref.end)
+def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
+    """Begin and end of each row in seconds, [n, 2]."""
+    found = _dataset(data, key, "intervals", path)
+    if found.shape[1] != 2 or found.dtype.kind != "f":
+        raise UsageError(f"{path}: the intervals of {key} are no pairs of seconds", hint=_HINT)
+    return read_dataset(found, f"{path}: intervals of {key}")
+
+
+def label_times(path: Path, manifest: Manifest) -> Times:
+    """Where the utterances lie in their videos: by the manifest, or by the label file beside a file.
+
+    Raises:
+        UsageError: neither tells.
+    """
+    times = manifest_times(manifest)
     beside = path.with_name(LABELS)
     if not times and beside.is_file() and beside != path:
         known = {u.id for u in manifest.utterances}
         _, data = _open(beside)
         for video in data:
-            for k, (start, end) in enumerate(_dataset(data, video, "intervals", beside)[:].tolist()):
+            for k, (start, end) in enumerate(_intervals(data, video, beside).tolist()):
                 if f"{video}[{k}]" in known:
                     times[f"{video}[{k}]"] = (start, end)
     if not times:
-        raise UsageError(
-            f"{path}: its rows lie at times, and the manifest of {manifest.corpus} has none",
-            hint=f"scan the corpus with its videos, or put {LABELS} beside the file",
-        )
+        raise no_times(path, manifest)
     return times
 
 
@@ -143,25 +137,23 @@ def _overlaps(key: str, intervals: Array, times: Times) -> dict[str, tuple[str, 
 def _segment(key: str, intervals: Array, times: Times) -> dict[str, tuple[str, slice | Array | None]]:
     if not len(intervals):
         return {}
-    low, high = float(intervals[:, 0].min()), float(intervals[:, 1].max())
-
-    def common(utterance: str) -> float:
-        start, end = times[utterance]
-        union = max(high, end) - min(low, start)
-        return max(0.0, min(high, end) - max(low, start)) / union if union > 0 else 0.0
-
-    best = max(times, key=common, default="")
-    return {best: (key, None)} if best and common(best) >= _NEAR else {}
+    found = nearest(float(intervals[:, 0].min()), float(intervals[:, 1].max()), times)
+    return {} if found is None else {found: (key, None)}
 
 
 def _read(
-    data: h5py.Group, rows: Mapping[str, tuple[str, slice | Array | None]], utterance: str
+    data: h5py.Group,
+    rows: Mapping[str, tuple[str, slice | Array | None]],
+    checked: set[str],
+    utterance: str,
 ) -> Mapping[str, Array]:
     key, place = rows[utterance]
     values: Any = data[key]["features"]
+    where = f"{data.file.filename}: features of {key}"
     try:
+        if key not in checked:
+            check_chunks(values, where)
+            checked.add(key)
         return {ARRAY: values[:] if place is None else values[place]}
     except OSError as error:
-        raise UsageError(
-            f"{data.file.filename}: features of {key} not readable ({error})", hint=_HINT
-        ) from error
+        raise UsageError(f"{where} not readable ({error})", hint=_HINT) from error

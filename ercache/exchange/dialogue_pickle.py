@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from ercache.cache import Array
 from ercache.errors import UsageError
 from ercache.exchange.content import Content, Found, from_rows, label_notes, some
 from ercache.exchange.ids import AGREE, Ids, agreement
+from ercache.exchange.numbers import as_numbers
 from ercache.exchange.unpickle import load_pickle
 from ercache.manifest import Manifest
 
@@ -176,9 +175,5 @@ def feature_of(name: str, given: Mapping[Any, Any], placed: Places, path: Path) 
         )
     rows: dict[str, Array] = {}
     for (dialogue, i), utterance in placed.items():
-        row = given[dialogue][i]
-        try:
-            rows[utterance] = np.asarray(row)
-        except ValueError as error:
-            raise UsageError(f"{path}: {name} of {utterance} is no array ({error})") from error
+        rows[utterance] = as_numbers(given[dialogue][i], f"{path}: {name} of {utterance}")
     return from_rows(name, MODALITY[name], rows)

@@ -15,8 +15,10 @@ from ercache.exchange.dialogue_pickle import read_dialogue_pickle
 from ercache.exchange.lhotse import read_lhotse
 from ercache.exchange.merbench import read_merbench
 from ercache.exchange.mmsa import read_mmsa
+from ercache.exchange.mult import read_mult
 from ercache.exchange.packing import Packed, pack, plain_name
 from ercache.exchange.returned import RETURNED, read_returned
+from ercache.exchange.table import read_table
 from ercache.manifest import Manifest
 from ercache.params_file import nearest
 
@@ -27,15 +29,17 @@ FORMATS: Final[Mapping[str, Reader]] = {
     **dict.fromkeys(TUPLES, read_dialogue_pickle),
     "cosmic": read_cosmic,
     "mmsa": read_mmsa,
+    "mult": read_mult,
     "csd": read_csd,
     "merbench": read_merbench,
     "lhotse": read_lhotse,
+    "table": read_table,
     **{name: partial(read_returned, read) for name, read in RETURNED.items()},
 }
-# What a file of the right kind and a wrong inside does to a reader (the last two: HDF5 at a damaged place); each of
-# them is told as such.
+# What a file of the right kind and a wrong inside does to a reader (RuntimeError and OSError: HDF5 at a damaged
+# place); each of them is told as such.
 _STRUCTURE: Final = (
-    TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError, RuntimeError, OSError,
+    TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError, RuntimeError, OSError, MemoryError,
 )  # fmt: skip
 
 
@@ -59,10 +63,10 @@ def import_file(
         raise UsageError(f"unknown format {form!r}", hint=nearest(key, FORMATS))
     if not path.exists():
         raise UsageError(f"no such file or folder: {path}", hint="give its path as seen from here")
-    if path.is_dir() != (key == "merbench"):
+    if path.is_dir() != (key == "merbench") and key != "table":
         kind = "a folder" if path.is_dir() else "a file"
         raise UsageError(
-            f"{path} is {kind}", hint="merbench is a folder of .npy, every other format is a file"
+            f"{path} is {kind}", hint="merbench and table are a folder of .npy, every other format is a file"
         )
     imported: dict[str, Any] = {"format": key, "source": path.resolve().name, "sha256": _digest(path)}
     try:

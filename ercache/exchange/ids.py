@@ -2,16 +2,21 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from ercache.errors import UsageError
+from ercache.exchange.content import some
 from ercache.manifest import Manifest, Utterance
 
 _NUMBERS: Final = re.compile(r"(.+)_dia(\d+)_utt(\d+)", re.ASCII)
-_UTTERANCE: Final = re.compile(r"(?:(?:dia\d+_)?utt)?(\d+)", re.ASCII)
-_ORDER: Final = ("train", "dev", "test")  # in which MELD's dialogues are numbered through
+_UTTERANCE: Final = re.compile(r"(?:(?:dia\d+_)?utt|(\d+)_)?(\d+)", re.ASCII)
+_PAIR: Final = re.compile(r"(?:dia)?(\d+)_(?:utt)?(\d+)", re.ASCII)
+PARTS: Final = ("train", "dev", "test")  # in which MELD's dialogues are numbered through
 _DEV: Final = ("val", "valid", "validation")  # other names of the part `dev`
+_ALL: Final = 0.99  # share of names that a part must have to be meant; releases differ by some utterances
 # Share of the sentences that must be those of the manifest; old copies have broken characters.
 AGREE: Final = 0.9
 
@@ -49,7 +54,7 @@ class Ids:
             if match and match[1] == u.part:
                 numbers[u.part].append((int(match[2]), int(match[3]), u.id))
         first = 0
-        for part in (part for part in _ORDER if part in numbers):
+        for part in (part for part in PARTS if part in numbers):
             self._through |= {(first + d, u): name for d, u, name in numbers[part]}
             self._numbers |= {first + d: self.by_id[name].dialogue for d, _, name in numbers[part]}
             first += 1 + max(d for d, _, _ in numbers[part])
@@ -72,7 +77,81 @@ class Ids:
         number = _UTTERANCE.fullmatch(str(utterance))
         if not str(dialogue).isdigit() or number is None:
             return None
-        return self._through.get((int(str(dialogue)), int(number[1])))
+        if number[1] and int(number[1]) != int(str(dialogue)):
+            return None  # `3_0` in a dialogue that is another
+        return self._through.get((int(str(dialogue)), int(number[2])))
+
+    def placed(self, names: Sequence[object], part: str, where: str) -> tuple[dict[int, str], list[str]]:
+        """The utterances that a list of names means.
+
+        Names as `0_3`, of a dialogue and an utterance, mean those of the part that is told; else of the one part that
+        has all but a few of them, or the numbers through all parts do; where two could be meant, neither is.
+
+        Args:
+            part: the partition that the file says the names are of; "" when it says none.
+            where: the file, for messages.
+
+        Returns:
+            Place in `names` -> id, and what is to be told.
+
+        Raises:
+            UsageError: the names are numbers that several parts have, or none.
+        """
+        found = {i: known for i, name in enumerate(names) if (known := self.of(name, part)) is not None}
+        notes: list[str] = []
+        pairs = {
+            i: pair for i, name in enumerate(names) if (pair := _PAIR.fullmatch(str(name))) and i not in found
+        }
+        if pairs and (self._through or part):
+            wanted = {i: (int(pair[1]), int(pair[2])) for i, pair in pairs.items()}
+            numbered, told = self._of_pairs(wanted, part, where)
+            found |= numbered
+            notes.append(
+                f"names as {pairs[next(iter(pairs))][0]!r} were taken as dialogue and utterance {told}"
+            )
+        unknown = [name for i, name in enumerate(names) if i not in found]
+        if unknown:
+            notes.append(
+                f"{len(unknown)} of its {len(names)} names are not in the manifest, whose ids are as "
+                f"{next(iter(self.by_id), 'none')!r}: {some(unknown)}"
+            )
+        return found, notes
+
+    def _of_pairs(
+        self, wanted: Mapping[int, tuple[int, int]], part: str, where: str
+    ) -> tuple[dict[int, str], str]:
+        ways: dict[str, Callable[[tuple[int, int]], str | None]] = {
+            f"of {p}": partial(self._in_part, p) for p in PARTS if not part or p == part
+        }
+        if not part:
+            ways["numbered through all parts"] = self._through.get
+        results = {
+            told: {i: known for i, pair in wanted.items() if (known := way(pair)) is not None}
+            for told, way in ways.items()
+        }
+        fitting = [told for told, of in results.items() if len(of) >= _ALL * len(wanted)]
+        # Numbers of train are those of all parts too, as train comes first: both ways give the same then.
+        meant = {tuple(sorted(results[told].items())): told for told in reversed(fitting)}
+        if len(meant) == 1:
+            ((pairs, told),) = meant.items()
+            return dict(pairs), told
+        first = "_".join(map(str, next(iter(wanted.values()))))
+        raise UsageError(
+            f"{where}: {len(wanted)} names as {first!r} could be of {'several parts' if meant else 'no part'} of "
+            f"{self.manifest.corpus}",
+            details=[f"{told}: {len(of)} of {len(wanted)} are utterances" for told, of in results.items()],
+            hint=f"name them as {next(iter(self.by_id), '')!r}, or pickle a dictionary for each of train, dev and test",
+        )
+
+    def _in_part(self, part: str, pair: tuple[int, int]) -> str | None:
+        name = f"{part}_dia{pair[0]}_utt{pair[1]}"
+        return name if name in self.by_id else None
+
+    @staticmethod
+    def part_of(name: str) -> str:
+        """The part that a file calls by a name, or ""."""
+        plain_name = name.lower()
+        return "dev" if plain_name in _DEV else plain_name if plain_name in PARTS else ""
 
     def dialogue(self, key: object) -> list[Utterance]:
         """The utterances of a dialogue, in order; empty when there is no such dialogue."""

@@ -13,14 +13,17 @@ from typing import Any, Final
 
 import h5py
 
+from ercache.archives import FREE, RATIO
 from ercache.cache import Array
 from ercache.errors import UsageError
 from ercache.exchange.content import ARRAY, Content, Found, some
+from ercache.exchange.hdf5 import check_dataset, own_dataset, read_dataset
 from ercache.exchange.ids import Ids
 from ercache.exchange.npy import read_npy
 from ercache.manifest import MODALITIES, Manifest
 
 _LINE: Final = 1 << 24  # bytes; a cut with its supervisions has some thousands
+_FORM: Final = "give lhotse's .jsonl or .jsonl.gz"
 _STORES: Final = ("numpy_files", "numpy_hdf5")
 
 
@@ -71,25 +74,28 @@ def read_lhotse(path: Path, manifest: Manifest, modality: str) -> Content:
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    number = 0
+    number, read, most = 0, 0, max(FREE, RATIO * path.stat().st_size)
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             while line := stream.readline(_LINE + 1):
                 number += 1
+                read += len(line)
+                if read > most:
+                    raise UsageError(
+                        f"{path}: unpacks to more than {most:,} bytes, no manifest of lhotse", hint=_FORM
+                    )
                 if len(line) > _LINE:
                     raise UsageError(
-                        f"{path}, line {number}: longer than {_LINE} bytes, no manifest of lhotse"
+                        f"{path}, line {number}: longer than {_LINE} bytes, no manifest of lhotse", hint=_FORM
                     )
                 item = json.loads(line) if line.strip() else None
                 if item is not None and not isinstance(item, dict):
-                    raise UsageError(
-                        f"{path}, line {number}: no manifest of lhotse", hint="give a .jsonl or .jsonl.gz"
-                    )
+                    raise UsageError(f"{path}, line {number}: no manifest of lhotse", hint=_FORM)
                 if item:
                     yield item
     except (ValueError, EOFError, OSError, RecursionError) as error:
         message = f"{path}, after line {number}: not readable as JSON lines ({error})"
-        raise UsageError(message, hint="give lhotse's .jsonl or .jsonl.gz") from error
+        raise UsageError(message, hint=_FORM) from error
 
 
 def _check_store(features: Mapping[str, Any], where: str) -> None:
@@ -149,15 +155,10 @@ def _place(told: str, folder: Path) -> Path:
 def _from_hdf5(path: Path, key: str) -> Array:
     try:
         with h5py.File(path, "r") as file:
-            data = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
-            if (
-                not isinstance(data, h5py.Dataset)
-                or data.external
-                or data.is_virtual
-                or data.dtype.kind not in "biuf"
-            ):
-                raise UsageError(f"{path}: {key!r} is no matrix of numbers")
-            array: Array = data[:]
-            return array
+            data = own_dataset(file, key)
+            if data is None:
+                raise UsageError(f"{path}: {key!r} is no matrix of numbers", hint="is the file whole?")
+            check_dataset(data, f"{path}: {key!r}")
+            return read_dataset(data, f"{path}: {key!r}")
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise UsageError(f"{path}: not readable as HDF5 ({error})", hint="is the file whole?") from error

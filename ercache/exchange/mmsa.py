@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from ercache.cache import Array
 from ercache.errors import UsageError
 from ercache.exchange.content import Content, from_rows, some
 from ercache.exchange.ids import AGREE, Ids, agreement
+from ercache.exchange.mult import MODALITY, MODES, is_mult, mult_content
+from ercache.exchange.numbers import as_numbers
+from ercache.exchange.padding import cut_padding
 from ercache.exchange.unpickle import load_pickle
 from ercache.manifest import Manifest
-
-MODES: Final = ("train", "valid", "test")
-MODALITY: Final = {"text": "text", "audio": "audio", "vision": "visual"}
 
 
 @dataclass
@@ -24,7 +24,9 @@ class _Gathered:
 
     ids: Ids
     path: Path
-    rows: dict[str, dict[str, Array]] = field(default_factory=lambda: {key: {} for key in MODALITY})
+    rows: dict[str, dict[str, tuple[Array, int | None]]] = field(
+        default_factory=lambda: {k: {} for k in MODALITY}
+    )
     unknown: list[str] = field(default_factory=list)
     spoken: list[tuple[str, str | None]] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
@@ -47,7 +49,7 @@ class _Gathered:
                 if utterance in self.rows[key]:
                     message = f"{self.path}: {utterance} stands there twice"
                     raise UsageError(message, hint="is the --corpus right?")
-                self.rows[key][utterance] = values[i] if lengths is None else values[i][: lengths[i]]
+                self.rows[key][utterance] = (values[i], None if lengths is None else lengths[i])
 
     def _has(self, utterance: str, label: object) -> bool:
         """Whether a label is one of the utterance's, if the manifest knows it at all (MMSA has words of its own)."""
@@ -58,13 +60,15 @@ class _Gathered:
 def read_mmsa(path: Path, manifest: Manifest, modality: str) -> Content:
     """Read such a pickle; `modality` has no meaning, as the file tells it.
 
-    Padding is cut where the file says how long an utterance is (`audio_lengths`, the mask of `text_bert`); elsewhere it
-    is kept, as nothing tells it from values.
+    Padding is cut where the file says how long an utterance is (`audio_lengths`, the mask of `text_bert`), on the side
+    where its zeros are; elsewhere it is kept, as nothing tells it from values.
 
     Raises:
         UsageError: it is another pickle, is refused, or its texts are not those of the manifest.
     """
     given = load_pickle(path)
+    if is_mult(given):
+        return mult_content(given, path, manifest)
     modes = [m for m in MODES if isinstance(given, dict) and isinstance(given.get(m), dict)]
     if not any("id" in given[mode] for mode in modes):
         told = some(list(given)) if isinstance(given, dict) else type(given).__name__
@@ -80,11 +84,15 @@ def read_mmsa(path: Path, manifest: Manifest, modality: str) -> Content:
             f"{path}: only {agreement(gathered.spoken):.0%} of its texts are those of the manifest's utterances",
             hint="it is of another corpus, or its names mean something else; nothing was written",
         )
-    rows = gathered.rows
-    return Content(
-        tuple(from_rows(key, MODALITY[key], rows[key]) for key in MODALITY if rows[key]),
-        tuple(_notes(gathered)),
-    )
+    notes, claims, found = _notes(gathered), {}, []
+    for key in (k for k in MODALITY if gathered.rows[k]):
+        rows = gathered.rows[key]
+        kept = {utterance: values for utterance, (values, length) in rows.items() if length is None}
+        cut = cut_padding([(u, values, length) for u, (values, length) in rows.items() if length is not None])
+        notes += cut.notes(key)
+        claims[key] = "kept" if not cut.rows else f"cut at the {cut.side}"
+        found.append(from_rows(key, MODALITY[key], kept | cut.rows))
+    return Content(tuple(found), tuple(notes), {"padding": claims})
 
 
 def _notes(gathered: _Gathered) -> list[str]:
@@ -110,11 +118,8 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _values(value: Any, count: int, where: str) -> Array:
-    try:
-        values = np.asarray(value)
-    except ValueError as error:
-        raise UsageError(f"{where}: no array ({error})") from error
-    if values.ndim < 2 or len(values) != count or values.dtype.hasobject:
+    values = as_numbers(value, where)
+    if values.ndim < 2 or len(values) != count:
         message = f"{where}: {values.dtype}{list(values.shape)} for {count} utterances"
         raise UsageError(message, hint="is the file whole?")
     return values

@@ -10,7 +10,7 @@ import numpy as np
 from ercache.cache import Array, CacheFile, Status
 from ercache.errors import UsageError
 from ercache.exchange.content import some
-from ercache.exchange.mmsa import MODES
+from ercache.exchange.mult import MODES
 from ercache.files import replaced
 from ercache.manifest import Manifest, Utterance
 

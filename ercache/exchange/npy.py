@@ -1,11 +1,20 @@
-"""One array of a `.npy` file of other people: numbers only, and no more than the file has."""
+"""Arrays of `.npy` and `.npz` files of other people: no objects, and no more than the file has."""
 
+import math
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any, Final
 
 import numpy as np
 
+from ercache.archives import UNPACKING, BadArchive, members_of
 from ercache.cache import Array
 from ercache.errors import UsageError
+from ercache.exchange.numbers import NUMBERS
+
+_ODD: Final = (ValueError, OSError, EOFError, MemoryError)
+_TEXTS: Final = "US"
 
 
 def read_npy(path: Path) -> Array:
@@ -16,25 +25,60 @@ def read_npy(path: Path) -> Array:
     """
     try:
         with path.open("rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read(stream)
-            size = path.stat().st_size - stream.tell()
-        if dtype.kind not in "biuf":
-            raise UsageError(
-                f"{path}: refused, an array of {dtype}", hint="features are numbers; nothing was run"
-            )
-        # Told by its header alone, an array may ask for any amount of memory.
-        if (
-            min(shape, default=0) < 0
-            or int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize > size
-        ):
-            raise UsageError(f"{path}: its header asks for {list(shape)}, more than the file has")
+            _check_head(stream, path.stat().st_size, str(path), NUMBERS)
         array: Array = np.load(path, allow_pickle=False)
         return array
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+    except _ODD as error:
         raise UsageError(f"{path}: not readable as .npy ({error})", hint="is the file whole?") from error
+
+
+def read_npz(path: Path, holds_numbers: Callable[[str], bool]) -> dict[str, Array]:
+    """Read all arrays of a `.npz` file; their heads are looked at before any of their values.
+
+    Args:
+        holds_numbers: whether an array must hold numbers, by its name; others may hold texts.
+
+    Raises:
+        UsageError: it is no such file, claims more than it holds, or has an array of another kind.
+    """
+    try:
+        members = {name.removesuffix(".npy"): info for name, info in members_of(path).items()}
+        with zipfile.ZipFile(path) as archive:
+            for name, info in members.items():
+                kinds = NUMBERS if holds_numbers(name) else NUMBERS + _TEXTS
+                with archive.open(info) as stream:
+                    _check_head(stream, info.file_size, f"{path}: {name}", kinds)
+            return {name: _read(archive, info) for name, info in members.items()}
+    except (BadArchive, *UNPACKING, *_ODD) as error:
+        raise UsageError(f"{path}: not readable as .npz ({error})", hint="is the file whole?") from error
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+    with archive.open(info) as stream:
+        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+        stream.read(1)  # to the end, where the checksum is compared
+        return array
+
+
+def _check_head(stream: IO[bytes], size: int, where: str, kinds: str) -> None:
+    """Refuse an array by its head: told by it alone, an array may ask for any amount of memory."""
+    shape, dtype = _head(stream)
+    if dtype.kind not in kinds:
+        raise UsageError(
+            f"{where}: refused, an array of {dtype}", hint="features are numbers; nothing was run"
+        )
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > size - stream.tell():
+        raise UsageError(
+            f"{where}: its header asks for {list(shape)}, more than the file has", hint="is the file whole?"
+        )
+
+
+def _head(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    try:
+        version = np.lib.format.read_magic(stream)
+        # Version 3 differs from 2 in names of fields only, which no array here has.
+        one = np.lib.format.read_array_header_1_0
+        shape, _, dtype = (one if version == (1, 0) else np.lib.format.read_array_header_2_0)(stream)
+    except Exception as error:  # a head is an expression of Python, and fails in any way that its parser has
+        raise ValueError(f"no head of an array: {type(error).__name__}: {error}"[:200]) from error
+    return tuple(int(n) for n in shape), dtype

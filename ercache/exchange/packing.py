@@ -11,11 +11,11 @@ import numpy as np
 from ercache.cache import Array, ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
 from ercache.errors import CacheError, UsageError
 from ercache.exchange.content import Content, Found, some
+from ercache.exchange.numbers import NUMBERS
 from ercache.manifest import Manifest
 from ercache.reasons import Reason
 
 LACKING: Final = Reason.ABSENT  # the file says nothing about the utterance
-_NUMBERS: Final = "biuf"
 
 
 @dataclass
@@ -79,7 +79,8 @@ def pack(
         raise UsageError(
             f"nothing in the file belongs to an utterance of {manifest.corpus}",
             details=content.notes,
-            hint="is it the right --corpus, and of the same release as the manifest?",
+            hint="is it the right --corpus, and of the same release as the manifest? Its ids are as "
+            + some([repr(u.id) for u in manifest.utterances], 2),
         )
     packed = Packed(notes=list(content.notes))
     packed.utterances = len({utterance for found in features for utterance in found.ids})
@@ -176,7 +177,7 @@ def _specs_of(found: Found) -> tuple[ArraySpec, ...]:
     single: dict[str, bool] = {}
     for utterance in found.ids:
         for name, array in found.read(utterance).items():
-            if array.dtype.kind not in _NUMBERS:
+            if array.dtype.kind not in NUMBERS:
                 raise UsageError(f"{found.name} of {utterance}: {array.dtype} values are no features")
             shapes.setdefault(name, set()).add(array.shape[1:] if array.ndim > 1 else array.shape)
             types.setdefault(name, set()).add(array.dtype.newbyteorder("="))

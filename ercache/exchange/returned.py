@@ -13,6 +13,8 @@ from ercache.errors import UsageError
 from ercache.exchange.content import Content, Found, some
 from ercache.exchange.export import ABOUT, KNOWN
 from ercache.exchange.ids import Ids
+from ercache.exchange.npy import read_npz
+from ercache.exchange.parquet import read_parquet
 from ercache.exchange.sheet import LABEL, Sheet
 from ercache.manifest import Manifest
 from ercache.reasons import Reason
@@ -31,14 +33,10 @@ def read_returned(read: Callable[[Path], Sheet], path: Path, manifest: Manifest,
         reasons = [Reason(reason) if reason else None for reason in sheet.columns["reason"]]
         feature, told = str(about["feature"]), modality or str(about["modality"])
     except UsageError as error:
-        raise UsageError(
-            f"{path}: {error.message}", hint="was it exported by `ercache cache export`?"
-        ) from error
+        raise UsageError(f"{path}: {error.message}", hint=_HINT) from error
     except Exception as error:  # three libraries, each with errors of its own
         message = f"{path}: not readable as an export of ercache ({type(error).__name__}: {error})"[:500]
-        raise UsageError(
-            message, hint="was it exported by `ercache cache export`, and is it whole?"
-        ) from error
+        raise UsageError(message, hint=_HINT) from error
     ids = Ids(manifest)
     placed = {name: i for i, name in enumerate(sheet.columns["id"]) if name in ids.by_id}
     unknown = [name for name in sheet.columns["id"] if name not in placed]
@@ -71,9 +69,15 @@ def _label_notes(sheet: Sheet, ids: Ids, placed: Mapping[str, int]) -> list[str]
     return notes
 
 
+_HINT: Final = (
+    "was it exported by `ercache cache export`, and is it whole? For a plain table of ids and vectors: "
+    "--format table"
+)
+_ARRAYS: Final = ("/values", "/offsets")
+
+
 def _read_npz(path: Path) -> Sheet:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = read_npz(path, lambda name: name.endswith(_ARRAYS))
     columns: dict[str, list[Any]] = {}
     for name in (n for n in arrays if "/" not in n and not n.endswith(KNOWN) and n not in (ABOUT, "present")):
         known = arrays.get(name + KNOWN, np.ones(len(arrays[name]), bool)).tolist()
@@ -97,9 +101,8 @@ def _pairs(arrays: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
 
 def _read_parquet(path: Path) -> Sheet:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    table = read_parquet(path)
     about = json.loads(table.schema.metadata[ABOUT.encode()])
     arrays: dict[str, tuple[Array, Array]] = {}
     for spec in about["specs"]:

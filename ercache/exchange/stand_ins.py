@@ -1,12 +1,16 @@
 """What stands for a name in a pickle: an entry of a table made here, which checks its arguments and gives plain data.
 
 Arrays are made from their bytes and types from their spelling, so that neither numpy's own `__setstate__` nor any
-constructor sees what a file says. Entries cannot be changed by the pickle that names them.
+constructor sees what a file says. Entries cannot be changed by the pickle that names them. What they give is a number
+or a text, or has no hash: nothing that a call makes can be a key that is slow to compare. A pickle may name the same
+gigabyte again and again, so what all calls copy together is bounded, see `bounded`.
 """
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 import numpy as np
@@ -14,10 +18,45 @@ import numpy as np
 from ercache.cache import Array
 
 _DTYPE: Final = re.compile(r"[<>=|]?(?:b1|i[1248]|u[1248]|f[248]|c8|c16|[SU]\d{1,7}|O8?|\?)", re.ASCII)
+_AXES: Final = 32  # of an array; those of the field have three
+_LEFT: ContextVar[float] = ContextVar("bytes and items that calls may still copy", default=math.inf)
 
 
 class Refused(Exception):
     """A name, or a use of one, that plain data does not need; `load_pickle` tells it."""
+
+
+class Absurd(Refused):
+    """Plain data in a shape that nobody has."""
+
+
+@contextmanager
+def bounded(most: int) -> Iterator[None]:
+    """Within it, all calls together copy at most so many bytes or items; beyond, `Refused` is raised."""
+    token = _LEFT.set(most)
+    try:
+        yield
+    finally:
+        _LEFT.reset(token)
+
+
+def _spend(arguments: Iterable[object]) -> None:
+    sizes = (
+        len(a)
+        for a in arguments
+        if isinstance(a, str | bytes | bytearray | list | tuple | dict | set | frozenset)
+    )
+    left = _LEFT.get() - sum(sizes)
+    if left < 0:
+        raise Absurd("the same content again and again, more of it than the file")
+    _LEFT.set(left)
+
+
+def is_key(value: object) -> bool:
+    """Whether a value is hashed and compared at once: a number of usual size, a text, or nothing."""
+    if type(value) is int:
+        return value.bit_length() <= 64
+    return value is None or isinstance(value, str | bytes | bool | float | np.generic)
 
 
 class Dtype:
@@ -28,8 +67,10 @@ class Dtype:
 
     def __init__(self, spelling: object) -> None:
         text = spelling.decode("latin-1") if isinstance(spelling, bytes) else spelling
-        if not isinstance(text, str) or not _DTYPE.fullmatch(text):
-            raise Refused(f"a numpy dtype spelled {str(text)[:40]!r}")
+        if not isinstance(text, str):
+            raise Refused(f"a numpy dtype that is a {type(text).__name__}")
+        if not _DTYPE.fullmatch(text):
+            raise Refused(f"a numpy dtype spelled {text[:40]!r}")
         self.spelling = text
 
     def __setstate__(self, state: object) -> None:
@@ -47,19 +88,20 @@ class Dtype:
 
 
 class Held:
-    """An array, or the place of one whose content comes with its state: what `_reconstruct` gives."""
+    """An array or a frozenset, or the place of an array whose content comes with its state (`_reconstruct`)."""
 
     __hash__ = None  # type: ignore[assignment]
-    __slots__ = ("array",)
+    __slots__ = ("value",)
 
-    def __init__(self, array: Array | None) -> None:
-        self.array = array
+    def __init__(self, value: Array | frozenset[Any] | None) -> None:
+        self.value = value
 
     def __setstate__(self, state: object) -> None:
-        if self.array is not None or not isinstance(state, tuple) or len(state) != 5:
+        if self.value is not None or not isinstance(state, tuple) or len(state) != 5:
             raise Refused("an odd state of a numpy array")
         _, shape, dtype, fortran, content = state
-        self.array = _array(content, dtype, shape, "F" if fortran else "C")
+        _spend((content,))
+        self.value = _array(content, dtype, shape, "F" if fortran is True or fortran == 1 else "C")
 
 
 class Name:
@@ -73,16 +115,17 @@ class Name:
     def __call__(self, *arguments: object) -> Any:
         if self._rule is None:
             raise Refused(f"a call of {self.name}")
+        _spend(arguments)
         return self._rule(*arguments)
 
     def __setstate__(self, state: object) -> None:
         raise Refused(f"a state for {self.name}")
 
 
-def _array(content: object, dtype: object, shape: object, order: str) -> Array:
+def _array(content: object, dtype: object, shape: object, order: object) -> Array:
     if not isinstance(dtype, Dtype) or not isinstance(shape, tuple) or order not in ("C", "F"):
         raise Refused("the arguments of a numpy array")
-    if not all(isinstance(n, int) and n >= 0 for n in shape):
+    if len(shape) > _AXES or not all(isinstance(n, int) and 0 <= n < 2**62 for n in shape):
         raise Refused("the shape of a numpy array")
     kind, size = dtype.dtype, math.prod(shape)
     if kind.hasobject:
@@ -113,7 +156,7 @@ def _scalar(dtype: object, content: object = b"") -> Any:
 
 
 def _frombuffer(content: object, dtype: object, shape: object, order: object = "C", *_: object) -> Held:
-    return Held(_array(content, dtype, shape, str(order)))
+    return Held(_array(content, dtype, shape, order))
 
 
 def _reconstruct(kind: object, *_: object) -> Held:
@@ -124,20 +167,41 @@ def _reconstruct(kind: object, *_: object) -> Held:
 
 def _encode(text: object, encoding: object = "latin-1") -> bytes:
     """`_codecs.encode`, by which Python 3 writes bytes for Python 2."""
-    if not isinstance(text, str) or str(encoding).lower() not in ("latin1", "latin-1", "iso-8859-1"):
+    known = isinstance(encoding, str) and encoding.lower() in ("latin1", "latin-1", "iso-8859-1")
+    if not isinstance(text, str) or not known:
         raise Refused("_codecs.encode with an encoding other than latin-1")
     return text.encode("latin-1")
+
+
+_SEQUENCES: Final = (list, tuple, set, frozenset)
 
 
 def _collection(kind: Callable[..., Any], *accepted: type) -> Callable[..., Any]:
     """A container made of nothing, or of one other container: never of a number, which would be a size."""
 
     def make(*arguments: object) -> Any:
-        if not all(isinstance(a, accepted) for a in arguments):
-            raise Refused(f"{kind.__name__} made of {', '.join(type(a).__name__ for a in arguments)}")
+        if len(arguments) > 1 or not all(isinstance(a, accepted) for a in arguments):
+            raise Refused(f"{kind.__name__} made of {', '.join(type(a).__name__ for a in arguments)[:100]}")
         return kind(*arguments)
 
     return make
+
+
+def _members(kind: type[set[Any]] | type[frozenset[Any]]) -> Callable[..., Any]:
+    """A set, whose members are looked at before they are hashed."""
+    make = _collection(kind, *_SEQUENCES)
+
+    def checked(*arguments: object) -> Any:
+        for members in (a for a in arguments if isinstance(a, _SEQUENCES)):
+            if not all(is_key(member) for member in members):
+                raise Refused(f"a {kind.__name__} of other than numbers and texts")
+        return make(*arguments)
+
+    return checked
+
+
+def _frozenset(*arguments: object) -> Held:
+    return Held(_members(frozenset)(*arguments))
 
 
 def _bytearray(*arguments: object) -> bytearray:
@@ -163,18 +227,20 @@ def _mapping(*arguments: object) -> dict[Any, Any]:
     items = (
         arguments[1:] if arguments and (arguments[0] is None or isinstance(arguments[0], Name)) else arguments
     )
-    made: dict[Any, Any] = _collection(dict, list, dict)(*items)
+    make = _collection(dict, list, dict)
+    for pairs in (item for item in items if isinstance(item, list)):
+        if not all(isinstance(pair, list | tuple) and len(pair) == 2 and is_key(pair[0]) for pair in pairs):
+            raise Refused("a dict of other than pairs whose first is a number or a text")
+    made: dict[Any, Any] = make(*items)
     return made
 
 
 _NDARRAY: Final = Name("numpy.ndarray")
-_SEQUENCES: Final = (list, tuple, set, frozenset)
 _PLAIN: Final[Mapping[str, Callable[..., Any]]] = {
-    "set": _collection(set, *_SEQUENCES),
-    "frozenset": _collection(frozenset, *_SEQUENCES),
+    "set": _members(set),
+    "frozenset": _frozenset,
     "list": _collection(list, *_SEQUENCES),
-    "tuple": _collection(tuple, *_SEQUENCES),
-    "dict": _collection(dict, list, dict),
+    "dict": _mapping,
     "bytes": _collection(bytes, bytes, bytearray),
     "bytearray": _bytearray,
     "complex": _complex,

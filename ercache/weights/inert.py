@@ -5,7 +5,9 @@ becomes an inert stub that takes what it is given and does nothing. Both of torc
 version 1.6 and later, and the row of pickles before it. `convert` runs this in a process of its own.
 """
 
+import io
 import json
+import mmap
 import pickle
 import pickletools
 import resource
@@ -19,12 +21,16 @@ from typing import IO, Any, Final
 import torch
 from torch import Tensor
 
+from ercache.archives import members_of
 from ercache.digests import digest_of_file
 from ercache.errors import ErcacheError, WeightsError
+from ercache.pickled import Odd, check_pickle
+from ercache.weights.container import KEYS
 
 MEMORY: Final = 8 * 2**30  # bytes of addresses beside four times the file; torch alone takes half of it
 MAGIC: Final = 0x1950A86A20F9469CFC6C  # of the older container
-_REFUSED: Final = frozenset(("EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"))  # these go past names
+_PAST_NAMES: Final = ("EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER")
+_ALLOWED: Final = frozenset(op.name for op in pickletools.opcodes).difference(_PAST_NAMES)
 _DTYPES: Final = {
     "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
@@ -77,10 +83,10 @@ def tensors_of(path: Path, inside: str) -> dict[str, Tensor]:
         if zipfile.is_zipfile(path):
             saved = _of_zip(path)
         else:
-            with path.open("rb") as stream:
-                saved = _of_row(stream)
-    except WeightsError:
-        raise
+            with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                saved = _of_row(data)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error.message}", hint=error.hint or "get it again") from error
     except Exception as error:  # a damaged pickle fails in any way that Python has
         message = f"{path}: not a file that torch saved ({type(error).__name__}: {error})"[:500]
         raise WeightsError(message, hint="get it again") from error
@@ -135,34 +141,32 @@ _KNOWN: Final[dict[tuple[str, str], Any]] = {
 
 
 def _of_zip(path: Path) -> Any:
+    members = {name.split("/", 1)[-1]: info for name, info in members_of(path, packed=False).items()}
     with zipfile.ZipFile(path) as archive:
-        members = {info.filename.split("/", 1)[-1]: info for info in archive.infolist()}
         if "data.pkl" not in members:
-            raise WeightsError(f"{path}: a zip, but not one that torch saved (no data.pkl)")
+            raise WeightsError("a zip, but not one that torch saved (no data.pkl)")
         if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
-            raise WeightsError(f"{path}: saved on a machine with another order of bytes")
+            raise WeightsError("saved on a machine with another order of bytes")
         loaded: dict[str, Storage] = {}
 
         def storage(key: str, dtype: torch.dtype, numel: int) -> Storage:
             if key not in loaded:
                 info = members[f"data/{key}"]
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size < numel * dtype.itemsize:
-                    raise WeightsError(f"{path}: storage {key} is shorter than the pickle says")
+                if info.file_size < numel * dtype.itemsize:
+                    raise WeightsError(f"storage {key} is shorter than the pickle says")
                 raw = bytearray(archive.read(info))
                 loaded[key] = Storage(
                     torch.frombuffer(raw, dtype=dtype, count=numel) if numel else torch.empty(0, dtype=dtype)
                 )
             return loaded[key]
 
-        with archive.open(members["data.pkl"]) as stream:
-            _check(stream)
-        with archive.open(members["data.pkl"]) as stream:
-            return _Unpickler(stream, storage).load()
+        content = archive.read(members["data.pkl"])
+        _check(content, 0)
+        return _Unpickler(io.BytesIO(content), storage).load()
 
 
-def _of_row(stream: IO[bytes]) -> Any:
-    size = stream.seek(0, 2)
-    stream.seek(0)
+def _of_row(stream: mmap.mmap) -> Any:
+    size = len(stream)
     loaded: dict[str, Storage] = {}
 
     def storage(key: str, dtype: torch.dtype, numel: int) -> Storage:
@@ -172,9 +176,9 @@ def _of_row(stream: IO[bytes]) -> Any:
 
     def load() -> Any:
         start = stream.tell()
-        _check(stream)
-        stream.seek(start)
-        return _Unpickler(stream, storage).load()
+        end = _check(stream, start)
+        stream.seek(end)
+        return _Unpickler(io.BytesIO(stream[start:end]), storage).load()
 
     if load() != MAGIC:
         raise WeightsError("neither of torch's containers")
@@ -191,11 +195,12 @@ def _of_row(stream: IO[bytes]) -> Any:
     return saved
 
 
-def _check(stream: IO[bytes]) -> None:
-    """Refuse opcodes that take a class past `find_class`; reads to the end of one pickle."""
-    for opcode, _, at in pickletools.genops(stream):
-        if opcode.name in _REFUSED:
-            raise WeightsError(f"refused: byte {at} is the pickle opcode {opcode.name}")
+def _check(data: bytes | mmap.mmap, start: int) -> int:
+    """Refuse opcodes that take a class past `find_class`, and sizes and keys beyond bounds; the end of one pickle."""
+    try:
+        return check_pickle(data, start, _ALLOWED, KEYS)
+    except Odd as error:
+        raise WeightsError(f"refused: {error}") from error
 
 
 def _main(source: str, inside: str, target: str) -> int:

@@ -3,13 +3,15 @@
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ercache.archives import UNPACKING, BadArchive, members_of
 from ercache.digests import digest_of_file
 from ercache.errors import WeightsError
 from ercache.files import replaced
 from ercache.weights.checkpoint import Checkpoint, WeightFile
+from ercache.weights.container import check_sums
 from ercache.weights.folder import Record, absent, folder_of, read_record, remedy, write_record
 from ercache.weights.table import checkpoint
 from ercache.weights.tensors import read_tensors
@@ -46,7 +48,7 @@ def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
             )
         for file, path in chosen.items():
             if file.holds_tensors:
-                _readable(path)
+                _readable(path, file.pinned)
         return _store(row, chosen, digests, revision, record)
 
 
@@ -57,15 +59,29 @@ def _files(row: Checkpoint, given: Iterable[Path], unpacked: Path) -> Iterable[P
         if path.is_dir():
             yield from sorted(p for p in path.iterdir() if p.is_file())
         elif path.suffix == ".zip" and zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                for member in archive.infolist():
-                    name = member.filename.rsplit("/", 1)[-1]
-                    if name in names:
-                        with archive.open(member) as source, (unpacked / name).open("wb") as target:
-                            shutil.copyfileobj(source, target)
-                        yield unpacked / name
+            yield from _unpacked(path, names, unpacked)
         else:
             yield path
+
+
+def _unpacked(path: Path, names: Collection[str], folder: Path) -> Iterator[Path]:
+    try:
+        wanted = [(name.rsplit("/", 1)[-1], info) for name, info in members_of(path).items()]
+        with zipfile.ZipFile(path) as archive:
+            for name, info in wanted:
+                if name not in names:
+                    continue
+                if (folder / name).exists():
+                    raise BadArchive(f"{name} stands in it twice, in two folders")
+                with archive.open(info) as source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+                yield folder / name
+    except BadArchive as error:
+        raise WeightsError(
+            f"{path}: {error}", hint="get it again, or unpack it and give its folder"
+        ) from error
+    except UNPACKING as error:
+        raise WeightsError(f"{path}: damaged ({error})", hint="get it again") from error
 
 
 def _chosen(row: Checkpoint, paths: Sequence[Path]) -> tuple[dict[WeightFile, Path], list[str]]:
@@ -92,13 +108,19 @@ def _differences(file: WeightFile, path: Path, digest: str, record: Record) -> l
     ]
 
 
-def _readable(path: Path) -> None:
-    """Raise unless a file of tensors can be read safely, whatever dict stands around them."""
+def _readable(path: Path, vouched: bool) -> None:
+    """Raise unless a file of tensors can be read safely, whatever dict stands around them.
+
+    Args:
+        vouched: whether its sha256 was compared; else its checksums are, if it has some.
+    """
     try:
         read_tensors(path)
     except WeightsError as error:
         if "holds no state dict" not in error.message:
             raise
+    if not vouched:
+        check_sums(path)
 
 
 def _store(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ercache.errors import WeightsError
+from ercache.weights.container import check_saved
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,13 +26,13 @@ def read_tensors(path: Path, inside: str = "") -> dict[str, "Tensor"]:
         WeightsError: not readable, or it holds more than tensors.
     """
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             loaded: Any = load_file(path, device="cpu")
         else:
+            check_saved(path)
             loaded = torch.load(path, map_location="cpu", weights_only=True)
             loaded = loaded.get(inside) if inside and isinstance(loaded, dict) else loaded
     except pickle.UnpicklingError as error:
@@ -39,7 +40,9 @@ def read_tensors(path: Path, inside: str = "") -> dict[str, "Tensor"]:
             f"{path}: refused, it is no plain file of tensors ({_first_line(error)}); nothing of it was run",
             hint="get it as .safetensors, or convert it (`ercache weights convert --help`)",
         ) from error
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged pickle fails in any way that Python has
         raise WeightsError(
             f"{path}: not readable as a checkpoint ({_first_line(error)})", hint="get it again"
         ) from error

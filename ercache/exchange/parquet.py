@@ -1,0 +1,86 @@
+"""A Parquet file of other people as a table: what its head claims is looked at before a row is read.
+
+One number or text can stand for a million equal ones in a few bytes, so neither the size of the file nor that of its
+pages tells how much a table takes.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from ercache.archives import FREE, RATIO
+from ercache.errors import UsageError
+
+_HINT: Final = "is the file whole?"
+_ITEM: Final = 8  # bytes of a value or an offset
+
+
+def read_parquet(path: Path) -> Any:
+    """Read a table of numbers, texts, and lists of numbers.
+
+    Returns:
+        The `pyarrow.Table`; texts are dictionary-encoded.
+
+    Raises:
+        UsageError: it has other columns, or claims more than the file can hold.
+        pyarrow.ArrowInvalid: it is no such file.
+    """
+    import pyarrow.parquet as pq
+
+    most = max(FREE, RATIO * path.stat().st_size)
+    with pq.ParquetFile(path) as file:
+        head, schema = file.metadata, file.schema_arrow
+    _check_size(head, most, path)
+    odd = [
+        f"{field.name}: {field.type}"
+        for field in schema
+        if not (_is_text(field.type) or _is_number(field.type))
+    ]
+    if odd:
+        raise UsageError(
+            f"{path}: columns of neither numbers nor texts", details=odd[:20], hint="leave them out"
+        )
+    texts = [field.name for field in schema if _is_text(field.type)]
+    table = pq.read_table(path, read_dictionary=texts, partitioning=None)
+    for name in texts:
+        if _length(table.column(name)) > most:
+            raise UsageError(f"{path}: the texts of {name!r} are more than the file can hold", hint=_HINT)
+    return table
+
+
+def _check_size(head: Any, most: int, path: Path) -> None:
+    groups = [head.row_group(n) for n in range(head.num_row_groups)]
+    columns = [group.column(n) for group in groups for n in range(group.num_columns)]
+    claimed = sum(max(column.total_uncompressed_size, column.num_values * _ITEM) for column in columns)
+    if claimed > most or head.num_rows * _ITEM > most:
+        told = f"{path}: claims {head.num_rows:,} rows and {claimed:,} bytes, more than the file can hold"
+        raise UsageError(told, hint=_HINT)
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(
+        _is_text(kind.value_type)
+        if types.is_dictionary(kind)
+        else types.is_string(kind) or types.is_large_string(kind)
+    )
+
+
+def _is_number(kind: Any) -> bool:
+    """A number, or a list of them in any depth."""
+    from pyarrow import types
+
+    while types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+
+
+def _length(column: Any) -> int:
+    """Bytes of all texts of a dictionary-encoded column, equal ones counted as often as they stand there."""
+    import pyarrow.compute as pc
+
+    total = 0
+    for chunk in column.chunks:
+        of_each = pc.take(pc.binary_length(chunk.dictionary), chunk.indices)
+        total += pc.sum(pc.cast(of_each, "int64")).as_py() or 0
+    return total

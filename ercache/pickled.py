@@ -1,0 +1,220 @@
+"""A walk through a pickle without building anything: its sizes, and what it would use as a key.
+
+Python hashes and compares the keys of a dictionary and the members of a set while it unpickles, through every tuple
+inside a tuple: one that is deep enough ends the process, and one that holds a tuple twice, which holds another twice,
+takes for ever. It takes sizes and memo numbers on trust as well. So all of it is looked at before. What an opcode does
+to the stack is told by `pickletools`, whose own walk knows no Python 2 texts beyond ASCII.
+"""
+
+import pickletools
+from collections.abc import Collection
+from mmap import mmap
+from typing import Final
+
+DEEPEST: Final = 200  # tuples inside each other
+FREE: Final = (
+    10**6
+)  # items of tuples that are no burden; more than the file has bytes are the same again and again
+
+# A value on the stack: items that are hashed with it (those of tuples inside as often as they stand there), and how
+# many tuples are inside each other.
+_Value = tuple[int, int]
+_SINGLE: Final[_Value] = (1, 0)
+# More items than a key may have: wide numbers of equal hash can be chosen, and each is compared with all others.
+_WIDE: Final[_Value] = (128, 0)
+_MARK: Final[_Value] = (0, -1)
+_KEYED: Final = {
+    "SETITEM": (1, 2),
+    "SETITEMS": (1, 2),
+    "DICT": (0, 2),
+    "ADDITEMS": (1, 1),
+    "FROZENSET": (0, 1),
+}
+_HASHED: Final = ("tuple", "frozenset")  # containers that can be keys
+# Sizes that stand in the stream, in bytes.
+_COUNTED: Final = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+_PLAIN, _GET, _PUT, _FRAME, _OTHER, _LONG = range(6)
+_KIND: Final = {
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _GET),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _PUT),
+    **dict.fromkeys(("INT", "LONG", "LONG1", "LONG4"), _LONG),
+    "FRAME": _FRAME,
+}
+_DIGITS: Final = {
+    "INT": 22,
+    "LONG": 22,
+    "LONG1": 10,
+    "LONG4": 8,
+}  # bytes of the argument for 64 bits with a sign
+_MORE: Final = "asks for more bytes than the file has"
+
+
+class Odd(ValueError):
+    """What is wrong with a pickle, in words."""
+
+
+class Unwanted(Odd):
+    """An opcode that was not allowed."""
+
+
+def _described(op: pickletools.OpcodeInfo) -> tuple[str, int, int]:
+    """Name, kind and size of the argument; a size below 0 is one of `pickletools`."""
+    plain = not op.stack_before and [kind.name for kind in op.stack_after] not in (["mark"], [])
+    kind = _KIND.get(op.name, _PLAIN if plain else _OTHER)
+    return op.name, kind, op.arg.n if op.arg else 0
+
+
+def _effect(op: pickletools.OpcodeInfo) -> tuple[int, bool, str]:
+    """How many values an opcode takes below a mark or from the top, whether down to a mark, and what it gives."""
+    before = [kind.name for kind in op.stack_before]
+    marked = "mark" in before
+    return (
+        before.index("mark") if marked else len(before),
+        marked,
+        op.stack_after[0].name if op.stack_after else "",
+    )
+
+
+_OF_CODE: Final = {ord(op.code): _described(op) for op in pickletools.opcodes}
+_EFFECT: Final = {op.name: _effect(op) for op in pickletools.opcodes}
+
+
+def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most: int = 1) -> int:
+    """Walk through one pickle.
+
+    Args:
+        start: where it begins.
+        allowed: names of opcodes.
+        most: items that a key may have; 1 allows no tuples.
+
+    Returns:
+        Where it ends.
+
+    Raises:
+        Odd: an opcode is not allowed, a size or memo number is beyond the file, a key is more than `most` items, or
+            there is no end.
+    """
+    at, size, largest = start, len(data), max(FREE, len(data))
+    stack: list[_Value] = []
+    memo: dict[int, _Value] = {}
+    while at < size:
+        described = _OF_CODE.get(data[at])
+        if described is None:
+            raise Odd(f"byte {at} is no pickle opcode")
+        name, kind, width = described
+        if name not in allowed:
+            raise Unwanted(f"byte {at} is the pickle opcode {name}")
+        begin = at + 1
+        end = begin + width if width >= 0 else _end(data, begin, name, width)
+        if end > size:
+            raise Odd(f"{name} at byte {at} {_MORE}")
+        if kind == _PLAIN:
+            stack.append(_SINGLE)
+        elif kind == _PUT:
+            number = len(memo) if begin == end else _number(data[begin:end], name, at)
+            if (
+                number > size
+            ):  # picklers number one by one; the reader clears as much memory as the number says
+                raise Odd(f"memo number {number} in a file of {size} bytes")
+            memo[number] = _top(stack, at)
+        elif kind == _GET:
+            number = _number(data[begin:end], name, at)
+            if number not in memo:
+                raise Odd(f"byte {at}: the memo has no number {number}")
+            stack.append(memo[number])
+        elif kind == _LONG:
+            stack.append(_SINGLE if end - begin <= _DIGITS[name] else _WIDE)
+        elif kind == _FRAME:
+            if int.from_bytes(data[begin:end], "little") > size - end:
+                raise Odd(f"{name} at byte {at} {_MORE}")
+        elif name == "STOP":
+            return end
+        else:
+            _apply(name, stack, most, largest, at)
+        at = end
+    raise Odd("it ends too early: the download or the copy may have been cut")
+
+
+def _end(data: bytes | mmap, begin: int, name: str, width: int) -> int:
+    if width == pickletools.UP_TO_NEWLINE:
+        end = begin
+        for _ in range(2 if name in ("GLOBAL", "INST") else 1):
+            end = data.find(b"\n", end) + 1
+            if end == 0:
+                raise Odd(f"the line of {name} at byte {begin - 1} has no end")
+        return end
+    counted = _COUNTED[width]
+    # A negative size of BINSTRING reads as a huge one here and is refused with it.
+    return begin + counted + int.from_bytes(data[begin : begin + counted], "little")
+
+
+def _number(argument: bytes, name: str, at: int) -> int:
+    if name not in ("PUT", "GET"):
+        return int.from_bytes(argument, "little")
+    text = argument.strip()
+    if not (text.isdigit() and len(text) < 20):
+        raise Odd(f"byte {at}: memo number {text[:20]!r}")
+    return int(text)
+
+
+def _top(stack: list[_Value], at: int) -> _Value:
+    if not stack or stack[-1] is _MARK:
+        raise Odd(f"byte {at}: nothing on the stack")
+    return stack[-1]
+
+
+def _apply(name: str, stack: list[_Value], most: int, largest: int, at: int) -> None:
+    """What an opcode does to the stack; an unhashable container counts as single, as Python refuses it at once."""
+    if name == "MARK":
+        stack.append(_MARK)
+        return
+    if name == "POP" and stack and stack[-1] is _MARK:
+        stack.pop()
+        return
+    count, marked, given = _EFFECT[name]
+    above: list[_Value] = []
+    if marked:
+        above = _above_mark(stack, at)
+    below = stack[-count:] if count else []
+    if len(below) < count or any(value is _MARK for value in below):
+        raise Odd(f"byte {at}: {name} finds too little on the stack")
+    taken = below + above
+    del stack[len(stack) - count :]
+    if name in _KEYED:
+        first, step = _KEYED[name]
+        if any(items > most for items, _ in taken[first::step]):
+            told = "no plain number or text" if most == 1 else f"more than {most} items"
+            raise Odd(f"byte {at}: a key of a dictionary or set that is {told}")
+    if name == "DUP":
+        stack += [taken[0], taken[0]]
+    elif given in _HASHED:
+        stack.append(_joined(taken, largest, at))
+    elif given:
+        stack.append(_SINGLE)
+
+
+def _above_mark(stack: list[_Value], at: int) -> list[_Value]:
+    """Take the values above the last mark, and the mark."""
+    for place in range(len(stack) - 1, -1, -1):
+        if stack[place] is _MARK:
+            above = stack[place + 1 :]
+            del stack[place:]
+            return above
+    raise Odd(f"byte {at}: no mark on the stack")
+
+
+def _joined(parts: list[_Value], largest: int, at: int) -> _Value:
+    items = depth = 0
+    for count, inside in parts:
+        items += count
+        depth = max(depth, inside)
+    if depth >= DEEPEST:
+        raise Odd(f"byte {at}: more than {DEEPEST} tuples inside each other")
+    if items > largest:
+        raise Odd(f"byte {at}: tuples that hold the same tuples again and again, {items:,} items")
+    return 1 + items, depth + 1
