@@ -123,16 +123,23 @@ def _telling_disks_from_data(path: Path) -> Iterator[None]:
     """FFmpeg says "input/output error" of a file that ends early as well as of a broken disk: read it to the end.
 
     Raises:
-        OSError: the disk's own.
+        Missing: FAULT, where it is the disk.
     """
     try:
         yield
-    except av.error.FFmpegError as error:
+    except OSError as error:
         if error.errno == errno.EIO:
-            with path.open("rb") as stream:
-                while stream.read(1 << 20):
-                    pass
+            _read_through(path)
         raise
+
+
+def _read_through(path: Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            while stream.read(1 << 20):
+                pass
+    except OSError as error:
+        raise Missing(Reason.FAULT, words_of(error)) from error
 
 
 @contextmanager
@@ -170,6 +177,8 @@ def fault_of(error: BaseException, complaints: str = "") -> Missing:
 
 def is_verdict(error: BaseException) -> bool:
     """Whether an error is what FFmpeg says of the data, rather than of the machine or of us."""
+    if isinstance(error, OSError) and error.errno == errno.EIO:
+        return True  # a file that ends early; `opened` has seen that the disk is well
     return isinstance(error, av.error.FFmpegError) and error.errno not in _OURS
 
 
@@ -198,7 +207,7 @@ def demuxed(container: Any, streams: Sequence[Any], clock: Clock, complaints: Co
             if tries == TRIES:
                 raise
             time.sleep(PAUSE)
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, OSError) as error:
             if not is_verdict(error):
                 raise
             complaints.logs.append((av.logging.ERROR, "demuxer", words_of(error)))

@@ -289,6 +289,7 @@ class Pass:
         for context in contexts.values():
             context.thread_count = 1
             context.options = {"max_pixels": str(self._limits.pixels)}
+            context.open(strict=False)  # before any choice of what to skip, which some decoders take for good
         for kind in ("video", "audio"):
             if kind not in self._runs:
                 self.until[kind] = np.inf
