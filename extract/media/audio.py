@@ -1,8 +1,9 @@
 """Sound of a clip: decoded pieces with their times, cut to a stretch, mixed to one channel and resampled once."""
 
 import functools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import av
 import av.filter
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 
 from ercache.manifest import MediaRef
 from extract.media.probe import Probe
@@ -18,6 +20,7 @@ from extract.media.types import FloatArray
 # Numbers of channels for which FFmpeg assumes a layout where the file names none.
 _LAYOUTS: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24})
 _FULL_SCALE: Final = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
+_FAR: Final = 1 << 62  # samples from any instant of a file
 CANCELLED: Final = (
     0.01  # power of a mix over that of its channels, below which they take each other out (-20 dB)
 )
@@ -29,29 +32,59 @@ class Piece:
     """Sound that came out of the decoder at once.
 
     Attributes:
-        samples: in [-1, 1], [channels, n].
+        samples: as they are coded, [channels, n].
         rate: Hz.
         begin: of the first sample, in samples of this rate from timestamp 0 of the file.
         weights: of each channel in the mix, [channels].
+        scale: what stands for 1.
     """
 
-    samples: FloatArray
+    samples: NDArray[Any]
     rate: int
     begin: int
     weights: tuple[float, ...]
+    scale: float = 1.0
 
     @property
     def end(self) -> int:
         """Behind the last sample."""
         return self.begin + int(self.samples.shape[1])
 
-    def between(self, start: float, end: float) -> "Piece | None":
-        """What lies in [start, end), seconds; None when nothing does."""
-        low, high = (_sample(at, self.rate) - self.begin for at in (start, end))
-        low, high = max(low, 0), min(high, self.samples.shape[1])
-        if high <= low:
-            return None
-        return Piece(self.samples[:, low:high], self.rate, self.begin + low, self.weights)
+    def floats(self) -> FloatArray:
+        """The samples in [-1, 1], [channels, n]."""
+        if self.scale == 1.0:
+            return np.asarray(self.samples, np.float32)
+        exact = np.float32 if self.samples.itemsize <= 2 else np.float64
+        floats: NDArray[Any] = self.samples.astype(exact)
+        if self.samples.dtype == np.uint8:
+            floats -= self.scale
+        return np.asarray(floats / self.scale, np.float32)
+
+
+def between(pieces: Sequence[Piece], start: float, end: float) -> list[Piece]:
+    """What lies in [start, end), seconds; pieces that follow each other without a gap are one."""
+    runs: list[list[Piece]] = []
+    for piece in pieces:
+        if piece.end <= start * piece.rate or piece.begin >= end * piece.rate:
+            continue
+        if runs and _follows(runs[-1][-1], piece):
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    found = []
+    for run in runs:
+        samples = np.concatenate([piece.samples for piece in run], axis=1)
+        first = run[0]
+        low = max(_sample(start, first.rate) - first.begin, 0)
+        high = min(_sample(end, first.rate) - first.begin, samples.shape[1])
+        if high > low:
+            found.append(replace(first, samples=samples[:, low:high], begin=first.begin + low))
+    return found
+
+
+def _follows(piece: Piece, other: Piece) -> bool:
+    same = (piece.rate, piece.weights, piece.scale) == (other.rate, other.weights, other.scale)
+    return same and piece.end == other.begin
 
 
 def window(ref: MediaRef, facts: Probe, longest: float) -> tuple[float, float]:
@@ -72,20 +105,13 @@ def piece_of(frame: Any, tick: Fraction, after: Piece | None) -> Piece:
     if frame.pts is None:
         at = 0 if after is None else round(after.end * rate / after.rate)
     else:
-        at = round(frame.pts * tick * rate)
-    return Piece(_floats(frame), rate, at, weights_of(frame.layout.name, frame.layout.nb_channels))
-
-
-def _floats(frame: Any) -> FloatArray:
+        at = round(frame.pts * tick.numerator * rate / tick.denominator)
     samples = frame.to_ndarray()
     channels = frame.layout.nb_channels
-    if not frame.format.is_planar:
+    if not frame.format.is_planar and channels > 1:
         samples = samples.reshape(-1, channels).T
-    name = frame.format.name.removesuffix("p")
-    if name not in _FULL_SCALE:
-        return np.asarray(samples, np.float32)
-    floats = samples.astype(np.float32 if name in ("u8", "s16") else np.float64)
-    return np.asarray((floats - (_FULL_SCALE["u8"] if name == "u8" else 0)) / _FULL_SCALE[name], np.float32)
+    scale = _FULL_SCALE.get(frame.format.name.removesuffix("p"), 1.0)
+    return Piece(samples, rate, at, weights_of(frame.layout.name, channels), scale)
 
 
 @functools.cache
@@ -129,10 +155,11 @@ def mixed(pieces: Sequence[Piece]) -> tuple[list[tuple[int, FloatArray]], bool]:
 
     Of two channels that take each other out, as with a plug wired the wrong way round, the louder one is heard.
     """
-    parts = [(p.rate, np.tensordot(np.array(p.weights, np.float32), p.samples, 1)) for p in pieces]
+    floats = [p.floats() for p in pieces]
+    parts = [(p.rate, _mix(p.weights, f)) for p, f in zip(pieces, floats, strict=True)]
     opposed = False
     if pieces and all(len(p.weights) == 2 for p in pieces):
-        both = np.concatenate([p.samples for p in pieces], axis=1).astype(np.float64)
+        both = np.concatenate(floats, axis=1).astype(np.float64)
         power = (both**2).mean(axis=1)
         mix = float(np.mean(np.concatenate([part for _, part in parts]).astype(np.float64) ** 2))
         with np.errstate(invalid="ignore"):
@@ -141,7 +168,7 @@ def mixed(pieces: Sequence[Piece]) -> tuple[list[tuple[int, FloatArray]], bool]:
             )
         if opposed:
             louder = int(power.argmax())
-            parts = [(p.rate, p.samples[louder]) for p in pieces]
+            parts = [(p.rate, f[louder]) for p, f in zip(pieces, floats, strict=True)]
     runs: list[tuple[int, list[FloatArray]]] = []
     for rate, part in parts:
         if runs and runs[-1][0] == rate:
@@ -149,6 +176,14 @@ def mixed(pieces: Sequence[Piece]) -> tuple[list[tuple[int, FloatArray]], bool]:
         else:
             runs.append((rate, [part]))
     return [(rate, np.concatenate(of_run)) for rate, of_run in runs], opposed
+
+
+def _mix(weights: Sequence[float], channels: FloatArray) -> FloatArray:
+    """Weighted sum of channels [channels, n], one after the other: a product of matrices would wake all cores."""
+    mix: FloatArray = channels[0] * np.float32(weights[0])
+    for weight, channel in zip(weights[1:], channels[1:], strict=True):
+        mix += np.float32(weight) * channel
+    return mix
 
 
 def resampled(runs: Sequence[tuple[int, FloatArray]], target: int) -> FloatArray:
@@ -164,7 +199,9 @@ def resample(sound: FloatArray, rate: int, target: int) -> FloatArray:
 
 
 def _sample(seconds: float, rate: int) -> int:
-    return int(np.clip(round(seconds * rate) if np.isfinite(seconds) else seconds, -(2**62), 2**62))
+    if math.isinf(seconds):
+        return _FAR if seconds > 0 else -_FAR
+    return max(-_FAR, min(_FAR, round(seconds * rate)))
 
 
 def seconds_of(pieces: Sequence[Piece]) -> float:

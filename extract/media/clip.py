@@ -15,7 +15,7 @@ import numpy as np
 from ercache.manifest import MediaRef
 from ercache.params import Limits
 from ercache.reasons import Missing, Reason
-from extract.media.audio import OPPOSED, Piece, mixed, resampled, seconds_of, window
+from extract.media.audio import OPPOSED, Piece, between, mixed, resampled, seconds_of, window
 from extract.media.container import opened
 from extract.media.decode import Pass, Recording, Wanted, Window
 from extract.media.probe import Probe, why_no_pictures, why_no_sound
@@ -265,8 +265,7 @@ class _Reading:
     def _sounds(self, order: _Order, notes: dict[str, str]) -> dict[int, FloatArray]:
         if order.window is None:
             return {}
-        start, end = order.window
-        pieces = [cut for piece in self._pass.pieces if (cut := piece.between(start, end)) is not None]
+        pieces = between(self._pass.pieces, *order.window)
         self._check_sound(order.window, pieces, notes)
         runs, opposed = mixed(pieces)
         if not all(np.isfinite(sound).all() for _, sound in runs):

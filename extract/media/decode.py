@@ -285,11 +285,11 @@ class Pass:
         """Decode; yields after each packet, when `images`, `pieces` and `until` may have grown."""
         recording = self._recording
         recording.clock.extend(self._limits.seconds * max(0.0, self._work() / WORK - 1))
-        contexts = {kind: stream.codec_context for kind, stream in recording.streams.items()}
+        contexts = {
+            kind: stream.codec_context for kind, stream in recording.streams.items() if kind in self._runs
+        }
         for context in contexts.values():
-            context.thread_count = 1
-            context.options = {"max_pixels": str(self._limits.pixels)}
-            context.open(strict=False)  # before any choice of what to skip, which some decoders take for good
+            self._open(context)
         for kind in ("video", "audio"):
             if kind not in self._runs:
                 self.until[kind] = np.inf
@@ -307,6 +307,20 @@ class Pass:
             self._drain(kind, contexts[kind])
             self.until[kind] = np.inf
         yield
+
+    def _open(self, context: Any) -> None:
+        """Open a decoder before any choice of what to skip, which some decoders take for good."""
+        context.thread_count = 1
+        context.options = {"max_pixels": str(self._limits.pixels)}
+        try:
+            context.open(strict=False)
+        except av.error.FFmpegError as error:
+            if not is_verdict(error):
+                raise
+            self._complain(context, error)
+
+    def _complain(self, context: Any, error: av.error.FFmpegError) -> None:
+        self._recording.complaints.logs.append((av.logging.ERROR, context.name, str(error.strerror)))
 
     def _work(self) -> float:
         """Seconds of media that are to be decoded."""
@@ -349,7 +363,7 @@ class Pass:
             if not is_verdict(error):
                 raise
             if not isinstance(error, EOFError):
-                self._recording.complaints.logs.append((av.logging.ERROR, context.name, str(error.strerror)))
+                self._complain(context, error)
             return
         for frame in frames:
             if kind == "video":
@@ -362,7 +376,7 @@ class Pass:
     def _take(self, frame: Any) -> None:
         if frame.pts is None:
             return
-        begin = float(frame.pts * self._ticks["video"]) - self._facts.origin
+        begin = frame.pts * float(self._ticks["video"]) - self._facts.origin
         rank = int(np.abs(self._times - begin).argmin())
         time = float(self._times[rank])
         self.until["video"] = max(self.until["video"], begin)
