@@ -84,7 +84,7 @@ def _allocated(handle: int, size: int) -> bool:
     try:
         os.posix_fallocate(handle, 0, max(1, size))
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             raise
         return False
     return True
@@ -107,6 +107,11 @@ def flush_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that there is no room, rather than no right."""
+    return error.errno in _FULL
 
 
 def _full(error: BaseException | None) -> OSError | None:

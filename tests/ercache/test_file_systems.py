@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_without_fallocate_a_disk_that_is_too_small_is_told_before_anything_is_w
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "posix_fallocate")
-    monkeypatch.setattr("ercache.files.shutil.disk_usage", lambda _: (10**6, 10**6, 1000))
+    monkeypatch.setattr("ercache.files.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     reserve(tmp_path / "small", 1000)
     with pytest.raises(WorkError, match="no room to write"):
         small_cache(tmp_path / "a.h5")

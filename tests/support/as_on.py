@@ -25,6 +25,7 @@ CALLS: Final = {
     "aarch64": {"fallocate": 47, "flock": 32, "locks": 25},
 }
 NOT_HERE: Final = "needs seccomp filters (Linux on x86_64 or aarch64)"
+NOT_GIVEN_UP: Final = "needs rights that can be given up"
 
 
 @cache
