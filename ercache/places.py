@@ -13,6 +13,7 @@ import platformdirs
 
 from ercache.errors import UsageError
 from ercache.files import is_full
+from ercache.telling import tell
 
 NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)  # what a file or folder of somebody else answers
 
@@ -64,7 +65,10 @@ def places_of(store: Path) -> Places:
 
 
 def writable(folder: Path, own: str) -> Path:
-    """A folder, or the one of that name in the user's cache folder where it cannot be written; it is made.
+    """A folder, or another one in the user's cache folder where it cannot be written; it is made.
+
+    Args:
+        own: where in the user's cache folder.
 
     Raises:
         UsageError: neither can be written.
@@ -72,11 +76,14 @@ def writable(folder: Path, own: str) -> Path:
     why = why_not(folder)
     if why is None:
         return folder
-    if why_not(user_folder() / own) is None:
-        return user_folder() / own
-    raise UsageError(
-        f"{folder} cannot be written ({why})", hint="set ERCACHE_STORE to a folder that you may write"
-    )
+    other = user_folder() / own
+    if why_not(other) is not None:
+        raise UsageError(
+            f"{folder} cannot be written ({why}), nor can {other}",
+            hint="set ERCACHE_STORE to a folder that you may write",
+        )
+    tell(f"note: {folder} cannot be written ({why}); {other} is used instead")
+    return other
 
 
 def why_not(folder: Path) -> str | None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from ercache.digests import digest_of
 from ercache.errors import UsageError
 from ercache.files import replaced_folder
 from ercache.params import Params
+from ercache.places import user_folder, writable
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
 from fusion.folds import FOLDS, fold_experiments, folder_of, write_pooled
 from fusion.parallel import Job, processes_for, train_seeds
@@ -134,9 +133,13 @@ def _checked(folds: Mapping[str, Experiment], way: Way) -> dict[str, str]:
 
 
 def default_work() -> Path:
-    """Where unfinished trainings lie: `runs` in ERCACHE_STORE, or in the user's cache folder."""
+    """Where unfinished trainings lie: `runs` in ERCACHE_STORE, or in the user's cache folder where that is not ours.
+
+    Raises:
+        UsageError: neither can be written.
+    """
     store = os.environ.get("ERCACHE_STORE")
-    return (Path(store) if store else platformdirs.user_cache_path("ercache")) / "runs"
+    return writable((Path(store).expanduser() if store else user_folder()) / "runs", "runs")
 
 
 def run_digest(experiment: Experiment, source: Source, device: str) -> str:
