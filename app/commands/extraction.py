@@ -130,6 +130,7 @@ def extract(
     """Make feature caches, resumable at any instant. Example: [dim]ercache extract demo --features minilm[/]"""
     from extract.engine import default_store, extract_corpus
     from extract.engine.extraction import raise_if_over, write_failures
+    from extract.numba_cache import prepare
 
     if features is not None and profile is not None:
         raise UsageError("give --features or --profile, not both")
@@ -149,6 +150,8 @@ def extract(
     media = any(f.spec.modality != "text" for f in wanted)
     manifest, folder = manifest_and_root(corpus, root, loaded, media)
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
+    if any(f.spec.modality == "audio" for f in wanted):
+        prepare()
     with progress() as tick:
         result = extract_corpus(
             manifest, wanted, engine, store=default_store(), out=target, root=folder,
