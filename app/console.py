@@ -16,11 +16,13 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
+from app.lines import lines
 from ercache.errors import UsageError
 from ercache.params import Params
 from ercache.params_file import load_params, nearest
@@ -100,16 +102,21 @@ class Tick(Protocol):
 
 @contextmanager
 def progress() -> Iterator[Tick]:
-    """Bars with rate and time left on stderr; nothing when stderr is no terminal."""
+    """Bars with rate and time left on stderr; a line now and then when that is no terminal."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        with lines(say) as told:
+            yield told
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TimeElapsedColumn(),
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=console) as bars:
         tasks: dict[str, Any] = {}
 
         def tick(what: str, done: int, total: int) -> None:

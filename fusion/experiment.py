@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from ercache.counting import counted
 from ercache.digests import digest_of_file
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, read_manifest
@@ -294,7 +295,7 @@ def _refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings
     names = ",".join(dict.fromkeys(findings.again))
     hint = f"ercache extract {entry.corpus} --features {names}" if names else ""
     raise UsageError(
-        f"{entry.corpus}: the experiment cannot use what is there ({len(problems)} findings)",
+        f"{entry.corpus}: the experiment cannot use what is there ({counted(len(problems), 'finding')})",
         details=problems,
         hint=hint,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ercache.counting import counted
 from ercache.digests import digest_of
 from ercache.errors import UsageError
 from ercache.files import replaced_folder
@@ -127,7 +128,9 @@ def _checked(folds: Mapping[str, Experiment], way: Way) -> dict[str, str]:
             hints.append(error.hint)
     if wrong:
         corpus = next(iter(folds.values())).entry.corpus
-        message = f"{corpus}: {len(wrong)} findings in {len(hints)} of {len(folds)} folds"
+        message = (
+            f"{corpus}: {counted(len(wrong), 'finding')} in {len(hints)} of {counted(len(folds), 'fold')}"
+        )
         raise UsageError(message, details=wrong, hint="; ".join(dict.fromkeys(filter(None, hints))))
     return digests
 

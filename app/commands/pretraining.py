@@ -43,12 +43,15 @@ def pretrain(
     json: Json = False,
 ) -> None:
     """Train an extractor on train, epoch chosen on validation. Example: [dim]ercache pretrain audio/mel-resnet18[/]"""
+    loaded = params()
+    name, entry = _entry(loaded, extractor, folder)  # before torch is imported, which takes seconds
     import torch
 
+    from extract.numba_cache import prepare
     from extract.pretrain.run import pretrain as run
 
-    loaded = params()
-    name, entry = _entry(loaded, extractor, folder)
+    if entry.extractor.startswith("audio/"):
+        prepare()
     if split is not None and split != entry.split:
         name, entry = f"{name}{FOLD}{split}", entry.model_copy(update={"split": split})
     if seed is not None:
