@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from app.lines import lines
+from app.lines import Tick, lines
 from ercache.errors import UsageError
 from ercache.params import Params
 from ercache.params_file import load_params, nearest
@@ -92,12 +92,6 @@ def known(name: str, names: Mapping[str, Any], what: str) -> str:
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "", style="dim")
-
-
-class Tick(Protocol):
-    """Tell how far the work named by `what` is."""
-
-    def __call__(self, what: str, done: int, total: int) -> None: ...
 
 
 @contextmanager

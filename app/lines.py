@@ -5,9 +5,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 EVERY: Final = 30.0  # seconds
+
+
+class Tick(Protocol):
+    """Tell how far the work named by `what` is."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
 
 
 @dataclass
@@ -29,7 +35,7 @@ class _Work:
 
 
 @contextmanager
-def lines(write: Callable[[str], None], every: float = EVERY) -> Iterator[Callable[[str, int, int], None]]:
+def lines(write: Callable[[str], None], every: float = EVERY) -> Iterator[Tick]:
     """A function to be told what is done, how much of how many; a line is written each time that `every` s are over.
 
     Args:

@@ -5,7 +5,6 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Final
 
-import click
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
@@ -32,7 +31,7 @@ RESUMED: Final = ("scan", "extract", "train", "sweep", "pretrain", "reproduce")
 class _Verbs(TyperGroup):
     """Says what Ctrl-C has left."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
         try:
             return super().invoke(ctx)
