@@ -187,7 +187,7 @@ def gc(
     what = f"{counted(records, 'record')}, {found.bytes / 1e6:,.1f} MB"
     say(f"freed {what}" if yes else f"{what} can be freed with --yes; {counted(found.kept, 'record')} kept")
     looked = ", ".join(manifest.corpus for manifest in manifests)
-    if found.records.get("unneeded") and not yes:
+    if records and not yes:
         say(
             "note: all checkouts share this store, and only the manifests of this one were looked at "
             f"({looked}): another one may need what is not needed here"
