@@ -9,6 +9,7 @@ from ercache.manifest import MODALITIES
 from ercache.params import FOLD, ExperimentParams, Params, array_of
 from ercache.params_file import findings
 from extract.encoders import ENCODERS
+from fusion.models import MODELS
 
 NEEDED = ("model", "corpus", "features")
 
@@ -23,6 +24,8 @@ def planned(loaded: Params, name: str | None, asked: Mapping[str, Any]) -> tuple
     Raises:
         UsageError: the experiment or a feature is unknown, or the options do not say enough or contradict each other.
     """
+    if "model" in asked:
+        known(asked["model"], MODELS, "model")
     if name is None:
         lacking = [f"--{option}" for option in NEEDED if option not in asked]
         if lacking:

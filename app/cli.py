@@ -1,61 +1,34 @@
-"""The entry of the `ercache` command: verbs, exit codes, and errors without tracebacks."""
+"""The entry of the `ercache` command: exit codes, and errors and interrupts without tracebacks.
+
+The verbs, which take a second to import, come in when `main` runs: Ctrl-C during that is no traceback either.
+"""
 
 import sys
+from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.console import Console
+if TYPE_CHECKING:
+    from app.verbs import cli
 
-from app.commands import (
-    benchmark,
-    caches,
-    checkpoints,
-    exchange,
-    extraction,
-    inventory,
-    learning,
-    pretraining,
-    reproduction,
-    results,
-)
-from ercache.errors import ErcacheError
+__all__ = ["cli", "main"]
 
-cli = typer.Typer(
-    name="ercache",
-    help="Emotion recognition in conversation from raw video: extract features once, train in seconds.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode="rich",
-)
-for module in (
-    inventory,
-    extraction,
-    checkpoints,
-    caches,
-    exchange,
-    pretraining,
-    learning,
-    reproduction,
-    results,
-    benchmark,
-):
-    module.register(cli)
+
+def __getattr__(name: str) -> Any:
+    """`cli`, the tree of the verbs, when it is asked for."""
+    if name != "cli":
+        raise AttributeError(name)
+    from app.verbs import cli
+
+    return cli
 
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 failed work, 2 wrong usage, 130 interrupted."""
     try:
-        cli()
-    except ErcacheError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
-        sys.exit(2 if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError) else 1)
+        from app.verbs import run
 
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

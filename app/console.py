@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,11 +16,13 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
+from app.lines import Tick, lines
 from ercache.errors import UsageError
 from ercache.params import Params
 from ercache.params_file import load_params, nearest
@@ -92,24 +94,23 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "", style="dim")
 
 
-class Tick(Protocol):
-    """Tell how far the work named by `what` is."""
-
-    def __call__(self, what: str, done: int, total: int) -> None: ...
-
-
 @contextmanager
 def progress() -> Iterator[Tick]:
-    """Bars with rate and time left on stderr; nothing when stderr is no terminal."""
+    """Bars with rate and time left on stderr; a line now and then when that is no terminal."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        with lines(say) as told:
+            yield told
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TimeElapsedColumn(),
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=console) as bars:
         tasks: dict[str, Any] = {}
 
         def tick(what: str, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""The live table of trainings: one row for each seed, on stderr where that is a terminal, nothing in a pipe."""
+"""The live table of trainings: one row a seed, on stderr where that is a terminal; in a pipe, lines now and then."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,9 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from app.console import say
+from app.lines import clock, lines
 
 if TYPE_CHECKING:  # it imports torch, which --help can do without
     from ercache.training import Epoch
@@ -45,7 +48,8 @@ def training_table() -> Iterator[Watch]:
     """A function to be told of every epoch; what it is told stays on the screen at the end, or at an interrupt."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda *_: None
+        with lines(say) as told:
+            yield lambda what, epoch: told(f"{what}, epoch", epoch.number, _last(epoch))
         return
     rows: dict[str, _Row] = {}
 
@@ -119,6 +123,9 @@ def _left(row: _Row) -> str:
     """Time to the last epoch; patience may end it earlier."""
     if row.rate is None:
         return ""
-    seconds = round((row.epoch.last - row.epoch.number) / row.rate)
-    hours, rest = divmod(seconds, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+    return clock((row.epoch.last - row.epoch.number) / row.rate)
+
+
+def _last(epoch: "Epoch") -> int:
+    """The last epoch there will be."""
+    return epoch.number if epoch.finished else epoch.last

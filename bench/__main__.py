@@ -1,7 +1,6 @@
 """Run benchmarks and write docs/benchmarks.md and docs/benchmarks.json: figures are never edited by hand."""
 
 import json
-import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import psutil
 import typer
 
 from bench import caches, encoders, extract, faces, fusion, pretraining, scan, sequences, texts
+from ercache.cpus import cores
 from ercache.errors import UsageError
 from ercache.params_file import load_params, nearest
 
@@ -44,7 +44,7 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {
         "processor": platform.machine(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "system": platform.system(),
         "python": platform.python_version(),

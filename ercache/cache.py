@@ -29,6 +29,7 @@ from ercache.files import replaced, reserve
 FORMAT_VERSION = 1
 BLOCK = 512
 MAGIC = b"ercache-features\n"
+_LAYOUT: dict[str, Any] = {"userblock_size": BLOCK, "libver": ("v110", "v110")}
 GATHERED = 1 << 20  # bytes of short rows that are joined into one write
 Array = NDArray[Any]
 
@@ -102,6 +103,9 @@ def write_cache(
 ) -> None:
     """Write a cache file; it appears complete or not at all, and equal content gives equal bytes.
 
+    HDF5 locks nothing, here and where files are read: network file systems often cannot, and a file that has its name
+    is never changed again.
+
     Never more than one utterance's arrays (and at most `GATHERED` bytes of short ones) are held at once.
 
     Args:
@@ -127,7 +131,7 @@ def write_cache(
     size = _room_for(specs, entries, offsets, len(canonical_json(provenance).encode()))
     with replaced(path, size) as temporary:
         reserve(temporary, size)  # HDF5 crashes the process when the disk is full: ask before it writes
-        with h5py.File(temporary, "w", userblock_size=BLOCK, libver=("v110", "v110")) as file:
+        with h5py.File(temporary, "w", locking=False, **_LAYOUT) as file:
             reserve(temporary, size)  # again, as HDF5 began with an empty file
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["provenance"] = canonical_json(provenance)
@@ -237,7 +241,7 @@ class CacheFile:
         self.path = path
         _check_block(path)
         try:
-            self._file = h5py.File(path, "r")
+            self._file = h5py.File(path, "r", locking=False)
         except OSError as error:
             raise CacheError(
                 f"{path}: not readable as HDF5 ({error})", hint="extract the feature again"

@@ -64,23 +64,54 @@ def room(folder: Path, needs: int | None = None) -> Iterator[None]:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Make sure that a file can grow to a size, by giving it that size; where the platform can.
+    """Make sure that a file can grow to a size, by giving it that size where its file system can.
+
+    NFS before 4.2, ZFS before 2.2 and many FUSE mounts cannot: there the free space is looked at instead.
 
     Raises:
         OSError: there is no room; the file is as long as before, or absent as before but for its name.
     """
-    if hasattr(os, "posix_fallocate"):
-        with path.open("ab") as stream:
-            os.posix_fallocate(stream.fileno(), 0, max(1, size))
+    # In append mode glibc, too, says that it cannot, rather than write into every block of the file.
+    with path.open("ab") as stream:
+        if not _allocated(stream.fileno(), size) and shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def _allocated(handle: int, size: int) -> bool:
+    """Whether the file has its room now; an error only when there is none."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(handle, 0, max(1, size))
+    except OSError as error:
+        if is_full(error):
+            raise
+        return False
+    return True
 
 
 def flush_folder(folder: Path) -> None:
-    """Force the names in a folder to the disk, so that a power cut cannot undo a replacement."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Force the names in a folder to the disk, so that a power cut cannot undo a replacement, where it can be done."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder may be written and not read
+        return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (
+            errno.EINVAL,
+            errno.EBADF,
+            errno.ENOTSUP,
+        ):  # CIFS and FUSE mounts have no such call
+            raise
     finally:
         os.close(handle)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that there is no room, rather than no right."""
+    return error.errno in _FULL
 
 
 def _full(error: BaseException | None) -> OSError | None:

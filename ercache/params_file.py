@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from ercache.counting import counted
 from ercache.errors import ParamsError, UsageError
 from ercache.params import FOLD, IMPORTED, FacePolicy, FeatureParams, Params, Strict, TrainingParams, array_of
 
@@ -47,7 +48,9 @@ def load_params(
     found += _pretrain_findings(raw, extractors) + _experiment_findings(raw, models)
     if found or params is None:
         raise ParamsError(
-            f"{path}: {len(found)} wrong entries", details=found, hint="mend them and run again"
+            f"{path}: {counted(len(found), 'wrong entry', 'wrong entries')}",
+            details=found,
+            hint="mend them and run again",
         )
     return params
 

@@ -1,7 +1,8 @@
 """Compile librosa's functions in one process, at installation: `python -m extract.warm_up`.
 
-Numba keeps compiled functions beside librosa's files. When several processes compile the same ones at once, as lanes do
-on a fresh machine, what it keeps can be torn, and every later process that loads it dies.
+Numba keeps compiled functions beside librosa's files, or where `extract.numba_cache` says. When several processes
+compile the same ones at once, as lanes do on a fresh machine, what it keeps can be torn, and every later process that
+loads it dies.
 """
 
 import librosa

@@ -17,6 +17,7 @@ from fusion.views import DIALOGUES, View, stretches_of
 
 EVALUATION_BATCH = 64  # dialogues; larger ones of mixed lengths would be padding for the most part
 TOKENS = 4096  # padded utterances of a batch at most: a few very long dialogues must not fill the memory
+PAIRS = 1 << 21  # of utterances of one dialogue in a batch, likewise: attention and graphs grow with them
 NUMBERS = 1 << 26  # of a batch's padded steps at most, likewise
 POOL = (
     8  # batches whose dialogues are sorted by length together; the more, the less padding and the less chance
@@ -271,11 +272,11 @@ class Padded:
             yield self._gathered(picked)
 
     def _cut(self, stretches: Sequence[int], size: int) -> list[list[int]]:
-        """Stretches sorted by length, in batches of at most `size` stretches, TOKENS padded utterances and NUMBERS."""
+        """Stretches by length, in batches of at most `size` stretches, TOKENS padded utterances, PAIRS and NUMBERS."""
         batches: list[list[int]] = [[]]
         held = most = 0  # utterances of the last batch, numbers of the largest of them
         for d in sorted(stretches, key=self._lengths.__getitem__):  # stable: equals keep their random order
-            room = min(size, TOKENS // self._lengths[d])
+            room = min(size, TOKENS // self._lengths[d], PAIRS // self._lengths[d] ** 2)
             held, most = held + self._lengths[d], max(most, self._numbers[d])
             if batches[-1] and (len(batches[-1]) >= room or held * most > NUMBERS):
                 batches.append([])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from ercache.counting import counted
 from ercache.digests import digest_of_file
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, read_manifest
@@ -18,6 +19,7 @@ from ercache.training import IGNORED
 from fusion.batches import Subset, dialogues_of, make_subset, present_of
 from fusion.features import Findings, Modality, read_modalities, read_sequences
 from fusion.labels import LabelSpace, label_space
+from fusion.lengths import too_long
 from fusion.models import MODELS
 from fusion.models.base import ModelEntry, in_order
 from fusion.sequences import Ragged
@@ -150,7 +152,9 @@ def read_source(
     problems = _split_problems(manifest, entry, subsets)
     split = manifest.splits.get(entry.split, {})
     wanted = {i for name in subsets for i in split.get(name, ())}
-    needed = {u.part for dialogue in dialogues_of(manifest, wanted) for u in dialogue} or set(manifest.parts)
+    dialogues = dialogues_of(manifest, wanted)
+    problems += too_long(entry, dialogues)
+    needed = {u.part for dialogue in dialogues for u in dialogue} or set(manifest.parts)
     parts = [part for part in manifest.parts if part in needed]
     features = {m: entry.features[m] for m in in_order(entry.features)}  # type: ignore[index]
     test = set(split.get("test", ()))
@@ -294,7 +298,7 @@ def _refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings
     names = ",".join(dict.fromkeys(findings.again))
     hint = f"ercache extract {entry.corpus} --features {names}" if names else ""
     raise UsageError(
-        f"{entry.corpus}: the experiment cannot use what is there ({len(problems)} findings)",
+        f"{entry.corpus}: the experiment cannot use what is there ({counted(len(problems), 'finding')})",
         details=problems,
         hint=hint,
     )

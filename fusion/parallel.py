@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ercache.cpus import cores
 from ercache.errors import WorkError
 from ercache.training import Epoch, Progress, threads_for
 from fusion.experiment import Experiment
@@ -54,7 +55,7 @@ def processes_for(job: Job) -> int:
         threads = threads_for(
             job.experiment.model.build(job.material.train.widths, job.classes, job.experiment.config)
         )
-    return max(1, min(len(job.seeds), len(os.sched_getaffinity(0)) // threads))
+    return max(1, min(len(job.seeds), cores() // threads))
 
 
 def train_seeds(job: Job, processes: int, progress: Tick | None = None) -> list[Trained]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from ercache.counting import counted
 from ercache.digests import digest_of
 from ercache.errors import UsageError
 from ercache.files import replaced_folder
 from ercache.params import Params
+from ercache.places import user_folder, writable
 from fusion.experiment import Experiment, Source, experiment_of, provenance_of, read_source
 from fusion.folds import FOLDS, fold_experiments, folder_of, write_pooled
 from fusion.parallel import Job, processes_for, train_seeds
@@ -128,15 +128,21 @@ def _checked(folds: Mapping[str, Experiment], way: Way) -> dict[str, str]:
             hints.append(error.hint)
     if wrong:
         corpus = next(iter(folds.values())).entry.corpus
-        message = f"{corpus}: {len(wrong)} findings in {len(hints)} of {len(folds)} folds"
+        message = (
+            f"{corpus}: {counted(len(wrong), 'finding')} in {len(hints)} of {counted(len(folds), 'fold')}"
+        )
         raise UsageError(message, details=wrong, hint="; ".join(dict.fromkeys(filter(None, hints))))
     return digests
 
 
 def default_work() -> Path:
-    """Where unfinished trainings lie: `runs` in ERCACHE_STORE, or in the user's cache folder."""
+    """Where unfinished trainings lie: `runs` in ERCACHE_STORE, or in the user's cache folder where that is not ours.
+
+    Raises:
+        UsageError: neither can be written.
+    """
     store = os.environ.get("ERCACHE_STORE")
-    return (Path(store) if store else platformdirs.user_cache_path("ercache")) / "runs"
+    return writable((Path(store).expanduser() if store else user_folder()) / "runs", "runs")
 
 
 def run_digest(experiment: Experiment, source: Source, device: str) -> str:

@@ -28,10 +28,13 @@ def batch(
     json: Json = False,
 ) -> None:
     """Print a good size of forwards, to be committed. Example: [dim]ercache bench batch minilm[/]"""
-    from extract.engine.batch_size import good, rates
-
     loaded = params()
     (wanted,) = features_of(loaded, [feature], "")
+    from extract.engine.batch_size import good, rates
+    from extract.numba_cache import prepare
+
+    if wanted.spec.modality == "audio":
+        prepare()
     found = rates(wanted, loaded.engine, device_of(device))
     if not found:
         raise WorkError(f"{feature}: not even one utterance fits into the memory of {device}")

@@ -10,13 +10,15 @@ from app.console import CACHES, MANIFESTS, Json, answer, params, progress, say, 
 from app.features import at_hand
 from ercache.cache import CacheFile, verify_cache
 from ercache.compare import compare
+from ercache.counting import counted
 from ercache.errors import CacheError, UsageError, WorkError
 from ercache.manifest import read_manifest
+from ercache.places import default_store, places_of
 
 SHOWN = 50  # differences that a person is shown
 WHY = {
     "packed": "packed in a cache file",
-    "unneeded": "needed by no feature of params.yaml on any manifest here",
+    "unneeded": "of no feature of params.yaml on any manifest of this checkout",
     "duplicate": "there is another copy",
     "damaged": "damaged",
 }
@@ -104,11 +106,14 @@ def verify(
         table(
             ("file", "what differs"),
             [(b["file"], b["what"]) for b in bad],
-            title=f"{len(files)} files checked",
+            title=f"{counted(len(files), 'file')} checked",
         )
     if bad:
-        raise WorkError(f"{len({b['file'] for b in bad})} of {len(files)} cache files are not as they should be",
-                        hint="extract them again; finished units are kept")  # fmt: skip
+        wrong = len({b["file"] for b in bad})
+        raise WorkError(
+            f"not as they should be: {wrong} of {counted(len(files), 'cache file')}",
+            hint="extract them again; finished units are kept",
+        )
 
 
 @caches.command("diff")
@@ -125,14 +130,18 @@ def diff(
         answer({**asdict(found), "status": status, "equal": found.equal})
         return
     rows = [(name, "-" if d is None else f"{d:.6g}") for name, d in found.max_abs_diff.items()]
-    table(("array", "largest absolute difference"), rows, title=f"{found.compared} utterances compared")
+    table(
+        ("array", "largest absolute difference"),
+        rows,
+        title=f"{counted(found.compared, 'utterance')} compared",
+    )
     notes = [(u, f"only in {a}") for u in found.only_a] + [(u, f"only in {b}") for u in found.only_b]
     notes += [(u, f"{x} in {a}, {y} in {b}") for u, (x, y) in found.status.items()]
     notes += [(x.utterance, f"{x.array}: {x.why}") for x in found.unlike]
     largest = sorted(found.differing.items(), key=lambda item: -item[1])
     notes += [(u, f"differs by {d:.6g}") for u, d in largest]
     if notes:
-        table(("utterance", "what differs"), notes[:SHOWN], title=f"{len(notes)} differences")
+        table(("utterance", "what differs"), notes[:SHOWN], title=counted(len(notes), "difference"))
     if len(notes) > SHOWN:
         say(f"the first {SHOWN} of {len(notes)} are shown; --json has all")
     for where, names in ((a, found.arrays_only_a), (b, found.arrays_only_b)):
@@ -145,8 +154,10 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Free it; without, it is only counted.")] = False,
     json: Json = False,
 ) -> None:
-    """Free store records that are packed or not needed by any manifest. Example: [dim]ercache cache gc --yes[/]"""
-    from extract.engine import default_store
+    """Free store records that are packed or that no manifest here needs. Example: [dim]ercache cache gc --yes[/]
+
+    The store is shared by all checkouts, and only the manifests of this one are looked at: without --yes nothing goes.
+    """
     from extract.engine.gc import collect_garbage, need
 
     loaded = params()
@@ -159,21 +170,32 @@ def gc(
             f"no manifest in {MANIFESTS}: nothing here says which records are needed",
             hint="run it in the folder of your project, after `ercache scan CORPUS`",
         )
+    places = places_of(default_store())
+    if places.note:
+        say(places.note)
     with progress() as tick:
         needed = need(manifests, features, loaded.engine, CACHES)
-        found = collect_garbage(default_store(), needed, yes, lambda n, of: tick("segments", n, of))
+        found = collect_garbage(places.write, needed, yes, lambda n, of: tick("segments", n, of))
     records = sum(found.records.values())
     if json:
         answer({"bytes": found.bytes, "records": records, "freed": yes, "kept": found.kept,
-                "busy_segments": found.busy, "why": found.records})  # fmt: skip
+                "busy_segments": found.busy, "foreign_segments": found.foreign, "why": found.records,
+                "store": str(places.write), "manifests": [m.corpus for m in manifests]})  # fmt: skip
         return
-    table(("garbage", "records"), [(WHY[why], n) for why, n in sorted(found.records.items())])
-    what = f"{records} records, {found.bytes / 1e6:,.1f} MB"
-    say(f"freed {what}" if yes else f"{what} can be freed with --yes; {found.kept} records are kept")
-    if found.records.get("unneeded") and not yes:
-        say("note: other checkouts that share this store may still need what is not needed here")
+    rows = [(WHY[why], n) for why, n in sorted(found.records.items())]
+    table(("not needed here", "records"), rows, title=f"{places.write}")
+    what = f"{counted(records, 'record')}, {found.bytes / 1e6:,.1f} MB"
+    say(f"freed {what}" if yes else f"{what} can be freed with --yes; {counted(found.kept, 'record')} kept")
+    looked = ", ".join(manifest.corpus for manifest in manifests)
+    if records and not yes:
+        say(
+            "note: all checkouts share this store, and only the manifests of this one were looked at "
+            f"({looked}): another one may need what is not needed here"
+        )
     if found.busy:
-        say(f"{found.busy} segments are being written now and were left alone")
+        say(f"{counted(found.busy, 'segment')} left alone, because of a run that writes now")
+    if found.foreign:
+        say(f"{counted(found.foreign, 'segment')} left alone, because only their owner can free them")
 
 
 def _differences(path: Path) -> list[str]:

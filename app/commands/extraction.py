@@ -27,6 +27,7 @@ from ercache.errors import CorpusError, UsageError
 from ercache.manifest import Manifest, read_manifest, write_manifest
 from ercache.params import Params
 from ercache.params_file import corpus_root
+from ercache.places import default_store, places_of
 from extract.corpora import CORPORA
 
 if TYPE_CHECKING:  # the engine imports torch, which --help can do without
@@ -128,8 +129,9 @@ def extract(
     json: Json = False,
 ) -> None:
     """Make feature caches, resumable at any instant. Example: [dim]ercache extract demo --features minilm[/]"""
-    from extract.engine import default_store, extract_corpus
+    from extract.engine import extract_corpus
     from extract.engine.extraction import raise_if_over, write_failures
+    from extract.numba_cache import prepare
 
     if features is not None and profile is not None:
         raise UsageError("give --features or --profile, not both")
@@ -149,6 +151,9 @@ def extract(
     media = any(f.spec.modality != "text" for f in wanted)
     manifest, folder = manifest_and_root(corpus, root, loaded, media)
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
+    places_of(default_store())  # refused before any work
+    if any(f.spec.modality == "audio" for f in wanted):
+        prepare()
     with progress() as tick:
         result = extract_corpus(
             manifest, wanted, engine, store=default_store(), out=target, root=folder,

@@ -15,9 +15,12 @@ import typer
 from app.console import Json, answer, say, table
 from app.encoders_page import encoder_rows, write_page
 from ercache import weights
-from ercache.errors import WorkError
+from ercache.counting import counted
+from ercache.cpus import cores
+from ercache.errors import UsageError, WorkError
+from ercache.places import default_store, places_of
+from extract import numba_cache
 from extract.corpora import CORPORA
-from extract.engine import default_store
 from fusion.models import MODELS
 
 PACKAGES = ("torch", "torchvision", "transformers", "facenet-pytorch", "librosa", "h5py", "dvc")
@@ -35,7 +38,7 @@ def register(cli: typer.Typer) -> None:
 
 def doctor(json: Json = False) -> None:
     """Check this machine: versions, ffmpeg, devices, weights, disk. Example: [dim]ercache doctor[/]"""
-    checks = [*_packages(), _ffmpeg(), _device(), *_weights(), _speech(), *_disk()]
+    checks = [*_packages(), _ffmpeg(), _device(), *_weights(), _speech(), _store(), _numba(), *_disk()]
     if json:
         answer({"checks": checks})
     else:
@@ -43,7 +46,7 @@ def doctor(json: Json = False) -> None:
         table(("", "check", "detail", "remedy"), rows)
     bad = [c["name"] for c in checks if not c["ok"]]
     if bad:
-        raise WorkError(f"{len(bad)} checks failed: {', '.join(bad)}")
+        raise WorkError(f"{counted(len(bad), 'check')} failed: {', '.join(bad)}")
 
 
 def corpora(json: Json = False) -> None:
@@ -143,7 +146,7 @@ def _device() -> dict[str, Any]:
 
     if torch.cuda.is_available():
         return _check("device", True, f"cuda: {torch.cuda.get_device_name()}")
-    return _check("device", True, f"cpu, {torch.get_num_threads()} threads (no GPU; everything runs, slower)")
+    return _check("device", True, f"cpu, {counted(cores(), 'core')} (no GPU; everything runs, slower)")
 
 
 def _weights() -> list[dict[str, Any]]:
@@ -166,6 +169,31 @@ def _speech() -> dict[str, Any]:
         "espeakng-loader" if found else "not installed",
         "pip install espeakng-loader (for the demo)",
     )
+
+
+def _store() -> dict[str, Any]:
+    """Where finished units are kept."""
+    from extract.engine.segment import locks_work
+
+    try:
+        places = places_of(default_store())
+    except UsageError as error:
+        return _check("store", False, error.message, error.hint)
+    detail = places.note.removeprefix("note: ") or str(places.write)
+    if not locks_work(places.write):
+        detail += " (its file system has no locks: `cache gc` frees nothing there)"
+    return _check("store", True, detail)
+
+
+def _numba() -> dict[str, Any]:
+    """Where numba keeps what it compiles for librosa."""
+    remedy = f"set {numba_cache.VARIABLE} to a folder that you may write, or librosa is compiled in every run"
+    own, ours = numba_cache.numbas_own(), numba_cache.ours()
+    if own is not None:
+        return _check("numba cache", True, str(own))
+    if ours is not None:
+        return _check("numba cache", True, f"{ours} (librosa's folder cannot be written)")
+    return _check("numba cache", False, "no folder can be written", remedy)
 
 
 def _disk() -> list[dict[str, Any]]:

@@ -57,13 +57,17 @@ def train(
 
     Without an experiment: [dim]ercache train --model bc_lstm --corpus iemocap --features minilm --folds loso[/]
     """
-    from fusion.train import train_experiment
-
     asked = {
         "model": model, "corpus": corpus, "features": features, "task": task, "label_set": label_set,
         "split": split, "folds": folds, "seeds": seeds,
     }  # fmt: skip
-    name, loaded = planned(params(models=True), experiment, {k: v for k, v in asked.items() if v is not None})
+    given = {k: v for k, v in asked.items() if v is not None}
+    planned(
+        params(), experiment, given
+    )  # what is misspelt is told before torch is imported, which takes seconds
+    from fusion.train import train_experiment
+
+    name, loaded = planned(params(models=True), experiment, given)
     with training_table() as watch:
         result = train_experiment(
             name,
@@ -180,6 +184,7 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Search hyper-parameters on validation only; every trial is logged. Example: [dim]ercache sweep m2fnet[/]"""
+    known(experiment, params().experiments, "experiment")  # before torch is imported, which takes seconds
     from fusion.sweep import sweep as search
 
     loaded = params(models=True)

@@ -9,9 +9,11 @@ from app.commands.extraction import Root, manifest_and_root
 from app.console import Device, Json, answer, device_of, params, progress, say, table
 from app.training_table import training_table
 from ercache import made
+from ercache.cpus import cores
 from ercache.errors import UsageError
 from ercache.params import FOLD, Params, PretrainParams
 from ercache.params_file import nearest
+from ercache.places import default_store, writable
 from ercache.weights import checked_files, read_tensors
 from extract.pretrain.config import CONFIGS, ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
 
@@ -41,23 +43,26 @@ def pretrain(
     json: Json = False,
 ) -> None:
     """Train an extractor on train, epoch chosen on validation. Example: [dim]ercache pretrain audio/mel-resnet18[/]"""
+    loaded = params()
+    name, entry = _entry(loaded, extractor, folder)  # before torch is imported, which takes seconds
     import torch
 
-    from extract.engine import default_store
+    from extract.numba_cache import prepare
     from extract.pretrain.run import pretrain as run
 
-    loaded = params()
-    name, entry = _entry(loaded, extractor, folder)
+    if entry.extractor.startswith("audio/"):
+        prepare()
     if split is not None and split != entry.split:
         name, entry = f"{name}{FOLD}{split}", entry.model_copy(update={"split": split})
     if seed is not None:
         entry = entry.model_copy(update={"training": {**entry.training, "seed": seed}})
     with progress() as tick:
         job = _job(loaded, entry, root, device_of(device), tick)
+    work = writable(default_store() / "pretrain", "store/pretrain")
     with training_table() as watch:
         result = run(
-            name, entry.extractor, job, out=made.FOLDER / name, work=default_store() / "pretrain",
-            device=device_of(device), threads=torch.get_num_threads(), tick=lambda epoch: watch(name, epoch),
+            name, entry.extractor, job, out=made.FOLDER / name, work=work, device=device_of(device),
+            threads=min(torch.get_num_threads(), cores()), tick=lambda epoch: watch(name, epoch),
         )  # fmt: skip
     if json:
         answer(result)
@@ -120,7 +125,6 @@ def _source(
     device: str,
     tick: "Progress",
 ) -> "Source":
-    from extract.engine import default_store
     from extract.pretrain.sources import Reading, of_corpus, of_folder
 
     if entry.corpus is None:

@@ -38,6 +38,8 @@ def reproduce(
     Example: [dim]ercache reproduce m2fnet 2 --corpus demo[/]
     """
     from fusion.papers import read_paper
+
+    read_paper(paper)  # an unknown one is told before torch is imported, which takes seconds
     from fusion.reproduce import reproduce as outcomes
 
     loaded = params(models=True)

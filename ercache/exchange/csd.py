@@ -69,7 +69,7 @@ def _plain(name: str) -> str:
 
 def _open(path: Path) -> tuple[str, h5py.Group]:
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", locking=False)
         roots = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
         data = file[roots[0]]["data"] if len(roots) == 1 else None
     except (OSError, KeyError, ValueError, RuntimeError) as error:

@@ -154,7 +154,7 @@ def _place(told: str, folder: Path) -> Path:
 
 def _from_hdf5(path: Path, key: str) -> Array:
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             data = own_dataset(file, key)
             if data is None:
                 raise UsageError(f"{path}: {key!r} is no matrix of numbers", hint="is the file whole?")

@@ -1,20 +1,23 @@
 """What earlier scans saw, so that a file that has not changed is not looked at again.
 
 A database in the folder of the store, keyed by the file's full path; an entry holds as long as the file keeps its
-size, its times and its inode. Losing it costs time and nothing else.
+size, its times and its inode. Losing it costs time and nothing else: where it cannot be kept, every file is looked at.
 """
 
+import fcntl
 import os
 import sqlite3
 import stat
+import tempfile
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from extract.engine.store import default_store
+from ercache.errors import UsageError
+from ercache.places import default_store, places_of
+from ercache.telling import tell
 
 FILE: Final = "looks.sqlite"
 # A file may be rewritten within one tick of its clock without a new time; what is so young is not remembered.
@@ -56,13 +59,13 @@ class Memory:
 
     Args:
         version: of the look; entries of another one are not recalled.
-        folder: created when missing; the store's by default.
+        folder: created when missing; the store's by default, or the user's own where that one cannot be written.
     """
 
     def __init__(self, version: str, folder: Path | None = None) -> None:
         self._version = version
         self._file = (folder or default_store()) / FILE
-        self._base = self._open()
+        self._base = self._open(folder)
         self._waiting: list[tuple[bytes, str, str]] = []
         self._last = time.monotonic()
 
@@ -100,28 +103,42 @@ class Memory:
         try:
             with self._base:
                 self._base.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?, ?)", self._waiting)
-        except (
-            sqlite3.Error
-        ) as error:  # locked for long, or a full disk: the scan goes on, the next one looks again
-            warnings.warn(f"{self._file} was not written ({error})", stacklevel=3)
+        except sqlite3.Error as error:  # locked for long, or a full disk: the scan goes on
+            tell(f"note: {self._file} was not written ({error}); the next scan looks at these files again")
         self._waiting.clear()
 
     def _state(self, stamp: Stamp) -> str:
         return f"{self._version} {stamp.size} {stamp.modified} {stamp.changed} {stamp.inode}"
 
-    def _open(self) -> sqlite3.Connection | None:
+    def _open(self, folder: Path | None) -> sqlite3.Connection | None:
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            places = places_of(folder or default_store())
+            if places.note:
+                tell(places.note)
+            self._file = places.write / FILE
+            if not _locks_work(places.write):
+                raise OSError(0, "its file system has no locks")  # sqlite would wait for them, and then fail
             return _connect(self._file)
-        except (
-            OSError,
-            sqlite3.OperationalError,
-        ) as error:  # a place that cannot be written, a lock that stays
-            warnings.warn(f"{self._file} cannot be used ({error}); every file is looked at", stacklevel=3)
+        except UsageError as error:
+            tell(f"note: {error.message}; every file is looked at, and nothing is remembered")
+            return None
+        except (OSError, sqlite3.OperationalError) as error:  # a lock that stays, a failing disk
+            why = error.strerror if isinstance(error, OSError) else error
+            tell(f"note: {self._file} cannot be used ({why}); every file is looked at")
             return None
         except sqlite3.DatabaseError:  # damaged: it is made anew
             self._file.unlink(missing_ok=True)
             return _connect(self._file)
+
+
+def _locks_work(folder: Path) -> bool:
+    """Whether files there can be locked in the way of sqlite."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _connect(file: Path) -> sqlite3.Connection:

@@ -86,7 +86,7 @@ def read_csd(path: Path) -> Ratings:
     """
     found = Ratings()
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             data = _own(_own(file, next(iter(file), "")), "data")
             for video in data:
                 _add_video(found, video, _own(data, video))

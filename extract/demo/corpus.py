@@ -1,6 +1,5 @@
 """Generation of a whole demo corpus: plan the story, make the clips in a bounded pool, write the tables."""
 
-import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -10,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
+from ercache.cpus import cores
 from extract.demo import layout
 from extract.demo.cast import CAST
 from extract.demo.clip import UNFINISHED, write_clip
@@ -96,13 +96,8 @@ def make_clip(task: _Task, speaker: Speaker) -> float:
     return len(samples) / SAMPLE_RATE
 
 
-def _cores() -> int:
-    # Not every platform can say which of the cores this process may use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _make_clips(tasks: list[_Task], progress: Callable[[int, int], None] | None) -> list[float]:
-    workers = max(1, min(_MOST_WORKERS, _cores(), len(tasks)))
+    workers = max(1, min(_MOST_WORKERS, cores(), len(tasks)))
     # Fresh processes: a fork of a parent that has threads (torch) may hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         futures = [pool.submit(_work, task) for task in tasks]

@@ -11,6 +11,7 @@ which appears whole, and then the old one goes. A kill between the two leaves du
 """
 
 import os
+import stat
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ from extract.engine.extraction import cache_path
 from extract.engine.pack import finished
 from extract.engine.plan import Feature, groups, make_plan
 from extract.engine.records import unpack_record
-from extract.engine.segment import HEAD, append, heads, lock, payload_at, segments
+from extract.engine.segment import HEAD, append, heads, lock, locks_work, payload_at, segments
 from extract.media.types import Faces
 
 _TABLE = {name.name for name in fields(Faces)}
@@ -59,12 +60,14 @@ class Garbage:
         bytes: what is freed on the disk, torn and unreadable stretches included.
         kept: records that stay.
         busy: segments left alone, because a run writes them now.
+        foreign: segments left alone, because they are somebody else's.
     """
 
     records: dict[str, int]
     bytes: int
     kept: int
     busy: int
+    foreign: int = 0
 
 
 def need(manifests: Sequence[Manifest], features: Sequence[Feature], engine: EngineParams, out: Path) -> Need:
@@ -108,12 +111,14 @@ def collect_garbage(
         progress: called with the number of segments looked through, and of all.
 
     Raises:
-        WorkError: another gc is at work, or the disk has no room for what a segment keeps; nothing is lost.
+        WorkError: another gc is at work, the file system has no locks, or the disk has no room for what a segment
+            keeps; nothing is lost.
     """
     if not folder.is_dir():
         return Garbage({}, 0, 0, 0)
     with _alone(folder):
-        paths = segments(folder)
+        found = segments(folder)
+        paths = [path for path in found if _ours(path)]
         count: Counter[str] = Counter()
         seen: set[bytes] = set()
         judged: list[_Judged] = []
@@ -128,16 +133,41 @@ def collect_garbage(
             for segment in sorted(judged, key=lambda s: s.kept_bytes):
                 _replace(segment)
     kept = sum(len(segment.keep) for segment in judged)
-    return Garbage(dict(count), sum(s.size - s.kept_bytes for s in judged), kept, len(paths) - len(judged))
+    freed = sum(segment.size - segment.kept_bytes for segment in judged)
+    return Garbage(dict(count), freed, kept, len(paths) - len(judged), len(found) - len(paths))
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One gc at a time: two would each free a duplicate because of the other's copy."""
-    with room(folder), (folder / "gc.lock").open("ab") as stream:
+    with room(folder), _lock_file(folder / "gc.lock") as stream:
+        if not locks_work(folder):
+            raise WorkError(
+                f"{folder}: its file system has no locks, so nothing tells which segments are being written",
+                hint="set ERCACHE_STORE to a local disk; or, when nobody extracts, remove that folder: "
+                "what is packed in cache files is safe there",
+            )
         if not lock(stream.fileno()):
             raise WorkError(f"{folder}: another gc is at work", hint="wait until it is done")
         yield
+
+
+def _lock_file(path: Path) -> BinaryIO:
+    """The file that a gc locks; in a store of a group it may be somebody else's."""
+    try:
+        return path.open("ab")
+    except PermissionError:
+        return path.open("rb")
+
+
+def _ours(segment: Path) -> bool:
+    """Whether a segment can be changed and removed; in a folder like /tmp only its owner can."""
+    try:
+        owner, folder = segment.stat().st_uid, segment.parent.stat()
+    except FileNotFoundError:
+        return False
+    keepers = (0, owner, folder.st_uid)
+    return os.access(segment, os.W_OK) and (not folder.st_mode & stat.S_ISVTX or os.geteuid() in keepers)
 
 
 @contextmanager

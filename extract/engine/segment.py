@@ -1,13 +1,14 @@
 """A segment file: records one after the other, each a fixed head (magic, unit key, length, checksum) and a payload.
 
-Its writer holds a lock on it as long as it lives. Nothing in it is believed without its checksum, and what a kill, a
-full disk or a flipped bit damaged costs that record only.
+Its writer holds a lock on it as long as it lives, where the file system has locks. Nothing in it is believed without
+its checksum, and what a kill, a full disk or a flipped bit damaged costs that record only.
 """
 
 import fcntl
 import hashlib
 import os
 import struct
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -69,12 +70,21 @@ def append(fd: int, key: bytes, payload: bytes) -> None:
 
 
 def lock(fd: int) -> bool:
-    """Whether nobody is writing the segment; then nobody else will, as long as the descriptor is open."""
+    """Whether nobody is writing the segment; then nobody else will, as long as the descriptor is open.
+
+    Where a file system has no locks, nobody can tell, and everything counts as being written.
+    """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         return False
     return True
+
+
+def locks_work(folder: Path) -> bool:
+    """Whether files there can be locked: not on NFS without its daemon, on Lustre without the option, on some FUSE."""
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        return lock(stream.fileno())
 
 
 def _checksum(key: bytes, payload: bytes) -> bytes:

@@ -1,10 +1,11 @@
 """The store: finished units in append-only segment files, shared by checkouts and runs.
 
 Each run writes a segment of its own, under a lock, so that runs never meet in one file; a tail torn by a kill or a
-full disk is cut. `gc` may replace segments that nobody writes: a reader that misses one looks for its records in those
-that came since.
+full disk is cut. Where there are no locks, or the segment is somebody else's, it is not cut, just not read. `gc` may
+replace segments that nobody writes: a reader that misses one looks for its records in those that came since.
 """
 
+import contextlib
 import fcntl
 import os
 import time
@@ -14,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-import platformdirs
-
 from ercache.errors import WorkError
 from ercache.files import room
+from ercache.places import NOT_OURS, default_store, places_of
+from ercache.telling import tell
 from extract.engine.segment import HEAD, append, heads, lock, payload_at, segments
 
 GROUP_RECORDS = 256
@@ -25,23 +26,28 @@ GROUP_BYTES = 32 << 20  # what waits for a commit lies in memory
 GROUP_SECONDS = 2.0  # of work that a kill may cost, beside the shards that are in work
 Place = tuple[Path, int]  # segment, offset of the head
 
-
-def default_store() -> Path:
-    """Where the store lies: ERCACHE_STORE, or the user's cache folder."""
-    given = os.environ.get("ERCACHE_STORE")
-    return Path(given) if given else platformdirs.user_cache_path("ercache") / "store"
+__all__ = ["Store", "default_store"]
 
 
 class Store:
     """Unit key (hex sha256) -> payload. Use as a context manager.
 
     Args:
-        folder: created when missing.
+        folder: created when missing. Where it cannot be written, new records go to the user's own cache folder.
         on_commit: called around each group commit with True before and False after it.
+
+    Attributes:
+        folder: where new records go.
+
+    Raises:
+        UsageError: neither of the folders can be written.
     """
 
     def __init__(self, folder: Path, on_commit: Callable[[bool], None] = lambda _: None) -> None:
-        self.folder = folder
+        places = places_of(folder)
+        if places.note:
+            tell(places.note)
+        self.folder, self._folders = places.write, places.read
         self._on_commit = on_commit
         self._places: dict[bytes, tuple[Place, ...]] = {}
         self._segments: set[Path] = set()
@@ -51,8 +57,6 @@ class Store:
         self._waiting: dict[str, bytes] = {}
         self._waiting_bytes = 0
         self._last = time.monotonic()
-        with room(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         self._find_segments()
 
     def __contains__(self, key: str) -> bool:
@@ -134,7 +138,7 @@ class Store:
             try:
                 with segment.open("rb") as stream:
                     payload = payload_at(stream, offset, key)
-            except FileNotFoundError:
+            except (FileNotFoundError, PermissionError):
                 continue  # a gc replaced it; its records lie in another segment
             if payload is not None:
                 return payload
@@ -157,7 +161,8 @@ class Store:
         while self._fd is None or self._own is None:
             self._own = self.folder / f"{uuid.uuid4().hex}.seg"
             fd = os.open(self._own, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # without locks nothing is cut or collected either
+                fcntl.flock(fd, fcntl.LOCK_EX)
             if os.fstat(fd).st_nlink:
                 self._fd, self._end = fd, 0
                 self._segments.add(self._own)
@@ -167,22 +172,42 @@ class Store:
 
     def _find_segments(self) -> bool:
         """Index the segments that are not known yet; whether there were any."""
-        new = [segment for segment in segments(self.folder) if segment not in self._segments]
+        found = [segment for folder in self._folders for segment in segments(folder)]
+        new = [segment for segment in found if segment not in self._segments]
+        closed: list[Path] = []
         for segment in new:
             try:
                 self._index(segment)
             except FileNotFoundError:
                 continue  # replaced since the folder was listed; not noted, as it will not come back
+            except PermissionError:
+                closed.append(segment)
             self._segments.add(segment)
+        if closed:
+            tell(
+                f"note: {len(closed)} segments of the store {closed[0].parent} cannot be read; they are passed over"
+            )
         return bool(new)
 
     def _index(self, segment: Path) -> None:
-        with segment.open("r+b") as stream:
+        with segment.open("rb") as stream:
             end = self._scan(stream, segment, 0)
-            if end < os.fstat(stream.fileno()).st_size and lock(stream.fileno()):
+            torn = end < os.fstat(stream.fileno()).st_size
+        if torn:
+            self._cut(segment, end)
+
+    def _cut(self, segment: Path, end: int) -> None:
+        """Take a torn tail away, if the segment is ours to change and nobody writes it."""
+        try:
+            stream = segment.open("r+b")
+        except OSError as error:
+            if error.errno in NOT_OURS:
+                return
+            raise
+        with stream:
+            if lock(stream.fileno()):
                 # The writer may have gone on before it let go of the lock: look again before cutting.
-                end = self._scan(stream, segment, end)
-                stream.truncate(end)
+                stream.truncate(self._scan(stream, segment, end))
 
     def _scan(self, stream: BinaryIO, segment: Path, end: int) -> int:
         """Note the records from an offset on; where the last whole one ends."""

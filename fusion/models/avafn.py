@@ -447,6 +447,12 @@ class Avafn(nn.Module):
         return {"alpha": float(alpha.detach()), "beta": float(beta.detach())}
 
 
+def _pair_bytes(config: AvafnConfig, _: int) -> float:
+    """Mutual attention; `dot_query` holds keys and contexts of the past anew at every turn."""
+    anew = config.D_c + config.d_model if config.context_attention == "dot_query" else 0
+    return 32 + 2.5 * anew * (1 + config.bidirectional)
+
+
 ENTRY = ModelEntry(
     key="avafn",
     paper="Mutual Cross-Attention in Dyadic Fusion Networks for Audio-Video Emotion Recognition (AVAFN)",
@@ -455,6 +461,7 @@ ENTRY = ModelEntry(
     config=AvafnConfig,
     presets={"paper": {}, "small": {"d_model": 32, "d_ff": 64, "D_c": 16, "D_q": 16, "D_e": 8}},
     build=Avafn,
+    pair_bytes=_pair_bytes,
     widths={"audio": 1024, "visual": 1024},
     paper_encoders={"audio": "audio/wav2vec2-large", "visual": "visual/dan"},
     paper_training={

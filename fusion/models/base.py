@@ -37,6 +37,8 @@ class ModelEntry:
             then has the size of a step of each role, and a batch has `steps` instead of `features`.
         paper_training: preset -> the training values that the paper's results have with it; only presets that are
             the paper's are named.
+        pair_bytes: (config, number of modalities) -> bytes that a training holds for each pair of utterances of a
+            dialogue, as measured; None where memory grows with the length alone.
     """
 
     key: str
@@ -51,6 +53,7 @@ class ModelEntry:
     paper_encoders: Mapping[str, str] = field(default_factory=dict)
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paper_training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pair_bytes: Callable[[Any, int], float] | None = None
 
     def resolve(self, preset: str, overrides: Mapping[str, Any]) -> BaseModel:
         """The config of a preset with single switches overridden.

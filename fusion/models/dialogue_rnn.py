@@ -140,4 +140,7 @@ ENTRY = ModelEntry(
         "iemocap": {"D_g": 500, "D_p": 500, "D_e": 300, "D_h": 300},
     },
     build=DialogueRnn,
+    pair_bytes=lambda config, _: (
+        5 * config.D_g * (1 + config.bidirectional)
+    ),  # the past is held anew at every turn
 )

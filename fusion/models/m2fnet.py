@@ -227,6 +227,13 @@ def _check(widths: Widths, config: M2FNetConfig) -> None:
         raise UsageError(f"m2fnet: fusion_type none with {len(widths)} modalities", hint=hint)
 
 
+def _pair_bytes(config: M2FNetConfig, modalities: int) -> float:
+    """Weights of attention and what their gradients need, in each head of each layer."""
+    encoders = (config.enc_n_t, config.enc_n_a, config.enc_n_v)[:modalities]
+    fusion = config.fusion_m * (modalities - 1) if config.fusion_type == "mha" else 0
+    return 15 * config.heads * (sum(encoders) + fusion)
+
+
 ENTRY = ModelEntry(
     key="m2fnet",
     paper="M2FNet: Multi-modal Fusion Network for Emotion Recognition in Conversation (2022)",
@@ -239,6 +246,7 @@ ENTRY = ModelEntry(
         "small": {"project": 64, "ffn": 128, "fusion_m": 1, "head_hidden": 64},
     },
     build=M2FNet,
+    pair_bytes=_pair_bytes,
     widths={"text": 1024, "audio": 300, "visual": 600},
     paper_encoders={
         "text": "text/m2fnet-roberta",

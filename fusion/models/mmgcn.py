@@ -117,4 +117,5 @@ ENTRY = ModelEntry(
     config=MmgcnConfig,
     presets={"small": {"hidden": 64, "layers": 2}, "large": {}},
     build=Mmgcn,
+    pair_bytes=lambda _, modalities: 40 * modalities**2,
 )

@@ -58,4 +58,5 @@ ENTRY = ModelEntry(
     config=TransformerConfig,
     presets={"small": {}, "large": {"heads": 8, "head_width": 64, "layers": 4, "ffn": 1024}},
     build=Transformer,
+    pair_bytes=lambda config, _: 16 * config.heads * config.layers,
 )

@@ -149,7 +149,9 @@ def test_gc_counts_and_frees_only_with_yes(project: Path) -> None:
     found = json.loads(run("gc", "--json"))
     assert (found["records"], found["bytes"], found["kept"]) == (2, size * 2 // 3, 1)
     assert found["why"] == {"unneeded": 2} and not found["freed"]
-    assert "2 records" in CliRunner().invoke(cli, ["cache", "gc"]).stderr and segment.exists()
+    told = CliRunner().invoke(cli, ["cache", "gc"]).stderr
+    assert "2 records" in told and segment.exists()
+    assert "all checkouts share this store" in told and "(demo)" in told
     assert json.loads(run("gc", "--yes", "--json"))["freed"]
     assert sum(p.stat().st_size for p in (project / "store").glob("*.seg")) == size // 3
     assert json.loads(run("gc", "--json"))["records"] == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from ercache import places
 from ercache.reasons import Reason
 from extract.corpora import memory as memories
 from extract.corpora import survey as surveys
@@ -145,7 +146,9 @@ def test_a_killed_survey_keeps_what_it_saw(
     assert len(again) < len(names) and set(again) | seen_before == set(names)
 
 
-def test_a_damaged_memory_is_made_anew_and_an_unusable_one_is_told(tmp_path: Path) -> None:
+def test_a_damaged_memory_is_made_anew_and_an_unusable_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / FILE).write_bytes(b"this is no database, but it is long enough to look like one" * 50)
     (tmp_path / "x").write_bytes(b"x")
     age(tmp_path / "x")
@@ -158,13 +161,18 @@ def test_a_damaged_memory_is_made_anew_and_an_unusable_one_is_told(tmp_path: Pat
         assert memory.recall(stamp) == "seen"
     with Memory("2", tmp_path) as memory:
         assert memory.recall(stamp) is None
+    monkeypatch.setattr(places, "user_folder", lambda: tmp_path / "file")
     (tmp_path / "file").touch()
-    with pytest.warns(UserWarning, match="every file is looked at"), Memory("1", tmp_path / "file") as memory:
+    with Memory("1", tmp_path / "file") as memory:
         memory.keep(stamp, "seen")
         assert memory.recall(stamp) is None
+    told = capsys.readouterr().err
+    assert "every file is looked at" in told and "Warning" not in told and told.count("\n") == 1
 
 
-def test_two_scans_may_write_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_scans_may_write_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(memories, "WAIT_SECONDS", 0.2)
     monkeypatch.setattr(memories, "COMMIT_SECONDS", -1.0)
     stamps = [Stamp(f"/{n}", 1, 1, 1, n) for n in range(4)]
@@ -175,8 +183,9 @@ def test_two_scans_may_write_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sqlite3.connect(tmp_path / FILE).execute("SELECT count(*) FROM looks").fetchone() == (4,)
     holder = sqlite3.connect(tmp_path / FILE)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.warns(UserWarning, match="cannot be used"), Memory("1", tmp_path) as memory:
+    with Memory("1", tmp_path) as memory:
         memory.keep(stamps[0], "late")
+    assert "cannot be used (database is locked)" in capsys.readouterr().err
 
 
 def test_all_cores_that_the_process_may_use_look(monkeypatch: pytest.MonkeyPatch) -> None:

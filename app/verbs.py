@@ -1,0 +1,100 @@
+"""The tree of the verbs, and what is said when one of them fails or is interrupted."""
+
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from app.commands import (
+    benchmark,
+    caches,
+    checkpoints,
+    exchange,
+    extraction,
+    inventory,
+    learning,
+    pretraining,
+    reproduction,
+    results,
+)
+from app.console import say
+from ercache.errors import ErcacheError
+
+# Verbs that keep what is finished: begun again, they do the rest.
+RESUMED: Final = ("scan", "extract", "train", "sweep", "pretrain", "reproduce")
+
+
+class _Verbs(TyperGroup):
+    """Says what Ctrl-C has left."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            said = shlex.join(["ercache", *sys.argv[1:]])
+            rest = f": what is finished is kept, and the same command goes on from there\n  -> {said}"
+            say(f"interrupted{rest if ctx.invoked_subcommand in RESUMED else ''}")
+            raise typer.Exit(130) from None
+
+
+cli = typer.Typer(
+    name="ercache",
+    cls=_Verbs,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (
+    inventory,
+    extraction,
+    checkpoints,
+    caches,
+    exchange,
+    pretraining,
+    learning,
+    reproduction,
+    results,
+    benchmark,
+):
+    module.register(cli)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        try:
+            typer.echo(f"ercache {version('ercache')}")
+        except PackageNotFoundError:
+            typer.echo("ercache, not installed")
+        raise typer.Exit
+
+
+@cli.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Emotion recognition in conversation from raw video: extract features once, train in seconds."""
+
+
+def run() -> None:
+    """Run the verb of the command line."""
+    try:
+        cli()
+    except ErcacheError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
+        sys.exit(2 if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError) else 1)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
