@@ -15,6 +15,7 @@ from typing import Final
 import av
 
 from ercache.cache import Status
+from ercache.cpus import cores
 from ercache.digests import digest_of_file
 from ercache.errors import WorkError
 from ercache.manifest import MediaRef, Problem
@@ -118,7 +119,7 @@ Found = Callable[[Mapping[str, Seen]], None]
 
 def _all(root: Path, left: list[list[str]], found: Found) -> None:
     """Look at chunks of files, in as many processes as there are cores."""
-    workers = _cores()
+    workers = cores()
     while left:
         done: set[str] = set()
 
@@ -132,11 +133,6 @@ def _all(root: Path, left: list[list[str]], found: Found) -> None:
         for chunk in left[:workers]:
             found(_singly(root, chunk))
         left = left[workers:]
-
-
-def _cores() -> int:
-    """Cores that this process may use; a container or a scheduler may have given it fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _together(root: Path, chunks: Sequence[list[str]], workers: int, found: Found) -> None:
