@@ -1,45 +1,31 @@
-"""Subtitles (.srt, .vtt) to cues: pysubs2 reads times and lines, the rules for speakers are ours.
+"""Subtitles (.srt, .vtt) to utterances: what is shown (cue_files.py), its words (cue_text.py), once each (rolling.py),
+without what nobody says (asides.py), by speaker (speakers.py).
 
-A speaker is, in this order: the annotation of WebVTT voice spans (`<v Mary>Hello</v>`); the name before a colon where
-a cue, or a line of it that begins with a dash, begins with one (`MARY: Hello`, `>> Mary Ann: Hello`, up to three words
-without a small initial). A cue of several speakers has their names joined with a slash; a turn among them without a
-name is said by `unknown`. Nobody else is guessed at.
+Turns of one cue share its time in proportion to their length, and by the times of words where the file has them. A cue
+without a name that goes on with the sentence before is said by the same speaker; so is one without `>>` in a file
+that marks every change of speaker so. Nobody else is guessed at.
 """
 
-import html
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final
 
-import pysubs2
+from extract.corpora.asides import is_aside, parted
+from extract.corpora.cue_files import SUFFIXES, Shown, read_cues
+from extract.corpora.cue_text import Passage, begins, text_of, words_of
+from extract.corpora.folder import some
+from extract.corpora.rolling import PAUSE, unrolled
+from extract.corpora.speakers import Turn, ended, is_label, turns_of
+
+__all__ = ["SUFFIXES", "UNKNOWN", "Cue", "Transcript", "decode", "read_subtitles"]
 
 UNKNOWN: Final = "unknown"
-SUFFIXES: Final = (".srt", ".vtt")
-# What pysubs2 reads completely; it would take 100:00:00,000 for 00:00:00,000.
-_STAMPS: Final = {
-    ".srt": re.compile(r"\d{1,2}:\d{1,2}:\d{1,2}[.,]\d{1,3}", re.ASCII),
-    ".vtt": re.compile(r"(?:\d{2,4}:)?\d{2}:\d{2}\.\d{3}", re.ASCII),
-}
-_ARROW: Final = re.compile(r"\d[\d:.,]*\s*-->|-->\s*\d", re.ASCII)
-_NUMBER: Final = re.compile(r"\s*\d+\s*", re.ASCII)
-_ASIDE: Final = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s|$)")
-# pysubs2 takes a line of digits for the number of the next cue, two times in a text for a cue of their own and \N
-# for a line break; lines of text are covered while it reads. These code points are no characters.
-_COVER: Final = {ord(":"): "\ufdd0", ord("\\"): "\ufdd1"}
-_UNCOVER: Final = {0xFDD0: ":", 0xFDD1: "\\", 0xFDD2: None}
-_MARK: Final = "\ufdd2"
-_STRANGE: Final = re.compile("[\ufdd0-\ufdd2]")
-_VOICE: Final = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
-_TAG: Final = re.compile(r"</?(?:b|i|u|s|c|v|font|lang|ruby|rt)(?:[.\s][^>]*)?>|<[\d:.]+>|\{\\[^}]*\}", re.I)
-_DASH: Final = re.compile(r"\s*[-–—]\s*(?=\S)")
-_NAMED: Final = re.compile(r"(?:>>+\s*)?([^\W\d_][\w'’.&-]*(?: [\w'’.&-]+){0,2})(?::\s+|：\s*)(?=\S)")
 
 
 @dataclass(frozen=True)
 class Cue:
-    """A stretch of speech; seconds from the start of the medium, no speaker where the file names none."""
+    """A stretch of speech of one speaker; seconds from the start of the medium, None where the file names nobody."""
 
     start: float
     end: float
@@ -80,111 +66,124 @@ def read_subtitles(
     """Read a subtitle file whose name ends in one of SUFFIXES.
 
     Args:
-        names_in_text: whether `NAME: text` names a speaker; off, such names stay in the text.
+        names_in_text: whether `NAME: text` and `[NAME] text` name a speaker; off, such names stay in the text.
     """
-    found = Transcript()
-    suffix = name[-4:].lower()
     try:
         text = decode(content, encoding)
     except ValueError as error:
-        found.findings.append(f"{name}: {error}")
-        return found
-    if _STRANGE.search(text):
-        found.findings.append(f"{name}: holds code points that are no characters (U+FDD0 to U+FDD2)")
-        return found
-    covered = "\n".join(_covered(text, suffix, name, found.findings))
-    events = pysubs2.SSAFile.from_string(covered, suffix[1:], keep_html_tags=True).events if covered else []
-    for number, event in enumerate(events, start=1):
-        if event.end < event.start:
-            times = f"{event.start / 1000:g} s to {event.end / 1000:g} s"
-            found.findings.append(f"{name}, cue {number}: its times run backwards ({times})")
-        else:
-            lines = [line.translate(_UNCOVER) for line in event.text.split("\\N")]
-            speaker, said = spoken(lines, suffix == ".vtt", names_in_text)
-            found.cues.append(Cue(event.start / 1000, event.end / 1000, speaker, said))
-    if not events and not found.findings:
-        found.findings.append(f"{name}: holds no cue")
-    found.notes += _notes(found.cues, name)
-    found.cues.sort(key=lambda cue: (cue.start, cue.end))  # stable: the file's order decides between equals
+        return Transcript(findings=[f"{name}: {error}"])
+    shown, findings = read_cues(text, name)
+    found = Transcript(findings=findings)
+    ordered = sorted(
+        shown, key=lambda cue: (cue.start, cue.end)
+    )  # stable: the file's order decides among equals
+    passages = [Passage(cue.start, cue.end, words_of(cue.lines)) for cue in ordered]
+    once = unrolled(ordered, passages)
+    counts = _Counts()
+    found.cues = list(_cues(passages if once is None else once, names_in_text, counts))
+    if shown and not found.cues:
+        found.findings.append(
+            f"{name}: holds no speech: {some(dict.fromkeys(counts.asides)) or 'names alone'}"
+        )
+    rolled = (
+        ""
+        if once is None
+        else f"{len(shown)} cues that roll over each other are {len(found.cues)} utterances"
+    )
+    found.notes = [(reason, f"{name}: {told}") for reason, told in _notes(found.cues, shown, rolled, counts)]
     return found
 
 
-def _covered(text: str, suffix: str, name: str, findings: list[str]) -> Iterator[str]:
-    """Times and covered lines of text; numbers, identifiers, comments and styles of a file are left out."""
-    lines = [*text.splitlines(), ""]
-    aside, inside = suffix == ".vtt", False
-    for number, line in enumerate(lines[:-1], start=1):
-        following = lines[number]
-        begins = number == 1 or not lines[number - 2].strip()
-        if _ARROW.search(line):
-            inside = _is_time(line, suffix)
-            aside = not inside
-            if inside:
-                yield "".join(line.partition("-->")[:2]) + " " + line.partition("-->")[2].split()[0]
-            else:
-                findings.append(f"{name}, line {number}: unreadable times {line.strip()!r}")
-        elif _ARROW.search(following) and (_NUMBER.fullmatch(line) or (begins and suffix == ".vtt")):
-            inside = False  # the number or the name of the next cue
-        elif not line.strip():
-            aside = False
-            inside = inside and suffix == ".srt"  # an empty line ends a cue of WebVTT only
-        elif aside or (suffix == ".vtt" and begins and _ASIDE.match(line)):
-            aside = True
-        elif inside:
-            yield _MARK + line.translate(_COVER)
-        else:
-            findings.append(f"{name}, line {number}: belongs to no cue: {line.strip()[:40]!r}")
+@dataclass
+class _Counts:
+    """What is told of cues: how many are shared, how many turns go on, what is no speech."""
+
+    shared: int = 0
+    gone_on: int = 0
+    asides: list[str] = field(default_factory=list)
 
 
-def _is_time(line: str, suffix: str) -> bool:
-    before, _, after = line.partition("-->")
-    stamps = (before.strip(), (after.split() or [""])[0])
-    return all(_STAMPS[suffix].fullmatch(stamp) for stamp in stamps)
-
-
-def spoken(lines: Sequence[str], vtt: bool = False, names_in_text: bool = True) -> tuple[str | None, str]:
-    """Speaker and words of a cue's lines, without markup; the words are joined by single blanks."""
-    voices = [voice for line in lines for voice in _VOICE.findall(line)] if vtt else []
-    plain = [_TAG.sub("", line) for line in lines]
-    if vtt:
-        plain = [html.unescape(line) for line in plain]
-        voices = [html.unescape(voice) for voice in voices]
-    dashed = [bool(_DASH.match(line)) for line in plain]
-    named_first = names_in_text and not voices and _name(plain[0].strip())[0] is not None
-    if sum(dashed) > 1 or (any(dashed) and named_first):
-        turns = [
-            _DASH.sub("", line, count=1) if dash else line for line, dash in zip(plain, dashed, strict=True)
+def _cues(passages: Sequence[Passage], names_in_text: bool, counts: _Counts) -> Iterator[Cue]:
+    """Utterances of passages that are in order of time."""
+    words = [word for passage in passages for word in passage.words]
+    arrows = any(word.text.startswith(">>") for word in words)
+    # At the end of every other cue, so that a cue without one is known to go on.
+    stops = sum(ended(text_of(passage.words)) for passage in passages) * 2 >= len(passages)
+    before: Cue | None = None
+    for passage in passages:
+        if not passage.lines:
+            yield Cue(passage.start, passage.end, None, "")
+            continue
+        keep = [
+            is_label(line, names_in_text) and n + 1 < len(passage.lines)
+            for n, line in enumerate(passage.lines)
         ]
-    else:
-        turns = [" ".join(plain)]
-    parted = [_name(turn.strip()) if names_in_text and not voices else (None, turn) for turn in turns]
-    names = voices
-    if any(name for name, _ in parted):
-        # A line without a dash goes on with the turn before it.
-        begins = [place == 0 or dash for place, dash in enumerate(dashed)]
-        names = [name or UNKNOWN for (name, _), new in zip(parted, begins, strict=False) if name or new]
-    speaker = "/".join(dict.fromkeys(" ".join(name.split()) for name in names)) or None
-    return speaker, " ".join(word for _, said in parted for word in said.split())
+        lines, asides = parted(passage.lines, keep)
+        turns = turns_of(lines, names_in_text)
+        asides += [text_of(turn.words) for turn in turns if turn.words and is_aside(text_of(turn.words))]
+        counts.asides += asides
+        turns = [turn for turn in turns if not is_aside(text_of(turn.words))]
+        counts.shared += sum(bool(turn.words) for turn in turns) > 1
+        for turn, start, end in _timed(turns, passage):
+            speaker = turn.speaker
+            if before is not None and not turn.marked and before.speaker and start - before.end <= PAUSE:
+                same = arrows or _goes_on(before.text, text_of(turn.words), stops)
+                speaker = before.speaker if same else None
+                counts.gone_on += same
+            before = Cue(start, end, speaker, text_of(turn.words))
+            if turn.words:
+                yield before
 
 
-def _name(turn: str) -> tuple[str | None, str]:
-    match = _NAMED.match(turn)
-    if match is None or any(word[0].islower() for word in match[1].split()):
-        return None, turn
-    return match[1], turn[match.end() :]
+def _goes_on(before: str, text: str, stops: bool) -> bool:
+    """Whether a text goes on with the sentence before it; without full stops in the file only a comma says so.
+
+    Args:
+        before: empty for a name alone.
+    """
+    if not before or before.endswith((",", ";", "，", "、")):
+        return True
+    broken_off = before.endswith(("...", "…"))
+    if text[:1].islower() or text.startswith(("...", "…")):
+        return stops and (broken_off or not ended(before))
+    return stops and not ended(before) and not before.endswith(("-", "–", "—"))
 
 
-def _notes(cues: Sequence[Cue], name: str) -> Iterator[tuple[str, str]]:
-    before = list(pairwise(cues))
-    ordered = sorted(cues, key=lambda cue: (cue.start, cue.end))
-    counts = {
-        "not_in_order": sum(b.start < a.start for a, b in before),
-        "overlap": sum(b.start < a.end for a, b in pairwise(ordered)),
+def _timed(turns: Sequence[Turn], passage: Passage) -> Iterator[tuple[Turn, float, float]]:
+    """Turns with the seconds at which they begin and end."""
+    words = tuple(chain.from_iterable(turn.words for turn in turns))
+    times = [*begins(words, passage.start, passage.end), passage.end]
+    place = 0
+    for turn in turns:
+        yield turn, times[place], times[place + len(turn.words)]
+        place += len(turn.words)
+
+
+def _notes(
+    cues: Sequence[Cue], shown: Sequence[Shown], rolled: str, counts: _Counts
+) -> Iterator[tuple[str, str]]:
+    if rolled:
+        yield "rolling_captions", rolled
+    if counts.asides:
+        listed = some(dict.fromkeys(counts.asides))
+        yield "no_speech", f"sounds and songs that are no utterances: {len(counts.asides)} ({listed})"
+    in_file = {
+        "not_in_order": sum(b.start < a.start for a, b in pairwise(shown)),
+        "shared_cue": counts.shared,
+    }
+    for reason, count in in_file.items():
+        if count:
+            how = (
+                " hold several turns, which share its time by their length" if reason == "shared_cue" else ""
+            )
+            yield reason, f"{count} of {len(shown)} cues{how}"
+    in_turns = {
+        "overlap": sum(b.start < a.end for a, b in pairwise(cues)),
         "empty_text": sum(not cue.text for cue in cues),
         "zero_length": sum(cue.end == cue.start for cue in cues),
-        "group_speaker": sum("/" in (cue.speaker or "") for cue in cues),
-        "no_speaker": sum(UNKNOWN in (cue.speaker or UNKNOWN).split("/") for cue in cues),
+        "speaker_goes_on": counts.gone_on,
+        "no_speaker": sum(cue.speaker is None for cue in cues),
     }
-    for reason, count in counts.items():
+    for reason, count in in_turns.items():
         if count:
-            yield reason, f"{name}: {count} of {len(cues)} cues"
+            yield reason, f"{count} of {len(cues)} cues"

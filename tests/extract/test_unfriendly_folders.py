@@ -13,7 +13,6 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest
 from extract.corpora import CORPORA
 from extract.corpora.folder import list_folder
-from extract.corpora.subtitles import spoken
 from tests.extract.corpus_folder import filmed
 
 pytestmark = pytest.mark.usefixtures("scanned_here")
@@ -218,21 +217,7 @@ def test_mosei_lists_the_files_that_it_read(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("lines", "speaker"),
-    [
-        (["- ANN: Hi", "- Yes"], "ANN/unknown"),
-        (["- Hi", "- ANN: Yes"], "unknown/ANN"),
-        (["ANN: Hi", "- Yes"], "ANN/unknown"),
-        (["- ANN: Hi", "you", "- BOB: Yes"], "ANN/BOB"),
-        (["Hi", "- ANN: Yes", "- BOB: No"], "unknown/ANN/BOB"),
-    ],
-)
-def test_a_line_without_a_name_is_not_given_to_the_other_speaker(lines: list[str], speaker: str) -> None:
-    assert spoken(lines)[0] == speaker
-
-
 def test_cues_without_a_speaker_are_told_once(tmp_path: Path) -> None:
     text = "1\n00:00:00,000 --> 00:00:01,000\n- ANN: Hi\n- Yes\n\n2\n00:00:01,000 --> 00:00:02,000\nOh\n"
     found = scan("folder", put(tmp_path / "r", {"a.srt": text}))
-    assert told(found, "no_speaker") == ["2 of 2 utterances have the speaker 'unknown'"]
+    assert told(found, "no_speaker") == ["2 of 3 utterances have the speaker 'unknown'"]

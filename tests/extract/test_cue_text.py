@@ -1,0 +1,115 @@
+"""Words of cues: what is not said is off, what is said stays, and times of words are those of the file."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extract.corpora.cue_text import Word, begins, clean, part, text_of, words_of
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("It&#39;s Tom &amp; me", "It's Tom & me"),
+        ("it&amp;#39;s &#x26; &quot;so&quot;&nbsp;be it", 'it\'s & "so" be it'),
+        ("AT&T, R&D, ?a=1&param=2, &notit;", "AT&T, R&D, ?a=1&param=2, &notit;"),
+        ("{\\an8}{\\i1}Up\\hthere\\Nnow\\nthen", "Up there now then"),
+        ("C:\\New\\home", "C:\\New\\home"),
+        ("<i>Up</i> <font color='red'>there</font><br/>now <c.yellow>then</c>", "Up there now then"),
+        ("a < b and <3 and <what>", "a < b and <3 and <what>"),
+        ("\ufeff\u200eHi\u200f\u202a\u200b", "Hi"),
+        ("co\xadop\u200derate\u2060d", "cooperated"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("👩\u200d👧", "👩\u200d👧"),
+        ("don\x92t\x00\x07", "don’t"),
+        ("a\xa0\u2003b\u3000 c", "a b c"),
+        ("&lt;i&gt;so&lt;/i&gt;", "so"),
+        ("", ""),
+    ],
+)
+def test_markup_entities_and_what_cannot_be_seen_are_off(written: str, said: str) -> None:
+    assert clean(written) == said
+
+
+HOSTILE = (
+    "&",
+    "amp;",
+    "lt;",
+    "gt;",
+    "#39;",
+    "#x200d;",
+    "<",
+    ">",
+    "i",
+    "/",
+    "{\\",
+    "}",
+    "\\N",
+    "\\h",
+    "C:",
+    "\\",
+)
+HIDDEN = ("\u200c", "\u200d", "\u200e", "\xad", "\x92", "\x85", "\x00", "\U000f0000", "م", "é", " ", "a")
+
+
+@given(st.lists(st.sampled_from((*HOSTILE, *HIDDEN)), max_size=20).map("".join) | st.text())
+def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
+    cleaned = clean(text)
+    assert clean(cleaned) == cleaned == " ".join(cleaned.split())
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("piece", ["<i ", "&amp;", "<i", "{\\", "\u200d", "[", "(", "♪ x", "- ", ">> "])
+def test_a_long_line_of_unfinished_markup_is_read_soon(piece: str) -> None:
+    assert len(words_of([piece * 30_000])) <= 1
+
+
+def test_words_have_the_times_and_voices_of_the_file() -> None:
+    line = "we<00:00:01.200><c> should</c><01:00:00.5> have<00:00:02.000>"
+    assert words_of([line, " "]) == ((Word("we"), Word("should", 1.2), Word("have", 3600.5)),)
+    voices = words_of(["<v.loud Mary &amp; Tom>Hi", "there</v> so<v Bob>Yes"])
+    assert voices == (
+        (Word("Hi", None, "Mary & Tom"),),
+        (Word("there", None, "Mary & Tom"), Word("so"), Word("Yes", None, "Bob")),
+    )
+
+
+def test_letters_without_blanks_stay_one_word() -> None:
+    assert words_of(["你<00:00:01.000><c>好</c>"]) == ((Word("你好"),),)
+
+
+def test_marks_that_a_file_brings_along_are_no_times() -> None:
+    assert words_of(["\U000f0000a &#xF0000;b"]) == ((Word("a"), Word("b")),)
+
+
+def test_a_part_of_words_may_begin_inside_of_one() -> None:
+    words = (Word("小明：你好"), Word("吗", 2.0))
+    assert part(words, 3) == (Word("你好"), Word("吗", 2.0))
+    assert part(words, 0, 2) == (Word("小明"),) and part(words, 6) == (words[1],)
+
+
+def test_words_begin_as_told_and_between_in_proportion_to_length() -> None:
+    words = (Word("abc"), Word("abcdefg"), Word("abc", 4.0), Word("abc"))
+    assert begins(words, 1.0, 6.0) == [1.0, 2.0, 4.0, 5.0]
+    assert begins((Word("a", 9.0), Word("b", 0.5)), 1.0, 2.0) == [2.0, 2.0]
+    assert begins((), 1.0, 2.0) == []
+
+
+some_words = st.lists(
+    st.builds(Word, st.text("abc", min_size=1), st.none() | st.floats(0, 9)), min_size=1, max_size=9
+)
+
+
+@given(some_words, st.floats(0, 5), st.floats(0, 5))
+def test_words_begin_in_their_order_and_inside_of_the_cue(
+    words: list[Word], start: float, length: float
+) -> None:
+    times = begins(words, start, start + length)
+    assert times == sorted(times) and len(times) == len(words)
+    assert times[0] >= start - 1e-3 and times[-1] <= start + length + 1e-3
+
+
+@given(some_words, st.integers(0, 20), st.integers(0, 20))
+def test_parts_of_words_are_parts_of_their_text(words: list[Word], start: int, stop: int) -> None:
+    found = part(tuple(words), start, stop)
+    assert text_of(found).replace(" ", "") == text_of(words)[start : max(start, stop)].replace(" ", "")
