@@ -1,6 +1,5 @@
 """Rows of a user's table to utterances: files found, dialogues put in order, ids made where the table gives none."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,9 @@ from extract.corpora.clip_table import ClipRow
 from extract.corpora.folder import Folder, some
 from extract.corpora.splits import Split, actor_disjoint, actor_folds
 from extract.corpora.subtitles import UNKNOWN
+from extract.corpora.suffixes import AUDIO, VIDEO, is_medium, stem_of, suffix_of
 
-VIDEO: Final = frozenset(["mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "mpg", "mpeg", "ts", "dv"])
-AUDIO: Final = frozenset(["wav", "flac", "mp3", "m4a", "ogg", "oga", "aac", "aiff", "au"])
 SUBSETS: Final = ("train", "dev", "test")
-_LANGUAGE: Final = re.compile(r"(.+)\.[a-z]{2,3}(?:-[A-Za-z0-9]+)?")
 
 
 class Recordings:
@@ -23,33 +20,15 @@ class Recordings:
 
     def __init__(self, folder: Folder) -> None:
         self._files = frozenset(folder.files)
-        self.media = [path for path in folder.files if suffix_of(path) in VIDEO | AUDIO]
+        self.media = [path for path in folder.files if is_medium(path)]
         self._stems: dict[str, list[str]] = defaultdict(list)
         self._folded: dict[str, list[str]] = defaultdict(list)
         for path in self.media:
-            self._stems[self.stem(path)].append(path)
+            self._stems[stem_of(path)].append(path)
             self._folded[path.casefold()].append(path)
 
     def __contains__(self, path: str) -> bool:
         return path in self._files
-
-    def stem(self, path: str) -> str:
-        """A path without its suffix."""
-        return path[: -len(suffix_of(path)) - 1] if suffix_of(path) else path
-
-    def stem_beside(self, path: str) -> str:
-        """The stem of the recording that a transcript belongs to, or its own."""
-        stem = self.stem(path)
-        language = _LANGUAGE.fullmatch(stem)
-        return language[1] if stem not in self._stems and language and language[1] in self._stems else stem
-
-    def beside(self, path: str) -> bool:
-        """Whether a transcript has a recording."""
-        return self.stem_beside(path) in self._stems
-
-    def best(self, stem: str) -> str | None:
-        """What `find` takes for a stem, or None when there is no recording of that name."""
-        return stem if stem in self._stems else None
 
     def find(self, given: str) -> tuple[list[str], str]:
         """Paths that a table means by a path, and a word on how they were found; none where there is no such file."""
@@ -60,11 +39,6 @@ class Recordings:
             return sorted(self._stems[path], key=lambda p: suffix_of(p) not in VIDEO), ""
         folded = self._folded.get(path.casefold(), [])
         return (folded, f"{given} was found as {folded[0]}") if len(folded) == 1 else ([], "")
-
-
-def suffix_of(path: str) -> str:
-    """The letters after the last dot of a file's name, in lower case; empty without any."""
-    return path.rpartition("/")[2].rpartition(".")[2].lower() if "." in path.rpartition("/")[2] else ""
 
 
 @dataclass(frozen=True)
@@ -112,14 +86,14 @@ def clips_of(
             faults.append(f"{row.where}: {'; '.join(strange)}")
             continue
         video, audio, notes = _media(row, recordings, place)
-        dialogue = row.dialogue or _own_dialogue(row, video or audio, number, recordings)
+        dialogue = row.dialogue or _own_dialogue(row, video or audio, number)
         dialogues.setdefault(dialogue, []).append((row, video, audio, notes))
     clips: list[Clip] = []
     for dialogue, members in dialogues.items():
         faults += _order_faults(dialogue, [row for row, *_ in members])
         members.sort(key=lambda m: (m[0].index or 0, m[0].start or 0.0, m[0].end or 0.0))  # stable
         for index, (row, video, audio, notes) in enumerate(members):
-            name = row.id or _own_id(row, video or audio, dialogue, index, len(members), recordings)
+            name = row.id or _own_id(row, video or audio, dialogue, index, len(members))
             clips.append(Clip(row, name, dialogue, index, video, audio, tuple(notes)))
     return _unique(clips, faults), faults
 
@@ -151,18 +125,16 @@ def _media(
     return refs[0], refs[1], notes
 
 
-def _own_dialogue(row: ClipRow, ref: MediaRef | None, number: int, recordings: Recordings) -> str:
+def _own_dialogue(row: ClipRow, ref: MediaRef | None, number: int) -> str:
     if ref is None:
         return row.id or f"row{number}"
-    stem = recordings.stem(ref.path).replace("/", "__")
+    stem = stem_of(ref.path).replace("/", "__")
     return stem if row.start is not None else row.id or stem
 
 
-def _own_id(
-    row: ClipRow, ref: MediaRef | None, dialogue: str, index: int, members: int, recordings: Recordings
-) -> str:
+def _own_id(row: ClipRow, ref: MediaRef | None, dialogue: str, index: int, members: int) -> str:
     if ref is not None and row.start is None:
-        return recordings.stem(ref.path).replace("/", "__")
+        return stem_of(ref.path).replace("/", "__")
     return dialogue if ref is None and members == 1 else f"{dialogue}_{index}"
 
 

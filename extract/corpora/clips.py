@@ -2,7 +2,8 @@
 
 With a table (`utterances.csv`, or the only .csv or .tsv in the root; columns in clip_table.py) every row is an
 utterance. Without one, every .srt, .vtt, .csv or .tsv beside a recording of the same name (`talk.mp4`, `talk.srt` or
-`talk.en.vtt`) is a dialogue, every cue or row of it an utterance that is read out of the recording by its times.
+`talk.en.vtt`; pairing.py) is a dialogue, every turn or row of it an utterance that is read out of the recording by its
+times.
 
 Speakers are the table's column, else what subtitles.py finds in a cue, else `unknown`. Label sets are the table's
 label columns; their values are those of `corpora.folder.label_sets` in params.yaml, else those found, sorted.
@@ -24,13 +25,18 @@ from extract.corpora.clip_rows import Clip, Recordings, clips_of, notes_of_offic
 from extract.corpora.clip_table import ClipRow, ClipTable, read_clip_table
 from extract.corpora.entry import CorpusEntry, Progress
 from extract.corpora.folder import Folder, content_of, list_folder, some, why_not
+from extract.corpora.pairing import Pair, Pairing
 from extract.corpora.ranges import BEYOND, Beyond, place
 from extract.corpora.subtitles import SUFFIXES, UNKNOWN, read_subtitles
+from extract.corpora.suffixes import stem_of
 from extract.corpora.survey import survey
 
 TABLES: Final = (".csv", ".tsv")
 TABLE: Final = "utterances.csv"
 MOST: Final = 50
+MORE: Final = (
+    "add recordings with transcripts, or give a table the column `split` and name the split `official`"
+)
 
 
 class Switches(Strict):
@@ -87,8 +93,12 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     """
     folder = list_folder(root)
     recordings = Recordings(folder)
-    path = _table_of(folder, recordings, switches)
-    found = _from_table(folder, path, switches) if path else _from_transcripts(folder, recordings, switches)
+    pairing = Pairing(recordings.media)
+    path = _table_of(folder, pairing, switches)
+    if path is not None:
+        found = _from_table(folder, path, switches)
+    else:
+        found = _from_transcripts(folder, recordings.media, pairing, switches)
     sets = {name: switches.label_sets.get(name) or _values(found.rows, name) for name in found.label_sets}
     clips, faults = clips_of(found.rows, recordings, path, sets)
     found.findings += [
@@ -106,6 +116,12 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
             continue
         found.problems += problems
         utterances.append(utterance_of(clip, video, audio, sets))
+    splits = splits_of(utterances, {clip.id: clip.row.split for clip in clips})
+    if "dialogues" not in splits:
+        number = len({u.dialogue for u in utterances})
+        found.note(
+            "split_not_made", f"dialogues: there are {number}, and train, dev and test need one each; {MORE}"
+        )
     # An utterance that was left out makes room in its dialogue.
     ranks: dict[str, int] = {}
     for place_in, u in enumerate(utterances):
@@ -118,11 +134,11 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         label_sets=sets,
         utterances=tuple(utterances),
         problems=tuple(found.problems),
-        splits=splits_of(utterances, {clip.id: clip.row.split for clip in clips}),
+        splits=splits,
     )
 
 
-def _table_of(folder: Folder, recordings: Recordings, switches: Switches) -> str | None:
+def _table_of(folder: Folder, pairing: Pairing, switches: Switches) -> str | None:
     """The table of utterances; a table with a recording's name is that recording's transcript.
 
     Raises:
@@ -135,7 +151,7 @@ def _table_of(folder: Folder, recordings: Recordings, switches: Switches) -> str
             )
         return switches.table
     tables = [path for path in folder.files if "/" not in path and path.lower().endswith(TABLES)]
-    tables = [path for path in tables if not recordings.beside(path)]
+    tables = [path for path in tables if not pairing.beside(path)]
     if TABLE in tables or len(tables) < 2:
         return TABLE if TABLE in tables else next(iter(tables), None)
     raise CorpusError(
@@ -155,32 +171,30 @@ def _from_table(folder: Folder, path: str, switches: Switches) -> Found:
     return found
 
 
-def _from_transcripts(folder: Folder, recordings: Recordings, switches: Switches) -> Found:
+def _from_transcripts(folder: Folder, media: Sequence[str], pairing: Pairing, switches: Switches) -> Found:
     found = Found()
-    transcripts: dict[str, list[str]] = {}
-    for path in folder.files:
-        if path.lower().endswith((*SUFFIXES, *TABLES)):
-            transcripts.setdefault(recordings.stem_beside(path), []).append(path)
+    transcripts = [path for path in folder.files if path.lower().endswith((*SUFFIXES, *TABLES))]
     if not transcripts:
         archives = f"unpack {some(folder.archives())} there first" if folder.archives() else ""
         hint = f"write {TABLE} with the columns file, text, speaker, emotion, or put talk.srt beside talk.mp4"
         raise CorpusError(
             f"folder: {folder.root} has neither a table nor a transcript", hint=archives or hint
         )
-    for stem, paths in transcripts.items():
-        if len(paths) > 1:
-            found.findings.append(f"{some(paths)}: several transcripts of one recording; keep one")
-            continue
-        _add_transcript(found, folder.root, paths[0], recordings.best(stem), stem, switches)
-    idle = [path for path in recordings.media if recordings.stem(path) not in transcripts]
+    paired, faults = pairing.chosen(transcripts)
+    found.findings += faults
+    for choice in paired:
+        for note in choice.notes:
+            found.note(*note)
+        _add_transcript(found, folder, choice, switches)
+    stems = {choice.stem for choice in paired}
+    idle = [path for path in media if stem_of(path) not in stems]
     if idle:
         found.note("media_without_transcript", f"{len(idle)} files: {some(idle)}")
     return found
 
 
-def _add_transcript(
-    found: Found, root: Path, path: str, media: str | None, stem: str, switches: Switches
-) -> None:
+def _add_transcript(found: Found, folder: Folder, pair: Pair, switches: Switches) -> None:
+    path, root = pair.transcript, folder.root
     content = _content(found, root, path)
     if content is None:
         return
@@ -197,13 +211,17 @@ def _add_transcript(
             )
             for c in subtitles.cues
         ]
-    dialogue = stem.replace("/", "__")
+    dialogue = pair.stem.replace("/", "__")
     table.rows = [
-        replace(row, dialogue=row.dialogue or dialogue, file=row.file or (None if row.video else media))
+        replace(row, dialogue=row.dialogue or dialogue)
+        if row.file or row.video
+        else replace(row, dialogue=row.dialogue or dialogue, video=pair.video, audio=row.audio or pair.audio)
         for row in table.rows
     ]
-    if media is None:
-        found.note("transcript_without_media", f"{path}: its texts are kept")
+    if pair.video is None and pair.audio is None:
+        beside = [p for p in folder.files if stem_of(p) == pair.stem and p != path]
+        told = f"; {some(beside)} is no recording of a kind that is read" if beside else ""
+        found.note("transcript_without_media", f"{path}: its texts are kept{told}")
     _add_table(found, table)
 
 

@@ -15,6 +15,7 @@ from ercache.errors import UsageError
 from ercache.manifest import Manifest, MediaRef
 from ercache.params import EngineParams, FacePolicy, Limits
 from ercache.params_file import nearest
+from extract.corpora.suffixes import AUDIO
 from extract.engine.extraction import extract_corpus, raise_if_over
 from extract.engine.plan import Feature
 from extract.media import Stretch
@@ -25,7 +26,7 @@ from extract.pretrain.config import AudioConfig, ExtractorConfig, VisualConfig
 from extract.pretrain.examples import Examples, of_sounds
 from extract.pretrain.inputs import PictureInput, PictureParams, SoundInput, SoundParams
 
-SOUNDS: Final = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
+SOUNDS: Final = tuple(f".{suffix}" for suffix in sorted(AUDIO))
 IMAGES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 DEV_SHARE: Final = 0.1  # of each class of a folder
 DEV_IDENTITIES: Final = 0.05  # held out, specs/m2fnet.md 5.2
@@ -149,7 +150,7 @@ def of_folder(
         told = "a folder of folders, one for each label"
         raise UsageError(
             f"{folder}: {len(found)} files of {len(classes)} labels are too few for a training",
-            hint=f"it takes {told}, with {', '.join(endings)} files",
+            hint=f"it takes {told}, with {'sound' if audio else ', '.join(IMAGES)} files",
         )
     names = [f"{path.parent.name}/{path.name}" for path in found]
     labels = [classes.index(path.parent.name) for path in found]

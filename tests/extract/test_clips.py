@@ -169,6 +169,56 @@ def test_recordings_with_subtitles_are_dialogues(tmp_path: Path, film: Path) -> 
     assert sorted(found.sources) == ["a.srt", "b/a.en.vtt", "gone.srt"]
 
 
+def test_a_transcript_is_used_with_the_name_that_is_nearest_and_all_is_told(
+    tmp_path: Path, film: Path
+) -> None:
+    root = tmp_path / "r"
+    root.mkdir()
+    for name in ("Talk.MP4", "call.mp4"):
+        shutil.copy(film, root / name)
+    sound(root / "call.mp3.wav")  # another recording
+    files = {"talk.en.forced.srt": SRT, "talk.transcript.vtt": "WEBVTT\n\n00:00.000 --> 00:01.000\nHo\n"}
+    found = scan(
+        folder(root, {**files, "call.mp4.srt": SRT, "call.mp3.srt": SRT, "note.srt": SRT, "note.mxf": ""})
+    )
+    assert {u.dialogue: u.video and u.video.path for u in found.utterances} == {
+        "Talk": "Talk.MP4",
+        "call": "call.mp4",
+        "call.mp3": None,
+        "note": None,
+    }
+    assert told(found, "transcript_not_used") == ["talk.transcript.vtt is nearer in name: talk.en.forced.srt"]
+    assert told(found, "other_case") == ["talk.transcript.vtt: its recording was found as Talk.MP4"]
+    assert told(found, "transcript_without_media") == [
+        "note.srt: its texts are kept; note.mxf is no recording of a kind that is read"
+    ]
+
+
+def test_turns_of_a_cue_are_stretches_of_their_own(tmp_path: Path, film: Path) -> None:
+    root = tmp_path / "r"
+    root.mkdir()
+    shutil.copy(film, root / "a.mp4")
+    text = "1\n00:00:00,000 --> 00:00:02,000\n- ANN: Hi.\n- BOB: No.\n\n2\n00:00:02,000 --> 00:00:03,000\n[APPLAUSE]\n"
+    found = scan(folder(root, {"a.srt": text}))
+    assert [
+        (u.id, u.speaker, u.text, u.video and (u.video.start, u.video.end)) for u in found.utterances
+    ] == [
+        ("a_0", "ANN", "Hi.", (0.0, 1.0)),
+        ("a_1", "BOB", "No.", (1.0, 2.0)),
+    ]
+    assert told(found, "no_speech") and told(found, "shared_cue")
+
+
+def test_a_split_that_too_few_dialogues_cannot_have_is_told(tmp_path: Path) -> None:
+    one = scan(folder(tmp_path / "one", {"a.srt": SRT}))
+    assert one.splits == {} and told(one, "split_not_made") == [
+        "dialogues: there are 1, and train, dev and test need one each; add recordings with transcripts, or give a "
+        "table the column `split` and name the split `official`"
+    ]
+    three = scan(folder(tmp_path / "three", {f"{name}.srt": SRT for name in "abc"}))
+    assert "dialogues" in three.splits and not told(three, "split_not_made")
+
+
 def test_a_csv_beside_a_recording_is_its_transcript_with_labels(tmp_path: Path, film: Path) -> None:
     root = tmp_path / "r"
     root.mkdir()

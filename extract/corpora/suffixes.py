@@ -1,0 +1,74 @@
+"""What can be read, by the ends of names: the suffixes of each container that extract/probe.py lets FFmpeg open.
+
+A container that FORMATS does not name gives no suffix here, so there is one list of what can be read. Playlists, image
+sequences and single pictures stand in neither.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from extract.probe import FORMATS
+
+# Demuxer -> suffixes of files with pictures, suffixes of files with sound alone; by use, not by FFmpeg's own lists,
+# which leave half of them out (mpegts, asf, wav and others have none).
+CONTAINERS: Final[Mapping[str, tuple[str, str]]] = {
+    "mov": ("mp4 m4v mov qt 3gp 3g2 f4v mj2 ismv", "m4a m4b m4r 3ga f4a isma"),
+    "mp4": ("mp4 m4v", "m4a"),  # another name of the same demuxer, as is webm of matroska's
+    "matroska": ("mkv mk3d webm", "mka weba"),
+    "webm": ("webm", "weba"),
+    "avi": ("avi divx", ""),
+    "flv": ("flv", ""),
+    "asf": ("asf wmv", "wma"),
+    "mpeg": ("mpg mpeg mpe vob mod tod", ""),
+    "mpegts": ("ts mts m2ts m2t trp tp", ""),
+    "mpegvideo": ("m1v m2v mpv", ""),
+    "m4v": ("m4v", ""),
+    "dv": ("dv dif", ""),
+    "nut": ("nut", ""),
+    "mxf": ("mxf", ""),
+    "rm": ("rm rmvb", "ra"),
+    "yuv4mpegpipe": ("y4m", ""),
+    "ogg": ("ogv ogm ogx", "ogg oga opus spx"),
+    "wav": ("", "wav wave bwf rf64"),
+    "w64": ("", "w64"),
+    "nistsphere": ("", "sph nist"),
+    "mp3": ("", "mp3 mp2 mpa m2a"),
+    "flac": ("", "flac"),
+    "aac": ("", "aac adts"),
+    "ac3": ("", "ac3"),
+    "eac3": ("", "eac3 ec3"),
+    "dts": ("", "dts"),
+    "truehd": ("", "thd"),
+    "amr": ("", "amr awb"),
+    "aiff": ("", "aif aiff aifc afc"),
+    "au": ("", "au snd"),
+    "caf": ("", "caf"),
+    "wv": ("", "wv"),
+    "ape": ("", "ape"),
+    "tta": ("", "tta"),
+    "voc": ("", "voc"),
+}
+
+
+def _of(kind: int) -> frozenset[str]:
+    return frozenset(s for name in FORMATS.split(",") for s in CONTAINERS.get(name, ("", ""))[kind].split())
+
+
+VIDEO: Final = _of(0)
+AUDIO: Final = _of(1)
+
+
+def suffix_of(path: str) -> str:
+    """The letters after the last dot of a file's name, in lower case; empty without any."""
+    _, dot, suffix = path.rpartition("/")[2].rpartition(".")
+    return suffix.lower() if dot else ""
+
+
+def stem_of(path: str) -> str:
+    """A path without its suffix."""
+    return path[: -len(suffix_of(path)) - 1] if suffix_of(path) else path
+
+
+def is_medium(path: str) -> bool:
+    """Whether a file's name says that it is a recording that can be read."""
+    return suffix_of(path) in VIDEO or suffix_of(path) in AUDIO
