@@ -209,7 +209,12 @@ def _split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequen
             f"unknown label set {entry.label_set!r}; {nearest(entry.label_set, manifest.label_sets)}"
         )
     if entry.split not in manifest.splits:
-        return [*problems, f"unknown split {entry.split!r}; {nearest(entry.split, manifest.splits)}"]
+        # The scan knows why it made none, and what helps.
+        why = [
+            p.detail for p in manifest.problems if p.reason == "split_not_made" and entry.split in p.detail
+        ]
+        told = f"unknown split {entry.split!r}; {nearest(entry.split, manifest.splits)}"
+        return [*problems, "; ".join([told, *why])]
     split = manifest.splits[entry.split]
     labelled = {u.id for u in manifest.utterances if space is not None and space.known(u)}
     for name in subsets:

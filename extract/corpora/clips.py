@@ -120,7 +120,8 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     if "dialogues" not in splits:
         number = len({u.dialogue for u in utterances})
         found.note(
-            "split_not_made", f"dialogues: there are {number}, and train, dev and test need one each; {MORE}"
+            "split_not_made",
+            f"dialogues: the folder holds {number}, and train, dev and test need one each; {MORE}",
         )
     # An utterance that was left out makes room in its dialogue.
     ranks: dict[str, int] = {}

@@ -212,8 +212,8 @@ def test_turns_of_a_cue_are_stretches_of_their_own(tmp_path: Path, film: Path) -
 def test_a_split_that_too_few_dialogues_cannot_have_is_told(tmp_path: Path) -> None:
     one = scan(folder(tmp_path / "one", {"a.srt": SRT}))
     assert one.splits == {} and told(one, "split_not_made") == [
-        "dialogues: there are 1, and train, dev and test need one each; add recordings with transcripts, or give a "
-        "table the column `split` and name the split `official`"
+        "dialogues: the folder holds 1, and train, dev and test need one each; add recordings with transcripts, or "
+        "give a table the column `split` and name the split `official`"
     ]
     three = scan(folder(tmp_path / "three", {f"{name}.srt": SRT for name in "abc"}))
     assert "dialogues" in three.splits and not told(three, "split_not_made")

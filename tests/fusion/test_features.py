@@ -12,7 +12,7 @@ import pytest
 
 from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.errors import UsageError
-from ercache.manifest import Manifest, write_manifest
+from ercache.manifest import Manifest, Problem, write_manifest
 from fusion.experiment import Source, experiment_of, provenance_of, read_source
 from fusion.train import train_experiment
 from tests.fusion.toy import CLASSES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
@@ -111,6 +111,15 @@ def test_unknown_label_set_and_split_name_the_nearest(data: Path) -> None:
     text = "\n".join(told(data, label_set="emotion", split="oficial").details)
     assert "unknown label set 'emotion'; did you mean 'emotion7'?" in text
     assert "unknown split 'oficial'; did you mean 'official'?" in text
+
+
+def test_a_split_that_the_scan_did_not_make_is_told_with_the_reason(data: Path) -> None:
+    why = Problem(None, "note", "split_not_made", "dialogues: the folder holds 1; add recordings")
+    other = Problem(None, "note", "split_not_made", "speakers: too few")
+    manifest = replace(toy_manifest(), splits={}, problems=(why, other))
+    write_manifest(manifest, data / "manifests/toy.jsonl")
+    details = told(data, split="dialogues").details
+    assert f"unknown split 'dialogues'; known: none; {why.detail}" in details
 
 
 @pytest.mark.parametrize(
