@@ -3,8 +3,9 @@
 import html
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.entities import html5
 from typing import Final
 
@@ -23,17 +24,16 @@ _HARD_BLANK: Final = re.compile(r"(\b[A-Za-z]:\\\S*)|\\h")
 _ENTITY: Final = re.compile(r"&(?:amp;)*(#\d{1,7};|#[xX][\da-fA-F]{1,6};|[A-Za-z][A-Za-z\d]{1,31};)")
 _INVISIBLE: Final = frozenset({"Cc", "Cf"})
 _JOINERS: Final = "\u200c\u200d"
+# While a line is cleaned, the n-th time or voice in it is the n-th code point of a plane for private use.
+_PLANE: Final = 0xF0000
+_PRIVATE: Final = re.compile(f"[{chr(_PLANE)}-{chr(_PLANE + 0xFFFF)}]")
 # Between letters of Persian or Hindi, or parts of an emoji, a joiner is orthography; elsewhere it is litter.
-_LOOSE: Final = re.compile(
-    f"(?<![^\u0000-\u024f\\s])[{_JOINERS}]+|[{_JOINERS}]+(?![^\u0000-\u024f\\s{_JOINERS}])"
-)
+_LETTER: Final = f"[^\u0000-\u024f\\s{chr(_PLANE)}-{chr(_PLANE + 0xFFFF)}]"
+_LOOSE: Final = re.compile(rf"(?<!{_LETTER})[{_JOINERS}]+|[{_JOINERS}]+(?!{_LETTER}|[{_JOINERS}])")
 _DEPTH: Final = 64  # how often what comes out of entities and nested tags is cleaned again
 _NOTED: Final = re.compile(
     r"<(?:(?P<time>(?:\d{1,4}:)?\d{1,2}:\d{1,2}\.\d{1,3})|v(?:\.[^\s<>]*)?\s+(?P<voice>[^<>]+)|/v)>", re.I
 )
-# While a line is cleaned, the n-th time or voice in it is the n-th code point of a plane for private use.
-_PLANE: Final = 0xF0000
-_PRIVATE: Final = re.compile(f"[{chr(_PLANE)}-{chr(_PLANE + 0xFFFF)}]")
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,8 @@ def _line(line: str, voice: str | None) -> tuple[Words, str | None]:
         return chr(_PLANE + len(noted) - 1) if len(noted) <= 0xFFFE else ""
 
     covered = clean(_NOTED.sub(cover, _PRIVATE.sub("", line)))
+    if not noted:
+        return tuple(Word(token, None, voice) for token in covered.split()), voice
     words: list[Word] = []
     at: float | None = None
     for token in covered.split():
@@ -147,17 +149,22 @@ def text_of(words: Sequence[Word]) -> str:
     return " ".join(word.text for word in words)
 
 
-def part(words: Words, start: int, stop: int | None = None) -> Words:
-    """The words between two characters of `text_of(words)`, cut where these are inside of one."""
-    stop = len(text_of(words)) if stop is None else stop
-    found = []
+def parts(words: Words, bounds: Sequence[int]) -> list[Words]:
+    """The words between each two characters of `text_of(words)`, cut where these are inside of one.
+
+    Args:
+        bounds: places of characters, sorted.
+    """
+    found: list[list[Word]] = [[] for _ in bounds[1:]]
     place = 0
     for word in words:
-        text = word.text[max(0, start - place) : max(0, stop - place)]
-        if text:
-            found.append(word if text == word.text else Word(text, word.at, word.voice))
+        n = max(0, bisect_right(bounds, place) - 1)
+        while n < len(found) and bounds[n] < place + len(word.text):
+            text = word.text[max(0, bounds[n] - place) : max(0, bounds[n + 1] - place)]
+            found[n] += [word if text == word.text else replace(word, text=text)] if text else []
+            n += 1
         place += len(word.text) + 1
-    return tuple(found)
+    return [tuple(part) for part in found]
 
 
 def begins(words: Sequence[Word], start: float, end: float) -> list[float]:

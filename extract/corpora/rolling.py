@@ -137,9 +137,6 @@ def sentences(passages: Sequence[Passage]) -> list[Passage]:
             words = []
         times = begins(passage.words, passage.start, passage.end)
         for word, at, end in zip(passage.words, times, [*times[1:], passage.end], strict=True):
-            if words and word.text.startswith(">>"):
-                found.append(_sentence(start, at, words))
-                words = []
             start = start if words else at
             # Between known times others are found again, without the marks and names that turns leave out.
             known = word.at is not None or word is passage.words[0]

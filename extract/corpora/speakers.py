@@ -7,13 +7,13 @@ begin at voices, at `>>`, at lines with dashes, and at lines with names below th
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby
 from typing import Final
 
 from extract.corpora.asides import sounds_like
-from extract.corpora.cue_text import Words, part, text_of
+from extract.corpora.cue_text import Words, parts, text_of
 
 _NAME: Final = r"[^\W\d_][\w'’.&-]*(?: #?[\w'’.&-]+){0,2}"
 _MANNER: Final = r"(?:\s*[\[(][^\[\]()]*[\])])?"  # JOHN (ON PHONE):
@@ -100,21 +100,21 @@ def turns_of(lines: Sequence[Words], names_in_text: bool = True) -> list[Turn]:
     ]
 
 
-def _pieces(line: Words) -> Iterator[Words]:
+def _pieces(line: Words) -> list[Words]:
     """Parts of a line, of which each but the first begins with `>>` or a second dash."""
     text = text_of(line)
     places = {match.start() for match in _ARROWS.finditer(text)}
     if _DASH.match(text):
         dashes = (match.end() for match in _SECOND_DASH.finditer(text))
-        places |= {place for place in dashes if not text[place:].lstrip("-–— ")[:1].islower()}
-    bounds = sorted(places | {0, len(text)})
-    yield from (part(line, a, b) for a, b in pairwise(bounds))
+        places |= {place for place in dashes if not text[place : place + 9].lstrip("-–— ")[:1].islower()}
+    return parts(line, sorted(places | {0, len(text)})) if places - {0} else [line]
 
 
 def _starts(pieces: Sequence[Words], names_in_text: bool) -> list[bool]:
     """Whether each piece begins a turn."""
     texts = [text_of(piece) for piece in pieces]
     dashed = [_DASH.match(text) is not None for text in texts]
+    several = sum(dashed) > 1
     # A name may stand in a line of its own, above what is said.
     labels = [
         label_of(_DASH.sub("", text, count=1) + " x" * (n + 1 < len(texts)), names_in_text)
@@ -130,7 +130,7 @@ def _starts(pieces: Sequence[Words], names_in_text: bool) -> list[bool]:
         starts.append(
             n == 0
             or _ARROWS.match(text) is not None
-            or (dashed[n] and (sum(dashed) > 1 or first or after))
+            or (dashed[n] and (several or first or after))
             or (label is not None and alike and (first or after or dashed[0]))
         )
     return starts
@@ -143,7 +143,11 @@ def _turn(words: Words, several: bool, names_in_text: bool) -> Turn:
     place = arrows.end() if arrows else dash.end() if dash else 0
     label = label_of(text[place:], names_in_text)
     if label is not None:
-        return Turn(label[0], part(words, place + label[1]), True)
+        return Turn(label[0], _from(words, place + label[1]), True)
     # A dash alone, before a single turn, is part of its text.
-    kept = words if dash and not several else part(words, place)
+    kept = words if dash and not several else _from(words, place)
     return Turn(None, kept, bool(arrows) or bool(dash and several))
+
+
+def _from(words: Words, place: int) -> Words:
+    return parts(words, [place, len(text_of(words))])[0] if place else words

@@ -103,15 +103,24 @@ def test_music_between_rolling_captions_is_no_utterance() -> None:
     )
 
 
+def test_music_between_sentences_is_part_of_none() -> None:
+    found = read_subtitles(youtube(("So I said. We", "[Music]", "never left.")).encode(), "a.vtt")
+    assert [cue.text for cue in found.cues] == ["So I said.", "We", "never left."]
+
+
+def test_a_sentence_without_an_end_ends_with_a_cue() -> None:
+    cues = read(youtube(("It begins. And", *["so on"] * 8, "it ends.")), "a.vtt")
+    assert [cue.text for cue in cues] == ["It begins.", "And" + " so on" * 7, "so on it ends."]
+    assert cues[1].end - cues[1].start <= 24.0
+
+
 def test_captions_of_television_that_roll_over_three_lines_are_taken_apart() -> None:
     shown = (">> WELCOME TO", "TONIGHT'S SHOW. WE", "HAVE A GUEST.", ">> HELLO.")
     cues = ["\n".join(shown[max(0, n - 2) : n + 1]) for n in range(4)]
     text = "\n".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n + 1},000\n{c}\n" for n, c in enumerate(cues))
-    assert [cue.text for cue in read(text, "a.srt")] == [
-        "WELCOME TO TONIGHT'S SHOW.",
-        "WE HAVE A GUEST.",
-        "HELLO.",
-    ]
+    found = read(text, "a.srt")
+    assert [cue.text for cue in found] == ["WELCOME TO TONIGHT'S SHOW.", "WE HAVE A GUEST.", "HELLO."]
+    assert (found[0].start, found[-1].start) == (0.0, 3.0)  # what marks a speaker takes no time
 
 
 def test_a_sentence_that_is_shown_once_for_each_word_is_one_utterance() -> None:
