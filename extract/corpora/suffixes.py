@@ -1,4 +1,4 @@
-"""What can be read, by the ends of names: the suffixes of each container that extract/probe.py lets FFmpeg open.
+"""What can be read, by suffix: those of each container that FFmpeg is let open (extract/media/container.py).
 
 A container that FORMATS does not name gives no suffix here, so there is one list of what can be read. Playlists, image
 sequences and single pictures stand in neither.
@@ -7,7 +7,7 @@ sequences and single pictures stand in neither.
 from collections.abc import Mapping
 from typing import Final
 
-from extract.probe import FORMATS
+from extract.media.container import FORMATS
 
 # Demuxer -> suffixes of files with pictures, suffixes of files with sound alone; by use, not by FFmpeg's own lists,
 # which leave half of them out (mpegts, asf, wav and others have none).

@@ -8,13 +8,13 @@ import pytest
 
 from extract.corpora import CORPORA
 from extract.corpora.suffixes import AUDIO, CONTAINERS, VIDEO, is_medium, stem_of, suffix_of
+from extract.media.container import FORMATS
 from extract.pretrain.sources import SOUNDS
-from extract.probe import FORMATS
 
 pytestmark = pytest.mark.usefixtures("scanned_here")
 USUAL = (
     "mp4 m4v m4a mov 3gp 3g2 mkv webm mka avi flv f4v asf wmv wma mpg mpeg vob ts mts m2ts dv nut wav w64 rf64 mp3 mp2 "
-    "flac ogg oga ogv opus aac amr aif aiff aifc au snd caf"
+    "flac ogg oga ogv opus aac amr aif aiff aifc au snd caf ac3 eac3 sph"
 )
 # suffix -> how this FFmpeg writes it.
 PICTURES = {
@@ -31,7 +31,7 @@ TONES = {
     },
     **{"caf": "-f caf", "w64": "-f w64", "mp2": "-f mp2", "m4b": "-f ipod", "rf64": "-f wav -rf64 always"},
     **{"oga": "-f ogg -c:a flac", "weba": "-f webm -c:a libopus", "aac": "-f adts", "mka": "-f matroska"},
-    "amr": "-f amr -ar 8000 -ac 1 -b:a 12.2k",
+    **{"amr": "-f amr -ar 8000 -ac 1 -b:a 12.2k", "ac3": "-f ac3", "ec3": "-f eac3"},
 }
 SRT = "1\n00:00:00,000 --> 00:00:01,000\nANN: Hi\n"
 
