@@ -20,6 +20,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Problem
 from ercache.params import Strict
 from ercache.reasons import Missing
+from extract.corpora.clip_labels import settled
 from extract.corpora.clip_rows import Clip, Recordings, clips_of, notes_of_official, splits_of, utterance_of
 from extract.corpora.clip_table import ClipRow, ClipTable, read_clip_table
 from extract.corpora.entry import CorpusEntry, Progress
@@ -74,9 +75,9 @@ class Found:
     findings: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 
-    def note(self, reason: str, detail: str) -> None:
-        """Add a note on the corpus."""
-        self.problems.append(Problem(None, "note", reason, detail))
+    def note(self, reason: str, detail: str, count: int | None = None) -> None:
+        """Add a note on the corpus, or on so many of its utterances."""
+        self.problems.append(Problem(None, "note", reason, detail, count))
 
 
 def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
@@ -89,13 +90,17 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     recordings = Recordings(folder)
     path = _table_of(folder, recordings, switches)
     found = _from_table(folder, path, switches) if path else _from_transcripts(folder, recordings, switches)
+    found.problems += folder.notes()
+    found.rows, told = settled(found.rows, found.label_sets, switches.label_sets)
+    for note in told:
+        found.note(*note)
     sets = {name: switches.label_sets.get(name) or _values(found.rows, name) for name in found.label_sets}
     clips, faults = clips_of(found.rows, recordings, path, sets)
     found.findings += [
         f"no column of the label set {name!r}" for name in switches.label_sets if name not in sets
     ]
     _refuse(root, [*found.findings, *faults], clips, switches)
-    found.problems += [Problem(None, "note", "left_out", told) for told in (*found.findings, *faults)]
+    found.problems += [Problem(None, "note", "left_out", fault) for fault in (*found.findings, *faults)]
     _tell(found, recordings, clips, path is not None)
     seen = survey(root, {p for c in clips for p in c.paths if p in recordings}, progress)
     utterances = []
@@ -248,9 +253,10 @@ def _tell(found: Found, recordings: Recordings, clips: Sequence[Clip], table: bo
         found.note("media_without_row", f"{len(idle)} files: {some(idle)}")
     nobody = sum(UNKNOWN in clip.speaker.split("/") for clip in clips)
     if nobody:
-        found.note("no_speaker", f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}")
-    for told in notes_of_official(clips):
-        found.note(*told)
+        told = f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}"
+        found.note("no_speaker", told, nobody)
+    for note in notes_of_official(clips):
+        found.note(*note)
     found.problems += [Problem(clip.id, "note", *note) for clip in clips for note in clip.notes]
 
 

@@ -347,10 +347,22 @@ def test_any_bytes_give_rows_or_findings(content: bytes, header: bytes) -> None:
     assert found.rows or found.findings
 
 
+EMPTY = (
+    "nan",
+    "NaN",
+    "None",
+    "NA",
+    "N/A",
+    "#N/A",
+    "<NA>",
+    "NaT",
+    "NULL",
+    "null",
+)  # what programs write for nothing
 printable = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8).filter(
-    lambda name: "/" not in name and "\\" not in name
+    lambda name: "/" not in name and "\\" not in name and name not in EMPTY
 )
-words = st.text(st.characters(codec="utf-8"), max_size=20)
+words = st.text(st.characters(codec="utf-8"), max_size=20).filter(lambda text: text.strip() not in EMPTY)
 row = st.tuples(words, st.integers(0, 10_000), st.integers(0, 999), printable)
 
 
