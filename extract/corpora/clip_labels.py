@@ -1,11 +1,11 @@
 """Labels as people write them: words that mean none, and one value in several spellings; both are told."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from extract.corpora.alike import folded
 from extract.corpora.clip_table import ClipRow
 from extract.corpora.folder import some
 
@@ -42,7 +42,7 @@ def settled(
 
 def _folded(value: str) -> str:
     """What two spellings of a value share."""
-    return unicodedata.normalize("NFC", " ".join(value.split()).casefold())
+    return folded(" ".join(value.split()))
 
 
 def _spellings(written: Counter[str]) -> dict[str, str]:

@@ -21,7 +21,8 @@ from ercache.manifest import Manifest, Problem
 from ercache.params import Strict
 from ercache.reasons import Missing
 from extract.corpora.clip_labels import settled
-from extract.corpora.clip_rows import Clip, Recordings, clips_of, notes_of_official, splits_of, utterance_of
+from extract.corpora.clip_rows import Clip, Recordings, clips_of, utterance_of
+from extract.corpora.clip_splits import notes_of_official, notes_of_speakers, splits_of
 from extract.corpora.clip_table import ClipRow, ClipTable, read_clip_table
 from extract.corpora.entry import CorpusEntry, Progress
 from extract.corpora.folder import Folder, content_of, list_folder, some, why_not
@@ -30,8 +31,11 @@ from extract.corpora.subtitles import SUFFIXES, UNKNOWN, read_subtitles
 from extract.corpora.survey import survey
 
 TABLES: Final = (".csv", ".tsv")
+WORKBOOKS: Final = (".xlsx", ".xls", ".ods", ".numbers")
 TABLE: Final = "utterances.csv"
 MOST: Final = 50
+# Notes on files that are told once, with how many utterances they concern.
+MERGED: Final = ("other_case", "other_form", "ambiguous_name")
 
 
 class Switches(Strict):
@@ -102,6 +106,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     _refuse(root, [*found.findings, *faults], clips, switches)
     found.problems += [Problem(None, "note", "left_out", fault) for fault in (*found.findings, *faults)]
     _tell(found, recordings, clips, path is not None)
+    _tell_where(found, recordings, clips)
     seen = survey(root, {p for c in clips for p in c.paths if p in recordings}, progress)
     utterances = []
     for clip in clips:
@@ -116,6 +121,9 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     for place_in, u in enumerate(utterances):
         ranks[u.dialogue] = ranks.get(u.dialogue, -1) + 1
         utterances[place_in] = u if u.index == ranks[u.dialogue] else replace(u, index=ranks[u.dialogue])
+    splits = splits_of(utterances, {clip.id: clip.row.split for clip in clips})
+    for shared in notes_of_speakers(utterances, splits):
+        found.note(*shared)
     return Manifest(
         corpus="folder",
         version="files as found",
@@ -123,7 +131,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         label_sets=sets,
         utterances=tuple(utterances),
         problems=tuple(found.problems),
-        splits=splits_of(utterances, {clip.id: clip.row.split for clip in clips}),
+        splits=splits,
     )
 
 
@@ -141,8 +149,9 @@ def _table_of(folder: Folder, recordings: Recordings, switches: Switches) -> str
         return switches.table
     tables = [path for path in folder.files if "/" not in path and path.lower().endswith(TABLES)]
     tables = [path for path in tables if not recordings.beside(path)]
-    if TABLE in tables or len(tables) < 2:
-        return TABLE if TABLE in tables else next(iter(tables), None)
+    named = [path for path in tables if path.lower() == TABLE]
+    if TABLE in tables or len(named or tables) < 2:
+        return TABLE if TABLE in tables else next(iter(named or tables), None)
     raise CorpusError(
         f"folder: {folder.root} holds {len(tables)} tables: {some(tables)}",
         hint=f"name the table of utterances {TABLE}, or set corpora.folder.table in params.yaml",
@@ -169,6 +178,8 @@ def _from_transcripts(folder: Folder, recordings: Recordings, switches: Switches
     if not transcripts:
         archives = f"unpack {some(folder.archives())} there first" if folder.archives() else ""
         hint = f"write {TABLE} with the columns file, text, speaker, emotion, or put talk.srt beside talk.mp4"
+        books = [path for path in folder.files if path.lower().endswith(WORKBOOKS)]
+        hint = f"save {some(books, 2)} as `CSV UTF-8`" if books else hint
         raise CorpusError(
             f"folder: {folder.root} has neither a table nor a transcript", hint=archives or hint
         )
@@ -257,7 +268,27 @@ def _tell(found: Found, recordings: Recordings, clips: Sequence[Clip], table: bo
         found.note("no_speaker", told, nobody)
     for note in notes_of_official(clips):
         found.note(*note)
-    found.problems += [Problem(clip.id, "note", *note) for clip in clips for note in clip.notes]
+    merged: dict[str, list[str]] = {reason: [] for reason in MERGED}
+    for clip in clips:
+        for reason, detail in clip.notes:
+            if reason in merged:
+                merged[reason].append(detail)
+            else:
+                found.problems.append(Problem(clip.id, "note", reason, detail))
+    for reason, details in merged.items():
+        if details:
+            told = f"{len(details)} utterances: {some(dict.fromkeys(details))}"
+            found.note(reason, told, len(details))
+
+
+def _tell_where(found: Found, recordings: Recordings, clips: Sequence[Clip]) -> None:
+    """Absent files that may lie in another folder; which one is meant is not guessed."""
+    absent = {c.id: [path for path in c.paths if path not in recordings] for c in clips}
+    elsewhere = {name: recordings.namesakes(paths[0]) for name, paths in absent.items() if paths}
+    known = {name: paths for name, paths in elsewhere.items() if paths}
+    if known:
+        pairs = some(f"{absent[name][0]} may be {paths[0]}" for name, paths in known.items())
+        found.note("other_place", f"{len(known)} absent files have namesakes: {pairs}", len(known))
 
 
 ENTRY: Final = CorpusEntry(
