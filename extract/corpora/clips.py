@@ -25,7 +25,7 @@ from extract.corpora.clip_rows import Clip, Recordings, clips_of, utterance_of
 from extract.corpora.clip_splits import notes_of_official, notes_of_speakers, splits_of
 from extract.corpora.clip_table import ClipRow, ClipTable, read_clip_table
 from extract.corpora.entry import CorpusEntry, Progress
-from extract.corpora.folder import Folder, content_of, list_folder, some, why_not
+from extract.corpora.folder import Folder, content_of, counted, list_folder, some, why_not
 from extract.corpora.ranges import BEYOND, Beyond, place
 from extract.corpora.subtitles import SUFFIXES, UNKNOWN, read_subtitles
 from extract.corpora.survey import survey
@@ -251,7 +251,7 @@ def _refuse(root: Path, findings: Sequence[str], clips: Sequence[Clip], switches
     if switches.bad_rows == "refuse" or not clips:
         more = [f"and {len(findings) - MOST} more"] if len(findings) > MOST else []
         raise CorpusError(
-            f"folder: {root} cannot be used: {len(findings)} faults",
+            f"folder: {root} cannot be used: {counted(len(findings), 'fault')}",
             details=[*findings[:MOST], *more],
             hint="mend them, or leave them out with `corpora: {folder: {bad_rows: drop}}` in params.yaml",
         )
@@ -277,7 +277,7 @@ def _tell(found: Found, recordings: Recordings, clips: Sequence[Clip], table: bo
                 found.problems.append(Problem(clip.id, "note", reason, detail))
     for reason, details in merged.items():
         if details:
-            told = f"{len(details)} utterances: {some(dict.fromkeys(details))}"
+            told = f"{counted(len(details), 'utterance')}: {some(dict.fromkeys(details))}"
             found.note(reason, told, len(details))
 
 
@@ -288,7 +288,11 @@ def _tell_where(found: Found, recordings: Recordings, clips: Sequence[Clip]) -> 
     known = {name: paths for name, paths in elsewhere.items() if paths}
     if known:
         pairs = some(f"{absent[name][0]} may be {paths[0]}" for name, paths in known.items())
-        found.note("other_place", f"{len(known)} absent files have namesakes: {pairs}", len(known))
+        found.note(
+            "other_place",
+            f"{counted(len(known), 'absent file')} of the same name elsewhere: {pairs}",
+            len(known),
+        )
 
 
 ENTRY: Final = CorpusEntry(

@@ -214,7 +214,7 @@ def _notes(utterances: Sequence[Utterance], clips: Clips) -> list[Problem]:
 def _unrated(utterances: Sequence[Utterance], ratings: Ratings) -> list[Problem]:
     lacking = [u.id for u in utterances if ratings.source and not ratings.has(u.id)]
     told = f"{len(lacking)} clips stand in no row of {ratings.source}: {some(lacking)}"
-    return [Problem(None, "note", "no_ratings", told)] if lacking else []
+    return [Problem(None, "note", "no_ratings", told, len(lacking))] if lacking else []
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:

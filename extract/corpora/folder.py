@@ -57,8 +57,8 @@ class Folder:
         """What is to be told of the listing itself, whatever the corpus."""
         if not self.unwritable:
             return []
-        told = f"{len(self.unwritable)} files have names that are no UTF-8 and were left out: {some(self.unwritable)}"
-        return [Problem(None, "note", "name_not_utf8", f"{told}; rename them to use them")]
+        told = f"{counted(len(self.unwritable), 'file')} left out, whose names are no UTF-8: {some(self.unwritable)}"
+        return [Problem(None, "note", "name_not_utf8", f"{told}; rename to use")]
 
 
 def list_folder(root: Path) -> Folder:
@@ -128,6 +128,11 @@ def content_of(root: Path, path: str) -> bytes:
 def why_not(path: str, missing: Missing) -> str:
     """What is wrong with a table or transcript that `content_of` refused, and what to do."""
     return f"{path}: {REMEDIES.get(missing.reason, missing.reason.meaning)}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 fault`, `2 faults`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def some(names: Iterable[str], most: int = 8) -> str:

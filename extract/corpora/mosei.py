@@ -172,7 +172,7 @@ def _pieces(root: Path, release: Release, ratings: Ratings) -> tuple[list[Piece]
         if piece.segment.end < max(piece.segment.start, 0.0):
             times = f"{piece.segment.start:g} s to {piece.segment.end:g} s run backwards"
             problems.append(Problem(piece.id, "missing", "not_in_corpus", times))
-    problems += [Problem(None, "note", reason, f"{n} segments") for reason, n in count.items() if n]
+    problems += [Problem(None, "note", reason, f"{n} segments", n) for reason, n in count.items() if n]
     return pieces, problems, read
 
 

@@ -148,18 +148,19 @@ def _counts(takes: Sequence[Take], channel: str) -> Iterator[Problem]:
             yield Problem(None, "missing", "not_in_corpus", f"there is no {wanted}")
             continue
         count = Counter(take.emotion for take in here)
-        actors = len(ACTORS) - (wanted == "song")
+        actors, all_of_them = {take.actor for take in here}, len(ACTORS) - (wanted == "song")
+        if len(actors) != all_of_them:
+            told = f"{wanted}: {len(actors)} actors ({some(sorted(actors))}), the release has {all_of_them}"
+            yield Problem(None, "note", "count_differs", told)
         for emotion, each in PER_ACTOR[wanted].items():
-            if count[emotion] != each * actors:
-                told = (
-                    f"{wanted}: {count[emotion]} performances of {emotion}, the release has {each * actors}"
-                )
-                yield Problem(None, "note", "count_differs", told)
+            if count[emotion] != each * len(actors):
+                told = f"{wanted}: {count[emotion]} performances of {emotion}, the release has {each * len(actors)}"
+                yield Problem(None, "note", "count_differs", f"{told} of these actors")
     for medium, what in (("01", "picture and sound"), ("03", "sound alone")):
         lacking = sum(medium not in take.files for take in takes)
         if lacking:
             told = f"{lacking} of {len(takes)} performances have no file with {what} ({medium})"
-            yield Problem(None, "note", "media_differ", told)
+            yield Problem(None, "note", "media_differ", told, lacking)
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:

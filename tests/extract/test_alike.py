@@ -46,14 +46,16 @@ def test_of_two_files_that_differ_in_case_none_is_guessed(tmp_path: Path) -> Non
     for name in ("a.wav", "A.wav"):
         sound(tmp_path / "r" / name)
     found = scan(folder(tmp_path / "r", {"utterances.csv": "file,text\nA.WAV,Hi\na.wav,Yes\n"}))
-    assert told(found, "ambiguous_name") == ["1 utterances: A.WAV may be A.wav, a.wav"]
+    assert told(found, "ambiguous_name") == ["1 utterance: A.WAV may be A.wav, a.wav"]
     assert [u.audio and bool(u.audio.sha256) for u in found.utterances] == [False, True]
 
 
 def test_an_absent_file_that_lies_in_another_folder_is_told(tmp_path: Path) -> None:
     sound(tmp_path / "r" / "clips" / "a.wav")
     found = scan(folder(tmp_path / "r", {"utterances.csv": "file,text\nold/A.wav,Hi\ngone.wav,Yes\n"}))
-    assert told(found, "other_place") == ["1 absent files have namesakes: old/A.wav may be clips/a.wav"]
+    assert told(found, "other_place") == [
+        "1 absent file of the same name elsewhere: old/A.wav may be clips/a.wav"
+    ]
     assert told(found, "absent") == ["old/A.wav", "gone.wav"]
 
 

@@ -136,7 +136,7 @@ def test_a_name_that_is_no_utf8_is_told_escaped_and_the_rest_is_scanned(
         shutil.copy(films[0], os.path.join(place, STRAY))
     found = scan(corpus, root)
     (detail,) = told(found, "name_not_utf8")
-    assert detail.startswith("2 files have names that are no UTF-8")
+    assert detail.startswith("2 files left out, whose names are no UTF-8: ")
     assert r"M\xfcller.mp4" in detail and r"Bj\xf6rk/M\xfcller.mp4" in detail
     write_manifest(found, tmp_path / "m.jsonl")
     assert read_manifest(tmp_path / "m.jsonl") == found and found.utterances
