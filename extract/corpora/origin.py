@@ -7,7 +7,7 @@ from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, MediaRef
 from ercache.reasons import Missing
 from extract.corpora.folder import some
-from extract.probe import check_file
+from extract.media.files import check_file
 
 
 def differences(manifest: Manifest, root: Path) -> list[str]:
