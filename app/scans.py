@@ -156,10 +156,13 @@ def rows_of_problems(problems: Sequence[Problem]) -> list[tuple[str, str, str, s
     for (status, reason), found in sorted(
         grouped.items(), key=lambda item: (item[0][0] not in order, item[0])
     ):
-        counts = [p.utterances for p in found if p.utterances is not None]
+        named = {p.utterance for p in found} - {
+            None
+        }  # one may stand there for its pictures and for its sound
+        number = len(named) + sum(p.count or 0 for p in found)
         more = [f"and {len(found) - SHOWN:,} more"] if len(found) > SHOWN else []
         details = "\n".join([*map(_detail, found[:SHOWN]), *more])
-        rows.append((status, reason, f"{sum(counts):,}" if counts else "", details))
+        rows.append((status, reason, f"{number:,}" if number else "", details))
     return rows
 
 

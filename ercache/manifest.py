@@ -87,11 +87,6 @@ class Problem:
     detail: str = ""
     count: int | None = None
 
-    @property
-    def utterances(self) -> int | None:
-        """How many utterances it concerns."""
-        return self.count if self.utterance is None else 1
-
     def record(self) -> dict[str, Any]:
         """Its fields as they are written; the count only where there is one."""
         fields = asdict(self)

@@ -94,10 +94,12 @@ def test_counts_are_of_utterances_and_the_first_details_are_shown(
 
 def test_a_reason_with_many_entries_shows_the_first_of_them() -> None:
     many = [Problem(f"u{n}", "missing", "absent", f"{n}.mp4") for n in range(5)]
-    rows = rows_of_problems([Problem(None, "note", "archives", "x.zip"), *many])
+    both = [Problem("u1", "note", "beyond_the_file", f"its {medium}") for medium in ("pictures", "sound")]
+    rows = rows_of_problems([Problem(None, "note", "archives", "x.zip"), *many, *both])
     assert rows == [
         ("missing", "absent", "5", "u0: 0.mp4\nu1: 1.mp4\nu2: 2.mp4\nand 2 more"),
         ("note", "archives", "", "x.zip"),
+        ("note", "beyond_the_file", "1", "u1: its pictures\nu1: its sound"),
     ]
 
 

@@ -30,7 +30,7 @@ def test_a_name_in_another_unicode_form_is_found_and_told(
     assert u.audio and u.audio.path == f"clips/{on_disk}.wav" and u.audio.sha256
     assert u.id == u.dialogue == f"clips__{ZOE}"
     (problem,) = [p for p in found.problems if p.reason == "other_form"]
-    assert problem.utterances == 1 and "as macOS does" in problem.detail
+    assert problem.count == 1 and "as macOS does" in problem.detail
     assert not told(found, "media_without_row") and not told(found, "absent")
 
 

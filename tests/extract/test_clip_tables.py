@@ -38,9 +38,7 @@ def test_words_for_nothing_are_no_label_and_counted(tmp_path: Path) -> None:
     assert found.label_sets == {"emotion": ("joy",)}
     assert [u.labels["emotion"] for u in found.utterances] == [None, None, "joy", *[None] * 6]
     (problem,) = [p for p in found.problems if p.reason == "no_label"]
-    assert problem.utterances == 8 and problem.detail.startswith(
-        "emotion: 8 of 9 rows have no label: nan (1)"
-    )
+    assert problem.count == 8 and problem.detail.startswith("emotion: 8 of 9 rows have no label: nan (1)")
     assert "an empty cell (1)" in problem.detail
 
 

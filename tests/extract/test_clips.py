@@ -157,7 +157,7 @@ def test_a_split_that_shares_speakers_is_marked(tmp_path: Path) -> None:
     few = scan(folder(tmp_path / "few", {"utterances.csv": "text,speaker\n" + "x,Ann\nx,Bob\n" * 5}))
     (problem,) = [p for p in few.problems if p.reason == "shared_speakers"]
     assert problem.detail == "`dialogues`: 2 of 2 utterances of test are of speakers in train: Ann, Bob"
-    assert problem.utterances == 2 and "speakers" not in few.splits
+    assert problem.count == 2 and "speakers" not in few.splits
     talks = "dialogue,text,speaker\n" + "".join(f"d{n},x,Ann\nd{n},x,S{n}\n" for n in range(6))
     assert (
         "of test are of speakers in train: Ann"

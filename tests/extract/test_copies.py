@@ -167,4 +167,4 @@ def test_how_many_utterances_a_problem_concerns_survives_the_manifest(tmp_path: 
     problems = (Problem(None, "note", "x", "many", 12), Problem(None, "note", "y"), Problem("a", "note", "z"))
     found = Manifest("c", "1", {}, {}, (), problems)
     write_manifest(found, tmp_path / "m.jsonl")
-    assert [p.utterances for p in read_manifest(tmp_path / "m.jsonl").problems] == [12, None, 1]
+    assert [p.count for p in read_manifest(tmp_path / "m.jsonl").problems] == [12, None, None]
