@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.console import CACHES, known
+from app.console import CACHES, MANIFESTS, known
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
 from ercache.params import FOLD, ExperimentParams, Params, array_of
 from ercache.params_file import findings
+from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
 from fusion.models import MODELS
 
@@ -49,6 +50,8 @@ def planned(loaded: Params, name: str | None, asked: Mapping[str, Any]) -> tuple
         if asked.get("model", entry.model) != entry.model:
             fields.update(preset="small", config={})  # those of the other model
     fields |= {key: value for key, value in asked.items() if key not in ("seeds", "features")}
+    if "corpus" in asked and not (MANIFESTS / f"{asked['corpus']}.jsonl").is_file():
+        known(str(asked["corpus"]), CORPORA, "corpus")
     if "features" in asked:
         fields["features"] = by_modality(loaded, str(asked["features"]).split(","), fields["corpus"])
     if "seeds" in asked:

@@ -25,7 +25,7 @@ from rich.text import Text
 from app.lines import Tick, lines
 from ercache.errors import UsageError
 from ercache.params import Params
-from ercache.params_file import load_params, nearest
+from ercache.params_file import NO_PARAMS, PARAMS_FILE, load_params, nearest
 from extract.corpora import CORPORA
 from extract.encoders import configs as encoder_configs
 from extract.pretrain.config import CONFIGS
@@ -49,8 +49,13 @@ def say(message: str) -> None:
 
 
 def answer(value: Any) -> None:
-    """The JSON answer, on stdout."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """The JSON answer, on stdout; what the terminal's encoding lacks, or no text is, stands there escaped."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=1, allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
@@ -85,7 +90,8 @@ def known(name: str, names: Mapping[str, Any], what: str) -> str:
         UsageError: it is not; with the nearest one that is.
     """
     if name not in names:
-        raise UsageError(f"unknown {what} {name!r}", hint=nearest(name, names))
+        here = names or PARAMS_FILE.is_file()
+        raise UsageError(f"unknown {what} {name!r}", hint=nearest(name, names) if here else NO_PARAMS)
     return name
 
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from app.console import known
 from ercache import made, weights
 from ercache.errors import UsageError, WeightsError
+from ercache.manifest import Utterance
 from ercache.params import FOLD, Params
+from ercache.params_file import NO_PARAMS, PARAMS_FILE
 from extract.encoders import ENCODERS
 from extract.engine import Feature
 
@@ -66,6 +68,18 @@ def default_names(params: Params, corpus: str) -> tuple[list[str], dict[str, str
     names = params.profiles[known("default", params.profiles, "profile")]
     why = {name: reason for name in names if (reason := _why_not(params, name, corpus))}
     return [name for name in names if name not in why], why
+
+
+def lacking_modality(features: Sequence[Feature], utterances: Sequence[Utterance]) -> dict[str, str]:
+    """Features that no utterance has anything for, and why: a table without texts, a corpus without pictures."""
+    has = {
+        "text": any(u.text for u in utterances),
+        "audio": any(u.audio for u in utterances),
+        "visual": any(u.video for u in utterances),
+    }
+    words = {"text": "a text", "audio": "sound", "visual": "pictures"}
+    lacking = {f.name: f.spec.modality for f in features if not has[f.spec.modality]}
+    return {name: f"no utterance has {words[modality]}" for name, modality in lacking.items()}
 
 
 def _why_not(params: Params, name: str, corpus: str) -> str:
@@ -148,6 +162,6 @@ def feature_of(params: Params, name: str, random: int | None = None, planned: bo
 
 def _check_defined(params: Params) -> None:
     if not params.features:
-        raise UsageError(
-            "no features are defined here", hint="run in a folder whose params.yaml has `features:`"
-        )
+        absent = not PARAMS_FILE.is_file()
+        hint = NO_PARAMS if absent else "write `features:` into params.yaml"
+        raise UsageError("no features are defined here", hint=hint)

@@ -74,12 +74,23 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Problem:
-    """A deviation that the scan found; `utterance` is None when it concerns the corpus."""
+    """A deviation that the scan found.
+
+    Attributes:
+        utterance: None when it concerns the corpus.
+        count: how many utterances a finding on the corpus concerns; None where it is not about utterances.
+    """
 
     utterance: str | None
     status: str
     reason: str
     detail: str = ""
+    count: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Its fields as they are written; the count only where there is one."""
+        fields = asdict(self)
+        return fields if self.count is not None else {k: v for k, v in fields.items() if k != "count"}
 
 
 @dataclass(frozen=True)
@@ -181,7 +192,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         "version": manifest.version,
         "sources": dict(manifest.sources),
         "label_sets": {name: list(values) for name, values in manifest.label_sets.items()},
-        "problems": [asdict(problem) for problem in manifest.problems],
+        "problems": [problem.record() for problem in manifest.problems],
     }
     _replace(path, _lines(header, manifest.utterances))
     splits = {name: {k: list(ids) for k, ids in split.items()} for name, split in manifest.splits.items()}

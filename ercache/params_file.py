@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ercache.counting import counted
 from ercache.errors import ParamsError, UsageError
@@ -19,7 +19,20 @@ from ercache.params import FOLD, IMPORTED, FacePolicy, FeatureParams, Params, St
 
 PARAMS_FILE = Path("params.yaml")
 LOCAL_FILE = Path("params.local.yaml")
+MANIFESTS = Path("data/manifests")
+AGAIN = "mend them and run again"
+NO_PARAMS = "no params.yaml here: run in the project's folder"
 Configs = Mapping[str, type[BaseModel]]
+
+
+class LocalParams(Strict):
+    """All of params.local.yaml.
+
+    Attributes:
+        roots: corpus -> folder of its media on this machine.
+    """
+
+    roots: dict[str, str] = Field(default_factory=dict)
 
 
 def load_params(
@@ -39,18 +52,20 @@ def load_params(
     Raises:
         ParamsError: with every finding: where, the value, and the nearest known name.
     """
+    local = _local_findings(corpora)
     if not path.is_file():
+        if local:
+            raise ParamsError(f"{LOCAL_FILE}: {len(local)} wrong entries", details=local, hint=AGAIN)
         return Params()
     raw = _read_yaml(path)
-    found = findings(Params, raw)
-    params = None if found else Params(**raw)
+    found = local + findings(Params, raw)
+    params = None if len(found) > len(local) else Params(**raw)
     found += _corpus_findings(raw, corpora) + _feature_findings(raw, encoders)
     found += _pretrain_findings(raw, extractors) + _experiment_findings(raw, models)
+    found += _used_corpora(raw, corpora)
     if found or params is None:
         raise ParamsError(
-            f"{path}: {counted(len(found), 'wrong entry', 'wrong entries')}",
-            details=found,
-            hint="mend them and run again",
+            f"{path}: {counted(len(found), 'wrong entry', 'wrong entries')}", details=found, hint=AGAIN
         )
     return params
 
@@ -114,6 +129,30 @@ def _corpus_findings(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
     for key, profile in _mapping(raw.get("pipeline")).items():
         found += _unknown([profile], profiles, f"pipeline.{key}", "profile")
     return found
+
+
+def _local_findings(corpora: Configs | None) -> list[str]:
+    """What is wrong with the machine's own settings, which hold roots and nothing else."""
+    raw = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
+    found = [f"{LOCAL_FILE}: {told}" for told in findings(LocalParams, raw)]
+    if corpora is not None:
+        names = [key for key in _mapping(raw.get("roots")) if key not in corpora]
+        found += [f"{LOCAL_FILE}: roots: unknown corpus {n!r}; {nearest(str(n), corpora)}" for n in names]
+    return found
+
+
+def _used_corpora(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
+    """Corpora of experiments and trainings that can neither be scanned nor have a manifest here."""
+    if corpora is None:
+        return []
+    return [
+        f"{section}.{name}.corpus: unknown corpus {corpus!r}; {nearest(corpus, corpora)}"
+        for section in ("experiments", "pretrain")
+        for name, entry in _mapping(raw.get(section)).items()
+        if isinstance(corpus := _mapping(entry).get("corpus"), str)
+        and corpus not in corpora
+        and not (MANIFESTS / f"{corpus}.jsonl").is_file()
+    ]
 
 
 def _feature_findings(raw: dict[str, Any], encoders: Configs | None) -> list[str]:
@@ -209,6 +248,10 @@ def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
             f"no root known for corpus {corpus!r}",
             hint=f"give --root DIR, set {variable}, or write `roots: {{{corpus}: DIR}}` into {LOCAL_FILE}",
         )
-    if not Path(str(root)).is_dir():
-        raise UsageError(f"the root of corpus {corpus!r} is no folder: {root}")
-    return Path(str(root))
+    folder = Path(os.path.expanduser(str(root)))
+    if not folder.is_dir():
+        raise UsageError(
+            f"the root of corpus {corpus!r} is no folder: {folder}",
+            hint=f"is it mounted? --root or {LOCAL_FILE}",
+        )
+    return folder

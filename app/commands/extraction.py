@@ -21,14 +21,15 @@ from app.console import (
     say,
     table,
 )
-from app.features import default_names, features_of
+from app.features import default_names, features_of, lacking_modality
+from app.scans import keep, manifest_of, root_of, rows_of_problems, scanned
 from ercache.cache import Status
 from ercache.errors import CorpusError, UsageError
-from ercache.manifest import Manifest, read_manifest, write_manifest
-from ercache.params import Params
 from ercache.params_file import corpus_root
 from ercache.places import default_store, places_of
+from ercache.reasons import Reason
 from extract.corpora import CORPORA
+from extract.corpora.folder import some
 
 if TYPE_CHECKING:  # the engine imports torch, which --help can do without
     from extract.engine import Extraction
@@ -73,31 +74,20 @@ def scan(
     """Read a corpus as distributed and write its manifest. Example: [dim]ercache scan meld --root DIR[/]"""
     loaded = params()
     known(corpus, CORPORA, "corpus")
-    manifest = _scan(corpus, corpus_root(corpus, loaded, root), loaded)
-    path = out or MANIFESTS / f"{corpus}.jsonl"
-    write_manifest(manifest, path)
-    problems = [
-        {"utterance": p.utterance, "status": p.status, "reason": p.reason, "detail": p.detail}
-        for p in manifest.problems
-    ]
+    folder = corpus_root(corpus, loaded, root)
+    manifest = scanned(corpus, folder, loaded)
     if json:
+        problems = [problem.record() for problem in manifest.problems]
         answer({"corpus": corpus, "splits": manifest.summary(), "problems": problems})
-        return
-    rows = [(part, s["dialogues"], s["utterances"]) for part, s in manifest.summary().items()]
-    table(("part", "dialogues", "utterances"), rows, title=corpus)
-    if problems:
-        count = Counter((p["status"], p["reason"]) for p in problems)
-        table(
-            ("status", "reason", "entries"), [(*key, n) for key, n in sorted(count.items())], title="problems"
-        )
+    else:
+        rows = [(part, s["dialogues"], s["utterances"]) for part, s in manifest.summary().items()]
+        table(("part", "dialogues", "utterances"), rows, title=corpus)
+        if manifest.problems:
+            columns = ("status", "reason", "utterances", "details")
+            table(columns, rows_of_problems(manifest.problems), title="problems")
+    path = out or MANIFESTS / f"{corpus}.jsonl"
+    keep(manifest, folder, path)
     say(f"manifest: {path}")
-
-
-def _scan(corpus: str, root: Path, loaded: Params) -> Manifest:
-    entry = CORPORA[corpus]
-    switches = entry.Switches(**loaded.corpora.get(corpus, {}))
-    with progress() as tick:
-        return entry.scan(root, switches, lambda done, total: tick("files", done, total))
 
 
 def extract(
@@ -143,13 +133,23 @@ def extract(
     loaded = params()
     known(corpus, CORPORA, "corpus")
     names = [name.strip() for name in features.split(",")] if features is not None else None
-    if features is None and profile is None and random_weights is None:
+    by_default = features is None and profile in (None, "default")
+    left_out: dict[str, str] = {}
+    if by_default and random_weights is None:
         names, left_out = default_names(loaded, corpus)
-        for name, reason in left_out.items():
-            say(f"warning: {name} is left out: {reason}")
     wanted = features_of(loaded, names, profile or "default", random_weights)
-    media = any(f.spec.modality != "text" for f in wanted)
-    manifest, folder = manifest_and_root(corpus, root, loaded, media)
+    manifest = manifest_of(corpus, root, loaded)
+    lacking = lacking_modality(wanted, manifest.utterances[:limit])
+    if lacking and (not by_default or len(lacking) == len(wanted)):
+        raise CorpusError(
+            f"{corpus}: {some(f'{name}: {why}' for name, why in lacking.items())}",
+            hint="scan the corpus again with its media or texts, or ask for other features",
+        )
+    for name, reason in (left_out | lacking).items():
+        say(f"warning: {name} is left out: {reason}")
+    wanted = [feature for feature in wanted if feature.name not in lacking]
+    media = any(feature.spec.modality != "text" for feature in wanted)
+    folder = root_of(manifest, root, loaded) if media or root else None
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
     places_of(default_store())  # refused before any work
     if any(f.spec.modality == "audio" for f in wanted):
@@ -172,23 +172,6 @@ def extract(
     else:
         _show(result, failures)
     raise_if_over(result, fail_over)
-
-
-def manifest_and_root(
-    corpus: str, root: Path | None, loaded: Params, media: bool
-) -> tuple[Manifest, Path | None]:
-    """The manifest on disk, or a fresh scan where there is none yet; the root only where media are needed."""
-    path = MANIFESTS / f"{corpus}.jsonl"
-    folder = corpus_root(corpus, loaded, root) if media or root or not path.is_file() else None
-    if folder is not None and not path.is_file():
-        say(f"no manifest yet: scanning {corpus} into {path}")
-        write_manifest(_scan(corpus, folder, loaded), path)
-    manifest = read_manifest(path)
-    if manifest.corpus != corpus:
-        raise CorpusError(
-            f"{path} is the manifest of {manifest.corpus!r}", hint=f"run `ercache scan {corpus}`"
-        )
-    return manifest, folder
 
 
 def _summary(result: "Extraction") -> dict[str, Any]:
@@ -217,7 +200,10 @@ def _warn(result: "Extraction", failures: Path) -> None:
             f"warning: {len(result.notes)} results rest on less than was asked for, or on other media"
             f" (the first: {first.utterance}, {first.feature}: {first.note}); see {failures}"
         )
-    again = sum(f.status == Status.UNAVAILABLE for f in result.failed)
+    changed = {f.utterance for f in result.failed if f.reason == Reason.CHANGED}
+    if changed:
+        say(f"warning: the media of {len(changed)} utterances are not those that were scanned: scan again")
+    again = sum(f.status == Status.UNAVAILABLE and f.reason != Reason.CHANGED for f in result.failed)
     if again:
         say(
             f"warning: {again} results are unavailable and will be tried again by the next run; see {failures}"

@@ -1,12 +1,14 @@
 """Training of extractors from the command line."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.extraction import Root, manifest_and_root
+from app.commands.extraction import Root
 from app.console import Device, Json, answer, device_of, params, progress, say, table
+from app.scans import manifest_and_root
 from app.training_table import training_table
 from ercache import made
 from ercache.cpus import cores
@@ -128,7 +130,7 @@ def _source(
     from extract.pretrain.sources import Reading, of_corpus, of_folder
 
     if entry.corpus is None:
-        folder = Path(str(entry.folder))
+        folder = Path(os.path.expanduser(str(entry.folder)))
         if not folder.is_dir():
             raise UsageError(f"no folder {folder}", hint="give --folder DIR")
         return of_folder(folder, config, entry.labels == "identity", seed, tick)

@@ -1,44 +1,67 @@
 """Rows of a user's table to utterances: files found, dialogues put in order, ids made where the table gives none."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from ercache.manifest import MediaRef, Utterance
+from extract.corpora.alike import composed, folded
 from extract.corpora.clip_table import ClipRow
 from extract.corpora.folder import Folder, some
-from extract.corpora.splits import Split, actor_disjoint, actor_folds
 from extract.corpora.subtitles import UNKNOWN
 from extract.corpora.suffixes import AUDIO, VIDEO, is_medium, stem_of, suffix_of
 
-SUBSETS: Final = ("train", "dev", "test")
-
 
 class Recordings:
-    """The media files of a folder, found by path, by path in another case, or by path without suffix."""
+    """The media files of a folder, found by path, with or without suffix, in another case or Unicode form."""
 
     def __init__(self, folder: Folder) -> None:
         self._files = frozenset(folder.files)
         self.media = [path for path in folder.files if is_medium(path)]
         self._stems: dict[str, list[str]] = defaultdict(list)
-        self._folded: dict[str, list[str]] = defaultdict(list)
+        self._named: dict[str, list[str]] = defaultdict(list)
         for path in self.media:
             self._stems[stem_of(path)].append(path)
-            self._folded[path.casefold()].append(path)
+            self._named[folded(path.rpartition("/")[2])].append(path)
+        self._alike = _by_folded(self.media)
+        self._alike_stems = _by_folded(self._stems)
 
     def __contains__(self, path: str) -> bool:
         return path in self._files
 
-    def find(self, given: str) -> tuple[list[str], str]:
-        """Paths that a table means by a path, and a word on how they were found; none where there is no such file."""
+    def find(self, given: str) -> tuple[list[str], tuple[str, str] | None]:
+        """Paths that a table means by a path, and a note on how they were found; none where there is no such file."""
         path = given.replace("\\", "/").removeprefix("./")
         if path in self._files:
-            return [path], ""
+            return [path], None
         if path in self._stems:
-            return sorted(self._stems[path], key=lambda p: suffix_of(p) not in VIDEO), ""
-        folded = self._folded.get(path.casefold(), [])
-        return (folded, f"{given} was found as {folded[0]}") if len(folded) == 1 else ([], "")
+            return self._pictures_first(self._stems[path]), None
+        for names in (self._alike, self._alike_stems):
+            alike = names.get(folded(path), [])
+            same = [name for name in alike if composed(name) == composed(path)]
+            if len(same or alike) > 1:
+                return [], ("ambiguous_name", f"{given} may be {some(same or alike)}")
+            for name in same or alike:
+                word = (
+                    f"{given} (letters composed otherwise, as macOS does)" if same else f"{given} as {name}"
+                )
+                found = [name] if names is self._alike else self._pictures_first(self._stems[name])
+                return found, ("other_form" if same else "other_case", word)
+        return [], None
+
+    def namesakes(self, given: str) -> list[str]:
+        """Files of that name in any folder."""
+        return self._named.get(folded(given.replace("\\", "/").rpartition("/")[2]), [])
+
+    def _pictures_first(self, paths: Sequence[str]) -> list[str]:
+        return sorted(paths, key=lambda path: suffix_of(path) not in VIDEO)
+
+
+def _by_folded(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        found[folded(name)].append(name)
+    return found
 
 
 @dataclass(frozen=True)
@@ -112,7 +135,7 @@ def _media(
         if not paths and place:
             paths, word = recordings.find(f"{place}/{given}")
         if word:
-            notes.append(("other_case", word))
+            notes.append(word)
         return paths or [given.replace("\\", "/")]
 
     both = found(row.file) if row.file else []
@@ -128,13 +151,13 @@ def _media(
 def _own_dialogue(row: ClipRow, ref: MediaRef | None, number: int) -> str:
     if ref is None:
         return row.id or f"row{number}"
-    stem = stem_of(ref.path).replace("/", "__")
+    stem = composed(stem_of(ref.path)).replace("/", "__")
     return stem if row.start is not None else row.id or stem
 
 
 def _own_id(row: ClipRow, ref: MediaRef | None, dialogue: str, index: int, members: int) -> str:
     if ref is not None and row.start is None:
-        return stem_of(ref.path).replace("/", "__")
+        return composed(stem_of(ref.path)).replace("/", "__")
     return dialogue if ref is None and members == 1 else f"{dialogue}_{index}"
 
 
@@ -167,37 +190,3 @@ def utterance_of(
     return Utterance(
         clip.id, clip.dialogue, clip.index, clip.speaker, clip.row.text, video, audio, labels, "all"
     )
-
-
-def notes_of_official(clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
-    """What is odd about the table's own split: subsets of other names, and dialogues that it tears apart."""
-    other = Counter(c.row.split for c in clips if c.row.split and c.row.split not in SUBSETS)
-    if other:
-        listed = some(f"{name} ({count})" for name, count in other.items())
-        yield "other_subset", f"rows of subsets other than {', '.join(SUBSETS)}: {listed}"
-    subsets: dict[str, set[str]] = defaultdict(set)
-    for clip in clips:
-        if clip.row.split:
-            subsets[clip.dialogue].add(clip.row.split)
-    torn = [dialogue for dialogue, names in subsets.items() if len(names) > 1]
-    if torn:
-        yield "torn_dialogue", f"{len(torn)} dialogues are in several subsets of `official`: {some(torn)}"
-
-
-def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None]) -> dict[str, Split]:
-    """`official` by the table's column, `dialogues`, and `speakers` with five folds where dialogues are one turn.
-
-    The last two hold 15 % of the groups, in the order of strings, for each of dev and test.
-    """
-    splits: dict[str, Split] = {}
-    subsets = dict.fromkeys((*SUBSETS, *sorted({*filter(None, official.values())})))
-    named = {s: tuple(u.id for u in utterances if official[u.id] == s) for s in subsets}
-    if any(named.values()):
-        splits["official"] = {subset: ids for subset, ids in named.items() if ids}
-    splits["dialogues"] = actor_disjoint({u.id: u.dialogue for u in utterances})
-    speakers = {u.id: u.speaker for u in utterances}
-    if UNKNOWN not in speakers.values() and len({u.dialogue for u in utterances}) == len(utterances):
-        splits |= {"speakers": actor_disjoint(speakers), **actor_folds(speakers, name="speakers")}
-    return {
-        name: split for name, split in splits.items() if split and (name == "official" or all(split.values()))
-    }

@@ -14,20 +14,19 @@
 | `emotion`, `sentiment`, `label`, `label:NAME` | | a label set each; an empty cell is no label |
 """
 
-import csv
-import io
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from ercache.manifest import escapes
+from extract.corpora.clip_sheet import Sheet, read_sheet
 from extract.corpora.folder import some
-from extract.corpora.subtitles import decode
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "file": ("path", "clip", "filename"),
+    "file": ("path", "clip", "filename", "file_name"),
     "video": (),
     "audio": ("wav",),
     "start": ("start_time",),
@@ -42,9 +41,19 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 LABELS: Final = ("emotion", "sentiment", "label")
 PREFIX: Final = "label:"
 MEDIA: Final = ("file", "video", "audio")
+_KNOWN: Final = {alias: column for column, aliases in COLUMNS.items() for alias in (column, *aliases)}
+_NUMBERS: Final = frozenset(
+    ["index", "turn"]
+)  # of the names of the column index, those that never name anything
+_DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
 _SUBSETS: Final = {"val": "dev", "valid": "dev", "validation": "dev"}
 _CLOCK: Final = re.compile(r"(?:(\d{1,4}):)?(\d{1,3}):([0-5]?\d(?:[.,]\d+)?)", re.ASCII)
 _SEPARATORS: Final = re.compile(r"[/\\]")
+_INDEX: Final = re.compile(r"(\d{1,9})(?:[.,]0*)?", re.ASCII)  # pandas writes 3.0 where a column has gaps
+_FILE_NAME: Final = re.compile(r".+\.[A-Za-z][A-Za-z0-9]{1,4}")
+# What programs write into an empty cell. A text may be `None` or `NA`, and a speaker `Nan`.
+_EMPTY: Final = frozenset(["nan", "NaN", "None", "NA", "N/A", "#N/A", "<NA>", "NaT", "NULL", "null"])
+_NO_TEXT: Final = frozenset(["nan", "NaN", "#N/A", "<NA>"])
 
 
 @dataclass(frozen=True)
@@ -96,71 +105,117 @@ def seconds_of(text: str) -> float:
 def read_clip_table(
     content: bytes, name: str, encoding: str = "utf-8", of_recording: bool = False
 ) -> ClipTable:
-    """Read a table of this module's columns; the separator is the comma, semicolon or tab that its header has most.
+    """Read a table of this module's columns.
 
     Args:
         of_recording: it is the transcript of one recording, so that its rows need neither file nor text.
     """
     table = ClipTable(of_recording=of_recording)
     try:
-        text = decode(content, encoding)
-        first = text.partition("\n")[0]
-        separator = max(",;\t", key=first.count)
-        lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
-        header = [cell.strip() for cell in next(lines, [])]
-        places = _places(header, name, table, {*MEDIA, "text", *(("start",) if of_recording else ())})
-        if not table.findings:
-            for line in lines:
-                if any(line):
-                    _add(table, f"{name}, line {lines.line_num}", places, len(header), line)
-    except csv.Error as error:
-        table.findings.append(f"{name}, line {lines.line_num}: not a readable csv ({error})")
+        sheet = read_sheet(content, name, encoding, lambda cell: _column(cell) is not None)
     except ValueError as error:
-        table.findings.append(f"{name}: {error}")
+        table.findings.append(str(error))
+        return table
+    places = _places(sheet, name, table)
+    _names_for_numbers(sheet, name, places, table)
+    table.label_sets = [column.removeprefix(PREFIX) for column in places if column.startswith(PREFIX)]
+    needed = {*MEDIA, "text", *(("start",) if of_recording else ())}
+    if not needed & set(places):
+        found = some(filter(None, sheet.header), 20) or "none"
+        names = " or ".join([", ".join(sorted(needed)[:-1]), sorted(needed)[-1]])
+        table.findings.append(f"{name}: has no column {names} (found: {found})")
+    if table.findings:
+        return table
+    emptied: Counter[str] = Counter()
+    for number, line in sheet.lines:
+        _add(table, f"{name}, line {number}", places, sheet.header, line, emptied)
+    if emptied:
+        told = some(f"{column} ({count})" for column, count in emptied.items())
+        table.notes.append(("empty_cell", f"{name}: nan, None, NA and the like were taken as empty: {told}"))
     if not table.rows and not table.findings:
         table.findings.append(f"{name}: holds no row")
     return table
 
 
-def _places(header: Sequence[str], name: str, table: ClipTable, needed: set[str]) -> dict[str, int]:
-    """Column -> its place in a line; label sets have PREFIX before their names."""
-    known = {alias: column for column, aliases in COLUMNS.items() for alias in (column, *aliases)}
+def _column(cell: str) -> str | None:
+    """The column that a cell of the header names, label sets with PREFIX; None for any other."""
+    lower = "_".join(re.split(r"[\s_-]+", cell.strip().lower()))
+    if lower in _KNOWN:
+        return _KNOWN[lower]
+    if lower in LABELS:
+        return PREFIX + lower
+    kind, colon, given = cell.partition(":")
+    is_set = colon and kind.strip().lower() == PREFIX[:-1] and given.strip()
+    return PREFIX + given.strip() if is_set else None
+
+
+def _places(sheet: Sheet, name: str, table: ClipTable) -> dict[str, int]:
+    """Column -> its place in a line."""
     places: dict[str, int] = {}
     unused = []
-    for place, cell in enumerate(header):
-        lower = cell.lower()
-        if lower in known:
-            column = known[lower]
-        elif lower in LABELS:
-            column = PREFIX + lower
-        elif lower.startswith(PREFIX) and lower != PREFIX:
-            column = PREFIX + cell[len(PREFIX) :].strip()
-        else:
-            unused.append(cell)
+    for place, cell in enumerate(sheet.header):
+        column = _column(cell)
+        if column is None:
+            # Excel leaves columns without anything; pandas writes its row numbers under no name.
+            if cell or any(line[place].strip() for _, line in sheet.lines if place < len(line)):
+                unused.append(cell or "(no name)")
             continue
         if column in places:
             table.findings.append(
-                f"{name}: {header[places[column]]!r} and {cell!r} are both the column {column!r}"
+                f"{name}: {sheet.header[places[column]]!r} and {cell!r} are both the column {column!r}"
             )
         places[column] = place
-    table.label_sets = [column.removeprefix(PREFIX) for column in places if column.startswith(PREFIX)]
     if unused:
         table.notes.append(("unused_column", f"{name}: {some(unused)}"))
-    if not needed & set(places):
-        found = some(header, 20) or "none"
-        names = " or ".join([", ".join(sorted(needed)[:-1]), sorted(needed)[-1]])
-        table.findings.append(f"{name}: has no column {names} (found: {found})")
     return places
 
 
-def _add(table: ClipTable, where: str, places: Mapping[str, int], width: int, line: Sequence[str]) -> None:
-    if len(line) != width:
-        table.findings.append(f"{where}: {len(line)} fields, the header has {width}")
+def _names_for_numbers(sheet: Sheet, name: str, places: dict[str, int], table: ClipTable) -> None:
+    """Where `utterance_id` holds names: of files, if nothing else names any, else ids."""
+    place = places.get("index")
+    if place is None or _column(sheet.header[place]) != "index" or sheet.header[place].lower() in _NUMBERS:
         return
-    cells = {column: line[place].strip() or None for column, place in places.items()}
+    cells = [cell for _, line in sheet.lines if place < len(line) and (cell := line[place].strip())]
+    if all(_INDEX.fullmatch(cell) or cell in _EMPTY for cell in cells):
+        return
+    files = not any(column in places for column in MEDIA) and all(map(_FILE_NAME.fullmatch, cells))
+    column = "file" if files else "id"
+    if column in places:
+        table.notes.append(
+            ("unused_column", f"{name}: {sheet.header[place]} holds names, and there is an {column}")
+        )
+    else:
+        places[column] = place
+        table.notes.append(
+            ("names_not_numbers", f"{name}: {sheet.header[place]} holds names: taken as {column}")
+        )
+    del places["index"]
+
+
+def _add(
+    table: ClipTable,
+    where: str,
+    places: Mapping[str, int],
+    header: Sequence[str],
+    line: Sequence[str],
+    emptied: Counter[str],
+) -> None:
+    if len(line) < len(header) or any(cell.strip() for cell in line[len(header) :]):
+        table.findings.append(
+            f"{where}: {len(line)} fields, the header has {len(header)}; a text with separators or line breaks "
+            "stands in quotes, an empty cell keeps its separator"
+        )
+        return
+    cells: dict[str, str | None] = {}
+    for column, place in places.items():
+        cell = line[place].strip()
+        if cell in (_NO_TEXT if column == "text" else _EMPTY) and not column.startswith(PREFIX):
+            emptied[header[place]] += 1
+            cell = ""
+        cells[column] = cell or None
     faults: list[str] = []
     start, end = (_time(cells.get(column), column, faults) for column in ("start", "end"))
-    faults += _faults(cells)
+    faults += _faults(cells, {column: header[place] for column, place in places.items()})
     if not table.of_recording and not any(cells.get(column) for column in (*MEDIA, "text")):
         faults.append("has neither a file nor a text")
     if start is not None and end is not None and end < start:
@@ -174,7 +229,7 @@ def _add(table: ClipTable, where: str, places: Mapping[str, int], width: int, li
             where=where,
             id=cells.get("id"),
             dialogue=cells.get("dialogue"),
-            index=None if index is None else int(index),
+            index=None if index is None else int(re.split("[.,]", index)[0]),
             speaker=cells.get("speaker"),
             text=cells.get("text"),
             file=cells.get("file"),
@@ -198,14 +253,15 @@ def _time(cell: str | None, column: str, faults: list[str]) -> float | None:
         return None
 
 
-def _faults(cells: Mapping[str, str | None]) -> list[str]:
+def _faults(cells: Mapping[str, str | None], named: Mapping[str, str]) -> list[str]:
+    """What is wrong with the cells of a row; columns are called as the header calls them."""
     faults = []
     for column in ("id", "dialogue"):
         value = cells.get(column) or ""
         if _SEPARATORS.search(value):
-            faults.append(f"{column} {value!r} holds a path separator")
+            faults.append(f"{named[column]} {value!r} holds a path separator; paths stand in the column file")
         if not value.isprintable():
-            faults.append(f"{column} {value!r} holds control characters")
+            faults.append(f"{named[column]} {value!r} holds control characters")
     labels = {column: value for column, value in cells.items() if column.startswith(PREFIX) and value}
     faults += [
         f"{column.removeprefix(PREFIX)} {value!r} holds control characters"
@@ -213,8 +269,14 @@ def _faults(cells: Mapping[str, str | None]) -> list[str]:
         if not value.isprintable()
     ]
     index = cells.get("index")
-    if index is not None and not re.fullmatch(r"\d{1,9}", index, re.ASCII):
-        faults.append(f"index {index!r} is no whole number")
+    if index is not None and not _INDEX.fullmatch(index):
+        faults.append(
+            f"{named['index']} {index!r} is no whole number, the place in a dialogue; names stand in the column id"
+        )
     media = [path for column in MEDIA if (path := cells.get(column)) is not None]
-    faults += [f"{path!r} leaves the root" for path in media if escapes(path.replace("\\", "/"))]
+    faults += [
+        f"{path!r} leaves the root; give paths as they are seen from --root"
+        for path in media
+        if escapes(path.replace("\\", "/")) or _DRIVE.match(path)
+    ]
     return faults

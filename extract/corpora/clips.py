@@ -21,10 +21,13 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Problem
 from ercache.params import Strict
 from ercache.reasons import Missing
-from extract.corpora.clip_rows import Clip, Recordings, clips_of, notes_of_official, splits_of, utterance_of
+from extract.corpora.alike import composed
+from extract.corpora.clip_labels import settled
+from extract.corpora.clip_rows import Clip, Recordings, clips_of, utterance_of
+from extract.corpora.clip_splits import notes_of_official, notes_of_speakers, splits_of
 from extract.corpora.clip_table import ClipRow, ClipTable, read_clip_table
 from extract.corpora.entry import CorpusEntry, Progress
-from extract.corpora.folder import Folder, content_of, list_folder, some, why_not
+from extract.corpora.folder import Folder, content_of, counted, list_folder, some, why_not
 from extract.corpora.pairing import Pair, Pairing
 from extract.corpora.ranges import BEYOND, Beyond, place
 from extract.corpora.subtitles import SUFFIXES, UNKNOWN, read_subtitles
@@ -32,8 +35,11 @@ from extract.corpora.suffixes import stem_of
 from extract.corpora.survey import survey
 
 TABLES: Final = (".csv", ".tsv")
+WORKBOOKS: Final = (".xlsx", ".xls", ".ods", ".numbers")
 TABLE: Final = "utterances.csv"
 MOST: Final = 50
+# Notes on files that are told once, with how many utterances they concern.
+MERGED: Final = ("other_case", "other_form", "ambiguous_name")
 MORE: Final = (
     "add recordings with transcripts, or give a table the column `split` and name the split `official`"
 )
@@ -80,9 +86,9 @@ class Found:
     findings: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 
-    def note(self, reason: str, detail: str) -> None:
-        """Add a note on the corpus."""
-        self.problems.append(Problem(None, "note", reason, detail))
+    def note(self, reason: str, detail: str, count: int | None = None) -> None:
+        """Add a note on the corpus, or on so many of its utterances."""
+        self.problems.append(Problem(None, "note", reason, detail, count))
 
 
 def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
@@ -99,14 +105,19 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         found = _from_table(folder, path, switches)
     else:
         found = _from_transcripts(folder, recordings.media, pairing, switches)
+    found.problems += folder.notes()
+    found.rows, told = settled(found.rows, found.label_sets, switches.label_sets)
+    for note in told:
+        found.note(*note)
     sets = {name: switches.label_sets.get(name) or _values(found.rows, name) for name in found.label_sets}
     clips, faults = clips_of(found.rows, recordings, path, sets)
     found.findings += [
         f"no column of the label set {name!r}" for name in switches.label_sets if name not in sets
     ]
     _refuse(root, [*found.findings, *faults], clips, switches)
-    found.problems += [Problem(None, "note", "left_out", told) for told in (*found.findings, *faults)]
+    found.problems += [Problem(None, "note", "left_out", fault) for fault in (*found.findings, *faults)]
     _tell(found, recordings, clips, path is not None)
+    _tell_where(found, recordings, clips)
     seen = survey(root, {p for c in clips for p in c.paths if p in recordings}, progress)
     utterances = []
     for clip in clips:
@@ -128,6 +139,8 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     for place_in, u in enumerate(utterances):
         ranks[u.dialogue] = ranks.get(u.dialogue, -1) + 1
         utterances[place_in] = u if u.index == ranks[u.dialogue] else replace(u, index=ranks[u.dialogue])
+    for shared in notes_of_speakers(utterances, splits):
+        found.note(*shared)
     return Manifest(
         corpus="folder",
         version="files as found",
@@ -153,8 +166,9 @@ def _table_of(folder: Folder, pairing: Pairing, switches: Switches) -> str | Non
         return switches.table
     tables = [path for path in folder.files if "/" not in path and path.lower().endswith(TABLES)]
     tables = [path for path in tables if not pairing.beside(path)]
-    if TABLE in tables or len(tables) < 2:
-        return TABLE if TABLE in tables else next(iter(tables), None)
+    named = [path for path in tables if path.lower() == TABLE]
+    if TABLE in tables or len(named or tables) < 2:
+        return TABLE if TABLE in tables else next(iter(named or tables), None)
     raise CorpusError(
         f"folder: {folder.root} holds {len(tables)} tables: {some(tables)}",
         hint=f"name the table of utterances {TABLE}, or set corpora.folder.table in params.yaml",
@@ -178,6 +192,8 @@ def _from_transcripts(folder: Folder, media: Sequence[str], pairing: Pairing, sw
     if not transcripts:
         archives = f"unpack {some(folder.archives())} there first" if folder.archives() else ""
         hint = f"write {TABLE} with the columns file, text, speaker, emotion, or put talk.srt beside talk.mp4"
+        books = [path for path in folder.files if path.lower().endswith(WORKBOOKS)]
+        hint = f"save {some(books, 2)} as `CSV UTF-8`" if books else hint
         raise CorpusError(
             f"folder: {folder.root} has neither a table nor a transcript", hint=archives or hint
         )
@@ -212,7 +228,7 @@ def _add_transcript(found: Found, folder: Folder, pair: Pair, switches: Switches
             )
             for c in subtitles.cues
         ]
-    dialogue = pair.stem.replace("/", "__")
+    dialogue = composed(pair.stem).replace("/", "__")
     table.rows = [
         replace(row, dialogue=row.dialogue or dialogue)
         if row.file or row.video
@@ -254,7 +270,7 @@ def _refuse(root: Path, findings: Sequence[str], clips: Sequence[Clip], switches
     if switches.bad_rows == "refuse" or not clips:
         more = [f"and {len(findings) - MOST} more"] if len(findings) > MOST else []
         raise CorpusError(
-            f"folder: {root} cannot be used: {len(findings)} faults",
+            f"folder: {root} cannot be used: {counted(len(findings), 'fault')}",
             details=[*findings[:MOST], *more],
             hint="mend them, or leave them out with `corpora: {folder: {bad_rows: drop}}` in params.yaml",
         )
@@ -267,10 +283,35 @@ def _tell(found: Found, recordings: Recordings, clips: Sequence[Clip], table: bo
         found.note("media_without_row", f"{len(idle)} files: {some(idle)}")
     nobody = sum(UNKNOWN in clip.speaker.split("/") for clip in clips)
     if nobody:
-        found.note("no_speaker", f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}")
-    for told in notes_of_official(clips):
-        found.note(*told)
-    found.problems += [Problem(clip.id, "note", *note) for clip in clips for note in clip.notes]
+        told = f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}"
+        found.note("no_speaker", told, nobody)
+    for note in notes_of_official(clips):
+        found.note(*note)
+    merged: dict[str, list[str]] = {reason: [] for reason in MERGED}
+    for clip in clips:
+        for reason, detail in clip.notes:
+            if reason in merged:
+                merged[reason].append(detail)
+            else:
+                found.problems.append(Problem(clip.id, "note", reason, detail))
+    for reason, details in merged.items():
+        if details:
+            told = f"{counted(len(details), 'utterance')}: {some(dict.fromkeys(details))}"
+            found.note(reason, told, len(details))
+
+
+def _tell_where(found: Found, recordings: Recordings, clips: Sequence[Clip]) -> None:
+    """Absent files that may lie in another folder; which one is meant is not guessed."""
+    absent = {c.id: [path for path in c.paths if path not in recordings] for c in clips}
+    elsewhere = {name: recordings.namesakes(paths[0]) for name, paths in absent.items() if paths}
+    known = {name: paths for name, paths in elsewhere.items() if paths}
+    if known:
+        pairs = some(f"{absent[name][0]} may be {paths[0]}" for name, paths in known.items())
+        found.note(
+            "other_place",
+            f"{counted(len(known), 'absent file')} of the same name elsewhere: {pairs}",
+            len(known),
+        )
 
 
 ENTRY: Final = CorpusEntry(

@@ -12,6 +12,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.params import Strict
 from ercache.reasons import Reason
+from extract.corpora.copies import Copies, notes_of_copies
 from extract.corpora.cremad_facts import (
     ACTORS,
     COUNTS,
@@ -65,11 +66,12 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         CorpusError: there is no clip, every one is a Git LFS pointer, or the raters' table cannot be used.
     """
     folder = list_folder(root)
-    clips, found = _clips(folder)
+    clips, found, again = _clips(folder)
     if not clips.stems:
         _refuse(folder, found)
     ratings, notes = ratings_of(folder)
-    seen = survey(root, [*clips.video.values(), *clips.audio.values()], progress)
+    seen = survey(root, {*clips.video.values(), *clips.audio.values(), *again}, progress)
+    found += notes_of_copies(again, seen)
     if all(look.fault and look.fault[0] is Reason.GIT_LFS_POINTER for look in seen.values()):
         raise CorpusError(
             f"cremad: all {len(seen)} media files in {root} are Git LFS pointers, not media",
@@ -91,7 +93,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         sources={ratings.source: digest_of_file(root / ratings.source)} if ratings.source else {},
         label_sets=LABEL_SETS,
         utterances=tuple(utterances),
-        problems=(*_notes(utterances, clips), *_unrated(utterances, ratings), *problems),
+        problems=(*folder.notes(), *_notes(utterances, clips), *_unrated(utterances, ratings), *problems),
         splits=_splits(utterances),
     )
 
@@ -107,29 +109,30 @@ def _refuse(folder: Folder, found: Sequence[Problem]) -> None:
     )
 
 
-def _clips(folder: Folder) -> tuple[Clips, list[Problem]]:
-    """Clips by name, wherever they lie; of several files of a name that in the folder of the release is taken."""
-    found: dict[str, dict[str, str]] = {suffix: {} for suffix in FOLDERS}
+def _clips(folder: Folder) -> tuple[Clips, list[Problem], dict[str, str]]:
+    """Clips by name, wherever they lie, what is to be told of the files, and those left out -> those taken.
+
+    Of several files of a name that in the folder of the release is taken.
+    """
+    copies: dict[str, Copies[str]] = {suffix: Copies() for suffix in FOLDERS}
     strangers: list[str] = []
-    again: list[str] = []
-    for path in sorted(folder.files, key=lambda path: not _at_home(path)):
+    for path in folder.files:
         stem, suffix = path.rpartition("/")[2][:-4].upper(), path[-4:].lower()
-        if suffix not in found:
+        if suffix not in copies:
             continue
-        if not is_clip(stem):
+        if is_clip(stem):
+            copies[suffix].add(stem, path, strayed=not _at_home(path))
+        else:
             strangers.append(path)
-        elif found[suffix].setdefault(stem, path) != path:
-            again.append(path)
-    notes = {"not_a_clip_name": strangers, "repeated_file": again}
-    problems = [
-        Problem(None, "note", reason, f"{len(paths)} files: {some(paths)}")
-        for reason, paths in notes.items()
-        if paths
-    ]
+    problems = []
+    if strangers:
+        told = f"{len(strangers)} files: {some(strangers)}"
+        problems.append(Problem(None, "note", "not_a_clip_name", told))
     if folder.archives():
         told = f"is everything in them unpacked? {some(folder.archives())}"
         problems.append(Problem(None, "note", "archives", told))
-    return Clips(found[".flv"], found[".wav"]), problems
+    again = {path: taken for found in copies.values() for path, taken in found.again.items()}
+    return Clips(copies[".flv"].taken, copies[".wav"].taken), problems, again
 
 
 def _at_home(path: str) -> bool:
@@ -211,7 +214,7 @@ def _notes(utterances: Sequence[Utterance], clips: Clips) -> list[Problem]:
 def _unrated(utterances: Sequence[Utterance], ratings: Ratings) -> list[Problem]:
     lacking = [u.id for u in utterances if ratings.source and not ratings.has(u.id)]
     told = f"{len(lacking)} clips stand in no row of {ratings.source}: {some(lacking)}"
-    return [Problem(None, "note", "no_ratings", told)] if lacking else []
+    return [Problem(None, "note", "no_ratings", told, len(lacking))] if lacking else []
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:

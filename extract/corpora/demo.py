@@ -25,7 +25,8 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     Raises:
         CorpusError: it is absent, unfinished or damaged.
     """
-    parts = read_parts(list_folder(root), "demo")
+    folder = list_folder(root)
+    parts = read_parts(folder, "demo")
     note = _note(root)
     manifest = manifest_of("demo", root, parts, False, progress)
     ids = {u.id for u in manifest.utterances}
@@ -33,8 +34,11 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     return replace(
         manifest,
         version=f"seed {note.get('seed')}, size {note.get('size')}, generator {note.get('version')}",
-        problems=manifest.problems
-        + tuple(Problem(b["id"], "note", "broken_on_purpose", str(b.get("how", ""))) for b in broken),
+        problems=(
+            *folder.notes(),
+            *manifest.problems,
+            *(Problem(b["id"], "note", "broken_on_purpose", str(b.get("how", ""))) for b in broken),
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ercache.errors import CorpusError
-from ercache.manifest import MediaRef
+from ercache.manifest import MediaRef, Problem
 from ercache.reasons import Missing, Reason
 from extract.media.files import check_file
 
@@ -26,10 +26,15 @@ REMEDIES: Final = {
 
 @dataclass(frozen=True)
 class Folder:
-    """All files below a root, as paths with forward slashes relative to it, shallowest first."""
+    """All files below a root, as paths with forward slashes relative to it, shallowest first.
+
+    Attributes:
+        unwritable: names that are no UTF-8, escaped; no manifest and no table can hold them, so they are no files.
+    """
 
     root: Path
     files: tuple[str, ...]
+    unwritable: tuple[str, ...] = ()
 
     def named(self, name: str) -> list[str]:
         """Files of a name in any case, at any depth; of equally deep ones, those in exactly this case come first."""
@@ -48,6 +53,13 @@ class Folder:
         """Files that have still to be unpacked."""
         return [path for path in self.files if path.lower().endswith(ARCHIVES)]
 
+    def notes(self) -> list[Problem]:
+        """What is to be told of the listing itself, whatever the corpus."""
+        if not self.unwritable:
+            return []
+        told = f"{counted(len(self.unwritable), 'file')} left out, whose names are no UTF-8: {some(self.unwritable)}"
+        return [Problem(None, "note", "name_not_utf8", f"{told}; rename to use")]
+
 
 def list_folder(root: Path) -> Folder:
     """List a corpus folder; links to folders are followed one step, so that they are seen (and later refused).
@@ -59,7 +71,7 @@ def list_folder(root: Path) -> Folder:
         raise CorpusError(f"the corpus root is no folder: {root}", hint="give the folder that you unpacked")
     faults: list[str] = []
     files: list[str] = []
-    for top, folders, names in os.walk(root, onerror=lambda error: faults.append(str(error))):
+    for top, folders, names in os.walk(root, onerror=lambda error: faults.append(_words(error))):
         folders[:] = sorted(name for name in folders if name != "__MACOSX" and not name.startswith("."))
         place = Path(top).relative_to(root)
         files += [(place / name).as_posix() for name in names if not name.startswith(LITTER)]
@@ -67,8 +79,28 @@ def list_folder(root: Path) -> Folder:
             if (Path(top) / folder).is_symlink():
                 files += _linked(root, place / folder)
     if faults:
-        raise CorpusError(f"{root} cannot be listed", details=faults)
-    return Folder(root, tuple(sorted(files, key=lambda path: (path.count("/"), path))))
+        raise CorpusError(
+            f"{root} cannot be listed", details=faults, hint="mend the permissions of these folders"
+        )
+    files.sort(key=lambda path: (path.count("/"), path))
+    unwritable = [path for path in files if not _writable(path)]
+    if unwritable:
+        files = [path for path in files if _writable(path)]
+    return Folder(root, tuple(files), tuple(map(escaped, unwritable)))
+
+
+def _words(error: OSError) -> str:
+    return escaped(f"{error.filename}: {error.strerror}")
+
+
+def _writable(path: str) -> bool:
+    """Whether a name is text: bytes that are no UTF-8 come as lone surrogates, which nothing can write."""
+    return path.isascii() or path == path.encode("utf-8", "ignore").decode("utf-8")
+
+
+def escaped(path: str) -> str:
+    """A name that any text can hold: bytes that are no UTF-8 stand as `\\xfc`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _linked(root: Path, place: Path) -> Iterable[str]:
@@ -96,6 +128,11 @@ def content_of(root: Path, path: str) -> bytes:
 def why_not(path: str, missing: Missing) -> str:
     """What is wrong with a table or transcript that `content_of` refused, and what to do."""
     return f"{path}: {REMEDIES.get(missing.reason, missing.reason.meaning)}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 fault`, `2 faults`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def some(names: Iterable[str], most: int = 8) -> str:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.params import Strict
+from extract.corpora.copies import notes_of_copies
 from extract.corpora.entry import CorpusEntry, Progress
 from extract.corpora.folder import some
 from extract.corpora.iemocap_facts import (
@@ -93,7 +94,8 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     files, dialogues, problems = read_release(root)
     wanted = [files.videos[d.id] for d in dialogues if d.id in files.videos]
     wanted += [files.sounds[t.id] for d in dialogues for t in d.turns if t.id in files.sounds]
-    seen = survey(root, wanted, progress)
+    seen = survey(root, [*wanted, *files.again, *files.again.values()], progress)
+    problems += [*files.notes, *notes_of_copies(files.again, seen)]
     media = Media(files, switches, sessions_of(files.sounds), sessions_of(files.videos))
     problems += notes_of_counts({d.id: d.turns for d in dialogues})
     problems += _notes_of_order(dialogues)

@@ -1,14 +1,16 @@
 """IEMOCAP's files by what they are, and its dialogues as annotated; no medium is opened."""
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ercache.errors import CorpusError
 from ercache.manifest import MediaRef, Problem
 from ercache.reasons import Missing, Reason
+from extract.corpora.copies import Copies
 from extract.corpora.folder import Folder, list_folder, some, why_not
 from extract.corpora.iemocap_facts import SESSIONS
 from extract.corpora.iemocap_turns import (
@@ -23,6 +25,7 @@ from extract.corpora.iemocap_turns import (
 from extract.media.files import check_file
 
 MOST: Final = 50  # findings shown at once
+_SESSION: Final = re.compile(r"session[1-5]")
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,16 @@ class Files:
     Attributes:
         labels, transcripts, videos: dialogue -> path.
         sounds: turn -> path.
-        again: further files of the same kind and name, as a second copy of the corpus has.
+        again: further files of the same kind and name, as a second copy of the corpus has -> the file that is taken.
+        notes: on the listing itself.
     """
 
-    labels: dict[str, str] = field(default_factory=dict)
-    transcripts: dict[str, str] = field(default_factory=dict)
-    videos: dict[str, str] = field(default_factory=dict)
-    sounds: dict[str, str] = field(default_factory=dict)
-    again: list[str] = field(default_factory=list)
+    labels: Mapping[str, str]
+    transcripts: Mapping[str, str]
+    videos: Mapping[str, str]
+    sounds: Mapping[str, str]
+    again: Mapping[str, str]
+    notes: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True)
@@ -69,30 +74,38 @@ class Dialogue:
 
 
 def files_of(folder: Folder) -> Files:
-    """Sort the files of a folder by what they are; of two copies, the one nearer to the root counts."""
-    found = Files()
+    """Sort the files of a folder by what they are.
+
+    Of two copies, the one in the folder of its own session and dialogue counts, then the one nearer to the root.
+    """
+    kinds: dict[str, Copies[str]] = {kind: Copies() for kind in ("labels", "transcripts", "videos", "sounds")}
     for path in folder.files:
         parents, _, name = path.rpartition("/")
         stem, _, suffix = name.rpartition(".")
         above = ["", *parents.lower().split("/")]
-        kind: dict[str, str] | None = None
-        key: str | None = None
+        kind, key = "", None
         match (above[-1], suffix.lower()):
             case ("emoevaluation", "txt"):
-                kind, key = found.labels, dialogue_of(stem)
+                kind, key = "labels", dialogue_of(stem)
             case ("transcriptions", "txt"):
-                kind, key = found.transcripts, dialogue_of(stem)
+                kind, key = "transcripts", dialogue_of(stem)
             case ("divx", "avi"):
-                kind, key = found.videos, dialogue_of(stem)
+                kind, key = "videos", dialogue_of(stem)
             case (_, "wav") if above[-2] == "wav" and dialogue_of(above[-1]):
-                kind, key = found.sounds, turn_of(stem)
-        if kind is None or key is None:
-            continue
-        if key in kind:
-            found.again.append(path)
-        else:
-            kind[key] = path
-    return found
+                kind, key = "sounds", turn_of(stem)
+        if key is not None:
+            kinds[kind].add(key, path, _strayed(key, above))
+    taken = {kind: copies.taken for kind, copies in kinds.items()}
+    again = {path: first for copies in kinds.values() for path, first in copies.again.items()}
+    return Files(**taken, again=again, notes=folder.notes())
+
+
+def _strayed(key: str, above: Sequence[str]) -> int:
+    """How many of the folders that name a session or a dialogue name another one than the file does."""
+    sessions = [part for part in above if _SESSION.fullmatch(part)]
+    dialogues = [found for part in above if (found := dialogue_of(part))]
+    wrong_session = bool(sessions) and sessions[-1] != f"session{key[4]}"
+    return wrong_session + (bool(dialogues) and not key.startswith(dialogues[-1]))
 
 
 def sessions_of(names: Iterable[str]) -> set[str]:
@@ -189,7 +202,4 @@ def _gaps(folder: Folder, files: Files) -> list[Problem]:
     if others:
         detail = f"{len(others)} dialogues have no EmoEvaluation and were left out: {some(sorted(others))}"
         found.append(Problem(None, "note", "dialogue_without_labels", detail))
-    if files.again:
-        detail = f"{len(files.again)} files are there a second time and were left out: {some(files.again)}"
-        found.append(Problem(None, "note", "repeated_file", detail))
     return found

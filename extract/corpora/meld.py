@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +10,7 @@ from ercache.digests import digest_of_file
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.reasons import Missing
+from extract.corpora.copies import Copies, notes_of_copies
 from extract.corpora.entry import CorpusEntry, Progress
 from extract.corpora.folder import Folder, content_of, list_folder, some, why_not
 from extract.corpora.meld_clips import PREFIX, Switches, left_out, problems_of_clip, ranked, trimmed
@@ -31,7 +32,7 @@ class Part:
     """A part as found: its table, the rows as they stand there, and its clips (name in small letters -> path), if any.
 
     Attributes:
-        again: tables and clips that are there a second time.
+        again: tables and clips that are there a second time -> those that are taken.
         packed: archives of the folder.
     """
 
@@ -40,7 +41,7 @@ class Part:
     rows: list[Row]
     mended: int
     clips: dict[str, str] | None
-    again: tuple[str, ...] = ()
+    again: Mapping[str, str] = field(default_factory=dict)
     packed: tuple[str, ...] = ()
 
     @property
@@ -65,9 +66,8 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         if any(p.mended for p in parts)
         else "tables of 2020-11-15 or later"
     )
-    return replace(
-        manifest, version=version, problems=manifest.problems + tuple(notes_of_corpus(manifest, clips))
-    )
+    problems = (*folder.notes(), *manifest.problems, *notes_of_corpus(manifest, clips))
+    return replace(manifest, version=version, problems=problems)
 
 
 def read_parts(folder: Folder, corpus: str) -> list[Part]:
@@ -91,10 +91,12 @@ def read_parts(folder: Folder, corpus: str) -> list[Part]:
 
 
 def _part(folder: Folder, name: str, tables: Sequence[str], table: Table) -> Part:
-    clips = _clips(folder, name)
-    used = set((clips or {}).values())
-    again = [*tables[1:], *(path for path in folder.inside(CLIP_FOLDERS[name]) if path not in used)]
-    return Part(name, tables[0], table.rows, table.mended, clips, tuple(again), tuple(folder.archives()))
+    copies: Copies[str] = Copies()
+    for path in folder.inside(CLIP_FOLDERS[name]):
+        copies.add(path.rpartition("/")[2].lower(), path)
+    again = dict.fromkeys(tables[1:], tables[0]) | copies.again
+    clips = copies.taken or None
+    return Part(name, tables[0], table.rows, table.mended, clips, again, tuple(folder.archives()))
 
 
 def _table(folder: Folder, path: str) -> Table:
@@ -124,12 +126,6 @@ def _remedy(folder: Folder, corpus: str, lacking: Sequence[str]) -> str:
     )
 
 
-def _clips(folder: Folder, part: str) -> dict[str, str] | None:
-    files = folder.inside(CLIP_FOLDERS[part])
-    # Listed shallowest first: a second copy further down does not replace the first.
-    return {path.rpartition("/")[2].lower(): path for path in reversed(files)} if files else None
-
-
 def manifest_of(
     corpus: str,
     root: Path,
@@ -147,9 +143,10 @@ def manifest_of(
     chosen = {id_of(p.name, row): _clip(p, row, prefixed) for p in parts for row in p.rows}
     present = {path for p in parts for path in (p.clips or {}).values()}
     wanted = {ref.path for ref in chosen.values() if ref is not None}
-    seen = survey(root, wanted & present, progress)
+    again = {path: taken for part in parts for path, taken in part.again.items()}
+    seen = survey(root, {*(wanted & present), *again, *again.values()}, progress)
     utterances: list[Utterance] = []
-    problems: list[Problem] = []
+    problems = notes_of_copies(again, seen)
     for part in parts:
         problems += _problems_of_part(part) + notes_of_part(part.name, part.rows)
         kept: list[Utterance] = []
@@ -226,9 +223,6 @@ def _problems_of_part(part: Part) -> list[Problem]:
         mended = [Problem(None, "note", "old_encoding", detail)]
     else:
         mended = []
-    if part.again:
-        again = f"{len(part.again)} files are there a second time and were left out: {some(part.again)}"
-        mended.append(Problem(None, "note", "repeated_file", f"{part.name}: {again}"))
     if part.clips is None:
         detail = f"{part.name}: no folder {CLIP_FOLDERS[part.name]} with clips; is its archive unpacked?"
         detail += _packed(part)

@@ -105,7 +105,7 @@ def notes_of_corpus(manifest: Manifest, clips: Mapping[str, int]) -> list[Proble
     trained = {u.text for u in manifest.of_part("train")}
     shared = sum(u.text in trained for u in manifest.of_part("test"))
     if shared:
-        found.append(Problem(None, "note", "text_in_train_and_test", f"{shared} rows of test"))
+        found.append(Problem(None, "note", "text_in_train_and_test", f"{shared} rows of test", shared))
     if {u.id for u in manifest.utterances} >= set(SAME_MOMENT):
         found.append(Problem(SAME_MOMENT[1], "note", "same_moment", f"as {SAME_MOMENT[0]}"))
     for reason, names in REPORTED.items():

@@ -16,6 +16,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.params import Strict
 from ercache.reasons import Missing
+from extract.corpora.copies import notes_of_copies
 from extract.corpora.entry import CorpusEntry, Progress
 from extract.corpora.folder import Folder, content_of, list_folder, some, why_not
 from extract.corpora.mosei_facts import SOUNDS, VIDEOS, notes_of, notes_of_folds
@@ -75,7 +76,9 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     chosen = {piece.id: _media(piece, release, switches.video == "segmented") for piece in pieces}
     present = {*release.full.values(), *release.cut.values(), *release.sound.values()}
     wanted = {ref.path for refs in chosen.values() for ref in refs if ref is not None}
-    seen = survey(root, wanted & present, progress)
+    again = release.again
+    seen = survey(root, {*(wanted & present), *again, *again.values()}, progress)
+    problems += [*folder.notes(), *notes_of_copies(again, seen)]
     utterances: list[Utterance] = []
     ranks: Counter[str] = Counter()
     for piece in pieces:
@@ -169,7 +172,7 @@ def _pieces(root: Path, release: Release, ratings: Ratings) -> tuple[list[Piece]
         if piece.segment.end < max(piece.segment.start, 0.0):
             times = f"{piece.segment.start:g} s to {piece.segment.end:g} s run backwards"
             problems.append(Problem(piece.id, "missing", "not_in_corpus", times))
-    problems += [Problem(None, "note", reason, f"{n} segments") for reason, n in count.items() if n]
+    problems += [Problem(None, "note", reason, f"{n} segments", n) for reason, n in count.items() if n]
     return pieces, problems, read
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ercache.reasons import Missing
+from extract.corpora.copies import Copies
 from extract.corpora.folder import Folder, content_of, some, why_not
 from extract.corpora.subtitles import decode
 
@@ -30,32 +31,39 @@ class Segment:
 
 @dataclass(frozen=True)
 class Release:
-    """Paths by video id (`full`, `sound`, `texts`) and by `<video>_<clip>` (`cut`); tables of raters."""
+    """Paths by video id (`full`, `sound`, `texts`) and by `<video>_<clip>` (`cut`); tables of raters.
+
+    Attributes:
+        again: further files of the same kind and name -> the file that is taken.
+    """
 
     full: Mapping[str, str]
     sound: Mapping[str, str]
     cut: Mapping[str, str]
     texts: Mapping[str, str]
     raters: tuple[str, ...]
+    again: Mapping[str, str]
 
 
 def release_of(folder: Folder) -> Release:
     """Sort the files of a folder by what they are; the first of several of a name, nearest to the root, is taken."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
+    found: dict[str, Copies[str]] = defaultdict(Copies)
     raters: list[str] = []
     for path in folder.files:
         place, _, name = path.rpartition("/")
         stem, _, suffix = name.rpartition(".")
         within = place.casefold().split("/")
         if suffix.lower() == "mp4":
-            found["cut" if "segmented" in within else "full"].setdefault(stem, path)
+            found["cut" if "segmented" in within else "full"].add(stem, path)
         elif suffix.lower() == "wav" and "segmented" not in within:
-            found["sound"].setdefault(stem, path)
+            found["sound"].add(stem, path)
         elif suffix.lower() == "txt" and ("segmented" in within or "transcript" in within):
-            found["texts"].setdefault(stem, path)
+            found["texts"].add(stem, path)
         elif suffix.lower() == "csv" and within[-1] == "labels":
             raters.append(path)
-    return Release(found["full"], found["sound"], found["cut"], found["texts"], tuple(raters))
+    full, sound, cut, texts = (found[kind].taken for kind in ("full", "sound", "cut", "texts"))
+    again = {path: taken for copies in found.values() for path, taken in copies.again.items()}
+    return Release(full, sound, cut, texts, tuple(raters), again)
 
 
 def read_segments(video: str, content: bytes, name: str) -> tuple[list[Segment], list[tuple[str, str]]]:

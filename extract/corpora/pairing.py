@@ -6,12 +6,12 @@ Exact names come before those in another case or Unicode form.
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from extract.corpora.alike import folded
 from extract.corpora.folder import some
 from extract.corpora.suffixes import AUDIO, VIDEO, is_medium, stem_of, suffix_of
 
@@ -66,7 +66,7 @@ class Pairing:
             self._files[stem_of(path)].append(path)
         self._folded: dict[str, list[str]] = defaultdict(list)
         for stem in self._files:
-            self._folded[_fold(stem)].append(stem)
+            self._folded[folded(stem)].append(stem)
 
     def of(self, transcript: str) -> Pair | None:
         """The recording of a transcript, or None.
@@ -77,7 +77,7 @@ class Pairing:
         readings = list(_readings(stem_of(transcript)))
         for removed, name in enumerate(readings):
             exact = name in self._files
-            stems = [name] if exact else self._folded.get(_fold(name), [])
+            stems = [name] if exact else self._folded.get(folded(name), [])
             if len(stems) > 1:
                 raise ValueError(
                     f"{transcript}: is it of {' or '.join(stems)}? name it exactly like one of them"
@@ -129,8 +129,8 @@ class Pairing:
     def _pair(self, transcript: str, stem: str, longer: Iterable[str], distance: tuple[int, bool]) -> Pair:
         """Its files; one that the transcript names with its suffix comes first, and a film has its own sound."""
         files = self._files[stem]
-        folded = {_fold(name) for name in longer}
-        named = [path for path in files if _fold(path) in folded]
+        readings = {folded(name) for name in longer}
+        named = [path for path in files if folded(path) in readings]
         ordered = [*named, *(path for path in files if path not in named)]
         video = next((path for path in ordered if suffix_of(path) in VIDEO), None)
         audio = next((path for path in ordered if suffix_of(path) in AUDIO), video)
@@ -144,10 +144,6 @@ class Pairing:
         if distance[1]:
             notes.append(("other_case", f"{transcript}: its recording was found as {some(used)}"))
         return Pair(transcript, stem, video, audio, distance, tuple(notes))
-
-
-def _fold(path: str) -> str:
-    return unicodedata.normalize("NFC", path).casefold()
 
 
 def _readings(stem: str) -> Iterator[str]:

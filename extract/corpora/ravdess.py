@@ -13,6 +13,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.params import Strict
 from ercache.reasons import Reason
+from extract.corpora.copies import notes_of_copies
 from extract.corpora.entry import CorpusEntry, Progress
 from extract.corpora.folder import Folder, list_folder, some
 from extract.corpora.ranges import place
@@ -54,12 +55,14 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         CorpusError: there is no file of it, or every one is a Git LFS pointer.
     """
     folder = list_folder(root)
-    takes, problems = takes_of(folder)
+    takes, problems, again = takes_of(folder)
     if not takes:
         _refuse(folder)
     chosen = [take for take in takes if switches.channel in (take.channel, "both")]
     problems += _of_channels(takes, switches.channel)
-    seen = survey(root, {path for take in chosen for path in take.files.values()}, progress)
+    wanted = {path for take in chosen for path in take.files.values()}
+    seen = survey(root, {*wanted, *again, *again.values()}, progress)
+    problems += notes_of_copies(again, seen)
     if seen and all(look.fault and look.fault[0] is Reason.GIT_LFS_POINTER for look in seen.values()):
         raise CorpusError(
             f"ravdess: all {len(seen)} media files in {root} are Git LFS pointers", hint="git lfs pull"
@@ -76,7 +79,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         sources={},
         label_sets=LABEL_SETS,
         utterances=tuple(utterances),
-        problems=(*_counts(chosen, switches.channel), *problems),
+        problems=(*folder.notes(), *_counts(chosen, switches.channel), *problems),
         splits=_splits(utterances),
     )
 
@@ -145,18 +148,19 @@ def _counts(takes: Sequence[Take], channel: str) -> Iterator[Problem]:
             yield Problem(None, "missing", "not_in_corpus", f"there is no {wanted}")
             continue
         count = Counter(take.emotion for take in here)
-        actors = len(ACTORS) - (wanted == "song")
+        actors, all_of_them = {take.actor for take in here}, len(ACTORS) - (wanted == "song")
+        if len(actors) != all_of_them:
+            told = f"{wanted}: {len(actors)} actors ({some(sorted(actors))}), the release has {all_of_them}"
+            yield Problem(None, "note", "count_differs", told)
         for emotion, each in PER_ACTOR[wanted].items():
-            if count[emotion] != each * actors:
-                told = (
-                    f"{wanted}: {count[emotion]} performances of {emotion}, the release has {each * actors}"
-                )
-                yield Problem(None, "note", "count_differs", told)
+            if count[emotion] != each * len(actors):
+                told = f"{wanted}: {count[emotion]} performances of {emotion}, the release has {each * len(actors)}"
+                yield Problem(None, "note", "count_differs", f"{told} of these actors")
     for medium, what in (("01", "picture and sound"), ("03", "sound alone")):
         lacking = sum(medium not in take.files for take in takes)
         if lacking:
             told = f"{lacking} of {len(takes)} performances have no file with {what} ({medium})"
-            yield Problem(None, "note", "media_differ", told)
+            yield Problem(None, "note", "media_differ", told, lacking)
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:

@@ -2,11 +2,12 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ercache.manifest import Problem
+from extract.corpora.copies import Copies
 from extract.corpora.folder import Folder, some
 
 EMOTIONS: Final = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -83,10 +84,14 @@ def faults_of(name: str) -> list[str]:
     return wrong
 
 
-def takes_of(folder: Folder) -> tuple[list[Take], list[Problem]]:
-    """Performances by id, and what is to be told of the files; the first of several of a name is taken."""
-    files: dict[str, dict[str, str]] = defaultdict(dict)
-    problems: list[Problem] = []
+def takes_of(folder: Folder) -> tuple[list[Take], list[Problem], dict[str, str]]:
+    """Performances by id, what is to be told of the files, and those left out -> those taken in their place.
+
+    Of several files of a name, the one in the folder of the actor that it names is taken, then the nearest to the root.
+    """
+    copies: Copies[tuple[str, str]] = Copies()
+    strangers: list[str] = []
+    misfiled: list[str] = []
     for path in folder.files:
         place_of, _, name = path.rpartition("/")
         if not name.lower().endswith((".mp4", ".wav")):
@@ -94,20 +99,26 @@ def takes_of(folder: Folder) -> tuple[list[Take], list[Problem]]:
         wrong = faults_of(name)
         stem = name[:-4]
         if wrong:
-            problems.append(Problem(None, "note", "not_a_clip_name", f"{path}: {'; '.join(wrong)}"))
+            strangers.append(f"{path}: {'; '.join(wrong)}")
             continue
         actor = re.search(r"actor_?(\d\d)$", place_of, re.I | re.ASCII)
-        if actor and actor[1] != stem[-2:]:
-            problems.append(
-                Problem(stem[3:], "note", "other_folder", f"{path}: its name says actor {stem[-2:]}")
-            )
-        first = files[stem[3:]].setdefault(stem[:2], path)
-        if first != path:
-            problems.append(Problem(stem[3:], "note", "repeated_file", f"{path}: {first} was taken"))
-    if folder.archives():
-        told = f"is everything in them unpacked? {some(folder.archives())}"
-        problems.append(Problem(None, "note", "archives", told))
-    return [_take(name, files[name]) for name in sorted(files)], problems
+        elsewhere = actor is not None and actor[1] != stem[-2:]
+        if elsewhere:
+            misfiled.append(f"{path}: its name says actor {stem[-2:]}")
+        copies.add((stem[3:], stem[:2]), path, 2 if elsewhere else 0 if actor else 1)
+    problems = [
+        *_told("not_a_clip_name", "files have another name", strangers),
+        *_told("other_folder", "files lie in the folder of another actor", misfiled),
+        *_told("archives", "archives may still be packed", folder.archives()),
+    ]
+    files: dict[str, dict[str, str]] = defaultdict(dict)
+    for (take, medium), path in copies.taken.items():
+        files[take][medium] = path
+    return [_take(name, files[name]) for name in sorted(files)], problems, copies.again
+
+
+def _told(reason: str, what: str, found: Sequence[str]) -> list[Problem]:
+    return [Problem(None, "note", reason, f"{len(found)} {what}: {some(found)}")] if found else []
 
 
 def _take(name: str, files: Mapping[str, str]) -> Take:

@@ -85,3 +85,27 @@ def test_the_root_comes_from_option_environment_local_file_and_params_in_this_or
         corpus_root("iemocap", params)
     with pytest.raises(UsageError, match="no folder"):
         corpus_root("meld", params, Path("nowhere"))
+
+
+def test_unknown_corpora_are_told_with_the_nearest_wherever_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(
+        "experiments: {a: {model: m, corpus: melt, features: {text: []}},\n"
+        "              b: {model: m, corpus: mine, features: {text: []}}}\n"
+        "pretrain: {x: {extractor: e, corpus: meld2}}\n"
+    )
+    Path("params.local.yaml").write_text("roots: {mled: /x}\nroot: {}\n")
+    (tmp_path / "data/manifests").mkdir(parents=True)
+    (tmp_path / "data/manifests/mine.jsonl").touch()
+    with pytest.raises(ParamsError) as caught:
+        load_params(corpora={"meld": Strict})
+    told = caught.value.details
+    assert "experiments.a.corpus: unknown corpus 'melt'; did you mean 'meld'?" in told
+    assert "pretrain.x.corpus: unknown corpus 'meld2'; did you mean 'meld'?" in told
+    assert "params.local.yaml: roots: unknown corpus 'mled'; did you mean 'meld'?" in told
+    assert "params.local.yaml: root: unknown key; did you mean 'roots'?" in told and len(told) == 4
+    Path("params.yaml").unlink()
+    with pytest.raises(ParamsError, match="mled"):
+        load_params(corpora={"meld": Strict})

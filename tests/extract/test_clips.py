@@ -101,7 +101,8 @@ def test_stretches_of_a_long_film_are_read_by_their_times_and_ordered(tmp_path: 
     ]
     one, two = (u.video for u in found.utterances)
     assert one and two and (one.start, one.end, two.start, two.end) == (0.0, 1.0, 1.5, 2.5)
-    assert told(found, "negative_start") == ["-0.2 s was taken as 0"] and len(told(found, "other_case")) == 2
+    assert told(found, "negative_start") == ["-0.2 s was taken as 0"]
+    assert told(found, "other_case") == ["2 utterances: talk.mp4 as Talk.MP4"]
     assert {u.dialogue for u in found.utterances} == {"Talk"} and {u.speaker for u in found.utterances} == {
         "unknown"
     }
@@ -137,13 +138,37 @@ def test_a_split_of_the_table_that_leaks_or_has_other_subsets_is_told(tmp_path: 
     assert not told(good, "torn_dialogue") and not told(good, "other_subset")
 
 
-def test_clips_are_split_by_speaker(tmp_path: Path) -> None:
-    rows = [f"u{n},s{n % 5},x" for n in range(20)]
-    found = scan(folder(tmp_path, {"utterances.csv": "id,speaker,text\n" + "\n".join(rows)}))
+@pytest.mark.parametrize("dialogue", ["", "d{n}", "d{half}"])
+def test_where_no_dialogue_has_two_speakers_every_split_keeps_speakers_apart(
+    tmp_path: Path, dialogue: str
+) -> None:
+    rows = [f"u{n},s{n // 2 % 5},{dialogue.format(n=n, half=n // 2)},x" for n in range(20)]
+    found = scan(folder(tmp_path, {"utterances.csv": "id,speaker,dialogue,text\n" + "\n".join(rows)}))
     speaker = {u.id: u.speaker for u in found.utterances}
-    sets = [{speaker[i] for i in ids} for ids in found.splits["speakers"].values()]
-    assert [len(s) for s in sets] == [3, 1, 1] and len(set.union(*sets)) == 5
-    assert {f"speakers/{k}" for k in range(1, 6)} < set(found.splits)
+    assert {"dialogues", "speakers", *(f"speakers/{k}" for k in range(1, 6))} == set(found.splits)
+    for split in found.splits.values():
+        sets = [{speaker[i] for i in ids} for ids in split.values()]
+        assert [len(s) for s in sets] == [3, 1, 1] and len(set.union(*sets)) == 5
+        assert sorted(i for ids in split.values() for i in ids) == sorted(speaker)
+    assert told(found, "shared_speakers") == []
+
+
+def test_a_split_that_shares_speakers_is_marked(tmp_path: Path) -> None:
+    few = scan(folder(tmp_path / "few", {"utterances.csv": "text,speaker\n" + "x,Ann\nx,Bob\n" * 5}))
+    (problem,) = [p for p in few.problems if p.reason == "shared_speakers"]
+    assert problem.detail == "`dialogues`: 2 of 2 utterances of test are of speakers in train: Ann, Bob"
+    assert problem.count == 2 and "speakers" not in few.splits
+    talks = "dialogue,text,speaker\n" + "".join(f"d{n},x,Ann\nd{n},x,S{n}\n" for n in range(6))
+    assert (
+        "of test are of speakers in train: Ann"
+        in told(scan(folder(tmp_path / "talks", {"utterances.csv": talks})), "shared_speakers")[0]
+    )
+    own = "text,speaker,split\nx,Ann,train\nx,Bob,dev\nx,Ann,test\nx,Cy,test\n"
+    assert told(scan(folder(tmp_path / "own", {"utterances.csv": own})), "shared_speakers") == [
+        "`official`: 1 of 2 utterances of test are of speakers in train: Ann"
+    ]
+    nobody = scan(folder(tmp_path / "nobody", {"utterances.csv": "text\n" + "x\n" * 9}))
+    assert told(nobody, "shared_speakers") == []
 
 
 def test_recordings_with_subtitles_are_dialogues(tmp_path: Path, film: Path) -> None:
@@ -397,10 +422,22 @@ def test_any_bytes_give_rows_or_findings(content: bytes, header: bytes) -> None:
     assert found.rows or found.findings
 
 
+EMPTY = (
+    "nan",
+    "NaN",
+    "None",
+    "NA",
+    "N/A",
+    "#N/A",
+    "<NA>",
+    "NaT",
+    "NULL",
+    "null",
+)  # what programs write for nothing
 printable = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8).filter(
-    lambda name: "/" not in name and "\\" not in name
+    lambda name: "/" not in name and "\\" not in name and name not in EMPTY
 )
-words = st.text(st.characters(codec="utf-8"), max_size=20)
+words = st.text(st.characters(codec="utf-8"), max_size=20).filter(lambda text: text.strip() not in EMPTY)
 row = st.tuples(words, st.integers(0, 10_000), st.integers(0, 999), printable)
 
 

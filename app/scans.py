@@ -1,0 +1,171 @@
+"""Manifests of corpora from the command line: made, kept apart, and held against the folder that is given."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.console import MANIFESTS, progress, say
+from ercache.cache import Status
+from ercache.errors import CorpusError, WorkError
+from ercache.manifest import Manifest, Problem, Utterance, read_manifest, write_manifest
+from ercache.params import Params
+from ercache.params_file import corpus_root
+from ercache.reasons import Reason
+from extract.corpora import CORPORA
+from extract.corpora.folder import some
+from extract.corpora.origin import changes, differences
+
+LOUD = 0.1  # share of clips that cannot be used from which a scan says so aloud
+SHOWN = 3  # details of each reason in the table
+# Why a file gives nothing at all; a stream that it lacks is another matter.
+NO_FILE = frozenset(
+    r.value
+    for r in (
+        Reason.ABSENT,
+        Reason.EMPTY_FILE,
+        Reason.GIT_LFS_POINTER,
+        Reason.NOT_A_FILE,
+        Reason.OUTSIDE_ROOT,
+        Reason.UNREADABLE,
+    )
+)
+
+
+def scanned(corpus: str, root: Path, loaded: Params) -> Manifest:
+    """A fresh look at a corpus, with progress."""
+    entry = CORPORA[corpus]
+    switches = entry.Switches(**loaded.corpora.get(corpus, {}))
+    with progress() as tick:
+        return entry.scan(root, switches, lambda done, total: tick("files", done, total))
+
+
+def keep(manifest: Manifest, root: Path, path: Path) -> None:
+    """Write a manifest; what it replaces, and what it lacks, is said.
+
+    Raises:
+        WorkError: nothing of the corpus is there, so that nothing is written.
+    """
+    say_what_is_absent(manifest, root)
+    if path.is_file():
+        _say_what_is_replaced(manifest, path)
+    write_manifest(manifest, path)
+
+
+def say_what_is_absent(manifest: Manifest, root: Path) -> None:
+    """Say aloud when many clips cannot be used.
+
+    Raises:
+        WorkError: none can, or no utterance is left.
+    """
+    placed = {u.id: _paths(u) for u in manifest.utterances if u.video or u.audio}
+    lacking: dict[str, list[Problem]] = defaultdict(list)
+    for problem in manifest.problems:
+        if problem.utterance in placed and problem.reason in NO_FILE:
+            lacking[problem.utterance].append(problem)
+    if manifest.utterances and len(lacking) < max(1, LOUD * len(placed)):
+        return
+    count = Counter(reason for problems in lacking.values() for reason in {p.reason for p in problems})
+    how = "absent" if set(count) == {"absent"} else some(f"{reason} ({n:,})" for reason, n in count.items())
+    told = f"{len(lacking):,} of {len(placed):,} clips are {how}"
+    hint = f"is --root {root} the right folder"
+    hint += ", and are the paths of the table as seen from it?" if manifest.corpus == "folder" else "?"
+    where = [p.detail for p in manifest.problems if p.reason == "other_place"]
+    if not manifest.utterances:
+        raise WorkError(f"{manifest.corpus}: no utterance is left; nothing was written", hint=hint)
+    if all(len(lacking[name]) >= len(paths) for name, paths in placed.items()):
+        first = [p.detail for problems in lacking.values() for p in problems][:SHOWN]
+        raise WorkError(f"{manifest.corpus}: {told}; nothing was written", details=where or first, hint=hint)
+    say(f"warning: {told}; {hint}")
+    for line in where:
+        say(f"  - {line}")
+
+
+def _paths(u: Utterance) -> set[str]:
+    return {ref.path for ref in (u.video, u.audio) if ref is not None}
+
+
+def _say_what_is_replaced(manifest: Manifest, path: Path) -> None:
+    try:
+        old = read_manifest(path)
+    except CorpusError as error:
+        say(f"warning: {path} is replaced: {error.message}")
+        return
+    ids = {u.id for u in old.utterances} & {u.id for u in manifest.utterances}
+    told = some(changes(old.sources, manifest.sources))
+    if not told and ids:
+        return
+    say(
+        f"warning: {path} was made from other files ({told or 'other media'}): its {len(old.utterances):,} utterances "
+        f"are replaced by {len(manifest.utterances):,}, {len(ids):,} of them with the same ids"
+    )
+
+
+def manifest_of(corpus: str, root: Path | None, loaded: Params) -> Manifest:
+    """The manifest on disk, or a fresh scan where there is none yet.
+
+    Raises:
+        CorpusError: it is of another corpus, or damaged.
+    """
+    path = MANIFESTS / f"{corpus}.jsonl"
+    if not path.is_file():
+        folder = corpus_root(corpus, loaded, root)
+        say(f"no manifest yet: scanning {corpus} into {path}")
+        keep(scanned(corpus, folder, loaded), folder, path)
+    manifest = read_manifest(path)
+    if manifest.corpus != corpus:
+        raise CorpusError(
+            f"{path} is the manifest of {manifest.corpus!r}", hint=f"run `ercache scan {corpus}`"
+        )
+    return manifest
+
+
+def root_of(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
+    """The folder of a manifest's media, which must be the corpus that was scanned.
+
+    Raises:
+        UsageError: no root is known.
+        CorpusError: it is another corpus, or another state of it.
+    """
+    folder = corpus_root(manifest.corpus, loaded, root)
+    found = differences(manifest, folder)
+    if found:
+        path = MANIFESTS / f"{manifest.corpus}.jsonl"
+        raise CorpusError(
+            f"{folder} is not what {path} was made from",
+            details=found,
+            hint=f"`ercache scan {manifest.corpus} --root {folder}` reads it, and replaces that manifest",
+        )
+    return folder
+
+
+def manifest_and_root(
+    corpus: str, root: Path | None, loaded: Params, media: bool
+) -> tuple[Manifest, Path | None]:
+    """The manifest, and the root where media are needed or one is given."""
+    manifest = manifest_of(corpus, root, loaded)
+    return manifest, root_of(manifest, root, loaded) if media or root else None
+
+
+def rows_of_problems(problems: Sequence[Problem]) -> list[tuple[str, str, str, str]]:
+    """Status, reason, how many utterances, and the first details; what costs data comes first."""
+    order = [Status.MISSING.value, Status.UNAVAILABLE.value]
+    grouped: dict[tuple[str, str], list[Problem]] = defaultdict(list)
+    for problem in problems:
+        grouped[problem.status, problem.reason].append(problem)
+    rows = []
+    for (status, reason), found in sorted(
+        grouped.items(), key=lambda item: (item[0][0] not in order, item[0])
+    ):
+        named = {p.utterance for p in found} - {
+            None
+        }  # one may stand there for its pictures and for its sound
+        number = len(named) + sum(p.count or 0 for p in found)
+        more = [f"and {len(found) - SHOWN:,} more"] if len(found) > SHOWN else []
+        details = "\n".join([*map(_detail, found[:SHOWN]), *more])
+        rows.append((status, reason, f"{number:,}" if number else "", details))
+    return rows
+
+
+def _detail(problem: Problem) -> str:
+    whose = problem.utterance
+    return f"{whose}: {problem.detail}" if whose and problem.detail else whose or problem.detail
