@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bench.jobs import Job
 from ercache.manifest import read_manifest
 from ercache.params import FacePolicy, Limits
+from ercache.processes import process_pool
 from extract.encoders.base import Sample
 from extract.media import read_stretches
-from ercache.processes import process_pool
 
 if TYPE_CHECKING:
     from extract.encoders.base import Encoder

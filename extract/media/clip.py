@@ -17,8 +17,9 @@ from ercache.params import Limits
 from ercache.reasons import Missing, Reason
 from extract.media.audio import OPPOSED, Piece, between, mixed, resampled, seconds_of, window
 from extract.media.container import opened
-from extract.media.decode import Pass, Recording, Wanted, Window
+from extract.media.decode import Pass, Wanted, Window
 from extract.media.probe import Probe, why_no_pictures, why_no_sound
+from extract.media.recording import Recording
 from extract.media.scaling import cropped
 from extract.media.types import FloatArray, Frame, Pictures, Times
 from extract.media.video import Branch, branch_of, instants, shown_at
@@ -109,12 +110,13 @@ def _sound_alone(
 def _read(path: Path, stretches: Sequence[Stretch], limits: Limits, tick: Tick) -> Iterator[tuple[int, Clip]]:
     state = path.stat() if path.is_file() else None
     stamp = (state.st_size, state.st_mtime_ns, state.st_ino) if state else ()
-    with opened(path, limits, tick) as (container, clock, complaints):
-        known = _known().get((path, stamp))
-        recording = Recording(container, clock, complaints, limits, known)
+    with opened(path, limits, tick) as (again, clock, complaints):
+        recording = Recording(again, clock, complaints, _known().get((path, stamp)))
         _remember(path, stamp, recording.facts)
         orders = [_order(n, s, recording.facts, limits) for n, s in enumerate(stretches)]
-        yield from _Reading(recording, orders, limits).run()
+        for found in _Reading(recording, orders, limits).run():
+            with clock.stopped():
+                yield found
 
 
 @functools.cache

@@ -7,7 +7,7 @@ memory that ran out and everything else (a disk, a library, a fault of ours) is 
 import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +25,14 @@ FORMATS: Final = (
     "wav,w64,mp3,flac,ogg,aac,amr,aiff,au,caf,nistsphere,ac3,eac3"
 )
 PROTOCOLS: Final = "file,pipe"
+# Those without a table of contents: what streams there are shows where each begins.
+NO_CONTENTS: Final = frozenset({"mpegts", "mpeg", "flv"})
+LOOK: Final = 64 << 20  # bytes of these in which a stream that begins late is looked for
 SLOWEST: Final = 20e6  # bytes a second at which any disk reads a file; larger files are given more time
 TRIES: Final = 200  # without a packet between them, before a demuxer is given up
 PAUSE: Final = 0.01  # seconds before a demuxer that has nothing yet is asked again, as FFmpeg's command does
 # What a system says when it, and not the file, is at fault.
-_OURS: Final = frozenset(
-    {errno.EIO, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EBADF, errno.ENODEV}
-)
+_OURS: Final = frozenset({errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EBADF, errno.ENODEV})
 # First bytes of sound that is coded, although a wav file calls it samples: DTS (four ways) and IEC 61937.
 _CODED: Final = (
     b"\x7f\xfe\x80\x01",
@@ -60,22 +61,39 @@ class Clock:
         self.seconds += seconds
         self._deadline += seconds
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The time that a block takes does not count: whoever uses what was read may take his own."""
+        began = time.monotonic()
+        yield
+        self._deadline += time.monotonic() - began
+
     def check(self) -> None:
         """See that there is time left.
 
         Raises:
             Missing: TIMEOUT.
         """
-        self._tick()
+        with self.stopped():
+            self._tick()
         if time.monotonic() > self._deadline:
             raise Missing(Reason.TIMEOUT, f"the file was not read within {self.seconds:g} s")
 
 
 class Complaints:
-    """What FFmpeg says of a file while it is open: its last errors, without addresses."""
+    """What FFmpeg says of a file while it is open: its last errors, without addresses.
+
+    Attributes:
+        ended_by: what it said when it could not go on before the end of the file; empty while it can.
+    """
 
     def __init__(self) -> None:
         self.logs: list[tuple[int, str, str]] = []
+        self.ended_by = ""
+
+    def add(self, name: str, error: BaseException) -> None:
+        """Note an error that was raised rather than told."""
+        self.logs.append((av.logging.ERROR, name, words_of(error)))
 
     def __bool__(self) -> bool:
         return bool(self.logs)
@@ -93,8 +111,9 @@ class Complaints:
 @contextmanager
 def opened(
     path: Path, limits: Limits, tick: Callable[[], None] = lambda: None
-) -> Iterator[tuple[Any, Clock, Complaints]]:
-    """A file's container, the clock that runs for it, and FFmpeg's complaints.
+) -> Iterator[tuple[Callable[[], Any], Clock, Complaints]]:
+    """What opens a file's container (anew each time: not every file can be sought), the clock that runs for it,
+    and FFmpeg's complaints.
 
     Raises:
         Missing: it is no readable medium, or what went wrong in the block.
@@ -107,39 +126,52 @@ def opened(
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, "fflags": "+genpts"}
     if _is_plain_wav(path):
         options["max_probe_packets"] = "1"  # FFmpeg looks for coded sound in it for 4 ms
-    with av.logging.Capture(True) as logs, naming_faults(clock, complaints), _telling_disks_from_data(path):
+    with av.logging.Capture(True) as logs, naming_faults(clock, complaints), ExitStack() as containers:
         complaints.logs = logs
         clock.check()
-        with av.open(
-            location(path), container_options=options, metadata_errors="replace", timeout=clock.seconds
-        ) as container:
-            yield container, clock, complaints
-            # An interrupted read looks like the end of the file; a verdict on half a file would be final.
-            clock.check()
+        yield lambda: containers.enter_context(_open(path, options, clock)), clock, complaints
+        # An interrupted read looks like the end of the file; a verdict on half a file would be final.
+        clock.check()
 
 
-@contextmanager
-def _telling_disks_from_data(path: Path) -> Iterator[None]:
+def _open(path: Path, options: dict[str, str], clock: Clock) -> Any:
+    """A container, looked into far enough to know its streams."""
+
+    def look(**more: str) -> Any:
+        name, every = location(path), options | more
+        try:
+            return av.open(name, container_options=every, metadata_errors="replace", timeout=clock.seconds)
+        except av.error.FFmpegError as error:
+            check_disk(path, error)
+            raise
+
+    container = look()
+    if NO_CONTENTS.isdisjoint(container.format.name.split(",")) or all(
+        any(is_known(stream) for stream in streams)
+        for streams in (container.streams.video, container.streams.audio)
+    ):
+        return container
+    container.close()
+    clock.check()
+    return look(probesize=str(LOOK), analyzeduration=str(1 << 40))
+
+
+def is_known(stream: Any) -> bool:
+    """Whether FFmpeg has seen enough of a stream to say what it is."""
+    context = stream.codec_context
+    return context is not None and bool(context.width if stream.type == "video" else context.rate)
+
+
+def check_disk(path: Path, error: av.error.FFmpegError) -> None:
     """FFmpeg says "input/output error" of a file that ends early as well as of a broken disk: read it to the end.
 
     Raises:
-        Missing: FAULT, where it is the disk.
+        OSError: the disk's own.
     """
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EIO:
-            _read_through(path)
-        raise
-
-
-def _read_through(path: Path) -> None:
-    try:
+    if error.errno == errno.EIO:
         with path.open("rb") as stream:
             while stream.read(1 << 20):
                 pass
-    except OSError as error:
-        raise Missing(Reason.FAULT, words_of(error)) from error
 
 
 @contextmanager
@@ -176,9 +208,10 @@ def fault_of(error: BaseException, complaints: str = "") -> Missing:
 
 
 def is_verdict(error: BaseException) -> bool:
-    """Whether an error is what FFmpeg says of the data, rather than of the machine or of us."""
-    if isinstance(error, OSError) and error.errno == errno.EIO:
-        return True  # a file that ends early; `opened` has seen that the disk is well
+    """Whether an error is what FFmpeg says of the data, rather than of the machine or of us.
+
+    Its "input/output error" is one of the data once `check_disk` has found the disk to be sound.
+    """
     return isinstance(error, av.error.FFmpegError) and error.errno not in _OURS
 
 
@@ -197,20 +230,25 @@ def demuxed(container: Any, streams: Sequence[Any], clock: Clock, complaints: Co
         try:
             for packet in container.demux(*streams):
                 clock.check()
+                complaints.trim()
                 tries = 0
                 if packet.size and packet.stream_index in numbers:
                     yield packet
             return
-        except (BlockingIOError, IndexError):
+        except IndexError:  # PyAV, of a stream that appeared meanwhile
+            clock.check()
+        except BlockingIOError:
             clock.check()
             tries += 1
             if tries == TRIES:
                 raise
             time.sleep(PAUSE)
-        except (av.error.FFmpegError, OSError) as error:
+        except av.error.FFmpegError as error:
             if not is_verdict(error):
                 raise
-            complaints.logs.append((av.logging.ERROR, "demuxer", words_of(error)))
+            check_disk(Path(container.name.removeprefix("file:")), error)
+            complaints.add("demuxer", error)
+            complaints.ended_by = complaints.text()
             return
 
 

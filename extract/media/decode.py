@@ -4,7 +4,6 @@ Pictures are known by their packets: the time at which a wanted picture begins l
 to one that can be decoded alone. What lies between is decoded, the rest is passed over or, where it pays, sought over.
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,16 +13,14 @@ import numpy as np
 
 from ercache.params import Limits
 from extract.media.audio import Piece, piece_of
-from extract.media.container import Clock, Complaints, demuxed, is_verdict
-from extract.media.probe import Packets, Probe, decodable, facts_of, moving_pictures
+from extract.media.container import is_verdict
+from extract.media.probe import Packets
+from extract.media.recording import LEAD, Recording, Runs
 from extract.media.scaling import Scaler
 from extract.media.types import Image, Times
 from extract.media.video import Branch
 
-KEPT: Final = 64 << 20  # bytes of a file whose packets stay in memory between index and decoding
-LEAD: Final = 1.0  # seconds decoded before what is wanted, so that decoders have settled
 DELAY: Final = 40  # packets after a picture's own by which decoders have given it out
-SEEK: Final = 20.0  # seconds that are sought over rather than read
 WORK: Final = 60.0  # seconds of media to decode that `limits.seconds` are meant for
 Window = tuple[float, float]  # on the file's own clock, seconds
 
@@ -39,32 +36,6 @@ class Wanted:
 
     pictures: Mapping[Branch, Times] = field(default_factory=dict)
     windows: Sequence[Window] = ()
-
-
-class Runs:
-    """Numbers of the packets of a stream that are to be decoded, as runs that lie apart."""
-
-    def __init__(self, runs: Sequence[tuple[int, int]]) -> None:
-        self._firsts: list[int] = []
-        self._lasts: list[int] = []
-        for first, last in sorted(runs):
-            if self._lasts and first <= self._lasts[-1] + 1:
-                self._lasts[-1] = max(last, self._lasts[-1])
-            else:
-                self._firsts.append(first)
-                self._lasts.append(last)
-
-    def __contains__(self, number: int) -> bool:
-        rank = bisect_right(self._firsts, number) - 1
-        return rank >= 0 and number <= self._lasts[rank]
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return zip(self._firsts, self._lasts, strict=True)
-
-    def next_from(self, number: int) -> int | None:
-        """The first number at or after another that is to be decoded."""
-        rank = bisect_left(self._lasts, number)
-        return None if rank == len(self._lasts) else max(number, self._firsts[rank])
 
 
 def numbers_of_pictures(packets: Packets, times: Times) -> list[int]:
@@ -99,150 +70,6 @@ def runs_of_sound(packets: Packets, windows: Sequence[Window], origin: float) ->
         last = int(np.searchsorted(begins, end - origin + LEAD)) if np.isfinite(end) else len(begins)
         runs.append((max(0, first - 1), last))
     return Runs(runs)
-
-
-class Recording:
-    """An open file with its facts, of which packets can be read from any place.
-
-    Attributes:
-        facts: found when it was opened, or known from before.
-    """
-
-    def __init__(
-        self, container: Any, clock: Clock, complaints: Complaints, limits: Limits, known: Probe | None = None
-    ) -> None:
-        self._container, self._clock, self.complaints, self._limits = container, clock, complaints, limits
-        self._kept: list[Any] | None = None
-        self._fresh = known is not None  # no packet was read yet
-        if known is None:
-            small = container.size <= KEPT
-            known, kept = facts_of(container, clock, complaints, keep=small)
-            self._kept = kept if small else None
-        self.facts = known
-        self.clock = clock
-
-    @property
-    def streams(self) -> dict[str, Any]:
-        """The streams looked at, by kind."""
-        found = {
-            "video": decodable(moving_pictures(self._container)),
-            "audio": decodable(list(self._container.streams.audio)),
-        }
-        return {kind: stream for kind, stream in found.items() if stream is not None}
-
-    def packets(self, runs: Mapping[str, Runs]) -> Iterator[tuple[str, int, Any]]:
-        """Kind, number and packet of those packets that stand in some runs, in the order of the file.
-
-        Args:
-            runs: `video`, `audio` -> numbers.
-        """
-        streams = {kind: self.streams[kind] for kind in runs}
-        if self._kept is not None:
-            yield from _numbered(self._kept, streams, runs)
-            return
-        if not self._fresh:
-            self._container.seek(0)
-        self._fresh = False
-        yield from _Reader(self, self._container, streams, runs).run()
-
-    def demuxed(self, streams: Sequence[Any]) -> Iterator[Any]:
-        """Packets from where the file stands."""
-        return demuxed(self._container, streams, self._clock, self.complaints)
-
-
-def _numbered(
-    packets: Sequence[Any], streams: Mapping[str, Any], runs: Mapping[str, Runs]
-) -> Iterator[tuple[str, int, Any]]:
-    kinds = {stream.index: kind for kind, stream in streams.items()}
-    numbers = dict.fromkeys(streams, 0)
-    for packet in packets:
-        kind = kinds.get(packet.stream_index)
-        if kind is not None:
-            number = numbers[kind]
-            numbers[kind] += 1
-            if number in runs[kind]:
-                yield kind, number, packet
-
-
-class _Reader:
-    """Reads the packets of a large file, and seeks over what nobody wants."""
-
-    def __init__(
-        self, recording: Recording, container: Any, streams: Mapping[str, Any], runs: Mapping[str, Runs]
-    ) -> None:
-        self._recording, self._container, self._streams, self._runs = recording, container, streams, runs
-        facts = recording.facts
-        self._packets = {"video": facts.video, "audio": facts.audio}
-        self._kinds = {stream.index: kind for kind, stream in streams.items()}
-        self._next: dict[str, int | None] = dict.fromkeys(streams, 0)  # None until recognised after a seek
-        self._places: dict[str, dict[tuple[int, int], int]] = {}
-        self._may_seek = bool(facts.seek)
-
-    def run(self) -> Iterator[tuple[str, int, Any]]:
-        self._seek_ahead(dict.fromkeys(self._streams, 0))
-        while True:
-            again = False
-            for packet in self._recording.demuxed(list(self._streams.values())):
-                kind = self._kinds[packet.stream_index]
-                number = self._number(kind, packet)
-                if number is None:
-                    continue
-                if number in self._runs[kind]:
-                    yield kind, number, packet
-                elif self._finished():
-                    return
-                elif self._seek_ahead({k: n for k, n in self._next.items() if n is not None}):
-                    again = True
-                    break
-            if not again:
-                return
-
-    def _number(self, kind: str, packet: Any) -> int | None:
-        """Number of a packet; None while it is not known where in the file we are."""
-        number = self._next[kind]
-        if number is None:
-            number = self._place(kind).get((packet.pos if packet.pos is not None else -1, packet.pts or 0))
-            if number is None:
-                return None
-        self._next[kind] = number + 1
-        return number
-
-    def _place(self, kind: str) -> dict[tuple[int, int], int]:
-        if kind not in self._places:
-            packets = self._packets[kind]
-            pairs = zip(packets.places.tolist(), packets.stamps.tolist(), strict=True)
-            self._places[kind] = {(pos, stamp): n for n, (pos, stamp) in enumerate(pairs)}
-        return self._places[kind]
-
-    def _finished(self) -> bool:
-        return all(n is not None and self._runs[k].next_from(n) is None for k, n in self._next.items())
-
-    def _seek_ahead(self, numbers: Mapping[str, int]) -> bool:
-        """Seek to what is wanted next, if that is far; whether it was done."""
-        if not self._may_seek or len(numbers) < len(self._streams):
-            return False
-        wanted = {k: n for k, number in numbers.items() if (n := self._runs[k].next_from(number)) is not None}
-        wanted = {k: min(n, len(self._packets[k].begins) - 1) for k, n in wanted.items()}
-        if not wanted:
-            return False
-        target = min(float(self._packets[k].begins[n]) for k, n in wanted.items())
-        now = max(
-            float(self._packets[k].begins[min(n, len(self._packets[k].begins) - 1)])
-            for k, n in numbers.items()
-        )
-        if not target - now > SEEK:  # NaN: nobody knows
-            return False
-        if self._recording.facts.seek == "index":
-            self._container.seek(int((target - LEAD + self._recording.facts.origin) * av.time_base))
-        else:
-            before = [
-                p.places[(p.begins <= target - 2 * LEAD) & (p.places >= 0)] for p in self._packets.values()
-            ]
-            self._container.seek(
-                int(min(p[-1] if len(p) else 0 for p in before if len(p))), unsupported_byte_offset=True
-            )
-        self._next = dict.fromkeys(self._streams, None)
-        return True
 
 
 class Pass:
@@ -293,7 +120,15 @@ class Pass:
         for kind in ("video", "audio"):
             if kind not in self._runs:
                 self.until[kind] = np.inf
-        for kind, number, packet in recording.packets(self._runs):
+
+        def settle() -> None:
+            for kind, last in self._last.items():
+                if last >= 0:
+                    self._drain(kind, contexts[kind])
+                    contexts[kind].flush_buffers()
+                    self._last[kind] = -1
+
+        for kind, number, packet in recording.packets(self._runs, settle):
             if number != self._last[kind] + 1 and self._last[kind] >= 0:  # what lies between was passed over
                 self._drain(kind, contexts[kind])
                 contexts[kind].flush_buffers()
@@ -317,10 +152,7 @@ class Pass:
         except av.error.FFmpegError as error:
             if not is_verdict(error):
                 raise
-            self._complain(context, error)
-
-    def _complain(self, context: Any, error: av.error.FFmpegError) -> None:
-        self._recording.complaints.logs.append((av.logging.ERROR, context.name, str(error.strerror)))
+            self._recording.complaints.add(context.name, error)
 
     def _work(self) -> float:
         """Seconds of media that are to be decoded."""
@@ -363,7 +195,7 @@ class Pass:
             if not is_verdict(error):
                 raise
             if not isinstance(error, EOFError):
-                self._complain(context, error)
+                self._recording.complaints.add(context.name, error)
             return
         for frame in frames:
             if kind == "video":

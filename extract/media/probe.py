@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from ercache.params import Limits
 from ercache.reasons import Missing, Reason
-from extract.media.container import Clock, Complaints, demuxed, opened
-from extract.media.timeline import Track, corrections
+from extract.media.container import NO_CONTENTS, Clock, Complaints, demuxed, is_known, opened
+from extract.media.timeline import BACK, LEAP, Track, corrections
 from extract.media.types import Times
 
-# Containers with an index that leads to the packet; in the others that can be sought, bytes are gone to.
+# Containers with an index that leads to the packet; in those without a table of contents, bytes are gone to.
 INDEXED: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
-BY_BYTES: Final = frozenset({"mpegts", "mpeg", "flv"})
 RATES: Final = range(1_000, 768_001)  # Hz; a header that says otherwise is damaged
 SHAPES: Final = (Fraction(1, 4), Fraction(4))  # of pixels; what lies outside is damaged
 
@@ -140,8 +139,8 @@ def probe(path: Path, limits: Limits) -> Probe:
     Raises:
         Missing: the file is no readable medium, or reading it ran past its time.
     """
-    with opened(path, limits) as (container, clock, complaints):
-        return facts_of(container, clock, complaints)[0]
+    with opened(path, limits) as (again, clock, complaints):
+        return facts_of(again(), clock, complaints)[0]
 
 
 def facts_of(
@@ -157,17 +156,11 @@ def facts_of(
     streams = [s for s in (video, audio) if s is not None]
     found: dict[int, list[tuple[Any, ...]]] = {s.index: [] for s in streams}
     kept: list[Any] = []
-    said = len(complaints.logs)
     for place, packet in enumerate(demuxed(container, streams, clock, complaints)) if streams else ():
         found[packet.stream_index].append(_row(place, packet))
         if keep:
             kept.append(packet)
-    ended_by = complaints.text() if any(name == "demuxer" for _, name, _ in complaints.logs[said:]) else ""
-    start = container.start_time
-    origin = (start or 0) / av.time_base
-    # A file that begins below 0 is cut there by whoever plays it.
-    origin = max(0.0, origin)
-    packets, repaired = _packets([found[s.index] for s in streams], streams, container, origin)
+    packets, origin, repaired = _packets([found[s.index] for s in streams], streams, container)
     by_kind = dict(zip([s.type for s in streams], packets, strict=True))
     kinds = {"video": (moving, video), "audio": (sounds, audio)}
     facts = Probe(
@@ -185,52 +178,88 @@ def facts_of(
         video_rank=moving.index(video) if video is not None else None,
         audio_rank=sounds.index(audio) if audio is not None else None,
         undecodable=frozenset(kind for kind, (some, one) in kinds.items() if some and one is None),
-        ended_by=ended_by,
+        ended_by=complaints.ended_by,
     )
     return facts, kept
 
 
+def stamp_of(packet: Any) -> tuple[int, int]:
+    """By what a packet is known again: its place in the file, and its own time of showing."""
+    return (-1 if packet.pos is None else packet.pos, _NO_TIME if packet.pts is None else packet.pts)
+
+
 def _row(place: int, packet: Any) -> tuple[Any, ...]:
-    pts, dts, pos = packet.pts, packet.dts, packet.pos
-    return (
-        place,
-        _NO_TIME if pts is None else pts,
-        _NO_TIME if dts is None else dts,
-        packet.duration or 0,
-        packet.is_keyframe,
-        not packet.is_discard,
-        -1 if pos is None else pos,
-    )
+    pos, pts = stamp_of(packet)
+    dts = _NO_TIME if packet.dts is None else packet.dts
+    return place, pts, dts, packet.duration or 0, packet.is_keyframe, not packet.is_discard, pos
 
 
 def _packets(
-    rows: Sequence[list[tuple[Any, ...]]], streams: Sequence[Any], container: Any, origin: float
-) -> tuple[list[Packets], bool]:
+    rows: Sequence[list[tuple[Any, ...]]], streams: Sequence[Any], container: Any
+) -> tuple[list[Packets], float, bool]:
+    """The packets of each stream, the origin of the file's clock, and whether it was set on."""
     columns = [[np.array(column) for column in zip(*of_stream, strict=True)] for of_stream in rows]
     tracks = [
         _track(column, stream) if column else Track(np.empty(0, int), np.empty(0), np.empty(0))
         for column, stream in zip(columns, streams, strict=True)
     ]
-    shifts = corrections(tracks, _restarts(container), _stated_duration(container))
+    added = corrections(tracks, _restarts(container), _stated_duration(container))
+    shifts = [
+        _in_ticks(column, stream, shift) if column else shift
+        for column, stream, shift in zip(columns, streams, added, strict=True)
+    ]
+    repaired = any(bool(shift.any()) for shift in shifts)
+    begins = [
+        np.where(column[1] == _NO_TIME, np.nan, column[1] * float(stream.time_base) + shift)
+        if column
+        else np.empty(0)
+        for column, stream, shift in zip(columns, streams, shifts, strict=True)
+    ]
+    origin = (container.start_time or 0) / av.time_base
+    if repaired:  # FFmpeg's own may be the damaged one
+        origin = min((float(np.nanmin(b)) for b in begins if not np.isnan(b).all()), default=origin)
+    if not _restarts(container):  # what begins below 0 there is cut by whoever plays it
+        origin = max(0.0, origin)
     found = []
-    for column, stream, shift in zip(columns, streams, shifts, strict=True):
+    for b, shift, column, stream in zip(begins, shifts, columns, streams, strict=True):
         if not column:
             found.append(NO_PACKETS)
             continue
         _, pts, _, lengths, keys, shown, places = column
-        tick = float(stream.time_base)
-        begins = np.where(pts == _NO_TIME, np.nan, pts * tick - origin + shift)
-        found.append(Packets(begins, shift, lengths * tick, keys, shown, places, pts))
-    return found, any(bool(shift.any()) for shift in shifts)
+        found.append(Packets(b - origin, shift, lengths * float(stream.time_base), keys, shown, places, pts))
+    return found, origin, repaired
+
+
+def _in_ticks(column: list[Any], stream: Any, shift: Times) -> Times:
+    """What is to be added to the times of showing, in whole ticks, when so much is added to `_track`'s times.
+
+    A packet whose times of showing and of decoding lie apart has one of them wrong, and gets the usual difference.
+    """
+    _, pts, dts, *_ = column
+    tick = float(stream.time_base)
+    steps = np.rint(shift / tick)
+    both = (pts != _NO_TIME) & (dts != _NO_TIME)
+    if both.any() and _decoding(column, stream):
+        apart = np.where(both, (pts - dts) * tick, 0.0)
+        wrong = both & ((apart < -BACK) | (apart > LEAP))
+        if wrong.any() and not wrong.all():
+            steps = steps + np.where(wrong, np.rint(np.median(apart[both & ~wrong]) / tick) - (pts - dts), 0)
+    return np.asarray(steps * tick, np.float64)
 
 
 def _track(column: list[Any], stream: Any) -> Track:
     place, pts, dts, lengths, *_ = column
     tick = float(stream.time_base)
-    decoding = (dts != _NO_TIME).mean() > 0.5 or (stream.type == "audio" and not (pts != _NO_TIME).any())
+    decoding = _decoding(column, stream)
     times = dts if decoding else pts
     seconds = np.where(times == _NO_TIME, np.nan, times * tick)
     return Track(place, seconds, lengths * tick, reordered=not decoding and stream.type == "video")
+
+
+def _decoding(column: list[Any], stream: Any) -> bool:
+    """Whether a stream says when its packets are decoded."""
+    _, pts, dts, *_ = column
+    return bool((dts != _NO_TIME).mean() > 0.5 or (stream.type == "audio" and not (pts != _NO_TIME).any()))
 
 
 def _restarts(container: Any) -> bool:
@@ -248,7 +277,7 @@ def _seek(container: Any) -> str:
     names = frozenset(container.format.name.split(","))
     if not INDEXED.isdisjoint(names):
         return "index"
-    return "" if BY_BYTES.isdisjoint(names) else "bytes"
+    return "" if NO_CONTENTS.isdisjoint(names) else "bytes"
 
 
 def _pixel(video: Any) -> Fraction:
@@ -263,8 +292,9 @@ def moving_pictures(container: Any) -> list[Any]:
 
 
 def decodable(streams: Sequence[Any]) -> Any:
-    """The first stream that there is a decoder for, or None."""
-    return next((s for s in streams if s.codec_context is not None), None)
+    """The first stream that there is a decoder for, or None; one of which nothing was seen yet comes last."""
+    some = [s for s in streams if s.codec_context is not None]
+    return next((s for s in some if is_known(s)), some[0] if some else None)
 
 
 def why_no_sound(facts: Probe) -> Missing | None:

@@ -2,17 +2,13 @@
 
 import os
 import socket
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from ercache.manifest import MediaRef
 from ercache.params import Limits
@@ -21,47 +17,27 @@ from extract.media import Clip, Stretch, read_stretches
 from extract.media.audio import resample
 from extract.media.files import check_file
 from extract.media.probe import probe
-from extract.media.types import Frame, Pictures
-
-LIMITS = Limits(seconds=20)
-RATE, FPS, SIZE = 16_000, 10, (48, 64)
-RGB = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{SIZE[1]}x{SIZE[0]}", "-r", str(FPS))
-X264 = ("-c:v", "libx264", "-qp", "4", "-pix_fmt", "yuv420p", "-bf", "2")
-
-
-def run(*args: str, data: bytes = b"") -> None:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *args]
-    subprocess.run(command, input=data, check=True)
-
-
-def level(k: int) -> int:
-    """Grey of picture k; neighbours differ by far more than a codec's loss."""
-    return (k * 37) % 240
-
-
-def pictures(path: Path, count: int, *codec: str) -> Path:
-    frames = [np.full((*SIZE, 3), level(k), np.uint8).tobytes() for k in range(count)]
-    run(*RGB, "-i", "-", *(codec or X264), f"file:{path}", data=b"".join(frames))
-    return path
-
-
-def wave(
-    path: Path, sound: NDArray[np.float64], rate: int = RATE, layout: str = "mono", codec: str = "pcm_s16le"
-) -> Path:
-    samples = np.asarray(sound, "<f4")
-    channels = 1 if samples.ndim == 1 else samples.shape[1]
-    given_as = ("-f", "f32le", "-ar", str(rate), "-ac", str(channels), "-channel_layout", layout)
-    run(*given_as, "-i", "-", "-c:a", codec, f"file:{path}", data=samples.tobytes())
-    return path
-
-
-def tone(seconds: float, hertz: float = 440) -> NDArray[np.float64]:
-    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)
-
-
-def join(path: Path, video: Path, sound: Path, *more: str) -> Path:
-    run("-i", f"file:{video}", "-i", f"file:{sound}", "-c:v", "copy", "-c:a", "aac", *more, f"file:{path}")
-    return path
+from extract.media.types import Pictures
+from tests.extract.media_makers import (
+    FPS,
+    LIMITS,
+    RATE,
+    RGB,
+    SIZE,
+    X264,
+    close,
+    join,
+    level,
+    numbered,
+    pictures,
+    read_frames,
+    read_sound,
+    reason_of,
+    run,
+    shown,
+    tone,
+    wave,
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,53 +45,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds, 20 numbered pictures and a tone."""
     folder = tmp_path_factory.mktemp("clip")
     return join(folder / "clip.mp4", pictures(folder / "v.mp4", 20), wave(folder / "a.wav", tone(2)))
-
-
-def read_frames(path: Path, ref: MediaRef, count: int, limits: Limits) -> list[Frame]:
-    """Pictures of one stretch; raises why there are none."""
-    (clip,) = read_stretches(path, [Stretch(ref, (Pictures(count),))], limits)
-    if clip.no_pictures is not None:
-        raise clip.no_pictures
-    return list(clip.pictures[Pictures(count)])
-
-
-def read_sound(path: Path, ref: MediaRef, limits: Limits) -> tuple[NDArray[np.float32], int]:
-    """Sound of one stretch at its native rate; raises why there is none."""
-    rate = native_rate(path)
-    (clip,) = read_stretches(path, [Stretch(ref, rates=(rate,))], limits)
-    if clip.no_sound is not None:
-        raise clip.no_sound
-    return clip.sounds[rate], rate
-
-
-def native_rate(path: Path) -> int:
-    try:
-        return probe(path, LIMITS).audio_rate or RATE
-    except Missing:
-        return RATE
-
-
-def shown(
-    path: Path, count: int, ref: MediaRef | None = None, limits: Limits = LIMITS
-) -> list[tuple[float, int]]:
-    """Time and grey of each picture."""
-    frames = read_frames(path, ref or MediaRef(path.name), count, limits)
-    return [(round(f.time, 3), int(np.median(f.image))) for f in frames]
-
-
-def numbered(*ks: int) -> list[tuple[float, int]]:
-    return [(k / FPS, level(k)) for k in ks]
-
-
-def close(found: list[tuple[float, int]], wanted: list[tuple[float, int]], first: float = 0.0) -> None:
-    assert [t for t, _ in found] == pytest.approx([first + t for t, _ in wanted])
-    assert max(abs(a - b) for (_, a), (_, b) in zip(found, wanted, strict=True)) <= 4
-
-
-def reason_of(call: Callable[[], object]) -> Reason:
-    with pytest.raises(Missing) as caught:
-        call()
-    return caught.value.reason
 
 
 @pytest.mark.parametrize(
