@@ -13,7 +13,7 @@ from ercache.reasons import Reason
 from tests.e2e.hostile_media import RATE, Mutant
 from tests.e2e.hostile_truth import Thumbs, Truth
 
-# Verdicts that are neither `same` nor a fault: the largest share of all verdicts on a medium, and why they are right.
+# Verdicts that are neither `same` nor a fault: the largest share of all mutants, and why they are right.
 TOLERATED: Final[Mapping[str, tuple[float, str]]] = {
     "concealed": (
         0.05,
@@ -25,6 +25,10 @@ TOLERATED: Final[Mapping[str, tuple[float, str]]] = {
     ),
     "one time twice": (0.08, "FFmpeg gives several pictures one time, at which only one can be on show"),
     "another demuxer": (0.02, "FFmpeg takes the damaged file for a format that is no container of a corpus"),
+    "unclear": (
+        0.25,
+        "FFmpeg's own times leave open which six pictures are on show: only their number is judged",
+    ),
     "too late": (0.01, "FFmpeg itself needs longer than the limit"),
 }
 CONTAINERS: Final = frozenset(
@@ -70,7 +74,7 @@ def judge_choice(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) -
     ours = cache[mutant.name]
     if not clear:
         few = len(ours["thumbs"]) < min(6, len(truth.thumbs)) and not getattr(entry, "note", "")
-        return say("fault" if few else "same", f"{len(ours['thumbs'])} of 6, and no word on it")
+        return say("fault" if few else "unclear", f"{len(ours['thumbs'])} of 6, and no word on it")
     period = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
     centres = times[0] + (np.arange(6) + 0.5) / 6 * (times[-1] + period - times[0])
     # A centre on the very edge between two pictures may fall to either.

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -102,10 +102,11 @@ def watched(folder: Path, environment: dict[str, str], *arguments: str, limit: f
             stderr=err,
             start_new_session=True,
         ) as process:
-            rss, fds, shared = 0.0, 0, set[str]()
+            rss, fds, shared, seen = 0.0, 0, set[str](), set[Any]()
             while process.poll() is None and time.monotonic() - began < limit:
-                members = list(members_of(process.pid))
-                rss = max(rss, sum(m.info["memory_info"].rss for m in members if m.info["memory_info"]) / 1e6)
+                members = family(process.pid)
+                seen |= set(members)
+                rss = max(rss, sum(map(resident, members)) / 1e6)
                 for member in members:
                     names = opened_by(member.pid)
                     fds = max(fds, len(names))
@@ -115,27 +116,44 @@ def watched(folder: Path, environment: dict[str, str], *arguments: str, limit: f
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     words = [(folder / name).read_text(errors="replace") for name in ("out.txt", "err.txt")]
-    left = remaining(process.pid)
+    left = remaining(seen)
     here = [name for name in shared if os.path.exists(name)]
     return Watched(process.returncode, *words, seconds, rss, fds, left, here)
 
 
-def remaining(session: int, patience: float = 5.0) -> list[str]:
-    """Processes of a session that do not end by themselves within some seconds."""
+def remaining(processes: Iterable[Any], patience: float = 5.0) -> list[str]:
+    """Names of those processes that do not end by themselves within some seconds."""
     deadline = time.monotonic() + patience
-    while (left := [m.info["name"] for m in members_of(session)]) and time.monotonic() < deadline:
+    while left := [process for process in processes if alive(process)]:
+        if time.monotonic() > deadline:
+            return [str(process) for process in left]
         time.sleep(0.1)
-    return left
+    return []
 
 
-def members_of(session: int) -> Iterator[Any]:
-    """Processes of a session that are alive."""
-    for process in psutil.process_iter(["pid", "name", "status", "memory_info"]):
-        try:
-            if process.info["status"] != psutil.STATUS_ZOMBIE and os.getsid(process.pid) == session:
-                yield process
-        except (ProcessLookupError, PermissionError):
-            continue
+def alive(process: Any) -> bool:
+    """Whether a process still is the one that it was, and not just waited for."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def family(pid: int) -> list[Any]:
+    """A process and all below it, those in sessions of their own, too; none once it has ended."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def resident(process: Any) -> int:
+    """Bytes of memory of a process, 0 if it has just ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def opened_by(pid: int) -> list[str]:
