@@ -21,7 +21,8 @@ from ercache.cache import ArraySpec
 from ercache.params import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Pictures, Rule, Sample
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.media.types import Pictures, Rule
 from tests.e2e.hostile_truth import THUMB, thumb_of
 
 ROOT = Path(__file__).parents[2]

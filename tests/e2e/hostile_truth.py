@@ -53,11 +53,6 @@ class Truth:
         """Whether every picture has a time, later than the one before."""
         return not np.isnan(self.times).any() and bool((np.diff(self.times) > 0).all())
 
-    @property
-    def clear(self) -> bool:
-        """Whether it is beyond doubt when a picture is on show: times rise, without a gap."""
-        return self.rising and len(self.times) > 0 and bool((np.diff(self.times) < 1).all())
-
 
 def truth_of(path: Path, seconds: float) -> Truth:
     """Ask FFmpeg, once for the pictures and once for the sound."""

@@ -61,7 +61,7 @@ def failures(folder: Path) -> set[str]:
     for path in (folder / "data/logs").glob("*failures.csv"):
         with path.open(newline="", encoding="utf-8") as stream:
             rows += csv.DictReader(stream)
-    return {row["utterance"] for row in rows if row["detail"]}
+    return {row["utterance"] for row in rows if row["detail"] and row["status"] != "ok"}
 
 
 def make(path: Path, number: int) -> None:

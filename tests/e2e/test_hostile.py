@@ -78,12 +78,13 @@ def write_project(folder: Path, root: Path, names: list[str]) -> None:
 
 
 def failures(folder: Path) -> dict[tuple[str, str], str]:
-    """Details of failures.csv."""
+    """Details of what failures.csv tells of features that are not there."""
     rows = [p.read_text(encoding="utf-8") for p in (folder / "data/logs").glob("*failures.csv")]
     return {
         (row["utterance"], row["feature"]): row["detail"]
         for text in rows
         for row in csv.DictReader(text.splitlines())
+        if row["status"] != "ok"  # a note
     }
 
 

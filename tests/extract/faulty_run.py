@@ -12,8 +12,8 @@ from ercache.manifest import MediaRef
 from ercache.params import Limits
 from ercache.reasons import Missing
 from extract.corpora.survey import survey
-from extract.encoders.base import Pictures
 from extract.media import Stretch, read_stretches
+from extract.media.types import Pictures
 
 KIND = Pictures(3)
 RATE = 8_000  # not the files' own
