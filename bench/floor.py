@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bench.jobs import Job
 from ercache.manifest import read_manifest
 from ercache.params import FacePolicy, Limits
+from ercache.processes import process_pool
 from extract.encoders.base import Sample
 from extract.media import read_stretches
-from ercache.processes import process_pool
 
 if TYPE_CHECKING:
     from extract.encoders.base import Encoder
@@ -97,12 +97,14 @@ def prepare(job: Job, device: str) -> None:
 
 def read_inputs(work: Work, number: int) -> "dict[int, Inputs]":
     """What the rows of a shard have to be encoded from."""
-    from extract.engine.reading import Inputs, read_file, share
+    from extract.engine.reading import Inputs, share
+    from extract.media.scanned import read_scanned
 
     inputs = {n: Inputs() for n in range(len(work.shards[number][0]))}
     if work.job.root:
         for file in work.files(number):
-            share(file, read_file(work.job.root, file, work.job.engine.limits), inputs)
+            for stretch, clip in read_scanned(file.request(work.job.root, work.job.engine.limits)):
+                share(file.uses[stretch], clip, inputs)
     return inputs
 
 
