@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import psutil
 import typer
 
-from bench import caches, encoders, extract, faces, fusion, pretraining, scan, sequences, texts
+from bench import caches, encoders, extract, faces, fusion, long, pretraining, scan, sequences, texts
 from ercache.errors import UsageError
 from ercache.params_file import load_params, nearest
 
@@ -34,6 +34,7 @@ BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
     "extract": partial(_extract, clips=LIGHT_CLIPS, encoder_set="light", scale=10),
     "extract_paper": partial(_extract, clips=PAPER_CLIPS, encoder_set="paper", scale=0),
     "extract_sound": partial(_extract, clips=SOUND_CLIPS, encoder_set="sound", scale=0),
+    "long": long.measure,
     "encoders": encoders.measure,
     "scan": scan.measure,
     "fusion": fusion.measure,
