@@ -132,7 +132,7 @@ def kill_child_at(project: Project, nth: int, trace: Path, rng: random.Random) -
     process = start(project, trace)
     deadline = time.monotonic() + 120
     while begun(trace, "decode") < nth and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.002)
+        time.sleep(0.01)
     children = [child for child in family(process.pid)[1:] if alive(child) and not is_tracker(child)]
     hit = bool(children) and process.poll() is None
     if hit:
