@@ -70,6 +70,7 @@ def measure(
         path = make_project(project, container, minutes, cues)
         join(group, path, minutes)
         rows[container] = measure_one(project, path)
+        print(f"{container}: {rounded(rows[container])}", file=sys.stderr)  # the next takes another hour
         path.unlink()
     return {
         "minutes": minutes,
