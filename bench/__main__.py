@@ -11,13 +11,18 @@ from typing import Annotated, Any, Final
 import psutil
 import typer
 
+<<<<<<< HEAD
 from bench import caches, encoders, extract, faces, fusion, pretraining, scan, sequences, texts
 from ercache.cpus import cores
+=======
+from bench import caches, encoders, extract, faces, fusion, long, pretraining, scan, sequences, texts
+>>>>>>> w-hostile
 from ercache.errors import UsageError
 from ercache.params_file import load_params, nearest
 
 OUT: Final = Path("docs")
 LIGHT_CLIPS: Final = 480
+SOUND_CLIPS: Final = 1_440  # as many as the speech of RAVDESS has
 PAPER_CLIPS: Final = 60  # full-size networks take seconds a clip
 
 
@@ -32,6 +37,8 @@ BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
     "faces": faces.measure,
     "extract": partial(_extract, clips=LIGHT_CLIPS, encoder_set="light", scale=10),
     "extract_paper": partial(_extract, clips=PAPER_CLIPS, encoder_set="paper", scale=0),
+    "extract_sound": partial(_extract, clips=SOUND_CLIPS, encoder_set="sound", scale=0),
+    "long": long.measure,
     "encoders": encoders.measure,
     "scan": scan.measure,
     "fusion": fusion.measure,

@@ -8,9 +8,11 @@ from typing import Final
 
 from bench.jobs import PROJECT
 from ercache.digests import digest_of_file
+from ercache.errors import WorkError
 from ercache.manifest import Manifest, MediaRef, Utterance
 
 REAL: Final = PROJECT.parent / "shared" / "media" / "cremad"  # beside the project, where they are at hand
+SOUNDS: Final = REAL.with_name("ravdess")  # 480 wav files, likewise
 TINY: Final = 25  # clips of a tiny demo corpus
 
 
@@ -35,6 +37,24 @@ def make_corpus(root: Path, clips: int) -> Manifest:
     return Manifest("bench", "1", {}, {}, tuple(utterances))
 
 
+def make_sounds(root: Path, clips: int) -> Manifest:
+    """Real sound files, each copied under several names (with different digests) where there are fewer than asked for.
+
+    Raises:
+        WorkError: they are not at hand.
+    """
+    from extract.corpora import CORPORA
+
+    if not SOUNDS.is_dir():
+        raise WorkError(f"the benchmark of sounds needs {SOUNDS}", hint="put wav files of RAVDESS there")
+    entry = CORPORA["ravdess"]
+    found = entry.scan(SOUNDS, entry.Switches(), None)
+    copies = multiplied(found, SOUNDS, root, -(-clips // len(found.utterances)), "ravdess")
+    return replace(
+        copies, corpus="bench", label_sets={}, splits={}, problems=(), utterances=copies.utterances[:clips]
+    )
+
+
 def _moved(u: Utterance, folder: str, more: str) -> Utterance:
     """An utterance whose media lie in a subfolder of the root; all are of one part, without labels."""
 
@@ -47,16 +67,19 @@ def _moved(u: Utterance, folder: str, more: str) -> Utterance:
     return replace(u, id=name, dialogue=dialogue, text=text, video=video, audio=audio, labels={}, part="all")
 
 
-def multiplied(manifest: Manifest, source: Path, root: Path, times: int) -> Manifest:
+def multiplied(manifest: Manifest, source: Path, root: Path, times: int, prefix: str = "copy") -> Manifest:
     """Copies of all files and utterances, each with a digest of its own.
 
     Args:
         root: of the copies; made here.
+        prefix: of the names of their folders.
     """
     utterances: list[Utterance] = []
     for n in range(times):
-        name = f"copy{n}"
-        shutil.copytree(source, root / name)
+        name = f"{prefix}{n}"
+        shutil.copytree(
+            source, root / name, copy_function=shutil.copyfile
+        )  # what is read-only there is not here
         digests: dict[str, str] = {}
         copies = [_moved(u, name, f" {n}") for u in manifest.utterances]
         for path in {ref.path for u in copies for ref in (u.video, u.audio) if ref and ref.sha256}:
@@ -69,11 +92,14 @@ def multiplied(manifest: Manifest, source: Path, root: Path, times: int) -> Mani
 
 
 def set_apart(path: Path, number: int) -> None:
-    """Change a file where no decoder looks: in the first back pointer of an flv, else in a box at the end."""
+    """Change a file where no decoder looks: in the first back pointer of an flv, else in a box or chunk at the end."""
     with path.open("r+b") as stream:
         if path.suffix == ".flv":
             stream.seek(9)
             stream.write((number + 1).to_bytes(4, "big"))
+        elif path.suffix == ".wav":
+            stream.seek(0, os.SEEK_END)
+            stream.write(b"JUNK" + (4).to_bytes(4, "little") + number.to_bytes(4, "little"))
         else:
             stream.seek(0, os.SEEK_END)
             stream.write((12).to_bytes(4, "big") + b"free" + number.to_bytes(4, "big"))

@@ -97,12 +97,14 @@ def prepare(job: Job, device: str) -> None:
 
 def read_inputs(work: Work, number: int) -> "dict[int, Inputs]":
     """What the rows of a shard have to be encoded from."""
-    from extract.engine.reading import Inputs, read_file, share
+    from extract.engine.reading import Inputs, share
+    from extract.media.scanned import read_scanned
 
     inputs = {n: Inputs() for n in range(len(work.shards[number][0]))}
     if work.job.root:
         for file in work.files(number):
-            share(file, read_file(work.job.root, file, work.job.engine.limits), inputs)
+            for stretch, clip in read_scanned(file.request(work.job.root, work.job.engine.limits)):
+                share(file.uses[stretch], clip, inputs)
     return inputs
 
 

@@ -26,7 +26,7 @@ class Job(Strict):
     folder: Path
     root: Path
     manifest: Path
-    encoder_set: Literal["light", "paper"]
+    encoder_set: Literal["light", "paper", "sound"]
     engine: EngineParams
     policy: FacePolicy
     device: str

@@ -9,8 +9,9 @@ What makes it naive, as in the extraction scripts that peers publish or describe
 
 Why it is fair:
 - encoders, params and networks are those of our own run (the same Python classes), so is the precision, float32;
-- pictures are those of our own run: the instants come from the functions of extract.media.video, and finding them costs it
-  one pass over the packets, as ours; sound covers the same stretch at the same rate (16 bit, ffmpeg's resampler);
+- pictures are those of our own run: the instants come from the functions of extract.media.video, and finding them
+  costs it one pass over the packets, as ours;
+- sound covers the same stretch at the same rate (16 bit, ffmpeg's resampler);
 - only the wanted pictures become RGB, where OpenCV's `read` converts all of them; PyAV decodes in the process itself
   with as many threads as it likes, and no pipe carries pictures; ffmpeg is told to leave out the video for the sound;
 - a network and the MTCNN are loaded once for each encoder; all forwards run in eval and inference mode;
@@ -18,6 +19,8 @@ Why it is fair:
 - nothing is computed twice within an encoder, nothing is copied or converted without need, and no store, digest,
   checksum or flush to disk is paid for, which ours does;
 - a clip that cannot be read is passed over, which costs no more than the attempt.
+Of sound files alone (`extract_sounds`) a script is a loop: soundfile reads a file once, librosa resamples it for each
+rate, all features are computed of it in this one process; no ffmpeg, no wav on the way.
 Clips are whole files: stretches and crops of longer files, which peers cut beforehand, are not measured.
 """
 
@@ -26,6 +29,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,6 +109,40 @@ def extract(clips: Sequence[Clip], features: Sequence[Feature], out: Path, limit
                 continue
             path = folder / f"{clip.id}.pkl"
             account.timed("write", lambda p=path, a=result.arrays: p.write_bytes(pickle.dumps(a)))  # type: ignore[misc]
+            account.written += 1
+    return account
+
+
+def extract_sounds(clips: Sequence[Clip], features: Sequence[Feature], out: Path) -> Account:
+    """Make one pickle of arrays for each sound file and feature, in one loop over the files.
+
+    Args:
+        out: folder; gets a folder for each feature.
+    """
+    import librosa
+    import soundfile
+
+    account = Account()
+    encoders = {f.name: account.timed("load", partial(f.build, "cpu")) for f in features}
+    for name in encoders:
+        (out / name).mkdir(parents=True)
+    for clip in clips:
+        try:
+            read = partial(soundfile.read, given(clip.audio), dtype="float32")
+            own, rate = account.timed("decode", read)
+        except (Missing, soundfile.LibsndfileError) as error:
+            account.missing.append(f"all {clip.id}: {Reason.UNREADABLE} {error}")
+            continue
+        own = own.mean(axis=1) if own.ndim > 1 else own
+        for feature in features:
+            resample = partial(librosa.resample, own, orig_sr=rate, target_sr=feature.input.rate)
+            sample = Sample(sound=account.timed("decode", resample))
+            result = account.timed("encode", partial(encoders[feature.name].encode, [sample]))[0]
+            if isinstance(result, Missing):
+                account.missing.append(f"{feature.name} {clip.id}: {result.reason} {result.detail}")
+                continue
+            path = out / feature.name / f"{clip.id}.pkl"
+            account.timed("write", partial(path.write_bytes, pickle.dumps(result.arrays)))
             account.written += 1
     return account
 

@@ -7,7 +7,7 @@ from app.features import features_of
 from ercache.params import FacePolicy, FeatureParams, Params
 from extract.engine.plan import Feature
 
-SetName = Literal["light", "paper"]
+SetName = Literal["light", "paper", "sound"]
 SEED: Final = 0
 
 SETS: Final[Mapping[SetName, Mapping[str, Mapping[str, Any]]]] = {
@@ -28,6 +28,11 @@ SETS: Final[Mapping[SetName, Mapping[str, Mapping[str, Any]]]] = {
         "mel_resnet18": {"encoder": "audio/mel-resnet18"},
         "resnet18_faces": {"encoder": "visual/resnet18", "region": "face"},
         "resnet18_scenes": {"encoder": "visual/resnet18"},
+    },
+    # sound files alone, where hardly anything can be shared: what is measured is how little the engine costs
+    "sound": {
+        "prosody": {"encoder": "audio/prosody"},
+        "mfcc": {"encoder": "audio/mfcc"},
     },
 }
 

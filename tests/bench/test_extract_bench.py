@@ -17,10 +17,10 @@ import torch
 import bench.extract
 import bench.floor
 import bench.sets
-from bench.clips import REAL, multiplied
+from bench.clips import REAL, SOUNDS, multiplied, set_apart
 from bench.extract import ROLES, measure, reasons, stage_seconds
 from bench.jobs import Job, rounded, watch
-from bench.naive import Clip, extract, read_pictures, read_sound
+from bench.naive import Clip, extract, extract_sounds, read_pictures, read_sound
 from bench.sets import features
 from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, MediaRef, Utterance, read_manifest
@@ -122,6 +122,34 @@ def test_the_naive_way_gives_our_values_and_passes_over_what_it_cannot_read(
     (text,) = wanted[0].kind(wanted[0].params).encode([Sample(text="Well, no.")])
     kept = np.load(tmp_path / "out/minilm/good.pkl", allow_pickle=True)
     assert np.array_equal(kept["pooled"], text.arrays["pooled"])
+
+
+def test_the_naive_loop_over_sound_files_gives_our_values(clip: Path, tmp_path: Path) -> None:
+    wav = tmp_path / "sound.wav"
+    read_sound(clip, 16_000, wav)
+    wanted = features("sound", FacePolicy())
+    clips = [
+        Clip("good", None, None, wav),
+        Clip("absent", None, None, None),
+        Clip("no sound", None, None, clip),
+    ]
+    account = extract_sounds(clips, wanted, tmp_path / "out")
+    assert account.written == len(wanted) == 2 and len(account.missing) == 2
+    for feature in wanted:
+        rate = feature.input.rate or 0
+        (ours,) = read_stretches(wav, [Stretch(MediaRef(wav.name), rates=(rate,))], LIMITS)
+        (encoded,) = feature.build("cpu").encode([Sample(sound=ours.sounds[rate])])
+        naive = np.load(tmp_path / f"out/{feature.name}/good.pkl", allow_pickle=True)
+        assert all(np.allclose(naive[name], values, atol=1e-2) for name, values in encoded.arrays.items())
+
+
+def test_copies_of_a_sound_file_differ_and_sound_the_same(clip: Path, tmp_path: Path) -> None:
+    wav = tmp_path / "0.wav"
+    before = read_sound(clip, 16_000, wav)
+    set_apart(wav, 7)
+    assert wav.read_bytes().endswith((7).to_bytes(4, "little"))
+    (after,) = read_stretches(wav, [Stretch(MediaRef(wav.name), rates=(16_000,))], LIMITS)
+    assert np.allclose(after.sounds[16_000], before, atol=1e-6)
 
 
 def test_copies_differ_in_their_bytes_and_in_nothing_that_is_seen(clip: Path, tmp_path: Path) -> None:
@@ -230,6 +258,14 @@ def test_a_small_benchmark_comes_to_figures(tmp_path: Path) -> None:
     assert figures["share_of_floor"] < 1  # start-up alone takes longer than four clips
     assert figures["naive"]["written"] == 20 == figures["ours"]["units"] + repeated(tmp_path)
     check_figures(figures, "minilm", "mfcc", "prosody", "face_hog", "face_crops")
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not SOUNDS.is_dir(), reason="needs ../shared/media/ravdess (480 real sound files)")
+def test_a_small_benchmark_of_sounds_comes_to_figures(tmp_path: Path) -> None:
+    figures = measure(tmp_path, clips=4, encoder_set="sound", scale=0)
+    assert figures["clips"] == figures["real_clips"] == 4 and figures["goals"]["speedup_over_naive"] == 1.5
+    assert figures["naive"]["written"] == 8 == figures["ours"]["units"]
 
 
 @pytest.mark.full

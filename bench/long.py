@@ -1,0 +1,216 @@
+"""A recording of hours with thousands of cues, in each container: extraction against a plain decode of the same file.
+
+The recording is one minute of 1080p at 25 pictures a second with sound, made once (a photograph with a face that moves
+under noise) and joined to its length by stream copy; no picture is encoded twice. Measured for each container:
+- decode: `ffmpeg -threads N -i FILE -f null -`, all pictures and sound, nothing kept; N is the number of cores.
+- scan: `ercache scan folder`, which looks at every packet.
+- extract: `ercache extract folder` with a feature of the sound (mfcc) and one of the pictures (a small network on two
+  pictures a cue) with a cold store.
+`over_decode` is extract over decode. Memory is summed over all processes of a command; RSS counts shared pages twice.
+
+`python -m bench.long --minutes 10 --cues 100` prints the figures of a shorter recording.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import imageio_ffmpeg
+import numpy as np
+import typer
+import yaml
+
+from bench.jobs import PROJECT, rounded, watch
+from ercache.errors import WorkError
+from ercache.params import EngineParams
+
+CONTAINERS: Final = ("mp4", "mkv", "ts", "flv")
+MINUTES: Final = 180
+CUES: Final = 2_000
+FEATURES: Final = {
+    "mfcc": {"encoder": "audio/mfcc"},
+    "scenes": {"encoder": "visual/resnet18", "frames": 2},
+}
+CUE: Final = 3.0  # seconds at most
+SIZE: Final = "1920x1080"
+
+
+def measure(
+    folder: Path,
+    minutes: int = MINUTES,
+    cues: int = CUES,
+    containers: Sequence[str] = CONTAINERS,
+    size: str = SIZE,
+) -> dict[str, Any]:
+    """Measure one container after the other; each file is taken away before the next is made.
+
+    Args:
+        folder: scratch; needs room for one recording.
+        minutes, cues: of the recording.
+        size: of its pictures, for tests of this benchmark.
+
+    Returns:
+        figures for docs/benchmarks.json.
+
+    Raises:
+        WorkError: a command failed; with its last words.
+    """
+    group = folder / "minute.mp4"
+    make_minute(group, size)
+    engine = EngineParams()
+    rows = {}
+    for container in containers:
+        project = folder / container
+        path = make_project(project, container, minutes, cues)
+        join(group, path, minutes)
+        rows[container] = measure_one(project, path)
+        print(f"{container}: {rounded(rows[container])}", file=sys.stderr)  # the next takes another hour
+        path.unlink()
+    return {
+        "minutes": minutes,
+        "cues": cues,
+        "size": size,
+        "features": ", ".join(FEATURES),
+        "containers": rounded(rows),
+        "engine": engine.model_dump(mode="json"),
+    }
+
+
+def make_minute(path: Path, size: str) -> None:
+    """A minute that is as hard to decode as a recording: detail, motion, noise; a face; sound like speech."""
+    import skimage.data
+    from PIL import Image
+
+    photograph = path.with_suffix(".png")
+    Image.fromarray(skimage.data.astronaut()).save(photograph)  # type: ignore[no-untyped-call]
+    width, height = map(int, size.split("x"))
+    motion = f"crop={width}:{height}:'(iw-ow)/2*(1+sin(t/3))':'(ih-oh)/2*(1+sin(t/5))'"
+    picture = f"scale={width * 5 // 4}:-1,{motion},noise=alls=7:allf=t,format=yuv420p"
+    voice = (
+        "(sin(2*PI*(120+30*sin(t))*t)+0.5*sin(2*PI*(240+60*sin(t))*t))*sin(11*t)*sin(11*t)/3+0.01*random(0)"
+    )
+    run_ffmpeg(
+        *("-loop", "1", "-framerate", "25", "-i", str(photograph), "-f", "lavfi", "-i", f"aevalsrc={voice}:s=48000"),
+        *("-t", "60", "-vf", picture, "-c:v", "libx264", "-preset", "veryfast", "-crf", "26", "-c:a", "aac", str(path)),
+    )  # fmt: skip
+
+
+def join(group: Path, path: Path, minutes: int) -> None:
+    """Copies of a minute, one after the other, none encoded anew."""
+    kind = {"ts": "mpegts", "mkv": "matroska"}.get(path.suffix[1:], path.suffix[1:])
+    run_ffmpeg("-stream_loop", str(minutes - 1), "-i", str(group), "-c", "copy", "-f", kind, str(path))
+
+
+def make_project(folder: Path, container: str, minutes: int, cues: int) -> Path:
+    """A project whose corpus is one recording with subtitles; where the recording is to lie."""
+    root = folder / "media"
+    (folder / "extract").mkdir(parents=True)
+    root.mkdir()
+    (folder / "extract" / "versions.yaml").write_bytes((PROJECT / "extract" / "versions.yaml").read_bytes())
+    (folder / "params.yaml").write_text(yaml.safe_dump({"features": FEATURES}), encoding="utf-8")
+    starts = np.linspace(0, 60 * minutes, cues, endpoint=False)
+    length = min(CUE, 0.9 * 60 * minutes / cues)
+    lines = [
+        f"{n}\n{stamp(start)} --> {stamp(start + length)}\nANN: What was said as turn {n}.\n"
+        for n, start in enumerate(starts.tolist(), 1)
+    ]
+    (root / "talk.srt").write_text("\n".join(lines), encoding="utf-8")
+    return root / f"talk.{container}"
+
+
+def stamp(seconds: float) -> str:
+    """A time as subtitles have it."""
+    thousandths = round(1000 * seconds)
+    return (
+        f"{thousandths // 3_600_000:02d}:{thousandths // 60_000 % 60:02d}:"
+        f"{thousandths // 1000 % 60:02d},{thousandths % 1000:03d}"
+    )
+
+
+def measure_one(project: Path, path: Path) -> dict[str, Any]:
+    """Figures of one recording."""
+    threads = ("-threads", str(len(os.sched_getaffinity(0))))
+    began = time.perf_counter()
+    run_ffmpeg(*threads, "-i", str(path), "-f", "null", "-")
+    decode = time.perf_counter() - began
+    asked = ("folder", "--root", str(path.parent), "--json")
+    scan = run_ercache(project, "scan", *asked)
+    extract = run_ercache(
+        project,
+        "extract",
+        *asked,
+        "--features",
+        ",".join(FEATURES),
+        "--random-weights",
+        "0",
+        "--device",
+        "cpu",
+    )
+    answer = extract.pop("answer")
+    return {
+        "megabytes": path.stat().st_size / 1e6,
+        "decode_seconds": decode,
+        "scan_seconds": scan["seconds"],
+        "extract_seconds": extract["seconds"],
+        "over_decode": extract["seconds"] / decode,
+        "peak_rss_mb": extract["peak_rss_mb"],
+        "peak_pss_mb": extract["peak_pss_mb"],
+        "units": answer["done"],
+        "failed": len(answer["failed"]),
+    }
+
+
+def run_ffmpeg(*arguments: str) -> None:
+    """Run FFmpeg.
+
+    Raises:
+        WorkError: it failed.
+    """
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode != 0:
+        raise WorkError(f"ffmpeg ended with {done.returncode}", details=done.stderr.splitlines()[-20:])
+
+
+def run_ercache(project: Path, *arguments: str) -> dict[str, Any]:
+    """Wall clock, peak memory and answer of a command in a project with a store of its own.
+
+    Raises:
+        WorkError: it failed.
+    """
+    path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "ERCACHE_STORE": str(project / "store")}
+    command = [sys.executable, "-c", "from app.cli import main; main()", *arguments]
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        began = time.perf_counter()
+        with subprocess.Popen(command, cwd=project, env=environment, stdout=out, stderr=err) as process:
+            peaks = watch(process)
+            code = process.wait()
+        seconds = time.perf_counter() - began
+        out.seek(0)
+        err.seek(0)
+        if code != 0:
+            raise WorkError(
+                f"ercache {arguments[0]} ended with {code}", details=err.read().splitlines()[-20:]
+            )
+        return {"seconds": seconds, "answer": json.loads(out.read()), **peaks}
+
+
+def main(
+    minutes: Annotated[int, typer.Option(min=1, help="Length of the recording.")] = MINUTES,
+    cues: Annotated[int, typer.Option(min=1, help="Utterances in it.")] = CUES,
+    containers: Annotated[str, typer.Option(help="Suffixes, with commas.")] = ",".join(CONTAINERS),
+) -> None:
+    """Print the figures of a recording of another length than the page's."""
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(measure(Path(folder), minutes, cues, containers.split(",")), indent=1))
+
+
+if __name__ == "__main__":
+    typer.run(main)

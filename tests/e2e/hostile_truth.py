@@ -1,0 +1,102 @@
+"""What FFmpeg itself makes of a file, with a plain command: the reference that every hostile file is judged by.
+
+One thread and errors tolerated as FFmpeg tolerates them by default. Timestamps decide nothing here: all pictures that
+the decoder shows, in its order, and all samples, one after the other.
+"""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+THUMB: Final = (32, 24)  # width, height
+MOST: Final = 600  # pictures
+_FORMAT: Final = re.compile(r"Input #0, ([\w,]+), from")
+_SHOWN: Final = re.compile(r"Parsed_showinfo\S* @ \w+\] \[info\] n: *\d+ pts: *\S+ +pts_time: *(\S+)")
+_HEARD: Final = re.compile(r"Parsed_ashowinfo\S* @ \w+\] \[info\] n:\d+ .*? channels:(\d+) .*?rate:(\d+) ")
+
+Thumbs = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What FFmpeg shows and plays.
+
+    Attributes:
+        thumbs: of all pictures, in order, [n, 24, 32, 3].
+        times: seconds of each; NaN where it has none.
+        samples: mono at `rate`.
+        formats: names of the demuxer that it chose, empty where it knew none.
+        changes: whether rate or channels changed on the way.
+        complained: whether it told of errors.
+        late: whether it took longer than it was given.
+    """
+
+    thumbs: Thumbs
+    times: NDArray[np.float64]
+    samples: NDArray[np.float32]
+    rate: int
+    channels: int
+    formats: frozenset[str]
+    changes: bool
+    complained: bool
+    late: bool
+
+    @property
+    def rising(self) -> bool:
+        """Whether every picture has a time, later than the one before."""
+        return not np.isnan(self.times).any() and bool((np.diff(self.times) > 0).all())
+
+
+def truth_of(path: Path, seconds: float) -> Truth:
+    """Ask FFmpeg, once for the pictures and once for the sound."""
+    size = f"{THUMB[0]}:{THUMB[1]}"
+    pictures = (
+        "-map",
+        "0:V:0?",
+        "-vf",
+        f"showinfo=checksum=0,scale={size}:flags=area,format=rgb24",
+        "-frames:v",
+        str(MOST),
+    )
+    raw, said, late = _run(path, (*pictures, "-fps_mode", "passthrough", "-f", "rawvideo"), seconds)
+    thumbs = np.frombuffer(raw, np.uint8, len(raw) // (THUMB[0] * THUMB[1] * 3) * THUMB[0] * THUMB[1] * 3)
+    thumbs = thumbs.reshape(-1, THUMB[1], THUMB[0], 3)
+    times = [float("nan") if t == "NOPTS" else float(t) for t in _SHOWN.findall(said)][: len(thumbs)]
+    mono = "ashowinfo,aresample=ochl=mono:rematrix_maxval=1"
+    raw, heard, slow = _run(path, ("-map", "0:a:0?", "-af", mono, "-f", "f32le"), seconds)
+    kinds = list(dict.fromkeys(_HEARD.findall(heard)))
+    channels, rate = map(int, kinds[0]) if kinds else (0, 0)
+    found = _FORMAT.search(said) or _FORMAT.search(heard)
+    return Truth(
+        thumbs,
+        np.array([*times, *[float("nan")] * (len(thumbs) - len(times))]),
+        np.frombuffer(raw, "<f4", len(raw) // 4).astype(np.float32),
+        rate,
+        channels,
+        frozenset(found[1].split(",")) if found else frozenset(),
+        len(kinds) > 1,
+        "[error]" in said + heard,
+        late or slow,
+    )
+
+
+def thumb_of(image: NDArray[np.uint8]) -> Thumbs:
+    """A picture [height, width, 3] made as small as those of a truth, [24, 32, 3]."""
+    return np.asarray(Image.fromarray(image).resize(THUMB, Image.Resampling.BOX))
+
+
+def _run(path: Path, output: tuple[str, ...], seconds: float) -> tuple[bytes, str, bool]:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "level+info", "-nostdin", "-nostats", "-threads", "1"]
+    command += ["-i", f"file:{path}", *output, "pipe:1"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        return error.stdout or b"", (error.stderr or b"").decode(errors="replace"), True
+    return done.stdout, done.stderr.decode(errors="replace"), False
