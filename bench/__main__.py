@@ -11,12 +11,8 @@ from typing import Annotated, Any, Final
 import psutil
 import typer
 
-<<<<<<< HEAD
-from bench import caches, encoders, extract, faces, fusion, pretraining, scan, sequences, texts
-from ercache.cpus import cores
-=======
 from bench import caches, encoders, extract, faces, fusion, long, pretraining, scan, sequences, texts
->>>>>>> w-hostile
+from ercache.cpus import cores
 from ercache.errors import UsageError
 from ercache.params_file import load_params, nearest
 
