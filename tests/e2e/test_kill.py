@@ -138,7 +138,7 @@ def kill_child_at(project: Project, nth: int, trace: Path, rng: random.Random) -
     if hit:
         with contextlib.suppress(psutil.NoSuchProcess):
             rng.choice(children).kill()
-    assert process.wait(timeout=300) in (0, 1)
+    assert process.wait(timeout=600) in (0, 1)
     return {CHILD} if hit else set()
 
 
