@@ -23,7 +23,6 @@ from app.console import (
 )
 from app.features import default_names, features_of, lacking_modality
 from app.scans import keep, manifest_of, root_of, rows_of_problems, scanned
-from ercache.cache import Status
 from ercache.errors import CorpusError, UsageError
 from ercache.params_file import corpus_root
 from ercache.places import default_store, places_of
@@ -120,7 +119,7 @@ def extract(
 ) -> None:
     """Make feature caches, resumable at any instant. Example: [dim]ercache extract demo --features minilm[/]"""
     from extract.engine import extract_corpus
-    from extract.engine.extraction import raise_if_over, write_failures
+    from extract.engine.extraction import in_words, raise_if_over, write_failures
     from extract.numba_cache import prepare
 
     if features is not None and profile is not None:
@@ -171,6 +170,10 @@ def extract(
         answer(_summary(result))
     else:
         _show(result, failures)
+    if again := result.unavailable:
+        say(
+            f"warning: {len(again)} results are unavailable ({in_words(again)}); the next run tries them again"
+        )
     raise_if_over(result, fail_over)
 
 
@@ -197,16 +200,8 @@ def _warn(result: "Extraction", failures: Path) -> None:
     if result.notes:
         first = result.notes[0]
         say(
-            f"warning: {len(result.notes)} results rest on less than was asked for, or on other media"
+            f"warning: {len(result.notes)} results rest on less, or on other media, than was asked for"
             f" (the first: {first.utterance}, {first.feature}: {first.note}); see {failures}"
-        )
-    changed = {f.utterance for f in result.failed if f.reason == Reason.CHANGED}
-    if changed:
-        say(f"warning: the media of {len(changed)} utterances are not those that were scanned: scan again")
-    again = sum(f.status == Status.UNAVAILABLE and f.reason != Reason.CHANGED for f in result.failed)
-    if again:
-        say(
-            f"warning: {again} results are unavailable and will be tried again by the next run; see {failures}"
         )
 
 

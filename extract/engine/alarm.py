@@ -25,6 +25,7 @@ class Alarm:
         self._features, self._tell = features, tell
         self._results: Counter[str] = Counter()
         self._faults: Counter[tuple[str, Reason]] = Counter()
+        self._words: dict[tuple[str, Reason], str] = {}  # of the first such fault
         self._told: set[object] = set()
 
     def look(self, job: Job, done: Done) -> None:
@@ -34,13 +35,12 @@ class Alarm:
             self._results[name] += 1
         for fault in done.faults:
             self._faults[fault.feature, fault.reason] += 1
+            self._words.setdefault((fault.feature, fault.reason), fault.detail)
         for (name, reason), count in self._faults.items():
             if reason in _USUAL or self._results[name] < MOST or 2 * count <= self._results[name]:
                 continue
-            words = next((f.detail for f in done.faults if (f.feature, f.reason) == (name, reason)), "")
-            self._once(
-                (name, reason), f"{name}: {count} of {self._results[name]} utterances so far", reason, words
-            )
+            what = f"{name}: {count} of {self._results[name]} utterances so far"
+            self._once((name, reason), what, reason, self._words[name, reason])
 
     def _look_at_files(self, job: Job, done: Done) -> None:
         rows: dict[tuple[str, str], set[int]] = defaultdict(set)

@@ -268,7 +268,9 @@ class _Lane:
         record = Record(result.arrays, result.frames, made=self.made, note=note)
         if finite(record):
             return record
-        return Record({}, reason=Reason.UNREADABLE, detail="values that are not finite", made=self.made)
+        # Encoders refuse sounds that are not finite or absurdly loud, so the arithmetic is at fault, not the data.
+        words = f"the encoder made values that are not finite, in {self.engine.precision}"
+        return Record({}, reason=Reason.FAULT, detail=words, made=self.made)
 
 
 def one_by_one_if_need_be(
@@ -287,7 +289,7 @@ def one_by_one_if_need_be(
         raise
     except Exception as error:
         if len(rows) == 1:
-            reason = Reason.OUT_OF_MEMORY if isinstance(error, out_of_memory()) else Reason.CRASH
+            reason = Reason.OUT_OF_MEMORY if isinstance(error, out_of_memory()) else Reason.FAULT
             return {rows[0]: Missing(reason, f"{type(error).__name__}: {error}")}
     apart()
     return {n: result for row in rows for n, result in one_by_one_if_need_be(work, [row]).items()}

@@ -123,20 +123,24 @@ def test_over_the_threshold_no_file_is_written(tmp_path: Path) -> None:
     refuse(tmp_path, b="out_of_memory")
     result = extract(tmp_path, corpus("a", "b"), fail_over=49)
     assert result.files == [] and not list((tmp_path / "caches").rglob("*.h5"))
-    with pytest.raises(WorkError, match="1 of 2 utterances unavailable"):
+    with pytest.raises(
+        WorkError,
+        match=r"1 of 2 utterances unavailable \(1 out_of_memory; the first: u1, letters: words of the tool\)",
+    ):
         raise_if_over(result, 49)
 
 
 def test_values_that_are_not_finite_never_reach_a_cache(tmp_path: Path) -> None:
     result = extract(tmp_path, corpus("aa", "bbb"), letters(tmp_path, scale=3e38))
-    assert {f.reason for f in result.failed} == {"unreadable"}
+    assert {(f.status, f.reason) for f in result.failed} == {("unavailable", "fault")}, "no text overflows"
+    assert "not finite, in float32" in result.failed[0].detail and result.files == []
 
 
 def test_an_encoder_that_breaks_on_one_input_loses_that_input_alone(tmp_path: Path) -> None:
     refuse(tmp_path, d="raise")
     result = extract(tmp_path, corpus("c", "d", "a"), fail_over=50)
     (failure,) = result.failed
-    assert (failure.utterance, failure.status, failure.reason) == ("u1", "unavailable", "crash")
+    assert (failure.utterance, failure.status, failure.reason) == ("u1", "unavailable", "fault")
     assert failure.detail == "RuntimeError: broken"
     assert result.split == {"letters"}, "its forward was run one by one, which is told"
 
