@@ -39,7 +39,7 @@ class Alarm:
         for (name, reason), count in self._faults.items():
             if reason in _USUAL or self._results[name] < MOST or 2 * count <= self._results[name]:
                 continue
-            what = f"{name}: {count} of {self._results[name]} utterances so far"
+            what = f"{name}: {count} of {self._results[name]} utterances so far cannot be had"
             self._once((name, reason), what, reason, self._words[name, reason])
 
     def _look_at_files(self, job: Job, done: Done) -> None:
@@ -55,7 +55,7 @@ class Alarm:
             ]
             reasons = {f.reason for f in faults}
             if len(numbers) >= MANY and len(faults) == len(numbers) and len(reasons) == 1:
-                what = f"{len(numbers)} of {len(numbers)} utterances of {path}"
+                what = f"{path}: none of its {len(numbers)} utterances so far can be had"
                 self._once((path, *reasons), what, faults[0].reason, faults[0].detail)
 
     def _once(self, key: object, what: str, reason: Reason, words: str) -> None:

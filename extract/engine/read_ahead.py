@@ -68,18 +68,19 @@ class Budget:
         """Wait until there is room for what was read of a file."""
         with self._changed:
             self._changed.wait_for(lambda: self.held + nbytes <= self._most or self._is_awaited(turn))
-            self._held[turn[0]] += nbytes
+            if nbytes:
+                self._held[turn[0]] += nbytes
 
     def release(self, shard: int, nbytes: int) -> None:
         """Somebody has taken what was read for a shard."""
         with self._changed:
             self._held[shard] -= nbytes
+            if not self._held[shard]:
+                del self._held[shard]
             self._changed.notify_all()
 
     def _is_awaited(self, turn: Turn) -> bool:
-        return turn == min(self._active) and not any(
-            held for shard, held in self._held.items() if shard <= turn[0]
-        )
+        return turn == min(self._active) and all(shard > turn[0] for shard in self._held)
 
 
 class ReadAhead:
