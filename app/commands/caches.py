@@ -97,7 +97,7 @@ def info(file: Annotated[Path, typer.Argument(help="A cache file.")], json: Json
     flat |= {k: v for k, v in facts["provenance"].items() if k not in ("made_of", NOTES)}
     table(("", ""), list(flat.items()))
     if notes := notes_of(facts["provenance"]):
-        title = f"{len(notes)} utterances: their feature {MEANING}"
+        title = f"{counted(len(notes), 'utterance')} whose feature {MEANING}"
         table(("utterance", "note"), list(notes.items())[:FIRST_NOTES], title=title)
         if len(notes) > FIRST_NOTES:
             say(f"the first {FIRST_NOTES} of {len(notes)} are shown; --json has all")

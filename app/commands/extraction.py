@@ -23,6 +23,7 @@ from app.console import (
 )
 from app.features import default_names, features_of, lacking_modality
 from app.scans import keep, manifest_of, root_of, rows_of_problems, scanned
+from ercache.counting import counted
 from ercache.errors import CorpusError, UsageError
 from ercache.params_file import corpus_root
 from ercache.places import default_store, places_of
@@ -171,9 +172,8 @@ def extract(
     else:
         _show(result, failures)
     if again := result.unavailable:
-        say(
-            f"warning: {len(again)} results are unavailable ({in_words(again)}); the next run tries them again"
-        )
+        much = counted(len(again), "result is", "results are")
+        say(f"warning: {much} unavailable ({in_words(again)}); the next run tries again")
     raise_if_over(result, fail_over)
 
 
@@ -200,7 +200,8 @@ def _warn(result: "Extraction", failures: Path) -> None:
     if result.notes:
         first = result.notes[0]
         say(
-            f"warning: {len(result.notes)} results rest on less, or on other media, than was asked for"
+            f"warning: {counted(len(result.notes), 'result rests', 'results rest')} on less, or on other media,"
+            " than was asked for"
             f" (the first: {first.utterance}, {first.feature}: {first.note}); see {failures}"
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ercache.cache import Status
+from ercache.counting import counted
 from ercache.errors import CorpusError, WorkError
 from ercache.manifest import Manifest, Utterance
 from ercache.params import EngineParams
@@ -172,7 +173,7 @@ def raise_if_over(result: Extraction, fail_over: float) -> None:
     """
     if result.over:
         raise WorkError(
-            f"{len(result.over)} cache files were not written: over {fail_over:g} % of them is unavailable",
+            f"{counted(len(result.over), 'cache file')} not written: over {fail_over:g} % is unavailable",
             details=result.over,
             hint="the failures.csv in data/logs has the reasons; run again, finished units are kept",
         )

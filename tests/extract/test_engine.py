@@ -15,7 +15,7 @@ from ercache.manifest import Manifest, MediaRef, Utterance
 from ercache.params import EngineParams
 from ercache.reasons import Reason
 from extract.engine import Feature, extract_corpus
-from extract.engine.extraction import Extraction, raise_if_over
+from extract.engine.extraction import Extraction, Failure, in_words, raise_if_over
 from extract.engine.plan import make_plan
 from tests.extract.toy_letters import Loud, calls, letters, refuse
 
@@ -221,3 +221,20 @@ def test_coverage_is_counted_for_dvc(tmp_path: Path) -> None:
     extract(tmp_path, corpus("a", "b", "c"))
     counts = json.loads((tmp_path / "caches/toy/text/coverage.json").read_text())
     assert counts == {"letters": {"train": {"ok": 2, "too_short": 1}}}
+
+
+def test_what_is_unavailable_is_told_by_reason_with_the_words_of_the_first(tmp_path: Path) -> None:
+    refuse(tmp_path, a="raise", bb="memory", ccc="raise", d="too_short")
+    result = extract(tmp_path, corpus("a", "bb", "ccc", "d", "eeee"), fail_over=90)
+    assert in_words(result.unavailable) == (
+        "2 fault, 1 out_of_memory; the first: u0, letters: RuntimeError: broken"
+    )
+    assert [f.utterance for f in result.unavailable] == ["u0", "u1", "u2"], (
+        "missing is final, and not among them"
+    )
+
+
+def test_the_words_of_a_tool_are_one_line_however_much_it_says() -> None:
+    failure = Failure("u0", "loud", "unavailable", "fault", "Traceback:\n  line\n" + 500 * "x")
+    assert "\n" not in in_words([failure]) and len(in_words([failure])) < 350
+    assert in_words([replace(failure, detail="")]).endswith(Reason.FAULT.meaning)
