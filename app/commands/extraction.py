@@ -207,7 +207,8 @@ def _warn(result: "Extraction", failures: Path) -> None:
 
 
 def _show(result: "Extraction", failures: Path) -> None:
-    table(("cache",), [(path,) for path in result.files])
+    if result.files:
+        table(("cache",), [(path,) for path in result.files])
     if result.failed:
         count = Counter((f.feature, f.status, f.reason) for f in result.failed)
         table(("feature", "status", "reason", "utterances"), [(*k, n) for k, n in sorted(count.items())])

@@ -34,6 +34,8 @@ class Alarm:
         for name, *_ in done.records:
             self._results[name] += 1
         for fault in done.faults:
+            if (self._path(job, fault.feature, fault.row), fault.reason) in self._told:
+                continue  # said of its file
             self._faults[fault.feature, fault.reason] += 1
             self._words.setdefault((fault.feature, fault.reason), fault.detail)
         for (name, reason), count in self._faults.items():
@@ -45,10 +47,9 @@ class Alarm:
     def _look_at_files(self, job: Job, done: Done) -> None:
         rows: dict[tuple[str, str], set[int]] = defaultdict(set)
         for name, row, *_ in done.records:
-            source = job.shard[row]
-            ref = source.audio if self._features[name].spec.modality == "audio" else source.video
-            if ref is not None and self._features[name].spec.modality != "text":
-                rows[ref.path, name].add(row)
+            path = self._path(job, name, row)
+            if path is not None:
+                rows[path, name].add(row)
         for (path, name), numbers in rows.items():
             faults = [
                 f for f in done.faults if f.feature == name and f.row in numbers and f.reason not in _USUAL
@@ -57,6 +58,13 @@ class Alarm:
             if len(numbers) >= MANY and len(faults) == len(numbers) and len(reasons) == 1:
                 what = f"{path}: none of its {len(numbers)} utterances so far can be had"
                 self._once((path, *reasons), what, faults[0].reason, faults[0].detail)
+
+    def _path(self, job: Job, feature: str, row: int) -> str | None:
+        """The file that a row of a feature is read from; None for a text."""
+        source = job.shard[row]
+        modality = self._features[feature].spec.modality
+        ref = {"audio": source.audio, "visual": source.video}.get(modality)
+        return None if ref is None else ref.path
 
     def _once(self, key: object, what: str, reason: Reason, words: str) -> None:
         if key not in self._told:

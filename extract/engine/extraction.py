@@ -173,7 +173,7 @@ def raise_if_over(result: Extraction, fail_over: float) -> None:
     """
     if result.over:
         raise WorkError(
-            f"{counted(len(result.over), 'cache file')} not written: over {fail_over:g} % is unavailable",
+            f"{counted(len(result.over), 'cache file')} not written, as over {fail_over:g} % would be unavailable",
             details=result.over,
             hint="the failures.csv in data/logs has the reasons; run again, finished units are kept",
         )

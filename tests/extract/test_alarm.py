@@ -114,3 +114,9 @@ def test_the_words_are_told_although_the_shard_that_made_it_most_had_none() -> N
         assert run.shard([f"{n}.wav" for n in range(6)], **all_rows(6, Reason.FAULT)) == []
     (line,) = run.shard(["a.wav", "b.wav"])
     assert line.startswith("loud: 18 of 20 ") and line.endswith(": words of row0")
+
+
+def test_what_was_told_of_files_is_not_told_of_the_corpus_again() -> None:
+    run = Run()
+    lines = [run.shard([f"{n}.mp4"] * 5, **all_rows(5, Reason.UNREADABLE)) for n in range(6)]
+    assert [len(some) for some in lines] == [1] * 6 and all("none of its 5" in some[0] for some in lines)
