@@ -11,6 +11,6 @@ MEANING: Final = "rests on less, or on other media, than was asked for"
 
 
 def notes_of(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Utterance -> note, sorted by utterance in a file of ours; none where a stranger's file has something else there."""
+    """Utterance -> note; none where a stranger's file has something else there. Files of ours have them sorted."""
     told = provenance.get(KEY)
     return {str(u): str(note) for u, note in told.items()} if isinstance(told, Mapping) else {}
