@@ -120,7 +120,7 @@ def extract(
 ) -> None:
     """Make feature caches, resumable at any instant. Example: [dim]ercache extract demo --features minilm[/]"""
     from extract.engine import extract_corpus
-    from extract.engine.extraction import in_words, raise_if_over, write_failures
+    from extract.engine.extraction import raise_if_over, write_failures
     from extract.numba_cache import prepare
 
     if features is not None and profile is not None:
@@ -171,9 +171,7 @@ def extract(
         answer(_summary(result))
     else:
         _show(result, failures)
-    if again := result.unavailable:
-        much = counted(len(again), "result is", "results are")
-        say(f"warning: {much} unavailable ({in_words(again)}); the next run tries again")
+    _warn_of_unavailable(result)
     raise_if_over(result, fail_over)
 
 
@@ -204,6 +202,20 @@ def _warn(result: "Extraction", failures: Path) -> None:
             " than was asked for"
             f" (the first: {first.utterance}, {first.feature}: {first.note}); see {failures}"
         )
+
+
+def _warn_of_unavailable(result: "Extraction") -> None:
+    """Last, where people look: what another run may mend, and what another scan must."""
+    from extract.engine.extraction import in_words
+
+    again = [f for f in result.unavailable if f.reason != Reason.CHANGED]
+    if again:
+        much = counted(len(again), "result is", "results are")
+        say(f"warning: {much} unavailable ({in_words(again)}); the next run tries again")
+    changed = [f for f in result.unavailable if f.reason == Reason.CHANGED]
+    if changed:
+        much = counted(len({f.utterance for f in changed}), "utterance")
+        say(f"warning: the media of {much} are not those that were scanned ({in_words(changed)}): scan again")
 
 
 def _show(result: "Extraction", failures: Path) -> None:

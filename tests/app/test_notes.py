@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import cli
+from ercache.errors import WorkError
 from tests.e2e.odd_media import encoded, material
 
 PARAMS = """
@@ -148,3 +149,24 @@ def test_the_report_counts_it_and_names_the_utterance(project: Project) -> None:
     page = Path("data/reports/report.html").read_text()
     assert "notes</code> 1</span>" in page
     assert f'<span class="id">damaged_0</span> ({the_note(project)})' in page
+
+
+def test_the_last_words_of_a_run_are_what_is_unavailable_and_what_to_do(
+    project: Project, films: Path, tmp_path: Path
+) -> None:
+    film = films / "damaged.mp4"
+    film.rename(tmp_path / film.name)
+    command = ["extract", "folder", "--root", "films", "--out", str(tmp_path / "caches"), "--fail-over", "20"]
+    environment = {"COLUMNS": "200", "ERCACHE_STORE": str(tmp_path / "store")}
+    try:
+        result = CliRunner().invoke(cli, command, env=environment)
+    finally:
+        (tmp_path / film.name).rename(film)
+    assert isinstance(result.exception, WorkError) and result.exception.exit_code == 1
+    last = result.stderr.splitlines()[-1]
+    assert last == (
+        "warning: the media of 1 utterance are not those that were scanned (1 changed; the first: damaged_0, mfcc: "
+        "absent: FileNotFoundError: No such file or directory): scan again"
+    )
+    assert "1 of 2 utterances unavailable (1 changed; " in str(result.exception)
+    assert "unavailable" in result.stdout and "caches" not in result.stdout, "no table of files without files"
