@@ -30,6 +30,7 @@ ENGINE = (
     "engine.batch",
     "engine.precision",
     "engine.threads",
+    "engine.memory",
     "engine.limits",
 )
 ENDS = ("jsonl", "splits.json")

@@ -13,9 +13,12 @@ from ercache.compare import compare
 from ercache.counting import counted
 from ercache.errors import CacheError, UsageError, WorkError
 from ercache.manifest import read_manifest
+from ercache.notes import KEY as NOTES
+from ercache.notes import MEANING, notes_of
 from ercache.places import default_store, places_of
 
 SHOWN = 50  # differences that a person is shown
+FIRST_NOTES = 10  # notes likewise
 WHY = {
     "packed": "packed in a cache file",
     "unneeded": "of no feature of params.yaml on any manifest of this checkout",
@@ -53,6 +56,7 @@ def ls(
                     "dims": {name: list(spec.shape) for name, spec in cache.specs.items()},
                     "utterances": len(cache.entries),
                     "ok": ok,
+                    "notes": len(notes_of(cache.provenance)),
                     "bytes": path.stat().st_size,
                 }
             )
@@ -65,10 +69,11 @@ def ls(
             r["encoder"],
             " ".join(f"{k}{v}" for k, v in r["dims"].items()),
             f"{r['ok']}/{r['utterances']}",
+            r["notes"] or "",
         )
         for r in rows
     ]
-    table(("file", "encoder", "arrays", "ok"), shown)
+    table(("file", "encoder", "arrays", "ok", "notes"), shown)
 
 
 @caches.command("info")
@@ -80,6 +85,7 @@ def info(file: Annotated[Path, typer.Argument(help="A cache file.")], json: Json
             "bytes": file.stat().st_size,
             "utterances": len(cache.entries),
             "coverage": cache.coverage(),
+            "notes": len(notes_of(cache.provenance)),
             "arrays": {name: asdict(spec) for name, spec in cache.specs.items()},
             "provenance": cache.provenance,
         }
@@ -88,8 +94,13 @@ def info(file: Annotated[Path, typer.Argument(help="A cache file.")], json: Json
         return
     flat = {**{k: v for k, v in facts.items() if k not in ("arrays", "provenance")}}
     flat |= {f"array {k}": f"{v['kind']} {v['dtype']}{v['shape']}" for k, v in facts["arrays"].items()}
-    flat |= {k: v for k, v in facts["provenance"].items() if k not in ("made_of",)}
+    flat |= {k: v for k, v in facts["provenance"].items() if k not in ("made_of", NOTES)}
     table(("", ""), list(flat.items()))
+    if notes := notes_of(facts["provenance"]):
+        title = f"{counted(len(notes), 'utterance')} whose feature {MEANING}"
+        table(("utterance", "note"), list(notes.items())[:FIRST_NOTES], title=title)
+        if len(notes) > FIRST_NOTES:
+            say(f"the first {FIRST_NOTES} of {len(notes)} are shown; --json has all")
 
 
 @caches.command("verify")

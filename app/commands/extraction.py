@@ -23,7 +23,7 @@ from app.console import (
 )
 from app.features import default_names, features_of, lacking_modality
 from app.scans import keep, manifest_of, root_of, rows_of_problems, scanned
-from ercache.cache import Status
+from ercache.counting import counted
 from ercache.errors import CorpusError, UsageError
 from ercache.params_file import corpus_root
 from ercache.places import default_store, places_of
@@ -171,6 +171,7 @@ def extract(
         answer(_summary(result))
     else:
         _show(result, failures)
+    _warn_of_unavailable(result)
     raise_if_over(result, fail_over)
 
 
@@ -197,21 +198,29 @@ def _warn(result: "Extraction", failures: Path) -> None:
     if result.notes:
         first = result.notes[0]
         say(
-            f"warning: {len(result.notes)} results rest on less than was asked for, or on other media"
+            f"warning: {counted(len(result.notes), 'result rests', 'results rest')} on less, or on other media,"
+            " than was asked for"
             f" (the first: {first.utterance}, {first.feature}: {first.note}); see {failures}"
         )
-    changed = {f.utterance for f in result.failed if f.reason == Reason.CHANGED}
-    if changed:
-        say(f"warning: the media of {len(changed)} utterances are not those that were scanned: scan again")
-    again = sum(f.status == Status.UNAVAILABLE and f.reason != Reason.CHANGED for f in result.failed)
+
+
+def _warn_of_unavailable(result: "Extraction") -> None:
+    """Last, where people look: what another run may mend, and what another scan must."""
+    from extract.engine.extraction import in_words
+
+    again = [f for f in result.unavailable if f.reason != Reason.CHANGED]
     if again:
-        say(
-            f"warning: {again} results are unavailable and will be tried again by the next run; see {failures}"
-        )
+        much = counted(len(again), "result is", "results are")
+        say(f"warning: {much} unavailable ({in_words(again)}); the next run tries again")
+    changed = [f for f in result.unavailable if f.reason == Reason.CHANGED]
+    if changed:
+        much = counted(len({f.utterance for f in changed}), "utterance")
+        say(f"warning: the media of {much} are not those that were scanned ({in_words(changed)}): scan again")
 
 
 def _show(result: "Extraction", failures: Path) -> None:
-    table(("cache",), [(path,) for path in result.files])
+    if result.files:
+        table(("cache",), [(path,) for path in result.files])
     if result.failed:
         count = Counter((f.feature, f.status, f.reason) for f in result.failed)
         table(("feature", "status", "reason", "utterances"), [(*k, n) for k, n in sorted(count.items())])

@@ -10,13 +10,19 @@ from app.report.corpus import LIST_LIMIT, ReasonCount, meaning_of
 from app.report.gather import Cache
 from ercache.cache import Entry, Status
 from ercache.manifest import MODALITIES, Manifest
+from ercache.notes import KEY, notes_of
 
 _LONGEST = 40  # entries of a mapping or list inside a shown provenance
 
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """One cache file, or the lack of one (`path` is empty); `note` says what does not fit the manifest."""
+    """One cache file, or the lack of one (`path` is empty).
+
+    Attributes:
+        notes: how many of the ok have a note.
+        warning: what does not fit the manifest.
+    """
 
     part: str
     path: str
@@ -25,7 +31,18 @@ class CoverageRow:
     unavailable: int
     total: int
     reasons: tuple[ReasonCount, ...]
-    note: str
+    notes: int
+    warning: str
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Ids of a part that have a feature with a note, each with it; `more` counts those beyond the listed ones."""
+
+    part: str
+    count: int
+    notes: tuple[tuple[str, str], ...]
+    more: int
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,7 @@ class FeatureView:
     licence: str
     rows: tuple[CoverageRow, ...]
     gaps: tuple[Gap, ...]
+    noted: tuple[Noted, ...]
     provenance: str
 
 
@@ -120,6 +138,7 @@ def _feature_view(files: Sequence[Cache], manifest: Manifest | None) -> FeatureV
         licence=str(origin.get("licence") or ""),
         rows=tuple(_row(part, by_part.get(part), manifest) for part in parts),
         gaps=tuple(gap for cache in files for gap in _gaps(cache)),
+        noted=tuple(noted for cache in files if (noted := _noted(cache)).count),
         provenance=json.dumps(shortened(origin), indent=1, sort_keys=True, ensure_ascii=False),
     )
 
@@ -144,7 +163,7 @@ def shortened(value: Any) -> Any:
     if isinstance(value, dict):
         if len(value) > _LONGEST:
             return f"({len(value):,} entries)"
-        return {key: shortened(inner) for key, inner in value.items() if key != "made_of"}
+        return {key: shortened(inner) for key, inner in value.items() if key not in ("made_of", KEY)}
     if isinstance(value, list):
         return f"({len(value):,} entries)" if len(value) > _LONGEST else [shortened(v) for v in value]
     return value
@@ -153,7 +172,7 @@ def shortened(value: Any) -> Any:
 def _row(part: str, cache: Cache | None, manifest: Manifest | None) -> CoverageRow:
     expected = [u.id for u in manifest.of_part(part)] if manifest else []
     if cache is None:
-        return CoverageRow(part, "", 0, 0, 0, len(expected), (), "no cache file yet")
+        return CoverageRow(part, "", 0, 0, 0, len(expected), (), 0, "no cache file yet")
     count = Counter(entry.status for entry in cache.entries)
     differs = bool(manifest) and expected != [entry.id for entry in cache.entries]
     return CoverageRow(
@@ -164,7 +183,8 @@ def _row(part: str, cache: Cache | None, manifest: Manifest | None) -> CoverageR
         unavailable=count[Status.UNAVAILABLE],
         total=len(cache.entries),
         reasons=tuple(_reasons(cache.entries)),
-        note="its ids differ from the manifest: extract again" if differs else "",
+        notes=len(notes_of(cache.provenance)),
+        warning="its ids differ from the manifest: extract again" if differs else "",
     )
 
 
@@ -180,6 +200,11 @@ def _gaps(cache: Cache) -> list[Gap]:
         same = [e.id for e in cache.entries if (e.status.value, e.reason) == (reason.status, reason.reason)]
         gaps.append(Gap(cache.part, reason, tuple(same[:LIST_LIMIT]), max(0, len(same) - LIST_LIMIT)))
     return gaps
+
+
+def _noted(cache: Cache) -> Noted:
+    notes = tuple(notes_of(cache.provenance).items())
+    return Noted(cache.part, len(notes), notes[:LIST_LIMIT], max(0, len(notes) - LIST_LIMIT))
 
 
 def _gap_rows(features: Sequence[Sequence[Cache]]) -> list[GapRow]:

@@ -86,5 +86,5 @@ class Egemaps:
         tables: list[Any] = [extractor.process_signal(sound, RATE) for extractor in self._extractors]
         arrays = dict(zip(("pooled", "frames"), (np.asarray(t, np.float32) for t in tables), strict=False))
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            return Missing(Reason.UNREADABLE, "openSMILE gives no numbers for it")
+            return Missing(Reason.FAULT, "openSMILE gives no numbers for it")
         return Encoded(arrays, frames=len(tables[-1]))

@@ -116,7 +116,7 @@ class FaceHog:
         )
         pooled = np.concatenate(parts, dtype=np.float32)[None]
         if not np.isfinite(values).all():
-            return Missing(Reason.UNREADABLE, "gradients that are not finite")
+            return Missing(Reason.FAULT, "gradients that are not finite")
         return Encoded({"pooled": pooled, "frames": values, "boxes": np.stack(boxes)}, frames=len(rows))
 
 

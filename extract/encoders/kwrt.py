@@ -153,7 +153,7 @@ class Kwrt:
             "size": np.array([len(matrix)], dtype=np.int32),
         }
         if not finite(arrays):
-            return Missing(Reason.UNREADABLE, "the network's states are not finite")
+            return Missing(Reason.FAULT, "the network's states are not finite")
         return Encoded(arrays, frames=len(state))
 
 

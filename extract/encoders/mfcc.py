@@ -104,7 +104,7 @@ class Mfcc:
         own = frames[: 1 + len(sound) // self.params.hop]  # not the silence behind a short clip
         pooled = self._pool(own)
         if not np.isfinite(pooled).all():
-            return Missing(Reason.UNREADABLE, "coefficients that are not finite")
+            return Missing(Reason.FAULT, "coefficients that are not finite")
         return Encoded({"pooled": pooled, "frames": frames if self.params.fill else own}, frames=len(own))
 
     def _coefficients(self, sound: FloatArray) -> FloatArray:

@@ -120,7 +120,7 @@ class MiniLM:
         mean = state.mean(axis=0, keepdims=True)
         pooled = mean / np.linalg.norm(mean)
         if not np.isfinite(pooled).all():
-            return Missing(Reason.UNREADABLE, "the sentence vector is not finite")
+            return Missing(Reason.FAULT, "the sentence vector is not finite")
         arrays = {"pooled": pooled}
         if self.params.tokens:
             arrays["tokens"] = np.ascontiguousarray(state[1:-1])

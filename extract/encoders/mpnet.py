@@ -150,7 +150,7 @@ def word_vectors(state: FloatArray, owners: Sequence[int], stretches: NDArray[np
     pooled = tokens.mean(axis=0, keepdims=True)
     arrays: dict[str, Any] = {"pooled": pooled, "tokens": tokens, "words": stretches[words]}
     if not finite(arrays):
-        return Missing(Reason.UNREADABLE, "the network's states are not finite")
+        return Missing(Reason.FAULT, "the network's states are not finite")
     return Encoded(arrays, frames=len(tokens))
 
 
@@ -187,7 +187,7 @@ class Sentences:
             arrays["tokens"] = np.ascontiguousarray(state[1:-1])
             arrays["words"] = places(encoding)[1:-1]
         if not finite(arrays):
-            return Missing(Reason.UNREADABLE, "the network's states are not finite")
+            return Missing(Reason.FAULT, "the network's states are not finite")
         return Encoded(arrays, frames=len(state) - 2)
 
 

@@ -113,8 +113,10 @@ class OpenfaceAu:
             return Missing(Reason.ABSENT, f"no table {path.relative_to(self._folder)}")
         try:
             rows = read_table(path)
-        except (ValueError, OSError, csv.Error) as error:
+        except (ValueError, csv.Error) as error:
             return Missing(Reason.UNREADABLE, f"{path.relative_to(self._folder)}: {error}")
+        except OSError as error:  # the disk's fault, not the table's
+            return Missing(Reason.FAULT, f"{path.relative_to(self._folder)}: {error.strerror}")
         start, end = video.start or 0.0, math.inf if video.end is None else video.end
         inside = rows[(rows[:, 0] >= start - 1e-6) & (rows[:, 0] < end - 1e-6)]
         seen = inside[inside[:, 1] == 1]

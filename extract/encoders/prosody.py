@@ -128,7 +128,7 @@ class Prosody:
         log_f0 = np.where(contour.voiced, np.log2(contour.f0), 0)
         frames = np.stack([log_f0, contour.voiced, contour.loudness, contour.periodicity], axis=1)
         if not (np.isfinite(pooled).all() and np.isfinite(frames).all()):
-            return Missing(Reason.UNREADABLE, "numbers that are not finite")
+            return Missing(Reason.FAULT, "numbers that are not finite")
         return Encoded({"pooled": pooled, "frames": frames.astype(np.float32)}, frames=len(frames))
 
 

@@ -190,7 +190,7 @@ class Roberta:
             arrays["tokens"] = np.ascontiguousarray(state[own][said])
             arrays["words"] = np.maximum(stretches[said] - name, 0)
         if not finite(arrays):
-            return Missing(Reason.UNREADABLE, "the network's states are not finite")
+            return Missing(Reason.FAULT, "the network's states are not finite")
         return Encoded(arrays, frames=int(said.sum()))
 
 

@@ -25,6 +25,7 @@ class Alarm:
         self._features, self._tell = features, tell
         self._results: Counter[str] = Counter()
         self._faults: Counter[tuple[str, Reason]] = Counter()
+        self._words: dict[tuple[str, Reason], str] = {}  # of the first such fault
         self._told: set[object] = set()
 
     def look(self, job: Job, done: Done) -> None:
@@ -33,30 +34,37 @@ class Alarm:
         for name, *_ in done.records:
             self._results[name] += 1
         for fault in done.faults:
+            if (self._path(job, fault.feature, fault.row), fault.reason) in self._told:
+                continue  # said of its file
             self._faults[fault.feature, fault.reason] += 1
+            self._words.setdefault((fault.feature, fault.reason), fault.detail)
         for (name, reason), count in self._faults.items():
             if reason in _USUAL or self._results[name] < MOST or 2 * count <= self._results[name]:
                 continue
-            words = next((f.detail for f in done.faults if (f.feature, f.reason) == (name, reason)), "")
-            self._once(
-                (name, reason), f"{name}: {count} of {self._results[name]} utterances so far", reason, words
-            )
+            what = f"{name}: {count} of {self._results[name]} utterances so far cannot be had"
+            self._once((name, reason), what, reason, self._words[name, reason])
 
     def _look_at_files(self, job: Job, done: Done) -> None:
         rows: dict[tuple[str, str], set[int]] = defaultdict(set)
         for name, row, *_ in done.records:
-            source = job.shard[row]
-            ref = source.audio if self._features[name].spec.modality == "audio" else source.video
-            if ref is not None and self._features[name].spec.modality != "text":
-                rows[ref.path, name].add(row)
+            path = self._path(job, name, row)
+            if path is not None:
+                rows[path, name].add(row)
         for (path, name), numbers in rows.items():
             faults = [
                 f for f in done.faults if f.feature == name and f.row in numbers and f.reason not in _USUAL
             ]
             reasons = {f.reason for f in faults}
             if len(numbers) >= MANY and len(faults) == len(numbers) and len(reasons) == 1:
-                what = f"{len(numbers)} of {len(numbers)} utterances of {path}"
+                what = f"{path}: none of its {len(numbers)} utterances so far can be had"
                 self._once((path, *reasons), what, faults[0].reason, faults[0].detail)
+
+    def _path(self, job: Job, feature: str, row: int) -> str | None:
+        """The file that a row of a feature is read from; None for a text."""
+        source = job.shard[row]
+        modality = self._features[feature].spec.modality
+        ref = {"audio": source.audio, "visual": source.video}.get(modality)
+        return None if ref is None else ref.path
 
     def _once(self, key: object, what: str, reason: Reason, words: str) -> None:
         if key not in self._told:

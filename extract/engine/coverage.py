@@ -1,16 +1,20 @@
-"""What the caches of a folder hold, as a metric that DVC shows and compares: counts by status and reason."""
+"""What the caches of a folder hold, as a metric that DVC shows and compares: counts by status and reason, and notes."""
 
 import json
 from pathlib import Path
 
 from ercache.cache import CacheFile, Status
 from ercache.files import replaced
+from ercache.notes import KEY, notes_of
 
 NAME = "coverage.json"
 
 
 def write_coverage(folder: Path) -> None:
-    """Write `coverage.json` beside the caches of a corpus and modality: feature -> part -> reason (or ok) -> count."""
+    """Write `coverage.json` beside the caches of a corpus and modality: feature -> part -> reason (or ok) -> count.
+
+    Beside the reasons `notes` counts those of the ok that have one, where there are any.
+    """
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for path in sorted(folder.glob("*.h5")):
         with CacheFile(path) as cache:
@@ -19,5 +23,7 @@ def write_coverage(folder: Path) -> None:
         of_part = counts.setdefault(told["feature"], {}).setdefault(told["part"], {Status.OK.value: 0})
         for name in names:
             of_part[name] = of_part.get(name, 0) + 1
+        if notes := notes_of(told):
+            of_part[KEY] = len(notes)
     with replaced(folder / NAME) as temporary:
         temporary.write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -3,11 +3,13 @@
 import contextlib
 import csv
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ercache.cache import Status
+from ercache.counting import counted
 from ercache.errors import CorpusError, WorkError
 from ercache.manifest import Manifest, Utterance
 from ercache.params import EngineParams
@@ -23,6 +25,7 @@ from extract.engine.store import Store
 from extract.engine.trace import Trace
 from extract.media.scanned import Read, read_scanned
 
+WORDS = 300  # characters of a tool's words in a line for people; the csv has all
 Progress = Callable[[str, int, int], None]
 
 
@@ -74,6 +77,11 @@ class Extraction:
     utterances: int = 0
     seconds: float = 0.0
     media_seconds: float = 0.0
+
+    @property
+    def unavailable(self) -> list[Failure]:
+        """Of what failed, what the next run tries again."""
+        return [f for f in self.failed if f.status == Status.UNAVAILABLE]
 
 
 def cache_path(out: Path, corpus: str, modality: str, feature: str, part: str) -> Path:
@@ -148,6 +156,15 @@ def write_failures(result: Extraction, path: Path) -> None:
         writer.writerows([n.utterance, n.feature, Status.OK.value, "note", n.note] for n in result.notes)
 
 
+def in_words(failed: Sequence[Failure]) -> str:
+    """How many failed for which reason, and the tool's words for the first, in one line."""
+    count = Counter(f.reason for f in failed)
+    reasons = ", ".join(f"{n} {reason}" for reason, n in count.most_common())
+    first = failed[0]
+    words = " ".join(first.detail.split())[:WORDS] or Reason(first.reason).meaning
+    return f"{reasons}; the first: {first.utterance}, {first.feature}: {words}"
+
+
 def raise_if_over(result: Extraction, fail_over: float) -> None:
     """Say which files were not written.
 
@@ -156,7 +173,7 @@ def raise_if_over(result: Extraction, fail_over: float) -> None:
     """
     if result.over:
         raise WorkError(
-            f"{len(result.over)} cache files were not written: over {fail_over:g} % of their utterances failed",
+            f"{counted(len(result.over), 'cache file')} not written, as over {fail_over:g} % would be unavailable",
             details=result.over,
             hint="the failures.csv in data/logs has the reasons; run again, finished units are kept",
         )
@@ -221,15 +238,17 @@ class _Work:
         result: Extraction,
     ) -> None:
         records = collect(self.plan, feature, ids, find)
-        bad = {u: r.reason for u, r in records.items() if r.reason is not None}
-        result.failed += [
-            Failure(u, feature.name, reason.status.value, reason.value, records[u].detail)
-            for u, reason in bad.items()
+        failed = [
+            Failure(u, feature.name, r.reason.status.value, r.reason.value, r.detail)
+            for u, r in records.items()
+            if r.reason is not None
         ]
+        result.failed += failed
         result.notes += [Note(u, feature.name, r.note) for u, r in records.items() if r.note]
-        unavailable = sum(reason.status == Status.UNAVAILABLE for reason in bad.values())
-        if 100 * unavailable > fail_over * len(ids):
-            result.over.append(f"{path}: {unavailable} of {len(ids)} utterances unavailable")
+        again = [f for f in failed if f.status == Status.UNAVAILABLE]
+        if 100 * len(again) > fail_over * len(ids):
+            told = f"{len(again)} of {len(ids)} utterances unavailable ({in_words(again)})"
+            result.over.append(f"{path}: {told}")
             return
         partial = len(ids) < len(self.manifest.of_part(part))
         pack(path, self.manifest, part, feature, self.plan, records, partial, self.results)

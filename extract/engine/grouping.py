@@ -4,11 +4,11 @@ The cuts follow from the rows' own media and the params alone, never from what e
 which files are read, so that a feature is cut alike in every run.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class Groups:
-    """Collects the rows of a shard as their inputs arrive.
+    """Collects the rows of a shard as their inputs arrive, those of each feature for itself.
 
     Args:
         rows: feature -> rows to encode, rising.
@@ -19,26 +19,26 @@ class Groups:
         self._waiting = {feature: list(numbers) for feature, numbers in rows.items() if numbers}
         self._open: dict[str, list[int]] = {feature: [] for feature in self._waiting}
         self._held = dict.fromkeys(self._waiting, 0)
-        self._sizes: dict[int, Mapping[str, int]] = {}
+        self._sizes: dict[str, dict[int, int]] = {feature: {} for feature in self._waiting}
         self._most = most
 
     def arrive(self, row: int, sizes: Mapping[str, int]) -> Iterator[tuple[str, list[int]]]:
-        """Take in a row that can be encoded; features and rows of the groups that are complete with it.
+        """Take in a row of some features; features and rows of the groups that are complete with it.
 
         Args:
-            sizes: feature -> bytes of its inputs; none for a text.
+            sizes: each feature whose inputs of that row are read -> their bytes; none for a text.
         """
-        self._sizes[row] = sizes
-        for feature, waiting in self._waiting.items():
-            while waiting and waiting[0] in self._sizes:
+        for feature, nbytes in sizes.items():
+            waiting, arrived = self._waiting[feature], self._sizes[feature]
+            arrived[row] = nbytes
+            while waiting and waiting[0] in arrived:
                 number = waiting.pop(0)
                 self._open[feature].append(number)
-                self._held[feature] += self._sizes[number].get(feature, 0)
+                self._held[feature] += arrived[number]
                 if self._held[feature] >= self._most or not waiting:
                     rows, self._open[feature], self._held[feature] = self._open[feature], [], 0
                     yield feature, rows
 
-    def needs(self, row: int) -> bool:
-        """Whether a row is still to be encoded for any feature."""
-        groups = (*self._waiting.values(), *self._open.values())
-        return any(row in rows for rows in groups)
+    def needs(self, row: int, features: Iterable[str]) -> bool:
+        """Whether a row is still to be encoded for any of some features."""
+        return any(row in self._waiting[name] or row in self._open[name] for name in features)

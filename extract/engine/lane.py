@@ -127,33 +127,44 @@ class _Lane:
         done = Done(job.number, [], {}, 0.0, [], frozenset())
         split: set[str] = set()
         groups = Groups({name: job.rows[name] for name in wanted}, self.engine.memory * 1e6)
-        inputs: dict[int, Inputs] = {}
-        seconds = 0.0
-        for row, found in self._rows(job, arrivals):
-            inputs[row] = found
-            seconds += found.seconds
-            for name, rows in groups.arrive(row, {n: found.nbytes(f) for n, f in wanted.items()}):
-                self._encode_group(job, wanted[name], rows, inputs, done, split)
-            inputs = {n: held for n, held in inputs.items() if groups.needs(n)}
-        return replace(done, seconds=seconds, split=frozenset(split))
-
-    def _rows(self, job: Job, arrivals: Arrivals) -> Iterator[tuple[int, Inputs]]:
-        """Each row that is wanted, with its inputs, once all of them are read."""
-        left = Counter(use.row for file in arrivals.files for use in file.uses)
-        rows = sorted({n for numbers in job.rows.values() for n in numbers})
-        for row in rows:
-            if not left[row]:
-                yield row, Inputs()
         inputs: dict[int, Inputs] = defaultdict(Inputs)
-        self._tell("read", job, rows=[n for n in rows if left[n]])
+        seconds: dict[int, float] = defaultdict(float)
+        of_modality: dict[str, list[str]] = defaultdict(list)
+        for name, feature in wanted.items():
+            of_modality[feature.spec.modality].append(name)
+        for row, modality in self._arrivals(job, arrivals, list(of_modality), inputs):
+            seconds[row] = max(seconds[row], inputs[row].seconds)
+            sizes = {name: inputs[row].nbytes(wanted[name]) for name in of_modality[modality]}
+            for name, rows in groups.arrive(row, sizes):
+                self._encode_group(job, wanted[name], rows, inputs, done, split)
+            for n, held in inputs.items():
+                if not groups.needs(n, of_modality[modality]):
+                    held.forget(modality)
+        return replace(done, seconds=sum(seconds.values()), split=frozenset(split))
+
+    def _arrivals(
+        self, job: Job, arrivals: Arrivals, modalities: Sequence[str], inputs: dict[int, Inputs]
+    ) -> Iterator[tuple[int, str]]:
+        """Each row that is wanted and each modality, once all of it is read into the inputs.
+
+        A recording's pictures need not wait in memory for its sound, where that is a file of its own.
+        """
+        left = Counter((use.row, m) for file in arrivals.files for use in file.uses for m in use.modalities)
+        rows = sorted({n for numbers in job.rows.values() for n in numbers})
+        yield from ((n, modality) for n in rows for modality in modalities if not left[n, modality])
+        self._tell_reading(job, left)
         for arrived in self._reading.take(arrivals):
-            self._tell("read", job, rows=[n for n in rows if left[n]])
+            self._tell_reading(job, left)
             if arrived is not None:
                 use, clip = arrived
                 share(use, clip, inputs)
-                left[use.row] -= 1
-                if not left[use.row]:
-                    yield use.row, inputs.pop(use.row)
+                for modality in use.modalities:
+                    left[use.row, modality] -= 1
+                    if not left[use.row, modality]:
+                        yield use.row, modality
+
+    def _tell_reading(self, job: Job, left: Counter[tuple[int, str]]) -> None:
+        self._tell("read", job, rows=sorted({row for (row, _), uses in left.items() if uses}))
 
     def _encode_group(
         self,
@@ -268,7 +279,9 @@ class _Lane:
         record = Record(result.arrays, result.frames, made=self.made, note=note)
         if finite(record):
             return record
-        return Record({}, reason=Reason.UNREADABLE, detail="values that are not finite", made=self.made)
+        # Encoders refuse sounds that are not finite or absurdly loud, so the arithmetic is at fault, not the data.
+        words = f"the encoder made values that are not finite, in {self.engine.precision}"
+        return Record({}, reason=Reason.FAULT, detail=words, made=self.made)
 
 
 def one_by_one_if_need_be(
@@ -287,7 +300,7 @@ def one_by_one_if_need_be(
         raise
     except Exception as error:
         if len(rows) == 1:
-            reason = Reason.OUT_OF_MEMORY if isinstance(error, out_of_memory()) else Reason.CRASH
+            reason = Reason.OUT_OF_MEMORY if isinstance(error, out_of_memory()) else Reason.FAULT
             return {rows[0]: Missing(reason, f"{type(error).__name__}: {error}")}
     apart()
     return {n: result for row in rows for n, result in one_by_one_if_need_be(work, [row]).items()}

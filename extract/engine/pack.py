@@ -16,6 +16,8 @@ from ercache.cache import Array, CacheFile, Entry, Status, content_digest, verif
 from ercache.digests import canonical_json
 from ercache.errors import WorkError
 from ercache.manifest import Manifest
+from ercache.notes import KEY as NOTES
+from ercache.notes import notes_of
 from ercache.reasons import Reason
 from extract.engine.plan import Feature, Plan
 from extract.engine.records import Record, no_arrays, unpack_record
@@ -76,6 +78,7 @@ class Results:
         self._store = store
         self._place: dict[str, tuple[Path, str]] = {}
         self._open: dict[Path, CacheFile] = {}
+        self._notes: dict[Path, dict[str, str]] = {}
         self._known: dict[str, Result] = {}
         self.passed_over: list[Path] = []
         for path in files:
@@ -88,6 +91,7 @@ class Results:
             self.passed_over.append(path)
             return
         cache = self._open[path] = CacheFile(path)
+        self._notes[path] = notes_of(cache.provenance)
         for entry in finished(cache):
             self._place.setdefault(entry.key, (path, entry.id))
 
@@ -123,7 +127,7 @@ class Results:
         made = cache.provenance["made"][cache.provenance["made_of"].get(utterance, 0)]
         reason = Reason(entry.reason) if entry.reason else None
         arrays = functools.partial(cache.__getitem__, utterance)
-        note = cache.provenance.get("notes", {}).get(utterance, "")
+        note = self._notes[path].get(utterance, "")
         return Result(
             entry.frames, reason, "", note, _made(made), entry.digest, cache.lengths(utterance), arrays
         )
@@ -220,8 +224,7 @@ def pack(
         "records": manifest.records_digest(feature.spec.modality, part, feature.context),
         **({"partial": True} if partial else {}),
         **({"seen": {k: list(ids) for k, ids in feature.seen.items()}} if feature.seen else {}),
-        # Only where there are any, so that the bytes of caches without notes stay what they were.
-        **({"notes": notes} if notes else {}),
+        **({NOTES: notes} if notes else {}),
         "made": [json.loads(text) for text in made],
         "made_of": {u: n for u, r in results.items() if r.made and (n := rank[r.made])},
     }

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -21,9 +21,11 @@ class Arrivals:
     """What is read for one job, in the order in which it comes.
 
     Attributes:
+        shard: number of the job among those that were begun.
         files: all files of the job.
     """
 
+    shard: int
     files: list[FileJob]
     queue: "queue.SimpleQueue[tuple[Use, Clip] | BaseException]" = field(default_factory=queue.SimpleQueue)
 
@@ -34,15 +36,25 @@ class Arrivals:
 
 
 class Budget:
-    """Bytes that were read and that nobody has taken yet. The file whose turn it is may always go on."""
+    """Bytes that were read and that nobody has taken yet: the limit at most, and one clip more.
+
+    More than the limit is read only of the first file that is not read yet, a clip at a time, and only once everything
+    that was read before it is taken: whoever takes may be waiting for just this.
+    """
 
     def __init__(self, most: float) -> None:
-        self._most, self._held = most, 0
+        self._most = most
+        self._held: Counter[int] = Counter()  # by shard
         self._active: set[Turn] = set()
         self._changed = threading.Condition()
 
+    @property
+    def held(self) -> int:
+        """How many they are."""
+        return self._held.total()
+
     def begin(self, turn: Turn) -> None:
-        """A file is being read from now on."""
+        """A file is to be read."""
         with self._changed:
             self._active.add(turn)
 
@@ -55,14 +67,20 @@ class Budget:
     def hold(self, turn: Turn, nbytes: int) -> None:
         """Wait until there is room for what was read of a file."""
         with self._changed:
-            self._changed.wait_for(lambda: self._held + nbytes <= self._most or turn == min(self._active))
-            self._held += nbytes
+            self._changed.wait_for(lambda: self.held + nbytes <= self._most or self._is_awaited(turn))
+            if nbytes:
+                self._held[turn[0]] += nbytes
 
-    def release(self, nbytes: int) -> None:
-        """Somebody has taken what was read."""
+    def release(self, shard: int, nbytes: int) -> None:
+        """Somebody has taken what was read for a shard."""
         with self._changed:
-            self._held -= nbytes
+            self._held[shard] -= nbytes
+            if not self._held[shard]:
+                del self._held[shard]
             self._changed.notify_all()
+
+    def _is_awaited(self, turn: Turn) -> bool:
+        return turn == min(self._active) and all(shard > turn[0] for shard in self._held)
 
 
 class ReadAhead:
@@ -84,14 +102,16 @@ class ReadAhead:
     def begin(self, job: Job) -> Arrivals:
         """Read the files of a job once those before it are read."""
         if self._setup.root is None:
-            return Arrivals([])
+            return Arrivals(0, [])
         rows = {
             name: tuple(n for n in numbers if n not in job.unreadable) for name, numbers in job.rows.items()
         }
-        arrivals = Arrivals(file_jobs(job.shard, rows, self._setup.features))
         self._jobs += 1
+        arrivals = Arrivals(self._jobs, file_jobs(job.shard, rows, self._setup.features))
         for number, file in enumerate(arrivals.files):
-            self._files.append(((self._jobs, number), file, arrivals))
+            turn = (arrivals.shard, number)
+            self._budget.begin(turn)
+            self._files.append((turn, file, arrivals))
             self._waiting.release()
         return arrivals
 
@@ -106,7 +126,7 @@ class ReadAhead:
                 continue
             if isinstance(arrived, BaseException):
                 raise arrived
-            self._budget.release(arrived[1].nbytes)
+            self._budget.release(arrivals.shard, arrived[1].nbytes)
             left -= 1
             yield arrived
 
@@ -115,7 +135,6 @@ class ReadAhead:
             while True:
                 self._waiting.acquire()
                 turn, file, arrivals = self._files.popleft()
-                self._budget.begin(turn)
                 try:
                     self._read(reader, turn, file, arrivals)
                 except Exception as error:  # a fault of ours; whoever waits must hear of it

@@ -40,6 +40,15 @@ class Inputs:
         frames = [frame for kind in set(pictures_of(feature)) for frame in self.pictures.get(kind, ())]
         return sound + sum(frame.image.nbytes for frame in frames)
 
+    def forget(self, modality: str) -> None:
+        """Let go of what was read for a modality."""
+        if modality == "visual":
+            self.pictures = {}
+        if modality == "audio":
+            self.sounds = {}
+        for neighbour in self.neighbours.values():
+            neighbour.forget(modality)
+
     @property
     def seconds(self) -> float:
         """Length of what was read. n pictures lie at the centres of n equal stretches."""

@@ -1,6 +1,7 @@
 """Running plans: what is not done yet goes to the lanes, and what comes back goes to the store."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from extract.engine.alarm import Alarm, Tell
 from extract.engine.job import Done, Job, Setup
@@ -68,14 +69,17 @@ class Runner:
 
     def _keep(self, plan: Plan, ready: Callable[[str], bool], job: Job, result: Done) -> None:
         self.media_seconds += result.seconds
-        self._alarm.look(job, result)
+        unit_of = {(name, row): plan.unit[name, job.shard[row].utterance] for name, row, *_ in result.records}
+        # What is there already was encoded along with what its shard lacked.
+        new = {place for place, unit in unit_of.items() if not ready(unit)}
+        records = [record for record in result.records if record[:2] in new]
+        faults = [fault for fault in result.faults if (fault.feature, fault.row) in new]
+        self._alarm.look(job, replace(result, records=records, faults=faults))
         self.split |= result.split
         for unit, payload in result.faces.items():
             self._store.put(unit, payload)
-        for feature, row, payload, final in result.records:
-            unit = plan.unit[feature, job.shard[row].utterance]
-            if ready(unit):  # encoded along with what its shard lacked
-                continue
+        for feature, row, payload, final in records:
+            unit = unit_of[feature, row]
             self.computed.add(unit)
             if final:
                 self._store.put(unit, payload)

@@ -458,6 +458,24 @@ def test_imported_features_say_that_their_origin_is_unknown(tmp_path: Path) -> N
     assert "⚠ origin unknown" in text and "the transcript is empty" in text
 
 
+def test_notes_are_counted_and_the_first_ones_listed_as_text(tmp_path: Path) -> None:
+    ids = [f"u{n:02}" for n in range(60)]
+    arrays = {i: {"vector": np.ones((1, 4), np.float32)} for i in ids}
+    entries = [Entry(i, Status.OK, "", 1, "k", content_digest(arrays[i])) for i in ids]
+    notes = {i: f"frames 5 of 6 <b>{i}</b>" for i in ids[:55]}
+    for part, told in (("train", {"notes": notes}), ("test", {}), ("dev", {"notes": "of a stranger"})):
+        path = tmp_path / "caches" / "meld" / "visual" / f"seen.{part}.h5"
+        provenance = {"corpus": "meld", "part": part, "feature": "seen", "encoder": "visual/seen", **told}
+        write_cache(
+            path, [ArraySpec("vector", "vector", ("utterance", "dim"), (4,))], entries, arrays, provenance
+        )
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert text.count("notes</code> 55</span>") == 1 and "frames 5 of 6 <b>" not in text
+    shown = Page(text).text
+    assert "u49 (frames 5 of 6 <b>u49</b>)" in shown and "(frames 5 of 6 <b>u50</b>)" not in shown
+    assert "and 5 more" in shown
+
+
 def test_a_corpus_of_the_size_of_meld_is_quick_and_small(tmp_path: Path) -> None:
     manifest = fake_manifest("meld", {"train": 1039, "dev": 114, "test": 280})
     assert len(manifest.utterances) > 13_000

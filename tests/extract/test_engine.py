@@ -15,7 +15,7 @@ from ercache.manifest import Manifest, MediaRef, Utterance
 from ercache.params import EngineParams
 from ercache.reasons import Reason
 from extract.engine import Feature, extract_corpus
-from extract.engine.extraction import Extraction, raise_if_over
+from extract.engine.extraction import Extraction, Failure, in_words, raise_if_over
 from extract.engine.plan import make_plan
 from tests.extract.toy_letters import Loud, calls, letters, refuse
 
@@ -123,20 +123,24 @@ def test_over_the_threshold_no_file_is_written(tmp_path: Path) -> None:
     refuse(tmp_path, b="out_of_memory")
     result = extract(tmp_path, corpus("a", "b"), fail_over=49)
     assert result.files == [] and not list((tmp_path / "caches").rglob("*.h5"))
-    with pytest.raises(WorkError, match="1 of 2 utterances unavailable"):
+    with pytest.raises(
+        WorkError,
+        match=r"1 of 2 utterances unavailable \(1 out_of_memory; the first: u1, letters: words of the tool\)",
+    ):
         raise_if_over(result, 49)
 
 
 def test_values_that_are_not_finite_never_reach_a_cache(tmp_path: Path) -> None:
     result = extract(tmp_path, corpus("aa", "bbb"), letters(tmp_path, scale=3e38))
-    assert {f.reason for f in result.failed} == {"unreadable"}
+    assert {(f.status, f.reason) for f in result.failed} == {("unavailable", "fault")}, "no text overflows"
+    assert "not finite, in float32" in result.failed[0].detail and result.files == []
 
 
 def test_an_encoder_that_breaks_on_one_input_loses_that_input_alone(tmp_path: Path) -> None:
     refuse(tmp_path, d="raise")
     result = extract(tmp_path, corpus("c", "d", "a"), fail_over=50)
     (failure,) = result.failed
-    assert (failure.utterance, failure.status, failure.reason) == ("u1", "unavailable", "crash")
+    assert (failure.utterance, failure.status, failure.reason) == ("u1", "unavailable", "fault")
     assert failure.detail == "RuntimeError: broken"
     assert result.split == {"letters"}, "its forward was run one by one, which is told"
 
@@ -217,3 +221,20 @@ def test_coverage_is_counted_for_dvc(tmp_path: Path) -> None:
     extract(tmp_path, corpus("a", "b", "c"))
     counts = json.loads((tmp_path / "caches/toy/text/coverage.json").read_text())
     assert counts == {"letters": {"train": {"ok": 2, "too_short": 1}}}
+
+
+def test_what_is_unavailable_is_told_by_reason_with_the_words_of_the_first(tmp_path: Path) -> None:
+    refuse(tmp_path, a="raise", bb="memory", ccc="raise", d="too_short")
+    result = extract(tmp_path, corpus("a", "bb", "ccc", "d", "eeee"), fail_over=90)
+    assert in_words(result.unavailable) == (
+        "2 fault, 1 out_of_memory; the first: u0, letters: RuntimeError: broken"
+    )
+    assert [f.utterance for f in result.unavailable] == ["u0", "u1", "u2"], (
+        "missing is final, and not among them"
+    )
+
+
+def test_the_words_of_a_tool_are_one_line_however_much_it_says() -> None:
+    failure = Failure("u0", "loud", "unavailable", "fault", "Traceback:\n  line\n" + 500 * "x")
+    assert "\n" not in in_words([failure]) and len(in_words([failure])) < 350
+    assert in_words([replace(failure, detail="")]).endswith(Reason.FAULT.meaning)

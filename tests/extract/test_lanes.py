@@ -89,6 +89,37 @@ def test_a_file_that_kills_its_reader_is_a_crash_and_the_run_goes_on(tmp_path: P
         assert cache["u4"]["pooled"].tolist() == [[8, 0]]
 
 
+def test_results_that_are_there_raise_no_alarm_when_their_shard_is_read_again(tmp_path: Path) -> None:
+    names = [f"a{n}" for n in range(4)]
+    film = MediaRef("film", sha256=digest_of_file(put(tmp_path / "film")))
+    rows = [
+        Utterance(f"u{n}", "d", n, "Ann", name, None, replace(film, start=float(n), end=n + 1.0), {}, "train")
+        for n, name in enumerate(names)
+    ]
+    engine = ENGINE.model_copy(update={"shard": 5})
+    extract(tmp_path, Manifest("toy", "1", {}, {}, tuple(rows)), Loud, engine)
+    other = MediaRef("bad", sha256=digest_of_file(put(tmp_path / "bad")))
+    put(tmp_path / "film", "another film")
+    more = Manifest("toy", "1", {}, {}, (*rows, replace(rows[0], id="new", audio=other)))
+    told: list[str] = []
+    feature = letters(tmp_path, kind=Loud)
+    result = extract_corpus(
+        more,
+        [feature],
+        engine,
+        store=tmp_path / "store",
+        out=tmp_path / "caches",
+        root=tmp_path,
+        tell=told.append,
+    )
+    assert [(f.utterance, f.reason) for f in result.failed] == [("new", "unreadable")] and told == []
+
+
+def put(path: Path, text: str = "film") -> Path:
+    path.write_text(text)
+    return path
+
+
 def replace_lanes(number: int) -> EngineParams:
     return ENGINE.model_copy(update={"lanes": number})
 

@@ -1,5 +1,6 @@
 """OpenFace's tables: found beside the videos, read with their blanks, without rows that are no measurement."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ercache.errors import WeightsError
 from ercache.manifest import Manifest, MediaRef, Utterance
 from ercache.params import EngineParams
 from ercache.reasons import Missing, Reason
-from extract.encoders import ENCODERS
+from extract.encoders import ENCODERS, openface
 from extract.encoders.base import Sample
 from extract.encoders.openface import COLUMNS
 from extract.engine import Feature, extract_corpus
@@ -79,6 +80,18 @@ def test_what_cannot_be_read_has_its_reason(tmp_path: Path) -> None:
         assert isinstance(result, Missing) and result.reason == reason and word in result.detail, name
     later = read(tmp_path, MediaRef("lost.mp4", start=5.0, end=6.0))
     assert later.reason == Reason.NO_VIDEO and read(tmp_path, None).reason == Reason.NO_VIDEO
+
+
+def test_a_disk_that_fails_is_no_verdict_on_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(tmp_path / "a.csv", [(0.0, 1, 1.0)])
+
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(openface, "read_table", fail)
+    result = read(tmp_path, MediaRef("a.mp4"))
+    assert isinstance(result, Missing) and result.reason is Reason.FAULT
+    assert result.reason.status == "unavailable" and result.detail == "a.csv: Input/output error"
 
 
 def test_without_a_folder_it_says_what_to_do(tmp_path: Path) -> None:

@@ -6,17 +6,21 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgpack
+import numpy as np
 import pytest
 
-from ercache.cache import CacheFile, Status, verify_cache
+from ercache.cache import CacheFile, Status, verify_cache, write_cache
 from ercache.errors import WorkError
 from ercache.manifest import Manifest
+from ercache.notes import KEY as NOTES
+from ercache.notes import notes_of
 from ercache.reasons import Reason
 from extract.encoders.base import Sample
 from extract.engine import Feature, Store, extract_corpus, store
 from extract.engine.pack import Result, Results, collect, pack
 from extract.engine.plan import Plan, make_plan
-from extract.engine.records import Record, pack_record
+from extract.engine.records import Record, pack_record, unpack_record
 from extract.engine.segment import HEAD
 from tests.extract.toy_echo import ENGINE, corpus, echo, extract
 
@@ -135,6 +139,53 @@ def test_a_file_that_was_removed_or_damaged_is_written_again(tmp_path: Path) -> 
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     results = packed(path, manifest, feature, folder, path)
     assert path.read_bytes() == data and results.passed_over == [path]
+
+
+def test_a_note_is_kept_when_a_file_is_packed_again_from_the_file_before_it(tmp_path: Path) -> None:
+    path, folder = tmp_path / "a.h5", tmp_path / "store"
+    manifest, feature = corpus("a", "b"), echo()
+    plan = planned(manifest, feature)
+    with Store(folder) as opened:
+        for utterance, note in (("u0", ""), ("u1", "frames 5 of 6")):
+            (encoded,) = feature.kind(feature.params, "cpu").encode([Sample(text=utterance)])
+            record = Record(encoded.arrays, encoded.frames, made={"device": "cpu"}, note=note)
+            opened.put(str(plan.keys["echo"][utterance]), pack_record(record))
+    packed(path, manifest, feature, folder)
+    for _ in range(2):  # from the store, then from the file
+        with CacheFile(path) as cache:
+            assert notes_of(cache.provenance) == {"u1": "frames 5 of 6"}
+        assert verify_cache(path, ["u0", "u1"]) == []
+        packed(path, manifest, replace(feature, name="other"), tmp_path / "nothing", path)
+
+
+def test_files_without_notes_keep_the_bytes_they_had_before_there_were_any(tmp_path: Path) -> None:
+    manifest, feature = corpus("a", "b"), echo()
+    put(tmp_path / "store", manifest, feature)
+    packed(tmp_path / "a.h5", manifest, feature, tmp_path / "store")
+    with CacheFile(tmp_path / "a.h5") as cache:
+        assert NOTES not in cache.provenance
+        write_cache(
+            tmp_path / "b.h5",
+            feature.arrays,
+            cache.entries,
+            {u: dict(cache[u]) for u in cache.row},
+            cache.provenance,
+        )
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_a_record_of_before_there_were_notes_is_read_and_a_new_one_without_is_the_same() -> None:
+    arrays = {"pooled": ("<f4", [1, 2], np.array([[1, 2]], "<f4").tobytes())}
+    old = bytes(msgpack.packb([arrays, 3, None, "", {"device": "cpu"}]))
+    record = unpack_record(old)
+    assert (record.note, record.frames, record.reason) == ("", 3, None)
+    assert record.arrays["pooled"].tolist() == [[1, 2]] and pack_record(record) == old
+    assert unpack_record(pack_record(replace(record, note="less"))).note == "less"
+
+
+def test_notes_that_a_stranger_wrote_in_another_way_are_none() -> None:
+    assert notes_of({"notes": ["u0"]}) == notes_of({"notes": None}) == notes_of({}) == {}
+    assert notes_of({"notes": {"u0": 3}}) == {"u0": "3"}
 
 
 def child(*arguments: object) -> str:

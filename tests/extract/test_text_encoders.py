@@ -18,7 +18,7 @@ from extract.encoders import ENCODERS, configs
 from extract.encoders import mpnet as mpnets
 from extract.encoders.base import Encoded, Encoder, EncoderKind, Sample, Turn
 from extract.encoders.kwrt import KWRT, KwrtKind
-from extract.encoders.mpnet import MPNETS, MpnetKind
+from extract.encoders.mpnet import MPNETS, MpnetKind, word_vectors
 from extract.encoders.pieces import byte_tokenizer
 from extract.encoders.roberta import M2FNET, ROBERTAS, RobertaKind
 from tests.extract.tiny_texts import Tiny, made_here, taken_in, write_record
@@ -377,3 +377,10 @@ def test_stand_in_tokens_are_the_bytes_of_the_text() -> None:
     assert encoding.ids[0] == 0 and encoding.ids[-1] == 2 and len(encoding.ids) == 2 + 4
     assert encoding.offsets[1:3] == [(0, 1), (0, 1)]
     assert tokenizer.decode(encoding.ids) == "é b"
+
+
+def test_states_that_are_not_finite_are_no_verdict_on_the_text() -> None:
+    state = np.array([[1.0, 2.0], [np.inf, 0.0]], np.float32)
+    result = word_vectors(state, [0, 1], np.array([[0, 2], [3, 5]], np.int32))
+    assert isinstance(result, Missing) and result.reason is Reason.FAULT
+    assert result.reason.status == "unavailable"

@@ -1,0 +1,80 @@
+"""A toy encoder of pictures, and a reader that makes large ones without any file, for the tests of notes and memory."""
+
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ercache.cache import ArraySpec
+from ercache.params import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.engine import Feature
+from extract.media import Clip
+from extract.media.scanned import Request
+from extract.media.types import Frame, Pictures
+
+HEIGHT, WIDTH = 1080, 1920
+
+
+class Views:
+    """A projection of the clip's pictures; the peak of its process, in megabytes, is told in `peak` of its folder."""
+
+    class Params(Strict):
+        folder: str
+        frames: int = 6
+
+    spec: ClassVar = EncoderSpec("visual/views", "visual", "projected pictures", "equal", 1, "MIT")
+
+    def __init__(self, params: "Views.Params", device: str = "cpu", weights: Weights | None = None) -> None:
+        self._peak = Path(params.folder) / "peak"
+        (self._peak.with_name("base")).write_text(str(megabytes()))
+        self._matrix = np.random.default_rng(0).normal(size=(96, 64)).astype(np.float32)
+
+    @staticmethod
+    def input(params: "Views.Params") -> Input:
+        return Input(pictures=Pictures(params.frames))
+
+    @staticmethod
+    def arrays(params: "Views.Params") -> tuple[ArraySpec, ...]:
+        return (ArraySpec("pooled", "vector", ("utterance", "dim"), (64,)),)
+
+    def length(self, sample: Sample) -> int:
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        rows = (
+            np.stack([self._row(sample) for sample in samples]) @ self._matrix
+        )  # in other sums for other batches
+        self._peak.write_text(str(megabytes()))
+        return [Encoded({"pooled": row[None]}, len(s.frames)) for row, s in zip(rows, samples, strict=True)]
+
+    @staticmethod
+    def _row(sample: Sample) -> np.ndarray:
+        corners = [frame.image[:8, :4].reshape(96) for frame in sample.frames]
+        return np.mean(np.asarray(corners, np.float32) / 255, axis=0)
+
+
+def views(folder: Path, frames: int = 6) -> Feature:
+    """A feature of pictures."""
+    return Feature("views", Views, Views.Params(folder=str(folder), frames=frames), None, None)
+
+
+def megabytes() -> float:
+    """The peak of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def read_large(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
+    """Reads instead of `read_scanned`: pictures of 1080p, which are those of the stretch, and a second of sound."""
+    for number, stretch in enumerate(request.stretches):
+        rng = np.random.default_rng(int(stretch.ref.start or 0))
+        pictures = {}
+        for kind in stretch.pictures:
+            image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+            image[:] = rng.integers(0, 256, (1, WIDTH, 3))
+            pictures[kind] = tuple(Frame(float(n), image.copy()) for n in range(kind.count or 0))
+        yield number, Clip(pictures, {rate: np.ones(rate, "f4") for rate in stretch.rates})
