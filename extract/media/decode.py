@@ -4,6 +4,7 @@ Pictures are known by their packets: the time at which a wanted picture begins l
 to one that can be decoded alone. What lies between is decoded, the rest is passed over or, where it pays, sought over.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,7 +22,11 @@ from extract.media.types import Image, Times
 from extract.media.video import Branch
 
 DELAY: Final = 40  # packets after a picture's own by which decoders have given it out
+# Decoders that look before each packet whether pictures that no other needs are wanted, and whose packets are one
+# picture each: dav1d looks once, and packed MPEG-4 holds two pictures in a packet.
+SKIPPING: Final = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video"})
 WORK: Final = 60.0  # seconds of media to decode that `limits.seconds` are meant for
+_PACKED: Final = re.compile(rb"DivX\d+(b|Build)\d+p")
 Window = tuple[float, float]  # on the file's own clock, seconds
 
 
@@ -72,6 +77,29 @@ def runs_of_sound(packets: Packets, windows: Sequence[Window], origin: float) ->
     return Runs(runs)
 
 
+def is_packed(stream: Any) -> bool:
+    """Whether a stream is MPEG-4 of which a packet may hold two pictures, and another none (DivX and Xvid in avi)."""
+    context = None if stream is None else stream.codec_context
+    return context is not None and context.name == "mpeg4" and bool(_PACKED.search(context.extradata or b""))
+
+
+class Packed:
+    """Times of the pictures of a packed stream: they come in the order in which they are shown, one picture late."""
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+
+    def set_times(self, packet: Any, frames: Sequence[Any]) -> None:
+        """Give the frames that came out with a packet (None: the last ones) the earliest times that are left."""
+        if packet is not None and packet.pts is not None:
+            self._times = sorted([*self._times, packet.pts])[-2:]
+        for frame in frames:
+            if self._times:
+                frame.pts = self._times.pop(0)
+        if packet is None:
+            self._times = []
+
+
 class Pass:
     """Decodes what is wanted of a recording.
 
@@ -106,6 +134,7 @@ class Pass:
         gaps = np.diff(self._facts.frame_times)
         self._slack = min(0.001, float(gaps.min()) / 4) if len(gaps) else 0.001
         self._last = dict.fromkeys(self._runs, -1)
+        self._packed = Packed() if is_packed(recording.streams.get("video")) else None
         self._ticks = {kind: stream.time_base for kind, stream in recording.streams.items()}
 
     def run(self) -> Iterator[None]:
@@ -132,7 +161,7 @@ class Pass:
                 self._drain(kind, contexts[kind])
                 contexts[kind].flush_buffers()
             self._last[kind] = number
-            if kind == "video":
+            if kind == "video" and contexts[kind].name in SKIPPING:
                 contexts[kind].skip_frame = self._may_skip(number)
             self._decode(kind, contexts[kind], self._on_time(kind, number, packet))
             self._advance(kind, number)
@@ -185,6 +214,8 @@ class Pass:
             if not isinstance(error, EOFError):
                 self._recording.complaints.add(context.name, error)
             return
+        if kind == "video" and self._packed is not None:
+            self._packed.set_times(packet, frames)
         for frame in frames:
             if kind == "video":
                 self._take(frame)
