@@ -19,7 +19,9 @@ from extract.media.types import Times
 
 # Containers with an index that leads to the packet; in those without a table of contents, bytes are gone to.
 INDEXED: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
-EMPTY: Final = 8  # bytes of a packet that says no more than that nothing changes, even where it is called a key
+EMPTY: Final = (
+    8  # bytes of a packet that says no more than that nothing changes, even where it is called a key
+)
 RATES: Final = range(1_000, 768_001)  # Hz; a header that says otherwise is damaged
 SHAPES: Final = (Fraction(1, 4), Fraction(4))  # of pixels; what lies outside is damaged
 
