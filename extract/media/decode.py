@@ -4,6 +4,7 @@ Pictures are known by their packets: the time at which a wanted picture begins l
 to one that can be decoded alone. What lies between is decoded, the rest is passed over or, where it pays, sought over.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,7 +22,15 @@ from extract.media.types import Image, Times
 from extract.media.video import Branch
 
 DELAY: Final = 40  # packets after a picture's own by which decoders have given it out
+# Decoders that look before each packet whether pictures that no other needs are wanted, and whose packets are one
+# picture each: dav1d looks once, and packed MPEG-4 holds two pictures in a packet.
+SKIPPING: Final = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video"})
+# AC-3 fills what was left out with noise: this is the same wherever decoding begins, but is forgotten by a decoder
+# whose buffers are flushed. It holds nothing back and depends on the packet before alone, so it need not be.
+NEVER_FLUSHED: Final = frozenset({"ac3", "eac3"})
+OPTIONS: Final = {"cons_noisegen": "1"}
 WORK: Final = 60.0  # seconds of media to decode that `limits.seconds` are meant for
+_PACKED: Final = re.compile(rb"DivX\d+(b|Build)\d+p")
 Window = tuple[float, float]  # on the file's own clock, seconds
 
 
@@ -72,6 +81,29 @@ def runs_of_sound(packets: Packets, windows: Sequence[Window], origin: float) ->
     return Runs(runs)
 
 
+def is_packed(stream: Any) -> bool:
+    """Whether a stream is MPEG-4 of which a packet may hold two pictures, and another none (DivX and Xvid in avi)."""
+    context = None if stream is None else stream.codec_context
+    return context is not None and context.name == "mpeg4" and bool(_PACKED.search(context.extradata or b""))
+
+
+class Packed:
+    """Times of the pictures of a packed stream: they come in the order in which they are shown, one picture late."""
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+
+    def set_times(self, packet: Any, frames: Sequence[Any]) -> None:
+        """Give the frames that came out with a packet (None: the last ones) the earliest times that are left."""
+        if packet is not None and packet.pts is not None:
+            self._times = sorted([*self._times, packet.pts])[-2:]
+        for frame in frames:
+            if self._times:
+                frame.pts = self._times.pop(0)
+        if packet is None:
+            self._times = []
+
+
 class Pass:
     """Decodes what is wanted of a recording.
 
@@ -106,53 +138,61 @@ class Pass:
         gaps = np.diff(self._facts.frame_times)
         self._slack = min(0.001, float(gaps.min()) / 4) if len(gaps) else 0.001
         self._last = dict.fromkeys(self._runs, -1)
+        self._packed = Packed() if is_packed(recording.streams.get("video")) else None
+        self._contexts: dict[str, Any] = {}
         self._ticks = {kind: stream.time_base for kind, stream in recording.streams.items()}
 
     def run(self) -> Iterator[None]:
         """Decode; yields after each packet, when `images`, `pieces` and `until` may have grown."""
         recording = self._recording
         recording.clock.extend(self._limits.seconds * max(0.0, self._work() / WORK - 1))
-        contexts = {
-            kind: stream.codec_context for kind, stream in recording.streams.items() if kind in self._runs
+        self._contexts = {
+            kind: self._context(stream) for kind, stream in recording.streams.items() if kind in self._runs
         }
-        for context in contexts.values():
-            self._open(context)
         for kind in ("video", "audio"):
             if kind not in self._runs:
                 self.until[kind] = np.inf
-
-        def settle() -> None:
-            for kind, last in self._last.items():
-                if last >= 0:
-                    self._drain(kind, contexts[kind])
-                    contexts[kind].flush_buffers()
-                    self._last[kind] = -1
-
-        for kind, number, packet in recording.packets(self._runs, settle):
+        for kind, number, packet in recording.packets(self._runs, self._settle):
             if number != self._last[kind] + 1 and self._last[kind] >= 0:  # what lies between was passed over
-                self._drain(kind, contexts[kind])
-                contexts[kind].flush_buffers()
+                self._flush(kind)
             self._last[kind] = number
-            if kind == "video":
-                contexts[kind].skip_frame = self._may_skip(number)
-            self._decode(kind, contexts[kind], self._on_time(kind, number, packet))
+            if kind == "video" and self._contexts[kind].name in SKIPPING:
+                self._contexts[kind].skip_frame = self._may_skip(number)
+            self._decode(kind, self._on_time(kind, number, packet))
             self._advance(kind, number)
             yield
         for kind in self._runs:
-            self._drain(kind, contexts[kind])
+            self._decode(kind, None)
             self.until[kind] = np.inf
         yield
 
-    def _open(self, context: Any) -> None:
-        """Open a decoder before any choice of what to skip, which some decoders take for good."""
+    def _context(self, stream: Any) -> Any:
+        """The decoder of a stream, opened before any choice of what to skip, which some decoders take for good."""
+        context = stream.codec_context
+        if context.name in NEVER_FLUSHED:  # a seek of its container would
+            context = av.CodecContext.create(context.name, "r")
         context.thread_count = 1
-        context.options = {"max_pixels": str(self._limits.pixels)}
+        context.options = OPTIONS | {"max_pixels": str(self._limits.pixels)}
         try:
             context.open(strict=False)
         except av.error.FFmpegError as error:
             if not is_verdict(error):
                 raise
             self._recording.complaints.add(context.name, error)
+        return context
+
+    def _flush(self, kind: str) -> None:
+        """Take what a decoder still holds, and make it ready for another place of the file."""
+        context = self._contexts[kind]
+        if context.name not in NEVER_FLUSHED:
+            self._decode(kind, None)
+            context.flush_buffers()
+
+    def _settle(self) -> None:
+        for kind, last in self._last.items():
+            if last >= 0:
+                self._flush(kind)
+                self._last[kind] = -1
 
     def _work(self) -> float:
         """Seconds of media that are to be decoded."""
@@ -183,12 +223,10 @@ class Pass:
         """What a decoder need not decode of a packet: nothing where it is wanted, or where a file is damaged."""
         return "DEFAULT" if number in self._pictures or self._recording.complaints else "NONREF"
 
-    def _drain(self, kind: str, context: Any) -> None:
-        self._decode(kind, context, None)
-
-    def _decode(self, kind: str, context: Any, packet: Any) -> None:
+    def _decode(self, kind: str, packet: Any) -> None:
         """Decode a packet, or what a decoder still holds; data that it refuses are passed over, as FFmpeg does."""
         self._recording.complaints.trim()
+        context = self._contexts[kind]
         try:
             frames = context.decode(packet)
         except av.error.FFmpegError as error:
@@ -197,6 +235,8 @@ class Pass:
             if not isinstance(error, EOFError):
                 self._recording.complaints.add(context.name, error)
             return
+        if kind == "video" and self._packed is not None:
+            self._packed.set_times(packet, frames)
         for frame in frames:
             if kind == "video":
                 self._take(frame)

@@ -19,6 +19,9 @@ from extract.media.types import Times
 
 # Containers with an index that leads to the packet; in those without a table of contents, bytes are gone to.
 INDEXED: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
+EMPTY: Final = (
+    8  # bytes of a packet that says no more than that nothing changes, even where it is called a key
+)
 RATES: Final = range(1_000, 768_001)  # Hz; a header that says otherwise is damaged
 SHAPES: Final = (Fraction(1, 4), Fraction(4))  # of pixels; what lies outside is damaged
 
@@ -191,7 +194,8 @@ def stamp_of(packet: Any) -> tuple[int, int]:
 def _row(place: int, packet: Any) -> tuple[Any, ...]:
     pos, pts = stamp_of(packet)
     dts = _NO_TIME if packet.dts is None else packet.dts
-    return place, pts, dts, packet.duration or 0, packet.is_keyframe, not packet.is_discard, pos
+    key = packet.is_keyframe and packet.size > EMPTY
+    return place, pts, dts, packet.duration or 0, key, not packet.is_discard, pos
 
 
 def _packets(

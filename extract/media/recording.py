@@ -154,6 +154,11 @@ class _Place:
         before = (self._packets.begins <= time) & (self._packets.places >= 0)
         return int(self._packets.places[before][-1]) if before.any() else None
 
+    def stamp_before(self, time: float) -> int:
+        """The file's own time of the last packet that begins before some time; of the first one where none does."""
+        before = np.flatnonzero(self._packets.begins <= time)
+        return int(self._packets.stamps[before[-1] if len(before) else 0])
+
     def _due_from(self, number: int) -> int | None:
         due = self._runs.next_from(number)
         return due if due is not None and due < len(self._packets.begins) else None
@@ -246,8 +251,14 @@ class _Reader:
 
     def _seek(self, target: float) -> None:
         facts, container = self._recording.facts, self._recording.container
-        if facts.seek == "index":
+        streams = self._recording.streams
+        if facts.seek == "index" and "video" not in streams:
+            # Samples are cut into packets from where the seek leads: only from a packet's own time, into the same ones.
+            stamp = self._places["audio"].stamp_before(target - LEAD)
+            container.seek(stamp, stream=streams["audio"])
+        elif facts.seek == "index":
             container.seek(int((target - LEAD + facts.origin) * av.time_base))
-            return
-        before = [place.byte_before(target - 2 * LEAD) for place in self._places.values()]
-        container.seek(min((at for at in before if at is not None), default=0), unsupported_byte_offset=True)
+        else:
+            before = [place.byte_before(target - 2 * LEAD) for place in self._places.values()]
+            first = min((at for at in before if at is not None), default=0)
+            container.seek(first, unsupported_byte_offset=True)
