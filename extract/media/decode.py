@@ -154,6 +154,7 @@ class Pass:
             if kind not in self._runs:
                 self.until[kind] = np.inf
         for kind, number, packet in recording.packets(self._runs, self._settle):
+            recording.clock.check()
             if number != self._last[kind] + 1 and self._last[kind] >= 0:  # what lies between was passed over
                 self._flush(kind)
             self._last[kind] = number
