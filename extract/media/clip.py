@@ -139,6 +139,7 @@ class _Order:
     Attributes:
         chosen: when the pictures begin, by kind.
         window: on the file's own clock; None when no sound is wanted or there is none.
+        end: when all of it was read, seconds from the start of the file: by this its turn is decided.
     """
 
     number: int
@@ -147,6 +148,7 @@ class _Order:
     window: Window | None = None
     no_pictures: Missing | None = None
     no_sound: Missing | None = None
+    end: float = -np.inf
 
     @property
     def branches(self) -> list[tuple[Branch, Times]]:
@@ -158,20 +160,19 @@ class _Order:
         """When its last picture begins, seconds."""
         return max((float(times[-1]) for _, times in self.branches), default=-np.inf)
 
-    @property
-    def end(self) -> float:
-        """When all of it was read, seconds: by this its turn is decided."""
-        return max(self.last_picture, -np.inf if self.window is None else self.window[1])
-
 
 def _order(number: int, stretch: Stretch, facts: Probe, limits: Limits) -> _Order:
     no_sound = why_no_sound(facts) if stretch.rates else None
     heard = window(stretch.ref, facts, limits.duration) if stretch.rates and no_sound is None else None
+    chosen: Chosen = {}
+    no_pictures = None
     try:
         chosen = _choose(stretch, facts, limits)
     except Missing as missing:
-        return _Order(number, stretch, {}, heard, missing, no_sound)
-    return _Order(number, stretch, chosen, heard, None, no_sound)
+        no_pictures = missing
+    order = _Order(number, stretch, chosen, heard, no_pictures, no_sound)
+    end = -np.inf if heard is None else heard[1] - facts.origin
+    return replace(order, end=max(order.last_picture, end))
 
 
 def _choose(stretch: Stretch, facts: Probe, limits: Limits) -> Chosen:
@@ -244,7 +245,17 @@ class _Reading:
             sounds = self._sounds(order, notes)
         except Missing as missing:
             no_sound = missing
+        self._note_the_end(order.stretch.ref, {"visual": bool(pictures), "audio": bool(sounds)}, notes)
         return Clip(pictures, sounds, no_pictures, no_sound, notes)
+
+    def _note_the_end(self, ref: MediaRef, got: Mapping[str, bool], notes: dict[str, str]) -> None:
+        """Tell of what lies within the duration that the file states, but not in the file."""
+        facts = self._recording.facts
+        ends = {"visual": facts.pictures_end, "audio": facts.sound_end}
+        for modality in (modality for modality, some in got.items() if some and facts.ends_early):
+            end = ends[modality]
+            if ref.end is None or end is None or ref.end > end + LACKS:
+                notes[modality] = "; ".join(filter(None, (notes.get(modality), facts.ends_early)))
 
     def _pictures(self, order: _Order, notes: dict[str, str]) -> dict[Pictures, tuple[Frame, ...]]:
         found = {kind: self._frames(order, kind, times) for kind, times in order.chosen.items()}

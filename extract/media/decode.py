@@ -57,8 +57,11 @@ def numbers_of_pictures(packets: Packets, times: Times) -> list[int]:
 def runs_of_pictures(packets: Packets, times: Times) -> Runs:
     """What has to be decoded for the pictures that begin at some times."""
     keys = np.flatnonzero(packets.keys & ~np.isnan(packets.begins))
-    # A key serves what is shown after it; where damage has put keys out of order, the earliest of those behind counts.
-    earliest = np.minimum.accumulate(packets.begins[keys][::-1])[::-1]
+    begins = packets.begins[keys]
+    # A key serves what is shown after it, or after the next one where that is when its picture is whole; where damage
+    # has put keys out of order, the earliest of those behind counts.
+    whole = np.where(packets.refreshes[keys], np.append(begins, np.inf)[1:], begins)
+    earliest = np.minimum.accumulate(whole[::-1])[::-1]
     runs = []
     for time, number in zip(times, numbers_of_pictures(packets, times), strict=True):
         rank = int(np.searchsorted(earliest, time - LEAD, side="right")) - 1
@@ -153,6 +156,7 @@ class Pass:
             if kind not in self._runs:
                 self.until[kind] = np.inf
         for kind, number, packet in recording.packets(self._runs, self._settle):
+            recording.clock.check()
             if number != self._last[kind] + 1 and self._last[kind] >= 0:  # what lies between was passed over
                 self._flush(kind)
             self._last[kind] = number

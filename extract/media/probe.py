@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ercache.params import Limits
 from ercache.reasons import Missing, Reason
 from extract.media.container import NO_CONTENTS, Clock, Complaints, demuxed, is_known, opened
+from extract.media.h264 import is_refresh
 from extract.media.timeline import BACK, LEAP, Track, corrections
 from extract.media.types import Times
 
@@ -22,6 +23,7 @@ INDEXED: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
 EMPTY: Final = (
     8  # bytes of a packet that says no more than that nothing changes, even where it is called a key
 )
+EARLY: Final = 1.0  # seconds by which a file may end before what its header states
 RATES: Final = range(1_000, 768_001)  # Hz; a header that says otherwise is damaged
 SHAPES: Final = (Fraction(1, 4), Fraction(4))  # of pixels; what lies outside is damaged
 
@@ -35,7 +37,8 @@ class Packets:
             does not say, [n].
         shift: what was added to the file's own times, seconds, [n].
         lengths: seconds, 0 where a packet does not say, [n].
-        keys: whether it can be decoded without those before it, [n].
+        keys: whether decoding can begin with it, [n].
+        refreshes: keys with which a picture only begins to come together: it is whole by the next key, [n].
         shown: whether what it holds is shown (an edit list may hide it), [n].
         places: byte positions, -1 where unknown, [n].
         stamps: the file's own times, in ticks of the stream, [n].
@@ -45,6 +48,7 @@ class Packets:
     shift: Times
     lengths: Times
     keys: NDArray[np.bool_]
+    refreshes: NDArray[np.bool_]
     shown: NDArray[np.bool_]
     places: NDArray[np.int64]
     stamps: NDArray[np.int64]
@@ -63,6 +67,7 @@ NO_PACKETS: Final = Packets(
     np.empty(0),
     np.empty(0, bool),
     np.empty(0, bool),
+    np.empty(0, bool),
     np.empty(0, int),
     np.empty(0, int),
 )
@@ -79,6 +84,7 @@ class Probe:
         audio_rate, audio_channels: None and 0 without audio.
         origin: the file's first timestamp, seconds; already taken off all other times.
         video, audio: the packets of the streams looked at.
+        stated: the duration that the header states, seconds on the file's own clock; None where it states none.
         repaired: the file's clocks were not sane and were set on.
         seek: how the file can be sought: by its `index`, by `bytes`, or not at all.
         video_rank, audio_rank: of the stream looked at, among those of its kind; None without one.
@@ -95,6 +101,7 @@ class Probe:
     origin: float = 0.0
     video: Packets = field(default=NO_PACKETS, repr=False)
     audio: Packets = field(default=NO_PACKETS, repr=False)
+    stated: float | None = None
     repaired: bool = False
     seek: str = ""
     video_rank: int | None = None
@@ -110,7 +117,7 @@ class Probe:
     @property
     def key_times(self) -> Times:
         """The same of the pictures that are coded alone."""
-        return _times(self.video, self.video.shown & self.video.keys)
+        return _times(self.video, self.video.shown & self.video.keys & ~self.video.refreshes)
 
     @property
     def pictures_end(self) -> float | None:
@@ -119,6 +126,16 @@ class Probe:
         if not len(times):
             return None
         return float(times[-1]) + period_of(times)
+
+    @property
+    def ends_early(self) -> str:
+        """Where the file ends, if that is before the end that its header states; else empty."""
+        ends = [end for end in (self.pictures_end, self.sound_end) if end is not None]
+        if self.stated is None or not ends:
+            return ""
+        end, stated = max(ends), self.stated - self.origin
+        early = stated - end > max(EARLY, 0.01 * stated)
+        return f"the file ends at {end:.2f} of {stated:.2f} s" if early else ""
 
     @property
     def sound_end(self) -> float | None:
@@ -176,6 +193,7 @@ def facts_of(
         origin=origin,
         video=by_kind.get("video", NO_PACKETS),
         audio=by_kind.get("audio", NO_PACKETS),
+        stated=_stated_duration(container),
         repaired=repaired,
         seek="" if repaired else _seek(container),
         video_rank=moving.index(video) if video is not None else None,
@@ -195,7 +213,13 @@ def _row(place: int, packet: Any) -> tuple[Any, ...]:
     pos, pts = stamp_of(packet)
     dts = _NO_TIME if packet.dts is None else packet.dts
     key = packet.is_keyframe and packet.size > EMPTY
-    return place, pts, dts, packet.duration or 0, key, not packet.is_discard, pos
+    refresh = key and _is_refresh(packet)
+    return place, pts, dts, packet.duration or 0, key, refresh, not packet.is_discard, pos
+
+
+def _is_refresh(packet: Any) -> bool:
+    context = packet.stream.codec_context
+    return bool(context.name == "h264" and is_refresh(bytes(packet), context.extradata or b""))
 
 
 def _packets(
@@ -229,8 +253,9 @@ def _packets(
         if not column:
             found.append(NO_PACKETS)
             continue
-        _, pts, _, lengths, keys, shown, places = column
-        found.append(Packets(b - origin, shift, lengths * float(stream.time_base), keys, shown, places, pts))
+        _, pts, _, lengths, keys, refreshes, shown, places = column
+        seconds = lengths * float(stream.time_base)
+        found.append(Packets(b - origin, shift, seconds, keys, refreshes, shown, places, pts))
     return found, origin, repaired
 
 

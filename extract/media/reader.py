@@ -40,7 +40,7 @@ class Reader:
         left = dict(enumerate(request.stretches))
         died = ""
         while left:
-            # After two deaths without a clip between them nobody knows which stretch is to blame: each alone.
+            # After a death nobody knows which stretch is to blame: each alone.
             numbers = list(left) if not died else list(left)[:1]
             before = len(left)
             try:
@@ -103,7 +103,7 @@ class Reader:
             self._process.kill()
             code = self._process.wait()
         self._process = None
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"was killed by {_name_of(-code)}" if code < 0 else f"ended with exit code {code}"
 
     def close(self) -> None:
         """End the process."""
@@ -124,6 +124,13 @@ class _Died(Exception):
 
 class _Hangs(Exception):
     """The process gives no sign of life."""
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time signals have none
+        return f"signal {number}"
 
 
 def _size(path: Path) -> int:

@@ -1,0 +1,52 @@
+"""H.264 packets from which decoding may begin, but which are no whole picture yet.
+
+A stream that is refreshed little by little (intra refresh, as live encoders do) marks such packets as keys. A decoder
+gives no picture until the refresh is through, which it is by the next of these packets at the latest.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+_SLICES: Final = (1, 5)  # kinds of units that hold a part of a picture
+_HEAD: Final = 16  # bytes of a unit in which its kind and that of its slice stand
+_INTRA: Final = (2, 4, 7, 9)  # kinds of slices that need no other picture
+
+
+def is_refresh(packet: bytes, extradata: bytes) -> bool:
+    """Whether a packet's first slice needs other pictures.
+
+    Args:
+        extradata: of its stream; tells whether units are told apart by their lengths or by marks.
+    """
+    for unit in _units(packet, extradata):
+        if unit and unit[0] & 31 in _SLICES:
+            bits = "".join(f"{byte:08b}" for byte in unit[1:])
+            _, at = _number(bits, 0)
+            kind, _ = _number(bits, at)
+            return kind not in _INTRA
+    return False
+
+
+def _units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
+    """The heads of a packet's units."""
+    if extradata[:1] == b"\x01" and len(extradata) > 4:
+        width = (extradata[4] & 3) + 1
+        at = 0
+        while at + width < len(packet):
+            size = int.from_bytes(packet[at : at + width], "big")
+            yield packet[at + width : at + width + min(size, _HEAD)]
+            at += width + size
+    else:
+        at = packet.find(b"\x00\x00\x01")
+        while at >= 0:
+            yield packet[at + 3 : at + 3 + _HEAD]
+            at = packet.find(b"\x00\x00\x01", at + 3)
+
+
+def _number(bits: str, at: int) -> tuple[int, int]:
+    """An Exp-Golomb number, and where it ends; 0 where the bits end before it does."""
+    zeros = bits.find("1", at) - at
+    end = at + 2 * zeros + 1
+    if zeros < 0 or end > len(bits):
+        return 0, len(bits)
+    return int(bits[at + zeros : end], 2) - 1, end
