@@ -20,8 +20,16 @@ from extract.media.types import Frame, Pictures
 HEIGHT, WIDTH = 1080, 1920
 
 
+def megabytes() -> float:
+    """The peak of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+BEFORE = megabytes()  # a lane imports this before it reads anything
+
+
 class Views:
-    """A projection of the clip's pictures; the peak of its process, in megabytes, is told in `peak` of its folder."""
+    """A projection of the clip's pictures; in its folder `taken` tells what its process needed so far, in megabytes."""
 
     class Params(Strict):
         folder: str
@@ -30,8 +38,7 @@ class Views:
     spec: ClassVar = EncoderSpec("visual/views", "visual", "projected pictures", "equal", 1, "MIT")
 
     def __init__(self, params: "Views.Params", device: str = "cpu", weights: Weights | None = None) -> None:
-        self._peak = Path(params.folder) / "peak"
-        (self._peak.with_name("base")).write_text(str(megabytes()))
+        self._told = Path(params.folder) / "taken"
         self._matrix = np.random.default_rng(0).normal(size=(96, 64)).astype(np.float32)
 
     @staticmethod
@@ -49,7 +56,7 @@ class Views:
         rows = (
             np.stack([self._row(sample) for sample in samples]) @ self._matrix
         )  # in other sums for other batches
-        self._peak.write_text(str(megabytes()))
+        self._told.write_text(str(megabytes() - BEFORE))
         return [Encoded({"pooled": row[None]}, len(s.frames)) for row, s in zip(rows, samples, strict=True)]
 
     @staticmethod
@@ -61,11 +68,6 @@ class Views:
 def views(folder: Path, frames: int = 6) -> Feature:
     """A feature of pictures."""
     return Feature("views", Views, Views.Params(folder=str(folder), frames=frames), None, None)
-
-
-def megabytes() -> float:
-    """The peak of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def read_large(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
