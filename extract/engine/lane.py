@@ -178,7 +178,7 @@ class _Lane:
         samples = self._samples(job, feature, rows, inputs, done.faces)
         results = self._encode(job, feature, samples, split)
         for n in rows:
-            record = self._record(results[n], inputs[n].notes.get(feature.spec.modality, ""))
+            record = self._record(results[n], inputs[n].note_of(feature))
             if record.reason is not None:
                 done.faults.append(Fault(feature.name, n, record.reason, record.detail))
             final = record.reason is None or record.reason.status is not Status.UNAVAILABLE

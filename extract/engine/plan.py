@@ -21,7 +21,7 @@ from extract.faces import FACES_KEY, FACES_VERSION, faces_weights
 from extract.media import VERSION
 
 # Of what a scan finds in the place of a file, the rest is as good as absent.
-_UNOPENED = (Reason.OUTSIDE_ROOT, Reason.NOT_A_FILE, Reason.UNREADABLE)
+_UNOPENED = (Reason.OUTSIDE_ROOT, Reason.NOT_A_FILE, Reason.UNREADABLE, Reason.FAULT)
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,26 @@ class Inputs:
 
     Attributes:
         faults: modality -> why it cannot be had.
-        notes: modality -> what is less than was asked for.
+        notes: as in a clip.
         neighbours: place in the dialogue, counted from the row's own -> what was read of that neighbour.
     """
 
     pictures: dict[Pictures, tuple[Frame, ...]] = field(default_factory=dict)
     sounds: dict[int, FloatArray] = field(default_factory=dict)
     faults: dict[str, Missing] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
+    notes: dict[Pictures | str, str] = field(default_factory=dict)
     neighbours: dict[int, "Inputs"] = field(default_factory=dict)
 
     def at(self, place: int) -> "Inputs":
         """The row's own at place 0, a neighbour's elsewhere."""
         return self if place == 0 else self.neighbours.setdefault(place, Inputs())
+
+    def note_of(self, feature: Feature) -> str:
+        """What is less, or other, than a feature asks for; empty when nothing is."""
+        what: list[Pictures | str] = ["audio"]
+        if feature.spec.modality != "audio":
+            what = ["visual", *dict.fromkeys(pictures_of(feature))]
+        return "; ".join(self.notes[which] for which in what if which in self.notes)
 
     def nbytes(self, feature: Feature) -> int:
         """Memory of what is read of it for a feature, neighbours not counted: the same whatever else is read."""
@@ -152,7 +159,11 @@ def share(use: Use, clip: Clip, inputs: Mapping[int, Inputs]) -> None:
         mine.sounds |= clip.sounds
         if clip.no_sound is not None:
             mine.faults["audio"] = clip.no_sound
-    mine.notes |= {modality: note for modality, note in clip.notes.items() if modality in use.modalities}
+    mine.notes |= {
+        what: note
+        for what, note in clip.notes.items()
+        if ("audio" if what == "audio" else "visual") in use.modalities
+    }
 
 
 def _stretches(

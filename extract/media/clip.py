@@ -22,13 +22,14 @@ from extract.media.probe import Probe, why_no_pictures, why_no_sound
 from extract.media.recording import Recording
 from extract.media.scaling import cropped
 from extract.media.types import FloatArray, Frame, Pictures, Times
-from extract.media.video import Branch, branch_of, instants, shown_at
+from extract.media.video import Branch, asked_for, branch_of, instants, shown_at
 
 # Raise it when the same file gives other pictures or another sound than before: what was made of it is made anew.
 VERSION: Final = 2
 LACKS: Final = 0.1  # seconds of sound that decoders may swallow at the beginning of a stretch
 Chosen = dict[Pictures, Times]
 Tick = Callable[[], None]
+Notes = dict[Pictures | str, str]
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ class Clip:
     Attributes:
         pictures: for each kind asked for, in order of time.
         sounds: rate -> mono samples in [-1, 1], [n].
-        notes: `visual`, `audio` -> what is less, or other, than was asked for.
+        notes: a kind of pictures, or `visual` or `audio` for all -> what is less, or other, than was asked for.
     """
 
     pictures: dict[Pictures, tuple[Frame, ...]] = field(default_factory=dict)
     sounds: dict[int, FloatArray] = field(default_factory=dict)
     no_pictures: Missing | None = None
     no_sound: Missing | None = None
-    notes: dict[str, str] = field(default_factory=dict)
+    notes: Notes = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -138,6 +139,7 @@ class _Order:
 
     Attributes:
         chosen: when the pictures begin, by kind.
+        asked: how many pictures of a kind there should be.
         window: on the file's own clock; None when no sound is wanted or there is none.
         end: when all of it was read, seconds from the start of the file: by this its turn is decided.
     """
@@ -145,6 +147,7 @@ class _Order:
     number: int
     stretch: Stretch
     chosen: Chosen = field(default_factory=dict)
+    asked: Mapping[Pictures, int] = field(default_factory=dict)
     window: Window | None = None
     no_pictures: Missing | None = None
     no_sound: Missing | None = None
@@ -165,24 +168,25 @@ def _order(number: int, stretch: Stretch, facts: Probe, limits: Limits) -> _Orde
     no_sound = why_no_sound(facts) if stretch.rates else None
     heard = window(stretch.ref, facts, limits.duration) if stretch.rates and no_sound is None else None
     chosen: Chosen = {}
+    asked: dict[Pictures, int] = {}
     no_pictures = None
     try:
-        chosen = _choose(stretch, facts, limits)
+        chosen, asked = _choose(stretch, facts, limits)
     except Missing as missing:
         no_pictures = missing
-    order = _Order(number, stretch, chosen, heard, no_pictures, no_sound)
+    order = _Order(number, stretch, chosen, asked, heard, no_pictures, no_sound)
     end = -np.inf if heard is None else heard[1] - facts.origin
     return replace(order, end=max(order.last_picture, end))
 
 
-def _choose(stretch: Stretch, facts: Probe, limits: Limits) -> Chosen:
-    """When the pictures begin that a stretch wants.
+def _choose(stretch: Stretch, facts: Probe, limits: Limits) -> tuple[Chosen, dict[Pictures, int]]:
+    """When the pictures begin that a stretch wants, and how many there should be.
 
     Raises:
         Missing: it has none.
     """
     if not stretch.pictures:
-        return {}
+        return {}, {}
     fault = why_no_pictures(facts, limits.pixels)
     if fault is not None:
         raise fault
@@ -192,7 +196,7 @@ def _choose(stretch: Stretch, facts: Probe, limits: Limits) -> Chosen:
     megabytes = 3e-6 * facts.width * facts.height * sum(map(len, chosen.values()))
     if megabytes > limits.megabytes:
         raise Missing(Reason.TOO_LARGE, f"{megabytes:.0f} MB of pictures")
-    return chosen
+    return chosen, {k: asked_for(at, times, stretch.ref, limits.duration) for k, at in wanted.items()}
 
 
 class _Reading:
@@ -233,7 +237,7 @@ class _Reading:
             pieces.pop(0)
 
     def _clip(self, order: _Order) -> Clip:
-        notes: dict[str, str] = {}
+        notes: Notes = {}
         no_pictures, no_sound = order.no_pictures, order.no_sound
         pictures: dict[Pictures, tuple[Frame, ...]] = {}
         sounds: dict[int, FloatArray] = {}
@@ -248,7 +252,7 @@ class _Reading:
         self._note_the_end(order.stretch.ref, {"visual": bool(pictures), "audio": bool(sounds)}, notes)
         return Clip(pictures, sounds, no_pictures, no_sound, notes)
 
-    def _note_the_end(self, ref: MediaRef, got: Mapping[str, bool], notes: dict[str, str]) -> None:
+    def _note_the_end(self, ref: MediaRef, got: Mapping[str, bool], notes: Notes) -> None:
         """Tell of what lies within the duration that the file states, but not in the file."""
         facts = self._recording.facts
         ends = {"visual": facts.pictures_end, "audio": facts.sound_end}
@@ -257,17 +261,17 @@ class _Reading:
             if ref.end is None or end is None or ref.end > end + LACKS:
                 notes[modality] = "; ".join(filter(None, (notes.get(modality), facts.ends_early)))
 
-    def _pictures(self, order: _Order, notes: dict[str, str]) -> dict[Pictures, tuple[Frame, ...]]:
+    def _pictures(self, order: _Order, notes: Notes) -> dict[Pictures, tuple[Frame, ...]]:
         found = {kind: self._frames(order, kind, times) for kind, times in order.chosen.items()}
-        asked, got = sum(map(len, order.chosen.values())), sum(map(len, found.values()))
         if not all(found.values()):
             words = self._recording.complaints.text()
             large = "exceeds specified max pixel count" in words
             raise Missing(
                 Reason.TOO_LARGE if large else Reason.UNREADABLE, words or "no picture could be decoded"
             )
-        if got < asked:
-            notes["visual"] = f"frames {got} of {asked}"
+        for kind, frames in found.items():
+            if len(frames) < order.asked[kind]:  # lost, or a picture stands still where others were to come
+                notes[kind] = f"frames {len(frames)} of {order.asked[kind]}"
         return found
 
     def _frames(self, order: _Order, kind: Pictures, times: Times) -> tuple[Frame, ...]:
@@ -275,7 +279,7 @@ class _Reading:
         crop = None if kind.side else order.stretch.ref.crop
         return tuple(Frame(t, cropped(images[t], crop)) for t in map(float, times) if t in images)
 
-    def _sounds(self, order: _Order, notes: dict[str, str]) -> dict[int, FloatArray]:
+    def _sounds(self, order: _Order, notes: Notes) -> dict[int, FloatArray]:
         if order.window is None:
             return {}
         pieces = between(self._pass.pieces, *order.window)
@@ -289,7 +293,7 @@ class _Reading:
             notes["audio"] = "; ".join(filter(None, (notes.get("audio"), OPPOSED)))
         return {rate: resampled(runs, rate) for rate in order.stretch.rates}
 
-    def _check_sound(self, wanted: Window, pieces: Sequence[Piece], notes: dict[str, str]) -> None:
+    def _check_sound(self, wanted: Window, pieces: Sequence[Piece], notes: Notes) -> None:
         """See whether all of the sound is there that the file says it has.
 
         Raises:

@@ -219,8 +219,7 @@ class Pass:
             ticks = round(float(packets.shift[number]) / float(packet.time_base))
             if packet.pts is not None:
                 packet.pts += ticks
-            if packet.dts is not None:
-                packet.dts += ticks
+            packet.dts = None  # else the decoder may take it for the better clock of the two
         return packet
 
     def _may_skip(self, number: int) -> str:

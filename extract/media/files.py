@@ -1,5 +1,6 @@
 """Which files may be opened: they lie inside the corpus, are regular files with bytes, and are there."""
 
+import errno
 import stat
 from pathlib import Path
 from typing import Final
@@ -7,6 +8,8 @@ from typing import Final
 from ercache.manifest import MediaRef, escapes
 from ercache.reasons import Missing, Reason
 
+# No such file, a name that no file can have, links that lead round in a circle.
+_NOWHERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 LFS_POINTER: Final = b"version https://git-lfs"
 
 
@@ -14,7 +17,7 @@ def check_file(root: Path, ref: MediaRef) -> Path:
     """Find a reference's file without following it out of the corpus, and see that it may be opened.
 
     Raises:
-        Missing: OUTSIDE_ROOT, ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER or UNREADABLE.
+        Missing: OUTSIDE_ROOT, ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER, or FAULT where the system refuses it.
     """
     path = locate(root, ref)
     check_bytes(path)
@@ -43,12 +46,13 @@ def check_bytes(path: Path) -> None:
     """Refuse what is no media file before any decoder sees it; a pipe is never opened.
 
     Raises:
-        Missing: ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER or UNREADABLE.
+        Missing: ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER, or FAULT where the system refuses it.
     """
     try:
         facts = path.stat()
-    except OSError as error:  # no such file, a name that is too long, a folder that may not be entered
-        raise Missing(Reason.ABSENT, words_of(error)) from error
+    except OSError as error:
+        reason = Reason.ABSENT if error.errno in _NOWHERE else Reason.FAULT
+        raise Missing(reason, words_of(error)) from error
     if not stat.S_ISREG(facts.st_mode):
         raise Missing(Reason.NOT_A_FILE, path.name)
     if facts.st_size == 0:
@@ -57,7 +61,7 @@ def check_bytes(path: Path) -> None:
         with path.open("rb") as stream:
             head = stream.read(len(LFS_POINTER))
     except OSError as error:
-        raise Missing(Reason.UNREADABLE, words_of(error)) from error
+        raise Missing(Reason.FAULT, words_of(error)) from error
     if head == LFS_POINTER:
         raise Missing(Reason.GIT_LFS_POINTER, path.name)
 

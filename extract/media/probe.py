@@ -238,7 +238,8 @@ def _packets(
     ]
     repaired = any(bool(shift.any()) for shift in shifts)
     begins = [
-        np.where(column[1] == _NO_TIME, np.nan, column[1] * float(stream.time_base) + shift)
+        # Rounded, so that equal times are equal numbers whatever was added to them.
+        np.round(np.where(column[1] == _NO_TIME, np.nan, column[1] * float(stream.time_base) + shift), 9)
         if column
         else np.empty(0)
         for column, stream, shift in zip(columns, streams, shifts, strict=True)

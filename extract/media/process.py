@@ -37,7 +37,10 @@ def main(descriptor: int) -> None:
             function, request = connection.recv()
         except EOFError:
             return
-        answer(connection, function, request)
+        try:
+            answer(connection, function, request)
+        except ConnectionError:  # whoever asked is gone
+            return
 
 
 def answer(connection: Connection, function: Read, request: Request) -> None:

@@ -32,12 +32,10 @@ def instants(kind: Pictures, times: Times, keys: Times, ref: MediaRef, longest: 
     Raises:
         Missing: the clip has no picture in this stretch.
     """
-    period = period_of(times)
-    start = float(times[0]) if ref.start is None else ref.start
-    end = float(times[-1]) + period if ref.end is None else ref.end
-    if start > end or start >= times[-1] + period:
-        raise Missing(Reason.NO_VIDEO, f"pictures end at {times[-1] + period:.2f} s")
-    end = min(end, start + longest)
+    start, end = _bounds(times, ref, longest)
+    last = float(times[-1]) + period_of(times)
+    if start > end or start >= last:
+        raise Missing(Reason.NO_VIDEO, f"pictures end at {last:.2f} s")
     if kind.every is not None:
         found = grid(start, end, kind.every)
         return found if kind.count is None else evenly(found, kind.count)
@@ -51,6 +49,25 @@ def instants(kind: Pictures, times: Times, keys: Times, ref: MediaRef, longest: 
     if kind.window is not None:
         return _of_window(start, end, kind.window, kind.count)
     return centres
+
+
+def asked_for(at: Times, times: Times, ref: MediaRef, longest: float) -> int:
+    """How many pictures there are at some instants where none stands still: not more than begin in the stretch.
+
+    Args:
+        at: what a rule asks for, as `instants` gives it; those beyond the end of the file ask for nothing.
+    """
+    start, end = _bounds(times, ref, longest)
+    begun = len(_within(times, start, end))
+    inside = int((at < times[-1] + period_of(times)).sum())
+    return max(1, min(begun, inside))
+
+
+def _bounds(times: Times, ref: MediaRef, longest: float) -> tuple[float, float]:
+    """Beginning and end of a stretch, seconds."""
+    start = float(times[0]) if ref.start is None else ref.start
+    end = float(times[-1]) + period_of(times) if ref.end is None else ref.end
+    return start, min(end, start + longest)
 
 
 def evenly(values: Times, count: int) -> Times:

@@ -209,7 +209,7 @@ KINDS: dict[str, Kind] = {
     "sdp": refused("session.sdp", content("v=0\nc=IN IP4 127.0.0.1\nm=video {port} RTP/AVP 96\n")),
     "dash": refused("dash.mpd", content(f"<?xml version='1.0'?><MPD><BaseURL>{URL}</BaseURL></MPD>\n")),
     # the file system
-    "no permission": refused("locked.mp4", locked) if permissions_hold() else Kind("locked.mp4", locked),
+    "no permission": refused("locked.mp4", locked, Reason.FAULT) if permissions_hold() else Kind("locked.mp4", locked),
     "link to a file inside": Kind("inside.mp4", link("good/linked.mp4")),
     "link out of the root": refused("outside.mp4", outside, Reason.OUTSIDE_ROOT),
     "link to a device": refused("device.mp4", link("/dev/zero"), Reason.OUTSIDE_ROOT),
