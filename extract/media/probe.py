@@ -129,13 +129,15 @@ class Probe:
 
     @property
     def ends_early(self) -> str:
-        """Where the file ends, if that is before the end that its header states; else empty."""
+        """Where the file ends, if it cannot be read beyond or its header states a later end; else empty."""
         ends = [end for end in (self.pictures_end, self.sound_end) if end is not None]
-        if self.stated is None or not ends:
+        if not ends:
             return ""
-        end, stated = max(ends), self.stated - self.origin
-        early = stated - end > max(EARLY, 0.01 * stated)
-        return f"the file ends at {end:.2f} of {stated:.2f} s" if early else ""
+        if self.ended_by:
+            return f"the file cannot be read beyond {max(ends):.2f} s: {self.ended_by}"
+        stated = 0.0 if self.stated is None else self.stated - self.origin
+        early = stated - max(ends) > max(EARLY, 0.01 * stated)
+        return f"the file ends at {max(ends):.2f} of {stated:.2f} s" if early else ""
 
     @property
     def sound_end(self) -> float | None:
@@ -246,8 +248,10 @@ def _packets(
     origin = (container.start_time or 0) / av.time_base
     if repaired:  # FFmpeg's own may be the damaged one
         origin = min((float(np.nanmin(b)) for b in begins if not np.isnan(b).all()), default=origin)
-    if not _restarts(container):  # what begins below 0 there is cut by whoever plays it
-        origin = max(0.0, origin)
+    if NO_CONTENTS.isdisjoint(container.format.name.split(",")):
+        origin = max(
+            0.0, origin
+        )  # what begins below 0 is cut by whoever plays it; elsewhere the clock had wrapped
     found = []
     for b, shift, column, stream in zip(begins, shifts, columns, streams, strict=True):
         if not column:
