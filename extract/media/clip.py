@@ -191,7 +191,12 @@ def _choose(stretch: Stretch, facts: Probe, limits: Limits) -> tuple[Chosen, dic
     if fault is not None:
         raise fault
     times = facts.frame_times
-    wanted = {k: instants(k, times, facts.key_times, stretch.ref, limits.duration) for k in stretch.pictures}
+    try:
+        wanted = {
+            k: instants(k, times, facts.key_times, stretch.ref, limits.duration) for k in stretch.pictures
+        }
+    except Missing as missing:
+        raise Missing(Reason.UNREADABLE, facts.ended_by) if facts.ended_by else missing from missing
     chosen = {kind: shown_at(times, at) for kind, at in wanted.items()}
     megabytes = 3e-6 * facts.width * facts.height * sum(map(len, chosen.values()))
     if megabytes > limits.megabytes:
@@ -306,7 +311,8 @@ class _Reading:
         promised = float(np.nansum(np.maximum(ends - begins, 0)[packets.shown]))
         got = seconds_of(pieces)
         if not got:
-            if promised > LACKS or (facts.ended_by and facts.audio.end is None):
+            beyond = packets.end is None or wanted[0] >= packets.end + facts.origin
+            if promised > LACKS or (facts.ended_by and beyond):
                 raise Missing(
                     Reason.UNREADABLE, facts.ended_by or complaints.text() or "no sound could be decoded"
                 )

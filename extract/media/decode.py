@@ -138,12 +138,11 @@ class Pass:
         self._pictures = frozenset(numbers_of_pictures(self._facts.video, self._times))
         if wanted.windows:
             self._runs["audio"] = runs_of_sound(self._facts.audio, wanted.windows, self._facts.origin)
-        gaps = np.diff(self._facts.frame_times)
-        self._slack = min(0.001, float(gaps.min()) / 4) if len(gaps) else 0.001
         self._last = dict.fromkeys(self._runs, -1)
         self._packed = Packed() if is_packed(recording.streams.get("video")) else None
         self._contexts: dict[str, Any] = {}
         self._ticks = {kind: stream.time_base for kind, stream in recording.streams.items()}
+        self._slack = min(0.001, float(self._ticks.get("video", 1)) / 4)
 
     def run(self) -> Iterator[None]:
         """Decode; yields after each packet, when `images`, `pieces` and `until` may have grown."""

@@ -15,7 +15,7 @@ from ercache.params import Limits
 from ercache.reasons import Missing, Reason
 from extract.media.container import NO_CONTENTS, Clock, Complaints, demuxed, is_known, opened
 from extract.media.h264 import is_refresh
-from extract.media.timeline import BACK, LEAP, Track, corrections
+from extract.media.timeline import BACK, BEYOND, LEAP, Track, corrections
 from extract.media.types import Times
 
 # Containers with an index that leads to the packet; in those without a table of contents, bytes are gone to.
@@ -23,6 +23,7 @@ INDEXED: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
 EMPTY: Final = (
     8  # bytes of a packet that says no more than that nothing changes, even where it is called a key
 )
+REORDERED: Final = 16  # packets by which pictures may be out of order
 EARLY: Final = 1.0  # seconds by which a file may end before what its header states
 RATES: Final = range(1_000, 768_001)  # Hz; a header that says otherwise is damaged
 SHAPES: Final = (Fraction(1, 4), Fraction(4))  # of pixels; what lies outside is damaged
@@ -129,13 +130,15 @@ class Probe:
 
     @property
     def ends_early(self) -> str:
-        """Where the file ends, if that is before the end that its header states; else empty."""
+        """Where the file ends, if it cannot be read beyond or its header states a later end; else empty."""
         ends = [end for end in (self.pictures_end, self.sound_end) if end is not None]
-        if self.stated is None or not ends:
+        if not ends:
             return ""
-        end, stated = max(ends), self.stated - self.origin
-        early = stated - end > max(EARLY, 0.01 * stated)
-        return f"the file ends at {end:.2f} of {stated:.2f} s" if early else ""
+        if self.ended_by:
+            return f"the file cannot be read beyond {max(ends):.2f} s: {self.ended_by}"
+        stated = 0.0 if self.stated is None else self.stated - self.origin
+        early = stated - max(ends) > max(EARLY, 0.01 * stated)
+        return f"the file ends at {max(ends):.2f} of {stated:.2f} s" if early else ""
 
     @property
     def sound_end(self) -> float | None:
@@ -231,24 +234,29 @@ def _packets(
         _track(column, stream) if column else Track(np.empty(0, int), np.empty(0), np.empty(0))
         for column, stream in zip(columns, streams, strict=True)
     ]
-    added = corrections(tracks, _restarts(container), _stated_duration(container))
+    stated = _stated_duration(container)
+    added = corrections(tracks, _restarts(container), stated)
+    origin = (container.start_time or 0) / av.time_base
+    last = np.inf if stated is None else origin + stated + BEYOND
     shifts = [
-        _in_ticks(column, stream, shift) if column else shift
+        _in_ticks(column, stream, shift, last) if column else shift
         for column, stream, shift in zip(columns, streams, added, strict=True)
     ]
     repaired = any(bool(shift.any()) for shift in shifts)
     begins = [
-        # Rounded, so that equal times are equal numbers whatever was added to them.
-        np.round(np.where(column[1] == _NO_TIME, np.nan, column[1] * float(stream.time_base) + shift), 9)
+        np.where(
+            column[1] == _NO_TIME, np.nan, (column[1] + ticks_of(shift, stream)) * float(stream.time_base)
+        )
         if column
         else np.empty(0)
         for column, stream, shift in zip(columns, streams, shifts, strict=True)
     ]
-    origin = (container.start_time or 0) / av.time_base
     if repaired:  # FFmpeg's own may be the damaged one
         origin = min((float(np.nanmin(b)) for b in begins if not np.isnan(b).all()), default=origin)
-    if not _restarts(container):  # what begins below 0 there is cut by whoever plays it
-        origin = max(0.0, origin)
+    if NO_CONTENTS.isdisjoint(container.format.name.split(",")):
+        origin = max(
+            0.0, origin
+        )  # what begins below 0 is cut by whoever plays it; elsewhere the clock had wrapped
     found = []
     for b, shift, column, stream in zip(begins, shifts, columns, streams, strict=True):
         if not column:
@@ -260,20 +268,35 @@ def _packets(
     return found, origin, repaired
 
 
-def _in_ticks(column: list[Any], stream: Any, shift: Times) -> Times:
+def ticks_of(seconds: Any, stream: Any) -> Any:
+    """Seconds in whole ticks of a stream, [n]."""
+    return np.rint(seconds / float(stream.time_base)).astype(np.int64)
+
+
+def _in_ticks(column: list[Any], stream: Any, shift: Times, last: float) -> Times:
     """What is to be added to the times of showing, in whole ticks, when so much is added to `_track`'s times.
 
-    A packet whose times of showing and of decoding lie apart has one of them wrong, and gets the usual difference.
+    A packet of which the two times lie apart, although decoding does not come near to when it is shown, has one of
+    them wrong, and gets the usual difference.
+
+    Args:
+        last: by when all of the file is shown.
     """
     _, pts, dts, *_ = column
     tick = float(stream.time_base)
-    steps = np.rint(shift / tick)
+    steps = ticks_of(shift, stream)
     both = (pts != _NO_TIME) & (dts != _NO_TIME)
     if both.any() and _decoding(column, stream):
         apart = np.where(both, (pts - dts) * tick, 0.0)
-        wrong = both & ((apart < -BACK) | (apart > LEAP))
-        if wrong.any() and not wrong.all():
-            steps = steps + np.where(wrong, np.rint(np.median(apart[both & ~wrong]) / tick) - (pts - dts), 0)
+        usual = float(np.median(apart[both]))
+        decoded = np.where(both, dts * tick + shift, np.nan)
+        # Pictures that stand still make a gap between the two as well, which closes once later ones are decoded.
+        later = np.append(decoded, np.full(REORDERED, np.nan))[REORDERED:]
+        later = np.where(np.isnan(later), decoded + 5 * LEAP, later)
+        shown = pts * tick + shift
+        ahead = (apart > usual + LEAP) & (shown > later + LEAP) | (apart > usual + BACK) & (shown > last)
+        wrong = both & (ahead | (apart < usual - LEAP) | (apart < -LEAP))
+        steps = steps + np.where(wrong, ticks_of(usual, stream) - (pts - dts), 0)
     return np.asarray(steps * tick, np.float64)
 
 

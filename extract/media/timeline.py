@@ -19,6 +19,7 @@ Seconds = NDArray[np.float64]
 
 LEAP: Final = 10.0  # seconds forward that no recording makes by itself; FFmpeg's `dts_delta_threshold`
 BACK: Final = 0.5  # seconds back that are more than rounding
+BEYOND: Final = 2.0  # seconds beyond the duration that a container states
 # Seconds back where only the times of showing are known: pictures are stored out of order.
 REORDER: Final = 2.0
 _AHEAD: Final = 8  # later leaps among which one may lead back to where a clock left
@@ -69,7 +70,7 @@ def _is_sane(track: Track, restarts: bool, longest: float | None) -> bool:
         return True
     steps = np.diff(times, prepend=times[0])
     limit = LEAP if restarts else np.inf
-    inside = longest is None or float(times.max() - times[0]) <= longest + LEAP
+    inside = longest is None or float(times.max() - times[0]) <= longest + BEYOND
     # A leap alone may be a picture that stands still; one from which the clock comes back shows as a step back.
     return bool((steps >= -track.back).all() and (steps <= limit).all() and inside)
 
@@ -231,4 +232,4 @@ class _Repair:
         if gap < 0 or (self._restarts and gap > LEAP):
             return False
         assert self._start is not None
-        return self._longest is None or now - self._start <= self._longest + LEAP
+        return self._longest is None or now - self._start <= self._longest + BEYOND
