@@ -27,6 +27,7 @@ def _extract(folder: Path, clips: int, encoder_set: str, scale: int) -> dict[str
     return extract.measure(folder, clips, scale=scale, **kinds)  # type: ignore[arg-type]
 
 
+HOURS: Final = frozenset({"long"})  # run by name alone: four recordings of three hours
 BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
     "cache": caches.measure,
     "text": lambda _: texts.measure(),
@@ -56,11 +57,12 @@ def machine() -> dict[str, Any]:
 
 def main(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Benchmarks to run anew; without any, all.")
+        list[str] | None,
+        typer.Argument(help="Benchmarks to run anew; without any, all but those that take hours (long)."),
     ] = None,
 ) -> None:
     """Measure, keep the figures of the benchmarks that were not run, and write the page."""
-    wanted = names or list(BENCHES)
+    wanted = names or [name for name in BENCHES if name not in HOURS]
     for unknown in set(wanted) - set(BENCHES):
         raise UsageError(f"unknown benchmark {unknown!r}", hint=nearest(unknown, BENCHES))
     path = OUT / "benchmarks.json"
