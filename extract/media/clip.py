@@ -196,7 +196,9 @@ def _choose(stretch: Stretch, facts: Probe, limits: Limits) -> tuple[Chosen, dic
             k: instants(k, times, facts.key_times, stretch.ref, limits.duration) for k in stretch.pictures
         }
     except Missing as missing:
-        raise Missing(Reason.UNREADABLE, facts.ended_by) if facts.ended_by else missing from missing
+        if facts.ended_by:
+            raise Missing(Reason.UNREADABLE, facts.ended_by) from missing
+        raise
     chosen = {kind: shown_at(times, at) for kind, at in wanted.items()}
     megabytes = 3e-6 * facts.width * facts.height * sum(map(len, chosen.values()))
     if megabytes > limits.megabytes:

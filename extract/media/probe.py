@@ -20,9 +20,8 @@ from extract.media.types import Times
 
 # Containers with an index that leads to the packet; in those without a table of contents, bytes are gone to.
 INDEXED: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
-EMPTY: Final = (
-    8  # bytes of a packet that says no more than that nothing changes, even where it is called a key
-)
+# Bytes of a packet that says no more than that nothing changes, even where it is called a key.
+EMPTY: Final = 8
 REORDERED: Final = 16  # packets by which pictures may be out of order
 EARLY: Final = 1.0  # seconds by which a file may end before what its header states
 RATES: Final = range(1_000, 768_001)  # Hz; a header that says otherwise is damaged
@@ -256,7 +255,7 @@ def _packets(
     if NO_CONTENTS.isdisjoint(container.format.name.split(",")):
         origin = max(
             0.0, origin
-        )  # what begins below 0 is cut by whoever plays it; elsewhere the clock had wrapped
+        )  # what begins below 0 is cut by whoever plays it; in the others the clock wraps
     found = []
     for b, shift, column, stream in zip(begins, shifts, columns, streams, strict=True):
         if not column:

@@ -184,6 +184,29 @@ def test_a_flipped_bit_in_the_time_of_a_cluster_costs_nothing(tmp_path: Path, bi
         assert loudness(found) == pytest.approx(loudness(right), abs=0.3)
 
 
+@pytest.mark.parametrize("which", ["shown", "decoded", "both"])
+@pytest.mark.parametrize("bit", [0x08, 0x02])
+def test_a_flipped_bit_in_the_time_of_one_picture_costs_nothing(tmp_path: Path, bit: int, which: str) -> None:
+    """3 or 13 hours, in the header of a packet of MPEG-TS."""
+    path = recording(tmp_path / "a.ts", 20, *X264, "-c:a", "aac")
+    right = read(path, (None, None), (8.0, 12.0))
+    data = bytearray(path.read_bytes())
+    heads = [
+        at
+        for at in range(len(data) - 20)
+        if data[at : at + 4] == b"\0\0\1\xe0" and data[at + 7] & 0xC0 == 0xC0
+    ]
+    at = heads[len(heads) // 2]
+    for place, kinds in ((at + 9, ("shown", "both")), (at + 14, ("decoded", "both"))):
+        data[place] ^= bit if which in kinds else 0
+    path.write_bytes(data)
+    for found, whole in zip(read(path, (None, None), (8.0, 12.0)), right, strict=True):
+        assert not found.notes and len(seen(found)) == 6
+        assert [t for t, _ in seen(found)] == pytest.approx([t for t, _ in seen(whole)], abs=0.11)
+        assert loudness(found) == pytest.approx(loudness(whole), abs=0.1)
+        right_pictures(found, float(probe(path, LIMITS).frame_times[0]))
+
+
 @pytest.mark.parametrize("gap", [0.0, 1000.0, -7.0])
 @pytest.mark.parametrize("suffix", ["ts", "mpg"])
 def test_recordings_that_were_joined_are_one_and_stay_together(
