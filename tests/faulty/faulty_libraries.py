@@ -134,6 +134,9 @@ class Proxy:
     def __bool__(self) -> bool:
         return bool(self._real)
 
+    def __bytes__(self) -> bytes:
+        return bytes(self._real)
+
     def __getitem__(self, key: Any) -> Any:
         return wrapped(self._real[key], self._fault, "")
 
