@@ -175,9 +175,10 @@ def test_a_flipped_bit_in_the_time_of_a_cluster_costs_nothing(tmp_path: Path, bi
     path.write_bytes(data)
     for right, found in zip(whole, read(path, (None, None), (2.0, 4.0), (8.0, 9.0), (17.0, 19.0), (19.2, 20.0)),
                             strict=True):  # fmt: skip
-        assert not found.notes
         times = np.array([at for at, _ in seen(right)])
-        assert len(times) - len(seen(found)) in (0, 1)  # two pictures may come to lie at one time
+        fewer = len(times) - len(seen(found))
+        assert fewer in (0, 1)  # two pictures may come to lie at one time, which a note tells
+        assert list(found.notes.values()) in ([], ["frames 5 of 6"][:fewer])
         assert all(np.abs(times - at).min() <= 0.11 for at, _ in seen(found))
         right_pictures(found, 0.0)
         assert len(found.sounds[RATE]) == pytest.approx(len(right.sounds[RATE]), abs=RATE // 10)
