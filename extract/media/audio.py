@@ -21,6 +21,7 @@ from extract.media.types import FloatArray
 _LAYOUTS: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24})
 _FULL_SCALE: Final = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 _FAR: Final = 1 << 62  # samples from any instant of a file
+PLANES: Final = 8  # channels, each in a plane of its own, beyond which PyAV reads memory that is not there
 CANCELLED: Final = (
     0.01  # power of a mix over that of its channels, below which they take each other out (-20 dB)
 )
@@ -106,8 +107,10 @@ def piece_of(frame: Any, tick: Fraction, after: Piece | None) -> Piece:
         at = 0 if after is None else round(after.end * rate / after.rate)
     else:
         at = round(frame.pts * tick.numerator * rate / tick.denominator)
-    samples = frame.to_ndarray()
     channels = frame.layout.nb_channels
+    if frame.format.is_planar and channels > PLANES:
+        (frame,) = av.AudioResampler(format=frame.format.packed.name).resample(frame)
+    samples = frame.to_ndarray()
     if not frame.format.is_planar and channels > 1:
         samples = samples.reshape(-1, channels).T
     scale = _FULL_SCALE.get(frame.format.name.removesuffix("p"), 1.0)

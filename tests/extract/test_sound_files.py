@@ -110,6 +110,16 @@ def test_channels_whose_places_nobody_knows_count_alike(tmp_path: Path, channels
     agree(path, 1e-6, sound.mean(axis=1))
 
 
+def test_many_channels_that_lie_apart_are_read(tmp_path: Path) -> None:
+    """PyAV reads memory that is not there beyond the eighth: the process would die of it."""
+    sound = noise(11)
+    path = tmp_path / "a.ogg"
+    encoded(path, sound, "-c:a", "libopus", "-mapping_family", "255", "-b:a", "1000k", "-ar", "48000")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "f32le", "-"]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    agree(path, 1e-6, np.frombuffer(raw, np.float32).reshape(-1, 11).mean(axis=1))
+
+
 def form(tag: int, channels: int, width: int, rate: int = RATE) -> bytes:
     return struct.pack("<HHIIHH", tag, channels, rate, rate * channels * width, channels * width, 8 * width)
 
