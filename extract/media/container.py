@@ -30,6 +30,7 @@ NO_CONTENTS: Final = frozenset({"mpegts", "mpeg", "flv"})
 LOOK: Final = 64 << 20  # bytes of these in which a stream that begins late is looked for
 SLOWEST: Final = 20e6  # bytes a second at which any disk reads a file; larger files are given more time
 TRIES: Final = 200  # without a packet between them, before a demuxer is given up
+LATE: Final = 20_000  # packets of such streams in a row that are passed over
 PAUSE: Final = 0.01  # seconds before a demuxer that has nothing yet is asked again, as FFmpeg's command does
 # What a system says when it, and not the file, is at fault.
 _OURS: Final = frozenset({errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EBADF, errno.ENODEV})
@@ -225,18 +226,21 @@ def demuxed(container: Any, streams: Sequence[Any], clock: Clock, complaints: Co
         Missing: TIMEOUT.
     """
     numbers = {stream.index for stream in streams}
-    tries = 0
+    tries = late = 0
     while True:
         try:
             for packet in container.demux(*streams):
                 clock.check()
                 complaints.trim()
-                tries = 0
+                tries = late = 0
                 if packet.size and packet.stream_index in numbers:
                     yield packet
             return
-        except IndexError:  # PyAV, of a stream that appeared meanwhile
+        except IndexError:  # PyAV, of a packet of a stream that appeared meanwhile
             clock.check()
+            late += 1
+            if late == LATE:
+                raise
         except BlockingIOError:
             clock.check()
             tries += 1
