@@ -47,6 +47,9 @@ SITES = [
 ]
 GOOD = ("a good one.mp4", "a good one.wav", "zz good.mp4", "zz good.wav")
 
+# Minutes of waiting for decoders that raise without end; `make test` has tests/e2e/test_faulty_run.py.
+pytestmark = pytest.mark.full
+
 
 @dataclass(frozen=True)
 class Run:
