@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from app.console import known
 from ercache import made, weights
 from ercache.errors import UsageError, WeightsError
-from ercache.manifest import Utterance
+from ercache.manifest import Utterance, modalities_of
 from ercache.params import FOLD, Params
 from ercache.params_file import NO_PARAMS, PARAMS_FILE
 from extract.encoders import ENCODERS
@@ -72,13 +72,9 @@ def default_names(params: Params, corpus: str) -> tuple[list[str], dict[str, str
 
 def lacking_modality(features: Sequence[Feature], utterances: Sequence[Utterance]) -> dict[str, str]:
     """Features that no utterance has anything for, and why: a table without texts, a corpus without pictures."""
-    has = {
-        "text": any(u.text for u in utterances),
-        "audio": any(u.audio for u in utterances),
-        "visual": any(u.video for u in utterances),
-    }
+    has = modalities_of(utterances)
     words = {"text": "a text", "audio": "sound", "visual": "pictures"}
-    lacking = {f.name: f.spec.modality for f in features if not has[f.spec.modality]}
+    lacking = {f.name: f.spec.modality for f in features if f.spec.modality not in has}
     return {name: f"no utterance has {words[modality]}" for name, modality in lacking.items()}
 
 

@@ -153,6 +153,12 @@ class Manifest:
         return digest_of({"labels": labels, "split": self.splits.get(split, folds)})
 
 
+def modalities_of(utterances: Iterable[Utterance]) -> frozenset[str]:
+    """The modalities that any of some utterances gives."""
+    found = ((("text", u.text), ("audio", u.audio), ("visual", u.video)) for u in utterances)
+    return frozenset(modality for of_one in found for modality, given in of_one if given)
+
+
 def input_record(u: Utterance, modality: str) -> dict[str, Any] | None:
     """What an utterance gives to a modality: its text, or a stretch of media by content; None when it has none."""
     if modality == "text":

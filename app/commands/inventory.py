@@ -128,6 +128,8 @@ def _packages() -> list[dict[str, Any]]:
 
 
 def _ffmpeg() -> dict[str, Any]:
+    """The libraries that read media, and the binary that writes the demo's."""
+    import av
     import imageio_ffmpeg
 
     remedy = "pip install imageio-ffmpeg, which brings the binary"
@@ -138,7 +140,8 @@ def _ffmpeg() -> dict[str, Any]:
         ).stdout
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         return _check("ffmpeg", False, str(error), remedy)
-    return _check("ffmpeg", True, first.split(" Copyright")[0])
+    reads = f"media are read by FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
+    return _check("ffmpeg", True, f"{reads}; {first.split(' Copyright')[0]}")
 
 
 def _device() -> dict[str, Any]:

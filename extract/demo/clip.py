@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import ffmpeg
 import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
@@ -20,26 +21,15 @@ UNFINISHED = ".part"
 
 
 def _command(sound: str | None, target: str) -> list[str]:
-    command = [get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y"]
-    command += ["-threads", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}"]
-    command += ["-r", str(FRAMES_PER_SECOND), "-i", "pipe:0"]
+    size, rate = f"{WIDTH}x{HEIGHT}", FRAMES_PER_SECOND
+    streams = [ffmpeg.input("pipe:0", threads=1, f="rawvideo", pix_fmt="rgb24", s=size, r=rate)]
+    options = {"c:v": "libx264", "preset": "veryfast", "crf": 19, "pix_fmt": "yuv420p", "threads": 1}
     if sound is not None:
-        command += ["-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", sound]
-        command += ["-c:a", "aac", "-b:a", "64k", "-flags:a", "+bitexact"]
-    command += [
-        "-c:v",
-        "libx264",
-        "-preset",
-        "veryfast",
-        "-crf",
-        "19",
-        "-pix_fmt",
-        "yuv420p",
-        "-threads",
-        "1",
-    ]
-    command += ["-flags:v", "+bitexact", "-fflags", "+bitexact", "-map_metadata", "-1"]
-    return [*command, "-f", "mp4", target]
+        streams.append(ffmpeg.input(sound, f="s16le", ar=SAMPLE_RATE, ac=1))
+        options |= {"c:a": "aac", "b:a": "64k", "flags:a": "+bitexact"}
+    options |= {"flags:v": "+bitexact", "fflags": "+bitexact", "map_metadata": -1, "f": "mp4"}
+    output = ffmpeg.output(*streams, target, **options).global_args("-hide_banner", "-loglevel", "error")
+    return list(output.compile(cmd=get_ffmpeg_exe(), overwrite_output=True))
 
 
 def encode(pictures: Iterable[Image.Image], samples: NDArray[np.float64] | None, path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ercache.cache import Status
 from ercache.counting import counted
 from ercache.errors import CorpusError, WorkError
-from ercache.manifest import Manifest, Utterance
+from ercache.manifest import Manifest, Utterance, modalities_of
 from ercache.params import EngineParams
 from ercache.reasons import Reason
 from extract.engine.alarm import Tell
@@ -258,12 +258,8 @@ class _Work:
 def _check_modalities(
     manifest: Manifest, utterances: Sequence[Utterance], modalities: Sequence[str], root: Path | None
 ) -> None:
-    has = {
-        "text": any(u.text for u in utterances),
-        "audio": any(u.audio for u in utterances),
-        "visual": any(u.video for u in utterances),
-    }
-    lacking = [m for m in modalities if not has[m]]
+    has = modalities_of(utterances)
+    lacking = [m for m in modalities if m not in has]
     if lacking:
         raise CorpusError(
             f"{manifest.corpus}: no utterance has {' or '.join(lacking)} ({Reason.NOT_IN_CORPUS.meaning})",

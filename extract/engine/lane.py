@@ -47,8 +47,8 @@ LIBRARIES = (
     "tokenizers",
     "simplemma",
     "facenet-pytorch",
-    "imageio-ffmpeg",
     "av",
+    "soxr",
 )
 
 

@@ -1,7 +1,7 @@
 """The lanes as the engine sees them: jobs go in, what came of them comes out; what dies or hangs is begun anew.
 
-An accident costs what caused it, not the run. A job whose lane died is run once more with care; what ends a lane
-then, alone, is given up: a file that cannot be read, or a row that cannot be encoded.
+An accident costs what caused it, not the run. A job whose lane died is run once more, in a lane of its own; what ends
+that, alone, is given up: rows whose faces cannot be found, or that cannot be encoded.
 """
 
 import multiprocessing

@@ -1,6 +1,5 @@
 """The facts of a media file and the index of its packets: all that comes before decoding."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -78,34 +77,28 @@ class Probe:
     """Facts of a media file, found by demuxing only.
 
     Attributes:
-        duration: seconds, as the container says.
         width, height: of the coded picture, before rotation; 0 without video.
         pixel: width of a pixel over its height.
-        audio_rate, audio_channels: None and 0 without audio.
+        audio_rate: Hz; None without audio.
         origin: the file's first timestamp, seconds; already taken off all other times.
         video, audio: the packets of the streams looked at.
         stated: the duration that the header states, seconds on the file's own clock; None where it states none.
         repaired: the file's clocks were not sane and were set on.
         seek: how the file can be sought: by its `index`, by `bytes`, or not at all.
-        video_rank, audio_rank: of the stream looked at, among those of its kind; None without one.
         undecodable: kinds (`video`, `audio`) of which there are streams, but no decoder for any.
         ended_by: why the packets end before the end of the file, in FFmpeg's words; empty when they do not.
     """
 
-    duration: float | None
     width: int
     height: int
     pixel: Fraction
     audio_rate: int | None
-    audio_channels: int
     origin: float = 0.0
     video: Packets = field(default=NO_PACKETS, repr=False)
     audio: Packets = field(default=NO_PACKETS, repr=False)
     stated: float | None = None
     repaired: bool = False
     seek: str = ""
-    video_rank: int | None = None
-    audio_rank: int | None = None
     undecodable: frozenset[str] = frozenset()
     ended_by: str = ""
 
@@ -186,20 +179,16 @@ def facts_of(
     by_kind = dict(zip([s.type for s in streams], packets, strict=True))
     kinds = {"video": (moving, video), "audio": (sounds, audio)}
     facts = Probe(
-        duration=None if container.duration is None else container.duration / av.time_base,
         width=video.codec_context.width if video is not None else 0,
         height=video.codec_context.height if video is not None else 0,
         pixel=_pixel(video),
         audio_rate=audio.codec_context.rate if audio is not None else None,
-        audio_channels=audio.codec_context.channels if audio is not None else 0,
         origin=origin,
         video=by_kind.get("video", NO_PACKETS),
         audio=by_kind.get("audio", NO_PACKETS),
         stated=_stated_duration(container),
         repaired=repaired,
         seek="" if repaired else _seek(container),
-        video_rank=moving.index(video) if video is not None else None,
-        audio_rank=sounds.index(audio) if audio is not None else None,
         undecodable=frozenset(kind for kind, (some, one) in kinds.items() if some and one is None),
         ended_by=complaints.ended_by,
     )
@@ -371,8 +360,3 @@ def why_no_pictures(facts: Probe, most_pixels: int) -> Missing | None:
             return Missing(Reason.UNREADABLE, facts.ended_by)
         return Missing(Reason.NO_VIDEO, "no pictures in the file")
     return None
-
-
-def seconds_of(times: Times) -> float:
-    """How long some pictures last together, seconds; 0 for none."""
-    return float(times[-1] - times[0]) + period_of(times) if len(times) and not math.isnan(times[0]) else 0.0

@@ -48,8 +48,11 @@ class Reader:
                 for n, clip in self._attempt(replace(request, stretches=some)):
                     del left[numbers[n]]
                     yield numbers[n], clip
-                if not died:
-                    return
+                for number in [n for n in numbers if n in left]:
+                    yield (
+                        number,
+                        nothing(left.pop(number), Missing(Reason.FAULT, "the reader gave no answer")),
+                    )
             except _Died as error:
                 if died and len(left) == before:
                     stretch = left.pop(numbers[0])

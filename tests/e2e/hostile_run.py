@@ -3,6 +3,7 @@
 `visual/thumbs` keeps of each picture its time and a small copy, so that a cache tells which pictures were read.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -159,12 +160,9 @@ def resident(process: Any) -> int:
 
 def opened_by(pid: int) -> list[str]:
     """Names of what a process has open; none if it has just ended."""
-    names = []
-    try:
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            names.append(os.readlink(link))
-    except OSError:
-        pass
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # it ended while it was looked at
+        names += (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
     return names
 
 

@@ -2,10 +2,8 @@
 
 import csv
 import os
-import subprocess
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -13,7 +11,7 @@ from ercache.cache import CacheFile, Status
 from tests.e2e.conftest import Project
 from tests.e2e.hostile_run import watched
 from tests.e2e.test_hostile import FEATURES, write_project
-from tests.extract.test_library_faults import ERRORS, FAULTY, SITES, name_of
+from tests.extract.test_library_faults import ERRORS, FAULTY, SITES, name_of, short_clip
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("hostile")]
 
@@ -68,20 +66,7 @@ def make(path: Path, number: int) -> None:
     """A clip, all alike but for a box or chunk at the end with its number: equal content would be looked at once."""
     source = path.with_name(f"clip{path.suffix}").parent.parent / f"clip{path.suffix}"
     if not source.exists():
-        sources = (
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc=s=64x48:r=10:d=1",
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=d=1:sample_rate=16000",
-        )
-        only = ("-map", "1") if path.suffix == ".wav" else ()
-        subprocess.run(
-            [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *sources, *only, str(source)], check=True
-        )
+        short_clip(source)
     mark = (12).to_bytes(4, "big") + b"free" if path.suffix == ".mp4" else b"free" + (4).to_bytes(4, "little")
     path.write_bytes(source.read_bytes() + mark + number.to_bytes(4, "big"))
     os.utime(path, (1e9, 1e9))

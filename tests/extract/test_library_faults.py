@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import pytest
 
 from ercache.reasons import Reason
+from tests.extract.media_makers import run
 
 ROOT = Path(__file__).parents[2]
 FAULTY = ROOT / "tests" / "faulty"
@@ -69,10 +69,8 @@ def name_of(site: str, error: str) -> str:
     return f"f--{call}--{nth}--{error}.{site.rsplit('.', 1)[1]}"
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file for each call site and exception, and some good ones."""
-    folder, root = tmp_path_factory.mktemp("clips"), tmp_path_factory.mktemp("media")
+def short_clip(path: Path) -> None:
+    """A second of pictures and sound; of sound alone in a wav."""
     sources = (
         "-f",
         "lavfi",
@@ -83,9 +81,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "-i",
         "sine=d=1:sample_rate=16000",
     )
-    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *sources]
-    subprocess.run([*ffmpeg, str(folder / "clip.mp4")], check=True)
-    subprocess.run([*ffmpeg, "-map", "1", str(folder / "clip.wav")], check=True)
+    run(*sources, *(("-map", "1") if path.suffix == ".wav" else ()), str(path))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file for each call site and exception, and some good ones."""
+    folder, root = tmp_path_factory.mktemp("clips"), tmp_path_factory.mktemp("media")
+    for suffix in ("mp4", "wav"):
+        short_clip(folder / f"clip.{suffix}")
     for name in (*GOOD, *(name_of(site, error) for site in SITES for error in ERRORS)):
         os.link(folder / f"clip.{name.rsplit('.', 1)[1]}", root / name)
     return root

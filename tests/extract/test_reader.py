@@ -92,6 +92,16 @@ def test_what_ends_a_process_twice_is_given_up_and_the_rest_is_read(
     assert [second(clip) for _, clip in toys.read(request(tmp_path, "next"))] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("name", ["forgets", "killed once forgets"])
+def test_a_stretch_without_an_answer_is_a_fault_and_nobody_waits_for_it(
+    tmp_path: Path, toys: Reader, name: str
+) -> None:
+    found = dict(toys.read(request(tmp_path, name)))
+    fault = found.pop(2).no_sound
+    assert fault is not None and fault.reason is Reason.FAULT
+    assert {n: second(clip) for n, clip in found.items()} == {0: 0, 1: 1, 3: 3, 4: 4}
+
+
 def test_a_process_that_hangs_is_ended_and_the_next_file_is_read(
     tmp_path: Path, toys: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,7 +51,7 @@ def of_ffmpeg(path: Path, *filters: str) -> Sound:
     return np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.float32)
 
 
-def agree(path: Path, off: float, right: Sound | None = None, padding: int = 0) -> Sound:
+def check_agrees(path: Path, off: float, right: Sound | None = None, padding: int = 0) -> Sound:
     """Read a file whole and in two parts; all must be what FFmpeg's command gives, but for so many samples behind."""
     expected = of_ffmpeg(path) if right is None else right
     heard, rate = read_sound(path, MediaRef(path.name), LIMITS)
@@ -71,7 +71,7 @@ def agree(path: Path, off: float, right: Sound | None = None, padding: int = 0) 
 )  # fmt: skip
 @pytest.mark.parametrize("channels", [1, 2])
 def test_samples_of_a_wav_are_those_of_ffmpeg(tmp_path: Path, codec: str, channels: int) -> None:
-    agree(encoded(tmp_path / "a.wav", noise(channels), "-c:a", codec), 1e-6)
+    check_agrees(encoded(tmp_path / "a.wav", noise(channels), "-c:a", codec), 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_samples_of_other_files_are_those_of_ffmpeg(
     tmp_path: Path, suffix: str, options: tuple[str, ...]
 ) -> None:
     padding = 1024 if suffix == "m4a" else 0  # later versions of FFmpeg cut what fills the last packet of AAC
-    agree(encoded(tmp_path / f"a.{suffix}", noise(), *options), 1e-4, padding=padding)
+    check_agrees(encoded(tmp_path / f"a.{suffix}", noise(), *options), 1e-4, padding=padding)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_channels_are_mixed_by_the_places_that_a_wav_states(tmp_path: Path, layo
     count = {"mono": 1, "stereo": 2, "downmix": 2, "2.1": 3, "quad": 4, "5.0": 5, "6.1": 7, "7.1": 8}.get(
         layout, 6
     )
-    agree(encoded(tmp_path / "a.wav", noise(count), "-c:a", "pcm_s24le", layout=layout), 1e-6)
+    check_agrees(encoded(tmp_path / "a.wav", noise(count), "-c:a", "pcm_s24le", layout=layout), 1e-6)
 
 
 @pytest.mark.parametrize("channels", [9, 11, 13])
@@ -107,7 +107,7 @@ def test_channels_whose_places_nobody_knows_count_alike(tmp_path: Path, channels
     sound = noise(channels)
     path = tmp_path / "a.wav"
     path.write_bytes(riff(chunk(b"fmt ", form(3, channels, 4)) + chunk(b"data", sound.tobytes())))
-    agree(path, 1e-6, sound.mean(axis=1))
+    check_agrees(path, 1e-6, sound.mean(axis=1))
 
 
 def test_many_channels_that_lie_apart_are_read(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_many_channels_that_lie_apart_are_read(tmp_path: Path) -> None:
     encoded(path, sound, "-c:a", "libopus", "-mapping_family", "255", "-b:a", "1000k", "-ar", "48000")
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "f32le", "-"]
     raw = subprocess.run(command, capture_output=True, check=True).stdout
-    agree(path, 1e-6, np.frombuffer(raw, np.float32).reshape(-1, 11).mean(axis=1))
+    check_agrees(path, 1e-6, np.frombuffer(raw, np.float32).reshape(-1, 11).mean(axis=1))
 
 
 def form(tag: int, channels: int, width: int, rate: int = RATE) -> bytes:
@@ -167,7 +167,7 @@ def test_odd_wavs_are_read_as_ffmpeg_reads_them(tmp_path: Path, name: str) -> No
     path = tmp_path / "a.wav"
     path.write_bytes(WAVS[name])
     both = np.frombuffer(SAMPLES, "<i2").reshape(-1, 2).mean(axis=1) / 32768
-    agree(path, 1e-6, both.astype(np.float32) if "behind the listener" in name else None)
+    check_agrees(path, 1e-6, both.astype(np.float32) if "behind the listener" in name else None)
 
 
 def sphere(sound: Sound) -> bytes:
@@ -182,7 +182,7 @@ def sphere(sound: Sound) -> bytes:
 def test_nist_sphere_named_wav_is_read(tmp_path: Path) -> None:
     sound = noise()[:, 0]
     (tmp_path / "a.wav").write_bytes(sphere(sound))
-    heard = agree(tmp_path / "a.wav", 1e-6)
+    heard = check_agrees(tmp_path / "a.wav", 1e-6)
     assert np.abs(heard - sound).max() < 1e-4
 
 

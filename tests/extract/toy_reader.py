@@ -22,6 +22,8 @@ def read(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip
         begin = int(stretch.ref.start or 0)
         if begin == 2:
             happen(request, tick)
+            if "forgets" in request.path:
+                continue
         yield number, Clip(sounds={8000: np.full(8, begin, np.float32)}, pictures=frames(request))
 
 
