@@ -8,23 +8,24 @@ import imageio_ffmpeg
 import pytest
 
 PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
 from ercache.manifest import MediaRef
 from ercache.params import Limits
 from extract.media.types import Pictures
 from extract.media import Stretch, read_stretches
+from tests.support.memory import peak
 path, span = Path(sys.argv[1]), float(sys.argv[2])
 kind, starts = Pictures(4), [span * n / 16 for n in range(16)]
 stretches = [Stretch(MediaRef(path.name, s, s + 2), (kind,), (16000,)) for s in starts]
 clips = read_stretches(path, stretches, Limits())
 assert all(len(c.pictures[kind]) == 4 and len(c.sounds[16000]) == 32000 for c in clips)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(peak())
 """
 
 
 def peak(path: Path, span: float) -> int:
-    """Megabytes at most, when 16 stretches are read from the first `span` seconds."""
+    """Bytes at most, when 16 stretches are read from the first `span` seconds."""
     command = [sys.executable, "-c", PEAK, str(path), str(span)]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 

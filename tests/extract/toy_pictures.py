@@ -1,6 +1,5 @@
 """A toy encoder of pictures, and a reader that makes large ones without any file, for the tests of notes and memory."""
 
-import resource
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -16,16 +15,12 @@ from extract.engine import Feature
 from extract.media import Clip
 from extract.media.scanned import Request
 from extract.media.types import Frame, Pictures
+from tests.support.memory import peak
 
 HEIGHT, WIDTH = 1080, 1920
 
 
-def megabytes() -> float:
-    """The peak of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-
-
-BEFORE = megabytes()  # a lane imports this before it reads anything
+BEFORE = peak()  # a lane imports this before it reads anything
 
 
 class Views:
@@ -56,7 +51,7 @@ class Views:
         rows = (
             np.stack([self._row(sample) for sample in samples]) @ self._matrix
         )  # in other sums for other batches
-        self._told.write_text(str(megabytes() - BEFORE))
+        self._told.write_text(str((peak() - BEFORE) / 1e6))
         return [Encoded({"pooled": row[None]}, len(s.frames)) for row, s in zip(rows, samples, strict=True)]
 
     @staticmethod
