@@ -41,5 +41,5 @@ $(READY): requirements.txt pyproject.toml
 	python -m pip install --quiet --upgrade pip
 	python -m pip install --quiet -r requirements.txt
 	python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	python -m extract.warm_up
+	python -m extract.encoders.warm_up
 	touch $(READY)

@@ -24,8 +24,8 @@ from rich.text import Text
 
 from app.lines import Tick, lines
 from ercache.errors import UsageError
-from ercache.params import Params
-from ercache.params_file import NO_PARAMS, PARAMS_FILE, load_params, nearest
+from ercache.params.load import NO_PARAMS, PARAMS_FILE, load_params, nearest
+from ercache.params.schema import Params
 from extract.corpora import CORPORA
 from extract.encoders import configs as encoder_configs
 from extract.pretrain.config import CONFIGS

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from app.console import known
-from ercache import made, weights
+from ercache import trained_extractors, weights
 from ercache.errors import UsageError, WeightsError
 from ercache.manifest import Utterance, modalities_of
-from ercache.params import FOLD, Params
-from ercache.params_file import NO_PARAMS, PARAMS_FILE
+from ercache.params.load import NO_PARAMS, PARAMS_FILE
+from ercache.params.schema import FOLD, Params
 from extract.encoders import ENCODERS
 from extract.engine import Feature
 
@@ -87,7 +87,7 @@ def _why_not(params: Params, name: str, corpus: str) -> str:
     trained_on = params.pretrain[training].corpus if training in params.pretrain else None
     if trained_on not in (None, corpus):
         return f"its extractor is trained on {trained_on}"
-    if not (made.FOLDER / training / made.RECORD).is_file():
+    if not (trained_extractors.FOLDER / training / trained_extractors.RECORD).is_file():
         return f"its extractor is not trained yet: ercache pretrain {training}"
     return ""
 
@@ -152,8 +152,15 @@ def feature_of(params: Params, name: str, random: int | None = None, planned: bo
         config = config.model_copy(update={"pretrained": pretrained})
     if planned:
         return Feature(name, kind, config, None, faces)
-    checkpoint = made.provenance(pretrained, random)
-    return Feature(name, kind, config, checkpoint, faces, made.seen_by(pretrained) if random is None else {})
+    checkpoint = trained_extractors.provenance(pretrained, random)
+    return Feature(
+        name,
+        kind,
+        config,
+        checkpoint,
+        faces,
+        trained_extractors.seen_by(pretrained) if random is None else {},
+    )
 
 
 def _check_defined(params: Params) -> None:

@@ -13,14 +13,14 @@ import yaml
 from app.console import CACHES, DATA, MANIFESTS, MODELS
 from app.features import feature_of
 from ercache.errors import ParamsError
-from ercache.made import FOLDER, TABLES
-from ercache.params import ExperimentParams, Params, array_of
-from ercache.params_file import PARAMS_FILE
+from ercache.params.load import PARAMS_FILE
+from ercache.params.schema import ExperimentParams, Params, array_of
+from ercache.trained_extractors import FOLDER, TABLES
 from extract.corpora import CORPORA
 from extract.engine import Feature
 from extract.engine.coverage import NAME as COVERAGE
 from extract.engine.extraction import cache_path
-from extract.faces import FACES_KEY
+from extract.faces.mtcnn import FACES_KEY
 
 PIPELINE_FILE = Path("dvc.yaml")
 VERSIONS_FILE = "extract/versions.yaml"

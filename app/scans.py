@@ -8,12 +8,12 @@ from app.console import MANIFESTS, progress, say
 from ercache.cache import Status
 from ercache.errors import CorpusError, WorkError
 from ercache.manifest import Manifest, Problem, Utterance, read_manifest, write_manifest
-from ercache.params import Params
-from ercache.params_file import corpus_root
+from ercache.params.load import corpus_root
+from ercache.params.schema import Params
 from ercache.reasons import Reason
 from extract.corpora import CORPORA
-from extract.corpora.folder import some
-from extract.corpora.origin import changes, differences
+from extract.corpora.common.listing import some
+from extract.corpora.common.origin import changes, differences
 
 LOUD = 0.1  # share of clips that cannot be used from which a scan says so aloud
 SHOWN = 3  # details of each reason in the table

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ercache.errors import UsageError
-from ercache.params import ExperimentParams, Params, aim_of
-from fusion.experiment import experiment_of
-from fusion.ranking import Ranking, ranking
-from fusion.runs import read_run
-from fusion.significance import Outcome, compare_pair, holm, read_outcomes
+from ercache.params.schema import ExperimentParams, Params, aim_of
+from fusion.evaluation.ranking import Ranking, ranking
+from fusion.evaluation.significance import Outcome, compare_pair, holm, read_outcomes
+from fusion.experiment.resolve import experiment_of
+from fusion.runs.schema import read_run
 
 # Task -> the model with which the others are compared.
 REFERENCES: Final = {"erc": "bc_lstm", "epc": "copy_last"}

@@ -16,7 +16,7 @@ from app.console import say
 from app.lines import clock, lines
 
 if TYPE_CHECKING:  # it imports torch, which --help can do without
-    from ercache.training import Epoch
+    from ercache.training.loop import Epoch
 
 REFRESH: Final = 4  # times a second
 FRAME: Final = 4  # lines of a terminal that are not rows: two of header, what is hidden, the prompt

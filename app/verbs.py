@@ -21,11 +21,11 @@ from app.commands import (
     checkpoints,
     exchange,
     extraction,
-    inventory,
-    learning,
+    listing,
     pretraining,
+    reporting,
     reproduction,
-    results,
+    training,
 )
 from app.console import say
 from ercache.errors import ErcacheError
@@ -58,15 +58,15 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    inventory,
+    listing,
     extraction,
     checkpoints,
     caches,
     exchange,
     pretraining,
-    learning,
+    training,
     reproduction,
-    results,
+    reporting,
     benchmark,
 ):
     module.register(cli)

@@ -14,7 +14,7 @@ import typer
 from bench import caches, encoders, extract, faces, fusion, long, pretraining, scan, sequences, texts
 from ercache.cpus import cores
 from ercache.errors import UsageError
-from ercache.params_file import load_params, nearest
+from ercache.params.load import load_params, nearest
 
 OUT: Final = Path("docs")
 LIGHT_CLIPS: Final = 480

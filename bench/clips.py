@@ -19,7 +19,7 @@ TINY: Final = 25  # clips of a tiny demo corpus
 def make_corpus(root: Path, clips: int) -> Manifest:
     """Real clips and demo corpora, scanned by the real scans and joined under one root."""
     from extract.corpora import CORPORA
-    from extract.demo import generate
+    from extract.corpora.demo.generator import generate
 
     utterances: list[Utterance] = []
 

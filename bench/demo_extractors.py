@@ -19,7 +19,7 @@ import numpy as np
 from ercache.manifest import read_manifest
 from ercache.metrics import scores
 from extract.pretrain.quality import Embedded, knn_accuracy, probe
-from fusion.features import read_modalities
+from fusion.data.cache_reader import read_modalities
 
 PAIRS: Final = (("audio", "mel_resnet18", "prosody"), ("visual", "m2fnet_dual", "face_hog"))
 

@@ -21,10 +21,10 @@ from bench.clips import make_corpus
 from bench.floor import Work, read_inputs, samples_of
 from bench.jobs import Job, rounded
 from ercache.manifest import Manifest, write_manifest
-from ercache.params import EngineParams, FacePolicy, FeatureParams, Params
+from ercache.params.schema import EngineParams, FacePolicy, FeatureParams, Params
 from extract.encoders import ENCODERS
 from extract.encoders.base import Encoder, Sample
-from extract.engine.forwards import forwards
+from extract.engine.batching import forwards
 from extract.engine.plan import Feature, make_plan
 
 CLIPS: Final = 12
@@ -93,8 +93,8 @@ def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict
 
 def samples_for(feature: Feature, folder: Path, manifest: Manifest, device: str) -> list[Sample]:
     """What the encoder gets of every clip that can be read and has what it looks for."""
-    from extract.engine.faces import Tables
-    from extract.faces import FaceFinder
+    from extract.engine.face_tables import Tables
+    from extract.faces.mtcnn import FaceFinder
 
     engine = EngineParams()
     job = Job(

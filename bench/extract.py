@@ -24,7 +24,7 @@ from bench.floor import run_floor
 from bench.jobs import Job, rounded, run_child
 from bench.sets import SetName
 from ercache.manifest import Manifest, MediaRef, read_manifest, write_manifest
-from ercache.params import EngineParams, FacePolicy
+from ercache.params.schema import EngineParams, FacePolicy
 
 MELD: Final = 13_708  # clips
 GOALS: Final = {

@@ -20,9 +20,9 @@ import numpy as np
 
 from bench.extractors_page import PICTURE, page
 from ercache.manifest import MediaRef
-from ercache.params import Limits
+from ercache.params.schema import Limits
+from extract.encoders.audio.mfcc import Mfcc, MfccParams
 from extract.encoders.base import Sample
-from extract.encoders.mfcc import Mfcc, MfccParams
 from extract.media import Stretch, read_stretches
 from extract.media.mel_image import RATE
 from extract.media.types import FloatArray

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from ercache.errors import UsageError
 from ercache.manifest import MediaRef
-from ercache.params import FacePolicy, Limits
-from ercache.params_file import load_params
-from extract.demo import generate
-from extract.faces import FaceFinder
+from ercache.params.load import load_params
+from ercache.params.schema import FacePolicy, Limits
+from extract.corpora.demo.generator import generate
+from extract.faces.mtcnn import FaceFinder
+from extract.faces.tracking import between, overlaps
 from extract.media import Stretch, read_stretches
 from extract.media.types import Faces, Frame, Pictures
 from extract.media.video import grid
-from extract.tracking import between, overlaps
 
 PAPER = FacePolicy(min_face_size=20, min_probability=0.7)  # facenet-pytorch's defaults
 FAST = FacePolicy(

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from bench.jobs import Job
 from ercache.manifest import read_manifest
-from ercache.params import FacePolicy, Limits
+from ercache.params.schema import FacePolicy, Limits
 from ercache.processes import process_pool
 from extract.encoders.base import Sample
 from extract.media import read_stretches
 
 if TYPE_CHECKING:
     from extract.encoders.base import Encoder
-    from extract.engine.faces import Tables
+    from extract.engine.face_tables import Tables
     from extract.engine.plan import Feature, Shard
     from extract.engine.reading import FileJob, Inputs
 
@@ -76,9 +76,9 @@ def prepare(job: Job, device: str) -> None:
     """Decode all inputs, load the networks, and let each of them run once."""
     from threadpoolctl import threadpool_limits
 
-    from extract.engine.faces import Tables
-    from extract.engine.lane import exact_arithmetic
-    from extract.faces import FaceFinder
+    from extract.engine.face_tables import Tables
+    from extract.engine.worker import exact_arithmetic
+    from extract.faces.mtcnn import FaceFinder
 
     global _lane
     threadpool_limits(job.engine.threads)
@@ -140,7 +140,7 @@ def samples_of(
     known: dict[str, bytes],
 ) -> list[Sample]:
     """What the encoder gets, faces found."""
-    from extract.engine.lane import sample_of
+    from extract.engine.worker import sample_of
 
     if not feature.faces:
         return [sample_of(feature, shard[n], inputs[n]) for n in rows]
@@ -150,8 +150,8 @@ def samples_of(
 
 def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample], job: Job) -> None:
     """The forwards of a feature's samples, as the engine forms them."""
-    from extract.engine.forwards import forwards
-    from extract.engine.lane import autocast
+    from extract.engine.batching import forwards
+    from extract.engine.worker import autocast
 
     lengths = [encoder.length(sample) for sample in samples]
     for group in forwards(lengths, feature.spec.batch, job.engine.batch):
@@ -161,7 +161,7 @@ def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample]
 
 def run_floor(job: Job) -> dict[str, Any]:
     """Decoding alone, then detection and forwards alone; whoever is free takes the next file or shard, as in ours."""
-    from extract.engine.lanes import devices_of
+    from extract.engine.worker_pool import devices_of
 
     work = plan_work(job)
     devices = devices_of(job.device, job.engine.lanes)

@@ -20,8 +20,8 @@ from torch.optim import AdamW
 from bench import peers
 from ercache.errors import WorkError
 from ercache.manifest import Utterance
-from ercache.training import deterministic, masked_cross_entropy, threads_for
-from fusion.batches import Batch, Padded, Subset
+from ercache.training.loop import deterministic, masked_cross_entropy, threads_for
+from fusion.data.batches import Batch, Padded, Subset
 from fusion.models import MODELS
 
 BATCH: Final = 32

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import psutil
 
 from ercache.errors import WorkError
-from ercache.params import EngineParams, FacePolicy, Strict
+from ercache.params.schema import EngineParams, FacePolicy, Strict
 
 if TYPE_CHECKING:
     from extract.engine.plan import Feature

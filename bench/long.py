@@ -28,7 +28,7 @@ import yaml
 
 from bench.jobs import PROJECT, rounded, watch
 from ercache.errors import WorkError
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 
 CONTAINERS: Final = ("mp4", "mkv", "ts", "flv")
 MINUTES: Final = 180

@@ -38,7 +38,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from ercache.manifest import MediaRef
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
 from extract.encoders.base import Sample
 from extract.engine.plan import Feature

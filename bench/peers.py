@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from fusion.batches import Batch, Subset
-from fusion.models.avafn import Avafn
+from fusion.data.batches import Batch, Subset
+from fusion.models.avafn.model import Avafn
 from fusion.models.dialogue_rnn import DialogueRnn
 from fusion.models.m2fnet import M2FNet
 from fusion.models.mmgcn import NEAREST, Mmgcn

@@ -1,4 +1,4 @@
-"""Training on words: an epoch of the models that read utterances of similar lengths at once (fusion/layers/alike.py).
+"""Training on words: an epoch of the models that read utterances of similar lengths at once (fusion/layers/length_buckets.py).
 
 The reference is the same model on the same batches, with every utterance padded to the longest of its batch. The
 dialogues are those of bench/fusion.py, their utterances as long as the tokens of MELD's train part; widths of
@@ -18,11 +18,11 @@ from torch import nn
 
 from bench.fusion import BATCH, CLASSES, ROUNDS, WARM_UP, epoch, meld_shaped
 from ercache.errors import WorkError
-from ercache.training import deterministic, threads_for
-from fusion.batches import Padded, Subset
-from fusion.layers import alike
+from ercache.training.loop import deterministic, threads_for
+from fusion.data.batches import Padded, Subset
+from fusion.data.ragged import Ragged
+from fusion.layers import length_buckets
 from fusion.models import MODELS
-from fusion.sequences import Ragged
 
 MODELS_OF_WORDS: Final = ("cues", "amuse")
 WIDTH: Final = 384
@@ -90,12 +90,12 @@ def largest_difference(model: nn.Module, padded: Padded) -> float:
 @contextmanager
 def all_at_once() -> Iterator[None]:
     """No group is large enough to be cut."""
-    least = alike.LEAST
-    alike.LEAST = 1 << 30
+    least = length_buckets.LEAST
+    length_buckets.LEAST = 1 << 30
     try:
         yield
     finally:
-        alike.LEAST = least
+        length_buckets.LEAST = least
 
 
 def of_words(scale: float = 1.0, seed: int = 0) -> Subset:

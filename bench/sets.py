@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from app.features import features_of
-from ercache.params import FacePolicy, FeatureParams, Params
+from ercache.params.schema import FacePolicy, FeatureParams, Params
 from extract.engine.plan import Feature
 
 SetName = Literal["light", "paper", "sound"]

@@ -8,9 +8,9 @@ from typing import Final
 from transformers import MPNetConfig, RobertaConfig
 
 from extract.encoders import ENCODERS
-from extract.encoders.kwrt import KwrtKind
-from extract.encoders.mpnet import MpnetKind
-from extract.encoders.roberta import RobertaKind
+from extract.encoders.text.kwrt import KwrtKind
+from extract.encoders.text.mpnet import MpnetKind
+from extract.encoders.text.roberta import RobertaKind
 from tests.checkpoints import tiny_checkpoint
 from tests.extract import tiny_audio, tiny_texts, tiny_visual
 

@@ -30,8 +30,8 @@ def batch(
     """Print a good size of forwards, to be committed. Example: [dim]ercache bench batch minilm[/]"""
     loaded = params()
     (wanted,) = features_of(loaded, [feature], "")
+    from extract.encoders.numba_cache import prepare
     from extract.engine.batch_size import good, rates
-    from extract.numba_cache import prepare
 
     if wanted.spec.modality == "audio":
         prepare()

@@ -9,7 +9,7 @@ import typer
 
 from app.console import Json, answer, known, say, table
 from ercache import weights as checkpoints
-from extract.kwrt.conceptnet import CONCEPTNET, write_relations
+from extract.text.kwrt.conceptnet import CONCEPTNET, write_relations
 
 weights = typer.Typer(
     help="Checkpoints of the encoders: what is here, and how to get the rest.", no_args_is_help=True

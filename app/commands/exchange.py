@@ -11,7 +11,7 @@ from app.console import CACHES, MANIFESTS, Json, answer, say, table
 from ercache.cache import CacheFile
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, read_manifest
-from ercache.params_file import nearest
+from ercache.params.load import nearest
 
 # Spelled out, as the readers behind them are imported when one is asked for.
 READ = (
@@ -52,7 +52,7 @@ def import_(
     json: Json = False,
 ) -> None:
     """Make caches of others' features. Example: [dim]ercache cache import F.pkl --format mmgcn --corpus meld[/]"""
-    from ercache.exchange.formats import import_file
+    from ercache.formats.formats import import_file
 
     manifest = read_manifest(MANIFESTS / f"{_plain(corpus)}.jsonl")
     packed = import_file(file, form, manifest, out, name, modality)
@@ -109,14 +109,14 @@ def _export(
     corpus = str(opened[0].provenance["corpus"])
     manifest = _manifest(corpus)
     if form == "mmsa":
-        from ercache.exchange.mmsa_file import write_mmsa
+        from ercache.formats.mmsa_file import write_mmsa
 
         if manifest is None:
             raise UsageError(f"mmsa needs the manifest of {corpus}: its texts and labels are in it",
                              hint=f"`ercache scan {corpus}` makes {MANIFESTS}/{corpus}.jsonl")  # fmt: skip
         return write_mmsa(opened, manifest, out, label_set, split, array)
-    from ercache.exchange.export import WRITERS
-    from ercache.exchange.sheet import sheet_of
+    from ercache.formats.export import WRITERS
+    from ercache.formats.sheet import sheet_of
 
     return len(opened[0].entries), WRITERS[form](sheet_of(opened[0], manifest), out)
 

@@ -25,11 +25,11 @@ from app.features import default_names, features_of, lacking_modality
 from app.scans import keep, manifest_of, root_of, rows_of_problems, scanned
 from ercache.counting import counted
 from ercache.errors import CorpusError, UsageError
-from ercache.params_file import corpus_root
+from ercache.params.load import corpus_root
 from ercache.places import default_store, places_of
 from ercache.reasons import Reason
 from extract.corpora import CORPORA
-from extract.corpora.folder import some
+from extract.corpora.common.listing import some
 
 if TYPE_CHECKING:  # the engine imports torch, which --help can do without
     from extract.engine import Extraction
@@ -51,7 +51,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """Generate the demo corpus: real video and speech files. Example: [dim]ercache demo data/raw/demo[/]"""
-    from extract.demo import generate
+    from extract.corpora.demo.generator import generate
 
     if size not in ("tiny", "full"):
         raise UsageError(f"--size is tiny or full, not {size!r}")
@@ -119,9 +119,9 @@ def extract(
     json: Json = False,
 ) -> None:
     """Make feature caches, resumable at any instant. Example: [dim]ercache extract demo --features minilm[/]"""
+    from extract.encoders.numba_cache import prepare
     from extract.engine import extract_corpus
     from extract.engine.extraction import raise_if_over, write_failures
-    from extract.numba_cache import prepare
 
     if features is not None and profile is not None:
         raise UsageError("give --features or --profile, not both")

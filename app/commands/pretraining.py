@@ -10,11 +10,11 @@ from app.commands.extraction import Root
 from app.console import Device, Json, answer, device_of, params, progress, say, table
 from app.scans import manifest_and_root
 from app.training_table import training_table
-from ercache import made
+from ercache import trained_extractors
 from ercache.cpus import cores
 from ercache.errors import UsageError
-from ercache.params import FOLD, Params, PretrainParams
-from ercache.params_file import nearest
+from ercache.params.load import nearest
+from ercache.params.schema import FOLD, Params, PretrainParams
 from ercache.places import default_store, writable
 from ercache.weights import checked_files, read_tensors
 from extract.pretrain.config import CONFIGS, ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
@@ -49,7 +49,7 @@ def pretrain(
     name, entry = _entry(loaded, extractor, folder)  # before torch is imported, which takes seconds
     import torch
 
-    from extract.numba_cache import prepare
+    from extract.encoders.numba_cache import prepare
     from extract.pretrain.run import pretrain as run
 
     if entry.extractor.startswith("audio/"):
@@ -63,7 +63,7 @@ def pretrain(
     work = writable(default_store() / "pretrain", "store/pretrain")
     with training_table() as watch:
         result = run(
-            name, entry.extractor, job, out=made.FOLDER / name, work=work, device=device_of(device),
+            name, entry.extractor, job, out=trained_extractors.FOLDER / name, work=work, device=device_of(device),
             threads=min(torch.get_num_threads(), cores()), tick=lambda epoch: watch(name, epoch),
         )  # fmt: skip
     if json:

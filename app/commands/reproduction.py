@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.learning import show_classes
+from app.commands.training import show_classes
 from app.console import DATA, Device, Json, answer, device_of, params, say, table
 from app.training_table import training_table
 
 if TYPE_CHECKING:  # training imports torch, which --help can do without
-    from fusion.reproduce import Outcome
+    from fusion.papers.reproduce import Outcome
 
 NAMES = {"uar": "UAR", "macro_f1": "macro F1", "accuracy": "accuracy", "weighted_f1": "weighted F1"}
 
@@ -40,7 +40,7 @@ def reproduce(
     from fusion.papers import read_paper
 
     read_paper(paper)  # an unknown one is told before torch is imported, which takes seconds
-    from fusion.reproduce import reproduce as outcomes
+    from fusion.papers.reproduce import reproduce as outcomes
 
     loaded = params(models=True)
     with training_table() as watch:

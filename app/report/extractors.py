@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ercache.made import RECORD
+from ercache.trained_extractors import RECORD
 
 FIGURES: Final = {  # metric on validation -> heading
     "validation_knn_accuracy": "5-NN accuracy",

@@ -11,8 +11,8 @@ from app.report.extractors import Extractor, read_extractor
 from app.report.runs import Run, read_run
 from ercache.cache import BLOCK, MAGIC, ArraySpec, CacheFile, Entry
 from ercache.errors import ErcacheError
-from ercache.made import FOLDER, RECORD
 from ercache.manifest import Manifest, read_manifest
+from ercache.trained_extractors import FOLDER, RECORD
 
 T = TypeVar("T")
 

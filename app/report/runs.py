@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 from pydantic import BaseModel
 
 from ercache.metrics import scores_of_confusions
-from ercache.params import aim_of
+from ercache.params.schema import aim_of
 
 METRICS = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1", "uar": "UAR"}
 

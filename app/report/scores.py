@@ -145,7 +145,9 @@ def pairs_of(ranked: Sequence[Run], compare: Compare) -> tuple[tuple[Pair, ...],
 
 def compare_runs(folders: list[Path]) -> Sequence[Mapping[str, Any]]:
     """The comparison of `ercache compare`."""
-    from fusion.significance import compare  # statsmodels is slow to load and a page without runs needs none
+    from fusion.evaluation.significance import (
+        compare,  # statsmodels is slow to load and a page without runs needs none
+    )
 
     return compare(folders)
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.exchange.content import Content, from_rows, some
-from ercache.exchange.csd import label_times
-from ercache.exchange.ids import Ids
 from ercache.exchange.numbers import as_numbers
 from ercache.exchange.timed import by_video, nearest
-from ercache.exchange.unpickle import load_pickle
+from ercache.formats.content import Content, from_rows, some
+from ercache.formats.csd import label_times
+from ercache.formats.ids import Ids
+from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest
 
 MODES: Final = ("train", "valid", "test")

@@ -11,7 +11,7 @@ from typing import Final, Literal
 import numpy as np
 
 from ercache.cache import Array
-from ercache.exchange.content import some
+from ercache.formats.content import some
 
 Side = Literal["start", "end"]
 _SIDES: Final[tuple[Side, ...]] = ("end", "start")

@@ -13,13 +13,13 @@ import numpy as np
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.exchange.content import Content, from_rows, modality_of, some
-from ercache.exchange.ids import PARTS, Ids
-from ercache.exchange.merbench import read_merbench
-from ercache.exchange.npy import read_npz
 from ercache.exchange.numbers import NUMBERS, as_numbers
 from ercache.exchange.table_columns import ID_NAMES, read_csv_table, read_parquet_table
-from ercache.exchange.unpickle import load_pickle
+from ercache.formats.content import Content, from_rows, modality_of, some
+from ercache.formats.ids import PARTS, Ids
+from ercache.formats.merbench import read_merbench
+from ercache.formats.npy import read_npz
+from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest
 
 _EXAMPLE: Final = "docs/features.md shows tables that are read; an array of ids is named `ids`, a column `id`"

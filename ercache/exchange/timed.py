@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ercache.errors import UsageError
-from ercache.exchange.ids import Ids
+from ercache.formats.ids import Ids
 from ercache.manifest import Manifest
 
 LABELS: Final = "CMU_MOSEI_Labels.csd"

@@ -16,8 +16,8 @@ from ercache.weights.folder import (
     weights_folder,
 )
 from ercache.weights.handle import Weights
+from ercache.weights.ingest import add
 from ercache.weights.table import checkpoint, checkpoints, registered
-from ercache.weights.taking import add
 from ercache.weights.tensors import load_strict, read_tensors
 
 __all__ = [

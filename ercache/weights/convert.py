@@ -62,7 +62,7 @@ def _in_own_process(path: Path, inside: str, target: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "ercache.weights.inert",
+        "ercache.weights.stub_unpickler",
         str(path.resolve()),
         inside,
         str(target.resolve()),

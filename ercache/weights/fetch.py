@@ -8,8 +8,8 @@ from typing import Final
 from ercache.errors import ErcacheError, WeightsError, WorkError
 from ercache.weights.checkpoint import Checkpoint
 from ercache.weights.folder import absent, read_record, remedy, weights_folder
+from ercache.weights.ingest import add
 from ercache.weights.table import checkpoint
-from ercache.weights.taking import add
 
 FULL_COMMIT: Final = 40
 

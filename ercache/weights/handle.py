@@ -53,7 +53,7 @@ class Weights:
         Raises:
             WeightsError: absent, damaged, no plain file of tensors, or another network's; all tensors are named.
         """
-        from ercache.weights.drawing import drawn
+        from ercache.weights.fast_init import drawn
 
         tensors = None if self.random is not None else read_tensors(self._tensor_file(file), inside)
         with drawn(self.random):

@@ -14,8 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ercache.errors import WeightsError
+from ercache.weights.catalogue import LISTED
 from ercache.weights.checkpoint import Checkpoint, checkpoint_of
-from ercache.weights.listed import LISTED
 
 TABLE_VARIABLE = "ERCACHE_CHECKPOINTS"
 

@@ -5,8 +5,14 @@ A scan trusts the annotation, never a directory listing; it reports every deviat
 
 from typing import Final
 
-from extract.corpora import clips, cremad, demo, iemocap, meld, mosei, ravdess
-from extract.corpora.entry import CorpusEntry
+from extract.corpora.common.entry import CorpusEntry
+from extract.corpora.cremad import scan as cremad
+from extract.corpora.demo import scan as demo
+from extract.corpora.folder import scan as folder
+from extract.corpora.iemocap import scan as iemocap
+from extract.corpora.meld import scan as meld
+from extract.corpora.mosei import scan as mosei
+from extract.corpora.ravdess import scan as ravdess
 
 CORPORA: Final[dict[str, CorpusEntry]] = {
     entry.key: entry
@@ -17,7 +23,7 @@ CORPORA: Final[dict[str, CorpusEntry]] = {
         mosei.ENTRY,
         ravdess.ENTRY,
         cremad.ENTRY,
-        clips.ENTRY,
+        folder.ENTRY,
     )
 }
 

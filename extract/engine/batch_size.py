@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from extract.encoders.base import Sample, Turn
-from extract.engine.lane import autocast, exact_arithmetic, out_of_memory
 from extract.engine.plan import Feature
+from extract.engine.worker import autocast, exact_arithmetic, out_of_memory
 from extract.media.types import Faces, Frame, Pictures
 
 SECONDS = 4.0  # of sound, and words and pictures to match: about the mean utterance of MELD

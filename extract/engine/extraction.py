@@ -12,7 +12,7 @@ from ercache.cache import Status
 from ercache.counting import counted
 from ercache.errors import CorpusError, WorkError
 from ercache.manifest import Manifest, Utterance, modalities_of
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from ercache.reasons import Reason
 from extract.engine.alarm import Tell
 from extract.engine.coverage import write_coverage

@@ -24,7 +24,7 @@ from ercache.cache import CacheFile, verify_cache
 from ercache.errors import WorkError
 from ercache.files import flush_folder, remove_leftovers, replaced, room
 from ercache.manifest import Manifest
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from ercache.reasons import Reason
 from extract.engine.extraction import cache_path
 from extract.engine.pack import finished

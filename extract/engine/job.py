@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from ercache.reasons import Missing, Reason
 from extract.engine.plan import Feature, Shard
 from extract.media.scanned import Read, read_scanned

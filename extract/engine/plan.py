@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from ercache.cache import ArraySpec
 from ercache.digests import digest_of
 from ercache.manifest import Manifest, MediaRef, Utterance, input_record
-from ercache.params import EngineParams, FacePolicy
+from ercache.params.schema import EngineParams, FacePolicy
 from ercache.reasons import Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoder, EncoderKind, EncoderSpec, Input
-from extract.faces import FACES_KEY, FACES_VERSION, faces_weights
+from extract.faces.mtcnn import FACES_KEY, FACES_VERSION, faces_weights
 from extract.media import VERSION
 
 # Of what a scan finds in the place of a file, the rest is as good as absent.

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from extract.engine.alarm import Alarm, Tell
 from extract.engine.job import Done, Job, Setup
-from extract.engine.lanes import Lanes, devices_of
 from extract.engine.plan import Plan
 from extract.engine.records import Record, unpack_record
 from extract.engine.store import Store
+from extract.engine.worker_pool import Lanes, devices_of
 
 Progress = Callable[[str, int, int], None]
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from ercache.manifest import MediaRef
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
 from extract.media.audio import OPPOSED, Piece, between, mixed, resampled, seconds_of, window
 from extract.media.container import opened

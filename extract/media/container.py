@@ -14,7 +14,7 @@ from typing import Any, Final
 import av
 import av.logging
 
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
 from extract.media.files import check_bytes, location, words_of
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import av
 import numpy as np
 
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from extract.media.audio import Piece, piece_of
 from extract.media.container import is_verdict
 from extract.media.probe import Packets

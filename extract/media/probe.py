@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
 from extract.media.container import NO_CONTENTS, Clock, Complaints, demuxed, is_known, opened
 from extract.media.h264 import is_refresh

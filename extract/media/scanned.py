@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ercache.digests import digest_of_file
 from ercache.manifest import MediaRef
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
 from extract.media.clip import Clip, Stretch, nothing, read_clips
 from extract.media.container import fault_of

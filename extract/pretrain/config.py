@@ -4,10 +4,10 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from ercache.params import Strict
-from extract.context import Names
-from extract.encoders.m2fnet_images import SIZES
-from extract.encoders.roberta import Reach
+from ercache.params.schema import Strict
+from extract.encoders.text.roberta import Reach
+from extract.encoders.visual.m2fnet_images import SIZES
+from extract.text.dialogue_context import Names
 
 AUDIO: Final = "audio/mel-resnet18"
 VISUAL: Final = "visual/m2fnet-dual"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dvclive.live import Live
 
-from ercache.made import CURVES
+from ercache.trained_extractors import CURVES
 
 
 class _Tables(Live):

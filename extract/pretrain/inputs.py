@@ -10,12 +10,12 @@ import numpy as np
 from pydantic import BaseModel
 
 from ercache.cache import ArraySpec
-from ercache.params import Strict
+from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
+from extract.encoders.audio.common import unusable
 from extract.encoders.base import Encoded, EncoderSpec, Input, Modality, Sample
-from extract.encoders.m2fnet_dual import face_crops
-from extract.encoders.sounds import unusable
+from extract.encoders.visual.m2fnet_dual import face_crops
 from extract.media.mel_image import RATE, fitted, resized
 from extract.media.types import Pictures
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ercache.digests import canonical_json, digest_of, digest_of_file
 from ercache.files import replaced_folder, write_json
-from ercache.made import MODEL, RECORD, SEEN, TOKENIZER
+from ercache.trained_extractors import MODEL, RECORD, SEEN, TOKENIZER
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
 from extract.pretrain.curves import write_curves
 from extract.pretrain.picture import draw

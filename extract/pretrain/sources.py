@@ -13,9 +13,9 @@ from ercache.cache import CacheFile, Status
 from ercache.digests import digest_of, digest_of_file
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, MediaRef
-from ercache.params import EngineParams, FacePolicy, Limits
-from ercache.params_file import nearest
-from extract.corpora.suffixes import AUDIO
+from ercache.params.load import nearest
+from ercache.params.schema import EngineParams, FacePolicy, Limits
+from extract.corpora.common.suffixes import AUDIO
 from extract.engine.extraction import extract_corpus, raise_if_over
 from extract.engine.plan import Feature
 from extract.media import Stretch

@@ -14,10 +14,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ercache.metrics import scores
 from ercache.nets.roberta import SIZES, from_checkpoint, roberta
-from ercache.params import TrainingParams
-from ercache.training import SCORE, Progress, Stepping, deterministic, fit, set_seeds
+from ercache.params.schema import TrainingParams
+from ercache.training.loop import SCORE, Progress, Stepping, deterministic, fit, set_seeds
 from ercache.weights import Weights
-from extract.encoders.pieces import hidden_states, padded_rows
+from extract.encoders.text.tokenization import hidden_states, padded_rows
 from extract.pretrain.config import TextConfig, TextTraining
 from extract.pretrain.quality import Embedded
 from extract.pretrain.texts import Texts, TextSource

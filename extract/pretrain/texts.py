@@ -10,15 +10,15 @@ from torch import Tensor
 from ercache.digests import digest_of
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance
-from ercache.params_file import nearest
+from ercache.params.load import nearest
 from ercache.weights import Weights, provenance
-from extract.context import spoken
 from extract.encoders.base import Sample, Turn
-from extract.encoders.pieces import END, PAD, START, UNKNOWN, open_tokenizer, text_only
-from extract.encoders.roberta import number_of
-from extract.encoders.turn_reader import TurnReader
+from extract.encoders.text.roberta import number_of
+from extract.encoders.text.tokenization import END, PAD, START, UNKNOWN, open_tokenizer, text_only
+from extract.encoders.text.turn_reader import TurnReader
 from extract.pretrain.config import TextConfig
-from extract.texts import tidy
+from extract.text.dialogue_context import spoken
+from extract.text.normalise import tidy
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ercache.nets.m2fnet import EMBEDDED, Extractor, normalised, start_from_imagenet
-from ercache.params import TrainingParams
-from ercache.training import Epoch, Progress, Stepping, deterministic, fit, set_seeds
+from ercache.params.schema import TrainingParams
+from ercache.training.loop import Epoch, Progress, Stepping, deterministic, fit, set_seeds
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining
 from extract.pretrain.examples import Examples, embedded
 from extract.pretrain.losses import metric_loss

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusion.batches import Batch
-from fusion.sequences import Steps
+from fusion.data.batches import Batch
+from fusion.data.ragged import Steps
 
 
 @dataclass(frozen=True)

@@ -57,5 +57,5 @@ MODELS: Mapping[str, "ModelEntry"] = _Lazy(lambda entry: entry)
 
 
 def configs() -> Mapping[str, type[BaseModel]]:
-    """Key -> class of the config, for `ercache.params_file.load_params`."""
+    """Key -> class of the config, for `ercache.params.load.load_params`."""
     return _Lazy(lambda entry: entry.config)

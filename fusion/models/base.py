@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
-from ercache.params_file import findings, nearest
+from ercache.params.load import findings, nearest
 
 Widths = Mapping[str, int]
 

@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fusion.batches import Batch
+from fusion.data.batches import Batch
 from fusion.models.base import ModelEntry, Widths, joined, joined_width
 
 

@@ -5,8 +5,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ercache.training import IGNORED
-from fusion.batches import Batch
+from ercache.training.loop import IGNORED
+from fusion.data.batches import Batch
 from fusion.models.base import ModelEntry, Widths
 
 

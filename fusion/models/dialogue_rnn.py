@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusion.batches import Batch
+from fusion.data.batches import Batch
 from fusion.layers.cells import chain, gru, inputs, recurrent, split_inputs, stacked
 from fusion.layers.history import attended
 from fusion.layers.turns import participants, reversal, turned

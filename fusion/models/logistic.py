@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from fusion.batches import Batch
+from fusion.data.batches import Batch
 from fusion.models.base import ModelEntry, Widths, joined, joined_width
 
 

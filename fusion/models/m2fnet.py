@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from ercache.errors import UsageError
-from fusion.batches import Batch
+from fusion.data.batches import Batch
 from fusion.layers.positions import sinusoidal
 from fusion.models.base import ModelEntry, Widths, in_order
 

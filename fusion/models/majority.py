@@ -4,7 +4,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from fusion.batches import Batch
+from fusion.data.batches import Batch
 from fusion.models.base import ModelEntry, Widths
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fusion.batches import Batch
+from fusion.data.batches import Batch
 from fusion.models.base import ModelEntry, Widths, in_order
 
 SPEAKERS = 16  # with an embedding of their own; later ones of a dialogue share the last

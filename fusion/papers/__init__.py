@@ -7,8 +7,8 @@ import yaml
 from pydantic import Field
 
 from ercache.errors import UsageError
-from ercache.params import Strict, Task
-from ercache.params_file import nearest
+from ercache.params.load import nearest
+from ercache.params.schema import Strict, Task
 
 FOLDER: Final = Path(__file__).parent
 Figures = dict[str, dict[str, float]]  # corpus -> metric -> percent

@@ -16,7 +16,7 @@ from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, Utterance, write_manifest
 from ercache.nets.text_shapes import Shape
 from extract.encoders import ENCODERS
-from extract.encoders.kwrt import KWRT
+from extract.encoders.text.kwrt import KWRT
 
 Run = Callable[..., tuple[int, str, str]]
 DUMP = "conceptnet-assertions-5.7.0.csv.gz"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from app.features import default_names
-from ercache import made
+from ercache import trained_extractors
 from ercache.errors import UsageError
-from ercache.params import FeatureParams, Params, PretrainParams
+from ercache.params.schema import FeatureParams, Params, PretrainParams
 
 FEATURES = {
     "words": FeatureParams(encoder="text/minilm"),
@@ -27,7 +27,7 @@ PARAMS = Params(
 def test_features_wait_for_their_extractor_and_stay_with_its_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(made, "FOLDER", tmp_path)
+    monkeypatch.setattr(trained_extractors, "FOLDER", tmp_path)
     names, why = default_names(PARAMS, "demo")
     assert names == ["words"]
     assert why == {
@@ -35,7 +35,7 @@ def test_features_wait_for_their_extractor_and_stay_with_its_corpus(
     }
     for name in ("mel", "faces"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / made.RECORD).write_text("{}")
+        (tmp_path / name / trained_extractors.RECORD).write_text("{}")
     assert default_names(PARAMS, "demo") == (list(FEATURES), {})
     assert default_names(PARAMS, "meld") == (
         ["words", "faces"],

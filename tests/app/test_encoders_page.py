@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from app.commands.inventory import _measured
-from app.encoders_page import BEGIN, END, described, encoder_rows, table_text
-from app.pages import page_with_table
+from app.commands.listing import _measured
+from app.docs_pages.encoders import BEGIN, END, described, encoder_rows, table_text
+from app.docs_pages.tables import page_with_table
 from ercache.errors import UsageError
 from extract.encoders import ENCODERS
 from extract.encoders.base import ALL, Input

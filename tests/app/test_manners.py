@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from ercache.counting import counted
-from extract import numba_cache
+from extract.encoders import numba_cache
 from tests.support.as_on import NOT_GIVEN_UP, refuses, refusing
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("at", ["typer", "app.commands.learning", "fusion.train"])
+@pytest.mark.parametrize("at", ["typer", "app.commands.training", "fusion.training.run"])
 def test_an_interrupt_during_imports_is_no_traceback(at: str) -> None:
     program = INTERRUPTED.format(at=at)
     done = subprocess.run(
@@ -75,7 +75,7 @@ def test_an_interrupt_during_imports_is_no_traceback(at: str) -> None:
 
 
 def test_an_interrupt_says_that_the_same_command_goes_on() -> None:
-    program = INTERRUPTED.format(at="fusion.train")
+    program = INTERRUPTED.format(at="fusion.training.run")
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
@@ -138,7 +138,7 @@ def test_doctor_names_a_store_that_cannot_be_written_and_where_results_go(tmp_pa
 
 
 def test_doctor_tells_where_compiled_functions_of_librosa_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.commands.inventory import _numba
+    from app.commands.listing import _numba
 
     assert _numba()["ok"]
     monkeypatch.setattr(numba_cache, "why_not", lambda _: "Read-only file system")

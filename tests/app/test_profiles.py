@@ -9,7 +9,7 @@ import yaml
 from app.console import params
 from app.features import at_hand, features_of
 from ercache.errors import WeightsError
-from ercache.params import FacePolicy, Params
+from ercache.params.schema import FacePolicy, Params
 from ercache.weights import FOLDER_VARIABLE
 from tests.papers import GIVEN, PAPERS
 

@@ -212,7 +212,7 @@ def fake_data(data: Path) -> Manifest:
 
 
 def fake_compare(folders: list[Path]) -> list[dict[str, Any]]:
-    """Stands for `fusion.significance.compare`, whose own tests hold its numbers."""
+    """Stands for `fusion.evaluation.significance.compare`, whose own tests hold its numbers."""
     pairs = [(a, b) for i, a in enumerate(folders) for b in folders[i + 1 :]]
     return [
         {

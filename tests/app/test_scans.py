@@ -15,7 +15,7 @@ from app import cli as entry
 from app.features import lacking_modality
 from app.scans import rows_of_problems
 from ercache.manifest import Manifest, Problem, read_manifest
-from extract.corpora.origin import differences
+from extract.corpora.common.origin import differences
 from tests.extract.conftest import scanned_here  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("scanned_here", "project")

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from app.pages import page_with_table
+from app.docs_pages.systems import BEGIN, END, parts_of, tables_text, write_page
+from app.docs_pages.tables import page_with_table
 from app.systems import against_reference, against_single, groups, ranked, reference_of, trained
-from app.systems_page import BEGIN, END, parts_of, tables_text, write_page
 from ercache.errors import UsageError
-from ercache.params import Params
-from fusion.significance import compare_pair, holm, read_outcomes
-from fusion.train import train_experiment
+from ercache.params.schema import Params
+from fusion.evaluation.significance import compare_pair, holm, read_outcomes
+from fusion.training.run import train_experiment
 from tests.fusion.toy import FEATURES, write_toy
 
 ROOT = Path(__file__).parents[2]

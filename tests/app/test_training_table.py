@@ -8,7 +8,7 @@ from rich.console import Console
 
 from app import training_table as page
 from app.training_table import training_table
-from ercache.training import Epoch
+from ercache.training.loop import Epoch
 
 
 class Terminal(io.StringIO):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ercache.cache import ArraySpec
-from ercache.params import Strict
+from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample

@@ -5,7 +5,7 @@ import torch
 
 from bench import fusion
 from bench.peers import FORWARDS, collate, loader
-from fusion.batches import Padded
+from fusion.data.batches import Padded
 from fusion.models import MODELS
 
 

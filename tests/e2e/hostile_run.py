@@ -19,7 +19,7 @@ import psutil
 from pydantic import BaseModel
 
 from ercache.cache import ArraySpec
-from ercache.params import Strict
+from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample

@@ -18,7 +18,7 @@ from ercache.manifest import read_manifest
 from ercache.weights import FOLDER_VARIABLE
 from ercache.weights.table import TABLE_VARIABLE
 from extract.encoders import ENCODERS, configs
-from extract.encoders.openface import COLUMNS
+from extract.encoders.visual.openface import COLUMNS
 from tests import tiny_weights
 from tests.e2e.conftest import SHARED, MakeProject, Project
 

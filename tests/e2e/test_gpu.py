@@ -8,7 +8,7 @@ import pytest
 from bench import extract
 from bench.faces import FAST
 from ercache.cache import CacheFile
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from tests.e2e.conftest import MakeProject
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]

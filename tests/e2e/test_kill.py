@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from ercache.cache import CacheFile, Entry, Status
-from extract.corpora.meld import CLIP_FOLDERS
+from extract.corpora.meld.scan import CLIP_FOLDERS
 from tests.e2e.conftest import MakeProject, Project
 from tests.e2e.hostile_run import alive, family
 

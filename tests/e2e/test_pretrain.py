@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ercache.made import TABLES
+from ercache.trained_extractors import TABLES
 from tests.e2e.conftest import SHARED, MakeProject, Project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("dvc")]

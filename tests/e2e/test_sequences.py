@@ -9,10 +9,10 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ercache.manifest import read_manifest
-from ercache.params import TrainingParams
-from ercache.training import masked_cross_entropy, optimizer_of
-from fusion.batches import Padded, make_subset, standardized, statistics_of
-from fusion.features import read_sequences
+from ercache.params.schema import TrainingParams
+from ercache.training.loop import masked_cross_entropy, optimizer_of
+from fusion.data.batches import Padded, make_subset, standardized, statistics_of
+from fusion.data.cache_reader import read_sequences
 from fusion.models import MODELS
 from tests.e2e.conftest import SHARED, MakeProject, Project
 

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 
 from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, verify_cache, write_cache
-from ercache.exchange.formats import import_file
-from ercache.exchange.packing import Packed
+from ercache.formats.formats import import_file
+from ercache.formats.packing import Packed
 from ercache.manifest import Manifest, MediaRef, Utterance
 
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")

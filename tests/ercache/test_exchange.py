@@ -13,8 +13,8 @@ import pytest
 
 from ercache.cache import CacheFile
 from ercache.errors import UsageError
-from ercache.exchange import formats
-from ercache.exchange.formats import FORMATS
+from ercache.formats import formats
+from ercache.formats.formats import FORMATS
 from ercache.manifest import Manifest, Utterance
 from tests.ercache.exchange_files import (
     brought,

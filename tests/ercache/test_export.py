@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
-from ercache.exchange.export import WRITERS
-from ercache.exchange.mmsa_file import write_mmsa
-from ercache.exchange.sheet import sheet_of
-from ercache.exchange.unpickle import load_pickle
+from ercache.formats.export import WRITERS
+from ercache.formats.mmsa_file import write_mmsa
+from ercache.formats.sheet import sheet_of
+from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest, Utterance
 from tests.ercache.exchange_files import EMOTIONS, brought, cache_of, meld, mosei
 

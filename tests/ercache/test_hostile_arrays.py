@@ -16,9 +16,9 @@ import pytest
 
 from ercache.cache import CacheFile
 from ercache.errors import CacheError, UsageError
-from ercache.exchange.export import WRITERS
-from ercache.exchange.npy import read_npz
-from ercache.exchange.sheet import sheet_of
+from ercache.formats.export import WRITERS
+from ercache.formats.npy import read_npz
+from ercache.formats.sheet import sheet_of
 from tests.ercache.exchange_files import brought, cache_of, csd, meld, mosei, values
 from tests.ercache.limited import SECONDS, Outcome, outcomes
 

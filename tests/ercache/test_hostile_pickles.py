@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ercache.errors import UsageError
-from ercache.exchange.unpickle import load_pickle
+from ercache.formats.unpickle import load_pickle
 from ercache.pickled import Odd, check_pickle
 from tests.ercache.exchange_files import brought, meld, meld_tuple
 from tests.ercache.limited import SECONDS, Outcome, outcomes

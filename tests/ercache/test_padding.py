@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ercache.cache import CacheFile
 from ercache.errors import UsageError
-from ercache.exchange.packing import Packed
 from ercache.exchange.padding import cut_padding
+from ercache.formats.packing import Packed
 from ercache.manifest import Manifest
 from tests.ercache.exchange_files import brought, mosei, values
 

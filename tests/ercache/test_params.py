@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ercache.errors import ParamsError, UsageError
-from ercache.params import Strict
-from ercache.params_file import corpus_root, load_params
+from ercache.params.load import corpus_root, load_params
+from ercache.params.schema import Strict
 
 
 class Hog(Strict):
@@ -52,7 +52,7 @@ def test_all_wrong_entries_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_the_defaults_of_the_code_stand_in_params_yaml_of_the_project() -> None:
-    from ercache.params import EngineParams, FacePolicy, TrainingParams
+    from ercache.params.schema import EngineParams, FacePolicy, TrainingParams
 
     params = load_params(Path(__file__).parents[2] / "params.yaml")
     assert params.training == TrainingParams()

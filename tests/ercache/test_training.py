@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ercache import training
 from ercache.errors import WorkError
-from ercache.params import TrainingParams
-from ercache.training import (
+from ercache.params.schema import TrainingParams
+from ercache.training import loop as training
+from ercache.training.loop import (
     Progress,
     balanced_weights,
     deterministic,

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ercache.errors import UsageError
-from ercache.exchange.stand_ins import TABLE
-from ercache.exchange.unpickle import load_pickle
+from ercache.formats.numpy_reconstructors import TABLE
+from ercache.formats.unpickle import load_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

@@ -21,7 +21,7 @@ from ercache import weights
 from ercache.digests import digest_of_file
 from ercache.errors import WeightsError
 from ercache.weights import Weights, convert, read_tensors
-from ercache.weights.inert import tensors_of
+from ercache.weights.stub_unpickler import tensors_of
 
 
 class RecorderMeter:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.corpora import survey as surveys
+from extract.corpora.common import inspect_media as surveys
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ercache.manifest import MediaRef
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from ercache.reasons import Missing
-from extract.corpora.survey import survey
+from extract.corpora.common.inspect_media import survey
 from extract.media import Stretch, read_stretches
 from extract.media.types import Pictures
 

@@ -16,8 +16,8 @@ from skimage import data
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Utterance
 from extract.corpora import CORPORA
-from extract.corpora.iemocap_facts import COUNTS, FOUR_BY_SPEAKER, REBUILT
-from extract.corpora.iemocap_turns import CODES
+from extract.corpora.iemocap.facts import COUNTS, FOUR_BY_SPEAKER, REBUILT
+from extract.corpora.iemocap.turns import CODES
 
 ENTRY = CORPORA["iemocap"]
 IMPRO, SCRIPT = "Ses01F_impro01", "Ses01M_script01_1"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.corpora.alike import composed, folded
-from extract.corpora.clip_rows import Recordings
-from extract.corpora.folder import Folder
+from extract.corpora.common.alike import composed, folded
+from extract.corpora.common.listing import Folder
+from extract.corpora.folder.rows import Recordings
 from tests.extract.test_clips import folder, scan, sound, told
 
 pytestmark = pytest.mark.usefixtures("scanned_here")

@@ -16,9 +16,10 @@ from ercache.errors import WeightsError
 from ercache.nets.emotion2vec import Emotion2vec, distance_bias, slopes
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders import ENCODERS, emotion2vec, mel_vit, whisper
+from extract.encoders import ENCODERS
+from extract.encoders.audio import emotion2vec, mel_vit, whisper
+from extract.encoders.audio.voice_mel import as_picture, mel_levels
 from extract.encoders.base import Encoded, Sample, Turn
-from extract.encoders.voice_mel import as_picture, mel_levels
 from tests.extract.tiny_audio import Shelf, noise, shelf
 
 pytestmark = pytest.mark.xdist_group("audio_networks")  # one process makes the tiny checkpoints

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from ercache.manifest import MediaRef
-from extract.corpora.mosei import labels_of
+from extract.corpora.mosei.scan import labels_of
 from extract.encoders import ENCODERS, configs
+from extract.encoders.audio.common import centre
 from extract.encoders.base import Encoded, Sample
-from extract.encoders.sounds import centre
 from extract.media.types import Pictures
 from extract.media.video import evenly, instants, shown_at
 

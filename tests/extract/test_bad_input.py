@@ -12,9 +12,9 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, write_manifest
 from ercache.reasons import Missing, Reason
 from extract.corpora import CORPORA
-from extract.corpora.folder import why_not
-from extract.corpora.mosei_labels import COLUMNS, KEYS, read_raters
-from extract.corpora.transcript import read_table
+from extract.corpora.common.listing import why_not
+from extract.corpora.meld.transcript import read_table
+from extract.corpora.mosei.labels import COLUMNS, KEYS, read_raters
 from tests.extract.corpus_folder import filmed, put
 from tests.extract.iemocap_tree import PAIR, write_annotation
 

@@ -1,6 +1,6 @@
 """The batch that `ercache bench batch` prints: the smallest that is about as fast as any."""
 
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from extract.encoders import ENCODERS
 from extract.engine import Feature
 from extract.engine.batch_size import Rate, good, rates, typical

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.corpora.clip_labels import settled
-from extract.corpora.clip_table import ClipRow, ClipTable, read_clip_table
+from extract.corpora.folder.labels import settled
+from extract.corpora.folder.table import ClipRow, ClipTable, read_clip_table
 from tests.extract.test_clips import folder, refused, scan, told
 
 pytestmark = pytest.mark.usefixtures("scanned_here")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, read_manifest, write_manifest
-from ercache.params_file import findings
+from ercache.params.load import findings
 from extract.corpora import CORPORA
-from extract.corpora.clip_table import read_clip_table, seconds_of
+from extract.corpora.folder.table import read_clip_table, seconds_of
 from tests.extract.corpus_folder import filmed
 
 pytestmark = pytest.mark.usefixtures("scanned_here")

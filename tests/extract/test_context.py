@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.context import InContext, in_context, name_of, spoken
+from extract.text.dialogue_context import InContext, in_context, name_of, spoken
 
 WORDS: dict[str, int] = {}
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ercache.manifest import Manifest, Problem, read_manifest, write_manifest
 from extract.corpora import CORPORA
-from extract.corpora.copies import Copies, notes_of_copies
-from extract.corpora.folder import escaped, list_folder
-from extract.corpora.survey import Seen
+from extract.corpora.common.copies import Copies, notes_of_copies
+from extract.corpora.common.inspect_media import Seen
+from extract.corpora.common.listing import escaped, list_folder
 from tests.extract.corpus_folder import filmed, put
 
 pytestmark = pytest.mark.usefixtures("scanned_here")

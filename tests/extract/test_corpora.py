@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Utterance, read_manifest, write_manifest
 from ercache.reasons import Reason
-from extract.corpora import CORPORA, meld
-from extract.corpora import survey as surveys
-from extract.corpora.transcript import read_table, seconds_of
-from extract.texts import C1, repair
+from extract.corpora import CORPORA
+from extract.corpora.common import inspect_media as surveys
+from extract.corpora.meld import scan as meld
+from extract.corpora.meld.transcript import read_table, seconds_of
+from extract.text.normalise import C1, repair
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 MELD = SHARED / "meld"

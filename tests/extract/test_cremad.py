@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Utterance, write_manifest
-from ercache.params_file import findings
-from extract.corpora import CORPORA, cremad
-from extract.corpora.cremad_facts import ACTORS, EMOTIONS, SENTENCES, is_clip
-from extract.corpora.cremad_ratings import COUNTS, LETTERS, TIE, read_ratings
-from extract.corpora.survey import Seen
+from ercache.params.load import findings
+from extract.corpora import CORPORA
+from extract.corpora.common.inspect_media import Seen
+from extract.corpora.cremad import scan as cremad
+from extract.corpora.cremad.facts import ACTORS, EMOTIONS, SENTENCES, is_clip
+from extract.corpora.cremad.ratings import COUNTS, LETTERS, TIE, read_ratings
 
 pytestmark = pytest.mark.usefixtures("scanned_here")
 

@@ -6,8 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.encoders.base import Sample
-from extract.encoders.crops import chosen_box, crop_face, crop_rounded, crop_truncated, largest_faces, square
-from extract.encoders.jaa_align import aligned, alignment, back
+from extract.encoders.visual.common import (
+    chosen_box,
+    crop_face,
+    crop_rounded,
+    crop_truncated,
+    largest_faces,
+    square,
+)
+from extract.encoders.visual.jaa_align import aligned, alignment, back
 from extract.media.types import Frame
 from tests.extract.tiny_visual import found
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.corpora.cue_text import Word, begins, clean, parts, text_of, words_of
-from extract.corpora.subtitles import read_subtitles
+from extract.corpora.common.cue_text import Word, begins, clean, parts, text_of, words_of
+from extract.corpora.common.subtitles import read_subtitles
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ercache.manifest import MediaRef
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from extract.media import Clip, Stretch, clip, read_stretches, recording
 from extract.media.probe import probe
 from extract.media.scaling import Scaler

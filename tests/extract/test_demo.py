@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ercache.errors import UsageError
-from extract.demo import DemoSummary, bayes, corpus, generate, layout
-from extract.demo.cast import CAST
-from extract.demo.channels import CHANNELS, CONTAGION, EMOTIONS, INERTIA, MODALITIES, PRIOR
-from extract.demo.grammar import Author, sentences
-from extract.demo.scene import frames, room
-from extract.demo.story import PARTS, SHAPES, Line, choose_broken, tell, write_story
-from extract.demo.voice import Speaker, loudness, perform
+from extract.corpora.demo.generator import DemoSummary, bayes, corpus, generate, layout
+from extract.corpora.demo.generator.cast import CAST
+from extract.corpora.demo.generator.channels import CHANNELS, CONTAGION, EMOTIONS, INERTIA, MODALITIES, PRIOR
+from extract.corpora.demo.generator.grammar import Author, sentences
+from extract.corpora.demo.generator.scene import frames, room
+from extract.corpora.demo.generator.story import PARTS, SHAPES, Line, choose_broken, tell, write_story
+from extract.corpora.demo.generator.voice import Speaker, loudness, perform
 
 
 @pytest.fixture(scope="module")

@@ -25,10 +25,10 @@ from ercache.errors import WeightsError
 from ercache.reasons import Missing, Reason
 from ercache.weights import Checkpoint, WeightFile, Weights, checked_files
 from extract.encoders import ENCODERS, configs
+from extract.encoders.audio.prosody import NAMES
 from extract.encoders.base import Encoded, Encoder, Sample
-from extract.encoders.crops import crop_face
-from extract.encoders.prosody import NAMES
-from extract.faces import FACES_KEY, FACES_VERSION
+from extract.encoders.visual.common import crop_face
+from extract.faces.mtcnn import FACES_KEY, FACES_VERSION
 from extract.media.types import Faces, Frame
 
 TEXTS = ("Oh my God!", "I am so happy that you could come to the party tonight, really.", "no", "Why not?")
@@ -142,7 +142,9 @@ def test_versions_file_names_every_encoder_and_its_version() -> None:
 
 def test_registry_imports_no_heavy_library() -> None:
     heavy = ("torch", "transformers", "librosa", "skimage", "scipy", "facenet_pytorch", "tokenizers")
-    program = f"import sys, extract.encoders, extract.faces; print([m for m in {heavy} if m in sys.modules])"
+    program = (
+        f"import sys, extract.encoders, extract.faces.mtcnn; print([m for m in {heavy} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ercache.cache import CacheFile
 from ercache.errors import CorpusError, WorkError
 from ercache.manifest import Manifest, MediaRef, Utterance
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from ercache.reasons import Reason
 from extract.engine import Feature, extract_corpus
 from extract.engine.extraction import Extraction, Failure, in_words, raise_if_over

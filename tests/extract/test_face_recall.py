@@ -19,7 +19,7 @@ from bench.faces import (
     reference,
     small_faces,
 )
-from extract.faces import FaceFinder
+from extract.faces.mtcnn import FaceFinder
 from extract.media.types import Faces
 
 real = pytest.mark.skipif(not CREMAD.is_dir(), reason="needs ../shared/media/cremad (6 real clips)")

@@ -11,9 +11,9 @@ from facenet_pytorch.models.utils.detect_face import nms_numpy
 from numpy.typing import NDArray
 from skimage import data
 
-from ercache.params import FacePolicy
-from extract import faces
-from extract.faces import FaceFinder
+from ercache.params.schema import FacePolicy
+from extract.faces import mtcnn as faces
+from extract.faces.mtcnn import FaceFinder
 from extract.media.types import Faces
 
 CREMAD = Path(__file__).resolve().parents[2].parent / "shared" / "media" / "cremad"

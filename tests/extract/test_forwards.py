@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.engine.forwards import PADDING, forwards
+from extract.engine.batching import PADDING, forwards
 
 LENGTHS = st.lists(st.integers(0, 400), max_size=60)
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ercache.manifest import Manifest, read_manifest, write_manifest
-from extract.corpora.iemocap_facts import VALIDATION
-from extract.corpora.iemocap_turns import CODES, read_evaluation, read_transcript
+from extract.corpora.iemocap.facts import VALIDATION
+from extract.corpora.iemocap.turns import CODES, read_evaluation, read_transcript
 from tests.extract.iemocap_tree import (
     DIALOGUES,
     ENTRY,

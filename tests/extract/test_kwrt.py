@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from ercache.digests import digest_of_file
 from ercache.errors import WeightsError
-from extract.encoders.kwrt import KWRT
-from extract.kwrt import words as tagging
-from extract.kwrt.conceptnet import LONGEST, read_conceptnet
-from extract.kwrt.knowledge import OWN, Knowledge, knowledge_of, read_knowledge, write_knowledge
-from extract.kwrt.matrix import importance, relation_tag
-from extract.kwrt.words import Word, tagger, words_by_rules
+from extract.encoders.text.kwrt import KWRT
+from extract.text.kwrt import words as tagging
+from extract.text.kwrt.conceptnet import LONGEST, read_conceptnet
+from extract.text.kwrt.knowledge import OWN, Knowledge, knowledge_of, read_knowledge, write_knowledge
+from extract.text.kwrt.matrix import importance, relation_tag
+from extract.text.kwrt.words import Word, tagger, words_by_rules
 
 FIGURE = ("scene", "kangaroo", "surprise", "asleep", "kangaroo")
 STUB = knowledge_of([("scene", "kangaroo", "I"), ("kangaroo", "surprise", "H"), ("kangaroo", "asleep", "H")])

@@ -12,15 +12,15 @@ import torch
 from ercache.cache import CacheFile
 from ercache.manifest import Manifest, Utterance
 from ercache.nets.text_shapes import Shape
-from ercache.params import EngineParams
-from extract.context import Marks
+from ercache.params.schema import EngineParams
 from extract.encoders.base import Encoded, Sample, Turn
-from extract.encoders.kwrt import KWRT, KwrtParams
+from extract.encoders.text.kwrt import KWRT, KwrtParams
 from extract.engine import Feature, extract_corpus
-from extract.kwrt.knowledge import OWN, read_knowledge
-from extract.kwrt.matrix import importance
-from extract.kwrt.window import Said, Window, window_of
-from extract.kwrt.words import Word, words_by_rules
+from extract.text.dialogue_context import Marks
+from extract.text.kwrt.knowledge import OWN, read_knowledge
+from extract.text.kwrt.matrix import importance
+from extract.text.kwrt.window import Said, Window, window_of
+from extract.text.kwrt.words import Word, words_by_rules
 from tests.extract.tiny_texts import Tiny, taken_in
 
 TINY = replace(KWRT, shape=Shape(32, 2, 4, 48, 400))

@@ -10,13 +10,13 @@ from ercache.cache import CacheFile
 from ercache.digests import digest_of_file
 from ercache.errors import WorkError
 from ercache.manifest import Manifest, MediaRef, Utterance
-from ercache.params import EngineParams, FacePolicy, Limits
+from ercache.params.schema import EngineParams, FacePolicy, Limits
 from ercache.reasons import Missing, Reason
-from extract.engine import extract_corpus, lanes
+from extract.engine import extract_corpus, worker_pool
 from extract.engine.extraction import Extraction
 from extract.engine.job import Doing, Job, Setup
-from extract.engine.lane import _Lane
-from extract.engine.lanes import chastened
+from extract.engine.worker import _Lane
+from extract.engine.worker_pool import chastened
 from extract.media import Stretch
 from extract.media.scanned import Request, read_scanned
 from tests.extract.toy_letters import Letters, Loud, calls, letters, read_toy, refuse
@@ -73,7 +73,7 @@ def test_a_lane_that_dies_once_changes_no_byte(tmp_path: Path) -> None:
 def test_an_input_that_hangs_is_a_timeout_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "GRACE", 2.0)
+    monkeypatch.setattr(worker_pool, "GRACE", 2.0)
     refuse(tmp_path, bb="hang")
     result = extract(tmp_path, corpus(tmp_path, "a", "bb", "ccc"))
     assert reasons(result) == {"u1": "timeout"}

@@ -10,10 +10,13 @@ from typing import Final
 import pytest
 
 from ercache.manifest import Manifest, Utterance
-from extract.corpora import CORPORA, clips, cremad, ravdess
-from extract.corpora.survey import Seen
-from extract.demo import layout
-from extract.demo.story import PARTS, write_story
+from extract.corpora import CORPORA
+from extract.corpora.common.inspect_media import Seen
+from extract.corpora.cremad import scan as cremad
+from extract.corpora.demo.generator import layout
+from extract.corpora.demo.generator.story import PARTS, write_story
+from extract.corpora.folder import scan as clips
+from extract.corpora.ravdess import scan as ravdess
 from tests.extract.corpus_folder import put
 from tests.extract.iemocap_tree import write_annotation
 from tests.extract.test_cremad import names as clips_of_cremad

@@ -5,9 +5,9 @@ import pytest
 
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
+from extract.encoders.audio.mel_resnet18 import MelResnet18, MelResnet18Params
 from extract.encoders.base import Encoded, Sample
-from extract.encoders.m2fnet_dual import M2fnetDual, M2fnetDualParams, face_crops, weights_of
-from extract.encoders.mel_resnet18 import MelResnet18, MelResnet18Params
+from extract.encoders.visual.m2fnet_dual import M2fnetDual, M2fnetDualParams, face_crops, weights_of
 from extract.media.types import Faces, Frame
 
 RANDOM = Weights("made/none", random=0)

@@ -9,11 +9,11 @@ import imageio_ffmpeg
 import pytest
 
 from ercache.manifest import Manifest, write_manifest
-from ercache.params_file import findings
+from ercache.params.load import findings
 from ercache.reasons import Reason
 from extract.corpora import CORPORA
-from extract.corpora.meld import CLIP_FOLDERS
-from extract.corpora.survey import Seen
+from extract.corpora.common.inspect_media import Seen
+from extract.corpora.meld.scan import CLIP_FOLDERS
 
 pytestmark = pytest.mark.usefixtures("scanned_here")
 
@@ -109,7 +109,7 @@ def test_by_default_the_wrong_cuts_of_the_release_are_trimmed_and_no_other_clip(
     def looked(root: Path, paths: Sequence[str], progress: object) -> dict[str, Seen]:
         return {p: Seen("0" * 64, lasts.get(p.rpartition("/")[2], 0.5), 0.5, True, True) for p in paths}
 
-    monkeypatch.setattr("extract.corpora.meld.survey", looked)
+    monkeypatch.setattr("extract.corpora.meld.scan.survey", looked)
     ends = [u.video.end for u in scan(root).of_part("test") if u.video]
     assert ends == [None, 30.0, 30.0, None, None]
     assert len(told(scan(root), "long_clip")) == 9
@@ -156,7 +156,7 @@ def test_what_a_scan_could_not_read_in_time_is_never_dropped(
     def late(root: Path, paths: Sequence[str], progress: object) -> dict[str, Seen]:
         return {p: Seen(None, fault=(Reason.TIMEOUT, "late")) for p in paths}
 
-    monkeypatch.setattr("extract.corpora.meld.survey", late)
+    monkeypatch.setattr("extract.corpora.meld.scan.survey", late)
     found = scan(root, bad_clips="drop")
     assert turns(found) == ALL and len([p for p in found.problems if p.status == "unavailable"]) == 15
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, read_manifest, write_manifest
 from extract.corpora import CORPORA
-from extract.corpora.mosei_labels import COLUMNS, LABEL_SETS, labels_of, read_csd, read_raters
-from extract.corpora.mosei_release import read_segments
-from extract.corpora.subtitles import decode
+from extract.corpora.common.subtitles import decode
+from extract.corpora.mosei.labels import COLUMNS, LABEL_SETS, labels_of, read_csd, read_raters
+from extract.corpora.mosei.release import read_segments
 from tests.extract.corpus_folder import filmed, put
 
 pytestmark = pytest.mark.usefixtures("scanned_here")

@@ -9,7 +9,7 @@ import soundfile
 from ercache.cache import CacheFile
 from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, MediaRef, Utterance
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from extract.engine import Feature, extract_corpus
 from extract.engine.extraction import Extraction
 from tests.extract.toy_turns import hears, reads

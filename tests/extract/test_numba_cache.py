@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ercache.errors import WorkError
-from extract import numba_cache
-from extract.numba_cache import VARIABLE, numbas_own, prepare
+from extract.encoders import numba_cache
+from extract.encoders.numba_cache import VARIABLE, numbas_own, prepare
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -32,7 +32,7 @@ def compiling(code: int = 0, meanwhile: Callable[[], None] = lambda: None) -> Ru
     """Stands in for half a minute of compiling."""
 
     def run(command: list[str], env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
-        assert command[1:] == ["-m", "extract.warm_up"]
+        assert command[1:] == ["-m", "extract.encoders.warm_up"]
         Path(env[VARIABLE]).mkdir(parents=True)
         (Path(env[VARIABLE]) / "compiled").touch()
         meanwhile()

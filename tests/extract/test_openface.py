@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from ercache.cache import CacheFile
 from ercache.errors import WeightsError
 from ercache.manifest import Manifest, MediaRef, Utterance
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from ercache.reasons import Missing, Reason
-from extract.encoders import ENCODERS, openface
+from extract.encoders import ENCODERS
 from extract.encoders.base import Sample
-from extract.encoders.openface import COLUMNS
+from extract.encoders.visual import openface
+from extract.encoders.visual.openface import COLUMNS
 from extract.engine import Feature, extract_corpus
 
 KIND = ENCODERS["visual/openface-au"]

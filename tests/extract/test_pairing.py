@@ -2,7 +2,7 @@
 
 import pytest
 
-from extract.corpora.pairing import Pairing
+from extract.corpora.folder.pairing import Pairing
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders import ENCODERS, passt
+from extract.encoders import ENCODERS
+from extract.encoders.audio import passt
 from extract.encoders.base import Encoded, Sample
 from tests.extract.tiny_audio import Shelf, noise, shelf
 

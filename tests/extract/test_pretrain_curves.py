@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ercache.made import CURVES, TABLES
+from ercache.trained_extractors import CURVES, TABLES
 from extract.pretrain.curves import write_curves
 
 HISTORY = [

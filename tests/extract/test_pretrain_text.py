@@ -10,19 +10,19 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ercache import made
+from ercache import trained_extractors
 from ercache.errors import UsageError, WeightsError
 from ercache.manifest import Manifest, Utterance
 from ercache.nets.text_shapes import Shape
-from ercache.params import EngineParams
-from ercache.training import Epoch
+from ercache.params.schema import EngineParams
+from ercache.training.loop import Epoch
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, configs
 from extract.encoders.base import Encoded
-from extract.encoders.pieces import START
-from extract.engine.lane import sample_of
+from extract.encoders.text.tokenization import START
 from extract.engine.plan import Feature, make_plan
 from extract.engine.reading import Inputs
+from extract.engine.worker import sample_of
 from extract.pretrain import text_training
 from extract.pretrain.config import TEXT, TextConfig, TextTraining
 from extract.pretrain.run import TextJob, pretrain
@@ -84,8 +84,8 @@ def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
 def test_a_killed_training_goes_on_to_the_same_losses_and_bits(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ercache.training.CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr("ercache.training.CHECKPOINT_PAUSE", 0.0)
+    monkeypatch.setattr("ercache.training.loop.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("ercache.training.loop.CHECKPOINT_PAUSE", 0.0)
     with pytest.raises(KeyboardInterrupt):
         train(checkpoint=tmp_path / "state.pt", kill_at=1)
     resumed = train(checkpoint=tmp_path / "state.pt")
@@ -155,11 +155,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_features_are_the_states_of_the_network_that_was_trained(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(made, "FOLDER", folder)
-    assert made.seen_by("words") == source(past=2, future=0).seen
+    monkeypatch.setattr(trained_extractors, "FOLDER", folder)
+    assert trained_extractors.seen_by("words") == source(past=2, future=0).seen
     kind = ENCODERS[TEXT]
     params = configs()[TEXT](pretrained="words", size="small", past=2, future=0)
-    feature = Feature("words", kind, params, made.provenance("words"), None)
+    feature = Feature("words", kind, params, trained_extractors.provenance("words"), None)
     assert feature.weights is not None and set(feature.weights["sha256"]) == {
         "model.safetensors", "tokenizer.json", "seen.json", "extractor.json"
     }  # fmt: skip
@@ -167,7 +167,9 @@ def test_features_are_the_states_of_the_network_that_was_trained(
     plan = make_plan(manifest, manifest.utterances, [feature], EngineParams())
     units = {s.utterance: sample_of(feature, s, Inputs()) for shard in plan.shards for s in shard}
     results = dict(zip(units, encoder.encode(list(units.values())), strict=True))
-    network, _ = made.load_made(Weights("made/words"), TEXT, lambda config: encoder._network, {})  # type: ignore[attr-defined]
+    network, _ = trained_extractors.load_made(
+        Weights("made/words"), TEXT, lambda config: encoder._network, {}
+    )  # type: ignore[attr-defined]
     texts = source(manifest, past=2, future=0).dev
     expected = states_of(network, texts)
     for id_, state in zip(texts.ids, expected.values, strict=True):
@@ -180,7 +182,7 @@ def test_features_are_the_states_of_the_network_that_was_trained(
 def test_a_feature_that_reads_otherwise_than_its_training_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(made, "FOLDER", folder)
+    monkeypatch.setattr(trained_extractors, "FOLDER", folder)
     with pytest.raises(WeightsError, match="in another way") as caught:
         ENCODERS[TEXT](configs()[TEXT](pretrained="words", size="small", names="none"), "cpu", None)
     assert caught.value.details == (

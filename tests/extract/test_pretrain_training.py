@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ercache.errors import UsageError, WeightsError
-from ercache.made import load_made, provenance, seen_by
-from ercache.training import Epoch
+from ercache.trained_extractors import load_made, provenance, seen_by
+from ercache.training.loop import Epoch
 from ercache.weights import Weights
-from extract.encoders.m2fnet_images import network_of
+from extract.encoders.visual.m2fnet_images import network_of
 from extract.pretrain import sources
 from extract.pretrain.config import AUDIO, VISUAL, AudioConfig, ExtractorTraining, VisualConfig
 from extract.pretrain.examples import Examples, of_sounds
@@ -59,8 +59,8 @@ def trained() -> Trained:
 def test_a_killed_training_goes_on_to_the_same_losses_and_bits(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ercache.training.CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr("ercache.training.CHECKPOINT_PAUSE", 0.0)
+    monkeypatch.setattr("ercache.training.loop.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("ercache.training.loop.CHECKPOINT_PAUSE", 0.0)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "state.pt", kill_at=1)
     resumed = train(tmp_path / "state.pt")
@@ -98,7 +98,7 @@ def source(name: str = "toy", dev: int = 1) -> Source:
 def test_the_folder_of_an_extractor_says_what_it_is_and_what_it_has_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ercache.made.FOLDER", tmp_path / "made")
+    monkeypatch.setattr("ercache.trained_extractors.FOLDER", tmp_path / "made")
     made = [
         pretrain(
             "dual",

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ercache.manifest import MediaRef
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from extract.engine import read_ahead
 from extract.engine.job import Job, Setup
 from extract.engine.plan import Source

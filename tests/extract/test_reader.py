@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ercache.manifest import MediaRef
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from ercache.reasons import Reason
 from extract.media import Clip, Stretch, read_clips, reader
 from extract.media.reader import Reader

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ercache.manifest import Manifest, MediaRef, Utterance
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from extract.engine import plan
 from extract.engine.plan import make_plan
 from tests.extract.toy_letters import Letters, Loud, letters

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ercache.manifest import MediaRef
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from ercache.reasons import Reason
 from extract.media import Clip, Stretch, read_stretches
 from extract.media.probe import Probe, probe

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.corpora.subtitles import Cue, read_subtitles
+from extract.corpora.common.subtitles import Cue, read_subtitles
 
 LINES = ("we should have left an hour ago", "nobody told me about it", "well now you know")
 

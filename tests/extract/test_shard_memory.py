@@ -8,7 +8,7 @@ import pytest
 from ercache.cache import CacheFile
 from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, MediaRef, Utterance
-from ercache.params import EngineParams
+from ercache.params.schema import EngineParams
 from extract.engine import extract_corpus
 from tests.extract.toy_letters import Loud, letters
 from tests.extract.toy_pictures import HEIGHT, WIDTH, read_large, views

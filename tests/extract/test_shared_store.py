@@ -124,7 +124,7 @@ def _gc(folder: Path) -> Any:
 
 
 def _memory(folder: Path) -> Any:
-    from extract.corpora.memory import Memory, Stamp
+    from extract.corpora.common.scan_cache import Memory, Stamp
 
     stamp = Stamp("/a", 1, 1, 1, 1)
     for _ in range(2):

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ercache.manifest import MediaRef
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from ercache.reasons import Reason
 from extract.media import Stretch, read_stretches
 from extract.media.probe import probe

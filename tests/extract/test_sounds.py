@@ -11,10 +11,10 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from ercache.reasons import Missing, Reason
 from extract.encoders import ENCODERS, configs
+from extract.encoders.audio.common import centre, frame_count, lengthened, mirrored_windows, normalised
+from extract.encoders.audio.mel_vit import window_sound
+from extract.encoders.audio.voice_mel import as_picture, mel_levels
 from extract.encoders.base import Encoded, Sample
-from extract.encoders.mel_vit import window_sound
-from extract.encoders.sounds import centre, frame_count, lengthened, mirrored_windows, normalised
-from extract.encoders.voice_mel import as_picture, mel_levels
 
 Sound = NDArray[np.float32]
 

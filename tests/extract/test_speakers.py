@@ -2,8 +2,8 @@
 
 import pytest
 
-from extract.corpora.cue_text import text_of, words_of
-from extract.corpora.speakers import is_label, label_of, turns_of
+from extract.corpora.common.cue_text import text_of, words_of
+from extract.corpora.common.speakers import is_label, label_of, turns_of
 
 
 def said(*lines: str, names: bool = True) -> list[tuple[str | None, str]]:

@@ -14,10 +14,11 @@ from ercache.errors import WeightsError
 from ercache.nets.speech_networks import build
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders import ENCODERS, speech_forward
+from extract.encoders import ENCODERS
+from extract.encoders.audio import speech_forward
+from extract.encoders.audio.common import frame_count
+from extract.encoders.audio.speech import SPEECH, SpeechKind
 from extract.encoders.base import Encoded, Sample
-from extract.encoders.sounds import frame_count
-from extract.encoders.speech import SPEECH, SpeechKind
 from tests.extract.tiny_audio import Shelf, noise, shelf
 
 pytestmark = pytest.mark.xdist_group("speech")  # one process makes the tiny checkpoints

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.corpora.splits import (
+from extract.corpora.common.splits import (
     Split,
     actor_disjoint,
     actor_folds,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from extract.corpora.cue_text import clean
-from extract.corpora.subtitles import Cue, Transcript, read_subtitles
+from extract.corpora.common.cue_text import clean
+from extract.corpora.common.subtitles import Cue, Transcript, read_subtitles
 
 SRT = "1\n00:00:01,000 --> 00:00:02,500\nROSS: Hi.\n\n2\n00:00:03,000 --> 00:00:04,000\nWhat?\n"
 VTT = """WEBVTT - a talk

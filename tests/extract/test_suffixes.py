@@ -7,7 +7,7 @@ import imageio_ffmpeg
 import pytest
 
 from extract.corpora import CORPORA
-from extract.corpora.suffixes import AUDIO, CONTAINERS, VIDEO, is_medium, stem_of, suffix_of
+from extract.corpora.common.suffixes import AUDIO, CONTAINERS, VIDEO, is_medium, stem_of, suffix_of
 from extract.media.container import FORMATS
 from extract.pretrain.sources import SOUNDS
 

@@ -13,10 +13,10 @@ import pytest
 
 from ercache import places
 from ercache.reasons import Reason
-from extract.corpora import memory as memories
-from extract.corpora import survey as surveys
-from extract.corpora.memory import FILE, Memory, Stamp, stamp_of
-from extract.corpora.survey import Seen, survey
+from extract.corpora.common import inspect_media as surveys
+from extract.corpora.common import scan_cache as memories
+from extract.corpora.common.inspect_media import Seen, survey
+from extract.corpora.common.scan_cache import FILE, Memory, Stamp, stamp_of
 
 LOG = "ERCACHE_TEST_LOOKS"
 

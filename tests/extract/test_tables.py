@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from ercache.params import FacePolicy, Strict
+from ercache.params.schema import FacePolicy, Strict
 from extract.encoders.base import EncoderSpec, Input
-from extract.engine.faces import Tables
+from extract.engine.face_tables import Tables
 from extract.engine.plan import Feature, Source
 from extract.engine.reading import Inputs
 from extract.engine.records import unpack_record

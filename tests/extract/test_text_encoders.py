@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-import ercache.made
+import ercache.trained_extractors
 from ercache.errors import WeightsError
 from ercache.nets.roberta import BASE, LARGE, roberta
 from ercache.nets.text_shapes import Shape
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, configs
-from extract.encoders import mpnet as mpnets
 from extract.encoders.base import Encoded, Encoder, EncoderKind, Sample, Turn
-from extract.encoders.kwrt import KWRT, KwrtKind
-from extract.encoders.mpnet import MPNETS, MpnetKind, word_vectors
-from extract.encoders.pieces import byte_tokenizer
-from extract.encoders.roberta import M2FNET, ROBERTAS, RobertaKind
+from extract.encoders.text import mpnet as mpnets
+from extract.encoders.text.kwrt import KWRT, KwrtKind
+from extract.encoders.text.mpnet import MPNETS, MpnetKind, word_vectors
+from extract.encoders.text.roberta import M2FNET, ROBERTAS, RobertaKind
+from extract.encoders.text.tokenization import byte_tokenizer
 from tests.extract.tiny_texts import Tiny, made_here, taken_in, write_record
 
 ROBERTA = Shape(32, 2, 4, 48, 400)
@@ -45,7 +45,7 @@ TALK = (
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tiny]]:
     folder = tmp_path_factory.mktemp("tiny")
     with taken_in(folder, CHECKPOINTS) as brought, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ercache.made.FOLDER", folder)
+        patch.setattr("ercache.trained_extractors.FOLDER", folder)
         yield {**brought, TUNED: made_here(folder, TUNED)}
 
 
@@ -62,7 +62,7 @@ def build(key: str, tiny: dict[str, Tiny], **params: Any) -> Encoder:
     """An encoder with its tiny checkpoint; one of ours says that it was trained with these very params."""
     config = configs()[key](**params)
     if ENCODERS[key].spec.weights is None:
-        write_record(ercache.made.FOLDER / TUNED, key, config.model_dump(mode="json"))
+        write_record(ercache.trained_extractors.FOLDER / TUNED, key, config.model_dump(mode="json"))
     return kind_of(key)(config, "cpu", tiny[ENCODERS[key].spec.weights or TUNED].handle)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.texts import plain, repair, tidy
+from extract.text.normalise import plain, repair, tidy
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.faces.tracking import between, overlaps
 from extract.media.types import Faces
 from extract.media.video import grid
-from extract.tracking import between, overlaps
 
 Box = tuple[float, float, float, float]
 

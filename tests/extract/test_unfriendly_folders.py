@@ -12,7 +12,7 @@ import pytest
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest
 from extract.corpora import CORPORA
-from extract.corpora.folder import list_folder
+from extract.corpora.common.listing import list_folder
 from tests.extract.corpus_folder import filmed
 
 pytestmark = pytest.mark.usefixtures("scanned_here")

@@ -15,10 +15,16 @@ from ercache.errors import WeightsError
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders import ENCODERS
-from extract.encoders.back_frames import GREY, faceless
 from extract.encoders.base import Encoded, Sample
-from extract.encoders.imagenet import IMAGENETS, ImageNetKind, newer
-from extract.encoders.vision_transformers import CLIP_CONFIG, TORCHVISION, VIT_B16, build_clip, build_vit
+from extract.encoders.visual.back_frames import GREY, faceless
+from extract.encoders.visual.imagenet import IMAGENETS, ImageNetKind, newer
+from extract.encoders.visual.vision_transformers import (
+    CLIP_CONFIG,
+    TORCHVISION,
+    VIT_B16,
+    build_clip,
+    build_vit,
+)
 from extract.media.types import Frame
 from tests.extract.tiny_visual import FACE, PHOTO, POINTS, Shelf, clip, found, shelf
 
@@ -172,7 +178,7 @@ def test_jaa_net_weighs_faces_by_area_and_keeps_units_and_landmarks(shelf_of_tes
 
 
 def test_jaa_net_is_its_network_on_the_aligned_face(shelf_of_tests: Shelf) -> None:
-    from extract.encoders.jaa_align import aligned, alignment
+    from extract.encoders.visual.jaa_align import aligned, alignment
 
     matrix = alignment(np.array(POINTS, np.float32))
     assert matrix is not None

@@ -2,8 +2,8 @@
 
 from ercache.manifest import MediaRef
 from extract.engine.job import Job
-from extract.engine.lanes import going_on
 from extract.engine.plan import Source
+from extract.engine.worker_pool import going_on
 
 
 def job(number: int, path: str) -> Job:

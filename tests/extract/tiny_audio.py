@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ercache.nets.speech_networks import build
 from ercache.weights import Weights
-from extract.encoders import ENCODERS, emotion2vec, mel_vit, passt, whisper
+from extract.encoders import ENCODERS
+from extract.encoders.audio import emotion2vec, mel_vit, passt, whisper
+from extract.encoders.audio.speech import SpeechKind
 from extract.encoders.base import Encoder
-from extract.encoders.speech import SpeechKind
 from tests.checkpoints import tiny_checkpoint
 
 TINY_SPEECH = {

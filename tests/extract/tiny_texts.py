@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
-from ercache import made
+from ercache import trained_extractors
 from ercache.digests import digest_of_file
 from ercache.weights import Weights
 from tests.checkpoints import tiny_checkpoint
@@ -105,16 +105,19 @@ def made_here(folder: Path, name: str) -> Tiny:
     place = folder / name
     place.mkdir()
     bare = {n: t.contiguous() for n, t in network.state_dict().items() if not n.startswith("pooler.")}
-    save_file(bare, place / made.MODEL)
-    (place / made.TOKENIZER).write_text(tokenizer.to_str(), encoding="utf-8")
-    return Tiny(Weights(f"{made.PREFIX}{name}"), network, _of_transformers(tokenizer))
+    save_file(bare, place / trained_extractors.MODEL)
+    (place / trained_extractors.TOKENIZER).write_text(tokenizer.to_str(), encoding="utf-8")
+    return Tiny(Weights(f"{trained_extractors.PREFIX}{name}"), network, _of_transformers(tokenizer))
 
 
 def write_record(place: Path, extractor: str, config: dict[str, Any]) -> None:
     """What says which encoder it is for and how it was trained."""
-    digests = {file: digest_of_file(place / file) for file in (made.MODEL, made.TOKENIZER)}
+    digests = {
+        file: digest_of_file(place / file)
+        for file in (trained_extractors.MODEL, trained_extractors.TOKENIZER)
+    }
     record = {"extractor": extractor, "config": config, "sha256": digests, "run": "0"}
-    (place / made.RECORD).write_text(json.dumps(record), encoding="utf-8")
+    (place / trained_extractors.RECORD).write_text(json.dumps(record), encoding="utf-8")
 
 
 def _of_transformers(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:

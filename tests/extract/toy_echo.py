@@ -10,7 +10,7 @@ import numpy as np
 
 from ercache.cache import ArraySpec
 from ercache.manifest import Manifest, MediaRef, Utterance
-from ercache.params import EngineParams, FacePolicy, Strict
+from ercache.params.schema import EngineParams, FacePolicy, Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from ercache.cache import ArraySpec
-from ercache.params import Strict
+from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample

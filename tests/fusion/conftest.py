@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-import fusion.layers.bridges as bridges_file
+import fusion.models.cues.bridges as bridges_file
 from tests.fusion.cues_batches import TINY
 
 

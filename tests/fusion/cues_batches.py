@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ercache.training import IGNORED
-from fusion.batches import Batch
+from ercache.training.loop import IGNORED
+from fusion.data.batches import Batch
+from fusion.data.ragged import Steps
 from fusion.models import MODELS
-from fusion.models.cues import Cues, CuesConfig
-from fusion.sequences import Steps
+from fusion.models.cues.model import Cues, CuesConfig
 
 WIDTHS = {"text": 6, "words": 3, "matrix": 1, "audio": 5, "mel": 64}
 TRACKS = {"pitch": 1, "bands": 80}

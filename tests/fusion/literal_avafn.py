@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusion.models.avafn import Avafn
+from fusion.models.avafn.model import Avafn
 
 
 def logits(model: Avafn, a: Tensor, v: Tensor, speakers: list[int]) -> Tensor:

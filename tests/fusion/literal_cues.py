@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from fusion.models.cues import Cues
+from fusion.models.cues.model import Cues
 
 State = dict[str, Tensor]
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fusion.batches import Batch
-from fusion.layers import alike as module
+from fusion.data.batches import Batch
+from fusion.layers import length_buckets as module
 from fusion.layers import masked
-from fusion.layers.alike import LEAST, SHORTER, alike, each_alike
+from fusion.layers.length_buckets import LEAST, SHORTER, alike, each_alike
 from fusion.layers.masked import ran
-from fusion.layers.peripheral import lstm
+from fusion.models.amuse.peripheral import lstm
 from tests.fusion.cues_batches import batch_of as cues_batch
 from tests.fusion.cues_batches import model_of, utterance
 from tests.fusion.test_amuse import batch_of as amuse_batch

@@ -17,26 +17,27 @@ from torch import Tensor, nn
 
 from ercache.errors import UsageError
 from ercache.manifest import read_manifest, write_manifest
-from ercache.params import Params, TrainingParams
-from ercache.training import masked_cross_entropy
-from fusion import seeds
-from fusion.batches import Batch, Padded, Subset
-from fusion.evaluate import evaluate
-from fusion.experiment import experiment_of
-from fusion.layers.contrast import agreement, draw, nce
+from ercache.params.schema import Params, TrainingParams
+from ercache.training.loop import masked_cross_entropy
+from fusion.data.batches import Batch, Padded, Subset
+from fusion.data.ragged import Ragged, Steps
+from fusion.data.stages import Pool, Stage
+from fusion.data.windows import DIALOGUES, View
+from fusion.evaluation.evaluate import evaluate
+from fusion.experiment.resolve import experiment_of
+from fusion.layers.losses import printed_focal
 from fusion.layers.masked import ran, within
-from fusion.layers.mixing import blocks, closed_form, mixed
-from fusion.layers.peripheral import Injection, SelfAttention, Stream
-from fusion.losses import printed_focal
-from fusion.models import MODELS, amuse
-from fusion.models.amuse import Amuse, AmuseConfig
+from fusion.models import MODELS
+from fusion.models.amuse import model as amuse
+from fusion.models.amuse.contrast import agreement, draw, nce
+from fusion.models.amuse.mixing import blocks, closed_form, mixed
+from fusion.models.amuse.model import Amuse, AmuseConfig
+from fusion.models.amuse.peripheral import Injection, SelfAttention, Stream
 from fusion.models.base import parameters
 from fusion.papers import read_paper
-from fusion.seeds import Material, Trained
-from fusion.sequences import Ragged, Steps
-from fusion.stages import Pool, Stage
-from fusion.train import train_experiment
-from fusion.views import DIALOGUES, View
+from fusion.training import seed as seeds
+from fusion.training.run import train_experiment
+from fusion.training.seed import Material, Trained
 from tests.fusion.toy import toy_manifest, toy_params, toy_vectors, write_feature
 
 ENTRY = MODELS["amuse"]

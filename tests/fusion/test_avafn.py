@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from ercache import metrics
 from ercache.errors import UsageError
-from ercache.params import Params, TrainingParams
-from ercache.training import masked_cross_entropy, optimizer_of
-from fusion.batches import Batch, Padded, Subset
-from fusion.experiment import experiment_of, read_source
+from ercache.params.schema import Params, TrainingParams
+from ercache.training.loop import masked_cross_entropy, optimizer_of
+from fusion.data.batches import Batch, Padded, Subset
+from fusion.experiment.resolve import experiment_of, read_source
 from fusion.layers.cells import gru
-from fusion.models.avafn import ENTRY, Avafn, AvafnConfig, Memory
+from fusion.models.avafn.model import ENTRY, Avafn, AvafnConfig, Memory
 from fusion.models.base import parameters
-from fusion.reproduce import reproduce
-from fusion.seeds import build_model, prepare
+from fusion.papers.reproduce import reproduce
+from fusion.training.seed import build_model, prepare
 from tests.fusion import literal_avafn
 from tests.fusion.toy import FEATURES, toy_params, write_toy
 

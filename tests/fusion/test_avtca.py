@@ -17,16 +17,16 @@ from torch.nn import functional as F
 
 from ercache.errors import UsageError
 from ercache.manifest import write_manifest
-from ercache.training import masked_cross_entropy
-from fusion.batches import Batch
+from ercache.training.loop import masked_cross_entropy
+from fusion.data.batches import Batch
+from fusion.data.ragged import Steps
 from fusion.layers.clips import Clips, lengthened, weakened
-from fusion.layers.face_frames import FaceFrames, augmented, normalized, pictures
 from fusion.layers.masked import ConvBlock, attended, greatest, resampled
 from fusion.models import MODELS
-from fusion.models.avtca import Avtca, AvtcaConfig, Inside, Intermediate
+from fusion.models.avtca.face_frames import FaceFrames, augmented, normalized, pictures
+from fusion.models.avtca.model import Avtca, AvtcaConfig, Inside, Intermediate
 from fusion.papers import read_paper
-from fusion.sequences import Steps
-from fusion.train import train_experiment
+from fusion.training.run import train_experiment
 from tests.checkpoints import tiny_checkpoint
 from tests.fusion.test_sequences import steps_of, write_steps
 from tests.fusion.toy import toy_manifest, toy_params
@@ -152,7 +152,7 @@ def test_item_3_a_checkpoint_fills_every_tensor_of_the_backbone_or_it_fails(
     model = model_of({"audio": 10, "visual": 3}, backbone_weights="affectnet7")
     with pytest.raises(WeightsError, match="efficientface"):
         model.begin(0)  # nothing was fetched here
-    monkeypatch.setattr("fusion.layers.face_frames.Weights", Here)
+    monkeypatch.setattr("fusion.models.avtca.face_frames.Weights", Here)
     model.begin(1)  # a later epoch leaves what was learned alone
     assert model.faces is not None
     assert not torch.equal(model.faces.net.conv1[0].weight, theirs.conv1[0].weight)

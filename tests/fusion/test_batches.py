@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from ercache.manifest import Manifest
-from ercache.training import IGNORED
-from fusion import batches
-from fusion.batches import Batch, Padded, Subset, make_subset, standardized, statistics_of
-from fusion.features import Modality
-from fusion.modality_dropout import without_some
-from fusion.views import DIALOGUES, stretches_of
+from ercache.training.loop import IGNORED
+from fusion.data import batches
+from fusion.data.batches import Batch, Padded, Subset, make_subset, standardized, statistics_of
+from fusion.data.cache_reader import Modality
+from fusion.data.modality_dropout import without_some
+from fusion.data.windows import DIALOGUES, stretches_of
 from tests.fusion.toy import CLASSES, toy_manifest
 
 

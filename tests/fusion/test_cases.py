@@ -8,10 +8,10 @@ import torch
 
 from ercache.errors import UsageError
 from ercache.manifest import read_manifest
-from fusion.batches import Batch
-from fusion.cases import case_study
-from fusion.models.avafn import ENTRY, Avafn
-from fusion.train import train_experiment
+from fusion.data.batches import Batch
+from fusion.evaluation.case_study import case_study
+from fusion.models.avafn.model import ENTRY, Avafn
+from fusion.training.run import train_experiment
 from tests.fusion.toy import FEATURES, toy_params, write_toy
 
 SOUND_AND_FACE = {m: FEATURES[m] for m in ("audio", "visual")}

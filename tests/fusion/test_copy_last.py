@@ -9,12 +9,12 @@ import torch
 from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.errors import UsageError
 from ercache.manifest import write_manifest
-from ercache.training import IGNORED
+from ercache.training.loop import IGNORED
 from extract.corpora import CORPORA
-from fusion.batches import Batch
-from fusion.experiment import experiment_of
+from fusion.data.batches import Batch
+from fusion.experiment.resolve import experiment_of
 from fusion.models import MODELS
-from fusion.train import train_experiment
+from fusion.training.run import train_experiment
 from tests.e2e.conftest import SHARED
 from tests.fusion.toy import toy_params
 

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from ercache.errors import UsageError, WeightsError
-from ercache.training import masked_cross_entropy
-from fusion.batches import Batch
-from fusion.layers.bridges import Bridges
-from fusion.layers.prosody import Prosody
-from fusion.layers.relations import Relations, spoken_words
+from ercache.training.loop import masked_cross_entropy
+from fusion.data.batches import Batch
 from fusion.models import MODELS
-from fusion.models.cues import CrossLayer, CuesConfig
+from fusion.models.cues.bridges import Bridges
+from fusion.models.cues.model import CrossLayer, CuesConfig
+from fusion.models.cues.prosody import Prosody
+from fusion.models.cues.relations import Relations, spoken_words
 from fusion.papers import read_paper
 from tests.fusion.cues_batches import WIDTHS, batch_of, model_of, utterance
 

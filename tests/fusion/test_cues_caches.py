@@ -17,21 +17,22 @@ from ercache.digests import digest_of_file
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, MediaRef, Utterance, write_manifest
 from ercache.nets.text_shapes import Shape
-from ercache.params import EngineParams
-from ercache.training import masked_cross_entropy, set_seeds
+from ercache.params.schema import EngineParams
+from ercache.training.loop import masked_cross_entropy, set_seeds
 from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
 from extract.encoders.base import Sample
-from extract.encoders.kwrt import KWRT, KwrtParams
+from extract.encoders.text.kwrt import KWRT, KwrtParams
 from extract.engine import Feature, extract_corpus
-from fusion.batches import Padded, make_subset
-from fusion.experiment import Source, experiment_of, read_source
-from fusion.layers import sound_reader
-from fusion.layers.text_reader import TextReader
-from fusion.models import MODELS, cues
-from fusion.scoring import logits_of
-from fusion.train import train_experiment
-from fusion.views import View, view_of
+from fusion.data.batches import Padded, make_subset
+from fusion.data.windows import View, view_of
+from fusion.experiment.resolve import Source, experiment_of, read_source
+from fusion.models import MODELS
+from fusion.models.cues import model as cues
+from fusion.models.cues import sound_reader
+from fusion.models.cues.text_reader import TextReader
+from fusion.runs.predict import logits_of
+from fusion.training.run import train_experiment
 from tests.e2e.conftest import SHARED
 from tests.extract.tiny_audio import TINY_SPEECH, Shelf, shelf
 from tests.extract.tiny_texts import Tiny, taken_in

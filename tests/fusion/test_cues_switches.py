@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ercache.errors import UsageError, WeightsError
-from ercache.training import masked_cross_entropy
-from fusion.layers.prosody import LONGEST, SHORTEST, Branch, Prosody, other_tempo
-from fusion.layers.relations import Relations
-from fusion.layers.windows import reach_of, window_of
+from ercache.training.loop import masked_cross_entropy
 from fusion.models import MODELS
-from fusion.models.cues import Cues
+from fusion.models.cues.model import Cues
+from fusion.models.cues.prosody import LONGEST, SHORTEST, Branch, Prosody, other_tempo
+from fusion.models.cues.relations import Relations
+from fusion.models.cues.windows import reach_of, window_of
 from tests.checkpoints import tiny_checkpoint
 from tests.fusion import literal_cues
 from tests.fusion.cues_batches import TRACKS, WIDTHS, batch_of, model_of, utterance, with_tracks

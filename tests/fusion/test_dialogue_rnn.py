@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusion.batches import Batch
+from fusion.data.batches import Batch
 from fusion.models.dialogue_rnn import ENTRY, DialogueRnn
 from tests.fusion.literal_avafn import gru_cell
 

@@ -13,11 +13,11 @@ import pytest
 
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, write_manifest
-from ercache.params import ExperimentParams, Params
-from fusion.evaluate import evaluate
-from fusion.experiment import Source
-from fusion.significance import compare
-from fusion.train import train_experiment
+from ercache.params.schema import ExperimentParams, Params
+from fusion.evaluation.evaluate import evaluate
+from fusion.evaluation.significance import compare
+from fusion.experiment.resolve import Source
+from fusion.training.run import train_experiment
 from tests.fusion.toy import toy_manifest, toy_params, toy_vectors, write_feature, write_toy
 
 FOLDS = ("loso/a", "loso/b", "loso/c")

@@ -9,9 +9,9 @@ import torch
 
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance, write_manifest
-from fusion.batches import PAIRS, Batch, Padded
-from fusion.experiment import experiment_of, read_source
-from fusion.lengths import MEMORY
+from fusion.data.batches import PAIRS, Batch, Padded
+from fusion.experiment.lengths import MEMORY
+from fusion.experiment.resolve import experiment_of, read_source
 from fusion.models import MODELS
 from tests.fusion.toy import CLASSES, FEATURES, toy_params, write_feature
 

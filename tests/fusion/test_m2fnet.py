@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ercache.errors import UsageError
-from ercache.training import masked_cross_entropy
-from fusion.batches import Batch
+from ercache.training.loop import masked_cross_entropy
+from fusion.data.batches import Batch
 from fusion.layers.positions import sinusoidal
 from fusion.models.base import parameters
 from fusion.models.m2fnet import ENTRY, FusionLayer, M2FNet, M2FNetConfig, ModalityEncoder

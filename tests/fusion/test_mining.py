@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ercache.training import IGNORED
-from fusion import mining
-from fusion.batches import Batch, Subset
-from fusion.mining import Mined, Pool, share_of, together
-from fusion.sequences import Ragged
-from fusion.views import DIALOGUES
+from ercache.training.loop import IGNORED
+from fusion.data.batches import Batch, Subset
+from fusion.data.ragged import Ragged
+from fusion.data.windows import DIALOGUES
+from fusion.training import hard_examples
+from fusion.training.hard_examples import Mined, Pool, share_of, together
 
 
 class Flipping:
@@ -78,7 +78,7 @@ def test_validation_joins_only_where_it_is_the_pool() -> None:
 
 
 def test_the_drawn_are_of_the_generator_and_at_most_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mining, "MOST", 1)
+    monkeypatch.setattr(hard_examples, "MOST", 1)
     drawn = [epoch(mined(1), seed)[1] for seed in (0, 0, 1, 2, 3, 4)]
     assert drawn[0] == drawn[1] and len({len(asked) for asked in drawn}) == 1
     assert len({frozenset(asked) for asked in drawn}) == 2

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from ercache.errors import UsageError
-from ercache.training import IGNORED, masked_cross_entropy
-from fusion.batches import Batch
+from ercache.training.loop import IGNORED, masked_cross_entropy
+from fusion.data.batches import Batch
+from fusion.data.ragged import Steps
 from fusion.models import MODELS, configs
 from fusion.models.base import parameters
-from fusion.sequences import Steps
 
 WIDTHS = {"text": 10, "audio": 6, "visual": 7}
 LENGTHS = (3, 7, 1, 5)

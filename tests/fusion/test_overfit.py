@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from ercache.manifest import read_manifest
-from ercache.training import IGNORED, masked_cross_entropy
-from fusion.batches import Padded, Subset, make_subset, standardized, statistics_of
-from fusion.features import read_modalities, read_sequences
+from ercache.training.loop import IGNORED, masked_cross_entropy
+from fusion.data.batches import Padded, Subset, make_subset, standardized, statistics_of
+from fusion.data.cache_reader import read_modalities, read_sequences
+from fusion.data.ragged import Ragged
 from fusion.models import MODELS
-from fusion.sequences import Ragged
 
 NEURAL = ("concat", "bc_lstm", "transformer", "dialogue_rnn", "mmgcn", "m2fnet", "avafn")
 DEMO = Path(__file__).parents[2] / "data"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
 
-from fusion.ranking import alike, critical_difference, ranking
-from fusion.significance import Outcome
+from fusion.evaluation.ranking import alike, critical_difference, ranking
+from fusion.evaluation.significance import Outcome
 
 DIALOGUES = 12
 

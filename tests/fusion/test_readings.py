@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from ercache.errors import UsageError
-from fusion import sweep as sweeps
-from fusion.readings import readings
-from fusion.sweep import changed
+from fusion.search import sweep as sweeps
+from fusion.search.ablation import readings
+from fusion.search.sweep import changed
 from tests.fusion.toy import toy_params, write_toy
 
 SPACE = {"config.dropout": [0.0, 0.5], "training.lr": [0.01, 0.001]}

@@ -10,13 +10,13 @@ import torch
 from app.commands.reproduction import _cells
 from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.errors import UsageError
-from ercache.params import Params
-from fusion import reproduce as module
-from fusion.experiment import read_source
+from ercache.params.schema import Params
+from fusion.experiment.resolve import read_source
 from fusion.models import MODELS
 from fusion.models.base import parameters
 from fusion.papers import papers, read_paper
-from fusion.reproduce import base_of, entry_of, reproduce, shares_among
+from fusion.papers import reproduce as module
+from fusion.papers.reproduce import base_of, entry_of, reproduce, shares_among
 from tests.fusion.toy import CLASSES, toy_params, toy_vectors, write_toy
 
 SIZES = {

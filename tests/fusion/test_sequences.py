@@ -18,15 +18,15 @@ import fusion.models
 from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, write_manifest
-from fusion.batches import Batch, Padded, Statistics, standardized, statistics_of
-from fusion.evaluate import evaluate
-from fusion.experiment import Source, read_source
-from fusion.losses import Loss
-from fusion.modality_dropout import without_some
+from fusion.data.batches import Batch, Padded, Statistics, standardized, statistics_of
+from fusion.data.modality_dropout import without_some
+from fusion.data.ragged import Ragged, concatenated, placed, ragged, step_rows
+from fusion.data.windows import View
+from fusion.evaluation.evaluate import evaluate
+from fusion.experiment.resolve import Source, read_source
+from fusion.layers.losses import Loss
 from fusion.models.base import ModelEntry, Widths
-from fusion.sequences import Ragged, concatenated, placed, ragged, step_rows
-from fusion.train import train_experiment
-from fusion.views import View
+from fusion.training.run import train_experiment
 from tests.fusion.toy import CLASSES, toy_manifest, toy_params
 
 ROLES = {"text": ("words",), "visual": ("face", "back")}
@@ -223,7 +223,7 @@ def test_batches_of_long_utterances_are_smaller_and_scores_do_not_depend_on_it(
         return count, logits.clone()
 
     few, whole = filled()
-    monkeypatch.setattr("fusion.batches.NUMBERS", 200)
+    monkeypatch.setattr("fusion.data.batches.NUMBERS", 200)
     many, cut = filled()
     assert few == 1 < many and torch.allclose(whole, cut, atol=1e-5)
 

@@ -16,18 +16,18 @@ from torch import tensor
 from ercache import metrics
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance, write_manifest
-from ercache.params import TrainingParams
-from ercache.training import IGNORED
-from fusion.batches import Padded
-from fusion.evaluate import evaluate
-from fusion.experiment import read_source
-from fusion.labels import label_space
-from fusion.losses import balanced_presence, loss_of, masked_binary_cross_entropy
+from ercache.params.schema import TrainingParams
+from ercache.training.loop import IGNORED
+from fusion.data.batches import Padded
+from fusion.data.labels import label_space
+from fusion.evaluation.evaluate import evaluate
+from fusion.evaluation.significance import compare
+from fusion.experiment.resolve import read_source
+from fusion.layers.losses import balanced_presence, loss_of, masked_binary_cross_entropy
 from fusion.models import MODELS
-from fusion.runs import Predictions, names_of
-from fusion.scoring import scored
-from fusion.significance import compare
-from fusion.train import train_experiment
+from fusion.runs.predict import scored
+from fusion.runs.schema import Predictions, names_of
+from fusion.training.run import train_experiment
 from tests.fusion.toy import CLASSES, FEATURES, toy_manifest, toy_params, write_toy
 
 PRESENCE = ("absent", "present")

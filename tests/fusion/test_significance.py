@@ -12,8 +12,16 @@ import pytest
 from scipy.stats import binom
 
 from ercache.errors import UsageError
-from fusion.significance import Outcome, bootstrap_p, compare, compare_pair, holm, majority, mcnemar_p
-from fusion.train import train_experiment
+from fusion.evaluation.significance import (
+    Outcome,
+    bootstrap_p,
+    compare,
+    compare_pair,
+    holm,
+    majority,
+    mcnemar_p,
+)
+from fusion.training.run import train_experiment
 from tests.fusion.toy import toy_params, write_toy
 
 RIGHT, WRONG = [[2, 0], [0, 2]], [[0, 2], [2, 0]]

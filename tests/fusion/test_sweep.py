@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ercache.errors import UsageError, WorkError
-from fusion import sweep as module
-from fusion.sweep import sweep
+from fusion.search import sweep as module
+from fusion.search.sweep import sweep
 from tests.fusion.toy import toy_params, write_toy
 
 SPACE = {"config.dropout": [0.0, 0.5], "training.lr": [0.01, 0.001, 0.0001]}

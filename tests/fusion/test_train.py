@@ -16,15 +16,16 @@ import pyarrow.parquet as parquet
 import pytest
 from safetensors import safe_open
 
-from ercache import metrics, training
+from ercache import metrics
 from ercache.errors import UsageError, WorkError
 from ercache.manifest import write_manifest
-from fusion import parallel
-from fusion.evaluate import evaluate
-from fusion.experiment import Source, experiment_of
+from ercache.training import loop as training
+from fusion.evaluation.evaluate import evaluate
+from fusion.experiment.resolve import Source, experiment_of
 from fusion.models import MODELS
-from fusion.run_folder import device_class, paper_profile
-from fusion.train import train_experiment
+from fusion.training import parallel
+from fusion.training.run import train_experiment
+from fusion.training.write_run import device_class, paper_profile
 from tests.fusion.toy import (
     CLASSES,
     FEATURES,

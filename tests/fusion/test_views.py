@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ercache.errors import UsageError
-from ercache.params import Params
-from ercache.training import IGNORED, set_seeds
-from fusion.batches import Padded, Subset
-from fusion.evaluate import evaluate
-from fusion.experiment import experiment_of, read_source
+from ercache.params.schema import Params
+from ercache.training.loop import IGNORED, set_seeds
+from fusion.data.batches import Padded, Subset
+from fusion.data.windows import View, stretches_of
+from fusion.evaluation.evaluate import evaluate
+from fusion.experiment.resolve import experiment_of, read_source
 from fusion.models import MODELS
-from fusion.scoring import logits_of
-from fusion.train import train_experiment
-from fusion.views import View, stretches_of
+from fusion.runs.predict import logits_of
+from fusion.training.run import train_experiment
 from tests.fusion.toy import FEATURES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
 
 OFFSETS = torch.tensor([0, 3, 4])

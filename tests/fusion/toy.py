@@ -7,7 +7,7 @@ import numpy as np
 
 from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.manifest import Manifest, Utterance, write_manifest
-from ercache.params import Params
+from ercache.params.schema import Params
 
 CLASSES = ("neutral", "joy", "anger")
 WIDTHS = {"words": 6, "sound": 5, "face": 4}

@@ -1,0 +1,209 @@
+"""What is there: doctor, corpora, encoders, models."""
+
+import importlib.util
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from json import loads as load_json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.console import Json, answer, say, table
+from app.docs_pages.encoders import encoder_rows, write_page
+from ercache import weights
+from ercache.counting import counted
+from ercache.cpus import cores
+from ercache.errors import UsageError, WorkError
+from ercache.places import default_store, places_of
+from extract.corpora import CORPORA
+from extract.encoders import numba_cache
+from fusion.models import MODELS
+
+PACKAGES = ("torch", "torchvision", "transformers", "facenet-pytorch", "librosa", "h5py", "dvc")
+GIGABYTE = 1e9
+BENCHMARKS = Path("docs/benchmarks.json")
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    cli.command()(doctor)
+    cli.command()(corpora)
+    cli.command()(encoders)
+    cli.command()(models)
+
+
+def doctor(json: Json = False) -> None:
+    """Check this machine: versions, ffmpeg, devices, weights, disk. Example: [dim]ercache doctor[/]"""
+    checks = [*_packages(), _ffmpeg(), _device(), *_weights(), _speech(), _store(), _numba(), *_disk()]
+    if json:
+        answer({"checks": checks})
+    else:
+        rows = [("ok" if c["ok"] else "missing", c["name"], c["detail"], c["remedy"]) for c in checks]
+        table(("", "check", "detail", "remedy"), rows)
+    bad = [c["name"] for c in checks if not c["ok"]]
+    if bad:
+        raise WorkError(f"{counted(len(bad), 'check')} failed: {', '.join(bad)}")
+
+
+def corpora(json: Json = False) -> None:
+    """List the corpora that can be scanned. Example: [dim]ercache corpora[/]"""
+    rows = [
+        {
+            "key": entry.key,
+            "name": entry.name,
+            "modalities": list(entry.modalities),
+            "label_sets": {name: list(values) for name, values in entry.label_sets.items()},
+            "licence": entry.licence,
+            "how_to_get": entry.how_to_get,
+        }
+        for entry in CORPORA.values()
+    ]
+    if json:
+        answer(rows)
+        return
+    shown = [(r["key"], r["name"], ", ".join(r["label_sets"]), r["licence"], r["how_to_get"]) for r in rows]
+    table(("key", "name", "label sets", "licence", "how to get"), shown)
+
+
+def encoders(
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Put the table into this page, between its marks."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the encoders of the registry. Example: [dim]ercache encoders --json[/]"""
+    if write is not None:
+        changed = write_page(write, _measured())
+        say(f"{write}: {'written' if changed else 'up to date'}")
+    rows = encoder_rows()
+    if json:
+        answer(rows)
+    elif write is None:
+        shown = [
+            (r["key"], r["summary"], r["input_text"], r["arrays_text"].replace("`", ""), r["weights"] or "none",
+             r["licence"], "yes" if r["available"] else "no")
+            for r in rows
+        ]  # fmt: skip
+        table(("key", "what", "input", "arrays", "weights", "licence", "available"), shown)
+
+
+def _measured() -> dict[str, Any]:
+    """Speeds of encoders that `python -m bench` has left beside the page."""
+    if not BENCHMARKS.is_file():
+        return {}
+    found: dict[str, Any] = load_json(BENCHMARKS.read_text(encoding="utf-8")).get("encoders", {})
+    return found
+
+
+def models(json: Json = False) -> None:
+    """List the fusion models and their switches. Example: [dim]ercache models[/]"""
+    rows = [entry.describe() for entry in MODELS.values()]
+    if json:
+        answer(rows)
+        return
+    shown = [
+        (r["key"], r["paper"], ", ".join(r["tasks"]), " ".join(s["name"] for s in r["switches"]))
+        for r in rows
+    ]
+    table(("key", "paper", "tasks", "switches"), shown)
+
+
+def _check(name: str, ok: bool, detail: str, remedy: str = "") -> dict[str, Any]:
+    return {"name": name, "ok": ok, "detail": detail, "remedy": "" if ok else remedy}
+
+
+def _packages() -> list[dict[str, Any]]:
+    checks = [_check("python", sys.version_info >= (3, 11), platform.python_version(), "use Python 3.11")]
+    for name in PACKAGES:
+        try:
+            checks.append(_check(name, True, version(name)))
+        except PackageNotFoundError:
+            checks.append(_check(name, False, "not installed", "pip install -r requirements.txt"))
+    return checks
+
+
+def _ffmpeg() -> dict[str, Any]:
+    """The libraries that read media, and the binary that writes the demo's."""
+    import av
+    import imageio_ffmpeg
+
+    remedy = "pip install imageio-ffmpeg, which brings the binary"
+    try:
+        path = imageio_ffmpeg.get_ffmpeg_exe()
+        first = subprocess.run(
+            [path, "-version"], capture_output=True, text=True, timeout=20, check=True
+        ).stdout
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        return _check("ffmpeg", False, str(error), remedy)
+    reads = f"media are read by FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
+    return _check("ffmpeg", True, f"{reads}; {first.split(' Copyright')[0]}")
+
+
+def _device() -> dict[str, Any]:
+    import torch
+
+    if torch.cuda.is_available():
+        return _check("device", True, f"cuda: {torch.cuda.get_device_name()}")
+    return _check("device", True, f"cpu, {counted(cores(), 'core')} (no GPU; everything runs, slower)")
+
+
+def _weights() -> list[dict[str, Any]]:
+    """Checkpoints that are here or should be: those of the papers are optional, and absent ones are one line."""
+    rows = weights.status()
+    absent = [row.key for row in rows if row.state in ("absent", "refused") and row.kind != "wheel"]
+    here = [row for row in rows if row.key not in absent]
+    told = f"{len(absent)} are not here, which is fine until a feature needs one (`ercache weights ls`)"
+    return [
+        *(_check(f"weights {row.key}", row.ok, row.detail, row.remedy) for row in here),
+        _check("optional weights", True, told),
+    ]
+
+
+def _speech() -> dict[str, Any]:
+    found = importlib.util.find_spec("espeakng_loader") is not None
+    return _check(
+        "espeak",
+        found,
+        "espeakng-loader" if found else "not installed",
+        "pip install espeakng-loader (for the demo)",
+    )
+
+
+def _store() -> dict[str, Any]:
+    """Where finished units are kept."""
+    from extract.engine.segment import locks_work
+
+    try:
+        places = places_of(default_store())
+    except UsageError as error:
+        return _check("store", False, error.message, error.hint)
+    detail = places.note.removeprefix("note: ") or str(places.write)
+    if not locks_work(places.write):
+        detail += " (its file system has no locks: `cache gc` frees nothing there)"
+    return _check("store", True, detail)
+
+
+def _numba() -> dict[str, Any]:
+    """Where numba keeps what it compiles for librosa."""
+    remedy = f"set {numba_cache.VARIABLE} to a folder that you may write, or librosa is compiled in every run"
+    own, ours = numba_cache.numbas_own(), numba_cache.ours()
+    if own is not None:
+        return _check("numba cache", True, str(own))
+    if ours is not None:
+        return _check("numba cache", True, f"{ours} (librosa's folder cannot be written)")
+    return _check("numba cache", False, "no folder can be written", remedy)
+
+
+def _disk() -> list[dict[str, Any]]:
+    checks = []
+    for name, folder in (("disk here", Path()), ("disk of the store", default_store())):
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free / GIGABYTE
+        checks.append(_check(name, free > 1, f"{free:.0f} GB free", "free at least 1 GB"))
+    return checks

@@ -1,0 +1,172 @@
+"""The tables and pictures of docs/systems.md."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from app.docs_pages.ablations import readings_text
+from app.docs_pages.critical_difference import draw_ranking
+from app.docs_pages.tables import line, write_table
+from app.systems import System, against_reference, against_single, groups, ranked, reference_of
+from ercache.params.schema import Params
+from fusion.evaluation.ranking import LEVEL, Ranking
+from fusion.models import MODELS
+from fusion.search.log import searches
+from fusion.search.sweep import changed
+
+BEGIN: Final = "<!-- `ercache systems --write docs/systems.md` makes these tables -->"
+END: Final = "<!-- end of the tables -->"
+SCORES: Final = ("accuracy", "macro_f1", "uar")
+SMALLEST: Final = 0.001  # p value that is written out
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the page says of comparable systems, without the searches.
+
+    Attributes:
+        models, singles: rows of the tables, see `against_reference` and `against_single`.
+        ranking: None where there are not two models.
+    """
+
+    group: list[System]
+    models: list[dict[str, Any]]
+    singles: list[dict[str, Any]]
+    ranking: Ranking | None
+
+
+def parts_of(systems: Sequence[System]) -> list[Part]:
+    """One for each set of comparable systems; bootstraps take seconds."""
+    return [Part(g, against_reference(g), against_single(g), ranked(g)) for g in groups(systems)]
+
+
+def tables_text(parts: Sequence[Part], params: Params, sweeps: Path, stem: str) -> str:
+    """All tables in Markdown, with references to the pictures.
+
+    Args:
+        sweeps: folder with the logs of the searches; that of the readings lies beside it.
+        stem: what the names of the pictures begin with.
+    """
+    found = []
+    for part in parts:
+        group = part.group
+        corpus, task, label_set, split = group[0].place
+        features = sorted({f for s in group for f in s.entry.feature_names})
+        found.append(f"## {corpus}: {task}, {label_set}, split {split} ({', '.join(features)})")
+        found.append(_reference_table(part.models, reference_of(group)))
+        if part.ranking is not None:
+            found.append(f"![Systems by mean rank]({_picture(stem, group)})\n\n{_told(part.ranking)}")
+        if part.singles:
+            found.append(_single_table(part.singles))
+        found.append(_search_table(group, params, sweeps))
+    return "\n\n".join([*found, *readings_text(params, sweeps.parent)])
+
+
+def _reference_table(rows: Sequence[dict[str, Any]], reference: str) -> str:
+    head = (
+        "system", "modalities", "parameters", "seeds", "weighted F1 (std)", "95 % interval", "accuracy", "macro F1",
+        "UAR", f"minus {reference}", "95 % interval", "p", "p McNemar",
+    )  # fmt: skip
+    lines = [line(head), line(["---"] * len(head))]
+    for row in rows:
+        lines.append(
+            line((
+                f"`{row['system']}`", ", ".join(row["modalities"]), f"{row['parameters']:,}", str(row["seeds"]),
+                *_score(row), *(f"{row['test'][m]['mean']:.3f}" for m in SCORES), *_compared(row),
+            ))
+        )  # fmt: skip
+    return "\n".join([*lines, *_marks(rows)])
+
+
+def _single_table(rows: Sequence[dict[str, Any]]) -> str:
+    head = (
+        "system", "modality", "weighted F1 (std)", "95 % interval", "all modalities", "minus this one",
+        "95 % interval", "p", "p McNemar", "all are better",
+    )  # fmt: skip
+    lines = [line(head), line(["---"] * len(head))]
+    for row in rows:
+        lines.append(
+            line((
+                f"`{row['system']}`", row["modalities"][0], *_score(row), f"`{row['full']}`", *_compared(row),
+                "yes" if row["better"] else "no",
+            ))
+        )  # fmt: skip
+    return "\n".join([*lines, *_marks(rows)])
+
+
+def _search_table(group: Sequence[System], params: Params, sweeps: Path) -> str:
+    """What the searches of a group tried and found."""
+    head = ("system", "configurations tried", "best on validation", "frozen")
+    rows = [_searched(system, params, sweeps / f"{system.name}.csv") for system in group]
+    return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
+
+
+def _searched(system: System, params: Params, log: Path) -> tuple[str, str, str, str]:
+    name, tried = f"`{system.name}`", list(searches(log).values())
+    if not tried:
+        return name, "0", "", "defaults"
+    best = max(tried[-1], key=lambda t: (t.mean, -t.number))
+    frozen = changed(system.entry, best.config) == system.entry
+    chosen = ", ".join(f"{path.partition('.')[2]} {value}" for path, value in best.config.items())
+    return name, str(len(tried[-1])), f"{best.mean:.3f}", chosen if frozen else "another one than the best"
+
+
+def _score(row: Mapping[str, Any]) -> tuple[str, str]:
+    f1 = row["test"]["weighted_f1"]
+    return f"{f1['mean']:.3f} ({f1['std']:.3f})", _interval(f1["ci95"], "")
+
+
+def _compared(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    if "p" not in row:
+        return "", "", "", ""
+    return f"{row['difference']:+.3f}", _interval(row["ci95"], "+"), _p(row["p"]), _p(row["p_mcnemar"])
+
+
+def _interval(ends: Sequence[float], sign: str) -> str:
+    return " to ".join(f"{end:{sign}.3f}" for end in ends)
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < SMALLEST else f"{value:.3f}"
+
+
+def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader must know about a row before quoting it."""
+    told = [f"`{row['system']}`: {mark}" for row in rows for mark in row["marks"]]
+    return ["", *(f"- {sentence}" for sentence in told)] if told else []
+
+
+def _told(found: Ranking) -> str:
+    """A ranking in words, for those who do not see the picture."""
+    alike = f"Friedman's test that all are alike: p {_equal(found.p)}; c" if len(found.names) > 2 else "C"
+    order = ", ".join(f"`{n}` {r:.2f}" for n, r in zip(found.names, found.ranks, strict=True))
+    return (
+        f"Mean ranks over {found.dialogues} dialogues: {order}. {alike}ritical difference (Nemenyi, "
+        f"{100 * LEVEL:.0f} %): {found.difference:.2f}."
+    )
+
+
+def _equal(p: float) -> str:
+    return _p(p) if p < SMALLEST else f"= {_p(p)}"
+
+
+def _draw(path: Path, part: Part, ranking: Ranking) -> None:
+    scores = {row["system"]: _score(row)[0] for row in part.models}
+    published = frozenset(s.name for s in part.group if MODELS[s.entry.model].paper_encoders)
+    corpus, task, *_ = part.group[0].place
+    title = f"{corpus}, {task}: mean rank of the weighted F1 in {ranking.dialogues} test dialogues"
+    draw_ranking(path, ranking, scores, published, title)
+
+
+def _picture(stem: str, group: Sequence[System]) -> str:
+    return "-".join([stem, *group[0].place]).replace("/", "-") + ".png"
+
+
+def write_page(path: Path, systems: Sequence[System], params: Params, sweeps: Path) -> bool:
+    """Put the tables into a page and the pictures beside it; whether the page changed."""
+    parts = parts_of(systems)
+    for part in parts:
+        if part.ranking is not None:
+            _draw(path.with_name(_picture(path.stem, part.group)), part, part.ranking)
+    return write_table(path, tables_text(parts, params, sweeps, path.stem), BEGIN, END)

@@ -1,0 +1,78 @@
+"""COSMIC's RoBERTa pickles (IEMOCAP, MELD): four layers of sentence vectors by dialogue, without names of utterances.
+
+MELD has all utterances of a dialogue, in order. IEMOCAP's leaves those out that have none of six labels: there the
+sentence, the speaker and the label tell which utterance a row is.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from ercache.errors import UsageError
+from ercache.formats.content import Content, label_notes, some
+from ercache.formats.dialogue_pickle import (
+    EMOTIONS,
+    Places,
+    check_once,
+    check_sentences,
+    feature_of,
+    named_elements,
+)
+from ercache.formats.ids import Ids, Line, match_lines
+from ercache.formats.unpickle import load_pickle
+from ercache.manifest import Manifest
+
+_LAYERS: Final = ("roberta1", "roberta2", "roberta3", "roberta4")  # the last layer first
+_TAIL: Final = ("sentences", "train", "test", "valid")
+LAYOUTS: Final[tuple[tuple[str, ...], ...]] = (
+    ("speakers", "labels", *_LAYERS, *_TAIL),  # IEMOCAP
+    ("speakers", "labels", "sentiments", *_LAYERS, *_TAIL),  # MELD
+)
+
+
+def read_cosmic(path: Path, manifest: Manifest, modality: str) -> Content:
+    """Read such a pickle; `modality` has no meaning, as all is text.
+
+    Raises:
+        UsageError: it is another pickle, is refused, or its sentences are not those of the manifest.
+    """
+    given = named_elements(load_pickle(path), LAYOUTS, path)
+    ids = Ids(manifest)
+    placed: Places = {}
+    unknown: list[str] = []
+    unclear: list[str] = []
+    label_set = next((s for s in EMOTIONS if s in manifest.label_sets), None)
+    for dialogue, sentences in given["sentences"].items():
+        utterances = ids.dialogue(dialogue)
+        if not utterances:
+            unknown.append(str(dialogue))
+            continue
+        lines = [_line(given, dialogue, i, manifest, label_set) for i in range(len(sentences))]
+        paired = match_lines(lines, utterances, label_set)
+        placed |= {(dialogue, i): name for i, name in paired.items()}
+        unclear += [f"{dialogue}/{i} {str(s)[:30]!r}" for i, s in enumerate(sentences) if i not in paired]
+    if unclear and not placed:
+        raise UsageError(
+            f"{path}: none of its sentences are those of the manifest's utterances",
+            details=unclear[:5],
+            hint="it is of another corpus or numbers its dialogues in another way; nothing was written",
+        )
+    check_once(placed, path)
+    check_sentences(given["sentences"], placed, ids, path)
+    notes = [f"{len(unknown)} of its dialogues are not in the manifest: {some(unknown)}"] if unknown else []
+    if unclear:
+        notes.append(f"{len(unclear)} rows left out, as their utterance is not clear: {some(unclear)}")
+    labels = {
+        name: given["labels"][d][i] for (d, i), name in placed.items() if i < len(given["labels"].get(d, ()))
+    }
+    notes += label_notes(manifest, labels, EMOTIONS)
+    notes.append("its speakers, sentences and lists of dialogues are not kept: the manifest has its own")
+    notes.append("its text encoder was trained on this corpus' training dialogues: see docs/features.md")
+    return Content(tuple(feature_of(layer, given[layer], placed, path) for layer in _LAYERS), tuple(notes))
+
+
+def _line(given: dict[str, Any], dialogue: object, i: int, manifest: Manifest, label_set: str | None) -> Line:
+    speakers, labels = given["speakers"].get(dialogue, ()), given["labels"].get(dialogue, ())
+    speaker = speakers[i] if i < len(speakers) and isinstance(speakers[i], str) else ""
+    values = manifest.label_sets[label_set] if label_set else ()
+    known = i < len(labels) and 0 <= int(labels[i]) < len(values)
+    return Line(str(given["sentences"][dialogue][i]), speaker, values[int(labels[i])] if known else None)

@@ -1,0 +1,159 @@
+"""CMU-MultimodalSDK's computational sequences (.csd, HDF5): `<root>/data/<video>/{features [n, d], intervals [n, 2]}`.
+
+A sequence of whole videos is cut by the times of the manifest's utterances: a row belongs to every utterance that its
+interval overlaps, as in the SDK's own alignment. A sequence of segments (`video[k]`) is joined by time too, since k
+counts the rows of a label file, not clips.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+
+from ercache.cache import Array
+from ercache.errors import UsageError
+from ercache.exchange.hdf5 import check_chunks, check_dataset, own_dataset, read_dataset
+from ercache.exchange.numbers import NUMBERS
+from ercache.exchange.timed import LABELS, Times, by_video, manifest_times, nearest, no_times
+from ercache.formats.content import ARRAY, Content, Found, modality_of, some
+from ercache.formats.ids import Ids
+from ercache.manifest import Manifest
+
+_HINT: Final = "is it a .csd file of the CMU-MultimodalSDK, and whole?"
+
+
+def read_csd(path: Path, manifest: Manifest, modality: str) -> Content:
+    """Read such a file; values are read one utterance at a time, when they are packed.
+
+    Raises:
+        UsageError: it is another file, holds words, or the times of the utterances are nowhere.
+    """
+    name, data = _open(path)
+    told = modality_of(f"{name} {path.stem}", modality)
+    for key in data:
+        if _dataset(data, key, "features", path).dtype.kind not in NUMBERS:
+            raise UsageError(
+                f"{path}: {name} holds texts, not features", hint="import the vectors made of them instead"
+            )
+    ids = Ids(manifest)
+    notes: list[str] = []
+    whole = {known: key for key in data if (known := ids.of(key)) is not None}
+    rows: dict[str, tuple[str, slice | Array | None]] = {u: (key, None) for u, key in whole.items()}
+    others = [key for key in data if key not in set(whole.values())]
+    if others:
+        videos = by_video(label_times(path, manifest), ids)
+        unknown = []
+        for key in others:
+            intervals = _intervals(data, key, path)
+            video, segment = _video(key)
+            mine = videos.get(video, {})
+            taken = _segment(key, intervals, mine) if segment else _overlaps(key, intervals, mine)
+            rows |= {u: place for u, place in taken.items() if u not in rows}
+            if not taken:
+                unknown.append(key)
+        if unknown:
+            notes.append(
+                f"{len(unknown)} of its entries overlap no utterance of the manifest: {some(unknown)}"
+            )
+    notes.append("its intervals are not kept: they only say which rows belong to which utterance")
+    found = Found(_plain(name), told, tuple(rows), partial(_read, data, rows, set()))
+    return Content((found,), tuple(notes), {"root": name}, _plain(name))
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("CMU_MOSEI_").replace(" ", "_")
+
+
+def _open(path: Path) -> tuple[str, h5py.Group]:
+    try:
+        file = h5py.File(path, "r", locking=False)
+        roots = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
+        data = file[roots[0]]["data"] if len(roots) == 1 else None
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{path}: not readable as a computational sequence ({error})", hint=_HINT) from error
+    if not isinstance(data, h5py.Group):
+        raise UsageError(f"{path}: no computational sequence: one root with `data` is expected", hint=_HINT)
+    return roots[0], data
+
+
+def _dataset(data: h5py.Group, key: str, name: str, path: Path) -> h5py.Dataset:
+    group = data[key] if isinstance(data.get(key, getlink=True), h5py.HardLink) else None
+    found = own_dataset(group, name) if isinstance(group, h5py.Group) else None
+    if found is None or found.ndim != 2:
+        raise UsageError(f"{path}: {key} has no table {name!r} of its own", hint=_HINT)
+    if found.dtype.kind in NUMBERS:
+        check_dataset(found, f"{path}: {name} of {key}")
+    return found
+
+
+def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
+    """Begin and end of each row in seconds, [n, 2]."""
+    found = _dataset(data, key, "intervals", path)
+    if found.shape[1] != 2 or found.dtype.kind != "f":
+        raise UsageError(f"{path}: the intervals of {key} are no pairs of seconds", hint=_HINT)
+    return read_dataset(found, f"{path}: intervals of {key}")
+
+
+def label_times(path: Path, manifest: Manifest) -> Times:
+    """Where the utterances lie in their videos: by the manifest, or by the label file beside a file.
+
+    Raises:
+        UsageError: neither tells.
+    """
+    times = manifest_times(manifest)
+    beside = path.with_name(LABELS)
+    if not times and beside.is_file() and beside != path:
+        known = {u.id for u in manifest.utterances}
+        _, data = _open(beside)
+        for video in data:
+            for k, (start, end) in enumerate(_intervals(data, video, beside).tolist()):
+                if f"{video}[{k}]" in known:
+                    times[f"{video}[{k}]"] = (start, end)
+    if not times:
+        raise no_times(path, manifest)
+    return times
+
+
+def _video(key: str) -> tuple[str, bool]:
+    """The video of an entry, and whether it is a segment of it (`video[k]`)."""
+    head, bracket, tail = key.rpartition("[")
+    segment = bool(bracket) and tail.endswith("]") and tail[:-1].isdigit()
+    return (head, True) if segment else (key, False)
+
+
+def _overlaps(key: str, intervals: Array, times: Times) -> dict[str, tuple[str, slice | Array | None]]:
+    found: dict[str, tuple[str, slice | Array | None]] = {}
+    for utterance, (start, end) in times.items():
+        inside = np.flatnonzero((intervals[:, 0] < end) & (intervals[:, 1] > start))
+        if len(inside):
+            dense = inside[-1] - inside[0] + 1 == len(inside)
+            found[utterance] = (key, slice(int(inside[0]), int(inside[-1]) + 1) if dense else inside)
+    return found
+
+
+def _segment(key: str, intervals: Array, times: Times) -> dict[str, tuple[str, slice | Array | None]]:
+    if not len(intervals):
+        return {}
+    found = nearest(float(intervals[:, 0].min()), float(intervals[:, 1].max()), times)
+    return {} if found is None else {found: (key, None)}
+
+
+def _read(
+    data: h5py.Group,
+    rows: Mapping[str, tuple[str, slice | Array | None]],
+    checked: set[str],
+    utterance: str,
+) -> Mapping[str, Array]:
+    key, place = rows[utterance]
+    values: Any = data[key]["features"]
+    where = f"{data.file.filename}: features of {key}"
+    try:
+        if key not in checked:
+            check_chunks(values, where)
+            checked.add(key)
+        return {ARRAY: values[:] if place is None else values[place]}
+    except OSError as error:
+        raise UsageError(f"{where} not readable ({error})", hint=_HINT) from error

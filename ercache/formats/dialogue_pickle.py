@@ -1,0 +1,179 @@
+"""The tuple pickles of DialogueRNN, DialogueGCN, MMGCN, MM-DFN and their successors (IEMOCAP and MELD).
+
+Dictionaries by dialogue, each with a row per utterance; which of them holds what depends on the number of elements and
+on the place of the sentences. IEMOCAP is by name (`Ses01F_impro01_F000`), MELD by number through all parts.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ercache.cache import Array
+from ercache.errors import UsageError
+from ercache.exchange.numbers import as_numbers
+from ercache.formats.content import Content, Found, from_rows, label_notes, some
+from ercache.formats.ids import AGREE, Ids, agreement
+from ercache.formats.unpickle import load_pickle
+from ercache.manifest import Manifest
+
+_HEAD: Final = ("ids", "speakers", "labels")
+_TAIL: Final = ("sentences", "train", "test")
+LAYOUTS: Final[tuple[tuple[str, ...], ...]] = (
+    (*_HEAD, "text", "audio", "visual", *_TAIL),  # IEMOCAP
+    (*_HEAD, "text", "audio", *_TAIL, "sentiments"),  # MELD of DialogueRNN and DialogueGCN
+    (*_HEAD, "text", "audio", "visual", *_TAIL, "sentiments"),  # MELD of MMGCN and MM-DFN
+    (
+        *_HEAD,
+        "sentiments",
+        "roberta1",
+        "roberta2",
+        "roberta3",
+        "roberta4",
+        "audio",
+        "visual",
+        *_TAIL,
+        "other",
+    ),  # M3NET
+)
+MODALITY: Final = {"text": "text", "audio": "audio", "visual": "visual"} | {
+    f"roberta{n}": "text" for n in range(1, 5)
+}
+EMOTIONS: Final = ("emotion7", "six")  # label sets whose order these files use
+
+
+def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> Content:
+    """Read such a pickle; `modality` has no meaning, as the file tells it.
+
+    Raises:
+        UsageError: it is another pickle, is refused, or its sentences are not those of the manifest.
+    """
+    given = named_elements(load_pickle(path), LAYOUTS, path)
+    ids = Ids(manifest)
+    placed, unknown = _placed(given, ids, path)
+    check_sentences(given["sentences"], placed, ids, path)
+    notes = [f"{len(unknown)} of its utterances are not in the manifest: {some(unknown)}"] if unknown else []
+    labels = {
+        name: given["labels"][d][i] for (d, i), name in placed.items() if i < len(given["labels"].get(d, ()))
+    }
+    notes += label_notes(manifest, labels, EMOTIONS)
+    notes.append(
+        "its speakers, sentences and lists of train and test dialogues are not kept: the manifest has its own"
+    )
+    names = [name for name in given if name in MODALITY]
+    return Content(tuple(feature_of(name, given[name], placed, path) for name in names), tuple(notes))
+
+
+def named_elements(value: Any, layouts: Sequence[Sequence[str]], path: Path) -> dict[str, Any]:
+    """The elements of a tuple by name, after the first layout that they fit.
+
+    Raises:
+        UsageError: they fit none.
+    """
+    if isinstance(value, list | tuple):
+        for layout in layouts:
+            if len(layout) == len(value):
+                named = dict(zip(layout, value, strict=True))
+                if _fits(named):
+                    return named
+    size = f" of {len(value)}" if isinstance(value, list | tuple | dict) else ""
+    raise UsageError(
+        f"{path}: no such layout is known: a {type(value).__name__}{size}",
+        details=[f"element {i}: {_told(element)}" for i, element in enumerate(value)]
+        if isinstance(value, list | tuple) and len(value) < 30
+        else [],
+        hint=f"known are tuples of {', '.join(str(len(layout)) for layout in layouts)}: see docs/features.md",
+    )
+
+
+def _fits(named: Mapping[str, Any]) -> bool:
+    features = [named[name] for name in named if name in MODALITY]
+    if not all(isinstance(d, dict) for d in (named["sentences"], named["labels"], *features)):
+        return False
+    spoken = next((rows[0] for rows in named["sentences"].values() if len(rows)), "")
+    first = [next((rows[0] for rows in d.values() if len(rows)), 0.0) for d in features]
+    return isinstance(spoken, str) and not any(isinstance(row, str) for row in first)
+
+
+def _told(element: Any) -> str:
+    size = f" of {len(element)}" if isinstance(element, list | tuple | dict | set) else ""
+    first = next(iter(element.values()), None) if isinstance(element, dict) else None
+    return f"{type(element).__name__}{size}" + (
+        f", each a {type(first).__name__}" if first is not None else ""
+    )
+
+
+Places = dict[tuple[Any, int], str]  # dialogue of the file and place in it -> id
+
+
+def _placed(given: Mapping[str, Any], ids: Ids, path: Path) -> tuple[Places, list[str]]:
+    placed: Places = {}
+    unknown: list[str] = []
+    if not isinstance(given["ids"], dict):
+        raise UsageError(f"{path}: its first element names no utterances", hint="is it a pickle of features?")
+    for dialogue, names in given["ids"].items():
+        for i, name in enumerate(names):
+            found = ids.of(name) or ids.numbered(dialogue, name)
+            if found is None:
+                unknown.append(f"{dialogue}/{name}")
+            else:
+                placed[dialogue, i] = found
+    check_once(placed, path)
+    return placed, unknown
+
+
+def check_once(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
+    """Refuse a file of which two rows mean one utterance.
+
+    Raises:
+        UsageError: with the utterances.
+    """
+    seen: set[str] = set()
+    twice = [name for name in placed.values() if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    if twice:
+        raise UsageError(
+            f"{path}: {len(twice)} utterances stand there twice: {some(twice)}", hint="is the --corpus right?"
+        )
+
+
+def check_sentences(sentences: Mapping[Any, Sequence[Any]], placed: Places, ids: Ids, path: Path) -> None:
+    """Refuse a file whose numbers mean other utterances than the manifest's.
+
+    Raises:
+        UsageError: with the first sentences that differ.
+    """
+    pairs = [
+        (str(sentences[d][i]), ids.by_id[name].text)
+        for (d, i), name in placed.items()
+        if i < len(sentences.get(d, ()))
+    ]
+    if agreement(pairs) < AGREE:
+        differ = [f"{a!r} is {b!r} in the manifest" for a, b in pairs if b and agreement([(a, b)]) < 1]
+        raise UsageError(
+            f"{path}: only {agreement(pairs):.0%} of its sentences are those of the manifest's utterances",
+            details=differ[:5],
+            hint="it is of another corpus or numbers its dialogues in another way; nothing was written",
+        )
+
+
+def feature_of(name: str, given: Mapping[Any, Any], placed: Places, path: Path) -> Found:
+    """One feature of the file, by id.
+
+    Raises:
+        UsageError: a dialogue has another number of rows than utterances.
+    """
+    count: dict[Any, int] = {}
+    for dialogue, i in placed:
+        count[dialogue] = max(count.get(dialogue, 0), i + 1)
+    short = [
+        f"{d}: {len(given.get(d, ()))} rows of {name}" for d, n in count.items() if len(given.get(d, ())) < n
+    ]
+    if short:
+        raise UsageError(
+            f"{path}: dialogues with fewer rows than utterances",
+            details=short[:20],
+            hint="is the file whole?",
+        )
+    rows: dict[str, Array] = {}
+    for (dialogue, i), utterance in placed.items():
+        rows[utterance] = as_numbers(given[dialogue][i], f"{path}: {name} of {utterance}")
+    return from_rows(name, MODALITY[name], rows)

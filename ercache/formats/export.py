@@ -1,0 +1,116 @@
+"""Caches as files that other projects read: npz, safetensors, parquet; MMSA's pickle has a file of its own.
+
+Every writer gives the list of what its format cannot carry.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ercache.digests import canonical_json
+from ercache.errors import UsageError
+from ercache.files import replaced
+from ercache.formats.sheet import LABEL, Sheet
+
+ABOUT: Final = "ercache"
+KNOWN: Final = ".known"  # of a column of texts: where it is not None
+_ALWAYS: Final = (
+    "the digests by which `ercache cache verify` finds damage",
+    "transcripts, media and splits: they are the manifest's",
+)
+
+
+def write_npz(sheet: Sheet, path: Path) -> list[str]:
+    """Columns, `<array>/values`, `<array>/offsets`, `present`, and `ercache`: the specs and the provenance as JSON.
+
+    Returns:
+        What the format cannot carry.
+    """
+    arrays: dict[str, Any] = {}
+    for name, column in sheet.columns.items():
+        if all(isinstance(value, int) for value in column):
+            arrays[name] = np.array(column, np.int64)
+        else:
+            arrays[name] = np.array(["" if value is None else value for value in column], dtype=str)
+            arrays[name + KNOWN] = np.array([value is not None for value in column], dtype=bool)
+    for name, (values, offsets) in sheet.arrays.items():
+        arrays |= {f"{name}/values": values, f"{name}/offsets": offsets}
+    arrays |= {"present": sheet.present, ABOUT: np.array(canonical_json(sheet.about))}
+    with replaced(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
+    return [*_lacking(sheet), *_ALWAYS]
+
+
+def write_safetensors(sheet: Sheet, path: Path) -> list[str]:
+    """Tensors `<array>/values`, `<array>/offsets`, `present`; columns, specs and provenance as JSON in the metadata.
+
+    Returns:
+        What the format cannot carry.
+    """
+    from safetensors.numpy import save
+
+    tensors = {f"{name}/values": np.ascontiguousarray(values) for name, (values, _) in sheet.arrays.items()}
+    tensors |= {f"{name}/offsets": offsets for name, (_, offsets) in sheet.arrays.items()}
+    try:
+        content = save(
+            {**tensors, "present": sheet.present},
+            {ABOUT: canonical_json(sheet.about), "columns": json.dumps(sheet.columns, ensure_ascii=False)},
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        kinds = ", ".join(sorted({str(values.dtype) for values, _ in sheet.arrays.values()}))
+        raise UsageError(f"safetensors cannot hold {kinds} ({error})", hint="export to npz") from error
+    with replaced(path, len(content)) as temporary:
+        temporary.write_bytes(content)
+    return [*_lacking(sheet), *_ALWAYS]
+
+
+def write_parquet(sheet: Sheet, path: Path) -> list[str]:
+    """One row an utterance: columns, and each array as a list (a vector) or a list of lists, null where missing.
+
+    Returns:
+        What the format cannot carry.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {
+        name: pa.array(column, pa.int64() if name in ("frames", "index") else pa.string())
+        for name, column in sheet.columns.items()
+    }
+    absent = pa.array(~sheet.present)
+    lost = [*_lacking(sheet), *_ALWAYS]
+    for spec in sheet.specs:
+        values, offsets = sheet.arrays[spec.name]
+        width = int(np.prod(spec.shape, dtype=np.int64))
+        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+        if spec.kind == "vector":
+            made = pa.LargeListArray.from_arrays(pa.array(offsets * width), flat, mask=absent)
+        else:
+            steps = pa.array(np.arange(len(values) + 1, dtype=np.int64) * width)
+            rows = pa.LargeListArray.from_arrays(steps, flat)
+            made = pa.LargeListArray.from_arrays(pa.array(offsets), rows, mask=absent)
+        columns[f"array:{spec.name}"] = made
+        if len(spec.shape) > 1:
+            lost.append(
+                f"the axes of {spec.name}: rows of {list(spec.shape)} are flat (the shape stands in the metadata)"
+            )
+    table = pa.table(columns).replace_schema_metadata({ABOUT: canonical_json(sheet.about)})
+    with replaced(path) as temporary:
+        pq.write_table(table, temporary)
+    return lost
+
+
+def _lacking(sheet: Sheet) -> list[str]:
+    if any(name.startswith(LABEL) for name in sheet.columns):
+        return []
+    return ["labels, speakers and dialogues: the manifest of the corpus is not here or has no label set"]
+
+
+WRITERS: Final[Mapping[str, Callable[[Sheet, Path], list[str]]]] = {
+    "npz": write_npz,
+    "safetensors": write_safetensors,
+    "parquet": write_parquet,
+}

@@ -1,0 +1,209 @@
+"""How other projects name utterances, and which utterance of a manifest is meant."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from ercache.errors import UsageError
+from ercache.formats.content import some
+from ercache.manifest import Manifest, Utterance
+
+_NUMBERS: Final = re.compile(r"(.+)_dia(\d+)_utt(\d+)", re.ASCII)
+_UTTERANCE: Final = re.compile(r"(?:(?:dia\d+_)?utt|(\d+)_)?(\d+)", re.ASCII)
+_PAIR: Final = re.compile(r"(?:dia)?(\d+)_(?:utt)?(\d+)", re.ASCII)
+PARTS: Final = ("train", "dev", "test")  # in which MELD's dialogues are numbered through
+_DEV: Final = ("val", "valid", "validation")  # other names of the part `dev`
+_ALL: Final = 0.99  # share of names that a part must have to be meant; releases differ by some utterances
+# Share of the sentences that must be those of the manifest; old copies have broken characters.
+AGREE: Final = 0.9
+
+
+@dataclass(frozen=True)
+class Line:
+    """An utterance of a file that names none: what was said, by whom, with which label."""
+
+    text: str
+    speaker: str = ""
+    label: str | None = None
+
+
+class Ids:
+    """The utterances of a manifest, by the names that other projects give them."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.by_id: Mapping[str, Utterance] = {u.id: u for u in manifest.utterances}
+        self._dialogues: dict[str, list[Utterance]] = defaultdict(list)
+        for u in manifest.utterances:
+            self._dialogues[u.dialogue].append(u)
+        self._through: dict[tuple[int, int], str] = {}
+        self._numbers: dict[int, str] = {}
+        self._number_through()
+
+    def _number_through(self) -> None:
+        """MELD in the pickles of the field: dialogue numbers go on where those of the part before end.
+
+        The number that no dialogue of train has (60) is not closed up: dev begins at 1039, test at 1153.
+        """
+        numbers: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+        for u in self.manifest.utterances:
+            match = _NUMBERS.fullmatch(u.id)
+            if match and match[1] == u.part:
+                numbers[u.part].append((int(match[2]), int(match[3]), u.id))
+        first = 0
+        for part in (part for part in PARTS if part in numbers):
+            self._through |= {(first + d, u): name for d, u, name in numbers[part]}
+            self._numbers |= {first + d: self.by_id[name].dialogue for d, _, name in numbers[part]}
+            first += 1 + max(d for d, _, _ in numbers[part])
+
+    def of(self, name: object, part: str = "") -> str | None:
+        """The id that a name means, if any.
+
+        Args:
+            part: the partition that the file says the name is of, where names are not unique without it.
+        """
+        text = str(name)
+        spellings = [text, text.replace("$_$", "_")]
+        spellings += [f"dev{text.removeprefix(p)}" for p in _DEV if text.startswith(f"{p}_")]
+        if part:
+            spellings.append(f"{'dev' if part in _DEV else part}_{text}")
+        return next((s for s in spellings if s in self.by_id), None)
+
+    def numbered(self, dialogue: object, utterance: object) -> str | None:
+        """The id of an utterance number in a dialogue that is numbered through all parts."""
+        number = _UTTERANCE.fullmatch(str(utterance))
+        if not str(dialogue).isdigit() or number is None:
+            return None
+        if number[1] and int(number[1]) != int(str(dialogue)):
+            return None  # `3_0` in a dialogue that is another
+        return self._through.get((int(str(dialogue)), int(number[2])))
+
+    def placed(self, names: Sequence[object], part: str, where: str) -> tuple[dict[int, str], list[str]]:
+        """The utterances that a list of names means.
+
+        Names as `0_3`, of a dialogue and an utterance, mean those of the part that is told; else of the one part that
+        has all but a few of them, or the numbers through all parts do; where two could be meant, neither is.
+
+        Args:
+            part: the partition that the file says the names are of; "" when it says none.
+            where: the file, for messages.
+
+        Returns:
+            Place in `names` -> id, and what is to be told.
+
+        Raises:
+            UsageError: the names are numbers that several parts have, or none.
+        """
+        found = {i: known for i, name in enumerate(names) if (known := self.of(name, part)) is not None}
+        notes: list[str] = []
+        pairs = {
+            i: pair for i, name in enumerate(names) if (pair := _PAIR.fullmatch(str(name))) and i not in found
+        }
+        if pairs and (self._through or part):
+            wanted = {i: (int(pair[1]), int(pair[2])) for i, pair in pairs.items()}
+            numbered, told = self._of_pairs(wanted, part, where)
+            found |= numbered
+            notes.append(
+                f"names as {pairs[next(iter(pairs))][0]!r} were taken as dialogue and utterance {told}"
+            )
+        unknown = [name for i, name in enumerate(names) if i not in found]
+        if unknown:
+            notes.append(
+                f"{len(unknown)} of its {len(names)} names are not in the manifest, whose ids are as "
+                f"{next(iter(self.by_id), 'none')!r}: {some(unknown)}"
+            )
+        return found, notes
+
+    def _of_pairs(
+        self, wanted: Mapping[int, tuple[int, int]], part: str, where: str
+    ) -> tuple[dict[int, str], str]:
+        ways: dict[str, Callable[[tuple[int, int]], str | None]] = {
+            f"of {p}": partial(self._in_part, p) for p in PARTS if not part or p == part
+        }
+        if not part:
+            ways["numbered through all parts"] = self._through.get
+        results = {
+            told: {i: known for i, pair in wanted.items() if (known := way(pair)) is not None}
+            for told, way in ways.items()
+        }
+        fitting = [told for told, of in results.items() if len(of) >= _ALL * len(wanted)]
+        # Numbers of train are those of all parts too, as train comes first: both ways give the same then.
+        meant = {tuple(sorted(results[told].items())): told for told in reversed(fitting)}
+        if len(meant) == 1:
+            ((pairs, told),) = meant.items()
+            return dict(pairs), told
+        first = "_".join(map(str, next(iter(wanted.values()))))
+        raise UsageError(
+            f"{where}: {len(wanted)} names as {first!r} could be of {'several parts' if meant else 'no part'} of "
+            f"{self.manifest.corpus}",
+            details=[f"{told}: {len(of)} of {len(wanted)} are utterances" for told, of in results.items()],
+            hint=f"name them as {next(iter(self.by_id), '')!r}, or pickle a dictionary for each of train, dev and test",
+        )
+
+    def _in_part(self, part: str, pair: tuple[int, int]) -> str | None:
+        name = f"{part}_dia{pair[0]}_utt{pair[1]}"
+        return name if name in self.by_id else None
+
+    @staticmethod
+    def part_of(name: str) -> str:
+        """The part that a file calls by a name, or ""."""
+        plain_name = name.lower()
+        return "dev" if plain_name in _DEV else plain_name if plain_name in PARTS else ""
+
+    def dialogue(self, key: object) -> list[Utterance]:
+        """The utterances of a dialogue, in order; empty when there is no such dialogue."""
+        if str(key) in self._dialogues:
+            return self._dialogues[str(key)]
+        if not str(key).isdigit():
+            return []
+        found = self._numbers.get(int(str(key)))
+        return self._dialogues[found] if found is not None else []
+
+
+def plain(text: str) -> str:
+    """A sentence without what copies of a corpus differ in: case, blanks, punctuation, broken characters."""
+    return "".join(c for c in text.casefold() if c.isascii() and c.isalnum())
+
+
+def agreement(pairs: Sequence[tuple[str, str | None]]) -> float:
+    """The share of equal sentences, of those that both sides have; 1 when there are none."""
+    both = [(plain(a), plain(b)) for a, b in pairs if b]
+    told = [(a, b) for a, b in both if a or b]
+    return sum(a == b for a, b in told) / len(told) if told else 1.0
+
+
+def match_lines(
+    lines: Sequence[Line], utterances: Sequence[Utterance], label_set: str | None
+) -> dict[int, str]:
+    """Pair the lines of a dialogue with its utterances by what was said.
+
+    Files that leave out utterances without a label give no other hold. The n-th of several equal lines is the n-th such
+    utterance, where there are as many; where there are not, none is paired.
+
+    Returns:
+        Place in `lines` -> id.
+    """
+    if len(lines) == len(utterances):
+        together = [(line.text, u.text) for line, u in zip(lines, utterances, strict=True)]
+        if agreement(together) >= AGREE:
+            return {i: u.id for i, u in enumerate(utterances)}
+    paired: dict[int, str] = {}
+    ordered = sorted(utterances, key=lambda u: u.id)  # of one speaker, ids are in order of the transcript
+    for fields in (3, 2, 1):  # text with speaker and label, with speaker, alone
+        rows: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
+        free: dict[tuple[str | None, ...], list[str]] = defaultdict(list)
+        for i, line in enumerate(lines):
+            if i not in paired:
+                rows[(plain(line.text), line.speaker, line.label)[:fields]].append(i)
+        taken = set(paired.values())
+        for u in ordered:
+            if u.id not in taken:
+                label = u.labels.get(label_set) if label_set else None
+                free[(plain(u.text or ""), u.speaker[-1:], label)[:fields]].append(u.id)
+        for key, places in rows.items():
+            if len(free[key]) == len(places):
+                paired |= dict(zip(places, free[key], strict=True))
+    return paired

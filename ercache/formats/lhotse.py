@@ -1,0 +1,164 @@
+"""lhotse's manifests (JSON Lines, also gzipped) of cuts or features, with matrices stored as numpy or plain HDF5.
+
+An utterance is meant by the id of a supervision, a cut or a recording. Matrices in lilcom's compression are refused:
+they are not the values that were computed, and lhotse itself rewrites them (`cuts.copy_feats`).
+"""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+
+from ercache.archives import FREE, RATIO
+from ercache.cache import Array
+from ercache.errors import UsageError
+from ercache.exchange.hdf5 import check_dataset, own_dataset, read_dataset
+from ercache.formats.content import ARRAY, Content, Found, some
+from ercache.formats.ids import Ids
+from ercache.formats.npy import read_npy
+from ercache.manifest import MODALITIES, Manifest
+
+_LINE: Final = 1 << 24  # bytes; a cut with its supervisions has some thousands
+_FORM: Final = "give lhotse's .jsonl or .jsonl.gz"
+_STORES: Final = ("numpy_files", "numpy_hdf5")
+
+
+def read_lhotse(path: Path, manifest: Manifest, modality: str) -> Content:
+    """Read such a manifest; matrices are read one at a time, when they are packed. Without `modality` they are audio.
+
+    Raises:
+        UsageError: it is another file, or its matrices are stored in a way that is not read here.
+    """
+    told = modality or "audio"
+    if told not in MODALITIES:
+        raise UsageError(f"unknown modality {told!r}", hint=f"one of {', '.join(MODALITIES)}")
+    ids = Ids(manifest)
+    stored: dict[str, Mapping[str, Any]] = {}
+    unknown: list[str] = []
+    bare = 0
+    for number, item in enumerate(_lines(path), start=1):
+        features = item.get("features") if "features" in item or "supervisions" in item else item
+        if not isinstance(features, dict) or "storage_type" not in features:
+            bare += 1
+            continue
+        names = [s.get("id") for s in item.get("supervisions") or () if isinstance(s, dict)]
+        names += [item.get("id"), features.get("recording_id")]
+        utterance = next((known for name in names if name and (known := ids.of(name))), None)
+        if utterance is None:
+            unknown.append(str(next((name for name in names if name), f"line {number}")))
+        elif utterance in stored:
+            hint = "one cut per utterance is needed: `cuts.trim_to_supervisions()`"
+            raise UsageError(f"{path}, line {number}: {utterance} stands there twice", hint=hint)
+        else:
+            _check_store(features, f"{path}, line {number}")
+            stored[utterance] = {**features, "piece": _piece(item, features)}
+    notes = (
+        [f"{len(unknown)} of its entries are of no utterance of the manifest: {some(unknown)}"]
+        if unknown
+        else []
+    )
+    notes += [f"{bare} of its lines name no features"] if bare else []
+    notes.append("frame shift, rate and supervisions are not kept")
+    kinds = sorted({str(f.get("type") or "features") for f in stored.values()})
+    name = "_".join(kinds) or "features"
+    found = Found(name, told, tuple(stored), partial(_read, stored, path.parent))
+    claims = {
+        "type": kinds,
+        "frame_shift": sorted({float(f.get("frame_shift") or 0) for f in stored.values()}),
+    }
+    return Content((found,), tuple(notes), claims)
+
+
+def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    number, read, most = 0, 0, max(FREE, RATIO * path.stat().st_size)
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            while line := stream.readline(_LINE + 1):
+                number += 1
+                read += len(line)
+                if read > most:
+                    raise UsageError(
+                        f"{path}: unpacks to more than {most:,} bytes, no manifest of lhotse", hint=_FORM
+                    )
+                if len(line) > _LINE:
+                    raise UsageError(
+                        f"{path}, line {number}: longer than {_LINE} bytes, no manifest of lhotse", hint=_FORM
+                    )
+                item = json.loads(line) if line.strip() else None
+                if item is not None and not isinstance(item, dict):
+                    raise UsageError(f"{path}, line {number}: no manifest of lhotse", hint=_FORM)
+                if item:
+                    yield item
+    except (ValueError, EOFError, OSError, RecursionError) as error:
+        message = f"{path}, after line {number}: not readable as JSON lines ({error})"
+        raise UsageError(message, hint=_FORM) from error
+
+
+def _check_store(features: Mapping[str, Any], where: str) -> None:
+    store = str(features["storage_type"])
+    lacking = [key for key in ("storage_path", "storage_key") if not isinstance(features.get(key), str)]
+    if lacking:
+        raise UsageError(f"{where}: no {' and no '.join(lacking)}", hint="is it a manifest with features?")
+    if store not in _STORES:
+        raise UsageError(
+            f"{where}: features stored as {store!r} are not read here (only {', '.join(_STORES)})",
+            hint="rewrite them in lhotse: `with NumpyFilesWriter(DIR) as w: cuts.copy_feats(w)`",
+        )
+
+
+def _piece(item: Mapping[str, Any], features: Mapping[str, Any]) -> tuple[int, int] | None:
+    """First frame and number of frames of a cut that is shorter than its features."""
+    shift = float(features.get("frame_shift") or 0)
+    start, duration = item.get("start"), item.get("duration")
+    if item is features or shift <= 0 or start is None or duration is None:
+        return None
+    offset = float(start) - float(features.get("start") or 0)
+    whole = (
+        abs(offset) < shift / 2
+        and abs(float(duration) - float(features.get("duration") or duration)) < shift / 2
+    )
+    return None if whole else (round(offset / shift), round(float(duration) / shift))
+
+
+def _read(stored: Mapping[str, Mapping[str, Any]], folder: Path, utterance: str) -> Mapping[str, Array]:
+    features = stored[utterance]
+    where = _place(str(features["storage_path"]), folder)
+    if features["storage_type"] == "numpy_files":
+        array = read_npy(where / str(features["storage_key"]))
+    else:
+        array = _from_hdf5(where, str(features["storage_key"]))
+    if features["piece"] is not None:
+        first, count = features["piece"]
+        array = array[max(first, 0) : first + count]
+    if not array.size:
+        raise UsageError(
+            f"{where}: the features of {utterance} are empty", hint="drop the cut, or compute it again"
+        )
+    return {ARRAY: array}
+
+
+def _place(told: str, folder: Path) -> Path:
+    """Where lhotse's path is now: seen from the manifest, seen from here, or moved beside the manifest."""
+    tried = [folder / told, Path(told), folder / Path(told).name]
+    found = next((path for path in tried if path.exists()), None)
+    if found is None:
+        raise UsageError(
+            f"features not found: {told}", hint=f"put them where the manifest says, or into {folder}"
+        )
+    return found
+
+
+def _from_hdf5(path: Path, key: str) -> Array:
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            data = own_dataset(file, key)
+            if data is None:
+                raise UsageError(f"{path}: {key!r} is no matrix of numbers", hint="is the file whole?")
+            check_dataset(data, f"{path}: {key!r}")
+            return read_dataset(data, f"{path}: {key!r}")
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{path}: not readable as HDF5 ({error})", hint="is the file whole?") from error

@@ -1,0 +1,78 @@
+"""MERBench's folders (`<encoder>-UTT`, `<encoder>-FRA`): a `<name>.npy` or a `<name>/*.npy` by frame per utterance."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ercache.cache import Array
+from ercache.errors import UsageError
+from ercache.formats.content import ARRAY, Content, Found, modality_of, some
+from ercache.formats.ids import Ids
+from ercache.formats.npy import read_npy
+from ercache.manifest import Manifest
+
+
+def read_merbench(path: Path, manifest: Manifest, modality: str) -> Content:
+    """Read such a folder; files are read one at a time, when they are packed.
+
+    Raises:
+        UsageError: it is no folder, holds no `.npy`, or its modality must be told.
+    """
+    if not path.is_dir():
+        raise UsageError(
+            f"{path}: not a folder",
+            hint="give the folder of one encoder, as in features/chinese-hubert-large-UTT",
+        )
+    ids = Ids(manifest)
+    places: dict[str, Path] = {}
+    unknown: list[str] = []
+    empty: list[str] = []
+    for place in sorted(path.iterdir()):
+        if place.name.startswith(".") or (place.suffix != ".npy" and not place.is_dir()):
+            continue
+        name = place.name if place.is_dir() else place.stem
+        utterance = ids.of(name)
+        if utterance is None:
+            unknown.append(name)
+        elif utterance in places:
+            raise UsageError(
+                f"{path}: {utterance} stands there twice ({places[utterance].name}, {place.name})"
+            )
+        elif _row(place).size:
+            places[utterance] = place
+        else:
+            empty.append(utterance)
+    if not places and not unknown and not empty:
+        raise UsageError(
+            f"{path}: no .npy file in it", hint="give the folder of one encoder, not the one above"
+        )
+    name = path.resolve().name
+    found = Found(name, modality_of(name, modality), tuple(places), partial(_read, places))
+    notes = (
+        [f"{len(unknown)} of its files are of no utterance of the manifest: {some(unknown)}"]
+        if unknown
+        else []
+    )
+    notes += (
+        [f"{len(empty)} of its arrays are empty, their utterances are missing: {some(empty)}"]
+        if empty
+        else []
+    )
+    return Content((found,), tuple(notes), name=name)
+
+
+def _read(places: Mapping[str, Path], utterance: str) -> Mapping[str, Array]:
+    return {ARRAY: _row(places[utterance])}
+
+
+def _row(place: Path) -> Array:
+    if not place.is_dir():
+        return read_npy(place)
+    frames = [read_npy(frame) for frame in sorted(place.glob("*.npy"))]
+    if not frames:
+        return np.empty(0, np.float32)
+    if len({frame.shape for frame in frames}) > 1:
+        raise UsageError(f"{place}: its frames have different shapes", hint="is the folder whole?")
+    return np.stack([frame[0] if frame.ndim > 1 and len(frame) == 1 else frame for frame in frames])

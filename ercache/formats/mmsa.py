@@ -1,0 +1,139 @@
+"""MMSA's dictionary pickle (MOSI, MOSEI, SIMS): mode -> arrays padded to one length, with names `video$_$clip`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ercache.cache import Array
+from ercache.errors import UsageError
+from ercache.exchange.mult import MODALITY, MODES, is_mult, mult_content
+from ercache.exchange.numbers import as_numbers
+from ercache.exchange.padding import cut_padding
+from ercache.formats.content import Content, from_rows, some
+from ercache.formats.ids import AGREE, Ids, agreement
+from ercache.formats.unpickle import load_pickle
+from ercache.manifest import Manifest
+
+
+@dataclass
+class _Gathered:
+    """What the modes of a file give together."""
+
+    ids: Ids
+    path: Path
+    rows: dict[str, dict[str, tuple[Array, int | None]]] = field(
+        default_factory=lambda: {k: {} for k in MODALITY}
+    )
+    unknown: list[str] = field(default_factory=list)
+    spoken: list[tuple[str, str | None]] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+    padded: list[str] = field(default_factory=list)
+
+    def add(self, mode: str, part: Mapping[str, Any]) -> None:
+        """Take over the utterances of one mode."""
+        names = [str(name) for name in _listed(part["id"])]
+        placed = {i: found for i, name in enumerate(names) if (found := self.ids.of(name, mode)) is not None}
+        self.unknown += [name for i, name in enumerate(names) if i not in placed]
+        texts, labels = _listed(part.get("raw_text", ())), _listed(part.get("annotations", ()))
+        self.spoken += [(str(texts[i]), self.ids.by_id[u].text) for i, u in placed.items() if i < len(texts)]
+        self.differing += [u for i, u in placed.items() if i < len(labels) and not self._has(u, labels[i])]
+        for key in (k for k in MODALITY if k in part):
+            values = _values(part[key], len(names), f"{self.path}: {key} of {mode}")
+            lengths = _lengths(part, key, values)
+            if lengths is None:
+                self.padded.append(f"{key} of {mode}")
+            for i, utterance in placed.items():
+                if utterance in self.rows[key]:
+                    message = f"{self.path}: {utterance} stands there twice"
+                    raise UsageError(message, hint="is the --corpus right?")
+                self.rows[key][utterance] = (values[i], None if lengths is None else lengths[i])
+
+    def _has(self, utterance: str, label: object) -> bool:
+        """Whether a label is one of the utterance's, if the manifest knows it at all (MMSA has words of its own)."""
+        known = {value for values in self.ids.manifest.label_sets.values() for value in values}
+        return str(label) not in known or str(label) in self.ids.by_id[utterance].labels.values()
+
+
+def read_mmsa(path: Path, manifest: Manifest, modality: str) -> Content:
+    """Read such a pickle; `modality` has no meaning, as the file tells it.
+
+    Padding is cut where the file says how long an utterance is (`audio_lengths`, the mask of `text_bert`), on the side
+    where its zeros are; elsewhere it is kept, as nothing tells it from values.
+
+    Raises:
+        UsageError: it is another pickle, is refused, or its texts are not those of the manifest.
+    """
+    given = load_pickle(path)
+    if is_mult(given):
+        return mult_content(given, path, manifest)
+    modes = [m for m in MODES if isinstance(given, dict) and isinstance(given.get(m), dict)]
+    if not any("id" in given[mode] for mode in modes):
+        told = some(list(given)) if isinstance(given, dict) else type(given).__name__
+        message = (
+            f"{path}: no MMSA file ({told}): that is a dictionary of train, valid and test, each with `id`"
+        )
+        raise UsageError(message, hint="docs/features.md tells the formats")
+    gathered = _Gathered(Ids(manifest), path)
+    for mode in modes:
+        gathered.add(mode, given[mode])
+    if agreement(gathered.spoken) < AGREE:
+        raise UsageError(
+            f"{path}: only {agreement(gathered.spoken):.0%} of its texts are those of the manifest's utterances",
+            hint="it is of another corpus, or its names mean something else; nothing was written",
+        )
+    notes, claims, found = _notes(gathered), {}, []
+    for key in (k for k in MODALITY if gathered.rows[k]):
+        rows = gathered.rows[key]
+        kept = {utterance: values for utterance, (values, length) in rows.items() if length is None}
+        cut = cut_padding([(u, values, length) for u, (values, length) in rows.items() if length is not None])
+        notes += cut.notes(key)
+        claims[key] = "kept" if not cut.rows else f"cut at the {cut.side}"
+        found.append(from_rows(key, MODALITY[key], kept | cut.rows))
+    return Content(tuple(found), tuple(notes), {"padding": claims})
+
+
+def _notes(gathered: _Gathered) -> list[str]:
+    notes = []
+    if gathered.padded:
+        notes.append(f"no lengths in the file, so padding is kept as values: {some(gathered.padded, 9)}")
+    if gathered.unknown:
+        notes.append(
+            f"{len(gathered.unknown)} of its utterances are not in the manifest: {some(gathered.unknown)}"
+        )
+    if gathered.differing:
+        told = f"{len(gathered.differing)} annotations are no label of their utterance in the manifest"
+        notes.append(f"{told}: {some(gathered.differing)}")
+    return [
+        *notes,
+        "its labels, texts, modes and text_bert (token numbers) are not kept: the manifest has its own",
+    ]
+
+
+def _listed(value: Any) -> list[Any]:
+    flat = value.reshape(-1).tolist() if isinstance(value, np.ndarray) else value
+    return list(flat)
+
+
+def _values(value: Any, count: int, where: str) -> Array:
+    values = as_numbers(value, where)
+    if values.ndim < 2 or len(values) != count:
+        message = f"{where}: {values.dtype}{list(values.shape)} for {count} utterances"
+        raise UsageError(message, hint="is the file whole?")
+    return values
+
+
+def _lengths(part: Mapping[str, Any], key: str, values: Array) -> list[int] | None:
+    """Rows of each utterance that are no padding, where the file tells."""
+    if values.ndim < 3:
+        return None
+    told = part.get(f"{key}_lengths")
+    if told is None and key == "text" and getattr(part.get("text_bert"), "ndim", 0) == 3:
+        told = part["text_bert"][:, 1].sum(axis=1)  # of token numbers, mask and segments
+    if told is None:
+        return None
+    lengths = [int(n) for n in _listed(told)]
+    fits = len(lengths) == len(values) and all(0 <= n <= values.shape[1] for n in lengths)
+    return lengths if fits else None

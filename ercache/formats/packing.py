@@ -1,0 +1,202 @@
+"""From what a file gives to caches: one per feature and part, aligned with the manifest, of unknown origin."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ercache.cache import Array, ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
+from ercache.errors import CacheError, UsageError
+from ercache.exchange.numbers import NUMBERS
+from ercache.formats.content import Content, Found, some
+from ercache.manifest import Manifest
+from ercache.reasons import Reason
+
+LACKING: Final = Reason.ABSENT  # the file says nothing about the utterance
+
+
+@dataclass
+class Packed:
+    """What was written.
+
+    Attributes:
+        features: names, as the caches have them.
+        files: cache files.
+        utterances: how many have at least one of the features.
+        notes: what must be told.
+    """
+
+    features: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    utterances: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Surveyed:
+    """A feature whose values were looked at once."""
+
+    specs: tuple[ArraySpec, ...]
+    entries: Mapping[str, Entry]
+    lengths: Mapping[str, Mapping[str, int]]
+    notes: tuple[str, ...]
+
+
+class _Rows:
+    """The arrays of a feature, shaped as its specs say, one utterance at a time."""
+
+    def __init__(self, found: Found, specs: Sequence[ArraySpec]) -> None:
+        self._found, self._specs = found, specs
+
+    def __getitem__(self, utterance: str, /) -> Mapping[str, Array]:
+        given = self._found.read(utterance)
+        return {
+            s.name: np.ascontiguousarray(given[s.name], np.dtype(s.dtype)).reshape(-1, *s.shape)
+            for s in self._specs
+        }
+
+
+def pack(
+    content: Content, manifest: Manifest, root: Path, prefix: str, imported: Mapping[str, Any]
+) -> Packed:
+    """Write the caches of a file's features.
+
+    A part of which the file has nothing gets no cache: files of single parts can be imported one after the other.
+
+    Args:
+        root: folder of the caches.
+        prefix: name of the feature, or its beginning where the file gives several.
+        imported: where the values come from, JSON-like; goes into the provenance.
+
+    Raises:
+        UsageError: nothing is of this corpus, values are no features, or a cache of known origin stands there.
+    """
+    features = [found for found in content.features if found.ids or found.gaps]
+    if not features:
+        raise UsageError(
+            f"nothing in the file belongs to an utterance of {manifest.corpus}",
+            details=content.notes,
+            hint="is it the right --corpus, and of the same release as the manifest? Its ids are as "
+            + some([repr(u.id) for u in manifest.utterances], 2),
+        )
+    packed = Packed(notes=list(content.notes))
+    packed.utterances = len({utterance for found in features for utterance in found.ids})
+    names = [prefix if len(features) == 1 else f"{prefix}_{found.name}" for found in features]
+    places = [
+        root / manifest.corpus / f.modality / plain_name(n) for f, n in zip(features, names, strict=True)
+    ]
+    _check_places(places, manifest.parts)
+    # All before anything is written, so that a fault anywhere leaves no file.
+    every = [_survey(found) for found in features]
+    for found, surveyed, place in zip(features, every, places, strict=True):
+        packed.notes += [f"{place.name}: {note}" for note in surveyed.notes]
+        packed.features.append(place.name)
+        for part in manifest.parts:
+            told = {**imported, "name": found.name, "claims": dict(content.claims)}
+            provenance = {"corpus": manifest.corpus, "part": part, "feature": place.name, "modality": found.modality,
+                          "origin": "unknown", "imported": told}  # fmt: skip
+            ids = [u.id for u in manifest.of_part(part)]
+            if not {*surveyed.entries, *found.gaps}.intersection(ids):
+                packed.notes.append(
+                    f"{place.name}: the file has nothing of the part {part}, no cache of it was written"
+                )
+                continue
+            entries = [surveyed.entries.get(i) or _gap(i, found) for i in ids]
+            path = place.with_name(f"{place.name}.{part}.h5")
+            lengths = [surveyed.lengths.get(i, {}) for i in ids]
+            write_cache(path, surveyed.specs, entries, _Rows(found, surveyed.specs), provenance, lengths)
+            packed.files.append(str(path))
+    return packed
+
+
+def plain_name(name: str) -> str:
+    """A name that params.yaml and a path may hold."""
+    return re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_") or "imported"
+
+
+def _gap(utterance: str, found: Found) -> Entry:
+    reason = found.gaps.get(utterance, LACKING)
+    return Entry(utterance, reason.status, reason.value)
+
+
+def _check_places(places: Sequence[Path], parts: Sequence[str]) -> None:
+    twice = sorted({str(place) for place in places if places.count(place) > 1})
+    if twice:
+        raise UsageError(
+            f"two features of the file would have one name: {some(twice)}", hint="give --modality or --name"
+        )
+    known = []
+    for path in (place.with_name(f"{place.name}.{part}.h5") for place in places for part in parts):
+        if path.is_file() and _has_origin(path):
+            known.append(str(path))
+    if known:
+        raise UsageError("caches of known origin are in the way", details=known, hint="give another --name")
+
+
+def _has_origin(path: Path) -> bool:
+    try:
+        with CacheFile(path) as cache:
+            return cache.provenance.get("origin") != "unknown"
+    except CacheError:
+        return False  # damaged: nobody can miss it
+
+
+def _survey(found: Found) -> _Surveyed:
+    """Shapes and types first, as values of several types are held in one that loses none; digests after."""
+    specs = found.specs or _specs_of(found)
+    rows = _Rows(found, specs)
+    entries: dict[str, Entry] = {}
+    lengths: dict[str, dict[str, int]] = {}
+    zeros: list[str] = []
+    odd: list[str] = []
+    for utterance in found.ids:
+        arrays = rows[utterance]
+        lengths[utterance] = {name: len(array) for name, array in arrays.items()}
+        frames = found.frames.get(utterance, max(lengths[utterance].values(), default=0))
+        entries[utterance] = Entry(utterance, Status.OK, "", frames, "", content_digest(arrays))
+        if not any(array.any() for array in arrays.values()):
+            zeros.append(utterance)
+        if any(a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays.values()):
+            odd.append(utterance)
+    notes = []
+    if zeros:
+        notes.append(f"{len(zeros)} utterances have nothing but zeros, kept as they are: {some(zeros)}")
+    if odd:
+        notes.append(
+            f"{len(odd)} utterances have NaN or infinite values, which training refuses: {some(odd)}"
+        )
+    return _Surveyed(specs, entries, lengths, tuple(notes))
+
+
+def _specs_of(found: Found) -> tuple[ArraySpec, ...]:
+    shapes: dict[str, set[tuple[int, ...]]] = {}
+    types: dict[str, set[np.dtype[Any]]] = {}
+    single: dict[str, bool] = {}
+    for utterance in found.ids:
+        for name, array in found.read(utterance).items():
+            if array.dtype.kind not in NUMBERS:
+                raise UsageError(f"{found.name} of {utterance}: {array.dtype} values are no features")
+            shapes.setdefault(name, set()).add(array.shape[1:] if array.ndim > 1 else array.shape)
+            types.setdefault(name, set()).add(array.dtype.newbyteorder("="))
+            single[name] = single.get(name, True) and (array.ndim < 2 or len(array) == 1)
+    for name, found_shapes in shapes.items():
+        if len(found_shapes) > 1:
+            told = some([list(shape) for shape in sorted(found_shapes)])
+            raise UsageError(f"{found.name}: the rows of {name} have different shapes: {told}",
+                             hint="a feature has one width; is the file whole?")  # fmt: skip
+    return tuple(
+        ArraySpec(
+            name,
+            "vector" if single[name] else "sequence",
+            (
+                "utterance" if single[name] else "step",
+                *(f"dim{i}" if i else "dim" for i in range(len(shape))),
+            ),
+            shape,
+            str(np.result_type(*types[name])),
+        )
+        for name, (shape,) in shapes.items()
+    )

@@ -1,0 +1,125 @@
+"""Files that `ercache cache export` wrote, read back: the same values, ids, statuses and reasons, bit for bit."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ercache.cache import Array, Status
+from ercache.errors import UsageError
+from ercache.exchange.parquet import read_parquet
+from ercache.formats.content import Content, Found, some
+from ercache.formats.export import ABOUT, KNOWN
+from ercache.formats.ids import Ids
+from ercache.formats.npy import read_npz
+from ercache.formats.sheet import LABEL, Sheet
+from ercache.manifest import Manifest
+from ercache.reasons import Reason
+
+
+def read_returned(read: Callable[[Path], Sheet], path: Path, manifest: Manifest, modality: str) -> Content:
+    """Read an exported file; its provenance becomes a claim, as nothing vouches for it any more.
+
+    Raises:
+        UsageError: it is no file that ercache exported, or is damaged.
+    """
+    try:
+        sheet = read(path)
+        specs, about = sheet.specs, sheet.about["provenance"]
+        statuses = [Status(status) for status in sheet.columns["status"]]
+        reasons = [Reason(reason) if reason else None for reason in sheet.columns["reason"]]
+        feature, told = str(about["feature"]), modality or str(about["modality"])
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", hint=_HINT) from error
+    except Exception as error:  # three libraries, each with errors of its own
+        message = f"{path}: not readable as an export of ercache ({type(error).__name__}: {error})"[:500]
+        raise UsageError(message, hint=_HINT) from error
+    ids = Ids(manifest)
+    placed = {name: i for i, name in enumerate(sheet.columns["id"]) if name in ids.by_id}
+    unknown = [name for name in sheet.columns["id"] if name not in placed]
+    full = tuple(name for name, i in placed.items() if statuses[i] == Status.OK)
+    gaps = {name: reasons[i] or Reason.ABSENT for name, i in placed.items() if statuses[i] != Status.OK}
+    notes = [f"{len(unknown)} of its utterances are not in the manifest: {some(unknown)}"] if unknown else []
+    notes += _label_notes(sheet, ids, placed)
+    frames = {name: int(sheet.columns["frames"][i]) for name, i in placed.items()}
+    found = Found(feature, told, full, partial(_rows, sheet, placed), specs, gaps, frames)
+    return Content((found,), tuple(notes), {"provenance": about}, feature)
+
+
+def _rows(sheet: Sheet, placed: Mapping[str, int], utterance: str) -> Mapping[str, Array]:
+    i = placed[utterance]
+    return {name: values[offsets[i] : offsets[i + 1]] for name, (values, offsets) in sheet.arrays.items()}
+
+
+def _label_notes(sheet: Sheet, ids: Ids, placed: Mapping[str, int]) -> list[str]:
+    notes = []
+    for column in (c for c in sheet.columns if c.startswith(LABEL)):
+        name = column.removeprefix(LABEL)
+        given = sheet.columns[column]
+        differ = [u for u, i in placed.items() if ids.by_id[u].labels.get(name) != given[i]]
+        told = (
+            f"{len(differ)} of {len(placed)} differ, the manifest's stay: {some(differ)}"
+            if differ
+            else "all equal"
+        )
+        notes.append(f"labels of {name}: {told}")
+    return notes
+
+
+_HINT: Final = (
+    "was it exported by `ercache cache export`, and is it whole? For a plain table of ids and vectors: "
+    "--format table"
+)
+_ARRAYS: Final = ("/values", "/offsets")
+
+
+def _read_npz(path: Path) -> Sheet:
+    arrays = read_npz(path, lambda name: name.endswith(_ARRAYS))
+    columns: dict[str, list[Any]] = {}
+    for name in (n for n in arrays if "/" not in n and not n.endswith(KNOWN) and n not in (ABOUT, "present")):
+        known = arrays.get(name + KNOWN, np.ones(len(arrays[name]), bool)).tolist()
+        columns[name] = [v if k else None for v, k in zip(arrays[name].tolist(), known, strict=True)]
+    return Sheet(json.loads(str(arrays[ABOUT])), columns, _pairs(arrays))
+
+
+def _read_safetensors(path: Path) -> Sheet:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        told = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    return Sheet(json.loads(told[ABOUT]), json.loads(told["columns"]), _pairs(arrays))
+
+
+def _pairs(arrays: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
+    names = [name.removesuffix("/values") for name in arrays if name.endswith("/values")]
+    return {name: (arrays[f"{name}/values"], arrays[f"{name}/offsets"]) for name in names}
+
+
+def _read_parquet(path: Path) -> Sheet:
+    import pyarrow.compute as pc
+
+    table = read_parquet(path)
+    about = json.loads(table.schema.metadata[ABOUT.encode()])
+    arrays: dict[str, tuple[Array, Array]] = {}
+    for spec in about["specs"]:
+        column = table.column(f"array:{spec['name']}").combine_chunks()
+        width = int(np.prod(spec["shape"], dtype=np.int64))
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        flat = column.flatten() if spec["kind"] == "vector" else column.flatten().flatten()
+        values = flat.to_numpy(zero_copy_only=False).astype(spec["dtype"], copy=False)
+        steps = lengths // width if spec["kind"] == "vector" else lengths
+        offsets = np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
+        arrays[spec["name"]] = (values.reshape(-1, *spec["shape"]), offsets)
+    names = [name for name in table.column_names if not name.startswith("array:")]
+    return Sheet(about, {name: table.column(name).to_pylist() for name in names}, arrays)
+
+
+RETURNED: Final[Mapping[str, Callable[[Path], Sheet]]] = {
+    "npz": _read_npz,
+    "safetensors": _read_safetensors,
+    "parquet": _read_parquet,
+}

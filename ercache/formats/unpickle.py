@@ -1,0 +1,141 @@
+"""Reading pickles of other people: plain containers, numpy arrays and scalars, and nothing else.
+
+Protocols 0 to 5, of Python 2 (texts as latin-1) and 3, with numpy's module paths of all times. A name in a pickle never
+reaches what it names: it becomes an entry of `stand_ins`, or the file is refused by that name.
+"""
+
+import io
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ercache.cache import Array
+from ercache.errors import UsageError
+from ercache.formats.numpy_reconstructors import TABLE, Absurd, Dtype, Held, Name, Refused, bounded
+from ercache.formats.opcodes import check_opcodes
+
+DEPTH: Final = 200  # containers inside containers; files of the field have five
+# How often a file may say the same again: a list that holds a list a thousand times, which holds another a thousand
+# times, is small until somebody goes through it. Files of the field share their labels, and no features.
+_SHARED: Final = 4
+_FLOOR: Final = 1 << 22  # items and words of 8 bytes that are no burden, however small the file
+_NUMBERS: Final = frozenset((type(None), bool, int, float, complex))
+_HINT: Final = "nothing of the file was run; ask its makers for plain arrays (.npy, .npz, .safetensors)"
+
+
+class _Unpickler(pickle.Unpickler):
+    """The standard unpickler with our table in the place of imports: its one way to be told so is a subclass."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = TABLE.get(module, {}).get(name)
+        if found is None:
+            raise Refused(f"{module}.{name}"[:200])
+        return found
+
+
+def load_pickle(path: Path) -> Any:
+    """Read a pickle of plain containers and numpy arrays.
+
+    Returns:
+        What was pickled; texts of Python 2 are read as latin-1, arrays of objects hold plain data.
+
+    Raises:
+        UsageError: it names or needs anything else (told by name), or is damaged; nothing was run.
+    """
+    data = path.read_bytes()
+    check_opcodes(data, str(path))
+    try:
+        with bounded(_SHARED * len(data) + _FLOOR):
+            loaded = _Unpickler(io.BufferedReader(io.BytesIO(data)), encoding="latin-1").load()
+        value, weight = _Plain().of(loaded)
+        if weight > _SHARED * len(data) + _FLOOR:
+            raise Absurd("the same content again and again, more of it than the file")
+        return value
+    except Absurd as error:
+        raise UsageError(f"{path}: refused, it holds {error}", hint=_HINT) from error
+    except Refused as error:
+        raise UsageError(
+            f"{path}: refused, it holds {error}, which is neither a plain container nor a numpy array",
+            hint=_HINT,
+        ) from error
+    except Exception as error:  # a damaged pickle fails in any way that Python has
+        message = f"{path}: not a usable pickle ({type(error).__name__}: {error})"[:500]
+        raise UsageError(message, hint=_HINT) from error
+
+
+_Weighed = tuple[Any, int]
+
+
+class _Plain:
+    """Puts the arrays in the places of what stood for them, each container once, and weighs what there is.
+
+    The weight is in items and words of 8 bytes; what stands in several places counts in each, as all who go through it
+    meet it there.
+    """
+
+    def __init__(self) -> None:
+        self._done: dict[int, tuple[object, _Weighed | None]] = {}
+
+    def of(self, value: Any, depth: int = 0) -> _Weighed:
+        """The value with arrays in it, and its weight; lists and dicts are changed in place."""
+        if type(value) in _NUMBERS or isinstance(value, np.generic):
+            return value, 1
+        if isinstance(value, str | bytes | bytearray):
+            return value, 1 + len(value) // 8
+        if depth > DEPTH:
+            raise Absurd(f"more than {DEPTH} containers inside each other")
+        known = self._done.get(id(value))
+        if known is None:
+            self._done[id(value)] = (value, None)  # held, so that its id stays its own
+            made = self._made(value, depth + 1)
+            self._done[id(value)] = (value, made)
+            return made
+        if known[1] is None:
+            raise Absurd("a container that holds itself")
+        return known[1]
+
+    def _made(self, value: Any, depth: int) -> _Weighed:
+        if isinstance(value, Held):
+            if value.value is None:
+                raise Refused("a numpy array without content")
+            return self._made(value.value, depth)
+        if isinstance(value, Dtype):
+            return value.spelling, 1
+        if isinstance(value, np.ndarray):
+            return self._array(value, depth)
+        if isinstance(value, list):
+            value[:], weight = self._items(value, depth)
+            return value, weight
+        if isinstance(value, tuple):
+            items, weight = self._items(value, depth)
+            return tuple(items), weight
+        if isinstance(value, dict):
+            keys, before = self._items(value, depth)
+            items, after = self._items(value.values(), depth)
+            value.clear()
+            value.update(zip(keys, items, strict=True))
+            return value, before + after
+        if isinstance(value, set | frozenset):
+            items, weight = self._items(value, depth)
+            return type(value)(items), weight
+        raise Refused(f"{value.name} by itself" if isinstance(value, Name) else f"a {type(value).__name__}")
+
+    def _items(self, values: Iterable[Any], depth: int) -> tuple[list[Any], int]:
+        items, total = [], 1
+        for value in values:
+            item, weight = (value, 1) if type(value) in _NUMBERS else self.of(value, depth)
+            items.append(item)
+            total += weight
+        return items, total
+
+    def _array(self, value: Array, depth: int) -> _Weighed:
+        if not value.dtype.hasobject:
+            return value, 1 + value.nbytes // 8
+        flat = value.reshape(-1)
+        items, weight = self._items(flat, depth)
+        for i, item in enumerate(items):
+            flat[i] = item
+        return value, weight

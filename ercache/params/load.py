@@ -1,0 +1,266 @@
+"""params.yaml: read once, checked as a whole, all findings told together.
+
+Configs of encoders and models are checked against the classes that the caller passes in, because this room knows
+neither. Corpus roots are settings of a machine: `--root`, ERCACHE_ROOT_<CORPUS>, params.local.yaml, params.yaml.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from ercache.counting import counted
+from ercache.errors import ParamsError, UsageError
+from ercache.params.schema import (
+    FOLD,
+    IMPORTED,
+    FacePolicy,
+    FeatureParams,
+    Params,
+    Strict,
+    TrainingParams,
+    array_of,
+)
+
+PARAMS_FILE = Path("params.yaml")
+LOCAL_FILE = Path("params.local.yaml")
+MANIFESTS = Path("data/manifests")
+AGAIN = "mend them and run again"
+NO_PARAMS = "no params.yaml here: run in the project's folder"
+Configs = Mapping[str, type[BaseModel]]
+
+
+class LocalParams(Strict):
+    """All of params.local.yaml.
+
+    Attributes:
+        roots: corpus -> folder of its media on this machine.
+    """
+
+    roots: dict[str, str] = Field(default_factory=dict)
+
+
+def load_params(
+    path: Path = PARAMS_FILE,
+    *,
+    corpora: Configs | None = None,
+    encoders: Configs | None = None,
+    models: Configs | None = None,
+    extractors: Mapping[str, tuple[type[BaseModel], type[BaseModel]]] | None = None,
+) -> Params:
+    """Read and check params.yaml; an absent file is an empty one.
+
+    Args:
+        corpora, encoders, models: key -> class of its config, to check the inner params too.
+        extractors: key -> classes of its config and of its training.
+
+    Raises:
+        ParamsError: with every finding: where, the value, and the nearest known name.
+    """
+    local = _local_findings(corpora)
+    if not path.is_file():
+        if local:
+            raise ParamsError(f"{LOCAL_FILE}: {len(local)} wrong entries", details=local, hint=AGAIN)
+        return Params()
+    raw = _read_yaml(path)
+    found = local + findings(Params, raw)
+    params = None if len(found) > len(local) else Params(**raw)
+    found += _corpus_findings(raw, corpora) + _feature_findings(raw, encoders)
+    found += _pretrain_findings(raw, extractors) + _experiment_findings(raw, models)
+    found += _used_corpora(raw, corpora)
+    if found or params is None:
+        raise ParamsError(
+            f"{path}: {counted(len(found), 'wrong entry', 'wrong entries')}", details=found, hint=AGAIN
+        )
+    return params
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path}: holds no mapping at its top level")
+    return raw
+
+
+def findings(model: type[BaseModel], raw: Any, where: str = "") -> list[str]:
+    """Everything that is wrong with a mapping for a pydantic model, one sentence each."""
+    try:
+        model.model_validate(raw)
+    except ValidationError as error:
+        return [_sentence(model, item, where) for item in error.errors()]
+    return []
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint with the nearest known name, or all known names when none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
+
+
+def _sentence(model: type[BaseModel], item: Any, where: str) -> str:
+    place = ".".join([*([where] if where else []), *map(str, item["loc"])])
+    if item["type"] == "extra_forbidden":
+        owner = _owner(model, item["loc"][:-1])
+        return f"{place}: unknown key; {nearest(str(item['loc'][-1]), owner.model_fields if owner else ())}"
+    value = "" if item["type"] == "missing" else f" (got {item['input']!r})"
+    return f"{place}: {item['msg']}{value}"
+
+
+def _owner(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel] | None:
+    """The model class at a location, looked up through fields and dict values."""
+    current: Any = model
+    for step in loc:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            info = current.model_fields.get(str(step))
+            current = info.annotation if info else None
+        else:
+            current = getattr(current, "__args__", (None,))[-1]
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _corpus_findings(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
+    if corpora is None:
+        return []
+    found = []
+    for key in (*_mapping(raw.get("roots")), *_mapping(raw.get("pipeline"))):
+        found += _unknown([key], corpora, "roots or pipeline", "corpus")
+    for key, switches in _mapping(raw.get("corpora")).items():
+        found += _keyed(corpora, key, _mapping(switches), f"corpora.{key}", "corpus")
+    profiles = _mapping(raw.get("profiles"))
+    for key, profile in _mapping(raw.get("pipeline")).items():
+        found += _unknown([profile], profiles, f"pipeline.{key}", "profile")
+    return found
+
+
+def _local_findings(corpora: Configs | None) -> list[str]:
+    """What is wrong with the machine's own settings, which hold roots and nothing else."""
+    raw = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
+    found = [f"{LOCAL_FILE}: {told}" for told in findings(LocalParams, raw)]
+    if corpora is not None:
+        names = [key for key in _mapping(raw.get("roots")) if key not in corpora]
+        found += [f"{LOCAL_FILE}: roots: unknown corpus {n!r}; {nearest(str(n), corpora)}" for n in names]
+    return found
+
+
+def _used_corpora(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
+    """Corpora of experiments and trainings that can neither be scanned nor have a manifest here."""
+    if corpora is None:
+        return []
+    return [
+        f"{section}.{name}.corpus: unknown corpus {corpus!r}; {nearest(corpus, corpora)}"
+        for section in ("experiments", "pretrain")
+        for name, entry in _mapping(raw.get(section)).items()
+        if isinstance(corpus := _mapping(entry).get("corpus"), str)
+        and corpus not in corpora
+        and not (MANIFESTS / f"{corpus}.jsonl").is_file()
+    ]
+
+
+def _feature_findings(raw: dict[str, Any], encoders: Configs | None) -> list[str]:
+    found: list[str] = []
+    features = _mapping(raw.get("features"))
+    for name, feature in features.items():
+        known: Configs | None = None if encoders is None else {**encoders, IMPORTED: Strict}
+        if known is not None and isinstance(feature, dict) and isinstance(feature.get("encoder"), str):
+            inner = {k: v for k, v in feature.items() if k not in FeatureParams.model_fields}
+            found += _keyed(known, feature["encoder"], inner, f"features.{name}", "encoder")
+            found += findings(FacePolicy, _mapping(feature.get("faces")), f"features.{name}.faces")
+    for name, used in _mapping(raw.get("profiles")).items():
+        found += _unknown(used, features, f"profiles.{name}", "feature")
+    return found
+
+
+def _pretrain_findings(
+    raw: dict[str, Any], extractors: Mapping[str, tuple[type[BaseModel], type[BaseModel]]] | None
+) -> list[str]:
+    found: list[str] = []
+    for name, entry in _mapping(raw.get("pretrain")).items():
+        if not isinstance(entry, dict) or extractors is None:
+            continue
+        where = f"pretrain.{name}"
+        if ("corpus" in entry) == ("folder" in entry):
+            found.append(f"{where}: name a corpus or a folder, and not both")
+        if isinstance(key := entry.get("extractor"), str):
+            configs = {known: config for known, (config, _) in extractors.items()}
+            found += _keyed(configs, key, _mapping(entry.get("config")), where, "extractor")
+            if key in extractors:
+                found += findings(extractors[key][1], _mapping(entry.get("training")), f"{where}.training")
+    features = _mapping(raw.get("features"))
+    for name, feature in features.items():
+        used = feature.get("pretrained") if isinstance(feature, dict) else None
+        if isinstance(used, str):
+            found += _unknown(
+                [used], _mapping(raw.get("pretrain")), f"features.{name}.pretrained", "training"
+            )
+    return found
+
+
+def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[str]:
+    found: list[str] = []
+    for name, experiment in _mapping(raw.get("experiments")).items():
+        if not isinstance(experiment, dict):
+            continue
+        where = f"experiments.{name}"
+        if models is not None and isinstance(experiment.get("model"), str):
+            found += _keyed(models, experiment["model"], _mapping(experiment.get("config")), where, "model")
+        found += findings(TrainingParams, _mapping(experiment.get("training")), f"{where}.training")
+        for used in _mapping(experiment.get("features")).values():
+            # `feature@split` is a feature with the extractor of that split.
+            names = (
+                [array_of(n)[0].partition(FOLD)[0] for n in used if isinstance(n, str)]
+                if isinstance(used, list)
+                else used
+            )
+            found += _unknown(names, _mapping(raw.get("features")), f"{where}.features", "feature")
+    return found
+
+
+def _keyed(configs: Configs, key: str, inner: dict[str, Any], where: str, what: str) -> list[str]:
+    if key not in configs:
+        return [f"{where}.{what}: unknown {what} {key!r}; {nearest(key, configs)}"]
+    return findings(configs[key], inner, f"{where}.config" if what in ("model", "extractor") else where)
+
+
+def _unknown(used: Any, known: Mapping[str, Any], where: str, what: str) -> list[str]:
+    names = used if isinstance(used, list) else []
+    return [f"{where}: unknown {what} {n!r}; {nearest(str(n), known)}" for n in names if n not in known]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
+    """The folder of a corpus: `--root`, environment, params.local.yaml, params.yaml, in this order.
+
+    Raises:
+        UsageError: no root is known, or it is no folder.
+    """
+    variable = f"ERCACHE_ROOT_{corpus.upper()}"
+    local = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
+    root = (
+        given
+        or os.environ.get(variable)
+        or _mapping(local.get("roots")).get(corpus)
+        or params.roots.get(corpus)
+    )
+    if not root:
+        raise UsageError(
+            f"no root known for corpus {corpus!r}",
+            hint=f"give --root DIR, set {variable}, or write `roots: {{{corpus}: DIR}}` into {LOCAL_FILE}",
+        )
+    folder = Path(os.path.expanduser(str(root)))
+    if not folder.is_dir():
+        raise UsageError(
+            f"the root of corpus {corpus!r} is no folder: {folder}",
+            hint=f"is it mounted? --root or {LOCAL_FILE}",
+        )
+    return folder

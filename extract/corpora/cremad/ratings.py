@@ -1,0 +1,202 @@
+"""What CREMA-D's raters perceived: the votes for each clip, heard, seen, or both, by one of the release's tables.
+
+`summaryTable.csv` holds the votes as the authors counted them. Where it is absent they are counted here from the
+single answers in `finishedResponses.csv`, of which the authors left some out, so that a few clips come out otherwise.
+A tie is no label.
+"""
+
+import csv
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from ercache.errors import CorpusError
+from ercache.manifest import MediaRef, Problem
+from ercache.reasons import Missing
+from extract.corpora.common.listing import Folder, some
+from extract.corpora.common.subtitles import decode
+from extract.media.files import check_file
+
+SUMMARY: Final = "summaryTable.csv"
+ANSWERS: Final = "finishedResponses.csv"
+LETTERS: Final = {"A": "anger", "D": "disgust", "F": "fear", "H": "happy", "N": "neutral", "S": "sad"}
+# Label set -> its column in the summary, its query type in the answers.
+CHANNELS: Final[Mapping[str, tuple[str, str]]] = {
+    "perceived6": ("MultiModalVote", "3"),
+    "perceived6_voice": ("VoiceVote", "1"),
+    "perceived6_face": ("FaceVote", "2"),
+}
+TIE: Final = ""
+MOST: Final = 50  # findings that are told
+# Of the summary of the release, for its 7,442 clips; the last is the number of ties.
+COUNTS: Final[Mapping[str, Mapping[str, int]]] = {
+    name: dict(zip(("neutral", "anger", "disgust", "fear", "happy", "sad", TIE), numbers, strict=True))
+    for name, numbers in {
+        "perceived6": (1972, 1019, 1139, 1084, 1219, 589, 420),
+        "perceived6_voice": (3897, 986, 547, 645, 353, 370, 644),
+        "perceived6_face": (2076, 968, 1057, 822, 1266, 783, 470),
+    }.items()
+}
+
+
+@dataclass
+class Ratings:
+    """Label set -> clip -> emotion, or TIE; the table's path, what was noticed, and what makes it unusable."""
+
+    source: str | None = None
+    votes: dict[str, dict[str, str]] = field(default_factory=lambda: {name: {} for name in CHANNELS})
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+    def labels(self, clip: str) -> dict[str, str | None]:
+        """The label of a clip in each set; None where the raters were divided, or did not see it."""
+        return {name: votes.get(whole(clip)) or None for name, votes in self.votes.items()}
+
+    def has(self, clip: str) -> bool:
+        """Whether the table knows the clip at all."""
+        return any(whole(clip) in votes for votes in self.votes.values())
+
+
+def whole(clip: str) -> str:
+    """The name of a clip, where an old copy has cut its level XX to one X."""
+    return f"{clip}X" if clip.endswith("_X") else clip
+
+
+def ratings_of(folder: Folder) -> tuple[Ratings, list[Problem]]:
+    """The ratings in a corpus folder, without any where there is no table that may be opened, and what is to be told.
+
+    Raises:
+        CorpusError: the table holds what cannot be read; with all findings.
+    """
+    path = _table(folder)
+    if path is None:
+        told = "no processedResults/summaryTable.csv: there are no labels by raters"
+        return Ratings(), [Problem(None, "note", "no_ratings", told)]
+    try:
+        content = check_file(folder.root, MediaRef(path)).read_bytes()
+    except Missing as missing:
+        return Ratings(), [Problem(None, "missing", missing.reason.value, f"{path}: no labels by raters")]
+    ratings = read_ratings(content, path)
+    if ratings.findings:
+        more = [f"and {len(ratings.findings) - MOST} more"] if len(ratings.findings) > MOST else []
+        raise CorpusError(
+            f"cremad: {path} cannot be used",
+            details=[*ratings.findings[:MOST], *more],
+            hint="take it from the repository again, or take it away to do without labels by raters",
+        )
+    return ratings, [Problem(None, "note", *note) for note in ratings.notes]
+
+
+def _table(folder: Folder) -> str | None:
+    """The table of votes that counts: the summary, else the answers; of several, that nearest to the root."""
+    for name in (SUMMARY, ANSWERS):
+        found = folder.named(name)
+        if found:
+            return found[0]
+    return None
+
+
+def read_ratings(content: bytes, path: str) -> Ratings:
+    """Read the votes of a table; a row of the summary that cannot be read is a finding, an answer is left out and told.
+
+    Args:
+        path: of the table; its name says which of the two it is.
+    """
+    ratings = Ratings(path)
+    summary = path.endswith(SUMMARY)
+    needed = (
+        ("FileName", *(column for column, _ in CHANNELS.values()))
+        if summary
+        else ("clipName", "queryType", "respEmo")
+    )
+    try:
+        rows = list(_rows(decode(content), path, needed, ratings))
+    except (csv.Error, ValueError) as error:
+        ratings.findings.append(f"{path}: {error}")
+        return ratings
+    if not rows and not ratings.findings:
+        ratings.findings.append(f"{path}: holds no row")
+    elif summary:
+        _of_summary(rows, ratings)
+    else:
+        _of_answers(rows, ratings)
+    if not ratings.findings:
+        _differences(ratings)
+    return ratings
+
+
+def _rows(
+    text: str, path: str, needed: tuple[str, ...], ratings: Ratings
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where each row stands, and its cells in the needed columns."""
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = [cell.strip().lower() for cell in next(lines, [])]
+    lacking = [column for column in needed if column.lower() not in header]
+    if lacking:
+        found = some(cell for cell in header if cell) or "none"
+        ratings.findings.append(f"{path}: has no column {', '.join(lacking)} (found: {found})")
+        return
+    places = {column: header.index(column.lower()) for column in needed}
+    for line in filter(any, lines):
+        where = f"{path}, line {lines.line_num}"
+        if len(line) != len(header):
+            ratings.findings.append(f"{where}: {len(line)} fields, the header has {len(header)}")
+        else:
+            yield where, {column: line[place].strip() for column, place in places.items()}
+
+
+def _of_summary(rows: list[tuple[str, dict[str, str]]], ratings: Ratings) -> None:
+    first: dict[str, str] = {}
+    for where, row in rows:
+        clip = whole(row["FileName"])
+        if clip in first:
+            ratings.findings.append(f"{where}: {clip} stands in two rows ({first[clip]})")
+        first[clip] = where
+        for name, (column, _) in CHANNELS.items():
+            letters = row[column].split(":")
+            strange = [letter for letter in letters if letter not in LETTERS]
+            if strange:
+                ratings.findings.append(f"{where}: unknown {column} {row[column]!r}")
+            else:
+                ratings.votes[name][clip] = LETTERS[letters[0]] if len(letters) == 1 else TIE
+
+
+def _of_answers(rows: list[tuple[str, dict[str, str]]], ratings: Ratings) -> None:
+    names = {query: name for name, (_, query) in CHANNELS.items()}
+    counts: dict[str, dict[str, Counter[str]]] = {name: defaultdict(Counter) for name in CHANNELS}
+    strange: list[str] = []
+    for where, row in rows:
+        name, letter = names.get(row["queryType"]), row["respEmo"]
+        if name is None or letter not in LETTERS:
+            strange.append(f"{where} ({row['queryType']!r}, {letter!r})")
+        else:
+            counts[name][whole(row["clipName"])][letter] += 1
+    for name, clips in counts.items():
+        ratings.votes[name] = {clip: _majority(votes) for clip, votes in clips.items()}
+    told = f"{ratings.source}: {len(rows) - len(strange)} answers; there is no {SUMMARY}"
+    ratings.notes.append(("votes_counted", told))
+    if strange:
+        ratings.notes.append(
+            ("left_out", f"{len(strange)} answers name no query type or emotion: {some(strange)}")
+        )
+
+
+def _majority(votes: Counter[str]) -> str:
+    most = max(votes.values())
+    leading = [letter for letter, count in votes.items() if count == most]
+    return LETTERS[leading[0]] if len(leading) == 1 else TIE
+
+
+def _differences(ratings: Ratings) -> None:
+    for name, expected in COUNTS.items():
+        count = Counter(ratings.votes[name].values())
+        apart = [
+            f"{count[vote]} {vote or 'ties'} ({number})"
+            for vote, number in expected.items()
+            if count[vote] != number
+        ]
+        if apart:
+            told = f"{ratings.source}, {name}: {', '.join(apart)}; in brackets the release's"
+            ratings.notes.append(("count_differs", told))

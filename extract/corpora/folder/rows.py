@@ -1,0 +1,192 @@
+"""Rows of a user's table to utterances: files found, dialogues put in order, ids made where the table gives none."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ercache.manifest import MediaRef, Utterance
+from extract.corpora.common.alike import composed, folded
+from extract.corpora.common.listing import Folder, some
+from extract.corpora.common.subtitles import UNKNOWN
+from extract.corpora.common.suffixes import AUDIO, VIDEO, is_medium, stem_of, suffix_of
+from extract.corpora.folder.table import ClipRow
+
+
+class Recordings:
+    """The media files of a folder, found by path, with or without suffix, in another case or Unicode form."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._files = frozenset(folder.files)
+        self.media = [path for path in folder.files if is_medium(path)]
+        self._stems: dict[str, list[str]] = defaultdict(list)
+        self._named: dict[str, list[str]] = defaultdict(list)
+        for path in self.media:
+            self._stems[stem_of(path)].append(path)
+            self._named[folded(path.rpartition("/")[2])].append(path)
+        self._alike = _by_folded(self.media)
+        self._alike_stems = _by_folded(self._stems)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._files
+
+    def find(self, given: str) -> tuple[list[str], tuple[str, str] | None]:
+        """Paths that a table means by a path, and a note on how they were found; none where there is no such file."""
+        path = given.replace("\\", "/").removeprefix("./")
+        if path in self._files:
+            return [path], None
+        if path in self._stems:
+            return self._pictures_first(self._stems[path]), None
+        for names in (self._alike, self._alike_stems):
+            alike = names.get(folded(path), [])
+            same = [name for name in alike if composed(name) == composed(path)]
+            if len(same or alike) > 1:
+                return [], ("ambiguous_name", f"{given} may be {some(same or alike)}")
+            for name in same or alike:
+                word = (
+                    f"{given} (letters composed otherwise, as macOS does)" if same else f"{given} as {name}"
+                )
+                found = [name] if names is self._alike else self._pictures_first(self._stems[name])
+                return found, ("other_form" if same else "other_case", word)
+        return [], None
+
+    def namesakes(self, given: str) -> list[str]:
+        """Files of that name in any folder."""
+        return self._named.get(folded(given.replace("\\", "/").rpartition("/")[2]), [])
+
+    def _pictures_first(self, paths: Sequence[str]) -> list[str]:
+        return sorted(paths, key=lambda path: suffix_of(path) not in VIDEO)
+
+
+def _by_folded(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        found[folded(name)].append(name)
+    return found
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A row with its place in the corpus; references are not yet digested."""
+
+    row: ClipRow
+    id: str
+    dialogue: str
+    index: int
+    video: MediaRef | None
+    audio: MediaRef | None
+    notes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def speaker(self) -> str:
+        """Who speaks."""
+        return self.row.speaker or UNKNOWN
+
+    @property
+    def paths(self) -> list[str]:
+        """Files it is in."""
+        return [ref.path for ref in (self.video, self.audio) if ref is not None]
+
+
+def clips_of(
+    rows: Sequence[ClipRow], recordings: Recordings, table: str | None, sets: Mapping[str, tuple[str, ...]]
+) -> tuple[list[Clip], list[str]]:
+    """Clips in order of their dialogues' first rows, and the faults of those rows that give none.
+
+    Args:
+        table: path of the table; files may be given relative to its folder, too.
+        sets: label sets with the values that they may have.
+    """
+    place = (table or "").rpartition("/")[0]
+    faults: list[str] = []
+    dialogues: dict[str, list[tuple[ClipRow, MediaRef | None, MediaRef | None, list[tuple[str, str]]]]] = {}
+    for number, row in enumerate(rows):
+        strange = [
+            f"unknown {s} {v!r} (known: {', '.join(sets[s])})"
+            for s, v in row.labels.items()
+            if v not in sets[s]
+        ]
+        if strange:
+            faults.append(f"{row.where}: {'; '.join(strange)}")
+            continue
+        video, audio, notes = _media(row, recordings, place)
+        dialogue = row.dialogue or _own_dialogue(row, video or audio, number)
+        dialogues.setdefault(dialogue, []).append((row, video, audio, notes))
+    clips: list[Clip] = []
+    for dialogue, members in dialogues.items():
+        faults += _order_faults(dialogue, [row for row, *_ in members])
+        members.sort(key=lambda m: (m[0].index or 0, m[0].start or 0.0, m[0].end or 0.0))  # stable
+        for index, (row, video, audio, notes) in enumerate(members):
+            name = row.id or _own_id(row, video or audio, dialogue, index, len(members))
+            clips.append(Clip(row, name, dialogue, index, video, audio, tuple(notes)))
+    return _unique(clips, faults), faults
+
+
+def _media(
+    row: ClipRow, recordings: Recordings, place: str
+) -> tuple[MediaRef | None, MediaRef | None, list[tuple[str, str]]]:
+    notes: list[tuple[str, str]] = []
+    start = row.start
+    if start is not None and start < 0:
+        notes.append(("negative_start", f"{start:g} s was taken as 0"))
+        start = 0.0
+
+    def found(given: str) -> list[str]:
+        paths, word = recordings.find(given)
+        if not paths and place:
+            paths, word = recordings.find(f"{place}/{given}")
+        if word:
+            notes.append(word)
+        return paths or [given.replace("\\", "/")]
+
+    both = found(row.file) if row.file else []
+    video = [p for p in both if suffix_of(p) not in AUDIO][:1]
+    audio = [p for p in both if suffix_of(p) in AUDIO][:1] or video
+    video = found(row.video)[:1] if row.video else video
+    audio = found(row.audio)[-1:] if row.audio else audio or video
+    end = None if row.end is None else max(row.end, 0.0)
+    refs = [MediaRef(p[0], start, end) if p else None for p in (video, audio)]
+    return refs[0], refs[1], notes
+
+
+def _own_dialogue(row: ClipRow, ref: MediaRef | None, number: int) -> str:
+    if ref is None:
+        return row.id or f"row{number}"
+    stem = composed(stem_of(ref.path)).replace("/", "__")
+    return stem if row.start is not None else row.id or stem
+
+
+def _own_id(row: ClipRow, ref: MediaRef | None, dialogue: str, index: int, members: int) -> str:
+    if ref is not None and row.start is None:
+        return composed(stem_of(ref.path)).replace("/", "__")
+    return dialogue if ref is None and members == 1 else f"{dialogue}_{index}"
+
+
+def _order_faults(dialogue: str, rows: Sequence[ClipRow]) -> Iterator[str]:
+    given = Counter(row.index for row in rows if row.index is not None)
+    for index, count in given.items():
+        if count > 1:
+            where = [row.where for row in rows if row.index == index]
+            yield f"{where[1]}: dialogue {dialogue!r} has the index {index} already ({where[0]})"
+    if given and sum(given.values()) != len(rows):
+        yield f"{rows[0].where}: dialogue {dialogue!r} has rows with an index and rows without"
+
+
+def _unique(clips: Sequence[Clip], faults: list[str]) -> list[Clip]:
+    first: dict[str, Clip] = {}
+    for clip in clips:
+        before = first.setdefault(clip.id, clip)
+        if before is not clip:
+            faults.append(
+                f"{clip.row.where}: id {clip.id!r} is that of {before.row.where}; give the column id"
+            )
+    return list(first.values())
+
+
+def utterance_of(
+    clip: Clip, video: MediaRef | None, audio: MediaRef | None, sets: Mapping[str, tuple[str, ...]]
+) -> Utterance:
+    """The utterance of a clip, with the references that a look at the files gave."""
+    labels = {name: clip.row.labels.get(name) for name in sets}
+    return Utterance(
+        clip.id, clip.dialogue, clip.index, clip.speaker, clip.row.text, video, audio, labels, "all"
+    )

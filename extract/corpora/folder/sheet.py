@@ -1,0 +1,90 @@
+"""The bytes of a table to its header and lines, however it was saved: what is no table is named for what it is."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from extract.corpora.common.subtitles import decode
+
+WIDE: Final = b"\0"  # the first or second byte of UTF-16 whose text begins with an ASCII letter
+SEPARATORS: Final = ",;\t"
+# Excel writes such a line for itself when it is told of a separator.
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=(\\t|[,;\t|:])"?[,;\t]*\s*', re.I)
+_BEGINNINGS: Final[Sequence[tuple[bytes, str]]] = (
+    (b"PK\x03\x04", "a workbook (.xlsx, .ods) whatever its name says"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls) whatever its name says"),
+)
+_PAGE: Final = re.compile(r"\s*<(?:!doctype|html|table|\?xml)", re.I)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Header and lines of a table, each line with the number of its last line in the file."""
+
+    header: list[str]
+    lines: list[tuple[int, list[str]]]
+
+
+def read_sheet(content: bytes, name: str, encoding: str, known: Callable[[str], bool]) -> Sheet:
+    """Read a csv or tsv; its separator is the one by which the header has most known columns, then most of any.
+
+    Args:
+        known: whether a cell of a header names a column.
+
+    Raises:
+        ValueError: it is no such table; in words, with the line where there is one.
+    """
+    kind = next((kind for beginning, kind in _BEGINNINGS if content.startswith(beginning)), None)
+    if kind is not None:
+        raise ValueError(f"{name}: is {kind}; save it as `CSV UTF-8` in the program that it is from")
+    wide = "holds NUL characters; if it is UTF-16, name the encoding utf-16-le"
+    try:
+        text = decode(content, encoding)
+    except ValueError as error:
+        named = "in params.yaml: `corpora: {folder: {encoding: cp1252}}`, as Excel in Western Europe writes"
+        raise ValueError(f"{name}: {wide if WIDE in content[:2] else f'{error} {named}'}") from error
+    if WIDE.decode() in text[:2]:
+        raise ValueError(f"{name}: {wide}")
+    if _PAGE.match(text):
+        raise ValueError(f"{name}: is a page of HTML or XML; save the table itself as csv")
+    first, _, rest = text.partition("\n")
+    told = _SEPARATOR_LINE.fullmatch(first)
+    if told is not None:
+        separator = "\t" if told[1] == "\\t" else told[1]
+        return _lines(rest, name, separator, skipped=1)
+    separator = max(SEPARATORS, key=lambda one: _fit(text, one, known))
+    return _lines(text, name, separator, skipped=0)
+
+
+def _fit(text: str, separator: str, known: Callable[[str], bool]) -> tuple[int, int]:
+    """How many known columns, and how many cells, a header has by a separator."""
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        header = next((line for line in lines if any(cell.strip() for cell in line)), [])
+    except csv.Error:  # told when the table itself is read
+        return 0, 0
+    return sum(map(known, header)), len(header)
+
+
+def _lines(text: str, name: str, separator: str, skipped: int) -> Sheet:
+    """All lines that hold anything; the first is the header.
+
+    Raises:
+        ValueError: with the line.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+    found: list[tuple[int, list[str]]] = []
+    try:
+        for line in reader:
+            if any(cell.strip() for cell in line):
+                found.append((reader.line_num + skipped, line))
+    except csv.Error as error:
+        raise ValueError(
+            f"{name}, line {reader.line_num + skipped}: not a readable csv ({error}); "
+            'a text with quotes stands in quotes, and its own are doubled: "She said ""no""."'
+        ) from error
+    header = [cell.strip() for cell in found[0][1]] if found else []
+    return Sheet(header, found[1:])

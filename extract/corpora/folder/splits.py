@@ -1,0 +1,72 @@
+"""Splits of a user's own clips, and what is odd about them: torn dialogues, speakers of the test who also train."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from ercache.manifest import Utterance
+from extract.corpora.common.listing import some
+from extract.corpora.common.splits import Split, actor_disjoint, actor_folds
+from extract.corpora.common.subtitles import UNKNOWN
+from extract.corpora.folder.rows import Clip
+
+SUBSETS: Final = ("train", "dev", "test")
+
+
+def notes_of_official(clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
+    """What is odd about the table's own split: subsets of other names, and dialogues that it tears apart."""
+    other = Counter(c.row.split for c in clips if c.row.split and c.row.split not in SUBSETS)
+    if other:
+        listed = some(f"{name} ({count})" for name, count in other.items())
+        yield "other_subset", f"rows of subsets other than {', '.join(SUBSETS)}: {listed}"
+    subsets: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        if clip.row.split:
+            subsets[clip.dialogue].add(clip.row.split)
+    torn = [dialogue for dialogue, names in subsets.items() if len(names) > 1]
+    if torn:
+        yield "torn_dialogue", f"{len(torn)} dialogues are in several subsets of `official`: {some(torn)}"
+
+
+def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None]) -> dict[str, Split]:
+    """`official` by the table's column, `dialogues`, and `speakers` with five folds.
+
+    All but the first hold 15 % of their groups, in the order of strings, for each of dev and test. Where no dialogue
+    has two speakers, and all are known, speakers are kept apart: `dialogues` takes whole speakers, too, if there are
+    three of them.
+    """
+    splits: dict[str, Split] = {}
+    subsets = dict.fromkeys((*SUBSETS, *sorted({*filter(None, official.values())})))
+    named = {s: tuple(u.id for u in utterances if official[u.id] == s) for s in subsets}
+    if any(named.values()):
+        splits["official"] = {subset: ids for subset, ids in named.items() if ids}
+    speakers = {u.id: u.speaker for u in utterances}
+    splits["dialogues"] = actor_disjoint({u.id: u.dialogue for u in utterances})
+    if UNKNOWN not in speakers.values() and _monologues(utterances):
+        by_speaker = actor_disjoint(speakers)
+        splits |= {"speakers": by_speaker, **actor_folds(speakers, name="speakers")}
+        splits["dialogues"] = by_speaker or splits["dialogues"]
+    return {
+        name: split for name, split in splits.items() if split and (name == "official" or all(split.values()))
+    }
+
+
+def _monologues(utterances: Sequence[Utterance]) -> bool:
+    """Whether no dialogue has two speakers; where every one is a single turn, none has."""
+    pairs = {(u.dialogue, u.speaker) for u in utterances}
+    return len(pairs) == len({u.dialogue for u in utterances})
+
+
+def notes_of_speakers(
+    utterances: Sequence[Utterance], splits: Mapping[str, Split]
+) -> Iterator[tuple[str, str, int]]:
+    """Splits whose test part is of speakers that the train part has, too; with the number of such utterances."""
+    speakers = {u.id: u.speaker for u in utterances if u.speaker != UNKNOWN}
+    for name in ("official", "dialogues"):
+        split = splits.get(name, {})
+        trained = {speakers.get(i) for i in split.get("train", ())} - {None}
+        shared = [i for i in split.get("test", ()) if speakers.get(i) in trained]
+        if shared:
+            who = some(sorted({speakers[i] for i in shared}))
+            told = f"`{name}`: {len(shared)} of {len(split['test'])} utterances of test are of speakers in train: {who}"
+            yield "shared_speakers", told, len(shared)

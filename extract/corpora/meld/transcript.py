@@ -1,0 +1,140 @@
+"""MELD's tables: `{part}_sent_emo.csv` to rows, with every deviation found on the way."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from extract.text.normalise import C1, repair
+
+EMOTIONS: Final = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")  # order of the README
+SENTIMENTS: Final = ("neutral", "positive", "negative")
+COLUMNS: Final = ("Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID")
+TIMES: Final = ("StartTime", "EndTime")
+_TIME: Final = re.compile(r"(\d{1,2}):([0-5]\d):([0-5]\d),(\d{1,3})", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,6}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One utterance of a table; times are seconds in the episode, None where the table gives none."""
+
+    dialogue: int
+    utterance: int
+    speaker: str
+    text: str
+    emotion: str
+    sentiment: str
+    times: tuple[str, str]
+    start: float | None
+    end: float | None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Dialogue_ID and Utterance_ID: unique in a part, repeated in the others."""
+        return self.dialogue, self.utterance
+
+
+@dataclass
+class Table:
+    """Rows of a part in the table's order, how many characters were mended, and what makes it unusable."""
+
+    rows: list[Row] = field(default_factory=list)
+    mended: int = 0
+    findings: list[str] = field(default_factory=list)
+
+
+def seconds_of(time: str) -> float:
+    """Seconds of `h:mm:ss,mmm`; what stands after the comma is a number of milliseconds, as in subtitles.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    match = _TIME.fullmatch(time.strip())
+    if match is None:
+        raise ValueError(f"not a time: {time!r}")
+    hours, minutes, seconds, milliseconds = map(int, match.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+
+
+def read_table(content: bytes, name: str) -> Table:
+    """Read a table; what makes it unusable is in its findings, each with the name of the file."""
+    table = Table()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        table.findings.append(f"{name}: not UTF-8 (byte {error.start}); is it saved by a spreadsheet?")
+        return table
+    table.mended = sum(text.count(chr(code)) for code in C1)
+    reader = csv.reader(io.StringIO(repair(text), newline=""), strict=True)
+    try:
+        lines = list(reader)
+    except csv.Error as error:
+        table.findings.append(f"{name}, line {reader.line_num}: not a readable csv ({error})")
+        return table
+    header, body = (lines[0] if lines else []), [line for line in lines[1:] if line]
+    lacking = [column for column in COLUMNS if column not in header]
+    if lacking:
+        found = ", ".join(header) or "none"
+        table.findings.append(f"{name}: has no column {', '.join(lacking)} (found: {found})")
+    elif not body:
+        table.findings.append(f"{name}: holds no row")
+    else:
+        for number, line in enumerate(body, start=2):
+            _add(table, f"{name}, row {number}", header, line)
+        table.findings += _repeated(table.rows, name)
+    return table
+
+
+def _add(table: Table, where: str, header: Sequence[str], line: Sequence[str]) -> None:
+    if len(line) != len(header):
+        table.findings.append(f"{where}: {len(line)} fields, the header has {len(header)}")
+        return
+    cells = dict(zip(header, line, strict=True))
+    faults = list(_faults(cells))
+    table.findings += [f"{where}: {fault}" for fault in faults]
+    if not faults:
+        table.rows.append(_row(cells))
+
+
+def _faults(cells: dict[str, str]) -> Iterator[str]:
+    for column in ("Dialogue_ID", "Utterance_ID"):
+        if not _NUMBER.fullmatch(cells[column].strip()):
+            yield f"{column} {cells[column]!r} is no whole number"
+    for column, values in (("Emotion", EMOTIONS), ("Sentiment", SENTIMENTS)):
+        if cells[column].strip() not in values:
+            yield f"unknown {column} {cells[column]!r} (known: {', '.join(values)})"
+
+
+def _row(cells: dict[str, str]) -> Row:
+    start, end = (cells.get(column, "") for column in TIMES)
+    return Row(
+        dialogue=int(cells["Dialogue_ID"]),
+        utterance=int(cells["Utterance_ID"]),
+        speaker=cells["Speaker"].strip(),
+        text=cells["Utterance"].strip(),
+        emotion=cells["Emotion"].strip(),
+        sentiment=cells["Sentiment"].strip(),
+        times=(start, end),
+        start=_time(start),
+        end=_time(end),
+    )
+
+
+def _time(text: str) -> float | None:
+    try:
+        return seconds_of(text)
+    except ValueError:  # a note on the utterance; nothing is computed from it
+        return None
+
+
+def _repeated(rows: Sequence[Row], name: str) -> list[str]:
+    count = Counter(row.key for row in rows)
+    return [
+        f"{name}: Dialogue_ID {dialogue}, Utterance_ID {utterance} stands in {n} rows"
+        for (dialogue, utterance), n in count.items()
+        if n > 1
+    ]

@@ -1,0 +1,134 @@
+"""Names of RAVDESS' files: seven fields of two digits, `MM-VV-EE-II-SS-RR-AA`, all of them told in FIELDS."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ercache.manifest import Problem
+from extract.corpora.common.copies import Copies
+from extract.corpora.common.listing import Folder, some
+
+EMOTIONS: Final = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+CHANNELS: Final = ("speech", "song")
+INTENSITIES: Final = ("normal", "strong")
+STATEMENTS: Final = ("Kids are talking by the door.", "Dogs are sitting by the door.")
+# As CREMA-D names and orders them; the two corpora share these six.
+SHARED: Final = {
+    "angry": "anger",
+    "disgust": "disgust",
+    "fearful": "fear",
+    "happy": "happy",
+    "neutral": "neutral",
+} | {"sad": "sad"}
+LABEL_SETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "emotion8": EMOTIONS,
+    "emotion7": tuple(e for e in EMOTIONS if e != "calm"),  # calm is neutral
+    "emotion6": tuple(SHARED.values()),
+    "intensity": INTENSITIES,
+    "channel": CHANNELS,
+}
+FIELDS: Final = ("medium", "channel", "emotion", "intensity", "statement", "repetition", "actor")
+_MOST: Final = {
+    "medium": 3,
+    "channel": 2,
+    "emotion": 8,
+    "intensity": 2,
+    "statement": 2,
+    "repetition": 2,
+    "actor": 24,
+}
+SUFFIXES: Final = {"01": ".mp4", "02": ".mp4", "03": ".wav"}
+ACTORS: Final = tuple(f"{n:02d}" for n in range(1, 25))
+# channel -> performances of each actor and emotion; the others have both intensities.
+PER_ACTOR: Final = {"speech": dict.fromkeys(EMOTIONS, 8) | {"neutral": 4}}
+PER_ACTOR["song"] = {e: n for e, n in PER_ACTOR["speech"].items() if e not in ("disgust", "surprised")}
+NO_SONG: Final = "18"
+
+
+@dataclass(frozen=True)
+class Take:
+    """A performance: the fields of its name, and the path of each of its media that is there."""
+
+    id: str
+    channel: str
+    emotion: str
+    intensity: str
+    text: str
+    actor: str
+    files: Mapping[str, str]
+
+
+def faults_of(name: str) -> list[str]:
+    """Everything in which a file name (with suffix) deviates from the release; empty for a good one."""
+    stem, dot, suffix = name.rpartition(".")
+    fields = dict(zip(FIELDS, stem.split("-"), strict=False))
+    if not re.fullmatch(r"\d\d(?:-\d\d){6}", stem, re.ASCII):
+        return ["is not seven fields of two digits, MM-VV-EE-II-SS-RR-AA"]
+    wrong = [
+        f"{field} {value} is not 01 to {_MOST[field]:02d}"
+        for field, value in fields.items()
+        if not 1 <= int(value) <= _MOST[field]
+    ]
+    if wrong:
+        return wrong
+    if (dot + suffix).lower() != SUFFIXES[fields["medium"]]:
+        wrong.append(f"medium {fields['medium']} is a {SUFFIXES[fields['medium']]} file")
+    if fields["emotion"] == "01" and fields["intensity"] == "02":
+        wrong.append("neutral is never strong")
+    if fields["channel"] == "02" and fields["emotion"] in ("07", "08"):
+        wrong.append(f"{EMOTIONS[int(fields['emotion']) - 1]} is never sung")
+    if fields["channel"] == "02" and fields["actor"] == NO_SONG:
+        wrong.append(f"actor {NO_SONG} does not sing")
+    return wrong
+
+
+def takes_of(folder: Folder) -> tuple[list[Take], list[Problem], dict[str, str]]:
+    """Performances by id, what is to be told of the files, and those left out -> those taken in their place.
+
+    Of several files of a name, the one in the folder of the actor that it names is taken, then the nearest to the root.
+    """
+    copies: Copies[tuple[str, str]] = Copies()
+    strangers: list[str] = []
+    misfiled: list[str] = []
+    for path in folder.files:
+        place_of, _, name = path.rpartition("/")
+        if not name.lower().endswith((".mp4", ".wav")):
+            continue
+        wrong = faults_of(name)
+        stem = name[:-4]
+        if wrong:
+            strangers.append(f"{path}: {'; '.join(wrong)}")
+            continue
+        actor = re.search(r"actor_?(\d\d)$", place_of, re.I | re.ASCII)
+        elsewhere = actor is not None and actor[1] != stem[-2:]
+        if elsewhere:
+            misfiled.append(f"{path}: its name says actor {stem[-2:]}")
+        copies.add((stem[3:], stem[:2]), path, 2 if elsewhere else 0 if actor else 1)
+    problems = [
+        *_told("not_a_clip_name", "files have another name", strangers),
+        *_told("other_folder", "files lie in the folder of another actor", misfiled),
+        *_told("archives", "archives may still be packed", folder.archives()),
+    ]
+    files: dict[str, dict[str, str]] = defaultdict(dict)
+    for (take, medium), path in copies.taken.items():
+        files[take][medium] = path
+    return [_take(name, files[name]) for name in sorted(files)], problems, copies.again
+
+
+def _told(reason: str, what: str, found: Sequence[str]) -> list[Problem]:
+    return [Problem(None, "note", reason, f"{len(found)} {what}: {some(found)}")] if found else []
+
+
+def _take(name: str, files: Mapping[str, str]) -> Take:
+    channel, emotion, intensity, statement, _, actor = name.split("-")
+    return Take(
+        id=name,
+        channel=CHANNELS[int(channel) - 1],
+        emotion=EMOTIONS[int(emotion) - 1],
+        intensity=INTENSITIES[int(intensity) - 1],
+        text=STATEMENTS[int(statement) - 1],
+        actor=actor,
+        files=files,
+    )

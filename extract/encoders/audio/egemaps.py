@@ -1,0 +1,90 @@
+"""eGeMAPS: 88 functionals of voice and speech by openSMILE, an optional extra because of its licence."""
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from ercache.cache import ArraySpec
+from ercache.errors import WeightsError
+from ercache.params.schema import Strict
+from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
+from extract.encoders.audio.common import each_alone
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.media.types import FloatArray
+
+RATE = 16_000
+LEAST = RATE // 10  # samples; 0.05 s gives nothing but NaN
+FUNCTIONALS, LOW_LEVEL = 88, 25
+ABSENT = "opensmile is not installed (audEERING's licence, for research only): pip install 'ercache[egemaps]'"
+
+
+class EgemapsParams(Strict):
+    """Switches of `audio/egemaps`.
+
+    Attributes:
+        frames: also keep the 25 low-level values of every 10 ms.
+    """
+
+    frames: bool = False
+
+
+class Egemaps:
+    """`pooled` are the functionals eGeMAPSv02, `frames` the low-level values they are made of.
+
+    Raises:
+        WeightsError: opensmile is not installed.
+    """
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="audio/egemaps",
+        modality="audio",
+        summary="eGeMAPSv02 functionals (openSMILE)",
+        batch="one",
+        version=1,
+        licence="audEERING research licence (no commercial use)",
+        paper="Eyben et al. 2016",
+        unavailable="" if importlib.util.find_spec("opensmile") else ABSENT,
+    )
+    Params: ClassVar[type[BaseModel]] = EgemapsParams
+
+    def __init__(self, params: EgemapsParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        if self.spec.unavailable:
+            raise WeightsError("audio/egemaps cannot run here", hint=self.spec.unavailable)
+        import opensmile
+
+        self.params = params
+        levels = [opensmile.FeatureLevel.Functionals]
+        if params.frames:
+            levels.append(opensmile.FeatureLevel.LowLevelDescriptors)
+        self._extractors = [opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, level) for level in levels]
+
+    @staticmethod
+    def input(params: EgemapsParams) -> Input:
+        """Sound at 16 kHz."""
+        return Input(rate=RATE)
+
+    @staticmethod
+    def arrays(params: EgemapsParams) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, 88]; `frames` [T, 25], one each 10 ms."""
+        pooled = ArraySpec("pooled", "vector", ("utterance", "functional"), (FUNCTIONALS,))
+        frames = ArraySpec("frames", "sequence", ("10ms", "low_level_value"), (LOW_LEVEL,))
+        return (pooled, frames) if params.frames else (pooled,)
+
+    def length(self, sample: Sample) -> int:
+        """Not asked for: each clip is encoded alone."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Describe each sound alone."""
+        return each_alone(samples, LEAST, self._one)
+
+    def _one(self, sound: FloatArray) -> Encoded | Missing:
+        tables: list[Any] = [extractor.process_signal(sound, RATE) for extractor in self._extractors]
+        arrays = dict(zip(("pooled", "frames"), (np.asarray(t, np.float32) for t in tables), strict=False))
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            return Missing(Reason.FAULT, "openSMILE gives no numbers for it")
+        return Encoded(arrays, frames=len(tables[-1]))

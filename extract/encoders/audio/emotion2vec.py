@@ -1,0 +1,105 @@
+"""emotion2vec: self-supervised speech frames that carry emotion (specs/encoders.md 4.2)."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.audio.common import normalised, pooled_and_frames, unusable
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.run_singly import encode_good
+from extract.media.types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RATE: Final = 16_000
+LEAST: Final = 400  # samples of one frame
+WIDTH: Final = 768
+DEPTHS: tuple[int, int] = (4, 8)
+
+
+class Emotion2vecParams(Strict):
+    """Switches of `audio/emotion2vec`.
+
+    Attributes:
+        frames: also keep the state of every 20 ms, not only their mean.
+        max_seconds: only the beginning of a longer clip is heard.
+    """
+
+    frames: bool = True
+    max_seconds: float = Field(30, ge=0.025, le=120)
+
+
+class Emotion2vec:
+    """`pooled` is the mean of `frames`. The clip is normalised as a whole, so it is always encoded alone.
+
+    The published file is a pickle with classes of fairseq: it has to be converted once (`ercache weights convert`).
+    """
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="audio/emotion2vec",
+        modality="audio",
+        summary="emotion2vec base",
+        batch="one",
+        version=1,
+        licence="FunASR model licence 1.1",
+        weights="emotion2vec",
+        paper="Ma et al. 2024, arXiv 2312.15185",
+    )
+    Params: ClassVar[type[BaseModel]] = Emotion2vecParams
+
+    def __init__(
+        self, params: Emotion2vecParams, device: str = "cpu", weights: Weights | None = None
+    ) -> None:
+        self.params, self.device = params, device
+        handle = weights or Weights("emotion2vec")
+        network: Any = handle.network(
+            build, strip=("d2v_model.",), drop=("_ema.", "modality_encoders.AUDIO.decoder.")
+        )
+        self._network = network.to(device)
+
+    @staticmethod
+    def input(params: Emotion2vecParams) -> Input:
+        """Sound at 16 kHz."""
+        return Input(rate=RATE)
+
+    @staticmethod
+    def arrays(params: Emotion2vecParams) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, 768] and `frames` [T, 768]."""
+        return pooled_and_frames(WIDTH, params.frames)
+
+    def length(self, sample: Sample) -> int:
+        """Not asked for: each clip is encoded alone."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode each sound alone."""
+        return encode_good(samples, lambda sample: unusable(sample.sound, LEAST), self._each)
+
+    def _each(self, samples: list[Sample]) -> Iterator[Encoded]:
+        sounds = [sample.sound for sample in samples if sample.sound is not None]
+        return map(self._one, sounds)
+
+    def _one(self, sound: FloatArray) -> Encoded:
+        import torch
+
+        heard = normalised(sound[: round(self.params.max_seconds * RATE)], 1e-5)
+        with torch.inference_mode():
+            states = self._network(torch.from_numpy(heard)[None].to(self.device))[0]
+        frames = np.asarray(states.float().cpu().numpy(), np.float32)
+        pooled = {"pooled": frames.mean(0, keepdims=True)}
+        return Encoded(pooled | ({"frames": frames} if self.params.frames else {}), len(frames))
+
+
+def build() -> "nn.Module":
+    """The network in its published size."""
+    from ercache.nets.emotion2vec import Emotion2vec as Network
+
+    network: nn.Module = Network(WIDTH, 12, DEPTHS)
+    return network

@@ -1,0 +1,85 @@
+"""M2FNet's audio feature: a ResNet18 on the mel image, trained by `ercache pretrain` (specs/m2fnet.md 3.2)."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing, Reason
+from ercache.trained_extractors import load_made
+from ercache.weights import Weights
+from extract.encoders.audio.common import unusable
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.visual.m2fnet_images import SIZES, embed_images, network_of, width_of
+from extract.media.mel_image import HOP, RATE, WINDOW, fitted, mel_image
+
+
+class MelResnet18Params(Strict):
+    """Switches of `audio/mel-resnet18`.
+
+    Attributes:
+        pretrained: which training made its weights, a name under `pretrain:`.
+        embed: the projector's output (`z`, 300) or the encoder's (512) below it.
+        pad: fill sounds of less than a window (25 ms) up with zeros, as the paper's page asks; else they are missing.
+    """
+
+    pretrained: str = "mel_resnet18"
+    embed: Literal["z", "encoder"] = "z"
+    pad: bool = True
+
+
+class MelResnet18:
+    """One vector for the first 20 s of a sound; `frames` counts its spectra, one each 10 ms.
+
+    Raises:
+        WeightsError: the weights are not there, or made for another encoder.
+    """
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="audio/mel-resnet18",
+        modality="audio",
+        summary="ResNet18 on the mel image, trained on the corpus' own train part by `ercache pretrain`",
+        batch="equal",
+        version=1,
+        licence="that of the data it is trained on",
+        paper="M2FNet",
+    )
+    Params: ClassVar[type[BaseModel]] = MelResnet18Params
+
+    def __init__(
+        self, params: MelResnet18Params, device: str = "cpu", weights: Weights | None = None
+    ) -> None:
+        self.params, self.device = params, device
+        handle = weights or Weights(f"made/{params.pretrained}")
+        network, config = load_made(handle, self.spec.key, network_of, {"size": "paper"})
+        self._network, self._side = network.to(device), SIZES[config["size"]]
+
+    @staticmethod
+    def input(params: MelResnet18Params) -> Input:
+        """Sound at 16 kHz."""
+        return Input(rate=RATE)
+
+    @staticmethod
+    def arrays(params: MelResnet18Params) -> tuple[ArraySpec, ...]:
+        """`embedding` [1, 300], or [1, 512]."""
+        return (ArraySpec("embedding", "vector", ("utterance", "dimension"), (width_of(params.embed),)),)
+
+    def length(self, sample: Sample) -> int:
+        """All mel images have one size."""
+        return self._side
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode the mel images of all usable sounds in one forward."""
+        least = 1 if self.params.pad else WINDOW
+        results: list[Encoded | Missing | None] = [unusable(sample.sound, least) for sample in samples]
+        rows = [n for n, fault in enumerate(results) if fault is None]
+        sounds = [fitted(np.asarray(samples[n].sound)) for n in rows]
+        if rows:
+            images = np.stack([mel_image(sound, self._side) for sound in sounds])
+            vectors = embed_images(self._network, images, self.params.embed, self.device)
+            for n, sound, vector in zip(rows, sounds, vectors, strict=True):
+                results[n] = Encoded({"embedding": vector[None]}, frames=1 + len(sound) // HOP)
+        return [result or Missing(Reason.NO_AUDIO) for result in results]

@@ -1,0 +1,182 @@
+"""Cues' second view of speech: a mel spectrogram in the lower layers of a vision transformer (specs/cues.md 3.5)."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, Field, model_validator
+
+from ercache.cache import ArraySpec
+from ercache.nets.vit_names import vit_name
+from ercache.params.schema import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.audio.common import unusable
+from extract.encoders.audio.voice_mel import RATE, as_picture, mel_levels
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.run_singly import encode_good
+from extract.media.types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TOKENS: Final = 197  # the class token and 14 x 14 patches
+LEAST: Final = 1_600  # samples of an utterance: 0.1 s
+CONFIGS: Final[dict[str, dict[str, Any]]] = {
+    "vit-base-in21k": {
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+    },
+    "vit-large-in21k": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    },
+}
+
+
+class MelVitParams(Strict):
+    """Switches of `audio/mel-vit`.
+
+    Attributes:
+        weights: of the transformer; the smaller one goes with `mfm_size: base` of the model.
+        scope: what the picture shows: the utterance alone (`target`, for recognition), or it and those before it
+            (`window`, for prediction).
+        window: utterances of a window, the last being the utterance itself.
+        upper: layers of the transformer that are left to the model that is trained; all of them for its
+            `vit_lower_layers: false`.
+        dtype: of `tokens`; float16 halves 11 GB for MELD.
+        utterance_seconds: only the beginning of a longer utterance is heard.
+        window_seconds: whole utterances are dropped from the beginning of a longer window.
+        gap_seconds: of silence in place of an earlier utterance without usable sound.
+    """
+
+    weights: Literal["vit-large-in21k", "vit-base-in21k"] = "vit-large-in21k"
+    scope: Literal["target", "window"] = "target"
+    window: int = Field(3, ge=1, le=64)
+    upper: int = Field(2, ge=0, le=24)
+    dtype: Literal["float16", "float32"] = "float16"
+    utterance_seconds: float = Field(10, ge=0.1, le=120)
+    window_seconds: float = Field(30, ge=0.1, le=600)
+    gap_seconds: float = Field(0.1, ge=0)
+
+    @model_validator(mode="after")
+    def _has_so_many_layers(self) -> Self:
+        layers = CONFIGS[self.weights]["num_hidden_layers"]
+        if self.upper > layers:
+            raise ValueError(f"upper: {self.weights} has {layers} layers")
+        return self
+
+    @property
+    def width(self) -> int:
+        """Numbers of a token."""
+        return int(CONFIGS[self.weights]["hidden_size"])
+
+
+class MelVit:
+    """`tokens` are the states after the last of the lower layers; `pooled` is that of the class token."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="audio/mel-vit",
+        modality="audio",
+        summary="mel spectrogram through the lower layers of ViT-L/16",
+        batch="equal",
+        version=1,
+        licence="Apache-2.0",
+        weights="vit-large-in21k",
+        paper="Cues, arXiv 2408.04547",
+    )
+    Params: ClassVar[type[BaseModel]] = MelVitParams
+
+    def __init__(self, params: MelVitParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        self.params, self.device = params, device
+        handle = weights or Weights(params.weights)
+        config = handle.config(CONFIGS[params.weights])
+        layers = config["num_hidden_layers"]
+        upper = tuple(f"layers.{n}." for n in range(layers - params.upper, layers))
+        network: Any = handle.network(
+            lambda: build(config, params.upper),
+            strip=("vit.",),
+            drop=(*upper, "layernorm.", "pooler."),
+            rename=vit_name,
+        )
+        self._network = network.to(device)
+
+    @staticmethod
+    def input(params: MelVitParams) -> Input:
+        """Sound at 16 kHz, for a window that of the utterances before too."""
+        return Input(rate=RATE, past=params.window - 1 if params.scope == "window" else 0)
+
+    @staticmethod
+    def arrays(params: MelVitParams) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, width] and `tokens` [197, width]: class token, then patches row by row, high bands first."""
+        shape = (params.width,)
+        return (
+            ArraySpec("pooled", "vector", ("utterance", "dimension"), shape),
+            ArraySpec("tokens", "sequence", ("class_and_patches", "dimension"), shape, params.dtype),
+        )
+
+    def length(self, sample: Sample) -> int:
+        """All pictures have one size."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode the pictures of all samples together; without sound of its own an utterance is missing."""
+        return encode_good(samples, lambda sample: unusable(sample.sound, LEAST), self._together)
+
+    def _together(self, samples: list[Sample]) -> Iterator[Encoded]:
+        pictures = [as_picture(mel_levels(self._heard(sample))) for sample in samples]
+        for states in self._forward(pictures):
+            tokens = states.astype(self.params.dtype)
+            yield Encoded({"pooled": states[:1], "tokens": tokens}, len(tokens))
+
+    def _heard(self, sample: Sample) -> FloatArray:
+        if sample.sound is None:
+            raise ValueError("a sample without sound has no picture")
+        most = round(self.params.utterance_seconds * RATE)
+        before = [turn.sound for turn in sample.before] if self.params.scope == "window" else []
+        gap = round(self.params.gap_seconds * RATE)
+        return window_sound(before, sample.sound, most, round(self.params.window_seconds * RATE), gap)
+
+    def _forward(self, pictures: Sequence["Tensor"]) -> FloatArray:
+        """Pictures [3, 224, 224] to states [B, 197, width]."""
+        import torch
+
+        with torch.inference_mode():
+            states = self._network(torch.stack(list(pictures)).to(self.device)).last_hidden_state
+        return np.asarray(states.float().cpu().numpy(), np.float32)
+
+
+def window_sound(
+    before: Sequence[FloatArray | None], target: FloatArray, utterance: int, window: int, gap: int
+) -> FloatArray:
+    """The sound of an utterance with those before it, one after the other (specs/cues.md 3.4).
+
+    Args:
+        before: earlier utterances in order, None where there is no sound.
+        utterance: samples of one utterance at most; the rest of it is not heard.
+        window: samples of all at most; the oldest utterances are dropped whole, the target never.
+        gap: samples of silence in place of an unusable earlier utterance.
+    """
+    silence = np.zeros(gap, np.float32)
+    parts = [silence if s is None or unusable(s, LEAST) else s[:utterance] for s in before]
+    parts.append(target[:utterance])
+    while len(parts) > 1 and sum(map(len, parts)) > window:
+        parts.pop(0)
+    return np.concatenate(parts)
+
+
+def build(config: dict[str, Any], upper: int) -> "nn.Module":
+    """ViT without its upper layers and the norm after them; the large one without two has 278,107,136 parameters."""
+    from torch import nn
+    from transformers.models.vit.configuration_vit import ViTConfig
+    from transformers.models.vit.modeling_vit import ViTModel
+
+    lower = config | {"num_hidden_layers": config["num_hidden_layers"] - upper}
+    network: Any = ViTModel(ViTConfig.from_dict(lower), add_pooling_layer=False)
+    network.layernorm = nn.Identity()
+    built: nn.Module = network
+    return built

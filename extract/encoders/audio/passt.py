@@ -1,0 +1,190 @@
+"""PaSST, the patchout spectrogram transformer trained on AudioSet (Koutini et al. 2022), by hear21passt 0.0.26.
+
+Spectrogram and network are the package's; windows are ours, tested against its own (specs/encoders.md 4.3,
+specs/amuse.md 3.3).
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.audio.common import lengthened, mirrored_windows, unusable
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.run_singly import encode_good
+from extract.media.types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RATE: Final = 32_000
+LEAST, MOST = 4_801, 321_600  # samples of one forward: one patch of 16 spectra, 99 patches; measured
+SCENE_WINDOW, SCENE_HOP = 320_000, 80_000  # of the package's scene embedding: 10 s each 2.5 s
+WIDTHS: Final = {"embed_only": 768, "logits": 527, "all": 527 + 768}
+DEPTH = 12
+AT_ONCE = 16 * RATE  # samples in one forward: the package's attention grows with the square of a window
+
+
+class PasstParams(Strict):
+    """Switches of `audio/passt`.
+
+    Attributes:
+        mode: `embed_only`, the mean of class and distillation token; `logits` of the 527 AudioSet classes; `all`.
+        window_seconds: length of a window; None for the clip as a whole, which beyond 10 s is the mean over windows
+            of 10 s each 2.5 s.
+        hop_seconds: from window to window.
+        frames: also keep each window, not only their mean; needs `window_seconds`.
+        max_seconds: only the beginning of a longer clip is heard.
+        pad_seconds: a shorter clip gets silence at its end (AMuSE: 1); 0 for none. Silence moves the output far.
+    """
+
+    mode: Literal["embed_only", "logits", "all"] = "embed_only"
+    window_seconds: float | None = Field(None, ge=0.151, le=10)
+    hop_seconds: float = Field(0.5, ge=0.01, le=10)
+    frames: bool = True
+    max_seconds: float = Field(30, ge=0.5, le=120)
+    pad_seconds: float = Field(0, ge=0, le=30)
+
+    @property
+    def window(self) -> int | None:
+        """Samples of a window."""
+        return None if self.window_seconds is None else round(self.window_seconds * RATE)
+
+    @property
+    def least(self) -> int:
+        """Samples that a clip needs, before it is lengthened."""
+        needed = (
+            LEAST if self.window is None else self.window // 2 + 1
+        )  # a mirror image is shorter than the clip
+        return 1 if round(self.pad_seconds * RATE) >= needed else needed
+
+
+class Passt:
+    """`pooled` is the clip, or the mean over its windows; with `window_seconds` and `frames` also each window."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="audio/passt",
+        modality="audio",
+        summary="PaSST-S trained on AudioSet",
+        batch="equal",
+        version=1,
+        licence="Apache-2.0",
+        weights="passt",
+        paper="Koutini et al. 2022, arXiv 2110.05069",
+    )
+    Params: ClassVar[type[BaseModel]] = PasstParams
+
+    def __init__(self, params: PasstParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        self.params, self.device = params, device
+        self._network = (weights or Weights("passt")).network(build).to(device)
+        self._mel = spectrogram().to(device)
+
+    @staticmethod
+    def input(params: PasstParams) -> Input:
+        """Sound at 32 kHz."""
+        return Input(rate=RATE)
+
+    @staticmethod
+    def arrays(params: PasstParams) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, 768], [1, 527] or [1, 1295] by `mode`; `frames` likewise for each window."""
+        shape = (WIDTHS[params.mode],)
+        pooled = ArraySpec("pooled", "vector", ("utterance", params.mode), shape)
+        frames = ArraySpec("frames", "sequence", ("window", params.mode), shape)
+        return (pooled, frames) if params.window and params.frames else (pooled,)
+
+    def length(self, sample: Sample) -> int:
+        """Samples of a window: windows of one size share forwards, whatever the number of a clip's windows."""
+        return 0 if sample.sound is None else self._windows(sample.sound).shape[1]
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode sounds whose windows have one size."""
+        return encode_good(samples, lambda sample: unusable(sample.sound, self.params.least), self._together)
+
+    def _windows(self, sound: FloatArray) -> FloatArray:
+        """What goes through the network, [W, samples]; sounds that are too short come as they are."""
+        heard = sound[: round(self.params.max_seconds * RATE)]
+        heard = lengthened(heard, round(self.params.pad_seconds * RATE))
+        if self.params.window is not None and len(heard) > self.params.window // 2:
+            return mirrored_windows(heard, self.params.window, round(self.params.hop_seconds * RATE))
+        return heard[None] if len(heard) <= SCENE_WINDOW else mirrored_windows(heard, SCENE_WINDOW, SCENE_HOP)
+
+    def _together(self, samples: list[Sample]) -> Iterator[Encoded]:
+        windows = [self._windows(sample.sound) for sample in samples if sample.sound is not None]
+        values = self._forward(np.concatenate(windows))
+        ends = np.cumsum([len(own) for own in windows])
+        for rows in np.split(values, ends[:-1]):
+            pooled = {"pooled": rows.mean(0, keepdims=True)}
+            frames = {"frames": rows} if self.params.window and self.params.frames else {}
+            yield Encoded(pooled | frames, len(rows))
+
+    def _forward(self, windows: FloatArray) -> FloatArray:
+        """Windows [W, samples] to embeddings [W, width], a bounded number at once."""
+        import torch
+
+        parts = []
+        step = max(1, AT_ONCE // windows.shape[1])
+        with torch.inference_mode(), quiet():
+            for start in range(0, len(windows), step):
+                part = torch.from_numpy(np.ascontiguousarray(windows[start : start + step])).to(self.device)
+                logits, embedding = self._network(self._mel(part)[:, None])
+                chosen = {"logits": (logits,), "embed_only": (embedding,), "all": (logits, embedding)}
+                parts.append(torch.cat(chosen[self.params.mode], 1).float().cpu().numpy())
+        return np.concatenate(parts)
+
+
+def build() -> "nn.Module":
+    """The network `passt_s_swa_p16_128_ap476` (10 s of 128 bands in patches of 16 x 16): 86,153,758 parameters."""
+    from hear21passt.models import passt
+
+    passt.first_RUN = False  # it would print the shapes of the first forward to stdout, which is for answers
+    network: nn.Module = passt.PaSST(
+        img_size=(128, 998),
+        patch_size=16,
+        stride=(10, 10),
+        in_chans=1,
+        num_classes=527,
+        embed_dim=768,
+        depth=DEPTH,
+        num_heads=12,
+        distilled=True,
+    )
+    return network
+
+
+def spectrogram() -> "nn.Module":
+    """Sound [B, n] at 32 kHz to 128 bands [B, 128, T] as PaSST was trained on, without augmentation."""
+    from hear21passt.models.preprocess import AugmentMelSTFT
+
+    bands: nn.Module = AugmentMelSTFT(
+        n_mels=128,
+        sr=RATE,
+        win_length=800,
+        hopsize=320,
+        n_fft=1024,
+        freqm=48,
+        timem=192,
+        htk=False,
+        fmin=0.0,
+        fmax=15_000,
+        norm=1,
+        fmin_aug_range=10,
+        fmax_aug_range=2000,
+    )
+    return bands.eval()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The package warns about sizes that are meant, and draws random numbers even in evaluation."""
+    import torch
+
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        yield

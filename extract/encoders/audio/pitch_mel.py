@@ -1,0 +1,103 @@
+"""Pitch classes and mel bands, for the prosody encoder of Cues as its first authors have it (specs/cues.md 4.3)."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.audio.common import each_alone
+from extract.encoders.audio.voice_mel import BANDS, HOP, RATE, WINDOW, mel_levels
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.media.types import FloatArray
+
+LOWEST, HIGHEST = 50.0, 600.0  # Hz, of a voice
+LEAST: Final = 1_600  # samples of an utterance: 0.1 s
+STEPS: Final = 255  # classes of pitch, less one; class 0 has no voice
+
+
+class PitchMelParams(Strict):
+    """Switches of `audio/pitch-mel`.
+
+    Attributes:
+        max_seconds: only the beginning of a longer utterance is heard.
+    """
+
+    max_seconds: float = Field(10, ge=0.1, le=120)
+
+
+class PitchMel:
+    """`classes` and `bands` have a row each 16 ms; `pooled` is the mean of the bands.
+
+    A pitch is told relative to the utterance, so it is always encoded alone.
+    """
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="audio/pitch-mel",
+        modality="audio",
+        summary="pitch in 256 steps of the utterance's own range, and 80 mel bands (librosa)",
+        batch="one",
+        version=1,
+        licence="ISC",
+        paper="Cues, arXiv 2408.04547",
+    )
+    Params: ClassVar[type[BaseModel]] = PitchMelParams
+
+    def __init__(self, params: PitchMelParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        self.params = params
+
+    @staticmethod
+    def input(params: PitchMelParams) -> Input:
+        """Sound at 16 kHz."""
+        return Input(rate=RATE)
+
+    @staticmethod
+    def arrays(params: PitchMelParams) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, 80]; `classes` [T], 0 without voice, else 1 to 256; `bands` [T, 80], 0 to 1, low ones first."""
+        return (
+            ArraySpec("pooled", "vector", ("utterance", "band"), (BANDS,)),
+            ArraySpec("classes", "sequence", ("frame",), (), "int32"),
+            ArraySpec("bands", "sequence", ("frame", "band"), (BANDS,)),
+        )
+
+    def length(self, sample: Sample) -> int:
+        """Not asked for: each clip is encoded alone."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode each sound alone; less than 0.1 s is too short."""
+        return each_alone(samples, LEAST, tracks, most=round(self.params.max_seconds * RATE))
+
+
+def tracks(sound: FloatArray) -> Encoded:
+    """The arrays of a sound."""
+    bands = np.ascontiguousarray(mel_levels(sound).T)
+    classes = pitch_classes(pitches(sound))
+    return Encoded({"pooled": bands.mean(0, keepdims=True), "classes": classes, "bands": bands}, len(bands))
+
+
+def pitches(sound: FloatArray) -> NDArray[np.float64]:
+    """Pitch of each frame, Hz; NaN where there is no voice, [n // 256 + 1]."""
+    import librosa
+
+    found, _, _ = librosa.pyin(sound, fmin=LOWEST, fmax=HIGHEST, sr=RATE, frame_length=WINDOW, hop_length=HOP)
+    return np.asarray(found, np.float64)
+
+
+def pitch_classes(hertz: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Classes of pitches: 0 without voice, else 1 to 256 for -4 to 4 deviations of their logarithms from the mean.
+
+    Voices of one pitch alone are in the middle.
+    """
+    voiced = np.isfinite(hertz)
+    logarithms = np.log(hertz[voiced])
+    spread = logarithms.std() if len(logarithms) else 0.0
+    z = (logarithms - logarithms.mean()) / spread if spread > 1e-9 else np.zeros(len(logarithms))
+    classes = np.zeros(len(hertz), np.int32)
+    classes[voiced] = np.round(STEPS * (np.clip(z / 4, -1, 1) + 1) / 2).astype(np.int32) + 1
+    return classes

@@ -1,0 +1,276 @@
+"""How something is said: pitch, loudness, rhythm and voice quality by librosa and numpy, without a network.
+
+`NAMES` lists the numbers of the utterance vector in order. Pitch is in semitones above 100 Hz, loudness in
+decibels of full scale. Without a voiced frame the pitch and voice numbers are 0, and so is `voiced_share`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
+from extract.encoders.audio.common import each_alone
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.media.types import FloatArray
+
+RATE = 16000
+HOP = 160  # 10 ms
+WINDOW = 400  # 25 ms, for loudness and spectrum
+PITCH_WINDOW = 1024  # 64 ms: holds two periods of 60 Hz and room to shift by one
+FLOOR_DB = -100.0
+VOICED_BELOW_PEAK = 35.0  # dB; quieter frames have no voice
+ACTIVE_BELOW_PEAK = 25.0  # dB; quieter frames are pause
+PERIODIC = 0.5  # correlation of neighbouring periods from which a frame may be voiced
+SYLLABLE_GAP = (
+    10  # frames between two peaks of loudness at least: ten syllables a second are the quickest speech
+)
+
+_PITCH = ("median", "mean", "std", "p10", "p90", "range", "slope", "end", "change")
+_LOUD = ("mean", "std", "p10", "p90", "range", "slope", "change")
+_SPECTRUM = ("centroid", "rolloff", "flatness", "zero_crossings", "flux", "tilt")
+NAMES: tuple[str, ...] = (
+    *(f"pitch_{name}" for name in _PITCH),
+    *("jitter", "shimmer", "periodicity_mean", "periodicity_std"),
+    *(f"loudness_{name}" for name in _LOUD),
+    *("duration", "voiced_share", "pause_share", "pause_longest", "pause_rate"),
+    *("syllable_rate", "voiced_stretch_mean", "voiced_stretch_rate"),
+    *(f"{name}_{statistic}" for name in _SPECTRUM for statistic in ("mean", "std")),
+)
+FRAME_NAMES = ("log2_f0", "voiced", "rms_db", "periodicity")
+
+
+class ProsodyParams(Strict):
+    """Switches of `audio/prosody`.
+
+    Attributes:
+        fmin, fmax: range of the pitch, Hz.
+        seconds: shortest sound that is described.
+    """
+
+    fmin: float = Field(60, ge=50, le=200)
+    fmax: float = Field(500, ge=250, le=1000)
+    seconds: float = Field(0.1, ge=0.064)
+
+
+@dataclass(frozen=True)
+class Contour:
+    """What is known of each 10 ms frame, each [T]; `f0` in Hz is a guess where the frame is not `voiced`."""
+
+    f0: FloatArray
+    voiced: NDArray[np.bool_]
+    loudness: FloatArray
+    periodicity: FloatArray
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """Frames that are no pause."""
+        return np.asarray(self.loudness > self.loudness.max() - ACTIVE_BELOW_PEAK)
+
+
+class Prosody:
+    """`pooled` holds the numbers of `NAMES`, `frames` those of `FRAME_NAMES` (log2_f0 is 0 if unvoiced)."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="audio/prosody",
+        modality="audio",
+        summary="pitch, loudness, rhythm and voice quality (librosa)",
+        batch="one",
+        version=1,
+        licence="ISC",
+    )
+    Params: ClassVar[type[BaseModel]] = ProsodyParams
+
+    def __init__(self, params: ProsodyParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        self.params = params
+
+    @staticmethod
+    def input(params: ProsodyParams) -> Input:
+        """Sound at 16 kHz."""
+        return Input(rate=RATE)
+
+    @staticmethod
+    def arrays(params: ProsodyParams) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, len(NAMES)] and `frames` [T, 4]."""
+        return (
+            ArraySpec("pooled", "vector", ("utterance", "statistic"), (len(NAMES),)),
+            ArraySpec(
+                "frames", "sequence", ("10ms", "log2_f0_voiced_rms_db_periodicity"), (len(FRAME_NAMES),)
+            ),
+        )
+
+    def length(self, sample: Sample) -> int:
+        """Not asked for: each clip is encoded alone."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Describe each sound alone."""
+        return each_alone(samples, max(PITCH_WINDOW, round(self.params.seconds * RATE)), self._one)
+
+    def _one(self, sound: FloatArray) -> Encoded | Missing:
+        contour = trace_contour(sound, self.params.fmin, self.params.fmax)
+        pooled = np.array(
+            [
+                *pitch_numbers(contour),
+                *voice_numbers(contour),
+                *loudness_numbers(contour),
+                *rhythm_numbers(contour, len(sound) / RATE),
+                *spectrum_numbers(sound, contour.active),
+            ],
+            dtype=np.float32,
+        )[None]
+        log_f0 = np.where(contour.voiced, np.log2(contour.f0), 0)
+        frames = np.stack([log_f0, contour.voiced, contour.loudness, contour.periodicity], axis=1)
+        if not (np.isfinite(pooled).all() and np.isfinite(frames).all()):
+            return Missing(Reason.FAULT, "numbers that are not finite")
+        return Encoded({"pooled": pooled, "frames": frames.astype(np.float32)}, frames=len(frames))
+
+
+def trace_contour(sound: FloatArray, fmin: float, fmax: float) -> Contour:
+    """Pitch (YIN), loudness and periodicity each 10 ms; a frame is voiced when loud and periodic enough."""
+    import librosa
+    from scipy.ndimage import median_filter
+
+    f0 = librosa.yin(
+        sound,
+        fmin=fmin,
+        fmax=fmax,
+        sr=RATE,
+        frame_length=PITCH_WINDOW,
+        hop_length=HOP,
+        trough_threshold=0.1,
+        center=True,
+        pad_mode="constant",
+    )
+    rms = librosa.feature.rms(y=sound, frame_length=WINDOW, hop_length=HOP, center=True, pad_mode="constant")[
+        0
+    ]
+    loudness = np.maximum(20 * np.log10(np.maximum(rms, 1e-10)), FLOOR_DB)
+    periodicity = correlate_periods(sound, f0)
+    loud = loudness > max(float(loudness.max()) - VOICED_BELOW_PEAK, -70.0)
+    inside = (f0 > 1.02 * fmin) & (f0 < 0.98 * fmax)  # at the ends of its range YIN found no period
+    voiced = median_filter(loud & inside & (periodicity > PERIODIC), size=5, mode="nearest")
+    return Contour(f0.astype(np.float32), voiced, loudness.astype(np.float32), periodicity.astype(np.float32))
+
+
+def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
+    """Correlation [T] of each frame with itself one period later, from -1 to 1; 0 where there is no sound."""
+    half = PITCH_WINDOW // 2
+    padded = np.pad(sound, (half, half + PITCH_WINDOW))
+    starts = np.arange(len(f0)) * HOP
+    lags = np.rint(RATE / f0).astype(int)
+    # two stretches of half a window, one lag apart, together centred on the frame
+    first = starts + (PITCH_WINDOW - half - lags) // 2
+    windows = np.lib.stride_tricks.sliding_window_view(padded, half)
+    a, b = windows[first], windows[first + lags]  # [T, half]
+    product = np.einsum("ti,ti->t", a, b)
+    energy = np.sqrt(np.einsum("ti,ti->t", a, a) * np.einsum("ti,ti->t", b, b))
+    return np.asarray(np.divide(product, energy, out=np.zeros_like(product), where=energy > 1e-8))
+
+
+def pitch_numbers(contour: Contour) -> list[float]:
+    """Numbers of `_PITCH` over the voiced frames: semitones, slope in semitones a second."""
+    if not contour.voiced.any():
+        return [0.0] * len(_PITCH)
+    tone = 12 * np.log2(contour.f0[contour.voiced] / 100)
+    at = np.flatnonzero(contour.voiced) * HOP / RATE
+    low, median, high = np.percentile(tone, [10, 50, 90])
+    end = float(np.median(tone[-20:]) - median)  # the last 0.2 s of voice: rising questions, falling ends
+    change = np.abs(np.diff(tone))[np.diff(at) < 1.5 * HOP / RATE]
+    return [
+        *(median, tone.mean(), tone.std(), low, high, high - low),
+        *(slope_of(at, tone), end, _mean(change)),
+    ]
+
+
+def voice_numbers(contour: Contour) -> list[float]:
+    """Jitter (change of period, relative), shimmer (of loudness, dB), mean and deviation of periodicity."""
+    if not contour.voiced.any():
+        return [0.0] * 4
+    both = contour.voiced[1:] & contour.voiced[:-1]
+    period = 1 / contour.f0
+    jump = np.abs(np.diff(period))[both] / period[1:][both]
+    jitter = _mean(jump[jump < 0.3])  # larger ones are octave errors of the tracker
+    shimmer = _mean(np.abs(np.diff(contour.loudness))[both])
+    periodicity = contour.periodicity[contour.voiced]
+    return [jitter, shimmer, float(periodicity.mean()), float(periodicity.std())]
+
+
+def loudness_numbers(contour: Contour) -> list[float]:
+    """Numbers of `_LOUD` over the frames that are no pause: decibels, slope in decibels a second."""
+    level = contour.loudness[contour.active]
+    at = np.flatnonzero(contour.active) * HOP / RATE
+    low, high = np.percentile(level, [10, 90])
+    change = _mean(np.abs(np.diff(level)))
+    return [float(level.mean()), float(level.std()), low, high, high - low, slope_of(at, level), change]
+
+
+def rhythm_numbers(contour: Contour, seconds: float) -> list[float]:
+    """Duration, shares, pauses, syllables and voiced stretches; seconds and events a second."""
+    from scipy.ndimage import gaussian_filter1d
+    from scipy.signal import find_peaks
+
+    active = np.flatnonzero(contour.active)
+    inner = ~contour.active[active[0] : active[-1] + 1]  # silence around the speech is no pause in it
+    pauses = [n for n in stretches(inner) if n >= 15]  # 150 ms: shorter ones are stops inside words
+    voiced = stretches(contour.voiced)
+    smooth = gaussian_filter1d(contour.loudness, 3.0, mode="nearest")
+    height = contour.loudness.max() - ACTIVE_BELOW_PEAK
+    peaks, _ = find_peaks(smooth, height=height, prominence=2.0, distance=SYLLABLE_GAP)
+    return [
+        *(seconds, float(contour.voiced.mean()), sum(pauses) / len(inner)),
+        *(max(pauses, default=0) * HOP / RATE, len(pauses) / seconds, len(peaks) / seconds),
+        *(_mean(np.array(voiced)) * HOP / RATE, len(voiced) / seconds),
+    ]
+
+
+def spectrum_numbers(sound: FloatArray, active: NDArray[np.bool_]) -> list[float]:
+    """Mean and deviation of the numbers of `_SPECTRUM` over the frames that are no pause.
+
+    Centroid and rolloff (85 %) in kHz, flatness as log10, zero crossings a sample, flux between spectra of
+    sum 1, tilt in decibels between the bands below and above 1 kHz.
+    """
+    import librosa
+
+    spectrum = np.abs(
+        librosa.stft(sound, n_fft=512, hop_length=HOP, win_length=WINDOW, center=True, pad_mode="constant")
+    )
+    power = spectrum**2 + 1e-10
+    crossings = librosa.feature.zero_crossing_rate(
+        sound, frame_length=WINDOW, hop_length=HOP, center=True, pad=False
+    )[0]
+    unit = spectrum / (spectrum.sum(axis=0) + 1e-10)
+    above = librosa.fft_frequencies(sr=RATE, n_fft=512) >= 1000
+    rows = (
+        librosa.feature.spectral_centroid(S=spectrum, sr=RATE)[0] / 1000,
+        librosa.feature.spectral_rolloff(S=spectrum, sr=RATE, roll_percent=0.85)[0] / 1000,
+        np.log10(librosa.feature.spectral_flatness(S=spectrum, amin=1e-10, power=2.0)[0]),
+        crossings,
+        np.abs(np.diff(unit, axis=1, prepend=unit[:, :1])).sum(axis=0),
+        10 * np.log10(power[~above].sum(axis=0) / power[above].sum(axis=0)),
+    )
+    return [number for row in rows for number in (float(row[active].mean()), float(row[active].std()))]
+
+
+def slope_of(at: NDArray[np.floating], values: NDArray[np.floating]) -> float:
+    """Slope of the least-squares line; 0 where less than 50 ms are known."""
+    if len(at) < 5:
+        return 0.0
+    centred = at - at.mean()
+    return float((centred * (values - values.mean())).sum() / (centred**2).sum())
+
+
+def stretches(mask: NDArray[np.bool_]) -> list[int]:
+    """Lengths of the runs of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [int(n) for n in edges[1::2] - edges[::2]]
+
+
+def _mean(values: NDArray[np.floating]) -> float:
+    return float(values.mean()) if len(values) else 0.0

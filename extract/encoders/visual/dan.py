@@ -1,0 +1,124 @@
+"""DAN on faces: AVAFN's visual feature (specs/avafn.md 3.2)."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.visual.common import FaceCrop, Image, crop_face, largest_faces, square
+from extract.encoders.visual.picture_rows import (
+    IMAGENET,
+    as_input,
+    encode_faces,
+    encoded_rows,
+    row_arrays,
+    through,
+)
+from extract.media.mel_image import resized
+from extract.media.types import FloatArray, Pictures
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIDE: Final = 224
+WIDTHS: Final = {"gap_plus_fused": 1024, "gap": 512, "fused": 512, "heads": 2048}
+CLASSES: Final = {"dan-affectnet7": 7, "dan-affectnet8": 8, "dan-rafdb": 7}
+
+Form = Literal["gap_plus_fused", "gap", "fused", "heads"]
+
+
+class DanParams(Strict):
+    """Switches of `visual/dan`.
+
+    Attributes:
+        weights: trained on AffectNet with 7 or 8 emotions, or on RAF-DB.
+        visual_feature: the pooled trunk (`gap`), the sum of the attention heads (`fused`), both, or the four heads.
+        every: seconds between pictures.
+        frames: pictures of a clip at most, evenly taken.
+        margin: by which the square about the face is enlarged.
+        sequence: also keep the row of every picture, not only their mean.
+    """
+
+    weights: Literal["dan-affectnet7", "dan-affectnet8", "dan-rafdb"] = "dan-affectnet7"
+    visual_feature: Form = "gap_plus_fused"
+    every: float = Field(0.2, gt=0)
+    frames: int = Field(64, ge=1)
+    margin: float = Field(0.2, ge=0, le=2)
+    sequence: bool = False
+
+
+class Dan:
+    """The largest face of each picture; `pooled` is the mean over pictures with a face.
+
+    With random weights the heads are in the thousands, and so are single differences in float32.
+    """
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/dan",
+        modality="visual",
+        summary="facial expressions by cross attention: trunk and fused heads",
+        batch="equal",
+        version=1,
+        licence="MIT",
+        weights="dan-affectnet7",
+        paper="Wen et al. 2021, arXiv 2109.07270; AVAFN",
+    )
+    Params: ClassVar[type[BaseModel]] = DanParams
+
+    def __init__(self, params: DanParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        from ercache.nets.dan import DAN
+
+        self.params, self.device = params, device
+        handle = weights or Weights(params.weights)
+        classes = CLASSES[params.weights]
+        self._network = handle.network(lambda: DAN(classes), inside="model_state_dict").to(device)
+
+    @staticmethod
+    def input(params: DanParams) -> Input:
+        """Pictures with their faces."""
+        return Input(pictures=Pictures(params.frames, params.every), faces=True)
+
+    @staticmethod
+    def arrays(params: DanParams) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, 1024] (or as wide as the form is); with `sequence` the rows of the pictures with a face."""
+        return row_arrays(WIDTHS[params.visual_feature], params.sequence, faces=True)
+
+    def length(self, sample: Sample) -> int:
+        """All faces have one size."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode the faces of all clips together."""
+        return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._forward)
+
+    def _cut(self, image: Image, box: FloatArray) -> Image | None:
+        return crop_face(image, square(box, self.params.margin), 0)
+
+    def _forward(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:
+        images = [[crop.image for crop in clip] for clip in clips]
+        for clip, rows in zip(clips, through(self._rows, images, prepared, self.device), strict=True):
+            boxes = [crop.box for crop in clip]
+            yield encoded_rows(rows, self.params.sequence, [crop.position for crop in clip], boxes)
+
+    def _rows(self, faces: "Tensor") -> "Tensor":
+        import torch
+
+        output, form = self._network(faces), self.params.visual_feature
+        gap, fused = output.features.mean((2, 3)), output.heads.sum(1)
+        forms: dict[Form, Tensor] = {
+            "gap_plus_fused": torch.cat([gap, fused], 1),
+            "gap": gap,
+            "fused": fused,
+            "heads": output.heads.flatten(1),
+        }
+        return forms[form]
+
+
+def prepared(crop: Image) -> "Tensor":
+    """DAN's evaluation transform: resized without keeping the aspect, ImageNet's statistics."""
+    return as_input(resized(crop, SIDE), IMAGENET)

@@ -1,0 +1,99 @@
+"""EfficientFace on faces: AVT-CA's picture network as a frozen extractor (specs/avtca.md 3.3 and 3.4)."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel
+
+from ercache.cache import ArraySpec
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.visual.avtca_crops import SIDE, AvtcaPictures, avtca_crops, avtca_input
+from extract.encoders.visual.common import FaceCrop, Image
+from extract.encoders.visual.picture_rows import (
+    Statistics,
+    as_input,
+    encode_faces,
+    encoded_rows,
+    row_arrays,
+    through,
+)
+from extract.media.mel_image import resized
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WIDTH: Final = 1024
+NORMS: Final[dict[str, Statistics]] = {  # mean and deviation, RGB, as the authors list them
+    "affectnet": ((0.55391484, 0.43522123, 0.3821877), (0.24837189, 0.21625527, 0.20221159)),
+    "none": ((0, 0, 0), (1, 1, 1)),
+}
+
+
+class EfficientFaceParams(AvtcaPictures):
+    """Switches of `visual/efficientface`, beside those of the pictures.
+
+    Attributes:
+        video_normalize: statistics of AffectNet, on which the checkpoint was trained, or only division by 255.
+        channels: `bgr` is what the code of AVT-CA's predecessor does by mistake.
+    """
+
+    video_normalize: Literal["affectnet", "none"] = "affectnet"
+    channels: Literal["rgb", "bgr"] = "rgb"
+
+
+class EfficientFaceEncoder:
+    """`frames` [15, 1024] of a clip of at least 3.6 s with any face; a shorter one has fewer, the missing ones last."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/efficientface",
+        modality="visual",
+        summary="facial expressions by a small network",
+        batch="equal",
+        version=1,
+        licence="MIT",
+        weights="efficientface",
+        paper="Zhao et al. 2021 (AAAI); AVT-CA",
+    )
+    Params: ClassVar[type[BaseModel]] = EfficientFaceParams
+
+    def __init__(
+        self, params: EfficientFaceParams, device: str = "cpu", weights: Weights | None = None
+    ) -> None:
+        from ercache.nets.efficientface import EfficientFace
+
+        self.params, self.device = params, device
+        handle = weights or Weights("efficientface")
+        self._network = handle.network(EfficientFace, inside="state_dict", drop=("fc.",)).to(device)
+
+    @staticmethod
+    def input(params: EfficientFaceParams) -> Input:
+        """Pictures of the middle of the clip, with their faces."""
+        return avtca_input(params)
+
+    @staticmethod
+    def arrays(params: EfficientFaceParams) -> tuple[ArraySpec, ...]:
+        """`frames` [15, 1024] with their pictures and boxes, and `pooled`, their mean."""
+        return row_arrays(WIDTH, sequence=True, faces=True)
+
+    def length(self, sample: Sample) -> int:
+        """All faces have one size."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode the faces of all clips together."""
+        return encode_faces(samples, avtca_crops, self._forward)
+
+    def _forward(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:
+        images = [[crop.image for crop in clip] for clip in clips]
+        for clip, rows in zip(
+            clips, through(self._network, images, self._prepared, self.device), strict=True
+        ):
+            yield encoded_rows(rows, True, [crop.position for crop in clip], [crop.box for crop in clip])
+
+    def _prepared(self, crop: Image) -> "Tensor":
+        image = resized(crop, SIDE)
+        given = image if self.params.channels == "rgb" else np.ascontiguousarray(image[..., ::-1])
+        return as_input(given, NORMS[self.params.video_normalize])

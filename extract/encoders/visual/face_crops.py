@@ -1,0 +1,60 @@
+"""Face crops as they are, for models that train their own picture network: AVT-CA (specs/avtca.md 3.3)."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from ercache.cache import ArraySpec
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.visual.avtca_crops import SIDE, AvtcaPictures, avtca_crops, avtca_input
+from extract.encoders.visual.common import FaceCrop
+from extract.encoders.visual.picture_rows import encode_faces, face_arrays, face_values
+from extract.media.mel_image import resized
+
+
+class FaceCrops:
+    """`crops` in the order of time, RGB bytes without any loss; about 2.3 MB an utterance."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/face-crops",
+        modality="visual",
+        summary="faces as RGB bytes, for training end to end",
+        batch="equal",
+        version=1,
+        licence="none: no weights",
+        paper="AVT-CA",
+    )
+    Params: ClassVar[type[BaseModel]] = AvtcaPictures
+
+    def __init__(self, params: AvtcaPictures, device: str = "cpu", weights: Weights | None = None) -> None:
+        self.params = params
+
+    @staticmethod
+    def input(params: AvtcaPictures) -> Input:
+        """Pictures of the middle of the clip, with their faces."""
+        return avtca_input(params)
+
+    @staticmethod
+    def arrays(params: AvtcaPictures) -> tuple[ArraySpec, ...]:
+        """`crops` [T, 224, 224, 3], which pictures they are of, and the boxes."""
+        axes = ("frame", "height", "width", "red_green_blue")
+        crops = ArraySpec("crops", "sequence", axes, (SIDE, SIDE, 3), "uint8", "grey levels")
+        return (crops, *face_arrays())
+
+    def length(self, sample: Sample) -> int:
+        """All crops have one size."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Cut the faces out."""
+        return encode_faces(samples, avtca_crops, self._cut)
+
+    def _cut(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:
+        for clip in clips:
+            crops = np.stack([resized(crop.image, SIDE) for crop in clip])
+            places = face_values([crop.position for crop in clip], [crop.box for crop in clip])
+            yield Encoded({"crops": crops, **places}, len(clip))

@@ -1,0 +1,139 @@
+"""Histograms of oriented gradients of face crops (scikit-image): a face feature without a trained network."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, model_validator
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.visual.common import chosen_box, crop_face
+from extract.media.types import FloatArray, Frame, Pictures
+
+
+class FaceHogParams(Strict):
+    """Switches of `visual/face-hog`.
+
+    Attributes:
+        frames: pictures looked at, spread evenly over the clip.
+        size: side of the square crop, pixels.
+        orientations, cell, block: of the histograms: bins, pixels a cell, cells a block.
+        margin: added to the box on every side, as a fraction of its side.
+        face: which face of a picture.
+        pool: `mean` over the pictures, or mean and deviation.
+    """
+
+    frames: int = Field(6, ge=1)
+    size: int = Field(96, ge=16)
+    orientations: int = Field(8, ge=2)
+    cell: int = Field(16, ge=2)
+    block: int = Field(1, ge=1, le=4)
+    margin: float = Field(0.1, ge=0, le=2)
+    face: Literal["largest", "most_probable"] = "largest"
+    pool: Literal["mean", "mean_std"] = "mean_std"
+
+    @model_validator(mode="after")
+    def _fits(self) -> "FaceHogParams":
+        if self.blocks < 1:
+            raise ValueError(
+                f"a crop of {self.size} pixels holds no block of {self.block} x {self.cell} pixels"
+            )
+        return self
+
+    @property
+    def blocks(self) -> int:
+        """Blocks along a side of the crop."""
+        return self.size // self.cell - self.block + 1
+
+    @property
+    def width(self) -> int:
+        """Length of one picture's descriptor."""
+        return self.blocks**2 * self.block**2 * self.orientations
+
+
+class FaceHog:
+    """Pictures without a face are left out; `frames` counts those with one, in the order of time."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/face-hog",
+        modality="visual",
+        summary="histograms of oriented gradients of the face (scikit-image)",
+        batch="one",
+        version=1,
+        licence="BSD-3-Clause",
+    )
+    Params: ClassVar[type[BaseModel]] = FaceHogParams
+
+    def __init__(self, params: FaceHogParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        self.params = params
+
+    @staticmethod
+    def input(params: FaceHogParams) -> Input:
+        """Pictures with their faces."""
+        return Input(pictures=Pictures(params.frames), faces=True)
+
+    @staticmethod
+    def arrays(params: FaceHogParams) -> tuple[ArraySpec, ...]:
+        """`pooled`; for each picture with a face its descriptor and the box found (without the margin)."""
+        pooled = params.width * (2 if params.pool == "mean_std" else 1)
+        return (
+            ArraySpec("pooled", "vector", ("utterance", "statistic"), (pooled,)),
+            ArraySpec("frames", "sequence", ("frame", "bin"), (params.width,)),
+            ArraySpec("boxes", "sequence", ("frame", "x0_y0_x1_y1"), (4,), units="pixels"),
+        )
+
+    def length(self, sample: Sample) -> int:
+        """Not asked for: each clip is encoded alone."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode each clip alone."""
+        return [self._one(sample.frames) for sample in samples]
+
+    def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:
+        if not frames:
+            return Missing(Reason.NO_VIDEO)
+        boxes: list[FloatArray] = []
+        rows: list[FloatArray] = []
+        for frame in frames:
+            box = chosen_box(frame.faces, self.params.face)
+            crop = None if box is None else crop_face(frame.image, box, self.params.margin)
+            if box is not None and crop is not None:
+                boxes.append(box)
+                rows.append(describe(crop, self.params))
+        if not rows:
+            return Missing(Reason.NO_FACE, f"none in {len(frames)} frames")
+        values = np.stack(rows)  # [T, width]
+        parts = (
+            [values.mean(axis=0), values.std(axis=0)]
+            if self.params.pool == "mean_std"
+            else [values.mean(axis=0)]
+        )
+        pooled = np.concatenate(parts, dtype=np.float32)[None]
+        if not np.isfinite(values).all():
+            return Missing(Reason.FAULT, "gradients that are not finite")
+        return Encoded({"pooled": pooled, "frames": values, "boxes": np.stack(boxes)}, frames=len(rows))
+
+
+def describe(crop: NDArray[np.uint8], params: FaceHogParams) -> FloatArray:
+    """Descriptor [width] of an RGB crop of any size."""
+    from skimage.color import rgb2gray
+    from skimage.feature import hog
+    from skimage.transform import resize
+
+    shape = (params.size, params.size)
+    grey = resize(rgb2gray(crop), shape, order=1, mode="edge", anti_aliasing=True)  # type: ignore[no-untyped-call]
+    values = hog(
+        grey,
+        orientations=params.orientations,
+        pixels_per_cell=(params.cell, params.cell),
+        cells_per_block=(params.block, params.block),
+        block_norm="L2-Hys",
+        feature_vector=True,
+    )
+    return np.asarray(values, dtype=np.float32)

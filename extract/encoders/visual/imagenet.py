@@ -1,0 +1,170 @@
+"""Networks of torchvision trained on ImageNet, on scenes or faces (specs/encoders.md 5.4)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, Encoder, EncoderSpec, Input, Sample
+from extract.encoders.run_singly import encode_good
+from extract.encoders.visual.common import FaceCrop, Image, crop_face, largest_faces, square, without_pictures
+from extract.encoders.visual.picture_rows import encode_faces, encoded_rows, row_arrays, through
+from extract.media.types import Pictures
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Prepare = Callable[[Image], "Tensor"]
+
+
+class PictureParams(Strict):
+    """Switches of the networks on pictures.
+
+    Attributes:
+        frames: pictures of a clip at most, spread over it.
+        every: seconds between them; None takes `frames` pictures of every clip.
+        region: the whole picture, or its largest face.
+        centre_crop: take the middle out after the resize, as the checkpoint's own transform does; by default with
+            whole pictures only, because it would cut chin and forehead off a face.
+        margin: by which the square about a face is enlarged.
+        sequence: also keep the row of every picture, not only their mean.
+    """
+
+    frames: int = Field(8, ge=1)
+    every: float | None = Field(None, gt=0)
+    region: Literal["scene", "face"] = "scene"
+    centre_crop: bool | None = None
+    margin: float = Field(0.2, ge=0, le=2)
+    sequence: bool = True
+
+    @property
+    def cropped(self) -> bool:
+        """Whether the middle is taken out."""
+        return self.region == "scene" if self.centre_crop is None else self.centre_crop
+
+
+class PictureEncoder:
+    """Pictures, or the largest face of each, through one network."""
+
+    def __init__(
+        self, params: PictureParams, device: str, network: Callable[["Tensor"], Any], prepare: Prepare
+    ) -> None:
+        self.params, self.device = params, device
+        self._network, self._prepare = network, prepare
+
+    def length(self, sample: Sample) -> int:
+        """All pictures have one size in the network."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode the pictures of all clips together."""
+        if self.params.region == "scene":
+            return encode_good(samples, without_pictures, self._scenes)
+        return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._faces)
+
+    def _cut(self, image: Image, box: Any) -> Image | None:
+        return crop_face(image, square(box, self.params.margin), 0)
+
+    def _scenes(self, samples: list[Sample]) -> Iterator[Encoded]:
+        images = [[frame.image for frame in sample.frames] for sample in samples]
+        for rows in through(self._network, images, self._prepare, self.device):
+            yield encoded_rows(rows, self.params.sequence)
+
+    def _faces(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:
+        images = [[crop.image for crop in clip] for clip in clips]
+        for clip, rows in zip(clips, through(self._network, images, self._prepare, self.device), strict=True):
+            boxes = [crop.box for crop in clip]
+            yield encoded_rows(rows, self.params.sequence, [crop.position for crop in clip], boxes)
+
+
+def picture_input(params: PictureParams) -> Input:
+    """Pictures, with their faces where these are encoded."""
+    return Input(pictures=Pictures(params.frames, params.every), faces=params.region == "face")
+
+
+@dataclass(frozen=True)
+class ImageNetKind:
+    """A network of torchvision without its head, in the registry.
+
+    Attributes:
+        model: name of the builder in torchvision.
+        trained: name of the weights in torchvision, whose transform is used.
+        head: the attribute that is left out.
+        width: of the vector before it.
+    """
+
+    spec: EncoderSpec
+    model: str
+    trained: str
+    head: str
+    width: int
+    Params: ClassVar[type[BaseModel]] = PictureParams
+
+    def input(self, params: PictureParams, /) -> Input:
+        """Pictures, with their faces where these are encoded."""
+        return picture_input(params)
+
+    def arrays(self, params: PictureParams, /) -> tuple[ArraySpec, ...]:
+        """`pooled`, with `sequence` also `frames`."""
+        return row_arrays(self.width, params.sequence, params.region == "face")
+
+    def __call__(self, params: PictureParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
+        """Build one."""
+        handle = weights or Weights(str(self.spec.weights))
+        network = handle.network(self.headless, drop=(f"{self.head}.",), rename=newer).to(device)
+        return PictureEncoder(params, device, network, prepare_as(self.model, self.trained, params.cropped))
+
+    def headless(self) -> "nn.Module":
+        """The network, which gives what its head would see."""
+        from torch import nn
+        from torchvision import models
+
+        network: nn.Module = models.get_model(self.model, weights=None)
+        setattr(network, self.head, nn.Identity())
+        return network
+
+
+def newer(name: str) -> str:
+    """The name in torchvision today of a tensor of the published ViT."""
+    return name.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.")
+
+
+def prepare_as(model: str, trained: str, cropped: bool) -> Prepare:
+    """The transform of a checkpoint of torchvision; without its crop the picture is resized to the full input."""
+    from PIL import Image as Pillow
+    from torchvision import models
+
+    transform: Any = models.get_model_weights(model)[trained].transforms()
+    if not cropped:
+        transform.resize_size = [*transform.crop_size, *transform.crop_size]
+
+    def prepare(image: Image) -> "Tensor":
+        tensor: Tensor = transform(Pillow.fromarray(image))
+        return tensor
+
+    return prepare
+
+
+def _kind(
+    name: str, summary: str, model: str, head: str, width: int, paper: str, trained: str = "IMAGENET1K_V1"
+) -> ImageNetKind:
+    spec = EncoderSpec(
+        f"visual/{name}", "visual", summary, "equal", 1, "BSD-3-Clause", weights=name, paper=paper
+    )
+    return ImageNetKind(spec, model, trained, head, width)
+
+
+_SWIN: Final = "Liu et al. 2021, arXiv 2103.14030"
+_RESNET: Final = "He et al. 2016, arXiv 1512.03385"
+RESNET50: Final = _kind("resnet50", "ResNet50, ImageNet", "resnet50", "fc", 2048, _RESNET, "IMAGENET1K_V2")
+IMAGENETS: Final = (
+    _kind("resnet18", "ResNet18, ImageNet", "resnet18", "fc", 512, _RESNET),
+    RESNET50,
+    _kind("swin-b", "Swin base, ImageNet", "swin_b", "head", 1024, _SWIN),
+    _kind("swin-t", "Swin tiny, ImageNet", "swin_t", "head", 768, _SWIN),
+)

@@ -1,0 +1,58 @@
+"""Faces as JAA-Net wants them: the eye line horizontal, the face in the middle, 176 pixels (specs/amuse.md 3.2)."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.encoders.visual.common import Image
+from extract.media.types import FloatArray
+
+SIDE: Final = 176
+WHOLE: Final = 200  # side of the aligned picture from which the middle is taken
+ENLARGED: Final = 2.9  # side of the aligned picture in extents of the five points
+FILL: Final = 128  # grey beyond the picture
+
+Matrix = NDArray[np.float64]
+
+
+def alignment(points: FloatArray) -> Matrix | None:
+    """The map [2, 3] from a picture to its aligned crop; None where the points do not span anything.
+
+    Args:
+        points: eyes, nose, mouth corners, [5, 2].
+    """
+    places = points.astype(np.float64)
+    across = places[1] - places[0]
+    length = float(np.hypot(*across))
+    if not np.isfinite(places).all() or length == 0:
+        return None
+    cos, sin = across / length
+    turn = np.array([[cos, sin], [-sin, cos]])
+    turned = places @ turn.T
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    half = 0.5 * ENLARGED * (high - low).max()
+    scale = (WHOLE - 1) / 2 / half
+    middle = np.full(2, (WHOLE - 1) / 2 - (WHOLE - SIDE) // 2)
+    shift = middle - scale * (low + high) / 2
+    return np.concatenate([scale * turn, shift[:, None]], axis=1)
+
+
+def aligned(image: Image, matrix: Matrix) -> Image:
+    """The aligned crop [176, 176, 3]; between pixels bilinear, beyond the picture grey."""
+    from scipy.ndimage import map_coordinates
+
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float64)
+    there = back(np.stack([x, y], axis=-1), matrix)  # [176, 176, 2]
+    at = [there[..., 1], there[..., 0]]
+    planes = [
+        map_coordinates(image[..., c].astype(np.float32), at, order=1, mode="grid-constant", cval=FILL)
+        for c in range(3)
+    ]
+    return np.asarray(np.rint(np.stack(planes, axis=-1)), np.uint8)
+
+
+def back(points: NDArray[np.floating], matrix: Matrix) -> Matrix:
+    """Points [..., 2] of the crop in pixels of the picture."""
+    inverse = np.linalg.inv(matrix[:, :2])
+    return np.asarray((points - matrix[:, 2]) @ inverse.T, np.float64)

@@ -1,0 +1,166 @@
+"""JAA-Net on faces: AMuSE's action units (specs/amuse.md 3.2)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.visual.common import Image, areas, without_faces
+from extract.encoders.visual.jaa_align import Matrix, aligned, alignment, back
+from extract.encoders.visual.picture_rows import Statistics, as_input, face_arrays, face_values, through
+from extract.media.types import FloatArray, Pictures
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HIDDEN: Final = 512
+UNITS: Final = 12
+LANDMARKS: Final = 49
+CENTRED: Final[Statistics] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+class JaaNetParams(Strict):
+    """Switches of `visual/jaa-net`.
+
+    Attributes:
+        frames: keyframes of a clip.
+        faces_of: all faces of a picture, by their areas, or its largest alone.
+        most_faces: of a picture, the largest ones.
+        face_feature: hidden layer and probabilities (524), or the probabilities alone (12).
+    """
+
+    frames: int = Field(8, ge=1)
+    faces_of: Literal["area_mean", "largest"] = "area_mean"
+    most_faces: int = Field(5, ge=1)
+    face_feature: Literal["penult_au", "au"] = "penult_au"
+
+
+@dataclass(frozen=True)
+class AlignedFace:
+    """A face of a picture: its number, box [4], area, how it was aligned, and the crop."""
+
+    position: int
+    box: FloatArray
+    area: float
+    matrix: Matrix
+    image: Image
+
+
+class JaaNetEncoder:
+    """Rows are pictures with a face; `landmarks` and `boxes` are those of its largest one, in pixels of the picture.
+
+    The units are 1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23 and 24, as BP4D labels them.
+    """
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/jaa-net",
+        modality="visual",
+        summary="action units and landmarks of the faces on keyframes",
+        batch="equal",
+        version=1,
+        licence="none stated (BP4D forbids free redistribution)",
+        weights="jaa-net",
+        paper="Shao et al. 2021, arXiv 2003.08834; AMuSE",
+    )
+    Params: ClassVar[type[BaseModel]] = JaaNetParams
+
+    def __init__(self, params: JaaNetParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        from ercache.nets.jaa_net import PARTS, UNUSED, JaaNet
+
+        self.params, self.device = params, device
+        handle = weights or Weights("jaa-net")
+        parts = {
+            name: handle.network(kind, file=f"{name}.pth", drop=(UNUSED,)) for name, kind in PARTS.items()
+        }
+        self._network = JaaNet(**parts).to(device).eval()  # type: ignore[arg-type]  # one type for each name
+
+    @staticmethod
+    def input(params: JaaNetParams) -> Input:
+        """Keyframes with their faces."""
+        return Input(pictures=Pictures(params.frames, rule="keys"), faces=True)
+
+    @staticmethod
+    def arrays(params: JaaNetParams) -> tuple[ArraySpec, ...]:
+        """`frames` [T, 524] of the pictures with a face, `pooled`, their mean, and what lies beneath."""
+        width = UNITS if params.face_feature == "au" else HIDDEN + UNITS
+        return (
+            ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,)),
+            ArraySpec("frames", "sequence", ("frame", "dimension"), (width,)),
+            ArraySpec("probabilities", "sequence", ("frame", "action_unit"), (UNITS,)),
+            ArraySpec("landmarks", "sequence", ("frame", "landmark", "x_y"), (LANDMARKS, 2), units="pixels"),
+            *face_arrays(),
+        )
+
+    def length(self, sample: Sample) -> int:
+        """All faces have one size."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode the faces of all clips together."""
+        found = [self._faces(sample) for sample in samples]
+        good = [own for own in found if own]
+        results = iter(self._forward(good) if good else ())
+        return [next(results) if own else without_faces(s) for s, own in zip(samples, found, strict=True)]
+
+    def _faces(self, sample: Sample) -> list[AlignedFace]:
+        most = 1 if self.params.faces_of == "largest" else self.params.most_faces
+        return [face for n in range(len(sample.frames)) for face in aligned_faces(sample, n, most)]
+
+    def _forward(self, clips: list[list[AlignedFace]]) -> Iterator[Encoded]:
+        images = [[face.image for face in clip] for clip in clips]
+        for clip, rows in zip(clips, through(self._rows, images, prepared, self.device), strict=True):
+            yield self._encoded(clip, rows)
+
+    def _rows(self, faces: "Tensor") -> "Tensor":
+        import torch
+
+        output = self._network(faces)
+        return torch.cat([output.hidden, output.probabilities, output.landmarks.flatten(1)], 1)
+
+    def _encoded(self, clip: list[AlignedFace], rows: FloatArray) -> Encoded:
+        positions = sorted({face.position for face in clip})
+        frames, landmarks, first = [], [], []
+        for position in positions:
+            own = [n for n, face in enumerate(clip) if face.position == position]  # by falling area
+            weight = np.array([clip[n].area for n in own])
+            frames.append((weight / weight.sum()) @ rows[own, : HIDDEN + UNITS])
+            first.append(clip[own[0]])
+            landmarks.append(back(rows[own[0], HIDDEN + UNITS :].reshape(LANDMARKS, 2), first[-1].matrix))
+        values = np.stack(frames).astype(np.float32)
+        kept = values[:, HIDDEN:] if self.params.face_feature == "au" else values
+        arrays = {
+            "pooled": kept.mean(axis=0, keepdims=True),
+            "frames": kept,
+            "probabilities": values[:, HIDDEN:],
+            "landmarks": np.stack(landmarks).astype(np.float32),
+            **face_values(positions, [face.box for face in first]),
+        }
+        return Encoded(arrays, len(positions))
+
+
+def aligned_faces(sample: Sample, position: int, most: int) -> list[AlignedFace]:
+    """The largest faces of a picture, aligned, by falling area."""
+    frame = sample.frames[position]
+    faces = frame.faces
+    if faces is None or not len(faces.boxes):
+        return []
+    sizes = areas(faces.boxes)
+    found = []
+    for n in np.argsort(-sizes, kind="stable")[:most]:
+        matrix = alignment(faces.points[n])
+        if matrix is not None and sizes[n] > 0:
+            crop = aligned(frame.image, matrix)
+            found.append(AlignedFace(position, faces.boxes[n], float(sizes[n]), matrix, crop))
+    return found
+
+
+def prepared(crop: Image) -> "Tensor":
+    """From bytes to -1 to 1."""
+    return as_input(crop, CENTRED)

@@ -1,0 +1,147 @@
+"""M2FNet's visual feature: the whole scene, and all faces weighted by their areas (specs/m2fnet.md 3.3)."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing, Reason
+from ercache.trained_extractors import load_made
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.visual.common import crop_face
+from extract.encoders.visual.m2fnet_images import SIZES, embed_images, network_of, width_of
+from extract.media.mel_image import resized
+from extract.media.types import Faces, FloatArray, Frame, Pictures
+
+MARGIN: Final = 0.1  # of the box, on each side of a face crop
+Selection = Literal["center", "first", "uniform"]
+Norm = Literal["sum", "max", "frame"]
+Part = Literal["scene", "face"]
+Rules: Final[dict[Selection, Literal["middle", "first", "spread"]]] = {
+    "center": "middle",
+    "first": "first",
+    "uniform": "spread",
+}
+
+
+class M2fnetDualParams(Strict):
+    """Switches of `visual/m2fnet-dual`.
+
+    Attributes:
+        pretrained: which training made its weights, a name under `pretrain:`.
+        embed: the projector's output (`z`, 300) or the encoder's (512) below it.
+        frames: successive pictures of an utterance.
+        select: from its middle, its beginning, or spread over it.
+        parts: what of it; an utterance without any face lacks the `face`.
+        area_norm: areas of a picture's faces are divided by their sum, their maximum, or the picture's area (R5).
+    """
+
+    pretrained: str = "m2fnet_dual"
+    embed: Literal["z", "encoder"] = "z"
+    frames: int = Field(15, ge=1)
+    select: Selection = "center"
+    parts: tuple[Part, ...] = Field(("scene", "face"), min_length=1)
+    area_norm: Norm = "sum"
+
+
+class M2fnetDual:
+    """`scene` is the maximum over all pictures, `face` over those with a face; without any there is no row of it.
+
+    Raises:
+        WeightsError: the weights are not there, or made for another encoder.
+    """
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/m2fnet-dual",
+        modality="visual",
+        summary="ResNet18 on scenes and area-weighted faces, trained by `ercache pretrain`",
+        batch="one",
+        version=1,
+        licence="that of the data it is trained on",
+        paper="M2FNet",
+    )
+    Params: ClassVar[type[BaseModel]] = M2fnetDualParams
+
+    def __init__(self, params: M2fnetDualParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        self.params, self.device = params, device
+        handle = weights or Weights(f"made/{params.pretrained}")
+        network, config = load_made(handle, self.spec.key, network_of, {"size": "paper"})
+        self._network, self._side = network.to(device), SIZES[config["size"]]
+
+    @staticmethod
+    def input(params: M2fnetDualParams) -> Input:
+        """Pictures, with their faces where these are encoded."""
+        rule = Rules[params.select]
+        return Input(pictures=Pictures(params.frames, rule=rule), faces="face" in params.parts)
+
+    @staticmethod
+    def arrays(params: M2fnetDualParams) -> tuple[ArraySpec, ...]:
+        """`scene` [1, 300] and `face` [1 or 0, 300], or 512 wide, as far as they are among the parts."""
+        shape, axes = (width_of(params.embed),), ("utterance", "dimension")
+        faceless = "optional" if "scene" in params.parts else "vector"
+        kinds = {"scene": "vector", "face": faceless}
+        return tuple(ArraySpec(part, kinds[part], axes, shape) for part in params.parts)
+
+    def length(self, sample: Sample) -> int:
+        """Not asked for: each clip is encoded alone."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Encode each clip alone: its scenes in one forward, its faces in another."""
+        return [self._one(sample.frames) for sample in samples]
+
+    def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:
+        if not frames:
+            return Missing(Reason.NO_VIDEO)
+        arrays: dict[str, FloatArray] = {}
+        if "scene" in self.params.parts:
+            arrays["scene"] = self._embed([frame.image for frame in frames]).max(axis=0, keepdims=True)
+        if "face" in self.params.parts:
+            arrays["face"] = self._faces(frames)
+            if len(arrays) == 1 and not len(arrays["face"]):
+                return Missing(Reason.NO_FACE, f"none in {len(frames)} frames")
+        return Encoded(arrays, frames=len(frames))
+
+    def _faces(self, frames: Sequence[Frame]) -> FloatArray:
+        """The maximum over pictures with a face of their weighted sums, [1, D]; [0, D] where there is none."""
+        found = [(frame, areas, crops) for frame in frames for areas, crops in [face_crops(frame)] if crops]
+        if not found:
+            return np.empty((0, width_of(self.params.embed)), np.float32)
+        vectors = self._embed([crop for _, _, crops in found for crop in crops])
+        ends = np.cumsum([len(crops) for _, _, crops in found])
+        rows = [
+            weights_of(areas, frame.image, self.params.area_norm) @ of_frame
+            for (frame, areas, _), of_frame in zip(found, np.split(vectors, ends[:-1]), strict=True)
+        ]
+        return np.asarray(np.stack(rows).max(axis=0, keepdims=True), np.float32)
+
+    def _embed(self, images: Sequence[NDArray[np.uint8]]) -> FloatArray:
+        squares = np.stack([resized(image, self._side) for image in images])
+        return embed_images(self._network, squares, self.params.embed, self.device)
+
+
+def face_crops(frame: Frame) -> tuple[FloatArray, list[NDArray[np.uint8]]]:
+    """Areas [n] of a picture's boxes inside it, and their crops with a margin of 10 %; slivers are left out."""
+    faces = frame.faces or Faces(*(np.empty((0, *s), np.float32) for s in ((4,), (), (5, 2))))
+    height, width = frame.image.shape[:2]
+    areas, crops = [], []
+    for box in faces.boxes:
+        inside = np.clip(box, 0, (width, height, width, height))
+        crop = crop_face(frame.image, box, MARGIN)
+        area = float((inside[2] - inside[0]) * (inside[3] - inside[1]))
+        if crop is not None and area > 0:
+            areas.append(area)
+            crops.append(crop)
+    return np.asarray(areas, np.float32), crops
+
+
+def weights_of(areas: FloatArray, image: NDArray[np.uint8], norm: Norm) -> FloatArray:
+    """The weights [n] of a picture's faces."""
+    if norm == "frame":
+        return np.asarray(areas / (image.shape[0] * image.shape[1]), np.float32)
+    return np.asarray(areas / (areas.sum() if norm == "sum" else areas.max()), np.float32)

@@ -1,0 +1,164 @@
+"""OpenFace 2's action units, read from the tables that the user's own OpenFace has written (specs/encoders.md 5.5).
+
+OpenFace is for academic use and is not run here. Its table of a video is one row a picture: `frame`, `timestamp`,
+`confidence`, `success`, and among hundreds of others 17 intensities `AU01_r` (0 to 5) and 18 presences `AU01_c`.
+"""
+
+import csv
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+
+from ercache.cache import ArraySpec
+from ercache.digests import digest_of_file
+from ercache.errors import WeightsError
+from ercache.manifest import MediaRef
+from ercache.params.schema import Strict
+from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+
+_RATED: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
+_SEEN: Final = tuple(sorted((*_RATED, 28)))
+COLUMNS: Final = (*(f"AU{n:02}_r" for n in _RATED), *(f"AU{n:02}_c" for n in _SEEN))
+
+
+class OpenfaceParams(Strict):
+    """Switches of `visual/openface-au`.
+
+    Attributes:
+        folder: of the tables, in the same subfolders as the videos: that of `train/clip.mp4` is `train/clip.csv`. A
+            setting of a machine: not part of the provenance.
+        digest: of all tables, so that changed ones are read again; found by itself.
+    """
+
+    folder: Path | None = Field(None, exclude=True)
+    digest: str = Field("", validate_default=True)
+
+    @field_validator("digest")
+    @classmethod
+    def _of_folder(cls, given: str, info: ValidationInfo) -> str:
+        folder = info.data.get("folder")
+        if folder is None:
+            return given
+        if not folder.is_dir():
+            raise ValueError(f"{folder} is no folder")
+        return folder_digest(folder)
+
+
+class OpenfaceAu:
+    """Rows with success 0 are no measurement and are left out; `pooled` is the mean of the others.
+
+    Intensities are calibrated for each video by OpenFace, so that the same face in another cut has others.
+
+    Raises:
+        WeightsError: no folder of tables is given.
+    """
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/openface-au",
+        modality="visual",
+        summary="17 intensities and 18 presences of action units, from OpenFace's tables",
+        batch="one",
+        version=1,
+        licence="OpenFace: academic, non-commercial",
+        paper="Baltrusaitis et al. 2018 (FG)",
+    )
+    Params: ClassVar[type[BaseModel]] = OpenfaceParams
+
+    def __init__(self, params: OpenfaceParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        if params.folder is None:
+            raise WeightsError(
+                "visual/openface-au reads tables that OpenFace has written, and no folder of them is given",
+                hint="run OpenFace's FeatureExtraction on the videos and set `folder` of the feature in params.yaml",
+            )
+        self._folder = params.folder
+
+    @staticmethod
+    def input(params: OpenfaceParams) -> Input:
+        """Where the video lies; it is not opened."""
+        return Input(video=True)
+
+    @staticmethod
+    def arrays(params: OpenfaceParams) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, 35], `frames` [T, 35] in the order of `COLUMNS`, and `times` of the rows."""
+        axes = ("frame", "intensities_presences")
+        return (
+            ArraySpec("pooled", "vector", ("utterance", axes[1]), (len(COLUMNS),)),
+            ArraySpec("frames", "sequence", axes, (len(COLUMNS),)),
+            ArraySpec(
+                "times", "sequence", ("frame", "time"), (1,), units="seconds from the start of the file"
+            ),
+        )
+
+    def length(self, sample: Sample) -> int:
+        """Not asked for: each clip is encoded alone."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Read the table of each clip."""
+        return [self._one(sample.video) for sample in samples]
+
+    def _one(self, video: MediaRef | None) -> Encoded | Missing:
+        if video is None:
+            return Missing(Reason.NO_VIDEO)
+        path = (self._folder / video.path).with_suffix(".csv")
+        if not path.is_file():
+            return Missing(Reason.ABSENT, f"no table {path.relative_to(self._folder)}")
+        try:
+            rows = read_table(path)
+        except (ValueError, csv.Error) as error:
+            return Missing(Reason.UNREADABLE, f"{path.relative_to(self._folder)}: {error}")
+        except OSError as error:  # the disk's fault, not the table's
+            return Missing(Reason.FAULT, f"{path.relative_to(self._folder)}: {error.strerror}")
+        start, end = video.start or 0.0, math.inf if video.end is None else video.end
+        inside = rows[(rows[:, 0] >= start - 1e-6) & (rows[:, 0] < end - 1e-6)]
+        seen = inside[inside[:, 1] == 1]
+        if not len(seen):
+            return Missing(
+                Reason.NO_FACE if len(inside) else Reason.NO_VIDEO, f"none in {len(inside)} rows of the table"
+            )
+        values = np.ascontiguousarray(seen[:, 2:], np.float32)
+        arrays = {"pooled": values.mean(axis=0, keepdims=True), "frames": values}
+        return Encoded({**arrays, "times": seen[:, :1].astype(np.float32)}, len(seen))
+
+
+def read_table(path: Path) -> NDArray[np.float64]:
+    """Time, success and `COLUMNS` of each row, [T, 37] in float64.
+
+    Raises:
+        ValueError: a column is not there, or a number is none.
+    """
+    wanted = ("timestamp", "success", *COLUMNS)
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        # OpenFace writes blanks behind its commas; every name but the first begins with one
+        reader = csv.DictReader(stream, skipinitialspace=True)
+        lacking = [name for name in wanted if name not in (reader.fieldnames or ())]
+        if lacking:
+            raise ValueError(f"no column {', '.join(lacking[:3])}; is it a table of OpenFace 2?")
+        rows = [[_number(row[name], name, n) for name in wanted] for n, row in enumerate(reader, 2)]
+    return np.array(rows, np.float64).reshape(len(rows), len(wanted))
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest of the names and contents of all tables of a folder."""
+    state = hashlib.sha256()
+    for path in sorted(folder.rglob("*.csv")):
+        state.update(f"{path.relative_to(folder).as_posix()}\n{digest_of_file(path)}\n".encode())
+    return state.hexdigest()
+
+
+def _number(text: str | None, name: str, line: int) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        raise ValueError(f"line {line}: {name} is {text!r}, not a number") from None
+    if not math.isfinite(value):
+        raise ValueError(f"line {line}: {name} is {text!r}")
+    return value

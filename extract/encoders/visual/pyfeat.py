@@ -1,0 +1,58 @@
+"""py-feat's action units, which are named here so that their absence has a reason (specs/encoders.md 5.5)."""
+
+from typing import ClassVar, NoReturn
+
+from pydantic import BaseModel
+
+from ercache.cache import ArraySpec
+from ercache.errors import WeightsError
+from ercache.params.schema import Strict
+from ercache.weights import Weights
+from extract.encoders.base import EncoderSpec, Input
+from extract.media.types import Pictures
+
+UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
+WHY = (
+    "its models are skops archives, and its loader trusts every type that it finds in them; run py-feat itself and "
+    "bring its table in with `ercache cache import`"
+)
+
+
+class PyfeatParams(Strict):
+    """`visual/pyfeat-au` has no switches."""
+
+
+class PyfeatKind:
+    """Stands in the registry and builds nothing."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
+        key="visual/pyfeat-au",
+        modality="visual",
+        summary="20 action units of py-feat",
+        batch="equal",
+        version=1,
+        licence="MIT (code)",
+        weights="pyfeat-au",
+        paper="Cheong et al. 2023, arXiv 2104.03509",
+        unavailable=WHY,
+    )
+    Params: ClassVar[type[BaseModel]] = PyfeatParams
+
+    def input(self, params: PyfeatParams, /) -> Input:
+        """Pictures with their faces."""
+        return Input(pictures=Pictures(8), faces=True)
+
+    def arrays(self, params: PyfeatParams, /) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, 20]."""
+        return (ArraySpec("pooled", "vector", ("utterance", "action_unit"), (len(UNITS),)),)
+
+    def __call__(self, params: PyfeatParams, device: str = "cpu", weights: Weights | None = None) -> NoReturn:
+        """Never builds.
+
+        Raises:
+            WeightsError: with the reason.
+        """
+        raise WeightsError("visual/pyfeat-au cannot run here", hint=self.spec.unavailable)
+
+
+PYFEAT_AU = PyfeatKind()

@@ -1,0 +1,30 @@
+"""Compile librosa's functions in one process, at installation: `python -m extract.encoders.warm_up`.
+
+Numba keeps compiled functions beside librosa's files, or where `extract.encoders.numba_cache` says. When several processes
+compile the same ones at once, as lanes do on a fresh machine, what it keeps can be torn, and every later process that
+loads it dies.
+"""
+
+import librosa
+import numpy as np
+
+from extract.encoders import ENCODERS
+from extract.encoders.base import Sample
+
+KEYS = ("audio/prosody", "audio/mfcc", "audio/pitch-mel")
+RATE = 16_000
+
+
+def main() -> None:
+    """Run all that librosa compiles for us: the encoders of a second of a tone, and the time warp of trainings."""
+    for key in KEYS:
+        kind = ENCODERS[key]
+        params = kind.Params()
+        rate = kind.input(params).rate or RATE
+        tone = np.sin(2 * np.pi * 220 * np.arange(rate) / rate).astype(np.float32)
+        kind(params, "cpu", None).encode([Sample(sound=tone)])
+    librosa.istft(librosa.phase_vocoder(librosa.stft(tone), rate=1.1))
+
+
+if __name__ == "__main__":
+    main()

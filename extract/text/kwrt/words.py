@@ -1,0 +1,90 @@
+"""Words of an utterance with their lemmas, and which of them are content words (Cues, 3.2)."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, Literal
+
+from ercache.errors import WeightsError
+from extract.text.kwrt.function_words import FUNCTION_WORDS
+
+Tagger = Literal["rules", "spacy"]
+_WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_CLITIC: Final = re.compile(r"n['’]t$|['’][^\W\d_]+$")  # don't, Ross's, we'll
+_CONTENT: Final = ("NOUN", "PROPN", "VERB", "ADJ", "ADV")
+MODEL: Final = "en_core_web_sm"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a text.
+
+    Attributes:
+        start, end: its characters in the text.
+        surface, lemma: in small letters.
+        content: whether it carries meaning of its own; all others are function words.
+    """
+
+    start: int
+    end: int
+    surface: str
+    lemma: str
+    content: bool
+
+
+def tagger(kind: Tagger) -> Callable[[str], list[Word]]:
+    """What cuts a text into words.
+
+    Raises:
+        WeightsError: spaCy or its English model is not installed.
+    """
+    return words_by_rules if kind == "rules" else _spacy_words()
+
+
+def words_by_rules(text: str) -> list[Word]:
+    """Letters with apostrophes and hyphens inside; content words are those that are not in our list.
+
+    Lemmas are simplemma's, of the word without `'s`, `'ll` or `n't`.
+    """
+    return [_word(*match.span(), match[0].lower()) for match in _WORD.finditer(text)]
+
+
+def _word(start: int, end: int, surface: str) -> Word:
+    stem = _CLITIC.sub("", surface)
+    content = surface not in FUNCTION_WORDS and stem not in FUNCTION_WORDS
+    return Word(start, end, surface, _lemma(stem), content)
+
+
+@cache
+def _lemma(word: str) -> str:
+    from simplemma import lemmatize
+
+    return lemmatize(word, lang="en").lower()
+
+
+def _spacy_words() -> Callable[[str], list[Word]]:
+    try:
+        import spacy
+
+        pipeline = spacy.load(MODEL, exclude=["ner", "parser"])
+    except (ImportError, OSError) as error:
+        raise WeightsError(
+            f"text/kwrt: tagger spacy needs spaCy and its model {MODEL}, which are not installed ({error})",
+            hint="install both, or choose tagger: rules",
+        ) from error
+
+    def words(text: str) -> list[Word]:
+        return [
+            Word(
+                token.idx,
+                token.idx + len(token.text),
+                token.text.lower(),
+                token.lemma_.lower(),
+                token.pos_ in _CONTENT and not token.is_stop,
+            )
+            for token in pipeline(text)
+            if not (token.is_space or token.is_punct)
+        ]
+
+    return words

@@ -1,0 +1,84 @@
+"""Case studies: what a trained AVAFN looked at in one dialogue (the figure of its paper)."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ercache.errors import UsageError
+from ercache.params.load import nearest
+from ercache.training.loop import IGNORED
+from fusion.data.batches import Batch, Padded
+from fusion.evaluation.evaluate import load_model, source_of
+from fusion.experiment.resolve import SUBSETS, Source
+from fusion.models.avafn.model import Avafn
+from fusion.runs.schema import RunRecord, read_run, read_statistics
+from fusion.training.seed import seen
+
+
+def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dict[str, Any]:
+    """One dialogue of the split through one seed of a run.
+
+    Args:
+        data: folder with the manifest and the caches that the run was trained on.
+        dialogue: as the manifest names it.
+
+    Returns:
+        `{"dialogue", "seed", "turns": [{"id", "speaker", "text", "label", "predicted"}], "audio_attention",
+        "history_weights"}`: what each turn's pictures look for in the sound of each turn (softmax of Eq. 2, a row for a
+        query), and how much each earlier context counts at the last turn (Eq. 9b).
+
+    Raises:
+        UsageError: the run is no AVAFN with sound and pictures and its default attention, or there is no such dialogue.
+    """
+    run = read_run(model_dir)
+    source, subset = _found(run, data, dialogue)
+    model = load_model(model_dir / f"seed{seed}", run)
+    if not isinstance(model, Avafn) or not model.explains:
+        raise UsageError(
+            f"{model_dir}: no case study of this run",
+            hint="it takes an avafn with audio and visual, use_cam, use_acm and context_attention scalar_tanh",
+        )
+    raw = source.subset(subset)
+    rank = next(
+        d for d, start in enumerate(raw.offsets[:-1].tolist()) if raw.utterances[start].dialogue == dialogue
+    )
+    start, end = raw.offsets[rank : rank + 2].tolist()
+    batch = Padded(seen(raw, read_statistics(model_dir / f"seed{seed}"), "cpu"), source.view).batch([rank])
+    turns = raw.utterances[start:end]
+    predicted = _predicted(model, batch)
+    labels = raw.labels[start:end].tolist()
+    return {
+        "dialogue": dialogue,
+        "seed": seed,
+        "turns": [
+            {
+                "id": u.id,
+                "speaker": u.speaker,
+                "text": u.text,
+                "label": None if label == IGNORED else run.classes[label],
+                "predicted": run.classes[guess],
+            }
+            for u, label, guess in zip(turns, labels, predicted, strict=True)
+        ],
+        "audio_attention": model.cross_attention(batch)["visual"][0].tolist(),
+        "history_weights": model.history_weights(batch)[0, 0].tolist(),
+    }
+
+
+@torch.no_grad()
+def _predicted(model: Avafn, batch: Batch) -> list[int]:
+    found: list[int] = model(batch)[0].argmax(-1).tolist()
+    return found
+
+
+def _found(run: RunRecord, data: Path, dialogue: str) -> tuple[Source, str]:
+    """The source of the subset that holds a dialogue, and its name."""
+    known: set[str] = set()
+    for name in SUBSETS:
+        source = source_of(run, data, name)
+        held = {u.dialogue for u in source.subset(name).utterances}
+        if dialogue in held:
+            return source, name
+        known |= held
+    raise UsageError(f"no dialogue {dialogue!r} in split {run.split!r}", hint=nearest(dialogue, known))

@@ -1,0 +1,154 @@
+"""Scoring a trained run again, from its weights, its statistics and the caches."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ercache.errors import UsageError
+from ercache.params.load import nearest
+from ercache.params.schema import TrainingParams
+from ercache.training.loop import deterministic, threads_for
+from fusion.data.batches import Padded
+from fusion.data.modality_dropout import without
+from fusion.experiment.resolve import SUBSETS, Source, read_source
+from fusion.models import MODELS
+from fusion.runs.predict import predict, scored
+from fusion.runs.schema import (
+    MODEL_FILE,
+    Predictions,
+    RunRecord,
+    joined,
+    read_run,
+    read_statistics,
+    read_tensors,
+)
+from fusion.training.folds import FOLDS, folder_of
+from fusion.training.seed import seen
+
+
+def evaluate(
+    model_dir: Path,
+    data: Path,
+    subset: str = "test",
+    *,
+    device: str = "cpu",
+    lacking: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Scores, per class and confusion of every seed of a run.
+
+    Args:
+        data: folder with the manifest and the caches that the run was trained on.
+        subset: train, dev or test.
+        lacking: modalities of the run that no utterance has in this test, whatever the caches hold.
+
+    Returns:
+        `{"subset", <subset>: {metric: {"mean", "std", "ci95"}}, "per_class", "confusion", "marks", ...}`.
+
+    Raises:
+        UsageError: the run, the subset or its caches cannot be used.
+    """
+    if subset not in SUBSETS:
+        raise UsageError(f"unknown subset {subset!r}", hint=nearest(subset, SUBSETS))
+    run = read_run(model_dir)
+    for name in lacking:
+        if name not in run.features:
+            raise UsageError(f"{model_dir}: no modality {name!r}", hint=nearest(name, run.features))
+    if run.folds:
+        places = [model_dir / FOLDS / folder_of(fold) for fold in run.folds]
+        told = [_again(place, read_run(place), data, subset, device, lacking) for place in places]
+    else:
+        told = [_again(model_dir, run, data, subset, device, lacking)]
+    found = [joined(parts) for parts in zip(*(predictions for predictions, _ in told), strict=True)]
+    result = scored(found, run.classes)
+    return {
+        "experiment": run.experiment,
+        "model": run.model,
+        "corpus": run.corpus,
+        "subset": subset,
+        "lacking": list(lacking),
+        "seeds": run.seeds,
+        "epochs": run.epochs,
+        subset: result["scores"],
+        "per_class": result["per_class"],
+        "confusion": result["confusion"],
+        "marks": list(dict.fromkeys([*run.marks, *(mark for _, marks in told for mark in marks)])),
+    }
+
+
+def _again(
+    folder: Path, run: RunRecord, data: Path, subset: str, device: str, lacking: Sequence[str]
+) -> tuple[list[Predictions], list[str]]:
+    """Predictions of one split's run, and what has changed since its training."""
+    source = source_of(run, data, subset)
+    return predictions_of(folder, run, source, subset, device, lacking), _changes(run, source)
+
+
+def source_of(run: RunRecord, data: Path, subset: str) -> Source:
+    """What a run was trained on, as far as one subset needs it; what was accepted then is accepted now."""
+    return read_source(
+        data,
+        run.as_experiment(),
+        (subset,),
+        allow_random_weights=bool(run.provenance.get("random_weights")),
+        allow_leak=bool(run.provenance.get("leak")),
+    )
+
+
+def predictions_of(
+    model_dir: Path,
+    run: RunRecord,
+    source: Source,
+    subset: str,
+    device: str = "cpu",
+    lacking: Sequence[str] = (),
+) -> list[Predictions]:
+    """What every seed of a run says about a subset."""
+    if list(source.classes) != run.classes:
+        raise UsageError(
+            f"{model_dir}: trained on other classes than the manifest has now",
+            details=[f"run: {', '.join(run.classes)}", f"manifest: {', '.join(source.classes)}"],
+        )
+    found = []
+    raw = source.subset(subset)
+    if raw.widths != run.widths:
+        raise UsageError(f"{model_dir}: trained on widths {run.widths}, the caches have {raw.widths}")
+    for seed in run.seeds:
+        folder = model_dir / f"seed{seed}"
+        statistics = read_statistics(folder)
+        if statistics is None and TrainingParams(**run.training).standardize:
+            raise UsageError(f"{folder}: the statistics are not there", hint="train the experiment again")
+        model = load_model(folder, run).to(device)
+        with deterministic(threads_for(model)):
+            shown = without(seen(raw, statistics, device), lacking)
+            found.append(predict(model, Padded(shown, source.view), seed))
+    return found
+
+
+def load_model(folder: Path, run: RunRecord) -> nn.Module:
+    """The model of one seed, in eval mode.
+
+    Raises:
+        UsageError: the weights are absent, damaged or of another model.
+    """
+    if run.model not in MODELS:
+        raise UsageError(f"{folder}: unknown model {run.model!r}", hint=nearest(run.model, MODELS))
+    entry = MODELS[run.model]
+    model = entry.build(run.widths, len(run.classes), entry.resolve(run.preset, run.config))
+    try:
+        model.load_state_dict(read_tensors(folder / MODEL_FILE))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{folder}: the weights do not fit {run.model} ({reason})") from error
+    return model.eval()
+
+
+def _changes(run: RunRecord, source: Source) -> list[str]:
+    """What differs between now and the training, to stand beside the result."""
+    before = run.provenance.get("caches", {})
+    now = source.findings.digests
+    changed = [f"{name} is not the file of the training" for name in now if now[name] != before.get(name)]
+    if source.labels_digest != run.provenance.get("labels_digest"):
+        changed.append("labels or split are not those of the training")
+    return changed

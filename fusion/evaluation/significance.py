@@ -1,0 +1,235 @@
+"""Comparison of runs on the same test part: bootstrap over dialogues and seeds, McNemar over utterances, Holm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from ercache.errors import UsageError
+from ercache.metrics import (
+    DRAWS,
+    mean_scores,
+    percentiles,
+    resampled_means,
+    rng_draws,
+)
+from ercache.training.loop import IGNORED
+from fusion.runs.predict import counts_of
+from fusion.runs.schema import PREDICTIONS_FILE, RunRecord, read_run
+
+METRIC = "weighted_f1"
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run says about the labelled utterances of test, in the order of their ids.
+
+    Attributes:
+        counts: confusions of each seed and dialogue, [S, D, C, C], or [S, D, C, 2, 2] where several classes may hold.
+        right: whether the majority of the seeds is right, [N].
+        marks: what must stand beside any number of the run.
+    """
+
+    name: str
+    counts: Ints
+    right: NDArray[np.bool_]
+    marks: tuple[str, ...] = ()
+
+
+def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Every pair of runs, in the order given.
+
+    Returns:
+        `a`, `b`, `difference` (weighted F1 of a minus b, mean over seeds), `ci95` (bootstrap, paired over dialogues,
+        each run with its own draws of seeds), `p` (of that bootstrap: share of draws on the other side of 0, two-sided,
+        Holm-corrected over all pairs), `p_mcnemar` (exact McNemar on the majority of the seeds, Holm-corrected),
+        `only_a_right`, `only_b_right`, `marks_a`, `marks_b`.
+
+    Raises:
+        UsageError: fewer than two runs, runs that were not tested on the same utterances and labels, or whose
+            predictions are damaged.
+    """
+    folders = [Path(folder) for folder in run_dirs]
+    if len(folders) < 2:
+        raise UsageError("nothing to compare", hint="name at least two run folders")
+    outcomes = read_outcomes(folders)
+    rows = [
+        compare_pair(a, b) | {"marks_a": list(a.marks), "marks_b": list(b.marks)}
+        for a, b in combinations(outcomes, 2)
+    ]
+    for key in ("p", "p_mcnemar"):
+        corrected = holm([row[key] for row in rows])
+        for row, value in zip(rows, corrected, strict=True):
+            row[key] = value
+    return rows
+
+
+def compare_pair(a: Outcome, b: Outcome) -> dict[str, Any]:
+    """Difference of two runs; its p values are not yet corrected."""
+    observed = [mean_scores(o.counts.sum(1), leading=1)[METRIC].mean() for o in (a, b)]
+    # The same dialogues are drawn for both runs: that is what makes the bootstrap a paired one.
+    # Seeds have nothing to do with each other across runs, so each run draws its own.
+    rng = np.random.default_rng(0)
+    drawn = rng_draws(rng, a.counts.shape[1], DRAWS)
+    first, second = (
+        resampled_means(o.counts, rng_draws(rng, o.counts.shape[0], DRAWS), drawn)[METRIC] for o in (a, b)
+    )
+    only_a, only_b = int((a.right & ~b.right).sum()), int((b.right & ~a.right).sum())
+    return {
+        "a": a.name,
+        "b": b.name,
+        "difference": float(observed[0] - observed[1]),
+        "ci95": list(percentiles(first - second)),
+        "p": bootstrap_p(first - second),
+        "p_mcnemar": mcnemar_p(only_a, only_b),
+        "only_a_right": only_a,
+        "only_b_right": only_b,
+    }
+
+
+def mcnemar_p(only_a: int, only_b: int) -> float:
+    """Exact two-sided McNemar: are the disagreements a fair coin?"""
+    return float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+
+
+def bootstrap_p(differences: NDArray[np.float64]) -> float:
+    """Two-sided share of draws on the other side of 0, never quite 0."""
+    side = min((differences <= 0).sum(), (differences >= 0).sum())
+    return float(min(1.0, 2 * (side + 1) / (len(differences) + 1)))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values corrected for the number of comparisons (Holm)."""
+    return [float(value) for value in multipletests(p, method="holm")[1]]
+
+
+def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
+    """The runs, checked to be tested on the same utterances.
+
+    Raises:
+        UsageError: with all differences.
+    """
+    runs = [read_run(folder) for folder in folders]
+    tables = [_test_rows(folder, run) for folder, run in zip(folders, runs, strict=True)]
+    wrong = []
+    for folder, run, table in zip(folders[1:], runs[1:], tables[1:], strict=True):
+        for key in ("corpus", "task", "epc_target", "label_set", "split", "classes"):
+            ours, theirs = getattr(runs[0], key), getattr(run, key)
+            if ours != theirs:
+                wrong.append(f"{folder}: {key} is {theirs!r}, in {folders[0]} it is {ours!r}")
+        if _truth(table) != _truth(tables[0]):
+            wrong.append(f"{folder}: other test utterances or labels than {folders[0]}")
+    if wrong:
+        raise UsageError("runs can only be compared on the same test part", details=wrong)
+    single = len({folder.name for folder in folders}) == len(folders)
+    return [
+        outcome_of(folder.name if single else str(folder), run, table)
+        for folder, run, table in zip(folders, runs, tables, strict=True)
+    ]
+
+
+def outcome_of(name: str, run: RunRecord, table: pa.Table) -> Outcome:
+    """What the rows of a run's predictions on test say."""
+    columns = {key: np.array(table.column(key).to_pylist()) for key in ("seed", "dialogue")}
+    truth, predicted = (_of_emotions if run.several else _of_classes)(run, table)
+    dialogue = np.unique(columns["dialogue"], return_inverse=True)[1]
+    of_seed = [columns["seed"] == seed for seed in run.seeds]
+    counts = [counts_of(truth[s], predicted[s], dialogue[s], len(run.classes)) for s in of_seed]
+    votes = np.stack([predicted[s] for s in of_seed])  # [S, N], or [S, N, C]
+    chances = np.stack([table.column(f"p_{value}").to_numpy() for value in run.classes], axis=1)
+    chance, true = np.stack([chances[s] for s in of_seed]).mean(0), truth[of_seed[0]]  # [N, C]
+    if run.several:
+        # An utterance is right when all that is known of its emotions is.
+        share = votes.mean(0)
+        held = np.where(share == 0.5, chance > 0.5, share > 0.5)
+        right = ((held == true) | (true == IGNORED)).all(1)
+    else:
+        right = majority(votes, chance) == true
+    return Outcome(name, np.stack(counts), right, tuple(run.marks))
+
+
+def _of_classes(run: RunRecord, table: pa.Table) -> tuple[Ints, Ints]:
+    rank = {value: c for c, value in enumerate(run.classes)}
+    truth, predicted = (
+        np.array([rank[value] for value in table.column(key).to_pylist()], dtype=np.int64)
+        for key in ("label", "predicted")
+    )
+    return truth, predicted
+
+
+def _of_emotions(run: RunRecord, table: pa.Table) -> tuple[Ints, Ints]:
+    held = [table.column(f"label_{name}").fill_null(IGNORED).to_numpy() for name in run.classes]
+    chance = np.stack([table.column(f"p_{name}").to_numpy() for name in run.classes], axis=1)
+    return np.stack(held, axis=1).astype(np.int64), (chance > 0.5).astype(np.int64)
+
+
+def majority(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
+    """The class that most seeds predict; among ties the one with the highest mean probability.
+
+    Args:
+        votes: class of each seed and utterance, [S, N].
+        chance: mean probability over seeds, [N, C].
+    """
+    count = (votes[:, :, None] == np.arange(chance.shape[1])).sum(0)
+    best: Ints = np.where(count == count.max(1, keepdims=True), chance, -1.0).argmax(1)
+    return best
+
+
+def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
+    """Labelled test utterances by seed and id, as `outcome_of` needs them."""
+    path, hint = folder / PREDICTIONS_FILE, "train the experiment again"
+    chances = [f"p_{value}" for value in run.classes]
+    names = ["seed", "id", "dialogue", "subset", "label", "predicted", *chances]
+    held = [f"label_{value}" for value in run.classes] if run.several else []
+    names += held
+    try:
+        lacking = [name for name in names if name not in parquet.read_schema(path).names]
+        if lacking:
+            raise UsageError(f"{path}: lacks the columns {', '.join(lacking)}", hint=hint)
+        table = parquet.read_table(path, columns=names, filters=[("subset", "==", "test")])
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"{path}: not readable ({error})", hint=hint) from error
+    table = table.filter(pc.is_valid(table.column("label")))
+    table = table.sort_by([("seed", "ascending"), ("id", "ascending")])
+    wrong = _damages(table, run, chances)
+    if wrong:
+        raise UsageError(f"{path}: does not fit the run", details=wrong, hint=hint)
+    return table
+
+
+def _damages(table: pa.Table, run: RunRecord, chances: Sequence[str]) -> list[str]:
+    """What keeps rows of predictions from being those of a run."""
+    wrong = [name for name in chances if not pa.types.is_floating(table.schema.field(name).type)]
+    found = [f"column {name} holds no numbers" for name in wrong]
+    # What is known of an utterance's emotions may be known of some of them only.
+    whole_columns = [name for name in table.column_names if not (run.several and name.startswith("label_"))]
+    found += [f"column {name} has holes" for name in whole_columns if table.column(name).null_count]
+    for key in () if run.several else ("label", "predicted"):
+        strange = set(table.column(key).to_pylist()) - {*run.classes, None}
+        found += [f"{key} {value!r} is no class of the run" for value in sorted(strange, key=str)]
+    ids: dict[int, list[str]] = {seed: [] for seed in run.seeds}
+    for seed, utterance in zip(table.column("seed").to_pylist(), table.column("id").to_pylist(), strict=True):
+        ids.setdefault(seed, []).append(utterance)
+    if set(ids) != set(run.seeds):
+        found.append(f"rows of the seeds {sorted(ids, key=str)}, not of {run.seeds}")
+    whole = max(ids.values(), key=len, default=[])
+    found += [
+        f"seed {seed} has {len(rows)} labelled test utterances, not {len(set(whole))}"
+        for seed, rows in ids.items()
+        if rows != whole or len(set(rows)) != len(rows) or not rows
+    ]
+    return found
+
+
+def _truth(table: pa.Table) -> set[tuple[str, str, str]]:
+    return set(zip(*(table.column(key).to_pylist() for key in ("id", "dialogue", "label")), strict=True))

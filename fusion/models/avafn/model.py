@@ -1,0 +1,481 @@
+"""AVAFN: mutual cross-attention of audio and video, then context, speaker, listener and emotion states turn by turn."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ercache.errors import UsageError
+from fusion.data.batches import Batch
+from fusion.layers.cells import chain, gru, inputs, recurrent, split_inputs, stacked, tensors
+from fusion.layers.history import attended
+from fusion.layers.turns import participants, reversal, turned
+from fusion.models.base import ModelEntry, Widths, in_order
+
+TABLE_3: JsonDict = {"paper_row": "Table 3, AVAFN and w/o ACM, w/o SSM, w/o ILM"}
+
+
+class AvafnConfig(BaseModel):
+    """Switches of AVAFN; the defaults are our reading of the paper (sizes without a source are ours)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    use_acm: bool = Field(True, description="context state and its attention", json_schema_extra=TABLE_3)
+    use_ssm: bool = Field(True, description="speaker state", json_schema_extra=TABLE_3)
+    use_ilm: bool = Field(True, description="listener states", json_schema_extra=TABLE_3)
+    use_cam: bool = Field(True, description="False: u is the residual branches alone")
+    use_context_attention: bool = Field(True, description="False: ac_t is 0, the context state stays")
+    cam_scope: Literal["dialogue", "dialogue_causal", "utterance"] = Field(
+        "dialogue",
+        description="keys of the cross-attention: all utterances, none later, or the utterance itself",
+    )
+    fusion_weight: Literal["learned_scalar", "fixed", "gate", "attention_matrix"] = Field(
+        "learned_scalar", description="alpha and beta of Eq. 7"
+    )
+    combine: Literal["sum", "concat"] = Field("sum", description="of Eq. 7 and the residual branches")
+    context_attention: Literal["scalar_tanh", "dot_query", "vector"] = Field(
+        "scalar_tanh", description="score of Eq. 9: one a step, one a step and utterance, one a dimension"
+    )
+    listener_input: Literal["v_u", "u"] = Field("v_u", description="of Eq. 11")
+    listener_pool: Literal["mean", "sum", "max"] = Field("mean", description="of several listeners")
+    emotion_chain: Literal["dialogue", "speaker"] = Field(
+        "dialogue", description="one chain of emotion states, or one a speaker"
+    )
+    bidirectional: bool = Field(True, description="False: the recurrence sees no later utterance")
+    d_model: int = Field(
+        1024, ge=1, description="width d; features of another width pass a linear layer first"
+    )
+    d_ff: int = Field(2048, ge=1, description="width inside the feed-forward layers")
+    D_c: int = Field(150, ge=1, description="context state")
+    D_q: int = Field(150, ge=1, description="speaker and listener states")
+    D_e: int = Field(100, ge=1, description="emotion state")
+    classifier_hidden: int = Field(0, ge=0, description="width of an added hidden layer; 0: none")
+    dropout: float = Field(
+        0.3, ge=0, lt=1, description="of attention weights, feed-forward layers, u and E; never of states"
+    )
+
+
+@dataclass(frozen=True)
+class States:
+    """The recurrence at every turn, in the order of time; R directions.
+
+    Attributes:
+        C: [R, B, L, D_c], q_i: [R, B, L, D_q], qL: [R, B, L, D_q], E: [R, B, L, D_e]; None where switched off.
+        bank: states of the participants after each turn of the direction's own time, [B, P, D_q] each; [R, L].
+    """
+
+    C: Tensor | None
+    q_i: Tensor | None
+    qL: Tensor | None
+    E: Tensor
+    bank: Tensor
+
+
+class CrossAttention(nn.Module):
+    """CAM: each modality looks at the other one over the utterances of the dialogue (Eq. 1 to 6)."""
+
+    def __init__(self, names: list[str], config: AvafnConfig) -> None:
+        super().__init__()
+        d = config.d_model
+        self.other = dict(zip(names, reversed(names), strict=True))  # of one modality: itself
+        self.dropout = config.dropout
+        self.W_Q, self.W_K, self.W_V = (
+            nn.ModuleDict({m: nn.Linear(d, d, bias=False) for m in names}) for _ in range(3)
+        )
+        self.norm, self.norm_c = (nn.ModuleDict({m: nn.LayerNorm(d) for m in names}) for _ in range(2))
+        self.FFN = nn.ModuleDict(
+            {
+                m: nn.Sequential(
+                    nn.Linear(d, config.d_ff),
+                    nn.ReLU(),
+                    nn.Dropout(config.dropout),
+                    nn.Linear(config.d_ff, d),
+                )
+                for m in names
+            }
+        )
+
+    def forward(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """H_a^c and H_v^c [B, L, d].
+
+        Args:
+            H: modality -> [B, L, d].
+            allowed: modality -> bool [B, L or 1, L]; which of its utterances may be keys.
+        """
+        found = {}
+        for m, o in self.other.items():
+            zeta = F.scaled_dot_product_attention(  # Eq. 1 and 2
+                self.W_Q[m](H[m]),
+                self.W_K[o](H[o]),
+                self.W_V[o](H[o]),
+                attn_mask=allowed[o],
+                dropout_p=self.dropout if self.training else 0.0,
+            )
+            H_LN = self.norm[m](H[m] + zeta)  # Eq. 3 and 4
+            found[m] = self.norm_c[m](H_LN + self.FFN[m](H_LN))  # Eq. 5 and 6
+        return found
+
+    def weights(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The attention of each modality's queries over the other's keys (softmax of Eq. 1 and 2), [B, L, L]."""
+        found = {}
+        for m, o in self.other.items():
+            scores = self.W_Q[m](H[m]) @ self.W_K[o](H[o]).mT / math.sqrt(H[m].shape[-1])
+            found[m] = scores.masked_fill(~allowed[o], -math.inf).softmax(-1)
+        return found
+
+
+class WeightedFusion(nn.Module):
+    """alpha H_a^c + beta H_v^c (Eq. 7); of one modality, the modality."""
+
+    def __init__(self, names: list[str], config: AvafnConfig) -> None:
+        super().__init__()
+        self.names, self.kind = names, config.fusion_weight if len(names) > 1 else "alone"
+        self.w = nn.Parameter(torch.zeros(2)) if self.kind == "learned_scalar" else None
+        self.W_g = nn.Linear(2 * config.d_model, 2) if self.kind == "gate" else None
+
+    def forward(self, H_c: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+        """H_WCA [B, L, d]; `weights` are the attention matrices, where the kind asks for them."""
+        H = [H_c[m] for m in self.names]
+        if self.kind == "alone":
+            return H[0]
+        if self.kind == "attention_matrix":
+            return weights[self.names[0]] @ H[0] + weights[self.names[1]] @ H[1]
+        if self.W_g is not None:
+            alpha, beta = self.W_g(torch.cat(H, dim=-1)).softmax(-1).split(1, dim=-1)
+        else:
+            alpha, beta = self.balance()
+        H_WCA: Tensor = alpha * H[0] + beta * H[1]
+        return H_WCA
+
+    def balance(self) -> tuple[Tensor, Tensor]:
+        """alpha and beta where they are the same for all utterances."""
+        alpha, beta = torch.zeros(2).softmax(0) if self.w is None else self.w.softmax(0)
+        return alpha, beta
+
+
+class Recurrence(nn.Module):
+    """The four coupled GRU branches (Eq. 8 to 12), both directions and all participants in one step a turn.
+
+    Every cell is a list with one `nn.GRUCell` a direction. What a cell takes of u and v is projected for all turns
+    before the first; nothing flows back from E and qL, so those come after the last.
+    """
+
+    def __init__(self, width: int, config: AvafnConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.directions = 2 if c.bidirectional else 1
+        D_c, D_q = c.D_c if c.use_acm else 0, c.D_q if c.use_ssm else 0
+        heard = width + (c.d_model if c.listener_input == "v_u" else 0)
+        said = D_c + D_q + (c.D_q if c.use_ilm else 0)
+        self.GRU_C = self._cells(width + D_q, c.D_c, c.use_acm)
+        self.GRU_S = self._cells(D_c + width, c.D_q, c.use_ssm)
+        self.GRU_L = self._cells(heard, c.D_q, c.use_ilm)
+        self.GRU_E = self._cells(said, c.D_e, True)
+        scored = {"scalar_tanh": 1, "dot_query": width, "vector": c.D_c}[c.context_attention]
+        attends = c.use_acm and c.use_context_attention
+        self.W = nn.ModuleList(nn.Linear(c.D_c, scored) for _ in range(self.directions if attends else 0))
+
+    def _cells(self, width: int, state: int, used: bool) -> nn.ModuleList:
+        return nn.ModuleList(nn.GRUCell(width, state) for _ in range(self.directions if used else 0))
+
+    def forward(self, u: Tensor, v: Tensor, speakers: Tensor, mask: Tensor) -> States:
+        """All states.
+
+        Args:
+            u: [B, L, width]; v: [B, L, d]; speakers, mask: [B, L].
+        """
+        here, back = participants(speakers, mask), reversal(mask)
+        who = speakers.where(mask, 0).expand(self.directions, *speakers.shape)
+        who = turned(who, back)  # [R, B, L]
+        speaking = F.one_hot(who, here.shape[1]).bool()  # [R, B, L, P]
+        C, banks = self._turns(u, v, back, who, speaking)
+        slot = who[..., None, None].expand(*who.shape, 1, self.config.D_q)
+        q_i = banks.gather(3, slot).squeeze(3) if self.GRU_S else None
+        listening = here[:, None] & ~speaking
+        qL = self._pooled(banks, listening) if self.GRU_L else None
+        said = torch.cat([x for x in (C, q_i, qL) if x is not None], dim=-1)
+        E = chain(self.GRU_E, said, who if self.config.emotion_chain == "speaker" else None, here.shape[1])
+        C, q_i, qL = (None if x is None else turned(x, back) for x in (C, q_i, qL))
+        return States(C=C, q_i=q_i, qL=qL, E=turned(E, back), bank=banks)
+
+    def _turns(
+        self, u: Tensor, v: Tensor, back: Tensor, who: Tensor, speaking: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
+        """C [R, B, L, D_c] and the banks [R, B, L, P, D_q], in the directions' own time."""
+        c, (R, B, L, P) = self.config, speaking.shape
+        D_c, D_q = c.D_c if self.GRU_C else 0, c.D_q if self.GRU_S else 0
+        known: dict[str, tuple[Tensor, ...]] = {}
+        C_q = S_ac = None
+        if self.GRU_C:
+            C_u, C_parts = split_inputs(self.GRU_C, u.shape[-1], D_q)
+            known["C"] = turned(inputs(self.GRU_C, C_u, u), back).unbind(2)
+            C_q = stacked(C_parts) if D_q else None
+        if self.GRU_S:
+            S_parts, S_u = split_inputs(self.GRU_S, D_c, u.shape[-1])
+            known["S"] = turned(inputs(self.GRU_S, S_u, u), back).unbind(2)
+            S_ac = stacked(S_parts) if D_c else None
+        if self.GRU_L:
+            vu = torch.cat([v, u], dim=-1) if c.listener_input == "v_u" else u
+            known["L"] = turned(inputs(self.GRU_L, tensors(self.GRU_L, "weight_ih"), vu), back).unbind(2)
+        W_C, b_C = recurrent(self.GRU_C, B) if self.GRU_C else (None, None)
+        update = Bank(self.GRU_S, self.GRU_L, B * P)
+        memory = Memory(self.W, c.context_attention, turned(u.expand(R, *u.shape), back))
+        C, bank = u.new_zeros(R, B, c.D_c), u.new_zeros(R, B, P, c.D_q)
+        slot = who[..., None, None].expand(R, B, L, 1, c.D_q).unbind(2)
+        turn = speaking.unsqueeze(-1).unbind(2)
+        contexts, banks = [], []
+        for t in range(L):
+            ac = None
+            if W_C is not None and b_C is not None:
+                gi = known["C"][t]
+                if C_q is not None:
+                    gi = torch.baddbmm(gi, bank.gather(2, slot[t]).squeeze(2), C_q)
+                ac = memory.read(t)  # Eq. 9, over the contexts before this turn
+                C = gru(gi, torch.baddbmm(b_C, C, W_C), C)  # Eq. 8
+                memory.add(C)
+                contexts.append(C)
+            said = known["S"][t] if self.GRU_S else None
+            if said is not None and ac is not None and S_ac is not None:
+                said = torch.baddbmm(said, ac, S_ac)
+            bank = update(bank, turn[t], said, known["L"][t] if self.GRU_L else None)  # Eq. 10 and 11
+            banks.append(bank)
+        return torch.stack(contexts, dim=2) if contexts else None, torch.stack(banks, dim=2)
+
+    def _pooled(self, banks: Tensor, listening: Tensor) -> Tensor:
+        """qL [R, B, L, D_q]; 0 where nobody listens."""
+        kind, some = self.config.listener_pool, listening.unsqueeze(-1)
+        if kind == "max":
+            return banks.masked_fill(~some, -math.inf).amax(3).where(some.any(3), 0)
+        total = (banks * some).sum(3)
+        return total if kind == "sum" else total / some.sum(3).clamp(min=1)
+
+
+class Bank:
+    """The states of all participants through a turn: the speaker's by GRU_S, the listeners' by GRU_L (Eq. 10, 11).
+
+    Both cells have the same size, so where there are both, each row takes its own inputs and all rows one step.
+    """
+
+    def __init__(self, speaker: nn.ModuleList, listener: nn.ModuleList, rows: int) -> None:
+        cells = [recurrent(cell, rows) for cell in (speaker, listener) if cell]
+        self.weight = torch.cat([W for W, _ in cells], dim=-1) if cells else None
+        self.bias = torch.cat([b for _, b in cells], dim=-1) if cells else None
+
+    def __call__(self, bank: Tensor, turn: Tensor, said: Tensor | None, heard: Tensor | None) -> Tensor:
+        """The bank after a turn.
+
+        Args:
+            bank: before it, [R, B, P, D_q].
+            turn: bool [R, B, P, 1]; who speaks.
+            said, heard: inputs of the two cells, [R, B, 3 D_q]; None where a cell is switched off.
+        """
+        if self.weight is None or self.bias is None:
+            return bank
+        gh = torch.baddbmm(self.bias, bank.flatten(1, 2), self.weight).view(*bank.shape[:3], -1)
+        if said is not None and heard is not None:
+            gh_S, gh_L = gh.chunk(2, dim=-1)
+            gi = torch.where(turn, said.unsqueeze(2), heard.unsqueeze(2))
+            return gru(gi, torch.where(turn, gh_S, gh_L), bank)
+        known = said if said is not None else heard
+        assert known is not None
+        after = gru(known.unsqueeze(2), gh, bank)
+        return torch.where(turn if said is not None else ~turn, after, bank)
+
+
+class Memory:
+    """Soft attention over the contexts so far (Eq. 9).
+
+    Where the score of a context does not depend on the utterance that looks, the sums of Eq. 9b and 9c are carried
+    on: a turn then costs the same however long the dialogue is. tanh bounds the scores, so exp does not overflow.
+    """
+
+    def __init__(self, W: nn.ModuleList, kind: str, u: Tensor) -> None:
+        self.kind, self.u = kind, u
+        self.weight = torch.stack([x.T for x in tensors(W, "weight")]) if W else None
+        self.bias = torch.stack(tensors(W, "bias")).unsqueeze(1) if W else None
+        self.contexts: list[Tensor] = []
+        self.keys: list[Tensor] = []
+        self.total: Tensor | None = None
+        self.weighted: Tensor | None = None
+
+    def read(self, t: int) -> Tensor | None:
+        """ac_t [R, B, D_c]; None is 0: before the first context, or without attention."""
+        if self.weighted is not None and self.total is not None:
+            return self.weighted / self.total
+        if not self.keys:
+            return None
+        return attended(self.keys, self.contexts, self.u[:, :, t])
+
+    def add(self, C: Tensor) -> None:
+        """Take in a context [R, B, D_c]."""
+        if self.weight is None or self.bias is None:
+            return
+        s = torch.baddbmm(self.bias, C, self.weight).tanh()
+        if self.kind == "dot_query":
+            self.contexts.append(C)
+            self.keys.append(s)
+            return
+        e = s.exp()
+        self.total = e if self.total is None else self.total + e
+        self.weighted = e * C if self.weighted is None else torch.addcmul(self.weighted, e, C)
+
+
+class Avafn(nn.Module):
+    """ "Mutual Cross-Attention in Dyadic Fusion Networks for Audio-Video Emotion Recognition".
+
+    Choices where the paper is silent: an utterance that lacks a modality enters as that modality's mean and is no
+    key for the other one (a dialogue that lacks it wholly attends to its means).
+    """
+
+    def __init__(self, widths: Widths, classes: int, config: AvafnConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.names = names = in_order(widths)
+        if not (config.use_acm or config.use_ssm or config.use_ilm):
+            raise UsageError(
+                "avafn: nothing is left for the emotion state", hint="switch on use_acm, use_ssm or use_ilm"
+            )
+        d = config.d_model
+        self.project = nn.ModuleDict({m: nn.Linear(widths[m], d) for m in names if widths[m] != d})
+        for m in names:  # 0 where features are z-scored
+            self.register_buffer(f"mean_{m}", torch.zeros(widths[m]))
+        self.cam = CrossAttention(names, config) if config.use_cam else None
+        self.fuse = WeightedFusion(names, config) if config.use_cam else None
+        self.residual = nn.ModuleDict({m: nn.Sequential(nn.Linear(d, d), nn.LayerNorm(d)) for m in names})
+        parts = len(names) + config.use_cam
+        self.recurrence = Recurrence(d * parts if config.combine == "concat" else d, config)
+        self.dropout = nn.Dropout(config.dropout)
+        E, hidden = config.D_e * self.recurrence.directions, config.classifier_hidden
+        self.W_smax = (
+            nn.Sequential(nn.Linear(E, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+            if hidden
+            else nn.Linear(E, classes)
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, L, C] (Eq. 13, before softmax)."""
+        H = self.enter(batch)
+        u = self.dropout(self.joint(H, self.allowed(batch)))
+        E = self.recurrence(u, H[self.names[-1]], batch.speakers, batch.mask).E
+        logits: Tensor = self.W_smax(self.dropout(torch.cat(E.unbind(0), dim=-1)))
+        return logits
+
+    def enter(self, batch: Batch) -> dict[str, Tensor]:
+        """H_a and H_v [B, L, d]."""
+        H = {}
+        for m in self.names:
+            x, here = batch.features[m], batch.present[m].unsqueeze(-1)
+            # The bias of the projection must not turn an absent modality into a vector.
+            H[m] = (
+                self.project[m](x) * here
+                if m in self.project
+                else x.where(here, self.get_buffer(f"mean_{m}"))
+            )
+        return H
+
+    def meet(self, means: Mapping[str, Tensor]) -> None:
+        """Take in the mean of each modality over train, as the model sees it: what absent ones are replaced by."""
+        for m in self.names:
+            self.get_buffer(f"mean_{m}").copy_(means[m])
+
+    def allowed(self, batch: Batch) -> dict[str, Tensor]:
+        """Keys that the utterances may look at, bool [B, L or 1, L]."""
+        L, scope = batch.mask.shape[1], self.config.cam_scope
+        own = torch.eye(L, dtype=torch.bool, device=batch.mask.device)
+        if scope == "utterance":
+            return dict.fromkeys(self.names, own.expand(len(batch.mask), L, L))
+        found = {}
+        for m in self.names:
+            seen = batch.mask.unsqueeze(1)
+            if scope == "dialogue_causal":
+                seen = (seen & torch.ones_like(own).tril()) | own
+            usable = seen & batch.present[m].unsqueeze(1)
+            found[m] = usable.where(usable.any(-1, keepdim=True), seen)
+        return found
+
+    def joint(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> Tensor:
+        """u [B, L, d or a multiple of it]."""
+        parts = [self.residual[m](H[m]) for m in self.names]  # H_a^r, H_v^r
+        if self.cam is not None and self.fuse is not None:
+            weights = self.cam.weights(H, allowed) if self.fuse.kind == "attention_matrix" else {}
+            parts.insert(0, self.fuse(self.cam(H, allowed), weights))
+        if self.config.combine == "concat":
+            return torch.cat(parts, dim=-1)
+        return torch.stack(parts).sum(0)
+
+    @property
+    def explains(self) -> bool:
+        """Whether there are two modalities that look at each other, and one score for each earlier context."""
+        c = self.config
+        attends = c.use_acm and c.use_context_attention and c.context_attention == "scalar_tanh"
+        return self.cam is not None and len(self.names) > 1 and attends
+
+    @torch.no_grad()
+    def cross_attention(self, batch: Batch) -> dict[str, Tensor]:
+        """Modality -> how much its queries look at each utterance of the other one (Eq. 1 and 2), [B, L, L].
+
+        For case studies: the cross-attention must not be switched off.
+        """
+        assert self.cam is not None
+        return self.cam.weights(self.enter(batch), self.allowed(batch))
+
+    @torch.no_grad()
+    def history_weights(self, batch: Batch) -> Tensor:
+        """How much each earlier context counts at the last turn of every direction's time (Eq. 9b), [R, B, L - 1].
+
+        For case studies: dialogues of equal length, `context_attention: scalar_tanh`.
+        """
+        H = self.enter(batch)
+        states = self.recurrence(
+            self.joint(H, self.allowed(batch)), H[self.names[-1]], batch.speakers, batch.mask
+        )
+        assert states.C is not None  # without the context state there is no history
+        C = turned(states.C, reversal(batch.mask))
+        s = [layer(C[r, :, :-1]).tanh().squeeze(-1) for r, layer in enumerate(self.recurrence.W)]
+        return torch.stack(s).softmax(-1)
+
+    def readings(self) -> dict[str, float]:
+        """alpha and beta, to be logged with every epoch."""
+        if self.fuse is None or self.fuse.w is None:
+            return {}
+        alpha, beta = self.fuse.balance()
+        return {"alpha": float(alpha.detach()), "beta": float(beta.detach())}
+
+
+def _pair_bytes(config: AvafnConfig, _: int) -> float:
+    """Mutual attention; `dot_query` holds keys and contexts of the past anew at every turn."""
+    anew = config.D_c + config.d_model if config.context_attention == "dot_query" else 0
+    return 32 + 2.5 * anew * (1 + config.bidirectional)
+
+
+ENTRY = ModelEntry(
+    key="avafn",
+    paper="Mutual Cross-Attention in Dyadic Fusion Networks for Audio-Video Emotion Recognition (AVAFN)",
+    tasks=("erc", "epc"),
+    modalities=("audio", "visual"),
+    config=AvafnConfig,
+    presets={"paper": {}, "small": {"d_model": 32, "d_ff": 64, "D_c": 16, "D_q": 16, "D_e": 8}},
+    build=Avafn,
+    pair_bytes=_pair_bytes,
+    widths={"audio": 1024, "visual": 1024},
+    paper_encoders={"audio": "audio/wav2vec2-large", "visual": "visual/dan"},
+    paper_training={
+        "paper": {
+            "epochs": 100,
+            "patience": 15,
+            "batch": 32,
+            "optimizer": "adam",
+            "lr": 1e-4,
+            "weight_decay": 3e-4,
+            "l2": "decay",
+            "clip": None,
+            "schedule": "constant",
+            "standardize": True,
+        }
+    },
+)

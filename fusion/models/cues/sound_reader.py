@@ -1,0 +1,42 @@
+"""Cues' WavLM inside the model: samples to frames, for a training that tunes it."""
+
+import torch
+from torch import nn
+
+from ercache.nets.speech_networks import BASE_WAVLM, UNMASKED, UNUSED, build, tensor_name
+from ercache.weights import Weights
+from fusion.data.ragged import Steps
+from fusion.layers.masked import within
+
+CHECKPOINT = "wavlm-base-plus"
+LEAST = 400  # samples of one frame
+ALWAYS = {"layerdrop": 0.0}  # a dropped layer is no part of the page
+
+
+class SoundReader(nn.Module):
+    """WavLM base, trained with the rest; one utterance at a time, as its group norm runs over time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = BASE_WAVLM.width
+        self.network = build(BASE_WAVLM.family, BASE_WAVLM.config | UNMASKED | ALWAYS, BASE_WAVLM.emotion)
+
+    def load(self) -> None:
+        """Take the published tensors.
+
+        Raises:
+            WeightsError: they are absent, damaged or another network's.
+        """
+        Weights(CHECKPOINT).network(lambda: self.network, strip=("wavlm.",), drop=UNUSED, rename=tensor_name)
+
+    def forward(self, sound: Steps) -> Steps:
+        """Samples [K, n] at 16 kHz to frames [K, T, width]; what is shorter than a frame is left out."""
+        lengths = sound.mask.sum(1)
+        heard = (lengths >= LEAST).nonzero().flatten()
+        frames = [self.network(sound.values[k : k + 1, : lengths[k]]).last_hidden_state[0] for k in heard]
+        longest = max(map(len, frames), default=1)
+        counts = torch.tensor([len(x) for x in frames], dtype=torch.long, device=sound.values.device)
+        values = sound.values.new_zeros(len(frames), longest, self.width)
+        if frames:
+            values = torch.stack([nn.functional.pad(x, (0, 0, 0, longest - len(x))) for x in frames])
+        return Steps(values, within(counts, longest), sound.at[heard], sound.modality)

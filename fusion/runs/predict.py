@@ -1,0 +1,128 @@
+"""Predictions of a trained model, and the scores of all seeds together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ercache import metrics
+from ercache.manifest import PRESENCE
+from ercache.training.loop import IGNORED, masked_cross_entropy
+from fusion.data.batches import Padded
+from fusion.layers.losses import masked_binary_cross_entropy
+from fusion.runs.schema import Predictions, inside_rows
+
+Ints = NDArray[np.int64]
+
+
+@torch.no_grad()
+def logits_of(model: nn.Module, padded: Padded) -> Tensor:
+    """Logits of every utterance of a subset's dialogues, [N, C]; nan where the view speaks of none."""
+    model.eval()
+    found: Tensor | None = None
+    for rows, speaks, batch in padded.by_length():
+        logits = model(batch)
+        if found is None:
+            found = logits.new_full((len(padded.subset.utterances), logits.shape[-1]), torch.nan)
+        found[rows[speaks]] = logits[speaks]
+    assert found is not None  # an empty subset was refused when the experiment was read
+    return found
+
+
+def predict(model: nn.Module, padded: Padded, seed: int) -> Predictions:
+    """Probabilities and labels of the utterances of a subset."""
+    subset = padded.subset
+    logits = logits_of(model, padded)
+    probabilities = logits.sigmoid() if subset.labels.dim() == 2 else logits.softmax(-1)
+    inside = subset.inside.tolist()
+    return Predictions(
+        seed,
+        subset.name,
+        tuple(u for u, belongs in zip(subset.utterances, inside, strict=True) if belongs),
+        inside_rows(subset, probabilities).astype(np.float32),
+        inside_rows(subset, subset.labels).astype(np.int64),
+    )
+
+
+def validation_scores(model: nn.Module, padded: Padded, classes: int) -> dict[str, float]:
+    """Loss, weighted F1 and accuracy on validation, by the names of curves.csv."""
+    logits, labels = logits_of(model, padded), padded.subset.labels
+    truth = labels.cpu().numpy().astype(np.int64)
+    if labels.dim() == 2:
+        loss, _ = masked_binary_cross_entropy(logits, labels)
+        predicted = (logits > 0).long().cpu().numpy()
+    else:
+        loss, _ = masked_cross_entropy(logits[None], labels[None])
+        predicted = logits.argmax(-1).cpu().numpy()
+    found = metrics.mean_scores(counts_of(truth, predicted, np.zeros(len(truth), np.int64), classes)[0], 0)
+    return {
+        "validation_loss": float(loss),
+        "validation_weighted_f1": float(found["weighted_f1"]),
+        "validation_accuracy": float(found["accuracy"]),
+    }
+
+
+def confusions(predictions: Sequence[Predictions], classes: int) -> Ints:
+    """Counts of each seed and dialogue with a label, [S, D, C, C]; [S, D, C, 2, 2] where several classes may hold."""
+    return np.stack([counts_of(p.truth, p.predicted, dialogue_ranks(p), classes) for p in predictions])
+
+
+def counts_of(truth: Ints, predicted: Ints, dialogue: Ints, classes: int) -> Ints:
+    """Counts of each dialogue with a label, [D, C, C] or [D, C, 2, 2]."""
+    known = (truth != IGNORED).reshape(len(truth), -1)
+    some = known.any(1)
+    dialogue = np.unique(dialogue[some], return_inverse=True)[1]
+    if truth.ndim == 1:
+        return metrics.dialogue_confusions(truth[some], predicted[some], dialogue, classes)
+    counts = np.zeros((int(dialogue.max()) + 1, classes, 2, 2), dtype=np.int64)
+    row, label = known[some].nonzero()
+    np.add.at(counts, (dialogue[row], label, truth[some][row, label], predicted[some][row, label]), 1)
+    return counts
+
+
+def dialogue_ranks(predictions: Predictions) -> Ints:
+    """Rank of the dialogue of each utterance, [N], in order of appearance."""
+    rank: dict[tuple[str, str], int] = {}
+    return np.array([rank.setdefault((u.part, u.dialogue), len(rank)) for u in predictions.utterances])
+
+
+def per_class(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """F1, precision, recall (means over seeds) and support of each class."""
+    tables = [(_per_emotion if p.several else _per_class)(p, classes) for p in predictions]
+    return {
+        name: {
+            key: tables[0][name][key] if key == "support" else float(np.mean([t[name][key] for t in tables]))
+            for key in tables[0][name]
+        }
+        for name in classes
+    }
+
+
+def _per_class(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    known = p.truth != IGNORED
+    return metrics.per_class(p.truth[known], p.predicted[known], classes)
+
+
+def _per_emotion(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Of each emotion: F1, precision, recall and support of its presence, weighted F1 and weighted accuracy."""
+    found = {}
+    for c, name in enumerate(classes):
+        known = p.truth[:, c] != IGNORED
+        truth, predicted = p.truth[known, c], p.predicted[known, c]
+        whole = metrics.scores(truth, predicted, 2)
+        beside = {"weighted_f1": whole["weighted_f1"], "weighted_accuracy": whole["uar"]}
+        found[name] = {**metrics.per_class(truth, predicted, PRESENCE)["present"], **beside}
+    return found
+
+
+def scored(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, Any]:
+    """Scores, per class and confusion (summed over seeds and dialogues) of one subset."""
+    counts = confusions(predictions, len(classes))
+    return {
+        "scores": metrics.summary(counts),
+        "per_class": per_class(predictions, classes),
+        "confusion": counts.sum((0, 1)).tolist(),
+    }

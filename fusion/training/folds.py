@@ -1,0 +1,195 @@
+"""Folds: an experiment for each of them, and the run that their test parts make together.
+
+A fold is a split `<folds>/<what is held out>` of the manifest. Its extractors are its own where they were trained on
+the corpus, its validation is taken from what is not held out, and its test part is read once, after its epochs are
+chosen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ercache.errors import UsageError
+from ercache.manifest import Manifest, read_manifest
+from ercache.params.load import nearest
+from ercache.params.schema import FOLD, ExperimentParams, Params, array_of
+from fusion.experiment.resolve import Experiment
+from fusion.runs.predict import scored
+from fusion.runs.schema import Predictions, joined, read_curves, read_predictions, read_record, write_csv
+from fusion.training.write_run import write_results
+
+FOLDS: Final = "folds"  # below the run folder: a run folder of each fold
+SAME: Final = (
+    "label_set",
+    "several",
+    "classes",
+    "seeds",
+    "parameters",
+    "widths",
+    "modalities",
+    "config",
+    "training",
+)
+
+
+def fold_experiments(experiment: Experiment, params: Params, data: Path) -> dict[str, Experiment]:
+    """Fold -> the experiment on it, in the manifest's order.
+
+    Raises:
+        UsageError: the manifest has no such folds, or two of them test the same utterance.
+    """
+    entry = experiment.entry
+    manifest = read_manifest(data / "manifests" / f"{entry.corpus}.jsonl")
+    name = str(entry.folds)
+    folds = manifest.folds_of(name)
+    if not folds:
+        known = {split.rpartition("/")[0] for split in manifest.splits if "/" in split}
+        raise UsageError(f"{entry.corpus}: unknown folds {name!r}", hint=nearest(name, known))
+    tested = [i for fold in folds for i in manifest.splits[fold].get("test", ())]
+    if len(set(tested)) < len(tested):
+        twice = len(tested) - len(set(tested))
+        raise UsageError(
+            f"{entry.corpus}: the folds {name!r} test {twice} utterances more than once", hint="scan it again"
+        )
+    return {
+        fold: replace(experiment, name=f"{experiment.name}, {fold}", entry=_entry_of(entry, fold, params))
+        for fold in folds
+    }
+
+
+def _entry_of(entry: ExperimentParams, fold: str, params: Params) -> ExperimentParams:
+    features = {
+        m: [_feature_of(name, entry.corpus, fold, params) for name in f] for m, f in entry.features.items()
+    }
+    return entry.model_copy(update={"split": fold, "folds": None, "features": features})
+
+
+def _feature_of(name: str, corpus: str, fold: str, params: Params) -> str:
+    """`<feature>@<fold>` where its extractor was trained on this very corpus; else it is the same in all folds."""
+    feature, array = array_of(name)
+    known = params.features.get(feature)
+    extractor = params.pretrain.get(str(known.params.get("pretrained"))) if known else None
+    if extractor is None or extractor.corpus != corpus:
+        return name
+    return f"{feature}{FOLD}{fold}" + (f":{array}" if array else "")
+
+
+def folder_of(fold: str) -> str:
+    """Name of a fold's folder."""
+    return fold.rpartition("/")[2]
+
+
+def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], data: Path) -> dict[str, Any]:
+    """Fill the folder of a run whose folds lie below it.
+
+    Returns:
+        What `run.json` says: `test` is scored on the test parts of all folds together, seed by seed, and `over_folds`
+        is the mean of the folds' own scores, with their deviation.
+    """
+    entry = experiment.entry
+    manifest = read_manifest(data / "manifests" / f"{entry.corpus}.jsonl")
+    runs = {fold: read_record(folder / FOLDS / folder_of(fold)) for fold in folds}
+    first = next(iter(runs.values()))
+    classes: list[str] = first["classes"]
+    found = pooled_predictions(folder, folds, manifest)
+    dev, after = scored(found["dev"], classes), scored(found["test"], classes)
+    run = {
+        "experiment": experiment.name,
+        "model": entry.model,
+        "preset": entry.preset,
+        "task": entry.task,
+        "history": entry.history,
+        "epc_target": entry.epc_target,
+        "corpus": entry.corpus,
+        "split": entry.folds,
+        "features": entry.features,
+        "paper_profile": all(run["paper_profile"] for run in runs.values()),
+        **{name: first[name] for name in SAME},
+        "selected_on": "validation",
+        "epochs": [epoch for run in runs.values() for epoch in run["epochs"]],
+        "folds": {fold: _told(run) for fold, run in runs.items()},
+        "over_folds": _over_folds(runs),
+        "missing": {"test": _sum([run["missing"]["test"] for run in runs.values()])},
+        "validation": dev["scores"],
+        "test": after["scores"],
+        "per_class": after["per_class"],
+        "confusion": after["confusion"],
+        "provenance": _provenance(runs, manifest, entry),
+        "marks": _marks(runs),
+    }
+    header, rows = _curves(folder, folds)
+    write_csv(folder / "curves.csv", header, rows)
+    write_results(folder, run, found)
+    return run
+
+
+def pooled_predictions(
+    folder: Path, folds: Sequence[str], manifest: Manifest
+) -> dict[str, list[Predictions]]:
+    """`dev` and `test` -> what every seed says in all folds together, as the folds have stored it."""
+    places = [folder / FOLDS / folder_of(fold) for fold in folds]
+    stored = [read_predictions(place, manifest) for place in places]
+    return {
+        name: [joined(parts) for parts in zip(*(one[name] for one in stored), strict=True)]
+        for name in ("dev", "test")
+    }
+
+
+def _told(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: run[name] for name in ("epochs", "validation", "test", "missing", "marks")}
+
+
+def _over_folds(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    means = {m: [run["test"][m]["mean"] for run in runs.values()] for m in next(iter(runs.values()))["test"]}
+    return {
+        m: {"mean": float(np.mean(v)), "std": float(np.std(v, ddof=1)) if len(v) > 1 else 0.0}
+        for m, v in means.items()
+    }
+
+
+def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    names = dict.fromkeys(name for count in counts for name in count)
+    return {name: sum(count.get(name, 0) for count in counts) for name in names}
+
+
+def _provenance(
+    runs: Mapping[str, Mapping[str, Any]], manifest: Manifest, entry: ExperimentParams
+) -> dict[str, Any]:
+    """Of the first fold, with the caches, encoders and reach of the features of all."""
+    every = [run["provenance"] for run in runs.values()]
+    merged = {
+        name: {key: value for one in every for key, value in one[name].items()}
+        for name in ("caches", "encoders", "context")
+    }
+    return {
+        **every[0],
+        **merged,
+        "labels_digest": manifest.labels_digest(entry.label_set, str(entry.folds)),
+        "random_weights": any(one["random_weights"] for one in every),
+        "leak": any(one["leak"] for one in every),
+        "run_digest": {fold: run["provenance"]["run_digest"] for fold, run in runs.items()},
+    }
+
+
+def _marks(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Marks of all folds as they are, those of some with the names of these folds."""
+    where: dict[str, list[str]] = {}
+    for fold, run in runs.items():
+        for mark in run["marks"]:
+            where.setdefault(mark, []).append(fold)
+    return [
+        mark if len(folds) == len(runs) else f"{mark} ({', '.join(folds)})" for mark, folds in where.items()
+    ]
+
+
+def _curves(folder: Path, folds: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """The curves of all folds, one below the other, with the fold in the first column."""
+    header: list[str] = []
+    rows: list[list[str]] = []
+    for fold in folds:
+        (header, *own) = read_curves(folder / FOLDS / folder_of(fold))
+        rows += [[fold, *row] for row in own]
+    return ["fold", *header], rows
