@@ -20,7 +20,8 @@ from torch.optim import AdamW
 from bench import peers
 from ercache.errors import WorkError
 from ercache.manifest import Utterance
-from ercache.training.loop import deterministic, masked_cross_entropy, threads_for
+from ercache.training.determinism import deterministic, threads_for
+from ercache.training.losses import masked_cross_entropy
 from fusion.data.batches import Batch, Padded, Subset
 from fusion.models import MODELS
 

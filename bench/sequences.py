@@ -1,4 +1,4 @@
-"""Training on words: an epoch of the models that read utterances of similar lengths at once (fusion/layers/length_buckets.py).
+"""Training on words: epochs of the models that read utterances of similar length at once (length_buckets.py).
 
 The reference is the same model on the same batches, with every utterance padded to the longest of its batch. The
 dialogues are those of bench/fusion.py, their utterances as long as the tokens of MELD's train part; widths of
@@ -18,7 +18,7 @@ from torch import nn
 
 from bench.fusion import BATCH, CLASSES, ROUNDS, WARM_UP, epoch, meld_shaped
 from ercache.errors import WorkError
-from ercache.training.loop import deterministic, threads_for
+from ercache.training.determinism import deterministic, threads_for
 from fusion.data.batches import Padded, Subset
 from fusion.data.ragged import Ragged
 from fusion.layers import length_buckets

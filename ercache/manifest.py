@@ -1,7 +1,8 @@
 """The manifest of a corpus: every utterance in order, with its text, media references, labels and part.
 
 A JSON Lines file: a header (corpus, version, sources, label sets, problems), then one utterance a line. Splits
-and folds are named lists of ids in `<name>.splits.json` beside it, so that they never touch a cache.
+and folds are named lists of ids in `<name>.splits.json` beside it, so that they never touch a cache; each says what it
+promises: that no speaker, or no dialogue, is in two of its subsets.
 """
 
 import gc
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal, get_args
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -24,6 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")  # corpus and part become parts of paths
 FORMAT = "ercache-manifest"
 VERSION = 1
 MODALITIES: Final = ("text", "audio", "visual")
+Promise = Literal["speaker", "dialogue"]
+PROMISES: Final[tuple[Promise, ...]] = get_args(Promise)
 PRESENCE: Final = ("absent", "present")  # values of a label set that is one emotion of a multi-label task
 _STRICT: Final = ConfigDict(strict=True, extra="forbid")
 
@@ -95,7 +98,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that later stages know about a corpus."""
+    """All that later stages know about a corpus.
+
+    Attributes:
+        splits: name -> subset -> ids.
+        promises: name of a split -> the kinds of groups of which none is in two of its subsets.
+    """
 
     corpus: str
     version: str
@@ -104,6 +112,7 @@ class Manifest:
     utterances: tuple[Utterance, ...]
     problems: tuple[Problem, ...] = ()
     splits: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    promises: Mapping[str, tuple[Promise, ...]] = field(default_factory=dict)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -201,7 +210,13 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         "problems": [problem.record() for problem in manifest.problems],
     }
     _replace(path, _lines(header, manifest.utterances))
-    splits = {name: {k: list(ids) for k, ids in split.items()} for name, split in manifest.splits.items()}
+    splits = {
+        name: {
+            "promises": list(manifest.promises.get(name, ())),
+            "subsets": {subset: list(ids) for subset, ids in split.items()},
+        }
+        for name, split in manifest.splits.items()
+    }
     _replace(splits_path(path), [json.dumps(splits, indent=1, ensure_ascii=False) + "\n"])
 
 
@@ -215,6 +230,7 @@ def read_manifest(path: Path) -> Manifest:
         raise CorpusError(f"manifest not found: {path}", hint="make it with `ercache scan CORPUS --root DIR`")
     try:
         header, utterances = _read_lines(path)
+        splits, promises = _read_splits(splits_path(path))
         manifest = Manifest(
             corpus=header["corpus"],
             version=header["version"],
@@ -222,7 +238,8 @@ def read_manifest(path: Path) -> Manifest:
             label_sets={name: tuple(values) for name, values in header["label_sets"].items()},
             utterances=utterances,
             problems=tuple(Problem(**row) for row in header["problems"]),
-            splits=_read_splits(splits_path(path)),
+            splits=splits,
+            promises=promises,
         )
         check(manifest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -305,13 +322,20 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _read_splits(path: Path) -> dict[str, dict[str, tuple[str, ...]]]:
+def _read_splits(path: Path) -> tuple[dict[str, dict[str, tuple[str, ...]]], dict[str, tuple[Promise, ...]]]:
+    """Splits and their promises; a file from before there were promises has the subsets alone."""
     if not path.is_file():
         raise CorpusError(
             f"splits not found: {path}", hint="they lie beside the manifest; scan the corpus again"
         )
-    splits = json.loads(path.read_text(encoding="utf-8"))
-    return {name: {k: tuple(ids) for k, ids in split.items()} for name, split in splits.items()}
+    splits: dict[str, dict[str, tuple[str, ...]]] = {}
+    promises: dict[str, tuple[Promise, ...]] = {}
+    for name, split in json.loads(path.read_text(encoding="utf-8")).items():
+        if isinstance(split.get("subsets"), dict):
+            promises[name] = tuple(kind for kind in PROMISES if kind in split["promises"])
+            split = split["subsets"]
+        splits[name] = {subset: tuple(ids) for subset, ids in split.items()}
+    return splits, promises
 
 
 def _replace(path: Path, lines: Iterable[str]) -> None:

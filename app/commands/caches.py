@@ -15,7 +15,7 @@ from ercache.errors import CacheError, UsageError, WorkError
 from ercache.manifest import read_manifest
 from ercache.notes import KEY as NOTES
 from ercache.notes import MEANING, notes_of
-from ercache.places import default_store, places_of
+from ercache.paths import default_store, places_of
 
 SHOWN = 50  # differences that a person is shown
 FIRST_NOTES = 10  # notes likewise

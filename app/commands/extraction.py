@@ -26,7 +26,7 @@ from app.scans import keep, manifest_of, root_of, rows_of_problems, scanned
 from ercache.counting import counted
 from ercache.errors import CorpusError, UsageError
 from ercache.params.load import corpus_root
-from ercache.places import default_store, places_of
+from ercache.paths import default_store, places_of
 from ercache.reasons import Reason
 from extract.corpora import CORPORA
 from extract.corpora.common.listing import some

@@ -18,7 +18,7 @@ from ercache import weights
 from ercache.counting import counted
 from ercache.cpus import cores
 from ercache.errors import UsageError, WorkError
-from ercache.places import default_store, places_of
+from ercache.paths import default_store, places_of
 from extract.corpora import CORPORA
 from extract.encoders import numba_cache
 from fusion.models import MODELS

@@ -15,7 +15,7 @@ from ercache.cpus import cores
 from ercache.errors import UsageError
 from ercache.params.load import nearest
 from ercache.params.schema import FOLD, Params, PretrainParams
-from ercache.places import default_store, writable
+from ercache.paths import default_store, writable
 from ercache.weights import checked_files, read_tensors
 from extract.pretrain.config import CONFIGS, ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
 

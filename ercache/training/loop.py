@@ -1,12 +1,8 @@
 """The training loop of every network: seeded, deterministic, epoch chosen on validation, resumable to the same bits."""
 
-import math
-import os
 import pickle
-import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,25 +10,21 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ercache.errors import WorkError
 from ercache.files import replaced
 from ercache.params.schema import TrainingParams
+from ercache.training.determinism import random_states, set_random_states
+from ercache.training.losses import penalty
+from ercache.training.optimizers import Stepping, by_epochs, optimizer_of
 
-IGNORED = -100  # label of a position that carries no loss: padding, unlabelled, outside the split
 CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_PAUSE = 20  # times what the last one took: the state of a large model takes seconds to write
-SMALL_MODEL = 2_000_000
-TINY = 1e-12
 SCORE = "validation_weighted_f1"
 
 Row = dict[str, float]
 T = TypeVar("T")
-
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
 
 
 @dataclass
@@ -85,108 +77,6 @@ class Epoch:
     def number(self) -> int:
         """Which one it is, from 1."""
         return int(self.row["epoch"])
-
-
-@dataclass(frozen=True)
-class Stepping:
-    """How weights move in trainings that do not follow the dialogue models (AdamW, less on a plateau).
-
-    Attributes:
-        schedule: of the learning rate, moved after every step; None for a constant one.
-        accumulate: batches whose gradients make one step.
-    """
-
-    optimizer: Callable[[nn.Module], Optimizer]
-    schedule: Callable[[Optimizer], LRScheduler] | None = None
-    accumulate: int = 1
-
-
-def masked_cross_entropy(
-    logits: Tensor, labels: Tensor, gamma: float = 0.0, weights: Tensor | None = None
-) -> tuple[Tensor, int]:
-    """Mean -(1 - p)^gamma log p of the true class over the labelled positions, and how many there are.
-
-    Args:
-        logits: [B, L, C].
-        labels: [B, L], -100 where there is none.
-        gamma: 0 for plain cross-entropy, more for the focal loss.
-        weights: of the classes, [C]; the mean is then the weighted one.
-
-    Source: M2FNet, Eq. 14, whose 1 / (M k) is read as 1 / sum_i k_i; AMuSE, Eq. 5, with the sign corrected.
-    """
-    flat, truth = logits.flatten(0, 1), labels.flatten()
-    count = int((truth != IGNORED).sum())
-    if gamma == 0:
-        return F.cross_entropy(flat, truth, weights, ignore_index=IGNORED), count
-    known = truth != IGNORED
-    log_p = flat[known].log_softmax(-1).gather(1, truth[known, None])[:, 0]
-    weight = torch.ones_like(log_p) if weights is None else weights[truth[known]]
-    return -(weight * focus(log_p.exp(), gamma) * log_p).sum() / weight.sum(), count
-
-
-def focus(p: Tensor, gamma: float) -> Tensor:
-    """(1 - p)^gamma, the weight of the focal loss; a root (gamma below 1) begins at TINY, for at 0 it has no slope."""
-    doubt = 1 - p
-    return (doubt if gamma >= 1 else doubt.clamp(min=TINY)) ** gamma
-
-
-def balanced_weights(labels: Tensor, classes: int) -> Tensor:
-    """N / (C n_c) for each class, [C]; 1 for one without an example.
-
-    Args:
-        labels: class indices, -100 where there is none, any shape.
-    """
-    counts = torch.bincount(labels[labels != IGNORED].flatten(), minlength=classes).float()
-    return (counts.sum() / (classes * counts)).where(counts > 0, 1.0)
-
-
-def penalty(model: nn.Module, params: TrainingParams) -> Tensor | None:
-    """What weight_decay adds to the loss, where it does not act through the optimizer."""
-    if params.l2 == "decay":
-        return None
-    norm: Tensor = torch.stack([torch.linalg.vector_norm(p) for p in model.parameters()]).norm()
-    size = norm.square() if params.l2 == "squared" else norm
-    return size * params.weight_decay
-
-
-def set_seeds(seed: int) -> None:
-    """Seed python, numpy and torch (all devices)."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def threads_for(model: nn.Module) -> int:
-    """Threads that a model gains from: one for a small one, torch's own number otherwise."""
-    size = sum(p.numel() for p in model.parameters())
-    return 1 if size < SMALL_MODEL else torch.get_num_threads()
-
-
-@contextmanager
-def deterministic(threads: int) -> Iterator[None]:
-    """Only deterministic kernels, on a fixed number of threads; the former settings come back at the end.
-
-    What torch adds for debugging, filling each new tensor with NaN, is off: it took a quarter of the training of a
-    ResNet18 on a CPU, and no bit depends on it.
-    """
-    os.environ.setdefault(
-        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # cuBLAS refuses to be deterministic without it
-    filled: Any = torch.utils.deterministic
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.get_num_threads(),
-        filled.fill_uninitialized_memory,
-    )
-    torch.use_deterministic_algorithms(True)
-    filled.fill_uninitialized_memory = False
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.set_num_threads(before[1])
-        filled.fill_uninitialized_memory = before[2]
 
 
 def fit(
@@ -271,46 +161,6 @@ def _evaluation(model: nn.Module, evaluate: Callable[[], Mapping[str, float]]) -
     return dict(evaluate())
 
 
-def optimizer_of(model: nn.Module, params: TrainingParams) -> Optimizer:
-    """The optimiser that params ask for, on all parameters; those that a model names in `rates` learn slower."""
-    rates: dict[str, float] = getattr(model, "rates", {})
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        rate = next((share for prefix, share in rates.items() if name.startswith(prefix)), 1.0)
-        groups.setdefault(rate, []).append(parameter)
-    momentum = (
-        {"momentum": params.momentum, "dampening": params.dampening} if params.optimizer == "sgd" else {}
-    )
-    return OPTIMIZERS[params.optimizer](
-        [{"params": held, "lr": params.lr * rate} for rate, held in groups.items()],
-        lr=params.lr,
-        weight_decay=params.weight_decay if params.l2 == "decay" else 0.0,
-        fused=next(model.parameters()).device.type in ("cpu", "cuda"),
-        **momentum,
-    )
-
-
-def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | None:
-    """The schedule of the learning rate that moves after every epoch, whatever the scores; None without one."""
-    if params.schedule == "cosine" and params.warmup:
-        return LambdaLR(optimizer, lambda epoch: warmed_cosine(epoch, params.epochs, params.warmup))
-    if params.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, params.epochs)
-    if params.schedule == "steps":
-        return MultiStepLR(optimizer, params.milestones)
-    return None
-
-
-def warmed_cosine(epoch: int, epochs: int, warmup: float) -> float:
-    """Share of the rate in an epoch from 0: risen linearly over a share of all epochs, as in the middle of the epoch,
-    then along a cosine to 0.
-    """
-    rise = warmup * epochs
-    if epoch < rise:
-        return min(1.0, (epoch + 0.5) / rise)
-    return (1 + math.cos(math.pi * (epoch - rise) / (epochs - rise))) / 2
-
-
 class _State:
     """Everything that the next epoch depends on."""
 
@@ -385,7 +235,7 @@ class _State:
                 "optimizer": self.optimizer.state_dict(),
                 "schedulers": [scheduler.state_dict() for scheduler in self._schedulers()],
                 "order": self.order.get_state(),
-                "random": _random_states(),
+                "random": random_states(),
             }
         with replaced(path) as temporary:
             torch.save(held, temporary)
@@ -409,23 +259,4 @@ class _State:
             for scheduler, state in zip(self._schedulers(), held["schedulers"], strict=True):
                 scheduler.load_state_dict(state)
             self.order.set_state(held["order"])
-            _set_random_states(held["random"])
-
-
-def _random_states() -> dict[str, Any]:
-    name, keys, *rest = np.random.get_state(legacy=True)
-    return {
-        "python": random.getstate(),
-        "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def _set_random_states(states: dict[str, Any]) -> None:
-    random.setstate(states["python"])
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(states["torch"])
-    if states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
+            set_random_states(held["random"])

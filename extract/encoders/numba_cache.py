@@ -19,7 +19,7 @@ from typing import Final
 
 from ercache.errors import WorkError
 from ercache.files import remove_leftovers
-from ercache.places import default_store, user_folder, why_not
+from ercache.paths import default_store, user_folder, why_not
 from ercache.telling import tell
 
 VARIABLE: Final = "NUMBA_CACHE_DIR"

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from ercache.errors import WorkError
 from ercache.files import room
-from ercache.places import NOT_OURS, default_store, places_of
+from ercache.paths import NOT_OURS, default_store, places_of
 from ercache.telling import tell
 from extract.engine.segment import HEAD, append, heads, lock, payload_at, segments
 

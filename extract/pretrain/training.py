@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from ercache.nets.m2fnet import EMBEDDED, Extractor, normalised, start_from_imagenet
 from ercache.params.schema import TrainingParams
-from ercache.training.loop import Epoch, Progress, Stepping, deterministic, fit, set_seeds
+from ercache.training.determinism import deterministic, set_seeds
+from ercache.training.loop import Epoch, Progress, fit
+from ercache.training.optimizers import Stepping
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining
 from extract.pretrain.examples import Examples, embedded
 from extract.pretrain.losses import metric_loss

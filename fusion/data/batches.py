@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ercache.manifest import Manifest, Utterance
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 from fusion.data.cache_reader import Modality
 from fusion.data.labels import LabelSpace, label_space
 from fusion.data.ragged import Ragged, Steps
@@ -333,3 +333,8 @@ def _to(value: Any, device: str) -> Any:
     if isinstance(value, dict):
         return {name: held.to(device) for name, held in value.items()}
     return value.to(device)
+
+
+def seen(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
+    """A subset as the models see it: standardised where asked for, on the device."""
+    return (standardized(subset, statistics) if statistics else subset).to(device)

@@ -7,7 +7,7 @@ values are `absent` and `present`, and is named by what they share: `emotions6` 
 from dataclasses import dataclass
 
 from ercache.manifest import Manifest, Utterance
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ import torch
 
 from ercache.errors import UsageError
 from ercache.params.load import nearest
-from ercache.training.loop import IGNORED
-from fusion.data.batches import Batch, Padded
+from ercache.training.losses import IGNORED
+from fusion.data.batches import Batch, Padded, seen
 from fusion.evaluation.evaluate import load_model, source_of
-from fusion.experiment.resolve import SUBSETS, Source
+from fusion.experiment.source import SUBSETS, Source
 from fusion.models.avafn.model import Avafn
 from fusion.runs.schema import RunRecord, read_run, read_statistics
-from fusion.training.seed import seen
 
 
 def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from torch import nn
 from ercache.errors import UsageError
 from ercache.params.load import nearest
 from ercache.params.schema import TrainingParams
-from ercache.training.loop import deterministic, threads_for
-from fusion.data.batches import Padded
+from ercache.training.determinism import deterministic, threads_for
+from fusion.data.batches import Padded, seen
 from fusion.data.modality_dropout import without
-from fusion.experiment.resolve import SUBSETS, Source, read_source
+from fusion.experiment.source import SUBSETS, Source, read_source
 from fusion.models import MODELS
 from fusion.runs.predict import predict, scored
 from fusion.runs.schema import (
@@ -25,7 +25,6 @@ from fusion.runs.schema import (
     read_tensors,
 )
 from fusion.training.folds import FOLDS, folder_of
-from fusion.training.seed import seen
 
 
 def evaluate(

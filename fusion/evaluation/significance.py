@@ -22,7 +22,7 @@ from ercache.metrics import (
     resampled_means,
     rng_draws,
 )
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 from fusion.runs.predict import counts_of
 from fusion.runs.schema import PREDICTIONS_FILE, RunRecord, read_run
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ercache.params.schema import TrainingParams
-from ercache.training.loop import IGNORED, balanced_weights, focus, masked_cross_entropy
+from ercache.training.losses import IGNORED, balanced_weights, focus, masked_cross_entropy
 
 Loss = Callable[
     [Tensor, Tensor], tuple[Tensor, int]

@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 from fusion.data.batches import Batch
 from fusion.models.base import ModelEntry, Widths
 

@@ -9,7 +9,8 @@ from ercache.digests import digest_of
 from ercache.errors import ErcacheError, UsageError
 from ercache.params.load import nearest
 from ercache.params.schema import ExperimentParams, Params, Task, array_of
-from fusion.experiment.resolve import experiment_of, read_source
+from fusion.experiment.resolve import experiment_of
+from fusion.experiment.source import read_source
 from fusion.models import MODELS
 from fusion.papers import Paper, Row, read_paper
 from fusion.runs.schema import read_result, read_run

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ercache import metrics
 from ercache.manifest import PRESENCE
-from ercache.training.loop import IGNORED, masked_cross_entropy
+from ercache.training.losses import IGNORED, masked_cross_entropy
 from fusion.data.batches import Padded
 from fusion.layers.losses import masked_binary_cross_entropy
 from fusion.runs.schema import Predictions, inside_rows

@@ -24,7 +24,7 @@ from ercache.files import write_csv as write_csv
 from ercache.files import write_json as write_json
 from ercache.manifest import Manifest, Utterance
 from ercache.params.schema import EpcTarget, ExperimentParams, Task
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 from fusion.data.batches import Statistics, Subset
 
 MODEL_FILE = "model.safetensors"

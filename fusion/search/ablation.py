@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ercache.params.schema import Params
-from fusion.experiment.resolve import Experiment, experiment_of, read_source
+from fusion.experiment.resolve import Experiment, experiment_of
+from fusion.experiment.source import read_source
 from fusion.search.log import Trial, append, read_log
 from fusion.search.sweep import SUBSETS, Space, check_space, search_digest, tried
 

@@ -17,7 +17,8 @@ from ercache.digests import canonical_json, digest_of
 from ercache.errors import ErcacheError, UsageError, WorkError
 from ercache.params.load import findings, nearest
 from ercache.params.schema import ExperimentParams, Params, TrainingParams
-from fusion.experiment.resolve import Experiment, Source, experiment_of, provenance_of, read_source
+from fusion.experiment.resolve import Experiment, experiment_of
+from fusion.experiment.source import Source, provenance_of, read_source
 from fusion.models import MODELS
 from fusion.search.log import Trial, append, read_log
 from fusion.training.seed import Material, prepare, train_seed

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 from fusion.data.batches import Batch, Padded, Subset
 from fusion.data.ragged import concatenated
 from fusion.data.stages import Pool

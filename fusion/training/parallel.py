@@ -16,7 +16,8 @@ from torch import nn
 
 from ercache.cpus import cores
 from ercache.errors import WorkError
-from ercache.training.loop import Epoch, Progress, threads_for
+from ercache.training.determinism import threads_for
+from ercache.training.loop import Epoch, Progress
 from fusion.experiment.resolve import Experiment
 from fusion.training.seed import Material, Tick, Trained, build_model, train_seed
 

@@ -12,8 +12,9 @@ from ercache.digests import digest_of
 from ercache.errors import UsageError
 from ercache.files import replaced_folder
 from ercache.params.schema import Params
-from ercache.places import user_folder, writable
-from fusion.experiment.resolve import Experiment, Source, experiment_of, provenance_of, read_source
+from ercache.paths import user_folder, writable
+from fusion.experiment.resolve import Experiment, experiment_of
+from fusion.experiment.source import Source, provenance_of, read_source
 from fusion.training.folds import FOLDS, fold_experiments, folder_of, write_pooled
 from fusion.training.parallel import Job, processes_for, train_seeds
 from fusion.training.seed import Tick, prepare

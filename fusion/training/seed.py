@@ -10,21 +10,15 @@ from torch import Tensor, nn
 
 from ercache.errors import UsageError
 from ercache.params.schema import TrainingParams
-from ercache.training.loop import (
-    Epoch,
-    Progress,
-    deterministic,
-    fit,
-    one_after_another,
-    set_seeds,
-    threads_for,
-)
-from fusion.data.batches import Batch, Padded, Statistics, Subset, standardized, statistics_of
+from ercache.training.determinism import deterministic, set_seeds, threads_for
+from ercache.training.loop import Epoch, Progress, fit, one_after_another
+from fusion.data.batches import Batch, Padded, Statistics, Subset, seen, statistics_of
 from fusion.data.modality_dropout import without_some
 from fusion.data.ragged import Ragged
 from fusion.data.stages import Stage
 from fusion.data.windows import view_of
-from fusion.experiment.resolve import Experiment, Source
+from fusion.experiment.resolve import Experiment
+from fusion.experiment.source import Source
 from fusion.layers.losses import Loss, loss_of
 from fusion.runs.predict import validation_scores
 from fusion.training.hard_examples import Mined
@@ -55,11 +49,6 @@ def prepare(source: Source, training: TrainingParams, device: str) -> Material:
     train, dev = source.subset("train"), source.subset("dev")
     statistics = statistics_of(train) if training.standardize else None
     return Material(seen(train, statistics, device), seen(dev, statistics, device), statistics)
-
-
-def seen(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
-    """A subset as the models see it: standardised where asked for, on the device."""
-    return (standardized(subset, statistics) if statistics else subset).to(device)
 
 
 def build_model(experiment: Experiment, material: Material, classes: int) -> nn.Module:

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from ercache.params.schema import array_of
-from ercache.training.loop import deterministic, threads_for
-from fusion.data.batches import Padded, Statistics, Subset
+from ercache.training.determinism import deterministic, threads_for
+from fusion.data.batches import Padded, Statistics, Subset, seen
 from fusion.data.windows import View
-from fusion.experiment.resolve import Experiment, Source, provenance_of
+from fusion.experiment.resolve import Experiment
+from fusion.experiment.source import Source, provenance_of
 from fusion.models.base import paper_rows, parameters
 from fusion.runs.predict import predict, scored
 from fusion.runs.schema import (
@@ -25,7 +26,7 @@ from fusion.runs.schema import (
     write_statistics,
     write_weights,
 )
-from fusion.training.seed import Material, Trained, readings_of, seen
+from fusion.training.seed import Material, Trained, readings_of
 
 PACKAGES = ("numpy", "scikit-learn", "torch")
 

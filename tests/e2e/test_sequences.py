@@ -10,7 +10,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ercache.manifest import read_manifest
 from ercache.params.schema import TrainingParams
-from ercache.training.loop import masked_cross_entropy, optimizer_of
+from ercache.training.losses import masked_cross_entropy
+from ercache.training.optimizers import optimizer_of
 from fusion.data.batches import Padded, make_subset, standardized, statistics_of
 from fusion.data.cache_reader import read_sequences
 from fusion.models import MODELS

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 from fusion.data.batches import Batch
 from fusion.data.ragged import Steps
 from fusion.models import MODELS

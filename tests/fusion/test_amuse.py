@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ercache.errors import UsageError
 from ercache.manifest import read_manifest, write_manifest
 from ercache.params.schema import Params, TrainingParams
-from ercache.training.loop import masked_cross_entropy
+from ercache.training.losses import masked_cross_entropy
 from fusion.data.batches import Batch, Padded, Subset
 from fusion.data.ragged import Ragged, Steps
 from fusion.data.stages import Pool, Stage

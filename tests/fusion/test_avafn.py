@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from ercache import metrics
 from ercache.errors import UsageError
 from ercache.params.schema import Params, TrainingParams
-from ercache.training.loop import masked_cross_entropy, optimizer_of
+from ercache.training.losses import masked_cross_entropy
+from ercache.training.optimizers import optimizer_of
 from fusion.data.batches import Batch, Padded, Subset
-from fusion.experiment.resolve import experiment_of, read_source
+from fusion.experiment.resolve import experiment_of
+from fusion.experiment.source import read_source
 from fusion.layers.cells import gru
-from fusion.models.avafn.model import ENTRY, Avafn, AvafnConfig, Memory
+from fusion.models.avafn.config import AvafnConfig
+from fusion.models.avafn.model import ENTRY, Avafn, Memory
 from fusion.models.base import parameters
 from fusion.papers.reproduce import reproduce
 from fusion.training.seed import build_model, prepare

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ercache.errors import UsageError
 from ercache.manifest import write_manifest
-from ercache.training.loop import masked_cross_entropy
+from ercache.training.losses import masked_cross_entropy
 from fusion.data.batches import Batch
 from fusion.data.ragged import Steps
 from fusion.layers.clips import Clips, lengthened, weakened

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ercache.manifest import Manifest
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 from fusion.data import batches
 from fusion.data.batches import Batch, Padded, Subset, make_subset, standardized, statistics_of
 from fusion.data.cache_reader import Modality

@@ -9,7 +9,7 @@ import torch
 from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.errors import UsageError
 from ercache.manifest import write_manifest
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 from extract.corpora import CORPORA
 from fusion.data.batches import Batch
 from fusion.experiment.resolve import experiment_of

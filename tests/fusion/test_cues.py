@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ercache.errors import UsageError, WeightsError
-from ercache.training.loop import masked_cross_entropy
+from ercache.training.losses import masked_cross_entropy
 from fusion.data.batches import Batch
 from fusion.models import MODELS
 from fusion.models.cues.bridges import Bridges

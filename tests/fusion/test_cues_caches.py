@@ -18,7 +18,8 @@ from ercache.errors import UsageError
 from ercache.manifest import Manifest, MediaRef, Utterance, write_manifest
 from ercache.nets.text_shapes import Shape
 from ercache.params.schema import EngineParams
-from ercache.training.loop import masked_cross_entropy, set_seeds
+from ercache.training.determinism import set_seeds
+from ercache.training.losses import masked_cross_entropy
 from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
 from extract.encoders.base import Sample
@@ -26,7 +27,8 @@ from extract.encoders.text.kwrt import KWRT, KwrtParams
 from extract.engine import Feature, extract_corpus
 from fusion.data.batches import Padded, make_subset
 from fusion.data.windows import View, view_of
-from fusion.experiment.resolve import Source, experiment_of, read_source
+from fusion.experiment.resolve import experiment_of
+from fusion.experiment.source import Source, read_source
 from fusion.models import MODELS
 from fusion.models.cues import model as cues
 from fusion.models.cues import sound_reader

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ercache.errors import UsageError, WeightsError
-from ercache.training.loop import masked_cross_entropy
+from ercache.training.losses import masked_cross_entropy
 from fusion.models import MODELS
 from fusion.models.cues.model import Cues
 from fusion.models.cues.prosody import LONGEST, SHORTEST, Branch, Prosody, other_tempo

@@ -13,7 +13,8 @@ import pytest
 from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Problem, write_manifest
-from fusion.experiment.resolve import Source, experiment_of, provenance_of, read_source
+from fusion.experiment.resolve import experiment_of
+from fusion.experiment.source import Source, provenance_of, read_source
 from fusion.training.run import train_experiment
 from tests.fusion.toy import CLASSES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
 

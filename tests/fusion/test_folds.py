@@ -16,7 +16,7 @@ from ercache.manifest import Manifest, write_manifest
 from ercache.params.schema import ExperimentParams, Params
 from fusion.evaluation.evaluate import evaluate
 from fusion.evaluation.significance import compare
-from fusion.experiment.resolve import Source
+from fusion.experiment.source import Source
 from fusion.training.run import train_experiment
 from tests.fusion.toy import toy_manifest, toy_params, toy_vectors, write_feature, write_toy
 

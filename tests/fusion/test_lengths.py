@@ -11,7 +11,8 @@ from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance, write_manifest
 from fusion.data.batches import PAIRS, Batch, Padded
 from fusion.experiment.lengths import MEMORY
-from fusion.experiment.resolve import experiment_of, read_source
+from fusion.experiment.resolve import experiment_of
+from fusion.experiment.source import read_source
 from fusion.models import MODELS
 from tests.fusion.toy import CLASSES, FEATURES, toy_params, write_feature
 

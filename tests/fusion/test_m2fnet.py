@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ercache.errors import UsageError
-from ercache.training.loop import masked_cross_entropy
+from ercache.training.losses import masked_cross_entropy
 from fusion.data.batches import Batch
 from fusion.layers.positions import sinusoidal
 from fusion.models.base import parameters

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 from fusion.data.batches import Batch, Subset
 from fusion.data.ragged import Ragged
 from fusion.data.windows import DIALOGUES

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ercache.errors import UsageError
-from ercache.training.loop import IGNORED, masked_cross_entropy
+from ercache.training.losses import IGNORED, masked_cross_entropy
 from fusion.data.batches import Batch
 from fusion.data.ragged import Steps
 from fusion.models import MODELS, configs

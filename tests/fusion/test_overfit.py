@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ercache.manifest import read_manifest
-from ercache.training.loop import IGNORED, masked_cross_entropy
+from ercache.training.losses import IGNORED, masked_cross_entropy
 from fusion.data.batches import Padded, Subset, make_subset, standardized, statistics_of
 from fusion.data.cache_reader import read_modalities, read_sequences
 from fusion.data.ragged import Ragged

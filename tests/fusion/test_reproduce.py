@@ -11,7 +11,7 @@ from app.commands.reproduction import _cells
 from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
 from ercache.errors import UsageError
 from ercache.params.schema import Params
-from fusion.experiment.resolve import read_source
+from fusion.experiment.source import read_source
 from fusion.models import MODELS
 from fusion.models.base import parameters
 from fusion.papers import papers, read_paper

@@ -23,7 +23,7 @@ from fusion.data.modality_dropout import without_some
 from fusion.data.ragged import Ragged, concatenated, placed, ragged, step_rows
 from fusion.data.windows import View
 from fusion.evaluation.evaluate import evaluate
-from fusion.experiment.resolve import Source, read_source
+from fusion.experiment.source import Source, read_source
 from fusion.layers.losses import Loss
 from fusion.models.base import ModelEntry, Widths
 from fusion.training.run import train_experiment

@@ -17,12 +17,12 @@ from ercache import metrics
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance, write_manifest
 from ercache.params.schema import TrainingParams
-from ercache.training.loop import IGNORED
+from ercache.training.losses import IGNORED
 from fusion.data.batches import Padded
 from fusion.data.labels import label_space
 from fusion.evaluation.evaluate import evaluate
 from fusion.evaluation.significance import compare
-from fusion.experiment.resolve import read_source
+from fusion.experiment.source import read_source
 from fusion.layers.losses import balanced_presence, loss_of, masked_binary_cross_entropy
 from fusion.models import MODELS
 from fusion.runs.predict import scored

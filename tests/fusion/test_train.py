@@ -21,7 +21,8 @@ from ercache.errors import UsageError, WorkError
 from ercache.manifest import write_manifest
 from ercache.training import loop as training
 from fusion.evaluation.evaluate import evaluate
-from fusion.experiment.resolve import Source, experiment_of
+from fusion.experiment.resolve import experiment_of
+from fusion.experiment.source import Source
 from fusion.models import MODELS
 from fusion.training import parallel
 from fusion.training.run import train_experiment

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from ercache.errors import UsageError
 from ercache.params.schema import Params
-from ercache.training.loop import IGNORED, set_seeds
+from ercache.training.determinism import set_seeds
+from ercache.training.losses import IGNORED
 from fusion.data.batches import Padded, Subset
 from fusion.data.windows import View, stretches_of
 from fusion.evaluation.evaluate import evaluate
-from fusion.experiment.resolve import experiment_of, read_source
+from fusion.experiment.resolve import experiment_of
+from fusion.experiment.source import read_source
 from fusion.models import MODELS
 from fusion.runs.predict import logits_of
 from fusion.training.run import train_experiment

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final
 
 from ercache.errors import UsageError
-from ercache.places import default_store, places_of
+from ercache.paths import default_store, places_of
 from ercache.telling import tell
 
 FILE: Final = "looks.sqlite"

@@ -87,6 +87,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
             continue
         utterances.append(utterance)
         problems += told
+    splits = _splits(utterances)
     return Manifest(
         corpus="cremad",
         version="files as found",
@@ -94,7 +95,8 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         label_sets=LABEL_SETS,
         utterances=tuple(utterances),
         problems=(*folder.notes(), *_notes(utterances, clips), *_unrated(utterances, ratings), *problems),
-        splits=_splits(utterances),
+        splits=splits,
+        promises=dict.fromkeys(splits, ("speaker", "dialogue")),
     )
 
 

@@ -31,7 +31,7 @@ from extract.corpora.common.suffixes import stem_of
 from extract.corpora.folder.labels import settled
 from extract.corpora.folder.pairing import Pair, Pairing
 from extract.corpora.folder.rows import Clip, Recordings, clips_of, utterance_of
-from extract.corpora.folder.splits import notes_of_official, notes_of_speakers, splits_of
+from extract.corpora.folder.splits import notes_of_official, notes_of_speakers, promises_of, splits_of
 from extract.corpora.folder.table import ClipRow, ClipTable, read_clip_table
 
 TABLES: Final = (".csv", ".tsv")
@@ -149,6 +149,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         utterances=tuple(utterances),
         problems=tuple(found.problems),
         splits=splits,
+        promises=promises_of(splits),
     )
 
 

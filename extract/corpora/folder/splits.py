@@ -1,10 +1,10 @@
 """Splits of a user's own clips, and what is odd about them: torn dialogues, speakers of the test who also train."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from ercache.manifest import Utterance
+from ercache.manifest import Promise, Utterance
 from extract.corpora.common.listing import some
 from extract.corpora.common.splits import Split, actor_disjoint, actor_folds
 from extract.corpora.common.subtitles import UNKNOWN
@@ -49,6 +49,12 @@ def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None
     return {
         name: split for name, split in splits.items() if split and (name == "official" or all(split.values()))
     }
+
+
+def promises_of(splits: Iterable[str]) -> dict[str, tuple[Promise, ...]]:
+    """What the splits of `splits_of` promise; a user's own table (`official`) promises nothing."""
+    promises: dict[str, tuple[Promise, ...]] = {"official": (), "dialogues": ("dialogue",)}
+    return {name: promises.get(name, ("speaker", "dialogue")) for name in splits}
 
 
 def _monologues(utterances: Sequence[Utterance]) -> bool:

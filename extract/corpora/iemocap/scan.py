@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from ercache.manifest import Manifest, MediaRef, Problem, Utterance
+from ercache.manifest import Manifest, MediaRef, Problem, Promise, Utterance
 from ercache.params.schema import Strict
 from extract.corpora.common.copies import notes_of_copies
 from extract.corpora.common.entry import CorpusEntry, Progress
@@ -115,7 +115,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
             )
             utterances.append(replace(utterance, video=video, audio=audio))
             problems += [*_notes_of_turn(utterance, turn), *faults]
-    splits, left_out = _splits(utterances, switches.validation_seed)
+    splits, promises, left_out = _splits(utterances, switches.validation_seed)
     if left_out:
         detail = f"a subset would be empty: {some(left_out)}"
         problems.append(Problem(None, "note", "split_not_made", detail))
@@ -127,6 +127,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         utterances=tuple(utterances),
         problems=tuple(problems),
         splits=splits,
+        promises=promises,
     )
 
 
@@ -201,18 +202,26 @@ def _notes_of_order(dialogues: Sequence[Dialogue]) -> Iterator[Problem]:
         yield Problem(None, "note", "asides", f"{asides} lines of the transcripts name no turn")
 
 
-def _splits(utterances: Sequence[Utterance], seed: int) -> tuple[dict[str, Split], list[str]]:
-    """The splits that the dialogues at hand allow, and the names of the others."""
+def _splits(
+    utterances: Sequence[Utterance], seed: int
+) -> tuple[dict[str, Split], dict[str, tuple[Promise, ...]], list[str]]:
+    """The splits that the dialogues at hand allow, what each promises, and the names of the others.
+
+    A fold by speaker validates on the partner, who speaks in the same dialogues.
+    """
     dialogues = {u.id: u.dialogue for u in utterances}
     sessions = {u.dialogue: u.part for u in utterances}
     partners = {f"{s}{a}": f"{s}{b}" for s in SESSIONS for a, b in ("FM", "MF")}
-    every: dict[str, Split] = {
+    by_dialogue: dict[str, Split] = {
         **session_held_out(dialogues, sessions, TEST_SESSION, "session5", VALIDATION, seed),
         **leave_session_out(dialogues, sessions, seed),
-        **leave_speaker_out({u.id: u.speaker for u in utterances}, partners),
     }
+    every = by_dialogue | leave_speaker_out({u.id: u.speaker for u in utterances}, partners)
     made = usable(every)
-    return made, [name for name in every if name not in made]
+    promises: dict[str, tuple[Promise, ...]] = {
+        name: ("dialogue",) if name in by_dialogue else ("speaker",) for name in made
+    }
+    return made, promises, [name for name in every if name not in made]
 
 
 ENTRY: Final = CorpusEntry(

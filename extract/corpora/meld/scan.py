@@ -171,6 +171,7 @@ def manifest_of(
         utterances=tuple(utterances),
         problems=tuple(problems),
         splits={"official": {p.name: tuple(u.id for u in utterances if u.part == p.name) for p in parts}},
+        promises={"official": ("dialogue",)},
     )
 
 

@@ -91,6 +91,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         ranks[piece.video] += 1
     folds, fault = read_folds(folder)
     standard = [path for path in (folds_of(folder),) if path and folds]
+    splits = _splits(folds, utterances)
     return Manifest(
         corpus="mosei",
         version="labels of the CSD" if source == CSD else "labels of the raters" if source else "no labels",
@@ -102,7 +103,8 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
             *notes_of_folds(folds, fault, utterances),
             *problems,
         ),
-        splits=_splits(folds, utterances),
+        splits=splits,
+        promises=dict.fromkeys(splits, ("dialogue",)),
     )
 
 

@@ -73,6 +73,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         video, audio, told = place(take.id, _video(take, media), _audio(take, media), seen, "keep")
         problems += told + list(_twins(take, media))
         utterances.append(_utterance(take, video, audio))
+    splits = _splits(utterances)
     return Manifest(
         corpus="ravdess",
         version="files as found",
@@ -80,7 +81,8 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         label_sets=LABEL_SETS,
         utterances=tuple(utterances),
         problems=(*folder.notes(), *_counts(chosen, switches.channel), *problems),
-        splits=_splits(utterances),
+        splits=splits,
+        promises=dict.fromkeys(splits, ("speaker", "dialogue")),
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from ercache.training.loop import IGNORED, masked_cross_entropy
+from ercache.training.losses import IGNORED, masked_cross_entropy
 from fusion.data.batches import Batch
 from fusion.data.ragged import placed
 from fusion.data.stages import Pool, Stage

@@ -3,11 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,48 +13,9 @@ from fusion.data.batches import Batch
 from fusion.layers.cells import chain, gru, inputs, recurrent, split_inputs, stacked, tensors
 from fusion.layers.history import attended
 from fusion.layers.turns import participants, reversal, turned
+from fusion.models.avafn.config import AvafnConfig
+from fusion.models.avafn.cross_attention import CrossAttention, WeightedFusion
 from fusion.models.base import ModelEntry, Widths, in_order
-
-TABLE_3: JsonDict = {"paper_row": "Table 3, AVAFN and w/o ACM, w/o SSM, w/o ILM"}
-
-
-class AvafnConfig(BaseModel):
-    """Switches of AVAFN; the defaults are our reading of the paper (sizes without a source are ours)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    use_acm: bool = Field(True, description="context state and its attention", json_schema_extra=TABLE_3)
-    use_ssm: bool = Field(True, description="speaker state", json_schema_extra=TABLE_3)
-    use_ilm: bool = Field(True, description="listener states", json_schema_extra=TABLE_3)
-    use_cam: bool = Field(True, description="False: u is the residual branches alone")
-    use_context_attention: bool = Field(True, description="False: ac_t is 0, the context state stays")
-    cam_scope: Literal["dialogue", "dialogue_causal", "utterance"] = Field(
-        "dialogue",
-        description="keys of the cross-attention: all utterances, none later, or the utterance itself",
-    )
-    fusion_weight: Literal["learned_scalar", "fixed", "gate", "attention_matrix"] = Field(
-        "learned_scalar", description="alpha and beta of Eq. 7"
-    )
-    combine: Literal["sum", "concat"] = Field("sum", description="of Eq. 7 and the residual branches")
-    context_attention: Literal["scalar_tanh", "dot_query", "vector"] = Field(
-        "scalar_tanh", description="score of Eq. 9: one a step, one a step and utterance, one a dimension"
-    )
-    listener_input: Literal["v_u", "u"] = Field("v_u", description="of Eq. 11")
-    listener_pool: Literal["mean", "sum", "max"] = Field("mean", description="of several listeners")
-    emotion_chain: Literal["dialogue", "speaker"] = Field(
-        "dialogue", description="one chain of emotion states, or one a speaker"
-    )
-    bidirectional: bool = Field(True, description="False: the recurrence sees no later utterance")
-    d_model: int = Field(
-        1024, ge=1, description="width d; features of another width pass a linear layer first"
-    )
-    d_ff: int = Field(2048, ge=1, description="width inside the feed-forward layers")
-    D_c: int = Field(150, ge=1, description="context state")
-    D_q: int = Field(150, ge=1, description="speaker and listener states")
-    D_e: int = Field(100, ge=1, description="emotion state")
-    classifier_hidden: int = Field(0, ge=0, description="width of an added hidden layer; 0: none")
-    dropout: float = Field(
-        0.3, ge=0, lt=1, description="of attention weights, feed-forward layers, u and E; never of states"
-    )
 
 
 @dataclass(frozen=True)
@@ -74,88 +32,6 @@ class States:
     qL: Tensor | None
     E: Tensor
     bank: Tensor
-
-
-class CrossAttention(nn.Module):
-    """CAM: each modality looks at the other one over the utterances of the dialogue (Eq. 1 to 6)."""
-
-    def __init__(self, names: list[str], config: AvafnConfig) -> None:
-        super().__init__()
-        d = config.d_model
-        self.other = dict(zip(names, reversed(names), strict=True))  # of one modality: itself
-        self.dropout = config.dropout
-        self.W_Q, self.W_K, self.W_V = (
-            nn.ModuleDict({m: nn.Linear(d, d, bias=False) for m in names}) for _ in range(3)
-        )
-        self.norm, self.norm_c = (nn.ModuleDict({m: nn.LayerNorm(d) for m in names}) for _ in range(2))
-        self.FFN = nn.ModuleDict(
-            {
-                m: nn.Sequential(
-                    nn.Linear(d, config.d_ff),
-                    nn.ReLU(),
-                    nn.Dropout(config.dropout),
-                    nn.Linear(config.d_ff, d),
-                )
-                for m in names
-            }
-        )
-
-    def forward(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """H_a^c and H_v^c [B, L, d].
-
-        Args:
-            H: modality -> [B, L, d].
-            allowed: modality -> bool [B, L or 1, L]; which of its utterances may be keys.
-        """
-        found = {}
-        for m, o in self.other.items():
-            zeta = F.scaled_dot_product_attention(  # Eq. 1 and 2
-                self.W_Q[m](H[m]),
-                self.W_K[o](H[o]),
-                self.W_V[o](H[o]),
-                attn_mask=allowed[o],
-                dropout_p=self.dropout if self.training else 0.0,
-            )
-            H_LN = self.norm[m](H[m] + zeta)  # Eq. 3 and 4
-            found[m] = self.norm_c[m](H_LN + self.FFN[m](H_LN))  # Eq. 5 and 6
-        return found
-
-    def weights(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The attention of each modality's queries over the other's keys (softmax of Eq. 1 and 2), [B, L, L]."""
-        found = {}
-        for m, o in self.other.items():
-            scores = self.W_Q[m](H[m]) @ self.W_K[o](H[o]).mT / math.sqrt(H[m].shape[-1])
-            found[m] = scores.masked_fill(~allowed[o], -math.inf).softmax(-1)
-        return found
-
-
-class WeightedFusion(nn.Module):
-    """alpha H_a^c + beta H_v^c (Eq. 7); of one modality, the modality."""
-
-    def __init__(self, names: list[str], config: AvafnConfig) -> None:
-        super().__init__()
-        self.names, self.kind = names, config.fusion_weight if len(names) > 1 else "alone"
-        self.w = nn.Parameter(torch.zeros(2)) if self.kind == "learned_scalar" else None
-        self.W_g = nn.Linear(2 * config.d_model, 2) if self.kind == "gate" else None
-
-    def forward(self, H_c: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-        """H_WCA [B, L, d]; `weights` are the attention matrices, where the kind asks for them."""
-        H = [H_c[m] for m in self.names]
-        if self.kind == "alone":
-            return H[0]
-        if self.kind == "attention_matrix":
-            return weights[self.names[0]] @ H[0] + weights[self.names[1]] @ H[1]
-        if self.W_g is not None:
-            alpha, beta = self.W_g(torch.cat(H, dim=-1)).softmax(-1).split(1, dim=-1)
-        else:
-            alpha, beta = self.balance()
-        H_WCA: Tensor = alpha * H[0] + beta * H[1]
-        return H_WCA
-
-    def balance(self) -> tuple[Tensor, Tensor]:
-        """alpha and beta where they are the same for all utterances."""
-        alpha, beta = torch.zeros(2).softmax(0) if self.w is None else self.w.softmax(0)
-        return alpha, beta
 
 
 class Recurrence(nn.Module):

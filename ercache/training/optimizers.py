@@ -1,0 +1,67 @@
+"""Optimizers and schedules of the learning rate, from params."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, MultiStepLR
+
+from ercache.params.schema import TrainingParams
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """How weights move in trainings that do not follow the dialogue models (AdamW, less on a plateau).
+
+    Attributes:
+        schedule: of the learning rate, moved after every step; None for a constant one.
+        accumulate: batches whose gradients make one step.
+    """
+
+    optimizer: Callable[[nn.Module], Optimizer]
+    schedule: Callable[[Optimizer], LRScheduler] | None = None
+    accumulate: int = 1
+
+
+def optimizer_of(model: nn.Module, params: TrainingParams) -> Optimizer:
+    """The optimiser that params ask for, on all parameters; those that a model names in `rates` learn slower."""
+    rates: dict[str, float] = getattr(model, "rates", {})
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        rate = next((share for prefix, share in rates.items() if name.startswith(prefix)), 1.0)
+        groups.setdefault(rate, []).append(parameter)
+    momentum = (
+        {"momentum": params.momentum, "dampening": params.dampening} if params.optimizer == "sgd" else {}
+    )
+    return OPTIMIZERS[params.optimizer](
+        [{"params": held, "lr": params.lr * rate} for rate, held in groups.items()],
+        lr=params.lr,
+        weight_decay=params.weight_decay if params.l2 == "decay" else 0.0,
+        fused=next(model.parameters()).device.type in ("cpu", "cuda"),
+        **momentum,
+    )
+
+
+def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | None:
+    """The schedule of the learning rate that moves after every epoch, whatever the scores; None without one."""
+    if params.schedule == "cosine" and params.warmup:
+        return LambdaLR(optimizer, lambda epoch: warmed_cosine(epoch, params.epochs, params.warmup))
+    if params.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, params.epochs)
+    if params.schedule == "steps":
+        return MultiStepLR(optimizer, params.milestones)
+    return None
+
+
+def warmed_cosine(epoch: int, epochs: int, warmup: float) -> float:
+    """Share of the rate in an epoch from 0: risen linearly over a share of all epochs, as in the middle of the epoch,
+    then along a cosine to 0.
+    """
+    rise = warmup * epochs
+    if epoch < rise:
+        return min(1.0, (epoch + 0.5) / rise)
+    return (1 + math.cos(math.pi * (epoch - rise) / (epochs - rise))) / 2

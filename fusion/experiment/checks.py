@@ -1,0 +1,137 @@
+"""What an experiment may not be started with: the findings on its split, its modalities and what its features see."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ercache.counting import counted
+from ercache.errors import UsageError
+from ercache.manifest import Manifest, Promise
+from ercache.params.load import nearest
+from ercache.params.schema import ExperimentParams
+from fusion.data.cache_reader import Findings
+from fusion.data.labels import label_space
+
+
+def split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequence[str]) -> list[str]:
+    """What is wrong with the split and the label set that an experiment names."""
+    problems = []
+    space = label_space(manifest, entry.label_set)
+    if space is None:
+        problems.append(
+            f"unknown label set {entry.label_set!r}; {nearest(entry.label_set, manifest.label_sets)}"
+        )
+    if entry.split not in manifest.splits:
+        # The scan knows why it made none, and what helps.
+        why = [
+            p.detail for p in manifest.problems if p.reason == "split_not_made" and entry.split in p.detail
+        ]
+        told = f"unknown split {entry.split!r}; {nearest(entry.split, manifest.splits)}"
+        return [*problems, "; ".join([told, *why])]
+    split = manifest.splits[entry.split]
+    labelled = {u.id for u in manifest.utterances if space is not None and space.known(u)}
+    for name in subsets:
+        if labelled.isdisjoint(split.get(name, ())):
+            problems.append(f"split {entry.split!r}: {name} is empty or has no {entry.label_set!r} label")
+    for label_set in space.sets if space else ():
+        values = {u.labels.get(label_set) for u in manifest.utterances} - {None}
+        strange = sorted(values.difference(manifest.label_sets[label_set]))  # type: ignore[type-var]
+        problems += [f"label {v!r} is not in the label set {label_set!r}" for v in strange]
+    shared = [
+        (a, b) for a in subsets for b in subsets if a < b and set(split.get(a, ())) & set(split.get(b, ()))
+    ]
+    problems += [f"split {entry.split!r}: {a} and {b} share utterances" for a, b in shared]
+    return problems
+
+
+def broken_promises(manifest: Manifest, split: str, subsets: Sequence[str], findings: Findings) -> list[str]:
+    """What a split promises and does not keep.
+
+    A split that promises nothing, as a table of a user's own, may tear dialogues apart: this is marked beside the
+    results, since whoever reads them must know.
+    """
+    promised = manifest.promises.get(split, ())
+    if not promised:
+        for text in shared_groups(manifest, split, subsets, "dialogue"):
+            findings.mark(text)
+    return [text for kind in promised for text in shared_groups(manifest, split, subsets, kind)]
+
+
+def shared_groups(manifest: Manifest, split: str, subsets: Sequence[str], kind: Promise) -> list[str]:
+    """Which subsets of a split share speakers, or dialogues.
+
+    Returns:
+        one sentence for each two subsets that do.
+    """
+    group = {
+        u.id: (u.part, u.dialogue) if kind == "dialogue" else ("", u.speaker) for u in manifest.utterances
+    }
+    held = {name: {group[i] for i in manifest.splits.get(split, {}).get(name, ())} for name in subsets}
+    shared = {(a, b): sorted(held[a] & held[b]) for a in subsets for b in subsets if a < b}
+    return [
+        f"split {split!r}: {a} and {b} share {kind} {', '.join(name for _, name in both[:3])}"
+        + (f" and {len(both) - 3} more" if len(both) > 3 else "")
+        for (a, b), both in shared.items()
+        if both
+    ]
+
+
+def trained_on(manifest: Manifest, entry: ExperimentParams) -> list[str]:
+    """Ids of train that the models will see."""
+    ids = set(manifest.splits.get(entry.split, {}).get("train", ()))
+    seen = (u for u in manifest.utterances if u.id in ids)
+    space = label_space(manifest, entry.label_set)
+    return [u.id for u in seen if entry.unlabelled == "keep" or (space is not None and space.known(u))]
+
+
+def absent_modalities(
+    train: Sequence[str], present: Mapping[str, NDArray[np.bool_]], rows: Mapping[str, int]
+) -> list[str]:
+    """The modalities that no utterance of train has.
+
+    Args:
+        train: ids of the utterances that are trained on.
+        present: modality -> whether each row has it, [N].
+        rows: id -> row.
+    """
+    picked = [rows[i] for i in train]
+    return [
+        f"modality {name!r}: no utterance of train has it (all of its features together)"
+        for name, has in present.items()
+        if picked and not has[picked].any()
+    ]
+
+
+def looks_ahead(findings: Findings) -> list[str]:
+    """Prediction must not be told of its target by a feature of the utterance before it."""
+    found = []
+    for name, recipe in findings.recipes.items():
+        context = recipe["context"]
+        if context is None:
+            findings.mark(f"how far {name} looks ahead is unknown")
+            continue
+        if context.get("speaker") == "next":
+            findings.mark(f"{name} knows who speaks next")
+        if context.get("future"):
+            found.append(
+                f"{name} sees {context['future']} later utterances of the dialogue, which are to be predicted"
+            )
+    return found
+
+
+def refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings) -> None:
+    """Tell all findings at once.
+
+    Raises:
+        UsageError: there is any problem.
+    """
+    if not problems:
+        return
+    names = ",".join(dict.fromkeys(findings.again))
+    hint = f"ercache extract {entry.corpus} --features {names}" if names else ""
+    raise UsageError(
+        f"{entry.corpus}: the experiment cannot use what is there ({counted(len(problems), 'finding')})",
+        details=problems,
+        hint=hint,
+    )

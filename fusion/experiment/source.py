@@ -1,0 +1,199 @@
+"""The features and labels of an experiment, read from manifest and caches and checked before any work."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ercache.digests import digest_of_file
+from ercache.errors import UsageError
+from ercache.manifest import Manifest, Utterance, read_manifest
+from ercache.params.schema import ExperimentParams
+from ercache.training.losses import IGNORED
+from fusion.data.batches import Subset, dialogues_of, make_subset, present_of
+from fusion.data.cache_reader import Findings, Modality, read_modalities, read_sequences
+from fusion.data.labels import LabelSpace, label_space
+from fusion.data.ragged import Ragged
+from fusion.data.windows import DIALOGUES, View, view_of
+from fusion.experiment.checks import (
+    absent_modalities,
+    broken_promises,
+    looks_ahead,
+    refuse,
+    split_problems,
+    trained_on,
+)
+from fusion.experiment.lengths import too_long
+from fusion.models import MODELS
+from fusion.models.base import in_order
+
+SUBSETS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The features and labels that an experiment may use; subsets are made when they are asked for."""
+
+    manifest: Manifest
+    manifest_digest: str
+    label_set: str
+    split: str
+    modalities: dict[str, Modality]
+    sequences: dict[str, Ragged]
+    rows: dict[str, int]
+    findings: Findings
+    view: View = DIALOGUES
+    drop_unlabelled: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Values of the label set, or emotions of a family of sets, in order."""
+        return self.labels.classes
+
+    @property
+    def labels(self) -> LabelSpace:
+        """The label space: what a model predicts for an utterance."""
+        space = label_space(self.manifest, self.label_set)
+        assert space is not None  # an unknown one was refused when the experiment was read
+        return space
+
+    @property
+    def labels_digest(self) -> str:
+        """Digest of labels and split."""
+        return self.manifest.labels_digest(self.label_set, self.split)
+
+    def subset(self, name: str) -> Subset:
+        """The dialogues of one subset of the split."""
+        return make_subset(
+            self.manifest,
+            name,
+            self.manifest.splits[self.split][name],
+            self.label_set,
+            self.rows,
+            self.modalities,
+            self.view,
+            self.drop_unlabelled,
+            self.sequences,
+        )
+
+    @property
+    def present(self) -> dict[str, NDArray[np.bool_]]:
+        """Which of the utterances that were read have each modality."""
+        return {m: joined.present for m, joined in self.modalities.items()} | {
+            m: has.numpy() for m, has in present_of(self.sequences).items()
+        }
+
+
+def read_source(
+    data: Path,
+    entry: ExperimentParams,
+    subsets: Sequence[str] = SUBSETS,
+    *,
+    allow_random_weights: bool = False,
+    allow_leak: bool = False,
+) -> Source:
+    """Manifest and caches of an experiment, checked.
+
+    Args:
+        data: folder with manifests/ and caches/.
+        subsets: of the split; only caches that these need are read.
+        allow_random_weights: accept features of networks with random weights; marks the result.
+        allow_leak: accept features of checkpoints that have seen test data of the split; marks the result.
+
+    Raises:
+        UsageError: with everything that is wrong.
+    """
+    if entry.folds is not None:
+        hint = f"name one split, e.g. `split: {entry.folds}/...`"
+        raise UsageError(f"{entry.corpus}: the folds {entry.folds!r} where one split is needed", hint=hint)
+    path = data / "manifests" / f"{entry.corpus}.jsonl"
+    manifest = read_manifest(path)
+    split = manifest.splits.get(entry.split, {})
+    dialogues = dialogues_of(manifest, {i for name in subsets for i in split.get(name, ())})
+    parts = _parts_of(manifest, dialogues)
+    test = set(split.get("test", ()))
+    modalities, sequences, findings = _read_caches(
+        data / "caches",
+        manifest,
+        entry,
+        parts,
+        test_parts={u.part for u in manifest.utterances if u.id in test},
+        test_ids=test,
+        allow_random_weights=allow_random_weights,
+        allow_leak=allow_leak,
+    )
+    source = Source(
+        manifest,
+        digest_of_file(path),
+        entry.label_set,
+        entry.split,
+        modalities,
+        sequences,
+        rows={u.id: row for row, u in enumerate(u for part in parts for u in manifest.of_part(part))},
+        findings=findings,
+        view=view_of(entry),
+        drop_unlabelled=entry.unlabelled == "drop",
+    )
+    problems = [
+        *split_problems(manifest, entry, subsets),
+        *too_long(entry, dialogues),
+        *findings.problems,
+        *(looks_ahead(findings) if entry.task == "epc" else ()),
+        *broken_promises(manifest, entry.split, subsets, findings),
+    ]
+    if "train" in subsets and not findings.problems:
+        problems += absent_modalities(trained_on(manifest, entry), source.present, source.rows)
+    refuse(entry, problems, findings)
+    if "train" in subsets:
+        _mark_absent_classes(source)
+    return source
+
+
+def _parts_of(manifest: Manifest, dialogues: Iterable[Sequence[Utterance]]) -> list[str]:
+    """The parts that some dialogues lie in, in the manifest's order; all of them when there is no dialogue."""
+    needed = {u.part for dialogue in dialogues for u in dialogue} or set(manifest.parts)
+    return [part for part in manifest.parts if part in needed]
+
+
+def _read_caches(
+    root: Path, manifest: Manifest, entry: ExperimentParams, parts: Sequence[str], **guards: Any
+) -> tuple[dict[str, Modality], dict[str, Ragged], Findings]:
+    """Pooled vectors by modality, or steps by role where the model takes sequences; the other mapping is empty."""
+    features = {m: entry.features[m] for m in in_order(entry.features)}  # type: ignore[index]
+    roles = MODELS[entry.model].roles
+    if roles:
+        sequences, findings = read_sequences(root, manifest, features, parts, roles, **guards)
+        return {}, sequences, findings
+    modalities, findings = read_modalities(root, manifest, features, parts, **guards)
+    return modalities, {}, findings
+
+
+def _mark_absent_classes(source: Source) -> None:
+    labels = source.subset("train").labels
+    if source.labels.multi:
+        seen = set((labels == 1).any(0).nonzero().flatten().tolist())
+    else:
+        seen = set(labels[labels != IGNORED].tolist())
+    for rank, name in enumerate(source.classes):
+        if rank not in seen:
+            source.findings.mark(f"class {name} has no example in train")
+
+
+def provenance_of(source: Source) -> dict[str, Any]:
+    """Where the features and labels of a run are from."""
+    recipes = source.findings.recipes
+    return {
+        "labels_digest": source.labels_digest,
+        "manifest_digest": source.manifest_digest,
+        "unlabelled": "drop" if source.drop_unlabelled else "keep",
+        "caches": dict(sorted(source.findings.digests.items())),
+        "encoders": {
+            name: {k: v for k, v in made.items() if k != "context"} for name, made in recipes.items()
+        },
+        "context": {name: made["context"] for name, made in recipes.items()},
+        "random_weights": source.findings.random_weights,
+        "leak": source.findings.leak,
+    }
