@@ -15,11 +15,11 @@ import numpy as np
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.exchange.hdf5 import check_chunks, check_dataset, own_dataset, read_dataset
-from ercache.exchange.numbers import NUMBERS
-from ercache.exchange.timed import LABELS, Times, by_video, manifest_times, nearest, no_times
 from ercache.formats.content import ARRAY, Content, Found, modality_of, some
+from ercache.formats.hdf5 import check_chunks, check_dataset, own_dataset, read_dataset
 from ercache.formats.ids import Ids
+from ercache.formats.numbers import NUMBERS
+from ercache.formats.timed import LABELS, Times, by_video, manifest_times, nearest, no_times
 from ercache.manifest import Manifest
 
 _HINT: Final = "is it a .csd file of the CMU-MultimodalSDK, and whole?"

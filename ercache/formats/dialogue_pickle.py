@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.exchange.numbers import as_numbers
 from ercache.formats.content import Content, Found, from_rows, label_notes, some
 from ercache.formats.ids import AGREE, Ids, agreement
+from ercache.formats.numbers import as_numbers
 from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest
 

@@ -8,8 +8,6 @@ from typing import Any, Final
 
 from ercache.digests import digest_of, digest_of_file
 from ercache.errors import UsageError
-from ercache.exchange.mult import read_mult
-from ercache.exchange.table import read_table
 from ercache.formats.content import Content
 from ercache.formats.cosmic import read_cosmic
 from ercache.formats.csd import read_csd
@@ -17,8 +15,10 @@ from ercache.formats.dialogue_pickle import read_dialogue_pickle
 from ercache.formats.lhotse import read_lhotse
 from ercache.formats.merbench import read_merbench
 from ercache.formats.mmsa import read_mmsa
+from ercache.formats.mult import read_mult
 from ercache.formats.packing import Packed, pack, plain_name
 from ercache.formats.reimport import RETURNED, read_returned
+from ercache.formats.table import read_table
 from ercache.manifest import Manifest
 from ercache.params.load import nearest
 

@@ -16,8 +16,8 @@ import h5py
 from ercache.archives import FREE, RATIO
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.exchange.hdf5 import check_dataset, own_dataset, read_dataset
 from ercache.formats.content import ARRAY, Content, Found, some
+from ercache.formats.hdf5 import check_dataset, own_dataset, read_dataset
 from ercache.formats.ids import Ids
 from ercache.formats.npy import read_npy
 from ercache.manifest import MODALITIES, Manifest

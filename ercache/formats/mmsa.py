@@ -9,11 +9,11 @@ import numpy as np
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.exchange.mult import MODALITY, MODES, is_mult, mult_content
-from ercache.exchange.numbers import as_numbers
-from ercache.exchange.padding import cut_padding
 from ercache.formats.content import Content, from_rows, some
 from ercache.formats.ids import AGREE, Ids, agreement
+from ercache.formats.mult import MODALITY, MODES, is_mult, mult_content
+from ercache.formats.numbers import as_numbers
+from ercache.formats.padding import cut_padding
 from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest
 

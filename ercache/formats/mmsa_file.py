@@ -9,9 +9,9 @@ import numpy as np
 
 from ercache.cache import Array, CacheFile, Status
 from ercache.errors import UsageError
-from ercache.exchange.mult import MODES
 from ercache.files import replaced
 from ercache.formats.content import some
+from ercache.formats.mult import MODES
 from ercache.manifest import Manifest, Utterance
 
 _KEYS: Final = {"text": "text", "audio": "audio", "visual": "vision"}

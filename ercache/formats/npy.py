@@ -11,7 +11,7 @@ import numpy as np
 from ercache.archives import UNPACKING, BadArchive, members_of
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.exchange.numbers import NUMBERS
+from ercache.formats.numbers import NUMBERS
 
 _ODD: Final = (ValueError, OSError, EOFError, MemoryError)
 _TEXTS: Final = "US"

@@ -10,8 +10,8 @@ import numpy as np
 
 from ercache.cache import Array, ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
 from ercache.errors import CacheError, UsageError
-from ercache.exchange.numbers import NUMBERS
 from ercache.formats.content import Content, Found, some
+from ercache.formats.numbers import NUMBERS
 from ercache.manifest import Manifest
 from ercache.reasons import Reason
 

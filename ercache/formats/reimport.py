@@ -10,11 +10,11 @@ import numpy as np
 
 from ercache.cache import Array, Status
 from ercache.errors import UsageError
-from ercache.exchange.parquet import read_parquet
 from ercache.formats.content import Content, Found, some
 from ercache.formats.export import ABOUT, KNOWN
 from ercache.formats.ids import Ids
 from ercache.formats.npy import read_npz
+from ercache.formats.parquet import read_parquet
 from ercache.formats.sheet import LABEL, Sheet
 from ercache.manifest import Manifest
 from ercache.reasons import Reason

@@ -1,0 +1,1 @@
+"""params.yaml: its schema, and the reading that tells all findings at once."""

@@ -1,30 +1,15 @@
-"""Corpora as they are distributed, read into manifests: one file per corpus, and the table of them.
+"""Corpora as they are distributed, read into manifests: a folder for each, whose `scan.py` ends with its entry.
 
 A scan trusts the annotation, never a directory listing; it reports every deviation and mends none silently.
 """
 
 from typing import Final
 
+from ercache.registry import Registry, lacking
 from extract.corpora.common.entry import CorpusEntry
-from extract.corpora.cremad import scan as cremad
-from extract.corpora.demo import scan as demo
-from extract.corpora.folder import scan as folder
-from extract.corpora.iemocap import scan as iemocap
-from extract.corpora.meld import scan as meld
-from extract.corpora.mosei import scan as mosei
-from extract.corpora.ravdess import scan as ravdess
 
-CORPORA: Final[dict[str, CorpusEntry]] = {
-    entry.key: entry
-    for entry in (
-        demo.ENTRY,
-        meld.ENTRY,
-        iemocap.ENTRY,
-        mosei.ENTRY,
-        ravdess.ENTRY,
-        cremad.ENTRY,
-        folder.ENTRY,
-    )
-}
+CORPORA: Final = Registry[CorpusEntry](
+    "extract.corpora", "ercache.corpora", lambda entry: entry.key, lambda entry: lacking(entry, CorpusEntry)
+)
 
 __all__ = ["CORPORA", "CorpusEntry"]

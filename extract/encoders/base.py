@@ -1,5 +1,6 @@
 """What an encoder is: what it asks for, what it gives, and under which promises."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
@@ -15,6 +16,7 @@ from extract.media.types import FloatArray, Frame, Pictures
 Modality = Literal["text", "audio", "visual"]
 
 
+KEY: Final = re.compile(r"(text|audio|visual)/[a-z0-9]+(-[a-z0-9]+)*")
 ALL: Final = 1_000_000  # neighbours: all of the dialogue
 
 
@@ -141,3 +143,22 @@ class EncoderKind(Protocol):
         Raises:
             WeightsError: the checkpoint is absent, damaged or another network's.
         """
+
+
+def faults_of(kind: Any) -> list[str]:
+    """What an entry of the registry lacks of an `EncoderKind`, in words."""
+    if not isinstance(getattr(kind, "spec", None), EncoderSpec):
+        return [f"{kind!r} has no `spec` of class EncoderSpec"]
+    found = [
+        f"{kind.spec.key} has no method `{name}`"
+        for name in ("input", "arrays", "__call__")
+        if not callable(getattr(kind, name, None))
+    ]
+    params = getattr(kind, "Params", None)
+    if not (isinstance(params, type) and issubclass(params, BaseModel)):
+        found.append(f"{kind.spec.key} has no class `Params` of pydantic's BaseModel")
+    if not KEY.fullmatch(kind.spec.key):
+        found.append(
+            f"{kind.spec.key!r} is no key: a modality, a slash, and a name in lower case with dashes"
+        )
+    return found

@@ -1,11 +1,10 @@
 """Compile librosa's functions in one process, at installation: `python -m extract.encoders.warm_up`.
 
-Numba keeps compiled functions beside librosa's files, or where `extract.encoders.numba_cache` says. When several processes
-compile the same ones at once, as lanes do on a fresh machine, what it keeps can be torn, and every later process that
+Numba keeps compiled functions beside librosa's files, or where `extract.encoders.numba_cache` says. When several
+workers on a fresh machine compile the same functions at once, the kept file can be torn, and every later process that
 loads it dies.
 """
 
-import librosa
 import numpy as np
 
 from extract.encoders import ENCODERS
@@ -17,6 +16,8 @@ RATE = 16_000
 
 def main() -> None:
     """Run all that librosa compiles for us: the encoders of a second of a tone, and the time warp of trainings."""
+    import librosa
+
     for key in KEYS:
         kind = ENCODERS[key]
         params = kind.Params()

@@ -1,0 +1,1 @@
+"""From caches to batches: features, labels, context windows, standardised and padded tensors."""

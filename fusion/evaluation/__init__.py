@@ -1,0 +1,1 @@
+"""Scores of finished runs, their significance, rankings of systems and case studies."""

@@ -98,6 +98,15 @@ class ModelEntry:
             return parameters(self.build(self.widths, self.classes, self.resolve(preset, {})))
 
 
+def faults_of(entry: Any) -> list[str]:
+    """What an entry of the registry lacks, in words."""
+    if not isinstance(entry, ModelEntry):
+        return [f"{entry!r} is no ModelEntry"]
+    if not entry.presets:
+        return [f"{entry.key} has no preset"]
+    return []
+
+
 def paper_rows(config: type[BaseModel]) -> dict[str, Any]:
     """Switch -> the published row that it makes, for the switches that make one."""
     extras = {name: info.json_schema_extra for name, info in config.model_fields.items()}

@@ -1,0 +1,1 @@
+"""Finished runs: the record of a run, and predictions from its weights."""

@@ -1,0 +1,1 @@
+"""Searches on validation data: hyperparameters, and the open choices of a paper."""

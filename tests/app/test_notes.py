@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from ercache.errors import WorkError
-from tests.e2e.odd_media import encoded, material
+from tests.support.odd_media import encoded, material
 
 PARAMS = """
 corpora: {folder: {}}

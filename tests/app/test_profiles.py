@@ -11,7 +11,7 @@ from app.features import at_hand, features_of
 from ercache.errors import WeightsError
 from ercache.params.schema import FacePolicy, Params
 from ercache.weights import FOLDER_VARIABLE
-from tests.papers import GIVEN, PAPERS
+from tests.support.papers import GIVEN, PAPERS
 
 PROJECT = Path(__file__).parents[2]
 OWN_SIZE = FacePolicy(min_face_size=20, min_probability=0.9)  # facenet-pytorch's, and the papers' probability

@@ -19,8 +19,8 @@ from ercache.weights import FOLDER_VARIABLE
 from ercache.weights.table import TABLE_VARIABLE
 from extract.encoders import ENCODERS, configs
 from extract.encoders.visual.openface import COLUMNS
-from tests import tiny_weights
 from tests.e2e.conftest import SHARED, MakeProject, Project
+from tests.support import tiny_weights
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("keys")]
 

@@ -9,9 +9,9 @@ import pytest
 
 from ercache.cache import CacheFile, Status
 from tests.e2e.conftest import Project
-from tests.e2e.hostile_run import watched
 from tests.e2e.test_hostile import FEATURES, write_project
-from tests.extract.test_library_faults import ERRORS, FAULTY, SITES, name_of, short_clip
+from tests.extract.engine.test_library_faults import ERRORS, FAULTY, SITES, name_of, short_clip
+from tests.support.hostile_run import watched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("hostile")]
 

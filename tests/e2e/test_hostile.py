@@ -15,10 +15,10 @@ import yaml
 from ercache.cache import CacheFile, Entry, Status
 from ercache.reasons import Reason
 from tests.e2e.conftest import ROOT, Project
-from tests.e2e.hostile_judge import TOLERATED, Verdict, judge_choice, judge_pictures, judge_sound
-from tests.e2e.hostile_media import Mutant, bases, mutants
-from tests.e2e.hostile_run import Watched, watched
-from tests.e2e.hostile_truth import Truth, truth_of
+from tests.support.hostile_judge import TOLERATED, Verdict, judge_choice, judge_pictures, judge_sound
+from tests.support.hostile_media import Mutant, bases, mutants
+from tests.support.hostile_run import Watched, watched
+from tests.support.hostile_truth import Truth, truth_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("hostile")]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import MakeProject, Project
-from tests.extract.iemocap_tree import DIALOGUES, make_media, write_annotation, write_release
+from tests.support.iemocap_tree import DIALOGUES, make_media, write_annotation, write_release
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 

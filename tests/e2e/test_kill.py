@@ -18,7 +18,7 @@ import pytest
 from ercache.cache import CacheFile, Entry, Status
 from extract.corpora.meld.scan import CLIP_FOLDERS
 from tests.e2e.conftest import MakeProject, Project
-from tests.e2e.hostile_run import alive, family
+from tests.support.hostile_run import alive, family
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("kill")]
 

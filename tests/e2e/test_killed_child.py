@@ -14,9 +14,9 @@ import pytest
 
 from ercache.cache import Status
 from tests.e2e.conftest import Project
-from tests.e2e.hostile_run import ROOT, family, opened_by
 from tests.e2e.test_hostile import write_project
 from tests.e2e.test_kill import assert_nothing_less, entries
+from tests.support.hostile_run import ROOT, family, opened_by
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("kill")]
 
@@ -84,7 +84,7 @@ def media(project: Project) -> Path:
 
 def begin(project: Project, *arguments: str, store: str = "store") -> subprocess.Popen[str]:
     """`ercache` on the recording, with a store of its own."""
-    command = [sys.executable, "-m", "tests.e2e.hostile_run", *arguments, "--root", str(media(project))]
+    command = [sys.executable, "-m", "tests.support.hostile_run", *arguments, "--root", str(media(project))]
     environment = {
         **project.environment,
         "PYTHONPATH": str(ROOT),

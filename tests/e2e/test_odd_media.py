@@ -24,7 +24,7 @@ from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance, write_manifest
 from ercache.reasons import Reason
 from tests.e2e.conftest import ROOT, Project
-from tests.e2e.odd_media import (
+from tests.support.odd_media import (
     HEIGHT,
     MJPEG,
     PCM,

@@ -16,7 +16,7 @@ from ercache.cache import Array
 from ercache.manifest import Utterance
 from extract.encoders import ENCODERS
 from tests.e2e.conftest import MakeProject, Project
-from tests.papers import GIVEN, PAPERS, ROWS
+from tests.support.papers import GIVEN, PAPERS, ROWS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("profiles")]
 

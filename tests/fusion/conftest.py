@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fusion.models.cues.bridges as bridges_file
-from tests.fusion.cues_batches import TINY
+from tests.support.cues_batches import TINY
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""What the scans of several corpora share: files, media facts, subtitles, splits."""

@@ -1,0 +1,5 @@
+"""A folder of a user's own: clips with a table, or recordings with transcripts."""
+
+from extract.corpora.folder.scan import ENTRY
+
+__all__ = ["ENTRY"]

@@ -1,0 +1,5 @@
+"""RAVDESS: 24 actors who speak and sing two sentences."""
+
+from extract.corpora.ravdess.scan import ENTRY
+
+__all__ = ["ENTRY"]

@@ -1,0 +1,1 @@
+"""Encoders of sound: acoustic descriptors, pictures of spectra, networks on waveforms."""

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.audio.common import each_alone
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
 RATE = 16_000
@@ -88,3 +88,6 @@ class Egemaps:
         if not all(np.isfinite(array).all() for array in arrays.values()):
             return Missing(Reason.FAULT, "openSMILE gives no numbers for it")
         return Encoded(arrays, frames=len(tables[-1]))
+
+
+ENTRY: Final[EncoderKind] = Egemaps

@@ -11,7 +11,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.audio.common import normalised, pooled_and_frames, unusable
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.run_singly import encode_good
 from extract.media.types import FloatArray
 
@@ -103,3 +103,6 @@ def build() -> "nn.Module":
 
     network: nn.Module = Network(WIDTH, 12, DEPTHS)
     return network
+
+
+ENTRY: Final[EncoderKind] = Emotion2vec

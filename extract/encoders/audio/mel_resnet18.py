@@ -1,7 +1,7 @@
 """M2FNet's audio feature: a ResNet18 on the mel image, trained by `ercache pretrain` (specs/m2fnet.md 3.2)."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel
@@ -12,7 +12,7 @@ from ercache.reasons import Missing, Reason
 from ercache.trained_extractors import load_made
 from ercache.weights import Weights
 from extract.encoders.audio.common import unusable
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.m2fnet_images import SIZES, embed_images, network_of, width_of
 from extract.media.mel_image import HOP, RATE, WINDOW, fitted, mel_image
 
@@ -83,3 +83,6 @@ class MelResnet18:
             for n, sound, vector in zip(rows, sounds, vectors, strict=True):
                 results[n] = Encoded({"embedding": vector[None]}, frames=1 + len(sound) // HOP)
         return [result or Missing(Reason.NO_AUDIO) for result in results]
+
+
+ENTRY: Final[EncoderKind] = MelResnet18

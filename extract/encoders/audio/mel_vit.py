@@ -13,7 +13,7 @@ from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.audio.common import unusable
 from extract.encoders.audio.voice_mel import RATE, as_picture, mel_levels
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.run_singly import encode_good
 from extract.media.types import FloatArray
 
@@ -180,3 +180,6 @@ def build(config: dict[str, Any], upper: int) -> "nn.Module":
     network.layernorm = nn.Identity()
     built: nn.Module = network
     return built
+
+
+ENTRY: Final[EncoderKind] = MelVit

@@ -1,7 +1,7 @@
 """Mel-frequency cepstral coefficients (librosa), the classic description of the sound's colour."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
@@ -11,7 +11,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.audio.common import centre, each_alone, unusable
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
 
@@ -140,3 +140,6 @@ class Mfcc:
             parts.append(librosa.feature.delta(frames, width=9, order=1, axis=0, mode="nearest"))
         rows = [statistic for part in parts for statistic in (part.mean(axis=0), part.std(axis=0))]
         return np.concatenate(rows, dtype=np.float32)[None]
+
+
+ENTRY: Final[EncoderKind] = Mfcc

@@ -17,7 +17,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.audio.common import lengthened, mirrored_windows, unusable
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.run_singly import encode_good
 from extract.media.types import FloatArray
 
@@ -188,3 +188,6 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         yield
+
+
+ENTRY: Final[EncoderKind] = Passt

@@ -13,7 +13,7 @@ from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.audio.common import each_alone
 from extract.encoders.audio.voice_mel import BANDS, HOP, RATE, WINDOW, mel_levels
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
 LOWEST, HIGHEST = 50.0, 600.0  # Hz, of a voice
@@ -101,3 +101,6 @@ def pitch_classes(hertz: NDArray[np.float64]) -> NDArray[np.int32]:
     classes = np.zeros(len(hertz), np.int32)
     classes[voiced] = np.round(STEPS * (np.clip(z / 4, -1, 1) + 1) / 2).astype(np.int32) + 1
     return classes
+
+
+ENTRY: Final[EncoderKind] = PitchMel

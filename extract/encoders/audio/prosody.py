@@ -6,7 +6,7 @@ decibels of full scale. Without a voiced frame the pitch and voice numbers are 0
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.audio.common import each_alone
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
 RATE = 16000
@@ -274,3 +274,6 @@ def stretches(mask: NDArray[np.bool_]) -> list[int]:
 
 def _mean(values: NDArray[np.floating]) -> float:
     return float(values.mean()) if len(values) else 0.0
+
+
+ENTRY: Final[EncoderKind] = Prosody

@@ -1,7 +1,7 @@
 """Sound as it is, for a model that has a network of speech inside and tunes it."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -12,7 +12,7 @@ from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.audio.common import each_alone
 from extract.encoders.audio.voice_mel import RATE
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
 LEAST = 400  # samples of one frame of such a network
@@ -67,3 +67,6 @@ class Samples:
 def kept(sound: FloatArray) -> Encoded:
     """A sound as it is."""
     return Encoded({"samples": sound.astype(np.float32)}, len(sound))
+
+
+ENTRY: Final[EncoderKind] = Samples

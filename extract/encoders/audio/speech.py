@@ -160,7 +160,7 @@ _WAV2VEC2 = "Baevski et al. 2020, arXiv 2006.11477"
 _WAVLM = "Chen et al. 2022, arXiv 2110.13900"
 _NC = "CC-BY-NC-SA-4.0"
 
-SPEECH: tuple[SpeechKind, ...] = (
+ENTRIES: tuple[SpeechKind, ...] = (
     _kind(
         "hubert-large", LARGE_HUBERT, "Hsu et al. 2021, arXiv 2106.07447", "HuBERT large, Libri-Light 60k h"
     ),

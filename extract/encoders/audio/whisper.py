@@ -11,7 +11,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.audio.common import pooled_and_frames, unusable
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.run_singly import encode_good
 from extract.media.types import FloatArray
 
@@ -116,3 +116,6 @@ def build(config: dict[str, Any]) -> "nn.Module":
 
     network: nn.Module = WhisperEncoder(WhisperConfig.from_dict(config))
     return network
+
+
+ENTRY: Final[EncoderKind] = WhisperSmall

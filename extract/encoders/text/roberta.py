@@ -234,7 +234,7 @@ M2FNET: Final = RobertaKind(
     M2FNetParams,
     shape=None,
 )
-ROBERTAS: Final = (
+ENTRIES: Final = (
     M2FNET,
     *(_kind("emoberta", size, sides) for size in ("base", "large") for sides in _READS),
     *(_kind("roberta", size, sides) for size in ("base", "large") for sides in _READS),

@@ -10,7 +10,7 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.imagenet import RESNET50, PictureParams
 from extract.encoders.visual.picture_rows import row_arrays
 from extract.media.types import Frame, Pictures
@@ -74,3 +74,6 @@ def faceless(frame: Frame) -> Frame:
         x1, y1 = np.maximum(np.ceil(box[2:]), 0).astype(int)
         image[y0:y1, x0:x1] = GREY
     return Frame(frame.time, image)
+
+
+ENTRY: Final[EncoderKind] = BackResNet50

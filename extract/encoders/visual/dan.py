@@ -9,7 +9,7 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.common import FaceCrop, Image, crop_face, largest_faces, square
 from extract.encoders.visual.picture_rows import (
     IMAGENET,
@@ -122,3 +122,6 @@ class Dan:
 def prepared(crop: Image) -> "Tensor":
     """DAN's evaluation transform: resized without keeping the aspect, ImageNet's statistics."""
     return as_input(resized(crop, SIDE), IMAGENET)
+
+
+ENTRY: Final[EncoderKind] = Dan

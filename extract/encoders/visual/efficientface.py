@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from ercache.cache import ArraySpec
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.avtca_crops import SIDE, AvtcaPictures, avtca_crops, avtca_input
 from extract.encoders.visual.common import FaceCrop, Image
 from extract.encoders.visual.picture_rows import (
@@ -97,3 +97,6 @@ class EfficientFaceEncoder:
         image = resized(crop, SIDE)
         given = image if self.params.channels == "rgb" else np.ascontiguousarray(image[..., ::-1])
         return as_input(given, NORMS[self.params.video_normalize])
+
+
+ENTRY: Final[EncoderKind] = EfficientFaceEncoder

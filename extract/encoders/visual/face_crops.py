@@ -1,7 +1,7 @@
 """Face crops as they are, for models that train their own picture network: AVT-CA (specs/avtca.md 3.3)."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 from pydantic import BaseModel
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from ercache.cache import ArraySpec
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.avtca_crops import SIDE, AvtcaPictures, avtca_crops, avtca_input
 from extract.encoders.visual.common import FaceCrop
 from extract.encoders.visual.picture_rows import encode_faces, face_arrays, face_values
@@ -58,3 +58,6 @@ class FaceCrops:
             crops = np.stack([resized(crop.image, SIDE) for crop in clip])
             places = face_values([crop.position for crop in clip], [crop.box for crop in clip])
             yield Encoded({"crops": crops, **places}, len(clip))
+
+
+ENTRY: Final[EncoderKind] = FaceCrops

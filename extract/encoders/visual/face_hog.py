@@ -1,7 +1,7 @@
 """Histograms of oriented gradients of face crops (scikit-image): a face feature without a trained network."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.common import chosen_box, crop_face
 from extract.media.types import FloatArray, Frame, Pictures
 
@@ -137,3 +137,6 @@ def describe(crop: NDArray[np.uint8], params: FaceHogParams) -> FloatArray:
         feature_vector=True,
     )
     return np.asarray(values, dtype=np.float32)
+
+
+ENTRY: Final[EncoderKind] = FaceHog

@@ -9,7 +9,7 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.common import FaceCrop, Image, crop_truncated, largest_faces
 from extract.encoders.visual.picture_rows import (
     Statistics,
@@ -100,3 +100,6 @@ def build() -> "nn.Module":
 def prepared(crop: Image) -> "Tensor":
     """Resized to 160 x 160, about -1 to 1."""
     return as_input(resized(crop, SIDE), CENTRED)
+
+
+ENTRY: Final[EncoderKind] = Facenet

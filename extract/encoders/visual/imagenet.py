@@ -162,7 +162,7 @@ def _kind(
 _SWIN: Final = "Liu et al. 2021, arXiv 2103.14030"
 _RESNET: Final = "He et al. 2016, arXiv 1512.03385"
 RESNET50: Final = _kind("resnet50", "ResNet50, ImageNet", "resnet50", "fc", 2048, _RESNET, "IMAGENET1K_V2")
-IMAGENETS: Final = (
+ENTRIES: Final = (
     _kind("resnet18", "ResNet18, ImageNet", "resnet18", "fc", 512, _RESNET),
     RESNET50,
     _kind("swin-b", "Swin base, ImageNet", "swin_b", "head", 1024, _SWIN),

@@ -11,7 +11,7 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.common import Image, areas, without_faces
 from extract.encoders.visual.jaa_align import Matrix, aligned, alignment, back
 from extract.encoders.visual.picture_rows import Statistics, as_input, face_arrays, face_values, through
@@ -164,3 +164,6 @@ def aligned_faces(sample: Sample, position: int, most: int) -> list[AlignedFace]
 def prepared(crop: Image) -> "Tensor":
     """From bytes to -1 to 1."""
     return as_input(crop, CENTRED)
+
+
+ENTRY: Final[EncoderKind] = JaaNetEncoder

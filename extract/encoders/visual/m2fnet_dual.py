@@ -12,7 +12,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.trained_extractors import load_made
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.common import crop_face
 from extract.encoders.visual.m2fnet_images import SIZES, embed_images, network_of, width_of
 from extract.media.mel_image import resized
@@ -145,3 +145,6 @@ def weights_of(areas: FloatArray, image: NDArray[np.uint8], norm: Norm) -> Float
     if norm == "frame":
         return np.asarray(areas / (image.shape[0] * image.shape[1]), np.float32)
     return np.asarray(areas / (areas.sum() if norm == "sum" else areas.max()), np.float32)
+
+
+ENTRY: Final[EncoderKind] = M2fnetDual

@@ -22,7 +22,7 @@ from ercache.manifest import MediaRef
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 
 _RATED: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 _SEEN: Final = tuple(sorted((*_RATED, 28)))
@@ -162,3 +162,6 @@ def _number(text: str | None, name: str, line: int) -> float:
     if not math.isfinite(value):
         raise ValueError(f"line {line}: {name} is {text!r}")
     return value
+
+
+ENTRY: Final[EncoderKind] = OpenfaceAu

@@ -55,4 +55,4 @@ class PyfeatKind:
         raise WeightsError("visual/pyfeat-au cannot run here", hint=self.spec.unavailable)
 
 
-PYFEAT_AU = PyfeatKind()
+ENTRY = PyfeatKind()

@@ -189,3 +189,4 @@ CLIP_B32: Final = ClipKind(
         paper="Radford et al. 2021, arXiv 2103.00020",
     )
 )
+ENTRIES: Final = (VIT_B16, CLIP_B32)

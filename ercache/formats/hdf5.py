@@ -1,0 +1,109 @@
+"""One dataset of an HDF5 file of other people: of the file itself, of numbers, and no more than the file has.
+
+HDF5 gives zeros for what was never written, as many as the dataset claims, and unpacks a chunk to whatever is in it.
+"""
+
+import zlib
+from typing import Final
+
+import h5py
+from h5py import h5z
+
+from ercache.archives import FREE, RATIO
+from ercache.cache import Array
+from ercache.errors import UsageError
+from ercache.formats.numbers import NUMBERS
+
+_DEFLATE: Final = 1100  # deflate packs at most 1032 bytes into one
+_PACKERS: Final = (h5z.FILTER_DEFLATE, h5z.FILTER_LZF, h5z.FILTER_SZIP)
+_BEFORE: Final = (
+    h5z.FILTER_SHUFFLE,
+    h5z.FILTER_NBIT,
+    h5z.FILTER_SCALEOFFSET,
+)  # these keep to the size of the chunk
+_HINT: Final = "is the file whole, and was it written by the tool that you name?"
+
+
+def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """A dataset that lies in the file itself: a link, an external or a virtual one would read other files."""
+    data = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+    if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+        return None
+    return data
+
+
+def check_dataset(data: h5py.Dataset, where: str) -> None:
+    """Refuse a dataset by what its head says.
+
+    Args:
+        where: the file and what is read of it, for messages.
+
+    Raises:
+        UsageError: it holds no numbers, was never written, or claims more than the file can hold.
+    """
+    if data.dtype.kind not in NUMBERS:
+        raise UsageError(f"{where} holds {data.dtype} values, no numbers", hint=_HINT)
+    stored, claimed = data.id.get_storage_size(), int(data.nbytes)
+    if claimed and not stored:
+        raise UsageError(f"{where} claims {list(data.shape)} and was never written", hint=_HINT)
+    chunk = _chunk_bytes(data)
+    most = min(max(FREE, RATIO * stored), _DEFLATE * stored)
+    if claimed > most or chunk > max(FREE, most):
+        raise UsageError(f"{where} claims {list(data.shape)}, more than the file can hold", hint=_HINT)
+
+
+def read_dataset(data: h5py.Dataset, where: str) -> Array:
+    """All values of a dataset whose head was checked.
+
+    Raises:
+        UsageError: damaged, or a chunk unpacks to more than a chunk.
+    """
+    try:
+        check_chunks(data, where)
+        values: Array = data[:] if data.ndim else data[()]
+        return values
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{where} is not readable ({error})", hint=_HINT) from error
+
+
+def check_chunks(data: h5py.Dataset, where: str) -> None:
+    """Refuse a dataset of which a chunk unpacks to more than a chunk.
+
+    Raises:
+        UsageError: it does, or its filters are such that nobody can tell.
+        OSError: damaged.
+    """
+    properties = data.id.get_create_plist()
+    filters = [properties.get_filter(n)[0] for n in range(properties.get_nfilters())]
+    packers = [n for n, code in enumerate(filters) if code in _PACKERS]
+    if not filters:
+        return
+    at = packers[0] if packers else len(filters)
+    ordered = all(code in _BEFORE for code in filters[:at])
+    if not ordered or any(code != h5z.FILTER_FLETCHER32 for code in filters[at + 1 :]):
+        raise UsageError(f"{where} is packed by the filters {filters}", hint="write it with gzip, or plain")
+    size = _chunk_bytes(data)
+    places: list[tuple[tuple[int, ...], int]] = []
+    data.id.chunk_iter(lambda info: places.append((info.chunk_offset, info.size)))
+    for offset, stored in places:
+        if stored > 2 * size + 4096 or (
+            packers and filters[at] == h5z.FILTER_DEFLATE and _overflows(data, offset, size)
+        ):
+            raise UsageError(f"{where}: the chunk at {list(offset)} unpacks to more than a chunk", hint=_HINT)
+
+
+def _overflows(data: h5py.Dataset, offset: tuple[int, ...], size: int) -> bool:
+    mask, raw = data.id.read_direct_chunk(offset)
+    if mask:
+        return False  # not packed
+    try:
+        return len(zlib.decompressobj().decompress(raw, size + 1)) > size
+    except zlib.error:
+        return False  # HDF5 tells that it is damaged
+
+
+def _chunk_bytes(data: h5py.Dataset) -> int:
+    size = int(data.dtype.itemsize)
+    for n in data.chunks or (0,):
+        size *= int(n)
+    return size

@@ -1,0 +1,125 @@
+"""MulT's dictionary pickles (Multimodal-Transformer; MOSI, MOSEI): modes as MMSA's, but `id` is [video, start, end].
+
+Those three are of the label file of the CMU-MultimodalSDK, so a row is found by its time. The files tell no lengths;
+aligned ones have their zeros in front of the values.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ercache.cache import Array
+from ercache.errors import UsageError
+from ercache.formats.content import Content, from_rows, some
+from ercache.formats.csd import label_times
+from ercache.formats.ids import Ids
+from ercache.formats.numbers import as_numbers
+from ercache.formats.timed import by_video, nearest
+from ercache.formats.unpickle import load_pickle
+from ercache.manifest import Manifest
+
+MODES: Final = ("train", "valid", "test")
+MODALITY: Final = {"text": "text", "audio": "audio", "vision": "visual"}
+_LAYOUT: Final = (
+    "MulT's layout, a dictionary of train, valid and test, each with `id` [N, 3] of video, start and end"
+)
+
+
+def read_mult(path: Path, manifest: Manifest, modality: str) -> Content:
+    """Read such a pickle; `modality` has no meaning, as the file tells it.
+
+    Raises:
+        UsageError: it is another pickle, is refused, or the times of the utterances are nowhere.
+    """
+    return mult_content(load_pickle(path), path, manifest)
+
+
+def is_mult(given: Any) -> bool:
+    """Whether a pickle has this layout."""
+    modes = [given[m] for m in MODES if isinstance(given.get(m), dict)] if isinstance(given, dict) else []
+    shapes: list[Any] = [getattr(mode.get("id"), "shape", ()) for mode in modes]
+    return bool(shapes) and all(len(shape) == 2 and shape[1] == 3 for shape in shapes)
+
+
+def mult_content(given: Any, path: Path, manifest: Manifest) -> Content:
+    """What such a pickle, loaded already, gives.
+
+    Raises:
+        UsageError: as `read_mult`.
+    """
+    if not is_mult(given):
+        lacking = isinstance(given, dict) and all(
+            "id" not in part for part in given.values() if isinstance(part, dict)
+        )
+        why = ": it has no `id`, so nothing tells which utterance a row is" if lacking else ""
+        raise UsageError(f"{path}: not {_LAYOUT}{why}", hint="docs/features.md tells the formats")
+    ids = Ids(manifest)
+    try:
+        videos = by_video(label_times(path, manifest), ids)
+    except UsageError as error:
+        raise UsageError(f"{error.message}; the file has {_LAYOUT}", hint=error.hint) from error
+    rows: dict[str, dict[str, Array]] = {key: {} for key in MODALITY}
+    unknown: list[str] = []
+    for mode in (m for m in MODES if m in given):
+        _add(given[mode], f"{path}: {mode}", videos, rows, unknown)
+    notes = [f"{_LAYOUT}: its rows were found by their times"]
+    if unknown:
+        notes.append(f"{len(unknown)} of its rows are of no utterance of the manifest: {some(unknown)}")
+    told = [f"{key} ({side})" for key in MODALITY if (side := _zeros(rows[key]))]
+    if told:
+        notes.append(
+            f"no lengths in the file, so padding is kept as values; zeros stand in {', '.join(told)}"
+        )
+    notes.append("its labels and modes are not kept: the manifest has its own")
+    features = tuple(from_rows(key, MODALITY[key], rows[key]) for key in MODALITY if rows[key])
+    return Content(features, tuple(notes), {"padding": "kept"})
+
+
+def _add(
+    part: Mapping[str, Any],
+    where: str,
+    videos: Mapping[str, Mapping[str, tuple[float, float]]],
+    rows: dict[str, dict[str, Array]],
+    unknown: list[str],
+) -> None:
+    names = [tuple(_text(cell) for cell in row) for row in part["id"].tolist()]
+    values = {key: as_numbers(part[key], f"{where}, {key}") for key in MODALITY if key in part}
+    for key, array in values.items():
+        if array.ndim < 2 or len(array) != len(names):
+            raise UsageError(
+                f"{where}: {key} is {list(array.shape)} for {len(names)} ids", hint="is the file whole?"
+            )
+    for i, (video, start, end) in enumerate(names):
+        utterance = nearest(*_seconds(start, end, where), dict(videos.get(video, {})))
+        if utterance is None:
+            unknown.append(f"{video} {start} to {end}")
+            continue
+        for key, array in values.items():
+            if utterance in rows[key]:
+                raise UsageError(f"{where}: two rows are {utterance}", hint="is the --corpus right?")
+            rows[key][utterance] = array[i]
+
+
+def _text(cell: Any) -> str:
+    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
+
+
+def _seconds(start: str, end: str, where: str) -> tuple[float, float]:
+    try:
+        return float(start), float(end)
+    except ValueError as error:
+        told = f"{where}: {start!r} and {end!r} are no seconds; {_LAYOUT} is expected"
+        raise UsageError(told, hint="docs/features.md tells the formats") from error
+
+
+def _zeros(rows: Mapping[str, Array]) -> str:
+    """Where the rows of zeros are that may be padding."""
+    full = [np.flatnonzero(row.reshape(len(row), -1).any(axis=1)) for row in rows.values() if row.ndim > 1]
+    ends = [
+        (at[0] > 0, at[-1] < len(row) - 1) for at, row in zip(full, rows.values(), strict=False) if len(at)
+    ]
+    front, back = sum(a for a, _ in ends), sum(b for _, b in ends)
+    places = [f"in front in {front} utterances"] * bool(front) + [f"at the end in {back}"] * bool(back)
+    return " and ".join(places)

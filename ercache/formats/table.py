@@ -1,0 +1,167 @@
+"""A plain table of ids and vectors: npz, pickled dictionary, csv or parquet, or a folder of .npy (`--format table`).
+
+The layouts that people write by hand, and those of MELD's own feature pickles: one dictionary a part. A column or array
+of ids is known by its name; every other one of numbers is a feature, or in csv and parquet a part of the vector.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ercache.cache import Array
+from ercache.errors import UsageError
+from ercache.formats.content import Content, from_rows, modality_of, some
+from ercache.formats.ids import PARTS, Ids
+from ercache.formats.merbench import read_merbench
+from ercache.formats.npy import read_npz
+from ercache.formats.numbers import NUMBERS, as_numbers
+from ercache.formats.table_columns import ID_NAMES, read_csv_table, read_parquet_table
+from ercache.formats.unpickle import load_pickle
+from ercache.manifest import Manifest
+
+_EXAMPLE: Final = "docs/features.md shows tables that are read; an array of ids is named `ids`, a column `id`"
+
+
+@dataclass
+class Table:
+    """Rows of one part of a corpus, or of all.
+
+    Attributes:
+        part: where the file says it; names are those of this part then.
+        features: name -> one row an id.
+        notes: what was left out.
+    """
+
+    names: Sequence[object]
+    features: dict[str, Sequence[Any]]
+    part: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def read_table(path: Path, manifest: Manifest, modality: str) -> Content:
+    """Read such a table; the modality must be told, unless the names of the file or its arrays give it away.
+
+    Raises:
+        UsageError: it is no table of ids and numbers, or its ids are not those of the manifest.
+    """
+    if path.is_dir():
+        return read_merbench(path, manifest, modality)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(f"{path}: no table: {path.suffix or 'a file without a suffix'}",
+                         hint=f"known are {', '.join(_READERS)}, and a folder of .npy")  # fmt: skip
+    ids = Ids(manifest)
+    rows: dict[str, dict[str, Array]] = {}
+    notes: list[str] = []
+    for table in reader(path):
+        placed, told = ids.placed(table.names, table.part, str(path))
+        notes += [*told, *table.notes]
+        for name, values in table.features.items():
+            mine = rows.setdefault(name, {})
+            for i, utterance in placed.items():
+                if utterance in mine:
+                    raise UsageError(f"{path}: {utterance} stands there twice", hint="is the --corpus right?")
+                mine[utterance] = as_numbers(values[i], f"{path}: {name or 'the vector'} of {utterance}")
+    found = tuple(
+        from_rows(name, modality_of(f"{name} {path.stem}".strip(), modality), of) for name, of in rows.items()
+    )
+    return Content(found, tuple(dict.fromkeys(notes)))
+
+
+def _from_npz(path: Path) -> list[Table]:
+    """`ids` beside arrays of as many rows, or an array of numbers for each id."""
+    arrays = read_npz(path, lambda name: False)
+    named = next((name for name in arrays if name.lower() in ID_NAMES), None)
+    if named is None:
+        texts = [name for name, array in arrays.items() if array.dtype.kind not in NUMBERS]
+        if texts or not arrays:
+            raise UsageError(f"{path}: no array of ids (there are: {some(list(arrays), 20)})", hint=_EXAMPLE)
+        return [Table(list(arrays), {"": list(arrays.values())})]
+    names = _flat(arrays.pop(named), path)
+    return [_beside(names, arrays, path)]
+
+
+def _from_pickle(path: Path) -> list[Table]:
+    """A dictionary of vectors by id, of arrays beside `ids`, or one of either for each of train, dev and test."""
+    return _tables(load_pickle(path), path)
+
+
+def _tables(given: Any, path: Path, part: str = "") -> list[Table]:
+    if (
+        isinstance(given, list | tuple)
+        and len(given) == len(PARTS)
+        and all(isinstance(d, dict) for d in given)
+    ):
+        return [t for p, d in zip(PARTS, given, strict=True) for t in _tables(d, path, p)]
+    if not isinstance(given, dict) or not given:
+        raise UsageError(f"{path}: no table of ids and vectors, but a {type(given).__name__}", hint=_EXAMPLE)
+    parts = {str(key): Ids.part_of(str(key)) for key in given}
+    if not part and all(parts.values()) and all(isinstance(d, dict) for d in given.values()):
+        return [t for key, d in given.items() for t in _tables(d, path, parts[str(key)])]
+    named = next((key for key in given if str(key).lower() in ID_NAMES), None)
+    if named is not None:
+        rest = {str(key): value for key, value in given.items() if key != named}
+        table = _beside(_flat(given[named], path), rest, path)
+        table.part = part
+        return [table]
+    return [Table(list(given), {"": list(given.values())}, part)]
+
+
+def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> Table:
+    """Arrays of as many rows as there are ids; those of one number a row are labels as a rule."""
+    features: dict[str, Sequence[Any]] = {
+        name: list(values)
+        for name, values in arrays.items()
+        if isinstance(values, list | tuple | np.ndarray)
+        and len(values) == len(names)
+        and (
+            values.ndim > 1 and values.dtype.kind in NUMBERS
+            if isinstance(values, np.ndarray)
+            else _rows(values)
+        )
+    }
+    if not features:
+        told = some(
+            [
+                f"{name} {list(np.shape(v)) if isinstance(v, np.ndarray) else type(v).__name__}"
+                for name, v in arrays.items()
+            ]
+        )
+        raise UsageError(
+            f"{path}: {len(names)} ids, and no array of a vector for each (there are: {told})", hint=_EXAMPLE
+        )
+    left = [name for name in arrays if name not in features]
+    notes = [f"arrays that are no vector for each id are left out: {some(left, 9)}"] if left else []
+    plain = {"": next(iter(features.values()))} if len(features) == 1 else features
+    return Table(names, plain, notes=notes)
+
+
+def _rows(values: Sequence[Any]) -> bool:
+    return bool(values) and all(isinstance(row, list | tuple | np.ndarray) for row in values)
+
+
+def _flat(names: Any, path: Path) -> list[object]:
+    if not isinstance(names, list | tuple | np.ndarray) or (
+        isinstance(names, np.ndarray) and names.ndim != 1
+    ):
+        raise UsageError(f"{path}: its ids are no list of names", hint=_EXAMPLE)
+    return [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in list(names)]
+
+
+def _from_columns(
+    read: Callable[[Path], tuple[list[str], dict[str, Sequence[Any]], list[str]]], path: Path
+) -> list[Table]:
+    names, features, left = read(path)
+    notes = [f"columns that are no numbers are left out: {some(left, 9)}"] if left else []
+    return [Table(names, features, notes=notes)]
+
+
+_READERS: Final[Mapping[str, Callable[[Path], list[Table]]]] = {
+    ".npz": _from_npz,
+    **dict.fromkeys((".pkl", ".pickle", ".p"), _from_pickle),
+    ".csv": lambda path: _from_columns(read_csv_table, path),
+    ".parquet": lambda path: _from_columns(read_parquet_table, path),
+}

