@@ -332,7 +332,8 @@ def _read_splits(path: Path) -> tuple[dict[str, dict[str, tuple[str, ...]]], dic
     promises: dict[str, tuple[Promise, ...]] = {}
     for name, split in json.loads(path.read_text(encoding="utf-8")).items():
         if isinstance(split.get("subsets"), dict):
-            promises[name] = tuple(kind for kind in PROMISES if kind in split["promises"])
+            if split["promises"]:
+                promises[name] = tuple(kind for kind in PROMISES if kind in split["promises"])
             split = split["subsets"]
         splits[name] = {subset: tuple(ids) for subset, ids in split.items()}
     return splits, promises

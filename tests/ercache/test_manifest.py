@@ -128,3 +128,14 @@ def test_folds_and_families_of_label_sets_go_by_their_names() -> None:
     assert one.labels_digest("m", "loso") != replace(
         moved, splits={**splits, "loso/b": {"train": ()}}
     ).labels_digest("m", "loso")
+
+
+def test_a_split_keeps_its_promises_in_its_file_and_an_older_file_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "toy.jsonl"
+    splits = {"a": {"train": ("u0",)}, "b": {"train": ("u0",)}}
+    written = replace(manifest(FIRST), splits=splits, promises={"a": ("speaker",)})
+    write_manifest(written, path)
+    assert read_manifest(path) == written
+    splits_path(path).write_text('{"a": {"train": ["u0"]}}', encoding="utf-8")
+    found = read_manifest(path)
+    assert found.promises == {} and found.splits == {"a": {"train": ("u0",)}}

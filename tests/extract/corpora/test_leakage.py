@@ -173,6 +173,8 @@ def test_no_split_has_in_two_subsets_what_it_promises_to_keep_apart(
     for split, subsets in manifest.splits.items():
         kinds = promised(PROMISES[manifest.corpus], split)
         assert kinds and all(subsets.values()), f"{split}: a split without a promise, or with an empty subset"
+        assert set(manifest.promises[split]) <= set(kinds), f"{split}: the scan promises more than is held"
+        assert manifest.promises[split], f"{split}: the scan promises nothing"
         ids = [i for subset in subsets.values() for i in subset]
         assert len(ids) == len(set(ids))
         leaks = [leak for kind in kinds for leak in shared(manifest, split, kind)]

@@ -35,7 +35,7 @@ def folded(manifest: Manifest) -> Manifest:
             subset: tuple(u.id for u in manifest.utterances if place[rank[u.dialogue]] == subset)
             for subset in ("train", "dev", "test")
         }
-    return replace(manifest, splits=splits)
+    return replace(manifest, splits=splits, promises=dict.fromkeys(FOLDS, ("dialogue",)))
 
 
 @pytest.fixture
