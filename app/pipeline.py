@@ -16,6 +16,7 @@ from ercache.errors import ParamsError
 from ercache.params.load import PARAMS_FILE
 from ercache.params.schema import ExperimentParams, Params, array_of
 from ercache.trained_extractors import FOLDER, TABLES
+from ercache.training import SCORE
 from extract.corpora import CORPORA
 from extract.engine import Feature
 from extract.engine.coverage import NAME as COVERAGE
@@ -230,7 +231,7 @@ def _shown(runs: Sequence[str]) -> dict[str, Any]:
         for run in runs
     ]
     tables = [f"{run}/curves.csv" for run in runs]
-    learning = _curves("Validation weighted F1", tables, "epoch", "validation_weighted_f1")
+    learning = _curves("Validation weighted F1", tables, "epoch", SCORE)
     return {"metrics": [f"{run}/metrics.json" for run in runs], "plots": [learning, *confusion]}
 
 

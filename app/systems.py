@@ -1,17 +1,17 @@
 """Trained systems side by side: against the reference system, and all modalities against each single one."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ercache.errors import UsageError
 from ercache.params.schema import ExperimentParams, Params, aim_of
+from ercache.training import METRIC
 from fusion.evaluation.ranking import Ranking, ranking
 from fusion.evaluation.significance import Outcome, compare_pair, holm, read_outcomes
 from fusion.experiment.resolve import experiment_of
-from fusion.runs.schema import read_run
+from fusion.runs.schema import RunRecord, as_json, read_run
 
 # Task -> the model with which the others are compared.
 REFERENCES: Final = {"erc": "bc_lstm", "epc": "copy_last"}
@@ -24,12 +24,12 @@ class System:
     """An experiment of params.yaml and its run.
 
     Attributes:
-        run: `run.json`.
+        run: its record.
     """
 
     name: str
     entry: ExperimentParams
-    run: Mapping[str, Any]
+    run: RunRecord
     folder: Path
 
     @property
@@ -61,8 +61,7 @@ def trained(params: Params, models: Path) -> list[System]:
         # More or fewer seeds are still of the experiment; the tables say how many.
         if (run.features, run.config, {**run.training, "seeds": training["seeds"]}) != wanted:
             stale.append(f"{folder}: trained with other features or switches than params.yaml has")
-        text = (folder / "run.json").read_text(encoding="utf-8")
-        found.append(System(name, entry, json.loads(text), folder))
+        found.append(System(name, entry, run, folder))
     if stale:
         raise UsageError(
             "runs that are not those of params.yaml", details=stale, hint="ercache train EXPERIMENT"
@@ -107,7 +106,7 @@ def against_reference(group: list[System]) -> list[dict[str, Any]]:
             row |= _difference(outcomes[system.name], outcomes[reference.name])
         rows.append(row)
     _correct(rows)
-    return sorted(rows, key=lambda row: -float(row["test"]["weighted_f1"]["mean"]))
+    return sorted(rows, key=lambda row: -float(row["test"][METRIC]["mean"]))
 
 
 def against_single(group: list[System]) -> list[dict[str, Any]]:
@@ -167,9 +166,9 @@ def _described(system: System) -> dict[str, Any]:
         "system": system.name,
         "model": system.entry.model,
         "modalities": list(system.modalities),
-        "parameters": run["parameters"],
-        "seeds": len(run["seeds"]),
-        "validation": run["validation"],
-        "test": run["test"],
-        "marks": run["marks"],
+        "parameters": run.parameters,
+        "seeds": len(run.seeds),
+        "validation": as_json(run.validation),
+        "test": as_json(run.test),
+        "marks": run.marks,
     }

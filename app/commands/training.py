@@ -11,6 +11,7 @@ from app.commands.experiment_options import planned
 from app.console import DATA, Device, Json, answer, device_of, known, params, progress, say, table
 from app.training_table import training_table
 from ercache.params.schema import Params
+from ercache.training import SCORE
 
 COMPARED = "weighted F1 on test; p values are Holm-corrected"
 
@@ -211,7 +212,7 @@ def sweep(
         answer(result)
         return
     best = result["best"]
-    rows = [*best["config"].items(), ("validation weighted F1", f"{best['validation_weighted_f1']:.4f}")]
+    rows = [*best["config"].items(), ("validation weighted F1", f"{best[SCORE]:.4f}")]
     table(("best of " + str(result["trials"]), ""), rows, title=experiment)
     say(f"log: {result['log']}")
 

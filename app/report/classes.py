@@ -56,14 +56,14 @@ def confusion_of(run: Run) -> Confusion | None:
         shares = [n / total if total else 0.0 for n in row]
         cells = tuple(Cell(s, f"{100 * s:.0f}", f"{n:,.0f}") for s, n in zip(shares, row, strict=True))
         rows.append((label, cells, total))
-    summary = "" if run.file.several else _worst(classes, counts)
-    return Confusion(run.file.experiment, tuple(columns), tuple(rows), summary)
+    summary = "" if run.record.several else _worst(classes, counts)
+    return Confusion(run.record.experiment, tuple(columns), tuple(rows), summary)
 
 
 def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
     """Names of the rows, names of the columns, counts."""
-    names, stored = run.file.classes, run.file.confusion
-    if not run.file.several:
+    names, stored = run.record.classes, run.record.confusion
+    if not run.record.several:
         return names, names, cast(list[list[float]], stored)
     rows = [row for matrix in cast(list[list[list[float]]], stored) for row in matrix]
     return [f"{sign}{name}" for name in names for sign in ("no ", "")], list(PRESENCE), rows
@@ -85,20 +85,22 @@ def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
 
 def class_table(runs: Sequence[Run]) -> ClassTable | None:
     """F1 per class of all runs that store it; None when none does."""
-    scored = [run for run in runs if run.file.per_class]
+    scored = [run for run in runs if run.record.per_class]
     if not scored:
         return None
-    classes = tuple(scored[0].file.classes)
+    classes = tuple(scored[0].record.classes)
     rows, best = [], []
     for run in scored:
-        scores = [run.file.per_class.get(c) for c in classes]
+        scores = [run.record.per_class.get(c) for c in classes]
         cells = tuple(Cell(s.f1, f"{100 * s.f1:.1f}") if s else None for s in scores)
-        rows.append((run.file.experiment, cells))
+        rows.append((run.record.experiment, cells))
     for c in classes:
         ranked = [
-            (-run.file.per_class[c].f1, run.file.experiment) for run in scored if c in run.file.per_class
+            (-run.record.per_class[c].f1, run.record.experiment)
+            for run in scored
+            if c in run.record.per_class
         ]
         best.append(min(ranked)[1] if ranked and min(ranked)[0] < 0 else "")
-    first = scored[0].file.per_class
+    first = scored[0].record.per_class
     support = tuple(first[c].support if c in first else 0.0 for c in classes)
     return ClassTable(classes, support, tuple(rows), tuple(best))

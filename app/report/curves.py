@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from app.report.runs import Curves, Run, read_curves
+from ercache.training import SCORE
 
 # Stand-ins that the page's style sheet replaces, so that one drawing serves light and dark.
 _INK, _LINE, _FIRST, _SECOND = "#010101", "#020202", "#030303", "#040404"
@@ -55,28 +56,28 @@ class CurveView:
 def curve_views(runs: Sequence[Run]) -> list[CurveView]:
     """Drawings of all runs that store curves; their scores share one axis."""
     found = [(run, curves) for run in runs if (curves := read_curves(run.folder))]
-    tops = [v for _, c in found for s in c.values() for v in s.get("validation_weighted_f1", ())]
+    tops = [v for _, c in found for s in c.values() for v in s.get(SCORE, ())]
     limits = (100 * min(tops, default=0.0), 100 * max(tops, default=1.0))
     views: list[CurveView] = []
     for run, curves in found:
         length = [max(map(len, columns.values()), default=0) for columns in curves.values()]
-        best = ", ".join(map(str, run.file.epochs)) or "unknown"
+        best = ", ".join(map(str, run.record.epochs)) or "unknown"
         what = (
-            f"{len(curves)} trainings of {len(run.file.folds)} folds"
-            if run.file.folds
+            f"{len(curves)} trainings of {len(run.record.folds)} folds"
+            if run.record.folds
             else f"{len(curves)} seeds"
         )
         summary = f"{what}, {min(length)} to {max(length)} epochs; best epochs {best}."
-        views.append(CurveView(run.file.experiment, *_draw(run, curves, limits, f"c{len(views)}"), summary))
+        views.append(CurveView(run.record.experiment, *_draw(run, curves, limits, f"c{len(views)}"), summary))
     return views
 
 
 def _draw(run: Run, curves: Curves, limits: tuple[float, float], prefix: str) -> tuple[Markup, Markup]:
-    trainings = range(len(run.file.epochs)) if run.file.folds else run.file.seeds
-    best = dict(zip(trainings, run.file.epochs, strict=False))
+    trainings = range(len(run.record.epochs)) if run.record.folds else run.record.seeds
+    best = dict(zip(trainings, run.record.epochs, strict=False))
     with matplotlib.rc_context(_STYLE):
         score, axes = _figure("weighted F1 (%)")
-        _plot(axes, curves, "validation_weighted_f1", _FIRST, "-", best, scale=100)
+        _plot(axes, curves, SCORE, _FIRST, "-", best, scale=100)
         margin = 0.05 * (limits[1] - limits[0]) or 1.0
         axes.set_ylim(limits[0] - margin, limits[1] + margin)
         loss, axes = _figure("loss")

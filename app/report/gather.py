@@ -57,8 +57,8 @@ class Gathered:
     def groups(self) -> dict[tuple[str, str, str, str], list[Run]]:
         """Runs that may be compared, each list with the best on validation first."""
         groups: dict[tuple[str, str, str, str], list[Run]] = {}
-        for run in sorted(self.runs, key=lambda r: (r.file.group, r.file.chosen_by)):
-            groups.setdefault(run.file.group, []).append(run)
+        for run in sorted(self.runs, key=lambda r: (r.record.comparable, r.rank)):
+            groups.setdefault(run.record.comparable, []).append(run)
         return groups
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.report.gather import Gathered
 from app.report.runs import Run
+from fusion.runs.schema import changes_since
 
 NOT_THE_PAPER = "not the paper's profile"
 
@@ -18,31 +19,25 @@ class Mark:
 
 def marks_of(run: Run, gathered: Gathered) -> tuple[Mark, ...]:
     """Every remark once, the grave first."""
-    grave = list(run.file.marks)
-    origin = run.file.provenance
+    grave = list(run.record.marks)
+    origin = run.record.provenance
     for found, text in ((origin.random_weights, "random weights"), (origin.leak, "leak")):
         if found and not any(text in mark for mark in grave):
             grave.append(text)
-    grave += changes_since(run, gathered)
+    grave += _changes(run, gathered)
     marks = [Mark(text, True) for text in dict.fromkeys(grave) if text != NOT_THE_PAPER]
-    later = [feature for feature, reach in origin.context.items() if (reach or {}).get("future")]
+    later = [feature for feature, context in origin.context.items() if (context or {}).get("future")]
     if later:
         marks.append(Mark(f"offline: {', '.join(later)} looks at later utterances", False))
-    if not run.file.paper_profile or NOT_THE_PAPER in run.file.marks:
+    if not run.record.paper_profile or NOT_THE_PAPER in run.record.marks:
         marks.append(Mark(NOT_THE_PAPER, False))
     return tuple(marks)
 
 
-def changes_since(run: Run, gathered: Gathered) -> list[str]:
+def _changes(run: Run, gathered: Gathered) -> list[str]:
     """What under the data folder is no longer what the run was trained on; absent files say nothing."""
-    changed = []
-    before, manifest = run.file.provenance, gathered.manifest(run.file.corpus)
-    split = run.file.split
-    if manifest and before.labels_digest and (split in manifest.splits or manifest.folds_of(split)):
-        now = manifest.labels_digest(run.file.label_set, split)
-        if now != before.labels_digest:
-            changed.append("labels or split changed since the training")
-    digests = {cache.path: cache.digest for cache in gathered.caches}
-    if any(digests.get(path, digest) != digest for path, digest in before.caches.items()):
-        changed.append("features changed since the training")
-    return changed
+    record, manifest = run.record, gathered.manifest(run.record.corpus)
+    labels = None
+    if manifest and (record.split in manifest.splits or manifest.folds_of(record.split)):
+        labels = manifest.labels_digest(record.label_set, record.split)
+    return changes_since(record, labels, {cache.path: cache.digest for cache in gathered.caches})

@@ -84,9 +84,9 @@ def render(gathered: Gathered, compare: Compare = compare_runs) -> str:
 
 
 def _results(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> Results:
-    manifest = gathered.manifest(runs[0].file.corpus)
+    manifest = gathered.manifest(runs[0].record.corpus)
     label_sets = manifest.label_sets if manifest else {}
-    labels = [*label_sets.get(runs[0].file.label_set, ()), *runs[0].file.classes]
+    labels = [*label_sets.get(runs[0].record.label_set, ()), *runs[0].record.classes]
     return Results(
         scores=group_view(runs, gathered, compare),
         curves=curve_views(runs),

@@ -1,95 +1,19 @@
-"""Run folders as the report reads them: `run.json`, the learning curves and the predictions on test."""
+"""Run folders as the report reads them: `run.json` and the learning curves."""
 
 import csv
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow.parquet as parquet
-from pydantic import BaseModel
 
 from ercache.metrics import scores_of_confusions
-from ercache.params.schema import aim_of
+from ercache.training import METRIC
+from fusion.runs.schema import RunRecord
+from fusion.runs.schema import read_run as read_record
 
 METRICS = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1", "uar": "UAR"}
-
-
-class Score(BaseModel):
-    """A metric over seeds, as fractions: mean, standard deviation over seeds, 95 % interval."""
-
-    mean: float
-    std: float = 0.0
-    ci95: tuple[float, float] | None = None
-
-
-class ClassScore(BaseModel):
-    """Scores of one class on test, mean over seeds."""
-
-    f1: float
-    precision: float
-    recall: float
-    support: float
-
-
-class Provenance(BaseModel):
-    """What a run says about what it was made from; `caches` is path -> sha256, `context` feature -> reach."""
-
-    labels_digest: str | None = None
-    caches: dict[str, str] = {}
-    context: dict[str, dict[str, int | str] | None] = {}
-    random_weights: bool = False
-    leak: bool = False
-
-
-class FoldScores(BaseModel):
-    """What a run says of one of its folds."""
-
-    epochs: list[int] = []
-    validation: dict[str, Score] = {}
-    test: dict[str, Score] = {}
-
-
-class RunFile(BaseModel):
-    """What the report uses of a `run.json`; other keys are left alone."""
-
-    experiment: str
-    model: str
-    corpus: str
-    label_set: str
-    split: str
-    classes: list[str]
-    task: str = "erc"
-    epc_target: str = "next_utterance"
-    preset: str = ""
-    paper_profile: bool = False
-    features: dict[str, list[str]] = {}
-    seeds: list[int] = []
-    epochs: list[int] = []
-    parameters: int = 0
-    validation: dict[str, Score]
-    test: dict[str, Score]
-    per_class: dict[str, ClassScore] = {}
-    several: bool = False
-    folds: dict[str, "FoldScores"] | None = None
-    confusion: list[list[float]] | list[list[list[float]]] = []
-    missing: dict[str, dict[str, int]] = {}
-    provenance: Provenance = Provenance()
-    marks: list[str] = []
-
-    @property
-    def group(self) -> tuple[str, str, str, str]:
-        """Runs with the same corpus, label set, split and task may be compared."""
-        return (self.corpus, self.label_set, self.split, aim_of(self.task, self.epc_target))
-
-    @property
-    def chosen_by(self) -> tuple[float, str]:
-        """Sort key: the best run on *validation* comes first."""
-        score = self.validation.get("weighted_f1")
-        return (-score.mean if score else math.inf, self.experiment)
 
 
 @dataclass(frozen=True)
@@ -97,23 +21,12 @@ class Run:
     """A run folder and its `run.json`."""
 
     folder: Path
-    file: RunFile
+    record: RunRecord
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the seeds say about one utterance.
-
-    Attributes:
-        votes, seeds: how many seeds gave the majority's label, and how many there are.
-        probability: of that label, mean over seeds; None when the run stores none.
-    """
-
-    label: str | None
-    predicted: str
-    votes: int
-    seeds: int
-    probability: float | None
+    @property
+    def rank(self) -> tuple[float, str]:
+        """Sort key: the best run on *validation* comes first."""
+        return (-self.record.validation[METRIC].mean, self.record.experiment)
 
 
 Curves = dict[
@@ -122,8 +35,12 @@ Curves = dict[
 
 
 def read_run(folder: Path) -> Run:
-    """Read `run.json` of a run folder (OSError or ValueError when it cannot be used)."""
-    return Run(folder, RunFile.model_validate_json((folder / "run.json").read_text(encoding="utf-8")))
+    """A run folder, by its `run.json`.
+
+    Raises:
+        UsageError: the file is not what a run writes.
+    """
+    return Run(folder, read_record(folder))
 
 
 def read_curves(folder: Path) -> Curves:
@@ -148,33 +65,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"not a finite number: {text}")
     return value
-
-
-def read_verdicts(run: Run, subset: str = "test") -> dict[str, Verdict]:
-    """Utterance id -> majority over seeds, from `predictions.parquet`; empty when it cannot be read."""
-    try:
-        table = parquet.read_table(run.folder / "predictions.parquet", filters=[("subset", "==", subset)])
-        rows: dict[str, list[dict[str, Any]]] = {}
-        for row in table.to_pylist():
-            rows.setdefault(str(row["id"]), []).append(row)
-        return {utterance: _verdict(votes) for utterance, votes in rows.items()}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _verdict(rows: list[dict[str, Any]]) -> Verdict:
-    votes = Counter(str(row["predicted"]) for row in rows)
-    chance = {label: _mean_probability(rows, label) for label in votes}
-    # Seeds may tie: then the mean probability decides, and at last the name.
-    predicted = min(votes, key=lambda label: (-votes[label], -(chance[label] or 0.0), label))
-    label = rows[0]["label"]
-    truth = None if label is None else str(label)
-    return Verdict(truth, predicted, votes[predicted], len(rows), chance[predicted])
-
-
-def _mean_probability(rows: list[dict[str, Any]], label: str) -> float | None:
-    values = [float(row[f"p_{label}"]) for row in rows if row.get(f"p_{label}") is not None]
-    return sum(values) / len(values) if values else None
 
 
 def majority_floor(train: Mapping[str, int], test: Mapping[str, int], classes: list[str]) -> dict[str, float]:

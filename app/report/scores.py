@@ -9,11 +9,12 @@ from typing import Any
 
 from app.report.gather import Gathered
 from app.report.marks import Mark, marks_of
-from app.report.runs import METRICS, Run, Score, majority_floor
+from app.report.runs import METRICS, Run, majority_floor
 from ercache.errors import ErcacheError
 from ercache.manifest import Manifest
+from ercache.training import METRIC
+from fusion.runs.schema import Score
 
-HEADLINE = "weighted_f1"
 TASKS = {"erc": "recognition", "epc": "prediction of the next utterance"}
 
 
@@ -86,10 +87,10 @@ Compare = Callable[[list[Path]], Sequence[Mapping[str, Any]]]
 
 def group_view(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> GroupView:
     """Scores of comparable runs, the first of which is the best on validation."""
-    corpus, label_set, split, task = runs[0].file.group
+    corpus, label_set, split, task = runs[0].record.comparable
     floor = floor_of(runs[0], gathered.manifest(corpus))
-    low, high, step = axis_of(runs, floor.get(HEADLINE))
-    ranked = sorted(runs, key=lambda r: (-_mean(r.file.test.get(HEADLINE)), r.file.experiment))
+    low, high, step = axis_of(runs, floor.get(METRIC))
+    ranked = sorted(runs, key=lambda r: (-_mean(r.record.test.get(METRIC)), r.record.experiment))
     pairs, note = pairs_of(ranked, compare)
     return GroupView(
         corpus=corpus,
@@ -100,7 +101,7 @@ def group_view(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> Gro
         rows=tuple(_row(run, marks_of(run, gathered), run is runs[0], low, high) for run in ranked),
         ticks=tuple((100 * (v - low) / (high - low), f"{v}") for v in range(low, high + 1, step)),
         floor=tuple(100 * floor[m] if m in floor else None for m in METRICS),
-        floor_at=_place(floor[HEADLINE], low, high) if floor else None,
+        floor_at=_place(floor[METRIC], low, high) if floor else None,
         pairs=pairs,
         pairs_note=note,
     )
@@ -108,19 +109,19 @@ def group_view(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> Gro
 
 def floor_of(run: Run, manifest: Manifest | None) -> dict[str, float]:
     """Scores of always giving the train part's most frequent label; empty when the manifest cannot tell."""
-    split = manifest.splits.get(run.file.split) if manifest else None
+    split = manifest.splits.get(run.record.split) if manifest else None
     if manifest is None or split is None:
         return {}
-    label = {u.id: u.labels.get(run.file.label_set) for u in manifest.utterances}
+    label = {u.id: u.labels.get(run.record.label_set) for u in manifest.utterances}
     count = {part: Counter(v for i in ids if (v := label.get(i)) is not None) for part, ids in split.items()}
-    return majority_floor(count.get("train", {}), count.get("test", {}), run.file.classes)
+    return majority_floor(count.get("train", {}), count.get("test", {}), run.record.classes)
 
 
 def axis_of(runs: Sequence[Run], floor: float | None) -> tuple[int, int, int]:
     """Low end, high end and step of the dot plot's axis, in percent, around everything that it shows."""
     shown = [floor] if floor is not None else []
     for run in runs:
-        for score in (run.file.test.get(HEADLINE), run.file.validation.get(HEADLINE)):
+        for score in (run.record.test.get(METRIC), run.record.validation.get(METRIC)):
             if score:
                 shown += [score.mean, *(score.ci95 or ())]
     low, high = (100 * min(shown, default=0.0), 100 * max(shown, default=1.0))
@@ -153,7 +154,7 @@ def compare_runs(folders: list[Path]) -> Sequence[Mapping[str, Any]]:
 
 
 def _row(run: Run, marks: tuple[Mark, ...], chosen: bool, low: int, high: int) -> ScoreRow:
-    file = run.file
+    file = run.record
     return ScoreRow(
         experiment=file.experiment,
         model=f"{file.model} {file.preset}".strip(),
@@ -170,8 +171,8 @@ def _row(run: Run, marks: tuple[Mark, ...], chosen: bool, low: int, high: int) -
             (name, tuple(_percent(fold.test.get(m)) for m in METRICS))
             for name, fold in (file.folds or {}).items()
         ),
-        test_dot=_dot(file.test.get(HEADLINE), low, high),
-        validation_dot=_dot(file.validation.get(HEADLINE), low, high),
+        test_dot=_dot(file.test.get(METRIC), low, high),
+        validation_dot=_dot(file.validation.get(METRIC), low, high),
     )
 
 

@@ -3,16 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from app.report.runs import Run, Verdict, read_verdicts
+from app.report.runs import Run
+from ercache.errors import ErcacheError
 from ercache.manifest import Manifest, Utterance
+
+if TYPE_CHECKING:
+    from fusion.runs.predictions import Majority
 
 SHORTEST, LONGEST = 6, 14  # utterances of a conversation that shows something and still fits a page
 
 
 @dataclass(frozen=True)
 class Turn:
-    """An utterance with the majority's verdict over seeds; None where the run predicts nothing."""
+    """An utterance with what most seeds predict; None where the run predicts nothing."""
 
     number: int
     id: str
@@ -57,29 +62,39 @@ class TimelineView:
 
 def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
     """The conversation of the run that is best on validation; None without predictions or manifest."""
-    verdicts = read_verdicts(best)
-    if manifest is None or not verdicts:
+    majorities = _majorities(best)
+    if manifest is None or not majorities:
         return None
     dialogues: dict[str, list[Utterance]] = {}
     for utterance in manifest.utterances:
         dialogues.setdefault(utterance.dialogue, []).append(utterance)
-    shown = {d: us for d, us in dialogues.items() if any(u.id in verdicts for u in us)}
+    shown = {d: us for d, us in dialogues.items() if any(u.id in majorities for u in us)}
     if not shown:
         return None
-    dialogue = choose(shown, best.file.label_set)
+    dialogue = choose(shown, best.record.label_set)
     utterances = sorted(shown[dialogue], key=lambda u: u.index)
     kept = utterances[:LONGEST]
     return TimelineView(
         corpus=manifest.corpus,
         dialogue=dialogue,
-        experiment=best.file.experiment,
+        experiment=best.record.experiment,
         speakers=tuple(dict.fromkeys(u.speaker for u in kept)),
         turns=tuple(
-            _turn(i, u, best.file.label_set, verdicts.get(u.id)) for i, u in enumerate(kept, start=1)
+            _turn(i, u, best.record.label_set, majorities.get(u.id)) for i, u in enumerate(kept, start=1)
         ),
         cut=len(utterances) - len(kept),
-        changes=changes_of(utterances, best.file.label_set),
+        changes=changes_of(utterances, best.record.label_set),
     )
+
+
+def _majorities(run: Run) -> "dict[str, Majority]":
+    """What most seeds predict on test; nothing for damaged predictions, which the comparison of runs reports."""
+    from fusion.runs.predictions import read_majorities  # which loads torch: a page without runs needs none
+
+    try:
+        return read_majorities(run.folder, "test")
+    except ErcacheError:
+        return {}
 
 
 def choose(dialogues: Mapping[str, Sequence[Utterance]], label_set: str) -> str:
@@ -104,16 +119,16 @@ def changes_of(utterances: Sequence[Utterance], label_set: str) -> int:
     return sum(a != b for a, b in pairwise(labels))
 
 
-def _turn(number: int, utterance: Utterance, label_set: str, verdict: Verdict | None) -> Turn:
+def _turn(number: int, utterance: Utterance, label_set: str, majority: "Majority | None") -> Turn:
     return Turn(
         number=number,
         id=utterance.id,
         speaker=utterance.speaker,
         text=utterance.text or "(no transcript)",
         # Several emotions at once are no label set of the manifest; the predictions hold them as words.
-        label=utterance.labels.get(label_set, verdict.label if verdict else None),
-        predicted=verdict.predicted if verdict else None,
-        votes=verdict.votes if verdict else 0,
-        seeds=verdict.seeds if verdict else 0,
-        probability=verdict.probability if verdict else None,
+        label=utterance.labels.get(label_set, majority.label if majority else None),
+        predicted=majority.predicted if majority else None,
+        votes=majority.votes if majority else 0,
+        seeds=majority.seeds if majority else 0,
+        probability=majority.probability if majority else None,
     )

@@ -15,13 +15,13 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from ercache.errors import WorkError
 from ercache.files import replaced
 from ercache.params.schema import TrainingParams
+from ercache.training import SCORE
 from ercache.training.determinism import random_states, set_random_states
 from ercache.training.losses import penalty
 from ercache.training.optimizers import Stepping, by_epochs, optimizer_of
 
 CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_PAUSE = 20  # times what the last one took: the state of a large model takes seconds to write
-SCORE = "validation_weighted_f1"
 
 Row = dict[str, float]
 T = TypeVar("T")

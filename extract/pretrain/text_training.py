@@ -15,8 +15,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from ercache.metrics import scores
 from ercache.nets.roberta import SIZES, from_checkpoint, roberta
 from ercache.params.schema import TrainingParams
+from ercache.training import METRIC, SCORE
 from ercache.training.determinism import deterministic, set_seeds
-from ercache.training.loop import SCORE, Progress, fit
+from ercache.training.loop import Progress, fit
 from ercache.training.optimizers import Stepping
 from ercache.weights import Weights
 from extract.encoders.text.tokenization import hidden_states, padded_rows
@@ -89,7 +90,7 @@ def train_text(
 
     def evaluate() -> Mapping[str, float]:
         found = scores(source.dev.labels.numpy(), _predicted(model, source.dev, device), classes)
-        return {SCORE: found["weighted_f1"], "validation_accuracy": found["accuracy"]}
+        return {SCORE: found[METRIC], "validation_accuracy": found["accuracy"]}
 
     with deterministic(threads):
         progress: Progress = fit(

@@ -12,7 +12,8 @@ from fusion.data.batches import Batch, Padded, seen
 from fusion.evaluation.evaluate import load_model, source_of
 from fusion.experiment.source import SUBSETS, Source
 from fusion.models.avafn.model import Avafn
-from fusion.runs.schema import RunRecord, read_run, read_statistics
+from fusion.runs.schema import RunRecord, read_run
+from fusion.runs.weights import read_statistics
 
 
 def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dict[str, Any]:

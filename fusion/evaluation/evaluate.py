@@ -15,15 +15,9 @@ from fusion.data.modality_dropout import without
 from fusion.experiment.source import SUBSETS, Source, read_source
 from fusion.models import MODELS
 from fusion.runs.predict import predict, scored
-from fusion.runs.schema import (
-    MODEL_FILE,
-    Predictions,
-    RunRecord,
-    joined,
-    read_run,
-    read_statistics,
-    read_tensors,
-)
+from fusion.runs.predictions import Predictions, joined
+from fusion.runs.schema import RunRecord, as_json, changes_since, read_run
+from fusion.runs.weights import MODEL_FILE, read_statistics, read_tensors
 from fusion.training.folds import FOLDS, folder_of
 
 
@@ -69,9 +63,9 @@ def evaluate(
         "lacking": list(lacking),
         "seeds": run.seeds,
         "epochs": run.epochs,
-        subset: result["scores"],
-        "per_class": result["per_class"],
-        "confusion": result["confusion"],
+        subset: as_json(result.scores),
+        "per_class": as_json(result.per_class),
+        "confusion": result.confusion,
         "marks": list(dict.fromkeys([*run.marks, *(mark for _, marks in told for mark in marks)])),
     }
 
@@ -81,7 +75,9 @@ def _again(
 ) -> tuple[list[Predictions], list[str]]:
     """Predictions of one split's run, and what has changed since its training."""
     source = source_of(run, data, subset)
-    return predictions_of(folder, run, source, subset, device, lacking), _changes(run, source)
+    return predictions_of(folder, run, source, subset, device, lacking), changes_since(
+        run, source.labels_digest, source.findings.digests
+    )
 
 
 def source_of(run: RunRecord, data: Path, subset: str) -> Source:
@@ -90,8 +86,8 @@ def source_of(run: RunRecord, data: Path, subset: str) -> Source:
         data,
         run.as_experiment(),
         (subset,),
-        allow_random_weights=bool(run.provenance.get("random_weights")),
-        allow_leak=bool(run.provenance.get("leak")),
+        allow_random_weights=run.provenance.random_weights,
+        allow_leak=run.provenance.leak,
     )
 
 
@@ -141,13 +137,3 @@ def load_model(folder: Path, run: RunRecord) -> nn.Module:
         reason = " ".join(str(error).split())
         raise UsageError(f"{folder}: the weights do not fit {run.model} ({reason})") from error
     return model.eval()
-
-
-def _changes(run: RunRecord, source: Source) -> list[str]:
-    """What differs between now and the training, to stand beside the result."""
-    before = run.provenance.get("caches", {})
-    now = source.findings.digests
-    changed = [f"{name} is not the file of the training" for name in now if now[name] != before.get(name)]
-    if source.labels_digest != run.provenance.get("labels_digest"):
-        changed.append("labels or split are not those of the training")
-    return changed

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from ercache.metrics import mean_scores
-from fusion.evaluation.significance import METRIC, Outcome
+from ercache.training import METRIC
+from fusion.evaluation.significance import Outcome
 
 LEVEL = 0.05
 Floats = NDArray[np.float64]

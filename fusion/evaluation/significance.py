@@ -22,11 +22,12 @@ from ercache.metrics import (
     resampled_means,
     rng_draws,
 )
+from ercache.training import METRIC
 from ercache.training.losses import IGNORED
 from fusion.runs.predict import counts_of
-from fusion.runs.schema import PREDICTIONS_FILE, RunRecord, read_run
+from fusion.runs.predictions import PREDICTIONS_FILE, majority
+from fusion.runs.schema import MEANING, RunRecord, read_run
 
-METRIC = "weighted_f1"
 Ints = NDArray[np.int64]
 
 
@@ -123,7 +124,7 @@ def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
     tables = [_test_rows(folder, run) for folder, run in zip(folders, runs, strict=True)]
     wrong = []
     for folder, run, table in zip(folders[1:], runs[1:], tables[1:], strict=True):
-        for key in ("corpus", "task", "epc_target", "label_set", "split", "classes"):
+        for key in MEANING:
             ours, theirs = getattr(runs[0], key), getattr(run, key)
             if ours != theirs:
                 wrong.append(f"{folder}: {key} is {theirs!r}, in {folders[0]} it is {ours!r}")
@@ -171,18 +172,6 @@ def _of_emotions(run: RunRecord, table: pa.Table) -> tuple[Ints, Ints]:
     held = [table.column(f"label_{name}").fill_null(IGNORED).to_numpy() for name in run.classes]
     chance = np.stack([table.column(f"p_{name}").to_numpy() for name in run.classes], axis=1)
     return np.stack(held, axis=1).astype(np.int64), (chance > 0.5).astype(np.int64)
-
-
-def majority(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
-    """The class that most seeds predict; among ties the one with the highest mean probability.
-
-    Args:
-        votes: class of each seed and utterance, [S, N].
-        chance: mean probability over seeds, [N, C].
-    """
-    count = (votes[:, :, None] == np.arange(chance.shape[1])).sum(0)
-    best: Ints = np.where(count == count.max(1, keepdims=True), chance, -1.0).argmax(1)
-    return best
 
 
 def _test_rows(folder: Path, run: RunRecord) -> pa.Table:

@@ -13,7 +13,7 @@ from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import read_source
 from fusion.models import MODELS
 from fusion.papers import Paper, Row, read_paper
-from fusion.runs.schema import read_result, read_run
+from fusion.runs.schema import as_json, read_run
 from fusion.training.run import run_digest, train_experiment
 from fusion.training.seed import Tick
 
@@ -45,7 +45,7 @@ class Outcome:
     why: str = ""
     run: str = ""
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
-    confusion: list[list[int]] = field(default_factory=list)
+    confusion: list[Any] = field(default_factory=list)
     difference: dict[str, float] = field(default_factory=dict)
     among: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -108,7 +108,7 @@ def base_of(row: Row, bases: str | Mapping[Task, str]) -> str:
 
 
 def shares_among(
-    confusion: Sequence[Sequence[int]], classes: Sequence[str], chosen: Sequence[str]
+    confusion: Sequence[Any], classes: Sequence[str], chosen: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """Of the examples of some classes that were called one of them, the share of each; empty where one is not there."""
     if not chosen or not set(chosen) <= set(classes):
@@ -170,11 +170,11 @@ def _outcome(
         remedy = f" ({error.hint})" if error.hint else ""
         why = "; ".join([error.message, *error.details]) + remedy
         return Outcome(table, row.name, corpus, published, {}, "not runnable", why)
-    record, result = read_run(run), read_result(run)
-    scores, confusion = result["scores"], result["confusion"]
+    record = read_run(run)
+    scores, confusion = as_json(record.test), record.confusion
     apart = {name: 100 * scores[name]["mean"] - value for name, value in published.items() if name in scores}
     among = {} if record.several else shares_among(confusion, record.classes, paper.drawn)
-    more = (result["per_class"], confusion, apart, among)
+    more = (as_json(record.class_scores), confusion, apart, among)
     folder = run.relative_to(data.parent) if run.is_relative_to(data.parent) else run
     if not record.paper_profile or not published:
         why = "other features, sizes or training than the paper's" if not record.paper_profile else ""
@@ -194,7 +194,7 @@ def _trained(entry: ExperimentParams, params: Params, data: Path, device: str, p
     experiment = experiment_of(name, with_row)
     wanted = run_digest(experiment, read_source(data, entry), device)
     folder = data / "models" / name
-    at_hand = folder.is_dir() and read_run(folder).provenance.get("run_digest") == wanted
+    at_hand = folder.is_dir() and read_run(folder).provenance.run_digest == wanted
     if not at_hand:
         train_experiment(name, with_row, data, device=device, progress=progress)
     return folder

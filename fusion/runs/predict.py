@@ -1,6 +1,7 @@
 """Predictions of a trained model, and the scores of all seeds together."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 
 from ercache import metrics
 from ercache.manifest import PRESENCE
+from ercache.training import METRIC, SCORE
 from ercache.training.losses import IGNORED, masked_cross_entropy
-from fusion.data.batches import Padded
+from fusion.data.batches import Padded, Subset
 from fusion.layers.losses import masked_binary_cross_entropy
-from fusion.runs.schema import Predictions, inside_rows
+from fusion.runs.predictions import Predictions
+from fusion.runs.schema import ClassScore, Score, Scores
 
 Ints = NDArray[np.int64]
 
@@ -60,7 +63,7 @@ def validation_scores(model: nn.Module, padded: Padded, classes: int) -> dict[st
     found = metrics.mean_scores(counts_of(truth, predicted, np.zeros(len(truth), np.int64), classes)[0], 0)
     return {
         "validation_loss": float(loss),
-        "validation_weighted_f1": float(found["weighted_f1"]),
+        SCORE: float(found[METRIC]),
         "validation_accuracy": float(found["accuracy"]),
     }
 
@@ -118,11 +121,26 @@ def _per_emotion(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, 
     return found
 
 
-def scored(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, Any]:
-    """Scores, per class and confusion (summed over seeds and dialogues) of one subset."""
+@dataclass(frozen=True)
+class Scored:
+    """Scores over seeds of one subset; `confusion` is summed over seeds and dialogues."""
+
+    scores: Scores
+    per_class: dict[str, ClassScore]
+    confusion: list[Any]
+
+
+def scored(predictions: Sequence[Predictions], classes: Sequence[str]) -> Scored:
+    """The scores of all seeds on one subset."""
     counts = confusions(predictions, len(classes))
-    return {
-        "scores": metrics.summary(counts),
-        "per_class": per_class(predictions, classes),
-        "confusion": counts.sum((0, 1)).tolist(),
-    }
+    return Scored(
+        {name: Score(**values) for name, values in metrics.summary(counts).items()},
+        {name: ClassScore.model_validate(values) for name, values in per_class(predictions, classes).items()},
+        counts.sum((0, 1)).tolist(),
+    )
+
+
+def inside_rows(subset: Subset, values: Tensor) -> NDArray[Any]:
+    """Values [N, ...] of the utterances that belong to the subset."""
+    picked: NDArray[Any] = values[subset.inside.to(values.device)].cpu().numpy()
+    return picked

@@ -1,161 +1,168 @@
-"""The run folder: what a training leaves behind, written whole and with equal bytes for equal inputs."""
+"""The record of a run, `run.json`: one schema, by which it is written and read everywhere."""
 
 import csv
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as parquet
-import torch
-from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ercache.digests import canonical_json
 from ercache.errors import UsageError
-from ercache.files import write_csv as write_csv
-from ercache.files import write_json as write_json
-from ercache.manifest import Manifest, Utterance
-from ercache.params.schema import EpcTarget, ExperimentParams, Task
-from ercache.training.losses import IGNORED
-from fusion.data.batches import Statistics, Subset
+from ercache.files import write_json
+from ercache.params.schema import EpcTarget, ExperimentParams, Task, aim_of
+from ercache.training import SCORE
 
-MODEL_FILE = "model.safetensors"
-STATISTICS_FILE = "statistics.safetensors"
-PREDICTIONS_FILE = "predictions.parquet"
-NONE = "none"  # of several emotions, none is there
-CURVES = ("train_loss", "validation_loss", "validation_weighted_f1", "validation_accuracy")
+RECORD: Final = "run.json"
+CURVES: Final = ("train_loss", "validation_loss", SCORE, "validation_accuracy")
+MEANING: Final = (
+    "corpus",
+    "task",
+    "epc_target",
+    "label_set",
+    "split",
+    "classes",
+)  # equal in runs that are compared
 
 
-class RunRecord(BaseModel):
-    """What `run.json` says that later commands need; it says more."""
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Score(_Part):
+    """A metric over seeds, as fractions: mean, sample standard deviation, 95 % interval."""
+
+    mean: float
+    std: float = 0.0
+    ci95: tuple[float, float] | None = None
+
+
+Scores = dict[str, Score]  # metric -> score
+
+
+class ClassScore(_Part):
+    """Scores of one class, means over seeds; `support` counts its true utterances.
+
+    The last two are given where an utterance may have several classes: those of the class's presence.
+    """
+
+    f1: float
+    precision: float
+    recall: float
+    support: int
+    weighted_f1: float | None = None
+    weighted_accuracy: float | None = None
+
+
+class FoldRecord(_Part):
+    """What the record of a run over folds says of each fold."""
+
+    epochs: list[int]
+    validation: Scores
+    test: Scores
+    missing: dict[str, dict[str, int]]
+    marks: list[str]
+
+
+class Provenance(_Part):
+    """Where the features and labels of a run are from, and what computed the run.
+
+    Attributes:
+        caches: path below the folder of caches -> sha256 that its head states.
+        encoders: feature -> encoder, version, params, weights and face policy.
+        context: feature -> what it sees beside the utterance; None where that is unknown.
+        run_digest: of everything that decides the result; by fold for a run over folds.
+    """
+
+    labels_digest: str
+    manifest_digest: str
+    unlabelled: Literal["keep", "drop"] = "keep"
+    caches: dict[str, str]
+    encoders: dict[str, dict[str, Any]]
+    context: dict[str, dict[str, Any] | None]
+    random_weights: bool
+    leak: bool
+    versions: dict[str, str]
+    device: str
+    threads: int
+    run_digest: str | dict[str, str]
+
+
+class RunRecord(_Part):
+    """Everything that a training says of itself.
+
+    Attributes:
+        several: an utterance may have several classes (multi-label).
+        epochs: the chosen epoch of each seed, from 1; of a run over folds, fold after fold.
+        parameters: number of trainable parameters.
+        widths: modality or role -> size of its vectors.
+        missing: subset -> modality -> utterances without it.
+        confusion: summed over seeds, rows true, [C, C]; [C, 2, 2] with several classes.
+        folds, over_folds: of a run over folds only; the latter are means of the folds' own test scores.
+    """
 
     experiment: str
     model: str
     preset: str
-    corpus: str
+    paper_profile: bool
     task: Task
-    history: int | None = None
-    epc_target: EpcTarget = "next_utterance"
+    history: int | None
+    epc_target: EpcTarget
+    corpus: str
     label_set: str
-    split: str
-    folds: dict[str, Any] | None = None
-    several: bool = False
+    several: bool
     classes: list[str]
+    split: str
     features: dict[str, list[str]]
-    widths: dict[str, int]
+    modalities: list[str]
     config: dict[str, Any]
     training: dict[str, Any]
     seeds: list[int]
+    selected_on: Literal["validation"]
     epochs: list[int]
-    provenance: dict[str, Any]
+    parameters: int
+    widths: dict[str, int]
+    missing: dict[str, dict[str, int]]
+    validation: Scores
+    test: Scores
+    per_class: dict[str, ClassScore]
+    confusion: list[list[int]] | list[list[list[int]]]
+    provenance: Provenance
     marks: list[str]
-    paper_profile: bool = False
+    folds: dict[str, FoldRecord] | None = None
+    over_folds: Scores | None = None
 
     def as_experiment(self) -> ExperimentParams:
         """The experiment that the run was made from."""
         fields = (
-            "model",
-            "corpus",
-            "task",
-            "history",
-            "epc_target",
-            "label_set",
-            "split",
-            "features",
-            "preset",
+            *("model", "corpus", "task", "history", "epc_target", "label_set", "split", "features", "preset"),
         )
-        unlabelled = self.provenance.get("unlabelled", "keep")
-        return ExperimentParams(unlabelled=unlabelled, **{name: getattr(self, name) for name in fields})
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What one seed says about one subset.
-
-    Attributes:
-        subset: its name.
-        utterances: of the subset, N.
-        probabilities: of each class, [N, C]; where several may hold at once, of each on its own.
-        truth: class indices, [N], or which classes hold (1, 0), [N, C]; -100 where that is unknown.
-    """
-
-    seed: int
-    subset: str
-    utterances: tuple[Utterance, ...]
-    probabilities: NDArray[np.float32]
-    truth: NDArray[np.int64]
+        return ExperimentParams(
+            unlabelled=self.provenance.unlabelled, **{name: getattr(self, name) for name in fields}
+        )
 
     @property
-    def several(self) -> bool:
-        """Whether any number of classes may hold at once."""
-        return self.truth.ndim == 2
+    def comparable(self) -> tuple[str, str, str, str]:
+        """Corpus, label set, split and aim: runs that agree in them may be compared."""
+        return (self.corpus, self.label_set, self.split, aim_of(self.task, self.epc_target))
 
     @property
-    def predicted(self) -> NDArray[np.int64]:
-        """The most probable class, [N], or which classes are more probable than not, [N, C]."""
-        best: NDArray[np.int64] = (
-            (self.probabilities > 0.5).astype(np.int64) if self.several else self.probabilities.argmax(1)
-        )
-        return best
+    def class_scores(self) -> dict[str, ClassScore]:
+        """`per_class` in the order of the classes; the file's keys are sorted."""
+        return {name: self.per_class[name] for name in self.classes}
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that were given, as plain data."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
-def joined(parts: Sequence[Predictions]) -> Predictions:
-    """What one seed says about one subset of several folds, one fold after the other."""
-    return Predictions(
-        parts[0].seed,
-        parts[0].subset,
-        tuple(u for part in parts for u in part.utterances),
-        np.concatenate([part.probabilities for part in parts]),
-        np.concatenate([part.truth for part in parts]),
-    )
+def as_json(scores: Mapping[str, Score] | Mapping[str, ClassScore]) -> dict[str, dict[str, Any]]:
+    """Scores as plain data."""
+    return {name: score.model_dump(mode="json", exclude_unset=True) for name, score in scores.items()}
 
 
-def write_weights(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """The model of one seed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # One key only: safetensors writes several in no fixed order, and equal runs have equal bytes.
-    metadata = {"ercache": canonical_json(about)}
-    save_file({name: value.contiguous() for name, value in state.items()}, folder / MODEL_FILE, metadata)
-
-
-def write_statistics(folder: Path, statistics: Statistics) -> None:
-    """What the features were standardised with."""
-    tensors = {f"{kind}.{m}": v for kind, values in vars(statistics).items() for m, v in values.items()}
-    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / STATISTICS_FILE)
-
-
-def read_statistics(folder: Path) -> Statistics | None:
-    """The statistics of a seed; None when its features were not standardised."""
-    path = folder / STATISTICS_FILE
-    if not path.is_file():
-        return None
-    tensors = read_tensors(path)
-    mean, std = (
-        {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{kind}.")}
-        for kind in ("mean", "std")
-    )
-    return Statistics(mean, std)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """A safetensors file.
-
-    Raises:
-        UsageError: it is absent or damaged.
-    """
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UsageError(f"{path}: not readable ({error})", hint="train the experiment again") from error
-    return tensors
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write `run.json` of a run folder."""
+    write_json(folder / RECORD, record.as_json())
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -164,109 +171,39 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         UsageError: it is absent or not what a run writes.
     """
-    path = folder / "run.json"
+    path = folder / RECORD
     if not path.is_file():
         raise UsageError(
-            f"{folder}: no run here (run.json is not there)", hint="ercache train EXPERIMENT makes one"
+            f"{folder}: no run here ({RECORD} is not there)", hint="ercache train EXPERIMENT makes one"
         )
     try:
-        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: damaged ({error})", hint="train the experiment again") from error
-
-
-def read_result(folder: Path) -> dict[str, Any]:
-    """What a run that `read_run` accepts says of test: `scores` (metric -> `{"mean", "std", "ci95"}`), `per_class`
-    (precision, recall, F1 and support) and `confusion` (summed over seeds).
-    """
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    per_class = {name: run["per_class"][name] for name in run["classes"]}  # the file's keys are sorted
-    return {"scores": run["test"], "per_class": per_class, "confusion": run["confusion"]}
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """All that `run.json` of a run that is whole says."""
-    record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return record
+        return RunRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or RECORD}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"{path}: damaged ({wrong})", hint="train the experiment again") from error
 
 
 def read_curves(folder: Path) -> list[list[str]]:
-    """The rows of `curves.csv` of a run that is whole, its header first."""
+    """The rows of `curves.csv` of a finished run, its header first."""
     with (folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
         return list(csv.reader(stream))
 
 
-def read_predictions(folder: Path, manifest: Manifest) -> dict[str, list[Predictions]]:
-    """`dev` and `test` -> the predictions of every seed of a run that is whole."""
-    run, by_id = read_run(folder), {u.id: u for u in manifest.utterances}
-    rank = {name: c for c, name in enumerate(run.classes)}
-    found: dict[str, list[Predictions]] = {"dev": [], "test": []}
-    table = parquet.read_table(folder / PREDICTIONS_FILE)
-    for name, predictions in found.items():
-        for seed in run.seeds:
-            rows = table.filter((pc.field("subset") == name) & (pc.field("seed") == seed))
-            columns = {key: rows.column(key) for key in rows.column_names}
-            chance = np.stack([columns[f"p_{c}"].to_numpy() for c in run.classes], axis=1)
-            if run.several:
-                held = [columns[f"label_{c}"].fill_null(IGNORED).to_numpy() for c in run.classes]
-                truth = np.stack(held, axis=1).astype(np.int64)
-            else:
-                truth = np.array([rank.get(v, IGNORED) for v in columns["label"].to_pylist()], np.int64)
-            utterances = tuple(by_id[i] for i in columns["id"].to_pylist())
-            predictions.append(Predictions(seed, name, utterances, chance.astype(np.float32), truth))
-    return found
-
-
-def write_predictions(path: Path, predictions: Sequence[Predictions], classes: Sequence[str]) -> None:
-    """One row per seed and utterance; the label is null where there is none."""
-    parquet.write_table(pa.concat_tables(_table(p, classes) for p in predictions), path)
-
-
-def _table(predictions: Predictions, classes: Sequence[str]) -> pa.Table:
-    rows = predictions.utterances
-    columns: dict[str, Any] = {
-        "seed": pa.array([predictions.seed] * len(rows), pa.int32()),
-        "id": [u.id for u in rows],
-        "dialogue": [u.dialogue for u in rows],
-        "index": pa.array([u.index for u in rows], pa.int32()),
-        "speaker": [u.speaker for u in rows],
-        "subset": [predictions.subset] * len(rows),
-        "label": pa.array(names_of(predictions.truth, classes), pa.string()),
-        "predicted": pa.array(names_of(predictions.predicted, classes), pa.string()),
-    }
-    columns |= {f"p_{name}": predictions.probabilities[:, c] for c, name in enumerate(classes)}
-    if predictions.several:
-        known = predictions.truth >= 0
-        columns |= {
-            f"label_{name}": pa.array(predictions.truth[:, c], pa.int8(), mask=~known[:, c])
-            for c, name in enumerate(classes)
-        }
-    return pa.table(columns)
-
-
-def names_of(labels: NDArray[np.int64], classes: Sequence[str]) -> list[str | None]:
-    """Labels as words: a class, or the classes that hold (`happy+sad`, `none`); None where nothing is known.
+def changes_since(
+    record: RunRecord, labels_digest: str | None, caches: Mapping[str, str | None]
+) -> list[str]:
+    """What a run was trained on and is no longer so, in sentences that stand beside its result.
 
     Args:
-        labels: [N], or [N, C] of 1, 0 and -100.
+        labels_digest: of the manifest's labels and split today; None where there is no such split.
+        caches: path -> sha256 today, of the caches that are there.
     """
-    if labels.ndim == 1:
-        names = [*classes, None]  # -100 is moved to the end
-        return [names[c] if c >= 0 else None for c in labels]
-    return [
-        None
-        if (row < 0).all()
-        else "+".join(name for name, has in zip(classes, row, strict=True) if has == 1) or NONE
-        for row in labels
+    before = record.provenance
+    changed = [
+        f"{path} is not the file of the training"
+        for path, digest in before.caches.items()
+        if path in caches and caches[path] != digest
     ]
-
-
-def inside_rows(subset: Subset, values: Tensor) -> NDArray[Any]:
-    """Values [N, ...] of the utterances that belong to the subset."""
-    picked: NDArray[Any] = values[subset.inside.to(values.device)].cpu().numpy()
-    return picked
-
-
-def cpu_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """A copy of a model's state."""
-    return {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    if labels_digest is not None and labels_digest != before.labels_digest:
+        changed.append("labels or split are not those of the training")
+    return changed

@@ -9,8 +9,9 @@ from typing import Any
 from ercache.digests import canonical_json
 from ercache.errors import UsageError
 from ercache.files import replaced
+from ercache.training import SCORE
 
-COLUMNS = ("number", "search", "config", "validation_weighted_f1", "std", "reason")
+COLUMNS = ("number", "search", "config", SCORE, "std", "reason")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def searches(path: Path) -> dict[str, list[Trial]]:
             trial = Trial(
                 int(r["number"]),
                 json.loads(r["config"]),
-                float(r["validation_weighted_f1"]),
+                float(r[SCORE]),
                 float(r["std"]),
                 r.get("reason") or "",
             )

@@ -17,6 +17,7 @@ from ercache.digests import canonical_json, digest_of
 from ercache.errors import ErcacheError, UsageError, WorkError
 from ercache.params.load import findings, nearest
 from ercache.params.schema import ExperimentParams, Params, TrainingParams
+from ercache.training import SCORE
 from fusion.experiment.resolve import Experiment, experiment_of
 from fusion.experiment.source import Source, provenance_of, read_source
 from fusion.models import MODELS
@@ -86,7 +87,7 @@ def sweep(
         "best": {
             "number": best.number,
             "config": best.config,
-            "validation_weighted_f1": best.mean,
+            SCORE: best.mean,
             "std": best.std,
         },
         "log": str(log),

@@ -8,31 +8,22 @@ chosen.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from ercache.errors import UsageError
+from ercache.files import write_csv
 from ercache.manifest import Manifest, read_manifest
 from ercache.params.load import nearest
 from ercache.params.schema import FOLD, ExperimentParams, Params, array_of
 from fusion.experiment.resolve import Experiment
 from fusion.runs.predict import scored
-from fusion.runs.schema import Predictions, joined, read_curves, read_predictions, read_record, write_csv
+from fusion.runs.predictions import Predictions, joined, read_predictions
+from fusion.runs.schema import FoldRecord, Provenance, RunRecord, Score, Scores, read_curves, read_run
 from fusion.training.write_run import write_results
 
 FOLDS: Final = "folds"  # below the run folder: a run folder of each fold
-SAME: Final = (
-    "label_set",
-    "several",
-    "classes",
-    "seeds",
-    "parameters",
-    "widths",
-    "modalities",
-    "config",
-    "training",
-)
 
 
 def fold_experiments(experiment: Experiment, params: Params, data: Path) -> dict[str, Experiment]:
@@ -82,48 +73,41 @@ def folder_of(fold: str) -> str:
     return fold.rpartition("/")[2]
 
 
-def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], data: Path) -> dict[str, Any]:
+def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], data: Path) -> RunRecord:
     """Fill the folder of a run whose folds lie below it.
 
     Returns:
-        What `run.json` says: `test` is scored on the test parts of all folds together, seed by seed, and `over_folds`
-        is the mean of the folds' own scores, with their deviation.
+        Its record: `test` is scored on the test parts of all folds together, seed by seed, and `over_folds` is the mean
+        of the folds' own scores, with their deviation.
     """
     entry = experiment.entry
     manifest = read_manifest(data / "manifests" / f"{entry.corpus}.jsonl")
-    runs = {fold: read_record(folder / FOLDS / folder_of(fold)) for fold in folds}
+    runs = {fold: read_run(folder / FOLDS / folder_of(fold)) for fold in folds}
     first = next(iter(runs.values()))
-    classes: list[str] = first["classes"]
     found = pooled_predictions(folder, folds, manifest)
-    dev, after = scored(found["dev"], classes), scored(found["test"], classes)
-    run = {
-        "experiment": experiment.name,
-        "model": entry.model,
-        "preset": entry.preset,
-        "task": entry.task,
-        "history": entry.history,
-        "epc_target": entry.epc_target,
-        "corpus": entry.corpus,
-        "split": entry.folds,
-        "features": entry.features,
-        "paper_profile": all(run["paper_profile"] for run in runs.values()),
-        **{name: first[name] for name in SAME},
-        "selected_on": "validation",
-        "epochs": [epoch for run in runs.values() for epoch in run["epochs"]],
-        "folds": {fold: _told(run) for fold, run in runs.items()},
-        "over_folds": _over_folds(runs),
-        "missing": {"test": _sum([run["missing"]["test"] for run in runs.values()])},
-        "validation": dev["scores"],
-        "test": after["scores"],
-        "per_class": after["per_class"],
-        "confusion": after["confusion"],
-        "provenance": _provenance(runs, manifest, entry),
-        "marks": _marks(runs),
-    }
+    dev, after = scored(found["dev"], first.classes), scored(found["test"], first.classes)
+    record = first.model_copy(
+        update={
+            "experiment": experiment.name,
+            "split": str(entry.folds),
+            "features": {modality: list(names) for modality, names in entry.features.items()},
+            "paper_profile": all(run.paper_profile for run in runs.values()),
+            "epochs": [epoch for run in runs.values() for epoch in run.epochs],
+            "folds": {fold: _of_fold(run) for fold, run in runs.items()},
+            "over_folds": _over_folds(runs),
+            "missing": {"test": _sum([run.missing["test"] for run in runs.values()])},
+            "validation": dev.scores,
+            "test": after.scores,
+            "per_class": after.per_class,
+            "confusion": after.confusion,
+            "provenance": _provenance(runs, manifest, entry),
+            "marks": _marks(runs),
+        }
+    )
     header, rows = _curves(folder, folds)
     write_csv(folder / "curves.csv", header, rows)
-    write_results(folder, run, found)
-    return run
+    write_results(folder, record, found)
+    return record
 
 
 def pooled_predictions(
@@ -138,14 +122,16 @@ def pooled_predictions(
     }
 
 
-def _told(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: run[name] for name in ("epochs", "validation", "test", "missing", "marks")}
+def _of_fold(run: RunRecord) -> FoldRecord:
+    return FoldRecord(
+        epochs=run.epochs, validation=run.validation, test=run.test, missing=run.missing, marks=run.marks
+    )
 
 
-def _over_folds(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    means = {m: [run["test"][m]["mean"] for run in runs.values()] for m in next(iter(runs.values()))["test"]}
+def _over_folds(runs: Mapping[str, RunRecord]) -> Scores:
+    means = {m: [run.test[m].mean for run in runs.values()] for m in next(iter(runs.values())).test}
     return {
-        m: {"mean": float(np.mean(v)), "std": float(np.std(v, ddof=1)) if len(v) > 1 else 0.0}
+        m: Score(mean=float(np.mean(v)), std=float(np.std(v, ddof=1)) if len(v) > 1 else 0.0)
         for m, v in means.items()
     }
 
@@ -155,30 +141,29 @@ def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return {name: sum(count.get(name, 0) for count in counts) for name in names}
 
 
-def _provenance(
-    runs: Mapping[str, Mapping[str, Any]], manifest: Manifest, entry: ExperimentParams
-) -> dict[str, Any]:
-    """Of the first fold, with the caches, encoders and reach of the features of all."""
-    every = [run["provenance"] for run in runs.values()]
+def _provenance(runs: Mapping[str, RunRecord], manifest: Manifest, entry: ExperimentParams) -> Provenance:
+    """That of the first fold, with the caches, encoders and contexts of all."""
+    every = [run.provenance for run in runs.values()]
     merged = {
-        name: {key: value for one in every for key, value in one[name].items()}
+        name: {key: value for one in every for key, value in getattr(one, name).items()}
         for name in ("caches", "encoders", "context")
     }
-    return {
-        **every[0],
-        **merged,
-        "labels_digest": manifest.labels_digest(entry.label_set, str(entry.folds)),
-        "random_weights": any(one["random_weights"] for one in every),
-        "leak": any(one["leak"] for one in every),
-        "run_digest": {fold: run["provenance"]["run_digest"] for fold, run in runs.items()},
-    }
+    return every[0].model_copy(
+        update={
+            **merged,
+            "labels_digest": manifest.labels_digest(entry.label_set, str(entry.folds)),
+            "random_weights": any(one.random_weights for one in every),
+            "leak": any(one.leak for one in every),
+            "run_digest": {fold: run.provenance.run_digest for fold, run in runs.items()},
+        }
+    )
 
 
-def _marks(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _marks(runs: Mapping[str, RunRecord]) -> list[str]:
     """Marks of all folds as they are, those of some with the names of these folds."""
     where: dict[str, list[str]] = {}
     for fold, run in runs.items():
-        for mark in run["marks"]:
+        for mark in run.marks:
             where.setdefault(mark, []).append(fold)
     return [
         mark if len(folds) == len(runs) else f"{mark} ({', '.join(folds)})" for mark, folds in where.items()

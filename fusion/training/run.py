@@ -15,6 +15,7 @@ from ercache.params.schema import Params
 from ercache.paths import user_folder, writable
 from fusion.experiment.resolve import Experiment, experiment_of
 from fusion.experiment.source import Source, provenance_of, read_source
+from fusion.runs.schema import RECORD, RunRecord
 from fusion.training.folds import FOLDS, fold_experiments, folder_of, write_pooled
 from fusion.training.parallel import Job, processes_for, train_seeds
 from fusion.training.seed import Tick, prepare
@@ -85,9 +86,7 @@ def train_experiment(
     return _answer(run, target)
 
 
-def _train_split(
-    experiment: Experiment, source: Source, way: Way, target: Path, digest: str
-) -> dict[str, Any]:
+def _train_split(experiment: Experiment, source: Source, way: Way, target: Path, digest: str) -> RunRecord:
     material = prepare(source, experiment.training, way.device)
     state = way.work / digest
     job = Job(experiment, material, len(source.classes), range(experiment.training.seeds), state)
@@ -99,13 +98,13 @@ def _train_split(
     return run
 
 
-def _train_folds(experiment: Experiment, params: Params, way: Way, target: Path) -> dict[str, Any]:
+def _train_folds(experiment: Experiment, params: Params, way: Way, target: Path) -> RunRecord:
     """Every fold on its own, then what they say together; folds that are done wait beside the unfinished state."""
     folds = fold_experiments(experiment, params, way.data)
     digests = _checked(folds, way)
     place = way.work / digest_of(digests)
     for fold, one in folds.items():
-        if not (place / folder_of(fold) / "run.json").is_file():
+        if not (place / folder_of(fold) / RECORD).is_file():
             _train_split(one, way.source(one), way, place / folder_of(fold), digests[fold])
     with replaced_folder(target) as folder:
         shutil.copytree(place, folder / FOLDS)
@@ -161,8 +160,8 @@ def run_digest(experiment: Experiment, source: Source, device: str) -> str:
     )
 
 
-def _answer(run: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _answer(run: RunRecord, folder: Path) -> dict[str, Any]:
     names = ["experiment", "model", "task", "corpus", "seeds", "selected_on", "epochs", "parameters"]
-    names += ["folds", "over_folds"] if run.get("folds") else ["split"]
-    scores = {name: run[name] for name in ("validation", "test", "marks")}
-    return {**{name: run[name] for name in names}, **scores, "path": str(folder)}
+    names += ["folds", "over_folds"] if run.folds else ["split"]
+    fields = run.as_json()
+    return {**{name: fields[name] for name in (*names, "validation", "test", "marks")}, "path": str(folder)}

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from ercache.files import write_csv, write_json
 from ercache.params.schema import array_of
+from ercache.training import METRIC, SCORE
 from ercache.training.determinism import deterministic, threads_for
 from fusion.data.batches import Padded, Statistics, Subset, seen
 from fusion.data.windows import View
@@ -15,17 +17,9 @@ from fusion.experiment.resolve import Experiment
 from fusion.experiment.source import Source, provenance_of
 from fusion.models.base import paper_rows, parameters
 from fusion.runs.predict import predict, scored
-from fusion.runs.schema import (
-    CURVES,
-    PREDICTIONS_FILE,
-    Predictions,
-    cpu_state,
-    write_csv,
-    write_json,
-    write_predictions,
-    write_statistics,
-    write_weights,
-)
+from fusion.runs.predictions import PREDICTIONS_FILE, Predictions, write_predictions
+from fusion.runs.schema import CURVES, Provenance, RunRecord, write_record
+from fusion.runs.weights import cpu_state, write_statistics, write_weights
 from fusion.training.seed import Material, Trained, readings_of
 
 PACKAGES = ("numpy", "scikit-learn", "torch")
@@ -44,59 +38,54 @@ def write_run(
     trained: list[Trained],
     digest: str,
     device: str,
-) -> dict[str, Any]:
-    """Fill a run folder; test is read here, when the epoch of every seed is chosen.
-
-    Returns:
-        What `run.json` says.
-    """
+) -> RunRecord:
+    """Fill a run folder; test is read here, when the epoch of every seed is chosen."""
     classes = source.classes
     test = seen(source.subset("test"), material.statistics, device)
     subsets = {"train": material.train, "dev": material.dev, "test": test}
     found = {name: _predictions(trained, subsets[name], source.view) for name in ("dev", "test")}
     dev, after = scored(found["dev"], classes), scored(found["test"], classes)
-    size = parameters(trained[0].model)
-    run = {
+    record = RunRecord(
         **_description(experiment, source),
-        "seeds": [t.seed for t in trained],
-        "selected_on": "validation",
-        "epochs": [t.progress.best_epoch for t in trained],
-        "parameters": size,
-        "widths": material.train.widths,
-        "missing": {name: subset.missing() for name, subset in subsets.items()},
-        "validation": dev["scores"],
-        "test": after["scores"],
-        "per_class": after["per_class"],
-        "confusion": after["confusion"],
-        "provenance": {
+        seeds=[t.seed for t in trained],
+        selected_on="validation",
+        epochs=[t.progress.best_epoch for t in trained],
+        parameters=parameters(trained[0].model),
+        widths=dict(material.train.widths),
+        missing={name: subset.missing() for name, subset in subsets.items()},
+        validation=dev.scores,
+        test=after.scores,
+        per_class=after.per_class,
+        confusion=after.confusion,
+        provenance=Provenance(
             **provenance_of(source),
-            "versions": versions(),
-            "device": device_class(device),
-            "threads": threads_for(trained[0].model),
-            "run_digest": digest,
-        },
-        "marks": [*source.findings.marks, *getattr(experiment.config, "marks", ())],
-    }
+            versions=versions(),
+            device=device_class(device),
+            threads=threads_for(trained[0].model),
+            run_digest=digest,
+        ),
+        marks=[*source.findings.marks, *getattr(experiment.config, "marks", ())],
+    )
     _write_curves(folder, trained)
     _write_seeds(folder, trained, material.statistics, digest)
-    write_results(folder, run, found)
-    return run
+    write_results(folder, record, found)
+    return record
 
 
-def write_results(folder: Path, run: Mapping[str, Any], found: Mapping[str, Sequence[Predictions]]) -> None:
+def write_results(folder: Path, record: RunRecord, found: Mapping[str, Sequence[Predictions]]) -> None:
     """Scores and predictions of a run, or of all folds of one: `run.json`, what DVC shows, and the predictions.
 
     Args:
         found: `dev` and `test` -> predictions of every seed.
     """
-    flat = {f"test_{m}": score["mean"] for m, score in run["test"].items()}
-    marks = {"marks": "; ".join(run["marks"])} if run["marks"] else {}  # DVC shows texts, but no lists
-    validation = {"validation_weighted_f1": run["validation"]["weighted_f1"]["mean"]}
-    write_json(folder / "metrics.json", {**flat, **validation, **marks})
-    pairs = [pair for p in found["test"] for pair in _pairs(p, run["classes"])]
+    flat = {f"test_{metric}": score.mean for metric, score in record.test.items()}
+    marks = {"marks": "; ".join(record.marks)} if record.marks else {}  # DVC shows texts, but no lists
+    chosen = {SCORE: record.validation[METRIC].mean}
+    write_json(folder / "metrics.json", {**flat, **chosen, **marks})
+    pairs = [pair for p in found["test"] for pair in _pairs(p, record.classes)]
     write_csv(folder / "confusion.csv", ("actual", "predicted"), pairs)
-    write_predictions(folder / PREDICTIONS_FILE, [*found["dev"], *found["test"]], run["classes"])
-    write_json(folder / "run.json", run)
+    write_predictions(folder / PREDICTIONS_FILE, [*found["dev"], *found["test"]], record.classes)
+    write_record(folder, record)
 
 
 def _description(experiment: Experiment, source: Source) -> dict[str, Any]:

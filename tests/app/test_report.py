@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -23,16 +23,17 @@ import pytest
 
 from app.report import write_report
 from app.report.gather import gather
-from app.report.marks import changes_since, marks_of
+from app.report.marks import marks_of
 from app.report.page import render
 from app.report.palette import colours_of, ink_on, relative_luminance
-from app.report.runs import Provenance, Run, Verdict, majority_floor, read_verdicts
+from app.report.runs import Run, majority_floor
 from app.report.scores import compare_runs, pairs_of
 from app.report.timeline import choose
 from ercache.cache import ArraySpec, Entry, Status, content_digest, verify_cache, write_cache
 from ercache.errors import UsageError, WorkError
 from ercache.manifest import Manifest, Problem, Utterance, write_manifest
 from ercache.reasons import Reason
+from fusion.runs.predictions import Majority, read_majorities
 
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 SENTIMENTS = ("neutral", "positive", "negative")
@@ -118,6 +119,12 @@ def fake_cache(data: Path, manifest: Manifest, feature: str, part: str, seed: in
     )
 
 
+PROVENANCE: Final[dict[str, Any]] = {
+    "labels_digest": "", "manifest_digest": "", "caches": {}, "encoders": {}, "context": {}, "random_weights": False,
+    "leak": False, "versions": {}, "device": "cpu", "threads": 1, "run_digest": "",
+}  # fmt: skip
+
+
 def fake_run(data: Path, manifest: Manifest, name: str, skill: float, **changes: Any) -> None:
     """A run folder whose predictions are right with probability `skill` on test and a little more on dev."""
     rng, folder = Random(name), data / "models" / name
@@ -130,6 +137,7 @@ def fake_run(data: Path, manifest: Manifest, name: str, skill: float, **changes:
     pairs = Counter((r["label"], r["predicted"]) for r in rows if r["subset"] == "test")
     run = {
         "experiment": name, "model": "m2fnet", "preset": "small", "paper_profile": False, "task": "erc",
+        "history": None, "epc_target": "next_utterance", "several": False,
         "corpus": manifest.corpus, "label_set": label_set, "classes": list(classes), "split": "official",
         "features": {"text": ["minilm"], "audio": ["prosody", "mfcc"]}, "modalities": ["text", "audio"],
         "seeds": list(SEEDS), "selected_on": "validation", "epochs": write_curves(folder, skill, rng),
@@ -137,7 +145,11 @@ def fake_run(data: Path, manifest: Manifest, name: str, skill: float, **changes:
         "validation": scores(skill + 0.03, rng), "test": scores(skill, rng),
         "per_class": {c: per_class(c, classes, pairs) for c in classes},
         "confusion": [[pairs[t, p] for p in classes] for t in classes],
-        "provenance": {"random_weights": False, "leak": False}, "marks": [], **changes,
+        "provenance": {
+            **PROVENANCE,
+            "labels_digest": manifest.labels_digest(label_set, "official"),
+            **changes.pop("provenance", {}),
+        }, "marks": [], **changes,
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(run, sort_keys=True, indent=1), encoding="utf-8")
 
@@ -303,22 +315,25 @@ def test_marks_stand_beside_the_result(page: str) -> None:
 def test_what_changed_since_the_training_is_told(data: Path) -> None:
     gathered = gather(data)
     manifest, cache, run = gathered.manifests[0], gathered.caches[0], gathered.runs[0]
-    now = {
-        "labels_digest": manifest.labels_digest("emotion7", "official"),
-        "caches": {cache.path: cache.digest},
-    }
-    other = {"labels_digest": "0", "caches": {cache.path: "0", "gone.h5": "0"}}
-    for provenance, expected in ((now, 0), (other, 2), ({}, 0)):
-        file = run.file.model_copy(update={"provenance": Provenance.model_validate(provenance)})
-        assert len(changes_since(Run(run.folder, file), gathered)) == expected
+    labels = manifest.labels_digest("emotion7", "official")
+    for digest, caches, expected in (
+        (labels, {cache.path: cache.digest}, 0),
+        ("0", {cache.path: "0", "gone.h5": "0"}, 2),
+    ):
+        provenance = run.record.provenance.model_copy(update={"labels_digest": digest, "caches": caches})
+        record = run.record.model_copy(update={"provenance": provenance})
+        told = [mark.text for mark in marks_of(Run(run.folder, record), gathered)]
+        assert sum("training" in text for text in told) == expected
     assert verify_cache(data / "caches" / cache.path) == []
 
 
 def test_features_that_see_the_future_are_called_offline(data: Path) -> None:
     gathered = gather(data)
-    origin = Provenance(context={"late": {"past": 2, "future": 3}, "now": {"past": 9, "future": 0}})
-    run = gathered.runs[0].file.model_copy(update={"provenance": origin})
-    texts = [mark.text for mark in marks_of(Run(data, run), gathered)]
+    context = {"late": {"past": 2, "future": 3}, "now": {"past": 9, "future": 0}}
+    record = gathered.runs[0].record
+    origin = record.provenance.model_copy(update={"context": context})
+    run = Run(data, record.model_copy(update={"provenance": origin}))
+    texts = [mark.text for mark in marks_of(run, gathered)]
     assert "offline: late looks at later utterances" in texts
 
 
@@ -506,8 +521,8 @@ def test_the_majority_over_seeds_is_shown(tmp_path: Path) -> None:
         for seed, said in enumerate(("joy", "fear", "joy", "fear"))
     ]
     parquet.write_table(pa.Table.from_pylist(rows), run.folder / "predictions.parquet")
-    assert read_verdicts(run) == {
-        "u": Verdict("joy", "fear", 2, 4, 0.5)
+    assert read_majorities(run.folder, "test") == {
+        "u": Majority("joy", "fear", 2, 4, 0.5)
     }  # a tie: the mean probability decides
 
 

@@ -26,7 +26,7 @@ from fusion.experiment.source import read_source
 from fusion.layers.losses import balanced_presence, loss_of, masked_binary_cross_entropy
 from fusion.models import MODELS
 from fusion.runs.predict import scored
-from fusion.runs.schema import Predictions, names_of
+from fusion.runs.predictions import Predictions, names_of
 from fusion.training.run import train_experiment
 from tests.support.toy_corpus import CLASSES, FEATURES, toy_manifest, toy_params, write_toy
 

@@ -12,15 +12,8 @@ import pytest
 from scipy.stats import binom
 
 from ercache.errors import UsageError
-from fusion.evaluation.significance import (
-    Outcome,
-    bootstrap_p,
-    compare,
-    compare_pair,
-    holm,
-    majority,
-    mcnemar_p,
-)
+from fusion.evaluation.significance import Outcome, bootstrap_p, compare, compare_pair, holm, mcnemar_p
+from fusion.runs.predictions import majority
 from fusion.training.run import train_experiment
 from tests.support.toy_corpus import toy_params, write_toy
 

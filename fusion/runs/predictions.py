@@ -1,0 +1,194 @@
+"""Predictions of a run: every seed's probabilities for every utterance, as a table in the run folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+
+from ercache.errors import UsageError
+from ercache.manifest import Manifest, Utterance
+from ercache.training.losses import IGNORED
+from fusion.runs.schema import read_run
+
+PREDICTIONS_FILE: Final = "predictions.parquet"
+NONE: Final = "none"  # of several emotions, none is there
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one seed says about one subset.
+
+    Attributes:
+        subset: its name.
+        utterances: of the subset, N.
+        probabilities: of each class, [N, C]; where several may hold at once, of each on its own.
+        truth: class indices, [N], or which classes hold (1, 0), [N, C]; -100 where that is unknown.
+    """
+
+    seed: int
+    subset: str
+    utterances: tuple[Utterance, ...]
+    probabilities: NDArray[np.float32]
+    truth: NDArray[np.int64]
+
+    @property
+    def several(self) -> bool:
+        """Whether any number of classes may hold at once."""
+        return self.truth.ndim == 2
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The most probable class, [N], or which classes are more probable than not, [N, C]."""
+        best: NDArray[np.int64] = (
+            (self.probabilities > 0.5).astype(np.int64) if self.several else self.probabilities.argmax(1)
+        )
+        return best
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """What one seed says about one subset of several folds, one fold after the other."""
+    return Predictions(
+        parts[0].seed,
+        parts[0].subset,
+        tuple(u for part in parts for u in part.utterances),
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate([part.truth for part in parts]),
+    )
+
+
+def read_predictions(folder: Path, manifest: Manifest) -> dict[str, list[Predictions]]:
+    """`dev` and `test` -> the predictions of every seed of a run that is whole."""
+    run, by_id = read_run(folder), {u.id: u for u in manifest.utterances}
+    rank = {name: c for c, name in enumerate(run.classes)}
+    found: dict[str, list[Predictions]] = {"dev": [], "test": []}
+    table = parquet.read_table(folder / PREDICTIONS_FILE)
+    for name, predictions in found.items():
+        for seed in run.seeds:
+            rows = table.filter((pc.field("subset") == name) & (pc.field("seed") == seed))
+            columns = {key: rows.column(key) for key in rows.column_names}
+            chance = np.stack([columns[f"p_{c}"].to_numpy() for c in run.classes], axis=1)
+            if run.several:
+                held = [columns[f"label_{c}"].fill_null(IGNORED).to_numpy() for c in run.classes]
+                truth = np.stack(held, axis=1).astype(np.int64)
+            else:
+                truth = np.array([rank.get(v, IGNORED) for v in columns["label"].to_pylist()], np.int64)
+            utterances = tuple(by_id[i] for i in columns["id"].to_pylist())
+            predictions.append(Predictions(seed, name, utterances, chance.astype(np.float32), truth))
+    return found
+
+
+def write_predictions(path: Path, predictions: Sequence[Predictions], classes: Sequence[str]) -> None:
+    """One row per seed and utterance; the label is null where there is none."""
+    parquet.write_table(pa.concat_tables(_table(p, classes) for p in predictions), path)
+
+
+def _table(predictions: Predictions, classes: Sequence[str]) -> pa.Table:
+    rows = predictions.utterances
+    columns: dict[str, Any] = {
+        "seed": pa.array([predictions.seed] * len(rows), pa.int32()),
+        "id": [u.id for u in rows],
+        "dialogue": [u.dialogue for u in rows],
+        "index": pa.array([u.index for u in rows], pa.int32()),
+        "speaker": [u.speaker for u in rows],
+        "subset": [predictions.subset] * len(rows),
+        "label": pa.array(names_of(predictions.truth, classes), pa.string()),
+        "predicted": pa.array(names_of(predictions.predicted, classes), pa.string()),
+    }
+    columns |= {f"p_{name}": predictions.probabilities[:, c] for c, name in enumerate(classes)}
+    if predictions.several:
+        known = predictions.truth >= 0
+        columns |= {
+            f"label_{name}": pa.array(predictions.truth[:, c], pa.int8(), mask=~known[:, c])
+            for c, name in enumerate(classes)
+        }
+    return pa.table(columns)
+
+
+def names_of(labels: NDArray[np.int64], classes: Sequence[str]) -> list[str | None]:
+    """Labels as words: a class, or the classes that hold (`happy+sad`, `none`); None where nothing is known.
+
+    Args:
+        labels: [N], or [N, C] of 1, 0 and -100.
+    """
+    if labels.ndim == 1:
+        names = [*classes, None]  # -100 is moved to the end
+        return [names[c] if c >= 0 else None for c in labels]
+    return [
+        None
+        if (row < 0).all()
+        else "+".join(name for name, has in zip(classes, row, strict=True) if has == 1) or NONE
+        for row in labels
+    ]
+
+
+def majority(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
+    """The class that most seeds predict; among ties the one with the highest mean probability.
+
+    Args:
+        votes: class of each seed and utterance, [S, N].
+        chance: mean probability over seeds, [N, C].
+    """
+    count = (votes[:, :, None] == np.arange(chance.shape[1])).sum(0)
+    best: Ints = np.where(count == count.max(1, keepdims=True), chance, -1.0).argmax(1)
+    return best
+
+
+@dataclass(frozen=True)
+class Majority:
+    """What most seeds of a run predict for one utterance.
+
+    Attributes:
+        label: the true label, in words; None where it is unknown.
+        votes, seeds: how many seeds predict it, and how many there are.
+        probability: of the predicted label, mean over seeds; None where an utterance may have several labels.
+    """
+
+    label: str | None
+    predicted: str
+    votes: int
+    seeds: int
+    probability: float | None
+
+
+def read_majorities(folder: Path, subset: str) -> dict[str, Majority]:
+    """Utterance id -> what most seeds predict, from the predictions of a run.
+
+    Raises:
+        UsageError: the file is absent or damaged.
+    """
+    path = folder / PREDICTIONS_FILE
+    try:
+        rows = parquet.read_table(path, filters=[("subset", "==", subset)]).to_pylist()
+        by_id: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            by_id.setdefault(row["id"], []).append(row)
+        return {name: _majority_of(votes) for name, votes in by_id.items()}
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise UsageError(f"{path}: not readable ({error})", hint="train the experiment again") from error
+
+
+def _majority_of(rows: Sequence[Mapping[str, Any]]) -> Majority:
+    """The majority of the rows of one utterance, one row for each seed."""
+    labels = sorted({row["predicted"] for row in rows})
+    votes = np.array([[labels.index(row["predicted"])] for row in rows])
+    known = all(f"p_{label}" in row for row in rows for label in labels)
+    chance = (
+        np.array([[row[f"p_{label}"] for label in labels] for row in rows]).mean(0)
+        if known
+        else np.zeros(len(labels))
+    )
+    best = int(majority(votes, chance[None])[0])
+    return Majority(
+        rows[0]["label"],
+        labels[best],
+        int((votes == best).sum()),
+        len(rows),
+        float(chance[best]) if known else None,
+    )

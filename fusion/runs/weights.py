@@ -1,0 +1,62 @@
+"""Weights and statistics of a run's seeds, in safetensors."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ercache.digests import canonical_json
+from ercache.errors import UsageError
+from fusion.data.batches import Statistics
+
+MODEL_FILE: Final = "model.safetensors"
+STATISTICS_FILE: Final = "statistics.safetensors"
+
+
+def write_weights(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """The model of one seed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # One key only: safetensors writes several in no fixed order, and equal runs have equal bytes.
+    metadata = {"ercache": canonical_json(about)}
+    save_file({name: value.contiguous() for name, value in state.items()}, folder / MODEL_FILE, metadata)
+
+
+def write_statistics(folder: Path, statistics: Statistics) -> None:
+    """What the features were standardised with."""
+    tensors = {f"{kind}.{m}": v for kind, values in vars(statistics).items() for m, v in values.items()}
+    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / STATISTICS_FILE)
+
+
+def read_statistics(folder: Path) -> Statistics | None:
+    """The statistics of a seed; None when its features were not standardised."""
+    path = folder / STATISTICS_FILE
+    if not path.is_file():
+        return None
+    tensors = read_tensors(path)
+    mean, std = (
+        {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{kind}.")}
+        for kind in ("mean", "std")
+    )
+    return Statistics(mean, std)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """A safetensors file.
+
+    Raises:
+        UsageError: it is absent or damaged.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path}: not readable ({error})", hint="train the experiment again") from error
+    return tensors
+
+
+def cpu_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """A copy of a model's state."""
+    return {name: value.detach().cpu() for name, value in model.state_dict().items()}
