@@ -90,7 +90,8 @@ def fit(
     checkpoint: Path | None = None,
     score: str = SCORE,
     stepping: Stepping | None = None,
-    begin: Callable[[int], None] = lambda _: None,
+    on_epoch_start: Callable[[int], None] = lambda _: None,
+    learning_rates: Mapping[str, float] | None = None,
     tick: Callable[[Epoch], None] = lambda _: None,
 ) -> Progress:
     """Train until the validation score stops rising; the model ends with its best epoch's weights.
@@ -104,15 +105,16 @@ def fit(
         evaluate: scores on validation, with `score` among them; called once an epoch in eval mode without gradients.
         checkpoint: file that holds the state of a killed training.
         stepping: another optimiser and schedule than AdamW with ReduceLROnPlateau.
-        begin: told the number of epochs that are behind, before each one.
+        on_epoch_start: called before each epoch with its number, from 0.
+        learning_rates: as `optimizer_of` takes them.
         tick: told of every epoch when its state is safe.
     """
-    state = _State(model, params, seed, score, stepping)
+    state = _State(model, params, seed, score, stepping, learning_rates or {})
     if checkpoint is not None and checkpoint.is_file():
         state.load(checkpoint)
     saved, cost = time.monotonic(), 0.0
     while not state.progress.finished:
-        begin(len(state.progress.history))
+        on_epoch_start(len(state.progress.history))
         row = {"train_loss": _epoch(state, batches, loss), **_evaluation(model, evaluate)}
         state.note(row)
         began = time.monotonic()
@@ -165,10 +167,18 @@ class _State:
     """Everything that the next epoch depends on."""
 
     def __init__(
-        self, model: nn.Module, params: TrainingParams, seed: int, score: str, stepping: Stepping | None
+        self,
+        model: nn.Module,
+        params: TrainingParams,
+        seed: int,
+        score: str,
+        stepping: Stepping | None,
+        learning_rates: Mapping[str, float],
     ) -> None:
         self.model, self.params, self.score = model, params, score
-        self.optimizer = stepping.optimizer(model) if stepping else optimizer_of(model, params)
+        self.optimizer = (
+            stepping.optimizer(model) if stepping else optimizer_of(model, params, learning_rates)
+        )
         self.accumulate = stepping.accumulate if stepping else 1
         self.schedule = stepping.schedule(self.optimizer) if stepping and stepping.schedule else None
         self.plateau = (

@@ -1,7 +1,7 @@
 """Optimizers and schedules of the learning rate, from params."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -27,9 +27,15 @@ class Stepping:
     accumulate: int = 1
 
 
-def optimizer_of(model: nn.Module, params: TrainingParams) -> Optimizer:
-    """The optimiser that params ask for, on all parameters; those that a model names in `rates` learn slower."""
-    rates: dict[str, float] = getattr(model, "rates", {})
+def optimizer_of(
+    model: nn.Module, params: TrainingParams, learning_rates: Mapping[str, float] | None = None
+) -> Optimizer:
+    """The optimizer that params name, on all parameters of a model.
+
+    Args:
+        learning_rates: beginning of parameters' names -> share of the learning rate that they get.
+    """
+    rates = learning_rates or {}
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         rate = next((share for prefix, share in rates.items() if name.startswith(prefix)), 1.0)

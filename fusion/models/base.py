@@ -15,6 +15,11 @@ from ercache.params.load import findings, nearest
 Widths = Mapping[str, int]
 
 
+def no_marks(config: Any) -> list[str]:
+    """The marks of a model whose configs need none."""
+    return []
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """A model of the registry.
@@ -22,14 +27,11 @@ class ModelEntry:
     Attributes:
         paper: where it is from.
         config: pydantic class (frozen, extra forbidden); every switch is a field with a description, and may say
-            in `json_schema_extra={"paper_row": ...}` which published row it makes. It may have `marks`: what must
-            stand beside every result of such a config.
+            in `json_schema_extra={"paper_row": ...}` which published row it makes.
         presets: name -> values of the config that differ from its defaults.
         build: (widths of the features, number of classes, config) -> module; its forward takes a `Batch` and
-            returns logits [B, L, C]. It may have `objective(batch, measure)`, a loss of its own beside or around
-            `measure(logits, labels)`, the experiment's (both give the mean and the number of examples),
-            `begin(epoch)`, called before each epoch, which counts from 0, and `stages(stage)`, the experiment's
-            training to those that the model has in its place, each of which it is in once that is asked for.
+            returns logits [B, L, C]. What else it may offer stands in fusion/models/hooks.py.
+        marks: config -> what must stand beside every result of such a config.
         widths, classes: the sizes that `describe` counts parameters for; the paper's where it gives any.
         paper_encoders: modality (or role) -> key of the paper's own encoder, where it has one here.
         roles: modality -> roles of the sequences that the model takes of it, in the order in which an experiment names
@@ -54,6 +56,7 @@ class ModelEntry:
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paper_training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pair_bytes: Callable[[Any, int], float] | None = None
+    marks: Callable[[Any], list[str]] = no_marks
 
     def resolve(self, preset: str, overrides: Mapping[str, Any]) -> BaseModel:
         """The config of a preset with single switches overridden.

@@ -1,11 +1,11 @@
-"""Informative samples: what flips in a pool of utterances joins the next epoch (AMuSE; specs/amuse.md 5.2 and A-11)."""
+"""Hard examples: utterances of a pool whose prediction flips join the next epoch (AMuSE, A-11)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ercache.training.losses import IGNORED
 from fusion.data.batches import Batch, Padded, Subset
@@ -16,27 +16,28 @@ from fusion.data.windows import View
 MOST = 256  # utterances that join an epoch
 
 
-class Miner(Protocol):
-    """A model that learns from a pool."""
-
-    def flips(self, batch: Batch) -> Tensor:
-        """Whose prediction changes with a small change of the model, bool [B, L]."""
-
-    def train(self, mode: bool = True) -> object:
-        """As of a module."""
-
-
 class Mined:
-    """Batches of train without its pool, in each epoch with those of the pool that flipped after the one before.
+    """Batches of train without its pool; each epoch adds utterances of the pool that flipped after the epoch before.
 
-    All is a matter of labels: a dialogue of the pool comes for the sake of those of its utterances that flipped, and
-    the others carry none.
+    A dialogue of the pool joins whole, but only its utterances that flipped carry a label.
+
+    Args:
+        flips: the model's hook, batch -> which predictions change with a small change of the model, bool [B, L].
+        view: the context window of the batches.
+        order: draws the pool, where it is a share of train.
     """
 
     def __init__(
-        self, model: Miner, pool: Pool, train: Subset, dev: Subset, view: View, order: torch.Generator
+        self,
+        model: nn.Module,
+        flips: Callable[[Batch], Tensor],
+        pool: Pool,
+        train: Subset,
+        dev: Subset,
+        view: View,
+        order: torch.Generator,
     ) -> None:
-        self._model, self._view, self._behind = model, view, 0
+        self._model, self._flips, self._view, self._trained_epochs = model, flips, view, 0
         if pool.share is None:
             self._subset = together(train, dev)
             self._held = torch.arange(len(self._subset.labels), device=train.labels.device) >= len(
@@ -47,19 +48,19 @@ class Mined:
             self._held = share_of(train, pool.share, order)
         self._pool = self._of(self._held)
 
-    def begin(self, epoch: int) -> None:
-        """Told the number of epochs that are behind."""
-        self._behind = epoch
+    def on_epoch_start(self, epoch: int) -> None:
+        """Note the number of epochs that have been trained."""
+        self._trained_epochs = epoch
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
-        """An epoch, as that of `Padded`; all that the next one depends on is the model and the generator."""
-        asked = ~self._held
-        if self._behind:
-            asked = asked.index_fill(0, self._flipped(order), True)
-        yield from self._of(asked).shuffled(size, order)
+        """The batches of an epoch, as `Padded` gives them; they depend on the model and the generator alone."""
+        labelled = ~self._held
+        if self._trained_epochs:
+            labelled = labelled.index_fill(0, self._flipped(order), True)
+        yield from self._of(labelled).shuffled(size, order)
 
-    def _of(self, asked: Tensor) -> Padded:
-        return Padded(replace(self._subset, labels=self._subset.labels.where(asked, IGNORED)), self._view)
+    def _of(self, labelled: Tensor) -> Padded:
+        return Padded(replace(self._subset, labels=self._subset.labels.where(labelled, IGNORED)), self._view)
 
     @torch.no_grad()
     def _flipped(self, order: torch.Generator) -> Tensor:
@@ -67,7 +68,7 @@ class Mined:
         self._model.train(False)
         found = [self._held.new_zeros(0, dtype=torch.int64)]
         for rows, speaks, batch in self._pool.by_length(labelled=True):
-            found.append(rows[self._model.flips(batch) & speaks & (batch.labels != IGNORED)])
+            found.append(rows[self._flips(batch) & speaks & (batch.labels != IGNORED)])
         self._model.train()
         rows = torch.cat(found)
         return rows[torch.randperm(len(rows), generator=order)[:MOST].to(rows.device)]

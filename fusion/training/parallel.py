@@ -1,13 +1,9 @@
 """Several seeds at once, as processes on CPU: the same bits as one after the other."""
 
 import multiprocessing
-import os
 import queue
-import signal
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ from torch import nn
 
 from ercache.cpus import cores
 from ercache.errors import WorkError
+from ercache.processes import end_with_parent
 from ercache.training.determinism import threads_for
 from ercache.training.loop import Epoch, Progress
 from fusion.experiment.resolve import Experiment
@@ -128,9 +125,7 @@ def _next(job: Job, taken: Any) -> int | None:
 
 def _help(job: Job, taken: Any, told: Any) -> None:
     """What a helper does."""
-    # Ctrl-C reaches all; the parent alone answers and ends the rest.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    end_with_parent()  # two trainings must never write the same state
     tell: Callable[[tuple[str, Any]], None] = told.put
     try:
         while (seed := _next(job, taken)) is not None:
@@ -151,15 +146,3 @@ def _revived(job: Job, seed: int, past: dict[str, Any]) -> Trained:
     model = job.model()
     model.load_state_dict(weights["best"])
     return Trained(seed, model.eval(), Progress(**{**past, **weights}))
-
-
-def _end_with_parent() -> None:
-    """Two trainings must never write the same state: a helper does not outlive a killed parent."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

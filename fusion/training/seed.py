@@ -1,12 +1,11 @@
 """Training of one seed of an experiment: material, model, epoch chosen on validation."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ercache.errors import UsageError
 from ercache.params.schema import TrainingParams
@@ -19,7 +18,8 @@ from fusion.data.stages import Stage
 from fusion.data.windows import view_of
 from fusion.experiment.resolve import Experiment
 from fusion.experiment.source import Source
-from fusion.layers.losses import Loss, loss_of
+from fusion.layers.losses import loss_of
+from fusion.models.hooks import hooks_of
 from fusion.runs.predict import validation_scores
 from fusion.training.hard_examples import Mined
 
@@ -58,36 +58,29 @@ def build_model(experiment: Experiment, material: Material, classes: int) -> nn.
         UsageError: what it is to hear or see is too short for it in every utterance of train.
     """
     model = experiment.model.build(material.train.widths, classes, experiment.config)
-    check_lengths(getattr(model, "shortest", {}), material.train.sequences)
+    hooks = hooks_of(model)
+    check_lengths(hooks.minimum_steps, material.train.sequences)
     model = model.to(material.train.labels.device)
-    meet: Callable[[dict[str, Tensor]], None] | None = getattr(model, "meet", None)
-    if meet is not None:  # a model that replaces what is absent by the mean
-        meet(statistics_of(material.train).mean)
+    hooks.set_means(statistics_of(material.train).mean)
     return model
 
 
-def check_lengths(shortest: Mapping[str, int], sequences: Mapping[str, Ragged]) -> None:
+def check_lengths(minimum_steps: Mapping[str, int], sequences: Mapping[str, Ragged]) -> None:
     """A modality that is too short in every utterance would be trained on as absent.
 
     Args:
-        shortest: modality -> steps that a model needs of it, where that is more than one.
+        minimum_steps: modality -> steps that a model needs of it, where that is more than one.
 
     Raises:
         UsageError: there is such a modality.
     """
     for role, steps in sequences.items():
-        least, longest = shortest.get(steps.modality, 1), int(steps.lengths.max())
+        least, longest = minimum_steps.get(steps.modality, 1), int(steps.lengths.max())
         if longest < least:
             raise UsageError(
                 f"{role}: the model needs {least} steps of an utterance, and the longest of train has {longest}",
                 hint="take a feature with shorter steps",
             )
-
-
-def readings_of(model: nn.Module) -> dict[str, float]:
-    """What a model tells of itself after every epoch; nothing, where it has no `readings`."""
-    tell: Callable[[], dict[str, float]] | None = getattr(model, "readings", None)
-    return tell() if tell else {}
 
 
 def train_seed(
@@ -102,7 +95,6 @@ def train_seed(
     whole = Stage(experiment.training, view_of(experiment.entry))
     set_seeds(seed)
     model = build_model(experiment, material, classes)
-    stages: Callable[[Stage], Iterable[Stage]] = getattr(model, "stages", lambda stage: [stage])
 
     def tick(epoch: Epoch) -> None:
         if progress is not None:
@@ -110,7 +102,7 @@ def train_seed(
 
     past: list[Progress] = []
     with deterministic(threads_for(model)):
-        for number, stage in enumerate(stages(whole)):
+        for number, stage in enumerate(hooks_of(model).stages(whole)):
             state = checkpoint
             if number:  # a killed training must begin this stage as one that was not killed
                 set_seeds(seed)
@@ -120,7 +112,7 @@ def train_seed(
 
 
 def _train_stage(
-    model: Any,
+    model: nn.Module,
     stage: Stage,
     material: Material,
     classes: int,
@@ -129,10 +121,17 @@ def _train_stage(
     tick: Callable[[Epoch], None],
 ) -> Progress:
     training = stage.training
+    hooks = hooks_of(model)
+    starts = [hooks.on_epoch_start]
     train: Padded | Mined = Padded(material.train, stage.view)
     if stage.pool is not None:
         draws = torch.Generator().manual_seed(seed)
-        train = Mined(model, stage.pool, material.train, material.dev, stage.view, draws)
+        if hooks.flips is None:
+            raise UsageError(
+                f"model {type(model).__name__}: a stage has a pool, and the model has no `flips`"
+            )
+        train = Mined(model, hooks.flips, stage.pool, material.train, material.dev, stage.view, draws)
+        starts.append(train.on_epoch_start)
     dev = Padded(material.dev, stage.view)
 
     def batches(order: torch.Generator) -> Iterator[Batch]:
@@ -141,25 +140,20 @@ def _train_stage(
             yield without_some(batch, share, order) if share else batch
 
     measure = loss_of(training, material.train.labels, classes)
-    objective: Callable[[Batch, Loss], tuple[Tensor, int]] | None = getattr(model, "objective", None)
 
-    def loss(batch: Batch) -> tuple[Tensor, int]:
-        return objective(batch, measure) if objective else measure(model(batch), batch.labels)
-
-    told = [part.begin for part in (model, train) if hasattr(part, "begin")]
-
-    def begin(epoch: int) -> None:
-        for tell in told:
-            tell(epoch)
+    def on_epoch_start(epoch: int) -> None:
+        for start in starts:
+            start(epoch)
 
     return fit(
         model,
         training,
         seed,
         batches=batches,
-        loss=loss,
-        evaluate=lambda: {**validation_scores(model, dev, classes), **readings_of(model)},
+        loss=lambda batch: hooks.objective(batch, measure),
+        evaluate=lambda: {**validation_scores(model, dev, classes), **hooks.epoch_statistics()},
         checkpoint=checkpoint,
-        begin=begin,
+        on_epoch_start=on_epoch_start,
+        learning_rates=hooks.learning_rates,
         tick=tick,
     )

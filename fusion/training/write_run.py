@@ -16,11 +16,12 @@ from fusion.data.windows import View
 from fusion.experiment.resolve import Experiment
 from fusion.experiment.source import Source, provenance_of
 from fusion.models.base import paper_rows, parameters
+from fusion.models.hooks import hooks_of
 from fusion.runs.predict import predict, scored
 from fusion.runs.predictions import PREDICTIONS_FILE, Predictions, write_predictions
 from fusion.runs.schema import CURVES, Provenance, RunRecord, write_record
 from fusion.runs.weights import cpu_state, write_statistics, write_weights
-from fusion.training.seed import Material, Trained, readings_of
+from fusion.training.seed import Material, Trained
 
 PACKAGES = ("numpy", "scikit-learn", "torch")
 
@@ -64,7 +65,7 @@ def write_run(
             threads=threads_for(trained[0].model),
             run_digest=digest,
         ),
-        marks=[*source.findings.marks, *getattr(experiment.config, "marks", ())],
+        marks=[*source.findings.marks, *experiment.model.marks(experiment.config)],
     )
     _write_curves(folder, trained)
     _write_seeds(folder, trained, material.statistics, digest)
@@ -147,7 +148,7 @@ def _predictions(trained: list[Trained], subset: Subset, view: View) -> list[Pre
 
 
 def _write_curves(folder: Path, trained: list[Trained]) -> None:
-    names = (*CURVES, *readings_of(trained[0].model))
+    names = (*CURVES, *hooks_of(trained[0].model).epoch_statistics())
     curves = [
         [t.seed, int(row["epoch"]), *(row[name] for name in names)]
         for t in trained

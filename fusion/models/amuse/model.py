@@ -130,10 +130,10 @@ class AmuseConfig(BaseModel):
             )
         return self
 
-    @property
-    def marks(self) -> list[str]:
-        """What must stand beside a result."""
-        return ["contaminated: trained on validation (mining: val_pool)"] if self.mining == "val_pool" else []
+
+def marks_of(config: AmuseConfig) -> list[str]:
+    """What must stand beside every result of a config."""
+    return ["contaminated: trained on validation (mining: val_pool)"] if config.mining == "val_pool" else []
 
 
 class Descriptors(nn.Module):
@@ -382,6 +382,7 @@ ENTRY = ModelEntry(
     config=AmuseConfig,
     presets={"base": {}, "small": SMALL},
     build=Amuse,
+    marks=marks_of,
     widths={"text": 768, "audio": 768, "face": 524, "back": 2048},
     classes=7,
     paper_encoders={

@@ -254,7 +254,7 @@ class Avafn(nn.Module):
             )
         return H
 
-    def meet(self, means: Mapping[str, Tensor]) -> None:
+    def set_means(self, means: Mapping[str, Tensor]) -> None:
         """Take in the mean of each modality over train, as the model sees it: what absent ones are replaced by."""
         for m in self.names:
             self.get_buffer(f"mean_{m}").copy_(means[m])
@@ -315,7 +315,7 @@ class Avafn(nn.Module):
         s = [layer(C[r, :, :-1]).tanh().squeeze(-1) for r, layer in enumerate(self.recurrence.W)]
         return torch.stack(s).softmax(-1)
 
-    def readings(self) -> dict[str, float]:
+    def epoch_statistics(self) -> dict[str, float]:
         """alpha and beta, to be logged with every epoch."""
         if self.fuse is None or self.fuse.w is None:
             return {}

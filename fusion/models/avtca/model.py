@@ -194,10 +194,10 @@ class Avtca(nn.Module):
             parts = config.channel_att, config.spatial_att, config.lfe
             self.faces = FaceFrames(config.backbone == "literal", config.gate, *parts)
             self.faces.requires_grad_(not config.freeze_backbone)
-            self.rates = {"faces.": config.backbone_rate}
+            self.learning_rates = {"faces.": config.backbone_rate}
             first["visual"] = self.faces.width
         pools = {"audio": config.audio_pool_stride, "visual": 0}
-        self.shortest = {m: _shortest(pools[m]) if pools[m] else 1 for m in self.modalities}
+        self.minimum_steps = {m: _shortest(pools[m]) if pools[m] else 1 for m in self.modalities}
         self.blocks = nn.ModuleDict({m: _blocks(first[m], sizes[m], pools[m]) for m in self.modalities})
         both = len(self.modalities) == 2
         if both and config.it:
@@ -213,7 +213,7 @@ class Avtca(nn.Module):
             self.ca = nn.ModuleDict({name: Inside(width, config) for name in names})
         self.head = nn.Linear(width * (len(self.modalities) if config.merge == "concat" else 1), classes)
 
-    def begin(self, epoch: int) -> None:
+    def on_epoch_start(self, epoch: int) -> None:
         """Before the first epoch the backbone takes the tensors of its checkpoint.
 
         Raises:
@@ -224,7 +224,7 @@ class Avtca(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, L, C]; those of an utterance with neither sound nor pictures are the bias of the head."""
-        places, clips = clips_of(batch, self.shortest)
+        places, clips = clips_of(batch, self.minimum_steps)
         logits = self.logits(clips)
         return placed(logits, places, batch.mask, self.head.bias)
 
@@ -232,7 +232,7 @@ class Avtca(nn.Module):
         """The experiment's loss, over the weakened copies of the clips where those are asked for."""
         if self.config.modality_dropout == "none":
             return measure(self(batch), batch.labels)
-        places, clips = clips_of(batch, self.shortest)
+        places, clips = clips_of(batch, self.minimum_steps)
         labels = batch.labels.flatten(0, 1)[places]
         copies, times = weakened(clips, self.config.modality_dropout)
         return measure(

@@ -213,7 +213,7 @@ class Cues(nn.Module):
             self.head2 = nn.Linear(width, classes)
         self.head1 = nn.Linear(width, classes)
 
-    def begin(self, epoch: int) -> None:
+    def on_epoch_start(self, epoch: int) -> None:
         """Before the first epoch frozen layers and published encoders take the tensors of their checkpoints.
 
         Raises:

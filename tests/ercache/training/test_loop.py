@@ -17,7 +17,7 @@ from ercache.params.schema import TrainingParams
 from ercache.training import loop as training
 from ercache.training.determinism import deterministic, set_seeds
 from ercache.training.loop import Progress, fit
-from ercache.training.losses import balanced_weights, masked_cross_entropy, penalty
+from ercache.training.losses import IGNORED, balanced_weights, masked_cross_entropy, penalty
 from ercache.training.optimizers import optimizer_of
 
 PARAMS = TrainingParams(epochs=8, patience=8, batch=4, lr=0.05, plateau_patience=1)
@@ -121,10 +121,10 @@ def test_the_first_best_epoch_on_validation_is_kept_and_patience_ends() -> None:
 
 def test_the_loss_of_item_19_is_a_mean_over_utterances() -> None:
     probabilities = torch.tensor([[[0.5, 0.5], [0.75, 0.25]], [[0.2, 0.8], [0.5, 0.5]]])
-    labels = torch.tensor([[0, 1], [1, training.IGNORED]])
+    labels = torch.tensor([[0, 1], [1, IGNORED]])
     loss, count = masked_cross_entropy(probabilities.log(), labels)
     assert float(loss) == pytest.approx(0.767528, abs=1e-6) and count == 3
-    padded = F.pad(labels, (0, 4), value=training.IGNORED), F.pad(probabilities.log(), (0, 0, 0, 4))
+    padded = F.pad(labels, (0, 4), value=IGNORED), F.pad(probabilities.log(), (0, 0, 0, 4))
     assert float(masked_cross_entropy(padded[1], padded[0])[0]) == pytest.approx(0.767528, abs=1e-6)
 
 
@@ -152,16 +152,16 @@ def test_a_certain_prediction_has_a_loss_and_a_gradient(gamma: float) -> None:
 
 def test_without_gamma_the_focal_loss_is_cross_entropy_also_weighted() -> None:
     logits = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
-    labels = torch.tensor([[0, 1, 2, training.IGNORED, 1], [2, 2, training.IGNORED, 0, 1]])
+    labels = torch.tensor([[0, 1, 2, IGNORED, 1], [2, 2, IGNORED, 0, 1]])
     weights = torch.tensor([1.0, 2.0, 0.5])
-    plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weights, ignore_index=training.IGNORED)
+    plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weights, ignore_index=IGNORED)
     for gamma in (0.0, 1e-9):
         found, count = masked_cross_entropy(logits, labels, gamma, weights)
         assert float(found) == pytest.approx(float(plain), abs=1e-6) and count == 8
 
 
 def test_balanced_weights_give_every_class_the_same_sum() -> None:
-    labels = torch.tensor([0, 0, 0, 1, training.IGNORED, 1, 0])
+    labels = torch.tensor([0, 0, 0, 1, IGNORED, 1, 0])
     assert balanced_weights(labels, 3).tolist() == pytest.approx([6 / 12, 6 / 6, 1.0])
 
 
@@ -230,8 +230,8 @@ def test_the_rate_falls_on_a_plateau_and_stays_where_it_is_constant() -> None:
 
 def test_a_part_that_a_model_names_learns_slower() -> None:
     model = nn.ModuleDict({"old": nn.Linear(1, 1, bias=False), "new": nn.Linear(1, 1, bias=False)})
-    model.rates = {"old.": 0.1}  # type: ignore[assignment]
-    optimizer = optimizer_of(model, TrainingParams(optimizer="sgd", lr=1.0, weight_decay=0))
+    params = TrainingParams(optimizer="sgd", lr=1.0, weight_decay=0)
+    optimizer = optimizer_of(model, params, {"old.": 0.1})
     before = {name: float(part.weight) for name, part in model.items()}
     (model["old"].weight + model["new"].weight).sum().backward()
     optimizer.step()

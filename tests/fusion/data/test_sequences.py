@@ -110,7 +110,7 @@ class MeanOfSteps(nn.Module):
             logits = logits + placed(self.out[role](mean), steps.at, batch.mask)
         return logits
 
-    def begin(self, epoch: int) -> None:
+    def on_epoch_start(self, epoch: int) -> None:
         self.begun.append(epoch)
 
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
@@ -328,7 +328,7 @@ def test_a_model_on_steps_is_trained_and_scored_again_from_the_caches(data: Path
 
 def test_the_objective_and_the_epochs_are_the_models_own(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[int]] = []
-    monkeypatch.setattr(MeanOfSteps, "begin", lambda self, epoch: seen.append([epoch]))
+    monkeypatch.setattr(MeanOfSteps, "on_epoch_start", lambda self, epoch: seen.append([epoch]))
     params = toy_params(
         model="mean_of_steps", features=FEATURES, training={"seeds": 1, "epochs": 3, "lr": 1e-9}
     )

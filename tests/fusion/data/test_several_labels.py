@@ -104,14 +104,14 @@ def test_scores_of_several_emotions_by_hand() -> None:
     truth = [[1, 1], [1, 0], [0, 0], [0, IGNORED]]
     chance = [[0.9, 0.8], [0.2, 0.1], [0.7, 0.3], [0.4, 0.9]]
     found = scored([predictions(truth, chance)], EMOTIONS)
-    assert found["confusion"] == [[[1, 1], [1, 1]], [[2, 0], [0, 1]]]
-    assert found["scores"]["uar"]["mean"] == pytest.approx(0.75)
-    assert found["scores"]["accuracy"]["mean"] == pytest.approx((2 / 4 + 3 / 3) / 2)
-    assert found["scores"]["weighted_f1"]["mean"] == pytest.approx((0.5 + 1) / 2)
-    joy, anger = found["per_class"]["joy"], found["per_class"]["anger"]
-    assert joy["weighted_accuracy"] == pytest.approx(0.5) and joy["support"] == 2
-    assert joy["f1"] == pytest.approx(0.5) and joy["weighted_f1"] == pytest.approx(0.5)
-    assert anger["weighted_accuracy"] == 1 and anger["support"] == 1
+    assert found.confusion == [[[1, 1], [1, 1]], [[2, 0], [0, 1]]]
+    assert found.scores["uar"].mean == pytest.approx(0.75)
+    assert found.scores["accuracy"].mean == pytest.approx((2 / 4 + 3 / 3) / 2)
+    assert found.scores["weighted_f1"].mean == pytest.approx((0.5 + 1) / 2)
+    joy, anger = found.per_class["joy"], found.per_class["anger"]
+    assert joy.weighted_accuracy == pytest.approx(0.5) and joy.support == 2
+    assert joy.f1 == pytest.approx(0.5) and joy.weighted_f1 == pytest.approx(0.5)
+    assert anger.weighted_accuracy == 1 and anger.support == 1
 
 
 def test_the_mean_over_emotions_keeps_seeds_and_dialogues_apart() -> None:

@@ -31,7 +31,7 @@ from fusion.models import MODELS
 from fusion.models.amuse import model as amuse
 from fusion.models.amuse.contrast import agreement, draw, nce
 from fusion.models.amuse.mixing import blocks, closed_form, mixed
-from fusion.models.amuse.model import Amuse, AmuseConfig
+from fusion.models.amuse.model import Amuse, AmuseConfig, marks_of
 from fusion.models.amuse.peripheral import Injection, SelfAttention, Stream
 from fusion.models.base import parameters
 from fusion.papers import read_paper
@@ -660,7 +660,7 @@ def test_item_22_a_run_is_tested_without_a_modality_that_it_was_trained_with(cac
 
 
 def test_item_24_a_pool_of_validation_is_stamped_on_the_result(caches: Path) -> None:
-    for mining, marks in (("train_pool", []), ("val_pool", AmuseConfig(mining="val_pool").marks)):
+    for mining, marks in (("train_pool", []), ("val_pool", marks_of(AmuseConfig(mining="val_pool")))):
         config = {**LITTLE, "man_epochs": 0, "mining": mining}
         answer = train_experiment("exp", params_of(config, 2), caches, work=caches / "work")
         assert answer["marks"] == evaluate(caches / "models/exp", caches)["marks"] == marks

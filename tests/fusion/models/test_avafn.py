@@ -600,8 +600,10 @@ def test_dropout_is_none_on_recurrent_states() -> None:
 
 
 def test_alpha_and_beta_are_told_and_begin_even() -> None:
-    assert build().readings() == {"alpha": 0.5, "beta": 0.5}
-    assert build(fusion_weight="gate").readings() == {} and build(use_cam=False).readings() == {}
+    assert build().epoch_statistics() == {"alpha": 0.5, "beta": 0.5}
+    assert (
+        build(fusion_weight="gate").epoch_statistics() == {} and build(use_cam=False).epoch_statistics() == {}
+    )
 
 
 def test_a_recurrence_without_any_state_is_refused() -> None:

@@ -151,12 +151,12 @@ def test_item_3_a_checkpoint_fills_every_tensor_of_the_backbone_or_it_fails(
 
     model = model_of({"audio": 10, "visual": 3}, backbone_weights="affectnet7")
     with pytest.raises(WeightsError, match="efficientface"):
-        model.begin(0)  # nothing was fetched here
+        model.on_epoch_start(0)  # nothing was fetched here
     monkeypatch.setattr("fusion.models.avtca.face_frames.Weights", Here)
-    model.begin(1)  # a later epoch leaves what was learned alone
+    model.on_epoch_start(1)  # a later epoch leaves what was learned alone
     assert model.faces is not None
     assert not torch.equal(model.faces.net.conv1[0].weight, theirs.conv1[0].weight)
-    model.begin(0)
+    model.on_epoch_start(0)
     for name, tensor in model.faces.net.state_dict().items():
         assert torch.equal(tensor, theirs.state_dict()[name])
 
@@ -175,13 +175,13 @@ def test_item_3_the_authors_file_fits_but_for_its_head_and_no_other_tensor_may_b
     head = {"module.fc.weight": torch.ones(7, 1024), "module.fc.bias": torch.ones(7)}
     model = model_of({"audio": 10, "visual": 3}, backbone_weights="affectnet7")
     with tiny_checkpoint("efficientface", tmp_path / "a", {**published, **head}):
-        model.begin(0)
+        model.on_epoch_start(0)
     assert model.faces is not None
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in model.faces.net.state_dict().items())
     lost = published.pop("module.conv5.0.weight")
     with tiny_checkpoint("efficientface", tmp_path / "b", published):
         with pytest.raises(WeightsError) as told:
-            model.begin(0)
+            model.on_epoch_start(0)
         assert told.value.details == ("missing: conv5.0.weight",)
     assert torch.equal(model.faces.net.conv5[0].weight, lost)
 
@@ -549,7 +549,7 @@ def test_a_wider_stride_of_the_maximum_halves_the_sound_and_short_sound_is_padde
         assert not x[:, int(left) :].any()
     for stride, least in ((1, 13), (2, 46)):
         model = model_of(audio_pool_stride=stride)
-        assert model.shortest == {"audio": least, "visual": 1}
+        assert model.minimum_steps == {"audio": least, "visual": 1}
         for sound in (1, least - 1, least):  # one step is left of the last of them
             found = model(batch_of(clips_of(2, sound=sound)))
             pooled = model.pooled(clips_of(2, sound=max(sound, least)))

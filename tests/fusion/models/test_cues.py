@@ -276,7 +276,7 @@ def test_a_checkpoint_that_is_absent_names_the_switch_that_does_without() -> Non
     with torch.device("meta"):
         model = model_of(mfm_blocks=1, mfm_size="base")
     with pytest.raises(WeightsError) as told:
-        model.begin(0)
+        model.on_epoch_start(0)
     assert "bert-base" in told.value.message and "mfm_blocks: 0" in told.value.hint
 
 

@@ -227,7 +227,7 @@ def test_a_model_that_reads_itself_begins_with_the_states_of_the_cache(
         set_seeds(0)
         model = experiment.model.build(test.widths, 3, experiment.config).eval()
         if model.reader is not None:
-            model.begin(0)
+            model.on_epoch_start(0)
             same = found[0][1]
             own = {n: same.get(n, tensor) for n, tensor in model.state_dict().items()}
             model.load_state_dict(own)
@@ -245,7 +245,7 @@ def test_a_reader_trains_the_rows_of_speakers_and_its_body_where_it_is_asked_to(
     source, experiment = source_of(talks[0], features=features, config=config)
     train = source.subset("train")
     model = experiment.model.build(train.widths, 3, experiment.config).train()
-    model.begin(0)
+    model.on_epoch_start(0)
     model.train()
     assert model.reader.training and model.reader.network.training == tuned
     batch = Padded(train, source.view).batch(range(3))
@@ -267,7 +267,7 @@ def test_a_model_that_hears_itself_has_the_frames_of_the_cache_and_trains_wavlm(
     widths = {"audio": 1}
     config = MODELS["cues"].resolve("small", {**SIZES, "mfm_blocks": 0, "finetune_wavlm": True})
     model = MODELS["cues"].build(widths, 3, config).train()
-    model.begin(0)  # type: ignore[operator]
+    model.on_epoch_start(0)  # type: ignore[operator]
     model.eval()
     batch = batch_of([[{"audio": torch.from_numpy(sound)} for sound in sounds]])
     assert isinstance(model, cues.Cues) and model.hearer is not None

@@ -270,7 +270,7 @@ def test_prosody_weights_that_are_absent_or_cannot_fit_are_told(monkeypatch: pyt
     with torch.device("meta"):
         model = model_of({"audio": 5}, width=1024, prosody_init="released")
     with pytest.raises(WeightsError, match="srd-vc") as told:
-        model.begin(0)
+        model.on_epoch_start(0)
     assert "prosody_init: random" in told.value.hint and "weights convert" in told.value.hint
 
 

@@ -17,6 +17,7 @@ from fusion.models.base import parameters
 from fusion.papers import papers, read_paper
 from fusion.papers import reproduce as module
 from fusion.papers.reproduce import base_of, entry_of, reproduce, shares_among
+from fusion.runs.schema import Score
 from tests.support.toy_corpus import CLASSES, toy_params, toy_vectors, write_toy
 
 SIZES = {
@@ -203,14 +204,19 @@ def test_item_24_of_cues_rows_have_their_own_metrics_and_their_difference(
     monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(module, "train_experiment", lambda *_, **__: None)
     scores = {
-        name: {"mean": 0.5 + n / 10, "std": 0.01, "ci95": [0.4, 0.7]}
+        name: Score(mean=0.5 + n / 10, std=0.01, ci95=(0.4, 0.7))
         for n, name in enumerate(("uar", "macro_f1", "accuracy", "weighted_f1"))
     }
-    result = {"scores": scores, "per_class": {}, "confusion": [[3, 1, 0, 0]] * 4}
-    record = SimpleNamespace(paper_profile=True, several=False, classes=["ang", "hap", "neu", "sad"])
+    record = SimpleNamespace(
+        paper_profile=True,
+        several=False,
+        classes=["ang", "hap", "neu", "sad"],
+        test=scores,
+        class_scores={},
+        confusion=[[3, 1, 0, 0]] * 4,
+    )
     monkeypatch.setattr(module, "_trained", lambda *_: tmp_path / "models/run")
     monkeypatch.setattr(module, "read_run", lambda _: record)
-    monkeypatch.setattr(module, "read_result", lambda _: result)
     features = {"text": ["words"], "audio": ["sound"]}
     base = toy_params(model="cues", corpus="iemocap", features=features)
     epc = base.experiments["exp"].model_copy(update={"task": "epc"})

@@ -55,8 +55,9 @@ def epoch(mined: Mined, seed: int = 0) -> tuple[set[int], set[int]]:
 
 def mined(behind: int, share: float | None = 0.25) -> Mined:
     order = torch.Generator().manual_seed(0)
-    made = Mined(Flipping(), Pool(share), subset(8), subset(2, 100), DIALOGUES, order)
-    made.begin(behind)
+    model = Flipping()
+    made = Mined(model, model.flips, Pool(share), subset(8), subset(2, 100), DIALOGUES, order)
+    made.on_epoch_start(behind)
     return made
 
 

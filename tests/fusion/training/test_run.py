@@ -191,7 +191,6 @@ def test_a_failure_in_a_process_is_told_as_it_is(data: Path, monkeypatch: pytest
 
 def test_a_helper_leaves_an_interrupt_to_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     before, seen = signal.getsignal(signal.SIGINT), []
-    monkeypatch.setattr(parallel, "_end_with_parent", lambda: None)
     monkeypatch.setattr(parallel, "_next", lambda *_: seen.append(signal.getsignal(signal.SIGINT)))
     told: queue.Queue[tuple[str, Any]] = queue.Queue()
     try:
