@@ -62,7 +62,7 @@ def test_a_misspelt_hook_and_one_of_the_wrong_kind_are_refused() -> None:
     assert len(told.value.details) == 2 and all("is no hook" in line for line in told.value.details)
     with pytest.raises(UsageError) as told:
         hooks_of(Unusable())
-    assert told.value.details == ["`learning_rates` is float, not a mapping"]
+    assert told.value.details == ("`learning_rates` is float, not a mapping",)
 
 
 @pytest.mark.parametrize("key", MODELS)
