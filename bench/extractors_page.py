@@ -183,8 +183,8 @@ def _tuning(rows: Sequence[Row]) -> str:
 PAIRS: Final = (("m2fnet_dual", "face_hog"), ("mel_resnet18", "prosody"))
 WHY: Final = {
     "mel_resnet18": "A likely reason: the mel image counts decibels from its own maximum "
-    "([M2FNet's page](papers/m2fnet.md), 3.2), so loudness, which the generator varies with the emotion and `prosody` measures, is not in it; pitch and rate it must learn "
-    "from 222 sounds of six voices.",
+    "([M2FNet's page](papers/m2fnet.md), 3.2), so loudness, which the generator varies with the emotion and `prosody` "
+    "measures, is not in it; pitch and rate it must learn from 222 sounds of six voices.",
     "m2fnet_dual": "A likely reason: 222 clips are few for a network of 11 million parameters from scratch, while HOG "
     "needs no training and the drawn faces differ in their contours.",
 }
