@@ -130,9 +130,11 @@ def _verdict(rows: Sequence[Row]) -> str:
             " CPU at hand and not by validation."
         )
     lines.append(
-        f" `printed`, whose gradients push positives apart (specs, R11), stays at {mean['printed']:.3f}, as predicted."
+        f" `printed`, whose gradients push positives apart ([R11](papers/m2fnet.md#r11)), stays at"
+        f" {mean['printed']:.3f}, as predicted."
         if mean["printed"] < min(mean["similarity"], mean["fixed"])
-        else f" `printed` reaches {mean['printed']:.3f}, against the prediction that it cannot learn (specs, R11)."
+        else f" `printed` reaches {mean['printed']:.3f}, against the prediction that it cannot learn"
+        " ([R11](papers/m2fnet.md#r11))."
     )
     return "".join(lines) + "\n"
 
@@ -180,9 +182,9 @@ def _tuning(rows: Sequence[Row]) -> str:
 
 PAIRS: Final = (("m2fnet_dual", "face_hog"), ("mel_resnet18", "prosody"))
 WHY: Final = {
-    "mel_resnet18": "A likely reason: the mel image counts decibels from its own maximum (specs, 3.2), so loudness, "
-    "which the generator varies with the emotion and `prosody` measures, is not in it; pitch and rate it must learn "
-    "from 222 sounds of six voices.",
+    "mel_resnet18": "A likely reason: the mel image counts decibels from its own maximum "
+    "([M2FNet's page](papers/m2fnet.md), 3.2), so loudness, which the generator varies with the emotion and `prosody` "
+    "measures, is not in it; pitch and rate it must learn from 222 sounds of six voices.",
     "m2fnet_dual": "A likely reason: 222 clips are few for a network of 11 million parameters from scratch, while HOG "
     "needs no training and the drawn faces differ in their contours.",
 }

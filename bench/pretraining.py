@@ -1,7 +1,8 @@
 """Trainings of the extractors at the paper's sizes, on a GPU: examples a second, and hours for whole corpora.
 
 Each is the real training on made-up examples (3 s of noise with fresh augmentation, pictures, 60 tokens), timed after
-its first epoch, validation included. Hours are those of all epochs of specs/m2fnet.md: 60 audio, 100 visual, 5 text.
+its first epoch, validation included. Hours are those of all epochs: 60 audio, 100 visual,
+5 text (docs/papers/m2fnet.md, sections 3.1 and 5.2).
 """
 
 import time

@@ -136,7 +136,7 @@ class EfficientFace(nn.Module):
         ValueError: pictures of another size; the quarters of the local branch would be other parts of a face.
 
     Source: Zhao, Liu and Zhou, "Robust Lightweight Facial Expression Recognition Network with Label Distribution
-    Training", figure 2; sizes in specs/avtca.md 4.13.
+    Training", figure 2; sizes in docs/papers/avtca.md, section 4.13.
     """
 
     def __init__(self) -> None:

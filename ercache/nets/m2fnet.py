@@ -1,4 +1,7 @@
-"""The extractor of M2FNet: a ResNet18 and a linear projector, trained by metric learning (specs/m2fnet.md 4.1)."""
+"""The extractor of M2FNet: a ResNet18 and a linear projector, trained by metric learning.
+
+Source: docs/papers/m2fnet.md, section 4.1.
+"""
 
 from collections.abc import Mapping
 from typing import Final
@@ -19,7 +22,7 @@ class Extractor(nn.Module):
 
     One architecture for mel images, faces and scenes; images of any size, as the pooling is global.
 
-    Source: M2FNet, section 3.3; the sizes are those of specs/m2fnet.md 4.1.
+    Source: M2FNet, section 3.3; the sizes are those of docs/papers/m2fnet.md, section 4.1.
     """
 
     def __init__(self) -> None:

@@ -22,7 +22,8 @@ class EmotionHead(nn.Module):
 class SpeechEmotion(nn.Module):
     """wav2vec 2.0 with its emotion head; the names are those of the published state dict.
 
-    Source: audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim, 165,316,995 parameters (specs/encoders.md 4.1).
+    Source: audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim, 165,316,995 parameters;
+        docs/encoders.md#speech-networks.
     """
 
     def __init__(self, config: Wav2Vec2Config) -> None:

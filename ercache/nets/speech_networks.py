@@ -1,4 +1,7 @@
-"""The networks of wav2vec 2.0, HuBERT and WavLM: their sizes, norms and tensor names (specs/encoders.md 4.1)."""
+"""The networks of wav2vec 2.0, HuBERT and WavLM: their sizes, norms and tensor names.
+
+Source: docs/encoders.md#speech-networks.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal

@@ -1,4 +1,4 @@
-"""The checkpoints that the papers' systems name (specs/encoders.md, section 2), as data.
+"""The checkpoints that the papers' systems name (docs/encoders.md#checkpoints), as data.
 
 Revisions are commits of the hub as found in public code; an empty one is recorded at the first fetch. A digest that
 nobody has published is recorded then, too. Sizes are those of the tensors in float32.
@@ -73,7 +73,7 @@ _WHEELS = (
 )
 
 # EmoBERTa's training list holds 249 of MELD's 280 test dialogues, most of its dev part and 23 of 31 dialogues of
-# IEMOCAP's session 5 (specs/encoders.md 3.2).
+# IEMOCAP's session 5 (docs/encoders.md#roberta-and-emoberta).
 _WORDS = (
     _hub(
         "roberta-base", "FacebookAI/roberta-base", "e2da8e2f811d1448a5b465c236feacd80ffbac7b",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FACES_KEY = "faces/mtcnn"
 FACES_VERSION = 2
 CELL = 12  # pixels that P-Net sees of a face; its output has a stride of 2
-SHORTEST_SIDE = 20  # pixels; facenet-pytorch fails below it (specs/encoders.md 5.1)
+SHORTEST_SIDE = 20  # pixels; facenet-pytorch fails below it (docs/encoders.md#faces)
 CPU_PIXELS = 8 * 480 * 360  # of a forward: more fall out of the processor's cache
 GPU_PIXELS = 32 * 1280 * 720  # memory grows with frames x pyramid
 CPU_CROPS, GPU_CROPS = 32, 512  # of a forward, for the same reasons

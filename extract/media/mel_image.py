@@ -1,4 +1,4 @@
-"""The mel image: a sound as a coloured picture of its mel spectrogram (specs/m2fnet.md 3.2).
+"""The mel image: a sound as a coloured picture of its mel spectrogram (docs/papers/m2fnet.md, section 3.2).
 
 Bytes in, bytes out: what the extractor sees is RGB uint8, low frequencies at the bottom.
 """

@@ -81,7 +81,7 @@ def evenly(values: Times, count: int) -> Times:
 def completed(keys: Times, centres: Times, count: int) -> Times:
     """Exactly `count` instants: keys, evenly taken, or all keys and the centres farthest from what is chosen.
 
-    Source: AMuSE, the choice of keyframes in specs/amuse.md 3.2; of equally far centres the earliest.
+    Source: AMuSE, the choice of keyframes in docs/papers/amuse.md, section 3.2; of equally far centres the earliest.
     """
     if len(keys) >= count:
         return np.asarray(keys[np.round(np.linspace(0, len(keys) - 1, count)).astype(int)], np.float64)
@@ -106,7 +106,7 @@ def _successive(times: Times, kind: Pictures) -> Times:
 
 
 def _of_window(start: float, end: float, window: float, count: int) -> Times:
-    """Instants in the middle of a stretch, on the grid of AVT-CA (specs/avtca.md 3.3)."""
+    """Instants in the middle of a stretch, on the grid of AVT-CA (docs/papers/avtca.md, section 3.3)."""
     first = start + max(0.0, (end - start - window) / 2)
     steps = evenly(np.arange(round(window * GRID), dtype=np.float64), count)
     found = first + (steps + 0.5) / GRID

@@ -1,4 +1,7 @@
-"""Augmentations for the training of extractors, never for extraction (specs/m2fnet.md 3.2 and 5.2)."""
+"""Augmentations for the training of extractors, never for extraction.
+
+Source: docs/papers/m2fnet.md, sections 3.2 and 5.2.
+"""
 
 from typing import Final
 

@@ -82,7 +82,7 @@ class VisualConfig(ExtractorConfig):
 
 
 class ExtractorTraining(Strict):
-    """How long and how fast; the paper's Adam with 1e-4 and a decay of 1e-6 (specs/m2fnet.md 5.2)."""
+    """How long and how fast; the paper's Adam with 1e-4 and a decay of 1e-6 (docs/papers/m2fnet.md, section 5.2)."""
 
     epochs: int = Field(60, ge=1)
     patience: int = Field(60, ge=1)
@@ -125,7 +125,7 @@ class TextConfig(Strict):
 
 
 class TextTraining(Strict):
-    """How long and how fast; the defaults are those of specs/m2fnet.md 3.1 for one neighbour on each side.
+    """How long and how fast; defaults: docs/papers/m2fnet.md, section 3.1, for one neighbour on each side.
 
     Attributes:
         batch, accumulate: utterances of a forward, and forwards of a step.

@@ -1,4 +1,7 @@
-"""Losses of the M2FNet extractor: adaptive-margin triplets, variance, covariance (specs/m2fnet.md 5.1)."""
+"""Losses of the M2FNet extractor: adaptive-margin triplets, variance, covariance.
+
+Source: docs/papers/m2fnet.md, section 5.1.
+"""
 
 from typing import Final
 

@@ -29,7 +29,7 @@ from extract.pretrain.inputs import PictureInput, PictureParams, SoundInput, Sou
 SOUNDS: Final = tuple(f".{suffix}" for suffix in sorted(AUDIO))
 IMAGES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 DEV_SHARE: Final = 0.1  # of each class of a folder
-DEV_IDENTITIES: Final = 0.05  # held out, specs/m2fnet.md 5.2
+DEV_IDENTITIES: Final = 0.05  # held out, docs/papers/m2fnet.md, section 5.2
 FAIL_OVER: Final = 5.0  # percent
 
 Progress = Callable[[str, int, int], None]

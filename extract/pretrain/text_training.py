@@ -1,4 +1,7 @@
-"""Fine-tuning of a RoBERTa on the emotions of utterances, best epoch on validation (specs/m2fnet.md 3.1)."""
+"""Fine-tuning of a RoBERTa on the emotions of utterances, best epoch on validation.
+
+Source: docs/papers/m2fnet.md, section 3.1.
+"""
 
 import contextlib
 import math

@@ -1,4 +1,7 @@
-"""Training of an M2FNet extractor: triplets or cross-entropy, best epoch on validation (specs/m2fnet.md 5.2)."""
+"""Training of an M2FNet extractor: triplets or cross-entropy, best epoch on validation.
+
+Source: docs/papers/m2fnet.md, section 5.2.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping

@@ -29,7 +29,7 @@ def semi_hard(z: Tensor, labels: Tensor, random: torch.Generator) -> Triplets:
         labels: class indices, [B].
         random: a generator on the CPU, so that a run on another device draws the same positives.
 
-    Source: FaceNet's choice inside a batch, as specs/m2fnet.md 5.2 reads it.
+    Source: FaceNet's choice inside a batch, as docs/papers/m2fnet.md, section 5.2, reads it.
     """
     apart = distance(z[:, None], z[None])  # [B, B]
     same = labels[:, None] == labels[None]

@@ -1,7 +1,9 @@
 """An utterance among its neighbours, as EmoBERTa writes them: `<s> past </s></s> current </s></s> future </s>`.
 
 Turns carry their speakers' names (`ROSS: Hi.`), those of one side are joined by blanks. Extraction and the training
-of `text/m2fnet-roberta` both build their input here. Source: specs/m2fnet.md 3.1, specs/encoders.md 3.2.
+of `text/m2fnet-roberta` both build their input here.
+
+Source: docs/papers/m2fnet.md, section 3.1; docs/encoders.md#roberta-and-emoberta.
 """
 
 import re

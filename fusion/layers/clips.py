@@ -53,7 +53,7 @@ def lengthened(x: Tensor, lengths: Tensor, least: int) -> tuple[Tensor, Tensor]:
 
 
 def weakened(clips: Clips, how: str) -> tuple[Clips, int]:
-    """Copies of all clips, one set after the other, and how many sets (specs/avtca.md 5).
+    """Copies of all clips, one set after the other, and how many sets (docs/papers/avtca.md, section 5).
 
     `softhard`: (a, v), (c a, (1 - c) v) with c of 0, 0.01 .. 0.99 for each clip, (0, v), (a, 0). `noise`: (a, v),
     (noise, v), (a, noise).

@@ -51,7 +51,7 @@ def masked_binary_cross_entropy(
 def printed_focal(logits: Tensor, labels: Tensor, gamma: float) -> tuple[Tensor, int]:
     """Mean (1 - p)^gamma p over the labelled positions, and how many there are: AMuSE's Eq. 5 as it is printed.
 
-    It is as low for a p of 0 as for one of 1, so nothing good is learned from it (specs/amuse.md, A-4).
+    It is as low for a p of 0 as for one of 1, so nothing good is learned from it (docs/papers/amuse.md, A-4).
 
     Args:
         logits: [B, L, C]; labels: [B, L], -100 where there is none.

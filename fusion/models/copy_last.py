@@ -19,8 +19,9 @@ class CopyLastConfig(BaseModel):
 class CopyLast(nn.Module):
     """logits = stay y_last, which always names the last label; how sure that is (stay > 0), it learns.
 
-    The label is the true one of the last utterance that has any, of any speaker (specs/cues.md, section 7: UAR 27.29 on
-    MELD). Where none was heard it says the most frequent class, as `majority` does. Features are not looked at.
+    The label is the true one of the last utterance that has any, of any speaker (UAR 27.29 on MELD:
+    docs/papers/cues.md, section 7). Where none was heard it says the most frequent class, as `majority` does.
+    Features are not looked at.
     """
 
     def __init__(self, widths: Widths, classes: int, config: CopyLastConfig) -> None:

@@ -11,7 +11,7 @@ from fusion.data.batches import Batch
 from fusion.layers.positions import sinusoidal
 from fusion.models.base import ModelEntry, Widths, in_order
 
-# Section 5.3 of our reading of the paper: learning rate, decay and dropout are printed, the rest is our choice.
+# docs/papers/m2fnet.md, section 5.3: learning rate, decay and dropout are printed, the rest is our choice.
 PAPER_TRAINING = {
     "epochs": 100,
     "patience": 20,

@@ -1,4 +1,7 @@
-"""Hard examples: utterances of a pool whose prediction flips join the next epoch (AMuSE, A-11)."""
+"""Hard examples: utterances of a pool whose prediction flips join the next epoch (AMuSE).
+
+Source: docs/papers/amuse.md, section 5.2 and A-11.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

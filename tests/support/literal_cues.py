@@ -1,4 +1,4 @@
-"""Cues once more, straight from the equations of specs/cues.md: one window, loops over steps, heads and segments.
+"""Cues once more, from the equations of docs/papers/cues.md: one window, loops over steps, heads and segments.
 
 It shares the tensors of a fast model (T+S, eval mode, float64 here) and nothing else.
 """

@@ -1,4 +1,4 @@
-"""What the papers' profiles give, as section 3 of their pages (specs/<paper>.md) says."""
+"""What the papers' profiles give, as section 3 of their pages (docs/papers/<paper>.md) says."""
 
 PAPERS = ("m2fnet", "avafn", "avtca", "amuse", "cues")
 # feature -> array -> shape of a row and type; the arrays that the systems take

@@ -79,7 +79,10 @@ def normalised(sound: FloatArray, epsilon: float = 1e-7) -> FloatArray:
 
 
 def centre(sound: FloatArray, samples: int) -> FloatArray:
-    """The middle `samples` of a sound, or all of it with silence at the end (AVT-CA, specs/avtca.md 3.1)."""
+    """The middle `samples` of a sound, or all of it with silence at the end.
+
+    Source: docs/papers/avtca.md, section 3.1.
+    """
     start = max(0, len(sound) - samples) // 2
     return lengthened(sound[start : start + samples], samples)
 
@@ -93,7 +96,7 @@ def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
     Returns:
         [(n + 2 * (window // 2) - window) // hop + 1, window]; for an even window that is n // hop + 1 rows.
 
-    Source: timestamp embeddings of hear21passt; specs/amuse.md 3.3.
+    Source: timestamp embeddings of hear21passt; docs/papers/amuse.md, section 3.3.
     """
     padded = np.pad(sound, window // 2, mode="reflect")
     rows: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
@@ -103,7 +106,7 @@ def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
 def frame_count(samples: int) -> int:
     """Frames that the convolutions of wav2vec 2.0, HuBERT and WavLM make of so many samples; 0 below 400.
 
-    Source: kernels 10, 3, 3, 3, 3, 2, 2 and strides 5, 2, 2, 2, 2, 2, 2 (specs/encoders.md 4.1).
+    Source: kernels 10, 3, 3, 3, 3, 2, 2 and strides 5, 2, 2, 2, 2, 2, 2 (docs/encoders.md#speech-networks).
     """
     for kernel, stride in ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)):
         if samples < kernel:

@@ -1,4 +1,4 @@
-"""emotion2vec: self-supervised speech frames that carry emotion (specs/encoders.md 4.2)."""
+"""emotion2vec: self-supervised speech frames that carry emotion (docs/encoders.md#emotion2vec)."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final

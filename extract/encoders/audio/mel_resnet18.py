@@ -1,4 +1,7 @@
-"""M2FNet's audio feature: a ResNet18 on the mel image, trained by `ercache pretrain` (specs/m2fnet.md 3.2)."""
+"""M2FNet's audio feature: a ResNet18 on the mel image, trained by `ercache pretrain`.
+
+Source: docs/papers/m2fnet.md, section 3.2.
+"""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final, Literal

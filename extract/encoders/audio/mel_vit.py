@@ -1,4 +1,7 @@
-"""Cues' second view of speech: a mel spectrogram in the lower layers of a vision transformer (specs/cues.md 3.5)."""
+"""Cues' second view of speech: a mel spectrogram in the lower layers of a vision transformer.
+
+Source: docs/papers/cues.md, section 3.5.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
@@ -153,7 +156,7 @@ class MelVit:
 def window_sound(
     before: Sequence[FloatArray | None], target: FloatArray, utterance: int, window: int, gap: int
 ) -> FloatArray:
-    """The sound of an utterance with those before it, one after the other (specs/cues.md 3.4).
+    """The sound of an utterance with those before it, one after the other (docs/papers/cues.md, section 3.4).
 
     Args:
         before: earlier utterances in order, None where there is no sound.

@@ -1,7 +1,7 @@
 """PaSST, the patchout spectrogram transformer trained on AudioSet (Koutini et al. 2022), by hear21passt 0.0.26.
 
-Spectrogram and network are the package's; windows are ours, tested against its own (specs/encoders.md 4.3,
-specs/amuse.md 3.3).
+Spectrogram and network are the package's; windows are ours, tested against its own (docs/encoders.md#passt,
+docs/papers/amuse.md, section 3.3).
 """
 
 import contextlib

@@ -1,4 +1,7 @@
-"""Pitch classes and mel bands, for the prosody encoder of Cues as its first authors have it (specs/cues.md 4.3)."""
+"""Pitch classes and mel bands, for the prosody encoder of Cues as its first authors have it.
+
+Source: docs/papers/cues.md, section 4.3.
+"""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final

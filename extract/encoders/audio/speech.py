@@ -1,6 +1,6 @@
 """Self-supervised speech networks: wav2vec 2.0, HuBERT, WavLM, and the emotion network built on the first.
 
-One frame each 20 ms (400 samples seen, 320 samples apart), at 16 kHz (specs/encoders.md 4.1).
+One frame each 20 ms (400 samples seen, 320 samples apart), at 16 kHz (docs/encoders.md#speech-networks).
 """
 
 import json

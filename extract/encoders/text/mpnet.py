@@ -1,4 +1,7 @@
-"""MPNet: a vector for each word (AMuSE), or for the sentence as all-mpnet-base-v2 gives it (specs/amuse.md 3.1)."""
+"""MPNet: a vector for each word (AMuSE), or for the sentence as all-mpnet-base-v2 gives it.
+
+Source: docs/papers/amuse.md, section 3.1.
+"""
 
 import re
 from collections.abc import Sequence

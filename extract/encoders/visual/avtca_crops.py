@@ -1,4 +1,4 @@
-"""Faces as AVT-CA cuts them (specs/avtca.md 3.3): every picture has one as soon as any has."""
+"""Faces as AVT-CA cuts them (docs/papers/avtca.md, section 3.3): every picture has one as soon as any has."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""AMuSE's back frames: what a keyframe shows beside its faces (specs/amuse.md 3.2)."""
+"""AMuSE's back frames: what a keyframe shows beside its faces (docs/papers/amuse.md, section 3.2)."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final

@@ -1,4 +1,4 @@
-"""DAN on faces: AVAFN's visual feature (specs/avafn.md 3.2)."""
+"""DAN on faces: AVAFN's visual feature (docs/papers/avafn.md, section 3.2)."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Literal

@@ -1,4 +1,7 @@
-"""EfficientFace on faces: AVT-CA's picture network as a frozen extractor (specs/avtca.md 3.3 and 3.4)."""
+"""EfficientFace on faces: AVT-CA's picture network as a frozen extractor.
+
+Source: docs/papers/avtca.md, sections 3.3 and 3.4.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Literal

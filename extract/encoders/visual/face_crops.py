@@ -1,4 +1,7 @@
-"""Face crops as they are, for models that train their own picture network: AVT-CA (specs/avtca.md 3.3)."""
+"""Face crops as they are, for models that train their own picture network: AVT-CA.
+
+Source: docs/papers/avtca.md, section 3.3.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final

@@ -1,4 +1,4 @@
-"""FaceNet: who a face is (specs/encoders.md 5.1). It can learn who speaks instead of what is felt."""
+"""FaceNet: who a face is (docs/encoders.md#faces). It can learn who speaks instead of what is felt."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final

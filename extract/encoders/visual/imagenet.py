@@ -1,4 +1,4 @@
-"""Networks of torchvision trained on ImageNet, on scenes or faces (specs/encoders.md 5.4)."""
+"""Networks of torchvision trained on ImageNet, on scenes or faces (docs/encoders.md#imagenet-networks-and-clip)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Faces as JAA-Net wants them: the eye line horizontal, the face in the middle, 176 pixels (specs/amuse.md 3.2)."""
+"""Faces as JAA-Net wants them: the eye line horizontal, the face in the middle, 176 pixels.
+
+Source: docs/papers/amuse.md, section 3.2.
+"""
 
 from typing import Final
 

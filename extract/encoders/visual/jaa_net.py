@@ -1,4 +1,4 @@
-"""JAA-Net on faces: AMuSE's action units (specs/amuse.md 3.2)."""
+"""JAA-Net on faces: AMuSE's action units (docs/papers/amuse.md, section 3.2)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

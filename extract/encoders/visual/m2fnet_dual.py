@@ -1,4 +1,7 @@
-"""M2FNet's visual feature: the whole scene, and all faces weighted by their areas (specs/m2fnet.md 3.3)."""
+"""M2FNet's visual feature: the whole scene, and all faces weighted by their areas.
+
+Source: docs/papers/m2fnet.md, section 3.3.
+"""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final, Literal

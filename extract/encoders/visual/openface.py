@@ -1,4 +1,6 @@
-"""OpenFace 2's action units, read from the tables that the user's own OpenFace has written (specs/encoders.md 5.5).
+"""OpenFace 2's action units, read from the tables that the user's own OpenFace has written.
+
+Source: docs/encoders.md#action-units.
 
 OpenFace is for academic use and is not run here. Its table of a video is one row a picture: `frame`, `timestamp`,
 `confidence`, `success`, and among hundreds of others 17 intensities `AU01_r` (0 to 5) and 18 presences `AU01_c`.

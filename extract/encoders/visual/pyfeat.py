@@ -1,4 +1,4 @@
-"""py-feat's action units, which are named here so that their absence has a reason (specs/encoders.md 5.5)."""
+"""py-feat's action units, which are named here so that their absence has a reason (docs/encoders.md#action-units)."""
 
 from typing import ClassVar, NoReturn
 

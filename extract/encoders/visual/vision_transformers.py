@@ -1,4 +1,7 @@
-"""Vision transformers on scenes or faces: ViT-B/16 of torchvision or Google, and CLIP's (specs/encoders.md 5.4)."""
+"""Vision transformers on scenes or faces: ViT-B/16 of torchvision or Google, and CLIP's.
+
+Source: docs/encoders.md#imagenet-networks-and-clip.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal

@@ -1,4 +1,7 @@
-"""Noise-contrastive agreement of the modalities of an utterance (AMuSE, Eq. 3 and 4, corrected; specs/amuse.md 5.1)."""
+"""Noise-contrastive agreement of the modalities of an utterance.
+
+Source: Eq. 3 and 4, corrected; docs/papers/amuse.md, section 5.1.
+"""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Adaptive fusion of AMuSE: how much of another modality each dimension takes (specs/amuse.md 4.3)."""
+"""Adaptive fusion of AMuSE: how much of another modality each dimension takes (docs/papers/amuse.md, section 4.3)."""
 
 import torch
 from torch import Tensor

@@ -1,8 +1,8 @@
 """AMuSE: Adaptive Multimodal Analysis for Speaker Emotion Recognition in Group Conversations.
 
 Words, frames and segments of every utterance in their own encoders, central towers that take in the other modalities,
-a mixture by a closed rule, then the context of the dialogue and of each speaker. Equations and readings (A-..):
-specs/amuse.md.
+a mixture by a closed rule, then the context of the dialogue and of each speaker. Equations and choices (A-..):
+docs/papers/amuse.md.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ FARTHER: Final = 1.25  # times eps: what then flips is informative (5.2)
 
 
 class AmuseConfig(BaseModel):
-    """Switches of AMuSE; where the paper is silent or broken, the readings of specs/amuse.md 9 and 10."""
+    """Switches of AMuSE; where the paper is silent or broken, see docs/papers/amuse.md, sections 9 and 10."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     man: bool = Field(

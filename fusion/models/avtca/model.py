@@ -1,7 +1,7 @@
 """AVT-CA: Multimodal Emotion Recognition using Audio-Video Transformer Fusion with Cross Attention (arXiv 2407.18552).
 
 Every utterance is a clip of its own: sound as MFCC frames, video as vectors of its pictures (a frozen network) or as
-face crops (trained end to end). Equations, algorithms and readings: specs/avtca.md.
+face crops (trained end to end). Equations, algorithms and choices: docs/papers/avtca.md.
 """
 
 from typing import Any, Final, Literal
@@ -34,7 +34,7 @@ WHOLE: Final = {"audio": (64, 128, 256, 128), "visual": (64, 64, 128, 128)}  # w
 
 
 class AvtcaConfig(BaseModel):
-    """Switches of AVT-CA; where the paper is silent or contradicts itself, the readings of specs/avtca.md 9 and 10."""
+    """Switches of AVT-CA; the paper's open points and ours: docs/papers/avtca.md, sections 9 and 10."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     it: bool = Field(

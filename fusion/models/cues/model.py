@@ -1,8 +1,8 @@
 """Cues: Emotional Cues Extraction and Fusion for Multi-modal Emotion Prediction and Recognition in Conversation.
 
 Text and speech of a window of utterances, for the emotion of its last utterance (ERC) or of the one after it (EPC).
-Equations and readings: specs/cues.md. What comes from caches is frozen: RoBERTa's states with the rows of its speaker
-tokens as they were made (`cache_text` of the page), WavLM's frames, and the mel picture in the lower layers of ViT.
+Equations and choices: docs/papers/cues.md. What comes from caches is frozen: RoBERTa's states with the rows of its
+speaker tokens as they were made (`cache_text`), WavLM's frames, and the mel picture in the lower layers of ViT.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def _is(usual: object) -> Callable[[object], bool]:
 
 
 class CuesConfig(BaseModel):
-    """Switches of Cues; where the paper is silent, the readings of specs/cues.md.
+    """Switches of Cues; where the paper is silent, see docs/papers/cues.md, section 10.
 
     Those with `exclude_if` are newer than some runs, whose record they leave alone: it lacks them where they are usual.
     """

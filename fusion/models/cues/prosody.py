@@ -1,7 +1,7 @@
 """Cues' prosody encoder: the pitch and rhythm encoders of a voice conversion network (Equation 2).
 
 The paper gives them the speech frames themselves; that network reads pitch as one of 257 classes, and mel bands
-(specs/cues.md, A2).
+(docs/papers/cues.md, A2).
 """
 
 from itertools import pairwise

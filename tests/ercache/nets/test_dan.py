@@ -50,7 +50,7 @@ def trunk(state: State, x: Tensor) -> Tensor:
 
 
 def head(state: State, at: str, x: Tensor) -> Tensor:
-    """One cross attention head as specs/avafn.md 3.2 tells it."""
+    """One cross attention head as docs/papers/avafn.md, section 3.2, describes it."""
 
     def unit(name: str, y: Tensor) -> Tensor:
         weight = state[f"{at}.sa.{name}.0.weight"]

@@ -20,7 +20,7 @@ def network() -> EfficientFace:
 
 
 class Literal:
-    """EfficientFace as specs/avtca.md 4.1 to 4.5 tells it, on its tensors."""
+    """EfficientFace as docs/papers/avtca.md, sections 4.1 to 4.5, describes it, on its tensors."""
 
     def __init__(self, state: State) -> None:
         self.state = state

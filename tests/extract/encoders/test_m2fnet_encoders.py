@@ -1,4 +1,4 @@
-"""The two M2FNet encoders do what specs/m2fnet.md 3.2 and 3.3 say, with random weights where none matter."""
+"""The two M2FNet encoders do what docs/papers/m2fnet.md, sections 3.2 and 3.3, says; weights are random."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_the_encoders_output_below_the_projector_is_a_switch() -> None:
 
 
 def test_weights_of_faces_are_their_shares_of_the_area() -> None:
-    """specs/m2fnet.md section 11, item 9."""
+    """docs/papers/m2fnet.md, section 11, item 9."""
     areas, crops = face_crops(frame(0, (0, 0, 40, 40), (50, 50, 70, 70)))
     image = np.zeros((100, 120, 3), np.uint8)
     assert weights_of(areas, image, "sum").tolist() == pytest.approx([0.8, 0.2])

@@ -1,4 +1,4 @@
-"""Items of the list of specs/avtca.md that speak of media and labels; 20 is tested with RAVDESS and CREMA-D."""
+"""Items of the list of docs/papers/avtca.md that speak of media and labels; 20 is tested with RAVDESS and CREMA-D."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The mel image has the values of specs/m2fnet.md 3.2."""
+"""The mel image has the values of docs/papers/m2fnet.md, section 3.2."""
 
 import librosa
 import numpy as np

@@ -1,4 +1,4 @@
-"""The losses have the values and gradients of specs/m2fnet.md section 11, items 4 to 8."""
+"""The losses have the values and gradients of docs/papers/m2fnet.md, section 11, items 4 to 8."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""AMuSE against its page (specs/amuse.md): hand examples, sizes, a literal reference, and what must not matter.
+"""AMuSE against its page (docs/papers/amuse.md): hand examples, sizes, a literal reference, and what must not matter.
 
 Items of its list that speak of media and corpora (17 to 19, 21) are tested with encoders and corpora; explanations (25)
 are not here yet.
@@ -669,7 +669,7 @@ def test_item_24_a_pool_of_validation_is_stamped_on_the_result(caches: Path) -> 
 
 
 def test_item_20_the_published_rows_are_the_cells_of_their_classes() -> None:
-    """Weighted F1 of MELD's seven classes, and of the five that 5-CLS keeps (specs/amuse.md 7)."""
+    """Weighted F1 of MELD's seven classes, and of the five that 5-CLS keeps (docs/papers/amuse.md, section 7)."""
     cells = {
         "neutral": (0.8469, 1256), "surprise": (0.7283, 281), "sadness": (0.4632, 208), "joy": (0.6481, 402),
         "anger": (0.6574, 345), "fear": (0.0674, 50), "disgust": (0.0891, 68),

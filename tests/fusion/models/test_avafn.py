@@ -1,4 +1,4 @@
-"""AVAFN against the literal numbers of specs/avafn.md, section 11, and against its equations written out."""
+"""AVAFN against the literal numbers of docs/papers/avafn.md, section 11, and against its equations written out."""
 
 import math
 from collections.abc import Iterator
@@ -103,6 +103,7 @@ def test_parameter_counts_of_single_parts_and_presets() -> None:
 
 
 def test_shapes_of_item_6() -> None:
+    """Attention, u, emotion states and logits have the shapes of the page."""
     with torch.device("meta"):
         model, x = build(PAPER, "paper"), torch.empty(2, 5, 1024)
         H = dict.fromkeys(BOTH, x)
@@ -128,6 +129,7 @@ def test_attention_rows_sum_to_one_and_lone_speakers_and_utterances_run() -> Non
 
 
 def test_cross_attention_of_item_7() -> None:
+    """Equations 1 to 7 and u with identity maps, computed by hand."""
     model = build({"audio": 4, "visual": 4}, d_model=4, d_ff=4).double().eval()
     assert model.cam is not None and model.fuse is not None
     for name, parameter in model.named_parameters():
@@ -186,6 +188,7 @@ def memory_of(contexts: list[list[float]], kind: str = "scalar_tanh") -> Memory:
 
 
 def test_soft_attention_of_item_8() -> None:
+    """Equation 9 over three contexts, computed by hand."""
     history = [[0.5, -0.5], [1.0, 0.0], [0.2, 0.8]]
     for kind in ("scalar_tanh", "dot_query"):  # with u = 1 the scores are the same
         ac = memory_of(history, kind).read(3)
@@ -201,6 +204,7 @@ def test_soft_attention_of_item_8() -> None:
 
 
 def test_gru_cell_of_item_9() -> None:
+    """Gates and state of a cell of width 1, computed by hand."""
     one = torch.ones(1, 3)
     r = z = torch.tensor(0.5 + 0.1 + 0.25 + 0.1).sigmoid()
     n = (0.6 + r * 0.35).tanh()
@@ -216,6 +220,7 @@ def test_gru_is_the_cell_of_torch() -> None:
 
 
 def test_masked_loss_of_item_10() -> None:
+    """A padded row carries no loss."""
     logits = torch.tensor([[[2.0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0], [5.0] * 7]])
     assert float(masked_cross_entropy(logits, torch.tensor([[0, 4, -100]]))[0]) == pytest.approx(
         0.879930, abs=1e-6
@@ -272,6 +277,7 @@ def fixture() -> Batch:
 
 @torch.no_grad()
 def test_whole_network_of_item_12() -> None:
+    """u, emotion states, logits and loss of a network whose weights follow from their places."""
     model, x = filled(), fixture()
     assert parameters(model) == 1203
     u = model.joint(model.enter(x), model.allowed(x))
@@ -314,6 +320,7 @@ def test_whole_network_of_item_12() -> None:
     ],
 )
 def test_one_switch_changed_of_item_13(switches: dict[str, Any], size: int, expected: list[float]) -> None:
+    """Parameters and first logits of that network with one switch changed."""
     model = filled(**switches)
     assert parameters(model) == size
     assert model(fixture())[0, 0].tolist() == pytest.approx(expected, abs=1e-6)
@@ -445,6 +452,7 @@ def test_no_later_utterance_is_seen_where_both_switches_say_so(
 
 @torch.no_grad()
 def test_a_turn_changes_the_bank_as_item_19_says() -> None:
+    """GRU_S changes the state of the speaker, GRU_L those of all others."""
     x = replace(dialogues((4,)), speakers=torch.tensor([[0, 1, 0, 2]]))
 
     def banks(**switches: Any) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -527,6 +535,7 @@ def test_eight_dialogues_are_learned_by_heart_in_a_hundred_steps() -> None:
 
 @pytest.mark.full
 def test_item_20_at_the_size_of_the_paper() -> None:
+    """Eight random dialogues are learned by heart in a hundred steps at rate 1e-4."""
     assert weighted_f1_after(build(PAPER, "paper", dropout=0.0), dialogues(EIGHT, width=1024), 1e-4) > 0.95
 
 

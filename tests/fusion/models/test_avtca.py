@@ -1,4 +1,6 @@
-"""AVT-CA against its page (specs/avtca.md): hand examples, sizes, a literal reference, and what must not matter.
+"""AVT-CA against its page: hand examples, sizes, a literal reference, and what must not matter.
+
+Source: docs/papers/avtca.md.
 
 Of its list, 4 to 6 and 21 are in tests/extract/media/test_avtca_media.py, 20 in tests/extract/corpora/test_ravdess.py
 and test_cremad.py, 22 in tests/ercache/test_metrics.py.

@@ -1,4 +1,6 @@
-"""Cues against its page (specs/cues.md): hand examples, sizes, what must not matter, and what may never be heard.
+"""Cues against its page: hand examples, sizes, what must not matter, and what may never be heard.
+
+Source: docs/papers/cues.md.
 
 Items of its list that speak of preprocessing, corpora and metrics (1 to 3 in part, 9, 16, 17, 22) are tested with the
 encoders, corpora, views and metrics.

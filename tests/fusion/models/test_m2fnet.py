@@ -1,4 +1,4 @@
-"""M2FNet's dialogue model against the literal numbers of specs/m2fnet.md, section 11."""
+"""M2FNet's dialogue model against the literal numbers of docs/papers/m2fnet.md, section 11."""
 
 from typing import Any
 
@@ -110,6 +110,7 @@ def test_one_modality_has_no_fusion_and_without_text_the_next_is_the_query() -> 
 
 
 def test_fusion_arithmetic_of_item_13() -> None:
+    """One head with identity maps and keys of 1 and -1, computed by hand."""
     layer = FusionLayer(1, {"audio": 1}, M2FNetConfig(heads=1, fusion_residual=False)).eval()
     for name, parameter in layer.named_parameters():  # identity projections
         nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
@@ -185,6 +186,7 @@ class Same(nn.Module):
 
 @pytest.mark.parametrize(("skip", "factor"), [(True, 8), (False, 1)])
 def test_local_skip_of_item_18(skip: bool, factor: int) -> None:
+    """With layers that do nothing, the local skip doubles the features at each layer."""
     encoder = ModalityEncoder(8, 3, M2FNetConfig(enc_local_skip=skip))
     encoder.layers = nn.ModuleList(Same() for _ in encoder.layers)
     F_I = torch.randn(2, 4, 8)
@@ -225,6 +227,7 @@ def test_four_random_dialogues_are_learned_by_heart() -> None:
 @pytest.mark.full
 @pytest.mark.parametrize(("preset", "length"), [("paper", 10), ("paper_iemocap", 50)])
 def test_item_24_at_the_sizes_of_the_paper(preset: str, length: int) -> None:
+    """Four random dialogues are learned by heart in twenty steps."""
     model = build(PAPER, 7, preset, dropout=0.0)
     assert overfit(model, batch(PAPER, 4, length, classes=7), 5e-4, 20) < 0.05
 

@@ -109,8 +109,8 @@ def test_gradients_reach_every_parameter(key: str) -> None:
     model, x = build(key).eval(), batch_of(LENGTHS, 7)
     loss_of(model, x).backward()  # type: ignore[no-untyped-call]
     dead = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # A constant added to all keys cancels in the softmax (spec item 14), so key biases have no gradient: they are
-    # a third of in_proj_bias, whose other two thirds have one.
+    # A constant added to all keys cancels in the softmax (docs/papers/m2fnet.md, section 11, item 14), so key biases
+    # have no gradient: they are a third of in_proj_bias, whose other two thirds have one.
     assert dead == []
 
 

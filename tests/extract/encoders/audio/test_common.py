@@ -72,7 +72,7 @@ def test_the_middle_of_a_clip_or_all_of_it_and_silence() -> None:
     np.testing.assert_array_equal(lengthened(np.array([1, 2], np.float32), 1), [1, 2])
 
 
-# --- MFCC of AVT-CA (specs/avtca.md 3.1, 3.2)
+# --- MFCC of AVT-CA (docs/papers/avtca.md, sections 3.1, 3.2)
 
 
 def test_avtca_gets_156_frames_of_the_middle_3_6_seconds() -> None:
@@ -118,7 +118,7 @@ def test_a_window_shorter_than_the_transform_is_refused() -> None:
         configs()["audio/mfcc"](window_seconds=0.05)
 
 
-# --- the mel picture of Cues (specs/cues.md 3.5)
+# --- the mel picture of Cues (docs/papers/cues.md, section 3.5)
 
 
 def reference_levels(sound: Sound) -> NDArray[np.float64]:
@@ -164,7 +164,7 @@ def test_picture_scales_levels_to_minus_one_and_one() -> None:
     assert picture[0, 0, 0].item() == pytest.approx(1)  # low bands are the first rows of the levels
 
 
-# --- the window of Cues (specs/cues.md 3.4)
+# --- the window of Cues (docs/papers/cues.md, section 3.4)
 
 
 def test_window_is_the_utterances_one_after_the_other() -> None:
