@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from tensor_lists import listed, parameters, shaken, shapes
 from torch import Tensor
 from torch.nn import functional as F
 
 from ercache.nets.dan import DAN
+from tests.support.tensor_lists import listed, parameters, shaken, shapes
 
 State = dict[str, Tensor]
 

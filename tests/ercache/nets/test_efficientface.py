@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tensor_lists import listed, parameters, shaken, shapes
 from torch import Tensor
 from torch.nn import functional as F
 
 from ercache.nets.efficientface import EfficientFace, InvertedResidual, shuffled
+from tests.support.tensor_lists import listed, parameters, shaken, shapes
 
 State = dict[str, Tensor]
 

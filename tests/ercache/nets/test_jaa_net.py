@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tensor_lists import listed, parameters, shaken, shapes
 from torch import Tensor
 
 from ercache.nets.jaa_net import AUS, PARTS, UNUSED, JaaNet, LocalConvolution, attention_maps, au_centres
+from tests.support.tensor_lists import listed, parameters, shaken, shapes
 
 
 @pytest.fixture(scope="module")
