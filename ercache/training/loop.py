@@ -147,7 +147,8 @@ def _epoch(
             state.step()
             waiting = 0
         total, examples = total + float(value.detach()) * count, examples + count
-    if waiting:
+    if waiting:  # the last step of an epoch may have fewer batches; its gradients are a mean of these
+        state.scale_gradients(state.accumulate / waiting)
         state.step()
     if not np.isfinite(total):
         raise WorkError(
@@ -191,6 +192,12 @@ class _State:
         self.epochly = None if stepping else by_epochs(self.optimizer, params)
         self.order = torch.Generator().manual_seed(seed)
         self.progress = Progress()
+
+    def scale_gradients(self, factor: float) -> None:
+        """Multiply the gradients that have gathered."""
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
 
     def step(self) -> None:
         """Move the weights along the gradients that have gathered."""

@@ -14,11 +14,12 @@ from torch.nn import functional as F
 
 from ercache.errors import WorkError
 from ercache.params.schema import TrainingParams
+from ercache.training import SCORE
 from ercache.training import loop as training
 from ercache.training.determinism import deterministic, set_seeds
 from ercache.training.loop import Progress, fit
 from ercache.training.losses import IGNORED, balanced_weights, masked_cross_entropy, penalty
-from ercache.training.optimizers import optimizer_of
+from ercache.training.optimizers import Stepping, optimizer_of
 
 PARAMS = TrainingParams(epochs=8, patience=8, batch=4, lr=0.05, plateau_patience=1)
 X = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
@@ -278,3 +279,19 @@ def test_settings_of_torch_come_back() -> None:
         assert settings() == (1, True, False)
         raise RuntimeError("inside")
     assert settings() == before and before[2]
+
+
+def test_the_last_step_of_an_epoch_is_the_mean_of_its_own_batches() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    before = float(model.weight.detach())
+    stepping = Stepping(lambda model: torch.optim.SGD(model.parameters(), lr=1.0), accumulate=2)
+    fit(
+        model,
+        TrainingParams(epochs=1, clip=None, weight_decay=0),
+        0,
+        batches=lambda _: [1.0, 3.0, 5.0],
+        loss=lambda factor: (factor * model.weight.sum(), 1),
+        evaluate=lambda: {SCORE: 0.5},
+        stepping=stepping,
+    )
+    assert float(model.weight.detach()) == pytest.approx(before - (1 + 3) / 2 - 5)
