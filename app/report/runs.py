@@ -13,8 +13,6 @@ from ercache.training import METRIC
 from fusion.runs.schema import RunRecord
 from fusion.runs.schema import read_run as read_record
 
-METRICS = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1", "uar": "UAR"}
-
 
 @dataclass(frozen=True)
 class Run:

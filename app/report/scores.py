@@ -9,9 +9,10 @@ from typing import Any
 
 from app.report.gather import Gathered
 from app.report.marks import Mark, marks_of
-from app.report.runs import METRICS, Run, majority_floor
+from app.report.runs import Run, majority_floor
 from ercache.errors import ErcacheError
 from ercache.manifest import Manifest
+from ercache.metrics import in_order
 from ercache.training import METRIC
 from fusion.runs.schema import Score
 
@@ -97,10 +98,10 @@ def group_view(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> Gro
         label_set=label_set,
         split=split,
         task=TASKS.get(task, task),
-        metrics=tuple(METRICS.values()),
+        metrics=tuple(metric.name for metric in in_order()),
         rows=tuple(_row(run, marks_of(run, gathered), run is runs[0], low, high) for run in ranked),
         ticks=tuple((100 * (v - low) / (high - low), f"{v}") for v in range(low, high + 1, step)),
-        floor=tuple(100 * floor[m] if m in floor else None for m in METRICS),
+        floor=tuple(100 * floor[m] if m in floor else None for m in _keys()),
         floor_at=_place(floor[METRIC], low, high) if floor else None,
         pairs=pairs,
         pairs_note=note,
@@ -165,15 +166,19 @@ def _row(run: Run, marks: tuple[Mark, ...], chosen: bool, low: int, high: int) -
         lacking=", ".join(f"{m} {n:,}" for m, n in file.missing.get("test", {}).items() if n),
         chosen=chosen,
         marks=marks,
-        test=tuple(_percent(file.test.get(m)) for m in METRICS),
-        validation=tuple(_percent(file.validation.get(m)) for m in METRICS),
+        test=tuple(_percent(file.test.get(m)) for m in _keys()),
+        validation=tuple(_percent(file.validation.get(m)) for m in _keys()),
         folds=tuple(
-            (name, tuple(_percent(fold.test.get(m)) for m in METRICS))
+            (name, tuple(_percent(fold.test.get(m)) for m in _keys()))
             for name, fold in (file.folds or {}).items()
         ),
         test_dot=_dot(file.test.get(METRIC), low, high),
         validation_dot=_dot(file.validation.get(METRIC), low, high),
     )
+
+
+def _keys() -> list[str]:
+    return [metric.key for metric in in_order()]
 
 
 def _percent(score: Score | None) -> Score | None:

@@ -133,8 +133,11 @@ class Scored:
 def scored(predictions: Sequence[Predictions], classes: Sequence[str]) -> Scored:
     """The scores of all seeds on one subset."""
     counts = confusions(predictions, len(classes))
+    found = metrics.summary(counts)
+    if not predictions[0].several:
+        found |= _of_probabilities(predictions)
     return Scored(
-        {name: Score(**values) for name, values in metrics.summary(counts).items()},
+        {name: Score(**values) for name, values in found.items()},
         {name: ClassScore.model_validate(values) for name, values in per_class(predictions, classes).items()},
         counts.sum((0, 1)).tolist(),
     )
@@ -144,3 +147,12 @@ def inside_rows(subset: Subset, values: Tensor) -> NDArray[Any]:
     """Values [N, ...] of the utterances that belong to the subset."""
     picked: NDArray[Any] = values[subset.inside.to(values.device)].cpu().numpy()
     return picked
+
+
+def _of_probabilities(predictions: Sequence[Predictions]) -> dict[str, dict[str, Any]]:
+    """The metrics that need probabilities, over the labelled utterances."""
+    first = predictions[0]
+    known = first.truth != IGNORED
+    dialogue = np.unique(dialogue_ranks(first)[known], return_inverse=True)[1]
+    chances = [p.probabilities[known].astype(np.float64) for p in predictions]
+    return metrics.probability_summary(first.truth[known], chances, dialogue)

@@ -1,0 +1,44 @@
+"""Metrics of predictions, over seeds, with bootstrap intervals.
+
+Each metric is a file with an entry; most need a confusion matrix alone, some need probabilities. A class index is an
+int in 0..C-1. Only labelled utterances are counted. F1 of a class that is neither true nor predicted is 0 and counts
+in the macro mean; UAR is the mean recall over the classes that occur.
+"""
+
+from ercache.metrics.base import METRICS, Metric, in_order
+from ercache.metrics.bootstrap import (
+    DRAWS,
+    intervals,
+    percentiles,
+    probability_summary,
+    resampled_means,
+    rng_draws,
+    summary,
+)
+from ercache.metrics.confusion import (
+    confusion,
+    dialogue_confusions,
+    mean_scores,
+    per_class,
+    scores,
+    scores_of_confusions,
+)
+
+__all__ = [
+    "DRAWS",
+    "METRICS",
+    "Metric",
+    "confusion",
+    "dialogue_confusions",
+    "in_order",
+    "intervals",
+    "mean_scores",
+    "per_class",
+    "percentiles",
+    "probability_summary",
+    "resampled_means",
+    "rng_draws",
+    "scores",
+    "scores_of_confusions",
+    "summary",
+]

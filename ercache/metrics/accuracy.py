@@ -1,0 +1,13 @@
+"""Accuracy: the share of utterances whose class is predicted."""
+
+from typing import Final
+
+from ercache.metrics.base import Floats, Metric, Rates, ratio
+
+
+def accuracy(rates: Rates) -> Floats:
+    """[..., C, C] -> [...]."""
+    return ratio(rates.hits.sum(-1), rates.support.sum(-1))
+
+
+ENTRY: Final = Metric("accuracy", "Accuracy", accuracy)

@@ -1,0 +1,126 @@
+"""Bootstrap intervals of metrics: dialogues and seeds are drawn together, and summaries over seeds."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from ercache.metrics.base import METRICS, Floats, Ints
+from ercache.metrics.confusion import mean_scores
+
+DRAWS: Final = 2000
+PROBABILITY_DRAWS: Final = 200  # a metric of probabilities takes one set of predictions at a time
+
+
+def resampled_scores(counts: Ints, dialogues: Ints) -> dict[str, Floats]:
+    """Metrics of resampled dialogues, for each seed.
+
+    Args:
+        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2] (see `mean_scores`).
+        dialogues: how often each dialogue was drawn, [R, D].
+
+    Returns:
+        metric -> [R, S].
+    """
+    seeds, size, *matrix = counts.shape
+    # In float64 a matrix product runs in BLAS, and counts stay exact.
+    drawn = dialogues.astype(np.float64) @ counts.reshape(seeds, size, -1).astype(np.float64)  # [S, R, C * C]
+    return mean_scores(drawn.reshape(seeds, -1, *matrix).swapaxes(0, 1), leading=2)
+
+
+def resampled_means(counts: Ints, seeds: Ints, dialogues: Ints) -> dict[str, Floats]:
+    """Metrics of resampled dialogues, mean over resampled seeds.
+
+    Args:
+        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2].
+        seeds: how often each seed was drawn, [R, S].
+        dialogues: how often each dialogue was drawn, [R, D].
+
+    Returns:
+        metric -> [R].
+    """
+    share = seeds / counts.shape[0]
+    resampled = resampled_scores(counts, dialogues)
+    return {name: (values * share).sum(-1) for name, values in resampled.items()}
+
+
+def intervals(counts: Ints, *, draws: int = DRAWS, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the mean over seeds, by a bootstrap over dialogues and seeds together.
+
+    Utterances of a dialogue are not independent, so whole dialogues are drawn.
+
+    Args:
+        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2].
+    """
+    rng = np.random.default_rng(seed)
+    seeds = rng_draws(rng, counts.shape[0], draws)
+    resampled = resampled_means(counts, seeds, rng_draws(rng, counts.shape[1], draws))
+    return {name: percentiles(values) for name, values in resampled.items()}
+
+
+def rng_draws(rng: np.random.Generator, size: int, draws: int) -> Ints:
+    """How often each of `size` things is drawn when `size` are drawn with replacement, [draws, size]."""
+    return rng.multinomial(size, np.full(size, 1 / size), size=draws)
+
+
+def percentiles(values: Floats) -> tuple[float, float]:
+    """The central 95 % of bootstrap values."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def summary(counts: Ints) -> dict[str, dict[str, Any]]:
+    """Each metric over seeds: mean, sample standard deviation (0 for one seed) and 95 % interval.
+
+    Args:
+        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2].
+    """
+    by_seed = mean_scores(counts.sum(1), leading=1)
+    bounds = intervals(counts)
+    return {
+        name: {
+            "mean": float(values.mean()),
+            "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+            "ci95": list(bounds[name]),
+        }
+        for name, values in by_seed.items()
+    }
+
+
+def probability_summary(
+    truth: Ints, probabilities: Sequence[Floats], dialogue: Ints, *, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Each metric of probabilities over seeds, as `summary` gives the others.
+
+    Args:
+        truth: class indices, [N].
+        probabilities: of each seed, [N, C].
+        dialogue: rank of the dialogue of each utterance, [N].
+    """
+    needed = {key: m.of_probabilities for key, m in METRICS.items() if m.of_probabilities is not None}
+    if not needed:
+        return {}
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(dialogue == rank) for rank in range(int(dialogue.max()) + 1)]
+    draws = [
+        (
+            np.concatenate([members[d] for d in rng.integers(len(members), size=len(members))]),
+            rng.integers(len(probabilities), size=len(probabilities)),
+        )
+        for _ in range(PROBABILITY_DRAWS)
+    ]
+
+    def resampled(score: Callable[[Ints, Floats], float]) -> Floats:
+        return np.array(
+            [np.mean([score(truth[rows], probabilities[s][rows]) for s in seeds]) for rows, seeds in draws]
+        )
+
+    found = {}
+    for key, score in needed.items():
+        by_seed = np.array([score(truth, chance) for chance in probabilities])
+        found[key] = {
+            "mean": float(by_seed.mean()),
+            "std": float(by_seed.std(ddof=1)) if len(by_seed) > 1 else 0.0,
+            "ci95": list(percentiles(resampled(score))),
+        }
+    return found
