@@ -1,0 +1,53 @@
+"""An encoder: how loud an utterance is."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from ercache.cache import ArraySpec
+from ercache.params.schema import Strict
+from ercache.reasons import Missing, Reason
+from ercache.weights import Weights
+from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
+
+
+class Loudness:
+    """Root mean square and peak of the sound."""
+
+    class Params(Strict):
+        """The encoder has no switches."""
+
+    spec: ClassVar = EncoderSpec("audio/toy-loudness", "audio", "loudness", "one", 1, "MIT")
+
+    def __init__(self, params: Params, device: str = "cpu", weights: Weights | None = None) -> None:
+        pass
+
+    @staticmethod
+    def input(params: Params) -> Input:
+        """Sound at 8 kHz."""
+        return Input(rate=8000)
+
+    @staticmethod
+    def arrays(params: Params) -> tuple[ArraySpec, ...]:
+        """`pooled` [1, 2]."""
+        return (ArraySpec("pooled", "vector", ("utterance", "dim"), (2,)),)
+
+    def length(self, sample: Sample) -> int:
+        """Each utterance is alone in its batch."""
+        return 0
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
+        """Two numbers for each utterance."""
+        return [self._encode(sample) for sample in samples]
+
+    @staticmethod
+    def _encode(sample: Sample) -> Encoded | Missing:
+        if sample.sound is None or not len(sample.sound):
+            return Missing(Reason.TOO_SHORT, "no sample")
+        sound = sample.sound
+        pooled = np.array([[np.sqrt(np.mean(sound**2)), np.abs(sound).max()]], np.float32)
+        return Encoded({"pooled": pooled}, 1)
+
+
+ENTRY: EncoderKind = Loudness
