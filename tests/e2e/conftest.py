@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from app import cli
 from ercache.cache import Array, CacheFile
@@ -51,6 +52,14 @@ class Project:
     def here(self) -> "Project":
         """The same, whose `ercache` runs in this process."""
         return replace(self, inside=True)
+
+    @contextmanager
+    def params(self) -> Iterator[dict[str, Any]]:
+        """The content of params.yaml; what is changed in it is written."""
+        path = self.folder / "params.yaml"
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        yield content
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
     def run(self, *command: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run a command; its exit code must be as told, and it must not show a traceback."""
@@ -123,14 +132,16 @@ def make_project(tmp_path_factory: pytest.TempPathFactory, demo_corpus: Path) ->
         for name in ("params.yaml", "extract/versions.yaml"):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-        params = folder / "params.yaml"
-        text = params.read_text().replace("epochs: 60", "epochs: 4")
-        text = text.replace(", mel_resnet18, m2fnet_dual]", "]")  # only tests of trainings wait for theirs
-        # A second lane pays for its start in minutes, not in the seconds of this corpus.
-        params.write_text(text.replace("lanes: 2", "lanes: 1").replace("workers: 1", "workers: 2"))
+        project = Project(folder, folder / "store")
+        with project.params() as params:
+            params["training"]["epochs"] = 4
+            for trained in ("mel_resnet18", "m2fnet_dual"):  # only tests of trainings wait for theirs
+                params["profiles"]["default"].remove(trained)
+            # A second lane pays for its start in minutes, not in the seconds of this corpus.
+            params["engine"] |= {"lanes": 1, "workers": 2}
         (folder / "data" / "raw").mkdir(parents=True)
         (folder / "data" / "raw" / "demo").symlink_to(demo_corpus)
-        return Project(folder, folder / "store")
+        return project
 
     return make
 

@@ -10,16 +10,15 @@ from tests.support.iemocap_tree import DIALOGUES, make_media, write_annotation, 
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
-EXPERIMENT = """
-  iemocap_toy:
-    model: concat
-    corpus: iemocap
-    label_set: six
-    split: session5
-    features: {audio: [mfcc], visual: [face_hog]}
-    config: {hidden: 8}
-    training: {epochs: 2}
-"""
+EXPERIMENT = {
+    "model": "concat",
+    "corpus": "iemocap",
+    "label_set": "six",
+    "split": "session5",
+    "features": {"audio": ["mfcc"], "visual": ["face_hog"]},
+    "config": {"hidden": 8},
+    "training": {"epochs": 2},
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +30,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def extracted(make_project: MakeProject, release: Path) -> Project:
     project = make_project().here
-    params = project.folder / "params.yaml"
-    params.write_text(params.read_text().replace("\nexperiments:\n", f"\nexperiments:{EXPERIMENT}"))
+    with project.params() as params:
+        params["experiments"]["iemocap_toy"] = EXPERIMENT
     project.ercache("scan", "iemocap", "--root", str(release.parent))
     project.ercache("extract", "iemocap", "--root", str(release.parent), "--features", "mfcc,face_hog")
     return project

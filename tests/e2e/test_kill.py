@@ -279,9 +279,9 @@ def test_workers_of_a_killed_engine_end_by_themselves(make_project: MakeProject)
 
 def test_ctrl_c_ends_cleanly_with_130_and_the_rerun_goes_on(make_project: MakeProject) -> None:
     project = make_project()
-    params = project.folder / "params.yaml"
     # A clip a shard: what is finished is handed in many times, and most of the run lies behind the sixth.
-    params.write_text(params.read_text().replace("  shard: 16", "  shard: 1"))
+    with project.params() as params:
+        params["engine"]["shard"] = 1
     trace = project.folder / "trace.jsonl"
     process = subprocess.Popen(
         ["ercache", "extract", "demo", "--features", "mfcc,face_hog", "--trace", str(trace)],

@@ -64,15 +64,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     ]
     subprocess.run([*command, *codecs, str(root / "long.mp4")], check=True)
     write_project(folder, root, [])
-    params = folder / "params.yaml"
-    params.write_text(
-        params.read_text().replace("duration: 1000000.0", "duration: 60").replace("count: 600", "count: 3")
-    )
+    project = Project(folder, folder / "store")
+    with project.params() as params:
+        params["engine"]["limits"]["duration"] = 60
+        params["features"]["all"]["count"] = 3
     with (root / "utterances.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["id", "file", "start", "end", "text"])
         rows.writerows([[f"u{n:02d}", "long.mp4", 10 * n, 10 * n + 3, f"Oh {n}!"] for n in range(CUES)])
-    project = Project(folder, folder / "store")
     assert finished(begin(project, "scan", "folder"))[0] == 0
     return project
 

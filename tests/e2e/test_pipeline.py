@@ -134,9 +134,10 @@ def test_wrong_usage_is_told_by_the_real_command(make_project: MakeProject) -> N
 
 def test_all_wrong_params_are_told_at_once(make_project: MakeProject) -> None:
     project = make_project().here
-    path = project.folder / "params.yaml"
-    text = path.read_text().replace("epochs: 4", "epochs: none").replace("text/minilm", "text/minilmm")
-    path.write_text(text.replace("n_mfcc: 20", "n_mffc: 20"))
+    with project.params() as params:
+        params["training"]["epochs"] = "none"
+        params["features"]["minilm"]["encoder"] = "text/minilmm"
+        params["features"]["mfcc"] = {"encoder": "audio/mfcc", "n_mffc": 20}
     told = project.ercache("extract", "demo", code=2).stderr
     for part in ("training.epochs", "'text/minilm'", "'n_mfcc'"):
         assert part in told
@@ -164,8 +165,8 @@ def test_a_cache_of_another_corpus_is_refused_by_train(make_project: MakeProject
     text = manifest.read_text().replace('"corpus":"demo"', '"corpus":"meld"', 1)
     manifest.with_name("meld.jsonl").write_text(text)
     manifest.with_name("demo.splits.json").rename(manifest.with_name("meld.splits.json"))
-    params = project.folder / "params.yaml"
-    params.write_text(params.read_text().replace("    corpus: demo", "    corpus: meld"))
+    with project.params() as params:
+        params["experiments"]["m2fnet_text"]["corpus"] = "meld"
     assert "corpus" in project.ercache("train", "m2fnet_text", code=2).stderr
 
 
