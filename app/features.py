@@ -1,8 +1,9 @@
-"""From names in params.yaml to features that the engine can plan."""
+"""Resolve feature names of params.yaml into features that the engine can compute."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from app.console import known
+from app.console import DATA, known
 from ercache import trained_extractors, weights
 from ercache.errors import UsageError, WeightsError
 from ercache.manifest import Utterance, modalities_of
@@ -15,14 +16,15 @@ from extract.engine import Feature
 def features_of(
     params: Params, names: Sequence[str] | None, profile: str, random: int | None = None
 ) -> list[Feature]:
-    """Features by name, or those of a profile.
+    """Resolve features by name, or all features of a profile.
 
     Args:
-        random: seed of random weights in the place of checkpoints that are in no wheel.
+        names: names in params.yaml; None for those of the profile.
+        random: seed of random weights that replace every checkpoint that no Python package brings.
 
     Raises:
-        UsageError: a name is unknown, or there is no params.yaml that defines any.
-        WeightsError: checkpoints are absent; names all of them.
+        UsageError: a name is unknown, or no params.yaml defines features.
+        WeightsError: checkpoints are absent. The message names all of them.
     """
     _check_defined(params)
     if names is None:
@@ -40,45 +42,52 @@ def features_of(
     if len(lacking) == 1:
         raise next(iter(lacking.values()))
     if lacking:
-        told = [(name, lacking[name]) for name in dict.fromkeys(names) if name in lacking]
+        ordered = [(name, lacking[name]) for name in dict.fromkeys(names) if name in lacking]
         raise WeightsError(
             f"checkpoints of {len(lacking)} features cannot be used",
-            details=[f"{name}: {error.message} -> {error.hint}" for name, error in told],
-            hint="`ercache weights ls` lists all",
+            details=[f"{name}: {error.message} -> {error.hint}" for name, error in ordered],
+            hint="`ercache weights ls` lists all checkpoints",
         )
     return found
 
 
 def _absent(features: Sequence[Feature]) -> dict[str, WeightsError]:
-    """Features whose checkpoint is not here, though its published digest is enough to find finished results by."""
+    """Features whose checkpoint is absent. Their published digest still suffices to look up finished results."""
     states = {row.key: row for row in weights.status(read=False)}
     rows = {f.name: states.get(f.weights["id"]) for f in features if f.weights and "seed" not in f.weights}
     return {n: WeightsError(row.detail, hint=row.remedy) for n, row in rows.items() if row and not row.ok}
 
 
-def default_names(params: Params, corpus: str) -> tuple[list[str], dict[str, str]]:
-    """Features of the default profile that can be made for a corpus now, and why others of it cannot.
+def default_names(params: Params, corpus: str, data: Path = DATA) -> tuple[list[str], dict[str, str]]:
+    """Split the default profile into the features that can be computed for a corpus now, and the others.
 
-    A feature of an extractor of ours waits for its training, and is left to the corpus that it is trained on.
+    A feature with an extractor that `ercache pretrain` trains needs that training first. It is computed only for the
+    corpus that the extractor is trained on.
+
+    Args:
+        data: folder that holds the trained extractors.
+
+    Returns:
+        Names of the features, and feature -> reason for those that are left out.
 
     Raises:
-        UsageError: there is no params.yaml that defines any.
+        UsageError: no params.yaml defines features.
     """
     _check_defined(params)
     names = params.profiles[known("default", params.profiles, "profile")]
-    why = {name: reason for name in names if (reason := _why_not(params, name, corpus))}
+    why = {name: reason for name in names if (reason := _why_not(params, name, corpus, data))}
     return [name for name in names if name not in why], why
 
 
-def lacking_modality(features: Sequence[Feature], utterances: Sequence[Utterance]) -> dict[str, str]:
-    """Features that no utterance has anything for, and why: a table without texts, a corpus without pictures."""
+def features_without_input(features: Sequence[Feature], utterances: Sequence[Utterance]) -> dict[str, str]:
+    """Features for which no utterance has input, with the reason: a corpus without text, audio or video."""
     has = modalities_of(utterances)
-    words = {"text": "a text", "audio": "sound", "visual": "pictures"}
+    words = {"text": "a text", "audio": "audio", "visual": "video"}
     lacking = {f.name: f.spec.modality for f in features if f.spec.modality not in has}
     return {name: f"no utterance has {words[modality]}" for name, modality in lacking.items()}
 
 
-def _why_not(params: Params, name: str, corpus: str) -> str:
+def _why_not(params: Params, name: str, corpus: str, data: Path) -> str:
     entry = params.features[name]
     config = None if entry.imported else ENCODERS[entry.encoder].Params(**entry.params)
     training = getattr(config, "pretrained", None)
@@ -87,16 +96,19 @@ def _why_not(params: Params, name: str, corpus: str) -> str:
     trained_on = params.pretrain[training].corpus if training in params.pretrain else None
     if trained_on not in (None, corpus):
         return f"its extractor is trained on {trained_on}"
-    if not (trained_extractors.FOLDER / training / trained_extractors.RECORD).is_file():
+    if not (trained_extractors.extractor_folder(data, training) / trained_extractors.RECORD).is_file():
         return f"its extractor is not trained yet: ercache pretrain {training}"
     return ""
 
 
-def at_hand(params: Params) -> tuple[list[Feature], list[str]]:
-    """Every feature of params.yaml that can be made here now, and the names of those whose weights are not here.
+def available_features(params: Params) -> tuple[list[Feature], list[str]]:
+    """Resolve every feature of params.yaml whose weights are present.
+
+    Returns:
+        The features, and the names of those whose weights are absent.
 
     Raises:
-        UsageError: there is no params.yaml that defines any.
+        UsageError: no params.yaml defines features.
     """
     _check_defined(params)
     found, lacking = [], []
@@ -110,17 +122,21 @@ def at_hand(params: Params) -> tuple[list[Feature], list[str]]:
     return found, lacking
 
 
-def feature_of(params: Params, name: str, random: int | None = None, planned: bool = False) -> Feature:
-    """One feature with its encoder, params, weights and face policy resolved.
+def feature_of(
+    params: Params, name: str, random: int | None = None, weights_later: bool = False, data: Path = DATA
+) -> Feature:
+    """Resolve one feature: its encoder, params, weights and face policy.
 
     Args:
-        name: in params.yaml; `<feature>@<split>` is that feature with the extractor that was trained on the split.
-        random: seed of random weights in the place of a checkpoint that is in no wheel, or of a trained extractor.
-        planned: leave out weights that the pipeline has yet to make.
+        name: name in params.yaml. `<feature>@<split>` is the feature with the extractor trained on that split.
+        random: seed of random weights that replace a trained extractor, or a checkpoint that no package brings.
+        weights_later: do not look for the weights; the pipeline may have to train or fetch them first.
+        data: folder that holds the trained extractors.
 
     Raises:
-        UsageError: it was imported, so that nothing here can make it, or it has no extractor of ours.
-        WeightsError: its encoder cannot run here, its checkpoint was never taken in, or its extractor not trained yet.
+        UsageError: the feature was imported and cannot be computed here, or it names a split and has no extractor
+            that `ercache pretrain` trains.
+        WeightsError: the encoder cannot run here, its checkpoint is absent, or its extractor is not trained yet.
     """
     plain, _, split = name.partition(FOLD)
     entry = params.features[plain]
@@ -136,31 +152,24 @@ def feature_of(params: Params, name: str, random: int | None = None, planned: bo
     pretrained = getattr(config, "pretrained", None)
     if split and not pretrained:
         raise UsageError(
-            f"feature {plain!r} has no extractor that is trained on a split", hint=f"use {plain!r}"
+            f"feature {plain!r} has no extractor that could be trained on a split", hint=f"use {plain!r}"
         )
     if not pretrained:
         key = getattr(config, "weights", kind.spec.weights)
-        checkpoint = weights.provenance(key, random) if key and not planned else None
-        beside = (
-            {} if planned else {other: weights.provenance(other) for other in getattr(config, "beside", ())}
-        )
+        checkpoint = weights.provenance(key, random) if key and not weights_later else None
+        others = () if weights_later else getattr(config, "beside", ())
+        beside = {other: weights.provenance(other) for other in others}
         if checkpoint and beside:
             checkpoint = {**checkpoint, "beside": beside}
         return Feature(name, kind, config, checkpoint, faces)
     if split:
         pretrained = f"{pretrained}{FOLD}{split}"
         config = config.model_copy(update={"pretrained": pretrained})
-    if planned:
+    if weights_later:
         return Feature(name, kind, config, None, faces)
-    checkpoint = trained_extractors.provenance(pretrained, random)
-    return Feature(
-        name,
-        kind,
-        config,
-        checkpoint,
-        faces,
-        trained_extractors.seen_by(pretrained) if random is None else {},
-    )
+    checkpoint = trained_extractors.provenance(data, pretrained, random)
+    ids = trained_extractors.training_ids(data, pretrained) if random is None else {}
+    return Feature(name, kind, config, checkpoint, faces, ids, data)
 
 
 def _check_defined(params: Params) -> None:

@@ -15,8 +15,7 @@ from app.features import feature_of
 from ercache.errors import ParamsError
 from ercache.params.load import PARAMS_FILE
 from ercache.params.schema import ExperimentParams, Params, array_of
-from ercache.trained_extractors import FOLDER, TABLES
-from ercache.training import SCORE
+from ercache.trained_extractors import TABLES, extractor_folder
 from extract.corpora import CORPORA
 from extract.engine import Feature
 from extract.engine.coverage import NAME as COVERAGE
@@ -59,7 +58,7 @@ def pipeline_text(params: Params) -> str:
         stages["train"] = _train_stage(train)
     manifests = [str(MANIFESTS / f"{corpus}.jsonl") for corpus in params.pipeline]
     caches = [f"{CACHES}/{item['corpus']}/{item['modality']}" for item in extract.values()]
-    made = [str(FOLDER / name) for name in extractors]
+    made = [str(extractor_folder(DATA, name)) for name in extractors]
     stages["report"] = {
         "cmd": "ercache report",
         "deps": [*manifests, *made, *caches, *runs],
@@ -131,7 +130,9 @@ def _pretrained(feature: Feature) -> str | None:
 def _pretrain_items(params: Params) -> dict[str, dict[str, Any]]:
     """The trainings that features of the pipeline's profiles name, in order."""
     features = [
-        feature_of(params, f, planned=True) for p in params.pipeline.values() for f in params.profiles[p]
+        feature_of(params, f, weights_later=True)
+        for p in params.pipeline.values()
+        for f in params.profiles[p]
     ]
     names = dict.fromkeys(name for f in features if (name := _pretrained(f)))
     items: dict[str, dict[str, Any]] = {}
@@ -158,7 +159,7 @@ def _pretrain_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 *_slots("param", widths["param"]),
                 {VERSIONS_FILE: _slots("version", widths["version"])},
             ],
-            "outs": [f"{FOLDER}/${{key}}"],
+            "outs": [str(extractor_folder(DATA, "${key}"))],
         },
     }
 
@@ -166,7 +167,7 @@ def _pretrain_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _extract_items(params: Params) -> dict[str, dict[str, Any]]:
     items: dict[str, dict[str, Any]] = {}
     for corpus, profile in params.pipeline.items():
-        features = [feature_of(params, name, planned=True) for name in params.profiles[profile]]
+        features = [feature_of(params, name, weights_later=True) for name in params.profiles[profile]]
         for modality in dict.fromkeys(f.spec.modality for f in features):
             group = [f for f in features if f.spec.modality == modality]
             faces = any(f.faces for f in group)
@@ -175,7 +176,7 @@ def _extract_items(params: Params) -> dict[str, dict[str, Any]]:
                 "corpus": corpus,
                 "modality": modality,
                 "features": ",".join(f.name for f in group),
-                "dep": [f"{MANIFESTS}/{corpus}.jsonl", *(f"{FOLDER}/{name}" for name in made)],
+                "dep": [f"{MANIFESTS}/{corpus}.jsonl", *(str(extractor_folder(DATA, name)) for name in made)],
                 "param": [*ENGINE, *(f"features.{f.name}" for f in group), *(["faces"] if faces else [])],
                 "version": [*(f.spec.key for f in group), *([FACES_KEY] if faces else [])],
             }

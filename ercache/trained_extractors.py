@@ -1,7 +1,10 @@
-"""Extractors that `ercache pretrain` has made: where they lie, what they have seen, and how one is loaded.
+"""Extractors that `ercache pretrain` has trained: their folder, their record, and how to load one.
 
-Each is a folder `data/extractors/<name>` with the weights, a record that holds their sha256, and the ids that training
-and selection have seen. A feature names it (`pretrained: <name>`); its handle has the key `made/<name>`.
+An extractor lies in `<data>/extractors/<name>`. The folder holds the weights, a record with the sha256 of every file,
+and the ids of the utterances that training and epoch selection used. A feature of params.yaml names its extractor with
+`pretrained: <name>`. The key of its weights is then `made/<name>`.
+
+Every function takes `data`, the folder that holds manifests, caches, extractors and models.
 """
 
 import json
@@ -20,22 +23,22 @@ if TYPE_CHECKING:
 
     Network = TypeVar("Network", bound=nn.Module)
 
-FOLDER: Final = Path("data/extractors")
+EXTRACTORS: Final = "extractors"  # folder under `data`
 MODEL: Final = "model.safetensors"
-CURVES: Final = "curves"  # as dvclive writes them
-TABLES: Final = f"{CURVES}/plots/metrics"  # NAME.tsv with the columns step and NAME for each score
+CURVES: Final = "curves"  # written by dvclive
+TABLES: Final = f"{CURVES}/plots/metrics"  # holds one NAME.tsv per score, with the columns `step` and NAME
 TOKENIZER: Final = "tokenizer.json"
 RECORD: Final = "extractor.json"
 SEEN: Final = "seen.json"
 PREFIX: Final = "made/"
 
 
-class MadeRecord(BaseModel):
-    """What `extractor.json` says that encoders need; it says more.
+class ExtractorRecord(BaseModel):
+    """The fields of `extractor.json` that encoders need. The file has more fields.
 
     Attributes:
-        extractor: key of the encoder that it is for.
-        config: switches of its training, the size of its images among them.
+        extractor: key of the encoder that the weights belong to.
+        config: switches of the training, for example the image size.
         sha256: file name -> digest.
         run: digest of everything that decided the weights.
     """
@@ -47,106 +50,115 @@ class MadeRecord(BaseModel):
     run: str
 
 
-def record_of(name: str) -> MadeRecord:
-    """The record of an extractor.
+def extractor_folder(data: Path, name: str) -> Path:
+    """The folder of an extractor, whether it exists or not."""
+    return data / EXTRACTORS / name
+
+
+def read_record(data: Path, name: str) -> ExtractorRecord:
+    """Read the record of an extractor.
 
     Raises:
-        WeightsError: it was not made yet, or its record is damaged.
+        WeightsError: the extractor is not trained yet, or its record is damaged.
     """
-    path = FOLDER / name / RECORD
+    path = extractor_folder(data, name) / RECORD
     if not path.is_file():
         raise WeightsError(
-            f"extractor {name!r} is absent: no file {path}", hint=f"`ercache pretrain {name}` makes it"
+            f"extractor {name!r} is absent: no file {path}", hint=f"train it: `ercache pretrain {name}`"
         )
     try:
-        return MadeRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        return ExtractorRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path}: damaged", hint=f"`ercache pretrain {name}` makes it again") from error
+        raise WeightsError(f"{path}: damaged", hint=f"train it again: `ercache pretrain {name}`") from error
 
 
-def provenance(name: str, random: int | None = None) -> dict[str, Any]:
-    """What a cache says about an extractor; its weights are not read.
+def provenance(data: Path, name: str, random: int | None = None) -> dict[str, Any]:
+    """What a cache records about an extractor. The weights themselves are not read.
 
     Args:
-        random: seed of random tensors that stand in for it.
+        random: seed, when random tensors replace the trained weights.
 
     Raises:
-        WeightsError: it was not made yet, or its record is damaged.
+        WeightsError: the extractor is not trained yet, or its record is damaged.
     """
     if random is not None:
         return {"id": f"{PREFIX}{name}", "random": True, "seed": random}
-    record = record_of(name)
+    record = read_record(data, name)
     return {
         "id": f"{PREFIX}{name}",
         "kind": "made",
         "source": "ercache pretrain",
         "revision": record.run,
-        "sha256": {**record.sha256, RECORD: digest_of_file(FOLDER / name / RECORD)},
+        "sha256": {**record.sha256, RECORD: digest_of_file(extractor_folder(data, name) / RECORD)},
     }
 
 
-def seen_by(name: str) -> dict[str, list[str]]:
-    """Corpus -> ids that the training or the selection of an extractor has seen.
+def training_ids(data: Path, name: str) -> dict[str, list[str]]:
+    """Ids of the utterances that training or epoch selection used, by corpus.
 
     Raises:
-        WeightsError: the list is absent, or not the one that was written with the weights.
+        WeightsError: the list is absent, or is not the one that was written with the weights.
     """
-    path = FOLDER / name / SEEN
-    if not path.is_file() or digest_of_file(path) != record_of(name).sha256.get(SEEN):
+    path = extractor_folder(data, name) / SEEN
+    if not path.is_file() or digest_of_file(path) != read_record(data, name).sha256.get(SEEN):
         raise WeightsError(
-            f"{path}: absent or changed; it is unknown what the extractor has seen",
-            hint=f"`ercache pretrain {name}` makes it again",
+            f"{path}: absent or changed, so it is unknown which utterances the extractor was trained on",
+            hint=f"train it again: `ercache pretrain {name}`",
         )
-    seen: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-    return seen
+    ids: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    return ids
 
 
-def made_file(name: str, file: str) -> Path:
-    """A file of an extractor, present and the one that was written with its record.
+def extractor_file(data: Path, name: str, file: str) -> Path:
+    """The path of one file of an extractor, after comparing its sha256 with the record.
 
     Raises:
-        WeightsError: it is not, or the extractor was not made yet.
+        WeightsError: the file is absent or changed, or the extractor is not trained yet.
     """
-    path, expected = FOLDER / name / file, record_of(name).sha256.get(file)
+    path, expected = extractor_folder(data, name) / file, read_record(data, name).sha256.get(file)
     if not path.is_file() or digest_of_file(path) != expected:
         raise WeightsError(
             f"{path}: absent, or not the file that was trained",
-            hint=f"`ercache pretrain {name}` makes it again",
+            hint=f"train it again: `ercache pretrain {name}`",
         )
     return path
 
 
-def load_made(
+def load_extractor(
     weights: Weights,
     extractor: str,
     build: Callable[[Mapping[str, Any]], "Network"],
     random: Mapping[str, Any],
 ) -> "tuple[Network, Mapping[str, Any]]":
-    """The network of an extractor in eval mode, and the switches that it was trained with.
+    """Load the network of an extractor.
 
     Args:
-        weights: handle with the key `made/<name>`; with `random`, a seeded initialisation stands in for it.
-        extractor: key of the encoder that asks.
-        build: switches -> the network.
-        random: switches of a random one, for which there was no training.
+        weights: handle with the key `made/<name>`. If it has a random seed, the network is initialised from that seed
+            instead of being loaded.
+        extractor: key of the encoder that will use the network.
+        build: training switches -> network.
+        random: switches of a randomly initialised network, which has no training to read them from.
+
+    Returns:
+        The network in eval mode, and the switches that it was trained with.
 
     Raises:
-        WeightsError: absent, damaged, or made for another encoder.
+        WeightsError: the extractor is absent, damaged, or was trained for another encoder.
     """
-    from ercache.weights.fast_init import drawn
+    from ercache.weights.fast_init import fast_init
 
     if weights.random is not None:
-        with drawn(weights.random):
+        with fast_init(weights.random):
             return build(random).eval(), random
     name = weights.key.removeprefix(PREFIX)
-    record = record_of(name)
+    record = read_record(weights.data, name)
     if record.extractor != extractor:
         raise WeightsError(
-            f"extractor {name!r} was made for {record.extractor}, not {extractor}",
-            hint="name another one in `pretrained`",
+            f"extractor {name!r} was trained for {record.extractor}, not for {extractor}",
+            hint="name another extractor in `pretrained`",
         )
-    path = made_file(name, MODEL)
-    with drawn(None):
+    path = extractor_file(weights.data, name, MODEL)
+    with fast_init(None):
         network = build(record.config)
     load_strict(network, read_tensors(path), name)
     return network.eval(), record.config

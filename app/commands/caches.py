@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.console import CACHES, MANIFESTS, Json, answer, params, progress, say, table
-from app.features import at_hand
+from app.features import available_features
 from ercache.cache import CacheFile, verify_cache
 from ercache.compare import compare
 from ercache.counting import counted
@@ -172,7 +172,7 @@ def gc(
     from extract.engine.gc import collect_garbage, need
 
     loaded = params()
-    features, lacking = at_hand(loaded)
+    features, lacking = available_features(loaded)
     if lacking:
         say(f"note: weights of {', '.join(lacking)} are not here; no run would look for their records")
     manifests = [read_manifest(path) for path in sorted(MANIFESTS.glob("*.jsonl"))]

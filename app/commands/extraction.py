@@ -21,7 +21,7 @@ from app.console import (
     say,
     table,
 )
-from app.features import default_names, features_of, lacking_modality
+from app.features import default_names, features_of, features_without_input
 from app.scans import keep, manifest_of, root_of, rows_of_problems, scanned
 from ercache.counting import counted
 from ercache.errors import CorpusError, UsageError
@@ -139,7 +139,7 @@ def extract(
         names, left_out = default_names(loaded, corpus)
     wanted = features_of(loaded, names, profile or "default", random_weights)
     manifest = manifest_of(corpus, root, loaded)
-    lacking = lacking_modality(wanted, manifest.utterances[:limit])
+    lacking = features_without_input(wanted, manifest.utterances[:limit])
     if lacking and (not by_default or len(lacking) == len(wanted)):
         raise CorpusError(
             f"{corpus}: {some(f'{name}: {why}' for name, why in lacking.items())}",

@@ -12,7 +12,7 @@ from app.report.runs import Run, read_run
 from ercache.cache import BLOCK, MAGIC, ArraySpec, CacheFile, Entry
 from ercache.errors import ErcacheError
 from ercache.manifest import Manifest, read_manifest
-from ercache.trained_extractors import FOLDER, RECORD
+from ercache.trained_extractors import EXTRACTORS, RECORD
 
 T = TypeVar("T")
 
@@ -69,8 +69,8 @@ def gather(data: Path) -> Gathered:
     manifests = read.each((data / "manifests").glob("*.jsonl"), read_manifest)
     caches = read.each((data / "caches").rglob("*.h5"), lambda path: read_cache(path, data / "caches"))
     runs = read.each((data / "models").glob("*/run.json"), lambda path: read_run(path.parent))
-    made = read.each((data / FOLDER.name).glob(f"*/{RECORD}"), lambda path: read_extractor(path.parent))
-    return Gathered(tuple(manifests), tuple(caches), tuple(runs), tuple(made), tuple(unreadable))
+    extractors = read.each((data / EXTRACTORS).glob(f"*/{RECORD}"), lambda path: read_extractor(path.parent))
+    return Gathered(tuple(manifests), tuple(caches), tuple(runs), tuple(extractors), tuple(unreadable))
 
 
 def read_cache(path: Path, root: Path) -> Cache:

@@ -1,4 +1,4 @@
-"""Building a network without the seconds that its library spends on random numbers."""
+"""Build a network quickly: skip the random initialisation of its library, which takes seconds."""
 
 import contextlib
 import io
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# By name: transformers puts wrappers of its own in the place of torch's functions while it builds.
-_DRAWS = frozenset(
+# Functions are recognised by name, because transformers replaces those of torch by wrappers while it builds.
+_INITIALISERS = frozenset(
     (
         "uniform_", "normal_", "trunc_normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_",
         "kaiming_normal_", "orthogonal_", "sparse_", "exponential_", "cauchy_", "log_normal_",
@@ -18,8 +18,8 @@ _DRAWS = frozenset(
 )  # fmt: skip
 
 
-class _Draws(TorchFunctionMode):  # torch's one way to see what is called inside a constructor
-    """Hands every tensor that is about to be drawn to `fill` instead."""
+class _Intercept(TorchFunctionMode):  # the only way to see which functions a constructor calls
+    """Call `fill` on every tensor that would be initialised at random."""
 
     def __init__(self, fill: Callable[[Tensor], None]) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class _Draws(TorchFunctionMode):  # torch's one way to see what is called inside
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = dict(kwargs or {})
-        if getattr(func, "__name__", "") in _DRAWS:
+        if getattr(func, "__name__", "") in _INITIALISERS:
             tensor = args[0] if args else given["tensor"]
             self.fill(tensor)
             return tensor
@@ -40,12 +40,12 @@ class _Draws(TorchFunctionMode):  # torch's one way to see what is called inside
 
 
 @contextlib.contextmanager
-def drawn(seed: int | None) -> Iterator[None]:
-    """A context for building a network: no chatter, no change of torch's generator, quick or no draws.
+def fast_init(seed: int | None) -> Iterator[None]:
+    """Context in which to build a network: nothing on stdout, torch's random generator unchanged.
 
     Args:
-        seed: matrices are drawn evenly within 1 / sqrt(fan in) and vectors are 0, the same on every machine; None
-            leaves them as the memory was, because a checkpoint is about to fill all of them.
+        seed: matrices are uniform within +-1 / sqrt(fan in) and vectors are 0, equal on every machine. None leaves
+            the memory uninitialised, for networks that a checkpoint fills completely.
     """
     generator = None if seed is None else torch.Generator().manual_seed(seed)
 
@@ -56,7 +56,7 @@ def drawn(seed: int | None) -> Iterator[None]:
     with (
         torch.random.fork_rng(devices=[]),
         contextlib.redirect_stdout(io.StringIO()),
-        _Draws(fill),
+        _Intercept(fill),
     ):
         yield
 
@@ -68,5 +68,5 @@ def _fill(tensor: Tensor, generator: torch.Generator) -> None:
             return
         fan_in = tensor.shape[-1] if len(tensor) == 1 else tensor[0].numel()
         bound = max(fan_in, 1) ** -0.5
-        # whole steps, each exact or rounded once: a fused multiplication would differ between processors
+        # separate steps, each rounded once: a fused multiply-add would differ between processors
         tensor.uniform_(0, 1, generator=generator).mul_(2 * bound).sub_(bound)

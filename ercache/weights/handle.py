@@ -1,4 +1,4 @@
-"""What an encoder gets in place of a path: its checkpoint, or random tensors that stand in for it."""
+"""The handle through which an encoder loads its checkpoint, or random tensors in its place."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,15 +19,17 @@ Network = TypeVar("Network", bound="nn.Module")
 
 @dataclass(frozen=True)
 class Weights:
-    """How an encoder gets at its checkpoint.
+    """Handle of a checkpoint.
 
     Attributes:
-        key: in the table of checkpoints.
-        random: seed of random tensors that stand in for it (benchmarks and tests only), or None.
+        key: key in the table of checkpoints, or `made/<name>` for an extractor that was trained here.
+        random: seed of random tensors that replace the checkpoint (benchmarks and tests only), or None.
+        data: folder that holds the trained extractors, see `ercache.trained_extractors`.
     """
 
     key: str
     random: int | None = None
+    data: Path = Path("data")
 
     def network(
         self,
@@ -39,34 +41,38 @@ class Weights:
         drop: Sequence[str] = (),
         rename: Callable[[str], str] | None = None,
     ) -> Network:
-        """A network with the tensors of the checkpoint, on the CPU, in eval mode.
+        """Build a network and load the checkpoint into it.
 
-        It is built without its library's own random initialisation; torch's generator is as before.
+        The random initialisation of the library is skipped, and torch's random generator stays unchanged.
 
         Args:
             build: makes the network.
-            file: which file of the checkpoint, where it has several with tensors.
-            inside: key of the state dict in a file of torch that holds more; safetensors hold nothing else.
-            strip, rename, drop: how the file's names become the network's, and which of them it does not use; in that
-                order, see `load_strict`.
+            file: name of the file to load, if the checkpoint has several with tensors.
+            inside: key of the state dict, if a file of torch holds more than one. Safetensors hold nothing else.
+            strip, rename, drop: how names in the file become names of the network, and which ones are not used.
+                They apply in this order, see `load_strict`.
+
+        Returns:
+            The network on the CPU, in eval mode.
 
         Raises:
-            WeightsError: absent, damaged, no plain file of tensors, or another network's; all tensors are named.
+            WeightsError: the checkpoint is absent, damaged, not a plain file of tensors, or of another network. The
+                message lists every tensor that does not fit.
         """
-        from ercache.weights.fast_init import drawn
+        from ercache.weights.fast_init import fast_init
 
         tensors = None if self.random is not None else read_tensors(self._tensor_file(file), inside)
-        with drawn(self.random):
+        with fast_init(self.random):
             network = build()
         if tensors is not None:
             load_strict(network, tensors, self.key, drop, strip, rename)
         return network.train(False)
 
     def path(self, name: str) -> Path:
-        """A file of the checkpoint (`tokenizer.json`, `config.json`), present and with the right sha256.
+        """Local path of one file of the checkpoint, such as `tokenizer.json`, after checking its sha256.
 
         Raises:
-            WeightsError: absent or damaged, or the checkpoint has no such file; random weights have none.
+            WeightsError: the file is absent or damaged, the checkpoint has no such file, or the weights are random.
         """
         row = checkpoint(self.key)
         if self.random is not None:
@@ -80,13 +86,17 @@ class Weights:
         )
 
     def config(self, expected: dict[str, Any], fixed: Sequence[str] = ()) -> dict[str, Any]:
-        """What config.json of the checkpoint says; `expected` for random weights.
+        """Read config.json of the checkpoint.
 
         Args:
-            fixed: fields that must be as expected, since arrays or batch rules depend on them.
+            expected: the config that the encoder assumes.
+            fixed: fields that must equal `expected`, because array shapes or batch rules depend on them.
+
+        Returns:
+            The config, or `expected` if the weights are random.
 
         Raises:
-            WeightsError: absent or damaged, or a fixed field is another.
+            WeightsError: config.json is absent or damaged, or a fixed field differs.
         """
         if self.random is not None:
             return expected
@@ -98,9 +108,9 @@ class Weights:
         ]
         if wrong:
             raise WeightsError(
-                f"checkpoint {self.key!r} is of another network",
+                f"checkpoint {self.key!r} belongs to another network",
                 details=wrong,
-                hint="is it the checkpoint of this key?",
+                hint="check that it is the checkpoint of this key",
             )
         return found
 
@@ -112,6 +122,6 @@ class Weights:
         if name is None:
             names = ", ".join(file.name for file in row.files if file.holds_tensors)
             raise WeightsError(
-                f"checkpoint {self.key!r} has not one file of tensors ({names or row.refused or 'none'})"
+                f"checkpoint {self.key!r} must have one file of tensors, not {names or row.refused or 'none'}"
             )
         return self.path(name)

@@ -6,6 +6,7 @@ Sources are cut into shards in manifest order; a shard is read, encoded and resu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -31,6 +32,7 @@ class Feature:
     Attributes:
         weights: what a cache says about the checkpoint; random ones have a `seed`.
         seen: corpus -> ids that an extractor of ours was trained and chosen on.
+        data: folder that holds the trained extractors; it does not enter the recipe.
         recipe: encoder, version, params, weights and upstream policy; part of every unit key and the provenance.
     """
 
@@ -40,6 +42,7 @@ class Feature:
     weights: dict[str, Any] | None
     faces: FacePolicy | None
     seen: Mapping[str, Sequence[str]] | None = None
+    data: Path = Path("data")
 
     @property
     def spec(self) -> EncoderSpec:
@@ -68,7 +71,7 @@ class Feature:
             WeightsError: its checkpoint is absent, damaged or another network's.
         """
         made = self.weights
-        handle = None if made is None else Weights(str(made["id"]), made.get("seed"))
+        handle = None if made is None else Weights(str(made["id"]), made.get("seed"), self.data)
         return self.kind(self.params, device, handle)
 
     @property

@@ -1,4 +1,4 @@
-"""What the default profile gives a corpus: extractors of ours wait for their training and stay with their corpus."""
+"""The default profile of a corpus: features of an extractor need its training and belong to the corpus of it."""
 
 from pathlib import Path
 
@@ -24,20 +24,18 @@ PARAMS = Params(
 )
 
 
-def test_features_wait_for_their_extractor_and_stay_with_its_corpus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trained_extractors, "FOLDER", tmp_path)
-    names, why = default_names(PARAMS, "demo")
+def test_features_are_left_out_until_their_extractor_is_trained_and_on_other_corpora(tmp_path: Path) -> None:
+    names, why = default_names(PARAMS, "demo", tmp_path)
     assert names == ["words"]
     assert why == {
         name: f"its extractor is not trained yet: ercache pretrain {name}" for name in ("mel", "faces")
     }
     for name in ("mel", "faces"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / trained_extractors.RECORD).write_text("{}")
-    assert default_names(PARAMS, "demo") == (list(FEATURES), {})
-    assert default_names(PARAMS, "meld") == (
+        folder = trained_extractors.extractor_folder(tmp_path, name)
+        folder.mkdir(parents=True)
+        (folder / trained_extractors.RECORD).write_text("{}")
+    assert default_names(PARAMS, "demo", tmp_path) == (list(FEATURES), {})
+    assert default_names(PARAMS, "meld", tmp_path) == (
         ["words", "faces"],
         {"mel": "its extractor is trained on demo"},
     )

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from app.console import params
-from app.features import at_hand, features_of
+from app.features import available_features, features_of
 from ercache.errors import WeightsError
 from ercache.params.schema import FacePolicy, Params
 from ercache.weights import FOLDER_VARIABLE
@@ -88,7 +88,7 @@ def test_without_checkpoints_everything_lacking_is_told_at_once(loaded: Params) 
     assert [line.split(":")[0] for line in caught.value.details] == lacking
     assert "ercache weights fetch wav2vec2-large" in told and "ercache pretrain mel_resnet18" in told
     # `cache gc` passes by them, but for the one whose published digest is enough to find its records
-    assert set(at_hand(loaded)[1]) >= {*lacking} - {"amuse_passt"}
+    assert set(available_features(loaded)[1]) >= {*lacking} - {"amuse_passt"}
 
 
 def test_the_pipeline_stays_on_what_needs_no_checkpoint(loaded: Params) -> None:

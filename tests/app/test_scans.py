@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from app import cli as entry
-from app.features import lacking_modality
+from app.features import features_without_input
 from app.scans import rows_of_problems
 from ercache.manifest import Manifest, Problem, read_manifest
 from extract.corpora.common.origin import differences
@@ -203,7 +203,7 @@ def test_features_of_the_default_profile_that_nothing_gives_are_left_out(
 
     def extracted(manifest: Manifest, features: list, *_: object, **__: object) -> Extraction:  # type: ignore[type-arg]
         asked.append([feature.name for feature in features])
-        assert not lacking_modality(features, manifest.utterances)
+        assert not features_without_input(features, manifest.utterances)
         return Extraction(seconds=1.0)
 
     monkeypatch.setattr("extract.engine.extract_corpus", extracted)

@@ -102,12 +102,13 @@ def taken_in(folder: Path, keys: Sequence[str]) -> Iterator[dict[str, Tiny]]:
 def made_here(folder: Path, name: str) -> Tiny:
     """A RoBERTa as `ercache pretrain` leaves it, but for its record."""
     network, tokenizer = network_of(RobertaModel, ROBERTA), bpe()
-    place = folder / name
-    place.mkdir()
+    place = trained_extractors.extractor_folder(folder, name)
+    place.mkdir(parents=True)
     bare = {n: t.contiguous() for n, t in network.state_dict().items() if not n.startswith("pooler.")}
     save_file(bare, place / trained_extractors.MODEL)
     (place / trained_extractors.TOKENIZER).write_text(tokenizer.to_str(), encoding="utf-8")
-    return Tiny(Weights(f"{trained_extractors.PREFIX}{name}"), network, _of_transformers(tokenizer))
+    handle = Weights(f"{trained_extractors.PREFIX}{name}", data=folder)
+    return Tiny(handle, network, _of_transformers(tokenizer))
 
 
 def write_record(place: Path, extractor: str, config: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
-from ercache.trained_extractors import load_made
+from ercache.trained_extractors import load_extractor
 from ercache.weights import Weights
 from extract.encoders.audio.common import unusable
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
@@ -57,7 +57,7 @@ class MelResnet18:
     ) -> None:
         self.params, self.device = params, device
         handle = weights or Weights(f"made/{params.pretrained}")
-        network, config = load_made(handle, self.spec.key, network_of, {"size": "paper"})
+        network, config = load_extractor(handle, self.spec.key, network_of, {"size": "paper"})
         self._network, self._side = network.to(device), SIZES[config["size"]]
 
     @staticmethod

@@ -13,7 +13,7 @@ from ercache.nets.roberta import SIZES, from_checkpoint, roberta
 from ercache.nets.text_shapes import Shape
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
-from ercache.trained_extractors import load_made
+from ercache.trained_extractors import load_extractor
 from ercache.weights import Weights
 from extract.encoders.base import ALL, Encoded, EncoderSpec, Input, Sample
 from extract.encoders.text.tokenization import finite, hidden_states, open_tokenizer, places, text_arrays
@@ -142,7 +142,7 @@ def tuned(weights: Weights, params: "M2FNetParams", shape: Shape, tokenizer: "To
             )
         return roberta(shape, tokenizer.get_vocab_size())
 
-    return load_made(weights, M2FNET.spec.key, build, asked)[0]
+    return load_extractor(weights, M2FNET.spec.key, build, asked)[0]
 
 
 def number_of(reach: Reach) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ercache.cache import ArraySpec
 from ercache.errors import WeightsError
 from ercache.nets.roberta import PAD_ID
-from ercache.trained_extractors import PREFIX, TOKENIZER, made_file
+from ercache.trained_extractors import PREFIX, TOKENIZER, extractor_file
 from ercache.weights import Weights
 from extract.media.types import FloatArray
 from extract.text.dialogue_context import Marks
@@ -34,7 +34,8 @@ def open_tokenizer(weights: Weights) -> "Tokenizer":
     if weights.random is not None:
         return text_only(byte_tokenizer())
     own = weights.key.startswith(PREFIX)
-    path = made_file(weights.key.removeprefix(PREFIX), TOKENIZER) if own else weights.path(TOKENIZER)
+    name = weights.key.removeprefix(PREFIX)
+    path = extractor_file(weights.data, name, TOKENIZER) if own else weights.path(TOKENIZER)
     return text_only(Tokenizer.from_file(str(path)))
 
 

@@ -141,25 +141,24 @@ def test_the_tokenizer_is_the_same_each_time_and_has_robertas_marks() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Extractors, one of which was made with two past neighbours and none that follow."""
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with one extractor, trained with two past neighbours and no future ones."""
     path = tmp_path_factory.mktemp("made")
     config = CONFIG.model_copy(update={"past": 2, "future": 0})
     training = TRAINING.model_copy(update={"epochs": 1, "accumulate": 2})
     job = TextJob(source(past=2, future=0), config, training)
-    answer = pretrain("words", TEXT, job, out=path / "words", work=path / "work")
+    out = trained_extractors.extractor_folder(path, "words")
+    answer = pretrain("words", TEXT, job, out=out, work=path / "work")
     assert answer["examples"] == {"train": 23, "dev": 9} and answer["selected_on"] == "validation_weighted_f1"
     return path
 
 
-def test_features_are_the_states_of_the_network_that_was_trained(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trained_extractors, "FOLDER", folder)
-    assert trained_extractors.seen_by("words") == source(past=2, future=0).seen
+def test_features_are_the_states_of_the_network_that_was_trained(data: Path) -> None:
+    assert trained_extractors.training_ids(data, "words") == source(past=2, future=0).seen
     kind = ENCODERS[TEXT]
     params = configs()[TEXT](pretrained="words", size="small", past=2, future=0)
-    feature = Feature("words", kind, params, trained_extractors.provenance("words"), None)
+    origin = trained_extractors.provenance(data, "words")
+    feature = Feature("words", kind, params, origin, None, data=data)
     assert feature.weights is not None and set(feature.weights["sha256"]) == {
         "model.safetensors", "tokenizer.json", "seen.json", "extractor.json"
     }  # fmt: skip
@@ -167,8 +166,8 @@ def test_features_are_the_states_of_the_network_that_was_trained(
     plan = make_plan(manifest, manifest.utterances, [feature], EngineParams())
     units = {s.utterance: sample_of(feature, s, Inputs()) for shard in plan.shards for s in shard}
     results = dict(zip(units, encoder.encode(list(units.values())), strict=True))
-    network, _ = trained_extractors.load_made(
-        Weights("made/words"), TEXT, lambda config: encoder._network, {}
+    network, _ = trained_extractors.load_extractor(
+        Weights("made/words", data=data), TEXT, lambda config: encoder._network, {}
     )  # type: ignore[attr-defined]
     texts = source(manifest, past=2, future=0).dev
     expected = states_of(network, texts)
@@ -179,19 +178,17 @@ def test_features_are_the_states_of_the_network_that_was_trained(
     assert np.abs(expected.values[0] - expected.values[1]).max() > 1e-3
 
 
-def test_a_feature_that_reads_otherwise_than_its_training_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trained_extractors, "FOLDER", folder)
+def test_a_feature_with_other_switches_than_its_training_is_refused(data: Path) -> None:
+    words = Weights("made/words", data=data)
     with pytest.raises(WeightsError, match="in another way") as caught:
-        ENCODERS[TEXT](configs()[TEXT](pretrained="words", size="small", names="none"), "cpu", None)
+        ENCODERS[TEXT](configs()[TEXT](pretrained="words", size="small", names="none"), "cpu", words)
     assert caught.value.details == (
         "past: trained with 2, asked for 1", "future: trained with 0, asked for 1",
         "names: trained with sex, asked for none",
     )  # fmt: skip
-    (folder / "words" / "tokenizer.json").write_text("{}")
+    (trained_extractors.extractor_folder(data, "words") / "tokenizer.json").write_text("{}")
     with pytest.raises(WeightsError, match="not the file that was trained"):
-        ENCODERS[TEXT](configs()[TEXT](pretrained="words", size="small"), "cpu", None)
+        ENCODERS[TEXT](configs()[TEXT](pretrained="words", size="small"), "cpu", words)
 
 
 def test_a_training_begins_with_the_tensors_and_the_tokenizer_of_its_checkpoint(

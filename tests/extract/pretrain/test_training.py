@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ercache.errors import UsageError, WeightsError
-from ercache.trained_extractors import load_made, provenance, seen_by
+from ercache.trained_extractors import extractor_folder, load_extractor, provenance, training_ids
 from ercache.training.loop import Epoch
 from ercache.weights import Weights
 from extract.encoders.visual.m2fnet_images import network_of
@@ -95,46 +95,45 @@ def source(name: str = "toy", dev: int = 1) -> Source:
     return Source(pictures(0), pictures(dev), ("dark", "bright"), {name: ids}, f"{name}{dev}")
 
 
-def test_the_folder_of_an_extractor_says_what_it_is_and_what_it_has_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ercache.trained_extractors.FOLDER", tmp_path / "made")
+def test_the_folder_of_an_extractor_holds_its_record_and_the_ids_it_was_trained_on(tmp_path: Path) -> None:
+    folder = extractor_folder(tmp_path, "dual")
     made = [
         pretrain(
             "dual",
             VISUAL,
             ImageJob(source(), CONFIG, TRAINING),
-            out=tmp_path / "made/dual",
+            out=folder,
             work=tmp_path / "work",
         )
         for _ in range(2)
     ][1]
     assert made["examples"] == {"train": 8, "dev": 8} and made["selected_on"] == KNN
-    assert seen_by("dual") == {"toy": [*pictures(0).ids, *pictures(1).ids]}
-    assert set(provenance("dual")["sha256"]) == {"model.safetensors", "seen.json", "extractor.json"}
-    network, config = load_made(Weights("made/dual"), VISUAL, network_of, {})
+    assert training_ids(tmp_path, "dual") == {"toy": [*pictures(0).ids, *pictures(1).ids]}
+    assert set(provenance(tmp_path, "dual")["sha256"]) == {"model.safetensors", "seen.json", "extractor.json"}
+    dual = Weights("made/dual", data=tmp_path)
+    network, config = load_extractor(dual, VISUAL, network_of, {})
     assert config["size"] == "tiny" and not network.training
     assert not list((tmp_path / "work").glob("*/*")), "the state of a finished training is removed"
-    assert (tmp_path / "made/dual/embedding.png").stat().st_size > 1000
+    assert (folder / "embedding.png").stat().st_size > 1000
 
-    with pytest.raises(WeightsError, match="made for visual/m2fnet-dual, not audio/mel-resnet18"):
-        load_made(Weights("made/dual"), AUDIO, network_of, {})
+    with pytest.raises(WeightsError, match="trained for visual/m2fnet-dual, not for audio/mel-resnet18"):
+        load_extractor(dual, AUDIO, network_of, {})
     with pytest.raises(WeightsError, match="absent"):
-        load_made(Weights("made/other"), VISUAL, network_of, {})
-    model = tmp_path / "made/dual/model.safetensors"
+        load_extractor(Weights("made/other", data=tmp_path), VISUAL, network_of, {})
+    model = folder / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-1] + b"x")
     with pytest.raises(WeightsError, match="not the file that was trained"):
-        load_made(Weights("made/dual"), VISUAL, network_of, {})
-    (tmp_path / "made/dual/seen.json").write_text("{}")
-    with pytest.raises(WeightsError, match="unknown what the extractor has seen"):
-        seen_by("dual")
+        load_extractor(dual, VISUAL, network_of, {})
+    (folder / "seen.json").write_text("{}")
+    with pytest.raises(WeightsError, match="unknown which utterances the extractor was trained on"):
+        training_ids(tmp_path, "dual")
 
 
 def test_random_weights_are_seeded_and_leave_the_global_generator_alone() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     a, b, c = (
-        load_made(Weights("made/none", random=seed), VISUAL, network_of, {"size": "paper"})[0]
+        load_extractor(Weights("made/none", random=seed), VISUAL, network_of, {"size": "paper"})[0]
         for seed in (3, 3, 4)
     )
     assert torch.equal(before, torch.get_rng_state())

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-import ercache.trained_extractors
 from ercache.errors import WeightsError
 from ercache.nets.roberta import BASE, LARGE, roberta
 from ercache.nets.text_shapes import Shape
 from ercache.reasons import Missing, Reason
+from ercache.trained_extractors import extractor_folder
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, configs
 from extract.encoders.base import Encoded, Encoder, EncoderKind, Sample, Turn
@@ -47,8 +47,7 @@ TALK = (
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tiny]]:
     folder = tmp_path_factory.mktemp("tiny")
-    with taken_in(folder, CHECKPOINTS) as brought, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ercache.trained_extractors.FOLDER", folder)
+    with taken_in(folder, CHECKPOINTS) as brought:
         yield {**brought, TUNED: made_here(folder, TUNED)}
 
 
@@ -65,7 +64,8 @@ def build(key: str, tiny: dict[str, Tiny], **params: Any) -> Encoder:
     """An encoder with its tiny checkpoint; one of ours says that it was trained with these very params."""
     config = configs()[key](**params)
     if ENCODERS[key].spec.weights is None:
-        write_record(ercache.trained_extractors.FOLDER / TUNED, key, config.model_dump(mode="json"))
+        folder = extractor_folder(tiny[TUNED].handle.data, TUNED)
+        write_record(folder, key, config.model_dump(mode="json"))
     return kind_of(key)(config, "cpu", tiny[ENCODERS[key].spec.weights or TUNED].handle)
 
 

@@ -1,0 +1,63 @@
+"""Choose one training of params.yaml (`pretrain:`) and apply the options of the command line to it."""
+
+from pathlib import Path
+
+from ercache.errors import UsageError
+from ercache.params.load import nearest
+from ercache.params.schema import FOLD, Params, PretrainParams
+from extract.pretrain.config import CONFIGS, TextConfig
+
+
+def training_entry(
+    params: Params,
+    wanted: str,
+    *,
+    folder: Path | None = None,
+    split: str | None = None,
+    seed: int | None = None,
+) -> tuple[str, PretrainParams]:
+    """Find a training by its name, or by its extractor if only one training has that extractor.
+
+    Args:
+        wanted: name under `pretrain:` in params.yaml, or key of an extractor.
+        folder: train on the labelled files in it instead of a corpus.
+        split: train on another split; the name becomes `<name>@<split>`.
+        seed: train with another seed.
+
+    Returns:
+        Name and entry of the training, with the options applied.
+
+    Raises:
+        UsageError: no training or several trainings fit, or the entry contradicts itself.
+    """
+    named = {name: entry for name, entry in params.pretrain.items() if wanted in (name, entry.extractor)}
+    if len(named) > 1:
+        raise UsageError(
+            f"params.yaml has more than one training of {wanted}", hint=f"name one: {', '.join(named)}"
+        )
+    if not named:
+        hint = nearest(wanted, [*params.pretrain, *CONFIGS])
+        raise UsageError(f"params.yaml has no training of {wanted!r} under `pretrain:`", hint=hint)
+    ((name, entry),) = named.items()
+    if folder is not None:
+        entry = entry.model_copy(update={"folder": str(folder), "corpus": None})
+    if split is not None and split != entry.split:
+        name, entry = f"{name}{FOLD}{split}", entry.model_copy(update={"split": split})
+    if seed is not None:
+        entry = entry.model_copy(update={"training": {**entry.training, "seed": seed}})
+    _check(entry)
+    return name, entry
+
+
+def reads_media(entry: PretrainParams) -> bool:
+    """Whether the training reads audio or video files; otherwise it reads transcripts only."""
+    return not issubclass(CONFIGS[entry.extractor][0], TextConfig)
+
+
+def _check(entry: PretrainParams) -> None:
+    if entry.labels == "identity" and entry.corpus is not None:
+        raise UsageError("`labels: identity` needs a folder", hint="give --folder DIR, or `labels: class`")
+    if entry.corpus is None and not reads_media(entry):
+        raise UsageError(
+            "the text extractor needs dialogues, which a folder does not have", hint="name a corpus instead"
+        )

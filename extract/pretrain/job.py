@@ -1,0 +1,66 @@
+"""Collect what a training needs: its examples, its switches and its initial weights."""
+
+import os
+from pathlib import Path
+
+from ercache.errors import UsageError
+from ercache.manifest import Manifest
+from ercache.params.schema import EngineParams, FacePolicy, PretrainParams
+from ercache.weights import checked_files, read_tensors
+from extract.pretrain.config import CONFIGS, ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
+from extract.pretrain.run import ImageJob, Job, TextJob
+from extract.pretrain.sources import Progress, Reading, Source, of_corpus, of_folder
+from extract.pretrain.texts import of_transcripts
+
+IMAGENET = "resnet18"  # checkpoint that `init: imagenet` starts from
+
+
+def training_job(
+    entry: PretrainParams,
+    manifest: Manifest | None = None,
+    media_root: Path | None = None,
+    *,
+    engine: EngineParams,
+    faces: FacePolicy,
+    store: Path,
+    device: str = "cpu",
+    progress: Progress = lambda *_: None,
+) -> Job:
+    """Collect the examples of a training, and the weights that it starts from.
+
+    Args:
+        entry: the training, see `training_entry`.
+        manifest: of the corpus; None if the entry names a folder.
+        media_root: folder of the corpus' media; None if the training reads transcripts only, or a folder.
+        engine, faces: how media are read, and how faces are found in them.
+        store: where the engine keeps finished units.
+        progress: takes what is counted, how much is done, and how much there is.
+
+    Raises:
+        UsageError: the folder does not exist, the label set or split is unknown, or there are no usable examples.
+        WeightsError: the initial weights are absent or damaged.
+    """
+    config_type, training_type = CONFIGS[entry.extractor]
+    config, training = config_type(**entry.config), training_type(**entry.training)
+    if isinstance(config, TextConfig):
+        assert isinstance(training, TextTraining) and manifest is not None
+        return TextJob(of_transcripts(manifest, entry.label_set, entry.split, config), config, training)
+    assert isinstance(config, ExtractorConfig) and isinstance(training, ExtractorTraining)
+    if manifest is None:
+        source = _folder_source(entry, config, training.seed, progress)
+    else:
+        assert media_root is not None
+        reading = Reading(engine, faces, store, media_root, device)
+        source = of_corpus(manifest, entry.label_set, entry.split, config, reading, progress)
+    imagenet = None
+    if config.init == "imagenet":
+        (path,) = checked_files(IMAGENET).values()
+        imagenet = read_tensors(path)
+    return ImageJob(source, config, training, imagenet)
+
+
+def _folder_source(entry: PretrainParams, config: ExtractorConfig, seed: int, progress: Progress) -> Source:
+    folder = Path(os.path.expanduser(str(entry.folder)))
+    if not folder.is_dir():
+        raise UsageError(f"no folder {folder}", hint="give --folder DIR")
+    return of_folder(folder, config, entry.labels == "identity", seed, progress)
