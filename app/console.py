@@ -24,7 +24,7 @@ from rich.text import Text
 
 from app.lines import Tick, lines
 from ercache.errors import UsageError
-from ercache.params.load import NO_PARAMS, PARAMS_FILE, load_params, nearest
+from ercache.params.load import NO_PARAMS, PARAMS_FILE, load_params, suggestion
 from ercache.params.schema import Params
 from extract.corpora import CORPORA
 from extract.encoders import configs as encoder_configs
@@ -91,7 +91,7 @@ def known(name: str, names: Mapping[str, Any], what: str) -> str:
     """
     if name not in names:
         here = names or PARAMS_FILE.is_file()
-        raise UsageError(f"unknown {what} {name!r}", hint=nearest(name, names) if here else NO_PARAMS)
+        raise UsageError(f"unknown {what} {name!r}", hint=suggestion(name, names) if here else NO_PARAMS)
     return name
 
 

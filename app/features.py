@@ -8,7 +8,7 @@ from ercache import trained_extractors, weights
 from ercache.errors import UsageError, WeightsError
 from ercache.manifest import Utterance, modalities_of
 from ercache.params.load import NO_PARAMS, PARAMS_FILE
-from ercache.params.schema import FOLD, Params
+from ercache.params.schema import SPLIT_MARK, Params
 from extract.encoders import ENCODERS
 from extract.engine import Feature
 
@@ -33,7 +33,7 @@ def features_of(
     lacking: dict[str, WeightsError] = {}
     for name in dict.fromkeys(names):
         try:
-            known(name.partition(FOLD)[0], params.features, "feature")
+            known(name.partition(SPLIT_MARK)[0], params.features, "feature")
             found.append(feature_of(params, name, random))
         except WeightsError as error:
             lacking[name] = error
@@ -138,7 +138,7 @@ def feature_of(
             that `ercache pretrain` trains.
         WeightsError: the encoder cannot run here, its checkpoint is absent, or its extractor is not trained yet.
     """
-    plain, _, split = name.partition(FOLD)
+    plain, _, split = name.partition(SPLIT_MARK)
     entry = params.features[plain]
     if entry.imported:
         raise UsageError(
@@ -163,7 +163,7 @@ def feature_of(
             checkpoint = {**checkpoint, "beside": beside}
         return Feature(name, kind, config, checkpoint, faces)
     if split:
-        pretrained = f"{pretrained}{FOLD}{split}"
+        pretrained = f"{pretrained}{SPLIT_MARK}{split}"
         config = config.model_copy(update={"pretrained": pretrained})
     if weights_later:
         return Feature(name, kind, config, None, faces)

@@ -14,7 +14,7 @@ from app.console import CACHES, DATA, MANIFESTS, MODELS
 from app.features import feature_of
 from ercache.errors import ParamsError
 from ercache.params.load import PARAMS_FILE
-from ercache.params.schema import ExperimentParams, Params, array_of
+from ercache.params.schema import ExperimentParams, Params, split_array_name
 from ercache.trained_extractors import TABLES, extractor_folder
 from extract.corpora import CORPORA
 from extract.engine import Feature
@@ -207,7 +207,7 @@ def _caches_of(experiment: ExperimentParams) -> list[str]:
     return [
         str(cache_path(CACHES, experiment.corpus, modality, feature, part))
         for modality, features in experiment.features.items()
-        for feature in dict.fromkeys(array_of(name)[0] for name in features)
+        for feature in dict.fromkeys(split_array_name(name)[0] for name in features)
         for part in CORPORA[experiment.corpus].parts
     ]
 

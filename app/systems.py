@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ercache.errors import UsageError
-from ercache.params.schema import ExperimentParams, Params, aim_of
-from ercache.training import METRIC
+from ercache.params.schema import ExperimentParams, Params, task_label
 from fusion.evaluation.ranking import Ranking, ranking
 from fusion.evaluation.significance import Outcome, compare_pair, holm, read_outcomes
 from fusion.experiment.resolve import experiment_of
@@ -41,7 +40,7 @@ class System:
     def place(self) -> tuple[str, str, str, str]:
         """What two systems must share to be comparable."""
         e = self.entry
-        return e.corpus, aim_of(e.task, e.epc_target), e.label_set, e.split
+        return e.corpus, task_label(e.task, e.epc_target), e.label_set, e.split
 
 
 def trained(params: Params, models: Path) -> list[System]:

@@ -14,7 +14,7 @@ import typer
 from bench import caches, encoders, extract, faces, fusion, long, pretraining, scan, sequences, texts
 from ercache.cpus import cores
 from ercache.errors import UsageError
-from ercache.params.load import load_params, nearest
+from ercache.params.load import load_params, suggestion
 
 OUT: Final = Path("docs")
 LIGHT_CLIPS: Final = 480
@@ -64,7 +64,7 @@ def main(
     """Measure, keep the figures of the benchmarks that were not run, and write the page."""
     wanted = names or [name for name in BENCHES if name not in HOURS]
     for unknown in set(wanted) - set(BENCHES):
-        raise UsageError(f"unknown benchmark {unknown!r}", hint=nearest(unknown, BENCHES))
+        raise UsageError(f"unknown benchmark {unknown!r}", hint=suggestion(unknown, BENCHES))
     path = OUT / "benchmarks.json"
     figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for name in wanted:

@@ -8,12 +8,12 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-FREE: Final = 1 << 26  # bytes that are no burden, however small the archive
-RATIO: Final = (
+ALWAYS_ALLOWED: Final = 1 << 26  # bytes that are no burden, however small the archive
+MAX_RATIO: Final = (
     100  # how much smaller than their content archives of numbers get; deflate alone can make it 1032
 )
 # What reading a member can raise when its content is not what the table says.
-UNPACKING: Final = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError)
+UNPACK_ERRORS: Final = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError)
 
 
 class BadArchive(ValueError):
@@ -34,7 +34,7 @@ def members_of(path: Path, packed: bool = True) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
-    except (*UNPACKING, NotImplementedError, ValueError) as error:
+    except (*UNPACK_ERRORS, NotImplementedError, ValueError) as error:
         raise BadArchive(f"no readable zip archive ({error})") from error
     methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) if packed else (zipfile.ZIP_STORED,)
     found: dict[str, zipfile.ZipInfo] = {}
@@ -46,7 +46,7 @@ def members_of(path: Path, packed: bool = True) -> dict[str, zipfile.ZipInfo]:
     if sum(info.compress_size for info in infos) > size:
         raise BadArchive("its members overlap: they are larger than the archive")
     claimed = sum(info.file_size for info in infos)
-    if claimed > max(FREE, RATIO * size):
+    if claimed > max(ALWAYS_ALLOWED, MAX_RATIO * size):
         raise BadArchive(
             f"it claims to hold {claimed:,} bytes, {claimed // max(size, 1):,} times its own size"
         )

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from ercache.digests import canonical_json
 from ercache.errors import CacheError
-from ercache.files import replaced, reserve
+from ercache.files import atomic_file, reserve_space
 
 FORMAT_VERSION = 1
 BLOCK = 512
 MAGIC = b"ercache-features\n"
 _LAYOUT: dict[str, Any] = {"userblock_size": BLOCK, "libver": ("v110", "v110")}
-GATHERED = 1 << 20  # bytes of short rows that are joined into one write
+WRITE_BUFFER = 1 << 20  # bytes of short rows that are joined into one write
 Array = NDArray[Any]
 
 
@@ -106,7 +106,7 @@ def write_cache(
     HDF5 locks nothing, here and where files are read: network file systems often cannot, and a file that has its name
     is never changed again.
 
-    Never more than one utterance's arrays (and at most `GATHERED` bytes of short ones) are held at once.
+    Never more than one utterance's arrays (and at most `WRITE_BUFFER` bytes of short ones) are held at once.
 
     Args:
         entries: one per utterance, in manifest order.
@@ -128,14 +128,14 @@ def write_cache(
             for u, full in zip(ids, ok, strict=True)
         ]
     offsets = {s.name: _offsets(s.name, ok, lengths) for s in specs}
-    size = _room_for(specs, entries, offsets, len(canonical_json(provenance).encode()))
-    with replaced(path, size) as temporary:
-        reserve(temporary, size)  # HDF5 crashes the process when the disk is full: ask before it writes
+    size = _size_bound(specs, entries, offsets, len(canonical_json(provenance).encode()))
+    with atomic_file(path, size) as temporary:
+        reserve_space(temporary, size)  # HDF5 crashes the process when the disk is full: ask before it writes
         with h5py.File(temporary, "w", locking=False, **_LAYOUT) as file:
-            reserve(temporary, size)  # again, as HDF5 began with an empty file
+            reserve_space(temporary, size)  # again, as HDF5 began with an empty file
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["provenance"] = canonical_json(provenance)
-            targets = [_Target(spec, _create(file, spec, offsets[spec.name])) for spec in specs]
+            targets = [_ArrayWriter(spec, _create(file, spec, offsets[spec.name])) for spec in specs]
             rows = np.empty(len(entries), dtype=_INDEX)
             for i, e in enumerate(entries):
                 rows[i] = (e.id, e.status.value, e.reason, e.key, e.digest, e.frames)
@@ -151,7 +151,7 @@ def write_cache(
         _seal(temporary)
 
 
-def _room_for(
+def _size_bound(
     specs: Sequence[ArraySpec],
     entries: Sequence[Entry],
     offsets: Mapping[str, NDArray[np.int64]],
@@ -187,7 +187,7 @@ def _create(file: h5py.File, spec: ArraySpec, offsets: NDArray[np.int64]) -> h5p
     return values
 
 
-class _Target:
+class _ArrayWriter:
     """Where the values of one array go, utterance after utterance."""
 
     def __init__(self, spec: ArraySpec, values: h5py.Dataset) -> None:
@@ -206,7 +206,7 @@ class _Target:
             raise CacheError(f"array {spec.name} of {utterance!r}: a vector with {length} rows")
         self._rows.append(rows)
         self._gathered += rows.nbytes
-        if self._gathered >= GATHERED:
+        if self._gathered >= WRITE_BUFFER:
             self.flush()
 
     def flush(self) -> None:
@@ -268,7 +268,7 @@ class CacheFile:
         lacking = {"corpus", "part", "feature"} - set(self.provenance)
         if lacking:
             raise CacheError(f"{self.path}: its provenance lacks {', '.join(sorted(lacking))}")
-        index = _plain(self._file, "index")
+        index = _plain_dataset(self._file, "index")
         if index.ndim != 1 or index.nbytes > os.path.getsize(self.path):
             raise CacheError(f"{self.path}: the index has an absurd shape")
         rows = index[:]
@@ -287,14 +287,14 @@ class CacheFile:
         if not isinstance(link, h5py.HardLink) or not isinstance(self._file[name], h5py.Group):
             raise CacheError(f"{self.path}: {name!r} is no array of a cache file")
         group = self._file[name]
-        values = _plain(group, "values")
+        values = _plain_dataset(group, "values")
         axes = tuple(json.loads(group.attrs["axes"]))
         return ArraySpec(
             name, group.attrs["kind"], axes, values.shape[1:], values.dtype.name, group.attrs["units"]
         )
 
     def _checked_offsets(self, name: str) -> NDArray[np.int64]:
-        offsets: NDArray[np.int64] = _plain(self._file[name], "offsets")[:]
+        offsets: NDArray[np.int64] = _plain_dataset(self._file[name], "offsets")[:]
         total = self._file[name]["values"].shape[0]
         length = np.diff(offsets)
         ok = np.array([entry.status == Status.OK for entry in self.entries], dtype=bool)
@@ -356,7 +356,7 @@ class CacheFile:
         return iter(self.row)
 
 
-def _plain(group: h5py.Group, name: str) -> h5py.Dataset:
+def _plain_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     link = group.get(name, getlink=True)
     data = group[name] if isinstance(link, h5py.HardLink) else None
     if (

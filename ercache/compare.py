@@ -9,7 +9,7 @@ from ercache.cache import Array, CacheFile, Entry
 
 
 @dataclass(frozen=True)
-class Unlike:
+class Incomparable:
     """An utterance whose values cannot be subtracted, and why."""
 
     utterance: str
@@ -38,7 +38,7 @@ class Comparison:
     status: dict[str, tuple[str, str]] = field(default_factory=dict)
     max_abs_diff: dict[str, float | None] = field(default_factory=dict)
     differing: dict[str, float] = field(default_factory=dict)
-    unlike: list[Unlike] = field(default_factory=list)
+    unlike: list[Incomparable] = field(default_factory=list)
     compared: int = 0
 
     @property
@@ -77,7 +77,7 @@ def _compare_values(
     for name, largest in result.max_abs_diff.items():
         difference = max_abs_difference(a[name], b[name])
         if isinstance(difference, str):
-            result.unlike.append(Unlike(utterance, name, difference))
+            result.unlike.append(Incomparable(utterance, name, difference))
             continue
         result.max_abs_diff[name] = max(difference, largest or 0.0)
         if difference:

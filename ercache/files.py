@@ -19,7 +19,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def replaced(path: Path, needs: int | None = None) -> Iterator[Path]:
+def atomic_file(path: Path, needs: int | None = None) -> Iterator[Path]:
     """A temporary path to write to; its file takes the place of `path` at the end, on disk, or is removed.
 
     Args:
@@ -28,7 +28,7 @@ def replaced(path: Path, needs: int | None = None) -> Iterator[Path]:
     Raises:
         WorkError: the disk is full.
     """
-    with room(path.parent, needs):
+    with full_disk_as_error(path.parent, needs):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -43,7 +43,7 @@ def replaced(path: Path, needs: int | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def room(folder: Path, needs: int | None = None) -> Iterator[None]:
+def full_disk_as_error(folder: Path, needs: int | None = None) -> Iterator[None]:
     """Writing into a folder; a full disk, quota or limit on file sizes is told with what is needed.
 
     Raises:
@@ -63,7 +63,7 @@ def room(folder: Path, needs: int | None = None) -> Iterator[None]:
         ) from error
 
 
-def reserve(path: Path, size: int) -> None:
+def reserve_space(path: Path, size: int) -> None:
     """Make sure that a file can grow to a size, by giving it that size where its file system can.
 
     NFS before 4.2, ZFS before 2.2 and many FUSE mounts cannot: there the free space is looked at instead.
@@ -84,7 +84,7 @@ def _allocated(handle: int, size: int) -> bool:
     try:
         os.posix_fallocate(handle, 0, max(1, size))
     except OSError as error:
-        if is_full(error):
+        if is_disk_full(error):
             raise
         return False
     return True
@@ -109,7 +109,7 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def is_full(error: OSError) -> bool:
+def is_disk_full(error: OSError) -> bool:
     """Whether an error says that there is no room, rather than no right."""
     return error.errno in _FULL
 
@@ -134,7 +134,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 @contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """A temporary sibling to fill; it takes the target's place when the block ends without an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for end in ("new", "old"):

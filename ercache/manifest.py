@@ -19,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from ercache.digests import canonical_json, digest_of
 from ercache.errors import CorpusError
-from ercache.files import replaced
+from ercache.files import atomic_file
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # corpus and part become parts of paths
 FORMAT = "ercache-manifest"
@@ -260,7 +260,7 @@ def check(manifest: Manifest) -> None:
     bad += [f"id {i!r} is empty or holds control characters" for i in count if not i or not i.isprintable()]
     # Many utterances lie in one file: each path is looked at once.
     paths = {r.path: u.id for u in manifest.utterances for r in (u.video, u.audio) if r is not None}
-    bad += [f"{i}: {path!r} leaves the corpus root" for path, i in paths.items() if escapes(path)]
+    bad += [f"{i}: {path!r} leaves the corpus root" for path, i in paths.items() if leaves_root(path)]
     # Texts of numpy, in which labels are exported, lose a NUL at their end.
     labels = {v for u in manifest.utterances for v in u.labels.values() if v is not None}
     labels.update(*manifest.label_sets.values())
@@ -274,7 +274,7 @@ def check(manifest: Manifest) -> None:
     bad += [
         f"split {name!r} is no plain name"
         for name in manifest.splits
-        if escapes(name) or PurePosixPath(name).as_posix() != name
+        if leaves_root(name) or PurePosixPath(name).as_posix() != name
     ]
     for name, split in manifest.splits.items():
         for subset, ids in split.items():
@@ -283,7 +283,7 @@ def check(manifest: Manifest) -> None:
         raise CorpusError(f"{manifest.corpus}: {len(bad)} unusable entries", details=bad[:20])
 
 
-def escapes(path: str) -> bool:
+def leaves_root(path: str) -> bool:
     """Whether a relative path is absolute, climbs out of its root or holds a NUL."""
     pure = PurePosixPath(path)
     return pure.is_absolute() or ".." in pure.parts or "\0" in path or not pure.parts
@@ -340,5 +340,5 @@ def _read_splits(path: Path) -> tuple[dict[str, dict[str, tuple[str, ...]]], dic
 
 
 def _replace(path: Path, lines: Iterable[str]) -> None:
-    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         stream.writelines(lines)

@@ -12,14 +12,14 @@ from pathlib import Path
 import platformdirs
 
 from ercache.errors import UsageError
-from ercache.files import is_full
-from ercache.telling import tell
+from ercache.files import is_disk_full
+from ercache.notices import notify_once
 
-NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)  # what a file or folder of somebody else answers
+ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)  # what a file or folder of somebody else answers
 
 
 @dataclass(frozen=True)
-class Places:
+class StorePlaces:
     """Where finished units are looked for, and where new ones go.
 
     Attributes:
@@ -43,17 +43,17 @@ def default_store() -> Path:
     return Path(given).expanduser() if given else user_folder() / "store"
 
 
-def places_of(store: Path) -> Places:
+def store_places(store: Path) -> StorePlaces:
     """Where to read and write finished units; the folder to write to is made.
 
     Raises:
         UsageError: neither the store nor the user's cache folder can be written.
     """
     own = user_folder() / "store"
-    why = why_not(store)
+    why = why_not_writable(store)
     if why is None:
-        return Places((store,), store)
-    why_not_own = why if own == store else why_not(own)
+        return StorePlaces((store,), store)
+    why_not_own = why if own == store else why_not_writable(own)
     if why_not_own is not None:
         raise UsageError(
             f"the store {store} cannot be written ({why})"
@@ -61,7 +61,7 @@ def places_of(store: Path) -> Places:
             hint="set ERCACHE_STORE to a folder that you may write",
         )
     note = f"note: the store {store} cannot be written ({why}); it is read, and new results go to {own}"
-    return Places((store, own), own, note)
+    return StorePlaces((store, own), own, note)
 
 
 def writable(folder: Path, own: str) -> Path:
@@ -73,20 +73,20 @@ def writable(folder: Path, own: str) -> Path:
     Raises:
         UsageError: neither can be written.
     """
-    why = why_not(folder)
+    why = why_not_writable(folder)
     if why is None:
         return folder
     other = user_folder() / own
-    if why_not(other) is not None:
+    if why_not_writable(other) is not None:
         raise UsageError(
             f"{folder} cannot be written ({why}), nor can {other}",
             hint="set ERCACHE_STORE to a folder that you may write",
         )
-    tell(f"note: {folder} cannot be written ({why}); {other} is used instead")
+    notify_once(f"note: {folder} cannot be written ({why}); {other} is used instead")
     return other
 
 
-def why_not(folder: Path) -> str | None:
+def why_not_writable(folder: Path) -> str | None:
     """Why nothing can be written to a folder, which is made if need be; None where something can.
 
     A disk that is full is no such reason: whoever writes there says how much is needed.
@@ -95,5 +95,5 @@ def why_not(folder: Path) -> str | None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()  # rights alone do not tell: mounts, and the root of NFS
     except OSError as error:
-        return None if is_full(error) else error.strerror or str(error)
+        return None if is_disk_full(error) else error.strerror or str(error)
     return None

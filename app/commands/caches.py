@@ -10,12 +10,12 @@ from app.console import CACHES, MANIFESTS, Json, answer, params, progress, say, 
 from app.features import available_features
 from ercache.cache import CacheFile, verify_cache
 from ercache.compare import compare
-from ercache.counting import counted
 from ercache.errors import CacheError, UsageError, WorkError
 from ercache.manifest import read_manifest
 from ercache.notes import KEY as NOTES
 from ercache.notes import MEANING, notes_of
-from ercache.paths import default_store, places_of
+from ercache.paths import default_store, store_places
+from ercache.wording import count_noun
 
 SHOWN = 50  # differences that a person is shown
 FIRST_NOTES = 10  # notes likewise
@@ -97,7 +97,7 @@ def info(file: Annotated[Path, typer.Argument(help="A cache file.")], json: Json
     flat |= {k: v for k, v in facts["provenance"].items() if k not in ("made_of", NOTES)}
     table(("", ""), list(flat.items()))
     if notes := notes_of(facts["provenance"]):
-        title = f"{counted(len(notes), 'utterance')} whose feature {MEANING}"
+        title = f"{count_noun(len(notes), 'utterance')} whose feature {MEANING}"
         table(("utterance", "note"), list(notes.items())[:FIRST_NOTES], title=title)
         if len(notes) > FIRST_NOTES:
             say(f"the first {FIRST_NOTES} of {len(notes)} are shown; --json has all")
@@ -117,12 +117,12 @@ def verify(
         table(
             ("file", "what differs"),
             [(b["file"], b["what"]) for b in bad],
-            title=f"{counted(len(files), 'file')} checked",
+            title=f"{count_noun(len(files), 'file')} checked",
         )
     if bad:
         wrong = len({b["file"] for b in bad})
         raise WorkError(
-            f"not as they should be: {wrong} of {counted(len(files), 'cache file')}",
+            f"not as they should be: {wrong} of {count_noun(len(files), 'cache file')}",
             hint="extract them again; finished units are kept",
         )
 
@@ -144,7 +144,7 @@ def diff(
     table(
         ("array", "largest absolute difference"),
         rows,
-        title=f"{counted(found.compared, 'utterance')} compared",
+        title=f"{count_noun(found.compared, 'utterance')} compared",
     )
     notes = [(u, f"only in {a}") for u in found.only_a] + [(u, f"only in {b}") for u in found.only_b]
     notes += [(u, f"{x} in {a}, {y} in {b}") for u, (x, y) in found.status.items()]
@@ -152,7 +152,7 @@ def diff(
     largest = sorted(found.differing.items(), key=lambda item: -item[1])
     notes += [(u, f"differs by {d:.6g}") for u, d in largest]
     if notes:
-        table(("utterance", "what differs"), notes[:SHOWN], title=counted(len(notes), "difference"))
+        table(("utterance", "what differs"), notes[:SHOWN], title=count_noun(len(notes), "difference"))
     if len(notes) > SHOWN:
         say(f"the first {SHOWN} of {len(notes)} are shown; --json has all")
     for where, names in ((a, found.arrays_only_a), (b, found.arrays_only_b)):
@@ -181,7 +181,7 @@ def gc(
             f"no manifest in {MANIFESTS}: nothing here says which records are needed",
             hint="run it in the folder of your project, after `ercache scan CORPUS`",
         )
-    places = places_of(default_store())
+    places = store_places(default_store())
     if places.note:
         say(places.note)
     with progress() as tick:
@@ -195,8 +195,10 @@ def gc(
         return
     rows = [(WHY[why], n) for why, n in sorted(found.records.items())]
     table(("not needed here", "records"), rows, title=f"{places.write}")
-    what = f"{counted(records, 'record')}, {found.bytes / 1e6:,.1f} MB"
-    say(f"freed {what}" if yes else f"{what} can be freed with --yes; {counted(found.kept, 'record')} kept")
+    what = f"{count_noun(records, 'record')}, {found.bytes / 1e6:,.1f} MB"
+    say(
+        f"freed {what}" if yes else f"{what} can be freed with --yes; {count_noun(found.kept, 'record')} kept"
+    )
     looked = ", ".join(manifest.corpus for manifest in manifests)
     if records and not yes:
         say(
@@ -204,9 +206,9 @@ def gc(
             f"({looked}): another one may need what is not needed here"
         )
     if found.busy:
-        say(f"{counted(found.busy, 'segment')} left alone, because of a run that writes now")
+        say(f"{count_noun(found.busy, 'segment')} left alone, because of a run that writes now")
     if found.foreign:
-        say(f"{counted(found.foreign, 'segment')} left alone, because only their owner can free them")
+        say(f"{count_noun(found.foreign, 'segment')} left alone, because only their owner can free them")
 
 
 def _differences(path: Path) -> list[str]:

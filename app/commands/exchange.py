@@ -11,7 +11,7 @@ from app.console import CACHES, MANIFESTS, Json, answer, say, table
 from ercache.cache import CacheFile
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, read_manifest
-from ercache.params.load import nearest
+from ercache.params.load import suggestion
 
 # Spelled out, as the readers behind them are imported when one is asked for.
 READ = (
@@ -81,7 +81,7 @@ def export(
 ) -> None:
     """Make files of caches. Example: [dim]ercache cache export FILE.h5 --format npz --out F.npz[/]"""
     if form not in SUFFIXES:
-        raise UsageError(f"unknown format {form!r}", hint=nearest(form, SUFFIXES))
+        raise UsageError(f"unknown format {form!r}", hint=suggestion(form, SUFFIXES))
     if form != "mmsa" and len(files) > 1:
         raise UsageError(
             f"{form} takes one cache file, {len(files)} were given", hint="export them one by one"
@@ -116,9 +116,9 @@ def _export(
                              hint=f"`ercache scan {corpus}` makes {MANIFESTS}/{corpus}.jsonl")  # fmt: skip
         return write_mmsa(opened, manifest, out, label_set, split, array)
     from ercache.formats.export import WRITERS
-    from ercache.formats.sheet import sheet_of
+    from ercache.formats.flat_cache import flatten_cache
 
-    return len(opened[0].entries), WRITERS[form](sheet_of(opened[0], manifest), out)
+    return len(opened[0].entries), WRITERS[form](flatten_cache(opened[0], manifest), out)
 
 
 def _manifest(corpus: str) -> Manifest | None:

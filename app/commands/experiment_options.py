@@ -6,8 +6,8 @@ from typing import Any
 from app.console import CACHES, MANIFESTS, known
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
-from ercache.params.load import findings
-from ercache.params.schema import FOLD, ExperimentParams, Params, array_of
+from ercache.params.load import schema_errors
+from ercache.params.schema import SPLIT_MARK, ExperimentParams, Params, split_array_name
 from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
 from fusion.models import MODELS
@@ -56,7 +56,7 @@ def planned(loaded: Params, name: str | None, asked: Mapping[str, Any]) -> tuple
         fields["features"] = by_modality(loaded, str(asked["features"]).split(","), fields["corpus"])
     if "seeds" in asked:
         fields["training"] = {**fields.get("training", {}), "seeds": asked["seeds"]}
-    wrong = findings(ExperimentParams, fields)
+    wrong = schema_errors(ExperimentParams, fields)
     if wrong:
         raise UsageError(f"{name}: unusable experiment", details=wrong)
     changed = {**loaded.experiments, name: ExperimentParams(**fields)}
@@ -71,8 +71,8 @@ def by_modality(loaded: Params, names: list[str], corpus: str) -> dict[str, list
     """
     found: dict[str, list[str]] = {}
     for chosen in filter(None, (name.strip() for name in names)):
-        feature = array_of(chosen)[0]
-        entry = loaded.features[known(feature.partition(FOLD)[0], loaded.features, "feature")]
+        feature = split_array_name(chosen)[0]
+        entry = loaded.features[known(feature.partition(SPLIT_MARK)[0], loaded.features, "feature")]
         if not entry.imported:
             modality: str = ENCODERS[entry.encoder].spec.modality
         else:

@@ -23,11 +23,11 @@ from app.console import (
 )
 from app.features import default_names, features_of, features_without_input
 from app.scans import keep, manifest_of, root_of, rows_of_problems, scanned
-from ercache.counting import counted
 from ercache.errors import CorpusError, UsageError
 from ercache.params.load import corpus_root
-from ercache.paths import default_store, places_of
+from ercache.paths import default_store, store_places
 from ercache.reasons import Reason
+from ercache.wording import count_noun
 from extract.corpora import CORPORA
 from extract.corpora.common.listing import some
 
@@ -151,7 +151,7 @@ def extract(
     media = any(feature.spec.modality != "text" for feature in wanted)
     folder = root_of(manifest, root, loaded) if media or root else None
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
-    places_of(default_store())  # refused before any work
+    store_places(default_store())  # refused before any work
     if any(f.spec.modality == "audio" for f in wanted):
         prepare()
     with progress() as tick:
@@ -198,7 +198,7 @@ def _warn(result: "Extraction", failures: Path) -> None:
     if result.notes:
         first = result.notes[0]
         say(
-            f"warning: {counted(len(result.notes), 'result rests', 'results rest')} on less, or on other media,"
+            f"warning: {count_noun(len(result.notes), 'result rests', 'results rest')} on less, or on other media,"
             " than was asked for"
             f" (the first: {first.utterance}, {first.feature}: {first.note}); see {failures}"
         )
@@ -210,11 +210,11 @@ def _warn_of_unavailable(result: "Extraction") -> None:
 
     again = [f for f in result.unavailable if f.reason != Reason.CHANGED]
     if again:
-        much = counted(len(again), "result is", "results are")
+        much = count_noun(len(again), "result is", "results are")
         say(f"warning: {much} unavailable ({in_words(again)}); the next run tries again")
     changed = [f for f in result.unavailable if f.reason == Reason.CHANGED]
     if changed:
-        much = counted(len({f.utterance for f in changed}), "utterance")
+        much = count_noun(len({f.utterance for f in changed}), "utterance")
         say(f"warning: the media of {much} are not those that were scanned ({in_words(changed)}): scan again")
 
 

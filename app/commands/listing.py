@@ -15,10 +15,10 @@ import typer
 from app.console import Json, answer, say, table
 from app.docs_pages.encoders import encoder_rows, write_page
 from ercache import weights
-from ercache.counting import counted
 from ercache.cpus import cores
 from ercache.errors import UsageError, WorkError
-from ercache.paths import default_store, places_of
+from ercache.paths import default_store, store_places
+from ercache.wording import count_noun
 from extract.corpora import CORPORA
 from extract.encoders import numba_cache
 from fusion.models import MODELS
@@ -46,7 +46,7 @@ def doctor(json: Json = False) -> None:
         table(("", "check", "detail", "remedy"), rows)
     bad = [c["name"] for c in checks if not c["ok"]]
     if bad:
-        raise WorkError(f"{counted(len(bad), 'check')} failed: {', '.join(bad)}")
+        raise WorkError(f"{count_noun(len(bad), 'check')} failed: {', '.join(bad)}")
 
 
 def corpora(json: Json = False) -> None:
@@ -149,7 +149,7 @@ def _device() -> dict[str, Any]:
 
     if torch.cuda.is_available():
         return _check("device", True, f"cuda: {torch.cuda.get_device_name()}")
-    return _check("device", True, f"cpu, {counted(cores(), 'core')} (no GPU; everything runs, slower)")
+    return _check("device", True, f"cpu, {count_noun(cores(), 'core')} (no GPU; everything runs, slower)")
 
 
 def _weights() -> list[dict[str, Any]]:
@@ -179,7 +179,7 @@ def _store() -> dict[str, Any]:
     from extract.engine.segment import locks_work
 
     try:
-        places = places_of(default_store())
+        places = store_places(default_store())
     except UsageError as error:
         return _check("store", False, error.message, error.hint)
     detail = places.note.removeprefix("note: ") or str(places.write)

@@ -18,7 +18,7 @@ from app.report.runs import Run
 from app.report.scores import Compare, GroupView, compare_runs, group_view
 from app.report.timeline import LONGEST, SHORTEST, TimelineView, timeline_view
 from ercache.errors import UsageError
-from ercache.files import replaced
+from ercache.files import atomic_file
 
 OPEN_MATRICES = 4  # confusion matrices shown at once; those of the other runs unfold
 
@@ -52,7 +52,7 @@ def write_report(data: Path = Path("data"), out: Path | None = None) -> Path:
         raise UsageError(f"data folder not found: {data}", hint="start in the folder of params.yaml")
     out = out or data / "reports" / "report.html"
     text = render(gather(data))
-    with replaced(out) as temporary:
+    with atomic_file(out) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
     return out
 

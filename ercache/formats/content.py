@@ -21,7 +21,7 @@ _WORDS: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFeature:
     """One feature of a file.
 
     Attributes:
@@ -43,7 +43,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Content:
+class FileContent:
     """All that a file gives.
 
     Attributes:
@@ -52,16 +52,16 @@ class Content:
         name: what its feature is called, where the file's own name does not say.
     """
 
-    features: tuple[Found, ...]
+    features: tuple[FoundFeature, ...]
     notes: tuple[str, ...] = ()
     claims: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
 
 
-def from_rows(name: str, modality: str, rows: Mapping[str, Array]) -> Found:
+def feature_from_rows(name: str, modality: str, rows: Mapping[str, Array]) -> FoundFeature:
     """A feature that is in memory already; a row without content is none."""
     full = {utterance: row for utterance, row in rows.items() if row.size}
-    return Found(name, modality, tuple(full), lambda utterance: {ARRAY: full[utterance]})
+    return FoundFeature(name, modality, tuple(full), lambda utterance: {ARRAY: full[utterance]})
 
 
 def modality_of(name: str, told: str) -> str:
@@ -82,7 +82,7 @@ def modality_of(name: str, told: str) -> str:
     )
 
 
-def some(names: Sequence[object], most: int = SHOWN) -> str:
+def first_few(names: Sequence[object], most: int = SHOWN) -> str:
     """The first of some names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(str(name) for name in names[:most]) + more
@@ -103,7 +103,9 @@ def label_notes(manifest: Manifest, given: Mapping[str, object], sets: Sequence[
     differ = [utterance for utterance, label in given.items() if own[utterance] != _value(values, label)]
     if not differ:
         return [f"labels: {len(given)} compared with {name}, all equal"]
-    return [f"labels: {len(differ)} of {len(given)} differ from {name}, whose labels stay: {some(differ)}"]
+    return [
+        f"labels: {len(differ)} of {len(given)} differ from {name}, whose labels stay: {first_few(differ)}"
+    ]
 
 
 def _value(values: Sequence[str], label: object) -> str | None:

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from ercache.errors import UsageError
-from ercache.formats.content import Content, label_notes, some
+from ercache.formats.content import FileContent, first_few, label_notes
 from ercache.formats.dialogue_pickle import (
     EMOTIONS,
-    Places,
-    check_once,
+    Matches,
     check_sentences,
+    check_unique,
     feature_of,
     named_elements,
 )
-from ercache.formats.ids import Ids, Line, match_lines
+from ercache.formats.ids import IdMatcher, TextLine, match_lines
 from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest
 
@@ -29,15 +29,15 @@ LAYOUTS: Final[tuple[tuple[str, ...], ...]] = (
 )
 
 
-def read_cosmic(path: Path, manifest: Manifest, modality: str) -> Content:
+def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """Read such a pickle; `modality` has no meaning, as all is text.
 
     Raises:
         UsageError: it is another pickle, is refused, or its sentences are not those of the manifest.
     """
     given = named_elements(load_pickle(path), LAYOUTS, path)
-    ids = Ids(manifest)
-    placed: Places = {}
+    ids = IdMatcher(manifest)
+    placed: Matches = {}
     unknown: list[str] = []
     unclear: list[str] = []
     label_set = next((s for s in EMOTIONS if s in manifest.label_sets), None)
@@ -56,23 +56,29 @@ def read_cosmic(path: Path, manifest: Manifest, modality: str) -> Content:
             details=unclear[:5],
             hint="it is of another corpus or numbers its dialogues in another way; nothing was written",
         )
-    check_once(placed, path)
+    check_unique(placed, path)
     check_sentences(given["sentences"], placed, ids, path)
-    notes = [f"{len(unknown)} of its dialogues are not in the manifest: {some(unknown)}"] if unknown else []
+    notes = (
+        [f"{len(unknown)} of its dialogues are not in the manifest: {first_few(unknown)}"] if unknown else []
+    )
     if unclear:
-        notes.append(f"{len(unclear)} rows left out, as their utterance is not clear: {some(unclear)}")
+        notes.append(f"{len(unclear)} rows left out, as their utterance is not clear: {first_few(unclear)}")
     labels = {
         name: given["labels"][d][i] for (d, i), name in placed.items() if i < len(given["labels"].get(d, ()))
     }
     notes += label_notes(manifest, labels, EMOTIONS)
     notes.append("its speakers, sentences and lists of dialogues are not kept: the manifest has its own")
     notes.append("its text encoder was trained on this corpus' training dialogues: see docs/features.md")
-    return Content(tuple(feature_of(layer, given[layer], placed, path) for layer in _LAYERS), tuple(notes))
+    return FileContent(
+        tuple(feature_of(layer, given[layer], placed, path) for layer in _LAYERS), tuple(notes)
+    )
 
 
-def _line(given: dict[str, Any], dialogue: object, i: int, manifest: Manifest, label_set: str | None) -> Line:
+def _line(
+    given: dict[str, Any], dialogue: object, i: int, manifest: Manifest, label_set: str | None
+) -> TextLine:
     speakers, labels = given["speakers"].get(dialogue, ()), given["labels"].get(dialogue, ())
     speaker = speakers[i] if i < len(speakers) and isinstance(speakers[i], str) else ""
     values = manifest.label_sets[label_set] if label_set else ()
     known = i < len(labels) and 0 <= int(labels[i]) < len(values)
-    return Line(str(given["sentences"][dialogue][i]), speaker, values[int(labels[i])] if known else None)
+    return TextLine(str(given["sentences"][dialogue][i]), speaker, values[int(labels[i])] if known else None)

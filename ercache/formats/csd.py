@@ -15,17 +15,17 @@ import numpy as np
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.formats.content import ARRAY, Content, Found, modality_of, some
+from ercache.formats.content import ARRAY, FileContent, FoundFeature, first_few, modality_of
 from ercache.formats.hdf5 import check_chunks, check_dataset, own_dataset, read_dataset
-from ercache.formats.ids import Ids
+from ercache.formats.ids import IdMatcher
 from ercache.formats.numbers import NUMBERS
-from ercache.formats.timed import LABELS, Times, by_video, manifest_times, nearest, no_times
+from ercache.formats.timed import LABELS, Times, best_overlap, by_video, manifest_times, no_times
 from ercache.manifest import Manifest
 
 _HINT: Final = "is it a .csd file of the CMU-MultimodalSDK, and whole?"
 
 
-def read_csd(path: Path, manifest: Manifest, modality: str) -> Content:
+def read_csd(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """Read such a file; values are read one utterance at a time, when they are packed.
 
     Raises:
@@ -38,13 +38,13 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> Content:
             raise UsageError(
                 f"{path}: {name} holds texts, not features", hint="import the vectors made of them instead"
             )
-    ids = Ids(manifest)
+    ids = IdMatcher(manifest)
     notes: list[str] = []
     whole = {known: key for key in data if (known := ids.of(key)) is not None}
     rows: dict[str, tuple[str, slice | Array | None]] = {u: (key, None) for u, key in whole.items()}
     others = [key for key in data if key not in set(whole.values())]
     if others:
-        videos = by_video(label_times(path, manifest), ids)
+        videos = by_video(utterance_times(path, manifest), ids)
         unknown = []
         for key in others:
             intervals = _intervals(data, key, path)
@@ -56,11 +56,11 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> Content:
                 unknown.append(key)
         if unknown:
             notes.append(
-                f"{len(unknown)} of its entries overlap no utterance of the manifest: {some(unknown)}"
+                f"{len(unknown)} of its entries overlap no utterance of the manifest: {first_few(unknown)}"
             )
     notes.append("its intervals are not kept: they only say which rows belong to which utterance")
-    found = Found(_plain(name), told, tuple(rows), partial(_read, data, rows, set()))
-    return Content((found,), tuple(notes), {"root": name}, _plain(name))
+    found = FoundFeature(_plain(name), told, tuple(rows), partial(_read, data, rows, set()))
+    return FileContent((found,), tuple(notes), {"root": name}, _plain(name))
 
 
 def _plain(name: str) -> str:
@@ -97,7 +97,7 @@ def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
     return read_dataset(found, f"{path}: intervals of {key}")
 
 
-def label_times(path: Path, manifest: Manifest) -> Times:
+def utterance_times(path: Path, manifest: Manifest) -> Times:
     """Where the utterances lie in their videos: by the manifest, or by the label file beside a file.
 
     Raises:
@@ -137,7 +137,7 @@ def _overlaps(key: str, intervals: Array, times: Times) -> dict[str, tuple[str, 
 def _segment(key: str, intervals: Array, times: Times) -> dict[str, tuple[str, slice | Array | None]]:
     if not len(intervals):
         return {}
-    found = nearest(float(intervals[:, 0].min()), float(intervals[:, 1].max()), times)
+    found = best_overlap(float(intervals[:, 0].min()), float(intervals[:, 1].max()), times)
     return {} if found is None else {found: (key, None)}
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.formats.content import Content, Found, from_rows, label_notes, some
-from ercache.formats.ids import AGREE, Ids, agreement
+from ercache.formats.content import FileContent, FoundFeature, feature_from_rows, first_few, label_notes
+from ercache.formats.ids import MIN_AGREEMENT, IdMatcher, agreement
 from ercache.formats.numbers import as_numbers
 from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest
@@ -41,17 +41,19 @@ MODALITY: Final = {"text": "text", "audio": "audio", "visual": "visual"} | {
 EMOTIONS: Final = ("emotion7", "six")  # label sets whose order these files use
 
 
-def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> Content:
+def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """Read such a pickle; `modality` has no meaning, as the file tells it.
 
     Raises:
         UsageError: it is another pickle, is refused, or its sentences are not those of the manifest.
     """
     given = named_elements(load_pickle(path), LAYOUTS, path)
-    ids = Ids(manifest)
-    placed, unknown = _placed(given, ids, path)
+    ids = IdMatcher(manifest)
+    placed, unknown = _match(given, ids, path)
     check_sentences(given["sentences"], placed, ids, path)
-    notes = [f"{len(unknown)} of its utterances are not in the manifest: {some(unknown)}"] if unknown else []
+    notes = (
+        [f"{len(unknown)} of its utterances are not in the manifest: {first_few(unknown)}"] if unknown else []
+    )
     labels = {
         name: given["labels"][d][i] for (d, i), name in placed.items() if i < len(given["labels"].get(d, ()))
     }
@@ -60,7 +62,7 @@ def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> Conte
         "its speakers, sentences and lists of train and test dialogues are not kept: the manifest has its own"
     )
     names = [name for name in given if name in MODALITY]
-    return Content(tuple(feature_of(name, given[name], placed, path) for name in names), tuple(notes))
+    return FileContent(tuple(feature_of(name, given[name], placed, path) for name in names), tuple(notes))
 
 
 def named_elements(value: Any, layouts: Sequence[Sequence[str]], path: Path) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def named_elements(value: Any, layouts: Sequence[Sequence[str]], path: Path) -> 
     size = f" of {len(value)}" if isinstance(value, list | tuple | dict) else ""
     raise UsageError(
         f"{path}: no such layout is known: a {type(value).__name__}{size}",
-        details=[f"element {i}: {_told(element)}" for i, element in enumerate(value)]
+        details=[f"element {i}: {_described(element)}" for i, element in enumerate(value)]
         if isinstance(value, list | tuple) and len(value) < 30
         else [],
         hint=f"known are tuples of {', '.join(str(len(layout)) for layout in layouts)}: see docs/features.md",
@@ -94,7 +96,7 @@ def _fits(named: Mapping[str, Any]) -> bool:
     return isinstance(spoken, str) and not any(isinstance(row, str) for row in first)
 
 
-def _told(element: Any) -> str:
+def _described(element: Any) -> str:
     size = f" of {len(element)}" if isinstance(element, list | tuple | dict | set) else ""
     first = next(iter(element.values()), None) if isinstance(element, dict) else None
     return f"{type(element).__name__}{size}" + (
@@ -102,11 +104,11 @@ def _told(element: Any) -> str:
     )
 
 
-Places = dict[tuple[Any, int], str]  # dialogue of the file and place in it -> id
+Matches = dict[tuple[Any, int], str]  # dialogue of the file and place in it -> id
 
 
-def _placed(given: Mapping[str, Any], ids: Ids, path: Path) -> tuple[Places, list[str]]:
-    placed: Places = {}
+def _match(given: Mapping[str, Any], ids: IdMatcher, path: Path) -> tuple[Matches, list[str]]:
+    placed: Matches = {}
     unknown: list[str] = []
     if not isinstance(given["ids"], dict):
         raise UsageError(f"{path}: its first element names no utterances", hint="is it a pickle of features?")
@@ -117,11 +119,11 @@ def _placed(given: Mapping[str, Any], ids: Ids, path: Path) -> tuple[Places, lis
                 unknown.append(f"{dialogue}/{name}")
             else:
                 placed[dialogue, i] = found
-    check_once(placed, path)
+    check_unique(placed, path)
     return placed, unknown
 
 
-def check_once(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
+def check_unique(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
     """Refuse a file of which two rows mean one utterance.
 
     Raises:
@@ -131,11 +133,14 @@ def check_once(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
     twice = [name for name in placed.values() if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
     if twice:
         raise UsageError(
-            f"{path}: {len(twice)} utterances stand there twice: {some(twice)}", hint="is the --corpus right?"
+            f"{path}: {len(twice)} utterances stand there twice: {first_few(twice)}",
+            hint="is the --corpus right?",
         )
 
 
-def check_sentences(sentences: Mapping[Any, Sequence[Any]], placed: Places, ids: Ids, path: Path) -> None:
+def check_sentences(
+    sentences: Mapping[Any, Sequence[Any]], placed: Matches, ids: IdMatcher, path: Path
+) -> None:
     """Refuse a file whose numbers mean other utterances than the manifest's.
 
     Raises:
@@ -146,7 +151,7 @@ def check_sentences(sentences: Mapping[Any, Sequence[Any]], placed: Places, ids:
         for (d, i), name in placed.items()
         if i < len(sentences.get(d, ()))
     ]
-    if agreement(pairs) < AGREE:
+    if agreement(pairs) < MIN_AGREEMENT:
         differ = [f"{a!r} is {b!r} in the manifest" for a, b in pairs if b and agreement([(a, b)]) < 1]
         raise UsageError(
             f"{path}: only {agreement(pairs):.0%} of its sentences are those of the manifest's utterances",
@@ -155,7 +160,7 @@ def check_sentences(sentences: Mapping[Any, Sequence[Any]], placed: Places, ids:
         )
 
 
-def feature_of(name: str, given: Mapping[Any, Any], placed: Places, path: Path) -> Found:
+def feature_of(name: str, given: Mapping[Any, Any], placed: Matches, path: Path) -> FoundFeature:
     """One feature of the file, by id.
 
     Raises:
@@ -176,4 +181,4 @@ def feature_of(name: str, given: Mapping[Any, Any], placed: Places, path: Path) 
     rows: dict[str, Array] = {}
     for (dialogue, i), utterance in placed.items():
         rows[utterance] = as_numbers(given[dialogue][i], f"{path}: {name} of {utterance}")
-    return from_rows(name, MODALITY[name], rows)
+    return feature_from_rows(name, MODALITY[name], rows)

@@ -12,8 +12,8 @@ import numpy as np
 
 from ercache.digests import canonical_json
 from ercache.errors import UsageError
-from ercache.files import replaced
-from ercache.formats.sheet import LABEL, Sheet
+from ercache.files import atomic_file
+from ercache.formats.flat_cache import LABEL, FlatCache
 
 ABOUT: Final = "ercache"
 KNOWN: Final = ".known"  # of a column of texts: where it is not None
@@ -23,7 +23,7 @@ _ALWAYS: Final = (
 )
 
 
-def write_npz(sheet: Sheet, path: Path) -> list[str]:
+def write_npz(sheet: FlatCache, path: Path) -> list[str]:
     """Columns, `<array>/values`, `<array>/offsets`, `present`, and `ercache`: the specs and the provenance as JSON.
 
     Returns:
@@ -39,12 +39,12 @@ def write_npz(sheet: Sheet, path: Path) -> list[str]:
     for name, (values, offsets) in sheet.arrays.items():
         arrays |= {f"{name}/values": values, f"{name}/offsets": offsets}
     arrays |= {"present": sheet.present, ABOUT: np.array(canonical_json(sheet.about))}
-    with replaced(path) as temporary, temporary.open("wb") as stream:
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
     return [*_lacking(sheet), *_ALWAYS]
 
 
-def write_safetensors(sheet: Sheet, path: Path) -> list[str]:
+def write_safetensors(sheet: FlatCache, path: Path) -> list[str]:
     """Tensors `<array>/values`, `<array>/offsets`, `present`; columns, specs and provenance as JSON in the metadata.
 
     Returns:
@@ -62,12 +62,12 @@ def write_safetensors(sheet: Sheet, path: Path) -> list[str]:
     except (KeyError, ValueError, TypeError) as error:
         kinds = ", ".join(sorted({str(values.dtype) for values, _ in sheet.arrays.values()}))
         raise UsageError(f"safetensors cannot hold {kinds} ({error})", hint="export to npz") from error
-    with replaced(path, len(content)) as temporary:
+    with atomic_file(path, len(content)) as temporary:
         temporary.write_bytes(content)
     return [*_lacking(sheet), *_ALWAYS]
 
 
-def write_parquet(sheet: Sheet, path: Path) -> list[str]:
+def write_parquet(sheet: FlatCache, path: Path) -> list[str]:
     """One row an utterance: columns, and each array as a list (a vector) or a list of lists, null where missing.
 
     Returns:
@@ -98,18 +98,18 @@ def write_parquet(sheet: Sheet, path: Path) -> list[str]:
                 f"the axes of {spec.name}: rows of {list(spec.shape)} are flat (the shape stands in the metadata)"
             )
     table = pa.table(columns).replace_schema_metadata({ABOUT: canonical_json(sheet.about)})
-    with replaced(path) as temporary:
+    with atomic_file(path) as temporary:
         pq.write_table(table, temporary)
     return lost
 
 
-def _lacking(sheet: Sheet) -> list[str]:
+def _lacking(sheet: FlatCache) -> list[str]:
     if any(name.startswith(LABEL) for name in sheet.columns):
         return []
     return ["labels, speakers and dialogues: the manifest of the corpus is not here or has no label set"]
 
 
-WRITERS: Final[Mapping[str, Callable[[Sheet, Path], list[str]]]] = {
+WRITERS: Final[Mapping[str, Callable[[FlatCache, Path], list[str]]]] = {
     "npz": write_npz,
     "safetensors": write_safetensors,
     "parquet": write_parquet,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ercache.digests import digest_of, digest_of_file
 from ercache.errors import UsageError
-from ercache.formats.content import Content
+from ercache.formats.content import FileContent
 from ercache.formats.cosmic import read_cosmic
 from ercache.formats.csd import read_csd
 from ercache.formats.dialogue_pickle import read_dialogue_pickle
@@ -16,13 +16,13 @@ from ercache.formats.lhotse import read_lhotse
 from ercache.formats.merbench import read_merbench
 from ercache.formats.mmsa import read_mmsa
 from ercache.formats.mult import read_mult
-from ercache.formats.packing import Packed, pack, plain_name
-from ercache.formats.reimport import RETURNED, read_returned
+from ercache.formats.packing import ImportResult, pack, plain_name
+from ercache.formats.reimport import EXPORT_READERS, read_export
 from ercache.formats.table import read_table
 from ercache.manifest import Manifest
-from ercache.params.load import nearest
+from ercache.params.load import suggestion
 
-Reader = Callable[[Path, Manifest, str], Content]
+Reader = Callable[[Path, Manifest, str], FileContent]
 # The tuple pickle is known under the names of the projects that publish it.
 TUPLES: Final = ("mmgcn", "mm-dfn", "dialoguernn", "dialogue-pickle")
 FORMATS: Final[Mapping[str, Reader]] = {
@@ -34,7 +34,7 @@ FORMATS: Final[Mapping[str, Reader]] = {
     "merbench": read_merbench,
     "lhotse": read_lhotse,
     "table": read_table,
-    **{name: partial(read_returned, read) for name, read in RETURNED.items()},
+    **{name: partial(read_export, read) for name, read in EXPORT_READERS.items()},
 }
 # What a file of the right kind and a wrong inside does to a reader (RuntimeError and OSError: HDF5 at a damaged
 # place); each of them is told as such.
@@ -45,7 +45,7 @@ _STRUCTURE: Final = (
 
 def import_file(
     path: Path, form: str, manifest: Manifest, root: Path, name: str = "", modality: str = ""
-) -> Packed:
+) -> ImportResult:
     """Make caches of a file of another project.
 
     Args:
@@ -60,7 +60,7 @@ def import_file(
     key = re.sub(r"[ _]", "-", form.lower())
     key = {"mmdfn": "mm-dfn"}.get(key, key)
     if key not in FORMATS:
-        raise UsageError(f"unknown format {form!r}", hint=nearest(key, FORMATS))
+        raise UsageError(f"unknown format {form!r}", hint=suggestion(key, FORMATS))
     if not path.exists():
         raise UsageError(f"no such file or folder: {path}", hint="give its path as seen from here")
     if path.is_dir() != (key == "merbench") and key != "table":

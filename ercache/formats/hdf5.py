@@ -9,7 +9,7 @@ from typing import Final
 import h5py
 from h5py import h5z
 
-from ercache.archives import FREE, RATIO
+from ercache.archives import ALWAYS_ALLOWED, MAX_RATIO
 from ercache.cache import Array
 from ercache.errors import UsageError
 from ercache.formats.numbers import NUMBERS
@@ -47,8 +47,8 @@ def check_dataset(data: h5py.Dataset, where: str) -> None:
     if claimed and not stored:
         raise UsageError(f"{where} claims {list(data.shape)} and was never written", hint=_HINT)
     chunk = _chunk_bytes(data)
-    most = min(max(FREE, RATIO * stored), _DEFLATE * stored)
-    if claimed > most or chunk > max(FREE, most):
+    most = min(max(ALWAYS_ALLOWED, MAX_RATIO * stored), _DEFLATE * stored)
+    if claimed > most or chunk > max(ALWAYS_ALLOWED, most):
         raise UsageError(f"{where} claims {list(data.shape)}, more than the file can hold", hint=_HINT)
 
 

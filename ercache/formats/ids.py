@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from ercache.errors import UsageError
-from ercache.formats.content import some
+from ercache.formats.content import first_few
 from ercache.manifest import Manifest, Utterance
 
 _NUMBERS: Final = re.compile(r"(.+)_dia(\d+)_utt(\d+)", re.ASCII)
@@ -18,11 +18,11 @@ PARTS: Final = ("train", "dev", "test")  # in which MELD's dialogues are numbere
 _DEV: Final = ("val", "valid", "validation")  # other names of the part `dev`
 _ALL: Final = 0.99  # share of names that a part must have to be meant; releases differ by some utterances
 # Share of the sentences that must be those of the manifest; old copies have broken characters.
-AGREE: Final = 0.9
+MIN_AGREEMENT: Final = 0.9
 
 
 @dataclass(frozen=True)
-class Line:
+class TextLine:
     """An utterance of a file that names none: what was said, by whom, with which label."""
 
     text: str
@@ -30,7 +30,7 @@ class Line:
     label: str | None = None
 
 
-class Ids:
+class IdMatcher:
     """The utterances of a manifest, by the names that other projects give them."""
 
     def __init__(self, manifest: Manifest) -> None:
@@ -113,7 +113,7 @@ class Ids:
         if unknown:
             notes.append(
                 f"{len(unknown)} of its {len(names)} names are not in the manifest, whose ids are as "
-                f"{next(iter(self.by_id), 'none')!r}: {some(unknown)}"
+                f"{next(iter(self.by_id), 'none')!r}: {first_few(unknown)}"
             )
         return found, notes
 
@@ -163,20 +163,20 @@ class Ids:
         return self._dialogues[found] if found is not None else []
 
 
-def plain(text: str) -> str:
+def normalised_sentence(text: str) -> str:
     """A sentence without what copies of a corpus differ in: case, blanks, punctuation, broken characters."""
     return "".join(c for c in text.casefold() if c.isascii() and c.isalnum())
 
 
 def agreement(pairs: Sequence[tuple[str, str | None]]) -> float:
     """The share of equal sentences, of those that both sides have; 1 when there are none."""
-    both = [(plain(a), plain(b)) for a, b in pairs if b]
+    both = [(normalised_sentence(a), normalised_sentence(b)) for a, b in pairs if b]
     told = [(a, b) for a, b in both if a or b]
     return sum(a == b for a, b in told) / len(told) if told else 1.0
 
 
 def match_lines(
-    lines: Sequence[Line], utterances: Sequence[Utterance], label_set: str | None
+    lines: Sequence[TextLine], utterances: Sequence[Utterance], label_set: str | None
 ) -> dict[int, str]:
     """Pair the lines of a dialogue with its utterances by what was said.
 
@@ -188,7 +188,7 @@ def match_lines(
     """
     if len(lines) == len(utterances):
         together = [(line.text, u.text) for line, u in zip(lines, utterances, strict=True)]
-        if agreement(together) >= AGREE:
+        if agreement(together) >= MIN_AGREEMENT:
             return {i: u.id for i, u in enumerate(utterances)}
     paired: dict[int, str] = {}
     ordered = sorted(utterances, key=lambda u: u.id)  # of one speaker, ids are in order of the transcript
@@ -197,12 +197,12 @@ def match_lines(
         free: dict[tuple[str | None, ...], list[str]] = defaultdict(list)
         for i, line in enumerate(lines):
             if i not in paired:
-                rows[(plain(line.text), line.speaker, line.label)[:fields]].append(i)
+                rows[(normalised_sentence(line.text), line.speaker, line.label)[:fields]].append(i)
         taken = set(paired.values())
         for u in ordered:
             if u.id not in taken:
                 label = u.labels.get(label_set) if label_set else None
-                free[(plain(u.text or ""), u.speaker[-1:], label)[:fields]].append(u.id)
+                free[(normalised_sentence(u.text or ""), u.speaker[-1:], label)[:fields]].append(u.id)
         for key, places in rows.items():
             if len(free[key]) == len(places):
                 paired |= dict(zip(places, free[key], strict=True))

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import h5py
 
-from ercache.archives import FREE, RATIO
+from ercache.archives import ALWAYS_ALLOWED, MAX_RATIO
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.formats.content import ARRAY, Content, Found, some
+from ercache.formats.content import ARRAY, FileContent, FoundFeature, first_few
 from ercache.formats.hdf5 import check_dataset, own_dataset, read_dataset
-from ercache.formats.ids import Ids
+from ercache.formats.ids import IdMatcher
 from ercache.formats.npy import read_npy
 from ercache.manifest import MODALITIES, Manifest
 
@@ -27,7 +27,7 @@ _FORM: Final = "give lhotse's .jsonl or .jsonl.gz"
 _STORES: Final = ("numpy_files", "numpy_hdf5")
 
 
-def read_lhotse(path: Path, manifest: Manifest, modality: str) -> Content:
+def read_lhotse(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """Read such a manifest; matrices are read one at a time, when they are packed. Without `modality` they are audio.
 
     Raises:
@@ -36,7 +36,7 @@ def read_lhotse(path: Path, manifest: Manifest, modality: str) -> Content:
     told = modality or "audio"
     if told not in MODALITIES:
         raise UsageError(f"unknown modality {told!r}", hint=f"one of {', '.join(MODALITIES)}")
-    ids = Ids(manifest)
+    ids = IdMatcher(manifest)
     stored: dict[str, Mapping[str, Any]] = {}
     unknown: list[str] = []
     bare = 0
@@ -57,7 +57,7 @@ def read_lhotse(path: Path, manifest: Manifest, modality: str) -> Content:
             _check_store(features, f"{path}, line {number}")
             stored[utterance] = {**features, "piece": _piece(item, features)}
     notes = (
-        [f"{len(unknown)} of its entries are of no utterance of the manifest: {some(unknown)}"]
+        [f"{len(unknown)} of its entries are of no utterance of the manifest: {first_few(unknown)}"]
         if unknown
         else []
     )
@@ -65,16 +65,16 @@ def read_lhotse(path: Path, manifest: Manifest, modality: str) -> Content:
     notes.append("frame shift, rate and supervisions are not kept")
     kinds = sorted({str(f.get("type") or "features") for f in stored.values()})
     name = "_".join(kinds) or "features"
-    found = Found(name, told, tuple(stored), partial(_read, stored, path.parent))
+    found = FoundFeature(name, told, tuple(stored), partial(_read, stored, path.parent))
     claims = {
         "type": kinds,
         "frame_shift": sorted({float(f.get("frame_shift") or 0) for f in stored.values()}),
     }
-    return Content((found,), tuple(notes), claims)
+    return FileContent((found,), tuple(notes), claims)
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    number, read, most = 0, 0, max(FREE, RATIO * path.stat().st_size)
+    number, read, most = 0, 0, max(ALWAYS_ALLOWED, MAX_RATIO * path.stat().st_size)
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             while line := stream.readline(_LINE + 1):

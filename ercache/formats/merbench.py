@@ -8,13 +8,13 @@ import numpy as np
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.formats.content import ARRAY, Content, Found, modality_of, some
-from ercache.formats.ids import Ids
+from ercache.formats.content import ARRAY, FileContent, FoundFeature, first_few, modality_of
+from ercache.formats.ids import IdMatcher
 from ercache.formats.npy import read_npy
 from ercache.manifest import Manifest
 
 
-def read_merbench(path: Path, manifest: Manifest, modality: str) -> Content:
+def read_merbench(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """Read such a folder; files are read one at a time, when they are packed.
 
     Raises:
@@ -25,7 +25,7 @@ def read_merbench(path: Path, manifest: Manifest, modality: str) -> Content:
             f"{path}: not a folder",
             hint="give the folder of one encoder, as in features/chinese-hubert-large-UTT",
         )
-    ids = Ids(manifest)
+    ids = IdMatcher(manifest)
     places: dict[str, Path] = {}
     unknown: list[str] = []
     empty: list[str] = []
@@ -49,18 +49,18 @@ def read_merbench(path: Path, manifest: Manifest, modality: str) -> Content:
             f"{path}: no .npy file in it", hint="give the folder of one encoder, not the one above"
         )
     name = path.resolve().name
-    found = Found(name, modality_of(name, modality), tuple(places), partial(_read, places))
+    found = FoundFeature(name, modality_of(name, modality), tuple(places), partial(_read, places))
     notes = (
-        [f"{len(unknown)} of its files are of no utterance of the manifest: {some(unknown)}"]
+        [f"{len(unknown)} of its files are of no utterance of the manifest: {first_few(unknown)}"]
         if unknown
         else []
     )
     notes += (
-        [f"{len(empty)} of its arrays are empty, their utterances are missing: {some(empty)}"]
+        [f"{len(empty)} of its arrays are empty, their utterances are missing: {first_few(empty)}"]
         if empty
         else []
     )
-    return Content((found,), tuple(notes), name=name)
+    return FileContent((found,), tuple(notes), name=name)
 
 
 def _read(places: Mapping[str, Path], utterance: str) -> Mapping[str, Array]:

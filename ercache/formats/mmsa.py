@@ -9,8 +9,8 @@ import numpy as np
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.formats.content import Content, from_rows, some
-from ercache.formats.ids import AGREE, Ids, agreement
+from ercache.formats.content import FileContent, feature_from_rows, first_few
+from ercache.formats.ids import MIN_AGREEMENT, IdMatcher, agreement
 from ercache.formats.mult import MODALITY, MODES, is_mult, mult_content
 from ercache.formats.numbers import as_numbers
 from ercache.formats.padding import cut_padding
@@ -22,7 +22,7 @@ from ercache.manifest import Manifest
 class _Gathered:
     """What the modes of a file give together."""
 
-    ids: Ids
+    ids: IdMatcher
     path: Path
     rows: dict[str, dict[str, tuple[Array, int | None]]] = field(
         default_factory=lambda: {k: {} for k in MODALITY}
@@ -57,7 +57,7 @@ class _Gathered:
         return str(label) not in known or str(label) in self.ids.by_id[utterance].labels.values()
 
 
-def read_mmsa(path: Path, manifest: Manifest, modality: str) -> Content:
+def read_mmsa(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """Read such a pickle; `modality` has no meaning, as the file tells it.
 
     Padding is cut where the file says how long an utterance is (`audio_lengths`, the mask of `text_bert`), on the side
@@ -71,15 +71,15 @@ def read_mmsa(path: Path, manifest: Manifest, modality: str) -> Content:
         return mult_content(given, path, manifest)
     modes = [m for m in MODES if isinstance(given, dict) and isinstance(given.get(m), dict)]
     if not any("id" in given[mode] for mode in modes):
-        told = some(list(given)) if isinstance(given, dict) else type(given).__name__
+        told = first_few(list(given)) if isinstance(given, dict) else type(given).__name__
         message = (
             f"{path}: no MMSA file ({told}): that is a dictionary of train, valid and test, each with `id`"
         )
         raise UsageError(message, hint="docs/features.md tells the formats")
-    gathered = _Gathered(Ids(manifest), path)
+    gathered = _Gathered(IdMatcher(manifest), path)
     for mode in modes:
         gathered.add(mode, given[mode])
-    if agreement(gathered.spoken) < AGREE:
+    if agreement(gathered.spoken) < MIN_AGREEMENT:
         raise UsageError(
             f"{path}: only {agreement(gathered.spoken):.0%} of its texts are those of the manifest's utterances",
             hint="it is of another corpus, or its names mean something else; nothing was written",
@@ -91,21 +91,21 @@ def read_mmsa(path: Path, manifest: Manifest, modality: str) -> Content:
         cut = cut_padding([(u, values, length) for u, (values, length) in rows.items() if length is not None])
         notes += cut.notes(key)
         claims[key] = "kept" if not cut.rows else f"cut at the {cut.side}"
-        found.append(from_rows(key, MODALITY[key], kept | cut.rows))
-    return Content(tuple(found), tuple(notes), {"padding": claims})
+        found.append(feature_from_rows(key, MODALITY[key], kept | cut.rows))
+    return FileContent(tuple(found), tuple(notes), {"padding": claims})
 
 
 def _notes(gathered: _Gathered) -> list[str]:
     notes = []
     if gathered.padded:
-        notes.append(f"no lengths in the file, so padding is kept as values: {some(gathered.padded, 9)}")
+        notes.append(f"no lengths in the file, so padding is kept as values: {first_few(gathered.padded, 9)}")
     if gathered.unknown:
         notes.append(
-            f"{len(gathered.unknown)} of its utterances are not in the manifest: {some(gathered.unknown)}"
+            f"{len(gathered.unknown)} of its utterances are not in the manifest: {first_few(gathered.unknown)}"
         )
     if gathered.differing:
         told = f"{len(gathered.differing)} annotations are no label of their utterance in the manifest"
-        notes.append(f"{told}: {some(gathered.differing)}")
+        notes.append(f"{told}: {first_few(gathered.differing)}")
     return [
         *notes,
         "its labels, texts, modes and text_bert (token numbers) are not kept: the manifest has its own",

@@ -9,8 +9,8 @@ import numpy as np
 
 from ercache.cache import Array, CacheFile, Status
 from ercache.errors import UsageError
-from ercache.files import replaced
-from ercache.formats.content import some
+from ercache.files import atomic_file
+from ercache.formats.content import first_few
 from ercache.formats.mult import MODES
 from ercache.manifest import Manifest, Utterance
 
@@ -60,7 +60,7 @@ def write_mmsa(
     rows = [u for u in manifest.utterances if any(u.id in given for given in values.values())]
     outside = [u.id for u in rows if u.id not in mode_of]
     if outside:
-        lost.append(f"{len(outside)} utterances outside train, dev and test: {some(outside)}")
+        lost.append(f"{len(outside)} utterances outside train, dev and test: {first_few(outside)}")
     content = {}
     for mode in MODES:
         mine = [u for u in rows if mode_of.get(u.id) == mode]
@@ -68,11 +68,11 @@ def write_mmsa(
             content[mode] = _mode(mine, values, labels, manifest)
     null = [u.id for u in rows if u.labels.get(labels) is None]
     if null:
-        lost.append(f"{len(null)} utterances without a label of {labels} get the class -1: {some(null)}")
+        lost.append(f"{len(null)} utterances without a label of {labels} get the class -1: {first_few(null)}")
     if not _numbers(manifest.label_sets[labels]):
         lost.append(f"{labels} is no scale: regression_labels hold the number of the class")
     lost += [f"the label set {name}" for name in manifest.label_sets if name != labels]
-    with replaced(path) as temporary, temporary.open("wb") as stream:
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
         pickle.dump(content, stream, protocol=4)
     return sum(len(part["id"]) for part in content.values()), list(dict.fromkeys(lost))
 
@@ -83,7 +83,7 @@ def _key(cache: CacheFile, manifest: Manifest) -> str:
         raise UsageError(f"{cache.path}: of corpus {told['corpus']!r}, the others of {manifest.corpus!r}")
     unknown = sorted(set(cache.ids) - {u.id for u in manifest.utterances})
     if unknown:
-        message = f"{cache.path}: {len(unknown)} utterances are not in the manifest: {some(unknown)}"
+        message = f"{cache.path}: {len(unknown)} utterances are not in the manifest: {first_few(unknown)}"
         raise UsageError(message, hint="scan the corpus again, then extract the feature again")
     if told.get("modality") not in _KEYS:
         raise UsageError(f"{cache.path}: its modality is not told", hint="export it to npz")
@@ -106,7 +106,7 @@ def _modes(manifest: Manifest, split: str) -> dict[str, str]:
         return {i: _SUBSETS[s] for s, ids in manifest.splits[split].items() if s in _SUBSETS for i in ids}
     if not set(manifest.parts) <= set(_SUBSETS):
         raise UsageError(
-            f"the parts of {manifest.corpus} ({some(manifest.parts)}) are not MMSA's train, valid and test",
+            f"the parts of {manifest.corpus} ({first_few(manifest.parts)}) are not MMSA's train, valid and test",
             hint=f"name a split with --split: {', '.join(manifest.splits) or 'the manifest has none'}",
         )
     return {u.id: _SUBSETS[u.part] for u in manifest.utterances}

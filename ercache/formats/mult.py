@@ -12,11 +12,11 @@ import numpy as np
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.formats.content import Content, from_rows, some
-from ercache.formats.csd import label_times
-from ercache.formats.ids import Ids
+from ercache.formats.content import FileContent, feature_from_rows, first_few
+from ercache.formats.csd import utterance_times
+from ercache.formats.ids import IdMatcher
 from ercache.formats.numbers import as_numbers
-from ercache.formats.timed import by_video, nearest
+from ercache.formats.timed import best_overlap, by_video
 from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest
 
@@ -27,7 +27,7 @@ _LAYOUT: Final = (
 )
 
 
-def read_mult(path: Path, manifest: Manifest, modality: str) -> Content:
+def read_mult(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """Read such a pickle; `modality` has no meaning, as the file tells it.
 
     Raises:
@@ -43,7 +43,7 @@ def is_mult(given: Any) -> bool:
     return bool(shapes) and all(len(shape) == 2 and shape[1] == 3 for shape in shapes)
 
 
-def mult_content(given: Any, path: Path, manifest: Manifest) -> Content:
+def mult_content(given: Any, path: Path, manifest: Manifest) -> FileContent:
     """What such a pickle, loaded already, gives.
 
     Raises:
@@ -55,9 +55,9 @@ def mult_content(given: Any, path: Path, manifest: Manifest) -> Content:
         )
         why = ": it has no `id`, so nothing tells which utterance a row is" if lacking else ""
         raise UsageError(f"{path}: not {_LAYOUT}{why}", hint="docs/features.md tells the formats")
-    ids = Ids(manifest)
+    ids = IdMatcher(manifest)
     try:
-        videos = by_video(label_times(path, manifest), ids)
+        videos = by_video(utterance_times(path, manifest), ids)
     except UsageError as error:
         raise UsageError(f"{error.message}; the file has {_LAYOUT}", hint=error.hint) from error
     rows: dict[str, dict[str, Array]] = {key: {} for key in MODALITY}
@@ -66,15 +66,15 @@ def mult_content(given: Any, path: Path, manifest: Manifest) -> Content:
         _add(given[mode], f"{path}: {mode}", videos, rows, unknown)
     notes = [f"{_LAYOUT}: its rows were found by their times"]
     if unknown:
-        notes.append(f"{len(unknown)} of its rows are of no utterance of the manifest: {some(unknown)}")
+        notes.append(f"{len(unknown)} of its rows are of no utterance of the manifest: {first_few(unknown)}")
     told = [f"{key} ({side})" for key in MODALITY if (side := _zeros(rows[key]))]
     if told:
         notes.append(
             f"no lengths in the file, so padding is kept as values; zeros stand in {', '.join(told)}"
         )
     notes.append("its labels and modes are not kept: the manifest has its own")
-    features = tuple(from_rows(key, MODALITY[key], rows[key]) for key in MODALITY if rows[key])
-    return Content(features, tuple(notes), {"padding": "kept"})
+    features = tuple(feature_from_rows(key, MODALITY[key], rows[key]) for key in MODALITY if rows[key])
+    return FileContent(features, tuple(notes), {"padding": "kept"})
 
 
 def _add(
@@ -92,7 +92,7 @@ def _add(
                 f"{where}: {key} is {list(array.shape)} for {len(names)} ids", hint="is the file whole?"
             )
     for i, (video, start, end) in enumerate(names):
-        utterance = nearest(*_seconds(start, end, where), dict(videos.get(video, {})))
+        utterance = best_overlap(*_seconds(start, end, where), dict(videos.get(video, {})))
         if utterance is None:
             unknown.append(f"{video} {start} to {end}")
             continue

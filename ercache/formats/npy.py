@@ -8,12 +8,12 @@ from typing import IO, Any, Final
 
 import numpy as np
 
-from ercache.archives import UNPACKING, BadArchive, members_of
+from ercache.archives import UNPACK_ERRORS, BadArchive, members_of
 from ercache.cache import Array
 from ercache.errors import UsageError
 from ercache.formats.numbers import NUMBERS
 
-_ODD: Final = (ValueError, OSError, EOFError, MemoryError)
+_READ_ERRORS: Final = (ValueError, OSError, EOFError, MemoryError)
 _TEXTS: Final = "US"
 
 
@@ -28,7 +28,7 @@ def read_npy(path: Path) -> Array:
             _check_head(stream, path.stat().st_size, str(path), NUMBERS)
         array: Array = np.load(path, allow_pickle=False)
         return array
-    except _ODD as error:
+    except _READ_ERRORS as error:
         raise UsageError(f"{path}: not readable as .npy ({error})", hint="is the file whole?") from error
 
 
@@ -49,7 +49,7 @@ def read_npz(path: Path, holds_numbers: Callable[[str], bool]) -> dict[str, Arra
                 with archive.open(info) as stream:
                     _check_head(stream, info.file_size, f"{path}: {name}", kinds)
             return {name: _read(archive, info) for name, info in members.items()}
-    except (BadArchive, *UNPACKING, *_ODD) as error:
+    except (BadArchive, *UNPACK_ERRORS, *_READ_ERRORS) as error:
         raise UsageError(f"{path}: not readable as .npz ({error})", hint="is the file whole?") from error
 
 

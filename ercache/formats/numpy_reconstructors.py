@@ -3,7 +3,7 @@
 Arrays are made from their bytes and types from their spelling, so that neither numpy's own `__setstate__` nor any
 constructor sees what a file says. Entries cannot be changed by the pickle that names them. What they give is a number
 or a text, or has no hash: nothing that a call makes can be a key that is slow to compare. A pickle may name the same
-gigabyte again and again, so what all calls copy together is bounded, see `bounded`.
+gigabyte again and again, so what all calls copy together is bounded, see `copy_budget`.
 """
 
 import math
@@ -26,12 +26,12 @@ class Refused(Exception):
     """A name, or a use of one, that plain data does not need; `load_pickle` tells it."""
 
 
-class Absurd(Refused):
+class TooLarge(Refused):
     """Plain data in a shape that nobody has."""
 
 
 @contextmanager
-def bounded(most: int) -> Iterator[None]:
+def copy_budget(most: int) -> Iterator[None]:
     """Within it, all calls together copy at most so many bytes or items; beyond, `Refused` is raised."""
     token = _LEFT.set(most)
     try:
@@ -48,11 +48,11 @@ def _spend(arguments: Iterable[object]) -> None:
     )
     left = _LEFT.get() - sum(sizes)
     if left < 0:
-        raise Absurd("the same content again and again, more of it than the file")
+        raise TooLarge("the same content again and again, more of it than the file")
     _LEFT.set(left)
 
 
-def is_key(value: object) -> bool:
+def is_plain_key(value: object) -> bool:
     """Whether a value is hashed and compared at once: a number of usual size, a text, or nothing."""
     if type(value) is int:
         return value.bit_length() <= 64
@@ -87,7 +87,7 @@ class Dtype:
         return np.dtype(self.spelling.replace("O8", "O"))
 
 
-class Held:
+class ArrayBox:
     """An array or a frozenset, or the place of an array whose content comes with its state (`_reconstruct`)."""
 
     __hash__ = None  # type: ignore[assignment]
@@ -104,7 +104,7 @@ class Held:
         self.value = _array(content, dtype, shape, "F" if fortran is True or fortran == 1 else "C")
 
 
-class Name:
+class SafeGlobal:
     """What a name in a pickle becomes. It can be called, if it has a rule, and never be changed."""
 
     __slots__ = ("_rule", "name")
@@ -155,14 +155,14 @@ def _scalar(dtype: object, content: object = b"") -> Any:
     return _array(content, dtype, (), "C")[()]
 
 
-def _frombuffer(content: object, dtype: object, shape: object, order: object = "C", *_: object) -> Held:
-    return Held(_array(content, dtype, shape, order))
+def _frombuffer(content: object, dtype: object, shape: object, order: object = "C", *_: object) -> ArrayBox:
+    return ArrayBox(_array(content, dtype, shape, order))
 
 
-def _reconstruct(kind: object, *_: object) -> Held:
+def _reconstruct(kind: object, *_: object) -> ArrayBox:
     if kind is not _NDARRAY:
         raise Refused("an array of another class than numpy.ndarray")
-    return Held(None)
+    return ArrayBox(None)
 
 
 def _encode(text: object, encoding: object = "latin-1") -> bytes:
@@ -193,15 +193,15 @@ def _members(kind: type[set[Any]] | type[frozenset[Any]]) -> Callable[..., Any]:
 
     def checked(*arguments: object) -> Any:
         for members in (a for a in arguments if isinstance(a, _SEQUENCES)):
-            if not all(is_key(member) for member in members):
+            if not all(is_plain_key(member) for member in members):
                 raise Refused(f"a {kind.__name__} of other than numbers and texts")
         return make(*arguments)
 
     return checked
 
 
-def _frozenset(*arguments: object) -> Held:
-    return Held(_members(frozenset)(*arguments))
+def _frozenset(*arguments: object) -> ArrayBox:
+    return ArrayBox(_members(frozenset)(*arguments))
 
 
 def _bytearray(*arguments: object) -> bytearray:
@@ -225,17 +225,21 @@ def _dtype(spelling: object, *_: object) -> Dtype:
 def _mapping(*arguments: object) -> dict[Any, Any]:
     """An OrderedDict or a defaultdict; what the latter would make of an absent key is of no use here."""
     items = (
-        arguments[1:] if arguments and (arguments[0] is None or isinstance(arguments[0], Name)) else arguments
+        arguments[1:]
+        if arguments and (arguments[0] is None or isinstance(arguments[0], SafeGlobal))
+        else arguments
     )
     make = _collection(dict, list, dict)
     for pairs in (item for item in items if isinstance(item, list)):
-        if not all(isinstance(pair, list | tuple) and len(pair) == 2 and is_key(pair[0]) for pair in pairs):
+        if not all(
+            isinstance(pair, list | tuple) and len(pair) == 2 and is_plain_key(pair[0]) for pair in pairs
+        ):
             raise Refused("a dict of other than pairs whose first is a number or a text")
     made: dict[Any, Any] = make(*items)
     return made
 
 
-_NDARRAY: Final = Name("numpy.ndarray")
+_NDARRAY: Final = SafeGlobal("numpy.ndarray")
 _PLAIN: Final[Mapping[str, Callable[..., Any]]] = {
     "set": _members(set),
     "frozenset": _frozenset,
@@ -245,20 +249,20 @@ _PLAIN: Final[Mapping[str, Callable[..., Any]]] = {
     "bytearray": _bytearray,
     "complex": _complex,
 }
-_FACTORIES: Final = {name: Name(name) for name in ("int", "float", "str")}  # of a defaultdict
-_NUMPY: Final = {"ndarray": _NDARRAY, "dtype": Name("numpy.dtype", _dtype)}
+_FACTORIES: Final = {name: SafeGlobal(name) for name in ("int", "float", "str")}  # of a defaultdict
+_NUMPY: Final = {"ndarray": _NDARRAY, "dtype": SafeGlobal("numpy.dtype", _dtype)}
 _MULTIARRAY: Final = {
     **_NUMPY,
-    "_reconstruct": Name("_reconstruct", _reconstruct),
-    "scalar": Name("scalar", _scalar),
+    "_reconstruct": SafeGlobal("_reconstruct", _reconstruct),
+    "scalar": SafeGlobal("scalar", _scalar),
 }
-_NUMERIC: Final = {"_frombuffer": Name("_frombuffer", _frombuffer)}
-_BUILTINS: Final = {**{name: Name(name, rule) for name, rule in _PLAIN.items()}, **_FACTORIES}
-TABLE: Final[Mapping[str, Mapping[str, Name]]] = {
+_NUMERIC: Final = {"_frombuffer": SafeGlobal("_frombuffer", _frombuffer)}
+_BUILTINS: Final = {**{name: SafeGlobal(name, rule) for name, rule in _PLAIN.items()}, **_FACTORIES}
+TABLE: Final[Mapping[str, Mapping[str, SafeGlobal]]] = {
     "builtins": _BUILTINS,
     "__builtin__": _BUILTINS,
-    "collections": {name: Name(name, _mapping) for name in ("OrderedDict", "defaultdict")},
-    "_codecs": {"encode": Name("encode", _encode)},
+    "collections": {name: SafeGlobal(name, _mapping) for name in ("OrderedDict", "defaultdict")},
+    "_codecs": {"encode": SafeGlobal("encode", _encode)},
     "numpy": _NUMPY,
     "numpy.core.multiarray": _MULTIARRAY,
     "numpy._core.multiarray": _MULTIARRAY,

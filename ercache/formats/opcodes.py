@@ -3,7 +3,7 @@
 from typing import Final
 
 from ercache.errors import UsageError
-from ercache.pickled import Odd, Unwanted, check_pickle
+from ercache.pickle_check import BadPickle, ForbiddenOpcode, check_pickle
 
 # What builds numbers, texts, containers and calls of names; the names are looked at by `unpickle`, and told by it.
 # LONG4 is for integers of more than 255 bytes.
@@ -30,12 +30,12 @@ def check_opcodes(data: bytes, name: str) -> None:
     """
     try:
         end = check_pickle(data, 0, _ALLOWED)
-    except Unwanted as error:
+    except ForbiddenOpcode as error:
         raise UsageError(
             f"{name}: refused, {error}, which plain data does not need",
             hint="nothing of the file was run; ask its makers for plain arrays (.npy, .npz, .safetensors)",
         ) from error
-    except Odd as error:
+    except BadPickle as error:
         raise _damaged(name, str(error)) from error
     if end < len(data):
         raise _damaged(name, f"{len(data) - end} bytes follow the end of the pickle")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ercache.cache import Array, ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
 from ercache.errors import CacheError, UsageError
-from ercache.formats.content import Content, Found, some
+from ercache.formats.content import FileContent, FoundFeature, first_few
 from ercache.formats.numbers import NUMBERS
 from ercache.manifest import Manifest
 from ercache.reasons import Reason
@@ -19,7 +19,7 @@ LACKING: Final = Reason.ABSENT  # the file says nothing about the utterance
 
 
 @dataclass
-class Packed:
+class ImportResult:
     """What was written.
 
     Attributes:
@@ -36,7 +36,7 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class _Surveyed:
+class _Inspected:
     """A feature whose values were looked at once."""
 
     specs: tuple[ArraySpec, ...]
@@ -48,7 +48,7 @@ class _Surveyed:
 class _Rows:
     """The arrays of a feature, shaped as its specs say, one utterance at a time."""
 
-    def __init__(self, found: Found, specs: Sequence[ArraySpec]) -> None:
+    def __init__(self, found: FoundFeature, specs: Sequence[ArraySpec]) -> None:
         self._found, self._specs = found, specs
 
     def __getitem__(self, utterance: str, /) -> Mapping[str, Array]:
@@ -60,8 +60,8 @@ class _Rows:
 
 
 def pack(
-    content: Content, manifest: Manifest, root: Path, prefix: str, imported: Mapping[str, Any]
-) -> Packed:
+    content: FileContent, manifest: Manifest, root: Path, prefix: str, imported: Mapping[str, Any]
+) -> ImportResult:
     """Write the caches of a file's features.
 
     A part of which the file has nothing gets no cache: files of single parts can be imported one after the other.
@@ -80,9 +80,9 @@ def pack(
             f"nothing in the file belongs to an utterance of {manifest.corpus}",
             details=content.notes,
             hint="is it the right --corpus, and of the same release as the manifest? Its ids are as "
-            + some([repr(u.id) for u in manifest.utterances], 2),
+            + first_few([repr(u.id) for u in manifest.utterances], 2),
         )
-    packed = Packed(notes=list(content.notes))
+    packed = ImportResult(notes=list(content.notes))
     packed.utterances = len({utterance for found in features for utterance in found.ids})
     names = [prefix if len(features) == 1 else f"{prefix}_{found.name}" for found in features]
     places = [
@@ -90,7 +90,7 @@ def pack(
     ]
     _check_places(places, manifest.parts)
     # All before anything is written, so that a fault anywhere leaves no file.
-    every = [_survey(found) for found in features]
+    every = [_inspect(found) for found in features]
     for found, surveyed, place in zip(features, every, places, strict=True):
         packed.notes += [f"{place.name}: {note}" for note in surveyed.notes]
         packed.features.append(place.name)
@@ -117,7 +117,7 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_") or "imported"
 
 
-def _gap(utterance: str, found: Found) -> Entry:
+def _gap(utterance: str, found: FoundFeature) -> Entry:
     reason = found.gaps.get(utterance, LACKING)
     return Entry(utterance, reason.status, reason.value)
 
@@ -126,7 +126,8 @@ def _check_places(places: Sequence[Path], parts: Sequence[str]) -> None:
     twice = sorted({str(place) for place in places if places.count(place) > 1})
     if twice:
         raise UsageError(
-            f"two features of the file would have one name: {some(twice)}", hint="give --modality or --name"
+            f"two features of the file would have one name: {first_few(twice)}",
+            hint="give --modality or --name",
         )
     known = []
     for path in (place.with_name(f"{place.name}.{part}.h5") for place in places for part in parts):
@@ -144,7 +145,7 @@ def _has_origin(path: Path) -> bool:
         return False  # damaged: nobody can miss it
 
 
-def _survey(found: Found) -> _Surveyed:
+def _inspect(found: FoundFeature) -> _Inspected:
     """Shapes and types first, as values of several types are held in one that loses none; digests after."""
     specs = found.specs or _specs_of(found)
     rows = _Rows(found, specs)
@@ -163,15 +164,15 @@ def _survey(found: Found) -> _Surveyed:
             odd.append(utterance)
     notes = []
     if zeros:
-        notes.append(f"{len(zeros)} utterances have nothing but zeros, kept as they are: {some(zeros)}")
+        notes.append(f"{len(zeros)} utterances have nothing but zeros, kept as they are: {first_few(zeros)}")
     if odd:
         notes.append(
-            f"{len(odd)} utterances have NaN or infinite values, which training refuses: {some(odd)}"
+            f"{len(odd)} utterances have NaN or infinite values, which training refuses: {first_few(odd)}"
         )
-    return _Surveyed(specs, entries, lengths, tuple(notes))
+    return _Inspected(specs, entries, lengths, tuple(notes))
 
 
-def _specs_of(found: Found) -> tuple[ArraySpec, ...]:
+def _specs_of(found: FoundFeature) -> tuple[ArraySpec, ...]:
     shapes: dict[str, set[tuple[int, ...]]] = {}
     types: dict[str, set[np.dtype[Any]]] = {}
     single: dict[str, bool] = {}
@@ -184,7 +185,7 @@ def _specs_of(found: Found) -> tuple[ArraySpec, ...]:
             single[name] = single.get(name, True) and (array.ndim < 2 or len(array) == 1)
     for name, found_shapes in shapes.items():
         if len(found_shapes) > 1:
-            told = some([list(shape) for shape in sorted(found_shapes)])
+            told = first_few([list(shape) for shape in sorted(found_shapes)])
             raise UsageError(f"{found.name}: the rows of {name} have different shapes: {told}",
                              hint="a feature has one width; is the file whole?")  # fmt: skip
     return tuple(

@@ -11,14 +11,14 @@ from typing import Final, Literal
 import numpy as np
 
 from ercache.cache import Array
-from ercache.formats.content import some
+from ercache.formats.content import first_few
 
 Side = Literal["start", "end"]
 _SIDES: Final[tuple[Side, ...]] = ("end", "start")
 
 
 @dataclass
-class Cut:
+class CutResult:
     """Sequences without their padding, and what is to be told of it.
 
     Attributes:
@@ -43,14 +43,16 @@ class Cut:
             )
         if self.unsure:
             told = f"{name}: {len(self.unsure)} utterances have zeros on both sides and nothing tells which are padding"
-            notes.append(f"{told}; the first rows are kept, no value is lost: {some(self.unsure)}")
+            notes.append(f"{told}; the first rows are kept, no value is lost: {first_few(self.unsure)}")
         if self.inside:
             told = f"{name}: {len(self.inside)} utterances have values beyond their length on either side"
-            notes.append(f"{told}; the first rows are kept, as many as the length says: {some(self.inside)}")
+            notes.append(
+                f"{told}; the first rows are kept, as many as the length says: {first_few(self.inside)}"
+            )
         return notes
 
 
-def cut_padding(rows: Sequence[tuple[str, Array, int]]) -> Cut:
+def cut_padding(rows: Sequence[tuple[str, Array, int]]) -> CutResult:
     """Cut sequences to their lengths, on the side where their zeros are.
 
     Args:
@@ -58,7 +60,7 @@ def cut_padding(rows: Sequence[tuple[str, Array, int]]) -> Cut:
     """
     fitting = {utterance: _fitting(values, length) for utterance, values, length in rows}
     told = [sides[0] for sides in fitting.values() if len(sides) == 1]
-    cut = Cut("start" if told.count("start") > told.count("end") else "end")
+    cut = CutResult("start" if told.count("start") > told.count("end") else "end")
     for utterance, values, length in rows:
         sides = fitting[utterance]
         if not sides:

@@ -7,7 +7,7 @@ pages tells how much a table takes.
 from pathlib import Path
 from typing import Any, Final
 
-from ercache.archives import FREE, RATIO
+from ercache.archives import ALWAYS_ALLOWED, MAX_RATIO
 from ercache.errors import UsageError
 
 _HINT: Final = "is the file whole?"
@@ -26,7 +26,7 @@ def read_parquet(path: Path) -> Any:
     """
     import pyarrow.parquet as pq
 
-    most = max(FREE, RATIO * path.stat().st_size)
+    most = max(ALWAYS_ALLOWED, MAX_RATIO * path.stat().st_size)
     with pq.ParquetFile(path) as file:
         head, schema = file.metadata, file.schema_arrow
     _check_size(head, most, path)

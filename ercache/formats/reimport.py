@@ -10,17 +10,19 @@ import numpy as np
 
 from ercache.cache import Array, Status
 from ercache.errors import UsageError
-from ercache.formats.content import Content, Found, some
+from ercache.formats.content import FileContent, FoundFeature, first_few
 from ercache.formats.export import ABOUT, KNOWN
-from ercache.formats.ids import Ids
+from ercache.formats.flat_cache import LABEL, FlatCache
+from ercache.formats.ids import IdMatcher
 from ercache.formats.npy import read_npz
 from ercache.formats.parquet import read_parquet
-from ercache.formats.sheet import LABEL, Sheet
 from ercache.manifest import Manifest
 from ercache.reasons import Reason
 
 
-def read_returned(read: Callable[[Path], Sheet], path: Path, manifest: Manifest, modality: str) -> Content:
+def read_export(
+    read: Callable[[Path], FlatCache], path: Path, manifest: Manifest, modality: str
+) -> FileContent:
     """Read an exported file; its provenance becomes a claim, as nothing vouches for it any more.
 
     Raises:
@@ -37,31 +39,33 @@ def read_returned(read: Callable[[Path], Sheet], path: Path, manifest: Manifest,
     except Exception as error:  # three libraries, each with errors of its own
         message = f"{path}: not readable as an export of ercache ({type(error).__name__}: {error})"[:500]
         raise UsageError(message, hint=_HINT) from error
-    ids = Ids(manifest)
+    ids = IdMatcher(manifest)
     placed = {name: i for i, name in enumerate(sheet.columns["id"]) if name in ids.by_id}
     unknown = [name for name in sheet.columns["id"] if name not in placed]
     full = tuple(name for name, i in placed.items() if statuses[i] == Status.OK)
     gaps = {name: reasons[i] or Reason.ABSENT for name, i in placed.items() if statuses[i] != Status.OK}
-    notes = [f"{len(unknown)} of its utterances are not in the manifest: {some(unknown)}"] if unknown else []
+    notes = (
+        [f"{len(unknown)} of its utterances are not in the manifest: {first_few(unknown)}"] if unknown else []
+    )
     notes += _label_notes(sheet, ids, placed)
     frames = {name: int(sheet.columns["frames"][i]) for name, i in placed.items()}
-    found = Found(feature, told, full, partial(_rows, sheet, placed), specs, gaps, frames)
-    return Content((found,), tuple(notes), {"provenance": about}, feature)
+    found = FoundFeature(feature, told, full, partial(_rows, sheet, placed), specs, gaps, frames)
+    return FileContent((found,), tuple(notes), {"provenance": about}, feature)
 
 
-def _rows(sheet: Sheet, placed: Mapping[str, int], utterance: str) -> Mapping[str, Array]:
+def _rows(sheet: FlatCache, placed: Mapping[str, int], utterance: str) -> Mapping[str, Array]:
     i = placed[utterance]
     return {name: values[offsets[i] : offsets[i + 1]] for name, (values, offsets) in sheet.arrays.items()}
 
 
-def _label_notes(sheet: Sheet, ids: Ids, placed: Mapping[str, int]) -> list[str]:
+def _label_notes(sheet: FlatCache, ids: IdMatcher, placed: Mapping[str, int]) -> list[str]:
     notes = []
     for column in (c for c in sheet.columns if c.startswith(LABEL)):
         name = column.removeprefix(LABEL)
         given = sheet.columns[column]
         differ = [u for u, i in placed.items() if ids.by_id[u].labels.get(name) != given[i]]
         told = (
-            f"{len(differ)} of {len(placed)} differ, the manifest's stay: {some(differ)}"
+            f"{len(differ)} of {len(placed)} differ, the manifest's stay: {first_few(differ)}"
             if differ
             else "all equal"
         )
@@ -76,22 +80,22 @@ _HINT: Final = (
 _ARRAYS: Final = ("/values", "/offsets")
 
 
-def _read_npz(path: Path) -> Sheet:
+def _read_npz(path: Path) -> FlatCache:
     arrays = read_npz(path, lambda name: name.endswith(_ARRAYS))
     columns: dict[str, list[Any]] = {}
     for name in (n for n in arrays if "/" not in n and not n.endswith(KNOWN) and n not in (ABOUT, "present")):
         known = arrays.get(name + KNOWN, np.ones(len(arrays[name]), bool)).tolist()
         columns[name] = [v if k else None for v, k in zip(arrays[name].tolist(), known, strict=True)]
-    return Sheet(json.loads(str(arrays[ABOUT])), columns, _pairs(arrays))
+    return FlatCache(json.loads(str(arrays[ABOUT])), columns, _pairs(arrays))
 
 
-def _read_safetensors(path: Path) -> Sheet:
+def _read_safetensors(path: Path) -> FlatCache:
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
         told = file.metadata()
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    return Sheet(json.loads(told[ABOUT]), json.loads(told["columns"]), _pairs(arrays))
+    return FlatCache(json.loads(told[ABOUT]), json.loads(told["columns"]), _pairs(arrays))
 
 
 def _pairs(arrays: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
@@ -99,7 +103,7 @@ def _pairs(arrays: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
     return {name: (arrays[f"{name}/values"], arrays[f"{name}/offsets"]) for name in names}
 
 
-def _read_parquet(path: Path) -> Sheet:
+def _read_parquet(path: Path) -> FlatCache:
     import pyarrow.compute as pc
 
     table = read_parquet(path)
@@ -115,10 +119,10 @@ def _read_parquet(path: Path) -> Sheet:
         offsets = np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
         arrays[spec["name"]] = (values.reshape(-1, *spec["shape"]), offsets)
     names = [name for name in table.column_names if not name.startswith("array:")]
-    return Sheet(about, {name: table.column(name).to_pylist() for name in names}, arrays)
+    return FlatCache(about, {name: table.column(name).to_pylist() for name in names}, arrays)
 
 
-RETURNED: Final[Mapping[str, Callable[[Path], Sheet]]] = {
+EXPORT_READERS: Final[Mapping[str, Callable[[Path], FlatCache]]] = {
     "npz": _read_npz,
     "safetensors": _read_safetensors,
     "parquet": _read_parquet,

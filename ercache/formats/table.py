@@ -13,8 +13,8 @@ import numpy as np
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.formats.content import Content, from_rows, modality_of, some
-from ercache.formats.ids import PARTS, Ids
+from ercache.formats.content import FileContent, feature_from_rows, first_few, modality_of
+from ercache.formats.ids import PARTS, IdMatcher
 from ercache.formats.merbench import read_merbench
 from ercache.formats.npy import read_npz
 from ercache.formats.numbers import NUMBERS, as_numbers
@@ -26,7 +26,7 @@ _EXAMPLE: Final = "docs/features.md shows tables that are read; an array of ids 
 
 
 @dataclass
-class Table:
+class IdTable:
     """Rows of one part of a corpus, or of all.
 
     Attributes:
@@ -41,7 +41,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def read_table(path: Path, manifest: Manifest, modality: str) -> Content:
+def read_table(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """Read such a table; the modality must be told, unless the names of the file or its arrays give it away.
 
     Raises:
@@ -53,7 +53,7 @@ def read_table(path: Path, manifest: Manifest, modality: str) -> Content:
     if reader is None:
         raise UsageError(f"{path}: no table: {path.suffix or 'a file without a suffix'}",
                          hint=f"known are {', '.join(_READERS)}, and a folder of .npy")  # fmt: skip
-    ids = Ids(manifest)
+    ids = IdMatcher(manifest)
     rows: dict[str, dict[str, Array]] = {}
     notes: list[str] = []
     for table in reader(path):
@@ -66,30 +66,33 @@ def read_table(path: Path, manifest: Manifest, modality: str) -> Content:
                     raise UsageError(f"{path}: {utterance} stands there twice", hint="is the --corpus right?")
                 mine[utterance] = as_numbers(values[i], f"{path}: {name or 'the vector'} of {utterance}")
     found = tuple(
-        from_rows(name, modality_of(f"{name} {path.stem}".strip(), modality), of) for name, of in rows.items()
+        feature_from_rows(name, modality_of(f"{name} {path.stem}".strip(), modality), of)
+        for name, of in rows.items()
     )
-    return Content(found, tuple(dict.fromkeys(notes)))
+    return FileContent(found, tuple(dict.fromkeys(notes)))
 
 
-def _from_npz(path: Path) -> list[Table]:
+def _from_npz(path: Path) -> list[IdTable]:
     """`ids` beside arrays of as many rows, or an array of numbers for each id."""
     arrays = read_npz(path, lambda name: False)
     named = next((name for name in arrays if name.lower() in ID_NAMES), None)
     if named is None:
         texts = [name for name, array in arrays.items() if array.dtype.kind not in NUMBERS]
         if texts or not arrays:
-            raise UsageError(f"{path}: no array of ids (there are: {some(list(arrays), 20)})", hint=_EXAMPLE)
-        return [Table(list(arrays), {"": list(arrays.values())})]
+            raise UsageError(
+                f"{path}: no array of ids (there are: {first_few(list(arrays), 20)})", hint=_EXAMPLE
+            )
+        return [IdTable(list(arrays), {"": list(arrays.values())})]
     names = _flat(arrays.pop(named), path)
     return [_beside(names, arrays, path)]
 
 
-def _from_pickle(path: Path) -> list[Table]:
+def _from_pickle(path: Path) -> list[IdTable]:
     """A dictionary of vectors by id, of arrays beside `ids`, or one of either for each of train, dev and test."""
     return _tables(load_pickle(path), path)
 
 
-def _tables(given: Any, path: Path, part: str = "") -> list[Table]:
+def _tables(given: Any, path: Path, part: str = "") -> list[IdTable]:
     if (
         isinstance(given, list | tuple)
         and len(given) == len(PARTS)
@@ -98,7 +101,7 @@ def _tables(given: Any, path: Path, part: str = "") -> list[Table]:
         return [t for p, d in zip(PARTS, given, strict=True) for t in _tables(d, path, p)]
     if not isinstance(given, dict) or not given:
         raise UsageError(f"{path}: no table of ids and vectors, but a {type(given).__name__}", hint=_EXAMPLE)
-    parts = {str(key): Ids.part_of(str(key)) for key in given}
+    parts = {str(key): IdMatcher.part_of(str(key)) for key in given}
     if not part and all(parts.values()) and all(isinstance(d, dict) for d in given.values()):
         return [t for key, d in given.items() for t in _tables(d, path, parts[str(key)])]
     named = next((key for key in given if str(key).lower() in ID_NAMES), None)
@@ -107,10 +110,10 @@ def _tables(given: Any, path: Path, part: str = "") -> list[Table]:
         table = _beside(_flat(given[named], path), rest, path)
         table.part = part
         return [table]
-    return [Table(list(given), {"": list(given.values())}, part)]
+    return [IdTable(list(given), {"": list(given.values())}, part)]
 
 
-def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> Table:
+def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> IdTable:
     """Arrays of as many rows as there are ids; those of one number a row are labels as a rule."""
     features: dict[str, Sequence[Any]] = {
         name: list(values)
@@ -124,7 +127,7 @@ def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> T
         )
     }
     if not features:
-        told = some(
+        told = first_few(
             [
                 f"{name} {list(np.shape(v)) if isinstance(v, np.ndarray) else type(v).__name__}"
                 for name, v in arrays.items()
@@ -134,9 +137,9 @@ def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> T
             f"{path}: {len(names)} ids, and no array of a vector for each (there are: {told})", hint=_EXAMPLE
         )
     left = [name for name in arrays if name not in features]
-    notes = [f"arrays that are no vector for each id are left out: {some(left, 9)}"] if left else []
+    notes = [f"arrays that are no vector for each id are left out: {first_few(left, 9)}"] if left else []
     plain = {"": next(iter(features.values()))} if len(features) == 1 else features
-    return Table(names, plain, notes=notes)
+    return IdTable(names, plain, notes=notes)
 
 
 def _rows(values: Sequence[Any]) -> bool:
@@ -153,13 +156,13 @@ def _flat(names: Any, path: Path) -> list[object]:
 
 def _from_columns(
     read: Callable[[Path], tuple[list[str], dict[str, Sequence[Any]], list[str]]], path: Path
-) -> list[Table]:
+) -> list[IdTable]:
     names, features, left = read(path)
-    notes = [f"columns that are no numbers are left out: {some(left, 9)}"] if left else []
-    return [Table(names, features, notes=notes)]
+    notes = [f"columns that are no numbers are left out: {first_few(left, 9)}"] if left else []
+    return [IdTable(names, features, notes=notes)]
 
 
-_READERS: Final[Mapping[str, Callable[[Path], list[Table]]]] = {
+_READERS: Final[Mapping[str, Callable[[Path], list[IdTable]]]] = {
     ".npz": _from_npz,
     **dict.fromkeys((".pkl", ".pickle", ".p"), _from_pickle),
     ".csv": lambda path: _from_columns(read_csv_table, path),

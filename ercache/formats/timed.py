@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from ercache.errors import UsageError
-from ercache.formats.ids import Ids
+from ercache.formats.ids import IdMatcher
 from ercache.manifest import Manifest
 
 LABELS: Final = "CMU_MOSEI_Labels.csd"
-NEAR: Final = 0.5  # share of the time that a segment and its utterance must have in common
+MIN_OVERLAP: Final = 0.5  # share of the time that a segment and its utterance must have in common
 Times = dict[str, tuple[float, float]]  # utterance -> seconds in its video
 
 
@@ -32,7 +32,7 @@ def no_times(path: Path, manifest: Manifest) -> UsageError:
     )
 
 
-def by_video(times: Times, ids: Ids) -> Mapping[str, Times]:
+def by_video(times: Times, ids: IdMatcher) -> Mapping[str, Times]:
     """The utterances of each video."""
     found: dict[str, Times] = defaultdict(dict)
     for utterance, place in times.items():
@@ -40,7 +40,7 @@ def by_video(times: Times, ids: Ids) -> Mapping[str, Times]:
     return found
 
 
-def nearest(low: float, high: float, times: Times) -> str | None:
+def best_overlap(low: float, high: float, times: Times) -> str | None:
     """The utterance that a segment is: the one with which it shares most of their time, if that is enough."""
 
     def common(utterance: str) -> float:
@@ -49,4 +49,4 @@ def nearest(low: float, high: float, times: Times) -> str | None:
         return max(0.0, min(high, end) - max(low, start)) / union if union > 0 else 0.0
 
     best = max(times, key=common, default="")
-    return best if best and common(best) >= NEAR else None
+    return best if best and common(best) >= MIN_OVERLAP else None

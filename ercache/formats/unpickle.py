@@ -14,7 +14,15 @@ import numpy as np
 
 from ercache.cache import Array
 from ercache.errors import UsageError
-from ercache.formats.numpy_reconstructors import TABLE, Absurd, Dtype, Held, Name, Refused, bounded
+from ercache.formats.numpy_reconstructors import (
+    TABLE,
+    ArrayBox,
+    Dtype,
+    Refused,
+    SafeGlobal,
+    TooLarge,
+    copy_budget,
+)
 from ercache.formats.opcodes import check_opcodes
 
 DEPTH: Final = 200  # containers inside containers; files of the field have five
@@ -48,13 +56,13 @@ def load_pickle(path: Path) -> Any:
     data = path.read_bytes()
     check_opcodes(data, str(path))
     try:
-        with bounded(_SHARED * len(data) + _FLOOR):
+        with copy_budget(_SHARED * len(data) + _FLOOR):
             loaded = _Unpickler(io.BufferedReader(io.BytesIO(data)), encoding="latin-1").load()
         value, weight = _Plain().of(loaded)
         if weight > _SHARED * len(data) + _FLOOR:
-            raise Absurd("the same content again and again, more of it than the file")
+            raise TooLarge("the same content again and again, more of it than the file")
         return value
-    except Absurd as error:
+    except TooLarge as error:
         raise UsageError(f"{path}: refused, it holds {error}", hint=_HINT) from error
     except Refused as error:
         raise UsageError(
@@ -86,7 +94,7 @@ class _Plain:
         if isinstance(value, str | bytes | bytearray):
             return value, 1 + len(value) // 8
         if depth > DEPTH:
-            raise Absurd(f"more than {DEPTH} containers inside each other")
+            raise TooLarge(f"more than {DEPTH} containers inside each other")
         known = self._done.get(id(value))
         if known is None:
             self._done[id(value)] = (value, None)  # held, so that its id stays its own
@@ -94,11 +102,11 @@ class _Plain:
             self._done[id(value)] = (value, made)
             return made
         if known[1] is None:
-            raise Absurd("a container that holds itself")
+            raise TooLarge("a container that holds itself")
         return known[1]
 
     def _made(self, value: Any, depth: int) -> _Weighed:
-        if isinstance(value, Held):
+        if isinstance(value, ArrayBox):
             if value.value is None:
                 raise Refused("a numpy array without content")
             return self._made(value.value, depth)
@@ -121,7 +129,9 @@ class _Plain:
         if isinstance(value, set | frozenset):
             items, weight = self._items(value, depth)
             return type(value)(items), weight
-        raise Refused(f"{value.name} by itself" if isinstance(value, Name) else f"a {type(value).__name__}")
+        raise Refused(
+            f"{value.name} by itself" if isinstance(value, SafeGlobal) else f"a {type(value).__name__}"
+        )
 
     def _items(self, values: Iterable[Any], depth: int) -> tuple[list[Any], int]:
         items, total = [], 1

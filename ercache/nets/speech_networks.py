@@ -80,7 +80,7 @@ def build(family: Family, config: dict[str, Any], emotion: bool) -> "nn.Module":
     return network
 
 
-def cut(network: Any, layer: int) -> None:
+def keep_layers(network: Any, layer: int) -> None:
     """Leave out the layers above `layer`, so that the output is its: what transformers calls `hidden_states[layer]`.
 
     For the last layer nothing is left out: its output is `last_hidden_state`, with the norm that may stand behind it.

@@ -13,23 +13,23 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from ercache.counting import counted
 from ercache.errors import ParamsError, UsageError
 from ercache.params.schema import (
-    FOLD,
     IMPORTED,
+    SPLIT_MARK,
     FacePolicy,
     FeatureParams,
     Params,
     Strict,
     TrainingParams,
-    array_of,
+    split_array_name,
 )
+from ercache.wording import count_noun
 
 PARAMS_FILE = Path("params.yaml")
 LOCAL_FILE = Path("params.local.yaml")
 MANIFESTS = Path("data/manifests")
-AGAIN = "mend them and run again"
+FIX_AND_RERUN = "mend them and run again"
 NO_PARAMS = "no params.yaml here: run in the project's folder"
 Configs = Mapping[str, type[BaseModel]]
 
@@ -64,17 +64,19 @@ def load_params(
     local = _local_findings(corpora)
     if not path.is_file():
         if local:
-            raise ParamsError(f"{LOCAL_FILE}: {len(local)} wrong entries", details=local, hint=AGAIN)
+            raise ParamsError(f"{LOCAL_FILE}: {len(local)} wrong entries", details=local, hint=FIX_AND_RERUN)
         return Params()
     raw = _read_yaml(path)
-    found = local + findings(Params, raw)
+    found = local + schema_errors(Params, raw)
     params = None if len(found) > len(local) else Params(**raw)
     found += _corpus_findings(raw, corpora) + _feature_findings(raw, encoders)
     found += _pretrain_findings(raw, extractors) + _experiment_findings(raw, models)
     found += _used_corpora(raw, corpora)
     if found or params is None:
         raise ParamsError(
-            f"{path}: {counted(len(found), 'wrong entry', 'wrong entries')}", details=found, hint=AGAIN
+            f"{path}: {count_noun(len(found), 'wrong entry', 'wrong entries')}",
+            details=found,
+            hint=FIX_AND_RERUN,
         )
     return params
 
@@ -89,7 +91,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return raw
 
 
-def findings(model: type[BaseModel], raw: Any, where: str = "") -> list[str]:
+def schema_errors(model: type[BaseModel], raw: Any, where: str = "") -> list[str]:
     """Everything that is wrong with a mapping for a pydantic model, one sentence each."""
     try:
         model.model_validate(raw)
@@ -98,7 +100,7 @@ def findings(model: type[BaseModel], raw: Any, where: str = "") -> list[str]:
     return []
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """A hint with the nearest known name, or all known names when none is near."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
@@ -109,7 +111,9 @@ def _sentence(model: type[BaseModel], item: Any, where: str) -> str:
     place = ".".join([*([where] if where else []), *map(str, item["loc"])])
     if item["type"] == "extra_forbidden":
         owner = _owner(model, item["loc"][:-1])
-        return f"{place}: unknown key; {nearest(str(item['loc'][-1]), owner.model_fields if owner else ())}"
+        return (
+            f"{place}: unknown key; {suggestion(str(item['loc'][-1]), owner.model_fields if owner else ())}"
+        )
     value = "" if item["type"] == "missing" else f" (got {item['input']!r})"
     return f"{place}: {item['msg']}{value}"
 
@@ -143,10 +147,10 @@ def _corpus_findings(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
 def _local_findings(corpora: Configs | None) -> list[str]:
     """What is wrong with the machine's own settings, which hold roots and nothing else."""
     raw = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
-    found = [f"{LOCAL_FILE}: {told}" for told in findings(LocalParams, raw)]
+    found = [f"{LOCAL_FILE}: {told}" for told in schema_errors(LocalParams, raw)]
     if corpora is not None:
         names = [key for key in _mapping(raw.get("roots")) if key not in corpora]
-        found += [f"{LOCAL_FILE}: roots: unknown corpus {n!r}; {nearest(str(n), corpora)}" for n in names]
+        found += [f"{LOCAL_FILE}: roots: unknown corpus {n!r}; {suggestion(str(n), corpora)}" for n in names]
     return found
 
 
@@ -155,7 +159,7 @@ def _used_corpora(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
     if corpora is None:
         return []
     return [
-        f"{section}.{name}.corpus: unknown corpus {corpus!r}; {nearest(corpus, corpora)}"
+        f"{section}.{name}.corpus: unknown corpus {corpus!r}; {suggestion(corpus, corpora)}"
         for section in ("experiments", "pretrain")
         for name, entry in _mapping(raw.get(section)).items()
         if isinstance(corpus := _mapping(entry).get("corpus"), str)
@@ -172,7 +176,7 @@ def _feature_findings(raw: dict[str, Any], encoders: Configs | None) -> list[str
         if known is not None and isinstance(feature, dict) and isinstance(feature.get("encoder"), str):
             inner = {k: v for k, v in feature.items() if k not in FeatureParams.model_fields}
             found += _keyed(known, feature["encoder"], inner, f"features.{name}", "encoder")
-            found += findings(FacePolicy, _mapping(feature.get("faces")), f"features.{name}.faces")
+            found += schema_errors(FacePolicy, _mapping(feature.get("faces")), f"features.{name}.faces")
     for name, used in _mapping(raw.get("profiles")).items():
         found += _unknown(used, features, f"profiles.{name}", "feature")
     return found
@@ -192,7 +196,9 @@ def _pretrain_findings(
             configs = {known: config for known, (config, _) in extractors.items()}
             found += _keyed(configs, key, _mapping(entry.get("config")), where, "extractor")
             if key in extractors:
-                found += findings(extractors[key][1], _mapping(entry.get("training")), f"{where}.training")
+                found += schema_errors(
+                    extractors[key][1], _mapping(entry.get("training")), f"{where}.training"
+                )
     features = _mapping(raw.get("features"))
     for name, feature in features.items():
         used = feature.get("pretrained") if isinstance(feature, dict) else None
@@ -211,11 +217,11 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
         where = f"experiments.{name}"
         if models is not None and isinstance(experiment.get("model"), str):
             found += _keyed(models, experiment["model"], _mapping(experiment.get("config")), where, "model")
-        found += findings(TrainingParams, _mapping(experiment.get("training")), f"{where}.training")
+        found += schema_errors(TrainingParams, _mapping(experiment.get("training")), f"{where}.training")
         for used in _mapping(experiment.get("features")).values():
             # `feature@split` is a feature with the extractor of that split.
             names = (
-                [array_of(n)[0].partition(FOLD)[0] for n in used if isinstance(n, str)]
+                [split_array_name(n)[0].partition(SPLIT_MARK)[0] for n in used if isinstance(n, str)]
                 if isinstance(used, list)
                 else used
             )
@@ -225,13 +231,13 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
 
 def _keyed(configs: Configs, key: str, inner: dict[str, Any], where: str, what: str) -> list[str]:
     if key not in configs:
-        return [f"{where}.{what}: unknown {what} {key!r}; {nearest(key, configs)}"]
-    return findings(configs[key], inner, f"{where}.config" if what in ("model", "extractor") else where)
+        return [f"{where}.{what}: unknown {what} {key!r}; {suggestion(key, configs)}"]
+    return schema_errors(configs[key], inner, f"{where}.config" if what in ("model", "extractor") else where)
 
 
 def _unknown(used: Any, known: Mapping[str, Any], where: str, what: str) -> list[str]:
     names = used if isinstance(used, list) else []
-    return [f"{where}: unknown {what} {n!r}; {nearest(str(n), known)}" for n in names if n not in known]
+    return [f"{where}: unknown {what} {n!r}; {suggestion(str(n), known)}" for n in names if n not in known]
 
 
 def _mapping(value: Any) -> dict[str, Any]:

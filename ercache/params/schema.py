@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FOLD = "@"  # between a feature and the split that its extractor was trained on
+SPLIT_MARK = "@"  # between a feature and the split that its extractor was trained on
 IMPORTED = "imported"
 
 
@@ -157,7 +157,7 @@ Task = Literal["erc", "epc"]
 EpcTarget = Literal["next_utterance", "next_same_speaker"]
 
 
-def aim_of(task: str, target: str) -> str:
+def task_label(task: str, target: str) -> str:
     """A task in words that tell apart what cannot be compared: predictions of other targets."""
     return task if target == "next_utterance" else f"{task} of the same speaker"
 
@@ -214,10 +214,12 @@ class ExperimentParams(Strict):
     @property
     def feature_names(self) -> list[str]:
         """Names of all features, in order, without the arrays chosen of them."""
-        return list(dict.fromkeys(array_of(name)[0] for names in self.features.values() for name in names))
+        return list(
+            dict.fromkeys(split_array_name(name)[0] for names in self.features.values() for name in names)
+        )
 
 
-def array_of(name: str) -> tuple[str, str]:
+def split_array_name(name: str) -> tuple[str, str]:
     """Feature and array of `name:array`; the array is "" where all are meant."""
     feature, _, array = name.partition(":")
     return feature, array

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ercache.errors import WorkError
-from ercache.files import replaced
+from ercache.files import atomic_file
 from ercache.params.schema import TrainingParams
 from ercache.training import SCORE
 from ercache.training.determinism import random_states, set_random_states
@@ -254,7 +254,7 @@ class _State:
                 "order": self.order.get_state(),
                 "random": random_states(),
             }
-        with replaced(path) as temporary:
+        with atomic_file(path) as temporary:
             torch.save(held, temporary)
 
     def load(self, path: Path) -> None:

@@ -17,7 +17,7 @@ from ercache.weights.folder import (
 )
 from ercache.weights.handle import Weights
 from ercache.weights.ingest import add
-from ercache.weights.table import checkpoint, checkpoints, registered
+from ercache.weights.table import checkpoint, checkpoints, extra_checkpoints
 from ercache.weights.tensors import load_strict, read_tensors
 
 __all__ = [
@@ -31,11 +31,11 @@ __all__ = [
     "checkpoint",
     "checkpoints",
     "convert",
+    "extra_checkpoints",
     "fetch",
     "load_strict",
     "provenance",
     "read_tensors",
-    "registered",
     "status",
     "weights_folder",
 ]

@@ -238,4 +238,4 @@ _KNOWLEDGE = (
 )  # fmt: skip
 
 # What the pipeline trains itself lies in data/extractors and has no row.
-LISTED: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_VOICE, *_PICTURES, *_KNOWLEDGE)
+CATALOGUE: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_VOICE, *_PICTURES, *_KNOWLEDGE)

@@ -9,16 +9,16 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from ercache.archives import UNPACKING, BadArchive, members_of
+from ercache.archives import UNPACK_ERRORS, BadArchive, members_of
 from ercache.errors import WeightsError
-from ercache.pickled import Odd, check_pickle
+from ercache.pickle_check import BadPickle, check_pickle
 
 KEYS: Final = 64  # items of a tuple that is a key
 _ROW: Final = 5  # magic number, protocol, machine, content, keys of storages
 _OPCODES: Final = frozenset(op.name for op in pickletools.opcodes)  # torch has a shorter list of its own
 
 
-def check_saved(path: Path) -> None:
+def check_torch_file(path: Path) -> None:
     """Refuse a file that would not be read in bounds.
 
     Raises:
@@ -29,8 +29,8 @@ def check_saved(path: Path) -> None:
         if zipfile.is_zipfile(path):
             _check_zip(path)
         else:
-            _check_row(path)
-    except (BadArchive, Odd) as error:
+            _check_legacy(path)
+    except (BadArchive, BadPickle) as error:
         raise WeightsError(
             f"{path}: not readable as a checkpoint ({error})",
             hint="get it again; torch.save stores its tensors without compression or encryption",
@@ -48,7 +48,7 @@ def check_sums(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             wrong = archive.testzip()
-    except UNPACKING as error:
+    except UNPACK_ERRORS as error:
         raise WeightsError(f"{path}: damaged ({error})", hint="get it again") from error
     if wrong is not None:
         raise WeightsError(f"{path}: damaged, {wrong!r} differs from its CRC", hint="get it again")
@@ -60,14 +60,14 @@ def _check_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             for info in content:
                 check_pickle(archive.read(info), 0, _OPCODES, KEYS)
-    except UNPACKING as error:
+    except UNPACK_ERRORS as error:
         raise BadArchive(f"its data.pkl: {error}") from error
 
 
-def _check_row(path: Path) -> None:
+def _check_legacy(path: Path) -> None:
     with path.open("rb") as stream:
         if not path.stat().st_size:
-            raise Odd("it is empty")
+            raise BadPickle("it is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             at = 0
             for _ in range(_ROW):

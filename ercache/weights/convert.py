@@ -14,8 +14,8 @@ from typing import Final
 
 from ercache.digests import digest_of_file
 from ercache.errors import WeightsError
-from ercache.files import replaced
-from ercache.weights.folder import Record, folder_of, read_record, remedy, write_record
+from ercache.files import atomic_file
+from ercache.weights.folder import IngestRecord, folder_of, read_record, remedy, write_record
 from ercache.weights.table import checkpoint
 
 SECONDS: Final = 600
@@ -41,7 +41,7 @@ def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = No
         raise WeightsError(f"{path}: no such file", hint=remedy(row))
     before, source = read_record(row), digest_of_file(path)
     target = folder_of(row) / row.files[0].name
-    with replaced(target) as temporary:
+    with atomic_file(target) as temporary:
         if make is None:
             _in_own_process(path, row.inside, temporary)
         else:
@@ -54,7 +54,7 @@ def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = No
                 details=[f"sha256 expected {known}", f"sha256 found    {digest}"],
                 hint=f"if that is meant, remove {target.parent} first",
             )
-    write_record(row, Record(before.revision, {target.name: digest}, {path.name: source}))
+    write_record(row, IngestRecord(before.revision, {target.name: digest}, {path.name: source}))
     return target
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from ercache.errors import ErcacheError, WeightsError, WorkError
 from ercache.weights.checkpoint import Checkpoint
-from ercache.weights.folder import absent, read_record, remedy, weights_folder
+from ercache.weights.folder import absent_error, read_record, remedy, weights_folder
 from ercache.weights.ingest import add
 from ercache.weights.table import checkpoint
 
@@ -28,7 +28,7 @@ def fetch(key: str) -> list[Path]:
     """
     row = checkpoint(key)
     if row.refused:
-        raise absent(row)
+        raise absent_error(row)
     if row.kind not in ("hub", "web"):
         raise WeightsError(f"checkpoint {key!r} cannot be fetched ({row.described})", hint=remedy(row))
     names = " ".join(file.name for file in row.files)

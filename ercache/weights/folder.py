@@ -16,7 +16,7 @@ import platformdirs
 
 from ercache.digests import digest_of_file
 from ercache.errors import WeightsError
-from ercache.files import replaced
+from ercache.files import atomic_file
 from ercache.weights.checkpoint import Checkpoint, WeightFile
 from ercache.weights.table import checkpoint, checkpoints
 
@@ -25,7 +25,7 @@ RECORD = "record.json"
 
 
 @dataclass(frozen=True)
-class Record:
+class IngestRecord:
     """What was taken in.
 
     Attributes:
@@ -82,10 +82,10 @@ def provenance(key: str, random: int | None = None) -> dict[str, Any]:
     row = checkpoint(key)
     if random is not None and row.kind != "wheel":
         return {"id": row.key, "random": True, "seed": random}
-    record = Record() if row.kind == "wheel" else read_record(row)
+    record = IngestRecord() if row.kind == "wheel" else read_record(row)
     digests = {file: _known_digest(file, record) for file in row.files}
     if row.refused or not all(name for name, _ in digests.values()):
-        raise absent(row)
+        raise absent_error(row)
     told = {
         "id": row.key,
         "kind": row.kind,
@@ -100,7 +100,7 @@ def provenance(key: str, random: int | None = None) -> dict[str, Any]:
     return told | {name: value for name, value in extra.items() if value}
 
 
-def _known_digest(file: WeightFile, record: Record) -> tuple[str, str]:
+def _known_digest(file: WeightFile, record: IngestRecord) -> tuple[str, str]:
     """Name and sha256 of a file as taken in, else as the table has it, else nothing."""
     taken = [(name, record.sha256[name]) for name in file.names if name in record.sha256]
     return taken[0] if taken else (file.name, file.sha256) if file.pinned else ("", "")
@@ -124,7 +124,7 @@ def checked_file(row: Checkpoint, file: WeightFile) -> Path:
     """
     path = _place(row, file)
     if not path.is_file():
-        raise absent(row, path)
+        raise absent_error(row, path)
     expected = expected_digest(row, path.name, file)
     found = path.stat()
     actual = _digest(path, found.st_size, found.st_mtime_ns)
@@ -169,7 +169,7 @@ def remedy(row: Checkpoint) -> str:
     return f"where there is a network: ercache weights fetch {row.key}; with files brought by hand: {brought}"
 
 
-def absent(row: Checkpoint, path: Path | None = None) -> WeightsError:
+def absent_error(row: Checkpoint, path: Path | None = None) -> WeightsError:
     """The error that names a checkpoint which is not here, its size, licence and the remedy."""
     if row.refused:
         return WeightsError(f"checkpoint {row.key!r} cannot be used: {row.refused}", hint=row.remedy)
@@ -194,7 +194,7 @@ def folder_of(row: Checkpoint) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def read_record(row: Checkpoint) -> Record:
+def read_record(row: Checkpoint) -> IngestRecord:
     """What was taken in; an empty record where nothing was.
 
     Raises:
@@ -202,14 +202,16 @@ def read_record(row: Checkpoint) -> Record:
     """
     path = folder_of(row) / RECORD
     try:
-        return Record(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Record()
+        return (
+            IngestRecord(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else IngestRecord()
+        )
     except (ValueError, TypeError) as error:
         raise WeightsError(f"{path}: no record of a checkpoint ({error})", hint=remedy(row)) from error
 
 
-def write_record(row: Checkpoint, record: Record) -> None:
+def write_record(row: Checkpoint, record: IngestRecord) -> None:
     """Put the record beside the files."""
-    with replaced(folder_of(row) / RECORD) as temporary:
+    with atomic_file(folder_of(row) / RECORD) as temporary:
         temporary.write_text(json.dumps(asdict(record), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -227,8 +229,8 @@ def _status(row: Checkpoint, read: bool) -> WeightStatus:
     detail, digests, revision = "present, sha256 as recorded", {}, row.revision
     try:
         if row.refused:
-            raise absent(row)
-        record = Record() if row.kind == "wheel" else read_record(row)
+            raise absent_error(row)
+        record = IngestRecord() if row.kind == "wheel" else read_record(row)
         digests, revision = (
             {file.name: file.sha256 for file in row.files} | record.sha256,
             revision or record.revision,
@@ -237,7 +239,7 @@ def _status(row: Checkpoint, read: bool) -> WeightStatus:
         gone = [path for path in there if not path.is_file()]
         if gone:
             state = "absent" if len(gone) == len(there) else "damaged"
-            raise absent(row, gone[0])
+            raise absent_error(row, gone[0])
         state, detail = "damaged", detail
         if read:
             checked_files(row.key)

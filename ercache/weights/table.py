@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ercache.errors import WeightsError
-from ercache.weights.catalogue import LISTED
+from ercache.weights.catalogue import CATALOGUE
 from ercache.weights.checkpoint import Checkpoint, checkpoint_of
 
 TABLE_VARIABLE = "ERCACHE_CHECKPOINTS"
@@ -26,7 +26,7 @@ def checkpoints() -> dict[str, Checkpoint]:
     Raises:
         WeightsError: the file of further rows is none.
     """
-    listed = {row.key: row for row in LISTED}
+    listed = {row.key: row for row in CATALOGUE}
     given = os.environ.get(TABLE_VARIABLE)
     return {**listed, **_further(Path(given))} if given else listed
 
@@ -44,7 +44,7 @@ def checkpoint(key: str) -> Checkpoint:
 
 
 @contextmanager
-def registered(*rows: Checkpoint) -> Iterator[None]:
+def extra_checkpoints(*rows: Checkpoint) -> Iterator[None]:
     """Further rows for a while, in this process and in those that it starts; tests bring tiny checkpoints so."""
     before = os.environ.get(TABLE_VARIABLE)
     further = {**(_further(Path(before)) if before else {}), **{row.key: row for row in rows}}

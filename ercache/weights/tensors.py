@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ercache.errors import WeightsError
-from ercache.weights.container import check_saved
+from ercache.weights.container import check_torch_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +32,7 @@ def read_tensors(path: Path, inside: str = "") -> dict[str, "Tensor"]:
         if path.suffix == ".safetensors":
             loaded: Any = load_file(path, device="cpu")
         else:
-            check_saved(path)
+            check_torch_file(path)
             loaded = torch.load(path, map_location="cpu", weights_only=True)
             loaded = loaded.get(inside) if inside and isinstance(loaded, dict) else loaded
     except pickle.UnpicklingError as error:

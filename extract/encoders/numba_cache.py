@@ -19,8 +19,8 @@ from typing import Final
 
 from ercache.errors import WorkError
 from ercache.files import remove_leftovers
-from ercache.paths import default_store, user_folder, why_not
-from ercache.telling import tell
+from ercache.notices import notify_once
+from ercache.paths import default_store, user_folder, why_not_writable
 
 VARIABLE: Final = "NUMBA_CACHE_DIR"
 
@@ -39,7 +39,7 @@ def prepare() -> None:
         atexit.register(shutil.rmtree, base, ignore_errors=True)
     folder = base / _made_for()
     if not folder.is_dir():
-        tell(
+        notify_once(
             f"note: numba may write nowhere; librosa's functions are compiled into {folder}, in about half a minute"
         )
         _fill(folder)
@@ -52,7 +52,7 @@ def numbas_own() -> Path | None:
     beside = Path(spec.origin or "").parent / "core" / "__pycache__" if spec is not None else None
     given = os.environ.get(VARIABLE)
     for place in (Path(given) if given else None, beside):
-        if place is not None and why_not(place) is None:
+        if place is not None and why_not_writable(place) is None:
             return place
     return None
 
@@ -60,7 +60,7 @@ def numbas_own() -> Path | None:
 def ours() -> Path | None:
     """A folder of ours that can be written, if there is one."""
     folders = (user_folder() / "numba", default_store() / "numba")
-    return next((folder for folder in folders if why_not(folder) is None), None)
+    return next((folder for folder in folders if why_not_writable(folder) is None), None)
 
 
 def _made_for() -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ercache.cache import CacheFile, Status
-from ercache.files import replaced
+from ercache.files import atomic_file
 from ercache.notes import KEY, notes_of
 
 NAME = "coverage.json"
@@ -25,5 +25,5 @@ def write_coverage(folder: Path) -> None:
             of_part[name] = of_part.get(name, 0) + 1
         if notes := notes_of(told):
             of_part[KEY] = len(notes)
-    with replaced(folder / NAME) as temporary:
+    with atomic_file(folder / NAME) as temporary:
         temporary.write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ercache.cache import Status
-from ercache.counting import counted
 from ercache.errors import CorpusError, WorkError
 from ercache.manifest import Manifest, Utterance, modalities_of
 from ercache.params.schema import EngineParams
 from ercache.reasons import Reason
+from ercache.wording import count_noun
 from extract.engine.alarm import Tell
 from extract.engine.coverage import write_coverage
 from extract.engine.job import Setup
@@ -173,7 +173,7 @@ def raise_if_over(result: Extraction, fail_over: float) -> None:
     """
     if result.over:
         raise WorkError(
-            f"{counted(len(result.over), 'cache file')} not written, as over {fail_over:g} % would be unavailable",
+            f"{count_noun(len(result.over), 'cache file')} not written, as over {fail_over:g} % would be unavailable",
             details=result.over,
             hint="the failures.csv in data/logs has the reasons; run again, finished units are kept",
         )

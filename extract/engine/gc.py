@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from ercache.cache import CacheFile, verify_cache
 from ercache.errors import WorkError
-from ercache.files import flush_folder, remove_leftovers, replaced, room
+from ercache.files import atomic_file, flush_folder, full_disk_as_error, remove_leftovers
 from ercache.manifest import Manifest
 from ercache.params.schema import EngineParams
 from ercache.reasons import Reason
@@ -140,7 +140,7 @@ def collect_garbage(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One gc at a time: two would each free a duplicate because of the other's copy."""
-    with room(folder), _lock_file(folder / "gc.lock") as stream:
+    with full_disk_as_error(folder), _lock_file(folder / "gc.lock") as stream:
         if not locks_work(folder):
             raise WorkError(
                 f"{folder}: its file system has no locks, so nothing tells which segments are being written",
@@ -227,7 +227,7 @@ def _replace(segment: _Judged) -> None:
         if segment.keep:
             successor = segment.path.with_name(f"{uuid.uuid4().hex}.seg")
             with (
-                replaced(successor, segment.kept_bytes) as temporary,
+                atomic_file(successor, segment.kept_bytes) as temporary,
                 temporary.open("wb", buffering=0) as out,
             ):
                 for offset, key in segment.keep:

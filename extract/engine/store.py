@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import BinaryIO
 
 from ercache.errors import WorkError
-from ercache.files import room
-from ercache.paths import NOT_OURS, default_store, places_of
-from ercache.telling import tell
+from ercache.files import full_disk_as_error
+from ercache.notices import notify_once
+from ercache.paths import ACCESS_ERRORS, default_store, store_places
 from extract.engine.segment import HEAD, append, heads, lock, payload_at, segments
 
 GROUP_RECORDS = 256
@@ -44,9 +44,9 @@ class Store:
     """
 
     def __init__(self, folder: Path, on_commit: Callable[[bool], None] = lambda _: None) -> None:
-        places = places_of(folder)
+        places = store_places(folder)
         if places.note:
-            tell(places.note)
+            notify_once(places.note)
         self.folder, self._folders = places.write, places.read
         self._on_commit = on_commit
         self._places: dict[bytes, tuple[Place, ...]] = {}
@@ -103,7 +103,7 @@ class Store:
             return
         self._on_commit(True)
         try:
-            with room(self.folder, self._waiting_bytes + HEAD.size * len(self._waiting)):
+            with full_disk_as_error(self.folder, self._waiting_bytes + HEAD.size * len(self._waiting)):
                 segment, fd = self._open_own()
                 for key in list(self._waiting):
                     self._append(segment, fd, bytes.fromhex(key), self._waiting[key])
@@ -184,7 +184,7 @@ class Store:
                 closed.append(segment)
             self._segments.add(segment)
         if closed:
-            tell(
+            notify_once(
                 f"note: {len(closed)} segments of the store {closed[0].parent} cannot be read; they are passed over"
             )
         return bool(new)
@@ -201,7 +201,7 @@ class Store:
         try:
             stream = segment.open("r+b")
         except OSError as error:
-            if error.errno in NOT_OURS:
+            if error.errno in ACCESS_ERRORS:
                 return
             raise
         with stream:

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from ercache.manifest import MediaRef, escapes
+from ercache.manifest import MediaRef, leaves_root
 from ercache.reasons import Missing, Reason
 
 # No such file, a name that no file can have, links that lead round in a circle.
@@ -30,7 +30,7 @@ def locate(root: Path, ref: MediaRef) -> Path:
     Raises:
         Missing: OUTSIDE_ROOT, or ABSENT when the links lead nowhere.
     """
-    if escapes(ref.path):
+    if leaves_root(ref.path):
         raise Missing(Reason.OUTSIDE_ROOT, ref.path)
     try:
         path = (root / ref.path).resolve()

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ercache.errors import UsageError
-from ercache.params.load import nearest
-from ercache.params.schema import FOLD, Params, PretrainParams
+from ercache.params.load import suggestion
+from ercache.params.schema import SPLIT_MARK, Params, PretrainParams
 from extract.pretrain.config import CONFIGS, TextConfig
 
 
@@ -36,13 +36,13 @@ def training_entry(
             f"params.yaml has more than one training of {wanted}", hint=f"name one: {', '.join(named)}"
         )
     if not named:
-        hint = nearest(wanted, [*params.pretrain, *CONFIGS])
+        hint = suggestion(wanted, [*params.pretrain, *CONFIGS])
         raise UsageError(f"params.yaml has no training of {wanted!r} under `pretrain:`", hint=hint)
     ((name, entry),) = named.items()
     if folder is not None:
         entry = entry.model_copy(update={"folder": str(folder), "corpus": None})
     if split is not None and split != entry.split:
-        name, entry = f"{name}{FOLD}{split}", entry.model_copy(update={"split": split})
+        name, entry = f"{name}{SPLIT_MARK}{split}", entry.model_copy(update={"split": split})
     if seed is not None:
         entry = entry.model_copy(update={"training": {**entry.training, "seed": seed}})
     _check(entry)

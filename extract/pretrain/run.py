@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ercache.digests import canonical_json, digest_of, digest_of_file
-from ercache.files import replaced_folder, write_json
+from ercache.files import atomic_folder, write_json
 from ercache.trained_extractors import MODEL, RECORD, SEEN, TOKENIZER
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
 from extract.pretrain.curves import write_curves
@@ -111,7 +111,7 @@ def pretrain(
     )
     state = work / run
     outcome = _done(job, device, threads, state / "state.pt", tick)
-    with replaced_folder(out) as folder:
+    with atomic_folder(out) as folder:
         answer = _write(folder, name, extractor, job, outcome, run, device)
     shutil.rmtree(state, ignore_errors=True)
     return {**answer, "path": str(out)}

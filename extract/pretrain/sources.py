@@ -13,7 +13,7 @@ from ercache.cache import CacheFile, Status
 from ercache.digests import digest_of, digest_of_file
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, MediaRef
-from ercache.params.load import nearest
+from ercache.params.load import suggestion
 from ercache.params.schema import EngineParams, FacePolicy, Limits
 from extract.corpora.common.suffixes import AUDIO
 from extract.engine.extraction import extract_corpus, raise_if_over
@@ -80,9 +80,9 @@ def of_corpus(
         WorkError: too much of the media could not be read.
     """
     if label_set not in manifest.label_sets:
-        raise UsageError(f"unknown label set {label_set!r}", hint=nearest(label_set, manifest.label_sets))
+        raise UsageError(f"unknown label set {label_set!r}", hint=suggestion(label_set, manifest.label_sets))
     if split not in manifest.splits:
-        raise UsageError(f"unknown split {split!r}", hint=nearest(split, manifest.splits))
+        raise UsageError(f"unknown split {split!r}", hint=suggestion(split, manifest.splits))
     classes = tuple(manifest.label_sets[label_set])
     parts = {name: frozenset(manifest.splits[split].get(name, ())) for name in ("train", "dev")}
     wanted = frozenset().union(*parts.values())

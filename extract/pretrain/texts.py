@@ -10,7 +10,7 @@ from torch import Tensor
 from ercache.digests import digest_of
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance
-from ercache.params.load import nearest
+from ercache.params.load import suggestion
 from ercache.weights import Weights, provenance
 from extract.encoders.base import Sample, Turn
 from extract.encoders.text.roberta import number_of
@@ -84,9 +84,9 @@ def of_transcripts(manifest: Manifest, label_set: str, split: str, config: TextC
         WeightsError: the checkpoint that the training begins with is absent.
     """
     if label_set not in manifest.label_sets:
-        raise UsageError(f"unknown label set {label_set!r}", hint=nearest(label_set, manifest.label_sets))
+        raise UsageError(f"unknown label set {label_set!r}", hint=suggestion(label_set, manifest.label_sets))
     if split not in manifest.splits:
-        raise UsageError(f"unknown split {split!r}", hint=nearest(split, manifest.splits))
+        raise UsageError(f"unknown split {split!r}", hint=suggestion(split, manifest.splits))
     classes = tuple(manifest.label_sets[label_set])
     subsets = {name: frozenset(ids) for name, ids in manifest.splits[split].items()}
     samples, read = _samples(manifest, subsets, config)

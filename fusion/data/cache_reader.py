@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ercache.cache import CacheFile, Status, sealed_digest
 from ercache.errors import CacheError
 from ercache.manifest import Manifest
-from ercache.params.schema import array_of
+from ercache.params.schema import split_array_name
 from fusion.data.ragged import Ragged, concatenated, ragged
 
 Floats = NDArray[np.float32]
@@ -160,7 +160,9 @@ class _Reader:
     def _alike(self, chosen: str, shapes: Sequence[tuple[int, ...]]) -> bool:
         widths = sorted({"x".join(map(str, shape)) or "1" for shape in shapes})
         if len(widths) > 1:
-            self._problem(f"{array_of(chosen)[0]}: its parts have different widths ({', '.join(widths)})")
+            self._problem(
+                f"{split_array_name(chosen)[0]}: its parts have different widths ({', '.join(widths)})"
+            )
         return len(widths) == 1
 
     def _parts(
@@ -170,7 +172,7 @@ class _Reader:
         parts: Sequence[str],
         take: Callable[[CacheFile, str, str], T | None],
     ) -> list[T] | None:
-        name, array = array_of(chosen)
+        name, array = split_array_name(chosen)
         read = [self._part(modality, name, array, part, take) for part in parts]
         good = [part for part in read if part is not None]
         return good if len(good) == len(read) else None

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ercache.errors import UsageError
-from ercache.params.load import nearest
+from ercache.params.load import suggestion
 from ercache.training.losses import IGNORED
 from fusion.data.batches import Batch, Padded, seen
 from fusion.evaluation.evaluate import load_model, source_of
@@ -81,4 +81,4 @@ def _found(run: RunRecord, data: Path, dialogue: str) -> tuple[Source, str]:
         if dialogue in held:
             return source, name
         known |= held
-    raise UsageError(f"no dialogue {dialogue!r} in split {run.split!r}", hint=nearest(dialogue, known))
+    raise UsageError(f"no dialogue {dialogue!r} in split {run.split!r}", hint=suggestion(dialogue, known))

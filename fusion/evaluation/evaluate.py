@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from ercache.errors import UsageError
-from ercache.params.load import nearest
+from ercache.params.load import suggestion
 from ercache.params.schema import TrainingParams
 from ercache.training.determinism import deterministic, threads_for
 from fusion.data.batches import Padded, seen
@@ -43,11 +43,11 @@ def evaluate(
         UsageError: the run, the subset or its caches cannot be used.
     """
     if subset not in SUBSETS:
-        raise UsageError(f"unknown subset {subset!r}", hint=nearest(subset, SUBSETS))
+        raise UsageError(f"unknown subset {subset!r}", hint=suggestion(subset, SUBSETS))
     run = read_run(model_dir)
     for name in lacking:
         if name not in run.features:
-            raise UsageError(f"{model_dir}: no modality {name!r}", hint=nearest(name, run.features))
+            raise UsageError(f"{model_dir}: no modality {name!r}", hint=suggestion(name, run.features))
     if run.folds:
         places = [model_dir / FOLDS / folder_of(fold) for fold in run.folds]
         told = [_again(place, read_run(place), data, subset, device, lacking) for place in places]
@@ -128,7 +128,7 @@ def load_model(folder: Path, run: RunRecord) -> nn.Module:
         UsageError: the weights are absent, damaged or of another model.
     """
     if run.model not in MODELS:
-        raise UsageError(f"{folder}: unknown model {run.model!r}", hint=nearest(run.model, MODELS))
+        raise UsageError(f"{folder}: unknown model {run.model!r}", hint=suggestion(run.model, MODELS))
     entry = MODELS[run.model]
     model = entry.build(run.widths, len(run.classes), entry.resolve(run.preset, run.config))
     try:

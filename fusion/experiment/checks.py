@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ercache.counting import counted
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Promise
-from ercache.params.load import nearest
+from ercache.params.load import suggestion
 from ercache.params.schema import ExperimentParams
+from ercache.wording import count_noun
 from fusion.data.cache_reader import Findings
 from fusion.data.labels import label_space
 
@@ -20,14 +20,14 @@ def split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequenc
     space = label_space(manifest, entry.label_set)
     if space is None:
         problems.append(
-            f"unknown label set {entry.label_set!r}; {nearest(entry.label_set, manifest.label_sets)}"
+            f"unknown label set {entry.label_set!r}; {suggestion(entry.label_set, manifest.label_sets)}"
         )
     if entry.split not in manifest.splits:
         # The scan knows why it made none, and what helps.
         why = [
             p.detail for p in manifest.problems if p.reason == "split_not_made" and entry.split in p.detail
         ]
-        told = f"unknown split {entry.split!r}; {nearest(entry.split, manifest.splits)}"
+        told = f"unknown split {entry.split!r}; {suggestion(entry.split, manifest.splits)}"
         return [*problems, "; ".join([told, *why])]
     split = manifest.splits[entry.split]
     labelled = {u.id for u in manifest.utterances if space is not None and space.known(u)}
@@ -131,7 +131,7 @@ def refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings)
     names = ",".join(dict.fromkeys(findings.again))
     hint = f"ercache extract {entry.corpus} --features {names}" if names else ""
     raise UsageError(
-        f"{entry.corpus}: the experiment cannot use what is there ({counted(len(problems), 'finding')})",
+        f"{entry.corpus}: the experiment cannot use what is there ({count_noun(len(problems), 'finding')})",
         details=problems,
         hint=hint,
     )

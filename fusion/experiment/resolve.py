@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from ercache.errors import UsageError
-from ercache.params.load import nearest
+from ercache.params.load import suggestion
 from ercache.params.schema import ExperimentParams, Params, TrainingParams
 from fusion.models import MODELS
 from fusion.models.base import ModelEntry
@@ -29,10 +29,10 @@ def experiment_of(name: str, params: Params) -> Experiment:
         UsageError: it is unknown, or its model, preset, switches or modalities are wrong.
     """
     if name not in params.experiments:
-        raise UsageError(f"unknown experiment {name!r}", hint=nearest(name, params.experiments))
+        raise UsageError(f"unknown experiment {name!r}", hint=suggestion(name, params.experiments))
     entry = params.experiments[name]
     if entry.model not in MODELS:
-        raise UsageError(f"{name}: unknown model {entry.model!r}", hint=nearest(entry.model, MODELS))
+        raise UsageError(f"{name}: unknown model {entry.model!r}", hint=suggestion(entry.model, MODELS))
     model = MODELS[entry.model]
     bad = [
         f"modality {m!r} is not one of {', '.join(model.modalities)}"

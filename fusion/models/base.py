@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
-from ercache.params.load import findings, nearest
+from ercache.params.load import schema_errors, suggestion
 
 Widths = Mapping[str, int]
 
@@ -66,10 +66,10 @@ class ModelEntry:
         """
         if preset not in self.presets:
             raise UsageError(
-                f"model {self.key}: unknown preset {preset!r}", hint=nearest(preset, self.presets)
+                f"model {self.key}: unknown preset {preset!r}", hint=suggestion(preset, self.presets)
             )
         values = {**self.presets[preset], **overrides}
-        wrong = findings(self.config, values, "config")
+        wrong = schema_errors(self.config, values, "config")
         if wrong:
             raise UsageError(f"model {self.key}: wrong switches", details=wrong)
         return self.config(**values)

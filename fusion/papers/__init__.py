@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field
 
 from ercache.errors import UsageError
-from ercache.params.load import nearest
+from ercache.params.load import suggestion
 from ercache.params.schema import Strict, Task
 
 FOLDER: Final = Path(__file__).parent
@@ -67,13 +67,14 @@ class Paper(Strict):
         found = self.tables if table is None else [t for t in self.tables if t.key == table]
         if not found:
             raise UsageError(
-                f"{self.key} has no table {table!r}", hint=nearest(table or "", [t.key for t in self.tables])
+                f"{self.key} has no table {table!r}",
+                hint=suggestion(table or "", [t.key for t in self.tables]),
             )
         if row is None:
             return found
         known = [r.name for t in found for r in t.rows]
         if row not in known:
-            raise UsageError(f"{self.key} has no row {row!r}", hint=nearest(row, known))
+            raise UsageError(f"{self.key} has no row {row!r}", hint=suggestion(row, known))
         kept = {t.key: [r for r in t.rows if r.name == row] for t in found}
         return [t.model_copy(update={"rows": kept[t.key]}) for t in found if kept[t.key]]
 
@@ -90,5 +91,5 @@ def read_paper(key: str) -> Paper:
         UsageError: they are not here.
     """
     if key not in papers():
-        raise UsageError(f"unknown paper {key!r}", hint=nearest(key, papers()))
+        raise UsageError(f"unknown paper {key!r}", hint=suggestion(key, papers()))
     return Paper(**yaml.safe_load((FOLDER / f"{key}.yaml").read_text(encoding="utf-8")))

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from ercache.digests import digest_of
 from ercache.errors import ErcacheError, UsageError
-from ercache.params.load import nearest
-from ercache.params.schema import ExperimentParams, Params, Task, array_of
+from ercache.params.load import suggestion
+from ercache.params.schema import ExperimentParams, Params, Task, split_array_name
 from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import read_source
 from fusion.models import MODELS
@@ -88,7 +88,7 @@ def reproduce(
     if unknown:
         raise UsageError(
             f"params.yaml, reproduce.{key}: unknown experiment {unknown[0]!r}",
-            hint=nearest(unknown[0], params.experiments),
+            hint=suggestion(unknown[0], params.experiments),
         )
     for part in paper.only(table, row):
         for on in chosen:
@@ -141,7 +141,7 @@ def entry_of(row: Row, base: ExperimentParams, name: str) -> ExperimentParams:
         )
     kept = row.modalities or list(base.features)
     features = {
-        m: [f"{array_of(f)[0]}:{row.arrays[m]}" if m in row.arrays else f for f in base.features[m]]  # type: ignore[index]
+        m: [f"{split_array_name(f)[0]}:{row.arrays[m]}" if m in row.arrays else f for f in base.features[m]]  # type: ignore[index]
         for m in kept
     }
     changed = {"model": row.model, "features": features, "config": {**base.config, **row.config}}

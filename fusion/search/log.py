@@ -8,8 +8,7 @@ from typing import Any
 
 from ercache.digests import canonical_json
 from ercache.errors import UsageError
-from ercache.files import replaced
-from ercache.training import SCORE
+from ercache.files import atomic_file
 
 COLUMNS = ("number", "search", "config", SCORE, "std", "reason")
 
@@ -83,7 +82,7 @@ def _mend(path: Path) -> None:
     held = list(csv.reader(_whole_lines(path))) if path.is_file() else []
     if held and held[0] == list(COLUMNS) and path.read_bytes().endswith(b"\n"):
         return
-    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows([*row, *[""] * (len(COLUMNS) - len(row))] for row in held[1:])

@@ -15,7 +15,7 @@ from optuna.trial import create_trial
 
 from ercache.digests import canonical_json, digest_of
 from ercache.errors import ErcacheError, UsageError, WorkError
-from ercache.params.load import findings, nearest
+from ercache.params.load import schema_errors, suggestion
 from ercache.params.schema import ExperimentParams, Params, TrainingParams
 from ercache.training import SCORE
 from fusion.experiment.resolve import Experiment, experiment_of
@@ -107,11 +107,11 @@ def check_space(entry: ExperimentParams, params: Params, space: Space) -> None:
     for path, choices in space.items():
         group, _, key = path.partition(".")
         if path not in paths:
-            wrong.append(f"{path}: no switch of {model.key}; {nearest(path, paths)}")
+            wrong.append(f"{path}: no switch of {model.key}; {suggestion(path, paths)}")
             continue
         wrong += [] if choices else [f"{path}: no values to choose from"]
         kind = model.config if group == "config" else TrainingParams
-        wrong += [finding for value in choices for finding in findings(kind, {key: value}, group)]
+        wrong += [finding for value in choices for finding in schema_errors(kind, {key: value}, group)]
     if wrong:
         raise UsageError(
             "the search space is not usable",

@@ -15,8 +15,8 @@ import numpy as np
 from ercache.errors import UsageError
 from ercache.files import write_csv
 from ercache.manifest import Manifest, read_manifest
-from ercache.params.load import nearest
-from ercache.params.schema import FOLD, ExperimentParams, Params, array_of
+from ercache.params.load import suggestion
+from ercache.params.schema import SPLIT_MARK, ExperimentParams, Params, split_array_name
 from fusion.experiment.resolve import Experiment
 from fusion.runs.predict import scored
 from fusion.runs.predictions import Predictions, joined, read_predictions
@@ -38,7 +38,7 @@ def fold_experiments(experiment: Experiment, params: Params, data: Path) -> dict
     folds = manifest.folds_of(name)
     if not folds:
         known = {split.rpartition("/")[0] for split in manifest.splits if "/" in split}
-        raise UsageError(f"{entry.corpus}: unknown folds {name!r}", hint=nearest(name, known))
+        raise UsageError(f"{entry.corpus}: unknown folds {name!r}", hint=suggestion(name, known))
     tested = [i for fold in folds for i in manifest.splits[fold].get("test", ())]
     if len(set(tested)) < len(tested):
         twice = len(tested) - len(set(tested))
@@ -60,12 +60,12 @@ def _entry_of(entry: ExperimentParams, fold: str, params: Params) -> ExperimentP
 
 def _feature_of(name: str, corpus: str, fold: str, params: Params) -> str:
     """`<feature>@<fold>` where its extractor was trained on this very corpus; else it is the same in all folds."""
-    feature, array = array_of(name)
+    feature, array = split_array_name(name)
     known = params.features.get(feature)
     extractor = params.pretrain.get(str(known.params.get("pretrained"))) if known else None
     if extractor is None or extractor.corpus != corpus:
         return name
-    return f"{feature}{FOLD}{fold}" + (f":{array}" if array else "")
+    return f"{feature}{SPLIT_MARK}{fold}" + (f":{array}" if array else "")
 
 
 def folder_of(fold: str) -> str:

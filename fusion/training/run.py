@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ercache.counting import counted
 from ercache.digests import digest_of
 from ercache.errors import UsageError
-from ercache.files import replaced_folder
+from ercache.files import atomic_folder
 from ercache.params.schema import Params
 from ercache.paths import user_folder, writable
+from ercache.wording import count_noun
 from fusion.experiment.resolve import Experiment, experiment_of
 from fusion.experiment.source import Source, provenance_of, read_source
 from fusion.runs.schema import RECORD, RunRecord
@@ -91,7 +91,7 @@ def _train_split(experiment: Experiment, source: Source, way: Way, target: Path,
     state = way.work / digest
     job = Job(experiment, material, len(source.classes), range(experiment.training.seeds), state)
     trained = train_seeds(job, way.processes or processes_for(job), way.progress)
-    with replaced_folder(target) as folder:
+    with atomic_folder(target) as folder:
         run = write_run(folder, experiment, source, material, trained, digest, way.device)
     if state.exists():
         shutil.rmtree(state)
@@ -106,7 +106,7 @@ def _train_folds(experiment: Experiment, params: Params, way: Way, target: Path)
     for fold, one in folds.items():
         if not (place / folder_of(fold) / RECORD).is_file():
             _train_split(one, way.source(one), way, place / folder_of(fold), digests[fold])
-    with replaced_folder(target) as folder:
+    with atomic_folder(target) as folder:
         shutil.copytree(place, folder / FOLDS)
         run = write_pooled(folder, experiment, tuple(folds), way.data)
     shutil.rmtree(place)
@@ -128,9 +128,7 @@ def _checked(folds: Mapping[str, Experiment], way: Way) -> dict[str, str]:
             hints.append(error.hint)
     if wrong:
         corpus = next(iter(folds.values())).entry.corpus
-        message = (
-            f"{corpus}: {counted(len(wrong), 'finding')} in {len(hints)} of {counted(len(folds), 'fold')}"
-        )
+        message = f"{corpus}: {count_noun(len(wrong), 'finding')} in {len(hints)} of {count_noun(len(folds), 'fold')}"
         raise UsageError(message, details=wrong, hint="; ".join(dict.fromkeys(filter(None, hints))))
     return digests
 

@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 
-from ercache.files import write_csv, write_json
-from ercache.params.schema import array_of
-from ercache.training import METRIC, SCORE
+from ercache.params.schema import split_array_name
 from ercache.training.determinism import deterministic, threads_for
 from fusion.data.batches import Padded, Statistics, Subset, seen
 from fusion.data.windows import View
@@ -126,7 +124,7 @@ def paper_profile(experiment: Experiment, recipes: Mapping[str, Mapping[str, Any
     sizes = all(ours[name] == value for name, value in preset.items() if name not in rows)
     trained = all(getattr(experiment.training, name) == value for name, value in training.items())
     encoders = [
-        recipes[array_of(name)[0]]["encoder"] == model.paper_encoders.get(place)
+        recipes[split_array_name(name)[0]]["encoder"] == model.paper_encoders.get(place)
         for m, names in entry.features.items()
         for place, name in zip(model.roles.get(m, [m] * len(names)), names, strict=False)
     ]

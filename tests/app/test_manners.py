@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import cli
-from ercache.counting import counted
+from ercache.wording import count_noun
 from extract.encoders import numba_cache
 from tests.support.as_on import NOT_GIVEN_UP, refuses, refusing
 
@@ -146,5 +146,5 @@ def test_doctor_tells_where_compiled_functions_of_librosa_are_kept(monkeypatch: 
 
 
 def test_one_of_a_thing_is_no_plural() -> None:
-    assert counted(1, "fault") == "1 fault" and counted(0, "fault") == "0 faults"
-    assert counted(2, "wrong entry", "wrong entries") == "2 wrong entries"
+    assert count_noun(1, "fault") == "1 fault" and count_noun(0, "fault") == "0 faults"
+    assert count_noun(2, "wrong entry", "wrong entries") == "2 wrong entries"

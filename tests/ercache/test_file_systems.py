@@ -11,7 +11,7 @@ import pytest
 
 from ercache.cache import CacheFile, verify_cache
 from ercache.errors import WorkError
-from ercache.files import flush_folder, reserve
+from ercache.files import flush_folder, reserve_space
 from tests.ercache.test_cache import small_cache
 from tests.support.as_on import NOT_HERE, refuses, refusing
 
@@ -46,7 +46,7 @@ def test_without_fallocate_a_disk_that_is_too_small_is_told_before_anything_is_w
 ) -> None:
     monkeypatch.delattr(os, "posix_fallocate")
     monkeypatch.setattr("ercache.files.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    reserve(tmp_path / "small", 1000)
+    reserve_space(tmp_path / "small", 1000)
     with pytest.raises(WorkError, match="no room to write"):
         small_cache(tmp_path / "a.h5")
     assert [p.name for p in tmp_path.iterdir()] == ["small"]

@@ -53,7 +53,7 @@ def tiny_checkpoint(
     before = os.environ.get(FOLDER_VARIABLE)
     os.environ[FOLDER_VARIABLE] = str(folder / "weights")
     try:
-        with weights.registered(replace(row, **changes)):
+        with weights.extra_checkpoints(replace(row, **changes)):
             weights.add(key, paths)
             yield folder / "weights" / key
     finally:

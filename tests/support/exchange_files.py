@@ -10,7 +10,7 @@ import numpy as np
 
 from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, verify_cache, write_cache
 from ercache.formats.formats import import_file
-from ercache.formats.packing import Packed
+from ercache.formats.packing import ImportResult
 from ercache.manifest import Manifest, MediaRef, Utterance
 
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
@@ -47,11 +47,11 @@ def mosei(times: bool = True) -> Manifest:
         for n, (i, v, s, e) in enumerate(rows)))  # fmt: skip
 
 
-def brought(path: Path, form: str, manifest: Manifest, folder: Path, **told: str) -> Packed:
+def brought(path: Path, form: str, manifest: Manifest, folder: Path, **told: str) -> ImportResult:
     return import_file(path, form, manifest, folder / "caches", **told)
 
 
-def values(packed: Packed, name: str) -> dict[str, list[Any]]:
+def values(packed: ImportResult, name: str) -> dict[str, list[Any]]:
     """Utterance -> its only array as nested lists, or its reason."""
     found: dict[str, list[Any]] = {}
     for file in (Path(file) for file in packed.files):

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Final
 
 from ercache.errors import UsageError
-from ercache.paths import default_store, places_of
-from ercache.telling import tell
+from ercache.notices import notify_once
+from ercache.paths import default_store, store_places
 
 FILE: Final = "looks.sqlite"
 # A file may be rewritten within one tick of its clock without a new time; what is so young is not remembered.
@@ -104,7 +104,9 @@ class Memory:
             with self._base:
                 self._base.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?, ?)", self._waiting)
         except sqlite3.Error as error:  # locked for long, or a full disk: the scan goes on
-            tell(f"note: {self._file} was not written ({error}); the next scan looks at these files again")
+            notify_once(
+                f"note: {self._file} was not written ({error}); the next scan looks at these files again"
+            )
         self._waiting.clear()
 
     def _state(self, stamp: Stamp) -> str:
@@ -112,19 +114,19 @@ class Memory:
 
     def _open(self, folder: Path | None) -> sqlite3.Connection | None:
         try:
-            places = places_of(folder or default_store())
+            places = store_places(folder or default_store())
             if places.note:
-                tell(places.note)
+                notify_once(places.note)
             self._file = places.write / FILE
             if not _locks_work(places.write):
                 raise OSError(0, "its file system has no locks")  # sqlite would wait for them, and then fail
             return _connect(self._file)
         except UsageError as error:
-            tell(f"note: {error.message}; every file is looked at, and nothing is remembered")
+            notify_once(f"note: {error.message}; every file is looked at, and nothing is remembered")
             return None
         except (OSError, sqlite3.OperationalError) as error:  # a lock that stays, a failing disk
             why = error.strerror if isinstance(error, OSError) else error
-            tell(f"note: {self._file} cannot be used ({why}); every file is looked at")
+            notify_once(f"note: {self._file} cannot be used ({why}); every file is looked at")
             return None
         except sqlite3.DatabaseError:  # damaged: it is made anew
             self._file.unlink(missing_ok=True)

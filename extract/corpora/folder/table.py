@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ercache.manifest import escapes
+from ercache.manifest import leaves_root
 from extract.corpora.common.listing import some
 from extract.corpora.folder.sheet import Sheet, read_sheet
 
@@ -277,6 +277,6 @@ def _faults(cells: Mapping[str, str | None], named: Mapping[str, str]) -> list[s
     faults += [
         f"{path!r} leaves the root; give paths as they are seen from --root"
         for path in media
-        if escapes(path.replace("\\", "/")) or _DRIVE.match(path)
+        if leaves_root(path.replace("\\", "/")) or _DRIVE.match(path)
     ]
     return faults

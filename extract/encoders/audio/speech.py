@@ -22,7 +22,7 @@ from ercache.nets.speech_networks import (
     UNUSED,
     SpeechNetwork,
     build,
-    cut,
+    keep_layers,
     tensor_name,
 )
 from ercache.params.schema import Strict
@@ -113,7 +113,7 @@ class SpeechKind:
         encoder = network.wav2vec2 if self.network.emotion else network
         layer = getattr(params, "layer", None)
         if layer is not None:
-            cut(encoder, layer)
+            keep_layers(encoder, layer)
         head = network.classifier.to(device) if self.network.emotion else None
         return SpeechEncoder(params, encoder.to(device), head, self.spec.batch == "mask", normalise, device)
 

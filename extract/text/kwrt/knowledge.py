@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ercache.errors import WeightsError
-from ercache.files import replaced
+from ercache.files import atomic_file
 
 RELATIONS: Final = {"/r/IsA": "I", "/r/HasContext": "H", "/r/Causes": "C"}
 LETTERS: Final = "".join(RELATIONS.values())
@@ -74,6 +74,6 @@ def write_knowledge(path: Path, knowledge: Knowledge, source: str) -> None:
         source: where they are from, one line.
     """
     rows = (f"{a}\t{b}\t{letters}\n" for (a, b), letters in sorted(knowledge.pairs.items()))
-    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(f"# {source}\n")
         file.writelines(rows)

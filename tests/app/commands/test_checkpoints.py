@@ -14,7 +14,7 @@ from app import cli
 from ercache import weights
 from ercache.cache import CacheFile
 from ercache.manifest import Manifest, write_manifest
-from ercache.weights import Checkpoint, WeightFile, registered
+from ercache.weights import Checkpoint, WeightFile, extra_checkpoints
 from extract.encoders import ENCODERS
 from tests.support.checkpoints import tiny_checkpoint
 from tests.support.toy_corpus import toy_manifest
@@ -124,7 +124,7 @@ def test_a_tampered_or_another_networks_checkpoint_ends_the_extraction(run: Run,
 def test_weights_ls_add_and_doctor(run: Run, tmp_path: Path) -> None:
     save_file({"w": torch.ones(1)}, tmp_path / "own.safetensors")
     row = Checkpoint("own", "brought", "a friend", "1", (WeightFile("own.safetensors"),), "MIT", megabytes=1)
-    with registered(row):
+    with extra_checkpoints(row):
         states = {r["key"]: r for r in json.loads(run("weights", "ls", "--json")[1])}
         assert states["own"]["state"] == "absent" and not states["own"]["ok"] and states["minilm"]["ok"]
         assert "ercache weights add own own.safetensors" in states["own"]["remedy"]

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
 from ercache.formats.export import WRITERS
+from ercache.formats.flat_cache import flatten_cache
 from ercache.formats.mmsa_file import write_mmsa
-from ercache.formats.sheet import sheet_of
 from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest, Utterance
 from tests.support.exchange_files import EMOTIONS, brought, cache_of, meld, mosei
@@ -32,7 +32,7 @@ def test_values_ids_labels_and_masks_come_back_bit_for_bit(tmp_path: Path, form:
     manifest = meld()
     cache = cache_of(tmp_path, manifest, "train")
     with CacheFile(cache) as opened:
-        lost = WRITERS[form](sheet_of(opened, manifest), tmp_path / f"f.{form}")
+        lost = WRITERS[form](flatten_cache(opened, manifest), tmp_path / f"f.{form}")
     assert any("digests" in line for line in lost) and any("transcripts" in line for line in lost)
     packed = brought(tmp_path / f"f.{form}", form, manifest, tmp_path)
     assert packed.features == ["f"] and packed.utterances == 2
@@ -67,7 +67,7 @@ def test_any_cache_comes_back_from_any_format(tmp_path: Path, data: st.DataObjec
     told = {"corpus": "toy", "part": "all", "feature": "f", "modality": "audio"}
     write_cache(tmp_path / "a.h5", [spec], entries, arrays, told)
     with CacheFile(tmp_path / "a.h5") as cache:
-        WRITERS[form](sheet_of(cache, manifest), tmp_path / "a.out")
+        WRITERS[form](flatten_cache(cache, manifest), tmp_path / "a.out")
     packed = brought(tmp_path / "a.out", form, manifest, tmp_path)
     assert_equal(tmp_path / "a.h5", Path(packed.files[0]))
     assert any("labels of l: all equal" in note for note in packed.notes)
@@ -76,8 +76,8 @@ def test_any_cache_comes_back_from_any_format(tmp_path: Path, data: st.DataObjec
 def test_an_npz_and_a_parquet_are_read_by_their_own_libraries(tmp_path: Path) -> None:
     manifest = meld()
     with CacheFile(cache_of(tmp_path, manifest, "train")) as cache:
-        WRITERS["npz"](sheet_of(cache, manifest), tmp_path / "f.npz")
-        WRITERS["parquet"](sheet_of(cache, manifest), tmp_path / "f.parquet")
+        WRITERS["npz"](flatten_cache(cache, manifest), tmp_path / "f.npz")
+        WRITERS["parquet"](flatten_cache(cache, manifest), tmp_path / "f.parquet")
         pooled = cache["train_dia0_utt0"]["pooled"][0]
     with np.load(tmp_path / "f.npz", allow_pickle=False) as file:
         assert file["id"].tolist() == [u.id for u in manifest.of_part("train")]

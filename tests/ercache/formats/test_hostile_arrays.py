@@ -17,8 +17,8 @@ import pytest
 from ercache.cache import CacheFile
 from ercache.errors import CacheError, UsageError
 from ercache.formats.export import WRITERS
+from ercache.formats.flat_cache import flatten_cache
 from ercache.formats.npy import read_npz
-from ercache.formats.sheet import sheet_of
 from tests.support.exchange_files import brought, cache_of, csd, meld, mosei, values
 from tests.support.limited import SECONDS, Outcome, outcomes
 
@@ -91,7 +91,7 @@ def exported(
 ) -> Path:
     """A file of `cache export`, changed."""
     with CacheFile(cache_of(path.parent, meld(), "dev", f"f{path.stem}")) as cache:
-        WRITERS["npz"](sheet_of(cache, meld()), path)
+        WRITERS["npz"](flatten_cache(cache, meld()), path)
     with np.load(path) as file:
         arrays = dict(file)
     if change is not None:

@@ -12,7 +12,7 @@ import pytest
 
 from ercache.errors import UsageError
 from ercache.formats.unpickle import load_pickle
-from ercache.pickled import Odd, check_pickle
+from ercache.pickle_check import BadPickle, check_pickle
 from tests.support.exchange_files import brought, meld, meld_tuple
 from tests.support.limited import SECONDS, Outcome, outcomes
 
@@ -172,5 +172,5 @@ def test_tuples_of_some_size_may_be_keys_where_that_is_asked_for() -> None:
     names = {op.name for op in pickletools.opcodes}
     data = pickle.dumps({(1, "a"): 2})
     assert check_pickle(data, 0, names, most=3) == len(data)
-    with pytest.raises(Odd, match="more than 2 items"):
+    with pytest.raises(BadPickle, match="more than 2 items"):
         check_pickle(data, 0, names, most=2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ercache.cache import CacheFile
 from ercache.errors import UsageError
-from ercache.formats.packing import Packed
+from ercache.formats.packing import ImportResult
 from ercache.formats.padding import cut_padding
 from ercache.manifest import Manifest
 from tests.support.exchange_files import brought, mosei, values
@@ -38,7 +38,7 @@ def mmsa(folder: Path, side: str) -> Path:
     return folder / "f.pkl"
 
 
-def claims(packed: Packed) -> Any:
+def claims(packed: ImportResult) -> Any:
     with CacheFile(Path(packed.files[0])) as cache:
         return cache.provenance["imported"]["claims"]["padding"]
 

@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from ercache import weights
 from ercache.errors import WeightsError, WorkError
-from ercache.weights import Checkpoint, WeightFile, fetch, registered
+from ercache.weights import Checkpoint, WeightFile, extra_checkpoints, fetch
 
 COMMIT = "a" * 40
 
@@ -71,7 +71,7 @@ HUB = entry(
 def test_a_fetch_records_commit_and_digests_and_refuses_a_changed_file_later(
     hub: type[_Hub], tmp_path: Path
 ) -> None:
-    with registered(HUB):
+    with extra_checkpoints(HUB):
         assert [path.name for path in fetch("net")] == ["model.safetensors", "config.json"]
         made = weights.provenance("net")
         assert made["revision"] == COMMIT and set(made["sha256"]) == {"model.safetensors", "config.json"}
@@ -87,15 +87,18 @@ def test_an_address_is_fetched_and_its_digest_checked(
     hub: type[_Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = os.environ["HF_ENDPOINT"] + "/release"
-    with registered(entry("web", source, WeightFile("model.safetensors"))):
+    with extra_checkpoints(entry("web", source, WeightFile("model.safetensors"))):
         fetch("net")
         assert weights.provenance("net")["source"] == source
     with (
-        registered(entry("web", source, WeightFile("model.safetensors", "0" * 8))),
+        extra_checkpoints(entry("web", source, WeightFile("model.safetensors", "0" * 8))),
         pytest.raises(WeightsError, match="not taken in"),
     ):
         fetch("net")
-    with registered(entry("web", source, WeightFile("gone.pt"))), pytest.raises(WorkError, match="404"):
+    with (
+        extra_checkpoints(entry("web", source, WeightFile("gone.pt"))),
+        pytest.raises(WorkError, match="404"),
+    ):
         fetch("net")
 
 
@@ -103,7 +106,7 @@ def test_without_network_the_error_names_id_size_licence_and_what_to_do(
     hub: type[_Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with registered(HUB), pytest.raises(WorkError) as caught:
+    with extra_checkpoints(HUB), pytest.raises(WorkError) as caught:
         fetch("net")
     for part in ("some/net", "3 MB", "MIT", "ercache weights add net model.safetensors config.json"):
         assert part in str(caught.value)
@@ -111,7 +114,7 @@ def test_without_network_the_error_names_id_size_licence_and_what_to_do(
 
 def test_offline_is_respected_without_a_try(hub: type[_Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with registered(HUB), pytest.raises(WorkError, match="HF_HUB_OFFLINE is set"):
+    with extra_checkpoints(HUB), pytest.raises(WorkError, match="HF_HUB_OFFLINE is set"):
         fetch("net")
 
 

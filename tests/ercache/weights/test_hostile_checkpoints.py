@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from ercache import weights
 from ercache.archives import BadArchive, members_of
 from ercache.errors import WeightsError
-from ercache.weights import Checkpoint, WeightFile, add, convert, read_tensors, registered
+from ercache.weights import Checkpoint, WeightFile, add, convert, extra_checkpoints, read_tensors
 from tests.support.archive_files import bomb, damaged, encrypted, larger, of_unknown_method, zipped
 from tests.support.limited import SECONDS, outcomes
 
@@ -56,7 +56,7 @@ def test_a_checkpoint_with_a_spoilt_zip_is_refused_in_words(tmp_path: Path, fold
     spoil, told = SPOILT[fault]
     path = saved(tmp_path / "x.pth")
     spoil(path, "x/data/0")
-    with registered(row("x.pth")), pytest.raises(WeightsError, match=told):
+    with extra_checkpoints(row("x.pth")), pytest.raises(WeightsError, match=told):
         add("own", [path])
     with pytest.raises(WeightsError, match=rf"{path.name}"):
         convert("efficientface", path)
@@ -70,19 +70,19 @@ def test_an_archive_of_checkpoints_that_is_spoilt_is_refused_in_words(
     save_file({"w": torch.arange(100.0)}, tmp_path / "own.safetensors")
     path = zipped(tmp_path / "all.zip", {"deep/own.safetensors": (tmp_path / "own.safetensors").read_bytes()})
     SPOILT[fault][0](path, "deep/own.safetensors")
-    with registered(row("own.safetensors")):
+    with extra_checkpoints(row("own.safetensors")):
         assert "all.zip" in refusal(lambda: add("own", [path]))
     assert not (folder / "own").exists()
 
 
 def test_a_name_that_stands_twice_in_an_archive_is_refused(tmp_path: Path) -> None:
     twice = zipped(tmp_path / "all.zip", {"a/own.safetensors": b"1", "b/own.safetensors": b"2"})
-    with registered(row("own.safetensors")):
+    with extra_checkpoints(row("own.safetensors")):
         assert "two folders" in refusal(lambda: add("own", [twice]))
     with zipfile.ZipFile(twice, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
         for content in ("1", "2"):
             archive.writestr("own.safetensors", content)
-    with registered(row("own.safetensors")):
+    with extra_checkpoints(row("own.safetensors")):
         assert "stands in it twice" in refusal(lambda: add("own", [twice]))
 
 
@@ -91,7 +91,7 @@ def test_a_name_that_leads_elsewhere_writes_nothing_there(tmp_path: Path, folder
     content = (tmp_path / "own.safetensors").read_bytes()
     path = zipped(tmp_path / "all.zip", {"../../../own.safetensors": content})
     (tmp_path / "own.safetensors").unlink()
-    with registered(row("own.safetensors")):
+    with extra_checkpoints(row("own.safetensors")):
         assert add("own", [path]) == [folder / "own" / "own.safetensors"]
     assert not list(tmp_path.parent.glob("own.safetensors"))
 
@@ -99,10 +99,10 @@ def test_a_name_that_leads_elsewhere_writes_nothing_there(tmp_path: Path, folder
 def test_a_bomb_of_zeros_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     path = bomb(tmp_path / "all.zip", "own.safetensors", 1 << 28)
     assert path.stat().st_size < 2 << 20
-    with registered(row("own.safetensors")):
+    with extra_checkpoints(row("own.safetensors")):
         assert "claims to hold 268,435,456 bytes" in refusal(lambda: add("own", [path]))
     shutil.copyfile(path, tmp_path / "x.pth")
-    with registered(row("x.pth")):
+    with extra_checkpoints(row("x.pth")):
         assert "method 8" in refusal(lambda: add("own", [tmp_path / "x.pth"]))
     assert "method 8" in refusal(lambda: convert("efficientface", tmp_path / "x.pth"))
 

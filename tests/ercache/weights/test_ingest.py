@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from ercache import weights
 from ercache.digests import digest_of_file
 from ercache.errors import WeightsError
-from ercache.weights import Checkpoint, WeightFile, Weights, add, checked_files, registered
+from ercache.weights import Checkpoint, WeightFile, Weights, add, checked_files, extra_checkpoints
 from tests.support.checkpoints import tiny_checkpoint
 
 
@@ -45,7 +45,7 @@ def brought(folder: Path, value: float = 1.0) -> list[Path]:
 
 
 def test_an_absent_checkpoint_is_named_with_size_licence_and_both_commands() -> None:
-    with registered(OPEN), pytest.raises(WeightsError) as caught:
+    with extra_checkpoints(OPEN), pytest.raises(WeightsError) as caught:
         weights.provenance("own")
     told = str(caught.value)
     for part in ("'own' is absent", "someone/own", "12 MB", "MIT", "ercache weights fetch own"):
@@ -54,7 +54,7 @@ def test_an_absent_checkpoint_is_named_with_size_licence_and_both_commands() -> 
 
 
 def test_what_was_taken_in_is_pinned_from_then_on(tmp_path: Path) -> None:
-    with registered(OPEN):
+    with extra_checkpoints(OPEN):
         files = brought(tmp_path / "a")
         add("own", files)
         made = weights.provenance("own")
@@ -73,7 +73,7 @@ def test_a_folder_or_an_archive_brings_the_same_as_its_files(tmp_path: Path, fol
         for path in files:
             archive.write(path, f"deep/{path.name}")
         archive.writestr("../escaped", "no part of it")
-    with registered(OPEN):
+    with extra_checkpoints(OPEN):
         add("own", [tmp_path / "a"])
         first = weights.provenance("own")
         add("own", [tmp_path / "all.zip"])
@@ -87,7 +87,7 @@ def test_a_folder_or_an_archive_brings_the_same_as_its_files(tmp_path: Path, fol
 def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_copied(tmp_path: Path, folder: Path) -> None:
     tensors = saved(tmp_path / "model.safetensors")
     pinned = row(WeightFile("model.safetensors", "0" * 64), WeightFile("config.json"))
-    with registered(pinned), pytest.raises(WeightsError) as caught:
+    with extra_checkpoints(pinned), pytest.raises(WeightsError) as caught:
         add("own", [tensors, tmp_path / "nothing.txt"])
     told = " | ".join(caught.value.details)
     assert "nothing.txt: no such file" in told and "lacking: config.json" in told and "the table" in told
@@ -96,10 +96,10 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_copied(tmp_path
 
 def test_the_beginning_of_a_digest_is_held_against_the_file(tmp_path: Path) -> None:
     tensors = saved(tmp_path / "net.safetensors")
-    with registered(row(WeightFile("net.safetensors", digest_of_file(tensors)[:8]))):
+    with extra_checkpoints(row(WeightFile("net.safetensors", digest_of_file(tensors)[:8]))):
         add("own", [tensors])
         assert weights.provenance("own")["sha256"] == {"net.safetensors": digest_of_file(tensors)}
-    with registered(row(WeightFile("net.safetensors", "00000000"))), pytest.raises(WeightsError):
+    with extra_checkpoints(row(WeightFile("net.safetensors", "00000000"))), pytest.raises(WeightsError):
         add("own", [tensors])
 
 
@@ -108,7 +108,7 @@ def test_a_truncated_file_is_refused_when_brought_and_when_used(tmp_path: Path, 
     cut = tmp_path / "cut" / "model.safetensors"
     cut.parent.mkdir()
     cut.write_bytes(whole.read_bytes()[:-3])
-    with registered(row(WeightFile("model.safetensors"))):
+    with extra_checkpoints(row(WeightFile("model.safetensors"))):
         with pytest.raises(WeightsError, match="not readable as a checkpoint"):
             add("own", [cut])
         add("own", [whole])
@@ -121,7 +121,7 @@ def test_a_truncated_file_is_refused_when_brought_and_when_used(tmp_path: Path, 
 def test_a_file_that_was_only_put_there_is_not_trusted(tmp_path: Path, folder: Path) -> None:
     saved(folder / "own/model.safetensors")
     with (
-        registered(row(WeightFile("model.safetensors"))),
+        extra_checkpoints(row(WeightFile("model.safetensors"))),
         pytest.raises(WeightsError, match="never taken in"),
     ):
         checked_files("own")
@@ -132,7 +132,7 @@ def test_an_older_format_is_taken_where_the_newer_is_not_at_hand(tmp_path: Path)
     torch.save(
         {"module.weight": torch.ones(1, 2), "module.bias": torch.zeros(1)}, tmp_path / "pytorch_model.bin"
     )
-    with registered(OPEN):
+    with extra_checkpoints(OPEN):
         add("own", [tmp_path / "pytorch_model.bin", tmp_path / "config.json"])
         assert Weights("own").network(lambda: torch.nn.Linear(2, 1)).weight.tolist() == [[1.0, 1.0]]
         assert Weights("own").path("config.json").read_text() == "{}"

@@ -13,7 +13,14 @@ from torch import nn
 from ercache import weights
 from ercache.digests import digest_of_file
 from ercache.errors import WeightsError
-from ercache.weights import Checkpoint, WeightFile, checked_files, load_strict, read_tensors, registered
+from ercache.weights import (
+    Checkpoint,
+    WeightFile,
+    checked_files,
+    extra_checkpoints,
+    load_strict,
+    read_tensors,
+)
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ def brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     files = (WeightFile("tiny.safetensors", digest_of_file(path)),)
     row = Checkpoint("tiny", "brought", "the author's page", "1", files, "MIT", "ask the author")
     monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
-    with registered(row):
+    with extra_checkpoints(row):
         yield path
 
 
@@ -58,7 +65,7 @@ def test_absent_package_names_itself_and_the_remedy() -> None:
     row = Checkpoint(
         "gone", "wheel", "no_such_package_here", "1", (WeightFile("a.pt", "0"),), "MIT", "install it"
     )
-    with registered(row), pytest.raises(WeightsError, match="no_such_package_here is not installed"):
+    with extra_checkpoints(row), pytest.raises(WeightsError, match="no_such_package_here is not installed"):
         checked_files("gone")
 
 

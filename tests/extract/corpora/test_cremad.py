@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Utterance, write_manifest
-from ercache.params.load import findings
+from ercache.params.load import schema_errors
 from extract.corpora import CORPORA
 from extract.corpora.common.inspect_media import Seen
 from extract.corpora.cremad import scan as cremad
@@ -393,7 +393,7 @@ def test_utterances_without_any_readable_medium_follow_the_policy(
 
 
 def test_an_unknown_policy_is_refused_with_those_there_are() -> None:
-    (text,) = findings(ENTRY.Switches, {"known_defects": "trim"})
+    (text,) = schema_errors(ENTRY.Switches, {"known_defects": "trim"})
     assert "'missing', 'keep' or 'drop'" in text
 
 

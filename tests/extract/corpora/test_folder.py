@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, read_manifest, write_manifest
-from ercache.params.load import findings
+from ercache.params.load import schema_errors
 from extract.corpora import CORPORA
 from extract.corpora.folder.table import read_clip_table, seconds_of
 from tests.support.corpus_folder import filmed
@@ -391,8 +391,8 @@ def test_another_encoding_and_another_table_can_be_named(tmp_path: Path) -> None
     (u,) = scan(root, table="meta/all.tsv", encoding="cp1252").utterances
     assert u.text == "grün"
     assert "is not below" in refused(root, table="nowhere.csv")
-    assert "no text encoding" in findings(ENTRY.Switches, {"encoding": "klingon"})[0]
-    assert findings(ENTRY.Switches, {"encoding": "hex"}) != []
+    assert "no text encoding" in schema_errors(ENTRY.Switches, {"encoding": "klingon"})[0]
+    assert schema_errors(ENTRY.Switches, {"encoding": "hex"}) != []
 
 
 def test_a_hundred_thousand_rows_are_read(tmp_path: Path) -> None:

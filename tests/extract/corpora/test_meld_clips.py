@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import pytest
 
 from ercache.manifest import Manifest, write_manifest
-from ercache.params.load import findings
+from ercache.params.load import schema_errors
 from ercache.reasons import Reason
 from extract.corpora import CORPORA
 from extract.corpora.common.inspect_media import Seen
@@ -170,5 +170,5 @@ def test_a_corpus_without_clips_keeps_its_texts_under_every_policy(root: Path) -
 
 def test_wrong_policies_are_refused_with_those_there_are() -> None:
     bad = {"long_clips": "cut", "bad_clips": "trim", "longest": 0}
-    text = "\n".join(findings(ENTRY.Switches, bad))
+    text = "\n".join(schema_errors(ENTRY.Switches, bad))
     assert "'trim', 'keep' or 'drop'" in text and "'keep' or 'drop'" in text and "longest" in text

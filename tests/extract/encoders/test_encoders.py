@@ -214,7 +214,7 @@ def test_minilm_refuses_a_tampered_file(tmp_path: Path, monkeypatch: pytest.Monk
     other = Checkpoint("minilm", "brought", row.source, row.revision, files, row.licence, row.remedy)
     monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
     with (
-        weights.registered(other),
+        weights.extra_checkpoints(other),
         pytest.raises(WeightsError, match=r"damaged or another one: .*tokenizer\.json"),
     ):
         build("text/minilm")

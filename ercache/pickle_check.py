@@ -54,11 +54,11 @@ _DIGITS: Final = {
 _MORE: Final = "asks for more bytes than the file has"
 
 
-class Odd(ValueError):
+class BadPickle(ValueError):
     """What is wrong with a pickle, in words."""
 
 
-class Unwanted(Odd):
+class ForbiddenOpcode(BadPickle):
     """An opcode that was not allowed."""
 
 
@@ -105,14 +105,14 @@ def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most:
     while at < size:
         described = _OF_CODE.get(data[at])
         if described is None:
-            raise Odd(f"byte {at} is no pickle opcode")
+            raise BadPickle(f"byte {at} is no pickle opcode")
         name, kind, width = described
         if name not in allowed:
-            raise Unwanted(f"byte {at} is the pickle opcode {name}")
+            raise ForbiddenOpcode(f"byte {at} is the pickle opcode {name}")
         begin = at + 1
         end = begin + width if width >= 0 else _end(data, begin, name, width)
         if end > size:
-            raise Odd(f"{name} at byte {at} {_MORE}")
+            raise BadPickle(f"{name} at byte {at} {_MORE}")
         if kind == _PLAIN:
             stack.append(_SINGLE)
         elif kind == _PUT:
@@ -120,24 +120,24 @@ def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most:
             if (
                 number > size
             ):  # picklers number one by one; the reader clears as much memory as the number says
-                raise Odd(f"memo number {number} in a file of {size} bytes")
+                raise BadPickle(f"memo number {number} in a file of {size} bytes")
             memo[number] = _top(stack, at)
         elif kind == _GET:
             number = _number(data[begin:end], name, at)
             if number not in memo:
-                raise Odd(f"byte {at}: the memo has no number {number}")
+                raise BadPickle(f"byte {at}: the memo has no number {number}")
             stack.append(memo[number])
         elif kind == _LONG:
             stack.append(_SINGLE if end - begin <= _DIGITS[name] else _WIDE)
         elif kind == _FRAME:
             if int.from_bytes(data[begin:end], "little") > size - end:
-                raise Odd(f"{name} at byte {at} {_MORE}")
+                raise BadPickle(f"{name} at byte {at} {_MORE}")
         elif name == "STOP":
             return end
         else:
             _apply(name, stack, most, largest, at)
         at = end
-    raise Odd("it ends too early: the download or the copy may have been cut")
+    raise BadPickle("it ends too early: the download or the copy may have been cut")
 
 
 def _end(data: bytes | mmap, begin: int, name: str, width: int) -> int:
@@ -146,7 +146,7 @@ def _end(data: bytes | mmap, begin: int, name: str, width: int) -> int:
         for _ in range(2 if name in ("GLOBAL", "INST") else 1):
             end = data.find(b"\n", end) + 1
             if end == 0:
-                raise Odd(f"the line of {name} at byte {begin - 1} has no end")
+                raise BadPickle(f"the line of {name} at byte {begin - 1} has no end")
         return end
     counted = _COUNTED[width]
     # A negative size of BINSTRING reads as a huge one here and is refused with it.
@@ -158,13 +158,13 @@ def _number(argument: bytes, name: str, at: int) -> int:
         return int.from_bytes(argument, "little")
     text = argument.strip()
     if not (text.isdigit() and len(text) < 20):
-        raise Odd(f"byte {at}: memo number {text[:20]!r}")
+        raise BadPickle(f"byte {at}: memo number {text[:20]!r}")
     return int(text)
 
 
 def _top(stack: list[_Value], at: int) -> _Value:
     if not stack or stack[-1] is _MARK:
-        raise Odd(f"byte {at}: nothing on the stack")
+        raise BadPickle(f"byte {at}: nothing on the stack")
     return stack[-1]
 
 
@@ -182,14 +182,14 @@ def _apply(name: str, stack: list[_Value], most: int, largest: int, at: int) -> 
         above = _above_mark(stack, at)
     below = stack[-count:] if count else []
     if len(below) < count or any(value is _MARK for value in below):
-        raise Odd(f"byte {at}: {name} finds too little on the stack")
+        raise BadPickle(f"byte {at}: {name} finds too little on the stack")
     taken = below + above
     del stack[len(stack) - count :]
     if name in _KEYED:
         first, step = _KEYED[name]
         if any(items > most for items, _ in taken[first::step]):
             told = "no plain number or text" if most == 1 else f"more than {most} items"
-            raise Odd(f"byte {at}: a key of a dictionary or set that is {told}")
+            raise BadPickle(f"byte {at}: a key of a dictionary or set that is {told}")
     if name == "DUP":
         stack += [taken[0], taken[0]]
     elif given in _HASHED:
@@ -205,7 +205,7 @@ def _above_mark(stack: list[_Value], at: int) -> list[_Value]:
             above = stack[place + 1 :]
             del stack[place:]
             return above
-    raise Odd(f"byte {at}: no mark on the stack")
+    raise BadPickle(f"byte {at}: no mark on the stack")
 
 
 def _joined(parts: list[_Value], largest: int, at: int) -> _Value:
@@ -214,7 +214,7 @@ def _joined(parts: list[_Value], largest: int, at: int) -> _Value:
         items += count
         depth = max(depth, inside)
     if depth >= DEEPEST:
-        raise Odd(f"byte {at}: more than {DEEPEST} tuples inside each other")
+        raise BadPickle(f"byte {at}: more than {DEEPEST} tuples inside each other")
     if items > largest:
-        raise Odd(f"byte {at}: tuples that hold the same tuples again and again, {items:,} items")
+        raise BadPickle(f"byte {at}: tuples that hold the same tuples again and again, {items:,} items")
     return 1 + items, depth + 1

@@ -15,7 +15,7 @@ LABEL: Final = "label:"  # before the name of a label set
 
 
 @dataclass(frozen=True)
-class Sheet:
+class FlatCache:
     """One row an utterance.
 
     Attributes:
@@ -64,7 +64,7 @@ def _cuts(values: Array, offsets: NDArray[np.int64], count: int) -> bool:
     return bool(whole and (np.diff(offsets) >= 0).all())
 
 
-def sheet_of(cache: CacheFile, manifest: Manifest | None) -> Sheet:
+def flatten_cache(cache: CacheFile, manifest: Manifest | None) -> FlatCache:
     """A cache and, where there is a manifest, the labels of its utterances."""
     columns: dict[str, list[Any]] = {
         "id": [e.id for e in cache.entries],
@@ -75,7 +75,7 @@ def sheet_of(cache: CacheFile, manifest: Manifest | None) -> Sheet:
     if manifest is not None:
         columns |= _of_manifest(manifest, columns["id"])
     about = {"specs": [asdict(spec) for spec in cache.specs.values()], "provenance": cache.provenance}
-    return Sheet(about, columns, {name: cache.read(name) for name in cache.specs})
+    return FlatCache(about, columns, {name: cache.read(name) for name in cache.specs})
 
 
 def _of_manifest(manifest: Manifest, ids: Sequence[str]) -> dict[str, list[Any]]:

@@ -5,7 +5,7 @@ import sys
 _TOLD: set[str] = set()
 
 
-def tell(message: str) -> None:
+def notify_once(message: str) -> None:
     """Write a line on stderr, unless this process has written it already."""
     if message not in _TOLD:
         _TOLD.add(message)
