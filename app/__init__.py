@@ -1,1 +1,1 @@
-"""The command line, the pipeline file and the report: everything that a person starts or looks at."""
+"""What people use directly: the command line, the pipeline file, the report and generated pages of docs/."""

@@ -1,4 +1,4 @@
-"""`python -m app`: the `ercache` command."""
+"""`python -m app` runs the `ercache` command."""
 
 from app.cli import main
 

@@ -1,30 +1,33 @@
-"""The entry of the `ercache` command: exit codes, and errors and interrupts without tracebacks.
+"""Entry point of the `ercache` command.
 
-The verbs, which take a second to import, come in when `main` runs: Ctrl-C during that is no traceback either.
+The commands are imported when `main` runs, which takes about a second. Ctrl-C during that time prints no traceback.
 """
 
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from app.verbs import cli
+    from app.command_tree import cli
 
 __all__ = ["cli", "main"]
 
 
 def __getattr__(name: str) -> Any:
-    """`cli`, the tree of the verbs, when it is asked for."""
+    """Import `cli`, the Typer application, on first use."""
     if name != "cli":
         raise AttributeError(name)
-    from app.verbs import cli
+    from app.command_tree import cli
 
     return cli
 
 
 def main() -> None:
-    """Run the command line; exit 0 done, 1 failed work, 2 wrong usage, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 success, 1 the work failed, 2 wrong usage or unusable input, 130 interrupted by Ctrl-C.
+    """
     try:
-        from app.verbs import run
+        from app.command_tree import run
 
         run()
     except KeyboardInterrupt:

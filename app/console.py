@@ -1,4 +1,4 @@
-"""What every command shares: answers on stdout (table or JSON), progress on stderr, params read once."""
+"""Helpers of all commands: tables and JSON on stdout, messages and progress on stderr, reading params.yaml."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from app.lines import Tick, lines
+from app.progress_lines import ProgressReporter, progress_lines
 from ercache.errors import UsageError
 from ercache.params.load import NO_PARAMS, PARAMS_FILE, load_params, suggestion
 from ercache.params.schema import Params
@@ -33,23 +33,23 @@ from fusion.models import configs as model_configs
 
 DATA = Path("data")
 MANIFESTS = DATA / "manifests"
-PIPED_WIDTH = 200  # a table in a file or pipe takes the width it needs
+PIPED_WIDTH = 200  # columns of a table that goes to a file or pipe
 CACHES = DATA / "caches"
 MODELS = DATA / "models"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-
-
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: auto, cpu or cuda.")]
+# Headings under which `ercache --help` lists the commands.
+START, FEATURES, EXPERIMENTS, REPORTS = "Getting started", "Features", "Experiments", "Reports"
 
 
 def say(message: str) -> None:
-    """A message for people, on stderr."""
+    """Print a message for people on stderr."""
     Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def answer(value: Any) -> None:
-    """The JSON answer, on stdout; what the terminal's encoding lacks, or no text is, stands there escaped."""
+    """Print a value as JSON on stdout. Characters that the terminal's encoding lacks are escaped."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -59,11 +59,11 @@ def answer(value: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """A table for people, on stdout."""
+    """Print a table for people on stdout."""
     out = Table(*columns, title=title or None, title_justify="left", header_style="bold")
-    out.columns[0].no_wrap = True  # what people type
+    out.columns[0].no_wrap = True  # names and keys that people copy
     for column in out.columns:
-        column.overflow = "fold"  # in a narrow terminal no figure loses its end
+        column.overflow = "fold"  # a narrow terminal must not cut the end of a number
     for row in rows:
         out.add_row(*[Text(str(cell)) for cell in row])
     console = Console()
@@ -73,21 +73,27 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = ""
 
 
 def params(models: bool = False) -> Params:
-    """params.yaml of this folder, wholly checked.
+    """Read and check params.yaml of the working directory.
 
     Args:
-        models: also check the models' configs, which takes an import of torch: seconds, where nothing is trained.
+        models: also check the configs of the models. That imports torch, which takes seconds.
+
+    Raises:
+        ParamsError: with every wrong entry.
     """
     corpora = {key: entry.Switches for key, entry in CORPORA.items()}
     configs = model_configs() if models else None
     return load_params(corpora=corpora, encoders=encoder_configs(), models=configs, extractors=CONFIGS)
 
 
-def known(name: str, names: Mapping[str, Any], what: str) -> str:
-    """A name that must be among known ones.
+def check_name(name: str, names: Mapping[str, Any], what: str) -> str:
+    """Return the name if it is among the known ones.
+
+    Args:
+        what: what is named, for the message.
 
     Raises:
-        UsageError: it is not; with the nearest one that is.
+        UsageError: the name is unknown. The hint gives the most similar known name.
     """
     if name not in names:
         here = names or PARAMS_FILE.is_file()
@@ -101,12 +107,16 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress() -> Iterator[Tick]:
-    """Bars with rate and time left on stderr; a line now and then when that is no terminal."""
+def progress() -> Iterator[ProgressReporter]:
+    """Show progress on stderr: bars with rate and remaining time, or a line every 30 s if it is no terminal.
+
+    Yields:
+        A function that takes what is counted, how much is done, and how much there is.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
-        with lines(say) as told:
-            yield told
+        with progress_lines(say) as tick:
+            yield tick
         return
     columns = (
         TextColumn("{task.description}"),
@@ -128,10 +138,10 @@ def progress() -> Iterator[Tick]:
 
 
 def device_of(name: str) -> str:
-    """The torch device of an option.
+    """The torch device for the option `--device`.
 
     Raises:
-        UsageError: it is no device, or not on this machine.
+        UsageError: there is no such device, or this machine has none.
     """
     if name == "cpu" or (name == "auto" and not _graphics_devices()):
         return "cpu"
@@ -147,5 +157,5 @@ def device_of(name: str) -> str:
 
 
 def _graphics_devices() -> list[Path]:
-    """Device files of NVIDIA's drivers (on Linux, and under Windows' Linux): torch takes seconds to import."""
+    """Device files of NVIDIA's drivers on Linux and WSL. Looking for them is quicker than importing torch."""
     return [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.console import DATA, known
+from app.console import DATA, check_name
 from ercache import trained_extractors, weights
 from ercache.errors import UsageError, WeightsError
 from ercache.manifest import Utterance, modalities_of
@@ -28,12 +28,12 @@ def features_of(
     """
     _check_defined(params)
     if names is None:
-        names = params.profiles[known(profile, params.profiles, "profile")]
+        names = params.profiles[check_name(profile, params.profiles, "profile")]
     found: list[Feature] = []
     lacking: dict[str, WeightsError] = {}
     for name in dict.fromkeys(names):
         try:
-            known(name.partition(SPLIT_MARK)[0], params.features, "feature")
+            check_name(name.partition(SPLIT_MARK)[0], params.features, "feature")
             found.append(feature_of(params, name, random))
         except WeightsError as error:
             lacking[name] = error
@@ -74,7 +74,7 @@ def default_names(params: Params, corpus: str, data: Path = DATA) -> tuple[list[
         UsageError: no params.yaml defines features.
     """
     _check_defined(params)
-    names = params.profiles[known("default", params.profiles, "profile")]
+    names = params.profiles[check_name("default", params.profiles, "profile")]
     why = {name: reason for name in names if (reason := _why_not(params, name, corpus, data))}
     return [name for name in names if name not in why], why
 

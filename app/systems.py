@@ -43,7 +43,7 @@ class System:
         return e.corpus, task_label(e.task, e.epc_target), e.label_set, e.split
 
 
-def trained(params: Params, models: Path) -> list[System]:
+def trained_systems(params: Params, models: Path) -> list[System]:
     """The experiments that have a run of just these switches, in the order of params.yaml.
 
     Raises:
@@ -68,7 +68,7 @@ def trained(params: Params, models: Path) -> list[System]:
     return found
 
 
-def groups(systems: Iterable[System]) -> list[list[System]]:
+def comparable_groups(systems: Iterable[System]) -> list[list[System]]:
     """Systems that were tested on the same part, together."""
     by_place: dict[tuple[str, ...], list[System]] = {}
     for system in systems:
@@ -81,7 +81,7 @@ def reference_of(group: list[System]) -> str:
     return REFERENCES[group[0].entry.task]
 
 
-def ranked(group: list[System]) -> Ranking | None:
+def rank_models(group: list[System]) -> Ranking | None:
     """Every model with all the modalities that it was given, by mean rank; None where there are not two."""
     fullest = _fullest(group)
     return ranking(list(_outcomes(fullest.values()).values())) if len(fullest) > 1 else None

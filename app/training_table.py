@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.console import say
-from app.lines import clock, lines
+from app.progress_lines import clock, progress_lines
 
 if TYPE_CHECKING:  # it imports torch, which --help can do without
     from ercache.training.loop import Epoch
@@ -23,11 +23,11 @@ FRAME: Final = 4  # lines of a terminal that are not rows: two of header, what i
 BAR: Final = 12  # characters
 NARROW: Final = 100  # characters of a terminal that has no room for bars
 
-Watch = Callable[[str, "Epoch"], None]
+ShowEpoch = Callable[[str, "Epoch"], None]
 
 
 @dataclass
-class _Row:
+class _TrainingRow:
     """A training: its last epoch, and when (seconds) and with which epoch this process began to see it."""
 
     what: str
@@ -44,18 +44,18 @@ class _Row:
 
 
 @contextmanager
-def training_table() -> Iterator[Watch]:
+def training_table() -> Iterator[ShowEpoch]:
     """A function to be told of every epoch; what it is told stays on the screen at the end, or at an interrupt."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        with lines(say) as told:
+        with progress_lines(say) as told:
             yield lambda what, epoch: told(f"{what}, epoch", epoch.number, _last(epoch))
         return
-    rows: dict[str, _Row] = {}
+    rows: dict[str, _TrainingRow] = {}
 
     def watch(what: str, epoch: "Epoch") -> None:
         now = monotonic()
-        row = rows.setdefault(what, _Row(what, epoch, now, epoch.number, now))
+        row = rows.setdefault(what, _TrainingRow(what, epoch, now, epoch.number, now))
         row.epoch, row.now = epoch, now
 
     def shown() -> RenderableType:
@@ -68,7 +68,7 @@ def training_table() -> Iterator[Watch]:
             live.transient = not rows  # a command that was refused leaves no table behind
 
 
-def _table(rows: Sequence[_Row], room: int, bars: bool) -> RenderableType:
+def _table(rows: Sequence[_TrainingRow], room: int, bars: bool) -> RenderableType:
     """As many rows as there is room for: those that are being trained, and the last of those that are done."""
     if not rows:
         return Text("waiting for the first epoch", style="dim")
@@ -92,7 +92,7 @@ def _table(rows: Sequence[_Row], room: int, bars: bool) -> RenderableType:
     return out
 
 
-def _cells(row: _Row, bars: bool) -> list[RenderableType]:
+def _cells(row: _TrainingRow, bars: bool) -> list[RenderableType]:
     epoch = row.epoch
     improved = epoch.best == epoch.number
     reached = 1 if epoch.finished else epoch.number / epoch.last
@@ -119,7 +119,7 @@ def _speed(rate: float | None) -> str:
     return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
 
 
-def _left(row: _Row) -> str:
+def _left(row: _TrainingRow) -> str:
     """Time to the last epoch; patience may end it earlier."""
     if row.rate is None:
         return ""

@@ -1,16 +1,23 @@
-"""Notes: what is told of an utterance whose feature rests on less, or on other media, than was asked for.
+"""Notes on utterances whose feature was computed from less or other media than requested.
 
-They stand in the provenance of a cache file, and only where there are any: files without keep the bytes they had.
+The provenance of a cache file holds them. A file without notes has no such entry.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 KEY: Final = "notes"
-MEANING: Final = "rests on less, or on other media, than was asked for"
+MEANING: Final = "computed from less or other media than requested"
 
 
 def notes_of(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Utterance -> note; none where a stranger's file has something else there. Files of ours have them sorted."""
-    told = provenance.get(KEY)
-    return {str(u): str(note) for u, note in told.items()} if isinstance(told, Mapping) else {}
+    """Read the notes of a cache file.
+
+    Args:
+        provenance: provenance of the file. A file of another tool may hold something else under this key.
+
+    Returns:
+        Utterance -> note; empty if there are none.
+    """
+    notes = provenance.get(KEY)
+    return {str(u): str(note) for u, note in notes.items()} if isinstance(notes, Mapping) else {}

@@ -1,1 +1,1 @@
-"""The commands, grouped by what they are about; each module registers its own."""
+"""The commands. Each module holds one group of them and registers it with the command line."""

@@ -1,24 +1,24 @@
-"""Measuring this machine from the command line: bench batch."""
+"""`ercache bench batch`: measure a good batch size on this machine."""
 
 from typing import Annotated
 
 import typer
 
-from app.console import Device, Json, answer, device_of, params, say, table
+from app.console import FEATURES, Device, Json, answer, device_of, params, say, table
 from app.features import features_of
 from ercache.errors import WorkError
 
-benchmarks = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+benchmarks = typer.Typer(help="Measure the speed of encoders on this machine.", no_args_is_help=True)
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    cli.add_typer(benchmarks, name="bench")
+    cli.add_typer(benchmarks, name="bench", rich_help_panel=FEATURES)
 
 
 @benchmarks.callback()
 def _group() -> None:
-    """Measure this machine."""
+    """Measure the speed of encoders on this machine."""
 
 
 @benchmarks.command("batch")
@@ -27,7 +27,10 @@ def batch(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Print a good size of forwards, to be committed. Example: [dim]ercache bench batch minilm[/]"""
+    """Print a good batch size for an encoder on this machine. Write it to `engine.batch` in params.yaml.
+
+    Example: [dim]ercache bench batch minilm[/]
+    """
     loaded = params()
     (wanted,) = features_of(loaded, [feature], "")
     from extract.encoders.numba_cache import prepare
@@ -37,13 +40,13 @@ def batch(
         prepare()
     found = rates(wanted, loaded.engine, device_of(device))
     if not found:
-        raise WorkError(f"{feature}: not even one utterance fits into the memory of {device}")
+        raise WorkError(f"{feature}: one utterance does not fit into the memory of {device}")
     value = good(found)
     if json:
         answer(value)
         return
     table(("batch", "utterances/s"), [(r.batch, f"{r.utterances_per_second:.1f}") for r in found])
     if wanted.spec.batch == "one":
-        say(f"{feature} is encoded one utterance at a time: engine.batch does not concern it")
+        say(f"{feature} is encoded one utterance at a time, so engine.batch has no effect on it")
     else:
         say(f"engine.batch: {value}")

@@ -1,4 +1,4 @@
-"""Cache files from the command line: ls, info, verify, diff; and gc, which frees what the store holds twice."""
+"""`ercache cache`: list, show, verify and compare cache files, and free space in the store."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.console import CACHES, MANIFESTS, Json, answer, params, progress, say, table
+from app.console import CACHES, FEATURES, MANIFESTS, Json, answer, params, progress, say, table
 from app.features import available_features
 from ercache.cache import CacheFile, verify_cache
 from ercache.compare import compare
@@ -17,23 +17,21 @@ from ercache.notes import MEANING, notes_of
 from ercache.paths import default_store, store_places
 from ercache.wording import count_noun
 
-SHOWN = 50  # differences that a person is shown
-FIRST_NOTES = 10  # notes likewise
+SHOWN_DIFFERENCES = 50  # rows of a table for people; --json has all
+SHOWN_NOTES = 10
 WHY = {
-    "packed": "packed in a cache file",
-    "unneeded": "of no feature of params.yaml on any manifest of this checkout",
-    "duplicate": "there is another copy",
+    "packed": "already packed into a cache file",
+    "unneeded": "needed by no feature of params.yaml for the manifests here",
+    "duplicate": "another copy exists",
     "damaged": "damaged",
 }
 
-caches = typer.Typer(
-    help="Look at cache files, check, compare, import and export them.", no_args_is_help=True
-)
+caches = typer.Typer(help="List, verify, compare, import and export feature caches.", no_args_is_help=True)
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    cli.add_typer(caches, name="cache")
+    cli.add_typer(caches, name="cache", rich_help_panel=FEATURES)
 
 
 @caches.command("ls")
@@ -41,7 +39,10 @@ def ls(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to look in.")] = CACHES,
     json: Json = False,
 ) -> None:
-    """List caches: feature, dims, coverage. Example: [dim]ercache cache ls data/caches[/]"""
+    """List the cache files in a folder: encoder, array shapes, coverage.
+
+    Example: [dim]ercache cache ls data/caches[/]
+    """
     rows = []
     for path in _files([directory]):
         with CacheFile(path) as cache:
@@ -78,7 +79,10 @@ def ls(
 
 @caches.command("info")
 def info(file: Annotated[Path, typer.Argument(help="A cache file.")], json: Json = False) -> None:
-    """Show one cache: arrays, coverage, provenance. Example: [dim]ercache cache info FILE --json[/]"""
+    """Show one cache file: arrays, coverage, provenance.
+
+    Example: [dim]ercache cache info data/caches/meld/text/minilm.train.h5[/]
+    """
     with CacheFile(file) as cache:
         facts: dict[str, Any] = {
             "file": str(file),
@@ -97,10 +101,10 @@ def info(file: Annotated[Path, typer.Argument(help="A cache file.")], json: Json
     flat |= {k: v for k, v in facts["provenance"].items() if k not in ("made_of", NOTES)}
     table(("", ""), list(flat.items()))
     if notes := notes_of(facts["provenance"]):
-        title = f"{count_noun(len(notes), 'utterance')} whose feature {MEANING}"
-        table(("utterance", "note"), list(notes.items())[:FIRST_NOTES], title=title)
-        if len(notes) > FIRST_NOTES:
-            say(f"the first {FIRST_NOTES} of {len(notes)} are shown; --json has all")
+        title = f"{count_noun(len(notes), 'utterance')} whose feature was {MEANING}"
+        table(("utterance", "note"), list(notes.items())[:SHOWN_NOTES], title=title)
+        if len(notes) > SHOWN_NOTES:
+            say(f"only the first {SHOWN_NOTES} of {len(notes)} are shown; --json prints all")
 
 
 @caches.command("verify")
@@ -108,32 +112,38 @@ def verify(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Cache files or folders of them.")],
     json: Json = False,
 ) -> None:
-    """Check every digest, shape and id. Example: [dim]ercache cache verify data/caches[/]"""
+    """Check every digest, shape and id of cache files. Exits with 1 if anything is wrong.
+
+    Example: [dim]ercache cache verify data/caches[/]
+    """
     files = _files(paths)
     bad = [{"file": str(path), "what": what} for path in files for what in _differences(path)]
     if json:
         answer({"checked": len(files), "bad": bad})
     else:
         table(
-            ("file", "what differs"),
+            ("file", "problem"),
             [(b["file"], b["what"]) for b in bad],
             title=f"{count_noun(len(files), 'file')} checked",
         )
     if bad:
         wrong = len({b["file"] for b in bad})
         raise WorkError(
-            f"not as they should be: {wrong} of {count_noun(len(files), 'cache file')}",
-            hint="extract them again; finished units are kept",
+            f"{wrong} of {count_noun(len(files), 'cache file')} failed the check",
+            hint="extract them again; finished utterances are not computed again",
         )
 
 
 @caches.command("diff")
 def diff(
     a: Annotated[Path, typer.Argument(metavar="A", help="A cache file.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The cache file to compare with.")],
     json: Json = False,
 ) -> None:
-    """Which utterances differ, and by how much. Example: [dim]ercache cache diff A.h5 B.h5 --json[/]"""
+    """Compare two cache files: which utterances differ, and by how much.
+
+    Example: [dim]ercache cache diff old/minilm.train.h5 new/minilm.train.h5[/]
+    """
     with CacheFile(a) as first, CacheFile(b) as second:
         found = compare(first, second)
     if json:
@@ -152,34 +162,43 @@ def diff(
     largest = sorted(found.differing.items(), key=lambda item: -item[1])
     notes += [(u, f"differs by {d:.6g}") for u, d in largest]
     if notes:
-        table(("utterance", "what differs"), notes[:SHOWN], title=count_noun(len(notes), "difference"))
-    if len(notes) > SHOWN:
-        say(f"the first {SHOWN} of {len(notes)} are shown; --json has all")
+        table(
+            ("utterance", "what differs"),
+            notes[:SHOWN_DIFFERENCES],
+            title=count_noun(len(notes), "difference"),
+        )
+    if len(notes) > SHOWN_DIFFERENCES:
+        say(f"only the first {SHOWN_DIFFERENCES} of {len(notes)} are shown; --json prints all")
     for where, names in ((a, found.arrays_only_a), (b, found.arrays_only_b)):
         if names:
-            say(f"only {where} has the arrays {', '.join(names)}")
+            say(f"arrays only in {where}: {', '.join(names)}")
 
 
 @caches.command("gc")
 def gc(
-    yes: Annotated[bool, typer.Option("--yes", help="Free it; without, it is only counted.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete the records. Without it they are only counted.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Free store records that are packed or that no manifest here needs. Example: [dim]ercache cache gc --yes[/]
+    """Free space in the store: delete records that cache files already hold, or that no manifest here needs.
 
-    The store is shared by all checkouts, and only the manifests of this one are looked at: without --yes nothing goes.
+    All projects of a user share the store, but this command reads the manifests of this project only. Nothing is
+    deleted without --yes.
+
+    Example: [dim]ercache cache gc --yes[/]
     """
     from extract.engine.gc import collect_garbage, need
 
     loaded = params()
     features, lacking = available_features(loaded)
     if lacking:
-        say(f"note: weights of {', '.join(lacking)} are not here; no run would look for their records")
+        say(f"note: weights of {', '.join(lacking)} are absent, so their records count as not needed")
     manifests = [read_manifest(path) for path in sorted(MANIFESTS.glob("*.jsonl"))]
     if not manifests:
         raise UsageError(
-            f"no manifest in {MANIFESTS}: nothing here says which records are needed",
-            hint="run it in the folder of your project, after `ercache scan CORPUS`",
+            f"no manifest in {MANIFESTS}, so it is unknown which records are needed",
+            hint="run this in the folder of your project, after `ercache scan CORPUS`",
         )
     places = store_places(default_store())
     if places.note:
@@ -196,19 +215,18 @@ def gc(
     rows = [(WHY[why], n) for why, n in sorted(found.records.items())]
     table(("not needed here", "records"), rows, title=f"{places.write}")
     what = f"{count_noun(records, 'record')}, {found.bytes / 1e6:,.1f} MB"
-    say(
-        f"freed {what}" if yes else f"{what} can be freed with --yes; {count_noun(found.kept, 'record')} kept"
-    )
+    kept = count_noun(found.kept, "record")
+    say(f"freed {what}" if yes else f"{what} can be freed with --yes; {kept} are still needed")
     looked = ", ".join(manifest.corpus for manifest in manifests)
     if records and not yes:
         say(
-            "note: all checkouts share this store, and only the manifests of this one were looked at "
-            f"({looked}): another one may need what is not needed here"
+            f"note: other projects may need these records. All projects share this store, and only the manifests "
+            f"of this one were read ({looked})"
         )
     if found.busy:
-        say(f"{count_noun(found.busy, 'segment')} left alone, because of a run that writes now")
+        say(f"{count_noun(found.busy, 'segment')} skipped: a run is writing to them")
     if found.foreign:
-        say(f"{count_noun(found.foreign, 'segment')} left alone, because only their owner can free them")
+        say(f"{count_noun(found.foreign, 'segment')} skipped: they belong to another user")
 
 
 def _differences(path: Path) -> list[str]:
@@ -216,16 +234,16 @@ def _differences(path: Path) -> list[str]:
     if bad:
         return bad
     with CacheFile(path) as cache:
-        told = cache.provenance
-    path_of_manifest = MANIFESTS / f"{told['corpus']}.jsonl"
-    if not path_of_manifest.is_file() or told.get("partial"):
+        origin = cache.provenance
+    path_of_manifest = MANIFESTS / f"{origin['corpus']}.jsonl"
+    if not path_of_manifest.is_file() or origin.get("partial"):
         return []
     manifest = read_manifest(path_of_manifest)
-    if "records" in told and told["records"] != manifest.records_digest(
-        told["modality"], told["part"], told.get("context")
+    if "records" in origin and origin["records"] != manifest.records_digest(
+        origin["modality"], origin["part"], origin.get("context")
     ):
-        return ["its inputs (text or media) are not those of the manifest any more: extract it again"]
-    return verify_cache(path, [u.id for u in manifest.of_part(told["part"])])
+        return ["the texts or media in the manifest have changed since: extract it again"]
+    return verify_cache(path, [u.id for u in manifest.of_part(origin["part"])])
 
 
 def _files(paths: list[Path]) -> list[Path]:

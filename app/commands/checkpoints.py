@@ -1,4 +1,4 @@
-"""Checkpoints of the encoders: weights ls, fetch, add, convert."""
+"""`ercache weights`: list, fetch, add and convert checkpoints of the encoders."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,25 +7,26 @@ from typing import Annotated
 
 import typer
 
-from app.console import Json, answer, known, say, table
+from app.console import FEATURES, Json, answer, check_name, say, table
 from ercache import weights as checkpoints
 from extract.text.kwrt.conceptnet import CONCEPTNET, write_relations
 
-weights = typer.Typer(
-    help="Checkpoints of the encoders: what is here, and how to get the rest.", no_args_is_help=True
-)
+weights = typer.Typer(help="List, fetch, add and convert checkpoints of the encoders.", no_args_is_help=True)
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Checkpoint; see `ercache weights ls`.")]
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    cli.add_typer(weights, name="weights")
+    cli.add_typer(weights, name="weights", rich_help_panel=FEATURES)
 
 
 @weights.command("ls")
 def ls(json: Json = False) -> None:
-    """List checkpoints: present, sha256, licence, how to get. Example: [dim]ercache weights ls[/]"""
+    """List all checkpoints: whether they are present, their source, size and licence.
+
+    Example: [dim]ercache weights ls[/]
+    """
     rows = checkpoints.status()
     if json:
         answer([{**asdict(row), "ok": row.ok} for row in rows])
@@ -38,13 +39,16 @@ def ls(json: Json = False) -> None:
         if row.state in ("damaged", "refused"):
             say(f"{row.key}: {row.detail} -> {row.remedy}")
     if any(row.state == "absent" for row in rows):
-        say("absent: `ercache weights fetch KEY` gets one, or says which files to bring by hand")
+        say("to get an absent checkpoint: `ercache weights fetch KEY`")
 
 
 @weights.command("fetch")
 def fetch(key: Key, json: Json = False) -> None:
-    """Download a checkpoint and check it. Example: [dim]ercache weights fetch roberta-large[/]"""
-    _told(key, checkpoints.fetch(_known(key)), json)
+    """Download a checkpoint and check its sha256.
+
+    Example: [dim]ercache weights fetch roberta-large[/]
+    """
+    _show(key, checkpoints.fetch(_known(key)), json)
 
 
 @weights.command("add")
@@ -53,28 +57,37 @@ def add(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, a folder or a .zip.")],
     json: Json = False,
 ) -> None:
-    """Take in files brought by hand. Example: [dim]ercache weights add wavlm-large downloads/wavlm-large[/]"""
-    _told(key, checkpoints.add(_known(key), files), json)
+    """Add a checkpoint from files that you downloaded yourself.
+
+    Example: [dim]ercache weights add wavlm-large downloads/wavlm-large[/]
+    """
+    _show(key, checkpoints.add(_known(key), files), json)
 
 
 @weights.command("convert")
 def convert(
     key: Key,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="As its authors publish it.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file that the authors publish.")],
     json: Json = False,
 ) -> None:
-    """Make safetensors of a published pickle, of which nothing is run, or word relations of ConceptNet's dump. Example: [dim]ercache weights convert emotion2vec emotion2vec_base.pt[/]"""  # noqa: E501 typer shows the whole first paragraph as one line
-    _told(key, [checkpoints.convert(_known(key), file, write_relations if key == CONCEPTNET else None)], json)
+    """Convert a published file into the one that ercache uses, and add it.
+
+    A pickle becomes a safetensors file; no code of the pickle is run. A dump of ConceptNet becomes a table of word
+    relations.
+
+    Example: [dim]ercache weights convert emotion2vec emotion2vec_base.pt[/]
+    """
+    _show(key, [checkpoints.convert(_known(key), file, write_relations if key == CONCEPTNET else None)], json)
 
 
 def _known(key: str) -> str:
-    return known(key, checkpoints.checkpoints(), "checkpoint")
+    return check_name(key, checkpoints.checkpoints(), "checkpoint")
 
 
-def _told(key: str, paths: Sequence[Path], json: bool) -> None:
-    made = checkpoints.provenance(key)
+def _show(key: str, paths: Sequence[Path], json: bool) -> None:
+    origin = checkpoints.provenance(key)
     if json:
-        answer([{"file": str(path), "sha256": made["sha256"][path.name]} for path in paths])
+        answer([{"file": str(path), "sha256": origin["sha256"][path.name]} for path in paths])
         return
-    table(("file", "sha256"), [(path, made["sha256"][path.name]) for path in paths])
-    say(f"{key}: {made['source']} {made['revision']}")
+    table(("file", "sha256"), [(path, origin["sha256"][path.name]) for path in paths])
+    say(f"{key}: {origin['source']} {origin['revision']}")

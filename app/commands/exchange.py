@@ -1,4 +1,4 @@
-"""Features in and out from the command line: cache import and export."""
+"""`ercache cache import` and `export`: exchange features with other projects."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +13,7 @@ from ercache.errors import UsageError
 from ercache.manifest import Manifest, read_manifest
 from ercache.params.load import suggestion
 
-# Spelled out, as the readers behind them are imported when one is asked for.
+# Written out, so that --help need not import the readers.
 READ = (
     "mmgcn",
     "mm-dfn",
@@ -33,7 +33,7 @@ SUFFIXES = {"npz": "npz", "safetensors": "safetensors", "parquet": "parquet", "m
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module; they stand under `cache`."""
+    """Add the commands of this module to `ercache cache`."""
     caches.command("import")(import_)
     caches.command("export")(export)
 
@@ -43,15 +43,20 @@ def import_(
         Path, typer.Argument(help="A file of another project (a folder for merbench and table).")
     ],
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(READ)}.")],
-    corpus: Annotated[str, typer.Option("--corpus", help="Whose utterances they are.")],
-    name: Annotated[str, typer.Option("--name", help="Name of the feature, or its beginning.")] = "",
-    modality: Annotated[
-        str, typer.Option("--modality", help="text, audio or visual, if it cannot be told.")
+    corpus: Annotated[str, typer.Option("--corpus", help="Corpus that the utterances belong to.")],
+    name: Annotated[
+        str, typer.Option("--name", help="Name of the feature. With several features, prefix of their names.")
     ] = "",
-    out: Annotated[Path, typer.Option("--out", help="Folder of the caches.")] = CACHES,
+    modality: Annotated[
+        str, typer.Option("--modality", help="text, audio or visual, if the file does not say it.")
+    ] = "",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the caches.")] = CACHES,
     json: Json = False,
 ) -> None:
-    """Make caches of others' features. Example: [dim]ercache cache import F.pkl --format mmgcn --corpus meld[/]"""
+    """Import features of another project as caches. `ercache scan` the corpus first.
+
+    Example: [dim]ercache cache import features.pkl --format mmgcn --corpus meld[/]
+    """
     from ercache.formats.formats import import_file
 
     manifest = read_manifest(MANIFESTS / f"{_plain(corpus)}.jsonl")
@@ -63,28 +68,36 @@ def import_(
                 "total": len(manifest.utterances), "notes": packed.notes})  # fmt: skip
         return
     table(("cache file",), [(path,) for path in packed.files],
-          title=f"{packed.utterances} of {len(manifest.utterances)} utterances, origin unknown")  # fmt: skip
+          title=f"{packed.utterances} of {len(manifest.utterances)} utterances have imported features")  # fmt: skip
 
 
 def export(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="A cache file; for mmsa, one or several.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="A cache file. mmsa takes several.")],
     form: Annotated[str, typer.Option("--format", help="npz, safetensors, parquet or mmsa.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="File to write; by default here, named as the cache.")
+        Path | None,
+        typer.Option("--out", help="File to write. Default: the name of the cache, in this folder."),
     ] = None,
-    label_set: Annotated[str, typer.Option("--label-set", help="For mmsa: whose labels.")] = "",
-    split: Annotated[str, typer.Option("--split", help="For mmsa: whose train, dev and test.")] = "",
-    array: Annotated[str, typer.Option("--array", help="For mmsa: which array, if there are several.")] = "",
+    label_set: Annotated[
+        str, typer.Option("--label-set", help="mmsa only: label set to write. Default: the first.")
+    ] = "",
+    split: Annotated[
+        str, typer.Option("--split", help="mmsa only: split for train, valid and test. Default: the parts.")
+    ] = "",
+    array: Annotated[
+        str, typer.Option("--array", help="mmsa only: array to write, if the cache has several.")
+    ] = "",
     json: Json = False,
 ) -> None:
-    """Make files of caches. Example: [dim]ercache cache export FILE.h5 --format npz --out F.npz[/]"""
+    """Export caches to a file that other projects can read.
+
+    Example: [dim]ercache cache export data/caches/meld/text/minilm.train.h5 --format npz[/]
+    """
     if form not in SUFFIXES:
         raise UsageError(f"unknown format {form!r}", hint=suggestion(form, SUFFIXES))
     if form != "mmsa" and len(files) > 1:
         raise UsageError(
-            f"{form} takes one cache file, {len(files)} were given", hint="export them one by one"
+            f"{form} takes one cache file, but {len(files)} were given", hint="export them one by one"
         )
     out = out or Path(f"{files[0].stem}.{SUFFIXES[form]}")
     if out.resolve() in {file.resolve() for file in files} or out.is_dir():
@@ -98,9 +111,7 @@ def export(
     if json:
         answer({"utterances": count, "features": features, "file": str(out), "not_carried": lost})
         return
-    table(
-        ("the format cannot carry",), [(line,) for line in lost], title=f"{count} utterances written to {out}"
-    )
+    table(("not in the file",), [(line,) for line in lost], title=f"{count} utterances written to {out}")
 
 
 def _export(
@@ -112,7 +123,7 @@ def _export(
         from ercache.formats.mmsa_file import write_mmsa
 
         if manifest is None:
-            raise UsageError(f"mmsa needs the manifest of {corpus}: its texts and labels are in it",
+            raise UsageError(f"mmsa needs the texts and labels in the manifest of {corpus}",
                              hint=f"`ercache scan {corpus}` makes {MANIFESTS}/{corpus}.jsonl")  # fmt: skip
         return write_mmsa(opened, manifest, out, label_set, split, array)
     from ercache.formats.export import WRITERS
@@ -127,7 +138,7 @@ def _manifest(corpus: str) -> Manifest | None:
 
 
 def _plain(corpus: str) -> str:
-    """A corpus is a name, not a way through folders."""
+    """Refuse a corpus name that would be a path."""
     if not corpus or "/" in corpus or "\\" in corpus or corpus.startswith("."):
-        raise UsageError(f"{corpus!r} is no name of a corpus", hint="`ercache corpora` lists them")
+        raise UsageError(f"{corpus!r} is not the name of a corpus", hint="`ercache corpora` lists them")
     return corpus

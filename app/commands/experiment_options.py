@@ -1,9 +1,9 @@
-"""The experiment that a command line asks for: one of params.yaml with some of it changed, or one of its own."""
+"""Combine the options of `ercache train` with an experiment of params.yaml, or build an experiment from them."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from app.console import CACHES, MANIFESTS, known
+from app.console import CACHES, MANIFESTS, check_name
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
 from ercache.params.load import schema_errors
@@ -12,50 +12,53 @@ from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
 from fusion.models import MODELS
 
-NEEDED = ("model", "corpus", "features")
+NEEDED = ("model", "corpus", "features")  # options without which no experiment can be built
 
 
-def planned(loaded: Params, name: str | None, asked: Mapping[str, Any]) -> tuple[str, Params]:
-    """Name of the experiment, and the params that hold it.
+def resolve_experiment(loaded: Params, name: str | None, options: Mapping[str, Any]) -> tuple[str, Params]:
+    """Apply options to an experiment.
 
     Args:
-        name: in params.yaml; None for one that the options make up.
-        asked: option -> value, those that were given.
+        name: name in params.yaml; None to build an experiment from the options alone.
+        options: option -> value, for the options that were given.
+
+    Returns:
+        Name of the experiment, and params that hold it with the options applied.
 
     Raises:
-        UsageError: the experiment or a feature is unknown, or the options do not say enough or contradict each other.
+        UsageError: the experiment or a feature is unknown, options are missing, or they contradict each other.
     """
-    if "model" in asked:
-        known(asked["model"], MODELS, "model")
+    if "model" in options:
+        check_name(options["model"], MODELS, "model")
     if name is None:
-        lacking = [f"--{option}" for option in NEEDED if option not in asked]
+        lacking = [f"--{option}" for option in NEEDED if option not in options]
         if lacking:
             raise UsageError(
-                f"no experiment is named, and {' and '.join(lacking)} are not given",
-                hint="ercache train EXPERIMENT, or --model M --corpus C --features F1,F2",
+                f"missing: the name of an experiment, or {' and '.join(lacking)}",
+                hint="ercache train EXPERIMENT, or ercache train --model M --corpus C --features F1,F2",
             )
-        name = f"{asked['model']}_{asked['corpus']}"
+        name = f"{options['model']}_{options['corpus']}"
         if name in loaded.experiments:
             raise UsageError(
-                f"params.yaml has an experiment {name!r} of its own", hint=f"ercache train {name} trains that"
+                f"params.yaml already has an experiment {name!r}", hint=f"train it: ercache train {name}"
             )
         fields: dict[str, Any] = {}
     else:
-        entry = loaded.experiments[known(name, loaded.experiments, "experiment")]
+        entry = loaded.experiments[check_name(name, loaded.experiments, "experiment")]
         fields = entry.model_dump()
-        if "folds" in asked:
+        if "folds" in options:
             fields.pop("split")
-        if "split" in asked:
+        if "split" in options:
             fields.pop("folds", None)
-        if asked.get("model", entry.model) != entry.model:
-            fields.update(preset="small", config={})  # those of the other model
-    fields |= {key: value for key, value in asked.items() if key not in ("seeds", "features")}
-    if "corpus" in asked and not (MANIFESTS / f"{asked['corpus']}.jsonl").is_file():
-        known(str(asked["corpus"]), CORPORA, "corpus")
-    if "features" in asked:
-        fields["features"] = by_modality(loaded, str(asked["features"]).split(","), fields["corpus"])
-    if "seeds" in asked:
-        fields["training"] = {**fields.get("training", {}), "seeds": asked["seeds"]}
+        if options.get("model", entry.model) != entry.model:
+            fields.update(preset="small", config={})  # preset and config belong to the other model
+    fields |= {key: value for key, value in options.items() if key not in ("seeds", "features")}
+    if "corpus" in options and not (MANIFESTS / f"{options['corpus']}.jsonl").is_file():
+        check_name(str(options["corpus"]), CORPORA, "corpus")
+    if "features" in options:
+        fields["features"] = by_modality(loaded, str(options["features"]).split(","), fields["corpus"])
+    if "seeds" in options:
+        fields["training"] = {**fields.get("training", {}), "seeds": options["seeds"]}
     wrong = schema_errors(ExperimentParams, fields)
     if wrong:
         raise UsageError(f"{name}: unusable experiment", details=wrong)
@@ -64,15 +67,15 @@ def planned(loaded: Params, name: str | None, asked: Mapping[str, Any]) -> tuple
 
 
 def by_modality(loaded: Params, names: list[str], corpus: str) -> dict[str, list[str]]:
-    """Features by the modality of their encoders; of imported ones, by where their caches lie.
+    """Group features by modality: that of the encoder, or of the cache folder for imported features.
 
     Raises:
-        UsageError: a feature is unknown, or an imported one has no cache of the corpus.
+        UsageError: a feature is unknown, or an imported feature has no cache of the corpus.
     """
     found: dict[str, list[str]] = {}
     for chosen in filter(None, (name.strip() for name in names)):
         feature = split_array_name(chosen)[0]
-        entry = loaded.features[known(feature.partition(SPLIT_MARK)[0], loaded.features, "feature")]
+        entry = loaded.features[check_name(feature.partition(SPLIT_MARK)[0], loaded.features, "feature")]
         if not entry.imported:
             modality: str = ENCODERS[entry.encoder].spec.modality
         else:

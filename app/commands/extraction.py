@@ -1,4 +1,4 @@
-"""Stage 1 from the command line: demo, scan, extract."""
+"""Commands of stage 1: `ercache demo`, `scan` and `extract`."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -10,20 +10,23 @@ import typer
 from app.console import (
     CACHES,
     DATA,
+    FEATURES,
     MANIFESTS,
+    START,
     Device,
     Json,
     answer,
+    check_name,
     device_of,
-    known,
     params,
     progress,
     say,
     table,
 )
 from app.features import default_names, features_of, features_without_input
-from app.scans import keep, manifest_of, root_of, rows_of_problems, scanned
+from app.manifests import checked_root, load_or_scan, problem_rows, save_manifest, scan_corpus
 from ercache.errors import CorpusError, UsageError
+from ercache.notes import MEANING
 from ercache.params.load import corpus_root
 from ercache.paths import default_store, store_places
 from ercache.reasons import Reason
@@ -31,26 +34,29 @@ from ercache.wording import count_noun
 from extract.corpora import CORPORA
 from extract.corpora.common.listing import some
 
-if TYPE_CHECKING:  # the engine imports torch, which --help can do without
+if TYPE_CHECKING:  # the engine imports torch, which --help must not wait for
     from extract.engine import Extraction
 
-Root = Annotated[Path | None, typer.Option("--root", help="Folder of the corpus as distributed.")]
+Root = Annotated[Path | None, typer.Option("--root", help="Folder of the corpus, as distributed.")]
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    cli.command()(demo)
-    cli.command()(scan)
-    cli.command()(extract)
+    cli.command(rich_help_panel=START)(demo)
+    cli.command(rich_help_panel=FEATURES)(scan)
+    cli.command(rich_help_panel=FEATURES)(extract)
 
 
 def demo(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, another corpus.")] = 0,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.")],
+    seed: Annotated[int, typer.Option("--seed", help="Random seed. Each seed gives another corpus.")] = 0,
     size: Annotated[str, typer.Option("--size", help="tiny or full.")] = "full",
     json: Json = False,
 ) -> None:
-    """Generate the demo corpus: real video and speech files. Example: [dim]ercache demo data/raw/demo[/]"""
+    """Generate a demo corpus of conversations, with real video and speech files.
+
+    Example: [dim]ercache demo data/raw/demo[/]
+    """
     from extract.corpora.demo.generator import generate
 
     if size not in ("tiny", "full"):
@@ -68,14 +74,20 @@ def demo(
 def scan(
     corpus: Annotated[str, typer.Argument(help="Key of the corpus; see `ercache corpora`.")],
     root: Root = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Manifest to write.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Manifest to write. Default: data/manifests/CORPUS.jsonl."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Read a corpus as distributed and write its manifest. Example: [dim]ercache scan meld --root DIR[/]"""
+    """Read a corpus as distributed, check its files, and write its manifest.
+
+    Example: [dim]ercache scan meld --root /data/MELD.Raw[/]
+    """
     loaded = params()
-    known(corpus, CORPORA, "corpus")
+    check_name(corpus, CORPORA, "corpus")
     folder = corpus_root(corpus, loaded, root)
-    manifest = scanned(corpus, folder, loaded)
+    manifest = scan_corpus(corpus, folder, loaded)
     if json:
         problems = [problem.record() for problem in manifest.problems]
         answer({"corpus": corpus, "splits": manifest.summary(), "problems": problems})
@@ -84,9 +96,9 @@ def scan(
         table(("part", "dialogues", "utterances"), rows, title=corpus)
         if manifest.problems:
             columns = ("status", "reason", "utterances", "details")
-            table(columns, rows_of_problems(manifest.problems), title="problems")
+            table(columns, problem_rows(manifest.problems), title="problems")
     path = out or MANIFESTS / f"{corpus}.jsonl"
-    keep(manifest, folder, path)
+    save_manifest(manifest, folder, path)
     say(f"manifest: {path}")
 
 
@@ -94,31 +106,46 @@ def extract(
     corpus: Annotated[str, typer.Argument(help="Key of the corpus.")],
     root: Root = None,
     features: Annotated[
-        str | None, typer.Option("--features", help="Names in params.yaml, with commas.")
+        str | None, typer.Option("--features", help="Features of params.yaml, separated by commas.")
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option("--profile", help="A list of them; default: what `default` holds and is trained."),
+        typer.Option(
+            "--profile", help="Profile of params.yaml. Default: `default`, without untrained extractors."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the caches.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the caches. Default: data/caches.")
+    ] = None,
     device: Device = "auto",
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Files that a lane reads ahead at once.")
+        int | None, typer.Option("--workers", min=1, help="Files that each worker process reads ahead.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N utterances.")] = None,
-    fail_over: Annotated[float, typer.Option("--fail-over", min=0, max=100, help="Percentage.")] = 5.0,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Only the first N utterances; the caches go to data/partial."),
+    ] = None,
+    fail_over: Annotated[
+        float,
+        typer.Option("--fail-over", min=0, max=100, help="Fail if more than this percentage is unavailable."),
+    ] = 5.0,
     random_weights: Annotated[
         int | None,
         typer.Option(
             "--random-weights",
             metavar="SEED",
-            help="Networks without their checkpoints; for benchmarks only.",
+            help="Use random weights instead of checkpoints (for benchmarks).",
         ),
     ] = None,
-    trace: Annotated[Path | None, typer.Option("--trace", help="Write spans of the engine here.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Write a timeline of the engine to this file.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Make feature caches, resumable at any instant. Example: [dim]ercache extract demo --features minilm[/]"""
+    """Compute features and write them to caches. Can be stopped and continued at any time.
+
+    Example: [dim]ercache extract demo --features minilm[/]
+    """
     from extract.encoders.numba_cache import prepare
     from extract.engine import extract_corpus
     from extract.engine.extraction import raise_if_over, write_failures
@@ -128,30 +155,30 @@ def extract(
     target = out or (DATA / "partial" if limit else CACHES)
     if limit and target.resolve() == CACHES.resolve():
         raise UsageError(
-            f"--limit makes partial caches, which never go to {CACHES}", hint="give another --out"
+            f"--limit gives partial caches, which must not go to {CACHES}", hint="give another --out"
         )
     loaded = params()
-    known(corpus, CORPORA, "corpus")
+    check_name(corpus, CORPORA, "corpus")
     names = [name.strip() for name in features.split(",")] if features is not None else None
     by_default = features is None and profile in (None, "default")
     left_out: dict[str, str] = {}
     if by_default and random_weights is None:
         names, left_out = default_names(loaded, corpus)
     wanted = features_of(loaded, names, profile or "default", random_weights)
-    manifest = manifest_of(corpus, root, loaded)
+    manifest = load_or_scan(corpus, root, loaded)
     lacking = features_without_input(wanted, manifest.utterances[:limit])
     if lacking and (not by_default or len(lacking) == len(wanted)):
         raise CorpusError(
             f"{corpus}: {some(f'{name}: {why}' for name, why in lacking.items())}",
-            hint="scan the corpus again with its media or texts, or ask for other features",
+            hint="scan the corpus again with its media or texts, or choose other features",
         )
     for name, reason in (left_out | lacking).items():
         say(f"warning: {name} is left out: {reason}")
     wanted = [feature for feature in wanted if feature.name not in lacking]
     media = any(feature.spec.modality != "text" for feature in wanted)
-    folder = root_of(manifest, root, loaded) if media or root else None
+    folder = checked_root(manifest, root, loaded) if media or root else None
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
-    store_places(default_store())  # refused before any work
+    store_places(default_store())  # an unusable store is reported before any work
     if any(f.spec.modality == "audio" for f in wanted):
         prepare()
     with progress() as tick:
@@ -190,32 +217,31 @@ def _summary(result: "Extraction") -> dict[str, Any]:
 
 def _warn(result: "Extraction", failures: Path) -> None:
     for path in result.passed_over:
-        say(f"warning: {path} was damaged; its records were not used")
+        say(f"warning: {path} is damaged; its records were computed again")
     for name in sorted(result.split):
         say(
-            f"warning: {name}: the memory ran out; batches were run one by one, bytes may differ from another run's"
+            f"warning: {name}: memory ran out, so utterances were encoded one by one; bytes may differ from other runs"
         )
     if result.notes:
         first = result.notes[0]
         say(
-            f"warning: {count_noun(len(result.notes), 'result rests', 'results rest')} on less, or on other media,"
-            " than was asked for"
+            f"warning: {count_noun(len(result.notes), 'feature')} {MEANING}"
             f" (the first: {first.utterance}, {first.feature}: {first.note}); see {failures}"
         )
 
 
 def _warn_of_unavailable(result: "Extraction") -> None:
-    """Last, where people look: what another run may mend, and what another scan must."""
+    """Print last what another run may fix, and what needs another scan."""
     from extract.engine.extraction import in_words
 
     again = [f for f in result.unavailable if f.reason != Reason.CHANGED]
     if again:
-        much = count_noun(len(again), "result is", "results are")
-        say(f"warning: {much} unavailable ({in_words(again)}); the next run tries again")
+        much = count_noun(len(again), "feature is", "features are")
+        say(f"warning: {much} unavailable ({in_words(again)}); run again to retry")
     changed = [f for f in result.unavailable if f.reason == Reason.CHANGED]
     if changed:
         much = count_noun(len({f.utterance for f in changed}), "utterance")
-        say(f"warning: the media of {much} are not those that were scanned ({in_words(changed)}): scan again")
+        say(f"warning: the media of {much} changed since the scan ({in_words(changed)}): scan again")
 
 
 def _show(result: "Extraction", failures: Path) -> None:
@@ -224,4 +250,4 @@ def _show(result: "Extraction", failures: Path) -> None:
     if result.failed:
         count = Counter((f.feature, f.status, f.reason) for f in result.failed)
         table(("feature", "status", "reason", "utterances"), [(*k, n) for k, n in sorted(count.items())])
-    say(f"{result.done} units done, {result.reused} reused, in {result.seconds:.1f} s; reasons: {failures}")
+    say(f"{result.done} computed, {result.reused} reused, in {result.seconds:.1f} s; failures: {failures}")

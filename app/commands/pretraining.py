@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from app.commands.extraction import Root
-from app.console import DATA, Device, Json, answer, device_of, params, progress, say, table
-from app.scans import manifest_and_root
+from app.console import DATA, FEATURES, Device, Json, answer, device_of, params, progress, say, table
+from app.manifests import manifest_and_root
 from app.training_table import training_table
 from ercache.cpus import cores
 from ercache.paths import default_store, writable
@@ -17,7 +17,7 @@ from extract.pretrain.entry import reads_media, training_entry
 
 def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    cli.command()(pretrain)
+    cli.command(rich_help_panel=FEATURES)(pretrain)
 
 
 def pretrain(

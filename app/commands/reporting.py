@@ -1,4 +1,4 @@
-"""What the pipeline is and what came out of it: pipeline, report."""
+"""`ercache pipeline`, `report` and `systems`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,29 +6,33 @@ from typing import Annotated, Any
 
 import typer
 
-from app.console import DATA, MODELS, Json, answer, params, say, table
+from app.console import DATA, MODELS, REPORTS, Json, answer, params, say, table
 from app.pipeline import PIPELINE_FILE, pipeline_text
 from ercache.errors import WorkError
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    cli.command()(pipeline)
-    cli.command()(report)
-    cli.command()(systems)
+    for command in (pipeline, report, systems):
+        cli.command(rich_help_panel=REPORTS)(command)
 
 
 def pipeline(
     check: Annotated[
-        bool, typer.Option("--check", help="Exit 1 when dvc.yaml is stale; write nothing.")
+        bool, typer.Option("--check", help="Write nothing; exit with 1 if dvc.yaml is out of date.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write dvc.yaml from params.yaml. Example: [dim]ercache pipeline --check[/]"""
+    """Write dvc.yaml, the stages of DVC, from params.yaml.
+
+    Example: [dim]ercache pipeline --check[/]
+    """
     text = pipeline_text(params(models=True))
     fresh = PIPELINE_FILE.is_file() and PIPELINE_FILE.read_text(encoding="utf-8") == text
     if check and not fresh:
-        raise WorkError(f"{PIPELINE_FILE} is stale", hint="run `ercache pipeline` and commit the result")
+        raise WorkError(
+            f"{PIPELINE_FILE} is out of date", hint="run `ercache pipeline` and commit the result"
+        )
     if not check:
         PIPELINE_FILE.write_text(text, encoding="utf-8")
     if json:
@@ -38,9 +42,15 @@ def pipeline(
 
 
 def report(
-    out: Annotated[Path | None, typer.Option("--out", help="Page to write.")] = None, json: Json = False
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write. Default: data/reports/report.html.")
+    ] = None,
+    json: Json = False,
 ) -> None:
-    """Write one self-contained HTML page with the figures. Example: [dim]ercache report[/]"""
+    """Write one HTML page about corpora, caches and results, with all figures inside.
+
+    Example: [dim]ercache report[/]
+    """
     from app.report import write_report
 
     path = write_report(DATA, out)
@@ -54,17 +64,28 @@ def systems(
     write: Annotated[
         Path | None,
         typer.Option(
-            "--write", metavar="FILE", help="Put the tables into this page, and the pictures beside it."
+            "--write",
+            metavar="FILE",
+            help="Update the tables in this Markdown page and the pictures beside it.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Every trained experiment beside the others on its corpus. Example: [dim]ercache systems --json[/]"""
+    """Compare all trained experiments of each corpus: with the reference system, and with single modalities.
+
+    Example: [dim]ercache systems --json[/]
+    """
     from app.docs_pages.systems import write_page
-    from app.systems import against_reference, against_single, groups, reference_of, trained
+    from app.systems import (
+        against_reference,
+        against_single,
+        comparable_groups,
+        reference_of,
+        trained_systems,
+    )
 
     loaded = params(models=True)
-    found = trained(loaded, MODELS)
+    found = trained_systems(loaded, MODELS)
     if write is not None:
         changed = write_page(write, found, loaded, DATA / "reports" / "sweeps")
         say(f"{write}: {'written' if changed else 'up to date'}")
@@ -77,7 +98,7 @@ def systems(
             "against_reference": against_reference(group),
             "against_single": against_single(group),
         }
-        for group in groups(found)
+        for group in comparable_groups(found)
     ]
     if json:
         answer(parts)
@@ -85,7 +106,7 @@ def systems(
     for part in parts:
         titles = {
             "against_reference": f"minus {part['reference']}",
-            "against_single": "all modalities minus it",
+            "against_single": "all modalities minus this one",
         }
         for key, title in titles.items():
             shown = [

@@ -1,4 +1,4 @@
-"""Published tables beside ours: `ercache reproduce`."""
+"""`ercache reproduce`: published tables beside our results."""
 
 from dataclasses import asdict
 from itertools import groupby
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands.training import show_classes
-from app.console import DATA, Device, Json, answer, device_of, params, say, table
+from app.console import DATA, EXPERIMENTS, Device, Json, answer, device_of, params, say, table
 from app.training_table import training_table
 
-if TYPE_CHECKING:  # training imports torch, which --help can do without
+if TYPE_CHECKING:  # training imports torch, which --help must not wait for
     from fusion.papers.reproduce import Outcome
 
 NAMES = {"uar": "UAR", "macro_f1": "macro F1", "accuracy": "accuracy", "weighted_f1": "weighted F1"}
@@ -18,28 +18,32 @@ NAMES = {"uar": "UAR", "macro_f1": "macro F1", "accuracy": "accuracy", "weighted
 
 def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    cli.command()(reproduce)
+    cli.command(rich_help_panel=EXPERIMENTS)(reproduce)
 
 
 def reproduce(
     paper: Annotated[str, typer.Argument(help="Key of a paper, e.g. m2fnet.")],
-    number: Annotated[str | None, typer.Argument(metavar="TABLE", help="One table; default: all.")] = None,
+    number: Annotated[
+        str | None, typer.Argument(metavar="TABLE", help="Number of one table. Default: all tables.")
+    ] = None,
     row: Annotated[
-        str | None, typer.Option("--row", help="One row, with its classes and its confusion matrix.")
+        str | None, typer.Option("--row", help="Run one row; also print its classes and confusion matrix.")
     ] = None,
     corpus: Annotated[
-        str | None, typer.Option("--corpus", help="One corpus; default: those of `reproduce` in params.yaml.")
+        str | None, typer.Option("--corpus", help="Run one corpus. Default: `reproduce` in params.yaml.")
     ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Run the rows of a published table that the caches allow, beside the printed figures.
+    """Run a published table row by row, and print our results beside the published ones.
+
+    Rows that need an absent feature are marked as not runnable, with the reason.
 
     Example: [dim]ercache reproduce m2fnet 2 --corpus demo[/]
     """
     from fusion.papers import read_paper
 
-    read_paper(paper)  # an unknown one is told before torch is imported, which takes seconds
+    read_paper(paper)  # an unknown paper is reported before torch is imported, which takes seconds
     from fusion.papers.reproduce import reproduce as outcomes
 
     loaded = params(models=True)
@@ -67,9 +71,9 @@ def reproduce(
             shares = [
                 (name, *(f"{share:.3f}" for share in row.values())) for name, row in outcome.among.items()
             ]
-            table(("share of the true", *outcome.among), shares, title="as the paper draws it")
+            table(("share of the true class", *outcome.among), shares, title="as printed in the paper")
     if note := read_paper(paper).note:
-        say(f"published figures: {note}")
+        say(f"published results: {note}")
     lacking = {r.why for r in rows if r.verdict == "not runnable"}
     for why in sorted(lacking):
         say(f"not runnable: {why}")
@@ -91,5 +95,5 @@ def _cells(row: "Outcome", metric: str) -> tuple[str, ...]:
     if score is None:
         return published, "", "", ""
     mean, std, low, high = (100 * value for value in (score["mean"], score["std"], *score["ci95"]))
-    apart = f"{row.difference[metric]:+.2f}" if metric in row.difference else ""
-    return published, f"{mean:.2f} ({std:.2f})", f"{low:.1f} to {high:.1f}", apart
+    difference = f"{row.difference[metric]:+.2f}" if metric in row.difference else ""
+    return published, f"{mean:.2f} ({std:.2f})", f"{low:.1f} to {high:.1f}", difference

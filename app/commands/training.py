@@ -1,4 +1,4 @@
-"""Stage 2 from the command line: train, evaluate, compare, sweep."""
+"""Commands of stage 2: `ercache train`, `evaluate`, `case`, `compare` and `sweep`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -7,8 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from app.commands.experiment_options import planned
-from app.console import DATA, Device, Json, answer, device_of, known, params, progress, say, table
+from app.commands.experiment_options import resolve_experiment
+from app.console import (
+    DATA,
+    EXPERIMENTS,
+    Device,
+    Json,
+    answer,
+    check_name,
+    device_of,
+    params,
+    progress,
+    say,
+    table,
+)
 from app.training_table import training_table
 from ercache.params.schema import Params
 from ercache.training import SCORE
@@ -18,57 +30,62 @@ COMPARED = "weighted F1 on test; p values are Holm-corrected"
 
 def register(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    cli.command()(train)
-    cli.command()(evaluate)
-    cli.command()(case)
-    cli.command()(compare)
-    cli.command()(sweep)
+    for command in (train, evaluate, case, compare, sweep):
+        cli.command(rich_help_panel=EXPERIMENTS)(command)
 
 
 def train(
-    experiment: Annotated[str | None, typer.Argument(help="Name in params.yaml; or give --model.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Key of a model.")] = None,
+    experiment: Annotated[
+        str | None, typer.Argument(help="Experiment of params.yaml. Without one, give --model.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model; see `ercache models`.")] = None,
     corpus: Annotated[str | None, typer.Option("--corpus", help="Corpus to train on.")] = None,
     features: Annotated[
-        str | None, typer.Option("--features", help="Names in params.yaml, by comma.")
+        str | None, typer.Option("--features", help="Features of params.yaml, separated by commas.")
     ] = None,
     task: Annotated[
-        str | None, typer.Option("--task", help="erc: recognition; epc: of the next utterance.")
+        str | None,
+        typer.Option("--task", help="erc: recognise each emotion; epc: predict that of the next utterance."),
     ] = None,
-    label_set: Annotated[str | None, typer.Option("--label-set", help="Labels of the corpus.")] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Split of the corpus.")] = None,
+    label_set: Annotated[
+        str | None, typer.Option("--label-set", help="Label set of the corpus, e.g. emotion7.")
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Split of the corpus, e.g. official.")] = None,
     folds: Annotated[
         str | None, typer.Option("--folds", help="Train and test every fold of this name, e.g. loso.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of runs.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Number of trainings, with seeds 0, 1, ...")
+    ] = None,
     allow_random_weights: Annotated[
         bool,
         typer.Option(
-            "--allow-random-weights", help="Accept features of untrained encoders; marks the result."
+            "--allow-random-weights", help="Accept features from random weights; the result is marked."
         ),
     ] = False,
     allow_leak: Annotated[
         bool,
-        typer.Option("--allow-leak", help="Accept checkpoints that have seen test data; marks the result."),
+        typer.Option("--allow-leak", help="Accept checkpoints trained on test data; the result is marked."),
     ] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train all seeds of an experiment, epoch chosen on validation. Example: [dim]ercache train m2fnet[/]
+    """Train all seeds of an experiment and test them. The epoch is chosen on validation.
 
-    Without an experiment: [dim]ercache train --model bc_lstm --corpus iemocap --features minilm --folds loso[/]
+    Example: [dim]ercache train m2fnet[/]
+
+    Example without an experiment: [dim]ercache train --model bc_lstm --corpus iemocap --features minilm[/]
     """
-    asked = {
+    options = {
         "model": model, "corpus": corpus, "features": features, "task": task, "label_set": label_set,
         "split": split, "folds": folds, "seeds": seeds,
     }  # fmt: skip
-    given = {k: v for k, v in asked.items() if v is not None}
-    planned(
-        params(), experiment, given
-    )  # what is misspelt is told before torch is imported, which takes seconds
+    given = {k: v for k, v in options.items() if v is not None}
+    # Misspelt names are reported before torch is imported, which takes seconds.
+    resolve_experiment(params(), experiment, given)
     from fusion.training.run import train_experiment
 
-    name, loaded = planned(params(models=True), experiment, given)
+    name, loaded = resolve_experiment(params(models=True), experiment, given)
     with training_table() as watch:
         result = train_experiment(
             name,
@@ -82,8 +99,8 @@ def train(
     if json:
         answer(result)
         return
-    for fold, told in result.get("folds", {}).items():
-        _scores(f"{name}, fold {fold}", told["test"])
+    for fold, scores in result.get("folds", {}).items():
+        _scores(f"{name}, fold {fold}", scores["test"])
     together = ", all folds together" if "folds" in result else ""
     _scores(f"{name} on test{together}, epoch chosen on validation", result["test"])
     _warn(name, result["marks"])
@@ -93,26 +110,30 @@ def train(
 def evaluate(
     model_dir: Annotated[Path, typer.Argument(help="Folder of a trained run, e.g. data/models/m2fnet.")],
     lacking: Annotated[
-        str, typer.Option("--lacking", metavar="M,..", help="Modalities that no utterance has in this test.")
+        str,
+        typer.Option("--lacking", metavar="M,..", help="Remove these modalities from all test utterances."),
     ] = "",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Score a trained run again from its weights. Example: [dim]ercache evaluate data/models/m2fnet[/]"""
+    """Test a trained run again from its weights, and print scores, classes and confusion matrix.
+
+    Example: [dim]ercache evaluate data/models/m2fnet[/]
+    """
     from fusion.evaluation.evaluate import evaluate as score
 
-    gone = [name for name in lacking.split(",") if name]
-    result = score(model_dir, DATA, device=device_of(device), lacking=gone)
+    removed = [name for name in lacking.split(",") if name]
+    result = score(model_dir, DATA, device=device_of(device), lacking=removed)
     if json:
         answer(result)
         return
-    _scores(f"{model_dir} on test{' without ' + ' and '.join(gone) if gone else ''}", result["test"])
+    _scores(f"{model_dir} on test{' without ' + ' and '.join(removed) if removed else ''}", result["test"])
     _warn(str(model_dir), result["marks"])
     show_classes(result["per_class"], result["confusion"])
 
 
 def show_classes(per_class: Mapping[str, Mapping[str, float]], confusion: Sequence[Sequence[int]]) -> None:
-    """Precision, recall and F1 of every class, and the confusion matrix."""
+    """Print precision, recall and F1 of every class, and the confusion matrix."""
     rows = [
         (name, *[f"{row[m]:.3f}" for m in ("precision", "recall", "f1")], row["support"])
         for name, row in per_class.items()
@@ -123,12 +144,15 @@ def show_classes(per_class: Mapping[str, Mapping[str, float]], confusion: Sequen
 
 
 def case(
-    model_dir: Annotated[Path, typer.Argument(help="Folder of a trained avafn, e.g. data/models/avafn.")],
-    dialogue: Annotated[str, typer.Argument(help="As the manifest names it, e.g. train_dia1.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Which of its models.")] = 0,
+    model_dir: Annotated[Path, typer.Argument(help="Folder of a trained AVAFN, e.g. data/models/avafn.")],
+    dialogue: Annotated[str, typer.Argument(help="Dialogue of the manifest, e.g. train_dia1.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the model to look into.")] = 0,
     json: Json = False,
 ) -> None:
-    """What AVAFN looked at in one dialogue. Example: [dim]ercache case data/models/avafn train_dia1[/]"""
+    """Show the attention of AVAFN in one dialogue (case study of the paper).
+
+    Example: [dim]ercache case data/models/avafn train_dia1[/]
+    """
     from fusion.evaluation.case_study import case_study
 
     found = case_study(model_dir, DATA, dialogue, seed)
@@ -137,10 +161,17 @@ def case(
         return
     history = [*(f"{w:.4f}" for w in found["history_weights"]), ""]
     rows = [
-        (turn["speaker"], turn["text"], turn["label"] or "", turn["predicted"], f"{heard:.4f}", past)
-        for turn, heard, past in zip(found["turns"], found["audio_attention"][-1], history, strict=True)
+        (turn["speaker"], turn["text"], turn["label"] or "", turn["predicted"], f"{audio:.4f}", past)
+        for turn, audio, past in zip(found["turns"], found["audio_attention"][-1], history, strict=True)
     ]
-    head = ("speaker", "text", "label", "predicted", "sound, for the last turn", "context, at the last turn")
+    head = (
+        "speaker",
+        "text",
+        "label",
+        "predicted",
+        "audio attention, last turn",
+        "context weight, last turn",
+    )
     table(head, rows, title=f"{dialogue}, seed {seed}")
 
 
@@ -148,7 +179,9 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of trained runs.")],
     json: Json = False,
 ) -> None:
-    """Compare runs on the same test part: paired bootstrap over dialogues, McNemar, Holm-corrected.
+    """Test whether runs differ on the same test part: paired bootstrap over dialogues, and McNemar's test.
+
+    All p values are Holm-corrected.
 
     Example: [dim]ercache compare data/models/m2fnet data/models/concat[/]
     """
@@ -175,27 +208,38 @@ def compare(
 
 
 def sweep(
-    experiment: Annotated[str, typer.Argument(help="Name in params.yaml.")],
-    trials: Annotated[int | None, typer.Option("--trials", min=1, help="Configurations to try.")] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Trainings of each.")] = None,
+    experiment: Annotated[str, typer.Argument(help="Experiment of params.yaml.")],
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, help="Number of configurations to try.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Number of trainings per configuration.")
+    ] = None,
     readings: Annotated[
-        bool, typer.Option("--readings", help="Instead: each reading of what the paper leaves open, alone.")
+        bool,
+        typer.Option(
+            "--readings", help="Instead, try each alternative where the paper leaves a choice open."
+        ),
     ] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Search hyper-parameters on validation only; every trial is logged. Example: [dim]ercache sweep m2fnet[/]"""
-    known(experiment, params().experiments, "experiment")  # before torch is imported, which takes seconds
+    """Search hyper-parameters on validation data only. Every trial is logged.
+
+    Example: [dim]ercache sweep m2fnet[/]
+    """
+    # A misspelt name is reported before torch is imported, which takes seconds.
+    check_name(experiment, params().experiments, "experiment")
     from fusion.search.sweep import sweep as search
 
     loaded = params(models=True)
-    model = loaded.experiments[known(experiment, loaded.experiments, "experiment")].model
+    model = loaded.experiments[check_name(experiment, loaded.experiments, "experiment")].model
     if readings:
         _readings(experiment, model, loaded, device_of(device), json)
         return
     spaces = loaded.sweeps.spaces
     owner = experiment if experiment in spaces else model
-    space = spaces[known(owner, spaces, "search space (params.yaml, sweeps.spaces)")]
+    space = spaces[check_name(owner, spaces, "search space (params.yaml, sweeps.spaces)")]
     budget = loaded.sweeps
     with progress() as tick:
         result = search(
@@ -221,23 +265,23 @@ def _readings(experiment: str, model: str, loaded: Params, device: str, json: bo
     from fusion.search.ablation import readings as read
 
     spaces = loaded.sweeps.readings
-    space = spaces[known(model, spaces, "readings (params.yaml, sweeps.readings)")]
+    space = spaces[check_name(model, spaces, "readings (params.yaml, sweeps.readings)")]
     with progress() as tick:
         found = read(experiment, loaded, space, DATA, device=device, progress=tick)
     if json:
         answer([asdict(trial) for trial in found])
         return
     rows = [
-        (", ".join(f"{k}: {v}" for k, v in t.config.items()) or "as it is", f"{t.mean:.4f}", t.reason)
+        (", ".join(f"{k}: {v}" for k, v in t.config.items()) or "unchanged", f"{t.mean:.4f}", t.reason)
         for t in found
     ]
-    table(("reading", "validation weighted F1", "failed"), rows, title=experiment)
+    table(("alternative", "validation weighted F1", "failed"), rows, title=experiment)
 
 
 def _warn(run: str, marks: Sequence[str]) -> None:
-    """What a reader must know about a result before quoting it."""
+    """Print what a reader must know about a result before quoting it."""
     for mark in marks:
-        say(f"mark of {run}: {mark}")
+        say(f"warning: {run}: {mark}")
 
 
 def _scores(title: str, scores: dict[str, Any]) -> None:

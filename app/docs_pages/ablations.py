@@ -12,7 +12,7 @@ from fusion.search.log import Trial, searches
 HEAD = ("what is open", "switch", "here", "other reading", "weighted F1 (std)", "minus what is here")
 
 
-def readings_text(params: Params, reports: Path) -> Iterator[str]:
+def ablations_text(params: Params, reports: Path) -> Iterator[str]:
     """A heading and a table of every experiment whose readings were tried; figures of its last such training.
 
     Args:

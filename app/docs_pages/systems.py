@@ -5,10 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from app.docs_pages.ablations import readings_text
+from app.docs_pages.ablations import ablations_text
 from app.docs_pages.critical_difference import draw_ranking
 from app.docs_pages.tables import line, write_table
-from app.systems import System, against_reference, against_single, groups, ranked, reference_of
+from app.systems import (
+    System,
+    against_reference,
+    against_single,
+    comparable_groups,
+    rank_models,
+    reference_of,
+)
 from ercache.params.schema import Params
 from fusion.evaluation.ranking import LEVEL, Ranking
 from fusion.models import MODELS
@@ -22,7 +29,7 @@ SMALLEST: Final = 0.001  # p value that is written out
 
 
 @dataclass(frozen=True)
-class Part:
+class SystemsSection:
     """What the page says of comparable systems, without the searches.
 
     Attributes:
@@ -36,12 +43,15 @@ class Part:
     ranking: Ranking | None
 
 
-def parts_of(systems: Sequence[System]) -> list[Part]:
+def sections(systems: Sequence[System]) -> list[SystemsSection]:
     """One for each set of comparable systems; bootstraps take seconds."""
-    return [Part(g, against_reference(g), against_single(g), ranked(g)) for g in groups(systems)]
+    return [
+        SystemsSection(g, against_reference(g), against_single(g), rank_models(g))
+        for g in comparable_groups(systems)
+    ]
 
 
-def tables_text(parts: Sequence[Part], params: Params, sweeps: Path, stem: str) -> str:
+def tables_text(parts: Sequence[SystemsSection], params: Params, sweeps: Path, stem: str) -> str:
     """All tables in Markdown, with references to the pictures.
 
     Args:
@@ -60,7 +70,7 @@ def tables_text(parts: Sequence[Part], params: Params, sweeps: Path, stem: str) 
         if part.singles:
             found.append(_single_table(part.singles))
         found.append(_search_table(group, params, sweeps))
-    return "\n\n".join([*found, *readings_text(params, sweeps.parent)])
+    return "\n\n".join([*found, *ablations_text(params, sweeps.parent)])
 
 
 def _reference_table(rows: Sequence[dict[str, Any]], reference: str) -> str:
@@ -151,7 +161,7 @@ def _equal(p: float) -> str:
     return _p(p) if p < SMALLEST else f"= {_p(p)}"
 
 
-def _draw(path: Path, part: Part, ranking: Ranking) -> None:
+def _draw(path: Path, part: SystemsSection, ranking: Ranking) -> None:
     scores = {row["system"]: _score(row)[0] for row in part.models}
     published = frozenset(s.name for s in part.group if MODELS[s.entry.model].paper_encoders)
     corpus, task, *_ = part.group[0].place
@@ -165,7 +175,7 @@ def _picture(stem: str, group: Sequence[System]) -> str:
 
 def write_page(path: Path, systems: Sequence[System], params: Params, sweeps: Path) -> bool:
     """Put the tables into a page and the pictures beside it; whether the page changed."""
-    parts = parts_of(systems)
+    parts = sections(systems)
     for part in parts:
         if part.ranking is not None:
             _draw(path.with_name(_picture(path.stem, part.group)), part, part.ranking)

@@ -23,7 +23,7 @@ class PartRow:
 
 
 @dataclass(frozen=True)
-class Share:
+class LabelShare:
     """How often a label occurs in a part; `width` is the bar's, in percent of the widest."""
 
     count: int
@@ -37,7 +37,7 @@ class LabelRow:
 
     label: str
     colour: str | None
-    shares: tuple[Share, ...]
+    shares: tuple[LabelShare, ...]
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _label_table(manifest: Manifest, name: str) -> LabelTable:
             label="no label" if value is None else value,
             colour=None if value is None else colours[value],
             shares=tuple(
-                Share(count[value], percent, 100 * percent / widest)
+                LabelShare(count[value], percent, 100 * percent / widest)
                 for count, percent in zip(counts.values(), percents[value], strict=True)
             ),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.report.corpus import LIST_LIMIT, ReasonCount, meaning_of
-from app.report.gather import Cache
+from app.report.gather import CacheIndex
 from ercache.cache import Entry, Status
 from ercache.manifest import MODALITIES, Manifest
 from ercache.notes import KEY, notes_of
@@ -36,7 +36,7 @@ class CoverageRow:
 
 
 @dataclass(frozen=True)
-class Noted:
+class NotedIds:
     """Ids of a part that have a feature with a note, each with it; `more` counts those beyond the listed ones."""
 
     part: str
@@ -46,7 +46,7 @@ class Noted:
 
 
 @dataclass(frozen=True)
-class Gap:
+class MissingIds:
     """Ids of a part that lack a feature for one reason; `more` counts those beyond the listed ones."""
 
     part: str
@@ -67,13 +67,13 @@ class FeatureView:
     weights: str
     licence: str
     rows: tuple[CoverageRow, ...]
-    gaps: tuple[Gap, ...]
-    noted: tuple[Noted, ...]
+    gaps: tuple[MissingIds, ...]
+    noted: tuple[NotedIds, ...]
     provenance: str
 
 
 @dataclass(frozen=True)
-class GapRow:
+class IncompleteUtterance:
     """An utterance that lacks some feature; one reason (or nothing) per feature."""
 
     id: str
@@ -87,15 +87,15 @@ class CoverageView:
 
     corpus: str
     features: tuple[FeatureView, ...]
-    gaps: tuple[GapRow, ...]
+    gaps: tuple[IncompleteUtterance, ...]
     more: int
     complete: int
     total: int
 
 
-def coverage_view(corpus: str, caches: Sequence[Cache], manifest: Manifest | None) -> CoverageView:
+def coverage_view(corpus: str, caches: Sequence[CacheIndex], manifest: Manifest | None) -> CoverageView:
     """Coverage of one corpus, modality by modality."""
-    features: dict[tuple[str, str], list[Cache]] = {}
+    features: dict[tuple[str, str], list[CacheIndex]] = {}
     parts = manifest.parts if manifest else ("train", "dev", "test")
     for cache in sorted(
         caches, key=lambda c: (_rank(c.modality, MODALITIES), c.feature, _rank(c.part, parts))
@@ -117,7 +117,7 @@ def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
     return (order.index(name) if name in order else len(order), name)
 
 
-def _feature_view(files: Sequence[Cache], manifest: Manifest | None) -> FeatureView:
+def _feature_view(files: Sequence[CacheIndex], manifest: Manifest | None) -> FeatureView:
     first = files[0]
     by_part = {cache.part: cache for cache in files}
     parts = dict.fromkeys([*(manifest.parts if manifest else ()), *by_part])
@@ -169,7 +169,7 @@ def shortened(value: Any) -> Any:
     return value
 
 
-def _row(part: str, cache: Cache | None, manifest: Manifest | None) -> CoverageRow:
+def _row(part: str, cache: CacheIndex | None, manifest: Manifest | None) -> CoverageRow:
     expected = [u.id for u in manifest.of_part(part)] if manifest else []
     if cache is None:
         return CoverageRow(part, "", 0, 0, 0, len(expected), (), 0, "no cache file yet")
@@ -194,20 +194,20 @@ def _reasons(entries: Sequence[Entry]) -> list[ReasonCount]:
     return [ReasonCount(status, reason, meaning_of(reason), n) for (status, reason), n in ranked]
 
 
-def _gaps(cache: Cache) -> list[Gap]:
+def _gaps(cache: CacheIndex) -> list[MissingIds]:
     gaps = []
     for reason in _reasons(cache.entries):
         same = [e.id for e in cache.entries if (e.status.value, e.reason) == (reason.status, reason.reason)]
-        gaps.append(Gap(cache.part, reason, tuple(same[:LIST_LIMIT]), max(0, len(same) - LIST_LIMIT)))
+        gaps.append(MissingIds(cache.part, reason, tuple(same[:LIST_LIMIT]), max(0, len(same) - LIST_LIMIT)))
     return gaps
 
 
-def _noted(cache: Cache) -> Noted:
+def _noted(cache: CacheIndex) -> NotedIds:
     notes = tuple(notes_of(cache.provenance).items())
-    return Noted(cache.part, len(notes), notes[:LIST_LIMIT], max(0, len(notes) - LIST_LIMIT))
+    return NotedIds(cache.part, len(notes), notes[:LIST_LIMIT], max(0, len(notes) - LIST_LIMIT))
 
 
-def _gap_rows(features: Sequence[Sequence[Cache]]) -> list[GapRow]:
+def _gap_rows(features: Sequence[Sequence[CacheIndex]]) -> list[IncompleteUtterance]:
     found: dict[str, dict[int, str]] = {}
     part_of: dict[str, str] = {}  # in manifest order, as every cache file is
     for column, files in enumerate(features):
@@ -218,7 +218,7 @@ def _gap_rows(features: Sequence[Sequence[Cache]]) -> list[GapRow]:
                     found.setdefault(entry.id, {})[column] = entry.reason or entry.status.value
     columns = range(len(features))
     return [
-        GapRow(i, part, tuple(found[i].get(c, "") for c in columns))
+        IncompleteUtterance(i, part, tuple(found[i].get(c, "") for c in columns))
         for i, part in part_of.items()
         if i in found
     ]

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Cache:
+class CacheIndex:
     """Index and provenance of one cache file; its values are never read.
 
     Attributes:
@@ -37,7 +37,7 @@ class Cache:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class ReportData:
     """What the report is made from, each list in the order of file names.
 
     Attributes:
@@ -45,7 +45,7 @@ class Gathered:
     """
 
     manifests: tuple[Manifest, ...]
-    caches: tuple[Cache, ...]
+    caches: tuple[CacheIndex, ...]
     runs: tuple[Run, ...]
     extractors: tuple[Extractor, ...]
     unreadable: tuple[tuple[str, str], ...]
@@ -62,7 +62,7 @@ class Gathered:
         return groups
 
 
-def gather(data: Path) -> Gathered:
+def gather(data: Path) -> ReportData:
     """Read manifests, caches, runs and records of extractors; an unreadable one is noted and never stops the report."""
     unreadable: list[tuple[str, str]] = []
     read = _Reader(data, unreadable)
@@ -70,16 +70,16 @@ def gather(data: Path) -> Gathered:
     caches = read.each((data / "caches").rglob("*.h5"), lambda path: read_cache(path, data / "caches"))
     runs = read.each((data / "models").glob("*/run.json"), lambda path: read_run(path.parent))
     extractors = read.each((data / EXTRACTORS).glob(f"*/{RECORD}"), lambda path: read_extractor(path.parent))
-    return Gathered(tuple(manifests), tuple(caches), tuple(runs), tuple(extractors), tuple(unreadable))
+    return ReportData(tuple(manifests), tuple(caches), tuple(runs), tuple(extractors), tuple(unreadable))
 
 
-def read_cache(path: Path, root: Path) -> Cache:
+def read_cache(path: Path, root: Path) -> CacheIndex:
     """Index and provenance of a cache file at `<corpus>/<modality>/<feature>.<part>.h5` under a root."""
     where = path.relative_to(root)
     feature, _, part = path.stem.rpartition(".")
     folders = where.parts[:-1]
     with CacheFile(path) as cache:
-        return Cache(
+        return CacheIndex(
             path=where.as_posix(),
             digest=_stated_digest(path),
             corpus=folders[0] if folders else str(cache.provenance.get("corpus", "")),

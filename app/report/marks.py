@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.report.gather import Gathered
+from app.report.gather import ReportData
 from app.report.runs import Run
 from fusion.runs.schema import changes_since
 
@@ -17,7 +17,7 @@ class Mark:
     grave: bool
 
 
-def marks_of(run: Run, gathered: Gathered) -> tuple[Mark, ...]:
+def marks_of(run: Run, gathered: ReportData) -> tuple[Mark, ...]:
     """Every remark once, the grave first."""
     grave = list(run.record.marks)
     origin = run.record.provenance
@@ -34,7 +34,7 @@ def marks_of(run: Run, gathered: Gathered) -> tuple[Mark, ...]:
     return tuple(marks)
 
 
-def _changes(run: Run, gathered: Gathered) -> list[str]:
+def changes_since(run: Run, gathered: ReportData) -> list[str]:
     """What under the data folder is no longer what the run was trained on; absent files say nothing."""
     record, manifest = run.record, gathered.manifest(run.record.corpus)
     labels = None

@@ -12,7 +12,7 @@ from app.report.corpus import corpus_view
 from app.report.coverage import coverage_view
 from app.report.curves import CurveView, curve_views
 from app.report.extractors import FIGURES, extractor_rows
-from app.report.gather import Gathered, gather
+from app.report.gather import ReportData, gather
 from app.report.palette import colours_of, ink_on
 from app.report.runs import Run
 from app.report.scores import Compare, GroupView, compare_runs, group_view
@@ -57,7 +57,7 @@ def write_report(data: Path = Path("data"), out: Path | None = None) -> Path:
     return out
 
 
-def render(gathered: Gathered, compare: Compare = compare_runs) -> str:
+def render(gathered: ReportData, compare: Compare = compare_runs) -> str:
     """The page as text.
 
     Args:
@@ -83,8 +83,8 @@ def render(gathered: Gathered, compare: Compare = compare_runs) -> str:
     )
 
 
-def _results(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> Results:
-    manifest = gathered.manifest(runs[0].record.corpus)
+def _results(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> Results:
+    manifest = gathered.manifest(runs[0].file.corpus)
     label_sets = manifest.label_sets if manifest else {}
     labels = [*label_sets.get(runs[0].record.label_set, ()), *runs[0].record.classes]
     return Results(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.report.gather import Gathered
+from app.report.gather import ReportData
 from app.report.marks import Mark, marks_of
 from app.report.runs import Run, majority_floor
 from ercache.errors import ErcacheError
@@ -86,7 +86,7 @@ class GroupView:
 Compare = Callable[[list[Path]], Sequence[Mapping[str, Any]]]
 
 
-def group_view(runs: Sequence[Run], gathered: Gathered, compare: Compare) -> GroupView:
+def group_view(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> GroupView:
     """Scores of comparable runs, the first of which is the best on validation."""
     corpus, label_set, split, task = runs[0].record.comparable
     floor = floor_of(runs[0], gathered.manifest(corpus))

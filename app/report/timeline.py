@@ -71,7 +71,7 @@ def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
     shown = {d: us for d, us in dialogues.items() if any(u.id in majorities for u in us)}
     if not shown:
         return None
-    dialogue = choose(shown, best.record.label_set)
+    dialogue = choose_dialogue(shown, best.file.label_set)
     utterances = sorted(shown[dialogue], key=lambda u: u.index)
     kept = utterances[:LONGEST]
     return TimelineView(
@@ -87,17 +87,7 @@ def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
     )
 
 
-def _majorities(run: Run) -> "dict[str, Majority]":
-    """What most seeds predict on test; nothing for damaged predictions, which the comparison of runs reports."""
-    from fusion.runs.predictions import read_majorities  # which loads torch: a page without runs needs none
-
-    try:
-        return read_majorities(run.folder, "test")
-    except ErcacheError:
-        return {}
-
-
-def choose(dialogues: Mapping[str, Sequence[Utterance]], label_set: str) -> str:
+def choose_dialogue(dialogues: Mapping[str, Sequence[Utterance]], label_set: str) -> str:
     """The dialogue of fitting length with most changes of the true label, then most speakers, then the first.
 
     When none has 6 to 14 utterances, those nearest to that range compete.

@@ -1,4 +1,4 @@
-"""What the command line owes to people who look around, mistype, interrupt it, or may not write."""
+"""What every command line offers: version, help, completion, clear errors, and a clean exit on Ctrl-C."""
 
 import json
 import os
@@ -6,9 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from app.cli import cli
@@ -20,12 +24,63 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "librosa")
 
 
-def test_version_and_help_are_where_people_look_for_them() -> None:
+def command_paths() -> list[tuple[str, ...]]:
+    """The words of every command and group: (), ("scan",), ("cache",), ("cache", "ls"), ..."""
+
+    def below(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        yield path
+        for name, child in getattr(command, "commands", {}).items():
+            yield from below(child, (*path, name))
+
+    return list(below(typer.main.get_command(cli), ()))
+
+
+def help_text(*arguments: str) -> str:
+    shown = CliRunner().invoke(cli, arguments, env={"COLUMNS": "100", "TERMINAL_WIDTH": "100"}, color=False)
+    assert shown.exit_code == 0, shown.output
+    return shown.stdout
+
+
+def test_version_is_the_installed_one() -> None:
     shown = CliRunner().invoke(cli, ["--version"])
-    assert shown.exit_code == 0 and shown.stdout.startswith("ercache ")
-    for arguments in (["-h"], ["cache", "-h"], ["cache", "gc", "-h"]):
-        shown = CliRunner().invoke(cli, arguments)
-        assert shown.exit_code == 0 and "Usage" in shown.stdout
+    assert shown.exit_code == 0 and shown.stdout == f"ercache {version('ercache')}\n"
+
+
+@pytest.mark.parametrize("path", command_paths(), ids=" ".join)
+def test_every_command_has_help_with_an_example_within_100_columns(path: tuple[str, ...]) -> None:
+    long, short = help_text(*path, "--help"), help_text(*path, "-h")
+    assert long == short and "Usage: ercache" in long.replace("root", "ercache")
+    assert max(map(len, long.splitlines())) <= 100
+    assert "<bool>" not in long and "{" not in long and "}" not in long
+    if "COMMAND [ARGS]" not in long:
+        assert f"Example: ercache {' '.join(path)}" in long
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_can_be_shown_and_installed(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("shellingham.detect_shell", lambda: (shell, f"/bin/{shell}"))
+    shown = CliRunner().invoke(cli, ["--show-completion"], prog_name="ercache")
+    assert shown.exit_code == 0 and "_ERCACHE_COMPLETE" in shown.stdout
+    installed = CliRunner().invoke(cli, ["--install-completion"], prog_name="ercache")
+    assert installed.exit_code == 0 and f"{shell} completion installed" in installed.stdout
+    assert [
+        path for path in tmp_path.rglob("*") if path.is_file() and "_ERCACHE_COMPLETE" in path.read_text()
+    ]
+
+
+def test_completion_lists_commands_and_options() -> None:
+    program = "import sys; sys.argv = ['ercache']; from app.cli import main; main()"
+    for words, wanted in (("ercache tra", "train"), ("ercache train --mod", "--model")):
+        environment = {"_ERCACHE_COMPLETE": "complete_bash", "COMP_WORDS": words}
+        environment["COMP_CWORD"] = str(len(words.split()) - 1)
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, **environment}, cwd=ROOT,
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.stdout.split() == [wanted], done.stderr
 
 
 @pytest.mark.parametrize("package", ["app", "ercache"])
@@ -40,7 +95,7 @@ def test_the_packages_run_as_modules(package: str) -> None:
     [["train", "m2fnt"], ["train", "--model", "m2fnt", "--corpus", "demo"], ["sweep", "m2fnt"], ["pretrain", "x"],
      ["reproduce", "m2fnt"]],
 )  # fmt: skip
-def test_what_is_misspelt_is_told_before_what_takes_seconds_to_import(arguments: list[str]) -> None:
+def test_misspelt_names_are_reported_before_slow_imports(arguments: list[str]) -> None:
     program = (
         f"import sys; sys.argv = ['ercache', *{arguments}]\nfrom app.cli import main\n"
         f"try: main()\nfinally: print([m for m in {HEAVY} if m in sys.modules])"
@@ -66,7 +121,7 @@ main()
 
 
 @pytest.mark.parametrize("at", ["typer", "app.commands.training", "fusion.training.run"])
-def test_an_interrupt_during_imports_is_no_traceback(at: str) -> None:
+def test_an_interrupt_during_imports_prints_no_traceback(at: str) -> None:
     program = INTERRUPTED.format(at=at)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
@@ -74,16 +129,17 @@ def test_an_interrupt_during_imports_is_no_traceback(at: str) -> None:
     assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
 
 
-def test_an_interrupt_says_that_the_same_command_goes_on() -> None:
+def test_after_an_interrupt_the_command_that_continues_is_printed() -> None:
     program = INTERRUPTED.format(at="fusion.training.run")
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
-    assert "goes on from there" in done.stderr and "-> ercache train m2fnet --seeds 1" in done.stderr
+    assert "run the same command to continue" in done.stderr
+    assert "-> ercache train m2fnet --seeds 1" in done.stderr
 
 
 @pytest.mark.e2e
-def test_an_interrupted_extraction_ends_in_words_and_goes_on(tmp_path: Path, demo_corpus: Path) -> None:
+def test_an_interrupted_extraction_says_how_to_continue(tmp_path: Path, demo_corpus: Path) -> None:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     environment = {**os.environ, "ERCACHE_STORE": str(tmp_path / "store")}
     command = [
@@ -103,13 +159,13 @@ def test_an_interrupted_extraction_ends_in_words_and_goes_on(tmp_path: Path, dem
     while not list((tmp_path / "store").glob("*.seg")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode in (0, 130), told  # the corpus is tiny: it may just have been done
+    _, messages = process.communicate(timeout=120)
+    assert process.returncode in (0, 130), messages  # 0 if the tiny corpus was finished before the signal
     if process.returncode:
-        assert "the same command goes on" in told and "Traceback" not in told
+        assert "run the same command to continue" in messages and "Traceback" not in messages
 
 
-def test_doctor_names_a_store_that_cannot_be_written_and_where_results_go(tmp_path: Path) -> None:
+def test_doctor_names_a_read_only_store_and_the_folder_used_instead(tmp_path: Path) -> None:
     if not refuses("rights"):
         pytest.skip(NOT_GIVEN_UP)
     (tmp_path / "theirs").mkdir(mode=0o555)
@@ -137,14 +193,14 @@ def test_doctor_names_a_store_that_cannot_be_written_and_where_results_go(tmp_pa
     assert not alone["ok"] and "ERCACHE_STORE" in str(alone["remedy"])
 
 
-def test_doctor_tells_where_compiled_functions_of_librosa_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_checks_the_cache_of_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     from app.commands.listing import _numba
 
     assert _numba()["ok"]
-    monkeypatch.setattr(numba_cache, "why_not", lambda _: "Read-only file system")
+    monkeypatch.setattr(numba_cache, "why_not_writable", lambda _: "Read-only file system")
     assert not _numba()["ok"] and "NUMBA_CACHE_DIR" in _numba()["remedy"]
 
 
-def test_one_of_a_thing_is_no_plural() -> None:
+def test_a_count_of_one_has_a_singular_noun() -> None:
     assert count_noun(1, "fault") == "1 fault" and count_noun(0, "fault") == "0 faults"
     assert count_noun(2, "wrong entry", "wrong entries") == "2 wrong entries"

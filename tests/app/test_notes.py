@@ -1,4 +1,4 @@
-"""Notes from end to end: what was read of a damaged film is ok, and everybody who looks is told that it is less."""
+"""Notes from end to end: a feature of a partly damaged film is ok, and every output says that media were lost."""
 
 import csv
 import json
@@ -23,14 +23,14 @@ SRT = "1\n00:00:00,000 --> 00:00:02,000\nANN: Hi there\n"
 
 
 class Project:
-    """A folder of a user, with a store of its own."""
+    """A project folder with its own store."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.store = folder, folder / "store"
         self.err = ""
 
     def run(self, *arguments: str) -> str:
-        """What a command prints; it must succeed. What it tells people is in `err`."""
+        """Run a command, which must succeed. Returns its stdout and keeps its stderr in `err`."""
         environment = {"COLUMNS": "200", "ERCACHE_STORE": str(self.store)}
         result = CliRunner().invoke(cli, arguments, env=environment)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -40,7 +40,7 @@ class Project:
         return result.stdout
 
     def extract(self) -> Any:
-        """The answer of `ercache extract` to a program."""
+        """The JSON answer of `ercache extract`."""
         return json.loads(self.run("extract", "folder", "--root", "films", "--json"))
 
 
@@ -54,7 +54,7 @@ def spoil(path: Path, start: float, end: float) -> None:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole film and one that is damaged in the middle, each of one utterance."""
+    """An undamaged film and one that is damaged in the middle, each with one utterance."""
     folder = tmp_path_factory.mktemp("films")
     made = material(tmp_path_factory.mktemp("material"), 0)
     for name in ("whole", "damaged"):
@@ -66,7 +66,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def project(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Both films extracted once; the answer of the command in `answer.json`, what it told people in `told`."""
+    """Both films extracted once. `answer.json` holds stdout, `messages` holds stderr."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "films").symlink_to(films)
     (folder / "params.yaml").write_text(PARAMS)
@@ -75,7 +75,7 @@ def project(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
         patch.chdir(folder)
         made.run("scan", "folder", "--root", "films")
         (folder / "answer.json").write_text(json.dumps(made.extract()))
-        (folder / "told").write_text(made.err)
+        (folder / "messages").write_text(made.err)
     return made
 
 
@@ -90,15 +90,16 @@ def the_note(project: Project) -> str:
     return str(note["note"])
 
 
-def test_the_extraction_tells_a_person_and_a_program(project: Project) -> None:
+def test_the_note_is_in_the_json_answer_and_in_a_warning(project: Project) -> None:
     answer = json.loads((project.folder / "answer.json").read_text())
     note = the_note(project)
     assert note.startswith("sound ") and note.endswith(" s") and answer["failed"] == []
-    told = (project.folder / "told").read_text()
-    assert "warning: 1 result rests on less" in told and f"(the first: damaged_0, mfcc: {note})" in told
+    messages = (project.folder / "messages").read_text()
+    assert "warning: 1 feature computed from less or other media than requested" in messages
+    assert f"(the first: damaged_0, mfcc: {note})" in messages
 
 
-def test_it_stands_in_the_csv_beside_what_failed(project: Project) -> None:
+def test_the_note_is_in_the_csv_of_failures(project: Project) -> None:
     path = Path("data/logs/extract-folder-audio-failures.csv")
     (row,) = csv.DictReader(path.read_text().splitlines())
     assert row == {
@@ -110,7 +111,7 @@ def test_it_stands_in_the_csv_beside_what_failed(project: Project) -> None:
     }
 
 
-def test_it_is_counted_where_dvc_and_people_look(project: Project) -> None:
+def test_notes_are_counted_in_the_metrics_of_dvc_and_by_cache_ls(project: Project) -> None:
     coverage = json.loads(Path(CACHE).with_name("coverage.json").read_text())
     assert coverage == {"mfcc": {"all": {"ok": 2, "notes": 1}}}
     (row,) = json.loads(project.run("cache", "ls", "--json"))
@@ -118,7 +119,7 @@ def test_it_is_counted_where_dvc_and_people_look(project: Project) -> None:
     assert "│ 2/2 │ 1     │" in project.run("cache", "ls")
 
 
-def test_the_cache_says_it_and_is_whole(project: Project) -> None:
+def test_the_cache_holds_the_note_and_verifies(project: Project) -> None:
     info = json.loads(project.run("cache", "info", CACHE, "--json"))
     assert info["notes"] == 1 and info["provenance"]["notes"] == {"damaged_0": the_note(project)}
     shown = project.run("cache", "info", CACHE)
@@ -127,9 +128,11 @@ def test_the_cache_says_it_and_is_whole(project: Project) -> None:
     assert json.loads(project.run("cache", "diff", CACHE, CACHE, "--json"))["equal"]
 
 
-def test_a_rerun_keeps_it_and_computes_nothing_with_the_store_or_without(project: Project) -> None:
+def test_a_rerun_keeps_the_note_and_computes_nothing_with_or_without_the_store(project: Project) -> None:
     data = Path(CACHE).read_bytes()
-    assert project.extract()["done"] == 0 and Path(CACHE).read_bytes() == data, "the file says it already"
+    assert project.extract()["done"] == 0 and Path(CACHE).read_bytes() == data, (
+        "the cache file has the note already"
+    )
     project.store.rename(project.folder / "store_away")
     try:
         again = project.extract()
@@ -141,17 +144,17 @@ def test_a_rerun_keeps_it_and_computes_nothing_with_the_store_or_without(project
         (project.folder / "store_away").rename(project.store)
     Path(CACHE).unlink()
     again = project.extract()
-    assert again["done"] == 0 and Path(CACHE).read_bytes() == data, "the store says it, too"
+    assert again["done"] == 0 and Path(CACHE).read_bytes() == data, "the store has the note, too"
 
 
-def test_the_report_counts_it_and_names_the_utterance(project: Project) -> None:
+def test_the_report_counts_the_notes_and_names_the_utterance(project: Project) -> None:
     project.run("report")
     page = Path("data/reports/report.html").read_text()
     assert "notes</code> 1</span>" in page
     assert f'<span class="id">damaged_0</span> ({the_note(project)})' in page
 
 
-def test_the_last_words_of_a_run_are_what_is_unavailable_and_what_to_do(
+def test_the_last_line_of_a_run_says_what_is_unavailable_and_what_to_do(
     project: Project, films: Path, tmp_path: Path
 ) -> None:
     film = films / "damaged.mp4"
@@ -165,7 +168,7 @@ def test_the_last_words_of_a_run_are_what_is_unavailable_and_what_to_do(
     assert isinstance(result.exception, WorkError) and result.exception.exit_code == 1
     last = result.stderr.splitlines()[-1]
     assert last == (
-        "warning: the media of 1 utterance are not those that were scanned (1 changed; the first: damaged_0, mfcc: "
+        "warning: the media of 1 utterance changed since the scan (1 changed; the first: damaged_0, mfcc: "
         "absent: FileNotFoundError: No such file or directory): scan again"
     )
     assert "1 of 2 utterances unavailable (1 changed; " in str(result.exception)

@@ -28,7 +28,7 @@ from app.report.page import render
 from app.report.palette import colours_of, ink_on, relative_luminance
 from app.report.runs import Run, majority_floor
 from app.report.scores import compare_runs, pairs_of
-from app.report.timeline import choose
+from app.report.timeline import choose_dialogue
 from ercache.cache import ArraySpec, Entry, Status, content_digest, verify_cache, write_cache
 from ercache.errors import UsageError, WorkError
 from ercache.manifest import Manifest, Problem, Utterance, write_manifest
@@ -544,8 +544,8 @@ def test_the_conversation_is_the_fitting_one_with_most_changes() -> None:
         "lively": talk("lively", "njnjnjn"),
         "long": talk("long", "nj" * 20),
     }
-    assert choose(talks, "emotion7") == "lively"
-    assert choose({"one": talk("one", "n"), "three": talk("three", "nnn")}, "emotion7") == "three"
+    assert choose_dialogue(talks, "emotion7") == "lively"
+    assert choose_dialogue({"one": talk("one", "n"), "three": talk("three", "nnn")}, "emotion7") == "three"
 
 
 def test_emotions_keep_their_colour_in_every_label_set() -> None:

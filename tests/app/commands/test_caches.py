@@ -50,7 +50,7 @@ def diff(a: Path, b: Path) -> Any:
     return json.loads(run("diff", str(a), str(b), "--json"))
 
 
-def test_equal_caches_do_not_differ_whatever_their_order(tmp_path: Path) -> None:
+def test_equal_caches_are_equal_in_any_order_of_utterances(tmp_path: Path) -> None:
     a = cache(tmp_path / "a.h5", {"u0": [[1, 2]], "u1": "no_face", "u2": [[3, 4], [5, 6]]})
     b = cache(tmp_path / "b.h5", {"u2": [[3, 4], [5, 6]], "u1": "no_face", "u0": [[1, 2]]})
     found = diff(a, b)
@@ -58,7 +58,7 @@ def test_equal_caches_do_not_differ_whatever_their_order(tmp_path: Path) -> None
     assert (found["only_a"], found["only_b"], found["status"], found["differing"]) == ([], [], [], {})
 
 
-def test_a_difference_is_told_by_utterance_and_by_array_and_is_no_failure(tmp_path: Path) -> None:
+def test_a_difference_is_listed_by_utterance_and_array_and_is_no_failure(tmp_path: Path) -> None:
     a = cache(
         tmp_path / "a.h5", {"u0": [[1, 2]], "u1": [[0, 0]], "u2": "no_face", "u3": "silent", "old": [[1, 1]]}
     )
@@ -74,7 +74,7 @@ def test_a_difference_is_told_by_utterance_and_by_array_and_is_no_failure(tmp_pa
     assert shown.index("differs by 3") < shown.index("differs by 0.5"), "the largest first"
 
 
-def test_other_shapes_and_other_arrays_are_said_and_not_compared(tmp_path: Path) -> None:
+def test_arrays_of_different_shapes_or_names_are_listed_and_not_compared(tmp_path: Path) -> None:
     a = cache(tmp_path / "a.h5", {"u0": [[1, 2]], "u1": [[1, 2]]})
     b = cache(tmp_path / "b.h5", {"u0": [[1, 2], [3, 4]], "u1": [[1, 2]]})
     found = diff(a, b)
@@ -99,7 +99,7 @@ def test_a_vector_and_a_sequence_of_one_name_are_compared_where_they_can_be(tmp_
     assert found["unlike"] == [{"utterance": "u1", "array": "tokens", "why": "shapes [1, 2] and [2, 2]"}]
 
 
-def test_differences_of_integers_do_not_wrap_and_nan_is_told() -> None:
+def test_differences_of_integers_do_not_overflow_and_nan_is_reported() -> None:
     def largest(a: list[float], b: list[float], dtype: str) -> float | str:
         return max_abs_difference(np.array(a, dtype), np.array(b, dtype))
 
@@ -111,7 +111,7 @@ def test_differences_of_integers_do_not_wrap_and_nan_is_told() -> None:
     assert largest([60000], [-60000], "f2") == 120000, "beyond the range of float16"
 
 
-def test_what_is_no_cache_file_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:
     a = cache(tmp_path / "a.h5", {"u0": [[1, 2]]})
     with pytest.raises(CacheError, match="absent"):
         run("diff", str(a), str(tmp_path / "absent.h5"))
@@ -151,24 +151,24 @@ def test_gc_counts_and_frees_only_with_yes(project: Path) -> None:
     assert found["why"] == {"unneeded": 2} and not found["freed"]
     told = CliRunner().invoke(cli, ["cache", "gc"]).stderr
     assert "2 records" in told and segment.exists()
-    assert "all checkouts share this store" in told and "(demo)" in told
+    assert "All projects share this store" in told and "(demo)" in told
     assert json.loads(run("gc", "--yes", "--json"))["freed"]
     assert sum(p.stat().st_size for p in (project / "store").glob("*.seg")) == size // 3
     assert json.loads(run("gc", "--json"))["records"] == 0
 
 
-def test_gc_goes_on_where_a_feature_has_no_weights_and_says_so(project: Path) -> None:
+def test_gc_works_without_the_weights_of_a_feature_and_prints_a_note(project: Path) -> None:
     untrained = "untrained: {encoder: audio/mel-resnet18, pretrained: nowhere}"
     training = "pretrain: {nowhere: {extractor: audio/mel-resnet18, corpus: demo}}"
     features = f"features: {{mfcc: {{encoder: audio/mfcc}}, {untrained}}}"
     (project / "params.yaml").write_text(f"{features}\n{training}\n")
     result = CliRunner().invoke(cli, ["cache", "gc", "--json"])
-    assert result.exit_code == 0 and "weights of untrained are not here" in result.stderr
+    assert result.exit_code == 0 and "weights of untrained are absent" in result.stderr
     assert json.loads(result.stdout)["kept"] == 1
 
 
 @pytest.mark.parametrize("lacking", ["params.yaml", "data/manifests/demo.jsonl"])
-def test_gc_is_refused_where_nothing_says_what_is_needed(project: Path, lacking: str) -> None:
+def test_gc_refuses_to_run_without_params_or_manifests(project: Path, lacking: str) -> None:
     (project / lacking).unlink()
     with pytest.raises(UsageError):
         run("gc", "--yes")

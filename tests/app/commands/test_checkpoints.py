@@ -65,14 +65,14 @@ def provenance_of(feature: str) -> Any:
 
 def test_random_weights_are_recorded_refused_and_marked_everywhere(run: Run) -> None:
     code, out, _ = run("extract", "meld", "--random-weights", "3", "--json")
-    assert code == 0 and len(json.loads(out)["files"]) == 3  # and no chatter beside the answer
+    assert code == 0 and len(json.loads(out)["files"]) == 3  # and nothing else on stdout
     assert provenance_of("net") == {"id": "emoberta-base", "random": True, "seed": 3}
     code, out, err = run("train", "exp")
     assert code == 2 and out == "" and "--allow-random-weights" in err
     code, out, err = run("train", "exp", "--allow-random-weights")
-    assert code == 0 and "mark of exp: random weights" in err
+    assert code == 0 and "warning: exp: random weights" in err
     assert json.loads(Path("data/models/exp/metrics.json").read_text())["marks"] == "random weights"
-    assert "mark of data/models/exp: random weights" in run("evaluate", "data/models/exp")[2]
+    assert "warning: data/models/exp: random weights" in run("evaluate", "data/models/exp")[2]
     _, out, _ = run("compare", "data/models/exp", "data/models/exp", "--json")
     assert json.loads(out)[0]["marks_a"] == ["random weights"]
     assert run("report")[0] == 0
@@ -90,14 +90,14 @@ def test_a_checkpoint_that_has_seen_the_test_data_is_refused_and_marked_everywhe
         assert code == 2 and "has seen test of meld" in err and "--allow-leak" in err
         code, _, err = run("train", "exp", "--allow-leak")
     leak = "leak: the checkpoint of net has seen test of meld, which holds test data"
-    assert code == 0 and f"mark of exp: {leak}" in err
+    assert code == 0 and f"warning: exp: {leak}" in err
     assert json.loads(Path("data/models/exp/metrics.json").read_text())["marks"] == leak
     assert json.loads(run("evaluate", "data/models/exp", "--json")[1])["marks"] == [leak]
     assert leak in run("compare", "data/models/exp", "data/models/exp")[2]
     assert run("report")[0] == 0 and leak in Path("data/reports/report.html").read_text(encoding="utf-8")
 
 
-def test_an_absent_checkpoint_is_told_before_any_work(run: Run) -> None:
+def test_an_absent_checkpoint_is_reported_before_any_work(run: Run) -> None:
     code, out, err = run("extract", "meld", "--features", "net,words")
     assert code == 2 and out == "" and "Traceback" not in err
     assert (
@@ -108,7 +108,9 @@ def test_an_absent_checkpoint_is_told_before_any_work(run: Run) -> None:
     assert not Path("data/caches").exists()
 
 
-def test_a_tampered_or_another_networks_checkpoint_ends_the_extraction(run: Run, tmp_path: Path) -> None:
+def test_a_changed_checkpoint_or_one_of_another_network_stops_the_extraction(
+    run: Run, tmp_path: Path
+) -> None:
     with tiny_checkpoint(
         "emoberta-base", tmp_path, {"weight": torch.eye(4, 26), "bais": torch.zeros(4)}
     ) as folder:

@@ -53,7 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 IMPORT = ("cache", "import", "MELD_features_raw1.pkl", "--format", "mmgcn", "--corpus", "meld")
 
 
-def test_import_answers_with_utterances_and_features_and_ls_tells_the_unknown_origin(run: Run) -> None:
+def test_import_prints_utterances_and_features_and_ls_shows_the_unknown_origin(run: Run) -> None:
     answer = run(*IMPORT, "--name", "mm", "--json")
     assert answer.code == 0 and answer.json["utterances"] == 8
     assert answer.json["features"] == ["mm_text", "mm_audio", "mm_visual"]
@@ -68,7 +68,9 @@ def test_import_answers_with_utterances_and_features_and_ls_tells_the_unknown_or
     ("form", "suffix"),
     [("npz", "npz"), ("safetensors", "safetensors"), ("parquet", "parquet"), ("mmsa", "pkl")],
 )
-def test_export_writes_where_it_says_and_lists_what_is_not_carried(run: Run, form: str, suffix: str) -> None:
+def test_export_writes_the_file_that_it_names_and_lists_what_is_lost(
+    run: Run, form: str, suffix: str
+) -> None:
     run(*IMPORT, "--name", "mm")
     cache = "data/caches/meld/text/mm_text.train.h5"
     answer = run("cache", "export", cache, "--format", form, "--json")
@@ -112,7 +114,7 @@ def test_a_malicious_pickle_is_refused_by_name_with_exit_code_2_and_no_trace(run
         (("import", "MELD_features_raw1.pkl", "--format", "mmgcn", "--corpus", "iemocap"), "ercache scan"),
         (
             ("import", "MELD_features_raw1.pkl", "--format", "mmgcn", "--corpus", "../meld"),
-            "no name of a corpus",
+            "not the name of a corpus",
         ),
         (("import", "MELD_features_raw1.pkl", "--format", "mmsa", "--corpus", "meld"), "no MMSA file"),
         (("import", "MELD_features_raw1.pkl", "--format", "merbench", "--corpus", "meld"), "is a file"),
@@ -125,7 +127,7 @@ def test_a_malicious_pickle_is_refused_by_name_with_exit_code_2_and_no_trace(run
         (("export", "MELD_features_raw1.pkl", "--format", "npz"), "not a cache file"),
     ],
 )
-def test_wrong_usage_is_told_with_exit_code_2(run: Run, arguments: tuple[str, ...], told: str) -> None:
+def test_wrong_usage_exits_with_2_and_a_message(run: Run, arguments: tuple[str, ...], told: str) -> None:
     answer = run("cache", *arguments)
     assert answer.code == 2 and told in answer.err and "Traceback" not in answer.err and not answer.out
     assert not Path("data/caches").exists()

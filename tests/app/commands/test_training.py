@@ -60,7 +60,7 @@ def answer_of(said: Said) -> Any:
     return json.loads(said[1])
 
 
-def test_folds_are_trained_and_told_one_by_one_and_together(ercache: Ercache) -> None:
+def test_folds_are_trained_and_reported_one_by_one_and_together(ercache: Ercache) -> None:
     write_manifest(folded(toy_manifest()), MANIFEST)
     answer = answer_of(ercache("train", "exp", "--folds", "loso", "--json"))
     assert list(answer["folds"]) == list(FOLDS)
@@ -190,7 +190,7 @@ BAD: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", list(BAD))
-def test_input_that_cannot_be_used_is_told_before_any_training(ercache: Ercache, what: str) -> None:
+def test_unusable_input_is_reported_before_any_training(ercache: Ercache, what: str) -> None:
     spoil, expected = BAD[what]
     spoil()
     code, out, err = ercache("train", "exp")
@@ -202,7 +202,7 @@ def test_input_that_cannot_be_used_is_told_before_any_training(ercache: Ercache,
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), "--model and --corpus and --features are not given"),
+        ((), "missing: the name of an experiment, or --model and --corpus and --features"),
         (("ex",), "did you mean 'exp'?"),
         (("exp", "--split", "oficial"), "did you mean 'official'?"),
         (("exp", "--features", "word"), "did you mean 'words'?"),
@@ -211,14 +211,12 @@ def test_input_that_cannot_be_used_is_told_before_any_training(ercache: Ercache,
         (("--model", "concatt", "--corpus", "toy", "--features", "words"), "did you mean 'concat'?"),
     ],
 )
-def test_options_that_cannot_be_used_are_told(
-    ercache: Ercache, arguments: tuple[str, ...], expected: str
-) -> None:
+def test_unusable_options_are_reported(ercache: Ercache, arguments: tuple[str, ...], expected: str) -> None:
     code, _, err = ercache("train", *arguments)
     assert code == 2 and expected in err and "Traceback" not in err
 
 
-def test_labels_of_another_task_do_not_pass_for_those_of_a_run(ercache: Ercache) -> None:
+def test_a_run_is_refused_when_its_labels_changed(ercache: Ercache) -> None:
     answer_of(ercache("train", "exp", "--json"))
     manifest = toy_manifest()
     more = {"emotion7": (*manifest.label_sets["emotion7"], "fear")}

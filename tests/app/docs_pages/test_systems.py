@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
-from app.docs_pages.systems import BEGIN, END, parts_of, tables_text, write_page
+from app.docs_pages.systems import BEGIN, END, sections, tables_text, write_page
 from app.docs_pages.tables import page_with_table
-from app.systems import against_reference, against_single, groups, ranked, reference_of, trained
+from app.systems import (
+    against_reference,
+    against_single,
+    comparable_groups,
+    rank_models,
+    reference_of,
+    trained_systems,
+)
 from ercache.errors import UsageError
 from ercache.params.schema import Params
 from fusion.evaluation.significance import compare_pair, holm, read_outcomes
@@ -43,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_models_are_compared_with_the_reference_and_with_their_single_modalities(data: Path) -> None:
-    (group,) = groups(trained(params(), data / "models"))
+    (group,) = comparable_groups(trained_systems(params(), data / "models"))
     models, singles = against_reference(group), against_single(group)
     assert {r["system"] for r in models} == {"bc_lstm", "concat"}
     scores = [r["test"]["weighted_f1"]["mean"] for r in models]
@@ -75,7 +82,7 @@ def test_the_tables_hold_every_run_and_what_its_search_did(data: Path) -> None:
         + row.format(n=1, s="new", lr=0.1, f1=0.4)
     )  # fmt: skip
     text = tables_text(
-        parts_of(trained(params(), data / "models")), params(), data / "reports/sweeps", "page"
+        sections(trained_systems(params(), data / "models")), params(), data / "reports/sweeps", "page"
     )
     assert "## toy: erc, emotion7, split official (face, sound, words)" in text
     assert "| `concat` | 2 | 0.500 | lr 0.01 |" in text and "| `bc_lstm` | 0 |  | defaults |" in text
@@ -83,7 +90,7 @@ def test_the_tables_hold_every_run_and_what_its_search_did(data: Path) -> None:
     assert f"{run['mean']:.3f} ({run['std']:.3f})" in text
     log.write_text(head + row.format(n=0, s="new", lr=0.1, f1=0.5))
     text = tables_text(
-        parts_of(trained(params(), data / "models")), params(), data / "reports/sweeps", "page"
+        sections(trained_systems(params(), data / "models")), params(), data / "reports/sweeps", "page"
     )
     assert "| `concat` | 1 | 0.500 | another one than the best |" in text
 
@@ -91,20 +98,20 @@ def test_the_tables_hold_every_run_and_what_its_search_did(data: Path) -> None:
 def test_the_page_shows_the_ranking_as_a_picture_and_in_words(data: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"{BEGIN}{END}")
-    systems = trained(params(), data / "models")
+    systems = trained_systems(params(), data / "models")
     assert write_page(page, systems, params(), data / "reports/sweeps")
     (picture,) = tmp_path.glob("*.png")
     assert picture.name == "page-toy-erc-emotion7-official.png" and f"]({picture.name})" in page.read_text()
     drawn = picture.read_bytes()
     assert not write_page(page, systems, params(), data / "reports/sweeps") and picture.read_bytes() == drawn
-    found = ranked(groups(systems)[0])
+    found = rank_models(comparable_groups(systems)[0])
     assert found is not None and set(found.names) == {"bc_lstm", "concat"}
     for name, rank in zip(found.names, found.ranks, strict=True):
         assert f"`{name}` {rank:.2f}" in page.read_text()
 
 
 def test_prediction_is_compared_with_the_label_that_was_heard_last(data: Path) -> None:
-    (group,) = groups(trained(params(), data / "models"))
+    (group,) = comparable_groups(trained_systems(params(), data / "models"))
     assert reference_of(group) == "bc_lstm"
     ahead = [replace(s, entry=s.entry.model_copy(update={"task": "epc"})) for s in group]
     assert reference_of(ahead) == "copy_last" and all("p" not in row for row in against_reference(ahead))
@@ -118,7 +125,7 @@ def test_the_page_tells_what_every_reading_did(data: Path) -> None:
         '1,s,"{""config.dropout"":0.9}",0.4,0.02,\n2,s,"{""config.hidden"":3}",0.0,0.0,loss is nan\n'
     )
     text = tables_text(
-        parts_of(trained(params(), data / "models")), params(), data / "reports/sweeps", "page"
+        sections(trained_systems(params(), data / "models")), params(), data / "reports/sweeps", "page"
     )
     assert "## Readings of concat: `concat` on toy, validation, 2 seeds" in text and "0.500 (0.010)" in text
     (row,) = re.findall(r"^\|.* `dropout` \|.*$", text, re.MULTILINE)
@@ -131,7 +138,7 @@ def test_a_run_of_other_switches_is_refused(data: Path) -> None:
     changed = params().model_dump()
     changed["experiments"]["concat"]["config"] = {"hidden": 8}
     with pytest.raises(UsageError, match="are not those") as told:
-        trained(Params.model_validate(changed), data / "models")
+        trained_systems(Params.model_validate(changed), data / "models")
     assert "models/concat" in told.value.details[0] and told.value.hint == "ercache train EXPERIMENT"
 
 

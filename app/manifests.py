@@ -15,8 +15,8 @@ from extract.corpora import CORPORA
 from extract.corpora.common.listing import some
 from extract.corpora.common.origin import changes, differences
 
-LOUD = 0.1  # share of clips that cannot be used from which a scan says so aloud
-SHOWN = 3  # details of each reason in the table
+WARN_SHARE = 0.1  # share of clips that cannot be used from which a scan says so aloud
+SHOWN_DETAILS = 3  # details of each reason in the table
 # Why a file gives nothing at all; a stream that it lacks is another matter.
 NO_FILE = frozenset(
     r.value
@@ -31,7 +31,7 @@ NO_FILE = frozenset(
 )
 
 
-def scanned(corpus: str, root: Path, loaded: Params) -> Manifest:
+def scan_corpus(corpus: str, root: Path, loaded: Params) -> Manifest:
     """A fresh look at a corpus, with progress."""
     entry = CORPORA[corpus]
     switches = entry.Switches(**loaded.corpora.get(corpus, {}))
@@ -39,19 +39,19 @@ def scanned(corpus: str, root: Path, loaded: Params) -> Manifest:
         return entry.scan(root, switches, lambda done, total: tick("files", done, total))
 
 
-def keep(manifest: Manifest, root: Path, path: Path) -> None:
+def save_manifest(manifest: Manifest, root: Path, path: Path) -> None:
     """Write a manifest; what it replaces, and what it lacks, is said.
 
     Raises:
         WorkError: nothing of the corpus is there, so that nothing is written.
     """
-    say_what_is_absent(manifest, root)
+    warn_of_absent_clips(manifest, root)
     if path.is_file():
-        _say_what_is_replaced(manifest, path)
+        _warn_of_replacement(manifest, path)
     write_manifest(manifest, path)
 
 
-def say_what_is_absent(manifest: Manifest, root: Path) -> None:
+def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
     """Say aloud when many clips cannot be used.
 
     Raises:
@@ -62,7 +62,7 @@ def say_what_is_absent(manifest: Manifest, root: Path) -> None:
     for problem in manifest.problems:
         if problem.utterance in placed and problem.reason in NO_FILE:
             lacking[problem.utterance].append(problem)
-    if manifest.utterances and len(lacking) < max(1, LOUD * len(placed)):
+    if manifest.utterances and len(lacking) < max(1, WARN_SHARE * len(placed)):
         return
     count = Counter(reason for problems in lacking.values() for reason in {p.reason for p in problems})
     how = "absent" if set(count) == {"absent"} else some(f"{reason} ({n:,})" for reason, n in count.items())
@@ -73,7 +73,7 @@ def say_what_is_absent(manifest: Manifest, root: Path) -> None:
     if not manifest.utterances:
         raise WorkError(f"{manifest.corpus}: no utterance is left; nothing was written", hint=hint)
     if all(len(lacking[name]) >= len(paths) for name, paths in placed.items()):
-        first = [p.detail for problems in lacking.values() for p in problems][:SHOWN]
+        first = [p.detail for problems in lacking.values() for p in problems][:SHOWN_DETAILS]
         raise WorkError(f"{manifest.corpus}: {told}; nothing was written", details=where or first, hint=hint)
     say(f"warning: {told}; {hint}")
     for line in where:
@@ -84,7 +84,7 @@ def _paths(u: Utterance) -> set[str]:
     return {ref.path for ref in (u.video, u.audio) if ref is not None}
 
 
-def _say_what_is_replaced(manifest: Manifest, path: Path) -> None:
+def _warn_of_replacement(manifest: Manifest, path: Path) -> None:
     try:
         old = read_manifest(path)
     except CorpusError as error:
@@ -100,7 +100,7 @@ def _say_what_is_replaced(manifest: Manifest, path: Path) -> None:
     )
 
 
-def manifest_of(corpus: str, root: Path | None, loaded: Params) -> Manifest:
+def load_or_scan(corpus: str, root: Path | None, loaded: Params) -> Manifest:
     """The manifest on disk, or a fresh scan where there is none yet.
 
     Raises:
@@ -110,7 +110,7 @@ def manifest_of(corpus: str, root: Path | None, loaded: Params) -> Manifest:
     if not path.is_file():
         folder = corpus_root(corpus, loaded, root)
         say(f"no manifest yet: scanning {corpus} into {path}")
-        keep(scanned(corpus, folder, loaded), folder, path)
+        save_manifest(scan_corpus(corpus, folder, loaded), folder, path)
     manifest = read_manifest(path)
     if manifest.corpus != corpus:
         raise CorpusError(
@@ -119,7 +119,7 @@ def manifest_of(corpus: str, root: Path | None, loaded: Params) -> Manifest:
     return manifest
 
 
-def root_of(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
+def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
     """The folder of a manifest's media, which must be the corpus that was scanned.
 
     Raises:
@@ -142,11 +142,11 @@ def manifest_and_root(
     corpus: str, root: Path | None, loaded: Params, media: bool
 ) -> tuple[Manifest, Path | None]:
     """The manifest, and the root where media are needed or one is given."""
-    manifest = manifest_of(corpus, root, loaded)
-    return manifest, root_of(manifest, root, loaded) if media or root else None
+    manifest = load_or_scan(corpus, root, loaded)
+    return manifest, checked_root(manifest, root, loaded) if media or root else None
 
 
-def rows_of_problems(problems: Sequence[Problem]) -> list[tuple[str, str, str, str]]:
+def problem_rows(problems: Sequence[Problem]) -> list[tuple[str, str, str, str]]:
     """Status, reason, how many utterances, and the first details; what costs data comes first."""
     order = [Status.MISSING.value, Status.UNAVAILABLE.value]
     grouped: dict[tuple[str, str], list[Problem]] = defaultdict(list)
@@ -160,8 +160,8 @@ def rows_of_problems(problems: Sequence[Problem]) -> list[tuple[str, str, str, s
             None
         }  # one may stand there for its pictures and for its sound
         number = len(named) + sum(p.count or 0 for p in found)
-        more = [f"and {len(found) - SHOWN:,} more"] if len(found) > SHOWN else []
-        details = "\n".join([*map(_detail, found[:SHOWN]), *more])
+        more = [f"and {len(found) - SHOWN_DETAILS:,} more"] if len(found) > SHOWN_DETAILS else []
+        details = "\n".join([*map(_detail, found[:SHOWN_DETAILS]), *more])
         rows.append((status, reason, f"{number:,}" if number else "", details))
     return rows
 

@@ -1,4 +1,4 @@
-"""Progress where stderr is no terminal: a line now and then, so that a log tells work from a hang."""
+"""Progress when stderr is no terminal: one line every 30 s, so that a log shows that the work goes on."""
 
 import threading
 import time
@@ -10,23 +10,29 @@ from typing import Final, Protocol
 EVERY: Final = 30.0  # seconds
 
 
-class Tick(Protocol):
-    """Tell how far the work named by `what` is."""
+class ProgressReporter(Protocol):
+    """Reports progress: `done` of `total` items of the task `what`."""
 
     def __call__(self, what: str, done: int, total: int) -> None: ...
 
 
 @dataclass
-class _Work:
-    """Something that is under way: since when (seconds), and how much was done then and now."""
+class _Task:
+    """A running task.
+
+    Attributes:
+        since: time of the first report, seconds of the monotonic clock.
+        first, done: items done at the first and at the last report.
+        total: all items.
+    """
 
     since: float
     first: int
     done: int
     total: int
 
-    def told(self, now: float) -> str:
-        """Done, all, rate, and the time left by that rate."""
+    def describe(self, now: float) -> str:
+        """Items done and in all, the rate, and the remaining time at that rate."""
         rate = (self.done - self.first) / (now - self.since) if now > self.since else 0.0
         if not rate:
             return f"{self.done}/{self.total}, {clock(now - self.since)} so far"
@@ -35,24 +41,28 @@ class _Work:
 
 
 @contextmanager
-def lines(write: Callable[[str], None], every: float = EVERY) -> Iterator[Tick]:
-    """A function to be told what is done, how much of how many; a line is written each time that `every` s are over.
+def progress_lines(write: Callable[[str], None], every: float = EVERY) -> Iterator[ProgressReporter]:
+    """Write one line per unfinished task every few seconds.
 
     Args:
         write: takes a line.
+        every: seconds between lines.
+
+    Yields:
+        The function to report progress to.
     """
-    works: dict[str, _Work] = {}
+    works: dict[str, _Task] = {}
     over = threading.Event()
 
     def tick(what: str, done: int, total: int) -> None:
-        work = works.setdefault(what, _Work(time.monotonic(), done, done, total))
+        work = works.setdefault(what, _Task(time.monotonic(), done, done, total))
         work.done, work.total = done, total
 
     def report() -> None:
         while not over.wait(every):
             for what, work in list(works.items()):
                 if work.done < work.total:
-                    write(f"{what}: {work.told(time.monotonic())}")
+                    write(f"{what}: {work.describe(time.monotonic())}")
 
     thread = threading.Thread(target=report, daemon=True)
     thread.start()
@@ -64,6 +74,6 @@ def lines(write: Callable[[str], None], every: float = EVERY) -> Iterator[Tick]:
 
 
 def clock(seconds: float) -> str:
-    """A duration as people read it: 0:07, 12:30, 1:02:03."""
+    """Format a duration in seconds: 0:07, 12:30, 1:02:03."""
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

@@ -13,7 +13,7 @@ import pytest
 
 from app import cli as entry
 from app.features import features_without_input
-from app.scans import rows_of_problems
+from app.manifests import problem_rows
 from ercache.manifest import Manifest, Problem, read_manifest
 from extract.corpora.common.origin import differences
 from tests.extract.conftest import scanned_here  # noqa: F401 (a fixture)
@@ -95,7 +95,7 @@ def test_counts_are_of_utterances_and_the_first_details_are_shown(
 def test_a_reason_with_many_entries_shows_the_first_of_them() -> None:
     many = [Problem(f"u{n}", "missing", "absent", f"{n}.mp4") for n in range(5)]
     both = [Problem("u1", "note", "beyond_the_file", f"its {medium}") for medium in ("pictures", "sound")]
-    rows = rows_of_problems([Problem(None, "note", "archives", "x.zip"), *many, *both])
+    rows = problem_rows([Problem(None, "note", "archives", "x.zip"), *many, *both])
     assert rows == [
         ("missing", "absent", "5", "u0: 0.mp4\nu1: 1.mp4\nu2: 2.mp4\nand 2 more"),
         ("note", "archives", "", "x.zip"),
@@ -217,7 +217,7 @@ def test_features_of_the_default_profile_that_nothing_gives_are_left_out(
     assert asked == [["mfcc"], ["mfcc"]]
 
 
-def test_home_is_meant_by_a_tilde(
+def test_a_tilde_means_the_home_folder(
     tmp_path: Path, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -236,15 +236,15 @@ def test_a_folder_without_params_says_so(project: Path, run: Callable[..., Ran])
         assert ran.code == 2 and "no params.yaml here: run in the project's folder" in ran.err
 
 
-def test_an_unknown_corpus_of_a_command_is_told_with_the_nearest(run: Callable[..., Ran]) -> None:
+def test_an_unknown_corpus_is_reported_with_the_most_similar_name(run: Callable[..., Ran]) -> None:
     ran = run("train", "--model", "concat", "--corpus", "melt", "--features", "mfcc")
     assert ran.code == 2 and "unknown corpus 'melt'" in ran.err and "did you mean 'meld'?" in ran.err
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(errno.EACCES, "run in a folder of your own"), (errno.EROFS, "can only be read")]
+    ("number", "said"), [(errno.EACCES, "use a folder of your own"), (errno.EROFS, "is read-only")]
 )
-def test_a_folder_that_cannot_be_written_is_told_in_words(
+def test_a_folder_without_write_access_gives_a_message_with_a_hint(
     tmp_path: Path, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, number: int, said: str
 ) -> None:
     make = Path.mkdir
@@ -260,7 +260,9 @@ def test_a_folder_that_cannot_be_written_is_told_in_words(
     assert ran.code in (1, 2) and "Errno" not in ran.err and said in ran.err and "data/manifests" in ran.err
 
 
-def test_a_name_that_is_no_utf8_never_stops_the_answer(tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_a_file_name_that_is_no_utf8_does_not_stop_the_output(
+    tmp_path: Path, run: Callable[..., Ran]
+) -> None:
     root = corpus(tmp_path / os.fsdecode(b"M\xfcller"), "a.wav")
     shutil.copy(root / "a.wav", os.fsencode(root) + b"/\xff.wav")
     for json_too in ((), ("--json",)):

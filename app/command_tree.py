@@ -1,0 +1,182 @@
+"""The Typer application with all commands, and the messages for failed and interrupted ones."""
+
+import errno
+import functools
+import inspect
+import io
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from typer.core import TyperArgument, TyperCommand, TyperGroup
+
+from app.commands import (
+    benchmark,
+    caches,
+    checkpoints,
+    exchange,
+    extraction,
+    listing,
+    pretraining,
+    reporting,
+    reproduction,
+    training,
+)
+from app.console import say
+from ercache.errors import ErcacheError
+
+# Commands that keep finished work: when started again, they continue from there.
+RESUMABLE: Final = ("scan", "extract", "train", "sweep", "pretrain", "reproduce")
+
+
+class _PlainHelp:
+    """Help without noise: no `<bool>` beside flags, no braces around arguments, and their names in capitals."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, with the names that help shows."""
+        parameters = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+            elif isinstance(parameter, TyperArgument) and parameter.metavar is None:
+                parameter.metavar = str(parameter.name).upper()
+        return parameters
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The parts of the line `Usage: ...`."""
+        pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]
+        return [re.sub(r"[{}]", "", piece).replace("......", "...") for piece in pieces]
+
+
+class _Command(_PlainHelp, TyperCommand):
+    """A command."""
+
+
+class _Group(_PlainHelp, TyperGroup):
+    """A group of commands, such as `ercache cache`."""
+
+
+class _Root(_Group):
+    """The command `ercache`. On Ctrl-C it prints whether finished work is kept."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            command = shlex.join(["ercache", *sys.argv[1:]])
+            rest = f"; finished work is kept, run the same command to continue\n  -> {command}"
+            say(f"interrupted{rest if ctx.invoked_subcommand in RESUMABLE else ''}")
+            raise typer.Exit(130) from None
+
+
+cli = typer.Typer(
+    name="ercache",
+    cls=_Root,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (
+    listing,
+    extraction,
+    checkpoints,
+    caches,
+    exchange,
+    pretraining,
+    training,
+    reproduction,
+    reporting,
+    benchmark,
+):
+    module.register(cli)
+
+
+def _expand_home(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a command so that `~` in its paths means the home folder. Shells do not expand it in `--root=~/clips`."""
+
+    def expanded(value: Any) -> Any:
+        if isinstance(value, list):
+            return [expanded(one) for one in value]
+        return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
+
+    @functools.wraps(command)
+    def run(**given: Any) -> Any:
+        return command(**{name: expanded(value) for name, value in given.items()})
+
+    return run
+
+
+def _joined_lines(docstring: str) -> str:
+    """A docstring with one line per paragraph, because help keeps line breaks."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n"))
+
+
+for info in cli.registered_groups:
+    info.cls = _Group
+for group in (cli, *(info.typer_instance for info in cli.registered_groups)):
+    for entry in group.registered_commands if group else ():
+        if entry.callback is not None:
+            entry.cls, entry.help = _Command, _joined_lines(entry.callback.__doc__ or "")
+            entry.callback = _expand_home(entry.callback)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        try:
+            typer.echo(f"ercache {version('ercache')}")
+        except PackageNotFoundError:
+            typer.echo("ercache (the package is not installed)")
+        raise typer.Exit
+
+
+@cli.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Emotion recognition in conversation from raw video: extract features once, train models in seconds."""
+
+
+def run() -> None:
+    """Parse the command line, run the command, and print errors without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold bytes that are no text
+    try:
+        cli()
+    except ErcacheError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {_escape_markup(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {_escape_markup(_os_error_text(error))}", soft_wrap=True
+        )
+        sys.exit(2 if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError) else 1)
+
+
+def _os_error_text(error: OSError) -> str:
+    """Describe an error of the operating system: which file, what failed, and what to do."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    hints = {
+        errno.EACCES: "check your rights with `ls -ld`, or use a folder of your own, for example with --out",
+        errno.EROFS: "the disk is read-only; use a folder of your own, for example with --out",
+    }
+    hint = hints.get(error.errno or 0, hints[errno.EACCES] if error.errno == errno.EPERM else "")
+    message = f"{error.filename}: {error.strerror.lower()}"
+    return f"{message}\n  -> {hint}" if hint else message
+
+
+def _escape_markup(text: str) -> str:
+    return text.replace("[", r"\[")
