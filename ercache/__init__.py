@@ -1,4 +1,4 @@
-"""Common ground of both stages: manifest, cache file, params, errors, weights, training loop and metrics.
+"""What both stages share: manifest, cache file, params, errors, weights, networks, training loop and metrics.
 
-Nothing here knows how features are made or what model reads them; `extract` and `fusion` meet only in these files.
+This package imports neither `extract` nor `fusion`. The two stages exchange data only through files defined here.
 """

@@ -1,11 +1,11 @@
-"""`python -m ercache`: the command of that name which is installed in this environment."""
+"""`python -m ercache` runs the installed command `ercache`."""
 
 import sys
 from importlib.metadata import entry_points
 
 
 def main() -> None:
-    """Run it; this package knows none of the others."""
+    """Find the command through its entry point, because this package must not import `app`."""
     found = list(entry_points(group="console_scripts", name="ercache"))
     if not found:
         print("error: the command `ercache` is not installed here\n  -> pip install -e .", file=sys.stderr)

@@ -1,11 +1,11 @@
-"""The cache file: features of one corpus, part and feature, ragged over utterances, in HDF5.
+"""The cache file: one feature of one part of a corpus, with any number of rows per utterance, in HDF5.
 
-    <array>/values  [sum T, ...]   all utterances one after the other
+    <array>/values  [sum T, ...]   rows of all utterances, one after the other
     <array>/offsets [N + 1]        int64; utterance i owns values[offsets[i]:offsets[i + 1]]
     index           [N]            id, status, reason, frames, unit key and content digest of each utterance
 
-A 512-byte user block holds a magic and the sha256 of all that follows it. An utterance that is not `ok` owns no
-values: missing is a status, never a vector of zeros.
+A 512-byte user block at the beginning holds a magic and the sha256 of the rest. An utterance that is not `ok` owns no
+rows: missing is a status, never a vector of zeros.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ FORMAT_VERSION = 1
 BLOCK = 512
 MAGIC = b"ercache-features\n"
 _LAYOUT: dict[str, Any] = {"userblock_size": BLOCK, "libver": ("v110", "v110")}
-WRITE_BUFFER = 1 << 20  # bytes of short rows that are joined into one write
+WRITE_BUFFER = 1 << 20  # bytes; short arrays are joined into one write of this size
 Array = NDArray[Any]
 
 
 class Status(StrEnum):
-    """What became of an utterance: final (`ok`, `missing`) or to be tried again (`unavailable`)."""
+    """Status of an utterance: `ok` and `missing` are final, `unavailable` is tried again by the next run."""
 
     OK = "ok"
     MISSING = "missing"
@@ -44,12 +44,13 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """A named array of a feature: `vector` has one row an utterance, `optional` one or none, `sequence` any number.
+    """A named array of a feature.
 
     Attributes:
-        axes: names of the axes of `values`, the first being the ragged one.
-        units: what one number is measured in.
-        shape: fixed shape of one row.
+        kind: `vector` has one row per utterance, `optional` one or none, `sequence` any number.
+        axes: names of the axes of `values`; the first is the one whose length varies.
+        shape: shape of one row.
+        units: unit of the values.
     """
 
     name: str
@@ -62,7 +63,14 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the index. `arrays` of an `ok` entry have shape [T, *spec.shape]; otherwise there are none."""
+    """One row of the index: an utterance. An `ok` entry has arrays of shape [T, *spec.shape], others have none.
+
+    Attributes:
+        reason: why there is no feature, see `ercache.reasons`; "" if the entry is `ok`.
+        frames: number of frames that the encoder read.
+        key: digest of everything that decides the values.
+        digest: sha256 of the arrays, see `content_digest`.
+    """
 
     id: str
     status: Status
@@ -73,7 +81,7 @@ class Entry:
 
 
 def content_digest(arrays: Mapping[str, Array]) -> str:
-    """sha256 over names, types, shapes and bytes of an utterance's arrays."""
+    """sha256 (hex) over names, types, shapes and bytes of the arrays of one utterance."""
     state = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -88,7 +96,7 @@ _INDEX = np.dtype(
 
 
 class Arrays(Protocol):
-    """Gives the arrays of one utterance at a time: a dict, a CacheFile, or what loads them when asked."""
+    """Source of arrays, one utterance at a time: a dict, a `CacheFile`, or an object that loads them on access."""
 
     def __getitem__(self, utterance: str, /) -> Mapping[str, Array]: ...
 
@@ -101,26 +109,27 @@ def write_cache(
     provenance: Mapping[str, Any],
     lengths: Sequence[Mapping[str, int]] | None = None,
 ) -> None:
-    """Write a cache file; it appears complete or not at all, and equal content gives equal bytes.
+    """Write a cache file. It appears complete or not at all, and equal content gives equal bytes.
 
-    HDF5 locks nothing, here and where files are read: network file systems often cannot, and a file that has its name
-    is never changed again.
-
-    Never more than one utterance's arrays (and at most `WRITE_BUFFER` bytes of short ones) are held at once.
+    Memory holds the arrays of one utterance at a time, plus at most `WRITE_BUFFER` bytes. HDF5's file locks are off,
+    here and when reading: many network file systems lack locks, and a finished file never changes.
 
     Args:
+        path: file to write.
+        specs: the arrays of the feature.
         entries: one per utterance, in manifest order.
-        arrays: id -> array name -> [T, ...], for the `ok` entries; asked for each once, or twice without `lengths`.
-        provenance: JSON-like; how the features were made, without dates or durations.
-        lengths: rows of each array of each entry; read from the arrays when not given.
+        arrays: id -> array name -> [T, ...], for the `ok` entries. Read once per utterance, or twice without
+            `lengths`.
+        provenance: JSON-like; how the feature was computed, without dates or durations.
+        lengths: number of rows of each array, per entry; by default taken from the arrays.
 
     Raises:
-        CacheError: an array does not fit its spec or its length, or an id stands twice.
+        CacheError: an array does not fit its spec or its length, or an id occurs twice.
         WorkError: the disk is full.
     """
     ids = [entry.id for entry in entries]
     if len(set(ids)) != len(ids):
-        raise CacheError(f"{path}: an id stands twice")
+        raise CacheError(f"{path}: an id occurs twice")
     ok = [entry.status == Status.OK for entry in entries]
     if lengths is None:
         lengths = [
@@ -130,9 +139,11 @@ def write_cache(
     offsets = {s.name: _offsets(s.name, ok, lengths) for s in specs}
     size = _size_bound(specs, entries, offsets, len(canonical_json(provenance).encode()))
     with atomic_file(path, size) as temporary:
-        reserve_space(temporary, size)  # HDF5 crashes the process when the disk is full: ask before it writes
+        reserve_space(
+            temporary, size
+        )  # before HDF5 writes, because it crashes the process when the disk is full
         with h5py.File(temporary, "w", locking=False, **_LAYOUT) as file:
-            reserve_space(temporary, size)  # again, as HDF5 began with an empty file
+            reserve_space(temporary, size)  # again, because HDF5 truncates the file when it opens it
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["provenance"] = canonical_json(provenance)
             targets = [_ArrayWriter(spec, _create(file, spec, offsets[spec.name])) for spec in specs]
@@ -147,7 +158,7 @@ def write_cache(
             for target in targets:
                 target.flush()
             file.flush()
-            os.truncate(temporary, file.id.get_filesize())  # closing cuts what HDF5 itself took too much
+            os.truncate(temporary, file.id.get_filesize())  # give back the reserved bytes that were not used
         _seal(temporary)
 
 
@@ -157,7 +168,7 @@ def _size_bound(
     offsets: Mapping[str, NDArray[np.int64]],
     provenance: int,
 ) -> int:
-    """An upper bound of the size of the file: HDF5 keeps texts in heaps with gaps of up to their own size."""
+    """Upper bound of the file size in bytes. Strings count twice, because HDF5 stores them in heaps with gaps."""
     values = sum(
         int(offsets[s.name][-1]) * int(np.prod(s.shape, dtype=np.int64)) * np.dtype(s.dtype).itemsize
         for s in specs
@@ -173,22 +184,21 @@ def _offsets(name: str, ok: Sequence[bool], lengths: Sequence[Mapping[str, int]]
 
 
 def _create(file: h5py.File, spec: ArraySpec, offsets: NDArray[np.int64]) -> h5py.Dataset:
-    """The datasets of one array, with the place of its values fixed but not filled."""
+    """Create the datasets of one array. The values get their place in the file, but are not written yet."""
     group = file.create_group(spec.name)
     group.attrs["kind"], group.attrs["units"] = spec.kind, spec.units
     group.attrs["axes"] = canonical_json(list(spec.axes))
     shape = (int(offsets[-1]), *spec.shape)
     values = group.create_dataset("values", shape=shape, dtype=spec.dtype, track_times=False)
     if values.size:
-        values[:1] = (
-            0  # HDF5 places a dataset at its first write: in this order, the bytes are those of one write
-        )
+        # HDF5 places a dataset at its first write. Writing one row now makes the file independent of buffering.
+        values[:1] = 0
     group.create_dataset("offsets", data=offsets, track_times=False)
     return values
 
 
 class _ArrayWriter:
-    """Where the values of one array go, utterance after utterance."""
+    """Writes the values of one array, utterance after utterance."""
 
     def __init__(self, spec: ArraySpec, values: h5py.Dataset) -> None:
         self.spec = spec
@@ -203,7 +213,7 @@ class _ArrayWriter:
             raise CacheError(f"array {spec.name} of {utterance!r}: {rows.dtype}{list(rows.shape)} does not fit "
                              f"{length} rows of {spec}")  # fmt: skip
         if spec.kind != "sequence" and length > 1:
-            raise CacheError(f"array {spec.name} of {utterance!r}: a vector with {length} rows")
+            raise CacheError(f"array {spec.name} of {utterance!r}: a {spec.kind} with {length} rows")
         self._rows.append(rows)
         self._gathered += rows.nbytes
         if self._gathered >= WRITE_BUFFER:
@@ -219,8 +229,8 @@ class _ArrayWriter:
 
 
 def _seal(path: Path) -> None:
-    with path.open("r+b") as stream, ThreadPoolExecutor(1) as beside:
-        flushed = beside.submit(os.fsync, stream.fileno())  # the disk writes while the digest is computed
+    with path.open("r+b") as stream, ThreadPoolExecutor(1) as background:
+        flushed = background.submit(os.fsync, stream.fileno())  # flush while the digest is computed
         stream.seek(BLOCK)
         digest = hashlib.file_digest(stream, "sha256").hexdigest().encode()
         flushed.result()
@@ -229,12 +239,19 @@ def _seal(path: Path) -> None:
 
 
 class CacheFile:
-    """A cache file opened for reading; checked for structure on opening (`verify` also compares the digest).
+    """A cache file that is open for reading. Use it as a context manager.
 
-    Use as a context manager. `cache[id]` is one utterance (array name -> [T, ...]); `read(array)` is all of them.
+    `cache[id]` gives the arrays of one utterance (array name -> [T, ...]), `read(array)` one array of all utterances.
+    Opening checks the structure of the file; `verify_cache` also checks its digest.
+
+    Attributes:
+        provenance: how the feature was computed.
+        entries: the index, in manifest order.
+        row: id -> row of the index.
+        specs: array name -> its spec.
 
     Raises:
-        CacheError: the file is absent, damaged, of another format version, or holds what no cache file holds.
+        CacheError: the file is absent, damaged, of another format version, or not a cache file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -261,7 +278,7 @@ class CacheFile:
         version = self._file.attrs["format_version"]
         if version != FORMAT_VERSION:
             raise CacheError(
-                f"{self.path}: format version {version}, this ercache reads {FORMAT_VERSION}",
+                f"{self.path}: format version {version}, but this ercache reads {FORMAT_VERSION}",
                 hint="extract the feature again with this version",
             )
         self.provenance: dict[str, Any] = json.loads(self._file.attrs["provenance"])
@@ -270,14 +287,14 @@ class CacheFile:
             raise CacheError(f"{self.path}: its provenance lacks {', '.join(sorted(lacking))}")
         index = _plain_dataset(self._file, "index")
         if index.ndim != 1 or index.nbytes > os.path.getsize(self.path):
-            raise CacheError(f"{self.path}: the index has an absurd shape")
+            raise CacheError(f"{self.path}: the shape of the index is impossible")
         rows = index[:]
         if rows.dtype.names != _INDEX.names:
-            raise CacheError(f"{self.path}: the index has the columns {rows.dtype.names}")
+            raise CacheError(f"{self.path}: unknown columns in the index: {rows.dtype.names}")
         self.entries = tuple(_entry(row) for row in rows)
         self.row = {entry.id: i for i, entry in enumerate(self.entries)}
         if len(self.row) != len(self.entries):
-            raise CacheError(f"{self.path}: an id stands twice")
+            raise CacheError(f"{self.path}: an id occurs twice")
         self.specs = {name: self._spec(name) for name in self._file if name != "index"}
         self._offsets = {name: self._checked_offsets(name) for name in self.specs}
         self._values = {name: self._file[name]["values"] for name in self.specs}
@@ -285,7 +302,7 @@ class CacheFile:
     def _spec(self, name: str) -> ArraySpec:
         link = self._file.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink) or not isinstance(self._file[name], h5py.Group):
-            raise CacheError(f"{self.path}: {name!r} is no array of a cache file")
+            raise CacheError(f"{self.path}: {name!r} is not an array of a cache file")
         group = self._file[name]
         values = _plain_dataset(group, "values")
         axes = tuple(json.loads(group.attrs["axes"]))
@@ -313,27 +330,39 @@ class CacheFile:
         return utterance in self.row
 
     def __getitem__(self, utterance: str) -> dict[str, Array]:
-        """Arrays of one utterance, each [T, ...]; empty when it is not `ok`. KeyError for an unknown id."""
+        """Arrays of one utterance, each [T, ...]; empty if it is not `ok`.
+
+        Raises:
+            KeyError: the id is unknown.
+        """
         i = self.row[utterance]
         if self.entries[i].status != Status.OK:
             return {}
         return {name: self._values[name][o[i] : o[i + 1]] for name, o in self._offsets.items()}
 
     def lengths(self, utterance: str) -> dict[str, int]:
-        """Rows of each array of one utterance; empty when it is not `ok`. KeyError for an unknown id."""
+        """Number of rows of each array of one utterance; empty if it is not `ok`.
+
+        Raises:
+            KeyError: the id is unknown.
+        """
         i = self.row[utterance]
         if self.entries[i].status != Status.OK:
             return {}
         return {name: int(o[i + 1] - o[i]) for name, o in self._offsets.items()}
 
     def read(self, array: str) -> tuple[Array, NDArray[np.int64]]:
-        """All values [sum T, ...] and offsets [N + 1] of one array, in one read."""
+        """All values [sum T, ...] and offsets [N + 1] of one array.
+
+        Raises:
+            CacheError: there is no such array.
+        """
         if array not in self.specs:
             raise CacheError(f"{self.path}: no array {array!r} (there are: {', '.join(self.specs)})")
         return self._values[array][:], self._offsets[array]
 
     def coverage(self) -> dict[str, int]:
-        """How many utterances are ok, and how many are not for each reason."""
+        """Number of utterances that are `ok`, and for every other status and reason."""
         count: dict[str, int] = {}
         for entry in self.entries:
             name = (
@@ -367,8 +396,10 @@ def _plain_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
         or data.chunks
     ):
         raise CacheError(f"{group.file.filename}: {name!r} is not a plain dataset")
-    if data.nbytes > data.id.get_storage_size():  # HDF5 would make up zeros for what was never written
-        raise CacheError(f"{group.file.filename}: {name!r} claims {list(data.shape)}, more than the file has")
+    if data.nbytes > data.id.get_storage_size():  # HDF5 would return zeros for data that was never written
+        raise CacheError(
+            f"{group.file.filename}: {name!r} has shape {list(data.shape)}, more than the file holds"
+        )
     return data
 
 
@@ -379,19 +410,21 @@ def _entry(row: Any) -> Entry:
 
 def _check_block(path: Path) -> bytes:
     if not path.is_file():
-        raise CacheError(f"cache file not found: {path}", hint="make it with `ercache extract CORPUS`")
+        raise CacheError(f"cache file not found: {path}", hint="create it with `ercache extract CORPUS`")
     with path.open("rb") as stream:
         block = stream.read(BLOCK)
     if len(block) < BLOCK or not block.startswith(MAGIC):
-        raise CacheError(f"{path}: not a cache file of ercache", hint="make it with `ercache extract CORPUS`")
+        raise CacheError(
+            f"{path}: not a cache file of ercache", hint="create it with `ercache extract CORPUS`"
+        )
     return block
 
 
 def sealed_digest(path: Path) -> str:
-    """The sha256 (hex) that a cache file carries in its head, compared with its content.
+    """The sha256 (hex) in the user block of a cache file, after comparing it with the content.
 
     Raises:
-        CacheError: they differ, or it is no cache file.
+        CacheError: they differ, or the file is not a cache file.
     """
     block = _check_block(path)
     with path.open("rb") as stream:
@@ -399,16 +432,19 @@ def sealed_digest(path: Path) -> str:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if block != (MAGIC + digest.encode()).ljust(BLOCK, b"\0"):
         raise CacheError(
-            f"{path}: the content differs from the sha256 in its head", hint="extract the feature again"
+            f"{path}: the content differs from the sha256 in its user block", hint="extract the feature again"
         )
     return digest
 
 
 def verify_cache(path: Path, ids: Sequence[str] | None = None) -> list[str]:
-    """Compare everything that a cache file promises; the list of what differs is empty when all is well.
+    """Check the digests of a cache file, and its ids.
 
     Args:
-        ids: the manifest's ids of that part, in order, when they are known.
+        ids: ids of the part in the manifest, in order, if known.
+
+    Returns:
+        One sentence per problem; empty if the file is good.
     """
     try:
         sealed_digest(path)

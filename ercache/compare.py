@@ -1,4 +1,4 @@
-"""Two cache files side by side: which utterances differ, and by how much; one utterance in memory at a time."""
+"""Compare two cache files: which utterances differ, and by how much. Memory holds one utterance at a time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from ercache.cache import Array, CacheFile, Entry
 
 @dataclass(frozen=True)
 class Incomparable:
-    """An utterance whose values cannot be subtracted, and why."""
+    """An array of an utterance that cannot be compared, and why."""
 
     utterance: str
     array: str
@@ -22,13 +22,13 @@ class Comparison:
     """How two cache files differ.
 
     Attributes:
-        only_a, only_b: utterances that one of them lacks.
-        arrays_only_a, arrays_only_b: arrays that one of them lacks.
-        status: utterance -> its status (and reason) in a and in b, where they differ.
-        max_abs_diff: array of both -> largest absolute difference; None when no utterance can be compared.
-        differing: utterance -> its own largest absolute difference, where that is not zero.
-        unlike: utterances that are `ok` in both and cannot be compared.
-        compared: utterances that are `ok` in both.
+        only_a, only_b: utterances that only one file has.
+        arrays_only_a, arrays_only_b: arrays that only one file has.
+        status: utterance -> status and reason in a and in b, where they differ.
+        max_abs_diff: array -> largest absolute difference; None if no utterance can be compared.
+        differing: utterance -> its largest absolute difference, where it is not zero.
+        unlike: arrays that cannot be compared, of utterances that are `ok` in both.
+        compared: number of utterances that are `ok` in both.
     """
 
     only_a: list[str] = field(default_factory=list)
@@ -43,13 +43,20 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether they say the same about the same utterances."""
-        apart = (self.only_a, self.only_b, self.arrays_only_a, self.arrays_only_b, self.status, self.unlike)
-        return not any(apart) and not self.differing
+        """Whether both files hold the same utterances with the same status and values."""
+        differences = (
+            self.only_a,
+            self.only_b,
+            self.arrays_only_a,
+            self.arrays_only_b,
+            self.status,
+            self.unlike,
+        )
+        return not any(differences) and not self.differing
 
 
 def compare(a: CacheFile, b: CacheFile) -> Comparison:
-    """Compare two cache files of any features; the order of their utterances does not matter."""
+    """Compare two cache files of any features. The order of their utterances does not matter."""
     result = Comparison(
         only_a=[u for u in a if u not in b],
         only_b=[u for u in b if u not in a],
@@ -85,12 +92,18 @@ def _compare_values(
 
 
 def max_abs_difference(a: Array, b: Array) -> float | str:
-    """The largest |a - b| in float64, or why there is none: other shapes, or a value that is not finite in one only."""
+    """Largest |a - b| of two arrays, computed in float64.
+
+    Values that are equal, or NaN in both, count as a difference of 0.
+
+    Returns:
+        The difference, or a text that says why there is none: different shapes, or a non-finite value in only one.
+    """
     if a.shape != b.shape:
         return f"shapes {list(a.shape)} and {list(b.shape)}"
     same = (a == b) | ((a != a) & (b != b))
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.where(same, 0.0, np.abs(a.astype(np.float64) - b.astype(np.float64)))
     if not np.isfinite(difference).all():
-        return "values that are not finite"
+        return "values that are not finite in both"
     return float(difference.max(initial=0.0))

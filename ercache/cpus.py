@@ -1,7 +1,8 @@
-"""How many CPUs this process may keep busy: those that it may run on, and no more than the quota of its control groups.
+"""How many CPUs this process can use: those of its affinity mask, limited by the CPU quota of its control groups.
 
-A container, a batch system or `systemd` gives a quota without hiding the other CPUs; processes beyond it only wait for
-each other. (joblib's `cpu_count` looks at the quota of the root alone, which is that of a container, not of a slice.)
+A container, a batch system or `systemd` may limit CPU time without hiding CPUs; more processes than that only wait for
+each other. (joblib's `cpu_count` reads the quota of the root group only. That finds the limit of a container, but not
+of a systemd slice.)
 """
 
 import math
@@ -10,33 +11,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/")
-V1, V2 = ("cpu.cfs_quota_us", "cpu.cfs_period_us"), ("cpu.max",)  # microseconds a period, and the period
+V1, V2 = ("cpu.cfs_quota_us", "cpu.cfs_period_us"), ("cpu.max",)  # files with quota and period, microseconds
 
 
 def cores(root: Path = ROOT) -> int:
-    """CPUs that are worth a process each, at least 1.
+    """Number of processes that can run at the same time, at least 1.
 
     Args:
-        root: of the file system that tells of the control groups.
+        root: folder with `proc` and `sys`; tests use another one.
     """
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([here, *(math.ceil(quota) for quota in _quotas(root))]))
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """The quotas that hold for this process, in CPUs: its own group's and those of the groups around it."""
+    """Quotas that apply to this process, in CPUs: that of its control group and those of all parent groups."""
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return
     for line in groups:
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # Where version 1 has cpu and cpuacct together, `cpu` is a link to them.
+        # Version 1 may mount cpu and cpuacct together; `cpu` is then a link.
         mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
         group = mount / path.lstrip("/")
-        # In a container the path may be that on its host; the group then lies where the mount is.
+        # In a container the path may be that of the host; then the mount itself is the group.
         for folder in (group, *group.parents):
             if not folder.is_relative_to(mount):
                 break
@@ -46,10 +47,10 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _quota(group: Path, *names: str) -> float | None:
-    """CPUs' worth of time that a group gets; None where it is not limited."""
+    """Quota of a group in CPUs; None if it has no limit."""
     try:
-        told = " ".join((group / name).read_text() for name in names).split()
-        quota, period = int(told[0]), int(told[1])
-    except (OSError, ValueError, IndexError):  # not there, or "max"
+        fields = " ".join((group / name).read_text() for name in names).split()
+        quota, period = int(fields[0]), int(fields[1])
+    except (OSError, ValueError, IndexError):  # no such file, or the value "max"
         return None
     return quota / period if quota > 0 and period > 0 else None

@@ -1,4 +1,4 @@
-"""Canonical JSON and digests, so that equal content has equal names on every machine."""
+"""Canonical JSON and digests: equal content has equal digests on every machine."""
 
 import hashlib
 import json
@@ -7,7 +7,11 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys, no blanks, no NaN: one text for one value."""
+    """JSON with sorted keys and no spaces, so that equal values give equal texts.
+
+    Raises:
+        ValueError: the value holds NaN or infinity.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

@@ -1,15 +1,15 @@
-"""The errors that users see: what is wrong, where, and what to do next."""
+"""Errors for users: each says what is wrong, where, and what to do next."""
 
 from collections.abc import Sequence
 
 
 class ErcacheError(Exception):
-    """Anything the user can act upon; the command line prints it without a traceback.
+    """An error that the user can act on. The command line prints it without a traceback.
 
     Args:
-        message: one sentence that says what is wrong and where.
+        message: one sentence: what is wrong, and where.
         hint: what to do next.
-        details: single findings, when several were made at once.
+        details: the single findings, if there are several.
     """
 
     exit_code = 1
@@ -30,7 +30,7 @@ class UsageError(ErcacheError):
 
 
 class ParamsError(UsageError):
-    """params.yaml does not say what it should."""
+    """params.yaml has wrong entries."""
 
 
 class CorpusError(UsageError):
@@ -42,8 +42,8 @@ class CacheError(UsageError):
 
 
 class WeightsError(UsageError):
-    """A checkpoint is absent, damaged or does not fit its network."""
+    """A checkpoint is absent, damaged, or does not fit its network."""
 
 
 class WorkError(ErcacheError):
-    """The work was started and failed, or fell under its threshold (exit code 1)."""
+    """The work started and failed, or its result is below the required threshold (exit code 1)."""

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, whatever happens to the process or the disk that writes them."""
+"""Write files and folders atomically: they appear complete or not at all, even after a crash or on a full disk."""
 
 import csv
 import errno
@@ -15,15 +15,21 @@ import psutil
 
 from ercache.errors import WorkError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def atomic_file(path: Path, needs: int | None = None) -> Iterator[Path]:
-    """A temporary path to write to; its file takes the place of `path` at the end, on disk, or is removed.
+    """Write a file atomically.
+
+    The block writes to a temporary path. Without an error, the temporary file is flushed to disk and replaces `path`;
+    after an error it is removed.
 
     Args:
-        needs: bytes that the file will have, where known; a full disk is told with it.
+        needs: expected size in bytes, if known; only for the message about a full disk.
+
+    Yields:
+        The temporary path.
 
     Raises:
         WorkError: the disk is full.
@@ -44,41 +50,49 @@ def atomic_file(path: Path, needs: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def full_disk_as_error(folder: Path, needs: int | None = None) -> Iterator[None]:
-    """Writing into a folder; a full disk, quota or limit on file sizes is told with what is needed.
+    """Turn the error of a full disk, an exhausted quota or a file size limit into a `WorkError` for the user.
+
+    Args:
+        folder: where the block writes.
+        needs: bytes that the block needs, if known.
 
     Raises:
-        WorkError: there is no room left.
+        WorkError: no space is left. Other errors pass unchanged.
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:  # HDF5 tells by a RuntimeError that it could not close its file
-        full = _full(error)
-        if full is None:
+    except (OSError, RuntimeError) as error:  # HDF5 raises a RuntimeError if it cannot close its file
+        cause = _disk_full_cause(error)
+        if cause is None:
             raise
-        needed = f"{needs / 1e6:,.1f} MB are needed there, " if needs is not None else ""
+        needed = f"{needs / 1e6:,.1f} MB needed, " if needs is not None else ""
         free = shutil.disk_usage(folder).free / 1e6 if folder.is_dir() else 0.0
         raise WorkError(
-            f"{folder}: no room to write ({needed}{free:,.1f} MB are free on its disk; {os.strerror(full.errno or 0)})",
-            hint="finished work is kept: make room (`ercache cache gc` lists what the store can spare) and run again",
+            f"{folder}: no space left ({needed}{free:,.1f} MB free on this disk; {os.strerror(cause.errno or 0)})",
+            hint="free some space and run again; finished work is kept (`ercache cache gc` shows what it can free)",
         ) from error
 
 
 def reserve_space(path: Path, size: int) -> None:
-    """Make sure that a file can grow to a size, by giving it that size where its file system can.
+    """Make sure that a file can grow to a size, by allocating the space.
 
-    NFS before 4.2, ZFS before 2.2 and many FUSE mounts cannot: there the free space is looked at instead.
+    NFS before 4.2, ZFS before 2.2 and many FUSE mounts cannot allocate. There, only the free space is checked.
+
+    Args:
+        path: the file; it is created if absent.
+        size: bytes.
 
     Raises:
-        OSError: there is no room; the file is as long as before, or absent as before but for its name.
+        OSError: there is not enough space. The content of the file is unchanged.
     """
-    # In append mode glibc, too, says that it cannot, rather than write into every block of the file.
+    # In append mode, glibc reports a file system that cannot allocate, instead of writing into every block.
     with path.open("ab") as stream:
         if not _allocated(stream.fileno(), size) and shutil.disk_usage(path.parent).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _allocated(handle: int, size: int) -> bool:
-    """Whether the file has its room now; an error only when there is none."""
+    """Try to allocate space for a file. False if the file system cannot; an error if there is no space."""
     if not hasattr(os, "posix_fallocate"):
         return False
     try:
@@ -91,38 +105,35 @@ def _allocated(handle: int, size: int) -> bool:
 
 
 def flush_folder(folder: Path) -> None:
-    """Force the names in a folder to the disk, so that a power cut cannot undo a replacement, where it can be done."""
+    """Flush the names in a folder to disk, so that a power cut cannot undo a replacement. Skipped if not possible."""
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # a folder may be written and not read
+    except PermissionError:  # a folder can be writable and not readable
         return
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (
-            errno.EINVAL,
-            errno.EBADF,
-            errno.ENOTSUP,
-        ):  # CIFS and FUSE mounts have no such call
+        # CIFS and FUSE mounts cannot flush folders.
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
             raise
     finally:
         os.close(handle)
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether an error says that there is no room, rather than no right."""
-    return error.errno in _FULL
+    """Whether an error means that no space is left (disk full, quota exhausted, or file size limit)."""
+    return error.errno in _DISK_FULL
 
 
-def _full(error: BaseException | None) -> OSError | None:
-    """What says that there is no room: the error itself, or the one that it came from."""
-    while error is not None and not (isinstance(error, OSError) and error.errno in _FULL):
+def _disk_full_cause(error: BaseException | None) -> OSError | None:
+    """The error about a full disk: this one, or one in its chain of causes; None if there is none."""
+    while error is not None and not (isinstance(error, OSError) and error.errno in _DISK_FULL):
         error = error.__cause__ or error.__context__
     return error
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left beside a path; DVC would take it for a part of the folder."""
+    """Remove temporary files that killed processes left beside a path. DVC would track them with the folder."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         pid = leftover.name.rsplit(".", 1)[1]
         if not pid.isdigit() or psutil.pid_exists(int(pid)):
@@ -135,7 +146,11 @@ def remove_leftovers(path: Path) -> None:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """A temporary sibling to fill; it takes the target's place when the block ends without an error."""
+    """Write a folder atomically: the block fills a temporary folder, which then replaces the target.
+
+    Yields:
+        The temporary folder. After an error it is removed and the target stays unchanged.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     for end in ("new", "old"):
         remove_leftovers(target.with_name(f"{target.name}.{end}"))
@@ -153,13 +168,13 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON for people and programs: sorted keys, one value a line."""
+    """Write JSON with sorted keys, one value per line."""
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8", newline="")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A csv file with a header."""
+    """Write a csv file with a header line."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)

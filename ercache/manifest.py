@@ -1,8 +1,8 @@
 """The manifest of a corpus: every utterance in order, with its text, media references, labels and part.
 
-A JSON Lines file: a header (corpus, version, sources, label sets, problems), then one utterance a line. Splits
-and folds are named lists of ids in `<name>.splits.json` beside it, so that they never touch a cache; each says what it
-promises: that no speaker, or no dialogue, is in two of its subsets.
+It is a JSON Lines file: a header (corpus, version, sources, label sets, problems), then one utterance per line. Splits
+and folds are named lists of ids in `<name>.splits.json` beside it, so that a change of a split leaves caches valid.
+A split may promise that its subsets share no speaker, or no dialogue.
 """
 
 import gc
@@ -21,25 +21,28 @@ from ercache.digests import canonical_json, digest_of
 from ercache.errors import CorpusError
 from ercache.files import atomic_file
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+")  # corpus and part become parts of paths
+_NAME = re.compile(r"[A-Za-z0-9_-]+")  # names of corpora and parts, which are used in paths
 FORMAT = "ercache-manifest"
 VERSION = 1
 MODALITIES: Final = ("text", "audio", "visual")
 Promise = Literal["speaker", "dialogue"]
 PROMISES: Final[tuple[Promise, ...]] = get_args(Promise)
-PRESENCE: Final = ("absent", "present")  # values of a label set that is one emotion of a multi-label task
+PRESENCE: Final = (
+    "absent",
+    "present",
+)  # values of a label set that stands for one emotion of a multi-label task
 _STRICT: Final = ConfigDict(strict=True, extra="forbid")
 
 
 @dataclass(frozen=True)
 class MediaRef:
-    """A stretch of a media file.
+    """A media file, or a time range of it.
 
     Attributes:
         path: relative to the corpus root, with forward slashes.
         start, end: seconds; None means the whole file.
-        crop: x0, y0, x1, y1 as fractions of the picture; None means all of it.
-        sha256: digest of the file's content; None when the file was absent at scan.
+        crop: x0, y0, x1, y1 as fractions of the picture; None means the whole picture.
+        sha256: digest of the file's content; None if the file was absent at the scan.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -53,13 +56,13 @@ class MediaRef:
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance: what was said, by whom, where it is to be seen and heard, and its labels.
+    """One utterance: its text, speaker, media and labels.
 
     Attributes:
-        id: unique in the corpus; a plain string without meaning.
-        index: rank inside the dialogue, from 0.
-        labels: label set -> value, or None where the corpus gives none.
-        part: the corpus' own partition (`train`, `dev`, `test`, or `all`).
+        id: unique in the corpus; no code may derive a meaning from it.
+        index: position in the dialogue, from 0.
+        labels: label set -> value, or None if the corpus has no label.
+        part: the partition that the corpus comes with (`train`, `dev`, `test`), or `all`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -77,11 +80,11 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Problem:
-    """A deviation that the scan found.
+    """A deviation from the expected corpus that the scan found.
 
     Attributes:
-        utterance: None when it concerns the corpus.
-        count: how many utterances a finding on the corpus concerns; None where it is not about utterances.
+        utterance: id; None if the problem concerns the whole corpus.
+        count: number of utterances that a problem of the whole corpus affects; None if it is not about utterances.
     """
 
     utterance: str | None
@@ -91,18 +94,20 @@ class Problem:
     count: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """Its fields as they are written; the count only where there is one."""
+        """The fields as they are written to the manifest. Without a count, the field is left out."""
         fields = asdict(self)
         return fields if self.count is not None else {k: v for k, v in fields.items() if k != "count"}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that later stages know about a corpus.
+    """Everything that later stages know about a corpus.
 
     Attributes:
+        sources: file of the annotation -> its digest.
+        label_sets: name -> values, in order.
         splits: name -> subset -> ids.
-        promises: name of a split -> the kinds of groups of which none is in two of its subsets.
+        promises: name of a split -> what its subsets do not share: speakers, dialogues, or both.
     """
 
     corpus: str
@@ -116,7 +121,7 @@ class Manifest:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The corpus' partitions, in order of appearance."""
+        """Names of the parts, in order of appearance."""
         return tuple(dict.fromkeys(u.part for u in self.utterances))
 
     def of_part(self, part: str) -> tuple[Utterance, ...]:
@@ -130,10 +135,10 @@ class Manifest:
     def records_digest(
         self, modality: str, part: str, context: Mapping[str, int | bool | str] | None = None
     ) -> str:
-        """Digest of what a modality of a part is made from; stored in caches, to see when they are stale.
+        """Digest of the inputs of one modality of a part. Caches store it, to find out when they are out of date.
 
         Args:
-            context: what the feature sees besides the utterance; if anything, speakers and order count too.
+            context: what the encoder reads besides the utterance. If anything, speakers and order enter the digest.
         """
         rows = [[u.id, input_record(u, modality)] for u in self.of_part(part)]
         if any((context or {}).values()):
@@ -141,18 +146,22 @@ class Manifest:
         return digest_of(rows)
 
     def sets_of(self, name: str) -> tuple[str, ...]:
-        """The label set of a name, or the sets `<name>_...` that each say absent or present; none where unknown."""
+        """Label sets of a name: the set itself, or all sets `<name>_<emotion>` with the values absent and present.
+
+        Returns:
+            Names of label sets; empty if the name is unknown.
+        """
         if name in self.label_sets:
             return (name,)
         starts = (s for s in self.label_sets if s.startswith(f"{name}_"))
         return tuple(sorted(s for s in starts if self.label_sets[s] == PRESENCE))
 
     def folds_of(self, name: str) -> tuple[str, ...]:
-        """The splits `<name>/<what is held out>`, in order."""
+        """Names of the splits `<name>/<held-out group>`, in order."""
         return tuple(split for split in self.splits if split.rpartition("/")[0] == name)
 
     def labels_digest(self, label_set: str, split: str) -> str:
-        """Digest of the labels of a name and of one split, or of all folds of a name; in runs, never in caches."""
+        """Digest of the labels and of a split, or of all folds of a name. Runs store it; caches do not."""
         sets = self.sets_of(label_set)
         if len(sets) == 1:
             labels: list[Any] = [[u.id, u.labels.get(label_set)] for u in self.utterances]
@@ -163,13 +172,17 @@ class Manifest:
 
 
 def modalities_of(utterances: Iterable[Utterance]) -> frozenset[str]:
-    """The modalities that any of some utterances gives."""
+    """The modalities for which at least one of the utterances has input."""
     found = ((("text", u.text), ("audio", u.audio), ("visual", u.video)) for u in utterances)
     return frozenset(modality for of_one in found for modality, given in of_one if given)
 
 
 def input_record(u: Utterance, modality: str) -> dict[str, Any] | None:
-    """What an utterance gives to a modality: its text, or a stretch of media by content; None when it has none."""
+    """Input of an utterance for a modality: its text, or a time range of media by content digest.
+
+    Returns:
+        JSON-like; None if the utterance has no such media.
+    """
     if modality == "text":
         return {"text": u.text or ""}
     ref = u.audio if modality == "audio" else u.video
@@ -189,15 +202,15 @@ def _summary(utterances: Iterable[Utterance], label_sets: Mapping[str, tuple[str
 
 
 def splits_path(path: Path) -> Path:
-    """Where the splits of a manifest lie."""
+    """Path of the splits of a manifest."""
     return path.with_suffix(".splits.json")
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest and its splits; both files appear complete or not at all.
+    """Write a manifest and its splits. Each file appears complete or not at all.
 
     Raises:
-        CorpusError: an id is repeated, empty or holds a character that no id may hold.
+        CorpusError: the manifest is invalid, see `check`.
     """
     check(manifest)
     header = {
@@ -224,10 +237,12 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest and its splits.
 
     Raises:
-        CorpusError: the file is absent, is no manifest, has another version or holds a bad line.
+        CorpusError: the file is absent, damaged, of another version, or not a manifest.
     """
     if not path.is_file():
-        raise CorpusError(f"manifest not found: {path}", hint="make it with `ercache scan CORPUS --root DIR`")
+        raise CorpusError(
+            f"manifest not found: {path}", hint="create it with `ercache scan CORPUS --root DIR`"
+        )
     try:
         header, utterances = _read_lines(path)
         splits, promises = _read_splits(splits_path(path))
@@ -248,20 +263,20 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def check(manifest: Manifest) -> None:
-    """Refuse ids and labels that are empty or unprintable, repeated ids, and media that leave the root.
+    """Refuse repeated ids, empty or unprintable ids and labels, and media paths that leave the corpus root.
 
     Raises:
-        CorpusError: with all findings.
+        CorpusError: with all problems.
     """
     count = Counter(u.id for u in manifest.utterances)
     bad = [f"id {i!r} occurs {n} times" for i, n in count.items() if n > 1]
     names = (manifest.corpus, *manifest.parts)
-    bad += [f"{n!r} is no plain name of a corpus or part" for n in names if not _NAME.fullmatch(n)]
+    bad += [f"{n!r} is not a valid name of a corpus or part" for n in names if not _NAME.fullmatch(n)]
     bad += [f"id {i!r} is empty or holds control characters" for i in count if not i or not i.isprintable()]
-    # Many utterances lie in one file: each path is looked at once.
+    # Many utterances may share a file, so each path is checked once.
     paths = {r.path: u.id for u in manifest.utterances for r in (u.video, u.audio) if r is not None}
     bad += [f"{i}: {path!r} leaves the corpus root" for path, i in paths.items() if leaves_root(path)]
-    # Texts of numpy, in which labels are exported, lose a NUL at their end.
+    # Labels are exported as numpy texts, which lose a NUL at their end.
     labels = {v for u in manifest.utterances for v in u.labels.values() if v is not None}
     labels.update(*manifest.label_sets.values())
     bad += [
@@ -270,9 +285,9 @@ def check(manifest: Manifest) -> None:
         if not v or not v.isprintable()
     ]
     known = set(count)
-    # A fold is the name of a folder in runs, and part of the paths of its own features.
+    # Names of folds are used in paths of runs and features.
     bad += [
-        f"split {name!r} is no plain name"
+        f"split {name!r} is not a valid name"
         for name in manifest.splits
         if leaves_root(name) or PurePosixPath(name).as_posix() != name
     ]
@@ -280,11 +295,11 @@ def check(manifest: Manifest) -> None:
         for subset, ids in split.items():
             bad += [f"split {name}/{subset}: unknown id {i!r}" for i in ids if i not in known]
     if bad:
-        raise CorpusError(f"{manifest.corpus}: {len(bad)} unusable entries", details=bad[:20])
+        raise CorpusError(f"{manifest.corpus}: {len(bad)} invalid entries", details=bad[:20])
 
 
 def leaves_root(path: str) -> bool:
-    """Whether a relative path is absolute, climbs out of its root or holds a NUL."""
+    """Whether a path is empty, absolute, holds `..` or a NUL, and so might lead outside its root."""
     pure = PurePosixPath(path)
     return pure.is_absolute() or ".." in pure.parts or "\0" in path or not pure.parts
 
@@ -295,7 +310,7 @@ _UTTERANCE = TypeAdapter(Utterance)
 def _lines(header: Mapping[str, Any], utterances: Iterable[Utterance]) -> Iterator[str]:
     yield canonical_json(header) + "\n"
     for u in utterances:
-        # As asdict() would give it, at a third of the time.
+        # Gives the same as asdict() in a third of the time.
         media = {"video": u.video and vars(u.video), "audio": u.audio and vars(u.audio)}
         yield canonical_json({**vars(u), **media}) + "\n"
 
@@ -312,7 +327,7 @@ def _read_lines(path: Path) -> tuple[dict[str, Any], tuple[Utterance, ...]]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Nothing made here is garbage; looking for some takes longer than the reading itself."""
+    """Switch the garbage collector off. Reading makes no garbage, and collecting would take longer than reading."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -323,11 +338,9 @@ def _no_collection() -> Iterator[None]:
 
 
 def _read_splits(path: Path) -> tuple[dict[str, dict[str, tuple[str, ...]]], dict[str, tuple[Promise, ...]]]:
-    """Splits and their promises; a file from before there were promises has the subsets alone."""
+    """Read splits and their promises. Files of older versions hold the subsets only."""
     if not path.is_file():
-        raise CorpusError(
-            f"splits not found: {path}", hint="they lie beside the manifest; scan the corpus again"
-        )
+        raise CorpusError(f"splits not found: {path}", hint="scan the corpus again")
     splits: dict[str, dict[str, tuple[str, ...]]] = {}
     promises: dict[str, tuple[Promise, ...]] = {}
     for name, split in json.loads(path.read_text(encoding="utf-8")).items():

@@ -1,12 +1,12 @@
-"""What a person should know although the work goes on: one line on stderr, once."""
+"""Print notices on stderr, each one once."""
 
 import sys
 
-_TOLD: set[str] = set()
+_PRINTED: set[str] = set()
 
 
 def notify_once(message: str) -> None:
-    """Write a line on stderr, unless this process has written it already."""
-    if message not in _TOLD:
-        _TOLD.add(message)
+    """Print a message on stderr, unless this process has printed it before."""
+    if message not in _PRINTED:
+        _PRINTED.add(message)
         print(message, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
-"""Where what outlives a run lies on this machine: the store that was asked for, or the user's own cache folder.
+"""Folders on this machine that outlive a run: the store of finished units, and the user's cache folder.
 
-A store may be somebody else's, filled for a whole group: it is read then, and what is new goes to the user's own.
+A group may share a store that its members cannot write to. It is then only read, and new results go to the user's own
+cache folder.
 """
 
 import errno
@@ -15,16 +16,17 @@ from ercache.errors import UsageError
 from ercache.files import is_disk_full
 from ercache.notices import notify_once
 
-ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)  # what a file or folder of somebody else answers
+ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)  # no right to write, or a read-only disk
 
 
 @dataclass(frozen=True)
 class StorePlaces:
-    """Where finished units are looked for, and where new ones go.
+    """Folders of the store.
 
     Attributes:
-        read: folders, the one that was asked for first.
-        note: one line for people where it is not as they asked; else empty.
+        read: folders to look for finished units in; the configured one comes first.
+        write: folder for new units.
+        note: one line for the user if `write` is not the configured folder; otherwise empty.
     """
 
     read: tuple[Path, ...]
@@ -33,21 +35,24 @@ class StorePlaces:
 
 
 def user_folder() -> Path:
-    """The folder of this user on this machine that is ours."""
+    """The user's cache folder of ercache on this machine."""
     return platformdirs.user_cache_path("ercache")
 
 
 def default_store() -> Path:
-    """Where the store lies: ERCACHE_STORE, or the user's cache folder."""
+    """The configured store: ERCACHE_STORE, or else a folder in the user's cache folder."""
     given = os.environ.get("ERCACHE_STORE")
     return Path(given).expanduser() if given else user_folder() / "store"
 
 
 def store_places(store: Path) -> StorePlaces:
-    """Where to read and write finished units; the folder to write to is made.
+    """Decide where to read and write finished units. The folder to write to is created.
+
+    Args:
+        store: the configured store.
 
     Raises:
-        UsageError: neither the store nor the user's cache folder can be written.
+        UsageError: neither the store nor the user's cache folder is writable.
     """
     own = user_folder() / "store"
     why = why_not_writable(store)
@@ -56,22 +61,26 @@ def store_places(store: Path) -> StorePlaces:
     why_not_own = why if own == store else why_not_writable(own)
     if why_not_own is not None:
         raise UsageError(
-            f"the store {store} cannot be written ({why})"
-            + ("" if own == store else f", nor can {own} ({why_not_own})"),
-            hint="set ERCACHE_STORE to a folder that you may write",
+            f"the store {store} is not writable ({why})"
+            + ("" if own == store else f", and neither is {own} ({why_not_own})"),
+            hint="set ERCACHE_STORE to a writable folder",
         )
-    note = f"note: the store {store} cannot be written ({why}); it is read, and new results go to {own}"
+    note = f"note: the store {store} is not writable ({why}); it is only read, and new results go to {own}"
     return StorePlaces((store, own), own, note)
 
 
 def writable(folder: Path, own: str) -> Path:
-    """A folder, or another one in the user's cache folder where it cannot be written; it is made.
+    """Create a folder, or a replacement in the user's cache folder if it is not writable.
 
     Args:
-        own: where in the user's cache folder.
+        folder: the preferred folder.
+        own: path of the replacement inside the user's cache folder.
+
+    Returns:
+        The folder that can be written.
 
     Raises:
-        UsageError: neither can be written.
+        UsageError: neither is writable.
     """
     why = why_not_writable(folder)
     if why is None:
@@ -79,21 +88,26 @@ def writable(folder: Path, own: str) -> Path:
     other = user_folder() / own
     if why_not_writable(other) is not None:
         raise UsageError(
-            f"{folder} cannot be written ({why}), nor can {other}",
-            hint="set ERCACHE_STORE to a folder that you may write",
+            f"{folder} is not writable ({why}), and neither is {other}",
+            hint="set ERCACHE_STORE to a writable folder",
         )
-    notify_once(f"note: {folder} cannot be written ({why}); {other} is used instead")
+    notify_once(f"note: {folder} is not writable ({why}); {other} is used instead")
     return other
 
 
 def why_not_writable(folder: Path) -> str | None:
-    """Why nothing can be written to a folder, which is made if need be; None where something can.
+    """Say why a folder is not writable. It is created if absent.
 
-    A disk that is full is no such reason: whoever writes there says how much is needed.
+    A full disk does not count here, because the code that writes reports it together with the space that it needs.
+
+    Returns:
+        The error of the operating system, or None if the folder is writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # rights alone do not tell: mounts, and the root of NFS
+        tempfile.TemporaryFile(
+            dir=folder
+        ).close()  # permission bits do not show read-only mounts, nor NFS that maps root to nobody
     except OSError as error:
         return None if is_disk_full(error) else error.strerror or str(error)
     return None

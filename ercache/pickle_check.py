@@ -1,9 +1,9 @@
-"""A walk through a pickle without building anything: its sizes, and what it would use as a key.
+"""Check a pickle without building its objects: its opcodes, its sizes, and the keys of its dictionaries and sets.
 
-Python hashes and compares the keys of a dictionary and the members of a set while it unpickles, through every tuple
-inside a tuple: one that is deep enough ends the process, and one that holds a tuple twice, which holds another twice,
-takes for ever. It takes sizes and memo numbers on trust as well. So all of it is looked at before. What an opcode does
-to the stack is told by `pickletools`, whose own walk knows no Python 2 texts beyond ASCII.
+While Python unpickles, it hashes and compares keys, including all tuples inside them. Deeply nested tuples crash the
+process, and tuples that hold the same tuple twice, many levels deep, take for ever. Python also trusts the sizes and
+memo numbers in the file. This module walks through the opcodes first and refuses such files. `pickletools` says what
+each opcode does to the stack; its own walk cannot be used, because it fails on Python 2 texts beyond ASCII.
 """
 
 import pickletools
@@ -11,16 +11,16 @@ from collections.abc import Collection
 from mmap import mmap
 from typing import Final
 
-DEEPEST: Final = 200  # tuples inside each other
-FREE: Final = (
+DEEPEST: Final = 200  # nesting of tuples
+ALWAYS_ALLOWED: Final = (
     10**6
-)  # items of tuples that are no burden; more than the file has bytes are the same again and again
+)  # items of tuples that are accepted in any file; beyond, a file may have as many as it has bytes
 
-# A value on the stack: items that are hashed with it (those of tuples inside as often as they stand there), and how
-# many tuples are inside each other.
+# A value on the stack: number of items that hashing it visits (repeated ones counted each time), and nesting depth.
 _Value = tuple[int, int]
 _SINGLE: Final[_Value] = (1, 0)
-# More items than a key may have: wide numbers of equal hash can be chosen, and each is compared with all others.
+# Long integers count as more items than a key may have: an attacker can choose many with the same hash, and Python
+# would compare each with all others.
 _WIDE: Final[_Value] = (128, 0)
 _MARK: Final[_Value] = (0, -1)
 _KEYED: Final = {
@@ -31,7 +31,7 @@ _KEYED: Final = {
     "FROZENSET": (0, 1),
 }
 _HASHED: Final = ("tuple", "frozenset")  # containers that can be keys
-# Sizes that stand in the stream, in bytes.
+# Width in bytes of a size field in the pickle.
 _COUNTED: Final = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -50,27 +50,32 @@ _DIGITS: Final = {
     "LONG": 22,
     "LONG1": 10,
     "LONG4": 8,
-}  # bytes of the argument for 64 bits with a sign
-_MORE: Final = "asks for more bytes than the file has"
+}  # longest argument of a signed 64-bit integer, bytes
+_MORE: Final = "needs more bytes than the file has"
 
 
 class BadPickle(ValueError):
-    """What is wrong with a pickle, in words."""
+    """A pickle that is refused. The message gives the reason."""
 
 
 class ForbiddenOpcode(BadPickle):
-    """An opcode that was not allowed."""
+    """The pickle holds an opcode that is not allowed."""
 
 
 def _described(op: pickletools.OpcodeInfo) -> tuple[str, int, int]:
-    """Name, kind and size of the argument; a size below 0 is one of `pickletools`."""
+    """Name and kind of an opcode, and the size of its argument. Negative sizes are constants of `pickletools`."""
     plain = not op.stack_before and [kind.name for kind in op.stack_after] not in (["mark"], [])
     kind = _KIND.get(op.name, _PLAIN if plain else _OTHER)
     return op.name, kind, op.arg.n if op.arg else 0
 
 
 def _effect(op: pickletools.OpcodeInfo) -> tuple[int, bool, str]:
-    """How many values an opcode takes below a mark or from the top, whether down to a mark, and what it gives."""
+    """Effect of an opcode on the stack.
+
+    Returns:
+        Number of values it takes (below the mark, if it takes one), whether it takes everything down to a mark, and
+        the type that it pushes ("" for nothing).
+    """
     before = [kind.name for kind in op.stack_before]
     marked = "mark" in before
     return (
@@ -85,27 +90,28 @@ _EFFECT: Final = {op.name: _effect(op) for op in pickletools.opcodes}
 
 
 def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most: int = 1) -> int:
-    """Walk through one pickle.
+    """Check one pickle.
 
     Args:
-        start: where it begins.
-        allowed: names of opcodes.
-        most: items that a key may have; 1 allows no tuples.
+        data: the file.
+        start: position of the pickle in it.
+        allowed: names of allowed opcodes.
+        most: largest number of items in a key; 1 allows no tuples.
 
     Returns:
-        Where it ends.
+        Position after the end of the pickle.
 
     Raises:
-        Odd: an opcode is not allowed, a size or memo number is beyond the file, a key is more than `most` items, or
-            there is no end.
+        BadPickle: an opcode is not allowed, a size or memo number exceeds the file, a key has more than `most` items,
+            or the end is missing.
     """
-    at, size, largest = start, len(data), max(FREE, len(data))
+    at, size, largest = start, len(data), max(ALWAYS_ALLOWED, len(data))
     stack: list[_Value] = []
     memo: dict[int, _Value] = {}
     while at < size:
         described = _OF_CODE.get(data[at])
         if described is None:
-            raise BadPickle(f"byte {at} is no pickle opcode")
+            raise BadPickle(f"byte {at} is not a pickle opcode")
         name, kind, width = described
         if name not in allowed:
             raise ForbiddenOpcode(f"byte {at} is the pickle opcode {name}")
@@ -117,9 +123,8 @@ def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most:
             stack.append(_SINGLE)
         elif kind == _PUT:
             number = len(memo) if begin == end else _number(data[begin:end], name, at)
-            if (
-                number > size
-            ):  # picklers number one by one; the reader clears as much memory as the number says
+            # Memo numbers count up from 0, and Python allocates memory for the largest one.
+            if number > size:
                 raise BadPickle(f"memo number {number} in a file of {size} bytes")
             memo[number] = _top(stack, at)
         elif kind == _GET:
@@ -149,7 +154,7 @@ def _end(data: bytes | mmap, begin: int, name: str, width: int) -> int:
                 raise BadPickle(f"the line of {name} at byte {begin - 1} has no end")
         return end
     counted = _COUNTED[width]
-    # A negative size of BINSTRING reads as a huge one here and is refused with it.
+    # A negative size of BINSTRING is read as a huge one here, and is refused as such.
     return begin + counted + int.from_bytes(data[begin : begin + counted], "little")
 
 
@@ -164,12 +169,12 @@ def _number(argument: bytes, name: str, at: int) -> int:
 
 def _top(stack: list[_Value], at: int) -> _Value:
     if not stack or stack[-1] is _MARK:
-        raise BadPickle(f"byte {at}: nothing on the stack")
+        raise BadPickle(f"byte {at}: the stack is empty")
     return stack[-1]
 
 
 def _apply(name: str, stack: list[_Value], most: int, largest: int, at: int) -> None:
-    """What an opcode does to the stack; an unhashable container counts as single, as Python refuses it at once."""
+    """Apply an opcode to the stack. Unhashable containers count as one item, because Python refuses them as keys."""
     if name == "MARK":
         stack.append(_MARK)
         return
@@ -188,8 +193,8 @@ def _apply(name: str, stack: list[_Value], most: int, largest: int, at: int) -> 
     if name in _KEYED:
         first, step = _KEYED[name]
         if any(items > most for items, _ in taken[first::step]):
-            told = "no plain number or text" if most == 1 else f"more than {most} items"
-            raise BadPickle(f"byte {at}: a key of a dictionary or set that is {told}")
+            kind = "not a plain number or text" if most == 1 else f"more than {most} items"
+            raise BadPickle(f"byte {at}: a key of a dictionary or set that is {kind}")
     if name == "DUP":
         stack += [taken[0], taken[0]]
     elif given in _HASHED:
@@ -199,7 +204,7 @@ def _apply(name: str, stack: list[_Value], most: int, largest: int, at: int) -> 
 
 
 def _above_mark(stack: list[_Value], at: int) -> list[_Value]:
-    """Take the values above the last mark, and the mark."""
+    """Remove the last mark and the values above it from the stack, and return these values."""
     for place in range(len(stack) - 1, -1, -1):
         if stack[place] is _MARK:
             above = stack[place + 1 :]
@@ -214,7 +219,7 @@ def _joined(parts: list[_Value], largest: int, at: int) -> _Value:
         items += count
         depth = max(depth, inside)
     if depth >= DEEPEST:
-        raise BadPickle(f"byte {at}: more than {DEEPEST} tuples inside each other")
+        raise BadPickle(f"byte {at}: tuples nested more than {DEEPEST} levels deep")
     if items > largest:
-        raise BadPickle(f"byte {at}: tuples that hold the same tuples again and again, {items:,} items")
+        raise BadPickle(f"byte {at}: tuples that repeat the same tuples, {items:,} items in all")
     return 1 + items, depth + 1

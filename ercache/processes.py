@@ -1,4 +1,4 @@
-"""Pools of worker processes for work on untrusted files: a decoder may crash or hang there without harm."""
+"""Worker processes for untrusted files: a decoder may crash or hang there without harm to the main process."""
 
 import ctypes
 import multiprocessing
@@ -8,17 +8,20 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 
-M_ARENA_MAX = -8  # of malloc.h
+M_ARENA_MAX = -8  # constant of malloc.h
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Fresh processes (a fork of a parent with threads may hang) that end with their parent, however it ends."""
+    """A pool of processes that end with their parent, however it ends.
+
+    The processes are spawned, because a fork of a process with threads may hang.
+    """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
 
 
 def end_with_parent() -> None:
-    """Leave Ctrl-C to the parent, and die with it: a worker holds the other end of its own queue open."""
+    """Ignore Ctrl-C, and exit when the parent exits. A worker would otherwise wait for its queue for ever."""
     leave_interrupts_to_parent()
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -27,17 +30,17 @@ def end_with_parent() -> None:
 
 
 def leave_interrupts_to_parent() -> None:
-    """Ignore Ctrl-C, which a terminal sends to all processes: the parent ends this one."""
+    """Ignore Ctrl-C, which a terminal sends to all processes. The parent handles it and ends this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def keep_stdout_clean() -> None:
-    """Send to stderr what libraries print in this process: stdout is the command's answer."""
+    """Redirect what libraries print in this process to stderr, because stdout is for the answer of the command."""
     os.dup2(2, 1)
 
 
 def share_one_heap() -> None:
-    """Let all threads take memory from one heap: glibc gives each its own, where what is freed stays unused."""
+    """Let all threads of glibc share one heap. By default each has its own, and freed memory stays unused there."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # another C library has no such habit
+    if mallopt is not None:  # other C libraries do not have this problem
         mallopt(M_ARENA_MAX, 1)

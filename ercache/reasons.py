@@ -1,4 +1,4 @@
-"""Why an utterance has no feature: the fixed vocabulary of every index, table and report."""
+"""Why an utterance has no feature: the fixed list of reasons that caches, tables and the report use."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from ercache.cache import Status
 
 
 class Reason(StrEnum):
-    """`missing` reasons are properties of the data and final; `unavailable` ones are tried again."""
+    """Reason without a feature. `missing` reasons are properties of the data and final; others are tried again."""
 
     NOT_IN_CORPUS = "not_in_corpus"
     ABSENT = "absent"
@@ -31,34 +31,34 @@ class Reason(StrEnum):
 
     @property
     def status(self) -> Status:
-        """Whether the reason is final."""
+        """`missing` if the reason is final, `unavailable` if the next run tries again."""
         again = (Reason.TIMEOUT, Reason.OUT_OF_MEMORY, Reason.CRASH, Reason.CHANGED, Reason.FAULT)
         return Status.UNAVAILABLE if self in again else Status.MISSING
 
     @property
     def meaning(self) -> str:
-        """One sentence for people."""
+        """Explanation for people."""
         return _MEANING[self]
 
 
 _MEANING = {
-    Reason.NOT_IN_CORPUS: "the corpus gives no such medium for this utterance",
-    Reason.ABSENT: "the file that the annotation names is not there",
-    Reason.EMPTY_FILE: "the file has no bytes",
+    Reason.NOT_IN_CORPUS: "the corpus has no text, audio or video of this kind for this utterance",
+    Reason.ABSENT: "the file that the annotation names does not exist",
+    Reason.EMPTY_FILE: "the file is empty",
     Reason.GIT_LFS_POINTER: "the file is a Git LFS pointer: fetch it with `git lfs pull`",
     Reason.OUTSIDE_ROOT: "the path leads out of the corpus root",
     Reason.NOT_A_FILE: "the path is a folder, a pipe or another special file",
-    Reason.CHANGED: "the file is not the one that was scanned: scan the corpus again",
+    Reason.CHANGED: "the file changed since the scan: scan the corpus again",
     Reason.UNREADABLE: "the decoder cannot read the file",
-    Reason.NO_VIDEO: "the file has no picture in this stretch",
-    Reason.NO_AUDIO: "the file has no sound in this stretch",
-    Reason.NO_FACE: "no face was found in any frame looked at",
-    Reason.SILENT: "the sound is digital silence",
-    Reason.TOO_SHORT: "the stretch is below the encoder's minimum",
-    Reason.TOO_LONG: "the stretch is above the limit on duration",
-    Reason.TOO_LARGE: "the picture is above the limit on pixels",
+    Reason.NO_VIDEO: "the file has no video in this time range",
+    Reason.NO_AUDIO: "the file has no audio in this time range",
+    Reason.NO_FACE: "no face was found in any sampled frame",
+    Reason.SILENT: "the audio is digital silence",
+    Reason.TOO_SHORT: "the clip is shorter than the encoder's minimum",
+    Reason.TOO_LONG: "the clip is longer than the limit on duration",
+    Reason.TOO_LARGE: "the picture has more pixels than the limit",
     Reason.NO_TEXT: "the transcript is empty",
-    Reason.TIMEOUT: "decoding or encoding ran past its time limit",
+    Reason.TIMEOUT: "decoding or encoding exceeded its time limit",
     Reason.OUT_OF_MEMORY: "the machine ran out of memory",
     Reason.CRASH: "the worker process died",
     Reason.FAULT: "a library, the disk or ercache itself failed; the file may be good",
@@ -66,11 +66,11 @@ _MEANING = {
 
 
 class Missing(Exception):
-    """Raised where an utterance turns out to have no feature; a result, not a failure of the run.
+    """Raised when an utterance has no feature. This is a result, not a failure of the run.
 
     Args:
-        reason: of the fixed vocabulary.
-        detail: the tool's own words, for failures.csv.
+        reason: one of the fixed list.
+        detail: message of the tool, for failures.csv.
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:

@@ -1,6 +1,10 @@
-"""Numbers of things, as people read them."""
+"""Helpers for messages."""
 
 
 def count_noun(number: int, thing: str, things: str = "") -> str:
-    """`1 finding`, `2 findings`; the plural is given where it is not the word and an s."""
+    """A number with its noun: `1 finding`, `2 findings`.
+
+    Args:
+        things: plural, if it is not `thing` with an s.
+    """
     return f"{number} {thing if number == 1 else things or f'{thing}s'}"

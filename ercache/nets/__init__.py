@@ -1,4 +1,4 @@
-"""Networks that are needed on both sides of the wall: built by trainings, loaded by encoders.
+"""Networks that both packages need: `extract` loads them as encoders, and trainings build them.
 
-One file per network, with the state-dict names of its authors where they published any.
+One file per network. Tensor names are those of the authors' published state dict, where there is one.
 """

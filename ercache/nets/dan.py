@@ -14,12 +14,12 @@ WIDTH: Final = 512
 
 
 class DanOutput(NamedTuple):
-    """What DAN says about B faces.
+    """Output of DAN for B faces.
 
     Attributes:
-        features: map of the trunk, [B, 512, 7, 7].
-        heads: attention heads after the log-softmax across them, [B, 4, 512]; never positive.
-        logits: of the emotions, [B, C].
+        features: feature map of the ResNet18 trunk, [B, 512, 7, 7].
+        heads: the four attention heads after a log-softmax over the heads, [B, 4, 512], values at most 0.
+        logits: scores of the C emotions, [B, C].
     """
 
     features: Tensor
@@ -28,7 +28,7 @@ class DanOutput(NamedTuple):
 
 
 class SpatialAttention(nn.Module):
-    """Weighs the places of a map [B, 512, h, w] by one number each, from windows of three shapes."""
+    """Spatial attention: weighs each position of a feature map, using convolutions of three window shapes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,13 +38,21 @@ class SpatialAttention(nn.Module):
         self.conv_3x1 = _normed(nn.Conv2d(256, WIDTH, (3, 1), padding=(1, 0)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Weigh the positions.
+
+        Args:
+            x: feature map, [B, 512, h, w].
+
+        Returns:
+            Weighted map, [B, 512, h, w].
+        """
         y = self.conv1x1(x)
         y = torch.relu(self.conv_3x3(y) + self.conv_1x3(y) + self.conv_3x1(y))
         return x * y.sum(1, keepdim=True)
 
 
 class ChannelAttention(nn.Module):
-    """Pools a map [B, 512, h, w] to [B, 512] and weighs the channels by a bottleneck of 32."""
+    """Channel attention: pools a feature map and weighs its channels through a bottleneck of 32 units."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,13 +61,21 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pool and weigh the channels.
+
+        Args:
+            x: feature map, [B, 512, h, w].
+
+        Returns:
+            Weighted channel means, [B, 512].
+        """
         pooled = x.mean((2, 3))
         weighed: Tensor = pooled * self.attention(pooled)
         return weighed
 
 
 class CrossAttentionHead(nn.Module):
-    """One head: spatial, then channel attention; [B, 512, h, w] to [B, 512]."""
+    """One attention head: spatial attention, then channel attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,15 +83,23 @@ class CrossAttentionHead(nn.Module):
         self.ca = ChannelAttention()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply both attentions.
+
+        Args:
+            x: feature map, [B, 512, h, w].
+
+        Returns:
+            Vector of the head, [B, 512].
+        """
         head: Tensor = self.ca(self.sa(x))
         return head
 
 
 class DAN(nn.Module):
-    """Faces [B, 3, 224, 224] under ImageNet's statistics to `DanOutput`; 19,723,733 parameters for 7 classes.
+    """Facial expression network with four cross attention heads; 19,723,733 parameters for 7 classes.
 
     Args:
-        classes: 7 (AffectNet-7, RAF-DB) or 8 (AffectNet-8).
+        classes: number of emotions, 7 (AffectNet-7, RAF-DB) or 8 (AffectNet-8).
 
     Source: Wen, Lin, Wang and Xu, "Distract Your Attention", figure 2: `features` is the feature clustering
     network, the heads are the multi-head attention network, their log-softmax the attention fusion network.
@@ -90,6 +114,14 @@ class DAN(nn.Module):
         self.bn = nn.BatchNorm1d(classes)
 
     def forward(self, x: Tensor) -> DanOutput:
+        """Classify faces.
+
+        Args:
+            x: face crops, normalised with ImageNet mean and deviation, [B, 3, 224, 224].
+
+        Returns:
+            Features, heads and logits, see `DanOutput`.
+        """
         features = self.features(x)
         heads = torch.stack([self.get_submodule(f"cat_head{n}")(features) for n in range(HEADS)], 1)
         heads = heads.log_softmax(1)

@@ -15,9 +15,14 @@ WIDTH: Final = 1024
 
 
 class InvertedResidual(nn.Module):
-    """Unit of ShuffleNet v2: [B, i, h, w] to [B, o, h, w], or half of that size with stride 2.
+    """Unit of ShuffleNet v2.
 
-    With stride 1 (then i = o) one half of the channels passes by; the two halves are shuffled in the end.
+    With stride 1 (then i = o), one half of the channels skips the convolutions. The channels of both halves are
+    interleaved at the end.
+
+    Args:
+        i, o: input and output channels.
+        stride: 1 keeps the size of the map, 2 halves it.
     """
 
     def __init__(self, i: int, o: int, stride: int) -> None:
@@ -35,21 +40,30 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the unit.
+
+        Args:
+            x: feature map, [B, i, h, w].
+
+        Returns:
+            Feature map, [B, o, h / stride, w / stride].
+        """
         left, right = (self.branch1(x), x) if self.stride == 2 else x.chunk(2, 1)
         return shuffled(torch.cat([left, self.branch2(right)], 1))
 
 
 def shuffled(x: Tensor) -> Tensor:
-    """Channels of the two halves in turn: 0..5 become 0, 3, 1, 4, 2, 5."""
+    """Interleave the two halves of the channels of [B, C, h, w]: 0..5 become 0, 3, 1, 4, 2, 5."""
     halves = x.reshape(len(x), 2, x.shape[1] // 2, *x.shape[2:])
     return halves.transpose(1, 2).flatten(1, 2)
 
 
 class LocalFeatureExtractor(nn.Module):
-    """The four quarters of a map [B, i, h, w], each through its own branch, put back as [B, o, h/s, w/s].
+    """Four convolution branches, one for each quarter of a feature map.
 
     Args:
-        stride: s, of the first convolution of each branch.
+        i, o: input and output channels.
+        stride: stride of the first convolution of each branch.
     """
 
     def __init__(self, i: int, o: int, stride: int = 2) -> None:
@@ -61,6 +75,14 @@ class LocalFeatureExtractor(nn.Module):
                 self.add_module(f"bn{n}_{step}", norm)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Process the quarters separately and put them back together.
+
+        Args:
+            x: feature map, [B, i, h, w].
+
+        Returns:
+            Feature map, [B, o, h / stride, w / stride].
+        """
         left, right = x.chunk(2, 3)
         quarters = [*left.chunk(2, 2), *right.chunk(2, 2)]  # 11, 21, 12, 22 of the paper
         a, b, c, d = (self._branch(n, quarter) for n, quarter in enumerate(quarters, 1))
@@ -73,7 +95,7 @@ class LocalFeatureExtractor(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """One number a channel, [B, c, h, w] to [B, c, 1, 1], by a bottleneck."""
+    """One weight per channel, through a bottleneck."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -86,12 +108,20 @@ class ChannelAttention(nn.Module):
         self.gate_c = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        numbers: Tensor = self.gate_c(x.mean((2, 3)))
-        return numbers[:, :, None, None]
+        """Compute the channel weights.
+
+        Args:
+            x: feature map, [B, c, h, w].
+
+        Returns:
+            Weights, [B, c, 1, 1].
+        """
+        weights: Tensor = self.gate_c(x.mean((2, 3)))
+        return weights[:, :, None, None]
 
 
 class SpatialAttention(nn.Module):
-    """One number a place, [B, c, h, w] to [B, 1, h, w], by two dilated convolutions."""
+    """One weight per position, by two dilated convolutions."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -108,12 +138,20 @@ class SpatialAttention(nn.Module):
         self.gate_s = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        numbers: Tensor = self.gate_s(x)
-        return numbers
+        """Compute the position weights.
+
+        Args:
+            x: feature map, [B, c, h, w].
+
+        Returns:
+            Weights, [B, 1, h, w].
+        """
+        weights: Tensor = self.gate_s(x)
+        return weights
 
 
 class Modulator(nn.Module):
-    """Channel times spatial attention on a map [B, c, h, w]."""
+    """Channel attention times spatial attention, applied to a feature map."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -121,19 +159,24 @@ class Modulator(nn.Module):
         self.spatial_att = SpatialAttention(channels, hidden)
 
     def scores(self, x: Tensor) -> Tensor:
-        """The product of both attentions, [B, c, h, w], before any gate."""
+        """Product of both attentions before the sigmoid, [B, c, h, w], for a feature map [B, c, h, w]."""
         product: Tensor = self.channel_att(x) * self.spatial_att(x)
         return product
 
     def forward(self, x: Tensor) -> Tensor:
+        """Weigh a feature map by the sigmoid of the scores.
+
+        Args:
+            x: feature map, [B, c, h, w].
+
+        Returns:
+            Weighted map, [B, c, h, w].
+        """
         return self.scores(x).sigmoid() * x
 
 
 class EfficientFace(nn.Module):
-    """Faces [B, 3, 224, 224] to [B, 1024]; 1,268,118 parameters.
-
-    Raises:
-        ValueError: pictures of another size; the quarters of the local branch would be other parts of a face.
+    """Facial expression network up to its global pooling; 1,268,118 parameters.
 
     Source: Zhao, Liu and Zhou, "Robust Lightweight Facial Expression Recognition Network with Label Distribution
     Training", figure 2; sizes in docs/papers/avtca.md, section 4.13.
@@ -152,6 +195,18 @@ class EfficientFace(nn.Module):
         self.conv5 = nn.Sequential(*_pointwise(464, WIDTH), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
+        """Encode faces.
+
+        Args:
+            x: face crops, [B, 3, 224, 224].
+
+        Returns:
+            Vectors, [B, 1024].
+
+        Raises:
+            ValueError: the crops have another size. The quarters of the local branch would then cover other parts of
+                the face.
+        """
         if x.shape[2:] != (SIDE, SIDE):
             raise ValueError(f"EfficientFace takes pictures of {SIDE} x {SIDE}, not {tuple(x.shape[2:])}")
         stem = nn.functional.max_pool2d(self.conv1(x), 3, stride=2, padding=1)  # [B, 29, 56, 56]
@@ -161,7 +216,7 @@ class EfficientFace(nn.Module):
 
 
 def stage(i: int, o: int, units: int) -> nn.Sequential:
-    """A unit that halves the map, then units that keep its size."""
+    """One unit that halves the size of the map, then `units` - 1 units that keep it."""
     return nn.Sequential(InvertedResidual(i, o, 2), *(InvertedResidual(o, o, 1) for _ in range(units - 1)))
 
 

@@ -1,6 +1,6 @@
-"""emotion2vec (Ma et al. 2024, arXiv 2312.15185): data2vec 2.0 on speech, in inference only.
+"""emotion2vec (Ma et al. 2024, arXiv 2312.15185): data2vec 2.0 on speech, for inference only.
 
-No package provides it. The names are those of the published state dict, so that its file loads strictly
+No package provides the network. Tensor names are those of the published state dict, so that its file loads strictly
 (ddlBoJack/emotion2vec a0e606c6, sizes of the released configuration).
 """
 
@@ -15,15 +15,15 @@ EXTRA_TOKENS = 10
 
 
 class Transposed(nn.Module):
-    """Swaps time and channels."""
+    """Swaps the time and channel axes."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, T] to [B, T, C] and back."""
+        """Swap the last two axes: [B, C, T] becomes [B, T, C], and the other way round."""
         return x.transpose(1, 2)
 
 
 class LocalEncoder(nn.Module):
-    """Sound [B, n] to one vector each 20 ms [B, 512, T]; each step is normed on its own."""
+    """Convolutions that turn audio into one vector per 20 ms. Each time step is normalised on its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,11 +31,18 @@ class LocalEncoder(nn.Module):
         for n, (kernel, stride) in enumerate(CONVOLUTIONS):
             convolution = nn.Conv1d(CHANNELS if n else 1, CHANNELS, kernel, stride, bias=False)
             norm = nn.Sequential(Transposed(), nn.LayerNorm(CHANNELS), Transposed())
-            # the empty place is that of a dropout: names hold the numbers
+            # nn.Identity replaces a dropout, so that the numbers in the tensor names fit
             self.conv_layers.append(nn.Sequential(convolution, nn.Identity(), norm, nn.GELU()))
 
     def forward(self, sound: Tensor) -> Tensor:
-        """Convolve in turn."""
+        """Encode audio.
+
+        Args:
+            sound: samples at 16 kHz, [B, n].
+
+        Returns:
+            One vector per 20 ms, [B, 512, T].
+        """
         x = sound[:, None]
         for layer in self.conv_layers:
             x = layer(x)
@@ -43,7 +50,7 @@ class LocalEncoder(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention [B, L, D] to [B, L, D] with a bias by distance."""
+    """Multi-head self-attention with a bias on the scores."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -52,7 +59,15 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """`bias` [1, heads, L, L] is added to the scores."""
+        """Attend.
+
+        Args:
+            x: states, [B, L, D].
+            bias: added to the attention scores, [1, heads, L, L].
+
+        Returns:
+            States, [B, L, D].
+        """
         q, k, v = (
             self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         )  # [B, heads, L, D / heads]
@@ -62,7 +77,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two layers with GELU between."""
+    """Two linear layers with a GELU between them."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -70,13 +85,13 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, L, D] to [B, L, D]."""
+        """Transform each state: [B, L, D] to [B, L, D]."""
         values: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return values
 
 
 class Block(nn.Module):
-    """A transformer layer with its norms behind attention and feed-forward."""
+    """A transformer layer with layer norms after attention and feed-forward (post-norm)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -86,14 +101,22 @@ class Block(nn.Module):
         self.mlp = FeedForward(width)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """[B, L, D] to [B, L, D]."""
+        """Apply the layer.
+
+        Args:
+            x: states, [B, L, D].
+            bias: added to the attention scores, [1, heads, L, L].
+
+        Returns:
+            States, [B, L, D].
+        """
         x = self.norm1(x + self.attn(x, bias))
         normed: Tensor = self.norm2(x + self.mlp(x))
         return normed
 
 
 class ContextEncoder(nn.Module):
-    """The layers that belong to the modality, with a norm before them."""
+    """A layer norm, then the transformer layers of the audio branch."""
 
     def __init__(self, width: int, heads: int, depth: int) -> None:
         super().__init__()
@@ -101,7 +124,15 @@ class ContextEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """[B, L, D] to [B, L, D]."""
+        """Apply all layers.
+
+        Args:
+            x: states, [B, L, D].
+            bias: added to the attention scores, [1, heads, L, L].
+
+        Returns:
+            States, [B, L, D].
+        """
         x = self.norm(x)
         for block in self.blocks:
             x = block(x, bias)
@@ -109,7 +140,7 @@ class ContextEncoder(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """Sound to frames with their context, 10 learned tokens before them."""
+    """The audio branch: convolutions, position encoding, 10 learned extra tokens, and transformer layers."""
 
     def __init__(self, width: int, heads: int, depth: int) -> None:
         super().__init__()
@@ -126,17 +157,32 @@ class AudioEncoder(nn.Module):
         self.context_encoder = ContextEncoder(width, heads, depth)
 
     def forward(self, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, n] to the states [B, 10 + T, D] and the bias [1, heads, 10 + T, 10 + T] of the layers above."""
+        """Encode audio.
+
+        Args:
+            sound: samples at 16 kHz, [B, n].
+
+        Returns:
+            States [B, 10 + T, D], and the attention bias [1, heads, 10 + T, 10 + T] for the layers above.
+        """
         x = self.project_features(self.local_encoder(sound))
         x = x + self.relative_positional_encoder(x)
         bias = distance_bias(x.shape[1], self.heads).to(x.device) * self.alibi_scale[0].clamp(min=0)
-        bias = F.pad(bias, (EXTRA_TOKENS, 0, EXTRA_TOKENS, 0))  # the extra tokens are near to all
+        bias = F.pad(
+            bias, (EXTRA_TOKENS, 0, EXTRA_TOKENS, 0)
+        )  # the extra tokens have distance 0 to every frame
         x = torch.cat([self.extra_tokens.expand(len(x), -1, -1), x], 1)
         return self.context_encoder(x, bias), bias
 
 
 class Emotion2vec(nn.Module):
-    """Sound [B, n] at 16 kHz, normalised over the clip, to frames [B, T, D] each 20 ms."""
+    """The whole network.
+
+    Args:
+        width: size D of the states.
+        heads: attention heads per layer.
+        depths: transformer layers of the audio branch, and above it.
+    """
 
     def __init__(self, width: int = 768, heads: int = 12, depths: tuple[int, int] = (4, 8)) -> None:
         super().__init__()
@@ -144,7 +190,14 @@ class Emotion2vec(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depths[1]))
 
     def forward(self, sound: Tensor) -> Tensor:
-        """States of the last layer without the extra tokens."""
+        """Encode audio.
+
+        Args:
+            sound: samples at 16 kHz, each clip normalised to mean 0 and variance 1, [B, n].
+
+        Returns:
+            States of the last layer without the extra tokens, one per 20 ms, [B, T, D].
+        """
         x, bias = self.modality_encoders["AUDIO"](sound)
         for block in self.blocks:
             x = block(x, bias)
@@ -153,7 +206,7 @@ class Emotion2vec(nn.Module):
 
 
 def position_layer(width: int) -> nn.Module:
-    """Convolution over neighbours, a norm without weights, GELU."""
+    """A convolution over time, a layer norm without weights, and a GELU."""
     convolution = nn.Conv1d(
         width, width, POSITION_KERNEL, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS
     )
@@ -162,9 +215,12 @@ def position_layer(width: int) -> nn.Module:
 
 
 def slopes(heads: int) -> list[float]:
-    """How fast attention of each head falls with distance (ALiBi, arXiv 2108.12409): 2^(-8i / heads), i = 1..heads.
+    """Slope of each head: how fast its attention falls with distance.
 
-    Where `heads` is no power of two, those of the next lower power, then every second one of the next higher.
+    For a power of two, slope i is 2^(-8i / heads), i = 1..heads. Otherwise the slopes of the next lower power of two
+    come first, then every second one of the next higher power.
+
+    Source: ALiBi, arXiv 2108.12409.
     """
     lower = 1 << (heads.bit_length() - 1)
     row = [2.0 ** (-8 * i / lower) for i in range(1, lower + 1)]
@@ -172,7 +228,7 @@ def slopes(heads: int) -> list[float]:
 
 
 def distance_bias(frames: int, heads: int) -> Tensor:
-    """Minus the slope of a head times the distance of two frames, [1, heads, T, T]."""
+    """Attention bias by distance: minus the slope of a head times the distance of two frames, [1, heads, T, T]."""
     at = torch.arange(frames)
     distance = (at[:, None] - at[None]).abs()
     return -torch.tensor(slopes(heads))[None, :, None, None] * distance

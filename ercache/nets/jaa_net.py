@@ -1,8 +1,8 @@
-"""JAA-Net: face alignment and action units learnt together (Shao, Liu, Cai and Ma, IJCV 2021).
+"""JAA-Net: face alignment and action units learnt jointly (Shao, Liu, Cai and Ma, IJCV 2021).
 
-Six networks with the tensor names of the authors' six files (github.com/ZhiwenShao/PyTorch-JAANet), each of which
-loads strictly. Version 2 of the third paper adds a head to every branch of `local_au_net`, for its loss only: those
-tensors (`UNUSED`) are dropped, and the files of both versions fit.
+There are six networks, one for each of the authors' six files (github.com/ZhiwenShao/PyTorch-JAANet). Tensor names
+are theirs, so that each file loads strictly. Version 2 of the code adds a head to every branch of `local_au_net`, which
+only its loss uses. Those tensors (`UNUSED`) are dropped, so the files of both versions fit.
 """
 
 from typing import Final, NamedTuple
@@ -10,18 +10,18 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-AUS: Final = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)  # of BP4D, in the order of the outputs
+AUS: Final = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)  # action units of BP4D, in the order of the outputs
 SIDE: Final = 176
 MAP: Final = 44  # side of the attention maps
 WIDTH: Final = 512
 UNIT: Final = 8
 LANDMARKS: Final = 49
 UNUSED: Final = "local_aus_output."
-RIM: Final = 4  # lost on each side by four convolutions without padding
-REACH: Final = 0.14  # of an attention, as a share of the map
-FALL: Final = 0.56  # of an attention from its centre to its edge
+RIM: Final = 4  # pixels that four convolutions without padding remove on each side
+REACH: Final = 0.14  # radius of an attention map, as a share of the map's side
+FALL: Final = 0.56  # decrease of attention from the centre to the edge
 
-# Two centres for each action unit: landmark, and by how many eye distances below it (BP4D's rules of the authors).
+# Two centres per action unit: a landmark, and how far below it, in eye distances (the authors' rules for BP4D).
 _CENTRES: Final[tuple[tuple[tuple[int, float], tuple[int, float]], ...]] = (
     ((4, -1 / 2), (5, -1 / 2)),
     ((1, -1 / 3), (8, -1 / 3)),
@@ -37,12 +37,12 @@ _EYES: Final = (22, 25)  # inner corners
 
 
 class JaaOutput(NamedTuple):
-    """What JAA-Net says about B faces.
+    """Output of JAA-Net for B faces.
 
     Attributes:
         hidden: output of the first layer of the joint head, [B, 512].
-        probabilities: of the action units `AUS`, [B, 12].
-        landmarks: x, y in pixels of the crop, [B, 49, 2].
+        probabilities: probability of each action unit in `AUS`, [B, 12].
+        landmarks: x and y in pixels of the crop, [B, 49, 2].
     """
 
     hidden: Tensor
@@ -51,7 +51,12 @@ class JaaOutput(NamedTuple):
 
 
 class LocalConvolution(nn.Module):
-    """Norm, ReLU and a 3 x 3 convolution of their own for each of n x n tiles of a map."""
+    """Cuts a map into n x n tiles and gives each tile its own batch norm, ReLU and 3 x 3 convolution.
+
+    Args:
+        tiles: n.
+        i, o: input and output channels.
+    """
 
     def __init__(self, tiles: int, i: int, o: int) -> None:
         super().__init__()
@@ -60,6 +65,14 @@ class LocalConvolution(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for _ in range(tiles**2))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve each tile and put the tiles back together.
+
+        Args:
+            x: feature map, [B, i, h, w].
+
+        Returns:
+            Feature map, [B, o, h, w].
+        """
         tiles = [tile for row in x.chunk(self.tiles, 2) for tile in row.chunk(self.tiles, 3)]
         done = [c(b(t).relu()) for t, b, c in zip(tiles, self.bns, self.convs, strict=True)]
         rows = [torch.cat(done[n : n + self.tiles], 3) for n in range(0, len(done), self.tiles)]
@@ -67,7 +80,11 @@ class LocalConvolution(nn.Module):
 
 
 class RegionLayer(nn.Module):
-    """Hierarchical and multi-scale regions: a convolution plus tiles of three sizes, each made from the last."""
+    """Hierarchical multi-scale region layer: a convolution plus tile convolutions of three sizes in a row.
+
+    Args:
+        i, o: input and output channels.
+    """
 
     def __init__(self, i: int, o: int) -> None:
         super().__init__()
@@ -78,6 +95,14 @@ class RegionLayer(nn.Module):
         self.bn = nn.BatchNorm2d(o)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            x: feature map, [B, i, h, w].
+
+        Returns:
+            Feature map, [B, o, h, w].
+        """
         x = self.conv(x)
         first = self.local_conv_branch1(x)
         second = self.local_conv_branch2(first)
@@ -87,7 +112,7 @@ class RegionLayer(nn.Module):
 
 
 class RegionLearning(nn.Module):
-    """Faces [B, 3, 176, 176] to region features [B, 64, 44, 44]; file `region_learning`."""
+    """First network: region features of a face. Its file is `region_learning`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,12 +121,20 @@ class RegionLearning(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute region features.
+
+        Args:
+            x: aligned faces, [B, 3, 176, 176].
+
+        Returns:
+            Region features, [B, 64, 44, 44].
+        """
         features: Tensor = self.multiscale_feat(x)
         return features
 
 
 class FeatureBranch(nn.Module):
-    """Region features [B, 64, 44, 44] to [B, 160, 5, 5]; file `global_au_feat`, and part of two others."""
+    """Six convolutions on region features. The file `global_au_feat`, and a part of two other files."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,12 +147,20 @@ class FeatureBranch(nn.Module):
         self.feat_extract = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Extract features.
+
+        Args:
+            x: region features, [B, 64, 44, 44].
+
+        Returns:
+            Features, [B, 160, 5, 5].
+        """
         features: Tensor = self.feat_extract(x)
         return features
 
 
 class AlignNet(nn.Module):
-    """Region features to its own features [B, 160, 5, 5] and landmarks [B, 49, 2]; file `align_net`."""
+    """Face alignment: predicts landmarks from region features. Its file is `align_net`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,13 +168,21 @@ class AlignNet(nn.Module):
         self.align_output = nn.Sequential(nn.Linear(4000, WIDTH), nn.Linear(WIDTH, 2 * LANDMARKS))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict landmarks.
+
+        Args:
+            x: region features, [B, 64, 44, 44].
+
+        Returns:
+            Alignment features [B, 160, 5, 5], and landmarks in pixels of the crop [B, 49, 2].
+        """
         features = self.align_feat(x)
         landmarks: Tensor = self.align_output(features.flatten(1))
         return features, landmarks.view(-1, LANDMARKS, 2)
 
 
 class AttentionRefinement(nn.Module):
-    """Predefined attentions [B, 12, 52, 52] to refined ones [B, 12, 44, 44]; file `local_attention_refine`."""
+    """Refines predefined attention maps, one branch per action unit. Its file is `local_attention_refine`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,39 +198,64 @@ class AttentionRefinement(nn.Module):
         return nn.Sequential(*layers, nn.Conv2d(o, 1, 3), nn.Sigmoid())
 
     def forward(self, maps: Tensor) -> Tensor:
+        """Refine the maps.
+
+        Args:
+            maps: predefined attention, [B, 12, 52, 52].
+
+        Returns:
+            Refined attention, values 0 to 1, [B, 12, 44, 44].
+        """
         refined = [branch(maps[:, n : n + 1]) for n, branch in enumerate(self.local_aus_attention)]
         return torch.cat(refined, 1)
 
 
 class LocalFeatures(nn.Module):
-    """The mean of twelve branches, each of which sees what its attention leaves: [B, 160, 5, 5]; `local_au_net`."""
+    """Mean of twelve branches, one per action unit, each on attention-weighted features. Its file is `local_au_net`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.local_aus_branch = nn.ModuleList(FeatureBranch() for _ in AUS)
 
     def forward(self, features: Tensor, maps: Tensor) -> Tensor:
+        """Extract local features.
+
+        Args:
+            features: region features, [B, 64, 44, 44].
+            maps: refined attention, [B, 12, 44, 44].
+
+        Returns:
+            Mean features of the branches, [B, 160, 5, 5].
+        """
         branches = enumerate(self.local_aus_branch)
         return torch.stack([branch(features * maps[:, n : n + 1]) for n, branch in branches]).mean(0)
 
 
 class JointHead(nn.Module):
-    """All features [B, 12000] to a hidden layer [B, 512] and log-probabilities [B, 2, 12]; file `au_net`."""
+    """Joint head that classifies the action units. Its file is `au_net`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.au_output = nn.Sequential(nn.Linear(3 * 4000, WIDTH), nn.Linear(WIDTH, 2 * len(AUS)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Classify the action units.
+
+        Args:
+            x: alignment, global and local features, joined and flattened, [B, 12000].
+
+        Returns:
+            Hidden layer [B, 512], and log-probabilities of absent and present [B, 2, 12].
+        """
         hidden = self.au_output[0](x)
         return hidden, self.au_output[1](hidden).unflatten(1, (2, len(AUS))).log_softmax(1)
 
 
 class JaaNet(nn.Module):
-    """Aligned faces [B, 3, 176, 176] in [-1, 1] to `JaaOutput`; made of the six networks of `PARTS`.
+    """The whole network, built from the six networks of `PARTS`.
 
     Source: Shao et al., "JAA-Net: Joint Facial Action Unit Detection and Face Alignment via Adaptive Attention",
-    figure 2; the joint head sees alignment, global and local features in this order.
+    figure 2. The joint head takes alignment, global and local features, in this order.
     """
 
     def __init__(
@@ -202,6 +276,14 @@ class JaaNet(nn.Module):
         self.au_net = au_net
 
     def forward(self, x: Tensor) -> JaaOutput:
+        """Detect action units and landmarks.
+
+        Args:
+            x: aligned faces, values in [-1, 1], [B, 3, 176, 176].
+
+        Returns:
+            Hidden layer, probabilities and landmarks, see `JaaOutput`.
+        """
         regions = self.region_learning(x)
         aligned, landmarks = self.align_net(regions)
         maps = self.local_attention_refine(attention_maps(landmarks))
@@ -222,19 +304,32 @@ PARTS: Final[dict[str, type[nn.Module]]] = {  # by the names of the authors' fil
 
 
 def au_centres(landmarks: Tensor) -> Tensor:
-    """Both centres of each action unit, [B, 12, 2, 2] (x, y), from landmarks [B, 49, 2], in the same pixels."""
-    ruler = (landmarks[:, _EYES[0], 0] - landmarks[:, _EYES[1], 0]).abs()  # [B]
+    """The two centres of each action unit.
+
+    Args:
+        landmarks: x and y in pixels, [B, 49, 2].
+
+    Returns:
+        x and y of both centres in the same pixels, [B, 12, 2, 2].
+    """
+    eye_distance = (landmarks[:, _EYES[0], 0] - landmarks[:, _EYES[1], 0]).abs()  # [B]
     numbers = torch.tensor([[n for n, _ in pair] for pair in _CENTRES], device=landmarks.device)
     below = landmarks.new_tensor([[shift for _, shift in pair] for pair in _CENTRES])  # [12, 2]
     centres = landmarks[:, numbers].clone()
-    centres[..., 1] += ruler[:, None, None] * below
+    centres[..., 1] += eye_distance[:, None, None] * below
     return centres
 
 
 def attention_maps(landmarks: Tensor) -> Tensor:
-    """Predefined attentions [B, 12, 52, 52] around the centres of the action units, falling with city-block distance.
+    """Predefined attention around the centres of the action units. It falls with the city-block distance.
 
-    A centre beyond the map still lights the nearest places as far as its fall allows.
+    A centre outside the map still contributes to the positions within its radius.
+
+    Args:
+        landmarks: x and y in pixels of the crop, [B, 49, 2].
+
+    Returns:
+        Attention, values 0 to 1, [B, 12, 52, 52].
     """
     side = MAP + 2 * RIM
     reach = round((side - 1) / 2 * REACH)
@@ -246,5 +341,5 @@ def attention_maps(landmarks: Tensor) -> Tensor:
     distance = (places - centres).abs()
     both = inside[..., 1, :, None] & inside[..., 0, None, :]  # [B, 12, 2, 52, 52]: rows are y
     fall = (distance[..., 1, :, None] + distance[..., 0, None, :]) * (FALL / (side * REACH))
-    light = torch.where(both, (1 - fall).clamp(min=0), 0)
-    return light.amax(2)
+    attention = torch.where(both, (1 - fall).clamp(min=0), 0)
+    return attention.amax(2)

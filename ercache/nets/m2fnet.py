@@ -32,27 +32,52 @@ class Extractor(nn.Module):
         self.projector = nn.Linear(ENCODED, EMBEDDED)
 
     def encode(self, images: Tensor) -> Tensor:
-        """e of normalised images [B, 3, H, W]: [B, 512]."""
+        """Encode images without the projector.
+
+        Args:
+            images: normalised images, see `normalised`, [B, 3, H, W].
+
+        Returns:
+            e, [B, 512].
+        """
         encoded: Tensor = self.encoder(images)
         return encoded
 
     def forward(self, images: Tensor) -> Tensor:
-        """z of normalised images [B, 3, H, W]: [B, 300]."""
+        """Encode and project images.
+
+        Args:
+            images: normalised images, see `normalised`, [B, 3, H, W].
+
+        Returns:
+            z, [B, 300].
+        """
         embedded: Tensor = self.projector(self.encode(images))
         return embedded
 
 
 def start_from_imagenet(extractor: Extractor, tensors: Mapping[str, Tensor]) -> None:
-    """Put torchvision's ResNet18 (IMAGENET1K_V1) into the encoder; the projector keeps its initialisation.
+    """Load torchvision's ResNet18 (IMAGENET1K_V1) into the encoder. The projector keeps its initialisation.
+
+    Args:
+        extractor: changed in place.
+        tensors: name -> tensor of torchvision's file.
 
     Raises:
-        WeightsError: the tensors are not those of that network.
+        WeightsError: the tensors belong to another network.
     """
     load_strict(extractor.encoder, tensors, "resnet18", drop=("fc.",))
 
 
 def normalised(images: Tensor) -> Tensor:
-    """RGB bytes [B, H, W, 3] as the network wants them: float32 [B, 3, H, W], ImageNet mean and deviation."""
+    """Normalise images for the network with ImageNet mean and deviation.
+
+    Args:
+        images: RGB bytes, [B, H, W, 3].
+
+    Returns:
+        float32, [B, 3, H, W].
+    """
     scaled = images.permute(0, 3, 1, 2).float() / 255
     mean, std = (scaled.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     return (scaled - mean) / std

@@ -1,4 +1,4 @@
-"""RoBERTa's network in its sizes, bare or with the tensors of a checkpoint, and rows that Cues adds to it."""
+"""RoBERTa: the network in its sizes, loading a checkpoint, and the speaker tokens that Cues adds."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor, nn
 
-LIMIT: Final = 512  # tokens that it has positions for
+LIMIT: Final = 512  # longest input, in tokens
 PAD_ID: Final = 1
-# Tokens of a name that a checkpoint stores and the bare network has not: heads, the untrained pooler, a constant.
+# Beginnings of tensor names in checkpoints that the network does not have: heads, the untrained pooler, a constant.
 HEADS: Final = ("lm_head.", "classifier.", "pooler.", "embeddings.position_ids")
 SPEAKERS: Final = 10  # tokens of speakers; a MELD dialogue has up to nine
-SPREAD: Final = 0.02  # of their rows around the mean of all rows
+SPREAD: Final = 0.02  # standard deviation of their rows around the mean of all rows
 
 BASE: Final = Shape(768, 12, 12, 3072, 50265)
 LARGE: Final = Shape(1024, 24, 16, 4096, 50265)
@@ -23,7 +23,12 @@ SIZES: Final = {"small": SMALL, "base": BASE, "large": LARGE}
 
 
 def roberta(shape: Shape, vocabulary: int) -> "nn.Module":
-    """The network without its pooler, which was never trained."""
+    """Build the network without its pooler, which was never trained.
+
+    Args:
+        shape: sizes of the network.
+        vocabulary: rows of the embedding table, if the shape leaves them open (0).
+    """
     from transformers.models.roberta.configuration_roberta import RobertaConfig
     from transformers.models.roberta.modeling_roberta import RobertaModel
 
@@ -33,7 +38,7 @@ def roberta(shape: Shape, vocabulary: int) -> "nn.Module":
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         intermediate_size=shape.inner,
-        max_position_embeddings=LIMIT + 2,  # positions begin after that of the pad
+        max_position_embeddings=LIMIT + 2,  # positions are counted from PAD_ID + 1
         type_vocab_size=1,
         layer_norm_eps=1e-5,
     )
@@ -42,10 +47,15 @@ def roberta(shape: Shape, vocabulary: int) -> "nn.Module":
 
 
 def from_checkpoint(weights: Weights, expected: Shape, tokenizer: "Tokenizer") -> "nn.Module":
-    """The network with the tensors of a published checkpoint.
+    """Build the network and load a published checkpoint.
+
+    Args:
+        weights: handle of the checkpoint.
+        expected: sizes that the encoder assumes.
+        tokenizer: gives the size of the vocabulary.
 
     Raises:
-        WeightsError: the checkpoint is absent, damaged or another network's.
+        WeightsError: the checkpoint is absent, damaged, or of another network.
     """
     shape = shape_of(weights, expected)
     return weights.network(
@@ -54,7 +64,14 @@ def from_checkpoint(weights: Weights, expected: Shape, tokenizer: "Tokenizer") -
 
 
 def speaker_rows(table: "Tensor") -> "Tensor":
-    """Rows for ten speakers' tokens near the mean of a table [V, width], always the same ones, [10, width]."""
+    """Embeddings of ten speaker tokens, near the mean of all embeddings. They are the same in every run.
+
+    Args:
+        table: embedding table, [V, width].
+
+    Returns:
+        Rows for the speaker tokens, [10, width].
+    """
     import torch
 
     noise = torch.randn((SPEAKERS, table.shape[1]), generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""The emotion head of audEERING on wav2vec 2.0 (Wagner et al. 2023), which transformers has no class for."""
+"""wav2vec 2.0 with the emotion head of audEERING (Wagner et al. 2023). The package transformers has no class for it."""
 
 from torch import Tensor, nn
 from transformers.models.wav2vec2.configuration_wav2vec2 import Wav2Vec2Config
@@ -6,7 +6,7 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Model
 
 
 class EmotionHead(nn.Module):
-    """Mean state of a clip [B, width] to arousal, dominance and valence [B, 3], each about 0 to 1."""
+    """Predicts arousal, dominance and valence from the mean state of a clip."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -14,13 +14,20 @@ class EmotionHead(nn.Module):
         self.out_proj = nn.Linear(width, 3)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Dense layer, tanh, three outputs."""
+        """Apply a dense layer, tanh, and the output layer.
+
+        Args:
+            pooled: mean state of each clip, [B, width].
+
+        Returns:
+            Arousal, dominance and valence, each about 0 to 1, [B, 3].
+        """
         values: Tensor = self.out_proj(self.dense(pooled).tanh())
         return values
 
 
 class SpeechEmotion(nn.Module):
-    """wav2vec 2.0 with its emotion head; the names are those of the published state dict.
+    """wav2vec 2.0 with its emotion head. Tensor names are those of the published state dict.
 
     Source: audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim, 165,316,995 parameters;
         docs/encoders.md#speech-networks.

@@ -14,14 +14,18 @@ Family = Literal["wav2vec2", "hubert", "wavlm"]
 
 @dataclass(frozen=True)
 class SpeechNetwork:
-    """What is fixed for the network of a checkpoint.
+    """Fixed properties of the network of a checkpoint.
 
     Attributes:
-        norm: of the first convolution. `group` takes its statistics over time, so padding changes every frame and no
-            mask repairs it: one clip in a forward. `layer` works on each frame: padded batches with a mask.
-        bias: of the convolutions.
-        stable: norms stand before attention and feed-forward, and one after the last layer.
-        normalised: clips get zero mean and unit variance (`do_normalize` of the checkpoint's preprocessor).
+        family: architecture.
+        width: size of the states.
+        layers: number of transformer layers.
+        norm: normalisation after the first convolution. `group` uses statistics over time, so padding would change
+            every frame even with a mask; such a network takes one clip per forward. `layer` normalises each frame;
+            such a network takes padded batches with a mask.
+        bias: whether the convolutions have a bias.
+        stable: pre-norm layers (a norm before attention and feed-forward), and one more norm after the last layer.
+        normalised: clips are normalised to mean 0 and variance 1 (`do_normalize` of the checkpoint's preprocessor).
         emotion: it has the emotion head of audEERING.
     """
 
@@ -36,7 +40,7 @@ class SpeechNetwork:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The fields of its config.json in which it differs from transformers' defaults."""
+        """The fields of config.json that differ from the defaults of transformers."""
         return {
             "hidden_size": self.width,
             "num_hidden_layers": self.layers,
@@ -58,7 +62,13 @@ LARGE_WAVLM = SpeechNetwork("wavlm", 1024, 24, "layer", bias=False, stable=True)
 
 
 def build(family: Family, config: dict[str, Any], emotion: bool) -> "nn.Module":
-    """A network as its config.json describes it."""
+    """Build a network from its config.json.
+
+    Args:
+        family: architecture.
+        config: content of config.json.
+        emotion: add the emotion head of audEERING.
+    """
     network: nn.Module
     if family == "wavlm":
         from transformers.models.wavlm.configuration_wavlm import WavLMConfig
@@ -81,26 +91,31 @@ def build(family: Family, config: dict[str, Any], emotion: bool) -> "nn.Module":
 
 
 def keep_layers(network: Any, layer: int) -> None:
-    """Leave out the layers above `layer`, so that the output is its: what transformers calls `hidden_states[layer]`.
+    """Remove the layers above `layer`, so that the network returns what transformers calls `hidden_states[layer]`.
 
-    For the last layer nothing is left out: its output is `last_hidden_state`, with the norm that may stand behind it.
+    For the last layer nothing is removed. The output is then `last_hidden_state`, including a final norm if there is
+    one.
+
+    Args:
+        network: changed in place.
+        layer: number of the layer, from 1.
 
     Raises:
-        ValueError: it has no such layer.
+        ValueError: the network has no such layer.
     """
     from torch import nn
 
     layers = network.encoder.layers
     if layer > len(layers):
-        raise ValueError(f"layer {layer} of a network of {len(layers)}")
+        raise ValueError(f"layer {layer} of a network with {len(layers)} layers")
     if layer < len(layers):
         network.encoder.layers = layers[:layer]
-        if network.config.do_stable_layer_norm:  # this norm belongs to the last layer only
+        if network.config.do_stable_layer_norm:  # the final norm belongs to the last layer
             network.encoder.layer_norm = nn.Identity()
 
 
-# Parts of the training that are no part of the encoder: contrastive targets of wav2vec 2.0, letters of a recogniser,
-# and the vector that stands for masked frames, which wav2vec2-base's file has and wav2vec2-base-960h's has not.
+# Tensors that only training uses: contrastive targets of wav2vec 2.0, the letters of a speech recogniser, and the
+# vector that replaces masked frames (in the file of wav2vec2-base, not in that of wav2vec2-base-960h).
 UNUSED = (
     "quantizer.",
     "project_q.",
@@ -109,11 +124,11 @@ UNUSED = (
     "masked_spec_embed",
     "wav2vec2.masked_spec_embed",
 )
-UNMASKED = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # fields of a config: no such vector
+UNMASKED = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # config of a network without that vector
 
 
 def tensor_name(name: str) -> str:
-    """The name in transformers 5 of a tensor of a published file, where a norm of a weight was called otherwise."""
+    """Translate the tensor name of a published file to transformers 5, which renamed those of weight norms."""
     for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
         name = name.replace(
             f"pos_conv_embed.conv.{old}", f"pos_conv_embed.conv.parametrizations.weight.{new}"

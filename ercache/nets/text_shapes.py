@@ -1,17 +1,24 @@
-"""Sizes of the networks that read text: those of the key, or what the config.json of a checkpoint says."""
+"""Sizes of text networks (RoBERTa, MPNet), and how to read them from the config.json of a checkpoint."""
 
 from dataclasses import astuple, dataclass
 from typing import Final
 
 from ercache.weights import Weights
 
-# Of config.json, in the order of a shape's.
+# Fields of config.json, in the order of the fields of `Shape`.
 FIELDS: Final = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a RoBERTa or MPNet; `vocabulary` 0 for that of its tokenizer."""
+    """Sizes of a RoBERTa or MPNet.
+
+    Attributes:
+        width: size of the states.
+        layers, heads: transformer layers, and attention heads per layer.
+        inner: width of the feed-forward layers.
+        vocabulary: rows of the embedding table; 0 takes the size from the tokenizer.
+    """
 
     width: int
     layers: int
@@ -21,10 +28,10 @@ class Shape:
 
 
 def shape_of(weights: Weights, expected: Shape) -> Shape:
-    """What config.json says of the network; `expected` with random weights.
+    """Read the sizes from config.json; with random weights, return `expected`.
 
     Raises:
-        WeightsError: absent or damaged, or its width is not the key's, so its arrays would be wrong.
+        WeightsError: config.json is absent or damaged, or its width differs from `expected`.
     """
     config = weights.config(dict(zip(FIELDS, astuple(expected), strict=True)), fixed=("hidden_size",))
     return Shape(*(config[name] for name in FIELDS))

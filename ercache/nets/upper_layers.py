@@ -1,6 +1,6 @@
-"""Single layers of published transformers, frozen: BERT's and ViT's last ones, between which Cues exchanges bridges.
+"""Single frozen layers of a published BERT or ViT. Cues places its cross-modal bridges between them.
 
-The layers are transformers' own; only those that are wanted are built and read.
+The layers are classes of transformers. Only the requested layers are built and loaded.
 """
 
 from typing import Any, Literal
@@ -14,10 +14,15 @@ Kind = Literal["bert", "vit"]
 
 
 class UpperLayers(nn.Module):
-    """Some layers of a transformer, and for ViT the norm after its last one; never trained, always in eval mode.
+    """Some layers of a transformer, never trained and always in eval mode.
+
+    A ViT also has the norm after its last layer.
 
     Args:
-        depth: layers of the whole network; numbers: which of them these are.
+        kind: architecture.
+        width, heads: size of the states, and attention heads per layer.
+        depth: number of layers of the whole network.
+        numbers: which layers to build, counted from 0.
     """
 
     def __init__(self, kind: Kind, width: int, heads: int, depth: int, numbers: tuple[int, ...]) -> None:
@@ -46,20 +51,32 @@ class UpperLayers(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> "UpperLayers":
-        """Stay in eval mode: what is frozen drops nothing out."""
+        """Stay in eval mode, so that frozen layers apply no dropout."""
         return super().train(False)
 
     def forward(self, number: int, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Layer `number` on [N, T, width]; steps where `valid` (bool [N, T]) is False are seen by none."""
+        """Apply one layer.
+
+        Args:
+            number: which layer, one of `numbers`.
+            x: states, [N, T, width].
+            valid: bool [N, T]; steps where it is False are masked in the attention. None masks nothing.
+
+        Returns:
+            States, [N, T, width].
+        """
         mask = None if valid is None else valid[:, None, None]
         y: Tensor = self.layers[str(number)](x, mask)
         return y
 
     def load(self, checkpoint: str) -> None:
-        """Take the tensors of a checkpoint.
+        """Load the tensors of a checkpoint.
+
+        Args:
+            checkpoint: key in the table of checkpoints.
 
         Raises:
-            WeightsError: it is absent, damaged or another network's.
+            WeightsError: the checkpoint is absent, damaged, or of another network.
         """
         others = tuple(f"layers.{n}." for n in range(self.depth) if n not in self.numbers)
         left = ("embeddings.", "pooler.", "cls.", *(("layernorm.",) if self.kind == "bert" else ()), *others)

@@ -1,9 +1,9 @@
-"""Names of a vision transformer's tensors, without loading torch."""
+"""Tensor names of vision transformers. This module does not import torch."""
 
 import re
 from typing import Final
 
-# Names in the published files of ViT and in transformers 5.
+# Patterns of names in published ViT files, and their replacements in transformers 5.
 _NAMES: Final = (
     (r"^encoder\.layer\.", "layers."),
     (r"\.attention\.attention\.query\.", ".attention.q_proj."),
@@ -16,7 +16,7 @@ _NAMES: Final = (
 
 
 def vit_name(name: str) -> str:
-    """The name in transformers 5 of a tensor of a published ViT."""
+    """Translate the tensor name of a published ViT file to transformers 5."""
     for old, new in _NAMES:
         name = re.sub(old, new, name)
     return name

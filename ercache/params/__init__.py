@@ -1,1 +1,1 @@
-"""params.yaml: its schema, and the reading that tells all findings at once."""
+"""params.yaml: its schema, and reading it with all wrong entries reported together."""

@@ -1,7 +1,7 @@
-"""params.yaml: read once, checked as a whole, all findings told together.
+"""Read params.yaml, check it as a whole, and report all wrong entries together.
 
-Configs of encoders and models are checked against the classes that the caller passes in, because this room knows
-neither. Corpus roots are settings of a machine: `--root`, ERCACHE_ROOT_<CORPUS>, params.local.yaml, params.yaml.
+The caller passes the config classes of corpora, encoders and models, because this package must not import them. The
+root folder of a corpus is a setting of the machine: `--root`, ERCACHE_ROOT_<CORPUS>, params.local.yaml or params.yaml.
 """
 
 import difflib
@@ -29,8 +29,8 @@ from ercache.wording import count_noun
 PARAMS_FILE = Path("params.yaml")
 LOCAL_FILE = Path("params.local.yaml")
 MANIFESTS = Path("data/manifests")
-FIX_AND_RERUN = "mend them and run again"
-NO_PARAMS = "no params.yaml here: run in the project's folder"
+FIX_AND_RERUN = "correct them and run again"
+NO_PARAMS = "there is no params.yaml here: run this in the folder of your project"
 Configs = Mapping[str, type[BaseModel]]
 
 
@@ -52,14 +52,15 @@ def load_params(
     models: Configs | None = None,
     extractors: Mapping[str, tuple[type[BaseModel], type[BaseModel]]] | None = None,
 ) -> Params:
-    """Read and check params.yaml; an absent file is an empty one.
+    """Read and check params.yaml. An absent file counts as an empty one.
 
     Args:
-        corpora, encoders, models: key -> class of its config, to check the inner params too.
-        extractors: key -> classes of its config and of its training.
+        path: the file.
+        corpora, encoders, models: key -> class of its config. Entries with these keys are then checked as well.
+        extractors: key -> class of its config, class of its training params.
 
     Raises:
-        ParamsError: with every finding: where, the value, and the nearest known name.
+        ParamsError: with every wrong entry: its place, its value, and the most similar known name.
     """
     local = _local_findings(corpora)
     if not path.is_file():
@@ -87,12 +88,19 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(raw, dict):
-        raise ParamsError(f"{path}: holds no mapping at its top level")
+        raise ParamsError(f"{path}: the top level is not a mapping")
     return raw
 
 
 def schema_errors(model: type[BaseModel], raw: Any, where: str = "") -> list[str]:
-    """Everything that is wrong with a mapping for a pydantic model, one sentence each."""
+    """Check a mapping against a pydantic model.
+
+    Args:
+        where: dotted path of the mapping, for the sentences.
+
+    Returns:
+        One sentence per wrong entry; empty if all is well.
+    """
     try:
         model.model_validate(raw)
     except ValidationError as error:
@@ -101,7 +109,7 @@ def schema_errors(model: type[BaseModel], raw: Any, where: str = "") -> list[str
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """A hint with the nearest known name, or all known names when none is near."""
+    """A hint for an unknown name: the most similar known name, or all known names if none is similar."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
@@ -119,7 +127,7 @@ def _sentence(model: type[BaseModel], item: Any, where: str) -> str:
 
 
 def _owner(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel] | None:
-    """The model class at a location, looked up through fields and dict values."""
+    """The model class at a location of a validation error, found through fields and dict values."""
     current: Any = model
     for step in loc:
         if isinstance(current, type) and issubclass(current, BaseModel):
@@ -145,9 +153,9 @@ def _corpus_findings(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
 
 
 def _local_findings(corpora: Configs | None) -> list[str]:
-    """What is wrong with the machine's own settings, which hold roots and nothing else."""
+    """Wrong entries of params.local.yaml, which may hold `roots` only."""
     raw = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
-    found = [f"{LOCAL_FILE}: {told}" for told in schema_errors(LocalParams, raw)]
+    found = [f"{LOCAL_FILE}: {error}" for error in schema_errors(LocalParams, raw)]
     if corpora is not None:
         names = [key for key in _mapping(raw.get("roots")) if key not in corpora]
         found += [f"{LOCAL_FILE}: roots: unknown corpus {n!r}; {suggestion(str(n), corpora)}" for n in names]
@@ -155,7 +163,7 @@ def _local_findings(corpora: Configs | None) -> list[str]:
 
 
 def _used_corpora(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
-    """Corpora of experiments and trainings that can neither be scanned nor have a manifest here."""
+    """Corpora of experiments and trainings that are unknown: they cannot be scanned and have no manifest."""
     if corpora is None:
         return []
     return [
@@ -191,7 +199,7 @@ def _pretrain_findings(
             continue
         where = f"pretrain.{name}"
         if ("corpus" in entry) == ("folder" in entry):
-            found.append(f"{where}: name a corpus or a folder, and not both")
+            found.append(f"{where}: give either a corpus or a folder")
         if isinstance(key := entry.get("extractor"), str):
             configs = {known: config for known, (config, _) in extractors.items()}
             found += _keyed(configs, key, _mapping(entry.get("config")), where, "extractor")
@@ -219,7 +227,7 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
             found += _keyed(models, experiment["model"], _mapping(experiment.get("config")), where, "model")
         found += schema_errors(TrainingParams, _mapping(experiment.get("training")), f"{where}.training")
         for used in _mapping(experiment.get("features")).values():
-            # `feature@split` is a feature with the extractor of that split.
+            # `feature@split` is the feature with the extractor trained on that split.
             names = (
                 [split_array_name(n)[0].partition(SPLIT_MARK)[0] for n in used if isinstance(n, str)]
                 if isinstance(used, list)
@@ -245,10 +253,13 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
-    """The folder of a corpus: `--root`, environment, params.local.yaml, params.yaml, in this order.
+    """Find the root folder of a corpus: from `given`, the environment, params.local.yaml or params.yaml, in this order.
+
+    Args:
+        given: value of `--root`, if any.
 
     Raises:
-        UsageError: no root is known, or it is no folder.
+        UsageError: no root is known, or it is not a folder.
     """
     variable = f"ERCACHE_ROOT_{corpus.upper()}"
     local = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
@@ -260,13 +271,13 @@ def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
     )
     if not root:
         raise UsageError(
-            f"no root known for corpus {corpus!r}",
-            hint=f"give --root DIR, set {variable}, or write `roots: {{{corpus}: DIR}}` into {LOCAL_FILE}",
+            f"the root folder of corpus {corpus!r} is unknown",
+            hint=f"give --root DIR, set {variable}, or write `roots: {{{corpus}: DIR}}` to {LOCAL_FILE}",
         )
     folder = Path(os.path.expanduser(str(root)))
     if not folder.is_dir():
         raise UsageError(
-            f"the root of corpus {corpus!r} is no folder: {folder}",
-            hint=f"is it mounted? --root or {LOCAL_FILE}",
+            f"the root of corpus {corpus!r} is not a folder: {folder}",
+            hint=f"check that it is mounted, or change it with --root or in {LOCAL_FILE}",
         )
     return folder

@@ -1,10 +1,10 @@
-"""What params.yaml may say, the only place where choices live; `ercache.params.load` reads it."""
+"""The entries of params.yaml, where all choices of a project stand. `ercache.params.load` reads the file."""
 
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SPLIT_MARK = "@"  # between a feature and the split that its extractor was trained on
+SPLIT_MARK = "@"  # `feature@split` is the feature with the extractor trained on that split
 IMPORTED = "imported"
 
 
@@ -15,19 +15,19 @@ class Strict(BaseModel):
 
 
 class FacePolicy(Strict):
-    """How faces are found (MTCNN); part of the provenance of every face feature.
+    """How faces are detected (MTCNN). The provenance of every face feature holds these values.
 
     Attributes:
-        min_face_size: smallest face searched for, pixels.
-        min_face_share: the same as a share of the picture's shorter side; the larger of both counts.
-        factor: ratio of neighbouring scales of the image pyramid; 0.709 is facenet-pytorch's.
-        resize: `area` averages as facenet-pytorch does, `bilinear` (antialiased, on bytes) is much quicker.
-        thresholds: of the three cascade stages.
-        overlap: boxes that overlap a better one more than so (IoU) go no further than the first two stages; 0.7 is
-            facenet-pytorch's.
-        min_probability: detections below it are dropped.
-        every: seconds between the instants at which faces are detected and then followed by the overlap of their
-            boxes; without it they are detected on every frame used.
+        min_face_size: smallest face to search for, pixels.
+        min_face_share: smallest face as a share of the picture's shorter side. The larger of the two limits applies.
+        factor: ratio of neighbouring scales of the image pyramid; facenet-pytorch uses 0.709.
+        resize: `area` averages pixels as facenet-pytorch does; `bilinear` (antialiased, on bytes) is much faster.
+        thresholds: thresholds of the three cascade stages.
+        overlap: after the first two stages, boxes with a larger overlap (IoU) with a better box are dropped;
+            facenet-pytorch uses 0.7.
+        min_probability: detections with a lower probability are dropped.
+        every: seconds between detections; between them, faces are tracked by the overlap of their boxes. Without it,
+            faces are detected on every frame that is used.
     """
 
     min_face_size: int = Field(40, ge=12)
@@ -41,13 +41,13 @@ class FacePolicy(Strict):
 
 
 class Limits(Strict):
-    """What one unit may cost before it is given up.
+    """Limits per clip. A clip that exceeds one has no feature, and the reason is recorded.
 
     Attributes:
-        seconds: wall clock of one decoding.
-        duration: longest stretch of media that is read, seconds.
-        pixels: largest picture, width x height.
-        megabytes: of all decoded pictures of one clip.
+        seconds: wall clock time of decoding.
+        duration: duration of the clip, seconds.
+        pixels: size of a picture, width x height.
+        megabytes: size of all decoded pictures.
     """
 
     seconds: float = Field(120, gt=0)
@@ -57,17 +57,18 @@ class Limits(Strict):
 
 
 class EngineParams(Strict):
-    """The engine's plan; nothing here tunes itself (`ercache bench batch` prints a good value).
+    """How extraction runs. No value adapts by itself; `ercache bench batch` prints a good batch size.
 
     Attributes:
-        shard: utterances whose media are read, encoded and resumed together.
+        shard: number of utterances whose media are read, encoded and resumed together.
         text_shard: the same for texts.
-        batch: largest number of utterances in one forward.
-        precision: of the networks' arithmetic; TF32 is always off.
-        threads: of one forward.
-        lanes: processes that encode, each with networks of its own; on GPUs there is one for each device.
-        workers: files that a lane reads ahead at once.
-        memory: megabytes of decoded media that a lane encodes together, and as much that it reads ahead.
+        batch: largest number of utterances in one forward pass.
+        precision: floating-point type of the networks; TF32 is always off.
+        threads: CPU threads of one forward pass.
+        lanes: number of worker processes that encode, each with its own copy of the networks. On GPUs there is one
+            per device.
+        workers: number of files that a worker process reads ahead.
+        memory: megabytes of decoded media that a worker process encodes together, and as much again to read ahead.
     """
 
     shard: int = Field(16, ge=1)
@@ -82,10 +83,11 @@ class EngineParams(Strict):
 
 
 class FeatureParams(BaseModel):
-    """A feature: an encoder key and that encoder's params; `imported` where `ercache cache import` made its caches.
+    """A feature: an encoder and its params.
 
     Attributes:
-        faces: what this feature's face policy has else than the common one.
+        encoder: key of the encoder, or `imported` if `ercache cache import` wrote the caches.
+        faces: entries of the face policy that differ for this feature.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -94,12 +96,12 @@ class FeatureParams(BaseModel):
 
     @property
     def imported(self) -> bool:
-        """Whether its caches came from another project; then no encoder here makes it."""
+        """Whether its caches come from another project. No encoder here can compute it then."""
         return self.encoder == IMPORTED
 
     @property
     def params(self) -> dict[str, Any]:
-        """The encoder's params as written."""
+        """The params of the encoder, as written in params.yaml."""
         return dict(self.model_extra or {})
 
 
@@ -108,26 +110,26 @@ def _nothing(value: float | tuple[int, ...]) -> bool:
 
 
 class TrainingParams(Strict):
-    """How every model is trained; the epoch is always chosen on validation.
+    """How every model is trained. The epoch is always chosen on validation.
 
     Attributes:
-        seeds: number of runs, with seeds 0, 1, ...
-        epochs, patience: upper bound, and epochs without a better validation score before stopping.
+        seeds: number of trainings, with seeds 0, 1, ...
+        epochs: largest number of epochs.
+        patience: training stops after so many epochs without a better validation score.
         batch: dialogues per step.
-        optimizer, lr, weight_decay: `adam` and `sgd` take the decay into the gradient (L2), `adamw` keeps it apart.
-        momentum, dampening: of `sgd`; dampening is the share of a gradient that does not enter the momentum.
-        l2: how weight_decay acts: `decay` through the optimizer; `squared` and `norm` add weight_decay times
-            the squared norm or the norm of all parameters to the loss instead.
+        optimizer, lr, weight_decay: `adam` and `sgd` add the decay to the gradient (L2); `adamw` decouples it.
+        momentum, dampening: options of `sgd`; dampening is the share of a gradient that does not enter the momentum.
+        l2: how weight_decay acts. `decay` acts through the optimizer. `squared` and `norm` instead add weight_decay
+            times the squared norm, or the norm, of all parameters to the loss.
         clip: largest gradient norm; null does not clip.
-        schedule: `plateau` lowers the rate when the validation score stalls (plateau_patience, plateau_factor),
-            `steps` to a tenth after each of the epochs of `milestones`, `cosine` to 0 over `epochs`, and before it
-            linearly up over the share `warmup` of them.
-        gamma: of the focal loss; 0 is cross-entropy.
-        class_weights: `balanced` weighs a class by N / (C n_c) of the train labels; where several may hold at once, the
-            presence of one by how many times more often it is absent.
-        modality_dropout: in training, the chance with which an utterance goes without a modality that it has; never
-            without all of them.
-        standardize: z-score every feature with the mean and deviation of the train part.
+        schedule: learning rate over epochs. `plateau` lowers it when the validation score stalls (plateau_patience,
+            plateau_factor). `steps` divides it by 10 after each epoch in `milestones`. `cosine` lowers it to 0 over
+            `epochs`, after a linear increase over the share `warmup` of them.
+        gamma: exponent of the focal loss; 0 gives cross-entropy.
+        class_weights: `balanced` weighs a class by N / (C n_c), from the train labels. In a multi-label task it weighs
+            the presence of an emotion by (times absent) / (times present).
+        modality_dropout: chance, in training, to hide a modality of an utterance. At least one modality always stays.
+        standardize: standardise every feature with mean and standard deviation of the train part.
     """
 
     seeds: int = Field(5, ge=1)
@@ -144,7 +146,7 @@ class TrainingParams(Strict):
     plateau_factor: float = Field(0.5, gt=0, lt=1)
     gamma: float = Field(0.0, ge=0)
     class_weights: Literal["none", "balanced"] = "none"
-    # Left out where they are nothing, so that digests of trainings that know nothing of them stay what they are.
+    # Left out of digests when zero or empty, so that digests of older trainings stay the same.
     modality_dropout: float = Field(0.0, ge=0, lt=1, exclude_if=_nothing)
     momentum: float = Field(0.0, ge=0, lt=1, exclude_if=_nothing)
     dampening: float = Field(0.0, ge=0, le=1, exclude_if=_nothing)
@@ -158,39 +160,44 @@ EpcTarget = Literal["next_utterance", "next_same_speaker"]
 
 
 def task_label(task: str, target: str) -> str:
-    """A task in words that tell apart what cannot be compared: predictions of other targets."""
+    """Label of a task that also names an unusual target, because scores of different targets cannot be compared."""
     return task if target == "next_utterance" else f"{task} of the same speaker"
 
 
 class ExperimentParams(Strict):
-    """One row of the results: a model on the features of a corpus.
+    """An experiment: a model on features of a corpus.
 
     Attributes:
-        task: `erc` recognises the emotion of each utterance; `epc` predicts that of the next one, from what was before.
-        label_set: one of the manifest, or what a family of sets `<name>_<emotion>` shares, whose values are absent and
-            present: then any number of emotions may hold at once.
-        split: one of the manifest; `folds` names a group of its splits `<folds>/<what is held out>` instead, each of
-            which is trained and tested on its own.
-        history: utterances seen at most, the last ones; without it whole dialogues (`erc`), or all of the past (`epc`).
-        epc_target: whose emotion `epc` predicts from what was heard: that of the next utterance, whoever says it, or of
-            the next one by who spoke last, with nothing that others say in between.
-        features: modality -> names of features, joined in that order; `name:array` takes one array of several.
-        unlabelled: what becomes of utterances that have no label in `label_set`: `keep` leaves them in their dialogues
-            as context, masked from loss and metrics; `drop` takes them out before the models see them.
-        preset: named size of the model; `config` overrides single switches of it.
-        training: overrides of the common training params.
-        pipeline: whether dvc.yaml has it as a stage, where it has its corpus; no part of the experiment's identity.
+        model: key of the model.
+        corpus: key of the corpus.
+        task: `erc` recognises the emotion of each utterance. `epc` predicts the emotion of the next utterance from the
+            utterances before it.
+        label_set: a label set of the manifest. Or the common beginning of sets `<name>_<emotion>` with the values
+            absent and present; then several emotions may be present at once.
+        split: a split of the manifest.
+        folds: instead of `split`, a group of splits `<folds>/<held-out group>`. Each of them is trained and tested.
+        history: largest number of utterances that the model reads, counted back from the current one. Without it, the
+            model reads whole dialogues (`erc`) or the whole past (`epc`).
+        epc_target: which emotion `epc` predicts: that of the next utterance by any speaker, or that of the next
+            utterance by the current speaker. In the second case, utterances of others in between are hidden.
+        features: modality -> names of features, concatenated in this order; `name:array` uses one of several arrays.
+        unlabelled: utterances without a label in `label_set`. `keep` leaves them in their dialogues as context, masked
+            in loss and metrics. `drop` removes them before the model reads the dialogue.
+        preset: named size of the model.
+        config: switches of the model that differ from the preset.
+        training: training params that differ from the common ones.
+        pipeline: whether dvc.yaml gets a stage for it, if its corpus is in the pipeline. It does not enter digests.
     """
 
     model: str
     corpus: str
     task: Task = "erc"
     history: int | None = Field(None, ge=1)
-    # Left out where it is the usual one, so that digests of experiments stay what they are.
+    # Left out of digests when it is the default, so that digests of older experiments stay the same.
     epc_target: EpcTarget = Field("next_utterance", exclude_if=lambda target: target == "next_utterance")
     label_set: str = "emotion7"
     split: str = "official"
-    # Left out where there are none, so that digests of experiments without folds stay what they are.
+    # Left out of digests when there are none, so that digests of older experiments stay the same.
     folds: str | None = Field(None, exclude_if=lambda name: name is None)
     unlabelled: Literal["keep", "drop"] = "keep"
     features: dict[Literal["text", "audio", "visual"], list[str]] = Field(min_length=1)
@@ -202,38 +209,39 @@ class ExperimentParams(Strict):
     @model_validator(mode="after")
     def _one_of_split_and_folds(self) -> Self:
         if self.folds is not None and self.split != "official":
-            raise ValueError("name a split or folds, and not both")
+            raise ValueError("give either a split or folds")
         return self
 
     @model_validator(mode="after")
     def _predicts_what_it_aims_at(self) -> Self:
         if self.epc_target != "next_utterance" and self.task != "epc":
-            raise ValueError("epc_target is for task: epc")
+            raise ValueError("epc_target needs task: epc")
         return self
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of all features, in order, without the arrays chosen of them."""
+        """Names of all features, in order, without `:array`."""
         return list(
             dict.fromkeys(split_array_name(name)[0] for names in self.features.values() for name in names)
         )
 
 
 def split_array_name(name: str) -> tuple[str, str]:
-    """Feature and array of `name:array`; the array is "" where all are meant."""
+    """Split `name:array` into feature and array. The array is "" if none is named."""
     feature, _, array = name.partition(":")
     return feature, array
 
 
 class PretrainParams(Strict):
-    """A training of an extractor, on a corpus or on a folder of labelled files.
+    """The training of an extractor, on a corpus or on a folder of labelled files.
 
     Attributes:
-        extractor: key of the encoder that the weights are for.
-        corpus, label_set, split: train and dev utterances of a corpus, labelled with these values.
-        folder: files in `<folder>/<label>/` instead; a setting of a machine, which `--folder` overrides.
-        labels: what the folder's labels are; with `identity`, dev holds identities that train does not.
-        config, training: switches of the extractor's training.
+        extractor: key of the encoder that uses the weights.
+        corpus, label_set, split: train on the train and dev utterances of a corpus, with these labels.
+        folder: instead of a corpus, train on the files `<folder>/<label>/*`. The option `--folder` overrides it.
+        labels: kind of the folder's labels. With `identity`, train and dev hold different identities.
+        config: switches of the extractor.
+        training: training params.
     """
 
     extractor: str
@@ -247,13 +255,14 @@ class PretrainParams(Strict):
 
 
 class SweepParams(Strict):
-    """How `ercache sweep` searches: the same budget for every model.
+    """How `ercache sweep` searches. Every model has the same budget.
 
     Attributes:
-        trials, seeds: configurations tried, and trainings of each.
-        spaces: model, or an experiment that needs a space of its own -> dotted path (`config.dropout`,
-            `training.lr`) -> values to choose from.
-        readings: model -> dotted path -> readings of what its paper leaves open (`ercache sweep --readings`).
+        trials: number of configurations to try.
+        seeds: number of trainings per configuration.
+        spaces: search spaces. Model or experiment -> dotted path (`config.dropout`, `training.lr`) -> values.
+        readings: alternatives where a paper leaves a choice open, for `ercache sweep --readings`. Model -> dotted path
+            -> values.
     """
 
     trials: int = Field(16, ge=1)
@@ -263,16 +272,21 @@ class SweepParams(Strict):
 
 
 class Params(Strict):
-    """All of params.yaml.
+    """The whole of params.yaml.
 
     Attributes:
-        roots: corpus -> folder of its media, where neither the command line nor the machine's settings name one.
-        corpora: corpus -> its own switches.
+        roots: corpus -> root folder, used if neither the command line nor params.local.yaml names one.
+        corpora: corpus -> its switches.
+        faces: how faces are detected.
+        engine: how extraction runs.
         features: name -> encoder and its params.
         profiles: name -> features.
         pipeline: corpus -> profile, for the stages in dvc.yaml.
-        reproduce: paper -> corpus -> the experiment on which the rows of its tables are built, or one for each task.
         pretrain: name -> training of an extractor.
+        training: training params of all models.
+        experiments: name -> experiment.
+        sweeps: hyper-parameter search.
+        reproduce: paper -> corpus -> experiment that the rows of its tables change, or one experiment per task.
     """
 
     roots: dict[str, str] = {}
@@ -289,9 +303,9 @@ class Params(Strict):
     reproduce: dict[str, dict[str, str | dict[Task, str]]] = {}
 
     def faces_of(self, feature: FeatureParams) -> FacePolicy:
-        """The common face policy with a feature's overrides."""
+        """The face policy of a feature: the common one with the feature's own entries."""
         return FacePolicy(**{**self.faces.model_dump(), **feature.faces})
 
     def training_of(self, experiment: ExperimentParams) -> TrainingParams:
-        """The common training params with an experiment's overrides."""
+        """The training params of an experiment: the common ones with the experiment's own entries."""
         return TrainingParams(**{**self.training.model_dump(), **experiment.training})

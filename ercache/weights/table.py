@@ -1,7 +1,7 @@
-"""Which checkpoints there are: those of our table, and rows of the user's own.
+"""The table of checkpoints: the catalogue, and rows that the user adds.
 
-`ERCACHE_CHECKPOINTS` may name a JSON file with a list of further rows (fields of `Checkpoint`); a row with a key of
-the table takes its place. Processes that the engine starts see the same rows, because they inherit the variable.
+The variable `ERCACHE_CHECKPOINTS` may name a JSON file with a list of further rows (fields of `Checkpoint`). A row
+replaces one of the catalogue with the same key. Worker processes inherit the variable, so they use the same table.
 """
 
 import functools
@@ -21,10 +21,10 @@ TABLE_VARIABLE = "ERCACHE_CHECKPOINTS"
 
 
 def checkpoints() -> dict[str, Checkpoint]:
-    """Every row by key.
+    """All checkpoints by key.
 
     Raises:
-        WeightsError: the file of further rows is none.
+        WeightsError: the file of further rows is absent or invalid.
     """
     listed = {row.key: row for row in CATALOGUE}
     given = os.environ.get(TABLE_VARIABLE)
@@ -32,10 +32,10 @@ def checkpoints() -> dict[str, Checkpoint]:
 
 
 def checkpoint(key: str) -> Checkpoint:
-    """The row of a key.
+    """The checkpoint with a key.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: the key is unknown.
     """
     rows = checkpoints()
     if key not in rows:
@@ -45,7 +45,7 @@ def checkpoint(key: str) -> Checkpoint:
 
 @contextmanager
 def extra_checkpoints(*rows: Checkpoint) -> Iterator[None]:
-    """Further rows for a while, in this process and in those that it starts; tests bring tiny checkpoints so."""
+    """Add rows to the table while the block runs, also for processes started in it. Tests add tiny checkpoints."""
     before = os.environ.get(TABLE_VARIABLE)
     further = {**(_further(Path(before)) if before else {}), **{row.key: row for row in rows}}
     with tempfile.TemporaryDirectory(prefix="ercache-checkpoints-") as folder:
@@ -66,8 +66,8 @@ def _further(path: Path) -> Mapping[str, Checkpoint]:
         return _parsed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(
-            f"{path}: no list of checkpoints ({type(error).__name__}: {error})",
-            hint=f"it is named by {TABLE_VARIABLE}; docs/encoders.md shows a row",
+            f"{path}: not a list of checkpoints ({type(error).__name__}: {error})",
+            hint=f"the variable {TABLE_VARIABLE} names this file; docs/encoders.md shows a row",
         ) from error
 
 

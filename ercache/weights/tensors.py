@@ -1,4 +1,4 @@
-"""From a file to a network: tensors only, and every one of them accounted for."""
+"""Load tensors from a file into a network. Every tensor on both sides must have its partner."""
 
 import pickle
 from collections.abc import Callable, Mapping, Sequence
@@ -11,19 +11,22 @@ from ercache.weights.container import check_torch_file
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-PARALLEL = "module."  # put before every name by torch's DataParallel
-COUNTER = "num_batches_tracked"  # of batch norms: read in training only, and absent in old files
+PARALLEL = "module."  # prefix that torch's DataParallel adds to every name
+COUNTER = "num_batches_tracked"  # of batch norms; only training reads it, and old files lack it
 
 
 def read_tensors(path: Path, inside: str = "") -> dict[str, "Tensor"]:
-    """The tensors of a checkpoint file, on the CPU; nothing in the file is ever executed.
+    """Read the tensors of a checkpoint file. No code in the file is run.
 
     Args:
-        path: a .safetensors file, or what `torch.load(weights_only=True)` accepts.
-        inside: key of the state dict when a file of torch holds a dict around it (`model_state_dict`).
+        path: a .safetensors file, or a file that `torch.load(weights_only=True)` accepts.
+        inside: key of the state dict, if a file of torch holds it inside another dictionary (`model_state_dict`).
+
+    Returns:
+        Name -> tensor, on the CPU.
 
     Raises:
-        WeightsError: not readable, or it holds more than tensors.
+        WeightsError: the file is not readable, or holds something other than tensors.
     """
     import torch
     from safetensors.torch import load_file
@@ -37,14 +40,14 @@ def read_tensors(path: Path, inside: str = "") -> dict[str, "Tensor"]:
             loaded = loaded.get(inside) if inside and isinstance(loaded, dict) else loaded
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path}: refused, it is no plain file of tensors ({_first_line(error)}); nothing of it was run",
-            hint="get it as .safetensors, or convert it (`ercache weights convert --help`)",
+            f"{path}: refused, because it holds more than tensors ({_first_line(error)}); no code of it was run",
+            hint="get a .safetensors file, or convert this one (`ercache weights convert --help`)",
         ) from error
     except WeightsError:
         raise
-    except Exception as error:  # a damaged pickle fails in any way that Python has
+    except Exception as error:  # a damaged pickle can raise any exception
         raise WeightsError(
-            f"{path}: not readable as a checkpoint ({_first_line(error)})", hint="get it again"
+            f"{path}: not readable as a checkpoint ({_first_line(error)})", hint="download it again"
         ) from error
     if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
         where = f" under {inside!r}" if inside else ""
@@ -60,18 +63,21 @@ def load_strict(
     strip: Sequence[str] = (),
     rename: Callable[[str], str] | None = None,
 ) -> None:
-    """Put tensors into a network; every tensor of both sides must have its partner.
+    """Load tensors into a network. Every tensor on both sides must have its partner.
 
-    Names lose `module.`, then what `strip` lists, then go through `rename`; `drop` is looked at last.
+    A name in the file first loses the prefix `module.`, then the prefixes in `strip`. Then `rename` translates it. At
+    last, names that begin with an entry of `drop` are left out.
 
     Args:
-        what: name of the checkpoint, for the error.
-        drop: beginnings of names that the network is known not to use (heads, old buffers).
-        strip: beginnings that names lose.
-        rename: from a name of the file to the network's.
+        network: changed in place.
+        tensors: name in the file -> tensor.
+        what: name of the checkpoint, for messages.
+        drop: beginnings of names that the network does not use (heads, old buffers).
+        strip: prefixes to remove.
+        rename: name in the file -> name in the network.
 
     Raises:
-        WeightsError: names every missing, unexpected and misshapen tensor.
+        WeightsError: tensors are missing, unexpected or of another shape. The message lists all of them.
     """
     given: dict[str, Tensor] = {}
     twice = []
@@ -93,7 +99,7 @@ def load_strict(
         raise WeightsError(
             f"checkpoint {what!r} does not fit {type(network).__name__}: {len(wrong)} tensors",
             details=wrong,
-            hint="is it the checkpoint of this network?",
+            hint="check that it is the checkpoint of this network",
         )
     counters = {name: wanted[name] for name in wanted if name.endswith(COUNTER)}
     network.load_state_dict({**counters, **given}, strict=True)

@@ -233,7 +233,7 @@ def test_a_folder_without_params_says_so(project: Path, run: Callable[..., Ran])
     (project / "params.yaml").unlink()
     for words in (("train", "concat"), ("extract", "folder"), ("sweep", "concat")):
         ran = run(*words)
-        assert ran.code == 2 and "no params.yaml here: run in the project's folder" in ran.err
+        assert ran.code == 2 and "there is no params.yaml here" in ran.err
 
 
 def test_an_unknown_corpus_is_reported_with_the_most_similar_name(run: Callable[..., Ran]) -> None:

@@ -89,7 +89,7 @@ def mixed_cache(path: Path, count: int) -> Path:
         (200, "b764d5676b16bdbeb1540286bfe8861964d5a0eba59f640a6677bd3bb25489df"),
     ],
 )
-def test_the_bytes_are_those_of_every_earlier_version(tmp_path: Path, count: int, digest: str) -> None:
+def test_the_bytes_equal_those_of_earlier_versions(tmp_path: Path, count: int, digest: str) -> None:
     """Taken when all values of an array were still written at once (h5py 3.16, HDF5 2.0)."""
     path = mixed_cache(tmp_path / "a.h5", count)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
@@ -108,7 +108,7 @@ class Counting:
         return self.arrays[utterance]
 
 
-def test_arrays_are_asked_for_once_where_their_lengths_are_known(tmp_path: Path) -> None:
+def test_arrays_are_read_once_if_their_lengths_are_given(tmp_path: Path) -> None:
     arrays = Counting({f"u{n}": {"tokens": np.ones((n + 1, 3), "f4")} for n in range(3)})
     rows = [Entry("u0", Status.OK), Entry("gone", Status.MISSING, "no_face"), Entry("u2", Status.OK)]
     lengths = [{"tokens": 1}, {}, {"tokens": 3}]
@@ -118,7 +118,7 @@ def test_arrays_are_asked_for_once_where_their_lengths_are_known(tmp_path: Path)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
-def test_a_length_that_is_not_as_told_is_refused(tmp_path: Path) -> None:
+def test_an_array_of_another_length_than_given_is_refused(tmp_path: Path) -> None:
     arrays = {"u": {"tokens": np.ones((2, 3), "f4")}}
     for told in (1, 3):
         with pytest.raises(CacheError, match=f"does not fit {told} rows"):
@@ -128,7 +128,7 @@ def test_a_length_that_is_not_as_told_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cache_file_is_copied_utterance_by_utterance(tmp_path: Path) -> None:
+def test_a_cache_file_can_be_copied_utterance_by_utterance(tmp_path: Path) -> None:
     path = small_cache(tmp_path / "a.h5")
     with CacheFile(path) as cache:
         assert (cache.lengths("u2"), cache.lengths("gone")) == ({"pooled": 1, "tokens": 3}, {})
@@ -136,7 +136,7 @@ def test_a_cache_file_is_copied_utterance_by_utterance(tmp_path: Path) -> None:
     assert (tmp_path / "b.h5").read_bytes() == path.read_bytes()
 
 
-def test_a_full_disk_is_a_clear_error_and_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_gives_a_clear_error_and_keeps_the_old_file(tmp_path: Path) -> None:
     path = small_cache(tmp_path / "big.h5")
     before = path.read_bytes()
     done = subprocess.run(
@@ -158,7 +158,7 @@ def write_on_a_full_disk(path: Path) -> None:
         print("WorkError", error)
 
 
-def test_missing_is_a_status_and_owns_no_values(tmp_path: Path) -> None:
+def test_a_missing_utterance_has_a_status_and_no_values(tmp_path: Path) -> None:
     with CacheFile(small_cache(tmp_path / "a.h5")) as cache:
         assert cache["gone"] == {}
         assert cache.coverage() == {"ok": 4, "missing: no_face": 1}
@@ -200,7 +200,9 @@ def test_verify_compares_the_ids_with_the_manifest(tmp_path: Path) -> None:
         st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=6, unique=True
     ),
 )
-def test_whatever_is_written_is_read(tmp_path: Path, rows: list[np.ndarray], names: list[str]) -> None:
+def test_everything_that_is_written_can_be_read(
+    tmp_path: Path, rows: list[np.ndarray], names: list[str]
+) -> None:
     arrays = {name: {"tokens": row} for name, row in zip(names, rows, strict=False)}
     entries = [entry(name, a) for name, a in arrays.items()]
     write_cache(tmp_path / "a.h5", [TOKENS], entries, arrays, PROVENANCE)
@@ -218,7 +220,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_doubled_id_is_refused(tmp_path: Path) -> None:
+def test_a_repeated_id_is_refused(tmp_path: Path) -> None:
     rows = [Entry("u", Status.MISSING, "no_face")] * 2
     with pytest.raises(CacheError, match="twice"):
         write_cache(tmp_path / "a.h5", [TOKENS], rows, {}, PROVENANCE)
@@ -257,7 +259,7 @@ def foreign(path: Path, change: str) -> Path:
 @pytest.mark.parametrize(
     "change", ["version", "external link", "soft link", "virtual", "offsets", "compression", "no index"]
 )
-def test_files_that_are_no_cache_files_are_refused(tmp_path: Path, change: str) -> None:
+def test_damaged_cache_files_are_refused(tmp_path: Path, change: str) -> None:
     path = foreign(tmp_path / "a.h5", change)
     with pytest.raises(CacheError):
         CacheFile(path)
@@ -272,7 +274,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             CacheFile(tmp_path / name)
 
 
-def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_kept(tmp_path: Path) -> None:
+def test_temporary_files_of_killed_writers_are_removed_and_those_of_running_ones_kept(tmp_path: Path) -> None:
     dead = tmp_path / ".a.h5.999999999"
     living = tmp_path / ".a.h5.1"
     for leftover in (dead, living):

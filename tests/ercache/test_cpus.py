@@ -79,14 +79,14 @@ def test_the_quota_of_a_control_group_is_respected(tmp_path: Path, case: str) ->
     assert cores(files(tmp_path, content)) == expected
 
 
-def test_only_the_cpus_that_it_may_run_on_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_cpus_of_the_affinity_mask_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
     assert cores(tmp_path) == 2
     monkeypatch.delattr(os, "sched_getaffinity")
     assert cores(tmp_path) == os.cpu_count()
 
 
-def test_a_quota_of_the_machine_itself_is_found(tmp_path: Path) -> None:
+def test_a_quota_of_this_machine_is_found(tmp_path: Path) -> None:
     """A file system of our own where the control groups are mounted, in a process of its own."""
     files(
         tmp_path,

@@ -29,30 +29,30 @@ def on(refused: str, path: Path) -> str:
 
 
 @pytest.mark.parametrize("refused", REFUSED)
-def test_a_cache_file_is_written_and_read_where_the_file_system_refuses(tmp_path: Path, refused: str) -> None:
+def test_a_cache_file_is_written_and_read_on_limited_file_systems(tmp_path: Path, refused: str) -> None:
     assert on(refused, tmp_path / "there.h5") == "[] 5\n"
     assert (tmp_path / "there.h5").read_bytes() == small_cache(tmp_path / "here.h5").read_bytes()
 
 
-def test_a_cache_file_is_read_while_another_program_has_locked_it(tmp_path: Path) -> None:
+def test_a_cache_file_can_be_read_while_another_program_locks_it(tmp_path: Path) -> None:
     path = small_cache(tmp_path / "a.h5")
     with path.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         assert not verify_cache(path)
 
 
-def test_without_fallocate_a_disk_that_is_too_small_is_told_before_anything_is_written(
+def test_without_fallocate_a_full_disk_is_reported_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "posix_fallocate")
     monkeypatch.setattr("ercache.files.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     reserve_space(tmp_path / "small", 1000)
-    with pytest.raises(WorkError, match="no room to write"):
+    with pytest.raises(WorkError, match="no space left"):
         small_cache(tmp_path / "a.h5")
     assert [p.name for p in tmp_path.iterdir()] == ["small"]
 
 
-def test_a_folder_that_cannot_be_flushed_is_no_error_and_a_failing_disk_is(
+def test_only_a_failing_disk_is_an_error_when_a_folder_is_flushed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [22, 95, 5]

@@ -35,7 +35,7 @@ def manifest(*utterances: Utterance) -> Manifest:
     )
 
 
-def test_line_separators_in_a_text_end_no_line(tmp_path: Path) -> None:
+def test_line_separators_in_a_text_do_not_end_the_line(tmp_path: Path) -> None:
     written = manifest(replace(FIRST, text="a\u2028b\x85c\x1cd\r\ne"))
     write_manifest(written, tmp_path / "m.jsonl")
     assert read_manifest(tmp_path / "m.jsonl") == written
@@ -47,7 +47,9 @@ def test_line_separators_in_a_text_end_no_line(tmp_path: Path) -> None:
     name=st.text(min_size=1).filter(str.isprintable),
     start=st.floats(0, 1e5) | st.none(),
 )
-def test_whatever_is_written_is_read(tmp_path: Path, text: str, name: str, start: float | None) -> None:
+def test_everything_that_is_written_can_be_read(
+    tmp_path: Path, text: str, name: str, start: float | None
+) -> None:
     written = manifest(replace(FIRST, id=name, text=text, video=replace(REF, start=start)))
     write_manifest(written, tmp_path / "m.jsonl")
     assert read_manifest(tmp_path / "m.jsonl") == written
@@ -55,7 +57,7 @@ def test_whatever_is_written_is_read(tmp_path: Path, text: str, name: str, start
 
 @pytest.mark.parametrize("path", ["../x.mp4", "/etc/passwd", "a/../../b", "", "a\0b"])
 def test_media_never_leave_the_root(tmp_path: Path, path: str) -> None:
-    with pytest.raises(CorpusError, match="unusable"):
+    with pytest.raises(CorpusError, match="invalid"):
         write_manifest(manifest(replace(FIRST, video=MediaRef(path))), tmp_path / "m.jsonl")
     assert not list(tmp_path.iterdir())
 
@@ -66,7 +68,7 @@ def test_ids_are_printable(tmp_path: Path, name: str) -> None:
         write_manifest(manifest(replace(FIRST, id=name)), tmp_path / "m.jsonl")
 
 
-def test_all_doubled_ids_and_unknown_ids_of_splits_are_told(tmp_path: Path) -> None:
+def test_all_repeated_ids_and_unknown_ids_of_splits_are_reported(tmp_path: Path) -> None:
     bad = replace(manifest(FIRST, FIRST), splits={"official": {"train": ("nobody",)}})
     with pytest.raises(CorpusError) as caught:
         write_manifest(bad, tmp_path / "m.jsonl")
@@ -74,7 +76,7 @@ def test_all_doubled_ids_and_unknown_ids_of_splits_are_told(tmp_path: Path) -> N
     assert "unknown id 'nobody'" in str(caught.value)
 
 
-def test_a_damaged_or_absent_manifest_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_damaged_or_absent_manifest_gives_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     with pytest.raises(CorpusError, match="ercache scan"):
         read_manifest(path)
@@ -110,12 +112,12 @@ def test_labels_are_printable(tmp_path: Path, label: str) -> None:
 @pytest.mark.parametrize("name", ["../x", "loso/..", "/x", "loso/.", "loso//a", ""])
 def test_a_split_cannot_name_a_path_elsewhere(tmp_path: Path, name: str) -> None:
     bad = replace(manifest(FIRST), splits={name: {"train": (FIRST.id,)}})
-    with pytest.raises(CorpusError, match="unusable entries") as told:
+    with pytest.raises(CorpusError, match="invalid entries") as told:
         write_manifest(bad, tmp_path / "m.jsonl")
-    assert "is no plain name" in told.value.details[0]
+    assert "is not a valid name" in told.value.details[0]
 
 
-def test_folds_and_families_of_label_sets_go_by_their_names() -> None:
+def test_folds_and_multi_label_sets_are_found_by_their_names() -> None:
     splits = {name: {"train": (FIRST.id,)} for name in ("loso/a", "loso/b", "loso", "session5", "x/loso/c")}
     pair = ("absent", "present")
     sets = {"e": ("a", "b"), "m_joy": pair, "m_fear": pair, "m_more": ("low", "high")}
@@ -130,7 +132,7 @@ def test_folds_and_families_of_label_sets_go_by_their_names() -> None:
     ).labels_digest("m", "loso")
 
 
-def test_a_split_keeps_its_promises_in_its_file_and_an_older_file_has_none(tmp_path: Path) -> None:
+def test_promises_of_splits_are_stored_and_older_files_have_none(tmp_path: Path) -> None:
     path = tmp_path / "toy.jsonl"
     splits = {"a": {"train": ("u0",)}, "b": {"train": ("u0",)}}
     written = replace(manifest(FIRST), splits=splits, promises={"a": ("speaker",)})

@@ -30,7 +30,7 @@ experiments:
 """
 
 
-def test_all_wrong_entries_are_told_at_once(tmp_path: Path) -> None:
+def test_all_wrong_entries_are_reported_together(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(WRONG)
     with pytest.raises(ParamsError) as caught:
@@ -51,7 +51,7 @@ def test_all_wrong_entries_are_told_at_once(tmp_path: Path) -> None:
     assert caught.value.exit_code == 2
 
 
-def test_the_defaults_of_the_code_stand_in_params_yaml_of_the_project() -> None:
+def test_params_yaml_of_the_project_holds_the_defaults_of_the_code() -> None:
     from ercache.params.schema import EngineParams, FacePolicy, TrainingParams
 
     params = load_params(Path(__file__).parents[2] / "params.yaml")
@@ -61,7 +61,7 @@ def test_the_defaults_of_the_code_stand_in_params_yaml_of_the_project() -> None:
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "\x00"])
-def test_a_file_that_is_no_mapping_is_one_clear_error(tmp_path: Path, text: str) -> None:
+def test_a_file_without_a_mapping_gives_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ParamsError):
         load_params(tmp_path / "params.yaml")
@@ -81,13 +81,13 @@ def test_the_root_comes_from_option_environment_local_file_and_params_in_this_or
     monkeypatch.setenv("ERCACHE_ROOT_MELD", "environment")
     assert corpus_root("meld", params) == Path("environment")
     assert corpus_root("meld", params, Path("option")) == Path("option")
-    with pytest.raises(UsageError, match="no root known"):
+    with pytest.raises(UsageError, match="is unknown"):
         corpus_root("iemocap", params)
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="not a folder"):
         corpus_root("meld", params, Path("nowhere"))
 
 
-def test_unknown_corpora_are_told_with_the_nearest_wherever_they_stand(
+def test_unknown_corpora_are_reported_with_the_most_similar_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -183,7 +183,7 @@ BAD: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     ),
     "folds and a split": (
         lambda: configure(exp={"folds": "loso", "split": "session5"}),
-        ("name a split or folds, and not both",),
+        ("give either a split or folds",),
     ),
     "folds that are not there": (lambda: configure(exp={"folds": "loso"}), ("unknown folds 'loso'",)),
 }
@@ -207,7 +207,7 @@ def test_unusable_input_is_reported_before_any_training(ercache: Ercache, what: 
         (("exp", "--split", "oficial"), "did you mean 'official'?"),
         (("exp", "--features", "word"), "did you mean 'words'?"),
         (("exp", "--task", "xyz"), "task: Input should be 'erc' or 'epc'"),
-        (("exp", "--folds", "loso", "--split", "x"), "name a split or folds, and not both"),
+        (("exp", "--folds", "loso", "--split", "x"), "give either a split or folds"),
         (("--model", "concatt", "--corpus", "toy", "--features", "words"), "did you mean 'concat'?"),
     ],
 )

@@ -118,7 +118,7 @@ def test_a_bomb_is_refused_at_once_and_in_words(found: dict[str, Outcome], name:
 def test_every_format_of_pickles_refuses_it(tmp_path: Path, form: str) -> None:
     path = tmp_path / "f.pkl"
     path.write_bytes(b"\x80\x04}" + shared_tuples() + b"Ns.")
-    with pytest.raises(UsageError, match="a key of a dictionary or set that is no plain number or text"):
+    with pytest.raises(UsageError, match="a key of a dictionary or set that is not a plain number or text"):
         brought(path, form, meld(), tmp_path)
 
 

@@ -69,7 +69,7 @@ def test_a_checkpoint_with_a_class_is_refused_until_converted_and_then_loads(
 ) -> None:
     path = tmp_path / "EfficientFace_Trained_on_AffectNet7.pth.tar"
     state = face_pickle(path, zipped=zipped)
-    with pytest.raises(WeightsError, match="refused, it is no plain file of tensors"):
+    with pytest.raises(WeightsError, match="refused, because it holds more than tensors"):
         read_tensors(path, inside="state_dict")
     made = convert("efficientface", path)
     tensors = read_tensors(made)
@@ -81,7 +81,7 @@ def test_a_checkpoint_with_a_class_is_refused_until_converted_and_then_loads(
     assert told["converted_from"] == {path.name: digest_of_file(path)}
 
 
-def test_a_pickle_of_fairseq_gives_its_model(tmp_path: Path) -> None:
+def test_the_model_is_read_from_a_pickle_of_fairseq(tmp_path: Path) -> None:
     path = tmp_path / "emotion2vec_base.pt"
     shared = torch.arange(6.0).reshape(2, 3)
     model = {
@@ -99,7 +99,7 @@ def test_a_pickle_of_fairseq_gives_its_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_hostile_pickle_leaves_no_trace(tmp_path: Path, zipped: bool) -> None:
+def test_a_hostile_pickle_runs_no_code(tmp_path: Path, zipped: bool) -> None:
     trace, path = tmp_path / "trace", tmp_path / "x.pth.tar"
     state = face_pickle(path, zipped=zipped, evil=Evil(trace), nested=[{"a": Evil(trace)}])
     assert read_tensors(convert("efficientface", path)).keys() == state.keys()
@@ -117,7 +117,7 @@ def test_a_hostile_pickle_leaves_no_trace(tmp_path: Path, zipped: bool) -> None:
     turned=st.booleans(),
     zipped=st.booleans(),
 )
-def test_tensors_of_any_kind_shape_and_stride_come_out_as_they_went_in(
+def test_tensors_of_any_type_shape_and_stride_are_read_unchanged(
     tmp_path: Path, dtype: torch.dtype, shape: list[int], turned: bool, zipped: bool
 ) -> None:
     tensor = (torch.rand(shape) * 9).to(dtype)
@@ -147,24 +147,24 @@ def test_classes_behind_extension_codes_are_refused(tmp_path: Path) -> None:
         copyreg.remove_extension("posix", "system", 241)
 
 
-def test_what_holds_no_tensors_there_is_told_with_what_it_has(tmp_path: Path) -> None:
+def test_the_error_about_a_missing_state_dict_lists_the_keys_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     torch.save({"net": {"w": torch.ones(1)}, "epoch": 3}, path)
     with pytest.raises(WeightsError, match=r"no state dict under 'state_dict' \(it has: net, epoch\)"):
         tensors_of(path, "state_dict")
     torch.save({"state_dict": {"w": torch.ones(1), "meter": RecorderMeter()}}, path)
-    with pytest.raises(WeightsError, match="1 entries of the state dict are no tensors") as caught:
+    with pytest.raises(WeightsError, match="1 entries of the state dict are not tensors") as caught:
         tensors_of(path, "state_dict")
     assert caught.value.details == ("meter: RecorderMeter",)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
-def test_a_truncated_file_is_an_error_that_names_it(tmp_path: Path, zipped: bool, share: float) -> None:
+def test_a_truncated_file_gives_an_error_that_names_it(tmp_path: Path, zipped: bool, share: float) -> None:
     path = tmp_path / "x.pt"
     face_pickle(path, zipped=zipped)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(WeightsError, match=r"x\.pt|cut off|no tensors"):
+    with pytest.raises(WeightsError, match=r"x\.pt|cut off|not tensors"):
         tensors_of(path, "state_dict")
 
 
@@ -179,18 +179,18 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path: Path) -> 
         tensors_of(path, "state_dict")
 
 
-def test_another_content_than_converted_first_is_refused(tmp_path: Path) -> None:
+def test_a_conversion_with_another_result_than_before_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     torch.save({"state_dict": {"w": torch.ones(1)}}, path)
     made = convert("efficientface", path)
     before = made.read_bytes()
     torch.save({"state_dict": {"w": torch.zeros(1)}}, path)
-    with pytest.raises(WeightsError, match="something else than was first taken in"):
+    with pytest.raises(WeightsError, match="differs from the file that was added before"):
         convert("efficientface", path)
     assert made.read_bytes() == before
 
 
-def test_the_process_of_a_conversion_sees_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_conversion_process_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
     def run(command: list[str], env: dict[str, str], **_: Any) -> Any:
@@ -201,13 +201,13 @@ def test_the_process_of_a_conversion_sees_no_secrets(tmp_path: Path, monkeypatch
     monkeypatch.setattr(subprocess, "run", run)
     path = tmp_path / "x.pt"
     path.write_bytes(b"x")
-    with pytest.raises(WeightsError, match="conversion ended with 1") as caught:
+    with pytest.raises(WeightsError, match="conversion failed with exit code 1") as caught:
         convert("efficientface", path)
     assert caught.value.details == ("died",)
     assert set(seen) == {"PYTHONPATH", "OMP_NUM_THREADS"} and sys.executable
 
 
-def test_what_needs_no_conversion_says_so(tmp_path: Path) -> None:
+def test_a_checkpoint_that_needs_no_conversion_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="needs no conversion"):
         convert("passt", tmp_path / "x.pt")
     with pytest.raises(WeightsError, match="no such file"):

@@ -77,13 +77,13 @@ def test_a_fetch_records_commit_and_digests_and_refuses_a_changed_file_later(
         assert made["revision"] == COMMIT and set(made["sha256"]) == {"model.safetensors", "config.json"}
         fetch("net")  # the same again is no problem
         hub.files["config.json"] = b"{ }"
-        with pytest.raises(WeightsError, match="not taken in"):
+        with pytest.raises(WeightsError, match="was not added"):
             fetch("net")
         assert weights.provenance("net") == made
     assert not list((tmp_path / "weights").glob(".fetch-*"))
 
 
-def test_an_address_is_fetched_and_its_digest_checked(
+def test_a_file_at_an_address_is_downloaded_and_its_digest_checked(
     hub: type[_Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = os.environ["HF_ENDPOINT"] + "/release"
@@ -92,7 +92,7 @@ def test_an_address_is_fetched_and_its_digest_checked(
         assert weights.provenance("net")["source"] == source
     with (
         extra_checkpoints(entry("web", source, WeightFile("model.safetensors", "0" * 8))),
-        pytest.raises(WeightsError, match="not taken in"),
+        pytest.raises(WeightsError, match="was not added"),
     ):
         fetch("net")
     with (
@@ -102,7 +102,7 @@ def test_an_address_is_fetched_and_its_digest_checked(
         fetch("net")
 
 
-def test_without_network_the_error_names_id_size_licence_and_what_to_do(
+def test_the_error_without_a_network_has_id_size_licence_and_remedy(
     hub: type[_Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -112,13 +112,15 @@ def test_without_network_the_error_names_id_size_licence_and_what_to_do(
         assert part in str(caught.value)
 
 
-def test_offline_is_respected_without_a_try(hub: type[_Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_makes_no_request(hub: type[_Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with extra_checkpoints(HUB), pytest.raises(WorkError, match="HF_HUB_OFFLINE is set"):
         fetch("net")
 
 
-@pytest.mark.parametrize(("key", "told"), [("dan-affectnet7", "cannot be fetched"), ("pyfeat-au", "skops")])
-def test_what_cannot_be_fetched_says_why(key: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "told"), [("dan-affectnet7", "cannot be downloaded"), ("pyfeat-au", "skops")]
+)
+def test_the_error_says_why_a_checkpoint_cannot_be_downloaded(key: str, told: str) -> None:
     with pytest.raises(WeightsError, match=told):
         fetch(key)

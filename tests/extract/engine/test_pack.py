@@ -219,8 +219,8 @@ def test_a_full_disk_in_the_store_or_the_cache_costs_no_finished_work(tmp_path: 
     expected = extract(tmp_path / "undisturbed", manifest, feature).files[0].read_bytes()
     told = [child("limited", limit, tmp_path / "full") for limit in (700_000, 1_500_000, 1_200_000)]
     assert all(text.startswith("WorkError") and "run again" in text for text in told), told
-    assert f"{tmp_path / 'full/store'}: no room" in told[0], "it fails in the store first"
-    assert f"{tmp_path / 'full/caches/toy/text'}: no room" in told[-1], "and in the cache at last"
+    assert f"{tmp_path / 'full/store'}: no space left" in told[0], "it fails in the store first"
+    assert f"{tmp_path / 'full/caches/toy/text'}: no space left" in told[-1], "and in the cache at last"
     assert not [p for p in (tmp_path / "full" / "caches").rglob("*") if p.is_file()], "nothing half written"
     again = extract(tmp_path / "full", manifest, feature)
     assert again.done == 0 and again.files[0].read_bytes() == expected
