@@ -1,6 +1,6 @@
-"""Features in and out: files of other projects become caches, caches become files that other projects read.
+"""Exchange features with other projects: read their files as caches, and write caches as files that they read.
 
-Every reader (`dialogue_pickle`, `cosmic`, `mmsa`, `csd`, `merbench`, `lhotse`, `returned`) turns a file into `Content`:
-features by the ids of a manifest. `packing` writes them as caches of unknown origin. Pickles are read by `unpickle`
-only.
+Every reader (`dialogue_pickle`, `cosmic`, `mmsa`, `mult`, `csd`, `merbench`, `lhotse`, `table`, `reimport`) turns a
+file into `FileContent`: features by the ids of a manifest. `packing` writes them as caches of unknown origin. All
+pickles are read by `unpickle`, which runs none of their code.
 """

@@ -1,4 +1,4 @@
-"""What a reader finds in a file of another project: features by the ids of a manifest, and what must be told."""
+"""Result of a reader: the features in a file of another project, by the ids of a manifest, and notes for the user."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +10,9 @@ from ercache.errors import UsageError
 from ercache.manifest import MODALITIES, Manifest
 from ercache.reasons import Reason
 
-ARRAY: Final = "features"  # name of the one array of a feature whose file gives it none
+ARRAY: Final = "features"  # array name of a feature whose file does not name its array
 SHOWN: Final = 5
-# Words of the names under which encoders are known in the field; looked for in this order.
+# Words in common names of encoders, by modality. They are searched for in this order.
 _WORDS: Final[Mapping[str, str]] = {
     "audio": "audio|acoustic|hubert|wav2vec|wavlm|whisper|vggish|covarep|egemaps|opensmile|mfcc|data2vec|emotion2vec",
     "visual": "visual|vision|video|face|clip|manet|emonet|resnet|senet|densenet|dino|msceleb|fer2013|affectnet|eva0?2",
@@ -25,12 +25,13 @@ class FoundFeature:
     """One feature of a file.
 
     Attributes:
-        name: how the file calls it; becomes a part of the feature's name, or all of it.
-        ids: of the manifest, in any order: the utterances that have it.
-        read: id -> array name -> [D] or [T, ...]; asked for more than once.
-        specs: arrays as they must be; found out from the values when empty.
-        gaps: utterances that the file names without giving values, and why.
-        frames: id -> frames, where the file tells another number than that of the rows.
+        name: name in the file; it becomes the feature's name, or a part of it.
+        modality: text, audio or visual.
+        ids: ids of the utterances that have the feature, in any order.
+        read: id -> array name -> [D] or [T, ...]. Called more than once per utterance.
+        specs: required arrays; if empty, they are derived from the values.
+        gaps: utterances that the file names without values -> reason.
+        frames: id -> number of frames, if it differs from the number of rows.
     """
 
     name: str
@@ -44,12 +45,13 @@ class FoundFeature:
 
 @dataclass(frozen=True)
 class FileContent:
-    """All that a file gives.
+    """Everything that a reader found in a file.
 
     Attributes:
+        features: the features.
         notes: what a cache cannot hold, and rows that belong to no utterance; one sentence each.
-        claims: what the file itself says about its making, JSON-like.
-        name: what its feature is called, where the file's own name does not say.
+        claims: what the file says about its origin, JSON-like.
+        name: name of the feature, if the file name is not suitable.
     """
 
     features: tuple[FoundFeature, ...]
@@ -59,50 +61,57 @@ class FileContent:
 
 
 def feature_from_rows(name: str, modality: str, rows: Mapping[str, Array]) -> FoundFeature:
-    """A feature that is in memory already; a row without content is none."""
+    """Build a feature from rows in memory (id -> array). Empty rows are left out."""
     full = {utterance: row for utterance, row in rows.items() if row.size}
     return FoundFeature(name, modality, tuple(full), lambda utterance: {ARRAY: full[utterance]})
 
 
-def modality_of(name: str, told: str) -> str:
-    """The modality that was told, or the one that the name of an encoder gives away.
+def modality_of(name: str, given: str) -> str:
+    """The modality that the user gave, or else the one that the name of an encoder implies.
+
+    Args:
+        name: name of a file, feature or encoder.
+        given: value of `--modality`; "" for none.
 
     Raises:
-        UsageError: it is none of the three, or must be told.
+        UsageError: the given modality is unknown, or none is given and the name implies none.
     """
-    if told:
-        if told not in MODALITIES:
-            raise UsageError(f"unknown modality {told!r}", hint=f"one of {', '.join(MODALITIES)}")
-        return told
+    if given:
+        if given not in MODALITIES:
+            raise UsageError(f"unknown modality {given!r}", hint=f"one of {', '.join(MODALITIES)}")
+        return given
     for modality, words in _WORDS.items():
         if re.search(words, name.lower()):
             return modality
     raise UsageError(
-        f"the modality of {name!r} cannot be told from its name", hint="give --modality text, audio or visual"
+        f"the name {name!r} does not say which modality it is", hint="give --modality text, audio or visual"
     )
 
 
 def first_few(names: Sequence[object], most: int = SHOWN) -> str:
-    """The first of some names, and how many more there are."""
+    """The first names of a list, and the number of the others: `a, b and 3 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(str(name) for name in names[:most]) + more
 
 
 def label_notes(manifest: Manifest, given: Mapping[str, object], sets: Sequence[str]) -> list[str]:
-    """Compare labels of a file with the manifest's; the manifest's stay.
+    """Compare the labels of a file with those of the manifest. The labels of the manifest are kept.
 
     Args:
-        given: id -> label, as an index into a label set.
-        sets: label sets whose order the file uses; the first that the manifest has is taken.
+        given: id -> label of the file, as an index into a label set.
+        sets: label sets whose order the file may use; the first one in the manifest counts.
+
+    Returns:
+        Sentences for the user.
     """
     name = next((s for s in sets if s in manifest.label_sets), None)
     if name is None or not given:
-        return ["labels are not compared: the manifest has no label set of known order"] if given else []
+        return ["labels were not compared: the manifest has no label set of known order"] if given else []
     values = manifest.label_sets[name]
     own = {u.id: u.labels.get(name) for u in manifest.utterances}
     differ = [utterance for utterance, label in given.items() if own[utterance] != _value(values, label)]
     if not differ:
-        return [f"labels: {len(given)} compared with {name}, all equal"]
+        return [f"labels: {len(given)} compared with {name}, all are equal"]
     return [
         f"labels: {len(differ)} of {len(given)} differ from {name}, whose labels stay: {first_few(differ)}"
     ]

@@ -1,7 +1,7 @@
-"""COSMIC's RoBERTa pickles (IEMOCAP, MELD): four layers of sentence vectors by dialogue, without names of utterances.
+"""RoBERTa pickles of COSMIC (IEMOCAP, MELD): sentence vectors of four layers, by dialogue, without utterance names.
 
-MELD has all utterances of a dialogue, in order. IEMOCAP's leaves those out that have none of six labels: there the
-sentence, the speaker and the label tell which utterance a row is.
+The MELD file has all utterances of a dialogue in order. The IEMOCAP file leaves out utterances that have none of the
+six labels. There, sentence, speaker and label identify the utterance of a row.
 """
 
 from pathlib import Path
@@ -30,10 +30,13 @@ LAYOUTS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a pickle; `modality` has no meaning, as all is text.
+    """Read such a pickle.
+
+    Args:
+        modality: ignored, because all features are text.
 
     Raises:
-        UsageError: it is another pickle, is refused, or its sentences are not those of the manifest.
+        UsageError: the file has another layout, is refused, or its sentences differ from the manifest.
     """
     given = named_elements(load_pickle(path), LAYOUTS, path)
     ids = IdMatcher(manifest)
@@ -52,9 +55,9 @@ def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
         unclear += [f"{dialogue}/{i} {str(s)[:30]!r}" for i, s in enumerate(sentences) if i not in paired]
     if unclear and not placed:
         raise UsageError(
-            f"{path}: none of its sentences are those of the manifest's utterances",
+            f"{path}: none of its sentences is in the manifest",
             details=unclear[:5],
-            hint="it is of another corpus or numbers its dialogues in another way; nothing was written",
+            hint="it belongs to another corpus or numbers dialogues differently; nothing was written",
         )
     check_unique(placed, path)
     check_sentences(given["sentences"], placed, ids, path)
@@ -62,13 +65,17 @@ def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
         [f"{len(unknown)} of its dialogues are not in the manifest: {first_few(unknown)}"] if unknown else []
     )
     if unclear:
-        notes.append(f"{len(unclear)} rows left out, as their utterance is not clear: {first_few(unclear)}")
+        notes.append(
+            f"{len(unclear)} rows were left out, because several utterances fit: {first_few(unclear)}"
+        )
     labels = {
         name: given["labels"][d][i] for (d, i), name in placed.items() if i < len(given["labels"].get(d, ()))
     }
     notes += label_notes(manifest, labels, EMOTIONS)
-    notes.append("its speakers, sentences and lists of dialogues are not kept: the manifest has its own")
-    notes.append("its text encoder was trained on this corpus' training dialogues: see docs/features.md")
+    notes.append("speakers, sentences and lists of dialogues were not imported: the manifest has its own")
+    notes.append(
+        "the text encoder was trained on the training dialogues of this corpus: see docs/features.md"
+    )
     return FileContent(
         tuple(feature_of(layer, given[layer], placed, path) for layer in _LAYERS), tuple(notes)
     )

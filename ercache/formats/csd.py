@@ -1,8 +1,8 @@
-"""CMU-MultimodalSDK's computational sequences (.csd, HDF5): `<root>/data/<video>/{features [n, d], intervals [n, 2]}`.
+"""Computational sequences of the CMU-MultimodalSDK (.csd, HDF5).
 
-A sequence of whole videos is cut by the times of the manifest's utterances: a row belongs to every utterance that its
-interval overlaps, as in the SDK's own alignment. A sequence of segments (`video[k]`) is joined by time too, since k
-counts the rows of a label file, not clips.
+Layout: `<root>/data/<video>/{features [n, d], intervals [n, 2]}`. A sequence of whole videos is cut by the times of the
+utterances in the manifest. A row belongs to every utterance that its interval overlaps, as in the SDK's own alignment.
+Segments (`video[k]`) are matched by time, too, because k counts the rows of a label file, not clips.
 """
 
 from collections.abc import Mapping
@@ -22,22 +22,20 @@ from ercache.formats.numbers import NUMBERS
 from ercache.formats.timed import LABELS, Times, best_overlap, by_video, manifest_times, no_times
 from ercache.manifest import Manifest
 
-_HINT: Final = "is it a .csd file of the CMU-MultimodalSDK, and whole?"
+_HINT: Final = "check that it is a complete .csd file of the CMU-MultimodalSDK"
 
 
 def read_csd(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a file; values are read one utterance at a time, when they are packed.
+    """Read such a file. Values are read later, one utterance at a time.
 
     Raises:
-        UsageError: it is another file, holds words, or the times of the utterances are nowhere.
+        UsageError: the file has another layout or holds words, or the times of the utterances are unknown.
     """
     name, data = _open(path)
-    told = modality_of(f"{name} {path.stem}", modality)
+    modality = modality_of(f"{name} {path.stem}", modality)
     for key in data:
         if _dataset(data, key, "features", path).dtype.kind not in NUMBERS:
-            raise UsageError(
-                f"{path}: {name} holds texts, not features", hint="import the vectors made of them instead"
-            )
+            raise UsageError(f"{path}: {name} holds texts, not features", hint="import their vectors instead")
     ids = IdMatcher(manifest)
     notes: list[str] = []
     whole = {known: key for key in data if (known := ids.of(key)) is not None}
@@ -58,8 +56,8 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> FileContent:
             notes.append(
                 f"{len(unknown)} of its entries overlap no utterance of the manifest: {first_few(unknown)}"
             )
-    notes.append("its intervals are not kept: they only say which rows belong to which utterance")
-    found = FoundFeature(_plain(name), told, tuple(rows), partial(_read, data, rows, set()))
+    notes.append("intervals were not imported: they only say which rows belong to which utterance")
+    found = FoundFeature(_plain(name), modality, tuple(rows), partial(_read, data, rows, set()))
     return FileContent((found,), tuple(notes), {"root": name}, _plain(name))
 
 
@@ -75,7 +73,7 @@ def _open(path: Path) -> tuple[str, h5py.Group]:
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise UsageError(f"{path}: not readable as a computational sequence ({error})", hint=_HINT) from error
     if not isinstance(data, h5py.Group):
-        raise UsageError(f"{path}: no computational sequence: one root with `data` is expected", hint=_HINT)
+        raise UsageError(f"{path}: not a computational sequence, which has one root with `data`", hint=_HINT)
     return roots[0], data
 
 
@@ -83,25 +81,25 @@ def _dataset(data: h5py.Group, key: str, name: str, path: Path) -> h5py.Dataset:
     group = data[key] if isinstance(data.get(key, getlink=True), h5py.HardLink) else None
     found = own_dataset(group, name) if isinstance(group, h5py.Group) else None
     if found is None or found.ndim != 2:
-        raise UsageError(f"{path}: {key} has no table {name!r} of its own", hint=_HINT)
+        raise UsageError(f"{path}: {key} has no table {name!r}", hint=_HINT)
     if found.dtype.kind in NUMBERS:
         check_dataset(found, f"{path}: {name} of {key}")
     return found
 
 
 def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
-    """Begin and end of each row in seconds, [n, 2]."""
+    """Start and end of each row in seconds, [n, 2]."""
     found = _dataset(data, key, "intervals", path)
     if found.shape[1] != 2 or found.dtype.kind != "f":
-        raise UsageError(f"{path}: the intervals of {key} are no pairs of seconds", hint=_HINT)
+        raise UsageError(f"{path}: the intervals of {key} are not pairs of seconds", hint=_HINT)
     return read_dataset(found, f"{path}: intervals of {key}")
 
 
 def utterance_times(path: Path, manifest: Manifest) -> Times:
-    """Where the utterances lie in their videos: by the manifest, or by the label file beside a file.
+    """Times of the utterances in their videos: from the manifest, or from the label file in the same folder.
 
     Raises:
-        UsageError: neither tells.
+        UsageError: neither has times.
     """
     times = manifest_times(manifest)
     beside = path.with_name(LABELS)
@@ -118,7 +116,7 @@ def utterance_times(path: Path, manifest: Manifest) -> Times:
 
 
 def _video(key: str) -> tuple[str, bool]:
-    """The video of an entry, and whether it is a segment of it (`video[k]`)."""
+    """Video of an entry, and whether the entry is a segment of it (`video[k]`)."""
     head, bracket, tail = key.rpartition("[")
     segment = bool(bracket) and tail.endswith("]") and tail[:-1].isdigit()
     return (head, True) if segment else (key, False)

@@ -1,7 +1,8 @@
-"""The tuple pickles of DialogueRNN, DialogueGCN, MMGCN, MM-DFN and their successors (IEMOCAP and MELD).
+"""Tuple pickles of DialogueRNN, DialogueGCN, MMGCN, MM-DFN and their successors (IEMOCAP and MELD).
 
-Dictionaries by dialogue, each with a row per utterance; which of them holds what depends on the number of elements and
-on the place of the sentences. IEMOCAP is by name (`Ses01F_impro01_F000`), MELD by number through all parts.
+Each element is a dictionary: dialogue -> one row per utterance. The number of elements and the position of the
+sentences show which element holds what. IEMOCAP names its utterances (`Ses01F_impro01_F000`). MELD numbers its
+dialogues through all parts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,14 +39,17 @@ LAYOUTS: Final[tuple[tuple[str, ...], ...]] = (
 MODALITY: Final = {"text": "text", "audio": "audio", "visual": "visual"} | {
     f"roberta{n}": "text" for n in range(1, 5)
 }
-EMOTIONS: Final = ("emotion7", "six")  # label sets whose order these files use
+EMOTIONS: Final = ("emotion7", "six")  # label sets in the order of these files
 
 
 def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a pickle; `modality` has no meaning, as the file tells it.
+    """Read such a pickle.
+
+    Args:
+        modality: ignored, because the layout defines it.
 
     Raises:
-        UsageError: it is another pickle, is refused, or its sentences are not those of the manifest.
+        UsageError: the file has another layout, is refused, or its sentences differ from the manifest.
     """
     given = named_elements(load_pickle(path), LAYOUTS, path)
     ids = IdMatcher(manifest)
@@ -59,17 +63,21 @@ def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> FileC
     }
     notes += label_notes(manifest, labels, EMOTIONS)
     notes.append(
-        "its speakers, sentences and lists of train and test dialogues are not kept: the manifest has its own"
+        "speakers, sentences and lists of train and test dialogues were not imported: the manifest has its own"
     )
     names = [name for name in given if name in MODALITY]
     return FileContent(tuple(feature_of(name, given[name], placed, path) for name in names), tuple(notes))
 
 
 def named_elements(value: Any, layouts: Sequence[Sequence[str]], path: Path) -> dict[str, Any]:
-    """The elements of a tuple by name, after the first layout that they fit.
+    """Name the elements of a tuple by the first layout that fits.
+
+    Args:
+        value: the loaded pickle.
+        layouts: names of the elements in each known layout.
 
     Raises:
-        UsageError: they fit none.
+        UsageError: no layout fits.
     """
     if isinstance(value, list | tuple):
         for layout in layouts:
@@ -79,11 +87,11 @@ def named_elements(value: Any, layouts: Sequence[Sequence[str]], path: Path) -> 
                     return named
     size = f" of {len(value)}" if isinstance(value, list | tuple | dict) else ""
     raise UsageError(
-        f"{path}: no such layout is known: a {type(value).__name__}{size}",
+        f"{path}: unknown layout: a {type(value).__name__}{size}",
         details=[f"element {i}: {_described(element)}" for i, element in enumerate(value)]
         if isinstance(value, list | tuple) and len(value) < 30
         else [],
-        hint=f"known are tuples of {', '.join(str(len(layout)) for layout in layouts)}: see docs/features.md",
+        hint=f"known layouts have {', '.join(str(len(layout)) for layout in layouts)} elements: see docs/features.md",
     )
 
 
@@ -104,14 +112,16 @@ def _described(element: Any) -> str:
     )
 
 
-Matches = dict[tuple[Any, int], str]  # dialogue of the file and place in it -> id
+Matches = dict[tuple[Any, int], str]  # dialogue in the file, row of the dialogue -> id
 
 
 def _match(given: Mapping[str, Any], ids: IdMatcher, path: Path) -> tuple[Matches, list[str]]:
     placed: Matches = {}
     unknown: list[str] = []
     if not isinstance(given["ids"], dict):
-        raise UsageError(f"{path}: its first element names no utterances", hint="is it a pickle of features?")
+        raise UsageError(
+            f"{path}: the first element does not name utterances", hint="check that it is a file of features"
+        )
     for dialogue, names in given["ids"].items():
         for i, name in enumerate(names):
             found = ids.of(name) or ids.numbered(dialogue, name)
@@ -124,27 +134,27 @@ def _match(given: Mapping[str, Any], ids: IdMatcher, path: Path) -> tuple[Matche
 
 
 def check_unique(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
-    """Refuse a file of which two rows mean one utterance.
+    """Refuse a file in which two rows belong to the same utterance.
 
     Raises:
-        UsageError: with the utterances.
+        UsageError: with these utterances.
     """
     seen: set[str] = set()
     twice = [name for name in placed.values() if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
     if twice:
         raise UsageError(
-            f"{path}: {len(twice)} utterances stand there twice: {first_few(twice)}",
-            hint="is the --corpus right?",
+            f"{path}: {len(twice)} utterances occur twice: {first_few(twice)}",
+            hint="check --corpus",
         )
 
 
 def check_sentences(
     sentences: Mapping[Any, Sequence[Any]], placed: Matches, ids: IdMatcher, path: Path
 ) -> None:
-    """Refuse a file whose numbers mean other utterances than the manifest's.
+    """Refuse a file whose sentences differ from those of the matched utterances.
 
     Raises:
-        UsageError: with the first sentences that differ.
+        UsageError: with the first differences.
     """
     pairs = [
         (str(sentences[d][i]), ids.by_id[name].text)
@@ -154,17 +164,22 @@ def check_sentences(
     if agreement(pairs) < MIN_AGREEMENT:
         differ = [f"{a!r} is {b!r} in the manifest" for a, b in pairs if b and agreement([(a, b)]) < 1]
         raise UsageError(
-            f"{path}: only {agreement(pairs):.0%} of its sentences are those of the manifest's utterances",
+            f"{path}: only {agreement(pairs):.0%} of its sentences agree with the manifest",
             details=differ[:5],
-            hint="it is of another corpus or numbers its dialogues in another way; nothing was written",
+            hint="it belongs to another corpus or numbers dialogues differently; nothing was written",
         )
 
 
 def feature_of(name: str, given: Mapping[Any, Any], placed: Matches, path: Path) -> FoundFeature:
-    """One feature of the file, by id.
+    """Build one feature of the file.
+
+    Args:
+        name: name of the element, a key of `MODALITY`.
+        given: dialogue -> rows.
+        placed: the matched rows.
 
     Raises:
-        UsageError: a dialogue has another number of rows than utterances.
+        UsageError: a dialogue has fewer rows than utterances.
     """
     count: dict[Any, int] = {}
     for dialogue, i in placed:
@@ -174,9 +189,9 @@ def feature_of(name: str, given: Mapping[Any, Any], placed: Matches, path: Path)
     ]
     if short:
         raise UsageError(
-            f"{path}: dialogues with fewer rows than utterances",
+            f"{path}: some dialogues have fewer rows than utterances",
             details=short[:20],
-            hint="is the file whole?",
+            hint="check that the file is complete",
         )
     rows: dict[str, Array] = {}
     for (dialogue, i), utterance in placed.items():

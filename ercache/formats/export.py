@@ -1,6 +1,6 @@
-"""Caches as files that other projects read: npz, safetensors, parquet; MMSA's pickle has a file of its own.
+"""Write caches as npz, safetensors or parquet files. MMSA's pickle is written by `mmsa_file`.
 
-Every writer gives the list of what its format cannot carry.
+Every writer returns a list of what its format cannot hold.
 """
 
 import json
@@ -16,18 +16,18 @@ from ercache.files import atomic_file
 from ercache.formats.flat_cache import LABEL, FlatCache
 
 ABOUT: Final = "ercache"
-KNOWN: Final = ".known"  # of a column of texts: where it is not None
+KNOWN: Final = ".known"  # suffix of the array that says where a column of texts is not None
 _ALWAYS: Final = (
-    "the digests by which `ercache cache verify` finds damage",
-    "transcripts, media and splits: they are the manifest's",
+    "the digests that `ercache cache verify` checks",
+    "transcripts, media and splits: the manifest holds them",
 )
 
 
 def write_npz(sheet: FlatCache, path: Path) -> list[str]:
-    """Columns, `<array>/values`, `<array>/offsets`, `present`, and `ercache`: the specs and the provenance as JSON.
+    """Write columns, `<array>/values`, `<array>/offsets`, `present`, and specs and provenance as JSON in `ercache`.
 
     Returns:
-        What the format cannot carry.
+        What the format cannot hold.
     """
     arrays: dict[str, Any] = {}
     for name, column in sheet.columns.items():
@@ -45,10 +45,10 @@ def write_npz(sheet: FlatCache, path: Path) -> list[str]:
 
 
 def write_safetensors(sheet: FlatCache, path: Path) -> list[str]:
-    """Tensors `<array>/values`, `<array>/offsets`, `present`; columns, specs and provenance as JSON in the metadata.
+    """Write `<array>/values`, `<array>/offsets` and `present`, and columns, specs and provenance as JSON metadata.
 
     Returns:
-        What the format cannot carry.
+        What the format cannot hold.
     """
     from safetensors.numpy import save
 
@@ -68,10 +68,10 @@ def write_safetensors(sheet: FlatCache, path: Path) -> list[str]:
 
 
 def write_parquet(sheet: FlatCache, path: Path) -> list[str]:
-    """One row an utterance: columns, and each array as a list (a vector) or a list of lists, null where missing.
+    """Write one row per utterance: columns, and each array as a list (a vector) or a list of lists; null if missing.
 
     Returns:
-        What the format cannot carry.
+        What the format cannot hold.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -95,7 +95,7 @@ def write_parquet(sheet: FlatCache, path: Path) -> list[str]:
         columns[f"array:{spec.name}"] = made
         if len(spec.shape) > 1:
             lost.append(
-                f"the axes of {spec.name}: rows of {list(spec.shape)} are flat (the shape stands in the metadata)"
+                f"the axes of {spec.name}: rows of {list(spec.shape)} are flattened (the metadata has the shape)"
             )
     table = pa.table(columns).replace_schema_metadata({ABOUT: canonical_json(sheet.about)})
     with atomic_file(path) as temporary:
@@ -106,7 +106,7 @@ def write_parquet(sheet: FlatCache, path: Path) -> list[str]:
 def _lacking(sheet: FlatCache) -> list[str]:
     if any(name.startswith(LABEL) for name in sheet.columns):
         return []
-    return ["labels, speakers and dialogues: the manifest of the corpus is not here or has no label set"]
+    return ["labels, speakers and dialogues: the manifest of the corpus is absent or has no label set"]
 
 
 WRITERS: Final[Mapping[str, Callable[[FlatCache, Path], list[str]]]] = {

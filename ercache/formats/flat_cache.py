@@ -1,4 +1,4 @@
-"""A cache as plain columns and arrays: what npz, safetensors and parquet files hold, and are read back from."""
+"""A cache as plain columns and arrays, the form in which npz, safetensors and parquet files hold it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,17 +11,17 @@ from ercache.cache import Array, ArraySpec, CacheFile, Status
 from ercache.errors import UsageError
 from ercache.manifest import Manifest
 
-LABEL: Final = "label:"  # before the name of a label set
+LABEL: Final = "label:"  # prefix of a column with the labels of a label set
 
 
 @dataclass(frozen=True)
 class FlatCache:
-    """One row an utterance.
+    """A cache with N utterances as columns and arrays.
 
     Attributes:
-        about: specs of the arrays and the provenance, JSON-like.
-        columns: `id`, `status`, `reason`, `frames`; `dialogue`, `index`, `speaker` and `label:<set>` where there is a
-            manifest. Texts may be None.
+        about: specs of the arrays, and the provenance; JSON-like.
+        columns: name -> N values. Always `id`, `status`, `reason`, `frames`; with a manifest also `dialogue`, `index`,
+            `speaker` and `label:<set>`. Texts may be None.
         arrays: name -> values [sum T, ...] and offsets [N + 1].
     """
 
@@ -31,10 +31,10 @@ class FlatCache:
 
     @property
     def specs(self) -> tuple[ArraySpec, ...]:
-        """The arrays' specs.
+        """Specs of the arrays.
 
         Raises:
-            UsageError: they are not told, or the arrays do not fit them.
+            UsageError: the specs are missing or invalid, or the arrays do not fit them.
         """
         try:
             specs = tuple(
@@ -48,14 +48,14 @@ class FlatCache:
                 for s in specs
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"its arrays are not described as ercache exports them ({error!r})") from error
+            raise UsageError(f"the description of its arrays is missing or invalid ({error!r})") from error
         if not fits:
             raise UsageError("its arrays do not fit their description")
         return specs
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """Which utterances have values, shape [N]."""
+        """Which utterances have values, bool [N]."""
         return np.array([status == Status.OK for status in self.columns["status"]], dtype=bool)
 
 
@@ -65,7 +65,11 @@ def _cuts(values: Array, offsets: NDArray[np.int64], count: int) -> bool:
 
 
 def flatten_cache(cache: CacheFile, manifest: Manifest | None) -> FlatCache:
-    """A cache and, where there is a manifest, the labels of its utterances."""
+    """Read a cache and, with a manifest, the labels of its utterances.
+
+    Raises:
+        UsageError: an utterance of the cache is not in the manifest.
+    """
     columns: dict[str, list[Any]] = {
         "id": [e.id for e in cache.entries],
         "status": [e.status.value for e in cache.entries],

@@ -1,4 +1,4 @@
-"""The formats that can be imported, and the one door to them: a file, its format and a manifest become caches."""
+"""The formats that can be imported, and `import_file`, which turns a file into caches."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from ercache.manifest import Manifest
 from ercache.params.load import suggestion
 
 Reader = Callable[[Path, Manifest, str], FileContent]
-# The tuple pickle is known under the names of the projects that publish it.
+# The tuple pickle goes by the names of the projects that publish it.
 TUPLES: Final = ("mmgcn", "mm-dfn", "dialoguernn", "dialogue-pickle")
 FORMATS: Final[Mapping[str, Reader]] = {
     **dict.fromkeys(TUPLES, read_dialogue_pickle),
@@ -36,8 +36,8 @@ FORMATS: Final[Mapping[str, Reader]] = {
     "table": read_table,
     **{name: partial(read_export, read) for name, read in EXPORT_READERS.items()},
 }
-# What a file of the right kind and a wrong inside does to a reader (RuntimeError and OSError: HDF5 at a damaged
-# place); each of them is told as such.
+# Exceptions of a reader when the content of a file does not fit its format. HDF5 raises RuntimeError and OSError at
+# damaged places.
 _STRUCTURE: Final = (
     TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError, RuntimeError, OSError, MemoryError,
 )  # fmt: skip
@@ -46,35 +46,41 @@ _STRUCTURE: Final = (
 def import_file(
     path: Path, form: str, manifest: Manifest, root: Path, name: str = "", modality: str = ""
 ) -> ImportResult:
-    """Make caches of a file of another project.
+    """Import a file of another project as caches.
 
     Args:
+        path: the file, or a folder for some formats.
         form: its format, one of `FORMATS`.
-        root: folder of the caches.
-        name: of the feature, or the beginning of the names; by default from the file.
-        modality: where the format does not tell it.
+        manifest: manifest of the corpus that the utterances belong to.
+        root: folder for the caches.
+        name: name of the feature, or prefix of several names; by default from the file.
+        modality: modality, if the format does not define it.
+
+    Returns:
+        What was written, and notes for the user.
 
     Raises:
-        UsageError: the file is absent, is not of that format, is refused, or has nothing of this corpus.
+        UsageError: the file is absent, not of that format, refused, or has no utterance of this corpus.
     """
     key = re.sub(r"[ _]", "-", form.lower())
     key = {"mmdfn": "mm-dfn"}.get(key, key)
     if key not in FORMATS:
         raise UsageError(f"unknown format {form!r}", hint=suggestion(key, FORMATS))
     if not path.exists():
-        raise UsageError(f"no such file or folder: {path}", hint="give its path as seen from here")
+        raise UsageError(f"no such file or folder: {path}", hint="check the path")
     if path.is_dir() != (key == "merbench") and key != "table":
         kind = "a folder" if path.is_dir() else "a file"
         raise UsageError(
-            f"{path} is {kind}", hint="merbench and table are a folder of .npy, every other format is a file"
+            f"{path} is {kind}",
+            hint="merbench takes a folder of .npy files, table a file or such a folder, other formats take a file",
         )
     imported: dict[str, Any] = {"format": key, "source": path.resolve().name, "sha256": _digest(path)}
     try:
         content = FORMATS[key](path, manifest, modality)
     except _STRUCTURE as error:
         raise UsageError(
-            f"{path}: its inside is not as the format {key} has it ({type(error).__name__}: {error})"[:500],
-            hint="docs/features.md tells what is expected",
+            f"{path}: the content does not fit the format {key} ({type(error).__name__}: {error})"[:500],
+            hint="docs/features.md describes the formats",
         ) from error
     return pack(content, manifest, root, name or content.name or _stem(path), imported)
 
@@ -84,7 +90,7 @@ def _stem(path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    """sha256 of a file, or over the names and digests of all arrays of a folder."""
+    """sha256 of a file, or of the names and digests of all .npy files in a folder."""
     if path.is_file():
         return digest_of_file(path)
     return digest_of(

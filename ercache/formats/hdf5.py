@@ -1,6 +1,6 @@
-"""One dataset of an HDF5 file of other people: of the file itself, of numbers, and no more than the file has.
+"""Read a dataset of an HDF5 file of unknown origin: only numbers, only from the file itself, with limited memory.
 
-HDF5 gives zeros for what was never written, as many as the dataset claims, and unpacks a chunk to whatever is in it.
+HDF5 returns zeros for data that was never written, as many as the shape states, and unpacks a chunk to any size.
 """
 
 import zlib
@@ -14,18 +14,22 @@ from ercache.cache import Array
 from ercache.errors import UsageError
 from ercache.formats.numbers import NUMBERS
 
-_DEFLATE: Final = 1100  # deflate packs at most 1032 bytes into one
+_DEFLATE: Final = 1100  # deflate packs at most 1032 bytes into one byte
 _PACKERS: Final = (h5z.FILTER_DEFLATE, h5z.FILTER_LZF, h5z.FILTER_SZIP)
 _BEFORE: Final = (
     h5z.FILTER_SHUFFLE,
     h5z.FILTER_NBIT,
     h5z.FILTER_SCALEOFFSET,
-)  # these keep to the size of the chunk
-_HINT: Final = "is the file whole, and was it written by the tool that you name?"
+)  # these filters do not change the size of a chunk
+_HINT: Final = "check that the file is complete and of the given format"
 
 
 def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
-    """A dataset that lies in the file itself: a link, an external or a virtual one would read other files."""
+    """A dataset that is stored in the file itself. Links, external and virtual datasets would read other files.
+
+    Returns:
+        The dataset, or None if there is none of that kind.
+    """
     data = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
     if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
         return None
@@ -33,30 +37,30 @@ def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
 
 
 def check_dataset(data: h5py.Dataset, where: str) -> None:
-    """Refuse a dataset by what its head says.
+    """Refuse a dataset by its type and shape, before anything is read.
 
     Args:
-        where: the file and what is read of it, for messages.
+        where: description of the dataset, for messages.
 
     Raises:
-        UsageError: it holds no numbers, was never written, or claims more than the file can hold.
+        UsageError: the dataset does not hold numbers, was never written, or has more values than the file can hold.
     """
     if data.dtype.kind not in NUMBERS:
-        raise UsageError(f"{where} holds {data.dtype} values, no numbers", hint=_HINT)
+        raise UsageError(f"{where} holds {data.dtype} values, not numbers", hint=_HINT)
     stored, claimed = data.id.get_storage_size(), int(data.nbytes)
     if claimed and not stored:
-        raise UsageError(f"{where} claims {list(data.shape)} and was never written", hint=_HINT)
+        raise UsageError(f"{where} has shape {list(data.shape)}, but was never written", hint=_HINT)
     chunk = _chunk_bytes(data)
     most = min(max(ALWAYS_ALLOWED, MAX_RATIO * stored), _DEFLATE * stored)
     if claimed > most or chunk > max(ALWAYS_ALLOWED, most):
-        raise UsageError(f"{where} claims {list(data.shape)}, more than the file can hold", hint=_HINT)
+        raise UsageError(f"{where} has shape {list(data.shape)}, more than the file can hold", hint=_HINT)
 
 
 def read_dataset(data: h5py.Dataset, where: str) -> Array:
-    """All values of a dataset whose head was checked.
+    """Read all values of a dataset that `check_dataset` accepted.
 
     Raises:
-        UsageError: damaged, or a chunk unpacks to more than a chunk.
+        UsageError: the dataset is damaged, or a chunk unpacks to more than its size.
     """
     try:
         check_chunks(data, where)
@@ -67,11 +71,11 @@ def read_dataset(data: h5py.Dataset, where: str) -> Array:
 
 
 def check_chunks(data: h5py.Dataset, where: str) -> None:
-    """Refuse a dataset of which a chunk unpacks to more than a chunk.
+    """Refuse a dataset if one of its chunks unpacks to more than the size of a chunk.
 
     Raises:
-        UsageError: it does, or its filters are such that nobody can tell.
-        OSError: damaged.
+        UsageError: a chunk does, or the filters make it impossible to find out.
+        OSError: the dataset is damaged.
     """
     properties = data.id.get_create_plist()
     filters = [properties.get_filter(n)[0] for n in range(properties.get_nfilters())]
@@ -81,7 +85,9 @@ def check_chunks(data: h5py.Dataset, where: str) -> None:
     at = packers[0] if packers else len(filters)
     ordered = all(code in _BEFORE for code in filters[:at])
     if not ordered or any(code != h5z.FILTER_FLETCHER32 for code in filters[at + 1 :]):
-        raise UsageError(f"{where} is packed by the filters {filters}", hint="write it with gzip, or plain")
+        raise UsageError(
+            f"{where} uses unsupported filters {filters}", hint="write it with gzip, or uncompressed"
+        )
     size = _chunk_bytes(data)
     places: list[tuple[tuple[int, ...], int]] = []
     data.id.chunk_iter(lambda info: places.append((info.chunk_offset, info.size)))
@@ -89,17 +95,19 @@ def check_chunks(data: h5py.Dataset, where: str) -> None:
         if stored > 2 * size + 4096 or (
             packers and filters[at] == h5z.FILTER_DEFLATE and _overflows(data, offset, size)
         ):
-            raise UsageError(f"{where}: the chunk at {list(offset)} unpacks to more than a chunk", hint=_HINT)
+            raise UsageError(
+                f"{where}: the chunk at {list(offset)} unpacks to more than its size", hint=_HINT
+            )
 
 
 def _overflows(data: h5py.Dataset, offset: tuple[int, ...], size: int) -> bool:
     mask, raw = data.id.read_direct_chunk(offset)
     if mask:
-        return False  # not packed
+        return False  # not compressed
     try:
         return len(zlib.decompressobj().decompress(raw, size + 1)) > size
     except zlib.error:
-        return False  # HDF5 tells that it is damaged
+        return False  # HDF5 reports the damage when it reads
 
 
 def _chunk_bytes(data: h5py.Dataset) -> int:

@@ -1,4 +1,4 @@
-"""How other projects name utterances, and which utterance of a manifest is meant."""
+"""Match the names that other projects give to utterances with the ids of a manifest."""
 
 import re
 from collections import defaultdict
@@ -14,16 +14,16 @@ from ercache.manifest import Manifest, Utterance
 _NUMBERS: Final = re.compile(r"(.+)_dia(\d+)_utt(\d+)", re.ASCII)
 _UTTERANCE: Final = re.compile(r"(?:(?:dia\d+_)?utt|(\d+)_)?(\d+)", re.ASCII)
 _PAIR: Final = re.compile(r"(?:dia)?(\d+)_(?:utt)?(\d+)", re.ASCII)
-PARTS: Final = ("train", "dev", "test")  # in which MELD's dialogues are numbered through
+PARTS: Final = ("train", "dev", "test")  # order in which the dialogues of MELD are numbered through
 _DEV: Final = ("val", "valid", "validation")  # other names of the part `dev`
-_ALL: Final = 0.99  # share of names that a part must have to be meant; releases differ by some utterances
-# Share of the sentences that must be those of the manifest; old copies have broken characters.
+_ALL: Final = 0.99  # share of names that must be in a part to match it; releases differ by some utterances
+# Share of sentences that must agree with the manifest. Old copies have broken characters.
 MIN_AGREEMENT: Final = 0.9
 
 
 @dataclass(frozen=True)
 class TextLine:
-    """An utterance of a file that names none: what was said, by whom, with which label."""
+    """An utterance of a file without utterance names: its text, speaker and label."""
 
     text: str
     speaker: str = ""
@@ -31,7 +31,7 @@ class TextLine:
 
 
 class IdMatcher:
-    """The utterances of a manifest, by the names that other projects give them."""
+    """Finds the utterances of a manifest by the names that other projects use."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -44,9 +44,9 @@ class IdMatcher:
         self._number_through()
 
     def _number_through(self) -> None:
-        """MELD in the pickles of the field: dialogue numbers go on where those of the part before end.
+        """Number the dialogues of MELD through all parts, as published pickles do.
 
-        The number that no dialogue of train has (60) is not closed up: dev begins at 1039, test at 1153.
+        The gap at train dialogue 60 is kept, so dev begins at 1039 and test at 1153.
         """
         numbers: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
         for u in self.manifest.utterances:
@@ -60,10 +60,10 @@ class IdMatcher:
             first += 1 + max(d for d, _, _ in numbers[part])
 
     def of(self, name: object, part: str = "") -> str | None:
-        """The id that a name means, if any.
+        """The id that a name means, or None.
 
         Args:
-            part: the partition that the file says the name is of, where names are not unique without it.
+            part: part that the file gives for the name, because names may be unique in a part only.
         """
         text = str(name)
         spellings = [text, text.replace("$_$", "_")]
@@ -73,29 +73,31 @@ class IdMatcher:
         return next((s for s in spellings if s in self.by_id), None)
 
     def numbered(self, dialogue: object, utterance: object) -> str | None:
-        """The id of an utterance number in a dialogue that is numbered through all parts."""
+        """The id for a dialogue number that counts through all parts and an utterance number, or None."""
         number = _UTTERANCE.fullmatch(str(utterance))
         if not str(dialogue).isdigit() or number is None:
             return None
         if number[1] and int(number[1]) != int(str(dialogue)):
-            return None  # `3_0` in a dialogue that is another
+            return None  # `3_0` in a dialogue other than 3
         return self._through.get((int(str(dialogue)), int(number[2])))
 
     def placed(self, names: Sequence[object], part: str, where: str) -> tuple[dict[int, str], list[str]]:
-        """The utterances that a list of names means.
+        """Match a list of names.
 
-        Names as `0_3`, of a dialogue and an utterance, mean those of the part that is told; else of the one part that
-        has all but a few of them, or the numbers through all parts do; where two could be meant, neither is.
+        Names like `0_3` hold a dialogue and an utterance number. They belong to the given part. Without one, they
+        belong to the only part in which nearly all of them exist, or count through all parts. They are refused if more
+        than one of these readings fits.
 
         Args:
-            part: the partition that the file says the names are of; "" when it says none.
+            names: names in the file.
+            part: part that the file gives; "" for none.
             where: the file, for messages.
 
         Returns:
-            Place in `names` -> id, and what is to be told.
+            Position in `names` -> id, and notes for the user.
 
         Raises:
-            UsageError: the names are numbers that several parts have, or none.
+            UsageError: the names are numbers that fit several parts, or none.
         """
         found = {i: known for i, name in enumerate(names) if (known := self.of(name, part)) is not None}
         notes: list[str] = []
@@ -104,15 +106,15 @@ class IdMatcher:
         }
         if pairs and (self._through or part):
             wanted = {i: (int(pair[1]), int(pair[2])) for i, pair in pairs.items()}
-            numbered, told = self._of_pairs(wanted, part, where)
+            numbered, reading = self._of_pairs(wanted, part, where)
             found |= numbered
             notes.append(
-                f"names as {pairs[next(iter(pairs))][0]!r} were taken as dialogue and utterance {told}"
+                f"names like {pairs[next(iter(pairs))][0]!r} were read as dialogue and utterance {reading}"
             )
         unknown = [name for i, name in enumerate(names) if i not in found]
         if unknown:
             notes.append(
-                f"{len(unknown)} of its {len(names)} names are not in the manifest, whose ids are as "
+                f"{len(unknown)} of its {len(names)} names are not in the manifest, whose ids are like "
                 f"{next(iter(self.by_id), 'none')!r}: {first_few(unknown)}"
             )
         return found, notes
@@ -130,17 +132,17 @@ class IdMatcher:
             for told, way in ways.items()
         }
         fitting = [told for told, of in results.items() if len(of) >= _ALL * len(wanted)]
-        # Numbers of train are those of all parts too, as train comes first: both ways give the same then.
+        # Train comes first, so its numbers are the same in both readings.
         meant = {tuple(sorted(results[told].items())): told for told in reversed(fitting)}
         if len(meant) == 1:
             ((pairs, told),) = meant.items()
             return dict(pairs), told
         first = "_".join(map(str, next(iter(wanted.values()))))
         raise UsageError(
-            f"{where}: {len(wanted)} names as {first!r} could be of {'several parts' if meant else 'no part'} of "
+            f"{where}: {len(wanted)} names like {first!r} fit {'several parts' if meant else 'no part'} of "
             f"{self.manifest.corpus}",
             details=[f"{told}: {len(of)} of {len(wanted)} are utterances" for told, of in results.items()],
-            hint=f"name them as {next(iter(self.by_id), '')!r}, or pickle a dictionary for each of train, dev and test",
+            hint=f"name them like {next(iter(self.by_id), '')!r}, or give one dictionary per part: train, dev, test",
         )
 
     def _in_part(self, part: str, pair: tuple[int, int]) -> str | None:
@@ -149,12 +151,12 @@ class IdMatcher:
 
     @staticmethod
     def part_of(name: str) -> str:
-        """The part that a file calls by a name, or ""."""
+        """The part for a name in a file (`valid` is `dev`), or ""."""
         plain_name = name.lower()
         return "dev" if plain_name in _DEV else plain_name if plain_name in PARTS else ""
 
     def dialogue(self, key: object) -> list[Utterance]:
-        """The utterances of a dialogue, in order; empty when there is no such dialogue."""
+        """The utterances of a dialogue, in order; empty if there is no such dialogue."""
         if str(key) in self._dialogues:
             return self._dialogues[str(key)]
         if not str(key).isdigit():
@@ -164,35 +166,40 @@ class IdMatcher:
 
 
 def normalised_sentence(text: str) -> str:
-    """A sentence without what copies of a corpus differ in: case, blanks, punctuation, broken characters."""
+    """A sentence without case, spaces, punctuation and non-ASCII characters, in which copies of a corpus differ."""
     return "".join(c for c in text.casefold() if c.isascii() and c.isalnum())
 
 
 def agreement(pairs: Sequence[tuple[str, str | None]]) -> float:
-    """The share of equal sentences, of those that both sides have; 1 when there are none."""
+    """Share of pairs with equal sentences. Pairs without a sentence are ignored; without any pair it is 1."""
     both = [(normalised_sentence(a), normalised_sentence(b)) for a, b in pairs if b]
-    told = [(a, b) for a, b in both if a or b]
-    return sum(a == b for a, b in told) / len(told) if told else 1.0
+    compared = [(a, b) for a, b in both if a or b]
+    return sum(a == b for a, b in compared) / len(compared) if compared else 1.0
 
 
 def match_lines(
     lines: Sequence[TextLine], utterances: Sequence[Utterance], label_set: str | None
 ) -> dict[int, str]:
-    """Pair the lines of a dialogue with its utterances by what was said.
+    """Match the lines of a dialogue with its utterances by their texts.
 
-    Files that leave out utterances without a label give no other hold. The n-th of several equal lines is the n-th such
-    utterance, where there are as many; where there are not, none is paired.
+    This is for files that leave out utterances and name none. If several lines are equal, the n-th line is the n-th
+    such utterance, provided that both have the same number; otherwise none of them is matched.
+
+    Args:
+        lines: lines of the file, in order.
+        utterances: utterances of the dialogue in the manifest.
+        label_set: label set of the labels in the lines; None for no labels.
 
     Returns:
-        Place in `lines` -> id.
+        Position in `lines` -> id.
     """
     if len(lines) == len(utterances):
         together = [(line.text, u.text) for line, u in zip(lines, utterances, strict=True)]
         if agreement(together) >= MIN_AGREEMENT:
             return {i: u.id for i, u in enumerate(utterances)}
     paired: dict[int, str] = {}
-    ordered = sorted(utterances, key=lambda u: u.id)  # of one speaker, ids are in order of the transcript
-    for fields in (3, 2, 1):  # text with speaker and label, with speaker, alone
+    ordered = sorted(utterances, key=lambda u: u.id)  # ids of one speaker are in the order of the transcript
+    for fields in (3, 2, 1):  # compare text, speaker and label; then text and speaker; then text
         rows: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
         free: dict[tuple[str | None, ...], list[str]] = defaultdict(list)
         for i, line in enumerate(lines):

@@ -1,7 +1,7 @@
-"""lhotse's manifests (JSON Lines, also gzipped) of cuts or features, with matrices stored as numpy or plain HDF5.
+"""Manifests of lhotse (JSON Lines, also gzipped) of cuts or features, with matrices in numpy or HDF5 files.
 
-An utterance is meant by the id of a supervision, a cut or a recording. Matrices in lilcom's compression are refused:
-they are not the values that were computed, and lhotse itself rewrites them (`cuts.copy_feats`).
+The id of a supervision, a cut or a recording names the utterance. Matrices in lilcom's compression are refused, because
+it is lossy. lhotse itself can rewrite them (`cuts.copy_feats`).
 """
 
 import gzip
@@ -22,20 +22,23 @@ from ercache.formats.ids import IdMatcher
 from ercache.formats.npy import read_npy
 from ercache.manifest import MODALITIES, Manifest
 
-_LINE: Final = 1 << 24  # bytes; a cut with its supervisions has some thousands
+_LINE: Final = 1 << 24  # longest line in bytes; a cut with its supervisions has a few thousand
 _FORM: Final = "give lhotse's .jsonl or .jsonl.gz"
 _STORES: Final = ("numpy_files", "numpy_hdf5")
 
 
 def read_lhotse(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a manifest; matrices are read one at a time, when they are packed. Without `modality` they are audio.
+    """Read such a manifest. Matrices are read later, one at a time.
+
+    Args:
+        modality: modality of the features; audio if "".
 
     Raises:
-        UsageError: it is another file, or its matrices are stored in a way that is not read here.
+        UsageError: the file has another format, or its matrices are stored in an unsupported way.
     """
-    told = modality or "audio"
-    if told not in MODALITIES:
-        raise UsageError(f"unknown modality {told!r}", hint=f"one of {', '.join(MODALITIES)}")
+    modality = modality or "audio"
+    if modality not in MODALITIES:
+        raise UsageError(f"unknown modality {modality!r}", hint=f"one of {', '.join(MODALITIES)}")
     ids = IdMatcher(manifest)
     stored: dict[str, Mapping[str, Any]] = {}
     unknown: list[str] = []
@@ -52,20 +55,20 @@ def read_lhotse(path: Path, manifest: Manifest, modality: str) -> FileContent:
             unknown.append(str(next((name for name in names if name), f"line {number}")))
         elif utterance in stored:
             hint = "one cut per utterance is needed: `cuts.trim_to_supervisions()`"
-            raise UsageError(f"{path}, line {number}: {utterance} stands there twice", hint=hint)
+            raise UsageError(f"{path}, line {number}: {utterance} occurs twice", hint=hint)
         else:
             _check_store(features, f"{path}, line {number}")
             stored[utterance] = {**features, "piece": _piece(item, features)}
     notes = (
-        [f"{len(unknown)} of its entries are of no utterance of the manifest: {first_few(unknown)}"]
+        [f"{len(unknown)} of its entries belong to no utterance of the manifest: {first_few(unknown)}"]
         if unknown
         else []
     )
     notes += [f"{bare} of its lines name no features"] if bare else []
-    notes.append("frame shift, rate and supervisions are not kept")
+    notes.append("frame shift, rate and supervisions were not imported")
     kinds = sorted({str(f.get("type") or "features") for f in stored.values()})
     name = "_".join(kinds) or "features"
-    found = FoundFeature(name, told, tuple(stored), partial(_read, stored, path.parent))
+    found = FoundFeature(name, modality, tuple(stored), partial(_read, stored, path.parent))
     claims = {
         "type": kinds,
         "frame_shift": sorted({float(f.get("frame_shift") or 0) for f in stored.values()}),
@@ -82,15 +85,17 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
                 read += len(line)
                 if read > most:
                     raise UsageError(
-                        f"{path}: unpacks to more than {most:,} bytes, no manifest of lhotse", hint=_FORM
+                        f"{path}: unpacks to more than {most:,} bytes, so it is not a manifest of lhotse",
+                        hint=_FORM,
                     )
                 if len(line) > _LINE:
                     raise UsageError(
-                        f"{path}, line {number}: longer than {_LINE} bytes, no manifest of lhotse", hint=_FORM
+                        f"{path}, line {number}: longer than {_LINE} bytes, so it is not a manifest of lhotse",
+                        hint=_FORM,
                     )
                 item = json.loads(line) if line.strip() else None
                 if item is not None and not isinstance(item, dict):
-                    raise UsageError(f"{path}, line {number}: no manifest of lhotse", hint=_FORM)
+                    raise UsageError(f"{path}, line {number}: not a manifest of lhotse", hint=_FORM)
                 if item:
                     yield item
     except (ValueError, EOFError, OSError, RecursionError) as error:
@@ -102,16 +107,16 @@ def _check_store(features: Mapping[str, Any], where: str) -> None:
     store = str(features["storage_type"])
     lacking = [key for key in ("storage_path", "storage_key") if not isinstance(features.get(key), str)]
     if lacking:
-        raise UsageError(f"{where}: no {' and no '.join(lacking)}", hint="is it a manifest with features?")
+        raise UsageError(f"{where}: no {' and no '.join(lacking)}", hint="give a manifest with features")
     if store not in _STORES:
         raise UsageError(
-            f"{where}: features stored as {store!r} are not read here (only {', '.join(_STORES)})",
+            f"{where}: features stored as {store!r} are not supported (only {', '.join(_STORES)})",
             hint="rewrite them in lhotse: `with NumpyFilesWriter(DIR) as w: cuts.copy_feats(w)`",
         )
 
 
 def _piece(item: Mapping[str, Any], features: Mapping[str, Any]) -> tuple[int, int] | None:
-    """First frame and number of frames of a cut that is shorter than its features."""
+    """First frame and number of frames of a cut, if it is shorter than its features; otherwise None."""
     shift = float(features.get("frame_shift") or 0)
     start, duration = item.get("start"), item.get("duration")
     if item is features or shift <= 0 or start is None or duration is None:
@@ -136,18 +141,18 @@ def _read(stored: Mapping[str, Mapping[str, Any]], folder: Path, utterance: str)
         array = array[max(first, 0) : first + count]
     if not array.size:
         raise UsageError(
-            f"{where}: the features of {utterance} are empty", hint="drop the cut, or compute it again"
+            f"{where}: the features of {utterance} are empty", hint="remove the cut, or compute it again"
         )
     return {ARRAY: array}
 
 
-def _place(told: str, folder: Path) -> Path:
-    """Where lhotse's path is now: seen from the manifest, seen from here, or moved beside the manifest."""
-    tried = [folder / told, Path(told), folder / Path(told).name]
+def _place(stored: str, folder: Path) -> Path:
+    """Find a path of lhotse: relative to the manifest, relative to the working directory, or beside the manifest."""
+    tried = [folder / stored, Path(stored), folder / Path(stored).name]
     found = next((path for path in tried if path.exists()), None)
     if found is None:
         raise UsageError(
-            f"features not found: {told}", hint=f"put them where the manifest says, or into {folder}"
+            f"features not found: {stored}", hint=f"put them where the manifest says, or into {folder}"
         )
     return found
 
@@ -157,8 +162,12 @@ def _from_hdf5(path: Path, key: str) -> Array:
         with h5py.File(path, "r", locking=False) as file:
             data = own_dataset(file, key)
             if data is None:
-                raise UsageError(f"{path}: {key!r} is no matrix of numbers", hint="is the file whole?")
+                raise UsageError(
+                    f"{path}: {key!r} is not a matrix of numbers", hint="check that the file is complete"
+                )
             check_dataset(data, f"{path}: {key!r}")
             return read_dataset(data, f"{path}: {key!r}")
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{path}: not readable as HDF5 ({error})", hint="is the file whole?") from error
+        raise UsageError(
+            f"{path}: not readable as HDF5 ({error})", hint="check that the file is complete"
+        ) from error

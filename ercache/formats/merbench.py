@@ -1,4 +1,4 @@
-"""MERBench's folders (`<encoder>-UTT`, `<encoder>-FRA`): a `<name>.npy` or a `<name>/*.npy` by frame per utterance."""
+"""Folders of MERBench: `<encoder>-UTT` with a `<name>.npy` per utterance, `<encoder>-FRA` with a `<name>/*.npy`."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -15,10 +15,10 @@ from ercache.manifest import Manifest
 
 
 def read_merbench(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a folder; files are read one at a time, when they are packed.
+    """Read such a folder. Its files are read later, one at a time.
 
     Raises:
-        UsageError: it is no folder, holds no `.npy`, or its modality must be told.
+        UsageError: it is not a folder, holds no `.npy` file, or its modality is unknown.
     """
     if not path.is_dir():
         raise UsageError(
@@ -37,9 +37,7 @@ def read_merbench(path: Path, manifest: Manifest, modality: str) -> FileContent:
         if utterance is None:
             unknown.append(name)
         elif utterance in places:
-            raise UsageError(
-                f"{path}: {utterance} stands there twice ({places[utterance].name}, {place.name})"
-            )
+            raise UsageError(f"{path}: {utterance} occurs twice ({places[utterance].name}, {place.name})")
         elif _row(place).size:
             places[utterance] = place
         else:
@@ -51,12 +49,12 @@ def read_merbench(path: Path, manifest: Manifest, modality: str) -> FileContent:
     name = path.resolve().name
     found = FoundFeature(name, modality_of(name, modality), tuple(places), partial(_read, places))
     notes = (
-        [f"{len(unknown)} of its files are of no utterance of the manifest: {first_few(unknown)}"]
+        [f"{len(unknown)} of its files belong to no utterance of the manifest: {first_few(unknown)}"]
         if unknown
         else []
     )
     notes += (
-        [f"{len(empty)} of its arrays are empty, their utterances are missing: {first_few(empty)}"]
+        [f"{len(empty)} of its arrays are empty; these utterances are missing: {first_few(empty)}"]
         if empty
         else []
     )
@@ -74,5 +72,7 @@ def _row(place: Path) -> Array:
     if not frames:
         return np.empty(0, np.float32)
     if len({frame.shape for frame in frames}) > 1:
-        raise UsageError(f"{place}: its frames have different shapes", hint="is the folder whole?")
+        raise UsageError(
+            f"{place}: its frames have different shapes", hint="check that the folder is complete"
+        )
     return np.stack([frame[0] if frame.ndim > 1 and len(frame) == 1 else frame for frame in frames])

@@ -1,4 +1,4 @@
-"""MMSA's dictionary pickle (MOSI, MOSEI, SIMS): mode -> arrays padded to one length, with names `video$_$clip`."""
+"""Dictionary pickle of MMSA (MOSI, MOSEI, SIMS): mode -> arrays padded to one length, with names `video$_$clip`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from ercache.manifest import Manifest
 
 @dataclass
 class _Gathered:
-    """What the modes of a file give together."""
+    """Collects the utterances of all modes of a file."""
 
     ids: IdMatcher
     path: Path
@@ -33,7 +33,7 @@ class _Gathered:
     padded: list[str] = field(default_factory=list)
 
     def add(self, mode: str, part: Mapping[str, Any]) -> None:
-        """Take over the utterances of one mode."""
+        """Add the utterances of one mode (train, valid or test)."""
         names = [str(name) for name in _listed(part["id"])]
         placed = {i: found for i, name in enumerate(names) if (found := self.ids.of(name, mode)) is not None}
         self.unknown += [name for i, name in enumerate(names) if i not in placed]
@@ -47,42 +47,45 @@ class _Gathered:
                 self.padded.append(f"{key} of {mode}")
             for i, utterance in placed.items():
                 if utterance in self.rows[key]:
-                    message = f"{self.path}: {utterance} stands there twice"
-                    raise UsageError(message, hint="is the --corpus right?")
+                    raise UsageError(f"{self.path}: {utterance} occurs twice", hint="check --corpus")
                 self.rows[key][utterance] = (values[i], None if lengths is None else lengths[i])
 
     def _has(self, utterance: str, label: object) -> bool:
-        """Whether a label is one of the utterance's, if the manifest knows it at all (MMSA has words of its own)."""
+        """Whether a label agrees with the manifest. Labels that only MMSA uses always do."""
         known = {value for values in self.ids.manifest.label_sets.values() for value in values}
         return str(label) not in known or str(label) in self.ids.by_id[utterance].labels.values()
 
 
 def read_mmsa(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a pickle; `modality` has no meaning, as the file tells it.
+    """Read such a pickle.
 
-    Padding is cut where the file says how long an utterance is (`audio_lengths`, the mask of `text_bert`), on the side
-    where its zeros are; elsewhere it is kept, as nothing tells it from values.
+    Padding is removed if the file gives lengths (`audio_lengths`, the mask of `text_bert`), on the side where the zeros
+    are. Otherwise it is kept, because it cannot be told from values.
+
+    Args:
+        modality: ignored, because the layout defines it.
 
     Raises:
-        UsageError: it is another pickle, is refused, or its texts are not those of the manifest.
+        UsageError: the file has another layout, is refused, or its texts differ from the manifest.
     """
     given = load_pickle(path)
     if is_mult(given):
         return mult_content(given, path, manifest)
     modes = [m for m in MODES if isinstance(given, dict) and isinstance(given.get(m), dict)]
     if not any("id" in given[mode] for mode in modes):
-        told = first_few(list(given)) if isinstance(given, dict) else type(given).__name__
+        found_keys = first_few(list(given)) if isinstance(given, dict) else type(given).__name__
         message = (
-            f"{path}: no MMSA file ({told}): that is a dictionary of train, valid and test, each with `id`"
+            f"{path}: not an MMSA file, which is a dictionary of train, valid and test, each with `id` "
+            f"(found: {found_keys})"
         )
-        raise UsageError(message, hint="docs/features.md tells the formats")
+        raise UsageError(message, hint="docs/features.md describes the formats")
     gathered = _Gathered(IdMatcher(manifest), path)
     for mode in modes:
         gathered.add(mode, given[mode])
     if agreement(gathered.spoken) < MIN_AGREEMENT:
         raise UsageError(
-            f"{path}: only {agreement(gathered.spoken):.0%} of its texts are those of the manifest's utterances",
-            hint="it is of another corpus, or its names mean something else; nothing was written",
+            f"{path}: only {agreement(gathered.spoken):.0%} of its texts agree with the manifest",
+            hint="it belongs to another corpus, or names utterances differently; nothing was written",
         )
     notes, claims, found = _notes(gathered), {}, []
     for key in (k for k in MODALITY if gathered.rows[k]):
@@ -98,17 +101,19 @@ def read_mmsa(path: Path, manifest: Manifest, modality: str) -> FileContent:
 def _notes(gathered: _Gathered) -> list[str]:
     notes = []
     if gathered.padded:
-        notes.append(f"no lengths in the file, so padding is kept as values: {first_few(gathered.padded, 9)}")
+        notes.append(
+            f"the file gives no lengths, so padding is kept as values: {first_few(gathered.padded, 9)}"
+        )
     if gathered.unknown:
         notes.append(
             f"{len(gathered.unknown)} of its utterances are not in the manifest: {first_few(gathered.unknown)}"
         )
     if gathered.differing:
-        told = f"{len(gathered.differing)} annotations are no label of their utterance in the manifest"
-        notes.append(f"{told}: {first_few(gathered.differing)}")
+        differing = f"{len(gathered.differing)} annotations differ from the labels of the manifest"
+        notes.append(f"{differing}: {first_few(gathered.differing)}")
     return [
         *notes,
-        "its labels, texts, modes and text_bert (token numbers) are not kept: the manifest has its own",
+        "labels, texts, modes and text_bert (token ids) were not imported: the manifest has its own",
     ]
 
 
@@ -121,12 +126,12 @@ def _values(value: Any, count: int, where: str) -> Array:
     values = as_numbers(value, where)
     if values.ndim < 2 or len(values) != count:
         message = f"{where}: {values.dtype}{list(values.shape)} for {count} utterances"
-        raise UsageError(message, hint="is the file whole?")
+        raise UsageError(message, hint="check that the file is complete")
     return values
 
 
 def _lengths(part: Mapping[str, Any], key: str, values: Array) -> list[int] | None:
-    """Rows of each utterance that are no padding, where the file tells."""
+    """Number of rows of each utterance without padding; None if the file does not say it."""
     if values.ndim < 3:
         return None
     told = part.get(f"{key}_lengths")

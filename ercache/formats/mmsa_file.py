@@ -1,4 +1,4 @@
-"""Caches as one MMSA pickle: mode -> texts, names, labels and arrays padded to the longest utterance."""
+"""Write caches as one MMSA pickle: mode -> texts, names, labels, and arrays padded to the longest utterance."""
 
 import pickle
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from ercache.manifest import Manifest, Utterance
 _KEYS: Final = {"text": "text", "audio": "audio", "visual": "vision"}
 _SUBSETS: Final = {"train": "train", "dev": "valid", "test": "test"}  # part or subset -> mode
 _ALWAYS: Final = (
-    "why an utterance is missing: it becomes zeros with the length 0",
-    "dialogues, speakers and the order of turns: MMSA takes utterances one by one",
+    "why an utterance is missing: it becomes zeros of length 0",
+    "dialogues, speakers and the order of turns: MMSA reads single utterances",
     "the provenance of the features",
-    "text_bert: there are no token numbers in a cache",
+    "text_bert: a cache holds no token ids",
 )
 
 
@@ -30,15 +30,18 @@ def write_mmsa(
     """Write caches of one corpus, of any parts and up to three modalities, into one pickle.
 
     Args:
-        label_set: whose labels are written; the manifest's first when empty.
-        split: which subsets are the modes; when empty, the parts train, dev and test are.
-        array: which array of the caches; their only one when empty.
+        caches: open cache files.
+        manifest: manifest of the corpus.
+        path: file to write.
+        label_set: label set to write; if "", the first of the manifest.
+        split: split whose subsets become the modes; if "", the parts train, dev and test.
+        array: array of the caches; may be "" if they have only one.
 
     Returns:
-        How many utterances were written, and what the format cannot carry.
+        Number of utterances, and what the format cannot hold.
 
     Raises:
-        UsageError: two caches of a modality say the same part, or there is no way to tell modes or labels.
+        UsageError: two caches give the same modality of an utterance, or modes or labels are unknown.
     """
     mode_of = _modes(manifest, split)
     labels = _label_set(manifest, label_set)

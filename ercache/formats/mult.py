@@ -1,7 +1,7 @@
-"""MulT's dictionary pickles (Multimodal-Transformer; MOSI, MOSEI): modes as MMSA's, but `id` is [video, start, end].
+"""Dictionary pickles of MulT (Multimodal-Transformer; MOSI, MOSEI): modes like MMSA's, but `id` is [video, start, end].
 
-Those three are of the label file of the CMU-MultimodalSDK, so a row is found by its time. The files tell no lengths;
-aligned ones have their zeros in front of the values.
+These three values come from the label file of the CMU-MultimodalSDK, so utterances are matched by time. The files give
+no lengths. In aligned files, padding zeros come before the values.
 """
 
 from collections.abc import Mapping
@@ -28,51 +28,54 @@ _LAYOUT: Final = (
 
 
 def read_mult(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a pickle; `modality` has no meaning, as the file tells it.
+    """Read such a pickle.
+
+    Args:
+        modality: ignored, because the layout defines it.
 
     Raises:
-        UsageError: it is another pickle, is refused, or the times of the utterances are nowhere.
+        UsageError: the file has another layout, is refused, or the times of the utterances are unknown.
     """
     return mult_content(load_pickle(path), path, manifest)
 
 
 def is_mult(given: Any) -> bool:
-    """Whether a pickle has this layout."""
+    """Whether a loaded pickle has this layout."""
     modes = [given[m] for m in MODES if isinstance(given.get(m), dict)] if isinstance(given, dict) else []
     shapes: list[Any] = [getattr(mode.get("id"), "shape", ()) for mode in modes]
     return bool(shapes) and all(len(shape) == 2 and shape[1] == 3 for shape in shapes)
 
 
 def mult_content(given: Any, path: Path, manifest: Manifest) -> FileContent:
-    """What such a pickle, loaded already, gives.
+    """Find the features of such a pickle after it was loaded.
 
     Raises:
-        UsageError: as `read_mult`.
+        UsageError: see `read_mult`.
     """
     if not is_mult(given):
         lacking = isinstance(given, dict) and all(
             "id" not in part for part in given.values() if isinstance(part, dict)
         )
-        why = ": it has no `id`, so nothing tells which utterance a row is" if lacking else ""
-        raise UsageError(f"{path}: not {_LAYOUT}{why}", hint="docs/features.md tells the formats")
+        why = "; it has no `id`, so the utterances of its rows are unknown" if lacking else ""
+        raise UsageError(f"{path}: not {_LAYOUT}{why}", hint="docs/features.md describes the formats")
     ids = IdMatcher(manifest)
     try:
         videos = by_video(utterance_times(path, manifest), ids)
     except UsageError as error:
-        raise UsageError(f"{error.message}; the file has {_LAYOUT}", hint=error.hint) from error
+        raise UsageError(f"{error.message}; it has {_LAYOUT}", hint=error.hint) from error
     rows: dict[str, dict[str, Array]] = {key: {} for key in MODALITY}
     unknown: list[str] = []
     for mode in (m for m in MODES if m in given):
         _add(given[mode], f"{path}: {mode}", videos, rows, unknown)
-    notes = [f"{_LAYOUT}: its rows were found by their times"]
+    notes = [f"{_LAYOUT}: utterances were matched by time"]
     if unknown:
-        notes.append(f"{len(unknown)} of its rows are of no utterance of the manifest: {first_few(unknown)}")
-    told = [f"{key} ({side})" for key in MODALITY if (side := _zeros(rows[key]))]
-    if told:
         notes.append(
-            f"no lengths in the file, so padding is kept as values; zeros stand in {', '.join(told)}"
+            f"{len(unknown)} of its rows belong to no utterance of the manifest: {first_few(unknown)}"
         )
-    notes.append("its labels and modes are not kept: the manifest has its own")
+    zeros = [f"{key} ({side})" for key in MODALITY if (side := _zeros(rows[key]))]
+    if zeros:
+        notes.append(f"the file gives no lengths, so padding is kept as values; zeros in {', '.join(zeros)}")
+    notes.append("labels and modes were not imported: the manifest has its own")
     features = tuple(feature_from_rows(key, MODALITY[key], rows[key]) for key in MODALITY if rows[key])
     return FileContent(features, tuple(notes), {"padding": "kept"})
 
@@ -89,7 +92,8 @@ def _add(
     for key, array in values.items():
         if array.ndim < 2 or len(array) != len(names):
             raise UsageError(
-                f"{where}: {key} is {list(array.shape)} for {len(names)} ids", hint="is the file whole?"
+                f"{where}: {key} has shape {list(array.shape)} for {len(names)} ids",
+                hint="check that the file is complete",
             )
     for i, (video, start, end) in enumerate(names):
         utterance = best_overlap(*_seconds(start, end, where), dict(videos.get(video, {})))
@@ -98,7 +102,7 @@ def _add(
             continue
         for key, array in values.items():
             if utterance in rows[key]:
-                raise UsageError(f"{where}: two rows are {utterance}", hint="is the --corpus right?")
+                raise UsageError(f"{where}: two rows belong to {utterance}", hint="check --corpus")
             rows[key][utterance] = array[i]
 
 
@@ -110,16 +114,16 @@ def _seconds(start: str, end: str, where: str) -> tuple[float, float]:
     try:
         return float(start), float(end)
     except ValueError as error:
-        told = f"{where}: {start!r} and {end!r} are no seconds; {_LAYOUT} is expected"
-        raise UsageError(told, hint="docs/features.md tells the formats") from error
+        message = f"{where}: {start!r} and {end!r} are not seconds; {_LAYOUT} is expected"
+        raise UsageError(message, hint="docs/features.md describes the formats") from error
 
 
 def _zeros(rows: Mapping[str, Array]) -> str:
-    """Where the rows of zeros are that may be padding."""
+    """Describe on which side rows of zeros are, which may be padding."""
     full = [np.flatnonzero(row.reshape(len(row), -1).any(axis=1)) for row in rows.values() if row.ndim > 1]
     ends = [
         (at[0] > 0, at[-1] < len(row) - 1) for at, row in zip(full, rows.values(), strict=False) if len(at)
     ]
     front, back = sum(a for a, _ in ends), sum(b for _, b in ends)
-    places = [f"in front in {front} utterances"] * bool(front) + [f"at the end in {back}"] * bool(back)
+    places = [f"at the start in {front} utterances"] * bool(front) + [f"at the end in {back}"] * bool(back)
     return " and ".join(places)

@@ -1,4 +1,4 @@
-"""Arrays of `.npy` and `.npz` files of other people: no objects, and no more than the file has."""
+"""Read `.npy` and `.npz` files of unknown origin: no Python objects, and no more memory than the file has bytes."""
 
 import math
 import zipfile
@@ -21,7 +21,7 @@ def read_npy(path: Path) -> Array:
     """Read an array of numbers.
 
     Raises:
-        UsageError: the file is absent, is no such file, or holds objects, which could run code.
+        UsageError: the file is absent, damaged, or holds objects, which could run code.
     """
     try:
         with path.open("rb") as stream:
@@ -29,17 +29,19 @@ def read_npy(path: Path) -> Array:
         array: Array = np.load(path, allow_pickle=False)
         return array
     except _READ_ERRORS as error:
-        raise UsageError(f"{path}: not readable as .npy ({error})", hint="is the file whole?") from error
+        raise UsageError(
+            f"{path}: not readable as .npy ({error})", hint="check that the file is complete"
+        ) from error
 
 
 def read_npz(path: Path, holds_numbers: Callable[[str], bool]) -> dict[str, Array]:
-    """Read all arrays of a `.npz` file; their heads are looked at before any of their values.
+    """Read all arrays of a `.npz` file. All headers are checked before any values are read.
 
     Args:
-        holds_numbers: whether an array must hold numbers, by its name; others may hold texts.
+        holds_numbers: name of an array -> whether it must hold numbers; others may hold texts.
 
     Raises:
-        UsageError: it is no such file, claims more than it holds, or has an array of another kind.
+        UsageError: the file is damaged, states impossible sizes, or has an array of another type.
     """
     try:
         members = {name.removesuffix(".npy"): info for name, info in members_of(path).items()}
@@ -50,35 +52,39 @@ def read_npz(path: Path, holds_numbers: Callable[[str], bool]) -> dict[str, Arra
                     _check_head(stream, info.file_size, f"{path}: {name}", kinds)
             return {name: _read(archive, info) for name, info in members.items()}
     except (BadArchive, *UNPACK_ERRORS, *_READ_ERRORS) as error:
-        raise UsageError(f"{path}: not readable as .npz ({error})", hint="is the file whole?") from error
+        raise UsageError(
+            f"{path}: not readable as .npz ({error})", hint="check that the file is complete"
+        ) from error
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
     with archive.open(info) as stream:
         array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-        stream.read(1)  # to the end, where the checksum is compared
+        stream.read(1)  # reading to the end checks the checksum
         return array
 
 
 def _check_head(stream: IO[bytes], size: int, where: str, kinds: str) -> None:
-    """Refuse an array by its head: told by it alone, an array may ask for any amount of memory."""
+    """Refuse an array by its header, which could otherwise request any amount of memory."""
     shape, dtype = _head(stream)
     if dtype.kind not in kinds:
         raise UsageError(
-            f"{where}: refused, an array of {dtype}", hint="features are numbers; nothing was run"
+            f"{where}: refused, because it is an array of {dtype}",
+            hint="features are numbers; no code was run",
         )
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > size - stream.tell():
         raise UsageError(
-            f"{where}: its header asks for {list(shape)}, more than the file has", hint="is the file whole?"
+            f"{where}: the header gives the shape {list(shape)}, more than the file has",
+            hint="check that the file is complete",
         )
 
 
 def _head(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     try:
         version = np.lib.format.read_magic(stream)
-        # Version 3 differs from 2 in names of fields only, which no array here has.
+        # Version 3 differs from 2 only in the names of fields, which arrays of numbers do not have.
         one = np.lib.format.read_array_header_1_0
         shape, _, dtype = (one if version == (1, 0) else np.lib.format.read_array_header_2_0)(stream)
-    except Exception as error:  # a head is an expression of Python, and fails in any way that its parser has
-        raise ValueError(f"no head of an array: {type(error).__name__}: {error}"[:200]) from error
+    except Exception as error:  # a header is a Python expression, whose parser can raise any exception
+        raise ValueError(f"not the header of an array: {type(error).__name__}: {error}"[:200]) from error
     return tuple(int(n) for n in shape), dtype

@@ -1,4 +1,4 @@
-"""From a value of a pickle to an array of numbers, looked at before numpy makes anything of it."""
+"""Turn a value of a pickle into an array of numbers, after checking it."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -8,29 +8,33 @@ import numpy as np
 from ercache.cache import Array
 from ercache.errors import UsageError
 
-NUMBERS: Final = "biuf"  # kinds of dtypes that features may have
+NUMBERS: Final = "biuf"  # dtype kinds of features: bool, integer, unsigned, float
 _TYPES: Final = (bool, int, float, np.bool_, np.number)
 
 
 def as_numbers(value: Any, where: str) -> Array:
-    """An array of numbers.
+    """Convert a value to an array of numbers.
 
-    Numpy would give every element of a list as much room as its longest text takes: texts are refused before.
+    Texts are refused before the conversion, because numpy would allocate the length of the longest text for every
+    element.
 
     Args:
-        where: what it is, for messages.
+        value: array, number, or nested lists of numbers.
+        where: description of the value, for messages.
 
     Raises:
-        UsageError: there is anything but numbers in it, or its rows have different lengths.
+        UsageError: the value holds something other than numbers, or rows of different lengths.
     """
     if not isinstance(value, np.ndarray):
         _check(value, where)
     try:
         array: Array = np.asarray(value)
     except (ValueError, OverflowError) as error:
-        raise UsageError(f"{where} is no array ({error})", hint="is the file whole?") from error
+        raise UsageError(
+            f"{where} is not an array ({error})", hint="check that the file is complete"
+        ) from error
     if array.dtype.kind not in NUMBERS:
-        raise UsageError(f"{where}: {array.dtype} values are no features", hint="features are numbers")
+        raise UsageError(f"{where}: {array.dtype} values are not features", hint="features are numbers")
     return array
 
 
@@ -47,4 +51,4 @@ def _check(value: Any, where: str) -> None:
                 isinstance(item, np.ndarray) and item.dtype.kind in NUMBERS
             ):
                 kind = item.dtype if isinstance(item, np.ndarray) else type(item).__name__
-                raise UsageError(f"{where}: {kind} values are no features", hint="features are numbers")
+                raise UsageError(f"{where}: {kind} values are not features", hint="features are numbers")

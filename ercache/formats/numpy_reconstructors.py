@@ -1,9 +1,9 @@
-"""What stands for a name in a pickle: an entry of a table made here, which checks its arguments and gives plain data.
+"""Safe replacements for the functions and classes that a pickle may name.
 
-Arrays are made from their bytes and types from their spelling, so that neither numpy's own `__setstate__` nor any
-constructor sees what a file says. Entries cannot be changed by the pickle that names them. What they give is a number
-or a text, or has no hash: nothing that a call makes can be a key that is slow to compare. A pickle may name the same
-gigabyte again and again, so what all calls copy together is bounded, see `copy_budget`.
+The unpickler looks every name up in `TABLE`. An entry checks its arguments and returns plain data. Arrays are built
+from their bytes and dtypes from their spelling, so no content of the file reaches numpy's `__setstate__` or any other
+constructor. A pickle cannot change the entries. Results are numbers, texts, or unhashable, so no call can build a key
+that is slow to compare. A pickle may copy the same large object many times; `copy_budget` limits the sum.
 """
 
 import math
@@ -18,21 +18,28 @@ import numpy as np
 from ercache.cache import Array
 
 _DTYPE: Final = re.compile(r"[<>=|]?(?:b1|i[1248]|u[1248]|f[248]|c8|c16|[SU]\d{1,7}|O8?|\?)", re.ASCII)
-_AXES: Final = 32  # of an array; those of the field have three
+_AXES: Final = 32  # largest number of axes of an array; usual files have three
 _LEFT: ContextVar[float] = ContextVar("bytes and items that calls may still copy", default=math.inf)
 
 
 class Refused(Exception):
-    """A name, or a use of one, that plain data does not need; `load_pickle` tells it."""
+    """The pickle names something, or uses it in a way, that plain data does not need."""
 
 
 class TooLarge(Refused):
-    """Plain data in a shape that nobody has."""
+    """The pickle holds plain data that is nested or repeated beyond all use."""
 
 
 @contextmanager
 def copy_budget(most: int) -> Iterator[None]:
-    """Within it, all calls together copy at most so many bytes or items; beyond, `Refused` is raised."""
+    """Limit what all calls inside the block copy together.
+
+    Args:
+        most: bytes plus items.
+
+    Raises:
+        TooLarge: a call inside the block exceeds the limit.
+    """
     token = _LEFT.set(most)
     try:
         yield
@@ -48,19 +55,19 @@ def _spend(arguments: Iterable[object]) -> None:
     )
     left = _LEFT.get() - sum(sizes)
     if left < 0:
-        raise TooLarge("the same content again and again, more of it than the file")
+        raise TooLarge("the same content many times, far more than the size of the file")
     _LEFT.set(left)
 
 
 def is_plain_key(value: object) -> bool:
-    """Whether a value is hashed and compared at once: a number of usual size, a text, or nothing."""
+    """Whether a value is quick to hash and compare: None, a text, or a number of at most 64 bits."""
     if type(value) is int:
         return value.bit_length() <= 64
     return value is None or isinstance(value, str | bytes | bool | float | np.generic)
 
 
 class Dtype:
-    """`numpy.dtype`, called: a type of plain numbers, texts or objects. Its byte order comes with its state."""
+    """Result of calling `numpy.dtype`: numbers, texts or objects. Its state sets the byte order."""
 
     __hash__ = None  # type: ignore[assignment]
     __slots__ = ("spelling",)
@@ -68,13 +75,13 @@ class Dtype:
     def __init__(self, spelling: object) -> None:
         text = spelling.decode("latin-1") if isinstance(spelling, bytes) else spelling
         if not isinstance(text, str):
-            raise Refused(f"a numpy dtype that is a {type(text).__name__}")
+            raise Refused(f"a numpy dtype given as a {type(text).__name__}")
         if not _DTYPE.fullmatch(text):
             raise Refused(f"a numpy dtype spelled {text[:40]!r}")
         self.spelling = text
 
     def __setstate__(self, state: object) -> None:
-        # (version, order, subdtype, names, fields, itemsize, alignment, flags): records and subarrays are refused.
+        # State: version, order, subdtype, names, fields, itemsize, alignment, flags. Records and subarrays are refused.
         if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
             raise Refused("a numpy dtype with fields")
         order = state[1].decode("latin-1") if isinstance(state[1], bytes) else state[1]
@@ -88,7 +95,7 @@ class Dtype:
 
 
 class ArrayBox:
-    """An array or a frozenset, or the place of an array whose content comes with its state (`_reconstruct`)."""
+    """Holds an array or a frozenset, or waits for the state that gives the content of an array (`_reconstruct`)."""
 
     __hash__ = None  # type: ignore[assignment]
     __slots__ = ("value",)
@@ -98,14 +105,14 @@ class ArrayBox:
 
     def __setstate__(self, state: object) -> None:
         if self.value is not None or not isinstance(state, tuple) or len(state) != 5:
-            raise Refused("an odd state of a numpy array")
+            raise Refused("an invalid state of a numpy array")
         _, shape, dtype, fortran, content = state
         _spend((content,))
         self.value = _array(content, dtype, shape, "F" if fortran is True or fortran == 1 else "C")
 
 
 class SafeGlobal:
-    """What a name in a pickle becomes. It can be called, if it has a rule, and never be changed."""
+    """Replacement for a global name in a pickle. It can be called if it has a rule, and cannot be changed."""
 
     __slots__ = ("_rule", "name")
 
@@ -140,7 +147,7 @@ def _array(content: object, dtype: object, shape: object, order: object) -> Arra
 
 
 def _object_array(content: object, shape: tuple[int, ...], size: int) -> Array:
-    """Objects of a file that was read here are plain data already."""
+    """Build an array of objects. The objects were built by this module, so they are plain data."""
     if not isinstance(content, list) or len(content) != size:
         raise Refused(f"a numpy array of shape {list(shape)[:8]} whose objects do not fit it")
     flat: Array = np.empty(size, object)
@@ -166,7 +173,7 @@ def _reconstruct(kind: object, *_: object) -> ArrayBox:
 
 
 def _encode(text: object, encoding: object = "latin-1") -> bytes:
-    """`_codecs.encode`, by which Python 3 writes bytes for Python 2."""
+    """Replacement of `_codecs.encode`, with which Python 3 writes bytes in protocols of Python 2."""
     known = isinstance(encoding, str) and encoding.lower() in ("latin1", "latin-1", "iso-8859-1")
     if not isinstance(text, str) or not known:
         raise Refused("_codecs.encode with an encoding other than latin-1")
@@ -177,7 +184,7 @@ _SEQUENCES: Final = (list, tuple, set, frozenset)
 
 
 def _collection(kind: Callable[..., Any], *accepted: type) -> Callable[..., Any]:
-    """A container made of nothing, or of one other container: never of a number, which would be a size."""
+    """Build a container from nothing or from one other container. A number would be a size, and is refused."""
 
     def make(*arguments: object) -> Any:
         if len(arguments) > 1 or not all(isinstance(a, accepted) for a in arguments):
@@ -188,7 +195,7 @@ def _collection(kind: Callable[..., Any], *accepted: type) -> Callable[..., Any]
 
 
 def _members(kind: type[set[Any]] | type[frozenset[Any]]) -> Callable[..., Any]:
-    """A set, whose members are looked at before they are hashed."""
+    """Build a set after checking its members, before they are hashed."""
     make = _collection(kind, *_SEQUENCES)
 
     def checked(*arguments: object) -> Any:
@@ -223,7 +230,7 @@ def _dtype(spelling: object, *_: object) -> Dtype:
 
 
 def _mapping(*arguments: object) -> dict[Any, Any]:
-    """An OrderedDict or a defaultdict; what the latter would make of an absent key is of no use here."""
+    """Build a dict in place of an OrderedDict or a defaultdict. The default factory is ignored."""
     items = (
         arguments[1:]
         if arguments and (arguments[0] is None or isinstance(arguments[0], SafeGlobal))

@@ -1,12 +1,12 @@
-"""A look at a pickle before it is read: only opcodes that plain data has, no key but numbers and texts."""
+"""Check the opcodes of a pickle before it is loaded: only those of plain data, and only numbers and texts as keys."""
 
 from typing import Final
 
 from ercache.errors import UsageError
 from ercache.pickle_check import BadPickle, ForbiddenOpcode, check_pickle
 
-# What builds numbers, texts, containers and calls of names; the names are looked at by `unpickle`, and told by it.
-# LONG4 is for integers of more than 255 bytes.
+# Opcodes that build numbers, texts and containers, and that call names. `unpickle` checks the names. LONG4 (integers of
+# more than 255 bytes) is not allowed.
 _BUILDING: Final = (
     "INT LONG LONG1 FLOAT BINFLOAT BININT BININT1 BININT2 NONE NEWTRUE NEWFALSE STRING BINSTRING "
     "SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
@@ -21,19 +21,19 @@ def check_opcodes(data: bytes, name: str) -> None:
     """Refuse a pickle that is not plain data.
 
     Args:
-        data: the whole pickle.
-        name: of the file, for messages.
+        data: the whole file.
+        name: name of the file, for messages.
 
     Raises:
-        UsageError: an opcode that goes past the names, a size beyond the file, a key that is a container, no end, or
-            bytes after the end.
+        UsageError: the pickle has an opcode that bypasses the check of names, a size beyond the file, a container as a
+            key, no end, or bytes after the end.
     """
     try:
         end = check_pickle(data, 0, _ALLOWED)
     except ForbiddenOpcode as error:
         raise UsageError(
             f"{name}: refused, {error}, which plain data does not need",
-            hint="nothing of the file was run; ask its makers for plain arrays (.npy, .npz, .safetensors)",
+            hint="no code of the file was run; ask its authors for plain arrays (.npy, .npz, .safetensors)",
         ) from error
     except BadPickle as error:
         raise _damaged(name, str(error)) from error
@@ -42,4 +42,6 @@ def check_opcodes(data: bytes, name: str) -> None:
 
 
 def _damaged(name: str, what: str) -> UsageError:
-    return UsageError(f"{name}: not a usable pickle ({what})", hint="compare its size with the original")
+    return UsageError(
+        f"{name}: not a usable pickle ({what})", hint="compare its size with that of the original"
+    )

@@ -1,4 +1,4 @@
-"""From what a file gives to caches: one per feature and part, aligned with the manifest, of unknown origin."""
+"""Write imported features as caches: one per feature and part, aligned with the manifest, of unknown origin."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from ercache.formats.numbers import NUMBERS
 from ercache.manifest import Manifest
 from ercache.reasons import Reason
 
-LACKING: Final = Reason.ABSENT  # the file says nothing about the utterance
+LACKING: Final = Reason.ABSENT  # reason of utterances that the file does not name
 
 
 @dataclass
@@ -23,10 +23,10 @@ class ImportResult:
     """What was written.
 
     Attributes:
-        features: names, as the caches have them.
-        files: cache files.
-        utterances: how many have at least one of the features.
-        notes: what must be told.
+        features: names of the features.
+        files: paths of the cache files.
+        utterances: number of utterances with at least one of the features.
+        notes: sentences for the user.
     """
 
     features: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ class ImportResult:
 
 @dataclass(frozen=True)
 class _Inspected:
-    """A feature whose values were looked at once."""
+    """A feature after its values were read once."""
 
     specs: tuple[ArraySpec, ...]
     entries: Mapping[str, Entry]
@@ -46,7 +46,7 @@ class _Inspected:
 
 
 class _Rows:
-    """The arrays of a feature, shaped as its specs say, one utterance at a time."""
+    """Gives the arrays of a feature in the shape and type of its specs, one utterance at a time."""
 
     def __init__(self, found: FoundFeature, specs: Sequence[ArraySpec]) -> None:
         self._found, self._specs = found, specs
@@ -62,24 +62,27 @@ class _Rows:
 def pack(
     content: FileContent, manifest: Manifest, root: Path, prefix: str, imported: Mapping[str, Any]
 ) -> ImportResult:
-    """Write the caches of a file's features.
+    """Write the caches of the features of a file.
 
-    A part of which the file has nothing gets no cache: files of single parts can be imported one after the other.
+    A part without any utterance in the file gets no cache, so files of single parts can be imported one by one.
 
     Args:
-        root: folder of the caches.
-        prefix: name of the feature, or its beginning where the file gives several.
-        imported: where the values come from, JSON-like; goes into the provenance.
+        content: what the reader found.
+        manifest: manifest of the corpus.
+        root: folder for the caches.
+        prefix: name of the feature, or prefix of the names if there are several.
+        imported: where the values come from, JSON-like; it becomes part of the provenance.
 
     Raises:
-        UsageError: nothing is of this corpus, values are no features, or a cache of known origin stands there.
+        UsageError: no utterance belongs to this corpus, values are not numbers, or a cache of known origin would be
+            overwritten.
     """
     features = [found for found in content.features if found.ids or found.gaps]
     if not features:
         raise UsageError(
             f"nothing in the file belongs to an utterance of {manifest.corpus}",
             details=content.notes,
-            hint="is it the right --corpus, and of the same release as the manifest? Its ids are as "
+            hint="check --corpus, and that the file is of the same release as the manifest, with ids like "
             + first_few([repr(u.id) for u in manifest.utterances], 2),
         )
     packed = ImportResult(notes=list(content.notes))
@@ -89,19 +92,19 @@ def pack(
         root / manifest.corpus / f.modality / plain_name(n) for f, n in zip(features, names, strict=True)
     ]
     _check_places(places, manifest.parts)
-    # All before anything is written, so that a fault anywhere leaves no file.
+    # Everything is checked before anything is written, so that an error leaves no file.
     every = [_inspect(found) for found in features]
     for found, surveyed, place in zip(features, every, places, strict=True):
         packed.notes += [f"{place.name}: {note}" for note in surveyed.notes]
         packed.features.append(place.name)
         for part in manifest.parts:
-            told = {**imported, "name": found.name, "claims": dict(content.claims)}
+            origin = {**imported, "name": found.name, "claims": dict(content.claims)}
             provenance = {"corpus": manifest.corpus, "part": part, "feature": place.name, "modality": found.modality,
-                          "origin": "unknown", "imported": told}  # fmt: skip
+                          "origin": "unknown", "imported": origin}  # fmt: skip
             ids = [u.id for u in manifest.of_part(part)]
             if not {*surveyed.entries, *found.gaps}.intersection(ids):
                 packed.notes.append(
-                    f"{place.name}: the file has nothing of the part {part}, no cache of it was written"
+                    f"{place.name}: the file has no utterance of the part {part}, so it gets no cache"
                 )
                 continue
             entries = [surveyed.entries.get(i) or _gap(i, found) for i in ids]
@@ -113,7 +116,7 @@ def pack(
 
 
 def plain_name(name: str) -> str:
-    """A name that params.yaml and a path may hold."""
+    """A name in lower case with only letters, digits, `_` and `-`, for params.yaml and paths."""
     return re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_") or "imported"
 
 
@@ -126,7 +129,7 @@ def _check_places(places: Sequence[Path], parts: Sequence[str]) -> None:
     twice = sorted({str(place) for place in places if places.count(place) > 1})
     if twice:
         raise UsageError(
-            f"two features of the file would have one name: {first_few(twice)}",
+            f"two features of the file would get the same name: {first_few(twice)}",
             hint="give --modality or --name",
         )
     known = []
@@ -134,7 +137,9 @@ def _check_places(places: Sequence[Path], parts: Sequence[str]) -> None:
         if path.is_file() and _has_origin(path):
             known.append(str(path))
     if known:
-        raise UsageError("caches of known origin are in the way", details=known, hint="give another --name")
+        raise UsageError(
+            "caches of known origin would be overwritten", details=known, hint="give another --name"
+        )
 
 
 def _has_origin(path: Path) -> bool:
@@ -142,11 +147,11 @@ def _has_origin(path: Path) -> bool:
         with CacheFile(path) as cache:
             return cache.provenance.get("origin") != "unknown"
     except CacheError:
-        return False  # damaged: nobody can miss it
+        return False  # a damaged file may be overwritten
 
 
 def _inspect(found: FoundFeature) -> _Inspected:
-    """Shapes and types first, as values of several types are held in one that loses none; digests after."""
+    """Read all values once. Shapes and types come before digests, because mixed types get a common one."""
     specs = found.specs or _specs_of(found)
     rows = _Rows(found, specs)
     entries: dict[str, Entry] = {}
@@ -164,10 +169,10 @@ def _inspect(found: FoundFeature) -> _Inspected:
             odd.append(utterance)
     notes = []
     if zeros:
-        notes.append(f"{len(zeros)} utterances have nothing but zeros, kept as they are: {first_few(zeros)}")
+        notes.append(f"{len(zeros)} utterances have only zeros, which were kept: {first_few(zeros)}")
     if odd:
         notes.append(
-            f"{len(odd)} utterances have NaN or infinite values, which training refuses: {first_few(odd)}"
+            f"{len(odd)} utterances have NaN or infinite values, which training will refuse: {first_few(odd)}"
         )
     return _Inspected(specs, entries, lengths, tuple(notes))
 
@@ -179,7 +184,7 @@ def _specs_of(found: FoundFeature) -> tuple[ArraySpec, ...]:
     for utterance in found.ids:
         for name, array in found.read(utterance).items():
             if array.dtype.kind not in NUMBERS:
-                raise UsageError(f"{found.name} of {utterance}: {array.dtype} values are no features")
+                raise UsageError(f"{found.name} of {utterance}: {array.dtype} values are not features")
             shapes.setdefault(name, set()).add(array.shape[1:] if array.ndim > 1 else array.shape)
             types.setdefault(name, set()).add(array.dtype.newbyteorder("="))
             single[name] = single.get(name, True) and (array.ndim < 2 or len(array) == 1)
@@ -187,7 +192,7 @@ def _specs_of(found: FoundFeature) -> tuple[ArraySpec, ...]:
         if len(found_shapes) > 1:
             told = first_few([list(shape) for shape in sorted(found_shapes)])
             raise UsageError(f"{found.name}: the rows of {name} have different shapes: {told}",
-                             hint="a feature has one width; is the file whole?")  # fmt: skip
+                             hint="a feature has one width; check that the file is complete")  # fmt: skip
     return tuple(
         ArraySpec(
             name,

@@ -1,7 +1,7 @@
-"""Where the padding of sequences lies that were all made equally long, told from their lengths and their zeros.
+"""Find and remove the padding of sequences of equal length, by their true lengths and their zeros.
 
-MMSA pads at the end, MMSA-FET's `--pad-location start` in front of the values. A length tells how many rows are values,
-not which.
+MMSA pads at the end, MMSA-FET with `--pad-location start` at the start. A length says how many rows are values, but not
+which ones.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ _SIDES: Final[tuple[Side, ...]] = ("end", "start")
 
 @dataclass
 class CutResult:
-    """Sequences without their padding, and what is to be told of it.
+    """Sequences without their padding.
 
     Attributes:
-        side: where the padding of the file is; end where nothing tells.
-        unsure: utterances with zeros on both sides, where no other tells the side.
-        rows: utterance -> [T, D].
-        inside: utterances that have values on both sides of what their length allows.
+        side: side of the padding in the file; `end` if it cannot be determined.
+        unsure: utterances with zeros on both sides, in a file where no other utterance determines the side.
+        rows: utterance -> values without padding, [T, D].
+        inside: utterances with more values than their length allows.
     """
 
     side: Side
@@ -34,21 +34,23 @@ class CutResult:
     inside: list[str] = field(default_factory=list)
 
     def notes(self, name: str) -> list[str]:
-        """Sentences for people."""
+        """Sentences for the user.
+
+        Args:
+            name: name of the feature.
+        """
         notes = []
         if self.side == "start":
             notes.append(
-                f"{name}: its padding stands in front of the values (as MMSA-FET's --pad-location start writes it) "
-                "and is cut there"
+                f"{name}: the padding is at the start (as MMSA-FET writes it with --pad-location start) and was "
+                "removed there"
             )
         if self.unsure:
-            told = f"{name}: {len(self.unsure)} utterances have zeros on both sides and nothing tells which are padding"
-            notes.append(f"{told}; the first rows are kept, no value is lost: {first_few(self.unsure)}")
+            what = f"{name}: {len(self.unsure)} utterances have zeros on both sides; which are padding is unknown"
+            notes.append(f"{what}; the first rows were kept, no value is lost: {first_few(self.unsure)}")
         if self.inside:
-            told = f"{name}: {len(self.inside)} utterances have values beyond their length on either side"
-            notes.append(
-                f"{told}; the first rows are kept, as many as the length says: {first_few(self.inside)}"
-            )
+            what = f"{name}: {len(self.inside)} utterances have values beyond their length on both sides"
+            notes.append(f"{what}; the first rows were kept, up to the length: {first_few(self.inside)}")
         return notes
 
 
@@ -56,25 +58,25 @@ def cut_padding(rows: Sequence[tuple[str, Array, int]]) -> CutResult:
     """Cut sequences to their lengths, on the side where their zeros are.
 
     Args:
-        rows: utterance, values [T, D] and length.
+        rows: utterance, padded values [T, D], and number of rows that are values.
     """
     fitting = {utterance: _fitting(values, length) for utterance, values, length in rows}
-    told = [sides[0] for sides in fitting.values() if len(sides) == 1]
-    cut = CutResult("start" if told.count("start") > told.count("end") else "end")
+    clear = [sides[0] for sides in fitting.values() if len(sides) == 1]
+    cut = CutResult("start" if clear.count("start") > clear.count("end") else "end")
     for utterance, values, length in rows:
         sides = fitting[utterance]
         if not sides:
             cut.inside.append(utterance)
-        elif len(sides) == 2 and not told and length < len(values) and values.any():
+        elif len(sides) == 2 and not clear and length < len(values) and values.any():
             cut.unsure.append(utterance)
-        # One that both sides fit has zeros of its own: it is cut as the others are.
+        # If both sides fit, the utterance has zeros among its values, and is cut like the others.
         side = sides[0] if len(sides) == 1 else cut.side if sides else "end"
         cut.rows[utterance] = values[len(values) - length :] if side == "start" else values[:length]
     return cut
 
 
 def _fitting(values: Array, length: int) -> tuple[Side, ...]:
-    """The sides on which padding of zeros would leave all values."""
+    """The sides on which padding could be removed without losing a value other than zero."""
     full = np.flatnonzero(values.reshape(len(values), -1).any(axis=1))
     if not len(full):
         return _SIDES

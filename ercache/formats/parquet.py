@@ -1,7 +1,6 @@
-"""A Parquet file of other people as a table: what its head claims is looked at before a row is read.
+"""Read a Parquet file of unknown origin, after checking the sizes in its header.
 
-One number or text can stand for a million equal ones in a few bytes, so neither the size of the file nor that of its
-pages tells how much a table takes.
+A few bytes can encode a million equal values, so the size of the file does not limit the size of the table.
 """
 
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Final
 from ercache.archives import ALWAYS_ALLOWED, MAX_RATIO
 from ercache.errors import UsageError
 
-_HINT: Final = "is the file whole?"
+_HINT: Final = "check that the file is complete"
 _ITEM: Final = 8  # bytes of a value or an offset
 
 
@@ -21,8 +20,8 @@ def read_parquet(path: Path) -> Any:
         The `pyarrow.Table`; texts are dictionary-encoded.
 
     Raises:
-        UsageError: it has other columns, or claims more than the file can hold.
-        pyarrow.ArrowInvalid: it is no such file.
+        UsageError: the file has other columns, or states impossible sizes.
+        pyarrow.ArrowInvalid: it is not a Parquet file.
     """
     import pyarrow.parquet as pq
 
@@ -37,7 +36,7 @@ def read_parquet(path: Path) -> Any:
     ]
     if odd:
         raise UsageError(
-            f"{path}: columns of neither numbers nor texts", details=odd[:20], hint="leave them out"
+            f"{path}: some columns hold neither numbers nor texts", details=odd[:20], hint="remove them"
         )
     texts = [field.name for field in schema if _is_text(field.type)]
     table = pq.read_table(path, read_dictionary=texts, partitioning=None)
@@ -52,8 +51,8 @@ def _check_size(head: Any, most: int, path: Path) -> None:
     columns = [group.column(n) for group in groups for n in range(group.num_columns)]
     claimed = sum(max(column.total_uncompressed_size, column.num_values * _ITEM) for column in columns)
     if claimed > most or head.num_rows * _ITEM > most:
-        told = f"{path}: claims {head.num_rows:,} rows and {claimed:,} bytes, more than the file can hold"
-        raise UsageError(told, hint=_HINT)
+        message = f"{path}: states {head.num_rows:,} rows and {claimed:,} bytes, more than the file can hold"
+        raise UsageError(message, hint=_HINT)
 
 
 def _is_text(kind: Any) -> bool:
@@ -67,7 +66,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _is_number(kind: Any) -> bool:
-    """A number, or a list of them in any depth."""
+    """Whether a type is a number, or a list of numbers at any depth."""
     from pyarrow import types
 
     while types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
@@ -76,7 +75,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def _length(column: Any) -> int:
-    """Bytes of all texts of a dictionary-encoded column, equal ones counted as often as they stand there."""
+    """Bytes of all texts of a dictionary-encoded column, with repeated texts counted each time."""
     import pyarrow.compute as pc
 
     total = 0

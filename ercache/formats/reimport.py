@@ -1,4 +1,4 @@
-"""Files that `ercache cache export` wrote, read back: the same values, ids, statuses and reasons, bit for bit."""
+"""Read back files that `ercache cache export` wrote: values, ids, statuses and reasons stay the same, bit for bit."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -23,21 +23,26 @@ from ercache.reasons import Reason
 def read_export(
     read: Callable[[Path], FlatCache], path: Path, manifest: Manifest, modality: str
 ) -> FileContent:
-    """Read an exported file; its provenance becomes a claim, as nothing vouches for it any more.
+    """Read an exported file. Its provenance becomes a claim, because it cannot be verified any more.
+
+    Args:
+        read: reader of the format, one of `EXPORT_READERS`.
 
     Raises:
-        UsageError: it is no file that ercache exported, or is damaged.
+        UsageError: ercache did not export the file, or it is damaged.
     """
     try:
         sheet = read(path)
         specs, about = sheet.specs, sheet.about["provenance"]
         statuses = [Status(status) for status in sheet.columns["status"]]
         reasons = [Reason(reason) if reason else None for reason in sheet.columns["reason"]]
-        feature, told = str(about["feature"]), modality or str(about["modality"])
+        feature, modality = str(about["feature"]), modality or str(about["modality"])
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", hint=_HINT) from error
-    except Exception as error:  # three libraries, each with errors of its own
-        message = f"{path}: not readable as an export of ercache ({type(error).__name__}: {error})"[:500]
+    except Exception as error:  # three libraries, each with its own exceptions
+        message = f"{path}: not readable as a file that ercache exported ({type(error).__name__}: {error})"[
+            :500
+        ]
         raise UsageError(message, hint=_HINT) from error
     ids = IdMatcher(manifest)
     placed = {name: i for i, name in enumerate(sheet.columns["id"]) if name in ids.by_id}
@@ -49,7 +54,7 @@ def read_export(
     )
     notes += _label_notes(sheet, ids, placed)
     frames = {name: int(sheet.columns["frames"][i]) for name, i in placed.items()}
-    found = FoundFeature(feature, told, full, partial(_rows, sheet, placed), specs, gaps, frames)
+    found = FoundFeature(feature, modality, full, partial(_rows, sheet, placed), specs, gaps, frames)
     return FileContent((found,), tuple(notes), {"provenance": about}, feature)
 
 
@@ -64,17 +69,17 @@ def _label_notes(sheet: FlatCache, ids: IdMatcher, placed: Mapping[str, int]) ->
         name = column.removeprefix(LABEL)
         given = sheet.columns[column]
         differ = [u for u, i in placed.items() if ids.by_id[u].labels.get(name) != given[i]]
-        told = (
-            f"{len(differ)} of {len(placed)} differ, the manifest's stay: {first_few(differ)}"
+        result = (
+            f"{len(differ)} of {len(placed)} differ, those of the manifest are kept: {first_few(differ)}"
             if differ
-            else "all equal"
+            else "all are equal"
         )
-        notes.append(f"labels of {name}: {told}")
+        notes.append(f"labels of {name}: {result}")
     return notes
 
 
 _HINT: Final = (
-    "was it exported by `ercache cache export`, and is it whole? For a plain table of ids and vectors: "
+    "check that it is a complete file of `ercache cache export`; for a plain table of ids and vectors, use "
     "--format table"
 )
 _ARRAYS: Final = ("/values", "/offsets")
@@ -93,9 +98,9 @@ def _read_safetensors(path: Path) -> FlatCache:
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
-        told = file.metadata()
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    return FlatCache(json.loads(told[ABOUT]), json.loads(told["columns"]), _pairs(arrays))
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    return FlatCache(json.loads(metadata[ABOUT]), json.loads(metadata["columns"]), _pairs(arrays))
 
 
 def _pairs(arrays: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:

@@ -1,7 +1,8 @@
-"""A plain table of ids and vectors: npz, pickled dictionary, csv or parquet, or a folder of .npy (`--format table`).
+"""Plain tables of ids and vectors (`--format table`): npz, pickled dictionary, csv, parquet, or a folder of .npy files.
 
-The layouts that people write by hand, and those of MELD's own feature pickles: one dictionary a part. A column or array
-of ids is known by its name; every other one of numbers is a feature, or in csv and parquet a part of the vector.
+These are layouts that people write by hand, and those of MELD's own feature pickles (one dictionary per part). The name
+of a column or array shows that it holds ids. Every other array of numbers is a feature. In csv and parquet, columns of
+single numbers form the vector.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +23,18 @@ from ercache.formats.table_columns import ID_NAMES, read_csv_table, read_parquet
 from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest
 
-_EXAMPLE: Final = "docs/features.md shows tables that are read; an array of ids is named `ids`, a column `id`"
+_EXAMPLE: Final = "docs/features.md shows examples; name an array of ids `ids`, and a column of ids `id`"
 
 
 @dataclass
 class IdTable:
-    """Rows of one part of a corpus, or of all.
+    """A table of ids and vectors, of one part of a corpus or of all parts.
 
     Attributes:
-        part: where the file says it; names are those of this part then.
-        features: name -> one row an id.
-        notes: what was left out.
+        names: names of the utterances in the file.
+        features: name -> one row per utterance.
+        part: part of the utterances, if the file says it; otherwise "".
+        notes: what was left out; sentences for the user.
     """
 
     names: Sequence[object]
@@ -42,17 +44,20 @@ class IdTable:
 
 
 def read_table(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a table; the modality must be told, unless the names of the file or its arrays give it away.
+    """Read such a table.
+
+    Args:
+        modality: may be "" if the names of the file or of its arrays imply the modality.
 
     Raises:
-        UsageError: it is no table of ids and numbers, or its ids are not those of the manifest.
+        UsageError: the file is not a table of ids and numbers, or its ids are not in the manifest.
     """
     if path.is_dir():
         return read_merbench(path, manifest, modality)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise UsageError(f"{path}: no table: {path.suffix or 'a file without a suffix'}",
-                         hint=f"known are {', '.join(_READERS)}, and a folder of .npy")  # fmt: skip
+        raise UsageError(f"{path}: not a known type of table: {path.suffix or 'a file without a suffix'}",
+                         hint=f"give one of {', '.join(_READERS)}, or a folder of .npy files")  # fmt: skip
     ids = IdMatcher(manifest)
     rows: dict[str, dict[str, Array]] = {}
     notes: list[str] = []
@@ -63,7 +68,7 @@ def read_table(path: Path, manifest: Manifest, modality: str) -> FileContent:
             mine = rows.setdefault(name, {})
             for i, utterance in placed.items():
                 if utterance in mine:
-                    raise UsageError(f"{path}: {utterance} stands there twice", hint="is the --corpus right?")
+                    raise UsageError(f"{path}: {utterance} occurs twice", hint="check --corpus")
                 mine[utterance] = as_numbers(values[i], f"{path}: {name or 'the vector'} of {utterance}")
     found = tuple(
         feature_from_rows(name, modality_of(f"{name} {path.stem}".strip(), modality), of)
@@ -73,7 +78,7 @@ def read_table(path: Path, manifest: Manifest, modality: str) -> FileContent:
 
 
 def _from_npz(path: Path) -> list[IdTable]:
-    """`ids` beside arrays of as many rows, or an array of numbers for each id."""
+    """Read an array `ids` and arrays with one row per id, or one array per id."""
     arrays = read_npz(path, lambda name: False)
     named = next((name for name in arrays if name.lower() in ID_NAMES), None)
     if named is None:
@@ -88,7 +93,7 @@ def _from_npz(path: Path) -> list[IdTable]:
 
 
 def _from_pickle(path: Path) -> list[IdTable]:
-    """A dictionary of vectors by id, of arrays beside `ids`, or one of either for each of train, dev and test."""
+    """Read a dictionary id -> vector, a dictionary with `ids` and arrays, or such a dictionary for each part."""
     return _tables(load_pickle(path), path)
 
 
@@ -100,7 +105,9 @@ def _tables(given: Any, path: Path, part: str = "") -> list[IdTable]:
     ):
         return [t for p, d in zip(PARTS, given, strict=True) for t in _tables(d, path, p)]
     if not isinstance(given, dict) or not given:
-        raise UsageError(f"{path}: no table of ids and vectors, but a {type(given).__name__}", hint=_EXAMPLE)
+        raise UsageError(
+            f"{path}: not a table of ids and vectors, but a {type(given).__name__}", hint=_EXAMPLE
+        )
     parts = {str(key): IdMatcher.part_of(str(key)) for key in given}
     if not part and all(parts.values()) and all(isinstance(d, dict) for d in given.values()):
         return [t for key, d in given.items() for t in _tables(d, path, parts[str(key)])]
@@ -114,7 +121,7 @@ def _tables(given: Any, path: Path, part: str = "") -> list[IdTable]:
 
 
 def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> IdTable:
-    """Arrays of as many rows as there are ids; those of one number a row are labels as a rule."""
+    """Build a table from ids and arrays with one row per id. Arrays with one number per row are usually labels."""
     features: dict[str, Sequence[Any]] = {
         name: list(values)
         for name, values in arrays.items()
@@ -134,10 +141,11 @@ def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> I
             ]
         )
         raise UsageError(
-            f"{path}: {len(names)} ids, and no array of a vector for each (there are: {told})", hint=_EXAMPLE
+            f"{path}: {len(names)} ids, but no array with a vector for each of them (there are: {told})",
+            hint=_EXAMPLE,
         )
     left = [name for name in arrays if name not in features]
-    notes = [f"arrays that are no vector for each id are left out: {first_few(left, 9)}"] if left else []
+    notes = [f"arrays without a vector for each id were left out: {first_few(left, 9)}"] if left else []
     plain = {"": next(iter(features.values()))} if len(features) == 1 else features
     return IdTable(names, plain, notes=notes)
 
@@ -150,7 +158,7 @@ def _flat(names: Any, path: Path) -> list[object]:
     if not isinstance(names, list | tuple | np.ndarray) or (
         isinstance(names, np.ndarray) and names.ndim != 1
     ):
-        raise UsageError(f"{path}: its ids are no list of names", hint=_EXAMPLE)
+        raise UsageError(f"{path}: the ids are not a list of names", hint=_EXAMPLE)
     return [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in list(names)]
 
 
@@ -158,7 +166,7 @@ def _from_columns(
     read: Callable[[Path], tuple[list[str], dict[str, Sequence[Any]], list[str]]], path: Path
 ) -> list[IdTable]:
     names, features, left = read(path)
-    notes = [f"columns that are no numbers are left out: {first_few(left, 9)}"] if left else []
+    notes = [f"columns without numbers were left out: {first_few(left, 9)}"] if left else []
     return [IdTable(names, features, notes=notes)]
 
 

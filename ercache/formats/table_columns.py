@@ -1,4 +1,4 @@
-"""Tables in columns, csv and parquet: a column of ids, and numbers in columns or lists."""
+"""Tables with named columns (csv and parquet): a column of ids, and numbers in columns or lists."""
 
 import csv
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ import numpy as np
 from ercache.errors import UsageError
 from ercache.formats.parquet import read_parquet
 
-# What people call a column or an array of ids, in lower case.
+# Usual names of a column or an array of ids, in lower case.
 ID_NAMES: Final = frozenset((
     "id", "ids", "utterance", "utterances", "utterance_id", "utterance_ids", "utt_id", "name", "names", "key", "keys",
     "file", "files", "filename", "filenames", "segment", "clip",
 ))  # fmt: skip
-_LINE: Final = 1 << 24  # bytes of the first line
-Columns = tuple[list[str], dict[str, Sequence[Any]], list[str]]  # ids, features, columns left out
+_LINE: Final = 1 << 24  # longest first line, bytes
+Columns = tuple[list[str], dict[str, Sequence[Any]], list[str]]  # ids, features, names of columns left out
 
 
 def read_csv_table(path: Path) -> Columns:
-    """A csv file with a header; columns of numbers are the vector, in their order.
+    """Read a csv file with a header. Its columns of numbers form the vector, in their order.
 
     Raises:
-        UsageError: it has no column of ids or of numbers, or is no csv file.
+        UsageError: the file has no column of ids or of numbers, or is not a csv file.
     """
     import pyarrow as pa
     import pyarrow.csv as pacsv
@@ -36,16 +36,16 @@ def read_csv_table(path: Path) -> Columns:
         table = pacsv.read_csv(path, convert_options=options)
     except (pa.ArrowInvalid, pa.ArrowKeyError, csv.Error, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path}: not readable as csv ({error})"[:500], hint="a header, commas, UTF-8"
+            f"{path}: not readable as csv ({error})"[:500], hint="it needs a header, commas and UTF-8"
         ) from error
     return _columns(table, named, path)
 
 
 def read_parquet_table(path: Path) -> Columns:
-    """A Parquet file with a column of ids; lists of numbers are features, other columns of numbers are the vector.
+    """Read a Parquet file. Each column of lists is a feature; without such columns, the columns of numbers form one.
 
     Raises:
-        UsageError: it has no column of ids or of numbers, or is no Parquet file.
+        UsageError: the file has no column of ids or of numbers, or is not a Parquet file.
     """
     import pyarrow as pa
 
@@ -53,7 +53,7 @@ def read_parquet_table(path: Path) -> Columns:
         table = read_parquet(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise UsageError(
-            f"{path}: not readable as Parquet ({error})"[:500], hint="is the file whole?"
+            f"{path}: not readable as Parquet ({error})"[:500], hint="check that the file is complete"
         ) from error
     return _columns(table, _id_column(table.column_names, path), path)
 
@@ -86,8 +86,8 @@ def _columns(table: Any, named: str, path: Path) -> Columns:
         return ids, {"": list(np.stack(numbers, axis=1))}, left
     if not lists:
         raise UsageError(
-            f"{path}: no column of numbers beside {named!r}",
-            hint="docs/features.md shows tables that are read",
+            f"{path}: no column of numbers besides {named!r}",
+            hint="docs/features.md shows examples",
         )
     features = {"": next(iter(lists.values()))} if len(lists) == 1 else lists
     return ids, features, left + (["columns of one number"] if numbers else [])

@@ -1,4 +1,4 @@
-"""Utterances by the time that they take in their video: where a file names videos and seconds, not utterances."""
+"""Match utterances by time, for files that name videos and seconds instead of utterances."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from ercache.formats.ids import IdMatcher
 from ercache.manifest import Manifest
 
 LABELS: Final = "CMU_MOSEI_Labels.csd"
-MIN_OVERLAP: Final = 0.5  # share of the time that a segment and its utterance must have in common
-Times = dict[str, tuple[float, float]]  # utterance -> seconds in its video
+MIN_OVERLAP: Final = 0.5  # smallest overlap of a segment and its utterance, as a share of their union
+Times = dict[str, tuple[float, float]]  # utterance -> start and end in its video, seconds
 
 
 def manifest_times(manifest: Manifest) -> Times:
-    """Where the manifest says that utterances lie in their videos; empty where it has whole files only."""
+    """Times of the utterances in their videos; empty if every utterance is a whole file."""
     times: Times = {}
     for u in manifest.utterances:
         ref = u.video or u.audio
@@ -25,15 +25,15 @@ def manifest_times(manifest: Manifest) -> Times:
 
 
 def no_times(path: Path, manifest: Manifest) -> UsageError:
-    """The error of a file of times and a manifest without."""
+    """The error about a file with times when the manifest has none."""
     return UsageError(
-        f"{path}: its rows lie at times, and the manifest of {manifest.corpus} has none",
-        hint=f"scan the corpus with its videos, or put {LABELS} beside the file",
+        f"{path}: its rows are given by time, but the manifest of {manifest.corpus} has no times",
+        hint=f"scan the corpus with its videos, or put {LABELS} into the same folder",
     )
 
 
 def by_video(times: Times, ids: IdMatcher) -> Mapping[str, Times]:
-    """The utterances of each video."""
+    """Group the times of utterances by video."""
     found: dict[str, Times] = defaultdict(dict)
     for utterance, place in times.items():
         found[ids.by_id[utterance].dialogue][utterance] = place
@@ -41,7 +41,12 @@ def by_video(times: Times, ids: IdMatcher) -> Mapping[str, Times]:
 
 
 def best_overlap(low: float, high: float, times: Times) -> str | None:
-    """The utterance that a segment is: the one with which it shares most of their time, if that is enough."""
+    """The utterance that overlaps a segment most, if the overlap is large enough; otherwise None.
+
+    Args:
+        low, high: start and end of the segment, seconds.
+        times: utterances of the same video.
+    """
 
     def common(utterance: str) -> float:
         start, end = times[utterance]

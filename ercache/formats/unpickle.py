@@ -1,7 +1,7 @@
-"""Reading pickles of other people: plain containers, numpy arrays and scalars, and nothing else.
+"""Read pickles of unknown origin: plain containers, numpy arrays and scalars, and nothing else.
 
-Protocols 0 to 5, of Python 2 (texts as latin-1) and 3, with numpy's module paths of all times. A name in a pickle never
-reaches what it names: it becomes an entry of `stand_ins`, or the file is refused by that name.
+Protocols 0 to 5 of Python 2 (texts as latin-1) and Python 3 are supported, with all module paths that numpy has used. A
+name in a pickle is never imported. It is replaced by an entry of `numpy_reconstructors`, or the file is refused.
 """
 
 import io
@@ -25,17 +25,17 @@ from ercache.formats.numpy_reconstructors import (
 )
 from ercache.formats.opcodes import check_opcodes
 
-DEPTH: Final = 200  # containers inside containers; files of the field have five
-# How often a file may say the same again: a list that holds a list a thousand times, which holds another a thousand
-# times, is small until somebody goes through it. Files of the field share their labels, and no features.
+DEPTH: Final = 200  # deepest nesting of containers; usual files have five levels
+# How often content may be repeated. A list that holds another list a thousand times, which holds a third one a thousand
+# times, is small until it is traversed. Usual files repeat labels, but no features.
 _SHARED: Final = 4
-_FLOOR: Final = 1 << 22  # items and words of 8 bytes that are no burden, however small the file
+_FLOOR: Final = 1 << 22  # items plus words of 8 bytes that are accepted in any file
 _NUMBERS: Final = frozenset((type(None), bool, int, float, complex))
-_HINT: Final = "nothing of the file was run; ask its makers for plain arrays (.npy, .npz, .safetensors)"
+_HINT: Final = "no code of the file was run; ask its authors for plain arrays (.npy, .npz, .safetensors)"
 
 
 class _Unpickler(pickle.Unpickler):
-    """The standard unpickler with our table in the place of imports: its one way to be told so is a subclass."""
+    """The standard unpickler, with names looked up in our table. Subclassing is the only way to change that."""
 
     def find_class(self, module: str, name: str) -> Any:
         found = TABLE.get(module, {}).get(name)
@@ -45,13 +45,13 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_pickle(path: Path) -> Any:
-    """Read a pickle of plain containers and numpy arrays.
+    """Read a pickle of plain containers and numpy arrays. No code of the file is run.
 
     Returns:
-        What was pickled; texts of Python 2 are read as latin-1, arrays of objects hold plain data.
+        The pickled object. Texts of Python 2 are read as latin-1; arrays of objects hold plain data.
 
     Raises:
-        UsageError: it names or needs anything else (told by name), or is damaged; nothing was run.
+        UsageError: the pickle names anything else (the message says what), or is damaged.
     """
     data = path.read_bytes()
     check_opcodes(data, str(path))
@@ -60,16 +60,16 @@ def load_pickle(path: Path) -> Any:
             loaded = _Unpickler(io.BufferedReader(io.BytesIO(data)), encoding="latin-1").load()
         value, weight = _Plain().of(loaded)
         if weight > _SHARED * len(data) + _FLOOR:
-            raise TooLarge("the same content again and again, more of it than the file")
+            raise TooLarge("the same content many times, far more than the size of the file")
         return value
     except TooLarge as error:
-        raise UsageError(f"{path}: refused, it holds {error}", hint=_HINT) from error
+        raise UsageError(f"{path}: refused, because it holds {error}", hint=_HINT) from error
     except Refused as error:
         raise UsageError(
-            f"{path}: refused, it holds {error}, which is neither a plain container nor a numpy array",
+            f"{path}: refused, because it holds {error}, which is neither a plain container nor a numpy array",
             hint=_HINT,
         ) from error
-    except Exception as error:  # a damaged pickle fails in any way that Python has
+    except Exception as error:  # a damaged pickle can raise any exception
         message = f"{path}: not a usable pickle ({type(error).__name__}: {error})"[:500]
         raise UsageError(message, hint=_HINT) from error
 
@@ -78,31 +78,31 @@ _Weighed = tuple[Any, int]
 
 
 class _Plain:
-    """Puts the arrays in the places of what stood for them, each container once, and weighs what there is.
+    """Replaces boxes by the arrays inside them, and measures the size of the whole object.
 
-    The weight is in items and words of 8 bytes; what stands in several places counts in each, as all who go through it
-    meet it there.
+    The size is the number of items plus words of 8 bytes. Content that is used in several places counts each time,
+    because every traversal visits it each time.
     """
 
     def __init__(self) -> None:
         self._done: dict[int, tuple[object, _Weighed | None]] = {}
 
     def of(self, value: Any, depth: int = 0) -> _Weighed:
-        """The value with arrays in it, and its weight; lists and dicts are changed in place."""
+        """The value with arrays instead of boxes, and its size. Lists and dicts are changed in place."""
         if type(value) in _NUMBERS or isinstance(value, np.generic):
             return value, 1
         if isinstance(value, str | bytes | bytearray):
             return value, 1 + len(value) // 8
         if depth > DEPTH:
-            raise TooLarge(f"more than {DEPTH} containers inside each other")
+            raise TooLarge(f"containers nested more than {DEPTH} levels deep")
         known = self._done.get(id(value))
         if known is None:
-            self._done[id(value)] = (value, None)  # held, so that its id stays its own
+            self._done[id(value)] = (value, None)  # keep a reference, so that the id is not reused
             made = self._made(value, depth + 1)
             self._done[id(value)] = (value, made)
             return made
         if known[1] is None:
-            raise TooLarge("a container that holds itself")
+            raise TooLarge("a container that contains itself")
         return known[1]
 
     def _made(self, value: Any, depth: int) -> _Weighed:

@@ -143,13 +143,13 @@ def test_a_full_disk_gives_a_clear_error_and_keeps_the_old_file(tmp_path: Path) 
         [sys.executable, __file__, str(path)], capture_output=True, text=True, timeout=120, check=False
     )
     assert "WorkError" in done.stdout and "Traceback" not in done.stderr, done
-    for words in (str(tmp_path), "6.1 MB are needed", "finished work is kept", "run again"):
+    for words in (str(tmp_path), "6.1 MB needed", "finished work is kept", "run again"):
         assert words in done.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["big.h5"] and path.read_bytes() == before
 
 
 def write_on_a_full_disk(path: Path) -> None:
-    """In a process of its own: write 6 MB where files may have one."""
+    """Write 6 MB in a process whose files may have 1 MB only."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, resource.RLIM_INFINITY))
     arrays = {f"u{n}": {"tokens": np.ones((50_000, 3), "f4")} for n in range(10)}
     try:

@@ -116,7 +116,7 @@ def test_a_malicious_pickle_is_refused_by_name_with_exit_code_2_and_no_trace(run
             ("import", "MELD_features_raw1.pkl", "--format", "mmgcn", "--corpus", "../meld"),
             "not the name of a corpus",
         ),
-        (("import", "MELD_features_raw1.pkl", "--format", "mmsa", "--corpus", "meld"), "no MMSA file"),
+        (("import", "MELD_features_raw1.pkl", "--format", "mmsa", "--corpus", "meld"), "not an MMSA file"),
         (("import", "MELD_features_raw1.pkl", "--format", "merbench", "--corpus", "meld"), "is a file"),
         (("import", "data", "--format", "mmgcn", "--corpus", "meld"), "is a folder"),
         (("import", "data/manifests", "--format", "merbench", "--corpus", "meld"), "no .npy file"),

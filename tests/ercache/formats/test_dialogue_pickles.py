@@ -25,7 +25,9 @@ MELD = Path(__file__).parents[4] / "shared" / "meld"
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
-def test_meld_tuples_are_aligned_by_numbers_that_go_through_all_parts(tmp_path: Path, protocol: int) -> None:
+def test_meld_tuples_are_matched_by_numbers_that_count_through_all_parts(
+    tmp_path: Path, protocol: int
+) -> None:
     manifest, path = meld(), tmp_path / "MELD_features_raw1.pkl"
     path.write_bytes(pickle.dumps(meld_tuple(manifest, "mmgcn"), protocol))
     packed = brought(path, "mm-dfn", manifest, tmp_path)
@@ -34,16 +36,16 @@ def test_meld_tuples_are_aligned_by_numbers_that_go_through_all_parts(tmp_path: 
     assert (tmp_path / "caches/meld/audio/meld_features_raw1_audio.dev.h5").is_file()
     expected = {u: [v.tolist()] for u, v in vectors(manifest, 4).items()}
     assert values(packed, "meld_features_raw1_visual") == expected
-    assert any("8 compared with emotion7, all equal" in note for note in packed.notes)
+    assert any("8 compared with emotion7, all are equal" in note for note in packed.notes)
 
 
-def test_the_meld_tuple_without_pictures_is_told_apart_by_its_sentences(tmp_path: Path) -> None:
+def test_the_meld_tuple_without_visual_features_is_recognised_by_its_sentences(tmp_path: Path) -> None:
     path = tmp_path / "f.pkl"
     path.write_bytes(pickle.dumps(meld_tuple(meld(), "dialoguernn")))
     assert brought(path, "dialoguernn", meld(), tmp_path).features == ["f_text", "f_audio"]
 
 
-def test_iemocap_of_python_2_is_aligned_by_names_and_what_it_lacks_is_missing(tmp_path: Path) -> None:
+def test_iemocap_of_python_2_is_matched_by_names_and_absent_utterances_are_missing(tmp_path: Path) -> None:
     manifest, path = iemocap(), tmp_path / "IEMOCAP_features.pkl"
     path.write_bytes(b"\x80\x02" + python_2(iemocap_tuple(manifest)) + b".")
     packed = brought(path, "mmgcn", manifest, tmp_path, name="mmgcn")
@@ -53,7 +55,7 @@ def test_iemocap_of_python_2_is_aligned_by_names_and_what_it_lacks_is_missing(tm
     assert found["Ses01F_impro01_M001"] == [vectors(manifest, 3)["Ses01F_impro01_M001"].tolist()]
 
 
-def test_cosmic_without_names_is_aligned_by_sentence_speaker_and_label(tmp_path: Path) -> None:
+def test_cosmic_is_matched_by_sentence_speaker_and_label(tmp_path: Path) -> None:
     manifest, path = iemocap(), tmp_path / "iemocap_features_roberta.pkl"
     _, speakers, labels, layer, *_, sentences, train, test = iemocap_tuple(manifest)
     path.write_bytes(
@@ -68,17 +70,17 @@ def test_cosmic_without_names_is_aligned_by_sentence_speaker_and_label(tmp_path:
     assert found == expected
 
 
-def test_a_line_of_cosmic_that_could_be_two_utterances_is_left_out_and_told(tmp_path: Path) -> None:
+def test_an_ambiguous_line_of_cosmic_is_left_out_and_reported(tmp_path: Path) -> None:
     manifest, path = iemocap(), tmp_path / "f.pkl"
     d, row = "Ses01F_impro01", np.ones(2, "f4")
     layer = {d: [row, row]}
     content = [{d: ["F", "M"]}, {d: [5, 3]}, *[layer] * 4, {d: ["Yeah.", "Go away."]}, [d], [], []]
     path.write_bytes(pickle.dumps(content))
     packed = brought(path, "cosmic", manifest, tmp_path)
-    assert packed.utterances == 1 and any("1 rows left out" in note for note in packed.notes)
+    assert packed.utterances == 1 and any("1 rows were left out" in note for note in packed.notes)
 
 
-def test_cosmic_meld_is_aligned_by_numbers_and_order(tmp_path: Path) -> None:
+def test_cosmic_meld_is_matched_by_numbers_and_order(tmp_path: Path) -> None:
     manifest, path = meld(), tmp_path / "meld_features_roberta.pkl"
     _, speakers, labels, layer, _, _, sentences, train, test, _ = meld_tuple(manifest, "mmgcn")
     path.write_bytes(pickle.dumps([speakers, labels, labels, *[layer] * 4, sentences, train, test, [3]], 4))
@@ -87,7 +89,7 @@ def test_cosmic_meld_is_aligned_by_numbers_and_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not MELD.is_dir(), reason="needs ../shared/meld (the real MELD transcripts)")
-def test_real_meld_numbers_begin_anew_at_1039_and_1153(tmp_path: Path) -> None:
+def test_dialogue_numbers_of_real_meld_continue_at_1039_and_1153(tmp_path: Path) -> None:
     entry = CORPORA["meld"]
     manifest = entry.scan(MELD, entry.Switches())
     first = {"train": 0, "dev": 1039, "test": 1153}
@@ -104,7 +106,7 @@ def test_real_meld_numbers_begin_anew_at_1039_and_1153(tmp_path: Path) -> None:
     assert packed.utterances == 13708 and 60 not in of and max(of) == 1432
     found = values(packed, "f_text")
     assert [found[u.id] for u in manifest.utterances] == [[[n, n + 0.5]] for n in range(13708)]
-    assert any("13708 compared with emotion7, all equal" in note for note in packed.notes)
+    assert any("13708 compared with emotion7, all are equal" in note for note in packed.notes)
 
 
 def test_sentences_of_other_utterances_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_sentences_of_other_utterances_are_refused_and_nothing_is_written(tmp_pa
     assert "other 0 0" in caught.value.details[0] and not (tmp_path / "caches").exists()
 
 
-def test_labels_in_another_order_are_told_and_the_manifests_stay(tmp_path: Path) -> None:
+def test_different_labels_are_reported_and_those_of_the_manifest_kept(tmp_path: Path) -> None:
     content = list(meld_tuple(meld(), "mmgcn"))
     content[2] = {d: [(label + 1) % 7 for label in rows] for d, rows in content[2].items()}
     (tmp_path / "f.pkl").write_bytes(pickle.dumps(tuple(content)))
@@ -124,7 +126,7 @@ def test_labels_in_another_order_are_told_and_the_manifests_stay(tmp_path: Path)
     assert any("8 of 8 differ from emotion7" in note for note in packed.notes)
 
 
-def test_a_fault_in_the_last_feature_leaves_no_file_of_the_first(tmp_path: Path) -> None:
+def test_an_error_in_the_last_feature_leaves_no_file_of_the_first(tmp_path: Path) -> None:
     content = list(meld_tuple(meld(), "mmgcn"))
     content[5][4] = [np.zeros(9)]
     (tmp_path / "f.pkl").write_bytes(pickle.dumps(tuple(content)))
@@ -137,7 +139,7 @@ def test_a_fault_in_the_last_feature_leaves_no_file_of_the_first(tmp_path: Path)
     assert not (tmp_path / "caches").exists()
 
 
-def test_zeros_are_kept_and_told_and_types_of_rows_may_differ(tmp_path: Path) -> None:
+def test_zeros_are_kept_and_reported_and_types_of_rows_may_differ(tmp_path: Path) -> None:
     content = list(meld_tuple(meld(), "mmgcn"))
     content[3][0] = [np.zeros(3), [0.1, 0.2, 0.3]]
     (tmp_path / "f.pkl").write_bytes(pickle.dumps(tuple(content)))
@@ -145,4 +147,4 @@ def test_zeros_are_kept_and_told_and_types_of_rows_may_differ(tmp_path: Path) ->
     found = values(packed, "f_text")
     assert found["train_dia0_utt0"] == [[0, 0, 0]] and found["train_dia0_utt1"] == [[0.1, 0.2, 0.3]]
     assert found["dev_dia0_utt0"] == [vectors(meld(), 3)["dev_dia0_utt0"].astype("f8").tolist()]
-    assert any("nothing but zeros" in note and "train_dia0_utt0" in note for note in packed.notes)
+    assert any("have only zeros" in note and "train_dia0_utt0" in note for note in packed.notes)

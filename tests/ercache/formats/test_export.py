@@ -28,7 +28,7 @@ def assert_equal(a: Path, b: Path) -> None:
 
 
 @pytest.mark.parametrize("form", sorted(WRITERS))
-def test_values_ids_labels_and_masks_come_back_bit_for_bit(tmp_path: Path, form: str) -> None:
+def test_values_ids_labels_and_masks_are_read_back_bit_for_bit(tmp_path: Path, form: str) -> None:
     manifest = meld()
     cache = cache_of(tmp_path, manifest, "train")
     with CacheFile(cache) as opened:
@@ -37,14 +37,14 @@ def test_values_ids_labels_and_masks_come_back_bit_for_bit(tmp_path: Path, form:
     packed = brought(tmp_path / f"f.{form}", form, manifest, tmp_path)
     assert packed.features == ["f"] and packed.utterances == 2
     assert_equal(cache, Path(packed.files[0]))
-    assert any("labels of emotion7: all equal" in note for note in packed.notes)
+    assert any("labels of emotion7: all are equal" in note for note in packed.notes)
     with CacheFile(Path(packed.files[0])) as back:
         assert back.provenance["imported"]["claims"]["provenance"]["encoder"] == "x/y"
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), form=st.sampled_from(sorted(WRITERS)))
-def test_any_cache_comes_back_from_any_format(tmp_path: Path, data: st.DataObject, form: str) -> None:
+def test_any_cache_is_read_back_from_any_format(tmp_path: Path, data: st.DataObject, form: str) -> None:
     dtype = data.draw(st.sampled_from(["float32", "float16", "float64", "uint8", "int32", "int64"]))
     shape = data.draw(st.sampled_from([(), (3,), (2, 2)]))
     values = data.draw(
@@ -70,10 +70,10 @@ def test_any_cache_comes_back_from_any_format(tmp_path: Path, data: st.DataObjec
         WRITERS[form](flatten_cache(cache, manifest), tmp_path / "a.out")
     packed = brought(tmp_path / "a.out", form, manifest, tmp_path)
     assert_equal(tmp_path / "a.h5", Path(packed.files[0]))
-    assert any("labels of l: all equal" in note for note in packed.notes)
+    assert any("labels of l: all are equal" in note for note in packed.notes)
 
 
-def test_an_npz_and_a_parquet_are_read_by_their_own_libraries(tmp_path: Path) -> None:
+def test_numpy_and_pyarrow_can_read_exported_files(tmp_path: Path) -> None:
     manifest = meld()
     with CacheFile(cache_of(tmp_path, manifest, "train")) as cache:
         WRITERS["npz"](flatten_cache(cache, manifest), tmp_path / "f.npz")
@@ -88,7 +88,7 @@ def test_an_npz_and_a_parquet_are_read_by_their_own_libraries(tmp_path: Path) ->
     assert np.array(frame["array:pooled"][0], "f4").tobytes() == pooled.tobytes()
 
 
-def test_mmsa_comes_back_and_tells_what_it_cannot_carry(tmp_path: Path) -> None:
+def test_mmsa_is_read_back_and_its_losses_are_listed(tmp_path: Path) -> None:
     manifest = meld()
     paths = [cache_of(tmp_path, manifest, p, m, m) for p in manifest.parts for m in ("text", "visual")]
     opened = [CacheFile(path) for path in paths]
@@ -114,7 +114,7 @@ def test_mmsa_comes_back_and_tells_what_it_cannot_carry(tmp_path: Path) -> None:
         cache.close()
 
 
-def test_a_label_that_is_null_and_one_that_is_a_number_are_told_apart_in_mmsa(tmp_path: Path) -> None:
+def test_mmsa_distinguishes_missing_labels_from_numbers(tmp_path: Path) -> None:
     manifest = mosei()
     with (
         CacheFile(cache_of(tmp_path, manifest, "train")) as a,

@@ -44,9 +44,7 @@ def claims(packed: ImportResult) -> Any:
 
 
 @pytest.mark.parametrize("side", ["start", "end"])
-def test_values_are_kept_on_whichever_side_the_padding_is_and_the_side_is_told(
-    tmp_path: Path, side: str
-) -> None:
+def test_padding_is_removed_on_either_side_and_the_side_is_reported(tmp_path: Path, side: str) -> None:
     packed = brought(mmsa(tmp_path, side), "mmsa", mosei(), tmp_path)
     assert values(packed, "f") == VALUES
     assert claims(packed) == {"audio": f"cut at the {side}"}
@@ -54,7 +52,7 @@ def test_values_are_kept_on_whichever_side_the_padding_is_and_the_side_is_told(
 
 
 @given(st.data())
-def test_no_value_is_lost_wherever_the_padding_is(data: st.DataObject) -> None:
+def test_no_value_is_lost_on_whichever_side_the_padding_is(data: st.DataObject) -> None:
     side = data.draw(st.sampled_from(["start", "end"]))
     numbers = st.sampled_from([0.0, 1.0, -2.5])
     rows = data.draw(
@@ -72,13 +70,12 @@ def test_no_value_is_lost_wherever_the_padding_is(data: st.DataObject) -> None:
         ]
 
 
-def test_what_nothing_tells_is_told() -> None:
+def test_padding_on_an_unknown_side_is_reported() -> None:
     middle = np.zeros((5, 1))
     middle[2] = 1
     cut = cut_padding([("a", middle, 3)])
     assert (
-        cut.rows["a"].tolist() == [[0], [0], [1]]
-        and "nothing tells which are padding" in cut.notes("audio")[0]
+        cut.rows["a"].tolist() == [[0], [0], [1]] and "which are padding is unknown" in cut.notes("audio")[0]
     )
     full = np.ones((5, 1))
     cut = cut_padding([("a", full, 3)])
@@ -101,7 +98,7 @@ def mult(folder: Path, identify: Any = None, kind: str = "U") -> Path:
 
 @pytest.mark.parametrize("form", ["mult", "mmsa"])
 @pytest.mark.parametrize("kind", ["U", "S"])
-def test_mults_layout_is_read_by_the_times_of_its_ids_and_padding_is_kept(
+def test_the_layout_of_mult_is_matched_by_time_and_its_padding_kept(
     tmp_path: Path, form: str, kind: str
 ) -> None:
     packed = brought(mult(tmp_path, kind=kind), form, mosei(), tmp_path)
@@ -109,12 +106,12 @@ def test_mults_layout_is_read_by_the_times_of_its_ids_and_padding_is_kept(
     assert values(packed, "mult_audio") == {u: padded(rows, "start").tolist() for u, rows in VALUES.items()}
     assert any("MulT's layout" in note for note in packed.notes)
     assert any(
-        "padding is kept" in note and "audio (in front in 3 utterances" in note for note in packed.notes
+        "padding is kept" in note and "audio (at the start in 3 utterances" in note for note in packed.notes
     )
     assert claims(packed) == "kept"
 
 
-def test_rows_of_other_times_are_of_no_utterance(tmp_path: Path) -> None:
+def test_rows_of_other_times_belong_to_no_utterance(tmp_path: Path) -> None:
     def later(mode: dict[str, Any]) -> None:
         mode["id"] = np.array([["vid", "80.0", "81.0"]])
 
@@ -127,29 +124,29 @@ def test_rows_of_other_times_are_of_no_utterance(tmp_path: Path) -> None:
     ("change", "told"),
     [
         (lambda mode: mode.pop("id"), "MulT's layout.*it has no `id`"),
-        (lambda mode: mode.update(id=np.array([["vid", "a", "b"]])), "no seconds; MulT's layout"),
+        (lambda mode: mode.update(id=np.array([["vid", "a", "b"]])), "not seconds; MulT's layout"),
         (lambda mode: mode.update(audio=mode["audio"][:0]), "for 1 ids"),
     ],
 )
-def test_what_is_not_quite_mults_layout_is_refused_by_its_name(
+def test_a_file_that_is_not_quite_the_layout_of_mult_is_refused(
     tmp_path: Path, change: Any, told: str
 ) -> None:
     with pytest.raises(UsageError, match=told):
         brought(mult(tmp_path, change), "mult", mosei(), tmp_path)
 
 
-def test_mults_layout_is_named_when_the_manifest_has_no_times(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="has none") as caught:
+def test_the_error_about_missing_times_names_the_layout_of_mult(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no times") as caught:
         brought(mult(tmp_path), "mmsa", mosei(times=False), tmp_path)
     assert "MulT" in str(caught.value)
 
 
-def test_a_row_of_a_clip_that_is_named_by_two_rows_is_refused(tmp_path: Path) -> None:
+def test_two_rows_for_one_utterance_are_refused(tmp_path: Path) -> None:
     def twice(mode: dict[str, Any]) -> None:
         for key in mode:
             mode[key] = np.concatenate([mode[key], mode[key]])
 
-    with pytest.raises(UsageError, match="two rows are vid_1"):
+    with pytest.raises(UsageError, match="two rows belong to vid_1"):
         brought(mult(tmp_path, twice), "mult", mosei(), tmp_path)
 
 
@@ -157,7 +154,7 @@ CASES = Path(__file__).parents[4] / "shared" / "cases" / "front-padding"
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases (small inputs of the field)")
-def test_the_case_of_the_field_keeps_its_values(tmp_path: Path) -> None:
+def test_a_usual_padded_file_keeps_its_values(tmp_path: Path) -> None:
     first, second, _ = mosei().utterances
     assert first.video is not None and second.video is not None
     places = replace(first.video, start=0.0, end=1.5), replace(second.video, start=1.5, end=3.0)

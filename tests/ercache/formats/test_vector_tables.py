@@ -73,7 +73,7 @@ WRITERS: dict[str, Write] = {
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_table_becomes_a_cache_and_what_it_lacks_is_missing(tmp_path: Path, kind: str) -> None:
+def test_a_table_becomes_a_cache_and_absent_utterances_are_missing(tmp_path: Path, kind: str) -> None:
     rows = {u: row.astype("f8") for u, row in list(vectors(meld()).items())[:7]}
     path = WRITERS[kind](tmp_path, rows | {"nobody": np.zeros(2)})
     packed = brought(path, "table", meld(), tmp_path, modality="audio")
@@ -96,7 +96,7 @@ def test_sequences_and_several_features_are_read_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["npz", "parquet"])
-def test_an_export_that_is_none_is_told_of_the_format_for_tables(tmp_path: Path, form: str) -> None:
+def test_the_error_about_a_foreign_file_names_the_format_for_tables(tmp_path: Path, form: str) -> None:
     path = (npz_beside if form == "npz" else parquet_lists)(tmp_path, vectors(meld()))
     with pytest.raises(UsageError) as caught:
         brought(path, form, meld(), tmp_path)
@@ -110,7 +110,7 @@ def pairs(part: str = "") -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("as_list", [True, False])
-def test_melds_names_in_a_dictionary_for_each_part_are_of_that_part(tmp_path: Path, as_list: bool) -> None:
+def test_names_in_a_dictionary_for_each_part_belong_to_that_part(tmp_path: Path, as_list: bool) -> None:
     parts = {name: pairs(part) for name, part in (("train", "train"), ("val", "dev"), ("test", "test"))}
     packed = brought(
         pickled(tmp_path, list(parts.values()) if as_list else parts),
@@ -120,10 +120,10 @@ def test_melds_names_in_a_dictionary_for_each_part_are_of_that_part(tmp_path: Pa
         modality="text",
     )
     assert values(packed, "t") == {u: [row.tolist()] for u, row in vectors(meld()).items()}
-    assert any("'0_0' were taken as dialogue and utterance of train" in note for note in packed.notes)
+    assert any("'0_0' were read as dialogue and utterance of train" in note for note in packed.notes)
 
 
-def test_melds_names_of_one_part_are_found_by_those_that_only_it_has(tmp_path: Path) -> None:
+def test_names_of_one_part_are_recognised_by_names_that_only_this_part_has(tmp_path: Path) -> None:
     packed = brought(pickled(tmp_path, pairs("test")), "table", meld(), tmp_path, modality="text")
     assert packed.utterances == 3 and all(name.endswith("test.h5") for name in packed.files)
     through = {f"{d}_{u}": vectors(meld())[x.id] for x in meld().utterances for d, u in [meld_numbers(x)]}
@@ -132,15 +132,15 @@ def test_melds_names_of_one_part_are_found_by_those_that_only_it_has(tmp_path: P
     assert any("numbered through all parts" in note for note in packed.notes)
 
 
-def test_names_that_several_parts_have_are_refused_with_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'0_0' could be of several parts of meld") as caught:
+def test_ambiguous_names_are_refused_with_an_example_of_good_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'0_0' fit several parts of meld") as caught:
         brought(pickled(tmp_path, {"0_0": np.ones(2)}), "table", meld(), tmp_path, modality="text")
     assert "train_dia0_utt0" in caught.value.hint and "of dev: 1 of 1 are utterances" in caught.value.details
-    with pytest.raises(UsageError, match="'90_7' could be of no part"):
+    with pytest.raises(UsageError, match="'90_7' fit no part"):
         brought(pickled(tmp_path, {"90_7": np.ones(2)}), "table", meld(), tmp_path, modality="text")
 
 
-def test_a_dialogue_pickle_with_such_names_is_read_where_its_dialogues_agree(tmp_path: Path) -> None:
+def test_a_dialogue_pickle_with_such_names_is_read_if_its_dialogues_agree(tmp_path: Path) -> None:
     content = list(meld_tuple(meld(), "mmgcn"))
     content[0] = {d: [f"{d}_{name}" for name in names] for d, names in content[0].items()}
     assert brought(pickled(tmp_path, tuple(content)), "mmgcn", meld(), tmp_path).utterances == 8
@@ -154,12 +154,15 @@ def test_a_dialogue_pickle_with_such_names_is_read_where_its_dialogues_agree(tmp
     ("write", "told"),
     [
         (lambda f: pickled(f, [1, 2]), "a list"),
-        (lambda f: pickled(f, {"train_dia0_utt0": "text"}), "str values are no features"),
-        (lambda f: pickled(f, {"ids": ["train_dia0_utt0"], "labels": [1]}), "no array of a vector for each"),
-        (lambda f: pickled(f, {"ids": 3, "features": [[1.0]]}), "no list of names"),
+        (lambda f: pickled(f, {"train_dia0_utt0": "text"}), "str values are not features"),
+        (
+            lambda f: pickled(f, {"ids": ["train_dia0_utt0"], "labels": [1]}),
+            "no array with a vector for each",
+        ),
+        (lambda f: pickled(f, {"ids": 3, "features": [[1.0]]}), "not a list of names"),
         (
             lambda f: pickled(f, {"ids": ["train_dia0_utt0"] * 2, "features": [[1.0], [2.0]]}),
-            "stands there twice",
+            "occurs twice",
         ),
         (lambda f: npz_by_id(f, {"names_of_all": np.array(["a"]), "x": np.ones((1, 2))}), "no array of ids"),
         (lambda f: _text(f / "t.csv", "a,b\n1,2\n"), "no column of ids"),
@@ -167,10 +170,12 @@ def test_a_dialogue_pickle_with_such_names_is_read_where_its_dialogues_agree(tmp
         (lambda f: _text(f / "t.csv", "id,b\ntrain_dia0_utt0,c\n"), "no column of numbers"),
         (lambda f: _text(f / "t.csv", ""), "no column of ids|not readable"),
         (lambda f: _text(f / "t.parquet", "id"), "not readable as Parquet"),
-        (lambda f: _text(f / "t.txt", "id"), "no table: .txt"),
+        (lambda f: _text(f / "t.txt", "id"), "not a known type of table: .txt"),
     ],
 )
-def test_what_is_no_table_is_told(tmp_path: Path, write: Callable[[Path], Path], told: str) -> None:
+def test_files_that_are_no_tables_are_refused(
+    tmp_path: Path, write: Callable[[Path], Path], told: str
+) -> None:
     with pytest.raises(UsageError, match=told) as caught:
         brought(write(tmp_path), "table", meld(), tmp_path, modality="text")
     assert caught.value.hint and not (tmp_path / "caches").exists()
@@ -181,14 +186,14 @@ def _text(path: Path, content: str) -> Path:
     return path
 
 
-def test_other_corpora_are_found_by_their_ids_and_numbers_in_csv_stay_as_written(tmp_path: Path) -> None:
+def test_ids_of_other_corpora_are_found_and_ids_in_csv_stay_texts(tmp_path: Path) -> None:
     path = _text(tmp_path / "t.csv", "id,x,y\nvid_1,1,0.5\nvid_0,2,\n007,3,1\n")
     packed = brought(path, "table", mosei(), tmp_path, modality="audio")
     assert values(packed, "t")["vid_1"] == [[1, 0.5]] and any("007" in note for note in packed.notes)
     assert any("NaN" in note and "vid_0" in note for note in packed.notes)
 
 
-def test_a_manifest_with_one_part_has_no_doubt(tmp_path: Path) -> None:
+def test_names_are_never_ambiguous_with_one_part(tmp_path: Path) -> None:
     only = tuple(u for u in meld().utterances if u.part == "test")
     manifest = Manifest("meld", "1", {}, meld().label_sets, only)
     assert (
