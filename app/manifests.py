@@ -1,4 +1,4 @@
-"""Manifests of corpora from the command line: made, kept apart, and held against the folder that is given."""
+"""Manifests for the commands: scan a corpus, save its manifest with warnings, and check the root folder against it."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from extract.corpora import CORPORA
 from extract.corpora.common.listing import some
 from extract.corpora.common.origin import changes, differences
 
-WARN_SHARE = 0.1  # share of clips that cannot be used from which a scan says so aloud
-SHOWN_DETAILS = 3  # details of each reason in the table
-# Why a file gives nothing at all; a stream that it lacks is another matter.
+WARN_SHARE = 0.1  # share of unusable clips above which a scan prints a warning
+SHOWN_DETAILS = 3  # details per reason in the table
+# Reasons for which a whole file is unusable, unlike the lack of one stream.
 NO_FILE = frozenset(
     r.value
     for r in (
@@ -32,7 +32,12 @@ NO_FILE = frozenset(
 
 
 def scan_corpus(corpus: str, root: Path, loaded: Params) -> Manifest:
-    """A fresh look at a corpus, with progress."""
+    """Scan a corpus and show progress.
+
+    Args:
+        corpus: key of the corpus.
+        root: its folder.
+    """
     entry = CORPORA[corpus]
     switches = entry.Switches(**loaded.corpora.get(corpus, {}))
     with progress() as tick:
@@ -40,10 +45,10 @@ def scan_corpus(corpus: str, root: Path, loaded: Params) -> Manifest:
 
 
 def save_manifest(manifest: Manifest, root: Path, path: Path) -> None:
-    """Write a manifest; what it replaces, and what it lacks, is said.
+    """Write a manifest, with warnings about absent clips and about a manifest that it replaces.
 
     Raises:
-        WorkError: nothing of the corpus is there, so that nothing is written.
+        WorkError: no clip is usable; nothing is written.
     """
     warn_of_absent_clips(manifest, root)
     if path.is_file():
@@ -52,10 +57,10 @@ def save_manifest(manifest: Manifest, root: Path, path: Path) -> None:
 
 
 def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
-    """Say aloud when many clips cannot be used.
+    """Print a warning if many clips are unusable.
 
     Raises:
-        WorkError: none can, or no utterance is left.
+        WorkError: no clip is usable, or no utterance is left.
     """
     placed = {u.id: _paths(u) for u in manifest.utterances if u.video or u.audio}
     lacking: dict[str, list[Problem]] = defaultdict(list)
@@ -66,16 +71,18 @@ def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
         return
     count = Counter(reason for problems in lacking.values() for reason in {p.reason for p in problems})
     how = "absent" if set(count) == {"absent"} else some(f"{reason} ({n:,})" for reason, n in count.items())
-    told = f"{len(lacking):,} of {len(placed):,} clips are {how}"
-    hint = f"is --root {root} the right folder"
-    hint += ", and are the paths of the table as seen from it?" if manifest.corpus == "folder" else "?"
+    summary = f"{len(lacking):,} of {len(placed):,} clips are {how}"
+    hint = f"check that --root {root} is the right folder"
+    hint += " and that paths in the table are relative to it" if manifest.corpus == "folder" else ""
     where = [p.detail for p in manifest.problems if p.reason == "other_place"]
     if not manifest.utterances:
         raise WorkError(f"{manifest.corpus}: no utterance is left; nothing was written", hint=hint)
     if all(len(lacking[name]) >= len(paths) for name, paths in placed.items()):
         first = [p.detail for problems in lacking.values() for p in problems][:SHOWN_DETAILS]
-        raise WorkError(f"{manifest.corpus}: {told}; nothing was written", details=where or first, hint=hint)
-    say(f"warning: {told}; {hint}")
+        raise WorkError(
+            f"{manifest.corpus}: {summary}; nothing was written", details=where or first, hint=hint
+        )
+    say(f"warning: {summary}; {hint}")
     for line in where:
         say(f"  - {line}")
 
@@ -91,20 +98,20 @@ def _warn_of_replacement(manifest: Manifest, path: Path) -> None:
         say(f"warning: {path} is replaced: {error.message}")
         return
     ids = {u.id for u in old.utterances} & {u.id for u in manifest.utterances}
-    told = some(changes(old.sources, manifest.sources))
-    if not told and ids:
+    changed = some(changes(old.sources, manifest.sources))
+    if not changed and ids:
         return
     say(
-        f"warning: {path} was made from other files ({told or 'other media'}): its {len(old.utterances):,} utterances "
-        f"are replaced by {len(manifest.utterances):,}, {len(ids):,} of them with the same ids"
+        f"warning: {path} was made from other files ({changed or 'other media'}). Its {len(old.utterances):,} "
+        f"utterances are replaced by {len(manifest.utterances):,}, {len(ids):,} of them with the same ids"
     )
 
 
 def load_or_scan(corpus: str, root: Path | None, loaded: Params) -> Manifest:
-    """The manifest on disk, or a fresh scan where there is none yet.
+    """Read the manifest of a corpus; scan the corpus first if there is none.
 
     Raises:
-        CorpusError: it is of another corpus, or damaged.
+        CorpusError: the manifest is damaged or belongs to another corpus.
     """
     path = MANIFESTS / f"{corpus}.jsonl"
     if not path.is_file():
@@ -120,20 +127,20 @@ def load_or_scan(corpus: str, root: Path | None, loaded: Params) -> Manifest:
 
 
 def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
-    """The folder of a manifest's media, which must be the corpus that was scanned.
+    """Find the root folder of a corpus, and check that it is the one that was scanned.
 
     Raises:
-        UsageError: no root is known.
-        CorpusError: it is another corpus, or another state of it.
+        UsageError: no root folder is known.
+        CorpusError: the folder differs from what was scanned.
     """
     folder = corpus_root(manifest.corpus, loaded, root)
     found = differences(manifest, folder)
     if found:
         path = MANIFESTS / f"{manifest.corpus}.jsonl"
         raise CorpusError(
-            f"{folder} is not what {path} was made from",
+            f"{folder} differs from the folder that was scanned for {path}",
             details=found,
-            hint=f"`ercache scan {manifest.corpus} --root {folder}` reads it, and replaces that manifest",
+            hint=f"to use it, scan it and replace that manifest: `ercache scan {manifest.corpus} --root {folder}`",
         )
     return folder
 
@@ -141,13 +148,13 @@ def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
 def manifest_and_root(
     corpus: str, root: Path | None, loaded: Params, media: bool
 ) -> tuple[Manifest, Path | None]:
-    """The manifest, and the root where media are needed or one is given."""
+    """Read the manifest; find the root folder if media are needed or a root is given."""
     manifest = load_or_scan(corpus, root, loaded)
     return manifest, checked_root(manifest, root, loaded) if media or root else None
 
 
 def problem_rows(problems: Sequence[Problem]) -> list[tuple[str, str, str, str]]:
-    """Status, reason, how many utterances, and the first details; what costs data comes first."""
+    """Table of problems: status, reason, number of utterances, first details. Problems that lose data come first."""
     order = [Status.MISSING.value, Status.UNAVAILABLE.value]
     grouped: dict[tuple[str, str], list[Problem]] = defaultdict(list)
     for problem in problems:

@@ -1,7 +1,7 @@
-"""dvc.yaml from params.yaml.
+"""Write dvc.yaml, the stages of DVC, from params.yaml.
 
-DVC cannot template lists, and only `foreach` makes names such as `train@m2fnet`. So every item of a group carries the
-same number of numbered values; shorter lists repeat their last one, which DVC takes as one dependency named twice.
+DVC cannot template lists, and only `foreach` gives stage names such as `train@m2fnet`. Therefore every item of a group
+has the same number of numbered values. Shorter lists repeat their last value, which DVC counts as one dependency.
 """
 
 from collections.abc import Mapping, Sequence
@@ -84,17 +84,19 @@ def _check(params: Params) -> None:
             if f not in extracted and not params.features[f].imported
         ]
     if found:
-        raise ParamsError("params.yaml: the pipeline lacks what its experiments use", details=found)
+        raise ParamsError(
+            "params.yaml: the pipeline does not extract what its experiments use", details=found
+        )
 
 
 def _check_written(params: Params) -> None:
-    """DVC refuses a stage whose params do not stand in params.yaml, even where the code has a default."""
+    """Refuse params.yaml if an entry of a stage is missing. DVC needs it, even if the code has a default."""
     raw = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
     wanted = [*(f"corpora.{corpus}" for corpus in params.pipeline), *ENGINE, "faces", "training"]
     lacking = [key for key in wanted if not _has(raw, key)]
     if lacking:
-        told = [f"{key}: write it out, DVC tracks it" for key in lacking]
-        raise ParamsError("params.yaml: the pipeline needs more entries", details=told)
+        details = [f"{key}: missing, but DVC tracks it" for key in lacking]
+        raise ParamsError("params.yaml: the pipeline needs more entries", details=details)
 
 
 def _has(raw: Any, key: str) -> bool:
@@ -106,7 +108,7 @@ def _has(raw: Any, key: str) -> bool:
 
 
 def _staged(params: Params) -> dict[str, ExperimentParams]:
-    """Experiments on corpora of the pipeline, but those that say `pipeline: false`; others are run by hand."""
+    """Experiments that get a stage: on corpora of the pipeline, and without `pipeline: false`."""
     return {name: e for name, e in params.experiments.items() if e.pipeline and e.corpus in params.pipeline}
 
 
@@ -122,13 +124,13 @@ def _manifest_stage(params: Params) -> dict[str, Any]:
 
 
 def _pretrained(feature: Feature) -> str | None:
-    """The training that makes a feature's weights."""
+    """Name of the training that gives a feature its weights, or None."""
     name: str | None = getattr(feature.params, "pretrained", None)
     return name
 
 
 def _pretrain_items(params: Params) -> dict[str, dict[str, Any]]:
-    """The trainings that features of the pipeline's profiles name, in order."""
+    """Trainings of the extractors that features of the pipeline use, in order."""
     features = [
         feature_of(params, f, weights_later=True)
         for p in params.pipeline.values()
@@ -237,7 +239,7 @@ def _shown(runs: Sequence[str]) -> dict[str, Any]:
 
 
 def _curves(title: str, tables: Sequence[str], x: str, column: str) -> dict[str, Any]:
-    """A plot with a line for each table: the mean over seeds, and their deviation (.dvc/plots/seeds.json)."""
+    """A plot with one line per table: mean and standard deviation over seeds (.dvc/plots/seeds.json)."""
     y = dict.fromkeys(tables, column)
     return {title: {"x": x, "y": y, "y_label": title, "title": title, "template": "seeds"}}
 

@@ -1,4 +1,4 @@
-"""Trained systems side by side: against the reference system, and all modalities against each single one."""
+"""Compare trained systems: each with the reference system, and all modalities with each single modality."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from fusion.evaluation.significance import Outcome, compare_pair, holm, read_out
 from fusion.experiment.resolve import experiment_of
 from fusion.runs.schema import RunRecord, as_json, read_run
 
-# Task -> the model with which the others are compared.
+# Task -> model that the others are compared with.
 REFERENCES: Final = {"erc": "bc_lstm", "epc": "copy_last"}
 LEVEL: Final = 0.05
 P_VALUES: Final = ("p", "p_mcnemar")
@@ -20,10 +20,11 @@ P_VALUES: Final = ("p", "p_mcnemar")
 
 @dataclass(frozen=True)
 class System:
-    """An experiment of params.yaml and its run.
+    """An experiment of params.yaml and its trained run.
 
     Attributes:
-        run: its record.
+        run: content of `run.json`.
+        folder: folder of the run.
     """
 
     name: str
@@ -33,21 +34,24 @@ class System:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Those that its features name."""
+        """Modalities of its features."""
         return tuple(self.entry.features)
 
     @property
     def place(self) -> tuple[str, str, str, str]:
-        """What two systems must share to be comparable."""
+        """Corpus, task, label set and split. Two systems are comparable if all of them are equal."""
         e = self.entry
         return e.corpus, task_label(e.task, e.epc_target), e.label_set, e.split
 
 
 def trained_systems(params: Params, models: Path) -> list[System]:
-    """The experiments that have a run of just these switches, in the order of params.yaml.
+    """The experiments that were trained, in the order of params.yaml.
+
+    Args:
+        models: folder of the runs.
 
     Raises:
-        UsageError: a run has other switches than its experiment; with all of them.
+        UsageError: runs have other features or switches than their experiments. The message lists them.
     """
     found, stale = [], []
     for name, entry in params.experiments.items():
@@ -57,19 +61,18 @@ def trained_systems(params: Params, models: Path) -> list[System]:
         run, experiment = read_run(folder), experiment_of(name, params)
         training = experiment.training.model_dump(mode="json")
         wanted = (entry.features, experiment.config.model_dump(mode="json"), training)
-        # More or fewer seeds are still of the experiment; the tables say how many.
+        # Another number of seeds is accepted; the tables show it.
         if (run.features, run.config, {**run.training, "seeds": training["seeds"]}) != wanted:
-            stale.append(f"{folder}: trained with other features or switches than params.yaml has")
-        found.append(System(name, entry, run, folder))
+            stale.append(f"{folder}: trained with other features or switches than in params.yaml")
+        text = (folder / "run.json").read_text(encoding="utf-8")
+        found.append(System(name, entry, json.loads(text), folder))
     if stale:
-        raise UsageError(
-            "runs that are not those of params.yaml", details=stale, hint="ercache train EXPERIMENT"
-        )
+        raise UsageError("some runs do not fit params.yaml", details=stale, hint="ercache train EXPERIMENT")
     return found
 
 
 def comparable_groups(systems: Iterable[System]) -> list[list[System]]:
-    """Systems that were tested on the same part, together."""
+    """Group the systems that are comparable, see `System.place`."""
     by_place: dict[tuple[str, ...], list[System]] = {}
     for system in systems:
         by_place.setdefault(system.place, []).append(system)
@@ -77,23 +80,23 @@ def comparable_groups(systems: Iterable[System]) -> list[list[System]]:
 
 
 def reference_of(group: list[System]) -> str:
-    """The model with which the others of a group are compared."""
+    """The model that the others of a group are compared with."""
     return REFERENCES[group[0].entry.task]
 
 
 def rank_models(group: list[System]) -> Ranking | None:
-    """Every model with all the modalities that it was given, by mean rank; None where there are not two."""
+    """Rank the models by mean rank, each with all its modalities; None if there are fewer than two."""
     fullest = _fullest(group)
     return ranking(list(_outcomes(fullest.values()).values())) if len(fullest) > 1 else None
 
 
 def against_reference(group: list[System]) -> list[dict[str, Any]]:
-    """Every model with all the modalities that it was given, best first, and what it has over the reference model.
+    """Compare every model, with all its modalities, with the reference model. The best one comes first.
 
     Returns:
         Rows with `system`, `model`, `modalities`, `parameters`, `seeds`, `validation`, `test` (metric -> `{"mean",
-        "std", "ci95"}`), `marks`, and, but for the reference, `difference`, `ci95`, `p` and `p_mcnemar`, which
-        are Holm-corrected over the rows.
+        "std", "ci95"}`) and `marks`. All but the reference also have `difference`, `ci95`, `p` and `p_mcnemar`; the
+        p values are Holm-corrected over the rows.
     """
     fullest = _fullest(group)
     outcomes = _outcomes(fullest.values())
@@ -109,11 +112,11 @@ def against_reference(group: list[System]) -> list[dict[str, Any]]:
 
 
 def against_single(group: list[System]) -> list[dict[str, Any]]:
-    """Every model with one modality, and what it has with all of them over that.
+    """Compare every model with one modality with the same model with all modalities.
 
     Returns:
-        Rows as `against_reference` gives, where `difference` is that of the full system minus this one, with
-        `full` (its name) and `better`: whether the full one is, at LEVEL after Holm's correction over the rows.
+        Rows as in `against_reference`. `difference` is the system with all modalities minus this one. `full` is the
+        name of the former, and `better` says whether it is significantly better at LEVEL, after Holm's correction.
     """
     fullest = _fullest(group)
     pairs = [
@@ -133,7 +136,7 @@ def against_single(group: list[System]) -> list[dict[str, Any]]:
 
 
 def _fullest(group: list[System]) -> dict[str, System]:
-    """The system of each model that was given the most modalities."""
+    """For each model, the system with the most modalities."""
     found: dict[str, System] = {}
     for system in group:
         held = found.get(system.entry.model)

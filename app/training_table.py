@@ -1,4 +1,4 @@
-"""The live table of trainings: one row a seed, on stderr where that is a terminal; in a pipe, lines now and then."""
+"""Live table of trainings on stderr, one row per seed. If stderr is no terminal, lines are written instead."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,20 +15,27 @@ from rich.text import Text
 from app.console import say
 from app.progress_lines import clock, progress_lines
 
-if TYPE_CHECKING:  # it imports torch, which --help can do without
+if TYPE_CHECKING:  # the training loop imports torch, which --help must not wait for
     from ercache.training.loop import Epoch
 
 REFRESH: Final = 4  # times a second
-FRAME: Final = 4  # lines of a terminal that are not rows: two of header, what is hidden, the prompt
-BAR: Final = 12  # characters
-NARROW: Final = 100  # characters of a terminal that has no room for bars
+FRAME: Final = 4  # lines of the terminal without rows: two of header, one about hidden rows, the prompt
+BAR: Final = 12  # width of a bar, characters
+NARROW: Final = 100  # terminals with fewer columns show no bars
 
 ShowEpoch = Callable[[str, "Epoch"], None]
 
 
 @dataclass
 class _TrainingRow:
-    """A training: its last epoch, and when (seconds) and with which epoch this process began to see it."""
+    """A training in the table.
+
+    Attributes:
+        what: name of the training.
+        epoch: its last epoch.
+        since, now: time of the first and of the last report, seconds of the monotonic clock.
+        first: number of the first epoch that was reported.
+    """
 
     what: str
     epoch: "Epoch"
@@ -38,18 +45,22 @@ class _TrainingRow:
 
     @property
     def rate(self) -> float | None:
-        """Epochs a second; None before there are two of them."""
+        """Epochs per second; None before the second epoch."""
         done, took = self.epoch.number - self.first, self.now - self.since
         return done / took if done and took > 0 else None
 
 
 @contextmanager
 def training_table() -> Iterator[ShowEpoch]:
-    """A function to be told of every epoch; what it is told stays on the screen at the end, or at an interrupt."""
+    """Show the table while the block runs. It stays on the screen at the end, also after an interrupt.
+
+    Yields:
+        A function to report every epoch to: it takes the name of the training and the epoch.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
-        with progress_lines(say) as told:
-            yield lambda what, epoch: told(f"{what}, epoch", epoch.number, _last(epoch))
+        with progress_lines(say) as tick:
+            yield lambda what, epoch: tick(f"{what}, epoch", epoch.number, _last(epoch))
         return
     rows: dict[str, _TrainingRow] = {}
 
@@ -65,11 +76,11 @@ def training_table() -> Iterator[ShowEpoch]:
         try:
             yield watch
         finally:
-            live.transient = not rows  # a command that was refused leaves no table behind
+            live.transient = not rows  # without any epoch, leave no empty table
 
 
 def _table(rows: Sequence[_TrainingRow], room: int, bars: bool) -> RenderableType:
-    """As many rows as there is room for: those that are being trained, and the last of those that are done."""
+    """Draw the running trainings, and as many of the last finished ones as there is room for."""
     if not rows:
         return Text("waiting for the first epoch", style="dim")
     running = sum(not row.epoch.finished for row in rows)
@@ -85,7 +96,7 @@ def _table(rows: Sequence[_TrainingRow], room: int, bars: bool) -> RenderableTyp
     for title in titles:
         out.add_column(title, justify="right", no_wrap=True)
     if hidden:
-        out.caption = f"{len(hidden)} more are done"
+        out.caption = f"{len(hidden)} more are finished"
     for row in rows:
         if row.what not in hidden:
             out.add_row(*_cells(row, bars))
@@ -113,19 +124,19 @@ def _title(score: str) -> str:
 
 
 def _speed(rate: float | None) -> str:
-    """Epochs a second, or seconds an epoch, whichever is more than one."""
+    """Epochs per second, or seconds per epoch if that is more than one."""
     if rate is None:
         return ""
     return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
 
 
 def _left(row: _TrainingRow) -> str:
-    """Time to the last epoch; patience may end it earlier."""
+    """Time until the last epoch. Early stopping may end the training before."""
     if row.rate is None:
         return ""
     return clock((row.epoch.last - row.epoch.number) / row.rate)
 
 
 def _last(epoch: "Epoch") -> int:
-    """The last epoch there will be."""
+    """Number of the last epoch of the training."""
     return epoch.number if epoch.finished else epoch.last

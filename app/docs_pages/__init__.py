@@ -1,1 +1,1 @@
-"""Pages of docs/ that are made from the registries and from runs."""
+"""Tables and pictures of docs/ that are generated from registries and from trained runs."""

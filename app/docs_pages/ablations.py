@@ -1,4 +1,4 @@
-"""What the readings of each paper did on validation: the last tables of docs/systems.md."""
+"""Ablations of choices that papers leave open, on validation: the last tables of docs/systems.md."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,22 +9,25 @@ from fusion.experiment.resolve import Experiment, experiment_of
 from fusion.search.ablation import PLACE, held_by
 from fusion.search.log import Trial, searches
 
-HEAD = ("what is open", "switch", "here", "other reading", "weighted F1 (std)", "minus what is here")
+HEAD = ("open choice", "switch", "used here", "alternative", "weighted F1 (std)", "difference to ours")
 
 
 def ablations_text(params: Params, reports: Path) -> Iterator[str]:
-    """A heading and a table of every experiment whose readings were tried; figures of its last such training.
+    """Heading and table for every experiment whose alternatives were tried, from the last such search.
 
     Args:
-        reports: folder with the logs.
+        reports: folder with the logs of the searches.
+
+    Yields:
+        Paragraphs of Markdown.
     """
     for path in sorted((reports / PLACE.name).glob("*.csv")):
         found = list(searches(path).values())[-1]
         base = experiment_of(path.stem, params)
         first = found[0]
         place = f"`{path.stem}` on {base.entry.corpus}, validation, {base.training.seeds} seeds"
-        yield f"## Readings of {base.model.key}: {place}"
-        yield f"As it is: weighted F1 {_score(first)}."
+        yield f"## Open choices of {base.model.key}: {place}"
+        yield f"Unchanged: weighted F1 {_score(first)}."
         rows = [_row(base, trial, first) for trial in found[1:]]
         yield "\n".join([line(HEAD), line(["---"] * len(HEAD)), *map(line, rows)])
 
@@ -33,9 +36,9 @@ def _row(base: Experiment, trial: Trial, first: Trial) -> tuple[str, ...]:
     ((path, value),) = trial.config.items()
     key = path.partition(".")[2]
     fields = type(base.config).model_fields if path.startswith("config.") else {}
-    asked = fields[key].description or "" if key in fields else ""
-    told = (trial.reason, "") if trial.reason else (_score(trial), f"{trial.mean - first.mean:+.3f}")
-    return asked, f"`{key}`", str(held_by(base, path)), str(value), *told
+    choice = fields[key].description or "" if key in fields else ""
+    result = (trial.reason, "") if trial.reason else (_score(trial), f"{trial.mean - first.mean:+.3f}")
+    return choice, f"`{key}`", str(held_by(base, path)), str(value), *result
 
 
 def _score(trial: Trial) -> str:

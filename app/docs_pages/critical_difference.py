@@ -1,4 +1,4 @@
-"""The critical-difference picture: systems on an axis of mean ranks, those that are not told apart joined."""
+"""Critical difference plot: systems on an axis of mean ranks; bars join systems that do not differ significantly."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +13,9 @@ from fusion.evaluation.ranking import Ranking
 INK: Final = "#1f2933"
 MUTED: Final = "#7b8794"
 PALE: Final = "#e4e7eb"
-ACCENT: Final = "#0072b2"  # of a published system; the others are baselines
-ROW: Final = 0.30  # inches of a system's row
-CD_ROW: Final = -1.1  # where the critical difference is drawn, above the first system
+ACCENT: Final = "#0072b2"  # colour of published systems; the others are baselines
+ROW: Final = 0.30  # height of a row, inches
+CD_ROW: Final = -1.1  # position of the critical difference, above the first system
 TICK: Final = (CD_ROW - 0.18, CD_ROW + 0.18)
 KEY: Final = (
     "blue: systems of papers · a bar joins systems whose ranks differ by less than the critical difference"
@@ -33,11 +33,14 @@ STYLE: Final[dict[Any, Any]] = {
 def draw_ranking(
     path: Path, found: Ranking, scores: Mapping[str, str], published: frozenset[str], title: str
 ) -> None:
-    """Write a picture (PNG) of a ranking; the same ranking gives the same bytes.
+    """Draw a ranking and write it as PNG. The same ranking gives the same bytes.
 
     Args:
-        scores: name of a system -> what stands beside it.
-        published: systems that are drawn as those of papers.
+        path: file to write.
+        found: the ranking.
+        scores: name of a system -> text beside it.
+        published: systems to draw in the colour of published systems.
+        title: title of the picture.
     """
     count = len(found.names)
     right = count + 0.5 + GAP * (len(found.alike) + 0.5)
@@ -76,7 +79,7 @@ def _axis(axes: Axes, found: Ranking) -> None:
 
 
 def _joined(axes: Axes, found: Ranking) -> None:
-    """A bar beside the rows of each run of systems that are not told apart."""
+    """Draw a bar beside each group of systems that do not differ significantly."""
     right = len(found.names) + 0.5
     for place, (first, last) in enumerate(found.alike):
         x = right + GAP * place
@@ -91,7 +94,7 @@ def _joined(axes: Axes, found: Ranking) -> None:
 
 
 def _difference(axes: Axes, found: Ranking) -> None:
-    """The critical difference as a length on the axis of ranks."""
+    """Draw the critical difference as a length on the axis of ranks."""
     end = 1 + found.difference
     axes.plot([1, end], [CD_ROW, CD_ROW], color=INK, linewidth=1.5)
     for x in (1, end):

@@ -1,4 +1,4 @@
-"""The encoders of the registry as rows, and as the table of docs/encoders.md."""
+"""The encoders as rows of a table, for `ercache encoders` and docs/encoders.md."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,14 +17,14 @@ END: Final = "<!-- end of the table -->"
 COLUMNS: Final = (
     "key", "what", "input", "arrays", "batch", "checkpoint", "parameters", "licence", "paper", "CPU", "GPU",
 )  # fmt: skip
-BYTES: Final = 4  # of a parameter in float32
+BYTES: Final = 4  # bytes of a parameter in float32
 
 
 def encoder_rows(defaults_only: bool = False) -> list[dict[str, Any]]:
-    """One row for each encoder with its default params, as `ercache encoders --json` answers.
+    """One row per encoder with its default params, as `ercache encoders --json` prints them.
 
     Args:
-        defaults_only: leave out what depends on this machine (`available`, `why_not`).
+        defaults_only: leave out the fields that depend on this machine (`available`, `why_not`).
     """
     present = {} if defaults_only else {row.key: row for row in weights.status(read=False)}
     return [_row(kind, present, defaults_only) for _, kind in sorted(ENCODERS.items())]
@@ -61,7 +61,7 @@ def _row(
 
 
 def described(asked: Input) -> str:
-    """What an encoder asks for, in words."""
+    """Describe the input of an encoder in words."""
     words = ["text"] if asked.text else []
     words += [f"{asked.rate / 1000:g} kHz mono"] if asked.rate else []
     words += [_pictures(asked.pictures)] if asked.pictures else []
@@ -87,7 +87,7 @@ def _array(array: ArraySpec) -> str:
 
 
 def _parameters(key: str | None) -> str:
-    """About how many, from the size of the checkpoint; empty where that is unknown."""
+    """Approximate number of parameters, from the size of the checkpoint; "" if unknown."""
     if not key:
         return ""
     millions = weights.checkpoint(key).megabytes / BYTES
@@ -95,11 +95,11 @@ def _parameters(key: str | None) -> str:
 
 
 def table_text(measured: Mapping[str, Any]) -> str:
-    """The table in Markdown; the same on every machine.
+    """The table in Markdown. It is the same on every machine.
 
     Args:
-        measured: `encoders` of docs/benchmarks.json: key -> `cpu` and `gpu`, each with `utterances_per_second` and,
-            where it has a network, `of_forward`, the share of the speed of the network's bare forward.
+        measured: `encoders` of docs/benchmarks.json: key -> `cpu` and `gpu`, each with `utterances_per_second`.
+            Encoders with a network also have `of_forward`, their speed as a share of that of the bare network.
     """
     lines = [line(COLUMNS), line(["---"] * len(COLUMNS))]
     for row in encoder_rows(defaults_only=True):
@@ -123,5 +123,5 @@ def _speed(measured: Mapping[str, float] | None) -> str:
 
 
 def write_page(path: Path, measured: Mapping[str, Any]) -> bool:
-    """Put the table into a page; whether that changed it."""
+    """Update the table in a page. Returns whether the page changed."""
     return write_table(path, table_text(measured), BEGIN, END)

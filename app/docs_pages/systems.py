@@ -1,4 +1,4 @@
-"""The tables and pictures of docs/systems.md."""
+"""Tables and pictures of docs/systems.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,16 +25,17 @@ from fusion.search.sweep import changed
 BEGIN: Final = "<!-- `ercache systems --write docs/systems.md` makes these tables -->"
 END: Final = "<!-- end of the tables -->"
 SCORES: Final = ("accuracy", "macro_f1", "uar")
-SMALLEST: Final = 0.001  # p value that is written out
+SMALLEST: Final = 0.001  # smaller p values are written as `< 0.001`
 
 
 @dataclass(frozen=True)
 class SystemsSection:
-    """What the page says of comparable systems, without the searches.
+    """Content of the page about one group of comparable systems, without the searches.
 
     Attributes:
+        group: the systems.
         models, singles: rows of the tables, see `against_reference` and `against_single`.
-        ranking: None where there are not two models.
+        ranking: None if there are fewer than two models.
     """
 
     group: list[System]
@@ -44,7 +45,7 @@ class SystemsSection:
 
 
 def sections(systems: Sequence[System]) -> list[SystemsSection]:
-    """One for each set of comparable systems; bootstraps take seconds."""
+    """One section per group of comparable systems. The bootstraps take seconds."""
     return [
         SystemsSection(g, against_reference(g), against_single(g), rank_models(g))
         for g in comparable_groups(systems)
@@ -52,11 +53,11 @@ def sections(systems: Sequence[System]) -> list[SystemsSection]:
 
 
 def tables_text(parts: Sequence[SystemsSection], params: Params, sweeps: Path, stem: str) -> str:
-    """All tables in Markdown, with references to the pictures.
+    """All tables in Markdown, with links to the pictures.
 
     Args:
-        sweeps: folder with the logs of the searches; that of the readings lies beside it.
-        stem: what the names of the pictures begin with.
+        sweeps: folder with the logs of the searches; the logs of the ablations are beside it.
+        stem: beginning of the names of the pictures.
     """
     found = []
     for part in parts:
@@ -66,7 +67,7 @@ def tables_text(parts: Sequence[SystemsSection], params: Params, sweeps: Path, s
         found.append(f"## {corpus}: {task}, {label_set}, split {split} ({', '.join(features)})")
         found.append(_reference_table(part.models, reference_of(group)))
         if part.ranking is not None:
-            found.append(f"![Systems by mean rank]({_picture(stem, group)})\n\n{_told(part.ranking)}")
+            found.append(f"![Systems by mean rank]({_picture(stem, group)})\n\n{_ranking_text(part.ranking)}")
         if part.singles:
             found.append(_single_table(part.singles))
         found.append(_search_table(group, params, sweeps))
@@ -106,7 +107,7 @@ def _single_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _search_table(group: Sequence[System], params: Params, sweeps: Path) -> str:
-    """What the searches of a group tried and found."""
+    """Table of the hyper-parameter searches of a group."""
     head = ("system", "configurations tried", "best on validation", "frozen")
     rows = [_searched(system, params, sweeps / f"{system.name}.csv") for system in group]
     return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
@@ -142,13 +143,13 @@ def _p(value: float) -> str:
 
 
 def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader must know about a row before quoting it."""
-    told = [f"`{row['system']}`: {mark}" for row in rows for mark in row["marks"]]
-    return ["", *(f"- {sentence}" for sentence in told)] if told else []
+    """Remarks that a reader must know before quoting a row, as a list in Markdown."""
+    marks = [f"`{row['system']}`: {mark}" for row in rows for mark in row["marks"]]
+    return ["", *(f"- {sentence}" for sentence in marks)] if marks else []
 
 
-def _told(found: Ranking) -> str:
-    """A ranking in words, for those who do not see the picture."""
+def _ranking_text(found: Ranking) -> str:
+    """The ranking in words, for readers who cannot see the picture."""
     alike = f"Friedman's test that all are alike: p {_equal(found.p)}; c" if len(found.names) > 2 else "C"
     order = ", ".join(f"`{n}` {r:.2f}" for n, r in zip(found.names, found.ranks, strict=True))
     return (
@@ -174,7 +175,7 @@ def _picture(stem: str, group: Sequence[System]) -> str:
 
 
 def write_page(path: Path, systems: Sequence[System], params: Params, sweeps: Path) -> bool:
-    """Put the tables into a page and the pictures beside it; whether the page changed."""
+    """Update the tables in a page and the pictures beside it. Returns whether the page changed."""
     parts = sections(systems)
     for part in parts:
         if part.ranking is not None:

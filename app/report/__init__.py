@@ -1,7 +1,7 @@
-"""The report: everything under `data/` on one self-contained HTML page.
+"""The report: one self-contained HTML page about everything under `data/`.
 
-`gather` reads manifests, caches and runs; one module per section turns them into plain rows; `page` fills the
-templates. No number is computed in a template, and no template is filled with markup of a user.
+`gather` reads manifests, caches and runs. One module per section turns them into plain rows. `page` fills the
+templates. Templates compute no numbers and escape all texts of corpora and users.
 """
 
 from app.report.page import write_report

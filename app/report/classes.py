@@ -10,7 +10,13 @@ from ercache.manifest import PRESENCE
 
 @dataclass(frozen=True)
 class Cell:
-    """A shaded cell: `shade` from 0 to 1; `text` is the number shown, `small` the one below it."""
+    """A shaded cell of a matrix.
+
+    Attributes:
+        shade: 0 (white) to 1.
+        text: number in the cell.
+        small: smaller number below it.
+    """
 
     shade: float
     text: str
@@ -18,15 +24,15 @@ class Cell:
 
     @property
     def dark(self) -> bool:
-        """Whether the shade asks for the other ink: there black and white are equally readable on it."""
+        """Whether white text is more readable than black on this shade."""
         return self.shade > 0.68
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Confusion matrix of a run on test, rows true, normalised by row, counts summed over seeds.
+    """Confusion matrix of a run on test: rows are true classes, shares are per row, counts are summed over seeds.
 
-    Where several emotions may hold at once, each has two rows: the utterances without it, and those with it.
+    In a multi-label task, each emotion has two rows: utterances without it, and utterances with it.
     """
 
     experiment: str
@@ -37,7 +43,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """F1 of every class and run on test, in percent; the best run of a class stands out."""
+    """F1 of every class and run on test, in percent, with the name of the best run for each class."""
 
     classes: tuple[str, ...]
     support: tuple[float, ...]
@@ -46,7 +52,7 @@ class ClassTable:
 
 
 def confusion_of(run: Run) -> Confusion | None:
-    """The matrix of a run; None when it stores none of the right size."""
+    """The confusion matrix of a run; None if it stores none of the right size."""
     classes, columns, counts = _table_of(run)
     if not counts or len(counts) != len(classes) or any(len(row) != len(columns) for row in counts):
         return None
@@ -61,16 +67,16 @@ def confusion_of(run: Run) -> Confusion | None:
 
 
 def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
-    """Names of the rows, names of the columns, counts."""
-    names, stored = run.record.classes, run.record.confusion
-    if not run.record.several:
+    """Names of the rows, names of the columns, and counts."""
+    names, stored = run.file.classes, run.file.confusion
+    if not run.file.several:
         return names, names, cast(list[list[float]], stored)
     rows = [row for matrix in cast(list[list[list[float]]], stored) for row in matrix]
     return [f"{sign}{name}" for name in names for sign in ("no ", "")], list(PRESENCE), rows
 
 
 def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
-    """The confusion that happens most often, in words."""
+    """The most frequent confusion, as a sentence."""
     wrong = [
         (-n, true, predicted)
         for i, (true, row) in enumerate(zip(classes, counts, strict=True))
@@ -78,14 +84,14 @@ def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
         if i != j and n
     ]
     if not wrong:
-        return "No utterance is confused."
+        return "All utterances are classified correctly."
     n, true, predicted = min(wrong)
     return f"Most frequent confusion: {true} taken for {predicted} ({-n:,.0f} times)."
 
 
 def class_table(runs: Sequence[Run]) -> ClassTable | None:
-    """F1 per class of all runs that store it; None when none does."""
-    scored = [run for run in runs if run.record.per_class]
+    """F1 per class of all runs that store it; None if no run does."""
+    scored = [run for run in runs if run.file.per_class]
     if not scored:
         return None
     classes = tuple(scored[0].record.classes)

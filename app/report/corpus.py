@@ -1,4 +1,4 @@
-"""Corpus overview: sizes of the parts, how the labels are distributed, what the scan found."""
+"""Overview of a corpus: sizes of the parts, distribution of the labels, problems found by the scan."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from app.report.palette import colours_of
 from ercache.manifest import Manifest, Problem, Utterance
 from ercache.reasons import Reason
 
-LIST_LIMIT = 50  # entries of an expandable list; the rest is counted
+LIST_LIMIT = 50  # longest expandable list; further entries are only counted
 
 
 @dataclass(frozen=True)
 class PartRow:
-    """Sizes of a part."""
+    """Sizes of a part; `longest` is the number of utterances in its longest dialogue."""
 
     name: str
     dialogues: int
@@ -24,7 +24,7 @@ class PartRow:
 
 @dataclass(frozen=True)
 class LabelShare:
-    """How often a label occurs in a part; `width` is the bar's, in percent of the widest."""
+    """Frequency of a label in a part; `width` is the width of its bar, in percent of the widest bar."""
 
     count: int
     percent: float
@@ -33,7 +33,7 @@ class LabelShare:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A label in every part; `colour` is None for the row of utterances without a label."""
+    """Frequencies of a label in all parts; `colour` is None for the row of utterances without a label."""
 
     label: str
     colour: str | None
@@ -51,7 +51,7 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class ReasonCount:
-    """A finding and how often it was made."""
+    """A kind of problem, and how often it occurs."""
 
     status: str
     reason: str
@@ -61,7 +61,7 @@ class ReasonCount:
 
 @dataclass(frozen=True)
 class CorpusView:
-    """A corpus as the page shows it; `more` counts the problems beyond those listed."""
+    """A corpus as the page shows it; `more` is the number of problems that are not listed."""
 
     name: str
     version: str
@@ -75,7 +75,7 @@ class CorpusView:
 
 
 def corpus_view(manifest: Manifest) -> CorpusView:
-    """A corpus as rows."""
+    """Turn a manifest into the rows that the page shows."""
     counts = Counter((p.status, p.reason) for p in manifest.problems)
     return CorpusView(
         name=manifest.corpus,
@@ -97,7 +97,7 @@ def corpus_view(manifest: Manifest) -> CorpusView:
 
 
 def meaning_of(reason: str) -> str:
-    """One sentence for a reason of the vocabulary; empty for another one."""
+    """Explanation of a reason; "" if the reason is unknown."""
     return Reason(reason).meaning if reason in list(Reason) else ""
 
 

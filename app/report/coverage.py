@@ -1,4 +1,4 @@
-"""Coverage of the caches: which utterances have which feature, which lack it and why, where it is from."""
+"""Coverage of the caches: which utterances have which feature, why others lack it, and how it was computed."""
 
 import json
 from collections import Counter
@@ -12,16 +12,16 @@ from ercache.cache import Entry, Status
 from ercache.manifest import MODALITIES, Manifest
 from ercache.notes import KEY, notes_of
 
-_LONGEST = 40  # entries of a mapping or list inside a shown provenance
+_LONGEST = 40  # longer mappings and lists of a provenance are replaced by their size
 
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """One cache file, or the lack of one (`path` is empty).
+    """Coverage of one part by a cache file. Without a file, `path` is empty.
 
     Attributes:
-        notes: how many of the ok have a note.
-        warning: what does not fit the manifest.
+        notes: number of ok utterances with a note.
+        warning: why the file does not fit the manifest; "" if it does.
     """
 
     part: str
@@ -37,7 +37,7 @@ class CoverageRow:
 
 @dataclass(frozen=True)
 class NotedIds:
-    """Ids of a part that have a feature with a note, each with it; `more` counts those beyond the listed ones."""
+    """Utterances of a part whose feature has a note, with the notes; `more` is the number that is not listed."""
 
     part: str
     count: int
@@ -47,7 +47,7 @@ class NotedIds:
 
 @dataclass(frozen=True)
 class MissingIds:
-    """Ids of a part that lack a feature for one reason; `more` counts those beyond the listed ones."""
+    """Utterances of a part that lack a feature for one reason; `more` is the number that is not listed."""
 
     part: str
     reason: ReasonCount
@@ -57,7 +57,7 @@ class MissingIds:
 
 @dataclass(frozen=True)
 class FeatureView:
-    """A feature of a corpus: where it is from, what it holds, how much of it there is."""
+    """A feature of a corpus: its origin, its arrays, and its coverage. `known` is False for imported features."""
 
     name: str
     modality: str
@@ -74,7 +74,7 @@ class FeatureView:
 
 @dataclass(frozen=True)
 class IncompleteUtterance:
-    """An utterance that lacks some feature; one reason (or nothing) per feature."""
+    """An utterance that lacks a feature; `reasons` has one text per feature, "" where it is present."""
 
     id: str
     part: str
@@ -83,7 +83,7 @@ class IncompleteUtterance:
 
 @dataclass(frozen=True)
 class CoverageView:
-    """All features of a corpus, and the utterances that lack some of them."""
+    """All features of a corpus, and the utterances that lack one of them."""
 
     corpus: str
     features: tuple[FeatureView, ...]
@@ -94,7 +94,7 @@ class CoverageView:
 
 
 def coverage_view(corpus: str, caches: Sequence[CacheIndex], manifest: Manifest | None) -> CoverageView:
-    """Coverage of one corpus, modality by modality."""
+    """Coverage of one corpus, ordered by modality."""
     features: dict[tuple[str, str], list[CacheIndex]] = {}
     parts = manifest.parts if manifest else ("train", "dev", "test")
     for cache in sorted(
@@ -144,10 +144,10 @@ def _feature_view(files: Sequence[CacheIndex], manifest: Manifest | None) -> Fea
 
 
 def weights_text(provenance: dict[str, Any]) -> str:
-    """The weights of a feature in one line."""
+    """Describe the weights of a feature in one line."""
     weights = provenance.get("weights")
     if not weights:
-        return "none (nothing in it is trained)"
+        return "none (the encoder is not trained)"
     if not isinstance(weights, dict):
         return str(weights)
     name = next((str(weights[k]) for k in ("id", "key", "name", "source") if weights.get(k)), "unnamed")
@@ -159,7 +159,7 @@ def weights_text(provenance: dict[str, Any]) -> str:
 
 
 def shortened(value: Any) -> Any:
-    """A JSON-like value in which long mappings and lists are replaced by their size."""
+    """Replace long mappings and lists in a JSON-like value by their size."""
     if isinstance(value, dict):
         if len(value) > _LONGEST:
             return f"({len(value):,} entries)"

@@ -1,4 +1,4 @@
-"""Learning curves as inline SVG: every seed thin, their mean thick, one standard deviation as a band."""
+"""Learning curves as inline SVG: thin lines for seeds, a thick line for their mean, a band of one deviation."""
 
 import io
 import re
@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from app.report.runs import Curves, Run, read_curves
 from ercache.training import SCORE
 
-# Stand-ins that the page's style sheet replaces, so that one drawing serves light and dark.
+# Placeholder colours, replaced by variables of the style sheet, so that a drawing fits the light and the dark page.
 _INK, _LINE, _FIRST, _SECOND = "#010101", "#020202", "#030303", "#040404"
 _VARIABLES = {
     _INK: "var(--muted)",
@@ -45,7 +45,7 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class CurveView:
-    """Two drawings of a run: validation score and losses; `summary` says the same in words."""
+    """Two drawings of a run, validation score and losses; `summary` describes them in words."""
 
     experiment: str
     score: Markup
@@ -54,7 +54,7 @@ class CurveView:
 
 
 def curve_views(runs: Sequence[Run]) -> list[CurveView]:
-    """Drawings of all runs that store curves; their scores share one axis."""
+    """Draw the curves of all runs that store them. The scores share one axis range."""
     found = [(run, curves) for run in runs if (curves := read_curves(run.folder))]
     tops = [v for _, c in found for s in c.values() for v in s.get(SCORE, ())]
     limits = (100 * min(tops, default=0.0), 100 * max(tops, default=1.0))
@@ -113,7 +113,7 @@ def _plot(
     epochs = {seed: np.array(curves[seed].get("epoch") or np.arange(len(y))) for seed, y in seeds.items()}
     for seed, y in seeds.items():
         axes.plot(epochs[seed], y, color=colour, linestyle=dashes, linewidth=0.8, alpha=0.35)
-    # Beyond the first early stop the mean would be one over the surviving seeds only: it ends there.
+    # The mean ends at the first early stop; after it, it would be over the remaining seeds only.
     shared = min(map(len, seeds.values()))
     rows = np.stack([y[:shared] for y in seeds.values()])
     x, mean, band = next(iter(epochs.values()))[:shared], rows.mean(axis=0), rows.std(axis=0)
@@ -126,7 +126,7 @@ def _plot(
 
 
 def _svg(figure: Figure, prefix: str) -> Markup:
-    """A figure as an SVG element whose ids are its own and whose colours are the page's."""
+    """Turn a figure into an SVG element with unique ids and the colours of the page."""
     buffer = io.StringIO()
     figure.savefig(
         buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}

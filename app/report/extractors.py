@@ -1,4 +1,4 @@
-"""Extractors that were trained here: what each has seen, how it was chosen, and the quality of its embedding."""
+"""Extractors that were trained here: training data, choice of the epoch, and quality of the embedding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ FIGURES: Final = {  # metric on validation -> heading
 
 
 class Extractor(BaseModel):
-    """What the page needs of `extractor.json`."""
+    """The fields of `extractor.json` that the page needs."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     name: str
@@ -38,7 +38,7 @@ class Extractor(BaseModel):
 
 @dataclass(frozen=True)
 class ExtractorRow:
-    """One line of the table; a figure that was not measured is None."""
+    """One row of the table; `figures` has None for a measure that was not computed."""
 
     name: str
     extractor: str
@@ -49,16 +49,16 @@ class ExtractorRow:
 
 
 def read_extractor(folder: Path) -> Extractor:
-    """The record of a training.
+    """Read the record of an extractor.
 
     Raises:
-        ValidationError: it is damaged.
+        ValidationError: the record is damaged.
     """
     return Extractor.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
 
 
 def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
-    """Extractors in the order given."""
+    """Turn extractors into rows, in the given order."""
     return [
         ExtractorRow(
             e.name,
@@ -73,11 +73,11 @@ def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
 
 
 def _trained(extractor: Extractor) -> str:
-    """Objective, reading of the margin, size and beginning."""
+    """Describe the training: objective, margin, size and initial weights."""
     config = extractor.config
-    told = [str(config[key]) for key in ("size", "init") if key in config]
+    words = [str(config[key]) for key in ("size", "init") if key in config]
     if config.get("objective") == "triplet":
-        told.insert(0, f"triplets, margin {config.get('loss', {}).get('margin')}")
+        words.insert(0, f"triplets, margin {config.get('loss', {}).get('margin')}")
     else:
-        told.insert(0, "cross-entropy")
-    return ", ".join([*told, *(["identities"] if extractor.labels == "identity" else [])])
+        words.insert(0, "cross-entropy")
+    return ", ".join([*words, *(["identities"] if extractor.labels == "identity" else [])])

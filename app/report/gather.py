@@ -1,4 +1,4 @@
-"""Everything under `data/` that the report speaks of, and what of it could not be read."""
+"""Read everything under `data/` that the report shows, and list the files that cannot be read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +19,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CacheIndex:
-    """Index and provenance of one cache file; its values are never read.
+    """Index and provenance of one cache file. Its values are not read.
 
     Attributes:
-        digest: sha256 of the content, as the file's head states it.
+        path: path under the folder of the caches.
+        digest: sha256 in the user block of the file.
     """
 
     path: str
@@ -38,10 +39,10 @@ class CacheIndex:
 
 @dataclass(frozen=True)
 class ReportData:
-    """What the report is made from, each list in the order of file names.
+    """Everything that the report shows, in the order of file names.
 
     Attributes:
-        unreadable: path under the data folder, and what is wrong with it.
+        unreadable: path under the data folder, and why the file cannot be read.
     """
 
     manifests: tuple[Manifest, ...]
@@ -51,11 +52,11 @@ class ReportData:
     unreadable: tuple[tuple[str, str], ...]
 
     def manifest(self, corpus: str) -> Manifest | None:
-        """The manifest of a corpus, when there is one."""
+        """The manifest of a corpus, or None."""
         return next((m for m in self.manifests if m.corpus == corpus), None)
 
     def groups(self) -> dict[tuple[str, str, str, str], list[Run]]:
-        """Runs that may be compared, each list with the best on validation first."""
+        """Groups of comparable runs. In each group, the best run on validation comes first."""
         groups: dict[tuple[str, str, str, str], list[Run]] = {}
         for run in sorted(self.runs, key=lambda r: (r.record.comparable, r.rank)):
             groups.setdefault(run.record.comparable, []).append(run)
@@ -63,7 +64,7 @@ class ReportData:
 
 
 def gather(data: Path) -> ReportData:
-    """Read manifests, caches, runs and records of extractors; an unreadable one is noted and never stops the report."""
+    """Read manifests, caches, runs and records of extractors. Unreadable files are listed and skipped."""
     unreadable: list[tuple[str, str]] = []
     read = _Reader(data, unreadable)
     manifests = read.each((data / "manifests").glob("*.jsonl"), read_manifest)
@@ -74,7 +75,12 @@ def gather(data: Path) -> ReportData:
 
 
 def read_cache(path: Path, root: Path) -> CacheIndex:
-    """Index and provenance of a cache file at `<corpus>/<modality>/<feature>.<part>.h5` under a root."""
+    """Read index and provenance of a cache file.
+
+    Args:
+        path: `<root>/<corpus>/<modality>/<feature>.<part>.h5`.
+        root: folder of the caches.
+    """
     where = path.relative_to(root)
     feature, _, part = path.stem.rpartition(".")
     folders = where.parts[:-1]

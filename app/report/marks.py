@@ -1,4 +1,4 @@
-"""What a reader must know about a result before quoting it; shown beside the number wherever it stands."""
+"""Remarks that a reader must know before quoting a result. The page shows them beside the number."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ NOT_THE_PAPER = "not the paper's profile"
 
 @dataclass(frozen=True)
 class Mark:
-    """A remark on a result; grave ones doubt its number."""
+    """A remark on a result. A grave one means that the number may be wrong."""
 
     text: str
     grave: bool
 
 
 def marks_of(run: Run, gathered: ReportData) -> tuple[Mark, ...]:
-    """Every remark once, the grave first."""
-    grave = list(run.record.marks)
-    origin = run.record.provenance
+    """All remarks on a run without repetition, the grave ones first."""
+    grave = list(run.file.marks)
+    origin = run.file.provenance
     for found, text in ((origin.random_weights, "random weights"), (origin.leak, "leak")):
         if found and not any(text in mark for mark in grave):
             grave.append(text)
@@ -28,16 +28,22 @@ def marks_of(run: Run, gathered: ReportData) -> tuple[Mark, ...]:
     marks = [Mark(text, True) for text in dict.fromkeys(grave) if text != NOT_THE_PAPER]
     later = [feature for feature, context in origin.context.items() if (context or {}).get("future")]
     if later:
-        marks.append(Mark(f"offline: {', '.join(later)} looks at later utterances", False))
-    if not run.record.paper_profile or NOT_THE_PAPER in run.record.marks:
+        marks.append(Mark(f"offline: {', '.join(later)} uses later utterances", False))
+    if not run.file.paper_profile or NOT_THE_PAPER in run.file.marks:
         marks.append(Mark(NOT_THE_PAPER, False))
     return tuple(marks)
 
 
 def changes_since(run: Run, gathered: ReportData) -> list[str]:
-    """What under the data folder is no longer what the run was trained on; absent files say nothing."""
-    record, manifest = run.record, gathered.manifest(run.record.corpus)
-    labels = None
-    if manifest and (record.split in manifest.splits or manifest.folds_of(record.split)):
-        labels = manifest.labels_digest(record.label_set, record.split)
-    return changes_since(record, labels, {cache.path: cache.digest for cache in gathered.caches})
+    """What has changed under the data folder since the run was trained. Absent files are ignored."""
+    changed = []
+    before, manifest = run.file.provenance, gathered.manifest(run.file.corpus)
+    split = run.file.split
+    if manifest and before.labels_digest and (split in manifest.splits or manifest.folds_of(split)):
+        now = manifest.labels_digest(run.file.label_set, split)
+        if now != before.labels_digest:
+            changed.append("labels or split changed since the training")
+    digests = {cache.path: cache.digest for cache in gathered.caches}
+    if any(digests.get(path, digest) != digest for path, digest in before.caches.items()):
+        changed.append("features changed since the training")
+    return changed

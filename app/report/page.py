@@ -1,4 +1,4 @@
-"""The page: gathered data through the section modules into the templates, written whole or not at all."""
+"""Build the page from the gathered data and write it atomically."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from app.report.timeline import LONGEST, SHORTEST, TimelineView, timeline_view
 from ercache.errors import UsageError
 from ercache.files import atomic_file
 
-OPEN_MATRICES = 4  # confusion matrices shown at once; those of the other runs unfold
+OPEN_MATRICES = 4  # confusion matrices that are shown; those of other runs can be unfolded
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything about comparable runs; `colours` are those of their classes."""
+    """Everything about a group of comparable runs; `colours` maps their classes to colours."""
 
     scores: GroupView
     curves: Sequence[CurveView]
@@ -36,20 +36,20 @@ class Results:
 
 
 def write_report(data: Path = Path("data"), out: Path | None = None) -> Path:
-    """Write one self-contained HTML page about everything under a data folder; equal data give equal bytes.
+    """Write one self-contained HTML page about everything under a data folder. Equal data give equal bytes.
 
     Args:
-        data: holds `manifests/`, `caches/`, `extractors/` and `models/`, each of which may be absent.
-        out: the page; default `<data>/reports/report.html`.
+        data: folder with `manifests/`, `caches/`, `extractors/` and `models/`; each of them may be absent.
+        out: file to write; by default `<data>/reports/report.html`.
 
     Returns:
-        Where the page is.
+        Path of the page.
 
     Raises:
-        UsageError: there is no such data folder.
+        UsageError: the data folder does not exist.
     """
     if not data.is_dir():
-        raise UsageError(f"data folder not found: {data}", hint="start in the folder of params.yaml")
+        raise UsageError(f"data folder not found: {data}", hint="run this in the folder of your project")
     out = out or data / "reports" / "report.html"
     text = render(gather(data))
     with atomic_file(out) as temporary:
@@ -58,10 +58,10 @@ def write_report(data: Path = Path("data"), out: Path | None = None) -> Path:
 
 
 def render(gathered: ReportData, compare: Compare = compare_runs) -> str:
-    """The page as text.
+    """Render the page as HTML.
 
     Args:
-        compare: pairwise comparison of run folders.
+        compare: function that compares runs, given their folders.
     """
     corpora = dict.fromkeys([m.corpus for m in gathered.manifests] + [c.corpus for c in gathered.caches])
     coverage = [
@@ -101,7 +101,7 @@ def _results(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> Res
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # for every template: ids, names and transcripts are strangers' text
+        autoescape=True,  # in every template, because ids, names and transcripts may hold markup
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,8 +1,8 @@
-"""One colour per emotion, the same in every picture and distinguishable by colour-blind readers.
+"""One colour per emotion, the same in every picture, and distinguishable by colour-blind readers.
 
-The seven emotions of MELD take the palette of Okabe and Ito (Color Universal Design, 2008), steps of
-sentiment ColorBrewer's RdBu, other labels Paul Tol's "muted" scheme. A colour never stands alone: the label's
-name is always written beside it.
+The seven emotions of MELD use the palette of Okabe and Ito (Color Universal Design, 2008), sentiment scores
+ColorBrewer's RdBu, and other labels Paul Tol's "muted" scheme. The name of the label is always written beside its
+colour.
 """
 
 from collections.abc import Sequence
@@ -44,14 +44,14 @@ _SPARE = ("#44aa99", "#332288", "#999933", "#aa4499", "#88ccee", "#117733", "#cc
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
-    """Colour of every label of a set; unknown labels take spare colours in the order of the set."""
+    """Colour of every label in a set. Unknown labels get spare colours in the order of the set."""
     unknown = [label for label in labels if label.lower() not in _KNOWN]
     spare = {label: _SPARE[i % len(_SPARE)] for i, label in enumerate(unknown)}
     return {label: spare.get(label) or _KNOWN[label.lower()] for label in labels}
 
 
 def ink_on(colour: str) -> str:
-    """Black or white, whichever is the more readable on a colour (WCAG contrast)."""
+    """Black or white, whichever has the higher contrast on a colour (WCAG 2)."""
     luminance = relative_luminance(colour)
     return "#000000" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "#ffffff"
 

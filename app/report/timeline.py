@@ -1,4 +1,4 @@
-"""One test conversation, utterance by utterance: who spoke, what was felt, what the best run took it for."""
+"""One test conversation, utterance by utterance: speaker, true emotion, and prediction of the best run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,12 @@ from app.report.runs import Run
 from ercache.errors import ErcacheError
 from ercache.manifest import Manifest, Utterance
 
-if TYPE_CHECKING:
-    from fusion.runs.predictions import Majority
-
-SHORTEST, LONGEST = 6, 14  # utterances of a conversation that shows something and still fits a page
+SHORTEST, LONGEST = 6, 14  # preferred number of utterances, so that the conversation fits the page
 
 
 @dataclass(frozen=True)
 class Turn:
-    """An utterance with what most seeds predict; None where the run predicts nothing."""
+    """An utterance with the majority prediction over seeds; `predicted` is None if the run has none."""
 
     number: int
     id: str
@@ -31,7 +28,7 @@ class Turn:
 
     @property
     def state(self) -> str:
-        """`right`, `wrong`, or `open` where label or prediction is missing."""
+        """`right`, `wrong`, or `open` if the label or the prediction is missing."""
         if self.label is None or self.predicted is None:
             return "open"
         return "right" if self.label == self.predicted else "wrong"
@@ -39,7 +36,12 @@ class Turn:
 
 @dataclass(frozen=True)
 class TimelineView:
-    """A conversation: one lane per speaker, one column per turn; `cut` turns at its end are not shown."""
+    """A conversation with one row per speaker and one column per turn.
+
+    Attributes:
+        cut: number of turns at the end that are not shown.
+        changes: how often the true emotion changes.
+    """
 
     corpus: str
     dialogue: str
@@ -51,19 +53,23 @@ class TimelineView:
 
     @property
     def right(self) -> int:
-        """How many turns are predicted right."""
+        """Number of turns with a correct prediction."""
         return sum(turn.state == "right" for turn in self.turns)
 
     @property
     def judged(self) -> int:
-        """How many turns have both a label and a prediction."""
+        """Number of turns with both a label and a prediction."""
         return sum(turn.state != "open" for turn in self.turns)
 
 
 def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
-    """The conversation of the run that is best on validation; None without predictions or manifest."""
-    majorities = _majorities(best)
-    if manifest is None or not majorities:
+    """A conversation with the predictions of a run; None without predictions or a manifest.
+
+    Args:
+        best: the run that is best on validation.
+    """
+    verdicts = read_verdicts(best)
+    if manifest is None or not verdicts:
         return None
     dialogues: dict[str, list[Utterance]] = {}
     for utterance in manifest.utterances:
@@ -88,9 +94,9 @@ def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
 
 
 def choose_dialogue(dialogues: Mapping[str, Sequence[Utterance]], label_set: str) -> str:
-    """The dialogue of fitting length with most changes of the true label, then most speakers, then the first.
+    """Choose a dialogue of 6 to 14 utterances, or of the closest length, by its true labels and not by predictions.
 
-    When none has 6 to 14 utterances, those nearest to that range compete.
+    The dialogue with most changes of the label wins; ties go to more speakers, then to the first one.
     """
 
     def rank(dialogue: str) -> tuple[int, int, int]:
@@ -103,7 +109,7 @@ def choose_dialogue(dialogues: Mapping[str, Sequence[Utterance]], label_set: str
 
 
 def changes_of(utterances: Sequence[Utterance], label_set: str) -> int:
-    """How often the true label differs from that of the labelled utterance before."""
+    """How often the true label differs from that of the previous labelled utterance."""
     ordered = sorted(utterances, key=lambda u: u.index)
     labels = [label for u in ordered if (label := u.labels.get(label_set)) is not None]
     return sum(a != b for a, b in pairwise(labels))
@@ -115,10 +121,10 @@ def _turn(number: int, utterance: Utterance, label_set: str, majority: "Majority
         id=utterance.id,
         speaker=utterance.speaker,
         text=utterance.text or "(no transcript)",
-        # Several emotions at once are no label set of the manifest; the predictions hold them as words.
-        label=utterance.labels.get(label_set, majority.label if majority else None),
-        predicted=majority.predicted if majority else None,
-        votes=majority.votes if majority else 0,
-        seeds=majority.seeds if majority else 0,
-        probability=majority.probability if majority else None,
+        # In a multi-label task, the manifest has no single label set; the predictions hold the labels as text.
+        label=utterance.labels.get(label_set, verdict.label if verdict else None),
+        predicted=verdict.predicted if verdict else None,
+        votes=verdict.votes if verdict else 0,
+        seeds=verdict.seeds if verdict else 0,
+        probability=verdict.probability if verdict else None,
     )

@@ -28,13 +28,13 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_pipe_gets_the_width_that_a_table_needs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_in_a_pipe_has_the_width_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
     table(COLUMNS, [CELLS])
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "typed" in line]
     assert row.count("12.34 (0.56)") == 8
 
 
-def test_a_narrow_terminal_folds_figures_and_cuts_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_folds_numbers_and_cuts_none(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, plain = Terminal(), page.Console
     monkeypatch.setattr(page, "Console", lambda: plain(file=terminal, color_system=None))
     table(COLUMNS[:5], [CELLS[:5]])
@@ -43,7 +43,7 @@ def test_a_narrow_terminal_folds_figures_and_cuts_none(monkeypatch: pytest.Monke
     assert all(len(line) <= 60 for line in shown.splitlines())
 
 
-def test_columns_that_no_row_fills_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_columns_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     ours = {"weighted_f1": {"mean": 0.5, "std": 0.01, "ci95": [0.4, 0.6]}}
     rows = [
         Outcome("4", "theirs", "demo", {}, {}, "another system"),

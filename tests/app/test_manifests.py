@@ -77,7 +77,7 @@ def corpus(root: Path, *names: str, level: int = 1, rows: int | None = None) -> 
     return root
 
 
-def test_counts_are_of_utterances_and_the_first_details_are_shown(
+def test_problems_are_counted_in_utterances_with_the_first_details(
     tmp_path: Path, run: Callable[..., Ran]
 ) -> None:
     rows = "".join(f"x{n},{'Ann' if n > 11 else ''}\n" for n in range(48))
@@ -92,7 +92,7 @@ def test_counts_are_of_utterances_and_the_first_details_are_shown(
     assert {"utterance", "status", "reason"} <= set(told[0]) and told[0]["count"] == 12
 
 
-def test_a_reason_with_many_entries_shows_the_first_of_them() -> None:
+def test_a_reason_with_many_problems_shows_the_first_ones() -> None:
     many = [Problem(f"u{n}", "missing", "absent", f"{n}.mp4") for n in range(5)]
     both = [Problem("u1", "note", "beyond_the_file", f"its {medium}") for medium in ("pictures", "sound")]
     rows = problem_rows([Problem(None, "note", "archives", "x.zip"), *many, *both])
@@ -103,16 +103,18 @@ def test_a_reason_with_many_entries_shows_the_first_of_them() -> None:
     ]
 
 
-def test_many_absent_clips_are_said_aloud(tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_many_absent_clips_give_a_warning(tmp_path: Path, run: Callable[..., Ran]) -> None:
     root = corpus(tmp_path / "r", "a.wav", rows=3)
     ran = run("scan", "folder", "--root", root)
-    assert ran.code == 0 and f"3 of 4 clips are absent; is --root {root} the right folder" in ran.err
+    assert (
+        ran.code == 0 and f"3 of 4 clips are absent; check that --root {root} is the right folder" in ran.err
+    )
     quiet = run("scan", "folder", "--root", corpus(tmp_path / "q", *(f"{n}.wav" for n in range(20)), rows=1))
     assert quiet.code == 0 and "warning: 1 of" not in quiet.err
 
 
 @pytest.mark.parametrize("command", [("scan",), ("extract", "--features", "mfcc")])
-def test_where_nothing_is_there_nothing_is_written(
+def test_without_any_clip_nothing_is_written(
     tmp_path: Path, project: Path, run: Callable[..., Ran], command: tuple[str, ...]
 ) -> None:
     root = clips(tmp_path / "r", "clips/a.wav")
@@ -134,7 +136,7 @@ def test_a_scan_of_a_wrong_root_keeps_the_good_manifest(
     assert (project / "data/manifests/folder.jsonl").read_bytes() == before
 
 
-def test_another_folder_is_refused_and_a_moved_one_goes_on(
+def test_another_folder_is_refused_and_a_moved_one_accepted(
     tmp_path: Path, project: Path, run: Callable[..., Ran]
 ) -> None:
     a, b = corpus(tmp_path / "a", "a.wav"), corpus(tmp_path / "b", "a.wav", "b.wav")
@@ -147,7 +149,7 @@ def test_another_folder_is_refused_and_a_moved_one_goes_on(
     assert differences(manifest, tmp_path / "moved") == []
 
 
-def test_what_speaks_against_a_root(tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_reasons_to_refuse_a_root_folder(tmp_path: Path, run: Callable[..., Ran]) -> None:
     run("scan", "folder", "--root", corpus(tmp_path / "a", "a.wav", "b.wav"))
     manifest = read_manifest(Path("data/manifests/folder.jsonl"))
     table = tmp_path / "a" / "utterances.csv"
@@ -163,7 +165,7 @@ def test_what_speaks_against_a_root(tmp_path: Path, run: Callable[..., Ran]) -> 
     assert differences(manifest, tmp_path / "a") == ["utterances.csv: not as when it was scanned"]
 
 
-def test_names_are_the_annotation_of_some_corpora(tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_file_names_are_the_annotation_of_some_corpora(tmp_path: Path, run: Callable[..., Ran]) -> None:
     for actor in ("01", "02"):
         clips(tmp_path / actor, f"Actor_{actor}/03-01-05-01-01-01-{actor}.wav")
     run("scan", "ravdess", "--root", tmp_path / "01")
@@ -171,21 +173,21 @@ def test_names_are_the_annotation_of_some_corpora(tmp_path: Path, run: Callable[
     assert refused.code == 2 and "none of its 1 media files is there" in refused.err
 
 
-def test_a_scan_says_which_manifest_it_replaces(tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_a_scan_warns_about_the_manifest_that_it_replaces(tmp_path: Path, run: Callable[..., Ran]) -> None:
     a = corpus(tmp_path / "a", "a.wav", "b.wav")
     assert "made from other files" not in run("scan", "folder", "--root", a).err
     assert "made from other files" not in run("scan", "folder", "--root", a).err
     told = run("scan", "folder", "--root", corpus(tmp_path / "b", "b.wav", "c.wav", "d.wav")).err
     assert (
-        "(changed: utterances.csv): its 2 utterances are replaced by 3, 1 of them with the same ids" in told
+        "(changed: utterances.csv). Its 2 utterances are replaced by 3, 1 of them with the same ids" in told
     )
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "talk.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHi\n")
     told = run("scan", "folder", "--root", tmp_path / "c").err
-    assert "(new: talk.srt, gone: utterances.csv): its 3 utterances are replaced by 1, 0 of them" in told
+    assert "(new: talk.srt, gone: utterances.csv). Its 3 utterances are replaced by 1, 0 of them" in told
 
 
-def test_a_feature_that_is_asked_for_by_name_is_named_where_nothing_gives_it(
+def test_a_requested_feature_without_input_gives_an_error_that_names_it(
     tmp_path: Path, run: Callable[..., Ran]
 ) -> None:
     root = clips(tmp_path / "r", "a.wav")
@@ -194,7 +196,7 @@ def test_a_feature_that_is_asked_for_by_name_is_named_where_nothing_gives_it(
     assert ran.code == 2 and "folder: words: no utterance has a text" in ran.err
 
 
-def test_features_of_the_default_profile_that_nothing_gives_are_left_out(
+def test_features_of_the_default_profile_without_input_are_left_out(
     tmp_path: Path, project: Path, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from extract.engine import Extraction
@@ -229,7 +231,7 @@ def test_a_tilde_means_the_home_folder(
     assert f"no cache files in {tmp_path}" in run("cache", "ls", "~").err
 
 
-def test_a_folder_without_params_says_so(project: Path, run: Callable[..., Ran]) -> None:
+def test_a_folder_without_params_gives_a_clear_error(project: Path, run: Callable[..., Ran]) -> None:
     (project / "params.yaml").unlink()
     for words in (("train", "concat"), ("extract", "folder"), ("sweep", "concat")):
         ran = run(*words)

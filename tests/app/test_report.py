@@ -306,13 +306,13 @@ def test_extractors_are_shown_with_the_quality_of_their_embedding(tmp_path: Path
     assert 'id="extractors"' not in render(gather(tmp_path / "extractors"), fake_compare)
 
 
-def test_marks_stand_beside_the_result(page: str) -> None:
+def test_marks_are_shown_beside_the_result(page: str) -> None:
     text = Page(page).text
     assert text.count("⚠ random weights") >= 2  # in the dot plot and in the table
     assert "not the paper's profile" in text
 
 
-def test_what_changed_since_the_training_is_told(data: Path) -> None:
+def test_changes_since_the_training_are_shown(data: Path) -> None:
     gathered = gather(data)
     manifest, cache, run = gathered.manifests[0], gathered.caches[0], gathered.runs[0]
     labels = manifest.labels_digest("emotion7", "official")
@@ -327,14 +327,12 @@ def test_what_changed_since_the_training_is_told(data: Path) -> None:
     assert verify_cache(data / "caches" / cache.path) == []
 
 
-def test_features_that_see_the_future_are_called_offline(data: Path) -> None:
+def test_features_that_use_later_utterances_are_marked_as_offline(data: Path) -> None:
     gathered = gather(data)
-    context = {"late": {"past": 2, "future": 3}, "now": {"past": 9, "future": 0}}
-    record = gathered.runs[0].record
-    origin = record.provenance.model_copy(update={"context": context})
-    run = Run(data, record.model_copy(update={"provenance": origin}))
-    texts = [mark.text for mark in marks_of(run, gathered)]
-    assert "offline: late looks at later utterances" in texts
+    origin = Provenance(context={"late": {"past": 2, "future": 3}, "now": {"past": 9, "future": 0}})
+    run = gathered.runs[0].file.model_copy(update={"provenance": origin})
+    texts = [mark.text for mark in marks_of(Run(data, run), gathered)]
+    assert "offline: late uses later utterances" in texts
 
 
 def test_equal_data_give_equal_bytes(tmp_path: Path) -> None:
@@ -346,7 +344,7 @@ def test_equal_data_give_equal_bytes(tmp_path: Path) -> None:
     assert pages[0] == pages[1]
 
 
-def test_the_page_asks_for_nothing_outside_itself(page: str) -> None:
+def test_the_page_loads_nothing_from_outside(page: str) -> None:
     tags = Page(page).tags
     assert not {"script", "link", "img", "iframe", "object", "embed", "base"} & {tag for tag, _ in tags}
     for _, attrs in tags:
@@ -365,7 +363,7 @@ def test_ids_are_unique_and_links_lead_somewhere(page: str) -> None:
     assert links and all(link[1:] in ids for link in links)
 
 
-def test_strangers_text_is_never_markup(tmp_path: Path) -> None:
+def test_text_of_a_corpus_is_never_markup(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>\"'><b onload=x>&"
     base = fake_manifest(dialogues={"train": 2, "dev": 1, "test": 1})
     rows = tuple(
@@ -389,7 +387,7 @@ def test_strangers_text_is_never_markup(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("made", [(), ("manifests",), ("caches",), ("models",), ("manifests", "models")])
-def test_whatever_is_missing_the_page_is_made_and_says_what_to_do(
+def test_with_anything_missing_the_page_is_written_and_says_what_to_do(
     tmp_path: Path, made: Sequence[str]
 ) -> None:
     manifest = fake_manifest(dialogues={"train": 3, "dev": 2, "test": 2})
@@ -448,7 +446,7 @@ def test_every_pair_of_runs_is_compared(data: Path) -> None:
         assert pair.clear == (max(pair.p_bootstrap, pair.p_mcnemar) < 0.05)
 
 
-def test_corpora_of_other_kinds_stand_side_by_side(tmp_path: Path) -> None:
+def test_corpora_with_different_label_sets_are_shown_together(tmp_path: Path) -> None:
     emotions = fake_manifest()
     write_manifest(emotions, tmp_path / "manifests" / "demo.jsonl")
     fake_run(tmp_path, emotions, "m2fnet", 0.5)
@@ -464,7 +462,7 @@ def test_corpora_of_other_kinds_stand_side_by_side(tmp_path: Path) -> None:
     assert "a single run: nothing to compare it with" in text
 
 
-def test_imported_features_say_that_their_origin_is_unknown(tmp_path: Path) -> None:
+def test_imported_features_are_shown_with_an_unknown_origin(tmp_path: Path) -> None:
     entries = [Entry("a", Reason.NO_TEXT.status, Reason.NO_TEXT.value)]
     path = tmp_path / "caches" / "meld" / "text" / "theirs.test.h5"
     provenance = {"corpus": "meld", "part": "test", "feature": "theirs", "origin": "unknown"}
@@ -491,7 +489,7 @@ def test_notes_are_counted_and_the_first_ones_listed_as_text(tmp_path: Path) -> 
     assert "and 5 more" in shown
 
 
-def test_a_corpus_of_the_size_of_meld_is_quick_and_small(tmp_path: Path) -> None:
+def test_a_page_about_a_corpus_of_the_size_of_meld_is_small_and_quickly_written(tmp_path: Path) -> None:
     manifest = fake_manifest("meld", {"train": 1039, "dev": 114, "test": 280})
     assert len(manifest.utterances) > 13_000
     write_manifest(manifest, tmp_path / "manifests" / "meld.jsonl")
@@ -526,13 +524,13 @@ def test_the_majority_over_seeds_is_shown(tmp_path: Path) -> None:
     }  # a tie: the mean probability decides
 
 
-def test_the_floor_is_that_of_always_answering_the_most_frequent_label() -> None:
+def test_the_floor_is_the_score_of_the_most_frequent_label() -> None:
     floor = majority_floor({"a": 5, "b": 3}, {"a": 1, "b": 3}, ["a", "b"])
     assert floor == pytest.approx({"weighted_f1": 0.1, "accuracy": 0.25, "macro_f1": 0.2, "uar": 0.5})
     assert majority_floor({}, {"a": 1}, ["a"]) == {}
 
 
-def test_the_conversation_is_the_fitting_one_with_most_changes() -> None:
+def test_the_conversation_of_suitable_length_with_most_changes_is_chosen() -> None:
     def talk(name: str, labels: str) -> list[Utterance]:
         return [
             Utterance(f"{name}{i}", name, i, "A", "x", None, None, {"emotion7": label}, "test")
@@ -558,6 +556,6 @@ def test_emotions_keep_their_colour_in_every_label_set() -> None:
 @pytest.mark.parametrize(
     "colour", colours_of([*EMOTIONS, "calm", "frustration", "-3", "3", "other"]).values()
 )
-def test_names_are_readable_on_their_colours(colour: str) -> None:
+def test_label_names_are_readable_on_their_colours(colour: str) -> None:
     low, high = sorted([relative_luminance(colour), relative_luminance(ink_on(colour))])
     assert (high + 0.05) / (low + 0.05) >= 4.5

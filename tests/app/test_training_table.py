@@ -79,14 +79,14 @@ def test_a_pipe_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pipe.getvalue() == ""
 
 
-def test_more_trainings_than_lines_leave_those_that_run_and_the_last_that_are_done(screen: Terminal) -> None:
+def test_with_too_many_trainings_running_and_last_finished_ones_are_shown(screen: Terminal) -> None:
     with training_table() as watch:
         for n in range(30):
             watch(f"exp, loso/{n}, seed 0", epoch(60, finished=n != 3))
     shown = lines(screen)
     assert len(shown) <= 12 and any("loso/3," in line for line in shown)
     assert any("loso/29," in line for line in shown) and not any("loso/0," in line for line in shown)
-    assert any("more are done" in line for line in shown)
+    assert any("more are finished" in line for line in shown)
 
 
 def test_an_interrupt_leaves_what_was_reached_and_gives_the_cursor_back(screen: Terminal) -> None:

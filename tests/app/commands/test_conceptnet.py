@@ -57,7 +57,7 @@ def write_dump(path: Path, *pairs: tuple[str, str]) -> Path:
     return path
 
 
-def test_a_dump_is_converted_once_and_decides_the_matrix_and_its_provenance(run: Run, tmp_path: Path) -> None:
+def test_a_dump_is_converted_once_and_enters_matrix_and_provenance(run: Run, tmp_path: Path) -> None:
     code, out, err = run("extract", "meld", "--random-weights", "1")
     assert code == 2 and out == "" and f"ercache weights convert conceptnet {DUMP}" in err
 
@@ -84,7 +84,7 @@ def test_a_dump_is_converted_once_and_decides_the_matrix_and_its_provenance(run:
     assert matrices["own"][0].sum() == 0
 
 
-def test_what_is_not_the_dump_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
+def test_a_file_that_is_not_the_dump_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
     (tmp_path / DUMP).write_bytes(b"no archive")
     code, out, err = run("weights", "convert", "conceptnet", DUMP)
     assert code == 2 and out == "" and "not readable as ConceptNet" in err and "Traceback" not in err

@@ -34,7 +34,7 @@ def test_encoders_of_the_papers_are_encoders_of_the_registry() -> None:
     assert {"audio/wav2vec2-large", "visual/dan", "text/m2fnet-roberta"} <= named <= set(ENCODERS)
 
 
-def test_commands_are_at_hand_before_what_takes_seconds_to_import() -> None:
+def test_the_command_tree_imports_no_slow_packages() -> None:
     heavy = ["torch", "transformers", "librosa", "sklearn", "pandas", "matplotlib"]
     program = f"import sys, app.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -22,14 +22,14 @@ def test_the_page_is_up_to_date_with_the_registry(monkeypatch: pytest.MonkeyPatc
     assert page_with_table(page, table_text(_measured()), BEGIN, END) == page, stale
 
 
-def test_every_key_has_its_row_with_all_that_the_cli_promises() -> None:
+def test_every_encoder_has_a_row_with_all_documented_fields() -> None:
     rows = {row["key"]: row for row in encoder_rows()}
     assert rows.keys() == ENCODERS.keys()
     promised = {"key", "modality", "input", "dims", "kind", "weights", "licence", "available", "why_not"}
     assert all(promised <= row.keys() and row["available"] == (not row["why_not"]) for row in rows.values())
 
 
-def test_inputs_are_told_in_words() -> None:
+def test_inputs_are_described_in_words() -> None:
     assert described(Input(text=True, speaker=True, past=ALL, future=1)) == (
         "text, speakers, all turns before, 1 turn after"
     )
@@ -37,13 +37,13 @@ def test_inputs_are_told_in_words() -> None:
     assert described(asked) == "22.05 kHz mono, 15 pictures every 0.5 s (middle), faces"
 
 
-def test_speeds_of_the_bench_stand_in_the_table() -> None:
+def test_the_table_holds_the_speeds_of_the_benchmark() -> None:
     text = table_text({"text/minilm": {"cpu": {"utterances_per_second": 183.7, "of_forward": 0.934}}})
     row = next(line for line in text.splitlines() if "`text/minilm`" in line)
     assert row.endswith("| 183.7/s (93 % of the bare forward) |  |")
 
 
-def test_a_page_without_place_for_the_table_is_told() -> None:
+def test_a_page_without_a_place_for_the_table_is_refused() -> None:
     assert (
         page_with_table(f"a\n{BEGIN}\nold\n{END}\nb", "new", BEGIN, END) == f"a\n{BEGIN}\n\nnew\n\n{END}\nb"
     )

@@ -72,7 +72,7 @@ def test_models_are_compared_with_the_reference_and_with_their_single_modalities
     assert [r["p"] for r in singles] == holm(raw)
 
 
-def test_the_tables_hold_every_run_and_what_its_search_did(data: Path) -> None:
+def test_the_tables_hold_every_run_and_its_search(data: Path) -> None:
     log = data / "reports/sweeps/concat.csv"
     log.parent.mkdir(parents=True)
     head = "number,search,config,validation_weighted_f1,std,reason\n"
@@ -110,14 +110,14 @@ def test_the_page_shows_the_ranking_as_a_picture_and_in_words(data: Path, tmp_pa
         assert f"`{name}` {rank:.2f}" in page.read_text()
 
 
-def test_prediction_is_compared_with_the_label_that_was_heard_last(data: Path) -> None:
+def test_prediction_is_compared_with_repeating_the_last_label(data: Path) -> None:
     (group,) = comparable_groups(trained_systems(params(), data / "models"))
     assert reference_of(group) == "bc_lstm"
     ahead = [replace(s, entry=s.entry.model_copy(update={"task": "epc"})) for s in group]
     assert reference_of(ahead) == "copy_last" and all("p" not in row for row in against_reference(ahead))
 
 
-def test_the_page_tells_what_every_reading_did(data: Path) -> None:
+def test_the_page_shows_every_ablation(data: Path) -> None:
     log = data / "reports/readings/concat.csv"
     log.parent.mkdir(parents=True)
     log.write_text(
@@ -127,17 +127,19 @@ def test_the_page_tells_what_every_reading_did(data: Path) -> None:
     text = tables_text(
         sections(trained_systems(params(), data / "models")), params(), data / "reports/sweeps", "page"
     )
-    assert "## Readings of concat: `concat` on toy, validation, 2 seeds" in text and "0.500 (0.010)" in text
+    assert (
+        "## Open choices of concat: `concat` on toy, validation, 2 seeds" in text and "0.500 (0.010)" in text
+    )
     (row,) = re.findall(r"^\|.* `dropout` \|.*$", text, re.MULTILINE)
     assert row.endswith("| 0.9 | 0.400 (0.020) | -0.100 |")
     assert "| 3 | loss is nan |  |" in text
     log.unlink()
 
 
-def test_a_run_of_other_switches_is_refused(data: Path) -> None:
+def test_a_run_with_other_switches_is_refused(data: Path) -> None:
     changed = params().model_dump()
     changed["experiments"]["concat"]["config"] = {"hidden": 8}
-    with pytest.raises(UsageError, match="are not those") as told:
+    with pytest.raises(UsageError, match="do not fit params.yaml") as told:
         trained_systems(Params.model_validate(changed), data / "models")
     assert "models/concat" in told.value.details[0] and told.value.hint == "ercache train EXPERIMENT"
 

@@ -76,13 +76,13 @@ def test_dan_has_the_authors_tensors() -> None:
     assert shapes(DAN(8)) == eight
 
 
-def test_dan_has_the_parameters_of_the_papers_page(network: DAN) -> None:
+def test_dan_has_the_documented_number_of_parameters(network: DAN) -> None:
     assert parameters(network) == 19_723_733 and parameters(DAN(8)) == 19_724_248
     assert parameters(network.features) == 11_176_512
     assert parameters(network.get_submodule("cat_head3")) == 2_135_904
 
 
-def test_dan_is_its_literal_reference(network: DAN) -> None:
+def test_dan_equals_a_literal_implementation(network: DAN) -> None:
     exact = copy.deepcopy(
         network
     ).double()  # random heads are in the thousands: float32 would hide little errors
@@ -99,7 +99,7 @@ def test_dan_is_its_literal_reference(network: DAN) -> None:
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_dan_fused_heads_lie_below_their_bound(network: DAN) -> None:
+def test_dan_heads_stay_below_their_bound(network: DAN) -> None:
     x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
         fused = network(x).heads.sum(1)

@@ -92,7 +92,7 @@ def test_efficientface_has_the_authors_tensors_without_the_head() -> None:
     assert names["fc.weight"] == [7, 1024]
 
 
-def test_efficientface_has_the_parameters_of_the_papers_page(network: EfficientFace) -> None:
+def test_efficientface_has_the_documented_number_of_parameters(network: EfficientFace) -> None:
     parts = {name: parameters(part) for name, part in network.named_children()}
     assert parts == {
         "conv1": 841,
@@ -108,7 +108,7 @@ def test_efficientface_has_the_parameters_of_the_papers_page(network: EfficientF
     assert [parameters(unit) for unit in units] == [8_033, 7_598, 167_968]
 
 
-def test_efficientface_is_its_literal_reference(network: EfficientFace) -> None:
+def test_efficientface_equals_a_literal_implementation(network: EfficientFace) -> None:
     literal = Literal({name: tensor.double() for name, tensor in network.state_dict().items()})
     x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
@@ -123,5 +123,5 @@ def test_efficientface_refuses_other_sizes(network: EfficientFace, side: int) ->
         network(torch.zeros(1, 3, side, side))
 
 
-def test_shuffle_takes_the_halves_in_turn() -> None:
+def test_shuffle_interleaves_the_halves() -> None:
     assert shuffled(torch.arange(6.0).view(1, 6, 1, 1)).flatten().tolist() == [0, 3, 1, 4, 2, 5]

@@ -73,7 +73,7 @@ def test_jaa_net_gives_hidden_layer_probabilities_and_landmarks(network: JaaNet)
     assert told.probabilities.shape == (2, len(AUS)) and told.landmarks.shape == (2, 49, 2)
 
 
-def test_tiles_are_convolved_apart_and_put_back() -> None:
+def test_tiles_are_convolved_separately_and_put_back() -> None:
     layer = LocalConvolution(2, 1, 1).eval()
     with torch.no_grad():
         for n, convolution in enumerate(layer.convs):
@@ -93,7 +93,7 @@ def landmarks_with(**points: tuple[float, float]) -> Tensor:
     return found
 
 
-def test_centres_lie_by_shares_of_the_eye_distance_from_their_landmarks() -> None:
+def test_centres_are_shifted_from_landmarks_by_shares_of_the_eye_distance() -> None:
     landmarks = landmarks_with(
         p22=(70, 60), p25=(100, 60), p4=(80, 50), p5=(95, 50), p24=(60, 65), p41=(90, 120)
     )
@@ -104,7 +104,7 @@ def test_centres_lie_by_shares_of_the_eye_distance_from_their_landmarks() -> Non
     assert (centres[6] == centres[7]).all() and (centres[6] == centres[8]).all()
 
 
-def test_attention_falls_with_city_block_distance_and_ends_at_its_reach() -> None:
+def test_attention_falls_with_city_block_distance_and_ends_at_its_radius() -> None:
     landmarks = landmarks_with(p31=(44, 88), p37=(132, 88))  # AU 12; 44 and 132 are 13 and 39 of 52
     light = attention_maps(landmarks)[0, 6]
     assert light.shape == (52, 52) and light[26, 13] == 1 and light[26, 39] == 1
@@ -115,7 +115,7 @@ def test_attention_falls_with_city_block_distance_and_ends_at_its_reach() -> Non
     assert float(light[30, 17]) == pytest.approx(1 - 8 * step) and light[31, 13] == 0 and light[26, 18] == 0
 
 
-def test_attention_of_a_centre_beyond_the_picture_is_what_is_left_of_it() -> None:
+def test_a_centre_outside_the_picture_still_contributes_inside() -> None:
     light = attention_maps(landmarks_with(p31=(-6.8, 88), p37=(-400, -400)))[0, 6]  # x of -2
     step = 0.56 / (52 * 0.14)
     assert float(light[26, 0]) == pytest.approx(1 - 2 * step) and float(light[0, 0]) == 0

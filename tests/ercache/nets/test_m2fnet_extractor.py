@@ -8,7 +8,7 @@ from ercache.errors import WeightsError
 from ercache.nets.m2fnet import Extractor, normalised, start_from_imagenet
 
 
-def test_it_maps_images_to_300_numbers_and_has_the_papers_parameters() -> None:
+def test_images_become_300_numbers_and_the_parameters_are_those_of_the_paper() -> None:
     extractor = Extractor().eval()
     assert sum(p.numel() for p in extractor.parameters()) == 11_330_412
     assert sum(p.numel() for p in extractor.encoder.parameters()) == 11_176_512
@@ -17,7 +17,7 @@ def test_it_maps_images_to_300_numbers_and_has_the_papers_parameters() -> None:
         assert extractor.encode(torch.zeros(1, 3, 112, 112)).shape == (1, 512)
 
 
-def test_it_starts_from_torchvisions_resnet18_and_refuses_other_tensors() -> None:
+def test_the_encoder_starts_from_torchvisions_resnet18_and_refuses_other_tensors() -> None:
     extractor, source = Extractor(), resnet18(weights=None)
     start_from_imagenet(extractor, source.state_dict())
     images = torch.rand(2, 3, 64, 64)
@@ -27,7 +27,7 @@ def test_it_starts_from_torchvisions_resnet18_and_refuses_other_tensors() -> Non
         start_from_imagenet(extractor, {"conv1.weight": torch.zeros(64, 3, 7, 7)})
 
 
-def test_bytes_become_imagenets_units() -> None:
+def test_images_are_normalised_with_the_statistics_of_imagenet() -> None:
     image = torch.tensor([0, 255, 128], dtype=torch.uint8).expand(1, 2, 4, 3)
     values = normalised(image)
     assert values.shape == (1, 3, 2, 4)
