@@ -16,6 +16,7 @@ from ercache.errors import ParamsError
 from ercache.params.load import PARAMS_FILE
 from ercache.params.schema import ExperimentParams, Params, split_array_name
 from ercache.trained_extractors import TABLES, extractor_folder
+from ercache.training import SCORE
 from extract.corpora import CORPORA
 from extract.engine import Feature
 from extract.engine.coverage import NAME as COVERAGE

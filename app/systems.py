@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ercache.errors import UsageError
 from ercache.params.schema import ExperimentParams, Params, task_label
+from ercache.training import METRIC
 from fusion.evaluation.ranking import Ranking, ranking
 from fusion.evaluation.significance import Outcome, compare_pair, holm, read_outcomes
 from fusion.experiment.resolve import experiment_of
@@ -23,7 +24,7 @@ class System:
     """An experiment of params.yaml and its trained run.
 
     Attributes:
-        run: content of `run.json`.
+        run: record of the run.
         folder: folder of the run.
     """
 
@@ -64,8 +65,7 @@ def trained_systems(params: Params, models: Path) -> list[System]:
         # Another number of seeds is accepted; the tables show it.
         if (run.features, run.config, {**run.training, "seeds": training["seeds"]}) != wanted:
             stale.append(f"{folder}: trained with other features or switches than in params.yaml")
-        text = (folder / "run.json").read_text(encoding="utf-8")
-        found.append(System(name, entry, json.loads(text), folder))
+        found.append(System(name, entry, run, folder))
     if stale:
         raise UsageError("some runs do not fit params.yaml", details=stale, hint="ercache train EXPERIMENT")
     return found

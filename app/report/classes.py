@@ -68,8 +68,8 @@ def confusion_of(run: Run) -> Confusion | None:
 
 def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
     """Names of the rows, names of the columns, and counts."""
-    names, stored = run.file.classes, run.file.confusion
-    if not run.file.several:
+    names, stored = run.record.classes, run.record.confusion
+    if not run.record.several:
         return names, names, cast(list[list[float]], stored)
     rows = [row for matrix in cast(list[list[list[float]]], stored) for row in matrix]
     return [f"{sign}{name}" for name in names for sign in ("no ", "")], list(PRESENCE), rows
@@ -91,7 +91,7 @@ def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
 
 def class_table(runs: Sequence[Run]) -> ClassTable | None:
     """F1 per class of all runs that store it; None if no run does."""
-    scored = [run for run in runs if run.file.per_class]
+    scored = [run for run in runs if run.record.per_class]
     if not scored:
         return None
     classes = tuple(scored[0].record.classes)

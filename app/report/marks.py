@@ -19,8 +19,8 @@ class Mark:
 
 def marks_of(run: Run, gathered: ReportData) -> tuple[Mark, ...]:
     """All remarks on a run without repetition, the grave ones first."""
-    grave = list(run.file.marks)
-    origin = run.file.provenance
+    grave = list(run.record.marks)
+    origin = run.record.provenance
     for found, text in ((origin.random_weights, "random weights"), (origin.leak, "leak")):
         if found and not any(text in mark for mark in grave):
             grave.append(text)
@@ -29,21 +29,15 @@ def marks_of(run: Run, gathered: ReportData) -> tuple[Mark, ...]:
     later = [feature for feature, context in origin.context.items() if (context or {}).get("future")]
     if later:
         marks.append(Mark(f"offline: {', '.join(later)} uses later utterances", False))
-    if not run.file.paper_profile or NOT_THE_PAPER in run.file.marks:
+    if not run.record.paper_profile or NOT_THE_PAPER in run.record.marks:
         marks.append(Mark(NOT_THE_PAPER, False))
     return tuple(marks)
 
 
-def changes_since(run: Run, gathered: ReportData) -> list[str]:
+def _changes(run: Run, gathered: ReportData) -> list[str]:
     """What has changed under the data folder since the run was trained. Absent files are ignored."""
-    changed = []
-    before, manifest = run.file.provenance, gathered.manifest(run.file.corpus)
-    split = run.file.split
-    if manifest and before.labels_digest and (split in manifest.splits or manifest.folds_of(split)):
-        now = manifest.labels_digest(run.file.label_set, split)
-        if now != before.labels_digest:
-            changed.append("labels or split changed since the training")
-    digests = {cache.path: cache.digest for cache in gathered.caches}
-    if any(digests.get(path, digest) != digest for path, digest in before.caches.items()):
-        changed.append("features changed since the training")
-    return changed
+    record, manifest = run.record, gathered.manifest(run.record.corpus)
+    labels = None
+    if manifest and (record.split in manifest.splits or manifest.folds_of(record.split)):
+        labels = manifest.labels_digest(record.label_set, record.split)
+    return changes_since(record, labels, {cache.path: cache.digest for cache in gathered.caches})

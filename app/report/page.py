@@ -84,7 +84,7 @@ def render(gathered: ReportData, compare: Compare = compare_runs) -> str:
 
 
 def _results(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> Results:
-    manifest = gathered.manifest(runs[0].file.corpus)
+    manifest = gathered.manifest(runs[0].record.corpus)
     label_sets = manifest.label_sets if manifest else {}
     labels = [*label_sets.get(runs[0].record.label_set, ()), *runs[0].record.classes]
     return Results(

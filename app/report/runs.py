@@ -9,83 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ercache.metrics import scores_of_confusions
-from ercache.params.schema import task_label
-
-METRICS = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1", "uar": "UAR"}
-
-
-class Score(BaseModel):
-    """A metric over seeds, as fractions: mean, standard deviation over seeds, 95 % interval."""
-
-    mean: float
-    std: float = 0.0
-    ci95: tuple[float, float] | None = None
-
-
-class ClassScore(BaseModel):
-    """Scores of one class on test, mean over seeds."""
-
-    f1: float
-    precision: float
-    recall: float
-    support: float
-
-
-class Provenance(BaseModel):
-    """What a run says about what it was made from; `caches` is path -> sha256, `context` feature -> reach."""
-
-    labels_digest: str | None = None
-    caches: dict[str, str] = {}
-    context: dict[str, dict[str, int | str] | None] = {}
-    random_weights: bool = False
-    leak: bool = False
-
-
-class FoldScores(BaseModel):
-    """What a run says of one of its folds."""
-
-    epochs: list[int] = []
-    validation: dict[str, Score] = {}
-    test: dict[str, Score] = {}
-
-
-class RunFile(BaseModel):
-    """What the report uses of a `run.json`; other keys are left alone."""
-
-    experiment: str
-    model: str
-    corpus: str
-    label_set: str
-    split: str
-    classes: list[str]
-    task: str = "erc"
-    epc_target: str = "next_utterance"
-    preset: str = ""
-    paper_profile: bool = False
-    features: dict[str, list[str]] = {}
-    seeds: list[int] = []
-    epochs: list[int] = []
-    parameters: int = 0
-    validation: dict[str, Score]
-    test: dict[str, Score]
-    per_class: dict[str, ClassScore] = {}
-    several: bool = False
-    folds: dict[str, "FoldScores"] | None = None
-    confusion: list[list[float]] | list[list[list[float]]] = []
-    missing: dict[str, dict[str, int]] = {}
-    provenance: Provenance = Provenance()
-    marks: list[str] = []
-
-    @property
-    def group(self) -> tuple[str, str, str, str]:
-        """Runs with the same corpus, label set, split and task may be compared."""
-        return (self.corpus, self.label_set, self.split, task_label(self.task, self.epc_target))
-
-    @property
-    def chosen_by(self) -> tuple[float, str]:
-        """Sort key: the best run on *validation* comes first."""
-        score = self.validation.get("weighted_f1")
-        return (-score.mean if score else math.inf, self.experiment)
+from ercache.training import METRIC
+from fusion.runs.schema import RunRecord
+from fusion.runs.schema import read_run as read_record
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from app.report.runs import Run
 from ercache.errors import ErcacheError
 from ercache.manifest import Manifest, Utterance
 
+if TYPE_CHECKING:
+    from fusion.runs.predictions import Majority
+
 SHORTEST, LONGEST = 6, 14  # preferred number of utterances, so that the conversation fits the page
 
 
@@ -68,8 +71,8 @@ def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
     Args:
         best: the run that is best on validation.
     """
-    verdicts = read_verdicts(best)
-    if manifest is None or not verdicts:
+    majorities = _majorities(best)
+    if manifest is None or not majorities:
         return None
     dialogues: dict[str, list[Utterance]] = {}
     for utterance in manifest.utterances:
@@ -77,7 +80,7 @@ def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
     shown = {d: us for d, us in dialogues.items() if any(u.id in majorities for u in us)}
     if not shown:
         return None
-    dialogue = choose_dialogue(shown, best.file.label_set)
+    dialogue = choose_dialogue(shown, best.record.label_set)
     utterances = sorted(shown[dialogue], key=lambda u: u.index)
     kept = utterances[:LONGEST]
     return TimelineView(
@@ -91,6 +94,18 @@ def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
         cut=len(utterances) - len(kept),
         changes=changes_of(utterances, best.record.label_set),
     )
+
+
+def _majorities(run: Run) -> "dict[str, Majority]":
+    """Majority predictions on test; empty if they are damaged, which the comparison of runs reports."""
+    from fusion.runs.predictions import (
+        read_majorities,  # imports torch, which a page without runs does not need
+    )
+
+    try:
+        return read_majorities(run.folder, "test")
+    except ErcacheError:
+        return {}
 
 
 def choose_dialogue(dialogues: Mapping[str, Sequence[Utterance]], label_set: str) -> str:
@@ -122,9 +137,9 @@ def _turn(number: int, utterance: Utterance, label_set: str, majority: "Majority
         speaker=utterance.speaker,
         text=utterance.text or "(no transcript)",
         # In a multi-label task, the manifest has no single label set; the predictions hold the labels as text.
-        label=utterance.labels.get(label_set, verdict.label if verdict else None),
-        predicted=verdict.predicted if verdict else None,
-        votes=verdict.votes if verdict else 0,
-        seeds=verdict.seeds if verdict else 0,
-        probability=verdict.probability if verdict else None,
+        label=utterance.labels.get(label_set, majority.label if majority else None),
+        predicted=majority.predicted if majority else None,
+        votes=majority.votes if majority else 0,
+        seeds=majority.seeds if majority else 0,
+        probability=majority.probability if majority else None,
     )

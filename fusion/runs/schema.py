@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ercache.errors import UsageError
 from ercache.files import write_json
-from ercache.params.schema import EpcTarget, ExperimentParams, Task, aim_of
+from ercache.params.schema import EpcTarget, ExperimentParams, Task, task_label
 from ercache.training import SCORE
 
 RECORD: Final = "run.json"
@@ -143,7 +143,7 @@ class RunRecord(_Part):
     @property
     def comparable(self) -> tuple[str, str, str, str]:
         """Corpus, label set, split and aim: runs that agree in them may be compared."""
-        return (self.corpus, self.label_set, self.split, aim_of(self.task, self.epc_target))
+        return (self.corpus, self.label_set, self.split, task_label(self.task, self.epc_target))
 
     @property
     def class_scores(self) -> dict[str, ClassScore]:

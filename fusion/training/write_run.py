@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from ercache.files import write_csv, write_json
 from ercache.params.schema import split_array_name
+from ercache.training import METRIC, SCORE
 from ercache.training.determinism import deterministic, threads_for
 from fusion.data.batches import Padded, Statistics, Subset, seen
 from fusion.data.windows import View

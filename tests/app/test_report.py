@@ -329,9 +329,11 @@ def test_changes_since_the_training_are_shown(data: Path) -> None:
 
 def test_features_that_use_later_utterances_are_marked_as_offline(data: Path) -> None:
     gathered = gather(data)
-    origin = Provenance(context={"late": {"past": 2, "future": 3}, "now": {"past": 9, "future": 0}})
-    run = gathered.runs[0].file.model_copy(update={"provenance": origin})
-    texts = [mark.text for mark in marks_of(Run(data, run), gathered)]
+    context = {"late": {"past": 2, "future": 3}, "now": {"past": 9, "future": 0}}
+    record = gathered.runs[0].record
+    origin = record.provenance.model_copy(update={"context": context})
+    run = Run(data, record.model_copy(update={"provenance": origin}))
+    texts = [mark.text for mark in marks_of(run, gathered)]
     assert "offline: late uses later utterances" in texts
 
 
