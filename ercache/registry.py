@@ -10,15 +10,18 @@ To add an entry is to add a file.
 """
 
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ercache.errors import UsageError
 
+ENTRY: Final = re.compile(r"^ENTRY\b|^from .* import ENTRY$", re.MULTILINE)
 E = TypeVar("E")
 V = TypeVar("V")
 
@@ -26,25 +29,32 @@ V = TypeVar("V")
 class Registry(Mapping[str, E], Generic[E]):
     """Key -> entry, in the order of the keys.
 
-    The file of a key has its name (`text/all-mpnet` is `text/all_mpnet.py`), so that one entry is read without
-    importing the others. What lies in a file of another name, or in another package, is found by importing all.
+    A key that is the name of its file (`text/all-mpnet` is `text/all_mpnet.py`) is read without importing the other
+    files. What lies in a file of another name, or in another package, is found by importing all.
 
     Args:
         package: dotted name of ours; folders in it are searched as well.
         group: of entry points, whose values are dotted names of modules.
         key: entry -> its key.
         faults: entry -> what it lacks, in words; empty for a usable one.
+        by_file: every key of ours is the name of its file, so that keys are listed without importing any file.
 
     Attributes:
         known: the entries that were read so far.
     """
 
     def __init__(
-        self, package: str, group: str, key: Callable[[E], str], faults: Callable[[E], list[str]]
+        self,
+        package: str,
+        group: str,
+        key: Callable[[E], str],
+        faults: Callable[[E], list[str]],
+        by_file: bool = False,
     ) -> None:
         self._package, self._group, self._key, self._faults = package, group, key, faults
+        self._by_file = by_file
         self.known: dict[str, E] = {}
-        self._complete = False
+        self._complete = self._plugins_read = False
 
     def __getitem__(self, key: str) -> E:
         """The entry of a key.
@@ -58,7 +68,10 @@ class Registry(Mapping[str, E], Generic[E]):
             if _exists(name):
                 self._take(import_module(name), name)
         if key not in self.known:
-            self._complete_it()
+            if self._by_file:
+                self._read_plugins()
+            else:
+                self._complete_it()
         return self.known[key]
 
     def __contains__(self, key: object) -> bool:
@@ -68,12 +81,19 @@ class Registry(Mapping[str, E], Generic[E]):
             return False
 
     def __iter__(self) -> Iterator[str]:
-        self._complete_it()
-        return iter(sorted(self.known))
+        return iter(self._keys())
 
     def __len__(self) -> int:
-        self._complete_it()
-        return len(self.known)
+        return len(self._keys())
+
+    def _keys(self) -> list[str]:
+        if not self._by_file:
+            self._complete_it()
+            return sorted(self.known)
+        self._read_plugins()
+        folders = import_module(self._package).__path__
+        files = [path for folder in folders for path in Path(folder).glob("*") if _has_entry(path)]
+        return sorted({*(path.stem for path in files), *self.known})
 
     def mapped(self, value: Callable[[E], V]) -> Mapping[str, V]:
         """Key -> a value of the entry, taken when it is asked for."""
@@ -83,9 +103,16 @@ class Registry(Mapping[str, E], Generic[E]):
         if self._complete:
             return
         self._search(import_module(self._package))
+        self._read_plugins()
+        self._complete = True
+
+    def _read_plugins(self) -> None:
+        """Take the entries that installed packages bring."""
+        if self._plugins_read:
+            return
         for point in sorted(entry_points(group=self._group), key=lambda point: point.name):
             self._take(_plugin(point), point.value)
-        self._complete = True
+        self._plugins_read = True
 
     def _search(self, package: ModuleType) -> None:
         """Take the entries of a folder; a folder in it that has no entry of its own is searched in turn."""
@@ -130,6 +157,12 @@ def _exists(name: str) -> bool:
         return find_spec(name) is not None
     except (ImportError, ValueError):  # a folder of the name is not there, or the key is no name
         return False
+
+
+def _has_entry(path: Path) -> bool:
+    """Whether a file, or the `__init__.py` of a folder, defines or imports an entry."""
+    file = path / "__init__.py" if path.is_dir() else path
+    return file.suffix == ".py" and file.is_file() and bool(ENTRY.search(file.read_text(encoding="utf-8")))
 
 
 def _plugin(point: EntryPoint) -> ModuleType:

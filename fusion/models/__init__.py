@@ -21,7 +21,7 @@ def _faults(entry: Any) -> list[str]:
 
 
 MODELS: "Final[Registry[ModelEntry]]" = Registry(
-    "fusion.models", "ercache.models", lambda entry: entry.key, _faults
+    "fusion.models", "ercache.models", lambda entry: entry.key, _faults, by_file=True
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from ercache import places
+from ercache import paths
 from ercache.reasons import Reason
 from extract.corpora.common import inspect_media as surveys
 from extract.corpora.common import scan_cache as memories
@@ -161,7 +161,7 @@ def test_a_damaged_memory_is_made_anew_and_an_unusable_one_is_told(
         assert memory.recall(stamp) == "seen"
     with Memory("2", tmp_path) as memory:
         assert memory.recall(stamp) is None
-    monkeypatch.setattr(places, "user_folder", lambda: tmp_path / "file")
+    monkeypatch.setattr(paths, "user_folder", lambda: tmp_path / "file")
     (tmp_path / "file").touch()
     with Memory("1", tmp_path / "file") as memory:
         memory.keep(stamp, "seen")

@@ -11,7 +11,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from ercache.manifest import MediaRef
-from ercache.params import Limits
+from ercache.params.schema import Limits
 from extract.media.types import Pictures
 from extract.media import Stretch, read_stretches
 from tests.support.memory import peak
