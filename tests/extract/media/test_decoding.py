@@ -107,8 +107,12 @@ def test_pictures_are_those_of_a_decoding_of_everything(
         Stretch(MediaRef("x", at, at + length), (Pictures(count), Pictures(3, rule="first")))
         for at, length, count in wanted
     ]
-    for stretch, found in zip(asked, read_stretches(whole.path, asked, LIMITS), strict=True):
-        assert found.no_pictures is None and not found.notes, (stretch, found.no_pictures, found.notes)
+    first = min(whole.pictures) / 1000
+    for (at, length, count), found in zip(wanted, read_stretches(whole.path, asked, LIMITS), strict=True):
+        assert found.no_pictures is None, (at, length, found.no_pictures)
+        # There are fewer pictures where the file begins later, or where two of the times see the same picture.
+        if at >= first and length > 0.1 * count and length > 0.3:
+            assert not found.notes, (at, length, count, found.notes)
         for frames in found.pictures.values():
             for frame in frames:
                 right = whole.pictures[round(1000 * frame.time)]
