@@ -1,10 +1,7 @@
-"""Write dvc.yaml, the stages of DVC, from params.yaml.
+"""Write dvc.yaml, the stages of DVC, from params.yaml, and the versions of the encoders that these stages depend on."""
 
-DVC cannot template lists, and only `foreach` gives stage names such as `train@m2fnet`. Therefore every item of a group
-has the same number of numbered values. Shorter lists repeat their last value, which DVC counts as one dependency.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +15,12 @@ from ercache.params.schema import ExperimentParams, Params, split_array_name
 from ercache.trained_extractors import TABLES, extractor_folder
 from ercache.training import SCORE
 from extract.corpora import CORPORA
+from extract.encoders import ENCODERS
+from extract.encoders.base import EncoderKind
 from extract.engine import Feature
 from extract.engine.coverage import NAME as COVERAGE
 from extract.engine.extraction import cache_path
-from extract.faces.mtcnn import FACES_KEY
+from extract.faces.mtcnn import FACES_KEY, FACES_VERSION
 
 PIPELINE_FILE = Path("dvc.yaml")
 VERSIONS_FILE = "extract/versions.yaml"
@@ -34,8 +33,10 @@ ENGINE = (
     "engine.memory",
     "engine.limits",
 )
-ENDS = ("jsonl", "splits.json")
 HEAD = "# Written by `ercache pipeline` from params.yaml. Do not edit.\n"
+VERSIONS_HEAD = (
+    "# Versions of the encoders, written by `ercache pipeline`. DVC repeats a stage when one is raised.\n"
+)
 
 
 def pipeline_text(params: Params) -> str:
@@ -46,19 +47,17 @@ def pipeline_text(params: Params) -> str:
     """
     _check(params)
     _check_written(params)
-    extractors = _pretrain_items(params)
-    extract = _extract_items(params)
-    train = _train_items(params)
+    extractors = _trained_extractors(params)
+    extractions = _extractions(params)
     runs = [str(MODELS / name) for name in _staged(params)]
-    stages: dict[str, Any] = {"manifest": _manifest_stage(params)}
-    if extractors:
-        stages["pretrain"] = _pretrain_stage(extractors)
-    if extract:
-        stages["extract"] = _extract_stage(extract)
-    if train:
-        stages["train"] = _train_stage(train)
+    stages: dict[str, Any] = {
+        **{f"manifest-{corpus}": _manifest_stage(corpus) for corpus in params.pipeline},
+        **{f"pretrain-{name}": _pretrain_stage(name, params) for name in extractors},
+        **{f"extract-{e.corpus}-{e.modality}": _extract_stage(e) for e in extractions},
+        **{f"train-{name}": _train_stage(name, entry) for name, entry in _staged(params).items()},
+    }
     manifests = [str(MANIFESTS / f"{corpus}.jsonl") for corpus in params.pipeline]
-    caches = [f"{CACHES}/{item['corpus']}/{item['modality']}" for item in extract.values()]
+    caches = [e.folder for e in extractions]
     made = [str(extractor_folder(DATA, name)) for name in extractors]
     stages["report"] = {
         "cmd": "ercache report",
@@ -113,15 +112,16 @@ def _staged(params: Params) -> dict[str, ExperimentParams]:
     return {name: e for name, e in params.experiments.items() if e.pipeline and e.corpus in params.pipeline}
 
 
-def _manifest_stage(params: Params) -> dict[str, Any]:
+def _manifest_stage(corpus: str) -> dict[str, Any]:
     return {
-        "foreach": list(params.pipeline),
-        "do": {
-            "cmd": "ercache scan ${item}",
-            "params": ["corpora.${item}"],
-            "outs": [f"{MANIFESTS}/${{item}}.jsonl", f"{MANIFESTS}/${{item}}.splits.json"],
-        },
+        "cmd": f"ercache scan {corpus}",
+        "params": [f"corpora.{corpus}"],
+        "outs": _manifest_files(corpus),
     }
+
+
+def _manifest_files(corpus: str) -> list[str]:
+    return [f"{MANIFESTS}/{corpus}.{end}" for end in ("jsonl", "splits.json")]
 
 
 def _pretrained(feature: Feature) -> str | None:
@@ -130,102 +130,87 @@ def _pretrained(feature: Feature) -> str | None:
     return name
 
 
-def _pretrain_items(params: Params) -> dict[str, dict[str, Any]]:
+def _trained_extractors(params: Params) -> list[str]:
     """Trainings of the extractors that features of the pipeline use, in order."""
     features = [
         feature_of(params, f, weights_later=True)
         for p in params.pipeline.values()
         for f in params.profiles[p]
     ]
-    names = dict.fromkeys(name for f in features if (name := _pretrained(f)))
-    items: dict[str, dict[str, Any]] = {}
-    for name in names:
-        entry = params.pretrain[name]
-        seen = [] if entry.corpus is None else [f"{MANIFESTS}/{entry.corpus}.{end}" for end in ENDS]
-        visual = entry.extractor.startswith("visual/")
-        items[name] = {
-            "dep": seen or [str(entry.folder)],
-            "param": [*ENGINE, f"pretrain.{name}", *(["faces"] if visual else [])],
-            "version": [entry.extractor, *([FACES_KEY] if visual else [])],
-        }
-    return items
+    return list(dict.fromkeys(name for f in features if (name := _pretrained(f))))
 
 
-def _pretrain_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    widths = {kind: _widest(items, kind) for kind in ("dep", "param", "version")}
+def _pretrain_stage(name: str, params: Params) -> dict[str, Any]:
+    entry = params.pretrain[name]
+    visual = entry.extractor.startswith("visual/")
     return {
-        "foreach": _numbered(items, widths),
-        "do": {
-            "cmd": "ercache pretrain ${key}",
-            "deps": _slots("dep", widths["dep"]),
-            "params": [
-                *_slots("param", widths["param"]),
-                {VERSIONS_FILE: _slots("version", widths["version"])},
-            ],
-            "outs": [str(extractor_folder(DATA, "${key}"))],
-        },
+        "cmd": f"ercache pretrain {name}",
+        "deps": [str(entry.folder)] if entry.corpus is None else _manifest_files(entry.corpus),
+        "params": [
+            *ENGINE,
+            f"pretrain.{name}",
+            *(["faces"] if visual else []),
+            {VERSIONS_FILE: [entry.extractor, *([FACES_KEY] if visual else [])]},
+        ],
+        "outs": [str(extractor_folder(DATA, name))],
     }
 
 
-def _extract_items(params: Params) -> dict[str, dict[str, Any]]:
-    items: dict[str, dict[str, Any]] = {}
+@dataclass(frozen=True)
+class _Extraction:
+    """The features of one corpus and modality, which one stage extracts."""
+
+    corpus: str
+    modality: str
+    features: tuple[Feature, ...]
+
+    @property
+    def folder(self) -> str:
+        return f"{CACHES}/{self.corpus}/{self.modality}"
+
+
+def _extractions(params: Params) -> list[_Extraction]:
+    found = []
     for corpus, profile in params.pipeline.items():
         features = [feature_of(params, name, weights_later=True) for name in params.profiles[profile]]
         for modality in dict.fromkeys(f.spec.modality for f in features):
-            group = [f for f in features if f.spec.modality == modality]
-            faces = any(f.faces for f in group)
-            made = dict.fromkeys(n for f in group if (n := _pretrained(f)))
-            items[f"{corpus}-{modality}"] = {
-                "corpus": corpus,
-                "modality": modality,
-                "features": ",".join(f.name for f in group),
-                "dep": [f"{MANIFESTS}/{corpus}.jsonl", *(str(extractor_folder(DATA, name)) for name in made)],
-                "param": [*ENGINE, *(f"features.{f.name}" for f in group), *(["faces"] if faces else [])],
-                "version": [*(f.spec.key for f in group), *([FACES_KEY] if faces else [])],
-            }
-    return items
+            group = tuple(f for f in features if f.spec.modality == modality)
+            found.append(_Extraction(corpus, modality, group))
+    return found
 
 
-def _extract_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    deps, params, versions = (_widest(items, kind) for kind in ("dep", "param", "version"))
+def _extract_stage(extraction: _Extraction) -> dict[str, Any]:
+    features = extraction.features
+    faces = any(f.faces for f in features)
+    extractors = dict.fromkeys(name for f in features if (name := _pretrained(f)))
     return {
-        "foreach": _numbered(items, {"dep": deps, "param": params, "version": versions}),
-        "do": {
-            "cmd": "ercache extract ${item.corpus} --features ${item.features}",
-            "deps": _slots("dep", deps),
-            "params": [*_slots("param", params), {VERSIONS_FILE: _slots("version", versions)}],
-            "outs": [{f"{CACHES}/${{item.corpus}}/${{item.modality}}": {"persist": True}}],
-        },
+        "cmd": f"ercache extract {extraction.corpus} --features {','.join(f.name for f in features)}",
+        "deps": [
+            f"{MANIFESTS}/{extraction.corpus}.jsonl",
+            *(str(extractor_folder(DATA, name)) for name in extractors),
+        ],
+        "params": [
+            *ENGINE,
+            *(f"features.{f.name}" for f in features),
+            *(["faces"] if faces else []),
+            {VERSIONS_FILE: [*dict.fromkeys(f.spec.key for f in features), *([FACES_KEY] if faces else [])]},
+        ],
+        "outs": [{extraction.folder: {"persist": True}}],
     }
 
 
-def _train_items(params: Params) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"corpus": experiment.corpus, "cache": _caches_of(experiment)}
-        for name, experiment in _staged(params).items()
-    }
-
-
-def _caches_of(experiment: ExperimentParams) -> list[str]:
-    return [
+def _train_stage(name: str, experiment: ExperimentParams) -> dict[str, Any]:
+    caches = [
         str(cache_path(CACHES, experiment.corpus, modality, feature, part))
         for modality, features in experiment.features.items()
-        for feature in dict.fromkeys(split_array_name(name)[0] for name in features)
+        for feature in dict.fromkeys(split_array_name(f)[0] for f in features)
         for part in CORPORA[experiment.corpus].parts
     ]
-
-
-def _train_stage(items: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    caches = _widest(items, "cache")
-    manifests = [f"{MANIFESTS}/${{item.corpus}}.{end}" for end in ENDS]
     return {
-        "foreach": _numbered(items, {"cache": caches}),
-        "do": {
-            "cmd": "ercache train ${key}",
-            "deps": [*manifests, *_slots("cache", caches)],
-            "params": ["training", "experiments.${key}"],
-            "outs": [f"{MODELS}/${{key}}"],
-        },
+        "cmd": f"ercache train {name}",
+        "deps": [*_manifest_files(experiment.corpus), *caches],
+        "params": ["training", f"experiments.{name}"],
+        "outs": [str(MODELS / name)],
     }
 
 
@@ -245,20 +230,17 @@ def _curves(title: str, tables: Sequence[str], x: str, column: str) -> dict[str,
     return {title: {"x": x, "y": y, "y_label": title, "title": title, "template": "seeds"}}
 
 
-def _widest(items: Mapping[str, Mapping[str, Any]], name: str) -> int:
-    return max(len(item[name]) for item in items.values())
+def versions_text(params: Params) -> str:
+    """The text of extract/versions.yaml: the versions of our encoders and of those that params.yaml names.
+
+    DVC computes the caches of an encoder again when its version is raised.
+    """
+    named = {entry.encoder for entry in params.features.values() if entry.encoder}
+    kinds = {key: kind for key, kind in ENCODERS.items() if key in named or _is_ours(kind)}
+    versions = {key: kind.spec.version for key, kind in kinds.items()} | {FACES_KEY: FACES_VERSION}
+    return VERSIONS_HEAD + yaml.safe_dump(dict(sorted(versions.items())))
 
 
-def _numbered(items: Mapping[str, Mapping[str, Any]], widths: Mapping[str, int]) -> dict[str, Any]:
-    return {key: _flat(item, widths) for key, item in items.items()}
-
-
-def _flat(item: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, Any]:
-    flat = {name: value for name, value in item.items() if name not in widths}
-    for name, width in widths.items():
-        flat |= {f"{name}{i}": item[name][min(i, len(item[name]) - 1)] for i in range(width)}
-    return flat
-
-
-def _slots(name: str, width: int) -> list[str]:
-    return [f"${{item.{name}{i}}}" for i in range(width)]
+def _is_ours(kind: EncoderKind) -> bool:
+    module = kind.__module__ if isinstance(kind, type) else type(kind).__module__
+    return module.startswith("extract.")

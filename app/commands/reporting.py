@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.console import DATA, MODELS, REPORTS, Json, answer, params, say, table
-from app.pipeline import PIPELINE_FILE, pipeline_text
+from app.pipeline import PIPELINE_FILE, VERSIONS_FILE, pipeline_text, versions_text
 from ercache.errors import WorkError
 
 
@@ -19,22 +19,28 @@ def register(cli: typer.Typer) -> None:
 
 def pipeline(
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit with 1 if dvc.yaml is out of date.")
+        bool, typer.Option("--check", help="Write nothing; exit with 1 if a file is out of date.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write dvc.yaml, the stages of DVC, from params.yaml.
+    """Write dvc.yaml, the stages of DVC, from params.yaml, and extract/versions.yaml.
 
     Example: [dim]ercache pipeline --check[/]
     """
-    text = pipeline_text(params(models=True))
-    fresh = PIPELINE_FILE.is_file() and PIPELINE_FILE.read_text(encoding="utf-8") == text
-    if check and not fresh:
+    loaded = params(models=True)
+    texts = {PIPELINE_FILE: pipeline_text(loaded), Path(VERSIONS_FILE): versions_text(loaded)}
+    stale = [
+        path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    fresh = not stale
+    if check and stale:
         raise WorkError(
-            f"{PIPELINE_FILE} is out of date", hint="run `ercache pipeline` and commit the result"
+            f"{' and '.join(map(str, stale))}: out of date",
+            hint="run `ercache pipeline` and commit the result",
         )
-    if not check:
-        PIPELINE_FILE.write_text(text, encoding="utf-8")
+    for path in () if check else stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(texts[path], encoding="utf-8")
     if json:
         answer({"path": str(PIPELINE_FILE)})
     else:

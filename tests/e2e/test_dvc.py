@@ -77,18 +77,18 @@ def test_dvc_reruns_what_depends_on_a_change_and_nothing_else(repo: Project) -> 
     before = repo.caches()
 
     change(repo, "experiments", "m2fnet_text", "config", value={"dropout": 0.1})
-    assert repro(repo) == {"train@m2fnet_text", "report"}
+    assert repro(repo) == {"train-m2fnet_text", "report"}
     assert repo.caches() == before
 
     change(repo, "features", "mfcc", "n_mfcc", value=13)
     ran = repro(repo)
-    assert ran == {"extract@demo-audio", "train@concat", "report"}
+    assert ran == {"extract-demo-audio", "train-concat", "report"}
     after = repo.caches()
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {f"demo/audio/mfcc.{part}.h5" for part in ("train", "dev", "test")}
 
     change(repo, "pretrain", "mel_resnet18", "training", value={"epochs": 1, "seed": 1})
-    assert repro(repo) == {"pretrain@mel_resnet18", "extract@demo-audio", "train@own", "report"}
+    assert repro(repo) == {"pretrain-mel_resnet18", "extract-demo-audio", "train-own", "report"}
     again = repo.caches()
     changed = {name for name in after if after[name] != again[name]}
     assert changed == {f"demo/audio/mel_resnet18.{part}.h5" for part in ("train", "dev", "test")}
@@ -125,7 +125,7 @@ def test_a_clone_without_media_pulls_the_caches_and_trains(repo: Project, tmp_pa
     assert not (clone.folder / "data" / "raw").exists()
     (clone.folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {tmp_path / 'cache'}\n")
     change(clone, "training", "epochs", value=2)
-    clone.run("dvc", "repro", "-q", "--pull", "--allow-missing", "train@m2fnet_text")
+    clone.run("dvc", "repro", "-q", "--pull", "--allow-missing", "train-m2fnet_text")
     run = json.loads((clone.folder / "data/models/m2fnet_text/run.json").read_text())
     assert run["training"]["epochs"] == 2
     assert not (clone.folder / "data/caches/demo/visual").exists(), "only what the experiment needs is pulled"
