@@ -24,7 +24,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(VARIABLE, "/nonexistent")
     monkeypatch.setattr(numba_cache, "user_folder", lambda: tmp_path)
     here = lambda folder: None if folder.is_relative_to(tmp_path) else "Read-only file system"  # noqa: E731
-    monkeypatch.setattr(numba_cache, "why_not", here)
+    monkeypatch.setattr(numba_cache, "why_not_writable", here)
     return tmp_path
 
 
