@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
+from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest
+from ercache.cache_writer import write_cache
 
 ROUNDS = 5
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ercache.cache import Array, ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
+from ercache.cache import Array, ArraySpec, CacheFile, Entry, Status, content_digest
+from ercache.cache_writer import write_cache
 from ercache.errors import CacheError, UsageError
 from ercache.formats.content import FileContent, FoundFeature, first_few
 from ercache.formats.numbers import NUMBERS

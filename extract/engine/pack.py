@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ercache.cache import Array, CacheFile, Entry, Status, content_digest, verify_cache, write_cache
+from ercache.cache import Array, CacheFile, Entry, Status, content_digest, verify_cache
+from ercache.cache_writer import write_cache
 from ercache.digests import canonical_json
 from ercache.errors import WorkError
 from ercache.manifest import Manifest

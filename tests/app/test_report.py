@@ -29,7 +29,8 @@ from app.report.palette import colours_of, ink_on, relative_luminance
 from app.report.runs import Run, majority_floor
 from app.report.scores import compare_runs, pairs_of
 from app.report.timeline import choose_dialogue
-from ercache.cache import ArraySpec, Entry, Status, content_digest, verify_cache, write_cache
+from ercache.cache import ArraySpec, Entry, Status, content_digest, verify_cache
+from ercache.cache_writer import write_cache
 from ercache.errors import UsageError, WorkError
 from ercache.manifest import Manifest, Problem, Utterance, write_manifest
 from ercache.reasons import Reason

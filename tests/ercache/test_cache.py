@@ -14,16 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ercache.cache import (
-    WRITE_BUFFER,
-    ArraySpec,
-    CacheFile,
-    Entry,
-    Status,
-    content_digest,
-    verify_cache,
-    write_cache,
-)
+from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, verify_cache
+from ercache.cache_writer import WRITE_BUFFER, write_cache
 from ercache.errors import CacheError, WorkError
 
 POOLED = ArraySpec("pooled", "vector", ("utterance", "dim"), (3,))
@@ -228,7 +220,7 @@ def test_a_repeated_id_is_refused(tmp_path: Path) -> None:
 
 def foreign(path: Path, change: str) -> Path:
     """A cache file that was changed on purpose and sealed again, as an attacker or a newer version would."""
-    from ercache.cache import _seal
+    from ercache.cache_writer import _seal
 
     small_cache(path)
     with h5py.File(path, "r+") as file:

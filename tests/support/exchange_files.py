@@ -8,7 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, verify_cache, write_cache
+from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, verify_cache
+from ercache.cache_writer import write_cache
 from ercache.formats.formats import import_file
 from ercache.formats.packing import ImportResult
 from ercache.manifest import Manifest, MediaRef, Utterance

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
+from ercache.cache import ArraySpec, Entry, Status, content_digest
+from ercache.cache_writer import write_cache
 from ercache.manifest import Manifest, Utterance, write_manifest
 from ercache.params.schema import Params
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.console import params
 from app.features import features_of
-from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
+from ercache.cache import ArraySpec, Entry, Status, content_digest
+from ercache.cache_writer import write_cache
 from ercache.compare import max_abs_difference
 from ercache.errors import CacheError, UsageError
 from ercache.manifest import Manifest, MediaRef, Utterance, write_manifest

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest, write_cache
+from ercache.cache import ArraySpec, CacheFile, Entry, Status, content_digest
+from ercache.cache_writer import write_cache
 from ercache.formats.export import WRITERS
 from ercache.formats.flat_cache import flatten_cache
 from ercache.formats.mmsa_file import write_mmsa

@@ -10,7 +10,8 @@ import msgpack
 import numpy as np
 import pytest
 
-from ercache.cache import CacheFile, Status, verify_cache, write_cache
+from ercache.cache import CacheFile, Status, verify_cache
+from ercache.cache_writer import write_cache
 from ercache.errors import WorkError
 from ercache.manifest import Manifest
 from ercache.notes import KEY as NOTES

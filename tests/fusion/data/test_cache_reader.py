@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
-from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
+from ercache.cache import ArraySpec, Entry, Status, content_digest
+from ercache.cache_writer import write_cache
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Problem, write_manifest
 from fusion.experiment.resolve import experiment_of

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
+from ercache.cache import ArraySpec, Entry, Status, content_digest
+from ercache.cache_writer import write_cache
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, write_manifest
 from fusion.data.batches import Batch, Padded, Statistics, standardized, statistics_of

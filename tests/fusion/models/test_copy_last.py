@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
+from ercache.cache import ArraySpec, Entry, Status, content_digest
+from ercache.cache_writer import write_cache
 from ercache.errors import UsageError
 from ercache.manifest import write_manifest
 from ercache.training.losses import IGNORED

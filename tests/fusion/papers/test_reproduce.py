@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from app.commands.reproduction import _cells
-from ercache.cache import ArraySpec, Entry, Status, content_digest, write_cache
+from ercache.cache import ArraySpec, Entry, Status, content_digest
+from ercache.cache_writer import write_cache
 from ercache.errors import UsageError
 from ercache.params.schema import Params
 from fusion.experiment.source import read_source
