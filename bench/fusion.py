@@ -22,7 +22,7 @@ from ercache.errors import WorkError
 from ercache.manifest import Utterance
 from ercache.training.determinism import deterministic, threads_for
 from ercache.training.losses import masked_cross_entropy
-from fusion.data.batches import Batch, Padded, Subset
+from fusion.data.batches import Batch, PaddedBatches, Subset
 from fusion.models import MODELS
 
 BATCH: Final = 32
@@ -72,7 +72,7 @@ def measure_model(key: str, preset: str, subset: Subset) -> dict[str, Any]:
 
 
 def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
-    padded = Padded(subset)
+    padded = PaddedBatches(subset)
     difference = largest_difference(model, peers.FORWARDS[key], padded)
     if difference > 1e-5:
         raise WorkError(f"{key}: the reference is another network (outputs differ by {difference})")
@@ -105,7 +105,7 @@ def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def largest_difference(model: nn.Module, forward: peers.Forward, padded: Padded) -> float:
+def largest_difference(model: nn.Module, forward: peers.Forward, padded: PaddedBatches) -> float:
     """Between the logits of ours and of the reference, in eval mode, on the first batches."""
     model.eval()
     worst = 0.0
@@ -160,11 +160,11 @@ def meld_shaped(widths: dict[str, int], scale: float = 1.0, seed: int = 0) -> Su
     return Subset(
         name="train",
         utterances=(utterance,) * n,
-        inside=torch.ones(n, dtype=torch.bool),
+        in_subset=torch.ones(n, dtype=torch.bool),
         offsets=torch.tensor([0, *np.cumsum(lengths)]),
         features=values,
         present=present,
         speakers=torch.from_numpy(rng.integers(np.repeat(people, lengths))),
         labels=labels,
-        known=labels,
+        all_labels=labels,
     )

@@ -19,7 +19,7 @@ from torch import nn
 from bench.fusion import BATCH, CLASSES, ROUNDS, WARM_UP, epoch, meld_shaped
 from ercache.errors import WorkError
 from ercache.training.determinism import deterministic, threads_for
-from fusion.data.batches import Padded, Subset
+from fusion.data.batches import PaddedBatches, Subset
 from fusion.data.ragged import Ragged
 from fusion.layers import length_buckets
 from fusion.models import MODELS
@@ -49,7 +49,7 @@ def _measured(key: str, subset: Subset) -> dict[str, Any]:
     torch.manual_seed(0)
     model = entry.build(subset.widths, CLASSES, entry.resolve("small", {}))
     with deterministic(threads_for(model)):
-        padded = Padded(subset)
+        padded = PaddedBatches(subset)
         difference = largest_difference(model, padded)
         if difference > 1e-5:
             raise WorkError(f"{key}: outputs depend on what is read at once (by {difference})")
@@ -64,7 +64,7 @@ def _measured(key: str, subset: Subset) -> dict[str, Any]:
     }
 
 
-def _both(model: nn.Module, padded: Padded) -> tuple[float, float]:
+def _both(model: nn.Module, padded: PaddedBatches) -> tuple[float, float]:
     def spent() -> float:
         order = torch.Generator().manual_seed(0)
         epoch(model, model, islice(padded.shuffled(BATCH, order), WARM_UP), fused=True)
@@ -76,7 +76,7 @@ def _both(model: nn.Module, padded: Padded) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def largest_difference(model: nn.Module, padded: Padded) -> float:
+def largest_difference(model: nn.Module, padded: PaddedBatches) -> float:
     """Between the logits of ours and of the reference, in eval mode, on the first batches."""
     model.eval()
     worst = 0.0
@@ -90,12 +90,12 @@ def largest_difference(model: nn.Module, padded: Padded) -> float:
 @contextmanager
 def all_at_once() -> Iterator[None]:
     """No group is large enough to be cut."""
-    least = length_buckets.LEAST
-    length_buckets.LEAST = 1 << 30
+    least = length_buckets.MIN_BUCKET
+    length_buckets.MIN_BUCKET = 1 << 30
     try:
         yield
     finally:
-        length_buckets.LEAST = least
+        length_buckets.MIN_BUCKET = least
 
 
 def of_words(scale: float = 1.0, seed: int = 0) -> Subset:
@@ -110,5 +110,5 @@ def of_words(scale: float = 1.0, seed: int = 0) -> Subset:
         "text", torch.randn(int(lengths.sum()), WIDTH, generator=draw), lengths.cumsum(0) - lengths, lengths
     )
     return replace(
-        subset, features={}, present={"text": torch.ones_like(subset.inside)}, sequences={"text": words}
+        subset, features={}, present={"text": torch.ones_like(subset.in_subset)}, sequences={"text": words}
     )

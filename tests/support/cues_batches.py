@@ -11,7 +11,8 @@ from ercache.training.losses import IGNORED
 from fusion.data.batches import Batch
 from fusion.data.ragged import Steps
 from fusion.models import MODELS
-from fusion.models.cues.model import Cues, CuesConfig
+from fusion.models.cues.config import CuesConfig
+from fusion.models.cues.model import Cues
 
 WIDTHS = {"text": 6, "words": 3, "matrix": 1, "audio": 5, "mel": 64}
 TRACKS = {"pitch": 1, "bands": 80}

@@ -12,16 +12,16 @@ import pytest
 from scipy.stats import binom
 
 from ercache.errors import UsageError
-from fusion.evaluation.significance import Outcome, bootstrap_p, compare, compare_pair, holm, mcnemar_p
-from fusion.runs.predictions import majority
+from fusion.evaluation.significance import ScoredRun, bootstrap_p, compare, compare_pair, holm, mcnemar_p
+from fusion.runs.predictions import majority_vote
 from fusion.training.run import train_experiment
 from tests.support.toy_corpus import toy_params, write_toy
 
 RIGHT, WRONG = [[2, 0], [0, 2]], [[0, 2], [2, 0]]
 
 
-def outcome(name: str, dialogues: list[list[list[int]]], right: list[bool]) -> Outcome:
-    return Outcome(name, np.array([dialogues]), np.array(right))
+def outcome(name: str, dialogues: list[list[list[int]]], right: list[bool]) -> ScoredRun:
+    return ScoredRun(name, np.array([dialogues]), np.array(right))
 
 
 def test_mcnemar_is_a_fair_coin() -> None:
@@ -63,8 +63,8 @@ def test_the_bootstrap_is_paired() -> None:
 
 
 def test_seeds_are_drawn_for_each_run_on_its_own() -> None:
-    def both(name: str) -> Outcome:  # one seed right everywhere, one wrong everywhere
-        return Outcome(name, np.array([[RIGHT] * 3, [WRONG] * 3]), np.array([True] * 12))
+    def both(name: str) -> ScoredRun:  # one seed right everywhere, one wrong everywhere
+        return ScoredRun(name, np.array([[RIGHT] * 3, [WRONG] * 3]), np.array([True] * 12))
 
     row = compare_pair(both("a"), both("b"))
     # each run's score is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4, whatever the dialogues
@@ -74,7 +74,7 @@ def test_seeds_are_drawn_for_each_run_on_its_own() -> None:
 def test_the_majority_of_seeds_and_its_ties() -> None:
     votes = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]])
     chance = np.array([[0.1, 0.8, 0.1], [0.2, 0.5, 0.3], [0.2, 0.3, 0.5]])
-    assert majority(votes, chance).tolist() == [0, 2, 2]
+    assert majority_vote(votes, chance).tolist() == [0, 2, 2]
 
 
 @pytest.fixture(scope="module")

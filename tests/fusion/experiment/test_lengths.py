@@ -9,7 +9,7 @@ import torch
 
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance, write_manifest
-from fusion.data.batches import PAIRS, Batch, Padded
+from fusion.data.batches import MAX_PAIRS, Batch, PaddedBatches
 from fusion.experiment.lengths import MEMORY
 from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import read_source
@@ -70,7 +70,7 @@ def test_with_a_history_or_a_model_that_reads_in_order_it_is_taken(long: Path) -
     for change in ({"model": "mmgcn", "history": 8}, {"model": "bc_lstm"}, {"model": "concat"}):
         experiment = experiment_of("exp", toy_params(**change))
         source = read_source(long, experiment.entry)
-        batches = Padded(source.subset("train"), source.view)
+        batches = PaddedBatches(source.subset("train"), source.window)
         model = experiment.model.build({"text": 6, "audio": 5, "visual": 4}, 3, experiment.config)
         _, _, first = next(iter(batches.by_length()))
         assert model(first).shape[-1] == 3
@@ -80,11 +80,11 @@ def test_with_a_history_or_a_model_that_reads_in_order_it_is_taken(long: Path) -
 def test_batches_hold_no_more_pairs_of_utterances_than_one_long_dialogue(tmp_path: Path) -> None:
     film(tmp_path, 1)
     subset = read_source(tmp_path, toy_params(model="concat").experiments["exp"]).subset("train")
-    padded = Padded(subset)
+    padded = PaddedBatches(subset)
     for length, rooms in {33: 32, 110: 32, 512: 8, 1200: 1}.items():
         padded._lengths, padded._numbers = [length] * 64, [0] * 64
         sizes = {len(batch) for batch in padded._cut(range(64), 32)}
-        assert max(sizes) == rooms and rooms * length**2 <= max(PAIRS, length**2)
+        assert max(sizes) == rooms and rooms * length**2 <= max(MAX_PAIRS, length**2)
 
 
 def held(key: str, preset: str, length: int) -> int:

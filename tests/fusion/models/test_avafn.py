@@ -15,15 +15,15 @@ from ercache.errors import UsageError
 from ercache.params.schema import Params, TrainingParams
 from ercache.training.losses import masked_cross_entropy
 from ercache.training.optimizers import optimizer_of
-from fusion.data.batches import Batch, Padded, Subset
+from fusion.data.batches import Batch, PaddedBatches, Subset
 from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import read_source
-from fusion.layers.cells import gru
+from fusion.layers.cells import gru_step
 from fusion.models.avafn.config import AvafnConfig
-from fusion.models.avafn.model import ENTRY, Avafn, Memory
+from fusion.models.avafn.model import ENTRY, Avafn, ContextAttention
 from fusion.models.base import parameters
 from fusion.papers.reproduce import reproduce
-from fusion.training.seed import build_model, prepare
+from fusion.training.seed import build_model, prepare_datasets
 from tests.support import literal_avafn
 from tests.support.toy_corpus import FEATURES, toy_params, write_toy
 
@@ -177,11 +177,11 @@ def test_cross_attention_of_item_7() -> None:
     assert model.joint(H, allowed).flatten().tolist() == pytest.approx(wanted, abs=1e-6)
 
 
-def memory_of(contexts: list[list[float]], kind: str = "scalar_tanh") -> Memory:
+def memory_of(contexts: list[list[float]], kind: str = "scalar_tanh") -> ContextAttention:
     layer = nn.Linear(2, 1).double()
     layer.weight.data = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     layer.bias.data = torch.tensor([0.1], dtype=torch.float64)
-    memory = Memory(nn.ModuleList([layer]), kind, torch.ones(1, 1, 9, 1, dtype=torch.float64))
+    memory = ContextAttention(nn.ModuleList([layer]), kind, torch.ones(1, 1, 9, 1, dtype=torch.float64))
     for C in contexts:
         memory.add(torch.tensor([[C]], dtype=torch.float64))
     return memory
@@ -209,14 +209,14 @@ def test_gru_cell_of_item_9() -> None:
     r = z = torch.tensor(0.5 + 0.1 + 0.25 + 0.1).sigmoid()
     n = (0.6 + r * 0.35).tanh()
     assert [float(x) for x in (r, z, n)] == pytest.approx([0.721115, 0.721115, 0.692316], abs=1e-6)
-    h = gru(0.5 * one + 0.1, 0.25 * one + 0.1, torch.tensor([[0.5]]))
+    h = gru_step(0.5 * one + 0.1, 0.25 * one + 0.1, torch.tensor([[0.5]]))
     assert h.item() == pytest.approx(0.553634, abs=1e-6)
 
 
 def test_gru_is_the_cell_of_torch() -> None:
     cell, x, h = nn.GRUCell(5, 4), torch.randn(3, 5), torch.randn(3, 4)
     gi, gh = x @ cell.weight_ih.T + cell.bias_ih, h @ cell.weight_hh.T + cell.bias_hh
-    assert (gru(gi, gh, h) - cell(x, h)).abs().max() < 1e-6
+    assert (gru_step(gi, gh, h) - cell(x, h)).abs().max() < 1e-6
 
 
 def test_masked_loss_of_item_10() -> None:
@@ -398,15 +398,15 @@ def test_every_switch_changes_the_network_and_none_lets_padding_or_numbering_in(
     switches: dict[str, Any],
 ) -> None:
     model, x = build(**switches).eval(), dialogues()
-    together = model(x)
+    batched = model(x)
     for d, n in enumerate(x.mask.sum(1).tolist()):
-        assert (model(alone(x, d))[0] - together[d, :n]).abs().max() < 1e-5
+        assert (model(alone(x, d))[0] - batched[d, :n]).abs().max() < 1e-5
     renamed = torch.tensor([2, 0, 1])[x.speakers]
-    assert (model(replace(x, speakers=renamed)) - together)[x.mask].abs().max() < 1e-5
+    assert (model(replace(x, speakers=renamed)) - batched)[x.mask].abs().max() < 1e-5
     phantoms = replace(x, speakers=x.speakers + 4)
-    assert (model(phantoms) - together)[x.mask].abs().max() < 1e-5
+    assert (model(phantoms) - batched)[x.mask].abs().max() < 1e-5
     if switches not in ({}, {"fusion_weight": "fixed"}):  # which is where learned weights begin
-        assert not torch.allclose(together[x.mask], build().eval()(x)[x.mask], atol=1e-4)
+        assert not torch.allclose(batched[x.mask], build().eval()(x)[x.mask], atol=1e-4)
 
 
 @torch.no_grad()
@@ -498,14 +498,14 @@ def test_what_is_absent_is_the_mean_of_train_also_where_features_are_not_z_score
     )
     experiment = experiment_of("exp", params)
     source = read_source(tmp_path, experiment.entry)
-    material = prepare(source, experiment.training, "cpu")
-    model = build_model(experiment, material, 3)
+    datasets = prepare_datasets(source, experiment.training, "cpu")
+    model = build_model(experiment, datasets, 3)
     assert isinstance(model, Avafn)
-    train = material.train
+    train = datasets.train
     assert not train.present["visual"].all()
-    centre = train.features["visual"][train.present["visual"] & train.inside].mean(0)
+    centre = train.features["visual"][train.present["visual"] & train.in_subset].mean(0)
     assert centre.abs().max() > 0.1
-    x = Padded(train).batch([0, 1, 2, 3])
+    x = PaddedBatches(train).batch([0, 1, 2, 3])
     absent = x.mask & ~x.present["visual"]
     assert absent.any() and (model.enter(x)["visual"][absent] - centre).abs().max() < 1e-6
 
@@ -563,15 +563,15 @@ def test_training_of_the_paper_is_adam_with_coupled_decay_and_33_steps_on_meld()
     subset = Subset(
         name="train",
         utterances=(),
-        inside=torch.ones(n, dtype=torch.bool),
+        in_subset=torch.ones(n, dtype=torch.bool),
         offsets=torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]),
         features={},
         present={},
         speakers=torch.zeros(n, dtype=torch.long),
         labels=torch.zeros(n, dtype=torch.long),
-        known=torch.zeros(n, dtype=torch.long),
+        all_labels=torch.zeros(n, dtype=torch.long),
     )
-    steps = list(Padded(subset).shuffled(training.batch, torch.Generator().manual_seed(0)))
+    steps = list(PaddedBatches(subset).shuffled(training.batch, torch.Generator().manual_seed(0)))
     assert len(steps) == 33 and sum(len(b.mask) for b in steps) == 1038
 
 

@@ -18,9 +18,10 @@ from ercache.training.losses import masked_cross_entropy
 from fusion.data.batches import Batch
 from fusion.models import MODELS
 from fusion.models.cues.bridges import Bridges
-from fusion.models.cues.model import CrossLayer, CuesConfig
+from fusion.models.cues.config import CuesConfig
+from fusion.models.cues.model import CrossLayer
 from fusion.models.cues.prosody import Prosody
-from fusion.models.cues.relations import Relations, spoken_words
+from fusion.models.cues.relations import Relations, mean_word_states
 from fusion.papers import read_paper
 from tests.support.cues_batches import WIDTHS, batch_of, model_of, utterance
 
@@ -65,7 +66,7 @@ def test_item_5_a_function_word_adds_a_row_of_nothing_and_windows_of_other_sizes
 def test_item_6_words_are_means_of_their_tokens_and_share_a_token_that_is_of_both() -> None:
     h = torch.arange(12.0).view(1, 6, 2)
     spans = torch.tensor([[[1, 4, 0], [3, 5, 0]]])
-    assert torch.equal(spoken_words(h, spans)[0], torch.stack([h[0, 1:4].mean(0), h[0, 3:5].mean(0)]))
+    assert torch.equal(mean_word_states(h, spans)[0], torch.stack([h[0, 1:4].mean(0), h[0, 3:5].mean(0)]))
     silent = utterance(1)
     silent["words"] = torch.tensor([[0, 1, -1]]).int()  # only the mark of the beginning: no word of its own
     silent["matrix"] = torch.zeros(1, dtype=torch.uint8)

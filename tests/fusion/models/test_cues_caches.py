@@ -26,8 +26,8 @@ from extract.encoders.base import Sample
 from extract.encoders.text.kwrt import ENTRY as KWRT
 from extract.encoders.text.kwrt import KwrtParams
 from extract.engine import Feature, extract_corpus
-from fusion.data.batches import Padded, make_subset
-from fusion.data.windows import View, view_of
+from fusion.data.batches import PaddedBatches, make_subset
+from fusion.data.windows import ContextWindow, context_window_of
 from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import Source, read_source
 from fusion.models import MODELS
@@ -163,7 +163,7 @@ def test_items_1_and_9_a_changed_target_and_future_change_no_bit_of_a_prediction
         test = source.subset("test")
         set_seeds(0)
         model = experiment.model.build(test.widths, 3, experiment.config).eval()
-        found.append(predictions(model, Padded(test, source.view)))
+        found.append(predictions(model, PaddedBatches(test, source.window)))
     before, after = found
     unchanged = {"next_utterance": [1, 2, 3], "next_same_speaker": [2]}[target]
     assert set(unchanged) <= set(before) and set(unchanged) <= set(after)
@@ -174,7 +174,7 @@ def test_items_1_and_9_a_changed_target_and_future_change_no_bit_of_a_prediction
 
 
 @torch.no_grad()
-def predictions(model: torch.nn.Module, padded: Padded) -> dict[int, torch.Tensor]:
+def predictions(model: torch.nn.Module, padded: PaddedBatches) -> dict[int, torch.Tensor]:
     """Row of a target -> its logits, each in a batch of its own."""
     targets = {row for rows, speaks, _ in padded.by_length() for row in rows[speaks].tolist()}
     found = {}
@@ -231,7 +231,7 @@ def test_a_model_that_reads_itself_begins_with_the_states_of_the_cache(
             same = found[0][1]
             own = {n: same.get(n, tensor) for n, tensor in model.state_dict().items()}
             model.load_state_dict(own)
-        found.append((logits_of(model, Padded(test, source.view)), model.state_dict()))
+        found.append((logits_of(model, PaddedBatches(test, source.window)), model.state_dict()))
     assert torch.allclose(found[0][0][1:], found[1][0][1:], atol=1e-5)
 
 
@@ -248,7 +248,7 @@ def test_a_reader_trains_the_rows_of_speakers_and_its_body_where_it_is_asked_to(
     model.on_epoch_start(0)
     model.train()
     assert model.reader.training and model.reader.network.training == tuned
-    batch = Padded(train, source.view).batch(range(3))
+    batch = PaddedBatches(train, source.window).batch(range(3))
     loss, _ = model.objective(batch, masked_cross_entropy)
     loss.backward()
     rows = model.reader.speakers.grad.abs().amax(1)
@@ -272,7 +272,7 @@ def test_a_model_that_hears_itself_has_the_frames_of_the_cache_and_trains_wavlm(
     batch = batch_of([[{"audio": torch.from_numpy(sound)} for sound in sounds]])
     assert isinstance(model, cues.Cues) and model.hearer is not None
     heard = model.hearer(batch.steps["audio"])
-    assert heard.at.tolist() == [1, 2]  # 300 samples are no frame
+    assert heard.places.tolist() == [1, 2]  # 300 samples are no frame
     encoder = tiny.encoder()
     for k, sound in enumerate(sounds[1:]):
         result = encoder.encode([Sample(sound=sound)])[0]
@@ -331,7 +331,7 @@ def test_item_22_a_clip_that_cannot_be_heard_keeps_its_samples(talks: tuple[Path
     source, experiment = source_of(talks[0], split="bad")
     test = source.subset("test")
     model = experiment.model.build(test.widths, 3, experiment.config).eval()
-    found = logits_of(model, Padded(test, source.view))
+    found = logits_of(model, PaddedBatches(test, source.window))
     assert found[1:].isfinite().all() and len(found) == 5
     assert test.missing()["audio"] == 2 and test.missing()["text"] == 0
 
@@ -384,16 +384,16 @@ def test_items_1_and_22_samples_and_targets_of_prediction_on_meld() -> None:
     for part, (samples, targets, all_of_them) in wanted.items():
         ids = [u.id for u in manifest.of_part(part)]
         rows = {i: n for n, i in enumerate(ids)}
-        for view, expected in ((View(1, 3), samples), (View(0, 3), all_of_them)):
-            subset = make_subset(manifest, part, ids, "emotion7", rows, {}, view)
+        for window, expected in ((ContextWindow(1, 3), samples), (ContextWindow(0, 3), all_of_them)):
+            subset = make_subset(manifest, part, ids, "emotion7", rows, {}, window)
             found = 0
             said = torch.zeros(7, dtype=torch.long)
-            for _, speaks, batch in Padded(subset, view).by_length(512):
+            for _, speaks, batch in PaddedBatches(subset, window).by_length(512):
                 found += int(speaks.sum())
                 said += torch.bincount(batch.labels[speaks], minlength=7)
                 assert batch.mask.shape[1] <= 3
             assert found == expected
-            if view.ahead:
+            if window.ahead:
                 classes = manifest.label_sets["emotion7"]
                 assert [int(said[classes.index(name)]) for name in order] == targets
                 assert samples != 2330 or neutral_alone(said) == {
@@ -411,20 +411,20 @@ def test_targets_by_the_last_speaker_are_those_who_speak_again() -> None:
     params = toy_params(
         model="copy_last", task="epc", epc_target="next_same_speaker", features={"text": ["x"]}
     )
-    view = view_of(params.experiments["exp"])
+    window = context_window_of(params.experiments["exp"])
     ids = [u.id for u in manifest.of_part("test")]
-    subset = make_subset(manifest, "test", ids, "emotion7", {i: n for n, i in enumerate(ids)}, {}, view)
+    subset = make_subset(manifest, "test", ids, "emotion7", {i: n for n, i in enumerate(ids)}, {}, window)
     heard: dict[tuple[str, str], str] = {}
     wanted = {}
     for u in manifest.of_part("test"):
         if (u.dialogue, u.speaker) in heard:
             wanted[u.id] = heard[u.dialogue, u.speaker]
         heard[u.dialogue, u.speaker] = u.id
-    padded = Padded(subset, view)
+    padded = PaddedBatches(subset, window)
     seen = {}
-    stretches = padded._stretches
+    stretches = padded._spans
     assert stretches.targets is not None
     for end, target in zip(stretches.ends.tolist(), stretches.targets.tolist(), strict=True):
         seen[subset.utterances[target].id] = subset.utterances[end - 1].id
     assert seen == wanted
-    assert int(subset.inside.sum()) == len(wanted)
+    assert int(subset.in_subset.sum()) == len(wanted)

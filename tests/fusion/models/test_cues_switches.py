@@ -14,7 +14,7 @@ from fusion.models import MODELS
 from fusion.models.cues.model import Cues
 from fusion.models.cues.prosody import LONGEST, SHORTEST, Branch, Prosody, other_tempo
 from fusion.models.cues.relations import Relations
-from fusion.models.cues.windows import reach_of, window_of
+from fusion.models.cues.windows import gather_window, window_extent
 from tests.support import literal_cues
 from tests.support.checkpoints import tiny_checkpoint
 from tests.support.cues_batches import TRACKS, WIDTHS, batch_of, model_of, utterance, with_tracks
@@ -71,8 +71,8 @@ def test_windows_hold_the_steps_of_their_utterances(past: int | None, future: in
     dialogues = [long, [utterance(9, frames=6)], [utterance(n, frames=2) for n in (11, 12)]]
     batch = batch_of(dialogues, extra=2)
     places = batch.mask.flatten().nonzero().flatten()
-    reach = reach_of(batch, "audio", places, past, future, most)
-    found = window_of(batch, "audio", places, reach)
+    extent = window_extent(batch, "audio", places, past, future, most)
+    found = gather_window(batch, "audio", places, extent)
     n = 0
     for dialogue in dialogues:
         for at in range(len(dialogue)):
@@ -84,7 +84,7 @@ def test_windows_hold_the_steps_of_their_utterances(past: int | None, future: in
             assert not found.values[n, len(wanted) :].any()
             own = [i == at for i in held if "audio" in dialogue[i] for _ in dialogue[i]["audio"]]
             assert found.last[n, : len(wanted)].tolist() == own and not found.last[n, len(wanted) :].any()
-            assert (int(reach.oldest[n]) == held[0] - at) or int(reach.oldest[n]) < -4
+            assert (int(extent.oldest[n]) == held[0] - at) or int(extent.oldest[n]) < -4
             n += 1
 
 
@@ -156,8 +156,8 @@ def test_pitch_and_bands_are_read_at_their_own_rate_and_brought_to_the_frames() 
     held = [with_tracks(utterance(n, frames=f), n, t) for n, f, t in ((1, 20, 26), (2, 7, 9))]
     batch = batch_of([[held[0]], [held[1]]], extra=3)
     places = torch.tensor([0, 1])
-    reach = reach_of(batch, "audio", places, 0)
-    tracks = (window_of(batch, "pitch", places, reach), window_of(batch, "bands", places, reach))
+    extent = window_extent(batch, "audio", places, 0)
+    tracks = (gather_window(batch, "pitch", places, extent), gather_window(batch, "bands", places, extent))
     h = torch.randn(2, 20, 64)
     found = prosody(h, torch.tensor([20, 7]), tracks)
     for n, (frames, steps) in enumerate(((20, 26), (7, 9))):

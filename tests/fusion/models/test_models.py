@@ -39,7 +39,7 @@ class Recognising(nn.Module):
         self.model = model
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        logits: torch.Tensor = self.model(replace(batch, heard=None))
+        logits: torch.Tensor = self.model(replace(batch, prior_labels=None))
         return logits
 
 
@@ -83,7 +83,7 @@ def loss_of(model: nn.Module, batch: Batch) -> torch.Tensor:
     objective = getattr(getattr(model, "model", model), "objective", None)
     if objective is None:
         return masked_cross_entropy(model(batch), batch.labels)[0]
-    loss: torch.Tensor = objective(replace(batch, heard=None), masked_cross_entropy)[0]
+    loss: torch.Tensor = objective(replace(batch, prior_labels=None), masked_cross_entropy)[0]
     return loss
 
 
@@ -175,7 +175,7 @@ def test_one_modality_is_enough(key: str) -> None:
     entry, x = MODELS[key], batch_of((3, 2), 3)
     one = entry.modalities[-1]
     model = entry.build(widths_of(key, one), 4, entry.resolve("small", {}))
-    only = replace(x, heard=None, features={one: x.features[one]}, present={one: x.present[one]})
+    only = replace(x, prior_labels=None, features={one: x.features[one]}, present={one: x.present[one]})
     assert model(with_steps(only)).shape == (2, 3, 4)
 
 

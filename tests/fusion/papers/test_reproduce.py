@@ -46,7 +46,7 @@ def test_every_row_of_a_table_is_there_and_its_switches_are_switches_of_the_mode
 
 
 def test_figures_are_those_of_the_tables() -> None:
-    rows = {row.name: row for row in read_paper("m2fnet").only("2")[0].rows}
+    rows = {row.name: row for row in read_paper("m2fnet").select("2")[0].rows}
     assert rows["Text + Visual + Audio, Fusion"].published == {
         "meld": {"accuracy": 67.85, "weighted_f1": 66.71},
         "iemocap": {"accuracy": 69.69, "weighted_f1": 69.86},
@@ -54,18 +54,18 @@ def test_figures_are_those_of_the_tables() -> None:
     # The four best rows of the sweeps are the same run, so the figures must agree.
     best = [("4", 0, "meld"), ("5", 4, "meld"), ("7", 5, "meld"), ("4", 4, "iemocap"), ("5", 4, "iemocap")]
     for table, number, corpus in best:
-        row = read_paper("m2fnet").only(table)[0].rows[number]
+        row = read_paper("m2fnet").select(table)[0].rows[number]
         assert row.published[corpus] == rows["Text + Visual + Audio, Fusion"].published[corpus]
 
 
 def test_a_row_is_the_base_experiment_with_its_switches() -> None:
     base = params().experiments["exp"]
-    audio, *_, fusion = read_paper("m2fnet").only("2")[0].rows
+    audio, *_, fusion = read_paper("m2fnet").select("2")[0].rows
     entry = entry_of(audio, base, "exp")
     assert entry.features == {"audio": ["sound"]}
     assert entry.config == {**SMALL, "fusion_type": "none"}
     assert entry_of(fusion, base, "exp").features == base.features
-    scene = read_paper("m2fnet").only("3")[0].rows[0]
+    scene = read_paper("m2fnet").select("3")[0].rows[0]
     assert entry_of(scene, base, "exp").features["visual"] == ["face:scene"]
 
 
@@ -245,11 +245,11 @@ def test_a_row_starts_from_the_experiment_of_its_own_task() -> None:
 
 
 def test_item_24_of_cues_confusion_among_four_emotions_is_a_share_of_each_true_one() -> None:
-    drawn = read_paper("cues").drawn
+    shown = read_paper("cues").confusion_classes
     six = ("hap", "sad", "neu", "ang", "exc", "fru")
     confusion = [[n + 2 * m for m in range(6)] for n in range(6)]
-    found = shares_among(confusion, six, drawn)
-    assert list(found) == drawn == ["ang", "hap", "neu", "sad"]
+    found = shares_among(confusion, six, shown)
+    assert list(found) == shown == ["ang", "hap", "neu", "sad"]
     assert found["hap"] == pytest.approx({"ang": 6 / 12, "hap": 0, "neu": 4 / 12, "sad": 2 / 12})
     assert all(sum(row.values()) == pytest.approx(1) for row in found.values())
     assert shares_among(confusion, six, ("neutral",)) == {} and shares_among(confusion, six, ()) == {}

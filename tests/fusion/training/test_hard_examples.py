@@ -9,9 +9,9 @@ from torch import Tensor
 from ercache.training.losses import IGNORED
 from fusion.data.batches import Batch, Subset
 from fusion.data.ragged import Ragged
-from fusion.data.windows import DIALOGUES
+from fusion.data.windows import WHOLE_DIALOGUES
 from fusion.training import hard_examples
-from fusion.training.hard_examples import Mined, Pool, share_of, together
+from fusion.training.hard_examples import HardExampleBatches, Pool, draw_pool, join_subsets
 
 
 class Flipping:
@@ -42,7 +42,7 @@ def subset(dialogues: int, first: int = 0, length: int = 4) -> Subset:
     )
 
 
-def epoch(mined: Mined, seed: int = 0) -> tuple[set[int], set[int]]:
+def epoch(mined: HardExampleBatches, seed: int = 0) -> tuple[set[int], set[int]]:
     """Numbers of the utterances that an epoch sees, and of those that it learns from."""
     seen, asked = set(), set()
     for batch in mined.shuffled(3, torch.Generator().manual_seed(seed)):
@@ -53,17 +53,19 @@ def epoch(mined: Mined, seed: int = 0) -> tuple[set[int], set[int]]:
     return seen, asked
 
 
-def mined(behind: int, share: float | None = 0.25) -> Mined:
+def mined(behind: int, share: float | None = 0.25) -> HardExampleBatches:
     order = torch.Generator().manual_seed(0)
     model = Flipping()
-    made = Mined(model, model.flips, Pool(share), subset(8), subset(2, 100), DIALOGUES, order)
+    made = HardExampleBatches(
+        model, model.flips, Pool(share), subset(8), subset(2, 100), WHOLE_DIALOGUES, order
+    )
     made.on_epoch_start(behind)
     return made
 
 
 def test_a_share_of_train_is_left_out_until_something_in_it_flips() -> None:
     train = subset(8)
-    held = set(share_of(train, 0.25, torch.Generator().manual_seed(0)).nonzero().flatten().tolist())
+    held = set(draw_pool(train, 0.25, torch.Generator().manual_seed(0)).nonzero().flatten().tolist())
     labelled = set((train.labels != IGNORED).nonzero().flatten().tolist())
     assert len(held) == 8 and len({n // 4 for n in held}) == 2
     assert epoch(mined(0)) == (set(range(32)) - held, labelled - held)
@@ -79,7 +81,7 @@ def test_validation_joins_only_where_it_is_the_pool() -> None:
 
 
 def test_the_drawn_are_of_the_generator_and_at_most_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hard_examples, "MOST", 1)
+    monkeypatch.setattr(hard_examples, "MAX_FLIPPED", 1)
     drawn = [epoch(mined(1), seed)[1] for seed in (0, 0, 1, 2, 3, 4)]
     assert drawn[0] == drawn[1] and len({len(asked) for asked in drawn}) == 1
     assert len({frozenset(asked) for asked in drawn}) == 2
@@ -90,7 +92,7 @@ def test_a_pool_of_less_than_a_dialogue_is_empty() -> None:
 
 
 def test_two_subsets_together_are_their_dialogues_one_after_the_other() -> None:
-    both = together(subset(2), replace(subset(1, 100, 3), name="dev"))
+    both = join_subsets(subset(2), replace(subset(1, 100, 3), name="dev"))
     assert both.lengths.tolist() == [4, 4, 3] and both.name == "train"
     steps = both.sequences["words"]
     assert steps.values[steps.starts, 0].tolist() == [*range(8), 100, 101, 102] and steps.std is not None

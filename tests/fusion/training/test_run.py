@@ -150,7 +150,7 @@ def test_a_killed_training_ends_with_the_same_folder(data: Path, monkeypatch: py
     assert bytes_of(data / "models/exp") == uninterrupted
 
 
-def wait_for_a_helper(job: parallel.Job, taken: Any) -> int | None:
+def wait_for_a_helper(job: parallel.SeedJob, taken: Any) -> int | None:
     """Leaves the first seed to a helper, however long that takes to start."""
     while not taken.value:
         time.sleep(0.05)
@@ -194,7 +194,7 @@ def test_a_helper_leaves_an_interrupt_to_its_parent(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(parallel, "_next", lambda *_: seen.append(signal.getsignal(signal.SIGINT)))
     told: queue.Queue[tuple[str, Any]] = queue.Queue()
     try:
-        parallel._help(cast(parallel.Job, None), None, told)
+        parallel._help(cast(parallel.SeedJob, None), None, told)
     finally:
         signal.signal(signal.SIGINT, before)
     assert seen == [signal.SIG_IGN] and told.empty()
