@@ -1,4 +1,4 @@
-"""EMO-DB: metric learning against cross-entropy and MFCC, on speakers that no training has heard.
+"""EMO-DB: metric learning compared with cross-entropy and MFCC, on speakers that are in no training data.
 
 Three folds with disjoint speakers. In each, one speaker of the rest is validation (epoch, learning rate); the held-out
 speakers are scored once, by a linear probe fitted on the rest. Every training is a line of the log, which a killed run

@@ -1,9 +1,10 @@
-"""Training on cached features: an epoch of ours against an epoch of bench/peers.py with the same weights.
+"""Training on cached features: an epoch of ours compared with an epoch of bench/peers.py from the same weights.
 
-MELD-shaped synthetic dialogues (1038, 9989 utterances, lengths and speakers distributed as in its train part), 32
-dialogues a step, AdamW, clipping, the sizes in SIZES. The reference reads, runs and steps as research code does; ours
-is the path of `ercache train`: flat tensors, length buckets, fused steps. Seconds are of one training epoch without
-validation: the median of ROUNDS for ours, one for the reference, after a warm-up of both.
+Data are random features in dialogues like MELD's train part: 1038 dialogues, 9989 utterances, the same distribution of
+lengths and speakers. A step has 32 dialogues, AdamW and clipping; SIZES has the sizes of the models. The reference is
+written as research code usually is. Ours is the code of `ercache train`: flat tensors, length buckets, fused steps.
+Seconds are those of one training epoch without validation, after a warm-up of both: the median of ROUNDS for ours, one
+epoch for the reference.
 """
 
 import time
@@ -50,10 +51,11 @@ SIZES: Final[dict[str, tuple[dict[str, int], str]]] = {
 
 
 def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 1.0) -> dict[str, Any]:
-    """Seconds per epoch of every model, shares of its parts, and the ratio to the reference.
+    """Seconds for an epoch of every model, the shares of its parts, and the ratio to the reference.
 
     Args:
-        scale: share of the dialogues; less than 1 is for tests.
+        models: keys of the models.
+        scale: share of the dialogues; tests use less than 1.
     """
     found = {}
     for key in models:
@@ -63,7 +65,7 @@ def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 
 
 
 def measure_model(key: str, preset: str, subset: Subset) -> dict[str, Any]:
-    """One model, on the threads that its training has, and the reference on the same ones."""
+    """Measure one model and its reference, both with the number of threads of the model's training."""
     entry = MODELS[key]
     torch.manual_seed(0)
     model = entry.build(subset.widths, CLASSES, entry.resolve(preset, {}))
@@ -106,7 +108,7 @@ def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
 
 @torch.no_grad()
 def largest_difference(model: nn.Module, forward: peers.Forward, padded: PaddedBatches) -> float:
-    """Between the logits of ours and of the reference, in eval mode, on the first batches."""
+    """Largest difference between our logits and the reference's, in eval mode, on the first batches."""
     model.eval()
     worst = 0.0
     for batch in islice(padded.shuffled(BATCH, torch.Generator().manual_seed(1)), 3):
@@ -117,7 +119,7 @@ def largest_difference(model: nn.Module, forward: peers.Forward, padded: PaddedB
 def epoch(
     model: nn.Module, forward: Callable[[Batch], Tensor], batches: Iterable[Batch], *, fused: bool
 ) -> dict[str, float]:
-    """Seconds of one epoch, by part."""
+    """Train one epoch; return its seconds by part."""
     optimizer = AdamW(model.parameters(), 1e-4, fused=True) if fused else AdamW(model.parameters(), 1e-4)
     model.train()
     spent = dict.fromkeys(("data", "forward", "backward", "step"), 0.0)
@@ -144,7 +146,7 @@ def epoch(
 
 
 def meld_shaped(widths: dict[str, int], scale: float = 1.0, seed: int = 0) -> Subset:
-    """Random features with MELD's dialogues."""
+    """Random features in dialogues with the lengths and speakers of MELD's train part."""
     rng = np.random.default_rng(seed)
     lengths, people = (
         rng.permutation(np.repeat(np.arange(1, len(counts) + 1), counts)) for counts in (LENGTHS, SPEAKERS)

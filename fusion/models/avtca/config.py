@@ -40,9 +40,9 @@ class AvtcaConfig(BaseModel):
         json_schema_extra={"paper_row": "CT-1, CT-4"},
     )
     ca_mode: Literal["own", "cross"] = Field(
-        "own", description="that attention takes its keys from its own stream, or from the other (A15)"
+        "own", description="the attention inside each stream takes keys from its own stream, or the other (A15)"
     )
-    ca_share: bool = Field(False, description="one module of that attention for both streams (A15)")
+    ca_share: bool = Field(False, description="one attention module for both streams (A15)")
     ca_proj: bool = Field(True, description="projections around that attention; Algorithm 9 shows none (A15)")
     pool: Literal["max", "mean"] = Field("max", description="pooling over time at the end (A16)")
     merge: Literal["concat", "add"] = Field("concat", description="how both streams are merged (A16)")
