@@ -40,7 +40,8 @@ class AvtcaConfig(BaseModel):
         json_schema_extra={"paper_row": "CT-1, CT-4"},
     )
     ca_mode: Literal["own", "cross"] = Field(
-        "own", description="the attention inside each stream takes keys from its own stream, or the other (A15)"
+        "own",
+        description="the attention inside each stream takes keys from its own stream, or the other (A15)",
     )
     ca_share: bool = Field(False, description="one attention module for both streams (A15)")
     ca_proj: bool = Field(True, description="projections around that attention; Algorithm 9 shows none (A15)")

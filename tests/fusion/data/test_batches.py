@@ -1,4 +1,4 @@
-"""Tensors and padded batches: what is absent, unlabelled or padding says so."""
+"""Subsets and padded batches: absent, unlabelled and padded positions are marked."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from tests.support.toy_corpus import CLASSES, toy_manifest
 
 
 def modalities(manifest: Manifest) -> dict[str, ModalityFeatures]:
-    """text: the rank of the utterance; audio: absent for every third."""
+    """Text is the number of the utterance; every third utterance lacks audio."""
     n = len(manifest.utterances)
     rank = np.arange(n, dtype=np.float32)[:, None]
     has = np.arange(n) % 3 != 0
@@ -37,7 +37,7 @@ def subset(name: str = "train", manifest: Manifest | None = None) -> Subset:
     )
 
 
-def test_a_batch_holds_its_dialogues_and_nothing_of_their_padding() -> None:
+def test_a_batch_holds_its_dialogues_and_empty_padding() -> None:
     train = subset()
     batch = PaddedBatches(train).batch([3, 0])
     assert batch.mask.sum(1).tolist() == train.lengths[[3, 0]].tolist() == [6, 3]
@@ -61,7 +61,7 @@ def test_every_utterance_comes_once_an_epoch() -> None:
 
 
 def long_subset() -> Subset:
-    """40 dialogues of 1 to 20 utterances; the text of an utterance is its row."""
+    """40 dialogues of 1 to 20 utterances; the text feature of an utterance is its row."""
     train = subset()
     lengths = torch.arange(40) % 20 + 1
     n = int(lengths.sum())
@@ -78,7 +78,7 @@ def long_subset() -> Subset:
     )
 
 
-def test_batches_of_an_epoch_are_those_of_the_seed_and_hold_similar_lengths() -> None:
+def test_batches_of_an_epoch_depend_on_the_seed_and_hold_similar_lengths() -> None:
     padded = PaddedBatches(long_subset())
 
     def epoch(seed: int) -> list[list[float]]:
@@ -101,7 +101,7 @@ def test_no_batch_holds_more_than_its_budget_of_padded_utterances(monkeypatch: p
         assert sum(int(m.sum()) for m in masks) == 420
 
 
-def test_rows_of_stretches_are_valid_also_for_empty_ones() -> None:
+def test_rows_of_spans_are_valid_even_for_empty_dialogues() -> None:
     spans = spans_of(WHOLE_DIALOGUES, torch.tensor([0, 2, 2, 5]))
     rows, mask = spans.rows(torch.tensor([2, 1, 0]), 3)
     assert mask.tolist() == [[True] * 3, [False] * 3, [True, True, False]]
@@ -117,7 +117,7 @@ def test_rows_of_evaluation_batches_point_at_their_utterances() -> None:
         assert torch.equal(rows[batch.mask].float(), batch.features["text"][batch.mask][:, 0])
 
 
-def test_statistics_are_of_present_utterances_of_train_alone() -> None:
+def test_statistics_use_only_present_utterances_of_train() -> None:
     train, dev = subset(), subset("dev")
     statistics = statistics_of(train)
     seen = train.features["audio"][train.present["audio"]]
@@ -155,7 +155,7 @@ def dropped(name: str = "train", manifest: Manifest | None = None) -> Subset:
     return make_subset(manifest, name, ids, "emotion7", rows, modalities(manifest), drop_unlabelled=True)
 
 
-def test_unlabelled_utterances_are_context_or_are_not_there() -> None:
+def test_unlabelled_utterances_are_context_or_dropped() -> None:
     kept, left = subset(), dropped()
     # Dialogues of 3, 4, 5, 6, 3, 4, 5, 6 utterances; the fourth of each has no label.
     assert kept.lengths.tolist() == [3, 4, 5, 6, 3, 4, 5, 6]
@@ -170,7 +170,7 @@ def test_unlabelled_utterances_are_context_or_are_not_there() -> None:
     assert kept.missing()["audio"] > left.missing()["audio"]
 
 
-def test_speakers_are_numbered_by_those_that_are_left() -> None:
+def test_speakers_are_numbered_after_utterances_are_dropped() -> None:
     manifest = toy_manifest()
     first = replace(manifest.utterances[0], labels={"emotion7": None}, speaker="C")
     manifest = replace(manifest, utterances=(first, *manifest.utterances[1:]))

@@ -1,4 +1,4 @@
-"""Features with steps: from a cache to a batch, padded nowhere but there, and through a training."""
+"""Sequence features: from a cache to a batch, where alone they are padded, and through a training."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ FEATURES = {"text": ["tokens"], "visual": ["faces:frames", "backs:frames"]}
 
 
 def steps_of(manifest: Manifest, width: int, every: int = 0, seed: int = 0) -> dict[str, np.ndarray]:
-    """Utterance -> 1 to 6 steps that point at its label; each `every`-th utterance has none."""
+    """Utterance -> 1 to 6 steps that depend on its label; each `every`-th utterance has none."""
     rng = np.random.default_rng(seed)
     found = {}
     for n, u in enumerate(manifest.utterances):
@@ -80,7 +80,7 @@ def write_steps(
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A toy corpus with words (float16), faces of four in five utterances, and what is behind them."""
+    """A toy corpus with words (float16), faces for four of five utterances, and backgrounds."""
     manifest = toy_manifest()
     write_manifest(manifest, tmp_path / "manifests" / "toy.jsonl")
     write_steps(tmp_path, manifest, "tokens", "text", steps_of(manifest, 6), "tokens", "float16")
@@ -96,7 +96,7 @@ class NoSwitches(BaseModel):
 
 
 class MeanOfSteps(nn.Module):
-    """logits = sum over the roles of W_role mean of its steps; its objective is the experiment's, told twice."""
+    """logits = sum over roles of W_role mean(steps). Its objective is twice the experiment's loss."""
 
     def __init__(self, widths: Widths, classes: int, config: NoSwitches) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class MeanOfSteps(nn.Module):
 
 @pytest.fixture(autouse=True)
 def toy_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The registry with a model on steps."""
+    """The registry with a model on sequences added."""
     entry = ModelEntry(
         "mean_of_steps",
         "toy",
@@ -173,7 +173,7 @@ def test_a_batch_holds_every_step_of_its_utterances_and_no_other(
     assert subset.present["visual"].all() and not subset.sequences["face"].present.all()
 
 
-def test_steps_are_standardised_over_those_of_train_and_whole_numbers_are_not(data: Path) -> None:
+def test_steps_are_standardised_over_train_and_integers_are_not(data: Path) -> None:
     subset = source_of(data).subset("train")
     own = steps_of(toy_manifest(), 5, 5, 1)
     seen = np.concatenate([own[u.id] for u in subset.utterances if u.id in own]).astype("f8")
@@ -234,7 +234,7 @@ def test_modality_dropout_takes_the_steps_too(data: Path) -> None:
         assert torch.equal(steps.values, kept.values) and torch.equal(steps.mask, kept.mask)
 
 
-def test_a_subset_is_a_view_and_not_a_copy_of_the_values() -> None:
+def test_a_subset_shares_the_values_and_copies_none() -> None:
     whole = ragged_of_packed("text", np.arange(20, dtype="f4").reshape(10, 2), np.array([0, 3, 3, 5, 10]))
     part = whole.select(torch.tensor([2, 0]))
     assert part.values.data_ptr() == whole.values.data_ptr() and len(part.values) == 5
@@ -248,7 +248,7 @@ def test_a_subset_is_a_view_and_not_a_copy_of_the_values() -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1, max_size=3), st.randoms())
-def test_any_lengths_are_found_again_one_part_after_the_other(parts: list[list[int]], chance: Any) -> None:
+def test_steps_of_joined_parts_are_those_of_their_utterances(parts: list[list[int]], chance: Any) -> None:
     count, pieces = 0, []
     for lengths in parts:
         total = sum(lengths)
@@ -267,7 +267,7 @@ def test_any_lengths_are_found_again_one_part_after_the_other(parts: list[list[i
     assert grid.values[grid.mask].flatten().tolist() == wanted
 
 
-def test_values_that_are_no_numbers_are_told_by_utterance(data: Path) -> None:
+def test_nan_and_infinite_values_are_found_by_utterance(data: Path) -> None:
     manifest = toy_manifest()
     steps = steps_of(manifest, 6)
     steps["train_d1_u2"][0, 0], steps["dev_d0_u0"][-1, 5] = np.nan, np.inf
@@ -279,7 +279,7 @@ def test_values_that_are_no_numbers_are_told_by_utterance(data: Path) -> None:
     assert "tokens.dev.h5: NaN or infinite values in dev_d0_u0" in words
 
 
-def test_arrays_and_numbers_of_features_that_do_not_fit_are_told_together(data: Path) -> None:
+def test_unsuitable_arrays_and_numbers_of_features_are_reported_together(data: Path) -> None:
     with pytest.raises(UsageError) as told:
         source_of(data, features={"text": ["tokens:pooled"], "visual": ["faces:nothing"]})
     words = "\n".join(told.value.details)
@@ -326,7 +326,9 @@ def test_a_model_on_steps_is_trained_and_scored_again_from_the_caches(data: Path
     assert again["test"] == answer["test"]
 
 
-def test_the_objective_and_the_epochs_are_the_models_own(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_may_have_its_own_objective_and_epoch_hooks(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[list[int]] = []
     monkeypatch.setattr(MeanOfSteps, "on_epoch_start", lambda self, epoch: seen.append([epoch]))
     params = toy_params(

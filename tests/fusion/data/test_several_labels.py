@@ -1,4 +1,4 @@
-"""Several emotions at once (MOSEI): labels, masks, loss and scores by hand, and a whole training."""
+"""Multi-label tasks (MOSEI): labels, masks, loss and scores by hand, and a whole training."""
 
 import json
 import math
@@ -35,7 +35,7 @@ EMOTIONS = ("joy", "anger")
 
 
 def several(manifest: Manifest) -> Manifest:
-    """Joy and anger, each there or not; of the second utterance of every dialogue, anger is unknown."""
+    """Joy and anger, each present or absent; anger is unknown for the second utterance of every dialogue."""
 
     def labels(u: Utterance) -> dict[str, str | None]:
         one = u.labels["emotion7"]
@@ -84,7 +84,7 @@ def test_binary_cross_entropy_by_hand() -> None:
     assert float(weighted) == pytest.approx((3 * 0.2231436 + 0.2876821) / 2, abs=1e-6)
 
 
-def test_presence_is_weighed_by_how_rare_it_is() -> None:
+def test_rare_emotions_get_greater_weights() -> None:
     labels = tensor([[1, 0, 0], [0, 0, IGNORED], [0, 0, 1], [0, 0, IGNORED]])
     assert balanced_presence(labels).tolist() == [3.0, 1.0, 1.0]
     training = TrainingParams(class_weights="balanced")
@@ -144,7 +144,7 @@ def test_batches_hold_a_label_for_every_emotion_and_mask_what_is_unknown(data: P
 @pytest.mark.parametrize(
     "model", [key for key, entry in MODELS.items() if "erc" in entry.tasks and not entry.roles]
 )
-def test_every_model_tells_several_emotions_through_the_common_path(data: Path, model: str) -> None:
+def test_every_model_predicts_several_emotions(data: Path, model: str) -> None:
     features = {m: names for m, names in FEATURES.items() if m in MODELS[model].modalities}
     answer = train(data, model=model, features=features, training={"seeds": 1, "epochs": 2})
     run = json.loads((data / "models/exp/run.json").read_text())
@@ -153,7 +153,7 @@ def test_every_model_tells_several_emotions_through_the_common_path(data: Path, 
     assert evaluate(data / "models/exp", data)["test"] == run["test"]
 
 
-def test_a_training_learns_and_stores_what_is_known_and_said_of_every_emotion(data: Path) -> None:
+def test_a_training_stores_labels_and_predictions_of_every_emotion(data: Path) -> None:
     answer = train(
         data, training={"seeds": 2, "epochs": 40, "lr": 0.02, "batch": 4, "class_weights": "balanced"}
     )

@@ -1,4 +1,4 @@
-"""Prediction and windows: what is spoken of, and that nothing of it or after it is seen."""
+"""Context windows: the targets of each task, and that nothing of a predicted target or after it is seen."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,14 +36,14 @@ def spans(window: ContextWindow) -> list[tuple[int, int, int]]:
     return list(zip(found.starts.tolist(), found.ends.tolist(), found.targets.tolist(), strict=True))
 
 
-def test_prediction_speaks_of_the_utterance_after_the_last_one_seen() -> None:
+def test_the_target_of_a_prediction_is_the_utterance_after_its_span() -> None:
     assert spans(ContextWindow(ahead=1)) == [(0, 1, 1), (0, 2, 2)]
     assert spans(ContextWindow(ahead=1, history=1)) == [(0, 1, 1), (1, 2, 2)]
     assert spans(ContextWindow(history=2)) == [(0, 1, 0), (0, 2, 1), (1, 3, 2), (3, 4, 3)]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), views)
-def test_no_stretch_leaves_its_dialogue_or_reaches_beyond_its_target(
+def test_no_span_leaves_its_dialogue_or_reaches_beyond_its_target(
     lengths: list[int], window: ContextWindow
 ) -> None:
     offsets = torch.tensor([0, *np.cumsum(lengths)])
@@ -79,7 +79,7 @@ def test_targets_of_prediction_are_the_labels_of_the_next_utterances(data: Path)
 
 
 def disturbed(subset: Subset, row: int) -> Subset:
-    """Everything of one utterance and of all later ones is another: features, presence, speaker, label."""
+    """A copy in which one utterance and all later ones differ: features, presence, speaker, label."""
     features = {m: values.clone() for m, values in subset.features.items()}
     present = {m: has.clone() for m, has in subset.present.items()}
     speakers, labels = subset.speakers.clone(), subset.labels.clone()

@@ -1,4 +1,4 @@
-"""Mean ranks of systems over dialogues, and which of them are not told apart."""
+"""Mean ranks of systems over dialogues, and which systems do not differ significantly."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ WHOLE_DIALOGUES = 12
 
 
 def outcome(name: str, right: list[int], seeds: int = 2) -> ScoredRun:
-    """A system that is right on `right[d]` of 4 utterances of dialogue d, two of each of two classes."""
+    """A system that is right on `right[d]` of the 4 utterances of dialogue d; each of two classes has two."""
     counts = np.zeros((seeds, len(right), 2, 2), dtype=np.int64)
     for d, n in enumerate(right):
         first, second = (n + 1) // 2, n // 2
@@ -28,7 +28,7 @@ def test_the_critical_difference_is_that_of_the_published_example() -> None:
     assert critical_difference(4, 14) == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=1e-3)
 
 
-def test_a_system_that_is_always_better_has_rank_one_and_stands_apart() -> None:
+def test_a_system_that_is_always_better_has_rank_one_and_no_group() -> None:
     found = rank_systems([outcome("worst", [0] * WHOLE_DIALOGUES), outcome("best", [4] * WHOLE_DIALOGUES),
                      outcome("middle", [2] * WHOLE_DIALOGUES)])  # fmt: skip
     assert found.names == ("best", "middle", "worst") and found.ranks == (1.0, 2.0, 3.0)
@@ -41,7 +41,7 @@ def test_a_system_that_is_always_better_has_rank_one_and_stands_apart() -> None:
     assert found.groups == ((0, 1), (1, 2)) if found.difference > 1 else found.groups == ()
 
 
-def test_equal_systems_share_their_rank_and_are_joined() -> None:
+def test_equal_systems_share_their_rank_and_form_a_group() -> None:
     right = [d % 5 for d in range(WHOLE_DIALOGUES)]
     found = rank_systems([outcome("a", right), outcome("b", right), outcome("c", [0] * WHOLE_DIALOGUES)])
     assert found.ranks[0] == found.ranks[1] < found.ranks[2]
@@ -57,7 +57,7 @@ def test_seeds_are_averaged_before_they_are_ranked() -> None:
     st.lists(st.floats(1, 20), min_size=2, max_size=15).map(sorted),
     st.floats(0.01, 10),
 )
-def test_two_systems_share_a_bar_exactly_when_their_ranks_differ_by_less(
+def test_two_systems_share_a_group_exactly_if_their_ranks_differ_by_less(
     ranks: list[float], difference: float
 ) -> None:
     bars = indistinguishable_groups(ranks, difference)

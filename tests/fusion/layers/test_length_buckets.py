@@ -1,4 +1,4 @@
-"""Utterances of similar lengths at once, and LSTMs over them."""
+"""Length buckets, and LSTMs over padded and packed sequences."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,9 @@ lengths_of = st.lists(st.integers(0, 200), max_size=300).map(
 
 
 @given(lengths_of)
-def test_every_utterance_is_in_one_group_and_groups_are_large_or_alike(lengths: Tensor) -> None:
+def test_every_utterance_is_in_one_bucket_and_buckets_are_large_or_of_similar_lengths(
+    lengths: Tensor,
+) -> None:
     groups = buckets_of(lengths)
     assert sorted(torch.cat(groups).tolist()) == list(range(len(lengths)))
     for group, behind in zip(groups, [*groups[1:], None], strict=True):
@@ -52,13 +54,13 @@ def test_results_come_in_the_order_of_the_utterances(lengths: Tensor) -> None:
     assert sum(calls) == len(lengths) and len(calls) == len(buckets_of(lengths))
 
 
-def test_long_utterances_do_not_make_short_ones_long() -> None:
+def test_short_utterances_are_not_padded_to_the_longest() -> None:
     lengths = torch.tensor([100] + [10] * 200 + [9] * 100)
     padded = sum(len(group) * int(lengths[group].max()) for group in buckets_of(lengths))
     assert padded < 0.25 * len(lengths) * 100
 
 
-def test_nothing_is_one_group_of_none() -> None:
+def test_no_utterances_make_one_empty_bucket() -> None:
     assert [group.tolist() for group in buckets_of(torch.zeros(0, dtype=torch.int64))] == [[]]
 
 
@@ -75,7 +77,7 @@ def amuse() -> tuple[nn.Module, Batch]:
 
 
 @pytest.mark.parametrize("made", [cues, amuse])
-def test_groups_change_no_logits_and_no_gradients(
+def test_buckets_change_no_logits_and_no_gradients(
     monkeypatch: pytest.MonkeyPatch, made: Callable[[], tuple[nn.Module, Batch]]
 ) -> None:
     found, groups = [], []
@@ -101,7 +103,7 @@ def test_groups_change_no_logits_and_no_gradients(
 
 
 @pytest.mark.parametrize("both_ways", [False, True])
-def test_an_lstm_over_dense_steps_is_that_over_packed_ones(both_ways: bool) -> None:
+def test_an_unpacked_lstm_equals_a_packed_one(both_ways: bool) -> None:
     torch.manual_seed(0)
     network = lstm(5, 4, both_ways)
     x, lengths = torch.randn(6, 7, 5), torch.tensor([7, 1, 3, 0, 2, 5])

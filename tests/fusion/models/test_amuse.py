@@ -1,4 +1,4 @@
-"""AMuSE against its page (docs/papers/amuse.md): hand examples, sizes, a literal reference, and what must not matter.
+"""AMuSE compared with its page (docs/papers/amuse.md): examples by hand, sizes, a literal reference, invariances.
 
 Items of its list that speak of media and corpora (17 to 19, 21) are tested with encoders and corpora; explanations (25)
 are not here yet.
@@ -278,7 +278,7 @@ def test_item_11_the_contrastive_loss_by_hand() -> None:
         assert float(nce(s, negatives, ~drawn, torch.tensor(1.2), 0.5, form, 3)) == 0  # type: ignore[arg-type]
 
 
-def test_item_12_losses_of_descriptors_that_tell_nothing() -> None:
+def test_item_12_losses_of_uninformative_descriptors() -> None:
     f = [torch.ones(40, 4)] * 3
     ace = contrastive_loss(f, torch.ones(40, 3, dtype=torch.bool), 40, 32, 0.1)
     assert float(ace) == pytest.approx(8.962401, abs=1e-4)
@@ -528,7 +528,7 @@ def test_item_23_stages_train_what_is_theirs() -> None:
 
 @dataclass
 class Epoch:
-    """Utterances of the batches of an epoch, those with a label among them, and the longest dialogue."""
+    """Utterances in the batches of an epoch, those of them with a label, and the longest dialogue."""
 
     seen: set[int]
     asked: set[int]
@@ -538,7 +538,7 @@ class Epoch:
 def epochs_of(
     monkeypatch: pytest.MonkeyPatch, checkpoint: Path | None = None, **switches: Any
 ) -> tuple[list[Epoch], TrainedSeed]:
-    """Two epochs of stage A and three of stage B; utterances of validation count from 1000."""
+    """Two epochs of stage A and three of stage B; utterances of validation are numbered from 1000."""
     subsets = {}
     for name, seed, first in (("train", 0, 0), ("dev", 1, 1000)):
         subset = subset_of((5, 2, 1, 6, 4, 3), seed)
@@ -626,7 +626,7 @@ def test_what_flips_is_what_a_longer_step_predicts_otherwise(monkeypatch: pytest
 
 @pytest.fixture
 def caches(tmp_path: Path) -> Path:
-    """The toy corpus with a step of text and of sound for each utterance."""
+    """The toy corpus with one step of text and audio for each utterance."""
     manifest = toy_manifest()
     write_manifest(manifest, tmp_path / "manifests" / "toy.jsonl")
     for feature in ("words", "sound"):
@@ -670,7 +670,7 @@ def test_item_24_a_pool_of_validation_is_stamped_on_the_result(caches: Path) -> 
 
 
 def test_item_20_the_published_rows_are_the_cells_of_their_classes() -> None:
-    """Weighted F1 of MELD's seven classes, and of the five that 5-CLS keeps (docs/papers/amuse.md, section 7)."""
+    """Weighted F1 of MELD's seven classes, and of the five of the paper's 5-CLS (docs/papers/amuse.md, section 7)."""
     cells = {
         "neutral": (0.8469, 1256), "surprise": (0.7283, 281), "sadness": (0.4632, 208), "joy": (0.6481, 402),
         "anger": (0.6574, 345), "fear": (0.0674, 50), "disgust": (0.0891, 68),
@@ -690,7 +690,7 @@ def test_item_20_the_published_rows_are_the_cells_of_their_classes() -> None:
 @pytest.mark.parametrize("history", [None, 2])
 @pytest.mark.parametrize("stage", [0, 1])
 def test_a_changed_target_and_future_change_no_bit_of_a_prediction(history: int | None, stage: int) -> None:
-    """Words, pictures, sound, label and speaker of the target and of all after it; each prediction in its own batch."""
+    """Words, frames, audio, label and speaker of the target and all later utterances change. One target a batch."""
     model, window = model_of(stage=stage), ContextWindow(ahead=1, history=history)
 
     def predictions(subset: Subset) -> list[Tensor]:
@@ -736,7 +736,7 @@ def test_a_prediction_is_trained_in_both_stages_and_scored_again(caches: Path) -
 
 
 def literal_logits(model: Amuse, subset: Subset) -> Tensor:
-    """One dialogue, all modalities, through the equations of section 4 with loops."""
+    """Logits of one dialogue with all modalities, from the equations of section 4, with loops."""
     s = {k: v.double() for k, v in model.state_dict().items()}
     c, names = model.config, model.modalities
 
@@ -815,7 +815,7 @@ def literal_logits(model: Amuse, subset: Subset) -> Tensor:
 
 
 @torch.no_grad()
-def test_the_model_is_its_equations() -> None:
+def test_amuse_agrees_with_its_equations_written_out() -> None:
     model, subset = model_of(), subset_of((5,))
     for name, parameter in model.named_parameters():
         if name.endswith(".a"):

@@ -1,4 +1,4 @@
-"""AVT-CA against its page: hand examples, sizes, a literal reference, and what must not matter.
+"""AVT-CA compared with its page: examples by hand, sizes, a literal reference, invariances.
 
 Source: docs/papers/avtca.md.
 
@@ -45,7 +45,7 @@ def model_of(widths: dict[str, int] | None = None, classes: int = 8, seed: int =
 
 
 def lively(model: Avtca) -> Avtca:
-    """With weights and running statistics under which every part is heard: fresh ones are nearly silent."""
+    """Set weights and running statistics so that every part matters; initially most parts add almost nothing."""
     make = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, tensor in sorted(model.state_dict().items()):
@@ -57,7 +57,7 @@ def lively(model: Avtca) -> Avtca:
 
 
 def agree(a: Tensor, b: Tensor) -> bool:
-    """Equal but for 1e-5 of the greatest number (of 1, where all are smaller)."""
+    """Equal within 1e-5 times the greatest absolute value (or 1, if all are smaller)."""
     return float((a - b).abs().max()) <= 1e-5 * max(1.0, float(b.abs().max()))
 
 
@@ -212,7 +212,7 @@ def test_item_8_attention_inside_a_stream_without_projections_by_hand() -> None:
 
 
 class Fixed(nn.Module):
-    """A module that gives a number whatever comes in."""
+    """A module that returns a constant."""
 
     def __init__(self, values: list[float]) -> None:
         super().__init__()
@@ -439,7 +439,7 @@ def test_item_24_a_seed_gives_the_same_scores_again_and_the_run_names_what_made_
 
 
 def literal_logits(model: Avtca, audio: Tensor, visual: Tensor) -> Tensor:
-    """One clip through the equations of section 4 with loops: sound [156, 10], f [T, D]."""
+    """Logits of one clip from the equations of section 4, with loops: audio [156, 10], f [T, D]."""
     s = {name: value.double() for name, value in model.state_dict().items()}
     c = model.config
 
@@ -517,7 +517,7 @@ def test_the_model_agrees_with_the_equations_written_out() -> None:
     ],
 )  # fmt: skip
 @torch.no_grad()
-def test_every_reading_changes_the_output(switches: dict[str, Any]) -> None:
+def test_every_open_choice_changes_the_output(switches: dict[str, Any]) -> None:
     plain, other = lively(model_of()), model_of(**switches)
     same = {name: value for name, value in plain.state_dict().items() if name in other.state_dict()}
     other.load_state_dict(
@@ -529,7 +529,7 @@ def test_every_reading_changes_the_output(switches: dict[str, Any]) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("roles", ["qk_own_v_other", "k_own_q_other"])
-def test_readings_that_need_one_length_do_not_depend_on_the_batch(roles: str) -> None:
+def test_exchange_roles_that_need_equal_lengths_do_not_depend_on_the_batch(roles: str) -> None:
     x = torch.randn(2, 7, 3)
     for wanted in (4, 7, 12):
         ours = resample_lengths(x, torch.tensor([7, 7]), torch.tensor([wanted, wanted]), wanted)
@@ -544,7 +544,7 @@ def test_readings_that_need_one_length_do_not_depend_on_the_batch(roles: str) ->
 
 
 @torch.no_grad()
-def test_a_wider_stride_of_the_maximum_halves_the_sound_and_short_sound_is_padded_not_refused() -> None:
+def test_a_wider_pooling_stride_halves_the_audio_and_short_audio_is_padded() -> None:
     block = ConvBlock(3, 2, pool=2).eval()
     for n in range(8):
         x, left = block(torch.randn(1, 8, 3), torch.tensor([n]))
@@ -560,7 +560,7 @@ def test_a_wider_stride_of_the_maximum_halves_the_sound_and_short_sound_is_padde
 
 
 @torch.no_grad()
-def test_pictures_that_a_short_clip_lacks_are_black_or_left_out() -> None:
+def test_missing_face_crops_of_a_short_clip_are_black_or_masked() -> None:
     x, n = pad_to_length(torch.ones(3, 2, 4, 4, 3, dtype=torch.uint8), torch.tensor([2, 1, 0]), 5)
     assert x.shape == (3, 5, 4, 4, 3) and n.tolist() == [5, 5, 0] and not x[:, 2:].any()
     clips = dense_clips(2, frames=3)
@@ -603,7 +603,7 @@ def test_pictures_are_normalised_mirrored_and_turned_as_one_clip() -> None:
     assert 16 < int(falling.sum()) < 48  # about half are mirrored
 
 
-def test_end_to_end_the_network_of_pictures_learns_unless_it_is_frozen() -> None:
+def test_the_video_network_is_trained_unless_it_is_frozen() -> None:
     crops = torch.randint(0, 256, (2, 1, 224, 224, 3), dtype=torch.uint8)
     sound = dense_clips(2).values["audio"]
     clips = ClipBatch(
@@ -616,7 +616,7 @@ def test_end_to_end_the_network_of_pictures_learns_unless_it_is_frozen() -> None
         assert (model.faces.net.conv1[0].weight.grad is None) == frozen
 
 
-def test_sound_that_is_too_short_everywhere_is_refused_and_never_trained_on_as_absent(tmp_path: Path) -> None:
+def test_audio_that_is_too_short_everywhere_is_refused_instead_of_treated_as_absent(tmp_path: Path) -> None:
     manifest = toy_manifest()
     write_manifest(manifest, tmp_path / "manifests/toy.jsonl")
     write_steps(tmp_path, manifest, "sound", "audio", steps_of(manifest, 5), "frames", "float32")

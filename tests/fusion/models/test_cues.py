@@ -1,4 +1,4 @@
-"""Cues against its page: hand examples, sizes, what must not matter, and what may never be heard.
+"""Cues compared with its page: examples by hand, sizes, invariances, and what the model may not see.
 
 Source: docs/papers/cues.md.
 
@@ -229,7 +229,7 @@ def test_item_18_a_window_does_not_depend_on_its_batch(tiny: None, roles: tuple[
 
 
 @torch.no_grad()
-def test_items_1_and_18_only_the_window_is_heard() -> None:
+def test_items_1_and_18_only_the_window_matters() -> None:
     model, dialogue = model_of(context_utterances=2), [utterance(n) for n in range(4)]
     whole = model(batch_of([dialogue]))
     other = model(batch_of([[*dialogue[:3], utterance(99)]]))
@@ -275,7 +275,7 @@ def test_a_second_step_without_a_picture_is_refused() -> None:
     assert "mfm_blocks: 0" in told.value.hint
 
 
-def test_a_checkpoint_that_is_absent_names_the_switch_that_does_without() -> None:
+def test_a_missing_checkpoint_names_the_switch_that_works_without_it() -> None:
     with torch.device("meta"):
         model = model_of(mfm_blocks=1, mfm_size="base")
     with pytest.raises(WeightsError) as told:
@@ -284,8 +284,8 @@ def test_a_checkpoint_that_is_absent_names_the_switch_that_does_without() -> Non
 
 
 @torch.no_grad()
-def test_a_published_layer_is_read_by_its_own_name(monkeypatch: pytest.MonkeyPatch, tiny: None) -> None:
-    """By the names of the published files; tensors that are not wanted are left."""
+def test_a_published_layer_is_loaded_under_its_own_name(monkeypatch: pytest.MonkeyPatch, tiny: None) -> None:
+    """Layers load under the names of the published files; other tensors are ignored."""
     from ercache.nets import upper_layers
     from ercache.weights.tensors import load_strict
 

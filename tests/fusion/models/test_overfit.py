@@ -26,7 +26,7 @@ SEQUENCES = {
 
 
 def synthetic(dialogues: int = 20, seed: int = 0) -> Subset:
-    """Conversations of two to eight turns and two or three speakers; features and labels have nothing in common."""
+    """Conversations of two to eight turns and two or three speakers; features are independent of the labels."""
     draw = torch.Generator().manual_seed(seed)
     lengths = torch.randint(2, 9, (dialogues,), generator=draw)
     n = int(lengths.sum())
@@ -65,7 +65,7 @@ def with_steps(subset: Subset, roles: dict[str, tuple[str, int, int]], seed: int
 
 
 def accuracy_by_heart(key: str, subset: Subset, epochs: int) -> float:
-    """Share of right training labels after some epochs without dropout or decay, the rate falling to 0."""
+    """Accuracy on train after some epochs without dropout or decay; the learning rate falls to 0."""
     entry = MODELS[key]
     torch.manual_seed(0)
     roles = [role for named in entry.roles.values() for role in named]

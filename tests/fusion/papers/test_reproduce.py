@@ -1,4 +1,4 @@
-"""Published tables: complete data, rows that are experiments, runs that are not trained twice, honest verdicts."""
+"""Published tables: complete data, rows as experiments, no run trained twice, correct verdicts."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,7 +144,7 @@ def test_rows_run_once_and_say_what_they_are(tmp_path: Path, monkeypatch: pytest
     assert len(trained) == 16
 
 
-def test_what_cannot_run_says_why_and_the_others_run(tmp_path: Path) -> None:
+def test_rows_that_cannot_run_say_why_and_the_others_run(tmp_path: Path) -> None:
     write_toy(tmp_path)
     text = params(features={"text": ["words"]})
     rows = {row.row: row for row in reproduce("m2fnet", text, tmp_path, table="2")}
@@ -158,7 +158,7 @@ def test_what_cannot_run_says_why_and_the_others_run(tmp_path: Path) -> None:
     assert row.verdict == "not runnable" and "ercache extract toy --features gone" in row.why
 
 
-def test_unknown_names_are_told_with_the_nearest(tmp_path: Path) -> None:
+def test_unknown_names_are_refused_with_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown paper"):
         list(reproduce("m2fnett", params(), tmp_path))
     with pytest.raises(UsageError, match="no table"):
@@ -200,7 +200,7 @@ def test_arrays_of_vectors_are_joined_or_one_is_chosen(tmp_path: Path) -> None:
 def test_item_24_of_cues_rows_have_their_own_metrics_and_their_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """UAR and macro F1 of predictions, accuracy and weighted F1 of recognitions, beside the published ones."""
+    """EPC rows have UAR and macro F1, ERC rows accuracy and weighted F1, beside the published scores."""
     monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(module, "train_experiment", lambda *_, **__: None)
     scores = {

@@ -1,4 +1,4 @@
-"""Readings of a paper: each value alone, on validation, logged, and nothing trained twice."""
+"""Ablation of open choices: each value alone, on validation, logged, and nothing trained twice."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_each_reading_is_tried_alone_and_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_value_of_a_switch_is_tried_alone_and_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[Any] = []
     train_seed = sweeps.train_seed
     monkeypatch.setattr(sweeps, "train_seed", lambda *a: trained.append(a[0].entry) or train_seed(*a))
@@ -34,6 +34,6 @@ def test_each_reading_is_tried_alone_and_once(data: Path, monkeypatch: pytest.Mo
     assert ablate_open_choices("exp", PARAMS, SPACE, data) == found and len(trained) == 6
 
 
-def test_what_is_no_switch_is_refused(data: Path) -> None:
+def test_an_unknown_switch_is_refused(data: Path) -> None:
     with pytest.raises(UsageError, match="search space"):
         ablate_open_choices("exp", PARAMS, {"config.droput": [0.1]}, data)
