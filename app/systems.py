@@ -8,8 +8,8 @@ from typing import Any, Final
 from ercache.errors import UsageError
 from ercache.params.schema import ExperimentParams, Params, task_label
 from ercache.training import METRIC
-from fusion.evaluation.ranking import Ranking, ranking
-from fusion.evaluation.significance import Outcome, compare_pair, holm, read_outcomes
+from fusion.evaluation.ranking import Ranking, rank_systems
+from fusion.evaluation.significance import ScoredRun, compare_pair, holm, read_scored_runs
 from fusion.experiment.resolve import experiment_of
 from fusion.runs.schema import RunRecord, as_json, read_run
 
@@ -87,7 +87,7 @@ def reference_of(group: list[System]) -> str:
 def rank_models(group: list[System]) -> Ranking | None:
     """Rank the models by mean rank, each with all its modalities; None if there are fewer than two."""
     fullest = _fullest(group)
-    return ranking(list(_outcomes(fullest.values()).values())) if len(fullest) > 1 else None
+    return rank_systems(list(_outcomes(fullest.values()).values())) if len(fullest) > 1 else None
 
 
 def against_reference(group: list[System]) -> list[dict[str, Any]]:
@@ -145,12 +145,12 @@ def _fullest(group: list[System]) -> dict[str, System]:
     return found
 
 
-def _outcomes(systems: Iterable[System]) -> dict[str, Outcome]:
+def _outcomes(systems: Iterable[System]) -> dict[str, ScoredRun]:
     folders = {s.name: s.folder for s in systems}
-    return dict(zip(folders, read_outcomes(list(folders.values())), strict=True)) if folders else {}
+    return dict(zip(folders, read_scored_runs(list(folders.values())), strict=True)) if folders else {}
 
 
-def _difference(a: Outcome, b: Outcome) -> dict[str, Any]:
+def _difference(a: ScoredRun, b: ScoredRun) -> dict[str, Any]:
     pair = compare_pair(a, b)
     return {key: pair[key] for key in ("difference", "ci95", *P_VALUES)}
 

@@ -1,1 +1,1 @@
-"""Benchmarks: each a ratio against a stated reference, measured in one run. `make bench` writes docs/benchmarks.*."""
+"""Benchmarks: each compares our code with a stated reference in one run. `make bench` writes docs/benchmarks.*."""

@@ -1,4 +1,4 @@
-"""Run benchmarks and write docs/benchmarks.md and docs/benchmarks.json: figures are never edited by hand."""
+"""Runs benchmarks and writes docs/benchmarks.md and docs/benchmarks.json; figures are never edited by hand."""
 
 import json
 import platform
@@ -18,8 +18,8 @@ from ercache.params.load import load_params, suggestion
 
 OUT: Final = Path("docs")
 LIGHT_CLIPS: Final = 480
-SOUND_CLIPS: Final = 1_440  # as many as the speech of RAVDESS has
-PAPER_CLIPS: Final = 60  # full-size networks take seconds a clip
+SOUND_CLIPS: Final = 1_440  # number of speech clips in RAVDESS
+PAPER_CLIPS: Final = 60  # full-size networks take seconds for each clip
 
 
 def _extract(folder: Path, clips: int, encoder_set: str, scale: int) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def _extract(folder: Path, clips: int, encoder_set: str, scale: int) -> dict[str
     return extract.measure(folder, clips, scale=scale, **kinds)  # type: ignore[arg-type]
 
 
-HOURS: Final = frozenset({"long"})  # run by name alone: four recordings of three hours
+HOURS: Final = frozenset({"long"})  # runs only when named: it takes four recordings of three hours
 BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
     "cache": caches.measure,
     "text": lambda _: texts.measure(),
@@ -45,7 +45,7 @@ BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine that the figures were measured on."""
     return {
         "processor": platform.machine(),
         "cores": cores(),
@@ -58,10 +58,10 @@ def machine() -> dict[str, Any]:
 def main(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Benchmarks to run anew; without any, all but those that take hours (long)."),
+        typer.Argument(help="Benchmarks to run; without any, all except those that take hours (long)."),
     ] = None,
 ) -> None:
-    """Measure, keep the figures of the benchmarks that were not run, and write the page."""
+    """Run benchmarks and write the page; figures of benchmarks that do not run are kept."""
     wanted = names or [name for name in BENCHES if name not in HOURS]
     for unknown in set(wanted) - set(BENCHES):
         raise UsageError(f"unknown benchmark {unknown!r}", hint=suggestion(unknown, BENCHES))
@@ -76,12 +76,12 @@ def main(
 
 
 def page(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """The figures as a page: a table for each benchmark."""
+    """The page: a section for each benchmark."""
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench` (`python -m bench NAME` runs one anew). Each ratio is against a reference that was "
-        "measured in the same run; what the references are stands at the head of `bench/NAME.py`.",
+        "Written by `make bench` (`python -m bench NAME` runs one again). Each ratio is against a reference that was "
+        "measured in the same run. The head of `bench/NAME.py` describes the reference.",
     ]
     for name in (n for n in BENCHES if n in figures):
         measured = dict(figures[name])
@@ -98,7 +98,7 @@ def _machine_sentence(on: Mapping[str, Any]) -> str:
 
 
 def _tables(values: Mapping[str, Any]) -> list[str]:
-    """Figures one below the other, then a table of its own for every family of alike figures."""
+    """A table of single figures, then a table for each family of figures with equal names."""
     plain, families = [], []
     for name, value in _flat(values):
         if isinstance(value, Mapping):
@@ -118,7 +118,7 @@ def _grid(head: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> list[st
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and their figures; several mappings of plain figures beside each other stay together."""
+    """Dotted names and their figures. A family (several mappings of plain figures side by side) stays together."""
     for key, value in values.items():
         if _is_family(value):
             yield f"{before}{key}", value

@@ -1,4 +1,4 @@
-"""Reading a split: one read of a cache file against a bare read of its bytes, and against a pickle per utterance."""
+"""Reading a split: a cache file, compared with reading its bytes and with reading one pickle for each utterance."""
 
 import pickle
 import time
@@ -14,7 +14,7 @@ ROUNDS = 5
 
 
 def measure(folder: Path, utterances: int = 16_300, tokens: int = 40, dims: int = 384) -> dict[str, float]:
-    """Seconds of each way, best of five, as ratios; the cache is one of 1 GB."""
+    """Ratios of the seconds of each way, best of five; by default the cache has about 1 GB."""
     rng = np.random.default_rng(0)
     arrays = {f"u{i}": {"tokens": rng.normal(size=(tokens, dims)).astype("f4")} for i in range(utterances)}
     entries = [Entry(u, Status.OK, "", tokens, "k", content_digest(a)) for u, a in arrays.items()]

@@ -1,4 +1,4 @@
-"""Clips of a benchmark: real ones and those of demo corpora, and many copies of them."""
+"""Clips for benchmarks: real ones, clips of demo corpora, and copies of both."""
 
 import os
 import shutil
@@ -11,13 +11,16 @@ from ercache.digests import digest_of_file
 from ercache.errors import WorkError
 from ercache.manifest import Manifest, MediaRef, Utterance
 
-REAL: Final = PROJECT.parent / "shared" / "media" / "cremad"  # beside the project, where they are at hand
-SOUNDS: Final = REAL.with_name("ravdess")  # 480 wav files, likewise
+REAL: Final = PROJECT.parent / "shared" / "media" / "cremad"  # real clips beside the project; optional
+SOUNDS: Final = REAL.with_name("ravdess")  # 480 wav files beside the project; optional
 TINY: Final = 25  # clips of a tiny demo corpus
 
 
 def make_corpus(root: Path, clips: int) -> Manifest:
-    """Real clips and demo corpora, scanned by the real scans and joined under one root."""
+    """Make a corpus of `clips` clips: at most half are real, the others come from demo corpora.
+
+    Both kinds are scanned by their own corpus scans and lie below one root.
+    """
     from extract.corpora import CORPORA
     from extract.corpora.demo.generator import generate
 
@@ -38,10 +41,10 @@ def make_corpus(root: Path, clips: int) -> Manifest:
 
 
 def make_sounds(root: Path, clips: int) -> Manifest:
-    """Real sound files, each copied under several names (with different digests) where there are fewer than asked for.
+    """Make a corpus of `clips` real sound files. Files are copied (with different digests) if there are too few.
 
     Raises:
-        WorkError: they are not at hand.
+        WorkError: the sound files are missing.
     """
     from extract.corpora import CORPORA
 
@@ -56,7 +59,7 @@ def make_sounds(root: Path, clips: int) -> Manifest:
 
 
 def _moved(u: Utterance, folder: str, more: str) -> Utterance:
-    """An utterance whose media lie in a subfolder of the root; all are of one part, without labels."""
+    """The utterance with its media in a subfolder of the root, in the part `all`, without labels."""
 
     def ref(old: MediaRef | None) -> MediaRef | None:
         return old and replace(old, path=f"{folder}/{old.path}")
@@ -68,11 +71,14 @@ def _moved(u: Utterance, folder: str, more: str) -> Utterance:
 
 
 def multiplied(manifest: Manifest, source: Path, root: Path, times: int, prefix: str = "copy") -> Manifest:
-    """Copies of all files and utterances, each with a digest of its own.
+    """Copy all files and utterances several times; each copy has its own digest.
 
     Args:
-        root: of the copies; made here.
-        prefix: of the names of their folders.
+        manifest: what to copy.
+        source: root of its media.
+        root: root of the copies; created here.
+        times: number of copies.
+        prefix: beginning of the names of the copies' folders.
     """
     utterances: list[Utterance] = []
     for n in range(times):
@@ -92,7 +98,10 @@ def multiplied(manifest: Manifest, source: Path, root: Path, times: int, prefix:
 
 
 def set_apart(path: Path, number: int) -> None:
-    """Change a file where no decoder looks: in the first back pointer of an flv, else in a box or chunk at the end."""
+    """Change a file where decoders do not look, so that its digest differs.
+
+    An flv is changed in its first back pointer; other files get a box or chunk at the end.
+    """
     with path.open("r+b") as stream:
         if path.suffix == ".flv":
             stream.seek(9)

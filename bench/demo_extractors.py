@@ -1,7 +1,7 @@
-"""Demo corpus: what the trained extractors tell of the test part, beside the features that need no training.
+"""Demo corpus: features of trained extractors compared with features that need no training.
 
-A linear probe on the train part, weighted F1 on the test part. Run it in a folder with params.yaml and the demo corpus;
-each training is one of `ercache pretrain`, each feature one of `ercache extract`.
+A linear probe is fitted on the train part; its weighted F1 is measured on the test part. Run it in a folder with
+params.yaml and the demo corpus. It calls `ercache pretrain` for each training and `ercache extract` for each feature.
 
     python -m bench.demo_extractors --seeds 3 --log docs/extractors-demo.jsonl
 """
@@ -25,12 +25,12 @@ PAIRS: Final = (("audio", "mel_resnet18", "prosody"), ("visual", "m2fnet_dual", 
 
 
 def command(*arguments: str) -> None:
-    """Run `ercache`; its own words go to stderr."""
+    """Run `ercache`; its output goes to stderr."""
     subprocess.run(["ercache", *arguments], check=True, stdout=sys.stderr)
 
 
 def scored(modality: str, feature: str) -> dict[str, float]:
-    """Probe of a feature: fitted on train, scored on the utterances of test that have it."""
+    """Scores of a linear probe on a feature: fitted on train, scored on the test utterances that have the feature."""
     data = Path("data")
     manifest = read_manifest(data / "manifests" / "demo.jsonl")
     classes = list(manifest.label_sets["emotion7"])
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def note(log: Path, row: dict[str, Any]) -> None:
-    """A line of the log."""
+    """Append a line to the log."""
     with log.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(row) + "\n")
     print(row, flush=True)

@@ -1,8 +1,8 @@
-"""How fast each encoder is on one core: from prepared inputs to arrays, against the bare forwards of its networks.
+"""Speed of each encoder on one core, from prepared inputs to arrays, compared with the forwards of its networks.
 
-The inputs are decoded and the faces found before; every network has its full size, and random weights where its
-checkpoint is not here. `of_forward` is the share of the time that is spent inside the networks: what is left are their
-inputs (tokens, spectrograms, crops) and what is made of their outputs.
+Inputs are decoded and faces found before the measurement. Every network has its full size, and random weights if its
+checkpoint is missing. `of_forward` is the share of the time inside the networks; the rest prepares their inputs
+(tokens, spectrograms, crops) and processes their outputs.
 """
 
 import functools
@@ -19,7 +19,7 @@ from torch import nn
 from app.features import features_of
 from bench.clips import make_corpus
 from bench.floor import Work, read_inputs, samples_of
-from bench.jobs import Job, rounded
+from bench.jobs import BenchJob, rounded
 from ercache.manifest import Manifest, write_manifest
 from ercache.params.schema import EngineParams, FacePolicy, FeatureParams, Params
 from extract.encoders import ENCODERS
@@ -28,18 +28,20 @@ from extract.engine.batching import forwards
 from extract.engine.plan import Feature, make_plan
 
 CLIPS: Final = 12
-SECONDS: Final = 6.0  # after so many no further forward is begun
+SECONDS: Final = 6.0  # after this time no further forward starts
 SEED: Final = 0
 POLICY: Final = FacePolicy(min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear")
-ABSENT: Final = ("visual/openface-au",)  # reads tables that another program has written
+ABSENT: Final = ("visual/openface-au",)  # not measured: it reads tables that another program writes
 
 
 def measure(folder: Path, keys: tuple[str, ...] = (), clips: int = CLIPS, device: str = "") -> dict[str, Any]:
     """Key -> `{"cpu" or "gpu": {"utterances_per_second", "of_forward"}}`.
 
     Args:
+        folder: scratch folder.
         keys: encoders; without any, all that can run here.
-        device: a GPU where there is one, unless told.
+        clips: number of clips.
+        device: by default a GPU if there is one.
     """
     manifest = make_corpus(folder / "media", clips)
     write_manifest(manifest, folder / "bench.jsonl")
@@ -57,7 +59,7 @@ def measure(folder: Path, keys: tuple[str, ...] = (), clips: int = CLIPS, device
 
 
 def runnable() -> Iterator[str]:
-    """Keys that can run here."""
+    """Keys of the encoders that can run here."""
     for key, kind in sorted(ENCODERS.items()):
         lacks = key == "audio/egemaps" and importlib.util.find_spec("opensmile") is None
         if not kind.spec.unavailable and key not in ABSENT and not lacks:
@@ -92,12 +94,12 @@ def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict
 
 
 def samples_for(feature: Feature, folder: Path, manifest: Manifest, device: str) -> list[Sample]:
-    """What the encoder gets of every clip that can be read and has what it looks for."""
+    """The inputs of the encoder, for every readable clip that has what the encoder needs."""
     from extract.engine.face_tables import Tables
     from extract.faces.mtcnn import FaceFinder
 
     engine = EngineParams()
-    job = Job(
+    job = BenchJob(
         folder=folder,
         root=folder / "media",
         manifest=folder / "bench.jsonl",
@@ -122,10 +124,10 @@ def _empty(sample: Sample) -> bool:
 
 
 class Inside:
-    """The time that is spent in the networks of an encoder.
+    """Measures the time inside the networks of an encoder.
 
     Attributes:
-        seconds: so far.
+        seconds: the time so far.
     """
 
     def __init__(self, encoder: Encoder, device: str) -> None:
@@ -149,7 +151,7 @@ class Inside:
 
 
 def networks_of(thing: Any, depth: int = 3) -> Iterator[nn.Module]:
-    """Networks that an object holds, in its attributes and in what these hold."""
+    """Networks in the attributes of an object, and in their attributes, down to a depth."""
     if isinstance(thing, nn.Module):
         yield thing
     elif depth and isinstance(thing, Mapping):

@@ -1,14 +1,14 @@
-"""Extraction: the naive way, ours, and the floor under any way, in one run on the same files.
+"""Extraction: the naive way, ours, and a lower bound (the floor), in one run on the same files.
 
-- naive: bench/naive.py, a process of its own, start-up and all.
-- ours: the engine with a cold store, likewise.
-- floor: decoding alone (as many processes as ours has files open at once) plus detection and forwards alone (as many
-  processes as ours has lanes, inputs decoded and networks loaded beforehand; the same threads, policy and forwards).
-  Start-up, digests, store and packing count nowhere in it.
-- memory: ours again on these files and on many copies of them, watched from outside; watching costs time, so those
-  runs give no seconds. RSS is summed over the processes and counts shared pages more than once, PSS does not.
+- naive: bench/naive.py in its own process, start-up included.
+- ours: the engine with a cold store in its own process, start-up included.
+- floor: only decoding (in as many processes as ours has files open at once), plus only detection and forwards (in as
+  many processes as ours has worker processes, with the same threads, face policy and batches). Inputs are decoded and
+  networks loaded before. Start-up, digests, store and packing are not part of it.
+- memory: ours again, on these files and on many copies of them. Watching costs time, so these runs give no seconds. RSS
+  is summed over the processes and counts shared pages more than once; PSS does not.
 
-What is measured runs as `python -m bench.extract ROLE JOB`, so that no measurement inherits modules or memory.
+Each part runs as `python -m bench.extract ROLE JOB`, so that no measurement inherits modules or memory.
 """
 
 import json
@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from bench.clips import make_corpus, make_sounds, multiplied
 from bench.floor import run_floor
-from bench.jobs import Job, rounded, run_child
+from bench.jobs import BenchJob, rounded, run_child
 from bench.sets import SetName
 from ercache.manifest import Manifest, MediaRef, read_manifest, write_manifest
 from ercache.params.schema import EngineParams, FacePolicy
@@ -30,7 +30,7 @@ MELD: Final = 13_708  # clips
 GOALS: Final = {
     "sound": {"speedup_over_naive": 1.5, "share_of_floor": 0.9}
 }  # on two cores with nothing else to do
-WATCHED: Final = 240  # clips that the memory is compared for: after a minute it has stopped growing
+WATCHED: Final = 240  # clips of the memory comparison: enough, since memory stops growing after a minute
 
 
 def measure(
@@ -46,24 +46,28 @@ def measure(
     """Measure one set of encoders.
 
     Args:
-        folder: scratch; empty.
-        clips: real ones where they are at hand (at most half), and those of demo corpora; of `sound`, wav files.
-        scale: the memory is compared with that of so many copies of every clip; 0 leaves it out.
-        policy: of our face detection; the naive one has facenet-pytorch's defaults.
+        folder: scratch folder; empty.
+        clips: number of clips: real ones if they are here (at most half), and clips of demo corpora. The set `sound`
+            takes wav files instead.
+        encoder_set: the set of encoders.
+        scale: compare the memory with that for so many copies of every clip; 0: no comparison.
+        engine: params of our engine.
+        policy: our face policy; the naive way has facenet-pytorch's defaults.
+        device: as torch names it.
 
     Returns:
-        figures for docs/benchmarks.json. `share_of_floor` has start-up in ours and not in the floor, which no short
-        run survives; `share_of_floor_after_start` is the floor over what ours takes for each clip beyond those
-        that every lane begins with, and like the projection None where that drowns in noise. Seconds of stages are
-        sums over lanes, but those of ours: there the time during which any lane was in that stage.
+        Figures for docs/benchmarks.json. `share_of_floor` counts start-up in ours but not in the floor, so it is low
+        for a short run. `share_of_floor_after_start` divides the floor by our time for each clip beyond the first ones
+        of every worker. It is None, like the projection, if there are too few clips to measure it. Seconds of stages
+        are sums over worker processes; in `ours` they are the time during which any worker was in that stage.
 
     Raises:
-        WorkError: a child process failed; with its last words.
+        WorkError: a child process failed; with the end of its output.
     """
     make = make_sounds if encoder_set == "sound" else make_corpus
     manifest = make(folder / "media", clips)
     write_manifest(manifest, folder / "bench.jsonl")
-    job = Job(
+    job = BenchJob(
         folder=folder,
         root=folder / "media",
         manifest=folder / "bench.jsonl",
@@ -77,7 +81,7 @@ def measure(
         account["missing"] = reasons(account["missing"])
     start = run_start(job, manifest)
     count, under = len(manifest.utterances), floor["decode"] + floor["forwards"]
-    # Of a few clips the noise takes longer than they do.
+    # For a few clips the noise is larger than their time.
     per_clip = (ours["wall"] - start) / (count - job.engine.lanes) if count > job.engine.lanes else 0.0
     figures = {
         "encoder_set": encoder_set,
@@ -104,8 +108,8 @@ def measure(
     }
 
 
-def run_start(job: Job, manifest: Manifest) -> float:
-    """Seconds of ours with one clip for each lane: little more than its start-up."""
+def run_start(job: BenchJob, manifest: Manifest) -> float:
+    """Seconds of ours with one clip for each worker process, which is little more than the start-up."""
     few = job.folder / "start.jsonl"
     write_manifest(replace(manifest, utterances=manifest.utterances[: job.engine.lanes]), few)
     engine = job.engine.model_copy(update={"shard": 1})
@@ -115,8 +119,8 @@ def run_start(job: Job, manifest: Manifest) -> float:
     return wall
 
 
-def measure_memory(job: Job, manifest: Manifest, scale: int) -> dict[str, Any]:
-    """Peak memory of ours with these clips and with `scale` copies of them, and the ratio."""
+def measure_memory(job: BenchJob, manifest: Manifest, scale: int) -> dict[str, Any]:
+    """Peak memory of ours with these clips, and its ratio to that with `scale` copies of them."""
     root = job.folder / "copies"
     few, many = job.folder / "base.jsonl", job.folder / "copies.jsonl"
     write_manifest(manifest, few)
@@ -131,20 +135,22 @@ def measure_memory(job: Job, manifest: Manifest, scale: int) -> dict[str, Any]:
     }
 
 
-def run_naive(job: Job) -> dict[str, Any]:
+def run_naive(job: BenchJob) -> dict[str, Any]:
     """The naive script on the clips of the manifest."""
-    from bench.naive import Clip, extract, extract_sounds
+    from bench.naive import NaiveClip, extract, extract_sounds
 
     def at(ref: MediaRef | None) -> Path | None:
         return job.root / ref.path if ref else None
 
-    clips = [Clip(u.id, u.text, at(u.video), at(u.audio)) for u in read_manifest(job.manifest).utterances]
+    clips = [
+        NaiveClip(u.id, u.text, at(u.video), at(u.audio)) for u in read_manifest(job.manifest).utterances
+    ]
     if job.encoder_set == "sound":
         return asdict(extract_sounds(clips, job.features(), job.folder / "results"))
     return asdict(extract(clips, job.features(), job.folder / "results", job.engine.limits))
 
 
-def run_ours(job: Job) -> dict[str, Any]:
+def run_ours(job: BenchJob) -> dict[str, Any]:
     """The engine with a cold store, traced."""
     from extract.engine import extract_corpus
 
@@ -169,15 +175,15 @@ def run_ours(job: Job) -> dict[str, Any]:
 
 
 def reasons(missing: Iterable[str]) -> dict[str, int]:
-    """How often each reason stands in lines of `feature clip: reason detail`."""
+    """Count the reasons in lines of the form `feature clip: reason detail`."""
     return dict(sorted(Counter(line.partition(": ")[2].split()[0] for line in missing).items()))
 
 
 def stage_seconds(rows: Iterable[str]) -> dict[str, float]:
-    """Stage -> seconds during which at least one of its spans was open; stages overlap, so their sum means nothing.
+    """Stage -> seconds during which at least one of its spans was open. Stages overlap, so do not add them up.
 
     Args:
-        rows: of a trace, as JSON: seconds, stage, event (begin, end), what.
+        rows: rows of a trace in JSON: seconds, stage, event (begin, end), what.
     """
     open_spans: Counter[str] = Counter()
     since: dict[str, float] = {}
@@ -199,8 +205,8 @@ ROLES: Final = {"naive": run_naive, "ours": run_ours, "floor": run_floor}
 
 
 def main(role: str, path: Path) -> None:
-    """Do the part of a child process."""
-    job = Job.model_validate_json(path.read_bytes())
+    """Run a role in a child process, and write its answer."""
+    job = BenchJob.model_validate_json(path.read_bytes())
     (job.folder / "answer.json").write_text(json.dumps(ROLES[role](job)), encoding="utf-8")
 
 

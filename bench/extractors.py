@@ -1,4 +1,4 @@
-"""EMO-DB: metric learning against cross-entropy and MFCC, on speakers that no training has heard.
+"""EMO-DB: metric learning compared with cross-entropy and MFCC, on speakers that are in no training data.
 
 Three folds with disjoint speakers. In each, one speaker of the rest is validation (epoch, learning rate); the held-out
 speakers are scored once, by a linear probe fitted on the rest. Every training is a line of the log, which a killed run
@@ -49,7 +49,7 @@ MFCC_RATE: Final = 22_050
 
 @dataclass(frozen=True)
 class Corpus:
-    """The files: mel images with their sounds, MFCC statistics, speakers."""
+    """All files: mel images with their sounds, MFCC statistics, speakers."""
 
     examples: Examples
     mfcc: FloatArray
@@ -96,7 +96,7 @@ def config_of(method: str, size: str) -> AudioConfig:
 def embedded(
     corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int
 ) -> tuple[Trained, Embedded]:
-    """One training, and what its extractor makes of all files."""
+    """One training, and the embeddings of all files by its extractor."""
     held_out, validation = FOLDS[fold]
     rest = corpus.others((*held_out, validation))
     train, dev = (corpus.examples.rows(corpus.rows(s)) for s in (rest, [validation]))

@@ -1,4 +1,4 @@
-"""docs/extractors.md from the logs of the two experiments; every figure and every verdict is computed from them."""
+"""Writes docs/extractors.md from the logs of the two experiments; all figures and verdicts are computed from them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -21,7 +21,7 @@ HEAD: Final = """# Extractors trained by the pipeline
 
 Written by `python -m bench.extractors` from `docs/extractors.jsonl` and `docs/extractors-demo.jsonl`. Do not edit.
 
-## EMO-DB: speakers that no training has heard
+## EMO-DB: speakers that are in no training data
 
 225 recordings of 7 speakers, 4 emotions (Berlin Database of Emotional Speech). Three folds with disjoint held-out
 speakers (03 08, 09 10, 11 12 13); of the other speakers one is validation, which chooses the epoch and the learning
@@ -34,14 +34,14 @@ SIDES: Final = {"paper": 224, "small": 112, "tiny": 64}
 
 
 def page(rows: Sequence[Row], demo: Sequence[Row] = (), pictures: Sequence[str] = ()) -> str:
-    """The whole page; pictures lie beside it."""
+    """The whole page; the pictures are in the same folder."""
     parts = [HEAD, *(_of_size(rows, size, pictures) for size in SIDES)]
     parts += [_tuning(rows), _demo(demo)]
     return "\n".join(part for part in parts if part)
 
 
 def _of_size(rows: Sequence[Row], size: str, pictures: Sequence[str]) -> str:
-    """Results of one size of the mel image beside the baseline, which has none; nothing before a seed is complete."""
+    """Results for one size of the mel image, and the baseline, which has no size; empty until a seed is complete."""
     outer = [r for r in rows if r["kind"] == "outer" and r.get("size", size) == size]
     complete = _complete_seeds(outer)
     if not complete:
@@ -74,7 +74,7 @@ def _cells(rows: Sequence[Row], method: str, metric: str) -> np.ndarray:
 
 
 def _interval(cells: np.ndarray) -> tuple[float, float]:
-    """95 % of the means when folds and seeds are drawn again with replacement."""
+    """95 % interval of the mean, when folds and seeds are drawn with replacement."""
     random = np.random.default_rng(0)
     folds, seeds = cells.shape
     draws = [
@@ -119,7 +119,7 @@ def _verdict(rows: Sequence[Row]) -> str:
         for o, (low, high) in against.items()
     ]
     goal = all(mean[best] >= mean[o] for o in against)
-    lines = [f"The best metric-learning reading is `{best}`: {' and '.join(told)}. "]
+    lines = [f"The best metric-learning variant is `{best}`: {' and '.join(told)}. "]
     lines.append(
         f"The goal (at least cross-entropy, above MFCC) is **{'met' if goal else 'not met'}** on the mean."
     )

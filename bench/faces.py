@@ -1,6 +1,7 @@
-"""Finding faces: frames per second and recall of the main face against facenet-pytorch's defaults, on equal frames.
+"""Face detection: frames per second and recall of the main face, compared with facenet-pytorch on equal frames.
 
-The reference is `MTCNN().detect` of facenet-pytorch at the better of one picture a call and all in one call.
+The reference is `MTCNN().detect` of facenet-pytorch with its defaults: the faster of one picture in each call and all
+pictures in one call.
 """
 
 import time
@@ -30,8 +31,8 @@ FAST = FacePolicy(
 EVERY = 0.25  # seconds between detections when faces are followed
 CREMAD = Path(__file__).resolve().parents[1].parent / "shared" / "media" / "cremad"
 SMALL = {"1_of_8": 1 / 8, "1_of_10": 1 / 10, "1_of_12": 1 / 12, "1_of_16": 1 / 16, "1_of_20": 1 / 20}
-THINNED = 5  # every so many frames of the clips are looked at one by one
-FOLLOWED = 3  # clips of a source that are followed on all their frames
+THINNED = 5  # recall is measured on every fifth frame
+FOLLOWED = 3  # clips of a source for which faces are followed on all frames
 TIMED = 16  # frames of a source in a timing
 ROUNDS = 3
 
@@ -41,15 +42,15 @@ Frames = tuple[Frame, ...]  # of a clip, in order of time
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Recall of every policy per source of frames; speed of every policy per source and number of threads.
+    """Recall of every policy by source of frames, and its speed by source and number of threads.
 
     Args:
-        folder: where the demo clips are generated.
+        folder: folder for the generated demo clips.
     """
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)  # two would wait for each other on a busy machine
+    torch.set_num_threads(1)  # on a busy machine two threads would wait for each other
     finders = {name: FaceFinder(policy).find for name, policy in policies().items()}
     clips = {"demo": demo_clips(folder / "demo"), **({"cremad": real_clips()} if CREMAD.is_dir() else {})}
     pictures = {name: [f.image for clip in some for f in clip][::THINNED] for name, some in clips.items()}
@@ -67,15 +68,15 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def policies() -> dict[str, FacePolicy]:
-    """The policies that are compared; `default` is that of params.yaml."""
+    """The compared policies; `default` is the one of params.yaml."""
     return {"paper": PAPER, "default": load_params().faces, "fast": FAST}
 
 
 def demo_clips(root: Path) -> list[Frames]:
-    """All frames of the clips of a tiny demo corpus; it holds broken clips on purpose, which have none.
+    """All frames of the clips of a tiny demo corpus. Its broken clips have none.
 
     Args:
-        root: of the corpus, which is made where it is not there.
+        root: root of the corpus, which is generated if it is missing.
     """
     generate(root, size="tiny")
     return all_frames(sorted(root.rglob("*.mp4")))
@@ -99,7 +100,7 @@ def all_frames(paths: Sequence[Path]) -> list[Frames]:
 
 
 def photograph(name: str) -> Image:
-    """A photograph that scikit-image brings along, as RGB."""
+    """A photograph of scikit-image, as RGB."""
     from skimage import data
 
     picture: Image = getattr(data, name)()
@@ -107,14 +108,14 @@ def photograph(name: str) -> Image:
 
 
 def photographs() -> list[Image]:
-    """Photographs with a face at several sizes and mirrored."""
+    """Photographs with a face, at several sizes and mirrored."""
     astronaut, camera = photograph("astronaut"), photograph("camera")
     sizes = [astronaut, astronaut[::2, ::2], astronaut[:300, 80:400], camera]
     return [np.ascontiguousarray(picture) for size in sizes for picture in (size, size[:, ::-1])]
 
 
 def small_faces(share: float, count: int = 8) -> list[Image]:
-    """Pictures of 480 x 360 with a photographed face whose size is this share of the height, anywhere."""
+    """Pictures of 480 x 360 pixels with a face at a random place; `share` is its size relative to the height."""
     from PIL.Image import fromarray
 
     face = photograph("astronaut")[:256, 100:356]  # its face is 97 pixels, 0.38 of this side
@@ -131,7 +132,7 @@ def small_faces(share: float, count: int = 8) -> list[Image]:
 
 
 def reference(images: Sequence[Image]) -> list[NDArray[np.float32]]:
-    """The main face of each picture, the largest of facenet-pytorch's, as a box [1, 4], or none [0, 4]."""
+    """The main face of each picture as a box [1, 4] (the largest that facenet-pytorch finds), or none [0, 4]."""
     import torch
 
     detector, found = facenet(), []
@@ -145,7 +146,7 @@ def reference(images: Sequence[Image]) -> list[NDArray[np.float32]]:
 
 
 def facenet() -> Any:
-    """facenet-pytorch's detector with its defaults, but for the order of the faces."""
+    """facenet-pytorch's detector with its defaults, keeping all faces."""
     from facenet_pytorch import MTCNN
 
     return MTCNN(keep_all=True)
@@ -158,13 +159,13 @@ def recalls(finders: Mapping[str, Finder], images: Sequence[Image]) -> dict[str,
 
 
 def recall_when_followed(find: Finder, clips: Sequence[Frames]) -> float:
-    """Recall on every frame of some clips when faces are followed between detections."""
+    """Recall on every frame of some clips, if faces are followed between detections."""
     rows = [row for clip in clips for row in follow(find, clip, EVERY)]
     return recall(rows, reference([frame.image for clip in clips for frame in clip]))
 
 
 def recall(found: Sequence[Faces], expected: Sequence[NDArray[np.float32]]) -> float:
-    """Share of the main faces that some box matches with an IoU of at least 0.5; frames without one do not count."""
+    """Share of the main faces that a box matches with an IoU of at least 0.5; frames without a face do not count."""
     hits = [
         bool((overlaps(box, row.boxes) >= 0.5).any())
         for row, box in zip(found, expected, strict=True)
@@ -174,7 +175,7 @@ def recall(found: Sequence[Faces], expected: Sequence[NDArray[np.float32]]) -> f
 
 
 def follow(find: Finder, clip: Frames, every: float) -> list[Faces]:
-    """Faces on all frames of a clip: detected on a grid, followed in between, detected where that fails."""
+    """Faces on all frames of a clip: detected on a time grid, followed in between, and detected where that fails."""
     times = np.array([frame.time for frame in clip])
     instants = grid(times[0], times[-1] + float(np.median(np.diff(times))), every)
     shown = np.unique(np.searchsorted(times, instants + 1e-6, side="right") - 1)
@@ -185,7 +186,7 @@ def follow(find: Finder, clip: Frames, every: float) -> list[Faces]:
 
 
 def speeds(finders: Mapping[str, Finder], clips: Sequence[Frames]) -> dict[str, Any]:
-    """Frames per second, best of interleaved rounds, and ratios to the better of the reference's two ways."""
+    """Frames per second (best of interleaved rounds), and ratios to the faster way of the reference."""
     import torch
 
     detector = facenet()

@@ -1,4 +1,4 @@
-"""The floor under any way of extraction: decoding alone, then detection and forwards alone."""
+"""Lower bound on the time of any extraction (the floor): only decoding, then only detection and forwards."""
 
 import functools
 import time
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.jobs import Job
+from bench.jobs import BenchJob
 from ercache.manifest import read_manifest
 from ercache.params.schema import FacePolicy, Limits
 from ercache.processes import process_pool
@@ -26,26 +26,27 @@ if TYPE_CHECKING:
 
 @dataclass
 class Work:
-    """What the engine would do, planned as it plans it.
+    """The work of the engine, in the engine's own plan.
 
     Attributes:
-        features: by name.
-        shards: with the rows of each feature that are encoded there.
+        job: the benchmark's job.
+        features: name -> feature.
+        shards: the shards, each with the rows of each feature that are encoded there.
     """
 
-    job: Job
+    job: BenchJob
     features: "dict[str, Feature]"
     shards: "list[tuple[Shard, dict[str, tuple[int, ...]]]]"
 
     def files(self, number: int) -> "list[FileJob]":
-        """Files of a shard that hold what its features want."""
+        """The files of a shard that its features need."""
         from extract.engine.reading import file_jobs
 
         return file_jobs(*self.shards[number], self.features)
 
 
-def plan_work(job: Job) -> Work:
-    """All shards, those of texts last."""
+def plan_work(job: BenchJob) -> Work:
+    """Plan all shards, text shards last."""
     from extract.engine.plan import groups, make_plan
 
     manifest, features = read_manifest(job.manifest), job.features()
@@ -55,13 +56,13 @@ def plan_work(job: Job) -> Work:
 
 
 def decode_only(root: Path, file: "FileJob", limits: Limits) -> int:
-    """Decode a file and throw away what it held."""
+    """Decode a file and discard the result; return the number of clips."""
     return len(read_stretches(root / file.path, file.stretches, limits))
 
 
 @dataclass
 class Lane:
-    """A process that detects and encodes inputs which it holds already."""
+    """State of a worker process that detects and encodes inputs that are already in memory."""
 
     work: Work
     inputs: "list[dict[int, Inputs]]"
@@ -72,8 +73,8 @@ class Lane:
 _lane: Lane | None = None  # of a worker process
 
 
-def prepare(job: Job, device: str) -> None:
-    """Decode all inputs, load the networks, and let each of them run once."""
+def prepare(job: BenchJob, device: str) -> None:
+    """In a worker process: decode all inputs, load the networks and run each of them once."""
     from threadpoolctl import threadpool_limits
 
     from extract.engine.face_tables import Tables
@@ -96,7 +97,7 @@ def prepare(job: Job, device: str) -> None:
 
 
 def read_inputs(work: Work, number: int) -> "dict[int, Inputs]":
-    """What the rows of a shard have to be encoded from."""
+    """Decode the inputs of a shard's rows."""
     from extract.engine.reading import Inputs, share
     from extract.media.scanned import read_scanned
 
@@ -109,10 +110,14 @@ def read_inputs(work: Work, number: int) -> "dict[int, Inputs]":
 
 
 def forward_shard(number: int, most: int | None = None) -> dict[str, float]:
-    """Detect and encode what was prepared of a shard; stage -> seconds.
+    """Detect and encode the prepared inputs of a shard.
 
     Args:
-        most: rows of each feature, to warm up.
+        number: number of the shard.
+        most: greatest number of rows of each feature, for a warm-up; None: all.
+
+    Returns:
+        Stage -> seconds.
     """
     assert _lane is not None
     seconds: dict[str, float] = {}
@@ -139,7 +144,7 @@ def samples_of(
     tables: "dict[FacePolicy, Tables]",
     known: dict[str, bytes],
 ) -> list[Sample]:
-    """What the encoder gets, faces found."""
+    """The samples for the encoder, with their faces."""
     from extract.engine.worker import sample_of
 
     if not feature.faces:
@@ -148,8 +153,8 @@ def samples_of(
     return [replace(sample_of(feature, shard[n], inputs[n]), frames=found[n]) for n in rows]
 
 
-def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample], job: Job) -> None:
-    """The forwards of a feature's samples, as the engine forms them."""
+def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample], job: BenchJob) -> None:
+    """Encode the samples of a feature in the engine's batches."""
     from extract.engine.batching import forwards
     from extract.engine.worker import autocast
 
@@ -159,8 +164,8 @@ def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample]
             encoder.encode([samples[n] for n in group])
 
 
-def run_floor(job: Job) -> dict[str, Any]:
-    """Decoding alone, then detection and forwards alone; whoever is free takes the next file or shard, as in ours."""
+def run_floor(job: BenchJob) -> dict[str, Any]:
+    """Only decoding, then only detection and forwards. As in ours, a free process takes the next file or shard."""
     from extract.engine.worker_pool import devices_of
 
     work = plan_work(job)
@@ -169,7 +174,7 @@ def run_floor(job: Job) -> dict[str, Any]:
     readers = len(devices) * job.engine.workers
     with process_pool(readers) as pool:
         read = functools.partial(decode_only, job.root, limits=job.engine.limits)
-        list(pool.map(read, files[:1] * 2 * readers))  # the processes have begun and imported
+        list(pool.map(read, files[:1] * 2 * readers))  # warm-up: processes start and import
         began = time.perf_counter()
         list(pool.map(read, files))
         decoding = time.perf_counter() - began

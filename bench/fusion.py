@@ -1,9 +1,10 @@
-"""Training on cached features: an epoch of ours against an epoch of bench/peers.py with the same weights.
+"""Training on cached features: an epoch of ours compared with an epoch of bench/peers.py from the same weights.
 
-MELD-shaped synthetic dialogues (1038, 9989 utterances, lengths and speakers distributed as in its train part), 32
-dialogues a step, AdamW, clipping, the sizes in SIZES. The reference reads, runs and steps as research code does; ours
-is the path of `ercache train`: flat tensors, length buckets, fused steps. Seconds are of one training epoch without
-validation: the median of ROUNDS for ours, one for the reference, after a warm-up of both.
+Data are random features in dialogues like MELD's train part: 1038 dialogues, 9989 utterances, the same distribution of
+lengths and speakers. A step has 32 dialogues, AdamW and clipping; SIZES has the sizes of the models. The reference is
+written as research code usually is. Ours is the code of `ercache train`: flat tensors, length buckets, fused steps.
+Seconds are those of one training epoch without validation, after a warm-up of both: the median of ROUNDS for ours, one
+epoch for the reference.
 """
 
 import time
@@ -22,7 +23,7 @@ from ercache.errors import WorkError
 from ercache.manifest import Utterance
 from ercache.training.determinism import deterministic, threads_for
 from ercache.training.losses import masked_cross_entropy
-from fusion.data.batches import Batch, Padded, Subset
+from fusion.data.batches import Batch, PaddedBatches, Subset
 from fusion.models import MODELS
 
 BATCH: Final = 32
@@ -50,10 +51,11 @@ SIZES: Final[dict[str, tuple[dict[str, int], str]]] = {
 
 
 def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 1.0) -> dict[str, Any]:
-    """Seconds per epoch of every model, shares of its parts, and the ratio to the reference.
+    """Seconds for an epoch of every model, the shares of its parts, and the ratio to the reference.
 
     Args:
-        scale: share of the dialogues; less than 1 is for tests.
+        models: keys of the models.
+        scale: share of the dialogues; tests use less than 1.
     """
     found = {}
     for key in models:
@@ -63,7 +65,7 @@ def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 
 
 
 def measure_model(key: str, preset: str, subset: Subset) -> dict[str, Any]:
-    """One model, on the threads that its training has, and the reference on the same ones."""
+    """Measure one model and its reference, both with the number of threads of the model's training."""
     entry = MODELS[key]
     torch.manual_seed(0)
     model = entry.build(subset.widths, CLASSES, entry.resolve(preset, {}))
@@ -72,7 +74,7 @@ def measure_model(key: str, preset: str, subset: Subset) -> dict[str, Any]:
 
 
 def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
-    padded = Padded(subset)
+    padded = PaddedBatches(subset)
     difference = largest_difference(model, peers.FORWARDS[key], padded)
     if difference > 1e-5:
         raise WorkError(f"{key}: the reference is another network (outputs differ by {difference})")
@@ -105,8 +107,8 @@ def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def largest_difference(model: nn.Module, forward: peers.Forward, padded: Padded) -> float:
-    """Between the logits of ours and of the reference, in eval mode, on the first batches."""
+def largest_difference(model: nn.Module, forward: peers.Forward, padded: PaddedBatches) -> float:
+    """Largest difference between our logits and the reference's, in eval mode, on the first batches."""
     model.eval()
     worst = 0.0
     for batch in islice(padded.shuffled(BATCH, torch.Generator().manual_seed(1)), 3):
@@ -117,7 +119,7 @@ def largest_difference(model: nn.Module, forward: peers.Forward, padded: Padded)
 def epoch(
     model: nn.Module, forward: Callable[[Batch], Tensor], batches: Iterable[Batch], *, fused: bool
 ) -> dict[str, float]:
-    """Seconds of one epoch, by part."""
+    """Train one epoch; return its seconds by part."""
     optimizer = AdamW(model.parameters(), 1e-4, fused=True) if fused else AdamW(model.parameters(), 1e-4)
     model.train()
     spent = dict.fromkeys(("data", "forward", "backward", "step"), 0.0)
@@ -144,7 +146,7 @@ def epoch(
 
 
 def meld_shaped(widths: dict[str, int], scale: float = 1.0, seed: int = 0) -> Subset:
-    """Random features with MELD's dialogues."""
+    """Random features in dialogues with the lengths and speakers of MELD's train part."""
     rng = np.random.default_rng(seed)
     lengths, people = (
         rng.permutation(np.repeat(np.arange(1, len(counts) + 1), counts)) for counts in (LENGTHS, SPEAKERS)
@@ -160,11 +162,11 @@ def meld_shaped(widths: dict[str, int], scale: float = 1.0, seed: int = 0) -> Su
     return Subset(
         name="train",
         utterances=(utterance,) * n,
-        inside=torch.ones(n, dtype=torch.bool),
+        in_subset=torch.ones(n, dtype=torch.bool),
         offsets=torch.tensor([0, *np.cumsum(lengths)]),
         features=values,
         present=present,
         speakers=torch.from_numpy(rng.integers(np.repeat(people, lengths))),
         labels=labels,
-        known=labels,
+        all_labels=labels,
     )

@@ -1,4 +1,4 @@
-"""Children of a benchmark: what is measured runs in a process of its own, watched from outside."""
+"""Child processes of a benchmark: each measurement runs in its own process, whose memory can be watched."""
 
 import json
 import subprocess
@@ -17,11 +17,21 @@ if TYPE_CHECKING:
     from extract.engine.plan import Feature
 
 PROJECT: Final = Path(__file__).parents[1]
-PAUSE: Final = 0.1  # seconds between two looks at the memory
+PAUSE: Final = 0.1  # seconds between two samples of the memory
 
 
-class Job(Strict):
-    """What a child process is to do; `folder` is for what it writes, and fresh for every child."""
+class BenchJob(Strict):
+    """The job of a child process.
+
+    Attributes:
+        folder: folder for its output; a new one for every child.
+        root: root of the media.
+        manifest: the manifest file.
+        encoder_set: key of `bench.sets.SETS`.
+        engine: params of our engine.
+        policy: our face policy.
+        device: as torch names it.
+    """
 
     folder: Path
     root: Path
@@ -38,33 +48,42 @@ class Job(Strict):
         return features(self.encoder_set, self.policy)
 
 
-def run_child(role: str, job: Job, name: str, watched: bool = False) -> dict[str, Any]:
-    """Run a role in a process of its own; its answer with its `wall` clock, start-up included.
+def run_child(role: str, job: BenchJob, name: str, watched: bool = False) -> dict[str, Any]:
+    """Run a role in a child process.
+
+    Args:
+        role: key of `bench.extract.ROLES`.
+        job: the job.
+        name: name of the child's folder.
+        watched: sample the memory.
+
+    Returns:
+        The answer of the role, `wall` (seconds, start-up included) and, if watched, the peaks of memory.
 
     Raises:
-        WorkError: it failed.
+        WorkError: the child failed.
     """
     folder = job.folder / name
     folder.mkdir()
     (folder / "job.json").write_text(
         job.model_copy(update={"folder": folder}).model_dump_json(), encoding="utf-8"
     )
-    with (folder / "words.txt").open("w+b") as words:
+    with (folder / "output.txt").open("w+b") as output:
         began = time.perf_counter()
         command = [sys.executable, "-m", "bench.extract", role, str(folder / "job.json")]
-        with subprocess.Popen(command, cwd=PROJECT, stdout=words, stderr=words) as process:
+        with subprocess.Popen(command, cwd=PROJECT, stdout=output, stderr=output) as process:
             peaks = watch(process) if watched else {}
             code = process.wait()
         wall = time.perf_counter() - began
     if code != 0:
-        told = (folder / "words.txt").read_text(encoding="utf-8", errors="replace")
-        raise WorkError(f"bench.extract {role} ended with {code}", details=told.splitlines()[-20:])
+        lines = (folder / "output.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        raise WorkError(f"bench.extract {role} ended with {code}", details=lines[-20:])
     answer: dict[str, Any] = json.loads((folder / "answer.json").read_bytes())
     return {"wall": wall, **answer, **peaks}
 
 
 def watch(process: "subprocess.Popen[bytes]") -> dict[str, float]:
-    """Largest sums over a process and its children while it runs, megabytes."""
+    """Peak memory of a process and its children while it runs: largest sums over all of them, in megabytes."""
     peaks: Counter[str] = Counter()
     parent = psutil.Process(process.pid)
     while process.poll() is None:
@@ -73,7 +92,7 @@ def watch(process: "subprocess.Popen[bytes]") -> dict[str, float]:
             try:
                 facts = member.memory_full_info()
             except psutil.Error:
-                continue  # it ended between two lines
+                continue  # the process has just ended
             sums.update(peak_rss_mb=facts.rss, peak_pss_mb=facts.pss)
         peaks |= sums
         time.sleep(PAUSE)
@@ -84,11 +103,11 @@ def _family(parent: Any) -> list[Any]:
     try:
         return [parent, *parent.children(recursive=True)]
     except psutil.Error:
-        return []  # the parent ended between two lines
+        return []  # the parent has just ended
 
 
 def rounded(value: Any) -> Any:
-    """Numbers with four significant digits, at any depth."""
+    """Round all floats in nested dicts to four significant digits."""
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, dict):

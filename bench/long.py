@@ -1,12 +1,16 @@
-"""A recording of hours with thousands of cues, in each container: extraction against a plain decode of the same file.
+"""A recording of hours with thousands of utterances: extraction compared with plain decoding, for each container.
 
-The recording is one minute of 1080p at 25 pictures a second with sound, made once (a photograph with a face that moves
-under noise) and joined to its length by stream copy; no picture is encoded twice. Measured for each container:
-- decode: `ffmpeg -threads N -i FILE -f null -`, all pictures and sound, nothing kept; N is the number of cores.
-- scan: `ercache scan folder`, which looks at every packet.
-- extract: `ercache extract folder` with a feature of the sound (mfcc) and one of the pictures (a small network on two
-  pictures a cue) with a cold store.
-`over_decode` is extract over decode. Memory is summed over all processes of a command; RSS counts shared pages twice.
+The recording repeats one minute of video: 1080p, 25 frames a second, with sound (a moving photograph of a face, with
+noise). The minute is encoded once and repeated by stream copy. Measured for each container:
+
+- decode: `ffmpeg -threads N -i FILE -f null -`, video and audio, with N the number of cores; the result is discarded.
+- scan: `ercache scan folder`, which reads every packet.
+- extract: `ercache extract folder` with a cold store, one audio feature (mfcc) and one visual feature (a small network
+on
+  two frames of each utterance).
+
+`over_decode` is the time of extract divided by that of decode. Memory is summed over all processes of a command; RSS
+counts shared pages more than once.
 
 `python -m bench.long --minutes 10 --cues 100` prints the figures of a shorter recording.
 """
@@ -37,7 +41,7 @@ FEATURES: Final = {
     "mfcc": {"encoder": "audio/mfcc"},
     "scenes": {"encoder": "visual/resnet18", "frames": 2},
 }
-CUE: Final = 3.0  # seconds at most
+CUE: Final = 3.0  # greatest length of an utterance in seconds
 SIZE: Final = "1920x1080"
 
 
@@ -48,18 +52,20 @@ def measure(
     containers: Sequence[str] = CONTAINERS,
     size: str = SIZE,
 ) -> dict[str, Any]:
-    """Measure one container after the other; each file is taken away before the next is made.
+    """Measure one container after the other. Each recording is deleted before the next is made.
 
     Args:
-        folder: scratch; needs room for one recording.
-        minutes, cues: of the recording.
-        size: of its pictures, for tests of this benchmark.
+        folder: scratch folder with room for one recording.
+        minutes: length of the recording.
+        cues: number of utterances in it.
+        containers: suffixes of the containers.
+        size: size of the video; tests use a small one.
 
     Returns:
-        figures for docs/benchmarks.json.
+        Figures for docs/benchmarks.json.
 
     Raises:
-        WorkError: a command failed; with its last words.
+        WorkError: a command failed; with the end of its output.
     """
     group = folder / "minute.mp4"
     make_minute(group, size)
@@ -70,7 +76,9 @@ def measure(
         path = make_project(project, container, minutes, cues)
         join(group, path, minutes)
         rows[container] = measure_one(project, path)
-        print(f"{container}: {rounded(rows[container])}", file=sys.stderr)  # the next takes another hour
+        print(
+            f"{container}: {rounded(rows[container])}", file=sys.stderr
+        )  # shown now, since the next takes another hour
         path.unlink()
     return {
         "minutes": minutes,
@@ -83,7 +91,7 @@ def measure(
 
 
 def make_minute(path: Path, size: str) -> None:
-    """A minute that is as hard to decode as a recording: detail, motion, noise; a face; sound like speech."""
+    """Make a minute of video that is as hard to decode as a real recording: detail, motion, noise, a face, a voice."""
     import skimage.data
     from PIL import Image
 
@@ -102,13 +110,13 @@ def make_minute(path: Path, size: str) -> None:
 
 
 def join(group: Path, path: Path, minutes: int) -> None:
-    """Copies of a minute, one after the other, none encoded anew."""
+    """Repeat the minute by stream copy, without encoding it again."""
     kind = {"ts": "mpegts", "mkv": "matroska"}.get(path.suffix[1:], path.suffix[1:])
     run_ffmpeg("-stream_loop", str(minutes - 1), "-i", str(group), "-c", "copy", "-f", kind, str(path))
 
 
 def make_project(folder: Path, container: str, minutes: int, cues: int) -> Path:
-    """A project whose corpus is one recording with subtitles; where the recording is to lie."""
+    """Make a project whose corpus is one recording with subtitles; return the path for the recording."""
     root = folder / "media"
     (folder / "extract").mkdir(parents=True)
     root.mkdir()
@@ -125,7 +133,7 @@ def make_project(folder: Path, container: str, minutes: int, cues: int) -> Path:
 
 
 def stamp(seconds: float) -> str:
-    """A time as subtitles have it."""
+    """A time in the format of srt subtitles."""
     thousandths = round(1000 * seconds)
     return (
         f"{thousandths // 3_600_000:02d}:{thousandths // 60_000 % 60:02d}:"
@@ -134,7 +142,7 @@ def stamp(seconds: float) -> str:
 
 
 def measure_one(project: Path, path: Path) -> dict[str, Any]:
-    """Figures of one recording."""
+    """Measure one recording."""
     threads = ("-threads", str(len(os.sched_getaffinity(0))))
     began = time.perf_counter()
     run_ffmpeg(*threads, "-i", str(path), "-f", "null", "-")
@@ -179,10 +187,13 @@ def run_ffmpeg(*arguments: str) -> None:
 
 
 def run_ercache(project: Path, *arguments: str) -> dict[str, Any]:
-    """Wall clock, peak memory and answer of a command in a project with a store of its own.
+    """Run an `ercache` command in a project with its own store.
+
+    Returns:
+        `seconds`, `answer` (the JSON answer) and the peaks of memory.
 
     Raises:
-        WorkError: it failed.
+        WorkError: the command failed.
     """
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "ERCACHE_STORE": str(project / "store")}
@@ -207,7 +218,7 @@ def main(
     cues: Annotated[int, typer.Option(min=1, help="Utterances in it.")] = CUES,
     containers: Annotated[str, typer.Option(help="Suffixes, with commas.")] = ",".join(CONTAINERS),
 ) -> None:
-    """Print the figures of a recording of another length than the page's."""
+    """Print the figures of a recording of any length."""
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(measure(Path(folder), minutes, cues, containers.split(",")), indent=1))
 

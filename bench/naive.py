@@ -1,27 +1,31 @@
-"""Extraction as published code of the field does it: encoder by encoder, clip by clip; the reference of bench/extract.
+"""Extraction as published code usually does it, encoder by encoder and clip by clip: the reference of bench/extract.
 
-What makes it naive, as in the extraction scripts that peers publish or describe:
-- every encoder is a script of its own: it decodes the clip again and finds the faces again;
-- video is read from the first to the last picture, then the wanted ones are picked;
-- sound goes through a wav file that ffmpeg writes at the encoder's rate;
-- faces are found by facenet-pytorch's MTCNN with its defaults (faces from 20 pixels), picture by picture;
-- a clip is a forward of its own; results are one pickle per clip and encoder.
+What makes it naive, as in published extraction scripts:
 
-Why it is fair:
-- encoders, params and networks are those of our own run (the same Python classes), so is the precision, float32;
-- pictures are those of our own run: the instants come from the functions of extract.media.video, and finding them
-  costs it one pass over the packets, as ours;
-- sound covers the same stretch at the same rate (16 bit, ffmpeg's resampler);
-- only the wanted pictures become RGB, where OpenCV's `read` converts all of them; PyAV decodes in the process itself
-  with as many threads as it likes, and no pipe carries pictures; ffmpeg is told to leave out the video for the sound;
-- a network and the MTCNN are loaded once for each encoder; all forwards run in eval and inference mode;
-- torch has its default number of threads, one for each core (it is in the result as `threads`);
-- nothing is computed twice within an encoder, nothing is copied or converted without need, and no store, digest,
-  checksum or flush to disk is paid for, which ours does;
-- a clip that cannot be read is passed over, which costs no more than the attempt.
-Of sound files alone (`extract_sounds`) a script is a loop: soundfile reads a file once, librosa resamples it for each
-rate, all features are computed of it in this one process; no ffmpeg, no wav on the way.
-Clips are whole files: stretches and crops of longer files, which peers cut beforehand, are not measured.
+- Every encoder has its own script, which decodes each clip again and finds the faces again.
+- Video is decoded from the first to the last frame; then the wanted frames are picked.
+- Audio goes through a wav file that ffmpeg writes at the encoder's sampling rate.
+- facenet-pytorch's MTCNN with its defaults (faces from 20 pixels) finds the faces, frame by frame.
+- Each clip is a forward of its own. Each clip and encoder gives one pickle.
+
+Why the comparison is fair:
+
+- Encoders, params, networks and precision (float32) are those of our own run, from the same Python classes.
+- The frames are those of our own run. The times come from extract.media.video, at the cost of one pass over the
+packets,
+  as in ours.
+- Audio covers the same span at the same rate (16 bit, ffmpeg's resampler).
+- Only the wanted frames are converted to RGB, while OpenCV's `read` converts all of them. PyAV decodes in the process
+  itself with as many threads as it likes, and no pipe carries frames. For audio, ffmpeg skips the video.
+- A network and the MTCNN are loaded once for each encoder. All forwards run in eval and inference mode.
+- torch has its default number of threads, one for each core (in the result as `threads`).
+- Nothing is computed twice within an encoder, and nothing is copied or converted without need. There is no store,
+  digest, checksum or flush to disk, which ours has.
+- A clip that cannot be read is skipped at the cost of one attempt.
+
+For a corpus of sound files (`extract_sounds`) the script is one loop in one process: soundfile reads a file once,
+librosa resamples it for each rate, and all features are computed from it, without ffmpeg or wav files in between.
+Clips are whole files. Spans and crops of longer files, which others cut in advance, are not measured.
 """
 
 import pickle
@@ -50,8 +54,8 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Clip:
-    """An utterance as peers have it: its text, and whole files for what is seen and heard."""
+class NaiveClip:
+    """An utterance as published code has it: its text, and whole files for video and audio."""
 
     id: str
     text: str | None
@@ -64,10 +68,10 @@ class Account:
     """What a naive run did.
 
     Attributes:
-        seconds: stage (load, decode, faces, encode, write) -> wall clock.
-        threads: of torch.
-        written: files.
-        missing: `feature clip: reason` where there was nothing to write.
+        threads: number of torch's threads.
+        written: number of files written.
+        seconds: stage (load, decode, faces, encode, write) -> seconds of wall clock.
+        missing: `feature clip: reason` for results that are missing.
     """
 
     threads: int = 0
@@ -76,7 +80,7 @@ class Account:
     missing: list[str] = field(default_factory=list)
 
     def timed(self, stage: str, work: Callable[[], Result]) -> Result:
-        """Do some work of a stage."""
+        """Run some work, and count its time for a stage."""
         began = time.perf_counter()
         try:
             return work()
@@ -84,7 +88,7 @@ class Account:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
 
 
-def extract(clips: Sequence[Clip], features: Sequence[Feature], out: Path, limits: Limits) -> Account:
+def extract(clips: Sequence[NaiveClip], features: Sequence[Feature], out: Path, limits: Limits) -> Account:
     """Make one pickle of arrays for each clip and feature.
 
     Args:
@@ -113,7 +117,7 @@ def extract(clips: Sequence[Clip], features: Sequence[Feature], out: Path, limit
     return account
 
 
-def extract_sounds(clips: Sequence[Clip], features: Sequence[Feature], out: Path) -> Account:
+def extract_sounds(clips: Sequence[NaiveClip], features: Sequence[Feature], out: Path) -> Account:
     """Make one pickle of arrays for each sound file and feature, in one loop over the files.
 
     Args:
@@ -155,9 +159,9 @@ def load_finder() -> Any:
 
 
 def read_sample(
-    clip: Clip, feature: Feature, finder: Any, account: Account, folder: Path, limits: Limits
+    clip: NaiveClip, feature: Feature, finder: Any, account: Account, folder: Path, limits: Limits
 ) -> Sample:
-    """What an encoder gets of a clip.
+    """Read the input of an encoder from a clip.
 
     Raises:
         Missing: the file cannot be read.
@@ -177,10 +181,10 @@ def read_sample(
 
 
 def given(path: Path | None) -> Path:
-    """A file that is there.
+    """The path, if there is one.
 
     Raises:
-        Missing: it is not.
+        Missing: the clip has no such file.
     """
     if path is None:
         raise Missing(Reason.ABSENT)
@@ -188,7 +192,7 @@ def given(path: Path | None) -> Path:
 
 
 def read_pictures(path: Path, kind: Pictures, limits: Limits) -> list[Frame]:
-    """Decode all pictures, keep those that are asked for, in their own size.
+    """Decode all frames of a video, and keep the wanted ones in their own size.
 
     Raises:
         Missing: the file cannot be read.
@@ -218,7 +222,7 @@ def read_pictures(path: Path, kind: Pictures, limits: Limits) -> list[Frame]:
 
 
 def with_faces(frame: Frame, finder: Any) -> Frame:
-    """A picture with its faces."""
+    """The frame with its faces."""
     boxes, scores, points = finder.detect(frame.image, landmarks=True)
     if boxes is None:
         return frame
@@ -227,7 +231,7 @@ def with_faces(frame: Frame, finder: Any) -> Frame:
 
 
 def read_sound(path: Path, rate: int, wav: Path) -> FloatArray:
-    """Sound as mono at a rate, by way of a wav file.
+    """Read audio as mono at a sampling rate, through a wav file.
 
     Raises:
         Missing: ffmpeg cannot read it.

@@ -27,7 +27,7 @@ IGNORED: Final = -100
 
 
 class Conversations(Dataset[dict[str, Any]]):
-    """Dialogues as lists of utterance ids, features as a dict of vectors."""
+    """Dialogues as lists of utterance ids, and features as a dict of vectors."""
 
     def __init__(self, subset: Subset) -> None:
         ends = subset.offsets.tolist()
@@ -55,7 +55,7 @@ class Conversations(Dataset[dict[str, Any]]):
 
 
 def collate(items: Sequence[dict[str, Any]]) -> Batch:
-    """Pad the dialogues of a batch to its longest."""
+    """Pad the dialogues of a batch to the longest of them."""
 
     def padded(values: list[Tensor], fill: float = 0.0) -> Tensor:
         return pad_sequence(values, batch_first=True, padding_value=fill)
@@ -71,12 +71,12 @@ def collate(items: Sequence[dict[str, Any]]) -> Batch:
 
 
 def loader(subset: Subset, size: int) -> DataLoader[dict[str, Any]]:
-    """Batches in random order, as a training loop takes them."""
+    """A loader of batches in random order."""
     return DataLoader(Conversations(subset), batch_size=size, shuffle=True, collate_fn=collate)
 
 
 def reverse(x: Tensor, mask: Tensor) -> Tensor:
-    """Each dialogue of [B, L, ...] reversed within its own length, padded again."""
+    """Reverse each dialogue of [B, L, ...] within its own length, and pad again."""
     parts = [row[: int(n)].flip(0) for row, n in zip(x, mask.sum(1), strict=True)]
     return F.pad(
         pad_sequence(parts, batch_first=True),
@@ -207,7 +207,7 @@ def m2fnet(model: M2FNet, batch: Batch) -> Tensor:
 
 
 def mmgcn(model: Mmgcn, batch: Batch) -> Tensor:
-    """Logits of MMGCN: a graph for every dialogue, one after the other."""
+    """Logits of MMGCN: builds the graphs of the dialogues one after the other."""
     h = model.nodes(batch)
     M = len(model.names)
     rows = []
@@ -241,7 +241,7 @@ def mmgcn(model: Mmgcn, batch: Batch) -> Tensor:
 
 
 def as_it_is(model: nn.Module, batch: Batch) -> Tensor:
-    """Logits of a network that has no other way to be run; only its data path differs."""
+    """Logits of a network that both run in the same way; only their data loading differs."""
     logits: Tensor = model(batch)
     return logits
 

@@ -1,8 +1,8 @@
-"""Trainings of the extractors at the paper's sizes, on a GPU: examples a second, and hours for whole corpora.
+"""Training of the extractors at the paper's sizes on a GPU: examples per second, and hours for whole corpora.
 
-Each is the real training on made-up examples (3 s of noise with fresh augmentation, pictures, 60 tokens), timed after
-its first epoch, validation included. Hours are those of all epochs: 60 audio, 100 visual,
-5 text (docs/papers/m2fnet.md, sections 3.1 and 5.2).
+Each is the real training on random examples (3 s of noise with new augmentation in each epoch, images, about 60
+tokens). It is timed after its first epoch, validation included. Hours are those of all epochs: 60 audio, 100 visual, 5
+text (docs/papers/m2fnet.md, sections 3.1 and 5.2).
 """
 
 import time
@@ -32,7 +32,7 @@ TextSize = Literal["small", "base", "large"]
 def measure(
     device: str = "cuda", size: Size = "paper", text: TextSize = "large", examples: int = 1024
 ) -> dict[str, Any]:
-    """Figures of the three trainings, or why there are none."""
+    """Figures of the three trainings, or the reason why they cannot run."""
     if device == "cuda" and not torch.cuda.is_available():
         return {"skipped": SKIPPED}
     trainings: Mapping[str, Callable[[Tick], object]] = {

@@ -1,8 +1,9 @@
-"""Scanning a large corpus: 200,000 utterances in a table, scanned twice, and its manifest read.
+"""Scanning a large corpus: 200,000 utterances in a table, scanned twice; then its manifest is read.
 
-The reference is Python's csv module on the same table: `scan_over_csv` says how many times longer a scan takes. Memory
-is bounded when the peak grows in proportion to the utterances, all of which the manifest holds: the same steps on a
-corpus of a tenth tell how many bytes one more utterance takes. `*_looks` counts the files that were opened and probed.
+The reference is Python's csv module on the same table; `scan_over_csv` says how many times longer a scan takes. The
+manifest holds all utterances, so the peak memory should grow only in proportion to them. The same steps on a corpus of
+a tenth of the size show how many bytes one more utterance needs. `*_looks` counts the files that were opened and
+probed.
 """
 
 import csv
@@ -30,7 +31,7 @@ STEPS: Final = (("scan", "scan"), ("rescan", "scan"), ("read", "read"))  # name,
 
 
 def corpus(folder: Path, utterances: int = UTTERANCES, files: int = FILES) -> None:
-    """Write a table of stretches of sound files, in dialogues of one file each."""
+    """Write sound files and a table with the utterances in them; each file is a dialogue."""
     folder.mkdir(parents=True)
     each = utterances // files
     frames = bytes(range(1, 251)) * (int(each * SECONDS * RATE) // 250 + 1)
@@ -49,14 +50,14 @@ def corpus(folder: Path, utterances: int = UTTERANCES, files: int = FILES) -> No
 
 
 def measure(folder: Path, utterances: int = UTTERANCES, fewer: int = FEWER) -> dict[str, Any]:
-    """Seconds and peak memory of a scan, of a second scan and of reading the manifest.
+    """Seconds and peak memory of a scan, of a second scan, and of reading the manifest.
 
-    Megabytes are of a step's processes together, imports with them, sampled while it runs.
+    Memory is that of all processes of a step together, imports included, sampled while the step runs.
     """
     small, large = (folder / str(count) for count in (fewer, utterances))
     corpus(small / "corpus", fewer)
     corpus(large / "corpus", utterances)
-    time.sleep(2.1)  # a file that was written just now is not remembered
+    time.sleep(2.1)  # the scan cache skips files that were written just now
     figures: dict[str, Any] = {"utterances": utterances, "files": FILES, "goals": GOALS}
     reference = _csv_seconds(large / "corpus" / "utterances.csv")
     small_steps = {name: _apart(command, small) for name, command in STEPS}
@@ -76,7 +77,7 @@ def _csv_seconds(table: Path) -> float:
 
 
 def _apart(command: str, folder: Path) -> Figures:
-    """A step in a process of its own, so that its memory is its own."""
+    """Run a step in its own process, so that its memory can be measured."""
     environment = {**os.environ, "ERCACHE_STORE": str(folder / "store")}
     arguments = [sys.executable, "-m", "bench.scan", command, str(folder)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as process:
@@ -88,7 +89,7 @@ def _apart(command: str, folder: Path) -> Figures:
 
 
 def step(command: str, folder: Path) -> Figures:
-    """Seconds of `scan` or `read`, and how many files a scan looked at."""
+    """Run `scan` or `read`; return its seconds, and for a scan the number of files it looked at."""
     known: list[int] = []
     began = time.perf_counter()
     if command == "scan":
@@ -98,7 +99,7 @@ def step(command: str, folder: Path) -> Figures:
     else:
         read_manifest(folder / "manifest.jsonl")
     figures: Figures = {"seconds": round(time.perf_counter() - began, 2)}
-    # The first word of progress counts what is remembered.
+    # The first call of progress reports the files that the scan cache knows.
     return figures | ({"looks": known[0]} if known else {})
 
 

@@ -1,9 +1,9 @@
-"""Training on words: epochs of the models that read utterances of similar length at once (length_buckets.py).
+"""Training on words: epochs of the models that use length buckets (fusion/layers/length_buckets.py).
 
-The reference is the same model on the same batches, with every utterance padded to the longest of its batch. The
-dialogues are those of bench/fusion.py, their utterances as long as the tokens of MELD's train part; widths of
-`text/minilm`, preset `small`, 32 dialogues a step. Seconds are of one training epoch without validation, the median of
-ROUNDS; ours and the reference take turns.
+The reference is the same model on the same batches without buckets: every utterance is padded to the longest of its
+batch. The dialogues are those of bench/fusion.py. The utterances have as many tokens as those of MELD's train part,
+with the width of `text/minilm`; preset `small`, 32 dialogues in a step. Seconds are those of one training epoch
+without validation, the median of ROUNDS; ours and the reference alternate.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ from torch import nn
 from bench.fusion import BATCH, CLASSES, ROUNDS, WARM_UP, epoch, meld_shaped
 from ercache.errors import WorkError
 from ercache.training.determinism import deterministic, threads_for
-from fusion.data.batches import Padded, Subset
+from fusion.data.batches import PaddedBatches, Subset
 from fusion.data.ragged import Ragged
 from fusion.layers import length_buckets
 from fusion.models import MODELS
@@ -35,10 +35,11 @@ STEPS: Final = (
 
 
 def measure(_folder: Path, models: Iterable[str] = MODELS_OF_WORDS, scale: float = 1.0) -> dict[str, Any]:
-    """Seconds per epoch of each model, and the ratio to the reference.
+    """Seconds for an epoch of each model, and the ratio to the reference.
 
     Args:
-        scale: share of the dialogues; less than 1 is for tests.
+        models: keys of the models.
+        scale: share of the dialogues; tests use less than 1.
     """
     subset = of_words(scale)
     return {key: _measured(key, subset) for key in models}
@@ -49,10 +50,10 @@ def _measured(key: str, subset: Subset) -> dict[str, Any]:
     torch.manual_seed(0)
     model = entry.build(subset.widths, CLASSES, entry.resolve("small", {}))
     with deterministic(threads_for(model)):
-        padded = Padded(subset)
+        padded = PaddedBatches(subset)
         difference = largest_difference(model, padded)
         if difference > 1e-5:
-            raise WorkError(f"{key}: outputs depend on what is read at once (by {difference})")
+            raise WorkError(f"{key}: outputs depend on the length buckets (by {difference})")
         ours, theirs = zip(*(_both(model, padded) for _ in range(ROUNDS)), strict=True)
     seconds, reference = (sorted(found)[ROUNDS // 2] for found in (ours, theirs))
     return {
@@ -64,7 +65,7 @@ def _measured(key: str, subset: Subset) -> dict[str, Any]:
     }
 
 
-def _both(model: nn.Module, padded: Padded) -> tuple[float, float]:
+def _both(model: nn.Module, padded: PaddedBatches) -> tuple[float, float]:
     def spent() -> float:
         order = torch.Generator().manual_seed(0)
         epoch(model, model, islice(padded.shuffled(BATCH, order), WARM_UP), fused=True)
@@ -76,8 +77,8 @@ def _both(model: nn.Module, padded: Padded) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def largest_difference(model: nn.Module, padded: Padded) -> float:
-    """Between the logits of ours and of the reference, in eval mode, on the first batches."""
+def largest_difference(model: nn.Module, padded: PaddedBatches) -> float:
+    """Largest difference between our logits and the reference's, in eval mode, on the first batches."""
     model.eval()
     worst = 0.0
     for batch in islice(padded.shuffled(BATCH, torch.Generator().manual_seed(1)), 3):
@@ -89,17 +90,17 @@ def largest_difference(model: nn.Module, padded: Padded) -> float:
 
 @contextmanager
 def all_at_once() -> Iterator[None]:
-    """No group is large enough to be cut."""
-    least = length_buckets.LEAST
-    length_buckets.LEAST = 1 << 30
+    """Switch length buckets off: no bucket is ever large enough to be split."""
+    least = length_buckets.MIN_BUCKET
+    length_buckets.MIN_BUCKET = 1 << 30
     try:
         yield
     finally:
-        length_buckets.LEAST = least
+        length_buckets.MIN_BUCKET = least
 
 
 def of_words(scale: float = 1.0, seed: int = 0) -> Subset:
-    """MELD's dialogues with random words; all utterances have some."""
+    """Dialogues like MELD's with random words; every utterance has some."""
     subset = meld_shaped({"text": 1}, scale, seed)
     draw = torch.Generator().manual_seed(seed)
     lengths = torch.multinomial(
@@ -110,5 +111,5 @@ def of_words(scale: float = 1.0, seed: int = 0) -> Subset:
         "text", torch.randn(int(lengths.sum()), WIDTH, generator=draw), lengths.cumsum(0) - lengths, lengths
     )
     return replace(
-        subset, features={}, present={"text": torch.ones_like(subset.inside)}, sequences={"text": words}
+        subset, features={}, present={"text": torch.ones_like(subset.in_subset)}, sequences={"text": words}
     )

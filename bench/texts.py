@@ -1,4 +1,4 @@
-"""Encoding sentences: canonical batches sorted by length against one sentence a call."""
+"""Encoding sentences: batches sorted by length, compared with one sentence in each call."""
 
 import time
 from collections.abc import Sequence

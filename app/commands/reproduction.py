@@ -11,7 +11,7 @@ from app.console import DATA, EXPERIMENTS, Device, Json, answer, device_of, para
 from app.training_table import training_table
 
 if TYPE_CHECKING:  # training imports torch, which --help must not wait for
-    from fusion.papers.reproduce import Outcome
+    from fusion.papers.reproduce import RowResult
 
 NAMES = {"uar": "UAR", "macro_f1": "macro F1", "accuracy": "accuracy", "weighted_f1": "weighted F1"}
 
@@ -79,7 +79,7 @@ def reproduce(
         say(f"not runnable: {why}")
 
 
-def _show(title: str, rows: "list[Outcome]") -> None:
+def _show(title: str, rows: "list[RowResult]") -> None:
     metrics = [m for m in NAMES if any(m in row.published for row in rows)] or ["weighted_f1"]
     columns = ("ours (std)", "95 % interval", "difference")
     head = [column for m in metrics for column in (f"{NAMES[m]}, published", *columns)]
@@ -89,7 +89,7 @@ def _show(title: str, rows: "list[Outcome]") -> None:
     table(("row", *(head[i] for i in held), ""), body, title=title)
 
 
-def _cells(row: "Outcome", metric: str) -> tuple[str, ...]:
+def _cells(row: "RowResult", metric: str) -> tuple[str, ...]:
     published = f"{row.published[metric]:.2f}" if metric in row.published else ""
     score: dict[str, Any] | None = row.ours.get(metric)
     if score is None:

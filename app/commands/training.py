@@ -262,7 +262,7 @@ def sweep(
 
 
 def _readings(experiment: str, model: str, loaded: Params, device: str, json: bool) -> None:
-    from fusion.search.ablation import readings as read
+    from fusion.search.ablation import ablate_open_choices as read
 
     spaces = loaded.sweeps.readings
     space = spaces[check_name(model, spaces, "readings (params.yaml, sweeps.readings)")]

@@ -6,8 +6,8 @@ from pathlib import Path
 from app.docs_pages.tables import line
 from ercache.params.schema import Params
 from fusion.experiment.resolve import Experiment, experiment_of
-from fusion.search.ablation import PLACE, held_by
-from fusion.search.log import Trial, searches
+from fusion.search.ablation import PLACE, value_of_switch
+from fusion.search.log import Trial, read_searches
 
 HEAD = ("open choice", "switch", "used here", "alternative", "weighted F1 (std)", "difference to ours")
 
@@ -22,7 +22,7 @@ def ablations_text(params: Params, reports: Path) -> Iterator[str]:
         Paragraphs of Markdown.
     """
     for path in sorted((reports / PLACE.name).glob("*.csv")):
-        found = list(searches(path).values())[-1]
+        found = list(read_searches(path).values())[-1]
         base = experiment_of(path.stem, params)
         first = found[0]
         place = f"`{path.stem}` on {base.entry.corpus}, validation, {base.training.seeds} seeds"
@@ -38,7 +38,7 @@ def _row(base: Experiment, trial: Trial, first: Trial) -> tuple[str, ...]:
     fields = type(base.config).model_fields if path.startswith("config.") else {}
     choice = fields[key].description or "" if key in fields else ""
     result = (trial.reason, "") if trial.reason else (_score(trial), f"{trial.mean - first.mean:+.3f}")
-    return choice, f"`{key}`", str(held_by(base, path)), str(value), *result
+    return choice, f"`{key}`", str(value_of_switch(base, path)), str(value), *result
 
 
 def _score(trial: Trial) -> str:

@@ -43,7 +43,7 @@ def draw_ranking(
         title: title of the picture.
     """
     count = len(found.names)
-    right = count + 0.5 + GAP * (len(found.alike) + 0.5)
+    right = count + 0.5 + GAP * (len(found.groups) + 0.5)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 1.8 + ROW * count), layout="constrained")
         axes = figure.add_subplot()
@@ -81,7 +81,7 @@ def _axis(axes: Axes, found: Ranking) -> None:
 def _joined(axes: Axes, found: Ranking) -> None:
     """Draw a bar beside each group of systems that do not differ significantly."""
     right = len(found.names) + 0.5
-    for place, (first, last) in enumerate(found.alike):
+    for place, (first, last) in enumerate(found.groups):
         x = right + GAP * place
         axes.plot(
             [x, x],

@@ -19,8 +19,8 @@ from app.systems import (
 from ercache.params.schema import Params
 from fusion.evaluation.ranking import LEVEL, Ranking
 from fusion.models import MODELS
-from fusion.search.log import searches
-from fusion.search.sweep import changed
+from fusion.search.log import read_searches
+from fusion.search.sweep import apply_values
 
 BEGIN: Final = "<!-- `ercache systems --write docs/systems.md` makes these tables -->"
 END: Final = "<!-- end of the tables -->"
@@ -114,11 +114,11 @@ def _search_table(group: Sequence[System], params: Params, sweeps: Path) -> str:
 
 
 def _searched(system: System, params: Params, log: Path) -> tuple[str, str, str, str]:
-    name, tried = f"`{system.name}`", list(searches(log).values())
+    name, tried = f"`{system.name}`", list(read_searches(log).values())
     if not tried:
         return name, "0", "", "defaults"
     best = max(tried[-1], key=lambda t: (t.mean, -t.number))
-    frozen = changed(system.entry, best.config) == system.entry
+    frozen = apply_values(system.entry, best.config) == system.entry
     chosen = ", ".join(f"{path.partition('.')[2]} {value}" for path, value in best.config.items())
     return name, str(len(tried[-1])), f"{best.mean:.3f}", chosen if frozen else "another one than the best"
 

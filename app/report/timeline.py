@@ -10,7 +10,7 @@ from ercache.errors import ErcacheError
 from ercache.manifest import Manifest, Utterance
 
 if TYPE_CHECKING:
-    from fusion.runs.predictions import Majority
+    from fusion.runs.predictions import MajorityVote
 
 SHORTEST, LONGEST = 6, 14  # preferred number of utterances, so that the conversation fits the page
 
@@ -96,14 +96,14 @@ def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
     )
 
 
-def _majorities(run: Run) -> "dict[str, Majority]":
+def _majorities(run: Run) -> "dict[str, MajorityVote]":
     """Majority predictions on test; empty if they are damaged, which the comparison of runs reports."""
     from fusion.runs.predictions import (
-        read_majorities,  # imports torch, which a page without runs does not need
+        read_majority_votes,  # imports torch, which a page without runs does not need
     )
 
     try:
-        return read_majorities(run.folder, "test")
+        return read_majority_votes(run.folder, "test")
     except ErcacheError:
         return {}
 
@@ -130,7 +130,7 @@ def changes_of(utterances: Sequence[Utterance], label_set: str) -> int:
     return sum(a != b for a, b in pairwise(labels))
 
 
-def _turn(number: int, utterance: Utterance, label_set: str, majority: "Majority | None") -> Turn:
+def _turn(number: int, utterance: Utterance, label_set: str, majority: "MajorityVote | None") -> Turn:
     return Turn(
         number=number,
         id=utterance.id,

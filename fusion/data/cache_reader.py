@@ -1,7 +1,7 @@
-"""Reading the caches that an experiment names, with every finding told at once.
+"""Reads the caches that an experiment names, and reports all problems together.
 
-An utterance has a modality when all features of that modality are `ok`; otherwise it has none of it. Half of a
-modality would have to be filled with values that nobody measured.
+An utterance has a modality only if all features of the modality are `ok` for it. The features of an incomplete
+modality are not used, because the missing ones would have to be filled with values that nobody measured.
 """
 
 import math
@@ -18,20 +18,20 @@ from ercache.cache import CacheFile, Status, sealed_digest
 from ercache.errors import CacheError
 from ercache.manifest import Manifest
 from ercache.params.schema import split_array_name
-from fusion.data.ragged import Ragged, concatenated, ragged
+from fusion.data.ragged import Ragged, concatenate_ragged, ragged_of_packed
 
 Floats = NDArray[np.float32]
-RECIPE = ("encoder", "version", "params", "weights", "faces", "context")
-SHOWN = 5
+RECIPE = ("encoder", "version", "params", "weights", "faces", "context")  # provenance: how a feature was made
+SHOWN = 5  # names in a message, at most
 
 
 @dataclass(frozen=True)
-class Modality:
-    """The joined features of a modality for some utterances.
+class ModalityFeatures:
+    """The features of a modality, side by side, for N utterances.
 
     Attributes:
-        values: [N, D]; rows without the modality are 0 and mean nothing.
-        present: [N].
+        values: [N, D]; 0 in rows without the modality.
+        present: bool [N]; whether the utterance has the modality.
     """
 
     values: Floats
@@ -40,26 +40,28 @@ class Modality:
 
 @dataclass
 class Findings:
-    """What a reading found, beside the values.
+    """What reading the caches found, apart from the values.
 
     Attributes:
-        problems: what makes the caches unusable, one sentence each.
-        marks: what must stand beside any result.
-        again: features of which a cache file is not there or not of this manifest; to be extracted (again).
+        problems: why the caches cannot be used, one sentence each.
+        marks: notes that every result from these caches must carry.
+        to_extract: features with a missing or outdated cache file.
         digests: cache file -> sha256 in its head.
-        recipes: feature -> how it was made.
+        recipes: feature -> how it was made (the entries `RECIPE` of its provenance).
+        random_weights: whether a feature comes from a network with random weights.
+        leak: whether a feature comes from a checkpoint that has seen the test data.
     """
 
     problems: list[str] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
-    again: list[str] = field(default_factory=list)
+    to_extract: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     random_weights: bool = False
     leak: bool = False
 
     def mark(self, text: str) -> None:
-        """Note a mark once."""
+        """Add a mark, unless it is there already."""
         if text not in self.marks:
             self.marks.append(text)
 
@@ -74,28 +76,33 @@ def read_modalities(
     test_ids: Collection[str] = (),
     allow_random_weights: bool = False,
     allow_leak: bool = False,
-) -> tuple[dict[str, Modality], Findings]:
-    """All features of some parts of a corpus, joined by modality; rows in manifest order of these parts.
+) -> tuple[dict[str, ModalityFeatures], Findings]:
+    """Read pooled features of some parts of a corpus, side by side within each modality.
 
     Args:
         root: folder of the caches.
-        features: modality -> names of features, joined in that order.
+        manifest: the corpus.
+        features: modality -> names of features (`feature` or `feature:array`), joined in that order.
+        parts: parts of the corpus to read.
         test_parts: parts that hold test data; no checkpoint may have seen them.
-        test_ids: utterances of the test data; no extractor of ours may have been trained or chosen on them.
+        test_ids: ids of the test utterances; no extractor trained here may have seen them.
+        allow_random_weights: features from random weights are a mark, and no problem.
+        allow_leak: features from checkpoints that have seen test data are a mark, and no problem.
 
     Returns:
-        The modalities, without meaning unless the findings hold no problem, and the findings.
+        Modality -> its features, rows in manifest order of the parts; and the findings. Do not use the features if
+        the findings hold a problem.
     """
     findings = Findings()
     reader = _Reader(root, manifest, findings, test_parts, test_ids, allow_random_weights, allow_leak)
-    joined: dict[str, Modality] = {}
+    joined: dict[str, ModalityFeatures] = {}
     for modality, names in features.items():
         columns = [reader.feature(modality, name, parts) for name in names]
         read = [column for column in columns if column is not None]
         if read:
             present = np.logical_and.reduce([column.present for column in read])
             values = np.concatenate([column.values for column in read], axis=1)
-            joined[modality] = Modality(np.where(present[:, None], values, np.float32(0)), present)
+            joined[modality] = ModalityFeatures(np.where(present[:, None], values, np.float32(0)), present)
     return joined, findings
 
 
@@ -107,15 +114,19 @@ def read_sequences(
     roles: Mapping[str, Sequence[str]],
     **guards: Any,
 ) -> tuple[dict[str, Ragged], Findings]:
-    """All features of some parts of a corpus with their steps, by role; utterances in manifest order of these parts.
+    """Read sequence features of some parts of a corpus, by role.
 
     Args:
-        features: modality -> names of features, each for the role of its rank.
-        roles: modality -> roles, as a model names them.
-        guards: as those of `read_modalities`.
+        root: folder of the caches.
+        manifest: the corpus.
+        features: modality -> names of features; the first is for the modality's first role, and so on.
+        parts: parts of the corpus to read.
+        roles: modality -> roles, as the model names them.
+        guards: the keyword arguments of `read_modalities`.
 
     Returns:
-        The sequences, without meaning unless the findings hold no problem, and the findings.
+        Role -> its steps, utterances in manifest order of the parts; and the findings. Do not use the steps if the
+        findings hold a problem.
     """
     reader = _Reader(root, manifest, Findings(), **guards)
     read = {
@@ -139,25 +150,27 @@ class _Reader:
     allow_random_weights: bool = False
     allow_leak: bool = False
 
-    def feature(self, modality: str, chosen: str, parts: Sequence[str]) -> Modality | None:
-        """One feature, or `feature:array`, over all parts; None when a part cannot be used."""
+    def feature(self, modality: str, chosen: str, parts: Sequence[str]) -> ModalityFeatures | None:
+        """The vectors of one feature over all parts; None if a part cannot be used."""
         good = self._parts(modality, chosen, parts, self._vectors)
-        if good is None or not self._alike(chosen, [part.values.shape[1:] for part in good]):
+        if good is None or not self._same_width(chosen, [part.values.shape[1:] for part in good]):
             return None
-        return Modality(np.concatenate([p.values for p in good]), np.concatenate([p.present for p in good]))
+        return ModalityFeatures(
+            np.concatenate([p.values for p in good]), np.concatenate([p.present for p in good])
+        )
 
     def sequence(self, modality: str, chosen: str, parts: Sequence[str]) -> Ragged | None:
-        """The steps of one feature, or `feature:array`, over all parts; None when a part cannot be used."""
+        """The steps of one feature over all parts; None if a part cannot be used."""
 
         def take(cache: CacheFile, array: str, part: str) -> Ragged | None:
             return self._steps(cache, array, part, modality)
 
         good = self._parts(modality, chosen, parts, take)
-        if good is None or not self._alike(chosen, [tuple(part.values.shape[1:]) for part in good]):
+        if good is None or not self._same_width(chosen, [tuple(part.values.shape[1:]) for part in good]):
             return None
-        return concatenated(good)
+        return concatenate_ragged(good)
 
-    def _alike(self, chosen: str, shapes: Sequence[tuple[int, ...]]) -> bool:
+    def _same_width(self, chosen: str, shapes: Sequence[tuple[int, ...]]) -> bool:
         widths = sorted({"x".join(map(str, shape)) or "1" for shape in shapes})
         if len(widths) > 1:
             self._problem(
@@ -189,14 +202,14 @@ class _Reader:
         path = self.root / where
         if not path.is_file():
             self._problem(f"{path}: not there")
-            self.findings.again.append(name)
+            self.findings.to_extract.append(name)
             return None
         try:
             self.findings.digests[where] = sealed_digest(path)
             with CacheFile(path) as cache:
                 if cache.provenance.get("partial"):
                     self._problem(f"{path}: a partial cache, made of the first utterances only")
-                    self.findings.again.append(name)
+                    self.findings.to_extract.append(name)
                     return None
                 self._check_origin(cache, name)
                 self._check_records(cache, modality, name, part)
@@ -228,7 +241,7 @@ class _Reader:
             self._problem(
                 f"{cache.path}: its inputs (text or media) are not those of the manifest any more; extract it again"
             )
-            self.findings.again.append(name)
+            self.findings.to_extract.append(name)
 
     def _check_weights(self, cache: CacheFile, name: str) -> None:
         weights = cache.provenance.get("weights") or {}
@@ -245,16 +258,16 @@ class _Reader:
         if trained:
             self._leak(name, f"{len(trained)} test utterances of {corpus} ({_some(sorted(trained))})")
 
-    def _leak(self, name: str, told: str) -> None:
+    def _leak(self, name: str, test_data: str) -> None:
         self.findings.leak = True
-        self.findings.mark(f"leak: the checkpoint of {name} has seen {told}")
+        self.findings.mark(f"leak: the checkpoint of {name} has seen {test_data}")
         if not self.allow_leak:
             self._problem(
-                f"{name}: its checkpoint has seen {told} (--allow-leak accepts it and marks the result)"
+                f"{name}: its checkpoint has seen {test_data} (--allow-leak accepts it and marks the result)"
             )
 
-    def _vectors(self, cache: CacheFile, array: str, part: str) -> Modality | None:
-        """Vectors of the array asked for, or of all arrays of vectors side by side."""
+    def _vectors(self, cache: CacheFile, array: str, part: str) -> ModalityFeatures | None:
+        """The vectors of the named array; without a name, those of all vector arrays side by side."""
         ids = self._ids(cache, part)
         if ids is None:
             return None
@@ -270,16 +283,14 @@ class _Reader:
             column = np.zeros((len(ids), math.prod(cache.specs[name].shape)), np.float32)
             column[has_row] = packed.astype(np.float32).reshape(len(packed), column.shape[1])
             columns.append(column)
-            ok &= (
-                has_row  # an utterance without an optional part would have to be filled with nobody's values
-            )
+            ok &= has_row  # without an optional array the utterance lacks the feature: nothing is filled in
         values = np.where(ok[:, None], np.concatenate(columns, axis=1), np.float32(0))
         order = [cache.row[i] for i in ids]
         self._check_values(cache, np.logical_not(np.isfinite(values[order]).all(axis=1)), ids)
-        return Modality(values[order], ok[order])
+        return ModalityFeatures(values[order], ok[order])
 
     def _steps(self, cache: CacheFile, array: str, part: str, modality: str) -> Ragged | None:
-        """The steps of the array asked for, or of the only one that has any."""
+        """The steps of the named array; without a name, those of the only sequence array."""
         ids = self._ids(cache, part)
         if ids is None:
             return None
@@ -288,19 +299,21 @@ class _Reader:
             many = "several" if arrays else "no"
             self._problem(self._no_array(cache, array, many, "sequence, of which this model takes one"))
             return None
-        found = ragged(modality, *cache.read(arrays[0])).of(torch.tensor([cache.row[i] for i in ids]))
-        self._check_values(cache, found.damaged().numpy(), ids)
+        found = ragged_of_packed(modality, *cache.read(arrays[0])).select(
+            torch.tensor([cache.row[i] for i in ids])
+        )
+        self._check_values(cache, found.not_finite().numpy(), ids)
         return found
 
     def _ids(self, cache: CacheFile, part: str) -> list[str] | None:
-        """Ids of a part in manifest order; None when the cache has other ones."""
+        """Ids of a part in manifest order; None (and a problem) if the cache has other ids."""
         ids = [u.id for u in self.manifest.of_part(part)]
         if set(ids) != set(cache.ids):
             self._problem(f"{cache.path}: {_differing(ids, cache.ids)}")
             return None
-        later = sum(entry.status == Status.UNAVAILABLE for entry in cache.entries)
-        if later:
-            self.findings.mark(f"{cache.path.stem}: {later} utterances unavailable in the extraction")
+        unavailable = sum(entry.status == Status.UNAVAILABLE for entry in cache.entries)
+        if unavailable:
+            self.findings.mark(f"{cache.path.stem}: {unavailable} utterances unavailable in the extraction")
         return ids
 
     def _arrays(self, cache: CacheFile, array: str, kinds: Collection[str]) -> list[str]:
@@ -326,9 +339,9 @@ class _Reader:
 def _differing(ids: Sequence[str], found: Sequence[str]) -> str:
     lacking = [i for i in ids if i not in set(found)]
     extra = [i for i in found if i not in set(ids)]
-    told = [f"lacks {_some(lacking)}"] if lacking else []
-    told += [f"has {_some(extra)}"] if extra else []
-    return f"other ids than the manifest: {'; '.join(told)}"
+    differences = [f"lacks {_some(lacking)}"] if lacking else []
+    differences += [f"has {_some(extra)}"] if extra else []
+    return f"other ids than the manifest: {'; '.join(differences)}"
 
 
 def _some(names: Sequence[str]) -> str:

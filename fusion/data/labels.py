@@ -1,7 +1,8 @@
-"""What is to be told of an utterance: one class of a label set, or several emotions that are each there or not.
+"""Labels of an experiment: one class of a label set, or for each of several emotions whether it is present.
 
-A manifest holds one value per label set. A multi-label task is therefore a family of sets `<name>_<emotion>` whose
-values are `absent` and `present`, and is named by what they share: `emotions6` means `emotions6_happy` and the others.
+A manifest holds one value per label set. A multi-label task is therefore a family of label sets `<name>_<emotion>`
+with the values `absent` and `present`. Its name is the common beginning: `emotions6` means `emotions6_happy` and the
+others.
 """
 
 from dataclasses import dataclass
@@ -15,41 +16,41 @@ class LabelSpace:
     """The labels of an experiment.
 
     Attributes:
-        sets: label sets of the manifest; one, or one for each emotion.
-        classes: C values, in order; of several sets, the emotions.
-        multi: whether any number of the classes may hold at once.
+        sets: label sets of the manifest: one, or one for each emotion.
+        classes: the C classes in order: the values of the one set, or the emotions.
+        multi: whether the task is multi-label: an utterance may have any number of the classes.
     """
 
     sets: tuple[str, ...]
     classes: tuple[str, ...]
     multi: bool = False
 
-    def known(self, u: Utterance) -> bool:
-        """Whether an utterance has a label at all."""
+    def has_label(self, u: Utterance) -> bool:
+        """Whether the utterance has a label (of a family: in at least one of its sets)."""
         return any(u.labels.get(name) is not None for name in self.sets)
 
-    def of(self, u: Utterance) -> int | list[int]:
-        """The class of an utterance, or for each emotion whether it is there (1) or not (0); -100 where unknown."""
+    def label_of(self, u: Utterance) -> int | list[int]:
+        """The number of the utterance's class, or for each emotion 1 (present) or 0 (absent); -100 if unknown."""
         if self.multi:
             return [_sign(u.labels.get(name)) for name in self.sets]
         value = u.labels.get(self.sets[0])
         return self.classes.index(value) if value in self.classes else IGNORED
 
     @property
-    def nothing(self) -> int | list[int]:
-        """What `of` gives for an utterance without any label."""
+    def no_label(self) -> int | list[int]:
+        """What `label_of` returns for an utterance without any label."""
         return [IGNORED] * len(self.classes) if self.multi else IGNORED
 
 
 def label_space(manifest: Manifest, name: str) -> LabelSpace | None:
-    """The labels that a label set, or a family of them, can give; None where the manifest has neither."""
+    """The label space of a label set or of a family of them; None if the manifest has neither."""
     sets = manifest.sets_of(name)
     if not sets:
         return None
     if sets == (name,):
         return LabelSpace(sets, tuple(manifest.label_sets[name]))
     named = {one.removeprefix(f"{name}_"): one for one in sets}
-    # A manifest keeps its sets by name; the corpus' own order of the emotions stands in a set of all of them.
+    # The manifest sorts label sets by name. If one set lists all these emotions, its order is the corpus's own.
     whole = next((values for values in manifest.label_sets.values() if set(named) <= set(values)), ())
     classes = [value for value in whole if value in named] or list(named)
     return LabelSpace(tuple(named[c] for c in classes), tuple(classes), multi=True)

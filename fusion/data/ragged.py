@@ -1,7 +1,7 @@
-"""Features with many steps an utterance (words, frames, segments): flat over all utterances, padded only in a batch.
+"""Sequence features (words, frames, segments): the steps of all utterances in one flat tensor, padded only in a batch.
 
-A corpus is never padded: MELD's longest utterance has many times the steps of its median one. Values stay in the type
-in which the cache holds them, and are standardised when a batch gathers them.
+A corpus is never padded as a whole, because MELD's longest utterance has many times the steps of its median one. Values
+keep the type of the cache; a batch standardises what it gathers.
 """
 
 from dataclasses import dataclass, replace
@@ -12,29 +12,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-CHUNK = 1 << 16  # steps that are looked at together
+CHUNK = 1 << 16  # steps in one pass of a computation over all steps
 
 
 @dataclass(frozen=True)
 class Steps:
-    """One array of a feature for the utterances of a batch that have it, without the padding of dialogues.
+    """One array of a feature for the K utterances of a batch that have it. Padding of dialogues takes no row.
 
     Attributes:
         values: [K, T, ...]; 0 beyond an utterance's own steps. T is at least 1, K may be 0.
         mask: bool [K, T]; True for an utterance's own steps.
-        at: int64 [K]; place of each utterance in the flattened [B * L] grid of the batch, ascending.
-        modality: of the feature.
+        places: int64 [K]; position of each utterance in the flattened [B * L] grid of the batch, ascending.
+        modality: the modality of the feature.
     """
 
     values: Tensor
     mask: Tensor
-    at: Tensor
+    places: Tensor
     modality: str
 
-    def kept(self, present: Tensor) -> "Steps":
-        """Those of the utterances that are present, bool [B, L]."""
-        left = present.flatten()[self.at]
-        return replace(self, values=self.values[left], mask=self.mask[left], at=self.at[left])
+    def where_present(self, present: Tensor) -> "Steps":
+        """Keep the utterances that are present, bool [B, L]."""
+        left = present.flatten()[self.places]
+        return replace(self, values=self.values[left], mask=self.mask[left], places=self.places[left])
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Ragged:
     """One array of a feature for N utterances.
 
     Attributes:
-        modality: of the feature.
-        values: [S, ...], as the cache holds them; those of other utterances may lie between.
+        modality: the modality of the feature.
+        values: [S, ...], steps as the cache holds them; steps of other utterances may lie in between.
         starts, lengths: int64 [N]; utterance i owns values[starts[i]:starts[i] + lengths[i]].
-        mean, std: of one step, by which what is gathered is standardised; None where it is not.
+        mean, std: statistics of one step that `gather` standardises with; None: no standardisation.
     """
 
     modality: str
@@ -62,16 +62,16 @@ class Ragged:
 
     @property
     def width(self) -> int:
-        """Last size of a step."""
+        """Last dimension of a step; 1 for scalar steps."""
         return self.values.shape[-1] if self.values.dim() > 1 else 1
 
     @property
     def size(self) -> int:
-        """Numbers in a step."""
+        """How many numbers a step holds."""
         return int(np.prod(self.values.shape[1:], dtype=np.int64))
 
-    def of(self, rows: Tensor) -> "Ragged":
-        """Utterances of these rows [M]; the values are a view of ours from the first to the last that they need."""
+    def select(self, rows: Tensor) -> "Ragged":
+        """Return some utterances by row [M]. The values are not copied: they are a slice that covers all of them."""
         starts, lengths = self.starts[rows], self.lengths[rows]
         some = lengths > 0
         first = int(starts[some].min()) if some.any() else 0
@@ -81,40 +81,45 @@ class Ragged:
         )
 
     def to(self, device: str) -> "Ragged":
-        """The same on a device."""
+        """Return a copy on the device."""
         tensors: dict[str, Any] = {
             name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **tensors)
 
-    def steps(self, rows: Tensor, mask: Tensor) -> Steps:
-        """What a batch needs.
+    def gather(self, rows: Tensor, mask: Tensor) -> Steps:
+        """Gather the steps of a batch, padded to its longest utterance and standardised.
 
         Args:
-            rows: [B, L] utterances; mask: bool [B, L], False for padding.
+            rows: [B, L], the utterances of the batch.
+            mask: bool [B, L], False for padding.
         """
-        at = (mask & self.present[rows]).flatten().nonzero().flatten()
-        picked = rows.flatten()[at]
+        places = (mask & self.present[rows]).flatten().nonzero().flatten()
+        picked = rows.flatten()[places]
         starts, lengths = self.starts[picked], self.lengths[picked]
         longest = max(1, int(lengths.max())) if len(picked) else 1
         position = torch.arange(longest, device=rows.device)
         own = position < lengths[:, None]
         index = (starts[:, None] + position).where(own, 0)
         if len(picked):
-            values = self.scaled(self.values[index])
+            values = self._scaled(self.values[index])
         else:
-            values = self.scaled(self.values.new_zeros(0, longest, *self.values.shape[1:]))
-        return Steps(values.masked_fill_(~_like(own, values), 0), own, at, self.modality)
+            values = self._scaled(self.values.new_zeros(0, longest, *self.values.shape[1:]))
+        return Steps(values.masked_fill_(~_like(own, values), 0), own, places, self.modality)
 
-    def scaled(self, values: Tensor) -> Tensor:
-        """Values as a model gets them: numbers with a point as float32, standardised; whole ones as they are."""
+    def _scaled(self, values: Tensor) -> Tensor:
+        """Values as a model gets them: floats as float32, standardised; integers unchanged."""
         if not values.is_floating_point():
             return values
         values = values.float()
         return values if self.mean is None or self.std is None else (values - self.mean) / self.std
 
     def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Mean and deviation of a step over those of some utterances [M]; None for whole numbers: no measures."""
+        """Mean and standard deviation of the steps of some utterances, by row [M].
+
+        Returns:
+            Two tensors of the shape of a step, or None for integers, which are codes and not measurements.
+        """
         if not self.values.is_floating_point():
             return None
         index = step_rows(self.starts[rows], self.lengths[rows])
@@ -128,8 +133,8 @@ class Ragged:
             squares += (self.values[part].double() - mean).square().sum(0)
         return mean, (squares / count).sqrt()
 
-    def damaged(self) -> Tensor:
-        """Which utterances [N] hold a value that is NaN or infinite."""
+    def not_finite(self) -> Tensor:
+        """Which utterances hold a value that is NaN or infinite, bool [N]."""
         bad = torch.zeros(len(self.values), dtype=torch.bool)
         if self.values.is_floating_point():
             for start in range(0, len(bad), CHUNK):
@@ -141,26 +146,36 @@ class Ragged:
         return found
 
 
-def placed(vectors: Tensor, at: Tensor, mask: Tensor, empty: Tensor | None = None) -> Tensor:
-    """Vectors [K, D] at their places [K] in the grid of a batch's mask, [B, L, D].
+def scatter_to_grid(vectors: Tensor, places: Tensor, mask: Tensor, empty: Tensor | None = None) -> Tensor:
+    """Put the vectors of K utterances at their places in the grid of a batch.
 
     Args:
-        empty: what stands everywhere else, [D]; 0 without it.
+        vectors: [K, D].
+        places: int64 [K], positions in the flattened grid.
+        mask: the mask of the batch, [B, L].
+        empty: the vector of all other positions, [D]; None: 0.
+
+    Returns:
+        [B, L, D].
     """
     grid = vectors.new_zeros(vectors.shape[1]) if empty is None else empty
-    return grid.expand(mask.numel(), -1).index_copy(0, at, vectors).view(*mask.shape, -1)
+    return grid.expand(mask.numel(), -1).index_copy(0, places, vectors).view(*mask.shape, -1)
 
 
 def step_rows(starts: Tensor, lengths: Tensor) -> Tensor:
-    """Rows of all steps of some utterances, one utterance after the other, [sum of lengths]."""
+    """Rows of all steps of some utterances, utterance after utterance, [sum of lengths].
+
+    Args:
+        starts, lengths: int64 [N], as in `Ragged`.
+    """
     before = torch.cumsum(lengths, 0) - lengths
     return torch.arange(int(lengths.sum()), device=starts.device) + torch.repeat_interleave(
         starts - before, lengths
     )
 
 
-def concatenated(parts: list[Ragged]) -> Ragged:
-    """The utterances of several parts, one part after the other."""
+def concatenate_ragged(parts: list[Ragged]) -> Ragged:
+    """Join the utterances of several parts, part after part."""
     before = np.cumsum([0, *(len(part.values) for part in parts[:-1])]).tolist()
     return Ragged(
         parts[0].modality,
@@ -170,8 +185,8 @@ def concatenated(parts: list[Ragged]) -> Ragged:
     )
 
 
-def ragged(modality: str, packed: NDArray[np.generic], offsets: NDArray[np.int64]) -> Ragged:
-    """An array as a cache file holds it: packed [S, ...], offsets [N + 1]."""
+def ragged_of_packed(modality: str, packed: NDArray[np.generic], offsets: NDArray[np.int64]) -> Ragged:
+    """Make a `Ragged` from an array of a cache file: `packed` [S, ...] and `offsets` [N + 1]."""
     bounds = torch.from_numpy(offsets)
     return Ragged(modality, torch.from_numpy(packed), bounds[:-1].clone(), bounds.diff())
 

@@ -1,17 +1,17 @@
-"""How a model is trained: in stages, one training after the other, of which one may have a pool."""
+"""The stages of a training: one training after the other, each with its context window and perhaps a pool."""
 
 from dataclasses import dataclass
 
 from ercache.params.schema import TrainingParams
-from fusion.data.windows import View
+from fusion.data.windows import ContextWindow
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Utterances that are trained on only where they tell something (see `fusion.training.hard_examples`).
+    """Utterances that are trained on only if they are hard (see `fusion.training.hard_examples`).
 
     Attributes:
-        share: of the labelled dialogues of train, which are otherwise left out; None: the pool is validation.
+        share: share of train's labelled dialogues that go into the pool. None: the pool is the validation data.
     """
 
     share: float | None
@@ -19,13 +19,14 @@ class Pool:
 
 @dataclass(frozen=True)
 class Stage:
-    """A training from its first epoch to its end; its best epoch is where the next stage begins.
+    """One stage: a training from its first epoch to its end. The next stage starts from its best epoch.
 
     Attributes:
-        view: what its batches are made of.
-        pool: of a model that says which utterances flip; None where none could.
+        training: params of the stage.
+        window: context window of its batches.
+        pool: the pool of hard examples, if the stage has one. The model must then have the hook `flips`.
     """
 
     training: TrainingParams
-    view: View
+    window: ContextWindow
     pool: Pool | None = None

@@ -1,4 +1,4 @@
-"""Case studies: what a trained AVAFN looked at in one dialogue (the figure of its paper)."""
+"""Case study of one dialogue: the attention weights of a trained AVAFN, as in the figure of its paper."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from ercache.errors import UsageError
 from ercache.params.load import suggestion
 from ercache.training.losses import IGNORED
-from fusion.data.batches import Batch, Padded, seen
+from fusion.data.batches import Batch, PaddedBatches, standardized_on_device
 from fusion.evaluation.evaluate import load_model, source_of
 from fusion.experiment.source import SUBSETS, Source
 from fusion.models.avafn.model import Avafn
@@ -17,19 +17,24 @@ from fusion.runs.weights import read_statistics
 
 
 def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dict[str, Any]:
-    """One dialogue of the split through one seed of a run.
+    """Run one dialogue of the split through one seed of an AVAFN.
 
     Args:
+        model_dir: the run folder.
         data: folder with the manifest and the caches that the run was trained on.
-        dialogue: as the manifest names it.
+        dialogue: name of the dialogue in the manifest.
+        seed: seed of the run.
 
     Returns:
         `{"dialogue", "seed", "turns": [{"id", "speaker", "text", "label", "predicted"}], "audio_attention",
-        "history_weights"}`: what each turn's pictures look for in the sound of each turn (softmax of Eq. 2, a row for a
-        query), and how much each earlier context counts at the last turn (Eq. 9b).
+        "history_weights"}`. `audio_attention` [L, L] is the attention of each turn's video (row) over the audio of all
+        turns (softmax of Eq. 2). `history_weights` [L - 1] are the weights of the earlier contexts at the last turn
+        (Eq. 9b).
 
     Raises:
-        UsageError: the run is no AVAFN with sound and pictures and its default attention, or there is no such dialogue.
+        UsageError: the run is no AVAFN with audio, video and the default attention, or there is no such dialogue.
+
+    Source: docs/papers/avafn.md.
     """
     run = read_run(model_dir)
     source, subset = _found(run, data, dialogue)
@@ -44,7 +49,9 @@ def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dic
         d for d, start in enumerate(raw.offsets[:-1].tolist()) if raw.utterances[start].dialogue == dialogue
     )
     start, end = raw.offsets[rank : rank + 2].tolist()
-    batch = Padded(seen(raw, read_statistics(model_dir / f"seed{seed}"), "cpu"), source.view).batch([rank])
+    batch = PaddedBatches(
+        standardized_on_device(raw, read_statistics(model_dir / f"seed{seed}"), "cpu"), source.window
+    ).batch([rank])
     turns = raw.utterances[start:end]
     predicted = _predicted(model, batch)
     labels = raw.labels[start:end].tolist()
@@ -73,7 +80,7 @@ def _predicted(model: Avafn, batch: Batch) -> list[int]:
 
 
 def _found(run: RunRecord, data: Path, dialogue: str) -> tuple[Source, str]:
-    """The source of the subset that holds a dialogue, and its name."""
+    """The data and the name of the subset that holds the dialogue."""
     known: set[str] = set()
     for name in SUBSETS:
         source = source_of(run, data, name)

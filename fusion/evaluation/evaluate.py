@@ -1,4 +1,4 @@
-"""Scoring a trained run again, from its weights, its statistics and the caches."""
+"""Scores a trained run again, from its weights, its statistics and the caches."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from ercache.errors import UsageError
 from ercache.params.load import suggestion
 from ercache.params.schema import TrainingParams
 from ercache.training.determinism import deterministic, threads_for
-from fusion.data.batches import Padded, seen
-from fusion.data.modality_dropout import without
+from fusion.data.batches import PaddedBatches, standardized_on_device
+from fusion.data.modality_dropout import remove_modalities
 from fusion.experiment.source import SUBSETS, Source, read_source
 from fusion.models import MODELS
-from fusion.runs.predict import predict, scored
-from fusion.runs.predictions import Predictions, joined
+from fusion.runs.predict import predict, score_subset
+from fusion.runs.predictions import Predictions, concatenate_folds
 from fusion.runs.schema import RunRecord, as_json, changes_since, read_run
 from fusion.runs.weights import MODEL_FILE, read_statistics, read_tensors
 from fusion.training.folds import FOLDS, folder_of
@@ -29,12 +29,14 @@ def evaluate(
     device: str = "cpu",
     lacking: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Scores, per class and confusion of every seed of a run.
+    """Score all seeds of a run on a subset.
 
     Args:
+        model_dir: the run folder.
         data: folder with the manifest and the caches that the run was trained on.
         subset: train, dev or test.
-        lacking: modalities of the run that no utterance has in this test, whatever the caches hold.
+        device: as torch names it.
+        lacking: modalities to remove from all utterances of the subset, for a test without them.
 
     Returns:
         `{"subset", <subset>: {metric: {"mean", "std", "ci95"}}, "per_class", "confusion", "marks", ...}`.
@@ -50,11 +52,13 @@ def evaluate(
             raise UsageError(f"{model_dir}: no modality {name!r}", hint=suggestion(name, run.features))
     if run.folds:
         places = [model_dir / FOLDS / folder_of(fold) for fold in run.folds]
-        told = [_again(place, read_run(place), data, subset, device, lacking) for place in places]
+        parts = [_predict_again(place, read_run(place), data, subset, device, lacking) for place in places]
     else:
-        told = [_again(model_dir, run, data, subset, device, lacking)]
-    found = [joined(parts) for parts in zip(*(predictions for predictions, _ in told), strict=True)]
-    result = scored(found, run.classes)
+        parts = [_predict_again(model_dir, run, data, subset, device, lacking)]
+    found = [
+        concatenate_folds(seeds) for seeds in zip(*(predictions for predictions, _ in parts), strict=True)
+    ]
+    result = score_subset(found, run.classes)
     return {
         "experiment": run.experiment,
         "model": run.model,
@@ -66,14 +70,14 @@ def evaluate(
         subset: as_json(result.scores),
         "per_class": as_json(result.per_class),
         "confusion": result.confusion,
-        "marks": list(dict.fromkeys([*run.marks, *(mark for _, marks in told for mark in marks)])),
+        "marks": list(dict.fromkeys([*run.marks, *(mark for _, marks in parts for mark in marks)])),
     }
 
 
-def _again(
+def _predict_again(
     folder: Path, run: RunRecord, data: Path, subset: str, device: str, lacking: Sequence[str]
 ) -> tuple[list[Predictions], list[str]]:
-    """Predictions of one split's run, and what has changed since its training."""
+    """Predictions of a run on one split, and what has changed since its training."""
     source = source_of(run, data, subset)
     return predictions_of(folder, run, source, subset, device, lacking), changes_since(
         run, source.labels_digest, source.findings.digests
@@ -81,7 +85,7 @@ def _again(
 
 
 def source_of(run: RunRecord, data: Path, subset: str) -> Source:
-    """What a run was trained on, as far as one subset needs it; what was accepted then is accepted now."""
+    """Read what a run needs for one subset. Random weights or leaks that the run accepted are accepted again."""
     return read_source(
         data,
         run.as_experiment(),
@@ -116,16 +120,20 @@ def predictions_of(
             raise UsageError(f"{folder}: the statistics are not there", hint="train the experiment again")
         model = load_model(folder, run).to(device)
         with deterministic(threads_for(model)):
-            shown = without(seen(raw, statistics, device), lacking)
-            found.append(predict(model, Padded(shown, source.view), seed))
+            shown = remove_modalities(standardized_on_device(raw, statistics, device), lacking)
+            found.append(predict(model, PaddedBatches(shown, source.window), seed))
     return found
 
 
 def load_model(folder: Path, run: RunRecord) -> nn.Module:
-    """The model of one seed, in eval mode.
+    """Load the model of one seed, in eval mode.
+
+    Args:
+        folder: folder of the seed, in the run folder.
+        run: the record of the run.
 
     Raises:
-        UsageError: the weights are absent, damaged or of another model.
+        UsageError: the weights are missing, damaged or of another model.
     """
     if run.model not in MODELS:
         raise UsageError(f"{folder}: unknown model {run.model!r}", hint=suggestion(run.model, MODELS))

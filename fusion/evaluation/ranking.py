@@ -10,7 +10,7 @@ from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from ercache.metrics import mean_scores
 from ercache.training import METRIC
-from fusion.evaluation.significance import Outcome
+from fusion.evaluation.significance import ScoredRun
 
 LEVEL = 0.05
 Floats = NDArray[np.float64]
@@ -18,56 +18,72 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Systems by mean rank, 1 the best.
+    """Systems in order of their mean rank; rank 1 is the best.
 
     Attributes:
-        names: of the systems, best first.
+        names: the systems, best first.
         ranks: their mean ranks over the dialogues.
-        p: of Friedman's test that all systems are alike; nan where there are only two.
-        difference: two mean ranks that differ by less are not told apart.
-        alike: first and last place, each from 0, of every longest run of systems that are not told apart.
-        dialogues: that were ranked.
+        p: p value of Friedman's test (null hypothesis: all systems are equal); nan for two systems.
+        difference: the critical difference. Systems whose mean ranks differ by less are not significantly different.
+        groups: first and last place (from 0) of each maximal group of neighbours that do not differ significantly.
+        dialogues: number of dialogues.
     """
 
     names: tuple[str, ...]
     ranks: tuple[float, ...]
     p: float
     difference: float
-    alike: tuple[tuple[int, int], ...]
+    groups: tuple[tuple[int, int], ...]
     dialogues: int
 
 
-def ranking(outcomes: Sequence[Outcome]) -> Ranking:
-    """Systems by their ranks on the dialogues of one test part.
+def rank_systems(runs: Sequence[ScoredRun]) -> Ranking:
+    """Rank systems on the dialogues of one test part.
 
-    A dialogue is a block: its score is the weighted F1 inside it, mean over seeds (seeds are no blocks of their own,
-    since all of them are tested on the same dialogues). Equal scores share the mean of their ranks.
+    Each dialogue is a block. The score of a system in a block is its weighted F1 on that dialogue, mean over seeds.
+    (Seeds are not blocks of their own, because all seeds are tested on the same dialogues.) Systems with equal scores
+    share the mean of their ranks.
 
     Args:
-        outcomes: of at least two systems, on the same dialogues.
+        runs: at least two systems, tested on the same dialogues.
 
     Source: J. Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 7 (2006), sections 3.2.2
         and 3.2.4.
     """
-    scores = np.stack([mean_scores(o.counts, leading=2)[METRIC].mean(0) for o in outcomes], axis=1)  # [D, K]
+    scores = np.stack([mean_scores(o.counts, leading=2)[METRIC].mean(0) for o in runs], axis=1)  # [D, K]
     ranks: Floats = rankdata(-np.round(scores, 12), axis=1).mean(0)
-    order = sorted(range(len(outcomes)), key=lambda k: (ranks[k], outcomes[k].name))
+    order = sorted(range(len(runs)), key=lambda k: (ranks[k], runs[k].name))
     ordered = tuple(float(ranks[k]) for k in order)
-    difference = critical_difference(len(outcomes), len(scores))
-    many = len(outcomes) > 2  # with two, Friedman's is a sign test, and Nemenyi's says the same
+    difference = critical_difference(len(runs), len(scores))
+    many = len(runs) > 2  # with two systems Friedman's test is a sign test, and Nemenyi's says the same
     p = float(friedmanchisquare(*scores.T).pvalue) if many else float("nan")
-    names = tuple(outcomes[k].name for k in order)
-    return Ranking(names, ordered, p, difference, alike(ordered, difference), len(scores))
+    names = tuple(runs[k].name for k in order)
+    return Ranking(names, ordered, p, difference, indistinguishable_groups(ordered, difference), len(scores))
 
 
 def critical_difference(systems: int, blocks: int) -> float:
-    """CD = q sqrt(k (k + 1) / 6 N), q the 95 % point of the studentized range over sqrt 2 (Nemenyi)."""
+    """Nemenyi's critical difference CD = q sqrt(k (k + 1) / (6 N)).
+
+    q is the 95 % point of the studentized range divided by sqrt(2).
+
+    Args:
+        systems: k.
+        blocks: N.
+    """
     q = float(studentized_range.ppf(1 - LEVEL, systems, np.inf)) / sqrt(2)
     return q * sqrt(systems * (systems + 1) / (6 * blocks))
 
 
-def alike(ranks: Sequence[float], difference: float) -> tuple[tuple[int, int], ...]:
-    """The longest runs of ascending ranks whose ends differ by less than that, first and last place of each."""
+def indistinguishable_groups(ranks: Sequence[float], difference: float) -> tuple[tuple[int, int], ...]:
+    """The maximal groups of neighbours whose mean ranks differ by less than the critical difference.
+
+    Args:
+        ranks: mean ranks in ascending order.
+        difference: the critical difference.
+
+    Returns:
+        First and last place (from 0) of each group of two or more.
+    """
     found: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):
         last = max(k for k in range(first, len(ranks)) if ranks[k] - rank < difference)

@@ -1,4 +1,4 @@
-"""Comparison of runs on the same test part: bootstrap over dialogues and seeds, McNemar over utterances, Holm."""
+"""Compares runs on the same test part: bootstrap over dialogues and seeds, McNemar over utterances, Holm correction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,20 +25,21 @@ from ercache.metrics import (
 from ercache.training import METRIC
 from ercache.training.losses import IGNORED
 from fusion.runs.predict import counts_of
-from fusion.runs.predictions import PREDICTIONS_FILE, majority
-from fusion.runs.schema import MEANING, RunRecord, read_run
+from fusion.runs.predictions import PREDICTIONS_FILE, majority_vote
+from fusion.runs.schema import COMPARED_FIELDS, RunRecord, read_run
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run says about the labelled utterances of test, in the order of their ids.
+class ScoredRun:
+    """A run on the N labelled test utterances, in the order of their ids.
 
     Attributes:
-        counts: confusions of each seed and dialogue, [S, D, C, C], or [S, D, C, 2, 2] where several classes may hold.
-        right: whether the majority of the seeds is right, [N].
-        marks: what must stand beside any number of the run.
+        name: name of the run.
+        counts: confusion counts of each seed and dialogue, [S, D, C, C], or [S, D, C, 2, 2] in a multi-label task.
+        right: bool [N]; whether the majority of the seeds predicts the true label.
+        marks: notes that every result of the run must carry.
     """
 
     name: str
@@ -48,22 +49,25 @@ class Outcome:
 
 
 def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
-    """Every pair of runs, in the order given.
+    """Compare every pair of runs.
+
+    Args:
+        run_dirs: at least two run folders.
 
     Returns:
-        `a`, `b`, `difference` (weighted F1 of a minus b, mean over seeds), `ci95` (bootstrap, paired over dialogues,
-        each run with its own draws of seeds), `p` (of that bootstrap: share of draws on the other side of 0, two-sided,
-        Holm-corrected over all pairs), `p_mcnemar` (exact McNemar on the majority of the seeds, Holm-corrected),
-        `only_a_right`, `only_b_right`, `marks_a`, `marks_b`.
+        One row for each pair, in the order given: `a` and `b`; `difference`, weighted F1 of a minus b, mean over seeds;
+        `ci95`, its bootstrap interval, paired over dialogues, each run with its own draws of seeds; `p`, the two-sided
+        share of bootstrap draws on the other side of 0, Holm-corrected over all pairs; `p_mcnemar`, exact McNemar on
+        the majority of the seeds, Holm-corrected; `only_a_right`, `only_b_right`, `marks_a`, `marks_b`.
 
     Raises:
-        UsageError: fewer than two runs, runs that were not tested on the same utterances and labels, or whose
+        UsageError: there are fewer than two runs, they were not tested on the same utterances and labels, or their
             predictions are damaged.
     """
     folders = [Path(folder) for folder in run_dirs]
     if len(folders) < 2:
         raise UsageError("nothing to compare", hint="name at least two run folders")
-    outcomes = read_outcomes(folders)
+    outcomes = read_scored_runs(folders)
     rows = [
         compare_pair(a, b) | {"marks_a": list(a.marks), "marks_b": list(b.marks)}
         for a, b in combinations(outcomes, 2)
@@ -75,11 +79,11 @@ def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     return rows
 
 
-def compare_pair(a: Outcome, b: Outcome) -> dict[str, Any]:
-    """Difference of two runs; its p values are not yet corrected."""
+def compare_pair(a: ScoredRun, b: ScoredRun) -> dict[str, Any]:
+    """One row of `compare`, before the Holm correction and without marks."""
     observed = [mean_scores(o.counts.sum(1), leading=1)[METRIC].mean() for o in (a, b)]
-    # The same dialogues are drawn for both runs: that is what makes the bootstrap a paired one.
-    # Seeds have nothing to do with each other across runs, so each run draws its own.
+    # Both runs get the same draws of dialogues, so the bootstrap is paired over dialogues.
+    # Seeds of different runs are unrelated, so each run gets its own draws of seeds.
     rng = np.random.default_rng(0)
     drawn = rng_draws(rng, a.counts.shape[1], DRAWS)
     first, second = (
@@ -99,23 +103,32 @@ def compare_pair(a: Outcome, b: Outcome) -> dict[str, Any]:
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
-    """Exact two-sided McNemar: are the disagreements a fair coin?"""
+    """Exact two-sided McNemar test.
+
+    Args:
+        only_a: utterances that only run a predicts correctly.
+        only_b: utterances that only run b predicts correctly.
+    """
     return float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
 
 
 def bootstrap_p(differences: NDArray[np.float64]) -> float:
-    """Two-sided share of draws on the other side of 0, never quite 0."""
+    """Two-sided share of bootstrap draws on the other side of 0; always above 0.
+
+    Args:
+        differences: difference of the two runs in each draw.
+    """
     side = min((differences <= 0).sum(), (differences >= 0).sum())
     return float(min(1.0, 2 * (side + 1) / (len(differences) + 1)))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values corrected for the number of comparisons (Holm)."""
+    """Correct p values for the number of comparisons (Holm)."""
     return [float(value) for value in multipletests(p, method="holm")[1]]
 
 
-def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
-    """The runs, checked to be tested on the same utterances.
+def read_scored_runs(folders: Sequence[Path]) -> list[ScoredRun]:
+    """Read runs, and check that they were tested on the same utterances and labels.
 
     Raises:
         UsageError: with all differences.
@@ -124,7 +137,7 @@ def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
     tables = [_test_rows(folder, run) for folder, run in zip(folders, runs, strict=True)]
     wrong = []
     for folder, run, table in zip(folders[1:], runs[1:], tables[1:], strict=True):
-        for key in MEANING:
+        for key in COMPARED_FIELDS:
             ours, theirs = getattr(runs[0], key), getattr(run, key)
             if ours != theirs:
                 wrong.append(f"{folder}: {key} is {theirs!r}, in {folders[0]} it is {ours!r}")
@@ -134,13 +147,19 @@ def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
         raise UsageError("runs can only be compared on the same test part", details=wrong)
     single = len({folder.name for folder in folders}) == len(folders)
     return [
-        outcome_of(folder.name if single else str(folder), run, table)
+        scored_run_of(folder.name if single else str(folder), run, table)
         for folder, run, table in zip(folders, runs, tables, strict=True)
     ]
 
 
-def outcome_of(name: str, run: RunRecord, table: pa.Table) -> Outcome:
-    """What the rows of a run's predictions on test say."""
+def scored_run_of(name: str, run: RunRecord, table: pa.Table) -> ScoredRun:
+    """Make a `ScoredRun`.
+
+    Args:
+        name: name of the run.
+        run: its record.
+        table: its predictions on the labelled test utterances, sorted by seed and id.
+    """
     columns = {key: np.array(table.column(key).to_pylist()) for key in ("seed", "dialogue")}
     truth, predicted = (_of_emotions if run.several else _of_classes)(run, table)
     dialogue = np.unique(columns["dialogue"], return_inverse=True)[1]
@@ -150,13 +169,13 @@ def outcome_of(name: str, run: RunRecord, table: pa.Table) -> Outcome:
     chances = np.stack([table.column(f"p_{value}").to_numpy() for value in run.classes], axis=1)
     chance, true = np.stack([chances[s] for s in of_seed]).mean(0), truth[of_seed[0]]  # [N, C]
     if run.several:
-        # An utterance is right when all that is known of its emotions is.
+        # A multi-label utterance counts as right if all its known emotions are predicted correctly.
         share = votes.mean(0)
         held = np.where(share == 0.5, chance > 0.5, share > 0.5)
         right = ((held == true) | (true == IGNORED)).all(1)
     else:
-        right = majority(votes, chance) == true
-    return Outcome(name, np.stack(counts), right, tuple(run.marks))
+        right = majority_vote(votes, chance) == true
+    return ScoredRun(name, np.stack(counts), right, tuple(run.marks))
 
 
 def _of_classes(run: RunRecord, table: pa.Table) -> tuple[Ints, Ints]:
@@ -175,7 +194,7 @@ def _of_emotions(run: RunRecord, table: pa.Table) -> tuple[Ints, Ints]:
 
 
 def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
-    """Labelled test utterances by seed and id, as `outcome_of` needs them."""
+    """Read the predictions on the labelled test utterances, sorted by seed and id."""
     path, hint = folder / PREDICTIONS_FILE, "train the experiment again"
     chances = [f"p_{value}" for value in run.classes]
     names = ["seed", "id", "dialogue", "subset", "label", "predicted", *chances]
@@ -197,10 +216,10 @@ def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
 
 
 def _damages(table: pa.Table, run: RunRecord, chances: Sequence[str]) -> list[str]:
-    """What keeps rows of predictions from being those of a run."""
+    """Why rows of predictions do not fit the record of their run, one sentence each."""
     wrong = [name for name in chances if not pa.types.is_floating(table.schema.field(name).type)]
     found = [f"column {name} holds no numbers" for name in wrong]
-    # What is known of an utterance's emotions may be known of some of them only.
+    # In a multi-label task some emotions of an utterance may be unknown.
     whole_columns = [name for name in table.column_names if not (run.several and name.startswith("label_"))]
     found += [f"column {name} has holes" for name in whole_columns if table.column(name).null_count]
     for key in () if run.several else ("label", "predicted"):

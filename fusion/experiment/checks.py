@@ -1,4 +1,4 @@
-"""What an experiment may not be started with: the findings on its split, its modalities and what its features see."""
+"""Checks before an experiment starts: its split, its modalities, and how far its features look ahead."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ from fusion.data.labels import label_space
 
 
 def split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequence[str]) -> list[str]:
-    """What is wrong with the split and the label set that an experiment names."""
+    """Problems of the split and the label set that an experiment names, one sentence each."""
     problems = []
     space = label_space(manifest, entry.label_set)
     if space is None:
@@ -23,14 +23,14 @@ def split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequenc
             f"unknown label set {entry.label_set!r}; {suggestion(entry.label_set, manifest.label_sets)}"
         )
     if entry.split not in manifest.splits:
-        # The scan knows why it made none, and what helps.
+        # If the scan could not make the split, it noted why, and what helps.
         why = [
             p.detail for p in manifest.problems if p.reason == "split_not_made" and entry.split in p.detail
         ]
-        told = f"unknown split {entry.split!r}; {suggestion(entry.split, manifest.splits)}"
-        return [*problems, "; ".join([told, *why])]
+        unknown = f"unknown split {entry.split!r}; {suggestion(entry.split, manifest.splits)}"
+        return [*problems, "; ".join([unknown, *why])]
     split = manifest.splits[entry.split]
-    labelled = {u.id for u in manifest.utterances if space is not None and space.known(u)}
+    labelled = {u.id for u in manifest.utterances if space is not None and space.has_label(u)}
     for name in subsets:
         if labelled.isdisjoint(split.get(name, ())):
             problems.append(f"split {entry.split!r}: {name} is empty or has no {entry.label_set!r} label")
@@ -46,10 +46,10 @@ def split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequenc
 
 
 def broken_promises(manifest: Manifest, split: str, subsets: Sequence[str], findings: Findings) -> list[str]:
-    """What a split promises and does not keep.
+    """Promises of a split (no shared speakers, no shared dialogues) that it does not keep, one sentence each.
 
-    A split that promises nothing, as a table of a user's own, may tear dialogues apart: this is marked beside the
-    results, since whoever reads them must know.
+    A split without promises, such as a user's own table, may have parts of one dialogue in two subsets. That is no
+    problem, but the results carry a mark.
     """
     promised = manifest.promises.get(split, ())
     if not promised:
@@ -59,10 +59,10 @@ def broken_promises(manifest: Manifest, split: str, subsets: Sequence[str], find
 
 
 def shared_groups(manifest: Manifest, split: str, subsets: Sequence[str], kind: Promise) -> list[str]:
-    """Which subsets of a split share speakers, or dialogues.
+    """Find subsets of a split that share speakers or dialogues.
 
     Returns:
-        one sentence for each two subsets that do.
+        One sentence for each pair of subsets that does.
     """
     group = {
         u.id: (u.part, u.dialogue) if kind == "dialogue" else ("", u.speaker) for u in manifest.utterances
@@ -78,22 +78,25 @@ def shared_groups(manifest: Manifest, split: str, subsets: Sequence[str], kind: 
 
 
 def trained_on(manifest: Manifest, entry: ExperimentParams) -> list[str]:
-    """Ids of train that the models will see."""
+    """Ids of the utterances of train that the models will see."""
     ids = set(manifest.splits.get(entry.split, {}).get("train", ()))
     seen = (u for u in manifest.utterances if u.id in ids)
     space = label_space(manifest, entry.label_set)
-    return [u.id for u in seen if entry.unlabelled == "keep" or (space is not None and space.known(u))]
+    return [u.id for u in seen if entry.unlabelled == "keep" or (space is not None and space.has_label(u))]
 
 
 def absent_modalities(
     train: Sequence[str], present: Mapping[str, NDArray[np.bool_]], rows: Mapping[str, int]
 ) -> list[str]:
-    """The modalities that no utterance of train has.
+    """Find modalities that no utterance of train has.
 
     Args:
         train: ids of the utterances that are trained on.
-        present: modality -> whether each row has it, [N].
+        present: modality -> bool [N], whether each row has it.
         rows: id -> row.
+
+    Returns:
+        One sentence for each such modality.
     """
     picked = [rows[i] for i in train]
     return [
@@ -104,7 +107,7 @@ def absent_modalities(
 
 
 def looks_ahead(findings: Findings) -> list[str]:
-    """Prediction must not be told of its target by a feature of the utterance before it."""
+    """Problems of features that see the target of a prediction (EPC) before it is spoken, one sentence each."""
     found = []
     for name, recipe in findings.recipes.items():
         context = recipe["context"]
@@ -121,14 +124,19 @@ def looks_ahead(findings: Findings) -> list[str]:
 
 
 def refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings) -> None:
-    """Tell all findings at once.
+    """Stop if there is any problem.
+
+    Args:
+        entry: the experiment.
+        problems: one sentence each.
+        findings: for the hint, which features to extract.
 
     Raises:
-        UsageError: there is any problem.
+        UsageError: with all problems.
     """
     if not problems:
         return
-    names = ",".join(dict.fromkeys(findings.again))
+    names = ",".join(dict.fromkeys(findings.to_extract))
     hint = f"ercache extract {entry.corpus} --features {names}" if names else ""
     raise UsageError(
         f"{entry.corpus}: the experiment cannot use what is there ({count_noun(len(problems), 'finding')})",

@@ -1,4 +1,4 @@
-"""Dialogues that are too long for a model: what grows with the pairs of their utterances is bounded before any work."""
+"""Refuses dialogues that are too long for a model whose memory grows with the pairs of their utterances."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,26 +6,30 @@ from typing import Final
 
 from ercache.manifest import Utterance
 from ercache.params.schema import ExperimentParams
-from fusion.data.windows import view_of
+from fusion.data.windows import context_window_of
 from fusion.models import MODELS
 
-# Of one dialogue in training. A film of 3,000 utterances would take three to seven GB where all pairs are related.
+# Bytes for one dialogue in training. A film of 3,000 utterances would take 3 to 7 GB in a model that relates all pairs.
 MEMORY: Final = 2_000_000_000
-SHOWN: Final = 3
+SHOWN: Final = 3  # dialogues that the message names
 
 
 def too_long(entry: ExperimentParams, dialogues: Iterable[Sequence[Utterance]]) -> list[str]:
-    """The dialogues that an experiment cannot see at once, in words with the remedy; empty where all are short enough.
+    """Find dialogues that do not fit into the memory.
 
     Args:
-        dialogues: of the subsets that are read, whole.
+        entry: the experiment.
+        dialogues: the complete dialogues of the subsets that are read.
+
+    Returns:
+        One sentence with the remedy, or an empty list.
     """
     model = MODELS[entry.model]
     if model.pair_bytes is None:
         return []
     each = model.pair_bytes(model.resolve(entry.preset, entry.config), len(entry.features))
     most = math.isqrt(int(MEMORY / max(each, 1)))
-    history = view_of(entry).history
+    history = context_window_of(entry).history
     long = [
         f"dialogue {dialogue[0].dialogue!r} has {seen:,} utterances"
         for dialogue in dialogues

@@ -1,4 +1,4 @@
-"""An experiment, resolved and checked as a whole before any work: model, switches, manifest, split, caches."""
+"""Resolves an experiment of params.yaml: its model, the model's switches, and the training."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,15 @@ from fusion.models.base import ModelEntry
 
 @dataclass(frozen=True)
 class Experiment:
-    """What params.yaml says of an experiment, with nothing left open."""
+    """An experiment of params.yaml with all defaults filled in.
+
+    Attributes:
+        name: its name.
+        entry: its entry in params.yaml.
+        model: the model that it names.
+        config: the model's switches.
+        training: the training params.
+    """
 
     name: str
     entry: ExperimentParams
@@ -23,7 +31,7 @@ class Experiment:
 
 
 def experiment_of(name: str, params: Params) -> Experiment:
-    """An experiment of params.yaml.
+    """Resolve an experiment of params.yaml.
 
     Raises:
         UsageError: it is unknown, or its model, preset, switches or modalities are wrong.

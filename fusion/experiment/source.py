@@ -1,4 +1,4 @@
-"""The features and labels of an experiment, read from manifest and caches and checked before any work."""
+"""Reads the features and labels of an experiment from manifest and caches, and checks them before training."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from ercache.manifest import Manifest, Utterance, read_manifest
 from ercache.params.schema import ExperimentParams
 from ercache.training.losses import IGNORED
 from fusion.data.batches import Subset, dialogues_of, make_subset, present_of
-from fusion.data.cache_reader import Findings, Modality, read_modalities, read_sequences
+from fusion.data.cache_reader import Findings, ModalityFeatures, read_modalities, read_sequences
 from fusion.data.labels import LabelSpace, label_space
 from fusion.data.ragged import Ragged
-from fusion.data.windows import DIALOGUES, View, view_of
+from fusion.data.windows import WHOLE_DIALOGUES, ContextWindow, context_window_of
 from fusion.experiment.checks import (
     absent_modalities,
     broken_promises,
@@ -35,29 +35,42 @@ SUBSETS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Source:
-    """The features and labels that an experiment may use; subsets are made when they are asked for."""
+    """Features and labels of an experiment. `subset` makes a subset of the split when it is needed.
+
+    Attributes:
+        manifest: the corpus.
+        manifest_digest: sha256 of the manifest file.
+        label_set: label set, or family of label sets.
+        split: split of the manifest.
+        modalities: modality -> pooled features; empty for a model that takes sequences.
+        sequences: role -> steps; empty for a model that takes pooled features.
+        rows: utterance id -> row in `modalities` and `sequences`.
+        findings: what reading the caches found.
+        window: context window of the task.
+        drop_unlabelled: leave out unlabelled utterances, instead of keeping them as context.
+    """
 
     manifest: Manifest
     manifest_digest: str
     label_set: str
     split: str
-    modalities: dict[str, Modality]
+    modalities: dict[str, ModalityFeatures]
     sequences: dict[str, Ragged]
     rows: dict[str, int]
     findings: Findings
-    view: View = DIALOGUES
+    window: ContextWindow = WHOLE_DIALOGUES
     drop_unlabelled: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Values of the label set, or emotions of a family of sets, in order."""
+        """The classes in order: values of the label set, or the emotions of a family of sets."""
         return self.labels.classes
 
     @property
     def labels(self) -> LabelSpace:
         """The label space: what a model predicts for an utterance."""
         space = label_space(self.manifest, self.label_set)
-        assert space is not None  # an unknown one was refused when the experiment was read
+        assert space is not None  # `read_source` refuses an unknown label set
         return space
 
     @property
@@ -74,14 +87,14 @@ class Source:
             self.label_set,
             self.rows,
             self.modalities,
-            self.view,
+            self.window,
             self.drop_unlabelled,
             self.sequences,
         )
 
     @property
     def present(self) -> dict[str, NDArray[np.bool_]]:
-        """Which of the utterances that were read have each modality."""
+        """Modality -> bool [N]; whether each utterance that was read has it."""
         return {m: joined.present for m, joined in self.modalities.items()} | {
             m: has.numpy() for m, has in present_of(self.sequences).items()
         }
@@ -95,16 +108,17 @@ def read_source(
     allow_random_weights: bool = False,
     allow_leak: bool = False,
 ) -> Source:
-    """Manifest and caches of an experiment, checked.
+    """Read the manifest and the caches of an experiment, and check them.
 
     Args:
         data: folder with manifests/ and caches/.
-        subsets: of the split; only caches that these need are read.
+        entry: the experiment.
+        subsets: subsets of the split; only the caches that they need are read.
         allow_random_weights: accept features of networks with random weights; marks the result.
         allow_leak: accept features of checkpoints that have seen test data of the split; marks the result.
 
     Raises:
-        UsageError: with everything that is wrong.
+        UsageError: with all problems.
     """
     if entry.folds is not None:
         hint = f"name one split, e.g. `split: {entry.folds}/...`"
@@ -134,7 +148,7 @@ def read_source(
         sequences,
         rows={u.id: row for row, u in enumerate(u for part in parts for u in manifest.of_part(part))},
         findings=findings,
-        view=view_of(entry),
+        window=context_window_of(entry),
         drop_unlabelled=entry.unlabelled == "drop",
     )
     problems = [
@@ -153,15 +167,15 @@ def read_source(
 
 
 def _parts_of(manifest: Manifest, dialogues: Iterable[Sequence[Utterance]]) -> list[str]:
-    """The parts that some dialogues lie in, in the manifest's order; all of them when there is no dialogue."""
+    """The parts that hold the dialogues, in the manifest's order; all parts if there is no dialogue."""
     needed = {u.part for dialogue in dialogues for u in dialogue} or set(manifest.parts)
     return [part for part in manifest.parts if part in needed]
 
 
 def _read_caches(
     root: Path, manifest: Manifest, entry: ExperimentParams, parts: Sequence[str], **guards: Any
-) -> tuple[dict[str, Modality], dict[str, Ragged], Findings]:
-    """Pooled vectors by modality, or steps by role where the model takes sequences; the other mapping is empty."""
+) -> tuple[dict[str, ModalityFeatures], dict[str, Ragged], Findings]:
+    """Read pooled vectors by modality, or steps by role if the model takes sequences; the other mapping is empty."""
     features = {m: entry.features[m] for m in in_order(entry.features)}  # type: ignore[index]
     roles = MODELS[entry.model].roles
     if roles:
@@ -183,7 +197,7 @@ def _mark_absent_classes(source: Source) -> None:
 
 
 def provenance_of(source: Source) -> dict[str, Any]:
-    """Where the features and labels of a run are from."""
+    """Where features and labels come from: fields of `fusion.runs.schema.Provenance`."""
     recipes = source.findings.recipes
     return {
         "labels_digest": source.labels_digest,

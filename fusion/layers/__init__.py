@@ -1,1 +1,1 @@
-"""Parts that several fusion models share: recurrent cells stacked over directions, parties, turns."""
+"""Layers and losses that two or more fusion models share."""

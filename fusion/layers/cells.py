@@ -1,7 +1,8 @@
-"""GRU cells of several directions run as one: a stacked product a step, inputs projected once for all turns.
+"""GRU cells over the turns of dialogues, all directions in one stacked matrix product.
 
-R is the number of directions (1, or 2: forward and backward in time). Cells are torch's own `nn.GRUCell`, one a
-direction, so that weights, their order (r, z, n) and their initialisation are torch's.
+R is the number of directions: 1, or 2 for forward and backward in time. Each direction has one `nn.GRUCell` of torch,
+so weights, their order (r, z, n) and their initialisation are torch's. The part of the input that is known before
+the recurrence starts is projected once for all turns.
 """
 
 import torch
@@ -9,16 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def gru(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
-    """The gates of a GRU cell.
+def gru_step(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
+    """One step of a GRU cell whose products are computed already.
 
     Args:
-        gi: W_i x + b_i of the gates r, z, n, [..., 3 H].
-        gh: W_h h + b_h, [..., 3 H].
-        h: former state, [..., H].
+        gi: W_i x + b_i for the gates r, z, n, [..., 3 H].
+        gh: W_h h + b_h for the same gates, [..., 3 H].
+        h: previous state, [..., H].
 
     Returns:
-        h' = (1 - z) n + z h, [..., H].
+        New state h' = (1 - z) n + z h, [..., H].
     """
     size = h.shape[-1]
     i_rz, i_n = gi.split_with_sizes([2 * size, size], -1)
@@ -28,65 +29,76 @@ def gru(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
     return n.lerp(h, z)
 
 
-def tensors(cells: nn.ModuleList, name: str) -> list[Tensor]:
-    """One parameter of every direction's cell."""
+def cell_parameters(cells: nn.ModuleList, name: str) -> list[Tensor]:
+    """The parameter of this name of every direction's cell."""
     return [getattr(cell, name) for cell in cells]
 
 
 def split_inputs(cells: nn.ModuleList, *widths: int) -> list[list[Tensor]]:
-    """W_i of every direction, cut by the parts of the cell's input: for each part, a list [3 H, width] of directions.
+    """Cut W_i of every direction into the columns for each part of the cell's input.
 
-    One cut for all parts, because the gradient of a slice is a whole matrix of zeros around it. A width may be 0.
+    All parts are cut at once, because the gradient of a single slice is a full matrix with zeros around the slice.
+
+    Args:
+        cells: one cell for each direction.
+        widths: width of each part of the input; may be 0.
+
+    Returns:
+        For each part a list over directions, [3 H, width] each.
     """
-    cut = [W.split_with_sizes(widths, 1) for W in tensors(cells, "weight_ih")]
+    cut = [W.split_with_sizes(widths, 1) for W in cell_parameters(cells, "weight_ih")]
     return [list(part) for part in zip(*cut, strict=True)]
 
 
-def inputs(cells: nn.ModuleList, weights: list[Tensor], x: Tensor) -> Tensor:
-    """The share of W_i x that is known before the recurrence starts, with b_i, of all directions.
+def project_inputs(cells: nn.ModuleList, weights: list[Tensor], x: Tensor) -> Tensor:
+    """Project an input that is known before the recurrence starts: W_i x + b_i for all turns and directions.
 
     Args:
-        weights: the columns of W_i that take x, of every direction.
+        cells: one cell for each direction.
+        weights: the columns of W_i that take x, for each direction.
         x: [B, L, D].
 
     Returns:
-        [R, B, L, 3 H], in the order of time.
+        [R, B, L, 3 H], turns in the order of the dialogue.
     """
-    found = F.linear(x, torch.cat(weights), torch.cat(tensors(cells, "bias_ih")))
+    found = F.linear(x, torch.cat(weights), torch.cat(cell_parameters(cells, "bias_ih")))
     return found.view(*x.shape[:-1], len(cells), -1).movedim(2, 0)
 
 
-def stacked(weights: list[Tensor]) -> Tensor:
-    """The columns of W_i for an input that the recurrence makes, [R, D, 3 H]."""
+def stack_weights(weights: list[Tensor]) -> Tensor:
+    """Stack the columns of W_i for an input that the recurrence itself computes, [R, D, 3 H]."""
     return torch.stack([W.T for W in weights])
 
 
-def recurrent(cells: nn.ModuleList, rows: int) -> tuple[Tensor, Tensor]:
+def recurrent_weights(cells: nn.ModuleList, rows: int) -> tuple[Tensor, Tensor]:
     """W_h [R, H, 3 H] and b_h [R, rows, 3 H] of all directions.
 
-    The bias is laid out for every row once: torch would otherwise sum its gradient over the rows at each turn.
+    The bias is repeated for every row once; otherwise torch would sum its gradient over the rows at each turn.
     """
-    weight = torch.stack([W.T for W in tensors(cells, "weight_hh")])
-    bias = torch.stack(tensors(cells, "bias_hh")).unsqueeze(1)
+    weight = torch.stack([W.T for W in cell_parameters(cells, "weight_hh")])
+    bias = torch.stack(cell_parameters(cells, "bias_hh")).unsqueeze(1)
     return weight, bias.expand(-1, rows, -1).contiguous()
 
 
-def chain(cells: nn.ModuleList, x: Tensor, who: Tensor | None = None, people: int = 1) -> Tensor:
-    """A GRU along the turns, or one for each speaker's own turns.
+def run_gru(cells: nn.ModuleList, x: Tensor, who: Tensor | None = None, people: int = 1) -> Tensor:
+    """Run a GRU along the turns of each dialogue, or along each speaker's own turns.
 
     Args:
-        x: [R, B, L, D].
-        who: speaker of each turn, [R, B, L]; without it all turns are one chain.
+        cells: one cell for each direction.
+        x: [R, B, L, D], turns in each direction's order of time.
+        who: speaker of each turn, [R, B, L]; None: one sequence of all turns.
         people: number of speakers.
 
     Returns:
         The state after each turn, [R, B, L, H].
     """
     R, B, L, _ = x.shape
-    W_h, b_h = recurrent(cells, B)
-    bias = torch.stack(tensors(cells, "bias_ih")).unsqueeze(1)
+    W_h, b_h = recurrent_weights(cells, B)
+    bias = torch.stack(cell_parameters(cells, "bias_ih")).unsqueeze(1)
     known = (
-        torch.baddbmm(bias, x.flatten(1, 2), stacked(tensors(cells, "weight_ih"))).view(R, B, L, -1).unbind(2)
+        torch.baddbmm(bias, x.flatten(1, 2), stack_weights(cell_parameters(cells, "weight_ih")))
+        .view(R, B, L, -1)
+        .unbind(2)
     )
     h = x.new_zeros(R, B, W_h.shape[1])
     bank = x.new_zeros(R, B, people, W_h.shape[1])
@@ -94,7 +106,7 @@ def chain(cells: nn.ModuleList, x: Tensor, who: Tensor | None = None, people: in
     found = []
     for t in range(L):
         before = h if slot is None else bank.gather(2, slot[t]).squeeze(2)
-        h = gru(known[t], torch.baddbmm(b_h, before, W_h), before)
+        h = gru_step(known[t], torch.baddbmm(b_h, before, W_h), before)
         found.append(h)
         if slot is not None:
             bank = bank.scatter(2, slot[t], h.unsqueeze(2))

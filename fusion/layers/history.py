@@ -1,4 +1,4 @@
-"""Attention of the turn at hand over the turns before it."""
+"""Attention of the current turn over the turns before it."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 
-def attended(keys: Sequence[Tensor], values: Sequence[Tensor], query: Tensor) -> Tensor:
-    """sum_k softmax_k(key_k . query) value_k.
+def attend_to_history(keys: Sequence[Tensor], values: Sequence[Tensor], query: Tensor) -> Tensor:
+    """sum_k softmax_k(key_k . query) value_k over the earlier turns k.
 
     Args:
-        keys: of each earlier turn, [R, B, K]; at least one.
-        values: of each earlier turn, [R, B, H].
-        query: [R, B, K].
+        keys: one [R, B, K] for each earlier turn; at least one.
+        values: one [R, B, H] for each earlier turn.
+        query: query of the current turn, [R, B, K].
 
     Returns:
         [R, B, H].

@@ -1,32 +1,45 @@
-"""Utterances of similar lengths at once: in a batch most of the steps of short ones would be padding."""
+"""Length buckets: run utterances of similar lengths together, so that short ones are not mostly padding."""
 
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-LEAST = 32  # utterances of a group, but for the last one
-SHORTER = 0.75  # of the longest of its group: shorter ones begin another
+MIN_BUCKET = 32  # utterances of a bucket, except the last one
+MIN_RATIO = 0.75  # of the longest utterance in the bucket: a shorter one starts a new bucket
 
 
-def alike(lengths: Tensor) -> list[Tensor]:
-    """The ranks of N utterances in groups of similar lengths [N], the longest first; all alike keep their order."""
+def buckets_of(lengths: Tensor) -> list[Tensor]:
+    """Sort N utterances into buckets of similar lengths.
+
+    Args:
+        lengths: [N].
+
+    Returns:
+        Numbers of the utterances of each bucket, longest first. A single bucket keeps the order of the utterances.
+    """
     order = lengths.argsort(descending=True, stable=True)
     sizes, begins = lengths[order].tolist(), [0]
     for rank, size in enumerate(sizes):
-        if rank - begins[-1] >= LEAST and size < SHORTER * sizes[begins[-1]]:
+        if rank - begins[-1] >= MIN_BUCKET and size < MIN_RATIO * sizes[begins[-1]]:
             begins.append(rank)
     if len(begins) == 1:
         return [torch.arange(len(lengths), device=lengths.device)]
     return list(torch.tensor_split(order, begins[1:]))
 
 
-def each_alike(lengths: Tensor, run: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
-    """What `run` makes of the ranks of each group, [n, ...], as of all utterances [N, ...] in their order.
+def map_by_bucket(lengths: Tensor, run: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
+    """Run a function on each length bucket and join the results in the order of the utterances.
 
-    The results of one utterance must depend on no other.
+    Args:
+        lengths: [N].
+        run: takes the numbers [n] of a bucket's utterances and returns tensors [n, ...]. The result of an utterance
+            must not depend on other utterances.
+
+    Returns:
+        The tensors for all utterances, [N, ...] each.
     """
-    groups = alike(lengths)
-    parts = [run(ranks) for ranks in groups]
-    back = torch.cat(groups).argsort()
+    buckets = buckets_of(lengths)
+    parts = [run(ranks) for ranks in buckets]
+    back = torch.cat(buckets).argsort()
     return [torch.cat(found)[back] for found in zip(*parts, strict=True)]

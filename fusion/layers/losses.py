@@ -1,4 +1,4 @@
-"""Losses of the fusion models: cross-entropy over classes, binary cross-entropy over emotions, both plain or focal."""
+"""Losses of the fusion models: cross-entropy for classes and binary cross-entropy for emotions, plain or focal."""
 
 from collections.abc import Callable
 
@@ -9,16 +9,17 @@ from torch.nn import functional as F
 from ercache.params.schema import TrainingParams
 from ercache.training.losses import IGNORED, balanced_weights, focus, masked_cross_entropy
 
-Loss = Callable[
-    [Tensor, Tensor], tuple[Tensor, int]
-]  # logits [B, L, C], labels -> mean loss, how many it is of
+# (logits [B, L, C], labels) -> the mean loss, and the number of labels
+Loss = Callable[[Tensor, Tensor], tuple[Tensor, int]]
 
 
 def loss_of(training: TrainingParams, labels: Tensor, classes: int) -> Loss:
-    """The loss that an experiment trains with.
+    """Make the loss of an experiment.
 
     Args:
-        labels: of train, [N] for one class an utterance or [N, C] for several; decides about the weights.
+        training: its training params (class weights, gamma of the focal loss).
+        labels: labels of train, [N], or [N, C] in a multi-label task. Balanced class weights are computed from them.
+        classes: C.
     """
     several, balanced = labels.dim() == 2, training.class_weights == "balanced"
     if several:
@@ -31,12 +32,15 @@ def loss_of(training: TrainingParams, labels: Tensor, classes: int) -> Loss:
 def masked_binary_cross_entropy(
     logits: Tensor, labels: Tensor, gamma: float = 0.0, weights: Tensor | None = None
 ) -> tuple[Tensor, int]:
-    """Mean -w (1 - p)^gamma log p over known labels, p the probability of what is true, and how many there are.
+    """Mean of -w (1 - p)^gamma log p over the known labels, where p is the probability of the true value.
 
     Args:
-        logits, labels: [..., C]; a label is 1 (there), 0 (not there) or -100 (unknown).
-        gamma: 0 for plain binary cross-entropy, more for the focal loss.
-        weights: w of every emotion where it is there, [C]; it is 1 where the emotion is not there.
+        logits, labels: [..., C]; a label is 1 (present), 0 (absent) or -100 (unknown).
+        gamma: 0 for plain binary cross-entropy, greater for the focal loss.
+        weights: w of each emotion where it is present, [C]; w is 1 where it is absent.
+
+    Returns:
+        The mean loss, and the number of known labels.
     """
     known = labels != IGNORED
     z, y = logits[known], labels[known].to(logits.dtype)
@@ -49,12 +53,19 @@ def masked_binary_cross_entropy(
 
 
 def printed_focal(logits: Tensor, labels: Tensor, gamma: float) -> tuple[Tensor, int]:
-    """Mean (1 - p)^gamma p over the labelled positions, and how many there are: AMuSE's Eq. 5 as it is printed.
+    """Mean of (1 - p)^gamma p over the labelled positions: Eq. 5 of AMuSE exactly as printed.
 
-    It is as low for a p of 0 as for one of 1, so nothing good is learned from it (docs/papers/amuse.md, A-4).
+    It is 0 for p = 0 as well as for p = 1, so a model learns nothing useful from it.
 
     Args:
-        logits: [B, L, C]; labels: [B, L], -100 where there is none.
+        logits: [B, L, C].
+        labels: [B, L]; -100 where there is none.
+        gamma: exponent of the focal loss.
+
+    Returns:
+        The mean loss, and the number of labels.
+
+    Source: docs/papers/amuse.md, A-4.
     """
     known = labels != IGNORED
     p = logits[known].softmax(-1).gather(1, labels[known][:, None])[:, 0]
@@ -62,10 +73,10 @@ def printed_focal(logits: Tensor, labels: Tensor, gamma: float) -> tuple[Tensor,
 
 
 def balanced_presence(labels: Tensor) -> Tensor:
-    """How many times more often each emotion is absent than there, [C]; 1 for one without an example.
+    """Weights for imbalanced emotions: number of absent labels over number of present ones, [C]; 1 without examples.
 
     Args:
-        labels: 1, 0 or -100, [N, C].
+        labels: [N, C] of 1, 0 and -100.
     """
-    there, absent = ((labels == value).sum(0).float() for value in (1, 0))
-    return torch.where(there > 0, absent / there, 1.0)
+    present, absent = ((labels == value).sum(0).float() for value in (1, 0))
+    return torch.where(present > 0, absent / present, 1.0)

@@ -1,4 +1,4 @@
-"""Layers over padded sequences in which padding takes no part: LSTMs, norms, convolution blocks, attention."""
+"""Layers over padded sequences that ignore padding: LSTM, norms, convolution blocks, attention, pooling."""
 
 import torch
 from torch import Tensor, nn
@@ -6,31 +6,45 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
-def within(lengths: Tensor, longest: int) -> Tensor:
-    """True for the first `lengths` steps, bool [N, longest]."""
+def length_mask(lengths: Tensor, longest: int) -> Tensor:
+    """Mask of sequences, bool [N, longest]: True for the first `lengths` [N] steps."""
     return torch.arange(longest, device=lengths.device) < lengths[:, None]
 
 
-def askable(mask: Tensor) -> Tensor:
-    """Keys for a softmax, bool [N, T]: the valid ones, and all where none is, whose result is to be left out."""
+def safe_key_mask(mask: Tensor) -> Tensor:
+    """Key mask that is safe for a softmax: rows without a valid key become all True, which avoids nan.
+
+    The caller must discard the results of such rows.
+
+    Args:
+        mask: bool [N, T], the valid keys.
+    """
     return mask | ~mask.any(1, keepdim=True)
 
 
-def ran(network: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
-    """States [N, T, width] of sequences [N, T, i] of their own lengths; 0 beyond them and where there is nothing.
+def run_lstm(network: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
+    """Run a one-layer LSTM over sequences of different lengths.
 
-    Of one layer. On a GPU the steps are packed. A CPU needs twice as long for that where lengths are similar, so there
-    the network runs over padding too, and the way back over each sequence turned round within its length.
+    On a GPU the sequences are packed. On a CPU packing takes twice as long for sequences of similar lengths. There the
+    LSTM runs over the padding too, and for the backward direction each sequence is reversed within its own length.
+
+    Args:
+        network: the LSTM.
+        x: [N, T, i].
+        lengths: [N]; may be 0.
+
+    Returns:
+        States [N, T, width]; 0 on padding.
     """
-    own = within(lengths, x.shape[1])
+    own = length_mask(lengths, x.shape[1])
     if x.is_cuda:
         return _packed(network, x, lengths)
     states = _one_way(network, x, "")
     if network.bidirectional:
         place = torch.arange(x.shape[1], device=x.device)
-        turned = (lengths[:, None] - 1 - place).where(own, place)
-        behind = _one_way(network, _at(x, turned), "_reverse")
-        states = torch.cat([states, _at(behind, turned)], 2)
+        reverse = (lengths[:, None] - 1 - place).where(own, place)
+        backward = _one_way(network, _at(x, reverse), "_reverse")
+        states = torch.cat([states, _at(backward, reverse)], 2)
     return states.masked_fill(~own.unsqueeze(-1), 0)
 
 
@@ -58,10 +72,10 @@ def _at(x: Tensor, place: Tensor) -> Tensor:
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch norm of [N, T, C] whose statistics are those of the valid steps; with fewer than two, the running ones."""
+    """Batch norm over the valid steps of [N, T, C]. With fewer than two valid steps it uses the running statistics."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalised, 0 on padding; mask bool [N, T]."""
+        """Normalise x [N, T, C]; the result is 0 on padding. `mask` is bool [N, T]."""
         valid = x[mask]
         if self.training and len(valid) < 2:
             known = F.batch_norm(
@@ -73,19 +87,20 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer norm of [N, T, C]; it needs no mask, and takes one as batch norm does."""
+    """Layer norm of [N, T, C], with the same arguments as `BatchNorm`."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalised, 0 on padding; mask bool [N, T]."""
+        """Normalise x [N, T, C]; the result is 0 on padding. `mask` is bool [N, T]."""
         return super().forward(x) * mask.unsqueeze(-1)
 
 
 class ConvBlock(nn.Module):
-    """Convolution of width 3 over time, batch norm, ReLU, and for sound a maximum over two neighbours.
+    """Convolution of width 3 over time, batch norm, ReLU, and for audio max pooling of width 2.
 
     Args:
-        pool: stride of the maximum; the convolution then has no padding, and with stride 1 a sequence of n steps
-            becomes one of n - 3. 0: no maximum, and sequences keep their length.
+        i, o: input and output width.
+        pool: stride of the max pooling. The convolution then has no padding; with stride 1 a sequence of n steps
+            becomes one of n - 3. 0: no pooling, and sequences keep their length.
     """
 
     def __init__(self, i: int, o: int, pool: int) -> None:
@@ -95,51 +110,67 @@ class ConvBlock(nn.Module):
         self.norm = BatchNorm(o)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, T, i] and lengths [N] to [N, T', o] and their lengths; T must be at least 4 with a maximum."""
-        x = self.conv((x * within(lengths, x.shape[1]).unsqueeze(-1)).transpose(1, 2)).transpose(1, 2)
+        """Map x [N, T, i] and its lengths [N] to [N, T', o] and lengths [N]. With pooling, T must be at least 4."""
+        x = self.conv((x * length_mask(lengths, x.shape[1]).unsqueeze(-1)).transpose(1, 2)).transpose(1, 2)
         if self.pool:
             lengths = (lengths - 2).clamp(min=0)
-        x = self.norm(x, within(lengths, x.shape[1])).relu()
+        x = self.norm(x, length_mask(lengths, x.shape[1])).relu()
         if self.pool:
             x = torch.maximum(x[:, :-1], x[:, 1:])[:, :: self.pool]
             lengths = (lengths - 2).div(self.pool, rounding_mode="floor").add(1).clamp(min=0)
-        return x * within(lengths, x.shape[1]).unsqueeze(-1), lengths
+        return x * length_mask(lengths, x.shape[1]).unsqueeze(-1), lengths
 
 
-def attended(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, heads: int, dropout: float = 0.0) -> Tensor:
-    """softmax(Q K^T / sqrt(d)) V by heads; nothing where a query has no valid key.
+def masked_attention(
+    q: Tensor, k: Tensor, v: Tensor, keys: Tensor, heads: int, dropout: float = 0.0
+) -> Tensor:
+    """Multi-head attention softmax(Q K^T / sqrt(d)) V; 0 for sequences without a valid key.
 
     Args:
-        q: [N, Tq, heads d]; k, v: [N, Tk, heads d]; keys: bool [N, Tk].
+        q: [N, Tq, heads * d].
+        k, v: [N, Tk, heads * d].
+        keys: bool [N, Tk], the valid keys.
+        heads: number of heads.
+        dropout: of the attention weights.
 
     Returns:
-        [N, Tq, heads d].
+        [N, Tq, heads * d].
     """
     Q, K, V = (x.reshape(*x.shape[:2], heads, x.shape[2] // heads).transpose(1, 2) for x in (q, k, v))
-    allowed = askable(keys)[:, None, None]
+    allowed = safe_key_mask(keys)[:, None, None]
     found = F.scaled_dot_product_attention(Q, K, V, attn_mask=allowed, dropout_p=dropout)
     return found.transpose(1, 2).flatten(2) * keys.any(1)[:, None, None]
 
 
-def greatest(x: Tensor, mask: Tensor) -> Tensor:
-    """Maximum of [N, T, C] over the valid steps, [N, C]; 0 without any."""
+def masked_max(x: Tensor, mask: Tensor) -> Tensor:
+    """Maximum of x [N, T, C] over the valid steps, [N, C]; 0 if there is none."""
     top = x.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(1)
     return top.where(mask.any(1, keepdim=True), 0)
 
 
-def average(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of [N, T, C] over the valid steps, [N, C]; 0 without any."""
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of x [N, T, C] over the valid steps, [N, C]; 0 if there is none."""
     return (x * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
-def resampled(x: Tensor, lengths: Tensor, wanted: Tensor, longest: int) -> Tensor:
-    """Sequences [N, T, C] of some lengths [N], linearly interpolated to other ones, as [N, longest, C]."""
+def resample_lengths(x: Tensor, lengths: Tensor, wanted: Tensor, longest: int) -> Tensor:
+    """Interpolate sequences linearly to other lengths.
+
+    Args:
+        x: [N, T, C].
+        lengths: their lengths, [N].
+        wanted: their new lengths, [N].
+        longest: size of the result over time.
+
+    Returns:
+        [N, longest, C]; 0 on padding.
+    """
     step = torch.arange(longest, device=x.device)
-    place = (step + 0.5) * (lengths / wanted.clamp(min=1))[:, None] - 0.5  # middles of steps, as of pixels
+    place = (step + 0.5) * (lengths / wanted.clamp(min=1))[:, None] - 0.5  # centres of steps, as for pixels
     last = (lengths - 1).clamp(min=0)[:, None]
     place = place.clamp(min=0).minimum(last)
     low = place.long()
     below, above = (
         x.gather(1, i.unsqueeze(-1).expand(-1, -1, x.shape[2])) for i in (low, (low + 1).minimum(last))
     )
-    return torch.lerp(below, above, (place - low).unsqueeze(-1)) * within(wanted, longest).unsqueeze(-1)
+    return torch.lerp(below, above, (place - low).unsqueeze(-1)) * length_mask(wanted, longest).unsqueeze(-1)

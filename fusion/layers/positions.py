@@ -1,4 +1,4 @@
-"""Positions of utterances in their dialogue."""
+"""Position encodings of utterances in their dialogue."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sinusoidal(x: Tensor) -> Tensor:
-    """Sine and cosine positions [L, D] for x [B, L, D]."""
+    """Sine and cosine position encoding [L, D] for x [B, L, D]."""
     width = x.shape[2]
     rank = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, device=x.device, dtype=x.dtype) * (-math.log(10_000) / width))

@@ -1,14 +1,17 @@
-"""Dialogues turn by turn, forward and backward at once: reversal within each dialogue's own length, participants."""
+"""Turns of dialogues in both directions of time, and who takes part in a dialogue."""
 
 import torch
 from torch import Tensor
 
 
-def reversal(mask: Tensor) -> Tensor:
-    """Rows [B L] of flat dialogues that reverse each one within its own length and leave its padding where it is.
+def reversal_rows(mask: Tensor) -> Tensor:
+    """Rows that reverse each dialogue within its own length; padding stays in place.
 
     Args:
-        mask: bool [B, L]; utterances first, padding behind them.
+        mask: bool [B, L]; utterances first, then padding.
+
+    Returns:
+        int [B * L], rows of the flattened dialogues.
     """
     position = torch.arange(mask.shape[1], device=mask.device)
     back = mask.sum(1, keepdim=True) - 1 - position
@@ -16,14 +19,14 @@ def reversal(mask: Tensor) -> Tensor:
     return (start + back.where(mask, position)).flatten()
 
 
-def turned(x: Tensor, back: Tensor) -> Tensor:
-    """A tensor in the order of its direction's time: x[0] stays, x[1] is reversed.
+def to_direction_time(x: Tensor, back: Tensor) -> Tensor:
+    """Order the turns of each direction by its own time: x[0] stays, x[1] (if there) is reversed.
 
-    The same call brings it back again.
+    A second call restores the original order.
 
     Args:
-        x: [R, B, L, ...].
-        back: what `reversal` gave.
+        x: [R, B, L, ...], R directions.
+        back: the result of `reversal_rows`.
     """
     if len(x) == 1:
         return x
@@ -31,7 +34,12 @@ def turned(x: Tensor, back: Tensor) -> Tensor:
 
 
 def participants(speakers: Tensor, mask: Tensor) -> Tensor:
-    """Who takes part: bool [B, P], for speakers [B, L] numbered from 0 in each dialogue."""
-    known = speakers.where(mask, speakers[:, :1])  # padding repeats the first speaker, who takes part anyhow
+    """Which of P speakers take part in each dialogue, bool [B, P].
+
+    Args:
+        speakers: int [B, L], numbered from 0 in each dialogue.
+        mask: bool [B, L].
+    """
+    known = speakers.where(mask, speakers[:, :1])  # padding repeats the first speaker, who takes part anyway
     here = mask.new_zeros(len(speakers), int(known.max()) + 1)
     return here.scatter(1, known, True)

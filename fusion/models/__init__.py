@@ -1,6 +1,7 @@
-"""The fusion models: a file each, or a folder where a paper needs several; key -> entry with config and builder.
+"""The fusion models: one file for each, or a folder if the paper needs several.
 
-Model files load torch: the entry of a key imports that model alone, the list of all keys imports all of them.
+`MODELS` maps a key to the model's entry. Model files import torch: looking up one key imports only that model, listing
+all entries imports all models.
 """
 
 from collections.abc import Mapping
@@ -26,5 +27,5 @@ MODELS: "Final[Registry[ModelEntry]]" = Registry(
 
 
 def configs() -> Mapping[str, type[BaseModel]]:
-    """Key -> class of the config, for `ercache.params.load.load_params`."""
+    """Key -> config class, for `ercache.params.load.load_params`."""
     return MODELS.mapped(lambda entry: entry.config)

@@ -1,4 +1,4 @@
-"""What a fusion model is: one entry of the registry, made by the model's own file."""
+"""The registry entry of a fusion model, which the model's own file makes, and helpers that models share."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Widths = Mapping[str, int]
 
 
 def no_marks(config: Any) -> list[str]:
-    """The marks of a model whose configs need none."""
+    """The marks of a model without marks."""
     return []
 
 
@@ -25,22 +25,24 @@ class ModelEntry:
     """A model of the registry.
 
     Attributes:
-        paper: where it is from.
-        config: pydantic class (frozen, extra forbidden); every switch is a field with a description, and may say
-            in `json_schema_extra={"paper_row": ...}` which published row it makes.
+        key: its name in params.yaml.
+        paper: title of the paper, or what kind of baseline it is.
+        tasks: `erc`, `epc` or both.
+        modalities: the modalities that it can take.
+        config: pydantic class (frozen, extra forbidden). Every switch is a field with a description. A switch that
+            makes a row of a published table names it in `json_schema_extra={"paper_row": ...}`.
         presets: name -> values of the config that differ from its defaults.
-        build: (widths of the features, number of classes, config) -> module; its forward takes a `Batch` and
-            returns logits [B, L, C]. What else it may offer stands in fusion/models/hooks.py.
-        marks: config -> what must stand beside every result of such a config.
-        widths, classes: the sizes that `describe` counts parameters for; the paper's where it gives any.
-        paper_encoders: modality (or role) -> key of the paper's own encoder, where it has one here.
-        roles: modality -> roles of the sequences that the model takes of it, in the order in which an experiment names
-            their features, each of which may be left out from the end; empty for a model on pooled vectors. `widths`
-            then has the size of a step of each role, and a batch has `steps` instead of `features`.
-        paper_training: preset -> the training values that the paper's results have with it; only presets that are
-            the paper's are named.
-        pair_bytes: (config, number of modalities) -> bytes that a training holds for each pair of utterances of a
-            dialogue, as measured; None where memory grows with the length alone.
+        build: (widths of the features, number of classes, config) -> module. Its forward takes a `Batch` and returns
+            logits [B, L, C]. Optional hooks: fusion/models/hooks.py.
+        widths, classes: sizes for which `describe` counts parameters; the paper's, if it gives any.
+        paper_encoders: modality (or role) -> key of the paper's encoder, if it exists here.
+        roles: only for a model on sequences: modality -> its roles. An experiment names one feature for each role, in
+            this order; the last ones may be left out. The model gets `Batch.steps` instead of `Batch.features`, and
+            `widths` holds the size of a step of each role.
+        paper_training: preset -> the paper's training values; only for the paper's presets.
+        pair_bytes: (config, number of modalities) -> measured bytes that a training needs for each pair of utterances
+            of a dialogue; None if memory grows only with the length.
+        marks: config -> notes that every result with this config must carry.
     """
 
     key: str
@@ -59,7 +61,7 @@ class ModelEntry:
     marks: Callable[[Any], list[str]] = no_marks
 
     def resolve(self, preset: str, overrides: Mapping[str, Any]) -> BaseModel:
-        """The config of a preset with single switches overridden.
+        """Make the config of a preset, with some switches overridden.
 
         Raises:
             UsageError: the preset is unknown, or a value is wrong.
@@ -75,7 +77,7 @@ class ModelEntry:
         return self.config(**values)
 
     def describe(self) -> dict[str, Any]:
-        """What `ercache models` shows: parameters of every preset, and the switches."""
+        """What `ercache models` shows: the parameters of every preset, and the switches."""
         rows = paper_rows(self.config)
         return {
             "key": self.key,
@@ -102,7 +104,7 @@ class ModelEntry:
 
 
 def faults_of(entry: Any) -> list[str]:
-    """What an entry of the registry lacks, in words."""
+    """What is wrong with an entry of the registry, one sentence each."""
     if not isinstance(entry, ModelEntry):
         return [f"{entry!r} is no ModelEntry"]
     if not entry.presets:
@@ -111,7 +113,7 @@ def faults_of(entry: Any) -> list[str]:
 
 
 def paper_rows(config: type[BaseModel]) -> dict[str, Any]:
-    """Switch -> the published row that it makes, for the switches that make one."""
+    """Switch -> the published row that it makes, for switches that make one."""
     extras = {name: info.json_schema_extra for name, info in config.model_fields.items()}
     return {
         name: extra["paper_row"]
@@ -126,15 +128,20 @@ def parameters(model: nn.Module) -> int:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Modalities in the order text, audio, visual."""
+    """Sort modalities into the order text, audio, visual."""
     return sorted(names, key=MODALITIES.index)
 
 
-def joined(features: Mapping[str, Tensor], present: Mapping[str, Tensor], presence: bool) -> Tensor:
-    """All modalities of an utterance side by side, with one 0/1 input for the presence of each if asked for.
+def join_features(features: Mapping[str, Tensor], present: Mapping[str, Tensor], presence: bool) -> Tensor:
+    """Concatenate the modalities of each utterance.
+
+    Args:
+        features: modality -> [B, L, D].
+        present: modality -> bool [B, L].
+        presence: add one 0/1 input for each modality, whether the utterance has it.
 
     Returns:
-        [B, L, sum D (+ number of modalities)].
+        [B, L, sum of D (+ number of modalities)].
     """
     names = in_order(features)
     inputs = [features[m] for m in names]
@@ -143,7 +150,7 @@ def joined(features: Mapping[str, Tensor], present: Mapping[str, Tensor], presen
 
 
 def joined_width(widths: Widths, presence: bool) -> int:
-    """Last size of `joined`."""
+    """Last dimension of the result of `join_features`."""
     return sum(widths.values()) + (len(widths) if presence else 0)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from fusion.data.batches import Batch
-from fusion.models.base import ModelEntry, Widths, joined, joined_width
+from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class BcLstmConfig(BaseModel):
@@ -20,15 +20,15 @@ class BcLstmConfig(BaseModel):
         0.5, ge=0, lt=1, description="of the inputs, of the states and of the hidden layer"
     )
     input_skip: bool = Field(True, description="the head also sees the features themselves (ours)")
-    bidirectional: bool = Field(True, description="False: no utterance sees a later one")
+    bidirectional: bool = Field(True, description="False: past utterances only")
     presence: bool = Field(True, description="one 0/1 input a modality: whether the utterance has it (ours)")
 
 
 class BcLstm(nn.Module):
     """Contextual LSTM of "Context-Dependent Sentiment Analysis in User-Generated Videos" (Poria et al., ACL 2017).
 
-    The paper trains one such network per modality and a second one on their outputs; this is its early-fusion
-    form, with one network on the joined features. `h` are the LSTM's states, `z` the dense layer's output.
+    The paper trains one network for each modality and a second one on their outputs. This is its early-fusion form: one
+    network on the concatenated features. `h` are the LSTM's states, `z` is the output of the dense layer.
     """
 
     def __init__(self, widths: Widths, classes: int, config: BcLstmConfig) -> None:
@@ -50,8 +50,8 @@ class BcLstm(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, L, C]."""
-        x = self.dropout(joined(batch.features, batch.present, self.config.presence))
-        # Packed, so that the backward direction begins at the last utterance and not in the padding.
+        x = self.dropout(join_features(batch.features, batch.present, self.config.presence))
+        # Packed, so that the backward direction starts at the last utterance and not in the padding.
         lengths = batch.mask.sum(1).cpu()
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         h, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])

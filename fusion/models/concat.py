@@ -1,10 +1,10 @@
-"""Baseline without context: each utterance on its own, features joined, a perceptron on top."""
+"""Baseline without context: a perceptron on the concatenated features of one utterance."""
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fusion.data.batches import Batch
-from fusion.models.base import ModelEntry, Widths, joined, joined_width
+from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class ConcatConfig(BaseModel):
@@ -32,7 +32,7 @@ class Concat(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, L, C]."""
-        logits: Tensor = self.head(joined(batch.features, batch.present, self.presence))
+        logits: Tensor = self.head(join_features(batch.features, batch.present, self.presence))
         return logits
 
 

@@ -1,4 +1,4 @@
-"""The floor of prediction: the next utterance has the emotion that was heard last, whoever spoke."""
+"""Baseline of prediction (EPC): copies the last known label of the dialogue, from any speaker."""
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -17,11 +17,12 @@ class CopyLastConfig(BaseModel):
 
 
 class CopyLast(nn.Module):
-    """logits = stay y_last, which always names the last label; how sure that is (stay > 0), it learns.
+    """logits = softplus(stay) y_last: always predicts the last label; the scale `stay` is learned.
 
-    The label is the true one of the last utterance that has any, of any speaker (UAR 27.29 on MELD:
-    docs/papers/cues.md, section 7). Where none was heard it says the most frequent class, as `majority` does.
-    Features are not looked at.
+    y_last is the true label of the last labelled utterance in the context, of any speaker. If there is none, the
+    model predicts the most frequent class, as `majority` does. It does not use features.
+
+    Source: UAR 27.29 on MELD, docs/papers/cues.md, section 7.
     """
 
     def __init__(self, widths: Widths, classes: int, config: CopyLastConfig) -> None:
@@ -32,18 +33,20 @@ class CopyLast(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, L, C]."""
         nothing = self.bias.expand(*batch.mask.shape, -1)
-        if batch.heard is None:
+        if batch.prior_labels is None:
             return nothing
-        several = batch.heard.dim() == 3
-        known = (batch.heard != IGNORED).any(-1) if several else batch.heard != IGNORED
+        several = batch.prior_labels.dim() == 3
+        known = (batch.prior_labels != IGNORED).any(-1) if several else batch.prior_labels != IGNORED
         position = torch.arange(known.shape[1], device=known.device).where(known, -1)
         last = position.cummax(1).values  # [B, L]; -1 before the first label
         at = last.clamp(min=0)
         if several:
-            y = batch.heard.gather(1, at.unsqueeze(-1).expand_as(batch.heard))
+            y = batch.prior_labels.gather(1, at.unsqueeze(-1).expand_as(batch.prior_labels))
             copied = (2.0 * y - 1).where(y != IGNORED, 0.0)
         else:
-            copied = F.one_hot(batch.heard.gather(1, at).clamp(min=0), len(self.bias)).to(nothing.dtype)
+            copied = F.one_hot(batch.prior_labels.gather(1, at).clamp(min=0), len(self.bias)).to(
+                nothing.dtype
+            )
         return (F.softplus(self.stay) * copied).where((last >= 0).unsqueeze(-1), nothing)
 
 

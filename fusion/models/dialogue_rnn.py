@@ -1,4 +1,4 @@
-"""DialogueRNN: a global state, a state for every party and an emotion state, turn by turn."""
+"""DialogueRNN: a global state, a state for each party and an emotion state, updated turn by turn."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion.data.batches import Batch
-from fusion.layers.cells import chain, gru, inputs, recurrent, split_inputs, stacked
-from fusion.layers.history import attended
-from fusion.layers.turns import participants, reversal, turned
-from fusion.models.base import ModelEntry, Widths, joined, joined_width
+from fusion.layers.cells import (
+    gru_step,
+    project_inputs,
+    recurrent_weights,
+    run_gru,
+    split_inputs,
+    stack_weights,
+)
+from fusion.layers.history import attend_to_history
+from fusion.layers.turns import participants, reversal_rows, to_direction_time
+from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class DialogueRnnConfig(BaseModel):
@@ -24,12 +31,12 @@ class DialogueRnnConfig(BaseModel):
     D_h: int = Field(100, ge=1, description="hidden layer of the head")
     dropout: float = Field(0.3, ge=0, lt=1, description="of the inputs and of the hidden layer")
     state_dropout: float = Field(0.1, ge=0, lt=1, description="of the global and the party states")
-    bidirectional: bool = Field(True, description="BiDialogueRNN; False: no utterance sees a later one")
+    bidirectional: bool = Field(True, description="BiDialogueRNN; False: past utterances only")
     emotion_attention: bool = Field(
-        True, description="+Att: attention over the emotion states of the whole dialogue (sees later ones)"
+        True, description="+Att: attention over the emotion states of the whole dialogue, later ones included"
     )
     listener: bool = Field(
-        False, description="parties that listen have a cell too; False: they stay as they are"
+        False, description="a cell updates the states of listeners too; False: they do not change"
     )
     presence: bool = Field(True, description="one 0/1 input a modality: whether the utterance has it (ours)")
 
@@ -37,7 +44,7 @@ class DialogueRnnConfig(BaseModel):
 class DialogueRnn(nn.Module):
     """ "DialogueRNN: An Attentive RNN for Emotion Detection in Conversations" (Majumder et al., AAAI 2019).
 
-    Every cell is a list with one `nn.GRUCell` a direction.
+    Every cell is a list with one `nn.GRUCell` for each direction.
     """
 
     def __init__(self, widths: Widths, classes: int, config: DialogueRnnConfig) -> None:
@@ -61,7 +68,7 @@ class DialogueRnn(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, L, C]."""
-        u = self.dropout(joined(batch.features, batch.present, self.config.presence))
+        u = self.dropout(join_features(batch.features, batch.present, self.config.presence))
         e = torch.cat(self.emotions(u, batch.speakers, batch.mask).unbind(0), dim=-1)
         if self.W_beta is not None:
             keys = batch.mask.unsqueeze(1)
@@ -70,41 +77,42 @@ class DialogueRnn(nn.Module):
         return logits
 
     def emotions(self, u: Tensor, speakers: Tensor, mask: Tensor) -> Tensor:
-        """e [R, B, L, D_e], in the order of time.
+        """Emotion states e [R, B, L, D_e] of R directions, turns in the order of the dialogue.
 
         Args:
-            u: [B, L, D_m]; speakers, mask: [B, L].
+            u: [B, L, D_m].
+            speakers, mask: [B, L].
         """
-        back = reversal(mask)
-        who = turned(speakers.where(mask, 0).expand(self.directions, *speakers.shape), back)
+        back = reversal_rows(mask)
+        who = to_direction_time(speakers.where(mask, 0).expand(self.directions, *speakers.shape), back)
         parties = participants(speakers, mask).shape[1]
-        return turned(chain(self.GRU_E, self._parties(u, back, who, parties)), back)
+        return to_direction_time(run_gru(self.GRU_E, self._parties(u, back, who, parties)), back)
 
     def _parties(self, u: Tensor, back: Tensor, who: Tensor, parties: int) -> Tensor:
-        """q_s, the state of the speaker after each turn, [R, B, L, D_p], in the directions' own time."""
+        """q_s, the state of the speaker after each turn, [R, B, L, D_p], in each direction's order of time."""
         c, (R, B, L), D_m = self.config, who.shape, u.shape[-1]
         G_u, G_q = split_inputs(self.GRU_G, D_m, c.D_p)
         P_u, P_c = split_inputs(self.GRU_P, D_m, c.D_g)
-        known_G = turned(inputs(self.GRU_G, G_u, u), back).unbind(2)
-        known_P = turned(inputs(self.GRU_P, P_u, u), back).unbind(2)
+        known_G = to_direction_time(project_inputs(self.GRU_G, G_u, u), back).unbind(2)
+        known_P = to_direction_time(project_inputs(self.GRU_P, P_u, u), back).unbind(2)
         listeners = self._listeners(u, back, B * parties)
-        query = turned(self.W_alpha(u).unflatten(-1, (R, c.D_g)).movedim(2, 0), back).unbind(2)
-        (W_G, b_G), (W_P, b_P) = recurrent(self.GRU_G, B), recurrent(self.GRU_P, B)
-        W_q, W_c = stacked(G_q), stacked(P_c)
+        query = to_direction_time(self.W_alpha(u).unflatten(-1, (R, c.D_g)).movedim(2, 0), back).unbind(2)
+        (W_G, b_G), (W_P, b_P) = recurrent_weights(self.GRU_G, B), recurrent_weights(self.GRU_P, B)
+        W_q, W_c = stack_weights(G_q), stack_weights(P_c)
         slot = who[..., None, None].expand(R, B, L, 1, c.D_p).unbind(2)
         g, bank = u.new_zeros(R, B, c.D_g), u.new_zeros(R, B, parties, c.D_p)
         past: list[Tensor] = []
         found = []
         for t in range(L):
             before = bank.gather(2, slot[t]).squeeze(2)
-            c_t = attended(past, past, query[t]) if past else None  # over g_1 .. g_{t-1}
-            g = gru(torch.baddbmm(known_G[t], before, W_q), torch.baddbmm(b_G, g, W_G), g)
+            c_t = attend_to_history(past, past, query[t]) if past else None  # over g_1 .. g_{t-1}
+            g = gru_step(torch.baddbmm(known_G[t], before, W_q), torch.baddbmm(b_G, g, W_G), g)
             g = self.state_dropout(g)
             gi = known_P[t] if c_t is None else torch.baddbmm(known_P[t], c_t, W_c)
-            q_s = gru(gi, torch.baddbmm(b_P, before, W_P), before)
+            q_s = gru_step(gi, torch.baddbmm(b_P, before, W_P), before)
             q_s = self.state_dropout(q_s)
-            heard = bank if listeners is None else listeners(t, q_s, bank)
-            bank = heard.scatter(2, slot[t], q_s.unsqueeze(2))
+            listened = bank if listeners is None else listeners(t, q_s, bank)
+            bank = listened.scatter(2, slot[t], q_s.unsqueeze(2))
             past.append(g)
             found.append(q_s)
         return torch.stack(found, dim=2)
@@ -112,20 +120,23 @@ class DialogueRnn(nn.Module):
     def _listeners(
         self, u: Tensor, back: Tensor, rows: int
     ) -> Callable[[int, Tensor, Tensor], Tensor] | None:
-        """What (turn, q_s [R, B, D_p], bank [R, B, P, D_p]) gives: the bank after all have listened to [u; q_s]."""
+        """Function (turn, q_s [R, B, D_p], bank [R, B, P, D_p]) -> the bank after all parties listened to [u; q_s].
+
+        None if the listeners have no cell.
+        """
         if self.GRU_L is None:
             return None
         L_u, L_q = split_inputs(self.GRU_L, self.D_m, self.config.D_p)
-        known = turned(inputs(self.GRU_L, L_u, u), back).unbind(2)
-        W_q, (W_L, b_L) = stacked(L_q), recurrent(self.GRU_L, rows)
+        known = to_direction_time(project_inputs(self.GRU_L, L_u, u), back).unbind(2)
+        W_q, (W_L, b_L) = stack_weights(L_q), recurrent_weights(self.GRU_L, rows)
 
-        def heard(t: int, q_s: Tensor, bank: Tensor) -> Tensor:
+        def listen(t: int, q_s: Tensor, bank: Tensor) -> Tensor:
             gi = torch.baddbmm(known[t], q_s, W_q).unsqueeze(2)
             gh = torch.baddbmm(b_L, bank.flatten(1, 2), W_L).view(*bank.shape[:3], -1)
-            after: Tensor = self.state_dropout(gru(gi, gh, bank))
+            after: Tensor = self.state_dropout(gru_step(gi, gh, bank))
             return after
 
-        return heard
+        return listen
 
 
 ENTRY = ModelEntry(

@@ -1,7 +1,7 @@
-"""What a model may offer to its training beside `forward`, with what holds for a model that does not.
+"""Hooks: what a model may define for its training in addition to `forward`, and the defaults.
 
-A model offers a hook by having an attribute of its name. `hooks_of` collects them when the model is built; a name that
-is nearly a hook's is refused, since a misspelt hook would be ignored in silence.
+A model defines a hook by having an attribute with its name. `hooks_of` collects the hooks when the model is built. It
+refuses a name that is close to a hook's, because a misspelt hook would be ignored without notice.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ from fusion.data.batches import Batch
 from fusion.data.stages import Stage
 from fusion.layers.losses import Loss
 
-LIKE: Final = 0.75  # similarity of two names (difflib) from which one is taken for the other's misspelling
+LIKE: Final = 0.75  # similarity (difflib) from which a name counts as a misspelling of a hook's
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class Hooks:
     """The hooks of a model.
 
     Attributes:
-        objective: (batch, measure) -> mean loss and the number of examples. `measure(logits, labels)` is the
-            experiment's loss. By default it is taken of the model's logits.
-        minimum_steps: modality -> steps that the model needs of an utterance, where that is more than one.
-        learning_rates: beginning of parameters' names -> share of the learning rate that they get.
-        set_means: called once before training with the mean of each modality over train, [D].
+        objective: (batch, measure) -> the mean loss and the number of examples. `measure(logits, labels)` is the loss
+            of the experiment. Default: `measure` on the model's logits.
+        minimum_steps: modality -> number of steps that the model needs of an utterance, if more than one.
+        learning_rates: prefix of parameter names -> factor on the learning rate of these parameters.
+        set_means: called once before training with the mean [D] of each modality over train.
         on_epoch_start: called before each epoch with its number, from 0.
-        epoch_statistics: called after each epoch; what it returns becomes columns of curves.csv.
-        stages: the experiment's training -> the trainings that the model has in its place, one after the other.
-        flips: batch -> whose prediction changes with a small change of the model, bool [B, L]; a stage with a pool
-            needs it.
+        epoch_statistics: called after each epoch; the returned values become columns of curves.csv.
+        stages: takes the experiment's training as one stage, and returns the stages to train instead, in order.
+        flips: batch -> bool [B, L], whether a small change of the model changes the prediction. A stage with a pool
+            of hard examples needs it.
     """
 
     objective: Callable[[Batch, Loss], tuple[Tensor, int]]
@@ -50,10 +50,10 @@ NAMES: Final = tuple(hook.name for hook in fields(Hooks))
 
 
 def hooks_of(model: nn.Module) -> Hooks:
-    """The hooks that a model offers, and the defaults of the others.
+    """Collect the hooks of a model, with defaults for those that it does not define.
 
     Raises:
-        UsageError: a name of the model is nearly a hook's, or a hook is of the wrong kind; with all of them.
+        UsageError: names that are close to a hook's, or hooks of the wrong type; with all of them.
     """
     wrong = []
     for name in _own_names(model):
@@ -78,7 +78,7 @@ def hooks_of(model: nn.Module) -> Hooks:
 
 
 def _own_names(model: nn.Module) -> list[str]:
-    """Public names that the model's own classes and its constructor define."""
+    """Public names that the model's classes and its constructor define (not those of `nn.Module`)."""
     inherited = set(dir(nn.Module))
     names = {name for kind in type(model).__mro__ for name in vars(kind)} | set(vars(model))
     return sorted(name for name in names if not name.startswith("_") and name not in inherited)

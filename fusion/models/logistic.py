@@ -1,10 +1,10 @@
-"""Logistic regression on the joined features of one utterance."""
+"""Baseline without context: logistic regression on the concatenated features of one utterance."""
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fusion.data.batches import Batch
-from fusion.models.base import ModelEntry, Widths, joined, joined_width
+from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class LogisticConfig(BaseModel):
@@ -24,7 +24,7 @@ class Logistic(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, L, C]."""
-        logits: Tensor = self.linear(joined(batch.features, batch.present, self.presence))
+        logits: Tensor = self.linear(join_features(batch.features, batch.present, self.presence))
         return logits
 
 

@@ -1,4 +1,7 @@
-"""M2FNet's dialogue model: a transformer per modality, attention fusion in which text is query and value."""
+"""M2FNet: a transformer for each modality, then attention fusion with text as query and value.
+
+Source: docs/papers/m2fnet.md.
+"""
 
 from typing import Literal
 
@@ -11,7 +14,7 @@ from fusion.data.batches import Batch
 from fusion.layers.positions import sinusoidal
 from fusion.models.base import ModelEntry, Widths, in_order
 
-# docs/papers/m2fnet.md, section 5.3: learning rate, decay and dropout are printed, the rest is our choice.
+# docs/papers/m2fnet.md, section 5.3: the paper gives learning rate, decay and dropout; the rest is our choice.
 PAPER_TRAINING = {
     "epochs": 100,
     "patience": 20,
@@ -21,16 +24,16 @@ PAPER_TRAINING = {
     "plateau_factor": 0.5,
     "standardize": False,
 }
-POSITIONS = 512  # learned ones; later utterances share the last
+POSITIONS = 512  # learned positions; later utterances share the last
 
 
 class M2FNetConfig(BaseModel):
-    """Switches of M2FNet; the defaults are the paper's for MELD, and the table rows are those of its ablations."""
+    """Switches of M2FNet; the defaults are the paper's for MELD. Switches with a `paper_row` make its ablations."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     fusion_type: Literal["none", "concat", "mha"] = Field(
         "mha",
-        description="mha: attention fusion; concat: encoders side by side; none: one modality (always so for one)",
+        description="mha: attention fusion; concat: concatenated encoders; none: for a single modality",
         json_schema_extra={"paper_row": "Table 2, remarks Fusion / Concat / -"},
     )
     fusion_m: int = Field(
@@ -38,9 +41,9 @@ class M2FNetConfig(BaseModel):
     )
     fusion_residual: bool = Field(
         True,
-        description="X + dropout(Y), normalised; False is the paper's wording and averages utterances away",
+        description="LayerNorm(X + dropout(Y)); False is the paper's wording, which averages utterances away",
     )
-    fusion_concat_query: bool = Field(False, description="the query joins the concatenation before W_f")
+    fusion_concat_query: bool = Field(False, description="concatenate the query, too, before W_f")
     enc_n_t: int = Field(
         1, ge=0, description="text encoder layers", json_schema_extra={"paper_row": "Table 4, N = 1..6"}
     )
@@ -51,25 +54,27 @@ class M2FNetConfig(BaseModel):
         1, ge=0, description="visual encoder layers", json_schema_extra={"paper_row": "Table 4, N = 1..6"}
     )
     enc_local_skip: bool = Field(True, description="H + Tr(H), as in the text; Eq. 5 omits it")
-    enc_pos: Literal["none", "sinusoidal", "learned"] = Field("none", description="positions of utterances")
+    enc_pos: Literal["none", "sinusoidal", "learned"] = Field(
+        "none", description="position encoding of utterances"
+    )
     enc_norm: Literal["post", "pre"] = Field(
-        "post", description="LayerNorm behind each half of an encoder layer, or before it"
+        "post", description="LayerNorm after each half of an encoder layer, or before it"
     )
     enc_activation: Literal["relu", "gelu"] = Field("relu", description="inside an encoder layer")
     head_activation: Literal["relu", "none"] = Field(
-        "relu", description="between FC_1 and FC_2; none is the paper's wording, and one linear map"
+        "relu", description="between FC_1 and FC_2; none is the paper's wording: a single linear map"
     )
     heads: int = Field(4, ge=1, description="attention heads; must divide every width")
     ffn: int = Field(2048, ge=1, description="width inside an encoder layer")
-    dropout: float = Field(0.4, ge=0, lt=1, description="everywhere; the paper has 0.4 to 0.5")
+    dropout: float = Field(0.4, ge=0, lt=1, description="everywhere; the paper uses 0.4 to 0.5")
     head_hidden: int = Field(1024, ge=1, description="width between FC_1 and FC_2")
     project: int | None = Field(
-        None, ge=1, description="width of an added linear input per modality, for small corpora (ours)"
+        None, ge=1, description="width of an added linear layer before each encoder, for small corpora (ours)"
     )
 
 
 class ModalityEncoder(nn.Module):
-    """N transformer layers over the utterances of a dialogue, one modality (Eq. 5)."""
+    """N transformer layers over the utterances of a dialogue, for one modality (Eq. 5)."""
 
     def __init__(self, width: int, layers: int, config: M2FNetConfig) -> None:
         super().__init__()
@@ -89,11 +94,11 @@ class ModalityEncoder(nn.Module):
         )
 
     def forward(self, F_I: Tensor, blocked: Tensor) -> Tensor:
-        """Contextual features.
+        """Contextual features [B, L, D].
 
         Args:
             F_I: [B, L, D].
-            blocked: bool [B, L]; True where no utterance may look.
+            blocked: bool [B, L]; True for keys that no utterance may attend to.
         """
         H = F_I + self._position(F_I)
         for Tr in self.layers:
@@ -113,11 +118,12 @@ class ModalityEncoder(nn.Module):
 
 
 class FusionLayer(nn.Module):
-    """Multi-head attention fusion (Eq. 6): query and value are the first modality, keys the others.
+    """Multi-head attention fusion (Eq. 6): query and value are the first modality, keys are the others.
 
     Args:
-        width: of the query, D_T.
-        keys: modality -> width, in order.
+        width: width D_T of the query.
+        keys: modality -> width, for the other modalities.
+        config: the switches.
     """
 
     def __init__(self, width: int, keys: Widths, config: M2FNetConfig) -> None:
@@ -136,7 +142,13 @@ class FusionLayer(nn.Module):
         self.norm = nn.LayerNorm(width) if self.residual else None
 
     def forward(self, X: Tensor, F_x: dict[str, Tensor], blocked: dict[str, Tensor]) -> Tensor:
-        """X_l from X_{l-1} [B, L, D_T] and the other encoders' outputs [B, L, D_x]."""
+        """Compute X_l [B, L, D_T].
+
+        Args:
+            X: X_{l-1}, [B, L, D_T].
+            F_x: modality -> output of its encoder, [B, L, D_x].
+            blocked: modality -> bool [B, L], keys that no query may use.
+        """
         attended = [
             attend(X, F_x[name], X, key_padding_mask=blocked[name], need_weights=False)[0]  # A_l, V_l
             for name, attend in self.attention.items()
@@ -148,9 +160,9 @@ class FusionLayer(nn.Module):
 class M2FNet(nn.Module):
     """Dialogue model of "M2FNet: Multi-modal Fusion Network for Emotion Recognition in Conversation" (2022).
 
-    Choices where the paper is silent: an utterance without a modality enters that encoder as a zero vector and is
-    no key there nor in the fusion layers (a dialogue that lacks the modality wholly attends to its zero vectors).
-    Without text, the first of audio, visual is query and value. One modality alone has no fusion.
+    Our choices where the paper is silent: An utterance without a modality enters that encoder as a zero vector, and is
+    no key there or in the fusion layers. (If a whole dialogue lacks the modality, it attends to its zero vectors.)
+    Without text, audio is query and value. A single modality has no fusion.
     """
 
     def __init__(self, widths: Widths, classes: int, config: M2FNetConfig) -> None:
@@ -183,7 +195,7 @@ class M2FNet(nn.Module):
         return logits
 
     def encode(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """F_T, F_A, F_V [B, L, D_x] (Eq. 5), and which keys of each are blocked [B, L]."""
+        """F_T, F_A, F_V by modality, [B, L, D_x] (Eq. 5), and the blocked keys of each, bool [B, L]."""
         blocked = {m: blocked_keys(batch.mask, batch.present[m]) for m in self.names}
         F_x = {m: self.encoders[m](self._input(batch, m), blocked[m]) for m in self.names}
         return F_x, blocked
@@ -204,7 +216,9 @@ class M2FNet(nn.Module):
 
 
 def blocked_keys(mask: Tensor, present: Tensor) -> Tensor:
-    """Keys that no query may use: padding and absent modality; only padding where nothing else would remain.
+    """Keys that no query may use, bool [B, L]: padding and utterances without the modality.
+
+    If that blocks all keys of a dialogue, only its padding is blocked.
 
     Args:
         mask, present: bool [B, L].
@@ -228,7 +242,7 @@ def _check(widths: Widths, config: M2FNetConfig) -> None:
 
 
 def _pair_bytes(config: M2FNetConfig, modalities: int) -> float:
-    """Weights of attention and what their gradients need, in each head of each layer."""
+    """Bytes for each pair: attention weights and what their gradients need, in each head of each layer."""
     encoders = (config.enc_n_t, config.enc_n_a, config.enc_n_v)[:modalities]
     fusion = config.fusion_m * (modalities - 1) if config.fusion_type == "mha" else 0
     return 15 * config.heads * (sum(encoders) + fusion)

@@ -1,4 +1,4 @@
-"""The floor: one vector of logits for all utterances, whatever they say."""
+"""Baseline: always predicts the most frequent class."""
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +15,10 @@ class MajorityConfig(BaseModel):
 
 
 class Majority(nn.Module):
-    """A bias alone; trained like every model, it learns the shares of the classes and always says the most frequent."""
+    """A single bias vector as the logits of all utterances.
+
+    It is trained like every model, learns the frequencies of the classes, and so predicts the most frequent one.
+    """
 
     def __init__(self, widths: Widths, classes: int, config: MajorityConfig) -> None:
         super().__init__()

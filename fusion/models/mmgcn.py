@@ -1,4 +1,4 @@
-"""MMGCN: one graph a dialogue, with a node for every utterance and modality, and a deep graph network on it."""
+"""MMGCN: a deep graph network on one graph for each dialogue, with a node for every utterance and modality."""
 
 import math
 
@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from fusion.data.batches import Batch
 from fusion.models.base import ModelEntry, Widths, in_order
 
-SPEAKERS = 16  # with an embedding of their own; later ones of a dialogue share the last
-NEAREST = 1 - 1e-5  # arccos has no slope at 1
+SPEAKERS = 16  # speaker embeddings; further speakers of a dialogue share the last
+NEAREST = 1 - 1e-5  # greatest cosine: arccos has no finite derivative at 1
 
 
 class MmgcnConfig(BaseModel):
@@ -22,8 +22,8 @@ class MmgcnConfig(BaseModel):
     hidden: int = Field(200, ge=2, multiple_of=2, description="width of a node")
     layers: int = Field(4, ge=1, description="graph layers")
     alpha: float = Field(0.1, ge=0, le=1, description="share of the first layer's input in every layer")
-    eta: float = Field(0.5, gt=0, description="of beta_l = log(eta / l + 1), the share of W_l in layer l")
-    speakers: bool = Field(True, description="nodes carry an embedding of their speaker")
+    eta: float = Field(0.5, gt=0, description="eta in beta_l = log(eta / l + 1), the share of W_l in layer l")
+    speakers: bool = Field(True, description="add an embedding of the speaker to the nodes")
     input_skip: bool = Field(True, description="the head also sees the nodes before the graph")
     dropout: float = Field(0.4, ge=0, lt=1, description="before every layer and the head")
 
@@ -31,8 +31,8 @@ class MmgcnConfig(BaseModel):
 class Mmgcn(nn.Module):
     """ "MMGCN: Multimodal Fusion via Deep Graph Convolution Network" (Hu et al., ACL 2021).
 
-    Nodes of a modality are all linked with each other, and the nodes of an utterance across modalities; an edge
-    weighs 1 - arccos(similarity) / pi. An absent modality has no node: nothing flows from it or into it (ours).
+    All nodes of one modality are linked, and so are the nodes of one utterance. An edge has the weight
+    1 - arccos(cosine similarity) / pi. An absent modality has no node (our choice).
     """
 
     def __init__(self, widths: Widths, classes: int, config: MmgcnConfig) -> None:
@@ -66,7 +66,7 @@ class Mmgcn(nn.Module):
         return logits
 
     def nodes(self, batch: Batch) -> Tensor:
-        """The utterances in every modality, [B, M, L, d]."""
+        """The nodes before the graph, [B, M, L, d]: the utterances in each of M modalities."""
         found = []
         for m in self.names:
             x = self.enter[m](batch.features[m])
@@ -82,10 +82,10 @@ class Mmgcn(nn.Module):
 
 
 def edges(here: Tensor) -> Tensor:
-    """Which nodes are linked, bool [B, M L, M L]: those of a modality, and those of an utterance.
+    """Which nodes are linked, bool [B, M * L, M * L]: those of one modality, and those of one utterance.
 
     Args:
-        here: bool [B, M, L]; which nodes there are.
+        here: bool [B, M, L]; which nodes exist.
     """
     B, M, L = here.shape
     nodes = torch.arange(M * L, device=here.device)
@@ -96,7 +96,7 @@ def edges(here: Tensor) -> Tensor:
 
 
 def graph(h: Tensor, linked: Tensor) -> Tensor:
-    """D^-1/2 A D^-1/2 with A = 1 - arccos(cosine) / pi where nodes are linked, [B, N, N].
+    """Normalised adjacency matrix D^-1/2 A D^-1/2, [B, N, N], with A = 1 - arccos(cosine) / pi for linked nodes.
 
     Args:
         h: nodes, [B, N, d].

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from fusion.data.batches import Batch
 from fusion.layers.positions import sinusoidal
-from fusion.models.base import ModelEntry, Widths, joined, joined_width
+from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class TransformerConfig(BaseModel):
@@ -22,7 +22,7 @@ class TransformerConfig(BaseModel):
 
 
 class Transformer(nn.Module):
-    """logits = W encoder(W_in [text; audio; visual; presence] + position), all utterances see all (pre-norm)."""
+    """logits = W encoder(W_in [text; audio; visual; presence] + position), pre-norm, with full attention."""
 
     def __init__(self, widths: Widths, classes: int, config: TransformerConfig) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Transformer(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, L, C]."""
-        H = self.enter(self.dropout(joined(batch.features, batch.present, self.config.presence)))
+        H = self.enter(self.dropout(join_features(batch.features, batch.present, self.config.presence)))
         if self.config.positions:
             H = H + sinusoidal(H)
         for layer in self.layers:

@@ -1,4 +1,4 @@
-"""Published tables as data: one YAML file a paper, with the figures of each row and the switches that make it."""
+"""Published tables as data: one YAML file for each paper, with the scores and the switches of each row."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -14,15 +14,16 @@ FOLDER: Final = Path(__file__).parent
 Figures = dict[str, dict[str, float]]  # corpus -> metric -> percent
 
 
-class Row(Strict):
+class TableRow(Strict):
     """A row of a published table.
 
     Attributes:
-        model: key of the model here; without one the row is another system's, and only printed.
-        modalities: of the base experiment's, those that the row uses; without, all.
+        name: name of the row, as in the paper.
+        model: key of the model here. None: the row is another system, which is shown but cannot be trained.
+        modalities: modalities of the base experiment that the row uses; None: all.
         arrays: modality -> the array of its features that the row uses.
-        task: where it is another one than the base experiment's.
-        config: switches on top of the base experiment.
+        task: task of the row, if it differs from the base experiment's.
+        config: switches that the row changes in the base experiment.
         published: corpus -> metric -> percent, as printed.
     """
 
@@ -35,34 +36,38 @@ class Row(Strict):
     published: Figures = Field(default_factory=dict)
 
 
-class Table(Strict):
-    """A published table, or what a figure prints as numbers."""
+class PaperTable(Strict):
+    """A published table, or a figure that prints numbers."""
 
     key: str
     title: str
-    rows: list[Row] = Field(min_length=1)
+    rows: list[TableRow] = Field(min_length=1)
 
 
 class Paper(Strict):
-    """A paper, the key of its model here, and its tables.
+    """A paper and its tables.
 
     Attributes:
-        note: what a reader of the printed figures must know.
-        drawn: classes whose confusion alone the paper draws.
+        key: key of the paper.
+        title: title of the paper.
+        model: key of its model here.
+        note: what a reader of the published scores must know.
+        confusion_classes: classes of the paper's confusion figure, if it shows only some.
+        tables: the tables.
     """
 
     key: str
     title: str
     model: str
     note: str = ""
-    drawn: list[str] = Field(default_factory=list)
-    tables: list[Table] = Field(min_length=1)
+    confusion_classes: list[str] = Field(default_factory=list)
+    tables: list[PaperTable] = Field(min_length=1)
 
-    def only(self, table: str | None, row: str | None = None) -> list[Table]:
-        """All tables, or the one of a key; with all rows, or those of a name.
+    def select(self, table: str | None, row: str | None = None) -> list[PaperTable]:
+        """Select tables by key and rows by name; None selects all.
 
         Raises:
-            UsageError: there is no such table, or none of them has such a row.
+            UsageError: there is no such table or row.
         """
         found = self.tables if table is None else [t for t in self.tables if t.key == table]
         if not found:
@@ -80,15 +85,15 @@ class Paper(Strict):
 
 
 def papers() -> list[str]:
-    """Keys of the papers whose tables are here."""
+    """Keys of the papers with a file here."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def read_paper(key: str) -> Paper:
-    """The tables of a paper.
+    """Read the tables of a paper.
 
     Raises:
-        UsageError: they are not here.
+        UsageError: there is no file for the paper.
     """
     if key not in papers():
         raise UsageError(f"unknown paper {key!r}", hint=suggestion(key, papers()))

@@ -1,4 +1,4 @@
-"""Published tables, row by row, beside what the caches at hand give: each row is an experiment with its switches."""
+"""Reproduces published tables: each row is an experiment, trained on the caches that are here and compared."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,28 +12,33 @@ from ercache.params.schema import ExperimentParams, Params, Task, split_array_na
 from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import read_source
 from fusion.models import MODELS
-from fusion.papers import Paper, Row, read_paper
+from fusion.papers import Paper, TableRow, read_paper
 from fusion.runs.schema import as_json, read_run
 from fusion.training.run import run_digest, train_experiment
-from fusion.training.seed import Tick
+from fusion.training.seed import EpochCallback
 
-PLACE = "reproduce"  # below data/models: runs of rows are no experiments of their own
-Verdict = Literal["reproduced", "differs", "stand-in", "not runnable", "another system"]
+PLACE = "reproduce"  # subfolder of data/models for these runs, which are no experiments of params.yaml
+RowStatus = Literal["reproduced", "differs", "stand-in", "not runnable", "another system"]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A row of a table, published and ours.
+class RowResult:
+    """A row of a table: published scores and ours.
 
     Attributes:
-        published: metric -> percent on this corpus; empty where the paper has none.
-        ours: metric -> `{"mean", "std", "ci95"}`, fractions on test; empty where the row did not run.
-        why: what is lacking, where it did not run; what stands in for what, where that is so.
+        table: key of the table.
+        row: name of the row.
+        corpus: the corpus.
+        published: metric -> percent on this corpus; empty if the paper has none.
+        ours: metric -> `{"mean", "std", "ci95"}`, fractions on test; empty if the row did not run.
+        verdict: how ours compares with the published scores.
+        why: why the row did not run, or why it is only a stand-in for the paper's.
         run: folder of the run.
-        per_class, confusion: of the run on test; empty where the row did not run.
-        difference: metric -> ours less the published, percent.
-        among: true -> predicted -> share of the true ones, of the classes that the paper draws alone, where the run has
-            them.
+        per_class: class -> its scores on test; empty if the row did not run.
+        confusion: confusion matrix on test; empty if the row did not run.
+        difference: metric -> ours minus published, in percentage points.
+        among: true class -> predicted class -> share. Only among the classes of the paper's confusion figure; empty if
+            the paper has none or the run lacks one of the classes.
     """
 
     table: str
@@ -41,7 +46,7 @@ class Outcome:
     corpus: str
     published: dict[str, float]
     ours: dict[str, Any]
-    verdict: Verdict
+    verdict: RowStatus
     why: str = ""
     run: str = ""
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -59,17 +64,22 @@ def reproduce(
     row: str | None = None,
     corpus: str | None = None,
     device: str = "cpu",
-    progress: Tick | None = None,
-) -> Iterator[Outcome]:
-    """Every row of a paper's tables on every corpus that params.yaml names for it, trained where it is not yet.
+    progress: EpochCallback | None = None,
+) -> Iterator[RowResult]:
+    """Train the rows of a paper's tables, and yield each with the published scores.
 
-    A row is known by the digest of its experiment: a killed reproduction goes on, and rows of several tables with
-    the same switches are one run.
+    Rows run on every corpus that params.yaml names for the paper. A run is found again by the digest of its experiment:
+    a killed reproduction continues where it was, and equal rows of several tables share one run.
 
     Args:
-        table: key of one table.
-        row: name of one row.
-        corpus: one corpus.
+        key: key of the paper.
+        params: params.yaml.
+        data: folder with manifests/ and caches/; the runs are written to its models/.
+        table: key of one table; None: all.
+        row: name of one row; None: all.
+        corpus: one corpus; None: all that params.yaml names.
+        device: as torch names it.
+        progress: called after each epoch.
 
     Raises:
         UsageError: the paper, the table, the row or the corpus is unknown.
@@ -90,27 +100,36 @@ def reproduce(
             f"params.yaml, reproduce.{key}: unknown experiment {unknown[0]!r}",
             hint=suggestion(unknown[0], params.experiments),
         )
-    for part in paper.only(table, row):
+    for part in paper.select(table, row):
         for on in chosen:
             for one in part.rows:
                 base = base_of(one, bases[on])
-                yield _outcome(paper, part.key, one, on, base, params, data, device, progress)
+                yield _run_row(paper, part.key, one, on, base, params, data, device, progress)
 
 
 def experiments_of(bases: str | Mapping[Task, str]) -> list[str]:
-    """The experiments that the rows of a paper start from on a corpus: one, or one for each task."""
+    """The base experiments of a paper's rows on a corpus: one, or one for each task."""
     return [bases] if isinstance(bases, str) else list(bases.values())
 
 
-def base_of(row: Row, bases: str | Mapping[Task, str]) -> str:
-    """The experiment that a row starts from; without one of its own task, any other's."""
+def base_of(row: TableRow, bases: str | Mapping[Task, str]) -> str:
+    """The base experiment of a row: the one of its task, else the first."""
     return bases if isinstance(bases, str) else bases.get(row.task or "erc", next(iter(bases.values())))
 
 
 def shares_among(
     confusion: Sequence[Any], classes: Sequence[str], chosen: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Of the examples of some classes that were called one of them, the share of each; empty where one is not there."""
+    """Confusion among some of the classes: only examples of these that were predicted as one of these.
+
+    Args:
+        confusion: [C, C], rows true.
+        classes: the C names.
+        chosen: some of them.
+
+    Returns:
+        True class -> predicted class -> share of the row; empty if one of the chosen classes is unknown.
+    """
     if not chosen or not set(chosen) <= set(classes):
         return {}
     place = {name: classes.index(name) for name in chosen}
@@ -121,11 +140,13 @@ def shares_among(
     return found
 
 
-def entry_of(row: Row, base: ExperimentParams, name: str) -> ExperimentParams:
-    """The experiment of a row: its switches on top of the base.
+def entry_of(row: TableRow, base: ExperimentParams, name: str) -> ExperimentParams:
+    """The experiment of a row: the base experiment with the row's changes.
 
     Args:
-        name: of the base, for the errors.
+        row: the row.
+        base: the base experiment.
+        name: name of the base experiment, for error messages.
 
     Raises:
         UsageError: the base has no features of a modality that the row uses.
@@ -149,46 +170,50 @@ def entry_of(row: Row, base: ExperimentParams, name: str) -> ExperimentParams:
     return ExperimentParams(**{**base.model_dump(), **changed})
 
 
-def _outcome(
+def _run_row(
     paper: Paper,
     table: str,
-    row: Row,
+    row: TableRow,
     corpus: str,
     base: str,
     params: Params,
     data: Path,
     device: str,
-    progress: Tick | None,
-) -> Outcome:
+    progress: EpochCallback | None,
+) -> RowResult:
     published = row.published.get(corpus, {})
     if row.model is None:
-        return Outcome(table, row.name, corpus, published, {}, "another system")
+        return RowResult(table, row.name, corpus, published, {}, "another system")
     try:
         entry = entry_of(row, params.experiments[base], base)
         run = _trained(entry, params, data, device, progress)
     except ErcacheError as error:
         remedy = f" ({error.hint})" if error.hint else ""
         why = "; ".join([error.message, *error.details]) + remedy
-        return Outcome(table, row.name, corpus, published, {}, "not runnable", why)
+        return RowResult(table, row.name, corpus, published, {}, "not runnable", why)
     record = read_run(run)
     scores, confusion = as_json(record.test), record.confusion
-    apart = {name: 100 * scores[name]["mean"] - value for name, value in published.items() if name in scores}
-    among = {} if record.several else shares_among(confusion, record.classes, paper.drawn)
-    more = (as_json(record.class_scores), confusion, apart, among)
+    difference = {
+        name: 100 * scores[name]["mean"] - value for name, value in published.items() if name in scores
+    }
+    among = {} if record.several else shares_among(confusion, record.classes, paper.confusion_classes)
+    more = (as_json(record.class_scores), confusion, difference, among)
     folder = run.relative_to(data.parent) if run.is_relative_to(data.parent) else run
     if not record.paper_profile or not published:
         why = "other features, sizes or training than the paper's" if not record.paper_profile else ""
         why = why or f"the paper has no {corpus}"
-        return Outcome(table, row.name, corpus, published, scores, "stand-in", why, str(folder), *more)
+        return RowResult(table, row.name, corpus, published, scores, "stand-in", why, str(folder), *more)
     inside = all(
         scores[m]["ci95"][0] <= value / 100 <= scores[m]["ci95"][1] for m, value in published.items()
     )
-    verdict: Verdict = "reproduced" if inside else "differs"
-    return Outcome(table, row.name, corpus, published, scores, verdict, "", str(folder), *more)
+    verdict: RowStatus = "reproduced" if inside else "differs"
+    return RowResult(table, row.name, corpus, published, scores, verdict, "", str(folder), *more)
 
 
-def _trained(entry: ExperimentParams, params: Params, data: Path, device: str, progress: Tick | None) -> Path:
-    """The run of an experiment: the one at hand if it is of these caches and switches, else a new one."""
+def _trained(
+    entry: ExperimentParams, params: Params, data: Path, device: str, progress: EpochCallback | None
+) -> Path:
+    """Folder of the experiment's run. Train it, unless there is a run of the same caches and switches."""
     name = f"{PLACE}/{digest_of(entry.model_dump(mode='json'))[:16]}"
     with_row = params.model_copy(update={"experiments": {**params.experiments, name: entry}})
     experiment = experiment_of(name, with_row)

@@ -13,7 +13,7 @@ from ercache import metrics
 from ercache.manifest import PRESENCE
 from ercache.training import METRIC, SCORE
 from ercache.training.losses import IGNORED, masked_cross_entropy
-from fusion.data.batches import Padded, Subset
+from fusion.data.batches import PaddedBatches, Subset
 from fusion.layers.losses import masked_binary_cross_entropy
 from fusion.runs.predictions import Predictions
 from fusion.runs.schema import ClassScore, Score, Scores
@@ -22,36 +22,39 @@ Ints = NDArray[np.int64]
 
 
 @torch.no_grad()
-def logits_of(model: nn.Module, padded: Padded) -> Tensor:
-    """Logits of every utterance of a subset's dialogues, [N, C]; nan where the view speaks of none."""
+def logits_of(model: nn.Module, padded: PaddedBatches) -> Tensor:
+    """Logits of every utterance of a subset, [N, C]; nan for an utterance that is no target.
+
+    Utterances are those of all dialogues of the subset, context included.
+    """
     model.eval()
     found: Tensor | None = None
-    for rows, speaks, batch in padded.by_length():
+    for rows, has_target, batch in padded.by_length():
         logits = model(batch)
         if found is None:
             found = logits.new_full((len(padded.subset.utterances), logits.shape[-1]), torch.nan)
-        found[rows[speaks]] = logits[speaks]
-    assert found is not None  # an empty subset was refused when the experiment was read
+        found[rows[has_target]] = logits[has_target]
+    assert found is not None  # reading the experiment refuses an empty subset
     return found
 
 
-def predict(model: nn.Module, padded: Padded, seed: int) -> Predictions:
-    """Probabilities and labels of the utterances of a subset."""
+def predict(model: nn.Module, padded: PaddedBatches, seed: int) -> Predictions:
+    """Predict the utterances of a subset with the model of one seed."""
     subset = padded.subset
     logits = logits_of(model, padded)
     probabilities = logits.sigmoid() if subset.labels.dim() == 2 else logits.softmax(-1)
-    inside = subset.inside.tolist()
+    inside = subset.in_subset.tolist()
     return Predictions(
         seed,
         subset.name,
         tuple(u for u, belongs in zip(subset.utterances, inside, strict=True) if belongs),
-        inside_rows(subset, probabilities).astype(np.float32),
-        inside_rows(subset, subset.labels).astype(np.int64),
+        rows_in_subset(subset, probabilities).astype(np.float32),
+        rows_in_subset(subset, subset.labels).astype(np.int64),
     )
 
 
-def validation_scores(model: nn.Module, padded: Padded, classes: int) -> dict[str, float]:
-    """Loss, weighted F1 and accuracy on validation, by the names of curves.csv."""
+def validation_scores(model: nn.Module, padded: PaddedBatches, classes: int) -> dict[str, float]:
+    """Loss, weighted F1 and accuracy on validation, by the column names of curves.csv."""
     logits, labels = logits_of(model, padded), padded.subset.labels
     truth = labels.cpu().numpy().astype(np.int64)
     if labels.dim() == 2:
@@ -69,12 +72,22 @@ def validation_scores(model: nn.Module, padded: Padded, classes: int) -> dict[st
 
 
 def confusions(predictions: Sequence[Predictions], classes: int) -> Ints:
-    """Counts of each seed and dialogue with a label, [S, D, C, C]; [S, D, C, 2, 2] where several classes may hold."""
+    """Confusion counts of each seed and each dialogue with a label.
+
+    Returns:
+        [S, D, C, C], rows true, for S seeds and D dialogues. A multi-label task has [S, D, C, 2, 2].
+    """
     return np.stack([counts_of(p.truth, p.predicted, dialogue_ranks(p), classes) for p in predictions])
 
 
 def counts_of(truth: Ints, predicted: Ints, dialogue: Ints, classes: int) -> Ints:
-    """Counts of each dialogue with a label, [D, C, C] or [D, C, 2, 2]."""
+    """Confusion counts of each dialogue with a label, [D, C, C], or [D, C, 2, 2] in a multi-label task.
+
+    Args:
+        truth, predicted: [N], class numbers (truth -100 if unknown), or [N, C] of 1, 0 and -100.
+        dialogue: [N], the number of each utterance's dialogue.
+        classes: C.
+    """
     known = (truth != IGNORED).reshape(len(truth), -1)
     some = known.any(1)
     dialogue = np.unique(dialogue[some], return_inverse=True)[1]
@@ -87,13 +100,13 @@ def counts_of(truth: Ints, predicted: Ints, dialogue: Ints, classes: int) -> Int
 
 
 def dialogue_ranks(predictions: Predictions) -> Ints:
-    """Rank of the dialogue of each utterance, [N], in order of appearance."""
+    """Number of each utterance's dialogue, [N], counted in order of appearance."""
     rank: dict[tuple[str, str], int] = {}
     return np.array([rank.setdefault((u.part, u.dialogue), len(rank)) for u in predictions.utterances])
 
 
 def per_class(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """F1, precision, recall (means over seeds) and support of each class."""
+    """Class -> its F1, precision and recall (means over seeds) and its support."""
     tables = [(_per_emotion if p.several else _per_class)(p, classes) for p in predictions]
     return {
         name: {
@@ -110,7 +123,7 @@ def _per_class(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, fl
 
 
 def _per_emotion(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Of each emotion: F1, precision, recall and support of its presence, weighted F1 and weighted accuracy."""
+    """Emotion -> F1, precision, recall and support of its presence, and its weighted F1 and weighted accuracy."""
     found = {}
     for c, name in enumerate(classes):
         known = p.truth[:, c] != IGNORED
@@ -122,30 +135,36 @@ def _per_emotion(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, 
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Scores over seeds of one subset; `confusion` is summed over seeds and dialogues."""
+class SubsetScores:
+    """Scores of all seeds on one subset.
+
+    Attributes:
+        scores: metric -> mean, deviation and confidence interval.
+        per_class: class -> its scores.
+        confusion: summed over seeds and dialogues, [C, C] or [C, 2, 2].
+    """
 
     scores: Scores
     per_class: dict[str, ClassScore]
     confusion: list[Any]
 
 
-def scored(predictions: Sequence[Predictions], classes: Sequence[str]) -> Scored:
-    """The scores of all seeds on one subset."""
+def score_subset(predictions: Sequence[Predictions], classes: Sequence[str]) -> SubsetScores:
+    """Compute the scores of all seeds on one subset."""
     counts = confusions(predictions, len(classes))
     found = metrics.summary(counts)
     if not predictions[0].several:
         found |= _of_probabilities(predictions)
-    return Scored(
+    return SubsetScores(
         {name: Score(**values) for name, values in found.items()},
         {name: ClassScore.model_validate(values) for name, values in per_class(predictions, classes).items()},
         counts.sum((0, 1)).tolist(),
     )
 
 
-def inside_rows(subset: Subset, values: Tensor) -> NDArray[Any]:
-    """Values [N, ...] of the utterances that belong to the subset."""
-    picked: NDArray[Any] = values[subset.inside.to(values.device)].cpu().numpy()
+def rows_in_subset(subset: Subset, values: Tensor) -> NDArray[Any]:
+    """The rows of [N, ...] that belong to the subset, as an array."""
+    picked: NDArray[Any] = values[subset.in_subset.to(values.device)].cpu().numpy()
     return picked
 
 

@@ -1,4 +1,4 @@
-"""Predictions of a run: every seed's probabilities for every utterance, as a table in the run folder."""
+"""Predictions of a run: a table in the run folder with the probabilities of every seed for every utterance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +17,20 @@ from ercache.training.losses import IGNORED
 from fusion.runs.schema import read_run
 
 PREDICTIONS_FILE: Final = "predictions.parquet"
-NONE: Final = "none"  # of several emotions, none is there
+NONE: Final = "none"  # label of an utterance without any of the emotions, in a multi-label task
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one seed says about one subset.
+    """Predictions of one seed for one subset.
 
     Attributes:
-        subset: its name.
-        utterances: of the subset, N.
-        probabilities: of each class, [N, C]; where several may hold at once, of each on its own.
-        truth: class indices, [N], or which classes hold (1, 0), [N, C]; -100 where that is unknown.
+        seed: the seed.
+        subset: name of the subset.
+        utterances: the N utterances of the subset.
+        probabilities: [N, C]; they add up to 1, except in a multi-label task.
+        truth: class numbers [N], or 1 and 0 for each class [N, C] in a multi-label task; -100 if unknown.
     """
 
     seed: int
@@ -40,20 +41,20 @@ class Predictions:
 
     @property
     def several(self) -> bool:
-        """Whether any number of classes may hold at once."""
+        """Whether the task is multi-label."""
         return self.truth.ndim == 2
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The most probable class, [N], or which classes are more probable than not, [N, C]."""
+        """The most probable class, [N]; in a multi-label task 1 for each class above 0.5, else 0, [N, C]."""
         best: NDArray[np.int64] = (
             (self.probabilities > 0.5).astype(np.int64) if self.several else self.probabilities.argmax(1)
         )
         return best
 
 
-def joined(parts: Sequence[Predictions]) -> Predictions:
-    """What one seed says about one subset of several folds, one fold after the other."""
+def concatenate_folds(parts: Sequence[Predictions]) -> Predictions:
+    """Join one seed's predictions for a subset of several folds, fold after fold."""
     return Predictions(
         parts[0].seed,
         parts[0].subset,
@@ -64,7 +65,12 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
 
 
 def read_predictions(folder: Path, manifest: Manifest) -> dict[str, list[Predictions]]:
-    """`dev` and `test` -> the predictions of every seed of a run that is whole."""
+    """`dev` and `test` -> the predictions of every seed of a finished run.
+
+    Args:
+        folder: the run folder.
+        manifest: the corpus, for the utterances behind the ids.
+    """
     run, by_id = read_run(folder), {u.id: u for u in manifest.utterances}
     rank = {name: c for c, name in enumerate(run.classes)}
     found: dict[str, list[Predictions]] = {"dev": [], "test": []}
@@ -85,7 +91,7 @@ def read_predictions(folder: Path, manifest: Manifest) -> dict[str, list[Predict
 
 
 def write_predictions(path: Path, predictions: Sequence[Predictions], classes: Sequence[str]) -> None:
-    """One row per seed and utterance; the label is null where there is none."""
+    """Write one row for each seed and utterance; the label is null if it is unknown."""
     parquet.write_table(pa.concat_tables(_table(p, classes) for p in predictions), path)
 
 
@@ -112,10 +118,11 @@ def _table(predictions: Predictions, classes: Sequence[str]) -> pa.Table:
 
 
 def names_of(labels: NDArray[np.int64], classes: Sequence[str]) -> list[str | None]:
-    """Labels as words: a class, or the classes that hold (`happy+sad`, `none`); None where nothing is known.
+    """Names of labels: a class, or in a multi-label task all present classes (`happy+sad`, `none`); None if unknown.
 
     Args:
-        labels: [N], or [N, C] of 1, 0 and -100.
+        labels: class numbers [N], or [N, C] of 1, 0 and -100.
+        classes: the C names.
     """
     if labels.ndim == 1:
         names = [*classes, None]  # -100 is moved to the end
@@ -128,11 +135,11 @@ def names_of(labels: NDArray[np.int64], classes: Sequence[str]) -> list[str | No
     ]
 
 
-def majority(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
-    """The class that most seeds predict; among ties the one with the highest mean probability.
+def majority_vote(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
+    """The class that most seeds predict, [N]; in a tie the one with the highest mean probability.
 
     Args:
-        votes: class of each seed and utterance, [S, N].
+        votes: predicted class of each seed and utterance, [S, N].
         chance: mean probability over seeds, [N, C].
     """
     count = (votes[:, :, None] == np.arange(chance.shape[1])).sum(0)
@@ -141,13 +148,15 @@ def majority(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
 
 
 @dataclass(frozen=True)
-class Majority:
+class MajorityVote:
     """What most seeds of a run predict for one utterance.
 
     Attributes:
-        label: the true label, in words; None where it is unknown.
-        votes, seeds: how many seeds predict it, and how many there are.
-        probability: of the predicted label, mean over seeds; None where an utterance may have several labels.
+        label: name of the true label; None if it is unknown.
+        predicted: name of the label that most seeds predict.
+        votes: number of seeds that predict it.
+        seeds: number of all seeds.
+        probability: mean probability of the predicted label over the seeds; None in a multi-label task.
     """
 
     label: str | None
@@ -157,8 +166,12 @@ class Majority:
     probability: float | None
 
 
-def read_majorities(folder: Path, subset: str) -> dict[str, Majority]:
-    """Utterance id -> what most seeds predict, from the predictions of a run.
+def read_majority_votes(folder: Path, subset: str) -> dict[str, MajorityVote]:
+    """Utterance id -> what most seeds of a run predict for it.
+
+    Args:
+        folder: the run folder.
+        subset: `dev` or `test`.
 
     Raises:
         UsageError: the file is absent or damaged.
@@ -174,8 +187,8 @@ def read_majorities(folder: Path, subset: str) -> dict[str, Majority]:
         raise UsageError(f"{path}: not readable ({error})", hint="train the experiment again") from error
 
 
-def _majority_of(rows: Sequence[Mapping[str, Any]]) -> Majority:
-    """The majority of the rows of one utterance, one row for each seed."""
+def _majority_of(rows: Sequence[Mapping[str, Any]]) -> MajorityVote:
+    """The majority vote over the rows of one utterance, one row for each seed."""
     labels = sorted({row["predicted"] for row in rows})
     votes = np.array([[labels.index(row["predicted"])] for row in rows])
     known = all(f"p_{label}" in row for row in rows for label in labels)
@@ -184,8 +197,8 @@ def _majority_of(rows: Sequence[Mapping[str, Any]]) -> Majority:
         if known
         else np.zeros(len(labels))
     )
-    best = int(majority(votes, chance[None])[0])
-    return Majority(
+    best = int(majority_vote(votes, chance[None])[0])
+    return MajorityVote(
         rows[0]["label"],
         labels[best],
         int((votes == best).sum()),

@@ -1,4 +1,4 @@
-"""The record of a run, `run.json`: one schema, by which it is written and read everywhere."""
+"""Schema of the record of a run, `run.json`; all code that reads or writes it uses this schema."""
 
 import csv
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from ercache.training import SCORE
 
 RECORD: Final = "run.json"
 CURVES: Final = ("train_loss", "validation_loss", SCORE, "validation_accuracy")
-MEANING: Final = (
+COMPARED_FIELDS: Final = (
     "corpus",
     "task",
     "epc_target",
     "label_set",
     "split",
     "classes",
-)  # equal in runs that are compared
+)  # must be equal in runs that are compared
 
 
 class _Part(BaseModel):
@@ -29,7 +29,7 @@ class _Part(BaseModel):
 
 
 class Score(_Part):
-    """A metric over seeds, as fractions: mean, sample standard deviation, 95 % interval."""
+    """A metric over seeds, as fractions (not percent): mean, sample standard deviation, 95 % confidence interval."""
 
     mean: float
     std: float = 0.0
@@ -42,7 +42,8 @@ Scores = dict[str, Score]  # metric -> score
 class ClassScore(_Part):
     """Scores of one class, means over seeds; `support` counts its true utterances.
 
-    The last two are given where an utterance may have several classes: those of the class's presence.
+    `weighted_f1` and `weighted_accuracy` exist only in a multi-label task. They score the class's presence against its
+    absence.
     """
 
     f1: float
@@ -54,7 +55,7 @@ class ClassScore(_Part):
 
 
 class FoldRecord(_Part):
-    """What the record of a run over folds says of each fold."""
+    """One fold, in the record of a run over folds."""
 
     epochs: list[int]
     validation: Scores
@@ -64,13 +65,13 @@ class FoldRecord(_Part):
 
 
 class Provenance(_Part):
-    """Where the features and labels of a run are from, and what computed the run.
+    """Where the features and labels of a run come from, and what computed it.
 
     Attributes:
-        caches: path below the folder of caches -> sha256 that its head states.
+        caches: path below the folder of caches -> sha256 in the file's head.
         encoders: feature -> encoder, version, params, weights and face policy.
-        context: feature -> what it sees beside the utterance; None where that is unknown.
-        run_digest: of everything that decides the result; by fold for a run over folds.
+        context: feature -> what it sees besides the utterance itself; None if unknown.
+        run_digest: digest of everything that decides the result; for a run over folds, fold -> digest.
     """
 
     labels_digest: str
@@ -88,16 +89,19 @@ class Provenance(_Part):
 
 
 class RunRecord(_Part):
-    """Everything that a training says of itself.
+    """The record of a run.
 
     Attributes:
-        several: an utterance may have several classes (multi-label).
-        epochs: the chosen epoch of each seed, from 1; of a run over folds, fold after fold.
+        paper_profile: whether sizes, training and encoders are the paper's.
+        several: whether the task is multi-label (an utterance may have several classes).
+        epochs: the chosen epoch of each seed, counted from 1; in a run over folds, fold after fold.
         parameters: number of trainable parameters.
         widths: modality or role -> size of its vectors.
-        missing: subset -> modality -> utterances without it.
-        confusion: summed over seeds, rows true, [C, C]; [C, 2, 2] with several classes.
-        folds, over_folds: of a run over folds only; the latter are means of the folds' own test scores.
+        missing: subset -> modality -> number of utterances without it.
+        confusion: summed over seeds, rows true, [C, C]; [C, 2, 2] in a multi-label task.
+        marks: notes that the results must carry.
+        folds: fold -> its record; only in a run over folds.
+        over_folds: means of the folds' own test scores; only in a run over folds.
     """
 
     experiment: str
@@ -132,7 +136,7 @@ class RunRecord(_Part):
     over_folds: Scores | None = None
 
     def as_experiment(self) -> ExperimentParams:
-        """The experiment that the run was made from."""
+        """The experiment that made the run, as an entry of params.yaml."""
         fields = (
             *("model", "corpus", "task", "history", "epc_target", "label_set", "split", "features", "preset"),
         )
@@ -142,16 +146,16 @@ class RunRecord(_Part):
 
     @property
     def comparable(self) -> tuple[str, str, str, str]:
-        """Corpus, label set, split and aim: runs that agree in them may be compared."""
+        """Corpus, label set, split and aim. Runs may be compared if these are equal."""
         return (self.corpus, self.label_set, self.split, task_label(self.task, self.epc_target))
 
     @property
     def class_scores(self) -> dict[str, ClassScore]:
-        """`per_class` in the order of the classes; the file's keys are sorted."""
+        """`per_class` in the order of the classes (the file sorts its keys)."""
         return {name: self.per_class[name] for name in self.classes}
 
     def as_json(self) -> dict[str, Any]:
-        """The fields that were given, as plain data."""
+        """The fields that were set, as plain data."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -166,15 +170,15 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """`run.json` of a run folder.
+    """Read `run.json` of a run folder.
 
     Raises:
-        UsageError: it is absent or not what a run writes.
+        UsageError: the file is missing or does not fit the schema.
     """
     path = folder / RECORD
     if not path.is_file():
         raise UsageError(
-            f"{folder}: no run here ({RECORD} is not there)", hint="ercache train EXPERIMENT makes one"
+            f"{folder}: no run here ({RECORD} is missing)", hint="ercache train EXPERIMENT makes one"
         )
     try:
         return RunRecord.model_validate_json(path.read_bytes())
@@ -184,7 +188,7 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def read_curves(folder: Path) -> list[list[str]]:
-    """The rows of `curves.csv` of a finished run, its header first."""
+    """The rows of `curves.csv` of a finished run, header first."""
     with (folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
         return list(csv.reader(stream))
 
@@ -192,11 +196,12 @@ def read_curves(folder: Path) -> list[list[str]]:
 def changes_since(
     record: RunRecord, labels_digest: str | None, caches: Mapping[str, str | None]
 ) -> list[str]:
-    """What a run was trained on and is no longer so, in sentences that stand beside its result.
+    """What has changed since a run was trained, in sentences that stand beside its result.
 
     Args:
-        labels_digest: of the manifest's labels and split today; None where there is no such split.
-        caches: path -> sha256 today, of the caches that are there.
+        record: the run.
+        labels_digest: digest of the manifest's labels and split now; None if the split is gone.
+        caches: path -> sha256 now, of the caches that exist.
     """
     before = record.provenance
     changed = [

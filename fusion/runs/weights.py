@@ -1,4 +1,4 @@
-"""Weights and statistics of a run's seeds, in safetensors."""
+"""Reads and writes the weights and statistics of a run's seeds (safetensors)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,21 +18,21 @@ STATISTICS_FILE: Final = "statistics.safetensors"
 
 
 def write_weights(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """The model of one seed."""
+    """Write the model of one seed."""
     folder.mkdir(parents=True, exist_ok=True)
-    # One key only: safetensors writes several in no fixed order, and equal runs have equal bytes.
+    # One key only: safetensors has no fixed order for several, and equal runs must have equal bytes.
     metadata = {"ercache": canonical_json(about)}
     save_file({name: value.contiguous() for name, value in state.items()}, folder / MODEL_FILE, metadata)
 
 
 def write_statistics(folder: Path, statistics: Statistics) -> None:
-    """What the features were standardised with."""
+    """Write what the features of a seed were standardised with."""
     tensors = {f"{kind}.{m}": v for kind, values in vars(statistics).items() for m, v in values.items()}
     save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / STATISTICS_FILE)
 
 
 def read_statistics(folder: Path) -> Statistics | None:
-    """The statistics of a seed; None when its features were not standardised."""
+    """Read the statistics of a seed; None if its features were not standardised."""
     path = folder / STATISTICS_FILE
     if not path.is_file():
         return None
@@ -45,10 +45,10 @@ def read_statistics(folder: Path) -> Statistics | None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """A safetensors file.
+    """Read a safetensors file.
 
     Raises:
-        UsageError: it is absent or damaged.
+        UsageError: the file is missing or damaged.
     """
     try:
         tensors: dict[str, Tensor] = load_file(path)
@@ -58,5 +58,5 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def cpu_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """A copy of a model's state."""
+    """The state of a model, on the CPU."""
     return {name: value.detach().cpu() for name, value in model.state_dict().items()}

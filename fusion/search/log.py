@@ -1,4 +1,4 @@
-"""Logs of searches and of readings: a row for every configuration that was tried, appended when it is done."""
+"""Logs of sweeps and ablations: CSV files with one row for each tried configuration, appended when it is done."""
 
 import csv
 import json
@@ -16,10 +16,13 @@ COLUMNS = ("number", "search", "config", SCORE, "std", "reason")
 
 @dataclass(frozen=True)
 class Trial:
-    """One tried configuration: dotted path -> value, and its weighted F1 on validation over the seeds.
+    """One tried configuration.
 
     Attributes:
-        reason: why it failed, with a score of 0; empty when it did not.
+        number: from 0.
+        config: dotted path of a switch -> its value.
+        mean, std: weighted F1 on validation over the seeds; 0 if the trial failed.
+        reason: why the trial failed; empty if it did not.
     """
 
     number: int
@@ -30,16 +33,16 @@ class Trial:
 
 
 def read_log(path: Path, search: str) -> list[Trial]:
-    """The trials of a search that were logged; an incomplete last line, left by a kill, is none.
+    """Read the logged trials of a search. An incomplete last line, left by a kill, is ignored.
 
     Raises:
         UsageError: the log is damaged.
     """
-    return searches(path).get(search, [])
+    return read_searches(path).get(search, [])
 
 
-def searches(path: Path) -> dict[str, list[Trial]]:
-    """All searches of a log in the order of their first trials: name of the search -> its trials.
+def read_searches(path: Path) -> dict[str, list[Trial]]:
+    """Read all searches of a log, in the order of their first trials: name of the search -> its trials.
 
     Raises:
         UsageError: the log is damaged.
@@ -63,13 +66,13 @@ def searches(path: Path) -> dict[str, list[Trial]]:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """The lines of a log that were written to their end."""
-    content, end, _ = path.read_bytes().rpartition(b"\n")  # what follows is nothing, or torn by a kill
+    """The complete lines of a log."""
+    content, end, _ = path.read_bytes().rpartition(b"\n")  # a kill may have left an incomplete last line
     return content.decode("utf-8").split("\n") if end else []
 
 
-def append(path: Path, search: str, trial: Trial) -> None:
-    """Add a trial to a log, which is made or mended first."""
+def append_trial(path: Path, search: str, trial: Trial) -> None:
+    """Append a trial to a log. Create the log, or repair it, if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _mend(path)
     with path.open("a", encoding="utf-8", newline="") as stream:
@@ -79,7 +82,7 @@ def append(path: Path, search: str, trial: Trial) -> None:
 
 
 def _mend(path: Path) -> None:
-    """Give a log its header, and the columns that older logs lack; drop a torn last line."""
+    """Repair a log: add the header and columns that older logs lack, and drop an incomplete last line."""
     held = list(csv.reader(_whole_lines(path))) if path.is_file() else []
     if held and held[0] == list(COLUMNS) and path.read_bytes().endswith(b"\n"):
         return

@@ -1,4 +1,4 @@
-"""Hyper-parameter search on validation alone; every tried configuration is logged, and test is never read."""
+"""Hyperparameter search on validation. Every tried configuration is logged, and test is never read."""
 
 import itertools
 import json
@@ -21,8 +21,8 @@ from ercache.training import SCORE
 from fusion.experiment.resolve import Experiment, experiment_of
 from fusion.experiment.source import Source, provenance_of, read_source
 from fusion.models import MODELS
-from fusion.search.log import Trial, append, read_log
-from fusion.training.seed import Material, prepare, train_seed
+from fusion.search.log import Trial, append_trial, read_log
+from fusion.training.seed import Datasets, prepare_datasets, train_seed
 
 SUBSETS = ("train", "dev")
 Space = Mapping[str, Sequence[Any]]
@@ -42,22 +42,30 @@ def sweep(
     allow_leak: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Search the best switches of an experiment on validation.
+    """Search for the best switches of an experiment on validation.
 
-    Trials that the log holds already count and are not run again, so a killed search goes on where it was.
-    A trial that fails (a loss that is no number, switches that do not go together) counts as 0, with its reason.
+    Trials in the log count and are not run again, so a killed search continues where it was. A trial that fails (NaN
+    loss, switches that exclude each other) scores 0, and the log gives the reason.
 
     Args:
-        space: dotted path (`config.dropout`, `training.lr`) -> values to choose from.
-        trials: number of different configurations, those in the log included; the search ends when all were tried.
+        name: an experiment of params.yaml.
+        params: params.yaml.
+        space: dotted path of a switch (`config.dropout`, `training.lr`) -> values to choose from.
+        trials: number of different configurations, those in the log included. The search ends earlier when it has
+            tried all.
+        data: folder with manifests/ and caches/; the log is written below it.
         seeds: trainings of each configuration.
-        seed: of the sampler (optuna's TPE).
+        seed: seed of the sampler (optuna's TPE).
+        device: as torch names it.
+        allow_random_weights: accept features of networks with random weights.
+        allow_leak: accept features of checkpoints that have seen test data.
+        progress: called after each trial with a title, the trials done, and all trials.
 
     Returns:
         `{"experiment", "trials", "best": {"number", "config", "validation_weighted_f1", "std"}, "log"}`.
 
     Raises:
-        UsageError: the space names no switch or a value that it cannot have; with all findings.
+        UsageError: the space names an unknown switch or an impossible value; with all problems.
         WorkError: every trial failed; with their reasons.
     """
     base = experiment_of(name, params)
@@ -72,8 +80,8 @@ def sweep(
         len(done), min(trials, math.prod(len(distinct(values)) for values in space.values()))
     ):
         config = suggest(space, done, seed)
-        done.append(tried(number, name, params, config, source, seeds, device))
-        append(log, search, done[-1])
+        done.append(run_trial(number, name, params, config, source, seeds, device))
+        append_trial(log, search, done[-1])
         if progress is not None:
             progress(f"sweep of {name}", len(done), trials)
     good = [trial for trial in done if not trial.reason]
@@ -95,10 +103,10 @@ def sweep(
 
 
 def check_space(entry: ExperimentParams, params: Params, space: Space) -> None:
-    """Refuse paths that are no switch, and values that a switch cannot have.
+    """Refuse unknown switches and impossible values.
 
     Raises:
-        UsageError: with all findings.
+        UsageError: with all problems.
     """
     model = MODELS[entry.model]
     fields = {"config": model.config.model_fields, "training": TrainingParams.model_fields}
@@ -120,8 +128,8 @@ def check_space(entry: ExperimentParams, params: Params, space: Space) -> None:
         )
 
 
-def changed(entry: ExperimentParams, config: Mapping[str, Any]) -> ExperimentParams:
-    """An experiment with the values of a trial."""
+def apply_values(entry: ExperimentParams, config: Mapping[str, Any]) -> ExperimentParams:
+    """The experiment with the values of a trial."""
     groups: dict[str, dict[str, Any]] = {"config": dict(entry.config), "training": dict(entry.training)}
     for path, value in config.items():
         group, _, key = path.partition(".")
@@ -130,12 +138,20 @@ def changed(entry: ExperimentParams, config: Mapping[str, Any]) -> ExperimentPar
 
 
 def distinct(values: Sequence[Any]) -> list[str]:
-    """The choices of one switch as JSON texts, each once; optuna takes no lists."""
+    """The different values of one switch, as JSON texts (optuna takes no lists)."""
     return list(dict.fromkeys(canonical_json(value) for value in values))
 
 
 def suggest(space: Space, done: Sequence[Trial], seed: int) -> dict[str, Any]:
-    """An untried configuration; a pure function of the trials so far, so that a resumed search goes the same way."""
+    """Choose an untried configuration.
+
+    The choice depends only on the arguments, so a resumed search continues as if it had not been stopped.
+
+    Args:
+        space: dotted path of a switch -> values.
+        done: the trials so far.
+        seed: seed of the sampler.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     choices: dict[str, BaseDistribution] = {
         path: CategoricalDistribution(distinct(values)) for path, values in space.items()
@@ -144,7 +160,7 @@ def suggest(space: Space, done: Sequence[Trial], seed: int) -> dict[str, Any]:
     picked: dict[str, str] | None = None
     for attempt in itertools.count():
         number = seed + len(done) + attempt
-        # What has been tried says nothing new: then any other configuration is better.
+        # If TPE suggests a configuration that was tried already, draw at random instead.
         sampler = RandomSampler(number) if attempt else TPESampler(seed=number)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for trial, texts in zip(done, held, strict=True):
@@ -157,7 +173,7 @@ def suggest(space: Space, done: Sequence[Trial], seed: int) -> dict[str, Any]:
 
 
 def search_digest(base: Experiment, source: Source, space: Space, seeds: int, seed: int) -> str:
-    """Names the search: rows of the log with another one are of another search."""
+    """Name of the search: a digest of everything that influences its scores. Rows with another name do not belong."""
     return digest_of(
         {
             "experiment": base.entry.model_dump(mode="json"),
@@ -169,7 +185,7 @@ def search_digest(base: Experiment, source: Source, space: Space, seeds: int, se
     )[:12]
 
 
-def tried(
+def run_trial(
     number: int,
     name: str,
     params: Params,
@@ -178,7 +194,7 @@ def tried(
     seeds: int,
     device: str,
 ) -> Trial:
-    """A trial; one that fails ends itself, not the search."""
+    """Run one trial. A failure is recorded in the trial and does not stop the search."""
     try:
         mean, std = _score(name, params, config, source, seeds, device)
     except (ErcacheError, ValueError) as error:
@@ -190,13 +206,13 @@ def tried(
 def _score(
     name: str, params: Params, config: Mapping[str, Any], source: Source, seeds: int, device: str
 ) -> tuple[float, float]:
-    """Mean and deviation over seeds of the best epoch's weighted F1 on validation."""
-    entry = changed(params.experiments[name], config)
+    """Mean and standard deviation over the seeds of the best epoch's weighted F1 on validation."""
+    entry = apply_values(params.experiments[name], config)
     tried = experiment_of(
         name, params.model_copy(update={"experiments": {**params.experiments, name: entry}})
     )
-    material: Material = prepare(source, tried.training, device)
+    datasets: Datasets = prepare_datasets(source, tried.training, device)
     found = [
-        train_seed(tried, material, len(source.classes), seed).progress.best_score for seed in range(seeds)
+        train_seed(tried, datasets, len(source.classes), seed).progress.best_score for seed in range(seeds)
     ]
     return float(np.mean(found)), float(np.std(found, ddof=1)) if len(found) > 1 else 0.0

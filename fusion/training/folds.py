@@ -1,8 +1,8 @@
-"""Folds: an experiment for each of them, and the run that their test parts make together.
+"""Cross-validation: an experiment for each fold, and one run that pools the test parts of all folds.
 
-A fold is a split `<folds>/<what is held out>` of the manifest. Its extractors are its own where they were trained on
-the corpus, its validation is taken from what is not held out, and its test part is read once, after its epochs are
-chosen.
+A fold is a split of the manifest, `<folds>/<what is held out>`. Its validation data come from the part that is not
+held out. An extractor that was trained on the corpus is trained anew for each fold. The test part is read once, after
+the epochs are chosen.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,24 @@ from ercache.manifest import Manifest, read_manifest
 from ercache.params.load import suggestion
 from ercache.params.schema import SPLIT_MARK, ExperimentParams, Params, split_array_name
 from fusion.experiment.resolve import Experiment
-from fusion.runs.predict import scored
-from fusion.runs.predictions import Predictions, joined, read_predictions
+from fusion.runs.predict import score_subset
+from fusion.runs.predictions import Predictions, concatenate_folds, read_predictions
 from fusion.runs.schema import FoldRecord, Provenance, RunRecord, Score, Scores, read_curves, read_run
 from fusion.training.write_run import write_results
 
-FOLDS: Final = "folds"  # below the run folder: a run folder of each fold
+FOLDS: Final = "folds"  # subfolder of the run folder, with a run folder for each fold
 
 
 def fold_experiments(experiment: Experiment, params: Params, data: Path) -> dict[str, Experiment]:
-    """Fold -> the experiment on it, in the manifest's order.
+    """Make the experiment of each fold.
+
+    Args:
+        experiment: one that names folds.
+        params: params.yaml, for the extractors behind the features.
+        data: folder with manifests/.
+
+    Returns:
+        Fold -> its experiment, in the manifest's order.
 
     Raises:
         UsageError: the manifest has no such folds, or two of them test the same utterance.
@@ -59,7 +67,7 @@ def _entry_of(entry: ExperimentParams, fold: str, params: Params) -> ExperimentP
 
 
 def _feature_of(name: str, corpus: str, fold: str, params: Params) -> str:
-    """`<feature>@<fold>` where its extractor was trained on this very corpus; else it is the same in all folds."""
+    """`<feature>@<fold>` if its extractor was trained on this corpus; else the name, the same in all folds."""
     feature, array = split_array_name(name)
     known = params.features.get(feature)
     extractor = params.pretrain.get(str(known.params.get("pretrained"))) if known else None
@@ -69,23 +77,29 @@ def _feature_of(name: str, corpus: str, fold: str, params: Params) -> str:
 
 
 def folder_of(fold: str) -> str:
-    """Name of a fold's folder."""
+    """Name of a fold's folder below FOLDS."""
     return fold.rpartition("/")[2]
 
 
 def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], data: Path) -> RunRecord:
-    """Fill the folder of a run whose folds lie below it.
+    """Write the run that pools all folds; their own runs are already below the folder.
+
+    Args:
+        folder: the run folder.
+        experiment: the experiment that names the folds.
+        folds: names of the folds.
+        data: folder with manifests/.
 
     Returns:
-        Its record: `test` is scored on the test parts of all folds together, seed by seed, and `over_folds` is the mean
-        of the folds' own scores, with their deviation.
+        The record. Its `test` scores are computed on the test parts of all folds together, for each seed. Its
+        `over_folds` are mean and deviation of the folds' own scores.
     """
     entry = experiment.entry
     manifest = read_manifest(data / "manifests" / f"{entry.corpus}.jsonl")
     runs = {fold: read_run(folder / FOLDS / folder_of(fold)) for fold in folds}
     first = next(iter(runs.values()))
     found = pooled_predictions(folder, folds, manifest)
-    dev, after = scored(found["dev"], first.classes), scored(found["test"], first.classes)
+    dev, after = score_subset(found["dev"], first.classes), score_subset(found["test"], first.classes)
     record = first.model_copy(
         update={
             "experiment": experiment.name,
@@ -113,11 +127,11 @@ def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], dat
 def pooled_predictions(
     folder: Path, folds: Sequence[str], manifest: Manifest
 ) -> dict[str, list[Predictions]]:
-    """`dev` and `test` -> what every seed says in all folds together, as the folds have stored it."""
+    """`dev` and `test` -> for each seed, its stored predictions in all folds together."""
     places = [folder / FOLDS / folder_of(fold) for fold in folds]
     stored = [read_predictions(place, manifest) for place in places]
     return {
-        name: [joined(parts) for parts in zip(*(one[name] for one in stored), strict=True)]
+        name: [concatenate_folds(parts) for parts in zip(*(one[name] for one in stored), strict=True)]
         for name in ("dev", "test")
     }
 
@@ -142,7 +156,7 @@ def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _provenance(runs: Mapping[str, RunRecord], manifest: Manifest, entry: ExperimentParams) -> Provenance:
-    """That of the first fold, with the caches, encoders and contexts of all."""
+    """The provenance of the first fold, with the caches, encoders and contexts of all folds."""
     every = [run.provenance for run in runs.values()]
     merged = {
         name: {key: value for one in every for key, value in getattr(one, name).items()}
@@ -160,7 +174,7 @@ def _provenance(runs: Mapping[str, RunRecord], manifest: Manifest, entry: Experi
 
 
 def _marks(runs: Mapping[str, RunRecord]) -> list[str]:
-    """Marks of all folds as they are, those of some with the names of these folds."""
+    """The marks of the folds; a mark of only some folds names them."""
     where: dict[str, list[str]] = {}
     for fold, run in runs.items():
         for mark in run.marks:
@@ -171,7 +185,7 @@ def _marks(runs: Mapping[str, RunRecord]) -> list[str]:
 
 
 def _curves(folder: Path, folds: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """The curves of all folds, one below the other, with the fold in the first column."""
+    """Header and rows of all folds' curves; the fold is the first column."""
     header: list[str] = []
     rows: list[list[str]] = []
     for fold in folds:

@@ -11,23 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from ercache.training.losses import IGNORED
-from fusion.data.batches import Batch, Padded, Subset
-from fusion.data.ragged import concatenated
+from fusion.data.batches import Batch, PaddedBatches, Subset
+from fusion.data.ragged import concatenate_ragged
 from fusion.data.stages import Pool
-from fusion.data.windows import View
+from fusion.data.windows import ContextWindow
 
-MOST = 256  # utterances that join an epoch
+MAX_FLIPPED = 256  # utterances of the pool that join one epoch, at most
 
 
-class Mined:
-    """Batches of train without its pool; each epoch adds utterances of the pool that flipped after the epoch before.
+class HardExampleBatches:
+    """Batches of train without its pool. Each epoch adds the pool's utterances that flip after the previous epoch.
 
-    A dialogue of the pool joins whole, but only its utterances that flipped carry a label.
+    The whole dialogue of such an utterance joins, but only the flipped utterances carry a label.
 
     Args:
-        flips: the model's hook, batch -> which predictions change with a small change of the model, bool [B, L].
-        view: the context window of the batches.
-        order: draws the pool, where it is a share of train.
+        model: the model in training.
+        flips: the model's hook: batch -> which predictions a small change of the model changes, bool [B, L].
+        pool: where the hard examples come from.
+        train, dev: the data; dev is used only if it is the pool.
+        window: the context window of the batches.
+        order: draws the pool, if it is a share of train.
     """
 
     def __init__(
@@ -37,58 +40,68 @@ class Mined:
         pool: Pool,
         train: Subset,
         dev: Subset,
-        view: View,
+        window: ContextWindow,
         order: torch.Generator,
     ) -> None:
-        self._model, self._flips, self._view, self._trained_epochs = model, flips, view, 0
+        self._model, self._flips, self._window, self._trained_epochs = model, flips, window, 0
         if pool.share is None:
-            self._subset = together(train, dev)
+            self._subset = join_subsets(train, dev)
             self._held = torch.arange(len(self._subset.labels), device=train.labels.device) >= len(
                 train.labels
             )
         else:
             self._subset = train
-            self._held = share_of(train, pool.share, order)
+            self._held = draw_pool(train, pool.share, order)
         self._pool = self._of(self._held)
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Note the number of epochs that have been trained."""
+        """Take in the number of epochs trained so far; before the first nothing of the pool joins."""
         self._trained_epochs = epoch
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
-        """The batches of an epoch, as `Padded` gives them; they depend on the model and the generator alone."""
+        """Yield the batches of an epoch, as `PaddedBatches.shuffled` does.
+
+        They depend only on the model and the generator.
+        """
         labelled = ~self._held
         if self._trained_epochs:
             labelled = labelled.index_fill(0, self._flipped(order), True)
         yield from self._of(labelled).shuffled(size, order)
 
-    def _of(self, labelled: Tensor) -> Padded:
-        return Padded(replace(self._subset, labels=self._subset.labels.where(labelled, IGNORED)), self._view)
+    def _of(self, labelled: Tensor) -> PaddedBatches:
+        return PaddedBatches(
+            replace(self._subset, labels=self._subset.labels.where(labelled, IGNORED)), self._window
+        )
 
     @torch.no_grad()
     def _flipped(self, order: torch.Generator) -> Tensor:
-        """Rows of up to MOST utterances of the pool whose prediction flips, drawn from all such."""
+        """Rows of MAX_FLIPPED random utterances of the pool whose predictions flip (or all, if there are fewer)."""
         self._model.train(False)
         found = [self._held.new_zeros(0, dtype=torch.int64)]
-        for rows, speaks, batch in self._pool.by_length(labelled=True):
-            found.append(rows[self._flips(batch) & speaks & (batch.labels != IGNORED)])
+        for rows, has_target, batch in self._pool.by_length(labelled=True):
+            found.append(rows[self._flips(batch) & has_target & (batch.labels != IGNORED)])
         self._model.train()
         rows = torch.cat(found)
-        return rows[torch.randperm(len(rows), generator=order)[:MOST].to(rows.device)]
+        return rows[torch.randperm(len(rows), generator=order)[:MAX_FLIPPED].to(rows.device)]
 
 
-def share_of(train: Subset, share: float, order: torch.Generator) -> Tensor:
-    """Which utterances are those of a share of the labelled dialogues, rounded down, bool [N]."""
+def draw_pool(train: Subset, share: float, order: torch.Generator) -> Tensor:
+    """Draw a share of the dialogues that have a label (rounded down).
+
+    Returns:
+        bool [N], True for the utterances of these dialogues.
+    """
     dialogue = torch.repeat_interleave(train.lengths)
     labelled = torch.unique(dialogue[train.labels != IGNORED])
     drawn = torch.randperm(len(labelled), generator=order)[: int(share * len(labelled))]
     return torch.isin(dialogue, labelled[drawn.to(labelled.device)])
 
 
-def together(a: Subset, b: Subset) -> Subset:
-    """The dialogues of one subset, then those of the other."""
+def join_subsets(a: Subset, b: Subset) -> Subset:
+    """Join two subsets: the dialogues of `a`, then those of `b`."""
     flat: dict[str, Any] = {
-        n: torch.cat([getattr(a, n), getattr(b, n)]) for n in ("inside", "speakers", "labels", "known")
+        n: torch.cat([getattr(a, n), getattr(b, n)])
+        for n in ("in_subset", "speakers", "labels", "all_labels")
     }
     return replace(
         a,
@@ -97,7 +110,7 @@ def together(a: Subset, b: Subset) -> Subset:
         features={m: torch.cat([x, b.features[m]]) for m, x in a.features.items()},
         present={m: torch.cat([x, b.present[m]]) for m, x in a.present.items()},
         sequences={
-            role: replace(concatenated([x, b.sequences[role]]), mean=x.mean, std=x.std)
+            role: replace(concatenate_ragged([x, b.sequences[role]]), mean=x.mean, std=x.std)
             for role, x in a.sequences.items()
         },
         **flat,

@@ -1,4 +1,4 @@
-"""Several seeds at once, as processes on CPU: the same bits as one after the other."""
+"""Trains several seeds at once, in processes on the CPU. The results equal those of one seed after the other."""
 
 import multiprocessing
 import queue
@@ -16,54 +16,70 @@ from ercache.processes import end_with_parent
 from ercache.training.determinism import threads_for
 from ercache.training.loop import Epoch, Progress
 from fusion.experiment.resolve import Experiment
-from fusion.training.seed import Material, Tick, Trained, build_model, train_seed
+from fusion.training.seed import Datasets, EpochCallback, TrainedSeed, build_model, train_seed
 
-WORTH = 2_000_000  # utterances to be seen in all: below it, starting a process takes longer than it saves
-WEIGHTS = ("best", "last")  # of a Progress
-PAUSE = 0.2  # seconds between two looks at the helpers
+MIN_WORK = 2_000_000  # utterances x epochs x seeds: for less, starting a process takes longer than it saves
+WEIGHTS = ("best", "last")  # fields of `Progress` that hold tensors
+POLL_SECONDS = 0.2  # between two looks at the helper processes
 
 
 @dataclass(frozen=True)
-class Job:
-    """What the seeds of an experiment are trained from; `state` is the folder of their checkpoints."""
+class SeedJob:
+    """All that is needed to train the seeds of an experiment.
+
+    Attributes:
+        experiment: the experiment.
+        datasets: train and validation.
+        classes: number of classes.
+        seeds: the seeds to train.
+        state: folder for the checkpoints of unfinished seeds.
+    """
 
     experiment: Experiment
-    material: Material
+    datasets: Datasets
     classes: int
     seeds: Sequence[int]
     state: Path
 
-    def train(self, seed: int, progress: Tick | None) -> Trained:
-        """One seed, here."""
+    def train(self, seed: int, progress: EpochCallback | None) -> TrainedSeed:
+        """Train one seed in this process."""
         checkpoint = self.state / f"seed{seed}.pt"
-        return train_seed(self.experiment, self.material, self.classes, seed, checkpoint, progress)
+        return train_seed(self.experiment, self.datasets, self.classes, seed, checkpoint, progress)
 
     def model(self) -> nn.Module:
-        """A model of the experiment, on the device of its material."""
-        return build_model(self.experiment, self.material, self.classes)
+        """Build a model of the experiment, on the device of its data."""
+        return build_model(self.experiment, self.datasets, self.classes)
 
 
-def processes_for(job: Job) -> int:
-    """How many processes are worth it: as many as have a core for each of their threads."""
+def processes_for(job: SeedJob) -> int:
+    """How many processes to train with: 1 for little work or on a GPU, else as many as the cores allow.
+
+    Each process needs a core for each of its threads.
+    """
     training = job.experiment.training
-    work = len(job.seeds) * training.epochs * len(job.material.train.utterances)
-    if job.material.train.labels.device.type != "cpu" or work < WORTH:
+    work = len(job.seeds) * training.epochs * len(job.datasets.train.utterances)
+    if job.datasets.train.labels.device.type != "cpu" or work < MIN_WORK:
         return 1
     with torch.device("meta"):
         threads = threads_for(
-            job.experiment.model.build(job.material.train.widths, job.classes, job.experiment.config)
+            job.experiment.model.build(job.datasets.train.widths, job.classes, job.experiment.config)
         )
     return max(1, min(len(job.seeds), cores() // threads))
 
 
-def train_seeds(job: Job, processes: int, progress: Tick | None = None) -> list[Trained]:
-    """All seeds, in order.
+def train_seeds(job: SeedJob, processes: int, progress: EpochCallback | None = None) -> list[TrainedSeed]:
+    """Train all seeds.
 
-    This process trains too; every process takes the next seed that nobody has. The number of threads of a training
-    depends on its model alone, so results do not depend on the number of processes.
+    This process trains too. Every process takes the next seed that no process has taken. The number of threads of a
+    training depends only on its model, so the results do not depend on the number of processes.
 
     Args:
-        progress: told of every seed, by this process.
+        job: what to train.
+        processes: processes, this one included.
+        progress: called for every epoch of every seed, always in this process.
+
+    Returns:
+        The trained seeds, in the order of `job.seeds`.
 
     Raises:
         WorkError: a training failed, or a process died.
@@ -71,27 +87,27 @@ def train_seeds(job: Job, processes: int, progress: Tick | None = None) -> list[
     if processes == 1:
         return [job.train(seed, progress) for seed in job.seeds]
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in any state
-    taken, told = context.Value("i", 0), context.Queue()
+    taken, messages = context.Value("i", 0), context.Queue()
     helpers = [
-        context.Process(target=_help, args=(job, taken, told), daemon=True) for _ in range(processes - 1)
+        context.Process(target=_help, args=(job, taken, messages), daemon=True) for _ in range(processes - 1)
     ]
-    found: dict[int, Trained] = {}
+    found: dict[int, TrainedSeed] = {}
 
     def listen(block: float = 0.0) -> None:
-        """Take in what the helpers have told."""
+        """Handle all messages of the helpers; wait at most `block` seconds for the first."""
         while True:
             try:
-                kind, what = told.get(block > 0, block or None)
+                kind, content = messages.get(block > 0, block or None)
             except queue.Empty:
                 return
             block = 0.0
             if kind == "failed":
-                raise what
+                raise content
             if kind == "tick" and progress is not None:
-                progress(*what)
+                progress(*content)
             if kind == "done":
-                seed, past = what
-                found[seed] = _revived(job, seed, past)
+                seed, past = content
+                found[seed] = _from_message(job, seed, past)
 
     def tick(what: str, epoch: Epoch) -> None:
         listen()
@@ -105,7 +121,7 @@ def train_seeds(job: Job, processes: int, progress: Tick | None = None) -> list[
             found[seed] = job.train(seed, tick)
         while len(found) < len(job.seeds):
             alive = any(helper.is_alive() for helper in helpers)
-            listen(PAUSE)  # also after the last one has ended: its words may still be on their way
+            listen(POLL_SECONDS)  # also after the last helper has ended: its message may still be on the way
             if not alive and len(found) < len(job.seeds):
                 raise WorkError("a training process died", hint="run it again: it goes on where it was")
     finally:
@@ -115,34 +131,34 @@ def train_seeds(job: Job, processes: int, progress: Tick | None = None) -> list[
     return [found[seed] for seed in job.seeds]
 
 
-def _next(job: Job, taken: Any) -> int | None:
-    """A seed that nobody trains yet."""
+def _next(job: SeedJob, taken: Any) -> int | None:
+    """The next seed that no process has taken; None if there is none."""
     with taken.get_lock():
         rank = taken.value
         taken.value = rank + 1
     return job.seeds[rank] if rank < len(job.seeds) else None
 
 
-def _help(job: Job, taken: Any, told: Any) -> None:
-    """What a helper does."""
+def _help(job: SeedJob, taken: Any, messages: Any) -> None:
+    """Body of a helper process: train seeds until all are taken, and send epochs, results and failures."""
     end_with_parent()  # two trainings must never write the same state
-    tell: Callable[[tuple[str, Any]], None] = told.put
+    tell: Callable[[tuple[str, Any]], None] = messages.put
     try:
         while (seed := _next(job, taken)) is not None:
             trained = job.train(seed, lambda *what: tell(("tick", what)))
             past = vars(trained.progress)
-            # As arrays: a tensor would be shared memory of a process that may have ended by then.
+            # Sent as arrays: a tensor would be memory shared with a process that may have ended by then.
             weights = {kind: {name: value.numpy() for name, value in past[kind].items()} for kind in WEIGHTS}
             tell(("done", (seed, {**past, **weights})))
     except Exception as error:
         tell(("failed", error))
 
 
-def _revived(job: Job, seed: int, past: dict[str, Any]) -> Trained:
-    """A seed that a helper has trained."""
+def _from_message(job: SeedJob, seed: int, past: dict[str, Any]) -> TrainedSeed:
+    """Rebuild a seed that a helper has trained."""
     weights = {
         kind: {name: torch.from_numpy(value) for name, value in past[kind].items()} for kind in WEIGHTS
     }
     model = job.model()
     model.load_state_dict(weights["best"])
-    return Trained(seed, model.eval(), Progress(**{**past, **weights}))
+    return TrainedSeed(seed, model.eval(), Progress(**{**past, **weights}))

@@ -1,4 +1,4 @@
-"""Training of an experiment: all seeds and folds, epoch chosen on validation, test read afterwards, one run folder."""
+"""Trains an experiment: all seeds and folds; epochs are chosen on validation, then test is read; one run folder."""
 
 import os
 import shutil
@@ -17,16 +17,16 @@ from fusion.experiment.resolve import Experiment, experiment_of
 from fusion.experiment.source import Source, provenance_of, read_source
 from fusion.runs.schema import RECORD, RunRecord
 from fusion.training.folds import FOLDS, fold_experiments, folder_of, write_pooled
-from fusion.training.parallel import Job, processes_for, train_seeds
-from fusion.training.seed import Tick, prepare
+from fusion.training.parallel import SeedJob, processes_for, train_seeds
+from fusion.training.seed import EpochCallback, prepare_datasets
 from fusion.training.write_run import versions, write_run
 
-RECIPE = 2  # raised when the same inputs would give another run
+RECIPE = 2  # version of the training code: raise it when the same inputs give other results
 
 
 @dataclass(frozen=True)
-class Way:
-    """How and where an experiment is trained; the fields are those of `train_experiment`."""
+class TrainOptions:
+    """How and where to train; the fields are the arguments of `train_experiment`."""
 
     data: Path
     work: Path
@@ -34,10 +34,10 @@ class Way:
     allow_random_weights: bool
     allow_leak: bool
     processes: int | None
-    progress: Tick | None
+    progress: EpochCallback | None
 
     def source(self, experiment: Experiment) -> Source:
-        """What an experiment is trained on."""
+        """Read the features and labels of an experiment."""
         return read_source(
             self.data,
             experiment.entry,
@@ -56,65 +56,73 @@ def train_experiment(
     allow_random_weights: bool = False,
     allow_leak: bool = False,
     processes: int | None = None,
-    progress: Tick | None = None,
+    progress: EpochCallback | None = None,
 ) -> dict[str, Any]:
     """Train all seeds of an experiment, on its split or on each of its folds, and write `data/models/<name>`.
 
-    A killed training goes on where it was; folds that are done are not trained or tested again.
+    A killed training continues where it was. Finished folds are neither trained nor tested again.
 
     Args:
-        data: folder with manifests/ and caches/, to which models/ is written.
-        work: where the state of unfinished trainings lies.
+        name: an experiment of params.yaml.
+        params: params.yaml.
+        data: folder with manifests/ and caches/; models/ is written there.
+        work: folder for the state of unfinished trainings; by default `default_work()`.
+        device: as torch names it, e.g. `cpu` or `cuda:0`.
+        allow_random_weights: accept features of networks with random weights; marks the run.
         allow_leak: accept features of checkpoints that have seen the test data; marks the run.
-        processes: seeds trained at once; without it as many as pay. Results do not depend on it.
-        progress: told the training and its epoch, whenever one ends.
+        processes: how many seeds to train at once; by default as many as are worth it. Results do not depend on it.
+        progress: called after each epoch with the name of the training and the epoch.
 
     Returns:
-        The answer of `ercache train`.
+        The answer of `ercache train --json`.
 
     Raises:
         UsageError: the experiment, its labels or its caches cannot be used; with all findings.
     """
     experiment = experiment_of(name, params)
-    way = Way(data, work or default_work(), device, allow_random_weights, allow_leak, processes, progress)
+    options = TrainOptions(
+        data, work or default_work(), device, allow_random_weights, allow_leak, processes, progress
+    )
     target = data / "models" / name
     if experiment.entry.folds is not None:
-        run = _train_folds(experiment, params, way, target)
+        run = _train_folds(experiment, params, options, target)
     else:
-        source = way.source(experiment)
-        run = _train_split(experiment, source, way, target, run_digest(experiment, source, device))
+        source = options.source(experiment)
+        run = _train_split(experiment, source, options, target, run_digest(experiment, source, device))
     return _answer(run, target)
 
 
-def _train_split(experiment: Experiment, source: Source, way: Way, target: Path, digest: str) -> RunRecord:
-    material = prepare(source, experiment.training, way.device)
-    state = way.work / digest
-    job = Job(experiment, material, len(source.classes), range(experiment.training.seeds), state)
-    trained = train_seeds(job, way.processes or processes_for(job), way.progress)
+def _train_split(
+    experiment: Experiment, source: Source, options: TrainOptions, target: Path, digest: str
+) -> RunRecord:
+    datasets = prepare_datasets(source, experiment.training, options.device)
+    state = options.work / digest
+    job = SeedJob(experiment, datasets, len(source.classes), range(experiment.training.seeds), state)
+    trained = train_seeds(job, options.processes or processes_for(job), options.progress)
     with atomic_folder(target) as folder:
-        run = write_run(folder, experiment, source, material, trained, digest, way.device)
+        run = write_run(folder, experiment, source, datasets, trained, digest, options.device)
     if state.exists():
         shutil.rmtree(state)
     return run
 
 
-def _train_folds(experiment: Experiment, params: Params, way: Way, target: Path) -> RunRecord:
-    """Every fold on its own, then what they say together; folds that are done wait beside the unfinished state."""
-    folds = fold_experiments(experiment, params, way.data)
-    digests = _checked(folds, way)
-    place = way.work / digest_of(digests)
+def _train_folds(experiment: Experiment, params: Params, options: TrainOptions, target: Path) -> RunRecord:
+    """Train every fold, then pool them. Finished folds wait in the work folder, beside the unfinished state."""
+    folds = fold_experiments(experiment, params, options.data)
+    digests = _digests_of(folds, options)
+    place = options.work / digest_of(digests)
     for fold, one in folds.items():
         if not (place / folder_of(fold) / RECORD).is_file():
-            _train_split(one, way.source(one), way, place / folder_of(fold), digests[fold])
+            _train_split(one, options.source(one), options, place / folder_of(fold), digests[fold])
     with atomic_folder(target) as folder:
         shutil.copytree(place, folder / FOLDS)
-        run = write_pooled(folder, experiment, tuple(folds), way.data)
+        run = write_pooled(folder, experiment, tuple(folds), options.data)
     shutil.rmtree(place)
     return run
 
 
-def _checked(folds: Mapping[str, Experiment], way: Way) -> dict[str, str]:
-    """Fold -> digest of its run; all folds are looked at before the first is trained.
+def _digests_of(folds: Mapping[str, Experiment], options: TrainOptions) -> dict[str, str]:
+    """Fold -> digest of its run. All folds are checked before the first one is trained.
 
     Raises:
         UsageError: with the findings of all folds.
@@ -122,9 +130,9 @@ def _checked(folds: Mapping[str, Experiment], way: Way) -> dict[str, str]:
     digests, wrong, hints = {}, [], []
     for fold, one in folds.items():
         try:
-            digests[fold] = run_digest(one, way.source(one), way.device)
+            digests[fold] = run_digest(one, options.source(one), options.device)
         except UsageError as error:
-            wrong += [f"{fold}: {told}" for told in error.details or (error.message,)]
+            wrong += [f"{fold}: {problem}" for problem in error.details or (error.message,)]
             hints.append(error.hint)
     if wrong:
         corpus = next(iter(folds.values())).entry.corpus
@@ -134,7 +142,7 @@ def _checked(folds: Mapping[str, Experiment], way: Way) -> dict[str, str]:
 
 
 def default_work() -> Path:
-    """Where unfinished trainings lie: `runs` in ERCACHE_STORE, or in the user's cache folder where that is not ours.
+    """Folder of unfinished trainings: `runs` in the folder ERCACHE_STORE, else in the user's cache folder.
 
     Raises:
         UsageError: neither can be written.
@@ -144,7 +152,7 @@ def default_work() -> Path:
 
 
 def run_digest(experiment: Experiment, source: Source, device: str) -> str:
-    """Names everything that decides the result of a run."""
+    """Digest of everything that decides the result of a run."""
     return digest_of(
         {
             "recipe": RECIPE,

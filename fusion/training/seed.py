@@ -1,4 +1,4 @@
-"""Training of one seed of an experiment: material, model, epoch chosen on validation."""
+"""Trains one seed of an experiment: its data, its model, and the epoch chosen on validation."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,24 +11,31 @@ from ercache.errors import UsageError
 from ercache.params.schema import TrainingParams
 from ercache.training.determinism import deterministic, set_seeds, threads_for
 from ercache.training.loop import Epoch, Progress, fit, one_after_another
-from fusion.data.batches import Batch, Padded, Statistics, Subset, seen, statistics_of
-from fusion.data.modality_dropout import without_some
+from fusion.data.batches import (
+    Batch,
+    PaddedBatches,
+    Statistics,
+    Subset,
+    standardized_on_device,
+    statistics_of,
+)
+from fusion.data.modality_dropout import drop_modalities
 from fusion.data.ragged import Ragged
 from fusion.data.stages import Stage
-from fusion.data.windows import view_of
+from fusion.data.windows import context_window_of
 from fusion.experiment.resolve import Experiment
 from fusion.experiment.source import Source
 from fusion.layers.losses import loss_of
 from fusion.models.hooks import hooks_of
 from fusion.runs.predict import validation_scores
-from fusion.training.hard_examples import Mined
+from fusion.training.hard_examples import HardExampleBatches
 
-Tick = Callable[[str, Epoch], None]
+EpochCallback = Callable[[str, Epoch], None]  # (name of the training, the epoch that has ended)
 
 
 @dataclass(frozen=True)
-class Trained:
-    """One seed: the model at its best epoch, and its past."""
+class TrainedSeed:
+    """One trained seed: the model at its best epoch, and the history of its training."""
 
     seed: int
     model: nn.Module
@@ -36,43 +43,52 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Material:
-    """Train and validation, standardised and on the device; test is not among them."""
+class Datasets:
+    """Train and validation data, standardised and on the device. Test data are never part of it.
+
+    Attributes:
+        statistics: what the features were standardised with; None if they were not.
+    """
 
     train: Subset
     dev: Subset
     statistics: Statistics | None
 
 
-def prepare(source: Source, training: TrainingParams, device: str) -> Material:
-    """Train and validation as the models see them."""
+def prepare_datasets(source: Source, training: TrainingParams, device: str) -> Datasets:
+    """Make the train and validation data of an experiment, as the models see them."""
     train, dev = source.subset("train"), source.subset("dev")
     statistics = statistics_of(train) if training.standardize else None
-    return Material(seen(train, statistics, device), seen(dev, statistics, device), statistics)
+    return Datasets(
+        standardized_on_device(train, statistics, device),
+        standardized_on_device(dev, statistics, device),
+        statistics,
+    )
 
 
-def build_model(experiment: Experiment, material: Material, classes: int) -> nn.Module:
-    """The model of an experiment, where its material is.
+def build_model(experiment: Experiment, datasets: Datasets, classes: int) -> nn.Module:
+    """Build the model of an experiment, on the device of its data.
 
     Raises:
-        UsageError: what it is to hear or see is too short for it in every utterance of train.
+        UsageError: a sequence of the model is too short in every utterance of train, or its hooks are wrong.
     """
-    model = experiment.model.build(material.train.widths, classes, experiment.config)
+    model = experiment.model.build(datasets.train.widths, classes, experiment.config)
     hooks = hooks_of(model)
-    check_lengths(hooks.minimum_steps, material.train.sequences)
-    model = model.to(material.train.labels.device)
-    hooks.set_means(statistics_of(material.train).mean)
+    check_lengths(hooks.minimum_steps, datasets.train.sequences)
+    model = model.to(datasets.train.labels.device)
+    hooks.set_means(statistics_of(datasets.train).mean)
     return model
 
 
 def check_lengths(minimum_steps: Mapping[str, int], sequences: Mapping[str, Ragged]) -> None:
-    """A modality that is too short in every utterance would be trained on as absent.
+    """Refuse sequences that are too short for the model in every utterance; it would treat them as absent.
 
     Args:
-        minimum_steps: modality -> steps that a model needs of it, where that is more than one.
+        minimum_steps: modality -> number of steps that the model needs, if it needs more than one.
+        sequences: role -> steps of train.
 
     Raises:
-        UsageError: there is such a modality.
+        UsageError: a role is too short in every utterance.
     """
     for role, steps in sequences.items():
         least, longest = minimum_steps.get(steps.modality, 1), int(steps.lengths.max())
@@ -85,16 +101,25 @@ def check_lengths(minimum_steps: Mapping[str, int], sequences: Mapping[str, Ragg
 
 def train_seed(
     experiment: Experiment,
-    material: Material,
+    datasets: Datasets,
     classes: int,
     seed: int,
     checkpoint: Path | None = None,
-    progress: Tick | None = None,
-) -> Trained:
-    """Train one seed on train, stage by stage where its model has stages, epochs chosen on validation."""
-    whole = Stage(experiment.training, view_of(experiment.entry))
+    progress: EpochCallback | None = None,
+) -> TrainedSeed:
+    """Train one seed, stage after stage if the model has stages. Each stage chooses its epoch on validation.
+
+    Args:
+        experiment: the experiment.
+        datasets: train and validation.
+        classes: number of classes.
+        seed: the seed.
+        checkpoint: file for the state of a killed training; None: nothing is saved.
+        progress: called after each epoch.
+    """
+    whole = Stage(experiment.training, context_window_of(experiment.entry))
     set_seeds(seed)
-    model = build_model(experiment, material, classes)
+    model = build_model(experiment, datasets, classes)
 
     def tick(epoch: Epoch) -> None:
         if progress is not None:
@@ -104,17 +129,17 @@ def train_seed(
     with deterministic(threads_for(model)):
         for number, stage in enumerate(hooks_of(model).stages(whole)):
             state = checkpoint
-            if number:  # a killed training must begin this stage as one that was not killed
+            if number:  # so that a resumed training starts this stage with the same random state
                 set_seeds(seed)
                 state = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{number}")
-            past.append(_train_stage(model, stage, material, classes, seed, state, tick))
-    return Trained(seed, model, one_after_another(past))
+            past.append(_train_stage(model, stage, datasets, classes, seed, state, tick))
+    return TrainedSeed(seed, model, one_after_another(past))
 
 
 def _train_stage(
     model: nn.Module,
     stage: Stage,
-    material: Material,
+    datasets: Datasets,
     classes: int,
     seed: int,
     checkpoint: Path | None,
@@ -123,23 +148,25 @@ def _train_stage(
     training = stage.training
     hooks = hooks_of(model)
     starts = [hooks.on_epoch_start]
-    train: Padded | Mined = Padded(material.train, stage.view)
+    train: PaddedBatches | HardExampleBatches = PaddedBatches(datasets.train, stage.window)
     if stage.pool is not None:
         draws = torch.Generator().manual_seed(seed)
         if hooks.flips is None:
             raise UsageError(
                 f"model {type(model).__name__}: a stage has a pool, and the model has no `flips`"
             )
-        train = Mined(model, hooks.flips, stage.pool, material.train, material.dev, stage.view, draws)
+        train = HardExampleBatches(
+            model, hooks.flips, stage.pool, datasets.train, datasets.dev, stage.window, draws
+        )
         starts.append(train.on_epoch_start)
-    dev = Padded(material.dev, stage.view)
+    dev = PaddedBatches(datasets.dev, stage.window)
 
     def batches(order: torch.Generator) -> Iterator[Batch]:
         for batch in train.shuffled(training.batch, order):
             share = training.modality_dropout
-            yield without_some(batch, share, order) if share else batch
+            yield drop_modalities(batch, share, order) if share else batch
 
-    measure = loss_of(training, material.train.labels, classes)
+    measure = loss_of(training, datasets.train.labels, classes)
 
     def on_epoch_start(epoch: int) -> None:
         for start in starts:

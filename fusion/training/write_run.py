@@ -1,4 +1,4 @@
-"""What a training leaves behind: weights, curves, predictions and scores of one split, in one folder."""
+"""Writes a run folder: weights, curves, predictions and scores of one split."""
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -11,23 +11,23 @@ from ercache.files import write_csv, write_json
 from ercache.params.schema import split_array_name
 from ercache.training import METRIC, SCORE
 from ercache.training.determinism import deterministic, threads_for
-from fusion.data.batches import Padded, Statistics, Subset, seen
-from fusion.data.windows import View
+from fusion.data.batches import PaddedBatches, Statistics, Subset, standardized_on_device
+from fusion.data.windows import ContextWindow
 from fusion.experiment.resolve import Experiment
 from fusion.experiment.source import Source, provenance_of
 from fusion.models.base import paper_rows, parameters
 from fusion.models.hooks import hooks_of
-from fusion.runs.predict import predict, scored
+from fusion.runs.predict import predict, score_subset
 from fusion.runs.predictions import PREDICTIONS_FILE, Predictions, write_predictions
 from fusion.runs.schema import CURVES, Provenance, RunRecord, write_record
 from fusion.runs.weights import cpu_state, write_statistics, write_weights
-from fusion.training.seed import Material, Trained
+from fusion.training.seed import Datasets, TrainedSeed
 
 PACKAGES = ("numpy", "scikit-learn", "torch")
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that decide the numbers."""
+    """Library -> version, for the libraries that influence the results."""
     return {package: version(package) for package in PACKAGES}
 
 
@@ -35,24 +35,34 @@ def write_run(
     folder: Path,
     experiment: Experiment,
     source: Source,
-    material: Material,
-    trained: list[Trained],
+    datasets: Datasets,
+    trained: list[TrainedSeed],
     digest: str,
     device: str,
 ) -> RunRecord:
-    """Fill a run folder; test is read here, when the epoch of every seed is chosen."""
+    """Write the run folder of a split. Test data are read here, after every seed has chosen its epoch.
+
+    Args:
+        folder: the run folder; empty.
+        experiment: the experiment.
+        source: its features and labels.
+        datasets: train and validation.
+        trained: the trained seeds.
+        digest: `run_digest` of the run.
+        device: where test is computed.
+    """
     classes = source.classes
-    test = seen(source.subset("test"), material.statistics, device)
-    subsets = {"train": material.train, "dev": material.dev, "test": test}
-    found = {name: _predictions(trained, subsets[name], source.view) for name in ("dev", "test")}
-    dev, after = scored(found["dev"], classes), scored(found["test"], classes)
+    test = standardized_on_device(source.subset("test"), datasets.statistics, device)
+    subsets = {"train": datasets.train, "dev": datasets.dev, "test": test}
+    found = {name: _predictions(trained, subsets[name], source.window) for name in ("dev", "test")}
+    dev, after = score_subset(found["dev"], classes), score_subset(found["test"], classes)
     record = RunRecord(
         **_description(experiment, source),
         seeds=[t.seed for t in trained],
         selected_on="validation",
         epochs=[t.progress.best_epoch for t in trained],
         parameters=parameters(trained[0].model),
-        widths=dict(material.train.widths),
+        widths=dict(datasets.train.widths),
         missing={name: subset.missing() for name, subset in subsets.items()},
         validation=dev.scores,
         test=after.scores,
@@ -68,15 +78,17 @@ def write_run(
         marks=[*source.findings.marks, *experiment.model.marks(experiment.config)],
     )
     _write_curves(folder, trained)
-    _write_seeds(folder, trained, material.statistics, digest)
+    _write_seeds(folder, trained, datasets.statistics, digest)
     write_results(folder, record, found)
     return record
 
 
 def write_results(folder: Path, record: RunRecord, found: Mapping[str, Sequence[Predictions]]) -> None:
-    """Scores and predictions of a run, or of all folds of one: `run.json`, what DVC shows, and the predictions.
+    """Write scores and predictions of a run: `run.json`, metrics.json and confusion.csv for DVC, and the predictions.
 
     Args:
+        folder: the run folder.
+        record: the record of the run, or of all its folds together.
         found: `dev` and `test` -> predictions of every seed.
     """
     flat = {f"test_{metric}": score.mean for metric, score in record.test.items()}
@@ -112,9 +124,13 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
 
 
 def paper_profile(experiment: Experiment, recipes: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a run is the paper's: sizes (or a row of its tables), training, and every feature from its own encoder.
+    """Whether an experiment is set up as in the paper.
+
+    It is if its sizes are the paper's (switches that make rows of the paper's tables may differ), its training is, and
+    every feature comes from the paper's encoder.
 
     Args:
+        experiment: the experiment.
         recipes: feature -> how it was made.
     """
     model, entry = experiment.model, experiment.entry
@@ -138,8 +154,8 @@ def device_class(device: str) -> str:
     return torch.device(device).type
 
 
-def _predictions(trained: list[Trained], subset: Subset, view: View) -> list[Predictions]:
-    padded = Padded(subset, view)
+def _predictions(trained: list[TrainedSeed], subset: Subset, window: ContextWindow) -> list[Predictions]:
+    padded = PaddedBatches(subset, window)
     found = []
     for t in trained:
         with deterministic(threads_for(t.model)):
@@ -147,7 +163,7 @@ def _predictions(trained: list[Trained], subset: Subset, view: View) -> list[Pre
     return found
 
 
-def _write_curves(folder: Path, trained: list[Trained]) -> None:
+def _write_curves(folder: Path, trained: list[TrainedSeed]) -> None:
     names = (*CURVES, *hooks_of(trained[0].model).epoch_statistics())
     curves = [
         [t.seed, int(row["epoch"]), *(row[name] for name in names)]
@@ -158,19 +174,21 @@ def _write_curves(folder: Path, trained: list[Trained]) -> None:
 
 
 def _pairs(p: Predictions, classes: Sequence[str]) -> list[tuple[str, str]]:
-    """What is true and what was said of every label; of several emotions an utterance, emotion by emotion."""
+    """(true, predicted) of every known label; in a multi-label task one pair for each utterance and emotion."""
     if not p.several:
-        told = zip(p.truth, p.predicted, strict=True)
-        return [(classes[true], classes[said]) for true, said in told if true >= 0]
+        both = zip(p.truth, p.predicted, strict=True)
+        return [(classes[true], classes[guess]) for true, guess in both if true >= 0]
     return [
-        tuple(name if value else f"no {name}" for value in (true, said))  # type: ignore[misc]
+        tuple(name if value else f"no {name}" for value in (true, guess))  # type: ignore[misc]
         for truth, predicted in zip(p.truth, p.predicted, strict=True)
-        for name, true, said in zip(classes, truth, predicted, strict=True)
+        for name, true, guess in zip(classes, truth, predicted, strict=True)
         if true >= 0
     ]
 
 
-def _write_seeds(folder: Path, trained: list[Trained], statistics: Statistics | None, digest: str) -> None:
+def _write_seeds(
+    folder: Path, trained: list[TrainedSeed], statistics: Statistics | None, digest: str
+) -> None:
     for t in trained:
         place = folder / f"seed{t.seed}"
         write_weights(

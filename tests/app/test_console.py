@@ -7,7 +7,7 @@ import pytest
 from app import console as page
 from app.commands import reproduction
 from app.console import table
-from fusion.papers.reproduce import Outcome
+from fusion.papers.reproduce import RowResult
 
 COLUMNS = ("row", *(f"a long heading {n}" for n in range(8)))
 CELLS = ("a name that is typed", *("12.34 (0.56)",) * 8)
@@ -46,8 +46,8 @@ def test_a_narrow_terminal_folds_numbers_and_cuts_none(monkeypatch: pytest.Monke
 def test_empty_columns_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     ours = {"weighted_f1": {"mean": 0.5, "std": 0.01, "ci95": [0.4, 0.6]}}
     rows = [
-        Outcome("4", "theirs", "demo", {}, {}, "another system"),
-        Outcome("4", "ours", "demo", {}, ours, "stand-in"),
+        RowResult("4", "theirs", "demo", {}, {}, "another system"),
+        RowResult("4", "ours", "demo", {}, ours, "stand-in"),
     ]
     reproduction._show("tables", rows)
     shown = capsys.readouterr().out

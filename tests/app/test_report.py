@@ -34,7 +34,7 @@ from ercache.cache_writer import write_cache
 from ercache.errors import UsageError, WorkError
 from ercache.manifest import Manifest, Problem, Utterance, write_manifest
 from ercache.reasons import Reason
-from fusion.runs.predictions import Majority, read_majorities
+from fusion.runs.predictions import MajorityVote, read_majority_votes
 
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 SENTIMENTS = ("neutral", "positive", "negative")
@@ -522,8 +522,8 @@ def test_the_majority_over_seeds_is_shown(tmp_path: Path) -> None:
         for seed, said in enumerate(("joy", "fear", "joy", "fear"))
     ]
     parquet.write_table(pa.Table.from_pylist(rows), run.folder / "predictions.parquet")
-    assert read_majorities(run.folder, "test") == {
-        "u": Majority("joy", "fear", 2, 4, 0.5)
+    assert read_majority_votes(run.folder, "test") == {
+        "u": MajorityVote("joy", "fear", 2, 4, 0.5)
     }  # a tie: the mean probability decides
 
 

@@ -19,8 +19,8 @@ import bench.floor
 import bench.sets
 from bench.clips import REAL, SOUNDS, multiplied, set_apart
 from bench.extract import ROLES, measure, reasons, stage_seconds
-from bench.jobs import Job, rounded, watch
-from bench.naive import Clip, extract, extract_sounds, read_pictures, read_sound
+from bench.jobs import BenchJob, rounded, watch
+from bench.naive import NaiveClip, extract, extract_sounds, read_pictures, read_sound
 from bench.sets import features
 from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, MediaRef, Utterance, read_manifest
@@ -106,9 +106,9 @@ def test_the_naive_way_gives_our_values_and_passes_over_what_it_cannot_read(
 ) -> None:
     (tmp_path / "broken.mp4").write_bytes(clip.read_bytes()[:100])
     clips = [
-        Clip("good", "Well, no.", clip, clip),
-        Clip("broken", "Oh!", tmp_path / "broken.mp4", tmp_path / "broken.mp4"),
-        Clip("absent", "", None, None),
+        NaiveClip("good", "Well, no.", clip, clip),
+        NaiveClip("broken", "Oh!", tmp_path / "broken.mp4", tmp_path / "broken.mp4"),
+        NaiveClip("absent", "", None, None),
     ]
     of = {f.name: f for f in features("light", FacePolicy())}
     wanted = [of[name] for name in ("minilm", "mfcc", "face_hog")]
@@ -129,9 +129,9 @@ def test_the_naive_loop_over_sound_files_gives_our_values(clip: Path, tmp_path: 
     read_sound(clip, 16_000, wav)
     wanted = features("sound", FacePolicy())
     clips = [
-        Clip("good", None, None, wav),
-        Clip("absent", None, None, None),
-        Clip("no sound", None, None, clip),
+        NaiveClip("good", None, None, wav),
+        NaiveClip("absent", None, None, None),
+        NaiveClip("no sound", None, None, clip),
     ]
     account = extract_sounds(clips, wanted, tmp_path / "out")
     assert account.written == len(wanted) == 2 and len(account.missing) == 2
@@ -221,7 +221,7 @@ def test_two_clips_in_one_lane_come_to_figures(
         rows = [Utterance(r.path, "d", n, "Ann", f"Oh {n}!", r, r, {}, "all") for n, r in enumerate(refs)]
         return Manifest("bench", "1", {}, {}, tuple(rows))
 
-    def here(role: str, job: Job, name: str, watched: bool = False) -> dict[str, Any]:
+    def here(role: str, job: BenchJob, name: str, watched: bool = False) -> dict[str, Any]:
         (job.folder / name).mkdir()
         return {"wall": 1.0, **ROLES[role](job.model_copy(update={"folder": job.folder / name}))}
 

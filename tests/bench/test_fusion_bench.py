@@ -5,7 +5,7 @@ import torch
 
 from bench import fusion
 from bench.peers import FORWARDS, collate, loader
-from fusion.data.batches import Padded
+from fusion.data.batches import PaddedBatches
 from fusion.models import MODELS
 
 
@@ -21,7 +21,7 @@ def test_the_reference_gives_the_same_outputs(key: str) -> None:
     widths = {m: 8 for m in fusion.SIZES[key][0]}
     torch.manual_seed(0)
     model = MODELS[key].build(widths, 7, MODELS[key].resolve("small", {}))
-    padded = Padded(fusion.meld_shaped(widths, 0.03))
+    padded = PaddedBatches(fusion.meld_shaped(widths, 0.03))
     assert fusion.largest_difference(model, FORWARDS[key], padded) < 1e-5
 
 
@@ -36,7 +36,7 @@ def test_every_neural_model_is_measured() -> None:
 def test_the_loader_of_the_reference_gives_our_batches() -> None:
     subset = fusion.meld_shaped({"text": 3, "audio": 2}, 0.01)
     items = loader(subset, 4).dataset
-    theirs, ours = collate([items[d] for d in (2, 0, 5)]), Padded(subset).batch([2, 0, 5])
+    theirs, ours = collate([items[d] for d in (2, 0, 5)]), PaddedBatches(subset).batch([2, 0, 5])
     for name in ("mask", "speakers", "labels"):
         assert torch.equal(getattr(theirs, name), getattr(ours, name))
     assert all(torch.equal(theirs.features[m], ours.features[m]) for m in ours.features)

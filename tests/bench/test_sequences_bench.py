@@ -17,12 +17,12 @@ def test_the_words_have_the_lengths_of_meld() -> None:
 def test_the_reference_reads_all_utterances_at_once() -> None:
     lengths = sequences.of_words(0.1).sequences["text"].lengths
     with sequences.all_at_once():
-        assert len(length_buckets.alike(lengths)) == 1
-    assert len(length_buckets.alike(lengths)) > 3
+        assert len(length_buckets.buckets_of(lengths)) == 1
+    assert len(length_buckets.buckets_of(lengths)) > 3
 
 
 def test_an_epoch_is_measured_against_the_same_model_on_padding(tmp_path: Path) -> None:
-    before = length_buckets.LEAST
+    before = length_buckets.MIN_BUCKET
     (figures,) = sequences.measure(tmp_path, ("cues",), scale=0.05).values()
-    assert before == length_buckets.LEAST
+    assert before == length_buckets.MIN_BUCKET
     assert figures["largest_difference"] < 1e-5 and figures["seconds_per_epoch"] > 0

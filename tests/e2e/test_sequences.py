@@ -12,7 +12,7 @@ from ercache.manifest import read_manifest
 from ercache.params.schema import TrainingParams
 from ercache.training.losses import masked_cross_entropy
 from ercache.training.optimizers import optimizer_of
-from fusion.data.batches import Padded, make_subset, standardized, statistics_of
+from fusion.data.batches import PaddedBatches, make_subset, standardized, statistics_of
 from fusion.data.cache_reader import read_sequences
 from fusion.models import MODELS
 from tests.e2e.conftest import SHARED, MakeProject, Project
@@ -75,7 +75,7 @@ def test_avtca_learns_six_real_clips_by_heart_from_their_face_crops(make_project
     model = entry.build(subset.widths, 6, entry.resolve("tuned", switches))
     optimizer = optimizer_of(model, TrainingParams(optimizer="adam", lr=1e-3, weight_decay=1e-3))
     schedule = CosineAnnealingLR(optimizer, STEPS)
-    batch = Padded(subset).batch(range(6))
+    batch = PaddedBatches(subset).batch(range(6))
     for _ in range(STEPS):
         optimizer.zero_grad()
         loss, count = masked_cross_entropy(model(batch), batch.labels)

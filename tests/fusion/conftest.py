@@ -1,4 +1,4 @@
-"""Models are small here: one thread is the fastest, also when tests run side by side."""
+"""Fixtures of the fusion tests. The models are small, so one thread is fastest, even with parallel tests."""
 
 from collections.abc import Iterator
 
@@ -20,5 +20,5 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frozen layers of Cues of a width of 64, with tensors of their own."""
+    """Frozen layers for Cues with a width of 64 and random weights."""
     monkeypatch.setitem(bridges_file.SIZES, "base", TINY)

@@ -1,1 +1,1 @@
-"""Machines that people have: file systems and rights that the machine of the tests has not."""
+"""Helpers of the tests: toy corpora, encoders and checkpoints, hostile media, and simulated restrictions."""

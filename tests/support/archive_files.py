@@ -1,4 +1,4 @@
-"""Zip archives whose table of contents or content is not as it should be."""
+"""Zip archives with a damaged table of contents or damaged content."""
 
 import struct
 import zipfile
@@ -40,7 +40,7 @@ def larger(path: Path, member: str, size: int = 3 << 30) -> Path:
 
 
 def damaged(path: Path, member: str) -> Path:
-    """A bit of the member's content is another, its checksum is not."""
+    """Flip a bit of a member's content without changing its checksum."""
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(member)
     content = bytearray(path.read_bytes())
@@ -53,7 +53,7 @@ def damaged(path: Path, member: str) -> Path:
 
 
 def bomb(path: Path, member: str, size: int = 3 << 30) -> Path:
-    """A member of zeros."""
+    """Add a member that consists of zeros."""
     with (
         zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open(member, "w", force_zip64=True) as stream,

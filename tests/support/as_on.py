@@ -30,13 +30,13 @@ NOT_GIVEN_UP: Final = "needs rights that can be given up"
 
 @cache
 def refuses(what: str) -> bool:
-    """Whether this machine can be made to refuse it."""
+    """Whether the refusal can be simulated on this machine."""
     command = [*refusing(what), sys.executable, "-c", _TRIES[what]]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def refusing(*what: str) -> list[str]:
-    """What to put before a command."""
+    """The words to put before a command."""
     return [sys.executable, os.path.abspath(__file__), *what, "--"]
 
 
@@ -54,7 +54,7 @@ _TRIES: Final = {
 
 
 def _refuse(call: str, number: int) -> None:
-    """From now on a call answers with an error number."""
+    """Make a system call fail with an error number from now on."""
     steps = [(LOAD, 0, 0, 0), (EQUAL, 0, 255, CALLS[platform.machine()][call])]
     if call == "locks":
         steps.append((LOAD, 0, 0, ARGUMENT))
@@ -79,7 +79,7 @@ def _prctl(*arguments: int | bytes) -> None:
 
 
 def main() -> None:
-    """Refuse and run."""
+    """Install the refusals, then run the command."""
     end = sys.argv.index("--")
     for asked in sys.argv[1:end]:
         what, _, number = asked.partition("=")

@@ -1,4 +1,4 @@
-"""Tiny checkpoints for tests: registered with a row of their own and taken in as `ercache weights add` does."""
+"""Tiny checkpoints for tests, registered in the catalogue and added as `ercache weights add` does."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def tiny_checkpoint(
     files: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Iterator[Path]:
-    """A checkpoint of a test in the place of one of the table, or beside them, until the context ends.
+    """Replace a checkpoint of the catalogue, or add one, until the context ends.
 
     Processes started inside see it, too. Several nest with the same folder.
 

@@ -1,4 +1,4 @@
-"""Folders of a corpus for the tests of scans: a film of picture and sound, and files by their paths."""
+"""Corpus folders for the tests of scans: a small film, and files by path."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ import imageio_ffmpeg
 
 
 def filmed(path: Path, seconds: int) -> Path:
-    """A film of 32 x 32 pixels, ten pictures a second, with sound."""
+    """Make a film of 32 x 32 pixels, ten frames a second, with sound."""
     sources = (
         *("-f", "lavfi", "-i", f"testsrc=s=32x32:r=10:d={seconds}"),
         *("-f", "lavfi", "-i", f"sine=d={seconds}"),
@@ -18,7 +18,7 @@ def filmed(path: Path, seconds: int) -> Path:
 
 
 def put(root: Path, path: str, content: str | bytes | Path) -> Path:
-    """A file below a root, with this content or a copy of that file; returns the root."""
+    """Write a file below a root, with this content or as a copy of a file; return the root."""
     target = root / path
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, Path):

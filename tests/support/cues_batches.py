@@ -1,4 +1,4 @@
-"""Windows of Cues without caches: models of little width, and batches of what the caches hold."""
+"""Cues without caches: narrow models, and batches like those from the caches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,8 @@ from ercache.training.losses import IGNORED
 from fusion.data.batches import Batch
 from fusion.data.ragged import Steps
 from fusion.models import MODELS
-from fusion.models.cues.model import Cues, CuesConfig
+from fusion.models.cues.config import CuesConfig
+from fusion.models.cues.model import Cues
 
 WIDTHS = {"text": 6, "words": 3, "matrix": 1, "audio": 5, "mel": 64}
 TRACKS = {"pitch": 1, "bands": 80}
@@ -27,7 +28,7 @@ def model_of(widths: dict[str, int] | None = None, classes: int = 4, **switches:
 def utterance(
     seed: int, words: Sequence[int] = (2, 1), frames: int = 9, offsets: Sequence[int] = ()
 ) -> dict[str, Tensor]:
-    """What the caches hold of one utterance: tokens with `<s>` and `</s>`, words of some tokens, relations, frames.
+    """Random features of one utterance: tokens with `<s>` and `</s>`, words of some tokens, relations, frames.
 
     Args:
         words: tokens of each; offsets: the utterance of each, 0 the current one, which all are of without it.
@@ -47,7 +48,7 @@ def utterance(
 
 
 def with_tracks(held: dict[str, Tensor], seed: int, steps: int) -> dict[str, Tensor]:
-    """The same with pitch classes and mel bands."""
+    """The same features, with pitch classes and mel bands."""
     make = torch.Generator().manual_seed(seed)
     pitch = torch.randint(0, 257, (steps,), generator=make)
     return {**held, "pitch": pitch.int(), "bands": torch.rand(steps, 80, generator=make)}
@@ -57,7 +58,7 @@ MODALITY = {role: m for m, roles in MODELS["cues"].roles.items() for role in rol
 
 
 def batch_of(dialogues: Sequence[Sequence[dict[str, Tensor]]], epc: bool = False, extra: int = 0) -> Batch:
-    """Dialogues of utterances; `extra` more steps of padding."""
+    """Make a batch of dialogues, with `extra` more steps of padding."""
     longest = max(map(len, dialogues))
     mask = torch.tensor([[i < len(d) for i in range(longest)] for d in dialogues])
     steps, present = {}, {}

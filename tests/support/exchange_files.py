@@ -1,4 +1,4 @@
-"""Files of other projects in their exact structure, and small manifests that they belong to."""
+"""Files in the exact formats of other projects, and small manifests that fit them."""
 
 import json
 import struct
@@ -19,7 +19,7 @@ SIX = ("hap", "sad", "neu", "ang", "exc", "fru")
 
 
 def meld(texts: bool = True) -> Manifest:
-    """Dialogue 1 of train does not exist, utterance 1 of its dialogue 2 does not either."""
+    """A manifest without dialogue 1 of train, and without utterance 1 of its dialogue 2."""
     rows = [("train", 0, 0), ("train", 0, 1), ("train", 2, 0), ("train", 2, 2), ("dev", 0, 0), ("test", 0, 0),
             ("test", 1, 0), ("test", 1, 1)]  # fmt: skip
     utterances = [
@@ -32,7 +32,7 @@ def meld(texts: bool = True) -> Manifest:
 
 
 def iemocap() -> Manifest:
-    """In the order of time; one turn has no label and is in no published file."""
+    """A manifest in the order of time; one turn has no label and is in no published file."""
     rows = [("F000", "Yeah.", "neu"), ("M000", "Yeah.", "neu"), ("F001", "Go away.", None), ("F002", "Yeah.", None),
             ("M001", "Go away.", "ang"), ("F003", "Yeah.", "sad"), ("F004", "Yeah.", "neu")]  # fmt: skip
     return Manifest("iemocap", "1", {}, {"six": SIX}, tuple(
@@ -53,7 +53,7 @@ def brought(path: Path, form: str, manifest: Manifest, folder: Path, **told: str
 
 
 def values(packed: ImportResult, name: str) -> dict[str, list[Any]]:
-    """Utterance -> its only array as nested lists, or its reason."""
+    """Utterance -> its only array as nested lists, or the reason why it is missing."""
     found: dict[str, list[Any]] = {}
     for file in (Path(file) for file in packed.files):
         assert verify_cache(file) == []
@@ -67,7 +67,7 @@ def values(packed: ImportResult, name: str) -> dict[str, list[Any]]:
 
 
 def python_2(value: Any) -> bytes:
-    """What Python 2 and numpy 1 wrote with protocol 2, without its end."""
+    """Opcodes as Python 2 and numpy 1 wrote them with protocol 2, without the end."""
     if isinstance(value, str):
         raw = value.encode("latin-1")
         return b"U" + bytes([len(raw)]) + raw if len(raw) < 256 else b"T" + struct.pack("<i", len(raw)) + raw
@@ -97,13 +97,13 @@ def vectors(manifest: Manifest, width: int = 2) -> dict[str, np.ndarray]:
 
 
 def meld_numbers(u: Utterance) -> tuple[int, str]:
-    """The number of a dialogue through the parts: train has three numbers, dev one."""
+    """Number of a dialogue over all parts: train has three numbers, dev one."""
     dialogue, utterance = u.id.split("_dia")[1].split("_utt")
     return {"train": 0, "dev": 3, "test": 4}[u.part] + int(dialogue), utterance
 
 
 def meld_tuple(manifest: Manifest, layout: str) -> tuple[Any, ...]:
-    """The tuple pickles of MELD; the sentences have the broken characters of old copies."""
+    """MELD as pickled tuples; the sentences have the broken characters of old copies."""
     of: dict[int, list[Utterance]] = {}
     for u in manifest.utterances:
         of.setdefault(meld_numbers(u)[0], []).append(u)
@@ -149,7 +149,7 @@ def csd(path: Path, name: str, entries: dict[str, tuple[Any, Any]]) -> Path:
 
 
 def cache_of(folder: Path, manifest: Manifest, part: str, name: str = "f", modality: str = "text") -> Path:
-    """A vector and a sequence with values that are easily lost; two utterances are without."""
+    """A vector and a sequence with values that are easily damaged; two utterances have none."""
     odd = np.array([np.nan, -0.0, np.inf, 1e-45, 3.4e38], "f4")
     specs = [ArraySpec("pooled", "vector", ("utterance", "dim"), (5,)),
              ArraySpec("steps", "sequence", ("step", "y", "x"), (2, 3), "float16", "Hz")]  # fmt: skip

@@ -20,12 +20,12 @@ RATE = 8_000  # not the files' own
 
 
 def surveyed(root: Path) -> dict[str, Any]:
-    """What a survey saw of each file."""
+    """The media facts of each file."""
     return {name: asdict(seen) for name, seen in survey(root, names(root)).items()}
 
 
 def read(root: Path) -> dict[str, Any]:
-    """What came of each file's pictures and sound, or the exception that left `read_stretches`."""
+    """The result for each file's pictures and sound, or the exception that `read_stretches` raised."""
     return {name: _read(root / name) for name in names(root)}
 
 

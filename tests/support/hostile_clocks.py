@@ -16,7 +16,7 @@ _PES: Final = re.compile(rb"\x00\x00\x01[\xc0\xe0]", re.DOTALL)
 
 @dataclass(frozen=True)
 class Slot:
-    """A place that tells a time.
+    """A place in a file that holds a time.
 
     Attributes:
         at: offset in the file.
@@ -33,18 +33,18 @@ class Slot:
     write: Callable[[bytearray, int], None]
 
     def add(self, data: bytearray, ticks: int) -> None:
-        """Make it tell a later time, or an earlier one."""
+        """Change the time, to a later or an earlier one."""
         self.write(data, (self.read(bytes(data[self.at : self.at + 16])) + ticks) % (1 << self.bits))
 
 
 def slots(data: bytes, container: str) -> list[Slot]:
-    """All times of a file, in its order; none where a container has no packets with times."""
+    """All times of a file in its order; none if the container has no packets with times."""
     finder = _FINDERS.get(container)
     return sorted(finder(data), key=lambda slot: slot.at) if finder else []
 
 
 def _number(at: int, size: int, second: int, absolute: bool) -> Slot:
-    """A big-endian number of some bytes."""
+    """A time as a big-endian number."""
 
     def write(data: bytearray, value: int) -> None:
         data[at : at + size] = value.to_bytes(size, "big")
@@ -53,7 +53,7 @@ def _number(at: int, size: int, second: int, absolute: bool) -> Slot:
 
 
 def _pes_time(at: int) -> Slot:
-    """33 bits in five bytes, with a marker bit after each of the three parts."""
+    """A time of 33 bits in five bytes, with a marker bit after each of its three parts."""
 
     def read(b: bytes) -> int:
         return (b[0] >> 1 & 7) << 30 | b[1] << 22 | b[2] >> 1 << 15 | b[3] << 7 | b[4] >> 1
@@ -97,7 +97,7 @@ def _transport(data: bytes) -> Iterator[Slot]:
 
 
 def _flv(data: bytes) -> Iterator[Slot]:
-    """Milliseconds of each tag: three bytes, then the highest one."""
+    """The times of flv tags in milliseconds: three bytes, then the highest one."""
 
     def slot(at: int) -> Slot:
         def write(data: bytearray, value: int) -> None:
@@ -114,13 +114,13 @@ def _flv(data: bytes) -> Iterator[Slot]:
 
 
 def _ebml_length(data: bytes, at: int) -> tuple[int, int]:
-    """A length of Matroska, and how many bytes it takes."""
+    """A Matroska length, and how many bytes it takes."""
     size = 9 - data[at].bit_length()
     return int.from_bytes(data[at : at + size], "big") & (1 << 7 * size) - 1, size
 
 
 def _matroska(data: bytes) -> Iterator[Slot]:
-    """Milliseconds of each cluster, and of each block from its cluster's."""
+    """The times of Matroska: milliseconds of each cluster, and of each block relative to its cluster."""
     for found in re.finditer(rb"\x1f\x43\xb6\x75", data):
         length, size = _ebml_length(data, found.end())
         at = found.end() + size
@@ -138,7 +138,7 @@ def _matroska(data: bytes) -> Iterator[Slot]:
 
 
 def _mp4(data: bytes) -> Iterator[Slot]:
-    """Where fragments begin; how long samples last, how they are shifted, the edit lists and the clocks' ticks."""
+    """The times of mp4: starts of fragments, durations and offsets of samples, edit lists, time scales."""
     for found in re.finditer(rb"tfdt(.)", data, re.DOTALL):
         size = 8 if found[1] == b"\x01" else 4
         yield _number(found.start() + 8, size, 10_000, True)
@@ -153,7 +153,7 @@ def _mp4(data: bytes) -> Iterator[Slot]:
 
 
 def _ogg(data: bytes) -> Iterator[Slot]:
-    """The granule of each page: samples so far."""
+    """The times of Ogg: the granule of each page (samples so far)."""
 
     def slot(at: int) -> Slot:
         def write(data: bytearray, value: int) -> None:
@@ -168,7 +168,7 @@ def _ogg(data: bytes) -> Iterator[Slot]:
 
 
 def seal_ogg(data: bytearray, at: int) -> None:
-    """Give a page the checksum of what it holds: a page with a wrong one is left out."""
+    """Correct the checksum of an Ogg page; readers skip a page with a wrong one."""
     segments = data[at + 26]
     end = at + 27 + segments + sum(data[at + 27 : at + 27 + segments])
     data[at + 22 : at + 26] = bytes(4)

@@ -1,4 +1,4 @@
-"""The judge of hostile media: what was read of a file, as its caches tell, against what FFmpeg reads of it."""
+"""Judges hostile media: compares what the caches hold of a file with what FFmpeg reads from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ FRAME: Final = 1024  # samples of a frame of AAC
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be said of one medium of a mutant.
+    """The finding about one medium of a mutant.
 
     Attributes:
         kind: `same`, `neither` (nothing here and nothing there), a key of TOLERATED, or `fault`.
@@ -61,7 +61,7 @@ class Verdict:
 
 
 def judge_pictures(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) -> Verdict:
-    """All pictures were asked for: they are those that FFmpeg shows, in its order."""
+    """Judge a request for all pictures: they must be those that FFmpeg shows, in its order."""
     ours = cache[mutant.name]["thumbs"] if entry.status is Status.OK else None
     note = note_of(mutant, cache)
     kind = _absent(entry, truth, len(truth.thumbs)) if ours is None else _seen(ours, truth, note)
@@ -70,7 +70,7 @@ def judge_pictures(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth)
 
 
 def judge_choice(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) -> Verdict:
-    """Six pictures were asked for: those on show at the centres of six equal stretches, or a note says why not."""
+    """Judge a request for six pictures: those at the centres of six equal spans, or a note must say why not."""
     if entry.status is not Status.OK:
         return Verdict(mutant.name, "choice", _absent(entry, truth, len(truth.thumbs)), entry.reason)
     ours, note, times = cache[mutant.name], note_of(mutant, cache), truth.times
@@ -93,7 +93,7 @@ def judge_choice(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) -
 
 
 def _on_show(times: NDArray[np.float64]) -> list[NDArray[np.int64]]:
-    """Which pictures are on show at six centres; a centre on the edge between two pictures may fall to either."""
+    """The pictures at six centres; at a centre on the border between two pictures, either is right."""
     period = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
     centres = times[0] + (np.arange(6) + 0.5) / 6 * (times[-1] + period - times[0])
     ranks = (np.searchsorted(times, centres + shift, side="right") - 1 for shift in (-SOON, SOON))
@@ -101,12 +101,12 @@ def _on_show(times: NDArray[np.float64]) -> list[NDArray[np.int64]]:
 
 
 def note_of(mutant: Mutant, cache: CacheFile) -> str:
-    """What is told of a result that is less than was asked for; empty without a note."""
+    """The note of a result that is less than requested; empty if there is none."""
     return str(cache.provenance.get("notes", {}).get(mutant.name, ""))
 
 
 def judge_sound(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) -> Verdict:
-    """The samples are FFmpeg's, in number and, but for what is concealed, in value."""
+    """Judge audio: the samples must be FFmpeg's in number and, except concealed ones, in value."""
     theirs = truth.samples
     ours = cache[mutant.name]["samples"] if entry.status is Status.OK else None
     if ours is None:
@@ -125,7 +125,7 @@ def judge_sound(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) ->
 
 
 def far_apart(ours: Thumbs, theirs: Thumbs) -> NDArray[np.bool_]:
-    """Which of two rows of pictures are not the same to the eye, [n]."""
+    """Which pictures of two sequences differ visibly, bool [n]."""
     difference: NDArray[np.bool_] = np.abs(ours.astype(int) - theirs).mean(axis=(1, 2, 3)) > ALIKE
     return difference
 
@@ -161,12 +161,12 @@ def _seen(ours: Thumbs, truth: Truth, note: str) -> str:
 
 
 def _among(some: Thumbs, others: Thumbs) -> bool:
-    """Whether each of some pictures is also one of others."""
+    """For each picture, whether it is among the others."""
     return all(not far_apart(others, picture[None]).all() for picture in some)
 
 
 def _rearranged(ours: Thumbs, theirs: Thumbs) -> bool:
-    """Whether one row holds the pictures of the other in another order."""
+    """Whether two sequences hold the same pictures in different orders."""
     left = list(range(len(theirs)))
     for picture in ours:
         found = next((n for n in left if not far_apart(theirs[n : n + 1], picture[None])[0]), None)

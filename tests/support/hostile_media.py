@@ -1,4 +1,4 @@
-"""Hostile media by the thousand: a few small recordings, and mutants of their bytes, drawn with a fixed seed.
+"""Thousands of hostile media: a few small recordings, and random mutants of their bytes with a fixed seed.
 
 A recording lasts 3 s. Picture n shows the number n as eight light or dark fields, and neighbours differ in many; the
 sound is another tone each tenth of a second under a little noise, so that no stretch of it is like another.
@@ -81,7 +81,7 @@ def picture(number: int) -> NDArray[np.uint8]:
 
 
 def sound() -> NDArray[np.float32]:
-    """The sound of a recording, [SECONDS RATE]."""
+    """The sound of a recording, [SECONDS * RATE]."""
     time = np.arange(SECONDS * RATE) / RATE
     step = (time * 10).astype(int)
     noise = np.random.default_rng(SEED).normal(0, 0.01, len(time))
@@ -90,7 +90,7 @@ def sound() -> NDArray[np.float32]:
 
 
 def bases(folder: Path) -> dict[str, bytes]:
-    """The recordings that mutants are made of, one in each container."""
+    """Make the recordings behind the mutants, one in each container."""
     seen, heard = folder / "seen.mkv", folder / "heard.wav"
     shape = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(FPS))
     frames = b"".join(picture(n).tobytes() for n in range(SECONDS * FPS))
@@ -106,12 +106,12 @@ def bases(folder: Path) -> dict[str, bytes]:
 
 
 def suffix_of(base: str) -> str:
-    """The suffix that a base has by right."""
+    """The correct suffix of a base."""
     return "mp4" if base == "frag" else base
 
 
 def mutants(of: Mapping[str, bytes], count: int) -> Iterator[Mutant]:
-    """The first mutants of an endless row, no two alike: each recipe comes to each base, with places drawn anew."""
+    """The first mutants of an endless sequence, all different: every recipe on every base, at new random places."""
     rounds = [(r, base) for r in RECIPES for base in of if r not in LYING or slots(of[base], base)]
     random.Random(SEED).shuffle(rounds)
     known = {hashlib.sha256(data).digest() for data in of.values()}
@@ -132,7 +132,7 @@ def mutants(of: Mapping[str, bytes], count: int) -> Iterator[Mutant]:
 
 @dataclass(frozen=True)
 class Draw:
-    """What a recipe works on: places to draw, a base by name and by its bytes, and the bytes of another."""
+    """Input of a recipe: random numbers, name and bytes of a base, and the bytes of another base."""
 
     random: random.Random
     base: str
@@ -140,7 +140,7 @@ class Draw:
     other: bytes
 
     def stretch(self, most: float = 0.3) -> tuple[int, int]:
-        """A drawn stretch of the file, as long as a part of it at most; whole packets of MPEG-TS."""
+        """A random span of the file of limited length; for MPEG-TS whole packets."""
         unit = TS if self.base == "ts" and self.random.random() < 0.5 else 1
         length = max(1, int(len(self.data) * self.random.uniform(0.001, most)) // unit) * unit
         first = self.random.randrange(max(1, len(self.data) - length)) // unit * unit
@@ -159,7 +159,7 @@ def _headless(d: Draw) -> bytes:
 
 
 def _flipped(low: float, high: float) -> Recipe:
-    """Bits between two places, as fractions of the length, are flipped."""
+    """Flip bits between two places, given as fractions of the length."""
 
     def flip(d: Draw) -> bytearray:
         damaged = bytearray(d.data)
@@ -173,7 +173,7 @@ def _flipped(low: float, high: float) -> Recipe:
 
 
 def _flipped_index(d: Draw) -> bytearray:
-    """Bits of the index: of mp4's moov, of avi's and Matroska's last part."""
+    """Flip bits of the index: in the moov of mp4, in the last part of avi and Matroska."""
     at = d.data.rfind(b"moov")
     first, last = (at, len(d.data)) if at > 0 else (int(0.97 * len(d.data)), len(d.data))
     damaged = bytearray(d.data)
@@ -192,7 +192,7 @@ def _overwritten(zeros: bool) -> Recipe:
 
 
 def _hole(d: Draw) -> bytes:
-    """Zeros that the base does not have, more than a demuxer looks through for its next packet."""
+    """Insert more zeros than a demuxer skips on its way to the next packet."""
     at = d.random.choice((d.random.randrange(len(d.data)), len(d.data)))
     return d.data[:at] + bytes(d.random.randrange(70_000, 300_000)) + d.data[at:]
 
@@ -215,12 +215,12 @@ def _swapped(d: Draw) -> bytes:
 
 
 def _spliced(d: Draw) -> bytes:
-    """The beginning of one file and the end of another."""
+    """Join the beginning of one file and the end of another."""
     return d.data[: d.random.randrange(1, len(d.data))] + d.other[d.random.randrange(1, len(d.other)) :]
 
 
 def _inserted(d: Draw) -> bytes:
-    """A part of another file in the midst of one."""
+    """Insert a part of another file."""
     at, first = d.random.randrange(len(d.data)), d.random.randrange(len(d.other))
     return d.data[:at] + d.other[first : first + d.random.randrange(1, 20_000)] + d.data[at:]
 
@@ -230,7 +230,7 @@ def _jump(draw: random.Random) -> float:
 
 
 def _one_wild_clock(d: Draw) -> bytearray:
-    """One packet tells a time far ahead or behind."""
+    """Move the time of one packet far ahead or back."""
     data = bytearray(d.data)
     slot = d.random.choice(slots(d.data, d.base))
     slot.add(data, round(_jump(d.random) * slot.second))
@@ -238,7 +238,7 @@ def _one_wild_clock(d: Draw) -> bytearray:
 
 
 def _flipped_clock(d: Draw) -> bytearray:
-    """One bit of one time is flipped."""
+    """Flip one bit of one time."""
     data = bytearray(d.data)
     slot = d.random.choice(slots(d.data, d.base))
     slot.add(data, d.random.choice((-1, 1)) << d.random.randrange(slot.bits // 3, slot.bits))
@@ -246,7 +246,7 @@ def _flipped_clock(d: Draw) -> bytearray:
 
 
 def _gap(d: Draw) -> bytearray:
-    """All packets from one on tell a later or an earlier time."""
+    """Shift the times of all packets from one on."""
     data = bytearray(d.data)
     if found := [slot for slot in slots(d.data, d.base) if slot.absolute]:
         first, jump = d.random.randrange(len(found)), _jump(d.random)
@@ -256,7 +256,7 @@ def _gap(d: Draw) -> bytearray:
 
 
 def _wrapped(d: Draw) -> bytearray:
-    """The clock reaches its last number in the midst of the file and goes on from 0."""
+    """Let the clock overflow in the middle of the file."""
     data = bytearray(d.data)
     seconds = d.random.uniform(1, 4)
     for slot in slots(d.data, d.base):

@@ -1,4 +1,4 @@
-"""`ercache` with an encoder more, watched from outside: `python -m tests.support.hostile_run extract ...`.
+"""Runs `ercache` with an additional encoder: `python -m tests.support.hostile_run extract ...`.
 
 `visual/thumbs` keeps of each picture its time and a small copy, so that a cache tells which pictures were read.
 """
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class ThumbsParams(Strict):
-    """Which pictures, and how many."""
+    """Params: which pictures, and how many."""
 
     count: int
     rule: Rule = "spread"
@@ -72,7 +72,7 @@ class Thumbs:
 
 @dataclass
 class Watched:
-    """How a command went, and the most that its processes had at any time.
+    """Result of a command, and the peaks of its processes.
 
     Attributes:
         fds: open files of the one process that had most.
@@ -91,7 +91,7 @@ class Watched:
 
 
 def watched(folder: Path, environment: dict[str, str], *arguments: str, limit: float) -> Watched:
-    """Run `ercache` with the encoder of this module in a session of its own; past the limit it is killed."""
+    """Run `ercache` with the encoder of this module in its own session, and kill it after the time limit."""
     command = [sys.executable, "-m", "tests.support.hostile_run", *arguments]
     path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
     with (folder / "out.txt").open("w+b") as out, (folder / "err.txt").open("w+b") as err:
@@ -124,7 +124,7 @@ def watched(folder: Path, environment: dict[str, str], *arguments: str, limit: f
 
 
 def remaining(processes: Iterable[Any], patience: float = 5.0) -> list[str]:
-    """Names of those processes that do not end by themselves within some seconds."""
+    """Names of the processes that do not end by themselves within some seconds."""
     deadline = time.monotonic() + patience
     while left := [process for process in processes if alive(process)]:
         if time.monotonic() > deadline:
@@ -134,7 +134,7 @@ def remaining(processes: Iterable[Any], patience: float = 5.0) -> list[str]:
 
 
 def alive(process: Any) -> bool:
-    """Whether a process still is the one that it was, and not just waited for."""
+    """Whether a process is still the same one and no zombie."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -142,7 +142,7 @@ def alive(process: Any) -> bool:
 
 
 def family(pid: int) -> list[Any]:
-    """A process and all below it, those in sessions of their own, too; none once it has ended."""
+    """A process and all its descendants, those in other sessions included; empty if it has ended."""
     try:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
@@ -159,7 +159,7 @@ def resident(process: Any) -> int:
 
 
 def opened_by(pid: int) -> list[str]:
-    """Names of what a process has open; none if it has just ended."""
+    """Names of the open files of a process; empty if it has just ended."""
     names: list[str] = []
     with contextlib.suppress(OSError):  # it ended while it was looked at
         names += (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())

@@ -1,4 +1,4 @@
-"""What FFmpeg itself makes of a file, with a plain command: the reference that every hostile file is judged by.
+"""Decodes a file with a plain FFmpeg command: the reference for every hostile file.
 
 One thread and errors tolerated as FFmpeg tolerates them by default. Timestamps decide nothing here: all pictures that
 the decoder shows, in its order, and all samples, one after the other.
@@ -26,7 +26,7 @@ Thumbs = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Truth:
-    """What FFmpeg shows and plays.
+    """The pictures and the sound that FFmpeg decodes.
 
     Attributes:
         thumbs: of all pictures, in order, [n, 24, 32, 3].
@@ -50,12 +50,12 @@ class Truth:
 
     @property
     def rising(self) -> bool:
-        """Whether every picture has a time, later than the one before."""
+        """Whether every picture has a time, and times increase."""
         return not np.isnan(self.times).any() and bool((np.diff(self.times) > 0).all())
 
 
 def truth_of(path: Path, seconds: float) -> Truth:
-    """Ask FFmpeg, once for the pictures and once for the sound."""
+    """Decode a file with FFmpeg, once for the pictures and once for the sound."""
     size = f"{THUMB[0]}:{THUMB[1]}"
     pictures = (
         "-map",
@@ -88,7 +88,7 @@ def truth_of(path: Path, seconds: float) -> Truth:
 
 
 def thumb_of(image: NDArray[np.uint8]) -> Thumbs:
-    """A picture [height, width, 3] made as small as those of a truth, [24, 32, 3]."""
+    """Shrink a picture [height, width, 3] to the size of the reference, [24, 32, 3]."""
     return np.asarray(Image.fromarray(image).resize(THUMB, Image.Resampling.BOX))
 
 

@@ -1,4 +1,4 @@
-"""A miniature of IEMOCAP in the exact layout of the release, with real small media, and how tests look at a scan."""
+"""A miniature of IEMOCAP in the exact layout of the release, with small real media, and helpers that check a scan."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ class Line:
 
 
 def dialogue(labels: str, first: str = "F") -> list[Line]:
-    """Turns of a second each, by the two actors in turn, with these labels."""
+    """Turns of one second by alternating actors, with these labels."""
     letters = [first, "M" if first == "F" else "F"]
     return [
         Line(f"{letters[n % 2]}{n // 2:03d}", 0.5 + n, 1.5 + n, label, f"Line {n}.")
@@ -198,7 +198,7 @@ def one(manifest: Manifest, name: str) -> Utterance:
 
 
 def refused(root: Path) -> str:
-    """What users are told when a scan is refused."""
+    """The message that a user gets if a scan is refused."""
     with pytest.raises(CorpusError) as caught:
         scan(root)
     assert caught.value.exit_code == 2
@@ -206,7 +206,7 @@ def refused(root: Path) -> str:
 
 
 def video_of(manifest: Manifest, name: str) -> MediaRef:
-    """Where an utterance is to be seen."""
+    """The part of the picture that shows an utterance's speaker."""
     video = one(manifest, name).video
     assert video is not None
     return video

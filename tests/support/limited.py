@@ -1,4 +1,4 @@
-"""What a hostile file does to a process of its own: under a limit of memory and time, as it may end it."""
+"""Reads hostile files in a process with limits of memory and time, since a file may kill the process."""
 
 import json
 import subprocess
@@ -30,14 +30,14 @@ for name, path in json.loads(sys.argv[1]).items():
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a file: the words of its refusal, "read", or how the process ended."""
+    """Result for a file: the message of its refusal, "read", or how the process ended."""
 
     told: str
     seconds: float
 
 
 def outcomes(files: Mapping[str, Path], prepare: str, memory: int = MEMORY) -> dict[str, Outcome]:
-    """Read files one after the other; the one at which the process ends has that as its outcome.
+    """Read files one after the other. If the process dies, that is the result of the file it was reading.
 
     Args:
         prepare: Python that defines `read(path)` and imports `ErcacheError`.

@@ -1,4 +1,4 @@
-"""AVAFN once more, from the equations of docs/papers/avafn.md: one dialogue, loops over turns and participants.
+"""AVAFN written from the equations of docs/papers/avafn.md for one dialogue, with loops over turns and participants.
 
 It shares the parameters of a fast model and nothing else, and covers the default switches.
 """

@@ -1,4 +1,4 @@
-"""Cues once more, from the equations of docs/papers/cues.md: one window, loops over steps, heads and segments.
+"""Cues written from the equations of docs/papers/cues.md for one window, with loops over steps, heads and segments.
 
 It shares the tensors of a fast model (T+S, eval mode, float64 here) and nothing else.
 """
@@ -14,7 +14,7 @@ State = dict[str, Tensor]
 
 
 def logits(model: Cues, window: list[dict[str, Tensor]], epc: bool) -> Tensor:
-    """Averaged logits [C] of a window of utterances, whose last one holds the window's text and picture (4.6)."""
+    """Averaged logits [C] of a window; its last utterance holds the text and the mel picture (4.6)."""
     s = {name: value.double() for name, value in model.state_dict().items()}
     c, last = model.config, window[-1]
     h_t = extracted(s, "extract_text", last["text"].double(), c.heads, c.layers)
@@ -43,7 +43,7 @@ def norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """softmax(Q K^T / sqrt(size of a head)) V, head by head and query by query."""
+    """softmax(Q K^T / sqrt(head width)) V, head by head and query by query."""
     size = q.shape[1] // heads
     parts = []
     for h in range(heads):
@@ -57,7 +57,7 @@ def attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
 
 
 def asked(s: State, at: str, x: Tensor, kv: Tensor, heads: int) -> Tensor:
-    """Multi-head attention with torch's names of its tensors."""
+    """Multi-head attention, with tensors by torch's names."""
     W, b = s[f"{at}.in_proj_weight"].chunk(3), s[f"{at}.in_proj_bias"].chunk(3)
     q, k, v = x @ W[0].T + b[0], kv @ W[1].T + b[1], kv @ W[2].T + b[2]
     return linear(s, f"{at}.out_proj", attended(q, k, v, heads))
@@ -69,7 +69,7 @@ def linear(s: State, at: str, x: Tensor) -> Tensor:
 
 
 def normed(s: State, at: str, x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Layer norm by the name of its tensors."""
+    """Layer norm, with tensors by name."""
     return norm(x, s[f"{at}.weight"], s[f"{at}.bias"], eps)
 
 

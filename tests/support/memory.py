@@ -1,10 +1,10 @@
-"""The peak of this process's own memory."""
+"""Peak memory of this process."""
 
 from pathlib import Path
 
 
 def peak() -> int:
-    """Bytes at most that this program held since it was started.
+    """Peak memory of this program since its start, in bytes.
 
     `getrusage` does not say it: on Linux a child begins with the peak of the process that started it, so that every
     child of a large pytest looks alike.

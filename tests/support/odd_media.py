@@ -1,4 +1,4 @@
-"""Makers of broken and odd media. All start from one clip whose content tells what was read of it, and when.
+"""Makers of broken and unusual media. All start from one clip whose content shows which time was read.
 
 The clip lasts 2 s: a face on the left and a tone of 500 Hz in the first second, the same face mirrored on the
 right and a tone of 2000 Hz in the second one. Pictures are 192 x 144 at 10 a second, sound is mono at 16 kHz.
@@ -29,7 +29,7 @@ PCM = ("-c:a", "pcm_s16le")
 
 @dataclass(frozen=True)
 class Material:
-    """What the makers start from.
+    """Files that the makers start from.
 
     Attributes:
         pictures, sound, clip: the content as lossless pictures, as wav and as mp4 (H.264, AAC, index last).
@@ -46,7 +46,7 @@ Make = Callable[[Material, Path], object]
 
 
 def material(folder: Path, port: int) -> Material:
-    """Make what the makers start from."""
+    """Make the files that the makers start from."""
     made = Material(folder / "pictures.mkv", folder / "sound.wav", folder / "clip.mp4", port)
     astronaut = skimage.data.astronaut()  # type: ignore[no-untyped-call]
     face = Image.fromarray(astronaut[20:212, 130:322]).resize((110, 110))
@@ -74,7 +74,7 @@ def ffmpeg(*arguments: str, data: bytes = b"") -> None:
 
 
 def encoded(*options: str, before: tuple[str, ...] = ()) -> Make:
-    """The clip, pictures (input 0) and sound (input 1) encoded with some options."""
+    """The clip: pictures (input 0) and sound (input 1), encoded with some options."""
 
     def make(m: Material, path: Path) -> None:
         inputs = ("-i", f"file:{m.pictures}", *before, "-i", f"file:{m.sound}")
@@ -84,17 +84,17 @@ def encoded(*options: str, before: tuple[str, ...] = ()) -> Make:
 
 
 def heard(*options: str) -> Make:
-    """The sound alone."""
+    """Only the sound."""
     return lambda m, path: ffmpeg("-i", str(m.sound), *options, f"file:{path}")
 
 
 def seen(*options: str) -> Make:
-    """The pictures alone."""
+    """Only the pictures."""
     return lambda m, path: ffmpeg("-i", str(m.pictures), *options, f"file:{path}")
 
 
 def copied(*options: str, before: tuple[str, ...] = (), of: Make | None = None) -> Make:
-    """The streams of the clip, or of what another maker makes, copied into a file of their own."""
+    """The streams of the clip, or of another maker's file, copied into a new container."""
 
     def make(m: Material, path: Path) -> None:
         source = m.clip
@@ -107,19 +107,19 @@ def copied(*options: str, before: tuple[str, ...] = (), of: Make | None = None) 
 
 
 def beside(m: Material, path: Path) -> Path:
-    """A place outside the corpus for a step on the way to a file."""
+    """A path outside the corpus for an intermediate file."""
     return m.clip.with_name(f"{abs(hash(path))}{path.suffix}")
 
 
 def content(data: bytes | str) -> Make:
-    """A file of these bytes; `{port}` in a text is the server's."""
+    """A file with these bytes; `{port}` in a text becomes the server's port."""
     if isinstance(data, bytes):
         return lambda m, path: path.write_bytes(data)
     return lambda m, path: path.write_text(data.replace("{port}", str(m.port)))
 
 
 def named() -> Make:
-    """The clip, with a box of padding that holds the file's name: equal content would be looked at only once."""
+    """The clip with a padding box that holds the file's name, since equal content would be inspected only once."""
 
     def make(m: Material, path: Path) -> None:
         name = os.fsencode(path.name)
@@ -129,7 +129,7 @@ def named() -> Make:
 
 
 def changed(of: Make, change: Callable[[bytes], bytes]) -> Make:
-    """What another maker makes, with its bytes changed."""
+    """The file of another maker, with its bytes changed."""
 
     def make(m: Material, path: Path) -> None:
         of(m, path)
@@ -169,7 +169,7 @@ def patched(of: Make, mark: bytes, offset: int, new: bytes) -> Make:
 def wav(
     samples: NDArray[np.float32], rate: int = RATE, promised: int | None = None, floats: bool = False
 ) -> Make:
-    """A wav file by hand: mono, 16 bit or float, with a header that may promise another number of bytes."""
+    """A wav file by hand: mono, 16 bit or float, with a header that may state a wrong number of bytes."""
     data = samples.astype("<f4") if floats else np.round(samples * 32767).astype("<i2")
     width = data.itemsize
     size = data.nbytes if promised is None else promised
@@ -180,7 +180,7 @@ def wav(
 
 
 def slow(m: Material, path: Path) -> None:
-    """60,000 large pictures within a minute, with the sound: megabytes that take minutes to decode."""
+    """60,000 large pictures in one minute, with sound: a few megabytes that take minutes to decode."""
     source, group = "color=black:s=1920x1080:r=1000", beside(m, path)
     ffmpeg("-f", "lavfi", "-i", source, "-frames:v", "100", *X264, "-preset", "ultrafast", str(group))
     both = ("-stream_loop", "599", "-i", str(group), "-i", str(m.sound), "-map", "0", "-map", "1")
@@ -204,13 +204,13 @@ def outside(m: Material, path: Path) -> None:
 
 
 def locked(m: Material, path: Path) -> None:
-    """The clip, with no permission to read it."""
+    """The clip without permission to read it."""
     named()(m, path)
     path.chmod(0)
 
 
 def permissions_hold() -> bool:
-    """Whether this process is refused what a file's permissions do not allow; the administrator is not."""
+    """Whether file permissions apply to this process; they do not apply to root."""
     with tempfile.NamedTemporaryFile() as file:
         os.chmod(file.name, 0)
         return not os.access(file.name, os.R_OK)
@@ -225,6 +225,6 @@ def special(m: Material, path: Path) -> None:
 
 
 def pipe(m: Material, path: Path) -> None:
-    """A FIFO without a writer, in place of what may be there."""
+    """A FIFO without a writer, which replaces an existing file."""
     path.unlink(missing_ok=True)
     os.mkfifo(path)

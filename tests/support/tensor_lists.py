@@ -1,4 +1,4 @@
-"""Lists of the authors' tensors: names with braces for several, and their shapes."""
+"""Lists of the authors' tensors with their shapes; braces in a name stand for several tensors."""
 
 import itertools
 import re
@@ -39,12 +39,12 @@ def shapes(network: nn.Module) -> dict[str, list[int]]:
 
 
 def parameters(network: nn.Module) -> int:
-    """Numbers that a training would change."""
+    """Number of trainable parameters."""
     return sum(p.numel() for p in network.parameters())
 
 
 def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
-    """The network in eval mode with norms that are no identity: what a wrong norm would hide behind."""
+    """The network in eval mode with random norms; initial norms are identities and would hide a wrong one."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):

@@ -31,7 +31,7 @@ OLD_NAMES = {"parametrizations.weight.original0": "weight_g", "parametrizations.
 
 @dataclass(frozen=True)
 class Tiny:
-    """A network in memory and on disk; `weights` is the handle that finds the files."""
+    """A network in memory and on disk; `weights` is the handle of the files."""
 
     key: str
     network: Any
@@ -46,7 +46,7 @@ class Tiny:
 
 @dataclass
 class Shelf:
-    """Makes each tiny checkpoint once, when it is first asked for."""
+    """Makes each tiny checkpoint once, when it is first needed."""
 
     folder: Path
     stack: ExitStack
@@ -64,14 +64,14 @@ class Shelf:
         return Tiny(key, network, config, self.bring(f"tiny-{key.split('/')[1]}", state, files))
 
     def bring(self, name: str, state: dict[str, torch.Tensor], files: dict[str, Any]) -> Weights:
-        """Take files in under a name, as `ercache weights add` does."""
+        """Add files under a name, as `ercache weights add` does."""
         self.stack.enter_context(tiny_checkpoint(name, self.folder, state, files))
         return Weights(name)
 
 
 @contextmanager
 def shelf(folder: Path) -> Iterator[Shelf]:
-    """A folder of tiny checkpoints; PaSST and emotion2vec, which have no config.json, are one layer deep meanwhile."""
+    """A folder of tiny checkpoints; the depth of PaSST and emotion2vec, which have no config.json, is patched."""
     import pytest
 
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
@@ -81,7 +81,7 @@ def shelf(folder: Path) -> Iterator[Shelf]:
 
 
 def network_of(key: str) -> tuple[Any, dict[str, Any], dict[str, Any], Callable[[str], str]]:
-    """Network, its config, the side files and how its tensors are called in the published file."""
+    """A network, its config, its other files, and a function for the published names of its tensors."""
     kind = ENCODERS[key]
     if isinstance(kind, SpeechKind):
         facts = kind.network

@@ -27,7 +27,7 @@ Config = RobertaConfig | MPNetConfig
 
 
 def sized(kind: type[RobertaConfig] | type[MPNetConfig], width: int) -> Config:
-    """Two layers of a width."""
+    """A network of two layers with this width."""
     return kind(
         vocab_size=400,
         hidden_size=width,
@@ -45,7 +45,7 @@ ROBERTA, MPNET = (sized(kind, 32) for kind in (RobertaConfig, MPNetConfig))
 
 @dataclass(frozen=True)
 class Tiny:
-    """A checkpoint that was taken in: its handle, and the network and tokenizer of transformers it was saved from."""
+    """An added checkpoint: its handle, and the network and tokenizer of transformers that it was saved from."""
 
     handle: Weights
     network: torch.nn.Module
@@ -53,7 +53,7 @@ class Tiny:
 
 
 def bpe() -> Tokenizer:
-    """RoBERTa's kind of tokenizer: cased, byte-level pairs."""
+    """A tokenizer like RoBERTa's: cased, byte-level BPE."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     marks = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -68,7 +68,7 @@ def bpe() -> Tokenizer:
 
 
 def wordpiece() -> Tokenizer:
-    """MPNet's kind of tokenizer: uncased, pieces of words."""
+    """A tokenizer like MPNet's: uncased WordPiece."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -80,7 +80,7 @@ def wordpiece() -> Tokenizer:
 
 
 def network_of(kind: type, config: Config) -> torch.nn.Module:
-    """Random, with tensors large enough for texts to differ by much."""
+    """Random weights, large enough that different texts give clearly different states."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = kind(config)
@@ -92,7 +92,7 @@ def network_of(kind: type, config: Config) -> torch.nn.Module:
 
 @contextmanager
 def taken_in(folder: Path, keys: Sequence[str]) -> Iterator[dict[str, Tiny]]:
-    """Tiny checkpoints under these keys, with a head that no feature uses; keys with `mpnet` are MPNets."""
+    """Tiny checkpoints under these keys, with a head that no feature uses; keys with `mpnet` get an MPNet."""
     with ExitStack() as stack:
         yield {
             key: stack.enter_context(one(folder, key, MPNET if "mpnet" in key else ROBERTA)) for key in keys
@@ -100,7 +100,7 @@ def taken_in(folder: Path, keys: Sequence[str]) -> Iterator[dict[str, Tiny]]:
 
 
 def made_here(folder: Path, name: str) -> Tiny:
-    """A RoBERTa as `ercache pretrain` leaves it, but for its record."""
+    """A RoBERTa as `ercache pretrain` writes it, without its record."""
     network, tokenizer = network_of(RobertaModel, ROBERTA), bpe()
     place = trained_extractors.extractor_folder(folder, name)
     place.mkdir(parents=True)
@@ -112,7 +112,7 @@ def made_here(folder: Path, name: str) -> Tiny:
 
 
 def write_record(place: Path, extractor: str, config: dict[str, Any]) -> None:
-    """What says which encoder it is for and how it was trained."""
+    """The record: which encoder it is for and how it was trained."""
     digests = {
         file: digest_of_file(place / file)
         for file in (trained_extractors.MODEL, trained_extractors.TOKENIZER)

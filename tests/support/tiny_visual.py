@@ -41,7 +41,7 @@ PHOTO: NDArray[np.uint8] = data.astronaut()  # type: ignore[no-untyped-call]
 
 
 def found(*boxes: tuple[float, ...], points: Any = POINTS) -> Faces:
-    """A row of the detection table; every face has the same five points."""
+    """A row of the face table; every face has the same five points."""
     n = len(boxes)
     probabilities = np.linspace(0.99, 0.95, n, dtype=np.float32)
     marks = np.tile(np.array(points, np.float32), (n, 1, 1))
@@ -49,7 +49,7 @@ def found(*boxes: tuple[float, ...], points: Any = POINTS) -> Faces:
 
 
 def clip(count: int, *faces: Faces) -> Sample:
-    """Pictures that differ, with these faces one after the other, or with the same face in all."""
+    """Different pictures, with these faces one after the other, or with the same face in all."""
     rows = faces or (found(FACE),) * count
     images = [np.ascontiguousarray(np.roll(PHOTO, n, axis=1)) for n in range(count)]
     return Sample(frames=tuple(Frame(n / 5, i, f) for n, (i, f) in enumerate(zip(images, rows, strict=True))))
@@ -65,7 +65,7 @@ class Published:
 
 @dataclass
 class Shelf:
-    """Makes each checkpoint once, when it is first asked for."""
+    """Makes each checkpoint once, when it is first needed."""
 
     folder: Path
     stack: ExitStack
@@ -93,7 +93,7 @@ def shelf(folder: Path) -> Iterator[Shelf]:
 
 
 def lively(network: nn.Module) -> nn.Module:
-    """Norms that are no identity, so that a wrong or forgotten one shows."""
+    """Set random norms, so that a wrong or forgotten one shows."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None

@@ -1,4 +1,4 @@
-"""A tiny checkpoint in the place of every one whose files say how large its network is, for the command line."""
+"""Replaces every checkpoint whose files state the size of the network by a tiny one, for command line tests."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,7 +29,7 @@ KEYS: Final = (*SOUNDS, *TEXTS, "visual/clip-b32")
 
 @contextmanager
 def tiny_weights(folder: Path) -> Iterator[None]:
-    """All of them, at the full width that a cache declares and one or two layers deep; processes started see them."""
+    """Make all of them, with full width and one or two layers; child processes see them, too."""
     with ExitStack() as stack:
         for key in SOUNDS:
             network, _, files, rename = tiny_audio.network_of(key)

@@ -35,7 +35,7 @@ def toy_manifest(dialogues: int = 8) -> Manifest:
 
 
 def toy_vectors(manifest: Manifest, feature: str) -> dict[str, np.ndarray]:
-    """Noise plus the label's own direction; every fifth utterance lacks its face."""
+    """Noise plus a direction for the label; every fifth utterance lacks a face."""
     rng = np.random.default_rng(len(feature))
     vectors = {}
     for n, u in enumerate(manifest.utterances):
@@ -57,7 +57,7 @@ def write_feature(
     kind: str = "vector",
     **provenance: Any,
 ) -> None:
-    """Cache files of one feature, one a part."""
+    """Write the cache files of one feature, one for each part."""
     for part in manifest.parts:
         ids = [u.id for u in manifest.of_part(part)]
         arrays = {i: {"pooled": vectors[i]} for i in ids if i in vectors}

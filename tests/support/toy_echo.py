@@ -1,4 +1,4 @@
-"""A toy text encoder with large outputs, and corpora of one part, for the tests of packing and of the store's gc."""
+"""A toy text encoder with large outputs, and corpora of one part, for tests of packing and garbage collection."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ ENGINE = EngineParams(text_shard=4, batch=2, lanes=1)
 
 
 class Echo:
-    """`rows` x 256 numbers drawn from the text, and their mean; refuses the text "nothing"."""
+    """`rows` x 256 numbers derived from the text, and their mean; refuses the text "nothing"."""
 
     class Params(Strict):
         rows: int = 4
@@ -58,7 +58,7 @@ class Echo:
 
 
 class Looks(Echo):
-    """A feature of faces; it is planned only."""
+    """An encoder on faces that is planned but never run."""
 
     spec: ClassVar = replace(Echo.spec, key="visual/looks", modality="visual")
 

@@ -1,4 +1,4 @@
-"""Toy encoders for the engine. They run in processes of their own: what they do is told, and shown, in a folder."""
+"""Toy encoders for the engine. They run in worker processes; files in a folder control them and record their calls."""
 
 import json
 import os
@@ -91,12 +91,12 @@ def letters(
 
 
 def refuse(folder: Path, **actions: str) -> None:
-    """Tell the toys what to do on some texts."""
+    """Set what the toys do on some texts."""
     (folder / "refuse.json").write_text(json.dumps(actions))
 
 
 def calls(folder: Path) -> list[list[str]]:
-    """What the toys got, sorted: the lanes work side by side. They are forgotten then."""
+    """The recorded inputs, sorted because workers run in parallel; clears the record."""
     path = folder / "calls.jsonl"
     lines = path.read_text().splitlines() if path.is_file() else []
     path.unlink(missing_ok=True)
@@ -104,7 +104,7 @@ def calls(folder: Path) -> list[list[str]]:
 
 
 def once(folder: Path) -> bool:
-    """True for the first that asks."""
+    """True for the first caller only."""
     try:
         (folder / "once").touch(exist_ok=False)
     except FileExistsError:
@@ -113,7 +113,7 @@ def once(folder: Path) -> bool:
 
 
 def read_toy(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
-    """Reads instead of `read_scanned`: the name of a file tells what becomes of its reader."""
+    """Replaces `read_scanned`: the name of a file says what happens to its reader."""
     for number, stretch in enumerate(request.stretches):
         if "die" in request.path and ("once" not in request.path or once(request.root)):
             os._exit(3)

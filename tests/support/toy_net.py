@@ -1,4 +1,4 @@
-"""A text encoder with a checkpoint: what the registry's own do, in a few lines and without a tokenizer."""
+"""A toy text encoder with a checkpoint, without a tokenizer."""
 
 from collections.abc import Sequence
 from typing import ClassVar

@@ -24,7 +24,7 @@ BEFORE = peak()  # a lane imports this before it reads anything
 
 
 class Views:
-    """A projection of the clip's pictures; in its folder `taken` tells what its process needed so far, in megabytes."""
+    """A projection of the clip's pictures; its folder's file `taken` holds the peak memory of its process in MB."""
 
     class Params(Strict):
         folder: str
@@ -66,7 +66,7 @@ def views(folder: Path, frames: int = 6) -> Feature:
 
 
 def read_large(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
-    """Reads instead of `read_scanned`: pictures of 1080p, which are those of the stretch, and a second of sound."""
+    """Replaces `read_scanned`: as many pictures in 1080p as the span asks for, and a second of sound."""
     for number, stretch in enumerate(request.stretches):
         rng = np.random.default_rng(int(stretch.ref.start or 0))
         pictures = {}

@@ -1,4 +1,4 @@
-"""Toys that answer a `Reader`, in its process, instead of FFmpeg: the name of the file says what becomes of them."""
+"""Replacements for FFmpeg in the process of a `Reader`: the name of the file says what happens."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ HUGE = (1080, 1920, 3)
 
 
 def read(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
-    """One clip a stretch, whose sound is the second in which it begins; the third one is where it happens."""
+    """One clip for each span; its sound is the second in which the span begins. The event happens at the third one."""
     (request.root / f"pid {os.getpid()}").touch()
     for number, stretch in enumerate(request.stretches):
         begin = int(stretch.ref.start or 0)
@@ -28,7 +28,7 @@ def read(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip
 
 
 def happen(request: Request, tick: Callable[[], None]) -> None:
-    """What the file's name says."""
+    """Do what the name of the file says."""
     if "killed" in request.path and ("once" not in request.path or once(request.root)):
         os.kill(os.getpid(), signal.SIGKILL)
     if "strange" in request.path:
@@ -49,7 +49,7 @@ def happen(request: Request, tick: Callable[[], None]) -> None:
 
 
 def frames(request: Request) -> dict[Pictures, tuple[Frame, ...]]:
-    """Sixty large pictures, if that is asked for."""
+    """Sixty large pictures, if they are requested."""
     if "huge" not in request.path:
         return {}
     picture = np.arange(np.prod(HUGE), dtype=np.uint32).astype(np.uint8).reshape(HUGE)

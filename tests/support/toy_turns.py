@@ -1,4 +1,4 @@
-"""Toy encoders that tell who said what around an utterance, for the tests of neighbours."""
+"""Toy encoders that return who said what around an utterance, for tests of dialogue context."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -48,7 +48,7 @@ class Reads:
 
 
 class Hears:
-    """Lengths of the sounds before an utterance and of its own, in samples; -1 for one that is not there."""
+    """Lengths in samples of the sounds before an utterance and of its own; -1 for a missing one."""
 
     class Params(Strict):
         past: int = 2

@@ -1,4 +1,4 @@
-"""Noise-contrastive agreement of the modalities of an utterance.
+"""Noise-contrastive loss of AMuSE: the modalities of one utterance should have similar descriptors.
 
 Source: Eq. 3 and 4, corrected; docs/papers/amuse.md, section 5.1.
 """
@@ -15,13 +15,17 @@ Nce = Literal["posterior", "infonce", "printed"]
 def nce(
     positive: Tensor, negatives: Tensor, drawn: Tensor, mean: Tensor, tau: float, form: Nce, M: int
 ) -> Tensor:
-    """Loss of each anchor, [J].
+    """Loss of J anchors, [J].
 
     Args:
-        positive: similarities [J]; negatives: [J, K], of which `drawn` (bool) were drawn.
-        mean: of exp(s / tau) over all negatives drawn, without gradient.
-        M: number of modalities, of which only the printed form knows; that one falls with the chance of the positive
-            pair where K > 1 (A-8).
+        positive: similarities of the positive pairs, [J].
+        negatives: similarities of all possible negative pairs, [J, K].
+        drawn: bool [J, K], the negative pairs that were drawn.
+        mean: mean of exp(s / tau) over all drawn negatives, without gradient.
+        tau: temperature.
+        form: form of the loss. In the `printed` form, minimising the loss lowers the probability of the positive pair
+            if there is more than one negative (A-8).
+        M: number of modalities; only the `printed` form uses it.
     """
     count = drawn.sum(1)
     if form == "printed":  # -log h(P1) + K log h(P2) - 1, h(P) = P / (P + K / M), P1 = P2 = exp(s / tau)
@@ -37,25 +41,28 @@ def nce(
     return (near + far.sum(1)).where(count > 0, 0)
 
 
-def draw(count: int, most: int, device: torch.device) -> Tensor:
-    """For each of `count` utterances up to `most` others, uniformly without replacement, bool [count, count]."""
+def draw_negatives(count: int, most: int, device: torch.device) -> Tensor:
+    """Draw up to `most` other utterances for each of `count`, uniformly without replacement, bool [count, count]."""
     chance = torch.rand(count, count).fill_diagonal_(2.0).to(device)
     least = min(most, count - 1)
     drawn = torch.zeros(count, count, dtype=torch.bool, device=device)
     return drawn.scatter(1, chance.argsort(1)[:, :least], True)
 
 
-def agreement(
+def contrastive_loss(
     f: list[Tensor], present: Tensor, everyone: int, most: int, tau: float, form: Nce = "posterior"
 ) -> Tensor:
-    """L_ACE: all ordered pairs of modalities, divided by |M| and by the utterances of the batch.
+    """L_ACE: the loss over all ordered pairs of modalities, divided by |M| and by the number of utterances.
 
     Args:
-        f: descriptors, one [N, d] a modality; present: bool [N, |M|].
-        everyone: utterances of the batch, whatever they have.
-        most: negatives of an utterance.
+        f: one descriptor [N, d] for each modality.
+        present: bool [N, |M|].
+        everyone: number of utterances of the batch, with or without these modalities.
+        most: negatives of an utterance, at most.
+        tau: temperature.
+        form: form of the loss.
     """
-    total = 0 * f[0].sum()  # of no pair, a loss without gradient but not without a graph
+    total = 0 * f[0].sum()  # keeps a graph for `backward` even if there is no pair
     units = [F.normalize(x, dim=1) for x in f]
     for m in range(len(f)):
         with_m = present[:, m].nonzero().flatten()
@@ -63,7 +70,7 @@ def agreement(
             both = (present[with_m, m] & present[with_m, i]).nonzero().flatten()
             if i == m or len(both) == 0 or len(with_m) < 2:
                 continue
-            drawn = draw(len(with_m), most, f[m].device)[both]
+            drawn = draw_negatives(len(with_m), most, f[m].device)[both]
             anchors, others = units[m][with_m], units[i][with_m][both]
             positive = (anchors[both] * others).sum(1)
             negatives = others @ anchors.T  # s(f_k^m, f_j^i)

@@ -1,4 +1,7 @@
-"""Encoders of AMuSE and its multimodal attention: central towers that take in the other modalities at each layer."""
+"""Encoders and multimodal attention network of AMuSE: in each layer, a central tower takes in the other modalities.
+
+Section numbers are those of docs/papers/amuse.md.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,21 +12,27 @@ import torch
 from torch import Tensor, nn
 
 from ercache.errors import UsageError
-from fusion.layers.masked import askable, average, ran, within
+from fusion.layers.masked import length_mask, masked_mean, run_lstm, safe_key_mask
 
 Scale = Literal["affine", "none", "fixed_linear"]
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The steps of one modality of N utterances: [N, T, d] and which are valid, bool [N, T]."""
+    """The steps of one modality of N utterances: values [N, T, d], and their mask bool [N, T]."""
 
     values: Tensor
     mask: Tensor
 
 
 def lstm(i: int, hidden: int, both_ways: bool = True) -> nn.LSTM:
-    """One layer whose forget gates begin open."""
+    """A one-layer LSTM whose forget gates start open (bias 1).
+
+    Args:
+        i: input width.
+        hidden: hidden units of one direction.
+        both_ways: bidirectional.
+    """
     made = nn.LSTM(i, hidden, batch_first=True, bidirectional=both_ways)
     with torch.no_grad():
         for name, bias in made.named_parameters():
@@ -33,23 +42,33 @@ def lstm(i: int, hidden: int, both_ways: bool = True) -> nn.LSTM:
 
 
 class SelfAttention(nn.Module):
-    """w <- Linear(softmax(w w^T / sqrt(d)) w), without projections, residual or norm (4.1)."""
+    """w <- Linear(softmax(w w^T / sqrt(d)) w), without query/key projections, residual or norm (4.1)."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.linear, self.drop = nn.Linear(width, width), nn.Dropout(dropout)
 
     def forward(self, w: Tensor, mask: Tensor) -> Tensor:
-        """[N, T, d] and bool [N, T] to [N, T, d]."""
+        """Map w [N, T, d] with mask bool [N, T] to [N, T, d]; 0 on padding."""
         scores = (w @ w.transpose(1, 2) / math.sqrt(w.shape[2])).masked_fill(
-            ~askable(mask).unsqueeze(1), -torch.inf
+            ~safe_key_mask(mask).unsqueeze(1), -torch.inf
         )
         y: Tensor = self.drop(self.linear(scores.softmax(2) @ w))
         return y * mask.unsqueeze(-1)
 
 
 class Encoder(nn.Module):
-    """f^m of a modality: Bi-LSTM and embedding of each of its sequences, joined in time, then self-attention (4.1)."""
+    """Encoder f^m of one modality (4.1).
+
+    Each of its sequences passes a Bi-LSTM and a linear embedding. All are concatenated in time and pass self-attention.
+
+    Args:
+        inputs: width of a step of each sequence.
+        hidden: units of one direction of the LSTMs.
+        width: width of the result.
+        layers: self-attention layers.
+        dropout: in self-attention.
+    """
 
     def __init__(self, inputs: Sequence[int], hidden: int, width: int, layers: int, dropout: float) -> None:
         super().__init__()
@@ -58,11 +77,11 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(SelfAttention(width, dropout) for _ in range(layers))
 
     def forward(self, sequences: Sequence[tuple[Tensor, Tensor]]) -> Stream:
-        """Values [N, T, i] and lengths [N] of each sequence to the steps of all."""
+        """Encode sequences, each given as values [N, T, i] and lengths [N]."""
         parts, masks = [], []
         for run, embed, (x, lengths) in zip(self.lstms, self.embeddings, sequences, strict=True):
-            masks.append(within(lengths, x.shape[1]))
-            parts.append(embed(ran(run, x, lengths)) * masks[-1].unsqueeze(-1))  # type: ignore[arg-type]
+            masks.append(length_mask(lengths, x.shape[1]))
+            parts.append(embed(run_lstm(run, x, lengths)) * masks[-1].unsqueeze(-1))  # type: ignore[arg-type]
         w, mask = torch.cat(parts, 1), torch.cat(masks, 1)
         for layer in self.layers:
             w = layer(w, mask)
@@ -70,12 +89,15 @@ class Encoder(nn.Module):
 
 
 class Injection(nn.Module):
-    """What one peripheral modality adds to a central one: heads of full width, averaged (Eq. 1, A-7).
+    """What one peripheral modality adds to a central one: attention with full-width heads, averaged (Eq. 1, A-7).
 
     Args:
-        scale: what is trained of the scores: one factor a head, nothing, or a map [steps, steps] of the places of the
-            valid keys for each head, which begins as identity.
-        steps: most keys of such a map.
+        i: width of the peripheral modality.
+        width: width of the central one.
+        heads: number of heads.
+        scale: trainable scaling of the scores. `affine`: one factor for each head. `none`: no scaling. `fixed_linear`:
+            for each head a linear map [steps, steps] over the positions of the valid keys, initially the identity.
+        steps: greatest number of keys for `fixed_linear`.
     """
 
     def __init__(self, i: int, width: int, heads: int, scale: Scale, steps: int) -> None:
@@ -90,23 +112,28 @@ class Injection(nn.Module):
             self.map = nn.Parameter(identity)
 
     def forward(self, q: Tensor, f: Stream) -> Tensor:
-        """[N, Tq, d] asks [N, T, i]; [N, Tq, d], 0 where there is nothing to ask."""
+        """Attend from q [N, Tq, d] to the steps of f [N, T, i]; returns [N, Tq, d], 0 if f has no steps."""
         K, V = (W(f.values).unflatten(2, (self.heads, -1)) for W in (self.W_K, self.W_V))  # [N, T, H, d]
         scores = torch.einsum("nqd,nthd->nhqt", q, K) / math.sqrt(self.i)
         if self.a is not None:
             scores = scores * self.a[:, None, None]
         if self.map is not None:
             scores = _mapped(scores, self.map, f.mask)
-        weights = scores.masked_fill(~askable(f.mask)[:, None, None], -torch.inf).softmax(3)
+        weights = scores.masked_fill(~safe_key_mask(f.mask)[:, None, None], -torch.inf).softmax(3)
         found = torch.einsum("nhqt,nthd->nqd", weights, V) / self.heads
         return found * f.mask.any(1)[:, None, None]
 
 
 def _mapped(scores: Tensor, linear: Tensor, mask: Tensor) -> Tensor:
-    """linear(scores) [N, H, Tq, T] over the places of valid keys, with which padding has nothing to do.
+    """Apply a linear map for each of H heads to the scores of the valid keys, by position; padding takes no part.
 
     Args:
-        linear: [H, steps, steps]; mask: bool [N, T].
+        scores: [N, H, Tq, T].
+        linear: [H, steps, steps].
+        mask: bool [N, T], the valid keys.
+
+    Returns:
+        [N, H, Tq, T].
 
     Raises:
         UsageError: a sequence has more steps than the map.
@@ -121,12 +148,18 @@ def _mapped(scores: Tensor, linear: Tensor, mask: Tensor) -> Tensor:
 
 
 class Towers(nn.Module):
-    """The multimodal attention network: a central tower for each modality, and its head Q_m (4.2).
+    """The multimodal attention network (MAN): a central tower and a head Q_m for each modality (4.2).
 
     Args:
-        widths: d_m of the unimodal descriptors.
-        scale, steps: of the injections; steps for each modality.
-        evolving: peripheral inputs are the states of their own towers, not the unimodal descriptors.
+        widths: width d_m of each modality's encoder.
+        classes: number of classes.
+        width: width of the towers.
+        layers: layers of the towers.
+        heads: heads of an injection.
+        scale: trainable scaling of the injections' scores.
+        steps: greatest number of steps of each modality, for the scaling `fixed_linear`.
+        evolving: inject the current states of the other towers, instead of the encoders' output.
+        dropout: of the descriptors.
     """
 
     def __init__(
@@ -164,7 +197,7 @@ class Towers(nn.Module):
         self.Q = nn.ModuleList(nn.Linear(width, classes) for _ in M)
 
     def forward(self, f: Sequence[Stream]) -> list[Tensor]:
-        """f_CA of each modality, [N, width]; 0 where it is absent."""
+        """f_CA of each modality, [N, width]; 0 where the modality is absent."""
         M = range(len(f))
         g = [x.values for x in f]
         for D, injections in zip(self.D, self.injections, strict=True):
@@ -174,4 +207,4 @@ class Towers(nn.Module):
                 q[m] + sum(injections[f"{i}_to_{m}"](q[m], around[i]) for i in M if i != m) / len(f)  # type: ignore[index]
                 for m in M
             ]  # (1)
-        return [self.drop(average(g[m], f[m].mask)) for m in M]
+        return [self.drop(masked_mean(g[m], f[m].mask)) for m in M]

@@ -1,18 +1,20 @@
-"""Each speaker's utterances of a dialogue as a sequence of their own, and back."""
+"""Splits dialogues into one sequence for each speaker, and merges them again."""
 
 import torch
 from torch import Tensor
 
 
-def by_speaker(x: Tensor, speakers: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sub-sequences of the speakers of dialogues.
+def split_by_speaker(x: Tensor, speakers: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Split dialogues into the utterances of each speaker.
 
     Args:
-        x: [B, L, D]; speakers: int [B, L], numbered from 0 in each dialogue; mask: bool [B, L].
+        x: [B, L, D].
+        speakers: int [B, L], numbered from 0 in each dialogue.
+        mask: bool [B, L].
 
     Returns:
-        The sub-sequences [G, T, D], their lengths [G], and the row [B * L] of each utterance in the flat [G * T];
-        padding has row 0.
+        The G sequences [G, T, D], their lengths [G], and for each utterance its row in the flattened [G * T], int
+        [B * L]; padding has row 0.
     """
     places = mask.flatten().nonzero().flatten()
     row = places // mask.shape[1]
@@ -29,7 +31,16 @@ def by_speaker(x: Tensor, speakers: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
     return gathered.view(len(lengths), longest, -1), lengths, rows
 
 
-def of_speakers(states: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
-    """States [G, T, H] of sub-sequences in the order of their dialogues, [B, L, H]; 0 on padding."""
-    told = states.flatten(0, 1)[rows].view(*mask.shape, -1)
-    return told * mask.unsqueeze(-1)
+def merge_speakers(states: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
+    """Put the states of the speakers' sequences back into the order of the dialogues; the reverse of the split.
+
+    Args:
+        states: [G, T, H].
+        rows: int [B * L], as `split_by_speaker` returned them.
+        mask: bool [B, L].
+
+    Returns:
+        [B, L, H]; 0 on padding.
+    """
+    merged = states.flatten(0, 1)[rows].view(*mask.shape, -1)
+    return merged * mask.unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""Cross-attention between two modalities, and the weighted fusion of what it gives (AVAFN)."""
+"""Cross-attention between two modalities, and the weighted fusion of its results (AVAFN)."""
 
 import math
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from fusion.models.avafn.config import AvafnConfig
 
 
 class CrossAttention(nn.Module):
-    """CAM: each modality looks at the other one over the utterances of the dialogue (Eq. 1 to 6)."""
+    """CAM: each modality attends to the other one, over the utterances of the dialogue (Eq. 1 to 6)."""
 
     def __init__(self, names: list[str], config: AvafnConfig) -> None:
         super().__init__()
         d = config.d_model
-        self.other = dict(zip(names, reversed(names), strict=True))  # of one modality: itself
+        self.other = dict(zip(names, reversed(names), strict=True))  # a single modality attends to itself
         self.dropout = config.dropout
         self.W_Q, self.W_K, self.W_V = (
             nn.ModuleDict({m: nn.Linear(d, d, bias=False) for m in names}) for _ in range(3)
@@ -35,7 +35,7 @@ class CrossAttention(nn.Module):
         )
 
     def forward(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """H_a^c and H_v^c [B, L, d].
+        """H_a^c and H_v^c by modality, [B, L, d].
 
         Args:
             H: modality -> [B, L, d].
@@ -55,7 +55,10 @@ class CrossAttention(nn.Module):
         return found
 
     def weights(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The attention of each modality's queries over the other's keys (softmax of Eq. 1 and 2), [B, L, L]."""
+        """Attention weights of each modality's queries over the other's keys (softmax of Eq. 1 and 2), [B, L, L].
+
+        The arguments are those of `forward`.
+        """
         found = {}
         for m, o in self.other.items():
             scores = self.W_Q[m](H[m]) @ self.W_K[o](H[o]).mT / math.sqrt(H[m].shape[-1])
@@ -64,7 +67,7 @@ class CrossAttention(nn.Module):
 
 
 class WeightedFusion(nn.Module):
-    """alpha H_a^c + beta H_v^c (Eq. 7); of one modality, the modality."""
+    """alpha H_a^c + beta H_v^c (Eq. 7); a single modality is returned unchanged."""
 
     def __init__(self, names: list[str], config: AvafnConfig) -> None:
         super().__init__()
@@ -73,7 +76,12 @@ class WeightedFusion(nn.Module):
         self.W_g = nn.Linear(2 * config.d_model, 2) if self.kind == "gate" else None
 
     def forward(self, H_c: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-        """H_WCA [B, L, d]; `weights` are the attention matrices, where the kind asks for them."""
+        """Compute H_WCA [B, L, d].
+
+        Args:
+            H_c: modality -> [B, L, d].
+            weights: modality -> attention matrix [B, L, L]; only `fusion_weight: attention_matrix` needs it.
+        """
         H = [H_c[m] for m in self.names]
         if self.kind == "alone":
             return H[0]
@@ -87,6 +95,6 @@ class WeightedFusion(nn.Module):
         return H_WCA
 
     def balance(self) -> tuple[Tensor, Tensor]:
-        """alpha and beta where they are the same for all utterances."""
+        """alpha and beta, if they are the same for all utterances (`learned_scalar` or `fixed`)."""
         alpha, beta = torch.zeros(2).softmax(0) if self.w is None else self.w.softmax(0)
         return alpha, beta

@@ -1,4 +1,7 @@
-"""AVAFN: mutual cross-attention of audio and video, then context, speaker, listener and emotion states turn by turn."""
+"""AVAFN: cross-attention between audio and video, then context, speaker, listener and emotion states turn by turn.
+
+Source: docs/papers/avafn.md.
+"""
 
 import math
 from collections.abc import Mapping
@@ -10,9 +13,17 @@ from torch.nn import functional as F
 
 from ercache.errors import UsageError
 from fusion.data.batches import Batch
-from fusion.layers.cells import chain, gru, inputs, recurrent, split_inputs, stacked, tensors
-from fusion.layers.history import attended
-from fusion.layers.turns import participants, reversal, turned
+from fusion.layers.cells import (
+    cell_parameters,
+    gru_step,
+    project_inputs,
+    recurrent_weights,
+    run_gru,
+    split_inputs,
+    stack_weights,
+)
+from fusion.layers.history import attend_to_history
+from fusion.layers.turns import participants, reversal_rows, to_direction_time
 from fusion.models.avafn.config import AvafnConfig
 from fusion.models.avafn.cross_attention import CrossAttention, WeightedFusion
 from fusion.models.base import ModelEntry, Widths, in_order
@@ -20,11 +31,14 @@ from fusion.models.base import ModelEntry, Widths, in_order
 
 @dataclass(frozen=True)
 class States:
-    """The recurrence at every turn, in the order of time; R directions.
+    """The states of the recurrence at every turn, for R directions. Turns are in the order of the dialogue.
 
     Attributes:
-        C: [R, B, L, D_c], q_i: [R, B, L, D_q], qL: [R, B, L, D_q], E: [R, B, L, D_e]; None where switched off.
-        bank: states of the participants after each turn of the direction's own time, [B, P, D_q] each; [R, L].
+        C: context state, [R, B, L, D_c]; None if switched off.
+        q_i: speaker state, [R, B, L, D_q]; None if switched off.
+        qL: pooled listener states, [R, B, L, D_q]; None if switched off.
+        E: emotion state, [R, B, L, D_e].
+        bank: states of all P participants after each turn, [R, B, L, P, D_q]; turns in each direction's order of time.
     """
 
     C: Tensor | None
@@ -35,10 +49,10 @@ class States:
 
 
 class Recurrence(nn.Module):
-    """The four coupled GRU branches (Eq. 8 to 12), both directions and all participants in one step a turn.
+    """The four coupled GRU branches (Eq. 8 to 12). One step for each turn covers both directions and all participants.
 
-    Every cell is a list with one `nn.GRUCell` a direction. What a cell takes of u and v is projected for all turns
-    before the first; nothing flows back from E and qL, so those come after the last.
+    Every cell is a list with one `nn.GRUCell` for each direction. The inputs u and v are projected for all turns before
+    the recurrence. E and qL do not influence the other states, so they are computed after it.
     """
 
     def __init__(self, width: int, config: AvafnConfig) -> None:
@@ -60,14 +74,17 @@ class Recurrence(nn.Module):
         return nn.ModuleList(nn.GRUCell(width, state) for _ in range(self.directions if used else 0))
 
     def forward(self, u: Tensor, v: Tensor, speakers: Tensor, mask: Tensor) -> States:
-        """All states.
+        """Run the recurrence.
 
         Args:
-            u: [B, L, width]; v: [B, L, d]; speakers, mask: [B, L].
+            u: [B, L, width].
+            v: [B, L, d].
+            speakers: int [B, L].
+            mask: bool [B, L].
         """
-        here, back = participants(speakers, mask), reversal(mask)
+        here, back = participants(speakers, mask), reversal_rows(mask)
         who = speakers.where(mask, 0).expand(self.directions, *speakers.shape)
-        who = turned(who, back)  # [R, B, L]
+        who = to_direction_time(who, back)  # [R, B, L]
         speaking = F.one_hot(who, here.shape[1]).bool()  # [R, B, L, P]
         C, banks = self._turns(u, v, back, who, speaking)
         slot = who[..., None, None].expand(*who.shape, 1, self.config.D_q)
@@ -75,32 +92,34 @@ class Recurrence(nn.Module):
         listening = here[:, None] & ~speaking
         qL = self._pooled(banks, listening) if self.GRU_L else None
         said = torch.cat([x for x in (C, q_i, qL) if x is not None], dim=-1)
-        E = chain(self.GRU_E, said, who if self.config.emotion_chain == "speaker" else None, here.shape[1])
-        C, q_i, qL = (None if x is None else turned(x, back) for x in (C, q_i, qL))
-        return States(C=C, q_i=q_i, qL=qL, E=turned(E, back), bank=banks)
+        E = run_gru(self.GRU_E, said, who if self.config.emotion_chain == "speaker" else None, here.shape[1])
+        C, q_i, qL = (None if x is None else to_direction_time(x, back) for x in (C, q_i, qL))
+        return States(C=C, q_i=q_i, qL=qL, E=to_direction_time(E, back), bank=banks)
 
     def _turns(
         self, u: Tensor, v: Tensor, back: Tensor, who: Tensor, speaking: Tensor
     ) -> tuple[Tensor | None, Tensor]:
-        """C [R, B, L, D_c] and the banks [R, B, L, P, D_q], in the directions' own time."""
+        """C [R, B, L, D_c] and the banks [R, B, L, P, D_q], in each direction's order of time."""
         c, (R, B, L, P) = self.config, speaking.shape
         D_c, D_q = c.D_c if self.GRU_C else 0, c.D_q if self.GRU_S else 0
         known: dict[str, tuple[Tensor, ...]] = {}
         C_q = S_ac = None
         if self.GRU_C:
             C_u, C_parts = split_inputs(self.GRU_C, u.shape[-1], D_q)
-            known["C"] = turned(inputs(self.GRU_C, C_u, u), back).unbind(2)
-            C_q = stacked(C_parts) if D_q else None
+            known["C"] = to_direction_time(project_inputs(self.GRU_C, C_u, u), back).unbind(2)
+            C_q = stack_weights(C_parts) if D_q else None
         if self.GRU_S:
             S_parts, S_u = split_inputs(self.GRU_S, D_c, u.shape[-1])
-            known["S"] = turned(inputs(self.GRU_S, S_u, u), back).unbind(2)
-            S_ac = stacked(S_parts) if D_c else None
+            known["S"] = to_direction_time(project_inputs(self.GRU_S, S_u, u), back).unbind(2)
+            S_ac = stack_weights(S_parts) if D_c else None
         if self.GRU_L:
             vu = torch.cat([v, u], dim=-1) if c.listener_input == "v_u" else u
-            known["L"] = turned(inputs(self.GRU_L, tensors(self.GRU_L, "weight_ih"), vu), back).unbind(2)
-        W_C, b_C = recurrent(self.GRU_C, B) if self.GRU_C else (None, None)
-        update = Bank(self.GRU_S, self.GRU_L, B * P)
-        memory = Memory(self.W, c.context_attention, turned(u.expand(R, *u.shape), back))
+            known["L"] = to_direction_time(
+                project_inputs(self.GRU_L, cell_parameters(self.GRU_L, "weight_ih"), vu), back
+            ).unbind(2)
+        W_C, b_C = recurrent_weights(self.GRU_C, B) if self.GRU_C else (None, None)
+        update = StateUpdate(self.GRU_S, self.GRU_L, B * P)
+        memory = ContextAttention(self.W, c.context_attention, to_direction_time(u.expand(R, *u.shape), back))
         C, bank = u.new_zeros(R, B, c.D_c), u.new_zeros(R, B, P, c.D_q)
         slot = who[..., None, None].expand(R, B, L, 1, c.D_q).unbind(2)
         turn = speaking.unsqueeze(-1).unbind(2)
@@ -112,7 +131,7 @@ class Recurrence(nn.Module):
                 if C_q is not None:
                     gi = torch.baddbmm(gi, bank.gather(2, slot[t]).squeeze(2), C_q)
                 ac = memory.read(t)  # Eq. 9, over the contexts before this turn
-                C = gru(gi, torch.baddbmm(b_C, C, W_C), C)  # Eq. 8
+                C = gru_step(gi, torch.baddbmm(b_C, C, W_C), C)  # Eq. 8
                 memory.add(C)
                 contexts.append(C)
             said = known["S"][t] if self.GRU_S else None
@@ -123,7 +142,7 @@ class Recurrence(nn.Module):
         return torch.stack(contexts, dim=2) if contexts else None, torch.stack(banks, dim=2)
 
     def _pooled(self, banks: Tensor, listening: Tensor) -> Tensor:
-        """qL [R, B, L, D_q]; 0 where nobody listens."""
+        """qL [R, B, L, D_q]: pooled states of the listeners; 0 where there is no listener."""
         kind, some = self.config.listener_pool, listening.unsqueeze(-1)
         if kind == "max":
             return banks.masked_fill(~some, -math.inf).amax(3).where(some.any(3), 0)
@@ -131,14 +150,15 @@ class Recurrence(nn.Module):
         return total if kind == "sum" else total / some.sum(3).clamp(min=1)
 
 
-class Bank:
-    """The states of all participants through a turn: the speaker's by GRU_S, the listeners' by GRU_L (Eq. 10, 11).
+class StateUpdate:
+    """Updates the states of all participants in a turn: the speaker's by GRU_S, the listeners' by GRU_L (Eq. 10, 11).
 
-    Both cells have the same size, so where there are both, each row takes its own inputs and all rows one step.
+    Both cells have the same size. If both exist, each participant takes the inputs of its own cell, and one step
+    updates all of them.
     """
 
     def __init__(self, speaker: nn.ModuleList, listener: nn.ModuleList, rows: int) -> None:
-        cells = [recurrent(cell, rows) for cell in (speaker, listener) if cell]
+        cells = [recurrent_weights(cell, rows) for cell in (speaker, listener) if cell]
         self.weight = torch.cat([W for W, _ in cells], dim=-1) if cells else None
         self.bias = torch.cat([b for _, b in cells], dim=-1) if cells else None
 
@@ -146,9 +166,10 @@ class Bank:
         """The bank after a turn.
 
         Args:
-            bank: before it, [R, B, P, D_q].
+            bank: states before the turn, [R, B, P, D_q].
             turn: bool [R, B, P, 1]; who speaks.
-            said, heard: inputs of the two cells, [R, B, 3 D_q]; None where a cell is switched off.
+            said: projected input of the speaker's cell, [R, B, 3 D_q]; None if the cell is switched off.
+            heard: projected input of the listeners' cell, likewise.
         """
         if self.weight is None or self.bias is None:
             return bank
@@ -156,39 +177,39 @@ class Bank:
         if said is not None and heard is not None:
             gh_S, gh_L = gh.chunk(2, dim=-1)
             gi = torch.where(turn, said.unsqueeze(2), heard.unsqueeze(2))
-            return gru(gi, torch.where(turn, gh_S, gh_L), bank)
+            return gru_step(gi, torch.where(turn, gh_S, gh_L), bank)
         known = said if said is not None else heard
         assert known is not None
-        after = gru(known.unsqueeze(2), gh, bank)
+        after = gru_step(known.unsqueeze(2), gh, bank)
         return torch.where(turn if said is not None else ~turn, after, bank)
 
 
-class Memory:
-    """Soft attention over the contexts so far (Eq. 9).
+class ContextAttention:
+    """Soft attention over the contexts of the earlier turns (Eq. 9).
 
-    Where the score of a context does not depend on the utterance that looks, the sums of Eq. 9b and 9c are carried
-    on: a turn then costs the same however long the dialogue is. tanh bounds the scores, so exp does not overflow.
+    If the score of a context does not depend on the current utterance, the sums of Eq. 9b and 9c are updated turn by
+    turn. A turn then costs the same for any length of the dialogue. tanh bounds the scores, so exp cannot overflow.
     """
 
     def __init__(self, W: nn.ModuleList, kind: str, u: Tensor) -> None:
         self.kind, self.u = kind, u
-        self.weight = torch.stack([x.T for x in tensors(W, "weight")]) if W else None
-        self.bias = torch.stack(tensors(W, "bias")).unsqueeze(1) if W else None
+        self.weight = torch.stack([x.T for x in cell_parameters(W, "weight")]) if W else None
+        self.bias = torch.stack(cell_parameters(W, "bias")).unsqueeze(1) if W else None
         self.contexts: list[Tensor] = []
         self.keys: list[Tensor] = []
         self.total: Tensor | None = None
         self.weighted: Tensor | None = None
 
     def read(self, t: int) -> Tensor | None:
-        """ac_t [R, B, D_c]; None is 0: before the first context, or without attention."""
+        """ac_t [R, B, D_c] at turn t; None stands for 0 (no context yet, or attention switched off)."""
         if self.weighted is not None and self.total is not None:
             return self.weighted / self.total
         if not self.keys:
             return None
-        return attended(self.keys, self.contexts, self.u[:, :, t])
+        return attend_to_history(self.keys, self.contexts, self.u[:, :, t])
 
     def add(self, C: Tensor) -> None:
-        """Take in a context [R, B, D_c]."""
+        """Add the context of a turn, [R, B, D_c]."""
         if self.weight is None or self.bias is None:
             return
         s = torch.baddbmm(self.bias, C, self.weight).tanh()
@@ -204,8 +225,8 @@ class Memory:
 class Avafn(nn.Module):
     """ "Mutual Cross-Attention in Dyadic Fusion Networks for Audio-Video Emotion Recognition".
 
-    Choices where the paper is silent: an utterance that lacks a modality enters as that modality's mean and is no
-    key for the other one (a dialogue that lacks it wholly attends to its means).
+    Our choices where the paper is silent: An utterance without a modality enters as the mean of that modality, and is
+    no key for the other one. (If a whole dialogue lacks the modality, the other one attends to the means.)
     """
 
     def __init__(self, widths: Widths, classes: int, config: AvafnConfig) -> None:
@@ -242,7 +263,7 @@ class Avafn(nn.Module):
         return logits
 
     def enter(self, batch: Batch) -> dict[str, Tensor]:
-        """H_a and H_v [B, L, d]."""
+        """H_a and H_v by modality, [B, L, d]."""
         H = {}
         for m in self.names:
             x, here = batch.features[m], batch.present[m].unsqueeze(-1)
@@ -255,27 +276,27 @@ class Avafn(nn.Module):
         return H
 
     def set_means(self, means: Mapping[str, Tensor]) -> None:
-        """Take in the mean of each modality over train, as the model sees it: what absent ones are replaced by."""
+        """Set the means over train that stand in for absent modalities, [D] for each modality."""
         for m in self.names:
             self.get_buffer(f"mean_{m}").copy_(means[m])
 
     def allowed(self, batch: Batch) -> dict[str, Tensor]:
-        """Keys that the utterances may look at, bool [B, L or 1, L]."""
+        """Keys that each utterance may attend to, by modality, bool [B, L or 1, L]."""
         L, scope = batch.mask.shape[1], self.config.cam_scope
         own = torch.eye(L, dtype=torch.bool, device=batch.mask.device)
         if scope == "utterance":
             return dict.fromkeys(self.names, own.expand(len(batch.mask), L, L))
         found = {}
         for m in self.names:
-            seen = batch.mask.unsqueeze(1)
+            in_scope = batch.mask.unsqueeze(1)
             if scope == "dialogue_causal":
-                seen = (seen & torch.ones_like(own).tril()) | own
-            usable = seen & batch.present[m].unsqueeze(1)
-            found[m] = usable.where(usable.any(-1, keepdim=True), seen)
+                in_scope = (in_scope & torch.ones_like(own).tril()) | own
+            usable = in_scope & batch.present[m].unsqueeze(1)
+            found[m] = usable.where(usable.any(-1, keepdim=True), in_scope)
         return found
 
     def joint(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> Tensor:
-        """u [B, L, d or a multiple of it]."""
+        """u [B, L, d], or a multiple of d for `combine: concat`."""
         parts = [self.residual[m](H[m]) for m in self.names]  # H_a^r, H_v^r
         if self.cam is not None and self.fuse is not None:
             weights = self.cam.weights(H, allowed) if self.fuse.kind == "attention_matrix" else {}
@@ -286,37 +307,37 @@ class Avafn(nn.Module):
 
     @property
     def explains(self) -> bool:
-        """Whether there are two modalities that look at each other, and one score for each earlier context."""
+        """Whether case studies work: two modalities with cross-attention, and one score for each earlier context."""
         c = self.config
         attends = c.use_acm and c.use_context_attention and c.context_attention == "scalar_tanh"
         return self.cam is not None and len(self.names) > 1 and attends
 
     @torch.no_grad()
     def cross_attention(self, batch: Batch) -> dict[str, Tensor]:
-        """Modality -> how much its queries look at each utterance of the other one (Eq. 1 and 2), [B, L, L].
+        """Modality -> attention weights of its queries over the other one's utterances (Eq. 1 and 2), [B, L, L].
 
-        For case studies: the cross-attention must not be switched off.
+        For case studies; needs `use_cam`.
         """
         assert self.cam is not None
         return self.cam.weights(self.enter(batch), self.allowed(batch))
 
     @torch.no_grad()
     def history_weights(self, batch: Batch) -> Tensor:
-        """How much each earlier context counts at the last turn of every direction's time (Eq. 9b), [R, B, L - 1].
+        """Attention weights of the earlier contexts at each direction's last turn (Eq. 9b), [R, B, L - 1].
 
-        For case studies: dialogues of equal length, `context_attention: scalar_tanh`.
+        For case studies; needs dialogues of equal length and `context_attention: scalar_tanh`.
         """
         H = self.enter(batch)
         states = self.recurrence(
             self.joint(H, self.allowed(batch)), H[self.names[-1]], batch.speakers, batch.mask
         )
         assert states.C is not None  # without the context state there is no history
-        C = turned(states.C, reversal(batch.mask))
+        C = to_direction_time(states.C, reversal_rows(batch.mask))
         s = [layer(C[r, :, :-1]).tanh().squeeze(-1) for r, layer in enumerate(self.recurrence.W)]
         return torch.stack(s).softmax(-1)
 
     def epoch_statistics(self) -> dict[str, float]:
-        """alpha and beta, to be logged with every epoch."""
+        """alpha and beta, if they are learned scalars; logged with every epoch."""
         if self.fuse is None or self.fuse.w is None:
             return {}
         alpha, beta = self.fuse.balance()
@@ -324,7 +345,7 @@ class Avafn(nn.Module):
 
 
 def _pair_bytes(config: AvafnConfig, _: int) -> float:
-    """Mutual attention; `dot_query` holds keys and contexts of the past anew at every turn."""
+    """Bytes for each pair: the cross-attention. `dot_query` also stores the past keys and contexts at every turn."""
     anew = config.D_c + config.d_model if config.context_attention == "dot_query" else 0
     return 32 + 2.5 * anew * (1 + config.bidirectional)
 

@@ -1,4 +1,4 @@
-"""AVT-CA's picture network: a vector for each face crop (Algorithms 1 to 5), from EfficientFace's blocks."""
+"""The video network of AVT-CA: maps each face crop to a vector (Algorithms 1 to 5), with blocks of EfficientFace."""
 
 from typing import Any, Final, Literal
 
@@ -15,19 +15,20 @@ from ercache.nets.efficientface import (
 )
 from ercache.weights import Weights
 
-LITERAL: Final = 232  # width of the vector of the blocks that the paper lists
+LITERAL: Final = 232  # width of the vector with exactly the blocks that the paper lists
 MEAN: Final = (0.55391484, 0.43522123, 0.3821877)  # of AffectNet, RGB
 DEVIATION: Final = (0.24837189, 0.21625527, 0.20221159)
-TURN: Final = 10  # degrees at most
+TURN: Final = 10  # greatest rotation in degrees
 
 
 class FaceFrames(nn.Module):
-    """Face crops [M, 3, 224, 224] to [M, 1024], or [M, 232] with the blocks that the paper lists.
+    """Maps face crops [M, 3, 224, 224] to vectors [M, 1024], or [M, 232] if `literal`.
 
     Args:
-        literal: Algorithm 10 to the letter: attentions and local features on the stem's map, two units after it.
-        gate: how channel times spatial attention acts on the map: sigmoid(c s) G, or c s alone.
-        channel_att, spatial_att, lfe: a part that is left out counts 1 (attention) or 0 (local features).
+        literal: exactly Algorithm 10 of the paper: attention and local features on the stem's map, then two units.
+        gate: how channel attention c and spatial attention s act on the map G: sigmoid(c s) G, or c s alone.
+        channel_att, spatial_att: use this attention; a part that is left out counts as 1.
+        lfe: use the local feature extractor; if it is left out, its features count as 0.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class FaceFrames(nn.Module):
         self.width = LITERAL if literal else WIDTH
 
     def forward(self, x: Tensor) -> Tensor:
+        """Vectors [M, width] of face crops [M, 3, 224, 224]."""
         net = self.net
         stem = F.max_pool2d(net.conv1(x), 3, stride=2, padding=1)  # F, [M, 29, 56, 56]
         G = net.stage2(stem) if hasattr(net, "stage2") else stem
@@ -66,7 +68,7 @@ class FaceFrames(nn.Module):
         return vector
 
     def gated(self, G: Tensor) -> Tensor:
-        """M of section 4.3: what channel and spatial attention leave of the map."""
+        """M of section 4.3: the map G after channel and spatial attention."""
         channel, spatial, _ = self.parts
         if not channel and not spatial:
             return G
@@ -79,31 +81,40 @@ class FaceFrames(nn.Module):
         return scores.sigmoid() * G if self.gate == "sigmoid" else scores.expand_as(G)
 
     def load(self, checkpoint: str) -> None:
-        """Take the tensors of a checkpoint; what was left out here is not taken.
+        """Load the weights of a checkpoint; parts that are left out here are skipped.
 
         Raises:
-            WeightsError: it is absent, damaged or another network's.
+            WeightsError: the checkpoint is missing, damaged or of another network.
         """
         found = Weights(checkpoint).network(EfficientFace, inside="state_dict", drop=("fc.",)).state_dict()
         own = self.net.state_dict()
         self.net.load_state_dict({name: found[name] for name in own})
 
 
-def pictures(crops: Tensor) -> Tensor:
-    """Grey levels [..., h, w, 3] of 0 to 255 as [..., 3, h, w] of 0 to 1."""
+def scale_pixels(crops: Tensor) -> Tensor:
+    """Convert pixels [..., h, w, 3] of 0 to 255 to [..., 3, h, w] of 0 to 1."""
     return crops.float().movedim(-1, -3) / 255
 
 
-def normalized(x: Tensor, affectnet: bool, bgr: bool) -> Tensor:
-    """Pictures [..., 3, h, w] by the statistics of AffectNet, or as they are; in the order of colours asked for."""
+def normalize_frames(x: Tensor, affectnet: bool, bgr: bool) -> Tensor:
+    """Normalise pictures [..., 3, h, w].
+
+    Args:
+        x: RGB, 0 to 1.
+        affectnet: standardise with the statistics of AffectNet.
+        bgr: return the colours in the order BGR.
+    """
     if affectnet:
         mean, deviation = (x.new_tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
         x = (x - mean) / deviation
     return x.flip(-3) if bgr else x
 
 
-def augmented(clips: Tensor) -> Tensor:
-    """Training pictures [N, T, 3, h, w]: by one draw a clip mirrored or not, turned by -10 to 10 whole degrees."""
+def augment_frames(clips: Tensor) -> Tensor:
+    """Augment training clips [N, T, 3, h, w]: mirror with probability 0.5, and rotate by -10 to 10 whole degrees.
+
+    All frames of a clip get the same change.
+    """
     n, t = clips.shape[:2]
     mirrored = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
     angle = torch.deg2rad(torch.randint(-TURN, TURN + 1, (n,)).float())

@@ -1,107 +1,41 @@
 """AVT-CA: Multimodal Emotion Recognition using Audio-Video Transformer Fusion with Cross Attention (arXiv 2407.18552).
 
-Every utterance is a clip of its own: sound as MFCC frames, video as vectors of its pictures (a frozen network) or as
-face crops (trained end to end). Equations, algorithms and choices: docs/papers/avtca.md.
+Every utterance is a clip of its own. Audio is MFCC frames. Video is one vector for each frame (from a frozen network),
+or face crops (trained end to end). Equations, algorithms, section numbers and choices (A..) are those of
+docs/papers/avtca.md.
 """
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion.data.batches import Batch
-from fusion.data.ragged import placed
-from fusion.layers.clips import Clips, clips_of, lengthened, weakened
+from fusion.data.ragged import scatter_to_grid
+from fusion.layers.clips import ClipBatch, dense_clips, pad_to_length, weaken_modalities
 from fusion.layers.losses import Loss
 from fusion.layers.masked import (
     BatchNorm,
     ConvBlock,
     LayerNorm,
-    attended,
-    average,
-    greatest,
-    resampled,
-    within,
+    length_mask,
+    masked_attention,
+    masked_max,
+    masked_mean,
+    resample_lengths,
 )
-from fusion.models.avtca.face_frames import FaceFrames, augmented, normalized, pictures
+from fusion.models.avtca.config import AvtcaConfig
+from fusion.models.avtca.face_frames import FaceFrames, augment_frames, normalize_frames, scale_pixels
 from fusion.models.base import ModelEntry, Widths, in_order
 
-CROPS: Final = 3  # last size of face crops: their colours
-FRAMES: Final = 15  # pictures of a clip that is long enough
-WHOLE: Final = {"audio": (64, 128, 256, 128), "visual": (64, 64, 128, 128)}  # widths after each block
-
-
-class AvtcaConfig(BaseModel):
-    """Switches of AVT-CA; the paper's open points and ours: docs/papers/avtca.md, sections 9 and 10."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    it: bool = Field(
-        True, description="intermediate transformer fusion (4.7)", json_schema_extra={"paper_row": "CT only"}
-    )
-    it_heads: int = Field(
-        4,
-        ge=1,
-        description="heads of the intermediate transformers",
-        json_schema_extra={"paper_row": "IT-1, IT-4"},
-    )
-    it_norm: Literal["batch", "layer"] = Field(
-        "batch", description="norms of the intermediate transformers (A11)"
-    )
-    it_post_norm: bool = Field(True, description="a third norm, on the output of the MLP (A11)")
-    exchange: bool = Field(
-        True, description="exchange stage (4.8, A38)", json_schema_extra={"paper_row": "IT only, CT only"}
-    )
-    exchange_heads: int = Field(1, ge=1, description="heads of the exchange stage")
-    exchange_roles: Literal["q_own_kv_other", "qk_own_v_other", "k_own_q_other"] = Field(
-        "q_own_kv_other", description="which stream asks in the exchange stage (A13)"
-    )
-    ca: bool = Field(
-        True, description="attention inside each stream (4.9)", json_schema_extra={"paper_row": "IT only"}
-    )
-    ca_heads: int = Field(
-        4, ge=1, description="heads of that attention", json_schema_extra={"paper_row": "CT-1, CT-4"}
-    )
-    ca_mode: Literal["own", "cross"] = Field(
-        "own", description="keys of the own stream, or of the other (A15)"
-    )
-    ca_share: bool = Field(False, description="one module for both streams (A15)")
-    ca_proj: bool = Field(True, description="projections around that attention; Algorithm 9 shows none (A15)")
-    pool: Literal["max", "mean"] = Field("max", description="over time, at the end (A16)")
-    merge: Literal["concat", "add"] = Field("concat", description="how both streams meet (A16)")
-    dropout: float = Field(0.1, ge=0, lt=1, description="in attention and MLP (A21)")
-    modality_dropout: Literal["none", "softhard", "noise"] = Field(
-        "none", description="copies of a batch with weakened modalities"
-    )
-    audio_pool_stride: Literal[1, 2] = Field(1, description="of the maximum in the blocks of sound (A39)")
-    mask_padding: bool = Field(
-        False, description="leave out the face crops that a short clip lacks; otherwise they are black (4.11)"
-    )
-    backbone: Literal["efficientface", "literal"] = Field(
-        "efficientface", description="of face crops (A9, A10)"
-    )
-    backbone_weights: Literal["affectnet7", "none"] = Field(
-        "none", description="what the backbone begins with (A7)"
-    )
-    freeze_backbone: bool = Field(False, description="do not train the backbone")
-    backbone_rate: float = Field(
-        1.0, gt=0, description="learning rate of the backbone, as a share of the others'"
-    )
-    gate: Literal["sigmoid", "raw"] = Field("sigmoid", description="channel times spatial attention (A8)")
-    channel_att: bool = Field(True, description="channel attention on the pictures")
-    spatial_att: bool = Field(True, description="spatial attention on the pictures")
-    lfe: bool = Field(True, description="local features of the pictures")
-    video_normalize: Literal["affectnet", "none"] = Field(
-        "affectnet", description="statistics of face crops (A6)"
-    )
-    channels: Literal["rgb", "bgr"] = Field("rgb", description="order of colours (A6)")
-    augment: bool = Field(True, description="mirror and turn face crops in training")
-    divide: int = Field(1, ge=1, description="all widths after the first blocks are divided by it")
+CROPS: Final = 3  # last dimension of face crops: the colours
+FRAMES: Final = 15  # face crops of a clip that is long enough
+WHOLE: Final = {"audio": (64, 128, 256, 128), "visual": (64, 64, 128, 128)}  # width after each block
 
 
 class Attention(nn.Module):
-    """`Attn(x_kv, x_q)` of section 4.6: no bias but in the last map; 0 where there is no key."""
+    """`Attn(x_kv, x_q)` of section 4.6: only the output map has a bias; 0 where there is no key."""
 
     def __init__(self, kv: int, q: int, o: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -113,11 +47,21 @@ class Attention(nn.Module):
         )
 
     def forward(self, x_kv: Tensor, x_q: Tensor, keys: Tensor, x_v: Tensor | None = None) -> Tensor:
-        """[N, Tk, kv], [N, Tq, q] to [N, Tq, o]; keys bool [N, Tk]; values from x_v where that is another sequence."""
+        """Attend from x_q to x_kv.
+
+        Args:
+            x_kv: [N, Tk, kv].
+            x_q: [N, Tq, q].
+            keys: bool [N, Tk], the valid keys.
+            x_v: another sequence for the values, [N, Tk, kv]; None: x_kv.
+
+        Returns:
+            [N, Tq, o].
+        """
         W_k, W_v = self.W_kv.weight.chunk(2)
         K, V = F.linear(x_kv, W_k), F.linear(x_kv if x_v is None else x_v, W_v)
         drop = self.dropout if self.training else 0.0
-        S = self.W_o(attended(self.W_q(x_q), K, V, keys, self.heads, drop))
+        S = self.W_o(masked_attention(self.W_q(x_q), K, V, keys, self.heads, drop))
         return F.dropout(S, self.dropout, self.training) * keys.any(1)[:, None, None]
 
 
@@ -133,20 +77,23 @@ class Intermediate(nn.Module):
         self.W1, self.W2, self.drop = nn.Linear(o, 2 * o), nn.Linear(2 * o, o), nn.Dropout(config.dropout)
 
     def forward(self, x_kv: Tensor, keys: Tensor, x_q: Tensor, queries: Tensor) -> Tensor:
-        """[N, Tk, kv], [N, Tq, q] to [N, Tq, o]; masks bool [N, Tk], [N, Tq]. Nothing where there is no key."""
+        """Map x_kv [N, Tk, kv] and x_q [N, Tq, q] to [N, Tq, o]; 0 where there is no key.
+
+        `keys` bool [N, Tk] and `queries` bool [N, Tq] are their masks.
+        """
         S = self.attention(self.N_k(x_kv, keys), self.N_q(x_q, queries), keys)
         valid = queries & keys.any(1, keepdim=True)
         return self.after(S, valid) * valid.unsqueeze(-1)
 
     def after(self, S: Tensor, valid: Tensor) -> Tensor:
-        """What follows the attention; the residual begins here, not at the input of the block."""
+        """The part after the attention. The residual starts here, not at the input of the block."""
         Z = self.drop(self.W2(self.drop(F.gelu(self.W1(self.N_2(self.drop(S), valid))))))
         h: Tensor = S + (Z if self.N_3 is None else self.N_3(Z, valid))
         return h
 
 
 class Exchange(nn.Module):
-    """A' = A2 + Attn(V2, A2): the stream that receives asks the other one (Algorithm 8, A13)."""
+    """A' = A2 + Attn(V2, A2): the receiving stream gives the queries (Algorithm 8, A13)."""
 
     def __init__(self, width: int, config: AvtcaConfig) -> None:
         super().__init__()
@@ -154,11 +101,14 @@ class Exchange(nn.Module):
         self.attention = Attention(width, width, width, config.exchange_heads, config.dropout)
 
     def forward(self, own: Tensor, mine: Tensor, other: Tensor, theirs: Tensor) -> Tensor:
-        """Own [N, T, C] and the other stream [N, T', C], with their masks, to [N, T, C]."""
+        """Update the own stream [N, T, C] from the other one [N, T', C].
+
+        `mine` bool [N, T] and `theirs` bool [N, T'] are their masks.
+        """
         if self.roles == "q_own_kv_other":
             found: Tensor = self.attention(other, own, theirs)
             return own + found
-        other = resampled(other, theirs.sum(1), mine.sum(1), own.shape[1])  # both must have one length
+        other = resample_lengths(other, theirs.sum(1), mine.sum(1), own.shape[1])  # both must have one length
         if self.roles == "qk_own_v_other":
             found = self.attention(own, own, mine, other)
         else:
@@ -166,8 +116,8 @@ class Exchange(nn.Module):
         return own + found * theirs.any(1)[:, None, None]
 
 
-class Inside(nn.Module):
-    """Multi-head attention inside a stream, "cross attention" (Algorithm 9, A15); with or without projections."""
+class StreamAttention(nn.Module):
+    """Multi-head attention inside a stream, which the paper calls "cross attention" (Algorithm 9, A15)."""
 
     def __init__(self, width: int, config: AvtcaConfig) -> None:
         super().__init__()
@@ -176,13 +126,15 @@ class Inside(nn.Module):
         self.W_q, self.W_k, self.W_v, self.W_o = maps
 
     def forward(self, x_q: Tensor, x_kv: Tensor, keys: Tensor) -> Tensor:
-        """[N, Tq, C], [N, Tk, C] to [N, Tq, C]; keys bool [N, Tk]."""
-        found: Tensor = self.W_o(attended(self.W_q(x_q), self.W_k(x_kv), self.W_v(x_kv), keys, self.heads))
+        """Attend from x_q [N, Tq, C] to x_kv [N, Tk, C]; `keys` is bool [N, Tk]. Returns [N, Tq, C]."""
+        found: Tensor = self.W_o(
+            masked_attention(self.W_q(x_q), self.W_k(x_kv), self.W_v(x_kv), keys, self.heads)
+        )
         return found * keys.any(1)[:, None, None]
 
 
 class Avtca(nn.Module):
-    """Clips of sound [L, 10] and of pictures [T, 1024] (or crops [T, 224, 224, 3]) to logits."""
+    """AVT-CA on clips of MFCC frames [L, 10] and of frame vectors [T, 1024] or face crops [T, 224, 224, 3]."""
 
     def __init__(self, widths: Widths, classes: int, config: AvtcaConfig) -> None:
         super().__init__()
@@ -210,52 +162,57 @@ class Avtca(nn.Module):
             self.exchange = nn.ModuleDict({m: Exchange(width, config) for m in self.modalities})
         if config.ca:
             names = ["all"] if config.ca_share else self.modalities
-            self.ca = nn.ModuleDict({name: Inside(width, config) for name in names})
+            self.ca = nn.ModuleDict({name: StreamAttention(width, config) for name in names})
         self.head = nn.Linear(width * (len(self.modalities) if config.merge == "concat" else 1), classes)
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Before the first epoch the backbone takes the tensors of its checkpoint.
+        """Load the checkpoint of the backbone before the first epoch.
 
         Raises:
-            WeightsError: the checkpoint is absent or damaged.
+            WeightsError: the checkpoint is missing or damaged.
         """
         if epoch == 0 and self.faces is not None and self.config.backbone_weights == "affectnet7":
             self.faces.load("efficientface")
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]; those of an utterance with neither sound nor pictures are the bias of the head."""
-        places, clips = clips_of(batch, self.minimum_steps)
+        """Logits [B, L, C]; an utterance without audio and video gets the bias of the head."""
+        places, clips = dense_clips(batch, self.minimum_steps)
         logits = self.logits(clips)
-        return placed(logits, places, batch.mask, self.head.bias)
+        return scatter_to_grid(logits, places, batch.mask, self.head.bias)
 
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
-        """The experiment's loss, over the weakened copies of the clips where those are asked for."""
+        """The experiment's loss, with `modality_dropout` over the weakened copies of the clips."""
         if self.config.modality_dropout == "none":
             return measure(self(batch), batch.labels)
-        places, clips = clips_of(batch, self.minimum_steps)
+        places, clips = dense_clips(batch, self.minimum_steps)
         labels = batch.labels.flatten(0, 1)[places]
-        copies, times = weakened(clips, self.config.modality_dropout)
+        copies, times = weaken_modalities(clips, self.config.modality_dropout)
         return measure(
             self.logits(copies).unsqueeze(0), labels.repeat(times, *[1] * (labels.dim() - 1)).unsqueeze(0)
         )
 
-    def logits(self, clips: Clips) -> Tensor:
-        """[N, C] of N clips."""
+    def logits(self, clips: ClipBatch) -> Tensor:
+        """Logits [N, C] of N clips."""
         pooled = self.pooled(clips)
         streams = [pooled[m] for m in self.modalities]
         merged = torch.cat(streams, -1) if self.config.merge == "concat" else torch.stack(streams).sum(0)
         logits: Tensor = self.head(merged)
         return logits
 
-    def pooled(self, clips: Clips) -> dict[str, Tensor]:
-        """a and v of section 4.10, [N, C] each."""
+    def pooled(self, clips: ClipBatch) -> dict[str, Tensor]:
+        """a and v of section 4.10 by modality, [N, C] each."""
         return self.late(*self.middle(*self.early(clips)))
 
     def late(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> dict[str, Tensor]:
-        """From A2 and V2: exchange, attention inside each stream, pooling (4.8 to 4.10)."""
+        """From A2 and V2 to a and v: exchange, attention inside each stream, pooling (4.8 to 4.10).
+
+        Args:
+            x: modality -> [N, T, C].
+            n: modality -> lengths [N].
+        """
         x = self.exchanged(x, n)
-        masks = {m: within(n[m], x[m].shape[1]) for m in self.modalities}
-        pool = greatest if self.config.pool == "max" else average
+        masks = {m: length_mask(n[m], x[m].shape[1]) for m in self.modalities}
+        pool = masked_max if self.config.pool == "max" else masked_mean
         if not self.config.ca:
             return {m: pool(x[m], masks[m]) for m in self.modalities}
         found = {}
@@ -267,12 +224,12 @@ class Avtca(nn.Module):
             )
         return found
 
-    def early(self, clips: Clips) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """A1 and V1 of section 4.5, and their lengths."""
+    def early(self, clips: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A1 and V1 of section 4.5 by modality, [N, T, C] each, and their lengths [N]."""
         x, n = dict(clips.values), dict(clips.lengths)
         if self.faces is not None:
             if not self.config.mask_padding:
-                x["visual"], n["visual"] = lengthened(x["visual"], n["visual"], FRAMES)
+                x["visual"], n["visual"] = pad_to_length(x["visual"], n["visual"], FRAMES)
             x["visual"] = self.frames(x["visual"], n["visual"])
         for m in self.modalities:
             for block in self.blocks[m][:2]:  # type: ignore[index]
@@ -282,7 +239,7 @@ class Avtca(nn.Module):
     def middle(
         self, x: dict[str, Tensor], n: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """A2 and V2: intermediate fusion (4.7), then two blocks more."""
+        """A2 and V2, and their lengths: intermediate fusion (4.7), then two more blocks."""
         if len(self.modalities) == 2 and self.config.it:
             x = {m: x[m] + self.it[m](x[o], valid[o], x[m], valid[m]) for m, o, valid in self._pairs(x, n)}
         x, n = dict(x), dict(n)
@@ -298,18 +255,20 @@ class Avtca(nn.Module):
         return {m: self.exchange[m](x[m], valid[m], x[o], valid[o]) for m, o, valid in self._pairs(x, n)}
 
     def _pairs(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> list[tuple[str, str, dict[str, Tensor]]]:
-        """Each stream with the other one, and the masks of both."""
-        valid = {m: within(n[m], x[m].shape[1]) for m in self.modalities}
+        """(stream, the other stream, masks of both) for each stream."""
+        valid = {m: length_mask(n[m], x[m].shape[1]) for m in self.modalities}
         return [(m, self._other(m), valid) for m in self.modalities]
 
     def frames(self, crops: Tensor, lengths: Tensor) -> Tensor:
-        """f of section 4.5: crops [N, T, 224, 224, 3] to [N, T, width]; the network sees valid pictures alone."""
+        """f of section 4.5: face crops [N, T, 224, 224, 3] to [N, T, width]; the network runs on valid crops only."""
         assert self.faces is not None
-        mask = within(lengths, crops.shape[1])
-        clips = pictures(crops)
+        mask = length_mask(lengths, crops.shape[1])
+        clips = scale_pixels(crops)
         if self.training and self.config.augment:
-            clips = augmented(clips)
-        clips = normalized(clips, self.config.video_normalize == "affectnet", self.config.channels == "bgr")
+            clips = augment_frames(clips)
+        clips = normalize_frames(
+            clips, self.config.video_normalize == "affectnet", self.config.channels == "bgr"
+        )
         f = clips.new_zeros(*mask.shape, self.faces.width)
         if mask.any():
             if self.config.freeze_backbone:
@@ -322,7 +281,7 @@ class Avtca(nn.Module):
 
 
 def _shortest(stride: int) -> int:
-    """Frames of sound that four blocks leave one step of."""
+    """The number of audio frames of which four blocks leave one step."""
     least = 1
     for _ in range(4):
         least = (least - 1) * stride + 4

@@ -1,4 +1,4 @@
-"""Cues' second fusion step: short trainable bridges between frozen layers of language and vision (Equations 3 to 6)."""
+"""Second fusion step of Cues: short trainable bridges between frozen layers of BERT and ViT (Eq. 3 to 6)."""
 
 from typing import Any, Final, Literal
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ercache.errors import WeightsError
 from ercache.nets.upper_layers import UpperLayers
 
-# checkpoints of both sides, width, heads, layers of the whole networks
+# checkpoints of both networks, their width, heads and number of layers
 SIZES: Final[dict[str, dict[str, Any]]] = {
     "large": {"bert": "bert-large", "vit": "vit-large-in21k", "width": 1024, "heads": 16, "depth": 24},
     "base": {"bert": "bert-base", "vit": "vit-base-in21k", "width": 768, "heads": 12, "depth": 12},
@@ -16,15 +16,19 @@ SIZES: Final[dict[str, dict[str, Any]]] = {
 
 
 class Bridges(nn.Module):
-    """Blocks that pass what speech and text say to the mel picture and back; only bridges and their maps are trained.
+    """Blocks that pass messages between text-audio (F_ta) and the mel picture (F_m).
+
+    Only the bridges and their maps are trained; the layers of BERT and ViT are frozen.
 
     Args:
-        width: of F_ta on entry; where the frozen layers are of another width, a linear map leads to it.
-        blocks: layers of both networks, their last ones or their first ones.
-        length: rows of a bridge.
-        direction: which of the two ways exists.
+        width: width of F_ta; if the frozen layers have another width, a linear map comes first.
+        size: size of both networks, a key of SIZES.
+        blocks: number of blocks; each has one layer of both networks.
+        length: tokens of a bridge.
+        direction: directions of the messages: `m2ta`, `ta2m` or both.
+        layers: use the last or the first layers of the networks.
         share: one pair of bridges for all blocks.
-        lower: the picture comes out of the vision network's lower layers; else it meets that network's first ones.
+        lower: the mel picture has already passed ViT's lower layers; otherwise it enters ViT's first layers.
     """
 
     def __init__(
@@ -57,56 +61,59 @@ class Bridges(nn.Module):
         )
 
     def load(self) -> None:
-        """Take the frozen layers from their checkpoints.
+        """Load the frozen layers from their checkpoints.
 
         Raises:
-            WeightsError: one is absent or damaged; tells of the switch that does without.
+            WeightsError: a checkpoint is missing or damaged; the hint names the switch that works without it.
         """
         for network, kind in ((self.language, "bert"), (self.vision, "vit")):
             try:
                 network.load(SIZES[self.size][kind])
             except WeightsError as error:
-                hint = f"{error.hint}; or leave the second fusion step out with the switch `mfm_blocks: 0`"
+                hint = f"{error.hint}; or omit the second fusion step with the switch `mfm_blocks: 0`"
                 raise WeightsError(error.message, details=error.details, hint=hint) from error
 
-    def forward(self, F_ta: Tensor, valid: Tensor, F_m: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """Both sides after all blocks.
+    def forward(self, F_ta: Tensor, ta_mask: Tensor, F_m: Tensor, m_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Run all blocks.
 
         Args:
-            F_ta: [N, T, width], valid bool [N, T]; F_m: [N, 197, width of the frozen layers], drawn bool [N, 197].
+            F_ta: text-audio, [N, T, width].
+            ta_mask: bool [N, T].
+            F_m: states of the mel picture, [N, 197, W], with W the width of the frozen layers.
+            m_mask: bool [N, 197].
 
         Returns:
-            [N, T, W] and [N, 197, W], the second after the norm of its network.
+            F_ta [N, T, W] and F_m [N, 197, W], the latter after the final norm of ViT.
         """
         F_ta = self.enter(F_ta)
         for b in range(len(self.language.numbers)):
-            F_ta, F_m = self._block(b, F_ta, valid, F_m, drawn)
+            F_ta, F_m = self._block(b, F_ta, ta_mask, F_m, m_mask)
         return F_ta, self.vision.layernorm(F_m)
 
     def _block(
-        self, b: int, F_ta: Tensor, valid: Tensor, F_m: Tensor, drawn: Tensor
+        self, b: int, F_ta: Tensor, ta_mask: Tensor, F_m: Tensor, m_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         T, P = F_ta.shape[1], F_m.shape[1]
-        own = valid.new_ones(len(valid), self.length)
-        heard, seen = torch.cat([valid, own], 1), torch.cat([drawn, own], 1)
+        own = ta_mask.new_ones(len(ta_mask), self.length)
+        ta_keys, m_keys = torch.cat([ta_mask, own], 1), torch.cat([m_mask, own], 1)
 
         def language(bridge: Tensor) -> Tensor:
-            y: Tensor = self.language(self.language.numbers[b], torch.cat([F_ta, bridge], 1), heard)
+            y: Tensor = self.language(self.language.numbers[b], torch.cat([F_ta, bridge], 1), ta_keys)
             return y
 
         def vision(bridge: Tensor) -> Tensor:
-            y: Tensor = self.vision(self.vision.numbers[b], torch.cat([F_m, bridge], 1), seen)
+            y: Tensor = self.vision(self.vision.numbers[b], torch.cat([F_m, bridge], 1), m_keys)
             return y
 
         after_ta, after_m = F_ta, F_m
         if "m2ta" in self.maps:
-            told = vision(self._bridge("m2ta", b, F_m))  # (3)
-            after_ta = language(self.maps["m2ta"][b](told[:, P:]))[:, :T]  # type: ignore[index]  # (4)
-            after_m = told[:, :P]
+            message = vision(self._bridge("m2ta", b, F_m))  # (3)
+            after_ta = language(self.maps["m2ta"][b](message[:, P:]))[:, :T]  # type: ignore[index]  # (4)
+            after_m = message[:, :P]
         if "ta2m" in self.maps:
-            told = language(self._bridge("ta2m", b, F_ta))  # (5)
-            after_m = vision(self.maps["ta2m"][b](told[:, T:]))[:, :P]  # type: ignore[index]  # (6)
-            after_ta = after_ta if "m2ta" in self.maps else told[:, :T]
+            message = language(self._bridge("ta2m", b, F_ta))  # (5)
+            after_m = vision(self.maps["ta2m"][b](message[:, T:]))[:, :P]  # type: ignore[index]  # (6)
+            after_ta = after_ta if "m2ta" in self.maps else message[:, :T]
         return after_ta, after_m
 
     def _bridge(self, way: str, b: int, like: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""Cues' prosody encoder: the pitch and rhythm encoders of a voice conversion network (Equation 2).
+"""Prosody encoder of Cues: the pitch and rhythm encoders of a voice conversion network (Eq. 2).
 
-The paper gives them the speech frames themselves; that network reads pitch as one of 257 classes, and mel bands
-(docs/papers/cues.md, A2).
+The paper feeds them speech frames. The voice conversion network itself takes pitch classes (257) and mel bands.
+
+Source: docs/papers/cues.md, A2.
 """
 
 from itertools import pairwise
@@ -12,22 +13,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ercache.weights import Weights
-from fusion.layers.masked import ran, resampled, within
-from fusion.models.cues.windows import Heard
+from fusion.layers.masked import length_mask, resample_lengths, run_lstm
+from fusion.models.cues.windows import WindowedSequence
 
 STEP: Final = 8  # frames that share a code
-CODES: Final = {"wide": (64, 2), "narrow": (32, 1)}  # hidden sizes of pitch and rhythm, one direction
-PITCHES, BANDS = 257, 80  # what that network reads
-RELEASED: Final = "srd-vc"
-SHORTEST, LONGEST = 19, 32  # frames of a stretch whose tempo is changed
+CODES: Final = {"wide": (64, 2), "narrow": (32, 1)}  # LSTM units for pitch and rhythm, one direction
+PITCHES, BANDS = 257, 80  # input sizes of the voice conversion network
+RELEASED: Final = "srd-vc"  # key of its checkpoint
+SHORTEST, LONGEST = 19, 32  # frames of a segment whose tempo is changed
 
 
 class Branch(nn.Module):
-    """Convolutions of width 5 with group norms, then a bidirectional LSTM that is read once in eight frames.
+    """Convolutions of width 5 with group norms, then a bidirectional LSTM with one output for eight frames.
 
     Args:
-        groups: of each norm, whose statistics are those of the valid frames.
-        resample: change the tempo of random stretches after each convolution, in training.
+        i: input width.
+        o: width of the convolutions.
+        layers: number of convolutions.
+        groups: groups of each norm.
+        hidden: LSTM units of one direction.
+        resample: in training, change the tempo of random segments after each convolution.
     """
 
     def __init__(self, i: int, o: int, layers: int, groups: int, hidden: int, resample: bool = False) -> None:
@@ -39,26 +44,28 @@ class Branch(nn.Module):
         self.lstm = nn.LSTM(o, hidden, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Frames [N, T, i] and lengths [N] (at least 1) to [N, T, 2 hidden], one code for each eight frames."""
-        mask = within(lengths, x.shape[1])
+        """Map frames [N, T, i] with lengths [N] (at least 1) to codes [N, T, 2 hidden]; eight frames share a code."""
+        mask = length_mask(lengths, x.shape[1])
         x = x * mask.unsqueeze(-1)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = norm(conv(x.transpose(1, 2)).transpose(1, 2), mask).relu() * mask.unsqueeze(-1)
             if self.resample and self.training:
                 x = other_tempo(x, lengths)
-        forward, backward = ran(self.lstm, x, lengths).chunk(2, -1)
+        forward, backward = run_lstm(self.lstm, x, lengths).chunk(2, -1)
         frame = torch.arange(x.shape[1], device=x.device)
         begin = frame // STEP * STEP
-        end = torch.minimum(begin + STEP - 1, (lengths - 1)[:, None])  # of each clip's own segment
-        ahead = forward.gather(1, end.unsqueeze(-1).expand_as(forward))
-        return torch.cat([ahead, backward[:, begin]], -1)
+        end = torch.minimum(
+            begin + STEP - 1, (lengths - 1)[:, None]
+        )  # last frame of the segment in this clip
+        forward_code = forward.gather(1, end.unsqueeze(-1).expand_as(forward))
+        return torch.cat([forward_code, backward[:, begin]], -1)
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group norm of [N, T, C] over the valid frames of each clip."""
+    """Group norm of [N, T, C] with statistics over the valid frames of each clip."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalised; mask bool [N, T]."""
+        """Normalise x [N, T, C]; `mask` is bool [N, T]."""
         n, t, c = x.shape
         grouped = x.reshape(n, t, self.num_groups, c // self.num_groups)
         weight = mask[:, :, None, None] / (mask.sum(1).clamp(min=1)[:, None, None, None] * grouped.shape[-1])
@@ -68,9 +75,9 @@ class GroupNorm(nn.GroupNorm):
 
 
 def other_tempo(x: Tensor, lengths: Tensor) -> Tensor:
-    """Sequences [N, T, C] with random stretches of 19 to 32 steps at 0.5 to 1.5 times their length, as long as before.
+    """Stretch random segments of 19 to 32 steps to 0.5 to 1.5 times their length.
 
-    What grows beyond its length is cut off, what shrinks is followed by 0.
+    The sequences [N, T, C] keep their lengths [N]: a longer result is cut off, a shorter one is padded with 0.
     """
     n, longest = x.shape[:2]
     parts = longest // SHORTEST + 1
@@ -82,7 +89,7 @@ def other_tempo(x: Tensor, lengths: Tensor) -> Tensor:
     part = torch.searchsorted(ends, place, right=True).clamp(max=parts - 1)
     within_part = (place - (ends - counts).gather(1, part)) / scale.gather(1, part)
     source = (steps.cumsum(1) - steps).gather(1, part) + within_part
-    own = (source <= (lengths - 1)[:, None]) & within(lengths, longest)
+    own = (source <= (lengths - 1)[:, None]) & length_mask(lengths, longest)
     low = source.long().clamp(max=longest - 1)
     below, above = (
         x.gather(1, i.unsqueeze(-1).expand_as(x)) for i in (low, (low + 1).clamp(max=longest - 1))
@@ -91,10 +98,13 @@ def other_tempo(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 class Prosody(nn.Module):
-    """F_a = h_a + LN(Enc(h_a)), Enc the codes of pitch and rhythm mapped back to the width of h_a.
+    """F_a = h_a + LN(Enc(h_a)), where Enc is the codes of pitch and rhythm, mapped back to the width of h_a.
 
     Args:
-        tracks: the encoders read pitch classes and mel bands of the window in place of h_a.
+        width: width of h_a.
+        sizes: key of CODES.
+        tracks: the encoders take pitch classes and mel bands of the window instead of h_a.
+        resample: in training, change the tempo inside the pitch encoder.
     """
 
     def __init__(
@@ -110,10 +120,10 @@ class Prosody(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def load(self) -> None:
-        """Take the published encoders, without the first layers where these read h_a.
+        """Load the published encoders; without `tracks` all but their first layers, which do not fit h_a.
 
         Raises:
-            WeightsError: they are absent, damaged or another network's.
+            WeightsError: the checkpoint is missing, damaged or of another network.
         """
         released: nn.ModuleDict = Weights(RELEASED).network(
             lambda: nn.ModuleDict(
@@ -130,19 +140,26 @@ class Prosody(nn.Module):
         self.load_state_dict({**self.state_dict(), **given})
 
     def codes(self, h: Tensor, lengths: Tensor) -> Tensor:
-        """[N, T, 132] of frames [N, T, width]."""
+        """Codes of pitch and rhythm, [N, T, 132] if wide, of speech frames [N, T, width] with lengths [N]."""
         held = lengths.clamp(min=1)
         return torch.cat([self.pitch(h, held), self.rhythm(h, held)], -1)
 
-    def codes_of_tracks(self, pitch: Heard, bands: Heard, lengths: Tensor, longest: int) -> Tensor:
-        """[N, longest, 132] at the frames of h_a, of pitch classes [N, T] and mel bands [N, T, 80]."""
+    def codes_of_tracks(
+        self, pitch: WindowedSequence, bands: WindowedSequence, lengths: Tensor, longest: int
+    ) -> Tensor:
+        """Codes of pitch classes [N, T] and mel bands [N, T, 80], resampled to the frames of h_a, [N, longest, 132].
+
+        `lengths` [N] are the lengths of h_a.
+        """
         held = bands.lengths.clamp(min=1)
         classes = F.one_hot(pitch.values.long(), PITCHES).to(bands.values.dtype)
         codes = torch.cat([self.pitch(classes, held), self.rhythm(bands.values, held)], -1)
-        return resampled(codes, bands.lengths, lengths, longest)
+        return resample_lengths(codes, bands.lengths, lengths, longest)
 
-    def forward(self, h: Tensor, lengths: Tensor, tracks: tuple[Heard, Heard] | None = None) -> Tensor:
-        """[N, T, width], lengths [N]; a window without tracks, where they are read, stays as it is."""
+    def forward(
+        self, h: Tensor, lengths: Tensor, tracks: tuple[WindowedSequence, WindowedSequence] | None = None
+    ) -> Tensor:
+        """Add prosody to h [N, T, width] with lengths [N]; with `tracks`, a window without any stays unchanged."""
         if tracks is None:
             found: Tensor = h + self.norm(self.out(self.codes(h, lengths)))
             return found
@@ -153,7 +170,7 @@ class Prosody(nn.Module):
 
 
 def released_name(name: str) -> str:
-    """Ours of a tensor of the published generator (`G1` of its checkpoint); others keep theirs."""
+    """Our name of a tensor of the published generator (`G1` of its checkpoint); other names stay as they are."""
     for theirs, own in (
         ("encoder_1.convolutions_2.", "pitch."),
         ("encoder_1.lstm_2.", "pitch.lstm."),

@@ -1,4 +1,4 @@
-"""Cues' WavLM inside the model: samples to frames, for a training that tunes it."""
+"""WavLM as part of Cues (`finetune_wavlm`): from samples to frames."""
 
 import torch
 from torch import nn
@@ -6,15 +6,15 @@ from torch import nn
 from ercache.nets.speech_networks import BASE_WAVLM, UNMASKED, UNUSED, build, tensor_name
 from ercache.weights import Weights
 from fusion.data.ragged import Steps
-from fusion.layers.masked import within
+from fusion.layers.masked import length_mask
 
 CHECKPOINT = "wavlm-base-plus"
 LEAST = 400  # samples of one frame
-ALWAYS = {"layerdrop": 0.0}  # a dropped layer is no part of the page
+ALWAYS = {"layerdrop": 0.0}  # docs/papers/cues.md does not drop layers
 
 
 class SoundReader(nn.Module):
-    """WavLM base, trained with the rest; one utterance at a time, as its group norm runs over time."""
+    """WavLM base, trained with the model. It takes one utterance at a time, because its group norm runs over time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,21 +22,21 @@ class SoundReader(nn.Module):
         self.network = build(BASE_WAVLM.family, BASE_WAVLM.config | UNMASKED | ALWAYS, BASE_WAVLM.emotion)
 
     def load(self) -> None:
-        """Take the published tensors.
+        """Load the published weights.
 
         Raises:
-            WeightsError: they are absent, damaged or another network's.
+            WeightsError: the checkpoint is missing, damaged or of another network.
         """
         Weights(CHECKPOINT).network(lambda: self.network, strip=("wavlm.",), drop=UNUSED, rename=tensor_name)
 
     def forward(self, sound: Steps) -> Steps:
-        """Samples [K, n] at 16 kHz to frames [K, T, width]; what is shorter than a frame is left out."""
+        """Map samples [K, n] at 16 kHz to frames [K, T, width]; utterances shorter than a frame are left out."""
         lengths = sound.mask.sum(1)
-        heard = (lengths >= LEAST).nonzero().flatten()
-        frames = [self.network(sound.values[k : k + 1, : lengths[k]]).last_hidden_state[0] for k in heard]
+        long = (lengths >= LEAST).nonzero().flatten()
+        frames = [self.network(sound.values[k : k + 1, : lengths[k]]).last_hidden_state[0] for k in long]
         longest = max(map(len, frames), default=1)
         counts = torch.tensor([len(x) for x in frames], dtype=torch.long, device=sound.values.device)
         values = sound.values.new_zeros(len(frames), longest, self.width)
         if frames:
             values = torch.stack([nn.functional.pad(x, (0, 0, 0, longest - len(x))) for x in frames])
-        return Steps(values, within(counts, longest), sound.at[heard], sound.modality)
+        return Steps(values, length_mask(counts, longest), sound.places[long], sound.modality)

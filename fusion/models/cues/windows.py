@@ -1,4 +1,7 @@
-"""Windows of utterances of a dialogue, as one sequence of their steps each (Cues, 3.1 and 3.4)."""
+"""Windows of utterances: the steps of a window's utterances as one sequence.
+
+Source: docs/papers/cues.md, sections 3.1 and 3.4.
+"""
 
 from dataclasses import dataclass
 
@@ -7,12 +10,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fusion.data.batches import Batch
-from fusion.layers.masked import within
+from fusion.layers.masked import length_mask
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A sequence for each of N windows: [N, T, ...], lengths [N], and which steps are of the last utterance, [N, T]."""
+class WindowedSequence:
+    """One sequence for each of N windows.
+
+    Attributes:
+        values: [N, T, ...].
+        lengths: [N].
+        last: bool [N, T]; whether a step belongs to the utterance where the window ends.
+    """
 
     values: Tensor
     lengths: Tensor
@@ -21,50 +30,59 @@ class Heard:
     @property
     def mask(self) -> Tensor:
         """Valid steps, bool [N, T]."""
-        return within(self.lengths, self.values.shape[1])
+        return length_mask(self.lengths, self.values.shape[1])
 
-    def after(self, gone: Tensor) -> "Heard":
-        """Without the first `gone` steps [N] of each."""
+    def after(self, removed: Tensor) -> "WindowedSequence":
+        """Remove the first `removed` [N] steps of each sequence."""
         longest = self.values.shape[1]
-        place = torch.arange(longest, device=gone.device) + gone[:, None]
+        place = torch.arange(longest, device=removed.device) + removed[:, None]
         order, own = place.clamp(max=longest - 1), place < self.lengths[:, None]
         values = _picked(self.values, order, own)
-        return Heard(values, (self.lengths - gone).clamp(min=0), self.last.gather(1, order) & own)
+        return WindowedSequence(
+            values, (self.lengths - removed).clamp(min=0), self.last.gather(1, order) & own
+        )
 
-    def padded(self, longest: int) -> "Heard":
-        """The same with room for so many steps."""
+    def padded(self, longest: int) -> "WindowedSequence":
+        """Pad to `longest` steps."""
         more = longest - self.values.shape[1]
-        return Heard(F.pad(self.values, (0, 0, 0, more)), self.lengths, F.pad(self.last, (0, more)))
+        return WindowedSequence(
+            F.pad(self.values, (0, 0, 0, more)), self.lengths, F.pad(self.last, (0, more))
+        )
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Which utterances windows hold.
+class WindowExtent:
+    """Which utterances each of N windows holds.
 
     Attributes:
-        offsets: of them from the one where a window ends, ascending, [O]; 0 is that one itself.
-        held: bool [N, O].
-        oldest: the first offset that a bound on the steps left, [N]; that of a window which it did not touch is lower
-            than any.
+        offsets: [O], ascending; positions relative to the utterance where a window ends (0).
+        held: bool [N, O]; whether the window holds the utterance at this offset.
+        oldest: [N]; offset of the oldest utterance, if the limit on steps dropped older ones. Otherwise a number below
+            all offsets.
     """
 
     offsets: Tensor
     held: Tensor
     oldest: Tensor
 
-    def at(self, ranks: Tensor) -> "Reach":
-        """Those of some windows."""
-        return Reach(self.offsets, self.held[ranks], self.oldest[ranks])
+    def select(self, ranks: Tensor) -> "WindowExtent":
+        """Return some windows by number."""
+        return WindowExtent(self.offsets, self.held[ranks], self.oldest[ranks])
 
 
-def reach_of(
+def window_extent(
     batch: Batch, role: str, places: Tensor, past: int | None, future: int = 0, most: int | None = None
-) -> Reach:
-    """The utterances around each place [N] of the batch's grid.
+) -> WindowExtent:
+    """Find the utterances of the windows that end at some places.
 
     Args:
-        past, future: utterances before and after it; None for all before it.
-        most: steps of `role` at most; the oldest utterances go whole, that of the place itself never.
+        batch: the batch.
+        role: the role whose steps are limited.
+        places: places in the flattened grid, [N].
+        past: utterances before the place; None: all.
+        future: utterances after the place.
+        most: greatest number of steps in a window. The oldest utterances are dropped as a whole; the utterance at the
+            place itself is never dropped.
     """
     length = batch.mask.shape[1]
     before = length - 1 if past is None else min(past, length - 1)
@@ -74,81 +92,98 @@ def reach_of(
     oldest = places.new_full((len(places),), -length)
     if most is not None:
         counts = _counts(batch, role, places, offsets) * held
-        room = counts.flip(1).cumsum(1).flip(1) <= most  # of an utterance and all after it
+        room = counts.flip(1).cumsum(1).flip(1) <= most  # steps of an utterance and all later ones
         dropped = held & ~room & (offsets < 0)
         held = held & ~dropped
         first = offsets.masked_fill(~held, length).amin(1)
         oldest = torch.where(dropped.any(1), first, oldest)
-    return Reach(offsets, held, oldest)
+    return WindowExtent(offsets, held, oldest)
 
 
-def window_of(batch: Batch, role: str, places: Tensor, reach: Reach) -> Heard:
-    """The steps of the utterances of each window, oldest first, without those that have none."""
+def gather_window(batch: Batch, role: str, places: Tensor, extent: WindowExtent) -> WindowedSequence:
+    """Gather the steps of a role in each window, oldest utterance first.
+
+    Args:
+        batch: the batch.
+        role: the role.
+        places: places where the windows end, [N].
+        extent: the utterances of the windows.
+    """
     steps = batch.steps[role]
-    counts = _counts(batch, role, places, reach.offsets) * reach.held
+    counts = _counts(batch, role, places, extent.offsets) * extent.held
     ends = counts.cumsum(1)
     total = ends[:, -1]
     place = torch.arange(max(1, int(total.max()) if len(total) else 1), device=places.device)
     own = place < total[:, None]
     rank = torch.searchsorted(ends, place.expand(len(places), -1).contiguous(), right=True)
-    rank = rank.clamp(max=len(reach.offsets) - 1)
-    last = own & (reach.offsets[rank] == 0)
-    if not len(steps.at):
+    rank = rank.clamp(max=len(extent.offsets) - 1)
+    last = own & (extent.offsets[rank] == 0)
+    if not len(steps.places):
         empty = steps.values.new_zeros(len(places), len(place), *steps.values.shape[2:])
-        return Heard(empty, total, last)
-    rows = _ranks(steps.at, batch.mask.numel())[_around(places, reach.offsets, batch)].clamp(min=0)
+        return WindowedSequence(empty, total, last)
+    rows = _ranks(steps.places, batch.mask.numel())[_around(places, extent.offsets, batch)].clamp(min=0)
     step = (place - (ends - counts).gather(1, rank)).clamp(min=0, max=steps.values.shape[1] - 1)
     values = steps.values[rows.gather(1, rank), step]
-    return Heard(values.masked_fill(~_like(own, values), 0), total, last)
+    return WindowedSequence(values.masked_fill(~_like(own, values), 0), total, last)
 
 
-def steps_at(batch: Batch, role: str, places: Tensor) -> tuple[Heard, Tensor]:
-    """The steps of a role at some places [N], all of them of the last utterance, and which of them have any."""
+def steps_of_places(batch: Batch, role: str, places: Tensor) -> tuple[WindowedSequence, Tensor]:
+    """The steps of a role at some places [N], without a window, and whether each place has any, bool [N]."""
     steps = batch.steps[role]
-    rank = _ranks(steps.at, batch.mask.numel())[places]
+    rank = _ranks(steps.places, batch.mask.numel())[places]
     has = rank >= 0
-    if not len(steps.at):
+    if not len(steps.places):
         empty = steps.values.new_zeros(len(places), *steps.values.shape[1:])
         nothing = torch.zeros(empty.shape[:2], dtype=torch.bool, device=places.device)
-        return Heard(empty, rank.new_zeros(len(places)), nothing), has
+        return WindowedSequence(empty, rank.new_zeros(len(places)), nothing), has
     held = rank.clamp(min=0)
     mask = steps.mask[held] & has[:, None]
     longest = max(1, int(mask.sum(1).max())) if len(mask) else 1
     mask, values = mask[:, :longest], steps.values[held, :longest]
-    return Heard(values * _like(mask, values), mask.sum(1), mask), has
+    return WindowedSequence(values * _like(mask, values), mask.sum(1), mask), has
 
 
-def since(oldest: Tensor, tokens: Heard, words: Heard) -> tuple[Heard, Heard, Tensor]:
-    """Tokens and words of a text window without those of utterances before the offset `oldest` [N], and words gone.
+def drop_oldest_words(
+    oldest: Tensor, tokens: WindowedSequence, words: WindowedSequence
+) -> tuple[WindowedSequence, WindowedSequence, Tensor]:
+    """Drop the tokens and words of the oldest utterances of text windows.
 
-    Where no word is left, the first token that is left stands in their place, as `<s>` does in a window without any.
+    If no word is left, the first remaining token counts as a word, as `<s>` does in a window without words.
+
+    Args:
+        oldest: offset of the oldest utterance to keep, [N].
+        tokens: the tokens of the windows.
+        words: their words; each has first token, last token + 1 and utterance offset.
+
+    Returns:
+        The remaining tokens and words, and the number of words dropped from each window, [N].
     """
-    gone = (words.mask & (words.values[..., 2] < oldest[:, None])).sum(1)
-    if not gone.any():
-        return tokens, words, gone
-    left = words.after(gone)
-    none = (left.lengths == 0) & (gone > 0)
-    begins = left.values[:, 0, 0].long() - 1  # with the token of who speaks
+    removed = (words.mask & (words.values[..., 2] < oldest[:, None])).sum(1)
+    if not removed.any():
+        return tokens, words, removed
+    left = words.after(removed)
+    none = (left.lengths == 0) & (removed > 0)
+    begins = left.values[:, 0, 0].long() - 1  # keeps the speaker token before the first word
     ends = words.values[..., 1].long().masked_fill(~words.mask, 0).amax(1)
-    cut = torch.where(gone > 0, torch.where(none, ends, begins), 0)
+    cut = torch.where(removed > 0, torch.where(none, ends, begins), 0)
     spans = left.values.clone()
     spans[..., :2] = (spans[..., :2] - cut[:, None, None].to(spans.dtype)).clamp(min=0)
     spans[none, 0] = torch.tensor([0, 1, 0], dtype=spans.dtype, device=spans.device)
-    words = Heard(spans, left.lengths + none, left.last)
-    return tokens.after(cut), words, gone
+    words = WindowedSequence(spans, left.lengths + none, left.last)
+    return tokens.after(cut), words, removed
 
 
-def steps_in(batch: Batch, role: str, places: Tensor, reach: Reach | None = None) -> Tensor:
-    """Steps of a role in the windows that end at some places, [N]; without a reach in the utterances there."""
-    if reach is None:
+def count_steps(batch: Batch, role: str, places: Tensor, extent: WindowExtent | None = None) -> Tensor:
+    """Number of steps of a role in the windows that end at some places [N]; without `extent`, at the places alone."""
+    if extent is None:
         return _counts(batch, role, places, places.new_zeros(1)).squeeze(1)
-    return (_counts(batch, role, places, reach.offsets) * reach.held).sum(1)
+    return (_counts(batch, role, places, extent.offsets) * extent.held).sum(1)
 
 
 def _counts(batch: Batch, role: str, places: Tensor, offsets: Tensor) -> Tensor:
-    """Steps of the utterances around each place, whether they are of its dialogue or not, [N, O]."""
+    """Number of steps of the utterances around each place, [N, O], in its dialogue or not."""
     steps = batch.steps[role]
-    grid = places.new_zeros(batch.mask.numel()).index_copy(0, steps.at, steps.mask.sum(1))
+    grid = places.new_zeros(batch.mask.numel()).index_copy(0, steps.places, steps.mask.sum(1))
     return grid[_around(places, offsets, batch)]
 
 
@@ -157,7 +192,7 @@ def _around(places: Tensor, offsets: Tensor, batch: Batch) -> Tensor:
 
 
 def _ranks(at: Tensor, size: int) -> Tensor:
-    """Place in a grid -> rank among the utterances that have steps, or -1."""
+    """Map from place in the flattened grid to number among the utterances with steps, or -1, [size]."""
     return at.new_full((size,), -1).index_copy(0, at, torch.arange(len(at), device=at.device))
 
 

@@ -21,7 +21,7 @@ from app.systems import (
 )
 from ercache.errors import UsageError
 from ercache.params.schema import Params
-from fusion.evaluation.significance import compare_pair, holm, read_outcomes
+from fusion.evaluation.significance import compare_pair, holm, read_scored_runs
 from fusion.training.run import train_experiment
 from tests.support.toy_corpus import FEATURES, write_toy
 
@@ -56,7 +56,7 @@ def test_models_are_compared_with_the_reference_and_with_their_single_modalities
     scores = [r["test"]["weighted_f1"]["mean"] for r in models]
     assert scores == sorted(scores, reverse=True)
     (compared,) = [r for r in models if "p" in r]
-    a, b = read_outcomes([data / "models/concat", data / "models/bc_lstm"])
+    a, b = read_scored_runs([data / "models/concat", data / "models/bc_lstm"])
     pair = compare_pair(a, b)
     assert compared["system"] == "concat" and compared["difference"] == pair["difference"]
     assert compared["p"] == pair["p"]  # one comparison needs no correction
@@ -66,7 +66,7 @@ def test_models_are_compared_with_the_reference_and_with_their_single_modalities
     ]
     raw = []
     for r in singles:
-        a, b = read_outcomes([data / "models" / r["full"], data / "models" / r["system"]])
+        a, b = read_scored_runs([data / "models" / r["full"], data / "models" / r["system"]])
         raw.append(compare_pair(a, b)["p"])
         assert r["better"] == (r["difference"] > 0 and r["p"] < 0.05)
     assert [r["p"] for r in singles] == holm(raw)

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with labels and caches is told at once, before any work."""
+"""All problems of labels and caches are reported together, before any training."""
 
 import json
 import shutil
@@ -63,7 +63,7 @@ def test_features_of_a_modality_are_joined_and_one_missing_makes_it_absent(data:
         assert np.array_equal(joined.values[i], expected)
 
 
-def test_all_findings_are_told_together_with_the_remedy(data: Path) -> None:
+def test_all_problems_are_reported_together_with_the_remedy(data: Path) -> None:
     (data / "caches/toy/audio/sound.dev.h5").unlink()
     (data / "caches/toy/visual/face.test.h5").unlink()
     rewrite(data, "words", corpus="other")
@@ -75,14 +75,14 @@ def test_all_findings_are_told_together_with_the_remedy(data: Path) -> None:
     assert error.exit_code == 2
 
 
-def test_other_ids_than_the_manifest(data: Path) -> None:
+def test_other_ids_than_those_of_the_manifest_are_refused(data: Path) -> None:
     manifest = toy_manifest()
     fewer = replace(manifest, utterances=manifest.utterances[1:], splits={})
     write_feature(data, fewer, "words", toy_vectors(manifest, "words"))
     assert any("other ids than the manifest: lacks train_d0_u0" in d for d in told(data).details)
 
 
-def test_values_that_are_no_numbers_are_named(data: Path) -> None:
+def test_nan_and_infinite_values_are_refused(data: Path) -> None:
     manifest = toy_manifest()
     vectors = toy_vectors(manifest, "sound")
     vectors["dev_d1_u2"][0, 1], vectors["dev_d2_u0"][0, 0] = np.nan, np.inf
@@ -90,7 +90,7 @@ def test_values_that_are_no_numbers_are_named(data: Path) -> None:
     assert any("NaN or infinite values in dev_d1_u2, dev_d2_u0" in d for d in told(data).details)
 
 
-def test_a_sequence_where_a_vector_is_needed(data: Path) -> None:
+def test_a_sequence_where_a_vector_is_needed_is_refused(data: Path) -> None:
     rewrite(data, kind="sequence")
     details = told(data).details
     assert any(
@@ -99,7 +99,7 @@ def test_a_sequence_where_a_vector_is_needed(data: Path) -> None:
     )
 
 
-def test_a_flipped_bit_and_a_file_that_is_none(data: Path) -> None:
+def test_a_flipped_bit_and_a_file_of_another_format_are_refused(data: Path) -> None:
     path = data / "caches/toy/text/words.train.h5"
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
@@ -115,7 +115,7 @@ def test_unknown_label_set_and_split_name_the_nearest(data: Path) -> None:
     assert "unknown split 'oficial'; did you mean 'official'?" in text
 
 
-def test_a_split_that_the_scan_did_not_make_is_told_with_the_reason(data: Path) -> None:
+def test_a_split_that_the_scan_did_not_make_is_refused_with_the_reason(data: Path) -> None:
     why = Problem(None, "note", "split_not_made", "dialogues: the folder holds 1; add recordings")
     other = Problem(None, "note", "split_not_made", "speakers: too few")
     manifest = replace(toy_manifest(), splits={}, problems=(why, other))
@@ -132,7 +132,9 @@ def test_a_split_that_the_scan_did_not_make_is_told_with_the_reason(data: Path) 
         ({"dev": ("train_d1_u1",)}, "dev and train share utterances"),
     ],
 )
-def test_splits_that_cannot_be_used(data: Path, change: dict[str, tuple[str, ...]], expected: str) -> None:
+def test_splits_that_cannot_be_used_are_refused(
+    data: Path, change: dict[str, tuple[str, ...]], expected: str
+) -> None:
     manifest = toy_manifest()
     split = {**manifest.splits["official"], **change}
     write_manifest(replace(manifest, splits={"official": split}), data / "manifests/toy.jsonl")
@@ -152,7 +154,7 @@ def test_a_split_that_promises_to_keep_speakers_apart_and_does_not_is_refused(da
     assert read(data, split="own").findings.marks == []
 
 
-def test_a_label_outside_its_set(data: Path) -> None:
+def test_a_label_outside_its_set_is_refused(data: Path) -> None:
     manifest = replace(toy_manifest(), label_sets={"emotion7": CLASSES[:2]})
     write_manifest(manifest, data / "manifests/toy.jsonl")
     assert "label 'anger' is not in the label set 'emotion7'" in told(data).details
@@ -212,7 +214,7 @@ def test_partial_caches_are_refused(data: Path) -> None:
     assert error.hint == "ercache extract toy --features words"
 
 
-def test_a_modality_that_train_lacks_wholly(data: Path) -> None:
+def test_a_modality_that_no_utterance_of_train_has_is_refused(data: Path) -> None:
     manifest = toy_manifest()
     vectors = {i: v for i, v in toy_vectors(manifest, "face").items() if not i.startswith("train")}
     write_feature(data, manifest, "face", vectors)
@@ -233,7 +235,7 @@ def test_a_class_without_examples_and_an_unknown_origin_are_marked(data: Path) -
     assert read(data).findings.marks == ["origin of words unknown", "class joy has no example in train"]
 
 
-def test_parts_of_different_make_are_refused(data: Path) -> None:
+def test_parts_that_were_made_differently_are_refused(data: Path) -> None:
     old = (data / "caches/toy/text/words.train.h5").read_bytes()
     rewrite(data, version=2)
     (data / "caches/toy/text/words.train.h5").write_bytes(old)
@@ -248,7 +250,7 @@ def test_only_caches_that_the_subsets_need_are_read(data: Path) -> None:
     assert not any("test" in name for name in source.findings.digests)
 
 
-def test_a_corpus_without_a_manifest(data: Path) -> None:
+def test_a_corpus_without_a_manifest_is_refused(data: Path) -> None:
     with pytest.raises(UsageError, match="manifest not found"):
         read(data, corpus="nowhere")
 

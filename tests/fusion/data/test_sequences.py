@@ -1,4 +1,4 @@
-"""Features with steps: from a cache to a batch, padded nowhere but there, and through a training."""
+"""Sequence features: from a cache to a batch, where alone they are padded, and through a training."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +16,10 @@ from ercache.cache import ArraySpec, Entry, Status, content_digest
 from ercache.cache_writer import write_cache
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, write_manifest
-from fusion.data.batches import Batch, Padded, Statistics, standardized, statistics_of
-from fusion.data.modality_dropout import without_some
-from fusion.data.ragged import Ragged, concatenated, placed, ragged, step_rows
-from fusion.data.windows import View
+from fusion.data.batches import Batch, PaddedBatches, Statistics, standardized, statistics_of
+from fusion.data.modality_dropout import drop_modalities
+from fusion.data.ragged import Ragged, concatenate_ragged, ragged_of_packed, scatter_to_grid, step_rows
+from fusion.data.windows import ContextWindow
 from fusion.evaluation.evaluate import evaluate
 from fusion.experiment.source import Source, read_source
 from fusion.layers.losses import Loss
@@ -33,7 +33,7 @@ FEATURES = {"text": ["tokens"], "visual": ["faces:frames", "backs:frames"]}
 
 
 def steps_of(manifest: Manifest, width: int, every: int = 0, seed: int = 0) -> dict[str, np.ndarray]:
-    """Utterance -> 1 to 6 steps that point at its label; each `every`-th utterance has none."""
+    """Utterance -> 1 to 6 steps that depend on its label; each `every`-th utterance has none."""
     rng = np.random.default_rng(seed)
     found = {}
     for n, u in enumerate(manifest.utterances):
@@ -81,7 +81,7 @@ def write_steps(
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A toy corpus with words (float16), faces of four in five utterances, and what is behind them."""
+    """A toy corpus with words (float16), faces for four of five utterances, and backgrounds."""
     manifest = toy_manifest()
     write_manifest(manifest, tmp_path / "manifests" / "toy.jsonl")
     write_steps(tmp_path, manifest, "tokens", "text", steps_of(manifest, 6), "tokens", "float16")
@@ -97,7 +97,7 @@ class NoSwitches(BaseModel):
 
 
 class MeanOfSteps(nn.Module):
-    """logits = sum over the roles of W_role mean of its steps; its objective is the experiment's, told twice."""
+    """logits = sum over roles of W_role mean(steps). Its objective is twice the experiment's loss."""
 
     def __init__(self, widths: Widths, classes: int, config: NoSwitches) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class MeanOfSteps(nn.Module):
         logits = torch.zeros(*batch.mask.shape, len(CLASSES))
         for role, steps in batch.steps.items():
             mean = steps.values.sum(1) / steps.mask.sum(1, keepdim=True)
-            logits = logits + placed(self.out[role](mean), steps.at, batch.mask)
+            logits = logits + scatter_to_grid(self.out[role](mean), steps.places, batch.mask)
         return logits
 
     def on_epoch_start(self, epoch: int) -> None:
@@ -121,7 +121,7 @@ class MeanOfSteps(nn.Module):
 
 @pytest.fixture(autouse=True)
 def toy_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The registry with a model on steps."""
+    """The registry with a model on sequences added."""
     entry = ModelEntry(
         "mean_of_steps",
         "toy",
@@ -143,7 +143,7 @@ def source_of(data: Path, **entry: Any) -> Source:
 def literal(batch: Batch, subset_ids: list[str], own: Mapping[str, np.ndarray], role: str) -> None:
     """Every step of a batch, one by one."""
     steps = batch.steps[role]
-    held = dict(zip(steps.at.tolist(), range(len(steps.at)), strict=True))
+    held = dict(zip(steps.places.tolist(), range(len(steps.places)), strict=True))
     for place, utterance in enumerate(subset_ids):
         if utterance and utterance in own:
             k = held.pop(place)
@@ -162,7 +162,7 @@ def test_a_batch_holds_every_step_of_its_utterances_and_no_other(
 ) -> None:
     subset = source_of(data).subset("train")
     own = steps_of(toy_manifest(), width, every, seed)
-    for rows, mask, batch in Padded(subset).by_length(3):
+    for rows, mask, batch in PaddedBatches(subset).by_length(3):
         ids = [
             subset.utterances[r].id if m else ""
             for r, m in zip(rows.flatten().tolist(), mask.flatten().tolist(), strict=True)
@@ -174,31 +174,31 @@ def test_a_batch_holds_every_step_of_its_utterances_and_no_other(
     assert subset.present["visual"].all() and not subset.sequences["face"].present.all()
 
 
-def test_steps_are_standardised_over_those_of_train_and_whole_numbers_are_not(data: Path) -> None:
+def test_steps_are_standardised_over_train_and_integers_are_not(data: Path) -> None:
     subset = source_of(data).subset("train")
     own = steps_of(toy_manifest(), 5, 5, 1)
     seen = np.concatenate([own[u.id] for u in subset.utterances if u.id in own]).astype("f8")
     found = statistics_of(subset)
     np.testing.assert_allclose(found.mean["face"].numpy(), seen.mean(0), atol=1e-6)
     np.testing.assert_allclose(found.std["face"].numpy(), seen.std(0), atol=1e-6)
-    batch = Padded(standardized(subset, found)).batch(range(3))
-    raw = Padded(subset).batch(range(3))
+    batch = PaddedBatches(standardized(subset, found)).batch(range(3))
+    raw = PaddedBatches(subset).batch(range(3))
     wanted = (raw.steps["face"].values - found.mean["face"]) / found.std["face"]
     face = batch.steps["face"]
     assert (
         torch.allclose(face.values[face.mask], wanted[face.mask], atol=1e-6)
         and not face.values[~face.mask].any()
     )
-    crops = ragged("visual", np.arange(12, dtype=np.uint8).reshape(3, 4), np.array([0, 2, 3]))
+    crops = ragged_of_packed("visual", np.arange(12, dtype=np.uint8).reshape(3, 4), np.array([0, 2, 3]))
     assert crops.statistics(torch.tensor([0, 1])) is None
-    picked = crops.steps(torch.tensor([[1]]), torch.tensor([[True]]))
+    picked = crops.gather(torch.tensor([[1]]), torch.tensor([[True]]))
     assert picked.values.dtype == torch.uint8 and picked.values.tolist() == [[[8, 9, 10, 11]]]
 
 
 def test_nothing_of_the_target_or_later_is_gathered_in_prediction(data: Path) -> None:
     source = source_of(data, task="epc")
     subset = source.subset("train")
-    padded = Padded(subset, View(ahead=1))
+    padded = PaddedBatches(subset, ContextWindow(ahead=1))
     rows, _, batch = next(iter(padded.by_length(1)))
     assert int(rows.max()) == 1 and batch.mask.shape[1] == 1  # one heard utterance, the second is the target
     own = steps_of(toy_manifest(), 6)
@@ -214,61 +214,61 @@ def test_batches_of_long_utterances_are_smaller_and_scores_do_not_depend_on_it(
 
     def filled() -> tuple[int, Tensor]:
         count = 0
-        for rows, mask, batch in Padded(subset).by_length():
+        for rows, mask, batch in PaddedBatches(subset).by_length():
             logits[rows[mask]] = model(batch)[mask].detach()
             count += 1
         return count, logits.clone()
 
     few, whole = filled()
-    monkeypatch.setattr("fusion.data.batches.NUMBERS", 200)
+    monkeypatch.setattr("fusion.data.batches.MAX_NUMBERS", 200)
     many, cut = filled()
     assert few == 1 < many and torch.allclose(whole, cut, atol=1e-5)
 
 
 def test_modality_dropout_takes_the_steps_too(data: Path) -> None:
-    batch = Padded(source_of(data).subset("train")).batch(range(8))
-    left = without_some(batch, 0.5, torch.Generator().manual_seed(0))
+    batch = PaddedBatches(source_of(data).subset("train")).batch(range(8))
+    left = drop_modalities(batch, 0.5, torch.Generator().manual_seed(0))
     for role, steps in left.steps.items():
         present = left.present[steps.modality].flatten()
-        assert present[steps.at].all() and 0 < len(steps.at) < len(batch.steps[role].at)
-        kept = batch.steps[role].kept(left.present[steps.modality])
+        assert present[steps.places].all() and 0 < len(steps.places) < len(batch.steps[role].places)
+        kept = batch.steps[role].where_present(left.present[steps.modality])
         assert torch.equal(steps.values, kept.values) and torch.equal(steps.mask, kept.mask)
 
 
-def test_a_subset_is_a_view_and_not_a_copy_of_the_values() -> None:
-    whole = ragged("text", np.arange(20, dtype="f4").reshape(10, 2), np.array([0, 3, 3, 5, 10]))
-    part = whole.of(torch.tensor([2, 0]))
+def test_a_subset_shares_the_values_and_copies_none() -> None:
+    whole = ragged_of_packed("text", np.arange(20, dtype="f4").reshape(10, 2), np.array([0, 3, 3, 5, 10]))
+    part = whole.select(torch.tensor([2, 0]))
     assert part.values.data_ptr() == whole.values.data_ptr() and len(part.values) == 5
     assert part.starts.tolist() == [3, 0] and part.lengths.tolist() == [2, 3]
-    assert whole.of(torch.tensor([1])).present.tolist() == [False]
-    nothing = whole.of(torch.tensor([1])).steps(torch.tensor([[0]]), torch.tensor([[True]]))
+    assert whole.select(torch.tensor([1])).present.tolist() == [False]
+    nothing = whole.select(torch.tensor([1])).gather(torch.tensor([[0]]), torch.tensor([[True]]))
     assert (
         nothing.values.shape == (0, 1, 2)
-        and placed(torch.ones(0, 3), nothing.at, torch.ones(1, 1)).sum() == 0
+        and scatter_to_grid(torch.ones(0, 3), nothing.places, torch.ones(1, 1)).sum() == 0
     )
 
 
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1, max_size=3), st.randoms())
-def test_any_lengths_are_found_again_one_part_after_the_other(parts: list[list[int]], chance: Any) -> None:
+def test_steps_of_joined_parts_are_those_of_their_utterances(parts: list[list[int]], chance: Any) -> None:
     count, pieces = 0, []
     for lengths in parts:
         total = sum(lengths)
         packed = np.arange(count, count + total, dtype="f4")[:, None]
-        pieces.append(ragged("text", packed, np.cumsum([0, *lengths])))
+        pieces.append(ragged_of_packed("text", packed, np.cumsum([0, *lengths])))
         count += total
-    joined = concatenated(pieces)
+    joined = concatenate_ragged(pieces)
     lengths = [n for part in parts for n in part]
     order = list(range(len(lengths)))
     chance.shuffle(order)
-    picked = joined.of(torch.tensor(order))
+    picked = joined.select(torch.tensor(order))
     starts = np.cumsum([0, *lengths])[order]
     wanted = [starts[i] + t for i, u in enumerate(order) for t in range(lengths[u])]
     assert picked.values[step_rows(picked.starts, picked.lengths)].flatten().tolist() == wanted
-    grid = picked.steps(torch.arange(len(order))[None], torch.ones(1, len(order), dtype=torch.bool))
+    grid = picked.gather(torch.arange(len(order))[None], torch.ones(1, len(order), dtype=torch.bool))
     assert grid.values[grid.mask].flatten().tolist() == wanted
 
 
-def test_values_that_are_no_numbers_are_told_by_utterance(data: Path) -> None:
+def test_nan_and_infinite_values_are_found_by_utterance(data: Path) -> None:
     manifest = toy_manifest()
     steps = steps_of(manifest, 6)
     steps["train_d1_u2"][0, 0], steps["dev_d0_u0"][-1, 5] = np.nan, np.inf
@@ -280,7 +280,7 @@ def test_values_that_are_no_numbers_are_told_by_utterance(data: Path) -> None:
     assert "tokens.dev.h5: NaN or infinite values in dev_d0_u0" in words
 
 
-def test_arrays_and_numbers_of_features_that_do_not_fit_are_told_together(data: Path) -> None:
+def test_unsuitable_arrays_and_numbers_of_features_are_reported_together(data: Path) -> None:
     with pytest.raises(UsageError) as told:
         source_of(data, features={"text": ["tokens:pooled"], "visual": ["faces:nothing"]})
     words = "\n".join(told.value.details)
@@ -327,7 +327,9 @@ def test_a_model_on_steps_is_trained_and_scored_again_from_the_caches(data: Path
     assert again["test"] == answer["test"]
 
 
-def test_the_objective_and_the_epochs_are_the_models_own(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_may_have_its_own_objective_and_epoch_hooks(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[list[int]] = []
     monkeypatch.setattr(MeanOfSteps, "on_epoch_start", lambda self, epoch: seen.append([epoch]))
     params = toy_params(

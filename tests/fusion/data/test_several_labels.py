@@ -1,4 +1,4 @@
-"""Several emotions at once (MOSEI): labels, masks, loss and scores by hand, and a whole training."""
+"""Multi-label tasks (MOSEI): labels, masks, loss and scores by hand, and a whole training."""
 
 import json
 import math
@@ -18,14 +18,14 @@ from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance, write_manifest
 from ercache.params.schema import TrainingParams
 from ercache.training.losses import IGNORED
-from fusion.data.batches import Padded
+from fusion.data.batches import PaddedBatches
 from fusion.data.labels import label_space
 from fusion.evaluation.evaluate import evaluate
 from fusion.evaluation.significance import compare
 from fusion.experiment.source import read_source
 from fusion.layers.losses import balanced_presence, loss_of, masked_binary_cross_entropy
 from fusion.models import MODELS
-from fusion.runs.predict import scored
+from fusion.runs.predict import score_subset
 from fusion.runs.predictions import Predictions, names_of
 from fusion.training.run import train_experiment
 from tests.support.toy_corpus import CLASSES, FEATURES, toy_manifest, toy_params, write_toy
@@ -35,7 +35,7 @@ EMOTIONS = ("joy", "anger")
 
 
 def several(manifest: Manifest) -> Manifest:
-    """Joy and anger, each there or not; of the second utterance of every dialogue, anger is unknown."""
+    """Joy and anger, each present or absent; anger is unknown for the second utterance of every dialogue."""
 
     def labels(u: Utterance) -> dict[str, str | None]:
         one = u.labels["emotion7"]
@@ -67,9 +67,9 @@ def test_a_family_of_sets_that_say_absent_or_present_is_one_multi_label_set() ->
     assert one is not None and not one.multi and one.classes == PRESENCE
     assert label_space(several(toy_manifest()), "emotion") is None
     u = toy_manifest().utterances[0]
-    assert space.of(replace(u, labels={"e_joy": "present", "e_anger": "absent"})) == [1, 0]
-    assert space.of(replace(u, labels={"e_joy": "present", "e_anger": None})) == [1, IGNORED]
-    assert space.of(replace(u, labels={})) == [IGNORED, IGNORED] == space.nothing
+    assert space.label_of(replace(u, labels={"e_joy": "present", "e_anger": "absent"})) == [1, 0]
+    assert space.label_of(replace(u, labels={"e_joy": "present", "e_anger": None})) == [1, IGNORED]
+    assert space.label_of(replace(u, labels={})) == [IGNORED, IGNORED] == space.no_label
 
 
 def test_binary_cross_entropy_by_hand() -> None:
@@ -84,7 +84,7 @@ def test_binary_cross_entropy_by_hand() -> None:
     assert float(weighted) == pytest.approx((3 * 0.2231436 + 0.2876821) / 2, abs=1e-6)
 
 
-def test_presence_is_weighed_by_how_rare_it_is() -> None:
+def test_rare_emotions_get_greater_weights() -> None:
     labels = tensor([[1, 0, 0], [0, 0, IGNORED], [0, 0, 1], [0, 0, IGNORED]])
     assert balanced_presence(labels).tolist() == [3.0, 1.0, 1.0]
     training = TrainingParams(class_weights="balanced")
@@ -103,7 +103,7 @@ def test_scores_of_several_emotions_by_hand() -> None:
     # joy: TP 1, FN 1, TN 1, FP 1 -> weighted accuracy (1/2 + 1/2) / 2; anger: TP 1, TN 2 of 2, FN 0, one unknown -> 1.
     truth = [[1, 1], [1, 0], [0, 0], [0, IGNORED]]
     chance = [[0.9, 0.8], [0.2, 0.1], [0.7, 0.3], [0.4, 0.9]]
-    found = scored([predictions(truth, chance)], EMOTIONS)
+    found = score_subset([predictions(truth, chance)], EMOTIONS)
     assert found.confusion == [[[1, 1], [1, 1]], [[2, 0], [0, 1]]]
     assert found.scores["uar"].mean == pytest.approx(0.75)
     assert found.scores["accuracy"].mean == pytest.approx((2 / 4 + 3 / 3) / 2)
@@ -134,8 +134,8 @@ def test_batches_hold_a_label_for_every_emotion_and_mask_what_is_unknown(data: P
     source = read_source(data, toy_params(label_set="e").experiments["exp"])
     train_part = source.subset("train")
     assert train_part.labels.shape == (len(train_part.utterances), 2)
-    for rows, speaks, batch in Padded(train_part).by_length():
-        assert torch.equal(batch.labels[speaks], train_part.labels[rows[speaks]])
+    for rows, has_target, batch in PaddedBatches(train_part).by_length():
+        assert torch.equal(batch.labels[has_target], train_part.labels[rows[has_target]])
         assert (batch.labels[~batch.mask] == IGNORED).all()
     second = tensor([u.index == 1 for u in train_part.utterances])
     assert (train_part.labels[second][:, 1] == IGNORED).all() and (train_part.labels[second][:, 0] >= 0).all()
@@ -144,7 +144,7 @@ def test_batches_hold_a_label_for_every_emotion_and_mask_what_is_unknown(data: P
 @pytest.mark.parametrize(
     "model", [key for key, entry in MODELS.items() if "erc" in entry.tasks and not entry.roles]
 )
-def test_every_model_tells_several_emotions_through_the_common_path(data: Path, model: str) -> None:
+def test_every_model_predicts_several_emotions(data: Path, model: str) -> None:
     features = {m: names for m, names in FEATURES.items() if m in MODELS[model].modalities}
     answer = train(data, model=model, features=features, training={"seeds": 1, "epochs": 2})
     run = json.loads((data / "models/exp/run.json").read_text())
@@ -153,7 +153,7 @@ def test_every_model_tells_several_emotions_through_the_common_path(data: Path, 
     assert evaluate(data / "models/exp", data)["test"] == run["test"]
 
 
-def test_a_training_learns_and_stores_what_is_known_and_said_of_every_emotion(data: Path) -> None:
+def test_a_training_stores_labels_and_predictions_of_every_emotion(data: Path) -> None:
     answer = train(
         data, training={"seeds": 2, "epochs": 40, "lr": 0.02, "batch": 4, "class_weights": "balanced"}
     )

@@ -1,4 +1,4 @@
-"""Prediction and windows: what is spoken of, and that nothing of it or after it is seen."""
+"""Context windows: the targets of each task, and that nothing of a predicted target or after it is seen."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +14,8 @@ from ercache.errors import UsageError
 from ercache.params.schema import Params
 from ercache.training.determinism import set_seeds
 from ercache.training.losses import IGNORED
-from fusion.data.batches import Padded, Subset
-from fusion.data.windows import View, stretches_of
+from fusion.data.batches import PaddedBatches, Subset
+from fusion.data.windows import ContextWindow, spans_of
 from fusion.evaluation.evaluate import evaluate
 from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import read_source
@@ -25,31 +25,35 @@ from fusion.training.run import train_experiment
 from tests.support.toy_corpus import FEATURES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
 
 OFFSETS = torch.tensor([0, 3, 4])
-views = st.builds(View, st.integers(0, 1), st.none() | st.integers(1, 4)).filter(lambda view: not view.whole)
+views = st.builds(ContextWindow, st.integers(0, 1), st.none() | st.integers(1, 4)).filter(
+    lambda window: not window.whole
+)
 
 
-def spans(view: View) -> list[tuple[int, int, int]]:
-    found = stretches_of(view, OFFSETS)
+def spans(window: ContextWindow) -> list[tuple[int, int, int]]:
+    found = spans_of(window, OFFSETS)
     assert found.targets is not None
     return list(zip(found.starts.tolist(), found.ends.tolist(), found.targets.tolist(), strict=True))
 
 
-def test_prediction_speaks_of_the_utterance_after_the_last_one_seen() -> None:
-    assert spans(View(ahead=1)) == [(0, 1, 1), (0, 2, 2)]
-    assert spans(View(ahead=1, history=1)) == [(0, 1, 1), (1, 2, 2)]
-    assert spans(View(history=2)) == [(0, 1, 0), (0, 2, 1), (1, 3, 2), (3, 4, 3)]
+def test_the_target_of_a_prediction_is_the_utterance_after_its_span() -> None:
+    assert spans(ContextWindow(ahead=1)) == [(0, 1, 1), (0, 2, 2)]
+    assert spans(ContextWindow(ahead=1, history=1)) == [(0, 1, 1), (1, 2, 2)]
+    assert spans(ContextWindow(history=2)) == [(0, 1, 0), (0, 2, 1), (1, 3, 2), (3, 4, 3)]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), views)
-def test_no_stretch_leaves_its_dialogue_or_reaches_beyond_its_target(lengths: list[int], view: View) -> None:
+def test_no_span_leaves_its_dialogue_or_reaches_beyond_its_target(
+    lengths: list[int], window: ContextWindow
+) -> None:
     offsets = torch.tensor([0, *np.cumsum(lengths)])
-    found = stretches_of(view, offsets)
+    found = spans_of(window, offsets)
     assert found.targets is not None
     dialogue = torch.repeat_interleave(offsets.diff())
     assert torch.equal(dialogue[found.starts], dialogue[found.targets])
-    assert torch.equal(found.ends - 1 + view.ahead, found.targets)
-    assert (found.lengths >= 1).all() and (found.lengths <= (view.history or 99)).all()
-    assert len(found.targets) == sum(n - view.ahead for n in lengths)
+    assert torch.equal(found.ends - 1 + window.ahead, found.targets)
+    assert (found.lengths >= 1).all() and (found.lengths <= (window.history or 99)).all()
+    assert len(found.targets) == sum(n - window.ahead for n in lengths)
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +71,15 @@ def test_targets_of_prediction_are_the_labels_of_the_next_utterances(data: Path)
     source = read_source(data, params().experiments["exp"])
     train = source.subset("train")
     first = train.offsets[:-1]
-    assert not train.inside[first].any() and (train.labels[first] == IGNORED).all()
-    for rows, speaks, batch in Padded(train, source.view).by_length():
-        assert torch.equal(speaks.sum(1), torch.ones(len(speaks), dtype=torch.long))
-        assert torch.equal(batch.labels[speaks], train.labels[rows[speaks]])
-        assert (batch.labels[~speaks] == IGNORED).all()
+    assert not train.in_subset[first].any() and (train.labels[first] == IGNORED).all()
+    for rows, has_target, batch in PaddedBatches(train, source.window).by_length():
+        assert torch.equal(has_target.sum(1), torch.ones(len(has_target), dtype=torch.long))
+        assert torch.equal(batch.labels[has_target], train.labels[rows[has_target]])
+        assert (batch.labels[~has_target] == IGNORED).all()
 
 
 def disturbed(subset: Subset, row: int) -> Subset:
-    """Everything of one utterance and of all later ones is another: features, presence, speaker, label."""
+    """A copy in which one utterance and all later ones differ: features, presence, speaker, label."""
     features = {m: values.clone() for m, values in subset.features.items()}
     present = {m: has.clone() for m, has in subset.present.items()}
     speakers, labels = subset.speakers.clone(), subset.labels.clone()
@@ -84,8 +88,10 @@ def disturbed(subset: Subset, row: int) -> Subset:
         present[m][row:] = ~present[m][row:]
     speakers[row:] += 5
     labels[row:] = (labels[row:].clamp(min=0) + 1) % 3
-    known = torch.cat([subset.known[:row], (subset.known[row:].clamp(min=0) + 1) % 3])
-    return replace(subset, features=features, present=present, speakers=speakers, labels=labels, known=known)
+    known = torch.cat([subset.all_labels[:row], (subset.all_labels[row:].clamp(min=0) + 1) % 3])
+    return replace(
+        subset, features=features, present=present, speakers=speakers, labels=labels, all_labels=known
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,9 +107,9 @@ def test_a_changed_target_and_future_change_no_prediction(
     dev = source.subset("dev")
     set_seeds(0)
     network = experiment.model.build(dev.widths, 3, experiment.config)
-    whole = logits_of(network, Padded(dev, source.view))
+    whole = logits_of(network, PaddedBatches(dev, source.window))
     for row in (1, 5, len(dev.utterances) - 1):
-        after = logits_of(network, Padded(disturbed(dev, row), source.view))
+        after = logits_of(network, PaddedBatches(disturbed(dev, row), source.window))
         assert torch.equal(whole[: row + 1].nan_to_num(9), after[: row + 1].nan_to_num(9))
 
 

@@ -1,4 +1,4 @@
-"""Case studies: the weights of one dialogue, as the figure of AVAFN's paper shows them."""
+"""Case studies: the attention weights of one dialogue, as in the figure of AVAFN's paper."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_a_dialogue_of_a_run_gives_its_turns_and_both_rows_of_weights(data: Path) -> None:
+def test_a_case_study_has_the_turns_and_both_kinds_of_attention_weights(data: Path) -> None:
     params = toy_params(model="avafn", features=SOUND_AND_FACE, training={"seeds": 2, "epochs": 1})
     train_experiment("exp", params, data, work=data.parent / "work")
     found = case_study(data / "models/exp", data, "train_d3", seed=1)
@@ -41,7 +41,7 @@ def test_a_dialogue_of_a_run_gives_its_turns_and_both_rows_of_weights(data: Path
 @pytest.mark.parametrize(
     "entry", [{"model": "concat"}, {"model": "avafn", "config": {"use_cam": False}}], ids=str
 )
-def test_a_run_without_such_weights_is_refused(data: Path, entry: dict[str, object]) -> None:
+def test_a_run_without_these_attention_weights_is_refused(data: Path, entry: dict[str, object]) -> None:
     params = toy_params(features=SOUND_AND_FACE, training={"seeds": 1, "epochs": 1}, **entry)
     train_experiment("exp", params, data, work=data.parent / "work")
     with pytest.raises(UsageError, match="no case study"):

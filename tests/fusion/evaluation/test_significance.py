@@ -12,19 +12,19 @@ import pytest
 from scipy.stats import binom
 
 from ercache.errors import UsageError
-from fusion.evaluation.significance import Outcome, bootstrap_p, compare, compare_pair, holm, mcnemar_p
-from fusion.runs.predictions import majority
+from fusion.evaluation.significance import ScoredRun, bootstrap_p, compare, compare_pair, holm, mcnemar_p
+from fusion.runs.predictions import majority_vote
 from fusion.training.run import train_experiment
 from tests.support.toy_corpus import toy_params, write_toy
 
 RIGHT, WRONG = [[2, 0], [0, 2]], [[0, 2], [2, 0]]
 
 
-def outcome(name: str, dialogues: list[list[list[int]]], right: list[bool]) -> Outcome:
-    return Outcome(name, np.array([dialogues]), np.array(right))
+def outcome(name: str, dialogues: list[list[list[int]]], right: list[bool]) -> ScoredRun:
+    return ScoredRun(name, np.array([dialogues]), np.array(right))
 
 
-def test_mcnemar_is_a_fair_coin() -> None:
+def test_mcnemar_is_the_exact_binomial_test() -> None:
     assert mcnemar_p(9, 1) == pytest.approx(2 * (1 + 10) / 2**10)
     assert mcnemar_p(0, 0) == 1.0
     assert mcnemar_p(40, 60) == pytest.approx(2 * binom.cdf(40, 100, 0.5))
@@ -62,9 +62,9 @@ def test_the_bootstrap_is_paired() -> None:
     assert row["ci95"] == [0.0, 0.0] and row["p"] == 1.0
 
 
-def test_seeds_are_drawn_for_each_run_on_its_own() -> None:
-    def both(name: str) -> Outcome:  # one seed right everywhere, one wrong everywhere
-        return Outcome(name, np.array([[RIGHT] * 3, [WRONG] * 3]), np.array([True] * 12))
+def test_each_run_has_its_own_draws_of_seeds() -> None:
+    def both(name: str) -> ScoredRun:  # one seed right everywhere, one wrong everywhere
+        return ScoredRun(name, np.array([[RIGHT] * 3, [WRONG] * 3]), np.array([True] * 12))
 
     row = compare_pair(both("a"), both("b"))
     # each run's score is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4, whatever the dialogues
@@ -74,7 +74,7 @@ def test_seeds_are_drawn_for_each_run_on_its_own() -> None:
 def test_the_majority_of_seeds_and_its_ties() -> None:
     votes = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]])
     chance = np.array([[0.1, 0.8, 0.1], [0.2, 0.5, 0.3], [0.2, 0.3, 0.5]])
-    assert majority(votes, chance).tolist() == [0, 2, 2]
+    assert majority_vote(votes, chance).tolist() == [0, 2, 2]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,9 @@ def test_runs_are_compared_in_pairs_and_corrected_together(runs: dict[str, Path]
         assert [r[key] for r in rows] == pytest.approx(holm([r[key] for r in alone]))
 
 
-def test_what_cannot_be_compared_is_told(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_runs_that_cannot_be_compared_are_refused_with_all_reasons(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="nothing to compare"):
         compare([runs["both"]])
     with pytest.raises(UsageError, match="no run here"):
@@ -123,7 +125,7 @@ def test_what_cannot_be_compared_is_told(runs: dict[str, Path], tmp_path: Path) 
         compare([runs["both"], other])
 
 
-def test_damaged_predictions_are_told(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_damaged_predictions_are_refused(runs: dict[str, Path], tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(runs["text"], copy)
     path = copy / "predictions.parquet"
@@ -149,7 +151,7 @@ def test_damaged_predictions_are_told(runs: dict[str, Path], tmp_path: Path) -> 
         assert expected in str(error.value)
 
 
-def test_runs_of_one_name_are_told_apart_by_their_paths(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_runs_with_the_same_name_are_named_by_their_paths(runs: dict[str, Path], tmp_path: Path) -> None:
     copy = tmp_path / "text"
     shutil.copytree(runs["text"], copy)
     row = compare([runs["text"], copy])[0]

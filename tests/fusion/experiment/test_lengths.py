@@ -1,4 +1,4 @@
-"""A film as one dialogue: what would take gigabytes is refused in words before any work, and the remedy works."""
+"""A film as one dialogue: models that would need gigabytes refuse it before training, and the remedy works."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance, write_manifest
-from fusion.data.batches import PAIRS, Batch, Padded
+from fusion.data.batches import MAX_PAIRS, Batch, PaddedBatches
 from fusion.experiment.lengths import MEMORY
 from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import read_source
@@ -27,7 +27,7 @@ RELATING = {
 
 
 def film(data: Path, utterances: int) -> None:
-    """A corpus of a long dialogue for training and short ones for the rest."""
+    """A corpus with one long dialogue in train and short ones in dev and test."""
     rows = [
         Utterance(
             f"{part}{n}",
@@ -66,11 +66,11 @@ def test_a_film_as_one_dialogue_is_refused_with_the_remedy(long: Path, model: st
     assert "'train_film' has 3,000 utterances" in told and "history: N" in told and "bc_lstm" in told
 
 
-def test_with_a_history_or_a_model_that_reads_in_order_it_is_taken(long: Path) -> None:
+def test_a_film_is_accepted_with_a_history_or_by_a_recurrent_model(long: Path) -> None:
     for change in ({"model": "mmgcn", "history": 8}, {"model": "bc_lstm"}, {"model": "concat"}):
         experiment = experiment_of("exp", toy_params(**change))
         source = read_source(long, experiment.entry)
-        batches = Padded(source.subset("train"), source.view)
+        batches = PaddedBatches(source.subset("train"), source.window)
         model = experiment.model.build({"text": 6, "audio": 5, "visual": 4}, 3, experiment.config)
         _, _, first = next(iter(batches.by_length()))
         assert model(first).shape[-1] == 3
@@ -80,11 +80,11 @@ def test_with_a_history_or_a_model_that_reads_in_order_it_is_taken(long: Path) -
 def test_batches_hold_no_more_pairs_of_utterances_than_one_long_dialogue(tmp_path: Path) -> None:
     film(tmp_path, 1)
     subset = read_source(tmp_path, toy_params(model="concat").experiments["exp"]).subset("train")
-    padded = Padded(subset)
+    padded = PaddedBatches(subset)
     for length, rooms in {33: 32, 110: 32, 512: 8, 1200: 1}.items():
         padded._lengths, padded._numbers = [length] * 64, [0] * 64
         sizes = {len(batch) for batch in padded._cut(range(64), 32)}
-        assert max(sizes) == rooms and rooms * length**2 <= max(PAIRS, length**2)
+        assert max(sizes) == rooms and rooms * length**2 <= max(MAX_PAIRS, length**2)
 
 
 def held(key: str, preset: str, length: int) -> int:
@@ -113,7 +113,7 @@ def held(key: str, preset: str, length: int) -> int:
 
 
 @pytest.mark.parametrize(("key", "preset"), [(k, p) for k, presets in RELATING.items() for p in presets])
-def test_what_a_pair_of_utterances_is_said_to_take_is_what_it_takes(key: str, preset: str) -> None:
+def test_pair_bytes_are_the_measured_memory_of_a_pair(key: str, preset: str) -> None:
     entry, n = MODELS[key], 96
     # Of a + b L + c L^2 at L = n, 2 n and 3 n, c alone is left.
     measured = (held(key, preset, 3 * n) - 2 * held(key, preset, 2 * n) + held(key, preset, n)) / (2 * n**2)
@@ -122,7 +122,7 @@ def test_what_a_pair_of_utterances_is_said_to_take_is_what_it_takes(key: str, pr
     assert 0.3 * told <= measured <= 1.2 * told, f"{measured:.0f} B measured, {told:.0f} told"
 
 
-def test_what_is_not_said_to_relate_pairs_does_not() -> None:
+def test_memory_of_models_without_pair_bytes_grows_with_the_length_only() -> None:
     for key in ("concat", "bc_lstm", "logistic"):
         assert MODELS[key].pair_bytes is None
         n = 96
@@ -130,7 +130,7 @@ def test_what_is_not_said_to_relate_pairs_does_not() -> None:
         assert abs(grown) / (2 * n**2) < 2, key
 
 
-def test_dialogues_of_the_corpora_are_far_from_the_bound() -> None:
+def test_dialogues_of_the_corpora_are_far_from_the_limit() -> None:
     for key, presets in RELATING.items():
         entry = MODELS[key]
         assert entry.pair_bytes is not None

@@ -1,4 +1,4 @@
-"""Utterances of similar lengths at once, and LSTMs over them."""
+"""Length buckets, and LSTMs over padded and packed sequences."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from fusion.data.batches import Batch
 from fusion.layers import length_buckets as module
 from fusion.layers import masked
-from fusion.layers.length_buckets import LEAST, SHORTER, alike, each_alike
-from fusion.layers.masked import ran
+from fusion.layers.length_buckets import MIN_BUCKET, MIN_RATIO, buckets_of, map_by_bucket
+from fusion.layers.masked import run_lstm
 from fusion.models.amuse.peripheral import lstm
 from tests.fusion.models.test_amuse import batch_of as amuse_batch
 from tests.fusion.models.test_amuse import model_of as amuse_model
@@ -26,16 +26,18 @@ lengths_of = st.lists(st.integers(0, 200), max_size=300).map(
 
 
 @given(lengths_of)
-def test_every_utterance_is_in_one_group_and_groups_are_large_or_alike(lengths: Tensor) -> None:
-    groups = alike(lengths)
+def test_every_utterance_is_in_one_bucket_and_buckets_are_large_or_of_similar_lengths(
+    lengths: Tensor,
+) -> None:
+    groups = buckets_of(lengths)
     assert sorted(torch.cat(groups).tolist()) == list(range(len(lengths)))
     for group, behind in zip(groups, [*groups[1:], None], strict=True):
         if behind is None:
             continue
-        assert len(group) >= LEAST
+        assert len(group) >= MIN_BUCKET
         assert int(lengths[group].min()) >= int(lengths[behind].max())
-        assert int(lengths[behind].max()) < SHORTER * int(lengths[group].max())
-        assert all(int(n) >= SHORTER * int(lengths[group].max()) for n in lengths[group[LEAST:]])
+        assert int(lengths[behind].max()) < MIN_RATIO * int(lengths[group].max())
+        assert all(int(n) >= MIN_RATIO * int(lengths[group].max()) for n in lengths[group[MIN_BUCKET:]])
 
 
 @given(lengths_of)
@@ -46,20 +48,20 @@ def test_results_come_in_the_order_of_the_utterances(lengths: Tensor) -> None:
         calls.append(len(ranks))
         return [ranks * 2, lengths[ranks].unsqueeze(1).expand(-1, 3)]
 
-    double, wide = each_alike(lengths, run)
+    double, wide = map_by_bucket(lengths, run)
     assert double.tolist() == [2 * rank for rank in range(len(lengths))]
     assert torch.equal(wide, lengths.unsqueeze(1).expand(-1, 3))
-    assert sum(calls) == len(lengths) and len(calls) == len(alike(lengths))
+    assert sum(calls) == len(lengths) and len(calls) == len(buckets_of(lengths))
 
 
-def test_long_utterances_do_not_make_short_ones_long() -> None:
+def test_short_utterances_are_not_padded_to_the_longest() -> None:
     lengths = torch.tensor([100] + [10] * 200 + [9] * 100)
-    padded = sum(len(group) * int(lengths[group].max()) for group in alike(lengths))
+    padded = sum(len(group) * int(lengths[group].max()) for group in buckets_of(lengths))
     assert padded < 0.25 * len(lengths) * 100
 
 
-def test_nothing_is_one_group_of_none() -> None:
-    assert [group.tolist() for group in alike(torch.zeros(0, dtype=torch.int64))] == [[]]
+def test_no_utterances_make_one_empty_bucket() -> None:
+    assert [group.tolist() for group in buckets_of(torch.zeros(0, dtype=torch.int64))] == [[]]
 
 
 def cues() -> tuple[nn.Module, Batch]:
@@ -75,18 +77,18 @@ def amuse() -> tuple[nn.Module, Batch]:
 
 
 @pytest.mark.parametrize("made", [cues, amuse])
-def test_groups_change_no_logits_and_no_gradients(
+def test_buckets_change_no_logits_and_no_gradients(
     monkeypatch: pytest.MonkeyPatch, made: Callable[[], tuple[nn.Module, Batch]]
 ) -> None:
     found, groups = [], []
 
     def counted(lengths: Tensor) -> list[Tensor]:
-        groups.append(len(alike(lengths)))
-        return alike(lengths)
+        groups.append(len(buckets_of(lengths)))
+        return buckets_of(lengths)
 
-    monkeypatch.setattr(module, "alike", counted)
+    monkeypatch.setattr(module, "buckets_of", counted)
     for least in (1, 1000):
-        monkeypatch.setattr(module, "LEAST", least)
+        monkeypatch.setattr(module, "MIN_BUCKET", least)
         model, batch = made()
         logits = model(batch)
         logits.square().sum().backward()
@@ -101,12 +103,12 @@ def test_groups_change_no_logits_and_no_gradients(
 
 
 @pytest.mark.parametrize("both_ways", [False, True])
-def test_an_lstm_over_dense_steps_is_that_over_packed_ones(both_ways: bool) -> None:
+def test_an_unpacked_lstm_equals_a_packed_one(both_ways: bool) -> None:
     torch.manual_seed(0)
     network = lstm(5, 4, both_ways)
     x, lengths = torch.randn(6, 7, 5), torch.tensor([7, 1, 3, 0, 2, 5])
     found = []
-    for run in (ran, masked._packed):
+    for run in (run_lstm, masked._packed):
         network.zero_grad()
         states = run(network, x, lengths)
         states.square().sum().backward()
@@ -116,4 +118,4 @@ def test_an_lstm_over_dense_steps_is_that_over_packed_ones(both_ways: bool) -> N
     assert len(found[0]) == (9 if both_ways else 5)
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*found, strict=True))
     x[1, 1:] = torch.nan  # padding takes no part, whatever it holds
-    assert torch.equal(ran(network, x, lengths), found[0][0])
+    assert torch.equal(run_lstm(network, x, lengths), found[0][0])

@@ -1,4 +1,4 @@
-"""AMuSE against its page (docs/papers/amuse.md): hand examples, sizes, a literal reference, and what must not matter.
+"""AMuSE compared with its page (docs/papers/amuse.md): examples by hand, sizes, a literal reference, invariances.
 
 Items of its list that speak of media and corpora (17 to 19, 21) are tested with encoders and corpora; explanations (25)
 are not here yet.
@@ -19,29 +19,30 @@ from ercache.errors import UsageError
 from ercache.manifest import read_manifest, write_manifest
 from ercache.params.schema import Params, TrainingParams
 from ercache.training.losses import masked_cross_entropy
-from fusion.data.batches import Batch, Padded, Subset
+from fusion.data.batches import Batch, PaddedBatches, Subset
 from fusion.data.ragged import Ragged, Steps
 from fusion.data.stages import Pool, Stage
-from fusion.data.windows import DIALOGUES, View
+from fusion.data.windows import WHOLE_DIALOGUES, ContextWindow
 from fusion.evaluation.evaluate import evaluate
 from fusion.experiment.resolve import experiment_of
 from fusion.layers.losses import printed_focal
-from fusion.layers.masked import ran, within
+from fusion.layers.masked import length_mask, run_lstm
 from fusion.models import MODELS
 from fusion.models.amuse import model as amuse
-from fusion.models.amuse.contrast import agreement, draw, nce
-from fusion.models.amuse.mixing import blocks, closed_form, mixed
-from fusion.models.amuse.model import Amuse, AmuseConfig, marks_of
+from fusion.models.amuse.config import AmuseConfig, marks_of
+from fusion.models.amuse.contrast import contrastive_loss, draw_negatives, nce
+from fusion.models.amuse.mixing import closed_form, mix, mix_modalities
+from fusion.models.amuse.model import Amuse
 from fusion.models.amuse.peripheral import Injection, SelfAttention, Stream
 from fusion.models.base import parameters
 from fusion.papers import read_paper
 from fusion.training import seed as seeds
 from fusion.training.run import train_experiment
-from fusion.training.seed import Material, Trained
+from fusion.training.seed import Datasets, TrainedSeed
 from tests.support.toy_corpus import toy_manifest, toy_params, toy_vectors, write_feature
 
 ENTRY = MODELS["amuse"]
-STAGE = Stage(TrainingParams(), DIALOGUES)
+STAGE = Stage(TrainingParams(), WHOLE_DIALOGUES)
 WIDTHS = {"text": 6, "audio": 5, "face": 7, "back": 4}
 MODALITY = {role: m for m, roles in ENTRY.roles.items() for role in roles}
 LITTLE: dict[str, Any] = {
@@ -80,7 +81,7 @@ def subset_of(
 
 
 def batch_of(subset: Subset, ranks: list[int] | None = None) -> Batch:
-    return Padded(subset).batch(range(len(subset.lengths)) if ranks is None else ranks)
+    return PaddedBatches(subset).batch(range(len(subset.lengths)) if ranks is None else ranks)
 
 
 def test_item_1_shapes_of_one_utterance() -> None:
@@ -170,10 +171,10 @@ def test_item_5_mixtures_by_hand() -> None:
         (0.5, [0.5, 1 / 3, 1 / 3, 0.5, 0.5, 0.5]),
         (third, [4 / 9] * 6),
     ):
-        found = blocks(f, {pair: torch.tensor(value) for pair in pairs})
+        found = mix_modalities(f, {pair: torch.tensor(value) for pair in pairs})
         assert torch.allclose(found, torch.tensor([expected]))
     r = (0.2, 0.5, 0.8)
-    found = blocks(f, {(i, m): torch.tensor(r[i]) for i, m in pairs})
+    found = mix_modalities(f, {(i, m): torch.tensor(r[i]) for i, m in pairs})
     assert torch.allclose(found, torch.tensor([[0.5, 0.4 + 0.1 / 3, 1 / 3, 0.6, 0.5, 0.6]]))
 
 
@@ -186,7 +187,7 @@ def test_item_6_coefficients_by_hand() -> None:
     assert torch.allclose(p, torch.tensor([[0.109248, 0.628679, 0.262073]]), atol=1e-6)
     alpha = closed_form(OWN, OTHER, U, p, p.argmax(1), 0.2)
     assert torch.allclose(alpha, torch.tensor([[0.273861, 0.109545, 0]]), atol=1e-6)
-    assert torch.allclose(mixed(OWN, OTHER, alpha), torch.tensor([[0.636931, 0.113069, 1]]), atol=1e-6)
+    assert torch.allclose(mix(OWN, OTHER, alpha), torch.tensor([[0.636931, 0.113069, 1]]), atol=1e-6)
     against = closed_form(OWN, OTHER, U, p, p.argmax(1), 0.2, -1)
     assert torch.allclose(against, torch.tensor([[0, 0, 0.273861]]), atol=1e-6)
 
@@ -210,7 +211,7 @@ def test_item_7_the_rule_is_the_gradient_of_either_loss_and_never_leaves_its_bou
     direction = (p - nn.functional.one_hot(p.argmax(1), 3)) @ weights
     step = 0.2 * (other - own).norm(dim=1, keepdim=True) * direction / direction.norm(dim=1, keepdim=True)
     inside = (step / (other - own) > 0) & (step / (other - own) < 1)
-    assert torch.allclose((mixed(own, other, alpha) - own)[inside], step[inside], atol=1e-6) and inside.any()
+    assert torch.allclose((mix(own, other, alpha) - own)[inside], step[inside], atol=1e-6) and inside.any()
     assert closed_form(own, own, weights, p, p.argmax(1), 0.2).abs().max() == 0
 
 
@@ -277,16 +278,16 @@ def test_item_11_the_contrastive_loss_by_hand() -> None:
         assert float(nce(s, negatives, ~drawn, torch.tensor(1.2), 0.5, form, 3)) == 0  # type: ignore[arg-type]
 
 
-def test_item_12_losses_of_descriptors_that_tell_nothing() -> None:
+def test_item_12_losses_of_uninformative_descriptors() -> None:
     f = [torch.ones(40, 4)] * 3
-    ace = agreement(f, torch.ones(40, 3, dtype=torch.bool), 40, 32, 0.1)
+    ace = contrastive_loss(f, torch.ones(40, 3, dtype=torch.bool), 40, 32, 0.1)
     assert float(ace) == pytest.approx(8.962401, abs=1e-4)
     for classes, expected in ((7, 1.667923), (6, 1.493133)):
         loss, _ = masked_cross_entropy(torch.zeros(1, 1, classes), torch.tensor([[0]]), 1.0)
         assert float(loss) == pytest.approx(expected, abs=1e-6)
-    drawn = draw(10, 4, torch.device("cpu"))
+    drawn = draw_negatives(10, 4, torch.device("cpu"))
     assert drawn.sum(1).tolist() == [4] * 10 and not drawn.diagonal().any()
-    assert not draw(1, 4, torch.device("cpu")).any()
+    assert not draw_negatives(1, 4, torch.device("cpu")).any()
 
 
 @torch.no_grad()
@@ -321,11 +322,11 @@ def test_item_13_padding_of_words_frames_segments_and_utterances_changes_nothing
         def heard(
             network: nn.LSTM, x: Tensor, lengths: Tensor, names: Any = names, found: Any = found
         ) -> Tensor:
-            states = ran(network, x, lengths)
-            found[names[id(network)]].append(states[within(lengths, x.shape[1])])
+            states = run_lstm(network, x, lengths)
+            found[names[id(network)]].append(states[length_mask(lengths, x.shape[1])])
             return states
 
-        monkeypatch.setattr(amuse, "ran", heard)
+        monkeypatch.setattr(amuse, "run_lstm", heard)
         told = []
         for given in (batch, wide, long):
             _, present, f, heads = described = model.descriptors(given)
@@ -350,11 +351,11 @@ def test_items_13_and_16_a_dialogue_does_not_depend_on_its_batch_or_on_what_is_a
 ) -> None:
     subset = subset_of((5, 2, 1, 3), lacking={"audio": [0, 5, 7], "text": [1, 5], "visual": [5, 6]})
     model = model_of(**switches)
-    together, turned = model(batch_of(subset)), model(batch_of(subset, [3, 2, 1, 0]))
-    assert together.isfinite().all()
+    batched, turned = model(batch_of(subset)), model(batch_of(subset, [3, 2, 1, 0]))
+    assert batched.isfinite().all()
     for rank, length in enumerate(subset.lengths.tolist()):
         alone = model(batch_of(subset, [rank]))[0]
-        assert torch.allclose(together[rank, :length], alone, atol=1e-5)
+        assert torch.allclose(batched[rank, :length], alone, atol=1e-5)
         assert torch.allclose(turned[3 - rank, :length], alone, atol=1e-5)
 
 
@@ -415,7 +416,7 @@ def test_pictures_without_a_face_are_no_steps_and_never_zeros() -> None:
     faceless = face.lengths.clone()
     faceless[1] = 0  # no face in any picture: `amuse_jaa` is missing there, `amuse_back` is not
     batch = batch_of(replace(subset, sequences={**subset.sequences, "face": replace(face, lengths=faceless)}))
-    assert batch.steps["face"].at.tolist() == [0, 2] and bool(batch.present["visual"].all())
+    assert batch.steps["face"].places.tolist() == [0, 2] and bool(batch.present["visual"].all())
     model = model_of()
     streams: list[Stream] = []
     encoder = model.descriptors.encoders["visual"]
@@ -527,7 +528,7 @@ def test_item_23_stages_train_what_is_theirs() -> None:
 
 @dataclass
 class Epoch:
-    """Utterances of the batches of an epoch, those with a label among them, and the longest dialogue."""
+    """Utterances in the batches of an epoch, those of them with a label, and the longest dialogue."""
 
     seen: set[int]
     asked: set[int]
@@ -536,8 +537,8 @@ class Epoch:
 
 def epochs_of(
     monkeypatch: pytest.MonkeyPatch, checkpoint: Path | None = None, **switches: Any
-) -> tuple[list[Epoch], Trained]:
-    """Two epochs of stage A and three of stage B; utterances of validation count from 1000."""
+) -> tuple[list[Epoch], TrainedSeed]:
+    """Two epochs of stage A and three of stage B; utterances of validation are numbered from 1000."""
     subsets = {}
     for name, seed, first in (("train", 0, 0), ("dev", 1, 1000)):
         subset = subset_of((5, 2, 1, 6, 4, 3), seed)
@@ -554,7 +555,7 @@ def epochs_of(
         words = batch.steps["text"]
         numbers = words.values[:, 0, 0].int()
         epochs[-1].seen.update(numbers.tolist())
-        epochs[-1].asked.update(numbers[batch.labels.flatten()[words.at] >= 0].tolist())
+        epochs[-1].asked.update(numbers[batch.labels.flatten()[words.places] >= 0].tolist())
         epochs[-1].length = max(epochs[-1].length, batch.mask.shape[1])
         return objective(model, batch, measure)
 
@@ -572,8 +573,8 @@ def epochs_of(
             config={**LITTLE, "pool": 0.34, "man_lr": 0.02, "man_batch": 8, **switches},
             training={"epochs": 3, "patience": 3, "lr": 0.1, "standardize": False},
         )
-        material = Material(subsets["train"], subsets["dev"], None)
-        trained = seeds.train_seed(experiment_of("exp", entry), material, 3, 0, checkpoint)
+        datasets = Datasets(subsets["train"], subsets["dev"], None)
+        trained = seeds.train_seed(experiment_of("exp", entry), datasets, 3, 0, checkpoint)
     return epochs[:-1], trained
 
 
@@ -625,7 +626,7 @@ def test_what_flips_is_what_a_longer_step_predicts_otherwise(monkeypatch: pytest
 
 @pytest.fixture
 def caches(tmp_path: Path) -> Path:
-    """The toy corpus with a step of text and of sound for each utterance."""
+    """The toy corpus with one step of text and audio for each utterance."""
     manifest = toy_manifest()
     write_manifest(manifest, tmp_path / "manifests" / "toy.jsonl")
     for feature in ("words", "sound"):
@@ -669,7 +670,7 @@ def test_item_24_a_pool_of_validation_is_stamped_on_the_result(caches: Path) -> 
 
 
 def test_item_20_the_published_rows_are_the_cells_of_their_classes() -> None:
-    """Weighted F1 of MELD's seven classes, and of the five that 5-CLS keeps (docs/papers/amuse.md, section 7)."""
+    """Weighted F1 of MELD's seven classes, and of the five of the paper's 5-CLS (docs/papers/amuse.md, section 7)."""
     cells = {
         "neutral": (0.8469, 1256), "surprise": (0.7283, 281), "sadness": (0.4632, 208), "joy": (0.6481, 402),
         "anger": (0.6574, 345), "fear": (0.0674, 50), "disgust": (0.0891, 68),
@@ -681,7 +682,7 @@ def test_item_20_the_published_rows_are_the_cells_of_their_classes() -> None:
 
     assert weighted(list(cells)) == pytest.approx(0.713208, abs=1e-6)
     assert weighted(list(cells)[:5]) == pytest.approx(0.743196, abs=1e-6)
-    (row,) = (r for r in read_paper("amuse").only("1")[0].rows if r.name == "AMuSE, T+A+V")
+    (row,) = (r for r in read_paper("amuse").select("1")[0].rows if r.name == "AMuSE, T+A+V")
     assert row.published["meld"]["weighted_f1"] == pytest.approx(100 * weighted(list(cells)), abs=5e-3)
 
 
@@ -689,11 +690,11 @@ def test_item_20_the_published_rows_are_the_cells_of_their_classes() -> None:
 @pytest.mark.parametrize("history", [None, 2])
 @pytest.mark.parametrize("stage", [0, 1])
 def test_a_changed_target_and_future_change_no_bit_of_a_prediction(history: int | None, stage: int) -> None:
-    """Words, pictures, sound, label and speaker of the target and of all after it; each prediction in its own batch."""
-    model, view = model_of(stage=stage), View(ahead=1, history=history)
+    """Words, frames, audio, label and speaker of the target and all later utterances change. One target a batch."""
+    model, window = model_of(stage=stage), ContextWindow(ahead=1, history=history)
 
     def predictions(subset: Subset) -> list[Tensor]:
-        padded = Padded(subset, view)
+        padded = PaddedBatches(subset, window)
         batches = [padded.batch([k]) for k in range(5)]  # of the five targets of the first dialogue
         return [model(batch)[0, int(batch.mask.sum()) - 1] for batch in batches]
 
@@ -704,10 +705,10 @@ def test_a_changed_target_and_future_change_no_bit_of_a_prediction(history: int 
             values = steps.values.clone()
             values[int(steps.starts[row]) :] += 7
             sequences[role] = replace(steps, values=values)
-        speakers, labels, known = before.speakers.clone(), before.labels.clone(), before.known.clone()
+        speakers, labels, known = before.speakers.clone(), before.labels.clone(), before.all_labels.clone()
         for changed in (speakers, labels, known):
             changed[row:] = (changed[row:] + 1) % 3
-        after = replace(before, sequences=sequences, speakers=speakers, labels=labels, known=known)
+        after = replace(before, sequences=sequences, speakers=speakers, labels=labels, all_labels=known)
         found, other = predictions(before), predictions(after)
         assert all(torch.equal(found[k], other[k]) for k in range(row))
         assert all(not torch.equal(found[k], other[k]) for k in range(row, 5))
@@ -735,7 +736,7 @@ def test_a_prediction_is_trained_in_both_stages_and_scored_again(caches: Path) -
 
 
 def literal_logits(model: Amuse, subset: Subset) -> Tensor:
-    """One dialogue, all modalities, through the equations of section 4 with loops."""
+    """Logits of one dialogue with all modalities, from the equations of section 4, with loops."""
     s = {k: v.double() for k, v in model.state_dict().items()}
     c, names = model.config, model.modalities
 
@@ -814,7 +815,7 @@ def literal_logits(model: Amuse, subset: Subset) -> Tensor:
 
 
 @torch.no_grad()
-def test_the_model_is_its_equations() -> None:
+def test_amuse_agrees_with_its_equations_written_out() -> None:
     model, subset = model_of(), subset_of((5,))
     for name, parameter in model.named_parameters():
         if name.endswith(".a"):

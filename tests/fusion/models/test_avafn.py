@@ -1,4 +1,4 @@
-"""AVAFN against the literal numbers of docs/papers/avafn.md, section 11, and against its equations written out."""
+"""AVAFN compared with the numbers of docs/papers/avafn.md, section 11, and with its equations written out."""
 
 import math
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ from ercache.errors import UsageError
 from ercache.params.schema import Params, TrainingParams
 from ercache.training.losses import masked_cross_entropy
 from ercache.training.optimizers import optimizer_of
-from fusion.data.batches import Batch, Padded, Subset
+from fusion.data.batches import Batch, PaddedBatches, Subset
 from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import read_source
-from fusion.layers.cells import gru
+from fusion.layers.cells import gru_step
 from fusion.models.avafn.config import AvafnConfig
-from fusion.models.avafn.model import ENTRY, Avafn, Memory
+from fusion.models.avafn.model import ENTRY, Avafn, ContextAttention
 from fusion.models.base import parameters
 from fusion.papers.reproduce import reproduce
-from fusion.training.seed import build_model, prepare
+from fusion.training.seed import build_model, prepare_datasets
 from tests.support import literal_avafn
 from tests.support.toy_corpus import FEATURES, toy_params, write_toy
 
@@ -46,7 +46,7 @@ def batch(
 
 
 def dialogues(lengths: tuple[int, ...] = (7, 3, 5), people: int = 3, width: int = 32, seed: int = 1) -> Batch:
-    """Random dialogues, with rubbish in the padding; the first one has no second speaker."""
+    """Random dialogues with random padding; the first has only one speaker."""
     rng = torch.Generator().manual_seed(seed)
     L = max(lengths)
     mask = torch.arange(L) < torch.tensor(lengths)[:, None]
@@ -177,11 +177,11 @@ def test_cross_attention_of_item_7() -> None:
     assert model.joint(H, allowed).flatten().tolist() == pytest.approx(wanted, abs=1e-6)
 
 
-def memory_of(contexts: list[list[float]], kind: str = "scalar_tanh") -> Memory:
+def memory_of(contexts: list[list[float]], kind: str = "scalar_tanh") -> ContextAttention:
     layer = nn.Linear(2, 1).double()
     layer.weight.data = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     layer.bias.data = torch.tensor([0.1], dtype=torch.float64)
-    memory = Memory(nn.ModuleList([layer]), kind, torch.ones(1, 1, 9, 1, dtype=torch.float64))
+    memory = ContextAttention(nn.ModuleList([layer]), kind, torch.ones(1, 1, 9, 1, dtype=torch.float64))
     for C in contexts:
         memory.add(torch.tensor([[C]], dtype=torch.float64))
     return memory
@@ -209,18 +209,18 @@ def test_gru_cell_of_item_9() -> None:
     r = z = torch.tensor(0.5 + 0.1 + 0.25 + 0.1).sigmoid()
     n = (0.6 + r * 0.35).tanh()
     assert [float(x) for x in (r, z, n)] == pytest.approx([0.721115, 0.721115, 0.692316], abs=1e-6)
-    h = gru(0.5 * one + 0.1, 0.25 * one + 0.1, torch.tensor([[0.5]]))
+    h = gru_step(0.5 * one + 0.1, 0.25 * one + 0.1, torch.tensor([[0.5]]))
     assert h.item() == pytest.approx(0.553634, abs=1e-6)
 
 
 def test_gru_is_the_cell_of_torch() -> None:
     cell, x, h = nn.GRUCell(5, 4), torch.randn(3, 5), torch.randn(3, 4)
     gi, gh = x @ cell.weight_ih.T + cell.bias_ih, h @ cell.weight_hh.T + cell.bias_hh
-    assert (gru(gi, gh, h) - cell(x, h)).abs().max() < 1e-6
+    assert (gru_step(gi, gh, h) - cell(x, h)).abs().max() < 1e-6
 
 
 def test_masked_loss_of_item_10() -> None:
-    """A padded row carries no loss."""
+    """Padding adds nothing to the loss."""
     logits = torch.tensor([[[2.0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0], [5.0] * 7]])
     assert float(masked_cross_entropy(logits, torch.tensor([[0, 4, -100]]))[0]) == pytest.approx(
         0.879930, abs=1e-6
@@ -252,7 +252,7 @@ V = [[2, 1, 0, 1], [1, 1, 4, 0], [0, 2, 1, 1]]
 
 
 def filled(**switches: Any) -> Avafn:
-    """The network of item 12: every weight and bias given by its place."""
+    """The network of item 12: every weight and bias follows from its position."""
     sizes = {"d_model": 4, "d_ff": 8, "D_c": 3, "D_q": 3, "D_e": 2}
     model = build({"audio": 4, "visual": 4}, **{**sizes, **switches}).double().eval()
     for name, parameter in model.named_parameters():
@@ -277,7 +277,7 @@ def fixture() -> Batch:
 
 @torch.no_grad()
 def test_whole_network_of_item_12() -> None:
-    """u, emotion states, logits and loss of a network whose weights follow from their places."""
+    """u, emotion states, logits and loss of a network whose weights follow from their positions."""
     model, x = filled(), fixture()
     assert parameters(model) == 1203
     u = model.joint(model.enter(x), model.allowed(x))
@@ -354,7 +354,7 @@ def test_the_history_weights_are_those_of_the_equations() -> None:
 
 
 @torch.no_grad()
-def test_no_earlier_context_counts_e_squared_times_another() -> None:
+def test_no_context_has_more_than_e_squared_times_the_weight_of_another() -> None:
     model, x = build().eval(), dialogues((6,))
     for layer in model.recurrence.W:
         layer.weight.mul_(1e3)  # scores at both ends of tanh
@@ -398,15 +398,15 @@ def test_every_switch_changes_the_network_and_none_lets_padding_or_numbering_in(
     switches: dict[str, Any],
 ) -> None:
     model, x = build(**switches).eval(), dialogues()
-    together = model(x)
+    batched = model(x)
     for d, n in enumerate(x.mask.sum(1).tolist()):
-        assert (model(alone(x, d))[0] - together[d, :n]).abs().max() < 1e-5
+        assert (model(alone(x, d))[0] - batched[d, :n]).abs().max() < 1e-5
     renamed = torch.tensor([2, 0, 1])[x.speakers]
-    assert (model(replace(x, speakers=renamed)) - together)[x.mask].abs().max() < 1e-5
+    assert (model(replace(x, speakers=renamed)) - batched)[x.mask].abs().max() < 1e-5
     phantoms = replace(x, speakers=x.speakers + 4)
-    assert (model(phantoms) - together)[x.mask].abs().max() < 1e-5
+    assert (model(phantoms) - batched)[x.mask].abs().max() < 1e-5
     if switches not in ({}, {"fusion_weight": "fixed"}):  # which is where learned weights begin
-        assert not torch.allclose(together[x.mask], build().eval()(x)[x.mask], atol=1e-4)
+        assert not torch.allclose(batched[x.mask], build().eval()(x)[x.mask], atol=1e-4)
 
 
 @torch.no_grad()
@@ -418,7 +418,7 @@ def test_padding_changes_nothing_in_float64() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize(("scope", "dead"), [("utterance", True), ("dialogue", False)])
-def test_queries_and_keys_are_dead_where_an_utterance_sees_itself_alone(scope: str, dead: bool) -> None:
+def test_queries_and_keys_get_no_gradient_if_an_utterance_sees_only_itself(scope: str, dead: bool) -> None:
     model, x = build(cam_scope=scope).eval(), dialogues()
     before = model(x)[x.mask]
     assert model.cam is not None
@@ -437,9 +437,7 @@ def test_queries_and_keys_are_dead_where_an_utterance_sees_itself_alone(scope: s
         ({"cam_scope": "utterance"}, False),
     ],
 )
-def test_no_later_utterance_is_seen_where_both_switches_say_so(
-    switches: dict[str, Any], causal: bool
-) -> None:
+def test_both_causal_switches_together_hide_later_utterances(switches: dict[str, Any], causal: bool) -> None:
     model, x = build(**switches).eval(), dialogues((6,))
     before = model(x)
     changed = {m: values.clone() for m, values in x.features.items()}
@@ -488,7 +486,7 @@ def test_an_absent_modality_is_no_key_of_the_other() -> None:
 
 
 @torch.no_grad()
-def test_what_is_absent_is_the_mean_of_train_also_where_features_are_not_z_scored(tmp_path: Path) -> None:
+def test_absent_features_are_the_mean_of_train_even_without_z_scores(tmp_path: Path) -> None:
     write_toy(tmp_path)
     params = toy_params(
         model="avafn",
@@ -498,14 +496,14 @@ def test_what_is_absent_is_the_mean_of_train_also_where_features_are_not_z_score
     )
     experiment = experiment_of("exp", params)
     source = read_source(tmp_path, experiment.entry)
-    material = prepare(source, experiment.training, "cpu")
-    model = build_model(experiment, material, 3)
+    datasets = prepare_datasets(source, experiment.training, "cpu")
+    model = build_model(experiment, datasets, 3)
     assert isinstance(model, Avafn)
-    train = material.train
+    train = datasets.train
     assert not train.present["visual"].all()
-    centre = train.features["visual"][train.present["visual"] & train.inside].mean(0)
+    centre = train.features["visual"][train.present["visual"] & train.in_subset].mean(0)
     assert centre.abs().max() > 0.1
-    x = Padded(train).batch([0, 1, 2, 3])
+    x = PaddedBatches(train).batch([0, 1, 2, 3])
     absent = x.mask & ~x.present["visual"]
     assert absent.any() and (model.enter(x)["visual"][absent] - centre).abs().max() < 1e-6
 
@@ -563,15 +561,15 @@ def test_training_of_the_paper_is_adam_with_coupled_decay_and_33_steps_on_meld()
     subset = Subset(
         name="train",
         utterances=(),
-        inside=torch.ones(n, dtype=torch.bool),
+        in_subset=torch.ones(n, dtype=torch.bool),
         offsets=torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]),
         features={},
         present={},
         speakers=torch.zeros(n, dtype=torch.long),
         labels=torch.zeros(n, dtype=torch.long),
-        known=torch.zeros(n, dtype=torch.long),
+        all_labels=torch.zeros(n, dtype=torch.long),
     )
-    steps = list(Padded(subset).shuffled(training.batch, torch.Generator().manual_seed(0)))
+    steps = list(PaddedBatches(subset).shuffled(training.batch, torch.Generator().manual_seed(0)))
     assert len(steps) == 33 and sum(len(b.mask) for b in steps) == 1038
 
 
@@ -600,7 +598,7 @@ def test_defaults_are_those_of_the_page() -> None:
     }
 
 
-def test_dropout_is_none_on_recurrent_states() -> None:
+def test_recurrent_states_have_no_dropout() -> None:
     model, x = build(), dialogues((6,))
     model.train()
     u, v = torch.randn(1, 6, 32), x.features["visual"]
@@ -608,7 +606,7 @@ def test_dropout_is_none_on_recurrent_states() -> None:
     assert torch.equal(first, second)
 
 
-def test_alpha_and_beta_are_told_and_begin_even() -> None:
+def test_alpha_and_beta_are_logged_and_start_equal() -> None:
     assert build().epoch_statistics() == {"alpha": 0.5, "beta": 0.5}
     assert (
         build(fusion_weight="gate").epoch_statistics() == {} and build(use_cam=False).epoch_statistics() == {}
@@ -629,7 +627,7 @@ MELD_FEATURES = {"audio": ["avafn_wav2vec2"], "visual": ["avafn_dan"]}
     not all((MELD / f"caches/meld/{m}/{f[0]}.test.h5").is_file() for m, f in MELD_FEATURES.items()),
     reason="needs AVAFN's features of MELD's clips (ercache extract meld --profile avafn)",
 )
-def test_variants_on_meld_beat_its_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variants_beat_the_baseline_on_meld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ERCACHE_STORE", str(tmp_path))
     entry = {"model": "avafn", "corpus": "meld", "preset": "paper", "features": MELD_FEATURES}
     training = {**ENTRY.paper_training["paper"], "seeds": 1}

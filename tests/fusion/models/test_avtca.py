@@ -1,4 +1,4 @@
-"""AVT-CA against its page: hand examples, sizes, a literal reference, and what must not matter.
+"""AVT-CA compared with its page: examples by hand, sizes, a literal reference, invariances.
 
 Source: docs/papers/avtca.md.
 
@@ -22,11 +22,12 @@ from ercache.manifest import write_manifest
 from ercache.training.losses import masked_cross_entropy
 from fusion.data.batches import Batch
 from fusion.data.ragged import Steps
-from fusion.layers.clips import Clips, lengthened, weakened
-from fusion.layers.masked import ConvBlock, attended, greatest, resampled
+from fusion.layers.clips import ClipBatch, pad_to_length, weaken_modalities
+from fusion.layers.masked import ConvBlock, masked_attention, masked_max, resample_lengths
 from fusion.models import MODELS
-from fusion.models.avtca.face_frames import FaceFrames, augmented, normalized, pictures
-from fusion.models.avtca.model import Avtca, AvtcaConfig, Inside, Intermediate
+from fusion.models.avtca.config import AvtcaConfig
+from fusion.models.avtca.face_frames import FaceFrames, augment_frames, normalize_frames, scale_pixels
+from fusion.models.avtca.model import Avtca, Intermediate, StreamAttention
 from fusion.papers import read_paper
 from fusion.training.run import train_experiment
 from tests.fusion.data.test_sequences import steps_of, write_steps
@@ -44,7 +45,7 @@ def model_of(widths: dict[str, int] | None = None, classes: int = 8, seed: int =
 
 
 def lively(model: Avtca) -> Avtca:
-    """With weights and running statistics under which every part is heard: fresh ones are nearly silent."""
+    """Set weights and running statistics so that every part matters; initially most parts add almost nothing."""
     make = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, tensor in sorted(model.state_dict().items()):
@@ -56,20 +57,20 @@ def lively(model: Avtca) -> Avtca:
 
 
 def agree(a: Tensor, b: Tensor) -> bool:
-    """Equal but for 1e-5 of the greatest number (of 1, where all are smaller)."""
+    """Equal within 1e-5 times the greatest absolute value (or 1, if all are smaller)."""
     return float((a - b).abs().max()) <= 1e-5 * max(1.0, float(b.abs().max()))
 
 
-def clips_of(n: int = 3, frames: int = 15, sound: int = 156, width: int = 6, seed: int = 1) -> Clips:
+def dense_clips(n: int = 3, frames: int = 15, sound: int = 156, width: int = 6, seed: int = 1) -> ClipBatch:
     make = torch.Generator().manual_seed(seed)
     values = {
         "audio": torch.randn(n, sound, 10, generator=make),
         "visual": torch.randn(n, frames, width, generator=make),
     }
-    return Clips(values, {"audio": torch.full((n,), sound), "visual": torch.full((n,), frames)})
+    return ClipBatch(values, {"audio": torch.full((n,), sound), "visual": torch.full((n,), frames)})
 
 
-def batch_of(clips: Clips, rows: int = 1, absent: dict[str, list[int]] | None = None) -> Batch:
+def batch_of(clips: ClipBatch, rows: int = 1, absent: dict[str, list[int]] | None = None) -> Batch:
     """Clips as the utterances of dialogues, `rows` of equal length."""
     n = len(clips.lengths["audio"])
     mask = torch.ones(rows, n // rows, dtype=torch.bool)
@@ -102,7 +103,7 @@ def test_item_1_shapes_on_the_way_from_clips_to_logits() -> None:
     assert E.shape == (2, 232, 14, 14) and net.stage4(E).shape == (2, 464, 7, 7)
     assert net.conv5(net.stage4(E)).shape == (2, 1024, 7, 7) and model.faces(crops).shape == (2, 1024)
     wide = model_of(WIDE)
-    clips = clips_of(2, width=1024)
+    clips = dense_clips(2, width=1024)
     x, n = wide.early(clips)
     assert x["visual"].shape == (2, 15, 64) and x["audio"].shape == (2, 150, 128)
     x, n = wide.middle(x, n)
@@ -191,27 +192,27 @@ def test_item_3_the_authors_file_fits_but_for_its_head_and_no_other_tensor_may_b
 def test_item_7_attention_by_hand() -> None:
     Q, K = torch.tensor([[[1.0, 0], [0, 2]]]), torch.tensor([[[1.0, 0], [0, 1], [1, 1]]])
     V = torch.tensor([[[1.0, 0], [0, 1], [2, 2]]])
-    found = attended(Q, K, V, torch.ones(1, 3, dtype=torch.bool), 1)
+    found = masked_attention(Q, K, V, torch.ones(1, 3, dtype=torch.bool), 1)
     assert torch.allclose(found, torch.tensor([[[1.203336, 1.0], [1.0, 1.337425]]]), atol=1e-6)
-    weights = attended(Q, K, torch.eye(3)[None, :, :2], torch.ones(1, 3, dtype=torch.bool), 1)
+    weights = masked_attention(Q, K, torch.eye(3)[None, :, :2], torch.ones(1, 3, dtype=torch.bool), 1)
     assert torch.allclose(weights[0, :, 0], torch.tensor([0.401112, 0.108383]), atol=1e-6)
 
 
 def test_item_8_attention_inside_a_stream_without_projections_by_hand() -> None:
     X = torch.tensor([[[1.0, 0, 2, 1], [0, 1, 1, -1]]])
     keys = torch.ones(1, 2, dtype=torch.bool)
-    two = Inside(4, AvtcaConfig(ca_proj=False, ca_heads=2))(X, X, keys)
+    two = StreamAttention(4, AvtcaConfig(ca_proj=False, ca_heads=2))(X, X, keys)
     wanted = [[0.669762, 0.330238, 1.944193, 0.888386], [0.330238, 0.669762, 1.330238, -0.339523]]
     assert torch.allclose(two, torch.tensor([wanted]), atol=1e-6)
-    top = greatest(two, keys)
+    top = masked_max(two, keys)
     assert torch.allclose(top, torch.tensor([[0.669762, 0.669762, 1.944193, 0.888386]]), atol=1e-6)
-    one = Inside(4, AvtcaConfig(ca_proj=False, ca_heads=1))(X, X, keys)
+    one = StreamAttention(4, AvtcaConfig(ca_proj=False, ca_heads=1))(X, X, keys)
     wanted = [[0.924142, 0.075858, 1.924142, 0.848284], [0.268941, 0.731059, 1.268941, -0.462117]]
     assert torch.allclose(one, torch.tensor([wanted]), atol=1e-6)
 
 
 class Fixed(nn.Module):
-    """A module that gives a number whatever comes in."""
+    """A module that returns a constant."""
 
     def __init__(self, values: list[float]) -> None:
         super().__init__()
@@ -278,7 +279,7 @@ def test_item_13_merging_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
                 torch.cat([weights, torch.diag(torch.tensor([2.0, -1]))], 1) if merge == "concat" else weights
             )
             model.head.bias.zero_()
-        assert torch.allclose(model.logits(clips_of(1)), torch.tensor([expected]), atol=1e-6)
+        assert torch.allclose(model.logits(dense_clips(1)), torch.tensor([expected]), atol=1e-6)
 
 
 def test_item_14_local_features_keep_their_places() -> None:
@@ -293,20 +294,20 @@ def test_item_14_local_features_keep_their_places() -> None:
 
 @torch.no_grad()
 def test_item_15_a_clip_does_not_depend_on_its_batch_or_on_padding() -> None:
-    model, clips = model_of(), clips_of(4)
+    model, clips = model_of(), dense_clips(4)
     whole = model.logits(clips)
     for i in (0, 3):
-        alone = Clips(
+        alone = ClipBatch(
             {m: x[i : i + 1] for m, x in clips.values.items()},
             {m: n[i : i + 1] for m, n in clips.lengths.items()},
         )
         assert torch.allclose(model.logits(alone)[0], whole[i], atol=1e-5)
     order = torch.tensor([2, 0, 3, 1])
-    turned = Clips(
+    turned = ClipBatch(
         {m: x[order] for m, x in clips.values.items()}, {m: n[order] for m, n in clips.lengths.items()}
     )
     assert torch.allclose(model.logits(turned), whole[order], atol=1e-5)
-    padded = Clips({m: F.pad(x, (0, 0, 0, 9), value=7.0) for m, x in clips.values.items()}, clips.lengths)
+    padded = ClipBatch({m: F.pad(x, (0, 0, 0, 9), value=7.0) for m, x in clips.values.items()}, clips.lengths)
     assert torch.allclose(model.logits(padded), whole, atol=1e-5)
     model.train()
     torch.manual_seed(5)
@@ -318,11 +319,11 @@ def test_item_15_a_clip_does_not_depend_on_its_batch_or_on_padding() -> None:
 
 @torch.no_grad()
 def test_item_16_there_are_no_positions_after_the_convolutions() -> None:
-    model, clips = lively(model_of()), clips_of(2)
+    model, clips = lively(model_of()), dense_clips(2)
     whole = model.logits(clips)
-    turned = Clips({**clips.values, "audio": clips.values["audio"].flip(1)}, clips.lengths)
+    turned = ClipBatch({**clips.values, "audio": clips.values["audio"].flip(1)}, clips.lengths)
     assert not torch.allclose(model.logits(turned), whole, atol=1e-3)
-    turned = Clips({**clips.values, "visual": clips.values["visual"].flip(1)}, clips.lengths)
+    turned = ClipBatch({**clips.values, "visual": clips.values["visual"].flip(1)}, clips.lengths)
     assert not torch.allclose(model.logits(turned), whole, atol=1e-3)
     x, n = model.middle(*model.early(clips))
     whole_late = torch.cat(list(model.late(x, n).values()), -1)
@@ -336,7 +337,7 @@ def test_item_17_every_weight_is_trained_and_streams_are_apart_without_fusion() 
     entry = MODELS["avtca"]
     torch.manual_seed(0)
     model = entry.build({"audio": 10, "visual": 3}, 8, entry.resolve("paper", {"mask_padding": True})).train()
-    clips = clips_of(4)
+    clips = dense_clips(4)
     clips.values["visual"] = torch.randint(0, 256, (4, 3, 224, 224, 3), dtype=torch.uint8)
     clips.lengths["visual"] = torch.tensor([3, 3, 2, 1])
     model.logits(clips).square().sum().backward()
@@ -349,7 +350,7 @@ def test_item_17_every_weight_is_trained_and_streams_are_apart_without_fusion() 
         ({"it": False}, True),
         ({"exchange": False}, True),
     ):
-        model, clips = model_of(**switches), clips_of(2)
+        model, clips = model_of(**switches), dense_clips(2)
         clips.values["audio"].requires_grad_(True)
         v = model.pooled(clips)["visual"].sum()
         (gradient,) = torch.autograd.grad(v, clips.values["audio"], allow_unused=True)
@@ -361,7 +362,7 @@ def test_item_17_every_weight_is_trained_and_streams_are_apart_without_fusion() 
 def test_item_18_an_absent_modality_does_not_matter_and_both_absent_leave_the_bias(
     gone: str, other: str
 ) -> None:
-    model, clips = model_of(), clips_of(4)
+    model, clips = model_of(), dense_clips(4)
     absent = {gone: [1, 3], other: [3]}
     logits = model(batch_of(clips, absent=absent))
     assert logits.isfinite().all() and torch.equal(logits[0, 3], model.head.bias)
@@ -381,13 +382,13 @@ def test_item_19_the_rows_are_reached_by_switches_and_heads_change_outputs_not_s
     for one, four in (("IT-1", "IT-4"), ("CT-1", "CT-4")):
         a, b = (model_of(**rows[name].config) for name in (one, four))
         b.load_state_dict(a.state_dict())
-        assert not torch.allclose(a.logits(clips_of()), b.logits(clips_of()))
+        assert not torch.allclose(a.logits(dense_clips()), b.logits(dense_clips()))
 
 
 def test_item_23_weakened_copies() -> None:
-    clips = clips_of(8)
+    clips = dense_clips(8)
     torch.manual_seed(0)
-    copies, times = weakened(clips, "softhard")
+    copies, times = weaken_modalities(clips, "softhard")
     a, v = copies.values["audio"], copies.values["visual"]
     assert times == 4 and len(a) == len(v) == 32 and copies.lengths["audio"].tolist() == [156] * 32
     assert torch.equal(a[:8], clips.values["audio"]) and not a[16:24].any() and not v[24:].any()
@@ -397,8 +398,8 @@ def test_item_23_weakened_copies() -> None:
         100 * c, (100 * c).round(), atol=1e-2
     )
     torch.manual_seed(0)
-    assert torch.equal(weakened(clips, "softhard")[0].values["audio"], a)
-    assert weakened(clips, "noise")[1] == 3
+    assert torch.equal(weaken_modalities(clips, "softhard")[0].values["audio"], a)
+    assert weaken_modalities(clips, "noise")[1] == 3
     seen: list[torch.Size] = []
     batch = batch_of(clips)
     for how, rows in (("none", 8), ("softhard", 32)):
@@ -434,11 +435,11 @@ def test_item_24_a_seed_gives_the_same_scores_again_and_the_run_names_what_made_
     assert (
         run["missing"]["test"]["all"] == 2
     )  # neither sound nor pictures: counted, not passed over in silence
-    assert "accuracy and F1 cannot both hold" in read_paper("avtca").note
+    assert "Accuracy and F1 contradict each other" in read_paper("avtca").note
 
 
 def literal_logits(model: Avtca, audio: Tensor, visual: Tensor) -> Tensor:
-    """One clip through the equations of section 4 with loops: sound [156, 10], f [T, D]."""
+    """Logits of one clip from the equations of section 4, with loops: audio [156, 10], f [T, D]."""
     s = {name: value.double() for name, value in model.state_dict().items()}
     c = model.config
 
@@ -497,7 +498,7 @@ def literal_logits(model: Avtca, audio: Tensor, visual: Tensor) -> Tensor:
 @torch.no_grad()
 def test_the_model_agrees_with_the_equations_written_out() -> None:
     model = lively(model_of(classes=4, divide=4, it_heads=2, ca_heads=2))
-    clips = clips_of(2, frames=5, sound=21)
+    clips = dense_clips(2, frames=5, sound=21)
     clips.lengths["audio"][1], clips.lengths["visual"][1] = 17, 3
     found = model(batch_of(clips))[0]
     for i in range(2):
@@ -516,34 +517,34 @@ def test_the_model_agrees_with_the_equations_written_out() -> None:
     ],
 )  # fmt: skip
 @torch.no_grad()
-def test_every_reading_changes_the_output(switches: dict[str, Any]) -> None:
+def test_every_open_choice_changes_the_output(switches: dict[str, Any]) -> None:
     plain, other = lively(model_of()), model_of(**switches)
     same = {name: value for name, value in plain.state_dict().items() if name in other.state_dict()}
     other.load_state_dict(
         {k: v for k, v in same.items() if other.state_dict()[k].shape == v.shape}, strict=False
     )
-    a, b = plain.logits(clips_of()), other.logits(clips_of())
+    a, b = plain.logits(dense_clips()), other.logits(dense_clips())
     assert b.isfinite().all() and not torch.allclose(a, b, atol=1e-6)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("roles", ["qk_own_v_other", "k_own_q_other"])
-def test_readings_that_need_one_length_do_not_depend_on_the_batch(roles: str) -> None:
+def test_exchange_roles_that_need_equal_lengths_do_not_depend_on_the_batch(roles: str) -> None:
     x = torch.randn(2, 7, 3)
     for wanted in (4, 7, 12):
-        ours = resampled(x, torch.tensor([7, 7]), torch.tensor([wanted, wanted]), wanted)
+        ours = resample_lengths(x, torch.tensor([7, 7]), torch.tensor([wanted, wanted]), wanted)
         theirs = F.interpolate(x.transpose(1, 2), wanted, mode="linear").transpose(1, 2)
         assert torch.allclose(ours, theirs, atol=1e-6)
-    model, clips = lively(model_of(exchange_roles=roles)), clips_of(2)
+    model, clips = lively(model_of(exchange_roles=roles)), dense_clips(2)
     clips.lengths["audio"][1], clips.lengths["visual"][1] = 60, 4
     whole = model.logits(clips)
-    alone = Clips({"audio": clips.values["audio"][1:, :60], "visual": clips.values["visual"][1:, :4]},
+    alone = ClipBatch({"audio": clips.values["audio"][1:, :60], "visual": clips.values["visual"][1:, :4]},
                   {m: n[1:] for m, n in clips.lengths.items()})  # fmt: skip
     assert agree(model.logits(alone)[0], whole[1])
 
 
 @torch.no_grad()
-def test_a_wider_stride_of_the_maximum_halves_the_sound_and_short_sound_is_padded_not_refused() -> None:
+def test_a_wider_pooling_stride_halves_the_audio_and_short_audio_is_padded() -> None:
     block = ConvBlock(3, 2, pool=2).eval()
     for n in range(8):
         x, left = block(torch.randn(1, 8, 3), torch.tensor([n]))
@@ -553,19 +554,19 @@ def test_a_wider_stride_of_the_maximum_halves_the_sound_and_short_sound_is_padde
         model = model_of(audio_pool_stride=stride)
         assert model.minimum_steps == {"audio": least, "visual": 1}
         for sound in (1, least - 1, least):  # one step is left of the last of them
-            found = model(batch_of(clips_of(2, sound=sound)))
-            pooled = model.pooled(clips_of(2, sound=max(sound, least)))
+            found = model(batch_of(dense_clips(2, sound=sound)))
+            pooled = model.pooled(dense_clips(2, sound=max(sound, least)))
             assert found.isfinite().all() and pooled["audio"].any()
 
 
 @torch.no_grad()
-def test_pictures_that_a_short_clip_lacks_are_black_or_left_out() -> None:
-    x, n = lengthened(torch.ones(3, 2, 4, 4, 3, dtype=torch.uint8), torch.tensor([2, 1, 0]), 5)
+def test_missing_face_crops_of_a_short_clip_are_black_or_masked() -> None:
+    x, n = pad_to_length(torch.ones(3, 2, 4, 4, 3, dtype=torch.uint8), torch.tensor([2, 1, 0]), 5)
     assert x.shape == (3, 5, 4, 4, 3) and n.tolist() == [5, 5, 0] and not x[:, 2:].any()
-    clips = clips_of(2, frames=3)
+    clips = dense_clips(2, frames=3)
     clips.values["visual"] = torch.randint(0, 256, (2, 3, 224, 224, 3), dtype=torch.uint8)
-    black = Clips(*(dict(part) for part in (clips.values, clips.lengths)))
-    black.values["visual"], black.lengths["visual"] = lengthened(
+    black = ClipBatch(*(dict(part) for part in (clips.values, clips.lengths)))
+    black.values["visual"], black.lengths["visual"] = pad_to_length(
         clips.values["visual"], clips.lengths["visual"], 15
     )
     widths = {"audio": 10, "visual": 3}
@@ -580,32 +581,32 @@ def test_pictures_that_a_short_clip_lacks_are_black_or_left_out() -> None:
 def test_one_modality_alone_is_a_model_of_its_own(only: str) -> None:
     model = model_of({only: LITTLE[only]}, classes=3)
     assert not any(name.startswith(("it.", "exchange.")) for name, _ in model.named_parameters())
-    clips = clips_of()
-    one = Clips({only: clips.values[only]}, {only: clips.lengths[only]})
+    clips = dense_clips()
+    one = ClipBatch({only: clips.values[only]}, {only: clips.lengths[only]})
     assert model.logits(one).shape == (3, 3)
 
 
 @torch.no_grad()
 def test_pictures_are_normalised_mirrored_and_turned_as_one_clip() -> None:
     crops = torch.randint(0, 256, (2, 3, 8, 8, 3), dtype=torch.uint8)
-    x = pictures(crops)
+    x = scale_pixels(crops)
     assert x.shape == (2, 3, 3, 8, 8) and float(x.max()) <= 1
-    assert torch.allclose(normalized(x, True, False)[0, 0, 0], (x[0, 0, 0] - 0.55391484) / 0.24837189)
-    assert torch.equal(normalized(x, False, True), x.flip(2))
+    assert torch.allclose(normalize_frames(x, True, False)[0, 0, 0], (x[0, 0, 0] - 0.55391484) / 0.24837189)
+    assert torch.equal(normalize_frames(x, False, True), x.flip(2))
     torch.manual_seed(0)
-    whole = augmented(torch.ones(64, 2, 3, 16, 16))
+    whole = augment_frames(torch.ones(64, 2, 3, 16, 16))
     assert (
         torch.equal(whole[:, 0], whole[:, 1]) and whole[:, :, :, 6:10, 6:10].min() > 0.99
     )  # only corners are cut
     ramp = torch.arange(16.0).expand(64, 1, 3, 16, 16)
-    falling = augmented(ramp)[:, 0, 0, 8, 2] > augmented(ramp)[:, 0, 0, 8, 2].new_tensor(8.0)
+    falling = augment_frames(ramp)[:, 0, 0, 8, 2] > augment_frames(ramp)[:, 0, 0, 8, 2].new_tensor(8.0)
     assert 16 < int(falling.sum()) < 48  # about half are mirrored
 
 
-def test_end_to_end_the_network_of_pictures_learns_unless_it_is_frozen() -> None:
+def test_the_video_network_is_trained_unless_it_is_frozen() -> None:
     crops = torch.randint(0, 256, (2, 1, 224, 224, 3), dtype=torch.uint8)
-    sound = clips_of(2).values["audio"]
-    clips = Clips(
+    sound = dense_clips(2).values["audio"]
+    clips = ClipBatch(
         {"audio": sound, "visual": crops}, {"audio": torch.tensor([156, 156]), "visual": torch.tensor([1, 1])}
     )
     for frozen in (False, True):
@@ -615,7 +616,7 @@ def test_end_to_end_the_network_of_pictures_learns_unless_it_is_frozen() -> None
         assert (model.faces.net.conv1[0].weight.grad is None) == frozen
 
 
-def test_sound_that_is_too_short_everywhere_is_refused_and_never_trained_on_as_absent(tmp_path: Path) -> None:
+def test_audio_that_is_too_short_everywhere_is_refused_instead_of_treated_as_absent(tmp_path: Path) -> None:
     manifest = toy_manifest()
     write_manifest(manifest, tmp_path / "manifests/toy.jsonl")
     write_steps(tmp_path, manifest, "sound", "audio", steps_of(manifest, 5), "frames", "float32")

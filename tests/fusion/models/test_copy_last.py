@@ -1,4 +1,4 @@
-"""The floor of prediction: what it copies, and its published figures on the real labels of MELD."""
+"""The baseline `copy_last`: what it copies, and its published scores on the real labels of MELD."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def batch_of(heard: list[list[int]]) -> Batch:
     return Batch(features, present, mask, torch.zeros_like(labels), labels, labels)
 
 
-def test_it_says_the_last_label_that_was_heard_whoever_spoke() -> None:
+def test_it_predicts_the_last_known_label_of_any_speaker() -> None:
     entry = MODELS["copy_last"]
     model = entry.build({"text": 2}, 3, entry.resolve("small", {}))
     with torch.no_grad():
@@ -42,7 +42,7 @@ def test_it_does_not_do_recognition() -> None:
     assert told.value.details == ("model copy_last does not do the task 'erc'",)
 
 
-def test_meld_gives_the_reference_of_the_field(tmp_path: Path) -> None:
+def test_its_scores_on_meld_are_the_published_ones(tmp_path: Path) -> None:
     root = SHARED / "meld"
     if not root.is_dir():
         pytest.skip("needs ../shared/meld (the real MELD transcripts)")

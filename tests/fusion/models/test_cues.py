@@ -1,4 +1,4 @@
-"""Cues against its page: hand examples, sizes, what must not matter, and what may never be heard.
+"""Cues compared with its page: examples by hand, sizes, invariances, and what the model may not see.
 
 Source: docs/papers/cues.md.
 
@@ -18,9 +18,10 @@ from ercache.training.losses import masked_cross_entropy
 from fusion.data.batches import Batch
 from fusion.models import MODELS
 from fusion.models.cues.bridges import Bridges
-from fusion.models.cues.model import CrossLayer, CuesConfig
+from fusion.models.cues.config import CuesConfig
+from fusion.models.cues.model import CrossLayer
 from fusion.models.cues.prosody import Prosody
-from fusion.models.cues.relations import Relations, spoken_words
+from fusion.models.cues.relations import Relations, mean_word_states
 from fusion.papers import read_paper
 from tests.support.cues_batches import WIDTHS, batch_of, model_of, utterance
 
@@ -65,7 +66,7 @@ def test_item_5_a_function_word_adds_a_row_of_nothing_and_windows_of_other_sizes
 def test_item_6_words_are_means_of_their_tokens_and_share_a_token_that_is_of_both() -> None:
     h = torch.arange(12.0).view(1, 6, 2)
     spans = torch.tensor([[[1, 4, 0], [3, 5, 0]]])
-    assert torch.equal(spoken_words(h, spans)[0], torch.stack([h[0, 1:4].mean(0), h[0, 3:5].mean(0)]))
+    assert torch.equal(mean_word_states(h, spans)[0], torch.stack([h[0, 1:4].mean(0), h[0, 3:5].mean(0)]))
     silent = utterance(1)
     silent["words"] = torch.tensor([[0, 1, -1]]).int()  # only the mark of the beginning: no word of its own
     silent["matrix"] = torch.zeros(1, dtype=torch.uint8)
@@ -228,7 +229,7 @@ def test_item_18_a_window_does_not_depend_on_its_batch(tiny: None, roles: tuple[
 
 
 @torch.no_grad()
-def test_items_1_and_18_only_the_window_is_heard() -> None:
+def test_items_1_and_18_only_the_window_matters() -> None:
     model, dialogue = model_of(context_utterances=2), [utterance(n) for n in range(4)]
     whole = model(batch_of([dialogue]))
     other = model(batch_of([[*dialogue[:3], utterance(99)]]))
@@ -274,7 +275,7 @@ def test_a_second_step_without_a_picture_is_refused() -> None:
     assert "mfm_blocks: 0" in told.value.hint
 
 
-def test_a_checkpoint_that_is_absent_names_the_switch_that_does_without() -> None:
+def test_a_missing_checkpoint_names_the_switch_that_works_without_it() -> None:
     with torch.device("meta"):
         model = model_of(mfm_blocks=1, mfm_size="base")
     with pytest.raises(WeightsError) as told:
@@ -283,8 +284,8 @@ def test_a_checkpoint_that_is_absent_names_the_switch_that_does_without() -> Non
 
 
 @torch.no_grad()
-def test_a_published_layer_is_read_by_its_own_name(monkeypatch: pytest.MonkeyPatch, tiny: None) -> None:
-    """By the names of the published files; tensors that are not wanted are left."""
+def test_a_published_layer_is_loaded_under_its_own_name(monkeypatch: pytest.MonkeyPatch, tiny: None) -> None:
+    """Layers load under the names of the published files; other tensors are ignored."""
     from ercache.nets import upper_layers
     from ercache.weights.tensors import load_strict
 

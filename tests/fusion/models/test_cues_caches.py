@@ -1,4 +1,4 @@
-"""Cues from media and transcripts through the caches: what a prediction may never hear, and what each form opens."""
+"""Cues from media and transcripts through the caches: what a prediction may not see, and which caches T and S open."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,8 +26,8 @@ from extract.encoders.base import Sample
 from extract.encoders.text.kwrt import ENTRY as KWRT
 from extract.encoders.text.kwrt import KwrtParams
 from extract.engine import Feature, extract_corpus
-from fusion.data.batches import Padded, make_subset
-from fusion.data.windows import View, view_of
+from fusion.data.batches import PaddedBatches, make_subset
+from fusion.data.windows import ContextWindow, context_window_of
 from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import Source, read_source
 from fusion.models import MODELS
@@ -60,7 +60,7 @@ OTHER = (
 
 @dataclass(frozen=True)
 class Networks:
-    """Tiny checkpoints of the text and of the picture."""
+    """Tiny checkpoints for text and mel picture."""
 
     text: Tiny
     sound: Shelf
@@ -102,7 +102,7 @@ def talk(folder: Path, changed: int | None = None) -> Manifest:
 
 
 def features_of(networks: Networks) -> list[Feature]:
-    """The features of both forms, from the engine's own encoders."""
+    """The features of text and speech, from the encoders of the engine."""
     tiny = replace(KWRT, shape=Shape(32, 2, 4, 48, 400))
     picture = networks.sound["audio/mel-vit"].weights.key
     kinds = {
@@ -118,7 +118,7 @@ def features_of(networks: Networks) -> list[Feature]:
 
 
 def caches(folder: Path, networks: Networks, changed: int | None = None) -> Path:
-    """Manifest and caches of the talk. Forwards of one: what shares a batch is no part of a promise of equal bits."""
+    """Manifest and caches of the talk. Each forward has one utterance, since batches may change the last bits."""
     media = folder / "media"
     media.mkdir(parents=True)
     manifest = talk(media, changed)
@@ -147,7 +147,7 @@ def source_of(data: Path, **entry: Any) -> tuple[Source, Any]:
 
 @pytest.fixture(scope="module")
 def talks(networks: Networks, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The caches of a talk, and of one that goes on otherwise from the fourth utterance on."""
+    """The caches of a talk, and of another that differs from the fourth utterance on."""
     one, other = (tmp_path_factory.mktemp(name) for name in ("one", "other"))
     return caches(one, networks), caches(other, networks, changed=3)
 
@@ -156,14 +156,14 @@ def talks(networks: Networks, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_items_1_and_9_a_changed_target_and_future_change_no_bit_of_a_prediction(
     talks: tuple[Path, Path], target: str
 ) -> None:
-    """Text, sound, label and speaker of the target and of all after it, from the files on; T+S with every sequence."""
+    """Text, audio, label and speaker of the target and all later utterances change in the files; T+S model."""
     found = []
     for data in talks:
         source, experiment = source_of(data, epc_target=target)
         test = source.subset("test")
         set_seeds(0)
         model = experiment.model.build(test.widths, 3, experiment.config).eval()
-        found.append(predictions(model, Padded(test, source.view)))
+        found.append(predictions(model, PaddedBatches(test, source.window)))
     before, after = found
     unchanged = {"next_utterance": [1, 2, 3], "next_same_speaker": [2]}[target]
     assert set(unchanged) <= set(before) and set(unchanged) <= set(after)
@@ -174,8 +174,8 @@ def test_items_1_and_9_a_changed_target_and_future_change_no_bit_of_a_prediction
 
 
 @torch.no_grad()
-def predictions(model: torch.nn.Module, padded: Padded) -> dict[int, torch.Tensor]:
-    """Row of a target -> its logits, each in a batch of its own."""
+def predictions(model: torch.nn.Module, padded: PaddedBatches) -> dict[int, torch.Tensor]:
+    """Row of a target -> its logits, each in its own batch."""
     targets = {row for rows, speaks, _ in padded.by_length() for row in rows[speaks].tolist()}
     found = {}
     for k, row in enumerate(sorted(targets)):
@@ -184,7 +184,7 @@ def predictions(model: torch.nn.Module, padded: Padded) -> dict[int, torch.Tenso
     return found
 
 
-def test_what_the_caches_hold_of_the_past_is_the_same_in_both_talks(talks: tuple[Path, Path]) -> None:
+def test_caches_of_past_utterances_are_equal_in_both_talks(talks: tuple[Path, Path]) -> None:
     for place in ("text/words", "audio/sound", "audio/mel", "audio/pitch"):
         with (
             CacheFile(talks[0] / f"caches/toy/{place}.test.h5") as a,
@@ -213,10 +213,10 @@ def test_a_known_next_speaker_ends_the_window_and_marks_the_result(talks: tuple[
 
 
 @torch.no_grad()
-def test_a_model_that_reads_itself_begins_with_the_states_of_the_cache(
+def test_a_model_with_its_own_roberta_starts_with_the_cached_states(
     talks: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its RoBERTa is the published one, its speakers' rows those of the encoder, its logits those of cached states."""
+    """Its RoBERTa is the published one; speaker tokens equal those of the encoder, logits those from cached states."""
     monkeypatch.setattr(cues, "TextReader", partial(TextReader, shape=Shape(32, 2, 4, 48, 400)))
     found = []
     for array, switches in (("tokens", {}), ("ids", {"cache_text": False})):
@@ -231,12 +231,12 @@ def test_a_model_that_reads_itself_begins_with_the_states_of_the_cache(
             same = found[0][1]
             own = {n: same.get(n, tensor) for n, tensor in model.state_dict().items()}
             model.load_state_dict(own)
-        found.append((logits_of(model, Padded(test, source.view)), model.state_dict()))
+        found.append((logits_of(model, PaddedBatches(test, source.window)), model.state_dict()))
     assert torch.allclose(found[0][0][1:], found[1][0][1:], atol=1e-5)
 
 
 @pytest.mark.parametrize("tuned", [False, True])
-def test_a_reader_trains_the_rows_of_speakers_and_its_body_where_it_is_asked_to(
+def test_the_text_reader_always_trains_speaker_tokens_and_roberta_only_if_tuned(
     talks: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tuned: bool
 ) -> None:
     monkeypatch.setattr(cues, "TextReader", partial(TextReader, shape=Shape(32, 2, 4, 48, 400)))
@@ -248,7 +248,7 @@ def test_a_reader_trains_the_rows_of_speakers_and_its_body_where_it_is_asked_to(
     model.on_epoch_start(0)
     model.train()
     assert model.reader.training and model.reader.network.training == tuned
-    batch = Padded(train, source.view).batch(range(3))
+    batch = PaddedBatches(train, source.window).batch(range(3))
     loss, _ = model.objective(batch, masked_cross_entropy)
     loss.backward()
     rows = model.reader.speakers.grad.abs().amax(1)
@@ -256,7 +256,7 @@ def test_a_reader_trains_the_rows_of_speakers_and_its_body_where_it_is_asked_to(
     assert any(p.grad is not None for p in model.reader.network.parameters()) == tuned
 
 
-def test_a_model_that_hears_itself_has_the_frames_of_the_cache_and_trains_wavlm(
+def test_a_model_with_its_own_wavlm_has_the_cached_frames_and_trains_wavlm(
     networks: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = "audio/wavlm-base-plus"
@@ -272,7 +272,7 @@ def test_a_model_that_hears_itself_has_the_frames_of_the_cache_and_trains_wavlm(
     batch = batch_of([[{"audio": torch.from_numpy(sound)} for sound in sounds]])
     assert isinstance(model, cues.Cues) and model.hearer is not None
     heard = model.hearer(batch.steps["audio"])
-    assert heard.at.tolist() == [1, 2]  # 300 samples are no frame
+    assert heard.places.tolist() == [1, 2]  # 300 samples are no frame
     encoder = tiny.encoder()
     for k, sound in enumerate(sounds[1:]):
         result = encoder.encode([Sample(sound=sound)])[0]
@@ -288,7 +288,7 @@ def test_a_model_that_hears_itself_has_the_frames_of_the_cache_and_trains_wavlm(
     )
 
 
-def test_ids_and_samples_go_with_their_switches() -> None:
+def test_ids_and_samples_need_their_switches() -> None:
     for widths, switches, told in (
         ({"text": 1}, {}, "cues_kwrt:tokens"), ({"text": 6}, {"cache_text": False}, "cues_kwrt:ids"),
         ({"audio": 1}, {}, "cues_wavlm"), ({"audio": 5}, {"finetune_wavlm": True}, "audio/samples"),
@@ -301,8 +301,10 @@ def test_ids_and_samples_go_with_their_switches() -> None:
     assert "cache_text: false" in str(wrong.value.details)
 
 
-def test_item_19_each_form_opens_its_own_modality_alone(talks: tuple[Path, Path], tmp_path: Path) -> None:
-    """A training of text runs where no sound was ever read, and one of speech where no text was."""
+def test_item_19_text_and_speech_models_read_only_their_own_caches(
+    talks: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A text model trains without audio caches, and a speech model without text caches."""
     for modality, names in (("text", TEXT), ("audio", SOUND[:2])):
         data = tmp_path / modality
         (data / "caches/toy").mkdir(parents=True)
@@ -326,12 +328,12 @@ def test_item_19_each_form_opens_its_own_modality_alone(talks: tuple[Path, Path]
 
 
 @torch.no_grad()
-def test_item_22_a_clip_that_cannot_be_heard_keeps_its_samples(talks: tuple[Path, Path]) -> None:
-    """Its utterance is a target and context as before."""
+def test_item_22_an_utterance_without_readable_audio_stays_a_sample(talks: tuple[Path, Path]) -> None:
+    """Its utterance is still a target and still context."""
     source, experiment = source_of(talks[0], split="bad")
     test = source.subset("test")
     model = experiment.model.build(test.widths, 3, experiment.config).eval()
-    found = logits_of(model, Padded(test, source.view))
+    found = logits_of(model, PaddedBatches(test, source.window))
     assert found[1:].isfinite().all() and len(found) == 5
     assert test.missing()["audio"] == 2 and test.missing()["text"] == 0
 
@@ -364,7 +366,7 @@ def test_item_23_the_same_seed_gives_the_same_losses_of_the_first_epoch(
 
 
 def neutral_alone(counts: torch.Tensor) -> dict[str, float]:
-    """Percent of always saying the first class (item 17)."""
+    """Scores in percent of always predicting the first class (item 17)."""
     truth = np.repeat(np.arange(7), counts.numpy())
     found = metrics.scores(truth, np.full(len(truth), int(counts.argmax())), 7)
     return {name: round(100 * found[name], 2) for name in ("accuracy", "uar", "macro_f1", "weighted_f1")}
@@ -372,7 +374,7 @@ def neutral_alone(counts: torch.Tensor) -> dict[str, float]:
 
 @pytest.mark.skipif(not (SHARED / "meld").is_dir(), reason="needs ../shared/meld (the real MELD transcripts)")
 def test_items_1_and_22_samples_and_targets_of_prediction_on_meld() -> None:
-    """8951, 995 and 2330 samples with the targets of section 6.3, with no sound at all: no row goes with its clip."""
+    """8951, 995 and 2330 samples with the targets of section 6.3, even if no clip has audio."""
     corpus = CORPORA["meld"]
     manifest = corpus.scan(SHARED / "meld", corpus.Switches())
     order = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
@@ -384,16 +386,16 @@ def test_items_1_and_22_samples_and_targets_of_prediction_on_meld() -> None:
     for part, (samples, targets, all_of_them) in wanted.items():
         ids = [u.id for u in manifest.of_part(part)]
         rows = {i: n for n, i in enumerate(ids)}
-        for view, expected in ((View(1, 3), samples), (View(0, 3), all_of_them)):
-            subset = make_subset(manifest, part, ids, "emotion7", rows, {}, view)
+        for window, expected in ((ContextWindow(1, 3), samples), (ContextWindow(0, 3), all_of_them)):
+            subset = make_subset(manifest, part, ids, "emotion7", rows, {}, window)
             found = 0
             said = torch.zeros(7, dtype=torch.long)
-            for _, speaks, batch in Padded(subset, view).by_length(512):
+            for _, speaks, batch in PaddedBatches(subset, window).by_length(512):
                 found += int(speaks.sum())
                 said += torch.bincount(batch.labels[speaks], minlength=7)
                 assert batch.mask.shape[1] <= 3
             assert found == expected
-            if view.ahead:
+            if window.ahead:
                 classes = manifest.label_sets["emotion7"]
                 assert [int(said[classes.index(name)]) for name in order] == targets
                 assert samples != 2330 or neutral_alone(said) == {
@@ -411,20 +413,20 @@ def test_targets_by_the_last_speaker_are_those_who_speak_again() -> None:
     params = toy_params(
         model="copy_last", task="epc", epc_target="next_same_speaker", features={"text": ["x"]}
     )
-    view = view_of(params.experiments["exp"])
+    window = context_window_of(params.experiments["exp"])
     ids = [u.id for u in manifest.of_part("test")]
-    subset = make_subset(manifest, "test", ids, "emotion7", {i: n for n, i in enumerate(ids)}, {}, view)
+    subset = make_subset(manifest, "test", ids, "emotion7", {i: n for n, i in enumerate(ids)}, {}, window)
     heard: dict[tuple[str, str], str] = {}
     wanted = {}
     for u in manifest.of_part("test"):
         if (u.dialogue, u.speaker) in heard:
             wanted[u.id] = heard[u.dialogue, u.speaker]
         heard[u.dialogue, u.speaker] = u.id
-    padded = Padded(subset, view)
+    padded = PaddedBatches(subset, window)
     seen = {}
-    stretches = padded._stretches
+    stretches = padded._spans
     assert stretches.targets is not None
     for end, target in zip(stretches.ends.tolist(), stretches.targets.tolist(), strict=True):
         seen[subset.utterances[target].id] = subset.utterances[end - 1].id
     assert seen == wanted
-    assert int(subset.inside.sum()) == len(wanted)
+    assert int(subset.in_subset.sum()) == len(wanted)

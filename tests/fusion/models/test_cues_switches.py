@@ -1,4 +1,4 @@
-"""Cues' switches: each against a loop or by what it changes, and the whole model against its equations."""
+"""Switches of Cues: each compared with a loop or by its effect, and the whole model compared with its equations."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from fusion.models import MODELS
 from fusion.models.cues.model import Cues
 from fusion.models.cues.prosody import LONGEST, SHORTEST, Branch, Prosody, other_tempo
 from fusion.models.cues.relations import Relations
-from fusion.models.cues.windows import reach_of, window_of
+from fusion.models.cues.windows import gather_window, window_extent
 from tests.support import literal_cues
 from tests.support.checkpoints import tiny_checkpoint
 from tests.support.cues_batches import TRACKS, WIDTHS, batch_of, model_of, utterance, with_tracks
@@ -28,7 +28,7 @@ MFM = {"mfm_blocks": 2, "mfm_size": "base"}
 def test_the_model_agrees_with_the_equations_written_out(
     tiny: None, epc: bool, switches: dict[str, Any]
 ) -> None:
-    """Eq. 1 to 6 and the heads in a window of three utterances, in float64, to 1e-5."""
+    """Eq. 1 to 6 and the heads for a window of three utterances, in float64, within 1e-5."""
     model = model_of(layers=2, **switches).double()
     dialogue = [
         utterance(1, (2, 1, 1), 10),
@@ -54,7 +54,7 @@ def _double(steps: Any) -> Any:
 def literal_window(
     dialogue: list[dict[str, Tensor]], at: int, past: int | None, future: int, most: int
 ) -> list[int]:
-    """Which utterances a window holds: those around `at`, without the oldest while they are too long together."""
+    """The utterances of a window around `at`; the oldest are dropped while all together are too long."""
     held = list(range(max(0, at - (at if past is None else past)), min(len(dialogue), at + future + 1)))
     while held[0] < at and sum(len(dialogue[i].get("audio", ())) for i in held) > most:
         held.pop(0)
@@ -65,14 +65,14 @@ def literal_window(
     "past, future, most", [(2, 0, 99), (None, 0, 99), (1, 2, 99), (None, 1, 25), (3, 0, 5)]
 )
 def test_windows_hold_the_steps_of_their_utterances(past: int | None, future: int, most: int) -> None:
-    """All of the past, later ones, and a bound that drops whole utterances, the oldest first, but never the own."""
+    """All past and later utterances; a limit drops whole utterances, oldest first, but never the last one."""
     long = [utterance(n, frames=3 + 4 * n) for n in range(5)]
     del long[2]["audio"]
     dialogues = [long, [utterance(9, frames=6)], [utterance(n, frames=2) for n in (11, 12)]]
     batch = batch_of(dialogues, extra=2)
     places = batch.mask.flatten().nonzero().flatten()
-    reach = reach_of(batch, "audio", places, past, future, most)
-    found = window_of(batch, "audio", places, reach)
+    extent = window_extent(batch, "audio", places, past, future, most)
+    found = gather_window(batch, "audio", places, extent)
     n = 0
     for dialogue in dialogues:
         for at in range(len(dialogue)):
@@ -84,7 +84,7 @@ def test_windows_hold_the_steps_of_their_utterances(past: int | None, future: in
             assert not found.values[n, len(wanted) :].any()
             own = [i == at for i in held if "audio" in dialogue[i] for _ in dialogue[i]["audio"]]
             assert found.last[n, : len(wanted)].tolist() == own and not found.last[n, len(wanted) :].any()
-            assert (int(reach.oldest[n]) == held[0] - at) or int(reach.oldest[n]) < -4
+            assert (int(extent.oldest[n]) == held[0] - at) or int(extent.oldest[n]) < -4
             n += 1
 
 
@@ -98,7 +98,7 @@ def test_all_of_the_past_is_a_window_as_long_as_the_dialogue() -> None:
 
 
 @torch.no_grad()
-def test_later_utterances_are_heard_in_recognition_alone() -> None:
+def test_later_utterances_are_seen_in_recognition_only() -> None:
     model = model_of(erc_future_context=1)
     dialogue = [utterance(n) for n in range(4)]
     changed = [*dialogue[:3], utterance(99)]
@@ -111,8 +111,8 @@ def test_later_utterances_are_heard_in_recognition_alone() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("granularity", ["word", "token"])
-def test_text_loses_the_utterances_that_speech_lost_to_the_bound(granularity: str) -> None:
-    """What is left is the window of the utterances that are left, but for the states of the frozen network."""
+def test_text_drops_the_utterances_that_the_limit_drops_from_speech(granularity: str) -> None:
+    """The rest equals a window of the remaining utterances, except for the frozen network's states."""
     one, two = utterance(1, (1, 2), 20), utterance(2, (1, 2, 2, 1), 9, (-1, -1, 0, 0))
     two["text"] = torch.cat([two["text"][:4], torch.randn(1, 6), two["text"][4:]])  # who speaks next
     two["words"][2:, :2] += 1
@@ -127,14 +127,14 @@ def test_text_loses_the_utterances_that_speech_lost_to_the_bound(granularity: st
 
 
 @torch.no_grad()
-def test_a_bound_that_leaves_no_word_leaves_one_row() -> None:
+def test_a_limit_that_leaves_no_word_leaves_one_token() -> None:
     one, two = utterance(1, (1, 2), 20), utterance(2, (2, 1), 9, (-1, -1))
     assert model_of(window_frames=25)(batch_of([[one, two]])).isfinite().all()
 
 
 @pytest.mark.parametrize("squeeze", ["sum", "mean", "max"])
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_scores_of_the_words_that_are_left_are_those_of_their_own_matrix(
+def test_scores_of_the_remaining_words_are_those_of_their_part_of_the_matrix(
     squeeze: Any, symmetric: bool
 ) -> None:
     upper = torch.randint(0, 4, (5, 5), generator=torch.Generator().manual_seed(0)).triu(1)
@@ -149,15 +149,15 @@ def test_scores_of_the_words_that_are_left_are_those_of_their_own_matrix(
 
 
 @torch.no_grad()
-def test_pitch_and_bands_are_read_at_their_own_rate_and_brought_to_the_frames() -> None:
+def test_pitch_and_bands_are_encoded_at_their_own_rate_and_resampled_to_the_frames() -> None:
     """Codes repeated to the bands' frames, then linear interpolation to the frames of speech (A2), batched or not."""
     torch.manual_seed(0)
     prosody = Prosody(64, "narrow", tracks=True).eval()
     held = [with_tracks(utterance(n, frames=f), n, t) for n, f, t in ((1, 20, 26), (2, 7, 9))]
     batch = batch_of([[held[0]], [held[1]]], extra=3)
     places = torch.tensor([0, 1])
-    reach = reach_of(batch, "audio", places, 0)
-    tracks = (window_of(batch, "pitch", places, reach), window_of(batch, "bands", places, reach))
+    extent = window_extent(batch, "audio", places, 0)
+    tracks = (gather_window(batch, "pitch", places, extent), gather_window(batch, "bands", places, extent))
     h = torch.randn(2, 20, 64)
     found = prosody(h, torch.tensor([20, 7]), tracks)
     for n, (frames, steps) in enumerate(((20, 26), (7, 9))):
@@ -182,14 +182,14 @@ def test_a_window_without_tracks_keeps_its_frames() -> None:
     assert torch.equal(found[0], bare[0]) and not torch.allclose(found[1], bare[1], atol=1e-4)
 
 
-def test_pitch_and_bands_that_are_not_named_are_told() -> None:
+def test_missing_pitch_and_bands_are_reported() -> None:
     with pytest.raises(UsageError, match="80 mel bands") as told:
         model_of(prosody_input="mel_f0")
     assert "audio/pitch-mel" in told.value.hint
 
 
 def literal_tempo(x: Tensor, steps: list[int], scales: list[float]) -> Tensor:
-    """Stretch after stretch, each step of the new tempo between two of the old; as long as before."""
+    """Segment after segment: each new step lies between two old ones; the length stays the same."""
     rows, start = [], 0
     for size, scale in zip(steps, scales, strict=True):
         k = 0
@@ -205,7 +205,7 @@ def literal_tempo(x: Tensor, steps: list[int], scales: list[float]) -> Tensor:
     return torch.stack(rows + [torch.zeros(x.shape[1])] * (len(x) - len(rows)))
 
 
-def test_tempo_changes_in_stretches_and_nothing_enters_from_padding() -> None:
+def test_tempo_changes_in_segments_and_padding_has_no_influence() -> None:
     x, lengths = torch.randn(3, 70, 2), torch.tensor([70, 41, 1])
     padded = x * (torch.arange(70) < lengths[:, None]).unsqueeze(-1)
     torch.manual_seed(5)
@@ -219,7 +219,7 @@ def test_tempo_changes_in_stretches_and_nothing_enters_from_padding() -> None:
         assert not found[n, length:].any()
 
 
-def test_tempo_changes_in_training_alone() -> None:
+def test_tempo_changes_only_in_training() -> None:
     lengths = torch.tensor([60])
     branch, plain = Branch(4, 8, 3, 2, 3, resample=True), Branch(4, 8, 3, 2, 3)
     plain.load_state_dict(branch.state_dict())
@@ -229,7 +229,7 @@ def test_tempo_changes_in_training_alone() -> None:
 
 
 def released(network: Prosody) -> dict[str, Tensor]:
-    """Its encoders under the names of the published generator, among tensors that are not wanted."""
+    """The encoders under the names of the published generator, with other tensors around them."""
     theirs: dict[str, Tensor] = {
         "module.encoder_1.len_org": torch.ones(1),
         "module.encoder_1.convolutions_1.0.0.conv.weight": torch.ones(2),
@@ -251,7 +251,7 @@ def released(network: Prosody) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("tracks", [True, False])
-def test_published_prosody_encoders_are_read_but_for_what_cannot_fit(tmp_path: Path, tracks: bool) -> None:
+def test_published_prosody_encoders_are_loaded_as_far_as_they_fit(tmp_path: Path, tracks: bool) -> None:
     source = Prosody(1024, "wide", tracks=True)
     model = Prosody(1024, "wide", tracks=tracks)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -263,7 +263,7 @@ def test_published_prosody_encoders_are_read_but_for_what_cannot_fit(tmp_path: P
         assert torch.equal(tensor, wanted), name
 
 
-def test_prosody_weights_that_are_absent_or_cannot_fit_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_or_unsuitable_prosody_weights_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError) as wrong:
         MODELS["cues"].resolve("small", {"prosody_init": "released"})
     assert "prosody_width: wide and width: 1024" in str(wrong.value.details)
@@ -277,7 +277,7 @@ def test_prosody_weights_that_are_absent_or_cannot_fit_are_told(monkeypatch: pyt
 # --- the second fusion step
 
 
-def test_a_picture_of_patches_alone_meets_the_first_layers_of_vision(tiny: None) -> None:
+def test_without_lower_layers_the_mel_picture_enters_the_first_layers_of_vit(tiny: None) -> None:
     def numbers(**switches: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         bridges = model_of(**MFM, **switches).bridges
         assert bridges is not None
@@ -288,7 +288,7 @@ def test_a_picture_of_patches_alone_meets_the_first_layers_of_vision(tiny: None)
     assert numbers(mfm_layers="first") == ((0, 1), (0, 1))
 
 
-def test_newer_switches_stand_in_the_record_of_a_run_only_where_they_change_it() -> None:
+def test_newer_switches_are_recorded_only_if_they_differ_from_the_default() -> None:
     newer = {"erc_future_context": 1, "window_frames": 9, "cache_text": False, "finetune_roberta": True}
     newer |= {"finetune_wavlm": True, "prosody_input": "mel_f0", "prosody_init": "released"}
     newer |= {"prosody_resample": True, "vit_lower_layers": False}

@@ -1,4 +1,4 @@
-"""DialogueRNN against its equations, written out for one dialogue with loops over turns and parties."""
+"""DialogueRNN compared with its equations, written out for one dialogue with loops over turns and parties."""
 
 from typing import Any
 

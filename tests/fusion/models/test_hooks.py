@@ -1,4 +1,4 @@
-"""Hooks of a model: what it offers is found, the rest has defaults, and a misspelt one is an error."""
+"""Hooks of a model: defined ones are found, others have defaults, and a misspelt one is an error."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ class Own(Plain):
         return torch.ones(()), 7
 
     def context_vectors(self) -> Tensor:
-        """A method that is no hook, and like none."""
+        """A method that is no hook, and has no similar name."""
         return torch.zeros(1)
 
 
@@ -50,7 +50,7 @@ def test_a_model_without_hooks_has_the_defaults() -> None:
     assert float(loss) == 0 and count == 2
 
 
-def test_what_a_model_offers_is_taken() -> None:
+def test_hooks_of_a_model_are_found() -> None:
     hooks = hooks_of(Own())
     assert hooks.minimum_steps == {"audio": 4}
     assert hooks.objective(None, None)[1] == 7  # type: ignore[arg-type]

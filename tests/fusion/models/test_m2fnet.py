@@ -1,4 +1,4 @@
-"""M2FNet's dialogue model against the literal numbers of docs/papers/m2fnet.md, section 11."""
+"""M2FNet's dialogue model compared with the numbers of docs/papers/m2fnet.md, section 11."""
 
 from typing import Any
 
@@ -120,7 +120,7 @@ def test_fusion_arithmetic_of_item_13() -> None:
 
 
 @torch.no_grad()
-def test_fusion_does_not_see_a_constant_added_to_all_keys() -> None:
+def test_a_constant_added_to_all_keys_does_not_change_the_fusion() -> None:
     layer, x = tiny().fusion[0], batch(TINY, 2, 6)
     blocked = {m: ~x.mask for m in TINY}
     shifted = {m: F + torch.randn(F.shape[-1]) for m, F in x.features.items()}
@@ -201,7 +201,7 @@ def mean_cosine(model: M2FNet, x: Batch) -> float:
 
 
 @torch.no_grad()
-def test_only_the_residual_keeps_utterances_apart() -> None:
+def test_only_the_residual_keeps_utterances_different() -> None:
     x = batch(PAPER, 1, 50)
     assert mean_cosine(build(PAPER, fusion_residual=False).eval(), x) > 0.999
     assert mean_cosine(build(PAPER).eval(), x) < 0.5
@@ -253,7 +253,7 @@ def test_an_absent_modality_is_no_key_and_its_values_are_never_read() -> None:
 @pytest.mark.parametrize(
     "switch", [{"enc_norm": "pre"}, {"enc_activation": "gelu"}, {"head_activation": "none"}], ids=str
 )
-def test_readings_of_the_silent_parts_change_the_network_and_not_its_size(switch: dict[str, str]) -> None:
+def test_open_choices_change_the_network_but_not_its_size(switch: dict[str, str]) -> None:
     x, model = batch(TINY, 2, 5), tiny(**switch)
     assert parameters(model) == parameters(tiny())
     assert (model(x) - tiny()(x)).abs().max() > 1e-3
@@ -270,7 +270,7 @@ def test_sinusoidal_positions() -> None:
     assert waves[2].tolist() == pytest.approx([0.909297, -0.416147, 0.019999, 0.999800], abs=1e-6)
 
 
-def test_sizes_that_do_not_fit_are_told() -> None:
+def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="width 6 of audio is no multiple of 4 heads") as told:
         build({"text": 16, "audio": 6}, 3)
     assert "config.project" in told.value.hint

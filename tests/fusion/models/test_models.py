@@ -26,20 +26,20 @@ ROLES = {role: m for entry in MODELS.values() for m, roles in entry.roles.items(
 
 
 def widths_of(key: str, *only: str) -> dict[str, int]:
-    """Of the vectors, or of the steps of the first role of every modality; the others have tests of their own."""
+    """Widths of the vectors, or of the first role of every modality; other roles have their own tests."""
     entry = MODELS[key]
     return {entry.roles.get(m, (m,))[0]: WIDTHS[m] for m in only or entry.modalities}
 
 
 class Recognising(nn.Module):
-    """A model that is asked for every utterance, and told none of their labels."""
+    """A model that predicts every utterance and does not get their labels."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        logits: torch.Tensor = self.model(replace(batch, heard=None))
+        logits: torch.Tensor = self.model(replace(batch, prior_labels=None))
         return logits
 
 
@@ -51,7 +51,7 @@ def build(key: str, classes: int = 4) -> nn.Module:
 
 
 def batch_of(lengths: tuple[int, ...], longest: int, seed: int = 0) -> Batch:
-    """Dialogues of these lengths; features come from a dialogue's rank, padding is filled with rubbish."""
+    """Dialogues of these lengths; features depend on the number of the dialogue, padding is random."""
     rank = torch.arange(longest)
     mask = rank < torch.tensor(lengths)[:, None]
     features = {m: torch.full((len(lengths), longest, w), 1e3) for m, w in WIDTHS.items()}
@@ -67,7 +67,7 @@ def batch_of(lengths: tuple[int, ...], longest: int, seed: int = 0) -> Batch:
 
 
 def with_steps(batch: Batch) -> Batch:
-    """The same, with 14 to 20 steps of every role that say what the vectors say."""
+    """The same batch with 14 to 20 steps of every role, made from the vectors."""
     steps = {}
     for role, m in ROLES.items():
         if m in batch.features:
@@ -79,11 +79,11 @@ def with_steps(batch: Batch) -> Batch:
 
 
 def loss_of(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """What the model is trained with: an objective of its own, where it has one, around the cross-entropy."""
+    """The loss of the model: its own objective, if it has one, on top of the cross-entropy."""
     objective = getattr(getattr(model, "model", model), "objective", None)
     if objective is None:
         return masked_cross_entropy(model(batch), batch.labels)[0]
-    loss: torch.Tensor = objective(replace(batch, heard=None), masked_cross_entropy)[0]
+    loss: torch.Tensor = objective(replace(batch, prior_labels=None), masked_cross_entropy)[0]
     return loss
 
 
@@ -138,7 +138,7 @@ def knows(model: nn.Module, x: Batch) -> bool:
 
 
 @every_model
-def test_a_dialogue_may_lack_everything(key: str) -> None:
+def test_a_dialogue_may_lack_all_modalities(key: str) -> None:
     model, x = build(key), batch_of(LENGTHS, 7)
     for m in WIDTHS:
         x.present[m][1] = False
@@ -162,7 +162,7 @@ def test_very_short_and_very_long_dialogues(key: str, length: int) -> None:
 
 @every_model_that_looks
 @torch.no_grad()
-def test_presence_is_told_from_a_measured_zero(key: str) -> None:
+def test_absent_features_differ_from_measured_zeros(key: str) -> None:
     model, x = build(key).eval(), batch_of((5,), 5)
     x.features["audio"][0, 2] = 0
     present = model(with_steps(x))
@@ -175,7 +175,7 @@ def test_one_modality_is_enough(key: str) -> None:
     entry, x = MODELS[key], batch_of((3, 2), 3)
     one = entry.modalities[-1]
     model = entry.build(widths_of(key, one), 4, entry.resolve("small", {}))
-    only = replace(x, heard=None, features={one: x.features[one]}, present={one: x.present[one]})
+    only = replace(x, prior_labels=None, features={one: x.features[one]}, present={one: x.present[one]})
     assert model(with_steps(only)).shape == (2, 3, 4)
 
 
@@ -187,7 +187,7 @@ def test_the_registry_describes_itself(key: str) -> None:
     assert all(s["description"] for s in told["switches"])
 
 
-def test_parameters_of_the_paper_and_its_rows_are_told() -> None:
+def test_descriptions_have_parameters_and_rows_of_the_paper() -> None:
     told = MODELS["m2fnet"].describe()
     assert told["parameters"]["paper"] == 62_484_203
     rows = {s["name"]: s["paper_row"] for s in told["switches"]}
@@ -196,7 +196,7 @@ def test_parameters_of_the_paper_and_its_rows_are_told() -> None:
     assert kinds["fusion_type"] == ["none", "concat", "mha"] and kinds["fusion_residual"] == [True, False]
 
 
-def test_unknown_names_and_presets_are_told() -> None:
+def test_unknown_names_and_presets_are_refused() -> None:
     assert "m2fnet" in MODELS and "m3" not in MODELS and len(configs()) == len(MODELS)
     with pytest.raises(KeyError):
         MODELS["m3"]

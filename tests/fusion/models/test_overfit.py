@@ -10,7 +10,7 @@ from torch import nn
 
 from ercache.manifest import read_manifest
 from ercache.training.losses import IGNORED, masked_cross_entropy
-from fusion.data.batches import Padded, Subset, make_subset, standardized, statistics_of
+from fusion.data.batches import PaddedBatches, Subset, make_subset, standardized, statistics_of
 from fusion.data.cache_reader import read_modalities, read_sequences
 from fusion.data.ragged import Ragged
 from fusion.models import MODELS
@@ -26,7 +26,7 @@ SEQUENCES = {
 
 
 def synthetic(dialogues: int = 20, seed: int = 0) -> Subset:
-    """Conversations of two to eight turns and two or three speakers; features and labels have nothing in common."""
+    """Conversations of two to eight turns and two or three speakers; features are independent of the labels."""
     draw = torch.Generator().manual_seed(seed)
     lengths = torch.randint(2, 9, (dialogues,), generator=draw)
     n = int(lengths.sum())
@@ -37,13 +37,13 @@ def synthetic(dialogues: int = 20, seed: int = 0) -> Subset:
     return Subset(
         name="train",
         utterances=(),
-        inside=torch.ones(n, dtype=torch.bool),
+        in_subset=torch.ones(n, dtype=torch.bool),
         offsets=torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]),
         features=features,
         present=present,
         speakers=speakers,
         labels=labels,
-        known=labels,
+        all_labels=labels,
     )
 
 
@@ -65,7 +65,7 @@ def with_steps(subset: Subset, roles: dict[str, tuple[str, int, int]], seed: int
 
 
 def accuracy_by_heart(key: str, subset: Subset, epochs: int) -> float:
-    """Share of right training labels after some epochs without dropout or decay, the rate falling to 0."""
+    """Accuracy on train after some epochs without dropout or decay; the learning rate falls to 0."""
     entry = MODELS[key]
     torch.manual_seed(0)
     roles = [role for named in entry.roles.values() for role in named]
@@ -75,7 +75,7 @@ def accuracy_by_heart(key: str, subset: Subset, epochs: int) -> float:
         if isinstance(part, nn.Dropout):
             part.p = 0.0
     optimizer = torch.optim.AdamW(model.parameters(), 5e-3, weight_decay=0.0, fused=True)
-    padded, order = Padded(subset), torch.Generator().manual_seed(0)
+    padded, order = PaddedBatches(subset), torch.Generator().manual_seed(0)
     for epoch in range(epochs):
         for group in optimizer.param_groups:
             group["lr"] = 5e-3 * (1 + math.cos(math.pi * epoch / epochs)) / 2

@@ -1,4 +1,4 @@
-"""Published tables: complete data, rows that are experiments, runs that are not trained twice, honest verdicts."""
+"""Published tables: complete data, rows as experiments, no run trained twice, correct verdicts."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,7 +47,7 @@ def test_every_row_of_a_table_is_there_and_its_switches_are_switches_of_the_mode
 
 
 def test_figures_are_those_of_the_tables() -> None:
-    rows = {row.name: row for row in read_paper("m2fnet").only("2")[0].rows}
+    rows = {row.name: row for row in read_paper("m2fnet").select("2")[0].rows}
     assert rows["Text + Visual + Audio, Fusion"].published == {
         "meld": {"accuracy": 67.85, "weighted_f1": 66.71},
         "iemocap": {"accuracy": 69.69, "weighted_f1": 69.86},
@@ -55,18 +55,18 @@ def test_figures_are_those_of_the_tables() -> None:
     # The four best rows of the sweeps are the same run, so the figures must agree.
     best = [("4", 0, "meld"), ("5", 4, "meld"), ("7", 5, "meld"), ("4", 4, "iemocap"), ("5", 4, "iemocap")]
     for table, number, corpus in best:
-        row = read_paper("m2fnet").only(table)[0].rows[number]
+        row = read_paper("m2fnet").select(table)[0].rows[number]
         assert row.published[corpus] == rows["Text + Visual + Audio, Fusion"].published[corpus]
 
 
 def test_a_row_is_the_base_experiment_with_its_switches() -> None:
     base = params().experiments["exp"]
-    audio, *_, fusion = read_paper("m2fnet").only("2")[0].rows
+    audio, *_, fusion = read_paper("m2fnet").select("2")[0].rows
     entry = entry_of(audio, base, "exp")
     assert entry.features == {"audio": ["sound"]}
     assert entry.config == {**SMALL, "fusion_type": "none"}
     assert entry_of(fusion, base, "exp").features == base.features
-    scene = read_paper("m2fnet").only("3")[0].rows[0]
+    scene = read_paper("m2fnet").select("3")[0].rows[0]
     assert entry_of(scene, base, "exp").features["visual"] == ["face:scene"]
 
 
@@ -145,7 +145,7 @@ def test_rows_run_once_and_say_what_they_are(tmp_path: Path, monkeypatch: pytest
     assert len(trained) == 16
 
 
-def test_what_cannot_run_says_why_and_the_others_run(tmp_path: Path) -> None:
+def test_rows_that_cannot_run_say_why_and_the_others_run(tmp_path: Path) -> None:
     write_toy(tmp_path)
     text = params(features={"text": ["words"]})
     rows = {row.row: row for row in reproduce("m2fnet", text, tmp_path, table="2")}
@@ -159,7 +159,7 @@ def test_what_cannot_run_says_why_and_the_others_run(tmp_path: Path) -> None:
     assert row.verdict == "not runnable" and "ercache extract toy --features gone" in row.why
 
 
-def test_unknown_names_are_told_with_the_nearest(tmp_path: Path) -> None:
+def test_unknown_names_are_refused_with_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown paper"):
         list(reproduce("m2fnett", params(), tmp_path))
     with pytest.raises(UsageError, match="no table"):
@@ -201,7 +201,7 @@ def test_arrays_of_vectors_are_joined_or_one_is_chosen(tmp_path: Path) -> None:
 def test_item_24_of_cues_rows_have_their_own_metrics_and_their_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """UAR and macro F1 of predictions, accuracy and weighted F1 of recognitions, beside the published ones."""
+    """EPC rows have UAR and macro F1, ERC rows accuracy and weighted F1, beside the published scores."""
     monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(module, "train_experiment", lambda *_, **__: None)
     scores = {
@@ -246,11 +246,11 @@ def test_a_row_starts_from_the_experiment_of_its_own_task() -> None:
 
 
 def test_item_24_of_cues_confusion_among_four_emotions_is_a_share_of_each_true_one() -> None:
-    drawn = read_paper("cues").drawn
+    shown = read_paper("cues").confusion_classes
     six = ("hap", "sad", "neu", "ang", "exc", "fru")
     confusion = [[n + 2 * m for m in range(6)] for n in range(6)]
-    found = shares_among(confusion, six, drawn)
-    assert list(found) == drawn == ["ang", "hap", "neu", "sad"]
+    found = shares_among(confusion, six, shown)
+    assert list(found) == shown == ["ang", "hap", "neu", "sad"]
     assert found["hap"] == pytest.approx({"ang": 6 / 12, "hap": 0, "neu": 4 / 12, "sad": 2 / 12})
     assert all(sum(row.values()) == pytest.approx(1) for row in found.values())
     assert shares_among(confusion, six, ("neutral",)) == {} and shares_among(confusion, six, ()) == {}

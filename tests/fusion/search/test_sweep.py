@@ -1,4 +1,4 @@
-"""A sweep searches on validation alone, logs everything, and goes on where it was."""
+"""A sweep searches on validation only, logs every trial, and can be resumed."""
 
 import csv
 from pathlib import Path
@@ -26,7 +26,7 @@ def rows(data: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_every_trial_is_logged_and_the_best_is_told(data: Path) -> None:
+def test_every_trial_is_logged_and_the_best_is_returned(data: Path) -> None:
     answer = sweep("exp", PARAMS, SPACE, 4, data, seeds=2)
     logged = rows(data)
     assert [r["number"] for r in logged] == ["0", "1", "2", "3"] and answer["trials"] == 4
@@ -35,7 +35,7 @@ def test_every_trial_is_logged_and_the_best_is_told(data: Path) -> None:
     assert set(answer["best"]["config"]) == set(SPACE)
 
 
-def test_a_resumed_sweep_goes_the_same_way_and_runs_nothing_twice(
+def test_a_resumed_sweep_makes_the_same_choices_and_repeats_no_trial(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep("exp", PARAMS, SPACE, 5, data)
@@ -90,7 +90,7 @@ def test_when_every_trial_fails_the_search_says_why(data: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", ["2", '2,abc,"{""conf', "2,abc,{},0.5,0.0,gr\u00f6"])
-def test_a_line_torn_by_a_kill_is_dropped(data: Path, torn: str) -> None:
+def test_an_incomplete_line_of_the_log_is_dropped(data: Path, torn: str) -> None:
     sweep("exp", PARAMS, SPACE, 3, data)
     whole = rows(data)
     log = data / "reports/sweeps/exp.csv"
@@ -110,7 +110,7 @@ def test_an_older_log_gets_the_column_that_it_lacks(data: Path) -> None:
     assert log.read_text() == content
 
 
-def test_wrong_spaces_are_told_with_all_findings(data: Path) -> None:
+def test_wrong_spaces_are_refused_with_all_problems(data: Path) -> None:
     space = {"config.droput": [0.1], "training.lr": [-1], "training.seeds": [1], "config.hidden": []}
     with pytest.raises(UsageError) as error:
         sweep("exp", PARAMS, space, 1, data)

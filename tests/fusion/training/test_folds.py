@@ -1,4 +1,4 @@
-"""Folds: each is trained on its own and tested once; together they are one run, resumable, without a leak."""
+"""Folds: each is trained separately and tested once; together they are one run, resumable, without leaks."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ FOLDS = ("loso/a", "loso/b", "loso/c")
 
 
 def folded(manifest: Manifest) -> Manifest:
-    """Three folds over all dialogues; the group after the tested one validates."""
+    """Three folds over all dialogues; the group after the tested one is the validation data."""
     rank = {
         dialogue: n % 3 for n, dialogue in enumerate(dict.fromkeys(u.dialogue for u in manifest.utterances))
     }
@@ -93,7 +93,7 @@ def test_every_utterance_is_tested_once_and_the_folds_are_scored_together(data: 
     assert not list((data.parent / "work").iterdir())
 
 
-def test_a_fold_is_what_training_on_its_split_alone_gives(data: Path) -> None:
+def test_a_fold_equals_a_training_on_its_split_alone(data: Path) -> None:
     train(data)
     fold = bytes_of(data / "models/exp/folds/b")
     train(data, params(folds=None, split="loso/b"))
@@ -156,7 +156,7 @@ def with_extractor(corpus: str) -> Params:
 
 
 def write_fold_features(data: Path, seen: dict[str, Any]) -> None:
-    """`words@<fold>` of each fold, of an extractor that has seen what `seen` names."""
+    """Write `words@<fold>` for each fold, from an extractor that has seen the utterances of `seen`."""
     manifest = folded(toy_manifest())
     for fold in FOLDS:
         made = {"seen": {"toy": list(seen[fold])}, "params": {"pretrained": f"made@{fold}"}}
@@ -188,7 +188,7 @@ def test_an_extractor_that_has_seen_the_test_part_of_its_fold_is_refused(data: P
     assert not (data / "models").exists()
 
 
-def test_features_that_a_fold_lacks_are_told_of_all_folds_before_any_training(data: Path) -> None:
+def test_missing_features_of_all_folds_are_reported_before_any_training(data: Path) -> None:
     with pytest.raises(UsageError) as told:
         train(data, with_extractor("toy"))
     assert len(told.value.details) == 9 and "words@loso/c.test.h5: not there" in told.value.details[-1]
@@ -198,7 +198,7 @@ def test_features_that_a_fold_lacks_are_told_of_all_folds_before_any_training(da
     )  # of another corpus: one extractor for all folds
 
 
-def test_folds_that_are_not_there_or_test_an_utterance_twice_are_refused(data: Path) -> None:
+def test_unknown_folds_and_folds_that_test_an_utterance_twice_are_refused(data: Path) -> None:
     with pytest.raises(UsageError, match="unknown folds 'losso'") as told:
         train(data, params(folds="losso"))
     assert told.value.hint == "did you mean 'loso'?"

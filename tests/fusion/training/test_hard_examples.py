@@ -1,4 +1,4 @@
-"""What flips in a pool joins the next epoch, and nothing else of the pool is trained on."""
+"""Utterances of a pool that flip join the next epoch; no others of the pool are trained on."""
 
 from dataclasses import replace
 
@@ -9,13 +9,13 @@ from torch import Tensor
 from ercache.training.losses import IGNORED
 from fusion.data.batches import Batch, Subset
 from fusion.data.ragged import Ragged
-from fusion.data.windows import DIALOGUES
+from fusion.data.windows import WHOLE_DIALOGUES
 from fusion.training import hard_examples
-from fusion.training.hard_examples import Mined, Pool, share_of, together
+from fusion.training.hard_examples import HardExampleBatches, Pool, draw_pool, join_subsets
 
 
 class Flipping:
-    """A model that changes its mind about utterances of even number, and knows whether it is evaluated."""
+    """A model whose predictions flip for utterances with an even number, and that checks that it is in eval mode."""
 
     training = True
 
@@ -28,7 +28,7 @@ class Flipping:
 
 
 def subset(dialogues: int, first: int = 0, length: int = 4) -> Subset:
-    """Dialogues of utterances whose only value is their number; the third of each has no label."""
+    """Dialogues whose utterances have their number as the only feature; the third of each has no label."""
     n = dialogues * length
     numbers = torch.arange(first, first + n, dtype=torch.float32)[:, None]
     labels = torch.zeros(n, dtype=torch.int64)
@@ -42,8 +42,8 @@ def subset(dialogues: int, first: int = 0, length: int = 4) -> Subset:
     )
 
 
-def epoch(mined: Mined, seed: int = 0) -> tuple[set[int], set[int]]:
-    """Numbers of the utterances that an epoch sees, and of those that it learns from."""
+def epoch(mined: HardExampleBatches, seed: int = 0) -> tuple[set[int], set[int]]:
+    """Numbers of the utterances in an epoch, and of those with a label."""
     seen, asked = set(), set()
     for batch in mined.shuffled(3, torch.Generator().manual_seed(seed)):
         numbers = batch.features["text"][..., 0].long()
@@ -53,17 +53,19 @@ def epoch(mined: Mined, seed: int = 0) -> tuple[set[int], set[int]]:
     return seen, asked
 
 
-def mined(behind: int, share: float | None = 0.25) -> Mined:
+def mined(behind: int, share: float | None = 0.25) -> HardExampleBatches:
     order = torch.Generator().manual_seed(0)
     model = Flipping()
-    made = Mined(model, model.flips, Pool(share), subset(8), subset(2, 100), DIALOGUES, order)
+    made = HardExampleBatches(
+        model, model.flips, Pool(share), subset(8), subset(2, 100), WHOLE_DIALOGUES, order
+    )
     made.on_epoch_start(behind)
     return made
 
 
 def test_a_share_of_train_is_left_out_until_something_in_it_flips() -> None:
     train = subset(8)
-    held = set(share_of(train, 0.25, torch.Generator().manual_seed(0)).nonzero().flatten().tolist())
+    held = set(draw_pool(train, 0.25, torch.Generator().manual_seed(0)).nonzero().flatten().tolist())
     labelled = set((train.labels != IGNORED).nonzero().flatten().tolist())
     assert len(held) == 8 and len({n // 4 for n in held}) == 2
     assert epoch(mined(0)) == (set(range(32)) - held, labelled - held)
@@ -71,15 +73,15 @@ def test_a_share_of_train_is_left_out_until_something_in_it_flips() -> None:
     assert epoch(mined(1)) == (set(range(32)), labelled - held | told)
 
 
-def test_validation_joins_only_where_it_is_the_pool() -> None:
+def test_validation_joins_only_if_it_is_the_pool() -> None:
     labelled = {n for n in range(32) if n % 4 != 2}
     assert epoch(mined(0, None)) == (set(range(32)), labelled)
     seen, asked = epoch(mined(1, None))
     assert asked == labelled | {100, 104} and seen == set(range(32)) | set(range(100, 108))
 
 
-def test_the_drawn_are_of_the_generator_and_at_most_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hard_examples, "MOST", 1)
+def test_the_flipped_utterances_of_an_epoch_are_random_and_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hard_examples, "MAX_FLIPPED", 1)
     drawn = [epoch(mined(1), seed)[1] for seed in (0, 0, 1, 2, 3, 4)]
     assert drawn[0] == drawn[1] and len({len(asked) for asked in drawn}) == 1
     assert len({frozenset(asked) for asked in drawn}) == 2
@@ -89,8 +91,8 @@ def test_a_pool_of_less_than_a_dialogue_is_empty() -> None:
     assert epoch(mined(1, 0.1))[0] == set(range(32))
 
 
-def test_two_subsets_together_are_their_dialogues_one_after_the_other() -> None:
-    both = together(subset(2), replace(subset(1, 100, 3), name="dev"))
+def test_joined_subsets_are_their_dialogues_one_after_the_other() -> None:
+    both = join_subsets(subset(2), replace(subset(1, 100, 3), name="dev"))
     assert both.lengths.tolist() == [4, 4, 3] and both.name == "train"
     steps = both.sequences["words"]
     assert steps.values[steps.starts, 0].tolist() == [*range(8), 100, 101, 102] and steps.std is not None

@@ -1,4 +1,4 @@
-"""A whole training: the run folder, equal bytes, a kill that changes nothing, and scores that come out again."""
+"""A whole training: the run folder, equal bytes, resuming after a kill, and reproduced scores."""
 
 import csv
 import json
@@ -119,7 +119,7 @@ def test_equal_inputs_give_equal_bytes_and_evaluate_reproduces_them(data: Path, 
     assert again["marks"] == []
 
 
-def test_what_a_model_tells_of_itself_stands_beside_its_curves(data: Path) -> None:
+def test_epoch_statistics_of_a_model_become_columns_of_the_curves(data: Path) -> None:
     train(data, model="avafn", features={m: FEATURES[m] for m in ("audio", "visual")})
     with (data / "models/exp/curves.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -150,8 +150,8 @@ def test_a_killed_training_ends_with_the_same_folder(data: Path, monkeypatch: py
     assert bytes_of(data / "models/exp") == uninterrupted
 
 
-def wait_for_a_helper(job: parallel.Job, taken: Any) -> int | None:
-    """Leaves the first seed to a helper, however long that takes to start."""
+def wait_for_a_helper(job: parallel.SeedJob, taken: Any) -> int | None:
+    """Leave the first seed to a helper, and wait until it has taken it."""
     while not taken.value:
         time.sleep(0.05)
     return take(job, taken)
@@ -160,7 +160,7 @@ def wait_for_a_helper(job: parallel.Job, taken: Any) -> int | None:
 take = parallel._next
 
 
-def test_seeds_in_processes_give_the_bytes_of_seeds_one_by_one(
+def test_parallel_seeds_give_the_same_bytes_as_sequential_ones(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel, "_next", wait_for_a_helper)
@@ -181,7 +181,9 @@ def test_seeds_in_processes_give_the_bytes_of_seeds_one_by_one(
     assert told == {(f"exp, seed {seed}", epoch) for seed in range(3) for epoch in (1, 2, 3)}
 
 
-def test_a_failure_in_a_process_is_told_as_it_is(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_in_a_helper_process_is_raised_unchanged(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(parallel, "_next", lambda *_: None)  # all is left to the helper
     hopeless = {"seeds": 1, "epochs": 400, "lr": 1e38, "clip": None, "standardize": False}
     with pytest.raises(WorkError, match="training loss is"):
@@ -194,7 +196,7 @@ def test_a_helper_leaves_an_interrupt_to_its_parent(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(parallel, "_next", lambda *_: seen.append(signal.getsignal(signal.SIGINT)))
     told: queue.Queue[tuple[str, Any]] = queue.Queue()
     try:
-        parallel._help(cast(parallel.Job, None), None, told)
+        parallel._help(cast(parallel.SeedJob, None), None, told)
     finally:
         signal.signal(signal.SIGINT, before)
     assert seen == [signal.SIG_IGN] and told.empty()
@@ -242,7 +244,7 @@ def test_random_weights_mark_the_run(data: Path) -> None:
     assert evaluate(data / "models/exp", data)["marks"] == ["random weights"]
 
 
-def test_a_leak_marks_the_run_and_what_is_scored_from_it(data: Path) -> None:
+def test_a_leak_marks_the_run_and_its_evaluations(data: Path) -> None:
     manifest = toy_manifest()
     vectors = toy_vectors(manifest, "words")
     write_feature(data, manifest, "words", vectors, weights={"seen": {"toy": ["test"]}})
@@ -276,7 +278,9 @@ PAPER = MODELS["m2fnet"].paper_training["paper"]
         ({"features": {"audio": ["words"]}}, False),
     ],
 )
-def test_the_paper_profile_is_the_paper_in_all_it_says(change: dict[str, Any], expected: bool) -> None:
+def test_the_paper_profile_needs_the_papers_sizes_training_and_encoders(
+    change: dict[str, Any], expected: bool
+) -> None:
     entry = {"model": "m2fnet", "preset": "paper", "features": {"text": ["words"]}, "training": PAPER}
     experiment = experiment_of("exp", toy_params(**{**entry, **change}))
     assert paper_profile(experiment, {"words": {"encoder": "text/m2fnet-roberta"}}) is expected
