@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import RandomSampler, TPESampler
-from optuna.trial import create_trial
+from optuna.trial import TrialState, create_trial
 
 from ercache.digests import canonical_json, digest_of
 from ercache.errors import ErcacheError, UsageError, WorkError
@@ -76,11 +76,14 @@ def sweep(
     search = search_digest(base, source, space, seeds, seed)
     log = data / "reports" / "sweeps" / f"{name}.csv"
     done = read_log(log, search)
+    study = study_of(space, done)
     for number in range(
         len(done), min(trials, math.prod(len(distinct(values)) for values in space.values()))
     ):
-        config = suggest(space, done, seed)
+        trial = ask(study, space, seed)
+        config = {path: json.loads(text) for path, text in trial.params.items()}
         done.append(run_trial(number, name, params, config, source, seeds, device))
+        study.tell(trial, done[-1].mean)
         append_trial(log, search, done[-1])
         if progress is not None:
             progress(f"sweep of {name}", len(done), trials)
@@ -142,34 +145,32 @@ def distinct(values: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(canonical_json(value) for value in values))
 
 
-def suggest(space: Space, done: Sequence[Trial], seed: int) -> dict[str, Any]:
-    """Choose an untried configuration.
-
-    The choice depends only on the arguments, so a resumed search continues as if it had not been stopped.
-
-    Args:
-        space: dotted path of a switch -> values.
-        done: the trials so far.
-        seed: seed of the sampler.
-    """
+def study_of(space: Space, done: Sequence[Trial]) -> optuna.Study:
+    """A study of optuna that holds the trials of the log."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    choices: dict[str, BaseDistribution] = {
-        path: CategoricalDistribution(distinct(values)) for path, values in space.items()
-    }
-    held = [{path: canonical_json(value) for path, value in trial.config.items()} for trial in done]
-    picked: dict[str, str] | None = None
+    study = optuna.create_study(direction="maximize")
+    for trial in done:
+        texts = {path: canonical_json(value) for path, value in trial.config.items()}
+        study.add_trial(create_trial(params=texts, distributions=_choices(space), value=trial.mean))
+    return study
+
+
+def ask(study: optuna.Study, space: Space, seed: int) -> optuna.Trial:
+    """An untried configuration. It depends on the trials so far alone, so that a resumed search goes the same way."""
+    known = [trial.params for trial in study.get_trials(states=[TrialState.COMPLETE])]
     for attempt in itertools.count():
-        number = seed + len(done) + attempt
-        # If TPE suggests a configuration that was tried already, draw at random instead.
-        sampler = RandomSampler(number) if attempt else TPESampler(seed=number)
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-        for trial, texts in zip(done, held, strict=True):
-            study.add_trial(create_trial(params=texts, distributions=choices, value=trial.mean))
-        picked = study.ask(choices).params
-        if picked not in held:
-            break
-    assert picked is not None
-    return {path: json.loads(text) for path, text in picked.items()}
+        number = seed + len(known) + attempt
+        # TPE may propose what was tried, which says nothing new: then any other configuration is better.
+        study.sampler = RandomSampler(number) if attempt else TPESampler(seed=number)
+        trial = study.ask(_choices(space))
+        if trial.params not in known:
+            return trial
+        study.tell(trial, state=TrialState.FAIL)
+    raise AssertionError("unreachable")
+
+
+def _choices(space: Space) -> dict[str, BaseDistribution]:
+    return {path: CategoricalDistribution(distinct(values)) for path, values in space.items()}
 
 
 def search_digest(base: Experiment, source: Source, space: Space, seeds: int, seed: int) -> str:
