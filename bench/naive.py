@@ -43,7 +43,7 @@ from ercache.reasons import Missing, Reason
 from extract.encoders.base import Sample
 from extract.engine.plan import Feature
 from extract.media.probe import probe
-from extract.media.types import Faces, FloatArray, Frame, Pictures
+from extract.media.types import Faces, FloatArray, Frame, PictureRequest
 from extract.media.video import instants, shown_at
 
 Result = TypeVar("Result")
@@ -187,7 +187,7 @@ def given(path: Path | None) -> Path:
     return path
 
 
-def read_pictures(path: Path, kind: Pictures, limits: Limits) -> list[Frame]:
+def read_pictures(path: Path, kind: PictureRequest, limits: Limits) -> list[Frame]:
     """Decode all pictures, keep those that are asked for, in their own size.
 
     Raises:
