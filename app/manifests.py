@@ -12,8 +12,8 @@ from ercache.params.load import corpus_root
 from ercache.params.schema import Params
 from ercache.reasons import Reason
 from extract.corpora import CORPORA
-from extract.corpora.common.listing import some
-from extract.corpora.common.origin import changes, differences
+from extract.corpora.common.listing import list_some
+from extract.corpora.common.origin import annotation_changes, origin_differences
 
 WARN_SHARE = 0.1  # share of unusable clips above which a scan prints a warning
 SHOWN_DETAILS = 3  # details per reason in the table
@@ -70,7 +70,11 @@ def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
     if manifest.utterances and len(lacking) < max(1, WARN_SHARE * len(placed)):
         return
     count = Counter(reason for problems in lacking.values() for reason in {p.reason for p in problems})
-    how = "absent" if set(count) == {"absent"} else some(f"{reason} ({n:,})" for reason, n in count.items())
+    how = (
+        "absent"
+        if set(count) == {"absent"}
+        else list_some(f"{reason} ({n:,})" for reason, n in count.items())
+    )
     summary = f"{len(lacking):,} of {len(placed):,} clips are {how}"
     hint = f"check that --root {root} is the right folder"
     hint += " and that paths in the table are relative to it" if manifest.corpus == "folder" else ""
@@ -98,7 +102,7 @@ def _warn_of_replacement(manifest: Manifest, path: Path) -> None:
         say(f"warning: {path} is replaced: {error.message}")
         return
     ids = {u.id for u in old.utterances} & {u.id for u in manifest.utterances}
-    changed = some(changes(old.sources, manifest.sources))
+    changed = list_some(annotation_changes(old.sources, manifest.sources))
     if not changed and ids:
         return
     say(
@@ -134,7 +138,7 @@ def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
         CorpusError: the folder differs from what was scanned.
     """
     folder = corpus_root(manifest.corpus, loaded, root)
-    found = differences(manifest, folder)
+    found = origin_differences(manifest, folder)
     if found:
         path = MANIFESTS / f"{manifest.corpus}.jsonl"
         raise CorpusError(

@@ -18,7 +18,7 @@ import numpy as np
 
 from ercache.manifest import read_manifest
 from ercache.metrics import scores
-from extract.pretrain.quality import Embedded, knn_accuracy, probe
+from extract.pretrain.quality import EmbeddingSet, knn_accuracy, probe
 from fusion.data.cache_reader import read_modalities
 
 PAIRS: Final = (("audio", "mel_resnet18", "prosody"), ("visual", "m2fnet_dual", "face_hog"))
@@ -42,7 +42,7 @@ def scored(modality: str, feature: str) -> dict[str, float]:
         labels = [u.labels["emotion7"] for u in manifest.of_part(part)]
         good = [n for n, label in enumerate(labels) if label and read[modality].present[n]]
         ranks = np.array([classes.index(str(labels[n])) for n in good], np.int64)
-        parts[part] = Embedded(read[modality].values[good], ranks)
+        parts[part] = EmbeddingSet(read[modality].values[good], ranks)
     found = scores(parts["test"].labels, probe(parts["train"], parts["test"].values), len(classes))
     return {
         **found,

@@ -24,7 +24,7 @@ from ercache.manifest import Manifest, write_manifest
 from ercache.params.schema import EngineParams, FacePolicy, FeatureParams, Params
 from extract.encoders import ENCODERS
 from extract.encoders.base import Encoder, Sample
-from extract.engine.batching import forwards
+from extract.engine.batching import make_batches
 from extract.engine.plan import Feature, make_plan
 
 CLIPS: Final = 12
@@ -73,7 +73,9 @@ def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict
     samples = samples_for(feature, folder, manifest, device)
     encoder = feature.build(device)
     torch.set_num_threads(1)
-    groups = list(forwards([encoder.length(s) for s in samples], feature.spec.batch, EngineParams().batch))
+    groups = list(
+        make_batches([encoder.length(s) for s in samples], feature.spec.batch, EngineParams().batch)
+    )
     encoder.encode(samples[:1])
     inside = Inside(encoder, device)
     done, began = 0, time.perf_counter()
@@ -95,7 +97,7 @@ def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict
 
 def samples_for(feature: Feature, folder: Path, manifest: Manifest, device: str) -> list[Sample]:
     """The inputs of the encoder, for every readable clip that has what the encoder needs."""
-    from extract.engine.face_tables import Tables
+    from extract.engine.face_tables import FaceTables
     from extract.faces.mtcnn import FaceFinder
 
     engine = EngineParams()
@@ -110,7 +112,7 @@ def samples_for(feature: Feature, folder: Path, manifest: Manifest, device: str)
     )
     plan = make_plan(manifest, manifest.utterances, [feature], engine)
     work = Work(job, {feature.name: feature}, list(zip(plan.shards, plan.rows, strict=True)))
-    tables = {POLICY: Tables(POLICY, functools.partial(FaceFinder, POLICY, device), {}, lambda _: {})}
+    tables = {POLICY: FaceTables(POLICY, functools.partial(FaceFinder, POLICY, device), {}, lambda _: {})}
     found: list[Sample] = []
     for number, (shard, rows) in enumerate(work.shards):
         inputs = read_inputs(work, number)

@@ -23,14 +23,14 @@ from ercache.manifest import MediaRef
 from ercache.params.schema import Limits
 from extract.encoders.audio.mfcc import Mfcc, MfccParams
 from extract.encoders.base import Sample
-from extract.media import Stretch, read_stretches
+from extract.media import Span, read_spans
 from extract.media.mel_image import RATE
 from extract.media.types import FloatArray
 from extract.pretrain.config import AudioConfig, ExtractorTraining, MetricLoss
-from extract.pretrain.examples import Examples, of_sounds
+from extract.pretrain.examples import Examples, examples_of_sounds
 from extract.pretrain.picture import draw
-from extract.pretrain.quality import Embedded, quality
-from extract.pretrain.training import Trained, of, train_extractor
+from extract.pretrain.quality import EmbeddingSet, quality
+from extract.pretrain.training import Trained, embed_examples, train_extractor
 
 CLASSES: Final = {"W": "anger", "F": "happiness", "N": "neutral", "T": "sadness"}
 FOLDS: Final = {  # held out, validation; the speakers in order, dealt out
@@ -68,9 +68,9 @@ def read(root: Path, size: str) -> Corpus:
     """All files of the corpus, read as the engine reads them."""
     paths = sorted(path for path in root.glob("*.wav") if path.name[5] in CLASSES)
     rates = (RATE, MFCC_RATE)
-    sounds = [read_stretches(p, [Stretch(MediaRef(p.name), rates=rates)], Limits())[0].sounds for p in paths]
+    sounds = [read_spans(p, [Span(MediaRef(p.name), rates=rates)], Limits())[0].sounds for p in paths]
     labels = [list(CLASSES).index(path.name[5]) for path in paths]
-    examples = of_sounds(
+    examples = examples_of_sounds(
         [path.stem for path in paths],
         labels,
         [sound[RATE] for sound in sounds],
@@ -95,7 +95,7 @@ def config_of(method: str, size: str) -> AudioConfig:
 
 def embedded(
     corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int
-) -> tuple[Trained, Embedded]:
+) -> tuple[Trained, EmbeddingSet]:
     """One training, and the embeddings of all files by its extractor."""
     held_out, validation = FOLDS[fold]
     rest = corpus.others((*held_out, validation))
@@ -103,7 +103,7 @@ def embedded(
     result = train_extractor(
         train, dev, config_of(method, size), ExtractorTraining(epochs=epochs, lr=rate, seed=seed)
     )
-    return result, of(result.extractor, corpus.examples)
+    return result, embed_examples(result.extractor, corpus.examples)
 
 
 def trained(
@@ -114,10 +114,10 @@ def trained(
     result, told = embedded(corpus, fold, method, rate, seed, size, epochs)
     held_out, validation = FOLDS[fold]
     rest = corpus.others((*held_out, validation))
-    fitted = corpus.rows([*rest, validation] if outer else rest)
+    cut_or_pad = corpus.rows([*rest, validation] if outer else rest)
     scored = corpus.rows(held_out if outer else [validation])
     found = quality(
-        *(Embedded(told.values[rows], told.labels[rows]) for rows in (fitted, scored)), len(CLASSES)
+        *(EmbeddingSet(told.values[rows], told.labels[rows]) for rows in (cut_or_pad, scored)), len(CLASSES)
     )
     return {
         "kind": "outer" if outer else "tuning",
@@ -144,7 +144,7 @@ def draw_held_out(
     for method in METHODS:
         rate = best_rate(rows, fold, method, size, epochs)
         _, told = embedded(corpus, fold, method, rate, SEEDS[0], size, epochs)
-        held_out = Embedded(told.values[chosen], told.labels[chosen])
+        held_out = EmbeddingSet(told.values[chosen], told.labels[chosen])
         print(
             method,
             draw(held_out, list(CLASSES.values()), folder / f"{PICTURE}{size}-{method}.png"),
@@ -157,7 +157,7 @@ def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:
     held_out, _ = FOLDS[fold]
     labels = corpus.examples.labels.numpy()
     rows = corpus.rows(corpus.others(held_out)), corpus.rows(held_out)
-    found = quality(*(Embedded(corpus.mfcc[r], labels[r]) for r in rows), len(CLASSES))
+    found = quality(*(EmbeddingSet(corpus.mfcc[r], labels[r]) for r in rows), len(CLASSES))
     return {"kind": "outer", "fold": fold, "method": "mfcc", "seed": 0, **found}
 
 

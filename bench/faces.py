@@ -19,9 +19,9 @@ from ercache.params.load import load_params
 from ercache.params.schema import FacePolicy, Limits
 from extract.corpora.demo.generator import generate
 from extract.faces.mtcnn import FaceFinder
-from extract.faces.tracking import between, overlaps
-from extract.media import Stretch, read_stretches
-from extract.media.types import Faces, Frame, Pictures
+from extract.faces.tracking import interpolate_faces, iou_matrix
+from extract.media import Span, read_spans
+from extract.media.types import Faces, Frame, PictureRequest
 from extract.media.video import grid
 
 PAPER = FacePolicy(min_face_size=20, min_probability=0.7)  # facenet-pytorch's defaults
@@ -89,8 +89,8 @@ def real_clips() -> list[Frames]:
 
 def all_frames(paths: Sequence[Path]) -> list[Frames]:
     """Every frame of each clip that can be read."""
-    every = Pictures(count=400)  # more than a clip has
-    read = [read_stretches(path, [Stretch(MediaRef(path.name), (every,))], Limits())[0] for path in paths]
+    every = PictureRequest(count=400)  # more than a clip has
+    read = [read_spans(path, [Span(MediaRef(path.name), (every,))], Limits())[0] for path in paths]
     clips = [clip.pictures[every] for clip in read if clip.no_pictures is None]
     if not clips:
         raise UsageError(
@@ -167,7 +167,7 @@ def recall_when_followed(find: Finder, clips: Sequence[Frames]) -> float:
 def recall(found: Sequence[Faces], expected: Sequence[NDArray[np.float32]]) -> float:
     """Share of the main faces that a box matches with an IoU of at least 0.5; frames without a face do not count."""
     hits = [
-        bool((overlaps(box, row.boxes) >= 0.5).any())
+        bool((iou_matrix(box, row.boxes) >= 0.5).any())
         for row, box in zip(found, expected, strict=True)
         if len(box)
     ]
@@ -179,7 +179,7 @@ def follow(find: Finder, clip: Frames, every: float) -> list[Faces]:
     times = np.array([frame.time for frame in clip])
     instants = grid(times[0], times[-1] + float(np.median(np.diff(times))), every)
     shown = np.unique(np.searchsorted(times, instants + 1e-6, side="right") - 1)
-    rows = between(times[shown], find([clip[n].image for n in shown]), times)
+    rows = interpolate_faces(times[shown], find([clip[n].image for n in shown]), times)
     lost = [n for n, row in enumerate(rows) if row is None]
     again = dict(zip(lost, find([clip[n].image for n in lost]), strict=True))
     return [again[n] if row is None else row for n, row in enumerate(rows)]

@@ -15,13 +15,13 @@ from ercache.manifest import read_manifest
 from ercache.params.schema import FacePolicy, Limits
 from ercache.processes import process_pool
 from extract.encoders.base import Sample
-from extract.media import read_stretches
+from extract.media import read_spans
 
 if TYPE_CHECKING:
     from extract.encoders.base import Encoder
-    from extract.engine.face_tables import Tables
+    from extract.engine.face_tables import FaceTables
     from extract.engine.plan import Feature, Shard
-    from extract.engine.reading import FileJob, Inputs
+    from extract.engine.reading import FileRequest, RowInputs
 
 
 @dataclass
@@ -38,26 +38,28 @@ class Work:
     features: "dict[str, Feature]"
     shards: "list[tuple[Shard, dict[str, tuple[int, ...]]]]"
 
-    def files(self, number: int) -> "list[FileJob]":
+    def files(self, number: int) -> "list[FileRequest]":
         """The files of a shard that its features need."""
-        from extract.engine.reading import file_jobs
+        from extract.engine.reading import file_requests
 
-        return file_jobs(*self.shards[number], self.features)
+        return file_requests(*self.shards[number], self.features)
 
 
 def plan_work(job: BenchJob) -> Work:
     """Plan all shards, text shards last."""
-    from extract.engine.plan import groups, make_plan
+    from extract.engine.plan import group_features, make_plan
 
     manifest, features = read_manifest(job.manifest), job.features()
-    plans = [make_plan(manifest, manifest.utterances, group, job.engine) for group in groups(features)]
+    plans = [
+        make_plan(manifest, manifest.utterances, group, job.engine) for group in group_features(features)
+    ]
     shards = [shard for plan in plans for shard in zip(plan.shards, plan.rows, strict=True)]
     return Work(job, {f.name: f for f in features}, shards)
 
 
-def decode_only(root: Path, file: "FileJob", limits: Limits) -> int:
+def decode_only(root: Path, file: "FileRequest", limits: Limits) -> int:
     """Decode a file and discard the result; return the number of clips."""
-    return len(read_stretches(root / file.path, file.stretches, limits))
+    return len(read_spans(root / file.path, file.spans, limits))
 
 
 @dataclass
@@ -65,9 +67,9 @@ class Lane:
     """State of a worker process that detects and encodes inputs that are already in memory."""
 
     work: Work
-    inputs: "list[dict[int, Inputs]]"
+    inputs: "list[dict[int, RowInputs]]"
     encoders: "dict[str, Encoder]"
-    tables: "dict[FacePolicy, Tables]"
+    tables: "dict[FacePolicy, FaceTables]"
 
 
 _lane: Lane | None = None  # of a worker process
@@ -77,7 +79,7 @@ def prepare(job: BenchJob, device: str) -> None:
     """In a worker process: decode all inputs, load the networks and run each of them once."""
     from threadpoolctl import threadpool_limits
 
-    from extract.engine.face_tables import Tables
+    from extract.engine.face_tables import FaceTables
     from extract.engine.worker import exact_arithmetic
     from extract.faces.mtcnn import FaceFinder
 
@@ -86,7 +88,7 @@ def prepare(job: BenchJob, device: str) -> None:
     work = plan_work(job)
     encoders = {name: f.build(device) for name, f in work.features.items()}
     tables = {
-        f.faces: Tables(f.faces, functools.partial(FaceFinder, f.faces, device), {}, lambda _: {})
+        f.faces: FaceTables(f.faces, functools.partial(FaceFinder, f.faces, device), {}, lambda _: {})
         for f in work.features.values()
         if f.faces
     }
@@ -96,16 +98,16 @@ def prepare(job: BenchJob, device: str) -> None:
         forward_shard(n, most=1)
 
 
-def read_inputs(work: Work, number: int) -> "dict[int, Inputs]":
+def read_inputs(work: Work, number: int) -> "dict[int, RowInputs]":
     """Decode the inputs of a shard's rows."""
-    from extract.engine.reading import Inputs, share
+    from extract.engine.reading import RowInputs, assign_clip
     from extract.media.scanned import read_scanned
 
-    inputs = {n: Inputs() for n in range(len(work.shards[number][0]))}
+    inputs = {n: RowInputs() for n in range(len(work.shards[number][0]))}
     if work.job.root:
         for file in work.files(number):
-            for stretch, clip in read_scanned(file.request(work.job.root, work.job.engine.limits)):
-                share(file.uses[stretch], clip, inputs)
+            for span, clip in read_scanned(file.request(work.job.root, work.job.engine.limits)):
+                assign_clip(file.uses[span], clip, inputs)
     return inputs
 
 
@@ -140,26 +142,26 @@ def samples_of(
     feature: "Feature",
     shard: "Shard",
     rows: Sequence[int],
-    inputs: "dict[int, Inputs]",
-    tables: "dict[FacePolicy, Tables]",
+    inputs: "dict[int, RowInputs]",
+    tables: "dict[FacePolicy, FaceTables]",
     known: dict[str, bytes],
 ) -> list[Sample]:
     """The samples for the encoder, with their faces."""
-    from extract.engine.worker import sample_of
+    from extract.engine.worker import build_sample
 
     if not feature.faces:
-        return [sample_of(feature, shard[n], inputs[n]) for n in rows]
+        return [build_sample(feature, shard[n], inputs[n]) for n in rows]
     found = tables[feature.faces].add(feature, shard, rows, inputs, known)
-    return [replace(sample_of(feature, shard[n], inputs[n]), frames=found[n]) for n in rows]
+    return [replace(build_sample(feature, shard[n], inputs[n]), frames=found[n]) for n in rows]
 
 
 def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample], job: BenchJob) -> None:
     """Encode the samples of a feature in the engine's batches."""
-    from extract.engine.batching import forwards
+    from extract.engine.batching import make_batches
     from extract.engine.worker import autocast
 
     lengths = [encoder.length(sample) for sample in samples]
-    for group in forwards(lengths, feature.spec.batch, job.engine.batch):
+    for group in make_batches(lengths, feature.spec.batch, job.engine.batch):
         with autocast(job.device, job.engine.precision):
             encoder.encode([samples[n] for n in group])
 

@@ -47,7 +47,7 @@ from ercache.reasons import Missing, Reason
 from extract.encoders.base import Sample
 from extract.engine.plan import Feature
 from extract.media.probe import probe
-from extract.media.types import Faces, FloatArray, Frame, Pictures
+from extract.media.types import Faces, FloatArray, Frame, PictureRequest
 from extract.media.video import instants, shown_at
 
 Result = TypeVar("Result")
@@ -191,7 +191,7 @@ def given(path: Path | None) -> Path:
     return path
 
 
-def read_pictures(path: Path, kind: Pictures, limits: Limits) -> list[Frame]:
+def read_pictures(path: Path, kind: PictureRequest, limits: Limits) -> list[Frame]:
     """Decode all frames of a video, and keep the wanted ones in their own size.
 
     Raises:

@@ -14,7 +14,7 @@ import torch
 
 from extract.media.mel_image import RATE
 from extract.pretrain.config import AudioConfig, ExtractorTraining, TextConfig, TextTraining, VisualConfig
-from extract.pretrain.examples import Examples, of_sounds
+from extract.pretrain.examples import Examples, examples_of_sounds
 from extract.pretrain.text_training import train_text
 from extract.pretrain.texts import Texts, TextSource, byte_pairs
 from extract.pretrain.training import Tick, train_extractor
@@ -62,7 +62,7 @@ def _audio(device: str, size: Size, count: int, tick: Tick) -> object:
     random = np.random.default_rng(0)
     sounds = [random.standard_normal(3 * RATE).astype(np.float32) for _ in range(count)]
     labels = [n % 7 for n in range(count)]
-    examples = of_sounds([str(n) for n in range(count)], labels, sounds, config.side)
+    examples = examples_of_sounds([str(n) for n in range(count)], labels, sounds, config.side)
     return train_extractor(
         examples, examples.rows(range(count // 8)), config, _training(), device=device, tick=tick
     )

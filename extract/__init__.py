@@ -1,1 +1,1 @@
-"""Stage 1: media files in, feature caches out. Corpora are scanned, clips decoded, faces found, encoders run."""
+"""Stage 1: from media files to feature caches. It scans corpora, decodes clips, detects faces and runs encoders."""

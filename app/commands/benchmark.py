@@ -34,14 +34,14 @@ def batch(
     loaded = params()
     (wanted,) = features_of(loaded, [feature], "")
     from extract.encoders.numba_cache import prepare
-    from extract.engine.batch_size import good, rates
+    from extract.engine.batch_size import good_batch_size, throughputs
 
     if wanted.spec.modality == "audio":
         prepare()
-    found = rates(wanted, loaded.engine, device_of(device))
+    found = throughputs(wanted, loaded.engine, device_of(device))
     if not found:
         raise WorkError(f"{feature}: one utterance does not fit into the memory of {device}")
-    value = good(found)
+    value = good_batch_size(found)
     if json:
         answer(value)
         return

@@ -188,7 +188,7 @@ def gc(
 
     Example: [dim]ercache cache gc --yes[/]
     """
-    from extract.engine.gc import collect_garbage, need
+    from extract.engine.gc import collect_garbage, needed_records
 
     loaded = params()
     features, lacking = available_features(loaded)
@@ -204,7 +204,7 @@ def gc(
     if places.note:
         say(places.note)
     with progress() as tick:
-        needed = need(manifests, features, loaded.engine, CACHES)
+        needed = needed_records(manifests, features, loaded.engine, CACHES)
         found = collect_garbage(places.write, needed, yes, lambda n, of: tick("segments", n, of))
     records = sum(found.records.values())
     if json:

@@ -32,7 +32,7 @@ from ercache.paths import default_store, store_places
 from ercache.reasons import Reason
 from ercache.wording import count_noun
 from extract.corpora import CORPORA
-from extract.corpora.common.listing import some
+from extract.corpora.common.listing import list_some
 
 if TYPE_CHECKING:  # the engine imports torch, which --help must not wait for
     from extract.engine import Extraction
@@ -148,7 +148,7 @@ def extract(
     """
     from extract.encoders.numba_cache import prepare
     from extract.engine import extract_corpus
-    from extract.engine.extraction import raise_if_over, write_failures
+    from extract.engine.extraction import raise_if_withheld, write_failures
 
     if features is not None and profile is not None:
         raise UsageError("give --features or --profile, not both")
@@ -169,7 +169,7 @@ def extract(
     lacking = features_without_input(wanted, manifest.utterances[:limit])
     if lacking and (not by_default or len(lacking) == len(wanted)):
         raise CorpusError(
-            f"{corpus}: {some(f'{name}: {why}' for name, why in lacking.items())}",
+            f"{corpus}: {list_some(f'{name}: {why}' for name, why in lacking.items())}",
             hint="scan the corpus again with its media or texts, or choose other features",
         )
     for name, reason in (left_out | lacking).items():
@@ -199,7 +199,7 @@ def extract(
     else:
         _show(result, failures)
     _warn_of_unavailable(result)
-    raise_if_over(result, fail_over)
+    raise_if_withheld(result, fail_over)
 
 
 def _summary(result: "Extraction") -> dict[str, Any]:
@@ -216,9 +216,9 @@ def _summary(result: "Extraction") -> dict[str, Any]:
 
 
 def _warn(result: "Extraction", failures: Path) -> None:
-    for path in result.passed_over:
+    for path in result.damaged_files:
         say(f"warning: {path} is damaged; its records were computed again")
-    for name in sorted(result.split):
+    for name in sorted(result.run_singly):
         say(
             f"warning: {name}: memory ran out, so utterances were encoded one by one; bytes may differ from other runs"
         )
@@ -232,16 +232,18 @@ def _warn(result: "Extraction", failures: Path) -> None:
 
 def _warn_of_unavailable(result: "Extraction") -> None:
     """Print last what another run may fix, and what needs another scan."""
-    from extract.engine.extraction import in_words
+    from extract.engine.extraction import summarise_failures
 
     again = [f for f in result.unavailable if f.reason != Reason.CHANGED]
     if again:
         much = count_noun(len(again), "feature is", "features are")
-        say(f"warning: {much} unavailable ({in_words(again)}); run again to retry")
+        say(f"warning: {much} unavailable ({summarise_failures(again)}); run again to retry")
     changed = [f for f in result.unavailable if f.reason == Reason.CHANGED]
     if changed:
         much = count_noun(len({f.utterance for f in changed}), "utterance")
-        say(f"warning: the media of {much} changed since the scan ({in_words(changed)}): scan again")
+        say(
+            f"warning: the media of {much} changed since the scan ({summarise_failures(changed)}): scan again"
+        )
 
 
 def _show(result: "Extraction", failures: Path) -> None:

@@ -201,11 +201,11 @@ def _store() -> dict[str, Any]:
 def _numba() -> dict[str, Any]:
     """Check that numba can store the functions that it compiles for librosa."""
     remedy = f"set {numba_cache.VARIABLE} to a writable folder; without one, every run compiles librosa again"
-    own, ours = numba_cache.numbas_own(), numba_cache.ours()
+    own, own_folder = numba_cache.place_found_by_numba(), numba_cache.own_folder()
     if own is not None:
         return _check("numba cache", True, str(own))
-    if ours is not None:
-        return _check("numba cache", True, f"{ours} (librosa's folder cannot be written)")
+    if own_folder is not None:
+        return _check("numba cache", True, f"{own_folder} (librosa's folder cannot be written)")
     return _check("numba cache", False, "no folder can be written", remedy)
 
 

@@ -9,8 +9,8 @@ from app.docs_pages.tables import line, write_table
 from ercache import weights
 from ercache.cache import ArraySpec
 from extract.encoders import ENCODERS
-from extract.encoders.base import ALL, EncoderKind, Input
-from extract.media.types import Pictures
+from extract.encoders.base import WHOLE_DIALOGUE, EncoderKind, Input
+from extract.media.types import PictureRequest
 
 BEGIN: Final = "<!-- `ercache encoders --write docs/encoders.md` makes this table -->"
 END: Final = "<!-- end of the table -->"
@@ -70,11 +70,15 @@ def described(asked: Input) -> str:
     words += ["speakers"] if asked.speaker else []
     for count, where in ((asked.past, "before"), (asked.future, "after")):
         if count:
-            words.append(f"all turns {where}" if count == ALL else f"{count} turn{'s' * (count > 1)} {where}")
+            words.append(
+                f"all turns {where}"
+                if count == WHOLE_DIALOGUE
+                else f"{count} turn{'s' * (count > 1)} {where}"
+            )
     return ", ".join(words)
 
 
-def _pictures(pictures: Pictures) -> str:
+def _pictures(pictures: PictureRequest) -> str:
     count = f"{pictures.count} pictures" if pictures.count else "pictures"
     every = f"every {pictures.every:g} s" if pictures.every else ""
     rule = "" if pictures.rule == "spread" else f"({pictures.rule})"

@@ -1,6 +1,6 @@
-"""Corpora as they are distributed, read into manifests: a folder for each, whose `scan.py` ends with its entry.
+"""Read corpora as they are distributed into manifests. Each corpus has a folder whose `scan.py` defines its entry.
 
-A scan trusts the annotation, never a directory listing; it reports every deviation and mends none silently.
+A scan trusts the annotation, not a directory listing. It reports every deviation and repairs nothing silently.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
-"""The encoders, by key: `text/`, `audio/` and `visual/` have a file for each network, with its entry at the end.
+"""The encoders by key. `text/`, `audio/` and `visual/` have one file per network, with its registry entry at the end.
 
-Importing an encoder imports no torch, transformers, librosa or scikit-image: encoders do so when built or run.
+Importing an encoder does not import torch, transformers, librosa or scikit-image; this happens when it is built or run.
 """
 
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from typing import Final
 from pydantic import BaseModel
 
 from ercache.registry import Registry
-from extract.encoders.base import EncoderKind, faults_of
+from extract.encoders.base import EncoderKind, missing_parts
 
 ENCODERS: Final = Registry[EncoderKind](
-    "extract.encoders", "ercache.encoders", lambda kind: kind.spec.key, faults_of
+    "extract.encoders", "ercache.encoders", lambda kind: kind.spec.key, missing_parts
 )
 
 
 def configs() -> Mapping[str, type[BaseModel]]:
-    """Encoder key -> class of its params, for the check of params.yaml."""
+    """Return encoder key -> class of its params, used to check params.yaml."""
     return ENCODERS.mapped(lambda kind: kind.Params)

@@ -1,4 +1,4 @@
-"""What an encoder is: what it asks for, what it gives, and under which promises."""
+"""The interface of an encoder: what it needs, what it returns, and what it guarantees."""
 
 import re
 from collections.abc import Sequence
@@ -11,33 +11,33 @@ from pydantic import BaseModel
 from ercache.cache import ArraySpec
 from ercache.manifest import MediaRef
 from ercache.weights import Weights
-from extract.media.types import FloatArray, Frame, Pictures
+from extract.media.types import FloatArray, Frame, PictureRequest
 
 Modality = Literal["text", "audio", "visual"]
 
 
-KEY: Final = re.compile(r"(text|audio|visual)/[a-z0-9]+(-[a-z0-9]+)*")
-ALL: Final = 1_000_000  # neighbours: all of the dialogue
+KEY_PATTERN: Final = re.compile(r"(text|audio|visual)/[a-z0-9]+(-[a-z0-9]+)*")
+WHOLE_DIALOGUE: Final = 1_000_000  # number of neighbours that stands for the whole dialogue
 
 
 @dataclass(frozen=True)
 class Input:
-    """What an encoder asks for; the engine decodes just that.
+    """What an encoder needs; the engine decodes only this.
 
     Attributes:
         text: the transcript.
         rate: sound as mono float32 in [-1, 1] at this rate, Hz.
         pictures: which pictures of the clip.
-        faces: detections on these pictures.
-        video: which stretch of which file the pictures are of, for what was made of it elsewhere.
-        speaker: who says it, and who says each neighbour; `next` also tells who speaks next.
-        past, future: utterances of the same dialogue before and after, of which the encoder gets text and sound
-            too; `ALL` for the whole dialogue. A feature with a future is refused for prediction.
+        faces: face detections on these pictures.
+        video: the reference to the video, for encoders that read results made elsewhere.
+        speaker: who speaks in the utterance and in each neighbour; `next` also gives the next speaker.
+        past, future: number of utterances before and after in the same dialogue, of which the encoder also gets text
+            and sound; `WHOLE_DIALOGUE` for all. A feature with a future cannot be used for prediction.
     """
 
     text: bool = False
     rate: int | None = None
-    pictures: Pictures | None = None
+    pictures: PictureRequest | None = None
     faces: bool = False
     video: bool = False
     speaker: bool | Literal["next"] = False
@@ -46,13 +46,13 @@ class Input:
 
     @property
     def in_dialogue(self) -> bool:
-        """Whether an utterance's place in its dialogue decides what the encoder gets."""
+        """Whether the input depends on the utterance's place in its dialogue."""
         return bool(self.speaker or self.past or self.future)
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A neighbour in the dialogue; text, sound and speaker as far as they are asked for and there."""
+class Neighbour:
+    """A neighbour in the dialogue: text, sound and speaker if the encoder needs them and they exist."""
 
     text: str | None = None
     sound: FloatArray | None = None
@@ -61,21 +61,21 @@ class Turn:
 
 @dataclass(frozen=True)
 class Sample:
-    """What an encoder gets for one utterance, as its `Input` asks; neighbours in the order of the dialogue."""
+    """Input of an encoder for one utterance, as its `Input` requires; neighbours are in the order of the dialogue."""
 
     text: str | None = None
     sound: FloatArray | None = None
     frames: tuple[Frame, ...] = ()
     speaker: str | None = None
-    before: tuple[Turn, ...] = ()
-    after: tuple[Turn, ...] = ()
+    before: tuple[Neighbour, ...] = ()
+    after: tuple[Neighbour, ...] = ()
     video: MediaRef | None = None
     next_speaker: str | None = None
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Arrays of one utterance, each [T, ...] as declared, and how many frames, tokens or windows they rest on."""
+    """Arrays of one utterance, each [T, ...] as declared, and the number of frames, tokens or windows behind them."""
 
     arrays: dict[str, NDArray[Any]]
     frames: int
@@ -83,15 +83,19 @@ class Encoded:
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """The fixed facts of an encoder.
+    """The fixed properties of an encoder.
 
     Attributes:
-        batch: `mask` (padded batches with attention mask), `equal` (only inputs of one shape), `one` (alone).
+        key: modality and name, as in params.yaml.
+        modality: modality of the feature.
+        summary: one line for the list of encoders.
+        batch: batch rule: `mask` (padded batches with attention mask), `equal` (inputs of one shape), `one` (singly).
         version: raised when the output changes.
-        tolerance: largest |a-b| / max(1, max|a|) between an utterance alone and in a batch.
-        weights: key in the table of checkpoints, or None; a param named `weights` chooses another.
-        paper: where it comes from.
-        unavailable: why it cannot run anywhere yet.
+        licence: licence of network and weights.
+        tolerance: largest |a-b| / max(1, max|a|) between an utterance encoded alone and in a batch.
+        weights: key in the table of checkpoints, or None; a param named `weights` chooses another checkpoint.
+        paper: the paper that describes it.
+        unavailable: why it cannot run anywhere yet; empty if it can.
     """
 
     key: str
@@ -107,46 +111,51 @@ class EncoderSpec:
 
 
 class Encoder(Protocol):
-    """An encoder at work, built with its params on a device: it turns samples into arrays.
+    """An encoder built with its params on a device; it turns samples into arrays.
 
-    `encode` returns, for each sample, what it made or a `Missing` with its reason; it never pads with zeros and
-    never raises for a bad sample.
+    `encode` returns for each sample its arrays or a `Missing` with the reason. It never replaces missing input by
+    zeros, and it never raises an exception for a bad sample.
     """
 
     def length(self, sample: Sample) -> int:
-        """What inputs of one forward are padded to (`mask`) or must have in common (`equal`): tokens, samples, 0."""
+        """Return the length to which a batch is padded (`mask`) or that it must share (`equal`): tokens, samples, 0."""
 
     def encode(self, samples: Sequence[Sample]) -> list[Any]:
-        """`Encoded` or `Missing` for each sample of one forward, in order."""
+        """Return `Encoded` or `Missing` for each sample of one batch, in order."""
 
 
 class EncoderKind(Protocol):
-    """What stands in the registry: a class of encoders, or an object that builds those of a family."""
+    """An entry of the registry: a class of encoders, or an object that builds the encoders of a family."""
 
     @property
     def spec(self) -> EncoderSpec:
-        """The fixed facts."""
+        """The fixed properties."""
 
     @property
     def Params(self) -> type[BaseModel]:
-        """The class of its params."""
+        """The class of the params."""
 
     def input(self, params: Any, /) -> Input:
-        """What it asks for."""
+        """Return what the encoder needs."""
 
     def arrays(self, params: Any, /) -> tuple[ArraySpec, ...]:
-        """What it gives."""
+        """Return the arrays that the encoder gives."""
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build one; `weights` is the handle of its checkpoint, None for encoders without.
+        """Build an encoder.
+
+        Args:
+            params: its params.
+            device: torch device.
+            weights: handle of its checkpoint; None for encoders without one.
 
         Raises:
-            WeightsError: the checkpoint is absent, damaged or another network's.
+            WeightsError: the checkpoint is absent, damaged or belongs to another network.
         """
 
 
-def faults_of(kind: Any) -> list[str]:
-    """What an entry of the registry lacks of an `EncoderKind`, in words."""
+def missing_parts(kind: Any) -> list[str]:
+    """Return, in words, what an entry of the registry lacks to be an `EncoderKind`."""
     if not isinstance(getattr(kind, "spec", None), EncoderSpec):
         return [f"{kind!r} has no `spec` of class EncoderSpec"]
     found = [
@@ -157,7 +166,7 @@ def faults_of(kind: Any) -> list[str]:
     params = getattr(kind, "Params", None)
     if not (isinstance(params, type) and issubclass(params, BaseModel)):
         found.append(f"{kind.spec.key} has no class `Params` of pydantic's BaseModel")
-    if not KEY.fullmatch(kind.spec.key):
+    if not KEY_PATTERN.fullmatch(kind.spec.key):
         found.append(
             f"{kind.spec.key!r} is no key: a modality, a slash, and a name in lower case with dashes"
         )

@@ -1,8 +1,8 @@
-"""A place where numba may keep what it compiles for librosa; without one, librosa cannot even be imported.
+"""Provide a folder where numba can store the code it compiles for librosa; without one, librosa cannot be imported.
 
-Numba looks in NUMBA_CACHE_DIR, then beside librosa's files; in a shared or read-only installation neither may be
-writable, and then in a home that may not be either. Ours is filled by one process before others see it: when several
-compile the same functions at once, what they keep can be torn (see `extract.encoders.warm_up`).
+Numba uses NUMBA_CACHE_DIR, then a folder beside librosa's files. In a shared or read-only installation neither may be
+writable, and the home folder may not be either. Our own folder is filled by one process before others see it: if
+several processes compile the same functions at once, the stored files can be damaged (see `extract.encoders.warm_up`).
 """
 
 import atexit
@@ -26,28 +26,28 @@ VARIABLE: Final = "NUMBA_CACHE_DIR"
 
 
 def prepare() -> None:
-    """See to it that librosa can be imported, here and in the processes that this one starts.
+    """Make sure that librosa can be imported, in this process and in the processes that it starts.
 
     Raises:
         WorkError: librosa's functions cannot be compiled.
     """
-    if numbas_own() is not None:
+    if place_found_by_numba() is not None:
         return
-    base = ours()
+    base = own_folder()
     if base is None:
         base = Path(tempfile.mkdtemp(prefix="ercache-numba-"))
         atexit.register(shutil.rmtree, base, ignore_errors=True)
-    folder = base / _made_for()
+    folder = base / _folder_name()
     if not folder.is_dir():
         notify_once(
             f"note: numba may write nowhere; librosa's functions are compiled into {folder}, in about half a minute"
         )
-        _fill(folder)
+        _compile_into(folder)
     os.environ[VARIABLE] = str(folder)
 
 
-def numbas_own() -> Path | None:
-    """Where numba itself finds a place that every user of this installation has filled before, if it does."""
+def place_found_by_numba() -> Path | None:
+    """Return the folder that numba finds itself and that is writable; None if there is none."""
     spec = importlib.util.find_spec("librosa")
     beside = Path(spec.origin or "").parent / "core" / "__pycache__" if spec is not None else None
     given = os.environ.get(VARIABLE)
@@ -57,22 +57,22 @@ def numbas_own() -> Path | None:
     return None
 
 
-def ours() -> Path | None:
-    """A folder of ours that can be written, if there is one."""
+def own_folder() -> Path | None:
+    """Return a writable folder of ercache; None if there is none."""
     folders = (user_folder() / "numba", default_store() / "numba")
     return next((folder for folder in folders if why_not_writable(folder) is None), None)
 
 
-def _made_for() -> str:
-    """Names all that compiled functions depend on, so that machines of one home do not meet in a folder."""
+def _folder_name() -> str:
+    """Return a name made of all that the compiled code depends on: machines with one home get different folders."""
     from llvmlite.binding import get_host_cpu_name
 
     python = "".join(platform.python_version_tuple()[:2])
     return f"py{python}-librosa{version('librosa')}-numba{version('numba')}-{get_host_cpu_name()}"
 
 
-def _fill(folder: Path) -> None:
-    """Compile in a process of its own; the folder appears when that is done, whoever else does the same."""
+def _compile_into(folder: Path) -> None:
+    """Compile in a separate process; the folder appears only when it is complete, even if others do the same."""
     remove_leftovers(folder)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
     environment = {**os.environ, VARIABLE: str(fresh)}

@@ -1,4 +1,4 @@
-"""Sets the samples that cannot be encoded apart from those that go through the forward."""
+"""Separate samples that cannot be encoded from those that are encoded together."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -6,16 +6,17 @@ from ercache.reasons import Missing
 from extract.encoders.base import Encoded, Sample
 
 
-def encode_good(
+def encode_usable(
     samples: Sequence[Sample],
     fault: Callable[[Sample], Missing | None],
     forward: Callable[[list[Sample]], Iterable[Encoded]],
 ) -> list[Encoded | Missing]:
-    """Results in the order of the samples: the fault of a bad one, what the forward of all good ones gives for it.
+    """Encode the usable samples together, and return the results in the order of the samples.
 
     Args:
-        fault: why a sample cannot be encoded, if so.
-        forward: one `Encoded` for each good sample; not called without one.
+        samples: the samples.
+        fault: returns why a sample cannot be encoded, or None.
+        forward: returns one `Encoded` for each usable sample; it is not called without any.
     """
     faults = [fault(sample) for sample in samples]
     good = [sample for sample, bad in zip(samples, faults, strict=True) if bad is None]

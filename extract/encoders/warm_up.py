@@ -1,8 +1,8 @@
 """Compile librosa's functions in one process, at installation: `python -m extract.encoders.warm_up`.
 
-Numba keeps compiled functions beside librosa's files, or where `extract.encoders.numba_cache` says. When several
-workers on a fresh machine compile the same functions at once, the kept file can be torn, and every later process that
-loads it dies.
+Numba stores compiled functions beside librosa's files, or where `extract.encoders.numba_cache` says. If several workers
+on a new machine compile the same functions at once, the stored file can be damaged, and every later process that loads
+it dies.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ RATE = 16_000
 
 
 def main() -> None:
-    """Run all that librosa compiles for us: the encoders of a second of a tone, and the time warp of trainings."""
+    """Run everything that librosa compiles for ercache: the encoders on a second of a tone, and the time warp."""
     import librosa
 
     for key in KEYS:

@@ -1,4 +1,4 @@
-"""The engine: plan -> run -> pack. It turns a manifest and features into cache files and can be stopped anywhere."""
+"""Compute features: plan, run, pack. The engine turns a manifest into cache files and can be stopped at any time."""
 
 from extract.engine.extraction import Extraction, Failure, extract_corpus
 from extract.engine.plan import Feature

@@ -1,4 +1,4 @@
-"""Throughput of an encoder by the size of its forwards: measured on request, never during an extraction."""
+"""Measure an encoder's throughput for several batch sizes. This runs on request only, never during an extraction."""
 
 import time
 from dataclasses import dataclass
@@ -6,34 +6,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from ercache.params.schema import EngineParams
-from extract.encoders.base import Sample, Turn
+from extract.encoders.base import Neighbour, Sample
 from extract.engine.plan import Feature
 from extract.engine.worker import autocast, exact_arithmetic, out_of_memory
-from extract.media.types import Faces, Frame, Pictures
+from extract.media.types import Faces, Frame, PictureRequest
 
-SECONDS = 4.0  # of sound, and words and pictures to match: about the mean utterance of MELD
+SECONDS = 4.0  # length of the sound, about the mean utterance of MELD; words and pictures match it
 TEXT = "well I did not think that you would come back so soon"
 SIZE = (360, 640)
-POINTS = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)], np.float32)  # of a box
+POINTS = np.array(
+    [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)], np.float32
+)  # in the face box
 ROUNDS = 3
-NEIGHBOURS = 5  # of a whole dialogue: half of MELD's mean
-GAIN = 0.05  # a larger forward must bring that much, since it costs memory and padding
+NEIGHBOURS = 5  # neighbours used for a whole dialogue: half of MELD's mean length
+MIN_GAIN = 0.05  # a larger batch must be faster by this share, because it costs memory and padding
 
 
 @dataclass(frozen=True)
-class Rate:
-    """Utterances per second with forwards of one size."""
+class Throughput:
+    """Utterances per second for one batch size."""
 
     batch: int
     utterances_per_second: float
 
 
-def rates(feature: Feature, engine: EngineParams, device: str, most: int = 256) -> list[Rate]:
-    """Rates of forwards of 1, 2, 4, ... typical utterances, until the memory runs out or nothing is gained."""
+def throughputs(feature: Feature, engine: EngineParams, device: str, most: int = 256) -> list[Throughput]:
+    """Measure batches of 1, 2, 4, ... typical utterances until memory runs out or a larger batch gains nothing."""
     encoder = feature.build(device)
     exact_arithmetic(engine.threads)
-    sample = typical(feature)
-    found: list[Rate] = []
+    sample = typical_sample(feature)
+    found: list[Throughput] = []
     size = 1
     while size <= most:
         try:
@@ -44,40 +46,49 @@ def rates(feature: Feature, engine: EngineParams, device: str, most: int = 256) 
                     encoder.encode([sample] * size)
         except out_of_memory():
             break
-        found.append(Rate(size, ROUNDS * size / (time.perf_counter() - began)))
-        if feature.spec.batch == "one" or (len(found) > 2 and good(found[:-2]) == good(found)):
+        found.append(Throughput(size, ROUNDS * size / (time.perf_counter() - began)))
+        if feature.spec.batch == "one" or (
+            len(found) > 2 and good_batch_size(found[:-2]) == good_batch_size(found)
+        ):
             break
         size *= 2
     return found
 
 
-def good(found: list[Rate]) -> int:
-    """The smallest forward that is about as fast as any."""
+def good_batch_size(found: list[Throughput]) -> int:
+    """Return the smallest batch size that is about as fast as the best one."""
     best = max(rate.utterances_per_second for rate in found)
-    return next(rate.batch for rate in found if rate.utterances_per_second >= (1 - GAIN) * best)
+    return next(rate.batch for rate in found if rate.utterances_per_second >= (1 - MIN_GAIN) * best)
 
 
-def typical(feature: Feature) -> Sample:
-    """An utterance of about the mean length, with a face in the middle of each picture."""
-    wants = feature.input
+def typical_sample(feature: Feature) -> Sample:
+    """Return an utterance of about the mean length of MELD, with a face in the middle of each picture."""
+    encoder_input = feature.input
     rng = np.random.default_rng(0)
-    sound = rng.normal(0, 0.1, int(SECONDS * wants.rate)).astype(np.float32) if wants.rate else None
-    kind = wants.pictures or Pictures(0)
+    sound = (
+        rng.normal(0, 0.1, int(SECONDS * encoder_input.rate)).astype(np.float32)
+        if encoder_input.rate
+        else None
+    )
+    kind = encoder_input.pictures or PictureRequest(0)
     height, width = SIZE if kind.side is None else (kind.side, kind.side * SIZE[1] // SIZE[0])
     box = np.array([[0.4 * width, 0.25 * height, 0.6 * width, 0.75 * height]], np.float32)
     points = (box[:, None, :2] + POINTS * (box[:, None, 2:] - box[:, None, :2])).astype(np.float32)
-    faces = Faces(box, np.ones(1, np.float32), points) if wants.faces else None
+    faces = Faces(box, np.ones(1, np.float32), points) if encoder_input.faces else None
     frames = tuple(
         Frame(float(n), rng.integers(0, 256, (height, width, 3), dtype=np.uint8), faces)
-        for n in range(_count(kind))
+        for n in range(_picture_count(kind))
     )
-    text, speaker = TEXT if wants.text else None, "A" if wants.speaker else None
-    before, after = ((Turn(text, sound, speaker),) * min(n, NEIGHBOURS) for n in (wants.past, wants.future))
-    follows = speaker if wants.speaker == "next" else None
+    text, speaker = TEXT if encoder_input.text else None, "A" if encoder_input.speaker else None
+    before, after = (
+        (Neighbour(text, sound, speaker),) * min(n, NEIGHBOURS)
+        for n in (encoder_input.past, encoder_input.future)
+    )
+    follows = speaker if encoder_input.speaker == "next" else None
     return Sample(text, sound, frames, speaker, before, after, next_speaker=follows)
 
 
-def _count(kind: Pictures) -> int:
-    """Pictures of a clip of that length."""
+def _picture_count(kind: PictureRequest) -> int:
+    """Return how many pictures a clip of `SECONDS` seconds gives."""
     by_step = 0 if kind.every is None else int(SECONDS / kind.every)
     return min(filter(None, (kind.count, by_step)), default=0)

@@ -1,18 +1,23 @@
-"""Forwards: which inputs of a shard share one pass through a network."""
+"""Cut the inputs of a shard into batches, each of which runs through a network together."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
-PADDING = 0.05  # largest share of a padded forward that is padding
+PADDING = 0.05  # largest share of padding in a batch
 
 
-def forwards(lengths: Sequence[int], rule: Literal["mask", "equal", "one"], most: int) -> list[list[int]]:
-    """Cut inputs into forwards, as numbers of inputs; every input stands in one of them.
+def make_batches(lengths: Sequence[int], rule: Literal["mask", "equal", "one"], most: int) -> list[list[int]]:
+    """Cut inputs into batches; every input is in exactly one batch.
 
     Args:
-        lengths: what inputs are padded to (`mask`) or must have in common (`equal`); `one` lets each go alone.
-        most: largest number of inputs in one forward.
+        lengths: length of each input. With `mask`, inputs are padded to the longest of their batch; with `equal`, a
+            batch holds inputs of one length; with `one`, every input is a batch of its own.
+        rule: the batch rule of the encoder.
+        most: largest number of inputs in a batch.
+
+    Returns:
+        Batches of input numbers.
     """
     if rule == "one":
         return [[n] for n in range(len(lengths))]
@@ -28,11 +33,11 @@ def forwards(lengths: Sequence[int], rule: Literal["mask", "equal", "one"], most
 def _padded(order: Sequence[int], lengths: Sequence[int], most: int) -> list[list[int]]:
     batches: list[list[int]] = []
     total = 0
-    for n in order:  # by rising length: the newcomer is what the others are padded to
-        together = batches[-1] if batches else []
-        padded = lengths[n] * (len(together) + 1)
-        if together and len(together) < most and padded - (total + lengths[n]) <= PADDING * padded:
-            together.append(n)
+    for n in order:  # by increasing length: the others are padded to the new input
+        batch = batches[-1] if batches else []
+        padded = lengths[n] * (len(batch) + 1)
+        if batch and len(batch) < most and padded - (total + lengths[n]) <= PADDING * padded:
+            batch.append(n)
             total += lengths[n]
         else:
             batches.append([n])

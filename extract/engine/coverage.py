@@ -1,4 +1,4 @@
-"""What the caches of a folder hold, as a metric that DVC shows and compares: counts by status and reason, and notes."""
+"""Write `coverage.json`: how many utterances of each cache are ok, missing or noted. DVC shows it as a metric."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ NAME = "coverage.json"
 def write_coverage(folder: Path) -> None:
     """Write `coverage.json` beside the caches of a corpus and modality: feature -> part -> reason (or ok) -> count.
 
-    Beside the reasons `notes` counts those of the ok that have one, where there are any.
+    Where there are notes, the key `notes` counts the utterances that are ok but have a note.
     """
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for path in sorted(folder.glob("*.h5")):

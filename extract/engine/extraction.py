@@ -1,4 +1,4 @@
-"""One extraction of a corpus, from manifest to cache files, with an account of every utterance."""
+"""Extract the features of a corpus, from manifest to cache files, and account for every utterance."""
 
 import contextlib
 import csv
@@ -16,22 +16,21 @@ from ercache.reasons import Reason
 from ercache.wording import count_noun
 from extract.engine.alarm import Tell
 from extract.engine.coverage import write_coverage
-from extract.engine.job import Setup
-from extract.engine.pack import Result, Results, collect, pack
-from extract.engine.plan import Feature, groups, make_plan
+from extract.engine.job import WorkerSetup
+from extract.engine.pack import FinishedUnits, UnitResult, collect, pack
+from extract.engine.plan import Feature, group_features, make_plan
 from extract.engine.records import Record
-from extract.engine.run import Runner
+from extract.engine.run import Runner, StageProgress
 from extract.engine.store import Store
 from extract.engine.trace import Trace
-from extract.media.scanned import Read, read_scanned
+from extract.media.scanned import ReadFunction, read_scanned
 
-WORDS = 300  # characters of a tool's words in a line for people; the csv has all
-Progress = Callable[[str, int, int], None]
+MAX_DETAIL_CHARACTERS = 300  # length of a tool's message in console output; the csv file has all of it
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An utterance without a feature, with the tool's own words where there are any."""
+    """An utterance without a feature. `detail` is the message of the library or tool, if there is one."""
 
     utterance: str
     feature: str
@@ -41,8 +40,8 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Note:
-    """An utterance with a feature that rests on less, or on other media, than was asked for."""
+class FeatureNote:
+    """An utterance whose feature was computed from less, or other, media than requested."""
 
     utterance: str
     feature: str
@@ -51,41 +50,42 @@ class Note:
 
 @dataclass
 class Extraction:
-    """What an extraction did.
+    """Result of an extraction.
 
     Attributes:
-        files: cache files written.
-        done, reused: units computed in this run, and units that had their result already.
+        files: cache files that were written.
+        done, reused: units computed in this run, and units whose result existed already.
         failed: every utterance and feature that is not ok.
-        notes: every utterance and feature that is ok and has a note.
-        over: files that were not written, because too many utterances were unavailable.
-        passed_over: previous cache files that were damaged and not used.
-        split: features whose batches were run one by one, because the memory ran out.
-        utterances: distinct inputs for which something was computed in this run.
-        seconds: wall clock.
-        media_seconds: length of the media decoded in this run.
+        notes: every utterance and feature that is ok but has a note.
+        withheld: cache files that were not written because too many utterances were unavailable, with the reasons.
+        damaged_files: previous cache files that were damaged and not used.
+        run_singly: features whose batches were run one utterance at a time, because the memory ran out or a worker
+            died; their bytes may differ from those of another run.
+        utterances: number of distinct inputs for which something was computed in this run.
+        seconds: wall clock time.
+        media_seconds: length of the media decoded in this run, seconds.
     """
 
     files: list[Path] = field(default_factory=list)
     done: int = 0
     reused: int = 0
     failed: list[Failure] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
-    over: list[str] = field(default_factory=list)
-    passed_over: list[Path] = field(default_factory=list)
-    split: set[str] = field(default_factory=set)
+    notes: list[FeatureNote] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
+    damaged_files: list[Path] = field(default_factory=list)
+    run_singly: set[str] = field(default_factory=set)
     utterances: int = 0
     seconds: float = 0.0
     media_seconds: float = 0.0
 
     @property
     def unavailable(self) -> list[Failure]:
-        """Of what failed, what the next run tries again."""
+        """The failures that the next run tries again."""
         return [f for f in self.failed if f.status == Status.UNAVAILABLE]
 
 
 def cache_path(out: Path, corpus: str, modality: str, feature: str, part: str) -> Path:
-    """Where a cache file lies."""
+    """Return the path of a cache file."""
     return out / corpus / modality / f"{feature}.{part}.h5"
 
 
@@ -101,23 +101,29 @@ def extract_corpus(
     limit: int | None = None,
     fail_over: float = 5.0,
     trace: Path | None = None,
-    progress: Progress = lambda *_: None,
+    progress: StageProgress = lambda *_: None,
     tell: Tell = lambda _: None,
-    read: Read = read_scanned,
+    read: ReadFunction = read_scanned,
 ) -> Extraction:
-    """Make the cache files of some features of a corpus; resumable at any instant.
+    """Write the cache files of some features of a corpus. The run can be stopped at any time and resumed later.
 
     Args:
+        manifest: manifest of the corpus.
+        features: the features to extract.
+        engine: engine parameters of params.yaml.
         store: folder of the store.
-        out: folder of the caches; with `limit`, a folder for partial ones.
-        root: of the media; needed unless all features are of text.
-        limit: only the first utterances of the manifest.
-        fail_over: percentage of `unavailable` utterances above which a file is not written.
-        tell: told at once, in a line, when all utterances of a file or most of the corpus fail alike.
-        read: what reads a file, in a process of its own.
+        out: folder of the caches; with `limit`, a folder for partial caches.
+        root: folder of the media; required unless all features are text features.
+        device: torch device.
+        limit: extract only this many utterances, from the start of the manifest.
+        fail_over: percentage of `unavailable` utterances above which a cache file is not written.
+        trace: file for a trace of the run; None for no trace.
+        progress: called with (label, done, total).
+        tell: receives a message at once when all utterances of a file, or most of the corpus, fail in the same way.
+        read: function that reads a file; it runs in a separate process.
 
     Raises:
-        CorpusError: a modality is asked for that the corpus does not have.
+        CorpusError: a requested modality does not exist in the corpus, or the root is missing.
     """
     utterances = manifest.utterances[:limit]
     _check_modalities(manifest, utterances, list(dict.fromkeys(f.spec.modality for f in features)), root)
@@ -129,15 +135,15 @@ def extract_corpus(
         contextlib.ExitStack() as stack,
     ):
         works = [
-            stack.enter_context(_Work(manifest, utterances, group, engine, opened, out, tracer))
-            for group in groups(features)
+            stack.enter_context(_GroupWork(manifest, utterances, group, engine, opened, out, tracer))
+            for group in group_features(features)
         ]
-        setup = Setup({f.name: f for f in features}, root, engine, device, tracer.place, read)
+        setup = WorkerSetup({f.name: f for f in features}, root, engine, device, tracer.place, read)
         runner = Runner(setup, opened, tell)
         runner.run([work.plan for work in works], [work.results.__contains__ for work in works], progress)
-        result.media_seconds, result.split = runner.media_seconds, runner.split
+        result.media_seconds, result.run_singly = runner.media_seconds, runner.run_singly
         for work in works:
-            work.account(runner, result)
+            work.count_units(runner, result)
             work.pack(runner, fail_over, result)
     for folder in dict.fromkeys(path.parent for path in result.files):
         write_coverage(folder)
@@ -147,7 +153,7 @@ def extract_corpus(
 
 
 def write_failures(result: Extraction, path: Path) -> None:
-    """All utterances without a feature, or with a note, as csv, with the tool's own words."""
+    """Write a csv of all utterances without a feature or with a note, including the tools' own messages."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
@@ -156,31 +162,32 @@ def write_failures(result: Extraction, path: Path) -> None:
         writer.writerows([n.utterance, n.feature, Status.OK.value, "note", n.note] for n in result.notes)
 
 
-def in_words(failed: Sequence[Failure]) -> str:
-    """How many failed for which reason, and the tool's words for the first, in one line."""
+def summarise_failures(failed: Sequence[Failure]) -> str:
+    """Summarise failures in one line: counts by reason, and the message of the first one."""
     count = Counter(f.reason for f in failed)
     reasons = ", ".join(f"{n} {reason}" for reason, n in count.most_common())
     first = failed[0]
-    words = " ".join(first.detail.split())[:WORDS] or Reason(first.reason).meaning
+    words = " ".join(first.detail.split())[:MAX_DETAIL_CHARACTERS] or Reason(first.reason).meaning
     return f"{reasons}; the first: {first.utterance}, {first.feature}: {words}"
 
 
-def raise_if_over(result: Extraction, fail_over: float) -> None:
-    """Say which files were not written.
+def raise_if_withheld(result: Extraction, fail_over: float) -> None:
+    """Raise an error if cache files were withheld.
 
     Raises:
-        WorkError: there are any.
+        WorkError: with the list of cache files that were not written.
     """
-    if result.over:
+    if result.withheld:
         raise WorkError(
-            f"{count_noun(len(result.over), 'cache file')} not written, as over {fail_over:g} % would be unavailable",
-            details=result.over,
-            hint="the failures.csv in data/logs has the reasons; run again, finished units are kept",
+            f"{count_noun(len(result.withheld), 'cache file')} not written: more than {fail_over:g} % of the utterances"
+            " are unavailable",
+            details=result.withheld,
+            hint="see the reasons in failures.csv in data/logs, then run again: finished results are kept",
         )
 
 
-class _Work:
-    """The work of features that share their sources, and so the decoding and the faces. Use as a context manager."""
+class _GroupWork:
+    """The work for features that share their inputs, and so decoding and faces. Use it as a context manager."""
 
     def __init__(
         self,
@@ -201,26 +208,26 @@ class _Work:
             for part, ids in by_part.items()
             if ids
         ]
-        self.results = Results([path for _, _, path, _ in self.files], store)
+        self.results = FinishedUnits([path for _, _, path, _ in self.files], store)
 
-    def __enter__(self) -> "_Work":
+    def __enter__(self) -> "_GroupWork":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.results.close()
 
-    def account(self, runner: Runner, result: Extraction) -> None:
-        """Count what was computed and what was there already."""
+    def count_units(self, runner: Runner, result: Extraction) -> None:
+        """Count the units that were computed and those that existed already."""
         units = set(self.plan.unit.values())
         result.utterances += len({u for (_, u), unit in self.plan.unit.items() if unit in runner.computed})
         result.done += len(units & runner.computed)
         result.reused += len(units - runner.computed)
-        result.passed_over += self.results.passed_over
+        result.damaged_files += self.results.damaged_files
 
     def pack(self, runner: Runner, fail_over: float, result: Extraction) -> None:
-        """Write the cache file of every feature and part of which not too much failed."""
+        """Write the cache file of each feature and part, unless too many of its utterances failed."""
 
-        def find(unit: str) -> Result | Record | None:
+        def find(unit: str) -> UnitResult | Record | None:
             return self.results.get(unit) or runner.failed.get(unit)
 
         for feature, part, path, ids in self.files:
@@ -233,7 +240,7 @@ class _Work:
         part: str,
         path: Path,
         ids: Sequence[str],
-        find: Callable[[str], Result | Record | None],
+        find: Callable[[str], UnitResult | Record | None],
         fail_over: float,
         result: Extraction,
     ) -> None:
@@ -244,11 +251,11 @@ class _Work:
             if r.reason is not None
         ]
         result.failed += failed
-        result.notes += [Note(u, feature.name, r.note) for u, r in records.items() if r.note]
-        again = [f for f in failed if f.status == Status.UNAVAILABLE]
-        if 100 * len(again) > fail_over * len(ids):
-            told = f"{len(again)} of {len(ids)} utterances unavailable ({in_words(again)})"
-            result.over.append(f"{path}: {told}")
+        result.notes += [FeatureNote(u, feature.name, r.note) for u, r in records.items() if r.note]
+        retried = [f for f in failed if f.status == Status.UNAVAILABLE]
+        if 100 * len(retried) > fail_over * len(ids):
+            problem = f"{len(retried)} of {len(ids)} utterances unavailable ({summarise_failures(retried)})"
+            result.withheld.append(f"{path}: {problem}")
             return
         partial = len(ids) < len(self.manifest.of_part(part))
         pack(path, self.manifest, part, feature, self.plan, records, partial, self.results)
@@ -259,11 +266,11 @@ def _check_modalities(
     manifest: Manifest, utterances: Sequence[Utterance], modalities: Sequence[str], root: Path | None
 ) -> None:
     has = modalities_of(utterances)
-    lacking = [m for m in modalities if m not in has]
-    if lacking:
+    missing = [m for m in modalities if m not in has]
+    if missing:
         raise CorpusError(
-            f"{manifest.corpus}: no utterance has {' or '.join(lacking)} ({Reason.NOT_IN_CORPUS.meaning})",
-            hint="scan the corpus again with its media, or ask for other features",
+            f"{manifest.corpus}: no utterance has {' or '.join(missing)} ({Reason.NOT_IN_CORPUS.meaning})",
+            hint="scan the corpus again with its media, or choose other features",
         )
     if root is None and set(modalities) - {"text"}:
-        raise CorpusError(f"{manifest.corpus}: media features need the root of the corpus")
+        raise CorpusError(f"{manifest.corpus}: media features need the root folder of the corpus")

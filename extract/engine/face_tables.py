@@ -1,4 +1,4 @@
-"""Detection tables of a shard: found once for all encoders, taken from the store where they are known."""
+"""Face detections of a shard: detected once for all encoders, or taken from the store when they are known."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,30 +9,31 @@ import numpy as np
 from ercache.digests import digest_of
 from ercache.params.schema import FacePolicy
 from extract.engine.plan import Feature, Shard, faces_recipe
-from extract.engine.reading import Inputs
+from extract.engine.reading import RowInputs
 from extract.engine.records import Record, pack_record, unpack_record
 from extract.faces.mtcnn import FaceFinder
-from extract.faces.tracking import between
+from extract.faces.tracking import interpolate_faces
 from extract.media import VERSION
-from extract.media.types import Faces, Frame, Pictures
+from extract.media.types import Faces, Frame, PictureRequest
 
-Ask = Callable[[Sequence[str]], Mapping[str, bytes]]
-Row = tuple[int, Frame, str]  # row of the shard, picture, unit key of its detections
+LookUp = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 
 @dataclass
-class Tables:
-    """Finds the faces of pictures, or looks them up.
+class FaceTables:
+    """Finds faces in pictures, or looks up their known detections.
 
     Attributes:
-        build: makes the finder, once something must be found.
-        ask: gives the payloads of those units that are known.
+        policy: the face policy of params.yaml.
+        build: creates the face detector when the first detection is needed.
+        environment: library versions, device and precision, recorded with new detections.
+        look_up: returns the payloads of the units that are in the store.
     """
 
     policy: FacePolicy
     build: Callable[[], FaceFinder]
-    made: Mapping[str, Any]
-    ask: Ask
+    environment: Mapping[str, Any]
+    look_up: LookUp
     _finder: FaceFinder | None = None
 
     def add(
@@ -40,17 +41,24 @@ class Tables:
         feature: Feature,
         shard: Shard,
         rows: Sequence[int],
-        inputs: Mapping[int, Inputs],
+        inputs: Mapping[int, RowInputs],
         new: dict[str, bytes],
     ) -> dict[int, tuple[Frame, ...]]:
-        """The pictures of a feature with their faces, for each row.
+        """Return the pictures of a feature with their faces, for each row.
 
         Args:
-            new: detections of this shard by unit, packed; those found now are added.
+            feature: the feature whose pictures are needed.
+            shard: the shard.
+            rows: rows of the shard.
+            inputs: row -> what was read for it.
+            new: unit key -> packed detections of this shard; new detections are added.
+
+        Returns:
+            Row -> frames with faces.
         """
         kind = feature.input.pictures
         assert kind is not None
-        grid = Pictures(every=self.policy.every, side=kind.side) if self.policy.every else None
+        grid = PictureRequest(every=self.policy.every, side=kind.side) if self.policy.every else None
         if grid is None:
             return self._detect(shard, rows, {n: inputs[n].pictures[kind] for n in rows}, kind, new)
         anchors = self._detect(shard, rows, {n: inputs[n].pictures[grid] for n in rows}, grid, new)
@@ -65,13 +73,13 @@ class Tables:
         shard: Shard,
         rows: Sequence[int],
         frames: Mapping[int, tuple[Frame, ...]],
-        kind: Pictures,
+        kind: PictureRequest,
         new: dict[str, bytes],
     ) -> dict[int, tuple[Frame, ...]]:
-        """Pictures of one kind with their faces; all are found anew when one is unknown, for equal bytes."""
+        """Add faces to pictures of one kind. If one is unknown, detect on all of them, so that bytes stay equal."""
         wanted = [(n, f, self._unit(shard, n, f, kind)) for n in rows for f in frames[n]]
         packed = {unit: new[unit] for _, _, unit in wanted if unit in new}
-        packed |= self.ask([unit for _, _, unit in wanted if unit not in packed])
+        packed |= self.look_up([unit for _, _, unit in wanted if unit not in packed])
         if all(unit in packed for _, _, unit in wanted):
             faces = [Faces(**unpack_record(packed[unit]).arrays) for _, _, unit in wanted]
         else:
@@ -89,8 +97,8 @@ class Tables:
             self._finder = self.build()
         return self._finder.find([f.image for f in frames])
 
-    def _unit(self, shard: Shard, row: int, frame: Frame, kind: Pictures) -> str:
-        """Key of one picture's detections: they do not depend on the grid of the tracking policy."""
+    def _unit(self, shard: Shard, row: int, frame: Frame, kind: PictureRequest) -> str:
+        """Return the unit key of one picture's detections; it does not depend on the grid of the tracking policy."""
         record = shard[row].records["visual"]
         clip = {"media": record["media"], "crop": record["crop"], "side": kind.side, "reader": VERSION}
         recipe = faces_recipe(self.policy.model_copy(update={"every": None}))
@@ -98,12 +106,12 @@ class Tables:
 
     def _packed(self, faces: Faces) -> bytes:
         arrays = {"boxes": faces.boxes, "probabilities": faces.probabilities, "points": faces.points}
-        return pack_record(Record(arrays, len(faces.boxes), made=dict(self.made)))
+        return pack_record(Record(arrays, len(faces.boxes), environment=dict(self.environment)))
 
 
 def _tracked(anchors: Sequence[Frame], frames: Sequence[Frame]) -> list[Frame]:
-    """Pictures with the faces that follow from the detections around them; None where they must be found."""
+    """Return pictures with faces tracked from the detections around them; `faces` stays None where tracking fails."""
     times = np.array([a.time for a in anchors])
     faces = [a.faces for a in anchors if a.faces is not None]
-    found = between(times, faces, np.array([f.time for f in frames]))
+    found = interpolate_faces(times, faces, np.array([f.time for f in frames]))
     return [replace(frame, faces=f) for frame, f in zip(frames, found, strict=True)]

@@ -1,13 +1,16 @@
-"""Garbage of the store: records that no coming extraction would look for there.
+"""Garbage collection in the store: remove records that no future extraction would look for.
 
-A record is kept when a feature of params.yaml has its unit on a manifest at hand and the cache files of that feature
-do not hold it yet. Everything else is garbage: packed units, units of old params or media, duplicates, damaged records.
-A detection table is no unit of a feature, and its key cannot be planned (the times of a clip's frames are known when it
-is decoded): all tables are kept as long as any feature that uses faces has units to be computed or packed, and are
-garbage after that.
+A record is kept if a feature of params.yaml needs its unit for a manifest in the project, and the cache files of that
+feature do not contain it yet. All other records are garbage: packed units, units of old params or media, duplicates and
+damaged records.
 
-Only segments that nobody writes are touched, under their lock and one by one: the records to keep go to a new segment,
-which appears whole, and then the old one goes. A kill between the two leaves duplicates, which the next gc frees.
+Face detection tables are a special case. Their keys cannot be planned, because the times of a clip's frames are known
+only after decoding. So all tables are kept while any feature that uses faces has units to compute or to pack; after
+that they are garbage.
+
+Only segments that no run is writing are changed, under their lock and one by one. The records to keep are written to a
+new segment, which appears complete, and then the old one is removed. If the process is killed between these two steps,
+duplicates remain, and the next garbage collection removes them.
 """
 
 import os
@@ -27,23 +30,23 @@ from ercache.manifest import Manifest
 from ercache.params.schema import EngineParams
 from ercache.reasons import Reason
 from extract.engine.extraction import cache_path
-from extract.engine.pack import finished
-from extract.engine.plan import Feature, groups, make_plan
+from extract.engine.pack import finished_entries
+from extract.engine.plan import Feature, group_features, make_plan
 from extract.engine.records import unpack_record
-from extract.engine.segment import HEAD, append, heads, lock, locks_work, payload_at, segments
+from extract.engine.segment import HEAD, append, locks_work, payload_at, record_heads, segments, try_lock
 from extract.media.types import Faces
 
-_TABLE = {name.name for name in fields(Faces)}
+_FACE_TABLE_ARRAYS = {name.name for name in fields(Faces)}
 
 
 @dataclass
-class Need:
-    """What the store must go on holding.
+class NeededRecords:
+    """The records that the store must keep.
 
     Attributes:
         units: unit keys of features that are not in their cache files yet.
-        packed: unit keys that are, in those of another feature perhaps; to tell people why a record is garbage.
-        tables: whether detection tables are needed.
+        packed: unit keys that are in some cache file; used to tell the user why a record is garbage.
+        tables: whether face detection tables are needed.
     """
 
     units: set[bytes] = field(default_factory=set)
@@ -53,14 +56,14 @@ class Need:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What was found, or freed.
+    """What was found or removed.
 
     Attributes:
-        records: why (`packed`, `unneeded`, `duplicate`, `damaged`) -> records.
-        bytes: what is freed on the disk, torn and unreadable stretches included.
-        kept: records that stay.
-        busy: segments left alone, because a run writes them now.
-        foreign: segments left alone, because they are somebody else's.
+        records: reason (`packed`, `unneeded`, `duplicate`, `damaged`) -> number of records.
+        bytes: disk space that is freed, including torn and unreadable parts.
+        kept: number of records that stay.
+        busy: number of segments skipped because a run is writing them.
+        foreign: number of segments skipped because they belong to another user.
     """
 
     records: dict[str, int]
@@ -70,98 +73,114 @@ class Garbage:
     foreign: int = 0
 
 
-def need(manifests: Sequence[Manifest], features: Sequence[Feature], engine: EngineParams, out: Path) -> Need:
-    """What an extraction of any of the features on any of the manifests would look for in the store.
+def packed_units(manifest: Manifest, feature: Feature, out: Path) -> set[bytes]:
+    """Return the unit keys that the cache files of a feature contain; damaged files count as empty."""
+    units: set[bytes] = set()
+    for part in manifest.parts:
+        path = cache_path(out, manifest.corpus, feature.spec.modality, feature.name, part)
+        if path.is_file() and not verify_cache(path):
+            with CacheFile(path) as cache:
+                units |= {bytes.fromhex(entry.key) for entry in finished_entries(cache)}
+    return units
+
+
+def needed_records(
+    manifests: Sequence[Manifest],
+    features: Sequence[Feature],
+    engine: EngineParams,
+    out: Path,
+    find_packed: Callable[[Manifest, Feature, Path], set[bytes]] = packed_units,
+) -> NeededRecords:
+    """Collect the units that an extraction of these features and manifests would look for in the store.
 
     Args:
-        out: folder of the caches; damaged files in it hold nothing.
+        manifests: manifests of the project.
+        features: features of params.yaml.
+        engine: engine parameters.
+        out: folder of the caches; damaged cache files in it count as empty.
+        find_packed: returns the unit keys in the cache files of a feature.
     """
-    found = Need()
+    found = NeededRecords()
     for manifest in manifests:
-        for group in groups(features):
+        for group in group_features(features):
             plan = make_plan(manifest, manifest.utterances, group, engine)
             for feature in group:
                 units = {
                     bytes.fromhex(k) for k in plan.keys[feature.name].values() if not isinstance(k, Reason)
                 }
-                packed = _packed(manifest, feature, out)
+                packed = find_packed(manifest, feature, out)
                 found.units |= units - packed
                 found.packed |= packed
                 found.tables |= feature.faces is not None and bool(units - packed)
     return found
 
 
-def _packed(manifest: Manifest, feature: Feature, out: Path) -> set[bytes]:
-    units: set[bytes] = set()
-    for part in manifest.parts:
-        path = cache_path(out, manifest.corpus, feature.spec.modality, feature.name, part)
-        if path.is_file() and not verify_cache(path):
-            with CacheFile(path) as cache:
-                units |= {bytes.fromhex(entry.key) for entry in finished(cache)}
-    return units
-
-
 def collect_garbage(
-    folder: Path, needed: Need, free: bool = False, progress: Callable[[int, int], None] = lambda *_: None
+    folder: Path,
+    needed: NeededRecords,
+    free: bool = False,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Garbage:
-    """Look through the segments that nobody writes; free their garbage when told to.
+    """Examine the segments that no run is writing, and remove their garbage if `free` is set.
 
     Args:
-        folder: of the store.
-        progress: called with the number of segments looked through, and of all.
+        folder: folder of the store.
+        needed: the records to keep.
+        free: remove the garbage; otherwise only count it.
+        progress: called with (segments examined, segments in total).
 
     Raises:
-        WorkError: another gc is at work, the file system has no locks, or the disk has no room for what a segment
-            keeps; nothing is lost.
+        WorkError: another garbage collection is running, the file system has no locks, or the disk has no room for
+            the records that a segment keeps. Nothing is lost in any case.
     """
     if not folder.is_dir():
         return Garbage({}, 0, 0, 0)
-    with _alone(folder):
+    with as_only_collection(folder):
         found = segments(folder)
-        paths = [path for path in found if _ours(path)]
+        paths = [path for path in found if _may_remove(path)]
         count: Counter[str] = Counter()
-        seen: set[bytes] = set()
-        judged: list[_Judged] = []
+        kept_keys: set[bytes] = set()
+        examined: list[_ExaminedSegment] = []
         for n, path in enumerate(paths):
-            with _held(path) as stream:
+            with _locked(path) as stream:
                 if stream is not None:
-                    judged.append(_judge(path, stream, needed, seen, count))
+                    examined.append(_examine(path, stream, needed, kept_keys, count))
             progress(n + 1, len(paths))
         if free:
             _sweep_leftovers(folder)
-            # On a full disk the segments that need little room to be freed make room for the others.
-            for segment in sorted(judged, key=lambda s: s.kept_bytes):
-                _replace(segment)
-    kept = sum(len(segment.keep) for segment in judged)
-    freed = sum(segment.size - segment.kept_bytes for segment in judged)
-    return Garbage(dict(count), freed, kept, len(paths) - len(judged), len(found) - len(paths))
+            # On a full disk, first rewrite the segments that keep little: they make room for the others.
+            for segment in sorted(examined, key=lambda s: s.kept_bytes):
+                _rewrite(segment)
+    kept = sum(len(segment.keep) for segment in examined)
+    freed = sum(segment.size - segment.kept_bytes for segment in examined)
+    return Garbage(dict(count), freed, kept, len(paths) - len(examined), len(found) - len(paths))
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One gc at a time: two would each free a duplicate because of the other's copy."""
+def as_only_collection(folder: Path) -> Iterator[None]:
+    """Hold a lock so that only one collection runs: two could each remove a duplicate because of the other's copy."""
     with full_disk_as_error(folder), _lock_file(folder / "gc.lock") as stream:
         if not locks_work(folder):
             raise WorkError(
-                f"{folder}: its file system has no locks, so nothing tells which segments are being written",
-                hint="set ERCACHE_STORE to a local disk; or, when nobody extracts, remove that folder: "
-                "what is packed in cache files is safe there",
+                f"{folder}: this file system has no locks, so it is unknown which segments are being written",
+                hint="set ERCACHE_STORE to a folder on a local disk; or, when no extraction is running, delete that "
+                "folder: what is packed in cache files is safe",
             )
-        if not lock(stream.fileno()):
-            raise WorkError(f"{folder}: another gc is at work", hint="wait until it is done")
+        if not try_lock(stream.fileno()):
+            raise WorkError(f"{folder}: another garbage collection is running", hint="wait until it is done")
         yield
 
 
 def _lock_file(path: Path) -> BinaryIO:
-    """The file that a gc locks; in a store of a group it may be somebody else's."""
+    """Open the lock file of the collection; in a shared store it may belong to another user."""
     try:
         return path.open("ab")
     except PermissionError:
         return path.open("rb")
 
 
-def _ours(segment: Path) -> bool:
-    """Whether a segment can be changed and removed; in a folder like /tmp only its owner can."""
+def _may_remove(segment: Path) -> bool:
+    """Whether we may change and remove a segment; in a folder like /tmp only its owner may."""
     try:
         owner, folder = segment.stat().st_uid, segment.parent.stat()
     except FileNotFoundError:
@@ -171,19 +190,21 @@ def _ours(segment: Path) -> bool:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[BinaryIO | None]:
-    """A segment under our lock; None when a run writes it."""
+def _locked(path: Path) -> Iterator[BinaryIO | None]:
+    """Yield the open segment under our lock; None when a run is writing it."""
     with path.open("r+b") as stream:
-        yield stream if lock(stream.fileno()) else None
+        yield stream if try_lock(stream.fileno()) else None
 
 
 @dataclass
-class _Judged:
-    """What a segment holds.
+class _ExaminedSegment:
+    """What a segment contains.
 
     Attributes:
-        keep: offset and unit key of the records to keep.
-        kept_bytes: what they take.
+        path: path of the segment.
+        size: its size, bytes.
+        keep: (offset, unit key) of the records to keep.
+        kept_bytes: size of these records, bytes.
     """
 
     path: Path
@@ -192,36 +213,40 @@ class _Judged:
     kept_bytes: int = 0
 
 
-def _judge(path: Path, stream: BinaryIO, needed: Need, seen: set[bytes], count: Counter[str]) -> _Judged:
-    """Note what to keep. Duplicates count only within what is judged: a run may still lose what it writes."""
-    segment = _Judged(path, os.fstat(stream.fileno()).st_size)
-    for offset, key, length in heads(stream):
-        why = _fault(stream, offset, key, needed) or ("duplicate" if key in seen else None)
+def _examine(
+    path: Path, stream: BinaryIO, needed: NeededRecords, kept_keys: set[bytes], count: Counter[str]
+) -> _ExaminedSegment:
+    """Decide what to keep. Duplicates count only within examined segments: a running process may still lose its own."""
+    segment = _ExaminedSegment(path, os.fstat(stream.fileno()).st_size)
+    for offset, key, length in record_heads(stream):
+        why = _why_garbage(stream, offset, key, needed) or ("duplicate" if key in kept_keys else None)
         if why is not None:
             count[why] += 1
             continue
-        seen.add(key)
+        kept_keys.add(key)
         segment.keep.append((offset, key))
         segment.kept_bytes += HEAD.size + length
     return segment
 
 
-def _fault(stream: BinaryIO, offset: int, key: bytes, needed: Need) -> str | None:
-    """Why a record is garbage by itself; it is read only where its key does not tell."""
+def _why_garbage(stream: BinaryIO, offset: int, key: bytes, needed: NeededRecords) -> str | None:
+    """Return why a record is garbage, or None. Its payload is read only when the key alone does not decide."""
     useless = "packed" if key in needed.packed else "unneeded"
     if key not in needed.units and not needed.tables:
         return useless
     payload = payload_at(stream, offset, key)
     if payload is None:
         return "damaged"
-    return None if key in needed.units or set(unpack_record(payload).arrays) >= _TABLE else useless
+    return (
+        None if key in needed.units or set(unpack_record(payload).arrays) >= _FACE_TABLE_ARRAYS else useless
+    )
 
 
-def _replace(segment: _Judged) -> None:
-    """Put a segment of the records to keep in the place of the old one."""
+def _rewrite(segment: _ExaminedSegment) -> None:
+    """Replace a segment by one that holds only the records to keep."""
     if segment.kept_bytes == segment.size:
         return
-    with _held(segment.path) as stream:
+    with _locked(segment.path) as stream:
         if stream is None:
             return
         if segment.keep:
@@ -239,6 +264,6 @@ def _replace(segment: _Judged) -> None:
 
 
 def _sweep_leftovers(folder: Path) -> None:
-    """Remove what a killed gc had not finished."""
+    """Remove temporary files that a killed collection left behind."""
     for leftover in folder.glob(".*.seg.*"):
         remove_leftovers(folder / leftover.stem.removeprefix("."))

@@ -1,4 +1,4 @@
-"""What passes between the engine and its lanes: jobs one way, what a lane is doing and what came of it the other."""
+"""Messages between the engine and its workers: jobs to the workers; activities, queries and results back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,17 +7,20 @@ from pathlib import Path
 from ercache.params.schema import EngineParams
 from ercache.reasons import Missing, Reason
 from extract.engine.plan import Feature, Shard
-from extract.media.scanned import Read, read_scanned
+from extract.media.scanned import ReadFunction, read_scanned
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What all jobs of a lane have in common.
+class WorkerSetup:
+    """What all jobs of a worker have in common.
 
     Attributes:
-        root: of the corpus' media; None when only texts are read.
-        trace: file and start of the trace, if there is one.
-        read: what reads a file, in a process of its own.
+        features: feature name -> feature.
+        root: folder of the corpus' media; None when only texts are read.
+        engine: engine parameters of params.yaml.
+        device: torch device of the worker.
+        trace: path and start time of the trace file, if there is one.
+        read: function that reads a file; it runs in a separate process.
     """
 
     features: Mapping[str, Feature]
@@ -25,35 +28,37 @@ class Setup:
     engine: EngineParams
     device: str
     trace: tuple[Path, float] | None = None
-    read: Read = read_scanned
+    read: ReadFunction = read_scanned
 
 
 @dataclass(frozen=True)
-class Job:
-    """A shard and what is wanted of it.
+class WorkerJob:
+    """A shard and what to compute from it.
 
     Attributes:
+        number: number of the job.
+        shard: the shard.
         rows: feature -> rows of the shard to encode.
-        careful: run again after an accident, in a worker of its own.
-        unreadable: rows whose media nobody can hold in memory, or whose faces nobody can find.
-        clip_by_clip: whether faces are found clip by clip, because finding them together ended a lane.
-        apart: features whose forwards are run one by one, because a forward ended a lane.
-        hopeless: (feature, row) that ended a lane alone.
+        isolated: the job runs again after a crash, in a worker without other jobs.
+        unreadable_rows: row -> failure, for rows whose media or faces ended a worker.
+        faces_clip_by_clip: detect faces one clip at a time, because detecting them together ended a worker.
+        run_singly: features whose samples are encoded one at a time, because a batch ended a worker.
+        failed_rows: (feature, row) -> failure, for rows that ended a worker when encoded alone.
     """
 
     number: int
     shard: Shard
     rows: Mapping[str, tuple[int, ...]]
-    careful: bool = False
-    unreadable: Mapping[int, Missing] = field(default_factory=dict)
-    clip_by_clip: bool = False
-    apart: frozenset[str] = frozenset()
-    hopeless: Mapping[tuple[str, int], Missing] = field(default_factory=dict)
+    isolated: bool = False
+    unreadable_rows: Mapping[int, Missing] = field(default_factory=dict)
+    faces_clip_by_clip: bool = False
+    run_singly: frozenset[str] = frozenset()
+    failed_rows: Mapping[tuple[str, int], Missing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Doing:
-    """What a lane begins: `start`, `build` an encoder, `read`, find `faces` or `encode` rows of a job."""
+class Activity:
+    """What a worker is about to do: `start`, `build` an encoder, `read`, find `faces` or `encode` rows of a job."""
 
     stage: str
     job: int | None = None
@@ -62,8 +67,8 @@ class Doing:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """A row of a feature that has a reason instead of arrays, and the tool's own words."""
+class RowFailure:
+    """Why a row has no arrays for a feature, with the tool's own message."""
 
     feature: str
     row: int
@@ -72,27 +77,28 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Done:
-    """A finished job.
+class JobResult:
+    """The result of a job.
 
     Attributes:
+        job: number of the job.
         records: (feature, row, packed record, whether it is final).
-        faces: unit -> packed detections of one picture.
-        seconds: of media read.
-        faults: what has a reason instead of arrays.
-        split: features whose forwards were run one by one.
+        faces: unit key -> packed detections of one picture.
+        seconds: length of the media that were read, seconds.
+        faults: rows that have a reason instead of arrays.
+        run_singly: features whose samples were encoded one at a time.
     """
 
     job: int
     records: list[tuple[str, int, bytes, bool]]
     faces: dict[str, bytes]
     seconds: float
-    faults: list[Fault]
-    split: frozenset[str]
+    faults: list[RowFailure]
+    run_singly: frozenset[str]
 
 
 @dataclass(frozen=True)
-class Known:
-    """A question: which of these units have a payload already."""
+class KnownUnitsQuery:
+    """A worker's query: which of these units have a payload in the store?"""
 
     units: tuple[str, ...]

@@ -1,7 +1,7 @@
-"""Packing: unit results -> one cache file per feature and part, from the previous file or the store.
+"""Pack unit results into one cache file per feature and part, from the previous cache file or the store.
 
-What a unit came to (its row of the index) is looked at once and remembered; its arrays are read again when they are
-written, one utterance at a time.
+The index row of a unit is looked up once and kept in memory. Its arrays are read again when they are written, one
+utterance at a time.
 """
 
 import functools
@@ -26,62 +26,72 @@ from extract.engine.store import Store
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a unit came to, without its arrays.
+class UnitResult:
+    """The result of a unit without its arrays.
 
     Attributes:
         frames, reason, detail, note: as in its record.
-        made: what made it, as canonical JSON; empty when nothing did.
-        digest: of the content; empty when there is a reason.
-        lengths: array name -> rows.
-        arrays: reads the arrays; WorkError when they are not there any more.
+        environment: what computed it (libraries, device, precision) as canonical JSON; empty when nothing did.
+        digest: digest of the content; empty when there is a reason.
+        lengths: array name -> number of rows.
+        arrays: function that reads the arrays; it raises WorkError when they no longer exist.
     """
 
     frames: int
     reason: Reason | None = None
     detail: str = ""
     note: str = ""
-    made: str = ""
+    environment: str = ""
     digest: str = ""
     lengths: Mapping[str, int] = field(default_factory=dict)
     arrays: Callable[[], Mapping[str, Array]] = dict
 
 
-def result_of(record: Record, arrays: Callable[[], Mapping[str, Array]] = dict) -> Result:
-    """The result of a record, and where to read its arrays."""
+def result_of(record: Record, arrays: Callable[[], Mapping[str, Array]] = dict) -> UnitResult:
+    """Return the result of a record; `arrays` reads its arrays later."""
     digest = content_digest(record.arrays) if record.reason is None else ""
     lengths = {name: len(array) for name, array in record.arrays.items()}
-    return Result(
-        record.frames, record.reason, record.detail, record.note, _made(record.made), digest, lengths, arrays
+    return UnitResult(
+        record.frames,
+        record.reason,
+        record.detail,
+        record.note,
+        _environment_json(record.environment),
+        digest,
+        lengths,
+        arrays,
     )
 
 
-def _made(made: Mapping[str, Any]) -> str:
-    return sys.intern(canonical_json(made)) if made else ""  # thousands of records share a few of them
+def _environment_json(environment: Mapping[str, Any]) -> str:
+    return (
+        sys.intern(canonical_json(environment)) if environment else ""
+    )  # thousands of records share a few values
 
 
-def finished(cache: CacheFile) -> list[Entry]:
-    """Entries whose unit need not be computed again."""
+def finished_entries(cache: CacheFile) -> list[Entry]:
+    """Return the entries of a cache whose units need not be computed again."""
     return [entry for entry in cache.entries if entry.key and entry.status != Status.UNAVAILABLE]
 
 
-class Results:
-    """Where finished units are looked up: previous cache files first, then the store.
+class FinishedUnits:
+    """Looks up finished units: first in previous cache files, then in the store.
 
     Args:
-        files: cache files that may hold some of them; damaged or foreign ones are passed over.
+        files: cache files that may contain some of the units; damaged or foreign files are ignored.
+        store: the store.
 
     Attributes:
-        passed_over: files that were damaged.
+        damaged_files: files that were damaged.
     """
 
     def __init__(self, files: Sequence[Path], store: Store) -> None:
         self._store = store
-        self._place: dict[str, tuple[Path, str]] = {}
+        self._location: dict[str, tuple[Path, str]] = {}
         self._open: dict[Path, CacheFile] = {}
         self._notes: dict[Path, dict[str, str]] = {}
-        self._known: dict[str, Result] = {}
-        self.passed_over: list[Path] = []
+        self._looked_up: dict[str, UnitResult] = {}
+        self.damaged_files: list[Path] = []
         for path in files:
             self._index(path)
 
@@ -89,29 +99,29 @@ class Results:
         if not path.is_file():
             return
         if verify_cache(path):
-            self.passed_over.append(path)
+            self.damaged_files.append(path)
             return
         cache = self._open[path] = CacheFile(path)
         self._notes[path] = notes_of(cache.provenance)
-        for entry in finished(cache):
-            self._place.setdefault(entry.key, (path, entry.id))
+        for entry in finished_entries(cache):
+            self._location.setdefault(entry.key, (path, entry.id))
 
     def __contains__(self, unit: str) -> bool:
         return self.get(unit) is not None
 
-    def get(self, unit: str) -> Result | None:
-        """What a finished unit came to, if it is finished; its payload is read and checked the first time only."""
-        if unit not in self._known:
-            result = self._in_cache(unit) if unit in self._place else self._in_store(unit)
+    def get(self, unit: str) -> UnitResult | None:
+        """Return the result of a unit, or None if it is not finished. Its payload is read and checked only once."""
+        if unit not in self._looked_up:
+            result = self._in_cache(unit) if unit in self._location else self._in_store(unit)
             if result is None:
                 return None
-            self._known[unit] = result
-        return self._known[unit]
+            self._looked_up[unit] = result
+        return self._looked_up[unit]
 
-    def holds(
+    def matches(
         self, path: Path, feature: Feature, entries: Sequence[Entry], provenance: Mapping[str, Any]
     ) -> bool:
-        """Whether a cache file is there already and says just this; then its arrays are the same too."""
+        """Whether the existing cache file has these entries and this provenance; then its arrays are equal too."""
         cache = self._open.get(path)
         return (
             cache is not None
@@ -121,19 +131,26 @@ class Results:
             and canonical_json(cache.provenance) == canonical_json(provenance)
         )
 
-    def _in_cache(self, unit: str) -> Result:
-        path, utterance = self._place[unit]
+    def _in_cache(self, unit: str) -> UnitResult:
+        path, utterance = self._location[unit]
         cache = self._open[path]
         entry = cache.entries[cache.row[utterance]]
         made = cache.provenance["made"][cache.provenance["made_of"].get(utterance, 0)]
         reason = Reason(entry.reason) if entry.reason else None
         arrays = functools.partial(cache.__getitem__, utterance)
         note = self._notes[path].get(utterance, "")
-        return Result(
-            entry.frames, reason, "", note, _made(made), entry.digest, cache.lengths(utterance), arrays
+        return UnitResult(
+            entry.frames,
+            reason,
+            "",
+            note,
+            _environment_json(made),
+            entry.digest,
+            cache.lengths(utterance),
+            arrays,
         )
 
-    def _in_store(self, unit: str) -> Result | None:
+    def _in_store(self, unit: str) -> UnitResult | None:
         payload = self._store.get(unit)
         if payload is None:
             return None
@@ -143,8 +160,8 @@ class Results:
         payload = self._store.get(unit)
         if payload is None:
             raise WorkError(
-                f"{self._store.folder}: the result of unit {unit} was there and is gone",
-                hint="the store was changed meanwhile; run again",
+                f"{self._store.folder}: the stored result of unit {unit} has disappeared",
+                hint="the store was changed during the run; run again",
             )
         return unpack_record(payload).arrays
 
@@ -156,34 +173,37 @@ class Results:
 
 
 def collect(
-    plan: Plan, feature: Feature, ids: Sequence[str], get: Callable[[str], Result | Record | None]
-) -> dict[str, Result]:
-    """What every utterance of a part came to.
+    plan: Plan, feature: Feature, ids: Sequence[str], get: Callable[[str], UnitResult | Record | None]
+) -> dict[str, UnitResult]:
+    """Collect the results of all utterances of a part.
 
     Args:
-        get: unit -> its result, or the record of what this run failed on.
+        plan: the plan that contains the feature.
+        feature: the feature.
+        ids: utterance ids.
+        get: unit key -> its result, or the record of a failure of this run.
 
     Raises:
         WorkError: a unit of the plan has no result.
     """
-    results: dict[str, Result] = {}
+    results: dict[str, UnitResult] = {}
     for utterance in ids:
         key = plan.keys[feature.name][utterance]
         found = no_arrays(key) if isinstance(key, Reason) else get(key)
         if found is None:
             raise WorkError(
                 f"{feature.name}: no result for {utterance!r}",
-                hint="the store was changed meanwhile; run again",
+                hint="the store was changed during the run; run again",
             )
         results[utterance] = result_of(found) if isinstance(found, Record) else found
     return results
 
 
 @dataclass(frozen=True)
-class _Arrays:
-    """The arrays of an utterance, read when they are asked for."""
+class _LazyArrays:
+    """Reads the arrays of an utterance when they are accessed."""
 
-    results: Mapping[str, Result]
+    results: Mapping[str, UnitResult]
 
     def __getitem__(self, utterance: str) -> Mapping[str, Array]:
         return self.results[utterance].arrays()
@@ -195,23 +215,28 @@ def pack(
     part: str,
     feature: Feature,
     plan: Plan,
-    results: Mapping[str, Result],
+    results: Mapping[str, UnitResult],
     partial: bool,
-    previous: Results | None = None,
+    previous: FinishedUnits | None = None,
 ) -> None:
     """Write the cache file of a feature and part.
 
     Args:
-        results: what each utterance came to, in manifest order.
-        partial: it lacks utterances of the manifest.
-        previous: leave the file alone where this knows that it says the same already.
+        path: path of the cache file.
+        manifest: manifest of the corpus.
+        part: part of the corpus (train, dev, test).
+        feature: the feature.
+        plan: the plan that contains the feature.
+        results: result of each utterance, in manifest order.
+        partial: whether the file lacks utterances of the manifest.
+        previous: previous cache files; if one of them has the same content, it is not written again.
 
     Raises:
-        WorkError: the disk is full, or a result is not there any more.
+        WorkError: the disk is full, or a stored result has disappeared.
     """
     entries = [_entry(plan, feature, u, result) for u, result in results.items()]
-    made = sorted({result.made for result in results.values() if result.made})
-    rank = {text: i for i, text in enumerate(made)}
+    environment = sorted({result.environment for result in results.values() if result.environment})
+    rank = {text: i for i, text in enumerate(environment)}
     notes = {u: result.note for u, result in results.items() if result.note}
     provenance: dict[str, Any] = {
         "corpus": manifest.corpus,
@@ -226,15 +251,15 @@ def pack(
         **({"partial": True} if partial else {}),
         **({"seen": {k: list(ids) for k, ids in feature.seen.items()}} if feature.seen else {}),
         **({NOTES: notes} if notes else {}),
-        "made": [json.loads(text) for text in made],
-        "made_of": {u: n for u, r in results.items() if r.made and (n := rank[r.made])},
+        "made": [json.loads(text) for text in environment],
+        "made_of": {u: n for u, r in results.items() if r.environment and (n := rank[r.environment])},
     }
-    if previous is None or not previous.holds(path, feature, entries, provenance):
+    if previous is None or not previous.matches(path, feature, entries, provenance):
         lengths = [result.lengths for result in results.values()]
-        write_cache(path, feature.arrays, entries, _Arrays(results), provenance, lengths)
+        write_cache(path, feature.arrays, entries, _LazyArrays(results), provenance, lengths)
 
 
-def _entry(plan: Plan, feature: Feature, utterance: str, result: Result) -> Entry:
+def _entry(plan: Plan, feature: Feature, utterance: str, result: UnitResult) -> Entry:
     key = plan.keys[feature.name][utterance]
     unit = "" if isinstance(key, Reason) else key
     if result.reason is not None:

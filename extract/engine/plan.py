@@ -1,7 +1,8 @@
-"""The plan: which units there are, under which keys, in which shards; a pure function of manifest and params.
+"""The plan: which units exist, under which keys, and in which shards. It depends only on manifest and params.
 
-A *source* is what an utterance gives: its text, or its stretches of media by content digest. Equal sources are one.
-Sources are cut into shards in manifest order; a shard is read, encoded and resumed as a whole.
+A *source* is the input that an utterance provides: its text, or the spans of its media, identified by content digest.
+Utterances with equal input share one source. Sources are cut into shards in manifest order. A shard is read, encoded
+and resumed as a whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,19 +22,23 @@ from extract.encoders.base import Encoder, EncoderKind, EncoderSpec, Input
 from extract.faces.mtcnn import FACES_KEY, FACES_VERSION, faces_weights
 from extract.media import VERSION
 
-# Of what a scan finds in the place of a file, the rest is as good as absent.
-_UNOPENED = (Reason.OUTSIDE_ROOT, Reason.NOT_A_FILE, Reason.UNREADABLE, Reason.FAULT)
+# Scan problems that explain why a file has no digest; any other missing file counts as absent.
+_UNOPENED_REASONS = (Reason.OUTSIDE_ROOT, Reason.NOT_A_FILE, Reason.UNREADABLE, Reason.FAULT)
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature of params.yaml with everything that decides its values.
+    """A feature of params.yaml with everything that determines its values.
 
     Attributes:
-        weights: what a cache says about the checkpoint; random ones have a `seed`.
-        seen: corpus -> ids that an extractor of ours was trained and chosen on.
+        name: name of the feature.
+        kind: the encoder.
+        params: parameters of the encoder.
+        weights: record of the checkpoint for the provenance; random weights have a `seed`.
+        faces: the face policy; None if the encoder uses no faces.
+        seen: corpus -> ids of the utterances on which a trained extractor was trained and selected.
         data: folder that holds the trained extractors; it does not enter the recipe.
-        recipe: encoder, version, params, weights and upstream policy; part of every unit key and the provenance.
+        recipe: encoder, version, params, weights and face policy; part of every unit key and of the provenance.
     """
 
     name: str
@@ -46,29 +51,29 @@ class Feature:
 
     @property
     def spec(self) -> EncoderSpec:
-        """The encoder's fixed facts."""
+        """The fixed properties of the encoder."""
         return self.kind.spec
 
     @property
     def input(self) -> Input:
-        """What the encoder asks for."""
+        """What the encoder needs."""
         return self.kind.input(self.params)
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """What the encoder gives."""
+        """The arrays that the encoder returns."""
         return self.kind.arrays(self.params)
 
     @property
     def context(self) -> dict[str, Any]:
-        """What the feature sees besides the utterance: neighbours, and who speaks."""
+        """What the feature uses besides the utterance itself: neighbours in the dialogue, and the speaker."""
         return {name: getattr(self.input, name) for name in ("past", "future", "speaker")}
 
     def build(self, device: str) -> Encoder:
-        """The encoder at work on a device.
+        """Build the encoder on a device.
 
         Raises:
-            WeightsError: its checkpoint is absent, damaged or another network's.
+            WeightsError: its checkpoint is absent, damaged or belongs to another network.
         """
         made = self.weights
         handle = None if made is None else Weights(str(made["id"]), made.get("seed"), self.data)
@@ -76,7 +81,7 @@ class Feature:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Encoder, version, params, weights and upstream policy."""
+        """Encoder, version, params, weights and face policy."""
         return {
             "encoder": self.spec.key,
             "version": self.spec.version,
@@ -87,7 +92,7 @@ class Feature:
 
 
 def faces_recipe(policy: FacePolicy) -> dict[str, Any]:
-    """What decides a detection table."""
+    """Return everything that determines the face detections: detector, version, policy and weights."""
     return {
         "encoder": FACES_KEY,
         "version": FACES_VERSION,
@@ -97,15 +102,17 @@ def faces_recipe(policy: FacePolicy) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Source:
-    """What one or more utterances give.
+class InputSource:
+    """The input that one or more utterances provide.
 
     Attributes:
-        records: modality -> the resolved input record: content digests, time range, crop or text; media that are
-            not there have none.
-        utterance: the first that gives it.
-        before, after: neighbours in the dialogue, in its order, where a group of features asks for them.
-        next_speaker: who says the next utterance, likewise; None at the end of the dialogue.
+        records: modality -> input record (content digests, time range, crop or text); absent media have no record.
+        utterance: id of the first utterance with this input.
+        text: the transcript.
+        video, audio: references to the media.
+        speaker: who speaks, if the encoder needs it.
+        before, after: neighbours in the dialogue, in its order, if the encoder needs them.
+        next_speaker: speaker of the next utterance, if the encoder needs it; None at the end of the dialogue.
     """
 
     records: dict[str, dict[str, Any]]
@@ -114,20 +121,22 @@ class Source:
     video: MediaRef | None = None
     audio: MediaRef | None = None
     speaker: str | None = None
-    before: "tuple[Source, ...]" = ()
-    after: "tuple[Source, ...]" = ()
+    before: "tuple[InputSource, ...]" = ()
+    after: "tuple[InputSource, ...]" = ()
     next_speaker: str | None = None
 
 
-Shard = tuple[Source, ...]
+Shard = tuple[InputSource, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Shards of a group of features, and for each feature the unit key of every utterance (or why it has none).
+    """Shards of a group of features, and the unit key of every utterance for each feature (or why it has none).
 
     Attributes:
-        rows: per shard, feature -> rows whose unit is computed there (the shard in which it comes first).
+        shards: the shards.
+        rows: for each shard, feature -> rows whose unit is computed there (the first shard that contains it).
+        keys: feature -> utterance -> unit key, or the reason for its absence.
         unit: (feature, first utterance of a source) -> unit key.
     """
 
@@ -137,15 +146,18 @@ class Plan:
     unit: dict[tuple[str, str], str]
 
 
-def groups(features: Sequence[Feature]) -> list[list[Feature]]:
-    """Features that share their sources: media are decoded together, unless they ask for other neighbours.
+def group_features(features: Sequence[Feature]) -> list[list[Feature]]:
+    """Group features that share their sources: their media are decoded together.
 
-    Texts come last: encoders are built while the first files are read, and small work evens out the end.
+    Features that need different neighbours form different groups. Text features come last: encoders are built while
+    the first files are read, and the small text jobs balance the workers at the end.
     """
     found: dict[tuple[bool, str, int, int], list[Feature]] = {}
     for f in features:
-        wants = f.input
-        found.setdefault((wants.text, str(wants.speaker), wants.past, wants.future), []).append(f)
+        encoder_input = f.input
+        found.setdefault(
+            (encoder_input.text, str(encoder_input.speaker), encoder_input.past, encoder_input.future), []
+        ).append(f)
     return [found[key] for key in sorted(found)]
 
 
@@ -155,22 +167,24 @@ def make_plan(
     """Plan features that share their sources.
 
     Args:
-        utterances: those to extract, in manifest order.
-        features: one of `groups`.
+        manifest: manifest of the corpus.
+        utterances: utterances to extract, in manifest order.
+        features: one group of `group_features`.
+        engine: engine parameters of params.yaml.
     """
-    wants = features[0].input
-    sources: dict[str, Source] = {}
+    encoder_input = features[0].input
+    sources: dict[str, InputSource] = {}
     of_utterance: dict[str, str] = {}
-    parts: dict[str, list[Source]] = {part: [] for part in manifest.parts}
-    dialogues = _dialogues(manifest) if wants.in_dialogue else {}
+    parts: dict[str, list[InputSource]] = {part: [] for part in manifest.parts}
+    dialogues = _dialogues(manifest) if encoder_input.in_dialogue else {}
     for u in utterances:
-        source = _source(u, wants, engine, dialogues.get(u.dialogue, ()))
+        source = _source(u, encoder_input, engine, dialogues.get(u.dialogue, ()))
         name = of_utterance[u.id] = digest_of(source.records)
         if name not in sources:
             sources[name] = source
             if source.records:
                 parts[u.part].append(source)
-    size = engine.text_shard if wants.text else engine.shard
+    size = engine.text_shard if encoder_input.text else engine.shard
     shards = tuple(
         tuple(part[start : start + size]) for part in parts.values() for start in range(0, len(part), size)
     )
@@ -180,14 +194,15 @@ def make_plan(
         for source in sources.values()
         if f.spec.modality in source.records
     }
-    unopened = {
+    unopened_files = {
         (p.utterance, p.detail.split(": ")[0]): Reason(p.reason)
         for p in manifest.problems
-        if p.reason in _UNOPENED
+        if p.reason in _UNOPENED_REASONS
     }
     keys = {
         f.name: {
-            u.id: unit.get((f.name, sources[of_utterance[u.id]].utterance)) or _why_not(u, f, unopened)
+            u.id: unit.get((f.name, sources[of_utterance[u.id]].utterance))
+            or _missing_reason(u, f, unopened_files)
             for u in utterances
         }
         for f in features
@@ -196,8 +211,10 @@ def make_plan(
 
 
 def _unit(feature: Feature, record: dict[str, Any], engine: EngineParams) -> str:
-    asked = asdict(feature.input)
-    return digest_of({"source": record, "input": asked, "precision": engine.precision, **feature.recipe})
+    input_fields = asdict(feature.input)
+    return digest_of(
+        {"source": record, "input": input_fields, "precision": engine.precision, **feature.recipe}
+    )
 
 
 def _rows(
@@ -224,14 +241,20 @@ def _dialogues(manifest: Manifest) -> dict[str, list[Utterance]]:
     return found
 
 
-def _source(u: Utterance, wants: Input, engine: EngineParams, dialogue: Sequence[Utterance]) -> Source:
-    """What an utterance gives, with its neighbours if they are asked for."""
-    alone = _alone(u, wants, engine)
-    if not wants.in_dialogue:
+def _source(
+    u: Utterance, encoder_input: Input, engine: EngineParams, dialogue: Sequence[Utterance]
+) -> InputSource:
+    """Return the source of an utterance, with its neighbours if the encoder needs them."""
+    alone = _own_source(u, encoder_input, engine)
+    if not encoder_input.in_dialogue:
         return alone
     here = next(rank for rank, other in enumerate(dialogue) if other.id == u.id)
-    before = [_alone(n, wants, engine) for n in dialogue[max(0, here - wants.past) : here]]
-    after = [_alone(n, wants, engine) for n in dialogue[here + 1 : here + 1 + wants.future]]
+    before = [
+        _own_source(n, encoder_input, engine) for n in dialogue[max(0, here - encoder_input.past) : here]
+    ]
+    after = [
+        _own_source(n, encoder_input, engine) for n in dialogue[here + 1 : here + 1 + encoder_input.future]
+    ]
     records = {
         modality: {
             "own": record,
@@ -242,23 +265,23 @@ def _source(u: Utterance, wants: Input, engine: EngineParams, dialogue: Sequence
         for modality, record in alone.records.items()
     }
     found = replace(alone, records=records, before=tuple(before), after=tuple(after))
-    if wants.speaker != "next":
+    if encoder_input.speaker != "next":
         return found
     follows = dialogue[here + 1].speaker if here + 1 < len(dialogue) else None
-    told = {modality: {**record, "next_speaker": follows} for modality, record in records.items()}
-    return replace(found, records=told, next_speaker=follows)
+    with_next = {modality: {**record, "next_speaker": follows} for modality, record in records.items()}
+    return replace(found, records=with_next, next_speaker=follows)
 
 
-def _alone(u: Utterance, wants: Input, engine: EngineParams) -> Source:
-    source = _text(u) if wants.text else _media(u, engine)
-    return replace(source, speaker=u.speaker) if wants.speaker else source
+def _own_source(u: Utterance, encoder_input: Input, engine: EngineParams) -> InputSource:
+    source = _text(u) if encoder_input.text else _media(u, engine)
+    return replace(source, speaker=u.speaker) if encoder_input.speaker else source
 
 
-def _text(u: Utterance) -> Source:
-    return Source({"text": input_record(u, "text") or {}}, u.id, text=u.text or "")
+def _text(u: Utterance) -> InputSource:
+    return InputSource({"text": input_record(u, "text") or {}}, u.id, text=u.text or "")
 
 
-def _media(u: Utterance, engine: EngineParams) -> Source:
+def _media(u: Utterance, engine: EngineParams) -> InputSource:
     limits = engine.limits
     bounds = {
         "audio": {"duration": limits.duration, "reader": VERSION},
@@ -275,10 +298,12 @@ def _media(u: Utterance, engine: EngineParams) -> Source:
         if (record := input_record(u, modality)) is not None
     }
     video, audio = u.video if "visual" in records else None, u.audio if "audio" in records else None
-    return Source(records, u.id, video=video, audio=audio)
+    return InputSource(records, u.id, video=video, audio=audio)
 
 
-def _why_not(u: Utterance, feature: Feature, unopened: Mapping[tuple[str | None, str], Reason]) -> Reason:
-    """Why there is no file: what the scan found in its place, or nothing."""
+def _missing_reason(
+    u: Utterance, feature: Feature, unopened_files: Mapping[tuple[str | None, str], Reason]
+) -> Reason:
+    """Return why an utterance has no unit: the problem that the scan found with its file, or that there is no file."""
     ref = u.audio if feature.spec.modality == "audio" else u.video
-    return Reason.NOT_IN_CORPUS if ref is None else unopened.get((u.id, ref.path), Reason.ABSENT)
+    return Reason.NOT_IN_CORPUS if ref is None else unopened_files.get((u.id, ref.path), Reason.ABSENT)

@@ -1,4 +1,4 @@
-"""Reading ahead: files of the next shards are read while the present one is encoded, as far as the memory allows."""
+"""Read the files of the next shards while the current shard is encoded, as far as memory allows."""
 
 import queue
 import threading
@@ -6,121 +6,125 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from extract.engine.job import Job, Setup
-from extract.engine.reading import FileJob, Use, file_jobs
+from extract.engine.job import WorkerJob, WorkerSetup
+from extract.engine.reading import FileRequest, SpanUse, file_requests
 from extract.engine.trace import Trace
 from extract.media import Clip
-from extract.media.reader import Reader
+from extract.media.reader import MediaReader
 
-WAIT = 10.0  # seconds after which whoever waits for a file is told that it is still being read
-Turn = tuple[int, int]  # of a file: number of its shard, number in the shard
+WAIT_SECONDS = 10.0  # time after which a waiting worker learns that its file is still being read
+FileOrder = tuple[int, int]  # number of the shard, number of the file within the shard
 
 
 @dataclass
-class Arrivals:
-    """What is read for one job, in the order in which it comes.
+class ArrivingClips:
+    """The clips of one job, in the order in which they are read.
 
     Attributes:
-        shard: number of the job among those that were begun.
+        shard: number of the job among the started jobs.
         files: all files of the job.
+        queue: clips that have been read, or an exception of the reading thread.
     """
 
     shard: int
-    files: list[FileJob]
-    queue: "queue.SimpleQueue[tuple[Use, Clip] | BaseException]" = field(default_factory=queue.SimpleQueue)
+    files: list[FileRequest]
+    queue: "queue.SimpleQueue[tuple[SpanUse, Clip] | BaseException]" = field(
+        default_factory=queue.SimpleQueue
+    )
 
     @property
     def count(self) -> int:
-        """How many clips will come."""
+        """Number of clips to expect."""
         return sum(len(file.uses) for file in self.files)
 
 
-class Budget:
-    """Bytes that were read and that nobody has taken yet: the limit at most, and one clip more.
+class MemoryBudget:
+    """Limits the bytes that have been read but not yet taken: at most the limit, plus one clip.
 
-    More than the limit is read only of the first file that is not read yet, a clip at a time, and only once everything
-    that was read before it is taken: whoever takes may be waiting for just this.
+    Only the first unfinished file may exceed the limit, by one clip at a time, and only when everything read before it
+    has been taken. Without this exception, a worker could wait forever for a clip that does not fit.
     """
 
-    def __init__(self, most: float) -> None:
-        self._most = most
+    def __init__(self, max_bytes: float) -> None:
+        self._max_bytes = max_bytes
         self._held: Counter[int] = Counter()  # by shard
-        self._active: set[Turn] = set()
+        self._active: set[FileOrder] = set()
         self._changed = threading.Condition()
 
     @property
     def held(self) -> int:
-        """How many they are."""
+        """Bytes that have been read and not yet taken."""
         return self._held.total()
 
-    def begin(self, turn: Turn) -> None:
-        """A file is to be read."""
+    def begin(self, order: FileOrder) -> None:
+        """Register a file that will be read."""
         with self._changed:
-            self._active.add(turn)
+            self._active.add(order)
 
-    def end(self, turn: Turn) -> None:
-        """A file was read to its end."""
+    def end(self, order: FileOrder) -> None:
+        """Note that a file has been read to its end."""
         with self._changed:
-            self._active.discard(turn)
+            self._active.discard(order)
             self._changed.notify_all()
 
-    def hold(self, turn: Turn, nbytes: int) -> None:
-        """Wait until there is room for what was read of a file."""
+    def wait_for_room(self, order: FileOrder, nbytes: int) -> None:
+        """Wait until there is room for a clip of a file, and count its bytes."""
         with self._changed:
-            self._changed.wait_for(lambda: self.held + nbytes <= self._most or self._is_awaited(turn))
+            self._changed.wait_for(lambda: self.held + nbytes <= self._max_bytes or self._is_awaited(order))
             if nbytes:
-                self._held[turn[0]] += nbytes
+                self._held[order[0]] += nbytes
 
     def release(self, shard: int, nbytes: int) -> None:
-        """Somebody has taken what was read for a shard."""
+        """Note that a worker has taken a clip of a shard."""
         with self._changed:
             self._held[shard] -= nbytes
             if not self._held[shard]:
                 del self._held[shard]
             self._changed.notify_all()
 
-    def _is_awaited(self, turn: Turn) -> bool:
-        return turn == min(self._active) and all(shard > turn[0] for shard in self._held)
+    def _is_awaited(self, order: FileOrder) -> bool:
+        return order == min(self._active) and all(shard > order[0] for shard in self._held)
 
 
 class ReadAhead:
-    """Reads the files of jobs in the order in which they come, each reader in a process of its own."""
+    """Reads the files of jobs in the order of the jobs. Each reading thread has a process of its own."""
 
-    def __init__(self, setup: Setup, trace: Trace) -> None:
+    def __init__(self, setup: WorkerSetup, trace: Trace) -> None:
         self._setup, self._trace = setup, trace
-        self._budget = Budget(setup.engine.memory * 1e6)
-        self._files: deque[tuple[Turn, FileJob, Arrivals]] = deque()
-        self._waiting = threading.Semaphore(0)
-        self._jobs = 0
+        self._budget = MemoryBudget(setup.engine.memory * 1e6)
+        self._files: deque[tuple[FileOrder, FileRequest, ArrivingClips]] = deque()
+        self._files_waiting = threading.Semaphore(0)
+        self._job_count = 0
         self._threads = [
-            threading.Thread(target=self._work, daemon=True) for _ in range(setup.engine.workers)
+            threading.Thread(target=self._read_files, daemon=True) for _ in range(setup.engine.workers)
         ]
         if setup.root is not None:
             for thread in self._threads:
                 thread.start()
 
-    def begin(self, job: Job) -> Arrivals:
-        """Read the files of a job once those before it are read."""
+    def begin(self, job: WorkerJob) -> ArrivingClips:
+        """Queue the files of a job behind those of earlier jobs."""
         if self._setup.root is None:
-            return Arrivals(0, [])
+            return ArrivingClips(0, [])
         rows = {
-            name: tuple(n for n in numbers if n not in job.unreadable) for name, numbers in job.rows.items()
+            name: tuple(n for n in numbers if n not in job.unreadable_rows)
+            for name, numbers in job.rows.items()
         }
-        self._jobs += 1
-        arrivals = Arrivals(self._jobs, file_jobs(job.shard, rows, self._setup.features))
+        self._job_count += 1
+        arrivals = ArrivingClips(self._job_count, file_requests(job.shard, rows, self._setup.features))
         for number, file in enumerate(arrivals.files):
-            turn = (arrivals.shard, number)
-            self._budget.begin(turn)
-            self._files.append((turn, file, arrivals))
-            self._waiting.release()
+            order = (arrivals.shard, number)
+            self._budget.begin(order)
+            self._files.append((order, file, arrivals))
+            self._files_waiting.release()
         return arrivals
 
-    def take(self, arrivals: Arrivals) -> Iterator[tuple[Use, Clip] | None]:
-        """What is read for a job; None now and then while nothing comes."""
+    def clips(self, arrivals: ArrivingClips) -> Iterator[tuple[SpanUse, Clip] | None]:
+        """Yield (use, clip) of a job as they are read; yield None from time to time while nothing arrives."""
         left = arrivals.count
         while left:
             try:
-                arrived = arrivals.queue.get(timeout=WAIT)
+                arrived = arrivals.queue.get(timeout=WAIT_SECONDS)
             except queue.Empty:
                 yield None
                 continue
@@ -130,21 +134,23 @@ class ReadAhead:
             left -= 1
             yield arrived
 
-    def _work(self) -> None:
-        with Reader(self._setup.read) as reader:
+    def _read_files(self) -> None:
+        with MediaReader(self._setup.read) as reader:
             while True:
-                self._waiting.acquire()
-                turn, file, arrivals = self._files.popleft()
+                self._files_waiting.acquire()
+                order, file, arrivals = self._files.popleft()
                 try:
-                    self._read(reader, turn, file, arrivals)
-                except Exception as error:  # a fault of ours; whoever waits must hear of it
+                    self._read(reader, order, file, arrivals)
+                except Exception as error:  # a bug in ercache; the waiting worker must get it
                     arrivals.queue.put(error)
                 finally:
-                    self._budget.end(turn)
+                    self._budget.end(order)
 
-    def _read(self, reader: Reader, turn: Turn, file: FileJob, arrivals: Arrivals) -> None:
+    def _read(
+        self, reader: MediaReader, order: FileOrder, file: FileRequest, arrivals: ArrivingClips
+    ) -> None:
         assert self._setup.root is not None
         with self._trace.span("decode", file.path):
             for number, clip in reader.read(file.request(self._setup.root, self._setup.engine.limits)):
-                self._budget.hold(turn, clip.nbytes)
+                self._budget.wait_for_room(order, clip.nbytes)
                 arrivals.queue.put((file.uses[number], clip))

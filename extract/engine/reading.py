@@ -1,4 +1,4 @@
-"""The media of a shard: which files, which stretches of them, and what each row gets of them."""
+"""The media of a shard: which files to read, which spans of them, and which row each span belongs to."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,58 +7,60 @@ from pathlib import Path
 from ercache.manifest import MediaRef
 from ercache.params.schema import Limits
 from ercache.reasons import Missing
-from extract.engine.plan import Feature, Shard, Source
-from extract.media import Clip, Stretch
-from extract.media.scanned import Request
-from extract.media.types import FloatArray, Frame, Pictures
+from extract.engine.plan import Feature, InputSource, Shard
+from extract.media import Clip, Span
+from extract.media.scanned import ReadRequest
+from extract.media.types import FloatArray, Frame, PictureRequest
 
 
 @dataclass
-class Inputs:
+class RowInputs:
     """What was read for one row of a shard; a modality may have a fault instead.
 
     Attributes:
-        faults: modality -> why it cannot be had.
+        pictures: kind of pictures -> frames.
+        sounds: rate in Hz -> mono samples, [n].
+        faults: modality -> why it could not be read.
         notes: as in a clip.
-        neighbours: place in the dialogue, counted from the row's own -> what was read of that neighbour.
+        neighbours: position in the dialogue relative to the row (-1 is the previous one) -> inputs of that neighbour.
     """
 
-    pictures: dict[Pictures, tuple[Frame, ...]] = field(default_factory=dict)
+    pictures: dict[PictureRequest, tuple[Frame, ...]] = field(default_factory=dict)
     sounds: dict[int, FloatArray] = field(default_factory=dict)
     faults: dict[str, Missing] = field(default_factory=dict)
-    notes: dict[Pictures | str, str] = field(default_factory=dict)
-    neighbours: dict[int, "Inputs"] = field(default_factory=dict)
+    notes: dict[PictureRequest | str, str] = field(default_factory=dict)
+    neighbours: dict[int, "RowInputs"] = field(default_factory=dict)
 
-    def at(self, place: int) -> "Inputs":
-        """The row's own at place 0, a neighbour's elsewhere."""
-        return self if place == 0 else self.neighbours.setdefault(place, Inputs())
+    def of_place(self, place: int) -> "RowInputs":
+        """Return the row's own inputs for place 0, a neighbour's for other places."""
+        return self if place == 0 else self.neighbours.setdefault(place, RowInputs())
 
     def note_of(self, feature: Feature) -> str:
-        """What is less, or other, than a feature asks for; empty when nothing is."""
-        what: list[Pictures | str] = ["audio"]
+        """Return the notes that concern a feature in one line; empty if there are none."""
+        what: list[PictureRequest | str] = ["audio"]
         if feature.spec.modality != "audio":
-            what = ["visual", *dict.fromkeys(pictures_of(feature))]
+            what = ["visual", *dict.fromkeys(pictures_needed(feature))]
         return "; ".join(self.notes[which] for which in what if which in self.notes)
 
     def nbytes(self, feature: Feature) -> int:
-        """Memory of what is read of it for a feature, neighbours not counted: the same whatever else is read."""
+        """Memory of a feature's inputs in bytes, without neighbours. It does not depend on what else is read."""
         rate = feature.input.rate
         sound = self.sounds[rate].nbytes if rate in self.sounds else 0
-        frames = [frame for kind in set(pictures_of(feature)) for frame in self.pictures.get(kind, ())]
+        frames = [frame for kind in set(pictures_needed(feature)) for frame in self.pictures.get(kind, ())]
         return sound + sum(frame.image.nbytes for frame in frames)
 
-    def forget(self, modality: str) -> None:
-        """Let go of what was read for a modality."""
+    def release(self, modality: str) -> None:
+        """Release what was read for a modality."""
         if modality == "visual":
             self.pictures = {}
         if modality == "audio":
             self.sounds = {}
         for neighbour in self.neighbours.values():
-            neighbour.forget(modality)
+            neighbour.release(modality)
 
     @property
     def seconds(self) -> float:
-        """Length of what was read. n pictures lie at the centres of n equal stretches."""
+        """Length of what was read, seconds. n pictures lie at the centres of n equal intervals."""
         sounds = [len(sound) / rate for rate, sound in self.sounds.items()]
         pictures = [
             (frames[-1].time - frames[0].time) * len(frames) / (len(frames) - 1)
@@ -68,12 +70,12 @@ class Inputs:
         return max([0.0, *sounds, *pictures])
 
 
-Key = tuple[int, int, MediaRef]  # row, place, stretch
+SpanKey = tuple[int, int, MediaRef]  # row, place in the dialogue relative to the row, reference
 
 
 @dataclass(frozen=True)
-class Use:
-    """What a stretch is read for: a row of the shard or one of its neighbours, and which modalities of it."""
+class SpanUse:
+    """What a span is read for: a row of the shard or one of its neighbours, and the modalities it provides."""
 
     row: int
     place: int
@@ -81,106 +83,106 @@ class Use:
 
 
 @dataclass(frozen=True)
-class FileJob:
-    """A file, its stretches, and what each is for."""
+class FileRequest:
+    """A file, its spans, and what each span is read for."""
 
     path: str
     sha256: str | None
-    stretches: tuple[Stretch, ...]
-    uses: tuple[Use, ...]
+    spans: tuple[Span, ...]
+    uses: tuple[SpanUse, ...]
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """Rows of the shard that need the file."""
+        """Rows of the shard that need this file."""
         return tuple(dict.fromkeys(use.row for use in self.uses))
 
-    def request(self, root: Path, limits: Limits) -> Request:
-        """What a reader is asked for."""
-        return Request(root, self.path, self.sha256, self.stretches, limits)
+    def request(self, root: Path, limits: Limits) -> ReadRequest:
+        """Return the request for a reader process."""
+        return ReadRequest(root, self.path, self.sha256, self.spans, limits)
 
 
-def file_jobs(
+def file_requests(
     shard: Shard, rows: Mapping[str, tuple[int, ...]], features: Mapping[str, Feature]
-) -> list[FileJob]:
-    """The files to read, in order of their first row; pictures and sound of one stretch are read together."""
-    wanted: dict[tuple[str, str | None], dict[Key, Stretch]] = {}
-    modalities: dict[Key, set[str]] = {}
-    for row, place, source, asking in _turns(shard, rows, features):
-        pictures = [k for f in asking for k in pictures_of(f)]
-        rates = [f.input.rate for f in asking if f.input.rate]
-        for modality, ref, stretch in _stretches(source.video, source.audio, pictures, rates):
+) -> list[FileRequest]:
+    """Return the files to read, in order of their first row; pictures and sound of one span are read together."""
+    wanted: dict[tuple[str, str | None], dict[SpanKey, Span]] = {}
+    modalities: dict[SpanKey, set[str]] = {}
+    for row, place, source, requesting in _rows_and_neighbours(shard, rows, features):
+        pictures = [k for f in requesting for k in pictures_needed(f)]
+        rates = [f.input.rate for f in requesting if f.input.rate]
+        for modality, ref, span in _spans(source.video, source.audio, pictures, rates):
             of_file = wanted.setdefault((ref.path, ref.sha256), {})
-            same = (k for k in of_file if k[:2] == (row, place) and _together(k[2], ref))
+            same = (k for k in of_file if k[:2] == (row, place) and _is_same_interval(k[2], ref))
             key = next(same, (row, place, ref))
             modalities.setdefault(key, set()).add(modality)
             before = of_file.get(key)
-            of_file[key] = _joined(before, stretch) if before else stretch
+            of_file[key] = _merged(before, span) if before else span
     return [
-        FileJob(path, sha256, tuple(of_file.values()), tuple(_use(k, modalities[k]) for k in of_file))
+        FileRequest(path, sha256, tuple(of_file.values()), tuple(_use(k, modalities[k]) for k in of_file))
         for (path, sha256), of_file in wanted.items()
     ]
 
 
-def _turns(
+def _rows_and_neighbours(
     shard: Shard, rows: Mapping[str, tuple[int, ...]], features: Mapping[str, Feature]
-) -> Iterator[tuple[int, int, Source, list[Feature]]]:
-    """Row, place, source and the features that ask: each row that is wanted, then its neighbours."""
+) -> Iterator[tuple[int, int, InputSource, list[Feature]]]:
+    """Yield (row, place, source, requesting features) for each needed row and then for its neighbours."""
     for row, source in enumerate(shard):
-        asking = [features[name] for name, numbers in rows.items() if row in numbers]
-        if asking:
-            yield row, 0, source, asking
+        requesting = [features[name] for name, numbers in rows.items() if row in numbers]
+        if requesting:
+            yield row, 0, source, requesting
             for n, other in enumerate(source.before):
-                yield row, n - len(source.before), other, asking
+                yield row, n - len(source.before), other, requesting
             for n, other in enumerate(source.after):
-                yield row, n + 1, other, asking
+                yield row, n + 1, other, requesting
 
 
-def _use(key: Key, modalities: set[str]) -> Use:
-    return Use(key[0], key[1], frozenset(modalities))
+def _use(key: SpanKey, modalities: set[str]) -> SpanUse:
+    return SpanUse(key[0], key[1], frozenset(modalities))
 
 
-def pictures_of(feature: Feature) -> list[Pictures]:
-    """The kinds of pictures that a feature needs, those for the grid of its tracking policy included."""
+def pictures_needed(feature: Feature) -> list[PictureRequest]:
+    """Return the kinds of pictures that a feature needs, including those for its face tracking grid."""
     kind = feature.input.pictures
     if kind is None:
         return []
     every = feature.faces.every if feature.faces else None
-    return [kind] if every is None else [kind, Pictures(every=every, side=kind.side)]
+    return [kind] if every is None else [kind, PictureRequest(every=every, side=kind.side)]
 
 
-def share(use: Use, clip: Clip, inputs: Mapping[int, Inputs]) -> None:
-    """Give what a stretch held to the row or neighbour that it is for."""
-    mine = inputs[use.row].at(use.place)
+def assign_clip(use: SpanUse, clip: Clip, inputs: Mapping[int, RowInputs]) -> None:
+    """Give the content of a span to the row or neighbour it belongs to."""
+    row_inputs = inputs[use.row].of_place(use.place)
     if "visual" in use.modalities:
-        mine.pictures |= clip.pictures
+        row_inputs.pictures |= clip.pictures
         if clip.no_pictures is not None:
-            mine.faults["visual"] = clip.no_pictures
+            row_inputs.faults["visual"] = clip.no_pictures
     if "audio" in use.modalities:
-        mine.sounds |= clip.sounds
+        row_inputs.sounds |= clip.sounds
         if clip.no_sound is not None:
-            mine.faults["audio"] = clip.no_sound
-    mine.notes |= {
+            row_inputs.faults["audio"] = clip.no_sound
+    row_inputs.notes |= {
         what: note
         for what, note in clip.notes.items()
         if ("audio" if what == "audio" else "visual") in use.modalities
     }
 
 
-def _stretches(
-    video: MediaRef | None, audio: MediaRef | None, pictures: list[Pictures], rates: list[int]
-) -> list[tuple[str, MediaRef, Stretch]]:
+def _spans(
+    video: MediaRef | None, audio: MediaRef | None, pictures: list[PictureRequest], rates: list[int]
+) -> list[tuple[str, MediaRef, Span]]:
     found = []
     if video is not None and pictures:
-        found.append(("visual", video, Stretch(video, pictures=tuple(dict.fromkeys(pictures)))))
+        found.append(("visual", video, Span(video, pictures=tuple(dict.fromkeys(pictures)))))
     if audio is not None and rates:
-        found.append(("audio", audio, Stretch(audio, rates=tuple(sorted(set(rates))))))
+        found.append(("audio", audio, Span(audio, rates=tuple(sorted(set(rates))))))
     return found
 
 
-def _together(a: MediaRef, b: MediaRef) -> bool:
-    """Whether two references name one stretch; the crop concerns pictures alone."""
+def _is_same_interval(a: MediaRef, b: MediaRef) -> bool:
+    """Whether two references name the same time interval; a crop concerns only pictures."""
     return (a.start, a.end) == (b.start, b.end)
 
 
-def _joined(pictures: Stretch, sound: Stretch) -> Stretch:
-    return Stretch(pictures.ref, pictures.pictures, sound.rates)
+def _merged(pictures: Span, sound: Span) -> Span:
+    return Span(pictures.ref, pictures.pictures, sound.rates)

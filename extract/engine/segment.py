@@ -1,7 +1,7 @@
-"""A segment file: records one after the other, each a fixed head (magic, unit key, length, checksum) and a payload.
+"""A segment file: a sequence of records, each with a fixed head (magic, unit key, length, checksum) and a payload.
 
-Its writer holds a lock on it as long as it lives, where the file system has locks. Nothing in it is believed without
-its checksum, and what a kill, a full disk or a flipped bit damaged costs that record only.
+The process that writes a segment holds a lock on it until it ends, if the file system supports locks. A payload is used
+only if its checksum is right. Damage by a kill, a full disk or a flipped bit costs only the damaged record.
 """
 
 import fcntl
@@ -19,12 +19,12 @@ _BLOCK = 1 << 20
 
 
 def segments(folder: Path) -> list[Path]:
-    """The segment files of a store, in the order in which they are looked through."""
+    """Return the segment files of a store, in the order in which they are searched."""
     return sorted(path for path in folder.glob("*.seg") if not path.name.startswith("."))
 
 
-def heads(stream: BinaryIO, offset: int = 0) -> Iterator[tuple[int, bytes, int]]:
-    """Offset, unit key and payload length of each whole record from an offset on; a damaged head is skipped."""
+def record_heads(stream: BinaryIO, offset: int = 0) -> Iterator[tuple[int, bytes, int]]:
+    """Yield (offset, unit key, payload length) of each complete record from an offset on; damaged heads are skipped."""
     size = os.fstat(stream.fileno()).st_size
     while offset + HEAD.size <= size:
         stream.seek(offset)
@@ -37,7 +37,7 @@ def heads(stream: BinaryIO, offset: int = 0) -> Iterator[tuple[int, bytes, int]]
 
 
 def _next_magic(stream: BinaryIO, offset: int, size: int) -> int:
-    """Where the next magic stands, or the end of the file; a block of it in memory at a time."""
+    """Return where the next magic bytes are, or the end of the file. It reads one block at a time."""
     while offset < size:
         stream.seek(offset)
         block = stream.read(_BLOCK)
@@ -49,7 +49,7 @@ def _next_magic(stream: BinaryIO, offset: int, size: int) -> int:
 
 
 def payload_at(stream: BinaryIO, offset: int, key: bytes) -> bytes | None:
-    """The payload of the record at an offset; None when there is no whole, undamaged record of that key."""
+    """Return the payload of the record at an offset; None if there is no complete, undamaged record of that key."""
     stream.seek(offset)
     head = stream.read(HEAD.size)
     if len(head) < HEAD.size:
@@ -62,17 +62,17 @@ def payload_at(stream: BinaryIO, offset: int, key: bytes) -> bytes | None:
 
 
 def append(fd: int, key: bytes, payload: bytes) -> None:
-    """Write a record where the descriptor stands."""
+    """Write a record at the current position of the file descriptor."""
     for part in (HEAD.pack(MAGIC, key, len(payload), _checksum(key, payload)), payload):
         view = memoryview(part)
         while view:
             view = view[os.write(fd, view) :]
 
 
-def lock(fd: int) -> bool:
-    """Whether nobody is writing the segment; then nobody else will, as long as the descriptor is open.
+def try_lock(fd: int) -> bool:
+    """Try to lock a segment; True means that nobody writes it, or will, while the descriptor is open.
 
-    Where a file system has no locks, nobody can tell, and everything counts as being written.
+    On a file system without locks this is always False, so every segment counts as being written.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,9 +82,9 @@ def lock(fd: int) -> bool:
 
 
 def locks_work(folder: Path) -> bool:
-    """Whether files there can be locked: not on NFS without its daemon, on Lustre without the option, on some FUSE."""
+    """Whether files there can be locked. NFS without lock daemon, some Lustre mounts and some FUSE systems cannot."""
     with tempfile.TemporaryFile(dir=folder) as stream:
-        return lock(stream.fileno())
+        return try_lock(stream.fileno())
 
 
 def _checksum(key: bytes, payload: bytes) -> bytes:

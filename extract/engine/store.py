@@ -1,8 +1,9 @@
 """The store: finished units in append-only segment files, shared by checkouts and runs.
 
-Each run writes a segment of its own, under a lock, so that runs never meet in one file; a tail torn by a kill or a
-full disk is cut. Where there are no locks, or the segment is somebody else's, it is not cut, just not read. `gc` may
-replace segments that nobody writes: a reader that misses one looks for its records in those that came since.
+Each run writes its own segment under a lock, so two runs never write the same file. A record that a kill or a full disk
+cut short at the end of a segment is removed. Where there are no locks, or the segment belongs to another user, it stays
+but is ignored. `gc` may replace segments that nobody writes. A reader that misses a segment then looks for its records
+in newer segments.
 """
 
 import contextlib
@@ -19,28 +20,31 @@ from ercache.errors import WorkError
 from ercache.files import full_disk_as_error
 from ercache.notices import notify_once
 from ercache.paths import ACCESS_ERRORS, default_store, store_places
-from extract.engine.segment import HEAD, append, heads, lock, payload_at, segments
+from extract.engine.segment import HEAD, append, payload_at, record_heads, segments, try_lock
 
 GROUP_RECORDS = 256
-GROUP_BYTES = 32 << 20  # what waits for a commit lies in memory
-GROUP_SECONDS = 2.0  # of work that a kill may cost, beside the shards that are in work
-Place = tuple[Path, int]  # segment, offset of the head
+GROUP_BYTES = 32 << 20  # records waiting for a commit are in memory
+GROUP_SECONDS = (
+    2.0  # time between commits: a kill costs this much finished work, besides the unfinished shards
+)
+RecordPlace = tuple[Path, int]  # segment, offset of the record's head
 
 __all__ = ["Store", "default_store"]
 
 
 class Store:
-    """Unit key (hex sha256) -> payload. Use as a context manager.
+    """Maps a unit key (hex sha256) to its payload. Use it as a context manager.
 
     Args:
-        folder: created when missing. Where it cannot be written, new records go to the user's own cache folder.
-        on_commit: called around each group commit with True before and False after it.
+        folder: folder of the store, created when missing. If it is not writable, new records go to the user's own
+            cache folder.
+        on_commit: called with True before and with False after each group commit.
 
     Attributes:
         folder: where new records go.
 
     Raises:
-        UsageError: neither of the folders can be written.
+        UsageError: neither folder is writable.
     """
 
     def __init__(self, folder: Path, on_commit: Callable[[bool], None] = lambda _: None) -> None:
@@ -49,7 +53,7 @@ class Store:
             notify_once(places.note)
         self.folder, self._folders = places.write, places.read
         self._on_commit = on_commit
-        self._places: dict[bytes, tuple[Place, ...]] = {}
+        self._places: dict[bytes, tuple[RecordPlace, ...]] = {}
         self._segments: set[Path] = set()
         self._fd: int | None = None
         self._own: Path | None = None
@@ -63,7 +67,7 @@ class Store:
         return self.get(key) is not None
 
     def get(self, key: str) -> bytes | None:
-        """The payload, or None when the key is unknown or all its records are damaged."""
+        """Return the payload, or None when the key is unknown or all its records are damaged."""
         if key in self._waiting:
             return self._waiting[key]
         name = bytes.fromhex(key)
@@ -73,7 +77,7 @@ class Store:
         return payload
 
     def put(self, key: str, payload: bytes) -> None:
-        """Append a record; it is on disk after the next commit, which comes when enough of them wait.
+        """Append a record. It is on disk after the next commit, which follows when enough records wait.
 
         Raises:
             WorkError: a commit was due, and the disk is full.
@@ -83,8 +87,8 @@ class Store:
         if len(self._waiting) >= GROUP_RECORDS or self._waiting_bytes >= GROUP_BYTES:
             self.commit()
 
-    def pause(self) -> None:
-        """Commit what waits when the last commit is a while ago; called when no record will come for some time.
+    def commit_if_due(self) -> None:
+        """Commit waiting records if the last commit is a while ago; call it when no record will come for some time.
 
         Raises:
             WorkError: a commit was due, and the disk is full.
@@ -93,10 +97,10 @@ class Store:
             self.commit()
 
     def commit(self) -> None:
-        """Write the waiting records and force them to the disk.
+        """Write the waiting records and force them to disk.
 
         Raises:
-            WorkError: the disk is full; records that were wholly written are kept, the others are dropped.
+            WorkError: the disk is full; completely written records are kept, the others are dropped.
         """
         self._last = time.monotonic()
         if not self._waiting:
@@ -110,7 +114,7 @@ class Store:
                     del self._waiting[key]
                 os.fsync(fd)
         except WorkError:
-            self._waiting.clear()  # trying again when the store is closed would fail alike
+            self._waiting.clear()  # another attempt when the store is closed would fail in the same way
             raise
         finally:
             self._waiting_bytes = sum(map(len, self._waiting.values()))
@@ -139,7 +143,7 @@ class Store:
                 with segment.open("rb") as stream:
                     payload = payload_at(stream, offset, key)
             except (FileNotFoundError, PermissionError):
-                continue  # a gc replaced it; its records lie in another segment
+                continue  # a garbage collection replaced it; its records are in another segment
             if payload is not None:
                 return payload
         return None
@@ -147,31 +151,31 @@ class Store:
     def _append(self, segment: Path, fd: int, key: bytes, payload: bytes) -> None:
         try:
             append(fd, key, payload)
-        except BaseException:  # a full disk, or Ctrl-C: nothing may follow a torn record
+        except BaseException:  # a full disk or Ctrl-C: no record may follow an incomplete one
             os.ftruncate(fd, self._end)
             os.lseek(fd, self._end, os.SEEK_SET)
             raise
-        self._note(key, (segment, self._end))
+        self._index_record(key, (segment, self._end))
         self._end += HEAD.size + len(payload)
 
-    def _note(self, key: bytes, place: Place) -> None:
+    def _index_record(self, key: bytes, place: RecordPlace) -> None:
         self._places[key] = (*self._places.get(key, ()), place)
 
     def _open_own(self) -> tuple[Path, int]:
         while self._fd is None or self._own is None:
             self._own = self.folder / f"{uuid.uuid4().hex}.seg"
             fd = os.open(self._own, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            with contextlib.suppress(OSError):  # without locks nothing is cut or collected either
+            with contextlib.suppress(OSError):  # without locks, nothing is cut or collected either
                 fcntl.flock(fd, fcntl.LOCK_EX)
             if os.fstat(fd).st_nlink:
                 self._fd, self._end = fd, 0
                 self._segments.add(self._own)
-            else:  # a gc took the empty file for a dead one, before it was locked
+            else:  # a garbage collection removed the empty file before it was locked
                 os.close(fd)
         return self._own, self._fd
 
     def _find_segments(self) -> bool:
-        """Index the segments that are not known yet; whether there were any."""
+        """Index segments that are not known yet; return whether there were any."""
         found = [segment for folder in self._folders for segment in segments(folder)]
         new = [segment for segment in found if segment not in self._segments]
         closed: list[Path] = []
@@ -179,25 +183,25 @@ class Store:
             try:
                 self._index(segment)
             except FileNotFoundError:
-                continue  # replaced since the folder was listed; not noted, as it will not come back
+                continue  # replaced since the folder was listed; it will not come back
             except PermissionError:
                 closed.append(segment)
             self._segments.add(segment)
         if closed:
             notify_once(
-                f"note: {len(closed)} segments of the store {closed[0].parent} cannot be read; they are passed over"
+                f"note: {len(closed)} segments of the store {closed[0].parent} cannot be read and are ignored"
             )
         return bool(new)
 
     def _index(self, segment: Path) -> None:
         with segment.open("rb") as stream:
-            end = self._scan(stream, segment, 0)
+            end = self._index_records(stream, segment, 0)
             torn = end < os.fstat(stream.fileno()).st_size
         if torn:
-            self._cut(segment, end)
+            self._truncate_torn_tail(segment, end)
 
-    def _cut(self, segment: Path, end: int) -> None:
-        """Take a torn tail away, if the segment is ours to change and nobody writes it."""
+    def _truncate_torn_tail(self, segment: Path, end: int) -> None:
+        """Remove an incomplete record at the end of a segment, if we may change the segment and nobody writes it."""
         try:
             stream = segment.open("r+b")
         except OSError as error:
@@ -205,13 +209,13 @@ class Store:
                 return
             raise
         with stream:
-            if lock(stream.fileno()):
-                # The writer may have gone on before it let go of the lock: look again before cutting.
-                stream.truncate(self._scan(stream, segment, end))
+            if try_lock(stream.fileno()):
+                # The writer may have written more before it released the lock: index again before cutting.
+                stream.truncate(self._index_records(stream, segment, end))
 
-    def _scan(self, stream: BinaryIO, segment: Path, end: int) -> int:
-        """Note the records from an offset on; where the last whole one ends."""
-        for offset, key, length in heads(stream, end):
-            self._note(key, (segment, offset))
+    def _index_records(self, stream: BinaryIO, segment: Path, end: int) -> int:
+        """Index the records from an offset on; return where the last complete one ends."""
+        for offset, key, length in record_heads(stream, end):
+            self._index_record(key, (segment, offset))
             end = offset + HEAD.size + length
         return end

@@ -1,4 +1,4 @@
-"""A trace of the engine: one JSON line at the beginning and end of each span, written through at once."""
+"""A trace of the engine: one JSON line at the beginning and at the end of each span, flushed at once."""
 
 import json
 import os
@@ -9,12 +9,13 @@ from pathlib import Path
 
 
 class Trace:
-    """Writes spans of the stages decode, faces, encode, store and pack; without a path it does nothing.
+    """Writes spans of the stages decode, faces, encode, store and pack. Without a path it does nothing.
 
-    Several processes may write to one file: the clock is the system's, and a line is one write.
+    Several processes may write to one file: they share the system clock, and each line is a single write.
 
     Args:
-        start: the clock's reading that counts as 0; a new one begins a new file.
+        path: path of the trace file.
+        start: clock reading that counts as 0; None starts a new file now.
     """
 
     def __init__(self, path: Path | None = None, start: float | None = None) -> None:
@@ -26,7 +27,7 @@ class Trace:
 
     @property
     def place(self) -> tuple[Path, float] | None:
-        """What another process needs to write to the same trace."""
+        """What another process needs to write to the same trace: path and start."""
         return None if self.path is None else (self.path, self.start)
 
     def mark(self, stage: str, begins: bool, what: str = "") -> None:
@@ -38,7 +39,7 @@ class Trace:
 
     @contextmanager
     def span(self, stage: str, what: str = "") -> Iterator[None]:
-        """Note the beginning and the end of a block."""
+        """Note the beginning and the end of the block."""
         self.mark(stage, True, what)
         try:
             yield

@@ -1,7 +1,7 @@
-"""The lanes as the engine sees them: jobs go in, what came of them comes out; what dies or hangs is begun anew.
+"""The worker processes as the engine sees them: jobs go in, results come out. A worker that dies or hangs is replaced.
 
-An accident costs what caused it, not the run. A job whose lane died is run once more, in a lane of its own; what ends
-that, alone, is given up: rows whose faces cannot be found, or that cannot be encoded.
+A crash costs only the input that caused it, not the run. A job whose worker died runs once more, in a worker without
+other jobs. If it crashes again, the guilty rows fail: those whose faces cannot be found, or that cannot be encoded.
 """
 
 import multiprocessing
@@ -14,199 +14,227 @@ from multiprocessing.process import BaseProcess
 
 from ercache.errors import WorkError
 from ercache.reasons import Missing, Reason
-from extract.engine.job import Doing, Done, Job, Known, Setup
-from extract.engine.worker import serve
+from extract.engine.job import Activity, JobResult, KnownUnitsQuery, WorkerJob, WorkerSetup
+from extract.engine.worker import run_worker
 
-AHEAD = 2  # jobs a lane holds: one that is worked on and one whose files are read meanwhile
-GRACE = 60.0  # seconds beyond the limits before a lane counts as hanging: imports, loading of weights
-START = Doing("start")
+JOBS_PER_WORKER = 2  # one job in progress, and one whose files are read in the meantime
+GRACE_SECONDS = 60.0  # time beyond the limits before a worker counts as hanging: imports, loading of weights
+STARTING = Activity("start")
 
 
 @dataclass
-class _Lane:
-    process: BaseProcess
-    connection: Connection
-    jobs: deque[Job] = field(default_factory=deque)
-    features: set[str] = field(default_factory=set)
-    last: Job | None = None
-    doing: Doing = START
-    since: float = field(default_factory=time.monotonic)
+class _WorkerHandle:
+    """A worker process and what the engine knows about it.
 
-
-class Lanes:
-    """Lanes, one process for each device given. Use as a context manager.
-
-    Args:
-        devices: torch devices; one may be named several times.
-        known: payload of a unit, if it is known.
+    Attributes:
+        process: the process.
+        connection: our end of the pipe.
+        jobs: its unfinished jobs, in order.
+        features: features whose encoders it has built or will build.
+        last_job: the job that it got last.
+        activity: what it announced last.
+        last_message: time of its last message, `time.monotonic`.
     """
 
-    def __init__(self, setup: Setup, devices: Sequence[str], known: Callable[[str], bytes | None]) -> None:
-        self._setup, self._devices, self._known = setup, devices, known
-        self._lanes: list[_Lane] = []
-        self._again: deque[Job] = deque()
-        self._unborn = 0
+    process: BaseProcess
+    connection: Connection
+    jobs: deque[WorkerJob] = field(default_factory=deque)
+    features: set[str] = field(default_factory=set)
+    last_job: WorkerJob | None = None
+    activity: Activity = STARTING
+    last_message: float = field(default_factory=time.monotonic)
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Done]:
-        """Work through jobs, in any order.
+
+class WorkerPool:
+    """Worker processes, one for each given device. Use it as a context manager.
+
+    Args:
+        setup: what all jobs have in common.
+        devices: torch devices; one may be named several times.
+        look_up: returns the payload of a unit, or None if it is not in the store.
+    """
+
+    def __init__(
+        self, setup: WorkerSetup, devices: Sequence[str], look_up: Callable[[str], bytes | None]
+    ) -> None:
+        self._setup, self._devices, self._look_up = setup, devices, look_up
+        self._workers: list[_WorkerHandle] = []
+        self._retries: deque[WorkerJob] = deque()
+        self._failed_starts = 0
+
+    def run(self, jobs: Sequence[WorkerJob]) -> Iterator[JobResult]:
+        """Run jobs, in any order, and yield their results.
 
         Raises:
-            WorkError: lanes do not start, or an encoder ends them while it is built.
+            WorkError: workers do not start, or an encoder ends them while it is built.
         """
         waiting = list(jobs)
         lanes = min(len(self._devices), len(jobs))
-        self._lanes = [self._open(device) for device in self._devices[:lanes]]
-        while waiting or self._again or any(lane.jobs for lane in self._lanes):
-            self._hand_out(waiting)
-            for lane in self._ready():
-                yield from self._hear(lane)
-            self._end_the_hanging()
+        self._workers = [self._open(device) for device in self._devices[:lanes]]
+        while waiting or self._retries or any(worker.jobs for worker in self._workers):
+            self._assign_jobs(waiting)
+            for worker in self._ready():
+                yield from self._receive(worker)
+            self._end_hanging_workers()
 
-    def _open(self, device: str) -> _Lane:
+    def _open(self, device: str) -> _WorkerHandle:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         setup = replace(self._setup, device=device)
-        process = context.Process(target=serve, args=(theirs, setup), daemon=True)
+        process = context.Process(target=run_worker, args=(theirs, setup), daemon=True)
         process.start()
         theirs.close()
-        return _Lane(process, ours)
+        return _WorkerHandle(process, ours)
 
-    def _hand_out(self, waiting: list[Job]) -> None:
-        """Give jobs to those that hold the fewest; one that is run with care goes to a lane of its own."""
-        while self._again or waiting:
-            lane = min(self._lanes, key=lambda x: len(x.jobs))
-            careful = any(job.careful for job in lane.jobs)
-            if len(lane.jobs) >= AHEAD or careful or (self._again and lane.jobs):
+    def _assign_jobs(self, waiting: list[WorkerJob]) -> None:
+        """Give jobs to the workers with the fewest jobs; an isolated job gets a worker without other jobs."""
+        while self._retries or waiting:
+            worker = min(self._workers, key=lambda x: len(x.jobs))
+            isolated = any(job.isolated for job in worker.jobs)
+            if len(worker.jobs) >= JOBS_PER_WORKER or isolated or (self._retries and worker.jobs):
                 return
-            job = self._again.popleft() if self._again else waiting.pop(self._best(lane, waiting))
-            lane.jobs.append(job)
-            lane.last = job
-            lane.features |= set(job.rows)
+            job = self._retries.popleft() if self._retries else waiting.pop(self._best(worker, waiting))
+            worker.jobs.append(job)
+            worker.last_job = job
+            worker.features |= set(job.rows)
             try:
-                lane.connection.send(job)
-            except OSError:  # it has just died: `_hear` sees to it
+                worker.connection.send(job)
+            except OSError:  # the worker has just died; `_receive` handles it
                 return
 
-    def _best(self, lane: _Lane, waiting: Sequence[Job]) -> int:
-        """A job whose encoders this lane has, else whose encoders nobody has: building them takes seconds."""
-        built = set().union(*(other.features for other in self._lanes))
-        mine = [n for n, job in enumerate(waiting) if lane.features >= set(job.rows)]
+    def _best(self, worker: _WorkerHandle, waiting: Sequence[WorkerJob]) -> int:
+        """Return a job whose encoders this worker has, or whose encoders no worker has: building takes seconds."""
+        built = set().union(*(other.features for other in self._workers))
+        mine = [n for n, job in enumerate(waiting) if worker.features >= set(job.rows)]
         new = [n for n, job in enumerate(waiting) if built.isdisjoint(job.rows)]
         choice = mine or new or list(range(len(waiting)))
-        others = [other.last for other in self._lanes if other is not lane and other.last is not None]
-        return choice[going_on([waiting[n] for n in choice], lane.last, others)]
+        others = [
+            other.last_job for other in self._workers if other is not worker and other.last_job is not None
+        ]
+        return choice[next_job([waiting[n] for n in choice], worker.last_job, others)]
 
-    def _ready(self) -> list[_Lane]:
-        by_connection = {lane.connection: lane for lane in self._lanes}
+    def _ready(self) -> list[_WorkerHandle]:
+        by_connection = {worker.connection: worker for worker in self._workers}
         return [by_connection[c] for c in wait(list(by_connection), timeout=1.0)]  # type: ignore[index]
 
-    def _hear(self, lane: _Lane) -> Iterator[Done]:
+    def _receive(self, worker: _WorkerHandle) -> Iterator[JobResult]:
         try:
-            message = lane.connection.recv()
+            message = worker.connection.recv()
         except (EOFError, OSError):
-            self._bury(lane, Missing(Reason.CRASH, "the process that worked on it died twice"))
+            self._replace_worker(worker, Missing(Reason.CRASH, "the process that worked on it died twice"))
             return
-        lane.since = time.monotonic()
+        worker.last_message = time.monotonic()
         if isinstance(message, BaseException):
             raise message
-        if isinstance(message, Known):
-            found = {unit: self._known(unit) for unit in message.units}
-            lane.connection.send({unit: payload for unit, payload in found.items() if payload is not None})
-        elif isinstance(message, Doing):
-            lane.doing = message
-            self._unborn = 0
+        if isinstance(message, KnownUnitsQuery):
+            found = {unit: self._look_up(unit) for unit in message.units}
+            worker.connection.send({unit: payload for unit, payload in found.items() if payload is not None})
+        elif isinstance(message, Activity):
+            worker.activity = message
+            self._failed_starts = 0
         else:
-            done: Done = message
-            lane.jobs.popleft()
-            lane.doing = START
+            done: JobResult = message
+            worker.jobs.popleft()
+            worker.activity = STARTING
             yield done
 
-    def _end_the_hanging(self) -> None:
-        for lane in list(self._lanes):
-            patience = GRACE + 4 * self._setup.engine.limits.seconds * max(1, len(lane.doing.rows))
-            if lane.jobs and time.monotonic() - lane.since > patience:
+    def _end_hanging_workers(self) -> None:
+        for worker in list(self._workers):
+            patience = GRACE_SECONDS + 4 * self._setup.engine.limits.seconds * max(
+                1, len(worker.activity.rows)
+            )
+            if worker.jobs and time.monotonic() - worker.last_message > patience:
                 words = f"no answer within {patience:.0f} s, twice"
-                self._bury(lane, Missing(Reason.TIMEOUT, words))
+                self._replace_worker(worker, Missing(Reason.TIMEOUT, words))
 
-    def _bury(self, lane: _Lane, fault: Missing) -> None:
-        """End a lane, take back its jobs and put another in its place."""
-        lane.process.kill()
-        lane.process.join()
-        lane.connection.close()
-        device = self._devices[self._lanes.index(lane)]
-        if lane.doing == START and lane.jobs:
-            self._unborn += 1
-            if self._unborn > len(self._lanes):
+    def _replace_worker(self, worker: _WorkerHandle, fault: Missing) -> None:
+        """End a worker, take back its jobs and start another worker in its place."""
+        worker.process.kill()
+        worker.process.join()
+        worker.connection.close()
+        device = self._devices[self._workers.index(worker)]
+        if worker.activity == STARTING and worker.jobs:
+            self._failed_starts += 1
+            if self._failed_starts > len(self._workers):
                 raise WorkError(
-                    "the processes that encode do not start, or die at once",
-                    hint="there may be too little memory; set engine.lanes: 1 in params.yaml",
+                    "the worker processes do not start, or die at once",
+                    hint="the machine may have too little memory; set engine.lanes: 1 in params.yaml",
                 )
-        first, *others = lane.jobs or [None]
-        self._again.extend(job for job in others if job)
+        first, *others = worker.jobs or [None]
+        self._retries.extend(job for job in others if job)
         if first is not None:
-            self._again.append(chastened(first, lane.doing, fault))
-        self._lanes[self._lanes.index(lane)] = self._open(device)
+            self._retries.append(degraded(first, worker.activity, fault))
+        self._workers[self._workers.index(worker)] = self._open(device)
 
-    def __enter__(self) -> "Lanes":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for lane in self._lanes:
-            lane.process.kill()
-            lane.process.join()
-            lane.connection.close()
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.join()
+            worker.connection.close()
 
 
-def chastened(job: Job, doing: Doing, fault: Missing) -> Job:
-    """A job after an accident: run with more care, or without what has caused accidents with care.
+def degraded(job: WorkerJob, activity: Activity, fault: Missing) -> WorkerJob:
+    """Return a job to retry after a crash: first isolated, then without what crashed in isolation.
+
+    Args:
+        job: the job whose worker died or hung.
+        activity: what the worker had announced last.
+        fault: why the rows fail if they are to blame.
 
     Raises:
-        WorkError: an encoder ended two lanes while it was built.
+        WorkError: an encoder ended two workers while it was built.
     """
-    if not job.careful:
-        return replace(job, careful=True)
-    rows = doing.rows
-    if doing.stage == "build":
+    if not job.isolated:
+        return replace(job, isolated=True)
+    rows = activity.rows
+    if activity.stage == "build":
         raise WorkError(
-            f"{doing.feature}: its encoder cannot be built ({fault.detail})",
-            hint="there may be too little memory; set engine.lanes: 1 in params.yaml",
+            f"{activity.feature}: its encoder cannot be built ({fault.detail})",
+            hint="the machine may have too little memory; set engine.lanes: 1 in params.yaml",
         )
-    if doing.stage == "read" or (doing.stage == "faces" and len(rows) == 1):
-        return replace(job, unreadable={**job.unreadable, **dict.fromkeys(rows, fault)})
-    if doing.stage == "faces":
-        return replace(job, clip_by_clip=True)
-    if doing.stage == "encode" and len(rows) > 1:
-        return replace(job, apart=job.apart | {doing.feature})
-    if doing.stage == "encode":
-        return replace(job, hopeless={**job.hopeless, (doing.feature, rows[0]): fault})
+    if activity.stage == "read" or (activity.stage == "faces" and len(rows) == 1):
+        return replace(job, unreadable_rows={**job.unreadable_rows, **dict.fromkeys(rows, fault)})
+    if activity.stage == "faces":
+        return replace(job, faces_clip_by_clip=True)
+    if activity.stage == "encode" and len(rows) > 1:
+        return replace(job, run_singly=job.run_singly | {activity.feature})
+    if activity.stage == "encode":
+        return replace(job, failed_rows={**job.failed_rows, (activity.feature, rows[0]): fault})
     return job
 
 
-def going_on(waiting: Sequence[Job], mine: Job | None, others: Sequence[Job]) -> int:
-    """Which of the waiting jobs to take after another: a long recording is read on where it was left.
+def next_job(waiting: Sequence[WorkerJob], mine: WorkerJob | None, others: Sequence[WorkerJob]) -> int:
+    """Choose the waiting job that a worker takes next, so that it continues its long recording.
 
-    Whoever finds only recordings that others are reading leaves them what they come to next, and takes the second half
-    of the longest. The order changes no byte.
+    If all waiting jobs belong to recordings that other workers are reading, it takes the second half of the longest
+    recording and leaves the first half to the worker that reads it. The order does not change any byte.
 
     Args:
-        mine, others: the jobs that this worker and the others took last.
+        waiting: the waiting jobs.
+        mine, others: the jobs that this worker and the other workers took last.
+
+    Returns:
+        Index into `waiting`.
     """
     runs: list[list[int]] = []
     for n, job in enumerate(waiting):
-        if runs and _goes_on(waiting[n - 1], job):
+        if runs and _continues_recording(waiting[n - 1], job):
             runs[-1].append(n)
         else:
             runs.append([n])
-    following = [run for run in runs if mine is not None and _goes_on(mine, waiting[run[0]])]
-    free = [run for run in runs if not any(_goes_on(other, waiting[run[0]]) for other in others)]
+    following = [run for run in runs if mine is not None and _continues_recording(mine, waiting[run[0]])]
+    free = [run for run in runs if not any(_continues_recording(other, waiting[run[0]]) for other in others)]
     if following or free:
         return (following or free)[0][0]
     longest = max(runs, key=len)
     return longest[len(longest) // 2]
 
 
-def _goes_on(job: Job, other: Job) -> bool:
-    """Whether a job reads on in the file in which the one before it ends."""
+def _continues_recording(job: WorkerJob, other: WorkerJob) -> bool:
+    """Whether a job starts in the file in which the previous job ends."""
     if other.number != job.number + 1 or not job.shard or not other.shard:
         return False
     before, after = ({ref.path for ref in (s.video, s.audio) if ref} for s in (job.shard[-1], other.shard[0]))
@@ -214,7 +242,7 @@ def _goes_on(job: Job, other: Job) -> bool:
 
 
 def devices_of(device: str, lanes: int) -> list[str]:
-    """The devices of the lanes: as many on a CPU as asked for, and one for each GPU."""
+    """Return the devices of the workers: `lanes` times the CPU, or each GPU once."""
     if device == "cpu":
         return ["cpu"] * lanes
     if device != "cuda":

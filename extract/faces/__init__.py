@@ -1,1 +1,1 @@
-"""Faces in pictures: detection (MTCNN) and what lies between two detections of a face."""
+"""Faces in pictures: detection (MTCNN) and tracking between detections."""

@@ -1,8 +1,8 @@
-"""Faces in pictures: the three networks of MTCNN (weights of facenet-pytorch) under a policy of params.yaml.
+"""Detect faces with the three networks of MTCNN (weights of facenet-pytorch), under a policy of params.yaml.
 
-The cascade is Zhang, Zhang, Li and Qiao's (2016) in facenet-pytorch's variant: with `resize: area` boxes, points and
-probabilities are those of that package. What a policy may change is the size of the smallest face, the steps of
-the pyramid, how pictures are made smaller and how many boxes of one face the later networks see.
+The cascade is that of Zhang, Zhang, Li and Qiao (2016) in facenet-pytorch's variant: with `resize: area`, boxes, points
+and probabilities equal those of that package. A policy may change the size of the smallest face, the steps of the image
+pyramid, how pictures are made smaller, and how many boxes of one face reach the later networks.
 """
 
 from collections import defaultdict
@@ -21,89 +21,100 @@ if TYPE_CHECKING:
 
 FACES_KEY = "faces/mtcnn"
 FACES_VERSION = 2
-CELL = 12  # pixels that P-Net sees of a face; its output has a stride of 2
+PNET_CELL = 12  # side of P-Net's field of view, pixels; its output has a stride of 2
 SHORTEST_SIDE = 20  # pixels; facenet-pytorch fails below it (docs/encoders.md#faces)
-CPU_PIXELS = 8 * 480 * 360  # of a forward: more fall out of the processor's cache
-GPU_PIXELS = 32 * 1280 * 720  # memory grows with frames x pyramid
-CPU_CROPS, GPU_CROPS = 32, 512  # of a forward, for the same reasons
+CPU_PIXELS = 8 * 480 * 360  # pixels in a batch: more would not fit into the processor's cache
+GPU_PIXELS = 32 * 1280 * 720  # memory grows with frames x pyramid levels
+CPU_CROPS, GPU_CROPS = 32, 512  # crops in a batch, for the same reasons
 
 Image = NDArray[np.uint8]
 
 
 def faces_weights() -> dict[str, Any]:
-    """Provenance of the three networks of the cascade."""
+    """Return the provenance of the three networks of the cascade."""
     return provenance("mtcnn")
 
 
 def no_faces() -> Faces:
-    """The row of a frame without a face."""
+    """Return the detections of a frame without a face."""
     return Faces(np.empty((0, 4), np.float32), np.empty((0,), np.float32), np.empty((0, 5, 2), np.float32))
 
 
 def scales(height: int, width: int, policy: FacePolicy) -> list[float]:
-    """Sizes of the pyramid's levels, as shares of the picture's; none when no face fits."""
+    """Return the sizes of the pyramid's levels relative to the picture; empty if no face fits."""
     short = float(min(height, width))
     if short < SHORTEST_SIDE:
         return []
-    scale = CELL / max(policy.min_face_size, policy.min_face_share * short)
-    short *= scale  # facenet's order of multiplications: rounding decides about the last level
+    scale = PNET_CELL / max(policy.min_face_size, policy.min_face_share * short)
+    short *= scale  # facenet's order of multiplications: rounding decides whether the last level exists
     found = []
-    while short >= CELL:
+    while short >= PNET_CELL:
         found.append(scale)
         scale, short = scale * policy.factor, short * policy.factor
     return found
 
 
-def resized(pictures: "Tensor", size: tuple[int, int], how: str) -> "Tensor":
-    """Pictures [B, 3, height, width] of 0 to 255 at another size.
+def resize_pictures(pictures: "Tensor", size: tuple[int, int], how: str) -> "Tensor":
+    """Resize pictures [B, 3, height, width] with values 0 to 255.
 
     Args:
-        how: `resize` of the policy. On a CPU `bilinear` takes bytes 15 times as quickly as `area` takes floats.
+        pictures: the pictures.
+        size: new height and width.
+        how: `resize` of the policy. On a CPU, `bilinear` on bytes is 15 times as fast as `area` on floats.
     """
     from torch.nn.functional import interpolate
 
     return interpolate(pictures, size, mode=how, antialias=how == "bilinear")
 
 
-def normalised(pictures: "Tensor") -> "Tensor":
-    """Pictures of 0 to 255 as the networks want them, about [-1, 1]."""
+def normalise_pixels(pictures: "Tensor") -> "Tensor":
+    """Scale pictures from 0 to 255 to about [-1, 1], the networks' input."""
     return (pictures.float() - 127.5) * 0.0078125
 
 
-def cut(
+def crop_boxes(
     pictures: "Tensor", boxes: "Tensor", owner: "Tensor", side: int, how: str
 ) -> tuple["Tensor", "Tensor"]:
-    """What lies in each box [n, 4] of its picture, as the networks want it; and which boxes lie in it at all.
+    """Crop each box [n, 4] from its picture and prepare the crops for a network; boxes outside the picture are skipped.
+
+    Args:
+        pictures: the pictures, [B, 3, height, width].
+        boxes: boxes in pixels, [n, 4].
+        owner: picture of each box, [n].
+        side: side of the crops, pixels.
+        how: `resize` of the policy.
 
     Returns:
-        crops [m, 3, side, side] and the m numbers of their boxes.
+        Crops [m, 3, side, side] and the numbers of their boxes, [m].
     """
     import torch
 
     height, width = pictures.shape[2:]
-    corners = boxes.trunc().int().tolist()  # from 1, as in the authors' Matlab; x1, y1 are inclusive
+    corners = (
+        boxes.trunc().int().tolist()
+    )  # counted from 1 as in the authors' Matlab code; x1, y1 are inclusive
     crops, kept = [], []
     for n, (picture, (x0, y0, x1, y1)) in enumerate(zip(owner.tolist(), corners, strict=True)):
         left, top, right, bottom = max(x0, 1) - 1, max(y0, 1) - 1, min(x1, width), min(y1, height)
         if left < right and top < bottom:
             crop = pictures[picture : picture + 1, :, top:bottom, left:right]
-            crops.append(resized(crop, (side, side), how))
+            crops.append(resize_pictures(crop, (side, side), how))
             kept.append(n)
     stack = torch.cat([pictures.new_empty(0, 3, side, side), *crops])
-    stack = normalised(stack).contiguous(memory_format=torch.channels_last)
+    stack = normalise_pixels(stack).contiguous(memory_format=torch.channels_last)
     return stack, torch.tensor(kept, dtype=torch.long, device=pictures.device)
 
 
-def in_parts(network: "nn.Module", crops: "Tensor") -> list["Tensor"]:
-    """A network's outputs for crops [n, 3, side, side], a few at a time for the sake of memory."""
+def run_in_chunks(network: "nn.Module", crops: "Tensor") -> list["Tensor"]:
+    """Run a network on crops [n, 3, side, side], a few at a time to limit memory."""
     import torch
 
     size = CPU_CROPS if crops.device.type == "cpu" else GPU_CROPS
     return [torch.cat(arrays) for arrays in zip(*map(network, torch.split(crops, size)), strict=True)]
 
 
-def squares(boxes: "Tensor") -> "Tensor":
-    """Boxes [n, 4] widened about their centres to squares."""
+def to_squares(boxes: "Tensor") -> "Tensor":
+    """Extend boxes [n, 4] around their centres to squares."""
     import torch
 
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -112,25 +123,28 @@ def squares(boxes: "Tensor") -> "Tensor":
     return torch.cat([corner, corner + side], 1)
 
 
-def moved(boxes: "Tensor", shifts: "Tensor") -> "Tensor":
-    """Boxes [n, 4] with corners shifted by shares of their sides [n, 4]; last pixels count."""
+def shift_boxes(boxes: "Tensor", shifts: "Tensor") -> "Tensor":
+    """Shift the corners of boxes [n, 4] by shares of their sides [n, 4]; the last pixel belongs to a box."""
     return boxes + shifts * (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
 
 
-def best(boxes: "Tensor", scores: "Tensor", owner: "Tensor", overlap: float) -> "Tensor":
-    """Numbers of the boxes that no better one of their picture overlaps (IoU) more than so."""
+def nms(boxes: "Tensor", scores: "Tensor", owner: "Tensor", overlap: float) -> "Tensor":
+    """Non-maximum suppression: return the boxes that no better box of their picture overlaps by more than `overlap`."""
     from torchvision.ops import batched_nms
 
-    # float64, because boxes of different pictures are told apart by large offsets
+    # float64, because boxes of different pictures are separated by large offsets
     kept: Tensor = batched_nms(boxes.double(), scores.double(), owner, overlap)
     return kept
 
 
-def outermost(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:
-    """Numbers of one picture's boxes of which no better box covers more than this share, or is covered so."""
+def suppress_covered(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:
+    """Return the numbers of one picture's boxes, without those that share more than `overlap` with a better box.
+
+    The share is relative to the smaller of the two boxes.
+    """
     low, high = boxes[:, :2], boxes[:, 2:]
     areas = np.prod(high - low + 1, axis=1)
-    # not stable, as in facenet: among the many faces of probability 1.0 the same one must win
+    # The sort is not stable, as in facenet: among the many faces with probability 1.0, the same one must win.
     left = list(np.argsort(scores)[::-1])
     kept = []
     while left:
@@ -143,10 +157,10 @@ def outermost(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: 
 
 
 class FaceFinder:
-    """Finds faces with a policy on a torch device.
+    """Detects faces under a policy on a torch device.
 
-    A frame's faces depend on the other frames of the call by up to 6e-5 pixels; for equal bytes give the
-    same frames in the same calls.
+    The faces of a frame depend on the other frames of the call by up to 6e-5 pixels. For equal bytes, pass the same
+    frames in the same calls.
 
     Raises:
         WeightsError: the networks' files are absent or damaged.
@@ -160,16 +174,18 @@ class FaceFinder:
         self.device = torch.device(device)
         files = checked_files("mtcnn")
         networks = []
-        with torch.random.fork_rng(devices=[]):  # building draws random numbers, which are not ours to take
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # building draws random numbers; the caller's state must not change
             for name, kind in (("pnet.pt", PNet), ("rnet.pt", RNet), ("onet.pt", ONet)):
                 network = kind(pretrained=False)
                 load_strict(network, read_tensors(files[name]), f"mtcnn {name}")
-                # rows of pixels with their channels together: torch pools these three times as quickly
+                # channels_last: torch pools these three times as fast
                 networks.append(network.eval().to(self.device, memory_format=torch.channels_last))
         self._pnet, self._rnet, self._onet = networks
 
     def find(self, images: Sequence[Image]) -> list[Faces]:
-        """Faces of each RGB picture [height, width, 3], by falling probability; of any sizes, in order."""
+        """Return the faces of each RGB picture [height, width, 3], by decreasing probability; sizes may differ."""
         found = [no_faces() for _ in images]
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for n, image in enumerate(images):
@@ -193,7 +209,7 @@ class FaceFinder:
         with torch.inference_mode(), exact:
             pictures = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
             if self.policy.resize == "area" or self.device.type != "cpu":
-                pictures = pictures.float()  # torch averages no bytes, and interpolates none on a GPU
+                pictures = pictures.float()  # torch cannot average bytes, nor interpolate them on a GPU
             boxes, owner = self._proposals(pictures, levels)
             boxes, owner = self._refined(pictures, boxes, owner)
             boxes, scores, points, owner = self._final(pictures, boxes, owner)
@@ -202,54 +218,56 @@ class FaceFinder:
         return [self._row(*(a[of == n] for a in arrays)) for n in range(len(images))]
 
     def _proposals(self, pictures: "Tensor", levels: Sequence[float]) -> tuple["Tensor", "Tensor"]:
-        """Squares [n, 4] that may hold a face, by P-Net at every level; and the pictures [n] they lie in."""
+        """Run P-Net at every level; return squares [n, 4] that may contain a face, and their pictures [n]."""
         import torch
 
         height, width = pictures.shape[2:]
         parts = []
         for scale in levels:
             size = (int(height * scale + 1), int(width * scale + 1))
-            shifts, chances = self._pnet(normalised(resized(pictures, size, self.policy.resize)))
+            shifts, chances = self._pnet(
+                normalise_pixels(resize_pictures(pictures, size, self.policy.resize))
+            )
             owner, y, x = (chances[:, 1] >= self.policy.thresholds[0]).nonzero(as_tuple=True)
             corner = torch.stack([x, y], 1).float() * 2
-            boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + CELL) / scale).floor()], 1)
+            boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + PNET_CELL) / scale).floor()], 1)
             scores = chances[owner, 1, y, x]
-            kept = best(boxes, scores, owner, 0.5)
+            kept = nms(boxes, scores, owner, 0.5)
             parts.append([a[kept] for a in (boxes, scores, owner, shifts[owner, :, y, x])])
         boxes, scores, owner, moves = (torch.cat(arrays) for arrays in zip(*parts, strict=True))
-        kept = best(boxes, scores, owner, self.policy.overlap)
+        kept = nms(boxes, scores, owner, self.policy.overlap)
         boxes, moves = boxes[kept], moves[kept]
-        return squares(boxes + moves * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)), owner[kept]
+        return to_squares(boxes + moves * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)), owner[kept]
 
     def _refined(self, pictures: "Tensor", boxes: "Tensor", owner: "Tensor") -> tuple["Tensor", "Tensor"]:
-        """The squares that R-Net lets pass, moved to the faces."""
-        crops, inside = cut(pictures, boxes, owner, 24, self.policy.resize)
+        """Return the squares that R-Net accepts, shifted to the faces."""
+        crops, inside = crop_boxes(pictures, boxes, owner, 24, self.policy.resize)
         boxes, owner = boxes[inside], owner[inside]
-        if not len(crops):  # the network's own reshape fails without
+        if not len(crops):  # the network's own reshape fails on an empty batch
             return boxes, owner
-        shifts, chances = in_parts(self._rnet, crops)
+        shifts, chances = run_in_chunks(self._rnet, crops)
         passed = chances[:, 1] > self.policy.thresholds[1]
         boxes, owner, shifts, scores = boxes[passed], owner[passed], shifts[passed], chances[passed, 1]
-        kept = best(boxes, scores, owner, self.policy.overlap)
-        return squares(moved(boxes[kept], shifts[kept])), owner[kept]
+        kept = nms(boxes, scores, owner, self.policy.overlap)
+        return to_squares(shift_boxes(boxes[kept], shifts[kept])), owner[kept]
 
     def _final(
         self, pictures: "Tensor", boxes: "Tensor", owner: "Tensor"
     ) -> tuple["Tensor", "Tensor", "Tensor", "Tensor"]:
-        """The faces that O-Net lets pass: boxes [n, 4], probabilities [n], points [n, 5, 2], pictures [n]."""
-        crops, inside = cut(pictures, boxes, owner, 48, self.policy.resize)
+        """Return the faces that O-Net accepts: boxes [n, 4], probabilities [n], points [n, 5, 2], pictures [n]."""
+        crops, inside = crop_boxes(pictures, boxes, owner, 48, self.policy.resize)
         boxes, owner = boxes[inside], owner[inside]
         if not len(crops):
             return boxes, boxes[:, 0], boxes.new_empty(0, 5, 2), owner
-        shifts, marks, chances = in_parts(self._onet, crops)
+        shifts, marks, chances = run_in_chunks(self._onet, crops)
         passed = chances[:, 1] > self.policy.thresholds[2]
         boxes, owner, shifts, marks = boxes[passed], owner[passed], shifts[passed], marks[passed]
         sides = (boxes[:, 2:] - boxes[:, :2] + 1)[:, None]
         points = marks.reshape(-1, 2, 5).transpose(1, 2) * sides + boxes[:, None, :2] - 1
-        return moved(boxes, shifts), chances[passed, 1], points, owner
+        return shift_boxes(boxes, shifts), chances[passed, 1], points, owner
 
     def _row(self, boxes: Any, scores: Any, points: Any) -> Faces:
-        """A row of the table from what the cascade found in one picture."""
-        kept = outermost(boxes, scores, 0.7)
+        """Return the detections of one picture from the output of the cascade."""
+        kept = suppress_covered(boxes, scores, 0.7)
         order = [n for n in kept if scores[n] >= self.policy.min_probability]
         return Faces(boxes[order], scores[order], points[order])

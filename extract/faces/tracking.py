@@ -1,6 +1,6 @@
-"""Faces between detections: found at the instants of a fixed grid, followed in between by the overlap of their boxes.
+"""Track faces between detections: faces are detected on a fixed time grid and interpolated between its instants.
 
-The grid belongs to the clip and not to an encoder's frames, so that another encoder's timestamps change no feature.
+The grid belongs to the clip, not to an encoder's frames, so another encoder's timestamps do not change a feature.
 """
 
 from collections.abc import Sequence
@@ -10,27 +10,26 @@ from numpy.typing import NDArray
 
 from extract.media.types import Faces
 
-SAME_FACE = (
-    0.5  # IoU of two boxes of one face; a head seldom moves half its width in the fraction of a second
-)
+# IoU above which two boxes show one face: a head rarely moves half its width in a fraction of a second.
+SAME_FACE = 0.5
 SAME_TIME = 1e-6  # seconds; times are rounded sums
 
 Times = NDArray[np.float64]
 
 
-def between(
+def interpolate_faces(
     grid_times: Sequence[float] | Times, grid_faces: Sequence[Faces], instants: Times
 ) -> list[Faces | None]:
-    """Faces at other instants, interpolated linearly between the detections before and after.
+    """Return faces at other instants, linearly interpolated between the detections before and after.
 
     Args:
-        grid_times: of the pictures on show at the instants of the grid; rising, seconds, [n].
+        grid_times: times of the pictures on screen at the instants of the grid; increasing, seconds, [n].
         grid_faces: detections at these times, [n].
         instants: in any order, seconds, [m].
 
     Returns:
-        For each instant its faces by falling probability, or None where that frame is to be detected itself: outside
-        of the grid, or when the faces before and after do not belong together one to one.
+        For each instant its faces by decreasing probability. None if that frame needs a detection of its own: it is
+        outside the grid, or the faces before and after do not match one to one.
     """
     times = np.asarray(grid_times, np.float64)
     pairs: dict[int, NDArray[np.intp] | None] = {}
@@ -45,28 +44,31 @@ def between(
             continue
         first, second = grid_faces[after - 1], grid_faces[after]
         if after not in pairs:
-            pairs[after] = partners(first.boxes, second.boxes)
+            pairs[after] = match_boxes(first.boxes, second.boxes)
         partner = pairs[after]
         share = (instant - times[after - 1]) / (times[after] - times[after - 1])
         found.append(None if partner is None else blend(first, second, partner, float(share)))
     return found
 
 
-def partners(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.intp] | None:
-    """For each box [n, 4] its number among others [n, 4]; None unless each has a partner that overlaps enough.
+def match_boxes(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.intp] | None:
+    """Match boxes [n, 4] with other boxes [n, 4] one to one by overlap.
 
-    A box that overlaps two others enough has no certain partner either: faces that cross are not followed.
+    A box that overlaps two others enough has no certain match, so faces that cross are not tracked.
+
+    Returns:
+        For each box the number of its match; None unless every box has exactly one.
     """
     if len(first) != len(second):
         return None
-    together = overlaps(first, second) >= SAME_FACE
+    together = iou_matrix(first, second) >= SAME_FACE
     if (together.sum(0) != 1).any() or (together.sum(1) != 1).any():
         return None
     return together.argmax(1) if len(first) else np.empty(0, np.intp)
 
 
-def overlaps(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Intersection over union of boxes [n, 4] with boxes [m, 4], in [0, 1], [n, m]."""
+def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the intersection over union of boxes [n, 4] with boxes [m, 4], in [0, 1], [n, m]."""
     a, b = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     shared = np.maximum(sides, 0).prod(-1)
@@ -76,7 +78,7 @@ def overlaps(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray
 
 
 def blend(first: Faces, second: Faces, partner: NDArray[np.intp], share: float) -> Faces:
-    """Faces on the way from one detection (share 0) to another (share 1), by falling probability."""
+    """Return faces between one detection (share 0) and another (share 1), by decreasing probability."""
 
     def on_the_way(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
         return (a.astype(np.float64) * (1 - share) + b[partner] * share).astype(np.float32)

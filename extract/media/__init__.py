@@ -1,9 +1,9 @@
-"""The only room that touches media: files are opened, their packets listed, pictures and sound decoded.
+"""Open media files, index their packets, and decode pictures and sound. Only this package touches media.
 
-Everything goes through FFmpeg's libraries, offered only containers that hold their own media, and under limits on time,
-pixels and memory. What is wrong with a file is a result with a reason; nothing of it is raised.
+All reading goes through FFmpeg's libraries. Only containers that hold their own media are opened, and time, pixels and
+memory are limited. A problem with a file is a result with a reason; it does not raise an exception.
 """
 
-from extract.media.clip import VERSION, Clip, Stretch, nothing, read_clips, read_stretches
+from extract.media.clip import VERSION, Clip, Span, failed_clip, read_clips, read_spans
 
-__all__ = ["VERSION", "Clip", "Stretch", "nothing", "read_clips", "read_stretches"]
+__all__ = ["VERSION", "Clip", "Span", "failed_clip", "read_clips", "read_spans"]

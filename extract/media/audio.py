@@ -1,4 +1,4 @@
-"""Sound of a clip: decoded pieces with their times, cut to a stretch, mixed to one channel and resampled once."""
+"""Sound of a clip: decoded pieces with their times, cut to a span, mixed down to one channel and resampled once."""
 
 import functools
 import math
@@ -17,27 +17,26 @@ from ercache.manifest import MediaRef
 from extract.media.probe import Probe
 from extract.media.types import FloatArray
 
-# Numbers of channels for which FFmpeg assumes a layout where the file names none.
-_LAYOUTS: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24})
+# Channel counts for which FFmpeg assumes a layout when the file names none.
+_CHANNEL_COUNTS_WITH_LAYOUT: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24})
 _FULL_SCALE: Final = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
-_FAR: Final = 1 << 62  # samples from any instant of a file
-PLANES: Final = 8  # channels, each in a plane of its own, beyond which PyAV reads memory that is not there
-CANCELLED: Final = (
-    0.01  # power of a mix over that of its channels, below which they take each other out (-20 dB)
-)
+_FAR_SAMPLE: Final = 1 << 62  # a sample number beyond any file
+MAX_PLANES: Final = 8  # with more planar channels than this, PyAV reads memory that does not exist
+# Power of the mix, relative to the power of its channels, below which the channels cancel each other (-20 dB).
+CANCELLATION: Final = 0.01
 OPPOSED: Final = "the channels are each other's opposite: the louder one is heard alone"
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Sound that came out of the decoder at once.
+class SoundPiece:
+    """Sound that the decoder returned in one call.
 
     Attributes:
-        samples: as they are coded, [channels, n].
-        rate: Hz.
-        begin: of the first sample, in samples of this rate from timestamp 0 of the file.
-        weights: of each channel in the mix, [channels].
-        scale: what stands for 1.
+        samples: samples as coded in the file, [channels, n].
+        rate: sampling rate, Hz.
+        begin: position of the first sample, counted in samples of this rate from timestamp 0 of the file.
+        weights: weight of each channel in the mono mix, [channels].
+        scale: sample value that stands for 1.0.
     """
 
     samples: NDArray[Any]
@@ -48,11 +47,11 @@ class Piece:
 
     @property
     def end(self) -> int:
-        """Behind the last sample."""
+        """Position after the last sample, counted like `begin`."""
         return self.begin + int(self.samples.shape[1])
 
     def floats(self) -> FloatArray:
-        """The samples in [-1, 1], [channels, n]."""
+        """Return the samples scaled to [-1, 1], [channels, n]."""
         if self.scale == 1.0:
             return np.asarray(self.samples, np.float32)
         exact = np.float32 if self.samples.itemsize <= 2 else np.float64
@@ -62,9 +61,9 @@ class Piece:
         return np.asarray(floats / self.scale, np.float32)
 
 
-def between(pieces: Sequence[Piece], start: float, end: float) -> list[Piece]:
-    """What lies in [start, end), seconds; pieces that follow each other without a gap are one."""
-    runs: list[list[Piece]] = []
+def sound_between(pieces: Sequence[SoundPiece], start: float, end: float) -> list[SoundPiece]:
+    """Return the sound in [start, end), in seconds; pieces without a gap between them are joined."""
+    runs: list[list[SoundPiece]] = []
     for piece in pieces:
         if piece.end <= start * piece.rate or piece.begin >= end * piece.rate:
             continue
@@ -76,31 +75,37 @@ def between(pieces: Sequence[Piece], start: float, end: float) -> list[Piece]:
     for run in runs:
         samples = np.concatenate([piece.samples for piece in run], axis=1)
         first = run[0]
-        low = max(_sample(start, first.rate) - first.begin, 0)
-        high = min(_sample(end, first.rate) - first.begin, samples.shape[1])
+        low = max(_sample_at(start, first.rate) - first.begin, 0)
+        high = min(_sample_at(end, first.rate) - first.begin, samples.shape[1])
         if high > low:
             found.append(replace(first, samples=samples[:, low:high], begin=first.begin + low))
     return found
 
 
-def _follows(piece: Piece, other: Piece) -> bool:
+def _follows(piece: SoundPiece, other: SoundPiece) -> bool:
     same = (piece.rate, piece.weights, piece.scale) == (other.rate, other.weights, other.scale)
     return same and piece.end == other.begin
 
 
-def window(ref: MediaRef, facts: Probe, longest: float) -> tuple[float, float]:
-    """First and last instant of a stretch on the file's own clock, seconds; the first of a whole file is open."""
+def sound_window(ref: MediaRef, facts: Probe, longest: float) -> tuple[float, float]:
+    """Return where a span's sound starts and ends on the file's own clock, seconds.
+
+    The start is minus infinity when the reference names no start, so that sound before time 0 is included.
+
+    Args:
+        longest: maximal length of the interval, seconds.
+    """
     start = (ref.start or 0.0) + facts.origin
     end = min(float("inf") if ref.end is None else ref.end + facts.origin, start + longest)
     return (-np.inf if ref.start is None else start), max(end, start)
 
 
-def piece_of(frame: Any, tick: Fraction, after: Piece | None) -> Piece:
-    """A decoded frame as a piece.
+def sound_piece(frame: Any, tick: Fraction, after: SoundPiece | None) -> SoundPiece:
+    """Turn a decoded audio frame into a `SoundPiece`.
 
     Args:
-        tick: seconds of the clock by which frames say when they begin.
-        after: the piece before, which one follows that does not say it.
+        tick: time base of the frame's timestamps, seconds.
+        after: the previous piece; a frame without a timestamp continues it.
     """
     rate = frame.sample_rate
     if frame.pts is None:
@@ -108,24 +113,25 @@ def piece_of(frame: Any, tick: Fraction, after: Piece | None) -> Piece:
     else:
         at = round(frame.pts * tick.numerator * rate / tick.denominator)
     channels = frame.layout.nb_channels
-    if frame.format.is_planar and channels > PLANES:
+    if frame.format.is_planar and channels > MAX_PLANES:
         (frame,) = av.AudioResampler(format=frame.format.packed.name).resample(frame)
     samples = frame.to_ndarray()
     if not frame.format.is_planar and channels > 1:
         samples = samples.reshape(-1, channels).T
     scale = _FULL_SCALE.get(frame.format.name.removesuffix("p"), 1.0)
-    return Piece(samples, rate, at, weights_of(frame.layout.name, channels), scale)
+    return SoundPiece(samples, rate, at, downmix_weights(frame.layout.name, channels), scale)
 
 
 @functools.cache
-def weights_of(layout: str, channels: int) -> tuple[float, ...]:
-    """How much of each channel FFmpeg puts into one, without growing louder than full scale, [channels].
+def downmix_weights(layout: str, channels: int) -> tuple[float, ...]:
+    """Return the weight of each channel in FFmpeg's mono mix, [channels].
 
-    Channels whose places nobody knows count alike.
+    The weights are normalised so that the mix cannot exceed full scale. Channels without a known position get equal
+    weights.
     """
     if channels == 1:
         return (1.0,)
-    if channels not in _LAYOUTS:
+    if channels not in _CHANNEL_COUNTS_WITH_LAYOUT:
         return (1 / channels,) * channels
     known = layout if "channels" not in layout else av.AudioLayout(_default_layout(channels)).name
     graph = av.filter.Graph()
@@ -153,10 +159,14 @@ def _default_layout(channels: int) -> str:
     return names[channels]
 
 
-def mixed(pieces: Sequence[Piece]) -> tuple[list[tuple[int, FloatArray]], bool]:
-    """The pieces in one channel, as runs of one rate (Hz, samples [n]), and whether opposed channels were not mixed.
+def mix_down(pieces: Sequence[SoundPiece]) -> tuple[list[tuple[int, FloatArray]], bool]:
+    """Mix the pieces down to one channel.
 
-    Of two channels that take each other out, as with a plug wired the wrong way round, the louder one is heard.
+    If the two channels of a stereo recording cancel each other (as when one plug is wired with reversed polarity),
+    they are not mixed: only the louder channel is used.
+
+    Returns:
+        Consecutive parts of equal rate, each as (rate in Hz, samples [n]), and whether the channels cancelled.
     """
     floats = [p.floats() for p in pieces]
     parts = [(p.rate, _mix(p.weights, f)) for p, f in zip(pieces, floats, strict=True)]
@@ -167,7 +177,7 @@ def mixed(pieces: Sequence[Piece]) -> tuple[list[tuple[int, FloatArray]], bool]:
         mix = float(np.mean(np.concatenate([part for _, part in parts]).astype(np.float64) ** 2))
         with np.errstate(invalid="ignore"):
             opposed = bool(
-                power.min() > 0 and mix < CANCELLED * (power * np.array(pieces[0].weights) ** 2).sum()
+                power.min() > 0 and mix < CANCELLATION * (power * np.array(pieces[0].weights) ** 2).sum()
             )
         if opposed:
             louder = int(power.argmax())
@@ -182,7 +192,10 @@ def mixed(pieces: Sequence[Piece]) -> tuple[list[tuple[int, FloatArray]], bool]:
 
 
 def _mix(weights: Sequence[float], channels: FloatArray) -> FloatArray:
-    """Weighted sum of channels [channels, n], one after the other: a product of matrices would wake all cores."""
+    """Return the weighted sum of channels [channels, n].
+
+    It adds one channel at a time: a matrix product would start threads on all cores.
+    """
     mix: FloatArray = channels[0] * np.float32(weights[0])
     for weight, channel in zip(weights[1:], channels[1:], strict=True):
         mix += np.float32(weight) * channel
@@ -190,23 +203,23 @@ def _mix(weights: Sequence[float], channels: FloatArray) -> FloatArray:
 
 
 def resampled(runs: Sequence[tuple[int, FloatArray]], target: int) -> FloatArray:
-    """Runs of sound at one rate, one after the other, [n]."""
+    """Resample parts of (rate, samples) to one rate and concatenate them, [n]."""
     return np.concatenate([np.empty(0, np.float32), *(resample(sound, rate, target) for rate, sound in runs)])
 
 
 def resample(sound: FloatArray, rate: int, target: int) -> FloatArray:
-    """Sound at another rate, by soxr (HQ); resample once, from the native rate."""
+    """Resample sound with soxr (HQ). Resample only once, from the native rate."""
     if rate == target:
         return sound
     return np.asarray(soxr.resample(sound, rate, target, quality="HQ"), np.float32)
 
 
-def _sample(seconds: float, rate: int) -> int:
+def _sample_at(seconds: float, rate: int) -> int:
     if math.isinf(seconds):
-        return _FAR if seconds > 0 else -_FAR
-    return max(-_FAR, min(_FAR, round(seconds * rate)))
+        return _FAR_SAMPLE if seconds > 0 else -_FAR_SAMPLE
+    return max(-_FAR_SAMPLE, min(_FAR_SAMPLE, round(seconds * rate)))
 
 
-def seconds_of(pieces: Sequence[Piece]) -> float:
-    """How much sound the pieces hold, seconds."""
+def seconds_of(pieces: Sequence[SoundPiece]) -> float:
+    """Return how much sound the pieces hold, seconds."""
     return float(sum(p.samples.shape[1] / p.rate for p in pieces))

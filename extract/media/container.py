@@ -1,7 +1,7 @@
-"""Opening media files with FFmpeg's libraries (PyAV), and what their errors mean.
+"""Open media files with FFmpeg's libraries (PyAV) and translate their errors into reasons.
 
-Three kinds of error are told apart. What FFmpeg says of the *data* is final: the file is unreadable. Time that ran out,
-memory that ran out and everything else (a disk, a library, a fault of ours) is tried again by the next run.
+If FFmpeg rejects the *data*, the result is final: the file is unreadable. After a timeout, lack of memory, or any other
+error (a disk, a library, a bug in ercache), the next run tries the file again.
 """
 
 import errno
@@ -16,7 +16,7 @@ import av.logging
 
 from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
-from extract.media.files import check_bytes, location, words_of
+from extract.media.files import check_openable, error_text, ffmpeg_url
 
 # Containers that hold their own media. Playlists, concat scripts, image sequences and network sessions name
 # other files, so the demuxers that read them are never offered to a file of a corpus.
@@ -25,32 +25,37 @@ FORMATS: Final = (
     "wav,w64,mp3,flac,ogg,aac,amr,aiff,au,caf,nistsphere,ac3,eac3"
 )
 PROTOCOLS: Final = "file,pipe"
-# Those without a table of contents: what streams there are shows where each begins.
-NO_CONTENTS: Final = frozenset({"mpegts", "mpeg", "flv"})
-LOOK: Final = 64 << 20  # bytes of these in which a stream that begins late is looked for
-SLOWEST: Final = 20e6  # bytes a second at which any disk reads a file; larger files are given more time
-TRIES: Final = 200  # without a packet between them, before a demuxer is given up
-LATE: Final = 20_000  # packets of such streams in a row that are passed over
-PAUSE: Final = 0.01  # seconds before a demuxer that has nothing yet is asked again, as FFmpeg's command does
+# Containers without a table of contents: a stream appears only where its first packet stands.
+FORMATS_WITHOUT_INDEX: Final = frozenset({"mpegts", "mpeg", "flv"})
+PROBE_BYTES: Final = 64 << 20  # how far into such a container late streams are searched
+MIN_BYTES_PER_SECOND: Final = 20e6  # slowest disk expected; larger files get more time
+MAX_RETRIES: Final = 200  # attempts in a row without a packet before reading a container fails
+MAX_LATE_PACKETS: Final = 20_000  # packets in a row that belong to late streams and are skipped
+RETRY_PAUSE: Final = (
+    0.01  # seconds before reading on when no packet is ready; the ffmpeg command waits the same
+)
+# Error numbers that mean that the system, not the file, is at fault.
 # What a system says when it, and not the file, is at fault.
-_OURS: Final = frozenset({errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EBADF, errno.ENODEV})
-# First bytes of sound that is coded, although a wav file calls it samples: DTS (four ways) and IEC 61937.
-_CODED: Final = (
+_SYSTEM_ERRNOS: Final = frozenset(
+    {errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EBADF, errno.ENODEV}
+)
+# First bytes of compressed sound that a wav file declares as plain samples: DTS (four variants) and IEC 61937.
+_CODED_SOUND_MARKS: Final = (
     b"\x7f\xfe\x80\x01",
     b"\xfe\x7f\x01\x80",
     b"\x1f\xff\xe8\x00",
     b"\xff\x1f\x00\xe8",
     b"\x72\xf8\x1f\x4e",
 )
-_LOOK: Final = 1 << 16  # bytes of a wav file in which these are looked for
+_WAV_PROBE_BYTES: Final = 1 << 16  # bytes of a wav file that are searched for these marks
 
 
-class Clock:
-    """The time that is left for a file.
+class Deadline:
+    """Time limit for reading one file.
 
     Args:
-        seconds: wall clock from now on.
-        tick: called at each look at the clock.
+        seconds: time from now on, wall clock.
+        tick: called on every check.
     """
 
     def __init__(self, seconds: float, tick: Callable[[], None] = lambda: None) -> None:
@@ -58,34 +63,34 @@ class Clock:
         self._deadline = time.monotonic() + seconds
 
     def extend(self, seconds: float) -> None:
-        """Give more time, because there is more to do than a usual file asks for."""
+        """Allow more time for a file that needs more work than usual."""
         self.seconds += seconds
         self._deadline += seconds
 
     @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """The time that a block takes does not count: whoever uses what was read may take his own."""
+    def paused(self) -> Iterator[None]:
+        """Do not count the time that the block takes: the consumer of the data has no time limit."""
         began = time.monotonic()
         yield
         self._deadline += time.monotonic() - began
 
     def check(self) -> None:
-        """See that there is time left.
+        """Check that time is left.
 
         Raises:
-            Missing: TIMEOUT.
+            Missing: with `TIMEOUT`.
         """
-        with self.stopped():
+        with self.paused():
             self._tick()
         if time.monotonic() > self._deadline:
             raise Missing(Reason.TIMEOUT, f"the file was not read within {self.seconds:g} s")
 
 
-class Complaints:
-    """What FFmpeg says of a file while it is open: its last errors, without addresses.
+class ErrorLog:
+    """FFmpeg's last error messages about a file, without memory addresses.
 
     Attributes:
-        ended_by: what it said when it could not go on before the end of the file; empty while it can.
+        ended_by: FFmpeg's message when it could not read on before the end of the file; empty otherwise.
     """
 
     def __init__(self) -> None:
@@ -93,81 +98,84 @@ class Complaints:
         self.ended_by = ""
 
     def add(self, name: str, error: BaseException) -> None:
-        """Note an error that was raised rather than told."""
-        self.logs.append((av.logging.ERROR, name, words_of(error)))
+        """Add an error that was raised as an exception instead of logged."""
+        self.logs.append((av.logging.ERROR, name, error_text(error)))
 
     def __bool__(self) -> bool:
         return bool(self.logs)
 
     def trim(self) -> None:
-        """Keep the last ones only: a damaged file of hours has millions."""
+        """Keep only the last messages: a damaged file of several hours produces millions."""
         del self.logs[:-8]
 
     def text(self) -> str:
-        """The last complaints in one line; empty when there are none."""
-        told = dict.fromkeys(f"{name}: {words.strip()}" for _, name, words in self.logs[-8:])
-        return "; ".join(list(told)[-3:])[:500]
+        """Return the last messages in one line; empty when there are none."""
+        messages = dict.fromkeys(f"{name}: {words.strip()}" for _, name, words in self.logs[-8:])
+        return "; ".join(list(messages)[-3:])[:500]
 
 
 @contextmanager
-def opened(
+def open_media(
     path: Path, limits: Limits, tick: Callable[[], None] = lambda: None
-) -> Iterator[tuple[Callable[[], Any], Clock, Complaints]]:
-    """What opens a file's container (anew each time: not every file can be sought), the clock that runs for it,
-    and FFmpeg's complaints.
+) -> Iterator[tuple[Callable[[], Any], Deadline, ErrorLog]]:
+    """Context in which one file may be read.
+
+    Yields:
+        A function that opens the container (anew on each call, because not every file can be rewound), the deadline
+        for the file, and FFmpeg's error log.
 
     Raises:
-        Missing: it is no readable medium, or what went wrong in the block.
+        Missing: the file is no readable medium, or something failed inside the block.
     """
-    check_bytes(path)
-    clock = Clock(limits.seconds, tick)
-    clock.extend(path.stat().st_size / SLOWEST)
-    complaints = Complaints()
+    check_openable(path)
+    deadline = Deadline(limits.seconds, tick)
+    deadline.extend(path.stat().st_size / MIN_BYTES_PER_SECOND)
+    error_log = ErrorLog()
     av.logging.set_level(av.logging.ERROR)
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, "fflags": "+genpts"}
     if _is_plain_wav(path):
-        options["max_probe_packets"] = "1"  # FFmpeg looks for coded sound in it for 4 ms
-    with av.logging.Capture(True) as logs, naming_faults(clock, complaints), ExitStack() as containers:
-        complaints.logs = logs
-        clock.check()
-        yield lambda: containers.enter_context(_open(path, options, clock)), clock, complaints
-        # An interrupted read looks like the end of the file; a verdict on half a file would be final.
-        clock.check()
+        options["max_probe_packets"] = "1"  # saves the 4 ms that FFmpeg searches for compressed sound
+    with av.logging.Capture(True) as logs, errors_as_missing(deadline, error_log), ExitStack() as containers:
+        error_log.logs = logs
+        deadline.check()
+        yield lambda: containers.enter_context(_open(path, options, deadline)), deadline, error_log
+        # An interrupted read looks like the end of the file, but a result from half a file would count as final.
+        deadline.check()
 
 
-def _open(path: Path, options: dict[str, str], clock: Clock) -> Any:
-    """A container, looked into far enough to know its streams."""
+def _open(path: Path, options: dict[str, str], deadline: Deadline) -> Any:
+    """Open a container and read far enough to know its streams."""
 
-    def look(**more: str) -> Any:
-        name, every = location(path), options | more
+    def open_with(**more: str) -> Any:
+        name, every = ffmpeg_url(path), options | more
         try:
-            return av.open(name, container_options=every, metadata_errors="replace", timeout=clock.seconds)
+            return av.open(name, container_options=every, metadata_errors="replace", timeout=deadline.seconds)
         except av.error.FFmpegError as error:
             check_disk(path, error)
             raise
 
-    container = look()
-    if NO_CONTENTS.isdisjoint(container.format.name.split(",")) or all(
+    container = open_with()
+    if FORMATS_WITHOUT_INDEX.isdisjoint(container.format.name.split(",")) or all(
         any(is_known(stream) for stream in streams)
         for streams in (container.streams.video, container.streams.audio)
     ):
         return container
     container.close()
-    clock.check()
-    return look(probesize=str(LOOK), analyzeduration=str(1 << 40))
+    deadline.check()
+    return open_with(probesize=str(PROBE_BYTES), analyzeduration=str(1 << 40))
 
 
 def is_known(stream: Any) -> bool:
-    """Whether FFmpeg has seen enough of a stream to say what it is."""
+    """Whether FFmpeg has read enough of a stream to know its format."""
     context = stream.codec_context
     return context is not None and bool(context.width if stream.type == "video" else context.rate)
 
 
 def check_disk(path: Path, error: av.error.FFmpegError) -> None:
-    """FFmpeg says "input/output error" of a file that ends early as well as of a broken disk: read it to the end.
+    """Read a file to its end after FFmpeg's "input/output error", which means a truncated file or a broken disk.
 
     Raises:
-        OSError: the disk's own.
+        OSError: the disk's own error.
     """
     if error.errno == errno.EIO:
         with path.open("rb") as stream:
@@ -176,87 +184,90 @@ def check_disk(path: Path, error: av.error.FFmpegError) -> None:
 
 
 @contextmanager
-def naming_faults(clock: Clock | None = None, complaints: Complaints | None = None) -> Iterator[None]:
-    """Turn whatever goes wrong in a block into a reason.
+def errors_as_missing(deadline: Deadline | None = None, error_log: ErrorLog | None = None) -> Iterator[None]:
+    """Turn any exception of the block into a `Missing` with a reason.
 
     Raises:
-        Missing: always instead of any other exception.
+        Missing: instead of any other exception.
     """
     try:
         yield
     except Missing:
         raise
     except Exception as error:
-        if clock is not None:
-            clock.check()
-        raise fault_of(error, complaints.text() if complaints else "") from error
+        if deadline is not None:
+            deadline.check()
+        raise missing_from_error(error, error_log.text() if error_log else "") from error
 
 
-def fault_of(error: BaseException, complaints: str = "") -> Missing:
-    """The reason that an exception of a library stands for.
+def missing_from_error(error: BaseException, error_log: str = "") -> Missing:
+    """Translate an exception of a library into a `Missing`.
 
     Args:
-        complaints: what the tool said before, put behind the error's own words.
+        error_log: earlier messages of FFmpeg, appended to the exception's own text.
     """
-    words = words_of(error) if not complaints else f"{words_of(error)} ({complaints})"
+    words = error_text(error) if not error_log else f"{error_text(error)} ({error_log})"
     if isinstance(error, MemoryError | av.error.MemoryError):
         return Missing(Reason.OUT_OF_MEMORY, words)
-    if isinstance(error, av.error.ExitError):  # the clock of an open file interrupted it
+    if isinstance(error, av.error.ExitError):  # the deadline of an open file interrupted it
         return Missing(Reason.TIMEOUT, words)
-    if is_verdict(error):
+    if is_data_error(error):
         return Missing(Reason.UNREADABLE, words)
     return Missing(Reason.FAULT, words)
 
 
-def is_verdict(error: BaseException) -> bool:
-    """Whether an error is what FFmpeg says of the data, rather than of the machine or of us.
+def is_data_error(error: BaseException) -> bool:
+    """Whether an error describes the data rather than the machine or ercache.
 
-    Its "input/output error" is one of the data once `check_disk` has found the disk to be sound.
+    An "input/output error" counts as a data error; `check_disk` has excluded a broken disk before.
     """
-    return isinstance(error, av.error.FFmpegError) and error.errno not in _OURS
+    return isinstance(error, av.error.FFmpegError) and error.errno not in _SYSTEM_ERRNOS
 
 
-def demuxed(container: Any, streams: Sequence[Any], clock: Clock, complaints: Complaints) -> Iterator[Any]:
-    """The packets of some streams that hold anything, in the order of the file.
+def demuxed(container: Any, streams: Sequence[Any], deadline: Deadline, error_log: ErrorLog) -> Iterator[Any]:
+    """Yield the non-empty packets of some streams, in the order of the file.
 
-    A demuxer that asks for another try gets it, and a stream that begins late, which nobody could foresee, is passed
-    over: both as FFmpeg's command does. What FFmpeg cannot demux ends the packets as the end of the file does.
+    When the demuxer has no packet ready, reading is tried again. A stream that appears late, after the streams were
+    chosen, is skipped. The ffmpeg command does both as well. When FFmpeg cannot demux further, the packets end as at
+    the end of the file.
 
     Raises:
-        Missing: TIMEOUT.
+        Missing: with `TIMEOUT`.
     """
     numbers = {stream.index for stream in streams}
     tries = late = 0
     while True:
         try:
             for packet in container.demux(*streams):
-                clock.check()
-                complaints.trim()
+                deadline.check()
+                error_log.trim()
                 tries = late = 0
                 if packet.size and packet.stream_index in numbers:
                     yield packet
             return
-        except IndexError:  # PyAV, of a packet of a stream that appeared meanwhile
-            clock.check()
+        except IndexError:  # PyAV raises it for a packet of a stream that appeared meanwhile
+            deadline.check()
             late += 1
-            if late == LATE:
+            if late == MAX_LATE_PACKETS:
                 raise
         except BlockingIOError:
-            clock.check()
+            deadline.check()
             tries += 1
-            if tries == TRIES:
+            if tries == MAX_RETRIES:
                 raise
-            time.sleep(PAUSE)
+            time.sleep(RETRY_PAUSE)
         except av.error.FFmpegError as error:
-            if not is_verdict(error):
+            if not is_data_error(error):
                 raise
             check_disk(Path(container.name.removeprefix("file:")), error)
-            complaints.add("demuxer", error)
-            complaints.ended_by = complaints.text()
+            error_log.add("demuxer", error)
+            error_log.ended_by = error_log.text()
             return
 
 
 def _is_plain_wav(path: Path) -> bool:
     with path.open("rb") as stream:
-        head = stream.read(_LOOK)
-    return head[:4] == b"RIFF" and head[8:12] == b"WAVE" and not any(mark in head for mark in _CODED)
+        head = stream.read(_WAV_PROBE_BYTES)
+    return (
+        head[:4] == b"RIFF" and head[8:12] == b"WAVE" and not any(mark in head for mark in _CODED_SOUND_MARKS)
+    )

@@ -1,4 +1,4 @@
-"""Which files may be opened: they lie inside the corpus, are regular files with bytes, and are there."""
+"""Checks before a file is opened: it lies inside the corpus, exists, is a regular file and is not empty."""
 
 import errno
 import stat
@@ -8,27 +8,27 @@ from typing import Final
 from ercache.manifest import MediaRef, leaves_root
 from ercache.reasons import Missing, Reason
 
-# No such file, a name that no file can have, links that lead round in a circle.
-_NOWHERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
+# No such file, a name that no file can have, or a cycle of symbolic links.
+_ABSENT_ERRNOS: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 LFS_POINTER: Final = b"version https://git-lfs"
 
 
 def check_file(root: Path, ref: MediaRef) -> Path:
-    """Find a reference's file without following it out of the corpus, and see that it may be opened.
+    """Find a reference's file inside the corpus and check that it may be opened.
 
     Raises:
-        Missing: OUTSIDE_ROOT, ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER, or FAULT where the system refuses it.
+        Missing: with OUTSIDE_ROOT, ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER, or FAULT if the system refuses.
     """
     path = locate(root, ref)
-    check_bytes(path)
+    check_openable(path)
     return path
 
 
 def locate(root: Path, ref: MediaRef) -> Path:
-    """Where a reference leads, links followed.
+    """Return the path of a reference, with symbolic links resolved.
 
     Raises:
-        Missing: OUTSIDE_ROOT, or ABSENT when the links lead nowhere.
+        Missing: with OUTSIDE_ROOT, or ABSENT when a link leads nowhere.
     """
     if leaves_root(ref.path):
         raise Missing(Reason.OUTSIDE_ROOT, ref.path)
@@ -36,23 +36,23 @@ def locate(root: Path, ref: MediaRef) -> Path:
         path = (root / ref.path).resolve()
         inside = path.is_relative_to(root.resolve())
     except (OSError, RuntimeError) as error:  # a loop of symbolic links, a name that is too long
-        raise Missing(Reason.ABSENT, words_of(error)) from error
+        raise Missing(Reason.ABSENT, error_text(error)) from error
     if not inside:
         raise Missing(Reason.OUTSIDE_ROOT, f"{ref.path} is a link to a place outside the corpus root")
     return path
 
 
-def check_bytes(path: Path) -> None:
-    """Refuse what is no media file before any decoder sees it; a pipe is never opened.
+def check_openable(path: Path) -> None:
+    """Reject anything that is not a media file before a decoder sees it. A pipe is never opened.
 
     Raises:
-        Missing: ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER, or FAULT where the system refuses it.
+        Missing: with ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER, or FAULT if the system refuses.
     """
     try:
         facts = path.stat()
     except OSError as error:
-        reason = Reason.ABSENT if error.errno in _NOWHERE else Reason.FAULT
-        raise Missing(reason, words_of(error)) from error
+        reason = Reason.ABSENT if error.errno in _ABSENT_ERRNOS else Reason.FAULT
+        raise Missing(reason, error_text(error)) from error
     if not stat.S_ISREG(facts.st_mode):
         raise Missing(Reason.NOT_A_FILE, path.name)
     if facts.st_size == 0:
@@ -61,19 +61,19 @@ def check_bytes(path: Path) -> None:
         with path.open("rb") as stream:
             head = stream.read(len(LFS_POINTER))
     except OSError as error:
-        raise Missing(Reason.FAULT, words_of(error)) from error
+        raise Missing(Reason.FAULT, error_text(error)) from error
     if head == LFS_POINTER:
         raise Missing(Reason.GIT_LFS_POINTER, path.name)
 
 
-def location(path: Path) -> str:
-    """A file's name as FFmpeg must be given it, so that no character of it has a meaning."""
+def ffmpeg_url(path: Path) -> str:
+    """Return a path as a URL for FFmpeg, so that no character in it has a special meaning."""
     return f"file:{path.absolute()}"
 
 
-def words_of(error: BaseException) -> str:
-    """What the system or a library says of an error, without the machine's paths."""
-    said = getattr(error, "strerror", None)
-    if said is None and not isinstance(error, OSError):
-        said = str(error)
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+def error_text(error: BaseException) -> str:
+    """Return the message of a system or library error, without paths of this machine."""
+    message = getattr(error, "strerror", None)
+    if message is None and not isinstance(error, OSError):
+        message = str(error)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

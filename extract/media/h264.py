@@ -1,22 +1,22 @@
-"""H.264 packets from which decoding may begin, but which are no whole picture yet.
+"""Find H.264 packets at which decoding may begin although they hold no complete picture.
 
-A stream that is refreshed little by little (intra refresh, as live encoders do) marks such packets as keys. A decoder
-gives no picture until the refresh is through, which it is by the next of these packets at the latest.
+A stream with intra refresh (as live encoders use it) refreshes the picture part by part and marks such packets as keys.
+A decoder returns no picture until the refresh is complete, which is at the next of these packets at the latest.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-_SLICES: Final = (1, 5)  # kinds of units that hold a part of a picture
-_HEAD: Final = 16  # bytes of a unit in which its kind and that of its slice stand
-_INTRA: Final = (2, 4, 7, 9)  # kinds of slices that need no other picture
+_SLICES: Final = (1, 5)  # types of NAL units that hold a part of a picture
+_HEAD: Final = 16  # bytes at the start of a unit that hold its type and the type of its slice
+_INTRA: Final = (2, 4, 7, 9)  # types of slices that need no other picture
 
 
 def is_refresh(packet: bytes, extradata: bytes) -> bool:
     """Whether a packet's first slice needs other pictures.
 
     Args:
-        extradata: of its stream; tells whether units are told apart by their lengths or by marks.
+        extradata: extra data of the stream; it says whether units are separated by lengths or by start codes.
     """
     for unit in _units(packet, extradata):
         if unit and unit[0] & 31 in _SLICES:
@@ -28,7 +28,7 @@ def is_refresh(packet: bytes, extradata: bytes) -> bool:
 
 
 def _units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
-    """The heads of a packet's units."""
+    """Yield the first bytes of each unit of a packet."""
     if extradata[:1] == b"\x01" and len(extradata) > 4:
         width = (extradata[4] & 3) + 1
         at = 0
@@ -44,7 +44,7 @@ def _units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
 
 
 def _number(bits: str, at: int) -> tuple[int, int]:
-    """An Exp-Golomb number, and where it ends; 0 where the bits end before it does."""
+    """Read an Exp-Golomb number; return it and the position after it. If the bits end too early, return 0."""
     zeros = bits.find("1", at) - at
     end = at + 2 * zeros + 1
     if zeros < 0 or end > len(bits):

@@ -1,4 +1,4 @@
-"""The facts of a media file and the index of its packets: all that comes before decoding."""
+"""Properties of a media file and the index of its packets, found by demuxing alone, before any decoding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,35 +12,38 @@ from numpy.typing import NDArray
 
 from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
-from extract.media.container import NO_CONTENTS, Clock, Complaints, demuxed, is_known, opened
+from extract.media.container import FORMATS_WITHOUT_INDEX, Deadline, ErrorLog, demuxed, is_known, open_media
 from extract.media.h264 import is_refresh
-from extract.media.timeline import BACK, BEYOND, LEAP, Track, corrections
+from extract.media.timeline import BACKWARD_JUMP, DURATION_MARGIN, FORWARD_JUMP, Track, corrections
 from extract.media.types import Times
 
-# Containers with an index that leads to the packet; in those without a table of contents, bytes are gone to.
-INDEXED: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
-# Bytes of a packet that says no more than that nothing changes, even where it is called a key.
-EMPTY: Final = 8
-REORDERED: Final = 16  # packets by which pictures may be out of order
-EARLY: Final = 1.0  # seconds by which a file may end before what its header states
-RATES: Final = range(1_000, 768_001)  # Hz; a header that says otherwise is damaged
-SHAPES: Final = (Fraction(1, 4), Fraction(4))  # of pixels; what lies outside is damaged
+# Containers whose index leads directly to a packet. In the containers without an index, a seek goes to a byte.
+FORMATS_WITH_INDEX: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
+# A packet of at most this size only says that the picture does not change, even if it is marked as a key.
+EMPTY_PACKET_BYTES: Final = 8
+MAX_REORDERED_PACKETS: Final = 16  # distance in packets by which pictures may be out of order
+EARLY_END_SECONDS: Final = 1.0  # a file may end this much before the duration in its header
+PLAUSIBLE_RATES: Final = range(1_000, 768_001)  # Hz; a header with another rate is damaged
+PLAUSIBLE_PIXEL_SHAPES: Final = (
+    Fraction(1, 4),
+    Fraction(4),
+)  # width / height; outside, the header is damaged
 
 
 @dataclass(frozen=True)
 class Packets:
-    """The packets of one stream in the order of the file; those without content are not counted.
+    """The packets of one stream in the order of the file; empty packets are left out.
 
     Attributes:
-        begins: seconds from the start of the file at which what each packet holds begins, sane; NaN where a packet
-            does not say, [n].
-        shift: what was added to the file's own times, seconds, [n].
-        lengths: seconds, 0 where a packet does not say, [n].
-        keys: whether decoding can begin with it, [n].
-        refreshes: keys with which a picture only begins to come together: it is whole by the next key, [n].
-        shown: whether what it holds is shown (an edit list may hide it), [n].
-        places: byte positions, -1 where unknown, [n].
-        stamps: the file's own times, in ticks of the stream, [n].
+        begins: time at which the content of each packet begins, repaired, seconds from the start of the file; NaN
+            where a packet does not state it, [n].
+        shift: correction that was added to the file's own times, seconds, [n].
+        lengths: duration of each packet, seconds; 0 where a packet does not state it, [n].
+        keys: whether decoding can begin at the packet, [n].
+        refreshes: keys that begin an intra refresh: the picture is complete by the next key, [n].
+        shown: whether the content is displayed (an edit list may hide it), [n].
+        places: byte positions in the file, -1 where unknown, [n].
+        stamps: the file's own display times, in ticks of the stream, [n].
     """
 
     begins: Times
@@ -54,12 +57,12 @@ class Packets:
 
     @property
     def end(self) -> float | None:
-        """Where the last packet ends, seconds; None without packets that say when they are."""
+        """When the last packet ends, seconds; None if no packet states its time."""
         ends = self.begins + self.lengths
         return float(np.nanmax(ends)) if len(ends) and not np.isnan(ends).all() else None
 
 
-_NO_TIME: Final = -(1 << 62)  # of a stamp
+_NO_TIME: Final = -(1 << 62)  # stands for a missing timestamp
 NO_PACKETS: Final = Packets(
     np.empty(0),
     np.empty(0),
@@ -74,19 +77,19 @@ NO_PACKETS: Final = Packets(
 
 @dataclass(frozen=True)
 class Probe:
-    """Facts of a media file, found by demuxing only.
+    """Properties of a media file, found by demuxing alone.
 
     Attributes:
-        width, height: of the coded picture, before rotation; 0 without video.
-        pixel: width of a pixel over its height.
-        audio_rate: Hz; None without audio.
-        origin: the file's first timestamp, seconds; already taken off all other times.
-        video, audio: the packets of the streams looked at.
-        stated: the duration that the header states, seconds on the file's own clock; None where it states none.
-        repaired: the file's clocks were not sane and were set on.
-        seek: how the file can be sought: by its `index`, by `bytes`, or not at all.
-        undecodable: kinds (`video`, `audio`) of which there are streams, but no decoder for any.
-        ended_by: why the packets end before the end of the file, in FFmpeg's words; empty when they do not.
+        width, height: size of the coded picture before rotation, pixels; 0 without video.
+        pixel: width of a pixel divided by its height.
+        audio_rate: sampling rate in Hz; None without audio.
+        origin: the file's first timestamp, seconds; all other times already have it subtracted.
+        video, audio: the packets of the chosen streams.
+        stated: duration in the header, seconds on the file's own clock; None when the header states none.
+        repaired: whether the file's timestamps were damaged and have been corrected.
+        seek: how to seek in the file: by its `index`, by `bytes`, or not at all (empty).
+        undecodable: kinds (`video`, `audio`) that have streams but no decoder for any of them.
+        ended_by: FFmpeg's message if the packets end before the end of the file; empty otherwise.
     """
 
     width: int
@@ -104,32 +107,32 @@ class Probe:
 
     @property
     def frame_times(self) -> Times:
-        """Seconds from the start of the file at which each picture begins, sorted."""
+        """Times at which the displayed pictures begin, seconds from the start of the file, sorted."""
         return _times(self.video, self.video.shown)
 
     @property
     def key_times(self) -> Times:
-        """The same of the pictures that are coded alone."""
+        """Times at which displayed pictures begin that can be decoded alone, sorted."""
         return _times(self.video, self.video.shown & self.video.keys & ~self.video.refreshes)
 
     @property
     def pictures_end(self) -> float | None:
-        """When the last picture ends: it is shown as long as pictures are on average; None without pictures."""
+        """When the last picture ends (it lasts as long as the median picture), seconds; None without pictures."""
         times = self.frame_times
         if not len(times):
             return None
-        return float(times[-1]) + period_of(times)
+        return float(times[-1]) + picture_period(times)
 
     @property
     def ends_early(self) -> str:
-        """Where the file ends, if it cannot be read beyond or its header states a later end; else empty."""
+        """A sentence saying where the file ends, if it ends early or cannot be read to its end; otherwise empty."""
         ends = [end for end in (self.pictures_end, self.sound_end) if end is not None]
         if not ends:
             return ""
         if self.ended_by:
             return f"the file cannot be read beyond {max(ends):.2f} s: {self.ended_by}"
         stated = 0.0 if self.stated is None else self.stated - self.origin
-        early = stated - max(ends) > max(EARLY, 0.01 * stated)
+        early = stated - max(ends) > max(EARLY_END_SECONDS, 0.01 * stated)
         return f"the file ends at {max(ends):.2f} of {stated:.2f} s" if early else ""
 
     @property
@@ -138,8 +141,8 @@ class Probe:
         return self.audio.end
 
 
-def period_of(times: Times) -> float:
-    """For how long a picture is shown, usually, seconds."""
+def picture_period(times: Times) -> float:
+    """Return how long a picture usually stays on screen (median), seconds."""
     return float(np.median(np.diff(times))) if len(times) > 1 else 0.04
 
 
@@ -149,30 +152,36 @@ def _times(packets: Packets, which: NDArray[np.bool_]) -> Times:
 
 
 def probe(path: Path, limits: Limits) -> Probe:
-    """Read the facts of a whole file.
+    """Index a whole file.
 
     Raises:
-        Missing: the file is no readable medium, or reading it ran past its time.
+        Missing: the file is no readable medium, or reading it took too long.
     """
-    with opened(path, limits) as (again, clock, complaints):
-        return facts_of(again(), clock, complaints)[0]
+    with open_media(path, limits) as (open_container, deadline, error_log):
+        return probe_container(open_container(), deadline, error_log)[0]
 
 
-def facts_of(
-    container: Any, clock: Clock, complaints: Complaints, keep: bool = False
+def probe_container(
+    container: Any, deadline: Deadline, error_log: ErrorLog, keep: bool = False
 ) -> tuple[Probe, list[Any]]:
-    """Facts of an open file, and its packets if they are to be kept.
+    """Index an open file.
+
+    Args:
+        keep: also return all packets.
+
+    Returns:
+        The probe, and the packets if `keep`, else an empty list.
 
     Raises:
-        Missing: TIMEOUT.
+        Missing: with `TIMEOUT`.
     """
     moving, sounds = moving_pictures(container), list(container.streams.audio)
     video, audio = decodable(moving), decodable(sounds)
     streams = [s for s in (video, audio) if s is not None]
     found: dict[int, list[tuple[Any, ...]]] = {s.index: [] for s in streams}
     kept: list[Any] = []
-    for place, packet in enumerate(demuxed(container, streams, clock, complaints)) if streams else ():
-        found[packet.stream_index].append(_row(place, packet))
+    for place, packet in enumerate(demuxed(container, streams, deadline, error_log)) if streams else ():
+        found[packet.stream_index].append(_packet_row(place, packet))
         if keep:
             kept.append(packet)
     packets, origin, repaired = _packets([found[s.index] for s in streams], streams, container)
@@ -190,20 +199,20 @@ def facts_of(
         repaired=repaired,
         seek="" if repaired else _seek(container),
         undecodable=frozenset(kind for kind, (some, one) in kinds.items() if some and one is None),
-        ended_by=complaints.ended_by,
+        ended_by=error_log.ended_by,
     )
     return facts, kept
 
 
-def stamp_of(packet: Any) -> tuple[int, int]:
-    """By what a packet is known again: its place in the file, and its own time of showing."""
+def packet_identity(packet: Any) -> tuple[int, int]:
+    """Return what identifies a packet: its byte position and its own display time."""
     return (-1 if packet.pos is None else packet.pos, _NO_TIME if packet.pts is None else packet.pts)
 
 
-def _row(place: int, packet: Any) -> tuple[Any, ...]:
-    pos, pts = stamp_of(packet)
+def _packet_row(place: int, packet: Any) -> tuple[Any, ...]:
+    pos, pts = packet_identity(packet)
     dts = _NO_TIME if packet.dts is None else packet.dts
-    key = packet.is_keyframe and packet.size > EMPTY
+    key = packet.is_keyframe and packet.size > EMPTY_PACKET_BYTES
     refresh = key and _is_refresh(packet)
     return place, pts, dts, packet.duration or 0, key, refresh, not packet.is_discard, pos
 
@@ -216,7 +225,7 @@ def _is_refresh(packet: Any) -> bool:
 def _packets(
     rows: Sequence[list[tuple[Any, ...]]], streams: Sequence[Any], container: Any
 ) -> tuple[list[Packets], float, bool]:
-    """The packets of each stream, the origin of the file's clock, and whether it was set on."""
+    """Return the packets of each stream, the origin of the file's clock, and whether timestamps were corrected."""
     columns = [[np.array(column) for column in zip(*of_stream, strict=True)] for of_stream in rows]
     tracks = [
         _track(column, stream) if column else Track(np.empty(0, int), np.empty(0), np.empty(0))
@@ -225,9 +234,9 @@ def _packets(
     stated = _stated_duration(container)
     added = corrections(tracks, _restarts(container), stated)
     origin = (container.start_time or 0) / av.time_base
-    last = np.inf if stated is None else origin + stated + BEYOND
+    last = np.inf if stated is None else origin + stated + DURATION_MARGIN
     shifts = [
-        _in_ticks(column, stream, shift, last) if column else shift
+        _display_shift(column, stream, shift, last) if column else shift
         for column, stream, shift in zip(columns, streams, added, strict=True)
     ]
     repaired = any(bool(shift.any()) for shift in shifts)
@@ -239,12 +248,11 @@ def _packets(
         else np.empty(0)
         for column, stream, shift in zip(columns, streams, shifts, strict=True)
     ]
-    if repaired:  # FFmpeg's own may be the damaged one
+    if repaired:  # FFmpeg's origin may come from a damaged timestamp
         origin = min((float(np.nanmin(b)) for b in begins if not np.isnan(b).all()), default=origin)
-    if NO_CONTENTS.isdisjoint(container.format.name.split(",")):
-        origin = max(
-            0.0, origin
-        )  # what begins below 0 is cut by whoever plays it; in the others the clock wraps
+    if FORMATS_WITHOUT_INDEX.isdisjoint(container.format.name.split(",")):
+        # Players cut what begins below 0. In the other containers the clock wraps around.
+        origin = max(0.0, origin)
     found = []
     for b, shift, column, stream in zip(begins, shifts, columns, streams, strict=True):
         if not column:
@@ -257,33 +265,35 @@ def _packets(
 
 
 def ticks_of(seconds: Any, stream: Any) -> Any:
-    """Seconds in whole ticks of a stream, [n]."""
+    """Convert seconds into whole ticks of a stream, [n]."""
     return np.rint(seconds / float(stream.time_base)).astype(np.int64)
 
 
-def _in_ticks(column: list[Any], stream: Any, shift: Times, last: float) -> Times:
-    """What is to be added to the times of showing, in whole ticks, when so much is added to `_track`'s times.
+def _display_shift(column: list[Any], stream: Any, shift: Times, last: float) -> Times:
+    """Return what to add to the display times, in whole ticks, when `shift` is added to the times of `_track`.
 
-    A packet of which the two times lie apart, although decoding does not come near to when it is shown, has one of
-    them wrong, and gets the usual difference.
+    Display time and decoding time of a packet usually differ by a constant. Where they differ much more, although no
+    long pause explains it, one of the two is wrong, and the packet gets the usual difference.
 
     Args:
-        last: by when all of the file is shown.
+        last: time by which the whole file has been displayed, seconds.
     """
     _, pts, dts, *_ = column
     tick = float(stream.time_base)
     steps = ticks_of(shift, stream)
     both = (pts != _NO_TIME) & (dts != _NO_TIME)
-    if both.any() and _decoding(column, stream):
-        apart = np.where(both, (pts - dts) * tick, 0.0)
-        usual = float(np.median(apart[both]))
+    if both.any() and _has_decoding_times(column, stream):
+        difference = np.where(both, (pts - dts) * tick, 0.0)
+        usual = float(np.median(difference[both]))
         decoded = np.where(both, dts * tick + shift, np.nan)
-        # Pictures that stand still make a gap between the two as well, which closes once later ones are decoded.
-        later = np.append(decoded, np.full(REORDERED, np.nan))[REORDERED:]
-        later = np.where(np.isnan(later), decoded + 5 * LEAP, later)
+        # A picture that stands still also makes a large difference, but only until later packets are decoded.
+        later = np.append(decoded, np.full(MAX_REORDERED_PACKETS, np.nan))[MAX_REORDERED_PACKETS:]
+        later = np.where(np.isnan(later), decoded + 5 * FORWARD_JUMP, later)
         shown = pts * tick + shift
-        ahead = (apart > usual + LEAP) & (shown > later + LEAP) | (apart > usual + BACK) & (shown > last)
-        wrong = both & (ahead | (apart < usual - LEAP) | (apart < -LEAP))
+        ahead = (difference > usual + FORWARD_JUMP) & (shown > later + FORWARD_JUMP) | (
+            difference > usual + BACKWARD_JUMP
+        ) & (shown > last)
+        wrong = both & (ahead | (difference < usual - FORWARD_JUMP) | (difference < -FORWARD_JUMP))
         steps = steps + np.where(wrong, ticks_of(usual, stream) - (pts - dts), 0)
     return np.asarray(steps * tick, np.float64)
 
@@ -291,14 +301,14 @@ def _in_ticks(column: list[Any], stream: Any, shift: Times, last: float) -> Time
 def _track(column: list[Any], stream: Any) -> Track:
     place, pts, dts, lengths, *_ = column
     tick = float(stream.time_base)
-    decoding = _decoding(column, stream)
-    times = dts if decoding else pts
+    has_decoding_times = _has_decoding_times(column, stream)
+    times = dts if has_decoding_times else pts
     seconds = np.where(times == _NO_TIME, np.nan, times * tick)
-    return Track(place, seconds, lengths * tick, reordered=not decoding and stream.type == "video")
+    return Track(place, seconds, lengths * tick, reordered=not has_decoding_times and stream.type == "video")
 
 
-def _decoding(column: list[Any], stream: Any) -> bool:
-    """Whether a stream says when its packets are decoded."""
+def _has_decoding_times(column: list[Any], stream: Any) -> bool:
+    """Whether most packets of a stream state when they are decoded."""
     _, pts, dts, *_ = column
     return bool((dts != _NO_TIME).mean() > 0.5 or (stream.type == "audio" and not (pts != _NO_TIME).any()))
 
@@ -308,7 +318,7 @@ def _restarts(container: Any) -> bool:
 
 
 def _stated_duration(container: Any) -> float | None:
-    """What the header says; other containers have none, and FFmpeg takes it from the times themselves."""
+    """Duration in the header. Only mov and matroska state one; for others FFmpeg derives it from the timestamps."""
     names = container.format.name.split(",")
     stated = container.duration is not None and not {"mov", "matroska"}.isdisjoint(names)
     return container.duration / av.time_base if stated else None
@@ -316,41 +326,41 @@ def _stated_duration(container: Any) -> float | None:
 
 def _seek(container: Any) -> str:
     names = frozenset(container.format.name.split(","))
-    if not INDEXED.isdisjoint(names):
+    if not FORMATS_WITH_INDEX.isdisjoint(names):
         return "index"
-    return "" if NO_CONTENTS.isdisjoint(names) else "bytes"
+    return "" if FORMATS_WITHOUT_INDEX.isdisjoint(names) else "bytes"
 
 
 def _pixel(video: Any) -> Fraction:
     shape = video.sample_aspect_ratio if video is not None else None
-    return shape if shape and SHAPES[0] <= shape <= SHAPES[1] else Fraction(1)
+    return shape if shape and PLAUSIBLE_PIXEL_SHAPES[0] <= shape <= PLAUSIBLE_PIXEL_SHAPES[1] else Fraction(1)
 
 
 def moving_pictures(container: Any) -> list[Any]:
-    """The streams of moving pictures; cover art is none."""
+    """Return the video streams without cover art."""
     cover = av.stream.Disposition.attached_pic
     return [s for s in container.streams.video if not s.disposition & cover]
 
 
 def decodable(streams: Sequence[Any]) -> Any:
-    """The first stream that there is a decoder for, or None; one of which nothing was seen yet comes last."""
+    """Return the first stream with a decoder, or None. Streams that FFmpeg has not seen data of come last."""
     some = [s for s in streams if s.codec_context is not None]
     return next((s for s in some if is_known(s)), some[0] if some else None)
 
 
 def why_no_sound(facts: Probe) -> Missing | None:
-    """Why a file has no sound that can be decoded, or None when it has."""
+    """Return why a file has no sound that can be decoded; None if it has."""
     if "audio" in facts.undecodable:
         return Missing(Reason.UNREADABLE, "there is no decoder for its sound")
     if facts.audio_rate is None:
         return Missing(Reason.NO_AUDIO, "no audio stream in the file")
-    if facts.audio_rate not in RATES:
+    if facts.audio_rate not in PLAUSIBLE_RATES:
         return Missing(Reason.UNREADABLE, f"the header says {facts.audio_rate} Hz")
     return None
 
 
 def why_no_pictures(facts: Probe, most_pixels: int) -> Missing | None:
-    """Why a file has no pictures that can be decoded, or None when it has."""
+    """Return why a file has no pictures that can be decoded; None if it has."""
     if facts.width * facts.height > most_pixels:
         return Missing(Reason.TOO_LARGE, f"{facts.width} x {facts.height} pixels")
     if "video" in facts.undecodable:

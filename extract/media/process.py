@@ -1,7 +1,7 @@
-"""A process that reads media: started once, it reads file after file, so that a decoder may crash or hang in it.
+"""A process that reads media. It starts once and reads file after file; a crash or hang of a decoder stays inside it.
 
-Run as `python -m extract.media.process FD` by `extract.media.reader`. A request comes with the function that answers
-it; whatever that function gives out is sent back at once. The process ends when the other end closes.
+`extract.media.reader` runs it as `python -m extract.media.process FD`. Each request comes with the function that
+answers it. Every item that the function yields is sent back at once. The process ends when the pipe's other end closes.
 """
 
 import os
@@ -15,12 +15,10 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from ercache.processes import keep_stdout_clean, leave_interrupts_to_parent
-from extract.media.scanned import Read, Request
+from extract.media.scanned import ReadFunction, ReadRequest
 
-ALIVE: Final = 1.0  # seconds between signs of life
-MEMORY: Final = (
-    16 << 30
-)  # bytes of address space: a header that asks for more than that is refused, not obeyed
+HEARTBEAT_SECONDS: Final = 1.0  # time between two messages that show that the process is alive
+MAX_MEMORY: Final = 16 << 30  # bytes of address space: a damaged header may ask for much more
 
 
 def main(descriptor: int) -> None:
@@ -29,7 +27,7 @@ def main(descriptor: int) -> None:
     keep_stdout_clean()
     threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
     _, most = resource.getrlimit(resource.RLIMIT_AS)
-    allowed = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
+    allowed = MAX_MEMORY if most == resource.RLIM_INFINITY else min(MAX_MEMORY, most)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
     connection = Connection(descriptor)
     while True:
@@ -39,17 +37,17 @@ def main(descriptor: int) -> None:
             return
         try:
             answer(connection, function, request)
-        except ConnectionError:  # whoever asked is gone
+        except ConnectionError:  # the parent has gone
             return
 
 
-def answer(connection: Connection, function: Read, request: Request) -> None:
-    """Send what a function gives out, and a sign of life now and then."""
+def answer(connection: Connection, function: ReadFunction, request: ReadRequest) -> None:
+    """Send every item that a function yields, and a heartbeat at least about once a second of reading."""
     last = time.monotonic()
 
     def tick() -> None:
         nonlocal last
-        if time.monotonic() - last > ALIVE:
+        if time.monotonic() - last > HEARTBEAT_SECONDS:
             connection.send_bytes(pickle.dumps(None))
             last = time.monotonic()
 
@@ -60,7 +58,7 @@ def answer(connection: Connection, function: Read, request: Request) -> None:
 
 
 def _end_with_parent(descriptor: int) -> None:
-    """Die with the parent, however it ends and whatever this process is busy with."""
+    """Exit when the parent ends, however it ends and whatever this process is doing."""
     watch = select.poll()
     watch.register(descriptor, select.POLLHUP | select.POLLRDHUP)
     watch.poll()

@@ -1,7 +1,8 @@
-"""Reading media in a process of its own, which lives as long as it is needed and is begun anew when it dies or hangs.
+"""Read media in a separate process, which is started when needed and replaced when it dies or hangs.
 
-What a dying process had sent is whole and kept; what it was at is tried once more, alone, and given up when that ends a
-process again. How every process ended is looked at: nothing that was cut off passes for the end of a file.
+Clips that a dying process has sent are complete and are kept. The span it was reading is tried once more, alone, and
+fails for good if it ends a second process. The exit of every process is checked, so that a crash is never mistaken for
+the end of a file.
 """
 
 import multiprocessing
@@ -16,71 +17,73 @@ from pathlib import Path
 from typing import Any, Final
 
 from ercache.reasons import Missing, Reason
-from extract.media.clip import Clip, nothing
-from extract.media.container import SLOWEST
-from extract.media.scanned import Read, Request, read_scanned
+from extract.media.clip import Clip, failed_clip
+from extract.media.container import MIN_BYTES_PER_SECOND
+from extract.media.scanned import ReadFunction, ReadRequest, read_scanned
 
-START: Final = 60.0  # seconds within which a process has begun and imported what it needs
+START_SECONDS: Final = 60.0  # time within which a process has started and imported its modules
 
 
-class Reader:
-    """A process that reads files, one request after the other. Use as a context manager.
+class MediaReader:
+    """A process that reads files, one request after the other. Use it as a context manager.
 
     Args:
-        function: what answers a request, in that process.
+        function: answers a request inside the process.
     """
 
-    def __init__(self, function: Read = read_scanned) -> None:
+    def __init__(self, function: ReadFunction = read_scanned) -> None:
         self._function = function
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Any = None
 
-    def read(self, request: Request) -> Iterator[tuple[int, Clip]]:
-        """Number and clip of each stretch of a file, as soon as it is read."""
-        left = dict(enumerate(request.stretches))
+    def read(self, request: ReadRequest) -> Iterator[tuple[int, Clip]]:
+        """Yield (number, clip) of each span of a file as soon as it is read."""
+        left = dict(enumerate(request.spans))
         died = ""
         while left:
-            # After a death nobody knows which stretch is to blame: each alone.
+            # After a crash the guilty span is unknown, so each is read alone.
             numbers = list(left) if not died else list(left)[:1]
             before = len(left)
             try:
                 some = tuple(left[n] for n in numbers)
-                for n, clip in self._attempt(replace(request, stretches=some)):
+                for n, clip in self._attempt(replace(request, spans=some)):
                     del left[numbers[n]]
                     yield numbers[n], clip
                 for number in [n for n in numbers if n in left]:
                     yield (
                         number,
-                        nothing(left.pop(number), Missing(Reason.FAULT, "the reader gave no answer")),
+                        failed_clip(left.pop(number), Missing(Reason.FAULT, "the reader gave no answer")),
                     )
-            except _Died as error:
+            except _ProcessDied as error:
                 if died and len(left) == before:
-                    stretch = left.pop(numbers[0])
+                    span = left.pop(numbers[0])
                     words = f"the process that decoded it {error}, twice"
-                    yield numbers[0], nothing(stretch, Missing(Reason.CRASH, words))
+                    yield numbers[0], failed_clip(span, Missing(Reason.CRASH, words))
                 died = str(error)
-            except _Hangs as error:
-                for number, stretch in left.items():
-                    yield number, nothing(stretch, Missing(Reason.TIMEOUT, str(error)))
+            except _ProcessHangs as error:
+                for number, span in left.items():
+                    yield number, failed_clip(span, Missing(Reason.TIMEOUT, str(error)))
                 return
 
-    def _attempt(self, request: Request) -> Iterator[tuple[int, Clip]]:
-        patience = START + request.limits.seconds + _size(request.root / request.path) / SLOWEST
+    def _attempt(self, request: ReadRequest) -> Iterator[tuple[int, Clip]]:
+        patience = (
+            START_SECONDS + request.limits.seconds + _size(request.root / request.path) / MIN_BYTES_PER_SECOND
+        )
         try:
             if self._process is None:
                 self._start()
             self._connection.send((self._function, request))
             while True:
                 if not self._connection.poll(patience):
-                    raise _Hangs(f"no sign of life from the decoder within {patience:.0f} s")
+                    raise _ProcessHangs(f"no sign of life from the decoder within {patience:.0f} s")
                 message = pickle.loads(self._connection.recv_bytes())
                 if message == "done":
                     return
                 if message is not None:
                     yield message
         except (EOFError, OSError) as error:
-            raise _Died(self._end()) from error
-        except BaseException:  # a hang, or whoever listened went away in the middle
+            raise _ProcessDied(self._end()) from error
+        except BaseException:  # a hang, or the consumer stopped in the middle
             self._end()
             raise
 
@@ -96,12 +99,12 @@ class Reader:
         self._connection = ours
 
     def _end(self) -> str:
-        """End the process, if it has not ended; how it did."""
+        """End the process if it is still running; return how it ended."""
         if self._process is None:
             return "did not start"
         self._connection.close()
         try:
-            code = self._process.wait(1.0)  # it has closed its end: it is dying
+            code = self._process.wait(1.0)  # it has closed its end of the pipe, so it is ending
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
@@ -114,18 +117,18 @@ class Reader:
             self._process.kill()
             self._end()
 
-    def __enter__(self) -> "Reader":
+    def __enter__(self) -> "MediaReader":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-class _Died(Exception):
+class _ProcessDied(Exception):
     """The process ended in the middle of a request."""
 
 
-class _Hangs(Exception):
+class _ProcessHangs(Exception):
     """The process gives no sign of life."""
 
 
@@ -139,5 +142,5 @@ def _name_of(number: int) -> str:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # the process itself says what is wrong with it
+    except OSError:  # the process itself reports what is wrong with the file
         return 0

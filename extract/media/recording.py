@@ -1,7 +1,7 @@
-"""An open file of which packets can be read from any place.
+"""An open file whose packets can be read from any place.
 
-A small file's packets stay in memory; a large one is read again, and sought over where nothing is wanted. Where a seek
-leads is known by the packets found there, and one that led astray is made good by reading from the start.
+The packets of a small file stay in memory. A large file is read again, with seeks over long parts that nobody requests.
+After a seek, the packets found there show the position. If a seek leads too far, the file is read from the start.
 """
 
 from bisect import bisect_left, bisect_right
@@ -11,21 +11,21 @@ from typing import Any, Final
 import av
 import numpy as np
 
-from extract.media.container import Clock, Complaints, demuxed
-from extract.media.probe import Packets, Probe, decodable, facts_of, moving_pictures, stamp_of
+from extract.media.container import Deadline, ErrorLog, demuxed
+from extract.media.probe import Packets, Probe, decodable, moving_pictures, packet_identity, probe_container
 
-KEPT: Final = 64 << 20  # bytes of a file whose packets stay in memory between index and decoding
-LEAD: Final = 1.0  # seconds decoded before what is wanted, so that decoders have settled
-SEEK: Final = 20.0  # seconds that are sought over rather than read
+MAX_KEPT_BYTES: Final = 64 << 20  # packets of smaller files stay in memory between indexing and decoding
+SETTLING_SECONDS: Final = 1.0  # time decoded before a requested part, so that the decoder has settled
+MIN_SEEK_SECONDS: Final = 20.0  # shorter gaps are read, longer ones are jumped over
 
 
-class Runs:
-    """Numbers of the packets of a stream that are to be decoded, as runs that lie apart."""
+class PacketRanges:
+    """Numbers of the packets of a stream to decode, as ranges with gaps between them."""
 
-    def __init__(self, runs: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._firsts: list[int] = []
         self._lasts: list[int] = []
-        for first, last in sorted(runs):
+        for first, last in sorted(ranges):
             if self._lasts and first <= self._lasts[-1] + 1:
                 self._lasts[-1] = max(last, self._lasts[-1])
             else:
@@ -40,73 +40,77 @@ class Runs:
         return zip(self._firsts, self._lasts, strict=True)
 
     def next_from(self, number: int) -> int | None:
-        """The first number at or after another that is to be decoded."""
+        """Return the first packet number to decode at or after the given one; None if there is none."""
         rank = bisect_left(self._lasts, number)
         return None if rank == len(self._lasts) else max(number, self._firsts[rank])
 
 
 class Recording:
-    """An open file with its facts.
+    """An open file with its probe.
 
     Args:
-        again: opens the file.
-        known: its facts, if they are known from before.
+        open_container: opens the file anew.
+        deadline: time limit for the file.
+        error_log: FFmpeg's error messages.
+        known_facts: the file's probe, if it has been computed before.
 
     Attributes:
-        facts: found when it was opened, or known from before.
+        facts: the file's probe.
     """
 
     def __init__(
         self,
-        again: Callable[[], Any],
-        clock: Clock,
-        complaints: Complaints,
-        known: Probe | None = None,
+        open_container: Callable[[], Any],
+        deadline: Deadline,
+        error_log: ErrorLog,
+        known_facts: Probe | None = None,
     ) -> None:
-        self._again, self.clock, self.complaints = again, clock, complaints
-        self.container = again()
+        self._open_container, self.deadline, self.error_log = open_container, deadline, error_log
+        self.container = open_container()
         self._kept: list[Any] | None = None
-        if known is None:
-            small = self.container.size <= KEPT
-            known, kept = facts_of(self.container, clock, complaints, keep=small)
+        if known_facts is None:
+            small = self.container.size <= MAX_KEPT_BYTES
+            known_facts, kept = probe_container(self.container, deadline, error_log, keep=small)
             if small:
                 self._kept = kept
             else:
                 self.rewind()
-        self.facts = known
+        self.facts = known_facts
 
     def rewind(self) -> None:
-        """Stand at the beginning again, with a container of its own: a seek might lead to another place."""
-        self.container = self._again()
+        """Go back to the beginning with a new container: seeking to the start might lead to another place."""
+        self.container = self._open_container()
 
     @property
     def streams(self) -> dict[str, Any]:
-        """The streams looked at, by kind."""
+        """The chosen streams by kind (`video`, `audio`)."""
         found = {
             "video": decodable(moving_pictures(self.container)),
             "audio": decodable(list(self.container.streams.audio)),
         }
         return {kind: stream for kind, stream in found.items() if stream is not None}
 
-    def packets(self, runs: Mapping[str, Runs], settle: Callable[[], None]) -> Iterator[tuple[str, int, Any]]:
-        """Kind, number and packet of those packets that stand in some runs, in the order of the file.
+    def packets(
+        self, ranges: Mapping[str, PacketRanges], flush_decoders: Callable[[], None]
+    ) -> Iterator[tuple[str, int, Any]]:
+        """Yield (kind, number, packet) of the packets in the given ranges, in the order of the file.
 
         Args:
-            runs: `video`, `audio` -> numbers.
-            settle: called before a seek, which clears decoders.
+            ranges: kind (`video`, `audio`) -> packet numbers.
+            flush_decoders: called before each seek.
         """
         if self._kept is not None:
-            yield from _numbered(self._kept, {k: s for k, s in self.streams.items() if k in runs}, runs)
+            yield from _numbered(self._kept, {k: s for k, s in self.streams.items() if k in ranges}, ranges)
         else:
-            yield from _Reader(self, runs, settle).run()
+            yield from _LargeFileReader(self, ranges, flush_decoders).run()
 
     def demuxed(self, streams: Sequence[Any]) -> Iterator[Any]:
-        """Packets from where the file stands."""
-        return demuxed(self.container, streams, self.clock, self.complaints)
+        """Yield packets from the current position on."""
+        return demuxed(self.container, streams, self.deadline, self.error_log)
 
 
 def _numbered(
-    packets: Sequence[Any], streams: Mapping[str, Any], runs: Mapping[str, Runs]
+    packets: Sequence[Any], streams: Mapping[str, Any], ranges: Mapping[str, PacketRanges]
 ) -> Iterator[tuple[str, int, Any]]:
     kinds = {stream.index: kind for kind, stream in streams.items()}
     numbers = dict.fromkeys(streams, 0)
@@ -115,150 +119,156 @@ def _numbered(
         if kind is not None:
             number = numbers[kind]
             numbers[kind] += 1
-            if number in runs[kind]:
+            if number in ranges[kind]:
                 yield kind, number, packet
 
 
-class _Place:
-    """Where in the packets of one stream a reader stands.
+class _StreamPosition:
+    """Position of a reader within the packets of one stream.
 
     Attributes:
-        next: number of the packet that comes next; None until one is recognised after a seek.
-        due: number of the packet that is wanted next; None when no more is.
+        next: number of the next packet; None after a seek until a packet is identified.
+        wanted: number of the next requested packet; None when no more is requested.
     """
 
-    def __init__(self, packets: Packets, runs: Runs) -> None:
-        self._packets, self._runs = packets, runs
+    def __init__(self, packets: Packets, ranges: PacketRanges) -> None:
+        self._packets, self._ranges = packets, ranges
         self.next: int | None = 0
-        self.due = self._due_from(0)
-        self._known: dict[tuple[int, int], int | None] = {}
+        self.wanted = self._wanted_from(0)
+        self._number_of_identity: dict[tuple[int, int], int | None] = {}
 
-    def number(self, packet: Any, sought: bool) -> int | None:
-        """Number of a packet; None where it is not known."""
+    def number(self, packet: Any, has_sought: bool) -> int | None:
+        """Return the number of a packet; None if it cannot be identified."""
         number = self.next
-        if sought and (number is None or self._marks(number) != stamp_of(packet)):
-            number = self._recognised(packet)
+        if has_sought and (number is None or self._identity_of(number) != packet_identity(packet)):
+            number = self._find_number(packet)
         self.next = None if number is None else number + 1
         return number
 
-    def passed(self, number: int) -> None:
-        """A packet that was wanted is read."""
-        self.due = self._due_from(number + 1)
+    def mark_read(self, number: int) -> None:
+        """Note that a requested packet has been read."""
+        self.wanted = self._wanted_from(number + 1)
 
     def begins(self, number: int) -> float:
-        """When a packet begins, seconds from the start of the file; the last one for those beyond it."""
+        """Return when a packet begins, seconds from the start of the file; past the end, the last packet counts."""
         return float(self._packets.begins[min(number, len(self._packets.begins) - 1)])
 
     def byte_before(self, time: float) -> int | None:
-        """Where the last packet lies that begins before some time."""
+        """Return the byte position of the last packet that begins before a time; None if there is none."""
         before = (self._packets.begins <= time) & (self._packets.places >= 0)
         return int(self._packets.places[before][-1]) if before.any() else None
 
     def stamp_before(self, time: float) -> int:
-        """The file's own time of the last packet that begins before some time; of the first one where none does."""
+        """Return the file's own timestamp of the last packet that begins before a time, or of the first packet."""
         before = np.flatnonzero(self._packets.begins <= time)
         return int(self._packets.stamps[before[-1] if len(before) else 0])
 
-    def _due_from(self, number: int) -> int | None:
-        due = self._runs.next_from(number)
-        return due if due is not None and due < len(self._packets.begins) else None
+    def _wanted_from(self, number: int) -> int | None:
+        wanted = self._ranges.next_from(number)
+        return wanted if wanted is not None and wanted < len(self._packets.begins) else None
 
-    def _marks(self, number: int) -> tuple[int, int] | None:
+    def _identity_of(self, number: int) -> tuple[int, int] | None:
         if number >= len(self._packets.begins):
             return None
         return int(self._packets.places[number]), int(self._packets.stamps[number])
 
-    def _recognised(self, packet: Any) -> int | None:
-        if not self._known:
+    def _find_number(self, packet: Any) -> int | None:
+        if not self._number_of_identity:
             pairs = zip(self._packets.places.tolist(), self._packets.stamps.tolist(), strict=True)
             for number, pair in enumerate(pairs):
-                self._known[pair] = None if pair in self._known else number  # several alike tell nothing
-        return self._known.get(stamp_of(packet))
+                ambiguous = pair in self._number_of_identity
+                self._number_of_identity[pair] = None if ambiguous else number
+        return self._number_of_identity.get(packet_identity(packet))
 
 
-class _Reader:
-    """Reads the packets of a large file, and seeks over what nobody wants."""
+class _LargeFileReader:
+    """Reads the packets of a large file and jumps over long parts that nobody requests."""
 
-    def __init__(self, recording: Recording, runs: Mapping[str, Runs], settle: Callable[[], None]) -> None:
-        self._recording, self._settle = recording, settle
+    def __init__(
+        self, recording: Recording, ranges: Mapping[str, PacketRanges], flush_decoders: Callable[[], None]
+    ) -> None:
+        self._recording, self._flush_decoders = recording, flush_decoders
         facts = recording.facts
-        self._places = {
-            kind: _Place(facts.video if kind == "video" else facts.audio, some) for kind, some in runs.items()
+        self._positions = {
+            kind: _StreamPosition(facts.video if kind == "video" else facts.audio, some)
+            for kind, some in ranges.items()
         }
-        self._may_seek, self._sought = bool(facts.seek), False
-        self._stands_elsewhere, self._target = False, -np.inf
+        self._can_seek, self._has_sought = bool(facts.seek), False
+        self._did_seek, self._target = False, -np.inf
 
     def run(self) -> Iterator[tuple[str, int, Any]]:
-        """Kind, number and packet of what is wanted."""
+        """Yield (kind, number, packet) of the requested packets."""
         self._seek_ahead()
         while True:
             yield from self._read_on()
-            if not self._is_due():
+            if not self._is_any_wanted():
                 return
-            if self._stands_elsewhere:
+            if self._did_seek:
                 continue
-            if not self._sought:
+            if not self._has_sought:
                 return
-            self._may_seek = self._sought = False
+            self._can_seek = self._has_sought = False
             self._recording.rewind()
-            for place in self._places.values():
-                place.next = 0
+            for position in self._positions.values():
+                position.next = 0
 
     def _read_on(self) -> Iterator[tuple[str, int, Any]]:
-        """What is wanted from here on, until all of it is there, a seek is better, or it turns out to be missed."""
-        self._stands_elsewhere = False
-        streams = {kind: self._recording.streams[kind] for kind in self._places}
+        """Yield requested packets from here on, until all are read, a seek pays off, or one turns out to be missed."""
+        self._did_seek = False
+        streams = {kind: self._recording.streams[kind] for kind in self._positions}
         kinds = {stream.index: kind for kind, stream in streams.items()}
         for packet in self._recording.demuxed(list(streams.values())):
             kind = kinds[packet.stream_index]
-            place = self._places[kind]
-            number = place.number(packet, self._sought)
-            if number is None or place.due is None or number < place.due:
-                self._stands_elsewhere = self._seek_ahead()
-                if self._stands_elsewhere or not self._is_due():
+            position = self._positions[kind]
+            number = position.number(packet, self._has_sought)
+            if number is None or position.wanted is None or number < position.wanted:
+                self._did_seek = self._seek_ahead()
+                if self._did_seek or not self._is_any_wanted():
                     return
-            elif number == place.due:
-                place.passed(number)
+            elif number == position.wanted:
+                position.mark_read(number)
                 yield kind, number, packet
-            else:  # a seek led too far
+            else:  # a seek led too far: a requested packet was passed
                 return
 
-    def _is_due(self) -> bool:
-        return any(place.due is not None for place in self._places.values())
+    def _is_any_wanted(self) -> bool:
+        return any(position.wanted is not None for position in self._positions.values())
 
     def _seek_ahead(self) -> bool:
-        """Seek to what is wanted next, if that is far; whether it was done."""
-        due = [place for place in self._places.values() if place.due is not None]
-        here = [place.begins(place.next) for place in due if place.next is not None]
-        if not self._may_seek or not here or len(here) < len(due):
+        """Seek to the next requested packet if it is far away; return whether a seek was done."""
+        wanted = [position for position in self._positions.values() if position.wanted is not None]
+        here = [position.begins(position.next) for position in wanted if position.next is not None]
+        if not self._can_seek or not here or len(here) < len(wanted):
             return False
-        target = min(place.begins(place.due) for place in due if place.due is not None)
-        # NaN: nobody knows. A place that the last seek did not lead nearer to is read towards.
-        if not target - max(here) > SEEK or target <= self._target:
+        target = min(position.begins(position.wanted) for position in wanted if position.wanted is not None)
+        # NaN: the position is unknown. Do not seek twice to the same target if the first seek led no nearer.
+        if not target - max(here) > MIN_SEEK_SECONDS or target <= self._target:
             return False
         self._target = target
-        self._settle()
+        self._flush_decoders()
         try:
             self._seek(target)
         except av.error.FFmpegError:
-            self._may_seek = False
-            self._sought = True  # nobody knows where it stands
+            self._can_seek = False
+            self._has_sought = True  # the position is unknown
         else:
-            self._sought = True
-        for place in self._places.values():
-            place.next = None
+            self._has_sought = True
+        for position in self._positions.values():
+            position.next = None
         return True
 
     def _seek(self, target: float) -> None:
         facts, container = self._recording.facts, self._recording.container
         streams = self._recording.streams
         if facts.seek == "index" and "video" not in streams:
-            # Samples are cut into packets from where the seek leads: only from a packet's own time, into the same ones.
-            stamp = self._places["audio"].stamp_before(target - LEAD)
+            # For pure audio, FFmpeg cuts packets from the seek position: seek to a packet's own time to get equal ones.
+            stamp = self._positions["audio"].stamp_before(target - SETTLING_SECONDS)
             container.seek(stamp, stream=streams["audio"])
         elif facts.seek == "index":
-            container.seek(int((target - LEAD + facts.origin) * av.time_base))
+            container.seek(int((target - SETTLING_SECONDS + facts.origin) * av.time_base))
         else:
-            before = [place.byte_before(target - 2 * LEAD) for place in self._places.values()]
+            before = [
+                position.byte_before(target - 2 * SETTLING_SECONDS) for position in self._positions.values()
+            ]
             first = min((at for at in before if at is not None), default=0)
             container.seek(first, unsupported_byte_offset=True)

@@ -1,4 +1,4 @@
-"""From decoded frames to RGB pictures as they are shown: turned, with square pixels, cropped and scaled."""
+"""From decoded frames to RGB pictures as displayed: rotated, with square pixels, cropped and scaled."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,16 +10,16 @@ import numpy as np
 from av.sidedata.sidedata import Type
 
 from extract.media.types import Image
-from extract.media.video import Branch
+from extract.media.video import PictureFilter
 
-# Without the exact flags, swscale rounds differently from one processor to the next.
+# Without the exact flags, swscale rounds differently on different processors.
 _FLAGS: Final = "bilinear+accurate_rnd+full_chroma_int+bitexact"
-_NOT_TURNED: Final = (1, 0, 0, 1)
+_UPRIGHT: Final = (1, 0, 0, 1)
 
 
 @dataclass(frozen=True)
-class _Form:
-    """What decides how a frame is filtered."""
+class _FrameFormat:
+    """The properties of a frame that decide which filter graph it needs."""
 
     width: int
     height: int
@@ -30,20 +30,21 @@ class _Form:
 
 
 class Scaler:
-    """Turns frames into pictures for one branch; the filters are built once for each form of frame.
+    """Turns frames into pictures for one filter (size and crop). Filter graphs are built once per frame format.
 
     Args:
-        pixel: width of a pixel over its height.
+        picture_filter: the length of the shorter side and the crop.
+        pixel: width of a pixel divided by its height.
     """
 
-    def __init__(self, branch: Branch, pixel: Fraction) -> None:
-        self._side, self._crop = branch
+    def __init__(self, picture_filter: PictureFilter, pixel: Fraction) -> None:
+        self._side, self._crop = picture_filter
         self._pixel = pixel
-        self._graphs: dict[_Form, Any] = {}
+        self._graphs: dict[_FrameFormat, Any] = {}
 
     def picture(self, frame: Any) -> Image:
-        """The picture of a frame, RGB uint8 [height, width, 3]."""
-        form = _Form(
+        """Return the picture of a frame, RGB uint8 [height, width, 3]."""
+        layout = _FrameFormat(
             frame.width,
             frame.height,
             frame.format.name,
@@ -51,47 +52,49 @@ class Scaler:
             int(frame.color_range),
             _matrix(frame),
         )
-        if form not in self._graphs:
-            self._graphs[form] = self._graph(form)
-        graph = self._graphs[form]
+        if layout not in self._graphs:
+            self._graphs[layout] = self._graph(layout)
+        graph = self._graphs[layout]
         graph.push(frame)
         image: Image = graph.pull().to_ndarray()
         return image
 
-    def _graph(self, form: _Form) -> Any:
+    def _graph(self, layout: _FrameFormat) -> Any:
         graph = av.filter.Graph()
         graph.threads = 1
-        colours = f"colorspace={form.colorspace}:range={form.color_range}"
-        size = f"video_size={form.width}x{form.height}:pix_fmt={form.format}:time_base=1/1000"
+        colours = f"colorspace={layout.colorspace}:range={layout.color_range}"
+        size = f"video_size={layout.width}x{layout.height}:pix_fmt={layout.format}:time_base=1/1000"
         steps = [graph.add("buffer", f"{size}:{colours}")]
-        width, height = (form.height, form.width) if _swaps(form.matrix) else (form.width, form.height)
-        steps += [graph.add(name, arguments) for name, arguments in turns(form.matrix)]
-        pixel = 1 / self._pixel if _swaps(form.matrix) else self._pixel
+        width, height = (
+            (layout.height, layout.width) if _swaps_sides(layout.matrix) else (layout.width, layout.height)
+        )
+        steps += [graph.add(name, arguments) for name, arguments in rotation_filters(layout.matrix)]
+        pixel = 1 / self._pixel if _swaps_sides(layout.matrix) else self._pixel
         one = Fraction(1)
-        # The longer side of a pixel is stretched, so that nothing that was recorded is lost.
+        # Stretch the longer side of a pixel, so that no recorded detail is lost.
         shown = (round(width * max(pixel, one)), round(height * max(1 / pixel, one)))
         if self._crop is not None:
-            left, top, right, bottom = box_of(self._crop, *shown)
+            left, top, right, bottom = crop_box(self._crop, *shown)
             steps += [graph.add("scale", _scale(shown)), graph.add("format", "rgb24")]
             steps.append(graph.add("crop", f"{right - left}:{bottom - top}:{left}:{top}:exact=1"))
             shown = (right - left, bottom - top)
         if self._side is not None:
-            shown = scaled(shown, self._side)
+            shown = scaled_size(shown, self._side)
         steps += [graph.add("scale", _scale(shown)), graph.add("format", "rgb24"), graph.add("buffersink")]
         graph.link_nodes(*steps).configure()
         return graph
 
 
-def scaled(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Width and height whose shorter one is `side`, the longer one rounded down."""
+def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Return (width, height) with the shorter side equal to `side`; the longer side is rounded down."""
     width, height = size
     return (
         (side, max(1, side * height // width)) if width <= height else (max(1, side * width // height), side)
     )
 
 
-def box_of(crop: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a part of a picture, pixels; at least one pixel of each."""
+def crop_box(crop: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:
+    """Return (left, top, right, bottom) of a crop in pixels; the box is at least one pixel wide and high."""
     x0, y0, x1, y1 = crop
     left, top = min(round(x0 * width), width - 1), min(round(y0 * height), height - 1)
     right, bottom = (
@@ -102,17 +105,21 @@ def box_of(crop: tuple[float, float, float, float], width: int, height: int) -> 
 
 
 def cropped(image: Image, crop: tuple[float, float, float, float] | None) -> Image:
-    """A part of a picture, at least one pixel."""
+    """Return the part of a picture inside a crop, at least one pixel; the whole picture without a crop."""
     if crop is None:
         return image
-    left, top, right, bottom = box_of(crop, image.shape[1], image.shape[0])
+    left, top, right, bottom = crop_box(crop, image.shape[1], image.shape[0])
     return image[top:bottom, left:right].copy()
 
 
-def turns(matrix: tuple[int, int, int, int]) -> list[tuple[str, str | None]]:
-    """Filters that show a frame as its display matrix (a, b, c, d: signs of the 2 x 2 part) says."""
+def rotation_filters(matrix: tuple[int, int, int, int]) -> list[tuple[str, str | None]]:
+    """Return the filters (name, arguments) that apply a frame's display matrix.
+
+    Args:
+        matrix: signs of the 2 x 2 part of the display matrix (a, b, c, d).
+    """
     a, b, c, d = matrix
-    if _swaps(matrix):
+    if _swaps_sides(matrix):
         directions = {
             (1, -1): "1",
             (-1, 1): "2",
@@ -123,19 +130,19 @@ def turns(matrix: tuple[int, int, int, int]) -> list[tuple[str, str | None]]:
     return [(name, None) for name, sign in (("hflip", a), ("vflip", d)) if sign < 0]
 
 
-def _swaps(matrix: tuple[int, int, int, int]) -> bool:
+def _swaps_sides(matrix: tuple[int, int, int, int]) -> bool:
     return matrix[0] == 0 and matrix[3] == 0
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
-    """Signs of a frame's display matrix; angles between the quarters are not turned."""
+    """Return the signs of a frame's display matrix; rotations by other than quarter turns are ignored."""
     data = frame.side_data.get(Type.DISPLAYMATRIX)
     if data is None:
-        return _NOT_TURNED
+        return _UPRIGHT
     values = np.frombuffer(bytes(data), "<i4", 9)
     a, b, c, d = (int(np.sign(values[n])) if abs(int(values[n])) > 1 << 8 else 0 for n in (0, 1, 3, 4))
     quarter = (b == 0 and c == 0 and a and d) or (a == 0 and d == 0 and b and c)
-    return (a, b, c, d) if quarter else _NOT_TURNED
+    return (a, b, c, d) if quarter else _UPRIGHT
 
 
 def _scale(size: tuple[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""Reading a file of a corpus, if it is still the one that was scanned."""
+"""Read a file of a corpus, provided that it is still the file that was scanned."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -9,56 +9,61 @@ from ercache.digests import digest_of_file
 from ercache.manifest import MediaRef
 from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
-from extract.media.clip import Clip, Stretch, nothing, read_clips
-from extract.media.container import fault_of
+from extract.media.clip import Clip, Span, failed_clip, read_clips
+from extract.media.container import missing_from_error
 from extract.media.files import check_file
 
 
 @dataclass(frozen=True)
-class Request:
-    """A file of a corpus and what is wanted of it.
+class ReadRequest:
+    """A file of a corpus and what to read from it.
 
     Attributes:
-        root: of the corpus.
-        path: below the root.
-        sha256: what the scan found; None skips the comparison, for files that no manifest names.
+        root: folder of the corpus.
+        path: path of the file below the root.
+        sha256: digest that the scan found; None skips the comparison, for files that no manifest names.
+        spans: the spans to read.
+        limits: limits for reading one file.
     """
 
     root: Path
     path: str
     sha256: str | None
-    stretches: tuple[Stretch, ...]
+    spans: tuple[Span, ...]
     limits: Limits
 
 
-Read = Callable[[Request, Callable[[], None]], Iterator[tuple[int, Clip]]]
+ReadFunction = Callable[[ReadRequest, Callable[[], None]], Iterator[tuple[int, Clip]]]
 
 
-def read_scanned(request: Request, tick: Callable[[], None] = lambda: None) -> Iterator[tuple[int, Clip]]:
-    """Number and clip of each stretch, as soon as it is read; every fault, ours too, is a result.
+def read_scanned(request: ReadRequest, tick: Callable[[], None] = lambda: None) -> Iterator[tuple[int, Clip]]:
+    """Yield (number, clip) of each span as soon as it is read. Every error becomes a result, also errors of ercache.
 
     Args:
-        tick: called again and again while the file is read.
+        tick: called repeatedly while the file is read.
     """
-    left = dict(enumerate(request.stretches))
+    left = dict(enumerate(request.spans))
     try:
         path = scanned_file(request.root, MediaRef(request.path, sha256=request.sha256))
-        for number, clip in read_clips(path, request.stretches, request.limits, tick):
+        for number, clip in read_clips(path, request.spans, request.limits, tick):
             del left[number]
             yield number, clip
     except Missing as missing:
         fault = missing
-    except Exception as error:  # whatever a library does with one file concerns that file
-        fault = fault_of(error)
-    for number, stretch in left.items():
-        yield number, nothing(stretch, fault)
+    except Exception as error:  # an unexpected error of a library concerns this file alone
+        fault = missing_from_error(error)
+    for number, span in left.items():
+        yield number, failed_clip(span, fault)
 
 
 def scanned_file(root: Path, ref: MediaRef) -> Path:
-    """The file that the scan saw; if it is not there any more, that is a fault of this run, not of the data.
+    """Return the path of a file after checking that it is the one that was scanned.
+
+    A file that has changed or disappeared is a fault of this run, not of the data.
 
     Raises:
-        Missing: with `CHANGED`, which is tried again.
+        Missing: with `CHANGED`, which the next run tries again, or with the reason that the scan found as well
+            (an empty file, a Git LFS pointer).
     """
     try:
         path = check_file(root, ref)
@@ -81,5 +86,5 @@ def scanned_file(root: Path, ref: MediaRef) -> Path:
 
 @functools.lru_cache(maxsize=64)
 def _digest(path: Path, *_: int) -> str:
-    """Digest of a file, taken once for the shards that read it one after the other."""
+    """Digest of a file, computed once for all shards that read it one after the other."""
     return digest_of_file(path)

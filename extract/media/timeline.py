@@ -1,9 +1,9 @@
-"""Sane clocks: when each packet of a file begins, where a damaged or joined file says something else.
+"""Repair the timestamps of damaged or joined files: when does each packet really begin?
 
-A flipped bit sends the time of a packet, or of a block of packets, away and back again; recordings that were joined
-begin again at 0 or jump. The order in which packets are stored is right all the same, so a clock that leaves and comes
-back is set on meanwhile from where it left, and one that stays away is set on for good. A time that is merely late
-(pictures that stand still, sound that begins later) is left as it is.
+A flipped bit shifts the time of one packet, or of a block of packets, away and back again. Joined recordings restart at
+0 or jump. The stored order of the packets is still right. So if a clock jumps away and comes back, the times in between
+continue from where it left; if it stays away, all later times are shifted. A time that is merely late (a picture that
+stands still, sound that begins later) is left unchanged.
 """
 
 from bisect import bisect_right
@@ -17,26 +17,28 @@ from numpy.typing import NDArray
 
 Seconds = NDArray[np.float64]
 
-LEAP: Final = 10.0  # seconds forward that no recording makes by itself; FFmpeg's `dts_delta_threshold`
-BACK: Final = 0.5  # seconds back that are more than rounding
-BEYOND: Final = 2.0  # seconds beyond the duration that a container states
-# Seconds back where only the times of showing are known: pictures are stored out of order.
-REORDER: Final = 2.0
-_AHEAD: Final = 8  # later leaps among which one may lead back to where a clock left
-_JOINS: Final = 4  # of the joins so far, those that a stream may still come to
-_FEW: Final = 8  # packets that may be wrong at the beginning of a stream
+FORWARD_JUMP: Final = (
+    10.0  # seconds forward that no recording makes by itself; FFmpeg's `dts_delta_threshold`
+)
+BACKWARD_JUMP: Final = 0.5  # seconds back that exceed rounding
+DURATION_MARGIN: Final = 2.0  # seconds that times may exceed the duration in the header
+# Seconds back where only display times are known: pictures are stored in decoding order.
+REORDERED_JUMP: Final = 2.0
+_JUMPS_AHEAD: Final = 8  # later jumps that are searched for one that leads back
+_MAX_JOINS: Final = 4  # latest joins that a stream may still follow
+_MAX_WRONG_FIRST: Final = 8  # packets that may be wrong at the beginning of a stream
 
 
 @dataclass(frozen=True)
 class Track:
-    """Packets of one stream, in the order of the file.
+    """Times of the packets of one stream, in the order of the file.
 
     Attributes:
-        place: rank of each among the packets of all streams, [n].
-        time: what rises along the file: decoding times where there are any, else times of showing; NaN where a
+        place: rank of each packet among the packets of all streams, [n].
+        time: a time that rises along the file: decoding times where there are any, else display times; NaN where a
             packet has none, seconds, [n].
-        length: of each packet, seconds, [n].
-        reordered: `time` is the time of showing of pictures, which falls now and then.
+        length: duration of each packet, seconds, [n].
+        reordered: whether `time` holds display times of pictures, which sometimes fall.
     """
 
     place: NDArray[np.int64]
@@ -46,18 +48,18 @@ class Track:
 
     @property
     def back(self) -> float:
-        """Seconds that the time may fall."""
-        return REORDER if self.reordered else BACK
+        """Seconds by which the time may fall without being a jump."""
+        return REORDERED_JUMP if self.reordered else BACKWARD_JUMP
 
 
 def corrections(tracks: Sequence[Track], restarts: bool, longest: float | None) -> list[Seconds]:
-    """Seconds to add to the times of each packet, all 0 where the clocks are sane; one array [n] a track.
+    """Return the seconds to add to the times of each packet, one array [n] per track; all 0 for sane clocks.
 
-    No corrected time lies more than `Track.back` before an earlier one of its track.
+    No corrected time lies more than `Track.back` before an earlier time of its track.
 
     Args:
-        restarts: the container's clock may jump by design (transport streams), so that any leap is a join.
-        longest: the duration that the container states, seconds from its first time; None where it states none.
+        restarts: whether the container allows jumps of its clock (transport streams); each jump then is a join.
+        longest: duration that the container states, seconds from its first time; None where it states none.
     """
     if all(_is_sane(track, restarts, longest) for track in tracks):
         return [np.zeros(len(track.time)) for track in tracks]
@@ -69,15 +71,15 @@ def _is_sane(track: Track, restarts: bool, longest: float | None) -> bool:
     if not len(times):
         return True
     steps = np.diff(times, prepend=times[0])
-    limit = LEAP if restarts else np.inf
-    inside = longest is None or float(times.max() - times[0]) <= longest + BEYOND
-    # A leap alone may be a picture that stands still; one from which the clock comes back shows as a step back.
+    limit = FORWARD_JUMP if restarts else np.inf
+    inside = longest is None or float(times.max() - times[0]) <= longest + DURATION_MARGIN
+    # A forward jump alone may be a picture that stands still. If the clock comes back, there is a backward step.
     return bool((steps >= -track.back).all() and (steps <= limit).all() and inside)
 
 
 @dataclass(frozen=True)
 class _Join:
-    """Where a clock began anew: what is added from there on, and what the clock said."""
+    """A place where a clock restarted: the offset from there on, and the time that the clock showed."""
 
     offset: float
     raw: float
@@ -86,84 +88,86 @@ class _Join:
 _BEGINNING: Final = _Join(0.0, float("nan"))
 
 
-class _Clock:
-    """The clock of one track while the file is walked along.
+class _TrackClock:
+    """The clock of one track while the packets are visited in order.
 
     Attributes:
-        base: what is added to it.
-        away: what is added while it has left; None while it has not.
-        last: where it has come to; None before the first packet.
-        end: where the packet there ends.
+        base: offset added to its times.
+        excursion: offset used while the clock has jumped away and will come back; None otherwise.
+        last: latest corrected time so far, seconds; None before the first packet.
+        end: when the packet with that time ends, seconds.
     """
 
     def __init__(self, track: Track) -> None:
         self.base = 0.0
-        self.away: float | None = None
+        self.excursion: float | None = None
         self.last: float | None = None
         self.end = 0.0
         self.back = track.back
         numbers = np.flatnonzero(~np.isnan(track.time))
         self._times: list[float] = track.time[numbers].tolist()
         steps = np.diff(track.time[numbers])
-        # Ranks among the packets with a time.
-        self._leaps: list[int] = (np.flatnonzero(np.abs(steps) > track.back) + 1).tolist()
+        # Ranks are counted among the packets that have a time.
+        self._jumps: list[int] = (np.flatnonzero(np.abs(steps) > track.back) + 1).tolist()
         usual = steps[(steps > 0) & (steps <= track.back)]
         self.usual = float(np.median(usual)) if len(usual) else 0.04
         self._ranks = {n: rank for rank, n in enumerate(numbers.tolist())}
 
     @property
     def offset(self) -> float:
-        """What is added at present."""
-        return self.base if self.away is None else self.away
+        """The offset in use now."""
+        return self.base if self.excursion is None else self.excursion
 
     def gap(self, now: float) -> float:
-        """Seconds from where the clock has come to."""
+        """Return the seconds from the latest time to `now`."""
         return now - (now if self.last is None else self.last)
 
-    def goes_on(self, now: float) -> bool:
-        """Whether a time follows where the clock has come to."""
+    def continues_at(self, now: float) -> bool:
+        """Whether a time follows the latest one without a jump."""
         return -self.back <= self.gap(now) <= self.back
 
-    def comes_back(self, number: int) -> bool:
-        """Whether a clock that leaps at a packet leaps back later to where it was."""
+    def jumps_back_later(self, number: int) -> bool:
+        """Whether a clock that jumps at this packet later jumps back to where it was."""
         assert self.last is not None
-        return self._returns(self._ranks[number], self.last - self.base)
+        return self._returns_to(self._ranks[number], self.last - self.base)
 
-    def first_is_wrong(self, number: int) -> float | None:
-        """What is to be added to a few packets at the beginning from which the clock falls; None if it does not."""
+    def correction_of_first_packets(self, number: int) -> float | None:
+        """Return the correction for a few wrong packets at the beginning, after which the clock falls; else None."""
         rank = self._ranks[number]
-        ends = [*self._later_leaps(rank), len(self._times)][:2]
-        if len(ends) < 2 or ends[0] - rank > _FEW or ends[1] - ends[0] <= ends[0] - rank:
+        ends = [*self._later_jumps(rank), len(self._times)][:2]
+        if len(ends) < 2 or ends[0] - rank > _MAX_WRONG_FIRST or ends[1] - ends[0] <= ends[0] - rank:
             return None
         before, after = self._times[ends[0] - 1], self._times[ends[0]]
-        return after - self.usual - before if after < before and not self._returns(ends[0], before) else None
+        return (
+            after - self.usual - before if after < before and not self._returns_to(ends[0], before) else None
+        )
 
-    def _returns(self, rank: int, left: float) -> bool:
-        """Whether a clock that leaps leaps back later to what it said when it left."""
+    def _returns_to(self, rank: int, left: float) -> bool:
+        """Whether a clock that jumps at `rank` later returns to the time `left` that it showed before."""
         low = self._times[rank] < left
-        for later in self._later_leaps(rank):
+        for later in self._later_jumps(rank):
             rises = self._times[later] > self._times[later - 1]
             gap = self._times[later] - left
-            if rises == low and -self.back <= gap <= LEAP + (later - rank) * self.usual:
+            if rises == low and -self.back <= gap <= FORWARD_JUMP + (later - rank) * self.usual:
                 return True
         return False
 
-    def _later_leaps(self, rank: int) -> list[int]:
-        first = bisect_right(self._leaps, rank)
-        return self._leaps[first : first + _AHEAD]
+    def _later_jumps(self, rank: int) -> list[int]:
+        first = bisect_right(self._jumps, rank)
+        return self._jumps[first : first + _JUMPS_AHEAD]
 
 
 class _Repair:
-    """Walks along the file and sets clocks on where they jump."""
+    """Visits the packets in the order of the file and corrects clocks where they jump."""
 
     def __init__(self, tracks: Sequence[Track], restarts: bool, longest: float | None) -> None:
         self._tracks, self._restarts, self._longest = tracks, restarts, longest
-        self._clocks = [_Clock(track) for track in tracks]
-        self._joins: deque[_Join] = deque(maxlen=_JOINS)
+        self._clocks = [_TrackClock(track) for track in tracks]
+        self._joins: deque[_Join] = deque(maxlen=_MAX_JOINS)
         self._start: float | None = None
 
     def run(self) -> list[Seconds]:
-        """The corrections."""
+        """Return the corrections, one array [n] per track, seconds."""
         found = [np.zeros(len(track.time)) for track in self._tracks]
         owners = np.concatenate([np.full(len(t.time), n) for n, t in enumerate(self._tracks)])
         numbers = np.concatenate([np.arange(len(t.time)) for t in self._tracks])
@@ -179,46 +183,45 @@ class _Repair:
         clock = self._clocks[track]
         if clock.last is None:
             self._begin(clock, number, raw)
-        elif clock.goes_on(raw + clock.base):
-            clock.away = None
-        elif clock.away is None or not clock.goes_on(raw + clock.away):
-            self._leap(clock, number, raw)
+        elif clock.continues_at(raw + clock.base):
+            clock.excursion = None
+        elif clock.excursion is None or not clock.continues_at(raw + clock.excursion):
+            self._handle_jump(clock, number, raw)
         now = raw + clock.offset
         if clock.last is None or now >= clock.last:
             clock.last = now
-            clock.end = now + min(max(float(self._tracks[track].length[number]), 0.0), LEAP)
+            clock.end = now + min(max(float(self._tracks[track].length[number]), 0.0), FORWARD_JUMP)
         self._start = now if self._start is None else self._start
 
-    def _begin(self, clock: _Clock, number: int, raw: float) -> None:
-        """A stream begins: with the clock of the file as it is by now."""
+    def _begin(self, clock: _TrackClock, number: int, raw: float) -> None:
+        """Start a stream with the offset that the file's clock has by now."""
         others = [other.last for other in self._clocks if other.last is not None]
         offsets = [join.offset for join in self._newest_first()]
-        near = [o for o in offsets if others and abs(raw + o - max(others)) <= LEAP]
+        near = [o for o in offsets if others and abs(raw + o - max(others)) <= FORWARD_JUMP]
         clock.base = near[0] if near else offsets[0]
-        if (
-            others and not near and raw + clock.base < max(others)
-        ):  # it begins in a recording that was joined on
+        # The stream begins inside a recording that was joined on.
+        if others and not near and raw + clock.base < max(others):
             self._join(clock, raw)
-        wrong = clock.first_is_wrong(number)
-        clock.away = None if wrong is None else clock.base + wrong
+        wrong = clock.correction_of_first_packets(number)
+        clock.excursion = None if wrong is None else clock.base + wrong
 
-    def _leap(self, clock: _Clock, number: int, raw: float) -> None:
-        """A clock leaps: along with others, for a while, by right, or for good."""
-        clock.away = None
+    def _handle_jump(self, clock: _TrackClock, number: int, raw: float) -> None:
+        """Handle a jump: it follows another stream, is temporary, is intended, or is a new join."""
+        clock.excursion = None
         for join in self._newest_first():
             if join.offset == clock.base:
                 continue
             gap = clock.gap(raw + join.offset)
-            if gap >= -clock.back and (gap <= LEAP or abs(raw - join.raw) <= LEAP):
+            if gap >= -clock.back and (gap <= FORWARD_JUMP or abs(raw - join.raw) <= FORWARD_JUMP):
                 clock.base = join.offset
                 return
-        if clock.comes_back(number):
-            clock.away = clock.end - raw
-        elif not self._is_late(clock, raw + clock.base):
+        if clock.jumps_back_later(number):
+            clock.excursion = clock.end - raw
+        elif not self._is_meant(clock, raw + clock.base):
             self._join(clock, raw)
 
-    def _join(self, clock: _Clock, raw: float) -> None:
-        """A recording that was joined on begins, behind all that there was."""
+    def _join(self, clock: _TrackClock, raw: float) -> None:
+        """Begin a joined recording after the end of all packets so far."""
         clock.base = max(other.end for other in self._clocks if other.last is not None) - raw
         self._joins.append(_Join(clock.base, raw))
 
@@ -226,10 +229,10 @@ class _Repair:
         yield from reversed(self._joins)
         yield _BEGINNING
 
-    def _is_late(self, clock: _Clock, now: float) -> bool:
-        """Whether a leap ahead is meant: the container allows it, and states no duration that ends before."""
+    def _is_meant(self, clock: _TrackClock, now: float) -> bool:
+        """Whether a forward jump is intended: the container allows it, and its stated duration includes it."""
         gap = clock.gap(now)
-        if gap < 0 or (self._restarts and gap > LEAP):
+        if gap < 0 or (self._restarts and gap > FORWARD_JUMP):
             return False
         assert self._start is not None
-        return self._longest is None or now - self._start <= self._longest + BEYOND
+        return self._longest is None or now - self._start <= self._longest + DURATION_MARGIN

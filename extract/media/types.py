@@ -1,4 +1,4 @@
-"""What passes out of media files: pictures with the faces on them, and which pictures may be asked for."""
+"""Data types shared by media and encoders: frames with faces, and requests for pictures."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,12 +13,12 @@ Image = NDArray[np.uint8]  # RGB, [height, width, 3]
 
 @dataclass(frozen=True)
 class Faces:
-    """Detections of one frame, by falling probability: a row of the detection table.
+    """Faces detected in one frame, by decreasing probability.
 
     Attributes:
         boxes: x0, y0, x1, y1 in pixels, [n, 4].
-        probabilities: [n].
-        points: eyes, nose, mouth corners (x, y), [n, 5, 2].
+        probabilities: detection probabilities, [n].
+        points: eyes, nose and mouth corners as (x, y) in pixels, [n, 5, 2].
     """
 
     boxes: FloatArray
@@ -28,33 +28,40 @@ class Faces:
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture: seconds from the start of the file, RGB uint8 [height, width, 3], and its faces if asked for."""
+    """A picture of a clip.
+
+    Attributes:
+        time: seconds from the start of the file.
+        image: RGB uint8, [height, width, 3].
+        faces: the faces detected in it; None if none were requested.
+    """
 
     time: float
     image: NDArray[np.uint8]
     faces: Faces | None = None
 
 
-Rule = Literal["spread", "middle", "first", "keys"]
+PictureRule = Literal["spread", "middle", "first", "keys"]
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Which pictures of a clip, and of which size; a picture that two instants ask for comes once.
+class PictureRequest:
+    """Which pictures to take from a clip, and at which size. A picture that is chosen twice is returned once.
 
     Attributes:
-        count: so many; fewer when the clip has fewer.
-        every: at the centres of stretches of so many seconds; with `count`, at most so many of them, evenly taken.
-        side: length of the shorter side, pixels, as the decoder scales it; None for the pictures' own size.
-        rule: `spread` over the clip, at the centres of equal stretches; `middle` or `first` successive pictures at
-            the native rate (M2FNet); `keys`, those that are coded alone, completed by the instants that lie
-            farthest from all others (AMuSE).
-        window: with `spread`, only the middle so many seconds, on the grid of 30 pictures a second of AVT-CA;
-            pictures beyond the end of a shorter clip are not there.
+        count: number of pictures; a clip with fewer pictures gives fewer.
+        every: take pictures at the centres of intervals of this many seconds; with `count`, at most `count` of them,
+            evenly chosen.
+        side: length of the shorter side in pixels, scaled by FFmpeg; None keeps the original size.
+        rule: `spread`: at the centres of equal intervals of the clip. `middle`, `first`: successive pictures at the
+            native rate (M2FNet). `keys`: pictures that are coded alone (keyframes), completed by the instants that
+            are farthest from all others (AMuSE).
+        window: with `spread`, use only the middle part of the clip of this many seconds, on AVT-CA's grid of 30
+            pictures per second; pictures beyond the end of a shorter clip are left out.
     """
 
     count: int | None = None
     every: float | None = None
     side: int | None = None
-    rule: Rule = "spread"
+    rule: PictureRule = "spread"
     window: float | None = None

@@ -1,4 +1,4 @@
-"""Pictures of a clip: which ones a rule asks for, by the times at which the pictures of the file begin."""
+"""Choose the pictures of a clip that a rule requests, from the times at which the file's pictures begin."""
 
 from typing import Final
 
@@ -6,80 +6,87 @@ import numpy as np
 
 from ercache.manifest import MediaRef
 from ercache.reasons import Missing, Reason
-from extract.media.probe import period_of
-from extract.media.types import Pictures, Times
+from extract.media.probe import picture_period
+from extract.media.types import PictureRequest, Times
 
 Crop = tuple[float, float, float, float]
-Branch = tuple[int | None, Crop | None]  # shorter side, and the crop where it must come before the scaling
+PictureFilter = tuple[
+    int | None, Crop | None
+]  # shorter side in pixels; crop, if it must come before the scaling
 
-GRID: Final = 30  # pictures a second, on which AVT-CA counts whatever the clip's own rate
-_EQUAL: Final = 1e-6  # times are rounded sums
+AVTCA_RATE: Final = 30  # pictures per second of AVT-CA's grid, whatever the clip's own rate
+_TOLERANCE: Final = 1e-6  # seconds; times are rounded sums
 
 
-def branch_of(kind: Pictures, ref: MediaRef) -> Branch:
-    """Pictures of one branch are filtered alike; a crop of pictures in their own size costs nothing later."""
+def picture_filter_of(kind: PictureRequest, ref: MediaRef) -> PictureFilter:
+    """Return the filter that a request needs; requests with equal filters share their pictures.
+
+    The crop belongs to the filter only if the picture is scaled: an unscaled picture can be cropped later at no cost.
+    """
     return (kind.side, ref.crop if kind.side else None)
 
 
-def instants(kind: Pictures, times: Times, keys: Times, ref: MediaRef, longest: float) -> Times:
-    """The instants of a clip that a rule asks for, seconds.
+def instants(kind: PictureRequest, times: Times, keys: Times, ref: MediaRef, longest: float) -> Times:
+    """Return the instants of a clip that a rule requests, seconds.
 
     Args:
-        times: at which the file's pictures begin.
-        keys: at which those begin that are coded alone.
-        longest: seconds of a stretch that are looked at.
+        times: when the file's pictures begin, seconds.
+        keys: when the pictures begin that are coded alone, seconds.
+        longest: maximal length of a span, seconds.
 
     Raises:
-        Missing: the clip has no picture in this stretch.
+        Missing: the clip has no picture in this span.
     """
     start, end = _bounds(times, ref, longest)
-    last = float(times[-1]) + period_of(times)
+    last = float(times[-1]) + picture_period(times)
     if start > end or start >= last:
         raise Missing(Reason.NO_VIDEO, f"pictures end at {last:.2f} s")
     if kind.every is not None:
         found = grid(start, end, kind.every)
-        return found if kind.count is None else evenly(found, kind.count)
+        return found if kind.count is None else pick_evenly(found, kind.count)
     assert kind.count is not None
     if kind.rule in ("middle", "first"):
-        return _successive(_within(times, start, end), kind)
+        return _successive(_pictures_within(times, start, end), kind)
     centres = np.asarray(start + (np.arange(kind.count) + 0.5) / kind.count * (end - start), np.float64)
     if kind.rule == "keys":
-        inside = keys[(keys >= start - _EQUAL) & (keys < end - _EQUAL)]
-        return completed(inside, centres, kind.count)
+        inside = keys[(keys >= start - _TOLERANCE) & (keys < end - _TOLERANCE)]
+        return complete_keyframes(inside, centres, kind.count)
     if kind.window is not None:
-        return _of_window(start, end, kind.window, kind.count)
+        return _in_centre_window(start, end, kind.window, kind.count)
     return centres
 
 
-def asked_for(at: Times, times: Times, ref: MediaRef, longest: float) -> int:
-    """How many pictures there are at some instants where none stands still: not more than begin in the stretch.
+def expected_count(at: Times, times: Times, ref: MediaRef, longest: float) -> int:
+    """Return how many different pictures the instants should give, if no picture stands still.
+
+    This is at most the number of pictures that begin in the span.
 
     Args:
-        at: what a rule asks for, as `instants` gives it; those beyond the end of the file ask for nothing.
+        at: the requested instants as returned by `instants`; those after the end of the file do not count.
     """
     start, end = _bounds(times, ref, longest)
-    begun = len(_within(times, start, end))
-    inside = int((at < times[-1] + period_of(times)).sum())
+    begun = len(_pictures_within(times, start, end))
+    inside = int((at < times[-1] + picture_period(times)).sum())
     return max(1, min(begun, inside))
 
 
 def _bounds(times: Times, ref: MediaRef, longest: float) -> tuple[float, float]:
-    """Beginning and end of a stretch, seconds."""
+    """Return start and end of a span, seconds."""
     start = float(times[0]) if ref.start is None else ref.start
-    end = float(times[-1]) + period_of(times) if ref.end is None else ref.end
+    end = float(times[-1]) + picture_period(times) if ref.end is None else ref.end
     return start, min(end, start + longest)
 
 
-def evenly(values: Times, count: int) -> Times:
-    """At most so many of some values, evenly taken: the middle of each of `count` stretches of them."""
+def pick_evenly(values: Times, count: int) -> Times:
+    """Choose at most `count` values evenly: the middle one of each of `count` equal parts."""
     if len(values) <= count:
         return values
     chosen: Times = values[np.arange(count) * len(values) // count + len(values) // (2 * count)]
     return chosen
 
 
-def completed(keys: Times, centres: Times, count: int) -> Times:
-    """Exactly `count` instants: keys, evenly taken, or all keys and the centres farthest from what is chosen.
+def complete_keyframes(keys: Times, centres: Times, count: int) -> Times:
+    """Return exactly `count` instants: evenly chosen keys, or all keys and the centres farthest from those chosen.
 
     Source: AMuSE, the choice of keyframes in docs/papers/amuse.md, section 3.2; of equally far centres the earliest.
     """
@@ -92,44 +99,44 @@ def completed(keys: Times, centres: Times, count: int) -> Times:
     return np.sort(np.array(chosen, np.float64))
 
 
-def _within(times: Times, start: float, end: float) -> Times:
-    """Beginnings of the pictures of a stretch; of one shorter than a picture, the picture on show."""
-    inside: Times = times[(times >= start - _EQUAL) & (times < end - _EQUAL)]
+def _pictures_within(times: Times, start: float, end: float) -> Times:
+    """Return when the pictures of a span begin; for a span shorter than a picture, the picture on screen."""
+    inside: Times = times[(times >= start - _TOLERANCE) & (times < end - _TOLERANCE)]
     return inside if len(inside) else shown_at(times, np.array([start]))
 
 
-def _successive(times: Times, kind: Pictures) -> Times:
+def _successive(times: Times, kind: PictureRequest) -> Times:
     assert kind.count is not None
     first = max(0, (len(times) - kind.count) // 2) if kind.rule == "middle" else 0
     run: Times = times[first : first + kind.count]
     return run
 
 
-def _of_window(start: float, end: float, window: float, count: int) -> Times:
+def _in_centre_window(start: float, end: float, window: float, count: int) -> Times:
     """Instants in the middle of a stretch, on the grid of AVT-CA (docs/papers/avtca.md, section 3.3)."""
     first = start + max(0.0, (end - start - window) / 2)
-    steps = evenly(np.arange(round(window * GRID), dtype=np.float64), count)
-    found = first + (steps + 0.5) / GRID
+    steps = pick_evenly(np.arange(round(window * AVTCA_RATE), dtype=np.float64), count)
+    found = first + (steps + 0.5) / AVTCA_RATE
     inside: Times = found[found < end]
     return inside if len(inside) else np.array([start])
 
 
 def shown_at(times: Times, wanted: Times) -> Times:
-    """Beginnings of the pictures on show at some instants, each once; before the first picture, the first."""
-    rank = np.searchsorted(times, wanted + _EQUAL, side="right") - 1
+    """Return when the pictures on screen at some instants begin, each once; before the first picture, the first."""
+    rank = np.searchsorted(times, wanted + _TOLERANCE, side="right") - 1
     chosen: Times = times[np.unique(np.maximum(rank, 0))]
     return chosen
 
 
 def grid(start: float, end: float, every: float) -> Times:
-    """Instants `start + (j + 0.5) * every` inside a stretch, seconds, [n]; the middle of a stretch shorter than that.
+    """Return the instants `start + (j + 0.5) * every` inside a span, seconds, [n]; for a shorter span its middle.
 
     Raises:
-        ValueError: the stretch ends before it starts, or `every` is not positive.
+        ValueError: the span ends before it starts, or `every` is not positive.
     """
     if every <= 0 or end < start:
         raise ValueError(f"no grid from {start} to {end} s in steps of {every} s")
-    count = int(np.floor((end - start) / every + 0.5 + _EQUAL))
+    count = int(np.floor((end - start) / every + 0.5 + _TOLERANCE))
     if not count:
         return np.array([(start + end) / 2])
     return np.asarray(start + (np.arange(count) + 0.5) * every, np.float64)

@@ -1,5 +1,5 @@
-"""Training of the extractors that the papers train themselves; what it makes records the ids that it has seen.
+"""Train the extractors that the papers train themselves; each trained extractor records the ids it was trained on.
 
-Inputs come from the engine (manifest, media, detections) or from folders of labelled files; the loop is
-`ercache.training.loop`; nothing of a test part is ever read.
+Inputs come from the engine (manifest, media, detections) or from folders of labelled files. The training loop is
+`ercache.training.loop`. Data of a test part are never read.
 """

@@ -12,22 +12,22 @@ from torch import Tensor
 
 FloatArray = NDArray[np.float32]
 
-CHANCE: Final = 0.5  # of each augmentation
-STRETCH: Final = (0.8, 1.25)  # rate; above 1 the sound gets shorter
-SNR: Final = (10.0, 30.0)  # dB
+CHANCE: Final = 0.5  # probability of each augmentation
+WARP_RATES: Final = (0.8, 1.25)  # above 1, the sound gets shorter
+SNR: Final = (10.0, 30.0)  # signal-to-noise ratio, dB
 
 
-def varied(sound: FloatArray, random: np.random.Generator) -> FloatArray:
-    """A sound with, by chance, another tempo and noise, [n] -> [n / rate]."""
+def augment_sound(sound: FloatArray, random: np.random.Generator) -> FloatArray:
+    """Change a sound at random: another tempo and noise, each with probability 0.5, [n] -> [n / rate]."""
     if random.random() < CHANCE:
-        sound = warped(sound, float(random.uniform(*STRETCH)))
+        sound = time_warp(sound, float(random.uniform(*WARP_RATES)))
     if random.random() < CHANCE:
-        sound = noisy(sound, float(random.uniform(*SNR)), random)
+        sound = add_noise(sound, float(random.uniform(*SNR)), random)
     return sound
 
 
-def warped(sound: FloatArray, rate: float) -> FloatArray:
-    """A sound in another tempo at the same pitch (librosa's phase vocoder), [n] -> [round(n / rate)]."""
+def time_warp(sound: FloatArray, rate: float) -> FloatArray:
+    """Change the tempo of a sound at constant pitch (librosa's phase vocoder), [n] -> [round(n / rate)]."""
     import librosa
 
     window = 1024 if len(sound) >= 1024 else 64
@@ -39,18 +39,20 @@ def warped(sound: FloatArray, rate: float) -> FloatArray:
     return np.asarray(result, np.float32)
 
 
-def noisy(sound: FloatArray, snr: float, random: np.random.Generator) -> FloatArray:
-    """A sound with white Gaussian noise, [n].
+def add_noise(sound: FloatArray, snr: float, random: np.random.Generator) -> FloatArray:
+    """Add white Gaussian noise to a sound, [n].
 
     Args:
-        snr: of the sound's mean power to the noise's, dB.
+        sound: mono samples, [n].
+        snr: mean power of the sound relative to that of the noise, dB.
+        random: random generator.
     """
     power = float(np.mean(np.square(sound, dtype=np.float64)))
     noise = random.standard_normal(len(sound)) * np.sqrt(power / 10 ** (snr / 10))
     return np.asarray(sound + noise, np.float32)
 
 
-def flipped(images: Tensor, random: torch.Generator) -> Tensor:
-    """Images [B, H, W, 3], each mirrored left to right with probability 0.5."""
+def flip_randomly(images: Tensor, random: torch.Generator) -> Tensor:
+    """Mirror each image [B, H, W, 3] left to right with probability 0.5."""
     mirror = torch.rand(len(images), generator=random).to(images.device) < CHANCE
     return torch.where(mirror[:, None, None, None], images.flip(2), images)

@@ -1,13 +1,13 @@
-"""The switches of a training of an extractor, as `pretrain:` in params.yaml has them."""
+"""The parameters of an extractor's training, as given under `pretrain:` in params.yaml."""
 
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from ercache.params.schema import Strict
-from extract.encoders.text.roberta import Reach
+from extract.encoders.text.roberta import NeighbourCount
 from extract.encoders.visual.m2fnet_images import SIZES
-from extract.text.dialogue_context import Names
+from extract.text.dialogue_context import NameStyle
 
 AUDIO: Final = "audio/mel-resnet18"
 VISUAL: Final = "visual/m2fnet-dual"
@@ -19,12 +19,13 @@ Form = Literal["vicreg", "printed"]
 
 
 class MetricLoss(Strict):
-    """The loss and every reading of it.
+    """The loss, with a parameter for each open choice of the paper.
 
     Attributes:
-        margin: `similarity` puts S = 1 - D into the exponents of Eq. 11 and pulls the right way (R11); `printed` is
-            Eq. 11 with D; `printed_stopgrad` keeps its value and detaches the margin; `fixed` is a plain hinge of 0.2.
-        weights: of the triplet, covariance and variance terms.
+        margin: `similarity` uses S = 1 - D in the exponents of Eq. 11, which pulls in the right direction (R11);
+            `printed` is Eq. 11 with D; `printed_stopgrad` keeps its value and detaches the margin; `fixed` is a plain
+            hinge of 0.2.
+        weights: weights of the triplet, covariance and variance terms.
         var_form, cov_form: as in VICReg, or as Eqs. 12 and 13 are printed (R12).
     """
 
@@ -35,15 +36,16 @@ class MetricLoss(Strict):
 
 
 class ExtractorConfig(Strict):
-    """What the two image extractors have in common.
+    """Common parameters of the two image extractors.
 
     Attributes:
         size: side of the images: 224 (`paper`), 112 (`small`, for CPU) or 64 pixels (`tiny`).
         init: `imagenet` needs the checkpoint resnet18; `scratch` needs nothing.
-        objective: metric learning, or a linear layer on z with cross-entropy, the control for it.
-        classes, images: of a batch: so many classes (None: all) with so many images each.
+        objective: metric learning, or a linear layer on z with cross-entropy, as a control.
+        loss: parameters of the metric loss.
+        classes, images: number of classes in a batch (None: all), and of images per class.
         augment: time warp and noise, or flips.
-        passes: passes over the train images between two looks at validation.
+        passes: passes over the train images between two validations.
     """
 
     size: Size = "paper"
@@ -62,20 +64,20 @@ class ExtractorConfig(Strict):
 
 
 class AudioConfig(ExtractorConfig):
-    """Switches of the training of `audio/mel-resnet18`.
+    """Parameters of the training of `audio/mel-resnet18`.
 
     Attributes:
-        variants: of each sound with time warp and noise, made before the training; None makes a new one each time.
+        variants: number of augmented versions of each sound, made before the training; None makes new ones each time.
     """
 
     variants: int | None = Field(None, ge=1)
 
 
 class VisualConfig(ExtractorConfig):
-    """Switches of the training of `visual/m2fnet-dual`.
+    """Parameters of the training of `visual/m2fnet-dual`.
 
     Attributes:
-        frames: pictures of an utterance that give a scene and their faces.
+        frames: number of pictures of an utterance that give a scene and faces.
     """
 
     frames: int = Field(3, ge=1)
@@ -92,35 +94,35 @@ class ExtractorTraining(Strict):
 
 
 class TextConfig(Strict):
-    """Switches of the training of `text/m2fnet-roberta`; features must read utterances in the same way.
+    """Parameters of the training of `text/m2fnet-roberta`; features must read utterances in the same way.
 
     Attributes:
-        size: of the network; `small` is ours and has no checkpoint.
-        init: `checkpoint` begins with RoBERTa of that size; `scratch` with random tensors and a tokenizer trained on
+        size: size of the network; `small` is our own and has no checkpoint.
+        init: `checkpoint` starts from RoBERTa of that size; `scratch` from random tensors, with a tokenizer trained on
             the train part.
-        vocabulary: tokens of that tokenizer at most.
-        past, future: neighbours that are read with an utterance; `max` for as many as 512 tokens hold.
-        names: what precedes each turn, `none`, `first` or `sex` (they differ for IEMOCAP only).
+        vocabulary: largest number of tokens of that tokenizer.
+        past, future: number of neighbours read with an utterance; `max` for as many as fit into 512 tokens.
+        names: what precedes each turn, `none`, `first` or `sex` (they differ only for IEMOCAP).
         events: keep tags such as [LAUGHTER].
     """
 
     size: Literal["small", "base", "large"] = "large"
     init: Literal["checkpoint", "scratch"] = "checkpoint"
     vocabulary: int = Field(8000, ge=300)
-    past: Reach = 1
-    future: Reach = 1
-    names: Names = "sex"
+    past: NeighbourCount = 1
+    future: NeighbourCount = 1
+    names: NameStyle = "sex"
     events: bool = True
 
     @model_validator(mode="after")
     def _has_a_checkpoint(self) -> Self:
         if self.size == "small" and self.init == "checkpoint":
-            raise ValueError("no checkpoint has the size small; say `init: scratch`")
+            raise ValueError("there is no checkpoint of the size small; use `init: scratch`")
         return self
 
     @property
     def checkpoint(self) -> str | None:
-        """Key of the checkpoint that the training begins with."""
+        """Key of the checkpoint that the training starts from; None for `scratch`."""
         return f"roberta-{self.size}" if self.init == "checkpoint" else None
 
 

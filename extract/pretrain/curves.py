@@ -1,4 +1,4 @@
-"""The curves of an extractor's training as dvclive writes them: a table for each score, by epoch, for `dvc plots`."""
+"""Write the learning curves of an extractor's training as dvclive tables, one per score, for `dvc plots`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,14 +9,14 @@ from ercache.trained_extractors import CURVES
 
 
 class _Tables(Live):
-    """It looks at no repository: where DVC has none it would make and stage one, and refuse one without a commit."""
+    """Writes tables without a repository: dvclive would create one where DVC has none, and fail without a commit."""
 
     def _init_dvc(self) -> None:
         pass
 
 
 def write_curves(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write what `history` says of each epoch into the folder of an extractor, without a date or a duration."""
+    """Write the history of the epochs into the folder of an extractor, without dates or durations."""
     with _Tables(str(folder / CURVES), save_dvc_exp=False, dvcyaml=None) as live:
         for row in history:
             live.step = int(row["epoch"])

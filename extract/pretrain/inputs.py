@@ -1,6 +1,6 @@
-"""What the engine takes from the media for a training: sounds, or squares of scenes and faces.
+"""Inputs of a training that the engine extracts from the media: sounds, or squares of scenes and faces.
 
-They are encoders in all but the registry: read in one pass, resumable, kept in the store.
+They are encoders outside the registry, so they are read in one pass, are resumable, and are kept in the store.
 """
 
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.audio.common import unusable
+from extract.encoders.audio.common import why_unusable
 from extract.encoders.base import Encoded, EncoderSpec, Input, Modality, Sample
 from extract.encoders.visual.m2fnet_dual import face_crops
-from extract.media.mel_image import RATE, fitted, resized
-from extract.media.types import Pictures
+from extract.media.mel_image import RATE, cut_or_pad, resized
+from extract.media.types import PictureRequest
 
 
-def _facts(key: str, modality: Modality, summary: str) -> EncoderSpec:
+def _input_spec(key: str, modality: Modality, summary: str) -> EncoderSpec:
     return EncoderSpec(key, modality, summary, "one", 1, "that of the corpus")
 
 
 class SoundParams(Strict):
-    """The sound is taken as the mel image takes it: no switches."""
+    """The sound is cut and padded as for the mel image; there are no parameters."""
 
 
 class SoundInput:
     """`sound`: the first 20 s at 16 kHz, [n]."""
 
-    spec: ClassVar[EncoderSpec] = _facts("pretrain/sound", "audio", "sound for a training")
+    spec: ClassVar[EncoderSpec] = _input_spec("pretrain/sound", "audio", "sound for a training")
     Params: ClassVar[type[BaseModel]] = SoundParams
 
     def __init__(self, params: SoundParams, device: str = "cpu", weights: Weights | None = None) -> None:
@@ -48,23 +48,23 @@ class SoundInput:
         return (ArraySpec("sound", "sequence", ("sample",), ()),)
 
     def length(self, sample: Sample) -> int:
-        """Not asked for."""
+        """Unused."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Each sound as it is."""
+        """Return each sound unchanged."""
         return [self._one(sample) for sample in samples]
 
     def _one(self, sample: Sample) -> Encoded | Missing:
-        fault = unusable(sample.sound, 1)
+        fault = why_unusable(sample.sound, 1)
         if fault is not None:
             return fault
-        sound = fitted(np.asarray(sample.sound))
+        sound = cut_or_pad(np.asarray(sample.sound))
         return Encoded({"sound": sound}, frames=len(sound))
 
 
 class PictureParams(Strict):
-    """Switches of `PictureInput`: pictures of an utterance, and the side of the squares in pixels."""
+    """Parameters of `PictureInput`: number of pictures of an utterance, and side of the squares in pixels."""
 
     frames: int
     side: int
@@ -73,7 +73,9 @@ class PictureParams(Strict):
 class PictureInput:
     """`images`: the scenes of all pictures, then all their faces, [T, side, side, 3]."""
 
-    spec: ClassVar[EncoderSpec] = _facts("pretrain/pictures", "visual", "scenes and faces for a training")
+    spec: ClassVar[EncoderSpec] = _input_spec(
+        "pretrain/pictures", "visual", "scenes and faces for a training"
+    )
     Params: ClassVar[type[BaseModel]] = PictureParams
 
     def __init__(self, params: PictureParams, device: str = "cpu", weights: Weights | None = None) -> None:
@@ -82,7 +84,7 @@ class PictureInput:
     @staticmethod
     def input(params: PictureParams) -> Input:
         """Pictures spread over the clip, with their faces."""
-        return Input(pictures=Pictures(params.frames), faces=True)
+        return Input(pictures=PictureRequest(params.frames), faces=True)
 
     @staticmethod
     def arrays(params: PictureParams) -> tuple[ArraySpec, ...]:
@@ -91,11 +93,11 @@ class PictureInput:
         return (ArraySpec("images", "sequence", ("image", "row", "column", "rgb"), shape, "uint8", "1/255"),)
 
     def length(self, sample: Sample) -> int:
-        """Not asked for."""
+        """Unused."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Each clip alone."""
+        """Encode each clip alone."""
         return [self._one(sample) for sample in samples]
 
     def _one(self, sample: Sample) -> Encoded | Missing:

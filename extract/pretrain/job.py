@@ -7,10 +7,11 @@ from ercache.errors import UsageError
 from ercache.manifest import Manifest
 from ercache.params.schema import EngineParams, FacePolicy, PretrainParams
 from ercache.weights import checked_files, read_tensors
+from extract.engine.run import StageProgress
 from extract.pretrain.config import CONFIGS, ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
-from extract.pretrain.run import ImageJob, Job, TextJob
-from extract.pretrain.sources import Progress, Reading, Source, of_corpus, of_folder
-from extract.pretrain.texts import of_transcripts
+from extract.pretrain.run import ImageJob, PretrainJob, TextJob
+from extract.pretrain.sources import ImageSource, MediaSettings, source_of_corpus, source_of_folder
+from extract.pretrain.texts import source_of_transcripts
 
 IMAGENET = "resnet18"  # checkpoint that `init: imagenet` starts from
 
@@ -24,8 +25,8 @@ def training_job(
     faces: FacePolicy,
     store: Path,
     device: str = "cpu",
-    progress: Progress = lambda *_: None,
-) -> Job:
+    progress: StageProgress = lambda *_: None,
+) -> PretrainJob:
     """Collect the examples of a training, and the weights that it starts from.
 
     Args:
@@ -44,14 +45,16 @@ def training_job(
     config, training = config_type(**entry.config), training_type(**entry.training)
     if isinstance(config, TextConfig):
         assert isinstance(training, TextTraining) and manifest is not None
-        return TextJob(of_transcripts(manifest, entry.label_set, entry.split, config), config, training)
+        return TextJob(
+            source_of_transcripts(manifest, entry.label_set, entry.split, config), config, training
+        )
     assert isinstance(config, ExtractorConfig) and isinstance(training, ExtractorTraining)
     if manifest is None:
         source = _folder_source(entry, config, training.seed, progress)
     else:
         assert media_root is not None
-        reading = Reading(engine, faces, store, media_root, device)
-        source = of_corpus(manifest, entry.label_set, entry.split, config, reading, progress)
+        reading = MediaSettings(engine, faces, store, media_root, device)
+        source = source_of_corpus(manifest, entry.label_set, entry.split, config, reading, progress)
     imagenet = None
     if config.init == "imagenet":
         (path,) = checked_files(IMAGENET).values()
@@ -59,8 +62,10 @@ def training_job(
     return ImageJob(source, config, training, imagenet)
 
 
-def _folder_source(entry: PretrainParams, config: ExtractorConfig, seed: int, progress: Progress) -> Source:
+def _folder_source(
+    entry: PretrainParams, config: ExtractorConfig, seed: int, progress: StageProgress
+) -> ImageSource:
     folder = Path(os.path.expanduser(str(entry.folder)))
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}", hint="give --folder DIR")
-    return of_folder(folder, config, entry.labels == "identity", seed, progress)
+    return source_of_folder(folder, config, entry.labels == "identity", seed, progress)

@@ -11,23 +11,23 @@ from torch.nn import functional as F
 
 from extract.pretrain.config import Form, Margin, MetricLoss
 
-EPSILON: Final = 1e-4  # under the root of the variance
+EPSILON: Final = 1e-4  # added under the square root of the variance
 FIXED_MARGIN: Final = 0.2
 
 
 def distance(u: Tensor, v: Tensor) -> Tensor:
-    """Half the Euclidean distance of the unit vectors, in [0, 1]: [..., d], [..., d] -> [...] (R10)."""
-    apart = F.normalize(u, dim=-1) - F.normalize(v, dim=-1)
-    norm: Tensor = torch.linalg.vector_norm(apart, dim=-1)
+    """Return half the Euclidean distance of the unit vectors, in [0, 1]: [..., d], [..., d] -> [...] (R10)."""
+    difference = F.normalize(u, dim=-1) - F.normalize(v, dim=-1)
+    norm: Tensor = torch.linalg.vector_norm(difference, dim=-1)
     return norm / 2
 
 
 def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:
-    """m_sim + m_dissim of each triplet, [N].
+    """Return the margin m_sim + m_dissim of each triplet, [N].
 
     Args:
-        ap, an: distances anchor to positive and to negative, in [0, 1], [N].
-        printed: distances in the exponents as Eq. 11 has them, otherwise similarities.
+        ap, an: distances anchor to positive and anchor to negative, in [0, 1], [N].
+        printed: use distances in the exponents, as printed in Eq. 11; otherwise similarities.
     """
     if printed:
         return (1 + 2 * torch.exp(-4 * ap)) + (1 + 2 * torch.exp(4 * an - 4))
@@ -35,7 +35,7 @@ def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:
 
 
 def triplet_loss(ap: Tensor, an: Tensor, pn: Tensor, margin: Margin) -> Tensor:
-    """L_AMT of each triplet from its three distances, [N] (Eq. 10)."""
+    """Return L_AMT of each triplet from its three distances, [N] (Eq. 10)."""
     base = ap - (an + pn) / 2
     if margin == "fixed":
         return F.relu(base + FIXED_MARGIN)
@@ -44,7 +44,7 @@ def triplet_loss(ap: Tensor, an: Tensor, pn: Tensor, margin: Margin) -> Tensor:
 
 
 def variance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
-    """L_Var of raw embeddings [N, d]: how far their deviations fall short of 1 (Eq. 12)."""
+    """Return L_Var of raw embeddings [N, d]: how far their standard deviations are below 1 (Eq. 12)."""
     variance = z.var(dim=0, correction=1)
     if form == "printed":
         return (1 - variance.clamp_min(0).sqrt() + EPSILON).mean()
@@ -52,7 +52,7 @@ def variance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
 
 
 def covariance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
-    """L_Cov of raw embeddings [N, d]: the covariances of different dimensions (Eq. 13)."""
+    """Return L_Cov of raw embeddings [N, d]: the covariances of different dimensions (Eq. 13)."""
     centred = z - z.mean(dim=0)
     covariance = centred.T @ centred / (len(z) - 1)  # [d, d]
     if form == "vicreg":
@@ -61,7 +61,7 @@ def covariance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
 
 
 def metric_loss(anchor: Tensor, positive: Tensor, negative: Tensor, loss: MetricLoss) -> Tensor:
-    """L_FE of N triplets of raw embeddings [N, d] (Eq. 9); variance and covariance summed over the three roles."""
+    """Return L_FE of N triplets of raw embeddings [N, d] (Eq. 9); variance and covariance are summed over the roles."""
     roles = [z.float() for z in (anchor, positive, negative)]
     a, p, n = roles
     amt = triplet_loss(distance(a, p), distance(a, n), distance(p, n), loss.margin).mean()

@@ -1,4 +1,4 @@
-"""A picture of an embedding: UMAP where it is installed, else the two first principal components."""
+"""Plot an embedding in two dimensions: UMAP if it is installed, else the first two principal components."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -7,34 +7,34 @@ from typing import Any, Final
 
 import numpy as np
 
-from extract.pretrain.quality import Embedded, Floats, unit
+from extract.pretrain.quality import EmbeddingSet, Floats, unit_vectors
 
-MOST: Final = 3000  # points
-FEWEST: Final = 10  # below, UMAP has no neighbourhoods to look at
-SHOWN: Final = 10  # classes in the legend; of more, only the points are drawn
+MAX_POINTS: Final = 3000
+MIN_POINTS_FOR_UMAP: Final = 10  # with fewer points, UMAP has no neighbourhoods
+MAX_LEGEND_CLASSES: Final = 10  # with more classes, there is no legend
 
 
-def draw(held_out: Embedded, classes: Sequence[str], path: Path) -> str:
-    """Draw held-out embeddings, coloured by class.
+def draw(held_out: EmbeddingSet, classes: Sequence[str], path: Path) -> str:
+    """Plot held-out embeddings, coloured by class.
 
     Returns:
-        How they were laid out: `umap` or `pca`.
+        The projection used: `umap` or `pca`.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    chosen = np.linspace(0, len(held_out.labels) - 1, min(MOST, len(held_out.labels))).astype(int)
-    points, labels = unit(held_out.values[chosen]), held_out.labels[chosen]
-    method = "umap" if importlib.util.find_spec("umap") and len(points) >= FEWEST else "pca"
+    chosen = np.linspace(0, len(held_out.labels) - 1, min(MAX_POINTS, len(held_out.labels))).astype(int)
+    points, labels = unit_vectors(held_out.values[chosen]), held_out.labels[chosen]
+    method = "umap" if importlib.util.find_spec("umap") and len(points) >= MIN_POINTS_FOR_UMAP else "pca"
     places = _umap(points) if method == "umap" else _pca(points)
     figure, axes = pyplot.subplots(figsize=(6, 5), layout="constrained")
     colours = matplotlib.colormaps["tab10"]
     for c in np.unique(labels):
         mine = places[labels == c]
         axes.scatter(mine[:, 0], mine[:, 1], s=14, color=colours(int(c) % 10), label=classes[int(c)])
-    if len(np.unique(labels)) <= SHOWN:
+    if len(np.unique(labels)) <= MAX_LEGEND_CLASSES:
         axes.legend(frameon=False)
     axes.set(xticks=[], yticks=[], title=f"Held-out embeddings ({method.upper()})")
     figure.savefig(path, dpi=110, metadata={"Software": None})

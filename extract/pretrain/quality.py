@@ -1,4 +1,4 @@
-"""The quality of an embedding: neighbours, a linear probe, clusters, and signs of collapse."""
+"""Measure the quality of an embedding: nearest neighbours, a linear probe, clusters, and signs of collapse."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 from ercache.metrics import scores
 
 NEIGHBOURS: Final = 5
-DEAD: Final = 0.01  # deviation below which a dimension tells nothing
-PAIRS: Final = 200_000  # at most so many are compared for the verification score
+DEAD_DEVIATION: Final = 0.01  # a dimension with a smaller standard deviation carries no information
+MAX_PAIRS: Final = 200_000  # largest number of pairs compared for the verification score
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddingSet:
     """Embeddings [N, d] and class indices [N]."""
 
     values: Floats
     labels: Ints
 
 
-def quality(train: Embedded, held_out: Embedded, classes: int) -> dict[str, float]:
-    """Every figure of the report.
+def quality(train: EmbeddingSet, held_out: EmbeddingSet, classes: int) -> dict[str, float]:
+    """Return all figures of the report.
 
     Returns:
         `knn_accuracy` and `probe_*` (weighted F1, macro F1, accuracy, UAR) on held-out data, `silhouette` of its
@@ -38,22 +38,22 @@ def quality(train: Embedded, held_out: Embedded, classes: int) -> dict[str, floa
     return {
         "knn_accuracy": knn_accuracy(train, held_out),
         **{f"probe_{name}": value for name, value in probed.items()},
-        "silhouette": 0.0 if few else float(silhouette_score(unit(held_out.values), held_out.labels)),
+        "silhouette": 0.0 if few else float(silhouette_score(unit_vectors(held_out.values), held_out.labels)),
         **collapse(held_out.values),
     }
 
 
-def knn_accuracy(train: Embedded, held_out: Embedded) -> float:
-    """Share of held-out examples whose 5 nearest train examples (unit vectors) mostly have their class."""
+def knn_accuracy(train: EmbeddingSet, held_out: EmbeddingSet) -> float:
+    """Return the share of held-out examples whose 5 nearest train examples (unit vectors) mostly have their class."""
     from sklearn.neighbors import KNeighborsClassifier
 
     model = KNeighborsClassifier(min(NEIGHBOURS, len(train.labels)), algorithm="brute")
-    model.fit(unit(train.values), train.labels)
-    return float(np.mean(model.predict(unit(held_out.values)) == held_out.labels))
+    model.fit(unit_vectors(train.values), train.labels)
+    return float(np.mean(model.predict(unit_vectors(held_out.values)) == held_out.labels))
 
 
-def probe(train: Embedded, values: Floats) -> Ints:
-    """Classes that a logistic regression on standardised embeddings predicts, [N]."""
+def probe(train: EmbeddingSet, values: Floats) -> Ints:
+    """Return the classes that a logistic regression on standardised embeddings predicts, [N]."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -64,26 +64,26 @@ def probe(train: Embedded, values: Floats) -> Ints:
 
 
 def collapse(values: Floats) -> dict[str, float]:
-    """Signs that embeddings [N, d] have fallen together.
+    """Return signs that embeddings [N, d] have collapsed.
 
     Returns:
-        `deviation` (mean over dimensions), `dead` (share of dimensions without any), `rank` (effective) and
+        `deviation` (mean over dimensions), `dead` (share of dimensions with almost none), `rank` (effective rank) and
         `similarity` (mean cosine of two embeddings).
     """
     deviation = values.std(axis=0)
-    directions = unit(values)
+    directions = unit_vectors(values)
     n = len(values)
     total = float(np.square(directions.sum(axis=0, dtype=np.float64)).sum())
     return {
         "deviation": float(deviation.mean()),
-        "dead": float(np.mean(deviation < DEAD)),
+        "dead": float(np.mean(deviation < DEAD_DEVIATION)),
         "rank": effective_rank(values),
         "similarity": (total - n) / (n * (n - 1)) if n > 1 else 1.0,
     }
 
 
 def effective_rank(values: Floats) -> float:
-    """exp of the entropy of the singular values' shares: n for n equal directions (Roy and Vetterli, 2007)."""
+    """Return exp of the entropy of the singular values' shares: n for n equal directions (Roy and Vetterli, 2007)."""
     singular = np.linalg.svd(values - values.mean(axis=0), compute_uv=False)
     if singular.sum() <= 1e-12:
         return 0.0
@@ -92,20 +92,20 @@ def effective_rank(values: Floats) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def verification_auc(held_out: Embedded, seed: int = 0) -> float:
-    """Probability that two images of one identity lie closer than two of different ones (ROC AUC over pairs)."""
+def verification_auc(held_out: EmbeddingSet, seed: int = 0) -> float:
+    """Return the probability that two images of one identity are closer than two of different ones (ROC AUC)."""
     from sklearn.metrics import roc_auc_score
 
     first, second = np.triu_indices(len(held_out.labels), k=1)
-    if len(first) > PAIRS:
-        chosen = np.random.default_rng(seed).choice(len(first), PAIRS, replace=False)
+    if len(first) > MAX_PAIRS:
+        chosen = np.random.default_rng(seed).choice(len(first), MAX_PAIRS, replace=False)
         first, second = first[chosen], second[chosen]
-    directions = unit(held_out.values)
+    directions = unit_vectors(held_out.values)
     similar = (directions[first] * directions[second]).sum(axis=1)
     return float(roc_auc_score(held_out.labels[first] == held_out.labels[second], similar))
 
 
-def unit(values: Floats) -> Floats:
-    """Vectors [N, d] of length 1; a zero vector stays one."""
+def unit_vectors(values: Floats) -> Floats:
+    """Scale vectors [N, d] to length 1; a zero vector stays zero."""
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.maximum(length, 1e-12), np.float32)

@@ -1,4 +1,4 @@
-"""One training from its examples to the folder of an extractor: weights, record, ids seen, curves, quality, picture."""
+"""Run one training and write the folder of the extractor: weights, record, ids used, curves, quality and plot."""
 
 import shutil
 from collections.abc import Mapping
@@ -16,41 +16,44 @@ from ercache.trained_extractors import MODEL, RECORD, SEEN, TOKENIZER
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
 from extract.pretrain.curves import write_curves
 from extract.pretrain.picture import draw
-from extract.pretrain.quality import Embedded, quality
-from extract.pretrain.sources import Source
+from extract.pretrain.quality import EmbeddingSet, quality
+from extract.pretrain.sources import ImageSource
 from extract.pretrain.text_training import states_of, train_text
 from extract.pretrain.texts import TextSource
-from extract.pretrain.training import Tick, Trained, of, train_extractor
+from extract.pretrain.training import Tick, Trained, embed_examples, train_extractor
 
-RECIPE: Final = 1  # raised when the same inputs would give other weights
-LAST: Final = "last.safetensors"
+RECIPE: Final = 1  # raise it when the same inputs would give other weights
+LAST_FILE: Final = "last.safetensors"
 PICTURE: Final = "embedding.png"
-OF_IMAGES: Final = ("numpy", "librosa", "torch", "torchvision")  # packages that decide what comes out
+OF_IMAGES: Final = ("numpy", "librosa", "torch", "torchvision")  # packages whose versions affect the result
 OF_TEXTS: Final = ("numpy", "tokenizers", "torch", "transformers")
 
 
 @dataclass(frozen=True)
 class ImageJob:
-    """A training of one of the two extractors of images.
+    """A training of one of the two image extractors.
 
     Attributes:
+        source: the data of the training.
+        config: parameters of the extractor.
+        training: parameters of the training.
         imagenet: tensors of the checkpoint resnet18, for `init: imagenet`.
     """
 
-    source: Source
+    source: ImageSource
     config: ExtractorConfig
     training: ExtractorTraining
     imagenet: Mapping[str, Tensor] | None = None
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Whose versions decide what comes out."""
+        """Packages whose versions affect the result."""
         return OF_IMAGES
 
 
 @dataclass(frozen=True)
 class TextJob:
-    """A training of the extractor of texts."""
+    """A training of the text extractor."""
 
     source: TextSource
     config: TextConfig
@@ -58,27 +61,27 @@ class TextJob:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Whose versions decide what comes out."""
+        """Packages whose versions affect the result."""
         return OF_TEXTS
 
 
-Job = ImageJob | TextJob
+PretrainJob = ImageJob | TextJob
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """What a job has made: the network, what it makes of train and dev, and files beside the weights."""
+class _TrainedJob:
+    """Result of a job: the trained network, its embeddings of train and dev, and files beside the weights."""
 
     trained: Trained
-    train: Embedded
-    dev: Embedded
+    train: EmbeddingSet
+    dev: EmbeddingSet
     files: Mapping[str, str] = field(default_factory=dict)
 
 
 def pretrain(
     name: str,
     extractor: str,
-    job: Job,
+    job: PretrainJob,
     *,
     out: Path,
     work: Path,
@@ -86,16 +89,20 @@ def pretrain(
     threads: int = 1,
     tick: Tick = lambda _: None,
 ) -> dict[str, Any]:
-    """Train an extractor and write its folder; a killed training goes on where it was.
+    """Train an extractor and write its folder; a killed training continues where it was.
 
     Args:
-        name: under which features name it.
-        extractor: key of the encoder that it is for.
-        out: the folder, replaced as a whole.
-        work: where the state of unfinished trainings lies.
+        name: name of the extractor, by which features refer to it.
+        extractor: key of the encoder that uses it.
+        job: the training.
+        out: folder of the extractor; it is replaced as a whole.
+        work: folder for the state of unfinished trainings.
+        device: torch device.
+        threads: threads of torch.
+        tick: called after each epoch.
 
     Returns:
-        The answer of `ercache pretrain`.
+        The JSON answer of `ercache pretrain`.
     """
     run = digest_of(
         {
@@ -110,14 +117,14 @@ def pretrain(
         }
     )
     state = work / run
-    outcome = _done(job, device, threads, state / "state.pt", tick)
+    outcome = _train(job, device, threads, state / "state.pt", tick)
     with atomic_folder(out) as folder:
         answer = _write(folder, name, extractor, job, outcome, run, device)
     shutil.rmtree(state, ignore_errors=True)
     return {**answer, "path": str(out)}
 
 
-def _done(job: Job, device: str, threads: int, checkpoint: Path, tick: Tick) -> _Outcome:
+def _train(job: PretrainJob, device: str, threads: int, checkpoint: Path, tick: Tick) -> _TrainedJob:
     if isinstance(job, TextJob):
         trained = train_text(
             job.source, job.config, job.training,
@@ -132,25 +139,25 @@ def _done(job: Job, device: str, threads: int, checkpoint: Path, tick: Tick) -> 
             identities=job.source.identities, device=device, threads=threads, checkpoint=checkpoint, tick=tick,
         )  # fmt: skip
         network = trained.extractor.to(device)
-        train, dev = (of(network, part, device) for part in (job.source.train, job.source.dev))
+        train, dev = (embed_examples(network, part, device) for part in (job.source.train, job.source.dev))
         files = {}
     network.cpu()
-    return _Outcome(trained, train, dev, files)
+    return _TrainedJob(trained, train, dev, files)
 
 
-def _versions(job: Job) -> dict[str, str]:
+def _versions(job: PretrainJob) -> dict[str, str]:
     return {package: version(package) for package in job.packages}
 
 
 def _write(
-    folder: Path, name: str, extractor: str, job: Job, outcome: _Outcome, run: str, device: str
+    folder: Path, name: str, extractor: str, job: PretrainJob, outcome: _TrainedJob, run: str, device: str
 ) -> dict[str, Any]:
     trained, source = outcome.trained, job.source
-    past, identities = trained.progress, isinstance(source, Source) and source.identities
+    past, identities = trained.progress, isinstance(source, ImageSource) and source.identities
     about = {"ercache": canonical_json({"extractor": extractor, "run": run})}
     best = {k: v.contiguous() for k, v in trained.extractor.state_dict().items()}
     save_file(best, folder / MODEL, about)
-    save_file(_of_extractor(past.last), folder / LAST, about)
+    save_file(_of_extractor(past.last), folder / LAST_FILE, about)
     (folder / SEEN).write_text(canonical_json(source.seen) + "\n", encoding="utf-8")
     for file, text in outcome.files.items():
         (folder / file).write_text(text, encoding="utf-8")
@@ -179,12 +186,12 @@ def _write(
         "sha256": {file: digest_of_file(folder / file) for file in (MODEL, SEEN, *outcome.files)},
     }
     write_json(folder / RECORD, record)
-    told = ("extractor", "name", "examples", "selected_on", "best_epoch", "epochs", "metrics")
-    return {key: record[key] for key in told}
+    answered_keys = ("extractor", "name", "examples", "selected_on", "best_epoch", "epochs", "metrics")
+    return {key: record[key] for key in answered_keys}
 
 
 def _of_extractor(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The extractor's part of a state that may hold a head too."""
+    """Return the extractor's part of a state that may also contain a head."""
     inside = "extractor."
     own = {k.removeprefix(inside): v for k, v in state.items() if k.startswith(inside)} or dict(state)
     return {k: v.contiguous() for k, v in own.items()}

@@ -1,7 +1,7 @@
-"""Where the examples of a training come from: a corpus through the engine, or a folder of labelled files."""
+"""Sources of a training's examples: a corpus through the engine, or a folder of labelled files."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,35 +15,35 @@ from ercache.errors import UsageError
 from ercache.manifest import Manifest, MediaRef
 from ercache.params.load import suggestion
 from ercache.params.schema import EngineParams, FacePolicy, Limits
-from extract.corpora.common.suffixes import AUDIO
-from extract.engine.extraction import extract_corpus, raise_if_over
+from extract.corpora.common.suffixes import AUDIO_SUFFIXES
+from extract.engine.extraction import extract_corpus, raise_if_withheld
 from extract.engine.plan import Feature
-from extract.media import Stretch
+from extract.engine.run import StageProgress
+from extract.media import Span
 from extract.media.mel_image import RATE, resized
-from extract.media.reader import Reader
-from extract.media.scanned import Request
+from extract.media.reader import MediaReader
+from extract.media.scanned import ReadRequest
 from extract.pretrain.config import AudioConfig, ExtractorConfig, VisualConfig
-from extract.pretrain.examples import Examples, of_sounds
+from extract.pretrain.examples import Examples, examples_of_sounds
 from extract.pretrain.inputs import PictureInput, PictureParams, SoundInput, SoundParams
 
-SOUNDS: Final = tuple(f".{suffix}" for suffix in sorted(AUDIO))
+SOUNDS: Final = tuple(f".{suffix}" for suffix in sorted(AUDIO_SUFFIXES))
 IMAGES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-DEV_SHARE: Final = 0.1  # of each class of a folder
+DEV_SHARE: Final = 0.1  # share of each class of a folder
 DEV_IDENTITIES: Final = 0.05  # held out, docs/papers/m2fnet.md, section 5.2
-FAIL_OVER: Final = 5.0  # percent
-
-Progress = Callable[[str, int, int], None]
+FAIL_OVER: Final = 5.0  # percent of utterances whose media may be unavailable
 
 
 @dataclass(frozen=True)
-class Source:
-    """What a training may see.
+class ImageSource:
+    """The data of a training.
 
     Attributes:
+        train, dev: the examples.
         classes: names of the labels, in order.
         seen: corpus (or folder) -> ids of train and dev.
-        digest: of what the examples are made from, and of their labels.
-        identities: dev holds other identities than train.
+        digest: digest of the inputs of the examples and of their labels.
+        identities: labels are identities, and dev holds other identities than train.
     """
 
     train: Examples
@@ -55,8 +55,8 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How the engine reads media: its params, face policy, store, root of the media, and device."""
+class MediaSettings:
+    """How the engine reads media: engine params, face policy, store, root of the media, and device."""
 
     engine: EngineParams
     faces: FacePolicy
@@ -65,18 +65,26 @@ class Reading:
     device: str = "cpu"
 
 
-def of_corpus(
+def source_of_corpus(
     manifest: Manifest,
     label_set: str,
     split: str,
     config: ExtractorConfig,
-    reading: Reading,
-    progress: Progress = lambda *_: None,
-) -> Source:
-    """Labelled utterances of train and dev of a split; no other utterance's media are opened.
+    settings: MediaSettings,
+    progress: StageProgress = lambda *_: None,
+) -> ImageSource:
+    """Return the labelled utterances of train and dev of a split; media of other utterances are not opened.
+
+    Args:
+        manifest: manifest of the corpus.
+        label_set: label set to train on.
+        split: name of the split.
+        config: parameters of the extractor.
+        settings: how the engine reads media.
+        progress: called with (label, done, total).
 
     Raises:
-        UsageError: the label set or the split is unknown, or one of train and dev has no usable example.
+        UsageError: label set or split is unknown, or train or dev has no usable example.
         WorkError: too much of the media could not be read.
     """
     if label_set not in manifest.label_sets:
@@ -88,32 +96,34 @@ def of_corpus(
     wanted = frozenset().union(*parts.values())
     utterances = tuple(u for u in manifest.utterances if u.id in wanted and u.labels.get(label_set))
     seen = replace(manifest, utterances=utterances, splits={}, problems=())
-    feature = _feature(config, reading)
+    feature = _feature(config, settings)
     labels = {u.id: classes.index(str(u.labels[label_set])) for u in utterances}
-    reading.store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".packed-", dir=reading.store) as packed:
+    settings.store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".packed-", dir=settings.store) as packed:
         result = extract_corpus(
-            seen, [feature], reading.engine, store=reading.store, out=Path(packed), root=reading.root,
-            device=reading.device, fail_over=FAIL_OVER, progress=progress,
+            seen, [feature], settings.engine, store=settings.store, out=Path(packed), root=settings.root,
+            device=settings.device, fail_over=FAIL_OVER, progress=progress,
         )  # fmt: skip
-        raise_if_over(result, FAIL_OVER)
+        raise_if_withheld(result, FAIL_OVER)
         train, dev = (
-            _of_caches(result.files, ids, labels, config, f"{split}/{n}") for n, ids in parts.items()
+            _examples_of_caches(result.files, ids, labels, config, f"{split}/{n}") for n, ids in parts.items()
         )
     records = [[u.id, u.labels[label_set], u.id in parts["train"]] for u in utterances]
     inputs = [seen.records_digest(feature.spec.modality, part) for part in seen.parts]
     ids = [u.id for u in utterances]
-    return Source(train, dev, classes, {manifest.corpus: ids}, digest_of([records, inputs, feature.recipe]))
+    return ImageSource(
+        train, dev, classes, {manifest.corpus: ids}, digest_of([records, inputs, feature.recipe])
+    )
 
 
-def _feature(config: ExtractorConfig, reading: Reading) -> Feature:
+def _feature(config: ExtractorConfig, settings: MediaSettings) -> Feature:
     if isinstance(config, VisualConfig):
         params = PictureParams(frames=config.frames, side=config.side)
-        return Feature("pictures", PictureInput, params, None, reading.faces)
+        return Feature("pictures", PictureInput, params, None, settings.faces)
     return Feature("sound", SoundInput, SoundParams(), None, None)
 
 
-def _of_caches(
+def _examples_of_caches(
     files: Sequence[Path], ids: frozenset[str], labels: Mapping[str, int], config: ExtractorConfig, what: str
 ) -> Examples:
     names: list[str] = []
@@ -128,29 +138,40 @@ def _of_caches(
     if not names:
         raise UsageError(f"{what}: no labelled utterance has usable media")
     if not isinstance(config, VisualConfig):
-        return of_sounds(names, [labels[n] for n in names], arrays, config.side)
+        return examples_of_sounds(names, [labels[n] for n in names], arrays, config.side)
     owners = [name for name, array in zip(names, arrays, strict=True) for _ in range(len(array))]
     images = torch.from_numpy(np.concatenate(arrays))
     return Examples(tuple(owners), torch.tensor([labels[name] for name in owners]), images)
 
 
-def of_folder(
-    folder: Path, config: ExtractorConfig, identities: bool, seed: int, progress: Progress = lambda *_: None
-) -> Source:
-    """Files of `<folder>/<label>/`; dev is drawn from each label, or, for identities, is a share of them.
+def source_of_folder(
+    folder: Path,
+    config: ExtractorConfig,
+    identities: bool,
+    seed: int,
+    progress: StageProgress = lambda *_: None,
+) -> ImageSource:
+    """Return the files of `<folder>/<label>/`; dev is drawn from each label, or for identities is a share of them.
+
+    Args:
+        folder: the folder.
+        config: parameters of the extractor.
+        identities: whether the labels are identities.
+        seed: seed of the draw.
+        progress: called with (label, done, total).
 
     Raises:
-        UsageError: there are fewer than two labels with files, or a file cannot be read.
+        UsageError: fewer than two labels have files, or a file cannot be read.
     """
     audio = isinstance(config, AudioConfig)
     endings = SOUNDS if audio else IMAGES
     found = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in endings and p.is_file())
     classes = tuple(dict.fromkeys(path.parent.name for path in found))
     if len(classes) < (4 if identities else 2):
-        told = "a folder of folders, one for each label"
+        expected_layout = "a folder of folders, one for each label"
         raise UsageError(
             f"{folder}: {len(found)} files of {len(classes)} labels are too few for a training",
-            hint=f"it takes {told}, with {'sound' if audio else ', '.join(IMAGES)} files",
+            hint=f"it takes {expected_layout}, with {'sound' if audio else ', '.join(IMAGES)} files",
         )
     names = [f"{path.parent.name}/{path.name}" for path in found]
     labels = [classes.index(path.parent.name) for path in found]
@@ -158,7 +179,7 @@ def of_folder(
     examples = _read_files(found, names, labels, config, progress)
     train = examples.rows([n for n in range(len(found)) if n not in dev])
     contents = [digest_of_file(path) for path in found]
-    return Source(
+    return ImageSource(
         _renumbered(train) if identities else train,
         examples.rows(sorted(dev)),
         classes,
@@ -183,7 +204,7 @@ def _dev_rows(labels: Sequence[int], identities: bool, seed: int) -> set[int]:
 
 
 def _renumbered(examples: Examples) -> Examples:
-    """Labels 0, 1, .. of those that occur."""
+    """Renumber the labels that occur as 0, 1, ..."""
     return replace(examples, labels=torch.unique(examples.labels, return_inverse=True)[1])
 
 
@@ -192,10 +213,10 @@ def _read_files(
     names: Sequence[str],
     labels: Sequence[int],
     config: ExtractorConfig,
-    progress: Progress,
+    progress: StageProgress,
 ) -> Examples:
     arrays, bad = [], []
-    with Reader() as reader:
+    with MediaReader() as reader:
         for n, path in enumerate(paths):
             progress("files", n, len(paths))
             try:
@@ -204,15 +225,15 @@ def _read_files(
             except (OSError, ValueError) as error:
                 bad.append(f"{names[n]}: {error}")
     if bad:
-        raise UsageError(f"{len(bad)} files cannot be read", details=bad[:20], hint="mend or remove them")
+        raise UsageError(f"{len(bad)} files cannot be read", details=bad[:20], hint="repair or remove them")
     if isinstance(config, AudioConfig):
-        return of_sounds(names, labels, arrays, config.side)
+        return examples_of_sounds(names, labels, arrays, config.side)
     return Examples(tuple(names), torch.tensor(labels), torch.from_numpy(np.stack(arrays)))
 
 
-def _sound(reader: Reader, path: Path) -> Any:
-    stretch = Stretch(MediaRef(path.name), rates=(RATE,))
-    ((_, clip),) = reader.read(Request(path.parent, path.name, None, (stretch,), Limits()))
+def _sound(reader: MediaReader, path: Path) -> Any:
+    span = Span(MediaRef(path.name), rates=(RATE,))
+    ((_, clip),) = reader.read(ReadRequest(path.parent, path.name, None, (span,), Limits()))
     if clip.no_sound is not None:
         raise ValueError(f"{clip.no_sound.reason.value} {clip.no_sound.detail}".strip())
     return clip.sounds[RATE]

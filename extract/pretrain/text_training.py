@@ -25,16 +25,16 @@ from ercache.training.optimizers import Stepping
 from ercache.weights import Weights
 from extract.encoders.text.tokenization import hidden_states, padded_rows
 from extract.pretrain.config import TextConfig, TextTraining
-from extract.pretrain.quality import Embedded
+from extract.pretrain.quality import EmbeddingSet
 from extract.pretrain.texts import Texts, TextSource
 from extract.pretrain.training import Tick, Trained
 
 DROPOUT = 0.1  # of the head, as in the network
-READ_AT_ONCE = 32  # utterances
+READ_AT_ONCE = 32  # utterances in a batch when only states are needed
 
 
 class _Classified(nn.Module):
-    """The network with RoBERTa's head for sequences on the state of `<s>`."""
+    """The network with RoBERTa's classification head on the state of `<s>`."""
 
     def __init__(self, network: nn.Module, width: int, classes: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class _Classified(nn.Module):
         )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Logits [B, C] of token ids [B, T]."""
+        """Return logits [B, C] of token ids [B, T]."""
         states = self.extractor(input_ids=ids, attention_mask=mask).last_hidden_state
         logits: Tensor = self.head(states[:, 0])
         return logits
@@ -64,14 +64,19 @@ def train_text(
     checkpoint: Path | None = None,
     tick: Tick = lambda _: None,
 ) -> Trained:
-    """Train on `source.train`; the epoch is the best on `source.dev` by weighted F1.
+    """Train on `source.train`; the best epoch is selected on `source.dev` by weighted F1.
 
     Args:
-        threads: of torch; part of what decides the bits.
-        checkpoint: file that holds the state of a killed training.
+        source: the data of the training.
+        config: parameters of the extractor.
+        training: parameters of the training.
+        device: torch device.
+        threads: threads of torch; they affect the exact result.
+        checkpoint: file with the state of a killed training.
+        tick: called after each epoch.
 
     Raises:
-        WeightsError: the checkpoint that it begins with is absent, damaged or another network's.
+        WeightsError: the checkpoint that the training starts from is absent, damaged or of another network.
     """
     set_seeds(training.seed)
     shape, classes = SIZES[config.size], len(source.classes)
@@ -112,8 +117,8 @@ def train_text(
     return Trained(network.cpu().eval(), progress, SCORE)
 
 
-def states_of(network: nn.Module, texts: Texts, device: str = "cpu") -> Embedded:
-    """The states of `<s>`, which are the features of `pool: cls`."""
+def states_of(network: nn.Module, texts: Texts, device: str = "cpu") -> EmbeddingSet:
+    """Return the states of `<s>`, which are the features of `pool: cls`."""
     order = sorted(range(len(texts)), key=lambda n: len(texts.tokens[n]))
     rows: list[np.ndarray] = [np.empty(0)] * len(texts)
     for start in range(0, len(order), READ_AT_ONCE):
@@ -122,7 +127,7 @@ def states_of(network: nn.Module, texts: Texts, device: str = "cpu") -> Embedded
             some, hidden_states(network, [texts.tokens[n] for n in some], device), strict=True
         ):
             rows[n] = state[0]
-    return Embedded(np.stack(rows), texts.labels.numpy())
+    return EmbeddingSet(np.stack(rows), texts.labels.numpy())
 
 
 def _predicted(model: _Classified, texts: Texts, device: str) -> np.ndarray:
@@ -132,9 +137,9 @@ def _predicted(model: _Classified, texts: Texts, device: str) -> np.ndarray:
 
 
 def _stepping(training: TextTraining, utterances: int) -> Stepping:
-    """AdamW with a rise and a fall of the rate; norms and biases do not decay, as in the recipe of EmoBERTa."""
-    forwards = math.ceil(utterances / training.batch)
-    steps = training.epochs * math.ceil(forwards / training.accumulate)
+    """Return AdamW with a linear rise and fall of the rate; norms and biases do not decay, as in EmoBERTa's recipe."""
+    batches_per_epoch = math.ceil(utterances / training.batch)
+    steps = training.epochs * math.ceil(batches_per_epoch / training.accumulate)
     rise = round(training.warmup * steps)
 
     def optimizer(model: nn.Module) -> Optimizer:

@@ -1,4 +1,4 @@
-"""Texts of a training: token ids of utterances among their neighbours, and a tokenizer where no checkpoint has one."""
+"""Texts of a training: token ids of utterances with their neighbours, and a tokenizer if there is no checkpoint."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance
 from ercache.params.load import suggestion
 from ercache.weights import Weights, provenance
-from extract.encoders.base import Sample, Turn
-from extract.encoders.text.roberta import number_of
-from extract.encoders.text.tokenization import END, PAD, START, UNKNOWN, open_tokenizer, text_only
+from extract.encoders.base import Neighbour, Sample
+from extract.encoders.text.roberta import max_neighbours
+from extract.encoders.text.tokenization import END, PAD, START, UNKNOWN, open_tokenizer, plain_tokenizer
 from extract.encoders.text.turn_reader import TurnReader
 from extract.pretrain.config import TextConfig
-from extract.text.dialogue_context import spoken
+from extract.text.dialogue_context import with_speaker
 from extract.text.normalise import tidy
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-KEPT: Final = ("train", "dev")  # what a training may read of a split
-SORTED_TOGETHER: Final = 8  # batches of similar length are cut from so many in random order
+SUBSETS_READ: Final = ("train", "dev")  # subsets of a split that a training may read
+BATCHES_SORTED_TOGETHER: Final = 8  # batches of similar length are cut from this many batches in random order
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Texts:
     """Utterances as a RoBERTa reads them.
 
     Attributes:
-        ids: of the utterances, [N].
+        ids: ids of the utterances, [N].
         labels: class indices, [N].
-        tokens: of each utterance with its neighbours and all marks.
+        tokens: token ids of each utterance with its neighbours and special tokens.
     """
 
     ids: tuple[str, ...]
@@ -45,25 +45,28 @@ class Texts:
         return len(self.ids)
 
     def batches(self, size: int, random: torch.Generator) -> Iterator[list[int]]:
-        """Rows of the batches of one epoch, in random order; those of a batch are of similar length."""
+        """Yield the rows of each batch of one epoch, in random order; utterances of a batch have similar lengths."""
         order = torch.randperm(len(self), generator=random).tolist()
         cut: list[list[int]] = []
-        for start in range(0, len(order), size * SORTED_TOGETHER):
-            stretch = sorted(order[start : start + size * SORTED_TOGETHER], key=lambda n: len(self.tokens[n]))
-            cut += [stretch[n : n + size] for n in range(0, len(stretch), size)]
+        for start in range(0, len(order), size * BATCHES_SORTED_TOGETHER):
+            block = sorted(
+                order[start : start + size * BATCHES_SORTED_TOGETHER], key=lambda n: len(self.tokens[n])
+            )
+            cut += [block[n : n + size] for n in range(0, len(block), size)]
         for n in torch.randperm(len(cut), generator=random).tolist():
             yield cut[n]
 
 
 @dataclass(frozen=True)
 class TextSource:
-    """What a training may see.
+    """The data of a training.
 
     Attributes:
-        tokenizer: of the checkpoint, or trained on the train part.
+        train, dev: the texts.
+        tokenizer: the checkpoint's, or one trained on the train part.
         classes: names of the labels, in order.
         seen: corpus -> ids of train and dev, and of the neighbours that were read with them.
-        digest: of tokens, labels, tokenizer and checkpoint.
+        digest: digest of tokens, labels, tokenizer and checkpoint.
     """
 
     train: Texts
@@ -74,14 +77,14 @@ class TextSource:
     digest: str
 
 
-def of_transcripts(manifest: Manifest, label_set: str, split: str, config: TextConfig) -> TextSource:
-    """Labelled utterances of train and dev of a split, each among its neighbours as extraction reads them.
+def source_of_transcripts(manifest: Manifest, label_set: str, split: str, config: TextConfig) -> TextSource:
+    """Return the labelled utterances of train and dev of a split, each with its neighbours as in extraction.
 
-    A neighbour that another subset of the split holds is not read; it would be one where a split cuts a dialogue.
+    A neighbour that belongs to another subset of the split is not read. This matters where a split cuts a dialogue.
 
     Raises:
-        UsageError: the label set or the split is unknown, or train or dev has no labelled text.
-        WeightsError: the checkpoint that the training begins with is absent.
+        UsageError: label set or split is unknown, or train or dev has no labelled text.
+        WeightsError: the checkpoint that the training starts from is absent.
     """
     if label_set not in manifest.label_sets:
         raise UsageError(f"unknown label set {label_set!r}", hint=suggestion(label_set, manifest.label_sets))
@@ -96,10 +99,12 @@ def of_transcripts(manifest: Manifest, label_set: str, split: str, config: TextC
     if config.checkpoint is not None:
         tokenizer = open_tokenizer(Weights(config.checkpoint))
     else:
-        said = [spoken(tidy(s.text, config.events), s.speaker, config.names) for s in train]
+        said = [with_speaker(tidy(s.text, config.events), s.speaker, config.names) for s in train]
         tokenizer = byte_pairs(said, config.vocabulary)
     reader = TurnReader(tokenizer, config.names, config.events, bool(config.past), bool(config.future))
-    parts = {n: _texts(samples, labels, subsets.get(n, frozenset()), reader, f"{split}/{n}") for n in KEPT}
+    parts = {
+        n: _texts(samples, labels, subsets.get(n, frozenset()), reader, f"{split}/{n}") for n in SUBSETS_READ
+    }
     began = None if config.checkpoint is None else provenance(config.checkpoint)
     rows = [[list(t.ids), t.labels.tolist(), [list(row) for row in t.tokens]] for t in parts.values()]
     ids = [u.id for u in manifest.utterances if u.id in read]
@@ -116,16 +121,16 @@ def of_transcripts(manifest: Manifest, label_set: str, split: str, config: TextC
 def _samples(
     manifest: Manifest, subsets: Mapping[str, frozenset[str]], config: TextConfig
 ) -> tuple[dict[str, Sample], set[str]]:
-    """Utterances of train and dev with their neighbours, in order, and the ids of all that is in them."""
+    """Return utterances of train and dev with their neighbours, in order, and the ids of all utterances in them."""
     dialogues: dict[str, list[Utterance]] = {}
     for u in manifest.utterances:
         dialogues.setdefault(u.dialogue, []).append(u)
     found: dict[str, Sample] = {}
     read: set[str] = set()
-    past, future = number_of(config.past), number_of(config.future)
+    past, future = max_neighbours(config.past), max_neighbours(config.future)
     for dialogue in dialogues.values():
         for here, u in enumerate(dialogue):
-            own = next((name for name in KEPT if u.id in subsets.get(name, ())), None)
+            own = next((name for name in SUBSETS_READ if u.id in subsets.get(name, ())), None)
             if own is None:
                 continue
             others = frozenset().union(*(ids for name, ids in subsets.items() if name != own))
@@ -141,8 +146,8 @@ def _samples(
     return found, read
 
 
-def _turns(utterances: Sequence[Utterance], config: TextConfig) -> tuple[Turn, ...]:
-    return tuple(Turn(u.text, speaker=_speaker(u, config)) for u in utterances)
+def _turns(utterances: Sequence[Utterance], config: TextConfig) -> tuple[Neighbour, ...]:
+    return tuple(Neighbour(u.text, speaker=_speaker(u, config)) for u in utterances)
 
 
 def _speaker(u: Utterance, config: TextConfig) -> str | None:
@@ -156,7 +161,7 @@ def _texts(
     reader: TurnReader,
     what: str,
 ) -> Texts:
-    kept = [(i, s) for i, s in samples.items() if i in ids and i in labels and reader.readable(s)]
+    kept = [(i, s) for i, s in samples.items() if i in ids and i in labels and reader.has_text(s)]
     if not kept:
         raise UsageError(f"{what}: no labelled utterance has a text")
     return Texts(
@@ -167,7 +172,7 @@ def _texts(
 
 
 def byte_pairs(texts: Sequence[str], vocabulary: int) -> "Tokenizer":
-    """A tokenizer of RoBERTa's kind (cased, byte-level pairs, the same marks), trained on some texts."""
+    """Train a tokenizer of RoBERTa's kind (cased, byte-level BPE, the same special tokens) on some texts."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -182,4 +187,4 @@ def byte_pairs(texts: Sequence[str], vocabulary: int) -> "Tokenizer":
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return text_only(tokenizer)
+    return plain_tokenizer(tokenizer)

@@ -18,9 +18,9 @@ from ercache.training.determinism import deterministic, set_seeds
 from ercache.training.loop import Epoch, Progress, fit
 from ercache.training.optimizers import Stepping
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining
-from extract.pretrain.examples import Examples, embedded
+from extract.pretrain.examples import Examples, embed_with
 from extract.pretrain.losses import metric_loss
-from extract.pretrain.quality import Embedded, knn_accuracy, verification_auc
+from extract.pretrain.quality import EmbeddingSet, knn_accuracy, verification_auc
 from extract.pretrain.triplets import balanced_batches, semi_hard
 
 KNN = "validation_knn_accuracy"
@@ -30,7 +30,7 @@ Tick = Callable[[Epoch], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """The extractor at its best epoch, on the CPU in eval mode, and its past."""
+    """A trained extractor at its best epoch, on the CPU in eval mode, with the history of its training."""
 
     extractor: nn.Module
     progress: Progress
@@ -63,13 +63,18 @@ def train_extractor(
     checkpoint: Path | None = None,
     tick: Tick = lambda _: None,
 ) -> Trained:
-    """Train on `train`; the epoch is the best on `dev`, by 5-NN accuracy or, for identities, by verification AUC.
+    """Train on `train`; the best epoch is selected on `dev`, by 5-NN accuracy or, for identities, verification AUC.
 
     Args:
+        train, dev: the examples.
+        config: parameters of the extractor.
+        training: parameters of the training.
         imagenet: tensors of the checkpoint resnet18, for `init: imagenet`.
-        identities: the labels are identities, and dev holds others than train.
-        threads: of torch; part of what decides the bits.
-        checkpoint: file that holds the state of a killed training.
+        identities: labels are identities, and dev holds other identities than train.
+        device: torch device.
+        threads: threads of torch; they affect the exact result.
+        checkpoint: file with the state of a killed training.
+        tick: called after each epoch.
     """
     set_seeds(training.seed)
     extractor = Extractor()
@@ -93,21 +98,21 @@ def train_extractor(
         if crossed:
             return F.cross_entropy(output, labels), len(labels)
         triplets = semi_hard(output, labels, order)
-        if len(triplets.anchor) < 2:  # no variance of one
+        if len(triplets.anchor) < 2:  # one triplet has no variance
             return output.sum(), 0
         roles = [output[rows] for rows in (triplets.anchor, triplets.positive, triplets.negative)]
         return metric_loss(roles[0], roles[1], roles[2], config.loss), len(triplets.anchor)
 
     def evaluate() -> Mapping[str, float]:
-        seen = of(extractor, dev, device)
+        seen = embed_examples(extractor, dev, device)
         if identities:
             return {AUC: verification_auc(seen)}
-        return {KNN: knn_accuracy(of(extractor, train, device), seen)}
+        return {KNN: knn_accuracy(embed_examples(extractor, train, device), seen)}
 
     with deterministic(threads):
         progress = fit(
             model,
-            loop_of(training),
+            loop_params(training),
             training.seed,
             batches=batches,
             loss=loss,
@@ -122,15 +127,15 @@ def train_extractor(
     return Trained(extractor.cpu().eval(), progress, score)
 
 
-def loop_of(training: ExtractorTraining) -> TrainingParams:
-    """What the common loop reads of it; gradients are not clipped."""
+def loop_params(training: ExtractorTraining) -> TrainingParams:
+    """Return the parameters of the common training loop; gradients are not clipped."""
     return TrainingParams(epochs=training.epochs, patience=training.patience, lr=training.lr, clip=math.inf)
 
 
-def of(extractor: nn.Module, examples: Examples, device: str = "cpu") -> Embedded:
-    """The embeddings of examples, without augmentation."""
+def embed_examples(extractor: nn.Module, examples: Examples, device: str = "cpu") -> EmbeddingSet:
+    """Return the embeddings of examples, without augmentation."""
     was = extractor.training
     extractor.eval()
-    values = embedded(extractor, examples.images, device)
+    values = embed_with(extractor, examples.images, device)
     extractor.train(was)
-    return Embedded(values.numpy(), examples.labels.numpy())
+    return EmbeddingSet(values.numpy(), examples.labels.numpy())

@@ -1,4 +1,4 @@
-"""Triplets inside a batch, formed on the device, and the batches that hold enough of each class."""
+"""Form triplets inside a batch, on the device, and batches that contain enough images of each class."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from extract.pretrain.losses import distance
 
 @dataclass(frozen=True)
 class Triplets:
-    """Rows of the batch, each [N]; an image without another one of its class is no anchor."""
+    """Rows of the batch, each [N]; an image without another image of its class is not an anchor."""
 
     anchor: Tensor
     positive: Tensor
@@ -20,9 +20,9 @@ class Triplets:
 
 @torch.no_grad()
 def semi_hard(z: Tensor, labels: Tensor, random: torch.Generator) -> Triplets:
-    """Each image once as an anchor, with a random positive and a semi-hard negative.
+    """Use each image once as an anchor, with a random positive and a semi-hard negative.
 
-    The negative is the closest one that is farther than the positive; if none is, the closest of all.
+    The negative is the closest one that is farther away than the positive; if there is none, the closest of all.
 
     Args:
         z: embeddings, [B, d].
@@ -31,14 +31,14 @@ def semi_hard(z: Tensor, labels: Tensor, random: torch.Generator) -> Triplets:
 
     Source: FaceNet's choice inside a batch, as docs/papers/m2fnet.md, section 5.2, reads it.
     """
-    apart = distance(z[:, None], z[None])  # [B, B]
+    distances = distance(z[:, None], z[None])  # [B, B]
     same = labels[:, None] == labels[None]
     others = same & ~torch.eye(len(z), dtype=torch.bool, device=z.device)
-    lots = torch.rand(len(z), len(z), generator=random).to(z.device)
-    positive = lots.masked_fill(~others, -1).argmax(1)
-    to_positive = apart.gather(1, positive[:, None])  # [B, 1]
+    scores = torch.rand(len(z), len(z), generator=random).to(z.device)
+    positive = scores.masked_fill(~others, -1).argmax(1)
+    to_positive = distances.gather(1, positive[:, None])  # [B, 1]
     far = torch.inf
-    different = apart.masked_fill(same, far)
+    different = distances.masked_fill(same, far)
     beyond = different.masked_fill(different <= to_positive, far)
     closest, semi = beyond.min(1)
     negative = torch.where(closest.isinf(), different.argmin(1), semi)
@@ -47,14 +47,16 @@ def semi_hard(z: Tensor, labels: Tensor, random: torch.Generator) -> Triplets:
 
 
 def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Generator) -> Iterator[Tensor]:
-    """The batches of one epoch: rows of `images` images each of `classes` classes.
+    """Yield the batches of one epoch: rows of `images` images from each of `classes` classes.
 
-    Every class goes through its images in a new random order; a class with fewer gives all it has. An epoch has as
-    many batches as hold about as many images as there are (at least one).
+    Every class goes through its images in a new random order; a smaller class gives all its images. An epoch has enough
+    batches to hold about as many images as there are (at least one batch).
 
     Args:
         labels: class indices, [N].
-        classes: in a batch, drawn anew for each; all of them where there are no more.
+        classes: number of classes in a batch, drawn anew for each batch; all classes if there are not more.
+        images: number of images per class.
+        random: random generator.
     """
     rows = [torch.nonzero(labels == c).squeeze(1) for c in sorted(set(labels.tolist()))]
     queues = [torch.empty(0, dtype=torch.long) for _ in rows]
@@ -63,15 +65,15 @@ def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Ge
         chosen = torch.randperm(len(rows), generator=random)[:classes].sort().values.tolist()
         parts = []
         for c in chosen:
-            part, queues[c] = _next(queues[c], rows[c], images, random)
+            part, queues[c] = _take_images(queues[c], rows[c], images, random)
             parts.append(part)
         batch = torch.cat(parts)
         seen += len(batch)
         yield batch
 
 
-def _next(queue: Tensor, rows: Tensor, images: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The next images of a class, none twice, and what then waits."""
+def _take_images(queue: Tensor, rows: Tensor, images: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the next images of a class, without repetition, and the remaining queue."""
     if len(rows) <= images:
         return rows, queue
     if len(queue) < images:

@@ -1,1 +1,1 @@
-"""Text on its way to encoders: normalised transcripts, an utterance among its neighbours, word relations."""
+"""Prepare text for encoders: normalised transcripts, utterances with their neighbours, and word relations."""

@@ -1,6 +1,6 @@
-"""An utterance among its neighbours, as EmoBERTa writes them: `<s> past </s></s> current </s></s> future </s>`.
+"""An utterance with its neighbours as EmoBERTa reads it: `<s> past </s></s> current </s></s> future </s>`.
 
-Turns carry their speakers' names (`ROSS: Hi.`), those of one side are joined by blanks. Extraction and the training
+Turns begin with their speakers' names (`ROSS: Hi.`); those of one side are joined by blanks. Extraction and training
 of `text/m2fnet-roberta` both build their input here.
 
 Source: docs/papers/m2fnet.md, section 3.1; docs/encoders.md#roberta-and-emoberta.
@@ -14,10 +14,10 @@ from typing import Final, Literal
 
 from ercache.nets.roberta import LIMIT
 
-Names = Literal["none", "first", "sex"]
+NameStyle = Literal["none", "first", "sex"]
 Tokens = Sequence[int]
 Encode = Callable[[str], Tokens]
-"""Token ids of a text, without marks of beginning and end."""
+"""Encodes a text into token ids, without special tokens at beginning and end."""
 
 _IEMOCAP: Final = re.compile(r"Ses0([1-5])([FM])", re.ASCII)
 _FIRST: Final = {
@@ -28,21 +28,21 @@ _SEX: Final = {"F": "Female", "M": "Male"}
 
 
 @dataclass(frozen=True)
-class Marks:
-    """Ids of `<s>` and `</s>`."""
+class SpecialTokens:
+    """Ids of the special tokens `<s>` and `</s>`."""
 
     start: int = 0
     end: int = 2
 
 
 @dataclass(frozen=True)
-class InContext:
-    """A sequence for RoBERTa.
+class ContextSequence:
+    """A token sequence for RoBERTa.
 
     Attributes:
-        ids: at most as many as the limit.
-        own: where the current turn's tokens lie in them, its name included.
-        past, future: neighbours that found room.
+        ids: token ids, at most as many as the limit.
+        own: position of the current turn's tokens, including its name.
+        past, future: number of neighbours that fit.
     """
 
     ids: tuple[int, ...]
@@ -51,8 +51,8 @@ class InContext:
     future: int
 
 
-def name_of(speaker: str, names: Names) -> str:
-    """How a speaker is called, in capitals; the ten of IEMOCAP by a first name or by their sex."""
+def speaker_name(speaker: str, names: NameStyle) -> str:
+    """Return a speaker's name in capitals; the ten of IEMOCAP get a first name or their sex."""
     found = _IEMOCAP.fullmatch(speaker)
     if found and names != "none":
         session, sex = int(found[1]), found[2]
@@ -60,50 +60,53 @@ def name_of(speaker: str, names: Names) -> str:
     return speaker.upper()
 
 
-def prefix_of(speaker: str | None, names: Names) -> str:
-    """What stands before a turn: `ROSS: `, or nothing."""
-    return "" if names == "none" or not speaker else f"{name_of(speaker, names)}: "
+def speaker_prefix(speaker: str | None, names: NameStyle) -> str:
+    """Return the text before a turn: `ROSS: `, or nothing."""
+    return "" if names == "none" or not speaker else f"{speaker_name(speaker, names)}: "
 
 
-def spoken(text: str, speaker: str | None, names: Names) -> str:
-    """A turn with its speaker; a turn without text says nothing."""
-    return prefix_of(speaker, names) + text if text else ""
+def with_speaker(text: str, speaker: str | None, names: NameStyle) -> str:
+    """Return a turn with its speaker's name; empty for a turn without text."""
+    return speaker_prefix(speaker, names) + text if text else ""
 
 
-def in_context(
+def context_sequence(
     past: Sequence[str] | None,
     own: str,
     future: Sequence[str] | None,
     encode: Encode,
-    marks: Marks = Marks(),
+    marks: SpecialTokens = SpecialTokens(),
     limit: int = LIMIT,
-) -> InContext:
-    """The sequence of a turn with as many of its neighbours as find room, the nearest first, past before future.
+) -> ContextSequence:
+    """Return the sequence of a turn with as many neighbours as fit, the nearest first, past before future.
 
-    Growth ends with the first neighbour that would pass the limit; a current turn that alone passes it loses its end.
+    Growth ends at the first neighbour that would exceed the limit. A current turn that exceeds it alone is cut.
 
     Args:
-        past, future: neighbouring turns in the order of the dialogue; a side that is None is not asked for and
-            leaves no separator, one that is asked for and empty does.
-        encode: must give the same ids for turns joined by blanks as for each turn with its blank (byte-level BPE does).
+        past, future: neighbouring turns in the order of the dialogue. A side that is None is not read and leaves no
+            separator; an empty side that is read does.
+        own: the current turn.
+        encode: must give equal ids for turns joined by blanks and for each turn with its blank (byte-level BPE does).
+        marks: ids of the special tokens.
+        limit: largest number of tokens.
     """
     separators = 2 * ((past is not None) + (future is not None))
     current = list(encode(own))[: limit - separators - 2]
     room = limit - separators - 2 - len(current)
-    before, after = _grown(past or (), future or (), encode, room)
-    ids = [marks.start, *_part(before, encode)]
+    before, after = _fitting_neighbours(past or (), future or (), encode, room)
+    ids = [marks.start, *_join_turns(before, encode)]
     ids += [marks.end, marks.end] if past is not None else []
     start = len(ids)
     ids += current
     ids += [marks.end, marks.end] if future is not None else []
-    ids += [*_part(after, encode), marks.end]
-    return InContext(tuple(ids), slice(start, start + len(current)), len(before), len(after))
+    ids += [*_join_turns(after, encode), marks.end]
+    return ContextSequence(tuple(ids), slice(start, start + len(current)), len(before), len(after))
 
 
-def _grown(
+def _fitting_neighbours(
     past: Sequence[str], future: Sequence[str], encode: Encode, room: int
 ) -> tuple[list[str], list[str]]:
-    """The neighbours that fit into so many tokens, in the order of the dialogue."""
+    """Return the neighbours that fit into the remaining tokens, in the order of the dialogue."""
     before: list[str] = []
     after: list[str] = []
     for older, newer in zip_longest(reversed(past), future, fillvalue=""):
@@ -111,12 +114,12 @@ def _grown(
             if not turn:
                 continue
             sides = ([turn, *before], after) if wider == "before" else (before, [*after, turn])
-            if sum(len(_part(side, encode)) for side in sides) > room:
+            if sum(len(_join_turns(side, encode)) for side in sides) > room:
                 return before, after
             before, after = sides
     return before, after
 
 
-def _part(turns: Sequence[str], encode: Encode) -> list[int]:
-    """Ids of the turns of one side, joined by blanks."""
+def _join_turns(turns: Sequence[str], encode: Encode) -> list[int]:
+    """Return the ids of the turns of one side, joined by blanks."""
     return [token for n, turn in enumerate(turns) for token in encode(f" {turn}" if n else turn)]

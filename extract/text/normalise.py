@@ -1,11 +1,11 @@
-"""Transcripts made fit for tokenizers: old accidents of typography repaired, Unicode NFC, event tags a switch."""
+"""Normalise transcripts for tokenizers: repair old encoding errors, Unicode NFC, and optionally remove event tags."""
 
 import re
 import unicodedata
 from typing import Final
 
-# Copies of MELD from before 2020-11-15 hold these instead of typographic characters. They are valid UTF-8 (C2 92
-# and so on), so that decoding them as cp1252 would be wrong.
+# Copies of MELD from before 2020-11-15 contain these characters instead of typographic ones. They are valid UTF-8
+# (C2 92 and so on), so decoding them as cp1252 would be wrong.
 C1: Final = {0x85: "…", 0x91: "‘", 0x92: "’", 0x93: "“", 0x94: "”", 0x96: "–", 0x97: "—", 0xA0: " "}
 _EVENT: Final = re.compile(r"\s*\[[A-Za-z]+\]\s*")  # [LAUGHTER], [BREATHING], [GARBAGE] of IEMOCAP
 _PLAIN: Final = {
@@ -17,18 +17,19 @@ _PLAIN: Final = {
 
 
 def repair(text: str) -> str:
-    """Put typographic characters where an old copy has C1 control characters."""
+    """Replace the C1 control characters of an old copy by typographic characters."""
     return text.translate(C1)
 
 
 def tidy(text: str | None, events: bool = True) -> str:
-    """A transcript as a tokenizer gets it: repaired, NFC, without blanks at its ends.
+    """Return a transcript as a tokenizer gets it: repaired, NFC, without blanks at its ends.
 
     Args:
-        events: keep tags of one word in square brackets, as IEMOCAP writes them.
+        text: the transcript.
+        events: keep tags of one word in square brackets, as in IEMOCAP.
 
     Returns:
-        "" for a text without a visible character.
+        The text; "" for a text without a visible character.
     """
     tidied = unicodedata.normalize("NFC", repair(text or ""))
     if not events:
@@ -38,5 +39,5 @@ def tidy(text: str | None, events: bool = True) -> str:
 
 
 def plain(text: str) -> str:
-    """Curly quotes, dashes and ellipses as their ASCII forms (Cues)."""
+    """Replace curly quotes, dashes and ellipses by their ASCII forms (Cues)."""
     return text.translate(_PLAIN)

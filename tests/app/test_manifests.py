@@ -15,7 +15,7 @@ from app import cli as entry
 from app.features import features_without_input
 from app.manifests import problem_rows
 from ercache.manifest import Manifest, Problem, read_manifest
-from extract.corpora.common.origin import differences
+from extract.corpora.common.origin import origin_differences
 from tests.extract.conftest import scanned_here  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("scanned_here", "project")
@@ -146,7 +146,7 @@ def test_another_folder_is_refused_and_a_moved_one_accepted(
     assert f"ercache scan folder --root {b}" in refused.err and not (project / "data/caches").exists()
     a.rename(tmp_path / "moved")
     manifest = read_manifest(project / "data/manifests/folder.jsonl")
-    assert differences(manifest, tmp_path / "moved") == []
+    assert origin_differences(manifest, tmp_path / "moved") == []
 
 
 def test_reasons_to_refuse_a_root_folder(tmp_path: Path, run: Callable[..., Ran]) -> None:
@@ -154,15 +154,15 @@ def test_reasons_to_refuse_a_root_folder(tmp_path: Path, run: Callable[..., Ran]
     manifest = read_manifest(Path("data/manifests/folder.jsonl"))
     table = tmp_path / "a" / "utterances.csv"
     alone = shutil.copytree(tmp_path / "a", tmp_path / "media alone", ignore=lambda *_: ["utterances.csv"])
-    assert differences(manifest, alone) == [], "the media of a colleague who has the manifest"
+    assert origin_differences(manifest, alone) == [], "the media of a colleague who has the manifest"
     other = clips(tmp_path / "other", "a.wav", level=2)
-    assert differences(manifest, other) == ["utterances.csv: not there"]
+    assert origin_differences(manifest, other) == ["utterances.csv: not there"]
     shutil.copy(table, other)
-    assert differences(manifest, other) == [], "changed media are told by the extraction, file by file"
+    assert origin_differences(manifest, other) == [], "changed media are told by the extraction, file by file"
     (other / "a.wav").unlink()
-    assert differences(manifest, other) == ["none of its 2 media files is there (a.wav, b.wav)"]
+    assert origin_differences(manifest, other) == ["none of its 2 media files is there (a.wav, b.wav)"]
     table.write_text(table.read_text() + "c.wav,Hi,Ann\n")
-    assert differences(manifest, tmp_path / "a") == ["utterances.csv: not as when it was scanned"]
+    assert origin_differences(manifest, tmp_path / "a") == ["utterances.csv: not as when it was scanned"]
 
 
 def test_file_names_are_the_annotation_of_some_corpora(tmp_path: Path, run: Callable[..., Ran]) -> None:

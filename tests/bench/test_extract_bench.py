@@ -28,8 +28,8 @@ from ercache.params.schema import EngineParams, FacePolicy, Limits
 from extract.encoders.base import Sample
 from extract.engine import worker
 from extract.engine.plan import Feature
-from extract.media import Stretch, read_stretches
-from extract.media.types import Pictures
+from extract.media import Span, read_spans
+from extract.media.types import PictureRequest
 
 LIMITS = Limits(seconds=20)
 
@@ -79,8 +79,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check_same(path: Path, wav: Path) -> None:
     """The naive reader and the engine's see and hear the same."""
-    kind = Pictures(6)
-    (ours,) = read_stretches(path, [Stretch(MediaRef(path.name), (kind,), (16_000,))], LIMITS)
+    kind = PictureRequest(6)
+    (ours,) = read_spans(path, [Span(MediaRef(path.name), (kind,), (16_000,))], LIMITS)
     naive = read_pictures(path, kind, LIMITS)
     assert [f.time for f in naive] == [f.time for f in ours.pictures[kind]] and len(naive) == 6
     for a, b in zip(naive, ours.pictures[kind], strict=True):
@@ -137,7 +137,7 @@ def test_the_naive_loop_over_sound_files_gives_our_values(clip: Path, tmp_path: 
     assert account.written == len(wanted) == 2 and len(account.missing) == 2
     for feature in wanted:
         rate = feature.input.rate or 0
-        (ours,) = read_stretches(wav, [Stretch(MediaRef(wav.name), rates=(rate,))], LIMITS)
+        (ours,) = read_spans(wav, [Span(MediaRef(wav.name), rates=(rate,))], LIMITS)
         (encoded,) = feature.build("cpu").encode([Sample(sound=ours.sounds[rate])])
         naive = np.load(tmp_path / f"out/{feature.name}/good.pkl", allow_pickle=True)
         assert all(np.allclose(naive[name], values, atol=1e-2) for name, values in encoded.arrays.items())
@@ -148,7 +148,7 @@ def test_copies_of_a_sound_file_differ_and_sound_the_same(clip: Path, tmp_path: 
     before = read_sound(clip, 16_000, wav)
     set_apart(wav, 7)
     assert wav.read_bytes().endswith((7).to_bytes(4, "little"))
-    (after,) = read_stretches(wav, [Stretch(MediaRef(wav.name), rates=(16_000,))], LIMITS)
+    (after,) = read_spans(wav, [Span(MediaRef(wav.name), rates=(16_000,))], LIMITS)
     assert np.allclose(after.sounds[16_000], before, atol=1e-6)
 
 
@@ -158,7 +158,7 @@ def test_copies_differ_in_their_bytes_and_in_nothing_that_is_seen(clip: Path, tm
     shutil.copy(clip, root / "a.mp4")
     for path in sorted(REAL.glob("*.flv"))[:1]:
         shutil.copy(path, root / "b.flv")
-    kind = Pictures(3)
+    kind = PictureRequest(3)
     rows = tuple(
         Utterance(p.stem, "d", n, "Ann", "Oh!", MediaRef(p.name, sha256="0" * 64), None, {}, "all")
         for n, p in enumerate(sorted(root.iterdir()))
@@ -169,8 +169,8 @@ def test_copies_differ_in_their_bytes_and_in_nothing_that_is_seen(clip: Path, tm
     assert len({u.text for u in copies.utterances}) == 3
     for ref in refs:
         source = root / Path(ref.path).name
-        (before,) = read_stretches(source, [Stretch(MediaRef(source.name), (kind,), (8_000,))], LIMITS)
-        (after,) = read_stretches(tmp_path / "copies" / ref.path, [Stretch(ref, (kind,), (8_000,))], LIMITS)
+        (before,) = read_spans(source, [Span(MediaRef(source.name), (kind,), (8_000,))], LIMITS)
+        (after,) = read_spans(tmp_path / "copies" / ref.path, [Span(ref, (kind,), (8_000,))], LIMITS)
         seen = zip(before.pictures[kind], after.pictures[kind], strict=True)
         assert all(np.array_equal(a.image, b.image) for a, b in seen)
         assert np.array_equal(before.sounds[8_000], after.sounds[8_000])

@@ -30,7 +30,7 @@ def test_an_extraction_without_fallocate_and_locks_makes_the_same_bytes(
         pytest.skip(NOT_HERE)
     project = make_project()
     told = on(project, "fallocate", "flock=37", "locks=37")
-    assert "every file is looked at" in told and "Warning" not in told and "Errno" not in told
+    assert "every file is inspected" in told and "Warning" not in told and "Errno" not in told
     assert project.caches() == usual.caches()
     on(project, "flock=5", command=("cache", "verify", "data/caches"))
     told = on(project, "flock=95", command=("cache", "gc", "--yes"), code=1)

@@ -1,20 +1,22 @@
-"""Scans of small corpora in the process of the test: workers take longer to start than such files to be looked at."""
+"""Fixtures: small corpora are scanned in the process of the test, where no workers have to start."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from extract.corpora.common import inspect_media as surveys
+from extract.corpora.common import inspect_media as inspect_module
 
 
 @pytest.fixture
 def scanned_here(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are looked at in this process, and remembered nowhere else; test_survey.py has the processes themselves."""
+    """Inspect files in this process and cache nothing outside the test; test_inspect_media.py tests the processes."""
 
-    def together(root: Path, chunks: Sequence[list[str]], workers: int, found: surveys.Found) -> None:
+    def together(
+        root: Path, chunks: Sequence[list[str]], workers: int, on_found: inspect_module.OnFound
+    ) -> None:
         for chunk in chunks:
-            found(dict(zip(chunk, surveys.look(root, chunk), strict=True)))
+            on_found(dict(zip(chunk, inspect_module.inspect_files(root, chunk), strict=True)))
 
-    monkeypatch.setattr(surveys, "_together", together)
+    monkeypatch.setattr(inspect_module, "_inspect_in_pool", together)
     monkeypatch.setenv("ERCACHE_STORE", str(tmp_path_factory.mktemp("store")))

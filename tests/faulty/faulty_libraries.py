@@ -72,7 +72,7 @@ class Fault:
 _of_thread = threading.local()  # the fault of the file that a thread opened last
 
 
-def fault_of(file: Any) -> Fault | None:
+def missing_from_error(file: Any) -> Fault | None:
     """What the name of a file asks for."""
     name = str(getattr(file, "name", file))
     found = NAME.search(name)
@@ -81,7 +81,7 @@ def fault_of(file: Any) -> Fault | None:
 
 def strike_opened(file: Any, site: str) -> Fault | None:
     """The fault of a file that is being opened."""
-    fault = _of_thread.fault = fault_of(file)
+    fault = _of_thread.fault = missing_from_error(file)
     if fault:
         fault.strike(site)
     return fault

@@ -1,4 +1,4 @@
-"""Scan or read the files of a folder in a fresh process: `python -m tests.support.faulty_run survey|read ROOT`."""
+"""Reads or inspects files whose names say which call of a media library fails in it, and writes down each outcome."""
 
 import json
 import sys
@@ -11,21 +11,21 @@ import numpy as np
 from ercache.manifest import MediaRef
 from ercache.params.schema import Limits
 from ercache.reasons import Missing
-from extract.corpora.common.inspect_media import survey
-from extract.media import Stretch, read_stretches
-from extract.media.types import Pictures
+from extract.corpora.common.inspect_media import inspect_media
+from extract.media import Span, read_spans
+from extract.media.types import PictureRequest
 
-KIND = Pictures(3)
+KIND = PictureRequest(3)
 RATE = 8_000  # not the files' own
 
 
 def surveyed(root: Path) -> dict[str, Any]:
     """The media facts of each file."""
-    return {name: asdict(seen) for name, seen in survey(root, names(root)).items()}
+    return {name: asdict(seen) for name, seen in inspect_media(root, names(root)).items()}
 
 
 def read(root: Path) -> dict[str, Any]:
-    """The result for each file's pictures and sound, or the exception that `read_stretches` raised."""
+    """The result for each file's pictures and sound, or the exception that `read_spans` raised."""
     return {name: _read(root / name) for name in names(root)}
 
 
@@ -34,9 +34,9 @@ def names(root: Path) -> list[str]:
 
 
 def _read(path: Path) -> Any:
-    stretch = Stretch(MediaRef(path.name), (KIND,), (RATE,))
+    stretch = Span(MediaRef(path.name), (KIND,), (RATE,))
     try:
-        (clip,) = read_stretches(path, [stretch], Limits(seconds=20))
+        (clip,) = read_spans(path, [stretch], Limits(seconds=20))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     pictures = [float(np.mean(frame.image)) for frame in clip.pictures.get(KIND, ())]

@@ -23,7 +23,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
-from extract.media.types import Pictures, Rule
+from extract.media.types import PictureRequest, PictureRule
 from tests.support.hostile_truth import THUMB, thumb_of
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ class ThumbsParams(Strict):
     """Params: which pictures, and how many."""
 
     count: int
-    rule: Rule = "spread"
+    rule: PictureRule = "spread"
 
 
 class Thumbs:
@@ -47,7 +47,7 @@ class Thumbs:
 
     @staticmethod
     def input(params: ThumbsParams) -> Input:
-        return Input(pictures=Pictures(params.count, rule=params.rule))
+        return Input(pictures=PictureRequest(params.count, rule=params.rule))
 
     @staticmethod
     def arrays(params: ThumbsParams) -> tuple[ArraySpec, ...]:

@@ -16,7 +16,7 @@ from skimage import data
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Utterance
 from extract.corpora import CORPORA
-from extract.corpora.iemocap.facts import COUNTS, FOUR_BY_SPEAKER, REBUILT
+from extract.corpora.iemocap.facts import COUNTS, FOUR_BY_SPEAKER, HAPPY_IN_PUBLISHED
 from extract.corpora.iemocap.turns import CODES
 
 ENTRY = CORPORA["iemocap"]
@@ -157,7 +157,7 @@ def official() -> Iterator[tuple[str, list[Line]]]:
             left -= taken
             turns += [(letter, code) for code in taken.elements()]
         turns += [("F", code) for code in left.elements()]
-        happy = REBUILT[session]
+        happy = HAPPY_IN_PUBLISHED[session]
         names = _names(session)
         assert len(names) == counts["dialogues"]
         for d, name in enumerate(names):

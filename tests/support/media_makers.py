@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ercache.manifest import MediaRef
 from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
-from extract.media import Stretch, read_stretches
+from extract.media import Span, read_spans
 from extract.media.probe import probe
-from extract.media.types import Frame, Pictures
+from extract.media.types import Frame, PictureRequest
 
 LIMITS = Limits(seconds=20)
 RATE, FPS, SIZE = 16_000, 10, (48, 64)
@@ -58,17 +58,17 @@ def join(path: Path, video: Path, sound: Path, *more: str) -> Path:
 
 
 def read_frames(path: Path, ref: MediaRef, count: int, limits: Limits) -> list[Frame]:
-    """Pictures of one span; raises the reason if there are none."""
-    (clip,) = read_stretches(path, [Stretch(ref, (Pictures(count),))], limits)
+    """PictureRequest of one span; raises the reason if there are none."""
+    (clip,) = read_spans(path, [Span(ref, (PictureRequest(count),))], limits)
     if clip.no_pictures is not None:
         raise clip.no_pictures
-    return list(clip.pictures[Pictures(count)])
+    return list(clip.pictures[PictureRequest(count)])
 
 
 def read_sound(path: Path, ref: MediaRef, limits: Limits) -> tuple[NDArray[np.float32], int]:
     """Sound of one span at its native rate; raises the reason if there is none."""
     rate = native_rate(path)
-    (clip,) = read_stretches(path, [Stretch(ref, rates=(rate,))], limits)
+    (clip,) = read_spans(path, [Span(ref, rates=(rate,))], limits)
     if clip.no_sound is not None:
         raise clip.no_sound
     return clip.sounds[rate], rate

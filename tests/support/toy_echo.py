@@ -15,7 +15,7 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.engine import Extraction, Feature, extract_corpus
-from extract.media.types import Pictures
+from extract.media.types import PictureRequest
 
 ENGINE = EngineParams(text_shard=4, batch=2, lanes=1)
 
@@ -64,7 +64,7 @@ class Looks(Echo):
 
     @staticmethod
     def input(params: "Echo.Params") -> Input:
-        return Input(pictures=Pictures(2), faces=True)
+        return Input(pictures=PictureRequest(2), faces=True)
 
 
 def echo(name: str = "echo", **params: Any) -> Feature:

@@ -17,8 +17,8 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.engine import Feature
-from extract.media import Clip, nothing
-from extract.media.scanned import Request
+from extract.media import Clip, failed_clip
+from extract.media.scanned import ReadRequest
 
 
 class Letters:
@@ -112,9 +112,9 @@ def once(folder: Path) -> bool:
     return True
 
 
-def read_toy(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
+def read_toy(request: ReadRequest, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
     """Replaces `read_scanned`: the name of a file says what happens to its reader."""
-    for number, stretch in enumerate(request.stretches):
+    for number, stretch in enumerate(request.spans):
         if "die" in request.path and ("once" not in request.path or once(request.root)):
             os._exit(3)
         if "killed" in request.path:
@@ -122,6 +122,6 @@ def read_toy(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, 
         if "hang" in request.path:
             time.sleep(600)
         if "bad" in request.path:
-            yield number, nothing(stretch, Missing(Reason.UNREADABLE, "bad"))
+            yield number, failed_clip(stretch, Missing(Reason.UNREADABLE, "bad"))
         else:
             yield number, Clip(sounds={8000: np.ones(8, "f4")})

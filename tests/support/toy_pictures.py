@@ -13,8 +13,8 @@ from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderSpec, Input, Sample
 from extract.engine import Feature
 from extract.media import Clip
-from extract.media.scanned import Request
-from extract.media.types import Frame, Pictures
+from extract.media.scanned import ReadRequest
+from extract.media.types import Frame, PictureRequest
 from tests.support.memory import peak
 
 HEIGHT, WIDTH = 1080, 1920
@@ -38,7 +38,7 @@ class Views:
 
     @staticmethod
     def input(params: "Views.Params") -> Input:
-        return Input(pictures=Pictures(params.frames))
+        return Input(pictures=PictureRequest(params.frames))
 
     @staticmethod
     def arrays(params: "Views.Params") -> tuple[ArraySpec, ...]:
@@ -65,9 +65,9 @@ def views(folder: Path, frames: int = 6) -> Feature:
     return Feature("views", Views, Views.Params(folder=str(folder), frames=frames), None, None)
 
 
-def read_large(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
+def read_large(request: ReadRequest, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
     """Replaces `read_scanned`: as many pictures in 1080p as the span asks for, and a second of sound."""
-    for number, stretch in enumerate(request.stretches):
+    for number, stretch in enumerate(request.spans):
         rng = np.random.default_rng(int(stretch.ref.start or 0))
         pictures = {}
         for kind in stretch.pictures:

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from extract.media import Clip
-from extract.media.scanned import Request
-from extract.media.types import Frame, Pictures
+from extract.media.scanned import ReadRequest
+from extract.media.types import Frame, PictureRequest
 from tests.support.toy_letters import once
 
 HUGE = (1080, 1920, 3)
 
 
-def read(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
+def read(request: ReadRequest, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
     """One clip for each span; its sound is the second in which the span begins. The event happens at the third one."""
     (request.root / f"pid {os.getpid()}").touch()
-    for number, stretch in enumerate(request.stretches):
+    for number, stretch in enumerate(request.spans):
         begin = int(stretch.ref.start or 0)
         if begin == 2:
             happen(request, tick)
@@ -27,7 +27,7 @@ def read(request: Request, tick: Callable[[], None]) -> Iterator[tuple[int, Clip
         yield number, Clip(sounds={8000: np.full(8, begin, np.float32)}, pictures=frames(request))
 
 
-def happen(request: Request, tick: Callable[[], None]) -> None:
+def happen(request: ReadRequest, tick: Callable[[], None]) -> None:
     """Do what the name of the file says."""
     if "killed" in request.path and ("once" not in request.path or once(request.root)):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -48,9 +48,9 @@ def happen(request: Request, tick: Callable[[], None]) -> None:
             sum(range(1000))
 
 
-def frames(request: Request) -> dict[Pictures, tuple[Frame, ...]]:
+def frames(request: ReadRequest) -> dict[PictureRequest, tuple[Frame, ...]]:
     """Sixty large pictures, if they are requested."""
     if "huge" not in request.path:
         return {}
     picture = np.arange(np.prod(HUGE), dtype=np.uint32).astype(np.uint8).reshape(HUGE)
-    return {Pictures(60): tuple(Frame(n / 10, picture + n) for n in range(60))}
+    return {PictureRequest(60): tuple(Frame(n / 10, picture + n) for n in range(60))}

@@ -9,7 +9,7 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.base import Encoded, EncoderSpec, Input, Sample, Turn
+from extract.encoders.base import Encoded, EncoderSpec, Input, Neighbour, Sample
 from extract.engine import Feature
 
 
@@ -41,7 +41,7 @@ class Reads:
         return [self._one(sample) for sample in samples]
 
     def _one(self, sample: Sample) -> Encoded:
-        own = Turn(sample.text, None, sample.speaker)
+        own = Neighbour(sample.text, None, sample.speaker)
         told = "|".join(f"{t.speaker}:{t.text}" for t in (*sample.before, own, *sample.after))
         values = np.frombuffer(told.encode(), np.uint8)[:, None].copy()
         return Encoded({"bytes": values}, len(values))

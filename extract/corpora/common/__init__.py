@@ -1,1 +1,1 @@
-"""What the scans of several corpora share: files, media facts, subtitles, splits."""
+"""Shared parts of the scans: file listings, media facts, subtitles and splits."""

@@ -1,10 +1,10 @@
-"""What subtitles show and nobody says: sounds in brackets and music. A line that is nothing else is no utterance."""
+"""Find captions that nobody speaks: sounds in brackets and music. A line that holds nothing else is no utterance."""
 
 import re
 from collections.abc import Sequence
 from typing import Final
 
-from extract.corpora.common.cue_text import Words, text_of
+from extract.corpora.common.cue_text import CueLine, join_words
 
 _SIGNS: Final = "♩♪♫♬🎵🎶"
 _BRACKETED: Final = re.compile(
@@ -12,7 +12,7 @@ _BRACKETED: Final = re.compile(
 )
 _BEFORE: Final = "-–—> "
 _AFTER: Final = ".,;:!?…- "
-# Words that make a bracket a sound and not a name, whatever its letters: `[APPLAUSE] Thank you`, `[Music] hello`.
+# Words that show that a bracket describes a sound rather than a name: `[APPLAUSE] Thank you`, `[Music] hello`.
 _SOUNDS: Final = re.compile(
     r"\b(?:appla?us\w*|aplau\w*|clap\w*|music\w*|m[uú]si[ckq]\w*|musik\w*|song\w*|sing(?:s|ing)|laugh\w*|chuckl\w*|"
     r"giggl\w*|snicker\w*|cheer\w*|crowd\w*|audience|sigh\w*|gasp\w*|groan\w*|moan\w*|grunt\w*|pant(?:s|ing)|sob\w*|"
@@ -27,28 +27,33 @@ _SOUNDS: Final = re.compile(
 
 
 def is_aside(text: str) -> bool:
-    """Whether a text is sounds or music alone: `[APPLAUSE]`, `(music)`, `♪ la la ♪`, `# la la #`."""
+    """Whether a text describes only sounds or music: `[APPLAUSE]`, `(music)`, `♪ la la ♪`, `# la la #`."""
     within = text.lstrip(_BEFORE).rstrip(_AFTER)
     sung = within[:1] in _SIGNS or within[-1:] in _SIGNS or (within[:2] == "# " and within[-2:] == " #")
     return bool(within) and (sung or _BRACKETED.fullmatch(text) is not None)
 
 
-def sounds_like(name: str) -> bool:
-    """Whether what stands in brackets before a text describes a sound or a manner, and names nobody."""
+def describes_sound(name: str) -> bool:
+    """Whether the words in brackets before a text describe a sound or a manner of speaking instead of a name."""
     return bool(_SOUNDS.search(name))
 
 
-def parted(lines: Sequence[Words], keep: Sequence[bool]) -> tuple[list[Words], list[str]]:
-    """Lines of speech, and the texts of those that are none.
+def split_asides(lines: Sequence[CueLine], keep: Sequence[bool]) -> tuple[list[CueLine], list[str]]:
+    """Split the lines of a cue into speech and asides.
 
     Args:
-        keep: lines that stay although they look like one: a speaker's name in brackets above what is said.
+        lines: the lines of the cue.
+        keep: for each line, whether it stays although it looks like an aside: a speaker's name in brackets above the
+            speech.
+
+    Returns:
+        The lines of speech, and the texts of the asides.
     """
-    whole = " ".join(text_of(line) for line in lines)
+    whole = " ".join(join_words(line) for line in lines)
     signs = sum(whole.count(sign) for sign in _SIGNS)
     around = signs == 2 and whole[0] in _SIGNS and whole[-1] in _SIGNS  # a song of several lines
     if lines and (around or _BRACKETED.fullmatch(whole)) and not any(keep):
         return [], [whole]
-    silent = [is_aside(text_of(line)) and not kept for line, kept in zip(lines, keep, strict=True)]
+    silent = [is_aside(join_words(line)) and not kept for line, kept in zip(lines, keep, strict=True)]
     said = [line for line, no in zip(lines, silent, strict=True) if not no]
-    return said, [text_of(line) for line, no in zip(lines, silent, strict=True) if no]
+    return said, [join_words(line) for line, no in zip(lines, silent, strict=True) if no]

@@ -1,4 +1,4 @@
-"""Subtitle files (.srt, .vtt) to what is shown and when: pysubs2 reads times and lines, and nothing is lost unsaid."""
+"""Read subtitle files (.srt, .vtt) into cues. pysubs2 reads times and lines; nothing is dropped without a finding."""
 
 import re
 from collections.abc import Iterator
@@ -8,60 +8,64 @@ from typing import Final
 import pysubs2
 
 SUFFIXES: Final = (".srt", ".vtt")
-# What pysubs2 reads completely; it would take 100:00:00,000 for 00:00:00,000.
+# Times that pysubs2 reads correctly; it would read 100:00:00,000 as 00:00:00,000.
 _STAMPS: Final = {
     ".srt": re.compile(r"\d{1,2}:\d{1,2}:\d{1,2}[.,]\d{1,3}", re.ASCII),
     ".vtt": re.compile(r"(?:\d{2,4}:)?\d{2}:\d{2}\.\d{3}", re.ASCII),
 }
 _ARROW: Final = re.compile(r"\d[\d:.,]*\s*-->|-->\s*\d", re.ASCII)
 _NUMBER: Final = re.compile(r"\s*\d+\s*", re.ASCII)
-_ASIDE: Final = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s|$)")
-# pysubs2 takes a line of digits for the number of the next cue, two times in a text for a cue of their own and \N
-# for a line break; lines of text are covered while it reads. These code points are no characters.
-_COVER: Final = {ord(":"): "\ufdd0", ord("\\"): "\ufdd1"}
-_UNCOVER: Final = {0xFDD0: ":", 0xFDD1: "\\", 0xFDD2: None}
-_MARK: Final = "\ufdd2"
-_STRANGE: Final = re.compile("[\ufdd0-\ufdd2]")
+_COMMENT: Final = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s|$)")
+# pysubs2 mistakes a line of digits for the number of the next cue, two times in a text for a new cue, and \N for a line
+# break. So lines of text are masked while it reads. The masks are code points that stand for no character.
+_MASK: Final = {ord(":"): "\ufdd0", ord("\\"): "\ufdd1"}
+_UNMASK: Final = {0xFDD0: ":", 0xFDD1: "\\", 0xFDD2: None}
+_TEXT_MARK: Final = "\ufdd2"
+_NONCHARACTERS: Final = re.compile("[\ufdd0-\ufdd2]")
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Lines as they are written, with their markup, and the seconds at which they appear and go."""
+class RawCue:
+    """A cue as it is written, with markup: start and end in seconds, and its lines."""
 
     start: float
     end: float
     lines: tuple[str, ...]
 
 
-def read_cues(text: str, name: str) -> tuple[list[Shown], list[str]]:
-    """Cues of a file, in its order, and what makes it unusable.
+def read_cues(text: str, name: str) -> tuple[list[RawCue], list[str]]:
+    """Read the cues of a file in its order, and collect what makes the file unusable.
 
     Args:
-        name: of the file; its end, one of SUFFIXES, says how it is read.
+        text: content of the file.
+        name: name of the file; its suffix, one of SUFFIXES, selects the format.
+
+    Returns:
+        The cues, and the findings.
     """
     findings: list[str] = []
     suffix = name[-4:].lower()
-    if _STRANGE.search(text):
+    if _NONCHARACTERS.search(text):
         return [], [f"{name}: holds code points that are no characters (U+FDD0 to U+FDD2)"]
-    covered = "\n".join(_covered(text, suffix, name, findings))
-    events = pysubs2.SSAFile.from_string(covered, suffix[1:], keep_html_tags=True).events if covered else []
-    shown = []
+    masked = "\n".join(_masked_lines(text, suffix, name, findings))
+    events = pysubs2.SSAFile.from_string(masked, suffix[1:], keep_html_tags=True).events if masked else []
+    raw_cues = []
     for number, event in enumerate(events, start=1):
         start, end = event.start / 1000, event.end / 1000
         if end < start:
             findings.append(f"{name}, cue {number}: its times run backwards ({start:g} s to {end:g} s)")
         else:
-            lines = tuple(line.translate(_UNCOVER) for line in event.text.split("\\N"))
-            shown.append(Shown(start, end, lines))
+            lines = tuple(line.translate(_UNMASK) for line in event.text.split("\\N"))
+            raw_cues.append(RawCue(start, end, lines))
     if not events and not findings:
         findings.append(f"{name}: holds no cue")
-    return shown, findings
+    return raw_cues, findings
 
 
-def _covered(text: str, suffix: str, name: str, findings: list[str]) -> Iterator[str]:
-    """Times and covered lines of text; numbers, identifiers, comments and styles of a file are left out."""
+def _masked_lines(text: str, suffix: str, name: str, findings: list[str]) -> Iterator[str]:
+    """Yield time lines and masked text lines; numbers, identifiers, comments and styles are left out."""
     lines = [*text.splitlines(), ""]
-    # Whether a comment goes on, whether a cue does, and whether it has words.
+    # State: inside a comment, inside a cue, and whether the cue has words.
     aside, inside, worded = suffix == ".vtt", False, False
     for number, line in enumerate(lines[:-1], start=1):
         following = lines[number]
@@ -77,14 +81,14 @@ def _covered(text: str, suffix: str, name: str, findings: list[str]) -> Iterator
             inside = False  # the number or the name of the next cue
         elif not line.strip():
             aside = False
-            # An empty line ends a cue of WebVTT. A line of blanks does not: YouTube's captions have one before or
-            # after their words, and an editor that takes the blanks away leaves a cue that begins with an empty line.
+            # An empty line ends a WebVTT cue, a line of blanks does not: YouTube captions have one before or after
+            # their words. If an editor strips the blanks, the cue begins with an empty line.
             inside = inside and (suffix == ".srt" or not worded or line != "")
-        elif aside or (suffix == ".vtt" and begins and _ASIDE.match(line)):
+        elif aside or (suffix == ".vtt" and begins and _COMMENT.match(line)):
             aside = True
         elif inside:
             worded = True
-            yield _MARK + line.translate(_COVER)
+            yield _TEXT_MARK + line.translate(_MASK)
         else:
             findings.append(f"{name}, line {number}: belongs to no cue: {line.strip()[:40]!r}")
 

@@ -1,4 +1,4 @@
-"""Words of a cue, clean: markup, entities and what cannot be seen are off; times and voices of words are kept."""
+"""Words of a cue without markup, entities and invisible characters; times and voices of words are kept."""
 
 import html
 import re
@@ -20,51 +20,51 @@ _BREAK_TAG: Final = re.compile(r"<br\s*/?>", re.I)
 # ASS: \N and \n break a line, \h is a hard blank; `C:\New` is a path.
 _BREAK: Final = re.compile(r"(\b[A-Za-z]:\\\S*)|\\[Nn]")
 _HARD_BLANK: Final = re.compile(r"(\b[A-Za-z]:\\\S*)|\\h")
-# Without the semicolon, `?a=1&param=2` would hold a pilcrow. A doubly written `&amp;#39;` is one, too.
+# The semicolon is required: without it, `?a=1&param=2` would contain a pilcrow. `&amp;#39;` is a double encoding.
 _ENTITY: Final = re.compile(r"&(?:amp;)*(#\d{1,7};|#[xX][\da-fA-F]{1,6};|[A-Za-z][A-Za-z\d]{1,31};)")
 _INVISIBLE: Final = frozenset({"Cc", "Cf"})
 _JOINERS: Final = "\u200c\u200d"
-# While a line is cleaned, the n-th time or voice in it is the n-th code point of a plane for private use.
+# While a line is cleaned, its n-th time or voice is replaced by the n-th code point of a private-use plane.
 _PLANE: Final = 0xF0000
 _PRIVATE: Final = re.compile(f"[{chr(_PLANE)}-{chr(_PLANE + 0xFFFF)}]")
-# Between letters of Persian or Hindi, or parts of an emoji, a joiner is orthography; elsewhere it is litter.
+# Joiners are part of the spelling between letters of Persian or Hindi and in emoji; elsewhere they are removed.
 _LETTER: Final = f"[^\u0000-\u024f\\s{chr(_PLANE)}-{chr(_PLANE + 0xFFFF)}]"
-_LOOSE: Final = re.compile(rf"(?<!{_LETTER})[{_JOINERS}]+|[{_JOINERS}]+(?!{_LETTER}|[{_JOINERS}])")
-_DEPTH: Final = 64  # how often what comes out of entities and nested tags is cleaned again
-_NOTED: Final = re.compile(
+_STRAY_JOINERS: Final = re.compile(rf"(?<!{_LETTER})[{_JOINERS}]+|[{_JOINERS}]+(?!{_LETTER}|[{_JOINERS}])")
+_MAX_PASSES: Final = 64  # how often text that comes out of entities and nested tags is cleaned again
+_TIME_OR_VOICE: Final = re.compile(
     r"<(?:(?P<time>(?:\d{1,4}:)?\d{1,2}:\d{1,2}\.\d{1,3})|v(?:\.[^\s<>]*)?\s+(?P<voice>[^<>]+)|/v)>", re.I
 )
 
 
 @dataclass(frozen=True)
-class Word:
-    """A word, the second at which it begins, and whose voice it is, where the file says so."""
+class CueWord:
+    """A word, the time at which it begins in seconds, and its voice; None where the file does not say."""
 
     text: str
     at: float | None = None
     voice: str | None = None
 
 
-Words = tuple[Word, ...]
+CueLine = tuple[CueWord, ...]
 
 
 @dataclass(frozen=True)
 class Passage:
-    """Lines of words between two times, in seconds."""
+    """Lines of words with a start and an end time, seconds."""
 
     start: float
     end: float
-    lines: tuple[Words, ...]
+    lines: tuple[CueLine, ...]
 
     @property
-    def words(self) -> Words:
-        """All its words."""
+    def words(self) -> CueLine:
+        """All words of all lines."""
         return tuple(word for line in self.lines for word in line)
 
 
 def clean(text: str) -> str:
-    """Text without markup, entities, invisible characters and superfluous blanks; cleaning it again changes nothing."""
-    for _ in range(_DEPTH):
+    """Remove markup, entities, invisible characters and extra blanks. Cleaning a clean text changes nothing."""
+    for _ in range(_MAX_PASSES):
         cleaned = _cleaned(text)
         if cleaned == text:
             break
@@ -78,7 +78,7 @@ def _cleaned(text: str) -> str:
     text = _HARD_BLANK.sub(_path_or_blank, _BREAK.sub(_path_or_blank, text))
     if not text.isprintable():
         text = "".join(c for c in repair(text) if c in _JOINERS or c.isspace() or not _invisible(c))
-        text = _LOOSE.sub("", text)
+        text = _STRAY_JOINERS.sub("", text)
     return " ".join(text.split())
 
 
@@ -97,9 +97,9 @@ def _path_or_blank(found: re.Match[str]) -> str:
     return found[1] or " "
 
 
-def words_of(lines: Sequence[str]) -> tuple[Words, ...]:
-    """Words of a cue's lines; lines without any are left out, and ASS and HTML may break lines once more."""
-    found: list[Words] = []
+def cue_lines(lines: Sequence[str]) -> tuple[CueLine, ...]:
+    """Return the words of each line of a cue. Lines without words are left out; ASS and HTML may add line breaks."""
+    found: list[CueLine] = []
     voice: str | None = None
     for written in lines:
         for line in _BREAK.sub(lambda m: m[1] or "\n", _BREAK_TAG.sub("\n", written)).split("\n"):
@@ -109,31 +109,31 @@ def words_of(lines: Sequence[str]) -> tuple[Words, ...]:
     return tuple(found)
 
 
-def _line(line: str, voice: str | None) -> tuple[Words, str | None]:
-    """Words of a line that begins in a voice, and the voice in which it ends."""
-    noted: list[re.Match[str]] = []
+def _line(line: str, voice: str | None) -> tuple[CueLine, str | None]:
+    """Return the words of a line that begins in `voice`, and the voice in which it ends."""
+    found_marks: list[re.Match[str]] = []
 
-    def cover(match: re.Match[str]) -> str:
-        noted.append(match)
-        return chr(_PLANE + len(noted) - 1) if len(noted) <= 0xFFFE else ""
+    def mask(match: re.Match[str]) -> str:
+        found_marks.append(match)
+        return chr(_PLANE + len(found_marks) - 1) if len(found_marks) <= 0xFFFE else ""
 
-    covered = clean(_NOTED.sub(cover, _PRIVATE.sub("", line)))
-    if not noted:
-        return tuple(Word(token, None, voice) for token in covered.split()), voice
-    words: list[Word] = []
+    masked = clean(_TIME_OR_VOICE.sub(mask, _PRIVATE.sub("", line)))
+    if not found_marks:
+        return tuple(CueWord(token, None, voice) for token in masked.split()), voice
+    words: list[CueWord] = []
     at: float | None = None
-    for token in covered.split():
+    for token in masked.split():
         said, first = "", (at, voice)
         for character in token:
             if not _PRIVATE.match(character):
                 first = first if said else (at, voice)
                 said, at = said + character, None
-            elif (match := noted[ord(character) - _PLANE])["time"]:
+            elif (match := found_marks[ord(character) - _PLANE])["time"]:
                 at = _seconds(match["time"])
-            else:  # a voice may end where there is no blank: <v Ann>Hi<v Bob>Yes
-                words += [Word(said, *first)] if said else []
+            else:  # a voice may end without a blank: <v Ann>Hi<v Bob>Yes
+                words += [CueWord(said, *first)] if said else []
                 said, voice = "", clean(match["voice"] or "") or None
-        words += [Word(said, *first)] if said else []
+        words += [CueWord(said, *first)] if said else []
     return tuple(words), voice
 
 
@@ -144,18 +144,22 @@ def _seconds(stamp: str) -> float:
     return seconds
 
 
-def text_of(words: Sequence[Word]) -> str:
-    """Words with single blanks between them."""
+def join_words(words: Sequence[CueWord]) -> str:
+    """Join words with single blanks."""
     return " ".join(word.text for word in words)
 
 
-def parts(words: Words, bounds: Sequence[int]) -> list[Words]:
-    """The words between each two characters of `text_of(words)`, cut where these are inside of one.
+def split_at(words: CueLine, bounds: Sequence[int]) -> list[CueLine]:
+    """Split words at character positions of `join_words(words)`; a word that contains a position is cut.
 
     Args:
-        bounds: places of characters, sorted.
+        words: the words.
+        bounds: sorted character positions.
+
+    Returns:
+        The words between each two successive positions.
     """
-    found: list[list[Word]] = [[] for _ in bounds[1:]]
+    found: list[list[CueWord]] = [[] for _ in bounds[1:]]
     place = 0
     for word in words:
         n = max(0, bisect_right(bounds, place) - 1)
@@ -167,11 +171,12 @@ def parts(words: Words, bounds: Sequence[int]) -> list[Words]:
     return [tuple(part) for part in found]
 
 
-def begins(words: Sequence[Word], start: float, end: float) -> list[float]:
-    """Seconds at which each word begins: as the file says; between such words in proportion to length.
+def word_starts(words: Sequence[CueWord], start: float, end: float) -> list[float]:
+    """Return when each word begins, seconds: the file's time, or interpolated by the length of the words.
 
     Args:
-        words: what is said from `start` to `end`; times of words outside are moved inside.
+        words: words spoken from `start` to `end`; times outside are moved inside.
+        start, end: start and end of the words, seconds.
     """
     if not words:
         return []

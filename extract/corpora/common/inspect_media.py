@@ -1,6 +1,6 @@
-"""Digest and first look at every media file of a corpus, in worker processes: a decoder may crash on bad files.
+"""Compute digest and media facts of every media file of a corpus, in worker processes that may crash on bad files.
 
-All cores look; what an earlier scan saw of a file that has not changed is not looked at again.
+It uses all cores. Facts of files that have not changed since an earlier scan come from the scan cache.
 """
 
 import json
@@ -22,26 +22,27 @@ from ercache.manifest import MediaRef, Problem
 from ercache.params.schema import Limits
 from ercache.processes import process_pool
 from ercache.reasons import Missing, Reason
-from extract.corpora.common.entry import Progress
-from extract.corpora.common.scan_cache import Memory, Stamp, stamp_of
-from extract.media.container import fault_of
+from extract.corpora.common.entry import ScanProgress
+from extract.corpora.common.scan_cache import FileStamp, ScanCache, file_stamp
+from extract.media.container import missing_from_error
 from extract.media.files import locate
 from extract.media.probe import probe
 
 CHUNK: Final = 16
 LIMITS: Final = Limits(seconds=30)
-# Raise the number when a look sees something else in the same file.
+# Raise the number when an inspection of the same file gives other facts.
 VERSION: Final = f"2 av{av.__version__}"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a look at a file showed.
+class MediaFacts:
+    """Facts of a media file.
 
     Attributes:
-        sha256: None where there is no file to take it from.
-        pictures_end, sound_end: seconds from the start of the file; None where there are none.
-        fault: why the file gives nothing, and the tool's own words.
+        sha256: digest of the file; None where there is no file.
+        pictures_end, sound_end: when they end, seconds from the start of the file; None where there are none.
+        video, audio: whether the file has pictures, and sound.
+        fault: why the file is unusable, and the tool's own message; None if it is usable.
     """
 
     sha256: str | None
@@ -53,118 +54,143 @@ class Seen:
 
     @property
     def seconds(self) -> float | None:
-        """How long the recording is: as long as its pictures, or its sound where there are none."""
+        """Length of the recording in seconds: that of its pictures, or of its sound if it has no pictures."""
         return self.sound_end if self.pictures_end is None else self.pictures_end
 
 
-def survey(root: Path, paths: Iterable[str], progress: Progress | None = None) -> dict[str, Seen]:
-    """Look at files below a root, by their relative paths; progress counts those known before, too.
+def inspect_media(
+    root: Path, paths: Iterable[str], progress: ScanProgress | None = None
+) -> dict[str, MediaFacts]:
+    """Inspect media files.
+
+    Args:
+        root: folder of the corpus.
+        paths: paths below the root.
+        progress: called with (files done, files in total); files known from the scan cache count as done.
+
+    Returns:
+        Path -> media facts.
 
     Raises:
-        WorkError: no process can be started.
+        WorkError: no worker process can be started.
     """
     wanted = sorted(set(paths))
     tick = progress or (lambda done, of: None)
-    with Memory(VERSION) as memory:
-        seen, stamps = _known(root, wanted, memory)
-        left = sorted(set(wanted) - set(seen))
+    with ScanCache(VERSION) as scan_cache:
+        media_facts, stamps = _facts_without_process(root, wanted, scan_cache)
+        left = sorted(set(wanted) - set(media_facts))
 
-        def found(looks: Mapping[str, Seen]) -> None:
-            seen.update(looks)
-            for path, look in looks.items():
-                if path in stamps and _final(look):
-                    memory.keep(stamps[path], _text(look))
-            tick(len(seen), len(wanted))
+        def on_found(results: Mapping[str, MediaFacts]) -> None:
+            media_facts.update(results)
+            for path, file_facts in results.items():
+                if path in stamps and _is_final(file_facts):
+                    scan_cache.put(stamps[path], _to_json(file_facts))
+            tick(len(media_facts), len(wanted))
 
-        found({})
-        _all(root, [left[i : i + CHUNK] for i in range(0, len(left), CHUNK)], found)
-    return seen
+        on_found({})
+        _inspect_all(root, [left[i : i + CHUNK] for i in range(0, len(left), CHUNK)], on_found)
+    return media_facts
 
 
-def _known(root: Path, paths: Sequence[str], memory: Memory) -> tuple[dict[str, Seen], dict[str, Stamp]]:
-    """What needs no look in a process of its own, and the stamps of the files."""
-    seen: dict[str, Seen] = {}
-    stamps: dict[str, Stamp] = {}
+def _facts_without_process(
+    root: Path, paths: Sequence[str], scan_cache: ScanCache
+) -> tuple[dict[str, MediaFacts], dict[str, FileStamp]]:
+    """Return the facts of files that need no worker process, and the stamps of the other files."""
+    media_facts: dict[str, MediaFacts] = {}
+    stamps: dict[str, FileStamp] = {}
     for path in paths:
         try:
-            stamp = stamp_of(locate(root, MediaRef(path)))
+            stamp = file_stamp(locate(root, MediaRef(path)))
         except Missing as missing:
-            seen[path] = Seen(None, fault=(missing.reason, missing.detail))
+            media_facts[path] = MediaFacts(None, fault=(missing.reason, missing.detail))
             continue
-        if stamp is None:  # no file, or an empty one: no decoder will see it
-            seen[path] = _look(root, path)
+        if stamp is None:  # no regular file, or an empty one: no decoder will read it
+            media_facts[path] = _inspect_file(root, path)
             continue
         stamps[path] = stamp
-        text = memory.recall(stamp)
+        text = scan_cache.get(stamp)
         if text is not None:
-            seen[path] = _seen(text)
-    return seen, stamps
+            media_facts[path] = _from_json(text)
+    return media_facts, stamps
 
 
-def _final(look: Seen) -> bool:
-    return look.sha256 is not None and (look.fault is None or look.fault[0].status is Status.MISSING)
+def _is_final(file_facts: MediaFacts) -> bool:
+    return file_facts.sha256 is not None and (
+        file_facts.fault is None or file_facts.fault[0].status is Status.MISSING
+    )
 
 
-def _text(look: Seen) -> str:
-    return json.dumps([look.sha256, look.pictures_end, look.sound_end, look.video, look.audio, look.fault])
+def _to_json(file_facts: MediaFacts) -> str:
+    return json.dumps(
+        [
+            file_facts.sha256,
+            file_facts.pictures_end,
+            file_facts.sound_end,
+            file_facts.video,
+            file_facts.audio,
+            file_facts.fault,
+        ]
+    )
 
 
-def _seen(text: str) -> Seen:
+def _from_json(text: str) -> MediaFacts:
     sha256, pictures_end, sound_end, video, audio, fault = json.loads(text)
-    return Seen(sha256, pictures_end, sound_end, video, audio, fault and (Reason(fault[0]), fault[1]))
+    return MediaFacts(sha256, pictures_end, sound_end, video, audio, fault and (Reason(fault[0]), fault[1]))
 
 
-Found = Callable[[Mapping[str, Seen]], None]
+OnFound = Callable[[Mapping[str, MediaFacts]], None]
 
 
-def _all(root: Path, left: list[list[str]], found: Found) -> None:
-    """Look at chunks of files, in as many processes as there are cores."""
+def _inspect_all(root: Path, left: list[list[str]], on_found: OnFound) -> None:
+    """Inspect chunks of files with one process per core; chunks whose process dies are inspected file by file."""
     workers = cores()
     while left:
         done: set[str] = set()
 
-        def tell(looks: Mapping[str, Seen], done: set[str] = done) -> None:
-            done.update(looks)
-            found(looks)
+        def tell(results: Mapping[str, MediaFacts], done: set[str] = done) -> None:
+            done.update(results)
+            on_found(results)
 
-        _together(root, left, workers, tell)
+        _inspect_in_pool(root, left, workers, tell)
         left = [chunk for chunk in left if chunk[0] not in done]
-        # A worker died. Chunks are begun in order, so the file that killed it is in one of the first of those left.
+        # A worker died. Chunks start in order, so the guilty file is in one of the first remaining chunks.
         for chunk in left[:workers]:
-            found(_singly(root, chunk))
+            on_found(_inspect_singly(root, chunk))
         left = left[workers:]
 
 
-def _together(root: Path, chunks: Sequence[list[str]], workers: int, found: Found) -> None:
-    """Look at chunks of files until all are done or a worker dies."""
+def _inspect_in_pool(root: Path, chunks: Sequence[list[str]], workers: int, on_found: OnFound) -> None:
+    """Inspect chunks of files until all are done or a worker dies."""
     pool = process_pool(min(workers, len(chunks)))
     try:
-        futures = {pool.submit(look, root, chunk): chunk for chunk in chunks}
+        futures = {pool.submit(inspect_files, root, chunk): chunk for chunk in chunks}
         for future in as_completed(futures):
-            found(dict(zip(futures[future], future.result(), strict=True)))
+            on_found(dict(zip(futures[future], future.result(), strict=True)))
     except BrokenProcessPool:
         return
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def look(root: Path, paths: Sequence[str]) -> list[Seen]:
-    """Look at some files, one after the other."""
-    return [_look(root, path) for path in paths]
+def inspect_files(root: Path, paths: Sequence[str]) -> list[MediaFacts]:
+    """Inspect some files, one after the other."""
+    return [_inspect_file(root, path) for path in paths]
 
 
-def problems_of(utterance: str, ref: MediaRef | None, seen: Seen | None, *media: str) -> list[Problem]:
-    """What the look at a file means for an utterance that needs video, audio or both of it."""
-    if ref is None or seen is None:
+def problems_of_media(
+    utterance: str, ref: MediaRef | None, media_facts: MediaFacts | None, *media: str
+) -> list[Problem]:
+    """Return the problems of an utterance that needs video, audio or both of a file."""
+    if ref is None or media_facts is None:
         return []
-    if seen.fault is not None:
-        reason, words = seen.fault
+    if media_facts.fault is not None:
+        reason, words = media_facts.fault
         return [Problem(utterance, reason.status.value, reason.value, _detail(ref, words))]
-    lacks = {"video": not seen.video, "audio": not seen.audio}
+    is_missing = {"video": not media_facts.video, "audio": not media_facts.audio}
     return [
         Problem(utterance, reason.status.value, reason.value, ref.path)
         for medium, reason in (("video", Reason.NO_VIDEO), ("audio", Reason.NO_AUDIO))
-        if medium in media and lacks[medium]
+        if medium in media and is_missing[medium]
     ]
 
 
@@ -172,8 +198,8 @@ def _detail(ref: MediaRef, words: str) -> str:
     return ref.path if not words or words in ref.path else f"{ref.path}: {words}"
 
 
-def _look(root: Path, path: str) -> Seen:
-    """What a look at a file shows; whatever a library does with it concerns this file alone."""
+def _inspect_file(root: Path, path: str) -> MediaFacts:
+    """Inspect one file. An unexpected error of a library becomes a fault of this file alone."""
     sha256 = None
     try:
         file = locate(root, MediaRef(path))
@@ -181,33 +207,33 @@ def _look(root: Path, path: str) -> Seen:
             sha256 = digest_of_file(file)
         facts = probe(file, LIMITS)
     except Missing as missing:
-        return Seen(sha256, fault=(missing.reason, missing.detail))
+        return MediaFacts(sha256, fault=(missing.reason, missing.detail))
     except Exception as error:
-        fault = fault_of(error)
-        return Seen(sha256, fault=(fault.reason, fault.detail))
+        fault = missing_from_error(error)
+        return MediaFacts(sha256, fault=(fault.reason, fault.detail))
     pictures = facts.pictures_end
-    return Seen(sha256, pictures, facts.sound_end, pictures is not None, facts.audio_rate is not None)
+    return MediaFacts(sha256, pictures, facts.sound_end, pictures is not None, facts.audio_rate is not None)
 
 
-def _singly(root: Path, paths: Sequence[str]) -> dict[str, Seen]:
-    """Look at files of which one or another kills the process that looks at it.
+def _inspect_singly(root: Path, paths: Sequence[str]) -> dict[str, MediaFacts]:
+    """Inspect files one process each, because one of them kills the process that reads it.
 
     Raises:
-        WorkError: no process can be started, so that no file is to blame.
+        WorkError: no worker process can be started, so no file is to blame.
     """
-    seen: dict[str, Seen] = {}
+    media_facts: dict[str, MediaFacts] = {}
     pool = process_pool(1)
     for path in paths:
         try:
-            seen[path] = pool.submit(look, root, [path]).result()[0]
+            media_facts[path] = pool.submit(inspect_files, root, [path]).result()[0]
         except BrokenProcessPool as error:
             digest = digest_of_file(locate(root, MediaRef(path)))
-            seen[path] = Seen(digest, fault=(Reason.CRASH, "the process that looked at it died"))
+            media_facts[path] = MediaFacts(digest, fault=(Reason.CRASH, "the process that looked at it died"))
             pool = process_pool(1)
             if pool.submit(abs, 0).exception() is not None:
-                message = "the processes that look at media files do not start"
+                message = "the processes that inspect media files do not start"
                 raise WorkError(
-                    message, hint="scan from a script file, under `if __name__ == ...`"
+                    message, hint="run the scan from a script file, under `if __name__ == '__main__'`"
                 ) from error
     pool.shutdown(wait=True, cancel_futures=True)
-    return seen
+    return media_facts

@@ -1,4 +1,4 @@
-"""A corpus folder as it lies on disk: all its names, and the one way to read a table or transcript in it."""
+"""The listing of a corpus folder, and the one way to read a table or transcript in it."""
 
 import os
 from collections.abc import Iterable
@@ -12,9 +12,9 @@ from ercache.reasons import Missing, Reason
 from extract.media.files import check_file
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".7z", ".rar")
-# Left by macOS and Windows; the first kind ends in .mp4, .wav or .csv like the file it accompanies.
-LITTER = ("._", ".DS_Store", "Thumbs.db")
-# The vocabulary of reasons speaks of media; these are the words for tables and transcripts.
+# Left by macOS and Windows. Names with `._` end in .mp4, .wav or .csv like the file they accompany.
+SYSTEM_FILES = ("._", ".DS_Store", "Thumbs.db")
+# The reasons describe media files; these are the messages for tables and transcripts. Manifests contain them.
 REMEDIES: Final = {
     Reason.OUTSIDE_ROOT: "leads out of the corpus root; put the file itself there",
     Reason.ABSENT: "is a link that leads nowhere; mend it or take it away",
@@ -25,108 +25,115 @@ REMEDIES: Final = {
 
 
 @dataclass(frozen=True)
-class Folder:
-    """All files below a root, as paths with forward slashes relative to it, shallowest first.
+class FolderListing:
+    """All files below a root, as paths relative to it with forward slashes, shallowest first.
 
     Attributes:
-        unwritable: names that are no UTF-8, escaped; no manifest and no table can hold them, so they are no files.
+        root: the root.
+        files: the paths.
+        not_utf8: escaped names that are not UTF-8. No manifest or table can hold them, so they are not in `files`.
     """
 
     root: Path
     files: tuple[str, ...]
-    unwritable: tuple[str, ...] = ()
+    not_utf8: tuple[str, ...] = ()
 
-    def named(self, name: str) -> list[str]:
-        """Files of a name in any case, at any depth; of equally deep ones, those in exactly this case come first."""
+    def files_named(self, name: str) -> list[str]:
+        """Return files with a name in any case, at any depth: shallowest first, then exact case first."""
         wanted = name.casefold()
         found = [path for path in self.files if path.rpartition("/")[2].casefold() == wanted]
         return sorted(found, key=lambda path: (path.count("/"), path.rpartition("/")[2] != name))
 
-    def inside(self, folder: str) -> list[str]:
-        """Files that lie directly in a folder of that name in any case, at any depth."""
+    def files_in(self, folder: str) -> list[str]:
+        """Return files directly inside folders with a name in any case, at any depth."""
         wanted = folder.casefold()
         return [
             path for path in self.files if path.rpartition("/")[0].rpartition("/")[2].casefold() == wanted
         ]
 
     def archives(self) -> list[str]:
-        """Files that have still to be unpacked."""
+        """Return archives that may still have to be unpacked."""
         return [path for path in self.files if path.lower().endswith(ARCHIVES)]
 
     def notes(self) -> list[Problem]:
-        """What is to be told of the listing itself, whatever the corpus."""
-        if not self.unwritable:
+        """Return problems of the listing itself, whatever the corpus."""
+        if not self.not_utf8:
             return []
-        told = f"{counted(len(self.unwritable), 'file')} left out, whose names are no UTF-8: {some(self.unwritable)}"
+        told = f"{counted(len(self.not_utf8), 'file')} left out, whose names are no UTF-8: {list_some(self.not_utf8)}"
         return [Problem(None, "note", "name_not_utf8", f"{told}; rename to use")]
 
 
-def list_folder(root: Path) -> Folder:
-    """List a corpus folder; links to folders are followed one step, so that they are seen (and later refused).
+def list_folder(root: Path) -> FolderListing:
+    """List a corpus folder. Links to folders are followed one step, so that they are listed (and later rejected).
 
     Raises:
         CorpusError: the root is no folder or cannot be listed.
     """
     if not root.is_dir():
-        raise CorpusError(f"the corpus root is no folder: {root}", hint="give the folder that you unpacked")
+        raise CorpusError(
+            f"the corpus root is not a folder: {root}", hint="give the folder that you unpacked"
+        )
     faults: list[str] = []
     files: list[str] = []
     for top, folders, names in os.walk(root, onerror=lambda error: faults.append(_words(error))):
         folders[:] = sorted(name for name in folders if name != "__MACOSX" and not name.startswith("."))
         place = Path(top).relative_to(root)
-        files += [(place / name).as_posix() for name in names if not name.startswith(LITTER)]
+        files += [(place / name).as_posix() for name in names if not name.startswith(SYSTEM_FILES)]
         for folder in folders:
             if (Path(top) / folder).is_symlink():
                 files += _linked(root, place / folder)
     if faults:
         raise CorpusError(
-            f"{root} cannot be listed", details=faults, hint="mend the permissions of these folders"
+            f"{root} cannot be listed", details=faults, hint="correct the permissions of these folders"
         )
     files.sort(key=lambda path: (path.count("/"), path))
-    unwritable = [path for path in files if not _writable(path)]
-    if unwritable:
-        files = [path for path in files if _writable(path)]
-    return Folder(root, tuple(files), tuple(map(escaped, unwritable)))
+    not_utf8 = [path for path in files if not _is_utf8(path)]
+    if not_utf8:
+        files = [path for path in files if _is_utf8(path)]
+    return FolderListing(root, tuple(files), tuple(map(escaped, not_utf8)))
 
 
 def _words(error: OSError) -> str:
     return escaped(f"{error.filename}: {error.strerror}")
 
 
-def _writable(path: str) -> bool:
-    """Whether a name is text: bytes that are no UTF-8 come as lone surrogates, which nothing can write."""
+def _is_utf8(path: str) -> bool:
+    """Whether a name is valid text. Bytes that are not UTF-8 appear as lone surrogates, which cannot be encoded."""
     return path.isascii() or path == path.encode("utf-8", "ignore").decode("utf-8")
 
 
 def escaped(path: str) -> str:
-    """A name that any text can hold: bytes that are no UTF-8 stand as `\\xfc`."""
+    """Return a printable name: bytes that are not UTF-8 are written as `\\xfc`."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _linked(root: Path, place: Path) -> Iterable[str]:
     folder = root / place
     names = os.listdir(folder) if folder.is_dir() else []
-    return [(place / name).as_posix() for name in names if not name.startswith(LITTER)]
+    return [(place / name).as_posix() for name in names if not name.startswith(SYSTEM_FILES)]
 
 
-def content_of(root: Path, path: str) -> bytes:
-    """Bytes of a table or transcript below a root; a link out of it is not followed, a pipe is never opened.
+def read_content(root: Path, path: str) -> bytes:
+    """Read a table or transcript below a root. Links out of the root are not followed; a pipe is never opened.
+
+    Returns:
+        The bytes; an empty file gives no bytes.
 
     Raises:
-        Missing: OUTSIDE_ROOT, ABSENT, NOT_A_FILE, GIT_LFS_POINTER or UNREADABLE; no bytes are a content, too.
+        Missing: with OUTSIDE_ROOT, ABSENT, NOT_A_FILE, GIT_LFS_POINTER or UNREADABLE.
     """
     try:
         return check_file(root, MediaRef(path)).read_bytes()
     except Missing as missing:
-        if missing.reason is Reason.EMPTY_FILE:  # its reader tells what it lacks
+        if missing.reason is Reason.EMPTY_FILE:  # the caller reports what the file lacks
             return b""
         raise
     except OSError as error:
         raise Missing(Reason.UNREADABLE, error.strerror or "") from error
 
 
-def why_not(path: str, missing: Missing) -> str:
-    """What is wrong with a table or transcript that `content_of` refused, and what to do."""
+def describe_unreadable(path: str, missing: Missing) -> str:
+    """Return a message that says why `read_content` rejected a file, and what to do."""
     return f"{path}: {REMEDIES.get(missing.reason, missing.reason.meaning)}"
 
 
@@ -135,8 +142,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def some(names: Iterable[str], most: int = 8) -> str:
-    """A few names for a message, and how many more there are."""
+def list_some(names: Iterable[str], most: int = 8) -> str:
+    """Return a few names for a message, and how many more there are."""
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more

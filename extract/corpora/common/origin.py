@@ -1,4 +1,4 @@
-"""Whether a folder holds the corpus that a manifest was made from; where it lies does not matter."""
+"""Check whether a folder holds the corpus that a manifest was made from, wherever the folder is now."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,42 +6,42 @@ from pathlib import Path
 from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, MediaRef
 from ercache.reasons import Missing
-from extract.corpora.common.listing import some
+from extract.corpora.common.listing import list_some
 from extract.media.files import check_file
 
 
-def differences(manifest: Manifest, root: Path) -> list[str]:
-    """What speaks against a root being that of a manifest: other annotation, or nothing of it there; none if it is.
+def origin_differences(manifest: Manifest, root: Path) -> list[str]:
+    """Return why a root does not hold the corpus of a manifest (other annotation, no files); empty if it does.
 
-    A corpus may have moved, and its media may have changed since: extraction compares each file that it reads.
+    The corpus may have moved. Its media may also have changed: extraction compares each file that it reads.
     """
     now = {path: _digest(root, path) for path in manifest.sources}
-    other = [path for path, digest in now.items() if digest not in (None, manifest.sources[path])]
-    if other:
-        return [f"{some(other)}: not as when it was scanned"]
+    changed = [path for path, digest in now.items() if digest not in (None, manifest.sources[path])]
+    if changed:
+        return [f"{list_some(changed)}: not as when it was scanned"]
     media = {
         ref.path: ref.sha256 for u in manifest.utterances for ref in (u.video, u.audio) if ref and ref.sha256
     }
     here = next((path for path in media if (root / path).is_file()), None)
     if media and here is None:
-        return [f"none of its {len(media):,} media files is there ({some(media, 2)})"]
-    gone = [path for path, digest in now.items() if digest is None]
-    if now and len(gone) == len(now) and (here is None or _digest(root, here) != media[here]):
-        return [f"{some(gone)}: not there"]
+        return [f"none of its {len(media):,} media files is there ({list_some(media, 2)})"]
+    removed = [path for path, digest in now.items() if digest is None]
+    if now and len(removed) == len(now) and (here is None or _digest(root, here) != media[here]):
+        return [f"{list_some(removed)}: not there"]
     return []
 
 
-def changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """What has become of the annotation since a scan, one phrase for each kind of change."""
-    new, gone = now.keys() - before.keys(), before.keys() - now.keys()
-    other = [path for path in before.keys() & now.keys() if before[path] != now[path]]
-    for paths, what in ((other, "changed"), (new, "new"), (gone, "gone")):
+def annotation_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    """Describe how the annotation has changed since a scan, one phrase for each kind of change."""
+    new, removed = now.keys() - before.keys(), before.keys() - now.keys()
+    changed = [path for path in before.keys() & now.keys() if before[path] != now[path]]
+    for paths, what in ((changed, "changed"), (new, "new"), (removed, "gone")):
         if paths:
-            yield f"{what}: {some(sorted(paths), 3)}"
+            yield f"{what}: {list_some(sorted(paths), 3)}"
 
 
 def _digest(root: Path, path: str) -> str | None:
     try:
         return digest_of_file(check_file(root, MediaRef(path)))
-    except (Missing, OSError):  # whatever keeps it from being read, it is not the file that was scanned
+    except (Missing, OSError):  # a file that cannot be read is not the file that was scanned
         return None

@@ -1,4 +1,4 @@
-"""Stretches of media held against the files that they point into."""
+"""Compare spans of media with the files that they refer to."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,57 +6,68 @@ from typing import Literal
 
 from ercache.manifest import MediaRef, Problem
 from ercache.reasons import Reason
-from extract.corpora.common.inspect_media import Seen, problems_of
+from extract.corpora.common.inspect_media import MediaFacts, problems_of_media
 
-Beyond = Literal["trim", "keep", "drop"]
-SLACK = 0.5  # seconds by which annotations overrun their files without harm
-BEYOND = "beyond_the_file"
+BeyondFile = Literal["trim", "keep", "drop"]
+OVERRUN_SECONDS = 0.5  # annotated ends may exceed the file by this much without a problem
+BEYOND_FILE = "beyond_the_file"
 SHORTER = "one_medium_is_shorter"
 _NAMES = {"video": "the pictures end", "audio": "the sound ends"}
 
 
-def place(
-    utterance: str, video: MediaRef | None, audio: MediaRef | None, seen: Mapping[str, Seen], beyond: Beyond
+def resolve_references(
+    utterance: str,
+    video: MediaRef | None,
+    audio: MediaRef | None,
+    media_facts: Mapping[str, MediaFacts],
+    policy: BeyondFile,
 ) -> tuple[MediaRef | None, MediaRef | None, list[Problem]]:
-    """The references of an utterance with the digests of their files, and what is wrong with them.
+    """Return an utterance's references with the digests of their files, and the problems found.
 
     Args:
-        seen: what a survey found; a path that is not in it is absent.
-        beyond: for an end after that of the file: `trim` moves it there, for pictures and sound each to its own end;
-            `keep` and `drop` leave it, and `drop` leaves the rest to the caller, who finds a problem with the reason
-            BEYOND where the stretch outlasts all its media.
+        utterance: id of the utterance.
+        video, audio: its references.
+        media_facts: path -> media facts; a path that is not in it is absent.
+        policy: what to do when a span ends after its file. `trim` moves the end, separately for pictures and sound.
+            `keep` and `drop` leave it; with `drop`, the caller drops the utterance if a problem has the reason
+            BEYOND_FILE, which means that the span outlasts all its media.
+
+    Returns:
+        The references to video and audio, and the problems.
     """
     found: dict[str, MediaRef | None] = {"video": video, "audio": audio}
     problems: list[Problem] = []
-    beyond_all = []
+    overruns = []
     for medium, ref in found.items():
         if ref is None:
             continue
-        look = seen.get(ref.path)
-        if look is None:
+        file_facts = media_facts.get(ref.path)
+        if file_facts is None:
             problems.append(Problem(utterance, "missing", Reason.ABSENT.value, ref.path))
             continue
-        ref = found[medium] = replace(ref, sha256=look.sha256)
-        problems += problems_of(utterance, ref, look, medium)
-        end = look.pictures_end if medium == "video" else look.sound_end
-        if look.fault is not None or end is None or ref.end is None:
+        ref = found[medium] = replace(ref, sha256=file_facts.sha256)
+        problems += problems_of_media(utterance, ref, file_facts, medium)
+        end = file_facts.pictures_end if medium == "video" else file_facts.sound_end
+        if file_facts.fault is not None or end is None or ref.end is None:
             continue
         start = ref.start or 0.0
-        told = f"{ref.path}: {_NAMES[medium]} at {end:.2f} s, the stretch is {start:.2f} to {ref.end:.2f} s"
+        detail = f"{ref.path}: {_NAMES[medium]} at {end:.2f} s, the stretch is {start:.2f} to {ref.end:.2f} s"
         if start >= end:
             reason = Reason.NO_VIDEO if medium == "video" else Reason.NO_AUDIO
-            problems.append(Problem(utterance, reason.status.value, reason.value, told))
-        elif ref.end > end + SLACK:
-            beyond_all.append(Problem(utterance, "note", BEYOND, told))
-            found[medium] = replace(ref, end=round(end, 3)) if beyond == "trim" else ref
-    # Where one medium goes on, nothing was cut off of the utterance itself.
-    there = [m for m, ref in found.items() if ref is not None and ref.end and _has(seen.get(ref.path), m)]
-    if len(beyond_all) == len(there):
-        problems += beyond_all
+            problems.append(Problem(utterance, reason.status.value, reason.value, detail))
+        elif ref.end > end + OVERRUN_SECONDS:
+            overruns.append(Problem(utterance, "note", BEYOND_FILE, detail))
+            found[medium] = replace(ref, end=round(end, 3)) if policy == "trim" else ref
+    # If one medium covers the whole span, nothing of the utterance itself is lost.
+    there = [
+        m for m, ref in found.items() if ref is not None and ref.end and _has(media_facts.get(ref.path), m)
+    ]
+    if len(overruns) == len(there):
+        problems += overruns
     else:
-        problems += [replace(problem, reason=SHORTER) for problem in beyond_all]
+        problems += [replace(problem, reason=SHORTER) for problem in overruns]
     return found["video"], found["audio"], list(dict.fromkeys(problems))
 
 
-def _has(look: Seen | None, medium: str) -> bool:
-    return look is not None and (look.video if medium == "video" else look.audio)
+def _has(file_facts: MediaFacts | None, medium: str) -> bool:
+    return file_facts is not None and (file_facts.video if medium == "video" else file_facts.audio)

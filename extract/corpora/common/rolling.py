@@ -1,9 +1,9 @@
-"""Rolling captions, as YouTube and television write them: what earlier cues showed is taken out of the later ones.
+"""Rolling captions, as YouTube and television show them: remove from each cue what earlier cues have shown.
 
-Each sentence stands in two to four cues: as it is spoken, often with a time for each word; for some milliseconds; above
-the next one. Other programs show a sentence once for each word in it, with that word underlined, or let it grow. What
-is left of a cue are its new words, from its start to the next one's. They are put together to sentences where the
-captions have full stops; else the words that appear together stay together.
+A sentence appears in two to four cues: while it is spoken, often with a time for each word; for some milliseconds; and
+above the next sentence. Other programs show a sentence once for each of its words, with that word underlined, or let it
+grow. Only the new words of a cue are kept, from its start to the start of the next cue. If the captions have full
+stops, the words are joined to sentences; otherwise words that appear together stay together.
 """
 
 from collections.abc import Sequence
@@ -12,62 +12,64 @@ from itertools import pairwise
 from typing import Final
 
 from extract.corpora.common.asides import is_aside
-from extract.corpora.common.cue_files import Shown
-from extract.corpora.common.cue_text import Passage, Word, Words, begins, text_of
-from extract.corpora.common.speakers import ended, label_of
+from extract.corpora.common.cue_files import RawCue
+from extract.corpora.common.cue_text import CueLine, CueWord, Passage, join_words, word_starts
+from extract.corpora.common.speakers import ends_sentence, speaker_label
 
-GAP: Final = 0.1  # seconds without captions after which nothing is shown any longer
-PAUSE: Final = 2.0  # seconds without captions that end a sentence
-LONGEST: Final = 20.0  # seconds after which a sentence ends where a cue does
-SENTENCE: Final = 40  # words; where fewer than one full stop comes to as many, there is no punctuation
-FEWEST: Final = 4  # cues that overlap, before it is their manner
+MAX_GAP_SECONDS: Final = 0.1  # after a longer pause between cues, the screen counts as empty
+PAUSE_SECONDS: Final = 2.0  # a pause between cues that ends a sentence
+MAX_SENTENCE_SECONDS: Final = 20.0  # a longer sentence ends at the end of a cue
+MAX_WORDS_PER_STOP: Final = 40  # with fewer full stops than one per so many words, there is no punctuation
+MIN_OVERLAPPING_CUES: Final = 4  # overlaps in fewer cues may be accidental
 _ABBREVIATIONS: Final = frozenset(
     ["mr.", "mrs.", "ms.", "dr.", "prof.", "st.", "vs.", "etc.", "e.g.", "i.e."]
 )
 
 
-def unrolled(shown: Sequence[Shown], passages: Sequence[Passage]) -> list[Passage] | None:
-    """Passages in which nothing is said twice, or None where the cues do not roll.
+def unroll(raw_cues: Sequence[RawCue], passages: Sequence[Passage]) -> list[Passage] | None:
+    """Return passages in which nothing is repeated, or None if the cues do not roll.
 
     Args:
-        shown: cues, by their times.
-        passages: the same with their words.
+        raw_cues: cues in order of time.
+        passages: the words of these cues.
     """
-    if _rolls(shown, passages):
+    if _rolls(raw_cues, passages):
         return sentences(_new_words(passages))
     return sentences(_one_after_the_other(passages)) if _overlaps(passages) else None
 
 
-def _rolls(shown: Sequence[Shown], passages: Sequence[Passage]) -> bool:
-    """Whether every fourth cue goes on with lines of the one before; two people may both say `No.`"""
+def _rolls(raw_cues: Sequence[RawCue], passages: Sequence[Passage]) -> bool:
+    """Whether at least every fourth cue repeats lines of the cue before (two people may both say `No.`)."""
     scrolled = grown = 0
-    for (cue, before), (later, now) in pairwise(zip(shown, passages, strict=True)):
-        if now.start - before.end <= GAP:
+    for (cue, before), (later, now) in pairwise(zip(raw_cues, passages, strict=True)):
+        if now.start - before.end <= MAX_GAP_SECONDS:
             whole, begun = _shown_before(before.lines, now.lines)
-            marked = len(now.words) > 1 and _written(cue) != _written(later)  # another word is underlined
+            marked = len(now.words) > 1 and _written(cue) != _written(
+                later
+            )  # only the underlined word differs
             scrolled += whole > 0 and (whole < len(now.lines) or marked)
             grown += not whole and begun > 0
-    return scrolled + (grown if grown > 1 else 0) >= max(1, (len(shown) - 1) / 4)
+    return scrolled + (grown if grown > 1 else 0) >= max(1, (len(raw_cues) - 1) / 4)
 
 
 def _overlaps(passages: Sequence[Passage]) -> bool:
-    """Whether cues stay until the next but one comes, as in a display of two lines; nobody interrupts so regularly."""
+    """Whether most cues stay on screen until the next but one comes, as in a display of two lines."""
     pairs = list(pairwise(passages))
     late = sum(a.start < b.start < a.end <= b.end for a, b in pairs)
-    apart = all(b.start >= a.end - GAP for a, b in zip(passages, passages[2:], strict=False))
-    return len(passages) >= FEWEST and late >= 0.75 * len(pairs) and apart
+    apart = all(b.start >= a.end - MAX_GAP_SECONDS for a, b in zip(passages, passages[2:], strict=False))
+    return len(passages) >= MIN_OVERLAPPING_CUES and late >= 0.75 * len(pairs) and apart
 
 
-def _written(cue: Shown) -> list[str]:
+def _written(cue: RawCue) -> list[str]:
     return [line.strip() for line in cue.lines if line.strip()]
 
 
-def _said(line: Words) -> list[tuple[str, str | None]]:
+def _said(line: CueLine) -> list[tuple[str, str | None]]:
     return [(word.text, word.voice) for word in line]
 
 
-def _shown_before(before: Sequence[Words], now: Sequence[Words]) -> tuple[int, int]:
-    """How many lines of a cue the one before showed at its end, and how many words of the line after those."""
+def _shown_before(before: Sequence[CueLine], now: Sequence[CueLine]) -> tuple[int, int]:
+    """Return how many lines the previous cue showed last, and how many words of the following line it showed."""
     old, new = [_said(line) for line in before], [_said(line) for line in now]
     most = range(min(len(old), len(new)), 0, -1)
     for count in most:
@@ -82,13 +84,13 @@ def _shown_before(before: Sequence[Words], now: Sequence[Words]) -> tuple[int, i
 
 def _new_words(passages: Sequence[Passage]) -> list[Passage]:
     found: list[Passage] = []
-    screen: Sequence[Words] = ()
+    screen: Sequence[CueLine] = ()
     until = 0.0
     for passage in passages:
-        screen = screen if passage.start - until <= GAP else ()
+        screen = screen if passage.start - until <= MAX_GAP_SECONDS else ()
         whole, begun = _shown_before(screen, passage.lines)
         lines = passage.lines[whole:]
-        if begun:  # a line grows: its new words begin with the cue
+        if begun:  # a line grows: its new words start with the cue
             more = lines[0][begun:]
             grown = (*found[-1].lines[-1], replace(more[0], at=passage.start), *more[1:])
             found[-1] = replace(found[-1], end=passage.end, lines=(*found[-1].lines[:-1], grown))
@@ -102,7 +104,7 @@ def _new_words(passages: Sequence[Passage]) -> list[Passage]:
 
 
 def _one_after_the_other(passages: Sequence[Passage]) -> list[Passage]:
-    """Passages that end where the next one begins, if not before."""
+    """Return passages that end at the latest where the next one begins."""
     ends = [b.start if b.start > a.start else a.end for a, b in pairwise(passages)]
     return [
         replace(passage, end=min(passage.end, end))
@@ -110,35 +112,39 @@ def _one_after_the_other(passages: Sequence[Passage]) -> list[Passage]:
     ]
 
 
-def punctuated(words: Sequence[Word]) -> bool:
-    """Whether a text has full stops, as captions made by machines often do not."""
+def is_punctuated(words: Sequence[CueWord]) -> bool:
+    """Whether a text has full stops; machine-made captions often have none."""
     stops = sum(_ends(word) for word in words)
-    return stops > 0 and stops * SENTENCE >= len(words)
+    return stops > 0 and stops * MAX_WORDS_PER_STOP >= len(words)
 
 
-def _ends(word: Word) -> bool:
+def _ends(word: CueWord) -> bool:
     initial = len(word.text) == 2 and word.text[0].isupper()
-    return ended(word.text) and not initial and word.text.lower() not in _ABBREVIATIONS
+    return ends_sentence(word.text) and not initial and word.text.lower() not in _ABBREVIATIONS
 
 
 def sentences(passages: Sequence[Passage]) -> list[Passage]:
-    """Passages of a sentence each, where there are full stops; a sentence ends at pauses and speakers, too."""
-    if not punctuated([word for passage in passages for word in passage.words]):
+    """Join passages to sentences if the text has full stops; pauses and new speakers also end a sentence."""
+    if not is_punctuated([word for passage in passages for word in passage.words]):
         return list(passages)
     found: list[Passage] = []
-    words: list[Word] = []
+    words: list[CueWord] = []
     start = until = 0.0
     for passage in passages:
-        text = text_of(passage.words)
+        text = join_words(passage.words)
         alone = is_aside(text)
-        apart = passage.start - until > PAUSE or until - start > LONGEST or label_of(text) is not None
+        apart = (
+            passage.start - until > PAUSE_SECONDS
+            or until - start > MAX_SENTENCE_SECONDS
+            or speaker_label(text) is not None
+        )
         if words and (alone or apart):
             found.append(_sentence(start, until, words))
             words = []
-        times = begins(passage.words, passage.start, passage.end)
+        times = word_starts(passage.words, passage.start, passage.end)
         for word, at, end in zip(passage.words, times, [*times[1:], passage.end], strict=True):
             start = start if words else at
-            # Between known times others are found again, without the marks and names that turns leave out.
+            # Other times are interpolated again later, without the marks and names that turns leave out.
             known = word.at is not None or word is passage.words[0]
             words.append(replace(word, at=at) if known else word)
             if _ends(word) and not alone:
@@ -151,6 +157,6 @@ def sentences(passages: Sequence[Passage]) -> list[Passage]:
     return [*found, _sentence(start, until, words)] if words else found
 
 
-def _sentence(start: float, end: float, words: Sequence[Word]) -> Passage:
-    line: Words = tuple(words)
+def _sentence(start: float, end: float, words: Sequence[CueWord]) -> Passage:
+    line: CueLine = tuple(words)
     return Passage(start, end, (line,))

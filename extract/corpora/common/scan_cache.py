@@ -1,7 +1,7 @@
-"""What earlier scans saw, so that a file that has not changed is not looked at again.
+"""The scan cache: media facts from earlier scans, so that unchanged files need no new inspection.
 
-A database in the folder of the store, keyed by the file's full path; an entry holds as long as the file keeps its
-size, its times and its inode. Losing it costs time and nothing else: where it cannot be kept, every file is looked at.
+It is a database in the folder of the store, with the full path of a file as key. An entry is valid while the file keeps
+its size, times and inode. Losing the cache costs only time: without it, every file is inspected.
 """
 
 import fcntl
@@ -20,15 +20,15 @@ from ercache.notices import notify_once
 from ercache.paths import default_store, store_places
 
 FILE: Final = "looks.sqlite"
-# A file may be rewritten within one tick of its clock without a new time; what is so young is not remembered.
-SETTLED: Final = 2_000_000_000  # ns
+# A file may be rewritten within one tick of its clock without a new time, so very young files are not cached.
+SETTLED_NS: Final = 2_000_000_000  # ns
 COMMIT_SECONDS: Final = 2.0
-WAIT_SECONDS: Final = 30.0  # for another scan that is writing
+WAIT_SECONDS: Final = 30.0  # how long to wait for another scan that is writing
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """What tells a file that has changed from one that has not; times in ns."""
+class FileStamp:
+    """File properties that show whether a file has changed; times in ns."""
 
     path: str
     size: int
@@ -37,79 +37,80 @@ class Stamp:
     inode: int
 
     @property
-    def settled(self) -> bool:
-        """Whether a later change of the file is sure to change its times."""
-        return time.time_ns() - self.modified > SETTLED
+    def is_settled(self) -> bool:
+        """Whether any later change of the file would change its times."""
+        return time.time_ns() - self.modified > SETTLED_NS
 
 
-def stamp_of(file: Path) -> Stamp | None:
-    """The stamp of a regular file that has bytes; None of anything else, which no decoder need look at."""
+def file_stamp(file: Path) -> FileStamp | None:
+    """Return the stamp of a non-empty regular file; None for anything else."""
     try:
         facts = file.stat()
-    except OSError:  # the look itself says what is wrong with it
+    except OSError:  # the inspection itself reports what is wrong
         return None
     if not stat.S_ISREG(facts.st_mode) or facts.st_size == 0:
         return None
     times = facts.st_mtime_ns, facts.st_ctime_ns
-    return Stamp(os.fspath(file), facts.st_size, *times, facts.st_ino)
+    return FileStamp(os.fspath(file), facts.st_size, *times, facts.st_ino)
 
 
-class Memory:
-    """Stamp -> text, on disk. Use as a context manager; several scans may use it at once.
+class ScanCache:
+    """Maps a file stamp to a text, on disk. Use it as a context manager; several scans may use it at once.
 
     Args:
-        version: of the look; entries of another one are not recalled.
-        folder: created when missing; the store's by default, or the user's own where that one cannot be written.
+        version: version of the inspection; entries of other versions are ignored.
+        folder: folder of the database, created when missing. Default: the store, or the user's own folder if the
+            store is not writable.
     """
 
     def __init__(self, version: str, folder: Path | None = None) -> None:
         self._version = version
         self._file = (folder or default_store()) / FILE
-        self._base = self._open(folder)
+        self._database = self._open(folder)
         self._waiting: list[tuple[bytes, str, str]] = []
         self._last = time.monotonic()
 
-    def recall(self, stamp: Stamp) -> str | None:
-        """What was kept for a file in exactly this state."""
-        if self._base is None:
+    def get(self, stamp: FileStamp) -> str | None:
+        """Return the text stored for a file in exactly this state, or None."""
+        if self._database is None:
             return None
         query = "SELECT state, text FROM looks WHERE path = ?"
-        row = self._base.execute(query, (os.fsencode(stamp.path),)).fetchone()
+        row = self._database.execute(query, (os.fsencode(stamp.path),)).fetchone()
         return row[1] if row is not None and row[0] == self._state(stamp) else None
 
-    def keep(self, stamp: Stamp, text: str) -> None:
-        """Keep a text for a file in this state; on disk within about two seconds of work, or at the end."""
-        if self._base is None or not stamp.settled:
+    def put(self, stamp: FileStamp, text: str) -> None:
+        """Store a text for a file in this state; it is on disk after about two seconds of work, or at the end."""
+        if self._database is None or not stamp.is_settled:
             return
         self._waiting.append((os.fsencode(stamp.path), self._state(stamp), text))
         if time.monotonic() - self._last > COMMIT_SECONDS:
             self._commit()
 
-    def __enter__(self) -> "Memory":
+    def __enter__(self) -> "ScanCache":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._commit()
-        if self._base is not None:
-            self._base.close()
+        if self._database is not None:
+            self._database.close()
 
     def _commit(self) -> None:
-        """Write what waits, at once: the lock is not held between looks."""
+        """Write all waiting entries at once: the lock is not held between inspections."""
         self._last = time.monotonic()
-        if self._base is None or not self._waiting:
+        if self._database is None or not self._waiting:
             return
         try:
-            with self._base:
-                self._base.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?, ?)", self._waiting)
+            with self._database:
+                self._database.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?, ?)", self._waiting)
         except sqlite3.Error as error:  # locked for long, or a full disk: the scan goes on
             notify_once(
-                f"note: {self._file} was not written ({error}); the next scan looks at these files again"
+                f"note: {self._file} was not written ({error}); the next scan inspects these files again"
             )
         self._waiting.clear()
 
-    def _state(self, stamp: Stamp) -> str:
+    def _state(self, stamp: FileStamp) -> str:
         return f"{self._version} {stamp.size} {stamp.modified} {stamp.changed} {stamp.inode}"
 
     def _open(self, folder: Path | None) -> sqlite3.Connection | None:
@@ -119,22 +120,22 @@ class Memory:
                 notify_once(places.note)
             self._file = places.write / FILE
             if not _locks_work(places.write):
-                raise OSError(0, "its file system has no locks")  # sqlite would wait for them, and then fail
+                raise OSError(0, "its file system has no locks")  # sqlite would wait for a lock and then fail
             return _connect(self._file)
         except UsageError as error:
-            notify_once(f"note: {error.message}; every file is looked at, and nothing is remembered")
+            notify_once(f"note: {error.message}; every file is inspected, and the scan cache is not written")
             return None
         except (OSError, sqlite3.OperationalError) as error:  # a lock that stays, a failing disk
             why = error.strerror if isinstance(error, OSError) else error
-            notify_once(f"note: {self._file} cannot be used ({why}); every file is looked at")
+            notify_once(f"note: {self._file} cannot be used ({why}); every file is inspected")
             return None
-        except sqlite3.DatabaseError:  # damaged: it is made anew
+        except sqlite3.DatabaseError:  # damaged: create it anew
             self._file.unlink(missing_ok=True)
             return _connect(self._file)
 
 
 def _locks_work(folder: Path) -> bool:
-    """Whether files there can be locked in the way of sqlite."""
+    """Whether files in a folder can be locked as sqlite does it."""
     try:
         with tempfile.TemporaryFile(dir=folder) as stream:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,11 +145,11 @@ def _locks_work(folder: Path) -> bool:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
-    base = sqlite3.connect(file, timeout=WAIT_SECONDS)
+    database = sqlite3.connect(file, timeout=WAIT_SECONDS)
     try:
-        base.execute("CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, state TEXT, text TEXT)")
-        base.execute("SELECT path, state, text FROM looks LIMIT 1").fetchone()
+        database.execute("CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, state TEXT, text TEXT)")
+        database.execute("SELECT path, state, text FROM looks LIMIT 1").fetchone()
     except sqlite3.Error:
-        base.close()
+        database.close()
         raise
-    return base
+    return database

@@ -1,9 +1,9 @@
-"""Who says what in a cue: turns, and their speakers where the file names them.
+"""Find who says what in a cue: its turns, and their speakers where the file names them.
 
-A speaker is named by WebVTT's voice spans (`<v Mary>Hello`), by a name and a colon (`MARY: Hello`,
-`>> Mary Ann: Hello`, `JOHN (ON PHONE): Hello`), or by a name in brackets (`[SPEAKER_00]: Hello`, `[Alba] Hola`,
-`(SPEAKER_00) Hello`). A name is up to three words without a small initial, or what diarizers write. Turns of one cue
-begin at voices, at `>>`, at lines with dashes, and at lines with names below the first. Nobody is guessed at.
+A speaker is named by a WebVTT voice span (`<v Mary>Hello`), by a name and a colon (`MARY: Hello`, `>> Mary Ann: Hello`,
+`JOHN (ON PHONE): Hello`), or by a name in brackets (`[SPEAKER_00]: Hello`, `[Alba] Hola`, `(SPEAKER_00) Hello`). A name
+has up to three words without a lower-case initial, or is a diarizer's tag. A new turn in a cue begins at a voice, at
+`>>`, at a line with a dash, and at a line with a name below the first line. Speakers are never guessed.
 """
 
 import re
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Final
 
-from extract.corpora.common.asides import sounds_like
-from extract.corpora.common.cue_text import Words, parts, text_of
+from extract.corpora.common.asides import describes_sound
+from extract.corpora.common.cue_text import CueLine, join_words, split_at
 
 _NAME: Final = r"[^\W\d_][\w'’.&-]*(?: #?[\w'’.&-]+){0,2}"
 _MANNER: Final = r"(?:\s*[\[(][^\[\]()]*[\])])?"  # JOHN (ON PHONE):
@@ -28,36 +28,38 @@ _ENDED: Final = re.compile(r"[.!?…。！？]['\"’”»)\]]*$")
 
 
 @dataclass(frozen=True)
-class Turn:
+class CueTurn:
     """What one speaker says in a cue.
 
     Attributes:
         speaker: None where the file names nobody.
-        marked: whether the file says that somebody begins to speak here.
+        words: the words of the turn.
+        marked: whether the file marks that a speaker begins here.
     """
 
     speaker: str | None
-    words: Words
+    words: CueLine
     marked: bool
 
 
-def ended(text: str) -> bool:
-    """Whether a sentence ends with a text."""
+def ends_sentence(text: str) -> bool:
+    """Whether a text ends a sentence."""
     return _ENDED.search(text) is not None
 
 
-def label_of(text: str, names_in_text: bool = True) -> tuple[str, int] | None:
-    """The name of a speaker at the beginning of a text, and the place where the words begin.
+def speaker_label(text: str, names_in_text: bool = True) -> tuple[str, int] | None:
+    """Return the speaker's name at the beginning of a text and the position where the speech begins; None without name.
 
     Args:
-        names_in_text: whether names count that are no diarizer's tags in brackets.
+        text: the text.
+        names_in_text: whether names count that are not a diarizer's tags in brackets.
     """
     arrows = _ARROWS.match(text)
     place = arrows.end() if arrows else 0
     if (match := _BRACKETED.match(text, place)) is not None:
         name = match[1] or match[2]
         sure = _DIARIZED.fullmatch(name) is not None
-        told = bool(match[3]) or (match[1] is not None and not sounds_like(name))
+        told = bool(match[3]) or (match[1] is not None and not describes_sound(name))
         accepted = sure or (names_in_text and told and _is_name(name))
     elif (match := _NAMED.match(text, place)) is not None:
         name = match[1]
@@ -65,7 +67,7 @@ def label_of(text: str, names_in_text: bool = True) -> tuple[str, int] | None:
     if match is None or not accepted:
         return None
     if match.end() == len(text) and not (_DIARIZED.fullmatch(name) or name.isupper()):
-        return None  # `Listen:` at the end of a cue is no name
+        return None  # `Listen:` at the end of a cue is not a name
     return " ".join(name.split()), match.end()
 
 
@@ -73,23 +75,24 @@ def _is_name(name: str) -> bool:
     return _DIARIZED.fullmatch(name) is not None or not any(word[0].islower() for word in name.split())
 
 
-def is_label(line: Words, names_in_text: bool = True) -> bool:
-    """Whether a line is a speaker's name in brackets above what is said; `[APPLAUSE]` is none."""
-    text = text_of(line)
-    label = label_of(f"{text} x", names_in_text)
+def is_speaker_line(line: CueLine, names_in_text: bool = True) -> bool:
+    """Whether a line is a speaker's name in brackets above the speech; `[APPLAUSE]` is not."""
+    text = join_words(line)
+    label = speaker_label(f"{text} x", names_in_text)
     if label is None or label[1] != len(text) + 1:
         return False
     return _DIARIZED.fullmatch(label[0]) is not None or not label[0].isupper() or text.endswith((":", "："))
 
 
-def turns_of(lines: Sequence[Words], names_in_text: bool = True) -> list[Turn]:
-    """Turns of a cue, in its order; one without words is a name alone, of whoever speaks in the next cue."""
+def turns_of(lines: Sequence[CueLine], names_in_text: bool = True) -> list[CueTurn]:
+    """Return the turns of a cue in order. A turn without words is a name alone: that of the next cue's speaker."""
     words = tuple(chain.from_iterable(lines))
     if not words:
         return []
     if any(word.voice for word in words):
         return [
-            Turn(voice, tuple(said), voice is not None) for voice, said in groupby(words, lambda w: w.voice)
+            CueTurn(voice, tuple(said), voice is not None)
+            for voice, said in groupby(words, lambda w: w.voice)
         ]
     pieces = [piece for line in lines for piece in _pieces(line)]
     starts = _starts(pieces, names_in_text)
@@ -100,54 +103,54 @@ def turns_of(lines: Sequence[Words], names_in_text: bool = True) -> list[Turn]:
     ]
 
 
-def _pieces(line: Words) -> list[Words]:
-    """Parts of a line, of which each but the first begins with `>>` or a second dash."""
-    text = text_of(line)
+def _pieces(line: CueLine) -> list[CueLine]:
+    """Split a line before each `>>` and before a second dash."""
+    text = join_words(line)
     places = {match.start() for match in _ARROWS.finditer(text)}
     if _DASH.match(text):
         dashes = (match.end() for match in _SECOND_DASH.finditer(text))
         places |= {place for place in dashes if not text[place : place + 9].lstrip("-–— ")[:1].islower()}
-    return parts(line, sorted(places | {0, len(text)})) if places - {0} else [line]
+    return split_at(line, sorted(places | {0, len(text)})) if places - {0} else [line]
 
 
-def _starts(pieces: Sequence[Words], names_in_text: bool) -> list[bool]:
-    """Whether each piece begins a turn."""
-    texts = [text_of(piece) for piece in pieces]
+def _starts(pieces: Sequence[CueLine], names_in_text: bool) -> list[bool]:
+    """Return for each piece whether it begins a turn."""
+    texts = [join_words(piece) for piece in pieces]
     dashed = [_DASH.match(text) is not None for text in texts]
     several = sum(dashed) > 1
-    # A name may stand in a line of its own, above what is said.
+    # A name may be on a line of its own, above the speech.
     labels = [
-        label_of(_DASH.sub("", text, count=1) + " x" * (n + 1 < len(texts)), names_in_text)
+        speaker_label(_DASH.sub("", text, count=1) + " x" * (n + 1 < len(texts)), names_in_text)
         for n, text in enumerate(texts)
     ]
     starts = []
     for n, (text, label) in enumerate(zip(texts, labels, strict=True)):
-        after = n > 0 and ended(texts[n - 1])
+        after = n > 0 and ends_sentence(texts[n - 1])
         shouted = label is not None and (label[0].isupper() or _DIARIZED.fullmatch(label[0]) is not None)
         first = labels[0] is not None and not dashed[0]
-        # Names of one cue are written alike: below `ANN: Look,` the line `Remember: never` names nobody.
-        alike = shouted or (first and labels[0] is not None and not labels[0][0].isupper())
+        # Names in one cue are written in the same way: below `ANN: Look,` the line `Remember: never` names nobody.
+        written_alike = shouted or (first and labels[0] is not None and not labels[0][0].isupper())
         starts.append(
             n == 0
             or _ARROWS.match(text) is not None
             or (dashed[n] and (several or first or after))
-            or (label is not None and alike and (first or after or dashed[0]))
+            or (label is not None and written_alike and (first or after or dashed[0]))
         )
     return starts
 
 
-def _turn(words: Words, several: bool, names_in_text: bool) -> Turn:
-    text = text_of(words)
+def _turn(words: CueLine, several: bool, names_in_text: bool) -> CueTurn:
+    text = join_words(words)
     arrows = _ARROWS.match(text)
     dash = None if arrows else _DASH.match(text)
     place = arrows.end() if arrows else dash.end() if dash else 0
-    label = label_of(text[place:], names_in_text)
+    label = speaker_label(text[place:], names_in_text)
     if label is not None:
-        return Turn(label[0], _from(words, place + label[1]), True)
-    # A dash alone, before a single turn, is part of its text.
+        return CueTurn(label[0], _from(words, place + label[1]), True)
+    # A single dash before a single turn is part of its text.
     kept = words if dash and not several else _from(words, place)
-    return Turn(None, kept, bool(arrows) or bool(dash and several))
+    return CueTurn(None, kept, bool(arrows) or bool(dash and several))
 
 
-def _from(words: Words, place: int) -> Words:
-    return parts(words, [place, len(text_of(words))])[0] if place else words
+def _from(words: CueLine, place: int) -> CueLine:
+    return split_at(words, [place, len(join_words(words))])[0] if place else words

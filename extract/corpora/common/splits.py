@@ -1,7 +1,7 @@
-"""Named splits and folds, as pure functions: what each id belongs to goes in, lists of ids come out.
+"""Named splits and folds, as pure functions from groups of ids to lists of ids.
 
-A *group* is whatever must not be torn apart: a dialogue, a session, a speaker, an actor. No group is ever in two
-subsets. A fold is a split of its own, named `<folds>/<what is held out>`; ids keep the order of the manifest.
+A *group* must stay together: a dialogue, a session, a speaker or an actor. No group is in two subsets. A fold is a
+split of its own, named `<folds>/<what is held out>`. Ids keep the order of the manifest.
 """
 
 import hashlib
@@ -10,12 +10,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 Split = dict[str, tuple[str, ...]]  # train, dev, test -> ids
 Groups = Mapping[str, str]  # id -> its group, in the order of the manifest
 
-VALIDATION = 1 / 10  # of the dialogues that are not tested on, where a rule draws them
-SORTED_VALIDATION = 1 / 6  # 20 of the 120 dialogues of IEMOCAP's sessions 1 to 4
+VALIDATION_SHARE = 1 / 10  # share of the dialogues outside the test set that are drawn for validation
+SORTED_VALIDATION_SHARE = 1 / 6  # 20 of the 120 dialogues of IEMOCAP's sessions 1 to 4
 
 
-def held_out(groups: Groups, dev: Collection[str], test: Collection[str]) -> Split:
-    """Some groups for validation, some for the test, all others for training.
+def split_by_groups(groups: Groups, dev: Collection[str], test: Collection[str]) -> Split:
+    """Split by groups: some groups for validation, some for the test, all others for training.
+
+    Args:
+        groups: id -> group.
+        dev: groups for validation.
+        test: groups for the test.
 
     Raises:
         ValueError: a group is in both; the caller's rule is wrong.
@@ -30,21 +35,21 @@ def held_out(groups: Groups, dev: Collection[str], test: Collection[str]) -> Spl
     return {subset: tuple(ids) for subset, ids in split.items()}
 
 
-def usable(splits: Mapping[str, Split]) -> dict[str, Split]:
-    """Those of which no subset is empty; a corpus that is there in part cannot have the others."""
+def usable_splits(splits: Mapping[str, Split]) -> dict[str, Split]:
+    """Return the splits without an empty subset; an incomplete corpus does not allow the others."""
     return {name: split for name, split in splits.items() if all(split.values())}
 
 
-def last_of(groups: Iterable[str], share: float) -> tuple[str, ...]:
-    """The last groups in the order of strings: `share` of them, rounded, at least one."""
+def last_groups(groups: Iterable[str], share: float) -> tuple[str, ...]:
+    """Return the last groups in alphabetical order: `share` of them, rounded, at least one."""
     names = sorted(set(groups))
     return tuple(names[len(names) - _number(names, share) :])
 
 
-def drawn(groups: Iterable[str], share: float, seed: int) -> tuple[str, ...]:
-    """Groups drawn by seed: `share` of them, rounded, at least one.
+def draw_groups(groups: Iterable[str], share: float, seed: int) -> tuple[str, ...]:
+    """Draw groups by seed: `share` of them, rounded, at least one.
 
-    Ranked by a digest of seed and name, so that no version of a generator of random numbers can change them.
+    Groups are ranked by a digest of seed and name, so that the draw does not depend on a random number generator.
     """
     names = sorted(set(groups), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
     return tuple(sorted(names[: _number(names, share)]))
@@ -53,75 +58,89 @@ def drawn(groups: Iterable[str], share: float, seed: int) -> tuple[str, ...]:
 def session_held_out(
     dialogues: Groups, sessions: Mapping[str, str], test: str, name: str, fixed: Collection[str], seed: int
 ) -> dict[str, Split]:
-    """One session for the test, and three rules for the validation dialogues, taken from all others.
+    """Test on one session, with three rules for the validation dialogues, taken from the other sessions.
 
-    `<name>` takes the last sixth in the order of strings, `<name>_fixed` those of a given list, and
+    `<name>` takes the last sixth in alphabetical order, `<name>_fixed` takes the dialogues of a given list, and
     `<name>_seed<seed>` draws a tenth.
 
     Args:
         dialogues: utterance -> dialogue.
         sessions: dialogue -> session.
-        fixed: dialogues for the second rule; those that are absent or of the test session are passed over.
+        test: the test session.
+        name: name of the split.
+        fixed: dialogues for the second rule; absent dialogues and those of the test session are ignored.
+        seed: seed for the third rule.
     """
     tested = [d for d, session in sessions.items() if session == test]
     others = [d for d, session in sessions.items() if session != test]
     rules = {
-        name: last_of(others, SORTED_VALIDATION),
+        name: last_groups(others, SORTED_VALIDATION_SHARE),
         f"{name}_fixed": [d for d in others if d in fixed],
-        f"{name}_seed{seed}": drawn(others, VALIDATION, seed),
+        f"{name}_seed{seed}": draw_groups(others, VALIDATION_SHARE, seed),
     }
-    return {rule: held_out(dialogues, dev, tested) for rule, dev in rules.items()}
+    return {rule: split_by_groups(dialogues, dev, tested) for rule, dev in rules.items()}
 
 
 def leave_session_out(dialogues: Groups, sessions: Mapping[str, str], seed: int) -> dict[str, Split]:
-    """Folds `loso/<session>`: a session is tested on; a tenth of the other dialogues, drawn, validates.
+    """Return folds `loso/<session>`: test on one session, validate on a drawn tenth of the other dialogues.
 
     Args:
         dialogues: utterance -> dialogue.
         sessions: dialogue -> session.
+        seed: seed of the draw.
     """
     folds: dict[str, Split] = {}
     for test in sorted(set(sessions.values())):
         tested = [d for d, session in sessions.items() if session == test]
         others = [d for d, session in sessions.items() if session != test]
-        folds[f"loso/{test}"] = held_out(dialogues, drawn(others, VALIDATION, seed), tested)
+        folds[f"loso/{test}"] = split_by_groups(
+            dialogues, draw_groups(others, VALIDATION_SHARE, seed), tested
+        )
     return folds
 
 
 def leave_speaker_out(speakers: Groups, partners: Mapping[str, str]) -> dict[str, Split]:
-    """Folds `speaker/<speaker>`: a speaker is tested on, the partner validates, the pairs of others train.
+    """Return folds `speaker/<speaker>`: test on one speaker, validate on the partner, train on the other pairs.
 
-    The partner cannot train: the two speak in the same dialogues.
+    The partner must not train, because both speak in the same dialogues.
 
     Args:
         speakers: utterance -> speaker.
-        partners: speaker -> the other one of the same dialogues.
+        partners: speaker -> the other speaker of the same dialogues.
     """
     return {
-        f"speaker/{speaker}": held_out(speakers, [partners[speaker]], [speaker])
+        f"speaker/{speaker}": split_by_groups(speakers, [partners[speaker]], [speaker])
         for speaker in sorted(set(speakers.values()))
     }
 
 
 def actor_disjoint(actors: Groups, share: float = 0.15) -> Split:
-    """Actors in the order of strings: the last `share` tests, as many before them validate; {} below three actors.
+    """Split actors in alphabetical order: the last `share` for the test, as many before them for validation.
 
     Args:
         actors: utterance -> actor.
+        share: share of the actors for each of test and validation.
+
+    Returns:
+        The split; {} with fewer than three actors.
     """
     names = sorted(set(actors.values()))
     if len(names) < 3:
         return {}
     held = _number(names, share)
     first, second = len(names) - 2 * held, len(names) - held
-    return held_out(actors, names[first:second], names[second:])
+    return split_by_groups(actors, names[first:second], names[second:])
 
 
 def actor_folds(actors: Groups, count: int = 5, name: str = "actors") -> dict[str, Split]:
-    """Folds `<name>/1` to `<name>/<count>`: runs of actors in the order of strings; the run after the tested validates.
+    """Return folds `<name>/1` to `<name>/<count>`: blocks of actors in alphabetical order.
+
+    Each block is tested in one fold; the block after it validates.
 
     Args:
         actors: utterance -> actor.
+        count: number of folds.
+        name: name of the folds.
 
     Raises:
         ValueError: fewer than three folds leave nothing to train on.
@@ -130,7 +149,7 @@ def actor_folds(actors: Groups, count: int = 5, name: str = "actors") -> dict[st
         raise ValueError(f"{count} folds: validation and test need one each, training the rest")
     names = sorted(set(actors.values()))
     runs = [names[len(names) * k // count : len(names) * (k + 1) // count] for k in range(count)]
-    return {f"{name}/{k + 1}": held_out(actors, runs[(k + 1) % count], runs[k]) for k in range(count)}
+    return {f"{name}/{k + 1}": split_by_groups(actors, runs[(k + 1) % count], runs[k]) for k in range(count)}
 
 
 def _number(names: Sequence[str], share: float) -> int:

@@ -1,7 +1,7 @@
-"""What can be read, by suffix: those of each container that FFmpeg is let open (extract/media/container.py).
+"""File suffixes that can be read, for each container that FFmpeg may open (extract/media/container.py).
 
-A container that FORMATS does not name gives no suffix here, so there is one list of what can be read. Playlists, image
-sequences and single pictures stand in neither.
+A container that FORMATS does not name contributes no suffix, so FORMATS is the only list of readable formats.
+Playlists, image sequences and single pictures are in neither.
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from typing import Final
 
 from extract.media.container import FORMATS
 
-# Demuxer -> suffixes of files with pictures, suffixes of files with sound alone; by use, not by FFmpeg's own lists,
-# which leave half of them out (mpegts, asf, wav and others have none).
+# Demuxer -> suffixes of files with pictures, suffixes of files with only sound. They follow common use: FFmpeg's own
+# lists lack half of them (mpegts, asf, wav and others have none).
 CONTAINERS: Final[Mapping[str, tuple[str, str]]] = {
     "mov": ("mp4 m4v mov qt 3gp 3g2 f4v mj2 ismv", "m4a m4b m4r 3ga f4a isma"),
-    "mp4": ("mp4 m4v", "m4a"),  # another name of the same demuxer, as is webm of matroska's
+    "mp4": ("mp4 m4v", "m4a"),  # another name of the same demuxer, as webm is of matroska
     "matroska": ("mkv mk3d webm", "mka weba"),
     "webm": ("webm", "weba"),
     "avi": ("avi divx", ""),
@@ -54,21 +54,21 @@ def _of(kind: int) -> frozenset[str]:
     return frozenset(s for name in FORMATS.split(",") for s in CONTAINERS.get(name, ("", ""))[kind].split())
 
 
-VIDEO: Final = _of(0)
-AUDIO: Final = _of(1)
+VIDEO_SUFFIXES: Final = _of(0)
+AUDIO_SUFFIXES: Final = _of(1)
 
 
 def suffix_of(path: str) -> str:
-    """The letters after the last dot of a file's name, in lower case; empty without any."""
+    """Return the letters after the last dot of a file name in lower case; empty without a dot."""
     _, dot, suffix = path.rpartition("/")[2].rpartition(".")
     return suffix.lower() if dot else ""
 
 
 def stem_of(path: str) -> str:
-    """A path without its suffix."""
+    """Return a path without its suffix."""
     return path[: -len(suffix_of(path)) - 1] if suffix_of(path) else path
 
 
 def is_medium(path: str) -> bool:
-    """Whether a file's name says that it is a recording that can be read."""
-    return suffix_of(path) in VIDEO or suffix_of(path) in AUDIO
+    """Whether a file's suffix is that of a recording that can be read."""
+    return suffix_of(path) in VIDEO_SUFFIXES or suffix_of(path) in AUDIO_SUFFIXES

@@ -1,4 +1,4 @@
-"""What is known about CREMA-D: the codes in its names, its label sets and counts, and its defective files."""
+"""Facts about CREMA-D: the codes in its names, its label sets and counts, and its defective files."""
 
 import re
 from typing import Final
@@ -28,7 +28,7 @@ SENTENCES: Final = {
     "WSI": "We'll stop in a couple of minutes",
 }
 LEVELS: Final = {"LO": "low", "MD": "medium", "HI": "high"}  # XX is unspecified: no label
-# `emotion6` is what the actors were asked for, the perceived ones are the raters' majority.
+# `emotion6` is the emotion that the actor was asked to act; the perceived sets are the raters' majority.
 LABEL_SETS: Final = {
     "emotion6": tuple(EMOTIONS.values()),
     **dict.fromkeys(CHANNELS, tuple(EMOTIONS.values())),
@@ -39,10 +39,10 @@ COUNTS: Final = {
     "intensity": dict.fromkeys(LEVELS.values(), 455),
 }
 ACTORS: Final = range(1001, 1092)
-# One old copy has a name with a single X.
+# One old copy of a file has a name with a single X.
 _NAME: Final = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(?:LO|MD|HI|XX|X)", re.ASCII)
 FOLDERS: Final = {".flv": "VideoFlash", ".wav": "AudioWAV"}
-# Clips whose files decode but do not show what their names say (issue #8 of the repository, and file sizes).
+# Clips that decode but do not show what their names say (issue #8 of the repository, and file sizes).
 WRONG_VIDEO: Final = {
     "1076_MTI_SAD_XX": "shows an error picture",
     "1076_MTI_NEU_XX": "35 kB, no usable picture",
@@ -57,6 +57,6 @@ SAME_SOUND: Final = (
 
 
 def is_clip(stem: str) -> bool:
-    """Whether a name without suffix is that of a clip."""
+    """Whether a name without suffix is the name of a clip."""
     match = _NAME.fullmatch(stem)
     return bool(match and int(match[1]) in ACTORS and match[2] in SENTENCES and match[3] in EMOTIONS)

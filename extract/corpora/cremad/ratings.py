@@ -1,8 +1,8 @@
-"""What CREMA-D's raters perceived: the votes for each clip, heard, seen, or both, by one of the release's tables.
+"""Read what CREMA-D's raters perceived: the votes for each clip by voice, by face, or by both.
 
-`summaryTable.csv` holds the votes as the authors counted them. Where it is absent they are counted here from the
-single answers in `finishedResponses.csv`, of which the authors left some out, so that a few clips come out otherwise.
-A tie is no label.
+`summaryTable.csv` holds the votes as the authors counted them. If it is absent, the votes are counted here from the
+single answers in `finishedResponses.csv`. The authors left out some answers, so a few clips get other labels. A tie
+gives no label.
 """
 
 import csv
@@ -15,22 +15,22 @@ from typing import Final
 from ercache.errors import CorpusError
 from ercache.manifest import MediaRef, Problem
 from ercache.reasons import Missing
-from extract.corpora.common.listing import Folder, some
+from extract.corpora.common.listing import FolderListing, list_some
 from extract.corpora.common.subtitles import decode
 from extract.media.files import check_file
 
 SUMMARY: Final = "summaryTable.csv"
 ANSWERS: Final = "finishedResponses.csv"
 LETTERS: Final = {"A": "anger", "D": "disgust", "F": "fear", "H": "happy", "N": "neutral", "S": "sad"}
-# Label set -> its column in the summary, its query type in the answers.
+# Label set -> its column in the summary, and its query type in the answers.
 CHANNELS: Final[Mapping[str, tuple[str, str]]] = {
     "perceived6": ("MultiModalVote", "3"),
     "perceived6_voice": ("VoiceVote", "1"),
     "perceived6_face": ("FaceVote", "2"),
 }
 TIE: Final = ""
-MOST: Final = 50  # findings that are told
-# Of the summary of the release, for its 7,442 clips; the last is the number of ties.
+MAX_FINDINGS: Final = 50  # findings shown in an error
+# Counts in the release's summary, for its 7,442 clips; the last number is that of ties.
 COUNTS: Final[Mapping[str, Mapping[str, int]]] = {
     name: dict(zip(("neutral", "anger", "disgust", "fear", "happy", "sad", TIE), numbers, strict=True))
     for name, numbers in {
@@ -42,8 +42,8 @@ COUNTS: Final[Mapping[str, Mapping[str, int]]] = {
 
 
 @dataclass
-class Ratings:
-    """Label set -> clip -> emotion, or TIE; the table's path, what was noticed, and what makes it unusable."""
+class ClipRatings:
+    """Label set -> clip -> emotion or TIE; path of the table, notes, and findings that make the table unusable."""
 
     source: str | None = None
     votes: dict[str, dict[str, str]] = field(default_factory=lambda: {name: {} for name in CHANNELS})
@@ -51,60 +51,68 @@ class Ratings:
     findings: list[str] = field(default_factory=list)
 
     def labels(self, clip: str) -> dict[str, str | None]:
-        """The label of a clip in each set; None where the raters were divided, or did not see it."""
-        return {name: votes.get(whole(clip)) or None for name, votes in self.votes.items()}
+        """Return the label of a clip in each set; None for a tie, or if no rater saw the clip."""
+        return {name: votes.get(full_name(clip)) or None for name, votes in self.votes.items()}
 
     def has(self, clip: str) -> bool:
-        """Whether the table knows the clip at all."""
-        return any(whole(clip) in votes for votes in self.votes.values())
+        """Whether the table contains the clip."""
+        return any(full_name(clip) in votes for votes in self.votes.values())
 
 
-def whole(clip: str) -> str:
-    """The name of a clip, where an old copy has cut its level XX to one X."""
+def full_name(clip: str) -> str:
+    """Return the full name of a clip; an old copy shortened its level XX to one X."""
     return f"{clip}X" if clip.endswith("_X") else clip
 
 
-def ratings_of(folder: Folder) -> tuple[Ratings, list[Problem]]:
-    """The ratings in a corpus folder, without any where there is no table that may be opened, and what is to be told.
+def ratings_of(folder: FolderListing) -> tuple[ClipRatings, list[Problem]]:
+    """Read the ratings in a corpus folder; without a readable table there are none.
+
+    Returns:
+        The ratings, and problems.
 
     Raises:
-        CorpusError: the table holds what cannot be read; with all findings.
+        CorpusError: the table is unusable; the error lists all findings.
     """
     path = _table(folder)
     if path is None:
-        told = "no processedResults/summaryTable.csv: there are no labels by raters"
-        return Ratings(), [Problem(None, "note", "no_ratings", told)]
+        detail = "no processedResults/summaryTable.csv: there are no labels by raters"
+        return ClipRatings(), [Problem(None, "note", "no_ratings", detail)]
     try:
         content = check_file(folder.root, MediaRef(path)).read_bytes()
     except Missing as missing:
-        return Ratings(), [Problem(None, "missing", missing.reason.value, f"{path}: no labels by raters")]
+        return ClipRatings(), [Problem(None, "missing", missing.reason.value, f"{path}: no labels by raters")]
     ratings = read_ratings(content, path)
     if ratings.findings:
-        more = [f"and {len(ratings.findings) - MOST} more"] if len(ratings.findings) > MOST else []
+        more = (
+            [f"and {len(ratings.findings) - MAX_FINDINGS} more"]
+            if len(ratings.findings) > MAX_FINDINGS
+            else []
+        )
         raise CorpusError(
             f"cremad: {path} cannot be used",
-            details=[*ratings.findings[:MOST], *more],
-            hint="take it from the repository again, or take it away to do without labels by raters",
+            details=[*ratings.findings[:MAX_FINDINGS], *more],
+            hint="get it from the repository again, or remove it to do without labels by raters",
         )
     return ratings, [Problem(None, "note", *note) for note in ratings.notes]
 
 
-def _table(folder: Folder) -> str | None:
-    """The table of votes that counts: the summary, else the answers; of several, that nearest to the root."""
+def _table(folder: FolderListing) -> str | None:
+    """Return the path of the table to use: the summary, else the answers; of several, the nearest to the root."""
     for name in (SUMMARY, ANSWERS):
-        found = folder.named(name)
+        found = folder.files_named(name)
         if found:
             return found[0]
     return None
 
 
-def read_ratings(content: bytes, path: str) -> Ratings:
-    """Read the votes of a table; a row of the summary that cannot be read is a finding, an answer is left out and told.
+def read_ratings(content: bytes, path: str) -> ClipRatings:
+    """Read the votes of a table. An unreadable row of the summary is a finding; an unreadable answer becomes a note.
 
     Args:
-        path: of the table; its name says which of the two it is.
+        content: bytes of the table.
+        path: path of the table; its name says which of the two tables it is.
     """
-    ratings = Ratings(path)
+    ratings = ClipRatings(path)
     summary = path.endswith(SUMMARY)
     needed = (
         ("FileName", *(column for column, _ in CHANNELS.values()))
@@ -128,14 +136,14 @@ def read_ratings(content: bytes, path: str) -> Ratings:
 
 
 def _rows(
-    text: str, path: str, needed: tuple[str, ...], ratings: Ratings
+    text: str, path: str, needed: tuple[str, ...], ratings: ClipRatings
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where each row stands, and its cells in the needed columns."""
+    """Yield the position of each row, and its cells in the needed columns."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     header = [cell.strip().lower() for cell in next(lines, [])]
     lacking = [column for column in needed if column.lower() not in header]
     if lacking:
-        found = some(cell for cell in header if cell) or "none"
+        found = list_some(cell for cell in header if cell) or "none"
         ratings.findings.append(f"{path}: has no column {', '.join(lacking)} (found: {found})")
         return
     places = {column: header.index(column.lower()) for column in needed}
@@ -147,10 +155,10 @@ def _rows(
             yield where, {column: line[place].strip() for column, place in places.items()}
 
 
-def _of_summary(rows: list[tuple[str, dict[str, str]]], ratings: Ratings) -> None:
+def _of_summary(rows: list[tuple[str, dict[str, str]]], ratings: ClipRatings) -> None:
     first: dict[str, str] = {}
     for where, row in rows:
-        clip = whole(row["FileName"])
+        clip = full_name(row["FileName"])
         if clip in first:
             ratings.findings.append(f"{where}: {clip} stands in two rows ({first[clip]})")
         first[clip] = where
@@ -163,7 +171,7 @@ def _of_summary(rows: list[tuple[str, dict[str, str]]], ratings: Ratings) -> Non
                 ratings.votes[name][clip] = LETTERS[letters[0]] if len(letters) == 1 else TIE
 
 
-def _of_answers(rows: list[tuple[str, dict[str, str]]], ratings: Ratings) -> None:
+def _of_answers(rows: list[tuple[str, dict[str, str]]], ratings: ClipRatings) -> None:
     names = {query: name for name, (_, query) in CHANNELS.items()}
     counts: dict[str, dict[str, Counter[str]]] = {name: defaultdict(Counter) for name in CHANNELS}
     strange: list[str] = []
@@ -172,14 +180,14 @@ def _of_answers(rows: list[tuple[str, dict[str, str]]], ratings: Ratings) -> Non
         if name is None or letter not in LETTERS:
             strange.append(f"{where} ({row['queryType']!r}, {letter!r})")
         else:
-            counts[name][whole(row["clipName"])][letter] += 1
+            counts[name][full_name(row["clipName"])][letter] += 1
     for name, clips in counts.items():
         ratings.votes[name] = {clip: _majority(votes) for clip, votes in clips.items()}
-    told = f"{ratings.source}: {len(rows) - len(strange)} answers; there is no {SUMMARY}"
-    ratings.notes.append(("votes_counted", told))
+    detail = f"{ratings.source}: {len(rows) - len(strange)} answers; there is no {SUMMARY}"
+    ratings.notes.append(("votes_counted", detail))
     if strange:
         ratings.notes.append(
-            ("left_out", f"{len(strange)} answers name no query type or emotion: {some(strange)}")
+            ("left_out", f"{len(strange)} answers name no query type or emotion: {list_some(strange)}")
         )
 
 
@@ -189,7 +197,7 @@ def _majority(votes: Counter[str]) -> str:
     return LETTERS[leading[0]] if len(leading) == 1 else TIE
 
 
-def _differences(ratings: Ratings) -> None:
+def _differences(ratings: ClipRatings) -> None:
     for name, expected in COUNTS.items():
         count = Counter(ratings.votes[name].values())
         apart = [
@@ -198,5 +206,5 @@ def _differences(ratings: Ratings) -> None:
             if count[vote] != number
         ]
         if apart:
-            told = f"{ratings.source}, {name}: {', '.join(apart)}; in brackets the release's"
-            ratings.notes.append(("count_differs", told))
+            detail = f"{ratings.source}, {name}: {', '.join(apart)}; in brackets the release's"
+            ratings.notes.append(("count_differs", detail))

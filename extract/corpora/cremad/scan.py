@@ -1,4 +1,4 @@
-"""CREMA-D (Cao et al., 2014): 91 actors, 12 sentences, 6 emotions; every clip is a conversation of one turn."""
+"""Scan CREMA-D (Cao et al., 2014): 91 actors, 12 sentences, 6 emotions; each clip is a conversation of one turn."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.params.schema import Strict
 from ercache.reasons import Reason
-from extract.corpora.common.copies import Copies, notes_of_copies
-from extract.corpora.common.entry import CorpusEntry, Progress
-from extract.corpora.common.inspect_media import Seen, problems_of, survey
-from extract.corpora.common.listing import Folder, list_folder, some
-from extract.corpora.common.splits import Split, actor_disjoint, actor_folds, held_out, usable
+from extract.corpora.common.copies import Copies, problems_of_copies
+from extract.corpora.common.entry import CorpusEntry, ScanProgress
+from extract.corpora.common.inspect_media import MediaFacts, inspect_media, problems_of_media
+from extract.corpora.common.listing import FolderListing, list_folder, list_some
+from extract.corpora.common.splits import Split, actor_disjoint, actor_folds, split_by_groups, usable_splits
 from extract.corpora.cremad.facts import (
     ACTORS,
     COUNTS,
@@ -30,16 +30,16 @@ from extract.corpora.cremad.facts import (
     WRONG_VIDEO,
     is_clip,
 )
-from extract.corpora.cremad.ratings import Ratings, ratings_of
+from extract.corpora.cremad.ratings import ClipRatings, ratings_of
 
 
 class Switches(Strict):
     """Choices of CREMA-D.
 
     Attributes:
-        known_defects: pictures and sound that do not show what the name says: `missing` leaves the utterance without
-            them, `keep` takes them as they are, `drop` leaves the utterance out.
-        bad_clips: an utterance of which neither pictures nor sound can be read: `keep` its row, or `drop` it.
+        known_defects: pictures or sound that do not show what the name says: `missing` removes them from the
+            utterance, `keep` uses them, `drop` removes the utterance.
+        bad_clips: an utterance with neither readable pictures nor readable sound: `keep` its row, or `drop` it.
     """
 
     known_defects: Literal["missing", "keep", "drop"] = "missing"
@@ -47,41 +47,44 @@ class Switches(Strict):
 
 
 @dataclass(frozen=True)
-class Clips:
-    """Stem -> path of the videos and of the sounds; AudioMP3 is never used (identical silent placeholders)."""
+class ClipFiles:
+    """Clip name -> path, for video and audio. AudioMP3 is never used: its files are identical silent placeholders."""
 
     video: Mapping[str, str]
     audio: Mapping[str, str]
 
     @property
     def stems(self) -> list[str]:
-        """All clips, sorted."""
+        """Names of all clips, sorted."""
         return sorted(set(self.video) | set(self.audio))
 
 
-def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
-    """Read CREMA-D, whole or in part: `VideoFlash/*.flv` and `AudioWAV/*.wav`, or clips in any other folders.
+def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
+    """Scan CREMA-D, complete or in part: `VideoFlash/*.flv` and `AudioWAV/*.wav`, or clips in any other folders.
 
     Raises:
-        CorpusError: there is no clip, every one is a Git LFS pointer, or the raters' table cannot be used.
+        CorpusError: there is no clip, all clips are Git LFS pointers, or the raters' table is unusable.
     """
     folder = list_folder(root)
-    clips, found, again = _clips(folder)
+    clips, found, duplicates = _clips(folder)
     if not clips.stems:
         _refuse(folder, found)
     ratings, notes = ratings_of(folder)
-    seen = survey(root, {*clips.video.values(), *clips.audio.values(), *again}, progress)
-    found += notes_of_copies(again, seen)
-    if all(look.fault and look.fault[0] is Reason.GIT_LFS_POINTER for look in seen.values()):
+    media_facts = inspect_media(root, {*clips.video.values(), *clips.audio.values(), *duplicates}, progress)
+    found += problems_of_copies(duplicates, media_facts)
+    if all(
+        file_facts.fault and file_facts.fault[0] is Reason.GIT_LFS_POINTER
+        for file_facts in media_facts.values()
+    ):
         raise CorpusError(
-            f"cremad: all {len(seen)} media files in {root} are Git LFS pointers, not media",
+            f"cremad: all {len(media_facts)} media files in {root} are Git LFS pointers, not media",
             hint="run `git lfs pull` there; an archive download never holds the media",
         )
     problems: list[Problem] = [*found, *notes]
     utterances: list[Utterance] = []
     for stem in clips.stems:
-        utterance, told = _utterance(stem, clips, seen, ratings, switches.known_defects == "missing")
-        why = _left_out(utterance, seen, switches)
+        utterance, told = _utterance(stem, clips, media_facts, ratings, switches.known_defects == "missing")
+        why = _why_left_out(utterance, media_facts, switches)
         if why:
             problems.append(Problem(None, "note", "left_out", f"{stem}: {why}"))
             continue
@@ -100,10 +103,10 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     )
 
 
-def _refuse(folder: Folder, found: Sequence[Problem]) -> None:
+def _refuse(folder: FolderListing, found: Sequence[Problem]) -> None:
     archives = folder.archives()
-    unpack = f"unpack {some(archives)} there first, or " if archives else ""
-    listed = some(folder.files)
+    unpack = f"unpack {list_some(archives)} there first, or " if archives else ""
+    listed = list_some(folder.files)
     raise CorpusError(
         f"cremad: no clip like 1001_DFA_ANG_XX.flv in {folder.root} or in its VideoFlash or AudioWAV folder",
         details=[f"found: {listed}"] if listed else [],
@@ -111,10 +114,11 @@ def _refuse(folder: Folder, found: Sequence[Problem]) -> None:
     )
 
 
-def _clips(folder: Folder) -> tuple[Clips, list[Problem], dict[str, str]]:
-    """Clips by name, wherever they lie, what is to be told of the files, and those left out -> those taken.
+def _clips(folder: FolderListing) -> tuple[ClipFiles, list[Problem], dict[str, str]]:
+    """Find the clips by name in all folders; of several files with one name, that in the release's folder is used.
 
-    Of several files of a name that in the folder of the release is taken.
+    Returns:
+        The clips, problems of the files, and duplicate -> the file used.
     """
     copies: dict[str, Copies[str]] = {suffix: Copies() for suffix in FOLDERS}
     strangers: list[str] = []
@@ -123,78 +127,88 @@ def _clips(folder: Folder) -> tuple[Clips, list[Problem], dict[str, str]]:
         if suffix not in copies:
             continue
         if is_clip(stem):
-            copies[suffix].add(stem, path, strayed=not _at_home(path))
+            copies[suffix].add(stem, path, misplacement=not _is_in_release_folder(path))
         else:
             strangers.append(path)
     problems = []
     if strangers:
-        told = f"{len(strangers)} files: {some(strangers)}"
+        told = f"{len(strangers)} files: {list_some(strangers)}"
         problems.append(Problem(None, "note", "not_a_clip_name", told))
     if folder.archives():
-        told = f"is everything in them unpacked? {some(folder.archives())}"
+        told = f"is everything in them unpacked? {list_some(folder.archives())}"
         problems.append(Problem(None, "note", "archives", told))
-    again = {path: taken for found in copies.values() for path, taken in found.again.items()}
-    return Clips(copies[".flv"].taken, copies[".wav"].taken), problems, again
+    duplicates = {path: chosen for found in copies.values() for path, chosen in found.duplicates.items()}
+    return ClipFiles(copies[".flv"].chosen, copies[".wav"].chosen), problems, duplicates
 
 
-def _at_home(path: str) -> bool:
+def _is_in_release_folder(path: str) -> bool:
     place = path.rpartition("/")[0].rpartition("/")[2].lower()
     return place in ("", FOLDERS.get(path[-4:].lower(), "").lower())
 
 
 def _utterance(
-    stem: str, clips: Clips, seen: Mapping[str, Seen], ratings: Ratings, mend: bool
+    stem: str,
+    clips: ClipFiles,
+    media_facts: Mapping[str, MediaFacts],
+    ratings: ClipRatings,
+    drop_defects: bool,
 ) -> tuple[Utterance, list[Problem]]:
     actor, sentence, emotion, level = stem.split("_")
     problems: list[Problem] = []
-    video = _ref(clips.video, stem, ".flv", seen)
-    audio = _ref(clips.audio, stem, ".wav", seen)
-    if stem in WRONG_VIDEO and mend:
+    video = _ref(clips.video, stem, ".flv", media_facts)
+    audio = _ref(clips.audio, stem, ".wav", media_facts)
+    if stem in WRONG_VIDEO and drop_defects:
         problems.append(Problem(stem, "missing", "known_defect", f"video: {WRONG_VIDEO[stem]}"))
         video = None
-    if stem in WRONG_SOUND and mend:
+    if stem in WRONG_SOUND and drop_defects:
         problems.append(Problem(stem, "missing", "known_defect", f"sound: {WRONG_SOUND[stem]}"))
         audio = None
     elif (audio is None or stem not in clips.audio) and video is not None and stem in clips.video:
         problems.append(Problem(stem, "note", "sound_from_flv", "AudioWAV has no such file"))
         audio = video
     for ref, medium in ((video, "video"), (audio, "audio")):
-        if ref is not None and ref.path not in seen:
+        if ref is not None and ref.path not in media_facts:
             problems.append(Problem(stem, "missing", "absent", ref.path))
-        elif ref is not None and not (medium == "audio" and ref == video and seen[ref.path].fault):
-            problems += problems_of(stem, ref, seen[ref.path], medium)
+        elif ref is not None and not (medium == "audio" and ref == video and media_facts[ref.path].fault):
+            problems += problems_of_media(stem, ref, media_facts[ref.path], medium)
     labels = {"emotion6": EMOTIONS[emotion], **ratings.labels(stem), "intensity": LEVELS.get(level)}
     return Utterance(stem, stem, 0, actor, SENTENCES[sentence], video, audio, labels, "all"), problems
 
 
-def _left_out(utterance: Utterance, seen: Mapping[str, Seen], switches: Switches) -> str:
-    """Why the policies leave an utterance out; empty where they do not."""
+def _why_left_out(utterance: Utterance, media_facts: Mapping[str, MediaFacts], switches: Switches) -> str:
+    """Return why the switches remove an utterance; empty if they keep it."""
     if switches.known_defects == "drop" and utterance.id in WRONG_VIDEO:
         return f"known_defect, {WRONG_VIDEO[utterance.id]}"
-    hopes = _may_give(utterance.video, "video", seen) or _may_give(utterance.audio, "audio", seen)
+    hopes = _may_be_readable(utterance.video, "video", media_facts) or _may_be_readable(
+        utterance.audio, "audio", media_facts
+    )
     return "" if hopes or switches.bad_clips == "keep" else "neither pictures nor sound can be read"
 
 
-def _may_give(ref: MediaRef | None, medium: Literal["video", "audio"], seen: Mapping[str, Seen]) -> bool:
-    """Whether a medium can be read, or could not this time only."""
-    look = seen.get(ref.path) if ref is not None else None
-    if look is None or look.fault is None:
-        return look is not None and bool(getattr(look, medium))
-    return look.fault[0].status is Status.UNAVAILABLE
+def _may_be_readable(
+    ref: MediaRef | None, medium: Literal["video", "audio"], media_facts: Mapping[str, MediaFacts]
+) -> bool:
+    """Whether a medium is readable, or only failed temporarily."""
+    file_facts = media_facts.get(ref.path) if ref is not None else None
+    if file_facts is None or file_facts.fault is None:
+        return file_facts is not None and bool(getattr(file_facts, medium))
+    return file_facts.fault[0].status is Status.UNAVAILABLE
 
 
-def _ref(found: Mapping[str, str], stem: str, suffix: str, seen: Mapping[str, Seen]) -> MediaRef | None:
-    """A reference; where others of its kind are there and this one is not, one without a digest."""
+def _ref(
+    found: Mapping[str, str], stem: str, suffix: str, media_facts: Mapping[str, MediaFacts]
+) -> MediaRef | None:
+    """Return a reference; if only other clips have such a file, it refers to the absent file, without a digest."""
     if not found:
         return None
     path = found.get(stem)
     if path is None:
         place = next(iter(found.values())).rpartition("/")[0] or FOLDERS[suffix]
         return MediaRef(f"{place}/{stem}{suffix}")
-    return replace(MediaRef(path), sha256=seen[path].sha256)
+    return replace(MediaRef(path), sha256=media_facts[path].sha256)
 
 
-def _notes(utterances: Sequence[Utterance], clips: Clips) -> list[Problem]:
+def _notes(utterances: Sequence[Utterance], clips: ClipFiles) -> list[Problem]:
     found: list[Problem] = []
     if not clips.video:
         found.append(Problem(None, "missing", "not_in_corpus", "no VideoFlash/*.flv: there are no pictures"))
@@ -213,26 +227,25 @@ def _notes(utterances: Sequence[Utterance], clips: Clips) -> list[Problem]:
     return found
 
 
-def _unrated(utterances: Sequence[Utterance], ratings: Ratings) -> list[Problem]:
+def _unrated(utterances: Sequence[Utterance], ratings: ClipRatings) -> list[Problem]:
     lacking = [u.id for u in utterances if ratings.source and not ratings.has(u.id)]
-    told = f"{len(lacking)} clips stand in no row of {ratings.source}: {some(lacking)}"
+    told = f"{len(lacking)} clips stand in no row of {ratings.source}: {list_some(lacking)}"
     return [Problem(None, "note", "no_ratings", told, len(lacking))] if lacking else []
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:
-    """No actor is in two subsets; the release has no split of its own.
+    """Return splits in which no actor is in two subsets; the release defines no split.
 
-    `actors` is about 70/15/15 by sorted number, with five folds; `avtca` goes by the number modulo five.
+    `actors` is about 70/15/15 by sorted number, with five folds; `avtca` uses the number modulo five.
     """
     actors = {u.id: u.speaker for u in utterances}
     rests = {actor: (int(actor) - ACTORS.start) % 5 for actor in actors.values()}
     test, dev = ([actor for actor, rest in rests.items() if rest == wanted] for wanted in (0, 1))
-    named = {"actors": actor_disjoint(actors), "avtca": held_out(actors, dev, test)}
-    found = usable({name: split for name, split in named.items() if split})
+    named = {"actors": actor_disjoint(actors), "avtca": split_by_groups(actors, dev, test)}
+    found = usable_splits({name: split for name, split in named.items() if split})
     folds = actor_folds(actors)
-    return (
-        {**found, **folds} if usable(folds) == folds else found
-    )  # four of five folds would test some actors only
+    # With fewer folds, only some actors would be tested.
+    return {**found, **folds} if usable_splits(folds) == folds else found
 
 
 ENTRY: Final = CorpusEntry(

@@ -1,4 +1,4 @@
-"""The demo corpus that `ercache demo` makes: MELD's layout, drawn people, synthetic speech."""
+"""Scan the demo corpus that `ercache demo` generates: MELD's layout, drawn people, synthetic speech."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any, Final
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Problem
 from ercache.params.schema import Strict
-from extract.corpora.common.entry import CorpusEntry, Progress
+from extract.corpora.common.entry import CorpusEntry, ScanProgress
 from extract.corpora.common.listing import list_folder
 from extract.corpora.meld.scan import LABEL_SETS, manifest_of, read_parts
 
@@ -19,8 +19,8 @@ class Switches(Strict):
     """The demo corpus has no choices."""
 
 
-def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
-    """Read a demo corpus.
+def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
+    """Scan a demo corpus.
 
     Raises:
         CorpusError: it is absent, unfinished or damaged.

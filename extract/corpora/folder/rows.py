@@ -1,72 +1,72 @@
-"""Rows of a user's table to utterances: files found, dialogues put in order, ids made where the table gives none."""
+"""Turn rows of a user's table into utterances: find files, order dialogues, and create ids where they are absent."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ercache.manifest import MediaRef, Utterance
-from extract.corpora.common.alike import composed, folded
-from extract.corpora.common.listing import Folder, some
+from extract.corpora.common.equivalent_names import name_key, to_nfc
+from extract.corpora.common.listing import FolderListing, list_some
 from extract.corpora.common.subtitles import UNKNOWN
-from extract.corpora.common.suffixes import AUDIO, VIDEO, is_medium, stem_of, suffix_of
+from extract.corpora.common.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_medium, stem_of, suffix_of
 from extract.corpora.folder.table import ClipRow
 
 
 class Recordings:
     """The media files of a folder, found by path, with or without suffix, in another case or Unicode form."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: FolderListing) -> None:
         self._files = frozenset(folder.files)
         self.media = [path for path in folder.files if is_medium(path)]
         self._stems: dict[str, list[str]] = defaultdict(list)
-        self._named: dict[str, list[str]] = defaultdict(list)
+        self._paths_by_name: dict[str, list[str]] = defaultdict(list)
         for path in self.media:
             self._stems[stem_of(path)].append(path)
-            self._named[folded(path.rpartition("/")[2])].append(path)
-        self._alike = _by_folded(self.media)
-        self._alike_stems = _by_folded(self._stems)
+            self._paths_by_name[name_key(path.rpartition("/")[2])].append(path)
+        self._paths_by_key = _by_key(self.media)
+        self._stems_by_key = _by_key(self._stems)
 
     def __contains__(self, path: str) -> bool:
         return path in self._files
 
     def find(self, given: str) -> tuple[list[str], tuple[str, str] | None]:
-        """Paths that a table means by a path, and a note on how they were found; none where there is no such file."""
+        """Return the paths that a table means by a path, and a note on how they were found; empty if there is none."""
         path = given.replace("\\", "/").removeprefix("./")
         if path in self._files:
             return [path], None
         if path in self._stems:
             return self._pictures_first(self._stems[path]), None
-        for names in (self._alike, self._alike_stems):
-            alike = names.get(folded(path), [])
-            same = [name for name in alike if composed(name) == composed(path)]
-            if len(same or alike) > 1:
-                return [], ("ambiguous_name", f"{given} may be {some(same or alike)}")
-            for name in same or alike:
+        for names in (self._paths_by_key, self._stems_by_key):
+            equivalent = names.get(name_key(path), [])
+            same = [name for name in equivalent if to_nfc(name) == to_nfc(path)]
+            if len(same or equivalent) > 1:
+                return [], ("ambiguous_name", f"{given} may be {list_some(same or equivalent)}")
+            for name in same or equivalent:
                 word = (
                     f"{given} (letters composed otherwise, as macOS does)" if same else f"{given} as {name}"
                 )
-                found = [name] if names is self._alike else self._pictures_first(self._stems[name])
+                found = [name] if names is self._paths_by_key else self._pictures_first(self._stems[name])
                 return found, ("other_form" if same else "other_case", word)
         return [], None
 
-    def namesakes(self, given: str) -> list[str]:
-        """Files of that name in any folder."""
-        return self._named.get(folded(given.replace("\\", "/").rpartition("/")[2]), [])
+    def same_name(self, given: str) -> list[str]:
+        """Return files of that name in any folder."""
+        return self._paths_by_name.get(name_key(given.replace("\\", "/").rpartition("/")[2]), [])
 
     def _pictures_first(self, paths: Sequence[str]) -> list[str]:
-        return sorted(paths, key=lambda path: suffix_of(path) not in VIDEO)
+        return sorted(paths, key=lambda path: suffix_of(path) not in VIDEO_SUFFIXES)
 
 
-def _by_folded(names: Iterable[str]) -> dict[str, list[str]]:
+def _by_key(names: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        found[folded(name)].append(name)
+        found[name_key(name)].append(name)
     return found
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A row with its place in the corpus; references are not yet digested."""
+class FolderClip:
+    """A row with its place in the corpus; its references have no digests yet."""
 
     row: ClipRow
     id: str
@@ -78,23 +78,28 @@ class Clip:
 
     @property
     def speaker(self) -> str:
-        """Who speaks."""
+        """The speaker, or `unknown`."""
         return self.row.speaker or UNKNOWN
 
     @property
     def paths(self) -> list[str]:
-        """Files it is in."""
+        """Paths of its files."""
         return [ref.path for ref in (self.video, self.audio) if ref is not None]
 
 
 def clips_of(
     rows: Sequence[ClipRow], recordings: Recordings, table: str | None, sets: Mapping[str, tuple[str, ...]]
-) -> tuple[list[Clip], list[str]]:
-    """Clips in order of their dialogues' first rows, and the faults of those rows that give none.
+) -> tuple[list[FolderClip], list[str]]:
+    """Turn rows into clips, in the order of their dialogues' first rows.
 
     Args:
-        table: path of the table; files may be given relative to its folder, too.
-        sets: label sets with the values that they may have.
+        rows: rows of the table.
+        recordings: media files of the folder.
+        table: path of the table; files may also be given relative to its folder.
+        sets: label set -> allowed values.
+
+    Returns:
+        The clips, and the faults of rows that give no clip.
     """
     place = (table or "").rpartition("/")[0]
     faults: list[str] = []
@@ -111,13 +116,13 @@ def clips_of(
         video, audio, notes = _media(row, recordings, place)
         dialogue = row.dialogue or _own_dialogue(row, video or audio, number)
         dialogues.setdefault(dialogue, []).append((row, video, audio, notes))
-    clips: list[Clip] = []
+    clips: list[FolderClip] = []
     for dialogue, members in dialogues.items():
         faults += _order_faults(dialogue, [row for row, *_ in members])
         members.sort(key=lambda m: (m[0].index or 0, m[0].start or 0.0, m[0].end or 0.0))  # stable
         for index, (row, video, audio, notes) in enumerate(members):
             name = row.id or _own_id(row, video or audio, dialogue, index, len(members))
-            clips.append(Clip(row, name, dialogue, index, video, audio, tuple(notes)))
+            clips.append(FolderClip(row, name, dialogue, index, video, audio, tuple(notes)))
     return _unique(clips, faults), faults
 
 
@@ -139,8 +144,8 @@ def _media(
         return paths or [given.replace("\\", "/")]
 
     both = found(row.file) if row.file else []
-    video = [p for p in both if suffix_of(p) not in AUDIO][:1]
-    audio = [p for p in both if suffix_of(p) in AUDIO][:1] or video
+    video = [p for p in both if suffix_of(p) not in AUDIO_SUFFIXES][:1]
+    audio = [p for p in both if suffix_of(p) in AUDIO_SUFFIXES][:1] or video
     video = found(row.video)[:1] if row.video else video
     audio = found(row.audio)[-1:] if row.audio else audio or video
     end = None if row.end is None else max(row.end, 0.0)
@@ -151,13 +156,13 @@ def _media(
 def _own_dialogue(row: ClipRow, ref: MediaRef | None, number: int) -> str:
     if ref is None:
         return row.id or f"row{number}"
-    stem = composed(stem_of(ref.path)).replace("/", "__")
+    stem = to_nfc(stem_of(ref.path)).replace("/", "__")
     return stem if row.start is not None else row.id or stem
 
 
 def _own_id(row: ClipRow, ref: MediaRef | None, dialogue: str, index: int, members: int) -> str:
     if ref is not None and row.start is None:
-        return composed(stem_of(ref.path)).replace("/", "__")
+        return to_nfc(stem_of(ref.path)).replace("/", "__")
     return dialogue if ref is None and members == 1 else f"{dialogue}_{index}"
 
 
@@ -171,8 +176,8 @@ def _order_faults(dialogue: str, rows: Sequence[ClipRow]) -> Iterator[str]:
         yield f"{rows[0].where}: dialogue {dialogue!r} has rows with an index and rows without"
 
 
-def _unique(clips: Sequence[Clip], faults: list[str]) -> list[Clip]:
-    first: dict[str, Clip] = {}
+def _unique(clips: Sequence[FolderClip], faults: list[str]) -> list[FolderClip]:
+    first: dict[str, FolderClip] = {}
     for clip in clips:
         before = first.setdefault(clip.id, clip)
         if before is not clip:
@@ -183,9 +188,9 @@ def _unique(clips: Sequence[Clip], faults: list[str]) -> list[Clip]:
 
 
 def utterance_of(
-    clip: Clip, video: MediaRef | None, audio: MediaRef | None, sets: Mapping[str, tuple[str, ...]]
+    clip: FolderClip, video: MediaRef | None, audio: MediaRef | None, sets: Mapping[str, tuple[str, ...]]
 ) -> Utterance:
-    """The utterance of a clip, with the references that a look at the files gave."""
+    """Return the utterance of a clip, with references whose digests are known."""
     labels = {name: clip.row.labels.get(name) for name in sets}
     return Utterance(
         clip.id, clip.dialogue, clip.index, clip.speaker, clip.row.text, video, audio, labels, "all"

@@ -1,12 +1,12 @@
-"""A folder of one's own: clips with a table of them, or long recordings with a transcript each (corpus `folder`).
+"""Scan a folder of your own: clips with a table, or long recordings with a transcript each (corpus `folder`).
 
-With a table (`utterances.csv`, or the only .csv or .tsv in the root; columns in clip_table.py) every row is an
-utterance. Without one, every .srt, .vtt, .csv or .tsv beside a recording of the same name (`talk.mp4`, `talk.srt` or
-`talk.en.vtt`; pairing.py) is a dialogue, every turn or row of it an utterance that is read out of the recording by its
+With a table (`utterances.csv`, or the only .csv or .tsv in the root; columns in table.py), every row is an utterance.
+Without one, every .srt, .vtt, .csv or .tsv beside a recording of the same name (`talk.mp4` with `talk.srt` or
+`talk.en.vtt`; see pairing.py) is a dialogue. Each of its turns or rows is an utterance, read from the recording by its
 times.
 
-Speakers are the table's column, else what subtitles.py finds in a cue, else `unknown`. Label sets are the table's
-label columns; their values are those of `corpora.folder.label_sets` in params.yaml, else those found, sorted.
+Speakers come from the table's column, else from subtitles.py, else they are `unknown`. Label sets are the table's label
+columns. Their values are those of `corpora.folder.label_sets` in params.yaml, else the values found, sorted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,26 +21,33 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Problem
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
-from extract.corpora.common.alike import composed
-from extract.corpora.common.entry import CorpusEntry, Progress
-from extract.corpora.common.inspect_media import survey
-from extract.corpora.common.listing import Folder, content_of, counted, list_folder, some, why_not
-from extract.corpora.common.ranges import BEYOND, Beyond, place
+from extract.corpora.common.entry import CorpusEntry, ScanProgress
+from extract.corpora.common.equivalent_names import to_nfc
+from extract.corpora.common.inspect_media import inspect_media
+from extract.corpora.common.listing import (
+    FolderListing,
+    counted,
+    describe_unreadable,
+    list_folder,
+    list_some,
+    read_content,
+)
+from extract.corpora.common.ranges import BEYOND_FILE, BeyondFile, resolve_references
 from extract.corpora.common.subtitles import SUFFIXES, UNKNOWN, read_subtitles
 from extract.corpora.common.suffixes import stem_of
-from extract.corpora.folder.labels import settled
-from extract.corpora.folder.pairing import Pair, Pairing
-from extract.corpora.folder.rows import Clip, Recordings, clips_of, utterance_of
+from extract.corpora.folder.labels import unify_labels
+from extract.corpora.folder.pairing import Pairing, TranscriptPair
+from extract.corpora.folder.rows import FolderClip, Recordings, clips_of, utterance_of
 from extract.corpora.folder.splits import notes_of_official, notes_of_speakers, promises_of, splits_of
 from extract.corpora.folder.table import ClipRow, ClipTable, read_clip_table
 
 TABLES: Final = (".csv", ".tsv")
 WORKBOOKS: Final = (".xlsx", ".xls", ".ods", ".numbers")
 TABLE: Final = "utterances.csv"
-MOST: Final = 50
-# Notes on files that are told once, with how many utterances they concern.
+MAX_FINDINGS: Final = 50
+# Notes on files that are merged into one, with the number of utterances they concern.
 MERGED: Final = ("other_case", "other_form", "ambiguous_name")
-MORE: Final = (
+SPLIT_HINT: Final = (
     "add recordings with transcripts, or give a table the column `split` and name the split `official`"
 )
 
@@ -49,19 +56,19 @@ class Switches(Strict):
     """Choices of a folder.
 
     Attributes:
-        table: the table of utterances, relative to the root; by default it is looked for there.
-        encoding: of tables and transcripts that have no byte order mark.
-        label_sets: name -> values in their order; a value that is not among them is a fault.
+        table: path of the table of utterances, relative to the root; by default it is searched there.
+        encoding: encoding of tables and transcripts without a byte order mark.
+        label_sets: name -> values in their order; any other value is a fault.
         names_in_text: whether `NAME: text` names the speaker of a subtitle.
-        beyond_file: what to do with a stretch that ends after its file: `trim`, `keep`, or `drop` the utterance.
-        bad_rows: `refuse` the corpus, with all faults told, or `drop` what they stand in and tell it in `problems`.
+        beyond_file: what to do with a span that ends after its file: `trim`, `keep`, or `drop` the utterance.
+        bad_rows: `refuse` the corpus and report all faults, or `drop` the faulty rows and report them as `problems`.
     """
 
     table: str | None = None
     encoding: str = "utf-8"
     label_sets: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     names_in_text: bool = True
-    beyond_file: Beyond = "trim"
+    beyond_file: BeyondFile = "trim"
     bad_rows: Literal["refuse", "drop"] = "refuse"
 
     @field_validator("encoding")
@@ -69,7 +76,7 @@ class Switches(Strict):
     def _known(cls, name: str) -> str:
         try:
             b"    ".decode(name)
-        except UnicodeDecodeError:  # it is one, and four blanks are none of its texts
+        except UnicodeDecodeError:  # the encoding exists, but four blanks are no text in it
             return name
         except LookupError as error:
             raise ValueError(f"no text encoding is called {name!r}") from error
@@ -77,8 +84,8 @@ class Switches(Strict):
 
 
 @dataclass
-class Found:
-    """What tables and transcripts say, and what is to be told about them."""
+class FolderContents:
+    """What tables and transcripts contain, with problems and findings."""
 
     rows: list[ClipRow] = field(default_factory=list)
     label_sets: list[str] = field(default_factory=list)
@@ -87,15 +94,15 @@ class Found:
     sources: list[str] = field(default_factory=list)
 
     def note(self, reason: str, detail: str, count: int | None = None) -> None:
-        """Add a note on the corpus, or on so many of its utterances."""
+        """Add a note on the corpus, or on a number of its utterances."""
         self.problems.append(Problem(None, "note", reason, detail, count))
 
 
-def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
-    """Read a folder of clips with a table, or of recordings with transcripts.
+def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
+    """Scan a folder of clips with a table, or of recordings with transcripts.
 
     Raises:
-        CorpusError: there is neither, or rows are faulty (unless `bad_rows` is `drop`); with all findings.
+        CorpusError: there is neither, or rows are faulty (unless `bad_rows` is `drop`); the error lists all findings.
     """
     folder = list_folder(root)
     recordings = Recordings(folder)
@@ -106,8 +113,8 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     else:
         found = _from_transcripts(folder, recordings.media, pairing, switches)
     found.problems += folder.notes()
-    found.rows, told = settled(found.rows, found.label_sets, switches.label_sets)
-    for note in told:
+    found.rows, message = unify_labels(found.rows, found.label_sets, switches.label_sets)
+    for note in message:
         found.note(*note)
     sets = {name: switches.label_sets.get(name) or _values(found.rows, name) for name in found.label_sets}
     clips, faults = clips_of(found.rows, recordings, path, sets)
@@ -116,13 +123,15 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     ]
     _refuse(root, [*found.findings, *faults], clips, switches)
     found.problems += [Problem(None, "note", "left_out", fault) for fault in (*found.findings, *faults)]
-    _tell(found, recordings, clips, path is not None)
-    _tell_where(found, recordings, clips)
-    seen = survey(root, {p for c in clips for p in c.paths if p in recordings}, progress)
+    _note_clips(found, recordings, clips, path is not None)
+    _note_misplaced_files(found, recordings, clips)
+    media_facts = inspect_media(root, {p for c in clips for p in c.paths if p in recordings}, progress)
     utterances = []
     for clip in clips:
-        video, audio, problems = place(clip.id, clip.video, clip.audio, seen, switches.beyond_file)
-        if switches.beyond_file == "drop" and any(p.reason == BEYOND for p in problems):
+        video, audio, problems = resolve_references(
+            clip.id, clip.video, clip.audio, media_facts, switches.beyond_file
+        )
+        if switches.beyond_file == "drop" and any(p.reason == BEYOND_FILE for p in problems):
             found.note("left_out", f"{clip.id}: {problems[-1].detail}")
             continue
         found.problems += problems
@@ -132,9 +141,9 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         number = len({u.dialogue for u in utterances})
         found.note(
             "split_not_made",
-            f"dialogues: the folder holds {number}, and train, dev and test need one each; {MORE}",
+            f"dialogues: the folder holds {number}, and train, dev and test need one each; {SPLIT_HINT}",
         )
-    # An utterance that was left out makes room in its dialogue.
+    # A removed utterance leaves no gap in the indices of its dialogue.
     ranks: dict[str, int] = {}
     for place_in, u in enumerate(utterances):
         ranks[u.dialogue] = ranks.get(u.dialogue, -1) + 1
@@ -153,11 +162,11 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     )
 
 
-def _table_of(folder: Folder, pairing: Pairing, switches: Switches) -> str | None:
-    """The table of utterances; a table with a recording's name is that recording's transcript.
+def _table_of(folder: FolderListing, pairing: Pairing, switches: Switches) -> str | None:
+    """Return the path of the table of utterances. A table named like a recording is that recording's transcript.
 
     Raises:
-        CorpusError: it is not there, or there are several.
+        CorpusError: the configured table is absent, or there are several tables.
     """
     if switches.table is not None:
         if switches.table not in folder.files:
@@ -166,39 +175,41 @@ def _table_of(folder: Folder, pairing: Pairing, switches: Switches) -> str | Non
             )
         return switches.table
     tables = [path for path in folder.files if "/" not in path and path.lower().endswith(TABLES)]
-    tables = [path for path in tables if not pairing.beside(path)]
+    tables = [path for path in tables if not pairing.has_recording(path)]
     named = [path for path in tables if path.lower() == TABLE]
     if TABLE in tables or len(named or tables) < 2:
         return TABLE if TABLE in tables else next(iter(named or tables), None)
     raise CorpusError(
-        f"folder: {folder.root} holds {len(tables)} tables: {some(tables)}",
+        f"folder: {folder.root} holds {len(tables)} tables: {list_some(tables)}",
         hint=f"name the table of utterances {TABLE}, or set corpora.folder.table in params.yaml",
     )
 
 
-def _from_table(folder: Folder, path: str, switches: Switches) -> Found:
-    found = Found()
+def _from_table(folder: FolderListing, path: str, switches: Switches) -> FolderContents:
+    found = FolderContents()
     content = _content(found, folder.root, path)
     if content is not None:
         _add_table(found, read_clip_table(content, path, switches.encoding))
     idle = [p for p in folder.files if p.lower().endswith(SUFFIXES)]
     if idle:
-        found.note("transcript_not_used", f"{path} is the table: {some(idle)}")
+        found.note("transcript_not_used", f"{path} is the table: {list_some(idle)}")
     return found
 
 
-def _from_transcripts(folder: Folder, media: Sequence[str], pairing: Pairing, switches: Switches) -> Found:
-    found = Found()
+def _from_transcripts(
+    folder: FolderListing, media: Sequence[str], pairing: Pairing, switches: Switches
+) -> FolderContents:
+    found = FolderContents()
     transcripts = [path for path in folder.files if path.lower().endswith((*SUFFIXES, *TABLES))]
     if not transcripts:
-        archives = f"unpack {some(folder.archives())} there first" if folder.archives() else ""
+        archives = f"unpack {list_some(folder.archives())} there first" if folder.archives() else ""
         hint = f"write {TABLE} with the columns file, text, speaker, emotion, or put talk.srt beside talk.mp4"
         books = [path for path in folder.files if path.lower().endswith(WORKBOOKS)]
-        hint = f"save {some(books, 2)} as `CSV UTF-8`" if books else hint
+        hint = f"save {list_some(books, 2)} as `CSV UTF-8`" if books else hint
         raise CorpusError(
             f"folder: {folder.root} has neither a table nor a transcript", hint=archives or hint
         )
-    paired, faults = pairing.chosen(transcripts)
+    paired, faults = pairing.choose(transcripts)
     found.findings += faults
     for choice in paired:
         for note in choice.notes:
@@ -207,11 +218,13 @@ def _from_transcripts(folder: Folder, media: Sequence[str], pairing: Pairing, sw
     stems = {choice.stem for choice in paired}
     idle = [path for path in media if stem_of(path) not in stems]
     if idle:
-        found.note("media_without_transcript", f"{len(idle)} files: {some(idle)}")
+        found.note("media_without_transcript", f"{len(idle)} files: {list_some(idle)}")
     return found
 
 
-def _add_transcript(found: Found, folder: Folder, pair: Pair, switches: Switches) -> None:
+def _add_transcript(
+    found: FolderContents, folder: FolderListing, pair: TranscriptPair, switches: Switches
+) -> None:
     path, root = pair.transcript, folder.root
     content = _content(found, root, path)
     if content is None:
@@ -220,7 +233,7 @@ def _add_transcript(found: Found, folder: Folder, pair: Pair, switches: Switches
         table = read_clip_table(content, path, switches.encoding, of_recording=True)
     else:
         subtitles = read_subtitles(content, path, switches.encoding, switches.names_in_text)
-        # Speakers are counted once, over all transcripts.
+        # Utterances without a speaker are counted once, over all transcripts.
         notes = [note for note in subtitles.notes if note[0] != "no_speaker"]
         table = ClipTable(notes=notes, findings=subtitles.findings)
         table.rows = [
@@ -229,7 +242,7 @@ def _add_transcript(found: Found, folder: Folder, pair: Pair, switches: Switches
             )
             for c in subtitles.cues
         ]
-    dialogue = composed(pair.stem).replace("/", "__")
+    dialogue = to_nfc(pair.stem).replace("/", "__")
     table.rows = [
         replace(row, dialogue=row.dialogue or dialogue)
         if row.file or row.video
@@ -238,22 +251,22 @@ def _add_transcript(found: Found, folder: Folder, pair: Pair, switches: Switches
     ]
     if pair.video is None and pair.audio is None:
         beside = [p for p in folder.files if stem_of(p) == pair.stem and p != path]
-        told = f"; {some(beside)} is no recording of a kind that is read" if beside else ""
-        found.note("transcript_without_media", f"{path}: its texts are kept{told}")
+        message = f"; {list_some(beside)} is no recording of a kind that is read" if beside else ""
+        found.note("transcript_without_media", f"{path}: its texts are kept{message}")
     _add_table(found, table)
 
 
-def _content(found: Found, root: Path, path: str) -> bytes | None:
+def _content(found: FolderContents, root: Path, path: str) -> bytes | None:
     try:
-        content = content_of(root, path)
+        content = read_content(root, path)
     except Missing as missing:
-        found.findings.append(why_not(path, missing))
+        found.findings.append(describe_unreadable(path, missing))
         return None
     found.sources.append(path)
     return content
 
 
-def _add_table(found: Found, table: ClipTable) -> None:
+def _add_table(found: FolderContents, table: ClipTable) -> None:
     found.rows += table.rows
     found.label_sets += [name for name in table.label_sets if name not in found.label_sets]
     found.findings += table.findings
@@ -265,27 +278,29 @@ def _values(rows: Iterable[ClipRow], name: str) -> tuple[str, ...]:
     return tuple(sorted({value for row in rows if (value := row.labels.get(name)) is not None}))
 
 
-def _refuse(root: Path, findings: Sequence[str], clips: Sequence[Clip], switches: Switches) -> None:
+def _refuse(root: Path, findings: Sequence[str], clips: Sequence[FolderClip], switches: Switches) -> None:
     if not findings and clips:
         return
     if switches.bad_rows == "refuse" or not clips:
-        more = [f"and {len(findings) - MOST} more"] if len(findings) > MOST else []
+        more = [f"and {len(findings) - MAX_FINDINGS} more"] if len(findings) > MAX_FINDINGS else []
         raise CorpusError(
             f"folder: {root} cannot be used: {counted(len(findings), 'fault')}",
-            details=[*findings[:MOST], *more],
-            hint="mend them, or leave them out with `corpora: {folder: {bad_rows: drop}}` in params.yaml",
+            details=[*findings[:MAX_FINDINGS], *more],
+            hint="correct them, or leave them out with `corpora: {folder: {bad_rows: drop}}` in params.yaml",
         )
 
 
-def _tell(found: Found, recordings: Recordings, clips: Sequence[Clip], table: bool) -> None:
+def _note_clips(
+    found: FolderContents, recordings: Recordings, clips: Sequence[FolderClip], table: bool
+) -> None:
     used = {path for clip in clips for path in clip.paths}
     idle = [path for path in recordings.media if path not in used]
     if table and idle:
-        found.note("media_without_row", f"{len(idle)} files: {some(idle)}")
+        found.note("media_without_row", f"{len(idle)} files: {list_some(idle)}")
     nobody = sum(UNKNOWN in clip.speaker.split("/") for clip in clips)
     if nobody:
-        told = f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}"
-        found.note("no_speaker", told, nobody)
+        message = f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}"
+        found.note("no_speaker", message, nobody)
     for note in notes_of_official(clips):
         found.note(*note)
     merged: dict[str, list[str]] = {reason: [] for reason in MERGED}
@@ -297,17 +312,17 @@ def _tell(found: Found, recordings: Recordings, clips: Sequence[Clip], table: bo
                 found.problems.append(Problem(clip.id, "note", reason, detail))
     for reason, details in merged.items():
         if details:
-            told = f"{counted(len(details), 'utterance')}: {some(dict.fromkeys(details))}"
-            found.note(reason, told, len(details))
+            message = f"{counted(len(details), 'utterance')}: {list_some(dict.fromkeys(details))}"
+            found.note(reason, message, len(details))
 
 
-def _tell_where(found: Found, recordings: Recordings, clips: Sequence[Clip]) -> None:
-    """Absent files that may lie in another folder; which one is meant is not guessed."""
+def _note_misplaced_files(found: FolderContents, recordings: Recordings, clips: Sequence[FolderClip]) -> None:
+    """Add a note on absent files whose name exists in another folder; it does not guess which file is meant."""
     absent = {c.id: [path for path in c.paths if path not in recordings] for c in clips}
-    elsewhere = {name: recordings.namesakes(paths[0]) for name, paths in absent.items() if paths}
+    elsewhere = {name: recordings.same_name(paths[0]) for name, paths in absent.items() if paths}
     known = {name: paths for name, paths in elsewhere.items() if paths}
     if known:
-        pairs = some(f"{absent[name][0]} may be {paths[0]}" for name, paths in known.items())
+        pairs = list_some(f"{absent[name][0]} may be {paths[0]}" for name, paths in known.items())
         found.note(
             "other_place",
             f"{counted(len(known), 'absent file')} of the same name elsewhere: {pairs}",

@@ -1,4 +1,4 @@
-"""The bytes of a table to its header and lines, however it was saved: what is no table is named for what it is."""
+"""Read the bytes of a table into header and lines, however it was saved; an unreadable file is named for what it is."""
 
 import csv
 import io
@@ -9,9 +9,9 @@ from typing import Final
 
 from extract.corpora.common.subtitles import decode
 
-WIDE: Final = b"\0"  # the first or second byte of UTF-16 whose text begins with an ASCII letter
+WIDE: Final = b"\0"  # first or second byte of UTF-16 text that begins with an ASCII letter
 SEPARATORS: Final = ",;\t"
-# Excel writes such a line for itself when it is told of a separator.
+# Excel writes such a first line to name the separator.
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(\\t|[,;\t|:])"?[,;\t]*\s*', re.I)
 _BEGINNINGS: Final[Sequence[tuple[bytes, str]]] = (
     (b"PK\x03\x04", "a workbook (.xlsx, .ods) whatever its name says"),
@@ -22,20 +22,25 @@ _PAGE: Final = re.compile(r"\s*<(?:!doctype|html|table|\?xml)", re.I)
 
 @dataclass(frozen=True)
 class Sheet:
-    """Header and lines of a table, each line with the number of its last line in the file."""
+    """Header and lines of a table; each line with the number of its last line in the file."""
 
     header: list[str]
     lines: list[tuple[int, list[str]]]
 
 
 def read_sheet(content: bytes, name: str, encoding: str, known: Callable[[str], bool]) -> Sheet:
-    """Read a csv or tsv; its separator is the one by which the header has most known columns, then most of any.
+    """Read a csv or tsv file.
+
+    The separator is the one with which the header has the most known columns, then the most columns.
 
     Args:
-        known: whether a cell of a header names a column.
+        content: bytes of the file.
+        name: name of the file, for messages.
+        encoding: encoding of a file without a byte order mark.
+        known: whether a cell of a header names a known column.
 
     Raises:
-        ValueError: it is no such table; in words, with the line where there is one.
+        ValueError: the file is no such table; the message names the line if possible.
     """
     kind = next((kind for beginning, kind in _BEGINNINGS if content.startswith(beginning)), None)
     if kind is not None:
@@ -60,20 +65,20 @@ def read_sheet(content: bytes, name: str, encoding: str, known: Callable[[str], 
 
 
 def _fit(text: str, separator: str, known: Callable[[str], bool]) -> tuple[int, int]:
-    """How many known columns, and how many cells, a header has by a separator."""
+    """Return how many known columns, and how many cells, the header has with a separator."""
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         header = next((line for line in lines if any(cell.strip() for cell in line)), [])
-    except csv.Error:  # told when the table itself is read
+    except csv.Error:  # reported when the table itself is read
         return 0, 0
     return sum(map(known, header)), len(header)
 
 
 def _lines(text: str, name: str, separator: str, skipped: int) -> Sheet:
-    """All lines that hold anything; the first is the header.
+    """Return all non-empty lines; the first is the header.
 
     Raises:
-        ValueError: with the line.
+        ValueError: with the number of the unreadable line.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     found: list[tuple[int, list[str]]] = []

@@ -1,23 +1,23 @@
-"""Splits of a user's own clips, and what is odd about them: torn dialogues, speakers of the test who also train."""
+"""Splits of a user's own clips, and notes on split dialogues and on speakers of the test set who also train."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ercache.manifest import Promise, Utterance
-from extract.corpora.common.listing import some
+from extract.corpora.common.listing import list_some
 from extract.corpora.common.splits import Split, actor_disjoint, actor_folds
 from extract.corpora.common.subtitles import UNKNOWN
-from extract.corpora.folder.rows import Clip
+from extract.corpora.folder.rows import FolderClip
 
 SUBSETS: Final = ("train", "dev", "test")
 
 
-def notes_of_official(clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
-    """What is odd about the table's own split: subsets of other names, and dialogues that it tears apart."""
+def notes_of_official(clips: Sequence[FolderClip]) -> Iterator[tuple[str, str]]:
+    """Yield notes on the table's own split: subsets with other names, and dialogues in several subsets."""
     other = Counter(c.row.split for c in clips if c.row.split and c.row.split not in SUBSETS)
     if other:
-        listed = some(f"{name} ({count})" for name, count in other.items())
+        listed = list_some(f"{name} ({count})" for name, count in other.items())
         yield "other_subset", f"rows of subsets other than {', '.join(SUBSETS)}: {listed}"
     subsets: dict[str, set[str]] = defaultdict(set)
     for clip in clips:
@@ -25,15 +25,22 @@ def notes_of_official(clips: Sequence[Clip]) -> Iterator[tuple[str, str]]:
             subsets[clip.dialogue].add(clip.row.split)
     torn = [dialogue for dialogue, names in subsets.items() if len(names) > 1]
     if torn:
-        yield "torn_dialogue", f"{len(torn)} dialogues are in several subsets of `official`: {some(torn)}"
+        yield (
+            "torn_dialogue",
+            f"{len(torn)} dialogues are in several subsets of `official`: {list_some(torn)}",
+        )
 
 
 def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None]) -> dict[str, Split]:
-    """`official` by the table's column, `dialogues`, and `speakers` with five folds.
+    """Return the splits of a folder: `official` by the table's column, `dialogues`, and `speakers` with five folds.
 
-    All but the first hold 15 % of their groups, in the order of strings, for each of dev and test. Where no dialogue
-    has two speakers, and all are known, speakers are kept apart: `dialogues` takes whole speakers, too, if there are
-    three of them.
+    All but `official` put 15 % of their groups, in alphabetical order, into each of dev and test. If all speakers are
+    known and no dialogue has two speakers, speakers are kept disjoint: then `dialogues` takes complete speakers as
+    well, if there are at least three.
+
+    Args:
+        utterances: the utterances.
+        official: utterance -> its subset in the table, or None.
     """
     splits: dict[str, Split] = {}
     subsets = dict.fromkeys((*SUBSETS, *sorted({*filter(None, official.values())})))
@@ -52,13 +59,13 @@ def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None
 
 
 def promises_of(splits: Iterable[str]) -> dict[str, tuple[Promise, ...]]:
-    """What the splits of `splits_of` promise; a user's own table (`official`) promises nothing."""
+    """Return what the splits of `splits_of` promise; a user's own split (`official`) promises nothing."""
     promises: dict[str, tuple[Promise, ...]] = {"official": (), "dialogues": ("dialogue",)}
     return {name: promises.get(name, ("speaker", "dialogue")) for name in splits}
 
 
 def _monologues(utterances: Sequence[Utterance]) -> bool:
-    """Whether no dialogue has two speakers; where every one is a single turn, none has."""
+    """Whether no dialogue has two speakers."""
     pairs = {(u.dialogue, u.speaker) for u in utterances}
     return len(pairs) == len({u.dialogue for u in utterances})
 
@@ -66,13 +73,14 @@ def _monologues(utterances: Sequence[Utterance]) -> bool:
 def notes_of_speakers(
     utterances: Sequence[Utterance], splits: Mapping[str, Split]
 ) -> Iterator[tuple[str, str, int]]:
-    """Splits whose test part is of speakers that the train part has, too; with the number of such utterances."""
+    """Yield a note for each split in which speakers of the test also train, with the number of such test utterances."""
     speakers = {u.id: u.speaker for u in utterances if u.speaker != UNKNOWN}
     for name in ("official", "dialogues"):
         split = splits.get(name, {})
         trained = {speakers.get(i) for i in split.get("train", ())} - {None}
         shared = [i for i in split.get("test", ()) if speakers.get(i) in trained]
         if shared:
-            who = some(sorted({speakers[i] for i in shared}))
-            told = f"`{name}`: {len(shared)} of {len(split['test'])} utterances of test are of speakers in train: {who}"
-            yield "shared_speakers", told, len(shared)
+            who = list_some(sorted({speakers[i] for i in shared}))
+            number = f"{len(shared)} of {len(split['test'])}"
+            detail = f"`{name}`: {number} utterances of test are of speakers in train: {who}"
+            yield "shared_speakers", detail, len(shared)

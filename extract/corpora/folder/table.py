@@ -1,4 +1,4 @@
-"""Tables of utterances (.csv, .tsv) that users write for their own clips: rows, with every fault found on the way.
+"""Read tables of utterances (.csv, .tsv) that users write for their own clips, and collect every fault.
 
 | column (case does not matter) | also | meaning |
 |---|---|---|
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ercache.manifest import leaves_root
-from extract.corpora.common.listing import some
+from extract.corpora.common.listing import list_some
 from extract.corpora.folder.sheet import Sheet, read_sheet
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -42,23 +42,21 @@ LABELS: Final = ("emotion", "sentiment", "label")
 PREFIX: Final = "label:"
 MEDIA: Final = ("file", "video", "audio")
 _KNOWN: Final = {alias: column for column, aliases in COLUMNS.items() for alias in (column, *aliases)}
-_NUMBERS: Final = frozenset(
-    ["index", "turn"]
-)  # of the names of the column index, those that never name anything
+_NUMBERS: Final = frozenset(["index", "turn"])  # aliases of the column index that always hold numbers
 _DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
 _SUBSETS: Final = {"val": "dev", "valid": "dev", "validation": "dev"}
 _CLOCK: Final = re.compile(r"(?:(\d{1,4}):)?(\d{1,3}):([0-5]?\d(?:[.,]\d+)?)", re.ASCII)
 _SEPARATORS: Final = re.compile(r"[/\\]")
 _INDEX: Final = re.compile(r"(\d{1,9})(?:[.,]0*)?", re.ASCII)  # pandas writes 3.0 where a column has gaps
 _FILE_NAME: Final = re.compile(r".+\.[A-Za-z][A-Za-z0-9]{1,4}")
-# What programs write into an empty cell. A text may be `None` or `NA`, and a speaker `Nan`.
+# What programs write into an empty cell. `None` or `NA` may be a text, and `Nan` a speaker.
 _EMPTY: Final = frozenset(["nan", "NaN", "None", "NA", "N/A", "#N/A", "<NA>", "NaT", "NULL", "null"])
 _NO_TEXT: Final = frozenset(["nan", "NaN", "#N/A", "<NA>"])
 
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One utterance as a user wrote it; paths and times are as given, None is an empty or absent cell."""
+    """One utterance as a user wrote it; paths and times are as given, None stands for an empty or absent cell."""
 
     where: str
     id: str | None = None
@@ -77,7 +75,7 @@ class ClipRow:
 
 @dataclass
 class ClipTable:
-    """Rows in the table's order, names of its label sets, what was noticed, and what makes it unusable."""
+    """Rows in the table's order, names of its label sets, notes, and findings that make the table unusable."""
 
     rows: list[ClipRow] = field(default_factory=list)
     label_sets: list[str] = field(default_factory=list)
@@ -87,10 +85,10 @@ class ClipTable:
 
 
 def seconds_of(text: str) -> float:
-    """Seconds of `12.5`, `12,5`, `1:02.5` or `1:02:03,5`.
+    """Parse `12.5`, `12,5`, `1:02.5` or `1:02:03,5` into seconds.
 
     Raises:
-        ValueError: it is no such time.
+        ValueError: the text is no such time.
     """
     clock = _CLOCK.fullmatch(text)
     if clock is not None:
@@ -105,10 +103,13 @@ def seconds_of(text: str) -> float:
 def read_clip_table(
     content: bytes, name: str, encoding: str = "utf-8", of_recording: bool = False
 ) -> ClipTable:
-    """Read a table of this module's columns.
+    """Read a table with this module's columns.
 
     Args:
-        of_recording: it is the transcript of one recording, so that its rows need neither file nor text.
+        content: bytes of the table.
+        name: name of the table, for messages.
+        encoding: encoding of a table without a byte order mark.
+        of_recording: whether it is the transcript of one recording; then its rows need neither file nor text.
     """
     table = ClipTable(of_recording=of_recording)
     try:
@@ -121,7 +122,7 @@ def read_clip_table(
     table.label_sets = [column.removeprefix(PREFIX) for column in places if column.startswith(PREFIX)]
     needed = {*MEDIA, "text", *(("start",) if of_recording else ())}
     if not needed & set(places):
-        found = some(filter(None, sheet.header), 20) or "none"
+        found = list_some(filter(None, sheet.header), 20) or "none"
         names = " or ".join([", ".join(sorted(needed)[:-1]), sorted(needed)[-1]])
         table.findings.append(f"{name}: has no column {names} (found: {found})")
     if table.findings:
@@ -130,15 +131,17 @@ def read_clip_table(
     for number, line in sheet.lines:
         _add(table, f"{name}, line {number}", places, sheet.header, line, emptied)
     if emptied:
-        told = some(f"{column} ({count})" for column, count in emptied.items())
-        table.notes.append(("empty_cell", f"{name}: nan, None, NA and the like were taken as empty: {told}"))
+        detail = list_some(f"{column} ({count})" for column, count in emptied.items())
+        table.notes.append(
+            ("empty_cell", f"{name}: nan, None, NA and the like were taken as empty: {detail}")
+        )
     if not table.rows and not table.findings:
         table.findings.append(f"{name}: holds no row")
     return table
 
 
 def _column(cell: str) -> str | None:
-    """The column that a cell of the header names, label sets with PREFIX; None for any other."""
+    """Return the column that a header cell names (label sets with PREFIX); None for an unknown one."""
     lower = "_".join(re.split(r"[\s_-]+", cell.strip().lower()))
     if lower in _KNOWN:
         return _KNOWN[lower]
@@ -150,13 +153,13 @@ def _column(cell: str) -> str | None:
 
 
 def _places(sheet: Sheet, name: str, table: ClipTable) -> dict[str, int]:
-    """Column -> its place in a line."""
+    """Return column -> its position in a line."""
     places: dict[str, int] = {}
     unused = []
     for place, cell in enumerate(sheet.header):
         column = _column(cell)
         if column is None:
-            # Excel leaves columns without anything; pandas writes its row numbers under no name.
+            # Excel leaves empty columns; pandas writes its row numbers under an empty name.
             if cell or any(line[place].strip() for _, line in sheet.lines if place < len(line)):
                 unused.append(cell or "(no name)")
             continue
@@ -166,12 +169,12 @@ def _places(sheet: Sheet, name: str, table: ClipTable) -> dict[str, int]:
             )
         places[column] = place
     if unused:
-        table.notes.append(("unused_column", f"{name}: {some(unused)}"))
+        table.notes.append(("unused_column", f"{name}: {list_some(unused)}"))
     return places
 
 
 def _names_for_numbers(sheet: Sheet, name: str, places: dict[str, int], table: ClipTable) -> None:
-    """Where `utterance_id` holds names: of files, if nothing else names any, else ids."""
+    """Handle `utterance_id` that holds names: names of files if no other column names any, else ids."""
     place = places.get("index")
     if place is None or _column(sheet.header[place]) != "index" or sheet.header[place].lower() in _NUMBERS:
         return
@@ -248,13 +251,13 @@ def _time(cell: str | None, column: str, faults: list[str]) -> float | None:
         return None
     try:
         return seconds_of(cell)
-    except ValueError:  # told with the other faults of the row
+    except ValueError:  # reported with the other faults of the row
         faults.append(f"{column} {cell!r} is no time (seconds or [h:]mm:ss.mmm)")
         return None
 
 
 def _faults(cells: Mapping[str, str | None], named: Mapping[str, str]) -> list[str]:
-    """What is wrong with the cells of a row; columns are called as the header calls them."""
+    """Return the faults in the cells of a row; columns are named as in the header."""
     faults = []
     for column in ("id", "dialogue"):
         value = cells.get(column) or ""

@@ -1,11 +1,11 @@
-"""What is known about IEMOCAP: its label sets, its counts, and the lists of published systems."""
+"""Facts about IEMOCAP: its label sets, its counts, and the lists of published systems."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from ercache.manifest import Problem
-from extract.corpora.iemocap.turns import CODES, Turn
+from extract.corpora.iemocap.turns import CODES, IemocapTurn
 
 SESSIONS: Final = ("Ses01", "Ses02", "Ses03", "Ses04", "Ses05")
 TEST_SESSION: Final = "Ses05"
@@ -29,7 +29,7 @@ COUNTS: Final[Mapping[str, Mapping[str, int]]] = {
         "Ses05": (31, 2170, 170, 143, 299, 245, 384, 381, 18, 10, 0, 0, 520),
     }.items()
 }
-REBUILT: Final[Mapping[str, int]] = dict(zip(SESSIONS, (8, 8, 36, 0, 1), strict=True))
+HAPPY_IN_PUBLISHED: Final[Mapping[str, int]] = dict(zip(SESSIONS, (8, 8, 36, 0, 1), strict=True))
 # Turns of the set `four` by speaker: ang, hap and exc, neu, sad.
 FOUR_BY_SPEAKER: Final[Mapping[str, tuple[int, int, int, int]]] = {
     "Ses01F": (147, 132, 171, 78),
@@ -51,19 +51,19 @@ VALIDATION: Final = (
 )
 
 
-def rebuilt(turn: Turn) -> bool:
-    """Whether the published features call a turn happy that has no majority in the release: 53 turns.
+def is_happy_in_published(turn: IemocapTurn) -> bool:
+    """Whether published features label a turn happy that has no majority in the release (53 turns).
 
-    They are exactly those that the actor found happy and nothing else, and at least one outside rater happy, too.
+    These are exactly the turns that the actor rated happy and nothing else, and at least one outside rater rated happy.
     """
     return turn.label == "xxx" and turn.own == {"happiness"} and "happiness" in turn.votes
 
 
-def labels_of(turn: Turn) -> dict[str, str | None]:
-    """The label of a turn in every label set; None where the set has no such class."""
+def labels_of(turn: IemocapTurn) -> dict[str, str | None]:
+    """Return the label of a turn in every label set; None where the set lacks its class."""
     merged = {"exc": "hap"}.get(turn.label, turn.label)
     given = {
-        "six": "hap" if rebuilt(turn) else turn.label,
+        "six": "hap" if is_happy_in_published(turn) else turn.label,
         "six_majority": turn.label,
         "four": merged,
         "four_without_exc": turn.label,
@@ -72,8 +72,8 @@ def labels_of(turn: Turn) -> dict[str, str | None]:
     return {name: given[name] if given[name] in values else None for name, values in LABEL_SETS.items()}
 
 
-def notes_of_counts(dialogues: Mapping[str, Sequence[Turn]]) -> list[Problem]:
-    """Differences from the release, one note a session, speaker or label set.
+def notes_of_counts(dialogues: Mapping[str, Sequence[IemocapTurn]]) -> list[Problem]:
+    """Return differences from the release, one note per session, speaker or label set.
 
     Args:
         dialogues: dialogue -> its turns.
@@ -81,25 +81,25 @@ def notes_of_counts(dialogues: Mapping[str, Sequence[Turn]]) -> list[Problem]:
     return [Problem(None, "note", "count_differs", line) for line in _differences(dialogues)]
 
 
-def _differences(dialogues: Mapping[str, Sequence[Turn]]) -> Iterator[str]:
+def _differences(dialogues: Mapping[str, Sequence[IemocapTurn]]) -> Iterator[str]:
     turns = [turn for of_dialogue in dialogues.values() for turn in of_dialogue]
     for session, expected in COUNTS.items():
         here = [turn for turn in turns if turn.session == session]
         if not here:
-            continue  # told as an absent session
+            continue  # reported as an absent session
         found = Counter(turn.label for turn in here)
         found["dialogues"] = sum(name.startswith(session) for name in dialogues)
         found["turns"] = len(here)
         unlike = [f"{found[k]} {k} ({n})" for k, n in expected.items() if found[k] != n]
-        number = sum(map(rebuilt, here))
-        if number != REBUILT[session]:
-            unlike.append(f"{number} more hap in the set six ({REBUILT[session]})")
+        number = sum(map(is_happy_in_published, here))
+        if number != HAPPY_IN_PUBLISHED[session]:
+            unlike.append(f"{number} more hap in the set six ({HAPPY_IN_PUBLISHED[session]})")
         if unlike:
             yield f"{session}, in brackets the release: {', '.join(unlike)}"
         elif _by_speaker(here, f"{session}F") != FOUR_BY_SPEAKER[f"{session}F"]:
             yield f"{session}: turns of ang, hap, neu, sad by speaker are not those of the release"
 
 
-def _by_speaker(turns: Sequence[Turn], speaker: str) -> tuple[int, ...]:
+def _by_speaker(turns: Sequence[IemocapTurn], speaker: str) -> tuple[int, ...]:
     count = Counter(labels_of(turn)["four"] for turn in turns if turn.speaker == speaker)
     return tuple(count[value] for value in LABEL_SETS["four"])

@@ -1,4 +1,4 @@
-"""IEMOCAP's files by what they are, and its dialogues as annotated; no medium is opened."""
+"""Find IEMOCAP's files and read its annotated dialogues; no media file is opened."""
 
 import hashlib
 import re
@@ -11,12 +11,12 @@ from ercache.errors import CorpusError
 from ercache.manifest import MediaRef, Problem
 from ercache.reasons import Missing, Reason
 from extract.corpora.common.copies import Copies
-from extract.corpora.common.listing import Folder, list_folder, some, why_not
+from extract.corpora.common.listing import FolderListing, describe_unreadable, list_folder, list_some
 from extract.corpora.iemocap.facts import SESSIONS
 from extract.corpora.iemocap.turns import (
     Evaluation,
-    Transcript,
-    Turn,
+    IemocapTranscript,
+    IemocapTurn,
     dialogue_of,
     read_evaluation,
     read_transcript,
@@ -24,59 +24,62 @@ from extract.corpora.iemocap.turns import (
 )
 from extract.media.files import check_file
 
-MOST: Final = 50  # findings shown at once
+MAX_FINDINGS: Final = 50  # findings shown in an error
 _SESSION: Final = re.compile(r"session[1-5]")
 
 
 @dataclass(frozen=True)
-class Files:
-    """Paths of the release; folders and names are told apart without regard to case.
+class IemocapFiles:
+    """Paths of the release; folders and names are recognised in any case.
 
     Attributes:
         labels, transcripts, videos: dialogue -> path.
         sounds: turn -> path.
-        again: further files of the same kind and name, as a second copy of the corpus has -> the file that is taken.
-        notes: on the listing itself.
+        duplicates: further file of the same kind and name (from a second copy of the corpus) -> the file used.
+        notes: problems of the listing itself.
     """
 
     labels: Mapping[str, str]
     transcripts: Mapping[str, str]
     videos: Mapping[str, str]
     sounds: Mapping[str, str]
-    again: Mapping[str, str]
+    duplicates: Mapping[str, str]
     notes: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True)
-class Dialogue:
+class AnnotatedDialogue:
     """A dialogue as annotated.
 
     Attributes:
-        place: the session's folder, relative to the root, with a slash at its end; empty for the root itself.
-        sources: path -> digest of what was read.
+        id: name of the dialogue.
+        evaluation: its turns with labels.
+        transcript: its texts, if there is a transcript.
+        place: the session's folder relative to the root, with a slash at its end; empty for the root itself.
+        sources: path -> digest of the files that were read.
     """
 
     id: str
     evaluation: Evaluation
-    transcript: Transcript | None
+    transcript: IemocapTranscript | None
     place: str
     sources: dict[str, str]
 
     @property
-    def turns(self) -> list[Turn]:
+    def turns(self) -> list[IemocapTurn]:
         """Its turns in the order of EmoEvaluation."""
         return list(self.evaluation.turns.values())
 
     @property
     def fragments(self) -> int:
-        """Lines with an `XX` id, in both files."""
+        """Number of lines with an `XX` id in both files."""
         return self.evaluation.fragments + (self.transcript.fragments if self.transcript else 0)
 
 
-def files_of(folder: Folder) -> Files:
-    """Sort the files of a folder by what they are.
+def files_of(folder: FolderListing) -> IemocapFiles:
+    """Sort the files of a folder by kind.
 
-    Of two copies, the one in the folder of its own session and dialogue counts, then the one nearer to the root.
+    Of two copies, the one in the folder of its own session and dialogue is used, then the one nearer to the root.
     """
     kinds: dict[str, Copies[str]] = {kind: Copies() for kind in ("labels", "transcripts", "videos", "sounds")}
     for path in folder.files:
@@ -94,14 +97,14 @@ def files_of(folder: Folder) -> Files:
             case (_, "wav") if above[-2] == "wav" and dialogue_of(above[-1]):
                 kind, key = "sounds", turn_of(stem)
         if key is not None:
-            kinds[kind].add(key, path, _strayed(key, above))
-    taken = {kind: copies.taken for kind, copies in kinds.items()}
-    again = {path: first for copies in kinds.values() for path, first in copies.again.items()}
-    return Files(**taken, again=again, notes=folder.notes())
+            kinds[kind].add(key, path, _misplacement(key, above))
+    chosen = {kind: copies.chosen for kind, copies in kinds.items()}
+    duplicates = {path: first for copies in kinds.values() for path, first in copies.duplicates.items()}
+    return IemocapFiles(**chosen, duplicates=duplicates, notes=folder.notes())
 
 
-def _strayed(key: str, above: Sequence[str]) -> int:
-    """How many of the folders that name a session or a dialogue name another one than the file does."""
+def _misplacement(key: str, above: Sequence[str]) -> int:
+    """Return how many folders that name a session or dialogue name another one than the file does."""
     sessions = [part for part in above if _SESSION.fullmatch(part)]
     dialogues = [found for part in above if (found := dialogue_of(part))]
     wrong_session = bool(sessions) and sessions[-1] != f"session{key[4]}"
@@ -109,18 +112,18 @@ def _strayed(key: str, above: Sequence[str]) -> int:
 
 
 def sessions_of(names: Iterable[str]) -> set[str]:
-    """Sessions that dialogues or turns belong to."""
+    """Return the sessions that dialogues or turns belong to."""
     return {name[:5] for name in names}
 
 
-def read_release(root: Path) -> tuple[Files, list[Dialogue], list[Problem]]:
+def read_release(root: Path) -> tuple[IemocapFiles, list[AnnotatedDialogue], list[Problem]]:
     """Read the whole annotation; dialogues are sorted by session and name.
 
     Returns:
-        the files, the dialogues, and what is unlike a whole release.
+        The files, the dialogues, and the differences from a complete release.
 
     Raises:
-        CorpusError: there is no annotation, or it cannot be used; with all findings.
+        CorpusError: there is no annotation, or it is unusable; the error lists all findings.
     """
     folder = list_folder(root)
     files = files_of(folder)
@@ -130,46 +133,48 @@ def read_release(root: Path) -> tuple[Files, list[Dialogue], list[Problem]]:
             hint=_remedy(folder),
         )
     findings: list[str] = []
-    problems = _gaps(folder, files)
+    problems = _missing_files(folder, files)
     dialogues = [_read(root, files, name, findings, problems) for name in sorted(files.labels)]
     if findings:
-        more = [f"and {len(findings) - MOST} more"] if len(findings) > MOST else []
+        more = [f"and {len(findings) - MAX_FINDINGS} more"] if len(findings) > MAX_FINDINGS else []
         raise CorpusError(
             f"iemocap: the annotation in {root} cannot be used",
-            details=[*findings[:MOST], *more],
-            hint="unpack these files again from the release; ercache mends no annotation",
+            details=[*findings[:MAX_FINDINGS], *more],
+            hint="unpack these files again from the release; ercache does not repair annotation",
         )
     return files, dialogues, problems
 
 
-def _remedy(folder: Folder) -> str:
+def _remedy(folder: FolderListing) -> str:
     if folder.archives():
-        return f"unpack {some(folder.archives())} there first"
-    found = some(folder.files, 5) or "nothing"
+        return f"unpack {list_some(folder.archives())} there first"
+    found = list_some(folder.files, 5) or "nothing"
     return f"found: {found}; give the folder IEMOCAP_full_release with Session1 to Session5 in it"
 
 
-def _read(root: Path, files: Files, name: str, findings: list[str], problems: list[Problem]) -> Dialogue:
-    """A dialogue; faults of its labels make the corpus unusable, those of its transcript cost it the texts."""
+def _read(
+    root: Path, files: IemocapFiles, name: str, findings: list[str], problems: list[Problem]
+) -> AnnotatedDialogue:
+    """Read a dialogue. Faults in its labels make the corpus unusable; faults in its transcript cost only the texts."""
     path, spoken = files.labels[name], files.transcripts.get(name)
     sources: dict[str, str] = {}
     evaluation = Evaluation()
-    transcript: Transcript | None = None
+    transcript: IemocapTranscript | None = None
     try:
         evaluation = read_evaluation(_content(root, path, sources), name, path)
         findings += evaluation.findings
     except Missing as missing:
-        findings.append(why_not(path, missing))
+        findings.append(describe_unreadable(path, missing))
     if spoken is not None:
         try:
             transcript = read_transcript(_content(root, spoken, sources))
         except Missing as missing:
             problems.append(Problem(None, "missing", missing.reason.value, spoken))
-    return Dialogue(name, evaluation, transcript, _session_folder(path), sources)
+    return AnnotatedDialogue(name, evaluation, transcript, _session_folder(path), sources)
 
 
 def _content(root: Path, path: str, sources: dict[str, str]) -> bytes:
-    file = check_file(root, MediaRef(path))  # no link out of the root, no pipe, no empty file
+    file = check_file(root, MediaRef(path))  # rejects links out of the root, pipes and empty files
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -179,13 +184,13 @@ def _content(root: Path, path: str, sources: dict[str, str]) -> bytes:
 
 
 def _session_folder(path: str) -> str:
-    """`Session1/` of `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`."""
+    """Return `Session1/` for `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`."""
     parents = path.split("/")[:-3]
     return "/".join(parents) + "/" if parents else ""
 
 
-def _gaps(folder: Folder, files: Files) -> list[Problem]:
-    packed = f"; still packed: {some(folder.archives())}" if folder.archives() else ""
+def _missing_files(folder: FolderListing, files: IemocapFiles) -> list[Problem]:
+    packed = f"; still packed: {list_some(folder.archives())}" if folder.archives() else ""
     found: list[Problem] = []
     for session in SESSIONS:
         media = {
@@ -200,6 +205,8 @@ def _gaps(folder: Folder, files: Files) -> list[Problem]:
             found.append(Problem(None, "missing", "not_in_corpus", detail))
     others = {*files.transcripts, *files.videos, *(turn[:-5] for turn in files.sounds)} - set(files.labels)
     if others:
-        detail = f"{len(others)} dialogues have no EmoEvaluation and were left out: {some(sorted(others))}"
+        detail = (
+            f"{len(others)} dialogues have no EmoEvaluation and were left out: {list_some(sorted(others))}"
+        )
         found.append(Problem(None, "note", "dialogue_without_labels", detail))
     return found

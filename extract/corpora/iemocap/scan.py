@@ -1,7 +1,8 @@
-"""IEMOCAP (Busso et al., 2008): ten actors in five sessions of two, improvised and scripted dialogues.
+"""Scan IEMOCAP (Busso et al., 2008): ten actors in five sessions of two, improvised and scripted dialogues.
 
-Sound is the turn's own wav. Pictures are a stretch of the dialogue's avi, in which both actors sit side by side, cut
-to the speaker's half. Turns without a majority, or outside a label set, stay in their dialogue with the label None.
+Sound comes from the turn's own wav file. Pictures come from a span of the dialogue's avi file, in which both actors sit
+side by side; it is cropped to the speaker's half. Turns without a majority, or with a class outside a label set, stay
+in their dialogue with the label None.
 """
 
 from collections.abc import Iterator, Sequence, Set
@@ -14,17 +15,17 @@ from pydantic import Field
 
 from ercache.manifest import Manifest, MediaRef, Problem, Promise, Utterance
 from ercache.params.schema import Strict
-from extract.corpora.common.copies import notes_of_copies
-from extract.corpora.common.entry import CorpusEntry, Progress
-from extract.corpora.common.inspect_media import survey
-from extract.corpora.common.listing import some
-from extract.corpora.common.ranges import place
+from extract.corpora.common.copies import problems_of_copies
+from extract.corpora.common.entry import CorpusEntry, ScanProgress
+from extract.corpora.common.inspect_media import inspect_media
+from extract.corpora.common.listing import list_some
+from extract.corpora.common.ranges import resolve_references
 from extract.corpora.common.splits import (
     Split,
     leave_session_out,
     leave_speaker_out,
     session_held_out,
-    usable,
+    usable_splits,
 )
 from extract.corpora.iemocap.facts import (
     FRAMES_PER_SECOND,
@@ -35,25 +36,26 @@ from extract.corpora.iemocap.facts import (
     labels_of,
     notes_of_counts,
 )
-from extract.corpora.iemocap.release import Dialogue, Files, read_release, sessions_of
-from extract.corpora.iemocap.turns import Turn
+from extract.corpora.iemocap.release import AnnotatedDialogue, IemocapFiles, read_release, sessions_of
+from extract.corpora.iemocap.turns import IemocapTurn
 
 LEFT: Final = (0.0, 0.0, 0.5, 1.0)
 RIGHT: Final = (0.5, 0.0, 1.0, 1.0)
-SAME: Final = 0.01  # seconds by which the two annotations of a time may differ
+TIME_TOLERANCE: Final = 0.01  # seconds by which the two annotated times of a turn may differ
 
 
 class Switches(Strict):
     """Choices of IEMOCAP.
 
     Attributes:
-        order: of the turns in a dialogue: by `time`, or as in the transcript (`file`), which is not the order of
-            time but that of published features.
-        markers: half of the picture in which the actor with the markers (the first letter of a dialogue) sits.
-            Four public projects take the left one; look at a clip of every session before a long run.
-        video_offset_frames: added to the times of the pictures, in frames of 1001/30000 s; one project found -5.
+        order: order of the turns in a dialogue: by `time`, or as in the transcript (`file`). The latter is not in
+            order of time, but published features use it.
+        markers: half of the picture in which the actor with the markers sits (the first letter of a dialogue's name).
+            Four public projects use the left half; look at a clip of every session before a long run.
+        video_offset_frames: offset added to the times of the pictures, in frames of 1001/30000 s; one project found
+            -5.
         beyond_file: a turn that ends after the last picture is cut there (`trim`) or left as annotated (`keep`).
-        validation_seed: for the splits and folds whose validation dialogues are drawn.
+        validation_seed: seed for splits and folds whose validation dialogues are drawn.
     """
 
     order: Literal["time", "file"] = "time"
@@ -64,24 +66,30 @@ class Switches(Strict):
 
 
 @dataclass(frozen=True)
-class Media:
-    """Where the turns are to be seen and heard, and the sessions that have any sound, and any pictures."""
+class TurnMedia:
+    """Finds the media of a turn.
 
-    files: Files
+    Attributes:
+        files: the files of the release.
+        switches: the choices of IEMOCAP.
+        sessions_with_sound, sessions_with_pictures: sessions that have any such file.
+    """
+
+    files: IemocapFiles
     switches: Switches
-    heard: Set[str]
-    shown: Set[str]
+    sessions_with_sound: Set[str]
+    sessions_with_pictures: Set[str]
 
-    def sound(self, turn: Turn, folder: str) -> MediaRef | None:
-        """The turn's wav; None where the session has none at all."""
-        if turn.session not in self.heard:
+    def sound(self, turn: IemocapTurn, folder: str) -> MediaRef | None:
+        """Return the turn's wav; None if its session has no sound at all."""
+        if turn.session not in self.sessions_with_sound:
             return None
         path = self.files.sounds.get(turn.id)
         return MediaRef(path or f"{folder}sentences/wav/{turn.id[:-5]}/{turn.id}.wav")
 
-    def pictures(self, turn: Turn, folder: str) -> MediaRef | None:
-        """The speaker's half of a stretch of the dialogue's avi; None where the session has none at all."""
-        if turn.session not in self.shown:
+    def pictures(self, turn: IemocapTurn, folder: str) -> MediaRef | None:
+        """Return the speaker's half of the turn's span in the dialogue's avi; None if the session has no pictures."""
+        if turn.session not in self.sessions_with_pictures:
             return None
         path = self.files.videos.get(turn.id[:-5]) or f"{folder}dialog/avi/DivX/{turn.id[:-5]}.avi"
         shift = self.switches.video_offset_frames / FRAMES_PER_SECOND
@@ -91,18 +99,18 @@ class Media:
         return MediaRef(path, start, end, LEFT if left else RIGHT)
 
 
-def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
-    """Read IEMOCAP as distributed, whole or in part; the annotation decides what there is.
+def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
+    """Scan IEMOCAP as distributed, complete or in part; the annotation decides which utterances exist.
 
     Raises:
-        CorpusError: there is no annotation or it cannot be used; with all findings.
+        CorpusError: there is no annotation, or it is unusable; the error lists all findings.
     """
     files, dialogues, problems = read_release(root)
     wanted = [files.videos[d.id] for d in dialogues if d.id in files.videos]
     wanted += [files.sounds[t.id] for d in dialogues for t in d.turns if t.id in files.sounds]
-    seen = survey(root, [*wanted, *files.again, *files.again.values()], progress)
-    problems += [*files.notes, *notes_of_copies(files.again, seen)]
-    media = Media(files, switches, sessions_of(files.sounds), sessions_of(files.videos))
+    media_facts = inspect_media(root, [*wanted, *files.duplicates, *files.duplicates.values()], progress)
+    problems += [*files.notes, *problems_of_copies(files.duplicates, media_facts)]
+    media = TurnMedia(files, switches, sessions_of(files.sounds), sessions_of(files.videos))
     problems += notes_of_counts({d.id: d.turns for d in dialogues})
     problems += _notes_of_order(dialogues)
     utterances: list[Utterance] = []
@@ -110,14 +118,14 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
         problems += _notes_of_transcript(dialogue)
         for index, turn in enumerate(_ordered(dialogue, switches.order)):
             utterance = _utterance(turn, index, dialogue, media)
-            video, audio, faults = place(
-                turn.id, utterance.video, utterance.audio, seen, switches.beyond_file
+            video, audio, faults = resolve_references(
+                turn.id, utterance.video, utterance.audio, media_facts, switches.beyond_file
             )
             utterances.append(replace(utterance, video=video, audio=audio))
             problems += [*_notes_of_turn(utterance, turn), *faults]
     splits, promises, left_out = _splits(utterances, switches.validation_seed)
     if left_out:
-        detail = f"a subset would be empty: {some(left_out)}"
+        detail = f"a subset would be empty: {list_some(left_out)}"
         problems.append(Problem(None, "note", "split_not_made", detail))
     return Manifest(
         corpus="iemocap",
@@ -131,7 +139,7 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     )
 
 
-def _ordered(dialogue: Dialogue, order: str) -> list[Turn]:
+def _ordered(dialogue: AnnotatedDialogue, order: str) -> list[IemocapTurn]:
     by_time = sorted(dialogue.turns, key=lambda turn: (turn.start, turn.end, turn.id))
     if order == "time" or dialogue.transcript is None:
         return by_time
@@ -139,7 +147,7 @@ def _ordered(dialogue: Dialogue, order: str) -> list[Turn]:
     return sorted(by_time, key=lambda turn: rank.get(turn.id, len(rank)))
 
 
-def _utterance(turn: Turn, index: int, dialogue: Dialogue, media: Media) -> Utterance:
+def _utterance(turn: IemocapTurn, index: int, dialogue: AnnotatedDialogue, media: TurnMedia) -> Utterance:
     spoken = dialogue.transcript.texts.get(turn.id) if dialogue.transcript else None
     return Utterance(
         id=turn.id,
@@ -154,7 +162,7 @@ def _utterance(turn: Turn, index: int, dialogue: Dialogue, media: Media) -> Utte
     )
 
 
-def _notes_of_turn(utterance: Utterance, turn: Turn) -> Iterator[Problem]:
+def _notes_of_turn(utterance: Utterance, turn: IemocapTurn) -> Iterator[Problem]:
     if utterance.text is None:
         yield Problem(turn.id, "missing", "no_text", "the transcript has no words for this turn")
     if turn.start < 0:
@@ -163,7 +171,7 @@ def _notes_of_turn(utterance: Utterance, turn: Turn) -> Iterator[Problem]:
         yield Problem(turn.id, "note", "ends_before_start", f"{turn.start} s to {turn.end} s")
 
 
-def _notes_of_transcript(dialogue: Dialogue) -> Iterator[Problem]:
+def _notes_of_transcript(dialogue: AnnotatedDialogue) -> Iterator[Problem]:
     transcript, name = dialogue.transcript, dialogue.id
     if transcript is None:
         return
@@ -171,23 +179,23 @@ def _notes_of_transcript(dialogue: Dialogue) -> Iterator[Problem]:
         detail = f"{name}: its transcript is not UTF-8 (byte {transcript.bad_byte}) and was read as cp1252"
         yield Problem(None, "note", "not_utf8", detail)
     if transcript.repeated:
-        detail = f"{name}: {some(transcript.repeated)}; the first line of its transcript counts"
+        detail = f"{name}: {list_some(transcript.repeated)}; the first line of its transcript counts"
         yield Problem(None, "note", "repeated_line", detail)
     known = {turn.id: turn for turn in dialogue.turns}
     unlabelled = [turn for turn in transcript.texts if turn not in known]
     if unlabelled:
-        detail = f"{name}: in the transcript only, left out: {some(unlabelled)}"
+        detail = f"{name}: in the transcript only, left out: {list_some(unlabelled)}"
         yield Problem(None, "note", "turn_without_label", detail)
     for turn, spoken in transcript.texts.items():
         of = known.get(turn)
-        if of and max(abs(of.start - spoken.start), abs(of.end - spoken.end)) > SAME:
+        if of and max(abs(of.start - spoken.start), abs(of.end - spoken.end)) > TIME_TOLERANCE:
             detail = (
                 f"transcript {spoken.start} s to {spoken.end} s, EmoEvaluation {of.start} s to {of.end} s"
             )
             yield Problem(turn, "note", "times_differ", detail)
 
 
-def _notes_of_order(dialogues: Sequence[Dialogue]) -> Iterator[Problem]:
+def _notes_of_order(dialogues: Sequence[AnnotatedDialogue]) -> Iterator[Problem]:
     pairs = [pair for d in dialogues for pair in pairwise(_ordered(d, "file"))]
     earlier = sum(b.start < a.start for a, b in pairs)
     overlap = sum(b.start < a.end for a, b in pairs)
@@ -205,9 +213,9 @@ def _notes_of_order(dialogues: Sequence[Dialogue]) -> Iterator[Problem]:
 def _splits(
     utterances: Sequence[Utterance], seed: int
 ) -> tuple[dict[str, Split], dict[str, tuple[Promise, ...]], list[str]]:
-    """The splits that the dialogues at hand allow, what each promises, and the names of the others.
+    """Return the possible splits, what each promises, and the names of the splits that are not possible.
 
-    A fold by speaker validates on the partner, who speaks in the same dialogues.
+    A fold by speaker validates on the partner, who speaks in the same dialogues, so it promises only disjoint speakers.
     """
     dialogues = {u.id: u.dialogue for u in utterances}
     sessions = {u.dialogue: u.part for u in utterances}
@@ -217,7 +225,7 @@ def _splits(
         **leave_session_out(dialogues, sessions, seed),
     }
     every = by_dialogue | leave_speaker_out({u.id: u.speaker for u in utterances}, partners)
-    made = usable(every)
+    made = usable_splits(every)
     promises: dict[str, tuple[Promise, ...]] = {
         name: ("dialogue",) if name in by_dialogue else ("speaker",) for name in made
     }

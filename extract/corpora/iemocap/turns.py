@@ -1,4 +1,4 @@
-"""IEMOCAP's annotation: EmoEvaluation files to turns, transcripts to texts, with every deviation found on the way."""
+"""Read IEMOCAP's annotation: EmoEvaluation files into turns, transcripts into texts; every deviation is recorded."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ CODES: Final = ("ang", "hap", "exc", "sad", "neu", "fru", "sur", "fea", "dis", "
 DIALOGUE: Final = re.compile(r"Ses(0[1-5])([FM])_(impro\d\d|script\d\d_\d)([ab]?)", re.ASCII | re.IGNORECASE)
 _TURN: Final = re.compile(rf"({DIALOGUE.pattern})_([FM])\d{{3}}", re.ASCII)
 _NUMBER: Final = r"(-?\d{1,7}(?:\.\d{1,9})?)"
-# The tab of the release may have become blanks; what stands behind the label is not read: 36 raters left out a value.
+# The tab of the release may have become blanks. Text after the label is ignored: 36 raters left out a value.
 _SUMMARY: Final = re.compile(rf"\[\s*{_NUMBER}\s*-\s*{_NUMBER}\s*\]\s+(\S+)\s+(\S+)(?:\s.*)?", re.ASCII)
 _VOTE: Final = re.compile(r"C-([EFM])\d+:([^(]*)", re.ASCII)
 _SPOKEN: Final = re.compile(rf"(\S+)\s+\[{_NUMBER}-{_NUMBER}\]:(.*)", re.ASCII)
@@ -17,14 +17,15 @@ _FRAGMENT: Final = re.compile(r"Ses\S*XX\S*", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Turn:
+class IemocapTurn:
     """A turn of EmoEvaluation.
 
     Attributes:
+        id: name of the turn.
         start, end: seconds in the dialogue.
-        label: code of the majority; `xxx` where there is none.
-        votes: categories that outside raters gave, in small letters.
-        own: categories that the actors gave themselves, in small letters.
+        label: code of the majority; `xxx` without a majority.
+        votes: categories that outside raters gave, in lower case.
+        own: categories that the actors gave themselves, in lower case.
     """
 
     id: str
@@ -36,7 +37,7 @@ class Turn:
 
     @property
     def speaker(self) -> str:
-        """Session and the *last* letter of the id; the first letter says who wears the markers."""
+        """Session and the *last* letter of the id; the first letter says which actor wears the markers."""
         return self.id[:5] + self.id[-4]
 
     @property
@@ -47,15 +48,15 @@ class Turn:
 
 @dataclass
 class Evaluation:
-    """Turns by id, in the order of the file; lines with an `XX` id; and what makes the file unusable."""
+    """Turns by id in the order of the file, number of lines with an `XX` id, and findings that make it unusable."""
 
-    turns: dict[str, Turn] = field(default_factory=dict)
+    turns: dict[str, IemocapTurn] = field(default_factory=dict)
     fragments: int = 0
     findings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Spoken:
+class TranscriptLine:
     """A line of a transcript; times are seconds in the dialogue."""
 
     text: str
@@ -64,17 +65,18 @@ class Spoken:
 
 
 @dataclass
-class Transcript:
-    """Texts by turn, in the order of the file, and what else stands there.
+class IemocapTranscript:
+    """Texts by turn, in the order of the file.
 
     Attributes:
-        fragments: lines with an `XX` id, which no annotation names.
-        asides: other lines without the id of a turn.
-        repeated: ids that stand there again; the first line counts.
-        bad_byte: where the file stops being UTF-8; it was then read as cp1252.
+        texts: turn -> its line.
+        fragments: number of lines with an `XX` id, which no annotation names.
+        asides: number of other lines without the id of a turn.
+        repeated: ids that occur again; the first line counts.
+        bad_byte: position of the first byte that is not UTF-8; the file was then read as cp1252.
     """
 
-    texts: dict[str, Spoken] = field(default_factory=dict)
+    texts: dict[str, TranscriptLine] = field(default_factory=dict)
     fragments: int = 0
     asides: int = 0
     repeated: list[str] = field(default_factory=list)
@@ -82,13 +84,13 @@ class Transcript:
 
 
 def dialogue_of(name: str) -> str | None:
-    """The id of a dialogue in the spelling of the release, from a name in any case; None when it is none."""
+    """Return the id of a dialogue in the release's spelling, from a name in any case; None if it is no dialogue."""
     match = DIALOGUE.fullmatch(name)
     return f"Ses{match[1]}{match[2].upper()}_{match[3].lower()}{match[4].lower()}" if match else None
 
 
 def turn_of(name: str) -> str | None:
-    """The id of a turn in the spelling of the release, from a name in any case; None when it is none."""
+    """Return the id of a turn in the release's spelling, from a name in any case; None if it is no turn."""
     dialogue = dialogue_of(name[:-5])
     return (
         dialogue + name[-5:].upper() if dialogue and _TURN.fullmatch(dialogue + name[-5:].upper()) else None
@@ -99,13 +101,14 @@ def read_evaluation(content: bytes, dialogue: str, where: str) -> Evaluation:
     """Read an EmoEvaluation file.
 
     Args:
-        dialogue: whose file it is.
-        where: its name, for the findings.
+        content: bytes of the file.
+        dialogue: id of its dialogue.
+        where: name of the file, for the findings.
     """
     found = Evaluation()
     last = ""
     for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        # Nothing but ASCII is read of it; the raters' remarks may hold anything.
+        # Only ASCII parts are used; the raters' remarks may contain anything.
         line = raw.decode("latin-1").rstrip()
         vote = _VOTE.match(line)
         if vote and last:
@@ -121,7 +124,7 @@ def read_evaluation(content: bytes, dialogue: str, where: str) -> Evaluation:
         found.findings += [f"{where}, line {number}: {fault}" for fault in faults]
         if match and not faults:
             last = match[3]
-            found.turns[last] = Turn(last, float(match[1]), float(match[2]), match[4])
+            found.turns[last] = IemocapTurn(last, float(match[1]), float(match[2]), match[4])
     if not found.turns and not found.findings:
         example = f"[6.2901 - 8.2357] {dialogue}_F000 neu [2.5, 2.5, 2.5]"
         found.findings.append(f"{where}: holds no line like `{example}`")
@@ -129,7 +132,7 @@ def read_evaluation(content: bytes, dialogue: str, where: str) -> Evaluation:
 
 
 def _faults(
-    line: str, match: re.Match[str] | None, dialogue: str, turns: Mapping[str, Turn]
+    line: str, match: re.Match[str] | None, dialogue: str, turns: Mapping[str, IemocapTurn]
 ) -> Iterator[str]:
     if match is None:
         yield f"no summary of a turn: {line[:60]!r}"
@@ -145,16 +148,16 @@ def _faults(
         yield f"unknown label {label!r} (known: {', '.join(CODES)})"
 
 
-def _voted(turn: Turn, rater: str, categories: str) -> Turn:
+def _voted(turn: IemocapTurn, rater: str, categories: str) -> IemocapTurn:
     named = frozenset(c.strip().lower() for c in categories.split(";") if c.strip())
     if rater == "E":
         return replace(turn, votes=turn.votes | named)
     return replace(turn, own=turn.own | named)
 
 
-def read_transcript(content: bytes) -> Transcript:
-    """Read a transcript; whatever is no line of a turn is counted, not kept."""
-    found = Transcript()
+def read_transcript(content: bytes) -> IemocapTranscript:
+    """Read a transcript; lines that belong to no turn are counted but not kept."""
+    found = IemocapTranscript()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -169,5 +172,5 @@ def read_transcript(content: bytes) -> Transcript:
         elif match[1] in found.texts:
             found.repeated.append(match[1])
         else:
-            found.texts[match[1]] = Spoken(match[4].strip(), float(match[2]), float(match[3]))
+            found.texts[match[1]] = TranscriptLine(match[4].strip(), float(match[2]), float(match[3]))
     return found

@@ -1,4 +1,4 @@
-"""What is known about MELD: its counts, its known defects, and which of them a table shows."""
+"""Facts about MELD: its counts, its known defects, and which of them its tables show."""
 
 import re
 from collections import Counter, defaultdict
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from ercache.manifest import Manifest, Problem
-from extract.corpora.common.listing import some
-from extract.corpora.meld.transcript import Row
+from extract.corpora.common.listing import list_some
+from extract.corpora.meld.transcript import TableRow
 
 # Counted on the tables of declare-lab/MELD 2d2011b4. README and paper print one train dialogue more: Dialogue_ID
 # 60 does not exist.
@@ -37,16 +37,16 @@ _GROUP: Final = re.compile(r"\band\b|/|^(All|Both|The Guys|Everyone)$")
 _SENTIMENT: Final = {"neutral": "neutral", "joy": "positive", "surprise": ""}  # surprise may be either
 
 
-def id_of(part: str, row: Row) -> str:
-    """Id of an utterance; the numbers alone restart in each part."""
+def id_of(part: str, row: TableRow) -> str:
+    """Return the id of an utterance; it contains the part, because the numbers restart in each part."""
     return f"{part}_dia{row.dialogue}_utt{row.utterance}"
 
 
-def notes_of_part(part: str, rows: Sequence[Row]) -> list[Problem]:
-    """Deviations that a table of MELD's layout shows; none of them is mended."""
+def notes_of_part(part: str, rows: Sequence[TableRow]) -> list[Problem]:
+    """Return the deviations that a table in MELD's layout shows; none of them is repaired."""
     found = [Problem(id_of(part, row), "note", *note) for row in rows for note in _notes(row)]
     found += [Problem(None, "note", *note) for note in _orders(part, rows)]
-    before: dict[int, Row] = {}
+    before: dict[int, TableRow] = {}
     for row in sorted(rows, key=lambda r: r.key):
         last = before.get(row.dialogue)
         if last and None not in (last.start, row.start) and (row.start or 0) < (last.start or 0):
@@ -55,7 +55,7 @@ def notes_of_part(part: str, rows: Sequence[Row]) -> list[Problem]:
     return found
 
 
-def _notes(row: Row) -> Iterator[tuple[str, str]]:
+def _notes(row: TableRow) -> Iterator[tuple[str, str]]:
     if not row.text:
         yield "empty_text", ""
     for time, seconds in zip(row.times, (row.start, row.end), strict=True):
@@ -76,7 +76,7 @@ def _notes(row: Row) -> Iterator[tuple[str, str]]:
         yield "sentiment_differs", f"{row.sentiment} with {row.emotion}"
 
 
-def _orders(part: str, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _orders(part: str, rows: Sequence[TableRow]) -> Iterator[tuple[str, str]]:
     keys = [row.key for row in rows]
     if keys != sorted(keys):
         yield "not_in_order", f"{part}: rows were put in order of Dialogue_ID and Utterance_ID"
@@ -85,21 +85,22 @@ def _orders(part: str, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
         ids[dialogue].append(utterance)
     holes = {d: max(u) + 1 - len(u) for d, u in ids.items() if max(u) + 1 != len(u)}
     if holes:
-        names = some(f"dia{d}" for d in sorted(holes))
+        names = list_some(f"dia{d}" for d in sorted(holes))
         yield (
             "holes_in_ids",
             f"{part}: {len(holes)} dialogues lack {sum(holes.values())} Utterance_IDs: {names}",
         )
     lacking = sorted(set(range(max(ids) + 1)) - set(ids))
     if lacking:
-        yield "holes_in_ids", f"{part}: no dialogue has Dialogue_ID {some(map(str, lacking))}"
+        yield "holes_in_ids", f"{part}: no dialogue has Dialogue_ID {list_some(map(str, lacking))}"
 
 
 def notes_of_corpus(manifest: Manifest, clips: Mapping[str, int]) -> list[Problem]:
-    """Differences from the release, and its known defects.
+    """Return differences from the release, and its known defects.
 
     Args:
-        clips: part -> number of *.mp4 files, where there are clips.
+        manifest: the manifest.
+        clips: part -> number of *.mp4 files, for parts with clips.
     """
     found = [Problem(None, "note", "count_differs", line) for line in _differences(manifest, clips)]
     trained = {u.text for u in manifest.of_part("train")}

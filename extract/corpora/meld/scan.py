@@ -1,4 +1,4 @@
-"""MELD (Poria et al., ACL 2019): conversations of *Friends*, and every corpus that lies on disk like it."""
+"""Scan MELD (Poria et al., ACL 2019), conversations of *Friends*, and corpora in the same layout."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,26 @@ from ercache.digests import digest_of_file
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.reasons import Missing
-from extract.corpora.common.copies import Copies, notes_of_copies
-from extract.corpora.common.entry import CorpusEntry, Progress
-from extract.corpora.common.inspect_media import Seen, survey
-from extract.corpora.common.listing import Folder, content_of, list_folder, some, why_not
-from extract.corpora.meld.clips import PREFIX, Switches, left_out, problems_of_clip, ranked, trimmed
+from extract.corpora.common.copies import Copies, problems_of_copies
+from extract.corpora.common.entry import CorpusEntry, ScanProgress
+from extract.corpora.common.inspect_media import MediaFacts, inspect_media
+from extract.corpora.common.listing import (
+    FolderListing,
+    describe_unreadable,
+    list_folder,
+    list_some,
+    read_content,
+)
+from extract.corpora.meld.clips import (
+    PREFIX,
+    Switches,
+    problems_of_clip,
+    reindexed,
+    trim_long_clip,
+    why_left_out,
+)
 from extract.corpora.meld.facts import id_of, notes_of_corpus, notes_of_part
-from extract.corpora.meld.transcript import EMOTIONS, SENTIMENTS, Row, Table, read_table
+from extract.corpora.meld.transcript import EMOTIONS, SENTIMENTS, MeldTable, TableRow, read_table
 
 CLIP_FOLDERS: Final = {
     "train": "train_splits",
@@ -28,33 +41,38 @@ _CLIP: Final = re.compile(r"dia(\d+)_utt(\d+)\.mp4", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part as found: its table, the rows as they stand there, and its clips (name in small letters -> path), if any.
+class MeldPart:
+    """A part as found on disk.
 
     Attributes:
-        again: tables and clips that are there a second time -> those that are taken.
-        packed: archives of the folder.
+        name: name of the part.
+        table: path of its table.
+        rows: rows of the table, in its order.
+        repaired: number of characters of an old encoding that were repaired.
+        clips: name of a clip in lower case -> path; None without clips.
+        duplicates: second copy of a table or clip -> the file used instead.
+        packed: archives in the folder.
     """
 
     name: str
     table: str
-    rows: list[Row]
-    mended: int
+    rows: list[TableRow]
+    repaired: int
     clips: dict[str, str] | None
-    again: Mapping[str, str] = field(default_factory=dict)
+    duplicates: Mapping[str, str] = field(default_factory=dict)
     packed: tuple[str, ...] = ()
 
     @property
-    def ordered(self) -> list[Row]:
-        """Rows by Dialogue_ID and Utterance_ID; the times run backwards in places."""
+    def ordered(self) -> list[TableRow]:
+        """Rows by Dialogue_ID and Utterance_ID; in some places of the table the times run backwards."""
         return sorted(self.rows, key=lambda row: row.key)
 
 
-def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
-    """Read MELD as its authors distribute it; the media may be absent.
+def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
+    """Scan MELD as its authors distribute it; the media may be absent.
 
     Raises:
-        CorpusError: a table is absent or unusable; with all findings.
+        CorpusError: a table is absent or unusable; the error lists all findings.
     """
     folder = list_folder(root)
     parts = read_parts(folder, "meld")
@@ -63,23 +81,23 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     clips = {p.name: sum(n.endswith(".mp4") for n in p.clips) for p in parts if p.clips is not None}
     version = (
         "tables of before 2020-11-15, mended"
-        if any(p.mended for p in parts)
+        if any(p.repaired for p in parts)
         else "tables of 2020-11-15 or later"
     )
     problems = (*folder.notes(), *manifest.problems, *notes_of_corpus(manifest, clips))
     return replace(manifest, version=version, problems=problems)
 
 
-def read_parts(folder: Folder, corpus: str) -> list[Part]:
-    """Find and read the three tables and list the clips.
+def read_parts(folder: FolderListing, corpus: str) -> list[MeldPart]:
+    """Find and read the three tables, and list the clips.
 
     Raises:
-        CorpusError: with all findings of all three.
+        CorpusError: with all findings of all three tables.
     """
-    tables = {part: folder.named(f"{part}_sent_emo.csv") for part in CLIP_FOLDERS}
+    tables = {part: folder.files_named(f"{part}_sent_emo.csv") for part in CLIP_FOLDERS}
     lacking = [f"{part}_sent_emo.csv" for part, found in tables.items() if not found]
     findings = [f"{name} is nowhere below this folder" for name in lacking]
-    read: dict[str, Table] = {}
+    read: dict[str, MeldTable] = {}
     for part, found in tables.items():
         if found:
             read[part] = _table(folder, found[0])
@@ -90,20 +108,20 @@ def read_parts(folder: Folder, corpus: str) -> list[Part]:
     return [_part(folder, part, tables[part], table) for part, table in read.items()]
 
 
-def _part(folder: Folder, name: str, tables: Sequence[str], table: Table) -> Part:
+def _part(folder: FolderListing, name: str, tables: Sequence[str], table: MeldTable) -> MeldPart:
     copies: Copies[str] = Copies()
-    for path in folder.inside(CLIP_FOLDERS[name]):
+    for path in folder.files_in(CLIP_FOLDERS[name]):
         copies.add(path.rpartition("/")[2].lower(), path)
-    again = dict.fromkeys(tables[1:], tables[0]) | copies.again
-    clips = copies.taken or None
-    return Part(name, tables[0], table.rows, table.mended, clips, again, tuple(folder.archives()))
+    duplicates = dict.fromkeys(tables[1:], tables[0]) | copies.duplicates
+    clips = copies.chosen or None
+    return MeldPart(name, tables[0], table.rows, table.repaired, clips, duplicates, tuple(folder.archives()))
 
 
-def _table(folder: Folder, path: str) -> Table:
+def _table(folder: FolderListing, path: str) -> MeldTable:
     try:
-        content = content_of(folder.root, path)
+        content = read_content(folder.root, path)
     except Missing as missing:
-        return Table(findings=[why_not(path, missing)])
+        return MeldTable(findings=[describe_unreadable(path, missing)])
     return read_table(content, path)
 
 
@@ -112,14 +130,14 @@ def _short(findings: Sequence[str], most: int = 50) -> list[str]:
     return [*findings[:most], *more]
 
 
-def _remedy(folder: Folder, corpus: str, lacking: Sequence[str]) -> str:
+def _remedy(folder: FolderListing, corpus: str, lacking: Sequence[str]) -> str:
     if not lacking:
-        return "mend these rows, or take the tables of github.com/declare-lab/MELD, folder data/MELD"
+        return "correct these rows, or use the tables of github.com/declare-lab/MELD, folder data/MELD"
     if corpus == "demo":
         return "make it with `ercache demo DIR`"
     if folder.archives():
-        return f"unpack {some(folder.archives())} there first; the train table is inside train.tar.gz"
-    found = some(folder.files, 5) or "nothing"
+        return f"unpack {list_some(folder.archives())} there first; the train table is inside train.tar.gz"
+    found = list_some(folder.files, 5) or "nothing"
     return (
         f"found: {found}; give the folder of MELD.Raw.tar.gz, unpacked with the train, dev and test archives "
         "inside it, or the folder data/MELD of github.com/declare-lab/MELD"
@@ -129,36 +147,41 @@ def _remedy(folder: Folder, corpus: str, lacking: Sequence[str]) -> str:
 def manifest_of(
     corpus: str,
     root: Path,
-    parts: Sequence[Part],
+    parts: Sequence[MeldPart],
     prefixed: bool,
-    progress: Progress | None,
+    progress: ScanProgress | None,
     policies: Switches | None = None,
 ) -> Manifest:
-    """Put tables and clips together; clips are digested and looked at.
+    """Build the manifest from tables and clips; media facts of the clips are collected.
 
     Args:
-        policies: for long and bad clips; without any all are kept.
+        corpus: key of the corpus.
+        root: folder of the corpus.
+        parts: the parts as read.
+        prefixed: use the clips with the prefix `final_videos_test` where they exist.
+        progress: called with (files done, files in total).
+        policies: how to handle long and bad clips; by default all are kept.
     """
     policies = policies or Switches(long_clips="keep")
     chosen = {id_of(p.name, row): _clip(p, row, prefixed) for p in parts for row in p.rows}
     present = {path for p in parts for path in (p.clips or {}).values()}
     wanted = {ref.path for ref in chosen.values() if ref is not None}
-    again = {path: taken for part in parts for path, taken in part.again.items()}
-    seen = survey(root, {*(wanted & present), *again, *again.values()}, progress)
+    duplicates = {path: original for part in parts for path, original in part.duplicates.items()}
+    media_facts = inspect_media(root, {*(wanted & present), *duplicates, *duplicates.values()}, progress)
     utterances: list[Utterance] = []
-    problems = notes_of_copies(again, seen)
+    problems = problems_of_copies(duplicates, media_facts)
     for part in parts:
         problems += _problems_of_part(part) + notes_of_part(part.name, part.rows)
         kept: list[Utterance] = []
-        for utterance in _utterances(part, chosen, seen):
-            told = problems_of_clip(utterance, seen, policies)
-            why = left_out(utterance, told, seen, policies)
+        for utterance in _utterances(part, chosen, media_facts):
+            told = problems_of_clip(utterance, media_facts, policies)
+            why = why_left_out(utterance, told, media_facts, policies)
             if why:
                 problems.append(Problem(None, "note", "left_out", f"{utterance.id}: {why}"))
             else:
-                kept.append(trimmed(utterance, seen, policies))
+                kept.append(trim_long_clip(utterance, media_facts, policies))
                 problems += told
-        utterances += ranked(kept)
+        utterances += reindexed(kept)
     if all(part.clips is None for part in parts):
         detail = "no clips were found, so that there are neither pictures nor sound; text features work"
         detail += _packed(parts[0])
@@ -175,15 +198,15 @@ def manifest_of(
     )
 
 
-def _packed(part: Part) -> str:
-    return f"; still packed: {some(part.packed)}" if part.packed else ""
+def _packed(part: MeldPart) -> str:
+    return f"; still packed: {list_some(part.packed)}" if part.packed else ""
 
 
 def _but_no_folders(problems: Sequence[Problem]) -> list[Problem]:
     return [p for p in problems if p.reason != "not_in_corpus"]
 
 
-def _clip(part: Part, row: Row, prefixed: bool) -> MediaRef | None:
+def _clip(part: MeldPart, row: TableRow, prefixed: bool) -> MediaRef | None:
     if part.clips is None:
         return None
     plain = f"dia{row.dialogue}_utt{row.utterance}.mp4"
@@ -194,14 +217,14 @@ def _clip(part: Part, row: Row, prefixed: bool) -> MediaRef | None:
 
 
 def _utterances(
-    part: Part, chosen: Mapping[str, MediaRef | None], seen: Mapping[str, Seen]
+    part: MeldPart, chosen: Mapping[str, MediaRef | None], media_facts: Mapping[str, MediaFacts]
 ) -> list[Utterance]:
-    """Utterances in order; their index is not yet given."""
+    """Return the utterances in order; their index is set later."""
     found: list[Utterance] = []
     for row in part.ordered:
         ref = chosen[id_of(part.name, row)]
-        look = seen.get(ref.path) if ref else None
-        clip = replace(ref, sha256=look.sha256) if ref and look else ref
+        file_facts = media_facts.get(ref.path) if ref else None
+        clip = replace(ref, sha256=file_facts.sha256) if ref and file_facts else ref
         found.append(
             Utterance(
                 id=id_of(part.name, row),
@@ -218,23 +241,23 @@ def _utterances(
     return found
 
 
-def _problems_of_part(part: Part) -> list[Problem]:
-    if part.mended:
-        detail = f"{part.table}: {part.mended} control characters of the old encoding were mended"
-        mended = [Problem(None, "note", "old_encoding", detail)]
+def _problems_of_part(part: MeldPart) -> list[Problem]:
+    if part.repaired:
+        detail = f"{part.table}: {part.repaired} control characters of the old encoding were mended"
+        repaired = [Problem(None, "note", "old_encoding", detail)]
     else:
-        mended = []
+        repaired = []
     if part.clips is None:
         detail = f"{part.name}: no folder {CLIP_FOLDERS[part.name]} with clips; is its archive unpacked?"
         detail += _packed(part)
-        return [*mended, Problem(None, "missing", "not_in_corpus", detail)]
+        return [*repaired, Problem(None, "missing", "not_in_corpus", detail)]
     rows = {row.key for row in part.rows}
-    named = {name: _CLIP.fullmatch(name.removeprefix(PREFIX)) for name in part.clips}
-    idle = [n for n, match in named.items() if not match or (int(match[1]), int(match[2])) not in rows]
+    files_named = {name: _CLIP.fullmatch(name.removeprefix(PREFIX)) for name in part.clips}
+    idle = [n for n, match in files_named.items() if not match or (int(match[1]), int(match[2])) not in rows]
     if idle:
-        detail = f"{part.name}: {len(idle)} files belong to no row: {some(sorted(idle))}"
-        return [*mended, Problem(None, "note", "clip_without_row", detail)]
-    return mended
+        detail = f"{part.name}: {len(idle)} files belong to no row: {list_some(sorted(idle))}"
+        return [*repaired, Problem(None, "note", "clip_without_row", detail)]
+    return repaired
 
 
 ENTRY: Final = CorpusEntry(

@@ -1,4 +1,4 @@
-"""MELD's tables: `{part}_sent_emo.csv` to rows, with every deviation found on the way."""
+"""Read MELD's tables, `{part}_sent_emo.csv`, and collect every deviation."""
 
 import csv
 import io
@@ -19,8 +19,8 @@ _NUMBER: Final = re.compile(r"\d{1,6}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One utterance of a table; times are seconds in the episode, None where the table gives none."""
+class TableRow:
+    """One utterance of a table; times are seconds in the episode, None where the table states none."""
 
     dialogue: int
     utterance: int
@@ -34,24 +34,24 @@ class Row:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Dialogue_ID and Utterance_ID: unique in a part, repeated in the others."""
+        """Dialogue_ID and Utterance_ID: unique within a part, but repeated in other parts."""
         return self.dialogue, self.utterance
 
 
 @dataclass
-class Table:
-    """Rows of a part in the table's order, how many characters were mended, and what makes it unusable."""
+class MeldTable:
+    """Rows of a part in the table's order, number of repaired characters, and findings that make it unusable."""
 
-    rows: list[Row] = field(default_factory=list)
-    mended: int = 0
+    rows: list[TableRow] = field(default_factory=list)
+    repaired: int = 0
     findings: list[str] = field(default_factory=list)
 
 
 def seconds_of(time: str) -> float:
-    """Seconds of `h:mm:ss,mmm`; what stands after the comma is a number of milliseconds, as in subtitles.
+    """Parse `h:mm:ss,mmm` into seconds; the digits after the comma are a number of milliseconds, as in subtitles.
 
     Raises:
-        ValueError: it is no such time.
+        ValueError: the text is no such time.
     """
     match = _TIME.fullmatch(time.strip())
     if match is None:
@@ -60,15 +60,15 @@ def seconds_of(time: str) -> float:
     return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
 
 
-def read_table(content: bytes, name: str) -> Table:
-    """Read a table; what makes it unusable is in its findings, each with the name of the file."""
-    table = Table()
+def read_table(content: bytes, name: str) -> MeldTable:
+    """Read a table; its findings name the file and say what makes it unusable."""
+    table = MeldTable()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         table.findings.append(f"{name}: not UTF-8 (byte {error.start}); is it saved by a spreadsheet?")
         return table
-    table.mended = sum(text.count(chr(code)) for code in C1)
+    table.repaired = sum(text.count(chr(code)) for code in C1)
     reader = csv.reader(io.StringIO(repair(text), newline=""), strict=True)
     try:
         lines = list(reader)
@@ -89,7 +89,7 @@ def read_table(content: bytes, name: str) -> Table:
     return table
 
 
-def _add(table: Table, where: str, header: Sequence[str], line: Sequence[str]) -> None:
+def _add(table: MeldTable, where: str, header: Sequence[str], line: Sequence[str]) -> None:
     if len(line) != len(header):
         table.findings.append(f"{where}: {len(line)} fields, the header has {len(header)}")
         return
@@ -109,9 +109,9 @@ def _faults(cells: dict[str, str]) -> Iterator[str]:
             yield f"unknown {column} {cells[column]!r} (known: {', '.join(values)})"
 
 
-def _row(cells: dict[str, str]) -> Row:
+def _row(cells: dict[str, str]) -> TableRow:
     start, end = (cells.get(column, "") for column in TIMES)
-    return Row(
+    return TableRow(
         dialogue=int(cells["Dialogue_ID"]),
         utterance=int(cells["Utterance_ID"]),
         speaker=cells["Speaker"].strip(),
@@ -127,11 +127,11 @@ def _row(cells: dict[str, str]) -> Row:
 def _time(text: str) -> float | None:
     try:
         return seconds_of(text)
-    except ValueError:  # a note on the utterance; nothing is computed from it
+    except ValueError:  # becomes a note on the utterance; nothing is computed from this time
         return None
 
 
-def _repeated(rows: Sequence[Row], name: str) -> list[str]:
+def _repeated(rows: Sequence[TableRow], name: str) -> list[str]:
     count = Counter(row.key for row in rows)
     return [
         f"{name}: Dialogue_ID {dialogue}, Utterance_ID {utterance} stands in {n} rows"

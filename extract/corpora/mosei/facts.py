@@ -1,15 +1,15 @@
-"""What is known about CMU-MOSEI: its counts, its known defects, and how a folder of it differs from the release."""
+"""Facts about CMU-MOSEI: its counts, its known defects, and how a folder differs from the release."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from ercache.manifest import Problem, Utterance
-from extract.corpora.common.listing import Folder, some
+from extract.corpora.common.listing import FolderListing, list_some
 from extract.corpora.mosei.labels import CSD
-from extract.corpora.mosei.release import FOLDS, Release
+from extract.corpora.mosei.release import FOLDS, MoseiFiles
 
-# Of the standard folds: videos, and labelled segments in them.
+# Of the standard folds: number of videos, and of labelled segments in them.
 COUNTS: Final = {"train": (2249, 16327), "dev": (300, 1871), "test": (678, 4662)}
 # Reported by users of the corpus (issues of CMU-MultimodalSDK); not measured here.
 REPORTED: Final = {
@@ -25,15 +25,17 @@ SOUNDS: Final = "Raw/Audio/Full/WAV_16000"
 
 
 def notes_of(
-    folder: Folder, release: Release, utterances: Sequence[Utterance], source: str
+    folder: FolderListing, release: MoseiFiles, utterances: Sequence[Utterance], source: str
 ) -> Iterator[Problem]:
-    """Deviations of a corpus as it was found, and its known defects; `source` is empty where there are no labels."""
+    """Yield the deviations of a corpus and its known defects; `source` is empty if there are no labels."""
     if not source:
         yield Problem(None, "missing", "not_in_corpus", f"no labels: neither {CSD} nor Raw/Labels/*.csv")
     if not release.full and not release.cut:
         yield Problem(None, "missing", "not_in_corpus", f"no videos: {VIDEOS} is empty or not unpacked")
     if folder.archives():
-        yield Problem(None, "note", "archives", f"is everything in them unpacked? {some(folder.archives())}")
+        yield Problem(
+            None, "note", "archives", f"is everything in them unpacked? {list_some(folder.archives())}"
+        )
     videos = {u.dialogue for u in utterances}
     gone = sorted(videos - set(release.full)) if release.full else []
     if gone:
@@ -45,7 +47,7 @@ def notes_of(
         )
     idle = sorted(set(release.full) - videos)
     if idle:
-        yield Problem(None, "note", "video_without_segment", f"{len(idle)} files: {some(idle)}")
+        yield Problem(None, "note", "video_without_segment", f"{len(idle)} files: {list_some(idle)}")
     if source:
         single = sum(u.labels["emotion6"] is None and u.labels["sentiment7"] is not None for u in utterances)
         yield Problem(
@@ -56,35 +58,35 @@ def notes_of(
             yield Problem(None, "note", reason, f"{video}: reported by users of the corpus")
 
 
-def _cut(release: Release) -> set[str]:
+def _cut(release: MoseiFiles) -> set[str]:
     return {clip.rpartition("_")[0] for clip in release.cut}
 
 
 def notes_of_folds(
     folds: Mapping[str, Sequence[str]], fault: str, utterances: Sequence[Utterance]
 ) -> Iterator[Problem]:
-    """Differences from the standard folds, subset -> videos; `fault` says why they could not be read."""
+    """Yield differences from the standard folds (subset -> videos); `fault` says why they could not be read."""
     if fault:
         yield Problem(None, "note", "unreadable_folds", fault)
     elif not folds:
-        told = f"no standard folds: put {FOLDS[0]} of the CMU-MultimodalSDK into the root"
-        yield Problem(None, "note", "no_folds", told)
+        detail = f"no standard folds: put {FOLDS[0]} of the CMU-MultimodalSDK into the root"
+        yield Problem(None, "note", "no_folds", detail)
     count: Counter[str] = Counter()
     for u in utterances:
         count[u.dialogue] += u.labels["sentiment7"] is not None
     for subset, videos in folds.items():
         found = len(videos), sum(count[video] for video in videos)
         if found != COUNTS[subset]:
-            told = (
+            detail = (
                 f"{found[0]} videos and {found[1]} labelled segments, the standard has %d and %d"
                 % COUNTS[subset]
             )
-            yield Problem(None, "note", "count_differs", f"{subset}: {told}")
+            yield Problem(None, "note", "count_differs", f"{subset}: {detail}")
         empty = sorted(set(videos) - set(count))
         if empty:
             yield Problem(
-                None, "note", "fold_without_segment", f"{subset}: {len(empty)} videos: {some(empty)}"
+                None, "note", "fold_without_segment", f"{subset}: {len(empty)} videos: {list_some(empty)}"
             )
     outside = set(count) - {video for videos in folds.values() for video in videos}
     if folds and outside:
-        yield Problem(None, "note", "outside_folds", f"{len(outside)} videos: {some(sorted(outside))}")
+        yield Problem(None, "note", "outside_folds", f"{len(outside)} videos: {list_some(sorted(outside))}")

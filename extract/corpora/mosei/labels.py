@@ -1,6 +1,6 @@
-"""CMU-MOSEI's annotation: ratings from the label CSD or the raters' tables, and the label sets made from them.
+"""Read CMU-MOSEI's annotation: ratings from the label CSD or the raters' tables, and the label sets made from them.
 
-Several emotions may be present at once. A manifest holds one value per label set, so the multi-label task is six
+Several emotions may be present at once. A manifest holds one value per label set, so the multi-label task becomes six
 sets of two values, `emotions6_happy` to `emotions6_fear`, in the order of the SDK.
 """
 
@@ -26,7 +26,7 @@ LABEL_SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "sentiment7_rounded": ("-3", "-2", "-1", "0", "1", "2", "3"),  # as MMSA does
     "sentiment2": ("negative", "non-negative"),
     "sentiment2_nonzero": ("negative", "positive"),  # zeros have no label
-    "emotion6": EMOTIONS,  # the strongest; none and ties have no label
+    "emotion6": EMOTIONS,  # the strongest emotion; without any, or with a tie, there is no label
     **{name: ("absent", "present") for name in MULTI},
 }
 _ANSWERS: Final = ("sentiment", "happiness", "sadness", "anger", "surprise", "disgust", "fear")
@@ -38,8 +38,8 @@ Scores = tuple[float, ...]  # sentiment in [-3, 3], then EMOTIONS in [0, 3]
 
 
 @dataclass(frozen=True)
-class Rated:
-    """A rated segment: its clip number or its times, whichever the source gives."""
+class Rating:
+    """A rated segment: its scores and either its clip number or its times, depending on the source."""
 
     scores: Scores
     clip: str | None = None
@@ -49,16 +49,16 @@ class Rated:
 
 
 @dataclass
-class Ratings:
-    """Video -> rated segments in the source's order, and what was noticed (reason, detail)."""
+class MoseiRatings:
+    """Video -> ratings in the source's order, notes (reason, detail), and the tables that were read."""
 
-    of_video: dict[str, list[Rated]] = field(default_factory=lambda: defaultdict(list))
+    of_video: dict[str, list[Rating]] = field(default_factory=lambda: defaultdict(list))
     notes: list[tuple[str, str]] = field(default_factory=list)
-    tables: list[str] = field(default_factory=list)  # those that were read
+    tables: list[str] = field(default_factory=list)
 
 
 def labels_of(scores: Scores | None) -> dict[str, str | None]:
-    """Labels of a segment in every set; None in all of them for one that nobody rated."""
+    """Return the labels of a segment in every set; None in all sets if nobody rated it."""
     if scores is None:
         return dict.fromkeys(LABEL_SETS)
     sentiment, emotions = scores[0], scores[1:]
@@ -74,38 +74,38 @@ def labels_of(scores: Scores | None) -> dict[str, str | None]:
 
 
 def _class_of(sentiment: float) -> int:
-    """The SDK's intervals: [-1, 0) is -1, 0 is 0, (0, 1] is 1, and so on; the outermost are open."""
+    """Return the class by the SDK's intervals: [-1, 0) is -1, 0 is 0, (0, 1] is 1, ...; the outer ones are open."""
     return max(-3, math.floor(sentiment)) if sentiment < 0 else min(3, math.ceil(sentiment))
 
 
-def read_csd(path: Path) -> Ratings:
-    """Read CMU_MOSEI_Labels.csd (HDF5): `<root>/data/<video>/features [n, 7]` and `intervals [n, 2]`, seconds.
+def read_csd(path: Path) -> MoseiRatings:
+    """Read CMU_MOSEI_Labels.csd (HDF5): `<root>/data/<video>/features [n, 7]` and `intervals [n, 2]` in seconds.
 
     Raises:
-        CorpusError: it is no such file.
+        CorpusError: the file has another format.
     """
-    found = Ratings()
+    found = MoseiRatings()
     try:
         with h5py.File(path, "r", locking=False) as file:
-            data = _own(_own(file, next(iter(file), "")), "data")
+            data = _member(_member(file, next(iter(file), "")), "data")
             for video in data:
-                _add_video(found, video, _own(data, video))
+                _add_video(found, video, _member(data, video))
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         message = f"mosei: {path.name} is no label CSD ({type(error).__name__}: {error})"
         raise CorpusError(message, hint="take it from the CMU-MultimodalSDK again") from error
     return found
 
 
-def _own(group: Any, name: str) -> Any:
-    """A member that lies in this very file; links to others are never followed."""
+def _member(group: Any, name: str) -> Any:
+    """Return a member that is stored in this very file; links to other files are never followed."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{name!r} is not in the file itself")
     return group[name]
 
 
-def _add_video(found: Ratings, video: str, group: Any) -> None:
-    features = np.asarray(_own(group, "features")[()], np.float64)
-    intervals = np.asarray(_own(group, "intervals")[()], np.float64)
+def _add_video(found: MoseiRatings, video: str, group: Any) -> None:
+    features = np.asarray(_member(group, "features")[()], np.float64)
+    intervals = np.asarray(_member(group, "intervals")[()], np.float64)
     if features.shape != (len(intervals), 7) or intervals.shape != (len(features), 2):
         raise ValueError(f"{video}: features {features.shape}, intervals {intervals.shape}")
     for row, (scores, (start, end)) in enumerate(zip(features, intervals, strict=True)):
@@ -113,23 +113,23 @@ def _add_video(found: Ratings, video: str, group: Any) -> None:
             found.notes.append(("unreadable_label", f"{video}[{row}]: not numbers; it has no label"))
             continue
         clean = _clipped(found, f"{video}[{row}]", scores)
-        found.of_video[video].append(Rated(clean, None, float(start), float(end), row))
+        found.of_video[video].append(Rating(clean, None, float(start), float(end), row))
 
 
-def _clipped(found: Ratings, where: str, scores: Sequence[float] | np.ndarray[Any, Any]) -> Scores:
+def _clipped(found: MoseiRatings, where: str, scores: Sequence[float] | np.ndarray[Any, Any]) -> Scores:
     clean = np.clip(np.asarray(scores, np.float64), _LOWEST, 3.0)
     if (clean != scores).any():
         found.notes.append(("label_out_of_range", f"{where}: {', '.join(f'{s:g}' for s in scores)}"))
     return tuple(clean.tolist())
 
 
-def read_raters(tables: Iterable[tuple[str, bytes]]) -> Ratings:
-    """Read the tables of `Raw/Labels`, one row per rater; ratings of a segment are averaged.
+def read_raters(tables: Iterable[tuple[str, bytes]]) -> MoseiRatings:
+    """Read the tables of `Raw/Labels`, one row per rater; the ratings of a segment are averaged.
 
     Args:
-        tables: name and content of each.
+        tables: (name, content) of each table.
     """
-    found = Ratings()
+    found = MoseiRatings()
     votes: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     for name, content in tables:
         try:
@@ -145,22 +145,22 @@ def read_raters(tables: Iterable[tuple[str, bytes]]) -> Ratings:
             found.notes.append(("unreadable_table", f"{name}: {error}"))
     for (video, clip), given in votes.items():
         mean = np.mean(given, axis=0)
-        found.of_video[video].append(Rated(_clipped(found, f"{video}_{clip}", mean), clip))
+        found.of_video[video].append(Rating(_clipped(found, f"{video}_{clip}", mean), clip))
     return found
 
 
 def _add_vote(
     votes: dict[tuple[str, str], list[list[float]]],
-    found: Ratings,
+    found: MoseiRatings,
     where: str,
     line: Mapping[str, str | None],
 ) -> None:
-    # Some tables have the folder before the name, some the suffix after it.
+    # In some tables the name includes the folder, in others the suffix.
     video = (line[KEYS[0]] or "").replace("\\", "/").rpartition("/")[2].removesuffix(".mp4")
     clip = (line[KEYS[1]] or "").strip()
     try:
         scores = [float(line[column] or "") for column in COLUMNS]
-    except ValueError:  # told, and the other raters' votes count
+    except ValueError:  # reported; the other raters' votes count
         scores = []
     if not (video and clip and scores and all(map(math.isfinite, scores))):
         found.notes.append(("unreadable_label", f"{where}: the rating is left out"))

@@ -1,4 +1,4 @@
-"""What lies in a CMU-MOSEI folder: recordings, cut clips, transcripts and folds, wherever they were unpacked."""
+"""Find the files of a CMU-MOSEI folder, wherever they were unpacked: recordings, cut clips, transcripts and folds."""
 
 import ast
 import io
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ercache.reasons import Missing
 from extract.corpora.common.copies import Copies
-from extract.corpora.common.listing import Folder, content_of, some, why_not
+from extract.corpora.common.listing import FolderListing, describe_unreadable, list_some, read_content
 from extract.corpora.common.subtitles import decode
 
 FOLDS: Final = ("cmu_mosei_std_folds.py", "standard_folds.json")
@@ -20,8 +20,8 @@ _SEPARATOR: Final = "___"
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A line of a transcript; seconds in the recording."""
+class TranscriptSegment:
+    """A line of a transcript; times are seconds in the recording."""
 
     clip: str
     start: float
@@ -30,11 +30,16 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Release:
-    """Paths by video id (`full`, `sound`, `texts`) and by `<video>_<clip>` (`cut`); tables of raters.
+class MoseiFiles:
+    """Paths by video id (`full`, `sound`, `texts`) or by `<video>_<clip>` (`cut`), and the raters' tables.
 
     Attributes:
-        again: further files of the same kind and name -> the file that is taken.
+        full: complete recordings.
+        sound: sound files.
+        cut: clips that are distributed already cut.
+        texts: transcripts.
+        raters: tables of ratings.
+        duplicates: further file of the same kind and name -> the file used.
     """
 
     full: Mapping[str, str]
@@ -42,11 +47,11 @@ class Release:
     cut: Mapping[str, str]
     texts: Mapping[str, str]
     raters: tuple[str, ...]
-    again: Mapping[str, str]
+    duplicates: Mapping[str, str]
 
 
-def release_of(folder: Folder) -> Release:
-    """Sort the files of a folder by what they are; the first of several of a name, nearest to the root, is taken."""
+def find_files(folder: FolderListing) -> MoseiFiles:
+    """Sort the files of a folder by kind; of several files with one name, the one nearest to the root is used."""
     found: dict[str, Copies[str]] = defaultdict(Copies)
     raters: list[str] = []
     for path in folder.files:
@@ -61,20 +66,25 @@ def release_of(folder: Folder) -> Release:
             found["texts"].add(stem, path)
         elif suffix.lower() == "csv" and within[-1] == "labels":
             raters.append(path)
-    full, sound, cut, texts = (found[kind].taken for kind in ("full", "sound", "cut", "texts"))
-    again = {path: taken for copies in found.values() for path, taken in copies.again.items()}
-    return Release(full, sound, cut, texts, tuple(raters), again)
+    full, sound, cut, texts = (found[kind].chosen for kind in ("full", "sound", "cut", "texts"))
+    duplicates = {path: chosen for copies in found.values() for path, chosen in copies.duplicates.items()}
+    return MoseiFiles(full, sound, cut, texts, tuple(raters), duplicates)
 
 
-def read_segments(video: str, content: bytes, name: str) -> tuple[list[Segment], list[tuple[str, str]]]:
-    """Lines `video___clip___start___end___text` of a transcript, and what was noticed (reason, detail).
+def read_segments(
+    video: str, content: bytes, name: str
+) -> tuple[list[TranscriptSegment], list[tuple[str, str]]]:
+    """Read lines `video___clip___start___end___text` of a transcript.
 
-    The video's own id is taken off first: some hold two underscores, and some texts begin with one.
+    The video's own id is removed first, because some ids contain two underscores and some texts begin with one.
+
+    Returns:
+        The segments, and notes (reason, detail).
     """
     notes: list[tuple[str, str]] = []
-    segments: dict[str, Segment] = {}
+    segments: dict[str, TranscriptSegment] = {}
     try:
-        # Not splitlines(): a text may hold one of the rarer characters that it breaks at.
+        # Not splitlines(): a text may contain one of the rare characters at which it breaks lines.
         lines = [line.rstrip("\n") for line in io.StringIO(decode(content), newline=None)]
     except ValueError as error:
         return [], [("unreadable_transcript", f"{name}: {error}")]
@@ -91,39 +101,39 @@ def read_segments(video: str, content: bytes, name: str) -> tuple[list[Segment],
                 ("repeated_segment", f"{where}: clip {parts[0]} stands there twice; the first is taken")
             )
         else:
-            segments[parts[0]] = Segment(parts[0], *times, parts[3].strip())
+            segments[parts[0]] = TranscriptSegment(parts[0], *times, parts[3].strip())
     return list(segments.values()), notes
 
 
 def _times(parts: list[str]) -> tuple[float, float] | None:
     try:
         start, end = float(parts[1]), float(parts[2])
-    except ValueError:  # the caller tells the line
+    except ValueError:  # the caller reports the line
         return None
     return (start, end) if math.isfinite(start) and math.isfinite(end) else None
 
 
-def folds_of(folder: Folder) -> str | None:
-    """Path of the file with the standard folds, if there is one."""
-    return next((found for name in FOLDS for found in folder.named(name)), None)
+def folds_of(folder: FolderListing) -> str | None:
+    """Return the path of the file with the standard folds, or None."""
+    return next((found for name in FOLDS for found in folder.files_named(name)), None)
 
 
-def read_folds(folder: Folder) -> tuple[dict[str, list[str]], str]:
-    """Subset -> videos of the standard folds, and a word on what is wrong; both empty where there is no such file.
+def read_folds(folder: FolderListing) -> tuple[dict[str, list[str]], str]:
+    """Read the standard folds: subset -> videos, and a message if they are unusable; both empty without such a file.
 
-    The SDK's file is a Python source; its lists of strings are read, nothing of it is run.
+    The SDK's file is a Python source. Its lists of strings are parsed; none of its code is run.
     """
     path = folds_of(folder)
     if path is None:
         return {}, ""
     try:
-        text = decode(content_of(folder.root, path))
+        text = decode(read_content(folder.root, path))
         raw: dict[str, Any] = json.loads(text) if path.lower().endswith(".json") else _assigned(text)
         named = {key.removeprefix("standard_").removesuffix("_fold"): value for key, value in raw.items()}
         folds = {SUBSETS[key]: value for key, value in named.items() if key in SUBSETS}
         good = all(isinstance(v, list) and all(isinstance(i, str) for i in v) for v in folds.values())
     except Missing as missing:
-        return {}, why_not(path, missing)
+        return {}, describe_unreadable(path, missing)
     except (ValueError, SyntaxError, AttributeError, RecursionError, MemoryError) as error:
         return {}, f"{path}: {type(error).__name__}: {error}"
     if len(folds) != len(SUBSETS) or not good:
@@ -131,7 +141,7 @@ def read_folds(folder: Folder) -> tuple[dict[str, list[str]], str]:
     places = Counter(video for videos in folds.values() for video in set(videos))
     torn = sorted(video for video, count in places.items() if count > 1)
     if torn:
-        return {}, f"{path}: {len(torn)} videos stand in more than one fold: {some(torn)}"
+        return {}, f"{path}: {len(torn)} videos stand in more than one fold: {list_some(torn)}"
     return folds, ""
 
 

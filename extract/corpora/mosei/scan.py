@@ -1,8 +1,8 @@
-"""CMU-MOSEI (Zadeh et al., ACL 2018): monologues of the web, rated for sentiment and six emotions, cut by time.
+"""Scan CMU-MOSEI (Zadeh et al., ACL 2018): web monologues, rated for sentiment and six emotions.
 
-Segments are those of the transcripts (`Raw/Transcript/Segmented`), joined with the ratings of the label CSD by their
-times or of the raters' tables by their clip numbers. They are read out of the whole recordings; a cut clip serves
-where its recording is not there. A segment that only the CSD has is `video[row]`, as CSD-derived files write it.
+Segments come from the transcripts (`Raw/Transcript/Segmented`). Ratings are joined to them: those of the label CSD by
+their times, those of the raters' tables by clip number. Segments are read from the complete recordings, or from a cut
+clip if the recording is absent. A segment that only the CSD contains is named `video[row]`, as in CSD-derived files.
 """
 
 from collections import Counter
@@ -16,79 +16,98 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
-from extract.corpora.common.copies import notes_of_copies
-from extract.corpora.common.entry import CorpusEntry, Progress
-from extract.corpora.common.inspect_media import survey
-from extract.corpora.common.listing import Folder, content_of, list_folder, some, why_not
-from extract.corpora.common.ranges import BEYOND, Beyond, place
-from extract.corpora.common.splits import Split, held_out, usable
+from extract.corpora.common.copies import problems_of_copies
+from extract.corpora.common.entry import CorpusEntry, ScanProgress
+from extract.corpora.common.inspect_media import inspect_media
+from extract.corpora.common.listing import (
+    FolderListing,
+    describe_unreadable,
+    list_folder,
+    list_some,
+    read_content,
+)
+from extract.corpora.common.ranges import BEYOND_FILE, BeyondFile, resolve_references
+from extract.corpora.common.splits import Split, split_by_groups, usable_splits
 from extract.corpora.mosei.facts import SOUNDS, VIDEOS, notes_of, notes_of_folds
-from extract.corpora.mosei.labels import CSD, LABEL_SETS, Rated, Ratings, labels_of, read_csd, read_raters
+from extract.corpora.mosei.labels import (
+    CSD,
+    LABEL_SETS,
+    MoseiRatings,
+    Rating,
+    labels_of,
+    read_csd,
+    read_raters,
+)
 from extract.corpora.mosei.release import (
     FOLDS,
-    Release,
-    Segment,
+    MoseiFiles,
+    TranscriptSegment,
+    find_files,
     folds_of,
     read_folds,
     read_segments,
-    release_of,
 )
 from extract.media.files import check_file
 
-NEAR: Final = 0.05  # seconds by which times of the CSD and of a transcript may differ
+MAX_TIME_DIFFERENCE: Final = 0.05  # seconds by which times of the CSD and of a transcript may differ
 
 
 class Switches(Strict):
     """Choices of MOSEI.
 
     Attributes:
-        video: `full` reads segments out of the recordings, `segmented` prefers the clips that come cut.
+        video: `full` reads segments from the complete recordings, `segmented` prefers the clips that are already cut.
         beyond_file: what to do with a segment that ends after its file: `trim`, `keep`, or `drop` the utterance.
     """
 
     video: Literal["full", "segmented"] = "full"
-    beyond_file: Beyond = "trim"
+    beyond_file: BeyondFile = "trim"
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A segment with its ratings, before a look at its media."""
+class RatedSegment:
+    """A segment with its rating, before its media are inspected."""
 
     id: str
     video: str
-    segment: Segment
-    rated: Rated | None
+    segment: TranscriptSegment
+    rated: Rating | None
 
 
-def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
-    """Read CMU-MOSEI: the unpacked raw archive, label CSDs, or both.
+def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
+    """Scan CMU-MOSEI: the unpacked raw archive, label CSDs, or both.
 
     Raises:
-        CorpusError: there is neither transcript nor label, or the label CSD is damaged.
+        CorpusError: there is neither a transcript nor a label, or the label CSD is damaged.
     """
     folder = list_folder(root)
-    release = release_of(folder)
+    release = find_files(folder)
     ratings, source = _ratings(folder, release)
     if not release.texts and not ratings.of_video:
         _refuse(folder)
-    pieces, problems, read = _pieces(root, release, ratings)
+    rated_segments, problems, read = _rated_segments(root, release, ratings)
     problems += [Problem(None, "note", *note) for note in ratings.notes]
-    chosen = {piece.id: _media(piece, release, switches.video == "segmented") for piece in pieces}
+    chosen = {
+        rated_segment.id: _media(rated_segment, release, switches.video == "segmented")
+        for rated_segment in rated_segments
+    }
     present = {*release.full.values(), *release.cut.values(), *release.sound.values()}
     wanted = {ref.path for refs in chosen.values() for ref in refs if ref is not None}
-    again = release.again
-    seen = survey(root, {*(wanted & present), *again, *again.values()}, progress)
-    problems += [*folder.notes(), *notes_of_copies(again, seen)]
+    duplicates = release.duplicates
+    media_facts = inspect_media(root, {*(wanted & present), *duplicates, *duplicates.values()}, progress)
+    problems += [*folder.notes(), *problems_of_copies(duplicates, media_facts)]
     utterances: list[Utterance] = []
     ranks: Counter[str] = Counter()
-    for piece in pieces:
-        video, audio, told = place(piece.id, *chosen[piece.id], seen, switches.beyond_file)
-        if switches.beyond_file == "drop" and any(p.reason == BEYOND for p in told):
-            problems.append(Problem(None, "note", "left_out", f"{piece.id}: {told[-1].detail}"))
+    for rated_segment in rated_segments:
+        video, audio, told = resolve_references(
+            rated_segment.id, *chosen[rated_segment.id], media_facts, switches.beyond_file
+        )
+        if switches.beyond_file == "drop" and any(p.reason == BEYOND_FILE for p in told):
+            problems.append(Problem(None, "note", "left_out", f"{rated_segment.id}: {told[-1].detail}"))
             continue
         problems += told
-        utterances.append(_utterance(piece, ranks[piece.video], video, audio))
-        ranks[piece.video] += 1
+        utterances.append(_utterance(rated_segment, ranks[rated_segment.video], video, audio))
+        ranks[rated_segment.video] += 1
     folds, fault = read_folds(folder)
     standard = [path for path in (folds_of(folder),) if path and folds]
     splits = _splits(folds, utterances)
@@ -108,28 +127,28 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     )
 
 
-def _refuse(folder: Folder) -> None:
+def _refuse(folder: FolderListing) -> None:
     archives = folder.archives()
     hint = (
-        f"unpack {some(archives)} there first"
+        f"unpack {list_some(archives)} there first"
         if archives
         else f"give the folder that holds Raw/, {CSD}, or both"
     )
     raise CorpusError(
         f"mosei: neither Raw/Transcript/Segmented/Combined/*.txt nor {CSD} nor Raw/Labels/*.csv below {folder.root}",
-        details=[f"found: {some(folder.files)}"] if folder.files else [],
+        details=[f"found: {list_some(folder.files)}"] if folder.files else [],
         hint=hint,
     )
 
 
-def _ratings(folder: Folder, release: Release) -> tuple[Ratings, str]:
-    csd = folder.named(CSD)
+def _ratings(folder: FolderListing, release: MoseiFiles) -> tuple[MoseiRatings, str]:
+    csd = folder.files_named(CSD)
     if csd:
         try:
             file = check_file(folder.root, MediaRef(csd[0]))
         except Missing as missing:
-            hint = "mend it, or take it away to use Raw/Labels/*.csv"
-            raise CorpusError(f"mosei: {why_not(csd[0], missing)}", hint=hint) from missing
+            hint = "repair it, or remove it to use Raw/Labels/*.csv"
+            raise CorpusError(f"mosei: {describe_unreadable(csd[0], missing)}", hint=hint) from missing
         ratings = read_csd(file)
         ratings.tables.append(csd[0])
         return ratings, CSD
@@ -137,113 +156,142 @@ def _ratings(folder: Folder, release: Release) -> tuple[Ratings, str]:
     faults: list[tuple[str, str]] = []
     for path in release.raters:
         try:
-            tables.append((path, content_of(folder.root, path)))
+            tables.append((path, read_content(folder.root, path)))
         except Missing as missing:
-            faults.append(("unreadable_table", why_not(path, missing)))
+            faults.append(("unreadable_table", describe_unreadable(path, missing)))
     ratings = read_raters(tables)
     ratings.notes += faults
     return ratings, "raters" if ratings.of_video else ""
 
 
-def _pieces(root: Path, release: Release, ratings: Ratings) -> tuple[list[Piece], list[Problem], list[str]]:
-    """Segments in order, what is to be told of them, and the transcripts that were read."""
-    pieces: list[Piece] = []
+def _rated_segments(
+    root: Path, release: MoseiFiles, ratings: MoseiRatings
+) -> tuple[list[RatedSegment], list[Problem], list[str]]:
+    """Return the segments in order, their problems, and the paths of the transcripts that were read."""
+    rated_segments: list[RatedSegment] = []
     problems: list[Problem] = []
     read: list[str] = []
     count: Counter[str] = Counter()
     for video in sorted({*release.texts, *ratings.of_video}):
         path = release.texts.get(video)
-        segments: list[Segment] = []
+        segments: list[TranscriptSegment] = []
         notes: list[tuple[str, str]] = []
         try:
             if path:
-                segments, notes = read_segments(video, content_of(root, path), path)
+                segments, notes = read_segments(video, read_content(root, path), path)
                 read.append(path)
         except Missing as missing:
-            notes = [("unreadable_transcript", why_not(path or "", missing))]
+            notes = [("unreadable_transcript", describe_unreadable(path or "", missing))]
         problems += [Problem(None, "note", *note) for note in notes]
-        mine = list(_joined(video, segments, ratings.of_video.get(video, [])))
-        count["segment_without_label"] += sum(piece.rated is None for piece in mine)
+        mine = list(_match_ratings(video, segments, ratings.of_video.get(video, [])))
+        count["segment_without_label"] += sum(rated_segment.rated is None for rated_segment in mine)
         count["label_without_transcript"] += len(mine) - len(segments)
-        pieces += sorted(mine, key=lambda p: (max(p.segment.start, 0.0), p.segment.end, p.id))
-    for piece in pieces:
-        if piece.segment.start < 0:
+        rated_segments += sorted(mine, key=lambda p: (max(p.segment.start, 0.0), p.segment.end, p.id))
+    for rated_segment in rated_segments:
+        if rated_segment.segment.start < 0:
             problems.append(
-                Problem(piece.id, "note", "negative_start", f"{piece.segment.start:g} s was taken as 0")
+                Problem(
+                    rated_segment.id,
+                    "note",
+                    "negative_start",
+                    f"{rated_segment.segment.start:g} s was taken as 0",
+                )
             )
-        if piece.segment.end < max(piece.segment.start, 0.0):
-            times = f"{piece.segment.start:g} s to {piece.segment.end:g} s run backwards"
-            problems.append(Problem(piece.id, "missing", "not_in_corpus", times))
+        if rated_segment.segment.end < max(rated_segment.segment.start, 0.0):
+            times = f"{rated_segment.segment.start:g} s to {rated_segment.segment.end:g} s run backwards"
+            problems.append(Problem(rated_segment.id, "missing", "not_in_corpus", times))
     problems += [Problem(None, "note", reason, f"{n} segments", n) for reason, n in count.items() if n]
-    return pieces, problems, read
+    return rated_segments, problems, read
 
 
-def _joined(video: str, segments: Sequence[Segment], rated: Sequence[Rated]) -> Iterator[Piece]:
-    """Transcript and ratings side by side: by clip number, or by times; what is left over of either, too."""
+def _match_ratings(
+    video: str, segments: Sequence[TranscriptSegment], rated: Sequence[Rating]
+) -> Iterator[RatedSegment]:
+    """Match transcript and ratings by clip number or by times; segments and ratings without a match are kept, too."""
     free = list(segments)
     for rating in rated:
-        match = next((s for s in sorted(free, key=lambda s: _apart(s, rating)) if _same(s, rating)), None)
+        match = next(
+            (s for s in sorted(free, key=lambda s: _time_difference(s, rating)) if _is_rating_of(s, rating)),
+            None,
+        )
         if match is not None:
             free.remove(match)
-            yield Piece(f"{video}_{match.clip}", video, match, rating)
+            yield RatedSegment(f"{video}_{match.clip}", video, match, rating)
         elif rating.start is not None and rating.end is not None:
-            yield Piece(f"{video}[{rating.row}]", video, Segment("", rating.start, rating.end, ""), rating)
-        else:
-            # No times: only a clip that comes cut can show it.
-            yield Piece(
-                f"{video}_{rating.clip}", video, Segment(rating.clip or "", 0.0, float("inf"), ""), rating
+            yield RatedSegment(
+                f"{video}[{rating.row}]", video, TranscriptSegment("", rating.start, rating.end, ""), rating
             )
-    yield from (Piece(f"{video}_{segment.clip}", video, segment, None) for segment in free)
+        else:
+            # The rating has no times, so only a clip that is already cut can show this segment.
+            yield RatedSegment(
+                f"{video}_{rating.clip}",
+                video,
+                TranscriptSegment(rating.clip or "", 0.0, float("inf"), ""),
+                rating,
+            )
+    yield from (RatedSegment(f"{video}_{segment.clip}", video, segment, None) for segment in free)
 
 
-def _apart(segment: Segment, rated: Rated) -> float:
+def _time_difference(segment: TranscriptSegment, rated: Rating) -> float:
     if rated.start is None or rated.end is None:
         return 0.0
     return max(abs(segment.start - rated.start), abs(segment.end - rated.end))
 
 
-def _same(segment: Segment, rated: Rated) -> bool:
-    return segment.clip == rated.clip if rated.clip is not None else _apart(segment, rated) <= NEAR
+def _is_rating_of(segment: TranscriptSegment, rated: Rating) -> bool:
+    return (
+        segment.clip == rated.clip
+        if rated.clip is not None
+        else _time_difference(segment, rated) <= MAX_TIME_DIFFERENCE
+    )
 
 
-def _media(piece: Piece, release: Release, cut_first: bool) -> tuple[MediaRef | None, MediaRef | None]:
-    start, end = max(piece.segment.start, 0.0), piece.segment.end
+def _media(
+    rated_segment: RatedSegment, release: MoseiFiles, cut_first: bool
+) -> tuple[MediaRef | None, MediaRef | None]:
+    start, end = max(rated_segment.segment.start, 0.0), rated_segment.segment.end
     if end < start:
         return None, None
-    cut = release.cut.get(f"{piece.video}_{piece.segment.clip}") if piece.segment.clip else None
-    whole = release.full.get(piece.video)
+    cut = (
+        release.cut.get(f"{rated_segment.video}_{rated_segment.segment.clip}")
+        if rated_segment.segment.clip
+        else None
+    )
+    whole = release.full.get(rated_segment.video)
     if cut and (cut_first or whole is None or end == float("inf")):
         return MediaRef(cut), MediaRef(cut)
     if end == float("inf"):
         return None, None
-    sound = release.sound.get(piece.video)
+    sound = release.sound.get(rated_segment.video)
     video = MediaRef(whole, start, end) if whole else None
     if video is None and (release.full or release.cut):
-        video = MediaRef(f"{VIDEOS}/{piece.video}.mp4", start, end)
+        video = MediaRef(f"{VIDEOS}/{rated_segment.video}.mp4", start, end)
     if video is None and sound is None and release.sound:
-        return None, MediaRef(f"{SOUNDS}/{piece.video}.wav", start, end)
+        return None, MediaRef(f"{SOUNDS}/{rated_segment.video}.wav", start, end)
     return video, MediaRef(sound, start, end) if sound else video
 
 
-def _utterance(piece: Piece, index: int, video: MediaRef | None, audio: MediaRef | None) -> Utterance:
+def _utterance(
+    rated_segment: RatedSegment, index: int, video: MediaRef | None, audio: MediaRef | None
+) -> Utterance:
     return Utterance(
-        id=piece.id,
-        dialogue=piece.video,
+        id=rated_segment.id,
+        dialogue=rated_segment.video,
         index=index,
-        speaker=piece.video,
-        text=piece.segment.text or None,
+        speaker=rated_segment.video,
+        text=rated_segment.segment.text or None,
         video=video,
         audio=audio,
-        labels=labels_of(piece.rated.scores if piece.rated else None),
+        labels=labels_of(rated_segment.rated.scores if rated_segment.rated else None),
         part="all",
     )
 
 
 def _splits(folds: Mapping[str, Sequence[str]], utterances: Sequence[Utterance]) -> dict[str, Split]:
-    """`standard`: the folds of the SDK; videos outside them are in no subset."""
+    """Return the split `standard` with the SDK's folds; videos outside the folds are in no subset."""
     inside = {video for videos in folds.values() for video in videos}
     groups = {u.id: u.dialogue for u in utterances if u.dialogue in inside}
-    return usable({"standard": held_out(groups, folds["dev"], folds["test"])}) if groups else {}
+    return usable_splits({"standard": split_by_groups(groups, folds["dev"], folds["test"])}) if groups else {}
 
 
 ENTRY: Final = CorpusEntry(

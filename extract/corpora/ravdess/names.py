@@ -1,4 +1,4 @@
-"""Names of RAVDESS' files: seven fields of two digits, `MM-VV-EE-II-SS-RR-AA`, all of them told in FIELDS."""
+"""Parse names of RAVDESS files: seven fields of two digits, `MM-VV-EE-II-SS-RR-AA`, explained in FIELDS."""
 
 import re
 from collections import defaultdict
@@ -8,13 +8,13 @@ from typing import Final
 
 from ercache.manifest import Problem
 from extract.corpora.common.copies import Copies
-from extract.corpora.common.listing import Folder, some
+from extract.corpora.common.listing import FolderListing, list_some
 
 EMOTIONS: Final = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 CHANNELS: Final = ("speech", "song")
 INTENSITIES: Final = ("normal", "strong")
 STATEMENTS: Final = ("Kids are talking by the door.", "Dogs are sitting by the door.")
-# As CREMA-D names and orders them; the two corpora share these six.
+# Named and ordered as in CREMA-D; the two corpora share these six emotions.
 SHARED: Final = {
     "angry": "anger",
     "disgust": "disgust",
@@ -30,7 +30,7 @@ LABEL_SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "channel": CHANNELS,
 }
 FIELDS: Final = ("medium", "channel", "emotion", "intensity", "statement", "repetition", "actor")
-_MOST: Final = {
+_MAX_VALUE: Final = {
     "medium": 3,
     "channel": 2,
     "emotion": 8,
@@ -41,15 +41,15 @@ _MOST: Final = {
 }
 SUFFIXES: Final = {"01": ".mp4", "02": ".mp4", "03": ".wav"}
 ACTORS: Final = tuple(f"{n:02d}" for n in range(1, 25))
-# channel -> performances of each actor and emotion; the others have both intensities.
+# channel -> emotion -> performances of each actor; emotions except neutral have both intensities.
 PER_ACTOR: Final = {"speech": dict.fromkeys(EMOTIONS, 8) | {"neutral": 4}}
 PER_ACTOR["song"] = {e: n for e, n in PER_ACTOR["speech"].items() if e not in ("disgust", "surprised")}
 NO_SONG: Final = "18"
 
 
 @dataclass(frozen=True)
-class Take:
-    """A performance: the fields of its name, and the path of each of its media that is there."""
+class Performance:
+    """A performance: the fields of its name, and the path of each of its media files (medium -> path)."""
 
     id: str
     channel: str
@@ -61,15 +61,15 @@ class Take:
 
 
 def faults_of(name: str) -> list[str]:
-    """Everything in which a file name (with suffix) deviates from the release; empty for a good one."""
+    """Return all deviations of a file name (with suffix) from the release; empty for a correct name."""
     stem, dot, suffix = name.rpartition(".")
     fields = dict(zip(FIELDS, stem.split("-"), strict=False))
     if not re.fullmatch(r"\d\d(?:-\d\d){6}", stem, re.ASCII):
         return ["is not seven fields of two digits, MM-VV-EE-II-SS-RR-AA"]
     wrong = [
-        f"{field} {value} is not 01 to {_MOST[field]:02d}"
+        f"{field} {value} is not 01 to {_MAX_VALUE[field]:02d}"
         for field, value in fields.items()
-        if not 1 <= int(value) <= _MOST[field]
+        if not 1 <= int(value) <= _MAX_VALUE[field]
     ]
     if wrong:
         return wrong
@@ -84,10 +84,13 @@ def faults_of(name: str) -> list[str]:
     return wrong
 
 
-def takes_of(folder: Folder) -> tuple[list[Take], list[Problem], dict[str, str]]:
-    """Performances by id, what is to be told of the files, and those left out -> those taken in their place.
+def find_performances(folder: FolderListing) -> tuple[list[Performance], list[Problem], dict[str, str]]:
+    """Find the performances in a folder.
 
-    Of several files of a name, the one in the folder of the actor that it names is taken, then the nearest to the root.
+    Of several files with one name, the one in the folder of the actor it names is used, then the nearest to the root.
+
+    Returns:
+        The performances by id, problems of the files, and duplicate -> the file used.
     """
     copies: Copies[tuple[str, str]] = Copies()
     strangers: list[str] = []
@@ -107,23 +110,23 @@ def takes_of(folder: Folder) -> tuple[list[Take], list[Problem], dict[str, str]]
             misfiled.append(f"{path}: its name says actor {stem[-2:]}")
         copies.add((stem[3:], stem[:2]), path, 2 if elsewhere else 0 if actor else 1)
     problems = [
-        *_told("not_a_clip_name", "files have another name", strangers),
-        *_told("other_folder", "files lie in the folder of another actor", misfiled),
-        *_told("archives", "archives may still be packed", folder.archives()),
+        *_note("not_a_clip_name", "files have another name", strangers),
+        *_note("other_folder", "files lie in the folder of another actor", misfiled),
+        *_note("archives", "archives may still be packed", folder.archives()),
     ]
     files: dict[str, dict[str, str]] = defaultdict(dict)
-    for (take, medium), path in copies.taken.items():
-        files[take][medium] = path
-    return [_take(name, files[name]) for name in sorted(files)], problems, copies.again
+    for (performance, medium), path in copies.chosen.items():
+        files[performance][medium] = path
+    return [_performance(name, files[name]) for name in sorted(files)], problems, copies.duplicates
 
 
-def _told(reason: str, what: str, found: Sequence[str]) -> list[Problem]:
-    return [Problem(None, "note", reason, f"{len(found)} {what}: {some(found)}")] if found else []
+def _note(reason: str, what: str, found: Sequence[str]) -> list[Problem]:
+    return [Problem(None, "note", reason, f"{len(found)} {what}: {list_some(found)}")] if found else []
 
 
-def _take(name: str, files: Mapping[str, str]) -> Take:
+def _performance(name: str, files: Mapping[str, str]) -> Performance:
     channel, emotion, intensity, statement, _, actor = name.split("-")
-    return Take(
+    return Performance(
         id=name,
         channel=CHANNELS[int(channel) - 1],
         emotion=EMOTIONS[int(emotion) - 1],

@@ -1,7 +1,8 @@
-"""RAVDESS (Livingstone & Russo, 2018): 24 actors speak and sing two sentences in 8 emotions.
+"""Scan RAVDESS (Livingstone & Russo, 2018): 24 actors speak and sing two sentences in 8 emotions.
 
-The three media of a performance (01 picture and sound, 02 picture, 03 sound) are one take, so the performance is the
-utterance: picture from 01 (or 02), sound from 03 (or 01); its id is the file's name without the first field.
+The three media files of a performance (01 picture and sound, 02 picture, 03 sound) are one recording, so the
+performance is the utterance. Pictures come from 01 (or 02), sound from 03 (or 01). Its id is the file name without the
+first field.
 """
 
 from collections import Counter
@@ -13,12 +14,12 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.params.schema import Strict
 from ercache.reasons import Reason
-from extract.corpora.common.copies import notes_of_copies
-from extract.corpora.common.entry import CorpusEntry, Progress
-from extract.corpora.common.inspect_media import survey
-from extract.corpora.common.listing import Folder, list_folder, some
-from extract.corpora.common.ranges import place
-from extract.corpora.common.splits import Split, actor_folds, held_out, usable
+from extract.corpora.common.copies import problems_of_copies
+from extract.corpora.common.entry import CorpusEntry, ScanProgress
+from extract.corpora.common.inspect_media import inspect_media
+from extract.corpora.common.listing import FolderListing, list_folder, list_some
+from extract.corpora.common.ranges import resolve_references
+from extract.corpora.common.splits import Split, actor_folds, split_by_groups, usable_splits
 from extract.corpora.ravdess.names import (
     ACTORS,
     CHANNELS,
@@ -26,11 +27,11 @@ from extract.corpora.ravdess.names import (
     PER_ACTOR,
     SHARED,
     SUFFIXES,
-    Take,
-    takes_of,
+    Performance,
+    find_performances,
 )
 
-# Actors of dev and test; the rest train. The release has no split of its own.
+# Actors of dev and of test; the others train. The release defines no split.
 SPLITS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "actors": (ACTORS[20:22], ACTORS[22:]),
     "avtca": (ACTORS[4:8], ACTORS[:4]),
@@ -42,37 +43,44 @@ class Switches(Strict):
     """Choices of RAVDESS.
 
     Attributes:
-        channel: what is an utterance: `speech`, `song` or `both`; what is left out is told.
+        channel: which performances become utterances: `speech`, `song` or `both`; a note counts the others.
     """
 
     channel: Literal["speech", "song", "both"] = "both"
 
 
-def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
-    """Read RAVDESS, whole or in part, from any arrangement of folders: files are known by their names.
+def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
+    """Scan RAVDESS, complete or in part, in any arrangement of folders: files are recognised by their names.
 
     Raises:
-        CorpusError: there is no file of it, or every one is a Git LFS pointer.
+        CorpusError: the folder holds no RAVDESS file, or all are Git LFS pointers.
     """
     folder = list_folder(root)
-    takes, problems, again = takes_of(folder)
-    if not takes:
+    performances, problems, duplicates = find_performances(folder)
+    if not performances:
         _refuse(folder)
-    chosen = [take for take in takes if switches.channel in (take.channel, "both")]
-    problems += _of_channels(takes, switches.channel)
-    wanted = {path for take in chosen for path in take.files.values()}
-    seen = survey(root, {*wanted, *again, *again.values()}, progress)
-    problems += notes_of_copies(again, seen)
-    if seen and all(look.fault and look.fault[0] is Reason.GIT_LFS_POINTER for look in seen.values()):
+    chosen = [
+        performance for performance in performances if switches.channel in (performance.channel, "both")
+    ]
+    problems += _of_channels(performances, switches.channel)
+    wanted = {path for performance in chosen for path in performance.files.values()}
+    media_facts = inspect_media(root, {*wanted, *duplicates, *duplicates.values()}, progress)
+    problems += problems_of_copies(duplicates, media_facts)
+    if media_facts and all(
+        file_facts.fault and file_facts.fault[0] is Reason.GIT_LFS_POINTER
+        for file_facts in media_facts.values()
+    ):
         raise CorpusError(
-            f"ravdess: all {len(seen)} media files in {root} are Git LFS pointers", hint="git lfs pull"
+            f"ravdess: all {len(media_facts)} media files in {root} are Git LFS pointers", hint="git lfs pull"
         )
-    media = {medium for take in takes for medium in take.files}
+    media = {medium for performance in performances for medium in performance.files}
     utterances = []
-    for take in chosen:
-        video, audio, told = place(take.id, _video(take, media), _audio(take, media), seen, "keep")
-        problems += told + list(_twins(take, media))
-        utterances.append(_utterance(take, video, audio))
+    for performance in chosen:
+        video, audio, detail = resolve_references(
+            performance.id, _video(performance, media), _audio(performance, media), media_facts, "keep"
+        )
+        problems += detail + list(_substitutions(performance, media))
+        utterances.append(_utterance(performance, video, audio))
     splits = _splits(utterances)
     return Manifest(
         corpus="ravdess",
@@ -86,94 +94,104 @@ def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Ma
     )
 
 
-def _refuse(folder: Folder) -> None:
+def _refuse(folder: FolderListing) -> None:
     archives = folder.archives()
     unpack = (
-        f"unpack {some(archives)} there first"
+        f"unpack {list_some(archives)} there first"
         if archives
         else "unpack Video_Speech_Actor_01.zip and the others"
     )
     raise CorpusError(
         f"ravdess: no file like 01-01-03-01-01-01-01.mp4 below {folder.root}",
-        details=[f"found: {some(folder.files)}"] if folder.files else [],
+        details=[f"found: {list_some(folder.files)}"] if folder.files else [],
         hint=f"{unpack} (Zenodo record 1188976)",
     )
 
 
-def _video(take: Take, media: Iterable[str]) -> MediaRef | None:
-    return _ref(take, ("01", "02"), media)
+def _video(performance: Performance, media: Iterable[str]) -> MediaRef | None:
+    return _ref(performance, ("01", "02"), media)
 
 
-def _audio(take: Take, media: Iterable[str]) -> MediaRef | None:
-    return _ref(take, ("03", "01"), media)
+def _audio(performance: Performance, media: Iterable[str]) -> MediaRef | None:
+    return _ref(performance, ("03", "01"), media)
 
 
-def _ref(take: Take, wanted: Sequence[str], media: Iterable[str]) -> MediaRef | None:
-    """The first medium that is there; where others have it and this one has not, a reference to what is absent."""
+def _ref(performance: Performance, wanted: Sequence[str], media: Iterable[str]) -> MediaRef | None:
+    """Return a reference to the first medium that exists; if only other performances have it, to the absent file."""
     for medium in wanted:
-        if medium in take.files:
-            return MediaRef(take.files[medium])
+        if medium in performance.files:
+            return MediaRef(performance.files[medium])
     lacking = next((medium for medium in wanted if medium in media), None)
-    return MediaRef(f"Actor_{take.actor}/{lacking}-{take.id}{SUFFIXES[lacking]}") if lacking else None
+    return (
+        MediaRef(f"Actor_{performance.actor}/{lacking}-{performance.id}{SUFFIXES[lacking]}")
+        if lacking
+        else None
+    )
 
 
-def _twins(take: Take, media: Iterable[str]) -> Iterator[Problem]:
-    if "01" not in take.files and "02" in take.files:
-        yield Problem(take.id, "note", "picture_from_02", "the file with picture and sound (01) is not there")
-    if "03" not in take.files and "01" in take.files and "03" in media:
-        yield Problem(take.id, "note", "sound_from_01", "the file with sound alone (03) is not there")
+def _substitutions(performance: Performance, media: Iterable[str]) -> Iterator[Problem]:
+    if "01" not in performance.files and "02" in performance.files:
+        yield Problem(
+            performance.id, "note", "picture_from_02", "the file with picture and sound (01) is not there"
+        )
+    if "03" not in performance.files and "01" in performance.files and "03" in media:
+        yield Problem(performance.id, "note", "sound_from_01", "the file with sound alone (03) is not there")
 
 
-def _utterance(take: Take, video: MediaRef | None, audio: MediaRef | None) -> Utterance:
+def _utterance(performance: Performance, video: MediaRef | None, audio: MediaRef | None) -> Utterance:
     labels = {
-        "emotion8": take.emotion,
-        "emotion7": "neutral" if take.emotion == "calm" else take.emotion,
-        "emotion6": SHARED.get(take.emotion),
-        "intensity": take.intensity,
-        "channel": take.channel,
+        "emotion8": performance.emotion,
+        "emotion7": "neutral" if performance.emotion == "calm" else performance.emotion,
+        "emotion6": SHARED.get(performance.emotion),
+        "intensity": performance.intensity,
+        "channel": performance.channel,
     }
-    return Utterance(take.id, take.id, 0, take.actor, take.text, video, audio, labels, "all")
+    return Utterance(
+        performance.id, performance.id, 0, performance.actor, performance.text, video, audio, labels, "all"
+    )
 
 
-def _of_channels(takes: Sequence[Take], channel: str) -> list[Problem]:
+def _of_channels(performances: Sequence[Performance], channel: str) -> list[Problem]:
     if channel == "both":
         return []
-    out = sum(take.channel != channel for take in takes)
+    out = sum(performance.channel != channel for performance in performances)
     return [Problem(None, "note", "left_out", f"{out} performances are not {channel}")] if out else []
 
 
-def _counts(takes: Sequence[Take], channel: str) -> Iterator[Problem]:
-    """Differences from the release, of what is wanted and for actors of whom there is something."""
+def _counts(performances: Sequence[Performance], channel: str) -> Iterator[Problem]:
+    """Yield differences from the release, for the requested channels and the actors that are present."""
     for wanted in CHANNELS if channel == "both" else (channel,):
-        here = [take for take in takes if take.channel == wanted]
+        here = [performance for performance in performances if performance.channel == wanted]
         if not here:
             yield Problem(None, "missing", "not_in_corpus", f"there is no {wanted}")
             continue
-        count = Counter(take.emotion for take in here)
-        actors, all_of_them = {take.actor for take in here}, len(ACTORS) - (wanted == "song")
+        count = Counter(performance.emotion for performance in here)
+        actors, all_of_them = {performance.actor for performance in here}, len(ACTORS) - (wanted == "song")
         if len(actors) != all_of_them:
-            told = f"{wanted}: {len(actors)} actors ({some(sorted(actors))}), the release has {all_of_them}"
-            yield Problem(None, "note", "count_differs", told)
+            detail = (
+                f"{wanted}: {len(actors)} actors ({list_some(sorted(actors))}), the release has {all_of_them}"
+            )
+            yield Problem(None, "note", "count_differs", detail)
         for emotion, each in PER_ACTOR[wanted].items():
             if count[emotion] != each * len(actors):
-                told = f"{wanted}: {count[emotion]} performances of {emotion}, the release has {each * len(actors)}"
-                yield Problem(None, "note", "count_differs", f"{told} of these actors")
+                detail = f"{wanted}: {count[emotion]} performances of {emotion}, the release has {each * len(actors)}"
+                yield Problem(None, "note", "count_differs", f"{detail} of these actors")
     for medium, what in (("01", "picture and sound"), ("03", "sound alone")):
-        lacking = sum(medium not in take.files for take in takes)
+        lacking = sum(medium not in performance.files for performance in performances)
         if lacking:
-            told = f"{lacking} of {len(takes)} performances have no file with {what} ({medium})"
-            yield Problem(None, "note", "media_differ", told, lacking)
+            detail = f"{lacking} of {len(performances)} performances have no file with {what} ({medium})"
+            yield Problem(None, "note", "media_differ", detail, lacking)
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:
-    """Actor-disjoint splits and five folds, and each over speech alone where there is song; only usable ones."""
+    """Return actor-disjoint splits and five folds, also for speech alone if there is song; only usable ones."""
     everything = {u.id: u.speaker for u in utterances}
     speech = {u.id: u.speaker for u in utterances if u.labels["channel"] == "speech"}
     found: dict[str, Split] = {}
     for suffix, actors in (("", everything), ("_speech", speech if len(speech) < len(everything) else {})):
-        found |= {name + suffix: held_out(actors, *held) for name, held in SPLITS.items()}
+        found |= {name + suffix: split_by_groups(actors, *held) for name, held in SPLITS.items()}
         found |= actor_folds(actors, name="actors" + suffix)
-    return usable(found)
+    return usable_splits(found)
 
 
 ENTRY: Final = CorpusEntry(

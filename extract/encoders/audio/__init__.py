@@ -1,1 +1,1 @@
-"""Encoders of sound: acoustic descriptors, pictures of spectra, networks on waveforms."""
+"""Encoders of sound: acoustic descriptors, images of spectra, and networks on waveforms."""

@@ -1,4 +1,4 @@
-"""What networks of sound share: sounds lengthened, normalised, cut into windows, and the arrays that come out."""
+"""Shared parts of the sound encoders: padding, normalisation, windows, and the declared arrays."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,44 +10,47 @@ from ercache.reasons import Missing, Reason
 from extract.encoders.base import Encoded, Sample
 from extract.media.types import FloatArray
 
-SILENCE = 2.0**-16  # half a step of 16-bit sound
-LOUDEST = 1e4  # far outside [-1, 1]: a damaged float file, whose squares overflow
+SILENCE = 2.0**-16  # amplitude of half a step of 16-bit sound
+MAX_AMPLITUDE = 1e4  # far outside [-1, 1]: a damaged float file, whose squares would overflow
 
 
-def unusable(sound: FloatArray | None, least: int) -> Missing | None:
-    """Why a sound cannot be described, if so.
+def why_unusable(sound: FloatArray | None, min_samples: int) -> Missing | None:
+    """Return why a sound cannot be encoded, or None if it can.
 
     Args:
-        least: smallest number of samples.
+        sound: mono samples, [n].
+        min_samples: smallest number of samples.
     """
     if sound is None or len(sound) == 0:
         return Missing(Reason.NO_AUDIO)
-    if len(sound) < least:
-        return Missing(Reason.TOO_SHORT, f"{len(sound)} samples, at least {least} are needed")
+    if len(sound) < min_samples:
+        return Missing(Reason.TOO_SHORT, f"{len(sound)} samples, at least {min_samples} are needed")
     if not np.isfinite(sound).all():
         return Missing(Reason.UNREADABLE, "samples that are not finite")
     peak = float(np.abs(sound).max())
-    if peak > LOUDEST:
+    if peak > MAX_AMPLITUDE:
         return Missing(Reason.UNREADABLE, f"samples up to {peak:.3g}, sound lies in [-1, 1]")
     return Missing(Reason.SILENT) if peak < SILENCE else None
 
 
-def each_alone(
+def encode_singly(
     samples: Sequence[Sample],
-    least: int,
+    min_samples: int,
     describe: Callable[[FloatArray], Encoded | Missing],
-    most: int | None = None,
+    max_samples: int | None = None,
 ) -> list[Encoded | Missing]:
-    """What is made of each sound by itself, or why it cannot be described.
+    """Encode each sound by itself; return its arrays, or why it cannot be encoded.
 
     Args:
-        least: smallest number of samples.
-        most: number of samples after which a longer sound is not heard.
+        samples: the samples.
+        min_samples: smallest number of samples.
+        describe: encodes one sound.
+        most: number of samples that are used of a longer sound; None for all.
     """
     results: list[Encoded | Missing] = []
     for sample in samples:
-        sound = None if sample.sound is None else sample.sound[:most]
-        fault = unusable(sound, least)
+        sound = None if sample.sound is None else sample.sound[:max_samples]
+        fault = why_unusable(sound, min_samples)
         if fault is None and sound is not None:
             results.append(describe(sound))
         else:
@@ -56,42 +59,45 @@ def each_alone(
 
 
 def pooled_and_frames(width: int, frames: bool) -> tuple[ArraySpec, ...]:
-    """`pooled` [1, width], the mean of `frames` [T, width], one each 20 ms; without `frames` it stands alone."""
+    """Declare `pooled` [1, width], the mean of `frames` [T, width] (one per 20 ms), and `frames` if requested."""
     pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))
     sequence = ArraySpec("frames", "sequence", ("20ms", "dimension"), (width,))
     return (pooled, sequence) if frames else (pooled,)
 
 
-def lengthened(sound: FloatArray, samples: int) -> FloatArray:
-    """A sound with silence at its end where it is shorter than `samples`; only where a system's page asks for it."""
+def pad_to_length(sound: FloatArray, samples: int) -> FloatArray:
+    """Append silence to a sound shorter than `samples`; used only where a system's specification asks for it."""
     return np.pad(sound, (0, max(0, samples - len(sound))))
 
 
-def normalised(sound: FloatArray, epsilon: float = 1e-7) -> FloatArray:
-    """Zero mean and unit variance over the clip; a constant sound becomes silence.
+def normalise_clip(sound: FloatArray, epsilon: float = 1e-7) -> FloatArray:
+    """Normalise a clip to zero mean and unit variance; a constant sound becomes silence.
 
-    The clip alone, before any padding: over a padded row the numbers would depend on the batch.
+    This is done before any padding: statistics over a padded row would depend on the batch.
 
     Args:
-        epsilon: added to the variance; that of `Wav2Vec2FeatureExtractor` by default.
+        sound: mono samples, [n].
+        epsilon: added to the variance; the default is that of `Wav2Vec2FeatureExtractor`.
     """
     return np.asarray((sound - sound.mean()) / np.sqrt(sound.var() + epsilon), np.float32)
 
 
-def centre(sound: FloatArray, samples: int) -> FloatArray:
+def middle_of(sound: FloatArray, samples: int) -> FloatArray:
     """The middle `samples` of a sound, or all of it with silence at the end.
 
     Source: docs/papers/avtca.md, section 3.1.
     """
     start = max(0, len(sound) - samples) // 2
-    return lengthened(sound[start : start + samples], samples)
+    return pad_to_length(sound[start : start + samples], samples)
 
 
 def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
-    """Windows every `hop` samples, the first around sample 0; both ends are continued by their mirror image.
+    """Cut a sound into windows every `hop` samples, the first centred on sample 0; the ends are padded by reflection.
 
     Args:
         sound: more than `window // 2` samples, [n].
+        window: length of a window, samples.
+        hop: step between windows, samples.
 
     Returns:
         [(n + 2 * (window // 2) - window) // hop + 1, window]; for an even window that is n // hop + 1 rows.
@@ -104,7 +110,7 @@ def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
 
 
 def frame_count(samples: int) -> int:
-    """Frames that the convolutions of wav2vec 2.0, HuBERT and WavLM make of so many samples; 0 below 400.
+    """Return how many frames the convolutions of wav2vec 2.0, HuBERT and WavLM make of a sound; 0 below 400 samples.
 
     Source: kernels 10, 3, 3, 3, 3, 2, 2 and strides 5, 2, 2, 2, 2, 2, 2 (docs/encoders.md#speech-networks).
     """

@@ -12,18 +12,18 @@ from ercache.errors import WeightsError
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.audio.common import each_alone
+from extract.encoders.audio.common import encode_singly
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
 RATE = 16_000
-LEAST = RATE // 10  # samples; 0.05 s gives nothing but NaN
+MIN_SAMPLES = RATE // 10  # 0.05 s would give only NaN
 FUNCTIONALS, LOW_LEVEL = 88, 25
 ABSENT = "opensmile is not installed (audEERING's licence, for research only): pip install 'ercache[egemaps]'"
 
 
 class EgemapsParams(Strict):
-    """Switches of `audio/egemaps`.
+    """Parameters of `audio/egemaps`.
 
     Attributes:
         frames: also keep the 25 low-level values of every 10 ms.
@@ -33,7 +33,7 @@ class EgemapsParams(Strict):
 
 
 class Egemaps:
-    """`pooled` are the functionals eGeMAPSv02, `frames` the low-level values they are made of.
+    """`pooled` holds the functionals of eGeMAPSv02, `frames` the low-level values they are computed from.
 
     Raises:
         WeightsError: opensmile is not installed.
@@ -75,12 +75,12 @@ class Egemaps:
         return (pooled, frames) if params.frames else (pooled,)
 
     def length(self, sample: Sample) -> int:
-        """Not asked for: each clip is encoded alone."""
+        """Unused: each clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Describe each sound alone."""
-        return each_alone(samples, LEAST, self._one)
+        return encode_singly(samples, MIN_SAMPLES, self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:
         tables: list[Any] = [extractor.process_signal(sound, RATE) for extractor in self._extractors]

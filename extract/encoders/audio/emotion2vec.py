@@ -10,26 +10,26 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.audio.common import normalised, pooled_and_frames, unusable
+from extract.encoders.audio.common import normalise_clip, pooled_and_frames, why_unusable
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.run_singly import encode_good
+from extract.encoders.run_singly import encode_usable
 from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import nn
 
 RATE: Final = 16_000
-LEAST: Final = 400  # samples of one frame
+MIN_SAMPLES: Final = 400  # samples of one frame
 WIDTH: Final = 768
 DEPTHS: tuple[int, int] = (4, 8)
 
 
 class Emotion2vecParams(Strict):
-    """Switches of `audio/emotion2vec`.
+    """Parameters of `audio/emotion2vec`.
 
     Attributes:
         frames: also keep the state of every 20 ms, not only their mean.
-        max_seconds: only the beginning of a longer clip is heard.
+        max_seconds: only the beginning of a longer clip is used.
     """
 
     frames: bool = True
@@ -39,7 +39,7 @@ class Emotion2vecParams(Strict):
 class Emotion2vec:
     """`pooled` is the mean of `frames`. The clip is normalised as a whole, so it is always encoded alone.
 
-    The published file is a pickle with classes of fairseq: it has to be converted once (`ercache weights convert`).
+    The published file is a pickle with classes of fairseq; it must be converted once (`ercache weights convert`).
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -75,12 +75,12 @@ class Emotion2vec:
         return pooled_and_frames(WIDTH, params.frames)
 
     def length(self, sample: Sample) -> int:
-        """Not asked for: each clip is encoded alone."""
+        """Unused: each clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode each sound alone."""
-        return encode_good(samples, lambda sample: unusable(sample.sound, LEAST), self._each)
+        return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._each)
 
     def _each(self, samples: list[Sample]) -> Iterator[Encoded]:
         sounds = [sample.sound for sample in samples if sample.sound is not None]
@@ -89,16 +89,16 @@ class Emotion2vec:
     def _one(self, sound: FloatArray) -> Encoded:
         import torch
 
-        heard = normalised(sound[: round(self.params.max_seconds * RATE)], 1e-5)
+        used_part = normalise_clip(sound[: round(self.params.max_seconds * RATE)], 1e-5)
         with torch.inference_mode():
-            states = self._network(torch.from_numpy(heard)[None].to(self.device))[0]
+            states = self._network(torch.from_numpy(used_part)[None].to(self.device))[0]
         frames = np.asarray(states.float().cpu().numpy(), np.float32)
         pooled = {"pooled": frames.mean(0, keepdims=True)}
         return Encoded(pooled | ({"frames": frames} if self.params.frames else {}), len(frames))
 
 
 def build() -> "nn.Module":
-    """The network in its published size."""
+    """Return the network in its published size."""
     from ercache.nets.emotion2vec import Emotion2vec as Network
 
     network: nn.Module = Network(WIDTH, 12, DEPTHS)

@@ -14,19 +14,19 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.trained_extractors import load_extractor
 from ercache.weights import Weights
-from extract.encoders.audio.common import unusable
+from extract.encoders.audio.common import why_unusable
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.m2fnet_images import SIZES, embed_images, network_of, width_of
-from extract.media.mel_image import HOP, RATE, WINDOW, fitted, mel_image
+from extract.media.mel_image import HOP, RATE, WINDOW, cut_or_pad, mel_image
 
 
 class MelResnet18Params(Strict):
-    """Switches of `audio/mel-resnet18`.
+    """Parameters of `audio/mel-resnet18`.
 
     Attributes:
-        pretrained: which training made its weights, a name under `pretrain:`.
-        embed: the projector's output (`z`, 300) or the encoder's (512) below it.
-        pad: fill sounds of less than a window (25 ms) up with zeros, as the paper's page asks; else they are missing.
+        pretrained: the training that produced its weights, a name under `pretrain:`.
+        embed: the projector's output (`z`, 300) or the encoder's output below it (512).
+        pad: pad sounds shorter than a window (25 ms) with zeros, as the paper does; otherwise they are missing.
     """
 
     pretrained: str = "mel_resnet18"
@@ -35,10 +35,10 @@ class MelResnet18Params(Strict):
 
 
 class MelResnet18:
-    """One vector for the first 20 s of a sound; `frames` counts its spectra, one each 10 ms.
+    """One vector for the first 20 s of a sound; `frames` counts its spectra, one per 10 ms.
 
     Raises:
-        WeightsError: the weights are not there, or made for another encoder.
+        WeightsError: the weights are absent, or belong to another encoder.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -71,15 +71,17 @@ class MelResnet18:
         return (ArraySpec("embedding", "vector", ("utterance", "dimension"), (width_of(params.embed),)),)
 
     def length(self, sample: Sample) -> int:
-        """All mel images have one size."""
+        """Return a constant: all mel images have one size."""
         return self._side
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the mel images of all usable sounds in one forward."""
-        least = 1 if self.params.pad else WINDOW
-        results: list[Encoded | Missing | None] = [unusable(sample.sound, least) for sample in samples]
+        """Encode the mel images of all usable sounds in one batch."""
+        min_samples = 1 if self.params.pad else WINDOW
+        results: list[Encoded | Missing | None] = [
+            why_unusable(sample.sound, min_samples) for sample in samples
+        ]
         rows = [n for n, fault in enumerate(results) if fault is None]
-        sounds = [fitted(np.asarray(samples[n].sound)) for n in rows]
+        sounds = [cut_or_pad(np.asarray(samples[n].sound)) for n in rows]
         if rows:
             images = np.stack([mel_image(sound, self._side) for sound in sounds])
             vectors = embed_images(self._network, images, self.params.embed, self.device)

@@ -14,17 +14,17 @@ from ercache.nets.vit_names import vit_name
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.audio.common import unusable
+from extract.encoders.audio.common import why_unusable
 from extract.encoders.audio.voice_mel import RATE, as_picture, mel_levels
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.run_singly import encode_good
+from extract.encoders.run_singly import encode_usable
 from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TOKENS: Final = 197  # the class token and 14 x 14 patches
-LEAST: Final = 1_600  # samples of an utterance: 0.1 s
+MIN_SAMPLES: Final = 1_600  # samples of an utterance: 0.1 s
 CONFIGS: Final[dict[str, dict[str, Any]]] = {
     "vit-base-in21k": {
         "hidden_size": 768,
@@ -42,19 +42,19 @@ CONFIGS: Final[dict[str, dict[str, Any]]] = {
 
 
 class MelVitParams(Strict):
-    """Switches of `audio/mel-vit`.
+    """Parameters of `audio/mel-vit`.
 
     Attributes:
-        weights: of the transformer; the smaller one goes with `mfm_size: base` of the model.
-        scope: what the picture shows: the utterance alone (`target`, for recognition), or it and those before it
-            (`window`, for prediction).
-        window: utterances of a window, the last being the utterance itself.
-        upper: layers of the transformer that are left to the model that is trained; all of them for its
+        weights: checkpoint of the transformer; the smaller one goes with `mfm_size: base` of the model.
+        scope: what the picture shows: the utterance alone (`target`, for recognition), or also the utterances before
+            it (`window`, for prediction).
+        window: number of utterances in a window, including the utterance itself.
+        upper: number of layers of the transformer that belong to the fusion model; all of them with its
             `vit_lower_layers: false`.
-        dtype: of `tokens`; float16 halves 11 GB for MELD.
-        utterance_seconds: only the beginning of a longer utterance is heard.
-        window_seconds: whole utterances are dropped from the beginning of a longer window.
-        gap_seconds: of silence in place of an earlier utterance without usable sound.
+        dtype: data type of `tokens`; float16 halves the 11 GB of MELD.
+        utterance_seconds: only the beginning of a longer utterance is used.
+        window_seconds: complete utterances are removed from the beginning of a longer window.
+        gap_seconds: silence in place of an earlier utterance without usable sound, seconds.
     """
 
     weights: Literal["vit-large-in21k", "vit-base-in21k"] = "vit-large-in21k"
@@ -75,12 +75,12 @@ class MelVitParams(Strict):
 
     @property
     def width(self) -> int:
-        """Numbers of a token."""
+        """Dimensions of a token."""
         return int(CONFIGS[self.weights]["hidden_size"])
 
 
 class MelVit:
-    """`tokens` are the states after the last of the lower layers; `pooled` is that of the class token."""
+    """`tokens` holds the states after the last lower layer, `pooled` the state of the class token."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="audio/mel-vit",
@@ -110,7 +110,7 @@ class MelVit:
 
     @staticmethod
     def input(params: MelVitParams) -> Input:
-        """Sound at 16 kHz, for a window that of the utterances before too."""
+        """Sound at 16 kHz; with a window also the sound of the previous utterances."""
         return Input(rate=RATE, past=params.window - 1 if params.scope == "window" else 0)
 
     @staticmethod
@@ -123,20 +123,22 @@ class MelVit:
         )
 
     def length(self, sample: Sample) -> int:
-        """All pictures have one size."""
+        """Return a constant: all pictures have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the pictures of all samples together; without sound of its own an utterance is missing."""
-        return encode_good(samples, lambda sample: unusable(sample.sound, LEAST), self._together)
+        """Encode the pictures of all samples together; an utterance without sound of its own is missing."""
+        return encode_usable(
+            samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._encode_together
+        )
 
-    def _together(self, samples: list[Sample]) -> Iterator[Encoded]:
-        pictures = [as_picture(mel_levels(self._heard(sample))) for sample in samples]
+    def _encode_together(self, samples: list[Sample]) -> Iterator[Encoded]:
+        pictures = [as_picture(mel_levels(self._sound_of(sample))) for sample in samples]
         for states in self._forward(pictures):
             tokens = states.astype(self.params.dtype)
             yield Encoded({"pooled": states[:1], "tokens": tokens}, len(tokens))
 
-    def _heard(self, sample: Sample) -> FloatArray:
+    def _sound_of(self, sample: Sample) -> FloatArray:
         if sample.sound is None:
             raise ValueError("a sample without sound has no picture")
         most = round(self.params.utterance_seconds * RATE)
@@ -145,7 +147,7 @@ class MelVit:
         return window_sound(before, sample.sound, most, round(self.params.window_seconds * RATE), gap)
 
     def _forward(self, pictures: Sequence["Tensor"]) -> FloatArray:
-        """Pictures [3, 224, 224] to states [B, 197, width]."""
+        """Compute states [B, 197, width] of pictures [3, 224, 224]."""
         import torch
 
         with torch.inference_mode():
@@ -165,7 +167,7 @@ def window_sound(
         gap: samples of silence in place of an unusable earlier utterance.
     """
     silence = np.zeros(gap, np.float32)
-    parts = [silence if s is None or unusable(s, LEAST) else s[:utterance] for s in before]
+    parts = [silence if s is None or why_unusable(s, MIN_SAMPLES) else s[:utterance] for s in before]
     parts.append(target[:utterance])
     while len(parts) > 1 and sum(map(len, parts)) > window:
         parts.pop(0)
@@ -173,7 +175,7 @@ def window_sound(
 
 
 def build(config: dict[str, Any], upper: int) -> "nn.Module":
-    """ViT without its upper layers and the norm after them; the large one without two has 278,107,136 parameters."""
+    """Build ViT without its upper layers and the final norm; the large one without two has 278,107,136 parameters."""
     from torch import nn
     from transformers.models.vit.configuration_vit import ViTConfig
     from transformers.models.vit.modeling_vit import ViTModel

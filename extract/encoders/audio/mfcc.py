@@ -1,4 +1,4 @@
-"""Mel-frequency cepstral coefficients (librosa), the classic description of the sound's colour."""
+"""Mel-frequency cepstral coefficients (librosa), the classic description of timbre."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
@@ -10,23 +10,23 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.audio.common import centre, each_alone, unusable
+from extract.encoders.audio.common import encode_singly, middle_of, why_unusable
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
 
 class MfccParams(Strict):
-    """Switches of `audio/mfcc`.
+    """Parameters of `audio/mfcc`.
 
     Attributes:
-        n_mfcc: coefficients.
-        rate: of the sound, Hz.
+        n_mfcc: number of coefficients.
+        rate: sampling rate of the sound, Hz.
         n_fft, hop: window and step, samples.
-        n_mels: mel bands, from 0 Hz to half the rate.
+        n_mels: number of mel bands, from 0 Hz to half the rate.
         deltas: whether `pooled` also describes the change from frame to frame.
-        pad_mode: what the first and last window see beyond the ends: silence, or the mirrored sound.
-        window_seconds: describe the middle so many seconds of every clip (AVT-CA: 3.6 s); without it the whole clip.
-        fill: silence after the end of a clip shorter than the window, so that all have the same number of frames;
+        pad_mode: padding of the first and last window: silence, or the reflected sound.
+        window_seconds: describe this many seconds in the middle of every clip (AVT-CA: 3.6 s); None for the whole clip.
+        fill: append silence to a clip shorter than the window, so that all clips have the same number of frames;
             otherwise such a clip has fewer.
     """
 
@@ -38,7 +38,7 @@ class MfccParams(Strict):
     deltas: bool = True
     pad_mode: Literal["constant", "reflect"] = "constant"
     window_seconds: float | None = Field(None, gt=0)
-    # Left out where it is true, so that features made before there was a choice stay what they are.
+    # Excluded if true, so that params (and keys) of features from before this option stay the same.
     fill: bool = Field(True, exclude_if=bool)
 
     @model_validator(mode="after")
@@ -49,15 +49,15 @@ class MfccParams(Strict):
 
     @property
     def window(self) -> int | None:
-        """Samples described of every clip, or None for all of them."""
+        """Number of samples used of every clip; None for all."""
         return None if self.window_seconds is None else round(self.window_seconds * self.rate)
 
 
 class Mfcc:
-    """`frames` are the coefficients; `pooled` is their mean and deviation, then the same of their deltas.
+    """`frames` holds the coefficients; `pooled` their mean and deviation, then those of their deltas.
 
-    With `window_seconds` silence may follow a short clip in `frames`; `pooled` leaves those frames out. Decibels
-    count from the loudest frame of the clip (top_db 80), so a clip is always encoded alone.
+    With `window_seconds`, `frames` may end with silence after a short clip; `pooled` leaves these frames out. Decibels
+    are relative to the loudest frame of the clip (top_db 80), so a clip is always encoded alone.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -80,7 +80,7 @@ class Mfcc:
 
     @staticmethod
     def arrays(params: MfccParams) -> tuple[ArraySpec, ...]:
-        """`frames` [T, n_mfcc], one each `hop` samples; `pooled` [1, 4 n_mfcc] (2 n_mfcc without deltas)."""
+        """`frames` [T, n_mfcc], one per `hop` samples; `pooled` [1, 4 n_mfcc] (2 n_mfcc without deltas)."""
         width = params.n_mfcc * (4 if params.deltas else 2)
         return (
             ArraySpec("pooled", "vector", ("utterance", "statistic"), (width,)),
@@ -88,20 +88,20 @@ class Mfcc:
         )
 
     def length(self, sample: Sample) -> int:
-        """Not asked for: each clip is encoded alone."""
+        """Unused: each clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each sound alone; less than `n_fft` samples are too short."""
-        return each_alone(samples, self.params.n_fft, self._one)
+        """Encode each sound alone; fewer than `n_fft` samples are too short."""
+        return encode_singly(samples, self.params.n_fft, self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:
         window = self.params.window
-        part = sound if window is None else centre(sound, window)
-        if (silence := unusable(part, 0)) is not None:
+        part = sound if window is None else middle_of(sound, window)
+        if (silence := why_unusable(part, 0)) is not None:
             return silence
         frames = self._coefficients(part)  # [T, n_mfcc]
-        own = frames[: 1 + len(sound) // self.params.hop]  # not the silence behind a short clip
+        own = frames[: 1 + len(sound) // self.params.hop]  # without the silence after a short clip
         pooled = self._pool(own)
         if not np.isfinite(pooled).all():
             return Missing(Reason.FAULT, "coefficients that are not finite")
@@ -136,7 +136,7 @@ class Mfcc:
 
         parts = [frames]
         if self.params.deltas:
-            # "nearest" and not "interp", which needs at least 9 frames
+            # "nearest" instead of "interp", which needs at least 9 frames
             parts.append(librosa.feature.delta(frames, width=9, order=1, axis=0, mode="nearest"))
         rows = [statistic for part in parts for statistic in (part.mean(axis=0), part.std(axis=0))]
         return np.concatenate(rows, dtype=np.float32)[None]

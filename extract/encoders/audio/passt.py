@@ -16,33 +16,36 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.audio.common import lengthened, mirrored_windows, unusable
+from extract.encoders.audio.common import mirrored_windows, pad_to_length, why_unusable
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.run_singly import encode_good
+from extract.encoders.run_singly import encode_usable
 from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import nn
 
 RATE: Final = 32_000
-LEAST, MOST = 4_801, 321_600  # samples of one forward: one patch of 16 spectra, 99 patches; measured
-SCENE_WINDOW, SCENE_HOP = 320_000, 80_000  # of the package's scene embedding: 10 s each 2.5 s
+MIN_SAMPLES, MAX_SAMPLES = (
+    4_801,
+    321_600,
+)  # samples of an input: one patch of 16 spectra, 99 patches; measured
+SCENE_WINDOW, SCENE_HOP = 320_000, 80_000  # windows of the package's scene embedding: 10 s every 2.5 s
 WIDTHS: Final = {"embed_only": 768, "logits": 527, "all": 527 + 768}
 DEPTH = 12
-AT_ONCE = 16 * RATE  # samples in one forward: the package's attention grows with the square of a window
+MAX_SAMPLES_AT_ONCE = 16 * RATE  # samples in one batch: memory of attention grows with the square of a window
 
 
 class PasstParams(Strict):
-    """Switches of `audio/passt`.
+    """Parameters of `audio/passt`.
 
     Attributes:
         mode: `embed_only`, the mean of class and distillation token; `logits` of the 527 AudioSet classes; `all`.
         window_seconds: length of a window; None for the clip as a whole, which beyond 10 s is the mean over windows
-            of 10 s each 2.5 s.
-        hop_seconds: from window to window.
+            of 10 s every 2.5 s.
+        hop_seconds: step between windows.
         frames: also keep each window, not only their mean; needs `window_seconds`.
-        max_seconds: only the beginning of a longer clip is heard.
-        pad_seconds: a shorter clip gets silence at its end (AMuSE: 1); 0 for none. Silence moves the output far.
+        max_seconds: only the beginning of a longer clip is used.
+        pad_seconds: append silence to a shorter clip (AMuSE: 1 s); 0 for none. Silence changes the output strongly.
     """
 
     mode: Literal["embed_only", "logits", "all"] = "embed_only"
@@ -58,11 +61,10 @@ class PasstParams(Strict):
         return None if self.window_seconds is None else round(self.window_seconds * RATE)
 
     @property
-    def least(self) -> int:
-        """Samples that a clip needs, before it is lengthened."""
-        needed = (
-            LEAST if self.window is None else self.window // 2 + 1
-        )  # a mirror image is shorter than the clip
+    def min_samples(self) -> int:
+        """Samples that a clip needs before it is padded."""
+        # A clip must be longer than the part of it that is reflected at its ends.
+        needed = MIN_SAMPLES if self.window is None else self.window // 2 + 1
         return 1 if round(self.pad_seconds * RATE) >= needed else needed
 
 
@@ -100,22 +102,28 @@ class Passt:
         return (pooled, frames) if params.window and params.frames else (pooled,)
 
     def length(self, sample: Sample) -> int:
-        """Samples of a window: windows of one size share forwards, whatever the number of a clip's windows."""
+        """Return the samples of a window: windows of one size share batches, however many windows a clip has."""
         return 0 if sample.sound is None else self._windows(sample.sound).shape[1]
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode sounds whose windows have one size."""
-        return encode_good(samples, lambda sample: unusable(sample.sound, self.params.least), self._together)
+        return encode_usable(
+            samples, lambda sample: why_unusable(sample.sound, self.params.min_samples), self._encode_together
+        )
 
     def _windows(self, sound: FloatArray) -> FloatArray:
-        """What goes through the network, [W, samples]; sounds that are too short come as they are."""
-        heard = sound[: round(self.params.max_seconds * RATE)]
-        heard = lengthened(heard, round(self.params.pad_seconds * RATE))
-        if self.params.window is not None and len(heard) > self.params.window // 2:
-            return mirrored_windows(heard, self.params.window, round(self.params.hop_seconds * RATE))
-        return heard[None] if len(heard) <= SCENE_WINDOW else mirrored_windows(heard, SCENE_WINDOW, SCENE_HOP)
+        """Return the network's input, [W, samples]; sounds that are too short are returned unchanged."""
+        used_part = sound[: round(self.params.max_seconds * RATE)]
+        used_part = pad_to_length(used_part, round(self.params.pad_seconds * RATE))
+        if self.params.window is not None and len(used_part) > self.params.window // 2:
+            return mirrored_windows(used_part, self.params.window, round(self.params.hop_seconds * RATE))
+        return (
+            used_part[None]
+            if len(used_part) <= SCENE_WINDOW
+            else mirrored_windows(used_part, SCENE_WINDOW, SCENE_HOP)
+        )
 
-    def _together(self, samples: list[Sample]) -> Iterator[Encoded]:
+    def _encode_together(self, samples: list[Sample]) -> Iterator[Encoded]:
         windows = [self._windows(sample.sound) for sample in samples if sample.sound is not None]
         values = self._forward(np.concatenate(windows))
         ends = np.cumsum([len(own) for own in windows])
@@ -125,12 +133,12 @@ class Passt:
             yield Encoded(pooled | frames, len(rows))
 
     def _forward(self, windows: FloatArray) -> FloatArray:
-        """Windows [W, samples] to embeddings [W, width], a bounded number at once."""
+        """Compute embeddings [W, width] of windows [W, samples], a limited number at a time."""
         import torch
 
         parts = []
-        step = max(1, AT_ONCE // windows.shape[1])
-        with torch.inference_mode(), quiet():
+        step = max(1, MAX_SAMPLES_AT_ONCE // windows.shape[1])
+        with torch.inference_mode(), without_warnings():
             for start in range(0, len(windows), step):
                 part = torch.from_numpy(np.ascontiguousarray(windows[start : start + step])).to(self.device)
                 logits, embedding = self._network(self._mel(part)[:, None])
@@ -140,10 +148,10 @@ class Passt:
 
 
 def build() -> "nn.Module":
-    """The network `passt_s_swa_p16_128_ap476` (10 s of 128 bands in patches of 16 x 16): 86,153,758 parameters."""
+    """Build the network `passt_s_swa_p16_128_ap476` (10 s of 128 bands, patches of 16 x 16, 86,153,758 parameters)."""
     from hear21passt.models import passt
 
-    passt.first_RUN = False  # it would print the shapes of the first forward to stdout, which is for answers
+    passt.first_RUN = False  # otherwise it prints shapes to stdout, which is reserved for answers
     network: nn.Module = passt.PaSST(
         img_size=(128, 998),
         patch_size=16,
@@ -159,7 +167,7 @@ def build() -> "nn.Module":
 
 
 def spectrogram() -> "nn.Module":
-    """Sound [B, n] at 32 kHz to 128 bands [B, 128, T] as PaSST was trained on, without augmentation."""
+    """Return the spectrogram that PaSST was trained on: sound [B, n] at 32 kHz to [B, 128, T], without augmentation."""
     from hear21passt.models.preprocess import AugmentMelSTFT
 
     bands: nn.Module = AugmentMelSTFT(
@@ -181,8 +189,8 @@ def spectrogram() -> "nn.Module":
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """The package warns about sizes that are meant, and draws random numbers even in evaluation."""
+def without_warnings() -> Iterator[None]:
+    """Silence the package's warnings about intended sizes, and protect the random state that it uses in evaluation."""
     import torch
 
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):

@@ -14,30 +14,30 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.audio.common import each_alone
+from extract.encoders.audio.common import encode_singly
 from extract.encoders.audio.voice_mel import BANDS, HOP, RATE, WINDOW, mel_levels
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
-LOWEST, HIGHEST = 50.0, 600.0  # Hz, of a voice
-LEAST: Final = 1_600  # samples of an utterance: 0.1 s
-STEPS: Final = 255  # classes of pitch, less one; class 0 has no voice
+LOWEST, HIGHEST = 50.0, 600.0  # pitch range of a voice, Hz
+MIN_SAMPLES: Final = 1_600  # samples of an utterance: 0.1 s
+STEPS: Final = 255  # number of voiced pitch classes less one; class 0 means no voice
 
 
 class PitchMelParams(Strict):
-    """Switches of `audio/pitch-mel`.
+    """Parameters of `audio/pitch-mel`.
 
     Attributes:
-        max_seconds: only the beginning of a longer utterance is heard.
+        max_seconds: only the beginning of a longer utterance is used.
     """
 
     max_seconds: float = Field(10, ge=0.1, le=120)
 
 
 class PitchMel:
-    """`classes` and `bands` have a row each 16 ms; `pooled` is the mean of the bands.
+    """`classes` and `bands` have a row per 16 ms; `pooled` is the mean of the bands.
 
-    A pitch is told relative to the utterance, so it is always encoded alone.
+    Pitch is relative to the utterance, so an utterance is always encoded alone.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -61,7 +61,7 @@ class PitchMel:
 
     @staticmethod
     def arrays(params: PitchMelParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 80]; `classes` [T], 0 without voice, else 1 to 256; `bands` [T, 80], 0 to 1, low ones first."""
+        """`pooled` [1, 80]; `classes` [T], 0 without voice, else 1 to 256; `bands` [T, 80], 0 to 1, low bands first."""
         return (
             ArraySpec("pooled", "vector", ("utterance", "band"), (BANDS,)),
             ArraySpec("classes", "sequence", ("frame",), (), "int32"),
@@ -69,23 +69,25 @@ class PitchMel:
         )
 
     def length(self, sample: Sample) -> int:
-        """Not asked for: each clip is encoded alone."""
+        """Unused: each clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode each sound alone; less than 0.1 s is too short."""
-        return each_alone(samples, LEAST, tracks, most=round(self.params.max_seconds * RATE))
+        return encode_singly(
+            samples, MIN_SAMPLES, pitch_and_bands, max_samples=round(self.params.max_seconds * RATE)
+        )
 
 
-def tracks(sound: FloatArray) -> Encoded:
-    """The arrays of a sound."""
+def pitch_and_bands(sound: FloatArray) -> Encoded:
+    """Compute the arrays of a sound."""
     bands = np.ascontiguousarray(mel_levels(sound).T)
     classes = pitch_classes(pitches(sound))
     return Encoded({"pooled": bands.mean(0, keepdims=True), "classes": classes, "bands": bands}, len(bands))
 
 
 def pitches(sound: FloatArray) -> NDArray[np.float64]:
-    """Pitch of each frame, Hz; NaN where there is no voice, [n // 256 + 1]."""
+    """Return the pitch of each frame in Hz, NaN where there is no voice, [n // 256 + 1]."""
     import librosa
 
     found, _, _ = librosa.pyin(sound, fmin=LOWEST, fmax=HIGHEST, sr=RATE, frame_length=WINDOW, hop_length=HOP)
@@ -93,9 +95,9 @@ def pitches(sound: FloatArray) -> NDArray[np.float64]:
 
 
 def pitch_classes(hertz: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Classes of pitches: 0 without voice, else 1 to 256 for -4 to 4 deviations of their logarithms from the mean.
+    """Return pitch classes: 0 without voice, else 1 to 256 for -4 to 4 standard deviations of the log pitch.
 
-    Voices of one pitch alone are in the middle.
+    If all voiced frames have one pitch, they get the middle class.
     """
     voiced = np.isfinite(hertz)
     logarithms = np.log(hertz[voiced])

@@ -1,7 +1,7 @@
-"""How something is said: pitch, loudness, rhythm and voice quality by librosa and numpy, without a network.
+"""How something is said: pitch, loudness, rhythm and voice quality, computed with librosa and numpy, without a network.
 
-`NAMES` lists the numbers of the utterance vector in order. Pitch is in semitones above 100 Hz, loudness in
-decibels of full scale. Without a voiced frame the pitch and voice numbers are 0, and so is `voiced_share`.
+`NAMES` lists the values of the utterance vector in order. Pitch is in semitones above 100 Hz, loudness in decibels of
+full scale. Without a voiced frame, the pitch and voice values and `voiced_share` are 0.
 """
 
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.audio.common import each_alone
+from extract.encoders.audio.common import encode_singly
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
 RATE = 16000
 HOP = 160  # 10 ms
 WINDOW = 400  # 25 ms, for loudness and spectrum
-PITCH_WINDOW = 1024  # 64 ms: holds two periods of 60 Hz and room to shift by one
+PITCH_WINDOW = 1024  # 64 ms: two periods of 60 Hz, and room for a lag of one
 FLOOR_DB = -100.0
 VOICED_BELOW_PEAK = 35.0  # dB; quieter frames have no voice
 ACTIVE_BELOW_PEAK = 25.0  # dB; quieter frames are pause
-PERIODIC = 0.5  # correlation of neighbouring periods from which a frame may be voiced
+MIN_PERIODICITY = 0.5  # correlation of neighbouring periods above which a frame may be voiced
 SYLLABLE_GAP = (
-    10  # frames between two peaks of loudness at least: ten syllables a second are the quickest speech
+    10  # smallest distance of two loudness peaks in frames: the fastest speech has ten syllables a second
 )
 
 _PITCH = ("median", "mean", "std", "p10", "p90", "range", "slope", "end", "change")
@@ -47,11 +47,11 @@ FRAME_NAMES = ("log2_f0", "voiced", "rms_db", "periodicity")
 
 
 class ProsodyParams(Strict):
-    """Switches of `audio/prosody`.
+    """Parameters of `audio/prosody`.
 
     Attributes:
         fmin, fmax: range of the pitch, Hz.
-        seconds: shortest sound that is described.
+        seconds: shortest sound that is encoded.
     """
 
     fmin: float = Field(60, ge=50, le=200)
@@ -61,7 +61,7 @@ class ProsodyParams(Strict):
 
 @dataclass(frozen=True)
 class Contour:
-    """What is known of each 10 ms frame, each [T]; `f0` in Hz is a guess where the frame is not `voiced`."""
+    """Values of each 10 ms frame, each [T]; `f0` in Hz is only a guess where the frame is not `voiced`."""
 
     f0: FloatArray
     voiced: NDArray[np.bool_]
@@ -70,12 +70,12 @@ class Contour:
 
     @property
     def active(self) -> NDArray[np.bool_]:
-        """Frames that are no pause."""
+        """Frames that are not part of a pause."""
         return np.asarray(self.loudness > self.loudness.max() - ACTIVE_BELOW_PEAK)
 
 
 class Prosody:
-    """`pooled` holds the numbers of `NAMES`, `frames` those of `FRAME_NAMES` (log2_f0 is 0 if unvoiced)."""
+    """`pooled` holds the values of `NAMES`, `frames` those of `FRAME_NAMES` (log2_f0 is 0 if unvoiced)."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="audio/prosody",
@@ -106,12 +106,12 @@ class Prosody:
         )
 
     def length(self, sample: Sample) -> int:
-        """Not asked for: each clip is encoded alone."""
+        """Unused: each clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Describe each sound alone."""
-        return each_alone(samples, max(PITCH_WINDOW, round(self.params.seconds * RATE)), self._one)
+        return encode_singly(samples, max(PITCH_WINDOW, round(self.params.seconds * RATE)), self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:
         contour = trace_contour(sound, self.params.fmin, self.params.fmax)
@@ -133,7 +133,7 @@ class Prosody:
 
 
 def trace_contour(sound: FloatArray, fmin: float, fmax: float) -> Contour:
-    """Pitch (YIN), loudness and periodicity each 10 ms; a frame is voiced when loud and periodic enough."""
+    """Return pitch (YIN), loudness and periodicity every 10 ms; a frame is voiced if it is loud and periodic enough."""
     import librosa
     from scipy.ndimage import median_filter
 
@@ -154,18 +154,20 @@ def trace_contour(sound: FloatArray, fmin: float, fmax: float) -> Contour:
     loudness = np.maximum(20 * np.log10(np.maximum(rms, 1e-10)), FLOOR_DB)
     periodicity = correlate_periods(sound, f0)
     loud = loudness > max(float(loudness.max()) - VOICED_BELOW_PEAK, -70.0)
-    inside = (f0 > 1.02 * fmin) & (f0 < 0.98 * fmax)  # at the ends of its range YIN found no period
-    voiced = median_filter(loud & inside & (periodicity > PERIODIC), size=5, mode="nearest")
+    inside = (f0 > 1.02 * fmin) & (
+        f0 < 0.98 * fmax
+    )  # YIN returns the ends of its range if it finds no period
+    voiced = median_filter(loud & inside & (periodicity > MIN_PERIODICITY), size=5, mode="nearest")
     return Contour(f0.astype(np.float32), voiced, loudness.astype(np.float32), periodicity.astype(np.float32))
 
 
 def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
-    """Correlation [T] of each frame with itself one period later, from -1 to 1; 0 where there is no sound."""
+    """Return the correlation of each frame with itself one period later, in [-1, 1], [T]; 0 for silence."""
     half = PITCH_WINDOW // 2
     padded = np.pad(sound, (half, half + PITCH_WINDOW))
     starts = np.arange(len(f0)) * HOP
     lags = np.rint(RATE / f0).astype(int)
-    # two stretches of half a window, one lag apart, together centred on the frame
+    # Two pieces of half a window, one lag apart, together centred on the frame.
     first = starts + (PITCH_WINDOW - half - lags) // 2
     windows = np.lib.stride_tricks.sliding_window_view(padded, half)
     a, b = windows[first], windows[first + lags]  # [T, half]
@@ -175,22 +177,22 @@ def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
 
 
 def pitch_numbers(contour: Contour) -> list[float]:
-    """Numbers of `_PITCH` over the voiced frames: semitones, slope in semitones a second."""
+    """Return the values of `_PITCH` over the voiced frames: semitones; the slope in semitones per second."""
     if not contour.voiced.any():
         return [0.0] * len(_PITCH)
     tone = 12 * np.log2(contour.f0[contour.voiced] / 100)
-    at = np.flatnonzero(contour.voiced) * HOP / RATE
+    times = np.flatnonzero(contour.voiced) * HOP / RATE
     low, median, high = np.percentile(tone, [10, 50, 90])
     end = float(np.median(tone[-20:]) - median)  # the last 0.2 s of voice: rising questions, falling ends
-    change = np.abs(np.diff(tone))[np.diff(at) < 1.5 * HOP / RATE]
+    change = np.abs(np.diff(tone))[np.diff(times) < 1.5 * HOP / RATE]
     return [
         *(median, tone.mean(), tone.std(), low, high, high - low),
-        *(slope_of(at, tone), end, _mean(change)),
+        *(slope_of(times, tone), end, _mean(change)),
     ]
 
 
 def voice_numbers(contour: Contour) -> list[float]:
-    """Jitter (change of period, relative), shimmer (of loudness, dB), mean and deviation of periodicity."""
+    """Return jitter (relative change of period), shimmer (dB), mean and deviation of periodicity."""
     if not contour.voiced.any():
         return [0.0] * 4
     both = contour.voiced[1:] & contour.voiced[:-1]
@@ -203,23 +205,23 @@ def voice_numbers(contour: Contour) -> list[float]:
 
 
 def loudness_numbers(contour: Contour) -> list[float]:
-    """Numbers of `_LOUD` over the frames that are no pause: decibels, slope in decibels a second."""
+    """Return the values of `_LOUD` over the frames outside pauses: decibels; the slope in decibels per second."""
     level = contour.loudness[contour.active]
-    at = np.flatnonzero(contour.active) * HOP / RATE
+    times = np.flatnonzero(contour.active) * HOP / RATE
     low, high = np.percentile(level, [10, 90])
     change = _mean(np.abs(np.diff(level)))
-    return [float(level.mean()), float(level.std()), low, high, high - low, slope_of(at, level), change]
+    return [float(level.mean()), float(level.std()), low, high, high - low, slope_of(times, level), change]
 
 
 def rhythm_numbers(contour: Contour, seconds: float) -> list[float]:
-    """Duration, shares, pauses, syllables and voiced stretches; seconds and events a second."""
+    """Return duration, shares, pauses, syllables and voiced runs; in seconds and events per second."""
     from scipy.ndimage import gaussian_filter1d
     from scipy.signal import find_peaks
 
     active = np.flatnonzero(contour.active)
-    inner = ~contour.active[active[0] : active[-1] + 1]  # silence around the speech is no pause in it
-    pauses = [n for n in stretches(inner) if n >= 15]  # 150 ms: shorter ones are stops inside words
-    voiced = stretches(contour.voiced)
+    inner = ~contour.active[active[0] : active[-1] + 1]  # silence before and after the speech is no pause
+    pauses = [n for n in run_lengths(inner) if n >= 15]  # 150 ms; shorter ones are plosives inside words
+    voiced = run_lengths(contour.voiced)
     smooth = gaussian_filter1d(contour.loudness, 3.0, mode="nearest")
     height = contour.loudness.max() - ACTIVE_BELOW_PEAK
     peaks, _ = find_peaks(smooth, height=height, prominence=2.0, distance=SYLLABLE_GAP)
@@ -231,10 +233,10 @@ def rhythm_numbers(contour: Contour, seconds: float) -> list[float]:
 
 
 def spectrum_numbers(sound: FloatArray, active: NDArray[np.bool_]) -> list[float]:
-    """Mean and deviation of the numbers of `_SPECTRUM` over the frames that are no pause.
+    """Return mean and deviation of the values of `_SPECTRUM` over the frames outside pauses.
 
-    Centroid and rolloff (85 %) in kHz, flatness as log10, zero crossings a sample, flux between spectra of
-    sum 1, tilt in decibels between the bands below and above 1 kHz.
+    Centroid and rolloff (85 %) in kHz, flatness as log10, zero crossings per sample, flux between spectra of sum 1,
+    tilt in decibels between the bands below and above 1 kHz.
     """
     import librosa
 
@@ -258,16 +260,16 @@ def spectrum_numbers(sound: FloatArray, active: NDArray[np.bool_]) -> list[float
     return [number for row in rows for number in (float(row[active].mean()), float(row[active].std()))]
 
 
-def slope_of(at: NDArray[np.floating], values: NDArray[np.floating]) -> float:
-    """Slope of the least-squares line; 0 where less than 50 ms are known."""
-    if len(at) < 5:
+def slope_of(times: NDArray[np.floating], values: NDArray[np.floating]) -> float:
+    """Return the slope of the least-squares line; 0 with fewer than 50 ms of data."""
+    if len(times) < 5:
         return 0.0
-    centred = at - at.mean()
+    centred = times - times.mean()
     return float((centred * (values - values.mean())).sum() / (centred**2).sum())
 
 
-def stretches(mask: NDArray[np.bool_]) -> list[int]:
-    """Lengths of the runs of True."""
+def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
+    """Return the lengths of the runs of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     return [int(n) for n in edges[1::2] - edges[::2]]
 

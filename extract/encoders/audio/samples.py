@@ -1,4 +1,4 @@
-"""Sound as it is, for a model that has a network of speech inside and tunes it."""
+"""Raw sound, for models that contain a speech network and fine-tune it."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -10,16 +10,16 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.audio.common import each_alone
+from extract.encoders.audio.common import encode_singly
 from extract.encoders.audio.voice_mel import RATE
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
-LEAST = 400  # samples of one frame of such a network
+MIN_SAMPLES = 400  # samples of one frame of such a network
 
 
 class SamplesParams(Strict):
-    """Switches of `audio/samples`.
+    """Parameters of `audio/samples`.
 
     Attributes:
         max_seconds: only the beginning of a longer utterance is kept.
@@ -56,16 +56,18 @@ class Samples:
         return (ArraySpec("samples", "sequence", ("sample",), ()),)
 
     def length(self, sample: Sample) -> int:
-        """Not asked for: there is no forward."""
+        """Unused: there is no network."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Keep each sound; less than 25 ms is too short."""
-        return each_alone(samples, LEAST, kept, most=round(self.params.max_seconds * RATE))
+        return encode_singly(
+            samples, MIN_SAMPLES, raw_samples, max_samples=round(self.params.max_seconds * RATE)
+        )
 
 
-def kept(sound: FloatArray) -> Encoded:
-    """A sound as it is."""
+def raw_samples(sound: FloatArray) -> Encoded:
+    """Return a sound unchanged."""
     return Encoded({"samples": sound.astype(np.float32)}, len(sound))
 
 

@@ -1,4 +1,4 @@
-"""Self-supervised speech networks: wav2vec 2.0, HuBERT, WavLM, and the emotion network built on the first.
+"""Self-supervised speech networks: wav2vec 2.0, HuBERT, WavLM, and the emotion network built on wav2vec 2.0.
 
 One frame each 20 ms (400 samples seen, 320 samples apart), at 16 kHz (docs/encoders.md#speech-networks).
 """
@@ -35,12 +35,12 @@ EMOTIONS = ("arousal", "dominance", "valence")
 
 
 class SpeechParams(Strict):
-    """Switches of all these encoders.
+    """Parameters of all these encoders.
 
     Attributes:
         frames: also keep the state of every frame, not only their mean.
-        max_seconds: only the beginning of a longer clip is heard; attention costs the square of the length.
-        pad_seconds: a shorter clip gets silence at its end (AVAFN: 0.1); 0 for none.
+        max_seconds: only the beginning of a longer clip is used; attention costs the square of the length.
+        pad_seconds: append silence to a shorter clip (AVAFN: 0.1 s); 0 for none.
     """
 
     frames: bool = True
@@ -49,17 +49,17 @@ class SpeechParams(Strict):
 
 
 class BaseSpeechParams(SpeechParams):
-    """Switches of a network of 12 layers.
+    """Parameters of a network of 12 layers.
 
     Attributes:
-        layer: whose states are kept; 0 is the input of the first layer, None the last one.
+        layer: the layer whose states are kept; 0 is the input of the first layer, None the last layer.
     """
 
     layer: int | None = Field(None, ge=0, le=12)
 
 
 class WavlmBaseParams(BaseSpeechParams):
-    """Switches of WavLM base.
+    """Parameters of WavLM base.
 
     Attributes:
         weights: trained on 94,000 hours, or on the 960 of LibriSpeech.
@@ -69,10 +69,10 @@ class WavlmBaseParams(BaseSpeechParams):
 
 
 class LargeSpeechParams(SpeechParams):
-    """Switches of a network of 24 layers.
+    """Parameters of a network of 24 layers.
 
     Attributes:
-        layer: whose states are kept; 0 is the input of the first layer, None the last one.
+        layer: the layer whose states are kept; 0 is the input of the first layer, None the last layer.
     """
 
     layer: int | None = Field(None, ge=0, le=24)
@@ -91,19 +91,19 @@ class SpeechKind:
         return Input(rate=RATE)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, width]; `emotion` [1, 3], about 0 to 1; `frames` [T, width], one each 20 ms."""
+        """`pooled` [1, width]; `emotion` [1, 3], about 0 to 1; `frames` [T, width], one per 20 ms."""
         pooled, *frames = pooled_and_frames(self.network.width, params.frames)
         emotion = ArraySpec("emotion", "vector", ("utterance", "_".join(EMOTIONS)), (len(EMOTIONS),))
         return (pooled, *((emotion,) if self.network.emotion else ()), *frames)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> "SpeechEncoder":
-        """Build one with its checkpoint.
+        """Build an encoder with its checkpoint.
 
         Raises:
-            WeightsError: the checkpoint is absent, damaged, or of a network with other norms or another width.
+            WeightsError: the checkpoint is absent, damaged, or belongs to a network with other norms or another width.
         """
         handle = weights or Weights(getattr(params, "weights", str(self.spec.weights)))
-        config, normalise = described(handle, self.network)
+        config, normalise = read_config(handle, self.network)
         network: Any = handle.network(
             lambda: build(self.network.family, config, self.network.emotion),
             strip=() if self.network.emotion else (f"{self.network.family}.",),
@@ -118,11 +118,14 @@ class SpeechKind:
         return SpeechEncoder(params, encoder.to(device), head, self.spec.batch == "mask", normalise, device)
 
 
-def described(weights: Weights, expected: SpeechNetwork) -> tuple[dict[str, Any], bool]:
-    """What config.json and preprocessor_config.json of a checkpoint say: the network, whether clips are normalised.
+def read_config(weights: Weights, expected: SpeechNetwork) -> tuple[dict[str, Any], bool]:
+    """Read config.json and preprocessor_config.json of a checkpoint.
+
+    Returns:
+        The config of the network, and whether clips are normalised.
 
     Raises:
-        WeightsError: its norms or its width are not those of the key, so its batch rule or its arrays would be wrong.
+        WeightsError: norms or width differ from those of the key, so batch rule or arrays would be wrong.
     """
     config = weights.config(expected.config, fixed=("feat_extract_norm", "hidden_size"))
     if weights.random is not None:

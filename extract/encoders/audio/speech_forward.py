@@ -1,4 +1,4 @@
-"""Sounds through a speech network: each clip normalised alone, then padded together or encoded apart."""
+"""Run sounds through a speech network: each clip is normalised alone, then padded into a batch or encoded alone."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -7,18 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ercache.reasons import Missing
-from extract.encoders.audio.common import frame_count, lengthened, normalised, unusable
+from extract.encoders.audio.common import frame_count, normalise_clip, pad_to_length, why_unusable
 from extract.encoders.base import Encoded, Sample
-from extract.encoders.run_singly import encode_good
+from extract.encoders.run_singly import encode_usable
 from extract.media.types import FloatArray
 
 RATE = 16_000
-LEAST = 400  # samples of one frame
-MOST_PAIRS = 8_000_000  # of frames that see each other in a forward: 0.5 GB for 16 heads
+MIN_SAMPLES = 400  # samples of one frame
+MAX_FRAME_PAIRS = 8_000_000  # pairs of frames in the attention of a batch: 0.5 GB for 16 heads
 
 
 class Lengths(Protocol):
-    """Switches that a forward needs."""
+    """Parameters that the encoder needs."""
 
     frames: bool
     max_seconds: float
@@ -26,7 +26,7 @@ class Lengths(Protocol):
 
 
 class SpeechEncoder:
-    """At work: every clip is normalised alone and only then lengthened or padded."""
+    """A speech encoder. Every clip is normalised alone, and only then padded."""
 
     def __init__(
         self, params: Lengths, network: Any, head: Any, masked: bool, normalise: bool, device: str
@@ -37,25 +37,27 @@ class SpeechEncoder:
         self._most, self._pad = round(params.max_seconds * RATE), round(params.pad_seconds * RATE)
 
     def length(self, sample: Sample) -> int:
-        """Samples that the network sees."""
+        """Return how many samples the network gets."""
         if sample.sound is None:
             return 0
         return max(min(len(sample.sound), self._most), self._pad)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode sounds, together with a mask where the network allows it, else each alone."""
-        least = 1 if self._pad >= LEAST else LEAST
-        return encode_good(samples, lambda sample: unusable(sample.sound, least), self._together)
+        """Encode sounds: in masked batches if the network allows it, otherwise one by one."""
+        min_samples = 1 if self._pad >= MIN_SAMPLES else MIN_SAMPLES
+        return encode_usable(
+            samples, lambda sample: why_unusable(sample.sound, min_samples), self._encode_together
+        )
 
-    def _together(self, samples: list[Sample]) -> Iterator[Encoded]:
-        sounds = [self._prepared(sample.sound) for sample in samples if sample.sound is not None]
-        step = max(1, MOST_PAIRS // max(map(frame_count, map(len, sounds))) ** 2) if self._masked else 1
+    def _encode_together(self, samples: list[Sample]) -> Iterator[Encoded]:
+        sounds = [self._prepare(sample.sound) for sample in samples if sample.sound is not None]
+        step = max(1, MAX_FRAME_PAIRS // max(map(frame_count, map(len, sounds))) ** 2) if self._masked else 1
         for start in range(0, len(sounds), step):
             yield from self._forward(sounds[start : start + step])
 
-    def _prepared(self, sound: FloatArray) -> FloatArray:
-        heard = sound[: self._most]
-        return lengthened(normalised(heard) if self._normalise else heard, self._pad)
+    def _prepare(self, sound: FloatArray) -> FloatArray:
+        used_part = sound[: self._most]
+        return pad_to_length(normalise_clip(used_part) if self._normalise else used_part, self._pad)
 
     def _forward(self, sounds: Sequence[FloatArray]) -> list[Encoded]:
         import torch
@@ -82,7 +84,7 @@ class SpeechEncoder:
 
 
 def padded_rows(sounds: Sequence[FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Sounds as rows of one length, zeros behind the shorter, and a mask of their own samples, each [B, longest]."""
+    """Stack sounds as rows of equal length, padded with zeros, and return them with a mask, each [B, longest]."""
     longest = max(map(len, sounds))
     rows = np.zeros((len(sounds), longest), np.float32)
     mask = np.zeros((len(sounds), longest), np.int64)

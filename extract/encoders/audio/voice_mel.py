@@ -1,7 +1,7 @@
 """The mel spectrogram of Cues as a picture for a vision transformer (docs/papers/cues.md, section 3.5).
 
-Its numbers are those of the voice conversion work that the paper takes its prosody encoder from: 16 kHz, Hann window
-of 1024, step of 256, 80 bands from 90 to 7600 Hz.
+Its constants are those of the voice conversion work from which the paper takes its prosody encoder: 16 kHz, Hann window
+of 1024 samples, step of 256 samples, 80 bands from 90 to 7600 Hz.
 """
 
 from typing import TYPE_CHECKING
@@ -21,8 +21,8 @@ FLOOR = 1e-5
 REFERENCE_DB, RANGE_DB = 16.0, 100.0
 
 
-def without_rumble(sound: FloatArray) -> FloatArray:
-    """Butterworth high-pass of order 5 at 30 Hz, forward and backward, so that nothing moves in time."""
+def high_pass(sound: FloatArray) -> FloatArray:
+    """Butterworth high-pass of order 5 at 30 Hz, applied forward and backward, so that nothing is shifted in time."""
     from scipy.signal import butter, filtfilt
 
     b, a = butter(5, 30, btype="highpass", fs=RATE)
@@ -30,10 +30,10 @@ def without_rumble(sound: FloatArray) -> FloatArray:
 
 
 def mel_levels(sound: FloatArray) -> FloatArray:
-    """Levels of the bands from 0 (-84 dB or less) to 1 (16 dB or more).
+    """Return the levels of the mel bands, from 0 (-84 dB or less) to 1 (16 dB or more).
 
     Args:
-        sound: at 16 kHz, at least 1600 samples, [n].
+        sound: mono samples at 16 kHz, at least 1600 samples, [n].
 
     Returns:
         [80, n // 256 + 1], low bands first.
@@ -41,7 +41,7 @@ def mel_levels(sound: FloatArray) -> FloatArray:
     import librosa
 
     spectrum = librosa.stft(
-        without_rumble(sound), n_fft=WINDOW, hop_length=HOP, window="hann", center=True, pad_mode="reflect"
+        high_pass(sound), n_fft=WINDOW, hop_length=HOP, window="hann", center=True, pad_mode="reflect"
     )
     bank = librosa.filters.mel(
         sr=RATE, n_fft=WINDOW, n_mels=BANDS, fmin=LOWEST, fmax=HIGHEST, htk=False, norm="slaney"
@@ -51,10 +51,10 @@ def mel_levels(sound: FloatArray) -> FloatArray:
 
 
 def as_picture(levels: FloatArray) -> "Tensor":
-    """Levels [80, T] as a grey picture of three equal channels from -1 to 1, [3, 224, 224], low bands at the bottom.
+    """Turn levels [80, T] into a grey picture with three equal channels in [-1, 1], [3, 224, 224]; low bands are below.
 
-    Bilinear with anti-aliasing: a window of 30 s has 1876 columns. Mean and deviation 0.5 are those of the ViT
-    checkpoint.
+    Resizing is bilinear with anti-aliasing: a window of 30 s has 1876 columns. Mean and deviation 0.5 are those of the
+    ViT checkpoint.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The encoder of Whisper (Radford et al. 2022): 30 s of log-mel spectrum to one state each 20 ms."""
+"""The encoder of Whisper (Radford et al. 2022): 30 s of log-mel spectrum to one state per 20 ms."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -10,18 +10,18 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.audio.common import pooled_and_frames, unusable
+from extract.encoders.audio.common import pooled_and_frames, why_unusable
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.run_singly import encode_good
+from extract.encoders.run_singly import encode_usable
 from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import nn
 
 RATE: Final = 16_000
-LEAST: Final = 400  # samples: one window of the spectrum
-MOST: Final = 30 * RATE  # the network always sees 30 s
-STEP: Final = 320  # samples of a state
+MIN_SAMPLES: Final = 400  # one window of the spectrum
+MAX_SAMPLES: Final = 30 * RATE  # the network always gets 30 s
+STEP: Final = 320  # samples per state
 WIDTH: Final = 768
 CONFIG: Final[dict[str, Any]] = {
     "d_model": WIDTH,
@@ -33,7 +33,7 @@ CONFIG: Final[dict[str, Any]] = {
 
 
 class WhisperParams(Strict):
-    """Switches of `audio/whisper-small`.
+    """Parameters of `audio/whisper-small`.
 
     Attributes:
         frames: also keep the state of every 20 ms, not only their mean.
@@ -43,9 +43,9 @@ class WhisperParams(Strict):
 
 
 class WhisperSmall:
-    """Sound is followed by silence up to 30 s; the states of that silence are left out of `frames` and `pooled`.
+    """Sound is padded with silence to 30 s; the states of that silence are removed from `frames` and `pooled`.
 
-    Only the first 30 s of a longer clip are heard.
+    Only the first 30 s of a longer clip are used.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -84,17 +84,17 @@ class WhisperSmall:
         return pooled_and_frames(WIDTH, params.frames)
 
     def length(self, sample: Sample) -> int:
-        """All inputs are 30 s long."""
+        """Return a constant: all inputs are 30 s long."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode sounds together."""
-        return encode_good(samples, lambda sample: unusable(sample.sound, LEAST), self._forward)
+        return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._forward)
 
     def _forward(self, samples: list[Sample]) -> Iterator[Encoded]:
         import torch
 
-        sounds = [sample.sound[:MOST] for sample in samples if sample.sound is not None]
+        sounds = [sample.sound[:MAX_SAMPLES] for sample in samples if sample.sound is not None]
         with torch.inference_mode():
             mel = torch.stack([self._spectrum(sound) for sound in sounds])  # [B, 80, 3000]
             states = self._network(mel.to(self.device)).last_hidden_state  # [B, 1500, 768]
@@ -104,13 +104,13 @@ class WhisperSmall:
             yield Encoded(pooled | ({"frames": frames} if self.params.frames else {}), len(frames))
 
     def _spectrum(self, sound: FloatArray) -> Any:
-        """Log-mel spectrum of one clip, whose own loudest band sets the floor, [80, 3000]."""
+        """Return the log-mel spectrum of one clip, [80, 3000]; the clip's own loudest band sets the floor."""
         features = self._mel(np.asarray(sound), sampling_rate=RATE, return_tensors="pt")
         return features.input_features[0]
 
 
 def build(config: dict[str, Any]) -> "nn.Module":
-    """Whisper's encoder alone, without the decoder that writes text; 88,154,112 parameters in full size."""
+    """Build Whisper's encoder without the decoder that writes text; 88,154,112 parameters in full size."""
     from transformers.models.whisper.configuration_whisper import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 

@@ -14,29 +14,35 @@ from ercache.nets.text_shapes import Shape
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights, checked_files
-from extract.encoders.base import ALL, Encoded, EncoderSpec, Input, Sample, Turn
-from extract.encoders.text.tokenization import finite, hidden_states, marks_of, open_tokenizer, places
+from extract.encoders.base import WHOLE_DIALOGUE, Encoded, EncoderSpec, Input, Neighbour, Sample
+from extract.encoders.text.tokenization import (
+    all_finite,
+    character_spans,
+    hidden_states,
+    open_tokenizer,
+    special_tokens,
+)
 from extract.media.types import FloatArray
 from extract.text.kwrt.conceptnet import CONCEPTNET
 from extract.text.kwrt.knowledge import LETTERS, OWN, read_knowledge
 from extract.text.kwrt.matrix import importance
-from extract.text.kwrt.window import Said, Window, said, window_of
+from extract.text.kwrt.window import TokenizedUtterance, UtteranceWindow, build_window, tokenize_utterance
 from extract.text.kwrt.words import Tagger, tagger
 from extract.text.normalise import plain, tidy
 
 
 class KwrtParams(Strict):
-    """Switches of `text/kwrt`.
+    """Parameters of `text/kwrt`.
 
     Attributes:
-        utterances: of the window with the current one, `all` for the whole history; the oldest go where 512 tokens
-            do not hold them.
-        future: utterances after the current one.
-        knowledge: `own` knows a few hundred everyday words; `conceptnet` is the paper's, once its dump was brought
-            (`ercache weights convert conceptnet FILE`).
+        utterances: number of utterances in the window including the current one, or `all` for the whole history; the
+            oldest are removed if the window exceeds 512 tokens.
+        future: number of utterances after the current one.
+        knowledge: `own` contains a few hundred everyday words; `conceptnet` is the paper's, once its dump has been
+            converted (`ercache weights convert conceptnet FILE`).
         tagger: `rules` (our list of function words, simplemma's lemmas) or `spacy` (en_core_web_sm).
-        relations: which count: IsA (I), HasContext (H), Causes (C).
-        known_next_speaker: end the window with the token of who speaks next, for prediction.
+        relations: the relations that count: IsA (I), HasContext (H), Causes (C).
+        known_next_speaker: end the window with the token of the next speaker, for prediction.
     """
 
     utterances: Annotated[int, Field(ge=1)] | Literal["all"] = 3
@@ -44,35 +50,35 @@ class KwrtParams(Strict):
     knowledge: Literal["own", "conceptnet"] = "own"
     tagger: Tagger = "rules"
     relations: str = Field(LETTERS, pattern="^I?H?C?$")
-    # Left out where it is false, so that features made before there was a choice stay what they are.
+    # Excluded if false, so that params (and keys) of features from before this option stay the same.
     known_next_speaker: bool = Field(False, exclude_if=lambda known: not known)
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """Checkpoints that decide the values besides the network's."""
+        """Checkpoints besides the network's that determine the values."""
         return (CONCEPTNET,) if self.knowledge == "conceptnet" else ()
 
 
 @dataclass(frozen=True)
 class KwrtKind:
-    """The key; `shape` of its RoBERTa."""
+    """The registry entry; `shape` is the size of its RoBERTa."""
 
     spec: EncoderSpec
     shape: Shape = BASE
     Params: type[BaseModel] = KwrtParams
 
     def input(self, params: KwrtParams) -> Input:
-        """The transcripts of the window, and who says each."""
-        past = ALL if params.utterances == "all" else params.utterances - 1
+        """The transcripts of the window, and their speakers."""
+        past = WHOLE_DIALOGUE if params.utterances == "all" else params.utterances - 1
         speaker: Literal[True, "next"] = "next" if params.known_next_speaker else True
         return Input(text=True, speaker=speaker, past=past, future=params.future)
 
     def arrays(self, params: KwrtParams) -> tuple[ArraySpec, ...]:
-        """States and ids of the window's tokens, its words, and their matrix row by row.
+        """States and ids of the window's tokens, its words, and the word matrix row by row.
 
-        `words` has a word's first token, the one after its last, and its utterance (0 the current one, -1 the one
-        before it); a window without words has `<s>` in their place. `matrix` has size x size numbers. Ids from
-        RoBERTa's vocabulary on are the speakers' tokens.
+        `words` holds a word's first token, the token after its last, and its utterance (0 for the current one, -1 for
+        the previous one). A window without words has `<s>` in their place. `matrix` has size x size values. Ids beyond
+        RoBERTa's vocabulary are tokens of speakers.
         """
         width = (self.shape.width,)
         return (
@@ -88,8 +94,8 @@ class KwrtKind:
         """Build the encoder.
 
         Raises:
-            WeightsError: the checkpoint is absent, damaged or another network's; the tagger is not installed;
-                ConceptNet was not brought.
+            WeightsError: the checkpoint is absent, damaged or belongs to another network; or the tagger is not
+                installed; or ConceptNet has not been converted.
         """
         return Kwrt(self.shape, params, device, weights or Weights(str(self.spec.weights)))
 
@@ -97,7 +103,7 @@ class KwrtKind:
 class Kwrt:
     """Frozen RoBERTa with a token for each of ten speakers; `pooled` is the state of `<s>`.
 
-    An utterance that is nothing but a tag such as [LAUGHTER] has no words of its own, only the window's.
+    An utterance that consists only of a tag such as [LAUGHTER] has no words of its own, only those of the window.
     `frames` is the number of tokens.
     """
 
@@ -107,14 +113,16 @@ class Kwrt:
         network: Any = from_checkpoint(weights, shape, self._tokenizer)
         self._first_speaker = add_speakers(network)
         self._network = network.to(device)
-        self._marks = marks_of(self._tokenizer)
+        self._marks = special_tokens(self._tokenizer)
         self._tag = tagger(params.tagger)
         relations = OWN if params.knowledge == "own" else checked_files(CONCEPTNET)["relations.tsv"]
         self._knowledge = read_knowledge(relations)
-        self._said = lru_cache(100_000)(self._turn)  # an utterance stands in the windows of its neighbours
+        self._tokenized = lru_cache(100_000)(
+            self._tokenize_turn
+        )  # an utterance is in the windows of its neighbours
 
     def length(self, sample: Sample) -> int:
-        """Tokens of the window."""
+        """Return the number of tokens of the window."""
         return len(self._window(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -128,21 +136,21 @@ class Kwrt:
                 results[n] = self._result(window, state)
         return results
 
-    def _turn(self, text: str | None, speaker: str | None) -> Said:
-        return said(plain(tidy(text, events=False)), speaker, self._pieces, self._tag)
+    def _tokenize_turn(self, text: str | None, speaker: str | None) -> TokenizedUtterance:
+        return tokenize_utterance(plain(tidy(text, events=False)), speaker, self._encode_text, self._tag)
 
-    def _pieces(self, text: str) -> tuple[tuple[int, ...], Any]:
+    def _encode_text(self, text: str) -> tuple[tuple[int, ...], Any]:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        return tuple(encoding.ids), places(encoding)
+        return tuple(encoding.ids), character_spans(encoding)
 
-    def _window(self, sample: Sample) -> Window:
-        turns: list[Sample | Turn] = [*sample.before, sample, *sample.after]
-        texts = [self._said(turn.text, turn.speaker) for turn in turns]
-        return window_of(
-            texts, len(sample.before), self._first_speaker, self._marks, follows=sample.next_speaker
+    def _window(self, sample: Sample) -> UtteranceWindow:
+        turns: list[Sample | Neighbour] = [*sample.before, sample, *sample.after]
+        texts = [self._tokenized(turn.text, turn.speaker) for turn in turns]
+        return build_window(
+            texts, len(sample.before), self._first_speaker, self._marks, next_speaker=sample.next_speaker
         )
 
-    def _result(self, window: Window, state: FloatArray) -> Encoded | Missing:
+    def _result(self, window: UtteranceWindow, state: FloatArray) -> Encoded | Missing:
         matrix = importance(window.words, self._knowledge, self.params.relations)
         arrays: dict[str, Any] = {
             "pooled": state[:1],
@@ -152,13 +160,13 @@ class Kwrt:
             "matrix": matrix.reshape(-1),
             "size": np.array([len(matrix)], dtype=np.int32),
         }
-        if not finite(arrays):
+        if not all_finite(arrays):
             return Missing(Reason.FAULT, "the network's states are not finite")
         return Encoded(arrays, frames=len(state))
 
 
 def add_speakers(network: Any) -> int:
-    """Give a RoBERTa rows for ten speakers, near the mean of all rows; returns the id of the first."""
+    """Add embeddings of ten speakers to a RoBERTa, near the mean of all embeddings; return the id of the first."""
     import torch
 
     table = network.embeddings.word_embeddings

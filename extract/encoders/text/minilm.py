@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from torch import nn
 
 WIDTH = 384
-MOST_TOKENS = 256  # with [CLS] and [SEP]; the model's own limit, the tokenizer alone would let 512 pass
+MOST_TOKENS = 256  # including [CLS] and [SEP]; the model's own limit, while the tokenizer allows 512
 
 
 class MiniLMParams(Strict):
-    """Switches of `text/minilm`.
+    """Parameters of `text/minilm`.
 
     Attributes:
-        tokens: also keep the state of every token and its place in the text.
+        tokens: also keep the state of every token and its span in the text.
     """
 
     tokens: bool = True
 
 
 class MiniLM:
-    """BERT of 6 layers, uncased; pooled is the mean over the text's tokens, then L2 norm.
+    """BERT of 6 layers, uncased; `pooled` is the mean over the text's tokens, normalised to length 1.
 
     Text beyond 256 tokens is cut; `frames` is the number of tokens used, without [CLS] and [SEP].
 
@@ -64,7 +64,7 @@ class MiniLM:
         self._tokenizer.enable_truncation(MOST_TOKENS)
         config = BertConfig.from_json_file(str(handle.path("config.json")))
         config._attn_implementation = "sdpa"
-        # the sentence model never used BERT's pooler; position_ids is a constant that older versions stored
+        # The sentence model never used BERT's pooler; position_ids is a constant that older versions stored.
         network: nn.Module = handle.network(
             lambda: BertModel(config, add_pooling_layer=False), drop=("pooler.", "embeddings.position_ids")
         )
@@ -77,22 +77,21 @@ class MiniLM:
 
     @staticmethod
     def arrays(params: MiniLMParams) -> tuple[ArraySpec, ...]:
-        """`pooled`; with `tokens` also the token states and their stretches of the text, [start, end)."""
+        """`pooled`; with `tokens` also the token states and their character spans in the text, [start, end)."""
         pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (WIDTH,))
         tokens = ArraySpec("tokens", "sequence", ("token", "dimension"), (WIDTH,))
         words = ArraySpec("words", "sequence", ("token", "start_end"), (2,), "int32", "characters")
         return (pooled, tokens, words) if params.tokens else (pooled,)
 
     def length(self, sample: Sample) -> int:
-        """Tokens, with [CLS] and [SEP]."""
+        """Return the number of tokens, including [CLS] and [SEP]."""
         return len(self._tokenizer.encode(sample.text or "").ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode texts in one padded batch; a text without a token is missing."""
         texts = [sample.text or "" for sample in samples]
-        encodings = self._tokenizer.encode_batch(
-            texts
-        )  # a character that is no text leaves no token: count these
+        # A text may consist of characters that give no token, so tokens are counted, not characters.
+        encodings = self._tokenizer.encode_batch(texts)
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         rows = [n for n, encoding in enumerate(encodings) if len(encoding.ids) > 2]
         if rows:
@@ -102,7 +101,7 @@ class MiniLM:
         return results
 
     def _states(self, ids: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
-        """Last hidden states of the real tokens of each text, [T, 384]."""
+        """Return the last hidden states of the real tokens of each text, [T, 384]."""
         import torch
 
         longest = max(map(len, ids))

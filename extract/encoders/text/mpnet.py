@@ -19,7 +19,13 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, Encoder, EncoderSpec, Input, Sample
-from extract.encoders.text.tokenization import finite, hidden_states, open_tokenizer, places, text_arrays
+from extract.encoders.text.tokenization import (
+    all_finite,
+    character_spans,
+    hidden_states,
+    open_tokenizer,
+    text_arrays,
+)
 from extract.media.types import FloatArray
 from extract.text.normalise import tidy
 
@@ -27,15 +33,15 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
     from torch import nn
 
-LIMIT: Final = 512  # tokens that MPNet has positions for
-SENTENCE_LIMIT: Final = 384  # tokens that all-mpnet-base-v2 was trained with
+LIMIT: Final = 512  # number of tokens for which MPNet has positions
+SENTENCE_LIMIT: Final = 384  # number of tokens with which all-mpnet-base-v2 was trained
 
 
 FULL: Final = Shape(768, 12, 12, 3072, 30527)
 
 
 def mpnet(shape: Shape) -> "nn.Module":
-    """The network without its pooler, which no feature uses."""
+    """Build the network without its pooler, which no feature uses."""
     from transformers.models.mpnet.configuration_mpnet import MPNetConfig
     from transformers.models.mpnet.modeling_mpnet import MPNetModel
 
@@ -45,17 +51,17 @@ def mpnet(shape: Shape) -> "nn.Module":
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         intermediate_size=shape.inner,
-        max_position_embeddings=LIMIT + 2,  # positions begin after that of the pad
+        max_position_embeddings=LIMIT + 2,  # positions start after that of the padding
         layer_norm_eps=1e-5,
     )
     return MPNetModel(config, add_pooling_layer=False)
 
 
 class WordParams(Strict):
-    """Switches of `text/mpnet`.
+    """Parameters of `text/mpnet`.
 
     Attributes:
-        words: most words of an utterance; further ones are cut.
+        words: largest number of words of an utterance; later words are cut.
         events: keep tags such as [LAUGHTER].
     """
 
@@ -64,10 +70,10 @@ class WordParams(Strict):
 
 
 class SentenceParams(Strict):
-    """Switches of `text/all-mpnet`.
+    """Parameters of `text/all-mpnet`.
 
     Attributes:
-        tokens: also keep the state of every token and its place in the text.
+        tokens: also keep the state of every token and its span in the text.
         events: keep tags such as [LAUGHTER].
     """
 
@@ -77,7 +83,7 @@ class SentenceParams(Strict):
 
 @dataclass(frozen=True)
 class MpnetKind:
-    """A key of the family; `row` is what the rows of `tokens` stand for."""
+    """A registry entry of the family; `row` is what a row of `tokens` stands for."""
 
     spec: EncoderSpec
     Params: type[BaseModel]
@@ -89,14 +95,14 @@ class MpnetKind:
         return Input(text=True)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """`pooled`, states of words or tokens, and their stretches of the text."""
+        """`pooled`, states of words or tokens, and their character spans in the text."""
         return text_arrays(self.shape.width, getattr(params, "tokens", True), self.row)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:
         """Build the encoder.
 
         Raises:
-            WeightsError: the checkpoint is absent, damaged or another network's.
+            WeightsError: the checkpoint is absent, damaged or belongs to another network.
         """
         handle = weights or Weights(str(self.spec.weights))
         shape = shape_of(handle, self.shape)
@@ -105,9 +111,9 @@ class MpnetKind:
 
 
 class Words:
-    """Words are what blanks separate; a word's vector is the mean of its tokens', `pooled` the mean of the words'.
+    """Words are separated by blanks; a word's vector is the mean over its tokens, `pooled` the mean over the words.
 
-    `frames` is the number of words. Text beyond 512 tokens is cut; a word of which no token is left has no row.
+    `frames` is the number of words. Text beyond 512 tokens is cut; a word that loses all its tokens has no row.
     """
 
     def __init__(self, params: WordParams, network: "nn.Module", device: str, weights: Weights) -> None:
@@ -116,7 +122,7 @@ class Words:
         self._tokenizer.enable_truncation(LIMIT)
 
     def length(self, sample: Sample) -> int:
-        """Tokens, with `<s>` and `</s>`."""
+        """Return the number of tokens, including `<s>` and `</s>`."""
         return len(self._tokens(sample)[1].ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -127,38 +133,38 @@ class Words:
         if rows:
             states = hidden_states(self._network, [cuts[n][1].ids for n in rows], self.device)
             for n, state in zip(rows, states, strict=True):
-                stretches, encoding = cuts[n]
+                spans, encoding = cuts[n]
                 owners = [word for word in encoding.word_ids if word is not None]
-                results[n] = word_vectors(state[1:-1], owners, stretches)
+                results[n] = word_vectors(state[1:-1], owners, spans)
         return results
 
     def _tokens(self, sample: Sample) -> tuple[NDArray[np.int32], "Encoding"]:
-        """Stretches of the words [K, 2], and their tokens."""
+        """Return the character spans of the words [K, 2], and their tokens."""
         text = tidy(sample.text, self.params.events)
         found = list(re.finditer(r"\S+", text))[: self.params.words]
-        stretches = np.array([word.span() for word in found], dtype=np.int32).reshape(-1, 2)
-        return stretches, self._tokenizer.encode([word[0] for word in found], is_pretokenized=True)
+        spans = np.array([word.span() for word in found], dtype=np.int32).reshape(-1, 2)
+        return spans, self._tokenizer.encode([word[0] for word in found], is_pretokenized=True)
 
 
-def word_vectors(state: FloatArray, owners: Sequence[int], stretches: NDArray[np.int32]) -> Encoded | Missing:
-    """Mean state of each word's tokens, and the mean of these.
+def word_vectors(state: FloatArray, owners: Sequence[int], spans: NDArray[np.int32]) -> Encoded | Missing:
+    """Return the mean state of each word's tokens, and the mean over the words.
 
     Args:
-        state: of the tokens, [T, D].
+        state: states of the tokens, [T, D].
         owners: number of each token's word, [T].
-        stretches: of all words, [K, 2].
+        spans: character spans of all words, [K, 2].
     """
     words, row = np.unique(owners, return_inverse=True)
     tokens = np.stack([state[row == n].mean(axis=0) for n in range(len(words))])
     pooled = tokens.mean(axis=0, keepdims=True)
-    arrays: dict[str, Any] = {"pooled": pooled, "tokens": tokens, "words": stretches[words]}
-    if not finite(arrays):
+    arrays: dict[str, Any] = {"pooled": pooled, "tokens": tokens, "words": spans[words]}
+    if not all_finite(arrays):
         return Missing(Reason.FAULT, "the network's states are not finite")
     return Encoded(arrays, frames=len(tokens))
 
 
 class Sentences:
-    """`pooled` is the mean over all tokens, then L2 norm; text beyond 384 tokens is cut."""
+    """`pooled` is the mean over all tokens, normalised to length 1; text beyond 384 tokens is cut."""
 
     def __init__(self, params: SentenceParams, network: "nn.Module", device: str, weights: Weights) -> None:
         self.params, self.device, self._network = params, device, network.to(device)
@@ -166,7 +172,7 @@ class Sentences:
         self._tokenizer.enable_truncation(SENTENCE_LIMIT)
 
     def length(self, sample: Sample) -> int:
-        """Tokens, with `<s>` and `</s>`."""
+        """Return the number of tokens, including `<s>` and `</s>`."""
         return len(self._tokens(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -188,8 +194,8 @@ class Sentences:
         arrays: dict[str, Any] = {"pooled": mean / np.linalg.norm(mean)}
         if self.params.tokens:
             arrays["tokens"] = np.ascontiguousarray(state[1:-1])
-            arrays["words"] = places(encoding)[1:-1]
-        if not finite(arrays):
+            arrays["words"] = character_spans(encoding)[1:-1]
+        if not all_finite(arrays):
             return Missing(Reason.FAULT, "the network's states are not finite")
         return Encoded(arrays, frames=len(state) - 2)
 

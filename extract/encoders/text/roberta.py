@@ -1,4 +1,4 @@
-"""RoBERTa and its relatives: utterances alone, or among their neighbours as EmoBERTa reads them."""
+"""RoBERTa and its relatives: utterances alone, or in the context of their neighbours as in EmoBERTa."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,26 +15,32 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.trained_extractors import load_extractor
 from ercache.weights import Weights
-from extract.encoders.base import ALL, Encoded, EncoderSpec, Input, Sample
-from extract.encoders.text.tokenization import finite, hidden_states, open_tokenizer, places, text_arrays
+from extract.encoders.base import WHOLE_DIALOGUE, Encoded, EncoderSpec, Input, Sample
+from extract.encoders.text.tokenization import (
+    all_finite,
+    character_spans,
+    hidden_states,
+    open_tokenizer,
+    text_arrays,
+)
 from extract.encoders.text.turn_reader import TurnReader
 from extract.media.types import FloatArray
-from extract.text.dialogue_context import Names, prefix_of
+from extract.text.dialogue_context import NameStyle, speaker_prefix
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import nn
 
-Reach = int | Literal["max"]
-READ: Final = ("size", "past", "future", "names", "events")  # what a feature must share with its training
+NeighbourCount = int | Literal["max"]
+READING_PARAMS: Final = ("size", "past", "future", "names", "events")  # equal in a feature and its training
 
 
-class Alone(Strict):
-    """Switches of a RoBERTa that reads utterances alone.
+class SingleUtteranceParams(Strict):
+    """Parameters of a RoBERTa that reads utterances alone.
 
     Attributes:
         pool: `pooled` is the state of `<s>` (`cls`) or the mean over all tokens (`mean`).
-        tokens: also keep the state of every token and its place in the text.
+        tokens: also keep the state of every token and its span in the text.
         events: keep tags such as [LAUGHTER].
     """
 
@@ -43,38 +49,38 @@ class Alone(Strict):
     events: bool = True
 
 
-class Among(Strict):
-    """Switches of a RoBERTa that reads utterances among their neighbours, as many as 512 tokens hold.
+class InContextParams(Strict):
+    """Parameters of a RoBERTa that reads utterances with their neighbours, as many as fit into 512 tokens.
 
     Attributes:
         names: what precedes each turn: `first` (the speaker; first names for IEMOCAP), `sex` (FEMALE and MALE for
             IEMOCAP), `none`.
         pool: state of `<s>` (`cls`), mean over all tokens (`mean`) or over the current turn's (`target_mean`).
-        tokens: also keep the state of every token of the current turn's text and its place in it.
+        tokens: also keep the state of every token of the current turn's text and its span in the text.
         events: keep tags such as [LAUGHTER].
     """
 
-    names: Names = "first"
+    names: NameStyle = "first"
     pool: Literal["cls", "mean", "target_mean"] = "cls"
     tokens: bool = True
     events: bool = True
 
 
 class M2FNetParams(Strict):
-    """Switches of `text/m2fnet-roberta`; all but `pool` and `tokens` must be those that it was trained with.
+    """Parameters of `text/m2fnet-roberta`; all but `pool` and `tokens` must equal those of its training.
 
     Attributes:
-        pretrained: which training made its weights, a name under `pretrain:`.
-        size: of the network.
-        past, future: neighbours; `max` for as many as 512 tokens hold.
-        names, pool, tokens, events: as for the others.
+        pretrained: the training that produced its weights, a name under `pretrain:`.
+        size: size of the network.
+        past, future: number of neighbours; `max` for as many as fit into 512 tokens.
+        names, pool, tokens, events: as for the other encoders of this file.
     """
 
     pretrained: str = "m2fnet_roberta"
     size: Literal["small", "base", "large"] = "large"
-    past: Reach = 1
-    future: Reach = 1
-    names: Names = "sex"
+    past: NeighbourCount = 1
+    future: NeighbourCount = 1
+    names: NameStyle = "sex"
     pool: Literal["cls", "mean", "target_mean"] = "cls"
     tokens: bool = False
     events: bool = True
@@ -82,11 +88,13 @@ class M2FNetParams(Strict):
 
 @dataclass(frozen=True)
 class RobertaKind:
-    """A key of the family.
+    """A registry entry of the family.
 
     Attributes:
-        shape: of the network; None where the param `size` says it.
-        past, future: neighbours that it reads, where no param says how many.
+        spec: fixed properties.
+        Params: class of its params.
+        shape: size of the network; None if the param `size` gives it.
+        past, future: number of neighbours, if no param gives it.
     """
 
     spec: EncoderSpec
@@ -96,24 +104,26 @@ class RobertaKind:
     future: int = 0
 
     def input(self, params: Any) -> Input:
-        """The transcript, and the neighbours' with who says each."""
-        past, future = (number_of(getattr(params, side, getattr(self, side))) for side in ("past", "future"))
+        """The transcript, and transcripts and speakers of the neighbours."""
+        past, future = (
+            max_neighbours(getattr(params, side, getattr(self, side))) for side in ("past", "future")
+        )
         return Input(text=True, speaker=_names(params) != "none", past=past, future=future)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """`pooled`; with `tokens` also token states and their stretches of the text."""
+        """`pooled`; with `tokens` also token states and their character spans in the text."""
         return text_arrays(self._shape(params).width, params.tokens)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> "Roberta":
         """Build the encoder.
 
         Raises:
-            WeightsError: the checkpoint is absent, damaged or another network's, or trained with other switches.
+            WeightsError: the checkpoint is absent, damaged, of another network, or trained with other params.
         """
         handle = weights or Weights(self.spec.weights or f"made/{params.pretrained}")
         tokenizer, shape = open_tokenizer(handle), self._shape(params)
         if self.spec.weights is None:
-            network = tuned(handle, params, shape, tokenizer)
+            network = fine_tuned_network(handle, params, shape, tokenizer)
         else:
             network = from_checkpoint(handle, shape, tokenizer)
         return Roberta(network, tokenizer, params, self.input(params), device)
@@ -122,57 +132,63 @@ class RobertaKind:
         return self.shape or SIZES[params.size]
 
 
-def tuned(weights: Weights, params: "M2FNetParams", shape: Shape, tokenizer: "Tokenizer") -> "nn.Module":
-    """The network that a training of ours has made.
+def fine_tuned_network(
+    weights: Weights, params: "M2FNetParams", shape: Shape, tokenizer: "Tokenizer"
+) -> "nn.Module":
+    """Return the network that `ercache pretrain` has trained.
 
     Raises:
-        WeightsError: it was trained to read utterances in another way than the feature asks for.
+        WeightsError: it was trained to read utterances in another way than this feature.
     """
-    asked = params.model_dump(mode="json")
+    requested = params.model_dump(mode="json")
 
     def build(config: Mapping[str, Any]) -> "nn.Module":
         other = [
-            f"{k}: trained with {config[k]}, asked for {asked[k]}" for k in READ if config[k] != asked[k]
+            f"{k}: trained with {config[k]}, requested {requested[k]}"
+            for k in READING_PARAMS
+            if config[k] != requested[k]
         ]
         if other:
             raise WeightsError(
-                f"extractor {params.pretrained!r} reads utterances in another way than this feature",
+                f"extractor {params.pretrained!r} was trained to read utterances in another way than this feature",
                 details=other,
-                hint="give the feature the switches of its training",
+                hint="give the feature the same params as its training",
             )
         return roberta(shape, tokenizer.get_vocab_size())
 
-    return load_extractor(weights, M2FNET.spec.key, build, asked)[0]
+    return load_extractor(weights, M2FNET.spec.key, build, requested)[0]
 
 
-def number_of(reach: Reach) -> int:
-    """Neighbours at most."""
-    return ALL if reach == "max" else reach
+def max_neighbours(count: NeighbourCount) -> int:
+    """Return the largest number of neighbours."""
+    return WHOLE_DIALOGUE if count == "max" else count
 
 
-def _names(params: Any) -> Names:
-    names: Names = getattr(params, "names", "none")
+def _names(params: Any) -> NameStyle:
+    names: NameStyle = getattr(params, "names", "none")
     return names
 
 
 class Roberta:
-    """`frames` is the number of the text's tokens; text beyond 512 tokens, marks included, is cut."""
+    """`frames` is the number of the text's tokens; text beyond 512 tokens, including special tokens, is cut."""
 
     def __init__(
-        self, network: "nn.Module", tokenizer: "Tokenizer", params: Any, asked: Input, device: str
+        self, network: "nn.Module", tokenizer: "Tokenizer", params: Any, requested: Input, device: str
     ) -> None:
         self.params, self.device, self.names = params, device, _names(params)
         self._network = network.to(device)
-        self._reader = TurnReader(tokenizer, self.names, params.events, bool(asked.past), bool(asked.future))
+        self._reader = TurnReader(
+            tokenizer, self.names, params.events, bool(requested.past), bool(requested.future)
+        )
 
     def length(self, sample: Sample) -> int:
-        """Tokens, with their neighbours' and all marks."""
+        """Return the number of tokens, including neighbours and special tokens."""
         return len(self._reader.sequence(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode texts in one padded batch; a text without a visible character is missing."""
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
-        rows = [n for n, sample in enumerate(samples) if self._reader.readable(sample)]
+        rows = [n for n, sample in enumerate(samples) if self._reader.has_text(sample)]
         if rows:
             sequences = [self._reader.sequence(samples[n]) for n in rows]
             states = hidden_states(self._network, [s.ids for s in sequences], self.device)
@@ -183,22 +199,22 @@ class Roberta:
     def _result(self, sample: Sample, own: slice, state: FloatArray) -> Encoded | Missing:
         pooled = {"cls": state[:1], "mean": state, "target_mean": state[own]}[self.params.pool]
         arrays: dict[str, Any] = {"pooled": pooled.mean(axis=0, keepdims=True)}
-        name = len(prefix_of(sample.speaker, self.names))
-        stretches = places(self._reader.encoding(sample))[: own.stop - own.start]
-        said = stretches[:, 1] > name  # tokens of the text, not of the speaker's name before it
+        name = len(speaker_prefix(sample.speaker, self.names))
+        spans = character_spans(self._reader.encoding(sample))[: own.stop - own.start]
+        is_text_token = spans[:, 1] > name  # not a token of the speaker's name before the text
         if self.params.tokens:
-            arrays["tokens"] = np.ascontiguousarray(state[own][said])
-            arrays["words"] = np.maximum(stretches[said] - name, 0)
-        if not finite(arrays):
+            arrays["tokens"] = np.ascontiguousarray(state[own][is_text_token])
+            arrays["words"] = np.maximum(spans[is_text_token] - name, 0)
+        if not all_finite(arrays):
             return Missing(Reason.FAULT, "the network's states are not finite")
-        return Encoded(arrays, frames=int(said.sum()))
+        return Encoded(arrays, frames=int(is_text_token.sum()))
 
 
 Sides = Literal["", "-ctx-past", "-ctx-both"]
-_READS: Final[dict[Sides, tuple[str, int, int]]] = {
+_CONTEXTS: Final[dict[Sides, tuple[str, int, int]]] = {
     "": ("", 0, 0),
-    "-ctx-past": (", after what was said before", ALL, 0),
-    "-ctx-both": (", between what is said before and after", ALL, ALL),
+    "-ctx-past": (", after what was said before", WHOLE_DIALOGUE, 0),
+    "-ctx-both": (", between what is said before and after", WHOLE_DIALOGUE, WHOLE_DIALOGUE),
 }
 _PAPERS: Final = {"roberta": "RoBERTa (arXiv 1907.11692)", "emoberta": "EmoBERTa (arXiv 2108.12009)"}
 
@@ -207,18 +223,18 @@ def _kind(
     family: Literal["roberta", "emoberta"], size: Literal["base", "large"], sides: Sides
 ) -> RobertaKind:
     paper = _PAPERS[family]
-    reads, past, future = _READS[sides]
+    context, past, future = _CONTEXTS[sides]
     spec = EncoderSpec(
         key=f"text/{family}-{size}{sides}",
         modality="text",
-        summary=f"{paper.split()[0]}-{size}: token states and their pooling{reads}",
+        summary=f"{paper.split()[0]}-{size}: token states and their pooling{context}",
         batch="mask",
         version=1,
         licence="MIT",
         weights=f"{family}-{size}",
         paper=paper,
     )
-    return RobertaKind(spec, Among if sides else Alone, SIZES[size], past, future)
+    return RobertaKind(spec, InContextParams if sides else SingleUtteranceParams, SIZES[size], past, future)
 
 
 M2FNET: Final = RobertaKind(
@@ -236,6 +252,6 @@ M2FNET: Final = RobertaKind(
 )
 ENTRIES: Final = (
     M2FNET,
-    *(_kind("emoberta", size, sides) for size in ("base", "large") for sides in _READS),
-    *(_kind("roberta", size, sides) for size in ("base", "large") for sides in _READS),
+    *(_kind("emoberta", size, sides) for size in ("base", "large") for sides in _CONTEXTS),
+    *(_kind("roberta", size, sides) for size in ("base", "large") for sides in _CONTEXTS),
 )

@@ -1,4 +1,4 @@
-"""What the text encoders share: the checkpoint's own tokenizer, forwards of padded batches, places in the text."""
+"""Shared parts of the text encoders: tokenizers, padded batches, and the character spans of tokens."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from ercache.nets.roberta import PAD_ID
 from ercache.trained_extractors import PREFIX, TOKENIZER, extractor_file
 from ercache.weights import Weights
 from extract.media.types import FloatArray
-from extract.text.dialogue_context import Marks
+from extract.text.dialogue_context import SpecialTokens
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -22,9 +22,9 @@ START, PAD, END, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"  # ids 0 to 3 in RoBE
 
 
 def open_tokenizer(weights: Weights) -> "Tokenizer":
-    """The checkpoint's (or our own extractor's) tokenizer, or with random weights, which have none, `byte_tokenizer`.
+    """Open the tokenizer of a checkpoint or trained extractor; with random weights return `byte_tokenizer`.
 
-    What a transcript says is text, even if it looks like `</s>`.
+    A transcript is always treated as text, even if it contains `</s>`.
 
     Raises:
         WeightsError: the file is absent or damaged.
@@ -32,15 +32,15 @@ def open_tokenizer(weights: Weights) -> "Tokenizer":
     from tokenizers import Tokenizer
 
     if weights.random is not None:
-        return text_only(byte_tokenizer())
+        return plain_tokenizer(byte_tokenizer())
     own = weights.key.startswith(PREFIX)
     name = weights.key.removeprefix(PREFIX)
     path = extractor_file(weights.data, name, TOKENIZER) if own else weights.path(TOKENIZER)
-    return text_only(Tokenizer.from_file(str(path)))
+    return plain_tokenizer(Tokenizer.from_file(str(path)))
 
 
-def text_only(tokenizer: "Tokenizer") -> "Tokenizer":
-    """A tokenizer that pads and cuts nothing and takes marks inside a text for text."""
+def plain_tokenizer(tokenizer: "Tokenizer") -> "Tokenizer":
+    """Make a tokenizer pad and cut nothing, and treat special tokens inside a text as text."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
@@ -48,10 +48,10 @@ def text_only(tokenizer: "Tokenizer") -> "Tokenizer":
 
 
 def byte_tokenizer() -> "Tokenizer":
-    """A stand-in without a vocabulary: `<s> <pad> </s> <unk>`, then the 256 bytes of UTF-8 as tokens 4 to 259.
+    """Return a substitute without a vocabulary: `<s> <pad> </s> <unk>`, then the 256 bytes of UTF-8 as tokens 4 to 259.
 
-    It gives about four times as many tokens as the real one does. Features made with it say `random` in their
-    provenance, as it comes with random weights only.
+    It gives about four times as many tokens as a real tokenizer. It is used only with random weights, so the provenance
+    of its features contains `random`.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
@@ -64,24 +64,24 @@ def byte_tokenizer() -> "Tokenizer":
     return tokenizer
 
 
-def marks_of(tokenizer: "Tokenizer") -> Marks:
-    """Ids of `<s>` and `</s>`.
+def special_tokens(tokenizer: "Tokenizer") -> SpecialTokens:
+    """Return the ids of `<s>` and `</s>`.
 
     Raises:
-        WeightsError: the tokenizer has none, so it is not that of a RoBERTa.
+        WeightsError: the tokenizer has no such tokens, so it does not belong to a RoBERTa.
     """
     start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
     if start is None or end is None:
         raise WeightsError(
             f"tokenizer.json has no token {START} or {END}", hint="is it the tokenizer of a RoBERTa?"
         )
-    return Marks(start, end)
+    return SpecialTokens(start, end)
 
 
 def hidden_states(
     network: "nn.Module", ids: Sequence[Sequence[int]], device: str, pad: int = PAD_ID
 ) -> list[FloatArray]:
-    """Last hidden states of each sequence, [T, D], by one forward with mask."""
+    """Return the last hidden states of each sequence, [T, D], computed in one masked batch."""
     import torch
 
     padded, mask = padded_rows(ids, pad)
@@ -92,7 +92,7 @@ def hidden_states(
 
 
 def padded_rows(ids: Sequence[Sequence[int]], pad: int = PAD_ID) -> tuple["Tensor", "Tensor"]:
-    """Sequences as one table [B, longest], and where it holds tokens (1) or padding (0)."""
+    """Stack sequences into one table [B, longest], and return it with a mask: 1 for tokens, 0 for padding."""
     import torch
 
     padded = torch.full((len(ids), max(map(len, ids))), pad, dtype=torch.long)
@@ -103,19 +103,19 @@ def padded_rows(ids: Sequence[Sequence[int]], pad: int = PAD_ID) -> tuple["Tenso
     return padded, mask
 
 
-def places(encoding: "Encoding") -> NDArray[np.int32]:
-    """Characters of the text that each token covers, [T, 2] as [start, end)."""
+def character_spans(encoding: "Encoding") -> NDArray[np.int32]:
+    """Return the characters of the text that each token covers, [T, 2] as [start, end)."""
     return np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
 
 
 def text_arrays(width: int, tokens: bool, row: str = "token") -> tuple[ArraySpec, ...]:
-    """`pooled`; with `tokens` also a state for each token (or word) and its stretch of the tidied text."""
+    """Declare `pooled`; with `tokens` also a state per token (or word) and its character span in the tidied text."""
     pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))
     states = ArraySpec("tokens", "sequence", (row, "dimension"), (width,))
     words = ArraySpec("words", "sequence", (row, "start_end"), (2,), "int32", "characters")
     return (pooled, states, words) if tokens else (pooled,)
 
 
-def finite(arrays: dict[str, NDArray[Any]]) -> bool:
-    """Whether all numbers are."""
+def all_finite(arrays: dict[str, NDArray[Any]]) -> bool:
+    """Whether all values are finite."""
     return all(np.isfinite(array).all() for array in arrays.values())

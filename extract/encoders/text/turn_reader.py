@@ -1,11 +1,11 @@
-"""Utterances and their neighbours as token ids: extraction and the training of `text/m2fnet-roberta` both read here."""
+"""Turn utterances and their neighbours into token ids, for extraction and for the training of `text/m2fnet-roberta`."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from extract.encoders.base import Sample, Turn
-from extract.encoders.text.tokenization import marks_of
-from extract.text.dialogue_context import InContext, Names, in_context, spoken
+from extract.encoders.base import Neighbour, Sample
+from extract.encoders.text.tokenization import special_tokens
+from extract.text.dialogue_context import ContextSequence, NameStyle, context_sequence, with_speaker
 from extract.text.normalise import tidy
 
 if TYPE_CHECKING:
@@ -13,39 +13,42 @@ if TYPE_CHECKING:
 
 
 class TurnReader:
-    """What a RoBERTa gets of an utterance.
+    """Builds the input of a RoBERTa for an utterance and its neighbours.
 
     Args:
-        names: what precedes each turn, see `extract.text.dialogue_context.name_of`.
+        tokenizer: the tokenizer.
+        names: what precedes each turn, see `extract.text.dialogue_context.speaker_name`.
         events: keep tags such as [LAUGHTER].
-        past, future: whether that side is read; one that is not leaves no separator.
+        past, future: whether that side is read; a side that is not read leaves no separator.
 
     Raises:
-        WeightsError: the tokenizer is not that of a RoBERTa.
+        WeightsError: the tokenizer does not belong to a RoBERTa.
     """
 
-    def __init__(self, tokenizer: "Tokenizer", names: Names, events: bool, past: bool, future: bool) -> None:
+    def __init__(
+        self, tokenizer: "Tokenizer", names: NameStyle, events: bool, past: bool, future: bool
+    ) -> None:
         self._tokenizer, self._names, self._events = tokenizer, names, events
         self._past, self._future = past, future
-        self._marks = marks_of(tokenizer)
-        self._ids = lru_cache(100_000)(self._encode)  # a turn stands in the windows of all its neighbours
+        self._marks = special_tokens(tokenizer)
+        self._ids = lru_cache(100_000)(self._encode)  # a turn is in the windows of all its neighbours
 
-    def readable(self, sample: Sample) -> bool:
+    def has_text(self, sample: Sample) -> bool:
         """Whether the utterance has a visible character."""
         return bool(tidy(sample.text, self._events))
 
-    def sequence(self, sample: Sample) -> InContext:
-        """The utterance among as many of its neighbours as find room."""
-        past = [self._spoken(turn) for turn in sample.before] if self._past else None
-        future = [self._spoken(turn) for turn in sample.after] if self._future else None
-        return in_context(past, self._spoken(sample), future, self._ids, self._marks)
+    def sequence(self, sample: Sample) -> ContextSequence:
+        """Return the utterance in the context of as many neighbours as fit."""
+        past = [self._with_speaker(turn) for turn in sample.before] if self._past else None
+        future = [self._with_speaker(turn) for turn in sample.after] if self._future else None
+        return context_sequence(past, self._with_speaker(sample), future, self._ids, self._marks)
 
     def encoding(self, sample: Sample) -> "Encoding":
-        """The utterance alone with its speaker's name, without marks."""
-        return self._tokenizer.encode(self._spoken(sample), add_special_tokens=False)
+        """Return the utterance alone with its speaker's name, without special tokens."""
+        return self._tokenizer.encode(self._with_speaker(sample), add_special_tokens=False)
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def _spoken(self, turn: Sample | Turn) -> str:
-        return spoken(tidy(turn.text, self._events), turn.speaker, self._names)
+    def _with_speaker(self, turn: Sample | Neighbour) -> str:
+        return with_speaker(tidy(turn.text, self._events), turn.speaker, self._names)

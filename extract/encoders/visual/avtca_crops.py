@@ -6,18 +6,19 @@ from pydantic import Field
 
 from ercache.params.schema import Strict
 from extract.encoders.base import Input, Sample
-from extract.encoders.visual.common import FaceCrop, chosen_box, crop_rounded
-from extract.media.types import Pictures
+from extract.encoders.visual.common import FaceCrop, choose_box, crop_rounded
+from extract.media.types import PictureRequest
 
 SIDE: Final = 224
 
 
 class AvtcaPictures(Strict):
-    """Switches of the pictures.
+    """Parameters of the pictures.
 
     Attributes:
-        frames: pictures of a clip.
-        window_seconds: of its middle, on a grid of 30 pictures a second; None spreads them over all of it.
+        frames: number of pictures of a clip.
+        window_seconds: length of the clip's middle part that is used, on a grid of 30 pictures per second; None spreads
+            the pictures over the whole clip.
     """
 
     frames: int = Field(15, ge=1)
@@ -25,16 +26,16 @@ class AvtcaPictures(Strict):
 
 
 def avtca_input(params: AvtcaPictures) -> Input:
-    """Pictures with their faces; those beyond the end of a short clip are absent."""
-    return Input(pictures=Pictures(params.frames, window=params.window_seconds), faces=True)
+    """Return the required input: pictures with their faces; pictures beyond the end of a short clip are absent."""
+    return Input(pictures=PictureRequest(params.frames, window=params.window_seconds), faces=True)
 
 
 def avtca_crops(sample: Sample) -> list[FaceCrop]:
-    """The largest face of each picture; without one, the last box before it, else the first after it.
+    """Return the largest face of each picture; without a face, the last box before it, else the first after it.
 
-    Boxes are rounded and clipped to the picture, without margin. None at all where no picture has a face.
+    Boxes are rounded and clipped to the picture, without margin. The list is empty if no picture has a face.
     """
-    boxes = [chosen_box(frame.faces, "largest") for frame in sample.frames]
+    boxes = [choose_box(frame.faces, "largest") for frame in sample.frames]
     last = next((box for box in boxes if box is not None), None)
     found = []
     for position, (frame, box) in enumerate(zip(sample.frames, boxes, strict=True)):

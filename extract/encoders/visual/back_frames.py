@@ -13,23 +13,23 @@ from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.imagenet import RESNET50, PictureParams
 from extract.encoders.visual.picture_rows import row_arrays
-from extract.media.types import Frame, Pictures
+from extract.media.types import Frame, PictureRequest
 
 GREY: Final = (124, 116, 104)  # ImageNet's mean in bytes
 
 
 class BackParams(Strict):
-    """Switches of `visual/back-resnet50`.
+    """Parameters of `visual/back-resnet50`.
 
     Attributes:
-        frames: keyframes of a clip.
+        frames: number of keyframes of a clip.
     """
 
     frames: int = Field(8, ge=1)
 
 
 class BackResNet50:
-    """AMuSE's back frames: keyframes in which every face found is filled with ImageNet's mean; one row for each."""
+    """AMuSE's background frames: keyframes in which all faces are filled with ImageNet's mean; one row per keyframe."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/back-resnet50",
@@ -50,7 +50,7 @@ class BackResNet50:
     @staticmethod
     def input(params: BackParams) -> Input:
         """Keyframes with their faces."""
-        return Input(pictures=Pictures(params.frames, rule="keys"), faces=True)
+        return Input(pictures=PictureRequest(params.frames, rule="keys"), faces=True)
 
     @staticmethod
     def arrays(params: BackParams) -> tuple[ArraySpec, ...]:
@@ -58,16 +58,16 @@ class BackResNet50:
         return row_arrays(RESNET50.width, sequence=True, faces=False)
 
     def length(self, sample: Sample) -> int:
-        """All pictures have one size in the network."""
+        """Return a constant: all pictures have one size in the network."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode the pictures of all clips together."""
-        return self._encoder.encode([Sample(frames=tuple(map(faceless, s.frames))) for s in samples])
+        return self._encoder.encode([Sample(frames=tuple(map(fill_faces, s.frames))) for s in samples])
 
 
-def faceless(frame: Frame) -> Frame:
-    """The picture with its faces filled."""
+def fill_faces(frame: Frame) -> Frame:
+    """Return the picture with its faces filled."""
     image = frame.image.copy()
     for box in () if frame.faces is None else frame.faces.boxes:
         x0, y0 = np.maximum(np.floor(box[:2]), 0).astype(int)

@@ -1,4 +1,4 @@
-"""Which face of a picture, and which part of the picture around it: each encoder crops as its paper says.
+"""Choose a face of a picture and crop the picture around it; each encoder crops as its paper says.
 
 Boxes are x0, y0, x1, y1 in pixels; pictures are RGB uint8 [height, width, 3].
 """
@@ -14,18 +14,19 @@ from ercache.reasons import Missing, Reason
 from extract.encoders.base import Sample
 from extract.media.types import Faces, FloatArray
 
-SMALLEST_CROP: Final = 4  # pixels a side
+MIN_CROP_SIDE: Final = 4  # pixels
 
 Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class FaceCrop:
-    """A face cut out of a picture.
+    """A face cropped from a picture.
 
     Attributes:
-        position: number of the picture among those that the encoder asked for.
-        box: as detected, without any margin, [4].
+        position: number of the picture among the requested ones.
+        box: the detected box, without margin, [4].
+        image: the crop, RGB uint8 [height, width, 3].
     """
 
     position: int
@@ -33,39 +34,39 @@ class FaceCrop:
     image: Image
 
 
-def chosen_box(faces: Faces | None, choice: Literal["largest", "most_probable"]) -> FloatArray | None:
-    """The box [4] of one face of a picture, or None; the table is sorted by falling probability."""
+def choose_box(faces: Faces | None, choice: Literal["largest", "most_probable"]) -> FloatArray | None:
+    """Return the box [4] of one face of a picture, or None; boxes are sorted by decreasing probability."""
     if faces is None or len(faces.boxes) == 0:
         return None
-    best = 0 if choice == "most_probable" else int(np.argmax(areas(faces.boxes)))
+    best = 0 if choice == "most_probable" else int(np.argmax(box_areas(faces.boxes)))
     return np.asarray(faces.boxes[best], dtype=np.float32)
 
 
-def areas(boxes: FloatArray) -> FloatArray:
-    """Areas [n] of boxes [n, 4]."""
+def box_areas(boxes: FloatArray) -> FloatArray:
+    """Return the areas [n] of boxes [n, 4]."""
     sides = boxes[:, 2:] - boxes[:, :2]
     return np.asarray(sides[:, 0] * sides[:, 1], np.float32)
 
 
-def square(box: FloatArray, share: float) -> FloatArray:
-    """The square about a box, of its longer side, enlarged by a share of that."""
+def enlarge_to_square(box: FloatArray, share: float) -> FloatArray:
+    """Return the square around a box with its longer side, enlarged by a share of that side."""
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() * (1 + share) / 2
     return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
 
 def crop_face(image: Image, box: FloatArray, margin: float) -> Image | None:
-    """Every pixel that a box touches, with a margin of that share on every side; None when too little is left."""
+    """Crop every pixel that a box touches, with a margin relative to its sides; None if too little is left."""
     extra = margin * (box[2:] - box[:2])
     return _part(image, np.floor(box[:2] - extra), np.ceil(box[2:] + extra))
 
 
 def crop_rounded(image: Image, box: FloatArray) -> Image | None:
-    """The box with corners rounded to whole pixels; None when too little is left inside the picture."""
+    """Crop a box with corners rounded to whole pixels; None if too little is left inside the picture."""
     return _part(image, np.rint(box[:2]), np.rint(box[2:]))
 
 
 def crop_truncated(image: Image, box: FloatArray) -> Image | None:
-    """The box with corners cut to whole pixels, as facenet-pytorch does; None when too little is left."""
+    """Crop a box with corners truncated to whole pixels, as facenet-pytorch does; None if too little is left."""
     return _part(image, np.trunc(box[:2]), np.trunc(box[2:]))
 
 
@@ -74,27 +75,27 @@ def _part(image: Image, low: FloatArray, high: FloatArray) -> Image | None:
     x0, y0 = np.maximum(low, 0).astype(int)
     x1, y1 = np.minimum(high, (width, height)).astype(int)
     crop = image[y0 : max(y0, y1), x0 : max(x0, x1)]
-    return crop if min(crop.shape[:2]) >= SMALLEST_CROP else None
+    return crop if min(crop.shape[:2]) >= MIN_CROP_SIDE else None
 
 
 def largest_faces(sample: Sample, cut: Callable[[Image, FloatArray], Image | None]) -> list[FaceCrop]:
-    """The largest face of every picture that has one, cut out; pictures without are left out."""
+    """Return the largest face of every picture that has one, cropped; pictures without a face are left out."""
     found = []
     for position, frame in enumerate(sample.frames):
-        box = chosen_box(frame.faces, "largest")
+        box = choose_box(frame.faces, "largest")
         crop = None if box is None else cut(frame.image, box)
         if box is not None and crop is not None:
             found.append(FaceCrop(position, box, crop))
     return found
 
 
-def without_faces(sample: Sample) -> Missing:
-    """Why a clip has no face."""
+def no_face_reason(sample: Sample) -> Missing:
+    """Return why a clip has no face."""
     if not sample.frames:
         return Missing(Reason.NO_VIDEO)
     return Missing(Reason.NO_FACE, f"none in {len(sample.frames)} frames")
 
 
-def without_pictures(sample: Sample) -> Missing | None:
-    """Why a clip has no picture, if so."""
+def no_picture_reason(sample: Sample) -> Missing | None:
+    """Return why a clip has no picture, or None if it has one."""
     return None if sample.frames else Missing(Reason.NO_VIDEO)

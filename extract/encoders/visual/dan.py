@@ -10,17 +10,17 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.visual.common import FaceCrop, Image, crop_face, largest_faces, square
+from extract.encoders.visual.common import FaceCrop, Image, crop_face, enlarge_to_square, largest_faces
 from extract.encoders.visual.picture_rows import (
     IMAGENET,
-    as_input,
+    build_encoded,
     encode_faces,
-    encoded_rows,
     row_arrays,
-    through,
+    run_network,
+    to_tensor,
 )
 from extract.media.mel_image import resized
-from extract.media.types import FloatArray, Pictures
+from extract.media.types import FloatArray, PictureRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,14 +33,14 @@ Form = Literal["gap_plus_fused", "gap", "fused", "heads"]
 
 
 class DanParams(Strict):
-    """Switches of `visual/dan`.
+    """Parameters of `visual/dan`.
 
     Attributes:
         weights: trained on AffectNet with 7 or 8 emotions, or on RAF-DB.
         visual_feature: the pooled trunk (`gap`), the sum of the attention heads (`fused`), both, or the four heads.
         every: seconds between pictures.
-        frames: pictures of a clip at most, evenly taken.
-        margin: by which the square about the face is enlarged.
+        frames: largest number of pictures of a clip, evenly chosen.
+        margin: share by which the square around the face is enlarged.
         sequence: also keep the row of every picture, not only their mean.
     """
 
@@ -55,7 +55,7 @@ class DanParams(Strict):
 class Dan:
     """The largest face of each picture; `pooled` is the mean over pictures with a face.
 
-    With random weights the heads are in the thousands, and so are single differences in float32.
+    With random weights the outputs of the heads are in the thousands, so float32 differences are large as well.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -81,15 +81,15 @@ class Dan:
     @staticmethod
     def input(params: DanParams) -> Input:
         """Pictures with their faces."""
-        return Input(pictures=Pictures(params.frames, params.every), faces=True)
+        return Input(pictures=PictureRequest(params.frames, params.every), faces=True)
 
     @staticmethod
     def arrays(params: DanParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 1024] (or as wide as the form is); with `sequence` the rows of the pictures with a face."""
+        """`pooled` [1, 1024] (width by `visual_feature`); with `sequence` also one row per picture with a face."""
         return row_arrays(WIDTHS[params.visual_feature], params.sequence, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """All faces have one size."""
+        """Return a constant: all faces have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -97,13 +97,13 @@ class Dan:
         return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._forward)
 
     def _cut(self, image: Image, box: FloatArray) -> Image | None:
-        return crop_face(image, square(box, self.params.margin), 0)
+        return crop_face(image, enlarge_to_square(box, self.params.margin), 0)
 
     def _forward(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:
         images = [[crop.image for crop in clip] for clip in clips]
-        for clip, rows in zip(clips, through(self._rows, images, prepared, self.device), strict=True):
+        for clip, rows in zip(clips, run_network(self._rows, images, prepare_crop, self.device), strict=True):
             boxes = [crop.box for crop in clip]
-            yield encoded_rows(rows, self.params.sequence, [crop.position for crop in clip], boxes)
+            yield build_encoded(rows, self.params.sequence, [crop.position for crop in clip], boxes)
 
     def _rows(self, faces: "Tensor") -> "Tensor":
         import torch
@@ -119,9 +119,9 @@ class Dan:
         return forms[form]
 
 
-def prepared(crop: Image) -> "Tensor":
-    """DAN's evaluation transform: resized without keeping the aspect, ImageNet's statistics."""
-    return as_input(resized(crop, SIDE), IMAGENET)
+def prepare_crop(crop: Image) -> "Tensor":
+    """Apply DAN's evaluation transform: resized without keeping the aspect ratio, ImageNet's statistics."""
+    return to_tensor(resized(crop, SIDE), IMAGENET)
 
 
 ENTRY: Final[EncoderKind] = Dan

@@ -17,11 +17,11 @@ from extract.encoders.visual.avtca_crops import SIDE, AvtcaPictures, avtca_crops
 from extract.encoders.visual.common import FaceCrop, Image
 from extract.encoders.visual.picture_rows import (
     Statistics,
-    as_input,
+    build_encoded,
     encode_faces,
-    encoded_rows,
     row_arrays,
-    through,
+    run_network,
+    to_tensor,
 )
 from extract.media.mel_image import resized
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WIDTH: Final = 1024
-NORMS: Final[dict[str, Statistics]] = {  # mean and deviation, RGB, as the authors list them
+NORMS: Final[dict[str, Statistics]] = {  # mean and standard deviation, RGB, as the authors list them
     "affectnet": ((0.55391484, 0.43522123, 0.3821877), (0.24837189, 0.21625527, 0.20221159)),
     "none": ((0, 0, 0), (1, 1, 1)),
 }
 
 
 class EfficientFaceParams(AvtcaPictures):
-    """Switches of `visual/efficientface`, beside those of the pictures.
+    """Parameters of `visual/efficientface`, in addition to those of the pictures.
 
     Attributes:
         video_normalize: statistics of AffectNet, on which the checkpoint was trained, or only division by 255.
-        channels: `bgr` is what the code of AVT-CA's predecessor does by mistake.
+        channels: order of the channels; the code of AVT-CA's predecessor uses `bgr` by mistake.
     """
 
     video_normalize: Literal["affectnet", "none"] = "affectnet"
@@ -48,7 +48,7 @@ class EfficientFaceParams(AvtcaPictures):
 
 
 class EfficientFaceEncoder:
-    """`frames` [15, 1024] of a clip of at least 3.6 s with any face; a shorter one has fewer, the missing ones last."""
+    """`frames` is [15, 1024] for clips of at least 3.6 s with a face; a shorter clip lacks the last rows."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/efficientface",
@@ -82,7 +82,7 @@ class EfficientFaceEncoder:
         return row_arrays(WIDTH, sequence=True, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """All faces have one size."""
+        """Return a constant: all faces have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -92,14 +92,14 @@ class EfficientFaceEncoder:
     def _forward(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:
         images = [[crop.image for crop in clip] for clip in clips]
         for clip, rows in zip(
-            clips, through(self._network, images, self._prepared, self.device), strict=True
+            clips, run_network(self._network, images, self._prepare_crop, self.device), strict=True
         ):
-            yield encoded_rows(rows, True, [crop.position for crop in clip], [crop.box for crop in clip])
+            yield build_encoded(rows, True, [crop.position for crop in clip], [crop.box for crop in clip])
 
-    def _prepared(self, crop: Image) -> "Tensor":
+    def _prepare_crop(self, crop: Image) -> "Tensor":
         image = resized(crop, SIDE)
         given = image if self.params.channels == "rgb" else np.ascontiguousarray(image[..., ::-1])
-        return as_input(given, NORMS[self.params.video_normalize])
+        return to_tensor(given, NORMS[self.params.video_normalize])
 
 
 ENTRY: Final[EncoderKind] = EfficientFaceEncoder

@@ -20,7 +20,7 @@ from extract.media.mel_image import resized
 
 
 class FaceCrops:
-    """`crops` in the order of time, RGB bytes without any loss; about 2.3 MB an utterance."""
+    """`crops` in order of time, as lossless RGB bytes; about 2.3 MB per utterance."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/face-crops",
@@ -43,17 +43,17 @@ class FaceCrops:
 
     @staticmethod
     def arrays(params: AvtcaPictures) -> tuple[ArraySpec, ...]:
-        """`crops` [T, 224, 224, 3], which pictures they are of, and the boxes."""
+        """`crops` [T, 224, 224, 3], the pictures they come from, and the boxes."""
         axes = ("frame", "height", "width", "red_green_blue")
         crops = ArraySpec("crops", "sequence", axes, (SIDE, SIDE, 3), "uint8", "grey levels")
         return (crops, *face_arrays())
 
     def length(self, sample: Sample) -> int:
-        """All crops have one size."""
+        """Return a constant: all crops have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Cut the faces out."""
+        """Crop the faces."""
         return encode_faces(samples, avtca_crops, self._cut)
 
     def _cut(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:

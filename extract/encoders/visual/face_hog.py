@@ -12,20 +12,20 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.visual.common import chosen_box, crop_face
-from extract.media.types import FloatArray, Frame, Pictures
+from extract.encoders.visual.common import choose_box, crop_face
+from extract.media.types import FloatArray, Frame, PictureRequest
 
 
 class FaceHogParams(Strict):
-    """Switches of `visual/face-hog`.
+    """Parameters of `visual/face-hog`.
 
     Attributes:
-        frames: pictures looked at, spread evenly over the clip.
+        frames: number of pictures, spread evenly over the clip.
         size: side of the square crop, pixels.
-        orientations, cell, block: of the histograms: bins, pixels a cell, cells a block.
+        orientations, cell, block: of the histograms: number of bins, pixels per cell, cells per block.
         margin: added to the box on every side, as a fraction of its side.
         face: which face of a picture.
-        pool: `mean` over the pictures, or mean and deviation.
+        pool: `mean` over the pictures, or mean and standard deviation.
     """
 
     frames: int = Field(6, ge=1)
@@ -47,7 +47,7 @@ class FaceHogParams(Strict):
 
     @property
     def blocks(self) -> int:
-        """Blocks along a side of the crop."""
+        """Number of blocks along a side of the crop."""
         return self.size // self.cell - self.block + 1
 
     @property
@@ -57,7 +57,7 @@ class FaceHogParams(Strict):
 
 
 class FaceHog:
-    """Pictures without a face are left out; `frames` counts those with one, in the order of time."""
+    """Pictures without a face are left out; `frames` has a row for each picture with a face, in order of time."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/face-hog",
@@ -75,11 +75,11 @@ class FaceHog:
     @staticmethod
     def input(params: FaceHogParams) -> Input:
         """Pictures with their faces."""
-        return Input(pictures=Pictures(params.frames), faces=True)
+        return Input(pictures=PictureRequest(params.frames), faces=True)
 
     @staticmethod
     def arrays(params: FaceHogParams) -> tuple[ArraySpec, ...]:
-        """`pooled`; for each picture with a face its descriptor and the box found (without the margin)."""
+        """`pooled`; for each picture with a face its descriptor and the detected box (without margin)."""
         pooled = params.width * (2 if params.pool == "mean_std" else 1)
         return (
             ArraySpec("pooled", "vector", ("utterance", "statistic"), (pooled,)),
@@ -88,7 +88,7 @@ class FaceHog:
         )
 
     def length(self, sample: Sample) -> int:
-        """Not asked for: each clip is encoded alone."""
+        """Unused: each clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -101,7 +101,7 @@ class FaceHog:
         boxes: list[FloatArray] = []
         rows: list[FloatArray] = []
         for frame in frames:
-            box = chosen_box(frame.faces, self.params.face)
+            box = choose_box(frame.faces, self.params.face)
             crop = None if box is None else crop_face(frame.image, box, self.params.margin)
             if box is not None and crop is not None:
                 boxes.append(box)
@@ -121,7 +121,7 @@ class FaceHog:
 
 
 def describe(crop: NDArray[np.uint8], params: FaceHogParams) -> FloatArray:
-    """Descriptor [width] of an RGB crop of any size."""
+    """Return the descriptor [width] of an RGB crop of any size."""
     from skimage.color import rgb2gray
     from skimage.feature import hog
     from skimage.transform import resize

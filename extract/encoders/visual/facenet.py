@@ -13,14 +13,14 @@ from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Samp
 from extract.encoders.visual.common import FaceCrop, Image, crop_truncated, largest_faces
 from extract.encoders.visual.picture_rows import (
     Statistics,
-    as_input,
+    build_encoded,
     encode_faces,
-    encoded_rows,
     row_arrays,
-    through,
+    run_network,
+    to_tensor,
 )
 from extract.media.mel_image import resized
-from extract.media.types import Pictures
+from extract.media.types import PictureRequest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,10 +31,10 @@ CENTRED: Final[Statistics] = ((0.5, 0.5, 0.5), (128 / 255, 128 / 255, 128 / 255)
 
 
 class FacenetParams(Strict):
-    """Switches of `visual/facenet`.
+    """Parameters of `visual/facenet`.
 
     Attributes:
-        frames: pictures of a clip at most, spread over it.
+        frames: largest number of pictures of a clip, spread over it.
         every: seconds between them; None takes `frames` pictures of every clip.
         sequence: also keep the row of every picture, not only their mean.
     """
@@ -67,7 +67,7 @@ class Facenet:
     @staticmethod
     def input(params: FacenetParams) -> Input:
         """Pictures with their faces."""
-        return Input(pictures=Pictures(params.frames, params.every), faces=True)
+        return Input(pictures=PictureRequest(params.frames, params.every), faces=True)
 
     @staticmethod
     def arrays(params: FacenetParams) -> tuple[ArraySpec, ...]:
@@ -75,7 +75,7 @@ class Facenet:
         return row_arrays(WIDTH, params.sequence, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """All faces have one size."""
+        """Return a constant: all faces have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -84,22 +84,24 @@ class Facenet:
 
     def _forward(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:
         images = [[crop.image for crop in clip] for clip in clips]
-        for clip, rows in zip(clips, through(self._network, images, prepared, self.device), strict=True):
+        for clip, rows in zip(
+            clips, run_network(self._network, images, prepare_crop, self.device), strict=True
+        ):
             boxes = [crop.box for crop in clip]
-            yield encoded_rows(rows, self.params.sequence, [crop.position for crop in clip], boxes)
+            yield build_encoded(rows, self.params.sequence, [crop.position for crop in clip], boxes)
 
 
 def build() -> "nn.Module":
-    """The network without its layer of identities; 23,482,624 parameters."""
+    """Build the network without its classification layer; 23,482,624 parameters."""
     from facenet_pytorch import InceptionResnetV1
 
     network: nn.Module = InceptionResnetV1(pretrained=None)
     return network
 
 
-def prepared(crop: Image) -> "Tensor":
-    """Resized to 160 x 160, about -1 to 1."""
-    return as_input(resized(crop, SIDE), CENTRED)
+def prepare_crop(crop: Image) -> "Tensor":
+    """Resize a crop to 160 x 160, with values about -1 to 1."""
+    return to_tensor(resized(crop, SIDE), CENTRED)
 
 
 ENTRY: Final[EncoderKind] = Facenet

@@ -11,10 +11,17 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, Encoder, EncoderSpec, Input, Sample
-from extract.encoders.run_singly import encode_good
-from extract.encoders.visual.common import FaceCrop, Image, crop_face, largest_faces, square, without_pictures
-from extract.encoders.visual.picture_rows import encode_faces, encoded_rows, row_arrays, through
-from extract.media.types import Pictures
+from extract.encoders.run_singly import encode_usable
+from extract.encoders.visual.common import (
+    FaceCrop,
+    Image,
+    crop_face,
+    enlarge_to_square,
+    largest_faces,
+    no_picture_reason,
+)
+from extract.encoders.visual.picture_rows import build_encoded, encode_faces, row_arrays, run_network
+from extract.media.types import PictureRequest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,15 +30,15 @@ Prepare = Callable[[Image], "Tensor"]
 
 
 class PictureParams(Strict):
-    """Switches of the networks on pictures.
+    """Parameters of the networks on pictures.
 
     Attributes:
-        frames: pictures of a clip at most, spread over it.
+        frames: largest number of pictures of a clip, spread over it.
         every: seconds between them; None takes `frames` pictures of every clip.
         region: the whole picture, or its largest face.
-        centre_crop: take the middle out after the resize, as the checkpoint's own transform does; by default with
-            whole pictures only, because it would cut chin and forehead off a face.
-        margin: by which the square about a face is enlarged.
+        centre_crop: crop the centre after resizing, as the checkpoint's own transform does. By default only for whole
+            pictures, because it would cut off chin and forehead of a face.
+        margin: share by which the square around a face is enlarged.
         sequence: also keep the row of every picture, not only their mean.
     """
 
@@ -44,12 +51,12 @@ class PictureParams(Strict):
 
     @property
     def cropped(self) -> bool:
-        """Whether the middle is taken out."""
+        """Whether the centre is cropped."""
         return self.region == "scene" if self.centre_crop is None else self.centre_crop
 
 
 class PictureEncoder:
-    """Pictures, or the largest face of each, through one network."""
+    """Runs pictures, or the largest face of each, through one network."""
 
     def __init__(
         self, params: PictureParams, device: str, network: Callable[["Tensor"], Any], prepare: Prepare
@@ -58,55 +65,58 @@ class PictureEncoder:
         self._network, self._prepare = network, prepare
 
     def length(self, sample: Sample) -> int:
-        """All pictures have one size in the network."""
+        """Return a constant: all pictures have one size in the network."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode the pictures of all clips together."""
         if self.params.region == "scene":
-            return encode_good(samples, without_pictures, self._scenes)
+            return encode_usable(samples, no_picture_reason, self._scenes)
         return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._faces)
 
     def _cut(self, image: Image, box: Any) -> Image | None:
-        return crop_face(image, square(box, self.params.margin), 0)
+        return crop_face(image, enlarge_to_square(box, self.params.margin), 0)
 
     def _scenes(self, samples: list[Sample]) -> Iterator[Encoded]:
         images = [[frame.image for frame in sample.frames] for sample in samples]
-        for rows in through(self._network, images, self._prepare, self.device):
-            yield encoded_rows(rows, self.params.sequence)
+        for rows in run_network(self._network, images, self._prepare, self.device):
+            yield build_encoded(rows, self.params.sequence)
 
     def _faces(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:
         images = [[crop.image for crop in clip] for clip in clips]
-        for clip, rows in zip(clips, through(self._network, images, self._prepare, self.device), strict=True):
+        for clip, rows in zip(
+            clips, run_network(self._network, images, self._prepare, self.device), strict=True
+        ):
             boxes = [crop.box for crop in clip]
-            yield encoded_rows(rows, self.params.sequence, [crop.position for crop in clip], boxes)
+            yield build_encoded(rows, self.params.sequence, [crop.position for crop in clip], boxes)
 
 
 def picture_input(params: PictureParams) -> Input:
-    """Pictures, with their faces where these are encoded."""
-    return Input(pictures=Pictures(params.frames, params.every), faces=params.region == "face")
+    """Return the required input: pictures, with their faces if these are encoded."""
+    return Input(pictures=PictureRequest(params.frames, params.every), faces=params.region == "face")
 
 
 @dataclass(frozen=True)
 class ImageNetKind:
-    """A network of torchvision without its head, in the registry.
+    """A network of torchvision without its head, as a registry entry.
 
     Attributes:
+        spec: fixed properties.
         model: name of the builder in torchvision.
-        trained: name of the weights in torchvision, whose transform is used.
-        head: the attribute that is left out.
-        width: of the vector before it.
+        pretrained_on: name of the weights in torchvision, whose transform is used.
+        head: the attribute that is removed.
+        width: dimensions of the vector before the head.
     """
 
     spec: EncoderSpec
     model: str
-    trained: str
+    pretrained_on: str
     head: str
     width: int
     Params: ClassVar[type[BaseModel]] = PictureParams
 
     def input(self, params: PictureParams, /) -> Input:
-        """Pictures, with their faces where these are encoded."""
+        """Pictures, with their faces if these are encoded."""
         return picture_input(params)
 
     def arrays(self, params: PictureParams, /) -> tuple[ArraySpec, ...]:
@@ -114,13 +124,15 @@ class ImageNetKind:
         return row_arrays(self.width, params.sequence, params.region == "face")
 
     def __call__(self, params: PictureParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build one."""
+        """Build an encoder."""
         handle = weights or Weights(str(self.spec.weights))
-        network = handle.network(self.headless, drop=(f"{self.head}.",), rename=newer).to(device)
-        return PictureEncoder(params, device, network, prepare_as(self.model, self.trained, params.cropped))
+        network = handle.network(self.headless, drop=(f"{self.head}.",), rename=current_name).to(device)
+        return PictureEncoder(
+            params, device, network, prepare_as(self.model, self.pretrained_on, params.cropped)
+        )
 
     def headless(self) -> "nn.Module":
-        """The network, which gives what its head would see."""
+        """Build the network; it returns the input of its former head."""
         from torch import nn
         from torchvision import models
 
@@ -129,17 +141,17 @@ class ImageNetKind:
         return network
 
 
-def newer(name: str) -> str:
-    """The name in torchvision today of a tensor of the published ViT."""
+def current_name(name: str) -> str:
+    """Return today's torchvision name of a tensor of the published ViT."""
     return name.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.")
 
 
-def prepare_as(model: str, trained: str, cropped: bool) -> Prepare:
-    """The transform of a checkpoint of torchvision; without its crop the picture is resized to the full input."""
+def prepare_as(model: str, pretrained_on: str, cropped: bool) -> Prepare:
+    """Return the transform of a torchvision checkpoint; without its crop, the picture is resized to the full input."""
     from PIL import Image as Pillow
     from torchvision import models
 
-    transform: Any = models.get_model_weights(model)[trained].transforms()
+    transform: Any = models.get_model_weights(model)[pretrained_on].transforms()
     if not cropped:
         transform.resize_size = [*transform.crop_size, *transform.crop_size]
 
@@ -151,12 +163,18 @@ def prepare_as(model: str, trained: str, cropped: bool) -> Prepare:
 
 
 def _kind(
-    name: str, summary: str, model: str, head: str, width: int, paper: str, trained: str = "IMAGENET1K_V1"
+    name: str,
+    summary: str,
+    model: str,
+    head: str,
+    width: int,
+    paper: str,
+    pretrained_on: str = "IMAGENET1K_V1",
 ) -> ImageNetKind:
     spec = EncoderSpec(
         f"visual/{name}", "visual", summary, "equal", 1, "BSD-3-Clause", weights=name, paper=paper
     )
-    return ImageNetKind(spec, model, trained, head, width)
+    return ImageNetKind(spec, model, pretrained_on, head, width)
 
 
 _SWIN: Final = "Liu et al. 2021, arXiv 2103.14030"

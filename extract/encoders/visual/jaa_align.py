@@ -12,15 +12,15 @@ from extract.encoders.visual.common import Image
 from extract.media.types import FloatArray
 
 SIDE: Final = 176
-WHOLE: Final = 200  # side of the aligned picture from which the middle is taken
-ENLARGED: Final = 2.9  # side of the aligned picture in extents of the five points
-FILL: Final = 128  # grey beyond the picture
+WHOLE: Final = 200  # side of the aligned picture, of which the centre is used
+ENLARGED: Final = 2.9  # side of the aligned picture, relative to the extent of the five points
+FILL: Final = 128  # grey outside the picture
 
 Matrix = NDArray[np.float64]
 
 
-def alignment(points: FloatArray) -> Matrix | None:
-    """The map [2, 3] from a picture to its aligned crop; None where the points do not span anything.
+def alignment_matrix(points: FloatArray) -> Matrix | None:
+    """Return the map [2, 3] from a picture to its aligned crop; None if the points coincide.
 
     Args:
         points: eyes, nose, mouth corners, [5, 2].
@@ -41,12 +41,12 @@ def alignment(points: FloatArray) -> Matrix | None:
     return np.concatenate([scale * turn, shift[:, None]], axis=1)
 
 
-def aligned(image: Image, matrix: Matrix) -> Image:
-    """The aligned crop [176, 176, 3]; between pixels bilinear, beyond the picture grey."""
+def align_crop(image: Image, matrix: Matrix) -> Image:
+    """Return the aligned crop [176, 176, 3]: bilinear between pixels, grey outside the picture."""
     from scipy.ndimage import map_coordinates
 
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float64)
-    there = back(np.stack([x, y], axis=-1), matrix)  # [176, 176, 2]
+    there = to_picture(np.stack([x, y], axis=-1), matrix)  # [176, 176, 2]
     at = [there[..., 1], there[..., 0]]
     planes = [
         map_coordinates(image[..., c].astype(np.float32), at, order=1, mode="grid-constant", cval=FILL)
@@ -55,7 +55,7 @@ def aligned(image: Image, matrix: Matrix) -> Image:
     return np.asarray(np.rint(np.stack(planes, axis=-1)), np.uint8)
 
 
-def back(points: NDArray[np.floating], matrix: Matrix) -> Matrix:
-    """Points [..., 2] of the crop in pixels of the picture."""
+def to_picture(points: NDArray[np.floating], matrix: Matrix) -> Matrix:
+    """Map points [..., 2] of the crop to pixels of the picture."""
     inverse = np.linalg.inv(matrix[:, :2])
     return np.asarray((points - matrix[:, 2]) @ inverse.T, np.float64)

@@ -12,10 +12,10 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.visual.common import Image, areas, without_faces
-from extract.encoders.visual.jaa_align import Matrix, aligned, alignment, back
-from extract.encoders.visual.picture_rows import Statistics, as_input, face_arrays, face_values, through
-from extract.media.types import FloatArray, Pictures
+from extract.encoders.visual.common import Image, box_areas, no_face_reason
+from extract.encoders.visual.jaa_align import Matrix, align_crop, alignment_matrix, to_picture
+from extract.encoders.visual.picture_rows import Statistics, face_arrays, face_values, run_network, to_tensor
+from extract.media.types import FloatArray, PictureRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,12 +27,12 @@ CENTRED: Final[Statistics] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 class JaaNetParams(Strict):
-    """Switches of `visual/jaa-net`.
+    """Parameters of `visual/jaa-net`.
 
     Attributes:
-        frames: keyframes of a clip.
-        faces_of: all faces of a picture, by their areas, or its largest alone.
-        most_faces: of a picture, the largest ones.
+        frames: number of keyframes of a clip.
+        faces_of: all faces of a picture, weighted by area, or only its largest.
+        most_faces: largest number of faces of a picture; the largest faces are used.
         face_feature: hidden layer and probabilities (524), or the probabilities alone (12).
     """
 
@@ -44,7 +44,7 @@ class JaaNetParams(Strict):
 
 @dataclass(frozen=True)
 class AlignedFace:
-    """A face of a picture: its number, box [4], area, how it was aligned, and the crop."""
+    """A face of a picture: number of the picture, box [4], area, alignment matrix and crop."""
 
     position: int
     box: FloatArray
@@ -54,9 +54,9 @@ class AlignedFace:
 
 
 class JaaNetEncoder:
-    """Rows are pictures with a face; `landmarks` and `boxes` are those of its largest one, in pixels of the picture.
+    """Rows are pictures with a face; `landmarks` and `boxes` belong to its largest face, in pixels of the picture.
 
-    The units are 1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23 and 24, as BP4D labels them.
+    The action units are 1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23 and 24, as labelled in BP4D.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -84,11 +84,11 @@ class JaaNetEncoder:
     @staticmethod
     def input(params: JaaNetParams) -> Input:
         """Keyframes with their faces."""
-        return Input(pictures=Pictures(params.frames, rule="keys"), faces=True)
+        return Input(pictures=PictureRequest(params.frames, rule="keys"), faces=True)
 
     @staticmethod
     def arrays(params: JaaNetParams) -> tuple[ArraySpec, ...]:
-        """`frames` [T, 524] of the pictures with a face, `pooled`, their mean, and what lies beneath."""
+        """`frames` [T, 524] of the pictures with a face, `pooled` (their mean), probabilities, landmarks and boxes."""
         width = UNITS if params.face_feature == "au" else HIDDEN + UNITS
         return (
             ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,)),
@@ -99,7 +99,7 @@ class JaaNetEncoder:
         )
 
     def length(self, sample: Sample) -> int:
-        """All faces have one size."""
+        """Return a constant: all faces have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -107,7 +107,7 @@ class JaaNetEncoder:
         found = [self._faces(sample) for sample in samples]
         good = [own for own in found if own]
         results = iter(self._forward(good) if good else ())
-        return [next(results) if own else without_faces(s) for s, own in zip(samples, found, strict=True)]
+        return [next(results) if own else no_face_reason(s) for s, own in zip(samples, found, strict=True)]
 
     def _faces(self, sample: Sample) -> list[AlignedFace]:
         most = 1 if self.params.faces_of == "largest" else self.params.most_faces
@@ -115,7 +115,7 @@ class JaaNetEncoder:
 
     def _forward(self, clips: list[list[AlignedFace]]) -> Iterator[Encoded]:
         images = [[face.image for face in clip] for clip in clips]
-        for clip, rows in zip(clips, through(self._rows, images, prepared, self.device), strict=True):
+        for clip, rows in zip(clips, run_network(self._rows, images, prepare_crop, self.device), strict=True):
             yield self._encoded(clip, rows)
 
     def _rows(self, faces: "Tensor") -> "Tensor":
@@ -128,11 +128,13 @@ class JaaNetEncoder:
         positions = sorted({face.position for face in clip})
         frames, landmarks, first = [], [], []
         for position in positions:
-            own = [n for n, face in enumerate(clip) if face.position == position]  # by falling area
+            own = [n for n, face in enumerate(clip) if face.position == position]  # by decreasing area
             weight = np.array([clip[n].area for n in own])
             frames.append((weight / weight.sum()) @ rows[own, : HIDDEN + UNITS])
             first.append(clip[own[0]])
-            landmarks.append(back(rows[own[0], HIDDEN + UNITS :].reshape(LANDMARKS, 2), first[-1].matrix))
+            landmarks.append(
+                to_picture(rows[own[0], HIDDEN + UNITS :].reshape(LANDMARKS, 2), first[-1].matrix)
+            )
         values = np.stack(frames).astype(np.float32)
         kept = values[:, HIDDEN:] if self.params.face_feature == "au" else values
         arrays = {
@@ -146,24 +148,24 @@ class JaaNetEncoder:
 
 
 def aligned_faces(sample: Sample, position: int, most: int) -> list[AlignedFace]:
-    """The largest faces of a picture, aligned, by falling area."""
+    """Return the largest faces of a picture, aligned, by decreasing area."""
     frame = sample.frames[position]
     faces = frame.faces
     if faces is None or not len(faces.boxes):
         return []
-    sizes = areas(faces.boxes)
+    sizes = box_areas(faces.boxes)
     found = []
     for n in np.argsort(-sizes, kind="stable")[:most]:
-        matrix = alignment(faces.points[n])
+        matrix = alignment_matrix(faces.points[n])
         if matrix is not None and sizes[n] > 0:
-            crop = aligned(frame.image, matrix)
+            crop = align_crop(frame.image, matrix)
             found.append(AlignedFace(position, faces.boxes[n], float(sizes[n]), matrix, crop))
     return found
 
 
-def prepared(crop: Image) -> "Tensor":
-    """From bytes to -1 to 1."""
-    return as_input(crop, CENTRED)
+def prepare_crop(crop: Image) -> "Tensor":
+    """Scale bytes to [-1, 1]."""
+    return to_tensor(crop, CENTRED)
 
 
 ENTRY: Final[EncoderKind] = JaaNetEncoder

@@ -19,9 +19,9 @@ from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Samp
 from extract.encoders.visual.common import crop_face
 from extract.encoders.visual.m2fnet_images import SIZES, embed_images, network_of, width_of
 from extract.media.mel_image import resized
-from extract.media.types import Faces, FloatArray, Frame, Pictures
+from extract.media.types import Faces, FloatArray, Frame, PictureRequest
 
-MARGIN: Final = 0.1  # of the box, on each side of a face crop
+MARGIN: Final = 0.1  # relative to the box, on each side of a face crop
 Selection = Literal["center", "first", "uniform"]
 Norm = Literal["sum", "max", "frame"]
 Part = Literal["scene", "face"]
@@ -33,14 +33,14 @@ Rules: Final[dict[Selection, Literal["middle", "first", "spread"]]] = {
 
 
 class M2fnetDualParams(Strict):
-    """Switches of `visual/m2fnet-dual`.
+    """Parameters of `visual/m2fnet-dual`.
 
     Attributes:
-        pretrained: which training made its weights, a name under `pretrain:`.
-        embed: the projector's output (`z`, 300) or the encoder's (512) below it.
-        frames: successive pictures of an utterance.
-        select: from its middle, its beginning, or spread over it.
-        parts: what of it; an utterance without any face lacks the `face`.
+        pretrained: the training that produced its weights, a name under `pretrain:`.
+        embed: the projector's output (`z`, 300) or the encoder's output below it (512).
+        frames: number of successive pictures of an utterance.
+        select: take them from its middle, its beginning, or spread over it.
+        parts: parts of the feature; an utterance without any face lacks the `face`.
         area_norm: areas of a picture's faces are divided by their sum, their maximum, or the picture's area (R5).
     """
 
@@ -53,10 +53,10 @@ class M2fnetDualParams(Strict):
 
 
 class M2fnetDual:
-    """`scene` is the maximum over all pictures, `face` over those with a face; without any there is no row of it.
+    """`scene` is the maximum over all pictures, `face` the maximum over those with a face, if there are any.
 
     Raises:
-        WeightsError: the weights are not there, or made for another encoder.
+        WeightsError: the weights are absent, or belong to another encoder.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -78,24 +78,24 @@ class M2fnetDual:
 
     @staticmethod
     def input(params: M2fnetDualParams) -> Input:
-        """Pictures, with their faces where these are encoded."""
+        """Pictures, with their faces if these are encoded."""
         rule = Rules[params.select]
-        return Input(pictures=Pictures(params.frames, rule=rule), faces="face" in params.parts)
+        return Input(pictures=PictureRequest(params.frames, rule=rule), faces="face" in params.parts)
 
     @staticmethod
     def arrays(params: M2fnetDualParams) -> tuple[ArraySpec, ...]:
-        """`scene` [1, 300] and `face` [1 or 0, 300], or 512 wide, as far as they are among the parts."""
+        """`scene` [1, 300] and `face` [1 or 0, 300] (or 512 wide), as far as `parts` names them."""
         shape, axes = (width_of(params.embed),), ("utterance", "dimension")
         faceless = "optional" if "scene" in params.parts else "vector"
         kinds = {"scene": "vector", "face": faceless}
         return tuple(ArraySpec(part, kinds[part], axes, shape) for part in params.parts)
 
     def length(self, sample: Sample) -> int:
-        """Not asked for: each clip is encoded alone."""
+        """Unused: each clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each clip alone: its scenes in one forward, its faces in another."""
+        """Encode each clip alone: its scenes in one batch, its faces in another."""
         return [self._one(sample.frames) for sample in samples]
 
     def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:
@@ -111,14 +111,14 @@ class M2fnetDual:
         return Encoded(arrays, frames=len(frames))
 
     def _faces(self, frames: Sequence[Frame]) -> FloatArray:
-        """The maximum over pictures with a face of their weighted sums, [1, D]; [0, D] where there is none."""
+        """Return the maximum over pictures of the weighted sums of their faces, [1, D]; [0, D] without any face."""
         found = [(frame, areas, crops) for frame in frames for areas, crops in [face_crops(frame)] if crops]
         if not found:
             return np.empty((0, width_of(self.params.embed)), np.float32)
         vectors = self._embed([crop for _, _, crops in found for crop in crops])
         ends = np.cumsum([len(crops) for _, _, crops in found])
         rows = [
-            weights_of(areas, frame.image, self.params.area_norm) @ of_frame
+            face_weights(areas, frame.image, self.params.area_norm) @ of_frame
             for (frame, areas, _), of_frame in zip(found, np.split(vectors, ends[:-1]), strict=True)
         ]
         return np.asarray(np.stack(rows).max(axis=0, keepdims=True), np.float32)
@@ -129,7 +129,7 @@ class M2fnetDual:
 
 
 def face_crops(frame: Frame) -> tuple[FloatArray, list[NDArray[np.uint8]]]:
-    """Areas [n] of a picture's boxes inside it, and their crops with a margin of 10 %; slivers are left out."""
+    """Return the areas [n] of a picture's boxes inside it, and their crops with a margin of 10 %; skip tiny ones."""
     faces = frame.faces or Faces(*(np.empty((0, *s), np.float32) for s in ((4,), (), (5, 2))))
     height, width = frame.image.shape[:2]
     areas, crops = [], []
@@ -143,8 +143,8 @@ def face_crops(frame: Frame) -> tuple[FloatArray, list[NDArray[np.uint8]]]:
     return np.asarray(areas, np.float32), crops
 
 
-def weights_of(areas: FloatArray, image: NDArray[np.uint8], norm: Norm) -> FloatArray:
-    """The weights [n] of a picture's faces."""
+def face_weights(areas: FloatArray, image: NDArray[np.uint8], norm: Norm) -> FloatArray:
+    """Return the weights [n] of a picture's faces."""
     if norm == "frame":
         return np.asarray(areas / (image.shape[0] * image.shape[1]), np.float32)
     return np.asarray(areas / (areas.sum() if norm == "sum" else areas.max()), np.float32)

@@ -1,4 +1,4 @@
-"""What the two image encoders of M2FNet share: the network, and images through it."""
+"""Shared parts of the two image encoders of M2FNet: the network, and how images run through it."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from ercache.nets.m2fnet import Extractor
 
 SIZES: Final = {"paper": 224, "small": 112, "tiny": 64}  # name of a size -> side of the images, pixels
-TOGETHER: Final = 64  # images of one forward
+IMAGES_AT_ONCE: Final = 64  # images in one batch
 
 Embed = Literal["z", "encoder"]
 
 
 def network_of(config: Mapping[str, Any]) -> "Extractor":
-    """The extractor; its architecture is the same for every training."""
+    """Build the extractor; its architecture is the same for every training."""
     from ercache.nets.m2fnet import Extractor
 
     return Extractor()
 
 
 def width_of(embed: Embed) -> int:
-    """Dimensions of an embedding: after the projector, or before it."""
+    """Return the dimensions of an embedding after the projector (`z`) or before it."""
     return 300 if embed == "z" else 512
 
 
 def embed_images(network: "Extractor", images: NDArray[np.uint8], embed: Embed, device: str) -> FloatArray:
-    """Embeddings of RGB bytes [N, side, side, 3]: [N, 300] or [N, 512]."""
+    """Return the embeddings of RGB bytes [N, side, side, 3], [N, 300] or [N, 512]."""
     import torch
 
     from ercache.nets.m2fnet import normalised
@@ -39,6 +39,6 @@ def embed_images(network: "Extractor", images: NDArray[np.uint8], embed: Embed, 
     with torch.inference_mode():
         parts = [
             forward(normalised(part.to(device))).float().cpu()
-            for part in torch.split(torch.from_numpy(images), TOGETHER)
+            for part in torch.split(torch.from_numpy(images), IMAGES_AT_ONCE)
         ]
     return np.asarray(torch.cat(parts).numpy(), np.float32)

@@ -2,8 +2,8 @@
 
 Source: docs/encoders.md#action-units.
 
-OpenFace is for academic use and is not run here. Its table of a video is one row a picture: `frame`, `timestamp`,
-`confidence`, `success`, and among hundreds of others 17 intensities `AU01_r` (0 to 5) and 18 presences `AU01_c`.
+OpenFace is for academic use and is not run here. Its table of a video has one row per picture: `frame`, `timestamp`,
+`confidence`, `success`, and among hundreds of other columns 17 intensities `AU01_r` (0 to 5) and 18 presences `AU01_c`.
 """
 
 import csv
@@ -27,17 +27,17 @@ from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 
 _RATED: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
-_SEEN: Final = tuple(sorted((*_RATED, 28)))
-COLUMNS: Final = (*(f"AU{n:02}_r" for n in _RATED), *(f"AU{n:02}_c" for n in _SEEN))
+_PRESENT: Final = tuple(sorted((*_RATED, 28)))
+COLUMNS: Final = (*(f"AU{n:02}_r" for n in _RATED), *(f"AU{n:02}_c" for n in _PRESENT))
 
 
 class OpenfaceParams(Strict):
-    """Switches of `visual/openface-au`.
+    """Parameters of `visual/openface-au`.
 
     Attributes:
-        folder: of the tables, in the same subfolders as the videos: that of `train/clip.mp4` is `train/clip.csv`. A
-            setting of a machine: not part of the provenance.
-        digest: of all tables, so that changed ones are read again; found by itself.
+        folder: folder of the tables, with the same subfolders as the videos: the table of `train/clip.mp4` is
+            `train/clip.csv`. It belongs to the machine and is not part of the provenance.
+        digest: digest of all tables, so that changed tables are read again; computed automatically.
     """
 
     folder: Path | None = Field(None, exclude=True)
@@ -55,9 +55,9 @@ class OpenfaceParams(Strict):
 
 
 class OpenfaceAu:
-    """Rows with success 0 are no measurement and are left out; `pooled` is the mean of the others.
+    """Rows with success 0 are not measurements and are left out; `pooled` is the mean of the others.
 
-    Intensities are calibrated for each video by OpenFace, so that the same face in another cut has others.
+    OpenFace calibrates intensities for each video, so the same face in another cut has other values.
 
     Raises:
         WeightsError: no folder of tables is given.
@@ -77,14 +77,14 @@ class OpenfaceAu:
     def __init__(self, params: OpenfaceParams, device: str = "cpu", weights: Weights | None = None) -> None:
         if params.folder is None:
             raise WeightsError(
-                "visual/openface-au reads tables that OpenFace has written, and no folder of them is given",
+                "visual/openface-au reads tables written by OpenFace, but no folder of tables is given",
                 hint="run OpenFace's FeatureExtraction on the videos and set `folder` of the feature in params.yaml",
             )
         self._folder = params.folder
 
     @staticmethod
     def input(params: OpenfaceParams) -> Input:
-        """Where the video lies; it is not opened."""
+        """The reference to the video; the video is not opened."""
         return Input(video=True)
 
     @staticmethod
@@ -100,7 +100,7 @@ class OpenfaceAu:
         )
 
     def length(self, sample: Sample) -> int:
-        """Not asked for: each clip is encoded alone."""
+        """Unused: each clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -117,29 +117,29 @@ class OpenfaceAu:
             rows = read_table(path)
         except (ValueError, csv.Error) as error:
             return Missing(Reason.UNREADABLE, f"{path.relative_to(self._folder)}: {error}")
-        except OSError as error:  # the disk's fault, not the table's
+        except OSError as error:  # a fault of the disk, not of the table
             return Missing(Reason.FAULT, f"{path.relative_to(self._folder)}: {error.strerror}")
         start, end = video.start or 0.0, math.inf if video.end is None else video.end
         inside = rows[(rows[:, 0] >= start - 1e-6) & (rows[:, 0] < end - 1e-6)]
-        seen = inside[inside[:, 1] == 1]
-        if not len(seen):
+        detected = inside[inside[:, 1] == 1]
+        if not len(detected):
             return Missing(
                 Reason.NO_FACE if len(inside) else Reason.NO_VIDEO, f"none in {len(inside)} rows of the table"
             )
-        values = np.ascontiguousarray(seen[:, 2:], np.float32)
+        values = np.ascontiguousarray(detected[:, 2:], np.float32)
         arrays = {"pooled": values.mean(axis=0, keepdims=True), "frames": values}
-        return Encoded({**arrays, "times": seen[:, :1].astype(np.float32)}, len(seen))
+        return Encoded({**arrays, "times": detected[:, :1].astype(np.float32)}, len(detected))
 
 
 def read_table(path: Path) -> NDArray[np.float64]:
-    """Time, success and `COLUMNS` of each row, [T, 37] in float64.
+    """Return time, success and `COLUMNS` of each row, [T, 37] in float64.
 
     Raises:
-        ValueError: a column is not there, or a number is none.
+        ValueError: a column is absent, or a value is not a number.
     """
     wanted = ("timestamp", "success", *COLUMNS)
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        # OpenFace writes blanks behind its commas; every name but the first begins with one
+        # OpenFace writes a blank after each comma, so every name but the first begins with one
         reader = csv.DictReader(stream, skipinitialspace=True)
         lacking = [name for name in wanted if name not in (reader.fieldnames or ())]
         if lacking:
@@ -149,7 +149,7 @@ def read_table(path: Path) -> NDArray[np.float64]:
 
 
 def folder_digest(folder: Path) -> str:
-    """Digest of the names and contents of all tables of a folder."""
+    """Return a digest of the names and contents of all tables of a folder."""
     state = hashlib.sha256()
     for path in sorted(folder.rglob("*.csv")):
         state.update(f"{path.relative_to(folder).as_posix()}\n{digest_of_file(path)}\n".encode())

@@ -1,4 +1,4 @@
-"""Pictures of many clips through one network, a few at a time, and the rows back to their clips."""
+"""Run the pictures of many clips through one network, a few at a time, and return the rows to their clips."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -8,32 +8,33 @@ import numpy as np
 from ercache.cache import ArraySpec
 from ercache.reasons import Missing
 from extract.encoders.base import Encoded, Sample
-from extract.encoders.visual.common import FaceCrop, Image, without_faces
+from extract.encoders.visual.common import FaceCrop, Image, no_face_reason
 from extract.media.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CPU_IMAGES: Final = 8  # of a forward: more fall out of the processor's cache
+CPU_IMAGES: Final = 8  # images in a batch: more would not fit into the processor's cache
 GPU_IMAGES: Final = 256
 
-IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation, RGB of 0 to 1
+IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation, RGB in [0, 1]
 
 Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
-def through(
+def run_network(
     network: Callable[["Tensor"], Any],
     clips: Sequence[Sequence[Image]],
     prepare: Callable[[Image], "Tensor"],
     device: str,
 ) -> list[FloatArray]:
-    """Rows [T, D] of each clip's pictures.
+    """Return the rows [T, D] of each clip's pictures.
 
     Args:
-        network: from [B, 3, height, width] to [B, D].
-        clips: of any number of pictures each, together at least one.
-        prepare: from a picture to the network's input; done late, because inputs are four times as large.
+        network: maps [B, 3, height, width] to [B, D].
+        clips: pictures of each clip; there must be at least one in total.
+        prepare: maps a picture to the network's input; called late, because inputs are four times as large.
+        device: torch device.
     """
     import torch
 
@@ -48,8 +49,8 @@ def through(
     return [np.ascontiguousarray(rows) for rows in np.split(np.concatenate(parts), ends[:-1])]
 
 
-def as_input(image: Image, statistics: Statistics) -> "Tensor":
-    """RGB bytes [height, width, 3] as float32 [3, height, width]: to 0 to 1, less the mean, by the deviation."""
+def to_tensor(image: Image, statistics: Statistics) -> "Tensor":
+    """Convert RGB bytes [height, width, 3] to float32 [3, height, width], scaled to [0, 1] and then standardised."""
     import torch
 
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in statistics)
@@ -58,9 +59,9 @@ def as_input(image: Image, statistics: Statistics) -> "Tensor":
 
 
 def row_arrays(width: int, sequence: bool, faces: bool) -> tuple[ArraySpec, ...]:
-    """`pooled` [1, D]; with `sequence` also `frames` [T, D], and of faces which pictures and boxes they are of.
+    """Declare `pooled` [1, D]; with `sequence` also `frames` [T, D], and for faces their pictures and boxes.
 
-    `positions` counts the pictures that the encoder asked for from 0, since those without a face have no row.
+    `positions` are the numbers, from 0, of the requested pictures: those without a face have no row.
     """
     found = [ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))]
     if sequence:
@@ -69,17 +70,17 @@ def row_arrays(width: int, sequence: bool, faces: bool) -> tuple[ArraySpec, ...]
 
 
 def face_arrays() -> tuple[ArraySpec, ...]:
-    """Which pictures the rows are of, and where the face lies."""
+    """Declare the pictures that the rows come from, and the boxes of the faces."""
     return (
         ArraySpec("positions", "sequence", ("frame", "picture"), (1,), "int32", "pictures"),
         ArraySpec("boxes", "sequence", ("frame", "x0_y0_x1_y1"), (4,), units="pixels"),
     )
 
 
-def encoded_rows(
+def build_encoded(
     rows: FloatArray, sequence: bool, positions: Sequence[int] | None = None, boxes: Any = None
 ) -> Encoded:
-    """What `row_arrays` declares."""
+    """Build the arrays that `row_arrays` declares."""
     arrays: dict[str, Any] = {"pooled": rows.mean(axis=0, keepdims=True)}
     if sequence:
         arrays["frames"] = rows
@@ -89,7 +90,7 @@ def encoded_rows(
 
 
 def face_values(positions: Sequence[int], boxes: Sequence[FloatArray]) -> dict[str, Any]:
-    """What `face_arrays` declares."""
+    """Build the arrays that `face_arrays` declares."""
     return {"positions": np.array(positions, np.int32)[:, None], "boxes": np.stack(boxes).astype(np.float32)}
 
 
@@ -98,8 +99,8 @@ def encode_faces(
     crops: Callable[[Sample], list[FaceCrop]],
     forward: Callable[[list[list[FaceCrop]]], Iterator[Encoded]],
 ) -> list[Encoded | Missing]:
-    """Results in the order of the samples; those without a face are missing, the others share the forward."""
+    """Return results in the order of the samples; samples without a face are missing, the others form one batch."""
     found = [crops(sample) for sample in samples]
     good = [own for own in found if own]
     results = iter(forward(good) if good else ())
-    return [next(results) if own else without_faces(s) for s, own in zip(samples, found, strict=True)]
+    return [next(results) if own else no_face_reason(s) for s, own in zip(samples, found, strict=True)]

@@ -9,21 +9,21 @@ from ercache.errors import WeightsError
 from ercache.params.schema import Strict
 from ercache.weights import Weights
 from extract.encoders.base import EncoderSpec, Input
-from extract.media.types import Pictures
+from extract.media.types import PictureRequest
 
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
 WHY = (
-    "its models are skops archives, and its loader trusts every type that it finds in them; run py-feat itself and "
-    "bring its table in with `ercache cache import`"
+    "its models are skops archives, and its loader trusts every type in them; run py-feat itself and import its table "
+    "with `ercache cache import`"
 )
 
 
 class PyfeatParams(Strict):
-    """`visual/pyfeat-au` has no switches."""
+    """`visual/pyfeat-au` has no parameters."""
 
 
 class PyfeatKind:
-    """Stands in the registry and builds nothing."""
+    """A registry entry that builds nothing."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/pyfeat-au",
@@ -40,14 +40,14 @@ class PyfeatKind:
 
     def input(self, params: PyfeatParams, /) -> Input:
         """Pictures with their faces."""
-        return Input(pictures=Pictures(8), faces=True)
+        return Input(pictures=PictureRequest(8), faces=True)
 
     def arrays(self, params: PyfeatParams, /) -> tuple[ArraySpec, ...]:
         """`pooled` [1, 20]."""
         return (ArraySpec("pooled", "vector", ("utterance", "action_unit"), (len(UNITS),)),)
 
     def __call__(self, params: PyfeatParams, device: str = "cpu", weights: Weights | None = None) -> NoReturn:
-        """Never builds.
+        """Raise an error: this encoder cannot run here.
 
         Raises:
             WeightsError: with the reason.

@@ -22,7 +22,7 @@ from extract.encoders.visual.imagenet import (
     Prepare,
     picture_input,
 )
-from extract.encoders.visual.picture_rows import Statistics, as_input, row_arrays
+from extract.encoders.visual.picture_rows import Statistics, row_arrays, to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,25 +46,25 @@ CLIP_UNUSED: Final = (
     "text_model.",
     "text_projection.",
     "logit_scale",
-    "vision_model.embeddings.position_ids",  # a count from 0, in files of old
+    "vision_model.embeddings.position_ids",  # a constant in older files
 )
 
 
 class VitParams(PictureParams):
-    """Switches of `visual/vit-b16`, beside those of the pictures.
+    """Parameters of `visual/vit-b16`, in addition to those of the pictures.
 
     Attributes:
-        weights: torchvision's, trained on ImageNet-1k, or Google's, on 21,843 classes; the latter has no crop.
+        weights: torchvision's, trained on ImageNet-1k, or Google's, trained on 21,843 classes; the latter has no crop.
     """
 
     weights: Literal["vit-b16", "vit-base-in21k"] = "vit-b16"
 
 
 class ClipParams(PictureParams):
-    """Switches of `visual/clip-b32`, beside those of the pictures.
+    """Parameters of `visual/clip-b32`, in addition to those of the pictures.
 
     Attributes:
-        vector: in the space that pictures share with texts (512), or the class token before it (768).
+        vector: the vector in the space shared with texts (512), or the class token before the projection (768).
     """
 
     vector: Literal["projected", "hidden"] = "projected"
@@ -72,13 +72,13 @@ class ClipParams(PictureParams):
 
 @dataclass(frozen=True)
 class VitKind:
-    """ViT-B/16 in the registry: the class token behind the last norm, 768."""
+    """ViT-B/16 as a registry entry: the class token after the last norm, 768 dimensions."""
 
     spec: EncoderSpec
     Params: ClassVar[type[BaseModel]] = VitParams
 
     def input(self, params: VitParams, /) -> Input:
-        """Pictures, with their faces where these are encoded."""
+        """Pictures, with their faces if these are encoded."""
         return picture_input(params)
 
     def arrays(self, params: VitParams, /) -> tuple[ArraySpec, ...]:
@@ -86,7 +86,7 @@ class VitKind:
         return row_arrays(TORCHVISION.width, params.sequence, params.region == "face")
 
     def __call__(self, params: VitParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build one."""
+        """Build an encoder."""
         if params.weights == "vit-b16":
             return TORCHVISION(params, device, weights)
         handle = weights or Weights(params.weights)
@@ -100,13 +100,13 @@ class VitKind:
 
 @dataclass(frozen=True)
 class ClipKind:
-    """CLIP's picture network in the registry; vectors are not normalised."""
+    """CLIP's picture network as a registry entry; vectors are not normalised."""
 
     spec: EncoderSpec
     Params: ClassVar[type[BaseModel]] = ClipParams
 
     def input(self, params: ClipParams, /) -> Input:
-        """Pictures, with their faces where these are encoded."""
+        """Pictures, with their faces if these are encoded."""
         return picture_input(params)
 
     def arrays(self, params: ClipParams, /) -> tuple[ArraySpec, ...]:
@@ -114,7 +114,7 @@ class ClipKind:
         return row_arrays(CLIP_WIDTHS[params.vector], params.sequence, params.region == "face")
 
     def __call__(self, params: ClipParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build one."""
+        """Build an encoder."""
         handle = weights or Weights(str(self.spec.weights))
         config = handle.config({"vision_config": CLIP_CONFIG})["vision_config"]
         network: Any = handle.network(lambda: build_clip(config), drop=CLIP_UNUSED).to(device)
@@ -132,7 +132,7 @@ class ClipKind:
 
 
 def build_vit(config: dict[str, Any]) -> "nn.Module":
-    """Google's ViT without its pooler; 85,798,656 parameters in base size."""
+    """Build Google's ViT without its pooler; 85,798,656 parameters in base size."""
     from transformers.models.vit.configuration_vit import ViTConfig
     from transformers.models.vit.modeling_vit import ViTModel
 
@@ -141,7 +141,7 @@ def build_vit(config: dict[str, Any]) -> "nn.Module":
 
 
 def build_clip(config: dict[str, Any]) -> "nn.Module":
-    """CLIP's picture network with its projection; 87,849,216 parameters in full size."""
+    """Build CLIP's picture network with its projection; 87,849,216 parameters in full size."""
     from transformers.models.clip.configuration_clip import CLIPVisionConfig
     from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
@@ -150,7 +150,7 @@ def build_clip(config: dict[str, Any]) -> "nn.Module":
 
 
 def prepare_by(how: str, statistics: Statistics, cropped: bool) -> Prepare:
-    """Resized so that the middle of the shorter side is kept (`cropped`), or as a whole, to 224 x 224."""
+    """Return a transform to 224 x 224 that crops the longer side's centre (`cropped`) or resizes the whole picture."""
     from PIL import Image as Pillow
     from torchvision.transforms import functional
 
@@ -158,7 +158,7 @@ def prepare_by(how: str, statistics: Statistics, cropped: bool) -> Prepare:
 
     def prepare(image: Image) -> "Tensor":
         picture = functional.resize(Pillow.fromarray(image), [SIDE] if cropped else [SIDE, SIDE], mode)
-        return as_input(np.array(functional.center_crop(picture, [SIDE, SIDE])), statistics)
+        return to_tensor(np.array(functional.center_crop(picture, [SIDE, SIDE])), statistics)
 
     return prepare
 

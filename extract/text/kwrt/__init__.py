@@ -1,1 +1,1 @@
-"""Knowledge-based word relation tagging of Cues: words and lemmas, what relates them, and the matrix of a window."""
+"""Knowledge-based word relation tagging of Cues: words and lemmas, their relations, and the matrix of a window."""

@@ -1,6 +1,6 @@
-"""English words without a topic of their own: the closed classes, and verbs, adverbs and numbers used like them.
+"""English function words: the closed classes, and verbs, adverbs and numbers that are used like them.
 
-Written for the tagger `rules` of `text/kwrt`, where spaCy's list is not at hand. In small letters.
+Used by the tagger `rules` of `text/kwrt`, which replaces spaCy's list where spaCy is not installed. In lower case.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
-"""What words have to do with each other: IsA, HasContext and Causes between single English words (Cues, 3.3).
+"""Relations between single English words: IsA, HasContext and Causes (Cues, 3.3).
 
-A file of relations has a first line that begins with `#` and says where they are from, then a line for each pair:
-both words in alphabetical order and the letters of their relations, between tabs (`dog<TAB>animal` would be
+The first line of a file of relations begins with `#` and names the source. Each other line is a pair: both words in
+alphabetical order and the letters of their relations, separated by tabs (`dog IsA animal` becomes
 `animal<TAB>dog<TAB>I`). Directions are not kept.
 """
 
@@ -16,23 +16,23 @@ from ercache.files import atomic_file
 RELATIONS: Final = {"/r/IsA": "I", "/r/HasContext": "H", "/r/Causes": "C"}
 LETTERS: Final = "".join(RELATIONS.values())
 OWN: Final = Path(__file__).with_name("relations.tsv")
-"""A few hundred relations of everyday words, our own; enough for tests and the demo."""
+"""Our own few hundred relations of everyday words; enough for tests and the demo."""
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Pairs in alphabetical order -> letters of their relations; `terms` are all words in them."""
+    """Pairs in alphabetical order -> letters of their relations; `terms` contains all their words."""
 
     pairs: Mapping[tuple[str, str], str]
     terms: frozenset[str]
 
     def letters(self, a: str, b: str) -> str:
-        """Relations of two words in either direction, some of `IHC`, each once."""
+        """Return the relations of two words in either direction: some of the letters `IHC`, each once."""
         return self.pairs.get((a, b) if a < b else (b, a), "")
 
 
 def knowledge_of(relations: Iterable[tuple[str, str, str]]) -> Knowledge:
-    """From rows of two words and letters; direction and repetition do not matter, self-pairs are left out."""
+    """Build knowledge from rows (word, word, letters); direction and repetition do not matter."""
     found: dict[tuple[str, str], str] = {}
     for a, b, letters in relations:
         if a != b:
@@ -46,7 +46,7 @@ def read_knowledge(path: Path) -> Knowledge:
     """Read a file of relations.
 
     Raises:
-        WeightsError: it is no such file; names the line.
+        WeightsError: the file has another format; the error names the line.
     """
     try:
         first, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
@@ -55,7 +55,7 @@ def read_knowledge(path: Path) -> Knowledge:
         return knowledge_of(_row(line, number) for number, line in enumerate(lines, start=2))
     except ValueError as error:
         raise WeightsError(
-            f"{path}: no file of word relations ({error})",
+            f"{path}: not a file of word relations ({error})",
             hint="make it from ConceptNet's dump with `ercache weights convert conceptnet FILE`",
         ) from error
 
@@ -71,7 +71,9 @@ def write_knowledge(path: Path, knowledge: Knowledge, source: str) -> None:
     """Write a file of relations; equal content gives equal bytes.
 
     Args:
-        source: where they are from, one line.
+        path: path of the file.
+        knowledge: the relations.
+        source: where they come from, one line.
     """
     rows = (f"{a}\t{b}\t{letters}\n" for (a, b), letters in sorted(knowledge.pairs.items()))
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:

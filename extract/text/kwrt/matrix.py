@@ -1,4 +1,4 @@
-"""Word relation tagging: how much each pair of words of a window matters (Cues, 4.2)."""
+"""Word relation tagging: how important each pair of words of a window is (Cues, 4.2)."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.text.kwrt.knowledge import LETTERS, Knowledge
-from extract.text.kwrt.words import Word
+from extract.text.kwrt.words import TaggedWord
 
 
-def relation_tag(a: Word, b: Word, knowledge: Knowledge, relations: str = LETTERS) -> str:
-    """`M_rec/letters` of two words of a window, such as `0/IH`; `N` for no letters, `0/N` with a function word.
+def relation_tag(a: TaggedWord, b: TaggedWord, knowledge: Knowledge, relations: str = LETTERS) -> str:
+    """Return `M_rec/letters` of two words of a window, such as `0/IH`; `N` for no letters, `0/N` with a function word.
 
-    The same word again is `1/N`. Words are looked up by their lemma, or as they stand when their lemma is unknown.
+    A repeated word gives `1/N`. Words are looked up by their lemma, or by their surface form if the lemma is unknown.
     """
     if not (a.content and b.content):
         return "0/N"
@@ -22,10 +22,14 @@ def relation_tag(a: Word, b: Word, knowledge: Knowledge, relations: str = LETTER
     return f"0/{''.join(letter for letter in letters if letter in relations) or 'N'}"
 
 
-def importance(words: Sequence[Word], knowledge: Knowledge, relations: str = LETTERS) -> NDArray[np.uint8]:
-    """`M = M_rec + M_rel` of a window, symmetric with zero diagonal, [K, K].
+def importance(
+    words: Sequence[TaggedWord], knowledge: Knowledge, relations: str = LETTERS
+) -> NDArray[np.uint8]:
+    """Return `M = M_rec + M_rel` of a window, symmetric with zero diagonal, [K, K].
 
     Args:
+        words: words of the window.
+        knowledge: relations between words.
         relations: which of IsA (I), HasContext (H) and Causes (C) count, one point each.
     """
     matrix = np.zeros((len(words), len(words)), dtype=np.uint8)
@@ -41,5 +45,5 @@ def _points(tag: str) -> int:
     return int(recurrence) + len(letters.replace("N", ""))
 
 
-def _key(word: Word, knowledge: Knowledge) -> str:
+def _key(word: TaggedWord, knowledge: Knowledge) -> str:
     return word.lemma if word.lemma in knowledge.terms else word.surface

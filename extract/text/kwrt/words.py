@@ -1,4 +1,4 @@
-"""Words of an utterance with their lemmas, and which of them are content words (Cues, 3.2)."""
+"""Split an utterance into words with lemmas, and mark the content words (Cues, 3.2)."""
 
 import re
 from collections.abc import Callable
@@ -17,13 +17,13 @@ MODEL: Final = "en_core_web_sm"
 
 
 @dataclass(frozen=True)
-class Word:
+class TaggedWord:
     """A word of a text.
 
     Attributes:
         start, end: its characters in the text.
-        surface, lemma: in small letters.
-        content: whether it carries meaning of its own; all others are function words.
+        surface, lemma: in lower case.
+        content: whether it is a content word; other words are function words.
     """
 
     start: int
@@ -33,8 +33,8 @@ class Word:
     content: bool
 
 
-def tagger(kind: Tagger) -> Callable[[str], list[Word]]:
-    """What cuts a text into words.
+def tagger(kind: Tagger) -> Callable[[str], list[TaggedWord]]:
+    """Return the function that splits a text into words.
 
     Raises:
         WeightsError: spaCy or its English model is not installed.
@@ -42,18 +42,18 @@ def tagger(kind: Tagger) -> Callable[[str], list[Word]]:
     return words_by_rules if kind == "rules" else _spacy_words()
 
 
-def words_by_rules(text: str) -> list[Word]:
-    """Letters with apostrophes and hyphens inside; content words are those that are not in our list.
+def words_by_rules(text: str) -> list[TaggedWord]:
+    """Split a text into words: letters with apostrophes and hyphens inside. Words not in our list are content words.
 
-    Lemmas are simplemma's, of the word without `'s`, `'ll` or `n't`.
+    Lemmas are simplemma's, for the word without `'s`, `'ll` or `n't`.
     """
     return [_word(*match.span(), match[0].lower()) for match in _WORD.finditer(text)]
 
 
-def _word(start: int, end: int, surface: str) -> Word:
+def _word(start: int, end: int, surface: str) -> TaggedWord:
     stem = _CLITIC.sub("", surface)
     content = surface not in FUNCTION_WORDS and stem not in FUNCTION_WORDS
-    return Word(start, end, surface, _lemma(stem), content)
+    return TaggedWord(start, end, surface, _lemma(stem), content)
 
 
 @cache
@@ -63,7 +63,7 @@ def _lemma(word: str) -> str:
     return lemmatize(word, lang="en").lower()
 
 
-def _spacy_words() -> Callable[[str], list[Word]]:
+def _spacy_words() -> Callable[[str], list[TaggedWord]]:
     try:
         import spacy
 
@@ -74,9 +74,9 @@ def _spacy_words() -> Callable[[str], list[Word]]:
             hint="install both, or choose tagger: rules",
         ) from error
 
-    def words(text: str) -> list[Word]:
+    def words(text: str) -> list[TaggedWord]:
         return [
-            Word(
+            TaggedWord(
                 token.idx,
                 token.idx + len(token.text),
                 token.text.lower(),

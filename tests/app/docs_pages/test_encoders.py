@@ -9,8 +9,8 @@ from app.docs_pages.encoders import BEGIN, END, described, encoder_rows, table_t
 from app.docs_pages.tables import page_with_table
 from ercache.errors import UsageError
 from extract.encoders import ENCODERS
-from extract.encoders.base import ALL, Input
-from extract.media.types import Pictures
+from extract.encoders.base import WHOLE_DIALOGUE, Input
+from extract.media.types import PictureRequest
 
 PAGE = Path(__file__).parents[3] / "docs" / "encoders.md"
 
@@ -30,10 +30,10 @@ def test_every_encoder_has_a_row_with_all_documented_fields() -> None:
 
 
 def test_inputs_are_described_in_words() -> None:
-    assert described(Input(text=True, speaker=True, past=ALL, future=1)) == (
+    assert described(Input(text=True, speaker=True, past=WHOLE_DIALOGUE, future=1)) == (
         "text, speakers, all turns before, 1 turn after"
     )
-    asked = Input(rate=22_050, pictures=Pictures(count=15, every=0.5, rule="middle"), faces=True)
+    asked = Input(rate=22_050, pictures=PictureRequest(count=15, every=0.5, rule="middle"), faces=True)
     assert described(asked) == "22.05 kHz mono, 15 pictures every 0.5 s (middle), faces"
 
 

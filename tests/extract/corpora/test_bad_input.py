@@ -12,7 +12,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, write_manifest
 from ercache.reasons import Missing, Reason
 from extract.corpora import CORPORA
-from extract.corpora.common.listing import why_not
+from extract.corpora.common.listing import describe_unreadable
 from extract.corpora.meld.transcript import read_table
 from extract.corpora.mosei.labels import COLUMNS, KEYS, read_raters
 from tests.support.corpus_folder import filmed, put
@@ -125,7 +125,7 @@ def test_an_annotation_that_may_not_be_opened_is_never_read_nor_waited_for(
         return
     with pytest.raises(CorpusError) as caught:
         scan(corpus, root)
-    told = why_not(path.name, Missing(what))
+    told = describe_unreadable(path.name, Missing(what))
     if corpus == "meld" and what is Reason.EMPTY_FILE:
         told = f"{path.name}: has no column"
     assert told in str(caught.value)

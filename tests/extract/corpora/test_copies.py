@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ercache.manifest import Manifest, Problem, read_manifest, write_manifest
 from extract.corpora import CORPORA
-from extract.corpora.common.copies import Copies, notes_of_copies
-from extract.corpora.common.inspect_media import Seen
+from extract.corpora.common.copies import Copies, problems_of_copies
+from extract.corpora.common.inspect_media import MediaFacts
 from extract.corpora.common.listing import escaped, list_folder
 from tests.support.corpus_folder import filmed, put
 
@@ -99,15 +99,19 @@ def test_a_copy_that_cannot_be_read_is_told_as_such(tmp_path: Path, films: tuple
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2)), max_size=12))
 def test_of_each_kind_one_is_taken_and_the_others_are_its_copies(files: list[tuple[str, int]]) -> None:
     copies: Copies[str] = Copies()
-    for n, (key, strayed) in enumerate(files):
-        copies.add(key, f"{key}{strayed}{n:02d}", strayed)
-    assert {*copies.taken.values(), *copies.again} == {f"{k}{s}{n:02d}" for n, (k, s) in enumerate(files)}
-    assert len(copies.taken) + len(copies.again) == len(files)
-    assert all(taken == min([taken, path]) and taken[0] == path[0] for path, taken in copies.again.items())
+    for n, (key, misplacement) in enumerate(files):
+        copies.add(key, f"{key}{misplacement}{n:02d}", misplacement)
+    assert {*copies.chosen.values(), *copies.duplicates} == {
+        f"{k}{s}{n:02d}" for n, (k, s) in enumerate(files)
+    }
+    assert len(copies.chosen) + len(copies.duplicates) == len(files)
+    assert all(
+        chosen == min([chosen, path]) and chosen[0] == path[0] for path, chosen in copies.duplicates.items()
+    )
 
 
 def test_no_copies_are_no_note() -> None:
-    assert notes_of_copies({}, {"a": Seen("1")}) == []
+    assert problems_of_copies({}, {"a": MediaFacts("1")}) == []
 
 
 STRAY = b"M\xfcller.mp4"

@@ -19,7 +19,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Utterance, read_manifest, write_manifest
 from ercache.reasons import Reason
 from extract.corpora import CORPORA
-from extract.corpora.common import inspect_media as surveys
+from extract.corpora.common import inspect_media as inspect_module
 from extract.corpora.meld import scan as meld
 from extract.corpora.meld.transcript import read_table, seconds_of
 from extract.text.normalise import C1, repair
@@ -238,7 +238,7 @@ def test_a_folder_without_tables_says_what_was_found_and_what_to_do(tmp_path: Pa
     (tmp_path / "train.tar.gz").touch()
     text = refused("meld", tmp_path)
     assert "unpack train.tar.gz" in text and "test_sent_emo.csv is nowhere" in text
-    assert "no folder" in refused("meld", tmp_path / "nowhere")
+    assert "not a folder" in refused("meld", tmp_path / "nowhere")
     assert "ercache demo" in refused("demo", tmp_path)
 
 
@@ -322,19 +322,19 @@ def test_a_file_that_kills_its_process_costs_only_itself(
     for n in range(36):
         shutil.copy(clip, tmp_path / f"{n}.mp4")
     (tmp_path / "killer.mp4").write_bytes(b"x")
-    monkeypatch.setattr(surveys, "look", deadly)
+    monkeypatch.setattr(inspect_module, "inspect_files", deadly)
     ticks: list[int] = []
-    seen = surveys.survey(
+    seen = inspect_module.inspect_media(
         tmp_path, [p.name for p in tmp_path.glob("*.mp4")], lambda done, of: ticks.append(done)
     )
-    faults = {path: look.fault[0] for path, look in seen.items() if look.fault}
+    faults = {path: inspect_files.fault[0] for path, inspect_files in seen.items() if inspect_files.fault}
     assert faults == {"killer.mp4": Reason.CRASH} and len(seen) == 37
 
 
-def deadly(root: Path, paths: Sequence[str]) -> list[surveys.Seen]:
+def deadly(root: Path, paths: Sequence[str]) -> list[inspect_module.MediaFacts]:
     if "killer.mp4" in paths:
         os._exit(11)
-    return [surveys.Seen(None) for _ in paths]
+    return [inspect_module.MediaFacts(None) for _ in paths]
 
 
 printable = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Cn", "Z")), min_size=1)

@@ -18,7 +18,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Utterance, write_manifest
 from ercache.params.load import schema_errors
 from extract.corpora import CORPORA
-from extract.corpora.common.inspect_media import Seen
+from extract.corpora.common.inspect_media import MediaFacts
 from extract.corpora.cremad import scan as cremad
 from extract.corpora.cremad.facts import ACTORS, EMOTIONS, SENTENCES, is_clip
 from extract.corpora.cremad.ratings import COUNTS, LETTERS, TIE, read_ratings
@@ -178,7 +178,7 @@ def test_a_clip_is_what_its_name_says(tmp_path: Path, media: dict[str, Path]) ->
 def test_the_counts_of_the_release_raise_no_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cremad, "survey", lambda root, paths, progress: dict.fromkeys(paths, GOOD))
+    monkeypatch.setattr(cremad, "inspect_media", lambda root, paths, progress: dict.fromkeys(paths, GOOD))
     stems = list(names())
     assert len(stems) == 91 * 82 - 20 == 7442 and all(map(is_clip, stems))
     for folder, suffix in (("VideoFlash", ".flv"), ("AudioWAV", ".wav")):
@@ -212,7 +212,7 @@ def test_the_counts_of_the_release_raise_no_difference(
     ]
 
 
-GOOD = Seen("0" * 64, 1.0, 1.0, True, True)
+GOOD = MediaFacts("0" * 64, 1.0, 1.0, True, True)
 
 
 def _letter(vote: str) -> str:
@@ -469,7 +469,7 @@ def test_a_tree_without_clips_says_what_was_found_and_what_to_do(tmp_path: Path)
     assert "unpack AudioWAV.zip there first" in text and "found: AudioWAV.zip" in text and "Git LFS" in text
     (tmp_path / "empty").mkdir()
     assert "1001_DFA_ANG_XX.flv" in refused(tmp_path / "empty")
-    assert "no folder" in refused(tmp_path / "nowhere")
+    assert "not a folder" in refused(tmp_path / "nowhere")
 
 
 def test_pointers_of_git_lfs_are_named_one_by_one_or_refused_as_a_whole(

@@ -22,8 +22,15 @@ from extract.corpora.demo.generator.cast import CAST
 from extract.corpora.demo.generator.channels import CHANNELS, CONTAGION, EMOTIONS, INERTIA, MODALITIES, PRIOR
 from extract.corpora.demo.generator.grammar import Author, sentences
 from extract.corpora.demo.generator.scene import frames, room
-from extract.corpora.demo.generator.story import PARTS, SHAPES, Line, choose_broken, tell, write_story
-from extract.corpora.demo.generator.voice import Speaker, loudness, perform
+from extract.corpora.demo.generator.story import (
+    PARTS,
+    SHAPES,
+    StoryLine,
+    choose_broken,
+    tell_dialogue,
+    write_story,
+)
+from extract.corpora.demo.generator.voice import SpeechProcess, loudness, perform
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +87,7 @@ def test_context_raises_the_ceiling_as_documented() -> None:
 def test_posteriors_agree_with_counting_every_possibility() -> None:
     speakers, signs = (4, 2, 4), ((1, 2, 0), (3, 3, 0), (6, 4, 6))
     lines = [
-        Line(0, i, speaker, (4, 2), 0, dict(zip(MODALITIES, shown, strict=True)))
+        StoryLine(0, i, speaker, (4, 2), 0, dict(zip(MODALITIES, shown, strict=True)))
         for i, (speaker, shown) in enumerate(zip(speakers, signs, strict=True))
     ]
     fresh = 1 - INERTIA - CONTAGION
@@ -106,7 +113,7 @@ def test_posteriors_agree_with_counting_every_possibility() -> None:
 
 
 def test_story_follows_its_constants() -> None:
-    lines = [line for number in range(3000) for line in tell(5, "statistics", number, length=8)]
+    lines = [line for number in range(3000) for line in tell_dialogue(5, "statistics", number, length=8)]
     counts = np.bincount([line.emotion for line in lines], minlength=7) / len(lines)
     np.testing.assert_allclose(counts, PRIOR, atol=0.015)
     for modality in MODALITIES:
@@ -152,7 +159,7 @@ def test_sentences_belong_to_one_emotion_and_do_not_repeat() -> None:
 
 
 def test_speech_is_loud_in_anger_and_soft_in_sadness_for_every_voice() -> None:
-    with Speaker() as speaker:
+    with SpeechProcess() as speaker:
         for person in CAST:
             levels = {}
             for name in ("sadness", "neutral", "anger"):
@@ -165,14 +172,14 @@ def test_speech_is_loud_in_anger_and_soft_in_sadness_for_every_voice() -> None:
 
 def test_speech_does_not_depend_on_what_was_said_before() -> None:
     def say(*texts: str) -> bytes:
-        with Speaker() as speaker:
+        with SpeechProcess() as speaker:
             return [speaker.say(text, "en-us+f2", 160, 50, 50).tobytes() for text in texts][-1]
 
     assert say("Good morning.") == say("Something else first.", "And this.", "Good morning.")
 
 
 def test_speech_process_reports_what_it_cannot_do() -> None:
-    with Speaker() as speaker, pytest.raises(Exception, match="no voice 'nobody'"):
+    with SpeechProcess() as speaker, pytest.raises(Exception, match="no voice 'nobody'"):
         speaker.say("Hello.", "nobody", 160, 50, 50)
 
 
@@ -268,7 +275,7 @@ def test_interrupted_work_is_completed_with_the_same_bytes_by_any_number_of_work
     shutil.rmtree(directory / "train_splits")
     (directory / "dev_splits_complete" / "dia0_utt9.mp4.part").write_bytes(b"half")
     (directory / "train_sent_emo.csv").unlink()
-    monkeypatch.setattr(corpus, "_MOST_WORKERS", 1)
+    monkeypatch.setattr(corpus, "_MAX_WORKERS", 1)
     calls: list[tuple[int, int]] = []
     summary = generate(
         directory, seed=0, size="tiny", progress=lambda done, total: calls.append((done, total))
@@ -287,7 +294,7 @@ def test_complete_corpus_is_left_alone(tiny: Path, monkeypatch: pytest.MonkeyPat
 def test_foreign_directories_are_refused(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="seed 0, size tiny"):
         generate(tiny, seed=1, size="tiny")
-    with pytest.raises(UsageError, match="asked for seed 0, size full"):
+    with pytest.raises(UsageError, match="requested: seed 0, size full"):
         generate(tiny, seed=0, size="full")
     (tmp_path / "thesis.doc").write_text("precious")
     with pytest.raises(UsageError, match="not a demo corpus"):

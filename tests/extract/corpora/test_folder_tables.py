@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.corpora.folder.labels import settled
+from extract.corpora.folder.labels import unify_labels
 from extract.corpora.folder.table import ClipRow, ClipTable, read_clip_table
 from tests.extract.corpora.test_folder import folder, refused, scan, told
 
@@ -26,7 +26,7 @@ def rows_of(content: str | bytes, encoding: str = "utf-8") -> list[ClipRow]:
     return table.rows
 
 
-def fault_of(content: str | bytes) -> str:
+def missing_from_error(content: str | bytes) -> str:
     (fault,) = read(content).findings
     return fault
 
@@ -76,7 +76,7 @@ def test_a_decomposed_label_is_the_composed_one(tmp_path: Path) -> None:
 @given(st.lists(st.sampled_from(["joy", "Joy", "JOY", "sad", "nan", "-", ""])), st.booleans())
 def test_settled_labels_count_every_row_once(words: list[str], declared: bool) -> None:
     rows = [ClipRow(str(n), labels={"e": word} if word else {}) for n, word in enumerate(words)]
-    kept, notes = settled(rows, ["e"], {"e": ["Joy", "sad"]} if declared else {})
+    kept, notes = unify_labels(rows, ["e"], {"e": ["Joy", "sad"]} if declared else {})
     values = Counter(row.labels.get("e") for row in kept)
     assert [row.where for row in kept] == [row.where for row in rows]
     assert len({v.casefold() for v in values if v}) == len([v for v in values if v])
@@ -119,15 +119,15 @@ def test_tables_in_utf16_and_in_a_named_encoding_are_read() -> None:
     table = "file\ttext\na.mp4\tgr\u00fcn\n"
     assert rows_of(table.encode("utf-16"))[0].text == "gr\u00fcn"
     assert rows_of(table.encode("cp1252"), "cp1252")[0].text == "gr\u00fcn"
-    assert "encoding: cp1252" in fault_of(table.encode("cp1252"))
-    assert "utf-16-le" in fault_of(table.encode("utf-16-le"))
+    assert "encoding: cp1252" in missing_from_error(table.encode("cp1252"))
+    assert "utf-16-le" in missing_from_error(table.encode("utf-16-le"))
 
 
 def test_turns_that_pandas_made_floats_and_decimal_commas_are_read() -> None:
     rows = rows_of("text;dialogue;turn;start;end\na;d;0.0;1,5;2,25\nb;d;1.0;3;4\nc;d;2,00;;\n")
     assert [row.index for row in rows] == [0, 1, 2] and (rows[0].start, rows[0].end) == (1.5, 2.25)
-    assert "turn '1.5' is no whole number" in fault_of("text,turn\na,1.5\n")
-    assert "names stand in the column id" in fault_of("text,turn\na,first\n")
+    assert "turn '1.5' is no whole number" in missing_from_error("text,turn\na,1.5\n")
+    assert "names stand in the column id" in missing_from_error("text,turn\na,first\n")
 
 
 def test_what_pandas_writes_for_nothing_is_empty_and_told() -> None:
@@ -173,7 +173,7 @@ def test_names_in_utterance_id_are_ids_or_files() -> None:
     ],
 )
 def test_what_cannot_be_taken_is_refused_in_words_that_lead_on(content: bytes, said: str) -> None:
-    assert said in fault_of(content)
+    assert said in missing_from_error(content)
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)

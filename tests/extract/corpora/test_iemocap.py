@@ -146,7 +146,10 @@ def test_the_turns_that_published_features_call_happy_are_rebuilt(
 
 
 def test_the_votes_of_one_turn_do_not_reach_the_next() -> None:
-    lines = [Line("F000", 0, 1, "xxx", "a", ("Happiness",), ("Happiness",)), Line("F001", 1, 2, "xxx")]
+    lines = [
+        Line("F000", 0, 1, "xxx", "a", ("Happiness",), ("Happiness",)),
+        Line("F001", 1, 2, "xxx"),
+    ]
     first, second = read_evaluation(evaluation(IMPRO, lines).encode(), IMPRO, "x.txt").turns.values()
     assert first.votes == first.own == frozenset({"happiness"})
     assert second.votes == second.own == frozenset({"neutral"})

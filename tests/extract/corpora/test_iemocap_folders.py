@@ -99,7 +99,7 @@ def test_a_folder_that_is_not_iemocap_says_what_was_found(tmp_path: Path) -> Non
     assert (
         "no dialog/EmoEvaluation" in text and "found: holiday.jpg" in text and "Session1 to Session5" in text
     )
-    assert "no folder" in refused(tmp_path / "nowhere")
+    assert "not a folder" in refused(tmp_path / "nowhere")
 
 
 # What is not there

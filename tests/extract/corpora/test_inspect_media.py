@@ -13,19 +13,19 @@ import pytest
 
 from ercache import paths
 from ercache.reasons import Reason
-from extract.corpora.common import inspect_media as surveys
-from extract.corpora.common import scan_cache as memories
-from extract.corpora.common.inspect_media import Seen, survey
-from extract.corpora.common.scan_cache import FILE, Memory, Stamp, stamp_of
+from extract.corpora.common import inspect_media as inspect_module
+from extract.corpora.common import scan_cache as scan_cache_module
+from extract.corpora.common.inspect_media import MediaFacts, inspect_media
+from extract.corpora.common.scan_cache import FILE, FileStamp, ScanCache, file_stamp
 
 LOG = "ERCACHE_TEST_LOOKS"
 
 
-def counted(root: Path, paths: Sequence[str]) -> list[Seen]:
+def counted(root: Path, paths: Sequence[str]) -> list[MediaFacts]:
     """The look of the real thing, and a line for every file that was opened."""
     with Path(os.environ[LOG]).open("a") as log:
         log.writelines(f"{path}\n" for path in paths)
-    return [surveys._look(root, path) for path in paths]
+    return [inspect_module._inspect_file(root, path) for path in paths]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """File names in the order in which they were looked at; a store of its own."""
-    monkeypatch.setattr(surveys, "look", counted)
+    monkeypatch.setattr(inspect_module, "inspect_files", counted)
     monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
     monkeypatch.setenv(LOG, str(tmp_path / "log"))
     return tmp_path / "log"
@@ -73,11 +73,11 @@ def test_a_second_survey_of_unchanged_files_looks_at_none_and_starts_no_process(
     (root / "broken.mp4").write_bytes(b"no film")
     age(root / "broken.mp4")
     names += ["broken.mp4", "absent.mp4"]
-    first = survey(root, names)
+    first = inspect_media(root, names)
     assert looked_at(log) == sorted(names[:-1])
-    monkeypatch.setattr(surveys, "process_pool", lambda workers: pytest.fail("a process was started"))
+    monkeypatch.setattr(inspect_module, "process_pool", lambda workers: pytest.fail("a process was started"))
     ticks: list[tuple[int, int]] = []
-    assert survey(root, names, lambda done, of: ticks.append((done, of))) == first
+    assert inspect_media(root, names, lambda done, of: ticks.append((done, of))) == first
     assert looked_at(log) == [] and ticks == [(42, 42)]
     assert first["0.mp4"].video and first["0.mp4"].seconds == pytest.approx(0.5)
     assert first["broken.mp4"].fault and first["broken.mp4"].fault[0] is Reason.UNREADABLE
@@ -89,7 +89,7 @@ def test_a_second_survey_of_unchanged_files_looks_at_none_and_starts_no_process(
 def test_only_what_has_changed_is_looked_at_again(tmp_path: Path, clip: Path, log: Path, change: str) -> None:
     root = tmp_path / "corpus"
     names = corpus(root, clip)
-    before = survey(root, names)
+    before = inspect_media(root, names)
     looked_at(log)
     path, facts = root / "2.mp4", (root / "2.mp4").stat()
     content = bytearray(path.read_bytes())
@@ -104,7 +104,7 @@ def test_only_what_has_changed_is_looked_at_again(tmp_path: Path, clip: Path, lo
         content[-1] ^= 1
         path.write_bytes(content)
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns + (change == "mtime")))
-    after = survey(root, names)
+    after = inspect_media(root, names)
     assert looked_at(log) == ["2.mp4"]
     assert {n for n in names if after[n] != before[n]} <= {"2.mp4"}
     assert (after["2.mp4"].sha256 != before["2.mp4"].sha256) == (change in ("size", "content_in_place"))
@@ -114,34 +114,34 @@ def test_only_what_has_changed_is_looked_at_again(tmp_path: Path, clip: Path, lo
 def test_a_file_that_was_written_just_now_is_not_remembered(tmp_path: Path, clip: Path, log: Path) -> None:
     shutil.copy(clip, tmp_path / "a.mp4")
     os.utime(tmp_path / "a.mp4")
-    survey(tmp_path, ["a.mp4"])
-    survey(tmp_path, ["a.mp4"])
+    inspect_media(tmp_path, ["a.mp4"])
+    inspect_media(tmp_path, ["a.mp4"])
     assert looked_at(log) == ["a.mp4", "a.mp4"]
 
 
 def test_what_a_crash_or_a_timeout_left_open_is_tried_again(tmp_path: Path, clip: Path, log: Path) -> None:
-    assert not surveys._final(Seen("ab", fault=(Reason.CRASH, "")))
-    assert not surveys._final(Seen("ab", fault=(Reason.TIMEOUT, "")))
-    assert surveys._final(Seen("ab", fault=(Reason.UNREADABLE, "x"))) and surveys._final(
-        Seen("ab", 1.0, True)
-    )
+    assert not inspect_module._is_final(MediaFacts("ab", fault=(Reason.CRASH, "")))
+    assert not inspect_module._is_final(MediaFacts("ab", fault=(Reason.TIMEOUT, "")))
+    assert inspect_module._is_final(
+        MediaFacts("ab", fault=(Reason.UNREADABLE, "x"))
+    ) and inspect_module._is_final(MediaFacts("ab", 1.0, True))
 
 
 def test_a_killed_survey_keeps_what_it_saw(
     tmp_path: Path, clip: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "corpus"
-    names = corpus(root, clip, 3 * surveys.CHUNK)
-    monkeypatch.setattr(surveys, "cores", lambda: 1)
+    names = corpus(root, clip, 3 * inspect_module.CHUNK)
+    monkeypatch.setattr(inspect_module, "cores", lambda: 1)
 
     def stop(done: int, of: int) -> None:
-        if done >= surveys.CHUNK:
+        if done >= inspect_module.CHUNK:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        survey(root, names, stop)
+        inspect_media(root, names, stop)
     seen_before = set(looked_at(log))
-    survey(root, names)
+    inspect_media(root, names)
     again = looked_at(log)
     assert len(again) < len(names) and set(again) | seen_before == set(names)
 
@@ -152,37 +152,37 @@ def test_a_damaged_memory_is_made_anew_and_an_unusable_one_is_told(
     (tmp_path / FILE).write_bytes(b"this is no database, but it is long enough to look like one" * 50)
     (tmp_path / "x").write_bytes(b"x")
     age(tmp_path / "x")
-    stamp = stamp_of(tmp_path / "x")
+    stamp = file_stamp(tmp_path / "x")
     assert stamp is not None
-    with Memory("1", tmp_path) as memory:
-        assert memory.recall(stamp) is None
-        memory.keep(stamp, "seen")
-    with Memory("1", tmp_path) as memory:
-        assert memory.recall(stamp) == "seen"
-    with Memory("2", tmp_path) as memory:
-        assert memory.recall(stamp) is None
+    with ScanCache("1", tmp_path) as memory:
+        assert memory.get(stamp) is None
+        memory.put(stamp, "seen")
+    with ScanCache("1", tmp_path) as memory:
+        assert memory.get(stamp) == "seen"
+    with ScanCache("2", tmp_path) as memory:
+        assert memory.get(stamp) is None
     monkeypatch.setattr(paths, "user_folder", lambda: tmp_path / "file")
     (tmp_path / "file").touch()
-    with Memory("1", tmp_path / "file") as memory:
-        memory.keep(stamp, "seen")
-        assert memory.recall(stamp) is None
+    with ScanCache("1", tmp_path / "file") as memory:
+        memory.put(stamp, "seen")
+        assert memory.get(stamp) is None
     told = capsys.readouterr().err
-    assert "every file is looked at" in told and "Warning" not in told and told.count("\n") == 1
+    assert "every file is inspected" in told and "Warning" not in told and told.count("\n") == 1
 
 
 def test_two_scans_may_write_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(memories, "WAIT_SECONDS", 0.2)
-    monkeypatch.setattr(memories, "COMMIT_SECONDS", -1.0)
-    stamps = [Stamp(f"/{n}", 1, 1, 1, n) for n in range(4)]
-    with Memory("1", tmp_path) as one, Memory("1", tmp_path) as other:
+    monkeypatch.setattr(scan_cache_module, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(scan_cache_module, "COMMIT_SECONDS", -1.0)
+    stamps = [FileStamp(f"/{n}", 1, 1, 1, n) for n in range(4)]
+    with ScanCache("1", tmp_path) as one, ScanCache("1", tmp_path) as other:
         for stamp in stamps:
-            one.keep(stamp, "one")
-            other.keep(stamp, "other")
+            one.put(stamp, "one")
+            other.put(stamp, "other")
     assert sqlite3.connect(tmp_path / FILE).execute("SELECT count(*) FROM looks").fetchone() == (4,)
     holder = sqlite3.connect(tmp_path / FILE)
     holder.execute("BEGIN EXCLUSIVE")
-    with Memory("1", tmp_path) as memory:
-        memory.keep(stamps[0], "late")
+    with ScanCache("1", tmp_path) as memory:
+        memory.put(stamps[0], "late")
     assert "cannot be used (database is locked)" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 from ercache.manifest import Manifest, Utterance
 from extract.corpora import CORPORA
-from extract.corpora.common.inspect_media import Seen
+from extract.corpora.common.inspect_media import MediaFacts
 from extract.corpora.cremad import scan as cremad
 from extract.corpora.demo.generator import layout
 from extract.corpora.demo.generator.story import PARTS, write_story
@@ -25,7 +25,7 @@ from tests.support.iemocap_tree import write_annotation
 
 SHARED: Final = Path(__file__).resolve().parents[3].parent / "shared"
 MELD, EMODB = SHARED / "meld", SHARED / "media" / "emodb"
-GOOD: Final = Seen("0" * 64, 1.0, 1.0, True, True)
+GOOD: Final = MediaFacts("0" * 64, 1.0, 1.0, True, True)
 
 # corpus -> beginning of a split's name -> what it never has in two subsets
 PROMISES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
@@ -62,7 +62,7 @@ def demo(root: Path) -> Manifest:
         lines = story[part]
         rows = layout.table(part, 0, lines, ["x"] * len(lines), [1.0] * len(lines))
         layout.write_text(layout.csv_path(root, part), rows)
-    layout.write_note(root, layout.Note(0, "full", layout.VERSION, True, 500, 500.0, []))
+    layout.write_note(root, layout.DemoNote(0, "full", layout.VERSION, True, 500, 500.0, []))
     return scan("demo", root)
 
 
@@ -167,7 +167,9 @@ def test_no_split_has_in_two_subsets_what_it_promises_to_keep_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Callable[[Path], Manifest]
 ) -> None:
     for corpus in (clips, cremad, ravdess):
-        monkeypatch.setattr(corpus, "survey", lambda root, paths, progress=None: dict.fromkeys(paths, GOOD))
+        monkeypatch.setattr(
+            corpus, "inspect_media", lambda root, paths, progress=None: dict.fromkeys(paths, GOOD)
+        )
     manifest = build(tmp_path / "r")
     assert manifest.splits
     for split, subsets in manifest.splits.items():

@@ -12,7 +12,7 @@ from ercache.manifest import Manifest, write_manifest
 from ercache.params.load import schema_errors
 from ercache.reasons import Reason
 from extract.corpora import CORPORA
-from extract.corpora.common.inspect_media import Seen
+from extract.corpora.common.inspect_media import MediaFacts
 from extract.corpora.meld.scan import CLIP_FOLDERS
 
 pytestmark = pytest.mark.usefixtures("scanned_here")
@@ -106,10 +106,10 @@ def test_by_default_the_wrong_cuts_of_the_release_are_trimmed_and_no_other_clip(
 ) -> None:
     lasts = {"dia0_utt1.mp4": 304.9, "dia0_utt2.mp4": 41.0, "dia0_utt3.mp4": 28.5}
 
-    def looked(root: Path, paths: Sequence[str], progress: object) -> dict[str, Seen]:
-        return {p: Seen("0" * 64, lasts.get(p.rpartition("/")[2], 0.5), 0.5, True, True) for p in paths}
+    def looked(root: Path, paths: Sequence[str], progress: object) -> dict[str, MediaFacts]:
+        return {p: MediaFacts("0" * 64, lasts.get(p.rpartition("/")[2], 0.5), 0.5, True, True) for p in paths}
 
-    monkeypatch.setattr("extract.corpora.meld.scan.survey", looked)
+    monkeypatch.setattr("extract.corpora.meld.scan.inspect_media", looked)
     ends = [u.video.end for u in scan(root).of_part("test") if u.video]
     assert ends == [None, 30.0, 30.0, None, None]
     assert len(told(scan(root), "long_clip")) == 9
@@ -153,10 +153,10 @@ def test_bad_clips_may_be_dropped_but_not_what_has_pictures_or_sound(broken: Pat
 def test_what_a_scan_could_not_read_in_time_is_never_dropped(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def late(root: Path, paths: Sequence[str], progress: object) -> dict[str, Seen]:
-        return {p: Seen(None, fault=(Reason.TIMEOUT, "late")) for p in paths}
+    def late(root: Path, paths: Sequence[str], progress: object) -> dict[str, MediaFacts]:
+        return {p: MediaFacts(None, fault=(Reason.TIMEOUT, "late")) for p in paths}
 
-    monkeypatch.setattr("extract.corpora.meld.scan.survey", late)
+    monkeypatch.setattr("extract.corpora.meld.scan.inspect_media", late)
     found = scan(root, bad_clips="drop")
     assert turns(found) == ALL and len([p for p in found.problems if p.status == "unavailable"]) == 15
 

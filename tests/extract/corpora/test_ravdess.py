@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, write_manifest
 from extract.corpora import CORPORA
-from extract.corpora.common import inspect_media as surveys
+from extract.corpora.common import inspect_media as inspect_module
 from extract.corpora.ravdess.names import faults_of
 
 pytestmark = pytest.mark.usefixtures("scanned_here")
@@ -78,8 +78,10 @@ def test_the_names_of_the_release_are_all_good_and_give_its_counts(
         place.mkdir(parents=True, exist_ok=True)
         (place / (name + (".wav" if name[:2] == "03" else ".mp4"))).touch()
     monkeypatch.setattr(
-        "extract.corpora.ravdess.scan.survey",
-        lambda root, paths, progress: {p: surveys.Seen("ab", 1.0, 1.0, p[-1] == "4", True) for p in paths},
+        "extract.corpora.ravdess.scan.inspect_media",
+        lambda root, paths, progress: {
+            p: inspect_module.MediaFacts("ab", 1.0, 1.0, p[-1] == "4", True) for p in paths
+        },
     )
     found = scan(tmp_path / "r")
     assert len(found.utterances) == 2452 and found.problems == ()

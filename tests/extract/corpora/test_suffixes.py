@@ -7,7 +7,14 @@ import imageio_ffmpeg
 import pytest
 
 from extract.corpora import CORPORA
-from extract.corpora.common.suffixes import AUDIO, CONTAINERS, VIDEO, is_medium, stem_of, suffix_of
+from extract.corpora.common.suffixes import (
+    AUDIO_SUFFIXES,
+    CONTAINERS,
+    VIDEO_SUFFIXES,
+    is_medium,
+    stem_of,
+    suffix_of,
+)
 from extract.media.container import FORMATS
 from extract.pretrain.sources import SOUNDS
 
@@ -38,8 +45,8 @@ SRT = "1\n00:00:00,000 --> 00:00:01,000\nANN: Hi\n"
 
 def test_every_container_that_may_be_opened_has_its_suffixes() -> None:
     assert set(FORMATS.split(",")) <= set(CONTAINERS)
-    assert set(USUAL.split()) <= VIDEO | AUDIO and not VIDEO & AUDIO
-    assert set(SOUNDS) == {f".{suffix}" for suffix in AUDIO}
+    assert set(USUAL.split()) <= VIDEO_SUFFIXES | AUDIO_SUFFIXES and not VIDEO_SUFFIXES & AUDIO_SUFFIXES
+    assert set(SOUNDS) == {f".{suffix}" for suffix in AUDIO_SUFFIXES}
 
 
 def test_a_container_that_may_not_be_opened_gives_no_suffix() -> None:
@@ -50,7 +57,9 @@ def test_a_container_that_may_not_be_opened_gives_no_suffix() -> None:
         for s in " ".join(ends).split()
     }
     opened = {s for name in FORMATS.split(",") for s in " ".join(CONTAINERS[name]).split()}
-    assert opened == VIDEO | AUDIO and not (others - opened) & (VIDEO | AUDIO)
+    assert opened == VIDEO_SUFFIXES | AUDIO_SUFFIXES and not (others - opened) & (
+        VIDEO_SUFFIXES | AUDIO_SUFFIXES
+    )
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_archives_are_found_in_any_case(tmp_path: Path) -> None:
 
 def test_of_equally_deep_files_the_exact_name_comes_first(tmp_path: Path) -> None:
     folder = list_folder(put(tmp_path / "r", {"B.csv": "", "b.csv": "", "x/b.csv": ""}))
-    assert folder.named("b.csv") == ["b.csv", "B.csv", "x/b.csv"]
+    assert folder.files_named("b.csv") == ["b.csv", "B.csv", "x/b.csv"]
 
 
 def test_meld_names_what_is_still_packed(tmp_path: Path, film: Path) -> None:

@@ -7,7 +7,7 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.audio.mel_resnet18 import MelResnet18, MelResnet18Params
 from extract.encoders.base import Encoded, Sample
-from extract.encoders.visual.m2fnet_dual import M2fnetDual, M2fnetDualParams, face_crops, weights_of
+from extract.encoders.visual.m2fnet_dual import M2fnetDual, M2fnetDualParams, face_crops, face_weights
 from extract.media.types import Faces, Frame
 
 RANDOM = Weights("made/none", random=0)
@@ -71,9 +71,9 @@ def test_weights_of_faces_are_their_shares_of_the_area() -> None:
     """docs/papers/m2fnet.md, section 11, item 9."""
     areas, crops = face_crops(frame(0, (0, 0, 40, 40), (50, 50, 70, 70)))
     image = np.zeros((100, 120, 3), np.uint8)
-    assert weights_of(areas, image, "sum").tolist() == pytest.approx([0.8, 0.2])
-    assert weights_of(areas, image, "max").tolist() == pytest.approx([1, 0.25])
-    assert weights_of(areas, image, "frame").tolist() == pytest.approx([1600 / 12000, 400 / 12000])
+    assert face_weights(areas, image, "sum").tolist() == pytest.approx([0.8, 0.2])
+    assert face_weights(areas, image, "max").tolist() == pytest.approx([1, 0.25])
+    assert face_weights(areas, image, "frame").tolist() == pytest.approx([1600 / 12000, 400 / 12000])
     assert [c.shape[:2] for c in crops] == [(44, 44), (24, 24)], "10 % on each side, inside the picture"
     clipped, _ = face_crops(frame(0, (-20, 0, 20, 40)))
     assert clipped.tolist() == [800], "the area of what lies inside the picture, without the margin"

@@ -13,7 +13,7 @@ import pytest
 
 from ercache.errors import WorkError
 from extract.encoders import numba_cache
-from extract.encoders.numba_cache import VARIABLE, numbas_own, prepare
+from extract.encoders.numba_cache import VARIABLE, place_found_by_numba, prepare
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -65,8 +65,8 @@ def test_of_two_that_compile_at_once_the_first_wins_whole(
         monkeypatch.undo()
 
     monkeypatch.setattr(numba_cache.subprocess, "run", compiling(meanwhile=other))
-    folder = nowhere / "numba" / numba_cache._made_for()
-    numba_cache._fill(folder)
+    folder = nowhere / "numba" / numba_cache._folder_name()
+    numba_cache._compile_into(folder)
     assert [p.name for p in (nowhere / "numba").iterdir()] == [folder.name]
     assert [p.name for p in folder.iterdir()] == ["compiled"]
 
@@ -86,11 +86,11 @@ def test_where_numba_finds_a_place_of_its_own_nothing_is_changed(
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setattr(numba_cache.subprocess, "run", None)
     prepare()
-    assert os.environ[VARIABLE] == str(tmp_path) and numbas_own() == tmp_path
+    assert os.environ[VARIABLE] == str(tmp_path) and place_found_by_numba() == tmp_path
 
 
 PROGRAM = """
-from extract.numba_cache import prepare
+from extract.encoders.numba_cache import prepare
 prepare()
 import librosa, numpy as np
 print(len(librosa.yin(np.ones(4096, "f4"), fmin=60, fmax=400)))

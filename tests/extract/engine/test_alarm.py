@@ -6,9 +6,9 @@ import pytest
 
 from ercache.manifest import MediaRef
 from ercache.reasons import Reason
-from extract.engine.alarm import MANY, MOST, Alarm
-from extract.engine.job import Done, Fault, Job
-from extract.engine.plan import Feature, Source
+from extract.engine.alarm import MIN_PER_FILE, MIN_RESULTS, Alarm
+from extract.engine.job import JobResult, RowFailure, WorkerJob
+from extract.engine.plan import Feature, InputSource
 from tests.support.toy_letters import Letters, Loud, letters
 
 FEATURES = {
@@ -28,15 +28,15 @@ class Run:
     def shard(self, files: list[str], name: str = "loud", **faults: Reason) -> list[str]:
         """What is told when a shard of stretches of some files is done; `row3=...` says what is wrong with row 3."""
         shard = tuple(
-            Source({"audio": {}}, f"u{n}", audio=MediaRef(path, start=n, end=n + 1.0))
+            InputSource({"audio": {}}, f"u{n}", audio=MediaRef(path, start=n, end=n + 1.0))
             for n, path in enumerate(files)
         )
-        job = Job(self._jobs, shard, {name: tuple(range(len(files)))})
+        job = WorkerJob(self._jobs, shard, {name: tuple(range(len(files)))})
         self._jobs += 1
         records = [(name, n, b"", True) for n in range(len(files))]
-        found = [Fault(name, int(row[3:]), reason, f"words of {row}") for row, reason in faults.items()]
+        found = [RowFailure(name, int(row[3:]), reason, f"words of {row}") for row, reason in faults.items()]
         before = len(self.told)
-        self._alarm.look(job, Done(job.number, records, {}, 0.0, found, frozenset()))
+        self._alarm.observe(job, JobResult(job.number, records, {}, 0.0, found, frozenset()))
         return self.told[before:]
 
 
@@ -47,7 +47,7 @@ def all_rows(count: int, reason: Reason) -> dict[str, Reason]:
 def test_a_file_of_which_nothing_can_be_had_is_told_with_the_words_of_the_tool() -> None:
     (line,) = Run().shard(["talk.mp4"] * 4, **all_rows(4, Reason.UNREADABLE))
     assert line == (
-        "talk.mp4: none of its 4 utterances so far can be had: "
+        "talk.mp4: none of its 4 utterances so far has a feature: "
         "unreadable (the decoder cannot read the file): words of row0"
     )
 
@@ -70,7 +70,7 @@ def test_different_faults_of_a_file_are_no_alarm() -> None:
 
 
 def test_few_utterances_of_a_file_may_fail_by_accident() -> None:
-    few = MANY - 1
+    few = MIN_PER_FILE - 1
     assert Run().shard(["talk.mp4"] * few, **all_rows(few, Reason.UNREADABLE)) == []
 
 
@@ -81,31 +81,34 @@ def test_clips_of_one_utterance_each_are_no_file_that_fails() -> None:
 @pytest.mark.parametrize("reason", [Reason.NO_FACE, Reason.SILENT, Reason.TOO_SHORT, Reason.NO_TEXT])
 def test_what_a_corpus_may_well_have_is_no_alarm(reason: Reason) -> None:
     run = Run()
-    for _ in range(MOST):
+    for _ in range(MIN_RESULTS):
         assert run.shard(["talk.mp4"] * 4, **all_rows(4, reason)) == []
 
 
 def test_most_of_a_corpus_is_told_once_and_not_before_there_is_enough_of_it() -> None:
     run = Run()
-    lines = [run.shard(["a.wav", "b.wav"], row0=Reason.CRASH, row1=Reason.CRASH) for _ in range(MOST)]
+    lines = [run.shard(["a.wav", "b.wav"], row0=Reason.CRASH, row1=Reason.CRASH) for _ in range(MIN_RESULTS)]
     told = [line for some in lines for line in some]
-    assert lines[: MOST // 2 - 1] == [[]] * (MOST // 2 - 1)
+    assert lines[: MIN_RESULTS // 2 - 1] == [[]] * (MIN_RESULTS // 2 - 1)
     assert told == [
-        f"loud: {MOST} of {MOST} utterances so far cannot be had: crash (the worker process died): words of row0"
+        f"loud: {MIN_RESULTS} of {MIN_RESULTS} utterances so far have no feature:"
+        " crash (the worker process died): words of row0"
     ]
 
 
 def test_half_of_a_corpus_is_not_most_of_it() -> None:
     run = Run()
-    for _ in range(MOST):
+    for _ in range(MIN_RESULTS):
         assert run.shard(["a.wav", "b.wav"], row0=Reason.CRASH) == []
 
 
 def test_texts_have_an_alarm_for_the_corpus_and_none_for_files() -> None:
     run = Run()
     assert run.shard(["unused"] * 4, name="letters", **all_rows(4, Reason.FAULT)) == []
-    told = run.shard(["unused"] * MOST, name="letters", **all_rows(MOST, Reason.FAULT))
-    assert len(told) == 1 and told[0].startswith(f"letters: {MOST + 4} of {MOST + 4} utterances")
+    told = run.shard(["unused"] * MIN_RESULTS, name="letters", **all_rows(MIN_RESULTS, Reason.FAULT))
+    assert len(told) == 1 and told[0].startswith(
+        f"letters: {MIN_RESULTS + 4} of {MIN_RESULTS + 4} utterances"
+    )
 
 
 def test_the_words_are_told_although_the_shard_that_made_it_most_had_none() -> None:

@@ -15,7 +15,7 @@ from ercache.manifest import Manifest, MediaRef, Utterance
 from ercache.params.schema import EngineParams
 from ercache.reasons import Reason
 from extract.engine import Feature, extract_corpus
-from extract.engine.extraction import Extraction, Failure, in_words, raise_if_over
+from extract.engine.extraction import Extraction, Failure, raise_if_withheld, summarise_failures
 from extract.engine.plan import make_plan
 from tests.support.toy_letters import Loud, calls, letters, refuse
 
@@ -127,7 +127,7 @@ def test_over_the_threshold_no_file_is_written(tmp_path: Path) -> None:
         WorkError,
         match=r"1 of 2 utterances unavailable \(1 out_of_memory; the first: u1, letters: words of the tool\)",
     ):
-        raise_if_over(result, 49)
+        raise_if_withheld(result, 49)
 
 
 def test_values_that_are_not_finite_never_reach_a_cache(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_an_encoder_that_breaks_on_one_input_loses_that_input_alone(tmp_path: Pa
     (failure,) = result.failed
     assert (failure.utterance, failure.status, failure.reason) == ("u1", "unavailable", "fault")
     assert failure.detail == "RuntimeError: broken"
-    assert result.split == {"letters"}, "its forward was run one by one, which is told"
+    assert result.run_singly == {"letters"}, "its forward was run one by one, which is told"
 
 
 def test_a_modality_that_the_corpus_lacks_is_an_error_before_any_work(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_when_the_memory_runs_out_a_forward_is_run_one_by_one(tmp_path: Path) ->
     assert [(f.utterance, f.status, f.reason) for f in result.failed] == [
         ("u2", "unavailable", "out_of_memory")
     ]
-    assert result.split == {"letters"}
+    assert result.run_singly == {"letters"}
 
 
 def test_a_finished_result_outlives_a_later_failure(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_coverage_is_counted_for_dvc(tmp_path: Path) -> None:
 def test_what_is_unavailable_is_told_by_reason_with_the_words_of_the_first(tmp_path: Path) -> None:
     refuse(tmp_path, a="raise", bb="memory", ccc="raise", d="too_short")
     result = extract(tmp_path, corpus("a", "bb", "ccc", "d", "eeee"), fail_over=90)
-    assert in_words(result.unavailable) == (
+    assert summarise_failures(result.unavailable) == (
         "2 fault, 1 out_of_memory; the first: u0, letters: RuntimeError: broken"
     )
     assert [f.utterance for f in result.unavailable] == ["u0", "u1", "u2"], (
@@ -236,5 +236,5 @@ def test_what_is_unavailable_is_told_by_reason_with_the_words_of_the_first(tmp_p
 
 def test_the_words_of_a_tool_are_one_line_however_much_it_says() -> None:
     failure = Failure("u0", "loud", "unavailable", "fault", "Traceback:\n  line\n" + 500 * "x")
-    assert "\n" not in in_words([failure]) and len(in_words([failure])) < 350
-    assert in_words([replace(failure, detail="")]).endswith(Reason.FAULT.meaning)
+    assert "\n" not in summarise_failures([failure]) and len(summarise_failures([failure])) < 350
+    assert summarise_failures([replace(failure, detail="")]).endswith(Reason.FAULT.meaning)

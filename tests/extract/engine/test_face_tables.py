@@ -9,14 +9,14 @@ import pytest
 
 from ercache.params.schema import FacePolicy, Strict
 from extract.encoders.base import EncoderSpec, Input
-from extract.engine.face_tables import Tables
-from extract.engine.plan import Feature, Source
-from extract.engine.reading import Inputs
+from extract.engine.face_tables import FaceTables
+from extract.engine.plan import Feature, InputSource
+from extract.engine.reading import RowInputs
 from extract.engine.records import unpack_record
-from extract.media.types import Faces, Frame, Pictures
+from extract.media.types import Faces, Frame, PictureRequest
 
 RECORD = {"media": "a" * 64, "crop": None}
-SHARD = (Source({"visual": RECORD}, "u0"),)
+SHARD = (InputSource({"visual": RECORD}, "u0"),)
 
 
 class Looks:
@@ -29,7 +29,7 @@ class Looks:
 
     @staticmethod
     def input(params: Any) -> Input:
-        return Input(pictures=Pictures(5), faces=True)
+        return Input(pictures=PictureRequest(5), faces=True)
 
 
 class Moving:
@@ -61,10 +61,10 @@ def feature(policy: FacePolicy) -> Feature:
 
 
 def add(
-    policy: FacePolicy, known: dict[str, bytes], inputs: Inputs
+    policy: FacePolicy, known: dict[str, bytes], inputs: RowInputs
 ) -> tuple[tuple[Frame, ...], dict[str, bytes]]:
     new: dict[str, bytes] = {}
-    made = Tables(policy, Moving, {}, lambda units: {u: known[u] for u in units if u in known})
+    made = FaceTables(policy, Moving, {}, lambda units: {u: known[u] for u in units if u in known})
     return made.add(feature(policy), SHARD, [0], {0: inputs}, new)[0], new
 
 
@@ -73,7 +73,7 @@ def places(frames: Sequence[Frame]) -> list[float]:
 
 
 def test_known_detections_are_looked_up() -> None:
-    inputs = Inputs({Pictures(5): (frame(1), frame(2))})
+    inputs = RowInputs({PictureRequest(5): (frame(1), frame(2))})
     frames, new = add(FacePolicy(), {}, inputs)
     assert Moving.looked_at == [[10, 20]] and len(new) == 2
     again, none = add(FacePolicy(), new, inputs)
@@ -83,9 +83,9 @@ def test_known_detections_are_looked_up() -> None:
 
 
 def test_one_unknown_picture_has_all_found_anew_and_stores_itself_alone() -> None:
-    _, new = add(FacePolicy(), {}, Inputs({Pictures(5): (frame(1), frame(2))}))
+    _, new = add(FacePolicy(), {}, RowInputs({PictureRequest(5): (frame(1), frame(2))}))
     first = dict([next(iter(new.items()))])
-    _, rest = add(FacePolicy(), first, Inputs({Pictures(5): (frame(1), frame(2))}))
+    _, rest = add(FacePolicy(), first, RowInputs({PictureRequest(5): (frame(1), frame(2))}))
     assert Moving.looked_at == [[10, 20], [10, 20]]
     assert rest.keys() == new.keys() - first.keys()
 
@@ -94,24 +94,26 @@ def test_faces_are_followed_between_the_instants_of_the_grid() -> None:
     policy = FacePolicy(every=0.4)
     dense = tuple(frame(t / 10) for t in range(1, 8))
     grid = (frame(0.2), frame(0.6))
-    frames, new = add(policy, {}, Inputs({Pictures(5): dense, Pictures(every=0.4): grid}))
+    frames, new = add(policy, {}, RowInputs({PictureRequest(5): dense, PictureRequest(every=0.4): grid}))
     assert Moving.looked_at == [[2, 6], [1, 7]], "the grid, and what lies outside of it"
     np.testing.assert_allclose(places(frames), [1, 2, 3, 4, 5, 6, 7], atol=1e-5)
     assert len(new) == 4, "what is followed is not stored"
 
 
 def test_detections_do_not_depend_on_the_grid() -> None:
-    _, plain = add(FacePolicy(), {}, Inputs({Pictures(5): (frame(0.2),)}))
+    _, plain = add(FacePolicy(), {}, RowInputs({PictureRequest(5): (frame(0.2),)}))
     policy = FacePolicy(every=0.4)
-    _, tracked = add(policy, {}, Inputs({Pictures(5): (frame(0.2),), Pictures(every=0.4): (frame(0.2),)}))
+    _, tracked = add(
+        policy, {}, RowInputs({PictureRequest(5): (frame(0.2),), PictureRequest(every=0.4): (frame(0.2),)})
+    )
     assert plain == tracked
 
 
 def test_another_crop_or_policy_is_another_detection() -> None:
-    inputs = Inputs({Pictures(5): (frame(1),)})
+    inputs = RowInputs({PictureRequest(5): (frame(1),)})
     _, one = add(FacePolicy(), {}, inputs)
     _, other = add(FacePolicy(min_face_size=60), {}, inputs)
     half = (replace(SHARD[0], records={"visual": {**RECORD, "crop": (0.0, 0.0, 0.5, 1.0)}}),)
     new: dict[str, bytes] = {}
-    Tables(FacePolicy(), Moving, {}, lambda _: {}).add(feature(FacePolicy()), half, [0], {0: inputs}, new)
+    FaceTables(FacePolicy(), Moving, {}, lambda _: {}).add(feature(FacePolicy()), half, [0], {0: inputs}, new)
     assert len({*one, *other, *new}) == 3

@@ -11,7 +11,7 @@ import pytest
 from ercache.errors import WorkError
 from ercache.manifest import Manifest
 from extract.engine import Feature, Store, gc
-from extract.engine.gc import Garbage, Need, collect_garbage, need
+from extract.engine.gc import Garbage, NeededRecords, collect_garbage, needed_records
 from extract.engine.plan import make_plan
 from extract.engine.records import Record, pack_record
 from extract.engine.segment import HEAD, segments
@@ -41,12 +41,12 @@ def held(folder: Path) -> list[int]:
         return [n for n in range(20) if store.get(key(n)) == payload(n)]
 
 
-def needs(*numbers: int) -> Need:
-    return Need({bytes.fromhex(key(n)) for n in numbers})
+def needs(*numbers: int) -> NeededRecords:
+    return NeededRecords({bytes.fromhex(key(n)) for n in numbers})
 
 
 def freed(folder: Path, manifest: Manifest, *features: Feature) -> Garbage:
-    found = need([manifest], features, ENGINE, folder / "caches")
+    found = needed_records([manifest], features, ENGINE, folder / "caches")
     return collect_garbage(folder / "store", found, free=True)
 
 
@@ -110,9 +110,7 @@ def table() -> bytes:
     return pack_record(Record({"boxes": boxes, "probabilities": np.ones(1, "f4"), "points": points}, 1))
 
 
-def test_detection_tables_are_kept_until_every_feature_of_faces_is_packed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_face_detections_are_kept_until_every_feature_with_faces_is_packed(tmp_path: Path) -> None:
     manifest = corpus("a", "b", video=True)
     units = make_plan(manifest, manifest.utterances, [looks()], ENGINE).keys["looks"]
     with Store(tmp_path / "store") as store:
@@ -122,8 +120,8 @@ def test_detection_tables_are_kept_until_every_feature_of_faces_is_packed(
     with Store(tmp_path / "store") as store:
         assert store.get(key(0)) == table()
     packed = {bytes.fromhex(str(unit)) for unit in units.values()}
-    monkeypatch.setattr(gc, "_packed", lambda *_: packed)
-    assert freed(tmp_path, manifest, looks()).records == {"unneeded": 1}
+    needed = needed_records([manifest], [looks()], ENGINE, tmp_path / "caches", find_packed=lambda *_: packed)
+    assert collect_garbage(tmp_path / "store", needed, free=True).records == {"unneeded": 1}
     assert segments(tmp_path / "store") == []
 
 
@@ -135,7 +133,7 @@ def test_duplicates_damaged_records_and_torn_tails_are_freed(tmp_path: Path) -> 
     with first.open("ab") as stream:
         stream.write(b"torn")
     size = first.stat().st_size + second.stat().st_size
-    garbage = collect_garbage(tmp_path, Need(needs(0, 1, 2, 3, 4).units), free=True)
+    garbage = collect_garbage(tmp_path, NeededRecords(needs(0, 1, 2, 3, 4).units), free=True)
     assert garbage.records == {"duplicate": 2, "damaged": 1} and garbage.kept == 4
     assert held(tmp_path) == [0, 1, 2, 3]
     assert garbage.bytes == size - sum(p.stat().st_size for p in segments(tmp_path))
@@ -225,7 +223,7 @@ def test_killed_at_any_instant_it_loses_nothing_and_the_next_one_ends_the_work(
 
 def test_two_gcs_at_once_are_refused(tmp_path: Path) -> None:
     filled(tmp_path, range(2))
-    with gc._alone(tmp_path), pytest.raises(WorkError, match="another gc"):
+    with gc.as_only_collection(tmp_path), pytest.raises(WorkError, match="another garbage collection"):
         collect_garbage(tmp_path, needs(), free=True)
     assert held(tmp_path) == [0, 1]
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.engine.grouping import Groups
+from extract.engine.grouping import RowGroups
 
 Sizes = dict[int, int]
 Wanted = dict[str, Sizes]  # feature -> row -> bytes of its inputs
@@ -22,14 +22,16 @@ def grouped(
     wanted: Wanted, most: float, order: list[int], whole: bool = True
 ) -> dict[str, list[tuple[int, ...]]]:
     """The groups of each feature, when rows arrive in some order; `whole` rows arrive for all features at once."""
-    groups = Groups({name: sorted(sizes) for name, sizes in wanted.items()}, most)
+    groups = RowGroups({name: sorted(sizes) for name, sizes in wanted.items()}, most)
     names = [name for name, sizes in wanted.items() if sizes]
     found: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
     for part in [names] if whole else [[name] for name in names]:
         for row in order:
-            for name, rows in groups.arrive(row, {name: wanted[name].get(row, 0) for name in part}):
+            for name, rows in groups.add(row, {name: wanted[name].get(row, 0) for name in part}):
                 found[name].append(tuple(rows))
-    assert not any(groups.needs(row, names) for row in range(16)), "nothing waits when everything has come"
+    assert not any(groups.is_needed(row, names) for row in range(16)), (
+        "nothing waits when everything has come"
+    )
     return found
 
 
@@ -68,8 +70,8 @@ def test_rows_without_inputs_are_one_group() -> None:
 
 
 def test_a_row_is_needed_until_the_last_of_its_features_has_it() -> None:
-    groups = Groups({"a": [0, 1], "b": [0]}, 1)
-    assert groups.needs(0, ["a", "b"]) and groups.needs(1, ["a"]) and not groups.needs(1, ["b"])
-    assert list(groups.arrive(0, {"a": 1})) == [("a", [0])]
-    assert not groups.needs(0, ["a"]) and groups.needs(0, ["b"])
-    assert list(groups.arrive(0, {"b": 9})) == [("b", [0])] and not groups.needs(0, ["a", "b"])
+    groups = RowGroups({"a": [0, 1], "b": [0]}, 1)
+    assert groups.is_needed(0, ["a", "b"]) and groups.is_needed(1, ["a"]) and not groups.is_needed(1, ["b"])
+    assert list(groups.add(0, {"a": 1})) == [("a", [0])]
+    assert not groups.is_needed(0, ["a"]) and groups.is_needed(0, ["b"])
+    assert list(groups.add(0, {"b": 9})) == [("b", [0])] and not groups.is_needed(0, ["a", "b"])

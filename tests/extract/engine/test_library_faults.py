@@ -154,7 +154,7 @@ def test_an_exception_of_a_library_is_its_file_s_outcome_when_it_is_read(reading
     for error in ERRORS:
         name = name_of(site, error)
         read = reading.outcomes[name]
-        assert isinstance(read, dict), f"{name}: {read} left read_stretches"
+        assert isinstance(read, dict), f"{name}: {read} left read_spans"
         if name not in reading.reached:
             assert read == good, name
         for medium, why in (("pictures", "no_pictures"), ("sound", "no_sound")):

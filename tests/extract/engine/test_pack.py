@@ -19,7 +19,7 @@ from ercache.notes import notes_of
 from ercache.reasons import Reason
 from extract.encoders.base import Sample
 from extract.engine import Feature, Store, extract_corpus, store
-from extract.engine.pack import Result, Results, collect, pack
+from extract.engine.pack import FinishedUnits, UnitResult, collect, pack
 from extract.engine.plan import Plan, make_plan
 from extract.engine.records import Record, pack_record, unpack_record
 from extract.engine.segment import HEAD
@@ -42,15 +42,17 @@ def put(folder: Path, manifest: Manifest, feature: Feature) -> Plan:
             (encoded,) = encoder.encode([Sample(text=u.text)])
             key = plan.keys[feature.name][u.id]
             assert not isinstance(encoded, Exception)
-            opened.put(str(key), pack_record(Record(encoded.arrays, encoded.frames, made={"device": "cpu"})))
+            opened.put(
+                str(key), pack_record(Record(encoded.arrays, encoded.frames, environment={"device": "cpu"}))
+            )
             opened.commit()
     return plan
 
 
-def packed(path: Path, manifest: Manifest, feature: Feature, folder: Path, *previous: Path) -> Results:
+def packed(path: Path, manifest: Manifest, feature: Feature, folder: Path, *previous: Path) -> FinishedUnits:
     """Look every result up and write the cache file."""
     plan = planned(manifest, feature)
-    results = Results(previous, Store(folder))
+    results = FinishedUnits(previous, Store(folder))
     assert all(str(key) in results for key in plan.keys[feature.name].values())
     found = collect(plan, feature, [u.id for u in manifest.utterances], results.get)
     pack(path, manifest, "train", feature, plan, found, False, results)
@@ -77,7 +79,7 @@ def test_a_damaged_payload_is_not_done(tmp_path: Path) -> None:
     data = bytearray(segment.read_bytes())
     data[HEAD.size + 100] ^= 1
     segment.write_bytes(data)
-    results = Results([], Store(tmp_path / "store"))
+    results = FinishedUnits([], Store(tmp_path / "store"))
     assert [str(plan.keys["echo"][u]) in results for u in ("u0", "u1", "u2")] == [False, True, True]
     result = extract(tmp_path, manifest, feature)
     assert (result.done, result.reused) == (1, 2)
@@ -86,11 +88,11 @@ def test_a_damaged_payload_is_not_done(tmp_path: Path) -> None:
 def test_a_payload_that_is_damaged_after_it_was_found_is_a_clear_error(tmp_path: Path) -> None:
     manifest, feature = corpus("a", "b"), echo()
     plan = put(tmp_path / "store", manifest, feature)
-    results = Results([], Store(tmp_path / "store"))
+    results = FinishedUnits([], Store(tmp_path / "store"))
     found = collect(plan, feature, ["u0", "u1"], results.get)
     (segment,) = (tmp_path / "store").glob("*.seg")
     segment.write_bytes(segment.read_bytes()[:-1])
-    with pytest.raises(WorkError, match="is gone"):
+    with pytest.raises(WorkError, match="has disappeared"):
         pack(tmp_path / "out" / "a.h5", manifest, "train", feature, plan, found, False)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -98,9 +100,9 @@ def test_a_payload_that_is_damaged_after_it_was_found_is_a_clear_error(tmp_path:
 def test_what_failed_in_this_run_is_packed_as_unavailable(tmp_path: Path) -> None:
     manifest, feature = corpus("a", ""), echo()
     plan = planned(manifest, feature)
-    failed = Record({}, reason=Reason.TIMEOUT, detail="words of the tool", made={"device": "cpu"})
+    failed = Record({}, reason=Reason.TIMEOUT, detail="words of the tool", environment={"device": "cpu"})
     found = collect(plan, feature, ["u0"], {plan.keys["echo"]["u0"]: failed}.get)
-    assert found["u0"] == Result(0, Reason.TIMEOUT, "words of the tool", made='{"device":"cpu"}')
+    assert found["u0"] == UnitResult(0, Reason.TIMEOUT, "words of the tool", environment='{"device":"cpu"}')
     pack(tmp_path / "a.h5", manifest, "train", feature, plan, found, True)
     with CacheFile(tmp_path / "a.h5") as cache:
         assert [(e.status, e.reason) for e in cache.entries] == [(Status.UNAVAILABLE, "timeout")]
@@ -140,7 +142,7 @@ def test_a_file_that_was_removed_or_damaged_is_written_again(tmp_path: Path) -> 
     assert path.read_bytes() == data
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     results = packed(path, manifest, feature, folder, path)
-    assert path.read_bytes() == data and results.passed_over == [path]
+    assert path.read_bytes() == data and results.damaged_files == [path]
 
 
 def test_a_note_is_kept_when_a_file_is_packed_again_from_the_file_before_it(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_a_note_is_kept_when_a_file_is_packed_again_from_the_file_before_it(tmp_
     with Store(folder) as opened:
         for utterance, note in (("u0", ""), ("u1", "frames 5 of 6")):
             (encoded,) = feature.kind(feature.params, "cpu").encode([Sample(text=utterance)])
-            record = Record(encoded.arrays, encoded.frames, made={"device": "cpu"}, note=note)
+            record = Record(encoded.arrays, encoded.frames, environment={"device": "cpu"}, note=note)
             opened.put(str(plan.keys["echo"][utterance]), pack_record(record))
     packed(path, manifest, feature, folder)
     for _ in range(2):  # from the store, then from the file

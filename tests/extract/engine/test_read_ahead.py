@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from ercache.manifest import MediaRef
 from ercache.params.schema import EngineParams
 from extract.engine import read_ahead
-from extract.engine.job import Job, Setup
-from extract.engine.plan import Source
-from extract.engine.read_ahead import Budget, ReadAhead, Turn
+from extract.engine.job import WorkerJob, WorkerSetup
+from extract.engine.plan import InputSource
+from extract.engine.read_ahead import FileOrder, MemoryBudget, ReadAhead
 from extract.engine.trace import Trace
 from extract.media import Clip
-from extract.media.scanned import Request
+from extract.media.scanned import ReadRequest
 from tests.support.toy_letters import Loud, letters
 
 PATIENCE = 20.0  # seconds after which a test says that somebody waits for ever
@@ -36,10 +36,10 @@ class Readers:
     """Readers that read files in their order, and one who takes shard after shard, all with one budget."""
 
     def __init__(self, shards: Shards, most: int, readers: int) -> None:
-        self.budget = Budget(most)
+        self.budget = MemoryBudget(most)
         self.peak = 0
         self.taken: list[int] = []
-        self._files: deque[tuple[Turn, list[int]]] = deque()
+        self._files: deque[tuple[FileOrder, list[int]]] = deque()
         self._lock = threading.Lock()
         self._arrived = [threading.Semaphore(0) for _ in shards]
         self._clips: list[deque[int]] = [deque() for _ in shards]
@@ -63,7 +63,7 @@ class Readers:
                     return
                 turn, clips = self._files.popleft()
             for nbytes in clips:
-                self.budget.hold(turn, nbytes)
+                self.budget.wait_for_room(turn, nbytes)
                 self.peak = max(self.peak, self.budget.held)
                 self._clips[turn[0]].append(nbytes)
                 self._arrived[turn[0]].release()
@@ -100,20 +100,20 @@ def waits(work: Callable[[], None]) -> threading.Thread:
 
 
 def test_the_file_that_is_waited_for_may_always_go_on() -> None:
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     for turn in ((1, 0), (1, 1), (2, 0)):
         budget.begin(turn)
-    budget.hold((2, 0), 9)  # of a shard that nobody takes before the first
-    budget.hold((1, 0), 5)
+    budget.wait_for_room((2, 0), 9)  # of a shard that nobody takes before the first
+    budget.wait_for_room((1, 0), 5)
     assert budget.held == 14
 
 
 def test_no_other_file_goes_beyond_the_limit_and_neither_does_this_one_by_two_clips() -> None:
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     for turn in ((1, 0), (1, 1)):
         budget.begin(turn)
-    budget.hold((1, 0), 15)
-    mine, other = (waits(lambda turn=turn: budget.hold(turn, 1)) for turn in ((1, 0), (1, 1)))  # type: ignore[misc]
+    budget.wait_for_room((1, 0), 15)
+    mine, other = (waits(lambda turn=turn: budget.wait_for_room(turn, 1)) for turn in ((1, 0), (1, 1)))  # type: ignore[misc]
     budget.release(1, 15)
     for thread in (mine, other):
         thread.join(PATIENCE)
@@ -121,10 +121,10 @@ def test_no_other_file_goes_beyond_the_limit_and_neither_does_this_one_by_two_cl
 
 
 def test_the_turn_passes_on_when_a_file_is_read_to_its_end() -> None:
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     for turn in ((1, 0), (1, 1)):
         budget.begin(turn)
-    thread = waits(lambda: budget.hold((1, 1), 11))
+    thread = waits(lambda: budget.wait_for_room((1, 1), 11))
     budget.end((1, 0))
     thread.join(PATIENCE)
     assert budget.held == 11
@@ -145,14 +145,14 @@ class Instant:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def read(self, request: Request) -> Iterator[tuple[int, Clip]]:
+    def read(self, request: ReadRequest) -> Iterator[tuple[int, Clip]]:
         with Instant.lock:
             Instant.reading += 1
             Instant.most = max(Instant.most, Instant.reading)
         time.sleep(0.05)
         if request.path == "ours.wav":
             raise ZeroDivisionError("a fault of ours")
-        for number in reversed(range(len(request.stretches))):
+        for number in reversed(range(len(request.spans))):
             yield number, Clip(sounds={8000: np.full(250_000, number, np.float32)})
         with Instant.lock:
             Instant.reading -= 1
@@ -160,20 +160,22 @@ class Instant:
 
 @pytest.fixture
 def instant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_ahead, "Reader", Instant)
+    monkeypatch.setattr(read_ahead, "MediaReader", Instant)
     Instant.reading = Instant.most = 0
 
 
-def job(number: int, *files: str) -> Job:
+def job(number: int, *files: str) -> WorkerJob:
     """A job of two stretches of each file."""
     refs = [MediaRef(f, start=s, end=s + 1.0) for f in files for s in (0.0, 1.0)]
-    shard = tuple(Source({"audio": {}}, f"u{n}", audio=ref) for n, ref in enumerate(refs))
-    return Job(number, shard, {"loud": tuple(range(len(refs)))})
+    shard = tuple(InputSource({"audio": {}}, f"u{n}", audio=ref) for n, ref in enumerate(refs))
+    return WorkerJob(number, shard, {"loud": tuple(range(len(refs)))})
 
 
 def reading(workers: int, megabytes: float) -> ReadAhead:
     features = {"loud": letters(Path("unused"), "loud", kind=Loud)}
-    return ReadAhead(Setup(features, Path(), EngineParams(workers=workers, memory=megabytes), "cpu"), Trace())
+    return ReadAhead(
+        WorkerSetup(features, Path(), EngineParams(workers=workers, memory=megabytes), "cpu"), Trace()
+    )
 
 
 @pytest.mark.usefixtures("instant")
@@ -184,7 +186,7 @@ def test_every_stretch_of_every_job_comes_to_its_row(workers: int, megabytes: fl
     jobs = [job(n, f"{n}a.wav", f"{n}b.wav", f"{n}c.wav") for n in range(3)]
     begun = [ahead.begin(each) for each in jobs]
     for arrivals in begun:
-        taken = [arrived for arrived in ahead.take(arrivals) if arrived is not None]
+        taken = [arrived for arrived in ahead.clips(arrivals) if arrived is not None]
         assert sorted(use.row for use, _ in taken) == [0, 1, 2, 3, 4, 5]
         assert all(clip.sounds[8000][0] == use.row % 2 for use, clip in taken)
     assert Instant.most == workers, "as many read at once as there are readers"
@@ -195,12 +197,12 @@ def test_a_fault_of_ours_is_raised_where_the_clip_is_waited_for() -> None:
     ahead = reading(1, 100)
     arrivals = ahead.begin(job(0, "ours.wav"))
     with pytest.raises(ZeroDivisionError, match="of ours"):
-        list(ahead.take(arrivals))
+        list(ahead.clips(arrivals))
 
 
 @pytest.mark.usefixtures("instant")
 def test_whoever_waits_long_is_told_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_ahead, "WAIT", 0.01)
+    monkeypatch.setattr(read_ahead, "WAIT_SECONDS", 0.01)
     ahead = reading(1, 100)
     arrivals = ahead.begin(job(0, "slow.wav"))
-    assert None in list(ahead.take(arrivals))
+    assert None in list(ahead.clips(arrivals))

@@ -59,7 +59,7 @@ def test_a_segment_that_cannot_be_read_is_passed_over_in_words(tmp_path: Path) -
     filled(tmp_path / "s", range(2, 4))
     found, told = on("rights", "store", tmp_path / "s", tmp_path / "own")
     assert found == [2, 3]
-    assert told.count("\n") == 1 and "1 segments" in told and "passed over" in told
+    assert told.count("\n") == 1 and "1 segments" in told and "are ignored" in told
 
 
 def test_somebody_elses_torn_tail_in_a_folder_of_the_group_is_not_cut_and_not_collected(
@@ -94,7 +94,7 @@ def test_without_flock_the_store_works_and_cuts_and_collects_nothing(tmp_path: P
 def test_without_locks_a_scan_looks_again_and_says_so_at_once(tmp_path: Path) -> None:
     found, told = on("locks=37", "memory", tmp_path, tmp_path)
     assert found is None
-    assert "has no locks" in told and "every file is looked at" in told and told.count("\n") == 1
+    assert "has no locks" in told and "every file is inspected" in told and told.count("\n") == 1
 
 
 def test_a_scan_remembers_in_the_users_own_folder_what_it_may_not_remember_in_the_store(
@@ -131,13 +131,13 @@ def _gc(folder: Path) -> Any:
 
 
 def _memory(folder: Path) -> Any:
-    from extract.corpora.common.scan_cache import Memory, Stamp
+    from extract.corpora.common.scan_cache import FileStamp, ScanCache
 
-    stamp = Stamp("/a", 1, 1, 1, 1)
+    stamp = FileStamp("/a", 1, 1, 1, 1)
     for _ in range(2):
-        with Memory("1", folder) as memory:
-            memory.keep(stamp, "seen")
-            found = memory.recall(stamp)
+        with ScanCache("1", folder) as memory:
+            memory.put(stamp, "seen")
+            found = memory.get(stamp)
     return found
 
 

@@ -63,16 +63,16 @@ def test_all_that_waits_is_written_in_a_pause_when_the_last_commit_is_a_while_ag
     monkeypatch.setattr(store_file.time, "monotonic", lambda: now[0])
     with Store(tmp_path, commits.append) as store:
         store.put(key(1), b"one")
-        store.pause()
+        store.commit_if_due()
         assert commits == []
         now[0] += 2
         store.put(key(2), b"two")
         assert commits == []  # more records of the shard may follow
-        store.pause()
+        store.commit_if_due()
         assert commits == [True, False]
         (segment,) = tmp_path.glob("*.seg")
         assert b"one" in segment.read_bytes() and b"two" in segment.read_bytes()
-        store.pause()
+        store.commit_if_due()
         assert commits == [True, False]
 
 
@@ -290,7 +290,7 @@ def test_a_record_survives_its_bytes() -> None:
     arrays = {"b": np.arange(6, dtype="f4").reshape(2, 3), "a": np.zeros((0, 4), "i4")}
     record = Record(arrays, 7, None, "", {"device": "cpu"})
     back = unpack_record(pack_record(record))
-    assert back.frames == 7 and back.reason is None and back.made == {"device": "cpu"}
+    assert back.frames == 7 and back.reason is None and back.environment == {"device": "cpu"}
     for name, array in arrays.items():
         np.testing.assert_array_equal(back.arrays[name], array)
         assert back.arrays[name].dtype == array.dtype

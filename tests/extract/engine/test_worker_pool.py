@@ -14,11 +14,11 @@ from ercache.params.schema import EngineParams, FacePolicy, Limits
 from ercache.reasons import Missing, Reason
 from extract.engine import extract_corpus, worker_pool
 from extract.engine.extraction import Extraction
-from extract.engine.job import Doing, Job, Setup
-from extract.engine.worker import _Lane
-from extract.engine.worker_pool import chastened
-from extract.media import Stretch
-from extract.media.scanned import Request, read_scanned
+from extract.engine.job import Activity, WorkerJob, WorkerSetup
+from extract.engine.worker import Worker
+from extract.engine.worker_pool import degraded
+from extract.media import Span
+from extract.media.scanned import ReadRequest, read_scanned
 from tests.support.toy_letters import Letters, Loud, calls, letters, read_toy, refuse
 
 ENGINE = EngineParams(text_shard=3, shard=2, batch=3, lanes=2, limits=Limits(seconds=1))
@@ -53,7 +53,7 @@ def test_an_input_that_kills_its_lane_is_a_crash_and_the_run_goes_on(tmp_path: P
     refuse(tmp_path, b="die")
     result = extract(tmp_path, corpus(tmp_path, "a", "b", "c", "d", "e"))
     assert reasons(result) == {"u1": "crash"}
-    assert result.failed[0].status == "unavailable" and result.split == {"letters"}
+    assert result.failed[0].status == "unavailable" and result.run_singly == {"letters"}
 
 
 def test_a_lane_that_dies_once_changes_no_byte(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_lane_that_dies_once_changes_no_byte(tmp_path: Path) -> None:
     calls(tmp_path)
     refuse(tmp_path, b="die once")
     result = extract(tmp_path, manifest)
-    assert (reasons(result), result.split) == ({}, set())
+    assert (reasons(result), result.run_singly) == ({}, set())
     assert calls(tmp_path) == [["a", "b", "c"], ["a", "b", "c"], ["d", "e"]]
     assert result.files[0].read_bytes() == whole
 
@@ -73,7 +73,7 @@ def test_a_lane_that_dies_once_changes_no_byte(tmp_path: Path) -> None:
 def test_an_input_that_hangs_is_a_timeout_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_pool, "GRACE", 2.0)
+    monkeypatch.setattr(worker_pool, "GRACE_SECONDS", 2.0)
     refuse(tmp_path, bb="hang")
     result = extract(tmp_path, corpus(tmp_path, "a", "bb", "ccc"))
     assert reasons(result) == {"u1": "timeout"}
@@ -120,7 +120,7 @@ def put(path: Path, text: str = "film") -> Path:
     return path
 
 
-def replace_lanes(number: int) -> EngineParams:
+def with_workers(number: int) -> EngineParams:
     return ENGINE.model_copy(update={"lanes": number})
 
 
@@ -132,37 +132,39 @@ def test_the_number_of_lanes_changes_no_byte(tmp_path: Path) -> None:
         manifest = corpus(folder, "a", "bb", "cc", "dd", "e", "f", "g")
         feature = replace(letters(tmp_path), name="letters")
         result = extract_corpus(
-            manifest, [feature], replace_lanes(number), store=folder / "store", out=folder / "caches"
+            manifest, [feature], with_workers(number), store=folder / "store", out=folder / "caches"
         )
         found.append(result.files[0].read_bytes())
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
-    ("doing", "change"),
+    ("activity", "change"),
     [
-        (Doing("read", 0, "", (1, 2)), {"unreadable": {1: FAULT, 2: FAULT}}),
-        (Doing("faces", 0, "f", (0, 1)), {"clip_by_clip": True}),
-        (Doing("faces", 0, "f", (1,)), {"unreadable": {1: FAULT}}),
-        (Doing("encode", 0, "f", (0, 1)), {"apart": frozenset({"f"})}),
-        (Doing("encode", 0, "f", (1,)), {"hopeless": {("f", 1): FAULT}}),
+        (Activity("read", 0, "", (1, 2)), {"unreadable_rows": {1: FAULT, 2: FAULT}}),
+        (Activity("faces", 0, "f", (0, 1)), {"faces_clip_by_clip": True}),
+        (Activity("faces", 0, "f", (1,)), {"unreadable_rows": {1: FAULT}}),
+        (Activity("encode", 0, "f", (0, 1)), {"run_singly": frozenset({"f"})}),
+        (Activity("encode", 0, "f", (1,)), {"failed_rows": {("f", 1): FAULT}}),
     ],
 )
-def test_each_accident_is_blamed_on_what_was_being_done(doing: Doing, change: dict[str, object]) -> None:
-    job = Job(0, (), {})
-    once = chastened(job, doing, FAULT)
-    assert once == replace(job, careful=True), "the first accident may have been anybody's"
-    assert chastened(once, doing, FAULT) == replace(once, **change)  # type: ignore[arg-type]
+def test_each_accident_is_blamed_on_what_was_being_done(
+    activity: Activity, change: dict[str, object]
+) -> None:
+    job = WorkerJob(0, (), {})
+    once = degraded(job, activity, FAULT)
+    assert once == replace(job, isolated=True), "the first accident may have been anybody's"
+    assert degraded(once, activity, FAULT) == replace(once, **change)  # type: ignore[arg-type]
 
 
 def test_an_encoder_that_cannot_be_built_ends_the_run() -> None:
     with pytest.raises(WorkError, match="letters: its encoder cannot be built"):
-        chastened(Job(0, (), {}, careful=True), Doing("build", 0, "letters"), FAULT)
+        degraded(WorkerJob(0, (), {}, isolated=True), Activity("build", 0, "letters"), FAULT)
 
 
 def read(root: Path, name: str, sha256: str | None) -> Missing | None:
     ref = MediaRef(name, sha256=sha256)
-    ((_, clip),) = read_scanned(Request(root, name, sha256, (Stretch(ref, rates=(8000,)),), Limits()))
+    ((_, clip),) = read_scanned(ReadRequest(root, name, sha256, (Span(ref, rates=(8000,)),), Limits()))
     return clip.no_sound
 
 
@@ -183,8 +185,8 @@ def test_faces_are_found_on_the_threads_that_were_asked_for_whenever_torch_came(
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)  # as torch is when it has just been imported
     try:
-        setup = Setup({}, None, EngineParams(threads=1), "cpu")
-        _Lane(None, setup)._finder(FacePolicy())  # type: ignore[arg-type]
+        setup = WorkerSetup({}, None, EngineParams(threads=1), "cpu")
+        Worker(None, setup)._finder(FacePolicy())  # type: ignore[arg-type]
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

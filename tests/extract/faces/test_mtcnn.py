@@ -154,8 +154,8 @@ def test_fewer_boxes_of_one_face_go_on_with_a_smaller_overlap(astronaut: Image) 
 @pytest.mark.parametrize("size", [(24, 24), (48, 48), (100, 61)])
 def test_bytes_and_floats_are_resized_alike(astronaut: Image, size: tuple[int, int]) -> None:
     pictures = torch.from_numpy(astronaut)[None].permute(0, 3, 1, 2)[:, :, 40:200, 150:300]
-    as_bytes = faces.resized(pictures, size, "bilinear")
-    as_floats = faces.resized(pictures.float(), size, "bilinear")
+    as_bytes = faces.resize_pictures(pictures, size, "bilinear")
+    as_floats = faces.resize_pictures(pictures.float(), size, "bilinear")
     torch.testing.assert_close(as_bytes.float(), as_floats, atol=1, rtol=0)  # a grey level
 
 
@@ -172,7 +172,7 @@ def test_fast_faces_do_not_depend_on_the_batch(astronaut: Image, monkeypatch: py
 def test_boxes_beyond_the_picture_are_left_out_and_those_across_its_edge_are_cut() -> None:
     picture = torch.arange(48.0).reshape(1, 3, 4, 4)
     boxes = torch.tensor([[-3.0, -3, 2, 2], [5, 1, 9, 3], [1, 1, 4, 4], [-4, -4, 0, 0]])
-    crops, kept = faces.cut(picture, boxes, torch.zeros(4, dtype=torch.long), 2, "area")
+    crops, kept = faces.crop_boxes(picture, boxes, torch.zeros(4, dtype=torch.long), 2, "area")
     assert kept.tolist() == [0, 2]
     assert (crops[0, 0] * 128 + 127.5).tolist() == [[0, 1], [4, 5]]
     assert (crops[1, 0] * 128 + 127.5).tolist() == [[2.5, 4.5], [10.5, 12.5]]
@@ -180,9 +180,9 @@ def test_boxes_beyond_the_picture_are_left_out_and_those_across_its_edge_are_cut
 
 def test_a_box_in_a_better_one_is_dropped() -> None:
     boxes = np.array([[0, 0, 99, 99], [10, 10, 49, 49], [200, 0, 299, 99]], np.float32)
-    assert faces.outermost(boxes, np.array([0.9, 0.8, 0.95], np.float32), 0.7) == [2, 0]
-    assert faces.outermost(boxes, np.array([0.8, 0.9, 0.95], np.float32), 0.7) == [2, 1]
-    assert faces.outermost(boxes[:0], np.empty(0, np.float32), 0.7) == []
+    assert faces.suppress_covered(boxes, np.array([0.9, 0.8, 0.95], np.float32), 0.7) == [2, 0]
+    assert faces.suppress_covered(boxes, np.array([0.8, 0.9, 0.95], np.float32), 0.7) == [2, 1]
+    assert faces.suppress_covered(boxes[:0], np.empty(0, np.float32), 0.7) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 40])
@@ -191,7 +191,7 @@ def test_among_equally_probable_boxes_the_one_of_facenet_pytorch_wins(count: int
     corners = rng.uniform(0, 60, (count, 2))
     boxes = np.hstack([corners, corners + rng.uniform(20, 40, (count, 2))]).astype(np.float32)
     scores = rng.choice([0.9, 1.0], count).astype(np.float32)
-    assert faces.outermost(boxes, scores, 0.7) == nms_numpy(boxes, scores, 0.7, "Min").tolist()
+    assert faces.suppress_covered(boxes, scores, 0.7) == nms_numpy(boxes, scores, 0.7, "Min").tolist()
 
 
 def test_no_pictures_have_no_rows(finder: FaceFinder) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.faces.tracking import between, overlaps
+from extract.faces.tracking import interpolate_faces, iou_matrix
 from extract.media.types import Faces
 from extract.media.video import grid
 
@@ -23,7 +23,7 @@ LEFT, RIGHT = (0.0, 0.0, 10.0, 10.0), (50.0, 0.0, 60.0, 10.0)
 
 
 def at(instant: float, first: Faces, second: Faces) -> Faces | None:
-    return between([1.0, 2.0], [first, second], np.array([instant]))[0]
+    return interpolate_faces([1.0, 2.0], [first, second], np.array([instant]))[0]
 
 
 def test_a_face_in_linear_motion_is_followed_exactly() -> None:
@@ -77,18 +77,18 @@ def test_no_face_on_both_sides_is_no_face_between() -> None:
 
 def test_instants_outside_of_the_grid_are_detected_and_those_on_it_take_their_detection() -> None:
     first, second = faces(LEFT), faces(LEFT)
-    rows = between([1.0, 2.0], [first, second], np.array([0.9, 1 - 1e-9, 2 + 1e-9, 2.1, 1.5]))
+    rows = interpolate_faces([1.0, 2.0], [first, second], np.array([0.9, 1 - 1e-9, 2 + 1e-9, 2.1, 1.5]))
     assert rows[0] is None and rows[1] is first and rows[2] is second and rows[3] is None
     assert rows[4] is not None
-    assert between([], [], np.array([0.0])) == [None]
+    assert interpolate_faces([], [], np.array([0.0])) == [None]
 
 
 @given(st.lists(st.floats(0, 5), max_size=8), st.lists(st.floats(0, 5), max_size=8))
 def test_an_instant_does_not_depend_on_the_others(some: list[float], others: list[float]) -> None:
     times = grid(0, 5, 0.5)
     rows = [faces((t, 0, t + 20, 20)) for t in times]
-    alone = between(times, rows, np.array(some))
-    together = between(times, rows, np.array(others + some))[len(others) :]
+    alone = interpolate_faces(times, rows, np.array(some))
+    together = interpolate_faces(times, rows, np.array(others + some))[len(others) :]
     for a, b, instant in zip(alone, together, some, strict=True):
         assert (a is None) == (b is None) == (not times[0] - 1e-6 <= instant <= times[-1] + 1e-6)
         if a is not None and b is not None:
@@ -122,5 +122,5 @@ def test_an_impossible_grid_is_refused(start: float, end: float, every: float) -
 
 def test_overlap_of_literal_boxes() -> None:
     boxes = np.array([LEFT, (5, 0, 15, 10), RIGHT], np.float32)
-    assert overlaps(boxes[:1], boxes).tolist() == [[1, pytest.approx(1 / 3), 0]]
-    assert overlaps(np.zeros((1, 4), np.float32), boxes).tolist() == [[0, 0, 0]]
+    assert iou_matrix(boxes[:1], boxes).tolist() == [[1, pytest.approx(1 / 3), 0]]
+    assert iou_matrix(np.zeros((1, 4), np.float32), boxes).tolist() == [[0, 0, 0]]

@@ -6,16 +6,16 @@ import pytest
 from ercache.manifest import MediaRef
 from extract.corpora.mosei.scan import labels_of
 from extract.encoders import ENCODERS, configs
-from extract.encoders.audio.common import centre
+from extract.encoders.audio.common import middle_of
 from extract.encoders.base import Encoded, Sample
-from extract.media.types import Pictures
-from extract.media.video import evenly, instants, shown_at
+from extract.media.types import PictureRequest
+from extract.media.video import instants, pick_evenly, shown_at
 
-WINDOW = Pictures(15, window=3.6)
+WINDOW = PictureRequest(15, window=3.6)
 RATE = 22_050
 
 
-def numbers_of_pictures(count: int, rate: float) -> list[int]:
+def packet_numbers_of_pictures(count: int, rate: float) -> list[int]:
     """Which pictures of a clip of so many are looked at."""
     times = np.arange(count) / rate
     wanted = instants(WINDOW, times, np.array([]), MediaRef("clip.mp4"), 60.0)
@@ -32,24 +32,24 @@ def mfcc(sound: np.ndarray, **params: object) -> np.ndarray:
 
 def test_item_4_pictures_of_a_window_are_those_of_the_page() -> None:
     def chosen(n: int, m: int) -> list[int]:
-        return [int(i) for i in evenly(np.arange(float(n)), m)]
+        return [int(i) for i in pick_evenly(np.arange(float(n)), m)]
 
     assert chosen(108, 15) == [3, 10, 17, 24, 31, 39, 46, 53, 60, 67, 75, 82, 89, 96, 103]
     assert chosen(90, 15) == list(range(3, 90, 6))
     assert chosen(12, 5) == [1, 3, 5, 8, 10]
-    short = numbers_of_pictures(67, 29.97)
+    short = packet_numbers_of_pictures(67, 29.97)
     assert len(short) == 9 and short[-1] == 60  # the other six are beyond its end
 
 
 def test_item_5_sound_and_pictures_have_one_window_in_the_middle_of_a_long_clip() -> None:
     sound = np.arange(5 * RATE, dtype=np.float32)
     window = configs()["audio/mfcc"](window_seconds=3.6).window  # type: ignore[attr-defined]
-    assert window == 79_380 and centre(sound, window)[0] == 15_435
-    first = numbers_of_pictures(150, 30.0)[0]
+    assert window == 79_380 and middle_of(sound, window)[0] == 15_435
+    first = packet_numbers_of_pictures(150, 30.0)[0]
     assert first == 21 + 3  # the window begins at picture 21, its first choice is the fourth
     exact = np.arange(79_380, dtype=np.float32)
-    np.testing.assert_array_equal(centre(exact, window), exact)
-    short = centre(np.ones(49_392, np.float32), window)  # 2.24 s
+    np.testing.assert_array_equal(middle_of(exact, window), exact)
+    short = middle_of(np.ones(49_392, np.float32), window)  # 2.24 s
     assert len(short) == 79_380 and short[:49_392].all() and not short[49_392:].any()
 
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ercache.manifest import MediaRef
 from ercache.params.schema import Limits
-from extract.media import Clip, Stretch, clip, read_stretches, recording
+from extract.media import Clip, Span, clip, read_spans, recording
 from extract.media.probe import probe
 from extract.media.scaling import Scaler
-from extract.media.types import Pictures
+from extract.media.types import PictureRequest
 from tests.support.media_makers import RATE, run
 
 LIMITS = Limits(seconds=60)
@@ -95,7 +95,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return make
 
 
-stretches = st.lists(
+spans = st.lists(
     st.tuples(st.floats(0, SECONDS - 1), st.floats(0.05, 6), st.integers(1, 5)), min_size=1, max_size=4
 )
 
@@ -107,17 +107,17 @@ stretches = st.lists(
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(wanted=stretches)
+@given(wanted=spans)
 def test_pictures_are_those_of_a_decoding_of_everything(
     files: Any, name: str, wanted: list[tuple[float, float, int]]
 ) -> None:
     whole: All = files(name)
     asked = [
-        Stretch(MediaRef("x", at, at + length), (Pictures(count), Pictures(3, rule="first")))
+        Span(MediaRef("x", at, at + length), (PictureRequest(count), PictureRequest(3, rule="first")))
         for at, length, count in wanted
     ]
     first = min(whole.pictures) / 1000
-    for (at, length, count), found in zip(wanted, read_stretches(whole.path, asked, LIMITS), strict=True):
+    for (at, length, count), found in zip(wanted, read_spans(whole.path, asked, LIMITS), strict=True):
         assert found.no_pictures is None, (at, length, found.no_pictures)
         # There are fewer pictures where the file begins later, or where two of the times see the same picture.
         if at >= first and length > 0.1 * count and length > 0.3:
@@ -181,8 +181,8 @@ def test_some_files_have_what_the_tests_are_about(files: Any) -> None:
         assert probe(files(name).path, LIMITS).video.keys.sum() > 2, name
 
 
-def both(at: float, length: float) -> Stretch:
-    return Stretch(MediaRef("x", at, at + length), (Pictures(2),), (RATE,))
+def both(at: float, length: float) -> Span:
+    return Span(MediaRef("x", at, at + length), (PictureRequest(2),), (RATE,))
 
 
 def same(some: list[Clip], others: list[Clip], off: float) -> None:
@@ -203,22 +203,22 @@ def test_a_file_that_is_sought_in_gives_what_one_read_through_gives(
 ) -> None:
     path: Path = containers(name)
     asked = [both(5.3, 0.8), both(20.03, 1.5), both(13.1, 0.7), both(13.4, 2.0)]
-    heard = [replace(stretch, pictures=()) for stretch in asked]
-    clip._known.cache_clear()
-    through = [read_stretches(path, some, LIMITS) for some in (asked, asked[1:2], heard, heard[2:3])]
-    alone = [found for stretch in asked for found in read_stretches(path, [stretch], LIMITS)]
+    heard = [replace(span, pictures=()) for span in asked]
+    clip._probes_of_process.cache_clear()
+    through = [read_spans(path, some, LIMITS) for some in (asked, asked[1:2], heard, heard[2:3])]
+    alone = [found for span in asked for found in read_spans(path, [span], LIMITS)]
     # WMA fills what it left out with noise, which goes on from where it was.
     off = 2e-3 if name == "wmv" else 1e-4
     same(through[0], alone, off)
     assert all(found.no_sound is None for found in through[0])
-    sought, anew = spied(monkeypatch, "_Reader", "_seek"), spied(monkeypatch, "Recording", "rewind")
-    monkeypatch.setattr(recording, "KEPT", 0)
-    monkeypatch.setattr(recording, "SEEK", 2.0)
+    sought, anew = spied(monkeypatch, "_LargeFileReader", "_seek"), spied(monkeypatch, "Recording", "rewind")
+    monkeypatch.setattr(recording, "MAX_KEPT_BYTES", 0)
+    monkeypatch.setattr(recording, "MIN_SEEK_SECONDS", 2.0)
     for known in (False, True):
         if not known:
-            clip._known.cache_clear()
+            clip._probes_of_process.cache_clear()
         for some, right in zip((asked, asked[1:2], heard, heard[2:3]), through, strict=True):
-            same(read_stretches(path, some, LIMITS), right, off)
+            same(read_spans(path, some, LIMITS), right, off)
     assert bool(sought) == CONTAINERS[name][2]
     assert len(anew) <= 1, "a seek led astray"
 

@@ -12,20 +12,20 @@ import sys
 from pathlib import Path
 from ercache.manifest import MediaRef
 from ercache.params.schema import Limits
-from extract.media.types import Pictures
-from extract.media import Stretch, read_stretches
+from extract.media.types import PictureRequest
+from extract.media import Span, read_spans
 from tests.support.memory import peak
 path, span = Path(sys.argv[1]), float(sys.argv[2])
-kind, starts = Pictures(4), [span * n / 16 for n in range(16)]
-stretches = [Stretch(MediaRef(path.name, s, s + 2), (kind,), (16000,)) for s in starts]
-clips = read_stretches(path, stretches, Limits())
+kind, starts = PictureRequest(4), [span * n / 16 for n in range(16)]
+spans = [Span(MediaRef(path.name, s, s + 2), (kind,), (16000,)) for s in starts]
+clips = read_spans(path, spans, Limits())
 assert all(len(c.pictures[kind]) == 4 and len(c.sounds[16000]) == 32000 for c in clips)
 print(peak())
 """
 
 
 def peak(path: Path, span: float) -> int:
-    """Bytes at most, when 16 stretches are read from the first `span` seconds."""
+    """Bytes at most, when 16 spans are read from the first `span` seconds."""
     command = [sys.executable, "-c", PEAK, str(path), str(span)]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from ercache.manifest import MediaRef
 from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
-from extract.media import Clip, Stretch, read_stretches
+from extract.media import Clip, Span, read_spans
 from extract.media.audio import resample
 from extract.media.files import check_file
 from extract.media.probe import probe
-from extract.media.types import Pictures
+from extract.media.types import PictureRequest
 from tests.support.media_makers import (
     FPS,
     LIMITS,
@@ -287,23 +287,23 @@ def test_flipped_bits_give_a_result_or_a_reason(tmp_path: Path, clip: Path, data
 
 @pytest.mark.parametrize("seconds", [1e-6, 1e-4, 3e-4, 1e-3])
 def test_too_little_time_is_never_taken_for_a_fault_of_the_file(clip: Path, seconds: float) -> None:
-    stretch = Stretch(MediaRef("x"), (Pictures(3),), (RATE,))
+    span = Span(MediaRef("x"), (PictureRequest(3),), (RATE,))
     for _ in range(5):
-        (found,) = read_stretches(clip, [stretch], Limits(seconds=seconds))
+        (found,) = read_spans(clip, [span], Limits(seconds=seconds))
         for fault, got in ((found.no_pictures, found.pictures), (found.no_sound, found.sounds)):
             assert got if fault is None else fault.reason is Reason.TIMEOUT
     assert seconds > 1e-5 or fault is not None
 
 
-def clip_of(path: Path, *stretches: Stretch) -> list[Clip]:
-    return read_stretches(path, stretches, LIMITS)
+def clip_of(path: Path, *spans: Span) -> list[Clip]:
+    return read_spans(path, spans, LIMITS)
 
 
 def test_pictures_and_sound_read_together_are_those_read_apart(clip: Path) -> None:
-    ref, kind = MediaRef(clip.name, 0.35, 1.6), Pictures(4)
-    (both,) = clip_of(clip, Stretch(ref, (kind,), (RATE, 8000)))
-    (seen,) = clip_of(clip, Stretch(ref, (kind,)))
-    (heard,) = clip_of(clip, Stretch(ref, rates=(8000, RATE)))
+    ref, kind = MediaRef(clip.name, 0.35, 1.6), PictureRequest(4)
+    (both,) = clip_of(clip, Span(ref, (kind,), (RATE, 8000)))
+    (seen,) = clip_of(clip, Span(ref, (kind,)))
+    (heard,) = clip_of(clip, Span(ref, rates=(8000, RATE)))
     assert [f.time for f in both.pictures[kind]] == [f.time for f in seen.pictures[kind]]
     for a, b in zip(both.pictures[kind], seen.pictures[kind], strict=True):
         np.testing.assert_array_equal(a.image, b.image)
@@ -317,16 +317,16 @@ def test_stretches_of_one_file_are_read_in_one_pass_as_if_alone(
 ) -> None:
     path = join(tmp_path / "long.mkv", pictures(tmp_path / "v.mp4", 400), wave(tmp_path / "a.wav", tone(40)))
     bounds = [(30.0, 31.5), (12.2, 14.0), (13.1, 13.9), (25.05, 25.05), (39.0, 50.0), (60.0, 61.0)]
-    stretches = [Stretch(MediaRef("long.mkv", a, b), (Pictures(3),), (RATE,)) for a, b in bounds]
-    alone = [clip_of(path, s)[0] for s in stretches]
+    spans = [Span(MediaRef("long.mkv", a, b), (PictureRequest(3),), (RATE,)) for a, b in bounds]
+    alone = [clip_of(path, s)[0] for s in spans]
     passes: list[object] = []
     whole = av.open
     monkeypatch.setattr(av, "open", lambda *a, **k: passes.append(a) or whole(*a, **k))
-    together = clip_of(path, *stretches)
+    together = clip_of(path, *spans)
     assert len(passes) == 1
     for one, other in zip(together, alone, strict=True):
-        assert [f.time for f in one.pictures.get(Pictures(3), ())] == [
-            f.time for f in other.pictures.get(Pictures(3), ())
+        assert [f.time for f in one.pictures.get(PictureRequest(3), ())] == [
+            f.time for f in other.pictures.get(PictureRequest(3), ())
         ]
         assert one.sounds.keys() == other.sounds.keys()
         for rate in one.sounds:
@@ -338,7 +338,7 @@ def test_stretches_of_one_file_are_read_in_one_pass_as_if_alone(
 def test_sound_cut_out_of_a_longer_file_is_where_it_was(tmp_path: Path) -> None:
     sound = tone(30) * np.linspace(0.1, 1, 30 * RATE)
     path = wave(tmp_path / "a.wav", sound)
-    (piece,) = clip_of(path, Stretch(MediaRef("a.wav", 20.0, 20.5), rates=(RATE,)))
+    (piece,) = clip_of(path, Span(MediaRef("a.wav", 20.0, 20.5), rates=(RATE,)))
     expected = sound[20 * RATE : int(20.5 * RATE)]
     assert np.abs(piece.sounds[RATE] - expected).max() < 1e-4
 
@@ -346,8 +346,8 @@ def test_sound_cut_out_of_a_longer_file_is_where_it_was(tmp_path: Path) -> None:
 def test_pictures_are_scaled_to_their_shorter_side(tmp_path: Path) -> None:
     path = pictures(tmp_path / "v.mp4", 5)
     ref, cropped = MediaRef("v.mp4"), MediaRef("v.mp4", crop=(0.0, 0.0, 0.25, 1.0))
-    native, small = Pictures(2), Pictures(2, side=24)
-    whole, part = clip_of(path, Stretch(ref, (native, small)), Stretch(cropped, (native, small)))
+    native, small = PictureRequest(2), PictureRequest(2, side=24)
+    whole, part = clip_of(path, Span(ref, (native, small)), Span(cropped, (native, small)))
     assert [f.image.shape for f in whole.pictures[native]] == [(48, 64, 3)] * 2
     assert [f.image.shape for f in whole.pictures[small]] == [(24, 32, 3)] * 2
     assert [f.image.shape for f in part.pictures[native]] == [(48, 16, 3)] * 2

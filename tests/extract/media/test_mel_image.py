@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from extract.media.mel_image import coloured, decibels, fitted, grey, mel_image, mel_power, resized
+from extract.media.mel_image import coloured, cut_or_pad, decibels, grey, mel_image, mel_power, resized
 
 SECOND = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000).astype(np.float32)
 
@@ -52,6 +52,6 @@ def test_resizing_averages_instead_of_picking() -> None:
 
 
 def test_short_sounds_are_padded_and_long_ones_cut() -> None:
-    assert fitted(np.ones(10, np.float32)).tolist() == [1.0] * 10 + [0.0] * 390
-    assert len(fitted(np.ones(25 * 16_000, np.float32))) == 20 * 16_000
+    assert cut_or_pad(np.ones(10, np.float32)).tolist() == [1.0] * 10 + [0.0] * 390
+    assert len(cut_or_pad(np.ones(25 * 16_000, np.float32))) == 20 * 16_000
     assert mel_image(np.ones(1, np.float32), 32).shape == (32, 32, 3)

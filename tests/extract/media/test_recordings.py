@@ -9,9 +9,9 @@ import pytest
 from ercache.manifest import MediaRef
 from ercache.params.schema import Limits
 from ercache.reasons import Reason
-from extract.media import Clip, Stretch, read_stretches
+from extract.media import Clip, Span, read_spans
 from extract.media.probe import Probe, probe
-from extract.media.types import Pictures
+from extract.media.types import PictureRequest
 from tests.support.media_makers import (
     FPS,
     LIMITS,
@@ -32,7 +32,7 @@ CASES = Path(__file__).parents[4] / "shared" / "cases"
 with_cases = pytest.mark.skipif(
     not CASES.is_dir(), reason="needs ../shared/cases (small inputs of the field)"
 )
-KIND = Pictures(6)
+KIND = PictureRequest(6)
 MPEG2 = ("-c:v", "mpeg2video", "-q:v", "2", "-pix_fmt", "yuv420p", "-r", "25")
 
 
@@ -48,9 +48,9 @@ def rise(start: float, end: float) -> np.ndarray[tuple[int], np.dtype[np.float64
     return 0.05 + 0.01 * np.linspace(start, end, round((end - start) * RATE), endpoint=False)
 
 
-def read(path: Path, *bounds: tuple[float | None, float | None], kind: Pictures = KIND) -> list[Clip]:
-    stretches = [Stretch(MediaRef(path.name, *both), (kind,), (RATE,)) for both in bounds]
-    return read_stretches(path, stretches, LIMITS)
+def read(path: Path, *bounds: tuple[float | None, float | None], kind: PictureRequest = KIND) -> list[Clip]:
+    spans = [Span(MediaRef(path.name, *both), (kind,), (RATE,)) for both in bounds]
+    return read_spans(path, spans, LIMITS)
 
 
 def seen(clip: Clip) -> list[tuple[float, int]]:
@@ -81,7 +81,7 @@ def loudness(clip: Clip) -> tuple[float, float]:
 
 def test_280_pictures_of_40_stretches_are_the_right_ones(tmp_path: Path) -> None:
     path = pictures(tmp_path / "talk.mp4", 400)
-    kind = Pictures(7)
+    kind = PictureRequest(7)
     clips = read(path, *((n * 1.0, n + 1.0) for n in range(40)), kind=kind)
     for n, clip in enumerate(clips):
         expected = [n + int((k + 0.5) / 7 * 10 + 1e-6) / 10 for k in range(7)]
@@ -91,7 +91,7 @@ def test_280_pictures_of_40_stretches_are_the_right_ones(tmp_path: Path) -> None
 
 def test_every_picture_of_a_file_can_be_asked_for_at_once(tmp_path: Path) -> None:
     path = pictures(tmp_path / "talk.mp4", 500)
-    (clip,) = read(path, (None, None), kind=Pictures(1000))
+    (clip,) = read(path, (None, None), kind=PictureRequest(1000))
     assert len(seen(clip)) == 500
     right_pictures(clip, 0.0)
 
@@ -101,7 +101,7 @@ def test_the_case_of_many_pictures() -> None:
     path = CASES / "many-pictures" / "talk.mp4"
     end = probe(path, LIMITS).pictures_end
     assert end is not None
-    clips = read(path, *((n * end / 16, (n + 1) * end / 16) for n in range(16)), kind=Pictures(7))
+    clips = read(path, *((n * end / 16, (n + 1) * end / 16) for n in range(16)), kind=PictureRequest(7))
     assert all(len(seen(clip)) > 1 and not clip.notes for clip in clips)
 
 
@@ -257,7 +257,7 @@ def test_a_gap_that_a_file_means_is_kept(tmp_path: Path) -> None:
     run("-i", str(video), "-vf", still, "-fps_mode", "vfr", *X264, str(path))
     facts = probe(path, LIMITS)
     assert not facts.repaired and facts.pictures_end == pytest.approx(30, abs=0.2)
-    ((during,), (after,)) = (seen(c) for c in read(path, (10.0, 12.0), (27.0, 27.1), kind=Pictures(1)))
+    ((during,), (after,)) = (seen(c) for c in read(path, (10.0, 12.0), (27.0, 27.1), kind=PictureRequest(1)))
     assert during == (pytest.approx(4.9), pytest.approx(level(49), abs=5))
     assert after == (pytest.approx(27.0), pytest.approx(level(70), abs=5))
 
@@ -365,11 +365,11 @@ def test_pictures_have_the_shape_in_which_they_are_shown(
     width, height = square(frame.image)
     assert abs(width - height) <= 2
 
-    small, part = Pictures(1, side=96), MediaRef("a.mp4", crop=(0.1, 0.0, 0.9, 1.0))
-    (whole, cut) = read_stretches(
-        path, [Stretch(MediaRef("a.mp4"), (small,)), Stretch(part, (small, Pictures(1)))], LIMITS
+    small, part = PictureRequest(1, side=96), MediaRef("a.mp4", crop=(0.1, 0.0, 0.9, 1.0))
+    (whole, cut) = read_spans(
+        path, [Span(MediaRef("a.mp4"), (small,)), Span(part, (small, PictureRequest(1)))], LIMITS
     )
-    for clip, kind, ratio in ((whole, small, 1.0), (cut, small, 0.8), (cut, Pictures(1), 0.8)):
+    for clip, kind, ratio in ((whole, small, 1.0), (cut, small, 0.8), (cut, PictureRequest(1), 0.8)):
         (frame,) = clip.pictures[kind]
         width, height = square(frame.image)
         assert abs(width - height) <= 4 and width > 10
@@ -409,16 +409,14 @@ def test_cases_of_sound_are_heard_to_their_end(name: str, seconds: float | None)
     facts = probe(path, LIMITS)
     end = facts.sound_end
     assert end is not None and facts.audio_rate
-    (clip,) = read_stretches(path, [Stretch(MediaRef("x"), rates=(RATE,))], Limits(seconds=60, duration=600))
+    (clip,) = read_spans(path, [Span(MediaRef("x"), rates=(RATE,))], Limits(seconds=60, duration=600))
     assert clip.no_sound is None and not clip.notes
     assert len(clip.sounds[RATE]) / RATE == pytest.approx(seconds or end, abs=0.1)
 
 
 @with_cases
 def test_the_case_of_opposite_channels() -> None:
-    (clip,) = read_stretches(
-        CASES / "antiphase" / "antiphase.wav", [Stretch(MediaRef("x"), rates=(RATE,))], LIMITS
-    )
+    (clip,) = read_spans(CASES / "antiphase" / "antiphase.wav", [Span(MediaRef("x"), rates=(RATE,))], LIMITS)
     assert (
         clip.no_sound is None and np.abs(clip.sounds[RATE]).max() > 0.01 and "opposite" in clip.notes["audio"]
     )
@@ -427,7 +425,7 @@ def test_the_case_of_opposite_channels() -> None:
 @with_cases
 @pytest.mark.parametrize("name", ["wma/talk.wma", "m2ts/talk.m2ts", "opus/talk.opus", "amr/talk.amr"])
 def test_cases_of_suffixes_are_heard(name: str) -> None:
-    clips: Sequence[Clip] = read_stretches(
-        CASES / "suffixes" / name, [Stretch(MediaRef("x"), rates=(RATE,))], LIMITS
+    clips: Sequence[Clip] = read_spans(
+        CASES / "suffixes" / name, [Span(MediaRef("x"), rates=(RATE,))], LIMITS
     )
     assert clips[0].no_sound is None and len(clips[0].sounds[RATE]) > RATE / 2

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ercache.manifest import MediaRef
 from ercache.params.schema import Limits
 from ercache.reasons import Reason
-from extract.media import Stretch, read_stretches
+from extract.media import Span, read_spans
 from extract.media.probe import probe
 from tests.support.media_makers import LIMITS, RATE, read_sound, reason_of, run
 
@@ -59,7 +59,7 @@ def check_agrees(path: Path, off: float, right: Sound | None = None, padding: in
     np.testing.assert_allclose(heard[: len(expected)], expected, atol=off, rtol=0)
     middle = round(0.4 * len(heard)) / rate
     parts = [MediaRef("x", 0.0, middle), MediaRef("x", middle, 99.0)]
-    found = read_stretches(path, [Stretch(ref, rates=(rate,)) for ref in parts], LIMITS)
+    found = read_spans(path, [Span(ref, rates=(rate,)) for ref in parts], LIMITS)
     np.testing.assert_array_equal(np.concatenate([clip.sounds[rate] for clip in found]), heard)
     return heard
 
@@ -216,7 +216,7 @@ def test_of_channels_that_take_each_other_out_the_louder_one_is_heard(
     tmp_path: Path, left: float, right: float, heard: float
 ) -> None:
     path = opposite(tmp_path / "a.wav", left, right)
-    (clip,) = read_stretches(path, [Stretch(MediaRef("a.wav"), rates=(RATE,))], LIMITS)
+    (clip,) = read_spans(path, [Span(MediaRef("a.wav"), rates=(RATE,))], LIMITS)
     np.testing.assert_allclose(clip.sounds[RATE], heard * noise()[:, 0], atol=1e-6)
     assert "opposite" in clip.notes["audio"]
 
@@ -228,7 +228,7 @@ def test_other_channels_are_mixed_and_nothing_is_told(
     tmp_path: Path, left: float, right: float, extra: float
 ) -> None:
     path = opposite(tmp_path / "a.wav", left, right, extra)
-    (clip,) = read_stretches(path, [Stretch(MediaRef("a.wav"), rates=(RATE,))], LIMITS)
+    (clip,) = read_spans(path, [Span(MediaRef("a.wav"), rates=(RATE,))], LIMITS)
     np.testing.assert_allclose(clip.sounds[RATE], of_ffmpeg(path), atol=1e-6)
     assert not clip.notes
 
@@ -278,10 +278,8 @@ def test_a_link_that_cannot_be_read_is_told_by_name(
 ) -> None:
     path = tmp_path / "a.ogg"
     chained(path, ("libvorbis", 16_000, 1), ("libvorbis", rate, channels))
-    stretches = [
-        Stretch(MediaRef("x", *bounds), rates=(RATE,)) for bounds in ((None, None), (0.5, 1.5), (3.0, 4.0))
-    ]
-    whole, first, second = read_stretches(path, stretches, LIMITS)
+    spans = [Span(MediaRef("x", *bounds), rates=(RATE,)) for bounds in ((None, None), (0.5, 1.5), (3.0, 4.0))]
+    whole, first, second = read_spans(path, spans, LIMITS)
     assert len(whole.sounds[RATE]) == 2 * RATE and f"{what} change is not supported" in whole.notes["audio"]
     assert len(first.sounds[RATE]) == RATE and not first.notes
     assert second.no_sound is not None and second.no_sound.reason is Reason.UNREADABLE
@@ -289,7 +287,7 @@ def test_a_link_that_cannot_be_read_is_told_by_name(
 
 
 def pitches(path: Path, start: float | None, end: float | None) -> Sound:
-    (clip,) = read_stretches(path, [Stretch(MediaRef("x", start, end), rates=(RATE,))], LIMITS)
+    (clip,) = read_spans(path, [Span(MediaRef("x", start, end), rates=(RATE,))], LIMITS)
     assert clip.no_sound is None, clip.no_sound
     return clip.sounds[RATE]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from extract.media.timeline import BACK, LEAP, REORDER, Track, corrections
+from extract.media.timeline import BACKWARD_JUMP, FORWARD_JUMP, REORDERED_JUMP, Track, corrections
 
 STEP = 0.04
 Seconds = NDArray[np.float64]
@@ -86,7 +86,7 @@ def test_a_picture_that_stands_still_is_kept_beside_damage(gap: float) -> None:
     right = times.copy()
     times[100] += 5000
     np.testing.assert_allclose(mended(times, longest=20 + gap), right, atol=1e-9)
-    together = right - np.where(np.arange(400) >= 200, gap, 0) if gap > LEAP else right
+    together = right - np.where(np.arange(400) >= 200, gap, 0) if gap > FORWARD_JUMP else right
     np.testing.assert_allclose(mended(times, restarts=True), together, atol=1e-9)
 
 
@@ -170,7 +170,7 @@ def test_packets_without_a_time_are_set_on_with_those_before() -> None:
 
 
 clocks = st.lists(st.floats(-1e5, 1e5) | st.just(float("nan")), max_size=60)
-steps = st.lists(st.floats(0, LEAP), min_size=1, max_size=60)
+steps = st.lists(st.floats(0, FORWARD_JUMP), min_size=1, max_size=60)
 
 
 @given(st.lists(st.tuples(st.floats(-100, 1e5), steps), min_size=1, max_size=3), st.booleans())
@@ -192,7 +192,7 @@ def test_whatever_the_clocks_say_time_falls_by_no_more_than_the_step_allowed(
         known = (one.time + shift)[~np.isnan(one.time)]
         assert np.isfinite(shift).all() and len(shift) == len(one.time)
         assert (known - np.maximum.accumulate(known) >= -one.back - 1e-6).all()
-        assert one.back == (REORDER if one.reordered else BACK)
+        assert one.back == (REORDERED_JUMP if one.reordered else BACKWARD_JUMP)
 
 
 def test_a_clock_that_leaps_at_every_packet_takes_time_by_their_number() -> None:

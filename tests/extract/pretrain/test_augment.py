@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from extract.pretrain.augment import flipped, noisy, varied, warped
+from extract.pretrain.augment import add_noise, augment_sound, flip_randomly, time_warp
 
 SOUND = (0.3 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.float32)
 
@@ -15,7 +15,7 @@ def peak(sound: np.ndarray) -> float:
 
 @pytest.mark.parametrize("rate", [0.8, 1.0, 1.25])
 def test_time_warp_changes_the_length_and_not_the_pitch(rate: float) -> None:
-    result = warped(SOUND, rate)
+    result = time_warp(SOUND, rate)
     assert len(result) == round(16_000 / rate) and result.dtype == np.float32
     assert peak(result) == pytest.approx(440, abs=5)
     assert np.sqrt(np.mean(result**2)) == pytest.approx(np.sqrt(np.mean(SOUND**2)), rel=0.1)
@@ -23,13 +23,13 @@ def test_time_warp_changes_the_length_and_not_the_pitch(rate: float) -> None:
 
 @pytest.mark.parametrize("length", [1, 63, 64, 500, 1024])
 def test_short_sounds_survive_a_time_warp(length: int) -> None:
-    result = warped(SOUND[:length], 1.2)
+    result = time_warp(SOUND[:length], 1.2)
     assert len(result) >= 1 and np.isfinite(result).all()
 
 
 @pytest.mark.parametrize("snr", [10.0, 30.0])
 def test_noise_is_white_gaussian_at_its_signal_to_noise_ratio(snr: float) -> None:
-    noise = noisy(SOUND, snr, np.random.default_rng(0)) - SOUND
+    noise = add_noise(SOUND, snr, np.random.default_rng(0)) - SOUND
     measured = 10 * np.log10(np.mean(SOUND.astype(float) ** 2) / np.mean(noise.astype(float) ** 2))
     assert measured == pytest.approx(snr, abs=0.2)
     z = noise / noise.std()
@@ -39,7 +39,7 @@ def test_noise_is_white_gaussian_at_its_signal_to_noise_ratio(snr: float) -> Non
 
 def test_each_change_comes_half_of_the_time_and_evenly_over_its_range() -> None:
     random = np.random.default_rng(0)
-    results = [varied(SOUND[:800], random) for _ in range(400)]
+    results = [augment_sound(SOUND[:800], random) for _ in range(400)]
     lengths = np.array([len(r) for r in results])
     other = lengths != 800
     assert 0.42 < other.mean() < 0.58
@@ -50,12 +50,12 @@ def test_each_change_comes_half_of_the_time_and_evenly_over_its_range() -> None:
 
 
 def test_silence_stays_silent() -> None:
-    assert not noisy(np.zeros(100, np.float32), 20, np.random.default_rng(0)).any()
+    assert not add_noise(np.zeros(100, np.float32), 20, np.random.default_rng(0)).any()
 
 
 def test_half_of_the_images_are_mirrored() -> None:
     images = torch.arange(3 * 4 * 3, dtype=torch.uint8).view(1, 3, 4, 3).expand(600, 3, 4, 3)
-    result = flipped(images, torch.Generator().manual_seed(0))
+    result = flip_randomly(images, torch.Generator().manual_seed(0))
     mirrored = (result == images.flip(2)).flatten(1).all(1)
     kept = (result == images).flatten(1).all(1)
     assert (mirrored ^ kept).all()

@@ -21,13 +21,13 @@ from extract.encoders import ENCODERS, configs
 from extract.encoders.base import Encoded
 from extract.encoders.text.tokenization import START
 from extract.engine.plan import Feature, make_plan
-from extract.engine.reading import Inputs
-from extract.engine.worker import sample_of
+from extract.engine.reading import RowInputs
+from extract.engine.worker import build_sample
 from extract.pretrain import text_training
 from extract.pretrain.config import TEXT, TextConfig, TextTraining
 from extract.pretrain.run import TextJob, pretrain
 from extract.pretrain.text_training import _mixed, _stepping, states_of, train_text
-from extract.pretrain.texts import TextSource, byte_pairs, of_transcripts
+from extract.pretrain.texts import TextSource, byte_pairs, source_of_transcripts
 from extract.pretrain.training import Trained
 from tests.support.tiny_texts import taken_in
 
@@ -59,7 +59,7 @@ def corpus(**texts: str) -> Manifest:
 
 def source(manifest: Manifest | None = None, **changes: Any) -> TextSource:
     config = CONFIG.model_copy(update=changes)
-    return of_transcripts(manifest or corpus(), "emotion", "official", config)
+    return source_of_transcripts(manifest or corpus(), "emotion", "official", config)
 
 
 def train(
@@ -115,7 +115,7 @@ def test_only_labelled_utterances_are_learned_and_all_that_was_read_is_listed() 
 def test_a_neighbour_of_another_subset_is_not_read() -> None:
     manifest = corpus()
     cut = {"train": ("train_1_0", "train_1_1"), "dev": ("dev_0_0",), "test": ("train_1_2", "dev_0_1")}
-    found = of_transcripts(replace(manifest, splits={"cut": cut}), "emotion", "cut", CONFIG)
+    found = source_of_transcripts(replace(manifest, splits={"cut": cut}), "emotion", "cut", CONFIG)
     assert found.seen == {"toy": ["train_1_0", "train_1_1", "dev_0_0"]}
     decoded = found.tokenizer.decode(found.train.tokens[1], skip_special_tokens=False)
     assert decoded.startswith(f"{START}ROSS:") and decoded.endswith(
@@ -164,7 +164,7 @@ def test_features_are_the_states_of_the_network_that_was_trained(data: Path) -> 
     }  # fmt: skip
     encoder, manifest = feature.build("cpu"), corpus()
     plan = make_plan(manifest, manifest.utterances, [feature], EngineParams())
-    units = {s.utterance: sample_of(feature, s, Inputs()) for shard in plan.shards for s in shard}
+    units = {s.utterance: build_sample(feature, s, RowInputs()) for shard in plan.shards for s in shard}
     results = dict(zip(units, encoder.encode(list(units.values())), strict=True))
     network, _ = trained_extractors.load_extractor(
         Weights("made/words", data=data), TEXT, lambda config: encoder._network, {}
@@ -183,8 +183,8 @@ def test_a_feature_with_other_switches_than_its_training_is_refused(data: Path) 
     with pytest.raises(WeightsError, match="in another way") as caught:
         ENCODERS[TEXT](configs()[TEXT](pretrained="words", size="small", names="none"), "cpu", words)
     assert caught.value.details == (
-        "past: trained with 2, asked for 1", "future: trained with 0, asked for 1",
-        "names: trained with sex, asked for none",
+        "past: trained with 2, requested 1", "future: trained with 0, requested 1",
+        "names: trained with sex, requested none",
     )  # fmt: skip
     (trained_extractors.extractor_folder(data, "words") / "tokenizer.json").write_text("{}")
     with pytest.raises(WeightsError, match="not the file that was trained"):
@@ -197,14 +197,14 @@ def test_a_training_begins_with_the_tensors_and_the_tokenizer_of_its_checkpoint(
     monkeypatch.setitem(text_training.SIZES, "base", Shape(32, 2, 4, 48, 400))
     with taken_in(tmp_path, ["roberta-base"]) as tiny:
         config = TextConfig(size="base")
-        found = of_transcripts(corpus(), "emotion", "official", config)
+        found = source_of_transcripts(corpus(), "emotion", "official", config)
         assert found.tokenizer.get_vocab() == tiny["roberta-base"].tokenizer.get_vocab()
         begun = train_text(found, config, TextTraining(epochs=1, lr=1e-12))
         for name, value in tiny["roberta-base"].network.state_dict().items():
             if name in begun.extractor.state_dict():
                 torch.testing.assert_close(begun.extractor.state_dict()[name], value)
     with pytest.raises(WeightsError, match="'roberta-base' is absent"):
-        of_transcripts(corpus(), "emotion", "official", config)
+        source_of_transcripts(corpus(), "emotion", "official", config)
 
 
 def test_the_rate_rises_and_falls_over_the_steps_of_all_epochs() -> None:
@@ -232,9 +232,9 @@ def test_arithmetic_is_mixed_on_a_gpu_alone() -> None:
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
-    with pytest.raises(ValidationError, match="no checkpoint has the size small"):
+    with pytest.raises(ValidationError, match="no checkpoint of the size small"):
         TextConfig(size="small")
     with pytest.raises(UsageError, match="unknown split 'other'"):
-        of_transcripts(corpus(), "emotion", "other", CONFIG)
+        source_of_transcripts(corpus(), "emotion", "other", CONFIG)
     with pytest.raises(UsageError, match="official/dev: no labelled utterance has a text"):
         source(corpus(dev=" "))

@@ -15,9 +15,9 @@ from ercache.weights import Weights
 from extract.encoders.visual.m2fnet_images import network_of
 from extract.pretrain import sources
 from extract.pretrain.config import AUDIO, VISUAL, AudioConfig, ExtractorTraining, VisualConfig
-from extract.pretrain.examples import Examples, of_sounds
+from extract.pretrain.examples import Examples, examples_of_sounds
 from extract.pretrain.quality import (
-    Embedded,
+    EmbeddingSet,
     collapse,
     effective_rank,
     knn_accuracy,
@@ -26,8 +26,8 @@ from extract.pretrain.quality import (
     verification_auc,
 )
 from extract.pretrain.run import ImageJob, pretrain
-from extract.pretrain.sources import Source, of_folder
-from extract.pretrain.training import KNN, Trained, of, train_extractor
+from extract.pretrain.sources import ImageSource, source_of_folder
+from extract.pretrain.training import KNN, Trained, embed_examples, train_extractor
 
 CONFIG = VisualConfig(size="tiny", init="scratch", images=4)
 TRAINING = ExtractorTraining(epochs=2, lr=1e-3)
@@ -72,7 +72,9 @@ def test_a_killed_training_goes_on_to_the_same_losses_and_bits(
 def test_the_best_epoch_is_the_one_with_the_best_validation_score(trained: Trained) -> None:
     scores = [row[KNN] for row in trained.progress.history]
     assert trained.score == KNN and trained.progress.best_epoch == 1 + int(np.argmax(scores))
-    assert knn_accuracy(of(trained.extractor, pictures(0)), of(trained.extractor, pictures(1))) == max(scores)
+    assert knn_accuracy(
+        embed_examples(trained.extractor, pictures(0)), embed_examples(trained.extractor, pictures(1))
+    ) == max(scores)
 
 
 def test_other_dev_images_change_the_choice_of_the_epoch_alone(trained: Trained) -> None:
@@ -90,9 +92,9 @@ def test_cross_entropy_trains_the_same_network(trained: Trained) -> None:
     assert crossed.progress.history[-1]["train_loss"] < crossed.progress.history[0]["train_loss"]
 
 
-def source(name: str = "toy", dev: int = 1) -> Source:
+def source(name: str = "toy", dev: int = 1) -> ImageSource:
     ids = [*pictures(0).ids, *pictures(dev).ids]
-    return Source(pictures(0), pictures(dev), ("dark", "bright"), {name: ids}, f"{name}{dev}")
+    return ImageSource(pictures(0), pictures(dev), ("dark", "bright"), {name: ids}, f"{name}{dev}")
 
 
 def test_the_folder_of_an_extractor_holds_its_record_and_the_ids_it_was_trained_on(tmp_path: Path) -> None:
@@ -141,21 +143,23 @@ def test_random_weights_are_seeded_and_leave_the_global_generator_alone() -> Non
     assert not torch.equal(a.projector.weight, c.projector.weight)
 
 
-def separable(noise: float, seed: int = 0) -> Embedded:
+def separable(noise: float, seed: int = 0) -> EmbeddingSet:
     random = np.random.default_rng(seed)
     labels = np.arange(60) % 3
     values = 3 * np.eye(8)[labels] + noise * random.standard_normal((60, 8))
-    return Embedded(values.astype(np.float32), labels.astype(np.int64))
+    return EmbeddingSet(values.astype(np.float32), labels.astype(np.int64))
 
 
 def test_quality_of_a_good_and_of_a_collapsed_embedding() -> None:
     good = quality(separable(0.1), separable(0.1, 1), 3)
     assert good["knn_accuracy"] == good["probe_uar"] == 1
     assert good["silhouette"] > 0.9 and good["dead"] == 0
-    one = Embedded(np.ones((60, 8), np.float32), separable(0).labels)
+    one = EmbeddingSet(np.ones((60, 8), np.float32), separable(0).labels)
     flat = collapse(one.values)
     assert flat == {"deviation": 0, "dead": 1, "rank": 0, "similarity": pytest.approx(1)}
-    random = quality(separable(0.1), Embedded(separable(0.1).values[::-1].copy(), separable(0.1).labels), 3)
+    random = quality(
+        separable(0.1), EmbeddingSet(separable(0.1).values[::-1].copy(), separable(0.1).labels), 3
+    )
     assert random["knn_accuracy"] < 0.7
     assert (probe(separable(0.1), separable(0.1, 1).values) == separable(0).labels).all()
 
@@ -170,7 +174,7 @@ def test_the_effective_rank_counts_equal_directions() -> None:
 def test_verification_is_one_for_identities_apart_and_half_by_chance() -> None:
     assert verification_auc(separable(0.01)) == pytest.approx(1)
     random = np.random.default_rng(0).standard_normal((200, 16)).astype(np.float32)
-    chance = verification_auc(Embedded(random, np.arange(200) % 20))
+    chance = verification_auc(EmbeddingSet(random, np.arange(200) % 20))
     assert chance == pytest.approx(0.5, abs=0.05)
 
 
@@ -182,7 +186,7 @@ def test_folders_of_images_hold_out_identities_or_a_share_of_each_class(tmp_path
             place = tmp_path / f"id{person}" / f"{n}.png"
             place.parent.mkdir(exist_ok=True)
             Image.new("RGB", (20, 30), (40 * person, 10 * n, 0)).save(place)
-    found = of_folder(tmp_path, CONFIG, True, 0)
+    found = source_of_folder(tmp_path, CONFIG, True, 0)
     people = [{i.split("/")[0] for i in part.ids} for part in (found.train, found.dev)]
     assert len(people[1]) == 2 and not people[0] & people[1]
     assert found.train.labels.unique().tolist() == [0, 1, 2, 3] and found.train.images.shape[1:] == (
@@ -190,19 +194,19 @@ def test_folders_of_images_hold_out_identities_or_a_share_of_each_class(tmp_path
         64,
         3,
     )
-    classes = of_folder(tmp_path, CONFIG, False, 0)
+    classes = source_of_folder(tmp_path, CONFIG, False, 0)
     assert len(classes.dev) == 6 and not classes.identities
     assert not set(classes.train.ids) & set(classes.dev.ids)
     (tmp_path / "id0" / "0.png").write_bytes(b"no picture")
     with pytest.raises(UsageError, match="1 files cannot be read"):
-        of_folder(tmp_path, CONFIG, True, 0)
+        source_of_folder(tmp_path, CONFIG, True, 0)
     with pytest.raises(UsageError, match="too few"):
-        of_folder(tmp_path / "id0", CONFIG, True, 0)
+        source_of_folder(tmp_path / "id0", CONFIG, True, 0)
 
 
 def test_mel_images_are_changed_anew_or_drawn_from_variants_made_ahead() -> None:
     sounds = [np.random.default_rng(n).standard_normal(4000).astype(np.float32) for n in range(3)]
-    plain = of_sounds(["a", "b", "c"], [0, 1, 0], sounds, 32)
+    plain = examples_of_sounds(["a", "b", "c"], [0, 1, 0], sounds, 32)
     rows, order = torch.tensor([0, 2]), torch.Generator().manual_seed(0)
     assert torch.equal(plain.batch(rows, order, False), plain.images[rows])
     fresh = [plain.batch(rows, order, True) for _ in range(4)]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.text.dialogue_context import InContext, in_context, name_of, spoken
+from extract.text.dialogue_context import ContextSequence, context_sequence, speaker_name, with_speaker
 
 WORDS: dict[str, int] = {}
 
@@ -14,20 +14,20 @@ def encode(text: str) -> list[int]:
     return [WORDS.setdefault(word, 10 + len(WORDS)) for word in text.replace(" ", " _").split(" ") if word]
 
 
-def decoded(result: InContext) -> str:
+def decoded(result: ContextSequence) -> str:
     names = {0: "<s>", 2: "</s>", **{number: word.replace("_", " ") for word, number in WORDS.items()}}
     return "".join(names[i] for i in result.ids)
 
 
 def test_a_turn_stands_between_its_neighbours_with_five_marks_of_an_end() -> None:
-    result = in_context(["ROSS: Hi."], "MONICA: No!", ["ROSS: Why?"], encode)
+    result = context_sequence(["ROSS: Hi."], "MONICA: No!", ["ROSS: Why?"], encode)
     assert decoded(result) == "<s>ROSS: Hi.</s></s>MONICA: No!</s></s>ROSS: Why?</s>"
     assert result.ids.count(2) == 5 and (result.past, result.future) == (1, 1)
-    assert decoded(InContext(result.ids[result.own], result.own, 0, 0)) == "MONICA: No!"
+    assert decoded(ContextSequence(result.ids[result.own], result.own, 0, 0)) == "MONICA: No!"
 
 
 def test_turns_of_one_side_are_joined_by_blanks() -> None:
-    result = in_context(["A: x", "B: y"], "C: z", ["D: u", "E: v"], encode)
+    result = context_sequence(["A: x", "B: y"], "C: z", ["D: u", "E: v"], encode)
     assert decoded(result) == "<s>A: x B: y</s></s>C: z</s></s>D: u E: v</s>"
 
 
@@ -44,14 +44,14 @@ def test_turns_of_one_side_are_joined_by_blanks() -> None:
 def test_an_empty_side_leaves_its_separators_and_one_not_asked_for_leaves_none(
     past: list[str] | None, future: list[str] | None, expected: str
 ) -> None:
-    assert decoded(in_context(past, "A: x", future, encode)) == expected
+    assert decoded(context_sequence(past, "A: x", future, encode)) == expected
 
 
 def test_context_grows_in_turns_and_ends_with_the_first_neighbour_that_would_not_fit() -> None:
     past, future = ["p3 p3", "p2", "p1"], ["f1", "f2 f2 f2", "f3"]
 
     def grown(limit: int) -> str:
-        return decoded(in_context(past, "own", future, encode, limit=limit))
+        return decoded(context_sequence(past, "own", future, encode, limit=limit))
 
     assert grown(7) == "<s></s></s>own</s></s></s>"
     assert grown(8) == "<s>p1</s></s>own</s></s></s>"
@@ -62,7 +62,7 @@ def test_context_grows_in_turns_and_ends_with_the_first_neighbour_that_would_not
 
 
 def test_a_turn_longer_than_the_limit_loses_its_end_and_its_neighbours() -> None:
-    result = in_context(["p"], "a b c d e", [], encode, limit=9)
+    result = context_sequence(["p"], "a b c d e", [], encode, limit=9)
     assert decoded(result) == "<s></s></s>a b c</s></s></s>"
     assert result.own == slice(3, 6)
 
@@ -76,14 +76,14 @@ turns = st.lists(st.lists(st.sampled_from("abc"), max_size=4).map(" ".join), max
 def test_the_limit_is_never_passed_and_neighbours_are_the_nearest(
     past: list[str], own: str, future: list[str], limit: int
 ) -> None:
-    result = in_context(past, own, future, encode, limit=limit)
+    result = context_sequence(past, own, future, encode, limit=limit)
     assert len(result.ids) <= limit
     said_before, said_after = [t for t in past if t], [t for t in future if t]
     near = said_before[len(said_before) - result.past :], said_after[: result.future]
     expected = f"<s>{' '.join(near[0])}</s></s>"
     assert decoded(result).startswith(expected)
     assert decoded(result).endswith(f"</s></s>{' '.join(near[1])}</s>")
-    everything = in_context(past, own, future, encode, limit=1000)
+    everything = context_sequence(past, own, future, encode, limit=1000)
     assert (len(everything.ids) <= limit) == (result == everything)
 
 
@@ -100,10 +100,10 @@ def test_the_limit_is_never_passed_and_neighbours_are_the_nearest(
 def test_speakers_are_called_in_capitals_and_those_of_iemocap_by_a_name(
     speaker: str, first: str, sex: str
 ) -> None:
-    assert name_of(speaker, "first") == first and name_of(speaker, "sex") == sex
+    assert speaker_name(speaker, "first") == first and speaker_name(speaker, "sex") == sex
 
 
 def test_a_turn_without_text_or_speaker_has_no_prefix() -> None:
-    assert spoken("", "Ross", "first") == ""
-    assert spoken("Hi.", None, "first") == spoken("Hi.", "Ross", "none") == "Hi."
-    assert spoken("Hi.", "Ross", "first") == "ROSS: Hi."
+    assert with_speaker("", "Ross", "first") == ""
+    assert with_speaker("Hi.", None, "first") == with_speaker("Hi.", "Ross", "none") == "Hi."
+    assert with_speaker("Hi.", "Ross", "first") == "ROSS: Hi."

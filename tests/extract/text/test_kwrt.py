@@ -16,20 +16,20 @@ from ercache.digests import digest_of_file
 from ercache.errors import WeightsError
 from extract.encoders.text.kwrt import ENTRY as KWRT
 from extract.text.kwrt import words as tagging
-from extract.text.kwrt.conceptnet import LONGEST, read_conceptnet
+from extract.text.kwrt.conceptnet import MAX_LINE_BYTES, read_conceptnet
 from extract.text.kwrt.knowledge import OWN, Knowledge, knowledge_of, read_knowledge, write_knowledge
 from extract.text.kwrt.matrix import importance, relation_tag
-from extract.text.kwrt.words import Word, tagger, words_by_rules
+from extract.text.kwrt.words import TaggedWord, tagger, words_by_rules
 
 FIGURE = ("scene", "kangaroo", "surprise", "asleep", "kangaroo")
 STUB = knowledge_of([("scene", "kangaroo", "I"), ("kangaroo", "surprise", "H"), ("kangaroo", "asleep", "H")])
 
 
-def content(*surfaces: str) -> list[Word]:
-    return [Word(0, len(surface), surface, surface, True) for surface in surfaces]
+def content(*surfaces: str) -> list[TaggedWord]:
+    return [TaggedWord(0, len(surface), surface, surface, True) for surface in surfaces]
 
 
-FUNCTION = Word(0, 3, "the", "the", False)
+FUNCTION = TaggedWord(0, 3, "the", "the", False)
 
 
 # --- the matrix
@@ -83,7 +83,7 @@ def test_a_window_without_words_has_an_empty_matrix() -> None:
     st.lists(st.tuples(*[st.sampled_from("abc")] * 2, st.sampled_from(["I", "H", "C", "IC"])), max_size=5),
 )
 def test_matrix_is_symmetric_with_zero_diagonal_and_at_most_three(
-    words: list[Word], relations: list[tuple[str, str, str]]
+    words: list[TaggedWord], relations: list[tuple[str, str, str]]
 ) -> None:
     matrix = importance(words, knowledge_of(relations))
     assert (matrix == matrix.T).all() and not matrix.diagonal().any()
@@ -139,9 +139,9 @@ def test_spacy_words_are_its_tokens_without_blanks_and_punctuation(monkeypatch: 
     words = tagger("spacy")("Gonna go!")
     assert loaded == [tagging.MODEL]
     assert words == [
-        Word(0, 3, "gon", "go", True),
-        Word(3, 5, "na", "to", False),
-        Word(6, 8, "go", "go", False),
+        TaggedWord(0, 3, "gon", "go", True),
+        TaggedWord(3, 5, "na", "to", False),
+        TaggedWord(6, 8, "go", "go", False),
     ]
 
 
@@ -203,7 +203,7 @@ def test_a_file_that_holds_no_relations_is_refused_with_its_line(
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "relations.tsv"
     path.write_bytes(b"# \xff\n")
-    with pytest.raises(WeightsError, match="no file of word relations"):
+    with pytest.raises(WeightsError, match="not a file of word relations"):
         read_knowledge(path)
 
 
@@ -249,17 +249,17 @@ def test_dump_is_cut_down_to_single_english_words_of_three_relations(tmp_path: P
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "holds no English"),
-        (gzip.compress(b""), "holds no English"),
+        (b"", "contains no English"),
+        (gzip.compress(b""), "contains no English"),
         (b"plain text", "not readable"),
         (gzip.compress("".join(DUMP).encode())[:-40], "not readable"),
         (gzip.compress(b"a,b,c\n"), "row 1 has 1 columns"),
-        (gzip.compress(b"x" * (LONGEST + 1)), "row 1 has 1 columns"),
+        (gzip.compress(b"x" * (MAX_LINE_BYTES + 1)), "row 1 has 1 columns"),
         (
             gzip.compress(row("/r/IsA", "/c/en/x", "/c/en/\udcff").encode("utf-8", "surrogateescape")),
             "not readable",
         ),
-        (gzip.compress(row("/r/Antonym", "/c/en/hot", "/c/en/cold").encode()), "holds no English"),
+        (gzip.compress(row("/r/Antonym", "/c/en/hot", "/c/en/cold").encode()), "contains no English"),
     ],
     ids=["no bytes", "no rows", "no gzip", "cut off", "commas", "a long line", "no UTF-8", "other relations"],
 )  # names of our own: gzip writes the time, and workers that collect at other seconds would disagree

@@ -13,57 +13,66 @@ from ercache.cache import CacheFile
 from ercache.manifest import Manifest, Utterance
 from ercache.nets.text_shapes import Shape
 from ercache.params.schema import EngineParams
-from extract.encoders.base import Encoded, Sample, Turn
+from extract.encoders.base import Encoded, Neighbour, Sample
 from extract.encoders.text.kwrt import ENTRY as KWRT
 from extract.encoders.text.kwrt import KwrtParams
 from extract.engine import Feature, extract_corpus
-from extract.text.dialogue_context import Marks
+from extract.text.dialogue_context import SpecialTokens
 from extract.text.kwrt.knowledge import OWN, read_knowledge
 from extract.text.kwrt.matrix import importance
-from extract.text.kwrt.window import Said, Window, window_of
-from extract.text.kwrt.words import Word, words_by_rules
+from extract.text.kwrt.window import TokenizedUtterance, UtteranceWindow, build_window
+from extract.text.kwrt.words import TaggedWord, words_by_rules
 from tests.support.tiny_texts import Tiny, taken_in
 
 TINY = replace(KWRT, shape=Shape(32, 2, 4, 48, 400))
 SPEAKER = 900  # id of [s1] in the windows by hand
 
 
-def said(speaker: str, *words: str) -> Said:
+def tokenize_utterance(speaker: str, *words: str) -> TokenizedUtterance:
     """An utterance with a token for each word; ids from the words' lengths."""
     text = " ".join(words)
     places = [(text.index(word), text.index(word) + len(word)) for word in words]
-    tagged = tuple(Word(a, b, word, word, True) for (a, b), word in zip(places, words, strict=True))
+    tagged = tuple(TaggedWord(a, b, word, word, True) for (a, b), word in zip(places, words, strict=True))
     ids = tuple(100 + len(word) for word in words)
-    return Said(speaker, ids, np.array(places, np.int32).reshape(-1, 2), tagged)
+    return TokenizedUtterance(speaker, ids, np.array(places, np.int32).reshape(-1, 2), tagged)
 
 
-def window(*turns: Said, current: int = -1, limit: int = 512) -> Window:
-    return window_of(turns, current % len(turns), SPEAKER, Marks(), limit)
+def window(*turns: TokenizedUtterance, current: int = -1, limit: int = 512) -> UtteranceWindow:
+    return build_window(turns, current % len(turns), SPEAKER, SpecialTokens(), limit)
 
 
 # --- by hand
 
 
 def test_every_utterance_follows_its_speakers_token_numbered_by_first_appearance() -> None:
-    found = window(said("Ross", "aa", "b"), said("Monica", "ccc"), said("Ross", "dddd"))
+    found = window(
+        tokenize_utterance("Ross", "aa", "b"),
+        tokenize_utterance("Monica", "ccc"),
+        tokenize_utterance("Ross", "dddd"),
+    )
     assert found.ids == (0, 900, 102, 101, 901, 103, 900, 104, 2)
     assert [w.surface for w in found.words] == ["aa", "b", "ccc", "dddd"]
     assert found.places.tolist() == [[2, 3, -2], [3, 4, -2], [5, 6, -1], [7, 8, 0]]
 
 
 def test_an_empty_utterance_keeps_its_speaker() -> None:
-    found = window(said("A", "aa"), said("B"))
+    found = window(tokenize_utterance("A", "aa"), tokenize_utterance("B"))
     assert found.ids == (0, 900, 102, 901, 2) and found.places.tolist() == [[2, 3, -1]]
 
 
 def test_a_window_without_words_has_its_beginning_in_their_place() -> None:
-    found = window(said("A"))
+    found = window(tokenize_utterance("A"))
     assert found.ids == (0, 900, 2) and found.places.tolist() == [[0, 1, 0]]
     assert importance(found.words, read_knowledge(OWN)).tolist() == [[0]]
 
 
 def test_what_does_not_fit_goes_as_whole_utterances_the_oldest_first() -> None:
-    turns = (said("A", "aa", "b"), said("B", "ccc"), said("C", "dddd"), said("D", "eeeee"))
+    turns = (
+        tokenize_utterance("A", "aa", "b"),
+        tokenize_utterance("B", "ccc"),
+        tokenize_utterance("C", "dddd"),
+        tokenize_utterance("D", "eeeee"),
+    )
     assert window(*turns, current=2, limit=11).ids == (0, 900, 102, 101, 901, 103, 902, 104, 903, 105, 2)
     assert window(*turns, current=2, limit=10).ids == (0, 900, 103, 901, 104, 902, 105, 2)
     assert window(*turns, current=2, limit=7).ids == (0, 900, 104, 901, 105, 2)
@@ -71,20 +80,20 @@ def test_what_does_not_fit_goes_as_whole_utterances_the_oldest_first() -> None:
 
 
 def test_a_current_utterance_that_is_too_long_loses_its_end_and_the_words_there() -> None:
-    found = window(said("A", "x"), said("B", "aa", "bb", "cc"), limit=5)
+    found = window(tokenize_utterance("A", "x"), tokenize_utterance("B", "aa", "bb", "cc"), limit=5)
     assert found.ids == (0, 900, 102, 102, 2)
     assert [w.surface for w in found.words] == ["aa", "bb"]
 
 
 def test_the_tenth_token_stands_for_all_further_speakers() -> None:
-    found = window(*(said(f"S{n}", "x") for n in range(12)))
+    found = window(*(tokenize_utterance(f"S{n}", "x") for n in range(12)))
     assert [i for i in found.ids if i >= 900] == [*range(900, 909), 909, 909, 909]
 
 
 def test_a_piece_belongs_to_every_word_that_it_overlaps() -> None:
-    text_words = (Word(0, 3, "gon", "go", True), Word(3, 5, "na", "to", False))
-    one_piece = Said("A", (7,), np.array([[0, 5]], np.int32), text_words)
-    three = Said("A", (7, 8, 9), np.array([[0, 1], [1, 4], [4, 5]], np.int32), text_words)
+    text_words = (TaggedWord(0, 3, "gon", "go", True), TaggedWord(3, 5, "na", "to", False))
+    one_piece = TokenizedUtterance("A", (7,), np.array([[0, 5]], np.int32), text_words)
+    three = TokenizedUtterance("A", (7, 8, 9), np.array([[0, 1], [1, 4], [4, 5]], np.int32), text_words)
     assert window(one_piece).places.tolist() == [[2, 3, 0], [2, 3, 0]]
     assert window(three).places.tolist() == [[2, 4, 0], [3, 5, 0]]
 
@@ -107,7 +116,7 @@ def encoded(tiny: Tiny, sample: Sample, **params: Any) -> Encoded:
 FIRE = Sample(
     "[LAUGHTER] I’m scared of the fire!",
     speaker="Ross",
-    before=(Turn("Smoke, fire!", speaker="Monica"), Turn("Why?", speaker="Ross")),
+    before=(Neighbour("Smoke, fire!", speaker="Monica"), Neighbour("Why?", speaker="Ross")),
 )
 
 
@@ -153,7 +162,7 @@ def test_relations_that_are_not_asked_for_do_not_count(tiny: Tiny) -> None:
 
 
 def test_an_utterance_of_a_tag_alone_has_no_words_of_its_own(tiny: Tiny) -> None:
-    heard = encoded(tiny, Sample("[LAUGHTER]", speaker="A", before=(Turn("Run!", speaker="B"),)))
+    heard = encoded(tiny, Sample("[LAUGHTER]", speaker="A", before=(Neighbour("Run!", speaker="B"),)))
     assert heard.arrays["words"][:, 2].tolist() == [-1]
     alone = encoded(tiny, Sample("[LAUGHTER]", speaker="A"))
     assert alone.arrays["ids"].tolist() == [0, 400, 2]
@@ -163,7 +172,7 @@ def test_an_utterance_of_a_tag_alone_has_no_words_of_its_own(tiny: Tiny) -> None
 
 
 def test_nothing_of_the_next_utterance_enters_a_window_without_a_future(tiny: Tiny) -> None:
-    later = replace(FIRE, after=(Turn("Oh no!", speaker="Chandler"),))
+    later = replace(FIRE, after=(Neighbour("Oh no!", speaker="Chandler"),))
     assert TINY.input(KwrtParams()).future == 0
     seen = encoded(tiny, later, future=1)
     assert seen.arrays["words"][-1, 2] == 1 and len(seen.arrays["ids"]) > len(
@@ -188,7 +197,7 @@ def test_windows_go_through_the_engine_into_a_cache(tiny: Tiny, tmp_path: Path) 
     with CacheFile(done.files[0]) as cache:
         assert [(e.status, e.reason) for e in cache.entries if e.status != "ok"] == [("missing", "no_text")]
         assert cache.provenance["context"] == {"past": 2, "future": 0, "speaker": True}
-        before = (Turn("", speaker="A"), Turn("😂", speaker="B"))
+        before = (Neighbour("", speaker="A"), Neighbour("😂", speaker="B"))
         expected = encoded(tiny, Sample(texts[4], speaker="A", before=before))
         for name, array in expected.arrays.items():
             np.testing.assert_allclose(cache["u4"][name], array, atol=1e-5)

@@ -1,6 +1,7 @@
-"""The demo corpus: real media in MELD's layout, with drawn people, synthetic speech and sentences of our own.
+"""Generate the demo corpus: real media files in MELD's layout, with drawn people, synthetic speech and own sentences.
 
-How much each modality gives away is fixed in `channels`, and `bayes` says how well any model can do on it.
+`channels` defines how much each modality reveals about the emotion; `bayes` computes the best accuracy any model can
+reach.
 """
 
 from extract.corpora.demo.generator.corpus import DemoSummary, generate

@@ -1,7 +1,7 @@
-"""Best possible accuracies on the demo corpus, from its own constants.
+"""Best possible accuracies on the demo corpus, computed from its own constants.
 
-They are the ceiling for a model that reads each shown emotion without error: no training set, however
-large, allows more on average.
+They are an upper bound for a model that reads each shown emotion without error: no training set, however large, allows
+a higher expected accuracy.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.corpora.demo.generator.channels import CHANNELS, CONTAGION, INERTIA, MODALITIES, PRIOR, Modality
-from extract.corpora.demo.generator.story import Line, tell
+from extract.corpora.demo.generator.story import StoryLine, tell_dialogue
 
 Array = NDArray[np.float64]
 
 
 def single_utterance_accuracy(modalities: Sequence[Modality]) -> float:
-    """Exact Bayes accuracy when an utterance is judged alone from the given modalities."""
+    """Return the exact Bayes accuracy when an utterance is judged alone from the given modalities."""
     joint = np.asarray(PRIOR)  # [C, observations], grows by a factor C per modality
     joint = joint[:, None]
     for modality in modalities:
@@ -27,13 +27,13 @@ def single_utterance_accuracy(modalities: Sequence[Modality]) -> float:
 
 
 def single_utterance_table() -> dict[tuple[Modality, ...], float]:
-    """Exact accuracies of each modality, each pair, and all three."""
+    """Return the exact accuracies of each modality, each pair, and all three."""
     subsets = [subset for size in (1, 2, 3) for subset in combinations(MODALITIES, size)]
     return {subset: single_utterance_accuracy(subset) for subset in subsets}
 
 
 def _turn(belief: Array, speaker: int, before: int | None) -> Array:
-    """Belief over all moods, shape [C] * P, after the speaker's mood has moved on to a new utterance."""
+    """Return the belief over all moods, shape [C] * P, after the speaker's mood has changed for a new utterance."""
     kept = INERTIA * belief
     if before is None or before == speaker:
         kept = (INERTIA + CONTAGION) * belief
@@ -50,7 +50,7 @@ def _turn(belief: Array, speaker: int, before: int | None) -> Array:
 
 
 def _turn_back(message: Array, speaker: int, before: int | None) -> Array:
-    """Transpose of `_turn`: likelihood of the rest of the dialogue, seen from one utterance earlier."""
+    """Transpose of `_turn`: the likelihood of the rest of the dialogue, moved one utterance back."""
     shape = [1] * message.ndim
     shape[speaker] = len(PRIOR)
     fresh = (message * np.reshape(PRIOR, shape)).sum(axis=speaker, keepdims=True)
@@ -61,13 +61,15 @@ def _turn_back(message: Array, speaker: int, before: int | None) -> Array:
     return np.asarray(INERTIA * message + CONTAGION * caught + (1 - INERTIA - CONTAGION) * fresh)
 
 
-def dialogue_posteriors(lines: Sequence[Line], modalities: Sequence[Modality], future: bool = True) -> Array:
-    """Exact posterior of each true emotion given the shown ones of the dialogue, shape [L, C].
+def dialogue_posteriors(
+    lines: Sequence[StoryLine], modalities: Sequence[Modality], future: bool = True
+) -> Array:
+    """Return the exact posterior of each true emotion given the shown emotions of the dialogue, [L, C].
 
     Args:
         lines: utterances of one dialogue in order.
-        modalities: which shown emotions are seen.
-        future: also use the utterances that follow (forward-backward instead of the forward pass alone).
+        modalities: the modalities whose shown emotions are known.
+        future: also use later utterances (forward-backward instead of the forward pass alone).
     """
     people = sorted({line.speaker for line in lines})
     axes = [people.index(line.speaker) for line in lines]
@@ -102,13 +104,19 @@ def dialogue_posteriors(lines: Sequence[Line], modalities: Sequence[Modality], f
 def context_accuracy(
     modalities: Sequence[Modality], dialogues: int = 2000, seed: int = 1, future: bool = True
 ) -> float:
-    """Bayes accuracy with the dialogue (or only its past) as context, by Monte Carlo over new dialogues.
+    """Return the Bayes accuracy with the dialogue (or only its past) as context, by Monte Carlo over new dialogues.
 
-    The standard error is about 0.4 / sqrt(8 * dialogues): 0.003 for the default.
+    The standard error is about 0.4 / sqrt(8 * dialogues): 0.003 by default.
+
+    Args:
+        modalities: the modalities whose shown emotions are known.
+        dialogues: number of simulated dialogues.
+        seed: seed of the simulation.
+        future: also use later utterances.
     """
     right = total = 0
     for number in range(dialogues):
-        lines = tell(seed, "bayes", number, length=8)
+        lines = tell_dialogue(seed, "bayes", number, length=8)
         guesses = dialogue_posteriors(lines, modalities, future).argmax(axis=1)
         right += int((guesses == [line.emotion for line in lines]).sum())
         total += len(lines)

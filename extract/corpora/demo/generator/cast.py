@@ -9,7 +9,7 @@ Hair = Literal["short", "long", "bun", "curly", "bald"]
 
 @dataclass(frozen=True)
 class Look:
-    """Appearance; lengths are in half face widths."""
+    """Appearance; lengths are in units of half the face width."""
 
     skin: Colour
     hair_colour: Colour

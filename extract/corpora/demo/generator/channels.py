@@ -1,8 +1,8 @@
-"""What each modality gives away: the constants of the demo corpus, and the draws made from them.
+"""What each modality reveals about the emotion: the constants of the demo corpus, and the draws made from them.
 
-The numbers in this file were fixed before the first model was trained on the corpus and are not changed to
-make a system look good; `docs/demo.md` states the accuracies that follow from them. Rows are true emotions,
-columns are the emotions that the modality shows. Given the true emotion the modalities are independent.
+The numbers in this file were fixed before the first model was trained on the corpus, and they are not changed to make a
+system look good. `docs/demo.md` states the resulting accuracies. Rows are true emotions, columns are the emotions that
+the modality shows. Given the true emotion, the modalities are independent.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ MODALITIES: Final[tuple[Modality, ...]] = ("text", "speech", "face")
 
 PRIOR: Final[tuple[float, ...]] = (0.25, 0.12, 0.10, 0.13, 0.16, 0.10, 0.14)
 
-# A speaker keeps the own mood with probability INERTIA, takes that of the utterance before with probability
-# CONTAGION, and otherwise draws a new one from PRIOR. PRIOR is therefore the stationary distribution.
+# A speaker keeps his or her own mood with probability INERTIA, takes the mood of the previous utterance with
+# probability CONTAGION, and otherwise draws a new one from PRIOR. So PRIOR is the stationary distribution.
 INERTIA: Final = 0.45
 CONTAGION: Final = 0.25
 
-# Words are the clearest sign; what is left unsaid sounds neutral, and negative emotions share some words.
+# Words are the clearest sign. Some utterances sound neutral in words, and negative emotions share some words.
 TEXT: Final[tuple[tuple[float, ...], ...]] = (
     (0.70, 0.06, 0.03, 0.05, 0.08, 0.04, 0.04),
     (0.18, 0.55, 0.07, 0.02, 0.12, 0.03, 0.03),
@@ -33,7 +33,7 @@ TEXT: Final[tuple[tuple[float, ...], ...]] = (
     (0.16, 0.03, 0.03, 0.07, 0.01, 0.13, 0.57),
 )
 
-# Sound tells arousal better than valence: anger, joy and surprise are loud; sadness, disgust, neutral calm.
+# Speech shows arousal better than valence: anger, joy and surprise are loud; sadness, disgust, neutral are calm.
 SPEECH: Final[tuple[tuple[float, ...], ...]] = (
     (0.58, 0.04, 0.04, 0.15, 0.05, 0.12, 0.02),
     (0.06, 0.47, 0.11, 0.01, 0.21, 0.02, 0.12),
@@ -44,7 +44,7 @@ SPEECH: Final[tuple[tuple[float, ...], ...]] = (
     (0.04, 0.11, 0.06, 0.01, 0.17, 0.08, 0.53),
 )
 
-# Faces tell valence: joy is seldom mistaken; fear looks like surprise, disgust like anger, sadness hides.
+# Faces show valence: joy is rarely mistaken; fear looks like surprise, disgust like anger; sadness is often hidden.
 FACE: Final[tuple[tuple[float, ...], ...]] = (
     (0.59, 0.06, 0.03, 0.12, 0.10, 0.04, 0.06),
     (0.11, 0.45, 0.25, 0.03, 0.12, 0.02, 0.02),
@@ -63,10 +63,9 @@ CHANNELS: Final[dict[Modality, tuple[tuple[float, ...], ...]]] = {
 
 
 def draw(rng: Random, weights: Sequence[float]) -> int:
-    """Index drawn with the given probabilities.
+    """Draw an index with the given probabilities.
 
-    Written out instead of `rng.choices`, because only `Random.random` is promised to give equal numbers in
-    every version of Python.
+    This does not use `rng.choices`, because only `Random.random` gives equal numbers in every version of Python.
     """
     point = rng.random() * sum(weights)
     for index, weight in enumerate(weights):
@@ -77,7 +76,7 @@ def draw(rng: Random, weights: Sequence[float]) -> int:
 
 
 def next_emotion(rng: Random, own: int, before: int) -> int:
-    """Emotion of a new utterance, given the speaker's own last one and the one just heard (indices)."""
+    """Draw the emotion of a new utterance, given the speaker's own last one and the previous one (indices)."""
     point = rng.random()
     if point < INERTIA:
         return own
@@ -87,5 +86,5 @@ def next_emotion(rng: Random, own: int, before: int) -> int:
 
 
 def shown(rng: Random, true: int, modality: Modality) -> int:
-    """Emotion that a modality shows for an utterance of the true emotion (indices)."""
+    """Draw the emotion that a modality shows for an utterance with a true emotion (indices)."""
     return draw(rng, CHANNELS[modality][true])

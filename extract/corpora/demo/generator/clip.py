@@ -1,4 +1,4 @@
-"""One clip as a file: H.264 + AAC in mp4, the same bytes for the same pictures and samples."""
+"""Write one clip to a file: H.264 and AAC in mp4; equal pictures and samples give equal bytes."""
 
 import os
 import subprocess
@@ -33,10 +33,15 @@ def _command(sound: str | None, target: str) -> list[str]:
 
 
 def encode(pictures: Iterable[Image.Image], samples: NDArray[np.float64] | None, path: Path) -> None:
-    """Write pictures (RGB) and sound (-1 to 1, or None for no sound track) as an mp4 file.
+    """Write pictures and sound as an mp4 file.
+
+    Args:
+        pictures: RGB frames.
+        samples: mono samples in [-1, 1]; None for no sound track.
+        path: path of the file.
 
     Raises:
-        WorkError: ffmpeg failed; the message carries its own words.
+        WorkError: ffmpeg failed; the error contains ffmpeg's message.
     """
     with tempfile.TemporaryDirectory(prefix="ercache-demo-") as folder:
         sound = None
@@ -50,7 +55,7 @@ def encode(pictures: Iterable[Image.Image], samples: NDArray[np.float64] | None,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                start_new_session=True,  # an interrupt must not leave a clip that ends early but looks whole
+                start_new_session=True,  # an interrupt must not leave a cut clip that looks complete
             )
             try:
                 process.communicate(b"".join(picture.tobytes() for picture in pictures))
@@ -66,7 +71,7 @@ def encode(pictures: Iterable[Image.Image], samples: NDArray[np.float64] | None,
 def write_clip(
     pictures: Iterable[Image.Image], samples: NDArray[np.float64], path: Path, broken: Broken | None
 ) -> None:
-    """Write a clip, broken on purpose where asked; it appears under its final name only when it is whole."""
+    """Write a clip, deliberately broken if requested; it appears under its final name only when it is complete."""
     temporary = path.with_name(path.name + UNFINISHED)
     sound: NDArray[np.float64] | None = samples
     if broken is not None and broken.kind == "silent":

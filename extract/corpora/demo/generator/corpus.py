@@ -1,4 +1,4 @@
-"""Generation of a whole demo corpus: plan the story, make the clips in a bounded pool, write the tables."""
+"""Generate a complete demo corpus: plan the story, make the clips in a process pool, write the tables."""
 
 import signal
 from collections.abc import Callable
@@ -15,10 +15,18 @@ from extract.corpora.demo.generator.cast import CAST
 from extract.corpora.demo.generator.clip import UNFINISHED, write_clip
 from extract.corpora.demo.generator.grammar import Author
 from extract.corpora.demo.generator.scene import frames, room
-from extract.corpora.demo.generator.story import PARTS, Broken, Line, Part, Size, choose_broken, write_story
-from extract.corpora.demo.generator.voice import SAMPLE_RATE, Speaker, loudness, perform
+from extract.corpora.demo.generator.story import (
+    PARTS,
+    Broken,
+    Part,
+    Size,
+    StoryLine,
+    choose_broken,
+    write_story,
+)
+from extract.corpora.demo.generator.voice import SAMPLE_RATE, SpeechProcess, loudness, perform
 
-_MOST_WORKERS = 8
+_MAX_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -33,18 +41,18 @@ class DemoSummary:
 
 @dataclass(frozen=True)
 class _Task:
-    """One clip to make."""
+    """One clip to generate."""
 
     seed: int
     part: Part
-    line: Line
+    line: StoryLine
     text: str
     path: Path
     broken: Broken | None
 
 
 def plan(directory: Path, seed: int, size: Size) -> tuple[list[_Task], list[Broken]]:
-    """Every clip of a corpus in order, and those that are broken on purpose."""
+    """Return every clip of a corpus in order, and the clips that are deliberately broken."""
     story = write_story(seed, size)
     broken = choose_broken(seed, size, story)
     spoiled = {(b.part, b.dialogue, b.utterance): b for b in broken}
@@ -64,14 +72,14 @@ def plan(directory: Path, seed: int, size: Size) -> tuple[list[_Task], list[Brok
     return tasks, broken
 
 
-_speaker: Speaker | None = None  # of a worker process
+_speaker: SpeechProcess | None = None  # of a worker process
 
 
 def _start_worker() -> None:
     global _speaker
-    # An interrupt reaches the parent, which lets clips under way be finished and starts no new ones.
+    # An interrupt goes to the parent, which lets running clips finish and starts no new ones.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _speaker = Speaker()
+    _speaker = SpeechProcess()
 
 
 def _work(task: _Task) -> float:
@@ -80,8 +88,8 @@ def _work(task: _Task) -> float:
     return make_clip(task, _speaker)
 
 
-def make_clip(task: _Task, speaker: Speaker) -> float:
-    """Make one clip unless it exists already; returns its duration in seconds."""
+def make_clip(task: _Task, speaker: SpeechProcess) -> float:
+    """Make one clip unless it exists already; return its duration in seconds."""
     line = task.line
     name = f"{task.seed}/{task.part}/{line.dialogue}/{line.utterance}"
     voice = CAST[line.speaker].voice
@@ -97,8 +105,8 @@ def make_clip(task: _Task, speaker: Speaker) -> float:
 
 
 def _make_clips(tasks: list[_Task], progress: Callable[[int, int], None] | None) -> list[float]:
-    workers = max(1, min(_MOST_WORKERS, cores(), len(tasks)))
-    # Fresh processes: a fork of a parent that has threads (torch) may hang.
+    workers = max(1, min(_MAX_WORKERS, cores(), len(tasks)))
+    # Start fresh processes: a fork of a parent with threads (torch) may hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         futures = [pool.submit(_work, task) for task in tasks]
         try:
@@ -112,7 +120,7 @@ def _make_clips(tasks: list[_Task], progress: Callable[[int, int], None] | None)
     return [future.result() for future in futures]
 
 
-def _summary(directory: Path, note: layout.Note) -> DemoSummary:
+def _summary(directory: Path, note: layout.DemoNote) -> DemoSummary:
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     return DemoSummary(directory, note.utterances, note.seconds, size)
 
@@ -125,16 +133,16 @@ def generate(
 ) -> DemoSummary:
     """Generate a demo corpus; the same seed and size give the same bytes.
 
-    A complete corpus of the same seed and size is left as it is, a partial one is completed.
+    A complete corpus of the same seed and size is left unchanged, an incomplete one is completed.
 
     Args:
         directory: where to write it; absent, empty, or an earlier demo corpus of this seed and size.
-        seed: chooses story, sentences, looks of the rooms and small movements.
+        seed: determines story, sentences, looks of the rooms and small movements.
         size: "full" (60 dialogues, 500 utterances) or "tiny" (6 dialogues, 25 utterances, for tests).
-        progress: called with (clips done, clips in all).
+        progress: called with (clips done, clips in total).
 
     Raises:
-        UsageError: the directory holds something else.
+        UsageError: the directory contains something else.
     """
     directory = Path(directory)
     note = layout.read_note(directory, seed, size)
@@ -145,7 +153,7 @@ def generate(
         return _summary(directory, note)
     directory.mkdir(parents=True, exist_ok=True)
     marks = layout.broken_notes(broken)
-    layout.write_note(directory, layout.Note(seed, size, layout.VERSION, False, len(tasks), 0.0, marks))
+    layout.write_note(directory, layout.DemoNote(seed, size, layout.VERSION, False, len(tasks), 0.0, marks))
     for part in PARTS:
         (directory / layout.FOLDERS[part]).mkdir(exist_ok=True)
     for leftover in directory.rglob("*.mp4" + UNFINISHED):
@@ -156,6 +164,6 @@ def generate(
         lines, texts, seconds = zip(*rows, strict=True)
         layout.write_text(path, layout.table(part, seed, lines, texts, seconds))
     layout.write_text(directory / "README.txt", layout.readme(seed, size, broken))
-    note = layout.Note(seed, size, layout.VERSION, True, len(tasks), round(sum(durations), 2), marks)
+    note = layout.DemoNote(seed, size, layout.VERSION, True, len(tasks), round(sum(durations), 2), marks)
     layout.write_note(directory, note)
     return _summary(directory, note)

@@ -1,4 +1,4 @@
-"""How an emotion looks: brows, eyes, mouth and head pose, after facial action units."""
+"""How an emotion looks in a face: brows, eyes, mouth and head pose, based on facial action units."""
 
 from dataclasses import dataclass, fields, replace
 from random import Random
@@ -9,7 +9,7 @@ from extract.corpora.demo.generator.channels import EMOTIONS, Emotion
 
 @dataclass(frozen=True)
 class Expression:
-    """A face at one moment; lengths in half face widths, angles in degrees, all zero at rest unless noted."""
+    """A face at one moment; lengths in half face widths, angles in degrees; 0 at rest unless stated otherwise."""
 
     brow_inner: float = 0.0
     """Inner ends of the brows, up."""
@@ -140,7 +140,7 @@ EXPRESSIONS: Final[dict[Emotion, Expression]] = {
     ),
 }
 
-# Standard deviations of what differs between two faces that show the same emotion.
+# Standard deviations of the differences between two faces that show the same emotion.
 _JITTER: Final[dict[str, float]] = {
     "brow_inner": 0.015,
     "brow_outer": 0.015,
@@ -155,12 +155,12 @@ _JITTER: Final[dict[str, float]] = {
 
 
 def _normal(rng: Random, deviation: float) -> float:
-    # Sum of uniforms: equal on every platform, and bounded, so no face is ever distorted.
+    # A sum of uniform numbers is equal on every platform, and bounded, so no face is ever distorted.
     return deviation * (sum(rng.random() for _ in range(6)) - 3.0) * 1.414
 
 
 def expression_of(emotion: int, rng: Random) -> Expression:
-    """Expression for a shown emotion (index), with the small differences of a living face."""
+    """Return an expression for a shown emotion (index), with small random differences."""
     base = EXPRESSIONS[EMOTIONS[emotion]]
     changes = {name: getattr(base, name) + _normal(rng, deviation) for name, deviation in _JITTER.items()}
     changes["mouth_open"] = max(0.0, changes["mouth_open"]) if base.mouth_open else 0.0
@@ -168,7 +168,7 @@ def expression_of(emotion: int, rng: Random) -> Expression:
 
 
 def blend(a: Expression, b: Expression, share: float) -> Expression:
-    """Expression between `a` (share 0) and `b` (share 1)."""
+    """Return the expression between `a` (share 0) and `b` (share 1)."""
     values = {
         f.name: (1 - share) * getattr(a, f.name) + share * getattr(b, f.name) for f in fields(Expression)
     }

@@ -1,4 +1,4 @@
-"""The moving parts of a face, drawn onto a head: brows, eyes, nose, mouth and the folds between them."""
+"""Draw the moving parts of a face onto a head: brows, eyes, nose, mouth and the folds between them."""
 
 from collections.abc import Callable
 
@@ -18,13 +18,13 @@ MOUTH_Y = 0.72
 
 
 def draw_face(head: Head, expression: Expression, voice: float = 0.0, blink: float = 0.0) -> Image.Image:
-    """Picture of the head with its features, RGB, of the size of `head.picture`.
+    """Return a picture of the head with its features, RGB, of the size of `head.picture`.
 
     Args:
         head: the head, already turned.
-        expression: what the face shows.
-        voice: loudness of the own speech at this moment, 0 to 1: opens the mouth.
-        blink: closes the eyes, 0 to 1.
+        expression: the expression of the face.
+        voice: loudness of the person's speech at this moment, 0 to 1; it opens the mouth.
+        blink: how far the eyes are closed, 0 to 1.
     """
     picture = head.picture.copy()
     pen = ImageDraw.Draw(picture, "RGBA")

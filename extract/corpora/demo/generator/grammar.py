@@ -1,4 +1,4 @@
-"""Transcripts: sentences of a shown emotion, none of them used twice in a corpus."""
+"""Transcripts: sentences for a shown emotion; no sentence is used twice in a corpus."""
 
 import re
 from itertools import product
@@ -18,24 +18,24 @@ def _fill(pattern: str, words: tuple[str, ...]) -> str:
 
 
 def expansions(pattern: str) -> list[str]:
-    """Every sentence that a pattern can give."""
+    """Return every sentence that a pattern can give."""
     return [_fill(pattern, words) for words in product(*(SLOTS[name] for name in _SLOT.findall(pattern)))]
 
 
 def sentences(emotion: Emotion) -> list[str]:
-    """Every sentence of an emotion."""
+    """Return every sentence of an emotion."""
     return [sentence for pattern in PATTERNS[emotion] for sentence in expansions(pattern)]
 
 
 class Author:
-    """Hands out sentences: patterns evenly, and no sentence twice before all of its emotion are used up."""
+    """Chooses sentences: patterns equally often, and no sentence twice before all of its emotion are used."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(f"grammar/{seed}")
         self._left: dict[str, list[str]] = {}
 
     def write(self, emotion: int) -> str:
-        """Next sentence that shows the emotion (index)."""
+        """Return the next sentence that shows the emotion (index)."""
         patterns = PATTERNS[EMOTIONS[emotion]]
         fresh = [p for p in patterns if self._left.get(p) != []] or list(patterns)
         pattern = fresh[int(self._random.random() * len(fresh))]

@@ -1,4 +1,4 @@
-"""MELD's layout on disk: folders, clip names, csv files, and the notes of the demo corpus."""
+"""MELD's layout on disk (folders, clip names, csv files) and the description file of the demo corpus."""
 
 import csv
 import io
@@ -13,9 +13,9 @@ from typing import Any, Final
 from ercache.errors import UsageError
 from extract.corpora.demo.generator.cast import CAST
 from extract.corpora.demo.generator.channels import EMOTIONS
-from extract.corpora.demo.generator.story import Broken, Line, Part, Size
+from extract.corpora.demo.generator.story import Broken, Part, Size, StoryLine
 
-VERSION: Final = 1  # raised whenever the same seed gives other files
+VERSION: Final = 1  # raise it whenever the same seed gives other files
 NOTE: Final = "demo.json"
 FOLDERS: Final[dict[Part, str]] = {
     "train": "train_splits",
@@ -39,8 +39,8 @@ _SENTIMENT: Final = {"neutral": "neutral", "joy": "positive"}
 
 
 @dataclass(frozen=True)
-class Note:
-    """What `demo.json` says about a corpus; written first with `complete` false, and last with true."""
+class DemoNote:
+    """Content of `demo.json`; written first with `complete` false, and at the end with true."""
 
     seed: int
     size: Size
@@ -52,39 +52,39 @@ class Note:
 
 
 def csv_path(directory: Path, part: Part) -> Path:
-    """Table of a part."""
+    """Return the path of a part's table."""
     return directory / f"{part}_sent_emo.csv"
 
 
 def clip_path(directory: Path, part: Part, dialogue: int, utterance: int) -> Path:
-    """Clip of an utterance."""
+    """Return the path of an utterance's clip."""
     return directory / FOLDERS[part] / f"dia{dialogue}_utt{utterance}.mp4"
 
 
 def broken_notes(broken: Sequence[Broken]) -> list[dict[str, str]]:
-    """Entries of `demo.json` for the clips that are broken on purpose."""
+    """Return the entries of `demo.json` for the deliberately broken clips."""
     return [
         {"id": f"{b.part}_dia{b.dialogue}_utt{b.utterance}", "kind": b.kind, "how": b.how} for b in broken
     ]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(text.encode())
     os.replace(temporary, path)
 
 
-def write_note(directory: Path, note: Note) -> None:
+def write_note(directory: Path, note: DemoNote) -> None:
     """Write `demo.json`."""
     write_text(directory / NOTE, json.dumps(asdict(note), indent=2, sort_keys=True) + "\n")
 
 
-def read_note(directory: Path, seed: int, size: Size) -> Note | None:
-    """Note of an earlier run in the directory, or None if the directory is absent or empty.
+def read_note(directory: Path, seed: int, size: Size) -> DemoNote | None:
+    """Return the description of an earlier run in the directory; None if the directory is absent or empty.
 
     Raises:
-        UsageError: the directory holds anything but a demo corpus of this seed, size and version.
+        UsageError: the directory contains anything but a demo corpus of this seed, size and version.
     """
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return None
@@ -92,7 +92,7 @@ def read_note(directory: Path, seed: int, size: Size) -> Note | None:
         raise UsageError(f"demo: {directory} is a file", hint="give a directory")
     try:
         found: dict[str, Any] = json.loads((directory / NOTE).read_bytes())
-        note = Note(**found)
+        note = DemoNote(**found)
     except (OSError, ValueError, TypeError):
         raise UsageError(
             f"demo: {directory} is not empty and not a demo corpus (no readable {NOTE})",
@@ -101,7 +101,7 @@ def read_note(directory: Path, seed: int, size: Size) -> Note | None:
     if (note.seed, note.size, note.version) != (seed, size, VERSION):
         raise UsageError(
             f"demo: {directory} holds a demo corpus of seed {note.seed}, size {note.size}, generator version "
-            f"{note.version}; asked for seed {seed}, size {size}, version {VERSION}",
+            f"{note.version}; requested: seed {seed}, size {size}, version {VERSION}",
             hint="give another directory, or remove this one",
         )
     return note
@@ -119,16 +119,16 @@ def _sentiment(emotion: str, rng: Random) -> str:
 
 
 def table(
-    part: Part, seed: int, lines: Sequence[Line], texts: Sequence[str], durations: Sequence[float]
+    part: Part, seed: int, lines: Sequence[StoryLine], texts: Sequence[str], durations: Sequence[float]
 ) -> str:
-    """Text of a part's csv file.
+    """Return the text of a part's csv file.
 
     Args:
         part: the part.
-        seed: of the corpus.
+        seed: seed of the corpus.
         lines: all utterances of the part in order.
         texts: their transcripts.
-        durations: of their clips, in seconds.
+        durations: durations of their clips, seconds.
     """
     rng = Random(f"table/{seed}/{part}")
     text = io.StringIO()
@@ -148,7 +148,7 @@ def table(
 
 
 def readme(seed: int, size: Size, broken: Sequence[Broken]) -> str:
-    """Text of `README.txt`."""
+    """Return the text of `README.txt`."""
     spoiled = "; ".join(f"{FOLDERS[b.part]}/dia{b.dialogue}_utt{b.utterance}.mp4 ({b.how})" for b in broken)
     return (
         f"This conversation corpus was made by `ercache demo` (seed {seed}, size {size}, generator version "

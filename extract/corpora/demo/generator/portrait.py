@@ -1,4 +1,4 @@
-"""A head as a picture: everything of a face that does not move by itself (skin, shadows, hair, ears)."""
+"""Draw a head as a picture: all parts of a face that do not move by themselves (skin, shadows, hair, ears)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from extract.corpora.demo.generator.cast import Colour, Look
 
 Point = tuple[float, float]
-FINE = 4  # drawn this many times larger than shown: anti-aliasing
+FINE = 4  # drawn this many times larger than displayed, for anti-aliasing
 LEFT, TOP, RIGHT, BOTTOM = -1.75, -2.25, 1.75, 2.15  # extent of a head picture, in half face widths
 SKULL = 1.42  # top of the head above the centre of the face
 
@@ -35,19 +35,19 @@ class Head:
 
 
 def to_pixels(unit: float) -> Callable[[float, float], Point]:
-    """Map from half face widths to pixels of a head picture."""
+    """Return a map from half face widths to pixels of a head picture."""
     return lambda x, y: ((x - LEFT) * unit, (y - TOP) * unit)
 
 
 def project(x: float, y: float, yaw: float, pitch: float) -> Point:
-    """Where a point of the face goes when the head is turned (degrees); the face is an ellipsoid."""
+    """Return where a point of the face moves when the head is turned (degrees); the face is an ellipsoid."""
     depth = max(0.0, 1.1 - 0.8 * x * x - (y / 1.6) ** 2) ** 0.5
     a, b = yaw * pi / 180, pitch * pi / 180
     return x * cos(a) + depth * sin(a), y * cos(b) + depth * sin(b)
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """Colour made darker (factor below 1) or lighter."""
+    """Return a darker (factor below 1) or lighter colour."""
     r, g, b = (max(0, min(255, round(c * factor))) for c in colour)
     return r, g, b
 
@@ -66,7 +66,7 @@ def _outline(look: Look, steps: int = 48) -> list[Point]:
 
 
 def _skin(look: Look, unit: float, yaw: float, pitch: float) -> Image.Image:
-    """Lit skin, RGB: an ellipsoid under a lamp at the upper left, with the soft shadows of a face."""
+    """Return lit skin, RGB: an ellipsoid under a lamp at the upper left, with the soft shadows of a face."""
     half = unit / 2  # shadows are soft: computed at half size
     width, height = round((RIGHT - LEFT) * half), round((BOTTOM - TOP) * half)
     x = np.arange(width)[None, :] / half + LEFT  # [1, W]
@@ -104,11 +104,11 @@ def _skin(look: Look, unit: float, yaw: float, pitch: float) -> Image.Image:
 
 
 def draw_head(look: Look, unit: float, yaw: float, pitch: float) -> Head:
-    """Head turned to a pose, without features.
+    """Draw a head in a pose, without features.
 
     Args:
-        look: whose head.
-        unit: half face width in pixels as shown.
+        look: appearance of the person.
+        unit: half face width in displayed pixels.
         yaw: degrees to the right of the picture.
         pitch: degrees downwards.
     """
@@ -133,7 +133,7 @@ def draw_head(look: Look, unit: float, yaw: float, pitch: float) -> Head:
 
 @dataclass(frozen=True)
 class _Brush:
-    """Draws into the picture and its coverage at once, in half face widths."""
+    """Draws into the picture and its coverage mask at once; coordinates are in half face widths."""
 
     picture: ImageDraw.ImageDraw
     cover: ImageDraw.ImageDraw

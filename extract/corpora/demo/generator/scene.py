@@ -30,7 +30,7 @@ _WALLS: Final[tuple[tuple[Colour, Colour], ...]] = (
 
 @dataclass(frozen=True)
 class Seat:
-    """Where a person is: middle of the face in pixels, and half face width."""
+    """Position of a person: centre of the face in pixels, and half face width in pixels."""
 
     x: float
     y: float
@@ -38,7 +38,7 @@ class Seat:
 
 
 def room(rng: Random) -> Image.Image:
-    """An empty room, RGB, `WIDTH` x `HEIGHT`, slightly out of focus."""
+    """Return an empty room, RGB, `WIDTH` x `HEIGHT`, slightly out of focus."""
     wall, floor = _WALLS[int(rng.random() * len(_WALLS))]
     picture = Image.new("RGB", (WIDTH, HEIGHT), wall)
     pen = ImageDraw.Draw(picture)
@@ -66,7 +66,7 @@ def room(rng: Random) -> Image.Image:
 
 
 def seats(rng: Random, people: int) -> list[Seat]:
-    """Places for the speaker (first) and the listeners."""
+    """Return positions for the speaker (first) and the listeners."""
     sway = rng.random() - 0.5
     if people == 1:
         return [Seat(160 + 40 * sway, 116, SPEAKER_UNIT)]
@@ -112,7 +112,7 @@ def _put_head(
     dx: float,
     dy: float,
 ) -> None:
-    """Paste a head into a picture of double size, tilted about the neck."""
+    """Paste a head into a picture of double size, rotated about the neck."""
     scale = 1 + e.nearer
     a = radians(e.roll)
     px, py = -LEFT * seat.unit * _DOUBLE, (1.2 - TOP) * seat.unit * _DOUBLE  # the neck, in the head picture
@@ -130,7 +130,7 @@ def _put_head(
 
 
 def _stage(background: Image.Image, people: tuple[int, ...], places: list[Seat], rng: Random) -> Image.Image:
-    """Room, listeners and the body of the speaker, at double size."""
+    """Return room, listeners and the body of the speaker, at double size."""
     stage = background.resize((WIDTH * _DOUBLE, HEIGHT * _DOUBLE), Image.Resampling.BILINEAR)
     for person, seat in reversed(list(zip(people[1:], places[1:], strict=True))):
         toward = 9.0 if seat.x < places[0].x else -9.0
@@ -152,14 +152,14 @@ def frames(
     loudness: NDArray[np.float64],
     rng: Random,
 ) -> Iterator[Image.Image]:
-    """Pictures of one clip, RGB, `WIDTH` x `HEIGHT`.
+    """Yield the frames of one clip, RGB, `WIDTH` x `HEIGHT`.
 
     Args:
         background: the empty room, RGB, `WIDTH` x `HEIGHT`.
-        people: who is in the scene (indices), the speaker first; empty for an empty room.
-        emotion: what the speaker's face shows (index).
-        loudness: of the speech at each frame, 0 to 1, shape [T].
-        rng: draws places and small movements.
+        people: people in the scene (indices), the speaker first; empty for an empty room.
+        emotion: emotion that the speaker's face shows (index).
+        loudness: loudness of the speech at each frame, 0 to 1, [T].
+        rng: draws positions and small movements.
     """
     places = seats(rng, len(people)) if people else []
     stage = _stage(background, people, places, rng)
@@ -180,7 +180,7 @@ def frames(
 
 
 def _moment(target: Expression, i: int, count: int, phase: float, voice: float) -> Expression:
-    """Expression at frame `i`: quickly built up, slightly swaying, livelier while the voice is loud."""
+    """Return the expression at frame `i`: it builds up quickly, sways a little, and is livelier in a loud voice."""
     onset = min(1.0, 0.55 + 0.15 * i)
     fade = min(1.0, 0.75 + 0.1 * (count - 1 - i))
     e = blend(RESTING, target, min(onset, fade) * (0.94 + 0.08 * voice))
@@ -200,7 +200,7 @@ def _compose(
     dx: float,
     dy: float,
 ) -> Image.Image:
-    """Frame with the head put onto the stage; only the part that moves is drawn at double size."""
+    """Return a frame with the head on the stage; only the moving part is drawn at double size."""
     left = max(0, int(seat.x + (LEFT - 0.4) * seat.unit))
     right = min(WIDTH, int(seat.x + (RIGHT + 0.4) * seat.unit))
     top = max(0, int(seat.y + (TOP - 0.4) * seat.unit))

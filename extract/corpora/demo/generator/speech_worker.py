@@ -1,8 +1,8 @@
-"""Speech synthesis in a process of its own; the only file that loads the GPL library espeak-ng.
+"""Synthesise speech in a separate process; the only file that loads the GPL library espeak-ng.
 
-Run as a script. Each line on stdin is a JSON request `{"text", "voice", "rate", "pitch", "range"}`; each
-answer on stdout is a JSON line `{"rate", "samples"}` followed by that many 16-bit little-endian samples.
-A request that fails is answered by `{"error"}`.
+Run it as a script. Each line on stdin is a JSON request `{"text", "voice", "rate", "pitch", "range"}`. Each answer on
+stdout is a JSON line `{"rate", "samples"}` followed by that many 16-bit little-endian samples. A request that fails is
+answered with `{"error"}`.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ class Espeak:
         return 0
 
     def speak(self, request: dict[str, Any]) -> bytes:
-        """Samples of one request as 16-bit little-endian mono."""
+        """Return the samples of one request as 16-bit little-endian mono."""
         # Breath noise comes from two generators; espeak-ng seeds its own from the clock.
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(0))
         ctypes.CDLL(None).srand(0)
@@ -72,9 +72,8 @@ def _answer(espeak: Espeak, line: bytes) -> bytes:
 def main() -> None:
     """Answer requests until stdin is closed.
 
-    espeak-ng keeps noise and intonation state from one utterance to the next, even through its own restart.
-    Each request is therefore spoken by a fork of the untouched library, so that its samples depend on nothing
-    else.
+    espeak-ng keeps noise and intonation state between utterances, even when it is restarted. So each request is spoken
+    by a fork of the unused library, and its samples depend on nothing else.
     """
     espeak = Espeak()
     for line in sys.stdin.buffer:

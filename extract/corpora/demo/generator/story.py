@@ -1,4 +1,4 @@
-"""The latent story of the demo corpus: who speaks when, what they feel, and what is shown of it."""
+"""The hidden story of the demo corpus: who speaks when, what they feel, and what each modality shows of it."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ CAST_SIZE: Final = 6
 _PEOPLE_WEIGHTS: Final = (0.08, 0.50, 0.42)  # one, two or three people in a scene
 _SAME_SPEAKER_AGAIN: Final = 0.12
 
-# (dialogues, utterances) of each part.
+# Number of (dialogues, utterances) in each part.
 SHAPES: Final[dict[Size, dict[Part, tuple[int, int]]]] = {
     "tiny": {"train": (3, 13), "dev": (1, 4), "test": (2, 8)},
     "full": {"train": (26, 222), "dev": (8, 64), "test": (26, 214)},
 }
 
-# (part, kind, how) of the clips that are broken on purpose, in the order in which they are placed.
+# (part, kind, how) of the deliberately broken clips, in the order in which they are placed.
 BROKEN: Final[dict[Size, tuple[tuple[Part, Breakage, str], ...]]] = {
     "tiny": (
         ("train", "no_face", "the room is empty"),
@@ -49,7 +49,7 @@ BROKEN: Final[dict[Size, tuple[tuple[Part, Breakage, str], ...]]] = {
 
 
 @dataclass(frozen=True)
-class Line:
+class StoryLine:
     """One utterance of the story; emotions and speakers are indices."""
 
     dialogue: int
@@ -62,7 +62,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Broken:
-    """A clip that is broken on purpose."""
+    """A clip that is deliberately broken."""
 
     part: Part
     dialogue: int
@@ -71,25 +71,25 @@ class Broken:
     how: str
 
 
-def tell(seed: int, part: str, dialogue: int, length: int) -> list[Line]:
-    """Lines of one dialogue; the same arguments give the same lines on every machine."""
+def tell_dialogue(seed: int, part: str, dialogue: int, length: int) -> list[StoryLine]:
+    """Return the lines of one dialogue; the same arguments give the same lines on every machine."""
     rng = Random(f"story/{seed}/{part}/{dialogue}")
     count = draw(rng, _PEOPLE_WEIGHTS) + 1
     cast = list(range(CAST_SIZE))
     people = tuple(cast.pop(int(rng.random() * len(cast))) for _ in range(count))
     moods = {person: draw(rng, PRIOR) for person in people}
-    lines: list[Line] = []
+    lines: list[StoryLine] = []
     for utterance in range(length):
         before = lines[-1] if lines else None
         speaker = _next_speaker(rng, people, before)
         emotion = next_emotion(rng, moods[speaker], before.emotion if before else moods[speaker])
         moods[speaker] = emotion
         signs: dict[Modality, int] = {modality: shown(rng, emotion, modality) for modality in MODALITIES}
-        lines.append(Line(dialogue, utterance, speaker, people, emotion, signs))
+        lines.append(StoryLine(dialogue, utterance, speaker, people, emotion, signs))
     return lines
 
 
-def _next_speaker(rng: Random, people: tuple[int, ...], before: Line | None) -> int:
+def _next_speaker(rng: Random, people: tuple[int, ...], before: StoryLine | None) -> int:
     if before is None:
         return people[0]
     others = [person for person in people if person != before.speaker]
@@ -99,7 +99,7 @@ def _next_speaker(rng: Random, people: tuple[int, ...], before: Line | None) -> 
 
 
 def lengths(seed: int, part: Part, size: Size) -> list[int]:
-    """Utterances per dialogue: uneven, with the fixed total of `SHAPES`."""
+    """Return the number of utterances of each dialogue: uneven, with the fixed total of `SHAPES`."""
     dialogues, total = SHAPES[size][part]
     rng = Random(f"lengths/{seed}/{part}/{size}")
     result = [total // dialogues + (1 if i < total % dialogues else 0) for i in range(dialogues)]
@@ -111,20 +111,20 @@ def lengths(seed: int, part: Part, size: Size) -> list[int]:
     return result
 
 
-def write_story(seed: int, size: Size) -> dict[Part, list[Line]]:
-    """All lines of a corpus by part.
+def write_story(seed: int, size: Size) -> dict[Part, list[StoryLine]]:
+    """Return all lines of a corpus by part.
 
-    A tiny corpus is redrawn until its training part holds every emotion, because a class without an example
-    cannot be trained; a full one holds them all by its size.
+    A tiny corpus is drawn again until its training part contains every emotion, because a class without an example
+    cannot be trained. A full corpus contains all of them because of its size.
     """
     for attempt in range(100_000):
         name = f"{size}-{attempt}" if attempt else size
-        story: dict[Part, list[Line]] = {}
+        story: dict[Part, list[StoryLine]] = {}
         for part in PARTS:
             story[part] = [
                 line
                 for dialogue, length in enumerate(lengths(seed, part, size))
-                for line in tell(seed, f"{name}/{part}", dialogue, length)
+                for line in tell_dialogue(seed, f"{name}/{part}", dialogue, length)
             ]
             if part == "train" and len({line.emotion for line in story[part]}) < len(EMOTIONS):
                 break
@@ -133,8 +133,8 @@ def write_story(seed: int, size: Size) -> dict[Part, list[Line]]:
     raise AssertionError(f"no story of size {size} with every emotion for seed {seed}")
 
 
-def choose_broken(seed: int, size: Size, story: dict[Part, list[Line]]) -> list[Broken]:
-    """Clips to break: in different dialogues where possible, and never the last whole one of an emotion."""
+def choose_broken(seed: int, size: Size, story: dict[Part, list[StoryLine]]) -> list[Broken]:
+    """Choose clips to break: in different dialogues if possible, and never the last intact clip of an emotion."""
     chosen: list[Broken] = []
     for part, kind, how in BROKEN[size]:
         rng = Random(f"broken/{seed}/{size}/{part}/{kind}")

@@ -16,16 +16,16 @@ from ercache.errors import UsageError, WorkError
 from extract.corpora.demo.generator.cast import Voice
 from extract.corpora.demo.generator.channels import EMOTIONS, Emotion
 
-SAMPLE_RATE: Final = 22050  # what espeak-ng gives
+SAMPLE_RATE: Final = 22050  # Hz, the rate of espeak-ng
 FRAMES_PER_SECOND: Final = 12.5
 SAMPLES_PER_FRAME: Final = 1764  # exactly SAMPLE_RATE / FRAMES_PER_SECOND
 _BEFORE, _AFTER = 0.12, 0.16  # silence around the speech, seconds
-_SHORTEST: Final = 1.04  # seconds
+_MIN_SECONDS: Final = 1.04  # seconds
 
 
 @dataclass(frozen=True)
-class Manner:
-    """Way of speaking: words per minute, pitch against the resting one, range (0 to 99), level in dBFS."""
+class SpeakingStyle:
+    """Way of speaking: words per minute, pitch relative to the resting pitch, range (0 to 99), level in dBFS."""
 
     rate: int
     pitch: int
@@ -34,32 +34,32 @@ class Manner:
     tremble: float = 0.0
 
 
-MANNERS: Final[dict[Emotion, Manner]] = {
-    "neutral": Manner(172, 0, 40, -23.0),
-    "surprise": Manner(158, 30, 99, -17.0),
-    "fear": Manner(240, 20, 12, -25.0, tremble=0.5),
-    "sadness": Manner(132, -14, 8, -30.0),
-    "joy": Manner(200, 12, 80, -18.5),
-    "disgust": Manner(140, -18, 65, -21.0),
-    "anger": Manner(222, -4, 50, -12.5),
+SPEAKING_STYLES: Final[dict[Emotion, SpeakingStyle]] = {
+    "neutral": SpeakingStyle(172, 0, 40, -23.0),
+    "surprise": SpeakingStyle(158, 30, 99, -17.0),
+    "fear": SpeakingStyle(240, 20, 12, -25.0, tremble=0.5),
+    "sadness": SpeakingStyle(132, -14, 8, -30.0),
+    "joy": SpeakingStyle(200, 12, 80, -18.5),
+    "disgust": SpeakingStyle(140, -18, 65, -21.0),
+    "anger": SpeakingStyle(222, -4, 50, -12.5),
 }
 
 
-class Speaker:
-    """The speech process, kept open; use as a context manager."""
+class SpeechProcess:
+    """The speech process, kept open. Use it as a context manager."""
 
     def __init__(self) -> None:
         script = Path(__file__).with_name("speech_worker.py")
-        # -P: the neighbours of the script must not shadow the standard library.
+        # -P: files beside the script must not hide modules of the standard library.
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # an interrupt is for us, who then close it
+            start_new_session=True,  # an interrupt goes to the parent, which then closes the process
         )
 
-    def __enter__(self) -> "Speaker":
+    def __enter__(self) -> "SpeechProcess":
         return self
 
     def __exit__(
@@ -80,7 +80,7 @@ class Speaker:
         return pipe
 
     def say(self, text: str, voice: str, rate: int, pitch: int, range_: int) -> NDArray[np.float64]:
-        """Samples in -1 to 1 at `SAMPLE_RATE`, as espeak-ng speaks them."""
+        """Return samples in [-1, 1] at `SAMPLE_RATE`, as espeak-ng speaks the text."""
         request = {"text": text, "voice": voice, "rate": rate, "pitch": pitch, "range": range_}
         stdin, stdout = self._pipe(self._process.stdin), self._pipe(self._process.stdout)
         try:
@@ -104,9 +104,11 @@ class Speaker:
         return np.frombuffer(data, dtype="<i2").astype(np.float64) / 32768
 
 
-def perform(speaker: Speaker, text: str, voice: Voice, emotion: int, rng: Random) -> NDArray[np.float64]:
-    """Sound of an utterance with a shown emotion (index): a whole number of frames, samples in -1 to 1."""
-    manner = MANNERS[EMOTIONS[emotion]]
+def perform(
+    speaker: SpeechProcess, text: str, voice: Voice, emotion: int, rng: Random
+) -> NDArray[np.float64]:
+    """Return the sound of an utterance with a shown emotion (index): samples in [-1, 1], a whole number of frames."""
+    manner = SPEAKING_STYLES[EMOTIONS[emotion]]
     rate = round(manner.rate * (0.95 + 0.1 * rng.random()))
     pitch = round(voice.pitch + manner.pitch + 4 * rng.random() - 2)
     range_ = round(manner.range + 6 * rng.random() - 3)
@@ -119,23 +121,23 @@ def perform(speaker: Speaker, text: str, voice: Voice, emotion: int, rng: Random
 
 
 def set_level(samples: NDArray[np.float64], level: float) -> NDArray[np.float64]:
-    """Samples whose voiced part has the given level in dBFS; peaks are rounded off instead of clipped."""
+    """Scale samples so that their voiced part has the given level in dBFS; peaks are rounded instead of clipped."""
     voiced = samples[np.abs(samples) > 0.02]
     loudness = float(np.sqrt(np.mean(voiced**2))) if len(voiced) else 1.0
     return np.asarray(np.tanh(samples * (10 ** (level / 20) / loudness)))
 
 
 def pad_to_frames(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Samples with a short silence around them, as long as a whole number of video frames."""
+    """Pad samples with a short silence on both sides to a whole number of video frames."""
     before = round(_BEFORE * SAMPLE_RATE)
-    length = max(before + len(samples) + round(_AFTER * SAMPLE_RATE), round(_SHORTEST * SAMPLE_RATE))
+    length = max(before + len(samples) + round(_AFTER * SAMPLE_RATE), round(_MIN_SECONDS * SAMPLE_RATE))
     padded = np.zeros(-(-length // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME)
     padded[before : before + len(samples)] = samples
     return padded
 
 
 def loudness(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Relative loudness at each video frame, 0 to 1, shape [T]."""
+    """Return the relative loudness at each video frame, 0 to 1, [T]."""
     energy = np.sqrt(np.mean(samples.reshape(-1, SAMPLES_PER_FRAME) ** 2, axis=1))
     peak = float(energy.max())
     return np.asarray(np.clip(energy / (0.85 * peak), 0, 1)) if peak > 0 else energy

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.corpora.common.cue_text import Word, begins, clean, parts, text_of, words_of
+from extract.corpora.common.cue_text import CueWord, clean, cue_lines, join_words, split_at, word_starts
 from extract.corpora.common.subtitles import read_subtitles
 
 
@@ -73,53 +73,53 @@ def test_a_long_line_of_marks_is_read_soon(piece: str) -> None:
 
 def test_words_have_the_times_and_voices_of_the_file() -> None:
     line = "we<00:00:01.200><c> should</c><01:00:00.5> have<00:00:02.000>"
-    assert words_of([line, " "]) == ((Word("we"), Word("should", 1.2), Word("have", 3600.5)),)
-    voices = words_of(["<v.loud Mary &amp; Tom>Hi", "there</v> so<v Bob>Yes"])
+    assert cue_lines([line, " "]) == ((CueWord("we"), CueWord("should", 1.2), CueWord("have", 3600.5)),)
+    voices = cue_lines(["<v.loud Mary &amp; Tom>Hi", "there</v> so<v Bob>Yes"])
     assert voices == (
-        (Word("Hi", None, "Mary & Tom"),),
-        (Word("there", None, "Mary & Tom"), Word("so"), Word("Yes", None, "Bob")),
+        (CueWord("Hi", None, "Mary & Tom"),),
+        (CueWord("there", None, "Mary & Tom"), CueWord("so"), CueWord("Yes", None, "Bob")),
     )
 
 
 def test_letters_without_blanks_stay_one_word() -> None:
-    assert words_of(["你<00:00:01.000><c>好</c>"]) == ((Word("你好"),),)
+    assert cue_lines(["你<00:00:01.000><c>好</c>"]) == ((CueWord("你好"),),)
 
 
 def test_marks_that_a_file_brings_along_are_no_times() -> None:
-    assert words_of(["\U000f0000a &#xF0000;b"]) == ((Word("a"), Word("b")),)
+    assert cue_lines(["\U000f0000a &#xF0000;b"]) == ((CueWord("a"), CueWord("b")),)
 
 
 def test_a_part_of_words_may_begin_inside_of_one() -> None:
-    words = (Word("小明：你好"), Word("吗", 2.0))
-    assert parts(words, [3, 7]) == [(Word("你好"), Word("吗", 2.0))]
-    assert parts(words, [0, 2, 6, 7]) == [(Word("小明"),), (Word("：你好"),), (words[1],)]
+    words = (CueWord("小明：你好"), CueWord("吗", 2.0))
+    assert split_at(words, [3, 7]) == [(CueWord("你好"), CueWord("吗", 2.0))]
+    assert split_at(words, [0, 2, 6, 7]) == [(CueWord("小明"),), (CueWord("：你好"),), (words[1],)]
 
 
 def test_words_begin_as_told_and_between_in_proportion_to_length() -> None:
-    words = (Word("abc"), Word("abcdefg"), Word("abc", 4.0), Word("abc"))
-    assert begins(words, 1.0, 6.0) == [1.0, 2.0, 4.0, 5.0]
-    assert begins((Word("a", 9.0), Word("b", 0.5)), 1.0, 2.0) == [2.0, 2.0]
-    assert begins((), 1.0, 2.0) == []
+    words = (CueWord("abc"), CueWord("abcdefg"), CueWord("abc", 4.0), CueWord("abc"))
+    assert word_starts(words, 1.0, 6.0) == [1.0, 2.0, 4.0, 5.0]
+    assert word_starts((CueWord("a", 9.0), CueWord("b", 0.5)), 1.0, 2.0) == [2.0, 2.0]
+    assert word_starts((), 1.0, 2.0) == []
 
 
 some_words = st.lists(
-    st.builds(Word, st.text("abc", min_size=1), st.none() | st.floats(0, 9)), min_size=1, max_size=9
+    st.builds(CueWord, st.text("abc", min_size=1), st.none() | st.floats(0, 9)), min_size=1, max_size=9
 )
 
 
 @given(some_words, st.floats(0, 5), st.floats(0, 5))
 def test_words_begin_in_their_order_and_inside_of_the_cue(
-    words: list[Word], start: float, length: float
+    words: list[CueWord], start: float, length: float
 ) -> None:
-    times = begins(words, start, start + length)
+    times = word_starts(words, start, start + length)
     assert times == sorted(times) and len(times) == len(words)
     assert times[0] >= start - 1e-3 and times[-1] <= start + length + 1e-3
 
 
 @given(some_words, st.lists(st.integers(0, 20), min_size=2, max_size=6).map(sorted))
-def test_parts_of_words_are_parts_of_their_text(words: list[Word], bounds: list[int]) -> None:
-    found = parts(tuple(words), bounds)
-    text = text_of(words)
-    assert [text_of(part).replace(" ", "") for part in found] == [
+def test_parts_of_words_are_parts_of_their_text(words: list[CueWord], bounds: list[int]) -> None:
+    found = split_at(tuple(words), bounds)
+    text = join_words(words)
+    assert [join_words(part).replace(" ", "") for part in found] == [
         text[a:b].replace(" ", "") for a, b in pairwise(bounds)
     ]

@@ -2,12 +2,12 @@
 
 import pytest
 
-from extract.corpora.common.cue_text import text_of, words_of
-from extract.corpora.common.speakers import is_label, label_of, turns_of
+from extract.corpora.common.cue_text import cue_lines, join_words
+from extract.corpora.common.speakers import is_speaker_line, speaker_label, turns_of
 
 
 def said(*lines: str, names: bool = True) -> list[tuple[str | None, str]]:
-    return [(turn.speaker, text_of(turn.words)) for turn in turns_of(words_of(lines), names)]
+    return [(turn.speaker, join_words(turn.words)) for turn in turns_of(cue_lines(lines), names)]
 
 
 @pytest.mark.parametrize(
@@ -97,5 +97,12 @@ def test_names_stay_where_the_rule_is_off_but_tags_of_diarizers_do_not() -> None
 
 def test_a_name_above_a_text_is_no_sound() -> None:
     lines = ("[Alba]", "[SPEAKER_01]:", "[ANN]:", "[APPLAUSE]", "[THUNDER]", "(music)")
-    assert [is_label(words_of([line])[0]) for line in lines] == [True, True, True, False, False, False]
-    assert label_of("[Alba] Hola") == ("Alba", 7) and label_of("Hola") is None
+    assert [is_speaker_line(cue_lines([line])[0]) for line in lines] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert speaker_label("[Alba] Hola") == ("Alba", 7) and speaker_label("Hola") is None

@@ -10,13 +10,13 @@ from extract.corpora.common.splits import (
     Split,
     actor_disjoint,
     actor_folds,
-    drawn,
-    held_out,
-    last_of,
+    draw_groups,
+    last_groups,
     leave_session_out,
     leave_speaker_out,
     session_held_out,
-    usable,
+    split_by_groups,
+    usable_splits,
 )
 
 # Three sessions of two dialogues; an utterance is `<dialogue>_<n>`.
@@ -29,13 +29,13 @@ def groups_of(split: Split, groups: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def test_ids_keep_the_order_of_the_manifest() -> None:
-    split = held_out({"b": "y", "a": "x", "c": "z", "d": "x"}, dev=["y"], test=["z"])
+    split = split_by_groups({"b": "y", "a": "x", "c": "z", "d": "x"}, dev=["y"], test=["z"])
     assert split == {"train": ("a", "d"), "dev": ("b",), "test": ("c",)}
 
 
 def test_a_group_for_both_dev_and_test_is_refused() -> None:
     with pytest.raises(ValueError, match="in dev and in test: x"):
-        held_out({"a": "x"}, dev=["x"], test=["x", "y"])
+        split_by_groups({"a": "x"}, dev=["x"], test=["x", "y"])
 
 
 @given(
@@ -71,14 +71,14 @@ def test_three_rules_choose_the_validation_dialogues_of_a_held_out_session() -> 
 
 def test_a_hundred_and_twenty_dialogues_give_the_sorted_and_the_drawn_numbers() -> None:
     names = [f"d{n}" for n in range(120)]
-    assert list(last_of(names, 1 / 6)) == sorted(names)[100:]
-    assert len(drawn(names, 1 / 10, 0)) == 12
+    assert list(last_groups(names, 1 / 6)) == sorted(names)[100:]
+    assert len(draw_groups(names, 1 / 10, 0)) == 12
 
 
 def test_what_is_drawn_depends_on_seed_and_names_alone() -> None:
     names = [f"d{n}" for n in range(40)]
-    assert drawn(names, 0.1, 0) == drawn(names[::-1], 0.1, 0) == ("d25", "d30", "d37", "d5")
-    assert drawn(names, 0.1, 1) != drawn(names, 0.1, 0)
+    assert draw_groups(names, 0.1, 0) == draw_groups(names[::-1], 0.1, 0) == ("d25", "d30", "d37", "d5")
+    assert draw_groups(names, 0.1, 1) != draw_groups(names, 0.1, 0)
 
 
 def test_each_session_is_tested_once_and_never_validates_itself() -> None:
@@ -118,4 +118,4 @@ def test_actor_folds_test_every_actor_once() -> None:
 
 def test_a_split_with_an_empty_subset_is_not_usable() -> None:
     whole: Split = {"train": ("a",), "dev": ("b",), "test": ("c",)}
-    assert usable({"a": whole, "b": {**whole, "dev": ()}}) == {"a": whole}
+    assert usable_splits({"a": whole, "b": {**whole, "dev": ()}}) == {"a": whole}

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from extract.corpora.common.cue_text import clean
-from extract.corpora.common.subtitles import Cue, Transcript, read_subtitles
+from extract.corpora.common.subtitles import Cue, SubtitleTranscript, read_subtitles
 
 SRT = "1\n00:00:01,000 --> 00:00:02,500\nROSS: Hi.\n\n2\n00:00:03,000 --> 00:00:04,000\nWhat?\n"
 VTT = """WEBVTT - a talk
@@ -27,7 +27,7 @@ intro
 """
 
 
-def read(text: str | bytes, name: str = "a.srt", names_in_text: bool = True) -> Transcript:
+def read(text: str | bytes, name: str = "a.srt", names_in_text: bool = True) -> SubtitleTranscript:
     return read_subtitles(
         text if isinstance(text, bytes) else text.encode(), name, names_in_text=names_in_text
     )

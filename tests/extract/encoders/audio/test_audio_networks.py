@@ -19,7 +19,7 @@ from ercache.weights import Weights
 from extract.encoders import ENCODERS
 from extract.encoders.audio import emotion2vec, mel_vit, whisper
 from extract.encoders.audio.voice_mel import as_picture, mel_levels
-from extract.encoders.base import Encoded, Sample, Turn
+from extract.encoders.base import Encoded, Neighbour, Sample
 from tests.support.tiny_audio import Shelf, noise, shelf
 
 pytestmark = pytest.mark.xdist_group("audio_networks")  # one process makes the tiny checkpoints
@@ -126,7 +126,7 @@ def test_recognition_sees_the_utterance_and_prediction_those_before_it(tiny: She
     kind = ENCODERS[VIT]
     assert kind.input(kind.Params()).past == 0
     assert kind.input(kind.Params(scope="window", window=3)).past == 2
-    turns = (Turn(sound=noise(8_000, 1)), Turn(sound=None))
+    turns = (Neighbour(sound=noise(8_000, 1)), Neighbour(sound=None))
     sample = Sample(sound=noise(8_000, 2), before=turns)
     alone = encoded(one(tiny, VIT, sample)).arrays["pooled"]
     np.testing.assert_array_equal(alone, encoded(one(tiny, VIT, Sample(sound=sample.sound))).arrays["pooled"])

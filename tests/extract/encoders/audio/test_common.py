@@ -11,7 +11,13 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from ercache.reasons import Missing, Reason
 from extract.encoders import ENCODERS, configs
-from extract.encoders.audio.common import centre, frame_count, lengthened, mirrored_windows, normalised
+from extract.encoders.audio.common import (
+    frame_count,
+    middle_of,
+    mirrored_windows,
+    normalise_clip,
+    pad_to_length,
+)
 from extract.encoders.audio.mel_vit import window_sound
 from extract.encoders.audio.voice_mel import as_picture, mel_levels
 from extract.encoders.base import Encoded, Sample
@@ -48,8 +54,8 @@ def test_a_clip_is_normalised_as_the_checkpoint_asks() -> None:
     sound = noise(3000) + 0.3
     extractor = Wav2Vec2FeatureExtractor()
     expected = extractor(sound, sampling_rate=16_000, return_tensors="np")["input_values"][0]
-    np.testing.assert_array_equal(normalised(sound), expected)
-    assert not normalised(np.full(500, 0.25, np.float32)).any()
+    np.testing.assert_array_equal(normalise_clip(sound), expected)
+    assert not normalise_clip(np.full(500, 0.25, np.float32)).any()
 
 
 def test_windows_continue_the_ends_by_their_mirror_image() -> None:
@@ -67,9 +73,9 @@ def test_the_packages_own_windows_of_three_seconds_are_61() -> None:
 
 
 def test_the_middle_of_a_clip_or_all_of_it_and_silence() -> None:
-    np.testing.assert_array_equal(centre(np.arange(9, dtype=np.float32), 4), [2, 3, 4, 5])
-    np.testing.assert_array_equal(centre(np.array([1, 2], np.float32), 4), [1, 2, 0, 0])
-    np.testing.assert_array_equal(lengthened(np.array([1, 2], np.float32), 1), [1, 2])
+    np.testing.assert_array_equal(middle_of(np.arange(9, dtype=np.float32), 4), [2, 3, 4, 5])
+    np.testing.assert_array_equal(middle_of(np.array([1, 2], np.float32), 4), [1, 2, 0, 0])
+    np.testing.assert_array_equal(pad_to_length(np.array([1, 2], np.float32), 1), [1, 2])
 
 
 # --- MFCC of AVT-CA (docs/papers/avtca.md, sections 3.1, 3.2)

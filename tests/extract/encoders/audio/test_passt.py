@@ -140,7 +140,7 @@ def test_sound_that_cannot_be_encoded_is_missing(
 
 
 def test_the_shortest_and_the_longest_forward(tiny: Shelf) -> None:
-    assert encoded(values(tiny, noise(passt.LEAST))).frames == 1
+    assert encoded(values(tiny, noise(passt.MIN_SAMPLES))).frames == 1
     with torch.no_grad(), pytest.raises(RuntimeError):
         tiny[KEY].network(passt.spectrogram()(torch.zeros(1, 321_601))[:, None])
     assert encoded(values(tiny, noise(16_001), window_seconds=1.0)).frames == 2

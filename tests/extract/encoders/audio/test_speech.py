@@ -128,7 +128,7 @@ def test_long_clips_share_a_forward_only_as_far_as_memory_reaches(
     encoder: Any = tiny["audio/wav2vec2-xlsr"].encoder(frames=False)
     rows: list[int] = []
     encoder._network.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
-    monkeypatch.setattr(speech_forward, "MOST_PAIRS", 2 * frame_count(4_000) ** 2)
+    monkeypatch.setattr(speech_forward, "MAX_FRAME_PAIRS", 2 * frame_count(4_000) ** 2)
     encoder.encode([Sample(sound=noise(4_000, n)) for n in range(5)])
     assert rows == [2, 2, 1]
 

@@ -15,7 +15,7 @@ from ercache.reasons import Missing, Reason
 from ercache.trained_extractors import extractor_folder
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, configs
-from extract.encoders.base import Encoded, Encoder, EncoderKind, Sample, Turn
+from extract.encoders.base import Encoded, Encoder, EncoderKind, Neighbour, Sample
 from extract.encoders.text import mpnet as mpnets
 from extract.encoders.text.kwrt import ENTRY as KWRT
 from extract.encoders.text.kwrt import KwrtKind
@@ -32,13 +32,13 @@ KEYS = tuple(kind.spec.key for kind in (KWRT, *MPNETS, *ROBERTAS))
 TUNED = "m2fnet-roberta"  # made by a training of ours
 CHECKPOINTS = sorted({ENCODERS[key].spec.weights for key in KEYS} - {None})  # type: ignore[type-var]
 TALK = (
-    Sample("Why not?", speaker="Ross", after=(Turn("No.", speaker="Monica"),)),
-    Sample("Oh my God!", speaker="Ross", before=(Turn("There is a fire, run!", speaker="Monica"),)),
+    Sample("Why not?", speaker="Ross", after=(Neighbour("No.", speaker="Monica"),)),
+    Sample("Oh my God!", speaker="Ross", before=(Neighbour("There is a fire, run!", speaker="Monica"),)),
     Sample(
         "I am so happy that you could come, really.",
         speaker="Monica",
-        before=(Turn("No!", speaker="Ross"), Turn("", speaker="Ross")),
-        after=(Turn("We lost our old dog.", speaker="Ross"),),
+        before=(Neighbour("No!", speaker="Ross"), Neighbour("", speaker="Ross")),
+        after=(Neighbour("We lost our old dog.", speaker="Ross"),),
     ),
     Sample("no", speaker="Monica"),
 )
@@ -113,7 +113,7 @@ def test_the_same_texts_give_the_same_bytes(key: str, tiny: dict[str, Tiny]) -> 
 def test_a_text_without_a_visible_character_is_missing(
     key: str, text: str | None, tiny: dict[str, Tiny]
 ) -> None:
-    neighbours = {"before": (Turn("Hi.", speaker="A"),), "after": (Turn("Yes.", speaker="A"),)}
+    neighbours = {"before": (Neighbour("Hi.", speaker="A"),), "after": (Neighbour("Yes.", speaker="A"),)}
     good, bad = build(key, tiny).encode(
         [Sample("hello", speaker="B"), Sample(text, speaker="B", **neighbours)]
     )  # type: ignore[arg-type]
@@ -218,8 +218,8 @@ def test_without_tokens_there_is_only_the_same_vector(tiny: dict[str, Tiny]) -> 
 ROSS = Sample(
     "Why not?",
     speaker="Ross",
-    before=(Turn("Oh my God!", speaker="Monica"), Turn("Really.", speaker="Ross")),
-    after=(Turn("Run!", speaker="Monica"), Turn("No.", speaker="Ross")),
+    before=(Neighbour("Oh my God!", speaker="Monica"), Neighbour("Really.", speaker="Ross")),
+    after=(Neighbour("Run!", speaker="Monica"), Neighbour("No.", speaker="Ross")),
 )
 PAST, OWN, FUTURE = "MONICA: Oh my God! ROSS: Really.", "ROSS: Why not?", "MONICA: Run! ROSS: No."
 
@@ -260,7 +260,7 @@ def test_context_is_that_of_the_published_string(
 
 def test_m2fnet_reads_one_neighbour_on_each_side_between_five_ends(tiny: dict[str, Tiny]) -> None:
     made, encoder = tiny["m2fnet-roberta"], build("text/m2fnet-roberta", tiny)
-    near = Sample("Why not?", speaker="Ses01F", before=(Turn("Really.", speaker="Ses01M"),))
+    near = Sample("Why not?", speaker="Ses01F", before=(Neighbour("Really.", speaker="Ses01M"),))
     ids = expected_ids(made, "MALE: Really.", "FEMALE: Why not?", "")
     assert ids.count(2) == 5
     np.testing.assert_allclose(encoder.encode([near])[0].arrays["pooled"], states(made, ids)[:1], atol=1e-6)
@@ -289,7 +289,7 @@ def test_encoders_ask_for_the_neighbours_that_they_read(
 def test_m2fnet_without_a_future_leaves_no_separator_for_it(tiny: dict[str, Tiny]) -> None:
     made, encoder = tiny["m2fnet-roberta"], build("text/m2fnet-roberta", tiny, future=0, names="none")
     ids = expected_ids(made, "Really.", "Why not?")
-    sample = Sample("Why not?", before=(Turn("Really."),))
+    sample = Sample("Why not?", before=(Neighbour("Really."),))
     np.testing.assert_allclose(encoder.encode([sample])[0].arrays["pooled"], states(made, ids)[:1], atol=1e-6)
 
 

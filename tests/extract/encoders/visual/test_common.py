@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from extract.encoders.base import Sample
 from extract.encoders.visual.common import (
-    chosen_box,
+    choose_box,
     crop_face,
     crop_rounded,
     crop_truncated,
+    enlarge_to_square,
     largest_faces,
-    square,
 )
-from extract.encoders.visual.jaa_align import aligned, alignment, back
+from extract.encoders.visual.jaa_align import align_crop, alignment_matrix, to_picture
 from extract.media.types import Frame
 from tests.support.tiny_visual import found
 
@@ -27,8 +27,8 @@ def box(*corners: float) -> np.ndarray:
 
 
 def test_the_square_is_of_the_longer_side_and_keeps_the_centre() -> None:
-    assert square(box(10, 20, 30, 60), 0.2).tolist() == [-4, 16, 44, 64]
-    assert square(box(10, 20, 30, 60), 0).tolist() == [0, 20, 40, 60]
+    assert enlarge_to_square(box(10, 20, 30, 60), 0.2).tolist() == [-4, 16, 44, 64]
+    assert enlarge_to_square(box(10, 20, 30, 60), 0).tolist() == [0, 20, 40, 60]
 
 
 def test_corners_are_widened_rounded_or_cut_to_whole_pixels() -> None:
@@ -59,24 +59,24 @@ def test_the_largest_face_is_cut_and_pictures_without_are_left_out() -> None:
     crops = largest_faces(Sample(frames=frames), crop_rounded)
     assert [(crop.position, crop.box.tolist()) for crop in crops] == [(1, [20, 20, 60, 60])]
     assert crops[0].image.shape == (40, 40, 3)
-    assert chosen_box(faces, "most_probable").tolist() == [0, 0, 10, 10]  # type: ignore[union-attr]
+    assert choose_box(faces, "most_probable").tolist() == [0, 0, 10, 10]  # type: ignore[union-attr]
 
 
 def test_alignment_puts_the_points_where_the_papers_page_says() -> None:
-    matrix = alignment(POINTS)
+    matrix = alignment_matrix(POINTS)
     assert matrix is not None
     there = POINTS @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(there[0], [53.190, 53.190], atol=1e-3)
     np.testing.assert_allclose(there[2], [87.5, 87.5], atol=1e-3)
     assert matrix[0, 0] == pytest.approx(1.715517, abs=1e-6)  # 199 / 2 / 58
-    np.testing.assert_allclose(back(there, matrix), POINTS, atol=1e-9)
+    np.testing.assert_allclose(to_picture(there, matrix), POINTS, atol=1e-9)
 
 
 @given(st.floats(-3, 3), st.floats(0.2, 5), st.floats(-50, 50))
 def test_alignment_undoes_rotation_scale_and_shift(angle: float, scale: float, shift: float) -> None:
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = scale * POINTS.astype(np.float64) @ turn.T + shift
-    plain, other = alignment(POINTS), alignment(moved)  # type: ignore[arg-type]
+    plain, other = alignment_matrix(POINTS), alignment_matrix(moved)  # type: ignore[arg-type]
     assert plain is not None and other is not None
     np.testing.assert_allclose(
         moved @ other[:, :2].T + other[:, 2], POINTS @ plain[:, :2].T + plain[:, 2], atol=1e-6
@@ -86,14 +86,14 @@ def test_alignment_undoes_rotation_scale_and_shift(angle: float, scale: float, s
 def test_aligned_pixels_are_those_of_the_picture_and_grey_beyond_it() -> None:
     ramp = np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (200, 200, 3)).copy()
     matrix = np.array([[2.0, 0, 10], [0, 2.0, 10]])  # crop = 2 x picture + 10
-    crop = aligned(ramp, matrix)
+    crop = align_crop(ramp, matrix)
     assert crop.shape == (176, 176, 3) and crop.dtype == np.uint8
     assert crop[50, 110].tolist() == [50] * 3 and crop[50, 112].tolist() == [51] * 3
     assert crop[0, 0].tolist() == [128] * 3
-    shifted = aligned(ramp, np.array([[1.0, 0, 0.5], [0, 1.0, 0]]))
+    shifted = align_crop(ramp, np.array([[1.0, 0, 0.5], [0, 1.0, 0]]))
     assert shifted[10, 21].tolist() == [20] * 3  # halfway between 20 and 21, to even
 
 
 @pytest.mark.parametrize("points", [np.zeros((5, 2)), np.full((5, 2), np.nan)])
 def test_points_that_span_nothing_align_nothing(points: np.ndarray) -> None:
-    assert alignment(points.astype(np.float32)) is None
+    assert alignment_matrix(points.astype(np.float32)) is None

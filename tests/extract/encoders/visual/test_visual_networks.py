@@ -16,9 +16,9 @@ from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders import ENCODERS
 from extract.encoders.base import Encoded, Sample
-from extract.encoders.visual.back_frames import GREY, faceless
+from extract.encoders.visual.back_frames import GREY, fill_faces
 from extract.encoders.visual.imagenet import ENTRIES as IMAGENETS
-from extract.encoders.visual.imagenet import ImageNetKind, newer
+from extract.encoders.visual.imagenet import ImageNetKind, current_name
 from extract.encoders.visual.vision_transformers import (
     CLIP_CONFIG,
     TORCHVISION,
@@ -179,11 +179,11 @@ def test_jaa_net_weighs_faces_by_area_and_keeps_units_and_landmarks(shelf_of_tes
 
 
 def test_jaa_net_is_its_network_on_the_aligned_face(shelf_of_tests: Shelf) -> None:
-    from extract.encoders.visual.jaa_align import aligned, alignment
+    from extract.encoders.visual.jaa_align import align_crop, alignment_matrix
 
-    matrix = alignment(np.array(POINTS, np.float32))
+    matrix = alignment_matrix(np.array(POINTS, np.float32))
     assert matrix is not None
-    crop = torch.tensor(aligned(PHOTO, matrix)).permute(2, 0, 1)[None].float()
+    crop = torch.tensor(align_crop(PHOTO, matrix)).permute(2, 0, 1)[None].float()
     told = forward(shelf_of_tests["jaa-net"].network, (crop / 255 - 0.5) / 0.5)
     arrays = built(shelf_of_tests, "jaa-net").encode([clip(1)])[0].arrays
     np.testing.assert_allclose(arrays["frames"][0, :512], told.hidden[0], rtol=1e-4, atol=1e-5)
@@ -239,7 +239,7 @@ def test_clip_is_transformers_own_on_its_own_preprocessing(shelf_of_tests: Shelf
 
 def test_back_frames_have_the_mean_in_place_of_every_face() -> None:
     frame = Frame(0.5, PHOTO, found((10.5, 20.5, 30.2, 40.2), (500.0, -5.0, 530.0, 4.0)))
-    image = faceless(frame).image
+    image = fill_faces(frame).image
     assert (image[20:41, 10:31] == GREY).all() and (image[:4, 500:] == GREY).all()
     changed = (image != PHOTO).any(axis=2)
     assert not changed[:20, :500].any() and not changed[41:].any() and not changed[:, 31:500].any()
@@ -286,7 +286,7 @@ def test_the_published_vit_of_torchvision_has_older_names() -> None:
     with torch.device("meta"):
         names = set(TORCHVISION.headless().state_dict())
     older = {n.replace(".mlp.0.", ".mlp.linear_1.").replace(".mlp.3.", ".mlp.linear_2.") for n in names}
-    assert older != names and set(map(newer, older)) == names
+    assert older != names and set(map(current_name, older)) == names
 
 
 def test_pyfeat_says_why_it_cannot_run() -> None:

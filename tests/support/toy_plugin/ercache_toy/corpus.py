@@ -7,7 +7,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Utterance
 from ercache.params.schema import Strict
 from extract.corpora import CorpusEntry
-from extract.corpora.common.entry import Progress
+from extract.corpora.common.entry import ScanProgress
 
 LABELS = {"volume": ("quiet", "loud")}
 
@@ -16,7 +16,7 @@ class Switches(Strict):
     """The corpus has no switches."""
 
 
-def scan(root: Path, switches: Switches, progress: Progress | None = None) -> Manifest:
+def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
     """Every file is an utterance."""
     utterances = []
     for path in sorted(root.glob("*.wav")):

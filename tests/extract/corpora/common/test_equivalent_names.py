@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.corpora.common.alike import composed, folded
-from extract.corpora.common.listing import Folder
+from extract.corpora.common.equivalent_names import name_key, to_nfc
+from extract.corpora.common.listing import FolderListing
 from extract.corpora.folder.rows import Recordings
 from tests.extract.corpora.test_folder import folder, scan, sound, told
 
@@ -62,8 +62,8 @@ def test_an_absent_file_that_lies_in_another_folder_is_told(tmp_path: Path) -> N
 @given(st.text(max_size=12))
 def test_folding_forgets_case_and_form_and_nothing_twice(name: str) -> None:
     forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")}
-    assert len({folded(form) for form in forms}) == len({composed(form) for form in forms}) == 1
-    assert folded(folded(name)) == folded(name)
+    assert len({name_key(form) for form in forms}) == len({to_nfc(form) for form in forms}) == 1
+    assert name_key(name_key(name)) == name_key(name)
 
 
 @given(
@@ -72,5 +72,5 @@ def test_folding_forgets_case_and_form_and_nothing_twice(name: str) -> None:
     )
 )
 def test_every_file_is_found_by_its_own_name_without_a_note(files: list[str]) -> None:
-    recordings = Recordings(Folder(Path(), tuple(files)))
+    recordings = Recordings(FolderListing(Path(), tuple(files)))
     assert [recordings.find(path) for path in files] == [([path], None) for path in files]
