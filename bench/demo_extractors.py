@@ -67,9 +67,12 @@ def main() -> None:
             command("pretrain", made, "--seed", str(seed))
             trained = time.perf_counter()
             command("extract", "demo", "--features", made)
-            told = {"training_seconds": trained - began, "extraction_seconds": time.perf_counter() - trained}
+            seconds_of = {
+                "training_seconds": trained - began,
+                "extraction_seconds": time.perf_counter() - trained,
+            }
             row = {"feature": made, "modality": modality, "seed": seed, **scored(modality, made)}
-            note(asked.log, row | {name: round(seconds, 1) for name, seconds in told.items()})
+            note(asked.log, row | {name: round(seconds, 1) for name, seconds in seconds_of.items()})
 
 
 def note(log: Path, row: dict[str, Any]) -> None:

@@ -111,13 +111,14 @@ def trained(
 ) -> dict[str, Any]:
     """One training and its scores: on the held-out speakers, or (tuning) on the validation speaker only."""
     began = time.perf_counter()
-    result, told = embedded(corpus, fold, method, rate, seed, size, epochs)
+    result, embeddings = embedded(corpus, fold, method, rate, seed, size, epochs)
     held_out, validation = FOLDS[fold]
     rest = corpus.others((*held_out, validation))
-    cut_or_pad = corpus.rows([*rest, validation] if outer else rest)
+    fitted = corpus.rows([*rest, validation] if outer else rest)
     scored = corpus.rows(held_out if outer else [validation])
     found = quality(
-        *(EmbeddingSet(told.values[rows], told.labels[rows]) for rows in (cut_or_pad, scored)), len(CLASSES)
+        *(EmbeddingSet(embeddings.values[rows], embeddings.labels[rows]) for rows in (fitted, scored)),
+        len(CLASSES),
     )
     return {
         "kind": "outer" if outer else "tuning",
@@ -143,8 +144,8 @@ def draw_held_out(
     chosen = corpus.rows(FOLDS[fold][0])
     for method in METHODS:
         rate = best_rate(rows, fold, method, size, epochs)
-        _, told = embedded(corpus, fold, method, rate, SEEDS[0], size, epochs)
-        held_out = EmbeddingSet(told.values[chosen], told.labels[chosen])
+        _, embeddings = embedded(corpus, fold, method, rate, SEEDS[0], size, epochs)
+        held_out = EmbeddingSet(embeddings.values[chosen], embeddings.labels[chosen])
         print(
             method,
             draw(held_out, list(CLASSES.values()), folder / f"{PICTURE}{size}-{method}.png"),

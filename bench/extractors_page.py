@@ -23,12 +23,12 @@ Written by `python -m bench.extractors` from `docs/extractors.jsonl` and `docs/e
 
 ## EMO-DB: speakers that are in no training data
 
-225 recordings of 7 speakers, 4 emotions (Berlin Database of Emotional Speech). Three folds with disjoint held-out
-speakers (03 08, 09 10, 11 12 13); of the other speakers one is validation, which chooses the epoch and the learning
-rate. An `audio/mel-resnet18` from scratch, with 2 passes over the train part before each look at validation, batches of
-8 images a class, eight versions of each sound with time warp and noise made ahead. What is scored is a logistic
-regression on standardised embeddings, fitted on all speakers that are not held out; 5-NN likewise. Held-out speakers
-were scored once a training and chose nothing.
+225 recordings of 7 speakers with 4 emotions (Berlin Database of Emotional Speech). Three folds have disjoint held-out
+speakers (03 08, 09 10, 11 12 13). One of the other speakers is the validation data, which choose the epoch and the
+learning rate. Each training is an `audio/mel-resnet18` from scratch: 2 passes over the train part before each
+validation, batches with 8 images of each class, eight augmented versions of each sound (time warp and noise). The score
+is that of a logistic regression on standardised embeddings, fitted on all speakers that are not held out, and of 5-NN.
+Held-out speakers were scored once for each training and chose nothing.
 """
 SIDES: Final = {"paper": 224, "small": 112, "tiny": 64}
 
@@ -47,13 +47,11 @@ def _of_size(rows: Sequence[Row], size: str, pictures: Sequence[str]) -> str:
     if not complete:
         return ""
     used = [r for r in outer if r["method"] == "mfcc" or r["seed"] in complete]
-    told = f"### Size `{size}`: mel images of {SIDES[size]} pixels\n"
+    heading = f"### Size `{size}`: mel images of {SIDES[size]} pixels\n"
     looks = " or ".join(str(n) for n in sorted({r["epochs"] for r in used if "epochs" in r}))
-    seeds = (
-        f"{looks} looks at validation. Seeds with all folds and methods: {', '.join(map(str, complete))}.\n"
-    )
+    seeds = f"{looks} validations. Seeds with all folds and methods: {', '.join(map(str, complete))}.\n"
     shown = _pictures([name for name in pictures if name.startswith(f"{PICTURE}{size}-")])
-    parts = [told, seeds, _table(used), _verdict(used), _collapse_table(used), shown]
+    parts = [heading, seeds, _table(used), _verdict(used), _collapse_table(used), shown]
     return "\n".join(part for part in parts if part)
 
 
@@ -113,13 +111,13 @@ def _verdict(rows: Sequence[Row]) -> str:
         other: _interval(_cells(rows, best, "probe_uar") - _cells(rows, other, "probe_uar"))
         for other in ("cross_entropy", "mfcc")
     }
-    told = [
+    heading = [
         f"{'at least as good as' if mean[best] >= mean[o] else 'below'} {NAMES[o].split(',')[0]} "
         f"({mean[best] - mean[o]:+.3f}, interval {low:+.3f} to {high:+.3f})"
         for o, (low, high) in against.items()
     ]
     goal = all(mean[best] >= mean[o] for o in against)
-    lines = [f"The best metric-learning variant is `{best}`: {' and '.join(told)}. "]
+    lines = [f"The best metric-learning variant is `{best}`: {' and '.join(heading)}. "]
     lines.append(
         f"The goal (at least cross-entropy, above MFCC) is **{'met' if goal else 'not met'}** on the mean."
     )
@@ -155,11 +153,11 @@ def _collapse_table(rows: Sequence[Row]) -> str:
 def _pictures(names: Sequence[str]) -> str:
     if not names:
         return ""
-    told = "UMAP of fold 1's held-out speakers, seed 0 (`--pictures`); colours are emotions, axes have no meaning.\n"
+    heading = "UMAP of fold 1's held-out speakers, seed 0 (`--pictures`); colours are emotions, axes have no meaning.\n"
     methods = [name.removesuffix(".png").rpartition("-")[2] for name in names]
     shown = [f"![{method}]({name})" for method, name in zip(methods, names, strict=True)]
     rows = [[f"`{method}`" for method in methods], ["---"] * len(names), shown]
-    return "\n".join([told, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+    return "\n".join([heading, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
 def _tuning(rows: Sequence[Row]) -> str:
@@ -223,7 +221,8 @@ def _tried(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     lines = [
-        "Configurations tried on validation (seed 10 unless told; probe fitted on train, weighted F1 on dev):\n",
+        "Configurations tried on validation (seed 10 unless stated otherwise; probe fitted on train, weighted F1 on "
+        "dev):\n",
         "| extractor | configuration | probe on dev | remark |",
         "|---|---|---|---|",
     ]

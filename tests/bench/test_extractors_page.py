@@ -43,7 +43,7 @@ def test_sizes_have_sections_of_their_own_beside_one_baseline() -> None:
 
 def test_a_size_without_a_complete_seed_has_no_section() -> None:
     text = page([*rows_of("tiny", 0.6), *BASELINE, *rows_of("small", 0.8)[:-1]])
-    assert "8 looks at validation. Seeds with all folds and methods: 0.\n" in section(text, "small")
-    assert "8 looks at validation. Seeds with all folds and methods: 0, 1.\n" in section(text, "tiny")
+    assert "8 validations. Seeds with all folds and methods: 0.\n" in section(text, "small")
+    assert "8 validations. Seeds with all folds and methods: 0, 1.\n" in section(text, "tiny")
     assert "### Size `small`" not in page([*rows_of("tiny", 0.6), *BASELINE, *rows_of("small", 0.8)[:5]])
     assert "### Size" not in page([])

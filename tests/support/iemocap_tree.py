@@ -206,7 +206,7 @@ def refused(root: Path) -> str:
 
 
 def video_of(manifest: Manifest, name: str) -> MediaRef:
-    """The part of the picture that shows an utterance's speaker."""
+    """The video reference of an utterance."""
     video = one(manifest, name).video
     assert video is not None
     return video

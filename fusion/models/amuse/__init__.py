@@ -1,4 +1,4 @@
-"""AMuSE: descriptors of several modalities, mixed for each utterance, speaker and class."""
+"""AMuSE: words, frames and audio segments, mixed by a closed-form rule, with dialogue and speaker context."""
 
 from fusion.models.amuse.model import ENTRY
 

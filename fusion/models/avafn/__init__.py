@@ -1,4 +1,4 @@
-"""AVAFN: pairwise cross-attention of text, sound and faces, and a weighted fusion of what it gives."""
+"""AVAFN: cross-attention between audio and video, then context, speaker, listener and emotion states."""
 
 from fusion.models.avafn.model import ENTRY
 

@@ -1,4 +1,4 @@
-"""AVT-CA: a clip of sound, faces and text, each attending to the others."""
+"""AVT-CA: audio and video of single clips, fused by transformers and cross-attention."""
 
 from fusion.models.avtca.model import ENTRY
 

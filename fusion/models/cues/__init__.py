@@ -1,4 +1,4 @@
-"""Cues: recognition and prediction of emotions from words, sounds and the relations of words."""
+"""Cues: recognition and prediction from words with their relations, speech with prosody, and a mel picture."""
 
 from fusion.models.cues.model import ENTRY
 
