@@ -1,4 +1,4 @@
-"""Training on words: epochs of the models that use length buckets (fusion/layers/length_buckets.py).
+"""Time of a training epoch on token sequences, with and without length buckets (fusion/layers/length_buckets.py).
 
 The reference is the same model on the same batches without buckets: every utterance is padded to the longest of its
 batch. The dialogues are those of bench/fusion.py. The utterances have as many tokens as those of MELD's train part,

@@ -118,7 +118,7 @@ def extractor_file(data: Path, name: str, file: str) -> Path:
     path, expected = extractor_folder(data, name) / file, read_record(data, name).sha256.get(file)
     if not path.is_file() or digest_of_file(path) != expected:
         raise WeightsError(
-            f"{path}: absent, or not the file that was trained",
+            f"{path}: the file is missing, or it has changed since training (its sha256 differs)",
             hint=f"train it again: `ercache pretrain {name}`",
         )
     return path

@@ -97,7 +97,7 @@ def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
 
 
 def _majorities(run: Run) -> "dict[str, MajorityVote]":
-    """Majority predictions on test; empty if they are damaged, which the comparison of runs reports."""
+    """The vote of the seeds for each test utterance; empty if the predictions are damaged."""
     from fusion.runs.predictions import (
         read_majority_votes,  # imports torch, which a page without runs does not need
     )

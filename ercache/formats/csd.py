@@ -73,7 +73,10 @@ def _open(path: Path) -> tuple[str, h5py.Group]:
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise UsageError(f"{path}: not readable as a computational sequence ({error})", hint=_HINT) from error
     if not isinstance(data, h5py.Group):
-        raise UsageError(f"{path}: not a computational sequence, which has one root with `data`", hint=_HINT)
+        raise UsageError(
+            f"{path}: not a computational sequence (expected exactly one top-level group, with a group `data` in it)",
+            hint=_HINT,
+        )
     return roots[0], data
 
 

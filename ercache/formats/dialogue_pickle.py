@@ -43,13 +43,13 @@ EMOTIONS: Final = ("emotion7", "six")  # label sets in the order of these files
 
 
 def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a pickle.
+    """Read a tuple pickle; the docstring of this file describes it.
 
     Args:
         modality: ignored, because the layout defines it.
 
     Raises:
-        UsageError: the file has another layout, is refused, or its sentences differ from the manifest.
+        UsageError: the layout is unknown, the pickle contains code, or its sentences differ from the manifest.
     """
     given = named_elements(load_pickle(path), LAYOUTS, path)
     ids = IdMatcher(manifest)

@@ -50,7 +50,7 @@ class FlatCache:
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"the description of its arrays is missing or invalid ({error!r})") from error
         if not fits:
-            raise UsageError("its arrays do not fit their description")
+            raise UsageError("the shape, type or offsets of an array differ from what the file declares")
         return specs
 
     @property

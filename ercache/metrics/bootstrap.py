@@ -16,7 +16,8 @@ def resampled_scores(counts: Ints, dialogues: Ints) -> dict[str, Floats]:
     """Metrics of resampled dialogues, for each seed.
 
     Args:
-        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2] (see `mean_scores`).
+        counts: confusion matrices of each seed and dialogue, [S, D, C, C]; with several labels, one 2 x 2 matrix for
+            each of E labels, [S, D, E, 2, 2] (see `mean_scores`).
         dialogues: how often each dialogue was drawn, [R, D].
 
     Returns:
@@ -32,7 +33,8 @@ def resampled_means(counts: Ints, seeds: Ints, dialogues: Ints) -> dict[str, Flo
     """Metrics of resampled dialogues, mean over resampled seeds.
 
     Args:
-        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2].
+        counts: confusion matrices of each seed and dialogue, [S, D, C, C]; with several labels, one 2 x 2 matrix for
+            each of E labels, [S, D, E, 2, 2].
         seeds: how often each seed was drawn, [R, S].
         dialogues: how often each dialogue was drawn, [R, D].
 
@@ -50,7 +52,8 @@ def intervals(counts: Ints, *, draws: int = DRAWS, seed: int = 0) -> dict[str, t
     Utterances of a dialogue are not independent, so whole dialogues are drawn.
 
     Args:
-        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2].
+        counts: confusion matrices of each seed and dialogue, [S, D, C, C]; with several labels, one 2 x 2 matrix for
+            each of E labels, [S, D, E, 2, 2].
     """
     rng = np.random.default_rng(seed)
     seeds = rng_draws(rng, counts.shape[0], draws)
@@ -73,7 +76,8 @@ def summary(counts: Ints) -> dict[str, dict[str, Any]]:
     """Each metric over seeds: mean, sample standard deviation (0 for one seed) and 95 % interval.
 
     Args:
-        counts: of each seed and dialogue, [S, D, C, C] or [S, D, E, 2, 2].
+        counts: confusion matrices of each seed and dialogue, [S, D, C, C]; with several labels, one 2 x 2 matrix for
+            each of E labels, [S, D, E, 2, 2].
     """
     by_seed = mean_scores(counts.sum(1), leading=1)
     bounds = intervals(counts)

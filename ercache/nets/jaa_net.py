@@ -232,7 +232,7 @@ class LocalFeatures(nn.Module):
 
 
 class JointHead(nn.Module):
-    """Joint head that classifies the action units. Its file is `au_net`."""
+    """Classifies all action units together. Its weights are in the checkpoint file `au_net`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ IMPORTED = "imported"
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses unknown keys."""
+    """Base class of all params (pydantic): immutable; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

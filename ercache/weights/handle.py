@@ -121,7 +121,12 @@ class Weights:
             return checked_file(row, file)
         if name is None:
             names = ", ".join(file.name for file in row.files if file.holds_tensors)
-            raise WeightsError(
-                f"checkpoint {self.key!r} must have one file of tensors, not {names or row.refused or 'none'}"
+            why = (
+                f"cannot be used: {row.refused}"
+                if row.refused
+                else f"has several weight files ({names}), and none was named"
+                if names
+                else "has no weight file"
             )
+            raise WeightsError(f"checkpoint {self.key!r} {why}")
         return self.path(name)

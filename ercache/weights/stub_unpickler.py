@@ -124,7 +124,9 @@ class _Unpickler(
     def persistent_load(self, pid: Any) -> Storage:
         kind, dtype, key, _, numel, *view = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype) or any(view):
-            raise WeightsError(f"a storage of an unknown kind: {str(pid)[:200]}")
+            raise WeightsError(
+                f"not a plain PyTorch checkpoint (unsupported tensor storage: {str(pid)[:200]})"
+            )
         return self._storage(str(key), dtype, int(numel))
 
 

@@ -1,7 +1,7 @@
-"""Pack unit results into one cache file per feature and part, from the previous cache file or the store.
+"""Write one cache file per feature and part.
 
-The index row of a unit is looked up once and kept in memory. Its arrays are read again when they are written, one
-utterance at a time.
+The result of a unit (one feature of one input) comes from the previous cache file or from the store. Only its index row
+stays in memory. Its arrays are loaded when they are written, one utterance at a time.
 """
 
 import functools

@@ -53,7 +53,7 @@ class MemoryBudget:
 
     @property
     def held(self) -> int:
-        """Bytes that have been read and not yet taken."""
+        """Number of bytes that have been read ahead and not yet consumed."""
         return self._held.total()
 
     def begin(self, order: FileOrder) -> None:
@@ -87,7 +87,7 @@ class MemoryBudget:
 
 
 class ReadAhead:
-    """Reads the files of jobs in the order of the jobs. Each reading thread has a process of its own."""
+    """Reads the files of the jobs in their order, with several threads. Each thread uses one reader process."""
 
     def __init__(self, setup: WorkerSetup, trace: Trace) -> None:
         self._setup, self._trace = setup, trace

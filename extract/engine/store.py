@@ -1,9 +1,9 @@
 """The store: finished units in append-only segment files, shared by checkouts and runs.
 
-Each run writes its own segment under a lock, so two runs never write the same file. A record that a kill or a full disk
-cut short at the end of a segment is removed. Where there are no locks, or the segment belongs to another user, it stays
-but is ignored. `gc` may replace segments that nobody writes. A reader that misses a segment then looks for its records
-in newer segments.
+A unit is one feature of one input. Each run writes its own segment under a lock, so two runs never write the same file.
+A kill or a full disk can leave an incomplete record at the end of a segment; it is removed. If the file system has no
+locks, or the segment belongs to another user, the incomplete record stays in place and is ignored. `gc` may replace
+segments that nobody writes. A reader that misses a segment then looks for its records in newer segments.
 """
 
 import contextlib

@@ -194,7 +194,7 @@ class _Repair:
         self._start = now if self._start is None else self._start
 
     def _begin(self, clock: _TrackClock, number: int, raw: float) -> None:
-        """Start a stream with the offset that the file's clock has by now."""
+        """Start a stream: take the offset that puts it near the other streams, or else the newest offset."""
         others = [other.last for other in self._clocks if other.last is not None]
         offsets = [join.offset for join in self._newest_first()]
         near = [o for o in offsets if others and abs(raw + o - max(others)) <= FORWARD_JUMP]
@@ -221,7 +221,7 @@ class _Repair:
             self._join(clock, raw)
 
     def _join(self, clock: _TrackClock, raw: float) -> None:
-        """Begin a joined recording after the end of all packets so far."""
+        """Place an appended recording, whose clock has restarted, after the end of all packets so far."""
         clock.base = max(other.end for other in self._clocks if other.last is not None) - raw
         self._joins.append(_Join(clock.base, raw))
 

@@ -1,4 +1,4 @@
-"""Texts of a training: token ids of utterances with their neighbours, and a tokenizer if there is no checkpoint."""
+"""Text input for training an extractor: token ids of each utterance with its neighbours, and its tokenizer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

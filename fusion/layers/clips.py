@@ -13,10 +13,10 @@ from fusion.data.ragged import Steps
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """N clips.
+    """A batch of N utterances without their dialogues.
 
     Attributes:
-        values: role -> steps [N, T, ...].
+        values: role (an input of the model, as its entry names it) -> steps, padded [N, T, ...].
         lengths: role -> number of steps [N]; 0 if a clip lacks the role.
     """
 
@@ -24,7 +24,7 @@ class ClipBatch:
     lengths: dict[str, Tensor]
 
     def select(self, ranks: Tensor) -> "ClipBatch":
-        """Return some clips by number [n], with no more padding than they need."""
+        """Return some utterances by index [n], with no more padding than they need."""
         lengths = {role: n[ranks] for role, n in self.lengths.items()}
         longest = {role: max([1, *n.tolist()]) for role, n in lengths.items()}
         return ClipBatch({role: x[ranks, : longest[role]] for role, x in self.values.items()}, lengths)

@@ -16,7 +16,8 @@ def buckets_of(lengths: Tensor) -> list[Tensor]:
         lengths: [N].
 
     Returns:
-        Numbers of the utterances of each bucket, longest first. A single bucket keeps the order of the utterances.
+        Indices of the utterances, one tensor per bucket. Buckets, and the utterances in them, go from long to short. If
+        there is only one bucket, the utterances keep their order.
     """
     order = lengths.argsort(descending=True, stable=True)
     sizes, begins = lengths[order].tolist(), [0]

@@ -59,7 +59,7 @@ class TranscriptPair:
 
 
 class Pairing:
-    """The recordings of a folder, with which transcripts are paired."""
+    """The recordings of a folder; finds the recording that belongs to a transcript, by its name."""
 
     def __init__(self, media: Iterable[str]) -> None:
         self._files: dict[str, list[str]] = defaultdict(list)

@@ -13,7 +13,7 @@ from extract.corpora.folder.table import ClipRow
 
 
 class Recordings:
-    """The media files of a folder, found by path, with or without suffix, in another case or Unicode form."""
+    """Looks up media files by the paths of a table; the suffix may be missing, case and Unicode form may differ."""
 
     def __init__(self, folder: FolderListing) -> None:
         self._files = frozenset(folder.files)

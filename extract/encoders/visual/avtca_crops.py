@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ercache.params.schema import Strict
 from extract.encoders.base import Input, Sample
-from extract.encoders.visual.common import FaceCrop, choose_box, crop_rounded
+from extract.encoders.visual.cropping import FaceCrop, choose_box, crop_rounded
 from extract.media.types import PictureRequest
 
 SIDE: Final = 224

@@ -10,7 +10,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.visual.common import FaceCrop, Image, crop_face, enlarge_to_square, largest_faces
+from extract.encoders.visual.cropping import FaceCrop, Image, crop_face, enlarge_to_square, largest_faces
 from extract.encoders.visual.picture_rows import (
     IMAGENET,
     build_encoded,

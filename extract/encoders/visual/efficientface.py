@@ -14,7 +14,7 @@ from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.avtca_crops import SIDE, AvtcaPictures, avtca_crops, avtca_input
-from extract.encoders.visual.common import FaceCrop, Image
+from extract.encoders.visual.cropping import FaceCrop, Image
 from extract.encoders.visual.picture_rows import (
     Statistics,
     build_encoded,

@@ -1,4 +1,4 @@
-"""Face crops as they are, for models that train their own picture network: AVT-CA.
+"""Face crops as features, for models that train their own picture network (AVT-CA); `cropping.py` does the cropping.
 
 Source: docs/papers/avtca.md, section 3.3.
 """
@@ -14,7 +14,7 @@ from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.encoders.visual.avtca_crops import SIDE, AvtcaPictures, avtca_crops, avtca_input
-from extract.encoders.visual.common import FaceCrop
+from extract.encoders.visual.cropping import FaceCrop
 from extract.encoders.visual.picture_rows import encode_faces, face_arrays, face_values
 from extract.media.mel_image import resized
 

@@ -12,7 +12,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.visual.common import choose_box, crop_face
+from extract.encoders.visual.cropping import choose_box, crop_face
 from extract.media.types import FloatArray, Frame, PictureRequest
 
 

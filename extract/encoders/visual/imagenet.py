@@ -12,7 +12,7 @@ from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, Encoder, EncoderSpec, Input, Sample
 from extract.encoders.run_singly import encode_usable
-from extract.encoders.visual.common import (
+from extract.encoders.visual.cropping import (
     FaceCrop,
     Image,
     crop_face,

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.encoders.visual.common import Image
+from extract.encoders.visual.cropping import Image
 from extract.media.types import FloatArray
 
 SIDE: Final = 176

@@ -12,7 +12,7 @@ from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.visual.common import Image, box_areas, no_face_reason
+from extract.encoders.visual.cropping import Image, box_areas, no_face_reason
 from extract.encoders.visual.jaa_align import Matrix, align_crop, alignment_matrix, to_picture
 from extract.encoders.visual.picture_rows import Statistics, face_arrays, face_values, run_network, to_tensor
 from extract.media.types import FloatArray, PictureRequest

@@ -16,7 +16,7 @@ from ercache.reasons import Missing, Reason
 from ercache.trained_extractors import load_extractor
 from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
-from extract.encoders.visual.common import crop_face
+from extract.encoders.visual.cropping import crop_face
 from extract.encoders.visual.m2fnet_images import SIZES, embed_images, network_of, width_of
 from extract.media.mel_image import resized
 from extract.media.types import Faces, FloatArray, Frame, PictureRequest

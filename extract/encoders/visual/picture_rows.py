@@ -8,7 +8,7 @@ import numpy as np
 from ercache.cache import ArraySpec
 from ercache.reasons import Missing
 from extract.encoders.base import Encoded, Sample
-from extract.encoders.visual.common import FaceCrop, Image, no_face_reason
+from extract.encoders.visual.cropping import FaceCrop, Image, no_face_reason
 from extract.media.types import FloatArray
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ercache.nets.vit_names import vit_name
 from ercache.weights import Weights
 from extract.encoders.audio.mel_vit import CONFIGS
 from extract.encoders.base import Encoder, EncoderSpec, Input
-from extract.encoders.visual.common import Image
+from extract.encoders.visual.cropping import Image
 from extract.encoders.visual.imagenet import (
     ImageNetKind,
     PictureEncoder,

@@ -249,7 +249,7 @@ class Avtca(nn.Module):
         return x, n
 
     def exchanged(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A' and V' (4.8)."""
+        """A' and V' of section 4.8: each stream after attention to the other one; unchanged with one modality."""
         if len(self.modalities) < 2 or not self.config.exchange:
             return x
         return {m: self.exchange[m](x[m], valid[m], x[o], valid[o]) for m, o, valid in self._pairs(x, n)}

@@ -114,5 +114,5 @@ class CuesConfig(BaseModel):
 
     @property
     def past(self) -> int | None:
-        """Earlier utterances in a speech window; None: all."""
+        """Number of earlier utterances in a speech window; None: all earlier ones."""
         return None if self.context_utterances == "all" else self.context_utterances - 1

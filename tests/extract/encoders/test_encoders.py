@@ -27,7 +27,7 @@ from ercache.weights import Checkpoint, WeightFile, Weights, checked_files
 from extract.encoders import ENCODERS, configs
 from extract.encoders.audio.prosody import NAMES
 from extract.encoders.base import Encoded, Encoder, Sample
-from extract.encoders.visual.common import crop_face
+from extract.encoders.visual.cropping import crop_face
 from extract.faces.mtcnn import FACES_KEY, FACES_VERSION
 from extract.media.types import Faces, Frame
 

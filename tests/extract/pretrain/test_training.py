@@ -124,7 +124,7 @@ def test_the_folder_of_an_extractor_holds_its_record_and_the_ids_it_was_trained_
         load_extractor(Weights("made/other", data=tmp_path), VISUAL, network_of, {})
     model = folder / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-1] + b"x")
-    with pytest.raises(WeightsError, match="not the file that was trained"):
+    with pytest.raises(WeightsError, match="has changed since training"):
         load_extractor(dual, VISUAL, network_of, {})
     (folder / "seen.json").write_text("{}")
     with pytest.raises(WeightsError, match="unknown which utterances the extractor was trained on"):

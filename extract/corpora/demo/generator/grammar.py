@@ -23,7 +23,7 @@ def expansions(pattern: str) -> list[str]:
 
 
 def sentences(emotion: Emotion) -> list[str]:
-    """Return every sentence of an emotion."""
+    """Return every sentence that the grammar can generate for an emotion."""
     return [sentence for pattern in PATTERNS[emotion] for sentence in expansions(pattern)]
 
 

@@ -18,11 +18,11 @@ SKULL = 1.42  # top of the head above the centre of the face
 
 @dataclass(frozen=True)
 class Head:
-    """A head without its features.
+    """A drawn human head without eyes, brows, nose and mouth.
 
     Attributes:
-        picture: RGB, `FINE` times larger than shown.
-        mask: coverage, same size.
+        picture: RGB, drawn `FINE` times larger than the final size.
+        mask: opacity of each pixel, same size.
         unit: half face width in pixels of `picture`.
     """
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.encoders.base import Sample
-from extract.encoders.visual.common import (
+from extract.encoders.visual.cropping import (
     choose_box,
     crop_face,
     crop_rounded,
