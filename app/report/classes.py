@@ -86,7 +86,7 @@ def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
     if not wrong:
         return "All utterances are classified correctly."
     n, true, predicted = min(wrong)
-    return f"Most frequent confusion: {true} taken for {predicted} ({-n:,.0f} times)."
+    return f"Most frequent confusion: {true} predicted as {predicted} ({-n:,.0f} {'time' if n == -1 else 'times'})."
 
 
 def class_table(runs: Sequence[Run]) -> ClassTable | None:

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from app.report.runs import Curves, Run, read_curves
 from ercache.training import SCORE
+from ercache.wording import count_noun
 
 # Placeholder colours, replaced by variables of the style sheet, so that a drawing fits the light and the dark page.
 _INK, _LINE, _FIRST, _SECOND = "#010101", "#020202", "#030303", "#040404"
@@ -62,12 +63,12 @@ def curve_views(runs: Sequence[Run]) -> list[CurveView]:
     for run, curves in found:
         length = [max(map(len, columns.values()), default=0) for columns in curves.values()]
         best = ", ".join(map(str, run.record.epochs)) or "unknown"
-        what = (
-            f"{len(curves)} trainings of {len(run.record.folds)} folds"
-            if run.record.folds
-            else f"{len(curves)} seeds"
-        )
-        summary = f"{what}, {min(length)} to {max(length)} epochs; best epochs {best}."
+        what = count_noun(len(curves), "training" if run.record.folds else "seed")
+        if run.record.folds:
+            what += f" of {count_noun(len(run.record.folds), 'fold')}"
+        first = f"{min(length)} to " if min(length) < max(length) else ""
+        chosen = f"best epoch{'s' * (len(run.record.epochs) > 1)} {best}"
+        summary = f"{what}, {first}{count_noun(max(length), 'epoch')}; {chosen}."
         views.append(CurveView(run.record.experiment, *_draw(run, curves, limits, f"c{len(views)}"), summary))
     return views
 

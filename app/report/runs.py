@@ -27,24 +27,23 @@ class Run:
         return (-self.record.validation[METRIC].mean, self.record.experiment)
 
 
-Curves = dict[
-    int, dict[str, list[float]]
-]  # training (a seed, or a seed of a fold) -> column -> values by epoch
+# training (a seed, or a seed of a fold) -> column -> values by epoch
+Curves = dict[int, dict[str, list[float]]]
 
 
 def read_run(folder: Path) -> Run:
-    """A run folder, by its `run.json`.
+    """Read a run folder.
 
     Raises:
-        UsageError: the file is not what a run writes.
+        UsageError: `run.json` is damaged.
     """
     return Run(folder, read_record(folder))
 
 
 def read_curves(folder: Path) -> Curves:
-    """Training -> column -> values by epoch, from `curves.csv`; empty when there is none or it cannot be read."""
+    """Read `curves.csv`; empty if the file is absent or damaged."""
     curves: Curves = {}
-    rank: dict[tuple[str, int], int] = {}  # trainings of folds are numbered as they come
+    rank: dict[tuple[str, int], int] = {}  # trainings of folds are numbered in the order of the file
     try:
         with (folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
@@ -66,10 +65,14 @@ def _finite(text: str) -> float:
 
 
 def majority_floor(train: Mapping[str, int], test: Mapping[str, int], classes: list[str]) -> dict[str, float]:
-    """Scores of always answering the most frequent label of `train`, from label counts alone.
+    """Scores of always predicting the most frequent label of `train`, computed from label counts.
+
+    Args:
+        train: label -> number of train utterances.
+        test: label -> number of test utterances.
 
     Returns:
-        Metric -> fraction; empty when a part has no label.
+        Metric -> fraction; empty if a part has no label.
     """
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     answer = max(range(len(classes)), key=lambda c: train.get(classes[c], 0), default=0)

@@ -1,4 +1,4 @@
-"""Scores of comparable runs: table, dot plot with intervals, majority floor, pairwise differences."""
+"""Scores of comparable runs: table, dot plot with intervals, majority baseline, pairwise differences."""
 
 import math
 from collections import Counter
@@ -21,7 +21,7 @@ TASKS = {"erc": "recognition", "epc": "prediction of the next utterance"}
 
 @dataclass(frozen=True)
 class Dot:
-    """A value with its interval, as positions in percent of the axis; None where there is none."""
+    """A value with its interval, as positions in percent of the axis; `low` and `high` are None without an interval."""
 
     value: float
     low: float | None
@@ -31,7 +31,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A run: validation and test scores, metric by metric, in percent; `folds`: each fold's own on test."""
+    """Validation and test scores of a run, one per metric, in percent; `folds` has the test scores of each fold."""
 
     experiment: str
     model: str
@@ -54,7 +54,7 @@ class Pair:
     """Difference a - b of two runs on test, in percentage points; both p are corrected for the number of pairs.
 
     Attributes:
-        clear: every p that there is lies below 0.05.
+        clear: every p that was computed is below 0.05.
     """
 
     a: str
@@ -68,7 +68,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class GroupView:
-    """Runs on one corpus, label set and split, the best on test first."""
+    """Runs on one corpus, label set, split and task, sorted by test score.
+
+    Attributes:
+        floor: scores of the majority baseline, in percent.
+        floor_at: position of its weighted F1 on the axis, in percent.
+        pairs_note: why there are no pairs; "" if there are.
+    """
 
     corpus: str
     label_set: str
@@ -87,7 +93,12 @@ Compare = Callable[[list[Path]], Sequence[Mapping[str, Any]]]
 
 
 def group_view(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> GroupView:
-    """Scores of comparable runs, the first of which is the best on validation."""
+    """Turn comparable runs into rows.
+
+    Args:
+        runs: runs of one group; the first one is the best on validation.
+        compare: function that compares runs, given their folders.
+    """
     corpus, label_set, split, task = runs[0].record.comparable
     floor = floor_of(runs[0], gathered.manifest(corpus))
     low, high, step = axis_of(runs, floor.get(METRIC))
@@ -109,7 +120,7 @@ def group_view(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> G
 
 
 def floor_of(run: Run, manifest: Manifest | None) -> dict[str, float]:
-    """Scores of always giving the train part's most frequent label; empty when the manifest cannot tell."""
+    """Scores of always predicting the most frequent label of the train part; empty without a manifest or its split."""
     split = manifest.splits.get(run.record.split) if manifest else None
     if manifest is None or split is None:
         return {}
@@ -119,7 +130,7 @@ def floor_of(run: Run, manifest: Manifest | None) -> dict[str, float]:
 
 
 def axis_of(runs: Sequence[Run], floor: float | None) -> tuple[int, int, int]:
-    """Low end, high end and step of the dot plot's axis, in percent, around everything that it shows."""
+    """Low end, high end and step of the axis of the dot plot, in percent, so that all points and intervals fit."""
     shown = [floor] if floor is not None else []
     for run in runs:
         for score in (run.record.test.get(METRIC), run.record.validation.get(METRIC)):
@@ -132,13 +143,13 @@ def axis_of(runs: Sequence[Run], floor: float | None) -> tuple[int, int, int]:
 
 
 def pairs_of(ranked: Sequence[Run], compare: Compare) -> tuple[tuple[Pair, ...], str]:
-    """Every pair of runs compared, or the reason why they cannot be."""
+    """Compare every pair of runs; returns the pairs, or the reason why there are none."""
     if len(ranked) < 2:
-        return (), "a single run: nothing to compare it with"
+        return (), "there is only one run"
     try:
         rows = compare([run.folder for run in ranked])
     except ErcacheError as error:
-        folder = f"{ranked[0].folder.parent}/"  # the page must not depend on where the data lie
+        folder = f"{ranked[0].folder.parent}/"  # the page must not depend on the place of the data folder
         return (), "; ".join(text.replace(folder, "") for text in (error.message, *error.details))
     except (KeyError, ValueError, IndexError) as error:
         return (), f"the predictions of a run are damaged ({error}): train it again"
@@ -146,10 +157,9 @@ def pairs_of(ranked: Sequence[Run], compare: Compare) -> tuple[tuple[Pair, ...],
 
 
 def compare_runs(folders: list[Path]) -> Sequence[Mapping[str, Any]]:
-    """The comparison of `ercache compare`."""
-    from fusion.evaluation.significance import (
-        compare,  # statsmodels is slow to load and a page without runs needs none
-    )
+    """Compare runs as `ercache compare` does."""
+    # Imported here because statsmodels is slow to load, and a page without runs does not need it.
+    from fusion.evaluation.significance import compare
 
     return compare(folders)
 
