@@ -187,7 +187,7 @@ def test_all_faults_of_the_annotation_are_told_at_once(tmp_path: Path) -> None:
         "no summary of a turn: '[one - 2.0]",
         f"{SCRIPT}_F000 is a turn of another dialogue",
         "'../../etc/F000' is no name of a turn",
-        "Ses02F_impro01.txt: the file has no bytes",
+        "Ses02F_impro01.txt: the file is empty",
         "Ses03F_impro01.txt: holds no line like",
         "Ses05F_impro01.txt: is a folder, a pipe",
         "unpack these files again",

@@ -194,7 +194,7 @@ def put_much(folder: Path, limit: int) -> None:
 
 
 def assert_told_and_usable(folder: Path, told: str, finished: list[int]) -> None:
-    for words in ("WorkError", str(folder), "0.8 MB are needed", "finished work is kept", "run again"):
+    for words in ("WorkError", str(folder), "0.8 MB needed", "finished work is kept", "run again"):
         assert words in told
     assert str([*finished, 9]) in told, "the same store goes on"
     assert not [p for p in folder.iterdir() if p.suffix != ".seg"]
