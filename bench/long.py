@@ -31,6 +31,7 @@ import typer
 import yaml
 
 from bench.jobs import PROJECT, rounded, watch
+from ercache.cpus import cores
 from ercache.errors import WorkError
 from ercache.params.schema import EngineParams
 
@@ -143,7 +144,7 @@ def stamp(seconds: float) -> str:
 
 def measure_one(project: Path, path: Path) -> dict[str, Any]:
     """Measure one recording."""
-    threads = ("-threads", str(len(os.sched_getaffinity(0))))
+    threads = ("-threads", str(cores()))
     began = time.perf_counter()
     run_ffmpeg(*threads, "-i", str(path), "-f", "null", "-")
     decode = time.perf_counter() - began

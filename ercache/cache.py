@@ -274,6 +274,15 @@ def _check_block(path: Path) -> bytes:
     return block
 
 
+def stated_digest(path: Path) -> str:
+    """The sha256 (hex) in the user block of a cache file, not compared with the content.
+
+    Raises:
+        CacheError: the file is not a cache file.
+    """
+    return _check_block(path).removeprefix(MAGIC).rstrip(b"\0").decode("ascii", "replace")
+
+
 def sealed_digest(path: Path) -> str:
     """The sha256 (hex) in the user block of a cache file, after comparing it with the content.
 

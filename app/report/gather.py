@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from app.report.extractors import Extractor, read_extractor
 from app.report.runs import Run, read_run
-from ercache.cache import BLOCK, MAGIC, ArraySpec, CacheFile, Entry
+from ercache.cache import ArraySpec, CacheFile, Entry, stated_digest
 from ercache.errors import ErcacheError
 from ercache.manifest import Manifest, read_manifest
 from ercache.trained_extractors import EXTRACTORS, RECORD
@@ -87,7 +87,7 @@ def read_cache(path: Path, root: Path) -> CacheIndex:
     with CacheFile(path) as cache:
         return CacheIndex(
             path=where.as_posix(),
-            digest=_stated_digest(path),
+            digest=stated_digest(path),
             corpus=folders[0] if folders else str(cache.provenance.get("corpus", "")),
             modality=folders[1] if len(folders) > 1 else str(cache.provenance.get("modality", "")),
             feature=feature or path.stem,
@@ -96,11 +96,6 @@ def read_cache(path: Path, root: Path) -> CacheIndex:
             specs=tuple(cache.specs[name] for name in sorted(cache.specs)),
             entries=cache.entries,
         )
-
-
-def _stated_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return stream.read(BLOCK).removeprefix(MAGIC).rstrip(b"\0").decode("ascii", "replace")
 
 
 @dataclass(frozen=True)

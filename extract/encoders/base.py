@@ -96,6 +96,7 @@ class EncoderSpec:
         weights: key in the table of checkpoints, or None; a param named `weights` chooses another checkpoint.
         paper: the paper that describes it.
         unavailable: why it cannot run anywhere yet; empty if it can.
+        libraries: packages beside the common ones (`extract.engine.worker.LIBRARIES`) whose versions are recorded.
     """
 
     key: str
@@ -108,6 +109,7 @@ class EncoderSpec:
     weights: str | None = None
     paper: str = ""
     unavailable: str = ""
+    libraries: tuple[str, ...] = ()
 
 
 class Encoder(Protocol):

@@ -38,6 +38,7 @@ from extract.media.types import Frame
 if TYPE_CHECKING:
     from extract.faces.mtcnn import FaceFinder
 
+# Their versions are recorded with every feature; what only one encoder uses stands in its `EncoderSpec.libraries`.
 LIBRARIES = (
     "torch",
     "numpy",
@@ -55,10 +56,16 @@ LIBRARIES = (
 T = TypeVar("T")
 
 
-def environment_of(device: str, engine: EngineParams) -> dict[str, Any]:
-    """Return what computes records: library versions, class of the device, precision, threads."""
+def environment_of(device: str, engine: EngineParams, libraries: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what computes records: library versions, class of the device, precision, threads.
+
+    Args:
+        device: as torch names it.
+        engine: params of the engine.
+        libraries: those that the encoder names beside the common ones.
+    """
     return {
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {name: version(name) for name in (*LIBRARIES, *libraries)},
         "python": ".".join(platform.python_version_tuple()[:2]),
         "device": device.split(":")[0],
         "precision": engine.precision,
@@ -89,6 +96,7 @@ class Worker:
         self.setup, self.engine = setup, setup.engine
         self.trace = Trace(*setup.trace) if setup.trace else Trace()
         self.environment = environment_of(setup.device, setup.engine)
+        self._environments: dict[tuple[str, ...], dict[str, Any]] = {}
         self._connection = connection
         self._jobs: queue.SimpleQueue[tuple[WorkerJob, ArrivingClips] | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[Mapping[str, bytes]] = queue.SimpleQueue()
@@ -178,7 +186,7 @@ class Worker:
         samples = self._samples(job, feature, rows, inputs, done.faces)
         results = self._encode(job, feature, samples, run_singly)
         for n in rows:
-            record = self._record(results[n], inputs[n].note_of(feature))
+            record = self._record(feature, results[n], inputs[n].note_of(feature))
             if record.reason is not None:
                 done.faults.append(RowFailure(feature.name, n, record.reason, record.detail))
             final = record.reason is None or record.reason.status is not Status.UNAVAILABLE
@@ -277,15 +285,24 @@ class Worker:
 
         return together_or_singly(encode, list(batch), lambda: run_singly.add(feature.name))
 
-    def _record(self, result: Encoded | Missing, note: str) -> Record:
+    def _environment_for(self, libraries: tuple[str, ...]) -> dict[str, Any]:
+        """Return the environment of an encoder; looking up versions for each record would take milliseconds."""
+        if not libraries:
+            return self.environment
+        if libraries not in self._environments:
+            self._environments[libraries] = environment_of(self.setup.device, self.engine, libraries)
+        return self._environments[libraries]
+
+    def _record(self, feature: Feature, result: Encoded | Missing, note: str) -> Record:
+        environment = self._environment_for(feature.spec.libraries)
         if isinstance(result, Missing):
-            return Record({}, reason=result.reason, detail=result.detail, environment=self.environment)
-        record = Record(result.arrays, result.frames, environment=self.environment, note=note)
+            return Record({}, reason=result.reason, detail=result.detail, environment=environment)
+        record = Record(result.arrays, result.frames, environment=environment, note=note)
         if finite(record):
             return record
         # Encoders reject sound that is not finite or far too loud, so the arithmetic failed, not the data.
         words = f"the encoder made values that are not finite, in {self.engine.precision}"
-        return Record({}, reason=Reason.FAULT, detail=words, environment=self.environment)
+        return Record({}, reason=Reason.FAULT, detail=words, environment=environment)
 
 
 def together_or_singly(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ercache.cache import CacheFile
 from tests.e2e.conftest import BIN, ROOT
 
 PACKAGE = ROOT / "tests" / "support" / "toy_plugin"
@@ -85,6 +86,8 @@ def test_a_package_brings_an_encoder_a_corpus_a_model_and_a_metric(tmp_path: Pat
     run = json.loads((tmp_path / "data/models/toy/run.json").read_text())
     assert run["model"] == "toy_linear" and 0 < run["test"]["confidence"]["mean"] < 1
     assert len(run["test"]["confidence"]["ci95"]) == 2 and "weighted_f1" in run["test"]
+    with CacheFile(tmp_path / "data/caches/tones/audio/loudness.train.h5") as cache:
+        assert cache.provenance["made"][0]["versions"]["ercache-toy"] == "1.0"
     for verb, name in (("encoders", "audio/toy-loudness"), ("corpora", "tones"), ("models", "toy_linear")):
         assert name in ercache(tmp_path, site, verb).stdout
 

@@ -48,6 +48,7 @@ class Egemaps:
         licence="audEERING research licence (no commercial use)",
         paper="Eyben et al. 2016",
         unavailable="" if importlib.util.find_spec("opensmile") else ABSENT,
+        libraries=("opensmile",),
     )
     Params: ClassVar[type[BaseModel]] = EgemapsParams
 

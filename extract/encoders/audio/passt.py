@@ -80,6 +80,7 @@ class Passt:
         licence="Apache-2.0",
         weights="passt",
         paper="Koutini et al. 2022, arXiv 2110.05069",
+        libraries=("hear21passt",),
     )
     Params: ClassVar[type[BaseModel]] = PasstParams
 

@@ -18,7 +18,9 @@ class Loudness:
     class Params(Strict):
         """The encoder has no switches."""
 
-    spec: ClassVar = EncoderSpec("audio/toy-loudness", "audio", "loudness", "one", 1, "MIT")
+    spec: ClassVar = EncoderSpec(
+        "audio/toy-loudness", "audio", "loudness", "one", 1, "MIT", libraries=("ercache-toy",)
+    )
 
     def __init__(self, params: Params, device: str = "cpu", weights: Weights | None = None) -> None:
         pass
