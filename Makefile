@@ -16,7 +16,7 @@ demo: $(READY)
 	@echo "report: $(CURDIR)/data/reports/report.html"
 
 test: lint
-	python -m pytest -n 2 --dist loadgroup -m "not full"
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full"
 
 test-full: lint
 	python -m pytest

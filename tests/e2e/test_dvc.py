@@ -9,7 +9,7 @@ import yaml
 
 from tests.e2e.conftest import ROOT, MakeProject, Project
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("dvc")]
+pytestmark = pytest.mark.e2e
 
 EXPERIMENTS = ("m2fnet_text", "concat")
 

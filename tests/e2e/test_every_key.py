@@ -22,7 +22,7 @@ from extract.encoders.visual.openface import COLUMNS
 from tests.e2e.conftest import SHARED, MakeProject, Project
 from tests.support import tiny_weights
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("keys")]
+pytestmark = pytest.mark.e2e
 
 CREMAD = SHARED / "media" / "cremad"
 MELD = SHARED / "meld"

@@ -13,7 +13,7 @@ from tests.e2e.test_hostile import FEATURES, write_project
 from tests.extract.engine.test_library_faults import ERRORS, FAULTY, SITES, name_of, short_clip
 from tests.support.hostile_run import watched
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.e2e
 
 
 def test_a_run_among_failing_libraries_ends_and_other_files_are_unharmed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ercache.cache import CacheFile
 from ercache.params.schema import EngineParams
 from tests.e2e.conftest import MakeProject
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.e2e
 MELD_HOURS = 10 / 60  # goal for MELD's 13,708 clips, from mp4
 
 

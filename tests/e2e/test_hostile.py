@@ -20,7 +20,7 @@ from tests.support.hostile_media import Mutant, bases, mutants
 from tests.support.hostile_run import Watched, watched
 from tests.support.hostile_truth import Truth, truth_of
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.e2e
 
 LIMIT = 20.0  # seconds for one decoding, ours and FFmpeg's
 FEATURES = {

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import MakeProject, Project
 from tests.support.iemocap_tree import DIALOGUES, make_media, write_annotation, write_release
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.e2e
 
 EXPERIMENT = {
     "model": "concat",

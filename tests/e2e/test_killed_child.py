@@ -18,7 +18,7 @@ from tests.e2e.test_hostile import write_project
 from tests.e2e.test_kill import assert_nothing_less, entries
 from tests.support.hostile_run import ROOT, family, opened_by
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("kill")]
+pytestmark = pytest.mark.e2e
 
 SECONDS, CUES = 80, 8
 WITHIN = (

@@ -13,7 +13,7 @@ import yaml
 from ercache.trained_extractors import TABLES
 from tests.e2e.conftest import SHARED, MakeProject, Project
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("dvc")]
+pytestmark = pytest.mark.e2e
 
 MELD = SHARED / "meld"
 MAJORITY = 0.2523  # weighted F1 on dev of always answering neutral: 470 of 1,109

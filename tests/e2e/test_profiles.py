@@ -18,7 +18,7 @@ from extract.encoders import ENCODERS
 from tests.e2e.conftest import MakeProject, Project
 from tests.support.papers import GIVEN, PAPERS, ROWS
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("profiles")]
+pytestmark = pytest.mark.e2e
 
 RANDOM = ("--random-weights", "0")
 FIRST = {

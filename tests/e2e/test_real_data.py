@@ -4,7 +4,7 @@ import pytest
 
 from tests.e2e.conftest import SHARED, MakeProject
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.e2e
 
 CREMAD = SHARED / "media" / "cremad"
 MELD = SHARED / "meld"
@@ -33,7 +33,7 @@ def test_meld_counts_and_its_text_features_without_media(make_project: MakeProje
     answer = project.json("extract", "meld", "--features", "minilm", "--limit", "200")
     assert answer["failed"] == [] and answer["done"] + answer["reused"] <= 200
     told = project.ercache("extract", "meld", "--features", "prosody", "--root", str(MELD), code=2).stderr
-    assert "meld: prosody: no utterance has sound" in told
+    assert "meld: prosody: no utterance has audio" in told
 
 
 @pytest.mark.full

@@ -14,7 +14,7 @@ import yaml
 
 from tests.e2e.conftest import ROOT, SHARED, Project
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.e2e
 
 CREMAD, EMODB = SHARED / "media" / "cremad", SHARED / "media" / "emodb"
 BOTH: Mapping[str, list[str]] = {"text": ["minilm"], "audio": ["mfcc"]}

@@ -22,7 +22,6 @@ from extract.encoders.audio.voice_mel import as_picture, mel_levels
 from extract.encoders.base import Encoded, Neighbour, Sample
 from tests.support.tiny_audio import Shelf, noise, shelf
 
-pytestmark = pytest.mark.xdist_group("audio_networks")  # one process makes the tiny checkpoints
 WHISPER, VIT, EMOTION = "audio/whisper-small", "audio/mel-vit", "audio/emotion2vec"
 KEYS = (WHISPER, VIT, EMOTION)
 

@@ -22,7 +22,6 @@ SECOND = 32_000
 AMUSE = {"window_seconds": 1.0, "hop_seconds": 0.5, "pad_seconds": 1.0}
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),
-    pytest.mark.xdist_group("passt"),  # one process makes the tiny checkpoints
 ]
 
 

@@ -22,7 +22,6 @@ from extract.encoders.audio.speech import SpeechKind
 from extract.encoders.base import Encoded, Sample
 from tests.support.tiny_audio import Shelf, noise, shelf
 
-pytestmark = pytest.mark.xdist_group("speech")  # one process makes the tiny checkpoints
 KEYS = [kind.spec.key for kind in SPEECH]
 GROUP = [kind.spec.key for kind in SPEECH if kind.network.norm == "group"]
 LAYER = [kind.spec.key for kind in SPEECH if kind.network.norm == "layer"]
