@@ -1,6 +1,7 @@
 """Commands of stage 1: `ercache demo`, `scan` and `extract`."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,7 @@ from app.console import (
 from app.features import default_names, features_of, features_without_input
 from app.manifests import checked_root, load_or_scan, problem_rows, save_manifest, scan_corpus
 from ercache.errors import CorpusError, UsageError
+from ercache.manifest import Manifest
 from ercache.notes import MEANING
 from ercache.params.load import corpus_root
 from ercache.paths import default_store, store_places
@@ -35,7 +37,7 @@ from extract.corpora import CORPORA
 from extract.corpora.common.listing import list_some
 
 if TYPE_CHECKING:  # the engine imports torch, which --help must not wait for
-    from extract.engine import Extraction
+    from extract.engine import Extraction, Feature
 
 Root = Annotated[Path | None, typer.Option("--root", help="Folder of the corpus, as distributed.")]
 
@@ -164,17 +166,9 @@ def extract(
     left_out: dict[str, str] = {}
     if by_default and random_weights is None:
         names, left_out = default_names(loaded, corpus)
-    wanted = features_of(loaded, names, profile or "default", random_weights)
+    chosen = features_of(loaded, names, profile or "default", random_weights)
     manifest = load_or_scan(corpus, root, loaded)
-    lacking = features_without_input(wanted, manifest.utterances[:limit])
-    if lacking and (not by_default or len(lacking) == len(wanted)):
-        raise CorpusError(
-            f"{corpus}: {list_some(f'{name}: {why}' for name, why in lacking.items())}",
-            hint="scan the corpus again with its media or texts, or choose other features",
-        )
-    for name, reason in (left_out | lacking).items():
-        say(f"warning: {name} is left out: {reason}")
-    wanted = [feature for feature in wanted if feature.name not in lacking]
+    wanted = _with_input(manifest, chosen, limit, left_out, by_default)
     media = any(feature.spec.modality != "text" for feature in wanted)
     folder = checked_root(manifest, root, loaded) if media or root else None
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
@@ -187,11 +181,8 @@ def extract(
             device=device_of(device), limit=limit, fail_over=fail_over, trace=trace, progress=tick,
             tell=lambda line: say(f"warning: {line}"),
         )  # fmt: skip
-    failures = (
-        DATA
-        / "logs"
-        / f"extract-{corpus}-{'-'.join(dict.fromkeys(f.spec.modality for f in wanted))}-failures.csv"
-    )
+    modalities = "-".join(dict.fromkeys(f.spec.modality for f in wanted))
+    failures = DATA / "logs" / f"extract-{corpus}-{modalities}-failures.csv"
     write_failures(result, failures)
     _warn(result, failures)
     if json:
@@ -200,6 +191,29 @@ def extract(
         _show(result, failures)
     _warn_of_unavailable(result)
     raise_if_withheld(result, fail_over)
+
+
+def _with_input(
+    manifest: Manifest,
+    chosen: Sequence["Feature"],
+    limit: int | None,
+    left_out: dict[str, str],
+    by_default: bool,
+) -> list["Feature"]:
+    """The chosen features whose input the corpus has; a warning for each one that is left out.
+
+    Raises:
+        CorpusError: the corpus lacks the input of a feature that was named, or of all features.
+    """
+    lacking = features_without_input(chosen, manifest.utterances[:limit])
+    if lacking and (not by_default or len(lacking) == len(chosen)):
+        raise CorpusError(
+            f"{manifest.corpus}: {list_some(f'{name}: {why}' for name, why in lacking.items())}",
+            hint="scan the corpus again with its media or texts, or choose other features",
+        )
+    for name, reason in (left_out | lacking).items():
+        say(f"warning: {name} is left out: {reason}")
+    return [feature for feature in chosen if feature.name not in lacking]
 
 
 def _summary(result: "Extraction") -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -25,7 +24,7 @@ from ercache.metrics import (
 from ercache.training import METRIC
 from ercache.training.losses import IGNORED
 from fusion.runs.predict import counts_of
-from fusion.runs.predictions import PREDICTIONS_FILE, majority_vote
+from fusion.runs.predictions import PREDICTIONS_FILE, majority_vote, read_rows
 from fusion.runs.schema import COMPARED_FIELDS, RunRecord, read_run
 
 Ints = NDArray[np.int64]
@@ -195,23 +194,19 @@ def _of_emotions(run: RunRecord, table: pa.Table) -> tuple[Ints, Ints]:
 
 def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
     """Read the predictions on the labelled test utterances, sorted by seed and id."""
-    path, hint = folder / PREDICTIONS_FILE, "train the experiment again"
     chances = [f"p_{value}" for value in run.classes]
-    names = ["seed", "id", "dialogue", "subset", "label", "predicted", *chances]
     held = [f"label_{value}" for value in run.classes] if run.several else []
-    names += held
-    try:
-        lacking = [name for name in names if name not in parquet.read_schema(path).names]
-        if lacking:
-            raise UsageError(f"{path}: lacks the columns {', '.join(lacking)}", hint=hint)
-        table = parquet.read_table(path, columns=names, filters=[("subset", "==", "test")])
-    except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"{path}: not readable ({error})", hint=hint) from error
+    names = ["seed", "id", "dialogue", "subset", "label", "predicted", *chances, *held]
+    table = read_rows(folder, "test", names).select(names)
     table = table.filter(pc.is_valid(table.column("label")))
     table = table.sort_by([("seed", "ascending"), ("id", "ascending")])
     wrong = _damages(table, run, chances)
     if wrong:
-        raise UsageError(f"{path}: does not fit the run", details=wrong, hint=hint)
+        raise UsageError(
+            f"{folder / PREDICTIONS_FILE}: does not fit the run",
+            details=wrong,
+            hint="train the experiment again",
+        )
     return table
 
 

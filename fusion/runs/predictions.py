@@ -74,10 +74,10 @@ def read_predictions(folder: Path, manifest: Manifest) -> dict[str, list[Predict
     run, by_id = read_run(folder), {u.id: u for u in manifest.utterances}
     rank = {name: c for c, name in enumerate(run.classes)}
     found: dict[str, list[Predictions]] = {"dev": [], "test": []}
-    table = parquet.read_table(folder / PREDICTIONS_FILE)
     for name, predictions in found.items():
+        table = read_rows(folder, name)
         for seed in run.seeds:
-            rows = table.filter((pc.field("subset") == name) & (pc.field("seed") == seed))
+            rows = table.filter(pc.field("seed") == seed)
             columns = {key: rows.column(key) for key in rows.column_names}
             chance = np.stack([columns[f"p_{c}"].to_numpy() for c in run.classes], axis=1)
             if run.several:
@@ -88,6 +88,28 @@ def read_predictions(folder: Path, manifest: Manifest) -> dict[str, list[Predict
             utterances = tuple(by_id[i] for i in columns["id"].to_pylist())
             predictions.append(Predictions(seed, name, utterances, chance.astype(np.float32), truth))
     return found
+
+
+def read_rows(folder: Path, subset: str, needed: Sequence[str] = ()) -> pa.Table:
+    """Read the rows of a subset from the predictions of a run, with all columns.
+
+    Args:
+        folder: the run folder.
+        subset: `dev` or `test`.
+        needed: columns that must be there.
+
+    Raises:
+        UsageError: the file is absent or damaged, or a column is missing.
+    """
+    path, hint = folder / PREDICTIONS_FILE, "train the experiment again"
+    try:
+        known = parquet.read_schema(path).names
+        lacking = [name for name in ("subset", *needed) if name not in known]
+        if lacking:
+            raise UsageError(f"{path}: lacks the columns {', '.join(lacking)}", hint=hint)
+        return parquet.read_table(path, filters=[("subset", "==", subset)])
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"{path}: not readable ({error})", hint=hint) from error
 
 
 def write_predictions(path: Path, predictions: Sequence[Predictions], classes: Sequence[str]) -> None:
@@ -176,15 +198,10 @@ def read_majority_votes(folder: Path, subset: str) -> dict[str, MajorityVote]:
     Raises:
         UsageError: the file is absent or damaged.
     """
-    path = folder / PREDICTIONS_FILE
-    try:
-        rows = parquet.read_table(path, filters=[("subset", "==", subset)]).to_pylist()
-        by_id: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
-            by_id.setdefault(row["id"], []).append(row)
-        return {name: _majority_of(votes) for name, votes in by_id.items()}
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise UsageError(f"{path}: not readable ({error})", hint="train the experiment again") from error
+    by_id: dict[str, list[dict[str, Any]]] = {}
+    for row in read_rows(folder, subset, ("id", "label", "predicted")).to_pylist():
+        by_id.setdefault(row["id"], []).append(row)
+    return {name: _majority_of(votes) for name, votes in by_id.items()}
 
 
 def _majority_of(rows: Sequence[Mapping[str, Any]]) -> MajorityVote:

@@ -83,26 +83,26 @@ def sweep(
         trial = ask(study, space, seed)
         config = {path: json.loads(text) for path, text in trial.params.items()}
         done.append(run_trial(number, name, params, config, source, seeds, device))
-        study.tell(trial, done[-1].mean)
         append_trial(log, search, done[-1])
+        study.tell(trial, done[-1].mean)
         if progress is not None:
             progress(f"sweep of {name}", len(done), trials)
+    best = _best_of(name, done, log)
+    chosen = {"number": best.number, "config": best.config, SCORE: best.mean, "std": best.std}
+    return {"experiment": name, "trials": len(done), "best": chosen, "log": str(log)}
+
+
+def _best_of(name: str, done: Sequence[Trial], log: Path) -> Trial:
+    """The trial with the highest score, the earliest one in a tie.
+
+    Raises:
+        WorkError: every trial failed; with their reasons.
+    """
     good = [trial for trial in done if not trial.reason]
     if done and not good:
         reasons = [f"{trial.number}: {trial.reason}" for trial in done]
         raise WorkError(f"sweep of {name}: every trial failed (log: {log})", details=reasons[:20])
-    best = max(good, key=lambda t: (t.mean, -t.number))
-    return {
-        "experiment": name,
-        "trials": len(done),
-        "best": {
-            "number": best.number,
-            "config": best.config,
-            SCORE: best.mean,
-            "std": best.std,
-        },
-        "log": str(log),
-    }
+    return max(good, key=lambda t: (t.mean, -t.number))
 
 
 def check_space(entry: ExperimentParams, params: Params, space: Space) -> None:

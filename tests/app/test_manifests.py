@@ -5,30 +5,21 @@ import json
 import os
 import shutil
 import wave
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from app import cli as entry
 from app.features import features_without_input
 from app.manifests import problem_rows
 from ercache.manifest import Manifest, Problem, read_manifest
 from extract.corpora.common.origin import origin_differences
 from tests.extract.conftest import scanned_here  # noqa: F401 (a fixture)
+from tests.support.command import Run, command_runner
 
 pytestmark = pytest.mark.usefixtures("scanned_here", "project")
 
 TABLE = "file,text,speaker\n"
-
-
-class Ran(NamedTuple):
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -44,17 +35,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    """Runs a command line."""
-
-    def of(*words: str | Path) -> Ran:
-        monkeypatch.setattr("sys.argv", ["ercache", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            entry.main()
-        return Ran(int(left.value.code or 0), *capsys.readouterr())
-
-    return of
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line."""
+    return command_runner(monkeypatch, capsys)
 
 
 def clips(root: Path, *names: str, level: int = 1) -> Path:
@@ -77,9 +60,7 @@ def corpus(root: Path, *names: str, level: int = 1, rows: int | None = None) -> 
     return root
 
 
-def test_problems_are_counted_in_utterances_with_the_first_details(
-    tmp_path: Path, run: Callable[..., Ran]
-) -> None:
+def test_problems_are_counted_in_utterances_with_the_first_details(tmp_path: Path, run: Run) -> None:
     rows = "".join(f"x{n},{'Ann' if n > 11 else ''}\n" for n in range(48))
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "utterances.csv").write_text("text,speaker\n" + rows)
@@ -103,7 +84,7 @@ def test_a_reason_with_many_problems_shows_the_first_ones() -> None:
     ]
 
 
-def test_many_absent_clips_give_a_warning(tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_many_absent_clips_give_a_warning(tmp_path: Path, run: Run) -> None:
     root = corpus(tmp_path / "r", "a.wav", rows=3)
     ran = run("scan", "folder", "--root", root)
     assert (
@@ -115,7 +96,7 @@ def test_many_absent_clips_give_a_warning(tmp_path: Path, run: Callable[..., Ran
 
 @pytest.mark.parametrize("command", [("scan",), ("extract", "--features", "mfcc")])
 def test_without_any_clip_nothing_is_written(
-    tmp_path: Path, project: Path, run: Callable[..., Ran], command: tuple[str, ...]
+    tmp_path: Path, project: Path, run: Run, command: tuple[str, ...]
 ) -> None:
     root = clips(tmp_path / "r", "clips/a.wav")
     (root / "utterances.csv").write_text(TABLE + "a.wav,Hi,Ann\nb.wav,Yes,Bob\n")
@@ -124,9 +105,7 @@ def test_without_any_clip_nothing_is_written(
     assert "a.wav may be clips/a.wav" in ran.err and not (project / "data").exists()
 
 
-def test_a_scan_of_a_wrong_root_keeps_the_good_manifest(
-    tmp_path: Path, project: Path, run: Callable[..., Ran]
-) -> None:
+def test_a_scan_of_a_wrong_root_keeps_the_good_manifest(tmp_path: Path, project: Path, run: Run) -> None:
     run("scan", "folder", "--root", corpus(tmp_path / "a", "a.wav"))
     before = (project / "data/manifests/folder.jsonl").read_bytes()
     empty = tmp_path / "b"
@@ -136,9 +115,7 @@ def test_a_scan_of_a_wrong_root_keeps_the_good_manifest(
     assert (project / "data/manifests/folder.jsonl").read_bytes() == before
 
 
-def test_another_folder_is_refused_and_a_moved_one_accepted(
-    tmp_path: Path, project: Path, run: Callable[..., Ran]
-) -> None:
+def test_another_folder_is_refused_and_a_moved_one_accepted(tmp_path: Path, project: Path, run: Run) -> None:
     a, b = corpus(tmp_path / "a", "a.wav"), corpus(tmp_path / "b", "a.wav", "b.wav")
     run("scan", "folder", "--root", a)
     refused = run("extract", "folder", "--root", b, "--features", "mfcc")
@@ -149,7 +126,7 @@ def test_another_folder_is_refused_and_a_moved_one_accepted(
     assert origin_differences(manifest, tmp_path / "moved") == []
 
 
-def test_reasons_to_refuse_a_root_folder(tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_reasons_to_refuse_a_root_folder(tmp_path: Path, run: Run) -> None:
     run("scan", "folder", "--root", corpus(tmp_path / "a", "a.wav", "b.wav"))
     manifest = read_manifest(Path("data/manifests/folder.jsonl"))
     table = tmp_path / "a" / "utterances.csv"
@@ -165,7 +142,7 @@ def test_reasons_to_refuse_a_root_folder(tmp_path: Path, run: Callable[..., Ran]
     assert origin_differences(manifest, tmp_path / "a") == ["utterances.csv: not as when it was scanned"]
 
 
-def test_file_names_are_the_annotation_of_some_corpora(tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_file_names_are_the_annotation_of_some_corpora(tmp_path: Path, run: Run) -> None:
     for actor in ("01", "02"):
         clips(tmp_path / actor, f"Actor_{actor}/03-01-05-01-01-01-{actor}.wav")
     run("scan", "ravdess", "--root", tmp_path / "01")
@@ -173,7 +150,7 @@ def test_file_names_are_the_annotation_of_some_corpora(tmp_path: Path, run: Call
     assert refused.code == 2 and "none of its 1 media files is there" in refused.err
 
 
-def test_a_scan_warns_about_the_manifest_that_it_replaces(tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_a_scan_warns_about_the_manifest_that_it_replaces(tmp_path: Path, run: Run) -> None:
     a = corpus(tmp_path / "a", "a.wav", "b.wav")
     assert "made from other files" not in run("scan", "folder", "--root", a).err
     assert "made from other files" not in run("scan", "folder", "--root", a).err
@@ -187,9 +164,7 @@ def test_a_scan_warns_about_the_manifest_that_it_replaces(tmp_path: Path, run: C
     assert "(new: talk.srt, gone: utterances.csv). Its 3 utterances are replaced by 1, 0 of them" in told
 
 
-def test_a_requested_feature_without_input_gives_an_error_that_names_it(
-    tmp_path: Path, run: Callable[..., Ran]
-) -> None:
+def test_a_requested_feature_without_input_gives_an_error_that_names_it(tmp_path: Path, run: Run) -> None:
     root = clips(tmp_path / "r", "a.wav")
     (root / "utterances.csv").write_text("file\na.wav\n")
     ran = run("extract", "folder", "--root", root, "--features", "mfcc,words")
@@ -197,7 +172,7 @@ def test_a_requested_feature_without_input_gives_an_error_that_names_it(
 
 
 def test_features_of_the_default_profile_without_input_are_left_out(
-    tmp_path: Path, project: Path, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from extract.engine import Extraction
 
@@ -219,9 +194,7 @@ def test_features_of_the_default_profile_without_input_are_left_out(
     assert asked == [["mfcc"], ["mfcc"]]
 
 
-def test_a_tilde_means_the_home_folder(
-    tmp_path: Path, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tilde_means_the_home_folder(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     corpus(tmp_path / "clips", "a.wav")
     assert run("scan", "folder", "--root=~/clips", "--out=~/m.jsonl").code == 0
@@ -231,14 +204,14 @@ def test_a_tilde_means_the_home_folder(
     assert f"no cache files in {tmp_path}" in run("cache", "ls", "~").err
 
 
-def test_a_folder_without_params_gives_a_clear_error(project: Path, run: Callable[..., Ran]) -> None:
+def test_a_folder_without_params_gives_a_clear_error(project: Path, run: Run) -> None:
     (project / "params.yaml").unlink()
     for words in (("train", "concat"), ("extract", "folder"), ("sweep", "concat")):
         ran = run(*words)
         assert ran.code == 2 and "there is no params.yaml here" in ran.err
 
 
-def test_an_unknown_corpus_is_reported_with_the_most_similar_name(run: Callable[..., Ran]) -> None:
+def test_an_unknown_corpus_is_reported_with_the_most_similar_name(run: Run) -> None:
     ran = run("train", "--model", "concat", "--corpus", "melt", "--features", "mfcc")
     assert ran.code == 2 and "unknown corpus 'melt'" in ran.err and "did you mean 'meld'?" in ran.err
 
@@ -247,7 +220,7 @@ def test_an_unknown_corpus_is_reported_with_the_most_similar_name(run: Callable[
     ("number", "said"), [(errno.EACCES, "use a folder of your own"), (errno.EROFS, "is read-only")]
 )
 def test_a_folder_without_write_access_gives_a_message_with_a_hint(
-    tmp_path: Path, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, number: int, said: str
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, number: int, said: str
 ) -> None:
     make = Path.mkdir
 
@@ -262,9 +235,7 @@ def test_a_folder_without_write_access_gives_a_message_with_a_hint(
     assert ran.code in (1, 2) and "Errno" not in ran.err and said in ran.err and "data/manifests" in ran.err
 
 
-def test_a_file_name_that_is_no_utf8_does_not_stop_the_output(
-    tmp_path: Path, run: Callable[..., Ran]
-) -> None:
+def test_a_file_name_that_is_no_utf8_does_not_stop_the_output(tmp_path: Path, run: Run) -> None:
     root = corpus(tmp_path / os.fsdecode(b"M\xfcller"), "a.wav")
     shutil.copy(root / "a.wav", os.fsencode(root) + b"/\xff.wav")
     for json_too in ((), ("--json",)):

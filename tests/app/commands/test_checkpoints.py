@@ -1,7 +1,6 @@
 """Checkpoints from the command line to the result: random and leaking ones are refused, or marked everywhere."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from app import cli
 from ercache import weights
 from ercache.cache import CacheFile
 from ercache.manifest import Manifest, write_manifest
 from ercache.weights import Checkpoint, WeightFile, extra_checkpoints
 from extract.encoders import ENCODERS
 from tests.support.checkpoints import tiny_checkpoint
+from tests.support.command import Run, command_runner
 from tests.support.toy_corpus import toy_manifest
 from tests.support.toy_net import KEY, ToyNet
 
-Run = Callable[..., tuple[int, str, str]]
 PARAMS = """
 features: {net: {encoder: text/toy-net}, words: {encoder: text/toy-net}}
 profiles: {default: [net]}
@@ -47,15 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.setitem(ENCODERS.known, KEY, ToyNet)
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
     write_manifest(manifest(), Path("data/manifests/meld.jsonl"))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["ercache", *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        told = capfd.readouterr()
-        return int(left.value.code or 0), told.out, told.err
-
-    return call
+    return command_runner(monkeypatch, capfd)
 
 
 def provenance_of(feature: str) -> Any:

@@ -2,14 +2,12 @@
 
 import gzip
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app import cli
 from ercache import weights
 from ercache.cache import CacheFile
 from ercache.digests import digest_of_file
@@ -17,8 +15,8 @@ from ercache.manifest import Manifest, Utterance, write_manifest
 from ercache.nets.text_shapes import Shape
 from extract.encoders import ENCODERS
 from extract.encoders.text.kwrt import ENTRY as KWRT
+from tests.support.command import Run, command_runner
 
-Run = Callable[..., tuple[int, str, str]]
 DUMP = "conceptnet-assertions-5.7.0.csv.gz"
 PARAMS = """
 features:
@@ -40,15 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
     said = Utterance("u0", "d", 0, "A", "Zebras hate fires and umbrellas.", None, None, {}, "train")
     write_manifest(Manifest("meld", "1", {}, {}, (said,)), Path("data/manifests/meld.jsonl"))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["ercache", *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        told = capfd.readouterr()
-        return int(left.value.code or 0), told.out, told.err
-
-    return call
+    return command_runner(monkeypatch, capfd)
 
 
 def write_dump(path: Path, *pairs: tuple[str, str]) -> Path:

@@ -1,35 +1,16 @@
 """`ercache cache import` and `export` as people and scripts call them."""
 
-import json
 import os
 import pickle
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app import cli
 from ercache.manifest import write_manifest
+from tests.support.command import Run, command_runner
 from tests.support.exchange_files import meld, meld_tuple
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command gave."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -39,15 +20,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("COLUMNS", "300")
     write_manifest(meld(), Path("data/manifests/meld.jsonl"))
     Path("MELD_features_raw1.pkl").write_bytes(pickle.dumps(meld_tuple(meld(), "mmgcn"), 2))
-
-    def call(*arguments: str) -> Answer:
-        monkeypatch.setattr("sys.argv", ["ercache", *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        told = capsys.readouterr()
-        return Answer(int(left.value.code or 0), told.out, told.err)
-
-    return call
+    return command_runner(monkeypatch, capsys)
 
 
 IMPORT = ("cache", "import", "MELD_features_raw1.pkl", "--format", "mmgcn", "--corpus", "meld")

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from app.cli import main
 from ercache.manifest import Manifest, Utterance, write_manifest
 from tests.fusion.data.test_several_labels import several
 from tests.fusion.training.test_folds import FOLDS, folded
+from tests.support.command import Answer, Run, command_runner
 from tests.support.toy_corpus import MODALITY, WIDTHS, toy_manifest, toy_vectors, write_feature, write_toy
 
-Said = tuple[int, str, str]
-Ercache = Callable[..., Said]
 MANIFEST = Path("data/manifests/toy.jsonl")
 FEATURES = {modality: [feature] for feature, modality in MODALITY.items()}
 ENTRY: dict[str, Any] = {"model": "concat", "corpus": "toy", "features": FEATURES, "config": {"hidden": 8}}
@@ -33,34 +31,22 @@ def configure(**experiments: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def ercache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ercache:
+def ercache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """A project of toy caches, and its commands: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("COLUMNS", "200")
     write_toy(Path("data"))
     configure()
-
-    def run(*arguments: str) -> Said:
-        monkeypatch.setattr("sys.argv", ["ercache", *arguments])
-        capsys.readouterr()
-        try:
-            main()
-            code: Any = 0
-        except SystemExit as done:
-            code = done.code or 0
-        out, err = capsys.readouterr()
-        return int(code), out, err
-
-    return run
+    return command_runner(monkeypatch, capsys)
 
 
-def answer_of(said: Said) -> Any:
+def answer_of(said: Answer) -> Any:
     assert said[0] == 0, said[2]
     return json.loads(said[1])
 
 
-def test_folds_are_trained_and_reported_one_by_one_and_together(ercache: Ercache) -> None:
+def test_folds_are_trained_and_reported_one_by_one_and_together(ercache: Run) -> None:
     write_manifest(folded(toy_manifest()), MANIFEST)
     answer = answer_of(ercache("train", "exp", "--folds", "loso", "--json"))
     assert list(answer["folds"]) == list(FOLDS)
@@ -78,7 +64,7 @@ def test_folds_are_trained_and_reported_one_by_one_and_together(ercache: Ercache
     assert "3 trainings of 3 folds" in page
 
 
-def test_an_experiment_may_be_given_by_options_alone(ercache: Ercache) -> None:
+def test_an_experiment_may_be_given_by_options_alone(ercache: Run) -> None:
     given = (
         "--model",
         "majority",
@@ -97,7 +83,7 @@ def test_an_experiment_may_be_given_by_options_alone(ercache: Ercache) -> None:
     assert run["features"] == {"text": ["words"], "visual": ["face"]}
 
 
-def test_several_emotions_at_once_have_a_page(ercache: Ercache) -> None:
+def test_several_emotions_at_once_have_a_page(ercache: Run) -> None:
     write_manifest(several(toy_manifest()), MANIFEST)
     answer = answer_of(ercache("train", "exp", "--label-set", "e", "--json"))
     assert 0 <= answer["test"]["uar"]["mean"] <= 1
@@ -190,7 +176,7 @@ BAD: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", list(BAD))
-def test_unusable_input_is_reported_before_any_training(ercache: Ercache, what: str) -> None:
+def test_unusable_input_is_reported_before_any_training(ercache: Run, what: str) -> None:
     spoil, expected = BAD[what]
     spoil()
     code, out, err = ercache("train", "exp")
@@ -211,12 +197,12 @@ def test_unusable_input_is_reported_before_any_training(ercache: Ercache, what: 
         (("--model", "concatt", "--corpus", "toy", "--features", "words"), "did you mean 'concat'?"),
     ],
 )
-def test_unusable_options_are_reported(ercache: Ercache, arguments: tuple[str, ...], expected: str) -> None:
+def test_unusable_options_are_reported(ercache: Run, arguments: tuple[str, ...], expected: str) -> None:
     code, _, err = ercache("train", *arguments)
     assert code == 2 and expected in err and "Traceback" not in err
 
 
-def test_a_run_is_refused_when_its_labels_changed(ercache: Ercache) -> None:
+def test_a_run_is_refused_when_its_labels_changed(ercache: Run) -> None:
     answer_of(ercache("train", "exp", "--json"))
     manifest = toy_manifest()
     more = {"emotion7": (*manifest.label_sets["emotion7"], "fear")}
@@ -225,7 +211,7 @@ def test_a_run_is_refused_when_its_labels_changed(ercache: Ercache) -> None:
     assert code == 2 and "trained on other classes than the manifest has now" in err
 
 
-def test_a_class_without_an_example_is_marked_and_the_loss_stays_a_number(ercache: Ercache) -> None:
+def test_a_class_without_an_example_is_marked_and_the_loss_stays_a_number(ercache: Run) -> None:
     manifest = relabelled(
         lambda u: None if u.part == "train" and u.labels["emotion7"] == "joy" else u.labels["emotion7"]
     )
@@ -252,7 +238,7 @@ def odd_dialogues() -> Manifest:
 
 
 @pytest.mark.parametrize("model", ["dialogue_rnn", "m2fnet", "avafn"])
-def test_dialogues_of_one_and_of_500_that_may_lack_everything(ercache: Ercache, model: str) -> None:
+def test_dialogues_of_one_and_of_500_that_may_lack_everything(ercache: Run, model: str) -> None:
     manifest = odd_dialogues()
     write_manifest(manifest, MANIFEST)
     for feature in WIDTHS:
