@@ -16,14 +16,14 @@ from app.console import say
 from app.progress_lines import clock, progress_lines
 
 if TYPE_CHECKING:  # the training loop imports torch, which --help must not wait for
-    from ercache.training.loop import Epoch
+    from ercache.training.loop import EpochReport
 
 REFRESH: Final = 4  # times a second
 FRAME: Final = 4  # lines of the terminal without rows: two of header, one about hidden rows, the prompt
 BAR: Final = 12  # width of a bar, characters
 NARROW: Final = 100  # terminals with fewer columns show no bars
 
-ShowEpoch = Callable[[str, "Epoch"], None]
+ShowEpoch = Callable[[str, "EpochReport"], None]
 
 
 @dataclass
@@ -38,7 +38,7 @@ class _TrainingRow:
     """
 
     what: str
-    epoch: "Epoch"
+    epoch: "EpochReport"
     since: float
     first: int
     now: float
@@ -64,7 +64,7 @@ def training_table() -> Iterator[ShowEpoch]:
         return
     rows: dict[str, _TrainingRow] = {}
 
-    def watch(what: str, epoch: "Epoch") -> None:
+    def watch(what: str, epoch: "EpochReport") -> None:
         now = monotonic()
         row = rows.setdefault(what, _TrainingRow(what, epoch, now, epoch.number, now))
         row.epoch, row.now = epoch, now
@@ -137,6 +137,6 @@ def _left(row: _TrainingRow) -> str:
     return clock((row.epoch.last - row.epoch.number) / row.rate)
 
 
-def _last(epoch: "Epoch") -> int:
+def _last(epoch: "EpochReport") -> int:
     """Number of the last epoch of the training."""
     return epoch.number if epoch.finished else epoch.last

@@ -65,14 +65,18 @@ class Registry(Mapping[str, E], Generic[E]):
         """
         if key not in self.known:
             name = f"{self._package}.{key.replace('/', '.').replace('-', '_')}"
-            if _exists(name):
-                self._take(import_module(name), name)
+            if _exists(name) and self._take(import_module(name), name) and self._by_file:
+                self._check_name(key, name)
         if key not in self.known:
             if self._by_file:
                 self._read_plugins()
             else:
                 self._complete_it()
         return self.known[key]
+
+    def _check_name(self, key: str, name: str) -> None:
+        if key not in self.known:
+            raise UsageError(f"{name}: the key of its entry must be the name of its file, {key!r}")
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -96,7 +100,7 @@ class Registry(Mapping[str, E], Generic[E]):
         return sorted({*(path.stem for path in files), *self.known})
 
     def mapped(self, value: Callable[[E], V]) -> Mapping[str, V]:
-        """Key -> a value of the entry, taken when it is asked for."""
+        """Key -> a value of the entry, computed when the key is looked up."""
         return _Mapped(self, value)
 
     def _complete_it(self) -> None:
@@ -122,7 +126,7 @@ class Registry(Mapping[str, E], Generic[E]):
                 self._search(module)
 
     def _take(self, module: ModuleType, name: str) -> bool:
-        """Take the entries of a module; whether there was any."""
+        """Take the entries of a module; return whether there was any."""
         own = vars(module)
         entries = own.get("ENTRIES", [own["ENTRY"]] if "ENTRY" in own else [])
         for entry in entries:

@@ -1,4 +1,4 @@
-"""Seeds, threads and kernels: what makes two trainings give the same bits."""
+"""Seeds, number of threads and deterministic kernels: equal settings give equal bits."""
 
 import os
 import random
@@ -21,17 +21,17 @@ def set_seeds(seed: int) -> None:
 
 
 def threads_for(model: nn.Module) -> int:
-    """Threads that a model gains from: one for a small one, torch's own number otherwise."""
+    """Number of threads for a model: one for a small model, which more threads make slower, else torch's default."""
     size = sum(p.numel() for p in model.parameters())
     return 1 if size < SMALL_MODEL else torch.get_num_threads()
 
 
 @contextmanager
 def deterministic(threads: int) -> Iterator[None]:
-    """Only deterministic kernels, on a fixed number of threads; the former settings come back at the end.
+    """Use only deterministic kernels on a fixed number of threads; restore the former settings at the end.
 
-    What torch adds for debugging, filling each new tensor with NaN, is off: it took a quarter of the training of a
-    ResNet18 on a CPU, and no bit depends on it.
+    Filling new tensors with NaN, which torch adds for debugging, is off: it took a quarter of the time of training a
+    ResNet18 on a CPU, and no result depends on it.
     """
     os.environ.setdefault(
         "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
@@ -54,6 +54,7 @@ def deterministic(threads: int) -> Iterator[None]:
 
 
 def random_states() -> dict[str, Any]:
+    """Return the states of all random generators: python, numpy, torch on the CPU and on each GPU."""
     name, keys, *rest = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -64,6 +65,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
+    """Restore what `random_states` returned."""
     random.setstate(states["python"])
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

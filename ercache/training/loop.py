@@ -28,15 +28,16 @@ T = TypeVar("T")
 
 
 @dataclass
-class Progress:
-    """What a training knows of its past; plain types and tensors only.
+class TrainingHistory:
+    """The epochs that a training has run, in plain types and tensors only.
 
     Attributes:
-        history: one row an epoch; `epoch`, `train_loss` and what `evaluate` returned.
-        best_epoch: from 1; the first with the highest score.
-        best: the model's state at that epoch.
-        last: the model's state at the last epoch, once finished.
-        finished: epochs used up, or patience.
+        history: one row per epoch: `epoch`, `train_loss` and the scores that `evaluate` returned.
+        best_epoch: number of the epoch with the highest score, from 1; the first of equal ones.
+        best_score: that score.
+        best: state of the model at that epoch.
+        last: state of the model at the last epoch, once the training has finished.
+        finished: all epochs have been run, or patience is used up.
     """
 
     history: list[Row] = field(default_factory=list)
@@ -47,8 +48,8 @@ class Progress:
     finished: bool = False
 
 
-def one_after_another(parts: Sequence[Progress]) -> Progress:
-    """The past of trainings that continued each other: all their epochs, numbered through, and the last one's best."""
+def concatenate_histories(parts: Sequence[TrainingHistory]) -> TrainingHistory:
+    """Join the histories of successive stages: epochs are numbered through, the best epoch is that of the last stage."""
     before = sum(len(part.history) for part in parts[:-1])
     rows = [row for part in parts for row in part.history]
     history = [{**row, "epoch": number} for number, row in enumerate(rows, 1)]
@@ -56,14 +57,16 @@ def one_after_another(parts: Sequence[Progress]) -> Progress:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What is told when an epoch ends.
+class EpochReport:
+    """Report of an epoch that has ended, for callers that show the progress of a training.
 
     Attributes:
-        row: of the history.
-        last: epochs that there may be.
-        best: the epoch with the highest score so far, and `best_score` that score, called `score` in the row.
-        finished: whether it was the last one, by number or by patience.
+        row: its row of the history.
+        last: largest number of epochs.
+        best: number of the epoch with the highest score so far.
+        best_score: that score.
+        score: name of the score in `row`.
+        finished: whether the training ends with this epoch.
     """
 
     row: Row
@@ -75,7 +78,7 @@ class Epoch:
 
     @property
     def number(self) -> int:
-        """Which one it is, from 1."""
+        """Number of the epoch, from 1."""
         return int(self.row["epoch"])
 
 
@@ -92,22 +95,28 @@ def fit(
     stepping: Stepping | None = None,
     on_epoch_start: Callable[[int], None] = lambda _: None,
     learning_rates: Mapping[str, float] | None = None,
-    tick: Callable[[Epoch], None] = lambda _: None,
-) -> Progress:
-    """Train until the validation score stops rising; the model ends with its best epoch's weights.
+    tick: Callable[[EpochReport], None] = lambda _: None,
+) -> TrainingHistory:
+    """Train until the validation score stops rising; afterwards the model has the weights of its best epoch.
 
-    Killed and called again with the same arguments, it ends with the same bits as if it had never been killed.
+    A training that was killed and is called again with the same arguments ends with the same bits as one that was not.
 
     Args:
         model: built after `set_seeds(seed)`.
+        params: optimizer, schedule, number of epochs, patience, clipping.
+        seed: seeds the order of the batches.
         batches: the batches of one epoch; all its randomness must come from the generator.
-        loss: mean loss of a batch, and the number of examples it is a mean of; a batch with none is passed over.
+        loss: mean loss of a batch, and the number of examples it is a mean of; a batch without examples is skipped.
         evaluate: scores on validation, with `score` among them; called once an epoch in eval mode without gradients.
-        checkpoint: file that holds the state of a killed training.
-        stepping: another optimiser and schedule than AdamW with ReduceLROnPlateau.
+        checkpoint: file for the state of a killed training; None: no state is kept.
+        score: name of the score by which the best epoch is chosen.
+        stepping: optimizer and schedule in place of those of `params`.
         on_epoch_start: called before each epoch with its number, from 0.
         learning_rates: as `optimizer_of` takes them.
-        tick: told of every epoch when its state is safe.
+        tick: called after each epoch, once its state is saved.
+
+    Raises:
+        WorkError: the training loss is not finite, or the checkpoint is damaged.
     """
     state = _State(model, params, seed, score, stepping, learning_rates or {})
     if checkpoint is not None and checkpoint.is_file():
@@ -123,7 +132,7 @@ def fit(
             state.save(checkpoint)
             saved = time.monotonic()
             cost = saved - began
-        tick(state.told())
+        tick(state.report())
     model.load_state_dict(state.progress.best)
     model.eval()
     return state.progress
@@ -165,7 +174,7 @@ def _evaluation(model: nn.Module, evaluate: Callable[[], Mapping[str, float]]) -
 
 
 class _State:
-    """Everything that the next epoch depends on."""
+    """Everything that determines the next epoch."""
 
     def __init__(
         self,
@@ -191,16 +200,16 @@ class _State:
         )
         self.epochly = None if stepping else by_epochs(self.optimizer, params)
         self.order = torch.Generator().manual_seed(seed)
-        self.progress = Progress()
+        self.progress = TrainingHistory()
 
     def scale_gradients(self, factor: float) -> None:
-        """Multiply the gradients that have gathered."""
+        """Multiply the accumulated gradients."""
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
 
     def step(self) -> None:
-        """Move the weights along the gradients that have gathered."""
+        """Update the weights from the accumulated gradients."""
         if self.params.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
         self.optimizer.step()
@@ -209,7 +218,7 @@ class _State:
             self.schedule.step()
 
     def note(self, row: Row) -> None:
-        """Take in the row of a finished epoch: learning rate, best epoch, end."""
+        """Add the row of a finished epoch; update the learning rate, the best epoch and whether the training ends."""
         past = self.progress
         past.history.append({"epoch": len(past.history) + 1, **row})
         if self.plateau is not None:
@@ -224,10 +233,10 @@ class _State:
         if past.finished:
             past.last = self._weights()
 
-    def told(self) -> Epoch:
-        """The last epoch, for those who watch."""
+    def report(self) -> EpochReport:
+        """The report of the last epoch."""
         past = self.progress
-        return Epoch(
+        return EpochReport(
             past.history[-1],
             self.params.epochs,
             past.best_epoch,
@@ -258,7 +267,7 @@ class _State:
             torch.save(held, temporary)
 
     def load(self, path: Path) -> None:
-        """Go back to a saved state.
+        """Restore a saved state.
 
         Raises:
             WorkError: the file is damaged.
@@ -267,9 +276,9 @@ class _State:
             held: dict[str, Any] = torch.load(path, weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0]
-            hint = "remove it; the training then begins anew"
+            hint = "remove it; the training then starts again"
             raise WorkError(f"{path}: damaged state of a killed training ({reason})", hint=hint) from error
-        self.progress = Progress(**held["progress"])
+        self.progress = TrainingHistory(**held["progress"])
         if not self.progress.finished:
             self.model.load_state_dict(held["model"])
             self.optimizer.load_state_dict(held["optimizer"])

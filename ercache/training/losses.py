@@ -36,13 +36,13 @@ def masked_cross_entropy(
 
 
 def focus(p: Tensor, gamma: float) -> Tensor:
-    """(1 - p)^gamma, the weight of the focal loss; a root (gamma below 1) begins at TINY, for at 0 it has no slope."""
+    """(1 - p)^gamma, the weight of the focal loss; below gamma 1, where the slope at 0 is infinite, 1 - p >= TINY."""
     doubt = 1 - p
     return (doubt if gamma >= 1 else doubt.clamp(min=TINY)) ** gamma
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
-    """N / (C n_c) for each class, [C]; 1 for one without an example.
+    """Class weights N / (C n_c), [C]; 1 for a class without an example.
 
     Args:
         labels: class indices, -100 where there is none, any shape.
@@ -52,7 +52,7 @@ def balanced_weights(labels: Tensor, classes: int) -> Tensor:
 
 
 def penalty(model: nn.Module, params: TrainingParams) -> Tensor | None:
-    """What weight_decay adds to the loss, where it does not act through the optimizer."""
+    """The term that weight_decay adds to the loss; None if it acts through the optimizer instead."""
     if params.l2 == "decay":
         return None
     norm: Tensor = torch.stack([torch.linalg.vector_norm(p) for p in model.parameters()]).norm()

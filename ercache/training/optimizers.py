@@ -15,11 +15,11 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW,
 
 @dataclass(frozen=True)
 class Stepping:
-    """How weights move in trainings that do not follow the dialogue models (AdamW, less on a plateau).
+    """Optimizer and schedule of a training that does not use those of `TrainingParams`.
 
     Attributes:
-        schedule: of the learning rate, moved after every step; None for a constant one.
-        accumulate: batches whose gradients make one step.
+        schedule: schedule of the learning rate, advanced after every step; None: constant.
+        accumulate: number of batches whose gradients are averaged for one step.
     """
 
     optimizer: Callable[[nn.Module], Optimizer]
@@ -53,7 +53,7 @@ def optimizer_of(
 
 
 def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | None:
-    """The schedule of the learning rate that moves after every epoch, whatever the scores; None without one."""
+    """The schedule that is advanced after every epoch independently of the scores; None if params name none."""
     if params.schedule == "cosine" and params.warmup:
         return LambdaLR(optimizer, lambda epoch: warmed_cosine(epoch, params.epochs, params.warmup))
     if params.schedule == "cosine":
@@ -64,8 +64,12 @@ def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | Non
 
 
 def warmed_cosine(epoch: int, epochs: int, warmup: float) -> float:
-    """Share of the rate in an epoch from 0: risen linearly over a share of all epochs, as in the middle of the epoch,
-    then along a cosine to 0.
+    """Factor on the learning rate in an epoch: linear warm-up, taken at the middle of the epoch, then a cosine to 0.
+
+    Args:
+        epoch: from 0.
+        epochs: number of all epochs.
+        warmup: share of the epochs that warm up.
     """
     rise = warmup * epochs
     if epoch < rise:

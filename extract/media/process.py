@@ -37,7 +37,7 @@ def main(descriptor: int) -> None:
             return
         try:
             answer(connection, function, request)
-        except ConnectionError:  # the parent has gone
+        except ConnectionError:  # the parent has ended
             return
 
 

@@ -130,7 +130,7 @@ class TextTraining(Strict):
     """How long and how fast; defaults: docs/papers/m2fnet.md, section 3.1, for one neighbour on each side.
 
     Attributes:
-        batch, accumulate: utterances of a forward, and forwards of a step.
+        batch, accumulate: utterances in a batch, and batches in an optimizer step.
         warmup: share of the steps in which the rate rises from 0, before it falls to 0 again.
         mixed: bfloat16 where that is safe, on a GPU only.
     """

@@ -20,7 +20,7 @@ from ercache.nets.roberta import SIZES, from_checkpoint, roberta
 from ercache.params.schema import TrainingParams
 from ercache.training import METRIC, SCORE
 from ercache.training.determinism import deterministic, set_seeds
-from ercache.training.loop import Progress, fit
+from ercache.training.loop import TrainingHistory, fit
 from ercache.training.optimizers import Stepping
 from ercache.weights import Weights
 from extract.encoders.text.tokenization import hidden_states, padded_rows
@@ -101,7 +101,7 @@ def train_text(
         return {SCORE: found[METRIC], "validation_accuracy": found["accuracy"]}
 
     with deterministic(threads):
-        progress: Progress = fit(
+        progress: TrainingHistory = fit(
             model,
             TrainingParams(
                 epochs=training.epochs, patience=training.patience, lr=training.lr, clip=training.clip

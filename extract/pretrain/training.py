@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ercache.nets.m2fnet import EMBEDDED, Extractor, normalised, start_from_imagenet
 from ercache.params.schema import TrainingParams
 from ercache.training.determinism import deterministic, set_seeds
-from ercache.training.loop import Epoch, Progress, fit
+from ercache.training.loop import EpochReport, TrainingHistory, fit
 from ercache.training.optimizers import Stepping
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining
 from extract.pretrain.examples import Examples, embed_with
@@ -25,7 +25,7 @@ from extract.pretrain.triplets import balanced_batches, semi_hard
 
 KNN = "validation_knn_accuracy"
 AUC = "validation_auc"
-Tick = Callable[[Epoch], None]
+Tick = Callable[[EpochReport], None]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Trained:
     """A trained extractor at its best epoch, on the CPU in eval mode, with the history of its training."""
 
     extractor: nn.Module
-    progress: Progress
+    progress: TrainingHistory
     score: str
 
 

@@ -65,7 +65,7 @@ class Subset:
     """The dialogues of one subset of a split, as flat tensors over all utterances.
 
     Dialogues are complete. An utterance that is unlabelled or belongs to another subset stays as context; its label
-    is -100. With `drop_unlabelled` the unlabelled utterances are gone; the labelled ones of other subsets stay.
+    is -100. With `drop_unlabelled` the unlabelled utterances are left out; the labelled ones of other subsets stay.
 
     Attributes:
         utterances: the N utterances, dialogue after dialogue.

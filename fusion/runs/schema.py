@@ -200,7 +200,7 @@ def changes_since(
 
     Args:
         record: the run.
-        labels_digest: digest of the manifest's labels and split now; None if the split is gone.
+        labels_digest: digest of the manifest's labels and split now; None if there is no such split any more.
         caches: path -> sha256 now, of the caches that exist.
     """
     before = record.provenance

@@ -14,12 +14,12 @@ from ercache.cpus import cores
 from ercache.errors import WorkError
 from ercache.processes import end_with_parent
 from ercache.training.determinism import threads_for
-from ercache.training.loop import Epoch, Progress
+from ercache.training.loop import EpochReport, TrainingHistory
 from fusion.experiment.resolve import Experiment
 from fusion.training.seed import Datasets, EpochCallback, TrainedSeed, build_model, train_seed
 
 MIN_WORK = 2_000_000  # utterances x epochs x seeds: for less, starting a process takes longer than it saves
-WEIGHTS = ("best", "last")  # fields of `Progress` that hold tensors
+WEIGHTS = ("best", "last")  # fields of `TrainingHistory` that hold tensors
 POLL_SECONDS = 0.2  # between two looks at the helper processes
 
 
@@ -109,7 +109,7 @@ def train_seeds(job: SeedJob, processes: int, progress: EpochCallback | None = N
                 seed, past = content
                 found[seed] = _from_message(job, seed, past)
 
-    def tick(what: str, epoch: Epoch) -> None:
+    def tick(what: str, epoch: EpochReport) -> None:
         listen()
         if progress is not None:
             progress(what, epoch)
@@ -161,4 +161,4 @@ def _from_message(job: SeedJob, seed: int, past: dict[str, Any]) -> TrainedSeed:
     }
     model = job.model()
     model.load_state_dict(weights["best"])
-    return TrainedSeed(seed, model.eval(), Progress(**{**past, **weights}))
+    return TrainedSeed(seed, model.eval(), TrainingHistory(**{**past, **weights}))

@@ -10,7 +10,7 @@ from torch import nn
 from ercache.errors import UsageError
 from ercache.params.schema import TrainingParams
 from ercache.training.determinism import deterministic, set_seeds, threads_for
-from ercache.training.loop import Epoch, Progress, fit, one_after_another
+from ercache.training.loop import EpochReport, TrainingHistory, concatenate_histories, fit
 from fusion.data.batches import (
     Batch,
     PaddedBatches,
@@ -30,7 +30,7 @@ from fusion.models.hooks import hooks_of
 from fusion.runs.predict import validation_scores
 from fusion.training.hard_examples import HardExampleBatches
 
-EpochCallback = Callable[[str, Epoch], None]  # (name of the training, the epoch that has ended)
+EpochCallback = Callable[[str, EpochReport], None]  # (name of the training, the epoch that has ended)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TrainedSeed:
 
     seed: int
     model: nn.Module
-    progress: Progress
+    progress: TrainingHistory
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ def train_seed(
     set_seeds(seed)
     model = build_model(experiment, datasets, classes)
 
-    def tick(epoch: Epoch) -> None:
+    def tick(epoch: EpochReport) -> None:
         if progress is not None:
             progress(f"{experiment.name}, seed {seed}", epoch)
 
-    past: list[Progress] = []
+    past: list[TrainingHistory] = []
     with deterministic(threads_for(model)):
         for number, stage in enumerate(hooks_of(model).stages(whole)):
             state = checkpoint
@@ -133,7 +133,7 @@ def train_seed(
                 set_seeds(seed)
                 state = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{number}")
             past.append(_train_stage(model, stage, datasets, classes, seed, state, tick))
-    return TrainedSeed(seed, model, one_after_another(past))
+    return TrainedSeed(seed, model, concatenate_histories(past))
 
 
 def _train_stage(
@@ -143,8 +143,8 @@ def _train_stage(
     classes: int,
     seed: int,
     checkpoint: Path | None,
-    tick: Callable[[Epoch], None],
-) -> Progress:
+    tick: Callable[[EpochReport], None],
+) -> TrainingHistory:
     training = stage.training
     hooks = hooks_of(model)
     starts = [hooks.on_epoch_start]

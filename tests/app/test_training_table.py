@@ -8,7 +8,7 @@ from rich.console import Console
 
 from app import training_table as page
 from app.training_table import training_table
-from ercache.training.loop import Epoch
+from ercache.training.loop import EpochReport
 
 
 class Terminal(io.StringIO):
@@ -34,9 +34,11 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return terminal
 
 
-def epoch(number: int, score: float = 0.5, best: int = 1, last: int = 60, finished: bool = False) -> Epoch:
+def epoch(
+    number: int, score: float = 0.5, best: int = 1, last: int = 60, finished: bool = False
+) -> EpochReport:
     row = {"epoch": float(number), "train_loss": 1.25, "validation_weighted_f1": score}
-    return Epoch(row, last, best, 0.5432, "validation_weighted_f1", finished)
+    return EpochReport(row, last, best, 0.5432, "validation_weighted_f1", finished)
 
 
 def lines(screen: Terminal) -> list[str]:

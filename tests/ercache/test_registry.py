@@ -73,3 +73,9 @@ def test_listing_models_and_encoders_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_key_that_is_not_the_name_of_its_file_is_refused_where_files_give_the_keys(write: Any) -> None:
+    found = registry(write(one='ENTRY = Thing("other")'), by_file=True)
+    with pytest.raises(UsageError, match="must be the name of its file, 'one'"):
+        dict(found)

@@ -162,7 +162,7 @@ def window_sound(
 
     Args:
         before: earlier utterances in order, None where there is no sound.
-        utterance: samples of one utterance at most; the rest of it is not heard.
+        utterance: samples of one utterance at most; the rest is ignored.
         window: samples of all at most; the oldest utterances are dropped whole, the target never.
         gap: samples of silence in place of an unusable earlier utterance.
     """

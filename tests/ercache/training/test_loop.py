@@ -17,7 +17,7 @@ from ercache.params.schema import TrainingParams
 from ercache.training import SCORE
 from ercache.training import loop as training
 from ercache.training.determinism import deterministic, set_seeds
-from ercache.training.loop import Progress, fit
+from ercache.training.loop import TrainingHistory, fit
 from ercache.training.losses import IGNORED, balanced_weights, masked_cross_entropy, penalty
 from ercache.training.optimizers import Stepping, optimizer_of
 
@@ -35,7 +35,7 @@ def run(
     kill_at: int | None = None,
     seed: int = 0,
     scores: list[float] | None = None,
-) -> tuple[Progress, dict[str, Tensor]]:
+) -> tuple[TrainingHistory, dict[str, Tensor]]:
     """Train a small network whose step draws from all three random generators."""
     set_seeds(seed)
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
@@ -52,7 +52,7 @@ def run(
             return {training.SCORE: scores.pop(0)}
         return {training.SCORE: float((model(X).argmax(1) == Y).float().mean())}
 
-    def tick(epoch: training.Epoch) -> None:
+    def tick(epoch: training.EpochReport) -> None:
         assert epoch.last == PARAMS.epochs
         if epoch.number == kill_at:
             raise Killed

@@ -15,7 +15,7 @@ from ercache.errors import UsageError, WeightsError
 from ercache.manifest import Manifest, Utterance
 from ercache.nets.text_shapes import Shape
 from ercache.params.schema import EngineParams
-from ercache.training.loop import Epoch
+from ercache.training.loop import EpochReport
 from ercache.weights import Weights
 from extract.encoders import ENCODERS, configs
 from extract.encoders.base import Encoded
@@ -65,7 +65,7 @@ def source(manifest: Manifest | None = None, **changes: Any) -> TextSource:
 def train(
     manifest: Manifest | None = None, checkpoint: Path | None = None, kill_at: int | None = None
 ) -> Trained:
-    def tick(epoch: Epoch) -> None:
+    def tick(epoch: EpochReport) -> None:
         if epoch.number == kill_at:
             raise KeyboardInterrupt
 

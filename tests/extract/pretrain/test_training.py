@@ -10,7 +10,7 @@ import torch
 
 from ercache.errors import UsageError, WeightsError
 from ercache.trained_extractors import extractor_folder, load_extractor, provenance, training_ids
-from ercache.training.loop import Epoch
+from ercache.training.loop import EpochReport
 from ercache.weights import Weights
 from extract.encoders.visual.m2fnet_images import network_of
 from extract.pretrain import sources
@@ -43,7 +43,7 @@ def pictures(seed: int, each: int = 4) -> Examples:
 
 
 def train(checkpoint: Path | None = None, kill_at: int | None = None, **changes: Any) -> Trained:
-    def tick(epoch: Epoch) -> None:
+    def tick(epoch: EpochReport) -> None:
         if epoch.number == kill_at:
             raise KeyboardInterrupt
 

@@ -134,7 +134,7 @@ def test_a_killed_training_ends_with_the_same_folder(data: Path, monkeypatch: py
     uninterrupted = bytes_of(data / "models/exp")
     shutil.rmtree(data / "models")
 
-    def kill(what: str, epoch: training.Epoch) -> None:
+    def kill(what: str, epoch: training.EpochReport) -> None:
         if (what, epoch.number) == ("exp, seed 1", 4):
             raise KeyboardInterrupt
 
