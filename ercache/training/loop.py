@@ -49,7 +49,7 @@ class TrainingHistory:
 
 
 def concatenate_histories(parts: Sequence[TrainingHistory]) -> TrainingHistory:
-    """Join the histories of successive stages: epochs are numbered through, the best epoch is that of the last stage."""
+    """Join the histories of successive stages: epochs are numbered through, the best is that of the last stage."""
     before = sum(len(part.history) for part in parts[:-1])
     rows = [row for part in parts for row in part.history]
     history = [{**row, "epoch": number} for number, row in enumerate(rows, 1)]
