@@ -29,6 +29,7 @@ PROTOCOLS: Final = "file,pipe"
 FORMATS_WITHOUT_INDEX: Final = frozenset({"mpegts", "mpeg", "flv"})
 PROBE_BYTES: Final = 64 << 20  # how far into such a container late streams are searched
 MIN_BYTES_PER_SECOND: Final = 20e6  # slowest disk expected; larger files get more time
+WAV_PACKET_BYTES: Final = 1 << 14  # larger packets take FFmpeg longer to open
 MAX_RETRIES: Final = 200  # attempts in a row without a packet before reading a container fails
 MAX_LATE_PACKETS: Final = 20_000  # packets in a row that belong to late streams and are skipped
 RETRY_PAUSE: Final = (
@@ -80,9 +81,11 @@ class Deadline:
         Raises:
             Missing: with `TIMEOUT`.
         """
-        with self.paused():
-            self._tick()
-        if time.monotonic() > self._deadline:
+        began = time.monotonic()
+        self._tick()
+        now = time.monotonic()
+        self._deadline += now - began
+        if now > self._deadline:
             raise Missing(Reason.TIMEOUT, f"the file was not read within {self.seconds:g} s")
 
 
@@ -135,6 +138,7 @@ def open_media(
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, "fflags": "+genpts"}
     if _is_plain_wav(path):
         options["max_probe_packets"] = "1"  # saves the 4 ms that FFmpeg searches for compressed sound
+        options["max_size"] = str(WAV_PACKET_BYTES)  # by default 60 packets for a clip of 4 s, each with our overhead
     with av.logging.Capture(True) as logs, errors_as_missing(deadline, error_log), ExitStack() as containers:
         error_log.logs = logs
         deadline.check()

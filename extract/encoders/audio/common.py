@@ -1,5 +1,6 @@
 """Shared parts of the sound encoders: padding, normalisation, windows, and the declared arrays."""
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,6 +13,12 @@ from extract.media.types import FloatArray
 
 SILENCE = 2.0**-16  # amplitude of half a step of 16-bit sound
 MAX_AMPLITUDE = 1e4  # far outside [-1, 1]: a damaged float file, whose squares would overflow
+
+
+def load_librosa() -> None:
+    """Import now, while the first files are read, what librosa would import at the first sound: it takes seconds."""
+    for name in ("librosa.core.pitch", "librosa.feature.spectral", "scipy.ndimage", "scipy.signal"):
+        importlib.import_module(name)
 
 
 def why_unusable(sound: FloatArray | None, min_samples: int) -> Missing | None:
@@ -45,7 +52,7 @@ def encode_singly(
         samples: the samples.
         min_samples: smallest number of samples.
         describe: encodes one sound.
-        most: number of samples that are used of a longer sound; None for all.
+        max_samples: number of samples that are used of a longer sound; None for all.
     """
     results: list[Encoded | Missing] = []
     for sample in samples:

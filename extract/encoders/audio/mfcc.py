@@ -10,7 +10,7 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.audio.common import encode_singly, middle_of, why_unusable
+from extract.encoders.audio.common import encode_singly, load_librosa, middle_of, why_unusable
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
@@ -72,6 +72,7 @@ class Mfcc:
 
     def __init__(self, params: MfccParams, device: str = "cpu", weights: Weights | None = None) -> None:
         self.params = params
+        load_librosa()
 
     @staticmethod
     def input(params: MfccParams) -> Input:

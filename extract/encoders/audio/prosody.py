@@ -16,7 +16,7 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
 from ercache.weights import Weights
-from extract.encoders.audio.common import encode_singly
+from extract.encoders.audio.common import encode_singly, load_librosa
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
 
@@ -89,6 +89,7 @@ class Prosody:
 
     def __init__(self, params: ProsodyParams, device: str = "cpu", weights: Weights | None = None) -> None:
         self.params = params
+        load_librosa()
 
     @staticmethod
     def input(params: ProsodyParams) -> Input:
