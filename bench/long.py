@@ -5,9 +5,8 @@ noise). The minute is encoded once and repeated by stream copy. Measured for eac
 
 - decode: `ffmpeg -threads N -i FILE -f null -`, video and audio, with N the number of cores; the result is discarded.
 - scan: `ercache scan folder`, which reads every packet.
-- extract: `ercache extract folder` with a cold store, one audio feature (mfcc) and one visual feature (a small network
-on
-  two frames of each utterance).
+- extract: `ercache extract folder` with a cold store and this project's params.yaml: the default profile, without the
+  features of extractors that are trained first.
 
 `over_decode` is the time of extract divided by that of decode. Memory is summed over all processes of a command; RSS
 counts shared pages more than once.
@@ -28,7 +27,6 @@ from typing import Annotated, Any, Final
 import imageio_ffmpeg
 import numpy as np
 import typer
-import yaml
 
 from bench.jobs import PROJECT, rounded, watch
 from ercache.cpus import cores
@@ -38,10 +36,6 @@ from ercache.params.schema import EngineParams
 CONTAINERS: Final = ("mp4", "mkv", "ts", "flv")
 MINUTES: Final = 180
 CUES: Final = 2_000
-FEATURES: Final = {
-    "mfcc": {"encoder": "audio/mfcc"},
-    "scenes": {"encoder": "visual/resnet18", "frames": 2},
-}
 CUE: Final = 3.0  # greatest length of an utterance in seconds
 SIZE: Final = "1920x1080"
 
@@ -85,7 +79,7 @@ def measure(
         "minutes": minutes,
         "cues": cues,
         "size": size,
-        "features": ", ".join(FEATURES),
+        "features": "default profile",
         "containers": rounded(rows),
         "engine": engine.model_dump(mode="json"),
     }
@@ -121,8 +115,8 @@ def make_project(folder: Path, container: str, minutes: int, cues: int) -> Path:
     root = folder / "media"
     (folder / "extract").mkdir(parents=True)
     root.mkdir()
-    (folder / "extract" / "versions.yaml").write_bytes((PROJECT / "extract" / "versions.yaml").read_bytes())
-    (folder / "params.yaml").write_text(yaml.safe_dump({"features": FEATURES}), encoding="utf-8")
+    for name in ("params.yaml", "extract/versions.yaml"):
+        (folder / name).write_bytes((PROJECT / name).read_bytes())
     starts = np.linspace(0, 60 * minutes, cues, endpoint=False)
     length = min(CUE, 0.9 * 60 * minutes / cues)
     lines = [
@@ -148,19 +142,9 @@ def measure_one(project: Path, path: Path) -> dict[str, Any]:
     began = time.perf_counter()
     run_ffmpeg(*threads, "-i", str(path), "-f", "null", "-")
     decode = time.perf_counter() - began
-    asked = ("folder", "--root", str(path.parent), "--json")
-    scan = run_ercache(project, "scan", *asked)
-    extract = run_ercache(
-        project,
-        "extract",
-        *asked,
-        "--features",
-        ",".join(FEATURES),
-        "--random-weights",
-        "0",
-        "--device",
-        "cpu",
-    )
+    options = ("folder", "--root", str(path.parent), "--json")
+    scan = run_ercache(project, "scan", *options)
+    extract = run_ercache(project, "extract", *options, "--device", "cpu")
     answer = extract.pop("answer")
     return {
         "megabytes": path.stat().st_size / 1e6,

@@ -78,7 +78,7 @@ class EngineParams(Strict):
     threads: int = Field(1, ge=1)
     lanes: int = Field(2, ge=1)
     workers: int = Field(1, ge=1)
-    memory: float = Field(256, gt=0)
+    memory: float = Field(128, gt=0)
     limits: Limits = Limits()
 
 

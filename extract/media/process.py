@@ -5,7 +5,6 @@ answers it. Every item that the function yields is sent back at once. The proces
 """
 
 import os
-import pickle
 import resource
 import select
 import sys
@@ -15,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from ercache.processes import keep_stdout_clean, leave_interrupts_to_parent
+from extract.media.messages import send
 from extract.media.scanned import ReadFunction, ReadRequest
 
 HEARTBEAT_SECONDS: Final = 1.0  # time between two messages that show that the process is alive
@@ -48,13 +48,13 @@ def answer(connection: Connection, function: ReadFunction, request: ReadRequest)
     def tick() -> None:
         nonlocal last
         if time.monotonic() - last > HEARTBEAT_SECONDS:
-            connection.send_bytes(pickle.dumps(None))
+            send(connection, None)
             last = time.monotonic()
 
     for item in function(request, tick):
-        connection.send_bytes(pickle.dumps(item, pickle.HIGHEST_PROTOCOL))
+        send(connection, item)
         last = time.monotonic()
-    connection.send_bytes(pickle.dumps("done"))
+    send(connection, "done")
 
 
 def _end_with_parent(descriptor: int) -> None:

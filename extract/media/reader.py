@@ -7,7 +7,6 @@ the end of a file.
 
 import multiprocessing
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any, Final
 from ercache.reasons import Missing, Reason
 from extract.media.clip import Clip, failed_clip
 from extract.media.container import MIN_BYTES_PER_SECOND
+from extract.media.messages import receive
 from extract.media.scanned import ReadFunction, ReadRequest, read_scanned
 
 START_SECONDS: Final = 60.0  # time within which a process has started and imported its modules
@@ -74,16 +74,17 @@ class MediaReader:
                 self._start()
             self._connection.send((self._function, request))
             while True:
-                if not self._connection.poll(patience):
-                    raise _ProcessHangs(f"no sign of life from the decoder within {patience:.0f} s")
-                message = pickle.loads(self._connection.recv_bytes())
+                message = receive(self._connection, patience)
                 if message == "done":
                     return
                 if message is not None:
                     yield message
+        except TimeoutError as error:
+            self._end()
+            raise _ProcessHangs(f"no sign of life from the decoder within {patience:.0f} s") from error
         except (EOFError, OSError) as error:
             raise _ProcessDied(self._end()) from error
-        except BaseException:  # a hang, or the consumer stopped in the middle
+        except BaseException:  # the consumer stopped in the middle
             self._end()
             raise
 

@@ -41,6 +41,7 @@ class Scaler:
         self._side, self._crop = picture_filter
         self._pixel = pixel
         self._graphs: dict[_FrameFormat, Any] = {}
+        self._matrices: dict[int, tuple[int, int, int, int]] = {}  # by rotation in degrees
 
     def picture(self, frame: Any) -> Image:
         """Return the picture of a frame, RGB uint8 [height, width, 3]."""
@@ -50,7 +51,7 @@ class Scaler:
             frame.format.name,
             int(frame.colorspace),
             int(frame.color_range),
-            _matrix(frame),
+            self._matrix(frame),
         )
         if layout not in self._graphs:
             self._graphs[layout] = self._graph(layout)
@@ -58,6 +59,16 @@ class Scaler:
         graph.push(frame)
         image: Image = graph.pull().to_ndarray()
         return image
+
+    def _matrix(self, frame: Any) -> tuple[int, int, int, int]:
+        """Return the frame's display matrix, read from the first frame with the same rotation.
+
+        In PyAV, a frame whose side data was read stays in memory until Python's next full garbage collection.
+        """
+        rotation = frame.rotation
+        if rotation not in self._matrices:
+            self._matrices[rotation] = _matrix(frame)
+        return self._matrices[rotation]
 
     def _graph(self, layout: _FrameFormat) -> Any:
         graph = av.filter.Graph()
