@@ -48,6 +48,11 @@ class Rates:
         return ratio(self.hits, self.support)
 
     @cached_property
+    def precision(self) -> Floats:
+        """Hits over predicted utterances, [..., C]; 0 for a class that is never predicted."""
+        return ratio(self.hits, self.predicted)
+
+    @cached_property
     def f1(self) -> Floats:
         """F1, [..., C]; 0 for a class that is neither true nor predicted."""
         return ratio(2 * self.hits, self.support + self.predicted)

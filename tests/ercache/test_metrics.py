@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
 from ercache import metrics
 
@@ -112,6 +112,24 @@ def test_scores_of_confusions_equal_scikit_learn(pairs: list[tuple[int, int]]) -
     assert slow["weighted_f1"] == pytest.approx(weighted)
     if set(guess) <= set(truth) and len(set(truth)) > 1:
         assert slow["uar"] == pytest.approx(balanced_accuracy_score(truth, guess))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+def test_scores_equal_scikit_learn_to_the_last_bit(pairs: list[tuple[int, int]]) -> None:
+    truth, guess = np.array(pairs).T
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, guess, labels=np.arange(4), zero_division=0
+    )
+    assert metrics.scores(truth, guess, 4) == {
+        "weighted_f1": np.average(f1, weights=support),
+        "macro_f1": np.mean(f1),
+        "accuracy": accuracy_score(truth, guess),
+        "uar": np.mean(recall[support > 0]),
+    }
+    rows = metrics.per_class(truth, guess, "abcd").values()
+    assert [row["precision"] for row in rows] == precision.tolist()
+    assert [row["support"] for row in rows] == support.tolist()
 
 
 def test_confusions_of_dialogues_sum_to_the_confusion() -> None:
