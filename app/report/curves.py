@@ -1,47 +1,99 @@
-"""Learning curves as inline SVG: thin lines for seeds, a thick line for their mean, a band of one deviation."""
+"""Learning curves for the page: thin lines for seeds, a thick line for their mean, a band of one deviation.
 
-import io
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+`curves.html.j2` draws the panels. The style sheet gives the colours, so a drawing fits the light and the dark page.
+"""
 
-import matplotlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
 import numpy as np
-from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from app.report.runs import Curves, Run, read_curves
 from ercache.training import SCORE
 from ercache.wording import count_noun
 
-# Placeholder colours, replaced by variables of the style sheet, so that a drawing fits the light and the dark page.
-_INK, _LINE, _FIRST, _SECOND = "#010101", "#020202", "#030303", "#040404"
-_VARIABLES = {
-    _INK: "var(--muted)",
-    _LINE: "var(--line)",
-    _FIRST: "var(--series-1)",
-    _SECOND: "var(--series-2)",
-}
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "ercache",
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "text.color": _INK,
-    "path.simplify": True,
-}
+WIDTH: Final = 240
+HEIGHT: Final = 168
+LEFT, RIGHT, TOP, BOTTOM = 48, 234, 6, 132  # of the axes, inside WIDTH x HEIGHT
+MARGIN: Final = 0.05  # room above and below the curves, as a share of their range
+Kind = Literal["train", "validation"]
+Series = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A tick of an axis: its place in the drawing and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A line or an area: `x,y` of its points, and the classes of the style sheet."""
+
+    points: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A circle around the epoch that was chosen."""
+
+    x: float
+    y: float
+    kind: Kind
+
+
+@dataclass
+class Panel:
+    """A drawing of curves over epochs.
+
+    Attributes:
+        label: of the vertical axis.
+        epochs, values: ranges of the two axes.
+    """
+
+    label: str
+    epochs: tuple[float, float]
+    values: tuple[float, float]
+    bands: list[Shape] = field(default_factory=list)
+    lines: list[Shape] = field(default_factory=list)
+    rings: list[Ring] = field(default_factory=list)
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
+    bottom: int = BOTTOM
+
+    @property
+    def x_ticks(self) -> list[Tick]:
+        """Ticks at whole epochs."""
+        return [Tick(_px(self.x(e)), f"{e:g}") for e in _ticks(self.epochs, integer=True)]
+
+    @property
+    def y_ticks(self) -> list[Tick]:
+        """Ticks at round values."""
+        return [Tick(_px(self.y(v)), f"{v:g}") for v in _ticks(self.values, integer=False)]
+
+    def x(self, epoch: float) -> float:
+        """Place of an epoch in the drawing."""
+        low, high = self.epochs
+        return LEFT + (RIGHT - LEFT) * (epoch - low) / (high - low)
+
+    def y(self, value: float) -> float:
+        """Place of a value in the drawing; the vertical axis of an SVG points down."""
+        low, high = self.values
+        return BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low)
+
+    def points(self, epochs: Series, values: Series) -> str:
+        """Points of a line; values that are not finite are left out."""
+        pairs = zip(epochs.tolist(), values.tolist(), strict=True)
+        return " ".join(f"{_px(self.x(e))},{_px(self.y(v))}" for e, v in pairs if np.isfinite(v))
 
 
 @dataclass(frozen=True)
@@ -49,97 +101,95 @@ class CurveView:
     """Two drawings of a run, validation score and losses; `summary` describes them in words."""
 
     experiment: str
-    score: Markup
-    loss: Markup
+    score: Panel
+    loss: Panel
     summary: str
 
 
 def curve_views(runs: Sequence[Run]) -> list[CurveView]:
     """Draw the curves of all runs that store them. The scores share one axis range."""
     found = [(run, curves) for run in runs if (curves := read_curves(run.folder))]
-    tops = [v for _, c in found for s in c.values() for v in s.get(SCORE, ())]
-    limits = (100 * min(tops, default=0.0), 100 * max(tops, default=1.0))
+    scores = _range([_column(c, SCORE, 100) for _, c in found])
     views: list[CurveView] = []
     for run, curves in found:
-        length = [max(map(len, columns.values()), default=0) for columns in curves.values()]
-        best = ", ".join(map(str, run.record.epochs)) or "unknown"
-        what = count_noun(len(curves), "training" if run.record.folds else "seed")
-        if run.record.folds:
-            what += f" of {count_noun(len(run.record.folds), 'fold')}"
-        first = f"{min(length)} to " if min(length) < max(length) else ""
-        chosen = f"best epoch{'s' * (len(run.record.epochs) > 1)} {best}"
-        summary = f"{what}, {first}{count_noun(max(length), 'epoch')}; {chosen}."
-        views.append(CurveView(run.record.experiment, *_draw(run, curves, limits, f"c{len(views)}"), summary))
+        trainings = range(len(run.record.epochs)) if run.record.folds else run.record.seeds
+        best = dict(zip(trainings, run.record.epochs, strict=False))
+        train, validation = _column(curves, "train_loss"), _column(curves, "validation_loss")
+        epochs = _epochs(curves)
+        score = Panel("weighted F1 (%)", epochs, scores)
+        _draw(score, curves, _column(curves, SCORE, 100), "validation", best)
+        loss = Panel("loss", epochs, _range([train, validation]))
+        _draw(loss, curves, train, "train", {})
+        _draw(loss, curves, validation, "validation", best)
+        views.append(CurveView(run.record.experiment, score, loss, _summary(run, curves)))
     return views
 
 
-def _draw(run: Run, curves: Curves, limits: tuple[float, float], prefix: str) -> tuple[Markup, Markup]:
-    trainings = range(len(run.record.epochs)) if run.record.folds else run.record.seeds
-    best = dict(zip(trainings, run.record.epochs, strict=False))
-    with matplotlib.rc_context(_STYLE):
-        score, axes = _figure("weighted F1 (%)")
-        _plot(axes, curves, SCORE, _FIRST, "-", best, scale=100)
-        margin = 0.05 * (limits[1] - limits[0]) or 1.0
-        axes.set_ylim(limits[0] - margin, limits[1] + margin)
-        loss, axes = _figure("loss")
-        _plot(axes, curves, "train_loss", _SECOND, "--", {})
-        _plot(axes, curves, "validation_loss", _FIRST, "-", best)
-        return _svg(score, f"{prefix}s"), _svg(loss, f"{prefix}l")
+def _summary(run: Run, curves: Curves) -> str:
+    length = [max(map(len, columns.values()), default=0) for columns in curves.values()]
+    best = ", ".join(map(str, run.record.epochs)) or "unknown"
+    what = count_noun(len(curves), "training run" if run.record.folds else "seed")
+    if run.record.folds:
+        what += f" of {count_noun(len(run.record.folds), 'fold')}"
+    first = f"{min(length)} to " if min(length) < max(length) else ""
+    chosen = f"best epoch{'s' * (len(run.record.epochs) > 1)} {best}"
+    return f"{what}, {first}{count_noun(max(length), 'epoch')}; {chosen}."
 
 
-def _figure(label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(3.3, 2.3), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes.tick_params(length=0)
-    axes.patch.set_visible(False)
-    figure.patch.set_visible(False)
-    return figure, axes
-
-
-def _plot(
-    axes: Axes,
-    curves: Curves,
-    column: str,
-    colour: str,
-    dashes: str,
-    best: dict[int, int],
-    scale: float = 1.0,
+def _draw(
+    panel: Panel, curves: Curves, values: Mapping[int, Series], kind: Kind, best: Mapping[int, int]
 ) -> None:
-    seeds = {seed: scale * np.array(c[column]) for seed, c in sorted(curves.items()) if c.get(column)}
-    if not seeds:
+    """Add the curves of one column to a panel: seeds, mean and band, and rings at the best epochs."""
+    if not values:
         return
-    epochs = {seed: np.array(curves[seed].get("epoch") or np.arange(len(y))) for seed, y in seeds.items()}
-    for seed, y in seeds.items():
-        axes.plot(epochs[seed], y, color=colour, linestyle=dashes, linewidth=0.8, alpha=0.35)
+    epochs = {seed: _epochs_of(curves, seed, len(y)) for seed, y in values.items()}
+    panel.lines += [Shape(panel.points(epochs[seed], y), f"seed {kind}") for seed, y in values.items()]
     # The mean ends at the first early stop; after it, it would be over the remaining seeds only.
-    shared = min(map(len, seeds.values()))
-    rows = np.stack([y[:shared] for y in seeds.values()])
-    x, mean, band = next(iter(epochs.values()))[:shared], rows.mean(axis=0), rows.std(axis=0)
-    axes.fill_between(x, mean - band, mean + band, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(x, mean, color=colour, linestyle=dashes, linewidth=2.0)
+    shared = min(map(len, values.values()))
+    rows = np.stack([y[:shared] for y in values.values()])
+    x, mean, deviation = next(iter(epochs.values()))[:shared], rows.mean(axis=0), rows.std(axis=0)
+    outline = panel.points(
+        np.concatenate([x, x[::-1]]), np.concatenate([mean - deviation, (mean + deviation)[::-1]])
+    )
+    panel.bands.append(Shape(outline, kind))
+    panel.lines.append(Shape(panel.points(x, mean), f"mean {kind}"))
     for seed, epoch in best.items():
-        at = np.flatnonzero(epochs[seed] == epoch) if seed in seeds else ()
-        for i in at:
-            axes.plot(epoch, seeds[seed][i], "o", color=colour, markersize=5, markerfacecolor="none")
+        for i in np.flatnonzero(epochs[seed] == epoch) if seed in values else ():
+            if np.isfinite(values[seed][i]):
+                panel.rings.append(Ring(_px(panel.x(epoch)), _px(panel.y(float(values[seed][i]))), kind))
 
 
-def _svg(figure: Figure, prefix: str) -> Markup:
-    """Turn a figure into an SVG element with unique ids and the colours of the page."""
-    buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1
-    )
-    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
-    text = re.sub(r"font: [^;\"]*'DejaVu Sans'[^;\"]*", "font-size: 10px", text)
-    for stand_in, variable in _VARIABLES.items():
-        text = text.replace(stand_in, variable)
-    return Markup(re.sub(r">\s+<", "><", text).strip())
+def _column(curves: Curves, name: str, scale: float = 1.0) -> dict[int, Series]:
+    """Values of a column by training, without those that have none."""
+    return {n: scale * np.array(columns[name]) for n, columns in sorted(curves.items()) if columns.get(name)}
+
+
+def _epochs_of(curves: Curves, seed: int, count: int) -> Series:
+    return np.array(curves[seed].get("epoch") or range(count), dtype=np.float64)[:count]
+
+
+def _epochs(curves: Curves) -> tuple[float, float]:
+    found = np.concatenate([_epochs_of(curves, n, max(map(len, c.values()))) for n, c in curves.items()])
+    low, high = float(found.min(initial=0)), float(found.max(initial=1))
+    return low, max(high, low + 1)
+
+
+def _range(columns: Sequence[Mapping[int, Series]]) -> tuple[float, float]:
+    """Range of all finite values, with a margin; 0 to 1 without any."""
+    values = np.concatenate([np.empty(0), *(y for column in columns for y in column.values())])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    margin = MARGIN * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _ticks(limits: tuple[float, float], *, integer: bool) -> list[float]:
+    found = MaxNLocator(nbins=5, integer=integer, steps=[1, 2, 5, 10]).tick_values(*limits)
+    return [float(tick) for tick in found if limits[0] <= tick <= limits[1]]
+
+
+def _px(value: float) -> float:
+    """A place in the drawing, rounded to what a screen can show."""
+    return round(value, 2)

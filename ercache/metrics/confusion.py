@@ -1,7 +1,7 @@
 """Confusion matrices, and the metrics that need nothing else.
 
-Tests hold every value equal to scikit-learn's, bit by bit. To import scikit-learn here would add seconds to the start of
-every command.
+Tests hold every value equal to scikit-learn's, bit by bit. Importing scikit-learn here would add seconds to the start
+of every command.
 """
 
 from collections.abc import Sequence
