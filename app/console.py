@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from app.progress_lines import ProgressReporter, progress_lines
+from app.progress_lines import EVERY, ProgressReporter, progress_lines
 from ercache.errors import UsageError
 from ercache.params.load import NO_PARAMS, PARAMS_FILE, load_params, suggestion
 from ercache.params.schema import Params
@@ -107,15 +107,18 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress() -> Iterator[ProgressReporter]:
+def progress(every: float = EVERY) -> Iterator[ProgressReporter]:
     """Show progress on stderr: bars with rate and remaining time, or a line every 30 s if it is no terminal.
+
+    Args:
+        every: seconds between two lines if stderr is no terminal.
 
     Yields:
         A function that takes what is counted, how much is done, and how much there is.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
-        with progress_lines(say) as tick:
+        with progress_lines(say, every) as tick:
             yield tick
         return
     columns = (

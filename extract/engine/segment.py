@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 HEAD = struct.Struct(">4s32sQ16s")
 MAGIC = b"erc1"
-_BLOCK = 1 << 20
+BLOCK = 1 << 20  # bytes that a search for the next record reads at a time
 
 
 def segments(folder: Path) -> list[Path]:
@@ -23,7 +23,7 @@ def segments(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.seg") if not path.name.startswith("."))
 
 
-def record_heads(stream: BinaryIO, offset: int = 0) -> Iterator[tuple[int, bytes, int]]:
+def record_heads(stream: BinaryIO, offset: int = 0, block: int = BLOCK) -> Iterator[tuple[int, bytes, int]]:
     """Yield (offset, unit key, payload length) of each complete record from an offset on; damaged heads are skipped."""
     size = os.fstat(stream.fileno()).st_size
     while offset + HEAD.size <= size:
@@ -33,18 +33,18 @@ def record_heads(stream: BinaryIO, offset: int = 0) -> Iterator[tuple[int, bytes
             yield offset, key, length
             offset += HEAD.size + length
         else:
-            offset = _next_magic(stream, offset + 1, size)
+            offset = _next_magic(stream, offset + 1, size, block)
 
 
-def _next_magic(stream: BinaryIO, offset: int, size: int) -> int:
+def _next_magic(stream: BinaryIO, offset: int, size: int, block: int) -> int:
     """Return where the next magic bytes are, or the end of the file. It reads one block at a time."""
     while offset < size:
         stream.seek(offset)
-        block = stream.read(_BLOCK)
-        found = block.find(MAGIC)
+        read = stream.read(block)
+        found = read.find(MAGIC)
         if found >= 0:
             return offset + found
-        offset += max(1, len(block) - len(MAGIC) + 1)
+        offset += max(1, len(read) - len(MAGIC) + 1)
     return size
 
 

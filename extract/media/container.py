@@ -138,7 +138,9 @@ def open_media(
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, "fflags": "+genpts"}
     if _is_plain_wav(path):
         options["max_probe_packets"] = "1"  # saves the 4 ms that FFmpeg searches for compressed sound
-        options["max_size"] = str(WAV_PACKET_BYTES)  # by default 60 packets for a clip of 4 s, each with our overhead
+        options["max_size"] = str(
+            WAV_PACKET_BYTES
+        )  # by default 60 packets for a clip of 4 s, each with our overhead
     with av.logging.Capture(True) as logs, errors_as_missing(deadline, error_log), ExitStack() as containers:
         error_log.logs = logs
         deadline.check()

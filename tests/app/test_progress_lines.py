@@ -37,11 +37,8 @@ def test_finished_work_is_not_reported() -> None:
     assert written == []
 
 
-def test_a_pipe_gets_lines_on_stderr_and_nothing_on_stdout(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(progress_lines.__wrapped__, "__defaults__", (EVERY,))  # type: ignore[attr-defined]
-    with progress() as tick:
+def test_a_pipe_gets_lines_on_stderr_and_nothing_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(EVERY) as tick:
         tick("inputs", 1, 3)
         time.sleep(3 * EVERY)
     out, err = capsys.readouterr()

@@ -6,7 +6,7 @@ It uses all cores. Facts of files that have not changed since an earlier scan co
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +139,9 @@ def _from_json(text: str) -> MediaFacts:
 
 
 OnFound = Callable[[Mapping[str, MediaFacts]], None]
+open_pool: Callable[[int], Executor] = (
+    process_pool  # how the workers are made; tests inspect in their own process
+)
 
 
 def _inspect_all(root: Path, left: list[list[str]], on_found: OnFound) -> None:
@@ -161,7 +164,7 @@ def _inspect_all(root: Path, left: list[list[str]], on_found: OnFound) -> None:
 
 def _inspect_in_pool(root: Path, chunks: Sequence[list[str]], workers: int, on_found: OnFound) -> None:
     """Inspect chunks of files until all are done or a worker dies."""
-    pool = process_pool(min(workers, len(chunks)))
+    pool = open_pool(min(workers, len(chunks)))
     try:
         futures = {pool.submit(inspect_files, root, chunk): chunk for chunk in chunks}
         for future in as_completed(futures):

@@ -268,17 +268,16 @@ def test_broken_clips_are_broken_as_noted(tiny: Path) -> None:
 
 
 def test_interrupted_work_is_completed_with_the_same_bytes_by_any_number_of_workers(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path
 ) -> None:
     directory = tmp_path / "again"
     shutil.copytree(tiny, directory)
     shutil.rmtree(directory / "train_splits")
     (directory / "dev_splits_complete" / "dia0_utt9.mp4.part").write_bytes(b"half")
     (directory / "train_sent_emo.csv").unlink()
-    monkeypatch.setattr(corpus, "_MAX_WORKERS", 1)
     calls: list[tuple[int, int]] = []
     summary = generate(
-        directory, seed=0, size="tiny", progress=lambda done, total: calls.append((done, total))
+        directory, seed=0, size="tiny", progress=lambda done, total: calls.append((done, total)), workers=1
     )
     assert digests(directory) == digests(tiny)
     assert calls == [(i, 25) for i in range(1, 26)]
@@ -286,9 +285,11 @@ def test_interrupted_work_is_completed_with_the_same_bytes_by_any_number_of_work
     assert summary == DemoSummary(directory, 25, float(str(note(tiny)["seconds"])), total)
 
 
-def test_complete_corpus_is_left_alone(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "_make_clips", lambda *_: pytest.fail("nothing was left to do"))
-    assert generate(tiny, seed=0, size="tiny").utterances == 25
+def test_complete_corpus_is_left_alone(tiny: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tiny.rglob("*")}
+    again = generate(tiny, seed=0, size="tiny", progress=lambda *_: pytest.fail("nothing was left to do"))
+    assert again.utterances == 25
+    assert {path: path.stat().st_mtime_ns for path in tiny.rglob("*")} == before
 
 
 def test_foreign_directories_are_refused(tiny: Path, tmp_path: Path) -> None:

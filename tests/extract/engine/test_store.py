@@ -134,12 +134,14 @@ def test_a_damaged_head_costs_its_record_and_not_those_after_it(tmp_path: Path) 
     assert found_behind_a_damaged_head(tmp_path) == [0, 2, 3, 4]
 
 
-def test_a_damaged_head_is_passed_over_wherever_a_block_of_the_search_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_head_is_passed_over_wherever_a_block_of_the_search_ends(tmp_path: Path) -> None:
+    found_behind_a_damaged_head(tmp_path)
+    (segment,) = segment_file.segments(tmp_path)
     for block in range(4, 12):
-        monkeypatch.setattr(segment_file, "_BLOCK", block)
-        assert found_behind_a_damaged_head(tmp_path / str(block)) == [0, 2, 3, 4]
+        with segment.open("rb") as stream:
+            assert [found.hex() for _, found, _ in segment_file.record_heads(stream, block=block)] == [
+                key(n) for n in (0, 2, 3, 4)
+            ]
 
 
 def test_records_are_found_where_a_gc_put_them_meanwhile(tmp_path: Path) -> None:

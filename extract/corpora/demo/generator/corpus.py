@@ -104,8 +104,7 @@ def make_clip(task: _Task, speaker: SpeechProcess) -> float:
     return len(samples) / SAMPLE_RATE
 
 
-def _make_clips(tasks: list[_Task], progress: Callable[[int, int], None] | None) -> list[float]:
-    workers = max(1, min(_MAX_WORKERS, cores(), len(tasks)))
+def _make_clips(tasks: list[_Task], workers: int, progress: Callable[[int, int], None] | None) -> list[float]:
     # Start fresh processes: a fork of a parent with threads (torch) may hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         futures = [pool.submit(_work, task) for task in tasks]
@@ -130,6 +129,7 @@ def generate(
     seed: int = 0,
     size: Literal["tiny", "full"] = "full",
     progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
 ) -> DemoSummary:
     """Generate a demo corpus; the same seed and size give the same bytes.
 
@@ -140,6 +140,7 @@ def generate(
         seed: determines story, sentences, looks of the rooms and small movements.
         size: "full" (60 dialogues, 500 utterances) or "tiny" (6 dialogues, 25 utterances, for tests).
         progress: called with (clips done, clips in total).
+        workers: number of processes; None for one per core, at most 8. It does not change any byte.
 
     Raises:
         UsageError: the directory contains something else.
@@ -158,7 +159,7 @@ def generate(
         (directory / layout.FOLDERS[part]).mkdir(exist_ok=True)
     for leftover in directory.rglob("*.mp4" + UNFINISHED):
         leftover.unlink()
-    durations = _make_clips(tasks, progress)
+    durations = _make_clips(tasks, workers or max(1, min(_MAX_WORKERS, cores(), len(tasks))), progress)
     for part, path in zip(PARTS, tables, strict=True):
         rows = [(t.line, t.text, d) for t, d in zip(tasks, durations, strict=True) if t.part == part]
         lines, texts, seconds = zip(*rows, strict=True)

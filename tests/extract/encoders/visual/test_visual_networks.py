@@ -338,7 +338,8 @@ def test_torchvisions_own_network_gives_what_its_head_sees(kind: ImageNetKind, t
     seen: list[Tensor] = []
     network.get_submodule(kind.head).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     forward(
-        network, models.get_model_weights(kind.model)[kind.pretrained_on].transforms()(Image.fromarray(PHOTO))[None]
+        network,
+        models.get_model_weights(kind.model)[kind.pretrained_on].transforms()(Image.fromarray(PHOTO))[None],
     )
     registered = VIT_B16 if kind is TORCHVISION else kind
     with tiny_checkpoint("own", tmp_path, path):
