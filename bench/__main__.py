@@ -27,7 +27,7 @@ def _extract(folder: Path, clips: int, encoder_set: str, scale: int) -> dict[str
     return extract.measure(folder, clips, scale=scale, **kinds)  # type: ignore[arg-type]
 
 
-HOURS: Final = frozenset({"long"})  # runs only when named: it takes four recordings of three hours
+LONG: Final = {f"long_{suffix}": partial(long.measure, container=suffix) for suffix in long.CONTAINERS}
 BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
     "cache": caches.measure,
     "text": lambda _: texts.measure(),
@@ -35,7 +35,7 @@ BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
     "extract": partial(_extract, clips=LIGHT_CLIPS, encoder_set="light", scale=10),
     "extract_paper": partial(_extract, clips=PAPER_CLIPS, encoder_set="paper", scale=0),
     "extract_sound": partial(_extract, clips=SOUND_CLIPS, encoder_set="sound", scale=0),
-    "long": long.measure,
+    **LONG,
     "encoders": encoders.measure,
     "scan": scan.measure,
     "fusion": fusion.measure,
@@ -58,11 +58,13 @@ def machine() -> dict[str, Any]:
 def main(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Benchmarks to run; without any, all except those that take hours (long)."),
+        typer.Argument(
+            help="Benchmarks to run; without any, all except `long_*`, which take half an hour each."
+        ),
     ] = None,
 ) -> None:
     """Run benchmarks and write the page; figures of benchmarks that do not run are kept."""
-    wanted = names or [name for name in BENCHES if name not in HOURS]
+    wanted = names or [name for name in BENCHES if name not in LONG]
     for unknown in set(wanted) - set(BENCHES):
         raise UsageError(f"unknown benchmark {unknown!r}", hint=suggestion(unknown, BENCHES))
     path = OUT / "benchmarks.json"

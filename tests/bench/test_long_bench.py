@@ -14,12 +14,10 @@ def test_times_of_subtitles_go_beyond_an_hour() -> None:
 
 @pytest.mark.full
 def test_a_small_recording_comes_to_figures(tmp_path: Path) -> None:
-    figures = long.measure(tmp_path, minutes=1, cues=4, containers=("ts",), size="320x180")
-    row = figures["containers"]["ts"]
-    assert row["units"] == 8 and row["failed"] == 0
+    row = long.measure(tmp_path, "ts", minutes=1, cues=4, size="320x180")
+    assert row["units"] == 5 * 4, "the default profile without the extractors that are trained first"
     assert row["over_decode"] == pytest.approx(row["extract_seconds"] / row["decode_seconds"], rel=0.01)
     assert 100 < row["peak_pss_mb"] <= row["peak_rss_mb"] and row["scan_seconds"] > 0
-    assert not list(tmp_path.rglob("talk.ts")), "a recording of hours makes room for the next"
 
 
 def test_a_command_that_fails_ends_the_benchmark_with_its_words(tmp_path: Path) -> None:
