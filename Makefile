@@ -16,6 +16,7 @@ demo: $(READY)
 	@echo "report: $(CURDIR)/data/reports/report.html"
 
 test: lint
+	python -m compileall -q app ercache extract fusion tests # hundreds of processes import them
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full"
 
 test-full: lint

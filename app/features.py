@@ -1,6 +1,7 @@
 """Resolve feature names of params.yaml into features that the engine can compute."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from app.console import DATA, check_name
@@ -9,6 +10,9 @@ from ercache.errors import UsageError, WeightsError
 from ercache.manifest import Utterance, modalities_of
 from ercache.params.load import NO_PARAMS, PARAMS_FILE
 from ercache.params.schema import SPLIT_MARK, Params
+from ercache.trained_extractors import TRAINED_ON
+from ercache.wording import count_noun
+from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
 from extract.engine import Feature
 
@@ -77,6 +81,42 @@ def default_names(params: Params, corpus: str, data: Path = DATA) -> tuple[list[
     names = params.profiles[check_name("default", params.profiles, "profile")]
     why = {name: reason for name in names if (reason := _why_not(params, name, corpus, data))}
     return [name for name in names if name not in why], why
+
+
+def check_extractors(
+    features: Sequence[Feature], corpus: str, params: Params, *, allow_foreign: bool
+) -> list[Feature]:
+    """Refuse features whose extractor was trained on another corpus, or mark them in their provenance.
+
+    Args:
+        features: the features to extract.
+        corpus: the corpus to extract.
+        allow_foreign: accept such features. The mark goes from the caches to every result that uses them.
+
+    Returns:
+        The features; a marked one has `trained_on`, a list of corpora, in the record of its weights.
+
+    Raises:
+        UsageError: extractors of other corpora, and they are not allowed. The message names all of them.
+    """
+    corpora = {
+        f.name: sorted(set(f.seen or ()) & set(CORPORA)) for f in features
+    }  # others are folders of images
+    foreign = {name: found for name, found in corpora.items() if found and corpus not in found}
+    if foreign and not allow_foreign:
+        trainings = [getattr(f.params, "pretrained", "") for f in features if f.name in foreign]
+        known = [name for name in dict.fromkeys(trainings) if name in params.pretrain]
+        train = " and ".join(f"`pretrain.{name}.corpus: {corpus}`" for name in known)
+        raise UsageError(
+            f"{corpus}: {count_noun(len(foreign), 'feature')} would come from extractors of another corpus",
+            details=[f"{name}: its extractor was trained on {', '.join(o)}" for name, o in foreign.items()],
+            hint=f"set {train or 'the corpus of their training'} in params.yaml and run `ercache pretrain`; "
+            "--allow-foreign-extractor accepts them and marks the features and all results",
+        )
+    return [
+        replace(f, weights={**(f.weights or {}), TRAINED_ON: foreign[f.name]}) if f.name in foreign else f
+        for f in features
+    ]
 
 
 def features_without_input(features: Sequence[Feature], utterances: Sequence[Utterance]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from app.console import (
     say,
     table,
 )
-from app.features import default_names, features_of, features_without_input
+from app.features import check_extractors, default_names, features_of, features_without_input
 from app.manifests import checked_root, load_or_scan, problem_rows, save_manifest, scan_corpus
 from ercache.errors import CorpusError, UsageError
 from ercache.manifest import Manifest
@@ -139,6 +139,13 @@ def extract(
             help="Use random weights instead of checkpoints (for benchmarks).",
         ),
     ] = None,
+    allow_foreign_extractor: Annotated[
+        bool,
+        typer.Option(
+            "--allow-foreign-extractor",
+            help="Accept extractors that were trained on another corpus; features and results are marked.",
+        ),
+    ] = False,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Write a timeline of the engine to this file.")
     ] = None,
@@ -166,7 +173,10 @@ def extract(
     left_out: dict[str, str] = {}
     if by_default and random_weights is None:
         names, left_out = default_names(loaded, corpus)
-    chosen = features_of(loaded, names, profile or "default", random_weights)
+    chosen = check_extractors(
+        features_of(loaded, names, profile or "default", random_weights),
+        corpus, loaded, allow_foreign=allow_foreign_extractor,
+    )  # fmt: skip
     manifest = load_or_scan(corpus, root, loaded)
     wanted = _with_input(manifest, chosen, limit, left_out, by_default)
     media = any(feature.spec.modality != "text" for feature in wanted)

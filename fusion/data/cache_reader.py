@@ -18,6 +18,7 @@ from ercache.cache import CacheFile, Status, sealed_digest
 from ercache.errors import CacheError
 from ercache.manifest import Manifest
 from ercache.params.schema import split_array_name
+from ercache.trained_extractors import TRAINED_ON
 from fusion.data.ragged import Ragged, concatenate_ragged, ragged_of_packed
 
 Floats = NDArray[np.float32]
@@ -250,6 +251,8 @@ class _Reader:
             self.findings.mark("random weights")
             if not self.allow_random_weights:
                 self._problem(f"{cache.path}: made with random weights (--allow-random-weights accepts them)")
+        if weights.get(TRAINED_ON):
+            self.findings.mark(f"extractor of {name} trained on {', '.join(weights[TRAINED_ON])}")
         corpus = self.manifest.corpus
         leaked = sorted(set(self.test_parts).intersection((weights.get("seen") or {}).get(corpus, ())))
         if leaked:

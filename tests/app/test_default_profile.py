@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from app.features import default_names
+from app.features import check_extractors, default_names
 from ercache import trained_extractors
 from ercache.errors import UsageError
 from ercache.params.schema import FeatureParams, Params, PretrainParams
+from extract.encoders import ENCODERS
+from extract.engine import Feature
 
 FEATURES = {
     "words": FeatureParams(encoder="text/minilm"),
@@ -39,6 +41,25 @@ def test_features_are_left_out_until_their_extractor_is_trained_and_on_other_cor
         ["words", "faces"],
         {"mel": "its extractor is trained on demo"},
     )
+
+
+def feature(name: str, seen: dict[str, list[str]] | None) -> Feature:
+    kind = ENCODERS["audio/mel-resnet18"]
+    record = {"id": f"made/{name}"}
+    return Feature(name, kind, kind.Params(pretrained=name), record, None, seen)
+
+
+def test_an_extractor_of_another_corpus_is_refused_or_marked() -> None:
+    mine = feature("mel", {"meld": ["train_dia0_utt0"]})
+    images = feature("faces", {"casia": ["0000045/001.jpg"]})
+    theirs = feature("theirs", {"demo": ["train_dia0_utt0"]})
+    assert check_extractors([mine, images], "meld", PARAMS, allow_foreign=False) == [mine, images]
+    with pytest.raises(UsageError, match="extractors of another corpus") as caught:
+        check_extractors([mine, theirs, images], "meld", PARAMS, allow_foreign=False)
+    assert caught.value.details == ("theirs: its extractor was trained on demo",)
+    marked = check_extractors([mine, theirs, images], "meld", PARAMS, allow_foreign=True)
+    assert [f.weights and f.weights.get("trained_on") for f in marked] == [None, ["demo"], None]
+    assert marked[1].recipe != theirs.recipe, "its units are not those of an extractor of this corpus"
 
 
 def test_without_features_there_is_nothing_to_extract() -> None:

@@ -167,6 +167,11 @@ def test_random_weights_are_refused_unless_allowed_and_then_marked(data: Path) -
     assert source.findings.marks == ["random weights"] and source.findings.random_weights
 
 
+def test_an_extractor_of_another_corpus_marks_the_result(data: Path) -> None:
+    rewrite(data, weights={"id": "made/x", "trained_on": ["demo"]})
+    assert any(mark.endswith("trained on demo") for mark in read(data).findings.marks)
+
+
 def test_a_checkpoint_that_has_seen_the_test_part_is_refused_unless_allowed_and_then_marked(
     data: Path,
 ) -> None:
