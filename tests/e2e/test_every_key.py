@@ -169,6 +169,7 @@ def test_tiny_checkpoints_encode_the_real_clips(brought: None, two_clips: Projec
         assert_as_declared(key, features[name_of(key)], project.values(name_of(key)))
 
 
+@pytest.mark.full
 @needs_texts
 def test_tiny_checkpoints_encode_the_first_dialogues_of_meld(
     brought: None, texts: Callable[[int], Project]

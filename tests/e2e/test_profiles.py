@@ -44,20 +44,14 @@ def few_clips(make_project: MakeProject) -> Project:
         return u.dialogue.endswith("dia0") and u.index < FIRST[u.part]
 
     assert project.keep("demo", wanted) == sum(FIRST.values())
-    change(project, "  shard: 16 ", "  shard: 2 ")  # what is stored at the kill is whole shards
+    with project.params() as params:
+        params["engine"]["shard"] = 2  # what is stored at the kill is whole shards
     return project
 
 
 def profiles(project: Project) -> dict[str, list[str]]:
     found: dict[str, list[str]] = yaml.safe_load((project.folder / "params.yaml").read_text())["profiles"]
     return found
-
-
-def change(project: Project, old: str, new: str) -> None:
-    path = project.folder / "params.yaml"
-    text = path.read_text()
-    assert text.count(old) == 1
-    path.write_text(text.replace(old, new))
 
 
 def forget(project: Project) -> None:
@@ -134,23 +128,22 @@ def test_a_papers_profile_runs_from_clips_to_the_refusal_of_its_random_features(
     assert project.caches() == expected
 
     forget(project)
-    change(project, "  batch: 16 ", "  batch: 1 ")
+    with project.params() as params:
+        params["engine"]["batch"] = 1
     project.ercache(*command)
     encoders = {n: yaml.safe_load((project.folder / "params.yaml").read_text())["features"][n] for n in names}
     for name in names:
         assert_close(encoders[name]["encoder"], found[name], project.values(name))
 
-    path = project.folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    params["experiments"] = {
-        "exp": {
-            "model": "concat",
-            "corpus": "demo",
-            "features": VECTORS[profile],
-            "training": {"seeds": 1, "epochs": 2},
+    with project.params() as params:
+        params["experiments"] = {
+            "exp": {
+                "model": "concat",
+                "corpus": "demo",
+                "features": VECTORS[profile],
+                "training": {"seeds": 1, "epochs": 2},
+            }
         }
-    }
-    path.write_text(yaml.safe_dump(params))
     refused = project.ercache("train", "exp", code=2)
     assert (
         refused.stdout == ""
