@@ -1,6 +1,6 @@
 """Build a network quickly: skip the random initialisation of its library, which takes seconds.
 
-`torch.device("meta")` would skip it too, but it also loses the tables that a constructor computes and no checkpoint holds.
+`torch.device("meta")` would skip it too, but it loses the tables that a constructor computes and no checkpoint holds.
 """
 
 import contextlib
