@@ -1,4 +1,8 @@
-"""Compute features: plan, run, pack. The engine turns a manifest into cache files and can be stopped at any time."""
+"""Compute features in three steps: plan the work, run it, and pack the results into cache files.
+
+The engine turns a manifest (the list of a corpus' utterances) into caches. A run can be stopped at any time and
+resumed.
+"""
 
 from extract.engine.extraction import Extraction, Failure, extract_corpus
 from extract.engine.plan import Feature

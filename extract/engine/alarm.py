@@ -1,4 +1,4 @@
-"""Report during a run that all utterances of a file, or most utterances of a corpus, fail for the same reason."""
+"""Warn during a run when all utterances of a file, or most utterances of a corpus, fail for the same reason."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ _EXPECTED_REASONS: Final = frozenset(
 
 
 class Alarm:
-    """Observes the results of jobs and reports each fault of a file, or of the whole corpus, once."""
+    """Counts failed utterances during a run and warns once about each file, or corpus, whose utterances fail alike."""
 
     def __init__(self, features: Mapping[str, Feature], tell: Tell) -> None:
         self._features, self._tell = features, tell
@@ -29,7 +29,7 @@ class Alarm:
         self._reported: set[object] = set()
 
     def observe(self, job: WorkerJob, done: JobResult) -> None:
-        """Count the results of a job and report new faults."""
+        """Count the successes and failures of a finished job, and report each fault that is now frequent enough."""
         self._observe_files(job, done)
         for name, *_ in done.records:
             self._results[name] += 1
@@ -66,7 +66,7 @@ class Alarm:
                 self._report_once((path, *reasons), what, faults[0].reason, faults[0].detail)
 
     def _path(self, job: WorkerJob, feature: str, row: int) -> str | None:
-        """Path of the file that a row of a feature is read from; None for a text."""
+        """Return the path of the media file from which a feature of an input is computed; None for a text feature."""
         source = job.shard[row]
         modality = self._features[feature].spec.modality
         ref = {"audio": source.audio, "visual": source.video}.get(modality)

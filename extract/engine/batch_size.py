@@ -1,4 +1,7 @@
-"""Measure an encoder's throughput for several batch sizes. This runs on request only, never during an extraction."""
+"""Measure how many utterances per second an encoder processes at several batch sizes.
+
+The measurement runs only when the user asks for it, never during an extraction.
+"""
 
 import time
 from dataclasses import dataclass
@@ -24,14 +27,17 @@ MIN_GAIN = 0.05  # a larger batch must be faster by this share, because it costs
 
 @dataclass(frozen=True)
 class Throughput:
-    """Utterances per second for one batch size."""
+    """The measured speed of an encoder at one batch size, in utterances per second."""
 
     batch: int
     utterances_per_second: float
 
 
 def throughputs(feature: Feature, engine: EngineParams, device: str, most: int = 256) -> list[Throughput]:
-    """Measure batches of 1, 2, 4, ... typical utterances until memory runs out or a larger batch gains nothing."""
+    """Measure an encoder's speed with batches of 1, 2, 4, ... utterances of typical length.
+
+    Stops at `most` utterances, when memory runs out, or when two larger batches in a row bring no gain in speed.
+    """
     encoder = feature.build(device)
     exact_arithmetic(engine.threads)
     sample = typical_sample(feature)
@@ -56,13 +62,13 @@ def throughputs(feature: Feature, engine: EngineParams, device: str, most: int =
 
 
 def good_batch_size(found: list[Throughput]) -> int:
-    """Return the smallest batch size that is about as fast as the best one."""
+    """Return the smallest batch size whose speed is within 5 % of the best measured speed."""
     best = max(rate.utterances_per_second for rate in found)
     return next(rate.batch for rate in found if rate.utterances_per_second >= (1 - MIN_GAIN) * best)
 
 
 def typical_sample(feature: Feature) -> Sample:
-    """Return an utterance of about the mean length of MELD, with a face in the middle of each picture."""
+    """Return an artificial utterance of MELD's mean length, with a face box in the middle of each picture."""
     encoder_input = feature.input
     rng = np.random.default_rng(0)
     sound = (
@@ -89,6 +95,6 @@ def typical_sample(feature: Feature) -> Sample:
 
 
 def _picture_count(kind: PictureRequest) -> int:
-    """Return how many pictures a clip of `SECONDS` seconds gives."""
+    """Return how many pictures the encoder gets from the artificial clip of `SECONDS` seconds."""
     by_step = 0 if kind.every is None else int(SECONDS / kind.every)
     return min(filter(None, (kind.count, by_step)), default=0)

@@ -1,4 +1,4 @@
-"""Cut the inputs of a shard into batches, each of which runs through a network together."""
+"""Divide inputs into batches. The inputs of one batch run through a network together."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ PADDING = 0.05  # largest share of padding in a batch
 
 
 def make_batches(lengths: Sequence[int], rule: Literal["mask", "equal", "one"], most: int) -> list[list[int]]:
-    """Cut inputs into batches; every input is in exactly one batch.
+    """Divide inputs into batches; every input is in exactly one batch.
 
     Args:
-        lengths: length of each input. With `mask`, inputs are padded to the longest of their batch; with `equal`, a
-            batch holds inputs of one length; with `one`, every input is a batch of its own.
-        rule: the batch rule of the encoder.
+        lengths: length of each input.
+        rule: with `mask`, the inputs of a batch are padded to the longest one; with `equal`, all inputs of a batch have
+            the same length; with `one`, every input is a batch of its own.
         most: largest number of inputs in a batch.
 
     Returns:
-        Batches of input numbers.
+        The batches. Each batch is a list of indices into `lengths`.
     """
     if rule == "one":
         return [[n] for n in range(len(lengths))]

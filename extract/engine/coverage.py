@@ -1,4 +1,7 @@
-"""Write `coverage.json`: how many utterances of each cache are ok, missing or noted. DVC shows it as a metric."""
+"""Write `coverage.json`: for each cache file, the number of utterances that are ok, missing or have a note.
+
+DVC shows these counts as a metric.
+"""
 
 import json
 from pathlib import Path
@@ -11,9 +14,10 @@ NAME = "coverage.json"
 
 
 def write_coverage(folder: Path) -> None:
-    """Write `coverage.json` beside the caches of a corpus and modality: feature -> part -> reason (or ok) -> count.
+    """Write `coverage.json` into a folder of cache files (one corpus, one modality).
 
-    Where there are notes, the key `notes` counts the utterances that are ok but have a note.
+    The file maps feature -> split part (train, dev, test) -> status -> number of utterances. The status is `ok` or the
+    reason for a missing feature. The key `notes`, if present, counts the utterances that are ok but have a note.
     """
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for path in sorted(folder.glob("*.h5")):

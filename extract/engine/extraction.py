@@ -1,4 +1,4 @@
-"""Extract the features of a corpus, from manifest to cache files, and account for every utterance."""
+"""Extract the features of a corpus, from manifest to cache files. Every utterance without a feature gets a reason."""
 
 import contextlib
 import csv
@@ -30,7 +30,10 @@ MAX_DETAIL_CHARACTERS = 300  # length of a tool's message in console output; the
 
 @dataclass(frozen=True)
 class Failure:
-    """An utterance without a feature. `detail` is the message of the library or tool, if there is one."""
+    """An utterance for which a feature could not be computed.
+
+    `detail` is the error message of the library or tool, if any.
+    """
 
     utterance: str
     feature: str
@@ -41,7 +44,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class FeatureNote:
-    """An utterance whose feature was computed from less, or other, media than requested."""
+    """An utterance whose feature was computed from other media than requested, for example from fewer frames."""
 
     utterance: str
     feature: str
@@ -50,19 +53,20 @@ class FeatureNote:
 
 @dataclass
 class Extraction:
-    """Result of an extraction.
+    """The result of an extraction.
 
     Attributes:
-        files: cache files that were written.
-        done, reused: units computed in this run, and units whose result existed already.
-        failed: every utterance and feature that is not ok.
-        notes: every utterance and feature that is ok but has a note.
+        files: cache files that are up to date after this run.
+        done: number of features of single inputs that this run computed.
+        reused: number of features of single inputs that were already in a cache file or in the store.
+        failed: every pair of an utterance and a feature that could not be computed.
+        notes: every pair of an utterance and a feature that was computed but has a note.
         withheld: cache files that were not written because too many utterances were unavailable, with the reasons.
-        damaged_files: previous cache files that were damaged and not used.
+        damaged_files: cache files of earlier runs that were damaged and therefore not used.
         run_singly: features whose batches were run one utterance at a time, because the memory ran out or a worker
-            died; their bytes may differ from those of another run.
-        utterances: number of distinct inputs for which something was computed in this run.
-        seconds: wall clock time.
+            died; the bytes of these features may differ from those of another run.
+        utterances: number of distinct inputs for which this run computed something.
+        seconds: wall clock time of the run.
         media_seconds: length of the media decoded in this run, seconds.
     """
 
@@ -80,12 +84,12 @@ class Extraction:
 
     @property
     def unavailable(self) -> list[Failure]:
-        """The failures that the next run tries again."""
+        """The failures that may be temporary: the next run tries these utterances again."""
         return [f for f in self.failed if f.status == Status.UNAVAILABLE]
 
 
 def cache_path(out: Path, corpus: str, modality: str, feature: str, part: str) -> Path:
-    """Return the path of a cache file."""
+    """Return the path of the cache file of a feature and split part (train, dev, test)."""
     return out / corpus / modality / f"{feature}.{part}.h5"
 
 
@@ -111,19 +115,19 @@ def extract_corpus(
         manifest: manifest of the corpus.
         features: the features to extract.
         engine: engine parameters of params.yaml.
-        store: folder of the store.
-        out: folder of the caches; with `limit`, a folder for partial caches.
+        store: folder of the store, which keeps finished results between runs.
+        out: folder of the caches. With `limit`, give another folder, because the caches are incomplete.
         root: folder of the media; required unless all features are text features.
         device: torch device.
-        limit: extract only this many utterances, from the start of the manifest.
-        fail_over: percentage of `unavailable` utterances above which a cache file is not written.
+        limit: extract only this many utterances, from the start of the manifest; None for all utterances.
+        fail_over: a cache file is not written if more than this percentage of its utterances is `unavailable`.
         trace: file for a trace of the run; None for no trace.
-        progress: called with (label, done, total).
-        tell: receives a message at once when all utterances of a file, or most of the corpus, fail in the same way.
-        read: function that reads a file; it runs in a separate process.
+        progress: called with (label, finished inputs, total inputs).
+        tell: receives a warning at once when all utterances of a file, or most of the corpus, fail in the same way.
+        read: function that reads a media file; it runs in a separate process.
 
     Raises:
-        CorpusError: a requested modality does not exist in the corpus, or the root is missing.
+        CorpusError: no utterance of the corpus has a requested modality, or the folder of the media is not given.
     """
     utterances = manifest.utterances[:limit]
     _check_modalities(manifest, utterances, list(dict.fromkeys(f.spec.modality for f in features)), root)
@@ -153,7 +157,10 @@ def extract_corpus(
 
 
 def write_failures(result: Extraction, path: Path) -> None:
-    """Write a csv of all utterances without a feature or with a note, including the tools' own messages."""
+    """Write a csv file of all utterances without a feature or with a note.
+
+    It includes the error messages of the tools.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
@@ -163,7 +170,7 @@ def write_failures(result: Extraction, path: Path) -> None:
 
 
 def summarise_failures(failed: Sequence[Failure]) -> str:
-    """Summarise failures in one line: counts by reason, and the message of the first one."""
+    """Summarise failures in one line: the number for each reason, and the error message of the first failure."""
     count = Counter(f.reason for f in failed)
     reasons = ", ".join(f"{n} {reason}" for reason, n in count.most_common())
     first = failed[0]
@@ -172,10 +179,10 @@ def summarise_failures(failed: Sequence[Failure]) -> str:
 
 
 def raise_if_withheld(result: Extraction, fail_over: float) -> None:
-    """Raise an error if cache files were withheld.
+    """Raise an error if an extraction left out cache files because too many utterances were unavailable.
 
     Raises:
-        WorkError: with the list of cache files that were not written.
+        WorkError: at least one cache file was not written; the error lists all of them.
     """
     if result.withheld:
         raise WorkError(
@@ -187,7 +194,10 @@ def raise_if_withheld(result: Extraction, fail_over: float) -> None:
 
 
 class _GroupWork:
-    """The work for features that share their inputs, and so decoding and faces. Use it as a context manager."""
+    """Plans and packs a group of features whose encoders get the same inputs. Use it as a context manager.
+
+    The media of such a group are decoded once, and their faces are detected once.
+    """
 
     def __init__(
         self,
@@ -217,7 +227,7 @@ class _GroupWork:
         self.results.close()
 
     def count_units(self, runner: Runner, result: Extraction) -> None:
-        """Count the units that were computed and those that existed already."""
+        """Add to `result` how many features of single inputs this run computed, and how many existed before."""
         units = set(self.plan.unit.values())
         result.utterances += len({u for (_, u), unit in self.plan.unit.items() if unit in runner.computed})
         result.done += len(units & runner.computed)
@@ -225,7 +235,10 @@ class _GroupWork:
         result.damaged_files += self.results.damaged_files
 
     def pack(self, runner: Runner, fail_over: float, result: Extraction) -> None:
-        """Write the cache file of each feature and part, unless too many of its utterances failed."""
+        """Write the cache file of each feature and split part (train, dev, test).
+
+        A cache file is left out if too many of its utterances failed.
+        """
 
         def find(unit: str) -> UnitResult | Record | None:
             return self.results.get(unit) or runner.failed.get(unit)
@@ -273,4 +286,6 @@ def _check_modalities(
             hint="scan the corpus again with its media, or choose other features",
         )
     if root is None and set(modalities) - {"text"}:
-        raise CorpusError(f"{manifest.corpus}: media features need the root folder of the corpus")
+        raise CorpusError(
+            f"{manifest.corpus}: audio and visual features need the media; give their folder with --root"
+        )

@@ -1,4 +1,4 @@
-"""Face detections of a shard: detected once for all encoders, or taken from the store when they are known."""
+"""Face detections for the pictures of utterances: read from the store if known, else computed once for all encoders."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,13 +21,13 @@ LookUp = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 @dataclass
 class FaceTables:
-    """Finds faces in pictures, or looks up their known detections.
+    """Returns the faces in pictures: from the store if they are known, else from the face detector.
 
     Attributes:
         policy: the face policy of params.yaml.
         build: creates the face detector when the first detection is needed.
         environment: library versions, device and precision, recorded with new detections.
-        look_up: returns the payloads of the units that are in the store.
+        look_up: takes keys of detections and returns the stored detections that exist.
     """
 
     policy: FacePolicy
@@ -44,17 +44,17 @@ class FaceTables:
         inputs: Mapping[int, RowInputs],
         new: dict[str, bytes],
     ) -> dict[int, tuple[Frame, ...]]:
-        """Return the pictures of a feature with their faces, for each row.
+        """Return the pictures that a feature needs, with their faces, for some inputs of a shard.
 
         Args:
             feature: the feature whose pictures are needed.
-            shard: the shard.
-            rows: rows of the shard.
-            inputs: row -> what was read for it.
-            new: unit key -> packed detections of this shard; new detections are added.
+            shard: the inputs that are processed together.
+            rows: indices of inputs in the shard.
+            inputs: index in the shard -> the media that were read for this input.
+            new: key -> detections in one picture, as bytes; new detections are added to it.
 
         Returns:
-            Row -> frames with faces.
+            Index in the shard -> pictures with faces.
         """
         kind = feature.input.pictures
         assert kind is not None
@@ -76,7 +76,11 @@ class FaceTables:
         kind: PictureRequest,
         new: dict[str, bytes],
     ) -> dict[int, tuple[Frame, ...]]:
-        """Add faces to pictures of one kind. If one is unknown, detect on all of them, so that bytes stay equal."""
+        """Add faces to pictures of one size and rate.
+
+        If the faces of one picture are unknown, detection runs on all pictures, so that the results stay byte for byte
+        equal.
+        """
         wanted = [(n, f, self._unit(shard, n, f, kind)) for n in rows for f in frames[n]]
         packed = {unit: new[unit] for _, _, unit in wanted if unit in new}
         packed |= self.look_up([unit for _, _, unit in wanted if unit not in packed])
@@ -98,7 +102,10 @@ class FaceTables:
         return self._finder.find([f.image for f in frames])
 
     def _unit(self, shard: Shard, row: int, frame: Frame, kind: PictureRequest) -> str:
-        """Return the unit key of one picture's detections; it does not depend on the grid of the tracking policy."""
+        """Return the store key of the detections in one picture.
+
+        The key does not depend on how often the face policy detects faces. So all policies share the detections.
+        """
         record = shard[row].records["visual"]
         clip = {"media": record["media"], "crop": record["crop"], "side": kind.side, "reader": VERSION}
         recipe = faces_recipe(self.policy.model_copy(update={"every": None}))
@@ -110,7 +117,10 @@ class FaceTables:
 
 
 def _tracked(anchors: Sequence[Frame], frames: Sequence[Frame]) -> list[Frame]:
-    """Return pictures with faces tracked from the detections around them; `faces` stays None where tracking fails."""
+    """Return pictures with faces interpolated between detections in earlier and later pictures.
+
+    Where the interpolation fails, `faces` stays None.
+    """
     times = np.array([a.time for a in anchors])
     faces = [a.faces for a in anchors if a.faces is not None]
     found = interpolate_faces(times, faces, np.array([f.time for f in frames]))

@@ -1,16 +1,16 @@
 """Garbage collection in the store: remove records that no future extraction would look for.
 
-A record is kept if a feature of params.yaml needs its unit for a manifest in the project, and the cache files of that
-feature do not contain it yet. All other records are garbage: packed units, units of old params or media, duplicates and
-damaged records.
+A record is one feature of one input, or the face detections in one picture. A record is kept if a feature of
+params.yaml needs it for a manifest of the project, and no cache file contains it yet. All other records are garbage:
+records that are already in cache files, records of old params or media, duplicates and damaged records.
 
-Face detection tables are a special case. Their keys cannot be planned, because the times of a clip's frames are known
-only after decoding. So all tables are kept while any feature that uses faces has units to compute or to pack; after
-that they are garbage.
+Face detections are a special case. Their keys cannot be planned, because the times of a clip's frames are known only
+after decoding. So all detections are kept while any feature that uses faces still has something to compute or to pack.
+After that, all detections are garbage.
 
-Only segments that no run is writing are changed, under their lock and one by one. The records to keep are written to a
-new segment, which appears complete, and then the old one is removed. If the process is killed between these two steps,
-duplicates remain, and the next garbage collection removes them.
+The store consists of segment files. Only segments that no run is writing are changed, under a lock and one by one. The
+records to keep are written to a new segment, which appears only when it is complete. Then the old segment is removed.
+If the process is killed between these two steps, duplicates remain, and the next garbage collection removes them.
 """
 
 import os
@@ -41,12 +41,13 @@ _FACE_TABLE_ARRAYS = {name.name for name in fields(Faces)}
 
 @dataclass
 class NeededRecords:
-    """The records that the store must keep.
+    """Tells which records the store must keep.
 
     Attributes:
-        units: unit keys of features that are not in their cache files yet.
-        packed: unit keys that are in some cache file; used to tell the user why a record is garbage.
-        tables: whether face detection tables are needed.
+        units: keys of feature values that are needed and not in a cache file yet.
+        packed: keys of feature values that are already in a cache file; they explain to the user why a record is
+            garbage.
+        tables: whether face detections are still needed.
     """
 
     units: set[bytes] = field(default_factory=set)
@@ -56,14 +57,14 @@ class NeededRecords:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What was found or removed.
+    """The result of a garbage collection.
 
     Attributes:
-        records: reason (`packed`, `unneeded`, `duplicate`, `damaged`) -> number of records.
-        bytes: disk space that is freed, including torn and unreadable parts.
+        records: reason (`packed`, `unneeded`, `duplicate`, `damaged`) -> number of garbage records.
+        bytes: disk space that the garbage takes, including incomplete and unreadable records.
         kept: number of records that stay.
-        busy: number of segments skipped because a run is writing them.
-        foreign: number of segments skipped because they belong to another user.
+        busy: number of segment files skipped because a run is writing them.
+        foreign: number of segment files skipped because they belong to another user.
     """
 
     records: dict[str, int]
@@ -74,7 +75,7 @@ class Garbage:
 
 
 def packed_units(manifest: Manifest, feature: Feature, out: Path) -> set[bytes]:
-    """Return the unit keys that the cache files of a feature contain; damaged files count as empty."""
+    """Return the keys of all results that the cache files of a feature contain; a damaged file counts as empty."""
     units: set[bytes] = set()
     for part in manifest.parts:
         path = cache_path(out, manifest.corpus, feature.spec.modality, feature.name, part)
@@ -91,14 +92,14 @@ def needed_records(
     out: Path,
     find_packed: Callable[[Manifest, Feature, Path], set[bytes]] = packed_units,
 ) -> NeededRecords:
-    """Collect the units that an extraction of these features and manifests would look for in the store.
+    """Collect the keys of all results that an extraction of these features and manifests would look for in the store.
 
     Args:
         manifests: manifests of the project.
         features: features of params.yaml.
         engine: engine parameters.
         out: folder of the caches; damaged cache files in it count as empty.
-        find_packed: returns the unit keys in the cache files of a feature.
+        find_packed: returns the keys of the results in the cache files of a feature.
     """
     found = NeededRecords()
     for manifest in manifests:
@@ -121,7 +122,7 @@ def collect_garbage(
     free: bool = False,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Garbage:
-    """Examine the segments that no run is writing, and remove their garbage if `free` is set.
+    """Find the garbage in all segment files that no run is writing. Remove it if `free` is set.
 
     Args:
         folder: folder of the store.
@@ -130,8 +131,8 @@ def collect_garbage(
         progress: called with (segments examined, segments in total).
 
     Raises:
-        WorkError: another garbage collection is running, the file system has no locks, or the disk has no room for
-            the records that a segment keeps. Nothing is lost in any case.
+        WorkError: another garbage collection is running, the file system has no locks, or the disk has no room for the
+            records to keep. No needed record is lost in any of these cases.
     """
     if not folder.is_dir():
         return Garbage({}, 0, 0, 0)
@@ -158,21 +159,30 @@ def collect_garbage(
 
 @contextmanager
 def as_only_collection(folder: Path) -> Iterator[None]:
-    """Hold a lock so that only one collection runs: two could each remove a duplicate because of the other's copy."""
+    """Hold a lock so that only one garbage collection runs at a time.
+
+    Two collections could each remove one copy of a duplicate record, and so lose the record.
+    """
     with full_disk_as_error(folder), _lock_file(folder / "gc.lock") as stream:
         if not locks_work(folder):
             raise WorkError(
-                f"{folder}: this file system has no locks, so it is unknown which segments are being written",
+                f"{folder}: this file system has no locks, so it is unknown which files a run is writing",
                 hint="set ERCACHE_STORE to a folder on a local disk; or, when no extraction is running, delete that "
-                "folder: what is packed in cache files is safe",
+                "folder: features in cache files are safe",
             )
         if not try_lock(stream.fileno()):
-            raise WorkError(f"{folder}: another garbage collection is running", hint="wait until it is done")
+            raise WorkError(
+                f"{folder}: another garbage collection is running",
+                hint="wait until that one has finished, then run again",
+            )
         yield
 
 
 def _lock_file(path: Path) -> BinaryIO:
-    """Open the lock file of the collection; in a shared store it may belong to another user."""
+    """Open the lock file of the garbage collection.
+
+    In a shared store another user may own the file: open it for reading.
+    """
     try:
         return path.open("ab")
     except PermissionError:
@@ -180,7 +190,10 @@ def _lock_file(path: Path) -> BinaryIO:
 
 
 def _may_remove(segment: Path) -> bool:
-    """Whether we may change and remove a segment; in a folder like /tmp only its owner may."""
+    """Return whether this user may change and remove a segment file.
+
+    In a folder like /tmp only the file's owner may.
+    """
     try:
         owner, folder = segment.stat().st_uid, segment.parent.stat()
     except FileNotFoundError:
@@ -191,20 +204,20 @@ def _may_remove(segment: Path) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO | None]:
-    """Yield the open segment under our lock; None when a run is writing it."""
+    """Lock a segment file and yield it as an open stream; yield None when a run is writing it."""
     with path.open("r+b") as stream:
         yield stream if try_lock(stream.fileno()) else None
 
 
 @dataclass
 class _ExaminedSegment:
-    """What a segment contains.
+    """A segment file of the store, and which of its records to keep.
 
     Attributes:
-        path: path of the segment.
-        size: its size, bytes.
-        keep: (offset, unit key) of the records to keep.
-        kept_bytes: size of these records, bytes.
+        path: path of the segment file.
+        size: size of the file, bytes.
+        keep: (offset in the file, key) of each record to keep.
+        kept_bytes: total size of the records to keep, bytes.
     """
 
     path: Path
@@ -216,7 +229,11 @@ class _ExaminedSegment:
 def _examine(
     path: Path, stream: BinaryIO, needed: NeededRecords, kept_keys: set[bytes], count: Counter[str]
 ) -> _ExaminedSegment:
-    """Decide what to keep. Duplicates count only within examined segments: a running process may still lose its own."""
+    """Return which records of a segment file to keep.
+
+    A copy of a record in a segment that a run is writing does not count as a duplicate, because the run may still lose
+    it.
+    """
     segment = _ExaminedSegment(path, os.fstat(stream.fileno()).st_size)
     for offset, key, length in record_heads(stream):
         why = _why_garbage(stream, offset, key, needed) or ("duplicate" if key in kept_keys else None)
@@ -230,7 +247,10 @@ def _examine(
 
 
 def _why_garbage(stream: BinaryIO, offset: int, key: bytes, needed: NeededRecords) -> str | None:
-    """Return why a record is garbage, or None. Its payload is read only when the key alone does not decide."""
+    """Return why a record is garbage, or None if it is needed.
+
+    The payload is read only when the key alone does not decide.
+    """
     useless = "packed" if key in needed.packed else "unneeded"
     if key not in needed.units and not needed.tables:
         return useless
@@ -243,7 +263,7 @@ def _why_garbage(stream: BinaryIO, offset: int, key: bytes, needed: NeededRecord
 
 
 def _rewrite(segment: _ExaminedSegment) -> None:
-    """Replace a segment by one that holds only the records to keep."""
+    """Replace a segment file by a new one that holds only the records to keep."""
     if segment.kept_bytes == segment.size:
         return
     with _locked(segment.path) as stream:
@@ -264,6 +284,6 @@ def _rewrite(segment: _ExaminedSegment) -> None:
 
 
 def _sweep_leftovers(folder: Path) -> None:
-    """Remove temporary files that a killed collection left behind."""
+    """Remove temporary files that a killed garbage collection left behind."""
     for leftover in folder.glob(".*.seg.*"):
         remove_leftovers(folder / leftover.stem.removeprefix("."))

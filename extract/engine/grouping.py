@@ -1,18 +1,19 @@
-"""Decide which rows of a shard are encoded together: all of them, or as many in sequence as the memory allows.
+"""Decide which inputs of a shard are encoded together: all of them, or as many in sequence as the memory allows.
 
-The groups depend only on the rows' own media and on params. They do not depend on which other features are extracted,
-or on the order in which files are read. So every run cuts a feature into the same groups.
+A shard is a list of inputs, and a row is the index of one input in it. The groups depend only on the media of the rows
+and on params, not on which other features are extracted, nor on the order in which files are read. So every run cuts a
+feature into the same groups.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class RowGroups:
-    """Collects the rows of a shard while their inputs arrive, separately for each feature.
+    """Collects the inputs of a shard while they are read, and forms groups to encode, separately for each feature.
 
     Args:
-        rows: feature -> rows to encode, in increasing order.
-        max_bytes: a group is complete when its inputs reach this size.
+        rows: feature -> indices of the inputs to encode, in increasing order.
+        max_bytes: a group is complete when its inputs reach this size in memory.
     """
 
     def __init__(self, rows: Mapping[str, Sequence[int]], max_bytes: float) -> None:
@@ -23,11 +24,11 @@ class RowGroups:
         self._max_bytes = max_bytes
 
     def add(self, row: int, sizes: Mapping[str, int]) -> Iterator[tuple[str, list[int]]]:
-        """Add a row and yield (feature, rows) of every group that it completes.
+        """Note that inputs at an index have been read; yield (feature, indices) of every group that is now complete.
 
         Args:
-            row: the row.
-            sizes: feature whose inputs of the row have been read -> their size in bytes (0 for a text).
+            row: index of the input in the shard.
+            sizes: feature whose input has been read -> size of this input in bytes (0 for a text).
         """
         for feature, nbytes in sizes.items():
             waiting, arrived = self._waiting[feature], self._sizes[feature]
@@ -41,5 +42,5 @@ class RowGroups:
                     yield feature, rows
 
     def is_needed(self, row: int, features: Iterable[str]) -> bool:
-        """Whether a row still has to be encoded for any of the given features."""
+        """Return whether the input at an index still has to be encoded for any of the given features."""
         return any(row in self._waiting[name] or row in self._open[name] for name in features)

@@ -1,4 +1,7 @@
-"""Messages between the engine and its workers: jobs to the workers; activities, queries and results back."""
+"""Messages between the engine and its workers.
+
+The engine sends jobs. A worker sends activities (what it is about to do), queries and results.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,15 +15,15 @@ from extract.media.scanned import ReadFunction, read_scanned
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What all jobs of a worker have in common.
+    """Settings that are the same for all jobs of a worker process.
 
     Attributes:
         features: feature name -> feature.
         root: folder of the corpus' media; None when only texts are read.
         engine: engine parameters of params.yaml.
         device: torch device of the worker.
-        trace: path and start time of the trace file, if there is one.
-        read: function that reads a file; it runs in a separate process.
+        trace: path and start time of the trace file; None for no trace.
+        read: function that reads a media file; it runs in a separate process.
     """
 
     features: Mapping[str, Feature]
@@ -33,17 +36,18 @@ class WorkerSetup:
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """A shard and what to compute from it.
+    """A shard (list of inputs) and the features to compute from it. A row is the index of an input in the shard.
 
     Attributes:
         number: number of the job.
-        shard: the shard.
-        rows: feature -> rows of the shard to encode.
+        shard: the inputs.
+        rows: feature -> rows to encode.
         isolated: the job runs again after a crash, in a worker without other jobs.
-        unreadable_rows: row -> failure, for rows whose media or faces ended a worker.
-        faces_clip_by_clip: detect faces one clip at a time, because detecting them together ended a worker.
-        run_singly: features whose samples are encoded one at a time, because a batch ended a worker.
-        failed_rows: (feature, row) -> failure, for rows that ended a worker when encoded alone.
+        unreadable_rows: row -> failure, for rows at which a worker died while it read media or detected faces.
+        faces_clip_by_clip: detect faces one clip at a time, because a worker died when it detected faces in all clips
+            together.
+        run_singly: features to encode one input at a time, because a worker died in a batch.
+        failed_rows: (feature, row) -> failure, for rows at which a worker died even though it encoded the row alone.
     """
 
     number: int
@@ -58,7 +62,10 @@ class WorkerJob:
 
 @dataclass(frozen=True)
 class Activity:
-    """What a worker is about to do: `start`, `build` an encoder, `read`, find `faces` or `encode` rows of a job."""
+    """What a worker is about to do, so that a crash can be traced to its cause.
+
+    The stage is `start`, `build` (an encoder), `read` (media), `faces` (detect them) or `encode`.
+    """
 
     stage: str
     job: int | None = None
@@ -68,7 +75,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class RowFailure:
-    """Why a row has no arrays for a feature, with the tool's own message."""
+    """Why a feature of an input could not be computed, with the error message of the library or tool."""
 
     feature: str
     row: int
@@ -78,15 +85,15 @@ class RowFailure:
 
 @dataclass(frozen=True)
 class JobResult:
-    """The result of a job.
+    """The result of a job. A row is the index of an input in the job's shard.
 
     Attributes:
         job: number of the job.
-        records: (feature, row, packed record, whether it is final).
-        faces: unit key -> packed detections of one picture.
+        records: (feature, row, result as bytes, whether it is final: a later run need not try again).
+        faces: key -> detections in one picture, as bytes.
         seconds: length of the media that were read, seconds.
-        faults: rows that have a reason instead of arrays.
-        run_singly: features whose samples were encoded one at a time.
+        faults: rows for which a feature could not be computed, with the reasons.
+        run_singly: features that were encoded one input at a time.
     """
 
     job: int
@@ -99,6 +106,6 @@ class JobResult:
 
 @dataclass(frozen=True)
 class KnownUnitsQuery:
-    """A worker's query: which of these units have a payload in the store?"""
+    """A worker's question to the engine: for which of these keys does the store hold a result?"""
 
     units: tuple[str, ...]

@@ -1,7 +1,7 @@
-"""Write one cache file per feature and part.
+"""Write one cache file for each feature and split part (train, dev, test).
 
-The result of a unit (one feature of one input) comes from the previous cache file or from the store. Only its index row
-stays in memory. Its arrays are loaded when they are written, one utterance at a time.
+A unit is one feature of one input. The result of a unit comes from the previous cache file or from the store. Only a
+short description of the result stays in memory. The arrays are loaded one utterance at a time, when they are written.
 """
 
 import functools
@@ -27,13 +27,17 @@ from extract.engine.store import Store
 
 @dataclass(frozen=True)
 class UnitResult:
-    """The result of a unit without its arrays.
+    """The description of one computed feature of one input; the arrays themselves are read later.
 
     Attributes:
-        frames, reason, detail, note: as in its record.
-        environment: what computed it (libraries, device, precision) as canonical JSON; empty when nothing did.
-        digest: digest of the content; empty when there is a reason.
-        lengths: array name -> number of rows.
+        frames: number of frames, tokens or windows that the arrays are computed from.
+        reason: why there are no arrays; None when there are.
+        detail: error message of the library or tool, for the reason.
+        note: how the input differs from what was requested; empty if it does not.
+        environment: libraries, device and precision that computed the result, as canonical JSON; empty if nothing was
+            computed.
+        digest: digest of the arrays; empty when there is a reason.
+        lengths: array name -> length of its first axis.
         arrays: function that reads the arrays; it raises WorkError when they no longer exist.
     """
 
@@ -48,7 +52,7 @@ class UnitResult:
 
 
 def result_of(record: Record, arrays: Callable[[], Mapping[str, Array]] = dict) -> UnitResult:
-    """Return the result of a record; `arrays` reads its arrays later."""
+    """Return the description of a stored result. The function `arrays` reads the arrays later."""
     digest = content_digest(record.arrays) if record.reason is None else ""
     lengths = {name: len(array) for name, array in record.arrays.items()}
     return UnitResult(
@@ -70,19 +74,19 @@ def _environment_json(environment: Mapping[str, Any]) -> str:
 
 
 def finished_entries(cache: CacheFile) -> list[Entry]:
-    """Return the entries of a cache whose units need not be computed again."""
+    """Return the entries of a cache file that the next run need not compute again."""
     return [entry for entry in cache.entries if entry.key and entry.status != Status.UNAVAILABLE]
 
 
 class FinishedUnits:
-    """Looks up finished units: first in previous cache files, then in the store.
+    """Looks up finished results by key: first in earlier cache files, then in the store.
 
     Args:
-        files: cache files that may contain some of the units; damaged or foreign files are ignored.
+        files: cache files of earlier runs; damaged files are not used.
         store: the store.
 
     Attributes:
-        damaged_files: files that were damaged.
+        damaged_files: cache files that are damaged.
     """
 
     def __init__(self, files: Sequence[Path], store: Store) -> None:
@@ -110,7 +114,7 @@ class FinishedUnits:
         return self.get(unit) is not None
 
     def get(self, unit: str) -> UnitResult | None:
-        """Return the result of a unit, or None if it is not finished. Its payload is read and checked only once."""
+        """Return the result with a key, or None if there is none yet. A result is read and checked only once."""
         if unit not in self._looked_up:
             result = self._in_cache(unit) if unit in self._location else self._in_store(unit)
             if result is None:
@@ -121,7 +125,7 @@ class FinishedUnits:
     def matches(
         self, path: Path, feature: Feature, entries: Sequence[Entry], provenance: Mapping[str, Any]
     ) -> bool:
-        """Whether the existing cache file has these entries and this provenance; then its arrays are equal too."""
+        """Return whether a cache file has exactly these entries and this provenance, and so the same arrays."""
         cache = self._open.get(path)
         return (
             cache is not None
@@ -160,13 +164,13 @@ class FinishedUnits:
         payload = self._store.get(unit)
         if payload is None:
             raise WorkError(
-                f"{self._store.folder}: the stored result of unit {unit} has disappeared",
+                f"{self._store.folder}: the stored result {unit} has disappeared",
                 hint="the store was changed during the run; run again",
             )
         return unpack_record(payload).arrays
 
     def close(self) -> None:
-        """Close the previous cache files."""
+        """Close the cache files of earlier runs."""
         for cache in self._open.values():
             cache.close()
         self._open.clear()
@@ -175,16 +179,19 @@ class FinishedUnits:
 def collect(
     plan: Plan, feature: Feature, ids: Sequence[str], get: Callable[[str], UnitResult | Record | None]
 ) -> dict[str, UnitResult]:
-    """Collect the results of all utterances of a part.
+    """Return the result of a feature for each of the given utterances.
 
     Args:
         plan: the plan that contains the feature.
         feature: the feature.
         ids: utterance ids.
-        get: unit key -> its result, or the record of a failure of this run.
+        get: takes a key; returns the finished result, or the record of a failure of this run, or None.
+
+    Returns:
+        Utterance id -> result.
 
     Raises:
-        WorkError: a unit of the plan has no result.
+        WorkError: there is no result for an utterance.
     """
     results: dict[str, UnitResult] = {}
     for utterance in ids:
@@ -192,7 +199,7 @@ def collect(
         found = no_arrays(key) if isinstance(key, Reason) else get(key)
         if found is None:
             raise WorkError(
-                f"{feature.name}: no result for {utterance!r}",
+                f"{feature.name}: the result of utterance {utterance!r} is not in the store",
                 hint="the store was changed during the run; run again",
             )
         results[utterance] = result_of(found) if isinstance(found, Record) else found
@@ -201,7 +208,7 @@ def collect(
 
 @dataclass(frozen=True)
 class _LazyArrays:
-    """Reads the arrays of an utterance when they are accessed."""
+    """Maps an utterance id to its arrays, which are read only when accessed."""
 
     results: Mapping[str, UnitResult]
 
@@ -219,17 +226,17 @@ def pack(
     partial: bool,
     previous: FinishedUnits | None = None,
 ) -> None:
-    """Write the cache file of a feature and part.
+    """Write the cache file of a feature for one split part of a corpus.
 
     Args:
         path: path of the cache file.
         manifest: manifest of the corpus.
-        part: part of the corpus (train, dev, test).
+        part: name of the split part (train, dev, test).
         feature: the feature.
         plan: the plan that contains the feature.
-        results: result of each utterance, in manifest order.
-        partial: whether the file lacks utterances of the manifest.
-        previous: previous cache files; if one of them has the same content, it is not written again.
+        results: utterance id -> result, in manifest order.
+        partial: whether the file lacks some of the manifest's utterances of this part.
+        previous: cache files of earlier runs; if the file at `path` already has this content, it is not written again.
 
     Raises:
         WorkError: the disk is full, or a stored result has disappeared.

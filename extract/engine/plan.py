@@ -1,8 +1,9 @@
-"""The plan: which units exist, under which keys, and in which shards. It depends only on manifest and params.
+"""The plan: what has to be computed, under which keys, and in which groups. It depends only on manifest and params.
 
-A *source* is the input that an utterance provides: its text, or the spans of its media, identified by content digest.
-Utterances with equal input share one source. Sources are cut into shards in manifest order. A shard is read, encoded
-and resumed as a whole.
+A *source* is the input that an utterance provides: its text, or the time spans of its media, identified by a digest of
+the content. Utterances with equal input share one source. A *unit* is one feature of one source; its key identifies the
+result in the store. Sources are cut into *shards* in manifest order. The sources of one shard are read, encoded and
+resumed together. A *row* is the index of a source in its shard.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,11 +35,11 @@ class Feature:
         name: name of the feature.
         kind: the encoder.
         params: parameters of the encoder.
-        weights: record of the checkpoint for the provenance; random weights have a `seed`.
+        weights: checkpoint of the encoder, as recorded in the provenance; random weights have a `seed`.
         faces: the face policy; None if the encoder uses no faces.
-        seen: corpus -> ids of the utterances on which a trained extractor was trained and selected.
-        data: folder that holds the trained extractors; it does not enter the recipe.
-        recipe: encoder, version, params, weights and face policy; part of every unit key and of the provenance.
+        seen: corpus -> ids of the utterances on which a trained encoder was trained and its epoch was selected.
+        data: folder that holds the encoders trained here; it is not part of the recipe.
+        recipe: encoder, version, params, weights and face policy; part of every result's key and of the provenance.
     """
 
     name: str
@@ -56,24 +57,28 @@ class Feature:
 
     @property
     def input(self) -> Input:
-        """What the encoder needs."""
+        """What the encoder needs as input: text, sound, pictures, faces, neighbours in the dialogue."""
         return self.kind.input(self.params)
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """The arrays that the encoder returns."""
+        """Names and shapes of the arrays that the encoder returns."""
         return self.kind.arrays(self.params)
 
     @property
     def context(self) -> dict[str, Any]:
-        """What the feature uses besides the utterance itself: neighbours in the dialogue, and the speaker."""
+        """What the feature uses besides the utterance itself.
+
+        `past` and `future` are the numbers of neighbours in the dialogue; `speaker` says whether the encoder uses the
+        speaker.
+        """
         return {name: getattr(self.input, name) for name in ("past", "future", "speaker")}
 
     def build(self, device: str) -> Encoder:
         """Build the encoder on a device.
 
         Raises:
-            WeightsError: its checkpoint is absent, damaged or belongs to another network.
+            WeightsError: the encoder's checkpoint is absent, damaged or belongs to another network.
         """
         made = self.weights
         handle = None if made is None else Weights(str(made["id"]), made.get("seed"), self.data)
@@ -81,7 +86,7 @@ class Feature:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Encoder, version, params, weights and face policy."""
+        """Everything that determines the values of the feature: encoder, version, params, weights and face policy."""
         return {
             "encoder": self.spec.key,
             "version": self.spec.version,
@@ -103,15 +108,16 @@ def faces_recipe(policy: FacePolicy) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class InputSource:
-    """The input that one or more utterances provide.
+    """The input that one or more utterances provide to an encoder.
 
     Attributes:
-        records: modality -> input record (content digests, time range, crop or text); absent media have no record.
+        records: modality -> description of the input (content digests, time range, crop or text); a modality without
+            media is absent.
         utterance: id of the first utterance with this input.
         text: the transcript.
         video, audio: references to the media.
         speaker: who speaks, if the encoder needs it.
-        before, after: neighbours in the dialogue, in its order, if the encoder needs them.
+        before, after: the utterances before and after in the dialogue, in temporal order, if the encoder needs them.
         next_speaker: speaker of the next utterance, if the encoder needs it; None at the end of the dialogue.
     """
 
@@ -131,13 +137,15 @@ Shard = tuple[InputSource, ...]
 
 @dataclass(frozen=True)
 class Plan:
-    """Shards of a group of features, and the unit key of every utterance for each feature (or why it has none).
+    """What to compute for a group of features.
+
+    A unit is one feature of one input; a row is the index of an input in its shard.
 
     Attributes:
-        shards: the shards.
-        rows: for each shard, feature -> rows whose unit is computed there (the first shard that contains it).
-        keys: feature -> utterance -> unit key, or the reason for its absence.
-        unit: (feature, first utterance of a source) -> unit key.
+        shards: lists of inputs that are read and encoded together.
+        rows: for each shard, feature -> rows to compute there. An input in several shards is computed in the first one.
+        keys: feature -> utterance -> key of the unit, or the reason why the utterance has none.
+        unit: (feature, first utterance with the input) -> key of the unit.
     """
 
     shards: tuple[Shard, ...]
@@ -147,10 +155,10 @@ class Plan:
 
 
 def group_features(features: Sequence[Feature]) -> list[list[Feature]]:
-    """Group features that share their sources: their media are decoded together.
+    """Group the features whose encoders get the same inputs, so that each medium is decoded once per group.
 
-    Features that need different neighbours form different groups. Text features come last: encoders are built while
-    the first files are read, and the small text jobs balance the workers at the end.
+    Features that need different neighbours form different groups. Groups of text features come last. Encoders are built
+    while the first files are read, and the small text jobs keep all workers busy at the end.
     """
     found: dict[tuple[bool, str, int, int], list[Feature]] = {}
     for f in features:
@@ -164,7 +172,7 @@ def group_features(features: Sequence[Feature]) -> list[list[Feature]]:
 def make_plan(
     manifest: Manifest, utterances: Sequence[Utterance], features: Sequence[Feature], engine: EngineParams
 ) -> Plan:
-    """Plan features that share their sources.
+    """Plan the computation of features whose encoders get the same inputs.
 
     Args:
         manifest: manifest of the corpus.
@@ -244,7 +252,7 @@ def _dialogues(manifest: Manifest) -> dict[str, list[Utterance]]:
 def _source(
     u: Utterance, encoder_input: Input, engine: EngineParams, dialogue: Sequence[Utterance]
 ) -> InputSource:
-    """Return the source of an utterance, with its neighbours if the encoder needs them."""
+    """Return the input that an utterance provides, with its neighbours in the dialogue if the encoder needs them."""
     alone = _own_source(u, encoder_input, engine)
     if not encoder_input.in_dialogue:
         return alone
@@ -304,6 +312,6 @@ def _media(u: Utterance, engine: EngineParams) -> InputSource:
 def _missing_reason(
     u: Utterance, feature: Feature, unopened_files: Mapping[tuple[str | None, str], Reason]
 ) -> Reason:
-    """Return why an utterance has no unit: the problem that the scan found with its file, or that there is no file."""
+    """Return why a feature of an utterance cannot be computed: a file problem that the scan found, or no file."""
     ref = u.audio if feature.spec.modality == "audio" else u.video
     return Reason.NOT_IN_CORPUS if ref is None else unopened_files.get((u.id, ref.path), Reason.ABSENT)

@@ -1,4 +1,4 @@
-"""Read the files of the next shards while the current shard is encoded, as far as memory allows."""
+"""Read the media files of the next jobs while the current job is encoded, as far as memory allows."""
 
 import queue
 import threading
@@ -21,9 +21,9 @@ class ArrivingClips:
     """The clips of one job, in the order in which they are read.
 
     Attributes:
-        shard: number of the job among the started jobs.
+        shard: number of the job, counted in the order in which jobs were started.
         files: all files of the job.
-        queue: clips that have been read, or an exception of the reading thread.
+        queue: clips that have been read, or the exception that stopped the reading thread.
     """
 
     shard: int
@@ -34,15 +34,15 @@ class ArrivingClips:
 
     @property
     def count(self) -> int:
-        """Number of clips to expect."""
+        """How many clips this job will deliver in total."""
         return sum(len(file.uses) for file in self.files)
 
 
 class MemoryBudget:
-    """Limits the bytes that have been read but not yet taken: at most the limit, plus one clip.
+    """Limits the memory of clips that are read but not yet taken by a worker: at most the limit, plus one clip.
 
-    Only the first unfinished file may exceed the limit, by one clip at a time, and only when everything read before it
-    has been taken. Without this exception, a worker could wait forever for a clip that does not fit.
+    Only the first unfinished file may exceed the limit, by one clip at a time, and only when the workers have taken all
+    clips of earlier jobs. Without this exception, a worker could wait forever for a clip that does not fit.
     """
 
     def __init__(self, max_bytes: float) -> None:
@@ -53,7 +53,7 @@ class MemoryBudget:
 
     @property
     def held(self) -> int:
-        """Number of bytes that have been read ahead and not yet consumed."""
+        """Bytes of the clips that have been read and that no worker has taken yet."""
         return self._held.total()
 
     def begin(self, order: FileOrder) -> None:
@@ -62,20 +62,20 @@ class MemoryBudget:
             self._active.add(order)
 
     def end(self, order: FileOrder) -> None:
-        """Note that a file has been read to its end."""
+        """Note that a file has been read to the end."""
         with self._changed:
             self._active.discard(order)
             self._changed.notify_all()
 
     def wait_for_room(self, order: FileOrder, nbytes: int) -> None:
-        """Wait until there is room for a clip of a file, and count its bytes."""
+        """Wait until the memory limit has room for a clip of a file, and count the clip's bytes."""
         with self._changed:
             self._changed.wait_for(lambda: self.held + nbytes <= self._max_bytes or self._is_awaited(order))
             if nbytes:
                 self._held[order[0]] += nbytes
 
     def release(self, shard: int, nbytes: int) -> None:
-        """Note that a worker has taken a clip of a shard."""
+        """Note that a worker has taken a clip of a job; the clip's bytes count no longer."""
         with self._changed:
             self._held[shard] -= nbytes
             if not self._held[shard]:
@@ -87,7 +87,10 @@ class MemoryBudget:
 
 
 class ReadAhead:
-    """Reads the files of the jobs in their order, with several threads. Each thread uses one reader process."""
+    """Reads the media files of jobs, in the order of the jobs, with several threads.
+
+    Each thread uses one reader process.
+    """
 
     def __init__(self, setup: WorkerSetup, trace: Trace) -> None:
         self._setup, self._trace = setup, trace
@@ -103,7 +106,7 @@ class ReadAhead:
                 thread.start()
 
     def begin(self, job: WorkerJob) -> ArrivingClips:
-        """Queue the files of a job behind those of earlier jobs."""
+        """Add the files of a job to the reading queue, behind those of earlier jobs."""
         if self._setup.root is None:
             return ArrivingClips(0, [])
         rows = {
@@ -120,7 +123,10 @@ class ReadAhead:
         return arrivals
 
     def clips(self, arrivals: ArrivingClips) -> Iterator[tuple[SpanUse, Clip] | None]:
-        """Yield (use, clip) of a job as they are read; yield None from time to time while nothing arrives."""
+        """Yield (what the clip is for, clip) for all clips of a job, as they are read.
+
+        While no clip arrives, yield None every 10 seconds, so that the caller can show that it still waits.
+        """
         left = arrivals.count
         while left:
             try:

@@ -1,4 +1,7 @@
-"""The media of a shard: which files to read, which spans of them, and which row each span belongs to."""
+"""Which media files and time spans a shard needs, and to which input each span belongs.
+
+A shard is a list of inputs that are processed together; a row is the index of an input in it.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,14 +18,15 @@ from extract.media.types import FloatArray, Frame, PictureRequest
 
 @dataclass
 class RowInputs:
-    """What was read for one row of a shard; a modality may have a fault instead.
+    """The media that were read for one input (utterance), or the reasons why they could not be read.
 
     Attributes:
-        pictures: kind of pictures -> frames.
+        pictures: kind of pictures (rate, size) -> frames.
         sounds: rate in Hz -> mono samples, [n].
         faults: modality -> why it could not be read.
-        notes: as in a clip.
-        neighbours: position in the dialogue relative to the row (-1 is the previous one) -> inputs of that neighbour.
+        notes: how the media differ from what was requested, by kind of pictures or `audio`.
+        neighbours: position in the dialogue relative to this utterance (-1 is the previous one) -> inputs of that
+            neighbour.
     """
 
     pictures: dict[PictureRequest, tuple[Frame, ...]] = field(default_factory=dict)
@@ -32,25 +36,28 @@ class RowInputs:
     neighbours: dict[int, "RowInputs"] = field(default_factory=dict)
 
     def of_place(self, place: int) -> "RowInputs":
-        """Return the row's own inputs for place 0, a neighbour's for other places."""
+        """Return the inputs of the neighbour at a relative position in the dialogue; 0 is this utterance itself."""
         return self if place == 0 else self.neighbours.setdefault(place, RowInputs())
 
     def note_of(self, feature: Feature) -> str:
-        """Return the notes that concern a feature in one line; empty if there are none."""
+        """Return, in one line, the notes about the media that a feature uses; empty if there are none."""
         what: list[PictureRequest | str] = ["audio"]
         if feature.spec.modality != "audio":
             what = ["visual", *dict.fromkeys(pictures_needed(feature))]
         return "; ".join(self.notes[which] for which in what if which in self.notes)
 
     def nbytes(self, feature: Feature) -> int:
-        """Memory of a feature's inputs in bytes, without neighbours. It does not depend on what else is read."""
+        """Return the size of the media that a feature uses, in bytes, without the neighbours in the dialogue.
+
+        The size does not depend on which media other features use.
+        """
         rate = feature.input.rate
         sound = self.sounds[rate].nbytes if rate in self.sounds else 0
         frames = [frame for kind in set(pictures_needed(feature)) for frame in self.pictures.get(kind, ())]
         return sound + sum(frame.image.nbytes for frame in frames)
 
     def release(self, modality: str) -> None:
-        """Release what was read for a modality."""
+        """Free the memory of the media that were read for a modality."""
         if modality == "visual":
             self.pictures = {}
         if modality == "audio":
@@ -60,7 +67,10 @@ class RowInputs:
 
     @property
     def seconds(self) -> float:
-        """Length of what was read, seconds. n pictures lie at the centres of n equal intervals."""
+        """The duration of the media that were read, seconds.
+
+        For n pictures, the clip is taken as n equal intervals with a picture at the centre of each.
+        """
         sounds = [len(sound) / rate for rate, sound in self.sounds.items()]
         pictures = [
             (frames[-1].time - frames[0].time) * len(frames) / (len(frames) - 1)
@@ -75,7 +85,7 @@ SpanKey = tuple[int, int, MediaRef]  # row, place in the dialogue relative to th
 
 @dataclass(frozen=True)
 class SpanUse:
-    """What a span is read for: a row of the shard or one of its neighbours, and the modalities it provides."""
+    """What a time span of a file is read for: an input of the shard or a neighbour of it, and the modalities."""
 
     row: int
     place: int
@@ -84,7 +94,7 @@ class SpanUse:
 
 @dataclass(frozen=True)
 class FileRequest:
-    """A file, its spans, and what each span is read for."""
+    """A media file, the time spans to read from it, and what each span is for."""
 
     path: str
     sha256: str | None
@@ -93,18 +103,21 @@ class FileRequest:
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """Rows of the shard that need this file."""
+        """Indices of the shard's inputs that need this file."""
         return tuple(dict.fromkeys(use.row for use in self.uses))
 
     def request(self, root: Path, limits: Limits) -> ReadRequest:
-        """Return the request for a reader process."""
+        """Return the request that a reader process needs to read this file."""
         return ReadRequest(root, self.path, self.sha256, self.spans, limits)
 
 
 def file_requests(
     shard: Shard, rows: Mapping[str, tuple[int, ...]], features: Mapping[str, Feature]
 ) -> list[FileRequest]:
-    """Return the files to read, in order of their first row; pictures and sound of one span are read together."""
+    """Return the files to read for a shard, in the order in which its inputs need them.
+
+    Pictures and sound of the same time span are read together.
+    """
     wanted: dict[tuple[str, str | None], dict[SpanKey, Span]] = {}
     modalities: dict[SpanKey, set[str]] = {}
     for row, place, source, requesting in _rows_and_neighbours(shard, rows, features):
@@ -126,7 +139,10 @@ def file_requests(
 def _rows_and_neighbours(
     shard: Shard, rows: Mapping[str, tuple[int, ...]], features: Mapping[str, Feature]
 ) -> Iterator[tuple[int, int, InputSource, list[Feature]]]:
-    """Yield (row, place, source, requesting features) for each needed row and then for its neighbours."""
+    """Yield (index in shard, relative position, source, features that need it) for each input and its neighbours.
+
+    The relative position is the position in the dialogue: 0 is the input itself, -1 the utterance before it.
+    """
     for row, source in enumerate(shard):
         requesting = [features[name] for name, numbers in rows.items() if row in numbers]
         if requesting:
@@ -142,7 +158,7 @@ def _use(key: SpanKey, modalities: set[str]) -> SpanUse:
 
 
 def pictures_needed(feature: Feature) -> list[PictureRequest]:
-    """Return the kinds of pictures that a feature needs, including those for its face tracking grid."""
+    """Return the kinds of pictures (rate, size) that a feature needs, including those in which faces are detected."""
     kind = feature.input.pictures
     if kind is None:
         return []
@@ -151,7 +167,7 @@ def pictures_needed(feature: Feature) -> list[PictureRequest]:
 
 
 def assign_clip(use: SpanUse, clip: Clip, inputs: Mapping[int, RowInputs]) -> None:
-    """Give the content of a span to the row or neighbour it belongs to."""
+    """Store the content of a clip in the inputs of the utterance, or of its neighbour, for which the clip was read."""
     row_inputs = inputs[use.row].of_place(use.place)
     if "visual" in use.modalities:
         row_inputs.pictures |= clip.pictures
@@ -180,7 +196,10 @@ def _spans(
 
 
 def _is_same_interval(a: MediaRef, b: MediaRef) -> bool:
-    """Whether two references name the same time interval; a crop concerns only pictures."""
+    """Return whether two media references name the same time interval.
+
+    A difference in the picture crop does not matter.
+    """
     return (a.start, a.end) == (b.start, b.end)
 
 

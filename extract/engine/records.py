@@ -1,4 +1,4 @@
-"""What the store holds for a unit: its arrays, or the reason why there are none, and what computed it."""
+"""The stored result of one feature of one input: its arrays, or why there are none, and what computed it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,13 +12,13 @@ from ercache.reasons import Reason
 
 @dataclass(frozen=True)
 class Record:
-    """The result of a unit.
+    """The result of one feature of one input.
 
     Attributes:
         arrays: name -> array [T, ...]; empty when there is a reason.
         frames: number of frames, tokens or windows that the arrays are computed from.
         reason: why there are no arrays; None when there are.
-        detail: the tool's own message for the reason.
+        detail: error message of the library or tool, for the reason.
         environment: versions of libraries, device, precision and threads (key `made` in the provenance).
         note: how the input differs from what was requested; empty if it does not.
     """
@@ -32,7 +32,7 @@ class Record:
 
 
 def pack_record(record: Record) -> bytes:
-    """Serialise a record; equal records give equal bytes."""
+    """Turn a record into bytes; equal records give equal bytes."""
     arrays = {
         name: (a.dtype.str, list(a.shape), np.ascontiguousarray(a).tobytes())
         for name, a in sorted(record.arrays.items())
@@ -44,7 +44,7 @@ def pack_record(record: Record) -> bytes:
 
 
 def unpack_record(payload: bytes) -> Record:
-    """Deserialise a record."""
+    """Return the record that `pack_record` turned into bytes."""
     arrays, frames, reason, detail, environment, *note = msgpack.unpackb(payload)
     read = {
         name: np.frombuffer(data, dtype=dtype).reshape(shape) for name, (dtype, shape, data) in arrays.items()
@@ -53,10 +53,10 @@ def unpack_record(payload: bytes) -> Record:
 
 
 def no_arrays(reason: Reason) -> Record:
-    """Return the record of an utterance that has no input for a modality."""
+    """Return a record without arrays, for an utterance that has no input for a modality."""
     return Record({}, reason=reason, environment={})
 
 
 def finite(record: Record) -> bool:
-    """Whether all values of a record are finite."""
+    """Return whether all array values of a record are finite (neither NaN nor infinite)."""
     return all(np.isfinite(a).all() for a in record.arrays.values() if a.dtype.kind == "f")

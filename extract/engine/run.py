@@ -1,4 +1,4 @@
-"""Run plans: jobs for unfinished shards go to the workers, and their results go to the store."""
+"""Carry out plans: send unfinished work to the worker processes, and write their results to the store."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,19 +14,20 @@ StageProgress = Callable[[str, int, int], None]  # label, done, total
 
 
 class Runner:
-    """Runs the shards of some plans that have unfinished units.
+    """Computes the results that are still missing in some plans, with several worker processes.
 
     Attributes:
-        failed: unit key -> its `unavailable` result, which is not stored.
-        computed: unit keys computed in this run.
+        failed: key -> failure that may be temporary (`unavailable`); it is not stored, so that the next run tries
+            again.
+        computed: keys of the results computed in this run.
         media_seconds: length of the media that were read, seconds.
-        run_singly: features whose batches were run one sample at a time, because a batch ended a worker or memory ran
+        run_singly: features whose batches were run one input at a time, because a worker died in a batch or memory ran
             out. This is the only case in which bytes may differ between runs.
 
     Args:
-        setup: what all jobs have in common.
+        setup: settings that all jobs have in common.
         store: the store for results.
-        tell: receives a message at once when all utterances of a file, or most of a corpus, fail in the same way.
+        tell: receives a warning at once when all utterances of a file, or most of a corpus, fail in the same way.
     """
 
     def __init__(self, setup: WorkerSetup, store: Store, tell: Tell = lambda _: None) -> None:
@@ -40,12 +41,12 @@ class Runner:
     def run(
         self, plans: Sequence[Plan], done: Sequence[Callable[[str], bool]], progress: StageProgress
     ) -> None:
-        """Compute what is not done; results go to the store, `unavailable` ones to `failed`.
+        """Compute all missing results. Final results go to the store; failures that may be temporary go to `failed`.
 
         Args:
-            plans: the plans to run.
-            done: for each plan, a function that says whether a unit key has a result already.
-            progress: called with (label, done, total).
+            plans: the plans to carry out.
+            done: for each plan, a function that says whether a key has a result already.
+            progress: called with (label, finished inputs, total inputs).
         """
         jobs: list[WorkerJob] = []
         owner: dict[int, tuple[Plan, Callable[[str], bool]]] = {}

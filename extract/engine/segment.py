@@ -1,7 +1,8 @@
-"""A segment file: a sequence of records, each with a fixed head (magic, unit key, length, checksum) and a payload.
+"""A segment: one file of the store, a sequence of records.
 
-The process that writes a segment holds a lock on it until it ends, if the file system supports locks. A payload is used
-only if its checksum is right. Damage by a kill, a full disk or a flipped bit costs only the damaged record.
+Each record has a fixed head (magic bytes, key, length, checksum) and a payload, the stored result. The process that
+writes a segment holds a lock on it until it ends, if the file system supports locks. A payload is used only if its
+checksum is right. Damage by a kill, a full disk or a flipped bit costs only the damaged record.
 """
 
 import fcntl
@@ -19,12 +20,12 @@ BLOCK = 1 << 20  # bytes that a search for the next record reads at a time
 
 
 def segments(folder: Path) -> list[Path]:
-    """Return the segment files of a store, in the order in which they are searched."""
+    """Return the paths of a store's segment files, in the order in which they are searched."""
     return sorted(path for path in folder.glob("*.seg") if not path.name.startswith("."))
 
 
 def record_heads(stream: BinaryIO, offset: int = 0, block: int = BLOCK) -> Iterator[tuple[int, bytes, int]]:
-    """Yield (offset, unit key, payload length) of each complete record from an offset on; damaged heads are skipped."""
+    """Yield (offset, key, payload length) of each complete record, from a given offset on; skip damaged heads."""
     size = os.fstat(stream.fileno()).st_size
     while offset + HEAD.size <= size:
         stream.seek(offset)
@@ -37,7 +38,7 @@ def record_heads(stream: BinaryIO, offset: int = 0, block: int = BLOCK) -> Itera
 
 
 def _next_magic(stream: BinaryIO, offset: int, size: int, block: int) -> int:
-    """Return where the next magic bytes are, or the end of the file. It reads one block at a time."""
+    """Return the offset of the next magic bytes, or the end of the file. The file is read one block at a time."""
     while offset < size:
         stream.seek(offset)
         read = stream.read(block)
@@ -49,7 +50,7 @@ def _next_magic(stream: BinaryIO, offset: int, size: int, block: int) -> int:
 
 
 def payload_at(stream: BinaryIO, offset: int, key: bytes) -> bytes | None:
-    """Return the payload of the record at an offset; None if there is no complete, undamaged record of that key."""
+    """Return the payload of the record at an offset; None if no complete, undamaged record with this key is there."""
     stream.seek(offset)
     head = stream.read(HEAD.size)
     if len(head) < HEAD.size:
@@ -62,7 +63,7 @@ def payload_at(stream: BinaryIO, offset: int, key: bytes) -> bytes | None:
 
 
 def append(fd: int, key: bytes, payload: bytes) -> None:
-    """Write a record at the current position of the file descriptor."""
+    """Write a record at the current position of the open file."""
     for part in (HEAD.pack(MAGIC, key, len(payload), _checksum(key, payload)), payload):
         view = memoryview(part)
         while view:
@@ -70,9 +71,9 @@ def append(fd: int, key: bytes, payload: bytes) -> None:
 
 
 def try_lock(fd: int) -> bool:
-    """Try to lock a segment; True means that nobody writes it, or will, while the descriptor is open.
+    """Try to lock a segment file. True means that no other process writes it, as long as the file stays open here.
 
-    On a file system without locks this is always False, so every segment counts as being written.
+    On a file system without locks the result is always False, so every segment counts as being written.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +83,10 @@ def try_lock(fd: int) -> bool:
 
 
 def locks_work(folder: Path) -> bool:
-    """Whether files there can be locked. NFS without lock daemon, some Lustre mounts and some FUSE systems cannot."""
+    """Return whether files in a folder can be locked.
+
+    NFS without lock daemon, some Lustre mounts and some FUSE systems cannot lock files.
+    """
     with tempfile.TemporaryFile(dir=folder) as stream:
         return try_lock(stream.fileno())
 

@@ -1,9 +1,10 @@
-"""The store: finished units in append-only segment files, shared by checkouts and runs.
+"""The store: finished results on disk, shared by all runs and checkouts of the project.
 
-A unit is one feature of one input. Each run writes its own segment under a lock, so two runs never write the same file.
-A kill or a full disk can leave an incomplete record at the end of a segment; it is removed. If the file system has no
-locks, or the segment belongs to another user, the incomplete record stays in place and is ignored. `gc` may replace
-segments that nobody writes. A reader that misses a segment then looks for its records in newer segments.
+One result is one feature of one input, or the face detections in one picture. Results are records in segment files,
+which only grow. Each run writes its own segment under a lock, so two runs never write the same file. A kill or a full
+disk can leave an incomplete record at the end of a segment. This record is removed later; if the file system has no
+locks, or the segment belongs to another user, it stays and is ignored. The garbage collection (`gc`) may replace
+segments that no run writes. A reader that misses a segment then looks for its records in newer segments.
 """
 
 import contextlib
@@ -33,18 +34,18 @@ __all__ = ["Store", "default_store"]
 
 
 class Store:
-    """Maps a unit key (hex sha256) to its payload. Use it as a context manager.
+    """Maps a key (hex sha256) to a stored result (bytes). Use it as a context manager.
 
     Args:
-        folder: folder of the store, created when missing. If it is not writable, new records go to the user's own
-            cache folder.
-        on_commit: called with True before and with False after each group commit.
+        folder: folder of the store, created when missing. If it is not writable, new records go to the user's own cache
+            folder.
+        on_commit: called with True before and with False after each commit (write to disk).
 
     Attributes:
-        folder: where new records go.
+        folder: the folder to which new records are written.
 
     Raises:
-        UsageError: neither folder is writable.
+        UsageError: neither the given folder nor the user's own cache folder is writable.
     """
 
     def __init__(self, folder: Path, on_commit: Callable[[bool], None] = lambda _: None) -> None:
@@ -67,7 +68,7 @@ class Store:
         return self.get(key) is not None
 
     def get(self, key: str) -> bytes | None:
-        """Return the payload, or None when the key is unknown or all its records are damaged."""
+        """Return the stored result with a key; None when the key is unknown or all records with it are damaged."""
         if key in self._waiting:
             return self._waiting[key]
         name = bytes.fromhex(key)
@@ -77,10 +78,10 @@ class Store:
         return payload
 
     def put(self, key: str, payload: bytes) -> None:
-        """Append a record. It is on disk after the next commit, which follows when enough records wait.
+        """Add a record. It is written to disk with the next commit, which happens when enough records wait.
 
         Raises:
-            WorkError: a commit was due, and the disk is full.
+            WorkError: the record caused a commit, and the disk is full.
         """
         self._waiting[key] = payload
         self._waiting_bytes += len(payload)
@@ -88,19 +89,21 @@ class Store:
             self.commit()
 
     def commit_if_due(self) -> None:
-        """Commit waiting records if the last commit is a while ago; call it when no record will come for some time.
+        """Write waiting records to disk if the last commit is a while ago.
+
+        Call this when the next record may take long.
 
         Raises:
-            WorkError: a commit was due, and the disk is full.
+            WorkError: the disk is full.
         """
         if time.monotonic() - self._last >= GROUP_SECONDS:
             self.commit()
 
     def commit(self) -> None:
-        """Write the waiting records and force them to disk.
+        """Write the waiting records to disk.
 
         Raises:
-            WorkError: the disk is full; completely written records are kept, the others are dropped.
+            WorkError: the disk is full; records that were written completely are kept, all other records are dropped.
         """
         self._last = time.monotonic()
         if not self._waiting:
@@ -121,7 +124,7 @@ class Store:
             self._on_commit(False)
 
     def close(self) -> None:
-        """Commit and release the segment."""
+        """Write the waiting records to disk and close the segment file of this run."""
         try:
             self.commit()
         finally:
@@ -175,7 +178,7 @@ class Store:
         return self._own, self._fd
 
     def _find_segments(self) -> bool:
-        """Index segments that are not known yet; return whether there were any."""
+        """Read the record keys of segment files that are new since the last look; return whether there were any."""
         found = [segment for folder in self._folders for segment in segments(folder)]
         new = [segment for segment in found if segment not in self._segments]
         closed: list[Path] = []
@@ -201,7 +204,10 @@ class Store:
             self._truncate_torn_tail(segment, end)
 
     def _truncate_torn_tail(self, segment: Path, end: int) -> None:
-        """Remove an incomplete record at the end of a segment, if we may change the segment and nobody writes it."""
+        """Remove an incomplete record at the end of a segment file.
+
+        Nothing happens if this user may not change the file, or if a run writes it.
+        """
         try:
             stream = segment.open("r+b")
         except OSError as error:
@@ -214,7 +220,11 @@ class Store:
                 stream.truncate(self._index_records(stream, segment, end))
 
     def _index_records(self, stream: BinaryIO, segment: Path, end: int) -> int:
-        """Index the records from an offset on; return where the last complete one ends."""
+        """Remember where each record of a segment file is, from an offset on.
+
+        Returns:
+            Offset at which the last complete record ends.
+        """
         for offset, key, length in record_heads(stream, end):
             self._index_record(key, (segment, offset))
             end = offset + HEAD.size + length

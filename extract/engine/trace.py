@@ -1,4 +1,4 @@
-"""A trace of the engine: one JSON line at the beginning and at the end of each span, flushed at once."""
+"""A log of what the engine does when: one JSON line at the beginning and one at the end of each step."""
 
 import json
 import os
@@ -9,13 +9,14 @@ from pathlib import Path
 
 
 class Trace:
-    """Writes spans of the stages decode, faces, encode, store and pack. Without a path it does nothing.
+    """Writes the beginning and end of each step (decode, faces, encode, store, pack) to a file.
 
-    Several processes may write to one file: they share the system clock, and each line is a single write.
+    Without a path it does nothing. Several processes may write to one file: they share the system clock, and each line
+    is a single write.
 
     Args:
         path: path of the trace file.
-        start: clock reading that counts as 0; None starts a new file now.
+        start: clock reading that counts as 0 s; None starts a new file with the current time as 0 s.
     """
 
     def __init__(self, path: Path | None = None, start: float | None = None) -> None:
@@ -27,11 +28,11 @@ class Trace:
 
     @property
     def place(self) -> tuple[Path, float] | None:
-        """What another process needs to write to the same trace: path and start."""
+        """What another process needs to write to the same trace: path and start time."""
         return None if self.path is None else (self.path, self.start)
 
     def mark(self, stage: str, begins: bool, what: str = "") -> None:
-        """Note that a span begins or ends."""
+        """Write a line: a step begins or ends now."""
         if self._fd is not None:
             seconds = round(time.perf_counter() - self.start, 6)
             row = {"seconds": seconds, "stage": stage, "event": "begin" if begins else "end", "what": what}
@@ -39,7 +40,7 @@ class Trace:
 
     @contextmanager
     def span(self, stage: str, what: str = "") -> Iterator[None]:
-        """Note the beginning and the end of the block."""
+        """Write a line before and a line after the code in this `with` block."""
         self.mark(stage, True, what)
         try:
             yield

@@ -1,6 +1,6 @@
-"""A worker: a process with one device that reads shards ahead, finds faces and encodes.
+"""A worker: a process with one device. It reads media ahead, detects faces and runs encoders.
 
-It announces what it is about to do before it does it, so that a crash can be attributed to its cause.
+A worker announces each step before it begins, so that the engine knows the cause of a crash.
 """
 
 import contextlib
@@ -57,12 +57,12 @@ T = TypeVar("T")
 
 
 def environment_of(device: str, engine: EngineParams, libraries: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what computes records: library versions, class of the device, precision, threads.
+    """Return what affects the values of features besides params: library versions, type of device, precision, threads.
 
     Args:
-        device: as torch names it.
+        device: name of the torch device.
         engine: params of the engine.
-        libraries: those that the encoder names beside the common ones.
+        libraries: libraries of one encoder, in addition to those that are always recorded.
     """
     return {
         "versions": {name: version(name) for name in (*LIBRARIES, *libraries)},
@@ -74,7 +74,10 @@ def environment_of(device: str, engine: EngineParams, libraries: Sequence[str] =
 
 
 def run_worker(connection: Connection, setup: WorkerSetup) -> None:
-    """Work on the jobs that arrive until the other end of the connection closes."""
+    """Process jobs as they arrive, until the engine closes the connection.
+
+    This is the main function of a worker process.
+    """
     end_with_parent()
     share_one_heap()
     keep_stdout_clean()
@@ -105,7 +108,7 @@ class Worker:
         self._face_tables: dict[Any, Any] = {}
 
     def work(self) -> None:
-        """Work on jobs as they arrive; the files of waiting jobs are read in the meantime."""
+        """Process jobs as they arrive. Meanwhile, threads read the media files of the waiting jobs."""
         threading.Thread(target=self._receive, daemon=True).start()
         while (taken := self._jobs.get()) is not None:
             self._connection.send(self._run(*taken))
@@ -153,9 +156,10 @@ class Worker:
     def _arrivals(
         self, job: WorkerJob, arrivals: ArrivingClips, modalities: Sequence[str], inputs: dict[int, RowInputs]
     ) -> Iterator[tuple[int, str]]:
-        """Yield (row, modality) once everything needed for it has been read into `inputs`.
+        """Yield (row, modality) once everything that the row needs of this modality has been read into `inputs`.
 
-        If the sound is in a separate file, the pictures of a recording need not wait for it in memory.
+        A row is the index of an input in the job's shard. Modalities are separate: if the sound is in a file of its
+        own, the pictures of a recording need not stay in memory until the sound is read.
         """
         left = Counter((use.row, m) for file in arrivals.files for use in file.uses for m in use.modalities)
         rows = sorted({n for numbers in job.rows.values() for n in numbers})
@@ -206,7 +210,7 @@ class Worker:
         inputs: Mapping[int, RowInputs],
         new_faces: dict[str, bytes],
     ) -> dict[int, Sample | Missing]:
-        """Return the encoder's input for each row, or why there is none."""
+        """Return what the encoder gets for each input of a shard, or why there is nothing."""
         modality = feature.spec.modality
         samples: dict[int, Sample | Missing] = {}
         for n in rows:
@@ -286,7 +290,10 @@ class Worker:
         return together_or_singly(encode, list(batch), lambda: run_singly.add(feature.name))
 
     def _environment_for(self, libraries: tuple[str, ...]) -> dict[str, Any]:
-        """Return the environment of an encoder; looking up versions for each record would take milliseconds."""
+        """Return library versions, device and precision of an encoder.
+
+        The values are cached, because looking them up is slow.
+        """
         if not libraries:
             return self.environment
         if libraries not in self._environments:
@@ -310,15 +317,18 @@ def together_or_singly(
     rows: Sequence[int],
     on_split: Callable[[], None] = lambda: None,
 ) -> dict[int, T | Missing]:
-    """Process some rows together; if that fails, process each alone, so that a bad row costs only itself.
+    """Process some inputs together. If that fails, process each input alone, so that a bad input costs only itself.
 
     Args:
-        work: processes rows.
-        rows: the rows.
-        on_split: called when rows are processed singly.
+        work: processes the inputs with the given indices and returns index -> result.
+        rows: indices of the inputs.
+        on_split: called when the inputs are processed one by one.
+
+    Returns:
+        Index -> result, or the reason for its absence.
 
     Raises:
-        ErcacheError: no row is to blame, for example when weights are absent.
+        ErcacheError: the failure is not the fault of an input, for example when weights are absent.
     """
     try:
         return work(rows)
@@ -333,7 +343,10 @@ def together_or_singly(
 
 
 def exact_arithmetic(threads: int) -> None:
-    """Make torch, if it is imported, compute in full float32 and give equal results for equal input."""
+    """Make torch compute in full float32 and give equal results for equal input.
+
+    Does nothing if torch is not imported.
+    """
     torch = sys.modules.get("torch")
     if torch is None:
         return
@@ -345,7 +358,7 @@ def exact_arithmetic(threads: int) -> None:
 
 
 def autocast(device: str, precision: str) -> Any:
-    """Return a context in which networks compute in a precision; it does nothing for float32."""
+    """Return a context in which networks compute in a precision (`torch.autocast`); it does nothing for float32."""
     if precision == "float32":
         return contextlib.nullcontext()
     import torch
@@ -354,13 +367,13 @@ def autocast(device: str, precision: str) -> Any:
 
 
 def out_of_memory() -> tuple[type[BaseException], ...]:
-    """Return the exceptions that are raised when the process or its device runs out of memory."""
+    """Return the exception types that mean that the memory of the machine or the GPU ran out."""
     torch = sys.modules.get("torch")
     return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
 
 
 def build_sample(feature: Feature, source: InputSource, inputs: RowInputs) -> Sample:
-    """Return the encoder's input of an utterance, without faces."""
+    """Return what an encoder gets for one utterance; faces are added later."""
     encoder_input = feature.input
 
     def build_neighbour(place: int, neighbour: InputSource) -> Neighbour:

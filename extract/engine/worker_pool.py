@@ -1,7 +1,8 @@
-"""The worker processes as the engine sees them: jobs go in, results come out. A worker that dies or hangs is replaced.
+"""The worker processes as the engine sees them: jobs go in, results come out.
 
-A crash costs only the input that caused it, not the run. A job whose worker died runs once more, in a worker without
-other jobs. If it crashes again, the guilty rows fail: those whose faces cannot be found, or that cannot be encoded.
+A worker that dies or hangs is replaced. A crash costs only the input that caused it, not the run. A job whose worker
+died runs once more, in a worker without other jobs. If that worker dies as well, only the inputs fail that it was
+reading, detecting faces in, or encoding.
 """
 
 import multiprocessing
@@ -28,12 +29,12 @@ class _WorkerHandle:
 
     Attributes:
         process: the process.
-        connection: our end of the pipe.
-        jobs: its unfinished jobs, in order.
-        features: features whose encoders it has built or will build.
-        last_job: the job that it got last.
-        activity: what it announced last.
-        last_message: time of its last message, `time.monotonic`.
+        connection: the engine's end of the pipe.
+        jobs: unfinished jobs of the worker, in order.
+        features: features whose encoders the worker has built or will build.
+        last_job: the job that the worker got last.
+        activity: what the worker announced last.
+        last_message: time of the worker's last message (`time.monotonic`).
     """
 
     process: BaseProcess
@@ -49,9 +50,9 @@ class WorkerPool:
     """Worker processes, one for each given device. Use it as a context manager.
 
     Args:
-        setup: what all jobs have in common.
-        devices: torch devices; one may be named several times.
-        look_up: returns the payload of a unit, or None if it is not in the store.
+        setup: settings that all jobs have in common.
+        devices: torch devices; a device named twice gets two workers.
+        look_up: takes a key and returns the stored result, or None if there is none.
     """
 
     def __init__(
@@ -63,10 +64,10 @@ class WorkerPool:
         self._failed_starts = 0
 
     def run(self, jobs: Sequence[WorkerJob]) -> Iterator[JobResult]:
-        """Run jobs, in any order, and yield their results.
+        """Run all jobs, and yield each result when it is ready, in any order.
 
         Raises:
-            WorkError: workers do not start, or an encoder ends them while it is built.
+            WorkError: the workers do not start, or they die while they build an encoder.
         """
         waiting = list(jobs)
         lanes = min(len(self._devices), len(jobs))
@@ -87,7 +88,10 @@ class WorkerPool:
         return _WorkerHandle(process, ours)
 
     def _assign_jobs(self, waiting: list[WorkerJob]) -> None:
-        """Give jobs to the workers with the fewest jobs; an isolated job gets a worker without other jobs."""
+        """Give each job to the worker with the fewest jobs.
+
+        A job that is repeated after a crash gets a worker of its own.
+        """
         while self._retries or waiting:
             worker = min(self._workers, key=lambda x: len(x.jobs))
             isolated = any(job.isolated for job in worker.jobs)
@@ -103,7 +107,10 @@ class WorkerPool:
                 return
 
     def _best(self, worker: _WorkerHandle, waiting: Sequence[WorkerJob]) -> int:
-        """Return a job whose encoders this worker has, or whose encoders no worker has: building takes seconds."""
+        """Return the index of a waiting job whose encoders this worker has built, or else no worker has built.
+
+        Building an encoder takes seconds, so two workers should not build the same one.
+        """
         built = set().union(*(other.features for other in self._workers))
         mine = [n for n, job in enumerate(waiting) if worker.features >= set(job.rows)]
         new = [n for n, job in enumerate(waiting) if built.isdisjoint(job.rows)]
@@ -121,7 +128,9 @@ class WorkerPool:
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
-            self._replace_worker(worker, Missing(Reason.CRASH, "the process that worked on it died twice"))
+            self._replace_worker(
+                worker, Missing(Reason.CRASH, "the worker process died twice at this utterance")
+            )
             return
         worker.last_message = time.monotonic()
         if isinstance(message, BaseException):
@@ -148,7 +157,7 @@ class WorkerPool:
                 self._replace_worker(worker, Missing(Reason.TIMEOUT, words))
 
     def _replace_worker(self, worker: _WorkerHandle, fault: Missing) -> None:
-        """End a worker, take back its jobs and start another worker in its place."""
+        """Kill a worker, take back its jobs and start another worker in its place."""
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
@@ -177,15 +186,17 @@ class WorkerPool:
 
 
 def degraded(job: WorkerJob, activity: Activity, fault: Missing) -> WorkerJob:
-    """Return a job to retry after a crash: first isolated, then without what crashed in isolation.
+    """Return the job to run again after a crash. The first time it runs in a worker without other jobs.
+
+    After a second crash the job runs again without the inputs, or without the batches, at which the worker died.
 
     Args:
         job: the job whose worker died or hung.
         activity: what the worker had announced last.
-        fault: why the rows fail if they are to blame.
+        fault: the failure that is recorded for inputs that caused the crash.
 
     Raises:
-        WorkError: an encoder ended two workers while it was built.
+        WorkError: two workers died while they built the same encoder.
     """
     if not job.isolated:
         return replace(job, isolated=True)
@@ -207,17 +218,17 @@ def degraded(job: WorkerJob, activity: Activity, fault: Missing) -> WorkerJob:
 
 
 def next_job(waiting: Sequence[WorkerJob], mine: WorkerJob | None, others: Sequence[WorkerJob]) -> int:
-    """Choose the waiting job that a worker takes next, so that it continues its long recording.
+    """Choose the waiting job that a worker takes next, so that the worker continues its long recording.
 
-    If all waiting jobs belong to recordings that other workers are reading, it takes the second half of the longest
-    recording and leaves the first half to the worker that reads it. The order does not change any byte.
+    If other workers read all the recordings of the waiting jobs, the worker takes the second half of the longest
+    recording and leaves the first half to the worker that reads it. The order of jobs does not change any result.
 
     Args:
         waiting: the waiting jobs.
         mine, others: the jobs that this worker and the other workers took last.
 
     Returns:
-        Index into `waiting`.
+        Index of the chosen job in `waiting`.
     """
     runs: list[list[int]] = []
     for n, job in enumerate(waiting):
@@ -234,7 +245,7 @@ def next_job(waiting: Sequence[WorkerJob], mine: WorkerJob | None, others: Seque
 
 
 def _continues_recording(job: WorkerJob, other: WorkerJob) -> bool:
-    """Whether a job starts in the file in which the previous job ends."""
+    """Return whether a job starts in the media file in which the previous job ends."""
     if other.number != job.number + 1 or not job.shard or not other.shard:
         return False
     before, after = ({ref.path for ref in (s.video, s.audio) if ref} for s in (job.shard[-1], other.shard[0]))
@@ -242,7 +253,7 @@ def _continues_recording(job: WorkerJob, other: WorkerJob) -> bool:
 
 
 def devices_of(device: str, lanes: int) -> list[str]:
-    """Return the devices of the workers: `lanes` times the CPU, or each GPU once."""
+    """Return the device of each worker: the CPU `lanes` times, or each GPU once."""
     if device == "cpu":
         return ["cpu"] * lanes
     if device != "cuda":

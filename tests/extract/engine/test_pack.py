@@ -111,7 +111,7 @@ def test_what_failed_in_this_run_is_packed_as_unavailable(tmp_path: Path) -> Non
 
 def test_a_unit_without_a_result_is_a_clear_error(tmp_path: Path) -> None:
     manifest, feature = corpus("a"), echo()
-    with pytest.raises(WorkError, match="no result for 'u0'"):
+    with pytest.raises(WorkError, match="the result of utterance 'u0' is not in the store"):
         collect(planned(manifest, feature), feature, ["u0"], {}.get)
 
 
