@@ -1,6 +1,7 @@
-"""The encoders by key. `text/`, `audio/` and `visual/` have one file per network, with its registry entry at the end.
+"""The registry of encoders.
 
-Importing an encoder does not import torch, transformers, librosa or scikit-image; this happens when it is built or run.
+`text/`, `audio/` and `visual/` have one file per network, with its registry entry at the end. Importing an encoder does
+not import torch, transformers, librosa or scikit-image. They are imported when the encoder is built or run.
 """
 
 from collections.abc import Mapping
@@ -17,5 +18,5 @@ ENCODERS: Final = Registry[EncoderKind](
 
 
 def configs() -> Mapping[str, type[BaseModel]]:
-    """Return encoder key -> class of its params, used to check params.yaml."""
+    """Return a dict from encoder key to the class of the encoder's params. It is used to check params.yaml."""
     return ENCODERS.mapped(lambda kind: kind.Params)

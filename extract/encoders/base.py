@@ -1,4 +1,4 @@
-"""The interface of an encoder: what it needs, what it returns, and what it guarantees."""
+"""The interface of an encoder: what it needs as input, what it returns, and what it guarantees."""
 
 import re
 from collections.abc import Sequence
@@ -22,17 +22,18 @@ WHOLE_DIALOGUE: Final = 1_000_000  # number of neighbours that stands for the wh
 
 @dataclass(frozen=True)
 class Input:
-    """What an encoder needs; the engine decodes only this.
+    """What an encoder needs as input. The engine decodes only this.
 
     Attributes:
-        text: the transcript.
-        rate: sound as mono float32 in [-1, 1] at this rate, Hz.
-        pictures: which pictures of the clip.
-        faces: face detections on these pictures.
-        video: the reference to the video, for encoders that read results made elsewhere.
-        speaker: who speaks in the utterance and in each neighbour; `next` also gives the next speaker.
-        past, future: number of utterances before and after in the same dialogue, of which the encoder also gets text
-            and sound; `WHOLE_DIALOGUE` for all. A feature with a future cannot be used for prediction.
+        text: whether it needs the transcript.
+        rate: sampling rate of the sound that it needs (mono float32 in [-1, 1]), Hz; None if it needs no sound.
+        pictures: which pictures of the clip it needs; None if it needs no pictures.
+        faces: whether it needs face detections on these pictures.
+        video: whether it needs the reference to the video file, to find results of another program.
+        speaker: whether it needs the speaker of the utterance and of each neighbour; `next` also gives the speaker of
+            the next utterance.
+        past, future: from how many utterances before and after in the same dialogue it also needs text and sound;
+            `WHOLE_DIALOGUE` for all. A feature with `future` above 0 cannot be used for prediction.
     """
 
     text: bool = False
@@ -46,13 +47,13 @@ class Input:
 
     @property
     def in_dialogue(self) -> bool:
-        """Whether the input depends on the utterance's place in its dialogue."""
+        """Whether the input depends on the utterance's place in the dialogue."""
         return bool(self.speaker or self.past or self.future)
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A neighbour in the dialogue: text, sound and speaker if the encoder needs them and they exist."""
+    """An utterance before or after the encoded one: text, sound and speaker, as far as needed and available."""
 
     text: str | None = None
     sound: FloatArray | None = None
@@ -61,7 +62,10 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Sample:
-    """Input of an encoder for one utterance, as its `Input` requires; neighbours are in the order of the dialogue."""
+    """What an encoder gets for one utterance; the encoder's `Input` decides which fields are filled.
+
+    `before` and `after` are in the order of the dialogue.
+    """
 
     text: str | None = None
     sound: FloatArray | None = None
@@ -75,7 +79,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Arrays of one utterance, each [T, ...] as declared, and the number of frames, tokens or windows behind them."""
+    """The arrays of one utterance, each [T, ...], and the number of frames, tokens or windows that they come from."""
 
     arrays: dict[str, NDArray[Any]]
     frames: int
@@ -89,14 +93,16 @@ class EncoderSpec:
         key: modality and name, as in params.yaml.
         modality: modality of the feature.
         summary: one line for the list of encoders.
-        batch: batch rule: `mask` (padded batches with attention mask), `equal` (inputs of one shape), `one` (singly).
-        version: raised when the output changes.
+        batch: how inputs form a batch: `mask` (padded, with attention mask), `equal` (inputs of one shape), `one` (each
+            input alone).
+        version: increased when a code change changes the output.
         licence: licence of network and weights.
-        tolerance: largest |a-b| / max(1, max|a|) between an utterance encoded alone and in a batch.
+        tolerance: largest allowed difference |a-b| / max(1, max|a|) between the output for an utterance alone and in a
+            batch.
         weights: key in the table of checkpoints, or None; a param named `weights` chooses another checkpoint.
-        paper: the paper that describes it.
-        unavailable: why it cannot run anywhere yet; empty if it can.
-        libraries: packages beside the common ones (`extract.engine.worker.LIBRARIES`) whose versions are recorded.
+        paper: the paper that describes the encoder.
+        unavailable: why the encoder cannot run; empty if it can.
+        libraries: packages whose versions are recorded, in addition to `extract.engine.worker.LIBRARIES`.
     """
 
     key: str
@@ -115,41 +121,45 @@ class EncoderSpec:
 class Encoder(Protocol):
     """An encoder built with its params on a device; it turns samples into arrays.
 
-    `encode` returns for each sample its arrays or a `Missing` with the reason. It never replaces missing input by
-    zeros, and it never raises an exception for a bad sample.
+    For each sample, `encode` returns its arrays or a `Missing` with the reason. It never replaces missing input by
+    zeros. It never raises an exception because of a bad sample.
     """
 
     def length(self, sample: Sample) -> int:
-        """Return the length to which a batch is padded (`mask`) or that it must share (`equal`): tokens, samples, 0."""
+        """Return the length of the network's input for a sample, from which batches are formed.
+
+        With the batch rule `mask`, inputs are padded to the longest one; with `equal`, a batch has inputs of one
+        length. The length is in tokens, in sound samples, or 0 if all inputs have one size.
+        """
 
     def encode(self, samples: Sequence[Sample]) -> list[Any]:
-        """Return `Encoded` or `Missing` for each sample of one batch, in order."""
+        """Return for each sample of a batch, in order, the arrays (`Encoded`) or why there are none (`Missing`)."""
 
 
 class EncoderKind(Protocol):
-    """An entry of the registry: a class of encoders, or an object that builds the encoders of a family."""
+    """An entry of the encoder registry: a class of encoders, or an object that builds the encoders of a family."""
 
     @property
     def spec(self) -> EncoderSpec:
-        """The fixed properties."""
+        """The fixed properties of the encoder."""
 
     @property
     def Params(self) -> type[BaseModel]:
-        """The class of the params."""
+        """The class of the encoder's params."""
 
     def input(self, params: Any, /) -> Input:
-        """Return what the encoder needs."""
+        """Return what the encoder needs as input with these params."""
 
     def arrays(self, params: Any, /) -> tuple[ArraySpec, ...]:
-        """Return the arrays that the encoder gives."""
+        """Return names and shapes of the arrays that the encoder gives with these params."""
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:
         """Build an encoder.
 
         Args:
-            params: its params.
+            params: params of the encoder.
             device: torch device.
-            weights: handle of its checkpoint; None for encoders without one.
+            weights: handle of the checkpoint; None for the default checkpoint, or for an encoder without one.
 
         Raises:
             WeightsError: the checkpoint is absent, damaged or belongs to another network.
@@ -157,7 +167,7 @@ class EncoderKind(Protocol):
 
 
 def missing_parts(kind: Any) -> list[str]:
-    """Return, in words, what an entry of the registry lacks to be an `EncoderKind`."""
+    """Return sentences that say which attributes and methods an entry of the encoder registry lacks."""
     if not isinstance(getattr(kind, "spec", None), EncoderSpec):
         return [f"{kind!r} has no `spec` of class EncoderSpec"]
     found = [

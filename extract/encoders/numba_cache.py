@@ -1,8 +1,9 @@
-"""Provide a folder where numba can store the code it compiles for librosa; without one, librosa cannot be imported.
+"""Choose a folder where numba stores the code that it compiles for librosa.
 
-Numba uses NUMBA_CACHE_DIR, then a folder beside librosa's files. In a shared or read-only installation neither may be
-writable, and the home folder may not be either. Our own folder is filled by one process before others see it: if
-several processes compile the same functions at once, the stored files can be damaged (see `extract.encoders.warm_up`).
+Numba uses NUMBA_CACHE_DIR, or else a folder beside librosa's files. In a shared or read-only installation both may be
+read-only, and so may the home folder. Without a writable folder, librosa cannot be imported. One process fills
+ercache's own folder before other processes see it: if several processes compile the same functions at once, the stored
+files can be damaged (see `extract.encoders.warm_up`).
 """
 
 import atexit
@@ -47,7 +48,7 @@ def prepare() -> None:
 
 
 def place_found_by_numba() -> Path | None:
-    """Return the folder that numba finds itself and that is writable; None if there is none."""
+    """Return the writable folder that numba uses without help; None if there is none."""
     spec = importlib.util.find_spec("librosa")
     beside = Path(spec.origin or "").parent / "core" / "__pycache__" if spec is not None else None
     given = os.environ.get(VARIABLE)
@@ -58,13 +59,16 @@ def place_found_by_numba() -> Path | None:
 
 
 def own_folder() -> Path | None:
-    """Return a writable folder of ercache; None if there is none."""
+    """Return a writable folder that belongs to ercache; None if there is none."""
     folders = (user_folder() / "numba", default_store() / "numba")
     return next((folder for folder in folders if why_not_writable(folder) is None), None)
 
 
 def _folder_name() -> str:
-    """Return a name made of all that the compiled code depends on: machines with one home get different folders."""
+    """Return a folder name that contains the versions of Python, librosa and numba, and the type of processor.
+
+    So machines that share a home folder use different folders if their compiled code differs.
+    """
     from llvmlite.binding import get_host_cpu_name
 
     python = "".join(platform.python_version_tuple()[:2])
@@ -72,7 +76,10 @@ def _folder_name() -> str:
 
 
 def _compile_into(folder: Path) -> None:
-    """Compile in a separate process; the folder appears only when it is complete, even if others do the same."""
+    """Compile librosa's functions in a separate process and store the result in a folder.
+
+    The folder appears only when it is complete, even if several processes compile at once.
+    """
     remove_leftovers(folder)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
     environment = {**os.environ, VARIABLE: str(fresh)}

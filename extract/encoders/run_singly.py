@@ -1,4 +1,4 @@
-"""Separate samples that cannot be encoded from those that are encoded together."""
+"""Sort out samples that cannot be encoded, and encode all other samples together."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,9 +14,10 @@ def encode_usable(
     """Encode the usable samples together, and return the results in the order of the samples.
 
     Args:
-        samples: the samples.
-        fault: returns why a sample cannot be encoded, or None.
-        forward: returns one `Encoded` for each usable sample; it is not called without any.
+        samples: one sample per utterance.
+        fault: returns why a sample cannot be encoded, or None if it can.
+        forward: encodes a list of usable samples and returns one `Encoded` for each; it is not called with an empty
+            list.
     """
     faults = [fault(sample) for sample in samples]
     good = [sample for sample, bad in zip(samples, faults, strict=True) if bad is None]

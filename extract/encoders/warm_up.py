@@ -1,8 +1,8 @@
-"""Compile librosa's functions in one process, at installation: `python -m extract.encoders.warm_up`.
+"""Compile librosa's functions in one process, after installation: `python -m extract.encoders.warm_up`.
 
 Numba stores compiled functions beside librosa's files, or where `extract.encoders.numba_cache` says. If several workers
-on a new machine compile the same functions at once, the stored file can be damaged, and every later process that loads
-it dies.
+on a new machine compile the same functions at once, a stored file can be damaged. Then every process that loads this
+file dies.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ RATE = 16_000
 
 
 def main() -> None:
-    """Run everything that librosa compiles for ercache: the encoders on a second of a tone, and the time warp."""
+    """Run all code that librosa compiles for ercache: the time warp, and the sound encoders on a second of a tone."""
     import librosa
 
     for key in KEYS:

@@ -1,1 +1,1 @@
-"""Encoders of sound: acoustic descriptors, images of spectra, and networks on waveforms."""
+"""Encoders of sound: acoustic descriptors, networks on spectrograms, and networks on waveforms."""

@@ -1,4 +1,4 @@
-"""Shared parts of the sound encoders: padding, normalisation, windows, and the declared arrays."""
+"""Functions that several sound encoders use: checks, padding, normalisation, windows, and array declarations."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -16,7 +16,10 @@ MAX_AMPLITUDE = 1e4  # far outside [-1, 1]: a damaged float file, whose squares 
 
 
 def load_librosa() -> None:
-    """Import now, while the first files are read, what librosa would import at the first sound: it takes seconds."""
+    """Import the parts of librosa that it would otherwise import at the first sound, which takes seconds.
+
+    Call it when an encoder is built: the first files are read meanwhile.
+    """
     for name in ("librosa.core.pitch", "librosa.feature.spectral", "scipy.ndimage", "scipy.signal"):
         importlib.import_module(name)
 
@@ -26,17 +29,17 @@ def why_unusable(sound: FloatArray | None, min_samples: int) -> Missing | None:
 
     Args:
         sound: mono samples, [n].
-        min_samples: smallest number of samples.
+        min_samples: length below which a sound is too short, samples.
     """
     if sound is None or len(sound) == 0:
         return Missing(Reason.NO_AUDIO)
     if len(sound) < min_samples:
         return Missing(Reason.TOO_SHORT, f"{len(sound)} samples, at least {min_samples} are needed")
     if not np.isfinite(sound).all():
-        return Missing(Reason.UNREADABLE, "samples that are not finite")
+        return Missing(Reason.UNREADABLE, "some samples are not finite")
     peak = float(np.abs(sound).max())
     if peak > MAX_AMPLITUDE:
-        return Missing(Reason.UNREADABLE, f"samples up to {peak:.3g}, sound lies in [-1, 1]")
+        return Missing(Reason.UNREADABLE, f"samples up to {peak:.3g}; sound must lie in [-1, 1]")
     return Missing(Reason.SILENT) if peak < SILENCE else None
 
 
@@ -46,13 +49,13 @@ def encode_singly(
     describe: Callable[[FloatArray], Encoded | Missing],
     max_samples: int | None = None,
 ) -> list[Encoded | Missing]:
-    """Encode each sound by itself; return its arrays, or why it cannot be encoded.
+    """Encode each sound alone. Return its arrays, or the reason why it cannot be encoded.
 
     Args:
-        samples: the samples.
-        min_samples: smallest number of samples.
+        samples: one sample per utterance.
+        min_samples: length below which a sound is too short, in sound samples.
         describe: encodes one sound.
-        max_samples: number of samples that are used of a longer sound; None for all.
+        max_samples: a longer sound is cut after this many sound samples; None: no limit.
     """
     results: list[Encoded | Missing] = []
     for sample in samples:
@@ -66,21 +69,24 @@ def encode_singly(
 
 
 def pooled_and_frames(width: int, frames: bool) -> tuple[ArraySpec, ...]:
-    """Declare `pooled` [1, width], the mean of `frames` [T, width] (one per 20 ms), and `frames` if requested."""
+    """Declare `pooled` [1, width] and, if `frames` is set, `frames` [T, width] with one row per 20 ms.
+
+    `pooled` is the mean of all rows.
+    """
     pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))
     sequence = ArraySpec("frames", "sequence", ("20ms", "dimension"), (width,))
     return (pooled, sequence) if frames else (pooled,)
 
 
 def pad_to_length(sound: FloatArray, samples: int) -> FloatArray:
-    """Append silence to a sound shorter than `samples`; used only where a system's specification asks for it."""
+    """Append silence to a sound shorter than `samples`. Use it only where a paper asks for it."""
     return np.pad(sound, (0, max(0, samples - len(sound))))
 
 
 def normalise_clip(sound: FloatArray, epsilon: float = 1e-7) -> FloatArray:
     """Normalise a clip to zero mean and unit variance; a constant sound becomes silence.
 
-    This is done before any padding: statistics over a padded row would depend on the batch.
+    Call it before any padding. Otherwise the padding, and so the other clips of the batch, would change the statistics.
 
     Args:
         sound: mono samples, [n].
@@ -90,7 +96,7 @@ def normalise_clip(sound: FloatArray, epsilon: float = 1e-7) -> FloatArray:
 
 
 def middle_of(sound: FloatArray, samples: int) -> FloatArray:
-    """The middle `samples` of a sound, or all of it with silence at the end.
+    """Return the middle `samples` of a sound. A shorter sound is returned whole, with silence at the end.
 
     Source: docs/papers/avtca.md, section 3.1.
     """
@@ -99,7 +105,9 @@ def middle_of(sound: FloatArray, samples: int) -> FloatArray:
 
 
 def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
-    """Cut a sound into windows every `hop` samples, the first centred on sample 0; the ends are padded by reflection.
+    """Cut a sound into overlapping windows, one every `hop` samples. The first window is centred on sample 0.
+
+    Beyond its ends, the sound is continued by its mirror image.
 
     Args:
         sound: more than `window // 2` samples, [n].
@@ -107,7 +115,8 @@ def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
         hop: step between windows, samples.
 
     Returns:
-        [(n + 2 * (window // 2) - window) // hop + 1, window]; for an even window that is n // hop + 1 rows.
+        One window per row, [(n + 2 * (window // 2) - window) // hop + 1, window]. For an even `window` the number of
+        rows is n // hop + 1.
 
     Source: timestamp embeddings of hear21passt; docs/papers/amuse.md, section 3.3.
     """
@@ -117,7 +126,7 @@ def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
 
 
 def frame_count(samples: int) -> int:
-    """Return how many frames the convolutions of wav2vec 2.0, HuBERT and WavLM make of a sound; 0 below 400 samples.
+    """Return how many output frames wav2vec 2.0, HuBERT and WavLM have for a sound; 0 below 400 samples.
 
     Source: kernels 10, 3, 3, 3, 3, 2, 2 and strides 5, 2, 2, 2, 2, 2, 2 (docs/encoders.md#speech-networks).
     """

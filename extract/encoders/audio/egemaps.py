@@ -1,4 +1,7 @@
-"""eGeMAPS: 88 functionals of voice and speech by openSMILE, an optional extra because of its licence."""
+"""eGeMAPS: 88 statistics of the voice, computed by openSMILE.
+
+openSMILE is an optional dependency because of its licence.
+"""
 
 import importlib.util
 from collections.abc import Sequence
@@ -26,14 +29,14 @@ class EgemapsParams(Strict):
     """Parameters of `audio/egemaps`.
 
     Attributes:
-        frames: also keep the 25 low-level values of every 10 ms.
+        frames: also keep the 25 low-level descriptors, one row per 10 ms.
     """
 
     frames: bool = False
 
 
 class Egemaps:
-    """`pooled` holds the functionals of eGeMAPSv02, `frames` the low-level values they are computed from.
+    """Computes the 88 functionals of eGeMAPSv02 (`pooled`) and the low-level descriptors behind them (`frames`).
 
     Raises:
         WeightsError: opensmile is not installed.
@@ -65,29 +68,29 @@ class Egemaps:
 
     @staticmethod
     def input(params: EgemapsParams) -> Input:
-        """Sound at 16 kHz."""
+        """Return what the encoder needs: sound at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: EgemapsParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 88]; `frames` [T, 25], one each 10 ms."""
+        """Declare the arrays: `pooled` [1, 88] and, if requested, `frames` [T, 25] with one row per 10 ms."""
         pooled = ArraySpec("pooled", "vector", ("utterance", "functional"), (FUNCTIONALS,))
         frames = ArraySpec("frames", "sequence", ("10ms", "low_level_value"), (LOW_LEVEL,))
         return (pooled, frames) if params.frames else (pooled,)
 
     def length(self, sample: Sample) -> int:
-        """Unused: each clip is encoded alone."""
+        """Return 0: every clip is encoded alone, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Describe each sound alone."""
+        """Compute the eGeMAPS values of each sound."""
         return encode_singly(samples, MIN_SAMPLES, self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:
         tables: list[Any] = [extractor.process_signal(sound, RATE) for extractor in self._extractors]
         arrays = dict(zip(("pooled", "frames"), (np.asarray(t, np.float32) for t in tables), strict=False))
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            return Missing(Reason.FAULT, "openSMILE gives no numbers for it")
+            return Missing(Reason.FAULT, "openSMILE's values are not finite")
         return Encoded(arrays, frames=len(tables[-1]))
 
 

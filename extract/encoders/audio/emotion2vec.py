@@ -1,4 +1,4 @@
-"""emotion2vec: self-supervised speech frames that carry emotion (docs/encoders.md#emotion2vec)."""
+"""emotion2vec: a self-supervised speech network whose frame states carry emotion (docs/encoders.md#emotion2vec)."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -29,7 +29,7 @@ class Emotion2vecParams(Strict):
 
     Attributes:
         frames: also keep the state of every 20 ms, not only their mean.
-        max_seconds: only the beginning of a longer clip is used.
+        max_seconds: a longer clip is cut after this time.
     """
 
     frames: bool = True
@@ -37,9 +37,10 @@ class Emotion2vecParams(Strict):
 
 
 class Emotion2vec:
-    """`pooled` is the mean of `frames`. The clip is normalised as a whole, so it is always encoded alone.
+    """Computes frame states with emotion2vec (`frames`) and their mean (`pooled`).
 
-    The published file is a pickle with classes of fairseq; it must be converted once (`ercache weights convert`).
+    The clip is normalised as a whole, so it is always encoded alone. The published checkpoint is a pickle file with
+    classes of fairseq. Convert it once with `ercache weights convert`.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -66,16 +67,16 @@ class Emotion2vec:
 
     @staticmethod
     def input(params: Emotion2vecParams) -> Input:
-        """Sound at 16 kHz."""
+        """Return what the encoder needs: sound at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: Emotion2vecParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 768] and `frames` [T, 768]."""
+        """Declare the arrays: `pooled` [1, 768] and, if requested, `frames` [T, 768] with one row per 20 ms."""
         return pooled_and_frames(WIDTH, params.frames)
 
     def length(self, sample: Sample) -> int:
-        """Unused: each clip is encoded alone."""
+        """Return 0: every clip is encoded alone, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -98,7 +99,7 @@ class Emotion2vec:
 
 
 def build() -> "nn.Module":
-    """Return the network in its published size."""
+    """Build the emotion2vec network in its published size."""
     from ercache.nets.emotion2vec import Emotion2vec as Network
 
     network: nn.Module = Network(WIDTH, 12, DEPTHS)

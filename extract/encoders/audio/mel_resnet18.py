@@ -1,4 +1,4 @@
-"""M2FNet's audio feature: a ResNet18 on the mel image, trained by `ercache pretrain`.
+"""M2FNet's audio feature: a ResNet18 on an image of the mel spectrogram, trained by `ercache pretrain`.
 
 Source: docs/papers/m2fnet.md, section 3.2.
 """
@@ -24,9 +24,11 @@ class MelResnet18Params(Strict):
     """Parameters of `audio/mel-resnet18`.
 
     Attributes:
-        pretrained: the training that produced its weights, a name under `pretrain:`.
-        embed: the projector's output (`z`, 300) or the encoder's output below it (512).
-        pad: pad sounds shorter than a window (25 ms) with zeros, as the paper does; otherwise they are missing.
+        pretrained: name of the training run under `pretrain:` in params.yaml that produced the weights.
+        embed: which vector is the feature: the projector's output (`z`, 300 values) or the projector's input
+            (`encoder`, 512 values).
+        pad: pad sounds shorter than a window (25 ms) with zeros, as the paper does; otherwise the feature of such an
+            utterance is missing.
     """
 
     pretrained: str = "mel_resnet18"
@@ -35,7 +37,9 @@ class MelResnet18Params(Strict):
 
 
 class MelResnet18:
-    """One vector for the first 20 s of a sound; `frames` counts its spectra, one per 10 ms.
+    """Computes one vector from the mel spectrogram of a sound's first 20 s, with a ResNet18.
+
+    `Encoded.frames` is the number of spectra, one per 10 ms.
 
     Raises:
         WeightsError: the weights are absent, or belong to another encoder.
@@ -62,16 +66,16 @@ class MelResnet18:
 
     @staticmethod
     def input(params: MelResnet18Params) -> Input:
-        """Sound at 16 kHz."""
+        """Return what the encoder needs: sound at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: MelResnet18Params) -> tuple[ArraySpec, ...]:
-        """`embedding` [1, 300], or [1, 512]."""
+        """Declare the array: `embedding` [1, 300] (the projector's output) or [1, 512] (the projector's input)."""
         return (ArraySpec("embedding", "vector", ("utterance", "dimension"), (width_of(params.embed),)),)
 
     def length(self, sample: Sample) -> int:
-        """Return a constant: all mel images have one size."""
+        """Return the side of the mel image, which is the same for all sounds."""
         return self._side
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:

@@ -1,4 +1,4 @@
-"""Cues' second view of speech: a mel spectrogram in the lower layers of a vision transformer.
+"""The second speech encoder of Cues: a mel spectrogram through the lower layers of a vision transformer.
 
 Source: docs/papers/cues.md, section 3.5.
 """
@@ -45,16 +45,16 @@ class MelVitParams(Strict):
     """Parameters of `audio/mel-vit`.
 
     Attributes:
-        weights: checkpoint of the transformer; the smaller one goes with `mfm_size: base` of the model.
-        scope: what the picture shows: the utterance alone (`target`, for recognition), or also the utterances before
-            it (`window`, for prediction).
+        weights: checkpoint of the vision transformer; for a fusion model with `mfm_size: base`, choose the base one.
+        scope: whose sound the picture shows: that of the utterance alone (`target`, for recognition), or also that of
+            the utterances before (`window`, for prediction).
         window: number of utterances in a window, including the utterance itself.
-        upper: number of layers of the transformer that belong to the fusion model; all of them with its
-            `vit_lower_layers: false`.
-        dtype: data type of `tokens`; float16 halves the 11 GB of MELD.
-        utterance_seconds: only the beginning of a longer utterance is used.
-        window_seconds: complete utterances are removed from the beginning of a longer window.
-        gap_seconds: silence in place of an earlier utterance without usable sound, seconds.
+        upper: number of top layers that are left out here because the fusion model contains them; with
+            `vit_lower_layers: false` in the fusion model, all layers.
+        dtype: data type of `tokens`; float16 needs half the disk space (float32: 11 GB for MELD).
+        utterance_seconds: a longer utterance is cut after this time.
+        window_seconds: if a window is longer, its oldest utterances are dropped.
+        gap_seconds: length of the silence that replaces an earlier utterance without usable sound, seconds.
     """
 
     weights: Literal["vit-large-in21k", "vit-base-in21k"] = "vit-large-in21k"
@@ -75,12 +75,15 @@ class MelVitParams(Strict):
 
     @property
     def width(self) -> int:
-        """Dimensions of a token."""
+        """Number of dimensions of a token."""
         return int(CONFIGS[self.weights]["hidden_size"])
 
 
 class MelVit:
-    """`tokens` holds the states after the last lower layer, `pooled` the state of the class token."""
+    """Runs the mel spectrogram of an utterance, as a picture, through the lower layers of a vision transformer.
+
+    `tokens` holds the output of these layers for all tokens, `pooled` that of the class token.
+    """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="audio/mel-vit",
@@ -110,12 +113,15 @@ class MelVit:
 
     @staticmethod
     def input(params: MelVitParams) -> Input:
-        """Sound at 16 kHz; with a window also the sound of the previous utterances."""
+        """Return what the encoder needs: sound at 16 kHz, with `scope: window` also that of the previous utterances."""
         return Input(rate=RATE, past=params.window - 1 if params.scope == "window" else 0)
 
     @staticmethod
     def arrays(params: MelVitParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, width] and `tokens` [197, width]: class token, then patches row by row, high bands first."""
+        """Declare the arrays: `pooled` [1, width] and `tokens` [197, width].
+
+        The first token is the class token. Then come the patches row by row, high frequencies first.
+        """
         shape = (params.width,)
         return (
             ArraySpec("pooled", "vector", ("utterance", "dimension"), shape),
@@ -123,11 +129,11 @@ class MelVit:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return a constant: all pictures have one size."""
+        """Return 0: all inputs of the network have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the pictures of all samples together; an utterance without sound of its own is missing."""
+        """Encode all samples in one batch. The feature of an utterance without usable sound is missing."""
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._encode_together
         )
@@ -147,7 +153,7 @@ class MelVit:
         return window_sound(before, sample.sound, most, round(self.params.window_seconds * RATE), gap)
 
     def _forward(self, pictures: Sequence["Tensor"]) -> FloatArray:
-        """Compute states [B, 197, width] of pictures [3, 224, 224]."""
+        """Return the network's output [B, 197, width] for pictures [3, 224, 224]."""
         import torch
 
         with torch.inference_mode():
@@ -158,13 +164,16 @@ class MelVit:
 def window_sound(
     before: Sequence[FloatArray | None], target: FloatArray, utterance: int, window: int, gap: int
 ) -> FloatArray:
-    """The sound of an utterance with those before it, one after the other (docs/papers/cues.md, section 3.4).
+    """Return the sound of an utterance, preceded by the sounds of earlier utterances.
+
+    Source: docs/papers/cues.md, section 3.4.
 
     Args:
-        before: earlier utterances in order, None where there is no sound.
-        utterance: samples of one utterance at most; the rest is ignored.
-        window: samples of all at most; the oldest utterances are dropped whole, the target never.
-        gap: samples of silence in place of an unusable earlier utterance.
+        before: sounds of earlier utterances in order, None where there is no sound.
+        target: sound of the utterance itself.
+        utterance: each utterance is cut after this many samples.
+        window: largest length of the result, samples. The oldest utterances are dropped whole; the target always stays.
+        gap: length of the silence that replaces an unusable earlier utterance, samples.
     """
     silence = np.zeros(gap, np.float32)
     parts = [silence if s is None or why_unusable(s, MIN_SAMPLES) else s[:utterance] for s in before]
@@ -175,7 +184,10 @@ def window_sound(
 
 
 def build(config: dict[str, Any], upper: int) -> "nn.Module":
-    """Build ViT without its upper layers and the final norm; the large one without two has 278,107,136 parameters."""
+    """Build a ViT without its top `upper` layers and its final norm.
+
+    The large ViT without two layers has 278,107,136 parameters.
+    """
     from torch import nn
     from transformers.models.vit.configuration_vit import ViTConfig
     from transformers.models.vit.modeling_vit import ViTModel

@@ -1,4 +1,4 @@
-"""Mel-frequency cepstral coefficients (librosa), the classic description of timbre."""
+"""Mel-frequency cepstral coefficients (MFCC), computed with librosa. They describe the timbre of a sound."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
@@ -21,13 +21,14 @@ class MfccParams(Strict):
     Attributes:
         n_mfcc: number of coefficients.
         rate: sampling rate of the sound, Hz.
-        n_fft, hop: window and step, samples.
+        n_fft: length of an analysis window, samples.
+        hop: step between analysis windows, samples.
         n_mels: number of mel bands, from 0 Hz to half the rate.
         deltas: whether `pooled` also describes the change from frame to frame.
-        pad_mode: padding of the first and last window: silence, or the reflected sound.
-        window_seconds: describe this many seconds in the middle of every clip (AVT-CA: 3.6 s); None for the whole clip.
-        fill: append silence to a clip shorter than the window, so that all clips have the same number of frames;
-            otherwise such a clip has fewer.
+        pad_mode: how the first and last analysis windows are padded: with silence or with the mirrored sound.
+        window_seconds: use only this many seconds in the middle of every clip (AVT-CA: 3.6 s); None for the whole clip.
+        fill: append silence to a clip shorter than `window_seconds`, so that all clips have the same number of frames;
+            otherwise a short clip has fewer frames.
     """
 
     n_mfcc: int = Field(20, ge=1, le=128)
@@ -49,15 +50,16 @@ class MfccParams(Strict):
 
     @property
     def window(self) -> int | None:
-        """Number of samples used of every clip; None for all."""
+        """How many samples in the middle of every clip are used; None for the whole clip."""
         return None if self.window_seconds is None else round(self.window_seconds * self.rate)
 
 
 class Mfcc:
-    """`frames` holds the coefficients; `pooled` their mean and deviation, then those of their deltas.
+    """Computes MFCCs (`frames`), and their means and standard deviations over time (`pooled`).
 
-    With `window_seconds`, `frames` may end with silence after a short clip; `pooled` leaves these frames out. Decibels
-    are relative to the loudest frame of the clip (top_db 80), so a clip is always encoded alone.
+    With `deltas`, `pooled` also contains the means and standard deviations of the deltas. With `window_seconds`,
+    `frames` may end with silence after a short clip; `pooled` leaves these frames out. Decibels are relative to the
+    loudest frame of the clip (top_db 80), so a clip is always encoded alone.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -76,12 +78,15 @@ class Mfcc:
 
     @staticmethod
     def input(params: MfccParams) -> Input:
-        """Sound at `rate`."""
+        """Return what the encoder needs: sound at the sampling rate `rate`."""
         return Input(rate=params.rate)
 
     @staticmethod
     def arrays(params: MfccParams) -> tuple[ArraySpec, ...]:
-        """`frames` [T, n_mfcc], one per `hop` samples; `pooled` [1, 4 n_mfcc] (2 n_mfcc without deltas)."""
+        """Declare the arrays: `frames` [T, n_mfcc] and `pooled` [1, 4 n_mfcc] (without deltas [1, 2 n_mfcc]).
+
+        `frames` has one row per `hop` samples.
+        """
         width = params.n_mfcc * (4 if params.deltas else 2)
         return (
             ArraySpec("pooled", "vector", ("utterance", "statistic"), (width,)),
@@ -89,11 +94,11 @@ class Mfcc:
         )
 
     def length(self, sample: Sample) -> int:
-        """Unused: each clip is encoded alone."""
+        """Return 0: every clip is encoded alone, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each sound alone; fewer than `n_fft` samples are too short."""
+        """Encode each sound alone; a sound with fewer than `n_fft` samples is too short."""
         return encode_singly(samples, self.params.n_fft, self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:
@@ -105,7 +110,7 @@ class Mfcc:
         own = frames[: 1 + len(sound) // self.params.hop]  # without the silence after a short clip
         pooled = self._pool(own)
         if not np.isfinite(pooled).all():
-            return Missing(Reason.FAULT, "coefficients that are not finite")
+            return Missing(Reason.FAULT, "the coefficients are not finite")
         return Encoded({"pooled": pooled, "frames": frames if self.params.fill else own}, frames=len(own))
 
     def _coefficients(self, sound: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
 """PaSST, the patchout spectrogram transformer trained on AudioSet (Koutini et al. 2022), by hear21passt 0.0.26.
 
-Spectrogram and network are the package's; windows are ours, tested against its own (docs/encoders.md#passt,
-docs/papers/amuse.md, section 3.3).
+Spectrogram and network come from that package. The cutting into windows is done here, and tested against the package
+(docs/encoders.md#passt, docs/papers/amuse.md, section 3.3).
 """
 
 import contextlib
@@ -39,13 +39,15 @@ class PasstParams(Strict):
     """Parameters of `audio/passt`.
 
     Attributes:
-        mode: `embed_only`, the mean of class and distillation token; `logits` of the 527 AudioSet classes; `all`.
-        window_seconds: length of a window; None for the clip as a whole, which beyond 10 s is the mean over windows
-            of 10 s every 2.5 s.
+        mode: which output is kept: `embed_only` (mean of class token and distillation token), `logits` (of the 527
+            AudioSet classes), or `all` (both).
+        window_seconds: length of a window; None encodes a clip of up to 10 s at once, and a longer clip in windows of
+            10 s every 2.5 s.
         hop_seconds: step between windows.
-        frames: also keep each window, not only their mean; needs `window_seconds`.
-        max_seconds: only the beginning of a longer clip is used.
-        pad_seconds: append silence to a shorter clip (AMuSE: 1 s); 0 for none. Silence changes the output strongly.
+        frames: also keep the output for each window, not only the mean; needs `window_seconds`.
+        max_seconds: a longer clip is cut after this time.
+        pad_seconds: append silence to a clip that is shorter (AMuSE: 1 s); 0 appends nothing. Silence changes the
+            output strongly.
     """
 
     mode: Literal["embed_only", "logits", "all"] = "embed_only"
@@ -57,19 +59,22 @@ class PasstParams(Strict):
 
     @property
     def window(self) -> int | None:
-        """Samples of a window."""
+        """Length of a window in samples; None if the parameter `window_seconds` is None."""
         return None if self.window_seconds is None else round(self.window_seconds * RATE)
 
     @property
     def min_samples(self) -> int:
-        """Samples that a clip needs before it is padded."""
+        """Length in samples below which a clip is too short; 1 if padding makes every clip long enough."""
         # A clip must be longer than the part of it that is reflected at its ends.
         needed = MIN_SAMPLES if self.window is None else self.window // 2 + 1
         return 1 if round(self.pad_seconds * RATE) >= needed else needed
 
 
 class Passt:
-    """`pooled` is the clip, or the mean over its windows; with `window_seconds` and `frames` also each window."""
+    """Computes audio embeddings with PaSST: one per clip (`pooled`) or also one per window (`frames`).
+
+    `pooled` is the mean over the clip's windows. `frames` needs `window_seconds`.
+    """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="audio/passt",
@@ -91,29 +96,32 @@ class Passt:
 
     @staticmethod
     def input(params: PasstParams) -> Input:
-        """Sound at 32 kHz."""
+        """Return what the encoder needs: sound at 32 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: PasstParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 768], [1, 527] or [1, 1295] by `mode`; `frames` likewise for each window."""
+        """Declare the arrays: `pooled` [1, width] and, if requested, `frames` [T, width] with one row per window.
+
+        The width is 768, 527 or 1295, depending on `mode`.
+        """
         shape = (WIDTHS[params.mode],)
         pooled = ArraySpec("pooled", "vector", ("utterance", params.mode), shape)
         frames = ArraySpec("frames", "sequence", ("window", params.mode), shape)
         return (pooled, frames) if params.window and params.frames else (pooled,)
 
     def length(self, sample: Sample) -> int:
-        """Return the samples of a window: windows of one size share batches, however many windows a clip has."""
+        """Return the length of a window in samples: clips whose windows are equally long share a batch."""
         return 0 if sample.sound is None else self._windows(sample.sound).shape[1]
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode sounds whose windows have one size."""
+        """Encode sounds whose windows have the same length."""
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, self.params.min_samples), self._encode_together
         )
 
     def _windows(self, sound: FloatArray) -> FloatArray:
-        """Return the network's input, [W, samples]; sounds that are too short are returned unchanged."""
+        """Cut a sound into the windows that the network gets, [W, samples]. A short sound is a single window."""
         used_part = sound[: round(self.params.max_seconds * RATE)]
         used_part = pad_to_length(used_part, round(self.params.pad_seconds * RATE))
         if self.params.window is not None and len(used_part) > self.params.window // 2:
@@ -134,7 +142,7 @@ class Passt:
             yield Encoded(pooled | frames, len(rows))
 
     def _forward(self, windows: FloatArray) -> FloatArray:
-        """Compute embeddings [W, width] of windows [W, samples], a limited number at a time."""
+        """Return the network's output [W, width] for windows [W, samples], processed a few at a time."""
         import torch
 
         parts = []
@@ -149,7 +157,10 @@ class Passt:
 
 
 def build() -> "nn.Module":
-    """Build the network `passt_s_swa_p16_128_ap476` (10 s of 128 bands, patches of 16 x 16, 86,153,758 parameters)."""
+    """Build the network `passt_s_swa_p16_128_ap476` (86,153,758 parameters).
+
+    Its input is 10 s of 128 mel bands, cut into patches of 16 x 16.
+    """
     from hear21passt.models import passt
 
     passt.first_RUN = False  # otherwise it prints shapes to stdout, which is reserved for answers
@@ -168,7 +179,10 @@ def build() -> "nn.Module":
 
 
 def spectrogram() -> "nn.Module":
-    """Return the spectrogram that PaSST was trained on: sound [B, n] at 32 kHz to [B, 128, T], without augmentation."""
+    """Return the module that computes PaSST's mel spectrogram: sound [B, n] at 32 kHz -> [B, 128, T].
+
+    The settings are those of PaSST's training, without augmentation.
+    """
     from hear21passt.models.preprocess import AugmentMelSTFT
 
     bands: nn.Module = AugmentMelSTFT(
@@ -191,7 +205,7 @@ def spectrogram() -> "nn.Module":
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Silence the package's warnings about intended sizes, and protect the random state that it uses in evaluation."""
+    """Hide hear21passt's warnings about unusual input sizes, and keep torch's random state unchanged."""
     import torch
 
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):

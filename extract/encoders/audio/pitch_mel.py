@@ -1,4 +1,4 @@
-"""Pitch classes and mel bands, for the prosody encoder of Cues as its first authors have it.
+"""Pitch classes and mel bands: the input of the prosody encoder of Cues, as the authors of that encoder compute them.
 
 Source: docs/papers/cues.md, section 4.3.
 """
@@ -28,16 +28,17 @@ class PitchMelParams(Strict):
     """Parameters of `audio/pitch-mel`.
 
     Attributes:
-        max_seconds: only the beginning of a longer utterance is used.
+        max_seconds: a longer utterance is cut after this time.
     """
 
     max_seconds: float = Field(10, ge=0.1, le=120)
 
 
 class PitchMel:
-    """`classes` and `bands` have a row per 16 ms; `pooled` is the mean of the bands.
+    """Computes a pitch class (`classes`) and 80 mel bands (`bands`) for every 16 ms of an utterance.
 
-    Pitch is relative to the utterance, so an utterance is always encoded alone.
+    `pooled` is the mean of the bands. Pitch is relative to the mean pitch of the utterance, so an utterance is always
+    encoded alone.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -56,12 +57,15 @@ class PitchMel:
 
     @staticmethod
     def input(params: PitchMelParams) -> Input:
-        """Sound at 16 kHz."""
+        """Return what the encoder needs: sound at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: PitchMelParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 80]; `classes` [T], 0 without voice, else 1 to 256; `bands` [T, 80], 0 to 1, low bands first."""
+        """Declare the arrays: `pooled` [1, 80], `classes` [T] and `bands` [T, 80].
+
+        A class is 0 without voice, else 1 to 256. Bands are levels from 0 to 1, low frequencies first.
+        """
         return (
             ArraySpec("pooled", "vector", ("utterance", "band"), (BANDS,)),
             ArraySpec("classes", "sequence", ("frame",), (), "int32"),
@@ -69,7 +73,7 @@ class PitchMel:
         )
 
     def length(self, sample: Sample) -> int:
-        """Unused: each clip is encoded alone."""
+        """Return 0: every clip is encoded alone, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:

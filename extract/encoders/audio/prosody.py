@@ -1,7 +1,7 @@
-"""How something is said: pitch, loudness, rhythm and voice quality, computed with librosa and numpy, without a network.
+"""Prosody, how something is said: pitch, loudness, rhythm and voice quality, computed with librosa and numpy.
 
-`NAMES` lists the values of the utterance vector in order. Pitch is in semitones above 100 Hz, loudness in decibels of
-full scale. Without a voiced frame, the pitch and voice values and `voiced_share` are 0.
+No network is used. `NAMES` lists the values of the utterance vector in order. Pitch is in semitones above 100 Hz,
+loudness in decibels of full scale. If no frame is voiced, the pitch and voice values and `voiced_share` are 0.
 """
 
 from collections.abc import Sequence
@@ -50,8 +50,9 @@ class ProsodyParams(Strict):
     """Parameters of `audio/prosody`.
 
     Attributes:
-        fmin, fmax: range of the pitch, Hz.
-        seconds: shortest sound that is encoded.
+        fmin: lowest pitch, Hz.
+        fmax: highest pitch, Hz.
+        seconds: a shorter sound is not encoded.
     """
 
     fmin: float = Field(60, ge=50, le=200)
@@ -61,7 +62,10 @@ class ProsodyParams(Strict):
 
 @dataclass(frozen=True)
 class Contour:
-    """Values of each 10 ms frame, each [T]; `f0` in Hz is only a guess where the frame is not `voiced`."""
+    """Pitch, voicing, loudness and periodicity of each 10 ms frame, each an array [T].
+
+    `f0` (Hz) is only a guess where a frame is not `voiced`.
+    """
 
     f0: FloatArray
     voiced: NDArray[np.bool_]
@@ -70,12 +74,16 @@ class Contour:
 
     @property
     def active(self) -> NDArray[np.bool_]:
-        """Frames that are not part of a pause."""
+        """Mask of the frames that are not part of a pause, [T]."""
         return np.asarray(self.loudness > self.loudness.max() - ACTIVE_BELOW_PEAK)
 
 
 class Prosody:
-    """`pooled` holds the values of `NAMES`, `frames` those of `FRAME_NAMES` (log2_f0 is 0 if unvoiced)."""
+    """Computes statistics of pitch, loudness, rhythm and voice per utterance (`pooled`) and a contour (`frames`).
+
+    The columns of `pooled` are `NAMES`, those of `frames` are `FRAME_NAMES`. `log2_f0` is 0 in a frame that is not
+    voiced.
+    """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="audio/prosody",
@@ -93,12 +101,12 @@ class Prosody:
 
     @staticmethod
     def input(params: ProsodyParams) -> Input:
-        """Sound at 16 kHz."""
+        """Return what the encoder needs: sound at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: ProsodyParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, len(NAMES)] and `frames` [T, 4]."""
+        """Declare the arrays: `pooled` [1, len(NAMES)] and `frames` [T, 4] with one row per 10 ms."""
         return (
             ArraySpec("pooled", "vector", ("utterance", "statistic"), (len(NAMES),)),
             ArraySpec(
@@ -107,11 +115,11 @@ class Prosody:
         )
 
     def length(self, sample: Sample) -> int:
-        """Unused: each clip is encoded alone."""
+        """Return 0: every clip is encoded alone, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Describe each sound alone."""
+        """Compute the prosody values of each sound."""
         return encode_singly(samples, max(PITCH_WINDOW, round(self.params.seconds * RATE)), self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:
@@ -129,12 +137,15 @@ class Prosody:
         log_f0 = np.where(contour.voiced, np.log2(contour.f0), 0)
         frames = np.stack([log_f0, contour.voiced, contour.loudness, contour.periodicity], axis=1)
         if not (np.isfinite(pooled).all() and np.isfinite(frames).all()):
-            return Missing(Reason.FAULT, "numbers that are not finite")
+            return Missing(Reason.FAULT, "the encoder's values are not finite")
         return Encoded({"pooled": pooled, "frames": frames.astype(np.float32)}, frames=len(frames))
 
 
 def trace_contour(sound: FloatArray, fmin: float, fmax: float) -> Contour:
-    """Return pitch (YIN), loudness and periodicity every 10 ms; a frame is voiced if it is loud and periodic enough."""
+    """Return pitch (by the YIN method), voicing, loudness and periodicity every 10 ms.
+
+    A frame counts as voiced if it is loud and periodic enough.
+    """
     import librosa
     from scipy.ndimage import median_filter
 
@@ -163,7 +174,10 @@ def trace_contour(sound: FloatArray, fmin: float, fmax: float) -> Contour:
 
 
 def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
-    """Return the correlation of each frame with itself one period later, in [-1, 1], [T]; 0 for silence."""
+    """Return how similar the sound in each frame is to the sound one pitch period later, [T].
+
+    The similarity is a correlation in [-1, 1]; 0 for silence.
+    """
     half = PITCH_WINDOW // 2
     padded = np.pad(sound, (half, half + PITCH_WINDOW))
     starts = np.arange(len(f0)) * HOP
@@ -178,7 +192,10 @@ def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
 
 
 def pitch_numbers(contour: Contour) -> list[float]:
-    """Return the values of `_PITCH` over the voiced frames: semitones; the slope in semitones per second."""
+    """Return the pitch statistics that `_PITCH` names, over the voiced frames.
+
+    They are in semitones, the slope in semitones per second.
+    """
     if not contour.voiced.any():
         return [0.0] * len(_PITCH)
     tone = 12 * np.log2(contour.f0[contour.voiced] / 100)
@@ -193,7 +210,10 @@ def pitch_numbers(contour: Contour) -> list[float]:
 
 
 def voice_numbers(contour: Contour) -> list[float]:
-    """Return jitter (relative change of period), shimmer (dB), mean and deviation of periodicity."""
+    """Return jitter, shimmer, and mean and standard deviation of the periodicity, over the voiced frames.
+
+    Jitter is the relative change of the period from frame to frame; shimmer is the change of loudness in dB.
+    """
     if not contour.voiced.any():
         return [0.0] * 4
     both = contour.voiced[1:] & contour.voiced[:-1]
@@ -206,7 +226,10 @@ def voice_numbers(contour: Contour) -> list[float]:
 
 
 def loudness_numbers(contour: Contour) -> list[float]:
-    """Return the values of `_LOUD` over the frames outside pauses: decibels; the slope in decibels per second."""
+    """Return the loudness statistics that `_LOUD` names, over the frames outside pauses.
+
+    They are in decibels, the slope in decibels per second.
+    """
     level = contour.loudness[contour.active]
     times = np.flatnonzero(contour.active) * HOP / RATE
     low, high = np.percentile(level, [10, 90])
@@ -215,7 +238,11 @@ def loudness_numbers(contour: Contour) -> list[float]:
 
 
 def rhythm_numbers(contour: Contour, seconds: float) -> list[float]:
-    """Return duration, shares, pauses, syllables and voiced runs; in seconds and events per second."""
+    """Return duration, shares of voice and pause, longest pause, and rates of pauses and syllables.
+
+    The last two values describe voiced runs: their mean length and rate. Lengths are in seconds, rates in events per
+    second.
+    """
     from scipy.ndimage import gaussian_filter1d
     from scipy.signal import find_peaks
 
@@ -234,10 +261,10 @@ def rhythm_numbers(contour: Contour, seconds: float) -> list[float]:
 
 
 def spectrum_numbers(sound: FloatArray, active: NDArray[np.bool_]) -> list[float]:
-    """Return mean and deviation of the values of `_SPECTRUM` over the frames outside pauses.
+    """Return mean and standard deviation of six properties of the spectrum, over the frames outside pauses.
 
-    Centroid and rolloff (85 %) in kHz, flatness as log10, zero crossings per sample, flux between spectra of sum 1,
-    tilt in decibels between the bands below and above 1 kHz.
+    They are: centroid and rolloff (85 %) in kHz, flatness as log10, zero crossings per sample, flux between spectra
+    that are scaled to sum 1, and tilt, the decibels of the bands below 1 kHz relative to those above.
     """
     import librosa
 
@@ -262,7 +289,7 @@ def spectrum_numbers(sound: FloatArray, active: NDArray[np.bool_]) -> list[float
 
 
 def slope_of(times: NDArray[np.floating], values: NDArray[np.floating]) -> float:
-    """Return the slope of the least-squares line; 0 with fewer than 50 ms of data."""
+    """Return the slope of the least-squares line through values over time; 0 for fewer than 5 values (50 ms)."""
     if len(times) < 5:
         return 0.0
     centred = times - times.mean()
@@ -270,7 +297,7 @@ def slope_of(times: NDArray[np.floating], values: NDArray[np.floating]) -> float
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
-    """Return the lengths of the runs of True."""
+    """Return the length of each run of successive True values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     return [int(n) for n in edges[1::2] - edges[::2]]
 

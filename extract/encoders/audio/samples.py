@@ -1,4 +1,4 @@
-"""Raw sound, for models that contain a speech network and fine-tune it."""
+"""Raw sound samples as a feature, for models that contain a speech network and fine-tune it."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -22,14 +22,14 @@ class SamplesParams(Strict):
     """Parameters of `audio/samples`.
 
     Attributes:
-        max_seconds: only the beginning of a longer utterance is kept.
+        max_seconds: a longer utterance is cut after this time.
     """
 
     max_seconds: float = Field(10, ge=0.1, le=120)
 
 
 class Samples:
-    """`samples` of an utterance; there is nothing to pool."""
+    """Keeps the sound samples of an utterance unchanged in the array `samples`. There is no `pooled` array."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="audio/samples",
@@ -47,20 +47,20 @@ class Samples:
 
     @staticmethod
     def input(params: SamplesParams) -> Input:
-        """Sound at 16 kHz."""
+        """Return what the encoder needs: sound at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: SamplesParams) -> tuple[ArraySpec, ...]:
-        """`samples` [T], from -1 to 1."""
+        """Declare the array: `samples` [T], values from -1 to 1."""
         return (ArraySpec("samples", "sequence", ("sample",), ()),)
 
     def length(self, sample: Sample) -> int:
-        """Unused: there is no network."""
+        """Return 0: there is no network, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Keep each sound; less than 25 ms is too short."""
+        """Return the samples of each sound; a sound below 25 ms is too short."""
         return encode_singly(
             samples, MIN_SAMPLES, raw_samples, max_samples=round(self.params.max_seconds * RATE)
         )

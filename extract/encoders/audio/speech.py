@@ -1,6 +1,7 @@
-"""Self-supervised speech networks: wav2vec 2.0, HuBERT, WavLM, and the emotion network built on wav2vec 2.0.
+"""Self-supervised speech networks: wav2vec 2.0, HuBERT, WavLM, and an emotion network built on wav2vec 2.0.
 
-One frame each 20 ms (400 samples seen, 320 samples apart), at 16 kHz (docs/encoders.md#speech-networks).
+All work on sound at 16 kHz and give one frame every 20 ms: a frame sees 400 samples, the next one starts 320 samples
+later (docs/encoders.md#speech-networks).
 """
 
 import json
@@ -35,12 +36,12 @@ EMOTIONS = ("arousal", "dominance", "valence")
 
 
 class SpeechParams(Strict):
-    """Parameters of all these encoders.
+    """Parameters that all encoders of this file have.
 
     Attributes:
         frames: also keep the state of every frame, not only their mean.
-        max_seconds: only the beginning of a longer clip is used; attention costs the square of the length.
-        pad_seconds: append silence to a shorter clip (AVAFN: 0.1 s); 0 for none.
+        max_seconds: a longer clip is cut after this time, because attention costs the square of the length.
+        pad_seconds: append silence to a clip that is shorter (AVAFN: 0.1 s); 0 appends nothing.
     """
 
     frames: bool = True
@@ -49,10 +50,10 @@ class SpeechParams(Strict):
 
 
 class BaseSpeechParams(SpeechParams):
-    """Parameters of a network of 12 layers.
+    """Parameters of a speech network with 12 layers.
 
     Attributes:
-        layer: the layer whose states are kept; 0 is the input of the first layer, None the last layer.
+        layer: the layer whose output is kept; 0 is the input of the first layer, None the last layer.
     """
 
     layer: int | None = Field(None, ge=0, le=12)
@@ -62,17 +63,17 @@ class WavlmBaseParams(BaseSpeechParams):
     """Parameters of WavLM base.
 
     Attributes:
-        weights: trained on 94,000 hours, or on the 960 of LibriSpeech.
+        weights: checkpoint trained on 94,000 hours of speech (`wavlm-base-plus`), or on the 960 hours of LibriSpeech.
     """
 
     weights: Literal["wavlm-base-plus", "wavlm-base"] = "wavlm-base-plus"
 
 
 class LargeSpeechParams(SpeechParams):
-    """Parameters of a network of 24 layers.
+    """Parameters of a speech network with 24 layers.
 
     Attributes:
-        layer: the layer whose states are kept; 0 is the input of the first layer, None the last layer.
+        layer: the layer whose output is kept; 0 is the input of the first layer, None the last layer.
     """
 
     layer: int | None = Field(None, ge=0, le=24)
@@ -80,18 +81,21 @@ class LargeSpeechParams(SpeechParams):
 
 @dataclass(frozen=True)
 class SpeechKind:
-    """An encoder of this family: `pooled` is the mean of `frames`; with an emotion head also `emotion` [1, 3]."""
+    """Registry entry of a speech network: it declares input and arrays, and builds the encoder."""
 
     spec: EncoderSpec
     network: SpeechNetwork
     Params: type[BaseModel]
 
     def input(self, params: Any) -> Input:
-        """Sound at 16 kHz."""
+        """Return what the encoder needs: sound at 16 kHz."""
         return Input(rate=RATE)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, width]; `emotion` [1, 3], about 0 to 1; `frames` [T, width], one per 20 ms."""
+        """Declare the arrays: `pooled` [1, width] (the mean of the frames) and, if requested, `frames` [T, width].
+
+        `frames` has one row per 20 ms. A network with an emotion head also gives `emotion` [1, 3], about 0 to 1.
+        """
         pooled, *frames = pooled_and_frames(self.network.width, params.frames)
         emotion = ArraySpec("emotion", "vector", ("utterance", "_".join(EMOTIONS)), (len(EMOTIONS),))
         return (pooled, *((emotion,) if self.network.emotion else ()), *frames)
@@ -100,7 +104,8 @@ class SpeechKind:
         """Build an encoder with its checkpoint.
 
         Raises:
-            WeightsError: the checkpoint is absent, damaged, or belongs to a network with other norms or another width.
+            WeightsError: the checkpoint is absent or damaged, or belongs to a network with other norm layers or another
+                width.
         """
         handle = weights or Weights(getattr(params, "weights", str(self.spec.weights)))
         config, normalise = read_config(handle, self.network)
@@ -125,7 +130,7 @@ def read_config(weights: Weights, expected: SpeechNetwork) -> tuple[dict[str, An
         The config of the network, and whether clips are normalised.
 
     Raises:
-        WeightsError: norms or width differ from those of the key, so batch rule or arrays would be wrong.
+        WeightsError: the checkpoint has other norm layers or another width than the encoder declares.
     """
     config = weights.config(expected.config, fixed=("feat_extract_norm", "hidden_size"))
     if weights.random is not None:

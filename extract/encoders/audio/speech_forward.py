@@ -1,4 +1,7 @@
-"""Run sounds through a speech network: each clip is normalised alone, then padded into a batch or encoded alone."""
+"""Run sounds through a speech network, in padded batches or one by one.
+
+Each clip is normalised alone before padding.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -18,7 +21,7 @@ MAX_FRAME_PAIRS = 8_000_000  # pairs of frames in the attention of a batch: 0.5 
 
 
 class Lengths(Protocol):
-    """Parameters that the encoder needs."""
+    """The parameters that `SpeechEncoder` reads; every params class of a speech network has them."""
 
     frames: bool
     max_seconds: float
@@ -26,7 +29,10 @@ class Lengths(Protocol):
 
 
 class SpeechEncoder:
-    """A speech encoder. Every clip is normalised alone, and only then padded."""
+    """Runs sounds through a speech network and keeps frame states, their mean, and the output of an emotion head.
+
+    Every clip is normalised alone, before it is padded.
+    """
 
     def __init__(
         self, params: Lengths, network: Any, head: Any, masked: bool, normalise: bool, device: str
@@ -37,13 +43,13 @@ class SpeechEncoder:
         self._most, self._pad = round(params.max_seconds * RATE), round(params.pad_seconds * RATE)
 
     def length(self, sample: Sample) -> int:
-        """Return how many samples the network gets."""
+        """Return how many samples of this sound the network gets, after cutting and padding."""
         if sample.sound is None:
             return 0
         return max(min(len(sample.sound), self._most), self._pad)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode sounds: in masked batches if the network allows it, otherwise one by one."""
+        """Encode sounds: in padded batches if the network has an attention mask, otherwise one by one."""
         min_samples = 1 if self._pad >= MIN_SAMPLES else MIN_SAMPLES
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, min_samples), self._encode_together
@@ -84,7 +90,10 @@ class SpeechEncoder:
 
 
 def padded_rows(sounds: Sequence[FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Stack sounds as rows of equal length, padded with zeros, and return them with a mask, each [B, longest]."""
+    """Stack sounds as rows padded with zeros.
+
+    Return them with a mask (1 for sound, 0 for padding), each [B, longest].
+    """
     longest = max(map(len, sounds))
     rows = np.zeros((len(sounds), longest), np.float32)
     mask = np.zeros((len(sounds), longest), np.int64)

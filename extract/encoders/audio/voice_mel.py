@@ -1,6 +1,6 @@
 """The mel spectrogram of Cues as a picture for a vision transformer (docs/papers/cues.md, section 3.5).
 
-Its constants are those of the voice conversion work from which the paper takes its prosody encoder: 16 kHz, Hann window
+The constants are those of the voice conversion work from which the paper takes its prosody encoder: 16 kHz, Hann window
 of 1024 samples, step of 256 samples, 80 bands from 90 to 7600 Hz.
 """
 
@@ -22,7 +22,10 @@ REFERENCE_DB, RANGE_DB = 16.0, 100.0
 
 
 def high_pass(sound: FloatArray) -> FloatArray:
-    """Butterworth high-pass of order 5 at 30 Hz, applied forward and backward, so that nothing is shifted in time."""
+    """Remove frequencies below 30 Hz from a sound, without shifting it in time.
+
+    The filter is a Butterworth high-pass of order 5, applied forward and backward.
+    """
     from scipy.signal import butter, filtfilt
 
     b, a = butter(5, 30, btype="highpass", fs=RATE)
@@ -30,13 +33,13 @@ def high_pass(sound: FloatArray) -> FloatArray:
 
 
 def mel_levels(sound: FloatArray) -> FloatArray:
-    """Return the levels of the mel bands, from 0 (-84 dB or less) to 1 (16 dB or more).
+    """Return the loudness of the mel bands over time, scaled from 0 (-84 dB or less) to 1 (16 dB or more).
 
     Args:
         sound: mono samples at 16 kHz, at least 1600 samples, [n].
 
     Returns:
-        [80, n // 256 + 1], low bands first.
+        [80, n // 256 + 1], low frequencies first.
     """
     import librosa
 
@@ -51,10 +54,10 @@ def mel_levels(sound: FloatArray) -> FloatArray:
 
 
 def as_picture(levels: FloatArray) -> "Tensor":
-    """Turn levels [80, T] into a grey picture with three equal channels in [-1, 1], [3, 224, 224]; low bands are below.
+    """Turn mel levels [80, T] into a picture [3, 224, 224] with three equal channels in [-1, 1].
 
-    Resizing is bilinear with anti-aliasing: a window of 30 s has 1876 columns. Mean and deviation 0.5 are those of the
-    ViT checkpoint.
+    Low frequencies are at the bottom. Resizing is bilinear with anti-aliasing: a window of 30 s has 1876 columns. Mean
+    0.5 and standard deviation 0.5 are those of the ViT checkpoint.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The encoder of Whisper (Radford et al. 2022): 30 s of log-mel spectrum to one state per 20 ms."""
+"""The encoder half of Whisper (Radford et al. 2022): from 30 s of log-mel spectrogram to one state per 20 ms."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -43,9 +43,10 @@ class WhisperParams(Strict):
 
 
 class WhisperSmall:
-    """Sound is padded with silence to 30 s; the states of that silence are removed from `frames` and `pooled`.
+    """Computes the states of Whisper's encoder for a sound of up to 30 s (`frames`) and their mean (`pooled`).
 
-    Only the first 30 s of a longer clip are used.
+    A shorter sound is padded with silence to 30 s, and the states of the silence are removed. A longer clip is cut
+    after 30 s.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -75,20 +76,20 @@ class WhisperSmall:
 
     @staticmethod
     def input(params: WhisperParams) -> Input:
-        """Sound at 16 kHz."""
+        """Return what the encoder needs: sound at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: WhisperParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 768], the mean of `frames` [T, 768]."""
+        """Declare the arrays: `pooled` [1, 768] (the mean of the states) and, if requested, `frames` [T, 768]."""
         return pooled_and_frames(WIDTH, params.frames)
 
     def length(self, sample: Sample) -> int:
-        """Return a constant: all inputs are 30 s long."""
+        """Return 0: all inputs of the network are 30 s long."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode sounds together."""
+        """Encode all usable sounds in one batch."""
         return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._forward)
 
     def _forward(self, samples: list[Sample]) -> Iterator[Encoded]:
@@ -104,13 +105,16 @@ class WhisperSmall:
             yield Encoded(pooled | ({"frames": frames} if self.params.frames else {}), len(frames))
 
     def _spectrum(self, sound: FloatArray) -> Any:
-        """Return the log-mel spectrum of one clip, [80, 3000]; the clip's own loudest band sets the floor."""
+        """Return the log-mel spectrogram of one clip, [80, 3000].
+
+        Levels far below the loudest one of the clip are raised to a floor, so each clip is processed alone.
+        """
         features = self._mel(np.asarray(sound), sampling_rate=RATE, return_tensors="pt")
         return features.input_features[0]
 
 
 def build(config: dict[str, Any]) -> "nn.Module":
-    """Build Whisper's encoder without the decoder that writes text; 88,154,112 parameters in full size."""
+    """Build Whisper's encoder without its decoder (88,154,112 parameters in full size)."""
     from transformers.models.whisper.configuration_whisper import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 

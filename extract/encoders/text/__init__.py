@@ -1,1 +1,1 @@
-"""Encoders of transcripts: sentence and token states of transformer networks."""
+"""Encoders of transcripts: transformer networks that give a vector per sentence, word or token."""

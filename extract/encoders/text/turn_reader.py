@@ -1,4 +1,4 @@
-"""Turn utterances and their neighbours into token ids, for extraction and for the training of `text/m2fnet-roberta`."""
+"""Turn an utterance and its neighbours into token ids, for extraction and for the training of `text/m2fnet-roberta`."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class TurnReader:
-    """Builds the input of a RoBERTa for an utterance and its neighbours.
+    """Builds the input of a RoBERTa from an utterance and its neighbours in the dialogue.
 
     Args:
         tokenizer: the tokenizer.
-        names: what precedes each turn, see `extract.text.dialogue_context.speaker_name`.
+        names: what is written before each utterance, see `extract.text.dialogue_context.speaker_name`.
         events: keep tags such as [LAUGHTER].
-        past, future: whether that side is read; a side that is not read leaves no separator.
+        past, future: whether utterances before and after are read; a side that is not read has no separator token.
 
     Raises:
         WeightsError: the tokenizer does not belong to a RoBERTa.
@@ -34,17 +34,17 @@ class TurnReader:
         self._ids = lru_cache(100_000)(self._encode)  # a turn is in the windows of all its neighbours
 
     def has_text(self, sample: Sample) -> bool:
-        """Whether the utterance has a visible character."""
+        """Return whether the utterance has a visible character."""
         return bool(tidy(sample.text, self._events))
 
     def sequence(self, sample: Sample) -> ContextSequence:
-        """Return the utterance in the context of as many neighbours as fit."""
+        """Return the token ids of the utterance with as many neighbours as fit into the network's input."""
         past = [self._with_speaker(turn) for turn in sample.before] if self._past else None
         future = [self._with_speaker(turn) for turn in sample.after] if self._future else None
         return context_sequence(past, self._with_speaker(sample), future, self._ids, self._marks)
 
     def encoding(self, sample: Sample) -> "Encoding":
-        """Return the utterance alone with its speaker's name, without special tokens."""
+        """Tokenize the utterance alone, after its speaker's name and without special tokens."""
         return self._tokenizer.encode(self._with_speaker(sample), add_special_tokens=False)
 
     def _encode(self, text: str) -> tuple[int, ...]:

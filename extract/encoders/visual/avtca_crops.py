@@ -1,4 +1,7 @@
-"""Faces as AVT-CA cuts them (docs/papers/avtca.md, section 3.3): every picture has one as soon as any has."""
+"""Face crops as AVT-CA makes them (docs/papers/avtca.md, section 3.3).
+
+A picture without a face gets the crop of a neighbouring picture's face box.
+"""
 
 from typing import Final
 
@@ -13,12 +16,12 @@ SIDE: Final = 224
 
 
 class AvtcaPictures(Strict):
-    """Parameters of the pictures.
+    """Parameters that choose the pictures of a clip.
 
     Attributes:
-        frames: number of pictures of a clip.
-        window_seconds: length of the clip's middle part that is used, on a grid of 30 pictures per second; None spreads
-            the pictures over the whole clip.
+        frames: number of pictures per clip.
+        window_seconds: take the pictures from this many seconds in the middle of the clip, on a grid of 30 pictures per
+            second; None spreads the pictures over the whole clip.
     """
 
     frames: int = Field(15, ge=1)
@@ -26,14 +29,15 @@ class AvtcaPictures(Strict):
 
 
 def avtca_input(params: AvtcaPictures) -> Input:
-    """Return the required input: pictures with their faces; pictures beyond the end of a short clip are absent."""
+    """Return what an encoder needs: pictures with their faces. A clip that is too short has fewer pictures."""
     return Input(pictures=PictureRequest(params.frames, window=params.window_seconds), faces=True)
 
 
 def avtca_crops(sample: Sample) -> list[FaceCrop]:
-    """Return the largest face of each picture; without a face, the last box before it, else the first after it.
+    """Return a face crop for each picture, or an empty list if no picture has a face.
 
-    Boxes are rounded and clipped to the picture, without margin. The list is empty if no picture has a face.
+    The crop shows the largest face. In a picture without a face it is cut at the face box of the last picture before
+    that has one, or else of the first picture after. Boxes are rounded and clipped to the picture, without margin.
     """
     boxes = [choose_box(frame.faces, "largest") for frame in sample.frames]
     last = next((box for box in boxes if box is not None), None)

@@ -1,4 +1,4 @@
-"""AMuSE's back frames: what a keyframe shows beside its faces (docs/papers/amuse.md, section 3.2)."""
+"""AMuSE's background feature: what keyframes show apart from the faces (docs/papers/amuse.md, section 3.2)."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -22,14 +22,14 @@ class BackParams(Strict):
     """Parameters of `visual/back-resnet50`.
 
     Attributes:
-        frames: number of keyframes of a clip.
+        frames: number of keyframes per clip.
     """
 
     frames: int = Field(8, ge=1)
 
 
 class BackResNet50:
-    """AMuSE's background frames: keyframes in which all faces are filled with ImageNet's mean; one row per keyframe."""
+    """Encodes the background of keyframes with a ResNet50: all faces are painted over with ImageNet's mean colour."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/back-resnet50",
@@ -49,25 +49,25 @@ class BackResNet50:
 
     @staticmethod
     def input(params: BackParams) -> Input:
-        """Keyframes with their faces."""
+        """Return what the encoder needs: keyframes with their faces."""
         return Input(pictures=PictureRequest(params.frames, rule="keys"), faces=True)
 
     @staticmethod
     def arrays(params: BackParams) -> tuple[ArraySpec, ...]:
-        """`frames` [n, 2048] and `pooled`, their mean."""
+        """Declare the arrays: `frames` [T, 2048], one row per keyframe, and `pooled`, the mean of the rows."""
         return row_arrays(RESNET50.width, sequence=True, faces=False)
 
     def length(self, sample: Sample) -> int:
-        """Return a constant: all pictures have one size in the network."""
+        """Return 0: all inputs of the network have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the pictures of all clips together."""
+        """Encode the keyframes of all clips together."""
         return self._encoder.encode([Sample(frames=tuple(map(fill_faces, s.frames))) for s in samples])
 
 
 def fill_faces(frame: Frame) -> Frame:
-    """Return the picture with its faces filled."""
+    """Return a copy of the picture in which all faces are painted over with ImageNet's mean colour."""
     image = frame.image.copy()
     for box in () if frame.faces is None else frame.faces.boxes:
         x0, y0 = np.maximum(np.floor(box[:2]), 0).astype(int)

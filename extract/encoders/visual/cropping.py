@@ -1,4 +1,4 @@
-"""Choose a face of a picture and crop the picture around it; each encoder crops as its paper says.
+"""Choose a face in a picture and crop the picture around it. Each encoder crops as the paper behind it says.
 
 Boxes are x0, y0, x1, y1 in pixels; pictures are RGB uint8 [height, width, 3].
 """
@@ -24,7 +24,7 @@ class FaceCrop:
     """A face cropped from a picture.
 
     Attributes:
-        position: number of the picture among the requested ones.
+        position: index of the picture in the clip's list of pictures.
         box: the detected box, without margin, [4].
         image: the crop, RGB uint8 [height, width, 3].
     """
@@ -35,7 +35,10 @@ class FaceCrop:
 
 
 def choose_box(faces: Faces | None, choice: Literal["largest", "most_probable"]) -> FloatArray | None:
-    """Return the box [4] of one face of a picture, or None; boxes are sorted by decreasing probability."""
+    """Return the box [4] of the largest or most probable face of a picture; None if there is no face.
+
+    The detector sorts the boxes by decreasing probability.
+    """
     if faces is None or len(faces.boxes) == 0:
         return None
     best = 0 if choice == "most_probable" else int(np.argmax(box_areas(faces.boxes)))
@@ -49,24 +52,34 @@ def box_areas(boxes: FloatArray) -> FloatArray:
 
 
 def enlarge_to_square(box: FloatArray, share: float) -> FloatArray:
-    """Return the square around a box with its longer side, enlarged by a share of that side."""
+    """Return a square around the centre of a box.
+
+    The side of the square is the longer side of the box, times (1 + share).
+    """
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() * (1 + share) / 2
     return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
 
 def crop_face(image: Image, box: FloatArray, margin: float) -> Image | None:
-    """Crop every pixel that a box touches, with a margin relative to its sides; None if too little is left."""
+    """Crop all pixels that a box touches, plus a margin; None if fewer than 4 pixels in height or width are left.
+
+    The margin on each side is a fraction of the box's width or height.
+    """
     extra = margin * (box[2:] - box[:2])
     return _part(image, np.floor(box[:2] - extra), np.ceil(box[2:] + extra))
 
 
 def crop_rounded(image: Image, box: FloatArray) -> Image | None:
-    """Crop a box with corners rounded to whole pixels; None if too little is left inside the picture."""
+    """Crop a box with corners rounded to whole pixels; None if fewer than 4 pixels in height or width are left."""
     return _part(image, np.rint(box[:2]), np.rint(box[2:]))
 
 
 def crop_truncated(image: Image, box: FloatArray) -> Image | None:
-    """Crop a box with corners truncated to whole pixels, as facenet-pytorch does; None if too little is left."""
+    """Crop a box as facenet-pytorch does, with corners truncated to whole pixels.
+
+    Returns:
+        The crop; None if fewer than 4 pixels in height or width are left.
+    """
     return _part(image, np.trunc(box[:2]), np.trunc(box[2:]))
 
 
@@ -79,7 +92,10 @@ def _part(image: Image, low: FloatArray, high: FloatArray) -> Image | None:
 
 
 def largest_faces(sample: Sample, cut: Callable[[Image, FloatArray], Image | None]) -> list[FaceCrop]:
-    """Return the largest face of every picture that has one, cropped; pictures without a face are left out."""
+    """Return a crop of the largest face of every picture; pictures without a face are left out.
+
+    `cut` crops a picture at a box.
+    """
     found = []
     for position, frame in enumerate(sample.frames):
         box = choose_box(frame.faces, "largest")
@@ -90,7 +106,7 @@ def largest_faces(sample: Sample, cut: Callable[[Image, FloatArray], Image | Non
 
 
 def no_face_reason(sample: Sample) -> Missing:
-    """Return why a clip has no face."""
+    """Return why a clip has no face crop: it has no picture, or no picture shows a face."""
     if not sample.frames:
         return Missing(Reason.NO_VIDEO)
     return Missing(Reason.NO_FACE, f"none in {len(sample.frames)} frames")

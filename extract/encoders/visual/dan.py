@@ -1,4 +1,4 @@
-"""DAN on faces: AVAFN's visual feature (docs/papers/avafn.md, section 3.2)."""
+"""DAN, an expression network on faces: the visual feature of AVAFN (docs/papers/avafn.md, section 3.2)."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
@@ -36,12 +36,13 @@ class DanParams(Strict):
     """Parameters of `visual/dan`.
 
     Attributes:
-        weights: trained on AffectNet with 7 or 8 emotions, or on RAF-DB.
-        visual_feature: the pooled trunk (`gap`), the sum of the attention heads (`fused`), both, or the four heads.
+        weights: checkpoint trained on AffectNet with 7 or 8 emotions, or on RAF-DB.
+        visual_feature: what is kept: the pooled features of the trunk (`gap`), the sum of the attention heads
+            (`fused`), both (`gap_plus_fused`), or the four heads (`heads`).
         every: seconds between pictures.
-        frames: largest number of pictures of a clip, evenly chosen.
-        margin: share by which the square around the face is enlarged.
-        sequence: also keep the row of every picture, not only their mean.
+        frames: largest number of pictures per clip, chosen at equal distances.
+        margin: fraction of its side by which the square around a face is enlarged.
+        sequence: also keep one row per picture, not only the mean.
     """
 
     weights: Literal["dan-affectnet7", "dan-affectnet8", "dan-rafdb"] = "dan-affectnet7"
@@ -53,9 +54,10 @@ class DanParams(Strict):
 
 
 class Dan:
-    """The largest face of each picture; `pooled` is the mean over pictures with a face.
+    """Encodes the largest face of each picture with DAN; `pooled` is the mean over the pictures with a face.
 
-    With random weights the outputs of the heads are in the thousands, so float32 differences are large as well.
+    With random weights the outputs of the heads are in the thousands, so float32 rounding differences are large as
+    well.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -80,16 +82,19 @@ class Dan:
 
     @staticmethod
     def input(params: DanParams) -> Input:
-        """Pictures with their faces."""
+        """Return what the encoder needs: pictures with their faces."""
         return Input(pictures=PictureRequest(params.frames, params.every), faces=True)
 
     @staticmethod
     def arrays(params: DanParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 1024] (width by `visual_feature`); with `sequence` also one row per picture with a face."""
+        """Declare the arrays: `pooled` [1, 1024] and, if requested, one row per picture with a face.
+
+        The width depends on `visual_feature`.
+        """
         return row_arrays(WIDTHS[params.visual_feature], params.sequence, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """Return a constant: all faces have one size."""
+        """Return 0: all face crops have the same size in the network."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -120,7 +125,10 @@ class Dan:
 
 
 def prepare_crop(crop: Image) -> "Tensor":
-    """Apply DAN's evaluation transform: resized without keeping the aspect ratio, ImageNet's statistics."""
+    """Return a face crop as DAN's input: resized to a square and standardised as for ImageNet.
+
+    The aspect ratio is not kept.
+    """
     return to_tensor(resized(crop, SIDE), IMAGENET)
 
 

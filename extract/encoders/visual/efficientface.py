@@ -1,4 +1,4 @@
-"""EfficientFace on faces: AVT-CA's picture network as a frozen extractor.
+"""EfficientFace on faces: the picture network of AVT-CA, with frozen weights.
 
 Source: docs/papers/avtca.md, sections 3.3 and 3.4.
 """
@@ -36,11 +36,12 @@ NORMS: Final[dict[str, Statistics]] = {  # mean and standard deviation, RGB, as 
 
 
 class EfficientFaceParams(AvtcaPictures):
-    """Parameters of `visual/efficientface`, in addition to those of the pictures.
+    """Parameters of `visual/efficientface`, in addition to those that choose the pictures.
 
     Attributes:
-        video_normalize: statistics of AffectNet, on which the checkpoint was trained, or only division by 255.
-        channels: order of the channels; the code of AVT-CA's predecessor uses `bgr` by mistake.
+        video_normalize: how pixel values are normalised: with the mean and deviation of AffectNet, on which the
+            checkpoint was trained (`affectnet`), or only divided by 255 (`none`).
+        channels: order of the colour channels; the code of AVT-CA's predecessor uses `bgr` by mistake.
     """
 
     video_normalize: Literal["affectnet", "none"] = "affectnet"
@@ -48,7 +49,10 @@ class EfficientFaceParams(AvtcaPictures):
 
 
 class EfficientFaceEncoder:
-    """`frames` is [15, 1024] for clips of at least 3.6 s with a face; a shorter clip lacks the last rows."""
+    """Encodes one face per picture of a clip with EfficientFace.
+
+    `frames` is [15, 1024] for a clip of at least 3.6 s with a face; a shorter clip has fewer rows.
+    """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/efficientface",
@@ -73,16 +77,16 @@ class EfficientFaceEncoder:
 
     @staticmethod
     def input(params: EfficientFaceParams) -> Input:
-        """Pictures of the middle of the clip, with their faces."""
+        """Return what the encoder needs: pictures from the middle of the clip, with their faces."""
         return avtca_input(params)
 
     @staticmethod
     def arrays(params: EfficientFaceParams) -> tuple[ArraySpec, ...]:
-        """`frames` [15, 1024] with their pictures and boxes, and `pooled`, their mean."""
+        """Declare the arrays: `frames` [15, 1024], the mean `pooled`, and the picture and face box of each row."""
         return row_arrays(WIDTH, sequence=True, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """Return a constant: all faces have one size."""
+        """Return 0: all face crops have the same size in the network."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:

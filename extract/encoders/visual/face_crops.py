@@ -1,4 +1,4 @@
-"""Face crops as features, for models that train their own picture network (AVT-CA); `cropping.py` does the cropping.
+"""Face crops as a feature, for models that train their own picture network (AVT-CA).
 
 Source: docs/papers/avtca.md, section 3.3.
 """
@@ -20,7 +20,10 @@ from extract.media.mel_image import resized
 
 
 class FaceCrops:
-    """`crops` in order of time, as lossless RGB bytes; about 2.3 MB per utterance."""
+    """Keeps one face crop per picture of a clip, in order of time.
+
+    Crops are stored as RGB bytes without loss, about 2.3 MB per utterance.
+    """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/face-crops",
@@ -38,22 +41,22 @@ class FaceCrops:
 
     @staticmethod
     def input(params: AvtcaPictures) -> Input:
-        """Pictures of the middle of the clip, with their faces."""
+        """Return what the encoder needs: pictures from the middle of the clip, with their faces."""
         return avtca_input(params)
 
     @staticmethod
     def arrays(params: AvtcaPictures) -> tuple[ArraySpec, ...]:
-        """`crops` [T, 224, 224, 3], the pictures they come from, and the boxes."""
+        """Declare the arrays: `crops` [T, 224, 224, 3], and the picture and face box of each crop."""
         axes = ("frame", "height", "width", "red_green_blue")
         crops = ArraySpec("crops", "sequence", axes, (SIDE, SIDE, 3), "uint8", "grey levels")
         return (crops, *face_arrays())
 
     def length(self, sample: Sample) -> int:
-        """Return a constant: all crops have one size."""
+        """Return 0: all crops have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Crop the faces."""
+        """Crop one face per picture of each clip."""
         return encode_faces(samples, avtca_crops, self._cut)
 
     def _cut(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:

@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients of face crops (scikit-image): a face feature without a trained network."""
+"""Histograms of oriented gradients (HOG) of face crops, by scikit-image: a face feature without a trained network."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
@@ -20,12 +20,14 @@ class FaceHogParams(Strict):
     """Parameters of `visual/face-hog`.
 
     Attributes:
-        frames: number of pictures, spread evenly over the clip.
+        frames: number of pictures per clip, at equal distances.
         size: side of the square crop, pixels.
-        orientations, cell, block: of the histograms: number of bins, pixels per cell, cells per block.
-        margin: added to the box on every side, as a fraction of its side.
-        face: which face of a picture.
-        pool: `mean` over the pictures, or mean and standard deviation.
+        orientations: number of bins of each histogram.
+        cell: side of a cell, pixels.
+        block: side of a block, cells.
+        margin: added to the face box on every side, as a fraction of the box's width or height.
+        face: which face of a picture is used.
+        pool: what `pooled` is: the mean over the pictures, or mean and standard deviation.
     """
 
     frames: int = Field(6, ge=1)
@@ -52,12 +54,15 @@ class FaceHogParams(Strict):
 
     @property
     def width(self) -> int:
-        """Length of one picture's descriptor."""
+        """Number of values in the descriptor of one picture."""
         return self.blocks**2 * self.block**2 * self.orientations
 
 
 class FaceHog:
-    """Pictures without a face are left out; `frames` has a row for each picture with a face, in order of time."""
+    """Describes one face per picture by histograms of oriented gradients.
+
+    `frames` has one row per picture with a face, in order of time. Pictures without a face are left out.
+    """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/face-hog",
@@ -74,12 +79,15 @@ class FaceHog:
 
     @staticmethod
     def input(params: FaceHogParams) -> Input:
-        """Pictures with their faces."""
+        """Return what the encoder needs: pictures with their faces."""
         return Input(pictures=PictureRequest(params.frames), faces=True)
 
     @staticmethod
     def arrays(params: FaceHogParams) -> tuple[ArraySpec, ...]:
-        """`pooled`; for each picture with a face its descriptor and the detected box (without margin)."""
+        """Declare the arrays: `pooled`, and one row per picture with a face: the descriptor and the face box.
+
+        The box is as detected, without margin.
+        """
         pooled = params.width * (2 if params.pool == "mean_std" else 1)
         return (
             ArraySpec("pooled", "vector", ("utterance", "statistic"), (pooled,)),
@@ -88,7 +96,7 @@ class FaceHog:
         )
 
     def length(self, sample: Sample) -> int:
-        """Unused: each clip is encoded alone."""
+        """Return 0: every clip is encoded alone, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -116,12 +124,12 @@ class FaceHog:
         )
         pooled = np.concatenate(parts, dtype=np.float32)[None]
         if not np.isfinite(values).all():
-            return Missing(Reason.FAULT, "gradients that are not finite")
+            return Missing(Reason.FAULT, "the gradients are not finite")
         return Encoded({"pooled": pooled, "frames": values, "boxes": np.stack(boxes)}, frames=len(rows))
 
 
 def describe(crop: NDArray[np.uint8], params: FaceHogParams) -> FloatArray:
-    """Return the descriptor [width] of an RGB crop of any size."""
+    """Return the HOG descriptor [width] of an RGB face crop of any size."""
     from skimage.color import rgb2gray
     from skimage.feature import hog
     from skimage.transform import resize

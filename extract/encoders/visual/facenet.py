@@ -1,4 +1,7 @@
-"""FaceNet: who a face is (docs/encoders.md#faces). It can learn who speaks instead of what is felt."""
+"""FaceNet: a vector for the identity of a face (docs/encoders.md#faces).
+
+A model may learn from it who speaks instead of which emotion is shown.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -34,9 +37,9 @@ class FacenetParams(Strict):
     """Parameters of `visual/facenet`.
 
     Attributes:
-        frames: largest number of pictures of a clip, spread over it.
-        every: seconds between them; None takes `frames` pictures of every clip.
-        sequence: also keep the row of every picture, not only their mean.
+        frames: largest number of pictures per clip, at equal distances.
+        every: seconds between pictures; None takes `frames` pictures of every clip.
+        sequence: also keep one row per picture, not only the mean.
     """
 
     frames: int = Field(8, ge=1)
@@ -45,7 +48,10 @@ class FacenetParams(Strict):
 
 
 class Facenet:
-    """The largest face of each picture, cropped as facenet-pytorch does with PIL pictures; rows have norm 1."""
+    """Encodes the largest face of each picture with FaceNet; each row is a vector of length 1.
+
+    Faces are cropped as facenet-pytorch crops PIL pictures.
+    """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/facenet",
@@ -66,16 +72,16 @@ class Facenet:
 
     @staticmethod
     def input(params: FacenetParams) -> Input:
-        """Pictures with their faces."""
+        """Return what the encoder needs: pictures with their faces."""
         return Input(pictures=PictureRequest(params.frames, params.every), faces=True)
 
     @staticmethod
     def arrays(params: FacenetParams) -> tuple[ArraySpec, ...]:
-        """`pooled`, the mean of `frames` [T, 512]."""
+        """Declare the arrays: `pooled` [1, 512] and, if requested, `frames` [T, 512], one row per face."""
         return row_arrays(WIDTH, params.sequence, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """Return a constant: all faces have one size."""
+        """Return 0: all face crops have the same size in the network."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -92,7 +98,7 @@ class Facenet:
 
 
 def build() -> "nn.Module":
-    """Build the network without its classification layer; 23,482,624 parameters."""
+    """Build FaceNet without its classification layer (23,482,624 parameters)."""
     from facenet_pytorch import InceptionResnetV1
 
     network: nn.Module = InceptionResnetV1(pretrained=None)
@@ -100,7 +106,7 @@ def build() -> "nn.Module":
 
 
 def prepare_crop(crop: Image) -> "Tensor":
-    """Resize a crop to 160 x 160, with values about -1 to 1."""
+    """Return a face crop as FaceNet's input: resized to 160 x 160, with values from about -1 to 1."""
     return to_tensor(resized(crop, SIDE), CENTRED)
 
 

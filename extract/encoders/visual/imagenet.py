@@ -1,4 +1,7 @@
-"""Networks of torchvision trained on ImageNet, on scenes or faces (docs/encoders.md#imagenet-networks-and-clip)."""
+"""Networks of torchvision trained on ImageNet, applied to whole pictures or faces.
+
+Source: docs/encoders.md#imagenet-networks-and-clip.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,16 +33,16 @@ Prepare = Callable[[Image], "Tensor"]
 
 
 class PictureParams(Strict):
-    """Parameters of the networks on pictures.
+    """Parameters of all networks on pictures.
 
     Attributes:
-        frames: largest number of pictures of a clip, spread over it.
-        every: seconds between them; None takes `frames` pictures of every clip.
-        region: the whole picture, or its largest face.
-        centre_crop: crop the centre after resizing, as the checkpoint's own transform does. By default only for whole
-            pictures, because it would cut off chin and forehead of a face.
-        margin: share by which the square around a face is enlarged.
-        sequence: also keep the row of every picture, not only their mean.
+        frames: largest number of pictures per clip, at equal distances.
+        every: seconds between pictures; None takes `frames` pictures of every clip.
+        region: encode the whole picture (`scene`), or its largest face (`face`).
+        centre_crop: crop the centre after resizing, as the checkpoint's own transform does. None crops only whole
+            pictures, because the crop would cut off chin and forehead of a face.
+        margin: fraction of its side by which the square around a face is enlarged.
+        sequence: also keep one row per picture, not only the mean.
     """
 
     frames: int = Field(8, ge=1)
@@ -51,12 +54,12 @@ class PictureParams(Strict):
 
     @property
     def cropped(self) -> bool:
-        """Whether the centre is cropped."""
+        """Whether the centre of a picture is cropped after resizing."""
         return self.region == "scene" if self.centre_crop is None else self.centre_crop
 
 
 class PictureEncoder:
-    """Runs pictures, or the largest face of each, through one network."""
+    """Runs whole pictures, or the largest face of each picture, through a network."""
 
     def __init__(
         self, params: PictureParams, device: str, network: Callable[["Tensor"], Any], prepare: Prepare
@@ -65,7 +68,7 @@ class PictureEncoder:
         self._network, self._prepare = network, prepare
 
     def length(self, sample: Sample) -> int:
-        """Return a constant: all pictures have one size in the network."""
+        """Return 0: all pictures have the same size in the network."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -92,20 +95,20 @@ class PictureEncoder:
 
 
 def picture_input(params: PictureParams) -> Input:
-    """Return the required input: pictures, with their faces if these are encoded."""
+    """Return what the encoder needs: pictures, and the faces in them if `region` is `face`."""
     return Input(pictures=PictureRequest(params.frames, params.every), faces=params.region == "face")
 
 
 @dataclass(frozen=True)
 class ImageNetKind:
-    """A network of torchvision without its head, as a registry entry.
+    """A registry entry for a torchvision network without its classification layer.
 
     Attributes:
-        spec: fixed properties.
-        model: name of the builder in torchvision.
-        pretrained_on: name of the weights in torchvision, whose transform is used.
-        head: the attribute that is removed.
-        width: dimensions of the vector before the head.
+        spec: fixed properties of the encoder.
+        model: name of the network in torchvision.
+        pretrained_on: name of the weights in torchvision; their transform is used.
+        head: name of the classification layer, which is removed.
+        width: number of dimensions of the vector before the classification layer.
     """
 
     spec: EncoderSpec
@@ -116,15 +119,15 @@ class ImageNetKind:
     Params: ClassVar[type[BaseModel]] = PictureParams
 
     def input(self, params: PictureParams, /) -> Input:
-        """Pictures, with their faces if these are encoded."""
+        """Return what the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: PictureParams, /) -> tuple[ArraySpec, ...]:
-        """`pooled`, with `sequence` also `frames`."""
+        """Declare the arrays: `pooled` [1, width] and, if requested, one row per picture."""
         return row_arrays(self.width, params.sequence, params.region == "face")
 
     def __call__(self, params: PictureParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build an encoder."""
+        """Build the encoder with its checkpoint."""
         handle = weights or Weights(str(self.spec.weights))
         network = handle.network(self.headless, drop=(f"{self.head}.",), rename=current_name).to(device)
         return PictureEncoder(
@@ -132,7 +135,7 @@ class ImageNetKind:
         )
 
     def headless(self) -> "nn.Module":
-        """Build the network; it returns the input of its former head."""
+        """Build the network without its classification layer: it returns the vector before that layer."""
         from torch import nn
         from torchvision import models
 
@@ -142,12 +145,15 @@ class ImageNetKind:
 
 
 def current_name(name: str) -> str:
-    """Return today's torchvision name of a tensor of the published ViT."""
+    """Return the name that the current torchvision uses for a tensor of the published ViT checkpoint."""
     return name.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.")
 
 
 def prepare_as(model: str, pretrained_on: str, cropped: bool) -> Prepare:
-    """Return the transform of a torchvision checkpoint; without its crop, the picture is resized to the full input."""
+    """Return the function that turns a picture into the input of a torchvision checkpoint.
+
+    With `cropped` false, the whole picture is resized to the input size; otherwise the centre is cropped.
+    """
     from PIL import Image as Pillow
     from torchvision import models
 

@@ -1,4 +1,4 @@
-"""Faces as JAA-Net wants them: the eye line horizontal, the face in the middle, 176 pixels.
+"""Align faces for JAA-Net: the line between the eyes becomes horizontal, the face is centred, the side is 176 pixels.
 
 Source: docs/papers/amuse.md, section 3.2.
 """
@@ -20,7 +20,7 @@ Matrix = NDArray[np.float64]
 
 
 def alignment_matrix(points: FloatArray) -> Matrix | None:
-    """Return the map [2, 3] from a picture to its aligned crop; None if the points coincide.
+    """Return the affine map [2, 3] from picture coordinates to those of the aligned crop; None if both eyes coincide.
 
     Args:
         points: eyes, nose, mouth corners, [5, 2].
@@ -42,7 +42,10 @@ def alignment_matrix(points: FloatArray) -> Matrix | None:
 
 
 def align_crop(image: Image, matrix: Matrix) -> Image:
-    """Return the aligned crop [176, 176, 3]: bilinear between pixels, grey outside the picture."""
+    """Return the aligned face crop [176, 176, 3].
+
+    Pixels are interpolated bilinearly. Places outside the picture are grey.
+    """
     from scipy.ndimage import map_coordinates
 
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float64)
@@ -56,6 +59,6 @@ def align_crop(image: Image, matrix: Matrix) -> Image:
 
 
 def to_picture(points: NDArray[np.floating], matrix: Matrix) -> Matrix:
-    """Map points [..., 2] of the crop to pixels of the picture."""
+    """Convert points [..., 2] from coordinates of the aligned crop to pixels of the picture."""
     inverse = np.linalg.inv(matrix[:, :2])
     return np.asarray((points - matrix[:, 2]) @ inverse.T, np.float64)

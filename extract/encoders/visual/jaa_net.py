@@ -1,4 +1,4 @@
-"""JAA-Net on faces: AMuSE's action units (docs/papers/amuse.md, section 3.2)."""
+"""JAA-Net, a network for facial action units: the face feature of AMuSE (docs/papers/amuse.md, section 3.2)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,10 +30,12 @@ class JaaNetParams(Strict):
     """Parameters of `visual/jaa-net`.
 
     Attributes:
-        frames: number of keyframes of a clip.
-        faces_of: all faces of a picture, weighted by area, or only its largest.
-        most_faces: largest number of faces of a picture; the largest faces are used.
-        face_feature: hidden layer and probabilities (524), or the probabilities alone (12).
+        frames: number of keyframes per clip.
+        faces_of: use the mean over all faces of a picture, weighted by area (`area_mean`), or only the largest face
+            (`largest`).
+        most_faces: largest number of faces per picture; smaller faces beyond this number are not used.
+        face_feature: keep the hidden layer and the probabilities (`penult_au`, 524 values), or only the probabilities
+            (`au`, 12 values).
     """
 
     frames: int = Field(8, ge=1)
@@ -44,7 +46,7 @@ class JaaNetParams(Strict):
 
 @dataclass(frozen=True)
 class AlignedFace:
-    """A face of a picture: number of the picture, box [4], area, alignment matrix and crop."""
+    """An aligned face: index of its picture, face box [4], area, alignment matrix and crop."""
 
     position: int
     box: FloatArray
@@ -54,9 +56,10 @@ class AlignedFace:
 
 
 class JaaNetEncoder:
-    """Rows are pictures with a face; `landmarks` and `boxes` belong to its largest face, in pixels of the picture.
+    """Encodes the faces on keyframes with JAA-Net: action units and facial landmarks.
 
-    The action units are 1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23 and 24, as labelled in BP4D.
+    Each row is a picture with a face. `landmarks` and `boxes` belong to the largest face of the picture, in pixels of
+    the picture. The action units are 1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23 and 24, as labelled in BP4D.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -83,12 +86,15 @@ class JaaNetEncoder:
 
     @staticmethod
     def input(params: JaaNetParams) -> Input:
-        """Keyframes with their faces."""
+        """Return what the encoder needs: keyframes with their faces."""
         return Input(pictures=PictureRequest(params.frames, rule="keys"), faces=True)
 
     @staticmethod
     def arrays(params: JaaNetParams) -> tuple[ArraySpec, ...]:
-        """`frames` [T, 524] of the pictures with a face, `pooled` (their mean), probabilities, landmarks and boxes."""
+        """Declare the arrays: `frames` [T, 524], the mean `pooled`, action unit probabilities, landmarks and boxes.
+
+        There is one row per picture with a face.
+        """
         width = UNITS if params.face_feature == "au" else HIDDEN + UNITS
         return (
             ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,)),
@@ -99,7 +105,7 @@ class JaaNetEncoder:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return a constant: all faces have one size."""
+        """Return 0: all face crops have the same size in the network."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -148,7 +154,7 @@ class JaaNetEncoder:
 
 
 def aligned_faces(sample: Sample, position: int, most: int) -> list[AlignedFace]:
-    """Return the largest faces of a picture, aligned, by decreasing area."""
+    """Return the `most` largest faces of a picture, aligned, the largest first."""
     frame = sample.frames[position]
     faces = frame.faces
     if faces is None or not len(faces.boxes):
@@ -164,7 +170,7 @@ def aligned_faces(sample: Sample, position: int, most: int) -> list[AlignedFace]
 
 
 def prepare_crop(crop: Image) -> "Tensor":
-    """Scale bytes to [-1, 1]."""
+    """Return a face crop as JAA-Net's input: pixel values scaled to [-1, 1]."""
     return to_tensor(crop, CENTRED)
 
 

@@ -1,4 +1,4 @@
-"""M2FNet's visual feature: the whole scene, and all faces weighted by their areas.
+"""M2FNet's visual feature: one vector for the whole scene, and one for all faces, weighted by their areas.
 
 Source: docs/papers/m2fnet.md, section 3.3.
 """
@@ -36,12 +36,14 @@ class M2fnetDualParams(Strict):
     """Parameters of `visual/m2fnet-dual`.
 
     Attributes:
-        pretrained: the training that produced its weights, a name under `pretrain:`.
-        embed: the projector's output (`z`, 300) or the encoder's output below it (512).
-        frames: number of successive pictures of an utterance.
-        select: take them from its middle, its beginning, or spread over it.
-        parts: parts of the feature; an utterance without any face lacks the `face`.
-        area_norm: areas of a picture's faces are divided by their sum, their maximum, or the picture's area (R5).
+        pretrained: name of the training run under `pretrain:` in params.yaml that produced the weights.
+        embed: which vector is the feature: the projector's output (`z`, 300 values) or the projector's input
+            (`encoder`, 512 values).
+        frames: number of pictures per utterance.
+        select: take successive pictures from the middle or the beginning of the utterance, or spread the pictures over
+            it.
+        parts: which arrays are computed: `scene`, `face` or both; for an utterance without any face, `face` is empty.
+        area_norm: a picture's face areas are divided by their sum, by the largest one, or by the picture's area (R5).
     """
 
     pretrained: str = "m2fnet_dual"
@@ -53,7 +55,9 @@ class M2fnetDualParams(Strict):
 
 
 class M2fnetDual:
-    """`scene` is the maximum over all pictures, `face` the maximum over those with a face, if there are any.
+    """Encodes scenes and faces with M2FNet's ResNet18, and takes the maximum over the pictures of an utterance.
+
+    `scene` is the maximum over all pictures, `face` that over the pictures with a face.
 
     Raises:
         WeightsError: the weights are absent, or belong to another encoder.
@@ -78,24 +82,28 @@ class M2fnetDual:
 
     @staticmethod
     def input(params: M2fnetDualParams) -> Input:
-        """Pictures, with their faces if these are encoded."""
+        """Return what the encoder needs: pictures, and the faces in them if `parts` contains `face`."""
         rule = Rules[params.select]
         return Input(pictures=PictureRequest(params.frames, rule=rule), faces="face" in params.parts)
 
     @staticmethod
     def arrays(params: M2fnetDualParams) -> tuple[ArraySpec, ...]:
-        """`scene` [1, 300] and `face` [1 or 0, 300] (or 512 wide), as far as `parts` names them."""
+        """Declare the arrays that `parts` names: `scene` [1, width] and `face` [1, width].
+
+        Without any face, `face` is [0, width]. The width is 300 (the projector's output) or 512 (the projector's
+        input).
+        """
         shape, axes = (width_of(params.embed),), ("utterance", "dimension")
         faceless = "optional" if "scene" in params.parts else "vector"
         kinds = {"scene": "vector", "face": faceless}
         return tuple(ArraySpec(part, kinds[part], axes, shape) for part in params.parts)
 
     def length(self, sample: Sample) -> int:
-        """Unused: each clip is encoded alone."""
+        """Return 0: every clip is encoded alone, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each clip alone: its scenes in one batch, its faces in another."""
+        """Encode each clip alone: its whole pictures in one batch, its faces in another."""
         return [self._one(sample.frames) for sample in samples]
 
     def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:
@@ -111,7 +119,10 @@ class M2fnetDual:
         return Encoded(arrays, frames=len(frames))
 
     def _faces(self, frames: Sequence[Frame]) -> FloatArray:
-        """Return the maximum over pictures of the weighted sums of their faces, [1, D]; [0, D] without any face."""
+        """Return the face vector of a clip, [1, D]; [0, D] if no picture has a face.
+
+        The faces of a picture are summed, weighted by area. The result is the maximum over the pictures.
+        """
         found = [(frame, areas, crops) for frame in frames for areas, crops in [face_crops(frame)] if crops]
         if not found:
             return np.empty((0, width_of(self.params.embed)), np.float32)
@@ -129,7 +140,10 @@ class M2fnetDual:
 
 
 def face_crops(frame: Frame) -> tuple[FloatArray, list[NDArray[np.uint8]]]:
-    """Return the areas [n] of a picture's boxes inside it, and their crops with a margin of 10 %; skip tiny ones."""
+    """Return the areas [n] of a picture's faces and their crops with a margin of 10 %; very small faces are left out.
+
+    An area counts only the pixels inside the picture.
+    """
     faces = frame.faces or Faces(*(np.empty((0, *s), np.float32) for s in ((4,), (), (5, 2))))
     height, width = frame.image.shape[:2]
     areas, crops = [], []
@@ -144,7 +158,7 @@ def face_crops(frame: Frame) -> tuple[FloatArray, list[NDArray[np.uint8]]]:
 
 
 def face_weights(areas: FloatArray, image: NDArray[np.uint8], norm: Norm) -> FloatArray:
-    """Return the weights [n] of a picture's faces."""
+    """Return the weight of each face of a picture, [n], from the face areas."""
     if norm == "frame":
         return np.asarray(areas / (image.shape[0] * image.shape[1]), np.float32)
     return np.asarray(areas / (areas.sum() if norm == "sum" else areas.max()), np.float32)

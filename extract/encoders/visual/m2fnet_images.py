@@ -1,4 +1,4 @@
-"""Shared parts of the two image encoders of M2FNet: the network, and how images run through it."""
+"""Functions that both image encoders of M2FNet use: build the network, and run images through it."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,19 +18,19 @@ Embed = Literal["z", "encoder"]
 
 
 def network_of(config: Mapping[str, Any]) -> "Extractor":
-    """Build the extractor; its architecture is the same for every training."""
+    """Build the image network of M2FNet from its config. The architecture is the same in every training run."""
     from ercache.nets.m2fnet import Extractor
 
     return Extractor()
 
 
 def width_of(embed: Embed) -> int:
-    """Return the dimensions of an embedding after the projector (`z`) or before it."""
+    """Return the width of an embedding: after the projector (`z`, 300) or before it (`encoder`, 512)."""
     return 300 if embed == "z" else 512
 
 
 def embed_images(network: "Extractor", images: NDArray[np.uint8], embed: Embed, device: str) -> FloatArray:
-    """Return the embeddings of RGB bytes [N, side, side, 3], [N, 300] or [N, 512]."""
+    """Return the embeddings, [N, 300] or [N, 512], of RGB images [N, side, side, 3] (bytes)."""
     import torch
 
     from ercache.nets.m2fnet import normalised

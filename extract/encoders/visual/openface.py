@@ -1,9 +1,9 @@
-"""OpenFace 2's action units, read from the tables that the user's own OpenFace has written.
-
-Source: docs/encoders.md#action-units.
+"""Action units of OpenFace 2, read from tables that the user has made with OpenFace.
 
 OpenFace is for academic use and is not run here. Its table of a video has one row per picture: `frame`, `timestamp`,
 `confidence`, `success`, and among hundreds of other columns 17 intensities `AU01_r` (0 to 5) and 18 presences `AU01_c`.
+
+Source: docs/encoders.md#action-units.
 """
 
 import csv
@@ -36,7 +36,7 @@ class OpenfaceParams(Strict):
 
     Attributes:
         folder: folder of the tables, with the same subfolders as the videos: the table of `train/clip.mp4` is
-            `train/clip.csv`. It belongs to the machine and is not part of the provenance.
+            `train/clip.csv`. The path is not part of the provenance, because it differs between machines.
         digest: digest of all tables, so that changed tables are read again; computed automatically.
     """
 
@@ -55,9 +55,10 @@ class OpenfaceParams(Strict):
 
 
 class OpenfaceAu:
-    """Rows with success 0 are not measurements and are left out; `pooled` is the mean of the others.
+    """Reads the action units of each utterance from OpenFace's table of the video.
 
-    OpenFace calibrates intensities for each video, so the same face in another cut has other values.
+    Rows with success 0 contain no measurement and are left out. `pooled` is the mean of all other rows. OpenFace
+    calibrates intensities for each video, so the same face in another cut of the video has other values.
 
     Raises:
         WeightsError: no folder of tables is given.
@@ -84,12 +85,15 @@ class OpenfaceAu:
 
     @staticmethod
     def input(params: OpenfaceParams) -> Input:
-        """The reference to the video; the video is not opened."""
+        """Return what the encoder needs: the reference to the video. The video itself is not opened."""
         return Input(video=True)
 
     @staticmethod
     def arrays(params: OpenfaceParams) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 35], `frames` [T, 35] in the order of `COLUMNS`, and `times` of the rows."""
+        """Declare the arrays: `pooled` [1, 35], `frames` [T, 35] and the time of each row, `times` [T, 1].
+
+        The columns of `pooled` and `frames` are `COLUMNS`.
+        """
         axes = ("frame", "intensities_presences")
         return (
             ArraySpec("pooled", "vector", ("utterance", axes[1]), (len(COLUMNS),)),
@@ -100,11 +104,11 @@ class OpenfaceAu:
         )
 
     def length(self, sample: Sample) -> int:
-        """Unused: each clip is encoded alone."""
+        """Return 0: there is no network, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Read the table of each clip."""
+        """Read the action units of each clip from its table."""
         return [self._one(sample.video) for sample in samples]
 
     def _one(self, video: MediaRef | None) -> Encoded | Missing:
@@ -124,7 +128,8 @@ class OpenfaceAu:
         detected = inside[inside[:, 1] == 1]
         if not len(detected):
             return Missing(
-                Reason.NO_FACE if len(inside) else Reason.NO_VIDEO, f"none in {len(inside)} rows of the table"
+                Reason.NO_FACE if len(inside) else Reason.NO_VIDEO,
+                f"no face in any of {len(inside)} rows of the table",
             )
         values = np.ascontiguousarray(detected[:, 2:], np.float32)
         arrays = {"pooled": values.mean(axis=0, keepdims=True), "frames": values}
@@ -132,7 +137,7 @@ class OpenfaceAu:
 
 
 def read_table(path: Path) -> NDArray[np.float64]:
-    """Return time, success and `COLUMNS` of each row, [T, 37] in float64.
+    """Return time, success and the action unit `COLUMNS` of each row of a table, [T, 37] in float64.
 
     Raises:
         ValueError: a column is absent, or a value is not a number.

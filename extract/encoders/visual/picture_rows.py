@@ -1,4 +1,4 @@
-"""Run the pictures of many clips through one network, a few at a time, and return the rows to their clips."""
+"""Run the pictures of many clips through one network, a few at a time, and sort the output rows by clip."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -28,12 +28,13 @@ def run_network(
     prepare: Callable[[Image], "Tensor"],
     device: str,
 ) -> list[FloatArray]:
-    """Return the rows [T, D] of each clip's pictures.
+    """Return the network's output for the pictures of each clip: one array [T, D] per clip.
 
     Args:
         network: maps [B, 3, height, width] to [B, D].
-        clips: pictures of each clip; there must be at least one in total.
-        prepare: maps a picture to the network's input; called late, because inputs are four times as large.
+        clips: pictures of each clip; there must be at least one picture in total.
+        prepare: turns a picture into an input of the network. It is called batch by batch, because an input needs four
+            times the memory of a picture.
         device: torch device.
     """
     import torch
@@ -50,7 +51,11 @@ def run_network(
 
 
 def to_tensor(image: Image, statistics: Statistics) -> "Tensor":
-    """Convert RGB bytes [height, width, 3] to float32 [3, height, width], scaled to [0, 1] and then standardised."""
+    """Convert an RGB image (bytes, [height, width, 3]) to a float32 tensor [3, height, width].
+
+    Values are scaled to [0, 1]; then the mean is subtracted and the result divided by the standard deviation
+    (`statistics`).
+    """
     import torch
 
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in statistics)
@@ -59,9 +64,9 @@ def to_tensor(image: Image, statistics: Statistics) -> "Tensor":
 
 
 def row_arrays(width: int, sequence: bool, faces: bool) -> tuple[ArraySpec, ...]:
-    """Declare `pooled` [1, D]; with `sequence` also `frames` [T, D], and for faces their pictures and boxes.
+    """Declare `pooled` [1, D] and, with `sequence`, `frames` [T, D].
 
-    `positions` are the numbers, from 0, of the requested pictures: those without a face have no row.
+    For faces, `sequence` also adds the arrays of `face_arrays`: the picture of each row and the face box.
     """
     found = [ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))]
     if sequence:
@@ -70,7 +75,10 @@ def row_arrays(width: int, sequence: bool, faces: bool) -> tuple[ArraySpec, ...]
 
 
 def face_arrays() -> tuple[ArraySpec, ...]:
-    """Declare the pictures that the rows come from, and the boxes of the faces."""
+    """Declare `positions` (for each row, the index of its picture) and `boxes` (the face boxes).
+
+    Indices start at 0. A picture without a face has no row.
+    """
     return (
         ArraySpec("positions", "sequence", ("frame", "picture"), (1,), "int32", "pictures"),
         ArraySpec("boxes", "sequence", ("frame", "x0_y0_x1_y1"), (4,), units="pixels"),
@@ -80,7 +88,7 @@ def face_arrays() -> tuple[ArraySpec, ...]:
 def build_encoded(
     rows: FloatArray, sequence: bool, positions: Sequence[int] | None = None, boxes: Any = None
 ) -> Encoded:
-    """Build the arrays that `row_arrays` declares."""
+    """Return the arrays that `row_arrays` declares, for one clip."""
     arrays: dict[str, Any] = {"pooled": rows.mean(axis=0, keepdims=True)}
     if sequence:
         arrays["frames"] = rows
@@ -90,7 +98,7 @@ def build_encoded(
 
 
 def face_values(positions: Sequence[int], boxes: Sequence[FloatArray]) -> dict[str, Any]:
-    """Build the arrays that `face_arrays` declares."""
+    """Return the arrays that `face_arrays` declares, for one clip."""
     return {"positions": np.array(positions, np.int32)[:, None], "boxes": np.stack(boxes).astype(np.float32)}
 
 
@@ -99,7 +107,15 @@ def encode_faces(
     crops: Callable[[Sample], list[FaceCrop]],
     forward: Callable[[list[list[FaceCrop]]], Iterator[Encoded]],
 ) -> list[Encoded | Missing]:
-    """Return results in the order of the samples; samples without a face are missing, the others form one batch."""
+    """Encode the faces of all clips in one batch, and return the results in the order of the samples.
+
+    The feature of a clip without a face is missing.
+
+    Args:
+        samples: one sample per clip.
+        crops: returns the face crops of a sample.
+        forward: encodes a list of clips, each a list of face crops.
+    """
     found = [crops(sample) for sample in samples]
     good = [own for own in found if own]
     results = iter(forward(good) if good else ())

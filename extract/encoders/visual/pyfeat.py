@@ -1,4 +1,7 @@
-"""py-feat's action units, which are named here so that their absence has a reason (docs/encoders.md#action-units)."""
+"""py-feat's action units. They cannot be computed here; this file explains to the user why.
+
+Source: docs/encoders.md#action-units.
+"""
 
 from typing import ClassVar, NoReturn
 
@@ -23,7 +26,7 @@ class PyfeatParams(Strict):
 
 
 class PyfeatKind:
-    """A registry entry that builds nothing."""
+    """The registry entry of `visual/pyfeat-au`. It cannot build an encoder, but it states the reason."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/pyfeat-au",
@@ -39,18 +42,18 @@ class PyfeatKind:
     Params: ClassVar[type[BaseModel]] = PyfeatParams
 
     def input(self, params: PyfeatParams, /) -> Input:
-        """Pictures with their faces."""
+        """Return what the encoder would need: pictures with their faces."""
         return Input(pictures=PictureRequest(8), faces=True)
 
     def arrays(self, params: PyfeatParams, /) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 20]."""
+        """Declare the array that the encoder would give: `pooled` [1, 20]."""
         return (ArraySpec("pooled", "vector", ("utterance", "action_unit"), (len(UNITS),)),)
 
     def __call__(self, params: PyfeatParams, device: str = "cpu", weights: Weights | None = None) -> NoReturn:
-        """Raise an error: this encoder cannot run here.
+        """Raise an error, because this encoder cannot run.
 
         Raises:
-            WeightsError: with the reason.
+            WeightsError: always; its hint says why.
         """
         raise WeightsError("visual/pyfeat-au cannot run here", hint=self.spec.unavailable)
 

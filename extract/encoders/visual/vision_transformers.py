@@ -1,4 +1,4 @@
-"""Vision transformers on scenes or faces: ViT-B/16 of torchvision or Google, and CLIP's.
+"""Vision transformers on whole pictures or faces: ViT-B/16 (by torchvision or Google) and the picture network of CLIP.
 
 Source: docs/encoders.md#imagenet-networks-and-clip.
 """
@@ -51,20 +51,22 @@ CLIP_UNUSED: Final = (
 
 
 class VitParams(PictureParams):
-    """Parameters of `visual/vit-b16`, in addition to those of the pictures.
+    """Parameters of `visual/vit-b16`, in addition to those of all picture networks.
 
     Attributes:
-        weights: torchvision's, trained on ImageNet-1k, or Google's, trained on 21,843 classes; the latter has no crop.
+        weights: checkpoint of torchvision, trained on ImageNet-1k, or of Google, trained on 21,843 classes; with
+            Google's, the centre is never cropped.
     """
 
     weights: Literal["vit-b16", "vit-base-in21k"] = "vit-b16"
 
 
 class ClipParams(PictureParams):
-    """Parameters of `visual/clip-b32`, in addition to those of the pictures.
+    """Parameters of `visual/clip-b32`, in addition to those of all picture networks.
 
     Attributes:
-        vector: the vector in the space shared with texts (512), or the class token before the projection (768).
+        vector: the vector in the space shared with texts (`projected`, 512 values), or the class token before the
+            projection (`hidden`, 768 values).
     """
 
     vector: Literal["projected", "hidden"] = "projected"
@@ -72,21 +74,21 @@ class ClipParams(PictureParams):
 
 @dataclass(frozen=True)
 class VitKind:
-    """ViT-B/16 as a registry entry: the class token after the last norm, 768 dimensions."""
+    """Registry entry of ViT-B/16. The feature is the class token after the last norm, 768 values."""
 
     spec: EncoderSpec
     Params: ClassVar[type[BaseModel]] = VitParams
 
     def input(self, params: VitParams, /) -> Input:
-        """Pictures, with their faces if these are encoded."""
+        """Return what the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: VitParams, /) -> tuple[ArraySpec, ...]:
-        """`pooled`, with `sequence` also `frames`."""
+        """Declare the arrays: `pooled` [1, 768] and, if requested, `frames` [T, 768] with one row per picture."""
         return row_arrays(TORCHVISION.width, params.sequence, params.region == "face")
 
     def __call__(self, params: VitParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build an encoder."""
+        """Build the encoder with its checkpoint."""
         if params.weights == "vit-b16":
             return TORCHVISION(params, device, weights)
         handle = weights or Weights(params.weights)
@@ -100,21 +102,21 @@ class VitKind:
 
 @dataclass(frozen=True)
 class ClipKind:
-    """CLIP's picture network as a registry entry; vectors are not normalised."""
+    """Registry entry of CLIP's picture network. Its vectors are not scaled to length 1."""
 
     spec: EncoderSpec
     Params: ClassVar[type[BaseModel]] = ClipParams
 
     def input(self, params: ClipParams, /) -> Input:
-        """Pictures, with their faces if these are encoded."""
+        """Return what the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: ClipParams, /) -> tuple[ArraySpec, ...]:
-        """`pooled`, with `sequence` also `frames`."""
+        """Declare the arrays: `pooled` [1, width] and, if requested, `frames` [T, width] with one row per picture."""
         return row_arrays(CLIP_WIDTHS[params.vector], params.sequence, params.region == "face")
 
     def __call__(self, params: ClipParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build an encoder."""
+        """Build the encoder with its checkpoint."""
         handle = weights or Weights(str(self.spec.weights))
         config = handle.config({"vision_config": CLIP_CONFIG})["vision_config"]
         network: Any = handle.network(lambda: build_clip(config), drop=CLIP_UNUSED).to(device)
@@ -132,7 +134,7 @@ class ClipKind:
 
 
 def build_vit(config: dict[str, Any]) -> "nn.Module":
-    """Build Google's ViT without its pooler; 85,798,656 parameters in base size."""
+    """Build Google's ViT without its pooler (85,798,656 parameters in base size)."""
     from transformers.models.vit.configuration_vit import ViTConfig
     from transformers.models.vit.modeling_vit import ViTModel
 
@@ -141,7 +143,7 @@ def build_vit(config: dict[str, Any]) -> "nn.Module":
 
 
 def build_clip(config: dict[str, Any]) -> "nn.Module":
-    """Build CLIP's picture network with its projection; 87,849,216 parameters in full size."""
+    """Build CLIP's picture network with its projection (87,849,216 parameters in full size)."""
     from transformers.models.clip.configuration_clip import CLIPVisionConfig
     from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
@@ -150,7 +152,11 @@ def build_clip(config: dict[str, Any]) -> "nn.Module":
 
 
 def prepare_by(how: str, statistics: Statistics, cropped: bool) -> Prepare:
-    """Return a transform to 224 x 224 that crops the longer side's centre (`cropped`) or resizes the whole picture."""
+    """Return a function that turns a picture into a network's input of 224 x 224 pixels.
+
+    With `cropped`, the shorter side is resized to 224 and the centre is cropped; otherwise the whole picture is
+    resized.
+    """
     from PIL import Image as Pillow
     from torchvision.transforms import functional
 
