@@ -1,6 +1,7 @@
-"""Read corpora as they are distributed into manifests. Each corpus has a folder whose `scan.py` defines its entry.
+"""Read corpora as they are distributed and write manifests (lists of utterances).
 
-A scan trusts the annotation, not a directory listing. It reports every deviation and repairs nothing silently.
+Each corpus has a folder with a `scan.py` that defines how to read it. A scan trusts the annotation, not the file names
+in a folder. It reports every deviation and repairs nothing silently.
 """
 
 from typing import Final

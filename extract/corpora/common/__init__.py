@@ -1,1 +1,1 @@
-"""Shared parts of the scans: file listings, media facts, subtitles and splits."""
+"""Functions that the scans of all corpora use: file listings, media facts, subtitles and splits."""

@@ -1,4 +1,7 @@
-"""Find captions that nobody speaks: sounds in brackets and music. A line that holds nothing else is no utterance."""
+"""Find captions that nobody speaks: sounds in brackets, and music. A line with nothing else is not an utterance.
+
+Such captions are called asides.
+"""
 
 import re
 from collections.abc import Sequence
@@ -27,24 +30,24 @@ _SOUNDS: Final = re.compile(
 
 
 def is_aside(text: str) -> bool:
-    """Whether a text describes only sounds or music: `[APPLAUSE]`, `(music)`, `♪ la la ♪`, `# la la #`."""
+    """Return whether a text describes only sounds or music: `[APPLAUSE]`, `(music)`, `♪ la la ♪`, `# la la #`."""
     within = text.lstrip(_BEFORE).rstrip(_AFTER)
     sung = within[:1] in _SIGNS or within[-1:] in _SIGNS or (within[:2] == "# " and within[-2:] == " #")
     return bool(within) and (sung or _BRACKETED.fullmatch(text) is not None)
 
 
 def describes_sound(name: str) -> bool:
-    """Whether the words in brackets before a text describe a sound or a manner of speaking instead of a name."""
+    """Return whether words in brackets describe a sound or a manner of speaking, and so are not a speaker's name."""
     return bool(_SOUNDS.search(name))
 
 
 def split_asides(lines: Sequence[CueLine], keep: Sequence[bool]) -> tuple[list[CueLine], list[str]]:
-    """Split the lines of a cue into speech and asides.
+    """Split the lines of a subtitle cue into speech and asides (captions that nobody speaks).
 
     Args:
         lines: the lines of the cue.
-        keep: for each line, whether it stays although it looks like an aside: a speaker's name in brackets above the
-            speech.
+        keep: for each line, whether it counts as speech although it looks like an aside: a speaker's name in brackets
+            above the speech.
 
     Returns:
         The lines of speech, and the texts of the asides.

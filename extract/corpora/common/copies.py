@@ -1,4 +1,4 @@
-"""Files that exist several times in a corpus: choose one, and report whether the others hold the same bytes."""
+"""Files that exist several times in a corpus: choose one copy, and report whether all copies hold the same bytes."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
@@ -12,29 +12,30 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Copies(Generic[Key]):
-    """Collects files by key. Of several files with one key, the one in its proper folder is chosen."""
+    """Collects files by key, and chooses one file per key: the one that is in its proper folder."""
 
     def __init__(self) -> None:
         self._paths: dict[Key, list[tuple[int, str]]] = defaultdict(list)
 
     def add(self, key: Key, path: str, misplacement: int = 0) -> None:
-        """Add a file. Files must come in the order of a listing, nearest to the root first.
+        """Add a file. Files must be added in the order of a `FolderListing`: those nearest to the root first.
 
         Args:
-            key: what identifies the content.
+            key: identifies the content; files with one key are copies of each other.
             path: path of the file.
-            misplacement: how far the file is from its proper place; the smallest wins, then the earliest.
+            misplacement: how far the file is from its proper folder. The file with the smallest value is chosen; of
+                several such files, the one added first.
         """
         self._paths[key].append((misplacement, path))
 
     @property
     def chosen(self) -> dict[Key, str]:
-        """Key -> the chosen file."""
+        """Dict from key to the chosen file."""
         return {key: ranked[0] for key, ranked in self._ranked()}
 
     @property
     def duplicates(self) -> dict[str, str]:
-        """Duplicate that is not used -> the file chosen in its place."""
+        """Dict from a copy that is not used to the file that was chosen instead."""
         return {path: ranked[0] for _, ranked in self._ranked() for path in ranked[1:]}
 
     def _ranked(self) -> list[tuple[Key, list[str]]]:
@@ -45,11 +46,11 @@ class Copies(Generic[Key]):
 
 
 def problems_of_copies(duplicates: Mapping[str, str], media_facts: Mapping[str, MediaFacts]) -> list[Problem]:
-    """Report all duplicate files in one note: how many hold the same bytes, and which differ.
+    """Report all unused copies in one note: how many have the same bytes as the chosen file, and which differ.
 
     Args:
-        duplicates: duplicate that is not used -> the file chosen in its place.
-        media_facts: media facts of both.
+        duplicates: unused copy -> the file that was chosen instead.
+        media_facts: path -> media facts, for copies and chosen files.
     """
     if not duplicates:
         return []

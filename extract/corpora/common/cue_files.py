@@ -1,4 +1,7 @@
-"""Read subtitle files (.srt, .vtt) into cues. pysubs2 reads times and lines; nothing is dropped without a finding."""
+"""Read subtitle files (.srt, .vtt) into cues: pieces of text with a start and an end time.
+
+The library pysubs2 reads times and lines. Everything that is left out is reported as a finding.
+"""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +29,7 @@ _NONCHARACTERS: Final = re.compile("[\ufdd0-\ufdd2]")
 
 @dataclass(frozen=True)
 class RawCue:
-    """A cue as it is written, with markup: start and end in seconds, and its lines."""
+    """A cue as it is written in the file, with markup: start and end in seconds, and its lines."""
 
     start: float
     end: float
@@ -34,14 +37,14 @@ class RawCue:
 
 
 def read_cues(text: str, name: str) -> tuple[list[RawCue], list[str]]:
-    """Read the cues of a file in its order, and collect what makes the file unusable.
+    """Read all cues of a subtitle file in file order, and collect the faults that make the file unusable.
 
     Args:
         text: content of the file.
-        name: name of the file; its suffix, one of SUFFIXES, selects the format.
+        name: name of the file; the suffix, one of SUFFIXES, selects the format.
 
     Returns:
-        The cues, and the findings.
+        The cues, and descriptions of the faults.
     """
     findings: list[str] = []
     suffix = name[-4:].lower()
@@ -63,7 +66,10 @@ def read_cues(text: str, name: str) -> tuple[list[RawCue], list[str]]:
 
 
 def _masked_lines(text: str, suffix: str, name: str, findings: list[str]) -> Iterator[str]:
-    """Yield time lines and masked text lines; numbers, identifiers, comments and styles are left out."""
+    """Yield the lines of a subtitle file with times or text, masked for pysubs2.
+
+    Cue numbers, identifiers, comments and styles are left out.
+    """
     lines = [*text.splitlines(), ""]
     # State: inside a comment, inside a cue, and whether the cue has words.
     aside, inside, worded = suffix == ".vtt", False, False

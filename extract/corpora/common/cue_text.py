@@ -1,4 +1,7 @@
-"""Words of a cue without markup, entities and invisible characters; times and voices of words are kept."""
+"""Extract the words of a subtitle cue, without markup, entities and invisible characters.
+
+If the file states the time or the speaker (voice) of a word, they are kept.
+"""
 
 import html
 import re
@@ -38,7 +41,7 @@ _TIME_OR_VOICE: Final = re.compile(
 
 @dataclass(frozen=True)
 class CueWord:
-    """A word, the time at which it begins in seconds, and its voice; None where the file does not say."""
+    """A word, the time at which it begins (seconds), and the voice that speaks it; None where the file does not say."""
 
     text: str
     at: float | None = None
@@ -50,7 +53,7 @@ CueLine = tuple[CueWord, ...]
 
 @dataclass(frozen=True)
 class Passage:
-    """Lines of words with a start and an end time, seconds."""
+    """Lines of words that are shown or spoken together, with a start and an end time in seconds."""
 
     start: float
     end: float
@@ -58,7 +61,7 @@ class Passage:
 
     @property
     def words(self) -> CueLine:
-        """All words of all lines."""
+        """All words of all lines, in order."""
         return tuple(word for line in self.lines for word in line)
 
 
@@ -98,7 +101,10 @@ def _path_or_blank(found: re.Match[str]) -> str:
 
 
 def cue_lines(lines: Sequence[str]) -> tuple[CueLine, ...]:
-    """Return the words of each line of a cue. Lines without words are left out; ASS and HTML may add line breaks."""
+    """Return the words of each line of a cue. Lines without words are left out.
+
+    Markup of the formats ASS and HTML may add line breaks.
+    """
     found: list[CueLine] = []
     voice: str | None = None
     for written in lines:
@@ -110,7 +116,10 @@ def cue_lines(lines: Sequence[str]) -> tuple[CueLine, ...]:
 
 
 def _line(line: str, voice: str | None) -> tuple[CueLine, str | None]:
-    """Return the words of a line that begins in `voice`, and the voice in which it ends."""
+    """Return the words of a line, and the voice that speaks at the end of the line.
+
+    `voice` is the voice that speaks at the beginning of the line.
+    """
     found_marks: list[re.Match[str]] = []
 
     def mask(match: re.Match[str]) -> str:
@@ -150,14 +159,16 @@ def join_words(words: Sequence[CueWord]) -> str:
 
 
 def split_at(words: CueLine, bounds: Sequence[int]) -> list[CueLine]:
-    """Split words at character positions of `join_words(words)`; a word that contains a position is cut.
+    """Split a list of words at character positions of the joined text.
+
+    A word that contains a position is cut in two.
 
     Args:
         words: the words.
-        bounds: sorted character positions.
+        bounds: sorted character positions in `join_words(words)`.
 
     Returns:
-        The words between each two successive positions.
+        For each two successive positions, the words between them.
     """
     found: list[list[CueWord]] = [[] for _ in bounds[1:]]
     place = 0
@@ -172,10 +183,12 @@ def split_at(words: CueLine, bounds: Sequence[int]) -> list[CueLine]:
 
 
 def word_starts(words: Sequence[CueWord], start: float, end: float) -> list[float]:
-    """Return when each word begins, seconds: the file's time, or interpolated by the length of the words.
+    """Return the time at which each word begins, in seconds.
+
+    It is the time that the file states, or else a time interpolated by the lengths of the words.
 
     Args:
-        words: words spoken from `start` to `end`; times outside are moved inside.
+        words: words spoken from `start` to `end`; stated times outside this interval are moved to its ends.
         start, end: start and end of the words, seconds.
     """
     if not words:

@@ -1,4 +1,4 @@
-"""The interface of a corpus that can be scanned."""
+"""The interface of a corpus that ercache can scan."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ ScanProgress = Callable[[int, int], None]  # files done, files in total
 
 
 class Scan(Protocol):
-    """Reads a corpus as it is distributed and returns its manifest."""
+    """A function that reads a corpus as it is distributed and returns the manifest, the list of all utterances."""
 
     def __call__(self, root: Path, switches: Any, progress: ScanProgress | None = None) -> Manifest:
-        """Read a corpus.
+        """Read a corpus and return its manifest.
 
         Args:
             root: folder of the corpus.
-            switches: the corpus' choices in params.yaml.
+            switches: the user's choices for this corpus in params.yaml.
             progress: called with (files done, files in total).
 
         Raises:
-            CorpusError: the folder or its annotation is unusable; the error lists all findings.
+            CorpusError: the folder or the annotation is unusable; the error lists all faults.
         """
 
 
@@ -36,12 +36,12 @@ class CorpusEntry:
         key: name on the command line.
         name: full name.
         modalities: modalities that the corpus can provide.
-        parts: the corpus' own partitions; each becomes one cache file per feature.
+        parts: names of the corpus' own subsets (train, dev, test); each gets its own cache file per feature.
         label_sets: name -> values in the corpus' own order.
         licence: licence of the corpus.
         how_to_get: where to get the corpus, and what to unpack.
-        Switches: class of its choices in params.yaml, under `corpora`.
-        scan: reads the corpus.
+        Switches: class of the user's choices for this corpus in params.yaml, under `corpora`.
+        scan: function that reads the corpus.
     """
 
     key: str

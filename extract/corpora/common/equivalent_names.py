@@ -1,4 +1,7 @@
-"""Names that look equal to people: in another case, or with letters composed differently, as macOS stores them."""
+"""Compare file names that look equal to people: they differ only in case, or in how accented letters are encoded.
+
+macOS encodes accented letters as two characters, other systems as one.
+"""
 
 import unicodedata
 

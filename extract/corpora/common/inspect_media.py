@@ -1,6 +1,7 @@
-"""Compute digest and media facts of every media file of a corpus, in worker processes that may crash on bad files.
+"""Compute the digest and the basic facts of every media file of a corpus.
 
-It uses all cores. Facts of files that have not changed since an earlier scan come from the scan cache.
+Worker processes on all cores read the files, because a bad file may crash the process that reads it. Facts of files
+that have not changed since an earlier scan come from the scan cache.
 """
 
 import json
@@ -36,13 +37,15 @@ VERSION: Final = f"2 av{av.__version__}"
 
 @dataclass(frozen=True)
 class MediaFacts:
-    """Facts of a media file.
+    """Basic facts about a media file.
 
     Attributes:
-        sha256: digest of the file; None where there is no file.
-        pictures_end, sound_end: when they end, seconds from the start of the file; None where there are none.
-        video, audio: whether the file has pictures, and sound.
-        fault: why the file is unusable, and the tool's own message; None if it is usable.
+        sha256: digest of the file; None if there is no file.
+        pictures_end: when the pictures end, seconds from the start of the file; None without pictures.
+        sound_end: when the sound ends, seconds from the start of the file; None without sound.
+        video: whether the file has pictures.
+        audio: whether the file has sound.
+        fault: why the file is unusable, and the error message of the library; None if it is usable.
     """
 
     sha256: str | None
@@ -54,18 +57,18 @@ class MediaFacts:
 
     @property
     def seconds(self) -> float | None:
-        """Length of the recording in seconds: that of its pictures, or of its sound if it has no pictures."""
+        """Duration of the recording in seconds: that of the pictures, or that of the sound if there are no pictures."""
         return self.sound_end if self.pictures_end is None else self.pictures_end
 
 
 def inspect_media(
     root: Path, paths: Iterable[str], progress: ScanProgress | None = None
 ) -> dict[str, MediaFacts]:
-    """Inspect media files.
+    """Compute the basic facts of media files.
 
     Args:
         root: folder of the corpus.
-        paths: paths below the root.
+        paths: paths of the files, relative to `root`.
         progress: called with (files done, files in total); files known from the scan cache count as done.
 
     Returns:
@@ -95,7 +98,11 @@ def inspect_media(
 def _facts_without_process(
     root: Path, paths: Sequence[str], scan_cache: ScanCache
 ) -> tuple[dict[str, MediaFacts], dict[str, FileStamp]]:
-    """Return the facts of files that need no worker process, and the stamps of the other files."""
+    """Return the facts about files that need not be read: they are in the scan cache, absent or empty.
+
+    Returns:
+        Path -> media facts for these files, and path -> stamp for all files, to find or store them in the scan cache.
+    """
     media_facts: dict[str, MediaFacts] = {}
     stamps: dict[str, FileStamp] = {}
     for path in paths:
@@ -145,7 +152,10 @@ open_pool: Callable[[int], Executor] = (
 
 
 def _inspect_all(root: Path, left: list[list[str]], on_found: OnFound) -> None:
-    """Inspect chunks of files with one process per core; chunks whose process dies are inspected file by file."""
+    """Inspect groups of files with one process per core.
+
+    If a process dies, the files of the groups that it may have been reading are inspected one by one.
+    """
     workers = cores()
     while left:
         done: set[str] = set()
@@ -163,7 +173,7 @@ def _inspect_all(root: Path, left: list[list[str]], on_found: OnFound) -> None:
 
 
 def _inspect_in_pool(root: Path, chunks: Sequence[list[str]], workers: int, on_found: OnFound) -> None:
-    """Inspect chunks of files until all are done or a worker dies."""
+    """Inspect groups of files in several processes until all are done or a process dies."""
     pool = open_pool(min(workers, len(chunks)))
     try:
         futures = {pool.submit(inspect_files, root, chunk): chunk for chunk in chunks}
@@ -183,7 +193,7 @@ def inspect_files(root: Path, paths: Sequence[str]) -> list[MediaFacts]:
 def problems_of_media(
     utterance: str, ref: MediaRef | None, media_facts: MediaFacts | None, *media: str
 ) -> list[Problem]:
-    """Return the problems of an utterance that needs video, audio or both of a file."""
+    """Return the problems of a media file for an utterance that needs its video, its audio or both."""
     if ref is None or media_facts is None:
         return []
     if media_facts.fault is not None:
@@ -202,7 +212,7 @@ def _detail(ref: MediaRef, words: str) -> str:
 
 
 def _inspect_file(root: Path, path: str) -> MediaFacts:
-    """Inspect one file. An unexpected error of a library becomes a fault of this file alone."""
+    """Return the facts of one file. An unexpected error of a library is recorded as the fault of this file."""
     sha256 = None
     try:
         file = locate(root, MediaRef(path))
@@ -219,10 +229,10 @@ def _inspect_file(root: Path, path: str) -> MediaFacts:
 
 
 def _inspect_singly(root: Path, paths: Sequence[str]) -> dict[str, MediaFacts]:
-    """Inspect files one process each, because one of them kills the process that reads it.
+    """Inspect files one by one in a separate process, because one of them kills the process that reads it.
 
     Raises:
-        WorkError: no worker process can be started, so no file is to blame.
+        WorkError: no process can be started at all, so the cause is not a file.
     """
     media_facts: dict[str, MediaFacts] = {}
     pool = process_pool(1)
@@ -231,7 +241,9 @@ def _inspect_singly(root: Path, paths: Sequence[str]) -> dict[str, MediaFacts]:
             media_facts[path] = pool.submit(inspect_files, root, [path]).result()[0]
         except BrokenProcessPool as error:
             digest = digest_of_file(locate(root, MediaRef(path)))
-            media_facts[path] = MediaFacts(digest, fault=(Reason.CRASH, "the process that looked at it died"))
+            media_facts[path] = MediaFacts(
+                digest, fault=(Reason.CRASH, "the process that read this file died")
+            )
             pool = process_pool(1)
             if pool.submit(abs, 0).exception() is not None:
                 message = "the processes that inspect media files do not start"

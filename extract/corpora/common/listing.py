@@ -1,4 +1,4 @@
-"""The listing of a corpus folder, and the one way to read a table or transcript in it."""
+"""List the files of a corpus folder, and read its tables and transcripts safely."""
 
 import os
 from collections.abc import Iterable
@@ -26,12 +26,13 @@ REMEDIES: Final = {
 
 @dataclass(frozen=True)
 class FolderListing:
-    """All files below a root, as paths relative to it with forward slashes, shallowest first.
+    """All files below a root folder, as relative paths with forward slashes; files nearest to the root come first.
 
     Attributes:
-        root: the root.
+        root: the root folder.
         files: the paths.
-        not_utf8: escaped names that are not UTF-8. No manifest or table can hold them, so they are not in `files`.
+        not_utf8: printable forms of file names that are not UTF-8. They are not in `files`, because no manifest or
+            table can hold them.
     """
 
     root: Path
@@ -39,24 +40,27 @@ class FolderListing:
     not_utf8: tuple[str, ...] = ()
 
     def files_named(self, name: str) -> list[str]:
-        """Return files with a name in any case, at any depth: shallowest first, then exact case first."""
+        """Return all files with a given name, in any case and any folder.
+
+        Files nearest to the root come first; among these, exact matches of the name.
+        """
         wanted = name.casefold()
         found = [path for path in self.files if path.rpartition("/")[2].casefold() == wanted]
         return sorted(found, key=lambda path: (path.count("/"), path.rpartition("/")[2] != name))
 
     def files_in(self, folder: str) -> list[str]:
-        """Return files directly inside folders with a name in any case, at any depth."""
+        """Return all files that lie directly in a folder with a given name (in any case), at any depth."""
         wanted = folder.casefold()
         return [
             path for path in self.files if path.rpartition("/")[0].rpartition("/")[2].casefold() == wanted
         ]
 
     def archives(self) -> list[str]:
-        """Return archives that may still have to be unpacked."""
+        """Return the archive files in the folder; they may have to be unpacked."""
         return [path for path in self.files if path.lower().endswith(ARCHIVES)]
 
     def notes(self) -> list[Problem]:
-        """Return problems of the listing itself, whatever the corpus."""
+        """Return problems of the folder that concern any corpus, such as names that are not UTF-8."""
         if not self.not_utf8:
             return []
         told = f"{counted(len(self.not_utf8), 'file')} left out, whose names are no UTF-8: {list_some(self.not_utf8)}"
@@ -64,10 +68,12 @@ class FolderListing:
 
 
 def list_folder(root: Path) -> FolderListing:
-    """List a corpus folder. Links to folders are followed one step, so that they are listed (and later rejected).
+    """List a corpus folder.
+
+    Links to folders are followed one level deep, so that their files are listed (and later rejected).
 
     Raises:
-        CorpusError: the root is no folder or cannot be listed.
+        CorpusError: the root is not a folder or cannot be listed.
     """
     if not root.is_dir():
         raise CorpusError(
@@ -98,7 +104,10 @@ def _words(error: OSError) -> str:
 
 
 def _is_utf8(path: str) -> bool:
-    """Whether a name is valid text. Bytes that are not UTF-8 appear as lone surrogates, which cannot be encoded."""
+    """Return whether a file name is valid UTF-8.
+
+    Python represents other bytes as lone surrogate characters, which cannot be encoded.
+    """
     return path.isascii() or path == path.encode("utf-8", "ignore").decode("utf-8")
 
 
@@ -114,13 +123,13 @@ def _linked(root: Path, place: Path) -> Iterable[str]:
 
 
 def read_content(root: Path, path: str) -> bytes:
-    """Read a table or transcript below a root. Links out of the root are not followed; a pipe is never opened.
+    """Return the bytes of a table or transcript below a root.
 
-    Returns:
-        The bytes; an empty file gives no bytes.
+    Links out of the root are not followed; a pipe is never opened.
 
     Raises:
-        Missing: with OUTSIDE_ROOT, ABSENT, NOT_A_FILE, GIT_LFS_POINTER or UNREADABLE.
+        Missing: the file lies outside the root, is absent, is not a regular file, is a Git LFS pointer, or is
+            unreadable.
     """
     try:
         return check_file(root, MediaRef(path)).read_bytes()
@@ -133,17 +142,17 @@ def read_content(root: Path, path: str) -> bytes:
 
 
 def describe_unreadable(path: str, missing: Missing) -> str:
-    """Return a message that says why `read_content` rejected a file, and what to do."""
+    """Return a message that says why `read_content` rejected a file, and what the user can do."""
     return f"{path}: {REMEDIES.get(missing.reason, missing.reason.meaning)}"
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 fault`, `2 faults`."""
+    """Return a count with its noun: `1 fault`, `2 faults`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def list_some(names: Iterable[str], most: int = 8) -> str:
-    """Return a few names for a message, and how many more there are."""
+    """Return a text with the first few names and the number of further names, for a message."""
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more

@@ -1,4 +1,4 @@
-"""Check whether a folder holds the corpus that a manifest was made from, wherever the folder is now."""
+"""Check whether a folder holds the corpus from which a manifest was made, even if the folder has moved."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,9 +11,10 @@ from extract.media.files import check_file
 
 
 def origin_differences(manifest: Manifest, root: Path) -> list[str]:
-    """Return why a root does not hold the corpus of a manifest (other annotation, no files); empty if it does.
+    """Return the reasons why a folder does not hold the corpus of a manifest; empty if it does.
 
-    The corpus may have moved. Its media may also have changed: extraction compares each file that it reads.
+    Reasons are changed annotation or absent media files. The folder may have moved. The content of media files is not
+    compared here: extraction compares each file that it reads.
     """
     now = {path: _digest(root, path) for path in manifest.sources}
     changed = [path for path, digest in now.items() if digest not in (None, manifest.sources[path])]
@@ -32,7 +33,7 @@ def origin_differences(manifest: Manifest, root: Path) -> list[str]:
 
 
 def annotation_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """Describe how the annotation has changed since a scan, one phrase for each kind of change."""
+    """Describe how the annotation files have changed since a scan, one phrase for each kind of change."""
     new, removed = now.keys() - before.keys(), before.keys() - now.keys()
     changed = [path for path in before.keys() & now.keys() if before[path] != now[path]]
     for paths, what in ((changed, "changed"), (new, "new"), (removed, "gone")):

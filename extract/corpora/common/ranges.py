@@ -1,4 +1,4 @@
-"""Compare spans of media with the files that they refer to."""
+"""Compare the time spans of utterances with the real durations of the media files."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,15 +22,15 @@ def resolve_references(
     media_facts: Mapping[str, MediaFacts],
     policy: BeyondFile,
 ) -> tuple[MediaRef | None, MediaRef | None, list[Problem]]:
-    """Return an utterance's references with the digests of their files, and the problems found.
+    """Check an utterance's media references against the files. Add file digests, and report problems.
 
     Args:
         utterance: id of the utterance.
-        video, audio: its references.
+        video, audio: media references of the utterance.
         media_facts: path -> media facts; a path that is not in it is absent.
-        policy: what to do when a span ends after its file. `trim` moves the end, separately for pictures and sound.
-            `keep` and `drop` leave it; with `drop`, the caller drops the utterance if a problem has the reason
-            BEYOND_FILE, which means that the span outlasts all its media.
+        policy: what to do when a time span ends after its file. `trim` moves the end to the end of the file, separately
+            for pictures and sound. `keep` and `drop` leave the span unchanged. With `drop`, the caller removes the
+            utterance if a problem has the reason BEYOND_FILE: the span ends after all media of the utterance.
 
     Returns:
         The references to video and audio, and the problems.
@@ -51,7 +51,7 @@ def resolve_references(
         if file_facts.fault is not None or end is None or ref.end is None:
             continue
         start = ref.start or 0.0
-        detail = f"{ref.path}: {_NAMES[medium]} at {end:.2f} s, the stretch is {start:.2f} to {ref.end:.2f} s"
+        detail = f"{ref.path}: {_NAMES[medium]} at {end:.2f} s, the utterance lasts from {start:.2f} to {ref.end:.2f} s"
         if start >= end:
             reason = Reason.NO_VIDEO if medium == "video" else Reason.NO_AUDIO
             problems.append(Problem(utterance, reason.status.value, reason.value, detail))

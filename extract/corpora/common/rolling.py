@@ -1,9 +1,10 @@
-"""Rolling captions, as YouTube and television show them: remove from each cue what earlier cues have shown.
+"""Rolling captions, as YouTube and television show them: remove from each cue the words that earlier cues have shown.
 
 A sentence appears in two to four cues: while it is spoken, often with a time for each word; for some milliseconds; and
-above the next sentence. Other programs show a sentence once for each of its words, with that word underlined, or let it
-grow. Only the new words of a cue are kept, from its start to the start of the next cue. If the captions have full
-stops, the words are joined to sentences; otherwise words that appear together stay together.
+above the next sentence. Some programs show a sentence once for each of its words, with that word underlined. Some
+programs let the sentence grow word by word. Only the new words of a cue are kept, from the start of this cue to the
+start of the next one. If the captions have full stops, the words are joined to sentences. Otherwise words that appear
+together stay together.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ _ABBREVIATIONS: Final = frozenset(
 
 
 def unroll(raw_cues: Sequence[RawCue], passages: Sequence[Passage]) -> list[Passage] | None:
-    """Return passages in which nothing is repeated, or None if the cues do not roll.
+    """Return the words of rolling captions without repetitions, or None if the captions do not roll.
 
     Args:
         raw_cues: cues in order of time.
@@ -39,7 +40,10 @@ def unroll(raw_cues: Sequence[RawCue], passages: Sequence[Passage]) -> list[Pass
 
 
 def _rolls(raw_cues: Sequence[RawCue], passages: Sequence[Passage]) -> bool:
-    """Whether at least every fourth cue repeats lines of the cue before (two people may both say `No.`)."""
+    """Return whether captions roll: at least every fourth cue repeats lines of the cue before.
+
+    Single repetitions do not count, because two people may both say `No.`.
+    """
     scrolled = grown = 0
     for (cue, before), (later, now) in pairwise(zip(raw_cues, passages, strict=True)):
         if now.start - before.end <= MAX_GAP_SECONDS:
@@ -53,7 +57,7 @@ def _rolls(raw_cues: Sequence[RawCue], passages: Sequence[Passage]) -> bool:
 
 
 def _overlaps(passages: Sequence[Passage]) -> bool:
-    """Whether most cues stay on screen until the next but one comes, as in a display of two lines."""
+    """Return whether most cues stay on screen until the cue after the next one, as on a display with two lines."""
     pairs = list(pairwise(passages))
     late = sum(a.start < b.start < a.end <= b.end for a, b in pairs)
     apart = all(b.start >= a.end - MAX_GAP_SECONDS for a, b in zip(passages, passages[2:], strict=False))
@@ -69,7 +73,11 @@ def _said(line: CueLine) -> list[tuple[str, str | None]]:
 
 
 def _shown_before(before: Sequence[CueLine], now: Sequence[CueLine]) -> tuple[int, int]:
-    """Return how many lines the previous cue showed last, and how many words of the following line it showed."""
+    """Return how much of a cue the previous cue has already shown.
+
+    Returns:
+        The number of whole lines, and the number of words of the following line.
+    """
     old, new = [_said(line) for line in before], [_said(line) for line in now]
     most = range(min(len(old), len(new)), 0, -1)
     for count in most:
@@ -104,7 +112,7 @@ def _new_words(passages: Sequence[Passage]) -> list[Passage]:
 
 
 def _one_after_the_other(passages: Sequence[Passage]) -> list[Passage]:
-    """Return passages that end at the latest where the next one begins."""
+    """Shorten passages that overlap: each ends at the latest where the next one begins."""
     ends = [b.start if b.start > a.start else a.end for a, b in pairwise(passages)]
     return [
         replace(passage, end=min(passage.end, end))
@@ -113,7 +121,7 @@ def _one_after_the_other(passages: Sequence[Passage]) -> list[Passage]:
 
 
 def is_punctuated(words: Sequence[CueWord]) -> bool:
-    """Whether a text has full stops; machine-made captions often have none."""
+    """Return whether a text has enough full stops to find sentences. Machine-made captions often have none."""
     stops = sum(_ends(word) for word in words)
     return stops > 0 and stops * MAX_WORDS_PER_STOP >= len(words)
 
@@ -124,7 +132,7 @@ def _ends(word: CueWord) -> bool:
 
 
 def sentences(passages: Sequence[Passage]) -> list[Passage]:
-    """Join passages to sentences if the text has full stops; pauses and new speakers also end a sentence."""
+    """Join passages to sentences if the text has full stops. Pauses and new speakers also end a sentence."""
     if not is_punctuated([word for passage in passages for word in passage.words]):
         return list(passages)
     found: list[Passage] = []

@@ -1,7 +1,7 @@
-"""The scan cache: media facts from earlier scans, so that unchanged files need no new inspection.
+"""The scan cache: facts about media files from earlier scans, so that unchanged files are not read again.
 
-It is a database in the folder of the store, with the full path of a file as key. An entry is valid while the file keeps
-its size, times and inode. Losing the cache costs only time: without it, every file is inspected.
+The cache is a database in the folder of the store, with the full path of a file as key. An entry is valid as long as
+the file keeps its size, times and inode. If the cache is lost, the next scan reads every file again.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ WAIT_SECONDS: Final = 30.0  # how long to wait for another scan that is writing
 
 @dataclass(frozen=True)
 class FileStamp:
-    """File properties that show whether a file has changed; times in ns."""
+    """File properties that show whether a file has changed: size, times (nanoseconds) and inode."""
 
     path: str
     size: int
@@ -38,12 +38,12 @@ class FileStamp:
 
     @property
     def is_settled(self) -> bool:
-        """Whether any later change of the file would change its times."""
+        """Whether the file is old enough that any later change would also change its times."""
         return time.time_ns() - self.modified > SETTLED_NS
 
 
 def file_stamp(file: Path) -> FileStamp | None:
-    """Return the stamp of a non-empty regular file; None for anything else."""
+    """Return the stamp (size, times, inode) of a regular file; None if it is empty, or no regular file."""
     try:
         facts = file.stat()
     except OSError:  # the inspection itself reports what is wrong
@@ -55,12 +55,12 @@ def file_stamp(file: Path) -> FileStamp | None:
 
 
 class ScanCache:
-    """Maps a file stamp to a text, on disk. Use it as a context manager; several scans may use it at once.
+    """Maps a file in a certain state to a text, on disk. Use it as a context manager. Several scans may use it at once.
 
     Args:
-        version: version of the inspection; entries of other versions are ignored.
-        folder: folder of the database, created when missing. Default: the store, or the user's own folder if the
-            store is not writable.
+        version: version of the code that inspects files; entries of other versions are ignored.
+        folder: folder of the database, created when missing. None: the store, or the user's own folder if the store is
+            not writable.
     """
 
     def __init__(self, version: str, folder: Path | None = None) -> None:
@@ -71,7 +71,7 @@ class ScanCache:
         self._last = time.monotonic()
 
     def get(self, stamp: FileStamp) -> str | None:
-        """Return the text stored for a file in exactly this state, or None."""
+        """Return the text stored for a file if the file has not changed since then, else None."""
         if self._database is None:
             return None
         query = "SELECT state, text FROM looks WHERE path = ?"
@@ -79,7 +79,10 @@ class ScanCache:
         return row[1] if row is not None and row[0] == self._state(stamp) else None
 
     def put(self, stamp: FileStamp, text: str) -> None:
-        """Store a text for a file in this state; it is on disk after about two seconds of work, or at the end."""
+        """Store a text for a file in its present state.
+
+        It is written to disk within about two seconds, or at the end.
+        """
         if self._database is None or not stamp.is_settled:
             return
         self._waiting.append((os.fsencode(stamp.path), self._state(stamp), text))
@@ -97,7 +100,7 @@ class ScanCache:
             self._database.close()
 
     def _commit(self) -> None:
-        """Write all waiting entries at once: the lock is not held between inspections."""
+        """Write all waiting entries to the database at once, so that it is locked only for a short time."""
         self._last = time.monotonic()
         if self._database is None or not self._waiting:
             return
@@ -135,7 +138,7 @@ class ScanCache:
 
 
 def _locks_work(folder: Path) -> bool:
-    """Whether files in a folder can be locked as sqlite does it."""
+    """Return whether files in a folder can be locked in the way that sqlite locks them."""
     try:
         with tempfile.TemporaryFile(dir=folder) as stream:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

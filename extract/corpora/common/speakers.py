@@ -1,9 +1,10 @@
-"""Find who says what in a cue: its turns, and their speakers where the file names them.
+"""Find who says what in a subtitle cue: split it into turns, and find the speakers that the file names.
 
 A speaker is named by a WebVTT voice span (`<v Mary>Hello`), by a name and a colon (`MARY: Hello`, `>> Mary Ann: Hello`,
 `JOHN (ON PHONE): Hello`), or by a name in brackets (`[SPEAKER_00]: Hello`, `[Alba] Hola`, `(SPEAKER_00) Hello`). A name
-has up to three words without a lower-case initial, or is a diarizer's tag. A new turn in a cue begins at a voice, at
-`>>`, at a line with a dash, and at a line with a name below the first line. Speakers are never guessed.
+has up to three words that do not begin with a lower-case letter, or it is the tag of a diarization program. A new turn
+in a cue begins at a voice, at `>>`, at a line with a dash, and at a line with a name below the first line. Speakers are
+never guessed.
 """
 
 import re
@@ -29,10 +30,10 @@ _ENDED: Final = re.compile(r"[.!?…。！？]['\"’”»)\]]*$")
 
 @dataclass(frozen=True)
 class CueTurn:
-    """What one speaker says in a cue.
+    """What one speaker says in a subtitle cue.
 
     Attributes:
-        speaker: None where the file names nobody.
+        speaker: name of the speaker; None where the file names nobody.
         words: the words of the turn.
         marked: whether the file marks that a speaker begins here.
     """
@@ -43,16 +44,18 @@ class CueTurn:
 
 
 def ends_sentence(text: str) -> bool:
-    """Whether a text ends a sentence."""
+    """Return whether a text ends a sentence, for example with a full stop."""
     return _ENDED.search(text) is not None
 
 
 def speaker_label(text: str, names_in_text: bool = True) -> tuple[str, int] | None:
-    """Return the speaker's name at the beginning of a text and the position where the speech begins; None without name.
+    """Return the speaker's name at the beginning of a text and the position at which the speech begins.
+
+    None if the text does not begin with a name.
 
     Args:
         text: the text.
-        names_in_text: whether names count that are not a diarizer's tags in brackets.
+        names_in_text: accept all names; otherwise only tags of a diarization program in brackets.
     """
     arrows = _ARROWS.match(text)
     place = arrows.end() if arrows else 0
@@ -76,7 +79,7 @@ def _is_name(name: str) -> bool:
 
 
 def is_speaker_line(line: CueLine, names_in_text: bool = True) -> bool:
-    """Whether a line is a speaker's name in brackets above the speech; `[APPLAUSE]` is not."""
+    """Return whether a line is only a speaker's name in brackets, above the speech. `[APPLAUSE]` is not."""
     text = join_words(line)
     label = speaker_label(f"{text} x", names_in_text)
     if label is None or label[1] != len(text) + 1:
@@ -85,7 +88,10 @@ def is_speaker_line(line: CueLine, names_in_text: bool = True) -> bool:
 
 
 def turns_of(lines: Sequence[CueLine], names_in_text: bool = True) -> list[CueTurn]:
-    """Return the turns of a cue in order. A turn without words is a name alone: that of the next cue's speaker."""
+    """Return the turns of a cue in order.
+
+    A turn without words is only a name: it names the speaker of the next cue.
+    """
     words = tuple(chain.from_iterable(lines))
     if not words:
         return []
@@ -104,7 +110,7 @@ def turns_of(lines: Sequence[CueLine], names_in_text: bool = True) -> list[CueTu
 
 
 def _pieces(line: CueLine) -> list[CueLine]:
-    """Split a line before each `>>` and before a second dash."""
+    """Split a line before each `>>` and before a second dash, where another speaker may begin."""
     text = join_words(line)
     places = {match.start() for match in _ARROWS.finditer(text)}
     if _DASH.match(text):
@@ -114,7 +120,7 @@ def _pieces(line: CueLine) -> list[CueLine]:
 
 
 def _starts(pieces: Sequence[CueLine], names_in_text: bool) -> list[bool]:
-    """Return for each piece whether it begins a turn."""
+    """Return for each piece of a cue whether it begins a new turn."""
     texts = [join_words(piece) for piece in pieces]
     dashed = [_DASH.match(text) is not None for text in texts]
     several = sum(dashed) > 1

@@ -1,7 +1,7 @@
-"""Named splits and folds, as pure functions from groups of ids to lists of ids.
+"""Compute named splits and folds of a corpus into subsets (train, dev, test) without dividing groups.
 
 A *group* must stay together: a dialogue, a session, a speaker or an actor. No group is in two subsets. A fold is a
-split of its own, named `<folds>/<what is held out>`. Ids keep the order of the manifest.
+split named `<folds>/<what is held out>`. Ids keep the order of the manifest.
 """
 
 import hashlib
@@ -15,15 +15,15 @@ SORTED_VALIDATION_SHARE = 1 / 6  # 20 of the 120 dialogues of IEMOCAP's sessions
 
 
 def split_by_groups(groups: Groups, dev: Collection[str], test: Collection[str]) -> Split:
-    """Split by groups: some groups for validation, some for the test, all others for training.
+    """Split utterances by group: some groups for validation, some for the test, all other groups for training.
 
     Args:
-        groups: id -> group.
+        groups: utterance id -> group.
         dev: groups for validation.
         test: groups for the test.
 
     Raises:
-        ValueError: a group is in both; the caller's rule is wrong.
+        ValueError: a group is in both `dev` and `test`; this is an error in the code that chose the groups.
     """
     both = sorted(set(dev) & set(test))
     if both:
@@ -36,20 +36,20 @@ def split_by_groups(groups: Groups, dev: Collection[str], test: Collection[str])
 
 
 def usable_splits(splits: Mapping[str, Split]) -> dict[str, Split]:
-    """Return the splits without an empty subset; an incomplete corpus does not allow the others."""
+    """Return the splits that have no empty subset. An incomplete corpus does not allow all splits."""
     return {name: split for name, split in splits.items() if all(split.values())}
 
 
 def last_groups(groups: Iterable[str], share: float) -> tuple[str, ...]:
-    """Return the last groups in alphabetical order: `share` of them, rounded, at least one."""
+    """Return the last groups in alphabetical order: the given share of all groups, rounded, at least one."""
     names = sorted(set(groups))
     return tuple(names[len(names) - _number(names, share) :])
 
 
 def draw_groups(groups: Iterable[str], share: float, seed: int) -> tuple[str, ...]:
-    """Draw groups by seed: `share` of them, rounded, at least one.
+    """Choose groups at random by seed: the given share of all groups, rounded, at least one.
 
-    Groups are ranked by a digest of seed and name, so that the draw does not depend on a random number generator.
+    Groups are ranked by a digest of seed and name, so the choice does not depend on a random number generator.
     """
     names = sorted(set(groups), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
     return tuple(sorted(names[: _number(names, share)]))
@@ -58,18 +58,18 @@ def draw_groups(groups: Iterable[str], share: float, seed: int) -> tuple[str, ..
 def session_held_out(
     dialogues: Groups, sessions: Mapping[str, str], test: str, name: str, fixed: Collection[str], seed: int
 ) -> dict[str, Split]:
-    """Test on one session, with three rules for the validation dialogues, taken from the other sessions.
+    """Return three splits that test on the same session; the validation dialogues come from the other sessions.
 
-    `<name>` takes the last sixth in alphabetical order, `<name>_fixed` takes the dialogues of a given list, and
-    `<name>_seed<seed>` draws a tenth.
+    Split `<name>` validates on the last sixth of the dialogues in alphabetical order, `<name>_fixed` on the dialogues
+    of a given list, and `<name>_seed<seed>` on a randomly chosen tenth.
 
     Args:
         dialogues: utterance -> dialogue.
         sessions: dialogue -> session.
         test: the test session.
-        name: name of the split.
-        fixed: dialogues for the second rule; absent dialogues and those of the test session are ignored.
-        seed: seed for the third rule.
+        name: name of the first split.
+        fixed: validation dialogues of `<name>_fixed`; absent dialogues and dialogues of the test session are ignored.
+        seed: seed of the random choice.
     """
     tested = [d for d, session in sessions.items() if session == test]
     others = [d for d, session in sessions.items() if session != test]
@@ -82,12 +82,12 @@ def session_held_out(
 
 
 def leave_session_out(dialogues: Groups, sessions: Mapping[str, str], seed: int) -> dict[str, Split]:
-    """Return folds `loso/<session>`: test on one session, validate on a drawn tenth of the other dialogues.
+    """Return folds `loso/<session>`: test on one session, validate on a random tenth of the other sessions' dialogues.
 
     Args:
         dialogues: utterance -> dialogue.
         sessions: dialogue -> session.
-        seed: seed of the draw.
+        seed: seed of the random choice.
     """
     folds: dict[str, Split] = {}
     for test in sorted(set(sessions.values())):
@@ -100,9 +100,9 @@ def leave_session_out(dialogues: Groups, sessions: Mapping[str, str], seed: int)
 
 
 def leave_speaker_out(speakers: Groups, partners: Mapping[str, str]) -> dict[str, Split]:
-    """Return folds `speaker/<speaker>`: test on one speaker, validate on the partner, train on the other pairs.
+    """Return folds `speaker/<speaker>`: test on one speaker, validate on the dialogue partner, train on other pairs.
 
-    The partner must not train, because both speak in the same dialogues.
+    The partner must not train, because both people speak in the same dialogues.
 
     Args:
         speakers: utterance -> speaker.
@@ -115,11 +115,11 @@ def leave_speaker_out(speakers: Groups, partners: Mapping[str, str]) -> dict[str
 
 
 def actor_disjoint(actors: Groups, share: float = 0.15) -> Split:
-    """Split actors in alphabetical order: the last `share` for the test, as many before them for validation.
+    """Split actors in alphabetical order: first actors for training, then for validation, last ones for the test.
 
     Args:
         actors: utterance -> actor.
-        share: share of the actors for each of test and validation.
+        share: share of the actors for validation, and again for the test.
 
     Returns:
         The split; {} with fewer than three actors.
@@ -133,9 +133,9 @@ def actor_disjoint(actors: Groups, share: float = 0.15) -> Split:
 
 
 def actor_folds(actors: Groups, count: int = 5, name: str = "actors") -> dict[str, Split]:
-    """Return folds `<name>/1` to `<name>/<count>`: blocks of actors in alphabetical order.
+    """Return folds `<name>/1` to `<name>/<count>`: actors in alphabetical order are cut into `count` blocks.
 
-    Each block is tested in one fold; the block after it validates.
+    Each fold tests on one block, validates on the block after it, and trains on all other blocks.
 
     Args:
         actors: utterance -> actor.
@@ -143,7 +143,7 @@ def actor_folds(actors: Groups, count: int = 5, name: str = "actors") -> dict[st
         name: name of the folds.
 
     Raises:
-        ValueError: fewer than three folds leave nothing to train on.
+        ValueError: with fewer than three folds, no block is left for training.
     """
     if count < 3:
         raise ValueError(f"{count} folds: validation and test need one each, training the rest")

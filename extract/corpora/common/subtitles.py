@@ -3,9 +3,10 @@
 Steps: read the cues (cue_files.py), clean their words (cue_text.py), remove repetitions (rolling.py), remove captions
 that nobody speaks (asides.py), and find the speakers (speakers.py).
 
-The turns of a cue share its time: by the times of words where the file has them, otherwise in proportion to length. A
-cue without a name keeps the speaker if it continues the previous sentence, or if the file marks every change of speaker
-with `>>` and this cue has none. Speakers are never guessed otherwise.
+If a cue has several turns, its time is divided: by the times of words where the file has them, otherwise in proportion
+to the length of the text. A cue without a name keeps the speaker of the cue before in two cases: it continues the
+previous sentence, or the file marks every change of speaker with `>>` and this cue has no such mark. In all other cases
+the speaker is unknown.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ class Cue:
 
 @dataclass
 class SubtitleTranscript:
-    """Cues in order of time, notes (reason, detail), and findings that make the file unusable."""
+    """A subtitle file: cues in order of time, notes (reason, detail), and faults that make the file unusable."""
 
     cues: list[Cue] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
@@ -45,10 +46,12 @@ class SubtitleTranscript:
 
 
 def decode(content: bytes, encoding: str = "utf-8") -> str:
-    """Decode a file: a byte order mark decides, otherwise the encoding that the user names. Nothing is guessed.
+    """Decode the bytes of a file.
+
+    A byte order mark decides the encoding; without one, the encoding that the user names is used. Nothing is guessed.
 
     Raises:
-        ValueError: with a message that names the first byte that does not fit.
+        ValueError: a byte does not fit the encoding; the message names the first such byte.
     """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         name = "utf-16"
@@ -103,7 +106,7 @@ def read_subtitles(
 
 @dataclass
 class _CueCounts:
-    """Counts for the notes: cues with several turns, turns that continue a speaker, and asides."""
+    """Counts for the notes: cues with several turns, turns that keep the speaker, and captions that nobody speaks."""
 
     shared: int = 0
     continued: int = 0
@@ -111,7 +114,7 @@ class _CueCounts:
 
 
 def _cues(passages: Sequence[Passage], names_in_text: bool, counts: _CueCounts) -> Iterator[Cue]:
-    """Yield the utterances of passages that are in order of time."""
+    """Yield the utterances in subtitle passages, which are in order of time."""
     words = [word for passage in passages for word in passage.words]
     arrows = any(word.text.startswith(">>") for word in words)
     # Most cues end a sentence, so a cue that does not is known to continue.
@@ -150,10 +153,10 @@ def _cues(passages: Sequence[Passage], names_in_text: bool, counts: _CueCounts) 
 
 
 def _continues(before: str, text: str, stops: bool) -> bool:
-    """Whether a text continues the sentence before it; in a file without full stops only a comma says so.
+    """Return whether a text continues the sentence before it. In a file without full stops only a comma shows this.
 
     Args:
-        before: the text before; empty for a name alone.
+        before: the text before; empty if the cue before was only a speaker's name.
         text: the text.
         stops: whether the file has full stops.
     """
@@ -166,7 +169,7 @@ def _continues(before: str, text: str, stops: bool) -> bool:
 
 
 def _timed(turns: Sequence[CueTurn], passage: Passage) -> Iterator[tuple[CueTurn, float, float]]:
-    """Yield turns with their start and end, seconds."""
+    """Yield each turn with its start and end time, seconds."""
     words = tuple(chain.from_iterable(turn.words for turn in turns))
     times = [*word_starts(words, passage.start, passage.end), passage.end]
     place = 0

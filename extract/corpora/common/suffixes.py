@@ -1,7 +1,7 @@
-"""File suffixes that can be read, for each container that FFmpeg may open (extract/media/container.py).
+"""The file suffixes that ercache can read, for each media container that FFmpeg may open.
 
-A container that FORMATS does not name contributes no suffix, so FORMATS is the only list of readable formats.
-Playlists, image sequences and single pictures are in neither.
+The containers are named in extract/media/container.py; FORMATS is the only list of their suffixes. Playlists, image
+sequences and single pictures are not supported.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ AUDIO_SUFFIXES: Final = _of(1)
 
 
 def suffix_of(path: str) -> str:
-    """Return the letters after the last dot of a file name in lower case; empty without a dot."""
+    """Return the suffix of a file name in lower case, without the dot; empty without a dot."""
     _, dot, suffix = path.rpartition("/")[2].rpartition(".")
     return suffix.lower() if dot else ""
 
@@ -70,5 +70,5 @@ def stem_of(path: str) -> str:
 
 
 def is_medium(path: str) -> bool:
-    """Whether a file's suffix is that of a recording that can be read."""
+    """Return whether a file's suffix is that of a media file that ercache can read."""
     return suffix_of(path) in VIDEO_SUFFIXES or suffix_of(path) in AUDIO_SUFFIXES

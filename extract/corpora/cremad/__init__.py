@@ -1,4 +1,4 @@
-"""CREMA-D: 91 actors who speak twelve sentences, with the ratings of listeners."""
+"""CREMA-D: 91 actors speak twelve sentences; listeners rated the emotions."""
 
 from extract.corpora.cremad.scan import ENTRY
 

@@ -1,4 +1,4 @@
-"""Facts about CREMA-D: the codes in its names, its label sets and counts, and its defective files."""
+"""Facts about CREMA-D: the codes in its file names, its label sets and counts, and its defective files."""
 
 import re
 from typing import Final
@@ -57,6 +57,6 @@ SAME_SOUND: Final = (
 
 
 def is_clip(stem: str) -> bool:
-    """Whether a name without suffix is the name of a clip."""
+    """Return whether a file name without suffix is the name of a CREMA-D clip."""
     match = _NAME.fullmatch(stem)
     return bool(match and int(match[1]) in ACTORS and match[2] in SENTENCES and match[3] in EMOTIONS)

@@ -1,8 +1,8 @@
-"""Read what CREMA-D's raters perceived: the votes for each clip by voice, by face, or by both.
+"""Read the emotions that CREMA-D's raters perceived in each clip from the voice, from the face, or from both.
 
 `summaryTable.csv` holds the votes as the authors counted them. If it is absent, the votes are counted here from the
-single answers in `finishedResponses.csv`. The authors left out some answers, so a few clips get other labels. A tie
-gives no label.
+single answers in `finishedResponses.csv`. The authors left out some answers, so a few clips get other labels. If two
+emotions have the same number of votes (a tie), there is no label.
 """
 
 import csv
@@ -43,7 +43,10 @@ COUNTS: Final[Mapping[str, Mapping[str, int]]] = {
 
 @dataclass
 class ClipRatings:
-    """Label set -> clip -> emotion or TIE; path of the table, notes, and findings that make the table unusable."""
+    """The raters' labels: label set -> clip -> emotion, or TIE if two emotions have equally many votes.
+
+    Also the path of the table, notes, and faults that make the table unusable.
+    """
 
     source: str | None = None
     votes: dict[str, dict[str, str]] = field(default_factory=lambda: {name: {} for name in CHANNELS})
@@ -51,27 +54,27 @@ class ClipRatings:
     findings: list[str] = field(default_factory=list)
 
     def labels(self, clip: str) -> dict[str, str | None]:
-        """Return the label of a clip in each set; None for a tie, or if no rater saw the clip."""
+        """Return the label of a clip in each label set; None for a tie, or if no rater judged the clip."""
         return {name: votes.get(full_name(clip)) or None for name, votes in self.votes.items()}
 
     def has(self, clip: str) -> bool:
-        """Whether the table contains the clip."""
+        """Return whether the table contains the clip."""
         return any(full_name(clip) in votes for votes in self.votes.values())
 
 
 def full_name(clip: str) -> str:
-    """Return the full name of a clip; an old copy shortened its level XX to one X."""
+    """Return the full name of a clip. An old copy of the corpus wrote the emotion level XX as a single X."""
     return f"{clip}X" if clip.endswith("_X") else clip
 
 
 def ratings_of(folder: FolderListing) -> tuple[ClipRatings, list[Problem]]:
-    """Read the ratings in a corpus folder; without a readable table there are none.
+    """Read the ratings in a corpus folder. Without a readable table, the result contains no ratings.
 
     Returns:
         The ratings, and problems.
 
     Raises:
-        CorpusError: the table is unusable; the error lists all findings.
+        CorpusError: the table has faults; the error lists them.
     """
     path = _table(folder)
     if path is None:
@@ -97,7 +100,10 @@ def ratings_of(folder: FolderListing) -> tuple[ClipRatings, list[Problem]]:
 
 
 def _table(folder: FolderListing) -> str | None:
-    """Return the path of the table to use: the summary, else the answers; of several, the nearest to the root."""
+    """Return the path of the table to use: the summary table, or else the table of single answers.
+
+    Of several copies, the one nearest to the root is used.
+    """
     for name in (SUMMARY, ANSWERS):
         found = folder.files_named(name)
         if found:
@@ -106,11 +112,13 @@ def _table(folder: FolderListing) -> str | None:
 
 
 def read_ratings(content: bytes, path: str) -> ClipRatings:
-    """Read the votes of a table. An unreadable row of the summary is a finding; an unreadable answer becomes a note.
+    """Read the raters' votes from a table.
+
+    An unreadable row of the summary table makes the table unusable. An unreadable single answer is only noted.
 
     Args:
         content: bytes of the table.
-        path: path of the table; its name says which of the two tables it is.
+        path: path of the table; the file name says which of the two tables it is.
     """
     ratings = ClipRatings(path)
     summary = path.endswith(SUMMARY)
@@ -138,7 +146,7 @@ def read_ratings(content: bytes, path: str) -> ClipRatings:
 def _rows(
     text: str, path: str, needed: tuple[str, ...], ratings: ClipRatings
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the position of each row, and its cells in the needed columns."""
+    """Yield the line number of each row, and its cells in the columns that are needed."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     header = [cell.strip().lower() for cell in next(lines, [])]
     lacking = [column for column in needed if column.lower() not in header]

@@ -1,4 +1,7 @@
-"""Scan CREMA-D (Cao et al., 2014): 91 actors, 12 sentences, 6 emotions; each clip is a conversation of one turn."""
+"""Scan CREMA-D (Cao et al., 2014): 91 actors, 12 sentences, 6 emotions.
+
+Each clip is a conversation of one utterance.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,12 +37,13 @@ from extract.corpora.cremad.ratings import ClipRatings, ratings_of
 
 
 class Switches(Strict):
-    """Choices of CREMA-D.
+    """The user's choices for CREMA-D in params.yaml.
 
     Attributes:
-        known_defects: pictures or sound that do not show what the name says: `missing` removes them from the
-            utterance, `keep` uses them, `drop` removes the utterance.
-        bad_clips: an utterance with neither readable pictures nor readable sound: `keep` its row, or `drop` it.
+        known_defects: what to do with clips whose pictures or sound are known to be wrong: `missing` removes the wrong
+            medium from the utterance, `keep` uses it, `drop` removes the utterance.
+        bad_clips: what to do with an utterance that has neither readable pictures nor readable sound: `keep` or `drop`
+            it.
     """
 
     known_defects: Literal["missing", "keep", "drop"] = "missing"
@@ -48,19 +52,22 @@ class Switches(Strict):
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """Clip name -> path, for video and audio. AudioMP3 is never used: its files are identical silent placeholders."""
+    """The video and audio files of the corpus, as dicts from clip name to path.
+
+    The folder AudioMP3 is never used: its files are identical silent placeholders.
+    """
 
     video: Mapping[str, str]
     audio: Mapping[str, str]
 
     @property
     def stems(self) -> list[str]:
-        """Names of all clips, sorted."""
+        """Names of all clips (without suffix), sorted."""
         return sorted(set(self.video) | set(self.audio))
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan CREMA-D, complete or in part: `VideoFlash/*.flv` and `AudioWAV/*.wav`, or clips in any other folders.
+    """Scan CREMA-D, complete or partial: `VideoFlash/*.flv` and `AudioWAV/*.wav`, or clips in any other folders.
 
     Raises:
         CorpusError: there is no clip, all clips are Git LFS pointers, or the raters' table is unusable.
@@ -115,10 +122,12 @@ def _refuse(folder: FolderListing, found: Sequence[Problem]) -> None:
 
 
 def _clips(folder: FolderListing) -> tuple[ClipFiles, list[Problem], dict[str, str]]:
-    """Find the clips by name in all folders; of several files with one name, that in the release's folder is used.
+    """Find the clips by file name in all folders.
+
+    Of several files with one name, the one in the release's folder is used.
 
     Returns:
-        The clips, problems of the files, and duplicate -> the file used.
+        The clips, problems of the files, and unused copy -> the file used instead.
     """
     copies: dict[str, Copies[str]] = {suffix: Copies() for suffix in FOLDERS}
     strangers: list[str] = []
@@ -176,7 +185,7 @@ def _utterance(
 
 
 def _why_left_out(utterance: Utterance, media_facts: Mapping[str, MediaFacts], switches: Switches) -> str:
-    """Return why the switches remove an utterance; empty if they keep it."""
+    """Return why the user's choices in params.yaml remove an utterance; empty if they keep it."""
     if switches.known_defects == "drop" and utterance.id in WRONG_VIDEO:
         return f"known_defect, {WRONG_VIDEO[utterance.id]}"
     hopes = _may_be_readable(utterance.video, "video", media_facts) or _may_be_readable(
@@ -188,7 +197,7 @@ def _why_left_out(utterance: Utterance, media_facts: Mapping[str, MediaFacts], s
 def _may_be_readable(
     ref: MediaRef | None, medium: Literal["video", "audio"], media_facts: Mapping[str, MediaFacts]
 ) -> bool:
-    """Whether a medium is readable, or only failed temporarily."""
+    """Return whether a media file is readable, or was unreadable for a reason that may be temporary."""
     file_facts = media_facts.get(ref.path) if ref is not None else None
     if file_facts is None or file_facts.fault is None:
         return file_facts is not None and bool(getattr(file_facts, medium))
@@ -198,7 +207,11 @@ def _may_be_readable(
 def _ref(
     found: Mapping[str, str], stem: str, suffix: str, media_facts: Mapping[str, MediaFacts]
 ) -> MediaRef | None:
-    """Return a reference; if only other clips have such a file, it refers to the absent file, without a digest."""
+    """Return a reference to a clip's file.
+
+    If only other clips have such a file, the reference names the absent file and has no digest. So the file is reported
+    as absent.
+    """
     if not found:
         return None
     path = found.get(stem)
@@ -234,9 +247,10 @@ def _unrated(utterances: Sequence[Utterance], ratings: ClipRatings) -> list[Prob
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:
-    """Return splits in which no actor is in two subsets; the release defines no split.
+    """Return splits in which no actor is in two subsets. CREMA-D itself defines no split.
 
-    `actors` is about 70/15/15 by sorted number, with five folds; `avtca` uses the number modulo five.
+    `actors` puts about 70 % of the actors into train, 15 % into dev and 15 % into test, sorted by number; it also has
+    five folds. `avtca` uses the actor's number modulo five.
     """
     actors = {u.id: u.speaker for u in utterances}
     rests = {actor: (int(actor) - ACTORS.start) % 5 for actor in actors.values()}

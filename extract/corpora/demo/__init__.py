@@ -1,4 +1,4 @@
-"""The demo corpus: a small corpus in the layout of MELD that `ercache demo` generates."""
+"""The demo corpus: a small generated corpus with the same files and folders as MELD. `ercache demo` generates it."""
 
 from extract.corpora.demo.scan import ENTRY
 

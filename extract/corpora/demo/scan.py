@@ -1,4 +1,4 @@
-"""Scan the demo corpus that `ercache demo` generates: MELD's layout, drawn people, synthetic speech."""
+"""Scan the demo corpus that `ercache demo` generates: MELD's folder layout, drawn people, synthetic speech."""
 
 import json
 from dataclasses import replace
@@ -16,14 +16,14 @@ NOTE: Final = "demo.json"
 
 
 class Switches(Strict):
-    """The demo corpus has no choices."""
+    """The user's choices for the demo corpus in params.yaml: there are none."""
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
     """Scan a demo corpus.
 
     Raises:
-        CorpusError: it is absent, unfinished or damaged.
+        CorpusError: the corpus is absent, unfinished or damaged.
     """
     folder = list_folder(root)
     parts = read_parts(folder, "demo")

@@ -1,4 +1,4 @@
-"""A folder of a user's own: clips with a table, or recordings with transcripts."""
+"""The corpus `folder`: the user's own clips with a table, or recordings with transcripts."""
 
 from extract.corpora.folder.scan import ENTRY
 

@@ -1,4 +1,7 @@
-"""Unify labels as people write them: words that mean no label, and several spellings of one value; notes report it."""
+"""Give labels as people write them one spelling per value, and remove words that mean "no label".
+
+Notes report changes.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,15 +22,16 @@ LabelNote = tuple[str, str, int]  # reason, detail, number of rows
 def unify_labels(
     rows: Sequence[ClipRow], names: Iterable[str], declared: Mapping[str, Sequence[str]]
 ) -> tuple[list[ClipRow], list[LabelNote]]:
-    """Give each label one spelling.
+    """Give each label value one spelling.
 
-    A word for an absent value gives no label, unless the user declares it a value. Values that differ only in case,
-    blanks or Unicode form are one value: the declared one, else the most frequent spelling, else the first.
+    A word such as `none` gives no label, unless the user declares it as a value. Values that differ only in case,
+    blanks or Unicode form are one value. The spelling is the declared one, else the most frequent one, else the first
+    one.
 
     Args:
         rows: the rows of the table.
         names: names of the label sets.
-        declared: label set -> its values, where the user lists them.
+        declared: label set -> the values that the user lists in params.yaml.
 
     Returns:
         The rows with unified labels, and notes on what was changed.
@@ -45,7 +49,7 @@ def unify_labels(
 
 
 def value_key(value: str) -> str:
-    """Return a key that two spellings of a value share."""
+    """Return a key that is equal for all spellings of a value."""
     return name_key(" ".join(value.split()))
 
 

@@ -1,8 +1,8 @@
-"""Pair transcripts with recordings by name: `talk.mp4` has `talk.srt`, `talk.mp4.srt` or `talk.en.forced.vtt`.
+"""Find the recording of each transcript by name: `talk.mp4` has `talk.srt`, `talk.mp4.srt` or `talk.en.forced.vtt`.
 
-The complete name is tried first, then the name without its last parts, as long as these are languages (`en`, `pt-BR`,
-`en-zh-Hans`), words that programs and players add (`forced`, `transcript`), or the suffix of a media file. An exact
-match is preferred to one in another case or Unicode form.
+The complete name of the transcript is tried first. Then endings are removed one by one, as long as they are languages
+(`en`, `pt-BR`, `en-zh-Hans`), words that programs and players add (`forced`, `transcript`), or the suffix of a media
+file. An exact match is preferred to one that differs in case or Unicode form.
 """
 
 import re
@@ -44,9 +44,11 @@ class TranscriptPair:
 
     Attributes:
         transcript: path of the transcript.
-        stem: path of the recording without suffix (files with one stem are one recording), or of the transcript.
-        video, audio: files with its pictures and its sound, or None.
-        distance: number of parts removed from the transcript's name, and whether case or Unicode form differ.
+        stem: path of the recording without suffix; without a recording, path of the transcript without suffix. Files
+            with one stem are one recording.
+        video, audio: files with the pictures and the sound of the recording, or None.
+        distance: number of endings that were removed from the transcript's name, and whether case or Unicode form
+            differ.
         notes: notes (reason, detail).
     """
 
@@ -59,7 +61,7 @@ class TranscriptPair:
 
 
 class Pairing:
-    """The recordings of a folder; finds the recording that belongs to a transcript, by its name."""
+    """Finds the recording of a transcript among all recordings of a folder, by its name."""
 
     def __init__(self, media: Iterable[str]) -> None:
         self._files: dict[str, list[str]] = defaultdict(list)
@@ -70,10 +72,10 @@ class Pairing:
             self._stems_by_key[name_key(stem)].append(stem)
 
     def find(self, transcript: str) -> TranscriptPair | None:
-        """Return the pair of a transcript and its recording; None without a recording.
+        """Return a transcript with its recording; None if there is no recording.
 
         Raises:
-            ValueError: the names of several recordings differ from its name only in case or Unicode form.
+            ValueError: several recordings fit, because their names differ only in case or Unicode form.
         """
         readings = list(_readings(stem_of(transcript)))
         for removed, name in enumerate(readings):
@@ -88,19 +90,20 @@ class Pairing:
         return None
 
     def has_recording(self, transcript: str) -> bool:
-        """Whether a transcript has at least one recording."""
+        """Return whether at least one recording fits a transcript."""
         try:
             return self.find(transcript) is not None
         except ValueError:  # reported when the transcript is read
             return True
 
     def choose(self, transcripts: Iterable[str]) -> tuple[list[TranscriptPair], list[str]]:
-        """Choose for each recording the transcript with the nearest name.
+        """Choose for each recording the transcript with the most similar name.
 
         A transcript without a recording forms a pair by itself.
 
         Returns:
-            The pairs, with notes on transcripts that are not used, and the faults that cannot be decided.
+            The pairs, with notes on transcripts that are not used, and descriptions of the cases that the user must
+            decide.
         """
         faults: list[str] = []
         groups: dict[str, list[TranscriptPair]] = defaultdict(list)
@@ -133,7 +136,10 @@ class Pairing:
     def _pair(
         self, transcript: str, stem: str, longer: Iterable[str], distance: tuple[int, bool]
     ) -> TranscriptPair:
-        """Find the files of a recording. A file that the transcript names with its suffix comes first."""
+        """Return a transcript with the video and audio files of its recording.
+
+        If the transcript's name contains a media suffix (`talk.mp4.srt`), that file is preferred.
+        """
         files = self._files[stem]
         readings = {name_key(name) for name in longer}
         named = [path for path in files if name_key(path) in readings]
@@ -153,7 +159,7 @@ class Pairing:
 
 
 def _readings(stem: str) -> Iterator[str]:
-    """Yield what a transcript's path without suffix may refer to, nearest first."""
+    """Yield the names that the recording of a transcript may have (without suffix), the most similar name first."""
     yield stem
     while True:
         rest, dot, last = stem.rpartition(".")

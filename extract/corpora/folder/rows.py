@@ -1,4 +1,4 @@
-"""Turn rows of a user's table into utterances: find files, order dialogues, and create ids where they are absent."""
+"""Turn rows of a user's table into utterances: find files, order dialogues, and create ids where the table has none."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from extract.corpora.folder.table import ClipRow
 
 
 class Recordings:
-    """Looks up media files by the paths of a table; the suffix may be missing, case and Unicode form may differ."""
+    """Finds media files by the paths in a table. The suffix may be missing; case and Unicode form may differ."""
 
     def __init__(self, folder: FolderListing) -> None:
         self._files = frozenset(folder.files)
@@ -30,7 +30,10 @@ class Recordings:
         return path in self._files
 
     def find(self, given: str) -> tuple[list[str], tuple[str, str] | None]:
-        """Return the paths that a table means by a path, and a note on how they were found; empty if there is none."""
+        """Return the files that a path in the table means, and a note if it does not match exactly.
+
+        The list is empty if no file, or more than one file, can be meant.
+        """
         path = given.replace("\\", "/").removeprefix("./")
         if path in self._files:
             return [path], None
@@ -50,7 +53,7 @@ class Recordings:
         return [], None
 
     def same_name(self, given: str) -> list[str]:
-        """Return files of that name in any folder."""
+        """Return all media files with the same file name, in any folder."""
         return self._paths_by_name.get(name_key(given.replace("\\", "/").rpartition("/")[2]), [])
 
     def _pictures_first(self, paths: Sequence[str]) -> list[str]:
@@ -66,7 +69,7 @@ def _by_key(names: Iterable[str]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class FolderClip:
-    """A row with its place in the corpus; its references have no digests yet."""
+    """A row of the table with its id, dialogue, position and media files. File digests are added later."""
 
     row: ClipRow
     id: str
@@ -78,28 +81,28 @@ class FolderClip:
 
     @property
     def speaker(self) -> str:
-        """The speaker, or `unknown`."""
+        """The speaker, or `unknown` if the table names none."""
         return self.row.speaker or UNKNOWN
 
     @property
     def paths(self) -> list[str]:
-        """Paths of its files."""
+        """Paths of the clip's video and audio files."""
         return [ref.path for ref in (self.video, self.audio) if ref is not None]
 
 
 def clips_of(
     rows: Sequence[ClipRow], recordings: Recordings, table: str | None, sets: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[FolderClip], list[str]]:
-    """Turn rows into clips, in the order of their dialogues' first rows.
+    """Turn rows of a table into clips. Dialogues come in the order in which they first appear in the table.
 
     Args:
         rows: rows of the table.
         recordings: media files of the folder.
-        table: path of the table; files may also be given relative to its folder.
+        table: path of the table; paths in it may also be relative to the folder of the table.
         sets: label set -> allowed values.
 
     Returns:
-        The clips, and the faults of rows that give no clip.
+        The clips, and descriptions of the faults of rows that cannot become clips.
     """
     place = (table or "").rpartition("/")[0]
     faults: list[str] = []
@@ -190,7 +193,7 @@ def _unique(clips: Sequence[FolderClip], faults: list[str]) -> list[FolderClip]:
 def utterance_of(
     clip: FolderClip, video: MediaRef | None, audio: MediaRef | None, sets: Mapping[str, tuple[str, ...]]
 ) -> Utterance:
-    """Return the utterance of a clip, with references whose digests are known."""
+    """Return a clip as an utterance of the manifest, with media references that contain file digests."""
     labels = {name: clip.row.labels.get(name) for name in sets}
     return Utterance(
         clip.id, clip.dialogue, clip.index, clip.speaker, clip.row.text, video, audio, labels, "all"

@@ -1,12 +1,13 @@
 """Scan a folder of your own: clips with a table, or long recordings with a transcript each (corpus `folder`).
 
-With a table (`utterances.csv`, or the only .csv or .tsv in the root; columns in table.py), every row is an utterance.
-Without one, every .srt, .vtt, .csv or .tsv beside a recording of the same name (`talk.mp4` with `talk.srt` or
-`talk.en.vtt`; see pairing.py) is a dialogue. Each of its turns or rows is an utterance, read from the recording by its
-times.
+The table is `utterances.csv`, or the only .csv or .tsv file in the root folder (columns in table.py). With a table,
+every row is an utterance. Without a table, every .srt, .vtt, .csv or .tsv file beside a recording of the same name is
+the transcript of a dialogue (`talk.mp4` with `talk.srt` or `talk.en.vtt`; see pairing.py). Each turn or row of a
+transcript is an utterance; its times say where it is in the recording.
 
-Speakers come from the table's column, else from subtitles.py, else they are `unknown`. Label sets are the table's label
-columns. Their values are those of `corpora.folder.label_sets` in params.yaml, else the values found, sorted.
+Speakers come from the table's column or from the subtitles (see subtitles.py); otherwise they are `unknown`. Label sets
+are the label columns of the table. Their values are listed under `corpora.folder.label_sets` in params.yaml; otherwise
+they are all values in the table, sorted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -53,15 +54,17 @@ SPLIT_HINT: Final = (
 
 
 class Switches(Strict):
-    """Choices of a folder.
+    """The user's choices for the corpus `folder` in params.yaml.
 
     Attributes:
-        table: path of the table of utterances, relative to the root; by default it is searched there.
+        table: path of the table of utterances, relative to the root folder; None searches for it there.
         encoding: encoding of tables and transcripts without a byte order mark.
-        label_sets: name -> values in their order; any other value is a fault.
+        label_sets: name -> values in their order; any other value in the table is a fault.
         names_in_text: whether `NAME: text` names the speaker of a subtitle.
-        beyond_file: what to do with a span that ends after its file: `trim`, `keep`, or `drop` the utterance.
-        bad_rows: `refuse` the corpus and report all faults, or `drop` the faulty rows and report them as `problems`.
+        beyond_file: what to do with an utterance that ends after its file: `trim` its end, `keep` it unchanged, or
+            `drop` it.
+        bad_rows: with faulty rows, `refuse` the corpus and report all faults, or `drop` these rows and report them as
+            `problems`.
     """
 
     table: str | None = None
@@ -85,7 +88,7 @@ class Switches(Strict):
 
 @dataclass
 class FolderContents:
-    """What tables and transcripts contain, with problems and findings."""
+    """The rows of all tables and transcripts of the folder, with problems, notes and faults."""
 
     rows: list[ClipRow] = field(default_factory=list)
     label_sets: list[str] = field(default_factory=list)
@@ -94,7 +97,7 @@ class FolderContents:
     sources: list[str] = field(default_factory=list)
 
     def note(self, reason: str, detail: str, count: int | None = None) -> None:
-        """Add a note on the corpus, or on a number of its utterances."""
+        """Add a note that concerns the whole corpus, or a number of its utterances."""
         self.problems.append(Problem(None, "note", reason, detail, count))
 
 
@@ -102,7 +105,8 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
     """Scan a folder of clips with a table, or of recordings with transcripts.
 
     Raises:
-        CorpusError: there is neither, or rows are faulty (unless `bad_rows` is `drop`); the error lists all findings.
+        CorpusError: the folder has neither a table nor a transcript, or rows are faulty (unless `bad_rows` is `drop`);
+            the error lists all faults.
     """
     folder = list_folder(root)
     recordings = Recordings(folder)
@@ -163,15 +167,18 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
 
 
 def _table_of(folder: FolderListing, pairing: Pairing, switches: Switches) -> str | None:
-    """Return the path of the table of utterances. A table named like a recording is that recording's transcript.
+    """Return the path of the table of utterances; None if there is none.
+
+    A table with the name of a recording is the transcript of that recording, so it does not count.
 
     Raises:
-        CorpusError: the configured table is absent, or there are several tables.
+        CorpusError: the table named in params.yaml is absent, or there are several tables.
     """
     if switches.table is not None:
         if switches.table not in folder.files:
             raise CorpusError(
-                f"folder: {switches.table} is not below {folder.root}", hint="see corpora.folder.table"
+                f"folder: {switches.table} is not below {folder.root}",
+                hint="correct corpora.folder.table in params.yaml",
             )
         return switches.table
     tables = [path for path in folder.files if "/" not in path and path.lower().endswith(TABLES)]
@@ -317,7 +324,10 @@ def _note_clips(
 
 
 def _note_misplaced_files(found: FolderContents, recordings: Recordings, clips: Sequence[FolderClip]) -> None:
-    """Add a note on absent files whose name exists in another folder; it does not guess which file is meant."""
+    """Add a note on absent files whose file name exists in another folder.
+
+    Only the user can say which file is meant.
+    """
     absent = {c.id: [path for path in c.paths if path not in recordings] for c in clips}
     elsewhere = {name: recordings.same_name(paths[0]) for name, paths in absent.items() if paths}
     known = {name: paths for name, paths in elsewhere.items() if paths}

@@ -1,4 +1,7 @@
-"""Read the bytes of a table into header and lines, however it was saved; an unreadable file is named for what it is."""
+"""Read the bytes of a csv or tsv table into header and lines, with any usual separator and encoding.
+
+A file of another format is reported with the name of that format.
+"""
 
 import csv
 import io
@@ -22,7 +25,10 @@ _PAGE: Final = re.compile(r"\s*<(?:!doctype|html|table|\?xml)", re.I)
 
 @dataclass(frozen=True)
 class Sheet:
-    """Header and lines of a table; each line with the number of its last line in the file."""
+    """Header and lines of a table.
+
+    Each line comes with its line number in the file (the last one if it spans several).
+    """
 
     header: list[str]
     lines: list[tuple[int, list[str]]]
@@ -31,16 +37,17 @@ class Sheet:
 def read_sheet(content: bytes, name: str, encoding: str, known: Callable[[str], bool]) -> Sheet:
     """Read a csv or tsv file.
 
-    The separator is the one with which the header has the most known columns, then the most columns.
+    The separator is the one with which the header has the most known columns; of several, the one that gives most
+    columns.
 
     Args:
         content: bytes of the file.
         name: name of the file, for messages.
         encoding: encoding of a file without a byte order mark.
-        known: whether a cell of a header names a known column.
+        known: says whether a cell of the header names a known column.
 
     Raises:
-        ValueError: the file is no such table; the message names the line if possible.
+        ValueError: the file is not a table; the message names the line if possible.
     """
     kind = next((kind for beginning, kind in _BEGINNINGS if content.startswith(beginning)), None)
     if kind is not None:
@@ -65,7 +72,7 @@ def read_sheet(content: bytes, name: str, encoding: str, known: Callable[[str], 
 
 
 def _fit(text: str, separator: str, known: Callable[[str], bool]) -> tuple[int, int]:
-    """Return how many known columns, and how many cells, the header has with a separator."""
+    """Return how many known columns, and how many columns in total, the header has with a separator."""
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         header = next((line for line in lines if any(cell.strip() for cell in line)), [])
@@ -75,10 +82,10 @@ def _fit(text: str, separator: str, known: Callable[[str], bool]) -> tuple[int, 
 
 
 def _lines(text: str, name: str, separator: str, skipped: int) -> Sheet:
-    """Return all non-empty lines; the first is the header.
+    """Return all lines of a table that are not empty; the first one is the header.
 
     Raises:
-        ValueError: with the number of the unreadable line.
+        ValueError: a line is unreadable; the message contains its number.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     found: list[tuple[int, list[str]]] = []

@@ -1,4 +1,4 @@
-"""Splits of a user's own clips, and notes on split dialogues and on speakers of the test set who also train."""
+"""Splits of a user's own clips, with notes on dialogues in several subsets and on test speakers who also train."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ SUBSETS: Final = ("train", "dev", "test")
 
 
 def notes_of_official(clips: Sequence[FolderClip]) -> Iterator[tuple[str, str]]:
-    """Yield notes on the table's own split: subsets with other names, and dialogues in several subsets."""
+    """Yield notes on the split in the table: subsets with unusual names, and dialogues in several subsets."""
     other = Counter(c.row.split for c in clips if c.row.split and c.row.split not in SUBSETS)
     if other:
         listed = list_some(f"{name} ({count})" for name, count in other.items())
@@ -32,15 +32,15 @@ def notes_of_official(clips: Sequence[FolderClip]) -> Iterator[tuple[str, str]]:
 
 
 def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None]) -> dict[str, Split]:
-    """Return the splits of a folder: `official` by the table's column, `dialogues`, and `speakers` with five folds.
+    """Return the splits of a folder: `official` from the table's column, `dialogues`, and `speakers` with five folds.
 
-    All but `official` put 15 % of their groups, in alphabetical order, into each of dev and test. If all speakers are
-    known and no dialogue has two speakers, speakers are kept disjoint: then `dialogues` takes complete speakers as
-    well, if there are at least three.
+    All splits but `official` put 15 % of their groups, in alphabetical order, into dev and 15 % into test. In
+    `dialogues` a group is a dialogue, in `speakers` a speaker. If all speakers are known and no dialogue has two
+    speakers, `dialogues` also keeps each speaker in one subset, provided that there are at least three speakers.
 
     Args:
         utterances: the utterances.
-        official: utterance -> its subset in the table, or None.
+        official: utterance -> subset named in the table, or None.
     """
     splits: dict[str, Split] = {}
     subsets = dict.fromkeys((*SUBSETS, *sorted({*filter(None, official.values())})))
@@ -59,13 +59,13 @@ def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None
 
 
 def promises_of(splits: Iterable[str]) -> dict[str, tuple[Promise, ...]]:
-    """Return what the splits of `splits_of` promise; a user's own split (`official`) promises nothing."""
+    """Return what the splits of `splits_of` guarantee, for example disjoint speakers. `official` guarantees nothing."""
     promises: dict[str, tuple[Promise, ...]] = {"official": (), "dialogues": ("dialogue",)}
     return {name: promises.get(name, ("speaker", "dialogue")) for name in splits}
 
 
 def _monologues(utterances: Sequence[Utterance]) -> bool:
-    """Whether no dialogue has two speakers."""
+    """Return whether no dialogue has two speakers."""
     pairs = {(u.dialogue, u.speaker) for u in utterances}
     return len(pairs) == len({u.dialogue for u in utterances})
 
@@ -73,7 +73,7 @@ def _monologues(utterances: Sequence[Utterance]) -> bool:
 def notes_of_speakers(
     utterances: Sequence[Utterance], splits: Mapping[str, Split]
 ) -> Iterator[tuple[str, str, int]]:
-    """Yield a note for each split in which speakers of the test also train, with the number of such test utterances."""
+    """Yield a note for each split in which test speakers also train, with the number of their test utterances."""
     speakers = {u.id: u.speaker for u in utterances if u.speaker != UNKNOWN}
     for name in ("official", "dialogues"):
         split = splits.get(name, {})

@@ -56,7 +56,7 @@ _NO_TEXT: Final = frozenset(["nan", "NaN", "#N/A", "<NA>"])
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One utterance as a user wrote it; paths and times are as given, None stands for an empty or absent cell."""
+    """One utterance as the user wrote it. Paths and times are unchanged; None stands for an empty or absent cell."""
 
     where: str
     id: str | None = None
@@ -75,7 +75,7 @@ class ClipRow:
 
 @dataclass
 class ClipTable:
-    """Rows in the table's order, names of its label sets, notes, and findings that make the table unusable."""
+    """The rows of a table in its order, the names of its label sets, notes, and faults that make the table unusable."""
 
     rows: list[ClipRow] = field(default_factory=list)
     label_sets: list[str] = field(default_factory=list)
@@ -85,10 +85,10 @@ class ClipTable:
 
 
 def seconds_of(text: str) -> float:
-    """Parse `12.5`, `12,5`, `1:02.5` or `1:02:03,5` into seconds.
+    """Convert a time such as `12.5`, `12,5`, `1:02.5` or `1:02:03,5` into seconds.
 
     Raises:
-        ValueError: the text is no such time.
+        ValueError: the text is not such a time.
     """
     clock = _CLOCK.fullmatch(text)
     if clock is not None:
@@ -103,13 +103,14 @@ def seconds_of(text: str) -> float:
 def read_clip_table(
     content: bytes, name: str, encoding: str = "utf-8", of_recording: bool = False
 ) -> ClipTable:
-    """Read a table with this module's columns.
+    """Read a table of utterances; the columns are listed at the top of this file.
 
     Args:
         content: bytes of the table.
         name: name of the table, for messages.
         encoding: encoding of a table without a byte order mark.
-        of_recording: whether it is the transcript of one recording; then its rows need neither file nor text.
+        of_recording: whether the table is the transcript of one recording; then the columns `file` and `text` may be
+            absent.
     """
     table = ClipTable(of_recording=of_recording)
     try:
@@ -141,7 +142,7 @@ def read_clip_table(
 
 
 def _column(cell: str) -> str | None:
-    """Return the column that a header cell names (label sets with PREFIX); None for an unknown one."""
+    """Return the column that a header cell names; None for an unknown one. Label sets get the prefix PREFIX."""
     lower = "_".join(re.split(r"[\s_-]+", cell.strip().lower()))
     if lower in _KNOWN:
         return _KNOWN[lower]
@@ -153,7 +154,7 @@ def _column(cell: str) -> str | None:
 
 
 def _places(sheet: Sheet, name: str, table: ClipTable) -> dict[str, int]:
-    """Return column -> its position in a line."""
+    """Return a dict from column name to the index of the column in a line."""
     places: dict[str, int] = {}
     unused = []
     for place, cell in enumerate(sheet.header):
@@ -174,7 +175,10 @@ def _places(sheet: Sheet, name: str, table: ClipTable) -> dict[str, int]:
 
 
 def _names_for_numbers(sheet: Sheet, name: str, places: dict[str, int], table: ClipTable) -> None:
-    """Handle `utterance_id` that holds names: names of files if no other column names any, else ids."""
+    """Handle a column `utterance_id` that contains names instead of numbers.
+
+    The names are file names if no other column has any, otherwise ids of utterances.
+    """
     place = places.get("index")
     if place is None or _column(sheet.header[place]) != "index" or sheet.header[place].lower() in _NUMBERS:
         return
@@ -257,7 +261,7 @@ def _time(cell: str | None, column: str, faults: list[str]) -> float | None:
 
 
 def _faults(cells: Mapping[str, str | None], named: Mapping[str, str]) -> list[str]:
-    """Return the faults in the cells of a row; columns are named as in the header."""
+    """Return the faults in the cells of a row. Messages name columns as the header does."""
     faults = []
     for column in ("id", "dialogue"):
         value = cells.get(column) or ""

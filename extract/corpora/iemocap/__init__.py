@@ -1,4 +1,4 @@
-"""IEMOCAP: five sessions of two actors each, turns of long recordings."""
+"""IEMOCAP: five sessions with two actors each. An utterance is a turn in a long recording."""
 
 from extract.corpora.iemocap.scan import ENTRY
 

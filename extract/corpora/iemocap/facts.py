@@ -1,4 +1,4 @@
-"""Facts about IEMOCAP: its label sets, its counts, and the lists of published systems."""
+"""Facts about IEMOCAP: its label sets, its counts, and the lists of dialogues and turns that published systems use."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,15 +52,15 @@ VALIDATION: Final = (
 
 
 def is_happy_in_published(turn: IemocapTurn) -> bool:
-    """Whether published features label a turn happy that has no majority in the release (53 turns).
+    """Return whether published features label a turn happy although it has no majority in the release (53 turns).
 
-    These are exactly the turns that the actor rated happy and nothing else, and at least one outside rater rated happy.
+    In these turns the actors rated themselves happy and nothing else, and at least one outside rater said happy.
     """
     return turn.label == "xxx" and turn.own == {"happiness"} and "happiness" in turn.votes
 
 
 def labels_of(turn: IemocapTurn) -> dict[str, str | None]:
-    """Return the label of a turn in every label set; None where the set lacks its class."""
+    """Return the label of a turn in every label set; None in a set without the turn's class."""
     merged = {"exc": "hap"}.get(turn.label, turn.label)
     given = {
         "six": "hap" if is_happy_in_published(turn) else turn.label,
@@ -73,10 +73,10 @@ def labels_of(turn: IemocapTurn) -> dict[str, str | None]:
 
 
 def notes_of_counts(dialogues: Mapping[str, Sequence[IemocapTurn]]) -> list[Problem]:
-    """Return differences from the release, one note per session, speaker or label set.
+    """Return notes on counts that differ from the release, one note per session, speaker or label set.
 
     Args:
-        dialogues: dialogue -> its turns.
+        dialogues: dialogue -> turns of the dialogue.
     """
     return [Problem(None, "note", "count_differs", line) for line in _differences(dialogues)]
 

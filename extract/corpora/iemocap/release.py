@@ -1,4 +1,4 @@
-"""Find IEMOCAP's files and read its annotated dialogues; no media file is opened."""
+"""Find IEMOCAP's files and read the annotation of its dialogues. No media file is opened."""
 
 import hashlib
 import re
@@ -30,13 +30,13 @@ _SESSION: Final = re.compile(r"session[1-5]")
 
 @dataclass(frozen=True)
 class IemocapFiles:
-    """Paths of the release; folders and names are recognised in any case.
+    """Paths of IEMOCAP's files; names of folders and files are recognised in upper and lower case.
 
     Attributes:
         labels, transcripts, videos: dialogue -> path.
         sounds: turn -> path.
-        duplicates: further file of the same kind and name (from a second copy of the corpus) -> the file used.
-        notes: problems of the listing itself.
+        duplicates: unused file of the same kind and name, from a second copy of the corpus -> the file used instead.
+        notes: problems of the folder, such as names that are not UTF-8.
     """
 
     labels: Mapping[str, str]
@@ -49,14 +49,14 @@ class IemocapFiles:
 
 @dataclass(frozen=True)
 class AnnotatedDialogue:
-    """A dialogue as annotated.
+    """The annotation of a dialogue.
 
     Attributes:
         id: name of the dialogue.
-        evaluation: its turns with labels.
-        transcript: its texts, if there is a transcript.
-        place: the session's folder relative to the root, with a slash at its end; empty for the root itself.
-        sources: path -> digest of the files that were read.
+        evaluation: turns of the dialogue with their labels.
+        transcript: texts of the turns; None without a transcript.
+        place: folder of the session relative to the root, with a slash at its end; empty for the root itself.
+        sources: path -> digest of the annotation files that were read.
     """
 
     id: str
@@ -67,19 +67,20 @@ class AnnotatedDialogue:
 
     @property
     def turns(self) -> list[IemocapTurn]:
-        """Its turns in the order of EmoEvaluation."""
+        """The turns of the dialogue, in the order of the EmoEvaluation file."""
         return list(self.evaluation.turns.values())
 
     @property
     def fragments(self) -> int:
-        """Number of lines with an `XX` id in both files."""
+        """Number of lines whose id contains `XX`, in the label file and the transcript together."""
         return self.evaluation.fragments + (self.transcript.fragments if self.transcript else 0)
 
 
 def files_of(folder: FolderListing) -> IemocapFiles:
-    """Sort the files of a folder by kind.
+    """Find IEMOCAP's files in a folder and sort them by kind.
 
-    Of two copies, the one in the folder of its own session and dialogue is used, then the one nearer to the root.
+    Of two copies of a file, the one in the folder of its own session and dialogue is used, or else the one nearer to
+    the root.
     """
     kinds: dict[str, Copies[str]] = {kind: Copies() for kind in ("labels", "transcripts", "videos", "sounds")}
     for path in folder.files:
@@ -104,7 +105,10 @@ def files_of(folder: FolderListing) -> IemocapFiles:
 
 
 def _misplacement(key: str, above: Sequence[str]) -> int:
-    """Return how many folders that name a session or dialogue name another one than the file does."""
+    """Return how well a file fits the folders above it: the number of wrong ones.
+
+    A folder is wrong if it names another session or dialogue than the file does.
+    """
     sessions = [part for part in above if _SESSION.fullmatch(part)]
     dialogues = [found for part in above if (found := dialogue_of(part))]
     wrong_session = bool(sessions) and sessions[-1] != f"session{key[4]}"
@@ -112,18 +116,18 @@ def _misplacement(key: str, above: Sequence[str]) -> int:
 
 
 def sessions_of(names: Iterable[str]) -> set[str]:
-    """Return the sessions that dialogues or turns belong to."""
+    """Return the sessions to which dialogues or turns belong."""
     return {name[:5] for name in names}
 
 
 def read_release(root: Path) -> tuple[IemocapFiles, list[AnnotatedDialogue], list[Problem]]:
-    """Read the whole annotation; dialogues are sorted by session and name.
+    """Read the annotation of all dialogues, sorted by session and name.
 
     Returns:
         The files, the dialogues, and the differences from a complete release.
 
     Raises:
-        CorpusError: there is no annotation, or it is unusable; the error lists all findings.
+        CorpusError: there is no annotation, or it has faults; the error lists them.
     """
     folder = list_folder(root)
     files = files_of(folder)
@@ -155,7 +159,10 @@ def _remedy(folder: FolderListing) -> str:
 def _read(
     root: Path, files: IemocapFiles, name: str, findings: list[str], problems: list[Problem]
 ) -> AnnotatedDialogue:
-    """Read a dialogue. Faults in its labels make the corpus unusable; faults in its transcript cost only the texts."""
+    """Read the annotation of a dialogue.
+
+    Faults in the labels make the corpus unusable. Because of faults in the transcript, only the texts are missing.
+    """
     path, spoken = files.labels[name], files.transcripts.get(name)
     sources: dict[str, str] = {}
     evaluation = Evaluation()
@@ -184,7 +191,7 @@ def _content(root: Path, path: str, sources: dict[str, str]) -> bytes:
 
 
 def _session_folder(path: str) -> str:
-    """Return `Session1/` for `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`."""
+    """Return the folder of the session: `Session1/` for `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`."""
     parents = path.split("/")[:-3]
     return "/".join(parents) + "/" if parents else ""
 

@@ -1,8 +1,8 @@
 """Scan IEMOCAP (Busso et al., 2008): ten actors in five sessions of two, improvised and scripted dialogues.
 
-Sound comes from the turn's own wav file. Pictures come from a span of the dialogue's avi file, in which both actors sit
-side by side; it is cropped to the speaker's half. Turns without a majority, or with a class outside a label set, stay
-in their dialogue with the label None.
+The sound of a turn comes from its own wav file. The pictures come from a time span of the dialogue's avi file. Both
+actors sit side by side in this video, so it is cropped to the speaker's half. Turns without a majority label, or with a
+class that a label set lacks, stay in their dialogue with the label None.
 """
 
 from collections.abc import Iterator, Sequence, Set
@@ -45,17 +45,17 @@ TIME_TOLERANCE: Final = 0.01  # seconds by which the two annotated times of a tu
 
 
 class Switches(Strict):
-    """Choices of IEMOCAP.
+    """The user's choices for IEMOCAP in params.yaml.
 
     Attributes:
-        order: order of the turns in a dialogue: by `time`, or as in the transcript (`file`). The latter is not in
-            order of time, but published features use it.
-        markers: half of the picture in which the actor with the markers sits (the first letter of a dialogue's name).
-            Four public projects use the left half; look at a clip of every session before a long run.
-        video_offset_frames: offset added to the times of the pictures, in frames of 1001/30000 s; one project found
-            -5.
+        order: order of the turns in a dialogue: by `time`, or as in the transcript (`file`). The transcript is not in
+            order of time, but published features use its order.
+        markers: half of the picture in which the actor with the motion capture markers sits. The first letter of a
+            dialogue's name says who this is. Four public projects use the left half; check a clip of every session
+            before a long run.
+        video_offset_frames: offset added to the times of the pictures, in frames of 1001/30000 s; one project found -5.
         beyond_file: a turn that ends after the last picture is cut there (`trim`) or left as annotated (`keep`).
-        validation_seed: seed for splits and folds whose validation dialogues are drawn.
+        validation_seed: seed of splits and folds whose validation dialogues are chosen at random.
     """
 
     order: Literal["time", "file"] = "time"
@@ -67,12 +67,13 @@ class Switches(Strict):
 
 @dataclass(frozen=True)
 class TurnMedia:
-    """Finds the media of a turn.
+    """Finds the sound and the pictures of a turn.
 
     Attributes:
         files: the files of the release.
-        switches: the choices of IEMOCAP.
-        sessions_with_sound, sessions_with_pictures: sessions that have any such file.
+        switches: the user's choices for IEMOCAP.
+        sessions_with_sound: sessions with at least one wav file.
+        sessions_with_pictures: sessions with at least one avi file.
     """
 
     files: IemocapFiles
@@ -81,14 +82,17 @@ class TurnMedia:
     sessions_with_pictures: Set[str]
 
     def sound(self, turn: IemocapTurn, folder: str) -> MediaRef | None:
-        """Return the turn's wav; None if its session has no sound at all."""
+        """Return a reference to the turn's wav file; None if the whole session has no sound."""
         if turn.session not in self.sessions_with_sound:
             return None
         path = self.files.sounds.get(turn.id)
         return MediaRef(path or f"{folder}sentences/wav/{turn.id[:-5]}/{turn.id}.wav")
 
     def pictures(self, turn: IemocapTurn, folder: str) -> MediaRef | None:
-        """Return the speaker's half of the turn's span in the dialogue's avi; None if the session has no pictures."""
+        """Return a reference to the turn's time span in the dialogue's avi file, cropped to the speaker's half.
+
+        None if the whole session has no pictures.
+        """
         if turn.session not in self.sessions_with_pictures:
             return None
         path = self.files.videos.get(turn.id[:-5]) or f"{folder}dialog/avi/DivX/{turn.id[:-5]}.avi"
@@ -100,10 +104,10 @@ class TurnMedia:
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan IEMOCAP as distributed, complete or in part; the annotation decides which utterances exist.
+    """Scan IEMOCAP as distributed, complete or partial. The annotation decides which utterances exist.
 
     Raises:
-        CorpusError: there is no annotation, or it is unusable; the error lists all findings.
+        CorpusError: there is no annotation, or it has faults; the error lists them.
     """
     files, dialogues, problems = read_release(root)
     wanted = [files.videos[d.id] for d in dialogues if d.id in files.videos]
@@ -213,9 +217,10 @@ def _notes_of_order(dialogues: Sequence[AnnotatedDialogue]) -> Iterator[Problem]
 def _splits(
     utterances: Sequence[Utterance], seed: int
 ) -> tuple[dict[str, Split], dict[str, tuple[Promise, ...]], list[str]]:
-    """Return the possible splits, what each promises, and the names of the splits that are not possible.
+    """Return the possible splits, what each guarantees, and the names of the splits that are not possible.
 
-    A fold by speaker validates on the partner, who speaks in the same dialogues, so it promises only disjoint speakers.
+    A fold by speaker validates on the partner, who speaks in the same dialogues. So it guarantees disjoint speakers,
+    but not disjoint dialogues.
     """
     dialogues = {u.id: u.dialogue for u in utterances}
     sessions = {u.dialogue: u.part for u in utterances}

@@ -1,4 +1,7 @@
-"""Read IEMOCAP's annotation: EmoEvaluation files into turns, transcripts into texts; every deviation is recorded."""
+"""Read IEMOCAP's annotation: turns and labels from EmoEvaluation files, texts from transcripts.
+
+Every deviation from the expected format is recorded.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,14 +21,14 @@ _FRAGMENT: Final = re.compile(r"Ses\S*XX\S*", re.ASCII)
 
 @dataclass(frozen=True)
 class IemocapTurn:
-    """A turn of EmoEvaluation.
+    """A turn (utterance) in an EmoEvaluation file.
 
     Attributes:
         id: name of the turn.
         start, end: seconds in the dialogue.
-        label: code of the majority; `xxx` without a majority.
+        label: code of the majority label; `xxx` without a majority.
         votes: categories that outside raters gave, in lower case.
-        own: categories that the actors gave themselves, in lower case.
+        own: categories that the actors gave to themselves, in lower case.
     """
 
     id: str
@@ -37,18 +40,25 @@ class IemocapTurn:
 
     @property
     def speaker(self) -> str:
-        """Session and the *last* letter of the id; the first letter says which actor wears the markers."""
+        """The speaker: session and the *last* letter of the turn's id.
+
+        The first letter of the id says which actor wears the markers.
+        """
         return self.id[:5] + self.id[-4]
 
     @property
     def session(self) -> str:
-        """`Ses01` to `Ses05`."""
+        """The session, `Ses01` to `Ses05`."""
         return self.id[:5]
 
 
 @dataclass
 class Evaluation:
-    """Turns by id in the order of the file, number of lines with an `XX` id, and findings that make it unusable."""
+    """The content of an EmoEvaluation file.
+
+    It has the turns by id in file order, the number of lines whose id contains `XX`, and faults that make the file
+    unusable.
+    """
 
     turns: dict[str, IemocapTurn] = field(default_factory=dict)
     fragments: int = 0
@@ -57,7 +67,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class TranscriptLine:
-    """A line of a transcript; times are seconds in the dialogue."""
+    """A line of a transcript: start and end (seconds in the dialogue) and text."""
 
     text: str
     start: float
@@ -66,14 +76,15 @@ class TranscriptLine:
 
 @dataclass
 class IemocapTranscript:
-    """Texts by turn, in the order of the file.
+    """The texts of a dialogue's turns, in the order of the transcript.
 
     Attributes:
-        texts: turn -> its line.
-        fragments: number of lines with an `XX` id, which no annotation names.
+        texts: turn -> line of the transcript.
+        fragments: number of lines whose id contains `XX`; no annotation names such ids.
         asides: number of other lines without the id of a turn.
         repeated: ids that occur again; the first line counts.
-        bad_byte: position of the first byte that is not UTF-8; the file was then read as cp1252.
+        bad_byte: position of the first byte that is not UTF-8, in which case the file was read as cp1252; None if there
+            is none.
     """
 
     texts: dict[str, TranscriptLine] = field(default_factory=dict)
@@ -84,13 +95,13 @@ class IemocapTranscript:
 
 
 def dialogue_of(name: str) -> str | None:
-    """Return the id of a dialogue in the release's spelling, from a name in any case; None if it is no dialogue."""
+    """Return the id of a dialogue in the release's spelling, from a name in any case; None if it names no dialogue."""
     match = DIALOGUE.fullmatch(name)
     return f"Ses{match[1]}{match[2].upper()}_{match[3].lower()}{match[4].lower()}" if match else None
 
 
 def turn_of(name: str) -> str | None:
-    """Return the id of a turn in the release's spelling, from a name in any case; None if it is no turn."""
+    """Return the id of a turn in the release's spelling, from a name in any case; None if it names no turn."""
     dialogue = dialogue_of(name[:-5])
     return (
         dialogue + name[-5:].upper() if dialogue and _TURN.fullmatch(dialogue + name[-5:].upper()) else None
@@ -98,12 +109,12 @@ def turn_of(name: str) -> str | None:
 
 
 def read_evaluation(content: bytes, dialogue: str, where: str) -> Evaluation:
-    """Read an EmoEvaluation file.
+    """Read an EmoEvaluation file: the turns of a dialogue and their labels.
 
     Args:
         content: bytes of the file.
-        dialogue: id of its dialogue.
-        where: name of the file, for the findings.
+        dialogue: id of the dialogue.
+        where: name of the file, for messages.
     """
     found = Evaluation()
     last = ""
@@ -156,7 +167,7 @@ def _voted(turn: IemocapTurn, rater: str, categories: str) -> IemocapTurn:
 
 
 def read_transcript(content: bytes) -> IemocapTranscript:
-    """Read a transcript; lines that belong to no turn are counted but not kept."""
+    """Read the transcript of a dialogue. Lines that belong to no turn are counted but not kept."""
     found = IemocapTranscript()
     try:
         text = content.decode("utf-8-sig")

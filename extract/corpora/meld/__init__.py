@@ -1,4 +1,4 @@
-"""MELD: dialogues of the series Friends, one clip for each utterance."""
+"""MELD: dialogues of the series Friends, with one video clip per utterance."""
 
 from extract.corpora.meld.scan import ENTRY
 

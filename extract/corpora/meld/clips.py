@@ -1,4 +1,4 @@
-"""MELD's clips: the user's choices, the problems of each clip, and how bad clips are handled."""
+"""MELD's video clips: the user's choices, the problems of each clip, and how bad clips are handled."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,17 @@ PREFIX: Final = "final_videos_test"
 
 
 class Switches(Strict):
-    """Choices of MELD.
+    """The user's choices for MELD in params.yaml.
 
     Attributes:
-        test_clip_variant: 132 clips of the test part exist twice. `plain` takes `diaX_uttY.mp4`,
+        test_clip_variant: 132 clips of the test subset exist twice. `plain` takes `diaX_uttY.mp4`,
             `prefixed_if_present` takes `final_videos_testdiaX_uttY.mp4` where it exists.
-        long_clips: clips of more than `longest` seconds are wrong cuts. `trim` reads their first `longest` seconds,
-            `keep` reads them whole, `drop` removes the utterances.
-        longest: seconds. By the tables, three clips are longer (41, 235 and 305 s); all others are below 29 s.
-        bad_clips: for an utterance whose clip is absent or unreadable: `keep` its row and text, or `drop` it.
+        long_clips: clips longer than `longest` seconds are wrong cuts. `trim` reads only their first `longest` seconds,
+            `keep` reads them whole, `drop` removes their utterances.
+        longest: limit in seconds. By the tables, three clips are longer (41, 235 and 305 s); all other clips are below
+            29 s.
+        bad_clips: what to do with an utterance whose clip is absent or unreadable: `keep` it with its text, or `drop`
+            it.
     """
 
     test_clip_variant: Literal["plain", "prefixed_if_present"] = "plain"
@@ -60,7 +62,7 @@ def why_left_out(
     media_facts: Mapping[str, MediaFacts],
     switches: Switches,
 ) -> str:
-    """Return why the switches remove an utterance; empty if they keep it."""
+    """Return why the user's choices in params.yaml remove an utterance; empty if they keep it."""
     if switches.long_clips == "drop" and _is_long(utterance, media_facts, switches):
         return next(p.detail for p in problems if p.reason == "long_clip")
     missing = [p for p in problems if p.status == "missing"]
@@ -72,7 +74,10 @@ def why_left_out(
 def trim_long_clip(
     utterance: Utterance, media_facts: Mapping[str, MediaFacts], switches: Switches
 ) -> Utterance:
-    """Return the utterance; if its clip is too long and to be trimmed, it refers only to the first seconds."""
+    """Return an utterance whose clip is cut to the first seconds if it is too long and `long_clips` is `trim`.
+
+    All other utterances are returned unchanged.
+    """
     if (
         switches.long_clips != "trim"
         or not _is_long(utterance, media_facts, switches)
@@ -89,7 +94,7 @@ def _is_long(utterance: Utterance, media_facts: Mapping[str, MediaFacts], switch
 
 
 def reindexed(utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Return the utterances with new indices: a removed utterance leaves no gap in its dialogue."""
+    """Return the utterances with new indices in their dialogues, so that removed utterances leave no gaps."""
     ranks: Counter[str] = Counter()
     found = []
     for utterance in utterances:

@@ -1,4 +1,4 @@
-"""Facts about MELD: its counts, its known defects, and which of them its tables show."""
+"""Facts about MELD: its counts, its known defects, and functions that find deviations in its tables."""
 
 import re
 from collections import Counter, defaultdict
@@ -38,12 +38,12 @@ _SENTIMENT: Final = {"neutral": "neutral", "joy": "positive", "surprise": ""}  #
 
 
 def id_of(part: str, row: TableRow) -> str:
-    """Return the id of an utterance; it contains the part, because the numbers restart in each part."""
+    """Return the id of an utterance. It contains train, dev or test, because the numbers restart in each of them."""
     return f"{part}_dia{row.dialogue}_utt{row.utterance}"
 
 
 def notes_of_part(part: str, rows: Sequence[TableRow]) -> list[Problem]:
-    """Return the deviations that a table in MELD's layout shows; none of them is repaired."""
+    """Return notes on deviations in one table (train, dev or test) in MELD's layout. Nothing is repaired."""
     found = [Problem(id_of(part, row), "note", *note) for row in rows for note in _notes(row)]
     found += [Problem(None, "note", *note) for note in _orders(part, rows)]
     before: dict[int, TableRow] = {}
@@ -96,11 +96,11 @@ def _orders(part: str, rows: Sequence[TableRow]) -> Iterator[tuple[str, str]]:
 
 
 def notes_of_corpus(manifest: Manifest, clips: Mapping[str, int]) -> list[Problem]:
-    """Return differences from the release, and its known defects.
+    """Return notes on differences between a scanned corpus and the MELD release, and on known defects.
 
     Args:
         manifest: the manifest.
-        clips: part -> number of *.mp4 files, for parts with clips.
+        clips: split part (train, dev, test) -> number of *.mp4 files, for parts with clips.
     """
     found = [Problem(None, "note", "count_differs", line) for line in _differences(manifest, clips)]
     trained = {u.text for u in manifest.of_part("train")}

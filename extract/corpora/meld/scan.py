@@ -1,4 +1,4 @@
-"""Scan MELD (Poria et al., ACL 2019), conversations of *Friends*, and corpora in the same layout."""
+"""Scan MELD (Poria et al., ACL 2019), conversations of *Friends*, and corpora with the same folder layout."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -42,15 +42,15 @@ _CLIP: Final = re.compile(r"dia(\d+)_utt(\d+)\.mp4", re.ASCII)
 
 @dataclass(frozen=True)
 class MeldPart:
-    """A part as found on disk.
+    """One split part of the corpus (train, dev or test) as found on disk.
 
     Attributes:
         name: name of the part.
         table: path of its table.
         rows: rows of the table, in its order.
-        repaired: number of characters of an old encoding that were repaired.
+        repaired: number of wrongly encoded characters that were repaired.
         clips: name of a clip in lower case -> path; None without clips.
-        duplicates: second copy of a table or clip -> the file used instead.
+        duplicates: unused second copy of a table or clip -> the file used instead.
         packed: archives in the folder.
     """
 
@@ -64,15 +64,15 @@ class MeldPart:
 
     @property
     def ordered(self) -> list[TableRow]:
-        """Rows by Dialogue_ID and Utterance_ID; in some places of the table the times run backwards."""
+        """The rows sorted by Dialogue_ID and Utterance_ID. (The times in the table are not always in order.)"""
         return sorted(self.rows, key=lambda row: row.key)
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan MELD as its authors distribute it; the media may be absent.
+    """Scan MELD as its authors distribute it. The media files may be absent.
 
     Raises:
-        CorpusError: a table is absent or unusable; the error lists all findings.
+        CorpusError: a table is absent or unusable; the error lists all faults.
     """
     folder = list_folder(root)
     parts = read_parts(folder, "meld")
@@ -89,10 +89,10 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
 
 
 def read_parts(folder: FolderListing, corpus: str) -> list[MeldPart]:
-    """Find and read the three tables, and list the clips.
+    """Find and read the tables of train, dev and test, and list the clips.
 
     Raises:
-        CorpusError: with all findings of all three tables.
+        CorpusError: a table is absent or unusable; the error lists the faults of all three tables.
     """
     tables = {part: folder.files_named(f"{part}_sent_emo.csv") for part in CLIP_FOLDERS}
     lacking = [f"{part}_sent_emo.csv" for part, found in tables.items() if not found]
@@ -152,15 +152,15 @@ def manifest_of(
     progress: ScanProgress | None,
     policies: Switches | None = None,
 ) -> Manifest:
-    """Build the manifest from tables and clips; media facts of the clips are collected.
+    """Build the manifest from tables and clips. The clips are opened to find their durations and faults.
 
     Args:
         corpus: key of the corpus.
         root: folder of the corpus.
-        parts: the parts as read.
+        parts: train, dev and test as read from disk.
         prefixed: use the clips with the prefix `final_videos_test` where they exist.
         progress: called with (files done, files in total).
-        policies: how to handle long and bad clips; by default all are kept.
+        policies: how to handle long and bad clips; None keeps them all.
     """
     policies = policies or Switches(long_clips="keep")
     chosen = {id_of(p.name, row): _clip(p, row, prefixed) for p in parts for row in p.rows}
@@ -219,7 +219,7 @@ def _clip(part: MeldPart, row: TableRow, prefixed: bool) -> MediaRef | None:
 def _utterances(
     part: MeldPart, chosen: Mapping[str, MediaRef | None], media_facts: Mapping[str, MediaFacts]
 ) -> list[Utterance]:
-    """Return the utterances in order; their index is set later."""
+    """Return the utterances in order. Their index in the dialogue is set later."""
     found: list[Utterance] = []
     for row in part.ordered:
         ref = chosen[id_of(part.name, row)]

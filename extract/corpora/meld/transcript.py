@@ -1,4 +1,4 @@
-"""Read MELD's tables, `{part}_sent_emo.csv`, and collect every deviation."""
+"""Read MELD's tables, `{part}_sent_emo.csv`, where part is train, dev or test, and collect every deviation."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ _NUMBER: Final = re.compile(r"\d{1,6}", re.ASCII)
 
 @dataclass(frozen=True)
 class TableRow:
-    """One utterance of a table; times are seconds in the episode, None where the table states none."""
+    """One utterance of a table. Times are seconds in the episode; None if the table states none."""
 
     dialogue: int
     utterance: int
@@ -34,13 +34,13 @@ class TableRow:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Dialogue_ID and Utterance_ID: unique within a part, but repeated in other parts."""
+        """Dialogue_ID and Utterance_ID. The pair is unique within train, dev or test, but not in the whole corpus."""
         return self.dialogue, self.utterance
 
 
 @dataclass
 class MeldTable:
-    """Rows of a part in the table's order, number of repaired characters, and findings that make it unusable."""
+    """The rows of a table in its order, the number of repaired characters, and faults that make the table unusable."""
 
     rows: list[TableRow] = field(default_factory=list)
     repaired: int = 0
@@ -48,10 +48,10 @@ class MeldTable:
 
 
 def seconds_of(time: str) -> float:
-    """Parse `h:mm:ss,mmm` into seconds; the digits after the comma are a number of milliseconds, as in subtitles.
+    """Convert a time `h:mm:ss,mmm` into seconds. The digits after the comma are milliseconds, as in subtitles.
 
     Raises:
-        ValueError: the text is no such time.
+        ValueError: the text is not such a time.
     """
     match = _TIME.fullmatch(time.strip())
     if match is None:
@@ -61,7 +61,7 @@ def seconds_of(time: str) -> float:
 
 
 def read_table(content: bytes, name: str) -> MeldTable:
-    """Read a table; its findings name the file and say what makes it unusable."""
+    """Read a MELD table. The faults in the result name the file and say what makes it unusable."""
     table = MeldTable()
     try:
         text = content.decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""CMU-MOSEI: monologues of the web, segments with sentiment and emotions."""
+"""CMU-MOSEI: monologues from the web, cut into segments that are rated for sentiment and emotions."""
 
 from extract.corpora.mosei.scan import ENTRY
 

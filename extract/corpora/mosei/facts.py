@@ -27,7 +27,14 @@ SOUNDS: Final = "Raw/Audio/Full/WAV_16000"
 def notes_of(
     folder: FolderListing, release: MoseiFiles, utterances: Sequence[Utterance], source: str
 ) -> Iterator[Problem]:
-    """Yield the deviations of a corpus and its known defects; `source` is empty if there are no labels."""
+    """Yield notes on deviations and known defects of a CMU-MOSEI folder.
+
+    Args:
+        folder: all files of the folder.
+        release: the files by kind.
+        utterances: the utterances of the manifest.
+        source: where the labels come from; empty if there are none.
+    """
     if not source:
         yield Problem(None, "missing", "not_in_corpus", f"no labels: neither {CSD} nor Raw/Labels/*.csv")
     if not release.full and not release.cut:
@@ -65,7 +72,13 @@ def _cut(release: MoseiFiles) -> set[str]:
 def notes_of_folds(
     folds: Mapping[str, Sequence[str]], fault: str, utterances: Sequence[Utterance]
 ) -> Iterator[Problem]:
-    """Yield differences from the standard folds (subset -> videos); `fault` says why they could not be read."""
+    """Yield notes on differences from CMU-MOSEI's standard folds.
+
+    Args:
+        folds: subset -> videos.
+        fault: why the folds could not be read; empty if they could.
+        utterances: the utterances of the manifest.
+    """
     if fault:
         yield Problem(None, "note", "unreadable_folds", fault)
     elif not folds:

@@ -1,7 +1,8 @@
-"""Read CMU-MOSEI's annotation: ratings from the label CSD or the raters' tables, and the label sets made from them.
+"""Read CMU-MOSEI's ratings and make label sets from them.
 
-Several emotions may be present at once. A manifest holds one value per label set, so the multi-label task becomes six
-sets of two values, `emotions6_happy` to `emotions6_fear`, in the order of the SDK.
+The ratings come from the file `CMU_MOSEI_Labels.csd` (HDF5) or from the raters' tables. Several emotions may be present
+at once. A manifest holds one value per label set, so the multi-label task becomes six label sets with two values each,
+`emotions6_happy` to `emotions6_fear`, in the order of the SDK.
 """
 
 import csv
@@ -39,7 +40,7 @@ Scores = tuple[float, ...]  # sentiment in [-3, 3], then EMOTIONS in [0, 3]
 
 @dataclass(frozen=True)
 class Rating:
-    """A rated segment: its scores and either its clip number or its times, depending on the source."""
+    """A rated segment: its scores, and either its clip number or its times, depending on the source of the rating."""
 
     scores: Scores
     clip: str | None = None
@@ -50,7 +51,7 @@ class Rating:
 
 @dataclass
 class MoseiRatings:
-    """Video -> ratings in the source's order, notes (reason, detail), and the tables that were read."""
+    """Video -> ratings in the source's order; also notes (reason, detail) and the tables that were read."""
 
     of_video: dict[str, list[Rating]] = field(default_factory=lambda: defaultdict(list))
     notes: list[tuple[str, str]] = field(default_factory=list)
@@ -58,7 +59,7 @@ class MoseiRatings:
 
 
 def labels_of(scores: Scores | None) -> dict[str, str | None]:
-    """Return the labels of a segment in every set; None in all sets if nobody rated it."""
+    """Return the labels of a segment in every label set; None in all sets if nobody rated the segment."""
     if scores is None:
         return dict.fromkeys(LABEL_SETS)
     sentiment, emotions = scores[0], scores[1:]
@@ -74,12 +75,17 @@ def labels_of(scores: Scores | None) -> dict[str, str | None]:
 
 
 def _class_of(sentiment: float) -> int:
-    """Return the class by the SDK's intervals: [-1, 0) is -1, 0 is 0, (0, 1] is 1, ...; the outer ones are open."""
+    """Return the sentiment class of a score, by the intervals of the SDK.
+
+    [-1, 0) gives -1, 0 gives 0, (0, 1] gives 1, and so on. The outermost classes have no outer limit.
+    """
     return max(-3, math.floor(sentiment)) if sentiment < 0 else min(3, math.ceil(sentiment))
 
 
 def read_csd(path: Path) -> MoseiRatings:
-    """Read CMU_MOSEI_Labels.csd (HDF5): `<root>/data/<video>/features [n, 7]` and `intervals [n, 2]` in seconds.
+    """Read the ratings in CMU_MOSEI_Labels.csd (HDF5).
+
+    For each video it holds `<root>/data/<video>/features [n, 7]` and `intervals [n, 2]` in seconds.
 
     Raises:
         CorpusError: the file has another format.
@@ -97,7 +103,7 @@ def read_csd(path: Path) -> MoseiRatings:
 
 
 def _member(group: Any, name: str) -> Any:
-    """Return a member that is stored in this very file; links to other files are never followed."""
+    """Return an object that is stored in this HDF5 file itself. Links to other files are never followed."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{name!r} is not in the file itself")
     return group[name]
@@ -124,7 +130,7 @@ def _clipped(found: MoseiRatings, where: str, scores: Sequence[float] | np.ndarr
 
 
 def read_raters(tables: Iterable[tuple[str, bytes]]) -> MoseiRatings:
-    """Read the tables of `Raw/Labels`, one row per rater; the ratings of a segment are averaged.
+    """Read the raters' tables in `Raw/Labels`, which have one row per rater. The ratings of a segment are averaged.
 
     Args:
         tables: (name, content) of each table.

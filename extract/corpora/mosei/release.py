@@ -1,4 +1,4 @@
-"""Find the files of a CMU-MOSEI folder, wherever they were unpacked: recordings, cut clips, transcripts and folds."""
+"""Find the files of CMU-MOSEI in any subfolder: recordings, cut clips, transcripts, raters' tables and folds."""
 
 import ast
 import io
@@ -21,7 +21,7 @@ _SEPARATOR: Final = "___"
 
 @dataclass(frozen=True)
 class TranscriptSegment:
-    """A line of a transcript; times are seconds in the recording."""
+    """A line of a transcript: clip number, start and end (seconds in the recording) and text."""
 
     clip: str
     start: float
@@ -31,15 +31,15 @@ class TranscriptSegment:
 
 @dataclass(frozen=True)
 class MoseiFiles:
-    """Paths by video id (`full`, `sound`, `texts`) or by `<video>_<clip>` (`cut`), and the raters' tables.
+    """Paths of CMU-MOSEI's files, by kind.
 
     Attributes:
-        full: complete recordings.
-        sound: sound files.
-        cut: clips that are distributed already cut.
-        texts: transcripts.
+        full: video id -> complete recording.
+        sound: video id -> sound file.
+        cut: `<video>_<clip>` -> clip that is distributed already cut.
+        texts: video id -> transcript.
         raters: tables of ratings.
-        duplicates: further file of the same kind and name -> the file used.
+        duplicates: unused file of the same kind and name -> the file used instead.
     """
 
     full: Mapping[str, str]
@@ -51,7 +51,10 @@ class MoseiFiles:
 
 
 def find_files(folder: FolderListing) -> MoseiFiles:
-    """Sort the files of a folder by kind; of several files with one name, the one nearest to the root is used."""
+    """Find CMU-MOSEI's files in a folder and sort them by kind.
+
+    Of several files with one name, the nearest to the root is used.
+    """
     found: dict[str, Copies[str]] = defaultdict(Copies)
     raters: list[str] = []
     for path in folder.files:
@@ -74,7 +77,7 @@ def find_files(folder: FolderListing) -> MoseiFiles:
 def read_segments(
     video: str, content: bytes, name: str
 ) -> tuple[list[TranscriptSegment], list[tuple[str, str]]]:
-    """Read lines `video___clip___start___end___text` of a transcript.
+    """Read the segments of a transcript, which has lines `video___clip___start___end___text`.
 
     The video's own id is removed first, because some ids contain two underscores and some texts begin with one.
 
@@ -114,14 +117,17 @@ def _times(parts: list[str]) -> tuple[float, float] | None:
 
 
 def folds_of(folder: FolderListing) -> str | None:
-    """Return the path of the file with the standard folds, or None."""
+    """Return the path of the file with the standard folds; None if there is none."""
     return next((found for name in FOLDS for found in folder.files_named(name)), None)
 
 
 def read_folds(folder: FolderListing) -> tuple[dict[str, list[str]], str]:
-    """Read the standard folds: subset -> videos, and a message if they are unusable; both empty without such a file.
+    """Read the standard folds of CMU-MOSEI.
 
-    The SDK's file is a Python source. Its lists of strings are parsed; none of its code is run.
+    The SDK's file is Python source code. Its lists of strings are parsed; none of its code is run.
+
+    Returns:
+        Subset -> videos, and a message that says why the file is unusable. Both are empty if there is no such file.
     """
     path = folds_of(folder)
     if path is None:

@@ -1,8 +1,9 @@
 """Scan CMU-MOSEI (Zadeh et al., ACL 2018): web monologues, rated for sentiment and six emotions.
 
-Segments come from the transcripts (`Raw/Transcript/Segmented`). Ratings are joined to them: those of the label CSD by
-their times, those of the raters' tables by clip number. Segments are read from the complete recordings, or from a cut
-clip if the recording is absent. A segment that only the CSD contains is named `video[row]`, as in CSD-derived files.
+Segments come from the transcripts (`Raw/Transcript/Segmented`). Ratings come from the file `CMU_MOSEI_Labels.csd`,
+matched by time, or from the raters' tables, matched by clip number. The media of a segment are read from the complete
+recording, or from a cut clip if the recording is absent. A segment that only the csd file contains is named
+`video[row]`, as in other projects that use this file.
 """
 
 from collections import Counter
@@ -53,11 +54,12 @@ MAX_TIME_DIFFERENCE: Final = 0.05  # seconds by which times of the CSD and of a 
 
 
 class Switches(Strict):
-    """Choices of MOSEI.
+    """The user's choices for CMU-MOSEI in params.yaml.
 
     Attributes:
         video: `full` reads segments from the complete recordings, `segmented` prefers the clips that are already cut.
-        beyond_file: what to do with a segment that ends after its file: `trim`, `keep`, or `drop` the utterance.
+        beyond_file: what to do with a segment that ends after its file: `trim` its end, `keep` it unchanged, or `drop`
+            it.
     """
 
     video: Literal["full", "segmented"] = "full"
@@ -75,10 +77,10 @@ class RatedSegment:
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan CMU-MOSEI: the unpacked raw archive, label CSDs, or both.
+    """Scan CMU-MOSEI: the unpacked raw archive, the file `CMU_MOSEI_Labels.csd`, or both.
 
     Raises:
-        CorpusError: there is neither a transcript nor a label, or the label CSD is damaged.
+        CorpusError: there is neither a transcript nor a label, or the csd file is damaged.
     """
     folder = list_folder(root)
     release = find_files(folder)
@@ -167,7 +169,7 @@ def _ratings(folder: FolderListing, release: MoseiFiles) -> tuple[MoseiRatings, 
 def _rated_segments(
     root: Path, release: MoseiFiles, ratings: MoseiRatings
 ) -> tuple[list[RatedSegment], list[Problem], list[str]]:
-    """Return the segments in order, their problems, and the paths of the transcripts that were read."""
+    """Return the segments with their ratings, their problems, and the paths of the transcripts that were read."""
     rated_segments: list[RatedSegment] = []
     problems: list[Problem] = []
     read: list[str] = []
@@ -207,7 +209,10 @@ def _rated_segments(
 def _match_ratings(
     video: str, segments: Sequence[TranscriptSegment], rated: Sequence[Rating]
 ) -> Iterator[RatedSegment]:
-    """Match transcript and ratings by clip number or by times; segments and ratings without a match are kept, too."""
+    """Yield the segments of a video with their ratings, matched by clip number or by time.
+
+    Segments without a rating and ratings without a segment are included.
+    """
     free = list(segments)
     for rating in rated:
         match = next(
@@ -288,7 +293,7 @@ def _utterance(
 
 
 def _splits(folds: Mapping[str, Sequence[str]], utterances: Sequence[Utterance]) -> dict[str, Split]:
-    """Return the split `standard` with the SDK's folds; videos outside the folds are in no subset."""
+    """Return the split `standard`, made from the SDK's folds. Videos outside the folds are in no subset."""
     inside = {video for videos in folds.values() for video in videos}
     groups = {u.id: u.dialogue for u in utterances if u.dialogue in inside}
     return usable_splits({"standard": split_by_groups(groups, folds["dev"], folds["test"])}) if groups else {}

@@ -1,4 +1,4 @@
-"""RAVDESS: 24 actors who speak and sing two sentences."""
+"""RAVDESS: 24 actors speak and sing two sentences."""
 
 from extract.corpora.ravdess.scan import ENTRY
 

@@ -1,4 +1,4 @@
-"""Parse names of RAVDESS files: seven fields of two digits, `MM-VV-EE-II-SS-RR-AA`, explained in FIELDS."""
+"""Parse the file names of RAVDESS: seven fields of two digits, `MM-VV-EE-II-SS-RR-AA`, explained in FIELDS."""
 
 import re
 from collections import defaultdict
@@ -49,7 +49,7 @@ NO_SONG: Final = "18"
 
 @dataclass(frozen=True)
 class Performance:
-    """A performance: the fields of its name, and the path of each of its media files (medium -> path)."""
+    """One performance of an actor: the fields of its name, and a dict from medium to the path of its media file."""
 
     id: str
     channel: str
@@ -61,7 +61,7 @@ class Performance:
 
 
 def faults_of(name: str) -> list[str]:
-    """Return all deviations of a file name (with suffix) from the release; empty for a correct name."""
+    """Return all rules of the release that a file name (with suffix) violates; empty for a correct name."""
     stem, dot, suffix = name.rpartition(".")
     fields = dict(zip(FIELDS, stem.split("-"), strict=False))
     if not re.fullmatch(r"\d\d(?:-\d\d){6}", stem, re.ASCII):
@@ -87,10 +87,10 @@ def faults_of(name: str) -> list[str]:
 def find_performances(folder: FolderListing) -> tuple[list[Performance], list[Problem], dict[str, str]]:
     """Find the performances in a folder.
 
-    Of several files with one name, the one in the folder of the actor it names is used, then the nearest to the root.
+    Of several files with one name, the one in the folder of its own actor is used, or else the one nearest to the root.
 
     Returns:
-        The performances by id, problems of the files, and duplicate -> the file used.
+        The performances by id, problems of the files, and unused copy -> the file used instead.
     """
     copies: Copies[tuple[str, str]] = Copies()
     strangers: list[str] = []

@@ -1,8 +1,8 @@
 """Scan RAVDESS (Livingstone & Russo, 2018): 24 actors speak and sing two sentences in 8 emotions.
 
-The three media files of a performance (01 picture and sound, 02 picture, 03 sound) are one recording, so the
-performance is the utterance. Pictures come from 01 (or 02), sound from 03 (or 01). Its id is the file name without the
-first field.
+A performance has three media files: 01 (pictures and sound), 02 (pictures) and 03 (sound). All show the same recording,
+so the performance is one utterance. Pictures come from 01 (or else 02), sound from 03 (or else 01). The id of the
+utterance is the file name without the first field.
 """
 
 from collections import Counter
@@ -40,20 +40,21 @@ SPLITS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
 
 
 class Switches(Strict):
-    """Choices of RAVDESS.
+    """The user's choices for RAVDESS in params.yaml.
 
     Attributes:
-        channel: which performances become utterances: `speech`, `song` or `both`; a note counts the others.
+        channel: which performances become utterances: `speech`, `song` or `both`; a note counts the performances left
+            out.
     """
 
     channel: Literal["speech", "song", "both"] = "both"
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan RAVDESS, complete or in part, in any arrangement of folders: files are recognised by their names.
+    """Scan RAVDESS, complete or partial, in any arrangement of folders: files are recognised by their names.
 
     Raises:
-        CorpusError: the folder holds no RAVDESS file, or all are Git LFS pointers.
+        CorpusError: the folder holds no RAVDESS file, or all files are Git LFS pointers.
     """
     folder = list_folder(root)
     performances, problems, duplicates = find_performances(folder)
@@ -71,7 +72,8 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
         for file_facts in media_facts.values()
     ):
         raise CorpusError(
-            f"ravdess: all {len(media_facts)} media files in {root} are Git LFS pointers", hint="git lfs pull"
+            f"ravdess: all {len(media_facts)} media files in {root} are Git LFS pointers",
+            hint="run `git lfs pull` there",
         )
     media = {medium for performance in performances for medium in performance.files}
     utterances = []
@@ -117,7 +119,11 @@ def _audio(performance: Performance, media: Iterable[str]) -> MediaRef | None:
 
 
 def _ref(performance: Performance, wanted: Sequence[str], media: Iterable[str]) -> MediaRef | None:
-    """Return a reference to the first medium that exists; if only other performances have it, to the absent file."""
+    """Return a reference to the first of some media files that exists.
+
+    If none exists, but other performances have such a file, the reference names the absent file. So the file is
+    reported as absent.
+    """
     for medium in wanted:
         if medium in performance.files:
             return MediaRef(performance.files[medium])
@@ -159,7 +165,7 @@ def _of_channels(performances: Sequence[Performance], channel: str) -> list[Prob
 
 
 def _counts(performances: Sequence[Performance], channel: str) -> Iterator[Problem]:
-    """Yield differences from the release, for the requested channels and the actors that are present."""
+    """Yield notes on counts that differ from the release, for the requested channels and the present actors."""
     for wanted in CHANNELS if channel == "both" else (channel,):
         here = [performance for performance in performances if performance.channel == wanted]
         if not here:
@@ -184,7 +190,10 @@ def _counts(performances: Sequence[Performance], channel: str) -> Iterator[Probl
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:
-    """Return actor-disjoint splits and five folds, also for speech alone if there is song; only usable ones."""
+    """Return splits and five folds in which no actor is in two subsets.
+
+    If the manifest also has song, there are such splits for speech alone. Splits with an empty subset are left out.
+    """
     everything = {u.id: u.speaker for u in utterances}
     speech = {u.id: u.speaker for u in utterances if u.labels["channel"] == "speech"}
     found: dict[str, Split] = {}

@@ -1,7 +1,7 @@
-"""Best possible accuracies on the demo corpus, computed from its own constants.
+"""Best possible accuracies on the demo corpus, computed from the probabilities that generated it.
 
-They are an upper bound for a model that reads each shown emotion without error: no training set, however large, allows
-a higher expected accuracy.
+They are the Bayes accuracies of a model that sees without error which emotion each modality shows. No training set,
+however large, allows a higher expected accuracy.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 def single_utterance_accuracy(modalities: Sequence[Modality]) -> float:
-    """Return the exact Bayes accuracy when an utterance is judged alone from the given modalities."""
+    """Return the exact Bayes accuracy if each utterance is judged alone, from the given modalities."""
     joint = np.asarray(PRIOR)  # [C, observations], grows by a factor C per modality
     joint = joint[:, None]
     for modality in modalities:
@@ -27,13 +27,19 @@ def single_utterance_accuracy(modalities: Sequence[Modality]) -> float:
 
 
 def single_utterance_table() -> dict[tuple[Modality, ...], float]:
-    """Return the exact accuracies of each modality, each pair, and all three."""
+    """Return the exact Bayes accuracies of each modality, each pair of modalities, and all three."""
     subsets = [subset for size in (1, 2, 3) for subset in combinations(MODALITIES, size)]
     return {subset: single_utterance_accuracy(subset) for subset in subsets}
 
 
 def _turn(belief: Array, speaker: int, before: int | None) -> Array:
-    """Return the belief over all moods, shape [C] * P, after the speaker's mood has changed for a new utterance."""
+    """Return the probabilities of all people's moods after one more utterance: the speaker's mood may have changed.
+
+    Args:
+        belief: probabilities before the utterance, one axis of C emotions per person.
+        speaker: axis of the person who speaks.
+        before: axis of the person who spoke before; None at the start.
+    """
     kept = INERTIA * belief
     if before is None or before == speaker:
         kept = (INERTIA + CONTAGION) * belief
@@ -50,7 +56,10 @@ def _turn(belief: Array, speaker: int, before: int | None) -> Array:
 
 
 def _turn_back(message: Array, speaker: int, before: int | None) -> Array:
-    """Transpose of `_turn`: the likelihood of the rest of the dialogue, moved one utterance back."""
+    """Move the likelihood of the later utterances one utterance back in time (the backward step of forward-backward).
+
+    It is the transpose of `_turn`, with the same arguments.
+    """
     shape = [1] * message.ndim
     shape[speaker] = len(PRIOR)
     fresh = (message * np.reshape(PRIOR, shape)).sum(axis=speaker, keepdims=True)
@@ -64,7 +73,9 @@ def _turn_back(message: Array, speaker: int, before: int | None) -> Array:
 def dialogue_posteriors(
     lines: Sequence[StoryLine], modalities: Sequence[Modality], future: bool = True
 ) -> Array:
-    """Return the exact posterior of each true emotion given the shown emotions of the dialogue, [L, C].
+    """Return the exact posterior probabilities of each utterance's true emotion, [L, C].
+
+    They are computed from the emotions that the modalities show in the whole dialogue.
 
     Args:
         lines: utterances of one dialogue in order.
@@ -104,9 +115,10 @@ def dialogue_posteriors(
 def context_accuracy(
     modalities: Sequence[Modality], dialogues: int = 2000, seed: int = 1, future: bool = True
 ) -> float:
-    """Return the Bayes accuracy with the dialogue (or only its past) as context, by Monte Carlo over new dialogues.
+    """Return the Bayes accuracy if each utterance is judged in its dialogue, or from the past of its dialogue only.
 
-    The standard error is about 0.4 / sqrt(8 * dialogues): 0.003 by default.
+    It is estimated on simulated dialogues (Monte Carlo). The standard error is about 0.4 / sqrt(8 * dialogues): 0.003
+    by default.
 
     Args:
         modalities: the modalities whose shown emotions are known.

@@ -9,7 +9,7 @@ Hair = Literal["short", "long", "bun", "curly", "bald"]
 
 @dataclass(frozen=True)
 class Look:
-    """Appearance; lengths are in units of half the face width."""
+    """Appearance of a person; all lengths are multiples of half the face width."""
 
     skin: Colour
     hair_colour: Colour
@@ -38,7 +38,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Person:
-    """A character."""
+    """A person of the demo corpus: name, look and voice."""
 
     name: str
     look: Look

@@ -1,8 +1,8 @@
-"""What each modality reveals about the emotion: the constants of the demo corpus, and the draws made from them.
+"""How much each modality reveals about the emotion: the probabilities of the demo corpus, and random draws from them.
 
-The numbers in this file were fixed before the first model was trained on the corpus, and they are not changed to make a
-system look good. `docs/demo.md` states the resulting accuracies. Rows are true emotions, columns are the emotions that
-the modality shows. Given the true emotion, the modalities are independent.
+The probabilities in this file were fixed before the first model was trained on the corpus. They are not changed to make
+a system look good. `docs/demo.md` states the resulting accuracies. Rows are true emotions, columns are the emotions
+that the modality shows. Given the true emotion, the modalities are independent.
 """
 
 from collections.abc import Sequence
@@ -63,9 +63,9 @@ CHANNELS: Final[dict[Modality, tuple[tuple[float, ...], ...]]] = {
 
 
 def draw(rng: Random, weights: Sequence[float]) -> int:
-    """Draw an index with the given probabilities.
+    """Draw a random index with the given probabilities.
 
-    This does not use `rng.choices`, because only `Random.random` gives equal numbers in every version of Python.
+    This does not use `rng.choices`: only `Random.random` gives the same numbers in every version of Python.
     """
     point = rng.random() * sum(weights)
     for index, weight in enumerate(weights):
@@ -76,7 +76,13 @@ def draw(rng: Random, weights: Sequence[float]) -> int:
 
 
 def next_emotion(rng: Random, own: int, before: int) -> int:
-    """Draw the emotion of a new utterance, given the speaker's own last one and the previous one (indices)."""
+    """Draw the emotion (index) of a new utterance.
+
+    Args:
+        rng: random number generator.
+        own: emotion of the speaker's own last utterance.
+        before: emotion of the previous utterance in the dialogue.
+    """
     point = rng.random()
     if point < INERTIA:
         return own
@@ -86,5 +92,5 @@ def next_emotion(rng: Random, own: int, before: int) -> int:
 
 
 def shown(rng: Random, true: int, modality: Modality) -> int:
-    """Draw the emotion that a modality shows for an utterance with a true emotion (indices)."""
+    """Draw the emotion (index) that a modality shows for an utterance with the given true emotion."""
     return draw(rng, CHANNELS[modality][true])

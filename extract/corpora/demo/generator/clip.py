@@ -1,4 +1,4 @@
-"""Write one clip to a file: H.264 and AAC in mp4; equal pictures and samples give equal bytes."""
+"""Write one clip to an mp4 file with H.264 and AAC. Equal pictures and samples give equal bytes."""
 
 import os
 import subprocess
@@ -71,7 +71,7 @@ def encode(pictures: Iterable[Image.Image], samples: NDArray[np.float64] | None,
 def write_clip(
     pictures: Iterable[Image.Image], samples: NDArray[np.float64], path: Path, broken: Broken | None
 ) -> None:
-    """Write a clip, deliberately broken if requested; it appears under its final name only when it is complete."""
+    """Write a clip, deliberately broken if requested. The file gets its final name only when it is complete."""
     temporary = path.with_name(path.name + UNFINISHED)
     sound: NDArray[np.float64] | None = samples
     if broken is not None and broken.kind == "silent":

@@ -1,4 +1,4 @@
-"""Generate a complete demo corpus: plan the story, make the clips in a process pool, write the tables."""
+"""Generate a complete demo corpus: plan the story, make the clips in several processes, write the tables."""
 
 import signal
 from collections.abc import Callable
@@ -31,7 +31,7 @@ _MAX_WORKERS = 8
 
 @dataclass(frozen=True)
 class DemoSummary:
-    """A generated corpus: its directory, utterances, seconds of media, and size in bytes."""
+    """What was generated: directory of the corpus, number of utterances, seconds of media, and size in bytes."""
 
     dir: Path
     utterances: int
@@ -52,7 +52,7 @@ class _Task:
 
 
 def plan(directory: Path, seed: int, size: Size) -> tuple[list[_Task], list[Broken]]:
-    """Return every clip of a corpus in order, and the clips that are deliberately broken."""
+    """Return all clips of a corpus in order, and those that are deliberately broken."""
     story = write_story(seed, size)
     broken = choose_broken(seed, size, story)
     spoiled = {(b.part, b.dialogue, b.utterance): b for b in broken}
@@ -89,7 +89,7 @@ def _work(task: _Task) -> float:
 
 
 def make_clip(task: _Task, speaker: SpeechProcess) -> float:
-    """Make one clip unless it exists already; return its duration in seconds."""
+    """Generate one clip unless its file exists already; return its duration in seconds."""
     line = task.line
     name = f"{task.seed}/{task.part}/{line.dialogue}/{line.utterance}"
     voice = CAST[line.speaker].voice
@@ -131,19 +131,19 @@ def generate(
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
 ) -> DemoSummary:
-    """Generate a demo corpus; the same seed and size give the same bytes.
+    """Generate a demo corpus. The same seed and size give the same bytes.
 
-    A complete corpus of the same seed and size is left unchanged, an incomplete one is completed.
+    A complete corpus of the same seed and size is left unchanged; an incomplete one is completed.
 
     Args:
-        directory: where to write it; absent, empty, or an earlier demo corpus of this seed and size.
+        directory: where to write the corpus; it must be absent, empty, or contain a demo corpus of this seed and size.
         seed: determines story, sentences, looks of the rooms and small movements.
         size: "full" (60 dialogues, 500 utterances) or "tiny" (6 dialogues, 25 utterances, for tests).
         progress: called with (clips done, clips in total).
         workers: number of processes; None for one per core, at most 8. It does not change any byte.
 
     Raises:
-        UsageError: the directory contains something else.
+        UsageError: the directory contains other files.
     """
     directory = Path(directory)
     note = layout.read_note(directory, seed, size)

@@ -9,7 +9,11 @@ from extract.corpora.demo.generator.channels import EMOTIONS, Emotion
 
 @dataclass(frozen=True)
 class Expression:
-    """A face at one moment; lengths in half face widths, angles in degrees; 0 at rest unless stated otherwise."""
+    """The expression of a face at one moment.
+
+    Lengths are multiples of half the face width, angles are in degrees. All values are 0 at rest unless stated
+    otherwise.
+    """
 
     brow_inner: float = 0.0
     """Inner ends of the brows, up."""
@@ -160,7 +164,7 @@ def _normal(rng: Random, deviation: float) -> float:
 
 
 def expression_of(emotion: int, rng: Random) -> Expression:
-    """Return an expression for a shown emotion (index), with small random differences."""
+    """Return a facial expression that shows an emotion (index), with small random differences."""
     base = EXPRESSIONS[EMOTIONS[emotion]]
     changes = {name: getattr(base, name) + _normal(rng, deviation) for name, deviation in _JITTER.items()}
     changes["mouth_open"] = max(0.0, changes["mouth_open"]) if base.mouth_open else 0.0
@@ -168,7 +172,7 @@ def expression_of(emotion: int, rng: Random) -> Expression:
 
 
 def blend(a: Expression, b: Expression, share: float) -> Expression:
-    """Return the expression between `a` (share 0) and `b` (share 1)."""
+    """Return a mixture of two expressions: `a` for share 0, `b` for share 1."""
     values = {
         f.name: (1 - share) * getattr(a, f.name) + share * getattr(b, f.name) for f in fields(Expression)
     }

@@ -1,4 +1,4 @@
-"""Transcripts: sentences for a shown emotion; no sentence is used twice in a corpus."""
+"""Generate the transcripts of the demo corpus: sentences that show a given emotion, each used only once."""
 
 import re
 from itertools import product
@@ -18,7 +18,7 @@ def _fill(pattern: str, words: tuple[str, ...]) -> str:
 
 
 def expansions(pattern: str) -> list[str]:
-    """Return every sentence that a pattern can give."""
+    """Return every sentence that a sentence pattern can give."""
     return [_fill(pattern, words) for words in product(*(SLOTS[name] for name in _SLOT.findall(pattern)))]
 
 
@@ -28,7 +28,10 @@ def sentences(emotion: Emotion) -> list[str]:
 
 
 class Author:
-    """Chooses sentences: patterns equally often, and no sentence twice before all of its emotion are used."""
+    """Chooses sentences for utterances. All patterns are used equally often.
+
+    A sentence is repeated only after all sentences of its emotion have been used.
+    """
 
     def __init__(self, seed: int) -> None:
         self._random = Random(f"grammar/{seed}")

@@ -1,4 +1,4 @@
-"""MELD's layout on disk (folders, clip names, csv files) and the description file of the demo corpus."""
+"""The files of the demo corpus: MELD's folders, clip names and csv files, and the description file `demo.json`."""
 
 import csv
 import io
@@ -40,7 +40,10 @@ _SENTIMENT: Final = {"neutral": "neutral", "joy": "positive"}
 
 @dataclass(frozen=True)
 class DemoNote:
-    """Content of `demo.json`; written first with `complete` false, and at the end with true."""
+    """Content of `demo.json`.
+
+    The file is first written with `complete` false, and with true when the corpus is finished.
+    """
 
     seed: int
     size: Size
@@ -52,12 +55,12 @@ class DemoNote:
 
 
 def csv_path(directory: Path, part: Part) -> Path:
-    """Return the path of a part's table."""
+    """Return the path of the csv table of a split part (train, dev, test)."""
     return directory / f"{part}_sent_emo.csv"
 
 
 def clip_path(directory: Path, part: Part, dialogue: int, utterance: int) -> Path:
-    """Return the path of an utterance's clip."""
+    """Return the path of an utterance's video clip."""
     return directory / FOLDERS[part] / f"dia{dialogue}_utt{utterance}.mp4"
 
 
@@ -81,7 +84,7 @@ def write_note(directory: Path, note: DemoNote) -> None:
 
 
 def read_note(directory: Path, seed: int, size: Size) -> DemoNote | None:
-    """Return the description of an earlier run in the directory; None if the directory is absent or empty.
+    """Return the content of `demo.json` in the directory; None if the directory is absent or empty.
 
     Raises:
         UsageError: the directory contains anything but a demo corpus of this seed, size and version.
@@ -89,7 +92,7 @@ def read_note(directory: Path, seed: int, size: Size) -> DemoNote | None:
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return None
     if not directory.is_dir():
-        raise UsageError(f"demo: {directory} is a file", hint="give a directory")
+        raise UsageError(f"demo: {directory} is a file", hint="give the path of a directory")
     try:
         found: dict[str, Any] = json.loads((directory / NOTE).read_bytes())
         note = DemoNote(**found)
@@ -121,13 +124,13 @@ def _sentiment(emotion: str, rng: Random) -> str:
 def table(
     part: Part, seed: int, lines: Sequence[StoryLine], texts: Sequence[str], durations: Sequence[float]
 ) -> str:
-    """Return the text of a part's csv file.
+    """Return the text of the csv table of a split part (train, dev, test).
 
     Args:
-        part: the part.
+        part: name of the split part.
         seed: seed of the corpus.
         lines: all utterances of the part in order.
-        texts: their transcripts.
+        texts: transcripts of these utterances.
         durations: durations of their clips, seconds.
     """
     rng = Random(f"table/{seed}/{part}")
@@ -148,7 +151,7 @@ def table(
 
 
 def readme(seed: int, size: Size, broken: Sequence[Broken]) -> str:
-    """Return the text of `README.txt`."""
+    """Return the text of the demo corpus' `README.txt`."""
     spoiled = "; ".join(f"{FOLDERS[b.part]}/dia{b.dialogue}_utt{b.utterance}.mp4 ({b.how})" for b in broken)
     return (
         f"This conversation corpus was made by `ercache demo` (seed {seed}, size {size}, generator version "

@@ -1,4 +1,7 @@
-"""Sentence patterns of the demo corpus by emotion; `{slot}` stands for any entry of that name in `SLOTS`."""
+"""Sentence patterns of the demo corpus by emotion.
+
+`{slot}` in a pattern stands for any entry of that name in `SLOTS`.
+"""
 
 from typing import Final
 

@@ -21,9 +21,9 @@ class Head:
     """A drawn human head without eyes, brows, nose and mouth.
 
     Attributes:
-        picture: RGB, drawn `FINE` times larger than the final size.
-        mask: opacity of each pixel, same size.
-        unit: half face width in pixels of `picture`.
+        picture: RGB, `FINE` times larger than the final size.
+        mask: opacity of each pixel of `picture`.
+        unit: half the face width in pixels of `picture`.
     """
 
     picture: Image.Image
@@ -35,19 +35,22 @@ class Head:
 
 
 def to_pixels(unit: float) -> Callable[[float, float], Point]:
-    """Return a map from half face widths to pixels of a head picture."""
+    """Return a function from face coordinates (multiples of half the face width) to pixels of a head picture."""
     return lambda x, y: ((x - LEFT) * unit, (y - TOP) * unit)
 
 
 def project(x: float, y: float, yaw: float, pitch: float) -> Point:
-    """Return where a point of the face moves when the head is turned (degrees); the face is an ellipsoid."""
+    """Return where a point of the face is after the head has been turned (degrees).
+
+    The face is treated as an ellipsoid.
+    """
     depth = max(0.0, 1.1 - 0.8 * x * x - (y / 1.6) ** 2) ** 0.5
     a, b = yaw * pi / 180, pitch * pi / 180
     return x * cos(a) + depth * sin(a), y * cos(b) + depth * sin(b)
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """Return a darker (factor below 1) or lighter colour."""
+    """Return a colour multiplied by a factor: darker below 1, lighter above 1."""
     r, g, b = (max(0, min(255, round(c * factor))) for c in colour)
     return r, g, b
 
@@ -66,7 +69,7 @@ def _outline(look: Look, steps: int = 48) -> list[Point]:
 
 
 def _skin(look: Look, unit: float, yaw: float, pitch: float) -> Image.Image:
-    """Return lit skin, RGB: an ellipsoid under a lamp at the upper left, with the soft shadows of a face."""
+    """Return an RGB picture of the skin: an ellipsoid under a lamp at the upper left, with a face's soft shadows."""
     half = unit / 2  # shadows are soft: computed at half size
     width, height = round((RIGHT - LEFT) * half), round((BOTTOM - TOP) * half)
     x = np.arange(width)[None, :] / half + LEFT  # [1, W]
@@ -104,13 +107,13 @@ def _skin(look: Look, unit: float, yaw: float, pitch: float) -> Image.Image:
 
 
 def draw_head(look: Look, unit: float, yaw: float, pitch: float) -> Head:
-    """Draw a head in a pose, without features.
+    """Draw a head in a pose, without eyes, brows, nose and mouth.
 
     Args:
         look: appearance of the person.
-        unit: half face width in displayed pixels.
-        yaw: degrees to the right of the picture.
-        pitch: degrees downwards.
+        unit: half the face width in displayed pixels.
+        yaw: rotation to the right of the picture, degrees.
+        pitch: rotation downwards, degrees.
     """
     fine = unit * FINE
     size = (round((RIGHT - LEFT) * fine), round((BOTTOM - TOP) * fine))
@@ -133,7 +136,7 @@ def draw_head(look: Look, unit: float, yaw: float, pitch: float) -> Head:
 
 @dataclass(frozen=True)
 class _Brush:
-    """Draws into the picture and its coverage mask at once; coordinates are in half face widths."""
+    """Draws shapes into a picture and into its opacity mask. Coordinates are multiples of half the face width."""
 
     picture: ImageDraw.ImageDraw
     cover: ImageDraw.ImageDraw

@@ -1,4 +1,4 @@
-"""One camera view: a room, the speaker in front, listeners behind, and the frames of a clip."""
+"""Draw the frames of a clip: a room, the speaker in front, listeners behind."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ _WALLS: Final[tuple[tuple[Colour, Colour], ...]] = (
 
 @dataclass(frozen=True)
 class Seat:
-    """Position of a person: centre of the face in pixels, and half face width in pixels."""
+    """Position of a person: centre of the face and half the face width, in pixels."""
 
     x: float
     y: float
@@ -38,7 +38,7 @@ class Seat:
 
 
 def room(rng: Random) -> Image.Image:
-    """Return an empty room, RGB, `WIDTH` x `HEIGHT`, slightly out of focus."""
+    """Return a picture of an empty room, RGB, `WIDTH` x `HEIGHT`, slightly out of focus."""
     wall, floor = _WALLS[int(rng.random() * len(_WALLS))]
     picture = Image.new("RGB", (WIDTH, HEIGHT), wall)
     pen = ImageDraw.Draw(picture)
@@ -130,7 +130,7 @@ def _put_head(
 
 
 def _stage(background: Image.Image, people: tuple[int, ...], places: list[Seat], rng: Random) -> Image.Image:
-    """Return room, listeners and the body of the speaker, at double size."""
+    """Return a picture of room, listeners and the speaker's body, at twice the final size."""
     stage = background.resize((WIDTH * _DOUBLE, HEIGHT * _DOUBLE), Image.Resampling.BILINEAR)
     for person, seat in reversed(list(zip(people[1:], places[1:], strict=True))):
         toward = 9.0 if seat.x < places[0].x else -9.0
@@ -180,7 +180,10 @@ def frames(
 
 
 def _moment(target: Expression, i: int, count: int, phase: float, voice: float) -> Expression:
-    """Return the expression at frame `i`: it builds up quickly, sways a little, and is livelier in a loud voice."""
+    """Return the speaker's expression at frame `i`.
+
+    The expression builds up quickly, sways a little, and is livelier when the voice is loud.
+    """
     onset = min(1.0, 0.55 + 0.15 * i)
     fade = min(1.0, 0.75 + 0.1 * (count - 1 - i))
     e = blend(RESTING, target, min(onset, fade) * (0.94 + 0.08 * voice))
@@ -200,7 +203,7 @@ def _compose(
     dx: float,
     dy: float,
 ) -> Image.Image:
-    """Return a frame with the head on the stage; only the moving part is drawn at double size."""
+    """Return a frame: the speaker's head on the background. Only the moving part is drawn at twice the final size."""
     left = max(0, int(seat.x + (LEFT - 0.4) * seat.unit))
     right = min(WIDTH, int(seat.x + (RIGHT + 0.4) * seat.unit))
     top = max(0, int(seat.y + (TOP - 0.4) * seat.unit))

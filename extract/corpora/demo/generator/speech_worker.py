@@ -1,4 +1,4 @@
-"""Synthesise speech in a separate process; the only file that loads the GPL library espeak-ng.
+"""Synthesise speech in a separate process. This is the only file that loads espeak-ng, a library under the GPL.
 
 Run it as a script. Each line on stdin is a JSON request `{"text", "voice", "rate", "pitch", "range"}`. Each answer on
 stdout is a JSON line `{"rate", "samples"}` followed by that many 16-bit little-endian samples. A request that fails is
@@ -18,7 +18,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Espeak:
-    """The library, loaded and ready to speak once."""
+    """The loaded espeak-ng library. It can speak one text."""
 
     def __init__(self) -> None:
         import espeakng_loader
@@ -38,7 +38,7 @@ class Espeak:
         return 0
 
     def speak(self, request: dict[str, Any]) -> bytes:
-        """Return the samples of one request as 16-bit little-endian mono."""
+        """Return the synthesised speech of one request as 16-bit little-endian mono samples."""
         # Breath noise comes from two generators; espeak-ng seeds its own from the clock.
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(0))
         ctypes.CDLL(None).srand(0)
@@ -73,7 +73,7 @@ def main() -> None:
     """Answer requests until stdin is closed.
 
     espeak-ng keeps noise and intonation state between utterances, even when it is restarted. So each request is spoken
-    by a fork of the unused library, and its samples depend on nothing else.
+    in a forked process with an unused copy of the library, and its samples depend on nothing else.
     """
     espeak = Espeak()
     for line in sys.stdin.buffer:

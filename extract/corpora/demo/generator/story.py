@@ -1,4 +1,4 @@
-"""The hidden story of the demo corpus: who speaks when, what they feel, and what each modality shows of it."""
+"""The hidden story of the demo corpus: who speaks when, the true emotion, and the emotion each modality shows."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ BROKEN: Final[dict[Size, tuple[tuple[Part, Breakage, str], ...]]] = {
 
 @dataclass(frozen=True)
 class StoryLine:
-    """One utterance of the story; emotions and speakers are indices."""
+    """One utterance of the story. Emotions and speakers are stored as indices."""
 
     dialogue: int
     utterance: int
@@ -62,7 +62,7 @@ class StoryLine:
 
 @dataclass(frozen=True)
 class Broken:
-    """A clip that is deliberately broken."""
+    """A clip that is deliberately broken, to show how ercache reports defective files."""
 
     part: Part
     dialogue: int
@@ -72,7 +72,7 @@ class Broken:
 
 
 def tell_dialogue(seed: int, part: str, dialogue: int, length: int) -> list[StoryLine]:
-    """Return the lines of one dialogue; the same arguments give the same lines on every machine."""
+    """Return the utterances of one dialogue. The same arguments give the same utterances on every machine."""
     rng = Random(f"story/{seed}/{part}/{dialogue}")
     count = draw(rng, _PEOPLE_WEIGHTS) + 1
     cast = list(range(CAST_SIZE))
@@ -99,7 +99,7 @@ def _next_speaker(rng: Random, people: tuple[int, ...], before: StoryLine | None
 
 
 def lengths(seed: int, part: Part, size: Size) -> list[int]:
-    """Return the number of utterances of each dialogue: uneven, with the fixed total of `SHAPES`."""
+    """Return the number of utterances of each dialogue. The numbers vary, but their sum is fixed in `SHAPES`."""
     dialogues, total = SHAPES[size][part]
     rng = Random(f"lengths/{seed}/{part}/{size}")
     result = [total // dialogues + (1 if i < total % dialogues else 0) for i in range(dialogues)]
@@ -112,10 +112,10 @@ def lengths(seed: int, part: Part, size: Size) -> list[int]:
 
 
 def write_story(seed: int, size: Size) -> dict[Part, list[StoryLine]]:
-    """Return all lines of a corpus by part.
+    """Return all utterances of a corpus by split part (train, dev, test).
 
     A tiny corpus is drawn again until its training part contains every emotion, because a class without an example
-    cannot be trained. A full corpus contains all of them because of its size.
+    cannot be trained. A full corpus is so large that it contains all emotions.
     """
     for attempt in range(100_000):
         name = f"{size}-{attempt}" if attempt else size
@@ -134,7 +134,7 @@ def write_story(seed: int, size: Size) -> dict[Part, list[StoryLine]]:
 
 
 def choose_broken(seed: int, size: Size, story: dict[Part, list[StoryLine]]) -> list[Broken]:
-    """Choose clips to break: in different dialogues if possible, and never the last intact clip of an emotion."""
+    """Choose the clips to break: in different dialogues if possible, and never the last intact clip of an emotion."""
     chosen: list[Broken] = []
     for part, kind, how in BROKEN[size]:
         rng = Random(f"broken/{seed}/{size}/{part}/{kind}")

@@ -1,4 +1,4 @@
-"""How an emotion sounds: espeak-ng settings, loudness, and the client of the speech process."""
+"""How an emotion sounds: settings of the speech synthesiser espeak-ng, and the process that runs it."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ _MIN_SECONDS: Final = 1.04  # seconds
 
 @dataclass(frozen=True)
 class SpeakingStyle:
-    """Way of speaking: words per minute, pitch relative to the resting pitch, range (0 to 99), level in dBFS."""
+    """A way of speaking: words per minute, pitch relative to the resting pitch, pitch range (0-99), level in dBFS."""
 
     rate: int
     pitch: int
@@ -46,7 +46,7 @@ SPEAKING_STYLES: Final[dict[Emotion, SpeakingStyle]] = {
 
 
 class SpeechProcess:
-    """The speech process, kept open. Use it as a context manager."""
+    """A running process that synthesises speech. Use it as a context manager."""
 
     def __init__(self) -> None:
         script = Path(__file__).with_name("speech_worker.py")
@@ -68,7 +68,7 @@ class SpeechProcess:
         self.close()
 
     def close(self) -> None:
-        """End the process."""
+        """End the speech process."""
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -80,7 +80,7 @@ class SpeechProcess:
         return pipe
 
     def say(self, text: str, voice: str, rate: int, pitch: int, range_: int) -> NDArray[np.float64]:
-        """Return samples in [-1, 1] at `SAMPLE_RATE`, as espeak-ng speaks the text."""
+        """Return a text as spoken by espeak-ng: samples in [-1, 1] at `SAMPLE_RATE`."""
         request = {"text": text, "voice": voice, "rate": rate, "pitch": pitch, "range": range_}
         stdin, stdout = self._pipe(self._process.stdin), self._pipe(self._process.stdout)
         try:
@@ -107,7 +107,10 @@ class SpeechProcess:
 def perform(
     speaker: SpeechProcess, text: str, voice: Voice, emotion: int, rng: Random
 ) -> NDArray[np.float64]:
-    """Return the sound of an utterance with a shown emotion (index): samples in [-1, 1], a whole number of frames."""
+    """Return the sound of an utterance that shows an emotion (index): samples in [-1, 1].
+
+    Silence is added so that the sound is as long as a whole number of video frames.
+    """
     manner = SPEAKING_STYLES[EMOTIONS[emotion]]
     rate = round(manner.rate * (0.95 + 0.1 * rng.random()))
     pitch = round(voice.pitch + manner.pitch + 4 * rng.random() - 2)
@@ -121,14 +124,17 @@ def perform(
 
 
 def set_level(samples: NDArray[np.float64], level: float) -> NDArray[np.float64]:
-    """Scale samples so that their voiced part has the given level in dBFS; peaks are rounded instead of clipped."""
+    """Scale samples so that the voiced sections have the given level in dBFS.
+
+    Peaks are rounded off instead of clipped.
+    """
     voiced = samples[np.abs(samples) > 0.02]
     loudness = float(np.sqrt(np.mean(voiced**2))) if len(voiced) else 1.0
     return np.asarray(np.tanh(samples * (10 ** (level / 20) / loudness)))
 
 
 def pad_to_frames(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pad samples with a short silence on both sides to a whole number of video frames."""
+    """Add a short silence on both sides, so that the sound is as long as a whole number of video frames."""
     before = round(_BEFORE * SAMPLE_RATE)
     length = max(before + len(samples) + round(_AFTER * SAMPLE_RATE), round(_MIN_SECONDS * SAMPLE_RATE))
     padded = np.zeros(-(-length // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME)
@@ -137,7 +143,7 @@ def pad_to_frames(samples: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def loudness(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the relative loudness at each video frame, 0 to 1, [T]."""
+    """Return the relative loudness of the sound at each video frame, 0 to 1, [T]."""
     energy = np.sqrt(np.mean(samples.reshape(-1, SAMPLES_PER_FRAME) ** 2, axis=1))
     peak = float(energy.max())
     return np.asarray(np.clip(energy / (0.85 * peak), 0, 1)) if peak > 0 else energy
