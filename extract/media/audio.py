@@ -1,4 +1,4 @@
-"""Sound of a clip: decoded pieces with their times, cut to a span, mixed down to one channel and resampled once."""
+"""The sound of a clip: decode it in pieces, cut it to a time span, mix it down to one channel and resample it once."""
 
 import functools
 import math
@@ -29,12 +29,12 @@ OPPOSED: Final = "the channels are each other's opposite: the louder one is hear
 
 @dataclass(frozen=True)
 class SoundPiece:
-    """Sound that the decoder returned in one call.
+    """A piece of sound that the decoder returned in one call.
 
     Attributes:
         samples: samples as coded in the file, [channels, n].
         rate: sampling rate, Hz.
-        begin: position of the first sample, counted in samples of this rate from timestamp 0 of the file.
+        begin: index of the first sample, counted at this rate from timestamp 0 of the file.
         weights: weight of each channel in the mono mix, [channels].
         scale: sample value that stands for 1.0.
     """
@@ -47,7 +47,7 @@ class SoundPiece:
 
     @property
     def end(self) -> int:
-        """Position after the last sample, counted like `begin`."""
+        """Index after the last sample, counted at this rate from timestamp 0 of the file."""
         return self.begin + int(self.samples.shape[1])
 
     def floats(self) -> FloatArray:
@@ -62,7 +62,7 @@ class SoundPiece:
 
 
 def sound_between(pieces: Sequence[SoundPiece], start: float, end: float) -> list[SoundPiece]:
-    """Return the sound in [start, end), in seconds; pieces without a gap between them are joined."""
+    """Return the sound from `start` to `end` (exclusive), in seconds. Pieces without a gap between them are joined."""
     runs: list[list[SoundPiece]] = []
     for piece in pieces:
         if piece.end <= start * piece.rate or piece.begin >= end * piece.rate:
@@ -88,12 +88,14 @@ def _follows(piece: SoundPiece, other: SoundPiece) -> bool:
 
 
 def sound_window(ref: MediaRef, facts: Probe, longest: float) -> tuple[float, float]:
-    """Return where a span's sound starts and ends on the file's own clock, seconds.
+    """Return where the sound of a media reference starts and ends, in seconds of the file's own timestamps.
 
-    The start is minus infinity when the reference names no start, so that sound before time 0 is included.
+    If the reference names no start, the result starts at minus infinity, so that sound before time 0 is included.
 
     Args:
-        longest: maximal length of the interval, seconds.
+        ref: the media reference.
+        facts: properties of the file.
+        longest: largest length of the result, seconds.
     """
     start = (ref.start or 0.0) + facts.origin
     end = min(float("inf") if ref.end is None else ref.end + facts.origin, start + longest)
@@ -104,8 +106,9 @@ def sound_piece(frame: Any, tick: Fraction, after: SoundPiece | None) -> SoundPi
     """Turn a decoded audio frame into a `SoundPiece`.
 
     Args:
-        tick: time base of the frame's timestamps, seconds.
-        after: the previous piece; a frame without a timestamp continues it.
+        frame: the frame.
+        tick: unit of the frame's timestamps, seconds.
+        after: the previous piece; a frame without a timestamp follows directly after it.
     """
     rate = frame.sample_rate
     if frame.pts is None:
@@ -162,11 +165,12 @@ def _default_layout(channels: int) -> str:
 def mix_down(pieces: Sequence[SoundPiece]) -> tuple[list[tuple[int, FloatArray]], bool]:
     """Mix the pieces down to one channel.
 
-    If the two channels of a stereo recording cancel each other (as when one plug is wired with reversed polarity),
-    they are not mixed: only the louder channel is used.
+    If the two channels of a stereo recording cancel each other (as when one plug is wired with reversed polarity), they
+    are not mixed: only the louder channel is used.
 
     Returns:
-        Consecutive parts of equal rate, each as (rate in Hz, samples [n]), and whether the channels cancelled.
+        The mono sound as successive (rate in Hz, samples [n]), with a new item where the rate changes; and whether the
+        channels cancelled each other.
     """
     floats = [p.floats() for p in pieces]
     parts = [(p.rate, _mix(p.weights, f)) for p, f in zip(pieces, floats, strict=True)]
@@ -192,9 +196,9 @@ def mix_down(pieces: Sequence[SoundPiece]) -> tuple[list[tuple[int, FloatArray]]
 
 
 def _mix(weights: Sequence[float], channels: FloatArray) -> FloatArray:
-    """Return the weighted sum of channels [channels, n].
+    """Return the weighted sum of all channels of a sound [channels, n].
 
-    It adds one channel at a time: a matrix product would start threads on all cores.
+    One channel is added at a time, because a matrix product would start threads on all cores.
     """
     mix: FloatArray = channels[0] * np.float32(weights[0])
     for weight, channel in zip(weights[1:], channels[1:], strict=True):
@@ -203,12 +207,12 @@ def _mix(weights: Sequence[float], channels: FloatArray) -> FloatArray:
 
 
 def resampled(runs: Sequence[tuple[int, FloatArray]], target: int) -> FloatArray:
-    """Resample parts of (rate, samples) to one rate and concatenate them, [n]."""
+    """Resample sounds, given as (rate in Hz, samples), to one rate and join them, [n]."""
     return np.concatenate([np.empty(0, np.float32), *(resample(sound, rate, target) for rate, sound in runs)])
 
 
 def resample(sound: FloatArray, rate: int, target: int) -> FloatArray:
-    """Resample sound with soxr (HQ). Resample only once, from the native rate."""
+    """Resample sound with soxr (quality HQ). To keep quality, resample only once, from the native rate."""
     if rate == target:
         return sound
     return np.asarray(soxr.resample(sound, rate, target, quality="HQ"), np.float32)
@@ -221,5 +225,5 @@ def _sample_at(seconds: float, rate: int) -> int:
 
 
 def seconds_of(pieces: Sequence[SoundPiece]) -> float:
-    """Return how much sound the pieces hold, seconds."""
+    """Return the total duration of the pieces, seconds."""
     return float(sum(p.samples.shape[1] / p.rate for p in pieces))

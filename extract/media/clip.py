@@ -1,4 +1,4 @@
-"""From media files to pictures and sound. One pass over a file reads all requested spans and yields each when complete.
+"""Read pictures and sound from media files. One pass over a file reads all requested time spans.
 
 Every problem with a file becomes a `Missing` with a reason and FFmpeg's own message. If a clip holds less than
 requested, and the end of the file does not explain it, a note says so. Bad media raise no other exception.
@@ -42,7 +42,7 @@ Notes = dict[PictureRequest | str, str]
 
 @dataclass(frozen=True)
 class Span:
-    """A span of a file and what is requested from it: kinds of pictures, and sampling rates of the sound in Hz."""
+    """A time span of a file and what is requested from it: kinds of pictures, and sampling rates of the sound in Hz."""
 
     ref: MediaRef
     pictures: tuple[PictureRequest, ...] = ()
@@ -51,13 +51,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Clip:
-    """What was read from a span, or why it has no pictures or no sound.
+    """The pictures and the sound of a time span, or the reasons why they are missing.
 
     Attributes:
-        pictures: frames of each requested kind, in order of time.
+        pictures: kind of pictures -> frames in order of time.
         sounds: sampling rate in Hz -> mono samples in [-1, 1], [n].
-        no_pictures: why there are no pictures; None if there are some or none were requested.
-        no_sound: why there is no sound; None if there is some or none was requested.
+        no_pictures: why there are no pictures; None if there are some, or none were requested.
+        no_sound: why there is no sound; None if there is some, or none was requested.
         notes: what differs from the request. The key is a kind of pictures, or `visual` or `audio` for the modality.
     """
 
@@ -75,11 +75,11 @@ class Clip:
 
 
 def read_spans(path: Path, spans: Sequence[Span], limits: Limits) -> list[Clip]:
-    """Read pictures and sound of several spans of one file; the result equals reading each span alone.
+    """Read pictures and sound of several time spans of one file. The result is the same as for each span alone.
 
-    The picture at an instant is the one on screen then: the last that began at or before it. Only the first
-    `limits.duration` seconds of a longer span are used. From a damaged file, whatever decodes is returned. Sound is
-    mixed down from all channels at its native rate and resampled once for each requested rate.
+    The picture at a time is the one on screen then: the last that began at or before this time. Only the first
+    `limits.duration` seconds of a longer span are used. From a damaged file, everything that can be decoded is
+    returned. Sound is mixed down from all channels at its native rate and resampled once for each requested rate.
 
     Returns:
         One clip for each span, in the order of the spans.
@@ -91,11 +91,14 @@ def read_spans(path: Path, spans: Sequence[Span], limits: Limits) -> list[Clip]:
 def read_clips(
     path: Path, spans: Sequence[Span], limits: Limits, tick: Tick = lambda: None
 ) -> Iterator[tuple[int, Clip]]:
-    """Like `read_spans`, but yield (number of the span, clip) as soon as a span is complete.
+    """Yield (index of the span, clip) for several time spans of one file, each as soon as it is completely read.
 
-    Memory holds only the spans that are being read.
+    The clips are the same as those of `read_spans`, but memory holds only the spans that are being read.
 
     Args:
+        path: path of the file.
+        spans: the time spans and what is requested from each.
+        limits: limits of time, pixels and memory.
         tick: called repeatedly while the file is read.
     """
     left = dict(enumerate(spans))
@@ -115,7 +118,7 @@ def read_clips(
 def _read_sound_only(
     path: Path, spans: Mapping[int, Span], limits: Limits, missing: Missing, tick: Tick
 ) -> Iterator[tuple[int, Clip]]:
-    """Read the sound of spans whose pictures took too long; sound has a time limit of its own."""
+    """Read only the sound of spans, after reading their pictures took too long. Sound has a time limit of its own."""
     numbers = list(spans)
     without = [replace(span, pictures=()) for span in spans.values()]
     for n, clip in read_clips(path, without, limits, tick):
@@ -137,7 +140,10 @@ def _read(path: Path, spans: Sequence[Span], limits: Limits, tick: Tick) -> Iter
 
 @functools.cache
 def _probes_of_process() -> dict[tuple[Path, tuple[int, ...]], Probe]:
-    """The probes of the files that this process read last. Shards of one long recording need the same probe."""
+    """Return the properties of the files that this process has read last.
+
+    Thanks to them, a long recording is indexed only once.
+    """
     return {}
 
 
@@ -150,14 +156,17 @@ def _remember_probe(path: Path, stamp: tuple[int, ...], facts: Probe) -> None:
 
 @dataclass(frozen=True)
 class _SpanRequest:
-    """What one span requests, translated into times of the file.
+    """A time span and its request, translated into times of the file.
 
     Attributes:
-        number: number of the span among the requested ones.
+        number: index of the span in the list of requested spans.
+        span: the requested span.
         chosen: kind of pictures -> times at which the requested pictures begin.
-        expected: kind of pictures -> how many of them there should be.
-        sound_interval: interval on the file's own clock; None when no sound is requested or the file has none.
-        end: when the span is completely read, seconds from the start of the file; spans complete in this order.
+        expected: kind of pictures -> number of pictures that there should be.
+        sound_interval: start and end of the sound in the file's own timestamps; None if no sound is requested or the
+            file has none.
+        no_pictures, no_sound: why there are no pictures, or no sound; None otherwise.
+        end: when the span is completely read, seconds from the start of the file; spans are returned in this order.
     """
 
     number: int
@@ -171,12 +180,12 @@ class _SpanRequest:
 
     @property
     def filters(self) -> list[tuple[PictureFilter, Times]]:
-        """How the pictures are scaled and cropped, and when they begin."""
+        """For each kind of pictures, how they are scaled and cropped, and when they begin."""
         return [(picture_filter_of(kind, self.span.ref), times) for kind, times in self.chosen.items()]
 
     @property
     def last_picture(self) -> float:
-        """Time at which the last picture begins, seconds."""
+        """Time at which the last requested picture begins, seconds."""
         return max((float(times[-1]) for _, times in self.filters), default=-np.inf)
 
 
@@ -198,10 +207,10 @@ def _span_request(number: int, span: Span, facts: Probe, limits: Limits) -> _Spa
 
 
 def _choose(span: Span, facts: Probe, limits: Limits) -> tuple[Chosen, dict[PictureRequest, int]]:
-    """Find when the requested pictures of a span begin, and how many there should be.
+    """Return when the requested pictures of a span begin, and how many pictures there should be.
 
     Raises:
-        Missing: the span has no pictures.
+        Missing: the span has no pictures, or they would take too much memory.
     """
     if not span.pictures:
         return {}, {}
@@ -223,7 +232,7 @@ def _choose(span: Span, facts: Probe, limits: Limits) -> tuple[Chosen, dict[Pict
 
 
 class _SpanReader:
-    """One pass over a file for several spans; releases pictures and sound that no remaining span needs."""
+    """Reads several time spans in one pass over a file, and frees pictures and sound that no later span needs."""
 
     def __init__(self, recording: Recording, requests: Sequence[_SpanRequest], limits: Limits) -> None:
         self._recording = recording
@@ -239,7 +248,7 @@ class _SpanReader:
         self._decoding = DecodingPass(recording, DecodeRequest(pictures, windows), limits)
 
     def run(self) -> Iterator[tuple[int, Clip]]:
-        """Yield (number, clip) of each span once nothing more can come for it."""
+        """Yield (index of the span, clip) for each span, as soon as it is completely read."""
         for _ in self._decoding.run():
             while self._left and self._is_done(self._left[0]):
                 request = self._left.pop(0)
@@ -281,7 +290,7 @@ class _SpanReader:
         return Clip(pictures, sounds, no_pictures, no_sound, notes)
 
     def _note_early_end(self, ref: MediaRef, got: Mapping[str, bool], notes: Notes) -> None:
-        """Add a note when a span reaches into the part that the header states but the file does not hold."""
+        """Add a note if a span goes beyond the real end of a file that is shorter than its header states."""
         facts = self._recording.facts
         ends = {"visual": facts.pictures_end, "audio": facts.sound_end}
         for modality in (modality for modality, some in got.items() if some and facts.ends_early):
@@ -315,7 +324,7 @@ class _SpanReader:
         self._check_sound(request.sound_interval, pieces, notes)
         runs, opposed = mix_down(pieces)
         if not all(np.isfinite(sound).all() for _, sound in runs):
-            raise Missing(Reason.UNREADABLE, "the samples are not numbers")
+            raise Missing(Reason.UNREADABLE, "some samples are not finite")
         if not any(sound.any() for _, sound in runs):
             raise Missing(Reason.SILENT, "every sample is 0")
         if opposed:
@@ -323,7 +332,7 @@ class _SpanReader:
         return {rate: resampled(runs, rate) for rate in request.span.rates}
 
     def _check_sound(self, wanted: Window, pieces: Sequence[SoundPiece], notes: Notes) -> None:
-        """Compare the decoded sound with what the packets announce.
+        """Compare the duration of the decoded sound with the duration that the packets state; note a loss.
 
         Raises:
             Missing: the span has no sound at all.
@@ -340,11 +349,11 @@ class _SpanReader:
                 raise Missing(
                     Reason.UNREADABLE, facts.ended_by or error_log.text() or "no sound could be decoded"
                 )
-            raise Missing(Reason.NO_AUDIO, "the stretch holds no sound")
+            raise Missing(Reason.NO_AUDIO, "there is no sound during the utterance")
         if announced - got > max(TOLERATED_LOSS, 0.02 * announced):
             notes["audio"] = f"sound {got:.2f} of {announced:.2f} s"
 
 
 def failed_clip(span: Span, missing: Missing) -> Clip:
-    """Return the clip of a span that yielded nothing, with the reason for each requested modality."""
+    """Return a clip without content, with the reason for each requested modality."""
     return Clip(no_pictures=missing if span.pictures else None, no_sound=missing if span.rates else None)

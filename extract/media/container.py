@@ -1,6 +1,6 @@
 """Open media files with FFmpeg's libraries (PyAV) and translate their errors into reasons.
 
-If FFmpeg rejects the *data*, the result is final: the file is unreadable. After a timeout, lack of memory, or any other
+If FFmpeg rejects the *data*, the reason is final: the file is unreadable. After a timeout, lack of memory, or any other
 error (a disk, a library, a bug in ercache), the next run tries the file again.
 """
 
@@ -36,7 +36,6 @@ RETRY_PAUSE: Final = (
     0.01  # seconds before reading on when no packet is ready; the ffmpeg command waits the same
 )
 # Error numbers that mean that the system, not the file, is at fault.
-# What a system says when it, and not the file, is at fault.
 _SYSTEM_ERRNOS: Final = frozenset(
     {errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EBADF, errno.ENODEV}
 )
@@ -55,8 +54,8 @@ class Deadline:
     """Time limit for reading one file.
 
     Args:
-        seconds: time from now on, wall clock.
-        tick: called on every check.
+        seconds: time allowed from now on, wall clock.
+        tick: called on every check of the limit.
     """
 
     def __init__(self, seconds: float, tick: Callable[[], None] = lambda: None) -> None:
@@ -70,7 +69,7 @@ class Deadline:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Do not count the time that the block takes: the consumer of the data has no time limit."""
+        """Stop the clock during the `with` block, for example while another function uses the data."""
         began = time.monotonic()
         yield
         self._deadline += time.monotonic() - began
@@ -79,7 +78,7 @@ class Deadline:
         """Check that time is left.
 
         Raises:
-            Missing: with `TIMEOUT`.
+            Missing: the time is over (reason `TIMEOUT`).
         """
         began = time.monotonic()
         self._tick()
@@ -93,7 +92,7 @@ class ErrorLog:
     """FFmpeg's last error messages about a file, without memory addresses.
 
     Attributes:
-        ended_by: FFmpeg's message when it could not read on before the end of the file; empty otherwise.
+        ended_by: FFmpeg's message if it could not read the file to the end; empty otherwise.
     """
 
     def __init__(self) -> None:
@@ -101,14 +100,14 @@ class ErrorLog:
         self.ended_by = ""
 
     def add(self, name: str, error: BaseException) -> None:
-        """Add an error that was raised as an exception instead of logged."""
+        """Add an error that FFmpeg raised as an exception instead of logging it."""
         self.logs.append((av.logging.ERROR, name, error_text(error)))
 
     def __bool__(self) -> bool:
         return bool(self.logs)
 
     def trim(self) -> None:
-        """Keep only the last messages: a damaged file of several hours produces millions."""
+        """Keep only the last messages, because a damaged file of several hours produces millions."""
         del self.logs[:-8]
 
     def text(self) -> str:
@@ -121,14 +120,14 @@ class ErrorLog:
 def open_media(
     path: Path, limits: Limits, tick: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Callable[[], Any], Deadline, ErrorLog]]:
-    """Context in which one file may be read.
+    """Context manager in which one file may be read.
 
     Yields:
-        A function that opens the container (anew on each call, because not every file can be rewound), the deadline
+        A function that opens the container (anew on each call, because not every file can be rewound), the time limit
         for the file, and FFmpeg's error log.
 
     Raises:
-        Missing: the file is no readable medium, or something failed inside the block.
+        Missing: the file is not a readable media file, or something failed inside the `with` block.
     """
     check_openable(path)
     deadline = Deadline(limits.seconds, tick)
@@ -150,7 +149,7 @@ def open_media(
 
 
 def _open(path: Path, options: dict[str, str], deadline: Deadline) -> Any:
-    """Open a container and read far enough to know its streams."""
+    """Open a container and read far enough to know the format of all its streams."""
 
     def open_with(**more: str) -> Any:
         name, every = ffmpeg_url(path), options | more
@@ -172,13 +171,15 @@ def _open(path: Path, options: dict[str, str], deadline: Deadline) -> Any:
 
 
 def is_known(stream: Any) -> bool:
-    """Whether FFmpeg has read enough of a stream to know its format."""
+    """Return whether FFmpeg has read enough of a stream to know its format."""
     context = stream.codec_context
     return context is not None and bool(context.width if stream.type == "video" else context.rate)
 
 
 def check_disk(path: Path, error: av.error.FFmpegError) -> None:
-    """Read a file to its end after FFmpeg's "input/output error", which means a truncated file or a broken disk.
+    """Find the cause of FFmpeg's "input/output error": read the file to its end to see if the disk is broken.
+
+    If the file can be read, it is truncated and the disk is not the cause.
 
     Raises:
         OSError: the disk's own error.
@@ -191,10 +192,10 @@ def check_disk(path: Path, error: av.error.FFmpegError) -> None:
 
 @contextmanager
 def errors_as_missing(deadline: Deadline | None = None, error_log: ErrorLog | None = None) -> Iterator[None]:
-    """Turn any exception of the block into a `Missing` with a reason.
+    """Turn any exception of the `with` block into a `Missing` with a reason.
 
     Raises:
-        Missing: instead of any other exception.
+        Missing: in place of the original exception.
     """
     try:
         yield
@@ -210,7 +211,8 @@ def missing_from_error(error: BaseException, error_log: str = "") -> Missing:
     """Translate an exception of a library into a `Missing`.
 
     Args:
-        error_log: earlier messages of FFmpeg, appended to the exception's own text.
+        error: the exception.
+        error_log: earlier messages of FFmpeg, which are added to the exception's own text.
     """
     words = error_text(error) if not error_log else f"{error_text(error)} ({error_log})"
     if isinstance(error, MemoryError | av.error.MemoryError):
@@ -223,9 +225,9 @@ def missing_from_error(error: BaseException, error_log: str = "") -> Missing:
 
 
 def is_data_error(error: BaseException) -> bool:
-    """Whether an error describes the data rather than the machine or ercache.
+    """Return whether an error is caused by the data of the file, not by the machine or by ercache.
 
-    An "input/output error" counts as a data error; `check_disk` has excluded a broken disk before.
+    An "input/output error" counts as caused by the data; `check_disk` has excluded a broken disk before.
     """
     return isinstance(error, av.error.FFmpegError) and error.errno not in _SYSTEM_ERRNOS
 
@@ -233,12 +235,11 @@ def is_data_error(error: BaseException) -> bool:
 def demuxed(container: Any, streams: Sequence[Any], deadline: Deadline, error_log: ErrorLog) -> Iterator[Any]:
     """Yield the non-empty packets of some streams, in the order of the file.
 
-    When the demuxer has no packet ready, reading is tried again. A stream that appears late, after the streams were
-    chosen, is skipped. The ffmpeg command does both as well. When FFmpeg cannot demux further, the packets end as at
-    the end of the file.
+    Like the ffmpeg command, this tries again when no packet is ready, and skips a stream that appears only after the
+    streams were chosen. If FFmpeg cannot read on, the packets end as at the end of the file.
 
     Raises:
-        Missing: with `TIMEOUT`.
+        Missing: reading took too long (reason `TIMEOUT`).
     """
     numbers = {stream.index for stream in streams}
     tries = late = 0

@@ -1,7 +1,8 @@
-"""One decoding pass over a file that decodes and keeps only what is requested.
+"""Decode only the requested pictures and sound of a file, in one pass.
 
-The time at which a requested picture begins identifies its packet. Decoding starts at the last packet before it that
-can be decoded alone (a key). Packets between requests are skipped, or a seek jumps over them where that is faster.
+The packet of a requested picture is found by the time at which the picture begins. Decoding starts at the last earlier
+packet that can be decoded alone (a key packet). Packets between requests are skipped, or a seek jumps over them where
+that is faster.
 """
 
 import re
@@ -42,8 +43,9 @@ class DecodeRequest:
     """What to decode from a file.
 
     Attributes:
-        pictures: filter -> times at which the pictures begin, seconds from the start of the file, sorted.
-        windows: intervals of sound on the file's own clock, seconds.
+        pictures: filter (size and crop) -> times at which the pictures begin, seconds from the start of the file,
+            sorted.
+        windows: intervals of sound, seconds of the file's own timestamps.
     """
 
     pictures: Mapping[PictureFilter, Times] = field(default_factory=dict)
@@ -51,14 +53,14 @@ class DecodeRequest:
 
 
 def packet_numbers_of_pictures(packets: Packets, times: Times) -> list[int]:
-    """Return the numbers of the packets whose pictures begin at the given times."""
+    """Return the indices of the packets whose pictures begin at the given times."""
     order = np.argsort(packets.begins, kind="stable")  # NaN last
     ranks = np.searchsorted(packets.begins[order], times - 1e-9)
     return [int(n) for n in order[np.minimum(ranks, len(order) - 1)]]
 
 
 def ranges_of_pictures(packets: Packets, times: Times) -> PacketRanges:
-    """Return the packets to decode for the pictures that begin at the given times."""
+    """Return which packets must be decoded to get the pictures that begin at the given times."""
     keys = np.flatnonzero(packets.keys & ~np.isnan(packets.begins))
     begins = packets.begins[keys]
     # A key serves pictures shown after it. If its own picture is complete only at the next key (intra refresh), it
@@ -74,7 +76,10 @@ def ranges_of_pictures(packets: Packets, times: Times) -> PacketRanges:
 
 
 def ranges_of_sound(packets: Packets, windows: Sequence[Window], origin: float) -> PacketRanges:
-    """Return the packets to decode for intervals of sound; all packets if one does not state when it begins."""
+    """Return which packets must be decoded to get some intervals of sound.
+
+    If the start of any packet is unknown, these are all packets.
+    """
     begins = packets.begins
     if np.isnan(begins).any() or (np.diff(begins) < 0).any():
         return PacketRanges([(0, len(begins))] if windows else [])
@@ -90,19 +95,28 @@ def ranges_of_sound(packets: Packets, windows: Sequence[Window], origin: float) 
 
 
 def is_packed(stream: Any) -> bool:
-    """Whether a stream is packed MPEG-4 (DivX or Xvid in avi): a packet may hold two pictures, and another none."""
+    """Return whether a stream is packed MPEG-4 (DivX or Xvid in avi).
+
+    In such a stream, one packet may hold two pictures, and another packet none.
+    """
     context = None if stream is None else stream.codec_context
     return context is not None and context.name == "mpeg4" and bool(_PACKED.search(context.extradata or b""))
 
 
 class PackedPictureTimes:
-    """Times of the pictures of a packed stream. The decoder returns them in display order, one picture late."""
+    """Finds the times of the pictures of a packed MPEG-4 stream.
+
+    The decoder returns the pictures in display order, one picture late.
+    """
 
     def __init__(self) -> None:
         self._times: list[int] = []
 
     def set_times(self, packet: Any, frames: Sequence[Any]) -> None:
-        """Give the earliest unused times to the frames that one packet returned (None: the final flush)."""
+        """Set the times of the frames that the decoder returned for a packet; None stands for the frames at the end.
+
+        The frames get the earliest times that are not used yet.
+        """
         if packet is not None and packet.pts is not None:
             self._times = sorted([*self._times, packet.pts])[-2:]
         for frame in frames:
@@ -113,17 +127,18 @@ class PackedPictureTimes:
 
 
 class DecodingPass:
-    """Decode the requested parts of a recording.
+    """Decodes the requested pictures and sound of a recording, in one pass.
 
     Args:
+        recording: the open file.
         wanted: the pictures and the sound to decode.
-        limits: limits for one clip; the deadline is extended in proportion to the amount to decode.
+        limits: limits for one clip; the time limit is extended in proportion to the amount to decode.
 
     Attributes:
-        images: decoded pictures by filter and time; the caller deletes those it has used.
-        pieces: decoded sound in the order of the file; the caller deletes what it has used.
-        decoded_until: time up to which decoding is complete: for `video` in seconds from the start of the file, for
-            `audio` on the file's own clock; infinite when nothing more will come.
+        images: filter -> time -> decoded picture; the caller deletes the pictures that it has used.
+        pieces: decoded sound in the order of the file; the caller deletes the pieces that it has used.
+        decoded_until: kind -> time up to which everything has been decoded: for `video` in seconds from the start of
+            the file, for `audio` in the file's own timestamps; infinite when decoding has ended.
     """
 
     def __init__(self, recording: Recording, wanted: DecodeRequest, limits: Limits) -> None:
@@ -150,7 +165,7 @@ class DecodingPass:
         self._slack = min(0.001, float(self._ticks.get("video", 1)) / 4)
 
     def run(self) -> Iterator[None]:
-        """Decode; yield after each packet, when `images`, `pieces` and `decoded_until` may have changed."""
+        """Decode the recording; yield after each packet, so that the caller can take new pictures and sound."""
         recording = self._recording
         recording.deadline.extend(
             self._limits.seconds * max(0.0, self._seconds_to_decode() / NOMINAL_SECONDS - 1)
@@ -177,7 +192,10 @@ class DecodingPass:
         yield
 
     def _context(self, stream: Any) -> Any:
-        """Open the decoder of a stream. This comes before any choice of what to skip, which some decoders fix then."""
+        """Open the decoder of a stream.
+
+        Call this before choosing what the decoder skips, because some decoders fix this choice when they open.
+        """
         context = stream.codec_context
         if context.name in NEVER_FLUSHED:  # a seek of the container would flush the container's own decoder
             context = av.CodecContext.create(context.name, "r")
@@ -192,7 +210,7 @@ class DecodingPass:
         return context
 
     def _flush(self, kind: str) -> None:
-        """Take the frames that the decoder still holds, and prepare it for another place in the file."""
+        """Take the frames that are still inside the decoder, and prepare it for another place in the file."""
         context = self._contexts[kind]
         if context.name not in NEVER_FLUSHED:
             self._decode(kind, None)
@@ -205,7 +223,7 @@ class DecodingPass:
                 self._last_number[kind] = -1
 
     def _seconds_to_decode(self) -> float:
-        """Return how many seconds of media must be decoded."""
+        """Return how many seconds of media must be decoded in total."""
         packets = {"video": self._facts.video, "audio": self._facts.audio}
         lengths = [0.0]
         for kind, ranges in self._ranges.items():
@@ -219,7 +237,7 @@ class DecodingPass:
         return max(lengths)
 
     def _with_repaired_times(self, kind: str, number: int, packet: Any) -> Any:
-        """Return the packet with its repaired timestamps."""
+        """Return a packet with corrected timestamps, if the file's timestamps are damaged."""
         packets = self._facts.video if kind == "video" else self._facts.audio
         if self._facts.repaired and number < len(packets.shift):
             ticks = round(float(packets.shift[number]) / float(packet.time_base))
@@ -229,11 +247,14 @@ class DecodingPass:
         return packet
 
     def _skip_mode(self, number: int) -> str:
-        """FFmpeg's skip mode for a packet: skip nothing if the picture is requested or the file is damaged."""
+        """Return FFmpeg's skip mode for a packet: skip nothing if its picture is requested or the file is damaged."""
         return "DEFAULT" if number in self._pictures or self._recording.error_log else "NONREF"
 
     def _decode(self, kind: str, packet: Any) -> None:
-        """Decode a packet (None: flush the decoder). Data that the decoder rejects are skipped, as ffmpeg does."""
+        """Decode a packet; None gets the frames that are still inside the decoder.
+
+        Rejected data are skipped, as in ffmpeg.
+        """
         self._recording.error_log.trim()
         context = self._contexts[kind]
         try:
@@ -268,7 +289,7 @@ class DecodingPass:
                 self.images[key][time] = self._scalers[key].picture(frame)
 
     def _advance_decoded_until(self, kind: str, number: int) -> None:
-        """Record up to which time everything has been decoded."""
+        """Update the time up to which everything has been decoded."""
         if kind == "audio" and self.pieces:
             piece = self.pieces[-1]
             self.decoded_until["audio"] = piece.end / piece.rate

@@ -1,4 +1,4 @@
-"""Checks before a file is opened: it lies inside the corpus, exists, is a regular file and is not empty."""
+"""Checks before a media file is opened: it lies inside the corpus, exists, is a regular file and is not empty."""
 
 import errno
 import stat
@@ -14,10 +14,11 @@ LFS_POINTER: Final = b"version https://git-lfs"
 
 
 def check_file(root: Path, ref: MediaRef) -> Path:
-    """Find a reference's file inside the corpus and check that it may be opened.
+    """Return the path of a media reference inside the corpus, after checking that the file may be opened.
 
     Raises:
-        Missing: with OUTSIDE_ROOT, ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER, or FAULT if the system refuses.
+        Missing: the file is outside the corpus, absent, not a regular file, empty or a Git LFS pointer, or the system
+            refuses access.
     """
     path = locate(root, ref)
     check_openable(path)
@@ -25,10 +26,10 @@ def check_file(root: Path, ref: MediaRef) -> Path:
 
 
 def locate(root: Path, ref: MediaRef) -> Path:
-    """Return the path of a reference, with symbolic links resolved.
+    """Return the path of a media reference, with symbolic links resolved.
 
     Raises:
-        Missing: with OUTSIDE_ROOT, or ABSENT when a link leads nowhere.
+        Missing: the path leads out of the corpus (OUTSIDE_ROOT), or is a link to a file that does not exist (ABSENT).
     """
     if leaves_root(ref.path):
         raise Missing(Reason.OUTSIDE_ROOT, ref.path)
@@ -46,7 +47,7 @@ def check_openable(path: Path) -> None:
     """Reject anything that is not a media file before a decoder sees it. A pipe is never opened.
 
     Raises:
-        Missing: with ABSENT, NOT_A_FILE, EMPTY_FILE, GIT_LFS_POINTER, or FAULT if the system refuses.
+        Missing: the file is absent, not a regular file, empty or a Git LFS pointer, or the system refuses access.
     """
     try:
         facts = path.stat()
@@ -67,7 +68,7 @@ def check_openable(path: Path) -> None:
 
 
 def ffmpeg_url(path: Path) -> str:
-    """Return a path as a URL for FFmpeg, so that no character in it has a special meaning."""
+    """Return a path as a URL for FFmpeg, in which no character of the path has a special meaning."""
     return f"file:{path.absolute()}"
 
 

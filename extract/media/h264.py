@@ -1,7 +1,8 @@
-"""Find H.264 packets at which decoding may begin although they hold no complete picture.
+"""Find H.264 packets at which decoding may begin although they contain no complete picture (intra refresh).
 
-A stream with intra refresh (as live encoders use it) refreshes the picture part by part and marks such packets as keys.
-A decoder returns no picture until the refresh is complete, which is at the next of these packets at the latest.
+Live encoders that use intra refresh renew the picture one region at a time, over many packets, and mark the first of
+these packets as a key packet. A decoder returns no picture until the whole picture has been renewed, at the latest at
+the next key packet.
 """
 
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ _INTRA: Final = (2, 4, 7, 9)  # types of slices that need no other picture
 
 
 def is_refresh(packet: bytes, extradata: bytes) -> bool:
-    """Whether a packet's first slice needs other pictures.
+    """Return whether the first slice of a key packet needs other pictures, so that an intra refresh begins here.
 
     Args:
-        extradata: extra data of the stream; it says whether units are separated by lengths or by start codes.
+        packet: the bytes of the packet.
+        extradata: extra data of the stream; they say whether NAL units are separated by lengths or by start codes.
     """
     for unit in _units(packet, extradata):
         if unit and unit[0] & 31 in _SLICES:
@@ -28,7 +30,7 @@ def is_refresh(packet: bytes, extradata: bytes) -> bool:
 
 
 def _units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
-    """Yield the first bytes of each unit of a packet."""
+    """Yield the first bytes of each NAL unit of a packet."""
     if extradata[:1] == b"\x01" and len(extradata) > 4:
         width = (extradata[4] & 3) + 1
         at = 0
@@ -44,7 +46,10 @@ def _units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
 
 
 def _number(bits: str, at: int) -> tuple[int, int]:
-    """Read an Exp-Golomb number; return it and the position after it. If the bits end too early, return 0."""
+    """Read an Exp-Golomb number from bits; return the number and the position after it.
+
+    If the bits end too early, return 0.
+    """
     zeros = bits.find("1", at) - at
     end = at + 2 * zeros + 1
     if zeros < 0 or end > len(bits):

@@ -1,6 +1,6 @@
-"""The mel image: a sound as a coloured picture of its mel spectrogram (docs/papers/m2fnet.md, section 3.2).
+"""The mel image: the mel spectrogram of a sound as a coloured picture (docs/papers/m2fnet.md, section 3.2).
 
-Input and output are arrays: the extractor sees RGB uint8 with low frequencies at the bottom.
+The extractor gets the picture as RGB uint8, with low frequencies at the bottom.
 """
 
 from typing import Final
@@ -35,15 +35,15 @@ def mel_image(sound: FloatArray, side: int) -> Image:
 
 
 def cut_or_pad(sound: FloatArray) -> FloatArray:
-    """Cut a sound to 20 s and pad it to at least 400 samples, [n]."""
+    """Cut a sound after 20 s; pad a sound below 400 samples with zeros to this length, [n]."""
     kept = sound[: int(MAX_SECONDS * RATE)]
     return np.pad(kept, (0, max(0, WINDOW - len(kept)))).astype(np.float32, copy=False)
 
 
 def mel_power(sound: FloatArray) -> FloatArray:
-    """Return the power in 128 Slaney mel bands of 0 to 8000 Hz, every 10 ms, [128, T]; row 0 is the lowest band.
+    """Return the power in 128 mel bands from 0 to 8000 Hz, every 10 ms, [128, T]; row 0 is the lowest band.
 
-    It uses the Slaney scale, because the HTK scale leaves four filters empty at this window length.
+    The bands follow the Slaney scale, because four bands of the HTK scale would be empty at this window length.
     """
     import librosa
 
@@ -67,26 +67,29 @@ def mel_power(sound: FloatArray) -> FloatArray:
 
 
 def decibels(power: FloatArray) -> FloatArray:
-    """Return decibels relative to the loudest cell, clipped at -80 dB, [128, T]."""
+    """Return mel power in decibels relative to the largest value, limited to -80 dB at the bottom, [128, T]."""
     level = 10 * np.log10(np.maximum(power, MIN_POWER))
     return np.asarray(np.maximum(level - level.max(), -MAX_DECIBELS), np.float32)
 
 
 def grey(level: FloatArray) -> FloatArray:
-    """Scale to [0, 1] between minimum and maximum; all 0 if they are equal (digital silence)."""
+    """Scale values linearly: the smallest becomes 0, the largest 1.
+
+    If all are equal (digital silence), all become 0.
+    """
     low, high = float(level.min()), float(level.max())
     return np.asarray((level - low) / (high - low), np.float32) if high > low else np.zeros_like(level)
 
 
 def coloured(values: FloatArray) -> Image:
-    """Colour values in [0, 1] with matplotlib's viridis; row 0 goes to the bottom, [128, T, 3]."""
+    """Colour values in [0, 1] with matplotlib's viridis, [128, T, 3]. Row 0, the lowest band, moves to the bottom."""
     from matplotlib import colormaps
 
     return np.ascontiguousarray(colormaps["viridis"](values[::-1], bytes=True)[..., :3])
 
 
 def resized(image: Image, side: int) -> Image:
-    """Resize an image [height, width, 3] to a square, bilinear with anti-aliasing, [side, side, 3]."""
+    """Resize an image [height, width, 3] to a square [side, side, 3], bilinear with anti-aliasing."""
     from PIL import Image as Pictures
 
     picture = Pictures.fromarray(image).resize((side, side), Pictures.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""Send clips from one process to another: their arrays go through the pipe as they are, without a copy in a pickle.
+"""Send clips from one process to another through a pipe, without a pickled copy of their arrays.
 
 A clip of 1080p pictures has tens of megabytes. `Connection.send` would copy it twice on each side.
 """
@@ -12,10 +12,10 @@ import numpy as np
 
 
 def send(connection: Connection, item: object) -> None:
-    """Send an object; contiguous arrays in it are sent from where they are.
+    """Send an object through a pipe. Contiguous arrays in it are sent without a copy.
 
     Raises:
-        ConnectionError: the other end is closed.
+        ConnectionError: the other end of the pipe is closed.
     """
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)
@@ -27,10 +27,10 @@ def send(connection: Connection, item: object) -> None:
 
 
 def receive(connection: Connection, patience: float) -> Any:
-    """Return the next object that the other end sends with `send`.
+    """Return the next object that the other end of the pipe has sent with `send`.
 
     Args:
-        connection: our end.
+        connection: this end of the pipe.
         patience: longest wait for the next bytes, seconds.
 
     Raises:

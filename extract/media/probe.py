@@ -1,4 +1,4 @@
-"""Properties of a media file and the index of its packets, found by demuxing alone, before any decoding."""
+"""Find the properties of a media file and an index of its packets, by demuxing alone, without decoding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,14 +35,15 @@ class Packets:
     """The packets of one stream in the order of the file; empty packets are left out.
 
     Attributes:
-        begins: time at which the content of each packet begins, repaired, seconds from the start of the file; NaN
-            where a packet does not state it, [n].
+        begins: corrected time at which the content of each packet begins, seconds from the start of the file; NaN where
+            a packet does not state it, [n].
         shift: correction that was added to the file's own times, seconds, [n].
         lengths: duration of each packet, seconds; 0 where a packet does not state it, [n].
         keys: whether decoding can begin at the packet, [n].
-        refreshes: keys that begin an intra refresh: the picture is complete by the next key, [n].
+        refreshes: whether the packet is a key that begins an intra refresh: the picture is complete only at the next
+            key, [n].
         shown: whether the content is displayed (an edit list may hide it), [n].
-        places: byte positions in the file, -1 where unknown, [n].
+        places: byte position of each packet in the file, -1 where unknown, [n].
         stamps: the file's own display times, in ticks of the stream, [n].
     """
 
@@ -83,13 +84,13 @@ class Probe:
         width, height: size of the coded picture before rotation, pixels; 0 without video.
         pixel: width of a pixel divided by its height.
         audio_rate: sampling rate in Hz; None without audio.
-        origin: the file's first timestamp, seconds; all other times already have it subtracted.
+        origin: the file's first timestamp, seconds; it is already subtracted from all other times.
         video, audio: the packets of the chosen streams.
-        stated: duration in the header, seconds on the file's own clock; None when the header states none.
+        stated: duration that the header states, seconds in the file's own timestamps; None if there is none.
         repaired: whether the file's timestamps were damaged and have been corrected.
         seek: how to seek in the file: by its `index`, by `bytes`, or not at all (empty).
         undecodable: kinds (`video`, `audio`) that have streams but no decoder for any of them.
-        ended_by: FFmpeg's message if the packets end before the end of the file; empty otherwise.
+        ended_by: FFmpeg's message if it could not read the file to the end; empty otherwise.
     """
 
     width: int
@@ -112,12 +113,15 @@ class Probe:
 
     @property
     def key_times(self) -> Times:
-        """Times at which displayed pictures begin that can be decoded alone, sorted."""
+        """Times at which those displayed pictures begin that can be decoded alone (keyframes), sorted."""
         return _times(self.video, self.video.shown & self.video.keys & ~self.video.refreshes)
 
     @property
     def pictures_end(self) -> float | None:
-        """When the last picture ends (it lasts as long as the median picture), seconds; None without pictures."""
+        """When the last picture ends, seconds; None without pictures.
+
+        The last picture is taken to last as long as the median picture.
+        """
         times = self.frame_times
         if not len(times):
             return None
@@ -125,7 +129,7 @@ class Probe:
 
     @property
     def ends_early(self) -> str:
-        """A sentence saying where the file ends, if it ends early or cannot be read to its end; otherwise empty."""
+        """A sentence that says where the file ends, if it ends early or cannot be read to its end; otherwise empty."""
         ends = [end for end in (self.pictures_end, self.sound_end) if end is not None]
         if not ends:
             return ""
@@ -142,7 +146,7 @@ class Probe:
 
 
 def picture_period(times: Times) -> float:
-    """Return how long a picture usually stays on screen (median), seconds."""
+    """Return how long a picture usually stays on screen (the median), seconds."""
     return float(np.median(np.diff(times))) if len(times) > 1 else 0.04
 
 
@@ -152,10 +156,10 @@ def _times(packets: Packets, which: NDArray[np.bool_]) -> Times:
 
 
 def probe(path: Path, limits: Limits) -> Probe:
-    """Index a whole file.
+    """Return the properties and the packet index of a file.
 
     Raises:
-        Missing: the file is no readable medium, or reading it took too long.
+        Missing: the file is not a readable media file, or reading it took too long.
     """
     with open_media(path, limits) as (open_container, deadline, error_log):
         return probe_container(open_container(), deadline, error_log)[0]
@@ -164,16 +168,19 @@ def probe(path: Path, limits: Limits) -> Probe:
 def probe_container(
     container: Any, deadline: Deadline, error_log: ErrorLog, keep: bool = False
 ) -> tuple[Probe, list[Any]]:
-    """Index an open file.
+    """Return the properties and the packet index of an open file.
 
     Args:
+        container: the open file.
+        deadline: time limit for the file.
+        error_log: FFmpeg's error messages.
         keep: also return all packets.
 
     Returns:
-        The probe, and the packets if `keep`, else an empty list.
+        The properties, and the packets if `keep`, else an empty list.
 
     Raises:
-        Missing: with `TIMEOUT`.
+        Missing: reading took too long (reason `TIMEOUT`).
     """
     moving, sounds = moving_pictures(container), list(container.streams.audio)
     video, audio = decodable(moving), decodable(sounds)
@@ -205,7 +212,7 @@ def probe_container(
 
 
 def packet_identity(packet: Any) -> tuple[int, int]:
-    """Return what identifies a packet: its byte position and its own display time."""
+    """Return two values that identify a packet in its file: byte position and display time (as stored in the file)."""
     return (-1 if packet.pos is None else packet.pos, _NO_TIME if packet.pts is None else packet.pts)
 
 
@@ -225,7 +232,7 @@ def _is_refresh(packet: Any) -> bool:
 def _packets(
     rows: Sequence[list[tuple[Any, ...]]], streams: Sequence[Any], container: Any
 ) -> tuple[list[Packets], float, bool]:
-    """Return the packets of each stream, the origin of the file's clock, and whether timestamps were corrected."""
+    """Return the packets of each stream, the file's first timestamp, and whether timestamps were corrected."""
     columns = [[np.array(column) for column in zip(*of_stream, strict=True)] for of_stream in rows]
     tracks = [
         _track(column, stream) if column else Track(np.empty(0, int), np.empty(0), np.empty(0))
@@ -265,17 +272,21 @@ def _packets(
 
 
 def ticks_of(seconds: Any, stream: Any) -> Any:
-    """Convert seconds into whole ticks of a stream, [n]."""
+    """Convert times in seconds into whole ticks, the time unit of a stream, [n]."""
     return np.rint(seconds / float(stream.time_base)).astype(np.int64)
 
 
 def _display_shift(column: list[Any], stream: Any, shift: Times, last: float) -> Times:
-    """Return what to add to the display times, in whole ticks, when `shift` is added to the times of `_track`.
+    """Return the correction of the packets' display times from that of their decoding times, seconds.
 
     Display time and decoding time of a packet usually differ by a constant. Where they differ much more, although no
-    long pause explains it, one of the two is wrong, and the packet gets the usual difference.
+    long pause explains it, one of the two is wrong. Then the display time is set to the decoding time plus the usual
+    difference.
 
     Args:
+        column: values of all packets of the stream, by property.
+        stream: the stream.
+        shift: correction of the decoding times, seconds.
         last: time by which the whole file has been displayed, seconds.
     """
     _, pts, dts, *_ = column
@@ -308,7 +319,7 @@ def _track(column: list[Any], stream: Any) -> Track:
 
 
 def _has_decoding_times(column: list[Any], stream: Any) -> bool:
-    """Whether most packets of a stream state when they are decoded."""
+    """Return whether most packets of a stream state when they are decoded."""
     _, pts, dts, *_ = column
     return bool((dts != _NO_TIME).mean() > 0.5 or (stream.type == "audio" and not (pts != _NO_TIME).any()))
 
@@ -318,7 +329,10 @@ def _restarts(container: Any) -> bool:
 
 
 def _stated_duration(container: Any) -> float | None:
-    """Duration in the header. Only mov and matroska state one; for others FFmpeg derives it from the timestamps."""
+    """Return the duration that the header states, seconds; None if it states none.
+
+    Only mov and matroska state a duration. For all other containers FFmpeg computes it from the timestamps.
+    """
     names = container.format.name.split(",")
     stated = container.duration is not None and not {"mov", "matroska"}.isdisjoint(names)
     return container.duration / av.time_base if stated else None
@@ -337,13 +351,16 @@ def _pixel(video: Any) -> Fraction:
 
 
 def moving_pictures(container: Any) -> list[Any]:
-    """Return the video streams without cover art."""
+    """Return the video streams of a file, without cover art (a still picture in a music file)."""
     cover = av.stream.Disposition.attached_pic
     return [s for s in container.streams.video if not s.disposition & cover]
 
 
 def decodable(streams: Sequence[Any]) -> Any:
-    """Return the first stream with a decoder, or None. Streams that FFmpeg has not seen data of come last."""
+    """Return the first stream that has a decoder, or None.
+
+    Streams of which FFmpeg has not seen any data are taken last.
+    """
     some = [s for s in streams if s.codec_context is not None]
     return next((s for s in some if is_known(s)), some[0] if some else None)
 

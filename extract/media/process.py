@@ -1,7 +1,8 @@
-"""A process that reads media. It starts once and reads file after file; a crash or hang of a decoder stays inside it.
+"""The process that reads media. It starts once and reads file after file; if a decoder crashes, only this process dies.
 
 `extract.media.reader` runs it as `python -m extract.media.process FD`. Each request comes with the function that
-answers it. Every item that the function yields is sent back at once. The process ends when the pipe's other end closes.
+answers it. Every item that the function yields is sent back at once. The process ends when the other end of the pipe
+closes.
 """
 
 import os
@@ -22,7 +23,7 @@ MAX_MEMORY: Final = 16 << 30  # bytes of address space: a damaged header may ask
 
 
 def main(descriptor: int) -> None:
-    """Answer requests until the other end closes."""
+    """Answer requests until the other end of the pipe closes."""
     leave_interrupts_to_parent()
     keep_stdout_clean()
     threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
@@ -42,7 +43,10 @@ def main(descriptor: int) -> None:
 
 
 def answer(connection: Connection, function: ReadFunction, request: ReadRequest) -> None:
-    """Send every item that a function yields, and a heartbeat at least about once a second of reading."""
+    """Send every item that a function yields for a request.
+
+    Also send a sign of life about every second while it reads.
+    """
     last = time.monotonic()
 
     def tick() -> None:
@@ -58,7 +62,7 @@ def answer(connection: Connection, function: ReadFunction, request: ReadRequest)
 
 
 def _end_with_parent(descriptor: int) -> None:
-    """Exit when the parent ends, however it ends and whatever this process is doing."""
+    """End this process when the parent process ends, for whatever reason, even in the middle of decoding."""
     watch = select.poll()
     watch.register(descriptor, select.POLLHUP | select.POLLRDHUP)
     watch.poll()

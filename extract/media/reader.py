@@ -1,8 +1,8 @@
 """Read media in a separate process, which is started when needed and replaced when it dies or hangs.
 
-Clips that a dying process has sent are complete and are kept. The span it was reading is tried once more, alone, and
-fails for good if it ends a second process. The exit of every process is checked, so that a crash is never mistaken for
-the end of a file.
+Clips that a dying process has already sent are complete and are kept. The time span that it was reading is tried once
+more, alone. If this kills a second process, the span fails with the reason `crash`. The exit status of every process is
+checked, so that a crash is never mistaken for the end of a file.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ class MediaReader:
     """A process that reads files, one request after the other. Use it as a context manager.
 
     Args:
-        function: answers a request inside the process.
+        function: function that answers a request inside the process.
     """
 
     def __init__(self, function: ReadFunction = read_scanned) -> None:
@@ -37,7 +37,7 @@ class MediaReader:
         self._connection: Any = None
 
     def read(self, request: ReadRequest) -> Iterator[tuple[int, Clip]]:
-        """Yield (number, clip) of each span of a file as soon as it is read."""
+        """Yield (index of the span, clip) for each requested time span of a file, as soon as it is read."""
         left = dict(enumerate(request.spans))
         died = ""
         while left:
@@ -52,7 +52,9 @@ class MediaReader:
                 for number in [n for n in numbers if n in left]:
                     yield (
                         number,
-                        failed_clip(left.pop(number), Missing(Reason.FAULT, "the reader gave no answer")),
+                        failed_clip(
+                            left.pop(number), Missing(Reason.FAULT, "the reading process gave no answer")
+                        ),
                     )
             except _ProcessDied as error:
                 if died and len(left) == before:
@@ -100,7 +102,7 @@ class MediaReader:
         self._connection = ours
 
     def _end(self) -> str:
-        """End the process if it is still running; return how it ended."""
+        """End the reading process if it is still running; return how it ended, in words."""
         if self._process is None:
             return "did not start"
         self._connection.close()
@@ -113,7 +115,7 @@ class MediaReader:
         return f"was killed by {_name_of(-code)}" if code < 0 else f"ended with exit code {code}"
 
     def close(self) -> None:
-        """End the process."""
+        """End the reading process."""
         if self._process is not None:
             self._process.kill()
             self._end()
@@ -126,11 +128,11 @@ class MediaReader:
 
 
 class _ProcessDied(Exception):
-    """The process ended in the middle of a request."""
+    """The reading process ended in the middle of a request."""
 
 
 class _ProcessHangs(Exception):
-    """The process gives no sign of life."""
+    """The reading process has sent nothing for too long."""
 
 
 def _name_of(number: int) -> str:

@@ -1,7 +1,8 @@
-"""An open file whose packets can be read from any place.
+"""An open media file whose packets can be read in any order.
 
-The packets of a small file stay in memory. A large file is read again, with seeks over long parts that nobody requests.
-After a seek, the packets found there show the position. If a seek leads too far, the file is read from the start.
+The packets of a small file stay in memory. A large file is read again; a seek jumps over long sections that are not
+requested. After a seek, the packets found there show the position in the file. If the seek went too far, the file is
+read from the start.
 """
 
 from bisect import bisect_left, bisect_right
@@ -20,7 +21,7 @@ MIN_SEEK_SECONDS: Final = 20.0  # shorter gaps are read, longer ones are jumped 
 
 
 class PacketRanges:
-    """Numbers of the packets of a stream to decode, as ranges with gaps between them."""
+    """The indices of the packets of a stream that must be decoded, as ranges with gaps between them."""
 
     def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._firsts: list[int] = []
@@ -40,22 +41,22 @@ class PacketRanges:
         return zip(self._firsts, self._lasts, strict=True)
 
     def next_from(self, number: int) -> int | None:
-        """Return the first packet number to decode at or after the given one; None if there is none."""
+        """Return the first packet index in the ranges that is at or after the given index; None if there is none."""
         rank = bisect_left(self._lasts, number)
         return None if rank == len(self._lasts) else max(number, self._firsts[rank])
 
 
 class Recording:
-    """An open file with its probe.
+    """An open media file and its properties.
 
     Args:
         open_container: opens the file anew.
         deadline: time limit for the file.
         error_log: FFmpeg's error messages.
-        known_facts: the file's probe, if it has been computed before.
+        known_facts: properties of the file, if they have been found before.
 
     Attributes:
-        facts: the file's probe.
+        facts: properties of the file.
     """
 
     def __init__(
@@ -78,12 +79,12 @@ class Recording:
         self.facts = known_facts
 
     def rewind(self) -> None:
-        """Go back to the beginning with a new container: seeking to the start might lead to another place."""
+        """Go back to the beginning of the file by opening it again. (A seek to the start may end at another place.)"""
         self.container = self._open_container()
 
     @property
     def streams(self) -> dict[str, Any]:
-        """The chosen streams by kind (`video`, `audio`)."""
+        """Dict from kind (`video`, `audio`) to the chosen stream."""
         found = {
             "video": decodable(moving_pictures(self.container)),
             "audio": decodable(list(self.container.streams.audio)),
@@ -93,10 +94,10 @@ class Recording:
     def packets(
         self, ranges: Mapping[str, PacketRanges], flush_decoders: Callable[[], None]
     ) -> Iterator[tuple[str, int, Any]]:
-        """Yield (kind, number, packet) of the packets in the given ranges, in the order of the file.
+        """Yield (kind, index, packet) for all packets in the given ranges, in the order of the file.
 
         Args:
-            ranges: kind (`video`, `audio`) -> packet numbers.
+            ranges: kind (`video`, `audio`) -> ranges of packet indices.
             flush_decoders: called before each seek.
         """
         if self._kept is not None:
@@ -105,7 +106,7 @@ class Recording:
             yield from _LargeFileReader(self, ranges, flush_decoders).run()
 
     def demuxed(self, streams: Sequence[Any]) -> Iterator[Any]:
-        """Yield packets from the current position on."""
+        """Yield the packets of some streams from the current position in the file on."""
         return demuxed(self.container, streams, self.deadline, self.error_log)
 
 
@@ -124,11 +125,11 @@ def _numbered(
 
 
 class _StreamPosition:
-    """Position of a reader within the packets of one stream.
+    """The reading position in the packets of one stream.
 
     Attributes:
-        next: number of the next packet; None after a seek until a packet is identified.
-        wanted: number of the next requested packet; None when no more is requested.
+        next: index of the next packet; None after a seek until a packet is identified.
+        wanted: index of the next requested packet; None when no more packet is requested.
     """
 
     def __init__(self, packets: Packets, ranges: PacketRanges) -> None:
@@ -138,7 +139,7 @@ class _StreamPosition:
         self._number_of_identity: dict[tuple[int, int], int | None] = {}
 
     def number(self, packet: Any, has_sought: bool) -> int | None:
-        """Return the number of a packet; None if it cannot be identified."""
+        """Return the index of a packet in its stream; None if it cannot be identified."""
         number = self.next
         if has_sought and (number is None or self._identity_of(number) != packet_identity(packet)):
             number = self._find_number(packet)
@@ -150,7 +151,10 @@ class _StreamPosition:
         self.wanted = self._wanted_from(number + 1)
 
     def begins(self, number: int) -> float:
-        """Return when a packet begins, seconds from the start of the file; past the end, the last packet counts."""
+        """Return when a packet begins, seconds from the start of the file.
+
+        For an index past the end, use the last packet.
+        """
         return float(self._packets.begins[min(number, len(self._packets.begins) - 1)])
 
     def byte_before(self, time: float) -> int | None:
@@ -182,7 +186,7 @@ class _StreamPosition:
 
 
 class _LargeFileReader:
-    """Reads the packets of a large file and jumps over long parts that nobody requests."""
+    """Reads requested packets of a large file, and jumps over long sections without requests."""
 
     def __init__(
         self, recording: Recording, ranges: Mapping[str, PacketRanges], flush_decoders: Callable[[], None]
@@ -197,7 +201,7 @@ class _LargeFileReader:
         self._did_seek, self._target = False, -np.inf
 
     def run(self) -> Iterator[tuple[str, int, Any]]:
-        """Yield (kind, number, packet) of the requested packets."""
+        """Yield (kind, index, packet) for all requested packets."""
         self._seek_ahead()
         while True:
             yield from self._read_on()
@@ -213,7 +217,10 @@ class _LargeFileReader:
                 position.next = 0
 
     def _read_on(self) -> Iterator[tuple[str, int, Any]]:
-        """Yield requested packets from here on, until all are read, a seek pays off, or one turns out to be missed."""
+        """Yield requested packets from the current position on.
+
+        Stops when all packets are read, when a seek would save time, or when a requested packet was missed.
+        """
         self._did_seek = False
         streams = {kind: self._recording.streams[kind] for kind in self._positions}
         kinds = {stream.index: kind for kind, stream in streams.items()}

@@ -1,4 +1,4 @@
-"""From decoded frames to RGB pictures as displayed: rotated, with square pixels, cropped and scaled."""
+"""Turn decoded frames into RGB pictures as they are displayed: rotated, with square pixels, cropped and scaled."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +19,7 @@ _UPRIGHT: Final = (1, 0, 0, 1)
 
 @dataclass(frozen=True)
 class _FrameFormat:
-    """The properties of a frame that decide which filter graph it needs."""
+    """The properties of a frame that decide how FFmpeg must convert it."""
 
     width: int
     height: int
@@ -30,10 +30,10 @@ class _FrameFormat:
 
 
 class Scaler:
-    """Turns frames into pictures for one filter (size and crop). Filter graphs are built once per frame format.
+    """Turns frames into pictures of one size and crop. FFmpeg's filters are set up once per frame format.
 
     Args:
-        picture_filter: the length of the shorter side and the crop.
+        picture_filter: the length of the shorter side, and the crop.
         pixel: width of a pixel divided by its height.
     """
 
@@ -61,9 +61,9 @@ class Scaler:
         return image
 
     def _matrix(self, frame: Any) -> tuple[int, int, int, int]:
-        """Return the frame's display matrix, read from the first frame with the same rotation.
+        """Return how a frame is rotated and flipped for display. It is read once per rotation and then remembered.
 
-        In PyAV, a frame whose side data was read stays in memory until Python's next full garbage collection.
+        In PyAV, a frame whose side data were read stays in memory until Python's next full garbage collection.
         """
         rotation = frame.rotation
         if rotation not in self._matrices:
@@ -116,7 +116,7 @@ def crop_box(crop: tuple[float, float, float, float], width: int, height: int) -
 
 
 def cropped(image: Image, crop: tuple[float, float, float, float] | None) -> Image:
-    """Return the part of a picture inside a crop, at least one pixel; the whole picture without a crop."""
+    """Return the part of a picture inside a crop (at least one pixel), or the whole picture if there is no crop."""
     if crop is None:
         return image
     left, top, right, bottom = crop_box(crop, image.shape[1], image.shape[0])
@@ -124,10 +124,10 @@ def cropped(image: Image, crop: tuple[float, float, float, float] | None) -> Ima
 
 
 def rotation_filters(matrix: tuple[int, int, int, int]) -> list[tuple[str, str | None]]:
-    """Return the filters (name, arguments) that apply a frame's display matrix.
+    """Return the FFmpeg filters (name, arguments) that rotate and flip a frame for display.
 
     Args:
-        matrix: signs of the 2 x 2 part of the display matrix (a, b, c, d).
+        matrix: signs of the 2 x 2 part of the frame's display matrix (a, b, c, d).
     """
     a, b, c, d = matrix
     if _swaps_sides(matrix):
@@ -146,7 +146,7 @@ def _swaps_sides(matrix: tuple[int, int, int, int]) -> bool:
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
-    """Return the signs of a frame's display matrix; rotations by other than quarter turns are ignored."""
+    """Return the signs of a frame's display matrix. Only rotations by multiples of 90 degrees are recognised."""
     data = frame.side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return _UPRIGHT

@@ -1,4 +1,4 @@
-"""Read a file of a corpus, provided that it is still the file that was scanned."""
+"""Read a media file of a corpus after checking that it has not changed since the scan."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ class ReadRequest:
 
     Attributes:
         root: folder of the corpus.
-        path: path of the file below the root.
-        sha256: digest that the scan found; None skips the comparison, for files that no manifest names.
-        spans: the spans to read.
+        path: path of the file relative to the root.
+        sha256: digest of the file at the time of the scan; None skips the comparison, for files that no manifest names.
+        spans: the time spans to read.
         limits: limits for reading one file.
     """
 
@@ -37,9 +37,12 @@ ReadFunction = Callable[[ReadRequest, Callable[[], None]], Iterator[tuple[int, C
 
 
 def read_scanned(request: ReadRequest, tick: Callable[[], None] = lambda: None) -> Iterator[tuple[int, Clip]]:
-    """Yield (number, clip) of each span as soon as it is read. Every error becomes a result, also errors of ercache.
+    """Yield (index of the span, clip) for each time span, as soon as it is read.
+
+    Every error becomes a clip with a reason, even an error in ercache itself.
 
     Args:
+        request: the file and the spans.
         tick: called repeatedly while the file is read.
     """
     left = dict(enumerate(request.spans))
@@ -57,13 +60,11 @@ def read_scanned(request: ReadRequest, tick: Callable[[], None] = lambda: None) 
 
 
 def scanned_file(root: Path, ref: MediaRef) -> Path:
-    """Return the path of a file after checking that it is the one that was scanned.
-
-    A file that has changed or disappeared is a fault of this run, not of the data.
+    """Return the path of a file after checking that it is the same file that was scanned.
 
     Raises:
-        Missing: with `CHANGED`, which the next run tries again, or with the reason that the scan found as well
-            (an empty file, a Git LFS pointer).
+        Missing: the file has changed or disappeared since the scan (reason `CHANGED`, so the next run tries it again),
+            or it has a problem that the scan found as well (an empty file, a Git LFS pointer).
     """
     try:
         path = check_file(root, ref)
@@ -80,11 +81,11 @@ def scanned_file(root: Path, ref: MediaRef) -> Path:
     except OSError as error:
         raise Missing(Reason.CHANGED, error.strerror or type(error).__name__) from error
     if not same:
-        raise Missing(Reason.CHANGED, "its sha256 is not the one in the manifest")
+        raise Missing(Reason.CHANGED, "the file's sha256 differs from that in the manifest")
     return path
 
 
 @functools.lru_cache(maxsize=64)
 def _digest(path: Path, *_: int) -> str:
-    """Digest of a file, computed once for all shards that read it one after the other."""
+    """Return the digest of a file. It is computed only once if the same file is read several times in a row."""
     return digest_of_file(path)

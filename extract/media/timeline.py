@@ -1,9 +1,9 @@
-"""Repair the timestamps of damaged or joined files: when does each packet really begin?
+"""Correct the timestamps of damaged or joined media files: find when each packet really begins.
 
-A flipped bit shifts the time of one packet, or of a block of packets, away and back again. Joined recordings restart at
-0 or jump. The stored order of the packets is still right. So if a clock jumps away and comes back, the times in between
-continue from where it left; if it stays away, all later times are shifted. A time that is merely late (a picture that
-stands still, sound that begins later) is left unchanged.
+A flipped bit shifts the time of one packet, or of a block of packets, away and back again. In joined recordings the
+times restart at 0 or jump. The stored order of the packets is still right. So if the times jump away and come back, the
+times in between are shifted so that they continue from before the jump. If the times do not come back, all later times
+are shifted. A time that is merely late (a picture that stands still, sound that begins later) is left unchanged.
 """
 
 from bisect import bisect_right
@@ -35,10 +35,10 @@ class Track:
 
     Attributes:
         place: rank of each packet among the packets of all streams, [n].
-        time: a time that rises along the file: decoding times where there are any, else display times; NaN where a
-            packet has none, seconds, [n].
+        time: time of each packet, seconds; decoding times if the file has them, else display times; NaN where a packet
+            has none, [n].
         length: duration of each packet, seconds, [n].
-        reordered: whether `time` holds display times of pictures, which sometimes fall.
+        reordered: whether `time` holds display times of pictures, which do not always increase.
     """
 
     place: NDArray[np.int64]
@@ -48,17 +48,19 @@ class Track:
 
     @property
     def back(self) -> float:
-        """Seconds by which the time may fall without being a jump."""
+        """How many seconds the time may decrease from one packet to the next without being a jump."""
         return REORDERED_JUMP if self.reordered else BACKWARD_JUMP
 
 
 def corrections(tracks: Sequence[Track], restarts: bool, longest: float | None) -> list[Seconds]:
-    """Return the seconds to add to the times of each packet, one array [n] per track; all 0 for sane clocks.
+    """Return the corrections of the packets' times in seconds, one array [n] per stream; all 0 if no time is wrong.
 
-    No corrected time lies more than `Track.back` before an earlier time of its track.
+    No corrected time lies more than `Track.back` before an earlier time of its stream.
 
     Args:
-        restarts: whether the container allows jumps of its clock (transport streams); each jump then is a join.
+        tracks: the times of each stream.
+        restarts: whether the container allows jumps of its timestamps (transport streams); then each jump is a place
+            where recordings were joined.
         longest: duration that the container states, seconds from its first time; None where it states none.
     """
     if all(_is_sane(track, restarts, longest) for track in tracks):
@@ -79,7 +81,7 @@ def _is_sane(track: Track, restarts: bool, longest: float | None) -> bool:
 
 @dataclass(frozen=True)
 class _Join:
-    """A place where a clock restarted: the offset from there on, and the time that the clock showed."""
+    """A place where recordings were joined: the correction from there on, and the uncorrected time at this place."""
 
     offset: float
     raw: float
@@ -89,11 +91,11 @@ _BEGINNING: Final = _Join(0.0, float("nan"))
 
 
 class _TrackClock:
-    """The clock of one track while the packets are visited in order.
+    """The current correction of one stream while its packets are visited in order.
 
     Attributes:
-        base: offset added to its times.
-        excursion: offset used while the clock has jumped away and will come back; None otherwise.
+        base: seconds to add to the stream's times.
+        excursion: seconds to add instead, while the times have jumped away and will come back; None otherwise.
         last: latest corrected time so far, seconds; None before the first packet.
         end: when the packet with that time ends, seconds.
     """
@@ -115,24 +117,27 @@ class _TrackClock:
 
     @property
     def offset(self) -> float:
-        """The offset in use now."""
+        """Seconds to add to the times at present."""
         return self.base if self.excursion is None else self.excursion
 
     def gap(self, now: float) -> float:
-        """Return the seconds from the latest time to `now`."""
+        """Return the seconds from the latest corrected time to a given time."""
         return now - (now if self.last is None else self.last)
 
     def continues_at(self, now: float) -> bool:
-        """Whether a time follows the latest one without a jump."""
+        """Return whether a time follows the latest one without a jump."""
         return -self.back <= self.gap(now) <= self.back
 
     def jumps_back_later(self, number: int) -> bool:
-        """Whether a clock that jumps at this packet later jumps back to where it was."""
+        """Return whether the times, which jump at this packet, jump back later to where they were."""
         assert self.last is not None
         return self._returns_to(self._ranks[number], self.last - self.base)
 
     def correction_of_first_packets(self, number: int) -> float | None:
-        """Return the correction for a few wrong packets at the beginning, after which the clock falls; else None."""
+        """Return the correction for a few wrong packets at the beginning of a stream; None if they are not wrong.
+
+        They are wrong if the times decrease after them and do not come back.
+        """
         rank = self._ranks[number]
         ends = [*self._later_jumps(rank), len(self._times)][:2]
         if len(ends) < 2 or ends[0] - rank > _MAX_WRONG_FIRST or ends[1] - ends[0] <= ends[0] - rank:
@@ -143,7 +148,7 @@ class _TrackClock:
         )
 
     def _returns_to(self, rank: int, left: float) -> bool:
-        """Whether a clock that jumps at `rank` later returns to the time `left` that it showed before."""
+        """Return whether the times, which jump at `rank`, come back later to the time `left` before the jump."""
         low = self._times[rank] < left
         for later in self._later_jumps(rank):
             rises = self._times[later] > self._times[later - 1]
@@ -158,7 +163,7 @@ class _TrackClock:
 
 
 class _Repair:
-    """Visits the packets in the order of the file and corrects clocks where they jump."""
+    """Visits the packets of all streams in the order of the file and corrects the times where they jump."""
 
     def __init__(self, tracks: Sequence[Track], restarts: bool, longest: float | None) -> None:
         self._tracks, self._restarts, self._longest = tracks, restarts, longest
@@ -194,7 +199,10 @@ class _Repair:
         self._start = now if self._start is None else self._start
 
     def _begin(self, clock: _TrackClock, number: int, raw: float) -> None:
-        """Start a stream: take the offset that puts it near the other streams, or else the newest offset."""
+        """Choose the correction of a stream at its first packet.
+
+        It is a correction that puts the stream near the other streams, or else the newest correction.
+        """
         others = [other.last for other in self._clocks if other.last is not None]
         offsets = [join.offset for join in self._newest_first()]
         near = [o for o in offsets if others and abs(raw + o - max(others)) <= FORWARD_JUMP]
@@ -206,7 +214,11 @@ class _Repair:
         clock.excursion = None if wrong is None else clock.base + wrong
 
     def _handle_jump(self, clock: _TrackClock, number: int, raw: float) -> None:
-        """Handle a jump: it follows another stream, is temporary, is intended, or is a new join."""
+        """Decide what a jump of the times means, and correct the times after it.
+
+        A jump may have happened in another stream before, may be temporary, may be intended, or may be a new place
+        where recordings were joined.
+        """
         clock.excursion = None
         for join in self._newest_first():
             if join.offset == clock.base:
@@ -221,7 +233,7 @@ class _Repair:
             self._join(clock, raw)
 
     def _join(self, clock: _TrackClock, raw: float) -> None:
-        """Place an appended recording, whose clock has restarted, after the end of all packets so far."""
+        """Place a joined recording, whose times have restarted, after the end of all packets so far."""
         clock.base = max(other.end for other in self._clocks if other.last is not None) - raw
         self._joins.append(_Join(clock.base, raw))
 
@@ -230,7 +242,7 @@ class _Repair:
         yield _BEGINNING
 
     def _is_meant(self, clock: _TrackClock, now: float) -> bool:
-        """Whether a forward jump is intended: the container allows it, and its stated duration includes it."""
+        """Return whether a forward jump is intended: the container allows it, and the stated duration includes it."""
         gap = clock.gap(now)
         if gap < 0 or (self._restarts and gap > FORWARD_JUMP):
             return False

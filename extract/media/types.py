@@ -1,4 +1,4 @@
-"""Data types shared by media and encoders: frames with faces, and requests for pictures."""
+"""Data types that media and encoders share: frames with faces, and requests for pictures."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -31,9 +31,9 @@ class Frame:
     """A picture of a clip.
 
     Attributes:
-        time: seconds from the start of the file.
+        time: time at which the picture begins, seconds from the start of the file.
         image: RGB uint8, [height, width, 3].
-        faces: the faces detected in it; None if none were requested.
+        faces: the faces detected in the picture; None if no detection was requested.
     """
 
     time: float
@@ -53,11 +53,11 @@ class PictureRequest:
         every: take pictures at the centres of intervals of this many seconds; with `count`, at most `count` of them,
             evenly chosen.
         side: length of the shorter side in pixels, scaled by FFmpeg; None keeps the original size.
-        rule: `spread`: at the centres of equal intervals of the clip. `middle`, `first`: successive pictures at the
-            native rate (M2FNet). `keys`: pictures that are coded alone (keyframes), completed by the instants that
-            are farthest from all others (AMuSE).
-        window: with `spread`, use only the middle part of the clip of this many seconds, on AVT-CA's grid of 30
-            pictures per second; pictures beyond the end of a shorter clip are left out.
+        rule: how `count` pictures are chosen. `spread`: at the centres of equal intervals of the clip. `middle`,
+            `first`: successive pictures from the middle or the beginning (M2FNet). `keys`: keyframes; if there are too
+            few, also pictures as far as possible from all others (AMuSE).
+        window: with `spread`, use only this many seconds in the middle of the clip, on AVT-CA's grid of 30 pictures per
+            second; pictures beyond the end of a shorter clip are left out.
     """
 
     count: int | None = None

@@ -1,4 +1,4 @@
-"""Choose the pictures of a clip that a rule requests, from the times at which the file's pictures begin."""
+"""Choose the pictures of a clip that a request asks for, from the times at which the file's pictures begin."""
 
 from typing import Final
 
@@ -19,23 +19,25 @@ _TOLERANCE: Final = 1e-6  # seconds; times are rounded sums
 
 
 def picture_filter_of(kind: PictureRequest, ref: MediaRef) -> PictureFilter:
-    """Return the filter that a request needs; requests with equal filters share their pictures.
+    """Return the size and the crop that a request needs. Requests with equal size and crop share their pictures.
 
-    The crop belongs to the filter only if the picture is scaled: an unscaled picture can be cropped later at no cost.
+    The crop is left out if the picture keeps its original size, because such a picture can be cropped later at no cost.
     """
     return (kind.side, ref.crop if kind.side else None)
 
 
 def instants(kind: PictureRequest, times: Times, keys: Times, ref: MediaRef, longest: float) -> Times:
-    """Return the instants of a clip that a rule requests, seconds.
+    """Return the times in a clip at which a request takes a picture, seconds.
 
     Args:
+        kind: the request.
         times: when the file's pictures begin, seconds.
-        keys: when the pictures begin that are coded alone, seconds.
-        longest: maximal length of a span, seconds.
+        keys: when the file's keyframes begin, seconds.
+        ref: the media reference of the clip.
+        longest: a longer clip is cut after this many seconds.
 
     Raises:
-        Missing: the clip has no picture in this span.
+        Missing: the clip has no picture.
     """
     start, end = _bounds(times, ref, longest)
     last = float(times[-1]) + picture_period(times)
@@ -57,12 +59,15 @@ def instants(kind: PictureRequest, times: Times, keys: Times, ref: MediaRef, lon
 
 
 def expected_count(at: Times, times: Times, ref: MediaRef, longest: float) -> int:
-    """Return how many different pictures the instants should give, if no picture stands still.
+    """Return how many different pictures are expected at the requested times, if no picture stands still.
 
-    This is at most the number of pictures that begin in the span.
+    This is at most the number of pictures that begin in the clip.
 
     Args:
-        at: the requested instants as returned by `instants`; those after the end of the file do not count.
+        at: the requested times as returned by `instants`; times after the end of the file do not count.
+        times: when the file's pictures begin, seconds.
+        ref: the media reference of the clip.
+        longest: a longer clip is cut after this many seconds.
     """
     start, end = _bounds(times, ref, longest)
     begun = len(_pictures_within(times, start, end))
@@ -71,14 +76,14 @@ def expected_count(at: Times, times: Times, ref: MediaRef, longest: float) -> in
 
 
 def _bounds(times: Times, ref: MediaRef, longest: float) -> tuple[float, float]:
-    """Return start and end of a span, seconds."""
+    """Return start and end of a clip in the file, seconds."""
     start = float(times[0]) if ref.start is None else ref.start
     end = float(times[-1]) + picture_period(times) if ref.end is None else ref.end
     return start, min(end, start + longest)
 
 
 def pick_evenly(values: Times, count: int) -> Times:
-    """Choose at most `count` values evenly: the middle one of each of `count` equal parts."""
+    """Choose at most `count` of the values, at equal distances in the list."""
     if len(values) <= count:
         return values
     chosen: Times = values[np.arange(count) * len(values) // count + len(values) // (2 * count)]
@@ -86,9 +91,12 @@ def pick_evenly(values: Times, count: int) -> Times:
 
 
 def complete_keyframes(keys: Times, centres: Times, count: int) -> Times:
-    """Return exactly `count` instants: evenly chosen keys, or all keys and the centres farthest from those chosen.
+    """Return exactly `count` times for pictures: keyframes if there are enough, else keyframes and other times.
 
-    Source: AMuSE, the choice of keyframes in docs/papers/amuse.md, section 3.2; of equally far centres the earliest.
+    Of too many keyframes, some are chosen at equal distances. If there are too few, times from `centres` are added:
+    each time the one that is farthest from all chosen times, or the earliest of several.
+
+    Source: AMuSE, the choice of keyframes in docs/papers/amuse.md, section 3.2.
     """
     if len(keys) >= count:
         return np.asarray(keys[np.round(np.linspace(0, len(keys) - 1, count)).astype(int)], np.float64)
@@ -100,7 +108,10 @@ def complete_keyframes(keys: Times, centres: Times, count: int) -> Times:
 
 
 def _pictures_within(times: Times, start: float, end: float) -> Times:
-    """Return when the pictures of a span begin; for a span shorter than a picture, the picture on screen."""
+    """Return when the pictures inside a time span begin.
+
+    If none begins there, return the picture on screen at its start.
+    """
     inside: Times = times[(times >= start - _TOLERANCE) & (times < end - _TOLERANCE)]
     return inside if len(inside) else shown_at(times, np.array([start]))
 
@@ -113,7 +124,10 @@ def _successive(times: Times, kind: PictureRequest) -> Times:
 
 
 def _in_centre_window(start: float, end: float, window: float, count: int) -> Times:
-    """Instants in the middle of a stretch, on the grid of AVT-CA (docs/papers/avtca.md, section 3.3)."""
+    """Return `count` times in the middle `window` seconds of a clip, on AVT-CA's grid of 30 pictures per second.
+
+    Source: docs/papers/avtca.md, section 3.3.
+    """
     first = start + max(0.0, (end - start - window) / 2)
     steps = pick_evenly(np.arange(round(window * AVTCA_RATE), dtype=np.float64), count)
     found = first + (steps + 0.5) / AVTCA_RATE
@@ -122,17 +136,22 @@ def _in_centre_window(start: float, end: float, window: float, count: int) -> Ti
 
 
 def shown_at(times: Times, wanted: Times) -> Times:
-    """Return when the pictures on screen at some instants begin, each once; before the first picture, the first."""
+    """Return when those pictures begin that are on screen at the wanted times. Each picture is returned once.
+
+    A time before the first picture gives the first picture.
+    """
     rank = np.searchsorted(times, wanted + _TOLERANCE, side="right") - 1
     chosen: Times = times[np.unique(np.maximum(rank, 0))]
     return chosen
 
 
 def grid(start: float, end: float, every: float) -> Times:
-    """Return the instants `start + (j + 0.5) * every` inside a span, seconds, [n]; for a shorter span its middle.
+    """Return the times `start + (j + 0.5) * every` between `start` and `end`, seconds, [n].
+
+    If the interval is shorter than `every / 2`, return its middle.
 
     Raises:
-        ValueError: the span ends before it starts, or `every` is not positive.
+        ValueError: `end` lies before `start`, or `every` is not positive.
     """
     if every <= 0 or end < start:
         raise ValueError(f"no grid from {start} to {end} s in steps of {every} s")
