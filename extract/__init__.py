@@ -1,1 +1,4 @@
-"""Stage 1: from media files to feature caches. It scans corpora, decodes clips, detects faces and runs encoders."""
+"""Stage 1 of ercache: from media files to feature caches.
+
+It scans corpora, decodes clips, detects faces and runs encoders.
+"""

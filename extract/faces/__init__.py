@@ -1,1 +1,1 @@
-"""Faces in pictures: detection (MTCNN) and tracking between detections."""
+"""Faces in pictures: detection with MTCNN, and tracking between detections."""

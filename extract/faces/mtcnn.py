@@ -1,8 +1,9 @@
-"""Detect faces with the three networks of MTCNN (weights of facenet-pytorch), under a policy of params.yaml.
+"""Detect faces with MTCNN, three networks that run one after the other, as a face policy of params.yaml says.
 
-The cascade is that of Zhang, Zhang, Li and Qiao (2016) in facenet-pytorch's variant: with `resize: area`, boxes, points
-and probabilities equal those of that package. A policy may change the size of the smallest face, the steps of the image
-pyramid, how pictures are made smaller, and how many boxes of one face reach the later networks.
+The weights are those of facenet-pytorch. The method is that of Zhang, Zhang, Li and Qiao (2016) in facenet-pytorch's
+variant: with `resize: area`, boxes, points and probabilities equal those of that package. A policy may change the size
+of the smallest face, the steps of the image pyramid, how pictures are made smaller, and how many boxes of one face
+reach the later networks.
 """
 
 from collections import defaultdict
@@ -31,17 +32,17 @@ Image = NDArray[np.uint8]
 
 
 def faces_weights() -> dict[str, Any]:
-    """Return the provenance of the three networks of the cascade."""
+    """Return the provenance record of MTCNN's weights."""
     return provenance("mtcnn")
 
 
 def no_faces() -> Faces:
-    """Return the detections of a frame without a face."""
+    """Return an empty result, for a picture without a face."""
     return Faces(np.empty((0, 4), np.float32), np.empty((0,), np.float32), np.empty((0, 5, 2), np.float32))
 
 
 def scales(height: int, width: int, policy: FacePolicy) -> list[float]:
-    """Return the sizes of the pyramid's levels relative to the picture; empty if no face fits."""
+    """Return the scale factors of the image pyramid; empty if the picture is too small for any face."""
     short = float(min(height, width))
     if short < SHORTEST_SIDE:
         return []
@@ -60,7 +61,7 @@ def resize_pictures(pictures: "Tensor", size: tuple[int, int], how: str) -> "Ten
     Args:
         pictures: the pictures.
         size: new height and width.
-        how: `resize` of the policy. On a CPU, `bilinear` on bytes is 15 times as fast as `area` on floats.
+        how: `resize` of the face policy. On a CPU, `bilinear` on bytes is 15 times as fast as `area` on floats.
     """
     from torch.nn.functional import interpolate
 
@@ -68,24 +69,24 @@ def resize_pictures(pictures: "Tensor", size: tuple[int, int], how: str) -> "Ten
 
 
 def normalise_pixels(pictures: "Tensor") -> "Tensor":
-    """Scale pictures from 0 to 255 to about [-1, 1], the networks' input."""
+    """Scale pictures from values 0 to 255 to about [-1, 1], as the networks need them."""
     return (pictures.float() - 127.5) * 0.0078125
 
 
 def crop_boxes(
     pictures: "Tensor", boxes: "Tensor", owner: "Tensor", side: int, how: str
 ) -> tuple["Tensor", "Tensor"]:
-    """Crop each box [n, 4] from its picture and prepare the crops for a network; boxes outside the picture are skipped.
+    """Crop each box [n, 4] from its picture and prepare the crops for a network. Boxes outside the picture are skipped.
 
     Args:
         pictures: the pictures, [B, 3, height, width].
         boxes: boxes in pixels, [n, 4].
-        owner: picture of each box, [n].
+        owner: index of the picture of each box, [n].
         side: side of the crops, pixels.
-        how: `resize` of the policy.
+        how: `resize` of the face policy.
 
     Returns:
-        Crops [m, 3, side, side] and the numbers of their boxes, [m].
+        Crops [m, 3, side, side] and the indices of their boxes, [m].
     """
     import torch
 
@@ -114,7 +115,7 @@ def run_in_chunks(network: "nn.Module", crops: "Tensor") -> list["Tensor"]:
 
 
 def to_squares(boxes: "Tensor") -> "Tensor":
-    """Extend boxes [n, 4] around their centres to squares."""
+    """Extend boxes [n, 4] to squares with the same centres."""
     import torch
 
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -124,12 +125,18 @@ def to_squares(boxes: "Tensor") -> "Tensor":
 
 
 def shift_boxes(boxes: "Tensor", shifts: "Tensor") -> "Tensor":
-    """Shift the corners of boxes [n, 4] by shares of their sides [n, 4]; the last pixel belongs to a box."""
+    """Move the corners of boxes [n, 4] by fractions of the boxes' sides, [n, 4].
+
+    The side of a box includes its last pixel.
+    """
     return boxes + shifts * (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
 
 
 def nms(boxes: "Tensor", scores: "Tensor", owner: "Tensor", overlap: float) -> "Tensor":
-    """Non-maximum suppression: return the boxes that no better box of their picture overlaps by more than `overlap`."""
+    """Non-maximum suppression: return the indices of the boxes to keep.
+
+    A box is left out if a better box of the same picture overlaps it by more than `overlap`.
+    """
     from torchvision.ops import batched_nms
 
     # float64, because boxes of different pictures are separated by large offsets
@@ -138,9 +145,9 @@ def nms(boxes: "Tensor", scores: "Tensor", owner: "Tensor", overlap: float) -> "
 
 
 def suppress_covered(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:
-    """Return the numbers of one picture's boxes, without those that share more than `overlap` with a better box.
+    """Return the indices of the boxes of a picture to keep: those that no better box covers by more than `overlap`.
 
-    The share is relative to the smaller of the two boxes.
+    The shared area is measured relative to the smaller of the two boxes.
     """
     low, high = boxes[:, :2], boxes[:, 2:]
     areas = np.prod(high - low + 1, axis=1)
@@ -157,13 +164,13 @@ def suppress_covered(boxes: NDArray[np.float32], scores: NDArray[np.float32], ov
 
 
 class FaceFinder:
-    """Detects faces under a policy on a torch device.
+    """Detects faces as a face policy says, on a torch device.
 
-    The faces of a frame depend on the other frames of the call by up to 6e-5 pixels. For equal bytes, pass the same
-    frames in the same calls.
+    The faces of a picture depend slightly (up to 6e-5 pixels) on which other pictures are in the same call. To get
+    equal bytes, pass the same pictures in the same calls.
 
     Raises:
-        WeightsError: the networks' files are absent or damaged.
+        WeightsError: the weight files are absent or damaged.
     """
 
     def __init__(self, policy: FacePolicy, device: str = "cpu") -> None:
@@ -185,7 +192,10 @@ class FaceFinder:
         self._pnet, self._rnet, self._onet = networks
 
     def find(self, images: Sequence[Image]) -> list[Faces]:
-        """Return the faces of each RGB picture [height, width, 3], by decreasing probability; sizes may differ."""
+        """Return the faces in each RGB picture [height, width, 3], the most probable first.
+
+        Pictures may have different sizes.
+        """
         found = [no_faces() for _ in images]
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for n, image in enumerate(images):
@@ -218,7 +228,11 @@ class FaceFinder:
         return [self._row(*(a[of == n] for a in arrays)) for n in range(len(images))]
 
     def _proposals(self, pictures: "Tensor", levels: Sequence[float]) -> tuple["Tensor", "Tensor"]:
-        """Run P-Net at every level; return squares [n, 4] that may contain a face, and their pictures [n]."""
+        """Run P-Net, the first network, at every scale of the image pyramid.
+
+        Returns:
+            Squares [n, 4] that may contain a face, and the index of the picture of each, [n].
+        """
         import torch
 
         height, width = pictures.shape[2:]
@@ -240,7 +254,7 @@ class FaceFinder:
         return to_squares(boxes + moves * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)), owner[kept]
 
     def _refined(self, pictures: "Tensor", boxes: "Tensor", owner: "Tensor") -> tuple["Tensor", "Tensor"]:
-        """Return the squares that R-Net accepts, shifted to the faces."""
+        """Run R-Net, the second network: return the squares that it accepts, moved to the faces, and their pictures."""
         crops, inside = crop_boxes(pictures, boxes, owner, 24, self.policy.resize)
         boxes, owner = boxes[inside], owner[inside]
         if not len(crops):  # the network's own reshape fails on an empty batch
@@ -254,7 +268,12 @@ class FaceFinder:
     def _final(
         self, pictures: "Tensor", boxes: "Tensor", owner: "Tensor"
     ) -> tuple["Tensor", "Tensor", "Tensor", "Tensor"]:
-        """Return the faces that O-Net accepts: boxes [n, 4], probabilities [n], points [n, 5, 2], pictures [n]."""
+        """Run O-Net, the third network.
+
+        Returns:
+            The accepted faces: boxes [n, 4], probabilities [n], points [n, 5, 2], and the index of each face's picture
+            [n].
+        """
         crops, inside = crop_boxes(pictures, boxes, owner, 48, self.policy.resize)
         boxes, owner = boxes[inside], owner[inside]
         if not len(crops):
@@ -267,7 +286,7 @@ class FaceFinder:
         return shift_boxes(boxes, shifts), chances[passed, 1], points, owner
 
     def _row(self, boxes: Any, scores: Any, points: Any) -> Faces:
-        """Return the detections of one picture from the output of the cascade."""
+        """Return the faces of one picture from the output of the networks, without covered and improbable boxes."""
         kept = suppress_covered(boxes, scores, 0.7)
         order = [n for n in kept if scores[n] >= self.policy.min_probability]
         return Faces(boxes[order], scores[order], points[order])

@@ -1,6 +1,7 @@
-"""Track faces between detections: faces are detected on a fixed time grid and interpolated between its instants.
+"""Track faces between detections: detect faces at regular times in a clip, and interpolate between these times.
 
-The grid belongs to the clip, not to an encoder's frames, so another encoder's timestamps do not change a feature.
+The regular times belong to the clip, not to an encoder. So the times of one encoder's pictures do not change the
+features of another encoder.
 """
 
 from collections.abc import Sequence
@@ -20,16 +21,16 @@ Times = NDArray[np.float64]
 def interpolate_faces(
     grid_times: Sequence[float] | Times, grid_faces: Sequence[Faces], instants: Times
 ) -> list[Faces | None]:
-    """Return faces at other instants, linearly interpolated between the detections before and after.
+    """Return faces at any times, linearly interpolated between the detections before and after.
 
     Args:
-        grid_times: times of the pictures on screen at the instants of the grid; increasing, seconds, [n].
+        grid_times: times of the pictures in which faces were detected; increasing, seconds, [n].
         grid_faces: detections at these times, [n].
-        instants: in any order, seconds, [m].
+        instants: times for which faces are wanted, in any order, seconds, [m].
 
     Returns:
-        For each instant its faces by decreasing probability. None if that frame needs a detection of its own: it is
-        outside the grid, or the faces before and after do not match one to one.
+        For each wanted time its faces, the most probable first. None if this picture needs a detection of its own: it
+        lies before the first or after the last detection, or the faces before and after do not match one to one.
     """
     times = np.asarray(grid_times, np.float64)
     pairs: dict[int, NDArray[np.intp] | None] = {}
@@ -52,12 +53,14 @@ def interpolate_faces(
 
 
 def match_boxes(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.intp] | None:
-    """Match boxes [n, 4] with other boxes [n, 4] one to one by overlap.
+    """Match the boxes [n, 4] of two pictures one to one by overlap.
 
-    A box that overlaps two others enough has no certain match, so faces that cross are not tracked.
+    If a box overlaps enough with two boxes of the other picture, no match is certain. So faces that cross are not
+    tracked.
 
     Returns:
-        For each box the number of its match; None unless every box has exactly one.
+        For each box of the first picture the index of its match in the second; None unless every box has exactly one
+        match.
     """
     if len(first) != len(second):
         return None
@@ -78,7 +81,10 @@ def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArr
 
 
 def blend(first: Faces, second: Faces, partner: NDArray[np.intp], share: float) -> Faces:
-    """Return faces between one detection (share 0) and another (share 1), by decreasing probability."""
+    """Return faces interpolated between two detections, the most probable first.
+
+    Share 0 gives the first detection, share 1 the second.
+    """
 
     def on_the_way(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
         return (a.astype(np.float64) * (1 - share) + b[partner] * share).astype(np.float32)

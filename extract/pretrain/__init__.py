@@ -1,5 +1,6 @@
-"""Train the extractors that the papers train themselves; each trained extractor records the ids it was trained on.
+"""Train the extractors (feature networks) that the papers train themselves.
 
-Inputs come from the engine (manifest, media, detections) or from folders of labelled files. The training loop is
-`ercache.training.loop`. Data of a test part are never read.
+Each trained extractor records the ids of the utterances it was trained on. Inputs come from the engine (manifest,
+media, face detections) or from folders of labelled files. The training loop is `ercache.training.loop`. Test data are
+never read.
 """

@@ -1,4 +1,4 @@
-"""Augmentations for the training of extractors, never for extraction.
+"""Random changes of sounds and images (augmentation) for the training of extractors; never used in extraction.
 
 Source: docs/papers/m2fnet.md, sections 3.2 and 5.2.
 """
@@ -18,7 +18,10 @@ SNR: Final = (10.0, 30.0)  # signal-to-noise ratio, dB
 
 
 def augment_sound(sound: FloatArray, random: np.random.Generator) -> FloatArray:
-    """Change a sound at random: another tempo and noise, each with probability 0.5, [n] -> [n / rate]."""
+    """Change a sound at random, [n] -> [n / rate].
+
+    With probability 0.5 its tempo changes, and with probability 0.5 noise is added.
+    """
     if random.random() < CHANCE:
         sound = time_warp(sound, float(random.uniform(*WARP_RATES)))
     if random.random() < CHANCE:
@@ -27,7 +30,7 @@ def augment_sound(sound: FloatArray, random: np.random.Generator) -> FloatArray:
 
 
 def time_warp(sound: FloatArray, rate: float) -> FloatArray:
-    """Change the tempo of a sound at constant pitch (librosa's phase vocoder), [n] -> [round(n / rate)]."""
+    """Change the tempo of a sound, but not its pitch (librosa's phase vocoder), [n] -> [round(n / rate)]."""
     import librosa
 
     window = 1024 if len(sound) >= 1024 else 64

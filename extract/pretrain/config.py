@@ -1,4 +1,4 @@
-"""The parameters of an extractor's training, as given under `pretrain:` in params.yaml."""
+"""Parameters of the training runs of extractors, as given under `pretrain:` in params.yaml."""
 
 from typing import Final, Literal, Self
 
@@ -19,14 +19,15 @@ Form = Literal["vicreg", "printed"]
 
 
 class MetricLoss(Strict):
-    """The loss, with a parameter for each open choice of the paper.
+    """The metric learning loss of M2FNet, with a parameter for each choice that the paper leaves open.
 
     Attributes:
-        margin: `similarity` uses S = 1 - D in the exponents of Eq. 11, which pulls in the right direction (R11);
-            `printed` is Eq. 11 with D; `printed_stopgrad` keeps its value and detaches the margin; `fixed` is a plain
-            hinge of 0.2.
+        margin: form of the margin: `similarity` uses S = 1 - D in the exponents of Eq. 11, which pulls in the right
+            direction (R11); `printed` is Eq. 11 with D; `printed_stopgrad` is the same without gradients through the
+            margin; `fixed` is a plain hinge of 0.2.
         weights: weights of the triplet, covariance and variance terms.
-        var_form, cov_form: as in VICReg, or as Eqs. 12 and 13 are printed (R12).
+        var_form, cov_form: forms of the variance and covariance terms: `vicreg`, as in VICReg, or `printed`, as in Eqs.
+            12 and 13 of the paper (R12).
     """
 
     margin: Margin = "similarity"
@@ -36,16 +37,18 @@ class MetricLoss(Strict):
 
 
 class ExtractorConfig(Strict):
-    """Common parameters of the two image extractors.
+    """Parameters that both image extractors of M2FNet have.
 
     Attributes:
         size: side of the images: 224 (`paper`), 112 (`small`, for CPU) or 64 pixels (`tiny`).
-        init: `imagenet` needs the checkpoint resnet18; `scratch` needs nothing.
-        objective: metric learning, or a linear layer on z with cross-entropy, as a control.
-        loss: parameters of the metric loss.
-        classes, images: number of classes in a batch (None: all), and of images per class.
-        augment: time warp and noise, or flips.
-        passes: passes over the train images between two validations.
+        init: initial weights: `imagenet` needs the checkpoint resnet18; `scratch` starts from random weights.
+        objective: `triplet` is metric learning; `cross_entropy` trains a linear classifier on the embedding, for
+            comparison.
+        loss: parameters of the metric learning loss.
+        classes: number of classes in a batch; None for all classes.
+        images: number of images per class in a batch.
+        augment: whether sounds are changed in tempo and by noise, and pictures are mirrored, at random.
+        passes: passes over the training images between two validations.
     """
 
     size: Size = "paper"
@@ -59,7 +62,7 @@ class ExtractorConfig(Strict):
 
     @property
     def side(self) -> int:
-        """Side of the images, pixels."""
+        """Side of the square images, pixels."""
         return SIZES[self.size]
 
 
@@ -67,7 +70,8 @@ class AudioConfig(ExtractorConfig):
     """Parameters of the training of `audio/mel-resnet18`.
 
     Attributes:
-        variants: number of augmented versions of each sound, made before the training; None makes new ones each time.
+        variants: number of augmented versions of each sound, made once before the training; None makes a new version
+            each time a sound is used.
     """
 
     variants: int | None = Field(None, ge=1)
@@ -77,14 +81,18 @@ class VisualConfig(ExtractorConfig):
     """Parameters of the training of `visual/m2fnet-dual`.
 
     Attributes:
-        frames: number of pictures of an utterance that give a scene and faces.
+        frames: number of pictures per utterance from which scenes and faces are taken.
     """
 
     frames: int = Field(3, ge=1)
 
 
 class ExtractorTraining(Strict):
-    """How long and how fast; the paper's Adam with 1e-4 and a decay of 1e-6 (docs/papers/m2fnet.md, section 5.2)."""
+    """Number of epochs, learning rate and other optimisation parameters of the image extractors.
+
+    The defaults are the paper's: Adam with learning rate 1e-4 and weight decay 1e-6 (docs/papers/m2fnet.md, section
+    5.2).
+    """
 
     epochs: int = Field(60, ge=1)
     patience: int = Field(60, ge=1)
@@ -94,15 +102,19 @@ class ExtractorTraining(Strict):
 
 
 class TextConfig(Strict):
-    """Parameters of the training of `text/m2fnet-roberta`; features must read utterances in the same way.
+    """Parameters of the training of `text/m2fnet-roberta`.
+
+    Features that use the trained extractor must have the same ones.
 
     Attributes:
-        size: size of the network; `small` is our own and has no checkpoint.
-        init: `checkpoint` starts from RoBERTa of that size; `scratch` from random tensors, with a tokenizer trained on
-            the train part.
-        vocabulary: largest number of tokens of that tokenizer.
-        past, future: number of neighbours read with an utterance; `max` for as many as fit into 512 tokens.
-        names: what precedes each turn, `none`, `first` or `sex` (they differ only for IEMOCAP).
+        size: size of the network; `small` is smaller than any published RoBERTa and has no checkpoint.
+        init: initial weights: `checkpoint` starts from RoBERTa of that size; `scratch` from random weights, with a
+            tokenizer trained on the training utterances.
+        vocabulary: largest number of tokens of the tokenizer that `scratch` trains.
+        past, future: number of utterances before and after that are read with an utterance; `max` for as many as fit
+            into 512 tokens.
+        names: what is written before each utterance: nothing (`none`), the speaker's name (`first`), or for IEMOCAP the
+            speaker's sex (`sex`; for other corpora the name).
         events: keep tags such as [LAUGHTER].
     """
 
@@ -122,17 +134,20 @@ class TextConfig(Strict):
 
     @property
     def checkpoint(self) -> str | None:
-        """Key of the checkpoint that the training starts from; None for `scratch`."""
+        """Key of the checkpoint from which the training starts; None for `scratch`."""
         return f"roberta-{self.size}" if self.init == "checkpoint" else None
 
 
 class TextTraining(Strict):
-    """How long and how fast; defaults: docs/papers/m2fnet.md, section 3.1, for one neighbour on each side.
+    """Number of epochs, learning rate and other optimisation parameters of the text extractor.
+
+    The defaults are those of docs/papers/m2fnet.md, section 3.1, for one neighbour on each side.
 
     Attributes:
-        batch, accumulate: utterances in a batch, and batches in an optimizer step.
-        warmup: share of the steps in which the rate rises from 0, before it falls to 0 again.
-        mixed: bfloat16 where that is safe, on a GPU only.
+        batch: utterances in a batch.
+        accumulate: batches in an optimizer step.
+        warmup: share of the steps in which the learning rate rises from 0; after them it falls to 0 again.
+        mixed: use mixed precision with bfloat16, on a GPU only.
     """
 
     epochs: int = Field(5, ge=1)

@@ -1,4 +1,4 @@
-"""Write the learning curves of an extractor's training as dvclive tables, one per score, for `dvc plots`."""
+"""Write the learning curves of an extractor's training as tables, one per score, for `dvc plots`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,14 +9,17 @@ from ercache.trained_extractors import CURVES
 
 
 class _Tables(Live):
-    """Writes tables without a repository: dvclive would create one where DVC has none, and fail without a commit."""
+    """Writes tables with dvclive, but without a git repository.
+
+    By itself, dvclive would create a repository where there is none, and fail in a repository without a commit.
+    """
 
     def _init_dvc(self) -> None:
         pass
 
 
 def write_curves(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write the history of the epochs into the folder of an extractor, without dates or durations."""
+    """Write the scores of all epochs into the folder of an extractor. Dates and durations are left out."""
     with _Tables(str(folder / CURVES), save_dvc_exp=False, dvcyaml=None) as live:
         for row in history:
             live.step = int(row["epoch"])

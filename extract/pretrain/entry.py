@@ -1,4 +1,4 @@
-"""Choose one training of params.yaml (`pretrain:`) and apply the options of the command line to it."""
+"""Find a training run under `pretrain:` in params.yaml, and apply the options of the command line to it."""
 
 from pathlib import Path
 
@@ -16,28 +16,29 @@ def training_entry(
     split: str | None = None,
     seed: int | None = None,
 ) -> tuple[str, PretrainParams]:
-    """Find a training by its name, or by its extractor if only one training has that extractor.
+    """Find a training run by its name, or by the key of its extractor if only one run trains this extractor.
 
     Args:
+        params: content of params.yaml.
         wanted: name under `pretrain:` in params.yaml, or key of an extractor.
-        folder: train on the labelled files in it instead of a corpus.
-        split: train on another split; the name becomes `<name>@<split>`.
+        folder: train on the labelled files in this folder instead of a corpus.
+        split: train on another split; the name of the run becomes `<name>@<split>`.
         seed: train with another seed.
 
     Returns:
-        Name and entry of the training, with the options applied.
+        Name and parameters of the training run, with the options applied.
 
     Raises:
-        UsageError: no training or several trainings fit, or the entry contradicts itself.
+        UsageError: no run or several runs fit, or the parameters contradict each other.
     """
     named = {name: entry for name, entry in params.pretrain.items() if wanted in (name, entry.extractor)}
     if len(named) > 1:
         raise UsageError(
-            f"params.yaml has more than one training of {wanted}", hint=f"name one: {', '.join(named)}"
+            f"params.yaml has more than one training run of {wanted}", hint=f"name one: {', '.join(named)}"
         )
     if not named:
         hint = suggestion(wanted, [*params.pretrain, *CONFIGS])
-        raise UsageError(f"params.yaml has no training of {wanted!r} under `pretrain:`", hint=hint)
+        raise UsageError(f"params.yaml has no training run {wanted!r} under `pretrain:`", hint=hint)
     ((name, entry),) = named.items()
     if folder is not None:
         entry = entry.model_copy(update={"folder": str(folder), "corpus": None})
@@ -50,14 +51,18 @@ def training_entry(
 
 
 def reads_media(entry: PretrainParams) -> bool:
-    """Whether the training reads audio or video files; otherwise it reads transcripts only."""
+    """Return whether the training run reads audio or video files; otherwise it reads transcripts only."""
     return not issubclass(CONFIGS[entry.extractor][0], TextConfig)
 
 
 def _check(entry: PretrainParams) -> None:
     if entry.labels == "identity" and entry.corpus is not None:
-        raise UsageError("`labels: identity` needs a folder", hint="give --folder DIR, or `labels: class`")
+        raise UsageError(
+            "`labels: identity` needs a folder of labelled files",
+            hint="give --folder DIR, or `labels: class`",
+        )
     if entry.corpus is None and not reads_media(entry):
         raise UsageError(
-            "the text extractor needs dialogues, which a folder does not have", hint="name a corpus instead"
+            "the text extractor needs dialogues, which a folder does not have",
+            hint="give a corpus instead of --folder",
         )

@@ -1,4 +1,4 @@
-"""Labelled examples of a training: image bytes, and for mel images also the sounds."""
+"""Labelled training examples of an image extractor: images, and for mel images also the sounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class Examples:
     """Images of equal size with their labels.
 
     Attributes:
-        ids: utterance or file of each image; several images may share one, [N].
+        ids: utterance or file from which each image comes; several images may share one, [N].
         labels: class indices, [N].
         images: RGB bytes, [N, side, side, 3].
         sounds: sound of each mel image at 16 kHz; empty for pictures.
@@ -39,11 +39,11 @@ class Examples:
 
     @property
     def side(self) -> int:
-        """Side of the images, pixels."""
+        """Side of the square images, pixels."""
         return int(self.images.shape[1])
 
     def batch(self, rows: Tensor, random: torch.Generator, augment: bool) -> Tensor:
-        """Return the bytes of some images, augmented at random if requested, [B, side, side, 3]."""
+        """Return the images at some indices, augmented at random if requested, as bytes [B, side, side, 3]."""
         if not augment:
             return self.images[rows]
         if not self.sounds:
@@ -65,7 +65,7 @@ class Examples:
         return replace(self, variants=torch.from_numpy(np.array(made)))
 
     def rows(self, chosen: Sequence[int]) -> "Examples":
-        """Return some of the examples."""
+        """Return the examples at some indices."""
         index = torch.tensor(list(chosen), dtype=torch.long)
         return Examples(
             tuple(self.ids[n] for n in chosen),
@@ -79,14 +79,14 @@ class Examples:
 def examples_of_sounds(
     ids: Sequence[str], labels: Sequence[int], sounds: Sequence[FloatArray], side: int
 ) -> Examples:
-    """Return examples of sounds at 16 kHz, [n] each."""
+    """Turn sounds at 16 kHz, each [n], into examples with mel images."""
     pictures = np.stack([mel_image(sound, side) for sound in sounds])
     return Examples(tuple(ids), torch.tensor(labels), torch.from_numpy(pictures), tuple(sounds))
 
 
 @torch.no_grad()
 def embed_with(network: nn.Module, images: Tensor, device: str) -> Tensor:
-    """Return the embeddings of image bytes [N, side, side, 3] by a network in eval mode, [N, d], on the CPU."""
+    """Return a network's embeddings of images, [N, d], on the CPU. The images are bytes [N, side, side, 3]."""
     parts = [
         network(normalised(part.to(device))).float().cpu() for part in torch.split(images, EMBEDDED_AT_ONCE)
     ]

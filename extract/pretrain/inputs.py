@@ -1,6 +1,7 @@
-"""Inputs of a training that the engine extracts from the media: sounds, or squares of scenes and faces.
+"""The inputs for training an extractor, which the engine reads from the media: sounds, or images of scenes and faces.
 
-They are encoders outside the registry, so they are read in one pass, are resumable, and are kept in the store.
+They are written as encoders, although they are not in the registry. So the engine reads them in one pass, can resume,
+and keeps them in the store.
 """
 
 from collections.abc import Sequence
@@ -25,11 +26,11 @@ def _input_spec(key: str, modality: Modality, summary: str) -> EncoderSpec:
 
 
 class SoundParams(Strict):
-    """The sound is cut and padded as for the mel image; there are no parameters."""
+    """Parameters of `SoundInput`: there are none."""
 
 
 class SoundInput:
-    """`sound`: the first 20 s at 16 kHz, [n]."""
+    """Keeps the sound of an utterance for training: the first 20 s at 16 kHz (array `sound`, [n])."""
 
     spec: ClassVar[EncoderSpec] = _input_spec("pretrain/sound", "audio", "sound for a training")
     Params: ClassVar[type[BaseModel]] = SoundParams
@@ -39,20 +40,20 @@ class SoundInput:
 
     @staticmethod
     def input(params: SoundParams) -> Input:
-        """Sound at 16 kHz."""
+        """Return what is needed: sound at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: SoundParams) -> tuple[ArraySpec, ...]:
-        """`sound` [n]."""
+        """Declare the array: `sound` [n]."""
         return (ArraySpec("sound", "sequence", ("sample",), ()),)
 
     def length(self, sample: Sample) -> int:
-        """Unused."""
+        """Return 0: there is no network, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Return each sound unchanged."""
+        """Return the sound of each utterance, cut after 20 s."""
         return [self._one(sample) for sample in samples]
 
     def _one(self, sample: Sample) -> Encoded | Missing:
@@ -64,14 +65,17 @@ class SoundInput:
 
 
 class PictureParams(Strict):
-    """Parameters of `PictureInput`: number of pictures of an utterance, and side of the squares in pixels."""
+    """Parameters of `PictureInput`: number of pictures per utterance, and side of the square images in pixels."""
 
     frames: int
     side: int
 
 
 class PictureInput:
-    """`images`: the scenes of all pictures, then all their faces, [T, side, side, 3]."""
+    """Keeps the pictures of an utterance for training: first all scenes, then all faces, as square images.
+
+    The array `images` is [T, side, side, 3].
+    """
 
     spec: ClassVar[EncoderSpec] = _input_spec(
         "pretrain/pictures", "visual", "scenes and faces for a training"
@@ -83,21 +87,21 @@ class PictureInput:
 
     @staticmethod
     def input(params: PictureParams) -> Input:
-        """Pictures spread over the clip, with their faces."""
+        """Return what is needed: pictures spread over the clip, with their faces."""
         return Input(pictures=PictureRequest(params.frames), faces=True)
 
     @staticmethod
     def arrays(params: PictureParams) -> tuple[ArraySpec, ...]:
-        """`images`."""
+        """Declare the array: `images` [T, side, side, 3]."""
         shape = (params.side, params.side, 3)
         return (ArraySpec("images", "sequence", ("image", "row", "column", "rgb"), shape, "uint8", "1/255"),)
 
     def length(self, sample: Sample) -> int:
-        """Unused."""
+        """Return 0: there is no network, so no batch needs a length."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each clip alone."""
+        """Return the scene and face images of each clip."""
         return [self._one(sample) for sample in samples]
 
     def _one(self, sample: Sample) -> Encoded | Missing:

@@ -1,4 +1,4 @@
-"""Collect what a training needs: its examples, its switches and its initial weights."""
+"""Collect what a training run needs: labelled examples, parameters and initial weights."""
 
 import os
 from pathlib import Path
@@ -27,15 +27,16 @@ def training_job(
     device: str = "cpu",
     progress: StageProgress = lambda *_: None,
 ) -> PretrainJob:
-    """Collect the examples of a training, and the weights that it starts from.
+    """Collect the examples of a training run, and the weights from which it starts.
 
     Args:
-        entry: the training, see `training_entry`.
-        manifest: of the corpus; None if the entry names a folder.
-        media_root: folder of the corpus' media; None if the training reads transcripts only, or a folder.
-        engine, faces: how media are read, and how faces are found in them.
-        store: where the engine keeps finished units.
-        progress: takes what is counted, how much is done, and how much there is.
+        entry: parameters of the run, see `training_entry`.
+        manifest: manifest of the corpus; None if the run uses a folder of labelled files.
+        media_root: folder of the corpus' media; None if the run reads only transcripts, or a folder of labelled files.
+        engine: engine parameters, which say how media are read.
+        faces: face policy, which says how faces are detected.
+        store: folder in which the engine keeps finished results.
+        progress: called with (label, done, total).
 
     Raises:
         UsageError: the folder does not exist, the label set or split is unknown, or there are no usable examples.
@@ -67,5 +68,5 @@ def _folder_source(
 ) -> ImageSource:
     folder = Path(os.path.expanduser(str(entry.folder)))
     if not folder.is_dir():
-        raise UsageError(f"no folder {folder}", hint="give --folder DIR")
+        raise UsageError(f"the folder {folder} does not exist", hint="give --folder DIR")
     return source_of_folder(folder, config, entry.labels == "identity", seed, progress)

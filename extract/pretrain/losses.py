@@ -1,4 +1,4 @@
-"""Losses of the M2FNet extractor: adaptive-margin triplets, variance, covariance.
+"""Losses of the M2FNet image extractors: triplets with adaptive margin, variance, covariance.
 
 Source: docs/papers/m2fnet.md, section 5.1.
 """
@@ -16,17 +16,20 @@ FIXED_MARGIN: Final = 0.2
 
 
 def distance(u: Tensor, v: Tensor) -> Tensor:
-    """Return half the Euclidean distance of the unit vectors, in [0, 1]: [..., d], [..., d] -> [...] (R10)."""
+    """Return half the Euclidean distance between vectors scaled to length 1, in [0, 1] (R10).
+
+    Shapes: [..., d], [..., d] -> [...].
+    """
     difference = F.normalize(u, dim=-1) - F.normalize(v, dim=-1)
     norm: Tensor = torch.linalg.vector_norm(difference, dim=-1)
     return norm / 2
 
 
 def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:
-    """Return the margin m_sim + m_dissim of each triplet, [N].
+    """Return the adaptive margin m_sim + m_dissim of each triplet, [N].
 
     Args:
-        ap, an: distances anchor to positive and anchor to negative, in [0, 1], [N].
+        ap, an: distances from anchor to positive and from anchor to negative, in [0, 1], [N].
         printed: use distances in the exponents, as printed in Eq. 11; otherwise similarities.
     """
     if printed:
@@ -35,7 +38,12 @@ def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:
 
 
 def triplet_loss(ap: Tensor, an: Tensor, pn: Tensor, margin: Margin) -> Tensor:
-    """Return L_AMT of each triplet from its three distances, [N] (Eq. 10)."""
+    """Return the adaptive-margin triplet loss L_AMT of each triplet, [N] (Eq. 10).
+
+    Args:
+        ap, an, pn: distances from anchor to positive, anchor to negative, and positive to negative, [N].
+        margin: form of the margin, see `MetricLoss`.
+    """
     base = ap - (an + pn) / 2
     if margin == "fixed":
         return F.relu(base + FIXED_MARGIN)
@@ -44,7 +52,10 @@ def triplet_loss(ap: Tensor, an: Tensor, pn: Tensor, margin: Margin) -> Tensor:
 
 
 def variance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
-    """Return L_Var of raw embeddings [N, d]: how far their standard deviations are below 1 (Eq. 12)."""
+    """Return the variance loss L_Var of embeddings [N, d]: how far the standard deviations are below 1 (Eq. 12).
+
+    The embeddings are not scaled to length 1.
+    """
     variance = z.var(dim=0, correction=1)
     if form == "printed":
         return (1 - variance.clamp_min(0).sqrt() + EPSILON).mean()
@@ -52,7 +63,10 @@ def variance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
 
 
 def covariance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
-    """Return L_Cov of raw embeddings [N, d]: the covariances of different dimensions (Eq. 13)."""
+    """Return the covariance loss L_Cov of embeddings [N, d]: how strongly different dimensions covary (Eq. 13).
+
+    The embeddings are not scaled to length 1.
+    """
     centred = z - z.mean(dim=0)
     covariance = centred.T @ centred / (len(z) - 1)  # [d, d]
     if form == "vicreg":
@@ -61,7 +75,10 @@ def covariance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
 
 
 def metric_loss(anchor: Tensor, positive: Tensor, negative: Tensor, loss: MetricLoss) -> Tensor:
-    """Return L_FE of N triplets of raw embeddings [N, d] (Eq. 9); variance and covariance are summed over the roles."""
+    """Return the total loss L_FE of N triplets of embeddings, each [N, d] (Eq. 9).
+
+    The variance and covariance losses are computed separately for anchors, positives and negatives, and added.
+    """
     roles = [z.float() for z in (anchor, positive, negative)]
     a, p, n = roles
     amt = triplet_loss(distance(a, p), distance(a, n), distance(p, n), loss.margin).mean()

@@ -1,4 +1,4 @@
-"""Plot an embedding in two dimensions: UMAP if it is installed, else the first two principal components."""
+"""Plot embeddings in two dimensions, by UMAP if it is installed, else by the first two principal components."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ MAX_LEGEND_CLASSES: Final = 10  # with more classes, there is no legend
 
 
 def draw(held_out: EmbeddingSet, classes: Sequence[str], path: Path) -> str:
-    """Plot held-out embeddings, coloured by class.
+    """Plot embeddings of held-out examples, coloured by class, and save the plot.
 
     Returns:
         The projection used: `umap` or `pca`.

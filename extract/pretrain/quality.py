@@ -1,4 +1,4 @@
-"""Measure the quality of an embedding: nearest neighbours, a linear probe, clusters, and signs of collapse."""
+"""Measure the quality of embeddings: nearest neighbours, a linear probe, clusters, and signs of collapse."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,18 +18,18 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class EmbeddingSet:
-    """Embeddings [N, d] and class indices [N]."""
+    """Embeddings [N, d] with their class indices [N]."""
 
     values: Floats
     labels: Ints
 
 
 def quality(train: EmbeddingSet, held_out: EmbeddingSet, classes: int) -> dict[str, float]:
-    """Return all figures of the report.
+    """Return all quality measures of embeddings.
 
     Returns:
-        `knn_accuracy` and `probe_*` (weighted F1, macro F1, accuracy, UAR) on held-out data, `silhouette` of its
-        classes (-1 to 1), and the signs of `collapse`.
+        On held-out data: `knn_accuracy` (nearest neighbours), `probe_*` (weighted F1, macro F1, accuracy and UAR of a
+        linear classifier), `silhouette` (separation of the classes, -1 to 1), and the measures of `collapse`.
     """
     from sklearn.metrics import silhouette_score
 
@@ -44,7 +44,10 @@ def quality(train: EmbeddingSet, held_out: EmbeddingSet, classes: int) -> dict[s
 
 
 def knn_accuracy(train: EmbeddingSet, held_out: EmbeddingSet) -> float:
-    """Return the share of held-out examples whose 5 nearest train examples (unit vectors) mostly have their class."""
+    """Return the accuracy of a 5-nearest-neighbour classifier (cosine distance) on held-out examples.
+
+    The neighbours are training examples.
+    """
     from sklearn.neighbors import KNeighborsClassifier
 
     model = KNeighborsClassifier(min(NEIGHBOURS, len(train.labels)), algorithm="brute")
@@ -53,7 +56,7 @@ def knn_accuracy(train: EmbeddingSet, held_out: EmbeddingSet) -> float:
 
 
 def probe(train: EmbeddingSet, values: Floats) -> Ints:
-    """Return the classes that a logistic regression on standardised embeddings predicts, [N]."""
+    """Train a logistic regression on standardised embeddings; return the classes that it predicts for `values`, [N]."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -64,11 +67,11 @@ def probe(train: EmbeddingSet, values: Floats) -> Ints:
 
 
 def collapse(values: Floats) -> dict[str, float]:
-    """Return signs that embeddings [N, d] have collapsed.
+    """Return measures that show whether embeddings [N, d] have collapsed (have become nearly equal).
 
     Returns:
-        `deviation` (mean over dimensions), `dead` (share of dimensions with almost none), `rank` (effective rank) and
-        `similarity` (mean cosine of two embeddings).
+        `deviation` (mean standard deviation of a dimension), `dead` (share of dimensions that hardly vary), `rank`
+        (effective number of dimensions) and `similarity` (mean cosine of two embeddings).
     """
     deviation = values.std(axis=0)
     directions = unit_vectors(values)
@@ -83,7 +86,10 @@ def collapse(values: Floats) -> dict[str, float]:
 
 
 def effective_rank(values: Floats) -> float:
-    """Return exp of the entropy of the singular values' shares: n for n equal directions (Roy and Vetterli, 2007)."""
+    """Return the effective number of dimensions: n if the data vary equally in n directions (Roy and Vetterli, 2007).
+
+    It is exp of the entropy of the singular values, scaled to sum 1.
+    """
     singular = np.linalg.svd(values - values.mean(axis=0), compute_uv=False)
     if singular.sum() <= 1e-12:
         return 0.0
@@ -93,7 +99,7 @@ def effective_rank(values: Floats) -> float:
 
 
 def verification_auc(held_out: EmbeddingSet, seed: int = 0) -> float:
-    """Return the probability that two images of one identity are closer than two of different ones (ROC AUC)."""
+    """Return the probability that two images of one identity are more similar than two of different ones (ROC AUC)."""
     from sklearn.metrics import roc_auc_score
 
     first, second = np.triu_indices(len(held_out.labels), k=1)
@@ -106,6 +112,6 @@ def verification_auc(held_out: EmbeddingSet, seed: int = 0) -> float:
 
 
 def unit_vectors(values: Floats) -> Floats:
-    """Scale vectors [N, d] to length 1; a zero vector stays zero."""
+    """Scale vectors [N, d] to length 1. A zero vector stays zero."""
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.maximum(length, 1e-12), np.float32)

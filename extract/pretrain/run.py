@@ -1,4 +1,4 @@
-"""Run one training and write the folder of the extractor: weights, record, ids used, curves, quality and plot."""
+"""Carry out a training run and write the extractor's folder: weights, record, ids used, curves, quality and plot."""
 
 import shutil
 from collections.abc import Mapping
@@ -31,12 +31,12 @@ OF_TEXTS: Final = ("numpy", "tokenizers", "torch", "transformers")
 
 @dataclass(frozen=True)
 class ImageJob:
-    """A training of one of the two image extractors.
+    """A training run of one of the two image extractors: data and parameters.
 
     Attributes:
-        source: the data of the training.
+        source: the training and validation data.
         config: parameters of the extractor.
-        training: parameters of the training.
+        training: epochs, learning rate and other optimisation parameters.
         imagenet: tensors of the checkpoint resnet18, for `init: imagenet`.
     """
 
@@ -47,13 +47,13 @@ class ImageJob:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Packages whose versions affect the result."""
+        """Python packages whose versions affect the result."""
         return OF_IMAGES
 
 
 @dataclass(frozen=True)
 class TextJob:
-    """A training of the text extractor."""
+    """A training run of the text extractor: data and parameters."""
 
     source: TextSource
     config: TextConfig
@@ -61,7 +61,7 @@ class TextJob:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Packages whose versions affect the result."""
+        """Python packages whose versions affect the result."""
         return OF_TEXTS
 
 
@@ -70,7 +70,7 @@ PretrainJob = ImageJob | TextJob
 
 @dataclass(frozen=True)
 class _TrainedJob:
-    """Result of a job: the trained network, its embeddings of train and dev, and files beside the weights."""
+    """The result of a training run: the network, its embeddings of training and validation data, and further files."""
 
     trained: Trained
     train: EmbeddingSet
@@ -89,16 +89,16 @@ def pretrain(
     threads: int = 1,
     tick: Tick = lambda _: None,
 ) -> dict[str, Any]:
-    """Train an extractor and write its folder; a killed training continues where it was.
+    """Train an extractor and write its folder. A training run that was killed continues where it stopped.
 
     Args:
-        name: name of the extractor, by which features refer to it.
-        extractor: key of the encoder that uses it.
-        job: the training.
-        out: folder of the extractor; it is replaced as a whole.
-        work: folder for the state of unfinished trainings.
+        name: name of the extractor; features refer to it by this name.
+        extractor: key of the encoder that uses the trained network.
+        job: the training run.
+        out: folder of the extractor; an existing one is replaced as a whole.
+        work: folder for the state of unfinished training runs.
         device: torch device.
-        threads: threads of torch.
+        threads: number of threads of torch.
         tick: called after each epoch.
 
     Returns:
@@ -191,7 +191,7 @@ def _write(
 
 
 def _of_extractor(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the extractor's part of a state that may also contain a head."""
+    """Return the tensors of the extractor alone. The training state may also contain a classification head."""
     inside = "extractor."
     own = {k.removeprefix(inside): v for k, v in state.items() if k.startswith(inside)} or dict(state)
     return {k: v.contiguous() for k, v in own.items()}

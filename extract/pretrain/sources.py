@@ -1,4 +1,4 @@
-"""Sources of a training's examples: a corpus through the engine, or a folder of labelled files."""
+"""Load the examples for training an image extractor: from a corpus, or from a folder of labelled files."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -36,14 +36,14 @@ FAIL_OVER: Final = 5.0  # percent of utterances whose media may be unavailable
 
 @dataclass(frozen=True)
 class ImageSource:
-    """The data of a training.
+    """The training and validation data of an image extractor.
 
     Attributes:
-        train, dev: the examples.
+        train, dev: examples for training and validation.
         classes: names of the labels, in order.
-        seen: corpus (or folder) -> ids of train and dev.
-        digest: digest of the inputs of the examples and of their labels.
-        identities: labels are identities, and dev holds other identities than train.
+        seen: corpus (or folder) -> ids of all examples in `train` and `dev`.
+        digest: digest of the examples' inputs and labels.
+        identities: whether labels are identities of people; then `dev` has other people than `train`.
     """
 
     train: Examples
@@ -56,7 +56,7 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class MediaSettings:
-    """How the engine reads media: engine params, face policy, store, root of the media, and device."""
+    """How the engine reads media: engine params, face policy, store, folder of the media, and device."""
 
     engine: EngineParams
     faces: FacePolicy
@@ -73,7 +73,7 @@ def source_of_corpus(
     settings: MediaSettings,
     progress: StageProgress = lambda *_: None,
 ) -> ImageSource:
-    """Return the labelled utterances of train and dev of a split; media of other utterances are not opened.
+    """Return the labelled utterances of a split's train and dev subsets as examples. No other media are opened.
 
     Args:
         manifest: manifest of the corpus.
@@ -85,7 +85,7 @@ def source_of_corpus(
 
     Raises:
         UsageError: label set or split is unknown, or train or dev has no usable example.
-        WorkError: too much of the media could not be read.
+        WorkError: too many media files could not be read.
     """
     if label_set not in manifest.label_sets:
         raise UsageError(f"unknown label set {label_set!r}", hint=suggestion(label_set, manifest.label_sets))
@@ -136,7 +136,7 @@ def _examples_of_caches(
                     names.append(entry.id)
                     arrays.append(np.asarray(array))
     if not names:
-        raise UsageError(f"{what}: no labelled utterance has usable media")
+        raise UsageError(f"{what}: no labelled utterance has usable pictures or sound")
     if not isinstance(config, VisualConfig):
         return examples_of_sounds(names, [labels[n] for n in names], arrays, config.side)
     owners = [name for name, array in zip(names, arrays, strict=True) for _ in range(len(array))]
@@ -151,17 +151,19 @@ def source_of_folder(
     seed: int,
     progress: StageProgress = lambda *_: None,
 ) -> ImageSource:
-    """Return the files of `<folder>/<label>/`; dev is drawn from each label, or for identities is a share of them.
+    """Return the files in `<folder>/<label>/` as examples; some of them are chosen at random for validation (dev).
+
+    If labels are identities, dev gets all files of some people; otherwise it gets some files of each label.
 
     Args:
         folder: the folder.
         config: parameters of the extractor.
-        identities: whether the labels are identities.
-        seed: seed of the draw.
+        identities: whether the labels are identities of people.
+        seed: seed of the random choice.
         progress: called with (label, done, total).
 
     Raises:
-        UsageError: fewer than two labels have files, or a file cannot be read.
+        UsageError: too few labels have files (two are needed, or four identities), or a file cannot be read.
     """
     audio = isinstance(config, AudioConfig)
     endings = SOUNDS if audio else IMAGES
@@ -204,7 +206,7 @@ def _dev_rows(labels: Sequence[int], identities: bool, seed: int) -> set[int]:
 
 
 def _renumbered(examples: Examples) -> Examples:
-    """Renumber the labels that occur as 0, 1, ..."""
+    """Return the examples with new class indices 0, 1, ... without gaps."""
     return replace(examples, labels=torch.unique(examples.labels, return_inverse=True)[1])
 
 

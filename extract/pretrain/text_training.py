@@ -1,4 +1,4 @@
-"""Fine-tuning of a RoBERTa on the emotions of utterances, best epoch on validation.
+"""Fine-tune a RoBERTa to classify the emotions of utterances. The best epoch is chosen on validation data.
 
 Source: docs/papers/m2fnet.md, section 3.1.
 """
@@ -34,7 +34,7 @@ READ_AT_ONCE = 32  # utterances in a batch when only states are needed
 
 
 class _Classified(nn.Module):
-    """The network with RoBERTa's classification head on the state of `<s>`."""
+    """A RoBERTa with its usual classification head on the state of the token `<s>`."""
 
     def __init__(self, network: nn.Module, width: int, classes: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class _Classified(nn.Module):
         )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return logits [B, C] of token ids [B, T]."""
+        """Return class logits [B, C] for token ids [B, T]."""
         states = self.extractor(input_ids=ids, attention_mask=mask).last_hidden_state
         logits: Tensor = self.head(states[:, 0])
         return logits
@@ -64,19 +64,19 @@ def train_text(
     checkpoint: Path | None = None,
     tick: Tick = lambda _: None,
 ) -> Trained:
-    """Train on `source.train`; the best epoch is selected on `source.dev` by weighted F1.
+    """Fine-tune a RoBERTa on `source.train`; choose the best epoch on `source.dev` by weighted F1.
 
     Args:
-        source: the data of the training.
+        source: the training and validation data.
         config: parameters of the extractor.
-        training: parameters of the training.
+        training: epochs, learning rate and other optimisation parameters.
         device: torch device.
-        threads: threads of torch; they affect the exact result.
-        checkpoint: file with the state of a killed training.
+        threads: number of threads of torch; it affects the exact result.
+        checkpoint: file with the state of a training run that was killed.
         tick: called after each epoch.
 
     Raises:
-        WeightsError: the checkpoint that the training starts from is absent, damaged or of another network.
+        WeightsError: the checkpoint from which the training starts is absent, damaged or of another network.
     """
     set_seeds(training.seed)
     shape, classes = SIZES[config.size], len(source.classes)
@@ -118,7 +118,7 @@ def train_text(
 
 
 def states_of(network: nn.Module, texts: Texts, device: str = "cpu") -> EmbeddingSet:
-    """Return the states of `<s>`, which are the features of `pool: cls`."""
+    """Return the state of the token `<s>` of each utterance, [N, D]. It is the feature with `pool: cls`."""
     order = sorted(range(len(texts)), key=lambda n: len(texts.tokens[n]))
     rows: list[np.ndarray] = [np.empty(0)] * len(texts)
     for start in range(0, len(order), READ_AT_ONCE):
@@ -137,7 +137,10 @@ def _predicted(model: _Classified, texts: Texts, device: str) -> np.ndarray:
 
 
 def _stepping(training: TextTraining, utterances: int) -> Stepping:
-    """Return AdamW with a linear rise and fall of the rate; norms and biases do not decay, as in EmoBERTa's recipe."""
+    """Return the AdamW optimizer and a learning rate that rises and then falls linearly.
+
+    Norm layers and biases have no weight decay, as in EmoBERTa's recipe.
+    """
     batches_per_epoch = math.ceil(utterances / training.batch)
     steps = training.epochs * math.ceil(batches_per_epoch / training.accumulate)
     rise = round(training.warmup * steps)

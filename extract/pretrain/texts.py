@@ -1,4 +1,4 @@
-"""Text input for training an extractor: token ids of each utterance with its neighbours, and its tokenizer."""
+"""Load the texts for training a text extractor: token ids of each utterance with its neighbours, and the tokenizer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ BATCHES_SORTED_TOGETHER: Final = 8  # batches of similar length are cut from thi
 
 @dataclass(frozen=True)
 class Texts:
-    """Utterances as a RoBERTa reads them.
+    """Utterances as token ids, with their labels.
 
     Attributes:
         ids: ids of the utterances, [N].
@@ -45,7 +45,10 @@ class Texts:
         return len(self.ids)
 
     def batches(self, size: int, random: torch.Generator) -> Iterator[list[int]]:
-        """Yield the rows of each batch of one epoch, in random order; utterances of a batch have similar lengths."""
+        """Yield the indices of the utterances in each batch of an epoch, in random order.
+
+        The utterances of a batch have similar lengths.
+        """
         order = torch.randperm(len(self), generator=random).tolist()
         cut: list[list[int]] = []
         for start in range(0, len(order), size * BATCHES_SORTED_TOGETHER):
@@ -59,13 +62,13 @@ class Texts:
 
 @dataclass(frozen=True)
 class TextSource:
-    """The data of a training.
+    """The training and validation data of the text extractor.
 
     Attributes:
-        train, dev: the texts.
-        tokenizer: the checkpoint's, or one trained on the train part.
+        train, dev: texts for training and validation.
+        tokenizer: tokenizer of the checkpoint, or one trained on the training texts.
         classes: names of the labels, in order.
-        seen: corpus -> ids of train and dev, and of the neighbours that were read with them.
+        seen: corpus -> ids of all utterances in `train` and `dev`, and of the neighbours that were read with them.
         digest: digest of tokens, labels, tokenizer and checkpoint.
     """
 
@@ -78,13 +81,13 @@ class TextSource:
 
 
 def source_of_transcripts(manifest: Manifest, label_set: str, split: str, config: TextConfig) -> TextSource:
-    """Return the labelled utterances of train and dev of a split, each with its neighbours as in extraction.
+    """Return the labelled utterances of a split's train and dev subsets, each with its neighbours in the dialogue.
 
-    A neighbour that belongs to another subset of the split is not read. This matters where a split cuts a dialogue.
+    A neighbour in another subset of the split is not read. This matters only if a split divides a dialogue.
 
     Raises:
         UsageError: label set or split is unknown, or train or dev has no labelled text.
-        WeightsError: the checkpoint that the training starts from is absent.
+        WeightsError: the checkpoint from which the training starts is absent.
     """
     if label_set not in manifest.label_sets:
         raise UsageError(f"unknown label set {label_set!r}", hint=suggestion(label_set, manifest.label_sets))
@@ -121,7 +124,7 @@ def source_of_transcripts(manifest: Manifest, label_set: str, split: str, config
 def _samples(
     manifest: Manifest, subsets: Mapping[str, frozenset[str]], config: TextConfig
 ) -> tuple[dict[str, Sample], set[str]]:
-    """Return utterances of train and dev with their neighbours, in order, and the ids of all utterances in them."""
+    """Return the utterances of train and dev with their neighbours, in order, and the ids of all utterances read."""
     dialogues: dict[str, list[Utterance]] = {}
     for u in manifest.utterances:
         dialogues.setdefault(u.dialogue, []).append(u)
@@ -172,7 +175,7 @@ def _texts(
 
 
 def byte_pairs(texts: Sequence[str], vocabulary: int) -> "Tokenizer":
-    """Train a tokenizer of RoBERTa's kind (cased, byte-level BPE, the same special tokens) on some texts."""
+    """Train a tokenizer like that of RoBERTa on some texts: cased, byte-level BPE, the same special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE())

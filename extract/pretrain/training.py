@@ -1,4 +1,4 @@
-"""Training of an M2FNet extractor: triplets or cross-entropy, best epoch on validation.
+"""Train an image extractor of M2FNet with triplets or cross-entropy. The best epoch is chosen on validation data.
 
 Source: docs/papers/m2fnet.md, section 5.2.
 """
@@ -30,7 +30,7 @@ Tick = Callable[[EpochReport], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained extractor at its best epoch, on the CPU in eval mode, with the history of its training."""
+    """A trained extractor at its best epoch, on the CPU in eval mode, with the scores of all epochs."""
 
     extractor: nn.Module
     progress: TrainingHistory
@@ -38,7 +38,7 @@ class Trained:
 
 
 class _Classified(nn.Module):
-    """The extractor with a linear layer on z, for the cross-entropy control."""
+    """The extractor with a linear classifier on the embedding, for training with cross-entropy."""
 
     def __init__(self, extractor: Extractor, classes: int) -> None:
         super().__init__()
@@ -63,17 +63,19 @@ def train_extractor(
     checkpoint: Path | None = None,
     tick: Tick = lambda _: None,
 ) -> Trained:
-    """Train on `train`; the best epoch is selected on `dev`, by 5-NN accuracy or, for identities, verification AUC.
+    """Train an image extractor on `train`; choose the best epoch on `dev`.
+
+    The score on `dev` is the accuracy of 5 nearest neighbours or, for identities, the AUC of verification.
 
     Args:
-        train, dev: the examples.
+        train, dev: examples for training and validation.
         config: parameters of the extractor.
-        training: parameters of the training.
+        training: epochs, learning rate and other optimisation parameters.
         imagenet: tensors of the checkpoint resnet18, for `init: imagenet`.
-        identities: labels are identities, and dev holds other identities than train.
+        identities: whether labels are identities of people; then `dev` has other people than `train`.
         device: torch device.
-        threads: threads of torch; they affect the exact result.
-        checkpoint: file with the state of a killed training.
+        threads: number of threads of torch; it affects the exact result.
+        checkpoint: file with the state of a training run that was killed.
         tick: called after each epoch.
     """
     set_seeds(training.seed)
@@ -128,12 +130,12 @@ def train_extractor(
 
 
 def loop_params(training: ExtractorTraining) -> TrainingParams:
-    """Return the parameters of the common training loop; gradients are not clipped."""
+    """Return the parameters of the common training loop. Gradients are not clipped."""
     return TrainingParams(epochs=training.epochs, patience=training.patience, lr=training.lr, clip=math.inf)
 
 
 def embed_examples(extractor: nn.Module, examples: Examples, device: str = "cpu") -> EmbeddingSet:
-    """Return the embeddings of examples, without augmentation."""
+    """Return an extractor's embeddings of examples, without augmentation."""
     was = extractor.training
     extractor.eval()
     values = embed_with(extractor, examples.images, device)

@@ -1,4 +1,4 @@
-"""Form triplets inside a batch, on the device, and batches that contain enough images of each class."""
+"""Form triplets (anchor, positive, negative) inside a batch, and batches with several images of each class."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from extract.pretrain.losses import distance
 
 @dataclass(frozen=True)
 class Triplets:
-    """Rows of the batch, each [N]; an image without another image of its class is not an anchor."""
+    """Indices into the batch of anchors, positives and negatives, each [N].
+
+    An image without another image of its class in the batch is not an anchor.
+    """
 
     anchor: Tensor
     positive: Tensor
@@ -20,14 +23,15 @@ class Triplets:
 
 @torch.no_grad()
 def semi_hard(z: Tensor, labels: Tensor, random: torch.Generator) -> Triplets:
-    """Use each image once as an anchor, with a random positive and a semi-hard negative.
+    """Return one triplet per image of a batch: the image as anchor, a random positive and a semi-hard negative.
 
-    The negative is the closest one that is farther away than the positive; if there is none, the closest of all.
+    The semi-hard negative is the closest negative that is farther away than the positive. If there is none, the closest
+    negative is used.
 
     Args:
         z: embeddings, [B, d].
         labels: class indices, [B].
-        random: a generator on the CPU, so that a run on another device draws the same positives.
+        random: random generator on the CPU, so that runs on all devices draw the same positives.
 
     Source: FaceNet's choice inside a batch, as docs/papers/m2fnet.md, section 5.2, reads it.
     """
@@ -47,14 +51,15 @@ def semi_hard(z: Tensor, labels: Tensor, random: torch.Generator) -> Triplets:
 
 
 def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Generator) -> Iterator[Tensor]:
-    """Yield the batches of one epoch: rows of `images` images from each of `classes` classes.
+    """Yield the batches of one epoch as indices: `images` images from each of `classes` classes.
 
-    Every class goes through its images in a new random order; a smaller class gives all its images. An epoch has enough
-    batches to hold about as many images as there are (at least one batch).
+    Every class goes through its images in a new random order. A class with fewer images than `images` gives all of
+    them. An epoch has as many batches as are needed to hold about as many images as there are in total, and at least
+    one.
 
     Args:
         labels: class indices, [N].
-        classes: number of classes in a batch, drawn anew for each batch; all classes if there are not more.
+        classes: number of classes in a batch, drawn anew for each batch; if there are fewer classes, all are used.
         images: number of images per class.
         random: random generator.
     """
@@ -73,7 +78,7 @@ def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Ge
 
 
 def _take_images(queue: Tensor, rows: Tensor, images: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the next images of a class, without repetition, and the remaining queue."""
+    """Return the next images of a class, without repetition, and the images that are still waiting."""
     if len(rows) <= images:
         return rows, queue
     if len(queue) < images:

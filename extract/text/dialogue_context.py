@@ -1,7 +1,8 @@
-"""An utterance with its neighbours as EmoBERTa reads it: `<s> past </s></s> current </s></s> future </s>`.
+"""Build the input of a RoBERTa from an utterance and its neighbours in the dialogue, as EmoBERTa does.
 
-Turns begin with their speakers' names (`ROSS: Hi.`); those of one side are joined by blanks. Extraction and training
-of `text/m2fnet-roberta` both build their input here.
+The input is `<s> past </s></s> current </s></s> future </s>`. Utterances begin with the speaker's name (`ROSS: Hi.`).
+All past utterances are joined by blanks, and so are all future ones. Extraction and training of `text/m2fnet-roberta`
+both build their input here.
 
 Source: docs/papers/m2fnet.md, section 3.1; docs/encoders.md#roberta-and-emoberta.
 """
@@ -37,12 +38,12 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class ContextSequence:
-    """A token sequence for RoBERTa.
+    """A token sequence for RoBERTa: an utterance with its neighbours.
 
     Attributes:
-        ids: token ids, at most as many as the limit.
-        own: position of the current turn's tokens, including its name.
-        past, future: number of neighbours that fit.
+        ids: token ids.
+        own: where the tokens of the current utterance and its speaker's name are in `ids`.
+        past, future: number of utterances before and after that are in the sequence.
     """
 
     ids: tuple[int, ...]
@@ -52,7 +53,7 @@ class ContextSequence:
 
 
 def speaker_name(speaker: str, names: NameStyle) -> str:
-    """Return a speaker's name in capitals; the ten of IEMOCAP get a first name or their sex."""
+    """Return a speaker's name in capitals. The ten nameless speakers of IEMOCAP get a first name or their sex."""
     found = _IEMOCAP.fullmatch(speaker)
     if found and names != "none":
         session, sex = int(found[1]), found[2]
@@ -61,12 +62,12 @@ def speaker_name(speaker: str, names: NameStyle) -> str:
 
 
 def speaker_prefix(speaker: str | None, names: NameStyle) -> str:
-    """Return the text before a turn: `ROSS: `, or nothing."""
+    """Return the text before an utterance, such as `ROSS: `; empty if names are not used or the speaker is unknown."""
     return "" if names == "none" or not speaker else f"{speaker_name(speaker, names)}: "
 
 
 def with_speaker(text: str, speaker: str | None, names: NameStyle) -> str:
-    """Return a turn with its speaker's name; empty for a turn without text."""
+    """Return an utterance with its speaker's name in front; empty for an utterance without text."""
     return speaker_prefix(speaker, names) + text if text else ""
 
 
@@ -78,15 +79,17 @@ def context_sequence(
     marks: SpecialTokens = SpecialTokens(),
     limit: int = LIMIT,
 ) -> ContextSequence:
-    """Return the sequence of a turn with as many neighbours as fit, the nearest first, past before future.
+    """Return the tokens of an utterance with as many neighbours as fit: nearest ones first, past before future.
 
-    Growth ends at the first neighbour that would exceed the limit. A current turn that exceeds it alone is cut.
+    No neighbour is added after the first one that would exceed the limit. An utterance that exceeds the limit by itself
+    is cut.
 
     Args:
-        past, future: neighbouring turns in the order of the dialogue. A side that is None is not read and leaves no
-            separator; an empty side that is read does.
-        own: the current turn.
-        encode: must give equal ids for turns joined by blanks and for each turn with its blank (byte-level BPE does).
+        past, future: utterances before and after, in the order of the dialogue. None: this side is not read, and has no
+            separator token. An empty list: this side is read, and has a separator token.
+        own: the current utterance.
+        encode: turns text into token ids. The ids of utterances joined by blanks must equal the ids of each utterance
+            with its blank, joined (true for byte-level BPE).
         marks: ids of the special tokens.
         limit: largest number of tokens.
     """
@@ -106,7 +109,7 @@ def context_sequence(
 def _fitting_neighbours(
     past: Sequence[str], future: Sequence[str], encode: Encode, room: int
 ) -> tuple[list[str], list[str]]:
-    """Return the neighbours that fit into the remaining tokens, in the order of the dialogue."""
+    """Return the neighbours that fit into the remaining number of tokens, in the order of the dialogue."""
     before: list[str] = []
     after: list[str] = []
     for older, newer in zip_longest(reversed(past), future, fillvalue=""):
@@ -121,5 +124,5 @@ def _fitting_neighbours(
 
 
 def _join_turns(turns: Sequence[str], encode: Encode) -> list[int]:
-    """Return the ids of the turns of one side, joined by blanks."""
+    """Return the token ids of the utterances on one side (past or future), joined by blanks."""
     return [token for n, turn in enumerate(turns) for token in encode(f" {turn}" if n else turn)]

@@ -1,4 +1,4 @@
-"""Normalise transcripts for tokenizers: repair old encoding errors, Unicode NFC, and optionally remove event tags."""
+"""Normalise transcripts for tokenizers: repair wrong encodings, use Unicode NFC, remove event tags if wanted."""
 
 import re
 import unicodedata
@@ -17,16 +17,16 @@ _PLAIN: Final = {
 
 
 def repair(text: str) -> str:
-    """Replace the C1 control characters of an old copy by typographic characters."""
+    """Replace C1 control characters, left by a wrong decoding, by the typographic characters that were meant."""
     return text.translate(C1)
 
 
 def tidy(text: str | None, events: bool = True) -> str:
-    """Return a transcript as a tokenizer gets it: repaired, NFC, without blanks at its ends.
+    """Return a transcript with repaired characters, in Unicode form NFC, without blanks at its ends.
 
     Args:
         text: the transcript.
-        events: keep tags of one word in square brackets, as in IEMOCAP.
+        events: keep tags such as [LAUGHTER], one word in square brackets, as in IEMOCAP.
 
     Returns:
         The text; "" for a text without a visible character.
@@ -39,5 +39,5 @@ def tidy(text: str | None, events: bool = True) -> str:
 
 
 def plain(text: str) -> str:
-    """Replace curly quotes, dashes and ellipses by their ASCII forms (Cues)."""
+    """Replace curly quotes, dashes and ellipses by ASCII characters, as Cues does."""
     return text.translate(_PLAIN)

@@ -54,7 +54,7 @@ class InContextParams(Strict):
 
     Attributes:
         names: what is written before each utterance: the speaker's name (`first`; for IEMOCAP an invented first name),
-            the speaker's sex (`sex`; only IEMOCAP has it), or nothing (`none`).
+            the speaker's sex for IEMOCAP and the name for other corpora (`sex`), or nothing (`none`).
         pool: what `pooled` is: the state of the token `<s>` (`cls`), the mean over all tokens (`mean`), or the mean
             over the tokens of the current utterance (`target_mean`).
         tokens: also keep the state of every token of the current utterance and which characters of the text it covers.
@@ -74,8 +74,8 @@ class M2FNetParams(Strict):
         pretrained: name of the training run under `pretrain:` in params.yaml that produced the weights.
         size: size of the network.
         past, future: number of utterances before and after; `max` for as many as fit into 512 tokens.
-        names: what is written before each utterance: the speaker's name (`first`), the speaker's sex (`sex`), or
-            nothing (`none`).
+        names: what is written before each utterance: the speaker's name (`first`), the speaker's sex for IEMOCAP and
+            the name for other corpora (`sex`), or nothing (`none`).
         pool: what `pooled` is: the state of the token `<s>` (`cls`), the mean over all tokens (`mean`), or the mean
             over the tokens of the current utterance (`target_mean`).
         tokens: also keep the state of every token of the current utterance and which characters of the text it covers.

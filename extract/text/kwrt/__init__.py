@@ -1,1 +1,1 @@
-"""Knowledge-based word relation tagging of Cues: words and lemmas, their relations, and the matrix of a window."""
+"""Knowledge-based word relation tagging (KWRT) of Cues: find words, their relations, and a matrix of related words."""

@@ -1,6 +1,6 @@
-"""Read ConceptNet's dump of assertions and keep only the relations that `text/kwrt` looks up.
+"""Read the published file of ConceptNet's relations, and keep only those that the encoder `text/kwrt` uses.
 
-The dump (`conceptnet-assertions-5.7.0.csv.gz`, about 34 million rows of all languages, no header) has five columns
+The file (`conceptnet-assertions-5.7.0.csv.gz`, about 34 million rows of all languages, no header) has five columns
 separated by tabs: assertion, relation, start, end, JSON. It is read as a stream, so memory holds only what is kept.
 """
 
@@ -20,19 +20,19 @@ _KEPT: Final = {relation.encode(): letter for relation, letter in RELATIONS.item
 
 
 def write_relations(dump: Path, target: Path) -> None:
-    """Write a file of relations made from the dump.
+    """Write a file of word relations made from ConceptNet's published file.
 
     Raises:
-        WeightsError: as for `read_conceptnet`.
+        WeightsError: the file is not ConceptNet's, is cut off, or contains no usable relation.
     """
     write_knowledge(target, read_conceptnet(dump), "ConceptNet 5, English single words; CC BY-SA 4.0")
 
 
 def read_conceptnet(dump: Path) -> Knowledge:
-    """Return the relations between single English words, in either direction, without their weights.
+    """Return ConceptNet's relations between single English words, without directions and weights.
 
     Raises:
-        WeightsError: the file is not ConceptNet's dump, is cut off, or contains no such relation.
+        WeightsError: the file is not ConceptNet's, is cut off, or contains no usable relation.
     """
     try:
         with gzip.open(dump, "rb") as file:
@@ -62,6 +62,6 @@ def _rows(file: gzip.GzipFile) -> Iterator[tuple[str, str, str]]:
 
 
 def _term(uri: bytes) -> str:
-    """Return `kangaroo` for `/c/en/kangaroo/n/wn/animal`; "" for a term of several words."""
+    """Return the word in a ConceptNet address: `kangaroo` for `/c/en/kangaroo/n/wn/animal`; "" for several words."""
     term = uri.split(b"/", 4)[3].decode("utf-8").lower()
     return "" if "_" in term else term

@@ -1,6 +1,6 @@
-"""English function words: the closed classes, and verbs, adverbs and numbers that are used like them.
+"""A list of English function words, in lower case: closed classes, and similar verbs, adverbs and numbers.
 
-Used by the tagger `rules` of `text/kwrt`, which replaces spaCy's list where spaCy is not installed. In lower case.
+The tagger `rules` of `text/kwrt` uses it where spaCy is not installed.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
-"""Relations between single English words: IsA, HasContext and Causes (Cues, 3.3).
+"""Relations between single English words: IsA (I), HasContext (H) and Causes (C); docs/papers/cues.md, section 3.3.
 
-The first line of a file of relations begins with `#` and names the source. Each other line is a pair: both words in
-alphabetical order and the letters of their relations, separated by tabs (`dog IsA animal` becomes
+They are stored in a text file. Its first line begins with `#` and names the source. Each other line is a pair: both
+words in alphabetical order and the letters of their relations, separated by tabs (`dog IsA animal` becomes
 `animal<TAB>dog<TAB>I`). Directions are not kept.
 """
 
@@ -21,18 +21,21 @@ OWN: Final = Path(__file__).with_name("relations.tsv")
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Pairs in alphabetical order -> letters of their relations; `terms` contains all their words."""
+    """Relations of word pairs: (two words in alphabetical order) -> letters of their relations.
+
+    `terms` is the set of all words.
+    """
 
     pairs: Mapping[tuple[str, str], str]
     terms: frozenset[str]
 
     def letters(self, a: str, b: str) -> str:
-        """Return the relations of two words in either direction: some of the letters `IHC`, each once."""
+        """Return the relations of two words in either direction as letters, such as `IH`; empty without a relation."""
         return self.pairs.get((a, b) if a < b else (b, a), "")
 
 
 def knowledge_of(relations: Iterable[tuple[str, str, str]]) -> Knowledge:
-    """Build knowledge from rows (word, word, letters); direction and repetition do not matter."""
+    """Build a `Knowledge` from rows (word, word, letters). The order of the words and repeated rows do not matter."""
     found: dict[tuple[str, str], str] = {}
     for a, b, letters in relations:
         if a != b:
@@ -43,7 +46,7 @@ def knowledge_of(relations: Iterable[tuple[str, str, str]]) -> Knowledge:
 
 
 def read_knowledge(path: Path) -> Knowledge:
-    """Read a file of relations.
+    """Read a file of word relations.
 
     Raises:
         WeightsError: the file has another format; the error names the line.
@@ -68,12 +71,12 @@ def _row(line: str, number: int) -> tuple[str, str, str]:
 
 
 def write_knowledge(path: Path, knowledge: Knowledge, source: str) -> None:
-    """Write a file of relations; equal content gives equal bytes.
+    """Write a file of word relations; equal content gives equal bytes.
 
     Args:
         path: path of the file.
         knowledge: the relations.
-        source: where they come from, one line.
+        source: where the relations come from, one line.
     """
     rows = (f"{a}\t{b}\t{letters}\n" for (a, b), letters in sorted(knowledge.pairs.items()))
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:

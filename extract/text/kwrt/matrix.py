@@ -1,4 +1,4 @@
-"""Word relation tagging: how important each pair of words of a window is (Cues, 4.2)."""
+"""Word relation tagging: how important each pair of words in a window is (docs/papers/cues.md, section 4.2)."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,10 @@ from extract.text.kwrt.words import TaggedWord
 
 
 def relation_tag(a: TaggedWord, b: TaggedWord, knowledge: Knowledge, relations: str = LETTERS) -> str:
-    """Return `M_rec/letters` of two words of a window, such as `0/IH`; `N` for no letters, `0/N` with a function word.
+    """Return the tag of two words, such as `0/IH`: 1 if it is the same word (else 0), a slash, and their relations.
 
-    A repeated word gives `1/N`. Words are looked up by their lemma, or by their surface form if the lemma is unknown.
+    `N` stands for no relation. A repeated word gives `1/N`, a pair with a function word `0/N`. Words are looked up by
+    their lemma, or as written if the lemma is unknown.
     """
     if not (a.content and b.content):
         return "0/N"
@@ -25,12 +26,14 @@ def relation_tag(a: TaggedWord, b: TaggedWord, knowledge: Knowledge, relations: 
 def importance(
     words: Sequence[TaggedWord], knowledge: Knowledge, relations: str = LETTERS
 ) -> NDArray[np.uint8]:
-    """Return `M = M_rec + M_rel` of a window, symmetric with zero diagonal, [K, K].
+    """Return the importance of each pair of words in a window, [K, K]: one point for repetition and one per relation.
+
+    The matrix is `M = M_rec + M_rel` of the paper, symmetric with zero diagonal.
 
     Args:
         words: words of the window.
         knowledge: relations between words.
-        relations: which of IsA (I), HasContext (H) and Causes (C) count, one point each.
+        relations: which of IsA (I), HasContext (H) and Causes (C) count.
     """
     matrix = np.zeros((len(words), len(words)), dtype=np.uint8)
     content = [n for n, word in enumerate(words) if word.content]

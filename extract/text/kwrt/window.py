@@ -1,4 +1,7 @@
-"""The window of utterances that Cues reads: `<s> [s1] utterance [s2] utterance ... </s>` and its words (3.1, 3.2)."""
+"""Build the window of utterances that Cues reads, and its words: `<s> [s1] utterance [s2] utterance ... </s>`.
+
+Source: docs/papers/cues.md, sections 3.1 and 3.2.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,13 +16,13 @@ from extract.text.kwrt.words import TaggedWord
 
 @dataclass(frozen=True)
 class TokenizedUtterance:
-    """An utterance of a window.
+    """A tokenized utterance of a window.
 
     Attributes:
-        speaker: who says it.
-        ids: its token ids.
-        spans: characters that each token covers, [T, 2].
-        words: its words.
+        speaker: name of the speaker.
+        ids: token ids.
+        spans: characters of the text that each token covers, [T, 2].
+        words: words of the utterance.
     """
 
     speaker: str
@@ -30,13 +33,13 @@ class TokenizedUtterance:
 
 @dataclass(frozen=True)
 class UtteranceWindow:
-    """The input of the network and of the word matrix.
+    """A window of utterances: the tokens for the network and the words for the word matrix.
 
     Attributes:
-        ids: token ids, with `<s>`, a speaker's token before each utterance, and `</s>`.
-        words: all words in order; without any, an empty function word at `<s>` takes their place.
-        places: for each word its first token, the token after its last, and its utterance (0 for the current one, -1
-            for the previous one), [K, 3].
+        ids: token ids, with `<s>`, a speaker token before each utterance, and `</s>`.
+        words: all words in order. A window without words has one empty function word at the token `<s>`.
+        places: for each word the index of its first token, the index after its last token, and its utterance (0 for the
+            current one, -1 for the previous one), [K, 3].
     """
 
     ids: tuple[int, ...]
@@ -52,18 +55,18 @@ def build_window(
     limit: int = LIMIT,
     next_speaker: str | None = None,
 ) -> UtteranceWindow:
-    """Join the utterances of a window; speakers are numbered by first appearance.
+    """Join utterances to a window. Speakers are numbered in the order in which they appear.
 
-    If the window is too long, complete utterances are removed, first the oldest, then the latest; the current utterance
-    is cut at its end.
+    If the window is too long, complete utterances are removed, first the oldest, then the latest. If the current
+    utterance alone is too long, its end is cut off.
 
     Args:
         turns: the utterances in order.
-        current: number of the current one.
+        current: index of the current utterance.
         first_speaker: id of the token `[s1]`; the tenth speaker's token stands for all further speakers.
         marks: ids of the special tokens.
         limit: largest number of tokens.
-        next_speaker: who speaks next; this token ends the window. None if it is not known.
+        next_speaker: who speaks next; the window ends with the token of this speaker. None if it is not known.
     """
     after = [] if next_speaker is None else [next_speaker]
     turns, current = _fitting(list(turns), current, limit - 2 - len(after))
@@ -90,7 +93,10 @@ def _token(speaker: str, names: Sequence[str], first_speaker: int) -> int:
 
 
 def tokens_of_word(word: TaggedWord, spans: NDArray[np.int32]) -> slice | None:
-    """Return the tokens that overlap a word, even if they are shared with another word; None if all were cut."""
+    """Return which tokens overlap a word, as a slice; None if all of them were cut off.
+
+    A token may belong to two words.
+    """
     overlap = np.flatnonzero((spans[:, 0] < word.end) & (spans[:, 1] > word.start))
     return slice(int(overlap[0]), int(overlap[-1]) + 1) if len(overlap) else None
 
@@ -117,12 +123,12 @@ def tokenize_utterance(
     encode: Callable[[str], tuple[tuple[int, ...], NDArray[np.int32]]],
     tag: Callable[[str], Sequence[TaggedWord]],
 ) -> TokenizedUtterance:
-    """Prepare an utterance for a window.
+    """Tokenize an utterance and find its words.
 
     Args:
         text: the transcript.
-        speaker: who says it.
-        encode: returns the token ids of a text and the characters that each covers, without special tokens.
+        speaker: name of the speaker.
+        encode: returns the token ids of a text, without special tokens, and the characters that each token covers.
         tag: returns the words of a text.
     """
     # As everywhere inside a RoBERTa text, the blank before the first word is part of its token.

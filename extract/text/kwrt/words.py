@@ -1,4 +1,4 @@
-"""Split an utterance into words with lemmas, and mark the content words (Cues, 3.2)."""
+"""Split an utterance into words with lemmas, and tell content words from function words (docs/papers/cues.md, 3.2)."""
 
 import re
 from collections.abc import Callable
@@ -21,9 +21,10 @@ class TaggedWord:
     """A word of a text.
 
     Attributes:
-        start, end: its characters in the text.
-        surface, lemma: in lower case.
-        content: whether it is a content word; other words are function words.
+        start, end: position of the word in the text, characters.
+        surface: the word as written, in lower case.
+        lemma: dictionary form of the word, in lower case.
+        content: whether it is a content word; all other words are function words.
     """
 
     start: int
@@ -34,7 +35,7 @@ class TaggedWord:
 
 
 def tagger(kind: Tagger) -> Callable[[str], list[TaggedWord]]:
-    """Return the function that splits a text into words.
+    """Return the function that splits a text into words, with simple rules or with spaCy.
 
     Raises:
         WeightsError: spaCy or its English model is not installed.
@@ -43,9 +44,10 @@ def tagger(kind: Tagger) -> Callable[[str], list[TaggedWord]]:
 
 
 def words_by_rules(text: str) -> list[TaggedWord]:
-    """Split a text into words: letters with apostrophes and hyphens inside. Words not in our list are content words.
+    """Split a text into words: sequences of letters, with apostrophes and hyphens inside.
 
-    Lemmas are simplemma's, for the word without `'s`, `'ll` or `n't`.
+    A word that is not in the list of function words is a content word. Lemmas are found by simplemma, for the word
+    without `'s`, `'ll` or `n't`.
     """
     return [_word(*match.span(), match[0].lower()) for match in _WORD.finditer(text)]
 

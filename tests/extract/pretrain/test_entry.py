@@ -36,7 +36,7 @@ def test_options_replace_fields_of_the_entry_and_another_split_gets_another_name
 @pytest.mark.parametrize(
     ("wanted", "options", "message"),
     [
-        ("meel", {}, "no training of 'meel'"),
+        ("meel", {}, "no training run 'meel'"),
         (VISUAL, {}, "more than one training"),
         ("words", {"folder": Path("clips")}, "needs dialogues"),
     ],
