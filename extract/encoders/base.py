@@ -180,6 +180,6 @@ def missing_parts(kind: Any) -> list[str]:
         found.append(f"{kind.spec.key} has no class `Params` of pydantic's BaseModel")
     if not KEY_PATTERN.fullmatch(kind.spec.key):
         found.append(
-            f"{kind.spec.key!r} is no key: a modality, a slash, and a name in lower case with dashes"
+            f"{kind.spec.key!r} is not a valid key; give a modality, a slash, and a name in lower case with dashes"
         )
     return found

@@ -41,7 +41,7 @@ def prepare() -> None:
     folder = base / _folder_name()
     if not folder.is_dir():
         notify_once(
-            f"note: numba may write nowhere; librosa's functions are compiled into {folder}, in about half a minute"
+            f"note: numba has no writable folder; librosa's functions are compiled into {folder} (half a minute)"
         )
         _compile_into(folder)
     os.environ[VARIABLE] = str(folder)

@@ -57,7 +57,7 @@ class MemoryBudget:
         return self._held.total()
 
     def begin(self, order: FileOrder) -> None:
-        """Register a file that will be read."""
+        """Note that a file will be read."""
         with self._changed:
             self._active.add(order)
 

@@ -48,7 +48,7 @@ class Trace:
             self.mark(stage, False, what)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the trace file."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -227,7 +227,7 @@ def _choose(span: Span, facts: Probe, limits: Limits) -> tuple[Chosen, dict[Pict
     chosen = {kind: shown_at(times, at) for kind, at in wanted.items()}
     megabytes = 3e-6 * facts.width * facts.height * sum(map(len, chosen.values()))
     if megabytes > limits.megabytes:
-        raise Missing(Reason.TOO_LARGE, f"{megabytes:.0f} MB of pictures")
+        raise Missing(Reason.TOO_LARGE, f"the pictures would take {megabytes:.0f} MB")
     return chosen, {k: expected_count(at, times, span.ref, limits.duration) for k, at in wanted.items()}
 
 

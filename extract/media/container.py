@@ -63,7 +63,7 @@ class Deadline:
         self._deadline = time.monotonic() + seconds
 
     def extend(self, seconds: float) -> None:
-        """Allow more time for a file that needs more work than usual."""
+        """Allow more time, in seconds, for a file that needs more work than usual."""
         self.seconds += seconds
         self._deadline += seconds
 

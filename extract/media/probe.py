@@ -372,7 +372,7 @@ def why_no_sound(facts: Probe) -> Missing | None:
     if facts.audio_rate is None:
         return Missing(Reason.NO_AUDIO, "no audio stream in the file")
     if facts.audio_rate not in PLAUSIBLE_RATES:
-        return Missing(Reason.UNREADABLE, f"the header says {facts.audio_rate} Hz")
+        return Missing(Reason.UNREADABLE, f"the header states a sampling rate of {facts.audio_rate} Hz")
     return None
 
 

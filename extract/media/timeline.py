@@ -172,7 +172,7 @@ class _Repair:
         self._start: float | None = None
 
     def run(self) -> list[Seconds]:
-        """Return the corrections, one array [n] per track, seconds."""
+        """Return the corrections of all packets, one array [n] per stream, seconds."""
         found = [np.zeros(len(track.time)) for track in self._tracks]
         owners = np.concatenate([np.full(len(t.time), n) for n, t in enumerate(self._tracks)])
         numbers = np.concatenate([np.arange(len(t.time)) for t in self._tracks])

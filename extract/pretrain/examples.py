@@ -56,7 +56,7 @@ class Examples:
         return torch.from_numpy(np.stack(pictures))
 
     def with_variants(self, count: int, seed: int) -> "Examples":
-        """Return the same examples with `count` augmented versions of each mel image."""
+        """Return the same examples with `count` augmented (randomly changed) versions of each mel image."""
         chance = np.random.default_rng(seed)
         made = [
             [mel_image(augment_sound(sound, chance), self.side) for _ in range(count)]

@@ -170,10 +170,10 @@ def source_of_folder(
     found = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in endings and p.is_file())
     classes = tuple(dict.fromkeys(path.parent.name for path in found))
     if len(classes) < (4 if identities else 2):
-        expected_layout = "a folder of folders, one for each label"
+        expected_layout = "a folder with one subfolder per label"
         raise UsageError(
-            f"{folder}: {len(found)} files of {len(classes)} labels are too few for a training",
-            hint=f"it takes {expected_layout}, with {'sound' if audio else ', '.join(IMAGES)} files",
+            f"{folder}: {len(found)} files of {len(classes)} labels are too few for a training run",
+            hint=f"give {expected_layout}, containing {'sound' if audio else ', '.join(IMAGES)} files",
         )
     names = [f"{path.parent.name}/{path.name}" for path in found]
     labels = [classes.index(path.parent.name) for path in found]
@@ -227,7 +227,9 @@ def _read_files(
             except (OSError, ValueError) as error:
                 bad.append(f"{names[n]}: {error}")
     if bad:
-        raise UsageError(f"{len(bad)} files cannot be read", details=bad[:20], hint="repair or remove them")
+        raise UsageError(
+            f"{len(bad)} files cannot be read", details=bad[:20], hint="repair or remove these files"
+        )
     if isinstance(config, AudioConfig):
         return examples_of_sounds(names, labels, arrays, config.side)
     return Examples(tuple(names), torch.tensor(labels), torch.from_numpy(np.stack(arrays)))

@@ -30,7 +30,7 @@ _SEX: Final = {"F": "Female", "M": "Male"}
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids of the special tokens `<s>` and `</s>`."""
+    """The token ids of `<s>` and `</s>`."""
 
     start: int = 0
     end: int = 2

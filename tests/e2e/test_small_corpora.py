@@ -273,7 +273,7 @@ def test_a_folder_of_clips_with_a_table(tmp_path: Path, project: Project, film: 
 def test_a_folder_that_cannot_be_used_ends_with_code_2(tmp_path: Path, project: Project) -> None:
     (tmp_path / "utterances.csv").write_text("id,file,start,end\na/b,x.wav,3,1\n")
     told = project.ercache("scan", "folder", "--root", str(tmp_path), code=2).stderr
-    assert "holds a path separator" in told and "run backwards" in told
+    assert "contains a path separator" in told and "run backwards" in told
     assert not (project.folder / "data" / "manifests" / "folder.jsonl").exists()
     for corpus in ("mosei", "ravdess", "cremad", "meld", "iemocap", "demo"):
         told = project.ercache("scan", corpus, "--root", str(tmp_path), code=2).stderr

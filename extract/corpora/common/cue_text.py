@@ -66,7 +66,7 @@ class Passage:
 
 
 def clean(text: str) -> str:
-    """Remove markup, entities, invisible characters and extra blanks. Cleaning a clean text changes nothing."""
+    """Remove markup, entities, invisible characters and superfluous blanks from a text."""
     for _ in range(_MAX_PASSES):
         cleaned = _cleaned(text)
         if cleaned == text:

@@ -90,7 +90,7 @@ def list_folder(root: Path) -> FolderListing:
                 files += _linked(root, place / folder)
     if faults:
         raise CorpusError(
-            f"{root} cannot be listed", details=faults, hint="correct the permissions of these folders"
+            f"{root} cannot be listed", details=faults, hint="give yourself permission to read these folders"
         )
     files.sort(key=lambda path: (path.count("/"), path))
     not_utf8 = [path for path in files if not _is_utf8(path)]

@@ -146,7 +146,7 @@ def actor_folds(actors: Groups, count: int = 5, name: str = "actors") -> dict[st
         ValueError: with fewer than three folds, no block is left for training.
     """
     if count < 3:
-        raise ValueError(f"{count} folds: validation and test need one each, training the rest")
+        raise ValueError(f"{count} folds: at least three are needed, for training, validation and test")
     names = sorted(set(actors.values()))
     runs = [names[len(names) * k // count : len(names) * (k + 1) // count] for k in range(count)]
     return {f"{name}/{k + 1}": split_by_groups(actors, runs[(k + 1) % count], runs[k]) for k in range(count)}

@@ -94,7 +94,7 @@ def ratings_of(folder: FolderListing) -> tuple[ClipRatings, list[Problem]]:
         raise CorpusError(
             f"cremad: {path} cannot be used",
             details=[*ratings.findings[:MAX_FINDINGS], *more],
-            hint="get it from the repository again, or remove it to do without labels by raters",
+            hint="download the table again, or remove it: then there are no labels by raters",
         )
     return ratings, [Problem(None, "note", *note) for note in ratings.notes]
 
@@ -168,7 +168,7 @@ def _of_summary(rows: list[tuple[str, dict[str, str]]], ratings: ClipRatings) ->
     for where, row in rows:
         clip = full_name(row["FileName"])
         if clip in first:
-            ratings.findings.append(f"{where}: {clip} stands in two rows ({first[clip]})")
+            ratings.findings.append(f"{where}: {clip} appears in two rows ({first[clip]})")
         first[clip] = where
         for name, (column, _) in CHANNELS.items():
             letters = row[column].split(":")

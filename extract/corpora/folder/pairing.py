@@ -82,9 +82,7 @@ class Pairing:
             exact = name in self._files
             stems = [name] if exact else self._stems_by_key.get(name_key(name), [])
             if len(stems) > 1:
-                raise ValueError(
-                    f"{transcript}: is it of {' or '.join(stems)}? name it exactly like one of them"
-                )
+                raise ValueError(f"{transcript}: fits {' or '.join(stems)}; name it exactly like one of them")
             if stems:
                 return self._pair(transcript, stems[0], readings[:removed], (removed, not exact))
         return None

@@ -185,7 +185,8 @@ def _unique(clips: Sequence[FolderClip], faults: list[str]) -> list[FolderClip]:
         before = first.setdefault(clip.id, clip)
         if before is not clip:
             faults.append(
-                f"{clip.row.where}: id {clip.id!r} is that of {before.row.where}; give the column id"
+                f"{clip.row.where}: id {clip.id!r} is already used in {before.row.where}; "
+                "give unique ids in the column id"
             )
     return list(first.values())
 

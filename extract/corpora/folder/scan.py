@@ -293,7 +293,8 @@ def _refuse(root: Path, findings: Sequence[str], clips: Sequence[FolderClip], sw
         raise CorpusError(
             f"folder: {root} cannot be used: {counted(len(findings), 'fault')}",
             details=[*findings[:MAX_FINDINGS], *more],
-            hint="correct them, or leave them out with `corpora: {folder: {bad_rows: drop}}` in params.yaml",
+            hint="correct these faults, or leave out the faulty rows with "
+            "`corpora: {folder: {bad_rows: drop}}` in params.yaml",
         )
 
 

@@ -96,7 +96,7 @@ def _lines(text: str, name: str, separator: str, skipped: int) -> Sheet:
     except csv.Error as error:
         raise ValueError(
             f"{name}, line {reader.line_num + skipped}: not a readable csv ({error}); "
-            'a text with quotes stands in quotes, and its own are doubled: "She said ""no""."'
+            'put a text with quotes into quotes, and double the quotes inside it: "She said ""no""."'
         ) from error
     header = [cell.strip() for cell in found[0][1]] if found else []
     return Sheet(header, found[1:])

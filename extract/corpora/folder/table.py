@@ -3,15 +3,15 @@
 | column (case does not matter) | also | meaning |
 |---|---|---|
 | `file` | `path`, `clip`, `filename` | picture and sound of the utterance, relative to the root |
-| `video`, `audio` | `wav` | where they are two files |
+| `video`, `audio` | `wav` | pictures and sound, if they are two files |
 | `start`, `end` | `start_time`, `end_time` | seconds or [h:]mm:ss.mmm in the file; the whole file without them |
 | `text` | `utterance`, `transcript`, `sentence` | what was said |
 | `speaker` | `actor` | who said it |
-| `dialogue` | `dialogue_id`, `conversation` | a conversation; by default a file with times, or a row without |
+| `dialogue` | `dialogue_id`, `conversation` | the conversation; by default all rows of a file with times, or a row without times |
 | `index` | `turn`, `utterance_id` | order inside the dialogue; by default by time, then as in the table |
 | `id` | | unique; by default the file's name, with the index where rows share a file |
 | `split` | `part`, `subset` | train, dev (or val, valid, validation), test: the split `official` |
-| `emotion`, `sentiment`, `label`, `label:NAME` | | a label set each; an empty cell is no label |
+| `emotion`, `sentiment`, `label`, `label:NAME` | | each column is a label set; an empty cell means no label |
 """
 
 import math
@@ -209,8 +209,8 @@ def _add(
 ) -> None:
     if len(line) < len(header) or any(cell.strip() for cell in line[len(header) :]):
         table.findings.append(
-            f"{where}: {len(line)} fields, the header has {len(header)}; a text with separators or line breaks "
-            "stands in quotes, an empty cell keeps its separator"
+            f"{where}: {len(line)} fields, the header has {len(header)}; put a text with separators or line breaks "
+            "into quotes, and keep the separator of an empty cell"
         )
         return
     cells: dict[str, str | None] = {}
@@ -256,7 +256,7 @@ def _time(cell: str | None, column: str, faults: list[str]) -> float | None:
     try:
         return seconds_of(cell)
     except ValueError:  # reported with the other faults of the row
-        faults.append(f"{column} {cell!r} is no time (seconds or [h:]mm:ss.mmm)")
+        faults.append(f"{column} {cell!r} is not a time (seconds or [h:]mm:ss.mmm)")
         return None
 
 
@@ -266,7 +266,9 @@ def _faults(cells: Mapping[str, str | None], named: Mapping[str, str]) -> list[s
     for column in ("id", "dialogue"):
         value = cells.get(column) or ""
         if _SEPARATORS.search(value):
-            faults.append(f"{named[column]} {value!r} holds a path separator; paths stand in the column file")
+            faults.append(
+                f"{named[column]} {value!r} contains a path separator; give paths in the column file"
+            )
         if not value.isprintable():
             faults.append(f"{named[column]} {value!r} holds control characters")
     labels = {column: value for column, value in cells.items() if column.startswith(PREFIX) and value}
@@ -278,7 +280,8 @@ def _faults(cells: Mapping[str, str | None], named: Mapping[str, str]) -> list[s
     index = cells.get("index")
     if index is not None and not _INDEX.fullmatch(index):
         faults.append(
-            f"{named['index']} {index!r} is no whole number, the place in a dialogue; names stand in the column id"
+            f"{named['index']} {index!r} is not a whole number (the position in the dialogue); "
+            "give names in the column id"
         )
     media = [path for column in MEDIA if (path := cells.get(column)) is not None]
     faults += [

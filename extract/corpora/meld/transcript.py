@@ -103,7 +103,7 @@ def _add(table: MeldTable, where: str, header: Sequence[str], line: Sequence[str
 def _faults(cells: dict[str, str]) -> Iterator[str]:
     for column in ("Dialogue_ID", "Utterance_ID"):
         if not _NUMBER.fullmatch(cells[column].strip()):
-            yield f"{column} {cells[column]!r} is no whole number"
+            yield f"{column} {cells[column]!r} is not a whole number"
     for column, values in (("Emotion", EMOTIONS), ("Sentiment", SENTIMENTS)):
         if cells[column].strip() not in values:
             yield f"unknown {column} {cells[column]!r} (known: {', '.join(values)})"

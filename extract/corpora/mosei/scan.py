@@ -68,7 +68,7 @@ class Switches(Strict):
 
 @dataclass(frozen=True)
 class RatedSegment:
-    """A segment with its rating, before its media are inspected."""
+    """A segment of a video with its rating. Its media files have not been inspected yet."""
 
     id: str
     video: str

@@ -70,7 +70,7 @@ class MelVitParams(Strict):
     def _has_so_many_layers(self) -> Self:
         layers = CONFIGS[self.weights]["num_hidden_layers"]
         if self.upper > layers:
-            raise ValueError(f"upper: {self.weights} has {layers} layers")
+            raise ValueError(f"upper: at most {layers}, the number of layers of {self.weights}")
         return self
 
     @property

@@ -84,7 +84,7 @@ class PitchMel:
 
 
 def pitch_and_bands(sound: FloatArray) -> Encoded:
-    """Compute the arrays of a sound."""
+    """Return the pitch classes and mel bands of a sound, as the arrays that the encoder declares."""
     bands = np.ascontiguousarray(mel_levels(sound).T)
     classes = pitch_classes(pitches(sound))
     return Encoded({"pooled": bands.mean(0, keepdims=True), "classes": classes, "bands": bands}, len(bands))
@@ -99,9 +99,10 @@ def pitches(sound: FloatArray) -> NDArray[np.float64]:
 
 
 def pitch_classes(hertz: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return pitch classes: 0 without voice, else 1 to 256 for -4 to 4 standard deviations of the log pitch.
+    """Convert the pitch of each frame from Hz to a class: 0 without voice, else 1 to 256.
 
-    If all voiced frames have one pitch, they get the middle class.
+    Classes 1 to 256 divide the range from -4 to 4 standard deviations around the mean of the log pitch. If all voiced
+    frames have the same pitch, they get the middle class.
     """
     voiced = np.isfinite(hertz)
     logarithms = np.log(hertz[voiced])

@@ -67,7 +67,7 @@ class Samples:
 
 
 def raw_samples(sound: FloatArray) -> Encoded:
-    """Return a sound unchanged."""
+    """Return a sound unchanged, as the array `samples`."""
     return Encoded({"samples": sound.astype(np.float32)}, len(sound))
 
 

@@ -88,7 +88,7 @@ class MiniLM:
         return (pooled, tokens, words) if params.tokens else (pooled,)
 
     def length(self, sample: Sample) -> int:
-        """Return the number of tokens, including [CLS] and [SEP]."""
+        """Return the number of tokens of the text, including [CLS] and [SEP]."""
         return len(self._tokenizer.encode(sample.text or "").ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:

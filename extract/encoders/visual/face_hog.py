@@ -43,7 +43,7 @@ class FaceHogParams(Strict):
     def _fits(self) -> "FaceHogParams":
         if self.blocks < 1:
             raise ValueError(
-                f"a crop of {self.size} pixels holds no block of {self.block} x {self.cell} pixels"
+                f"a crop of {self.size} pixels is smaller than a block of {self.block} x {self.cell} pixels"
             )
         return self
 
@@ -100,7 +100,7 @@ class FaceHog:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each clip alone."""
+        """Compute the face descriptors of each clip."""
         return [self._one(sample.frames) for sample in samples]
 
     def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:

@@ -50,7 +50,7 @@ class OpenfaceParams(Strict):
         if folder is None:
             return given
         if not folder.is_dir():
-            raise ValueError(f"{folder} is no folder")
+            raise ValueError(f"{folder} is not a folder")
         return folder_digest(folder)
 
 
@@ -116,7 +116,7 @@ class OpenfaceAu:
             return Missing(Reason.NO_VIDEO)
         path = (self._folder / video.path).with_suffix(".csv")
         if not path.is_file():
-            return Missing(Reason.ABSENT, f"no table {path.relative_to(self._folder)}")
+            return Missing(Reason.ABSENT, f"there is no table {path.relative_to(self._folder)}")
         try:
             rows = read_table(path)
         except (ValueError, csv.Error) as error:
@@ -148,13 +148,13 @@ def read_table(path: Path) -> NDArray[np.float64]:
         reader = csv.DictReader(stream, skipinitialspace=True)
         lacking = [name for name in wanted if name not in (reader.fieldnames or ())]
         if lacking:
-            raise ValueError(f"no column {', '.join(lacking[:3])}; is it a table of OpenFace 2?")
+            raise ValueError(f"no column {', '.join(lacking[:3])}; this is not a table of OpenFace 2")
         rows = [[_number(row[name], name, n) for name in wanted] for n, row in enumerate(reader, 2)]
     return np.array(rows, np.float64).reshape(len(rows), len(wanted))
 
 
 def folder_digest(folder: Path) -> str:
-    """Return a digest of the names and contents of all tables of a folder."""
+    """Return a digest of the names and contents of all csv tables in a folder."""
     state = hashlib.sha256()
     for path in sorted(folder.rglob("*.csv")):
         state.update(f"{path.relative_to(folder).as_posix()}\n{digest_of_file(path)}\n".encode())
@@ -167,7 +167,7 @@ def _number(text: str | None, name: str, line: int) -> float:
     except ValueError:
         raise ValueError(f"line {line}: {name} is {text!r}, not a number") from None
     if not math.isfinite(value):
-        raise ValueError(f"line {line}: {name} is {text!r}")
+        raise ValueError(f"line {line}: {name} is {text!r}, not a finite number")
     return value
 
 

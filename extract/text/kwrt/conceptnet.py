@@ -53,7 +53,7 @@ def _rows(file: gzip.GzipFile) -> Iterator[tuple[str, str, str]]:
         number += 1
         cells = line.split(b"\t", 4)
         if len(cells) != 5 or not line.endswith(b"\n"):
-            raise ValueError(f"row {number} has {len(cells)} columns, or no end")
+            raise ValueError(f"row {number} has {len(cells)} columns instead of 5, or is cut off")
         letter = _KEPT.get(cells[1])
         if letter is not None and cells[2].startswith(_ENGLISH) and cells[3].startswith(_ENGLISH):
             start, end = _term(cells[2]), _term(cells[3])

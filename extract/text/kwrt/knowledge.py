@@ -66,7 +66,7 @@ def read_knowledge(path: Path) -> Knowledge:
 def _row(line: str, number: int) -> tuple[str, str, str]:
     cells = line.split("\t")
     if len(cells) != 3 or not all(cells) or not set(cells[2]) <= set(LETTERS):
-        raise ValueError(f"line {number}: {line[:80]!r}")
+        raise ValueError(f"line {number} is not two words and letters: {line[:80]!r}")
     return cells[0], cells[1], cells[2]
 
 

@@ -167,7 +167,12 @@ def test_a_folder_that_is_a_link_out_of_the_root_is_seen_and_not_read(
         ),
         ("meld", "dev_sent_emo.csv", f"{MELD}\n{meld_row(0, 0)}\n{meld_row(0, 0)}", ("stands in 2 rows",)),
         ("meld", "dev_sent_emo.csv", f"{MELD}\n{meld_row(0, 0).replace('joy', 'glee')}", ("'glee'",)),
-        ("folder", "utterances.csv", "id,text\na/b,x\nc,y\nc,z\n", ("path separator", "id 'c' is that of")),
+        (
+            "folder",
+            "utterances.csv",
+            "id,text\na/b,x\nc,y\nc,z\n",
+            ("path separator", "id 'c' is already used in"),
+        ),
         ("folder", "utterances.csv", "file,start,end\nx.wav,3,1\n", ("run backwards",)),
     ],
 )

@@ -220,7 +220,7 @@ def test_all_faults_of_the_tables_are_told_at_once(tmp_path: Path) -> None:
         "meld", tables(tmp_path / "r", train=table(bad), dev=b"\xff\xfe", test=table(ROWS).split(b"\r\n")[0])
     )
     for part in (
-        "'../x' is no whole number",
+        "'../x' is not a whole number",
         "'1/2'",
         "'glee'",
         "stands in 2 rows",

@@ -271,7 +271,7 @@ def test_all_faults_of_the_raters_table_are_told_at_once(tmp_path: Path, media: 
     text = refused(root)
     for part in (
         "line 2: unknown FaceVote 'Q'",
-        "stands in two rows",
+        "appears in two rows",
         "line 4: unknown VoiceVote ''",
         "line 5: 2 fi",
     ):

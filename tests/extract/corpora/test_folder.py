@@ -293,16 +293,16 @@ m,x.wav,,,t,joy,1,D
 n,x.wav
 """
 FAULTS = (
-    "line 2: id 'a/b' holds a path separator",
-    "line 3: id 'c\\\\d' holds a path separator",
-    "line 5: id 'ok' is that of utterances.csv, line 4",
+    "line 2: id 'a/b' contains a path separator",
+    "line 3: id 'c\\\\d' contains a path separator",
+    "line 5: id 'ok' is already used in utterances.csv, line 4",
     "line 6: its times run backwards (3 to 1)",
-    "line 7: start 'soon' is no time",
+    "line 7: start 'soon' is not a time",
     "line 8: '../x.wav' leaves the root",
     "line 9: '/etc/passwd' leaves the root",
     "line 10: has neither a file nor a text",
     "line 11: unknown emotion 'glee' (known: joy)",
-    "line 12: index 'one' is no whole number",
+    "line 12: index 'one' is not a whole number",
     "line 14: dialogue 'D' has the index 1 already (utterances.csv, line 13)",
     "line 15: 2 fields, the header has 8",
 )

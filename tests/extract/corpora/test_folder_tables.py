@@ -126,8 +126,8 @@ def test_tables_in_utf16_and_in_a_named_encoding_are_read() -> None:
 def test_turns_that_pandas_made_floats_and_decimal_commas_are_read() -> None:
     rows = rows_of("text;dialogue;turn;start;end\na;d;0.0;1,5;2,25\nb;d;1.0;3;4\nc;d;2,00;;\n")
     assert [row.index for row in rows] == [0, 1, 2] and (rows[0].start, rows[0].end) == (1.5, 2.25)
-    assert "turn '1.5' is no whole number" in missing_from_error("text,turn\na,1.5\n")
-    assert "names stand in the column id" in missing_from_error("text,turn\na,first\n")
+    assert "turn '1.5' is not a whole number" in missing_from_error("text,turn\na,1.5\n")
+    assert "give names in the column id" in missing_from_error("text,turn\na,first\n")
 
 
 def test_what_pandas_writes_for_nothing_is_empty_and_told() -> None:
@@ -163,12 +163,12 @@ def test_names_in_utterance_id_are_ids_or_files() -> None:
         (b"PK\x03\x04" + b"\0" * 30, "is a workbook (.xlsx, .ods)"),
         (b"\xd0\xcf\x11\xe0" + b"\0" * 30, "is an old Excel workbook"),
         (b"<!DOCTYPE html><table>", "is a page of HTML"),
-        (b"text,speaker\nHello, you,Ann\n", "a text with separators or line breaks stands in quotes"),
+        (b"text,speaker\nHello, you,Ann\n", "put a text with separators or line breaks into quotes"),
         (b"text,speaker\nHello\n", "1 fields, the header has 2"),
-        (b'text,speaker\n"Hello" she said,Ann\n', "its own are doubled"),
+        (b'text,speaker\n"Hello" she said,Ann\n', "double the quotes inside it"),
         (b"file\nC:\\clips\\a.mp4\n", "give paths as they are seen from --root"),
         (b"file\n/data/clips/a.mp4\n", "give paths as they are seen from --root"),
-        (b"id,text\na/b,Hi\n", "paths stand in the column file"),
+        (b"id,text\na/b,Hi\n", "give paths in the column file"),
         (b"sep=;\r\n", "has no column audio, file, text or video (found: none)"),
     ],
 )

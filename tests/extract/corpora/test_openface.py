@@ -99,7 +99,7 @@ def test_without_a_folder_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no folder") as caught:
         KIND(KIND.Params())
     assert "FeatureExtraction" in (caught.value.hint or "")
-    with pytest.raises(ValidationError, match="is no folder"):
+    with pytest.raises(ValidationError, match="is not a folder"):
         KIND.Params(folder=tmp_path / "nowhere")
 
 

@@ -69,7 +69,7 @@ def test_the_exact_case_counts_and_others_alone_are_in_doubt() -> None:
     pairing = Pairing(["Talk.mp4", "talk.mp4", "TALK.mkv"])
     exact = pairing.find("talk.srt")
     assert exact is not None and exact.video == "talk.mp4" and exact.notes == ()
-    with pytest.raises(ValueError, match=r"tALK.srt: is it of Talk or talk or TALK\? name it exactly"):
+    with pytest.raises(ValueError, match=r"tALK.srt: fits Talk or talk or TALK; name it exactly"):
         pairing.find("tALK.srt")
     assert pairing.has_recording("tALK.srt") and not pairing.has_recording("x.srt")
 

@@ -374,5 +374,5 @@ def test_crop_has_its_margin_and_stays_inside_the_picture() -> None:
 
 
 def test_face_hog_params_that_hold_no_block_are_refused() -> None:
-    with pytest.raises(ValidationError, match="holds no block"):
+    with pytest.raises(ValidationError, match="is smaller than a block"):
         configs()["visual/face-hog"](size=16, cell=16, block=2)

@@ -72,7 +72,7 @@ def broken_notes(broken: Sequence[Broken]) -> list[dict[str, str]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file completely or not at all."""
+    """Write a text file completely or not at all."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(text.encode())
     os.replace(temporary, path)

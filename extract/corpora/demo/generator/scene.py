@@ -112,7 +112,7 @@ def _put_head(
     dx: float,
     dy: float,
 ) -> None:
-    """Paste a head into a picture of double size, rotated about the neck."""
+    """Paste a head into a picture (at twice the final size), rotated about the neck."""
     scale = 1 + e.nearer
     a = radians(e.roll)
     px, py = -LEFT * seat.unit * _DOUBLE, (1.2 - TOP) * seat.unit * _DOUBLE  # the neck, in the head picture
