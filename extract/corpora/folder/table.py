@@ -7,7 +7,7 @@
 | `start`, `end` | `start_time`, `end_time` | seconds or [h:]mm:ss.mmm in the file; the whole file without them |
 | `text` | `utterance`, `transcript`, `sentence` | what was said |
 | `speaker` | `actor` | who said it |
-| `dialogue` | `dialogue_id`, `conversation` | the conversation; by default all rows of a file with times, or a row without times |
+| `dialogue` | `dialogue_id`, `conversation` | a conversation; by default all rows of a file with times, else one row |
 | `index` | `turn`, `utterance_id` | order inside the dialogue; by default by time, then as in the table |
 | `id` | | unique; by default the file's name, with the index where rows share a file |
 | `split` | `part`, `subset` | train, dev (or val, valid, validation), test: the split `official` |
