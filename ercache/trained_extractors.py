@@ -31,7 +31,9 @@ TOKENIZER: Final = "tokenizer.json"
 RECORD: Final = "extractor.json"
 SEEN: Final = "seen.json"
 PREFIX: Final = "made/"
-TRAINED_ON: Final = "trained_on"  # in the record of weights: the other corpora on which an extractor was trained
+TRAINED_ON: Final = (
+    "trained_on"  # in the record of weights: the other corpora on which an extractor was trained
+)
 
 
 class ExtractorRecord(BaseModel):
