@@ -1,4 +1,6 @@
-"""What both stages share: manifest, cache file, params, errors, weights, networks, training loop and metrics.
+"""Code that both stages share: manifests, cache files, params, errors, weights, networks, the training loop, and
+metrics.
 
-This package imports neither `extract` nor `fusion`. The two stages exchange data only through files defined here.
+The two stages are `extract` (media to features) and `fusion` (features to emotions). This package imports neither of
+them. The stages exchange data only through files that this package reads and writes.
 """

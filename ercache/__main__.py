@@ -5,7 +5,9 @@ from importlib.metadata import entry_points
 
 
 def main() -> None:
-    """Find the command through its entry point, because this package must not import `app`."""
+    """Run the installed command `ercache`. It is looked up as an entry point, because this package must not import
+    `app`.
+    """
     found = list(entry_points(group="console_scripts", name="ercache"))
     if not found:
         print("error: the command `ercache` is not installed here\n  -> pip install -e .", file=sys.stderr)

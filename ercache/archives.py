@@ -1,7 +1,7 @@
-"""Check a zip archive of unknown origin by its table of contents, before anything is unpacked.
+"""Check a zip archive from an untrusted source by its table of contents, before anything is unpacked.
 
-Python unpacks at most as many bytes of a member as the table states. Limiting the stated sizes therefore limits memory
-and disk use.
+The table states the unpacked size of every file in the archive, and Python unpacks at most that many bytes. Refusing
+archives with large stated sizes therefore limits memory and disk use.
 """
 
 import zipfile
@@ -17,18 +17,21 @@ UNPACK_ERRORS: Final = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, 
 
 
 class BadArchive(ValueError):
-    """An archive that is refused. The message gives the reason."""
+    """A zip archive was refused. The message gives the reason."""
 
 
 def members_of(path: Path, packed: bool = True) -> dict[str, zipfile.ZipInfo]:
-    """Check an archive and list its files by name.
+    """Check a zip archive and list the files in it. Nothing is unpacked.
 
     Args:
-        packed: whether members may be compressed.
+        packed: whether the files in the archive may be compressed.
+
+    Returns:
+        A dictionary from the name of each file in the archive to its zip header.
 
     Raises:
-        BadArchive: the archive is damaged, a member is encrypted, compressed by an unknown method or listed twice, or
-            the stated sizes are implausibly large.
+        BadArchive: the archive is damaged, the stated sizes are implausibly large, or a file in it is encrypted,
+            compressed by an unknown method, or listed twice.
     """
     size = path.stat().st_size
     try:

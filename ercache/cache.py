@@ -1,11 +1,12 @@
-"""The cache file: one feature of one part of a corpus, with any number of rows per utterance, in HDF5.
+"""The cache file: one feature of all utterances in one part of a corpus (train, dev or test), stored in HDF5.
 
-    <array>/values  [sum T, ...]   rows of all utterances, one after the other
-    <array>/offsets [N + 1]        int64; utterance i owns values[offsets[i]:offsets[i + 1]]
-    index           [N]            id, status, reason, frames, unit key and content digest of each utterance
+    <array>/values  [sum T, ...]   rows of all utterances, one utterance after the other
+    <array>/offsets [N + 1]        int64; utterance i owns the rows values[offsets[i]:offsets[i + 1]]
+    index           [N]            id, status, reason, number of frames, key and content digest of each utterance
 
-A 512-byte user block at the beginning holds a magic and the sha256 of the rest. An utterance that is not `ok` owns no
-rows: missing is a status, never a vector of zeros.
+An utterance may have any number T of rows. The first 512 bytes (HDF5's user block) hold a file signature and the sha256
+of all later bytes. An utterance without the feature has a status that says so, and no rows. It is never stored as
+zeros.
 """
 
 import hashlib
@@ -32,7 +33,11 @@ Array = NDArray[Any]
 
 
 class Status(StrEnum):
-    """Status of an utterance: `ok` and `missing` are final, `unavailable` is tried again by the next run."""
+    """Whether an utterance has a feature.
+
+    `ok`: it has one. `missing`: it has none, and this is final. `unavailable`: it has none yet; the next run tries
+    again.
+    """
 
     OK = "ok"
     MISSING = "missing"
@@ -41,13 +46,14 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """A named array of a feature.
+    """Name, shape and type of one array of a feature.
 
     Attributes:
-        kind: `vector` has one row per utterance, `optional` one or none, `sequence` any number.
-        axes: names of the axes of `values`; the first is the one whose length varies.
+        kind: number of rows per utterance. `vector` has exactly one, `optional` has one or none, `sequence` has any
+            number.
+        axes: names of the axes of `values`. The first axis counts the rows.
         shape: shape of one row.
-        units: unit of the values.
+        units: physical unit of the values; "1" for none.
     """
 
     name: str
@@ -60,12 +66,14 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the index: an utterance. An `ok` entry has arrays of shape [T, *spec.shape], others have none.
+    """What the index of a cache file says about one utterance.
+
+    If the status is `ok`, the utterance has arrays of shape [T, *ArraySpec.shape]. Otherwise it has none.
 
     Attributes:
-        reason: why there is no feature, see `ercache.reasons`; "" if the entry is `ok`.
+        reason: why the utterance has no feature, one of `ercache.reasons`; "" if the status is `ok`.
         frames: number of frames that the encoder read.
-        key: digest of everything that decides the values.
+        key: digest of everything that decides the values (input, encoder, params).
         digest: sha256 of the arrays, see `content_digest`.
     """
 
@@ -78,7 +86,7 @@ class Entry:
 
 
 def content_digest(arrays: Mapping[str, Array]) -> str:
-    """sha256 (hex) over names, types, shapes and bytes of the arrays of one utterance."""
+    """Compute the sha256 (hex) of the arrays of one utterance: their names, types, shapes and bytes."""
     state = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -93,16 +101,16 @@ INDEX = np.dtype(
 
 
 class CacheFile:
-    """A cache file that is open for reading. Use it as a context manager.
+    """A cache file, open for reading. Use it as a context manager.
 
-    `cache[id]` gives the arrays of one utterance (array name -> [T, ...]), `read(array)` one array of all utterances.
-    Opening checks the structure of the file; `verify_cache` also checks its digest.
+    `cache[id]` returns the arrays of one utterance. `cache.read(array)` returns one array of all utterances. Opening
+    checks the structure of the file; `verify_cache` also compares the content with the stored digests.
 
     Attributes:
         provenance: how the feature was computed.
-        entries: the index, in manifest order.
-        row: id -> row of the index.
-        specs: array name -> its spec.
+        entries: the index, one `Entry` per utterance, in manifest order.
+        row: maps the id of an utterance to its position in `entries`.
+        specs: maps the name of an array to its `ArraySpec`.
 
     Raises:
         CacheError: the file is absent, damaged, of another format version, or not a cache file.
@@ -138,10 +146,10 @@ class CacheFile:
         self.provenance: dict[str, Any] = json.loads(self._file.attrs["provenance"])
         lacking = {"corpus", "part", "feature"} - set(self.provenance)
         if lacking:
-            raise CacheError(f"{self.path}: its provenance lacks {', '.join(sorted(lacking))}")
+            raise CacheError(f"{self.path}: its provenance lacks the entries {', '.join(sorted(lacking))}")
         index = _plain_dataset(self._file, "index")
         if index.ndim != 1 or index.nbytes > os.path.getsize(self.path):
-            raise CacheError(f"{self.path}: the shape of the index is impossible")
+            raise CacheError(f"{self.path}: damaged index (its shape does not fit the size of the file)")
         rows = index[:]
         if rows.dtype.names != INDEX.names:
             raise CacheError(f"{self.path}: unknown columns in the index: {rows.dtype.names}")
@@ -156,7 +164,7 @@ class CacheFile:
     def _spec(self, name: str) -> ArraySpec:
         link = self._file.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink) or not isinstance(self._file[name], h5py.Group):
-            raise CacheError(f"{self.path}: {name!r} is not an array of a cache file")
+            raise CacheError(f"{self.path}: damaged cache file ({name!r} is not an array of a cache file)")
         group = self._file[name]
         values = _plain_dataset(group, "values")
         axes = tuple(json.loads(group.attrs["axes"]))
@@ -172,22 +180,25 @@ class CacheFile:
         good = offsets.shape == (len(self.entries) + 1,) and offsets[0] == 0 and offsets[-1] == total
         lacking = (length[ok] == 0).any() and self.specs[name].kind != "optional"
         if not good or (length < 0).any() or length[~ok].any() or lacking:
-            raise CacheError(f"{self.path}: the offsets of {name!r} do not fit its values and index")
+            raise CacheError(f"{self.path}: damaged array {name!r} (its offsets do not fit its values)")
         return offsets
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Ids in manifest order."""
+        """Ids of all utterances in the file, in manifest order."""
         return tuple(entry.id for entry in self.entries)
 
     def __contains__(self, utterance: str) -> bool:
         return utterance in self.row
 
     def __getitem__(self, utterance: str) -> dict[str, Array]:
-        """Arrays of one utterance, each [T, ...]; empty if it is not `ok`.
+        """Read the arrays of one utterance.
+
+        Returns:
+            A dictionary from array name to values [T, ...]. It is empty if the utterance has no feature.
 
         Raises:
-            KeyError: the id is unknown.
+            KeyError: the file has no utterance with this id.
         """
         i = self.row[utterance]
         if self.entries[i].status != Status.OK:
@@ -195,10 +206,10 @@ class CacheFile:
         return {name: self._values[name][o[i] : o[i + 1]] for name, o in self._offsets.items()}
 
     def lengths(self, utterance: str) -> dict[str, int]:
-        """Number of rows of each array of one utterance; empty if it is not `ok`.
+        """Number of rows in each array of one utterance, by array name. Empty if the utterance has no feature.
 
         Raises:
-            KeyError: the id is unknown.
+            KeyError: the file has no utterance with this id.
         """
         i = self.row[utterance]
         if self.entries[i].status != Status.OK:
@@ -206,17 +217,20 @@ class CacheFile:
         return {name: int(o[i + 1] - o[i]) for name, o in self._offsets.items()}
 
     def read(self, array: str) -> tuple[Array, NDArray[np.int64]]:
-        """All values [sum T, ...] and offsets [N + 1] of one array.
+        """Read one array of all utterances.
+
+        Returns:
+            The values [sum T, ...] and the offsets [N + 1]. Utterance i owns values[offsets[i]:offsets[i + 1]].
 
         Raises:
-            CacheError: there is no such array.
+            CacheError: the file has no array of this name.
         """
         if array not in self.specs:
             raise CacheError(f"{self.path}: no array {array!r} (there are: {', '.join(self.specs)})")
         return self._values[array][:], self._offsets[array]
 
     def coverage(self) -> dict[str, int]:
-        """Number of utterances that are `ok`, and for every other status and reason."""
+        """Count the utterances by status: how many are `ok`, and how many have no feature for each reason."""
         count: dict[str, int] = {}
         for entry in self.entries:
             name = (
@@ -249,7 +263,9 @@ def _plain_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
         or data.compression
         or data.chunks
     ):
-        raise CacheError(f"{group.file.filename}: {name!r} is not a plain dataset")
+        raise CacheError(
+            f"{group.file.filename}: {name!r} is not an uncompressed HDF5 dataset in the file itself"
+        )
     if data.nbytes > data.id.get_storage_size():  # HDF5 would return zeros for data that was never written
         raise CacheError(
             f"{group.file.filename}: {name!r} has shape {list(data.shape)}, more than the file holds"
@@ -275,7 +291,7 @@ def _check_block(path: Path) -> bytes:
 
 
 def stated_digest(path: Path) -> str:
-    """The sha256 (hex) in the user block of a cache file, not compared with the content.
+    """Read the sha256 (hex) that a cache file stores about itself. It is not compared with the content.
 
     Raises:
         CacheError: the file is not a cache file.
@@ -284,10 +300,10 @@ def stated_digest(path: Path) -> str:
 
 
 def sealed_digest(path: Path) -> str:
-    """The sha256 (hex) in the user block of a cache file, after comparing it with the content.
+    """Read the sha256 (hex) that a cache file stores about itself, and check it against the content.
 
     Raises:
-        CacheError: they differ, or the file is not a cache file.
+        CacheError: the digest and the content differ, or the file is not a cache file.
     """
     block = _check_block(path)
     with path.open("rb") as stream:
@@ -301,13 +317,13 @@ def sealed_digest(path: Path) -> str:
 
 
 def verify_cache(path: Path, ids: Sequence[str] | None = None) -> list[str]:
-    """Check the digests of a cache file, and its ids.
+    """Check a cache file: the sha256 of the file, the sha256 of each utterance, and the ids.
 
     Args:
-        ids: ids of the part in the manifest, in order, if known.
+        ids: expected ids in manifest order. If None, the ids are not checked.
 
     Returns:
-        One sentence per problem; empty if the file is good.
+        One sentence per problem; an empty list if the file is good.
     """
     try:
         sealed_digest(path)

@@ -1,4 +1,4 @@
-"""Writing a cache file: complete or not at all, and with equal bytes for equal content."""
+"""Write a cache file. Readers see the complete file or no file, and equal content gives equal bytes."""
 
 import hashlib
 import os
@@ -20,7 +20,10 @@ WRITE_BUFFER = 1 << 20  # bytes; short arrays are joined into one write of this 
 
 
 class Arrays(Protocol):
-    """Source of arrays, one utterance at a time: a dict, a `CacheFile`, or an object that loads them on access."""
+    """The argument `arrays` of `write_cache`: gives the arrays of one utterance by its id.
+
+    It may be a dictionary, a `CacheFile`, or an object that loads the arrays only when they are requested.
+    """
 
     def __getitem__(self, utterance: str, /) -> Mapping[str, Array]: ...
 
@@ -33,19 +36,20 @@ def write_cache(
     provenance: Mapping[str, Any],
     lengths: Sequence[Mapping[str, int]] | None = None,
 ) -> None:
-    """Write a cache file. It appears complete or not at all, and equal content gives equal bytes.
+    """Write a cache file. Readers see the complete file or no file, and equal content gives equal bytes.
 
-    Memory holds the arrays of one utterance at a time, plus at most `WRITE_BUFFER` bytes. HDF5's file locks are off,
-    here and when reading: many network file systems lack locks, and a finished file never changes.
+    Memory holds the arrays of one utterance at a time, plus at most `WRITE_BUFFER` bytes. HDF5's file locks are
+    switched off for writing and for reading. Many network file systems lack locks, and a finished cache file never
+    changes.
 
     Args:
         path: file to write.
         specs: the arrays of the feature.
-        entries: one per utterance, in manifest order.
-        arrays: id -> array name -> [T, ...], for the `ok` entries. Read once per utterance, or twice without
-            `lengths`.
-        provenance: JSON-like; how the feature was computed, without dates or durations.
-        lengths: number of rows of each array, per entry; by default taken from the arrays.
+        entries: one entry per utterance, in manifest order.
+        arrays: `arrays[id]` is a dictionary from array name to values [T, ...], needed for utterances with status `ok`.
+            Without `lengths`, it is read twice per utterance; with `lengths`, once.
+        provenance: how the feature was computed, as JSON values; no dates and no durations.
+        lengths: number of rows of each array, one dictionary per entry; by default taken from the arrays.
 
     Raises:
         CacheError: an array does not fit its spec or its length, or an id occurs twice.
@@ -92,7 +96,7 @@ def _size_bound(
     offsets: Mapping[str, NDArray[np.int64]],
     provenance: int,
 ) -> int:
-    """Upper bound of the file size in bytes. Strings count twice, because HDF5 stores them in heaps with gaps."""
+    """Upper bound of the size of the cache file, in bytes. Strings count twice, because HDF5 stores them with gaps."""
     values = sum(
         int(offsets[s.name][-1]) * int(np.prod(s.shape, dtype=np.int64)) * np.dtype(s.dtype).itemsize
         for s in specs
@@ -108,7 +112,9 @@ def _offsets(name: str, ok: Sequence[bool], lengths: Sequence[Mapping[str, int]]
 
 
 def _create(file: h5py.File, spec: ArraySpec, offsets: NDArray[np.int64]) -> h5py.Dataset:
-    """Create the datasets of one array. The values get their place in the file, but are not written yet."""
+    """Create the HDF5 datasets of one array. Disk space for the values is allocated, but the values are not written
+    yet.
+    """
     group = file.create_group(spec.name)
     group.attrs["kind"], group.attrs["units"] = spec.kind, spec.units
     group.attrs["axes"] = canonical_json(list(spec.axes))
@@ -122,7 +128,7 @@ def _create(file: h5py.File, spec: ArraySpec, offsets: NDArray[np.int64]) -> h5p
 
 
 class _ArrayWriter:
-    """Writes the values of one array, utterance after utterance."""
+    """Writes one array of a cache file, one utterance after the other."""
 
     def __init__(self, spec: ArraySpec, values: h5py.Dataset) -> None:
         self.spec = spec
@@ -137,7 +143,9 @@ class _ArrayWriter:
             raise CacheError(f"array {spec.name} of {utterance!r}: {rows.dtype}{list(rows.shape)} does not fit "
                              f"{length} rows of {spec}")  # fmt: skip
         if spec.kind != "sequence" and length > 1:
-            raise CacheError(f"array {spec.name} of {utterance!r}: a {spec.kind} with {length} rows")
+            raise CacheError(
+                f"array {spec.name} of {utterance!r}: {length} rows, but its kind is {spec.kind}"
+            )
         self._rows.append(rows)
         self._gathered += rows.nbytes
         if self._gathered >= WRITE_BUFFER:

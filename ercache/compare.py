@@ -10,7 +10,7 @@ from ercache.cache import Array, CacheFile, Entry
 
 @dataclass(frozen=True)
 class Incomparable:
-    """An array of an utterance that cannot be compared, and why."""
+    """One array of one utterance that cannot be compared between two cache files, and the reason."""
 
     utterance: str
     array: str
@@ -19,16 +19,18 @@ class Incomparable:
 
 @dataclass
 class Comparison:
-    """How two cache files differ.
+    """How two cache files, a and b, differ.
 
     Attributes:
-        only_a, only_b: utterances that only one file has.
-        arrays_only_a, arrays_only_b: arrays that only one file has.
-        status: utterance -> status and reason in a and in b, where they differ.
-        max_abs_diff: array -> largest absolute difference; None if no utterance can be compared.
-        differing: utterance -> its largest absolute difference, where it is not zero.
-        unlike: arrays that cannot be compared, of utterances that are `ok` in both.
-        compared: number of utterances that are `ok` in both.
+        only_a: utterances that only file a has.
+        only_b: utterances that only file b has.
+        arrays_only_a: arrays that only file a has.
+        arrays_only_b: arrays that only file b has.
+        status: utterances whose status or reason differs: id -> (status and reason in a, status and reason in b).
+        max_abs_diff: largest absolute difference of each array, by array name; None if no utterance could be compared.
+        differing: utterances whose values differ: id -> largest absolute difference.
+        unlike: arrays that cannot be compared, although the utterance has the feature in both files.
+        compared: number of utterances that have the feature in both files.
     """
 
     only_a: list[str] = field(default_factory=list)
@@ -43,7 +45,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether both files hold the same utterances with the same status and values."""
+        """Whether both files hold the same utterances with the same status and the same values."""
         differences = (
             self.only_a,
             self.only_b,
@@ -56,7 +58,7 @@ class Comparison:
 
 
 def compare(a: CacheFile, b: CacheFile) -> Comparison:
-    """Compare two cache files of any features. The order of their utterances does not matter."""
+    """Compare two cache files, which may hold different features. The order of the utterances does not matter."""
     result = Comparison(
         only_a=[u for u in a if u not in b],
         only_b=[u for u in b if u not in a],
@@ -92,12 +94,13 @@ def _compare_values(
 
 
 def max_abs_difference(a: Array, b: Array) -> float | str:
-    """Largest |a - b| of two arrays, computed in float64.
+    """Largest absolute difference |a - b| of two arrays, computed in float64.
 
-    Values that are equal, or NaN in both, count as a difference of 0.
+    Where both arrays have the same value, or both have NaN, the difference is 0.
 
     Returns:
-        The difference, or a text that says why there is none: different shapes, or a non-finite value in only one.
+        The difference. If it cannot be computed, a text with the reason: the shapes differ, or a value is NaN or
+            infinite in only one array.
     """
     if a.shape != b.shape:
         return f"shapes {list(a.shape)} and {list(b.shape)}"

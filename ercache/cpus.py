@@ -1,8 +1,8 @@
-"""How many CPUs this process can use: those of its affinity mask, limited by the CPU quota of its control groups.
+"""How many CPUs this process can use: the CPUs of its affinity mask, limited by the CPU quota of its control groups.
 
-A container, a batch system or `systemd` may limit CPU time without hiding CPUs; more processes than that only wait for
-each other. (joblib's `cpu_count` reads the quota of the root group only. That finds the limit of a container, but not
-of a systemd slice.)
+A container, a batch system or `systemd` may limit CPU time although the process sees more CPUs. More worker processes
+than the limit would only slow each other down. (joblib's `cpu_count` reads only the quota of the root group. It finds
+the limit of a container, but not the limit of a systemd slice.)
 """
 
 import math
@@ -15,17 +15,19 @@ V1, V2 = ("cpu.cfs_quota_us", "cpu.cfs_period_us"), ("cpu.max",)  # files with q
 
 
 def cores(root: Path = ROOT) -> int:
-    """Number of processes that can run at the same time, at least 1.
+    """Number of CPUs that this process can use, at least 1.
 
     Args:
-        root: folder with `proc` and `sys`; tests use another one.
+        root: folder that contains `proc` and `sys`. Tests pass a folder of their own.
     """
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([here, *(math.ceil(quota) for quota in _quotas(root))]))
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Quotas that apply to this process, in CPUs: that of its control group and those of all parent groups."""
+    """CPU quotas that apply to this process, as numbers of CPUs: the quota of its control group and of every parent
+    group.
+    """
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
@@ -47,7 +49,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _quota(group: Path, *names: str) -> float | None:
-    """Quota of a group in CPUs; None if it has no limit."""
+    """CPU quota of one control group, as a number of CPUs; None if the group has no limit."""
     try:
         fields = " ".join((group / name).read_text() for name in names).split()
         quota, period = int(fields[0]), int(fields[1])

@@ -1,4 +1,4 @@
-"""Canonical JSON and digests: equal content has equal digests on every machine."""
+"""sha256 digests of files, and of values written as JSON in one fixed form. Equal content has equal digests."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces, so that equal values give equal texts.
+    """Convert a value to JSON with sorted keys and no spaces, so that equal values give equal texts.
 
     Raises:
         ValueError: the value holds NaN or infinity.
@@ -16,11 +16,11 @@ def canonical_json(value: Any) -> str:
 
 
 def digest_of(value: Any) -> str:
-    """sha256 (hex) of the canonical JSON of a value."""
+    """Compute the sha256 (hex) of a value, written by `canonical_json`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def digest_of_file(path: Path) -> str:
-    """sha256 (hex) of a file's bytes."""
+    """Compute the sha256 (hex) of the bytes of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 
 class ErcacheError(Exception):
-    """An error that the user can act on. The command line prints it without a traceback.
+    """An error that the user can fix. The command line prints it without a traceback.
 
     Args:
         message: one sentence: what is wrong, and where.
         hint: what to do next.
-        details: the single findings, if there are several.
+        details: a list of findings, if there are several.
     """
 
     exit_code = 1
@@ -24,7 +24,7 @@ class ErcacheError(Exception):
 
 
 class UsageError(ErcacheError):
-    """Wrong usage or unusable input (exit code 2)."""
+    """The command was used wrongly, or its input cannot be used (exit code 2)."""
 
     exit_code = 2
 
@@ -34,11 +34,11 @@ class ParamsError(UsageError):
 
 
 class CorpusError(UsageError):
-    """A corpus folder, its annotation or its manifest cannot be used."""
+    """A corpus folder, the annotation of a corpus, or its manifest cannot be used."""
 
 
 class CacheError(UsageError):
-    """A cache file is damaged, of another version or of another corpus."""
+    """A cache file is damaged, has another format version, or belongs to another corpus."""
 
 
 class WeightsError(UsageError):
@@ -46,4 +46,4 @@ class WeightsError(UsageError):
 
 
 class WorkError(ErcacheError):
-    """The work started and failed, or its result is below the required threshold (exit code 1)."""
+    """The command started its work and failed, or the result is below the required threshold (exit code 1)."""

@@ -1,4 +1,4 @@
-"""Write files and folders atomically: they appear complete or not at all, even after a crash or on a full disk."""
+"""Write files and folders atomically: after a crash or a full disk, the old or the complete new version is there."""
 
 import csv
 import errno
@@ -20,13 +20,13 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def atomic_file(path: Path, needs: int | None = None) -> Iterator[Path]:
-    """Write a file atomically.
+    """Write a file atomically: it appears complete or not at all.
 
-    The block writes to a temporary path. Without an error, the temporary file is flushed to disk and replaces `path`;
-    after an error it is removed.
+    Write to the temporary path inside the `with` block. When the block ends without an error, the temporary file is
+    flushed to disk and replaces `path`. After an error, the temporary file is removed.
 
     Args:
-        needs: expected size in bytes, if known; only for the message about a full disk.
+        needs: expected size in bytes, if known. It appears in the message about a full disk.
 
     Yields:
         The temporary path.
@@ -50,14 +50,16 @@ def atomic_file(path: Path, needs: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def full_disk_as_error(folder: Path, needs: int | None = None) -> Iterator[None]:
-    """Turn the error of a full disk, an exhausted quota or a file size limit into a `WorkError` for the user.
+    """Context manager: replace the system error about a full disk by a clear `WorkError`.
+
+    An exhausted quota and a file size limit count as a full disk. Other errors pass unchanged.
 
     Args:
-        folder: where the block writes.
-        needs: bytes that the block needs, if known.
+        folder: folder that the `with` block writes to.
+        needs: number of bytes that the `with` block needs, if known.
 
     Raises:
-        WorkError: no space is left. Other errors pass unchanged.
+        WorkError: no space is left.
     """
     try:
         yield
@@ -74,13 +76,13 @@ def full_disk_as_error(folder: Path, needs: int | None = None) -> Iterator[None]
 
 
 def reserve_space(path: Path, size: int) -> None:
-    """Make sure that a file can grow to a size, by allocating the space.
+    """Make sure that a file can grow to `size` bytes, by allocating disk space for it.
 
-    NFS before 4.2, ZFS before 2.2 and many FUSE mounts cannot allocate. There, only the free space is checked.
+    NFS before 4.2, ZFS before 2.2 and many FUSE mounts cannot allocate space. On these, only the free space is checked.
 
     Args:
         path: the file; it is created if absent.
-        size: bytes.
+        size: number of bytes.
 
     Raises:
         OSError: there is not enough space. The content of the file is unchanged.
@@ -92,7 +94,14 @@ def reserve_space(path: Path, size: int) -> None:
 
 
 def _allocated(handle: int, size: int) -> bool:
-    """Try to allocate space for a file. False if the file system cannot; an error if there is no space."""
+    """Try to allocate disk space for an open file.
+
+    Returns:
+        True if the space is allocated, False if the file system cannot allocate space.
+
+    Raises:
+        OSError: there is not enough space.
+    """
     if not hasattr(os, "posix_fallocate"):
         return False
     try:
@@ -105,7 +114,10 @@ def _allocated(handle: int, size: int) -> bool:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk, so that a power cut cannot undo a replacement. Skipped if not possible."""
+    """Flush the file names in a folder to disk, so that a renamed file stays renamed after a power cut.
+
+    Nothing happens if the file system cannot do this or the folder is not readable.
+    """
     try:
         handle = os.open(folder, os.O_RDONLY)
     except PermissionError:  # a folder can be writable and not readable
@@ -121,19 +133,19 @@ def flush_folder(folder: Path) -> None:
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether an error means that no space is left (disk full, quota exhausted, or file size limit)."""
+    """Whether a system error means that no space is left: a full disk, an exhausted quota, or a file size limit."""
     return error.errno in _DISK_FULL
 
 
 def _disk_full_cause(error: BaseException | None) -> OSError | None:
-    """The error about a full disk: this one, or one in its chain of causes; None if there is none."""
+    """Find the system error about a full disk: the given error or one of its causes. None if there is none."""
     while error is not None and not (isinstance(error, OSError) and error.errno in _DISK_FULL):
         error = error.__cause__ or error.__context__
     return error
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove temporary files that killed processes left beside a path. DVC would track them with the folder."""
+    """Remove the temporary files of a path that killed processes have left behind. DVC would track them."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         pid = leftover.name.rsplit(".", 1)[1]
         if not pid.isdigit() or psutil.pid_exists(int(pid)):
@@ -146,10 +158,13 @@ def remove_leftovers(path: Path) -> None:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Write a folder atomically: the block fills a temporary folder, which then replaces the target.
+    """Write a folder atomically: it appears complete or not at all.
+
+    Write to the temporary folder inside the `with` block. When the block ends without an error, it replaces the target.
+    After an error, it is removed and the target stays unchanged.
 
     Yields:
-        The temporary folder. After an error it is removed and the target stays unchanged.
+        The temporary folder.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for end in ("new", "old"):
@@ -168,13 +183,13 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys, one value per line."""
+    """Write a value to a JSON file with sorted keys, one value per line."""
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8", newline="")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a csv file with a header line."""
+    """Write rows to a csv file, after a header line."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)

@@ -1,8 +1,9 @@
-"""The manifest of a corpus: every utterance in order, with its text, media references, labels and part.
+"""The manifest of a corpus: all utterances in order, each with its text, media references, labels and corpus part.
 
-It is a JSON Lines file: a header (corpus, version, sources, label sets, problems), then one utterance per line. Splits
-and folds are named lists of ids in `<name>.splits.json` beside it, so that a change of a split leaves caches valid.
-A split may promise that its subsets share no speaker, or no dialogue.
+It is a JSON Lines file: first a header (corpus, version, sources, label sets, problems), then one utterance per line. A
+part (train, dev, test, ...) is the division that the corpus comes with. Other splits and folds are named lists of ids
+in `<name>.splits.json` beside the manifest, so that a changed split leaves caches valid. A split may promise that its
+subsets share no speaker or no dialogue.
 """
 
 import gc
@@ -36,13 +37,13 @@ _STRICT: Final = ConfigDict(strict=True, extra="forbid")
 
 @dataclass(frozen=True)
 class MediaRef:
-    """A media file, or a time range of it.
+    """A media file, or a time range of a media file.
 
     Attributes:
-        path: relative to the corpus root, with forward slashes.
-        start, end: seconds; None means the whole file.
-        crop: x0, y0, x1, y1 as fractions of the picture; None means the whole picture.
-        sha256: digest of the file's content; None if the file was absent at the scan.
+        path: path relative to the corpus root, with forward slashes.
+        start, end: limits of the time range, in seconds; None means the whole file.
+        crop: x0, y0, x1, y1 of a rectangle, as fractions of the picture; None means the whole picture.
+        sha256: digest of the file's content; None if the file was absent when the corpus was scanned.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -59,10 +60,10 @@ class Utterance:
     """One utterance: its text, speaker, media and labels.
 
     Attributes:
-        id: unique in the corpus; no code may derive a meaning from it.
-        index: position in the dialogue, from 0.
-        labels: label set -> value, or None if the corpus has no label.
-        part: the partition that the corpus comes with (`train`, `dev`, `test`), or `all`.
+        id: name of the utterance, unique in the corpus. Code must not parse it.
+        index: position in the dialogue, counted from 0.
+        labels: dictionary from label set to label; None where the corpus gives no label.
+        part: part of the corpus, as the corpus itself divides it (`train`, `dev`, `test`); `all` if it is not divided.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -80,11 +81,12 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Problem:
-    """A deviation from the expected corpus that the scan found.
+    """A problem that the scan of a corpus found.
 
     Attributes:
-        utterance: id; None if the problem concerns the whole corpus.
-        count: number of utterances that a problem of the whole corpus affects; None if it is not about utterances.
+        utterance: id of the utterance; None if the problem concerns the whole corpus.
+        count: number of affected utterances, if the problem concerns the whole corpus; None if it is not about
+            utterances.
     """
 
     utterance: str | None
@@ -94,7 +96,7 @@ class Problem:
     count: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """The fields as they are written to the manifest. Without a count, the field is left out."""
+        """The fields in the form that is written to the manifest. A count of None is left out."""
         fields = asdict(self)
         return fields if self.count is not None else {k: v for k, v in fields.items() if k != "count"}
 
@@ -104,10 +106,10 @@ class Manifest:
     """Everything that later stages know about a corpus.
 
     Attributes:
-        sources: file of the annotation -> its digest.
-        label_sets: name -> values, in order.
-        splits: name -> subset -> ids.
-        promises: name of a split -> what its subsets do not share: speakers, dialogues, or both.
+        sources: digest of each annotation file, by file name.
+        label_sets: classes of each label set, in order.
+        splits: dictionary from split to subset (train, dev, test) to utterance ids.
+        promises: what the subsets of a split never share (speakers, dialogues, or both), by split.
     """
 
     corpus: str
@@ -121,24 +123,27 @@ class Manifest:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Names of the parts, in order of appearance."""
+        """Names of the parts that the corpus is divided into (train, dev, test), in order of appearance."""
         return tuple(dict.fromkeys(u.part for u in self.utterances))
 
     def of_part(self, part: str) -> tuple[Utterance, ...]:
-        """Utterances of a part, in order."""
+        """Utterances of one part of the corpus (for example, train), in order."""
         return tuple(u for u in self.utterances if u.part == part)
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Dialogues, utterances and label counts of each part."""
+        """Number of dialogues, number of utterances, and label counts, for each part of the corpus."""
         return {part: _summary(self.of_part(part), self.label_sets) for part in self.parts}
 
     def records_digest(
         self, modality: str, part: str, context: Mapping[str, int | bool | str] | None = None
     ) -> str:
-        """Digest of the inputs of one modality of a part. Caches store it, to find out when they are out of date.
+        """Digest of everything that one modality of one corpus part gives to an encoder.
+
+        A cache stores this digest. If the manifest later gives another digest, the cache is out of date.
 
         Args:
-            context: what the encoder reads besides the utterance. If anything, speakers and order enter the digest.
+            context: what the encoder reads besides the utterance itself. If it reads anything, speakers and the order
+                of utterances are part of the digest.
         """
         rows = [[u.id, input_record(u, modality)] for u in self.of_part(part)]
         if any((context or {}).values()):
@@ -146,7 +151,10 @@ class Manifest:
         return digest_of(rows)
 
     def sets_of(self, name: str) -> tuple[str, ...]:
-        """Label sets of a name: the set itself, or all sets `<name>_<emotion>` with the values absent and present.
+        """Names of the label sets that a name stands for.
+
+        A name is either a label set, or a prefix of several sets `<name>_<emotion>` whose values are absent and
+        present.
 
         Returns:
             Names of label sets; empty if the name is unknown.
@@ -157,11 +165,11 @@ class Manifest:
         return tuple(sorted(s for s in starts if self.label_sets[s] == PRESENCE))
 
     def folds_of(self, name: str) -> tuple[str, ...]:
-        """Names of the splits `<name>/<held-out group>`, in order."""
+        """Names of the splits `<name>/<held-out group>` of a cross-validation, in order."""
         return tuple(split for split in self.splits if split.rpartition("/")[0] == name)
 
     def labels_digest(self, label_set: str, split: str) -> str:
-        """Digest of the labels and of a split, or of all folds of a name. Runs store it; caches do not."""
+        """Digest of the labels and of a split, or of all folds of a cross-validation. Runs store it; caches do not."""
         sets = self.sets_of(label_set)
         if len(sets) == 1:
             labels: list[Any] = [[u.id, u.labels.get(label_set)] for u in self.utterances]
@@ -172,16 +180,16 @@ class Manifest:
 
 
 def modalities_of(utterances: Iterable[Utterance]) -> frozenset[str]:
-    """The modalities for which at least one of the utterances has input."""
+    """The modalities (text, audio, visual) that at least one of the utterances has."""
     found = ((("text", u.text), ("audio", u.audio), ("visual", u.video)) for u in utterances)
     return frozenset(modality for of_one in found for modality, given in of_one if given)
 
 
 def input_record(u: Utterance, modality: str) -> dict[str, Any] | None:
-    """Input of an utterance for a modality: its text, or a time range of media by content digest.
+    """Describe what an encoder of one modality reads of an utterance: its text, or a time range of a media file.
 
     Returns:
-        JSON-like; None if the utterance has no such media.
+        A dictionary of JSON values, with the digest of the media file; None if the utterance has no such media.
     """
     if modality == "text":
         return {"text": u.text or ""}
@@ -202,12 +210,12 @@ def _summary(utterances: Iterable[Utterance], label_sets: Mapping[str, tuple[str
 
 
 def splits_path(path: Path) -> Path:
-    """Path of the splits of a manifest."""
+    """Path of the file that holds the splits of a manifest."""
     return path.with_suffix(".splits.json")
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest and its splits. Each file appears complete or not at all.
+    """Write a manifest and its splits. Each of the two files appears complete or not at all.
 
     Raises:
         CorpusError: the manifest is invalid, see `check`.
@@ -263,15 +271,17 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def check(manifest: Manifest) -> None:
-    """Refuse repeated ids, empty or unprintable ids and labels, and media paths that leave the corpus root.
+    """Refuse an invalid manifest.
+
+    Invalid are repeated ids, empty or unprintable ids and labels, and media paths that lead out of the corpus root.
 
     Raises:
-        CorpusError: with all problems.
+        CorpusError: the manifest is invalid. The details list the problems.
     """
     count = Counter(u.id for u in manifest.utterances)
     bad = [f"id {i!r} occurs {n} times" for i, n in count.items() if n > 1]
     names = (manifest.corpus, *manifest.parts)
-    bad += [f"{n!r} is not a valid name of a corpus or part" for n in names if not _NAME.fullmatch(n)]
+    bad += [f"{n!r} is not a valid name of a corpus or corpus part" for n in names if not _NAME.fullmatch(n)]
     bad += [f"id {i!r} is empty or holds control characters" for i in count if not i or not i.isprintable()]
     # Many utterances may share a file, so each path is checked once.
     paths = {r.path: u.id for u in manifest.utterances for r in (u.video, u.audio) if r is not None}
@@ -295,11 +305,11 @@ def check(manifest: Manifest) -> None:
         for subset, ids in split.items():
             bad += [f"split {name}/{subset}: unknown id {i!r}" for i in ids if i not in known]
     if bad:
-        raise CorpusError(f"{manifest.corpus}: {len(bad)} invalid entries", details=bad[:20])
+        raise CorpusError(f"manifest of {manifest.corpus}: {len(bad)} invalid entries", details=bad[:20])
 
 
 def leaves_root(path: str) -> bool:
-    """Whether a path is empty, absolute, holds `..` or a NUL, and so might lead outside its root."""
+    """Whether a relative path might lead out of its root folder: it is empty, absolute, or holds `..` or a NUL."""
     pure = PurePosixPath(path)
     return pure.is_absolute() or ".." in pure.parts or "\0" in path or not pure.parts
 
@@ -327,7 +337,10 @@ def _read_lines(path: Path) -> tuple[dict[str, Any], tuple[Utterance, ...]]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Switch the garbage collector off. Reading makes no garbage, and collecting would take longer than reading."""
+    """Context manager: switch Python's garbage collector off while a manifest is read.
+
+    Reading makes no garbage, and collecting would take longer than reading.
+    """
     was = gc.isenabled()
     gc.disable()
     try:
@@ -338,7 +351,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _read_splits(path: Path) -> tuple[dict[str, dict[str, tuple[str, ...]]], dict[str, tuple[Promise, ...]]]:
-    """Read splits and their promises. Files of older versions hold the subsets only."""
+    """Read the splits and their promises. Files of older versions hold no promises."""
     if not path.is_file():
         raise CorpusError(f"splits not found: {path}", hint="scan the corpus again")
     splits: dict[str, dict[str, tuple[str, ...]]] = {}

@@ -1,4 +1,4 @@
-"""Print notices on stderr, each one once."""
+"""Print notices on stderr. Each notice is printed only once."""
 
 import sys
 

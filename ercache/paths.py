@@ -1,7 +1,7 @@
-"""Folders on this machine that outlive a run: the store of finished units, and the user's cache folder.
+"""Folders on this machine that are kept between runs: the store of finished results, and the user's cache folder.
 
-A group may share a store that its members cannot write to. It is then only read, and new results go to the user's own
-cache folder.
+A finished result is one feature of one utterance. A research group may share a store that some members cannot write to.
+For them, the store is only read, and new results go to the user's own cache folder.
 """
 
 import errno
@@ -21,11 +21,11 @@ ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)  # no right to write, o
 
 @dataclass(frozen=True)
 class StorePlaces:
-    """Folders of the store.
+    """Folders of the store of finished results.
 
     Attributes:
-        read: folders to look for finished units in; the configured one comes first.
-        write: folder for new units.
+        read: folders in which finished results are looked up, the configured folder first.
+        write: folder for new results.
         note: one line for the user if `write` is not the configured folder; otherwise empty.
     """
 
@@ -35,18 +35,18 @@ class StorePlaces:
 
 
 def user_folder() -> Path:
-    """The user's cache folder of ercache on this machine."""
+    """Path of the user's cache folder of ercache on this machine."""
     return platformdirs.user_cache_path("ercache")
 
 
 def default_store() -> Path:
-    """The configured store: ERCACHE_STORE, or else a folder in the user's cache folder."""
+    """Path of the configured store: ERCACHE_STORE, or else a folder in the user's cache folder."""
     given = os.environ.get("ERCACHE_STORE")
     return Path(given).expanduser() if given else user_folder() / "store"
 
 
 def store_places(store: Path) -> StorePlaces:
-    """Decide where to read and write finished units. The folder to write to is created.
+    """Decide in which folders finished results are read and written. The folder to write to is created.
 
     Args:
         store: the configured store.
@@ -70,17 +70,19 @@ def store_places(store: Path) -> StorePlaces:
 
 
 def writable(folder: Path, own: str) -> Path:
-    """Create a folder, or a replacement in the user's cache folder if it is not writable.
+    """Return a folder that can be written to. It is created if absent.
+
+    If the preferred folder is not writable, a folder in the user's cache folder is used instead, and a note is printed.
 
     Args:
         folder: the preferred folder.
-        own: path of the replacement inside the user's cache folder.
+        own: path of the other folder, relative to the user's cache folder.
 
     Returns:
-        The folder that can be written.
+        The writable folder.
 
     Raises:
-        UsageError: neither is writable.
+        UsageError: neither folder is writable.
     """
     why = why_not_writable(folder)
     if why is None:
@@ -96,12 +98,12 @@ def writable(folder: Path, own: str) -> Path:
 
 
 def why_not_writable(folder: Path) -> str | None:
-    """Say why a folder is not writable. It is created if absent.
+    """Find out why a folder is not writable. The folder is created if absent.
 
-    A full disk does not count here, because the code that writes reports it together with the space that it needs.
+    A full disk does not count here. The code that writes reports it, together with the space that it needs.
 
     Returns:
-        The error of the operating system, or None if the folder is writable.
+        The error text of the operating system, or None if the folder is writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

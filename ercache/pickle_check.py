@@ -1,9 +1,10 @@
 """Check a pickle without building its objects: its opcodes, its sizes, and the keys of its dictionaries and sets.
 
 While Python unpickles, it hashes and compares keys, including all tuples inside them. Deeply nested tuples crash the
-process, and tuples that hold the same tuple twice, many levels deep, take for ever. Python also trusts the sizes and
-memo numbers in the file. This module walks through the opcodes first and refuses such files. `pickletools` says what
-each opcode does to the stack; its own walk cannot be used, because it fails on Python 2 texts beyond ASCII.
+process. Tuples that hold the same tuple twice, many levels deep, take for ever. Python also trusts the sizes and memo
+numbers in the file. This module reads the opcodes first and refuses such files. `pickletools` provides the effect of
+each opcode on the stack. Its own function for reading opcodes is not used, because it fails on Python 2 texts beyond
+ASCII.
 """
 
 import pickletools
@@ -55,26 +56,29 @@ _MORE: Final = "needs more bytes than the file has"
 
 
 class BadPickle(ValueError):
-    """A pickle that is refused. The message gives the reason."""
+    """A pickle was refused. The message gives the reason."""
 
 
 class ForbiddenOpcode(BadPickle):
-    """The pickle holds an opcode that is not allowed."""
+    """A pickle was refused, because it holds an opcode that is not allowed."""
 
 
 def _described(op: pickletools.OpcodeInfo) -> tuple[str, int, int]:
-    """Name and kind of an opcode, and the size of its argument. Negative sizes are constants of `pickletools`."""
+    """Name and kind of a pickle opcode, and the size of its argument in bytes.
+
+    A negative size is a constant of `pickletools` that says how the size is stored.
+    """
     plain = not op.stack_before and [kind.name for kind in op.stack_after] not in (["mark"], [])
     kind = _KIND.get(op.name, _PLAIN if plain else _OTHER)
     return op.name, kind, op.arg.n if op.arg else 0
 
 
 def _effect(op: pickletools.OpcodeInfo) -> tuple[int, bool, str]:
-    """Effect of an opcode on the stack.
+    """Effect of a pickle opcode on the unpickler's stack.
 
     Returns:
-        Number of values it takes (below the mark, if it takes one), whether it takes everything down to a mark, and
-        the type that it pushes ("" for nothing).
+        Three values: the number of values it takes from the stack (not counting those above a mark), whether it also
+            takes everything above the last mark, and the type of the value that it pushes ("" if it pushes nothing).
     """
     before = [kind.name for kind in op.stack_before]
     marked = "mark" in before
@@ -90,13 +94,13 @@ _EFFECT: Final = {op.name: _effect(op) for op in pickletools.opcodes}
 
 
 def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most: int = 1) -> int:
-    """Check one pickle.
+    """Check one pickle without loading it.
 
     Args:
-        data: the file.
-        start: position of the pickle in it.
-        allowed: names of allowed opcodes.
-        most: largest number of items in a key; 1 allows no tuples.
+        data: content of the file.
+        start: position in `data` at which the pickle starts.
+        allowed: names of the allowed opcodes.
+        most: largest number of items in a key of a dictionary or set. With 1, no tuple can be a key.
 
     Returns:
         Position after the end of the pickle.
@@ -174,7 +178,11 @@ def _top(stack: list[_Value], at: int) -> _Value:
 
 
 def _apply(name: str, stack: list[_Value], most: int, largest: int, at: int) -> None:
-    """Apply an opcode to the stack. Unhashable containers count as one item, because Python refuses them as keys."""
+    """Apply the effect of one opcode to a model of the unpickler's stack.
+
+    The model holds the number of items of each value. A list, dictionary or set counts as one item, because Python
+    refuses it as a key.
+    """
     if name == "MARK":
         stack.append(_MARK)
         return
@@ -204,7 +212,7 @@ def _apply(name: str, stack: list[_Value], most: int, largest: int, at: int) -> 
 
 
 def _above_mark(stack: list[_Value], at: int) -> list[_Value]:
-    """Remove the last mark and the values above it from the stack, and return these values."""
+    """Remove the last mark and all values above it from the stack. Return these values."""
     for place in range(len(stack) - 1, -1, -1):
         if stack[place] is _MARK:
             above = stack[place + 1 :]

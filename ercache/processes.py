@@ -1,4 +1,4 @@
-"""Worker processes for untrusted files: a decoder may crash or hang there without harm to the main process."""
+"""Worker processes for untrusted files. If a decoder crashes or hangs there, the main process continues."""
 
 import ctypes
 import multiprocessing
@@ -12,16 +12,19 @@ M_ARENA_MAX = -8  # constant of malloc.h
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """A pool of processes that end with their parent, however it ends.
+    """Create a pool of worker processes that end when their parent process ends, even if it is killed.
 
-    The processes are spawned, because a fork of a process with threads may hang.
+    The processes are spawned and not forked, because a fork of a process with threads may hang.
     """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
 
 
 def end_with_parent() -> None:
-    """Ignore Ctrl-C, and exit when the parent exits. A worker would otherwise wait for its queue for ever."""
+    """Set up a worker process: ignore Ctrl-C, and exit when the parent exits.
+
+    Otherwise a worker whose parent was killed would wait for ever.
+    """
     leave_interrupts_to_parent()
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -30,17 +33,17 @@ def end_with_parent() -> None:
 
 
 def leave_interrupts_to_parent() -> None:
-    """Ignore Ctrl-C, which a terminal sends to all processes. The parent handles it and ends this one."""
+    """Ignore Ctrl-C in this process. A terminal sends it to all processes; the parent handles it and ends this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def keep_stdout_clean() -> None:
-    """Redirect what libraries print in this process to stderr, because stdout is for the answer of the command."""
+    """Redirect stdout of this process to stderr, because libraries print there. Stdout is for results of commands."""
     os.dup2(2, 1)
 
 
 def share_one_heap() -> None:
-    """Let all threads of glibc share one heap. By default each has its own, and freed memory stays unused there."""
+    """Let all threads share one memory heap (glibc), so that memory that one thread freed can be used by another."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:  # other C libraries do not have this problem
         mallopt(M_ARENA_MAX, 1)

@@ -1,4 +1,4 @@
-"""Why an utterance has no feature: the fixed list of reasons that caches, tables and the report use."""
+"""The fixed list of reasons why an utterance has no feature. Caches, tables and the report use it."""
 
 from enum import StrEnum
 
@@ -6,7 +6,11 @@ from ercache.cache import Status
 
 
 class Reason(StrEnum):
-    """Reason without a feature. `missing` reasons are properties of the data and final; others are tried again."""
+    """Why an utterance has no feature.
+
+    Some reasons are properties of the data and final (status `missing`). After the other reasons, the next run tries
+    again (status `unavailable`).
+    """
 
     NOT_IN_CORPUS = "not_in_corpus"
     ABSENT = "absent"
@@ -37,7 +41,7 @@ class Reason(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """Explanation for people."""
+        """Explanation of the reason in plain words."""
         return _MEANING[self]
 
 
@@ -66,11 +70,11 @@ _MEANING = {
 
 
 class Missing(Exception):
-    """Raised when an utterance has no feature. This is a result, not a failure of the run.
+    """Raised when an utterance has no feature. This is a result; the run continues.
 
     Args:
-        reason: one of the fixed list.
-        detail: message of the tool, for failures.csv.
+        reason: one of the fixed list of reasons.
+        detail: message of the library that failed, for failures.csv.
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:

@@ -1,12 +1,11 @@
-"""Registries: encoders, corpora, models and metrics are found where they lie, not listed anywhere.
+"""Registries of encoders, corpora, models and metrics. Adding a file is enough to register an entry; there is no list.
 
-A registry knows a package of ours and a group of entry points. Each module of the package may define `ENTRY`, or
-`ENTRIES` where it has several, and so may each module that an installed package names in the group:
+A registry looks in a package of ercache and in a group of entry points. A module of the package registers itself by
+defining `ENTRY`, or `ENTRIES` if it has several. An installed package (a plug-in) names such modules of its own in the
+group:
 
     [project.entry-points."ercache.models"]
     my_model = "my_package.my_model"
-
-To add an entry is to add a file.
 """
 
 import pkgutil
@@ -27,20 +26,21 @@ V = TypeVar("V")
 
 
 class Registry(Mapping[str, E], Generic[E]):
-    """Key -> entry, in the order of the keys.
+    """A dictionary from key to entry, sorted by key. Entries are imported when they are needed.
 
-    A key that is the name of its file (`text/all-mpnet` is `text/all_mpnet.py`) is read without importing the other
-    files. What lies in a file of another name, or in another package, is found by importing all.
+    If a key is also the name of a file (`text/all-mpnet` is `text/all_mpnet.py`), only that file is imported. Otherwise
+    all files and plug-ins are imported to find the key.
 
     Args:
-        package: dotted name of ours; folders in it are searched as well.
-        group: of entry points, whose values are dotted names of modules.
-        key: entry -> its key.
-        faults: entry -> what it lacks, in words; empty for a usable one.
-        by_file: every key of ours is the name of its file, so that keys are listed without importing any file.
+        package: dotted name of the package of ercache that holds the entries. Its subfolders are searched, too.
+        group: name of the group of entry points in which plug-ins name their modules.
+        key: function that returns the key of an entry.
+        faults: function that returns in words what an entry lacks; an empty list for a usable entry.
+        by_file: whether every key in the package is the name of its file. Keys are then listed without importing any
+            file.
 
     Attributes:
-        known: the entries that were read so far.
+        known: the entries that have been imported so far.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Registry(Mapping[str, E], Generic[E]):
         self._complete = self._plugins_read = False
 
     def __getitem__(self, key: str) -> E:
-        """The entry of a key.
+        """Return the entry with this key. It is imported if necessary.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no entry with this key.
             UsageError: an entry or a plug-in is unusable.
         """
         if key not in self.known:
@@ -76,7 +76,9 @@ class Registry(Mapping[str, E], Generic[E]):
 
     def _check_name(self, key: str, name: str) -> None:
         if key not in self.known:
-            raise UsageError(f"{name}: the key of its entry must be the name of its file, {key!r}")
+            raise UsageError(
+                f"{name}: the key of the entry in this file must be the name of the file, {key!r}"
+            )
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -100,7 +102,7 @@ class Registry(Mapping[str, E], Generic[E]):
         return sorted({*(path.stem for path in files), *self.known})
 
     def mapped(self, value: Callable[[E], V]) -> Mapping[str, V]:
-        """Key -> a value of the entry, computed when the key is looked up."""
+        """A dictionary from each key to a value that is computed from its entry when the key is looked up."""
         return _Mapped(self, value)
 
     def _complete_it(self) -> None:
@@ -111,7 +113,7 @@ class Registry(Mapping[str, E], Generic[E]):
         self._complete = True
 
     def _read_plugins(self) -> None:
-        """Take the entries that installed packages bring."""
+        """Import the entries of all plug-ins."""
         if self._plugins_read:
             return
         for point in sorted(entry_points(group=self._group), key=lambda point: point.name):
@@ -119,14 +121,14 @@ class Registry(Mapping[str, E], Generic[E]):
         self._plugins_read = True
 
     def _search(self, package: ModuleType) -> None:
-        """Take the entries of a folder; a folder in it that has no entry of its own is searched in turn."""
+        """Import the entries of a package. Subpackages without an entry of their own are searched, too."""
         for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             module = import_module(found.name)
             if not self._take(module, found.name) and found.ispkg:
                 self._search(module)
 
     def _take(self, module: ModuleType, name: str) -> bool:
-        """Take the entries of a module; return whether there was any."""
+        """Register the entries of an imported module. Return whether it has any."""
         own = vars(module)
         entries = own.get("ENTRIES", [own["ENTRY"]] if "ENTRY" in own else [])
         for entry in entries:
@@ -135,7 +137,9 @@ class Registry(Mapping[str, E], Generic[E]):
                 raise UsageError(f"{name}: unusable entry of {self._group}", details=faults)
             known = self.known.setdefault(self._key(entry), entry)
             if known is not entry:
-                raise UsageError(f"{name}: there is another entry {self._key(entry)!r} of {self._group}")
+                raise UsageError(
+                    f"{name}: the key {self._key(entry)!r} of {self._group} is already used by another entry"
+                )
         return bool(entries)
 
 
@@ -164,16 +168,16 @@ def _exists(name: str) -> bool:
 
 
 def _has_entry(path: Path) -> bool:
-    """Whether a file, or the `__init__.py` of a folder, defines or imports an entry."""
+    """Whether a Python file, or the `__init__.py` of a folder, defines or imports `ENTRY`."""
     file = path / "__init__.py" if path.is_dir() else path
     return file.suffix == ".py" and file.is_file() and bool(ENTRY.search(file.read_text(encoding="utf-8")))
 
 
 def _plugin(point: EntryPoint) -> ModuleType:
-    """The module that an installed package names.
+    """Import the module that an installed package (a plug-in) names.
 
     Raises:
-        UsageError: it cannot be imported; with the package's name and the reason.
+        UsageError: the module cannot be imported. The message names the package and the reason.
     """
     try:
         return import_module(point.value)
@@ -181,10 +185,10 @@ def _plugin(point: EntryPoint) -> ModuleType:
         package = point.dist.name if point.dist else "an installed package"
         raise UsageError(
             f"{package}: {point.value} cannot be imported ({type(error).__name__}: {error})",
-            hint="mend or uninstall that package",
+            hint="repair or uninstall that package",
         ) from error
 
 
 def lacking(entry: Any, kind: type) -> list[str]:
-    """What an entry should be and is not, for registries whose entries are instances of a class."""
+    """Check that an entry is an instance of a class. Return an error text in a list, or an empty list."""
     return [] if isinstance(entry, kind) else [f"{entry!r} is no {kind.__name__}"]

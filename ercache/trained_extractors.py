@@ -1,8 +1,9 @@
-"""Extractors that `ercache pretrain` has trained: their folder, their record, and how to load one.
+"""Extractors that `ercache pretrain` has trained: where they lie, what is recorded about them, and how to load one.
 
-An extractor lies in `<data>/extractors/<name>`. The folder holds the weights, a record with the sha256 of every file,
-and the ids of the utterances that training and epoch selection used. A feature of params.yaml names its extractor with
-`pretrained: <name>`. The key of its weights is then `made/<name>`.
+An extractor is an encoder that was trained by the user. It lies in `<data>/extractors/<name>`. The folder holds the
+weights, a record with the sha256 of every file, and the ids of the utterances that were used for training and for
+choosing the epoch. A feature in params.yaml names its extractor with `pretrained: <name>`. The key of the weights is
+then `made/<name>`.
 
 Every function takes `data`, the folder that holds manifests, caches, extractors and models.
 """
@@ -37,12 +38,12 @@ TRAINED_ON: Final = (
 
 
 class ExtractorRecord(BaseModel):
-    """The fields of `extractor.json` that encoders need. The file has more fields.
+    """The fields of an extractor's `extractor.json` that encoders need. The file has more fields.
 
     Attributes:
         extractor: key of the encoder that the weights belong to.
-        config: switches of the training, for example the image size.
-        sha256: file name -> digest.
+        config: switches that the extractor was trained with, for example the image size.
+        sha256: digest of each file of the extractor, by file name.
         run: digest of everything that decided the weights.
     """
 
@@ -54,12 +55,12 @@ class ExtractorRecord(BaseModel):
 
 
 def extractor_folder(data: Path, name: str) -> Path:
-    """The folder of an extractor, whether it exists or not."""
+    """Path of the folder of an extractor, whether it exists or not."""
     return data / EXTRACTORS / name
 
 
 def read_record(data: Path, name: str) -> ExtractorRecord:
-    """Read the record of an extractor.
+    """Read the record (`extractor.json`) of an extractor.
 
     Raises:
         WeightsError: the extractor is not trained yet, or its record is damaged.
@@ -72,14 +73,16 @@ def read_record(data: Path, name: str) -> ExtractorRecord:
     try:
         return ExtractorRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path}: damaged", hint=f"train it again: `ercache pretrain {name}`") from error
+        raise WeightsError(
+            f"{path}: damaged record of an extractor", hint=f"train it again: `ercache pretrain {name}`"
+        ) from error
 
 
 def provenance(data: Path, name: str, random: int | None = None) -> dict[str, Any]:
-    """What a cache records about an extractor. The weights themselves are not read.
+    """Describe an extractor for the provenance of a cache. The weights themselves are not read.
 
     Args:
-        random: seed, when random tensors replace the trained weights.
+        random: seed, if random weights replace the trained weights.
 
     Raises:
         WeightsError: the extractor is not trained yet, or its record is damaged.
@@ -97,10 +100,10 @@ def provenance(data: Path, name: str, random: int | None = None) -> dict[str, An
 
 
 def training_ids(data: Path, name: str) -> dict[str, list[str]]:
-    """Ids of the utterances that training or epoch selection used, by corpus.
+    """Ids of the utterances that were used to train an extractor or to choose its epoch, by corpus.
 
     Raises:
-        WeightsError: the list is absent, or is not the one that was written with the weights.
+        WeightsError: the list of ids is absent, or it was changed after the training.
     """
     path = extractor_folder(data, name) / SEEN
     if not path.is_file() or digest_of_file(path) != read_record(data, name).sha256.get(SEEN):
@@ -113,7 +116,7 @@ def training_ids(data: Path, name: str) -> dict[str, list[str]]:
 
 
 def extractor_file(data: Path, name: str, file: str) -> Path:
-    """The path of one file of an extractor, after comparing its sha256 with the record.
+    """Path of one file of an extractor. Its sha256 is compared with the record.
 
     Raises:
         WeightsError: the file is absent or changed, or the extractor is not trained yet.
@@ -133,14 +136,14 @@ def load_extractor(
     build: Callable[[Mapping[str, Any]], "Network"],
     random: Mapping[str, Any],
 ) -> "tuple[Network, Mapping[str, Any]]":
-    """Load the network of an extractor.
+    """Load the network of a trained extractor.
 
     Args:
         weights: handle with the key `made/<name>`. If it has a random seed, the network is initialised from that seed
-            instead of being loaded.
+            and nothing is loaded.
         extractor: key of the encoder that will use the network.
-        build: training switches -> network.
-        random: switches of a randomly initialised network, which has no training to read them from.
+        build: function that builds the network from the switches that it was trained with.
+        random: switches to use instead if the network is initialised at random.
 
     Returns:
         The network in eval mode, and the switches that it was trained with.
@@ -157,7 +160,7 @@ def load_extractor(
     record = read_record(weights.data, name)
     if record.extractor != extractor:
         raise WeightsError(
-            f"extractor {name!r} was trained for {record.extractor}, not for {extractor}",
+            f"extractor {name!r} was trained for the encoder {record.extractor}, not for {extractor}",
             hint="name another extractor in `pretrained`",
         )
     path = extractor_file(weights.data, name, MODEL)

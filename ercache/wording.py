@@ -2,9 +2,9 @@
 
 
 def count_noun(number: int, thing: str, things: str = "") -> str:
-    """A number with its noun: `1 finding`, `2 findings`.
+    """Write a count with its noun: `1 finding`, `2 findings`.
 
     Args:
-        things: plural, if it is not `thing` with an s.
+        things: plural of `thing`; by default `thing` with an s.
     """
     return f"{number} {thing if number == 1 else things or f'{thing}s'}"

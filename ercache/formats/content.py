@@ -1,4 +1,4 @@
-"""Result of a reader: the features in a file of another project, by the ids of a manifest, and notes for the user."""
+"""What a reader of foreign files returns: the features it found, by the ids of a manifest, and notes for the user."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,16 +22,17 @@ _WORDS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class FoundFeature:
-    """One feature of a file.
+    """One feature found in a file of another project.
 
     Attributes:
-        name: name in the file; it becomes the feature's name, or a part of it.
+        name: name of the feature in the file; used to name the imported feature.
         modality: text, audio or visual.
         ids: ids of the utterances that have the feature, in any order.
-        read: id -> array name -> [D] or [T, ...]. Called more than once per utterance.
+        read: function that takes an id and returns a dictionary from array name to values, [D] or [T, ...]. It is
+            called more than once per utterance.
         specs: required arrays; if empty, they are derived from the values.
-        gaps: utterances that the file names without values -> reason.
-        frames: id -> number of frames, if it differs from the number of rows.
+        gaps: utterances that the file lists without values, each with the reason.
+        frames: number of frames by id, if it differs from the number of rows.
     """
 
     name: str
@@ -45,13 +46,13 @@ class FoundFeature:
 
 @dataclass(frozen=True)
 class FileContent:
-    """Everything that a reader found in a file.
+    """Everything that a reader found in a file of another project.
 
     Attributes:
         features: the features.
-        notes: what a cache cannot hold, and rows that belong to no utterance; one sentence each.
-        claims: what the file says about its origin, JSON-like.
-        name: name of the feature, if the file name is not suitable.
+        notes: sentences for the user: what a cache cannot hold, and which rows belong to no utterance.
+        claims: what the file says about its origin, as JSON values.
+        name: name for the feature, if the name of the file is not suitable.
     """
 
     features: tuple[FoundFeature, ...]
@@ -61,20 +62,22 @@ class FileContent:
 
 
 def feature_from_rows(name: str, modality: str, rows: Mapping[str, Array]) -> FoundFeature:
-    """Build a feature from rows in memory (id -> array). Empty rows are left out."""
+    """Build a feature from arrays in memory, given as a dictionary from utterance id to array. Empty arrays are left
+    out.
+    """
     full = {utterance: row for utterance, row in rows.items() if row.size}
     return FoundFeature(name, modality, tuple(full), lambda utterance: {ARRAY: full[utterance]})
 
 
 def modality_of(name: str, given: str) -> str:
-    """The modality that the user gave, or else the one that the name of an encoder implies.
+    """Return the modality: the one that the user gave, or else the one that the name of an encoder implies.
 
     Args:
         name: name of a file, feature or encoder.
-        given: value of `--modality`; "" for none.
+        given: value of the option `--modality`; "" if the user gave none.
 
     Raises:
-        UsageError: the given modality is unknown, or none is given and the name implies none.
+        UsageError: the given modality is unknown, or none is given and the name does not imply one.
     """
     if given:
         if given not in MODALITIES:
@@ -84,25 +87,25 @@ def modality_of(name: str, given: str) -> str:
         if re.search(words, name.lower()):
             return modality
     raise UsageError(
-        f"the name {name!r} does not say which modality it is", hint="give --modality text, audio or visual"
+        f"the name {name!r} does not imply a modality", hint="give it with --modality text, audio or visual"
     )
 
 
 def first_few(names: Sequence[object], most: int = SHOWN) -> str:
-    """The first names of a list, and the number of the others: `a, b and 3 more`."""
+    """List the first names in a text and count the remaining ones: `a, b and 3 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(str(name) for name in names[:most]) + more
 
 
 def label_notes(manifest: Manifest, given: Mapping[str, object], sets: Sequence[str]) -> list[str]:
-    """Compare the labels of a file with those of the manifest. The labels of the manifest are kept.
+    """Compare the labels in a file with the labels in the manifest. The manifest is not changed.
 
     Args:
-        given: id -> label of the file, as an index into a label set.
-        sets: label sets whose order the file may use; the first one in the manifest counts.
+        given: label in the file for each utterance id, as an index into a label set.
+        sets: names of label sets whose order of classes the file may use. The first one that the manifest has is used.
 
     Returns:
-        Sentences for the user.
+        Sentences for the user about equal and different labels.
     """
     name = next((s for s in sets if s in manifest.label_sets), None)
     if name is None or not given:

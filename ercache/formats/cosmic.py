@@ -1,7 +1,7 @@
-"""RoBERTa pickles of COSMIC (IEMOCAP, MELD): sentence vectors of four layers, by dialogue, without utterance names.
+"""Read the RoBERTa feature pickles of COSMIC (IEMOCAP, MELD): sentence vectors of four layers, grouped by dialogue.
 
-The MELD file has all utterances of a dialogue in order. The IEMOCAP file leaves out utterances that have none of the
-six labels. There, sentence, speaker and label identify the utterance of a row.
+The pickles do not name utterances. The MELD file has all utterances of a dialogue in order. The IEMOCAP file leaves out
+utterances that have none of the six labels, so its rows are matched by sentence, speaker and label.
 """
 
 from pathlib import Path
@@ -30,13 +30,13 @@ LAYOUTS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a pickle.
+    """Read a RoBERTa feature pickle of COSMIC.
 
     Args:
-        modality: ignored, because all features are text.
+        modality: ignored, because all features in the file are text.
 
     Raises:
-        UsageError: the file has another layout, is refused, or its sentences differ from the manifest.
+        UsageError: the file has another layout, is refused as unsafe, or its sentences differ from the manifest.
     """
     given = named_elements(load_pickle(path), LAYOUTS, path)
     ids = IdMatcher(manifest)
@@ -55,7 +55,7 @@ def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
         unclear += [f"{dialogue}/{i} {str(s)[:30]!r}" for i, s in enumerate(sentences) if i not in paired]
     if unclear and not placed:
         raise UsageError(
-            f"{path}: none of its sentences is in the manifest",
+            f"{path}: no sentence in the file is in the manifest",
             details=unclear[:5],
             hint="it belongs to another corpus or numbers dialogues differently; nothing was written",
         )

@@ -1,8 +1,9 @@
-"""Computational sequences of the CMU-MultimodalSDK (.csd, HDF5).
+"""Read computational sequences of the CMU-MultimodalSDK (.csd files, HDF5).
 
-Layout: `<root>/data/<video>/{features [n, d], intervals [n, 2]}`. A sequence of whole videos is cut by the times of the
-utterances in the manifest. A row belongs to every utterance that its interval overlaps, as in the SDK's own alignment.
-Segments (`video[k]`) are matched by time, too, because k counts the rows of a label file, not clips.
+Layout: `<root>/data/<video>/{features [n, d], intervals [n, 2]}`. A sequence that covers a whole video is cut by the
+times of the utterances in the manifest. A row belongs to every utterance that the row's time interval overlaps, as in
+the alignment of the SDK. Segments (`video[k]`) are matched by time, too: k counts the rows of a label file and does not
+identify a clip.
 """
 
 from collections.abc import Mapping
@@ -26,16 +27,22 @@ _HINT: Final = "check that it is a complete .csd file of the CMU-MultimodalSDK"
 
 
 def read_csd(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a file. Values are read later, one utterance at a time.
+    """Read a .csd file. Only its structure is read now; the values are read later, one utterance at a time.
+
+    Args:
+        modality: modality of the features; if "", it is derived from the names in the file.
 
     Raises:
-        UsageError: the file has another layout or holds words, or the times of the utterances are unknown.
+        UsageError: the file has another layout or holds words, the modality is unknown, or the utterances have no
+            times.
     """
     name, data = _open(path)
     modality = modality_of(f"{name} {path.stem}", modality)
     for key in data:
         if _dataset(data, key, "features", path).dtype.kind not in NUMBERS:
-            raise UsageError(f"{path}: {name} holds texts, not features", hint="import their vectors instead")
+            raise UsageError(
+                f"{path}: {name} holds texts, not features", hint="import a file of vectors instead"
+            )
     ids = IdMatcher(manifest)
     notes: list[str] = []
     whole = {known: key for key in data if (known := ids.of(key)) is not None}
@@ -91,7 +98,7 @@ def _dataset(data: h5py.Group, key: str, name: str, path: Path) -> h5py.Dataset:
 
 
 def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
-    """Start and end of each row in seconds, [n, 2]."""
+    """Read the start and end of each row in seconds, [n, 2]."""
     found = _dataset(data, key, "intervals", path)
     if found.shape[1] != 2 or found.dtype.kind != "f":
         raise UsageError(f"{path}: the intervals of {key} are not pairs of seconds", hint=_HINT)
@@ -99,10 +106,12 @@ def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
 
 
 def utterance_times(path: Path, manifest: Manifest) -> Times:
-    """Times of the utterances in their videos: from the manifest, or from the label file in the same folder.
+    """Start and end of each utterance in its video, in seconds.
+
+    They come from the manifest or, if it has none, from the SDK's label file in the folder of `path`.
 
     Raises:
-        UsageError: neither has times.
+        UsageError: neither the manifest nor a label file has times.
     """
     times = manifest_times(manifest)
     beside = path.with_name(LABELS)
@@ -119,7 +128,11 @@ def utterance_times(path: Path, manifest: Manifest) -> Times:
 
 
 def _video(key: str) -> tuple[str, bool]:
-    """Video of an entry, and whether the entry is a segment of it (`video[k]`)."""
+    """Split the name of an entry in a .csd file.
+
+    Returns:
+        The name of the video, and whether the entry is a segment of that video (`video[k]`).
+    """
     head, bracket, tail = key.rpartition("[")
     segment = bool(bracket) and tail.endswith("]") and tail[:-1].isdigit()
     return (head, True) if segment else (key, False)

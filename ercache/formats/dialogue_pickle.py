@@ -1,8 +1,8 @@
-"""Tuple pickles of DialogueRNN, DialogueGCN, MMGCN, MM-DFN and their successors (IEMOCAP and MELD).
+"""Read the tuple pickles of DialogueRNN, DialogueGCN, MMGCN, MM-DFN and their successors (IEMOCAP and MELD).
 
-Each element is a dictionary: dialogue -> one row per utterance. The number of elements and the position of the
-sentences show which element holds what. IEMOCAP names its utterances (`Ses01F_impro01_F000`). MELD numbers its
-dialogues through all parts.
+Each element of the tuple is a dictionary from dialogue to one row per utterance. The number of elements and the
+position of the sentences show which feature each element holds. IEMOCAP files name their utterances
+(`Ses01F_impro01_F000`). MELD files number the dialogues continuously through train, dev and test.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,10 +43,10 @@ EMOTIONS: Final = ("emotion7", "six")  # label sets in the order of these files
 
 
 def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read a tuple pickle; the docstring of this file describes it.
+    """Read a tuple pickle of DialogueRNN, MMGCN and similar projects.
 
     Args:
-        modality: ignored, because the layout defines it.
+        modality: ignored, because the layout of the file defines the modality of each feature.
 
     Raises:
         UsageError: the layout is unknown, the pickle contains code, or its sentences differ from the manifest.
@@ -70,11 +70,14 @@ def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> FileC
 
 
 def named_elements(value: Any, layouts: Sequence[Sequence[str]], path: Path) -> dict[str, Any]:
-    """Name the elements of a tuple by the first layout that fits.
+    """Give names to the elements of a loaded tuple, using the first known layout that fits.
 
     Args:
         value: the loaded pickle.
         layouts: names of the elements in each known layout.
+
+    Returns:
+        A dictionary from name to element.
 
     Raises:
         UsageError: no layout fits.
@@ -87,7 +90,7 @@ def named_elements(value: Any, layouts: Sequence[Sequence[str]], path: Path) -> 
                     return named
     size = f" of {len(value)}" if isinstance(value, list | tuple | dict) else ""
     raise UsageError(
-        f"{path}: unknown layout: a {type(value).__name__}{size}",
+        f"{path}: unknown layout (the pickle holds a {type(value).__name__}{size})",
         details=[f"element {i}: {_described(element)}" for i, element in enumerate(value)]
         if isinstance(value, list | tuple) and len(value) < 30
         else [],
@@ -120,7 +123,7 @@ def _match(given: Mapping[str, Any], ids: IdMatcher, path: Path) -> tuple[Matche
     unknown: list[str] = []
     if not isinstance(given["ids"], dict):
         raise UsageError(
-            f"{path}: the first element does not name utterances", hint="check that it is a file of features"
+            f"{path}: the first element does not list the utterances of the dialogues", hint="check --format"
         )
     for dialogue, names in given["ids"].items():
         for i, name in enumerate(names):
@@ -137,13 +140,13 @@ def check_unique(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
     """Refuse a file in which two rows belong to the same utterance.
 
     Raises:
-        UsageError: with these utterances.
+        UsageError: two rows belong to the same utterance. The message names these utterances.
     """
     seen: set[str] = set()
     twice = [name for name in placed.values() if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
     if twice:
         raise UsageError(
-            f"{path}: {len(twice)} utterances occur twice: {first_few(twice)}",
+            f"{path}: two rows belong to the same utterance for {len(twice)} utterances: {first_few(twice)}",
             hint="check --corpus",
         )
 
@@ -151,10 +154,10 @@ def check_unique(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
 def check_sentences(
     sentences: Mapping[Any, Sequence[Any]], placed: Matches, ids: IdMatcher, path: Path
 ) -> None:
-    """Refuse a file whose sentences differ from those of the matched utterances.
+    """Refuse a file if too many of its sentences differ from the sentences of the matched utterances in the manifest.
 
     Raises:
-        UsageError: with the first differences.
+        UsageError: too many sentences differ. The message shows the first differences.
     """
     pairs = [
         (str(sentences[d][i]), ids.by_id[name].text)
@@ -171,12 +174,12 @@ def check_sentences(
 
 
 def feature_of(name: str, given: Mapping[Any, Any], placed: Matches, path: Path) -> FoundFeature:
-    """Build one feature of the file.
+    """Build one feature from one element of the tuple.
 
     Args:
         name: name of the element, a key of `MODALITY`.
-        given: dialogue -> rows.
-        placed: the matched rows.
+        given: the element: a dictionary from dialogue to feature rows.
+        placed: utterance id of each matched row: (dialogue, position in the dialogue) -> id.
 
     Raises:
         UsageError: a dialogue has fewer rows than utterances.

@@ -1,6 +1,6 @@
-"""Write caches as npz, safetensors or parquet files. MMSA's pickle is written by `mmsa_file`.
+"""Write a cache as an npz, safetensors or parquet file. (`mmsa_file` writes MMSA's pickle.)
 
-Every writer returns a list of what its format cannot hold.
+Every writer returns a list of sentences: what the format cannot hold.
 """
 
 import json
@@ -24,10 +24,13 @@ _ALWAYS: Final = (
 
 
 def write_npz(sheet: FlatCache, path: Path) -> list[str]:
-    """Write columns, `<array>/values`, `<array>/offsets`, `present`, and specs and provenance as JSON in `ercache`.
+    """Write a cache as an npz file.
+
+    It holds the columns, `<array>/values`, `<array>/offsets`, `present`, and, as JSON in `ercache`, specs and
+    provenance.
 
     Returns:
-        What the format cannot hold.
+        What the npz file does not hold, one sentence each.
     """
     arrays: dict[str, Any] = {}
     for name, column in sheet.columns.items():
@@ -45,10 +48,13 @@ def write_npz(sheet: FlatCache, path: Path) -> list[str]:
 
 
 def write_safetensors(sheet: FlatCache, path: Path) -> list[str]:
-    """Write `<array>/values`, `<array>/offsets` and `present`, and columns, specs and provenance as JSON metadata.
+    """Write a cache as a safetensors file.
+
+    It holds `<array>/values`, `<array>/offsets` and `present` as tensors. Columns, specs and provenance are JSON
+    metadata.
 
     Returns:
-        What the format cannot hold.
+        What the safetensors file does not hold, one sentence each.
     """
     from safetensors.numpy import save
 
@@ -61,17 +67,22 @@ def write_safetensors(sheet: FlatCache, path: Path) -> list[str]:
         )
     except (KeyError, ValueError, TypeError) as error:
         kinds = ", ".join(sorted({str(values.dtype) for values, _ in sheet.arrays.values()}))
-        raise UsageError(f"safetensors cannot hold {kinds} ({error})", hint="export to npz") from error
+        raise UsageError(
+            f"safetensors cannot hold arrays of type {kinds} ({error})", hint="export to npz"
+        ) from error
     with atomic_file(path, len(content)) as temporary:
         temporary.write_bytes(content)
     return [*_lacking(sheet), *_ALWAYS]
 
 
 def write_parquet(sheet: FlatCache, path: Path) -> list[str]:
-    """Write one row per utterance: columns, and each array as a list (a vector) or a list of lists; null if missing.
+    """Write a cache as a parquet file with one row per utterance.
+
+    Each array is one column. A vector is stored as a list of numbers, a sequence as a list of lists, and a missing
+    array as null.
 
     Returns:
-        What the format cannot hold.
+        What the parquet file does not hold, one sentence each.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""A cache as plain columns and arrays, the form in which npz, safetensors and parquet files hold it."""
+"""A cache as plain columns and arrays, for writing and reading npz, safetensors and parquet files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,13 +16,13 @@ LABEL: Final = "label:"  # prefix of a column with the labels of a label set
 
 @dataclass(frozen=True)
 class FlatCache:
-    """A cache with N utterances as columns and arrays.
+    """The content of a cache with N utterances, as plain columns and arrays.
 
     Attributes:
-        about: specs of the arrays, and the provenance; JSON-like.
-        columns: name -> N values. Always `id`, `status`, `reason`, `frames`; with a manifest also `dialogue`, `index`,
-            `speaker` and `label:<set>`. Texts may be None.
-        arrays: name -> values [sum T, ...] and offsets [N + 1].
+        about: specs of the arrays and provenance, as JSON values.
+        columns: dictionary from column name to N values. It always has `id`, `status`, `reason` and `frames`. If a
+            manifest is known, it also has `dialogue`, `index`, `speaker` and `label:<set>`. Texts may be None.
+        arrays: dictionary from array name to values [sum T, ...] and offsets [N + 1].
     """
 
     about: Mapping[str, Any]
@@ -31,7 +31,7 @@ class FlatCache:
 
     @property
     def specs(self) -> tuple[ArraySpec, ...]:
-        """Specs of the arrays.
+        """Specs of the arrays (name, kind, axes, shape, type, unit).
 
         Raises:
             UsageError: the specs are missing or invalid, or the arrays do not fit them.
@@ -48,14 +48,18 @@ class FlatCache:
                 for s in specs
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"the description of its arrays is missing or invalid ({error!r})") from error
+            raise UsageError(
+                f"the description of the arrays in the file is missing or invalid ({error!r})"
+            ) from error
         if not fits:
-            raise UsageError("the shape, type or offsets of an array differ from what the file declares")
+            raise UsageError(
+                "the shape, type or offsets of an array differ from the file's own description of it"
+            )
         return specs
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """Which utterances have values, bool [N]."""
+        """Whether each utterance has values, bool [N]."""
         return np.array([status == Status.OK for status in self.columns["status"]], dtype=bool)
 
 
@@ -65,7 +69,7 @@ def _cuts(values: Array, offsets: NDArray[np.int64], count: int) -> bool:
 
 
 def flatten_cache(cache: CacheFile, manifest: Manifest | None) -> FlatCache:
-    """Read a cache and, with a manifest, the labels of its utterances.
+    """Read a cache into plain columns and arrays. With a manifest, the labels, dialogues and speakers are added.
 
     Raises:
         UsageError: an utterance of the cache is not in the manifest.

@@ -1,4 +1,4 @@
-"""The formats that can be imported, and `import_file`, which turns a file into caches."""
+"""The file formats that can be imported, and `import_file`, which turns a file of another project into caches."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -49,15 +49,15 @@ def import_file(
     """Import a file of another project as caches.
 
     Args:
-        path: the file, or a folder for some formats.
-        form: its format, one of `FORMATS`.
+        path: the file; some formats take a folder.
+        form: name of the format, one of `FORMATS`.
         manifest: manifest of the corpus that the utterances belong to.
         root: folder for the caches.
-        name: name of the feature, or prefix of several names; by default from the file.
-        modality: modality, if the format does not define it.
+        name: name of the imported feature, or the prefix if the file has several features; by default the file's name.
+        modality: modality, needed if the format does not define it.
 
     Returns:
-        What was written, and notes for the user.
+        Names of the features, paths of the caches, and notes for the user.
 
     Raises:
         UsageError: the file is absent, not of that format, refused, or has no utterance of this corpus.
@@ -71,7 +71,7 @@ def import_file(
     if path.is_dir() != (key == "merbench") and key != "table":
         kind = "a folder" if path.is_dir() else "a file"
         raise UsageError(
-            f"{path} is {kind}",
+            f"{path} is {kind}, which the format {key} does not take",
             hint="merbench takes a folder of .npy files, table a file or such a folder, other formats take a file",
         )
     imported: dict[str, Any] = {"format": key, "source": path.resolve().name, "sha256": _digest(path)}
@@ -90,7 +90,7 @@ def _stem(path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    """sha256 of a file, or of the names and digests of all .npy files in a folder."""
+    """Compute the sha256 of a file; for a folder, the sha256 of the names and digests of all .npy files in it."""
     if path.is_file():
         return digest_of_file(path)
     return digest_of(

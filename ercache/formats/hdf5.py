@@ -1,6 +1,7 @@
-"""Read a dataset of an HDF5 file of unknown origin: only numbers, only from the file itself, with limited memory.
+"""Read a dataset of an untrusted HDF5 file: only numbers, only from the file itself, and with limited memory.
 
-HDF5 returns zeros for data that was never written, as many as the shape states, and unpacks a chunk to any size.
+Without these checks, HDF5 follows links to other files, returns any number of zeros for data that was never written,
+and unpacks a small chunk to any size.
 """
 
 import zlib
@@ -25,10 +26,10 @@ _HINT: Final = "check that the file is complete and of the given format"
 
 
 def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
-    """A dataset that is stored in the file itself. Links, external and virtual datasets would read other files.
+    """Return a dataset if it is stored in the file itself. Links, external and virtual datasets would read other files.
 
     Returns:
-        The dataset, or None if there is none of that kind.
+        The dataset, or None if the file itself holds no dataset of this name.
     """
     data = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
     if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
@@ -37,10 +38,10 @@ def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
 
 
 def check_dataset(data: h5py.Dataset, where: str) -> None:
-    """Refuse a dataset by its type and shape, before anything is read.
+    """Refuse a dataset with an impossible type or shape, before any values are read.
 
     Args:
-        where: description of the dataset, for messages.
+        where: description of the dataset for error messages.
 
     Raises:
         UsageError: the dataset does not hold numbers, was never written, or has more values than the file can hold.
@@ -49,7 +50,9 @@ def check_dataset(data: h5py.Dataset, where: str) -> None:
         raise UsageError(f"{where} holds {data.dtype} values, not numbers", hint=_HINT)
     stored, claimed = data.id.get_storage_size(), int(data.nbytes)
     if claimed and not stored:
-        raise UsageError(f"{where} has shape {list(data.shape)}, but was never written", hint=_HINT)
+        raise UsageError(
+            f"{where} has shape {list(data.shape)}, but its values were never written", hint=_HINT
+        )
     chunk = _chunk_bytes(data)
     most = min(max(ALWAYS_ALLOWED, MAX_RATIO * stored), _DEFLATE * stored)
     if claimed > most or chunk > max(ALWAYS_ALLOWED, most):
@@ -71,10 +74,10 @@ def read_dataset(data: h5py.Dataset, where: str) -> Array:
 
 
 def check_chunks(data: h5py.Dataset, where: str) -> None:
-    """Refuse a dataset if one of its chunks unpacks to more than the size of a chunk.
+    """Refuse a dataset if one of its compressed chunks unpacks to more bytes than a chunk can have.
 
     Raises:
-        UsageError: a chunk does, or the filters make it impossible to find out.
+        UsageError: a chunk is too large, or the filters of the dataset do not allow this check.
         OSError: the dataset is damaged.
     """
     properties = data.id.get_create_plist()
@@ -96,7 +99,8 @@ def check_chunks(data: h5py.Dataset, where: str) -> None:
             packers and filters[at] == h5z.FILTER_DEFLATE and _overflows(data, offset, size)
         ):
             raise UsageError(
-                f"{where}: the chunk at {list(offset)} unpacks to more than its size", hint=_HINT
+                f"{where}: the chunk at {list(offset)} unpacks to more bytes than a chunk can have",
+                hint=_HINT,
             )
 
 

@@ -1,4 +1,4 @@
-"""Match the names that other projects give to utterances with the ids of a manifest."""
+"""Find the utterance ids of a manifest for the names that other projects give to utterances."""
 
 import re
 from collections import defaultdict
@@ -23,7 +23,7 @@ MIN_AGREEMENT: Final = 0.9
 
 @dataclass(frozen=True)
 class TextLine:
-    """An utterance of a file without utterance names: its text, speaker and label."""
+    """Text, speaker and label of one utterance in a file that does not name its utterances."""
 
     text: str
     speaker: str = ""
@@ -31,7 +31,7 @@ class TextLine:
 
 
 class IdMatcher:
-    """Finds the utterances of a manifest by the names that other projects use."""
+    """Finds the utterance ids of a manifest for the names that other projects use."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -44,9 +44,9 @@ class IdMatcher:
         self._number_through()
 
     def _number_through(self) -> None:
-        """Number the dialogues of MELD through all parts, as published pickles do.
+        """Number the dialogues of MELD continuously through train, dev and test, as published pickles do.
 
-        The gap at train dialogue 60 is kept, so dev begins at 1039 and test at 1153.
+        The missing number of train dialogue 60 stays missing, so dev begins at 1039 and test at 1153.
         """
         numbers: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
         for u in self.manifest.utterances:
@@ -60,10 +60,11 @@ class IdMatcher:
             first += 1 + max(d for d, _, _ in numbers[part])
 
     def of(self, name: object, part: str = "") -> str | None:
-        """The id that a name means, or None.
+        """Find the utterance id for a name in a file; None if there is none.
 
         Args:
-            part: part that the file gives for the name, because names may be unique in a part only.
+            part: part of the corpus (train, dev or test) that the file gives for the name. Names may be unique only
+                within a part.
         """
         text = str(name)
         spellings = [text, text.replace("$_$", "_")]
@@ -73,7 +74,10 @@ class IdMatcher:
         return next((s for s in spellings if s in self.by_id), None)
 
     def numbered(self, dialogue: object, utterance: object) -> str | None:
-        """The id for a dialogue number that counts through all parts and an utterance number, or None."""
+        """Find the utterance id for a dialogue number and an utterance number; None if there is none.
+
+        Dialogue numbers count continuously through train, dev and test.
+        """
         number = _UTTERANCE.fullmatch(str(utterance))
         if not str(dialogue).isdigit() or number is None:
             return None
@@ -82,22 +86,22 @@ class IdMatcher:
         return self._through.get((int(str(dialogue)), int(number[2])))
 
     def placed(self, names: Sequence[object], part: str, where: str) -> tuple[dict[int, str], list[str]]:
-        """Match a list of names.
+        """Find the utterance ids for a list of names.
 
-        Names like `0_3` hold a dialogue and an utterance number. They belong to the given part. Without one, they
-        belong to the only part in which nearly all of them exist, or count through all parts. They are refused if more
-        than one of these readings fits.
+        A name like `0_3` holds a dialogue number and an utterance number. If the file gives a part of the corpus
+        (train, dev or test), the numbers count in that part. Otherwise they count in the only part in which nearly all
+        names exist, or continuously through all parts. If several of these readings fit, the names are refused.
 
         Args:
             names: names in the file.
-            part: part that the file gives; "" for none.
-            where: the file, for messages.
+            part: part of the corpus that the file gives; "" if it gives none.
+            where: description of the file for error messages.
 
         Returns:
-            Position in `names` -> id, and notes for the user.
+            A dictionary from position in `names` to utterance id, and notes for the user.
 
         Raises:
-            UsageError: the names are numbers that fit several parts, or none.
+            UsageError: the names are numbers that fit several parts of the corpus, or no part.
         """
         found = {i: known for i, name in enumerate(names) if (known := self.of(name, part)) is not None}
         notes: list[str] = []
@@ -142,7 +146,7 @@ class IdMatcher:
             f"{where}: {len(wanted)} names like {first!r} fit {'several parts' if meant else 'no part'} of "
             f"{self.manifest.corpus}",
             details=[f"{told}: {len(of)} of {len(wanted)} are utterances" for told, of in results.items()],
-            hint=f"name them like {next(iter(self.by_id), '')!r}, or give one dictionary per part: train, dev, test",
+            hint=f"name them like {next(iter(self.by_id), '')!r}, or give one dictionary per part (train, dev, test)",
         )
 
     def _in_part(self, part: str, pair: tuple[int, int]) -> str | None:
@@ -151,12 +155,12 @@ class IdMatcher:
 
     @staticmethod
     def part_of(name: str) -> str:
-        """The part for a name in a file (`valid` is `dev`), or ""."""
+        """Translate a name in a file to a corpus part: train, dev (or `valid`) or test. "" for any other name."""
         plain_name = name.lower()
         return "dev" if plain_name in _DEV else plain_name if plain_name in PARTS else ""
 
     def dialogue(self, key: object) -> list[Utterance]:
-        """The utterances of a dialogue, in order; empty if there is no such dialogue."""
+        """The utterances of a dialogue in order. Empty if the manifest has no such dialogue."""
         if str(key) in self._dialogues:
             return self._dialogues[str(key)]
         if not str(key).isdigit():
@@ -166,12 +170,15 @@ class IdMatcher:
 
 
 def normalised_sentence(text: str) -> str:
-    """A sentence without case, spaces, punctuation and non-ASCII characters, in which copies of a corpus differ."""
+    """Reduce a sentence to lower-case ASCII letters and digits. Copies of a corpus differ in other characters."""
     return "".join(c for c in text.casefold() if c.isascii() and c.isalnum())
 
 
 def agreement(pairs: Sequence[tuple[str, str | None]]) -> float:
-    """Share of pairs with equal sentences. Pairs without a sentence are ignored; without any pair it is 1."""
+    """Share of pairs whose two sentences are equal after normalisation.
+
+    Pairs without a sentence are ignored. If no pair remains, the result is 1.
+    """
     both = [(normalised_sentence(a), normalised_sentence(b)) for a, b in pairs if b]
     compared = [(a, b) for a, b in both if a or b]
     return sum(a == b for a, b in compared) / len(compared) if compared else 1.0
@@ -180,18 +187,18 @@ def agreement(pairs: Sequence[tuple[str, str | None]]) -> float:
 def match_lines(
     lines: Sequence[TextLine], utterances: Sequence[Utterance], label_set: str | None
 ) -> dict[int, str]:
-    """Match the lines of a dialogue with its utterances by their texts.
+    """Match the lines of a dialogue in a file with the utterances of that dialogue in the manifest, by their texts.
 
-    This is for files that leave out utterances and name none. If several lines are equal, the n-th line is the n-th
-    such utterance, provided that both have the same number; otherwise none of them is matched.
+    For files that leave out utterances and do not name them. Several lines may have equal text. If the manifest has
+    equally many utterances with that text, they are matched in order. Otherwise none of these lines is matched.
 
     Args:
-        lines: lines of the file, in order.
+        lines: lines of the dialogue in the file, in order.
         utterances: utterances of the dialogue in the manifest.
-        label_set: label set of the labels in the lines; None for no labels.
+        label_set: label set that the labels in `lines` belong to; None to ignore labels.
 
     Returns:
-        Position in `lines` -> id.
+        A dictionary from position in `lines` to utterance id.
     """
     if len(lines) == len(utterances):
         together = [(line.text, u.text) for line, u in zip(lines, utterances, strict=True)]

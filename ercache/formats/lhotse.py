@@ -1,7 +1,7 @@
-"""Manifests of lhotse (JSON Lines, also gzipped) of cuts or features, with matrices in numpy or HDF5 files.
+"""Read features from lhotse's manifests of cuts or features (JSON Lines, also gzipped).
 
-The id of a supervision, a cut or a recording names the utterance. Matrices in lilcom's compression are refused, because
-it is lossy. lhotse itself can rewrite them (`cuts.copy_feats`).
+The matrices lie in numpy or HDF5 files. The id of a supervision, a cut or a recording names the utterance. Matrices in
+lilcom's compression are refused, because it is lossy; lhotse itself can rewrite them (`cuts.copy_feats`).
 """
 
 import gzip
@@ -28,10 +28,10 @@ _STORES: Final = ("numpy_files", "numpy_hdf5")
 
 
 def read_lhotse(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a manifest. Matrices are read later, one at a time.
+    """Read a lhotse manifest of cuts or features. The matrices are read later, one at a time.
 
     Args:
-        modality: modality of the features; audio if "".
+        modality: modality of the features; "" means audio.
 
     Raises:
         UsageError: the file has another format, or its matrices are stored in an unsupported way.
@@ -85,12 +85,12 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
                 read += len(line)
                 if read > most:
                     raise UsageError(
-                        f"{path}: unpacks to more than {most:,} bytes, so it is not a manifest of lhotse",
+                        f"{path}: the file unpacks to more than {most:,} bytes, so it is not a manifest of lhotse",
                         hint=_FORM,
                     )
                 if len(line) > _LINE:
                     raise UsageError(
-                        f"{path}, line {number}: longer than {_LINE} bytes, so it is not a manifest of lhotse",
+                        f"{path}, line {number}: more than {_LINE} bytes, so the file is not a manifest of lhotse",
                         hint=_FORM,
                     )
                 item = json.loads(line) if line.strip() else None
@@ -107,7 +107,7 @@ def _check_store(features: Mapping[str, Any], where: str) -> None:
     store = str(features["storage_type"])
     lacking = [key for key in ("storage_path", "storage_key") if not isinstance(features.get(key), str)]
     if lacking:
-        raise UsageError(f"{where}: no {' and no '.join(lacking)}", hint="give a manifest with features")
+        raise UsageError(f"{where}: no {' and no '.join(lacking)}", hint="give cuts that have features")
     if store not in _STORES:
         raise UsageError(
             f"{where}: features stored as {store!r} are not supported (only {', '.join(_STORES)})",
@@ -116,7 +116,7 @@ def _check_store(features: Mapping[str, Any], where: str) -> None:
 
 
 def _piece(item: Mapping[str, Any], features: Mapping[str, Any]) -> tuple[int, int] | None:
-    """First frame and number of frames of a cut, if it is shorter than its features; otherwise None."""
+    """First frame and number of frames of a cut that covers only a section of its features; otherwise None."""
     shift = float(features.get("frame_shift") or 0)
     start, duration = item.get("start"), item.get("duration")
     if item is features or shift <= 0 or start is None or duration is None:
@@ -147,12 +147,16 @@ def _read(stored: Mapping[str, Mapping[str, Any]], folder: Path, utterance: str)
 
 
 def _place(stored: str, folder: Path) -> Path:
-    """Find a path of lhotse: relative to the manifest, relative to the working directory, or beside the manifest."""
+    """Find the file that a lhotse manifest names.
+
+    The path is tried relative to the manifest and to the working directory. Then a file of that name beside the
+    manifest is tried.
+    """
     tried = [folder / stored, Path(stored), folder / Path(stored).name]
     found = next((path for path in tried if path.exists()), None)
     if found is None:
         raise UsageError(
-            f"features not found: {stored}", hint=f"put them where the manifest says, or into {folder}"
+            f"file of features not found: {stored}", hint=f"put it where the manifest says, or into {folder}"
         )
     return found
 

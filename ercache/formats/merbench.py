@@ -1,4 +1,7 @@
-"""Folders of MERBench: `<encoder>-UTT` with a `<name>.npy` per utterance, `<encoder>-FRA` with a `<name>/*.npy`."""
+"""Read feature folders of MERBench.
+
+`<encoder>-UTT` has one file `<name>.npy` per utterance; `<encoder>-FRA` has one folder of .npy files per utterance.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -15,15 +18,15 @@ from ercache.manifest import Manifest
 
 
 def read_merbench(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a folder. Its files are read later, one at a time.
+    """Read the folder of one encoder of MERBench. The .npy files are read later, one at a time.
 
     Raises:
-        UsageError: it is not a folder, holds no `.npy` file, or its modality is unknown.
+        UsageError: the path is not a folder, the folder holds no `.npy` file, or the modality is unknown.
     """
     if not path.is_dir():
         raise UsageError(
             f"{path}: not a folder",
-            hint="give the folder of one encoder, as in features/chinese-hubert-large-UTT",
+            hint="give the folder of one encoder, such as features/chinese-hubert-large-UTT",
         )
     ids = IdMatcher(manifest)
     places: dict[str, Path] = {}
@@ -37,14 +40,15 @@ def read_merbench(path: Path, manifest: Manifest, modality: str) -> FileContent:
         if utterance is None:
             unknown.append(name)
         elif utterance in places:
-            raise UsageError(f"{path}: {utterance} occurs twice ({places[utterance].name}, {place.name})")
+            raise UsageError(f"{path}: {places[utterance].name} and {place.name} both belong to {utterance}")
         elif _row(place).size:
             places[utterance] = place
         else:
             empty.append(utterance)
     if not places and not unknown and not empty:
         raise UsageError(
-            f"{path}: no .npy file in it", hint="give the folder of one encoder, not the one above"
+            f"{path}: the folder holds no .npy file",
+            hint="give the folder of one encoder, not its parent folder",
         )
     name = path.resolve().name
     found = FoundFeature(name, modality_of(name, modality), tuple(places), partial(_read, places))
@@ -73,6 +77,7 @@ def _row(place: Path) -> Array:
         return np.empty(0, np.float32)
     if len({frame.shape for frame in frames}) > 1:
         raise UsageError(
-            f"{place}: its frames have different shapes", hint="check that the folder is complete"
+            f"{place}: the frames in this folder have different shapes",
+            hint="check that the folder is complete",
         )
     return np.stack([frame[0] if frame.ndim > 1 and len(frame) == 1 else frame for frame in frames])

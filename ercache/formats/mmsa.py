@@ -1,4 +1,7 @@
-"""Dictionary pickle of MMSA (MOSI, MOSEI, SIMS): mode -> arrays padded to one length, with names `video$_$clip`."""
+"""Read MMSA's feature pickles (MOSI, MOSEI, SIMS).
+
+Layout: a dictionary of `train`, `valid` and `test`, each with arrays padded to one length and names `video$_$clip`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +23,7 @@ from ercache.manifest import Manifest
 
 @dataclass
 class _Gathered:
-    """Collects the utterances of all modes of a file."""
+    """Collects the utterances of train, valid and test while an MMSA file is read."""
 
     ids: IdMatcher
     path: Path
@@ -33,7 +36,7 @@ class _Gathered:
     padded: list[str] = field(default_factory=list)
 
     def add(self, mode: str, part: Mapping[str, Any]) -> None:
-        """Add the utterances of one mode (train, valid or test)."""
+        """Add the utterances of one of the file's dictionaries: train, valid or test."""
         names = [str(name) for name in _listed(part["id"])]
         placed = {i: found for i, name in enumerate(names) if (found := self.ids.of(name, mode)) is not None}
         self.unknown += [name for i, name in enumerate(names) if i not in placed]
@@ -47,26 +50,26 @@ class _Gathered:
                 self.padded.append(f"{key} of {mode}")
             for i, utterance in placed.items():
                 if utterance in self.rows[key]:
-                    raise UsageError(f"{self.path}: {utterance} occurs twice", hint="check --corpus")
+                    raise UsageError(f"{self.path}: two rows belong to {utterance}", hint="check --corpus")
                 self.rows[key][utterance] = (values[i], None if lengths is None else lengths[i])
 
     def _has(self, utterance: str, label: object) -> bool:
-        """Whether a label agrees with the manifest. Labels that only MMSA uses always do."""
+        """Whether a label agrees with the manifest. Labels that the manifest does not know count as agreeing."""
         known = {value for values in self.ids.manifest.label_sets.values() for value in values}
         return str(label) not in known or str(label) in self.ids.by_id[utterance].labels.values()
 
 
 def read_mmsa(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a pickle.
+    """Read a feature pickle of MMSA.
 
-    Padding is removed if the file gives lengths (`audio_lengths`, the mask of `text_bert`), on the side where the zeros
-    are. Otherwise it is kept, because it cannot be told from values.
+    If the file gives the lengths of the sequences (`audio_lengths`, or the mask of `text_bert`), padding is removed on
+    the side where the zeros are. Otherwise padding is kept, because zeros may be values.
 
     Args:
-        modality: ignored, because the layout defines it.
+        modality: ignored, because the layout of the file defines the modality of each feature.
 
     Raises:
-        UsageError: the file has another layout, is refused, or its texts differ from the manifest.
+        UsageError: the file has another layout, is refused as unsafe, or its texts differ from the manifest.
     """
     given = load_pickle(path)
     if is_mult(given):
@@ -84,7 +87,7 @@ def read_mmsa(path: Path, manifest: Manifest, modality: str) -> FileContent:
         gathered.add(mode, given[mode])
     if agreement(gathered.spoken) < MIN_AGREEMENT:
         raise UsageError(
-            f"{path}: only {agreement(gathered.spoken):.0%} of its texts agree with the manifest",
+            f"{path}: only {agreement(gathered.spoken):.0%} of the texts in the file agree with the manifest",
             hint="it belongs to another corpus, or names utterances differently; nothing was written",
         )
     notes, claims, found = _notes(gathered), {}, []
@@ -131,7 +134,7 @@ def _values(value: Any, count: int, where: str) -> Array:
 
 
 def _lengths(part: Mapping[str, Any], key: str, values: Array) -> list[int] | None:
-    """Number of rows of each utterance without padding; None if the file does not say it."""
+    """Number of rows without padding, for each utterance; None if the file does not give it."""
     if values.ndim < 3:
         return None
     told = part.get(f"{key}_lengths")

@@ -1,4 +1,8 @@
-"""Write caches as one MMSA pickle: mode -> texts, names, labels, and arrays padded to the longest utterance."""
+"""Write caches as one feature pickle in MMSA's format.
+
+Layout: a dictionary of `train`, `valid` and `test`, each with texts, names, labels, and arrays padded to the longest
+utterance.
+"""
 
 import pickle
 from collections.abc import Mapping, Sequence
@@ -27,21 +31,23 @@ _ALWAYS: Final = (
 def write_mmsa(
     caches: Sequence[CacheFile], manifest: Manifest, path: Path, label_set: str, split: str, array: str
 ) -> tuple[int, list[str]]:
-    """Write caches of one corpus, of any parts and up to three modalities, into one pickle.
+    """Write caches of one corpus into one MMSA pickle. They may hold any parts of the corpus and up to three
+    modalities.
 
     Args:
         caches: open cache files.
         manifest: manifest of the corpus.
         path: file to write.
-        label_set: label set to write; if "", the first of the manifest.
-        split: split whose subsets become the modes; if "", the parts train, dev and test.
-        array: array of the caches; may be "" if they have only one.
+        label_set: label set to write; "" means the first one of the manifest.
+        split: name of a split of the manifest. Its train, validation and test subsets become MMSA's train, valid and
+            test. "" means the parts train, dev and test that the corpus comes with.
+        array: name of the array to write; may be "" if each cache has only one array.
 
     Returns:
-        Number of utterances, and what the format cannot hold.
+        Number of utterances written, and sentences that say what the format cannot hold.
 
     Raises:
-        UsageError: two caches give the same modality of an utterance, or modes or labels are unknown.
+        UsageError: two caches give the same modality of an utterance, or the split or label set is unknown.
     """
     mode_of = _modes(manifest, split)
     labels = _label_set(manifest, label_set)
@@ -83,13 +89,13 @@ def write_mmsa(
 def _key(cache: CacheFile, manifest: Manifest) -> str:
     told = cache.provenance
     if told["corpus"] != manifest.corpus:
-        raise UsageError(f"{cache.path}: of corpus {told['corpus']!r}, the others of {manifest.corpus!r}")
+        raise UsageError(f"{cache.path}: belongs to corpus {told['corpus']!r}, not to {manifest.corpus!r}")
     unknown = sorted(set(cache.ids) - {u.id for u in manifest.utterances})
     if unknown:
         message = f"{cache.path}: {len(unknown)} utterances are not in the manifest: {first_few(unknown)}"
         raise UsageError(message, hint="scan the corpus again, then extract the feature again")
     if told.get("modality") not in _KEYS:
-        raise UsageError(f"{cache.path}: its modality is not told", hint="export it to npz")
+        raise UsageError(f"{cache.path}: the file does not say its modality", hint="export it to npz")
     return _KEYS[str(told["modality"])]
 
 

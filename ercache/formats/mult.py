@@ -1,7 +1,8 @@
-"""Dictionary pickles of MulT (Multimodal-Transformer; MOSI, MOSEI): modes like MMSA's, but `id` is [video, start, end].
+"""Read the feature pickles of MulT (Multimodal-Transformer; MOSI, MOSEI).
 
-These three values come from the label file of the CMU-MultimodalSDK, so utterances are matched by time. The files give
-no lengths. In aligned files, padding zeros come before the values.
+Layout: a dictionary of `train`, `valid` and `test`, as in MMSA's pickles, but `id` is [video, start, end]. These values
+come from the label file of the CMU-MultimodalSDK, so utterances are matched by time. The files do not give the lengths
+of sequences. In aligned files, padding zeros come before the values.
 """
 
 from collections.abc import Mapping
@@ -28,29 +29,29 @@ _LAYOUT: Final = (
 
 
 def read_mult(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a pickle.
+    """Read a feature pickle of MulT.
 
     Args:
-        modality: ignored, because the layout defines it.
+        modality: ignored, because the layout of the file defines the modality of each feature.
 
     Raises:
-        UsageError: the file has another layout, is refused, or the times of the utterances are unknown.
+        UsageError: the file has another layout, is refused as unsafe, or the times of the utterances are unknown.
     """
     return mult_content(load_pickle(path), path, manifest)
 
 
 def is_mult(given: Any) -> bool:
-    """Whether a loaded pickle has this layout."""
+    """Whether a loaded pickle has the layout of MulT's feature files."""
     modes = [given[m] for m in MODES if isinstance(given.get(m), dict)] if isinstance(given, dict) else []
     shapes: list[Any] = [getattr(mode.get("id"), "shape", ()) for mode in modes]
     return bool(shapes) and all(len(shape) == 2 and shape[1] == 3 for shape in shapes)
 
 
 def mult_content(given: Any, path: Path, manifest: Manifest) -> FileContent:
-    """Find the features of such a pickle after it was loaded.
+    """Find the features in a loaded feature pickle of MulT.
 
     Raises:
-        UsageError: see `read_mult`.
+        UsageError: the pickle has another layout, or the times of the utterances are unknown.
     """
     if not is_mult(given):
         lacking = isinstance(given, dict) and all(
@@ -119,7 +120,7 @@ def _seconds(start: str, end: str, where: str) -> tuple[float, float]:
 
 
 def _zeros(rows: Mapping[str, Array]) -> str:
-    """Describe on which side rows of zeros are, which may be padding."""
+    """Describe in words at which end of the sequences there are rows of zeros. They may be padding."""
     full = [np.flatnonzero(row.reshape(len(row), -1).any(axis=1)) for row in rows.values() if row.ndim > 1]
     ends = [
         (at[0] > 0, at[-1] < len(row) - 1) for at, row in zip(full, rows.values(), strict=False) if len(at)

@@ -1,4 +1,4 @@
-"""Read `.npy` and `.npz` files of unknown origin: no Python objects, and no more memory than the file has bytes."""
+"""Read untrusted `.npy` and `.npz` files: no Python objects, and no more memory than the file has bytes."""
 
 import math
 import zipfile
@@ -18,10 +18,10 @@ _TEXTS: Final = "US"
 
 
 def read_npy(path: Path) -> Array:
-    """Read an array of numbers.
+    """Read the array of numbers in a `.npy` file.
 
     Raises:
-        UsageError: the file is absent, damaged, or holds objects, which could run code.
+        UsageError: the file is absent, damaged, or holds Python objects, which could run code.
     """
     try:
         with path.open("rb") as stream:
@@ -38,10 +38,14 @@ def read_npz(path: Path, holds_numbers: Callable[[str], bool]) -> dict[str, Arra
     """Read all arrays of a `.npz` file. All headers are checked before any values are read.
 
     Args:
-        holds_numbers: name of an array -> whether it must hold numbers; others may hold texts.
+        holds_numbers: function that says, for the name of an array, whether it must hold numbers. Other arrays may hold
+            texts.
+
+    Returns:
+        A dictionary from name to array.
 
     Raises:
-        UsageError: the file is damaged, states impossible sizes, or has an array of another type.
+        UsageError: the file is damaged, states impossible sizes, or has an array of a wrong type.
     """
     try:
         members = {name.removesuffix(".npy"): info for name, info in members_of(path).items()}
@@ -65,7 +69,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
 
 
 def _check_head(stream: IO[bytes], size: int, where: str, kinds: str) -> None:
-    """Refuse an array by its header, which could otherwise request any amount of memory."""
+    """Refuse an array whose header states an impossible size or type. A wrong size could request any memory."""
     shape, dtype = _head(stream)
     if dtype.kind not in kinds:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Turn a value of a pickle into an array of numbers, after checking it."""
+"""Convert a value from a pickle into an array of numbers, after checking it."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,12 +15,12 @@ _TYPES: Final = (bool, int, float, np.bool_, np.number)
 def as_numbers(value: Any, where: str) -> Array:
     """Convert a value to an array of numbers.
 
-    Texts are refused before the conversion, because numpy would allocate the length of the longest text for every
+    Texts are refused before the conversion. Otherwise numpy would allocate the length of the longest text for every
     element.
 
     Args:
         value: array, number, or nested lists of numbers.
-        where: description of the value, for messages.
+        where: description of the value for error messages.
 
     Raises:
         UsageError: the value holds something other than numbers, or rows of different lengths.

@@ -1,9 +1,9 @@
-"""Safe replacements for the functions and classes that a pickle may name.
+"""Safe replacements for the functions and classes that a pickle file may name.
 
-The unpickler looks every name up in `TABLE`. An entry checks its arguments and returns plain data. Arrays are built
-from their bytes and dtypes from their spelling, so no content of the file reaches numpy's `__setstate__` or any other
-constructor. A pickle cannot change the entries. Results are numbers, texts, or unhashable, so no call can build a key
-that is slow to compare. A pickle may copy the same large object many times; `copy_budget` limits the sum.
+The unpickler looks every name up in `TABLE` instead of importing it. Each replacement checks its arguments and returns
+plain data. Arrays are built here from their bytes, and dtypes from their names, so the file's content reaches no numpy
+constructor and no `__setstate__`. A pickle cannot change the replacements. Their results cannot become dictionary keys
+that are slow to compare. A pickle may copy the same large object many times; `copy_budget` limits the total.
 """
 
 import math
@@ -23,19 +23,19 @@ _LEFT: ContextVar[float] = ContextVar("bytes and items that calls may still copy
 
 
 class Refused(Exception):
-    """The pickle names something, or uses it in a way, that plain data does not need."""
+    """The pickle needs a function, a class or an argument that plain data does not need."""
 
 
 class TooLarge(Refused):
-    """The pickle holds plain data that is nested or repeated beyond all use."""
+    """The pickle holds plain data, but nested too deeply or repeated too often."""
 
 
 @contextmanager
 def copy_budget(most: int) -> Iterator[None]:
-    """Limit what all calls inside the block copy together.
+    """Context manager: limit how much all replacement functions together may copy inside the `with` block.
 
     Args:
-        most: bytes plus items.
+        most: largest sum of copied bytes and copied items.
 
     Raises:
         TooLarge: a call inside the block exceeds the limit.
@@ -67,7 +67,7 @@ def is_plain_key(value: object) -> bool:
 
 
 class Dtype:
-    """Result of calling `numpy.dtype`: numbers, texts or objects. Its state sets the byte order."""
+    """Replacement for `numpy.dtype`, for numbers, texts and objects. Its pickled state may only set the byte order."""
 
     __hash__ = None  # type: ignore[assignment]
     __slots__ = ("spelling",)
@@ -95,7 +95,7 @@ class Dtype:
 
 
 class ArrayBox:
-    """Holds an array or a frozenset, or waits for the state that gives the content of an array (`_reconstruct`)."""
+    """Placeholder for an array or a frozenset while a pickle is loaded. The content of an array may arrive later."""
 
     __hash__ = None  # type: ignore[assignment]
     __slots__ = ("value",)
@@ -112,7 +112,10 @@ class ArrayBox:
 
 
 class SafeGlobal:
-    """Replacement for a global name in a pickle. It can be called if it has a rule, and cannot be changed."""
+    """Replacement for a function or class that a pickle names.
+
+    Calling it runs a safe rule, or is refused if there is no rule. A pickle cannot change it.
+    """
 
     __slots__ = ("_rule", "name")
 
@@ -147,7 +150,7 @@ def _array(content: object, dtype: object, shape: object, order: object) -> Arra
 
 
 def _object_array(content: object, shape: tuple[int, ...], size: int) -> Array:
-    """Build an array of objects. The objects were built by this module, so they are plain data."""
+    """Build a numpy array of objects. The objects are plain data, because this module built them."""
     if not isinstance(content, list) or len(content) != size:
         raise Refused(f"a numpy array of shape {list(shape)[:8]} whose objects do not fit it")
     flat: Array = np.empty(size, object)
@@ -173,7 +176,7 @@ def _reconstruct(kind: object, *_: object) -> ArrayBox:
 
 
 def _encode(text: object, encoding: object = "latin-1") -> bytes:
-    """Replacement of `_codecs.encode`, with which Python 3 writes bytes in protocols of Python 2."""
+    """Replacement for `_codecs.encode`. Python 3 uses it to write bytes in pickle protocols of Python 2."""
     known = isinstance(encoding, str) and encoding.lower() in ("latin1", "latin-1", "iso-8859-1")
     if not isinstance(text, str) or not known:
         raise Refused("_codecs.encode with an encoding other than latin-1")
@@ -184,7 +187,10 @@ _SEQUENCES: Final = (list, tuple, set, frozenset)
 
 
 def _collection(kind: Callable[..., Any], *accepted: type) -> Callable[..., Any]:
-    """Build a container from nothing or from one other container. A number would be a size, and is refused."""
+    """Make a safe replacement for a container class such as `list`.
+
+    It takes no argument or one other container. A number is refused, because it would be a size.
+    """
 
     def make(*arguments: object) -> Any:
         if len(arguments) > 1 or not all(isinstance(a, accepted) for a in arguments):
@@ -195,7 +201,7 @@ def _collection(kind: Callable[..., Any], *accepted: type) -> Callable[..., Any]
 
 
 def _members(kind: type[set[Any]] | type[frozenset[Any]]) -> Callable[..., Any]:
-    """Build a set after checking its members, before they are hashed."""
+    """Make a safe replacement for `set` or `frozenset` that checks all members before they are hashed."""
     make = _collection(kind, *_SEQUENCES)
 
     def checked(*arguments: object) -> Any:
@@ -230,7 +236,7 @@ def _dtype(spelling: object, *_: object) -> Dtype:
 
 
 def _mapping(*arguments: object) -> dict[Any, Any]:
-    """Build a dict in place of an OrderedDict or a defaultdict. The default factory is ignored."""
+    """Replacement for OrderedDict and defaultdict: builds a plain dict. The default factory is ignored."""
     items = (
         arguments[1:]
         if arguments and (arguments[0] is None or isinstance(arguments[0], SafeGlobal))

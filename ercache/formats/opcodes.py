@@ -1,4 +1,4 @@
-"""Check the opcodes of a pickle before it is loaded: only those of plain data, and only numbers and texts as keys."""
+"""Check the opcodes of a pickle before it is loaded: plain data only, and only numbers and texts as dictionary keys."""
 
 from typing import Final
 
@@ -21,18 +21,18 @@ def check_opcodes(data: bytes, name: str) -> None:
     """Refuse a pickle that is not plain data.
 
     Args:
-        data: the whole file.
-        name: name of the file, for messages.
+        data: content of the whole file.
+        name: name of the file, for error messages.
 
     Raises:
-        UsageError: the pickle has an opcode that bypasses the check of names, a size beyond the file, a container as a
-            key, no end, or bytes after the end.
+        UsageError: an opcode could bypass the check of names, a size exceeds the file, a container is a dictionary key,
+            the end is missing, or bytes follow the end.
     """
     try:
         end = check_pickle(data, 0, _ALLOWED)
     except ForbiddenOpcode as error:
         raise UsageError(
-            f"{name}: refused, {error}, which plain data does not need",
+            f"{name}: refused, because {error}, which plain data does not need",
             hint="no code of the file was run; ask its authors for plain arrays (.npy, .npz, .safetensors)",
         ) from error
     except BadPickle as error:
@@ -43,5 +43,6 @@ def check_opcodes(data: bytes, name: str) -> None:
 
 def _damaged(name: str, what: str) -> UsageError:
     return UsageError(
-        f"{name}: not a usable pickle ({what})", hint="compare its size with that of the original"
+        f"{name}: not a usable pickle ({what})",
+        hint="compare the size of this copy with the size of the original file",
     )

@@ -1,4 +1,8 @@
-"""Write imported features as caches: one per feature and part, aligned with the manifest, of unknown origin."""
+"""Write imported features as caches: one cache per feature and part of the corpus (train, dev, test), in manifest
+order.
+
+The provenance of these caches says that their origin is unknown.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,12 +25,12 @@ LACKING: Final = Reason.ABSENT  # reason of utterances that the file does not na
 
 @dataclass
 class ImportResult:
-    """What was written.
+    """What an import has written.
 
     Attributes:
-        features: names of the features.
+        features: names of the imported features.
         files: paths of the cache files.
-        utterances: number of utterances with at least one of the features.
+        utterances: number of utterances that have at least one of the features.
         notes: sentences for the user.
     """
 
@@ -38,7 +42,7 @@ class ImportResult:
 
 @dataclass(frozen=True)
 class _Inspected:
-    """A feature after its values were read once."""
+    """What was found out about a feature by reading all its values once."""
 
     specs: tuple[ArraySpec, ...]
     entries: Mapping[str, Entry]
@@ -47,7 +51,7 @@ class _Inspected:
 
 
 class _Rows:
-    """Gives the arrays of a feature in the shape and type of its specs, one utterance at a time."""
+    """Gives the arrays of one utterance in the shapes and types that the specs of the feature require."""
 
     def __init__(self, found: FoundFeature, specs: Sequence[ArraySpec]) -> None:
         self._found, self._specs = found, specs
@@ -63,16 +67,20 @@ class _Rows:
 def pack(
     content: FileContent, manifest: Manifest, root: Path, prefix: str, imported: Mapping[str, Any]
 ) -> ImportResult:
-    """Write the caches of the features of a file.
+    """Write the features of a file as caches.
 
-    A part without any utterance in the file gets no cache, so files of single parts can be imported one by one.
+    A part of the corpus (train, dev or test) without any utterance in the file gets no cache. Files that hold one part
+    each can therefore be imported one by one.
 
     Args:
-        content: what the reader found.
+        content: what the reader found in the file.
         manifest: manifest of the corpus.
         root: folder for the caches.
-        prefix: name of the feature, or prefix of the names if there are several.
-        imported: where the values come from, JSON-like; it becomes part of the provenance.
+        prefix: name of the feature; if there are several features, the beginning of their names.
+        imported: where the values come from, as JSON values. It is stored in the provenance.
+
+    Returns:
+        Names of the features, paths of the caches, and notes for the user.
 
     Raises:
         UsageError: no utterance belongs to this corpus, values are not numbers, or a cache of known origin would be
@@ -81,7 +89,7 @@ def pack(
     features = [found for found in content.features if found.ids or found.gaps]
     if not features:
         raise UsageError(
-            f"nothing in the file belongs to an utterance of {manifest.corpus}",
+            f"no row of the file belongs to an utterance of {manifest.corpus}",
             details=content.notes,
             hint="check --corpus, and that the file is of the same release as the manifest, with ids like "
             + first_few([repr(u.id) for u in manifest.utterances], 2),
@@ -117,7 +125,7 @@ def pack(
 
 
 def plain_name(name: str) -> str:
-    """A name in lower case with only letters, digits, `_` and `-`, for params.yaml and paths."""
+    """Turn a name into one for params.yaml and paths: lower case, only letters, digits, `_` and `-`."""
     return re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_") or "imported"
 
 
@@ -139,7 +147,9 @@ def _check_places(places: Sequence[Path], parts: Sequence[str]) -> None:
             known.append(str(path))
     if known:
         raise UsageError(
-            "caches of known origin would be overwritten", details=known, hint="give another --name"
+            "the import would overwrite caches that ercache extracted itself",
+            details=known,
+            hint="give another --name",
         )
 
 
@@ -152,7 +162,10 @@ def _has_origin(path: Path) -> bool:
 
 
 def _inspect(found: FoundFeature) -> _Inspected:
-    """Read all values once. Shapes and types come before digests, because mixed types get a common one."""
+    """Read all values of a feature once, to find its specs, lengths, digests, and suspicious values.
+
+    Shapes and types are determined before the digests, because mixed types are converted to a common type.
+    """
     specs = found.specs or _specs_of(found)
     rows = _Rows(found, specs)
     entries: dict[str, Entry] = {}

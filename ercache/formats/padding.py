@@ -1,7 +1,7 @@
-"""Find and remove the padding of sequences of equal length, by their true lengths and their zeros.
+"""Find and remove the padding of sequences that were padded to equal length.
 
-MMSA pads at the end, MMSA-FET with `--pad-location start` at the start. A length says how many rows are values, but not
-which ones.
+MMSA pads at the end; MMSA-FET with `--pad-location start` pads at the start. A given length says how many rows are
+values, but not which ones. The rows of zeros show the side.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ _SIDES: Final[tuple[Side, ...]] = ("end", "start")
 
 @dataclass
 class CutResult:
-    """Sequences without their padding.
+    """Sequences after their padding was removed.
 
     Attributes:
         side: side of the padding in the file; `end` if it cannot be determined.
-        unsure: utterances with zeros on both sides, in a file where no other utterance determines the side.
-        rows: utterance -> values without padding, [T, D].
-        inside: utterances with more values than their length allows.
+        unsure: utterances with zeros at both ends, if no other utterance of the file shows the side.
+        rows: dictionary from utterance to values without padding, [T, D].
+        inside: utterances that have nonzero rows outside the given length on either side.
     """
 
     side: Side
@@ -34,7 +34,7 @@ class CutResult:
     inside: list[str] = field(default_factory=list)
 
     def notes(self, name: str) -> list[str]:
-        """Sentences for the user.
+        """Describe in sentences for the user how padding was removed.
 
         Args:
             name: name of the feature.
@@ -55,10 +55,10 @@ class CutResult:
 
 
 def cut_padding(rows: Sequence[tuple[str, Array, int]]) -> CutResult:
-    """Cut sequences to their lengths, on the side where their zeros are.
+    """Cut padded sequences to their lengths, on the side where they have zeros.
 
     Args:
-        rows: utterance, padded values [T, D], and number of rows that are values.
+        rows: one (utterance, padded values [T, D], number of rows without padding) per utterance.
     """
     fitting = {utterance: _fitting(values, length) for utterance, values, length in rows}
     clear = [sides[0] for sides in fitting.values() if len(sides) == 1]
@@ -76,7 +76,7 @@ def cut_padding(rows: Sequence[tuple[str, Array, int]]) -> CutResult:
 
 
 def _fitting(values: Array, length: int) -> tuple[Side, ...]:
-    """The sides on which padding could be removed without losing a value other than zero."""
+    """Sides (start, end) on which padding could be removed without losing a nonzero value."""
     full = np.flatnonzero(values.reshape(len(values), -1).any(axis=1))
     if not len(full):
         return _SIDES

@@ -1,6 +1,6 @@
-"""Read a Parquet file of unknown origin, after checking the sizes in its header.
+"""Read a Parquet file from an untrusted source, after checking the sizes in its header.
 
-A few bytes can encode a million equal values, so the size of the file does not limit the size of the table.
+A few bytes can encode a million equal values, so a small file may unpack to a huge table.
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ _ITEM: Final = 8  # bytes of a value or an offset
 
 
 def read_parquet(path: Path) -> Any:
-    """Read a table of numbers, texts, and lists of numbers.
+    """Read a Parquet file whose columns hold numbers, texts, or lists of numbers.
 
     Returns:
-        The `pyarrow.Table`; texts are dictionary-encoded.
+        The `pyarrow.Table`; columns of texts are dictionary-encoded.
 
     Raises:
-        UsageError: the file has other columns, or states impossible sizes.
+        UsageError: the file has columns of other types, or states impossible sizes.
         pyarrow.ArrowInvalid: it is not a Parquet file.
     """
     import pyarrow.parquet as pq
@@ -42,7 +42,9 @@ def read_parquet(path: Path) -> Any:
     table = pq.read_table(path, read_dictionary=texts, partitioning=None)
     for name in texts:
         if _length(table.column(name)) > most:
-            raise UsageError(f"{path}: the texts of {name!r} are more than the file can hold", hint=_HINT)
+            raise UsageError(
+                f"{path}: the texts in column {name!r} are more than the file can hold", hint=_HINT
+            )
     return table
 
 
@@ -66,7 +68,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _is_number(kind: Any) -> bool:
-    """Whether a type is a number, or a list of numbers at any depth."""
+    """Whether a column type is a number type, or lists of numbers at any depth."""
     from pyarrow import types
 
     while types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
@@ -75,7 +77,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def _length(column: Any) -> int:
-    """Bytes of all texts of a dictionary-encoded column, with repeated texts counted each time."""
+    """Number of bytes of all texts in a dictionary-encoded column. Repeated texts count each time."""
     import pyarrow.compute as pc
 
     total = 0

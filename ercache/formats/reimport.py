@@ -1,4 +1,4 @@
-"""Read back files that `ercache cache export` wrote: values, ids, statuses and reasons stay the same, bit for bit."""
+"""Read files that `ercache cache export` wrote. Values, ids, statuses and reasons equal those of the cache."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -23,10 +23,12 @@ from ercache.reasons import Reason
 def read_export(
     read: Callable[[Path], FlatCache], path: Path, manifest: Manifest, modality: str
 ) -> FileContent:
-    """Read an exported file. Its provenance becomes a claim, because it cannot be verified any more.
+    """Read a file that `ercache cache export` wrote.
+
+    Its provenance is kept only as a claim of the file, because it cannot be verified any more.
 
     Args:
-        read: reader of the format, one of `EXPORT_READERS`.
+        read: function that reads the file format, one of `EXPORT_READERS`.
 
     Raises:
         UsageError: ercache did not export the file, or it is damaged.

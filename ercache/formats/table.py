@@ -1,8 +1,9 @@
-"""Plain tables of ids and vectors (`--format table`): npz, pickled dictionary, csv, parquet, or a folder of .npy files.
+"""Read plain tables of ids and vectors (`--format table`): npz, pickled dictionary, csv, parquet, or a folder of .npy
+files.
 
-These are layouts that people write by hand, and those of MELD's own feature pickles (one dictionary per part). The name
-of a column or array shows that it holds ids. Every other array of numbers is a feature. In csv and parquet, columns of
-single numbers form the vector.
+These are layouts that people write by hand, and the layouts of MELD's own feature pickles (one dictionary for each of
+train, dev and test). A column or array whose name means ids holds the ids. Every other array of numbers is a feature.
+In csv and parquet files, the columns of single numbers together form the vector.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,13 +29,13 @@ _EXAMPLE: Final = "docs/features.md shows examples; name an array of ids `ids`, 
 
 @dataclass
 class IdTable:
-    """A table of ids and vectors, of one part of a corpus or of all parts.
+    """A table of ids and vectors, for one part of a corpus (train, dev or test) or for all of it.
 
     Attributes:
         names: names of the utterances in the file.
-        features: name -> one row per utterance.
-        part: part of the utterances, if the file says it; otherwise "".
-        notes: what was left out; sentences for the user.
+        features: dictionary from feature name to one row per utterance.
+        part: part of the corpus that the utterances belong to, if the file says so; otherwise "".
+        notes: sentences for the user about data that was left out.
     """
 
     names: Sequence[object]
@@ -44,10 +45,10 @@ class IdTable:
 
 
 def read_table(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read such a table.
+    """Read a plain table of ids and vectors.
 
     Args:
-        modality: may be "" if the names of the file or of its arrays imply the modality.
+        modality: modality of the features; may be "" if the name of the file or of an array implies it.
 
     Raises:
         UsageError: the file is not a table of ids and numbers, or its ids are not in the manifest.
@@ -68,7 +69,7 @@ def read_table(path: Path, manifest: Manifest, modality: str) -> FileContent:
             mine = rows.setdefault(name, {})
             for i, utterance in placed.items():
                 if utterance in mine:
-                    raise UsageError(f"{path}: {utterance} occurs twice", hint="check --corpus")
+                    raise UsageError(f"{path}: two rows belong to {utterance}", hint="check --corpus")
                 mine[utterance] = as_numbers(values[i], f"{path}: {name or 'the vector'} of {utterance}")
     found = tuple(
         feature_from_rows(name, modality_of(f"{name} {path.stem}".strip(), modality), of)
@@ -78,7 +79,7 @@ def read_table(path: Path, manifest: Manifest, modality: str) -> FileContent:
 
 
 def _from_npz(path: Path) -> list[IdTable]:
-    """Read an array `ids` and arrays with one row per id, or one array per id."""
+    """Read an npz file: either an array `ids` and arrays with one row per id, or one array per id."""
     arrays = read_npz(path, lambda name: False)
     named = next((name for name in arrays if name.lower() in ID_NAMES), None)
     if named is None:
@@ -93,7 +94,10 @@ def _from_npz(path: Path) -> list[IdTable]:
 
 
 def _from_pickle(path: Path) -> list[IdTable]:
-    """Read a dictionary id -> vector, a dictionary with `ids` and arrays, or such a dictionary for each part."""
+    """Read a pickled dictionary.
+
+    It maps ids to vectors, or holds `ids` and arrays, or holds such a dictionary for each of train, dev and test.
+    """
     return _tables(load_pickle(path), path)
 
 
@@ -121,7 +125,10 @@ def _tables(given: Any, path: Path, part: str = "") -> list[IdTable]:
 
 
 def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> IdTable:
-    """Build a table from ids and arrays with one row per id. Arrays with one number per row are usually labels."""
+    """Build a table from a list of ids and arrays with one row per id.
+
+    Arrays with a single number per row are left out, because they are usually labels.
+    """
     features: dict[str, Sequence[Any]] = {
         name: list(values)
         for name, values in arrays.items()

@@ -1,4 +1,4 @@
-"""Tables with named columns (csv and parquet): a column of ids, and numbers in columns or lists."""
+"""Read csv and parquet tables: one column of ids, and vectors in columns of numbers or of lists."""
 
 import csv
 from collections.abc import Sequence
@@ -20,7 +20,10 @@ Columns = tuple[list[str], dict[str, Sequence[Any]], list[str]]  # ids, features
 
 
 def read_csv_table(path: Path) -> Columns:
-    """Read a csv file with a header. Its columns of numbers form the vector, in their order.
+    """Read a csv file with a header. Its columns of numbers form one vector per row, in the order of the columns.
+
+    Returns:
+        The ids, the vectors by feature name, and the names of the columns that were left out.
 
     Raises:
         UsageError: the file has no column of ids or of numbers, or is not a csv file.
@@ -42,7 +45,12 @@ def read_csv_table(path: Path) -> Columns:
 
 
 def read_parquet_table(path: Path) -> Columns:
-    """Read a Parquet file. Each column of lists is a feature; without such columns, the columns of numbers form one.
+    """Read a Parquet file.
+
+    Each column of lists is a feature. If there is none, the columns of numbers together form one feature.
+
+    Returns:
+        The ids, the vectors by feature name, and the names of the columns that were left out.
 
     Raises:
         UsageError: the file has no column of ids or of numbers, or is not a Parquet file.
@@ -62,7 +70,9 @@ def _id_column(header: Sequence[str], path: Path) -> str:
     found = [name for name in header if name.strip().lower() in ID_NAMES]
     if not found:
         told = f"{', '.join(header[:9])}{' and more' if len(header) > 9 else ''}"
-        raise UsageError(f"{path}: no column of ids (there are: {told})"[:500], hint="name it `id`")
+        raise UsageError(
+            f"{path}: no column of ids (there are: {told})"[:500], hint="name the column of ids `id`"
+        )
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""Match utterances by time, for files that name videos and seconds instead of utterances."""
+"""Match utterances by time, for files that give videos and seconds instead of utterance names."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ Times = dict[str, tuple[float, float]]  # utterance -> start and end in its vide
 
 
 def manifest_times(manifest: Manifest) -> Times:
-    """Times of the utterances in their videos; empty if every utterance is a whole file."""
+    """Start and end of each utterance in its video, in seconds, by id. Empty if every utterance is a whole file."""
     times: Times = {}
     for u in manifest.utterances:
         ref = u.video or u.audio
@@ -25,15 +25,19 @@ def manifest_times(manifest: Manifest) -> Times:
 
 
 def no_times(path: Path, manifest: Manifest) -> UsageError:
-    """The error about a file with times when the manifest has none."""
+    """Build the error for a file that needs times when the manifest has no times."""
     return UsageError(
-        f"{path}: its rows are given by time, but the manifest of {manifest.corpus} has no times",
+        f"{path}: the file names its rows by time, but the manifest of {manifest.corpus} has no times",
         hint=f"scan the corpus with its videos, or put {LABELS} into the same folder",
     )
 
 
 def by_video(times: Times, ids: IdMatcher) -> Mapping[str, Times]:
-    """Group the times of utterances by video."""
+    """Group the times of utterances by video.
+
+    Returns:
+        A dictionary from video to the times of its utterances.
+    """
     found: dict[str, Times] = defaultdict(dict)
     for utterance, place in times.items():
         found[ids.by_id[utterance].dialogue][utterance] = place
@@ -41,11 +45,11 @@ def by_video(times: Times, ids: IdMatcher) -> Mapping[str, Times]:
 
 
 def best_overlap(low: float, high: float, times: Times) -> str | None:
-    """The utterance that overlaps a segment most, if the overlap is large enough; otherwise None.
+    """Find the utterance that overlaps a time segment most. None if no overlap is large enough.
 
     Args:
-        low, high: start and end of the segment, seconds.
-        times: utterances of the same video.
+        low, high: start and end of the segment, in seconds.
+        times: start and end of each utterance of the same video.
     """
 
     def common(utterance: str) -> float:

@@ -1,7 +1,8 @@
-"""Read pickles of unknown origin: plain containers, numpy arrays and scalars, and nothing else.
+"""Read pickles from untrusted sources: only plain containers, numpy arrays and numpy scalars are accepted.
 
-Protocols 0 to 5 of Python 2 (texts as latin-1) and Python 3 are supported, with all module paths that numpy has used. A
-name in a pickle is never imported. It is replaced by an entry of `numpy_reconstructors`, or the file is refused.
+Pickle protocols 0 to 5 of Python 2 (texts as latin-1) and Python 3 are supported, with all module paths that numpy has
+used. A name in a pickle is never imported. It is replaced by an entry of `numpy_reconstructors`, or the file is
+refused.
 """
 
 import io
@@ -35,7 +36,7 @@ _HINT: Final = "no code of the file was run; ask its authors for plain arrays (.
 
 
 class _Unpickler(pickle.Unpickler):
-    """The standard unpickler, with names looked up in our table. Subclassing is the only way to change that."""
+    """Python's standard unpickler, but names are looked up in our table of safe replacements and never imported."""
 
     def find_class(self, module: str, name: str) -> Any:
         found = TABLE.get(module, {}).get(name)
@@ -45,13 +46,13 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_pickle(path: Path) -> Any:
-    """Read a pickle of plain containers and numpy arrays. No code of the file is run.
+    """Read a pickle of plain containers and numpy arrays. No code in the file is run.
 
     Returns:
-        The pickled object. Texts of Python 2 are read as latin-1; arrays of objects hold plain data.
+        The pickled object. Texts of Python 2 are decoded as latin-1. Arrays of objects hold plain data.
 
     Raises:
-        UsageError: the pickle names anything else (the message says what), or is damaged.
+        UsageError: the pickle needs any other class or function (the message names it), or is damaged.
     """
     data = path.read_bytes()
     check_opcodes(data, str(path))
@@ -78,17 +79,21 @@ _Weighed = tuple[Any, int]
 
 
 class _Plain:
-    """Replaces boxes by the arrays inside them, and measures the size of the whole object.
+    """Replaces placeholders in a loaded object by their arrays, and measures the size of the whole object.
 
-    The size is the number of items plus words of 8 bytes. Content that is used in several places counts each time,
-    because every traversal visits it each time.
+    The size is the number of items plus the number of 8-byte words. Content that is used in several places counts each
+    time, because every traversal visits it each time.
     """
 
     def __init__(self) -> None:
         self._done: dict[int, tuple[object, _Weighed | None]] = {}
 
     def of(self, value: Any, depth: int = 0) -> _Weighed:
-        """The value with arrays instead of boxes, and its size. Lists and dicts are changed in place."""
+        """Replace the placeholders in a value by arrays. Lists and dictionaries are changed in place.
+
+        Returns:
+            The value, and its size.
+        """
         if type(value) in _NUMBERS or isinstance(value, np.generic):
             return value, 1
         if isinstance(value, str | bytes | bytearray):

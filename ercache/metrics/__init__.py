@@ -1,8 +1,8 @@
-"""Metrics of predictions, over seeds, with bootstrap intervals.
+"""Scores of predictions over several seeds, with bootstrap confidence intervals.
 
-Each metric is a file with an entry; most need a confusion matrix alone, some need probabilities. A class index is an
-int in 0..C-1. Only labelled utterances are counted. F1 of a class that is neither true nor predicted is 0 and counts
-in the macro mean; UAR is the mean recall over the classes that occur.
+Each metric is one file with an `ENTRY`. Most metrics need only a confusion matrix; some need probabilities. A class
+index is an int in 0..C-1. Only labelled utterances count. If a class is neither true nor predicted anywhere, its F1 is
+0 and counts in the macro mean. UAR is the mean recall over the classes that occur.
 """
 
 from ercache.metrics.base import METRICS, Metric, in_order

@@ -1,4 +1,4 @@
-"""Accuracy: the share of utterances whose class is predicted."""
+"""Accuracy: the share of utterances whose class is predicted correctly."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from ercache.metrics.base import Floats, Metric, Rates, ratio
 
 
 def accuracy(rates: Rates) -> Floats:
-    """[..., C, C] -> [...]."""
+    """Accuracy of each confusion matrix, as a fraction: matrices [..., C, C] give scores [...]."""
     return ratio(rates.hits.sum(-1), rates.support.sum(-1))
 
 

@@ -1,4 +1,4 @@
-"""What a metric is, and the registry of metrics."""
+"""The class `Metric`, and the registry of all metrics."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,34 +17,34 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rates:
-    """What confusion matrices say of each class.
+    """Counts and rates of each class, computed from confusion matrices.
 
     Args:
-        counts: [..., C, C], rows true, columns predicted.
+        counts: one or more confusion matrices, [..., C, C]; rows are true classes, columns are predicted classes.
     """
 
     counts: NDArray[Any]
 
     @cached_property
     def hits(self) -> Floats:
-        """True positives, [..., C]."""
+        """Number of correct predictions of each class (true positives), [..., C]."""
         return np.diagonal(self.counts, axis1=-2, axis2=-1).astype(np.float64)
 
     @cached_property
     def support(self) -> Floats:
-        """True utterances, [..., C]."""
+        """Number of utterances of each true class, [..., C]."""
         found: Floats = self.counts.sum(-1).astype(np.float64)
         return found
 
     @cached_property
     def predicted(self) -> Floats:
-        """Predicted utterances, [..., C]."""
+        """Number of utterances that were predicted as each class, [..., C]."""
         found: Floats = self.counts.sum(-2).astype(np.float64)
         return found
 
     @cached_property
     def recall(self) -> Floats:
-        """Hits over support, [..., C]; 0 without support."""
+        """Recall of each class, [..., C]; 0 for a class without utterances."""
         return ratio(self.hits, self.support)
 
     @cached_property
@@ -54,20 +54,20 @@ class Rates:
 
     @cached_property
     def f1(self) -> Floats:
-        """F1, [..., C]; 0 for a class that is neither true nor predicted."""
+        """F1 of each class, [..., C]; 0 for a class that is neither true nor predicted."""
         return ratio(2 * self.hits, self.support + self.predicted)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of predictions; larger is better.
+    """A metric of predictions. Larger scores are better. It has either `of_rates` or `of_probabilities`.
 
     Attributes:
-        key: its name in run.json and in tables.
-        name: for people.
-        of_rates: rates of confusion matrices [..., C, C] -> [...], as fractions.
-        of_probabilities: (truth [N], probabilities [N, C]) -> a number; for a metric that no confusion matrix gives.
-            Either this or `of_rates` is there. It is left out where an utterance may have several labels.
+        key: name of the metric in run.json and in tables.
+        name: name of the metric for readers.
+        of_rates: function that computes scores [...] as fractions from the `Rates` of confusion matrices [..., C, C].
+        of_probabilities: function that computes one score from true classes [N] and probabilities [N, C]. For metrics
+            that a confusion matrix is not enough for. It is not computed for multi-label tasks.
     """
 
     key: str
@@ -87,10 +87,10 @@ METRICS: Final = Registry[Metric]("ercache.metrics", "ercache.metrics", lambda m
 
 
 def in_order() -> list[Metric]:
-    """All metrics; the one by which systems are compared is the first."""
+    """All metrics, sorted by key, except that the metric by which systems are compared comes first."""
     return sorted(METRICS.values(), key=lambda metric: (metric.key != METRIC, metric.key))
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
-    """Element by element; 0 where the lower one is 0."""
+    """Divide two arrays element by element. The result is 0 where the denominator is 0."""
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)

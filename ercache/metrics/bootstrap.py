@@ -1,4 +1,4 @@
-"""Bootstrap intervals of metrics: dialogues and seeds are drawn together, and summaries over seeds."""
+"""Bootstrap confidence intervals of metrics, and summaries over seeds. Dialogues and seeds are resampled together."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -13,15 +13,15 @@ PROBABILITY_DRAWS: Final = 200  # a metric of probabilities takes one set of pre
 
 
 def resampled_scores(counts: Ints, dialogues: Ints) -> dict[str, Floats]:
-    """Metrics of resampled dialogues, for each seed.
+    """Compute all metrics for every bootstrap draw of dialogues, separately for each seed.
 
     Args:
-        counts: confusion matrices of each seed and dialogue, [S, D, C, C]; with several labels, one 2 x 2 matrix for
+        counts: confusion matrices of S seeds and D dialogues, [S, D, C, C]; in a multi-label task, one 2 x 2 matrix for
             each of E labels, [S, D, E, 2, 2] (see `mean_scores`).
-        dialogues: how often each dialogue was drawn, [R, D].
+        dialogues: how often each dialogue was drawn, for R draws, [R, D].
 
     Returns:
-        metric -> [R, S].
+        A dictionary from metric key to scores, [R, S].
     """
     seeds, size, *matrix = counts.shape
     # In float64 a matrix product runs in BLAS, and counts stay exact.
@@ -30,16 +30,16 @@ def resampled_scores(counts: Ints, dialogues: Ints) -> dict[str, Floats]:
 
 
 def resampled_means(counts: Ints, seeds: Ints, dialogues: Ints) -> dict[str, Floats]:
-    """Metrics of resampled dialogues, mean over resampled seeds.
+    """Compute all metrics for every bootstrap draw of dialogues and seeds, averaged over the drawn seeds.
 
     Args:
-        counts: confusion matrices of each seed and dialogue, [S, D, C, C]; with several labels, one 2 x 2 matrix for
+        counts: confusion matrices of S seeds and D dialogues, [S, D, C, C]; in a multi-label task, one 2 x 2 matrix for
             each of E labels, [S, D, E, 2, 2].
-        seeds: how often each seed was drawn, [R, S].
-        dialogues: how often each dialogue was drawn, [R, D].
+        seeds: how often each seed was drawn, for R draws, [R, S].
+        dialogues: how often each dialogue was drawn, for R draws, [R, D].
 
     Returns:
-        metric -> [R].
+        A dictionary from metric key to mean scores, [R].
     """
     share = seeds / counts.shape[0]
     resampled = resampled_scores(counts, dialogues)
@@ -47,13 +47,16 @@ def resampled_means(counts: Ints, seeds: Ints, dialogues: Ints) -> dict[str, Flo
 
 
 def intervals(counts: Ints, *, draws: int = DRAWS, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95 % intervals of the mean over seeds, by a bootstrap over dialogues and seeds together.
+    """95 % confidence interval of every metric, averaged over seeds, by a bootstrap over dialogues and seeds together.
 
     Utterances of a dialogue are not independent, so whole dialogues are drawn.
 
     Args:
-        counts: confusion matrices of each seed and dialogue, [S, D, C, C]; with several labels, one 2 x 2 matrix for
+        counts: confusion matrices of S seeds and D dialogues, [S, D, C, C]; in a multi-label task, one 2 x 2 matrix for
             each of E labels, [S, D, E, 2, 2].
+
+    Returns:
+        A dictionary from metric key to the low and high end of the interval.
     """
     rng = np.random.default_rng(seed)
     seeds = rng_draws(rng, counts.shape[0], draws)
@@ -62,22 +65,31 @@ def intervals(counts: Ints, *, draws: int = DRAWS, seed: int = 0) -> dict[str, t
 
 
 def rng_draws(rng: np.random.Generator, size: int, draws: int) -> Ints:
-    """How often each of `size` things is drawn when `size` are drawn with replacement, [draws, size]."""
+    """Draw `size` of `size` items with replacement, `draws` times.
+
+    Returns:
+        How often each item was drawn, [draws, size].
+    """
     return rng.multinomial(size, np.full(size, 1 / size), size=draws)
 
 
 def percentiles(values: Floats) -> tuple[float, float]:
-    """The central 95 % of bootstrap values."""
+    """The 2.5th and 97.5th percentile of bootstrap values: the ends of a 95 % interval."""
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 
 def summary(counts: Ints) -> dict[str, dict[str, Any]]:
-    """Each metric over seeds: mean, sample standard deviation (0 for one seed) and 95 % interval.
+    """Mean, standard deviation and 95 % interval over seeds, for each metric of confusion matrices.
+
+    The standard deviation is that of a sample (ddof = 1); 0 for a single seed.
 
     Args:
-        counts: confusion matrices of each seed and dialogue, [S, D, C, C]; with several labels, one 2 x 2 matrix for
+        counts: confusion matrices of S seeds and D dialogues, [S, D, C, C]; in a multi-label task, one 2 x 2 matrix for
             each of E labels, [S, D, E, 2, 2].
+
+    Returns:
+        A dictionary from metric key to `mean`, `std` and `ci95`.
     """
     by_seed = mean_scores(counts.sum(1), leading=1)
     bounds = intervals(counts)
@@ -94,12 +106,15 @@ def summary(counts: Ints) -> dict[str, dict[str, Any]]:
 def probability_summary(
     truth: Ints, probabilities: Sequence[Floats], dialogue: Ints, *, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """Each metric of probabilities over seeds, as `summary` gives the others.
+    """Mean, standard deviation and 95 % interval over seeds, for each metric of probabilities.
 
     Args:
-        truth: class indices, [N].
-        probabilities: of each seed, [N, C].
-        dialogue: rank of the dialogue of each utterance, [N].
+        truth: true class indices, [N].
+        probabilities: predicted probabilities [N, C], one array per seed.
+        dialogue: index of each utterance's dialogue, [N], from 0 without gaps.
+
+    Returns:
+        A dictionary from metric key to `mean`, `std` and `ci95`.
     """
     needed = {key: m.of_probabilities for key, m in METRICS.items() if m.of_probabilities is not None}
     if not needed:

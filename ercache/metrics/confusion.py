@@ -1,7 +1,7 @@
-"""Confusion matrices, and the metrics that need nothing else.
+"""Confusion matrices, and the scores that can be computed from them.
 
-Tests hold every value equal to scikit-learn's, bit by bit. Importing scikit-learn here would add seconds to the start
-of every command.
+The results equal those of scikit-learn bit by bit, which tests check. scikit-learn is not imported here, because that
+would add seconds to the start of every command.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,14 @@ from ercache.metrics.base import METRICS, Floats, Ints, Rates
 
 
 def scores(truth: Ints, predicted: Ints, classes: int) -> dict[str, float]:
-    """The four metrics, as fractions.
+    """Weighted F1, macro F1, accuracy and UAR of predictions, as fractions.
 
     Args:
         truth, predicted: class indices, [N].
-        classes: C, also where a class does not occur.
+        classes: number C of classes, including classes that do not occur.
+
+    Returns:
+        A dictionary from metric key to score.
     """
     rates = Rates(confusion(truth, predicted, classes))
     return {
@@ -30,7 +33,7 @@ def scores(truth: Ints, predicted: Ints, classes: int) -> dict[str, float]:
 
 
 def per_class(truth: Ints, predicted: Ints, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """F1, precision, recall and support (true utterances) of each class, in the order of the names."""
+    """F1, precision, recall and support (number of true utterances) of each class, by class name."""
     rates = Rates(confusion(truth, predicted, len(names)))
     return {
         name: {
@@ -44,35 +47,49 @@ def per_class(truth: Ints, predicted: Ints, names: Sequence[str]) -> dict[str, d
 
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> Ints:
-    """Counts [C, C], rows true, columns predicted."""
+    """Confusion matrix [C, C] of counts. Rows are true classes, columns are predicted classes."""
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (truth, predicted), 1)
     return counts
 
 
 def dialogue_confusions(truth: Ints, predicted: Ints, dialogue: Ints, classes: int) -> Ints:
-    """Counts [D, C, C] of each dialogue; `dialogue` [N] holds its rank 0..D-1 for every utterance."""
+    """One confusion matrix per dialogue, [D, C, C].
+
+    Args:
+        truth, predicted: class indices, [N].
+        dialogue: index of each utterance's dialogue, 0..D-1, [N].
+        classes: number C of classes.
+    """
     counts = np.zeros((int(dialogue.max()) + 1, classes, classes), dtype=np.int64)
     np.add.at(counts, (dialogue, truth, predicted), 1)
     return counts
 
 
 def scores_of_confusions(counts: NDArray[Any]) -> dict[str, Floats]:
-    """The metrics of many confusion matrices at once: [..., C, C] -> metric -> [...].
+    """Compute all metrics of many confusion matrices [..., C, C] at once.
 
-    Equal to `scores`, which takes one set of predictions at a time: too slow for a bootstrap.
+    The results equal those of `scores`, which takes one set of predictions at a time and is too slow for a bootstrap.
+
+    Returns:
+        A dictionary from metric key to scores [...].
     """
     rates = Rates(counts)
     return {key: metric.of_rates(rates) for key, metric in METRICS.items() if metric.of_rates is not None}
 
 
 def mean_scores(counts: NDArray[Any], leading: int) -> dict[str, Floats]:
-    """The metrics of confusion matrices; of several labels an utterance, their mean over the labels.
+    """Compute all metrics of confusion matrices. In a multi-label task, average them over the labels.
+
+    Each label of a multi-label task is present or absent and has a 2 x 2 matrix. Its UAR is what the field calls
+    weighted accuracy, (TP / P + TN / N) / 2.
 
     Args:
-        counts: [..., C, C], or [..., E, 2, 2] for E labels that are each there or not; the metrics of such a label are
-            those of its two values, so that UAR is the field's weighted accuracy (TP / P + TN / N) / 2.
-        leading: number of the dimensions `...`, which the result keeps.
+        counts: matrices [..., C, C]; in a multi-label task with E labels, [..., E, 2, 2].
+        leading: number of leading dimensions `...`, which the scores keep.
+
+    Returns:
+        A dictionary from metric key to scores [...].
     """
     values = scores_of_confusions(counts)
     return {name: value.mean(tuple(range(leading, value.ndim))) for name, value in values.items()}

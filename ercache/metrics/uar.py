@@ -1,4 +1,4 @@
-"""UAR: the mean recall of the classes that occur."""
+"""UAR (unweighted average recall): the mean recall of the classes that occur."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from ercache.metrics.base import Floats, Metric, Rates, ratio
 
 
 def uar(rates: Rates) -> Floats:
-    """[..., C, C] -> [...]."""
+    """UAR of each confusion matrix, as a fraction: matrices [..., C, C] give scores [...]."""
     return ratio(rates.recall.sum(-1), (rates.support > 0).sum(-1).astype(np.float64))
 
 

@@ -1,4 +1,4 @@
-"""Weighted F1: the mean F1 of the classes, weighted by their true utterances."""
+"""Weighted F1: the mean F1 of the classes, weighted by the number of utterances of each true class."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from ercache.metrics.base import Floats, Metric, Rates, ratio
 
 
 def weighted_f1(rates: Rates) -> Floats:
-    """[..., C, C] -> [...]."""
+    """Weighted F1 of each confusion matrix, as a fraction: matrices [..., C, C] give scores [...]."""
     return ratio((rates.f1 * rates.support).sum(-1), rates.support.sum(-1))
 
 

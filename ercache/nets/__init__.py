@@ -1,4 +1,4 @@
-"""Networks that both packages need: `extract` loads them as encoders, and trainings build them.
+"""Networks that both stages need: `extract` loads them as encoders, and training runs train them.
 
-One file per network. Tensor names are those of the authors' published state dict, where there is one.
+One file per network. If the authors published a state dict, tensor names are the names in that state dict.
 """

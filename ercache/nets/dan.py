@@ -18,7 +18,8 @@ class DanOutput(NamedTuple):
 
     Attributes:
         features: feature map of the ResNet18 trunk, [B, 512, 7, 7].
-        heads: the four attention heads after a log-softmax over the heads, [B, 4, 512], values at most 0.
+        heads: vectors of the four attention heads after a log-softmax over the heads, [B, 4, 512]; values are at most
+            0.
         logits: scores of the C emotions, [B, C].
     """
 
@@ -38,7 +39,7 @@ class SpatialAttention(nn.Module):
         self.conv_3x1 = _normed(nn.Conv2d(256, WIDTH, (3, 1), padding=(1, 0)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh the positions.
+        """Weigh each position of a feature map.
 
         Args:
             x: feature map, [B, 512, h, w].
@@ -96,13 +97,14 @@ class CrossAttentionHead(nn.Module):
 
 
 class DAN(nn.Module):
-    """Facial expression network with four cross attention heads; 19,723,733 parameters for 7 classes.
+    """DAN: facial expression network with four cross attention heads; 19,723,733 parameters for 7 classes.
 
     Args:
         classes: number of emotions, 7 (AffectNet-7, RAF-DB) or 8 (AffectNet-8).
 
-    Source: Wen, Lin, Wang and Xu, "Distract Your Attention", figure 2: `features` is the feature clustering
-    network, the heads are the multi-head attention network, their log-softmax the attention fusion network.
+    Source: Wen, Lin, Wang and Xu, "Distract Your Attention", figure 2. In the paper's terms, `features` is the feature
+    clustering network, the heads are the multi-head attention network, and their log-softmax is the attention fusion
+    network.
     """
 
     def __init__(self, classes: int = 7) -> None:

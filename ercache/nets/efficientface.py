@@ -1,7 +1,7 @@
-"""EfficientFace, a small network for facial expressions (Zhao, Liu and Zhou, AAAI 2021), up to its global pool.
+"""EfficientFace, a small network for facial expressions (Zhao, Liu and Zhou, AAAI 2021), up to its global pooling.
 
-Tensor names are those of the authors' code (github.com/zengqunzhao/EfficientFace), so that their checkpoints load
-strictly once `fc`, the head, is dropped. The blocks are also those of AVT-CA's video branch.
+Tensor names are those of the authors' code (github.com/zengqunzhao/EfficientFace). Their checkpoints load strictly once
+the classification head `fc` is dropped. AVT-CA's video branch uses the same blocks.
 """
 
 from collections import OrderedDict
@@ -15,14 +15,14 @@ WIDTH: Final = 1024
 
 
 class InvertedResidual(nn.Module):
-    """Unit of ShuffleNet v2.
+    """Building block of ShuffleNet v2.
 
-    With stride 1 (then i = o), one half of the channels skips the convolutions. The channels of both halves are
-    interleaved at the end.
+    With stride 1 (then i = o), one half of the channels skips the convolutions. At the end, the channels of both halves
+    are interleaved.
 
     Args:
-        i, o: input and output channels.
-        stride: 1 keeps the size of the map, 2 halves it.
+        i, o: number of input and of output channels.
+        stride: 1 keeps the size of the feature map, 2 halves it.
     """
 
     def __init__(self, i: int, o: int, stride: int) -> None:
@@ -40,7 +40,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the unit.
+        """Apply the block to a feature map.
 
         Args:
             x: feature map, [B, i, h, w].
@@ -53,7 +53,7 @@ class InvertedResidual(nn.Module):
 
 
 def shuffled(x: Tensor) -> Tensor:
-    """Interleave the two halves of the channels of [B, C, h, w]: 0..5 become 0, 3, 1, 4, 2, 5."""
+    """Interleave the two halves of the channels of [B, C, h, w]: channels 0..5 become 0, 3, 1, 4, 2, 5."""
     halves = x.reshape(len(x), 2, x.shape[1] // 2, *x.shape[2:])
     return halves.transpose(1, 2).flatten(1, 2)
 
@@ -75,7 +75,7 @@ class LocalFeatureExtractor(nn.Module):
                 self.add_module(f"bn{n}_{step}", norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Process the quarters separately and put them back together.
+        """Process the four quarters of a feature map separately and put them back together.
 
         Args:
             x: feature map, [B, i, h, w].
@@ -95,7 +95,7 @@ class LocalFeatureExtractor(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """One weight per channel, through a bottleneck."""
+    """Computes one attention weight per channel, through a bottleneck."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """One weight per position, by two dilated convolutions."""
+    """Computes one attention weight per position, by two dilated convolutions."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class EfficientFace(nn.Module):
 
 
 def stage(i: int, o: int, units: int) -> nn.Sequential:
-    """One unit that halves the size of the map, then `units` - 1 units that keep it."""
+    """Build a stage of the network: one block that halves the size of the map, then `units` - 1 blocks that keep it."""
     return nn.Sequential(InvertedResidual(i, o, 2), *(InvertedResidual(o, o, 1) for _ in range(units - 1)))
 
 

@@ -18,7 +18,7 @@ class Transposed(nn.Module):
     """Swaps the time and channel axes."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Swap the last two axes: [B, C, T] becomes [B, T, C], and the other way round."""
+        """Swap the last two axes, for example [B, C, T] to [B, T, C]."""
         return x.transpose(1, 2)
 
 
@@ -50,7 +50,7 @@ class LocalEncoder(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with a bias on the scores."""
+    """Multi-head self-attention with a bias added to the attention scores."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Attend.
+        """Apply multi-head self-attention.
 
         Args:
             x: states, [B, L, D].
@@ -176,12 +176,12 @@ class AudioEncoder(nn.Module):
 
 
 class Emotion2vec(nn.Module):
-    """The whole network.
+    """The whole network emotion2vec: the audio branch, and transformer layers above it.
 
     Args:
         width: size D of the states.
-        heads: attention heads per layer.
-        depths: transformer layers of the audio branch, and above it.
+        heads: number of attention heads per layer.
+        depths: number of transformer layers in the audio branch, and number of layers above it.
     """
 
     def __init__(self, width: int = 768, heads: int = 12, depths: tuple[int, int] = (4, 8)) -> None:
@@ -206,7 +206,7 @@ class Emotion2vec(nn.Module):
 
 
 def position_layer(width: int) -> nn.Module:
-    """A convolution over time, a layer norm without weights, and a GELU."""
+    """Build a layer of the position encoding: a convolution over time, a layer norm without weights, and a GELU."""
     convolution = nn.Conv1d(
         width, width, POSITION_KERNEL, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS
     )
@@ -215,10 +215,10 @@ def position_layer(width: int) -> nn.Module:
 
 
 def slopes(heads: int) -> list[float]:
-    """Slope of each head: how fast its attention falls with distance.
+    """Slope of each attention head for ALiBi position biases: how fast attention falls with distance.
 
-    For a power of two, slope i is 2^(-8i / heads), i = 1..heads. Otherwise the slopes of the next lower power of two
-    come first, then every second one of the next higher power.
+    If the number of heads is a power of two, slope i is 2^(-8i / heads), i = 1..heads. Otherwise the slopes for the
+    next lower power of two come first, then every second slope for the next higher power of two.
 
     Source: ALiBi, arXiv 2108.12409.
     """
@@ -228,7 +228,7 @@ def slopes(heads: int) -> list[float]:
 
 
 def distance_bias(frames: int, heads: int) -> Tensor:
-    """Attention bias by distance: minus the slope of a head times the distance of two frames, [1, heads, T, T]."""
+    """Attention bias [1, heads, T, T]: minus the slope of the head times the distance between the two frames."""
     at = torch.arange(frames)
     distance = (at[:, None] - at[None]).abs()
     return -torch.tensor(slopes(heads))[None, :, None, None] * distance

@@ -1,8 +1,9 @@
-"""JAA-Net: face alignment and action units learnt jointly (Shao, Liu, Cai and Ma, IJCV 2021).
+"""JAA-Net: face alignment and facial action units learnt jointly (Shao, Liu, Cai and Ma, IJCV 2021).
 
-There are six networks, one for each of the authors' six files (github.com/ZhiwenShao/PyTorch-JAANet). Tensor names
-are theirs, so that each file loads strictly. Version 2 of the code adds a head to every branch of `local_au_net`, which
-only its loss uses. Those tensors (`UNUSED`) are dropped, so the files of both versions fit.
+The authors publish six checkpoint files (github.com/ZhiwenShao/PyTorch-JAANet). There is one network class for each
+file, with the same tensor names, so that each file loads strictly. In version 2 of their code, every branch of
+`local_au_net` has an additional head that only the loss uses. These tensors (`UNUSED`) are dropped, so files of both
+versions fit.
 """
 
 from typing import Final, NamedTuple
@@ -51,11 +52,11 @@ class JaaOutput(NamedTuple):
 
 
 class LocalConvolution(nn.Module):
-    """Cuts a map into n x n tiles and gives each tile its own batch norm, ReLU and 3 x 3 convolution.
+    """Cuts a feature map into n x n tiles and gives each tile its own batch norm, ReLU and 3 x 3 convolution.
 
     Args:
-        tiles: n.
-        i, o: input and output channels.
+        tiles: number n of tiles per side.
+        i, o: number of input and of output channels.
     """
 
     def __init__(self, tiles: int, i: int, o: int) -> None:
@@ -80,10 +81,11 @@ class LocalConvolution(nn.Module):
 
 
 class RegionLayer(nn.Module):
-    """Hierarchical multi-scale region layer: a convolution plus tile convolutions of three sizes in a row.
+    """Hierarchical multi-scale region layer: a convolution, and three successive tile convolutions with other tile
+    sizes.
 
     Args:
-        i, o: input and output channels.
+        i, o: number of input and of output channels.
     """
 
     def __init__(self, i: int, o: int) -> None:
@@ -112,7 +114,7 @@ class RegionLayer(nn.Module):
 
 
 class RegionLearning(nn.Module):
-    """First network: region features of a face. Its file is `region_learning`."""
+    """First network of JAA-Net: computes region features of a face. Checkpoint file: `region_learning`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +136,7 @@ class RegionLearning(nn.Module):
 
 
 class FeatureBranch(nn.Module):
-    """Six convolutions on region features. The file `global_au_feat`, and a part of two other files."""
+    """Six convolutions on region features. Checkpoint file: `global_au_feat`. Two other networks contain it, too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,7 +162,7 @@ class FeatureBranch(nn.Module):
 
 
 class AlignNet(nn.Module):
-    """Face alignment: predicts landmarks from region features. Its file is `align_net`."""
+    """Face alignment: predicts landmarks from region features. Checkpoint file: `align_net`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +184,7 @@ class AlignNet(nn.Module):
 
 
 class AttentionRefinement(nn.Module):
-    """Refines predefined attention maps, one branch per action unit. Its file is `local_attention_refine`."""
+    """Refines predefined attention maps, one branch per action unit. Checkpoint file: `local_attention_refine`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +213,10 @@ class AttentionRefinement(nn.Module):
 
 
 class LocalFeatures(nn.Module):
-    """Mean of twelve branches, one per action unit, each on attention-weighted features. Its file is `local_au_net`."""
+    """Computes the mean of twelve feature branches, one per action unit. Checkpoint file: `local_au_net`.
+
+    Each branch sees the region features weighted by the attention map of its action unit.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,7 +237,7 @@ class LocalFeatures(nn.Module):
 
 
 class JointHead(nn.Module):
-    """Classifies all action units together. Its weights are in the checkpoint file `au_net`."""
+    """Classifies all action units together. Checkpoint file: `au_net`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,10 +257,10 @@ class JointHead(nn.Module):
 
 
 class JaaNet(nn.Module):
-    """The whole network, built from the six networks of `PARTS`.
+    """The whole of JAA-Net, built from the six networks of `PARTS`.
 
-    Source: Shao et al., "JAA-Net: Joint Facial Action Unit Detection and Face Alignment via Adaptive Attention",
-    figure 2. The joint head takes alignment, global and local features, in this order.
+    Source: Shao et al., "JAA-Net: Joint Facial Action Unit Detection and Face Alignment via Adaptive Attention", figure
+    2. The joint head takes alignment, global and local features, in this order.
     """
 
     def __init__(
@@ -304,7 +309,7 @@ PARTS: Final[dict[str, type[nn.Module]]] = {  # by the names of the authors' fil
 
 
 def au_centres(landmarks: Tensor) -> Tensor:
-    """The two centres of each action unit.
+    """Compute the two centres of each action unit from the landmarks of a face.
 
     Args:
         landmarks: x and y in pixels, [B, 49, 2].
@@ -321,7 +326,8 @@ def au_centres(landmarks: Tensor) -> Tensor:
 
 
 def attention_maps(landmarks: Tensor) -> Tensor:
-    """Predefined attention around the centres of the action units. It falls with the city-block distance.
+    """Predefined attention maps. Attention is highest at the centres of an action unit and falls with city-block
+    distance.
 
     A centre outside the map still contributes to the positions within its radius.
 

@@ -1,4 +1,4 @@
-"""The extractor of M2FNet: a ResNet18 and a linear projector, trained by metric learning.
+"""The audio and visual feature extractor of M2FNet: a ResNet18 and a linear projector, trained by metric learning.
 
 Source: docs/papers/m2fnet.md, section 4.1.
 """
@@ -18,9 +18,10 @@ STD: Final = (0.229, 0.224, 0.225)
 
 
 class Extractor(nn.Module):
-    """e = ResNet18 without its classifier, z = W e + b; 11,330,412 parameters.
+    """Encoder e = ResNet18 without its classifier, and projector z = W e + b; 11,330,412 parameters.
 
-    One architecture for mel images, faces and scenes; images of any size, as the pooling is global.
+    The same architecture is used for mel images, faces and scenes. Images may have any size, because the pooling is
+    global.
 
     Source: M2FNet, section 3.3; the sizes are those of docs/papers/m2fnet.md, section 4.1.
     """
@@ -38,7 +39,7 @@ class Extractor(nn.Module):
             images: normalised images, see `normalised`, [B, 3, H, W].
 
         Returns:
-            e, [B, 512].
+            Encodings e of the images, [B, 512].
         """
         encoded: Tensor = self.encoder(images)
         return encoded
@@ -50,18 +51,19 @@ class Extractor(nn.Module):
             images: normalised images, see `normalised`, [B, 3, H, W].
 
         Returns:
-            z, [B, 300].
+            Embeddings z of the images, [B, 300].
         """
         embedded: Tensor = self.projector(self.encode(images))
         return embedded
 
 
 def start_from_imagenet(extractor: Extractor, tensors: Mapping[str, Tensor]) -> None:
-    """Load torchvision's ResNet18 (IMAGENET1K_V1) into the encoder. The projector keeps its initialisation.
+    """Load torchvision's ResNet18 weights (IMAGENET1K_V1) into the encoder. The projector keeps its random
+    initialisation.
 
     Args:
-        extractor: changed in place.
-        tensors: name -> tensor of torchvision's file.
+        extractor: network that is changed in place.
+        tensors: tensors of torchvision's checkpoint, by name.
 
     Raises:
         WeightsError: the tensors belong to another network.

@@ -1,4 +1,4 @@
-"""RoBERTa: the network in its sizes, loading a checkpoint, and the speaker tokens that Cues adds."""
+"""RoBERTa in several sizes: build the network, load a checkpoint, and make embeddings of Cues' speaker tokens."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -23,11 +23,11 @@ SIZES: Final = {"small": SMALL, "base": BASE, "large": LARGE}
 
 
 def roberta(shape: Shape, vocabulary: int) -> "nn.Module":
-    """Build the network without its pooler, which was never trained.
+    """Build a RoBERTa without its pooler, which pre-training does not train. No checkpoint is loaded.
 
     Args:
         shape: sizes of the network.
-        vocabulary: rows of the embedding table, if the shape leaves them open (0).
+        vocabulary: number of rows of the embedding table, used if `shape.vocabulary` is 0.
     """
     from transformers.models.roberta.configuration_roberta import RobertaConfig
     from transformers.models.roberta.modeling_roberta import RobertaModel
@@ -47,12 +47,12 @@ def roberta(shape: Shape, vocabulary: int) -> "nn.Module":
 
 
 def from_checkpoint(weights: Weights, expected: Shape, tokenizer: "Tokenizer") -> "nn.Module":
-    """Build the network and load a published checkpoint.
+    """Build a RoBERTa and load a published checkpoint into it.
 
     Args:
         weights: handle of the checkpoint.
         expected: sizes that the encoder assumes.
-        tokenizer: gives the size of the vocabulary.
+        tokenizer: tokenizer of the checkpoint, which gives the size of the vocabulary.
 
     Raises:
         WeightsError: the checkpoint is absent, damaged, or of another network.
@@ -64,10 +64,10 @@ def from_checkpoint(weights: Weights, expected: Shape, tokenizer: "Tokenizer") -
 
 
 def speaker_rows(table: "Tensor") -> "Tensor":
-    """Embeddings of ten speaker tokens, near the mean of all embeddings. They are the same in every run.
+    """Make embeddings for ten speaker tokens, near the mean of all embeddings. They are the same in every run.
 
     Args:
-        table: embedding table, [V, width].
+        table: embedding table of the network, [V, width].
 
     Returns:
         Rows for the speaker tokens, [10, width].

@@ -1,4 +1,4 @@
-"""The networks of wav2vec 2.0, HuBERT and WavLM: their sizes, norms and tensor names.
+"""The speech networks wav2vec 2.0, HuBERT and WavLM: their sizes, norms and tensor names.
 
 Source: docs/encoders.md#speech-networks.
 """
@@ -14,19 +14,21 @@ Family = Literal["wav2vec2", "hubert", "wavlm"]
 
 @dataclass(frozen=True)
 class SpeechNetwork:
-    """Fixed properties of the network of a checkpoint.
+    """Fixed properties of a published speech network.
 
     Attributes:
         family: architecture.
         width: size of the states.
         layers: number of transformer layers.
         norm: normalisation after the first convolution. `group` uses statistics over time, so padding would change
-            every frame even with a mask; such a network takes one clip per forward. `layer` normalises each frame;
+            every frame even with a mask; such a network takes one clip per forward pass. `layer` normalises each frame;
             such a network takes padded batches with a mask.
         bias: whether the convolutions have a bias.
-        stable: pre-norm layers (a norm before attention and feed-forward), and one more norm after the last layer.
-        normalised: clips are normalised to mean 0 and variance 1 (`do_normalize` of the checkpoint's preprocessor).
-        emotion: it has the emotion head of audEERING.
+        stable: whether the transformer layers are pre-norm (a norm before attention and feed-forward), with one more
+            norm after the last layer.
+        normalised: whether clips are normalised to mean 0 and variance 1 (`do_normalize` of the checkpoint's
+            preprocessor).
+        emotion: whether the network has the emotion head of audEERING.
     """
 
     family: Family
@@ -62,12 +64,12 @@ LARGE_WAVLM = SpeechNetwork("wavlm", 1024, 24, "layer", bias=False, stable=True)
 
 
 def build(family: Family, config: dict[str, Any], emotion: bool) -> "nn.Module":
-    """Build a network from its config.json.
+    """Build a speech network from its config.json. No checkpoint is loaded.
 
     Args:
         family: architecture.
         config: content of config.json.
-        emotion: add the emotion head of audEERING.
+        emotion: whether to add the emotion head of audEERING.
     """
     network: nn.Module
     if family == "wavlm":
@@ -91,14 +93,15 @@ def build(family: Family, config: dict[str, Any], emotion: bool) -> "nn.Module":
 
 
 def keep_layers(network: Any, layer: int) -> None:
-    """Remove the layers above `layer`, so that the network returns what transformers calls `hidden_states[layer]`.
+    """Remove all transformer layers above `layer`. The network then returns what transformers calls
+    `hidden_states[layer]`.
 
-    For the last layer nothing is removed. The output is then `last_hidden_state`, including a final norm if there is
-    one.
+    If `layer` is the last layer, nothing is removed. The output is then `last_hidden_state`, including the final norm
+    if the network has one.
 
     Args:
-        network: changed in place.
-        layer: number of the layer, from 1.
+        network: network that is changed in place.
+        layer: number of the highest layer to keep, counted from 1.
 
     Raises:
         ValueError: the network has no such layer.
@@ -128,7 +131,7 @@ UNMASKED = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # config of a netw
 
 
 def tensor_name(name: str) -> str:
-    """Translate the tensor name of a published file to transformers 5, which renamed those of weight norms."""
+    """Translate a tensor name of a published file to transformers 5, which renamed the tensors of weight norms."""
     for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
         name = name.replace(
             f"pos_conv_embed.conv.{old}", f"pos_conv_embed.conv.parametrizations.weight.{new}"

@@ -15,9 +15,9 @@ class Shape:
 
     Attributes:
         width: size of the states.
-        layers, heads: transformer layers, and attention heads per layer.
+        layers, heads: number of transformer layers, and number of attention heads per layer.
         inner: width of the feed-forward layers.
-        vocabulary: rows of the embedding table; 0 takes the size from the tokenizer.
+        vocabulary: number of rows of the embedding table; 0 means that the tokenizer gives it.
     """
 
     width: int
@@ -28,7 +28,9 @@ class Shape:
 
 
 def shape_of(weights: Weights, expected: Shape) -> Shape:
-    """Read the sizes from config.json; with random weights, return `expected`.
+    """Read the sizes of a network from the config.json of a checkpoint.
+
+    With random weights there is no config.json, and the result is `expected`.
 
     Raises:
         WeightsError: config.json is absent or damaged, or its width differs from `expected`.

@@ -1,6 +1,6 @@
-"""Single frozen layers of a published BERT or ViT. Cues places its cross-modal bridges between them.
+"""Single layers of a published BERT or ViT, with frozen weights. Cues places its cross-modal bridges between them.
 
-The layers are classes of transformers. Only the requested layers are built and loaded.
+The layer classes come from transformers. Only the requested layers are built and loaded.
 """
 
 from typing import Any, Literal
@@ -14,15 +14,13 @@ Kind = Literal["bert", "vit"]
 
 
 class UpperLayers(nn.Module):
-    """Some layers of a transformer, never trained and always in eval mode.
-
-    A ViT also has the norm after its last layer.
+    """Selected layers of a BERT or ViT, never trained and always in eval mode. For a ViT, the final norm is included.
 
     Args:
-        kind: architecture.
-        width, heads: size of the states, and attention heads per layer.
-        depth: number of layers of the whole network.
-        numbers: which layers to build, counted from 0.
+        kind: architecture, `bert` or `vit`.
+        width, heads: size of the states, and number of attention heads per layer.
+        depth: number of layers of the whole published network.
+        numbers: indices of the layers to build, counted from 0.
     """
 
     def __init__(self, kind: Kind, width: int, heads: int, depth: int, numbers: tuple[int, ...]) -> None:
@@ -51,16 +49,16 @@ class UpperLayers(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> "UpperLayers":
-        """Stay in eval mode, so that frozen layers apply no dropout."""
+        """Ignore `mode` and stay in eval mode, so that the frozen layers apply no dropout."""
         return super().train(False)
 
     def forward(self, number: int, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Apply one layer.
 
         Args:
-            number: which layer, one of `numbers`.
+            number: index of the layer, one of `numbers`.
             x: states, [N, T, width].
-            valid: bool [N, T]; steps where it is False are masked in the attention. None masks nothing.
+            valid: bool mask [N, T]; attention ignores the steps where it is False. None means that all steps are valid.
 
         Returns:
             States, [N, T, width].
@@ -70,7 +68,7 @@ class UpperLayers(nn.Module):
         return y
 
     def load(self, checkpoint: str) -> None:
-        """Load the tensors of a checkpoint.
+        """Load the weights of the selected layers from a checkpoint.
 
         Args:
             checkpoint: key in the table of checkpoints.

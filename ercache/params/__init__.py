@@ -1,1 +1,1 @@
-"""params.yaml: its schema, and reading it with all wrong entries reported together."""
+"""params.yaml: its schema, and reading it. All wrong entries are reported together."""

@@ -1,7 +1,8 @@
-"""Read params.yaml, check it as a whole, and report all wrong entries together.
+"""Read params.yaml, check all of it, and report all wrong entries together.
 
 The caller passes the config classes of corpora, encoders and models, because this package must not import them. The
-root folder of a corpus is a setting of the machine: `--root`, ERCACHE_ROOT_<CORPUS>, params.local.yaml or params.yaml.
+root folder of a corpus depends on the machine. It is given by `--root`, ERCACHE_ROOT_<CORPUS>, params.local.yaml or
+params.yaml.
 """
 
 import difflib
@@ -35,10 +36,10 @@ Configs = Mapping[str, type[BaseModel]]
 
 
 class LocalParams(Strict):
-    """All of params.local.yaml.
+    """The content of params.local.yaml: settings of one machine.
 
     Attributes:
-        roots: corpus -> folder of its media on this machine.
+        roots: folder with the media of each corpus on this machine, by corpus key.
     """
 
     roots: dict[str, str] = Field(default_factory=dict)
@@ -56,11 +57,13 @@ def load_params(
 
     Args:
         path: the file.
-        corpora, encoders, models: key -> class of its config. Entries with these keys are then checked as well.
-        extractors: key -> class of its config, class of its training params.
+        corpora, encoders, models: dictionaries from key to config class. If given, the entries of params.yaml with
+            these keys are checked against the classes.
+        extractors: dictionary from extractor key to its config class and the class of its training params.
 
     Raises:
-        ParamsError: with every wrong entry: its place, its value, and the most similar known name.
+        ParamsError: an entry is wrong. The details name the place and value of every wrong entry, and for an unknown
+            name the most similar known name.
     """
     local = _local_findings(corpora)
     if not path.is_file():
@@ -88,18 +91,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(raw, dict):
-        raise ParamsError(f"{path}: the top level is not a mapping")
+        raise ParamsError(f"{path}: the top level is not a mapping (`key: value` lines)")
     return raw
 
 
 def schema_errors(model: type[BaseModel], raw: Any, where: str = "") -> list[str]:
-    """Check a mapping against a pydantic model.
+    """Check a dictionary against a pydantic model.
 
     Args:
-        where: dotted path of the mapping, for the sentences.
+        where: dotted path of the dictionary in params.yaml, for the sentences.
 
     Returns:
-        One sentence per wrong entry; empty if all is well.
+        One sentence per wrong entry; an empty list if there is none.
     """
     try:
         model.model_validate(raw)
@@ -109,7 +112,7 @@ def schema_errors(model: type[BaseModel], raw: Any, where: str = "") -> list[str
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: the most similar known name, or all known names if none is similar."""
+    """Write a hint for an unknown name: the most similar known name, or all known names if none is similar."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
@@ -127,7 +130,7 @@ def _sentence(model: type[BaseModel], item: Any, where: str) -> str:
 
 
 def _owner(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel] | None:
-    """The model class at a location of a validation error, found through fields and dict values."""
+    """Find the pydantic model class that has the field at a location of a validation error. None if there is none."""
     current: Any = model
     for step in loc:
         if isinstance(current, type) and issubclass(current, BaseModel):
@@ -153,7 +156,7 @@ def _corpus_findings(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
 
 
 def _local_findings(corpora: Configs | None) -> list[str]:
-    """Wrong entries of params.local.yaml, which may hold `roots` only."""
+    """One sentence per wrong entry of params.local.yaml. Only the key `roots` is allowed there."""
     raw = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
     found = [f"{LOCAL_FILE}: {error}" for error in schema_errors(LocalParams, raw)]
     if corpora is not None:
@@ -163,7 +166,10 @@ def _local_findings(corpora: Configs | None) -> list[str]:
 
 
 def _used_corpora(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
-    """Corpora of experiments and trainings that are unknown: they cannot be scanned and have no manifest."""
+    """One sentence per unknown corpus in `experiments` and `pretrain`.
+
+    A corpus is unknown if it cannot be scanned and has no manifest.
+    """
     if corpora is None:
         return []
     return [
@@ -253,13 +259,15 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
-    """Find the root folder of a corpus: from `given`, the environment, params.local.yaml or params.yaml, in this order.
+    """Find the root folder of a corpus.
+
+    The first setting counts: `given`, ERCACHE_ROOT_<CORPUS>, params.local.yaml, params.yaml.
 
     Args:
-        given: value of `--root`, if any.
+        given: value of the option `--root`, if the user gave it.
 
     Raises:
-        UsageError: no root is known, or it is not a folder.
+        UsageError: the root folder is set nowhere, or it is not a folder.
     """
     variable = f"ERCACHE_ROOT_{corpus.upper()}"
     local = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}

@@ -1,4 +1,4 @@
-"""The entries of params.yaml, where all choices of a project stand. `ercache.params.load` reads the file."""
+"""The schema of params.yaml, the file that holds all choices of a project. `ercache.params.load` reads it."""
 
 from typing import Any, Literal, Self
 
@@ -9,7 +9,7 @@ IMPORTED = "imported"
 
 
 class Strict(BaseModel):
-    """Base class of all params (pydantic): immutable; an unknown key is an error."""
+    """Base class of all params (a pydantic model): values cannot be changed, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -18,16 +18,17 @@ class FacePolicy(Strict):
     """How faces are detected (MTCNN). The provenance of every face feature holds these values.
 
     Attributes:
-        min_face_size: smallest face to search for, pixels.
-        min_face_share: smallest face as a share of the picture's shorter side. The larger of the two limits applies.
+        min_face_size: side of the smallest face to search for, in pixels.
+        min_face_share: side of the smallest face, as a share of the picture's shorter side. The larger of this limit
+            and `min_face_size` applies.
         factor: ratio of neighbouring scales of the image pyramid; facenet-pytorch uses 0.709.
         resize: `area` averages pixels as facenet-pytorch does; `bilinear` (antialiased, on bytes) is much faster.
-        thresholds: thresholds of the three cascade stages.
-        overlap: after the first two stages, boxes with a larger overlap (IoU) with a better box are dropped;
+        thresholds: score thresholds of MTCNN's three stages.
+        overlap: after the first two stages, a box is dropped if it overlaps a better box by more than this IoU;
             facenet-pytorch uses 0.7.
         min_probability: detections with a lower probability are dropped.
-        every: seconds between detections; between them, faces are tracked by the overlap of their boxes. Without it,
-            faces are detected on every frame that is used.
+        every: seconds between detections. In between, faces are tracked by the overlap of their boxes. If not set,
+            faces are detected in every frame that is used.
     """
 
     min_face_size: int = Field(40, ge=12)
@@ -41,13 +42,13 @@ class FacePolicy(Strict):
 
 
 class Limits(Strict):
-    """Limits per clip. A clip that exceeds one has no feature, and the reason is recorded.
+    """Limits per clip. A clip that exceeds a limit has no feature, and the cache records the reason.
 
     Attributes:
-        seconds: wall clock time of decoding.
-        duration: duration of the clip, seconds.
-        pixels: size of a picture, width x height.
-        megabytes: size of all decoded pictures.
+        seconds: longest wall clock time for decoding the clip, in seconds.
+        duration: longest duration of the clip, in seconds.
+        pixels: largest size of a picture, width x height.
+        megabytes: largest size of all decoded pictures of the clip together.
     """
 
     seconds: float = Field(120, gt=0)
@@ -57,18 +58,20 @@ class Limits(Strict):
 
 
 class EngineParams(Strict):
-    """How extraction runs. No value adapts by itself; `ercache bench batch` prints a good batch size.
+    """How extraction runs. No value is tuned automatically; `ercache bench batch` prints a good batch size.
 
     Attributes:
-        shard: number of utterances whose media are read, encoded and resumed together.
-        text_shard: the same for texts.
+        shard: number of utterances in a shard. The media of a shard are read and encoded together. An interrupted run
+            repeats only unfinished shards.
+        text_shard: number of utterances in a shard of a text feature.
         batch: largest number of utterances in one forward pass.
         precision: floating-point type of the networks; TF32 is always off.
-        threads: CPU threads of one forward pass.
-        lanes: number of worker processes that encode, each with its own copy of the networks. On GPUs there is one
-            per device.
+        threads: number of CPU threads of one forward pass.
+        lanes: number of worker processes that encode, each with its own copy of the networks. On GPUs there is one per
+            device.
         workers: number of files that a worker process reads ahead.
-        memory: megabytes of decoded media that a worker process encodes together, and as much again to read ahead.
+        memory: megabytes of decoded media that a worker process encodes together. It reads ahead as many megabytes
+            again.
     """
 
     shard: int = Field(16, ge=1)
@@ -87,7 +90,7 @@ class FeatureParams(BaseModel):
 
     Attributes:
         encoder: key of the encoder, or `imported` if `ercache cache import` wrote the caches.
-        faces: entries of the face policy that differ for this feature.
+        faces: entries of the face policy in which this feature differs from `faces` in params.yaml.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -96,12 +99,12 @@ class FeatureParams(BaseModel):
 
     @property
     def imported(self) -> bool:
-        """Whether its caches come from another project. No encoder here can compute it then."""
+        """Whether the feature comes from another project. No encoder of ercache can compute it then."""
         return self.encoder == IMPORTED
 
     @property
     def params(self) -> dict[str, Any]:
-        """The params of the encoder, as written in params.yaml."""
+        """Params of the encoder, as written in params.yaml."""
         return dict(self.model_extra or {})
 
 
@@ -110,26 +113,27 @@ def _nothing(value: float | tuple[int, ...]) -> bool:
 
 
 class TrainingParams(Strict):
-    """How every model is trained. The epoch is always chosen on validation.
+    """How every model is trained. The best epoch is always chosen on validation data.
 
     Attributes:
-        seeds: number of trainings, with seeds 0, 1, ...
+        seeds: number of training runs, with seeds 0, 1, ...
         epochs: largest number of epochs.
-        patience: training stops after so many epochs without a better validation score.
-        batch: dialogues per step.
+        patience: training stops after this number of epochs without a better validation score.
+        batch: number of dialogues per step.
         optimizer, lr, weight_decay: `adam` and `sgd` add the decay to the gradient (L2); `adamw` decouples it.
         momentum, dampening: options of `sgd`; dampening is the share of a gradient that does not enter the momentum.
-        l2: how weight_decay acts. `decay` acts through the optimizer. `squared` and `norm` instead add weight_decay
-            times the squared norm, or the norm, of all parameters to the loss.
-        clip: largest gradient norm; null does not clip.
+        l2: how weight_decay acts. `decay`: through the optimizer. `squared` or `norm`: the loss gets an additional
+            term, weight_decay times the squared norm (`squared`) or the norm (`norm`) of all parameters.
+        clip: largest gradient norm; null switches clipping off.
         schedule: learning rate over epochs. `plateau` lowers it when the validation score stalls (plateau_patience,
-            plateau_factor). `steps` divides it by 10 after each epoch in `milestones`. `cosine` lowers it to 0 over
-            `epochs`, after a linear increase over the share `warmup` of them.
+            plateau_factor). `steps` divides it by 10 after each epoch in `milestones`. `cosine` first increases it
+            linearly over the share `warmup` of the epochs, then lowers it to 0.
         gamma: exponent of the focal loss; 0 gives cross-entropy.
         class_weights: `balanced` weighs a class by N / (C n_c), from the train labels. In a multi-label task it weighs
             the presence of an emotion by (times absent) / (times present).
-        modality_dropout: chance, in training, to hide a modality of an utterance. At least one modality always stays.
-        standardize: standardise every feature with mean and standard deviation of the train part.
+        modality_dropout: probability of hiding a modality of an utterance during training. At least one modality always
+            stays.
+        standardize: standardise every feature with the mean and standard deviation of the train subset.
     """
 
     seeds: int = Field(5, ge=1)
@@ -160,33 +164,36 @@ EpcTarget = Literal["next_utterance", "next_same_speaker"]
 
 
 def task_label(task: str, target: str) -> str:
-    """Label of a task that also names an unusual target, because scores of different targets cannot be compared."""
+    """Name of a task for tables. It includes an unusual target, because scores of different targets differ."""
     return task if target == "next_utterance" else f"{task} of the same speaker"
 
 
 class ExperimentParams(Strict):
-    """An experiment: a model on features of a corpus.
+    """An experiment: a model trained on features of a corpus.
 
     Attributes:
         model: key of the model.
         corpus: key of the corpus.
         task: `erc` recognises the emotion of each utterance. `epc` predicts the emotion of the next utterance from the
             utterances before it.
-        label_set: a label set of the manifest. Or the common beginning of sets `<name>_<emotion>` with the values
-            absent and present; then several emotions may be present at once.
-        split: a split of the manifest.
-        folds: instead of `split`, a group of splits `<folds>/<held-out group>`. Each of them is trained and tested.
-        history: largest number of utterances that the model reads, counted back from the current one. Without it, the
-            model reads whole dialogues (`erc`) or the whole past (`epc`).
-        epc_target: which emotion `epc` predicts: that of the next utterance by any speaker, or that of the next
-            utterance by the current speaker. In the second case, utterances of others in between are hidden.
-        features: modality -> names of features, concatenated in this order; `name:array` uses one of several arrays.
-        unlabelled: utterances without a label in `label_set`. `keep` leaves them in their dialogues as context, masked
-            in loss and metrics. `drop` removes them before the model reads the dialogue.
+        label_set: a label set of the manifest. It may also be the common beginning of label sets `<name>_<emotion>`
+            with the values absent and present. Then several emotions may be present at once.
+        split: name of a split of the manifest.
+        folds: for cross-validation, used instead of `split`: the name of a group of splits `<folds>/<held-out group>`.
+            The model is trained and tested on each of them.
+        history: largest number of utterances that the model reads, counted back from the current one. If not set, the
+            model reads whole dialogues (`erc`) or all utterances so far (`epc`).
+        epc_target: the utterance whose emotion `epc` predicts: the next utterance by any speaker, or the next utterance
+            by the current speaker. In the second case, utterances of other speakers in between are hidden.
+        features: names of the features of each modality, concatenated in this order. `name:array` uses one of several
+            arrays of a feature.
+        unlabelled: what happens to utterances without a label in `label_set`. `keep` leaves them in their dialogues as
+            context, masked in loss and metrics. `drop` removes them before the model reads the dialogue.
         preset: named size of the model.
         config: switches of the model that differ from the preset.
-        training: training params that differ from the common ones.
-        pipeline: whether dvc.yaml gets a stage for it, if its corpus is in the pipeline. It does not enter digests.
+        training: training params that differ from `training` in params.yaml.
+        pipeline: whether dvc.yaml gets a stage for this experiment, if its corpus is in the pipeline. Digests of runs
+            do not depend on it.
     """
 
     model: str
@@ -220,26 +227,27 @@ class ExperimentParams(Strict):
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of all features, in order, without `:array`."""
+        """Names of all features of the experiment, in order, without `:array`."""
         return list(
             dict.fromkeys(split_array_name(name)[0] for names in self.features.values() for name in names)
         )
 
 
 def split_array_name(name: str) -> tuple[str, str]:
-    """Split `name:array` into feature and array. The array is "" if none is named."""
+    """Split `name:array` into the name of a feature and the name of an array ("" if there is no colon)."""
     feature, _, array = name.partition(":")
     return feature, array
 
 
 class PretrainParams(Strict):
-    """The training of an extractor, on a corpus or on a folder of labelled files.
+    """How an extractor is trained: on a corpus, or on a folder of labelled files.
 
     Attributes:
         extractor: key of the encoder that uses the weights.
-        corpus, label_set, split: train on the train and dev utterances of a corpus, with these labels.
-        folder: instead of a corpus, train on the files `<folder>/<label>/*`. The option `--folder` overrides it.
-        labels: kind of the folder's labels. With `identity`, train and dev hold different identities.
+        corpus, label_set, split: corpus whose train and dev utterances are used, the labels to learn, and the split.
+        folder: folder to train on instead of a corpus. Its files are `<folder>/<label>/*`. The option `--folder`
+            overrides it.
+        labels: meaning of the folder's labels. With `identity`, no identity is in both train and dev.
         config: switches of the extractor.
         training: training params.
     """
@@ -255,14 +263,15 @@ class PretrainParams(Strict):
 
 
 class SweepParams(Strict):
-    """How `ercache sweep` searches. Every model has the same budget.
+    """How `ercache sweep` searches hyper-parameters. Every model has the same budget.
 
     Attributes:
         trials: number of configurations to try.
-        seeds: number of trainings per configuration.
-        spaces: search spaces. Model or experiment -> dotted path (`config.dropout`, `training.lr`) -> values.
-        readings: alternatives where a paper leaves a choice open, for `ercache sweep --readings`. Model -> dotted path
-            -> values.
+        seeds: number of training runs per configuration.
+        spaces: values to try for each hyper-parameter. The outer key is a model or an experiment, the inner key is a
+            dotted path (`config.dropout`, `training.lr`).
+        readings: values to try where a paper leaves a choice open, for `ercache sweep --readings`. The outer key is a
+            model, the inner key is a dotted path.
     """
 
     trials: int = Field(16, ge=1)
@@ -272,21 +281,22 @@ class SweepParams(Strict):
 
 
 class Params(Strict):
-    """The whole of params.yaml.
+    """The whole content of params.yaml. Most entries are dictionaries; their keys are named first below.
 
     Attributes:
-        roots: corpus -> root folder, used if neither the command line nor params.local.yaml names one.
-        corpora: corpus -> its switches.
+        roots: corpus -> root folder. `--root` and params.local.yaml take precedence.
+        corpora: corpus -> switches for scanning it.
         faces: how faces are detected.
         engine: how extraction runs.
-        features: name -> encoder and its params.
-        profiles: name -> features.
-        pipeline: corpus -> profile, for the stages in dvc.yaml.
-        pretrain: name -> training of an extractor.
+        features: name of a feature -> its encoder and the encoder's params.
+        profiles: name of a profile -> names of its features.
+        pipeline: corpus -> profile that dvc.yaml extracts.
+        pretrain: name of an extractor -> how it is trained.
         training: training params of all models.
-        experiments: name -> experiment.
+        experiments: name of an experiment -> its params.
         sweeps: hyper-parameter search.
-        reproduce: paper -> corpus -> experiment that the rows of its tables change, or one experiment per task.
+        reproduce: paper -> corpus -> experiment that `ercache reproduce` changes for each row of the paper's tables, or
+            one such experiment per task.
     """
 
     roots: dict[str, str] = {}
@@ -303,9 +313,9 @@ class Params(Strict):
     reproduce: dict[str, dict[str, str | dict[Task, str]]] = {}
 
     def faces_of(self, feature: FeatureParams) -> FacePolicy:
-        """The face policy of a feature: the common one with the feature's own entries."""
+        """Face policy of a feature: the common face policy, overridden by the feature's own entries."""
         return FacePolicy(**{**self.faces.model_dump(), **feature.faces})
 
     def training_of(self, experiment: ExperimentParams) -> TrainingParams:
-        """The training params of an experiment: the common ones with the experiment's own entries."""
+        """Training params of an experiment: the common params, overridden by the experiment's own entries."""
         return TrainingParams(**{**self.training.model_dump(), **experiment.training})

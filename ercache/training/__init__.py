@@ -1,4 +1,4 @@
-"""The training loop of every network, with its losses, optimizers and what makes it deterministic."""
+"""What all training runs share: the training loop, losses, optimizers, and deterministic settings."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Seeds, number of threads and deterministic kernels: equal settings give equal bits."""
+"""Random seeds, number of threads and deterministic kernels: equal settings give equal results, bit for bit."""
 
 import os
 import random
@@ -14,24 +14,27 @@ SMALL_MODEL = 2_000_000
 
 
 def set_seeds(seed: int) -> None:
-    """Seed python, numpy and torch (all devices)."""
+    """Seed the random generators of python, numpy and torch (all devices)."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def threads_for(model: nn.Module) -> int:
-    """Number of threads for a model: one for a small model, which more threads make slower, else torch's default."""
+    """Number of CPU threads for training a model: 1 for a small model, because more would be slower; else torch's
+    default.
+    """
     size = sum(p.numel() for p in model.parameters())
     return 1 if size < SMALL_MODEL else torch.get_num_threads()
 
 
 @contextmanager
 def deterministic(threads: int) -> Iterator[None]:
-    """Use only deterministic kernels on a fixed number of threads; restore the former settings at the end.
+    """Context manager: use only deterministic kernels and a fixed number of threads. Afterwards, restore the old
+    settings.
 
-    Filling new tensors with NaN, which torch adds for debugging, is off: it took a quarter of the time of training a
-    ResNet18 on a CPU, and no result depends on it.
+    By default, deterministic mode also fills new tensors with NaN, for debugging. This is switched off here. No result
+    depends on it, and it took a quarter of the time of training a ResNet18 on a CPU.
     """
     os.environ.setdefault(
         "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
@@ -54,7 +57,7 @@ def deterministic(threads: int) -> Iterator[None]:
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of all random generators: python, numpy, torch on the CPU and on each GPU."""
+    """Return the states of all random generators: python, numpy, torch on the CPU, and torch on each GPU."""
     name, keys, *rest = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -65,7 +68,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Restore what `random_states` returned."""
+    """Restore the states of all random generators that `random_states` returned."""
     random.setstate(states["python"])
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

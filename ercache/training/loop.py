@@ -1,4 +1,8 @@
-"""The training loop of every network: seeded, deterministic, epoch chosen on validation, resumable to the same bits."""
+"""The training loop of every network.
+
+It is seeded and deterministic, chooses the best epoch on validation data, and can resume a killed run with equal
+results, bit for bit.
+"""
 
 import pickle
 import time
@@ -29,15 +33,16 @@ T = TypeVar("T")
 
 @dataclass
 class TrainingHistory:
-    """The epochs that a training has run, in plain types and tensors only.
+    """The epochs that a training run has completed, as plain values and tensors.
 
     Attributes:
-        history: one row per epoch: `epoch`, `train_loss` and the scores that `evaluate` returned.
-        best_epoch: number of the epoch with the highest score, from 1; the first of equal ones.
-        best_score: that score.
-        best: state of the model at that epoch.
-        last: state of the model at the last epoch, once the training has finished.
-        finished: all epochs have been run, or patience is used up.
+        history: one dictionary per epoch: `epoch`, `train_loss` and the scores that `evaluate` returned.
+        best_epoch: number of the epoch with the highest validation score, counted from 1; the first one if several are
+            equal.
+        best_score: validation score of the best epoch.
+        best: weights of the model after the best epoch.
+        last: weights of the model after the last epoch; empty until the run has finished.
+        finished: whether the run has ended: all epochs are done, or patience is used up.
     """
 
     history: list[Row] = field(default_factory=list)
@@ -49,7 +54,10 @@ class TrainingHistory:
 
 
 def concatenate_histories(parts: Sequence[TrainingHistory]) -> TrainingHistory:
-    """Join the histories of successive stages: epochs are numbered through, the best is that of the last stage."""
+    """Join the histories of successive training stages into one.
+
+    Epochs are numbered continuously. The best epoch is that of the last stage.
+    """
     before = sum(len(part.history) for part in parts[:-1])
     rows = [row for part in parts for row in part.history]
     history = [{**row, "epoch": number} for number, row in enumerate(rows, 1)]
@@ -58,15 +66,15 @@ def concatenate_histories(parts: Sequence[TrainingHistory]) -> TrainingHistory:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Report of an epoch that has ended, for callers that show the progress of a training.
+    """Report about a finished epoch, for showing the progress of a training run.
 
     Attributes:
-        row: its row of the history.
-        last: largest number of epochs.
-        best: number of the epoch with the highest score so far.
-        best_score: that score.
-        score: name of the score in `row`.
-        finished: whether the training ends with this epoch.
+        row: the epoch's entry in the history.
+        last: largest number of epochs of the run.
+        best: number of the epoch with the highest validation score so far.
+        best_score: validation score of that epoch.
+        score: name of the validation score in `row`.
+        finished: whether the run ends with this epoch.
     """
 
     row: Row
@@ -78,7 +86,7 @@ class EpochReport:
 
     @property
     def number(self) -> int:
-        """Number of the epoch, from 1."""
+        """Number of the epoch, counted from 1."""
         return int(self.row["epoch"])
 
 
@@ -97,23 +105,29 @@ def fit(
     learning_rates: Mapping[str, float] | None = None,
     tick: Callable[[EpochReport], None] = lambda _: None,
 ) -> TrainingHistory:
-    """Train until the validation score stops rising; afterwards the model has the weights of its best epoch.
+    """Train a model until its validation score stops rising, and give it the weights of its best epoch.
 
-    A training that was killed and is called again with the same arguments ends with the same bits as one that was not.
+    If a run was killed, call `fit` again with the same arguments. It resumes and gives the same result, bit for bit.
 
     Args:
-        model: built after `set_seeds(seed)`.
+        model: network, built after `set_seeds(seed)`.
         params: optimizer, schedule, number of epochs, patience, clipping.
-        seed: seeds the order of the batches.
-        batches: the batches of one epoch; all its randomness must come from the generator.
-        loss: mean loss of a batch, and the number of examples it is a mean of; a batch without examples is skipped.
-        evaluate: scores on validation, with `score` among them; called once an epoch in eval mode without gradients.
-        checkpoint: file for the state of a killed training; None: no state is kept.
-        score: name of the score by which the best epoch is chosen.
-        stepping: optimizer and schedule in place of those of `params`.
-        on_epoch_start: called before each epoch with its number, from 0.
-        learning_rates: as `optimizer_of` takes them.
-        tick: called after each epoch, once its state is saved.
+        seed: seed for the order of the batches.
+        batches: function that returns the batches of one epoch. All randomness must come from the generator it is
+            given.
+        loss: function that returns the mean loss of a batch and the number of examples in it. A batch without examples
+            is skipped.
+        evaluate: function that returns validation scores, including the one named by `score`. It is called once per
+            epoch, in eval mode and without gradients.
+        checkpoint: file that keeps the state of the run, for resuming. If None, no state is kept.
+        score: name of the validation score that decides the best epoch.
+        stepping: optimizer and schedule, if not those of `params`.
+        on_epoch_start: function that is called before each epoch with the number of finished epochs.
+        learning_rates: factors on the learning rate, see `optimizer_of`.
+        tick: function that is called with a report after each epoch.
+
+    Returns:
+        The history of the run.
 
     Raises:
         WorkError: the training loss is not finite, or the checkpoint is damaged.
@@ -174,7 +188,7 @@ def _evaluation(model: nn.Module, evaluate: Callable[[], Mapping[str, float]]) -
 
 
 class _State:
-    """Everything that determines the next epoch."""
+    """State of a training run: everything that determines the next epoch."""
 
     def __init__(
         self,
@@ -203,13 +217,13 @@ class _State:
         self.progress = TrainingHistory()
 
     def scale_gradients(self, factor: float) -> None:
-        """Multiply the accumulated gradients."""
+        """Multiply the accumulated gradients by a factor."""
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
 
     def step(self) -> None:
-        """Update the weights from the accumulated gradients."""
+        """Update the weights with the accumulated gradients, then clear the gradients."""
         if self.params.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
         self.optimizer.step()
@@ -218,7 +232,7 @@ class _State:
             self.schedule.step()
 
     def note(self, row: Row) -> None:
-        """Add the row of a finished epoch; update the learning rate, the best epoch and whether the training ends."""
+        """Record a finished epoch. Update the learning rate, the best epoch, and whether the run has ended."""
         past = self.progress
         past.history.append({"epoch": len(past.history) + 1, **row})
         if self.plateau is not None:
@@ -234,7 +248,7 @@ class _State:
             past.last = self._weights()
 
     def report(self) -> EpochReport:
-        """The report of the last epoch."""
+        """Report about the last finished epoch."""
         past = self.progress
         return EpochReport(
             past.history[-1],
@@ -253,7 +267,7 @@ class _State:
         return [scheduler for scheduler in every if scheduler is not None]
 
     def save(self, path: Path) -> None:
-        """Write the state; the file appears complete or not at all."""
+        """Write the state to a file. The file appears complete or not at all."""
         held: dict[str, Any] = {"progress": vars(self.progress)}
         if not self.progress.finished:
             held |= {
@@ -267,7 +281,7 @@ class _State:
             torch.save(held, temporary)
 
     def load(self, path: Path) -> None:
-        """Restore a saved state.
+        """Restore a state that was saved to a file.
 
         Raises:
             WorkError: the file is damaged.
@@ -276,8 +290,10 @@ class _State:
             held: dict[str, Any] = torch.load(path, weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0]
-            hint = "remove it; the training then starts again"
-            raise WorkError(f"{path}: damaged state of a killed training ({reason})", hint=hint) from error
+            hint = "remove the file; the training then starts again from the first epoch"
+            raise WorkError(
+                f"{path}: damaged state of a killed training run ({reason})", hint=hint
+            ) from error
         self.progress = TrainingHistory(**held["progress"])
         if not self.progress.finished:
             self.model.load_state_dict(held["model"])

@@ -1,4 +1,4 @@
-"""Losses that trainings share: cross-entropy of labelled positions, class weights, weight penalty."""
+"""Losses that several models use: cross-entropy over labelled positions, class weights, a penalty on weights."""
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,16 @@ TINY = 1e-12
 def masked_cross_entropy(
     logits: Tensor, labels: Tensor, gamma: float = 0.0, weights: Tensor | None = None
 ) -> tuple[Tensor, int]:
-    """Mean -(1 - p)^gamma log p of the true class over the labelled positions, and how many there are.
+    """Cross-entropy or focal loss: the mean of -(1 - p)^gamma log p of the true class, over the labelled positions.
 
     Args:
-        logits: [B, L, C].
-        labels: [B, L], -100 where there is none.
-        gamma: 0 for plain cross-entropy, more for the focal loss.
-        weights: of the classes, [C]; the mean is then the weighted one.
+        logits: scores of the classes, [B, L, C].
+        labels: true class indices [B, L]; -100 where there is no label.
+        gamma: exponent of the focal loss; 0 gives plain cross-entropy.
+        weights: class weights [C]. If given, the mean is weighted by them.
+
+    Returns:
+        The loss, and the number of labelled positions.
 
     Source: M2FNet, Eq. 14, whose 1 / (M k) is read as 1 / sum_i k_i; AMuSE, Eq. 5, with the sign corrected.
     """
@@ -36,23 +39,29 @@ def masked_cross_entropy(
 
 
 def focus(p: Tensor, gamma: float) -> Tensor:
-    """(1 - p)^gamma, the weight of the focal loss; below gamma 1, where the slope at 0 is infinite, 1 - p >= TINY."""
+    """(1 - p)^gamma, the weight of the focal loss.
+
+    For gamma below 1, where the slope at 1 - p = 0 is infinite, 1 - p is raised to at least TINY.
+    """
     doubt = 1 - p
     return (doubt if gamma >= 1 else doubt.clamp(min=TINY)) ** gamma
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
-    """Class weights N / (C n_c), [C]; 1 for a class without an example.
+    """Class weights N / (C n_c) for C classes, N labels and n_c labels of class c, [C]; 1 for a class without labels.
 
     Args:
-        labels: class indices, -100 where there is none, any shape.
+        labels: class indices in any shape; -100 where there is no label.
     """
     counts = torch.bincount(labels[labels != IGNORED].flatten(), minlength=classes).float()
     return (counts.sum() / (classes * counts)).where(counts > 0, 1.0)
 
 
 def penalty(model: nn.Module, params: TrainingParams) -> Tensor | None:
-    """The term that weight_decay adds to the loss; None if it acts through the optimizer instead."""
+    """Penalty on the weights of a model that is added to the loss.
+
+    None if weight decay acts through the optimizer instead.
+    """
     if params.l2 == "decay":
         return None
     norm: Tensor = torch.stack([torch.linalg.vector_norm(p) for p in model.parameters()]).norm()

@@ -1,4 +1,4 @@
-"""Optimizers and schedules of the learning rate, from params."""
+"""Optimizers and learning rate schedules, built from training params."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,10 +15,12 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW,
 
 @dataclass(frozen=True)
 class Stepping:
-    """Optimizer and schedule of a training that does not use those of `TrainingParams`.
+    """Optimizer and learning rate schedule of a training run that does not use those of `TrainingParams`.
 
     Attributes:
-        schedule: schedule of the learning rate, advanced after every step; None: constant.
+        optimizer: function that builds the optimizer for a model.
+        schedule: function that builds the learning rate schedule, which advances after every step. If None, the
+            learning rate is constant.
         accumulate: number of batches whose gradients are averaged for one step.
     """
 
@@ -30,10 +32,10 @@ class Stepping:
 def optimizer_of(
     model: nn.Module, params: TrainingParams, learning_rates: Mapping[str, float] | None = None
 ) -> Optimizer:
-    """The optimizer that params name, on all parameters of a model.
+    """Build the optimizer that the training params name, for all parameters of a model.
 
     Args:
-        learning_rates: beginning of parameters' names -> share of the learning rate that they get.
+        learning_rates: factors on the learning rate, by the beginning of the parameter names they apply to.
     """
     rates = learning_rates or {}
     groups: dict[float, list[nn.Parameter]] = {}
@@ -53,7 +55,10 @@ def optimizer_of(
 
 
 def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | None:
-    """The schedule that is advanced after every epoch independently of the scores; None if params name none."""
+    """Build the learning rate schedule that advances after every epoch without looking at scores (`cosine`, `steps`).
+
+    None if the training params name another schedule.
+    """
     if params.schedule == "cosine" and params.warmup:
         return LambdaLR(optimizer, lambda epoch: warmed_cosine(epoch, params.epochs, params.warmup))
     if params.schedule == "cosine":
@@ -64,12 +69,14 @@ def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | Non
 
 
 def warmed_cosine(epoch: int, epochs: int, warmup: float) -> float:
-    """Factor on the learning rate in an epoch: linear warm-up, taken at the middle of the epoch, then a cosine to 0.
+    """Factor on the learning rate in an epoch: it rises linearly (warm-up), then falls to 0 as a cosine.
+
+    During warm-up, the factor is that of the middle of the epoch.
 
     Args:
-        epoch: from 0.
+        epoch: number of the epoch, counted from 0.
         epochs: number of all epochs.
-        warmup: share of the epochs that warm up.
+        warmup: share of the epochs that belong to the warm-up.
     """
     rise = warmup * epochs
     if epoch < rise:

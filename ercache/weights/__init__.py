@@ -1,8 +1,8 @@
-"""Checkpoints: their sources, whether they are present and undamaged, and loading them into networks.
+"""Checkpoints: where they come from, whether they are present and undamaged, and loading them into networks.
 
-Three rules hold. A file is used only if its sha256 equals the pinned one, or, if no digest is published, the one
-recorded when the file was added. A network is loaded only if every tensor of the file and of the network has its
-partner. No code in a file is run.
+Three rules hold. First, a file is used only if its sha256 is the expected one: the published one or, if none is
+published, the one that was recorded when the file was added. Second, a network is loaded only if the tensors in the
+file and in the network match one to one. Third, no code in a file is run.
 """
 
 from ercache.weights.checkpoint import Checkpoint, WeightFile

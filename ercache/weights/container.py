@@ -1,7 +1,7 @@
-"""Check a file that `torch.save` wrote, before torch reads it.
+"""Check a file in the format of `torch.save`, before torch reads it.
 
-There are two formats: a zip archive (torch 1.6 and later), and a sequence of pickles (older versions). Torch trusts the
-sizes in a zip and hashes any key in a pickle, so a hostile file could crash the process.
+There are two such formats: a zip archive (torch 1.6 and later), and a sequence of pickles (older versions). Torch
+trusts the sizes in a zip archive and hashes any key in a pickle, so a malicious file could crash the process.
 """
 
 import mmap
@@ -20,11 +20,11 @@ _OPCODES: Final = frozenset(op.name for op in pickletools.opcodes)  # torch itse
 
 
 def check_torch_file(path: Path) -> None:
-    """Refuse a file that could exhaust memory or crash the process.
+    """Refuse a file in the format of `torch.save` if it could exhaust memory or crash the process.
 
     Raises:
-        WeightsError: the zip is damaged, encrypted, compressed or states impossible sizes, or the pickle has impossible
-            sizes or keys.
+        WeightsError: the zip archive is damaged, encrypted, compressed or states impossible sizes, or the pickle has
+            impossible sizes or keys.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -39,10 +39,10 @@ def check_torch_file(path: Path) -> None:
 
 
 def check_sums(path: Path) -> None:
-    """Compare the checksums in a zip with its content. Torch does not do this.
+    """Compare the content of a zip archive with its checksums, which torch does not do. Other files are not checked.
 
     Raises:
-        WeightsError: they differ.
+        WeightsError: the content and a checksum differ.
     """
     if not zipfile.is_zipfile(path):
         return
@@ -52,7 +52,9 @@ def check_sums(path: Path) -> None:
     except UNPACK_ERRORS as error:
         raise WeightsError(f"{path}: damaged ({error})", hint="download it again") from error
     if wrong is not None:
-        raise WeightsError(f"{path}: damaged, {wrong!r} differs from its CRC", hint="download it again")
+        raise WeightsError(
+            f"{path}: damaged (the content of {wrong!r} does not fit its checksum)", hint="download it again"
+        )
 
 
 def _check_zip(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Convert what authors publish into the file that ercache uses: usually a pickle with classes into safetensors.
+"""Convert a file that authors publish into the file that ercache uses: usually a pickle with classes into safetensors.
 
-A separate process does this. It runs `stub_unpickler` with limits on memory and time, and gets none of the environment
-variables of this process, which may hold secrets.
+A separate process reads the pickle. It runs `stub_unpickler` with limits on memory and time, and gets none of the
+environment variables of this process, which may hold secrets.
 """
 
 import json
@@ -27,10 +27,10 @@ def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = No
     Args:
         key: key of the checkpoint.
         path: the published file.
-        make: function that writes the second path from the first, for files that are not pickles of tensors.
+        make: function (source path, target path) that converts the file. Needed only if it is not a pickle of tensors.
 
     Returns:
-        The converted file. The record beside it holds the sha256 of both files.
+        Path of the converted file. The record beside it holds the sha256 of the published and of the converted file.
 
     Raises:
         WeightsError: the checkpoint needs no conversion, the file is absent or damaged or lacks the tensors, or the
@@ -40,7 +40,7 @@ def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = No
     if not row.published:
         raise WeightsError(f"checkpoint {key!r} needs no conversion", hint=remedy(row))
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file", hint=remedy(row))
+        raise WeightsError(f"file not found: {path}", hint=remedy(row))
     before, source = read_record(row), digest_of_file(path)
     target = folder_of(row) / row.files[0].name
     with atomic_file(target) as temporary:
@@ -52,9 +52,9 @@ def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = No
         known = before.sha256.get(target.name) or row.files[0].sha256
         if known and not digest.startswith(known):
             raise WeightsError(
-                f"{path}: the result differs from the file that was added before",
+                f"{path}: the converted file differs from the file that was added before",
                 details=[f"sha256 expected {known}", f"sha256 found    {digest}"],
-                hint=f"to replace it, remove {target.parent} first",
+                hint=f"to replace the file that was added before, remove {target.parent} first",
             )
     write_record(row, IngestRecord(before.revision, {target.name: digest}, {path.name: source}))
     return target

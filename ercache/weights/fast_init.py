@@ -1,6 +1,7 @@
-"""Build a network quickly: skip the random initialisation of its library, which takes seconds.
+"""Build a network quickly: skip its random initialisation, which takes seconds.
 
-`torch.device("meta")` would skip it too, but it loses the tables that a constructor computes and no checkpoint holds.
+Building on `torch.device("meta")` would skip it, too. But that also loses tables that a constructor computes and that
+no checkpoint holds.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ _INITIALISERS = frozenset(
 
 
 class _Intercept(TorchFunctionMode):  # the only way to see which functions a constructor calls
-    """Call `fill` on every tensor that would be initialised at random."""
+    """Replaces every random initialisation of a tensor by a call of `fill`."""
 
     def __init__(self, fill: Callable[[Tensor], None]) -> None:
         super().__init__()
@@ -44,11 +45,11 @@ class _Intercept(TorchFunctionMode):  # the only way to see which functions a co
 
 @contextlib.contextmanager
 def fast_init(seed: int | None) -> Iterator[None]:
-    """Context in which to build a network: nothing on stdout, torch's random generator unchanged.
+    """Context manager for building a network quickly. Nothing is printed, and torch's random generator stays unchanged.
 
     Args:
-        seed: matrices are uniform within +-1 / sqrt(fan in) and vectors are 0, equal on every machine. None leaves
-            the memory uninitialised, for networks that a checkpoint fills completely.
+        seed: seed for random weights that are equal on every machine: matrices are uniform within +-1 / sqrt(fan in),
+            vectors are 0. With None, weights stay uninitialised, for a network that a checkpoint then fills completely.
     """
     generator = None if seed is None else torch.Generator().manual_seed(seed)
 

@@ -15,23 +15,27 @@ FULL_COMMIT: Final = 40
 
 
 def fetch(key: str) -> list[Path]:
-    """Download the files of a checkpoint at its revision, and add them.
+    """Download the files of a checkpoint at the revision in the table, check them, and add them.
 
-    The variable `HF_HUB_OFFLINE` forbids downloads from every source. `HF_ENDPOINT` names another hub.
+    If the environment variable `HF_HUB_OFFLINE` is set, nothing is downloaded from any source. `HF_ENDPOINT` names
+    another hub.
 
     Returns:
         Paths of the added files.
 
     Raises:
-        WeightsError: the checkpoint cannot be downloaded at all, or the downloaded content has another sha256 than the
-            table or the record.
-        WorkError: the download failed. The message names id, size and licence, and says what to do instead.
+        WeightsError: the checkpoint has no source for downloads, or a downloaded file has another sha256 than the table
+            or the record.
+        WorkError: the download failed. The message names id, size and licence, and the hint says what to do instead.
     """
     row = checkpoint(key)
     if row.refused:
         raise absent_error(row)
     if row.kind not in ("hub", "web"):
-        raise WeightsError(f"checkpoint {key!r} cannot be downloaded ({row.described})", hint=remedy(row))
+        raise WeightsError(
+            f"checkpoint {key!r} cannot be downloaded by ercache ({row.described})",
+            hint=remedy(row),
+        )
     names = " ".join(file.name for file in row.files)
     by_hand = f"download the files on another machine, then: ercache weights add {key} {names}"
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
@@ -64,7 +68,9 @@ def _from_hub(row: Checkpoint, folder: Path) -> tuple[str, list[Path]]:
         commits = [c.commit_id for c in api.list_repo_commits(row.source)]
         found = [one for one in commits if one.startswith(commit)]
         if len(found) != 1:
-            raise WorkError(f"{row.source} has {len(found)} commits that begin with {commit}")
+            raise WorkError(
+                f"{row.source}: {len(found)} commits begin with {commit}, so the revision is not clear"
+            )
         commit = found[0]
     info = api.model_info(row.source, revision=commit or None)
     commit = str(info.sha)

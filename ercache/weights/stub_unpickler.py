@@ -1,9 +1,9 @@
-"""Read the tensors from a torch pickle that also holds classes, without running any of their code.
+"""Read the tensors from a torch pickle that also holds classes, without running any code in it.
 
-No class or function that the pickle names is imported. The functions that build tensors are replaced by our own, dicts
-are dicts, and everything else becomes a stub object that accepts any call and does nothing. Both formats of torch are
-supported: the zip archive of version 1.6 and later, and the sequence of pickles of older versions. `convert` runs this
-module in a separate process.
+No class or function that the pickle names is imported. Functions that build tensors are replaced by safe ones, and
+OrderedDict by dict. Anything else becomes a stub object that accepts any call and does nothing. Both formats of torch
+are supported: the zip archive of version 1.6 and later, and the sequence of pickles of older versions. `convert` runs
+this module in a separate process.
 """
 
 import io
@@ -42,7 +42,7 @@ _DTYPES: Final = {
 
 
 class Stub:
-    """Replaces any class or function of a pickle. It accepts calls, items and a state, and keeps nothing."""
+    """Replaces any class or function that a pickle names. It accepts calls, items and a state, and keeps nothing."""
 
     def __new__(cls, *_: Any, **__: Any) -> "Stub":
         return object.__new__(cls)
@@ -57,18 +57,18 @@ class Stub:
     def __setitem__(self, _: Any, __: Any) -> None: ...
 
     def append(self, _: Any) -> None:
-        """Accept an item, like a list."""
+        """Accept an item like a list, and ignore it."""
 
     def extend(self, _: Any) -> None:
-        """Accept items, like a list."""
+        """Accept items like a list, and ignore them."""
 
     def add(self, _: Any) -> None:
-        """Accept an item, like a set."""
+        """Accept an item like a set, and ignore it."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """The numbers that a persistent id of the pickle refers to, [numel]."""
+    """The values of a tensor storage, as a flat tensor [numel]."""
 
     values: Tensor
 
@@ -78,10 +78,10 @@ def tensors_of(path: Path, inside: str) -> dict[str, Tensor]:
 
     Args:
         path: the file.
-        inside: key of the state dict in the saved dictionary; "" if the state dict is the saved object.
+        inside: key of the state dict in the saved dictionary; "" if the saved object is the state dict itself.
 
     Returns:
-        Name -> tensor.
+        A dictionary from name to tensor.
 
     Raises:
         WeightsError: the file is damaged, or there is no dictionary of tensors under that key.
@@ -132,7 +132,7 @@ class _Unpickler(
 
 def _rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     if not isinstance(storage, Storage):
-        raise WeightsError("a tensor without a storage")
+        raise WeightsError("not a plain PyTorch checkpoint (a tensor has no storage)")
     return storage.values.as_strided(size, stride, offset)  # refuses what lies beyond the storage
 
 
@@ -153,16 +153,16 @@ def _read_zip(path: Path) -> Any:
     members = {name.split("/", 1)[-1]: info for name, info in members_of(path, packed=False).items()}
     with zipfile.ZipFile(path) as archive:
         if "data.pkl" not in members:
-            raise WeightsError("a zip, but not one that torch saved (no data.pkl)")
+            raise WeightsError("a zip archive, but not one that torch saved (it has no data.pkl)")
         if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
-            raise WeightsError("saved on a machine with another byte order")
+            raise WeightsError("the tensors have big-endian byte order, which is not supported")
         loaded: dict[str, Storage] = {}
 
         def storage(key: str, dtype: torch.dtype, numel: int) -> Storage:
             if key not in loaded:
                 info = members[f"data/{key}"]
                 if info.file_size < numel * dtype.itemsize:
-                    raise WeightsError(f"storage {key} is shorter than the pickle says")
+                    raise WeightsError(f"damaged: tensor storage {key} is shorter than the pickle says")
                 raw = bytearray(archive.read(info))
                 loaded[key] = Storage(
                     torch.frombuffer(raw, dtype=dtype, count=numel) if numel else torch.empty(0, dtype=dtype)
@@ -180,7 +180,7 @@ def _read_legacy(stream: mmap.mmap) -> Any:
 
     def storage(key: str, dtype: torch.dtype, numel: int) -> Storage:
         if numel * dtype.itemsize > size:
-            raise WeightsError(f"storage {key} is longer than the file")
+            raise WeightsError(f"damaged: tensor storage {key} is longer than the file")
         return loaded.setdefault(key, Storage(torch.empty(numel, dtype=dtype)))
 
     def load() -> Any:
@@ -190,7 +190,7 @@ def _read_legacy(stream: mmap.mmap) -> Any:
         return _Unpickler(io.BytesIO(stream[start:end]), storage).load()
 
     if load() != MAGIC:
-        raise WeightsError("in neither format of torch")
+        raise WeightsError("in neither of the two formats of torch.save")
     load(), load()  # protocol and machine, not needed
     saved, keys = load(), load()
     for key in keys:
@@ -198,14 +198,18 @@ def _read_legacy(stream: mmap.mmap) -> Any:
         count = int.from_bytes(stream.read(8), "little")
         raw = bytearray(stream.read(count * values.dtype.itemsize))
         if count != len(values) or len(raw) != count * values.dtype.itemsize:
-            raise WeightsError(f"storage {key} is cut off")
+            raise WeightsError(f"damaged: tensor storage {key} is cut off")
         if count:
             values.copy_(torch.frombuffer(raw, dtype=values.dtype))
     return saved
 
 
 def _check(data: bytes | mmap.mmap, start: int) -> int:
-    """Refuse opcodes that bypass `find_class`, and impossible sizes and keys. Returns the end of the pickle."""
+    """Refuse a pickle with forbidden opcodes, impossible sizes or impossible keys.
+
+    Returns:
+        Position after the end of the pickle.
+    """
     try:
         return check_pickle(data, start, _ALLOWED, KEYS)
     except BadPickle as error:

@@ -1,7 +1,8 @@
-"""The table of checkpoints: the catalogue, and rows that the user adds.
+"""The table of checkpoints: the built-in catalogue, and rows that the user adds.
 
-The variable `ERCACHE_CHECKPOINTS` may name a JSON file with a list of further rows (fields of `Checkpoint`). A row
-replaces one of the catalogue with the same key. Worker processes inherit the variable, so they use the same table.
+The environment variable `ERCACHE_CHECKPOINTS` may name a JSON file with a list of additional rows (fields of
+`Checkpoint`). A row replaces the row of the catalogue with the same key. Worker processes inherit the variable, so they
+use the same table.
 """
 
 import functools
@@ -21,10 +22,10 @@ TABLE_VARIABLE = "ERCACHE_CHECKPOINTS"
 
 
 def checkpoints() -> dict[str, Checkpoint]:
-    """All checkpoints by key.
+    """All checkpoints of the table, by key.
 
     Raises:
-        WeightsError: the file of further rows is absent or invalid.
+        WeightsError: the user's file of additional rows is absent or invalid.
     """
     listed = {row.key: row for row in CATALOGUE}
     given = os.environ.get(TABLE_VARIABLE)
@@ -32,20 +33,25 @@ def checkpoints() -> dict[str, Checkpoint]:
 
 
 def checkpoint(key: str) -> Checkpoint:
-    """The checkpoint with a key.
+    """Look up a checkpoint in the table by its key.
 
     Raises:
         WeightsError: the key is unknown.
     """
     rows = checkpoints()
     if key not in rows:
-        raise WeightsError(f"no checkpoint {key!r}", hint=f"known: {', '.join(sorted(rows))}")
+        raise WeightsError(
+            f"unknown checkpoint {key!r}", hint=f"known checkpoints: {', '.join(sorted(rows))}"
+        )
     return rows[key]
 
 
 @contextmanager
 def extra_checkpoints(*rows: Checkpoint) -> Iterator[None]:
-    """Add rows to the table while the block runs, also for processes started in it. Tests add tiny checkpoints."""
+    """Context manager: add rows to the table of checkpoints, also for processes started inside the `with` block.
+
+    Tests use it to add tiny checkpoints.
+    """
     before = os.environ.get(TABLE_VARIABLE)
     further = {**(_further(Path(before)) if before else {}), **{row.key: row for row in rows}}
     with tempfile.TemporaryDirectory(prefix="ercache-checkpoints-") as folder:

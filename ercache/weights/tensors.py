@@ -1,4 +1,4 @@
-"""Load tensors from a file into a network. Every tensor on both sides must have its partner."""
+"""Load tensors from a file into a network. The tensors in the file and in the network must match one to one."""
 
 import pickle
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ def read_tensors(path: Path, inside: str = "") -> dict[str, "Tensor"]:
         inside: key of the state dict, if a file of torch holds it inside another dictionary (`model_state_dict`).
 
     Returns:
-        Name -> tensor, on the CPU.
+        A dictionary from name to tensor; all tensors are on the CPU.
 
     Raises:
         WeightsError: the file is not readable, or holds something other than tensors.
@@ -63,21 +63,21 @@ def load_strict(
     strip: Sequence[str] = (),
     rename: Callable[[str], str] | None = None,
 ) -> None:
-    """Load tensors into a network. Every tensor on both sides must have its partner.
+    """Load tensors into a network. The tensors in the file and in the network must match one to one.
 
-    A name in the file first loses the prefix `module.`, then the prefixes in `strip`. Then `rename` translates it. At
-    last, names that begin with an entry of `drop` are left out.
+    Names in the file are changed in three steps. First, the prefix `module.` and the prefixes in `strip` are removed.
+    Second, `rename` translates the name. Third, tensors whose names begin with an entry of `drop` are left out.
 
     Args:
-        network: changed in place.
-        tensors: name in the file -> tensor.
+        network: network that is changed in place.
+        tensors: tensors by their names in the file.
         what: name of the checkpoint, for messages.
         drop: beginnings of names that the network does not use (heads, old buffers).
         strip: prefixes to remove.
-        rename: name in the file -> name in the network.
+        rename: function that translates a name in the file to a name in the network.
 
     Raises:
-        WeightsError: tensors are missing, unexpected or of another shape. The message lists all of them.
+        WeightsError: tensors are missing, unexpected or of another shape. The details list all of them.
     """
     given: dict[str, Tensor] = {}
     twice = []
@@ -97,7 +97,7 @@ def load_strict(
     ]
     if wrong:
         raise WeightsError(
-            f"checkpoint {what!r} does not fit {type(network).__name__}: {len(wrong)} tensors",
+            f"checkpoint {what!r} does not fit the network {type(network).__name__}: {len(wrong)} tensors differ",
             details=wrong,
             hint="check that it is the checkpoint of this network",
         )

@@ -204,7 +204,7 @@ def test_imports_overwrite_imported_caches_but_no_extracted_ones(tmp_path: Path)
         Path(f).read_bytes() for f in brought(tmp_path / "f.pkl", "mmgcn", meld(), tmp_path).files
     ] == before
     cache_of(tmp_path / "caches/meld/audio", meld(), "dev", "f_audio")
-    with pytest.raises(UsageError, match="caches of known origin") as caught:
+    with pytest.raises(UsageError, match="caches that ercache extracted itself") as caught:
         brought(tmp_path / "f.pkl", "mmgcn", meld(), tmp_path)
     assert "--name" in caught.value.hint and Path(first.files[0]).read_bytes() == before[0]
 

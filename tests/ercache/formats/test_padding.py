@@ -115,7 +115,7 @@ def test_rows_of_other_times_belong_to_no_utterance(tmp_path: Path) -> None:
     def later(mode: dict[str, Any]) -> None:
         mode["id"] = np.array([["vid", "80.0", "81.0"]])
 
-    with pytest.raises(UsageError, match="nothing in the file belongs") as caught:
+    with pytest.raises(UsageError, match="no row of the file belongs") as caught:
         brought(mult(tmp_path, later), "mult", mosei(), tmp_path)
     assert any("vid 80.0 to 81.0" in detail for detail in caught.value.details)
 

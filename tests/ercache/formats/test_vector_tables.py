@@ -145,7 +145,7 @@ def test_a_dialogue_pickle_with_such_names_is_read_if_its_dialogues_agree(tmp_pa
     content[0] = {d: [f"{d}_{name}" for name in names] for d, names in content[0].items()}
     assert brought(pickled(tmp_path, tuple(content)), "mmgcn", meld(), tmp_path).utterances == 8
     content[0] = {d: [f"{d + 90}_{name.split('_')[1]}" for name in names] for d, names in content[0].items()}
-    with pytest.raises(UsageError, match="nothing in the file belongs to an utterance of meld") as caught:
+    with pytest.raises(UsageError, match="no row of the file belongs to an utterance of meld") as caught:
         brought(pickled(tmp_path, tuple(content)), "mmgcn", meld(), tmp_path, name="other")
     assert "'train_dia0_utt0'" in caught.value.hint and "0/90_0" in str(caught.value)
 
@@ -162,7 +162,7 @@ def test_a_dialogue_pickle_with_such_names_is_read_if_its_dialogues_agree(tmp_pa
         (lambda f: pickled(f, {"ids": 3, "features": [[1.0]]}), "not a list of names"),
         (
             lambda f: pickled(f, {"ids": ["train_dia0_utt0"] * 2, "features": [[1.0], [2.0]]}),
-            "occurs twice",
+            "two rows belong to",
         ),
         (lambda f: npz_by_id(f, {"names_of_all": np.array(["a"]), "x": np.ones((1, 2))}), "no array of ids"),
         (lambda f: _text(f / "t.csv", "a,b\n1,2\n"), "no column of ids"),

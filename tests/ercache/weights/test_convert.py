@@ -210,5 +210,5 @@ def test_the_conversion_process_gets_no_secrets(tmp_path: Path, monkeypatch: pyt
 def test_a_checkpoint_that_needs_no_conversion_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="needs no conversion"):
         convert("passt", tmp_path / "x.pt")
-    with pytest.raises(WeightsError, match="no such file"):
+    with pytest.raises(WeightsError, match="file not found"):
         convert("efficientface", tmp_path / "x.pt")

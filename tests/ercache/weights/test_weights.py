@@ -48,7 +48,7 @@ def test_provenance_has_the_digest_of_every_file() -> None:
 
 
 def test_unknown_checkpoint_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(WeightsError, match=r"known: all-mpnet, .*minilm"):
+    with pytest.raises(WeightsError, match=r"known checkpoints: all-mpnet, .*minilm"):
         weights.provenance("minlm")
 
 
