@@ -1,1 +1,1 @@
-"""What people use directly: the command line, the pipeline file, the report and generated pages of docs/."""
+"""What people use directly: the command line, the DVC pipeline, the HTML report and generated pages of docs/."""

@@ -1,6 +1,7 @@
 """Entry point of the `ercache` command.
 
-The commands are imported when `main` runs, which takes about a second. Ctrl-C during that time prints no traceback.
+Importing all commands takes about a second. It happens inside `main`, so that Ctrl-C during that time prints no
+traceback.
 """
 
 import sys
@@ -22,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
 
 def main() -> None:
-    """Run the command line.
+    """Run the command line. It ends with an exit code.
 
     Exit codes: 0 success, 1 the work failed, 2 wrong usage or unusable input, 130 interrupted by Ctrl-C.
     """

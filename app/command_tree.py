@@ -1,4 +1,4 @@
-"""The Typer application with all commands, and the messages for failed and interrupted ones."""
+"""The Typer application with all commands, and the error messages of failed and interrupted commands."""
 
 import errno
 import functools
@@ -37,10 +37,10 @@ RESUMABLE: Final = ("scan", "extract", "train", "sweep", "pretrain", "reproduce"
 
 
 class _PlainHelp:
-    """Help without noise: no `<bool>` beside flags, no braces around arguments, and their names in capitals."""
+    """Simplifies help texts: no `<bool>` beside flags, no braces around arguments, argument names in capitals."""
 
     def get_params(self, ctx: Any) -> Any:
-        """The parameters, with the names that help shows."""
+        """The parameters of the command, with the names that the help text shows."""
         parameters = super().get_params(ctx)  # type: ignore[misc]
         for parameter in parameters:
             if getattr(parameter, "is_flag", False):
@@ -50,13 +50,13 @@ class _PlainHelp:
         return parameters
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The parts of the line `Usage: ...`."""
+        """The words of the line `Usage: ...` in the help text."""
         pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]
         return [re.sub(r"[{}]", "", piece).replace("......", "...") for piece in pieces]
 
 
 class _Command(_PlainHelp, TyperCommand):
-    """A command."""
+    """A single command, such as `ercache scan`."""
 
 
 class _Group(_PlainHelp, TyperGroup):
@@ -64,10 +64,10 @@ class _Group(_PlainHelp, TyperGroup):
 
 
 class _Root(_Group):
-    """The command `ercache`. On Ctrl-C it prints whether finished work is kept."""
+    """The command `ercache` itself. On Ctrl-C, it prints whether finished work is kept."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
+        """Run the given subcommand. On Ctrl-C, exit with code 130."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -102,7 +102,10 @@ for module in (
 
 
 def _expand_home(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a command so that `~` in its paths means the home folder. Shells do not expand it in `--root=~/clips`."""
+    """Wrap a command so that `~` at the beginning of its path arguments means the home folder.
+
+    Shells do not expand it in `--root=~/clips`.
+    """
 
     def expanded(value: Any) -> Any:
         if isinstance(value, list):
@@ -117,7 +120,7 @@ def _expand_home(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _joined_lines(docstring: str) -> str:
-    """A docstring with one line per paragraph, because help keeps line breaks."""
+    """Join the lines of each paragraph of a docstring, because the help text would keep the line breaks."""
     return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n"))
 
 
@@ -166,7 +169,7 @@ def run() -> None:
 
 
 def _os_error_text(error: OSError) -> str:
-    """Describe an error of the operating system: which file, what failed, and what to do."""
+    """Describe an error of the operating system in words: which file, what failed, and what to do."""
     if error.filename is None or error.strerror is None:
         return str(error)
     hints = {

@@ -44,12 +44,12 @@ START, FEATURES, EXPERIMENTS, REPORTS = "Getting started", "Features", "Experime
 
 
 def say(message: str) -> None:
-    """Print a message for people on stderr."""
+    """Print a message for the user on stderr."""
     Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def answer(value: Any) -> None:
-    """Print a value as JSON on stdout. Characters that the terminal's encoding lacks are escaped."""
+    """Print a value as JSON on stdout. Characters that the terminal's encoding cannot show are escaped."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -59,7 +59,7 @@ def answer(value: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """Print a table for people on stdout."""
+    """Print a table for the user on stdout."""
     out = Table(*columns, title=title or None, title_justify="left", header_style="bold")
     out.columns[0].no_wrap = True  # names and keys that people copy
     for column in out.columns:
@@ -76,10 +76,10 @@ def params(models: bool = False) -> Params:
     """Read and check params.yaml of the working directory.
 
     Args:
-        models: also check the configs of the models. That imports torch, which takes seconds.
+        models: whether to check the configs of the models, too. This imports torch, which takes seconds.
 
     Raises:
-        ParamsError: with every wrong entry.
+        ParamsError: an entry is wrong. The details list all wrong entries.
     """
     corpora = {key: entry.Switches for key, entry in CORPORA.items()}
     configs = model_configs() if models else None
@@ -87,10 +87,11 @@ def params(models: bool = False) -> Params:
 
 
 def check_name(name: str, names: Mapping[str, Any], what: str) -> str:
-    """Return the name if it is among the known ones.
+    """Return a name if it is known, and raise an error if it is not.
 
     Args:
-        what: what is named, for the message.
+        names: the known names, as keys.
+        what: kind of thing that the name stands for, such as "corpus"; used in the message.
 
     Raises:
         UsageError: the name is unknown. The hint gives the most similar known name.
@@ -108,13 +109,17 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(every: float = EVERY) -> Iterator[ProgressReporter]:
-    """Show progress on stderr: bars with rate and remaining time, or a line every 30 s if it is no terminal.
+    """Context manager: show progress on stderr.
+
+    In a terminal, each task has a bar with its rate and remaining time. Otherwise, lines are printed, by default every
+    30 s.
 
     Args:
-        every: seconds between two lines if stderr is no terminal.
+        every: seconds between two lines if stderr is not a terminal.
 
     Yields:
-        A function that takes what is counted, how much is done, and how much there is.
+        A function that reports progress. It takes the name of a task, the number of finished items, and the number of
+            all items.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -141,10 +146,10 @@ def progress(every: float = EVERY) -> Iterator[ProgressReporter]:
 
 
 def device_of(name: str) -> str:
-    """The torch device for the option `--device`.
+    """Return the torch device for a value of the option `--device`.
 
     Raises:
-        UsageError: there is no such device, or this machine has none.
+        UsageError: the value is unknown, or this machine does not have the device.
     """
     if name == "cpu" or (name == "auto" and not _graphics_devices()):
         return "cpu"
@@ -155,10 +160,13 @@ def device_of(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"--device {name}: no GPU on this machine", hint="use --device cpu")
     if not name.startswith("cuda"):
-        raise UsageError(f"--device is auto, cpu or cuda, not {name!r}")
+        raise UsageError(f"unknown --device {name!r}: give auto, cpu or cuda")
     return name
 
 
 def _graphics_devices() -> list[Path]:
-    """Device files of NVIDIA's drivers on Linux and WSL. Looking for them is quicker than importing torch."""
+    """Device files of NVIDIA's drivers on Linux and WSL; empty without a GPU.
+
+    Looking for these files is quicker than importing torch.
+    """
     return [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]

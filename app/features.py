@@ -1,4 +1,4 @@
-"""Resolve feature names of params.yaml into features that the engine can compute."""
+"""Turn feature names of params.yaml into features that can be computed: encoder, params and weights."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,15 +20,16 @@ from extract.engine import Feature
 def features_of(
     params: Params, names: Sequence[str] | None, profile: str, random: int | None = None
 ) -> list[Feature]:
-    """Resolve features by name, or all features of a profile.
+    """Look up several features by name, or all features of a profile, with their encoders and weights.
 
     Args:
-        names: names in params.yaml; None for those of the profile.
-        random: seed of random weights that replace every checkpoint that no Python package brings.
+        names: names of features in params.yaml; None for the features of the profile.
+        profile: name of a profile in params.yaml, used if `names` is None.
+        random: seed for random weights that replace every checkpoint, except those in Python packages.
 
     Raises:
         UsageError: a name is unknown, or no params.yaml defines features.
-        WeightsError: checkpoints are absent. The message names all of them.
+        WeightsError: checkpoints are absent. The details list all of them.
     """
     _check_defined(params)
     if names is None:
@@ -56,23 +57,29 @@ def features_of(
 
 
 def _absent(features: Sequence[Feature]) -> dict[str, WeightsError]:
-    """Features whose checkpoint is absent. Their published digest still suffices to look up finished results."""
+    """Find the features whose checkpoint is absent, although its published sha256 is known.
+
+    Finished results can be looked up by the sha256, but nothing new can be computed.
+
+    Returns:
+        A dictionary from feature name to an error that says what to do.
+    """
     states = {row.key: row for row in weights.status(read=False)}
     rows = {f.name: states.get(f.weights["id"]) for f in features if f.weights and "seed" not in f.weights}
     return {n: WeightsError(row.detail, hint=row.remedy) for n, row in rows.items() if row and not row.ok}
 
 
 def default_names(params: Params, corpus: str, data: Path = DATA) -> tuple[list[str], dict[str, str]]:
-    """Split the default profile into the features that can be computed for a corpus now, and the others.
+    """Divide the features of the default profile into those that can be computed for a corpus now, and the others.
 
-    A feature with an extractor that `ercache pretrain` trains needs that training first. It is computed only for the
-    corpus that the extractor is trained on.
+    A feature may use an extractor that `ercache pretrain` trains. It can be computed only after that training, and only
+    for the corpus that the extractor is trained on.
 
     Args:
         data: folder that holds the trained extractors.
 
     Returns:
-        Names of the features, and feature -> reason for those that are left out.
+        Names of the features that can be computed, and a dictionary from each other feature to the reason.
 
     Raises:
         UsageError: no params.yaml defines features.
@@ -120,7 +127,11 @@ def check_extractors(
 
 
 def features_without_input(features: Sequence[Feature], utterances: Sequence[Utterance]) -> dict[str, str]:
-    """Features for which no utterance has input, with the reason: a corpus without text, audio or video."""
+    """Find the features that no utterance has input for, because the corpus has no text, audio or video.
+
+    Returns:
+        A dictionary from feature name to the reason.
+    """
     has = modalities_of(utterances)
     words = {"text": "a text", "audio": "audio", "visual": "video"}
     lacking = {f.name: f.spec.modality for f in features if f.spec.modality not in has}
@@ -142,10 +153,10 @@ def _why_not(params: Params, name: str, corpus: str, data: Path) -> str:
 
 
 def available_features(params: Params) -> tuple[list[Feature], list[str]]:
-    """Resolve every feature of params.yaml whose weights are present.
+    """Look up every feature of params.yaml whose weights are present. Imported features are left out.
 
     Returns:
-        The features, and the names of those whose weights are absent.
+        The features, and the names of the features whose weights are absent.
 
     Raises:
         UsageError: no params.yaml defines features.
@@ -165,34 +176,37 @@ def available_features(params: Params) -> tuple[list[Feature], list[str]]:
 def feature_of(
     params: Params, name: str, random: int | None = None, weights_later: bool = False, data: Path = DATA
 ) -> Feature:
-    """Resolve one feature: its encoder, params, weights and face policy.
+    """Look up one feature: its encoder, params, weights and face policy.
 
     Args:
-        name: name in params.yaml. `<feature>@<split>` is the feature with the extractor trained on that split.
-        random: seed of random weights that replace a trained extractor, or a checkpoint that no package brings.
-        weights_later: do not look for the weights; the pipeline may have to train or fetch them first.
+        name: name in params.yaml, or `<feature>@<split>` for the same feature with the extractor trained on that split.
+        random: seed for random weights that replace a trained extractor, or a checkpoint that is not in a Python
+            package.
+        weights_later: whether to skip looking for the weights, because the pipeline may still train or fetch them.
         data: folder that holds the trained extractors.
 
     Raises:
-        UsageError: the feature was imported and cannot be computed here, or it names a split and has no extractor
-            that `ercache pretrain` trains.
+        UsageError: the feature was imported and cannot be computed, or the name has a split although the feature does
+            not use a trained extractor.
         WeightsError: the encoder cannot run here, its checkpoint is absent, or its extractor is not trained yet.
     """
     plain, _, split = name.partition(SPLIT_MARK)
     entry = params.features[plain]
     if entry.imported:
         raise UsageError(
-            f"feature {name!r} was imported and cannot be extracted", hint="see `ercache cache import --help`"
+            f"feature {name!r} was imported from another project and cannot be extracted",
+            hint="import it again instead: `ercache cache import`",
         )
     kind = ENCODERS[entry.encoder]
     config = kind.Params(**entry.params)
     if kind.spec.unavailable:
-        raise WeightsError(f"{kind.spec.key} is not available: {kind.spec.unavailable}")
+        raise WeightsError(f"the encoder {kind.spec.key} is not available: {kind.spec.unavailable}")
     faces = params.faces_of(entry) if kind.input(config).faces else None
     pretrained = getattr(config, "pretrained", None)
     if split and not pretrained:
         raise UsageError(
-            f"feature {plain!r} has no extractor that could be trained on a split", hint=f"use {plain!r}"
+            f"feature {plain!r} uses no trained extractor, so it has no version for a split",
+            hint=f"use {plain!r}",
         )
     if not pretrained:
         key = getattr(config, "weights", kind.spec.weights)
@@ -216,4 +230,4 @@ def _check_defined(params: Params) -> None:
     if not params.features:
         absent = not PARAMS_FILE.is_file()
         hint = NO_PARAMS if absent else "write `features:` into params.yaml"
-        raise UsageError("no features are defined here", hint=hint)
+        raise UsageError("params.yaml defines no features", hint=hint)

@@ -1,4 +1,4 @@
-"""Manifests for the commands: scan a corpus, save its manifest with warnings, and check the root folder against it."""
+"""Manifests for the commands: scan a corpus, save its manifest, print warnings, and check the root folder."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -36,7 +36,11 @@ def scan_corpus(corpus: str, root: Path, loaded: Params) -> Manifest:
 
     Args:
         corpus: key of the corpus.
-        root: its folder.
+        root: root folder of the corpus.
+        loaded: params.yaml.
+
+    Returns:
+        The manifest. It is not written to a file yet.
     """
     entry = CORPORA[corpus]
     switches = entry.Switches(**loaded.corpora.get(corpus, {}))
@@ -45,10 +49,10 @@ def scan_corpus(corpus: str, root: Path, loaded: Params) -> Manifest:
 
 
 def save_manifest(manifest: Manifest, root: Path, path: Path) -> None:
-    """Write a manifest, with warnings about absent clips and about a manifest that it replaces.
+    """Write a manifest. Print warnings if many clips are absent, or if a manifest made from other files is replaced.
 
     Raises:
-        WorkError: no clip is usable; nothing is written.
+        WorkError: no clip is usable. Nothing is written.
     """
     warn_of_absent_clips(manifest, root)
     if path.is_file():
@@ -57,10 +61,10 @@ def save_manifest(manifest: Manifest, root: Path, path: Path) -> None:
 
 
 def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
-    """Print a warning if many clips are unusable.
+    """Print a warning if many clips of a scanned corpus are unusable.
 
     Raises:
-        WorkError: no clip is usable, or no utterance is left.
+        WorkError: no clip is usable, or the manifest has no utterance.
     """
     placed = {u.id: _paths(u) for u in manifest.utterances if u.video or u.audio}
     lacking: dict[str, list[Problem]] = defaultdict(list)
@@ -80,7 +84,7 @@ def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
     hint += " and that paths in the table are relative to it" if manifest.corpus == "folder" else ""
     where = [p.detail for p in manifest.problems if p.reason == "other_place"]
     if not manifest.utterances:
-        raise WorkError(f"{manifest.corpus}: no utterance is left; nothing was written", hint=hint)
+        raise WorkError(f"{manifest.corpus}: the scan found no utterance; nothing was written", hint=hint)
     if all(len(lacking[name]) >= len(paths) for name, paths in placed.items()):
         first = [p.detail for problems in lacking.values() for p in problems][:SHOWN_DETAILS]
         raise WorkError(
@@ -112,7 +116,7 @@ def _warn_of_replacement(manifest: Manifest, path: Path) -> None:
 
 
 def load_or_scan(corpus: str, root: Path | None, loaded: Params) -> Manifest:
-    """Read the manifest of a corpus; scan the corpus first if there is none.
+    """Read the manifest of a corpus. If there is none, scan the corpus first.
 
     Raises:
         CorpusError: the manifest is damaged or belongs to another corpus.
@@ -125,17 +129,18 @@ def load_or_scan(corpus: str, root: Path | None, loaded: Params) -> Manifest:
     manifest = read_manifest(path)
     if manifest.corpus != corpus:
         raise CorpusError(
-            f"{path} is the manifest of {manifest.corpus!r}", hint=f"run `ercache scan {corpus}`"
+            f"{path} is the manifest of corpus {manifest.corpus!r}, not of {corpus!r}",
+            hint=f"run `ercache scan {corpus}`",
         )
     return manifest
 
 
 def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
-    """Find the root folder of a corpus, and check that it is the one that was scanned.
+    """Find the root folder of a corpus, and check that it holds the files that were scanned.
 
     Raises:
         UsageError: no root folder is known.
-        CorpusError: the folder differs from what was scanned.
+        CorpusError: the files in the folder differ from the scanned ones.
     """
     folder = corpus_root(manifest.corpus, loaded, root)
     found = origin_differences(manifest, folder)
@@ -144,7 +149,7 @@ def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
         raise CorpusError(
             f"{folder} differs from the folder that was scanned for {path}",
             details=found,
-            hint=f"to use it, scan it and replace that manifest: `ercache scan {manifest.corpus} --root {folder}`",
+            hint=f"to use this folder, replace the manifest: `ercache scan {manifest.corpus} --root {folder}`",
         )
     return folder
 
@@ -152,13 +157,21 @@ def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
 def manifest_and_root(
     corpus: str, root: Path | None, loaded: Params, media: bool
 ) -> tuple[Manifest, Path | None]:
-    """Read the manifest; find the root folder if media are needed or a root is given."""
+    """Read the manifest of a corpus, and find its root folder.
+
+    Args:
+        media: whether media are needed. If not, and no root folder is given, the returned folder is None.
+    """
     manifest = load_or_scan(corpus, root, loaded)
     return manifest, checked_root(manifest, root, loaded) if media or root else None
 
 
 def problem_rows(problems: Sequence[Problem]) -> list[tuple[str, str, str, str]]:
-    """Table of problems: status, reason, number of utterances, first details. Problems that lose data come first."""
+    """Rows of a table of the problems that a scan found, grouped by status and reason.
+
+    Each row has status, reason, number of utterances, and the first details. Problems that cost utterances or media
+    come first.
+    """
     order = [Status.MISSING.value, Status.UNAVAILABLE.value]
     grouped: dict[tuple[str, str], list[Problem]] = defaultdict(list)
     for problem in problems:

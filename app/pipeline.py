@@ -1,4 +1,4 @@
-"""Write dvc.yaml, the stages of DVC, from params.yaml, and the versions of the encoders that these stages depend on."""
+"""Write dvc.yaml (the stages of the DVC pipeline) from params.yaml, and the encoder versions they depend on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,10 +40,10 @@ VERSIONS_HEAD = (
 
 
 def pipeline_text(params: Params) -> str:
-    """The text of dvc.yaml.
+    """The content of dvc.yaml, made from params.yaml.
 
     Raises:
-        ParamsError: an experiment uses a feature that the pipeline does not extract.
+        ParamsError: an experiment uses a feature that the pipeline does not extract, or an entry is missing.
     """
     _check(params)
     _check_written(params)
@@ -85,18 +85,21 @@ def _check(params: Params) -> None:
         ]
     if found:
         raise ParamsError(
-            "params.yaml: the pipeline does not extract what its experiments use", details=found
+            "params.yaml: experiments use features that the pipeline does not extract", details=found
         )
 
 
 def _check_written(params: Params) -> None:
-    """Refuse params.yaml if an entry of a stage is missing. DVC needs it, even if the code has a default."""
+    """Refuse params.yaml if it lacks an entry that a stage depends on.
+
+    DVC needs the entry in the file, even if the code has a default for it.
+    """
     raw = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
     wanted = [*(f"corpora.{corpus}" for corpus in params.pipeline), *ENGINE, "faces", "training"]
     lacking = [key for key in wanted if not _has(raw, key)]
     if lacking:
         details = [f"{key}: missing, but DVC tracks it" for key in lacking]
-        raise ParamsError("params.yaml: the pipeline needs more entries", details=details)
+        raise ParamsError("params.yaml: entries are missing that the pipeline depends on", details=details)
 
 
 def _has(raw: Any, key: str) -> bool:
@@ -108,7 +111,7 @@ def _has(raw: Any, key: str) -> bool:
 
 
 def _staged(params: Params) -> dict[str, ExperimentParams]:
-    """Experiments that get a stage: on corpora of the pipeline, and without `pipeline: false`."""
+    """Experiments that get a stage in dvc.yaml: their corpus is in the pipeline, and `pipeline` is not false."""
     return {name: e for name, e in params.experiments.items() if e.pipeline and e.corpus in params.pipeline}
 
 
@@ -125,13 +128,13 @@ def _manifest_files(corpus: str) -> list[str]:
 
 
 def _pretrained(feature: Feature) -> str | None:
-    """Name of the training that gives a feature its weights, or None."""
+    """Name of the extractor (under `pretrain` in params.yaml) that a feature uses, or None."""
     name: str | None = getattr(feature.params, "pretrained", None)
     return name
 
 
 def _trained_extractors(params: Params) -> list[str]:
-    """Trainings of the extractors that features of the pipeline use, in order."""
+    """Names of the extractors (under `pretrain` in params.yaml) that features of the pipeline use, in order."""
     features = [
         feature_of(params, f, weights_later=True)
         for p in params.pipeline.values()
@@ -158,7 +161,7 @@ def _pretrain_stage(name: str, params: Params) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Extraction:
-    """The features of one corpus and modality, which one stage extracts."""
+    """The features of one corpus and one modality. One stage of the pipeline extracts them."""
 
     corpus: str
     modality: str
@@ -225,15 +228,16 @@ def _shown(runs: Sequence[str]) -> dict[str, Any]:
 
 
 def _curves(title: str, tables: Sequence[str], x: str, column: str) -> dict[str, Any]:
-    """A plot with one line per table: mean and standard deviation over seeds (.dvc/plots/seeds.json)."""
+    """Describe a DVC plot of mean and standard deviation over seeds, one line per table (.dvc/plots/seeds.json)."""
     y = dict.fromkeys(tables, column)
     return {title: {"x": x, "y": y, "y_label": title, "title": title, "template": "seeds"}}
 
 
 def versions_text(params: Params) -> str:
-    """The text of extract/versions.yaml: the versions of our encoders and of those that params.yaml names.
+    """The content of extract/versions.yaml: the version of every encoder of ercache, and of every plug-in encoder in
+    params.yaml.
 
-    DVC computes the caches of an encoder again when its version is raised.
+    When the version of an encoder is raised, DVC computes the caches of this encoder again.
     """
     named = {entry.encoder for entry in params.features.values() if entry.encoder}
     kinds = {key: kind for key, kind in ENCODERS.items() if key in named or _is_ours(kind)}

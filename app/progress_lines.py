@@ -1,4 +1,4 @@
-"""Progress when stderr is no terminal: one line every 30 s, so that a log shows that the work goes on."""
+"""Progress messages when stderr is not a terminal: one line every 30 s, so that a log shows that the work goes on."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ EVERY: Final = 30.0  # seconds
 
 
 class ProgressReporter(Protocol):
-    """Reports progress: `done` of `total` items of the task `what`."""
+    """Function that reports progress. Its arguments are a task's name, its finished items, and all its items."""
 
     def __call__(self, what: str, done: int, total: int) -> None: ...
 
@@ -21,9 +21,10 @@ class _Task:
     """A running task.
 
     Attributes:
-        since: time of the first report, seconds of the monotonic clock.
-        first, done: items done at the first and at the last report.
-        total: all items.
+        since: time of the first report, in seconds of the monotonic clock.
+        first: number of finished items at the first report.
+        done: number of finished items at the last report.
+        total: number of all items.
     """
 
     since: float
@@ -32,7 +33,7 @@ class _Task:
     total: int
 
     def describe(self, now: float) -> str:
-        """Items done and in all, the rate, and the remaining time at that rate."""
+        """Describe progress in one line: finished items, all items, rate, and remaining time at that rate."""
         rate = (self.done - self.first) / (now - self.since) if now > self.since else 0.0
         if not rate:
             return f"{self.done}/{self.total}, {clock(now - self.since)} so far"
@@ -42,10 +43,10 @@ class _Task:
 
 @contextmanager
 def progress_lines(write: Callable[[str], None], every: float = EVERY) -> Iterator[ProgressReporter]:
-    """Write one line per unfinished task every few seconds.
+    """Context manager: write one line per unfinished task every few seconds.
 
     Args:
-        write: takes a line.
+        write: function that writes a line.
         every: seconds between lines.
 
     Yields:
@@ -74,6 +75,6 @@ def progress_lines(write: Callable[[str], None], every: float = EVERY) -> Iterat
 
 
 def clock(seconds: float) -> str:
-    """Format a duration in seconds: 0:07, 12:30, 1:02:03."""
+    """Format a duration in seconds like 0:07, 12:30 or 1:02:03."""
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

@@ -1,4 +1,4 @@
-"""Compare trained systems: each with the reference system, and all modalities with each single modality."""
+"""Compare trained systems: each model with a reference model, and all modalities with each single modality."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ P_VALUES: Final = ("p", "p_mcnemar")
 
 @dataclass(frozen=True)
 class System:
-    """An experiment of params.yaml and its trained run.
+    """An experiment of params.yaml that was trained, and its run.
 
     Attributes:
-        run: record of the run.
+        run: content of the run's `run.json`.
         folder: folder of the run.
     """
 
@@ -35,24 +35,25 @@ class System:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Modalities of its features."""
+        """Modalities of the features that the experiment uses."""
         return tuple(self.entry.features)
 
     @property
     def place(self) -> tuple[str, str, str, str]:
-        """Corpus, task, label set and split. Two systems are comparable if all of them are equal."""
+        """Corpus, task, label set and split. Two systems can be compared if all four are equal."""
         e = self.entry
         return e.corpus, task_label(e.task, e.epc_target), e.label_set, e.split
 
 
 def trained_systems(params: Params, models: Path) -> list[System]:
-    """The experiments that were trained, in the order of params.yaml.
+    """Find the experiments that were trained, in the order of params.yaml.
 
     Args:
-        models: folder of the runs.
+        models: folder that holds the run folders.
 
     Raises:
-        UsageError: runs have other features or switches than their experiments. The message lists them.
+        UsageError: a run was trained with other features or switches than params.yaml has now. The details list all
+            such runs.
     """
     found, stale = [], []
     for name, entry in params.experiments.items():
@@ -67,12 +68,16 @@ def trained_systems(params: Params, models: Path) -> list[System]:
             stale.append(f"{folder}: trained with other features or switches than in params.yaml")
         found.append(System(name, entry, run, folder))
     if stale:
-        raise UsageError("some runs do not fit params.yaml", details=stale, hint="ercache train EXPERIMENT")
+        raise UsageError(
+            "some runs were trained with other params than params.yaml has now",
+            details=stale,
+            hint="train these experiments again: ercache train EXPERIMENT",
+        )
     return found
 
 
 def comparable_groups(systems: Iterable[System]) -> list[list[System]]:
-    """Group the systems that are comparable, see `System.place`."""
+    """Group the systems that can be compared: same corpus, task, label set and split."""
     by_place: dict[tuple[str, ...], list[System]] = {}
     for system in systems:
         by_place.setdefault(system.place, []).append(system)
@@ -80,23 +85,23 @@ def comparable_groups(systems: Iterable[System]) -> list[list[System]]:
 
 
 def reference_of(group: list[System]) -> str:
-    """The model that the others of a group are compared with."""
+    """Name of the reference model of a group. It depends on the task."""
     return REFERENCES[group[0].entry.task]
 
 
 def rank_models(group: list[System]) -> Ranking | None:
-    """Rank the models by mean rank, each with all its modalities; None if there are fewer than two."""
+    """Rank the models of a group by mean rank, each with all its modalities. None if there is only one model."""
     fullest = _fullest(group)
     return rank_systems(list(_outcomes(fullest.values()).values())) if len(fullest) > 1 else None
 
 
 def against_reference(group: list[System]) -> list[dict[str, Any]]:
-    """Compare every model, with all its modalities, with the reference model. The best one comes first.
+    """Compare every model with the reference model, both with all their modalities. The best model comes first.
 
     Returns:
-        Rows with `system`, `model`, `modalities`, `parameters`, `seeds`, `validation`, `test` (metric -> `{"mean",
-        "std", "ci95"}`) and `marks`. All but the reference also have `difference`, `ci95`, `p` and `p_mcnemar`; the
-        p values are Holm-corrected over the rows.
+        One dictionary per model with `system`, `model`, `modalities`, `parameters`, `seeds`, `validation`, `test`
+            (`{"mean", "std", "ci95"}` for each metric) and `marks`. All but the reference also have `difference`,
+            `ci95`, `p` and `p_mcnemar`. The p values are Holm-corrected over all models.
     """
     fullest = _fullest(group)
     outcomes = _outcomes(fullest.values())
@@ -112,11 +117,13 @@ def against_reference(group: list[System]) -> list[dict[str, Any]]:
 
 
 def against_single(group: list[System]) -> list[dict[str, Any]]:
-    """Compare every model with one modality with the same model with all modalities.
+    """Compare each single-modality system of a model with the same model with all modalities.
 
     Returns:
-        Rows as in `against_reference`. `difference` is the system with all modalities minus this one. `full` is the
-        name of the former, and `better` says whether it is significantly better at LEVEL, after Holm's correction.
+        One dictionary per single-modality system, with the fields of `against_reference` and two more. `full` is the
+            name of the system with all modalities. `difference` is its score minus the score of the single-modality
+            system. `better` says whether the system with all modalities is significantly better at LEVEL, after Holm's
+            correction.
     """
     fullest = _fullest(group)
     pairs = [
@@ -136,7 +143,7 @@ def against_single(group: list[System]) -> list[dict[str, Any]]:
 
 
 def _fullest(group: list[System]) -> dict[str, System]:
-    """For each model, the system with the most modalities."""
+    """The system with the most modalities, for each model."""
     found: dict[str, System] = {}
     for system in group:
         held = found.get(system.entry.model)

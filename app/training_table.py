@@ -1,4 +1,4 @@
-"""Live table of trainings on stderr, one row per seed. If stderr is no terminal, lines are written instead."""
+"""Live table of training runs on stderr, one row per seed; plain lines if stderr is not a terminal."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,12 +28,13 @@ ShowEpoch = Callable[[str, "EpochReport"], None]
 
 @dataclass
 class _TrainingRow:
-    """A training in the table.
+    """A row of the table: one training run.
 
     Attributes:
-        what: name of the training.
-        epoch: its last epoch.
-        since, now: time of the first and of the last report, seconds of the monotonic clock.
+        what: name of the training run.
+        epoch: report of its last finished epoch.
+        since: time of the first report, in seconds of the monotonic clock.
+        now: time of the last report, in seconds of the monotonic clock.
         first: number of the first epoch that was reported.
     """
 
@@ -45,17 +46,17 @@ class _TrainingRow:
 
     @property
     def rate(self) -> float | None:
-        """Epochs per second; None before the second epoch."""
+        """Epochs per second; None before the second reported epoch."""
         done, took = self.epoch.number - self.first, self.now - self.since
         return done / took if done and took > 0 else None
 
 
 @contextmanager
 def training_table() -> Iterator[ShowEpoch]:
-    """Show the table while the block runs. It stays on the screen at the end, also after an interrupt.
+    """Context manager: show the live table. It stays on the screen at the end, also after Ctrl-C.
 
     Yields:
-        A function to report every epoch to: it takes the name of the training and the epoch.
+        A function to call after every epoch, with the name of the training run and the report of the epoch.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -80,7 +81,7 @@ def training_table() -> Iterator[ShowEpoch]:
 
 
 def _table(rows: Sequence[_TrainingRow], room: int, bars: bool) -> RenderableType:
-    """Draw the running trainings, and as many of the last finished ones as there is room for."""
+    """Draw the unfinished training runs, and as many of the last finished ones as fit on the screen."""
     if not rows:
         return Text("waiting for the first epoch", style="dim")
     running = sum(not row.epoch.finished for row in rows)
@@ -124,19 +125,19 @@ def _title(score: str) -> str:
 
 
 def _speed(rate: float | None) -> str:
-    """Epochs per second, or seconds per epoch if that is more than one."""
+    """Format the speed: epochs per second, or seconds per epoch if an epoch takes more than one second."""
     if rate is None:
         return ""
     return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
 
 
 def _left(row: _TrainingRow) -> str:
-    """Time until the last epoch. Early stopping may end the training before."""
+    """Format the time until the last epoch. Early stopping may end the run before that."""
     if row.rate is None:
         return ""
     return clock((row.epoch.last - row.epoch.number) / row.rate)
 
 
 def _last(epoch: "EpochReport") -> int:
-    """Number of the last epoch of the training."""
+    """Number of the last epoch of a training run; the largest possible one if the run is not finished."""
     return epoch.number if epoch.finished else epoch.last

@@ -1,1 +1,1 @@
-"""The commands. Each module holds one group of them and registers it with the command line."""
+"""The commands of `ercache`. Each module holds one group of commands and registers it with the command line."""

@@ -1,4 +1,4 @@
-"""`ercache bench batch`: measure a good batch size on this machine."""
+"""The command `ercache bench batch`: measure a good batch size on this machine."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ benchmarks = typer.Typer(help="Measure the speed of encoders on this machine.", 
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add `ercache bench` to the command line."""
     cli.add_typer(benchmarks, name="bench", rich_help_panel=FEATURES)
 
 
@@ -27,7 +27,9 @@ def batch(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Print a good batch size for an encoder on this machine. Write it to `engine.batch` in params.yaml.
+    """Measure and print a good batch size for an encoder on this machine.
+
+    To use it, enter it as `engine.batch` in params.yaml.
 
     Example: [dim]ercache bench batch minilm[/]
     """
@@ -40,7 +42,9 @@ def batch(
         prepare()
     found = throughputs(wanted, loaded.engine, device_of(device))
     if not found:
-        raise WorkError(f"{feature}: one utterance does not fit into the memory of {device}")
+        raise WorkError(
+            f"feature {feature}: a single utterance does not fit into the memory of the device {device}"
+        )
     value = good_batch_size(found)
     if json:
         answer(value)

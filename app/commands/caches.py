@@ -1,4 +1,4 @@
-"""`ercache cache`: list, show, verify and compare cache files, and free space in the store."""
+"""The commands `ercache cache ...`: list, show, verify and compare cache files, and free space in the store."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -30,16 +30,18 @@ caches = typer.Typer(help="List, verify, compare, import and export feature cach
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add `ercache cache` to the command line."""
     cli.add_typer(caches, name="cache", rich_help_panel=FEATURES)
 
 
 @caches.command("ls")
 def ls(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to look in.")] = CACHES,
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with cache files; subfolders are searched, too.")
+    ] = CACHES,
     json: Json = False,
 ) -> None:
-    """List the cache files in a folder: encoder, array shapes, coverage.
+    """List the cache files in a folder, each with its encoder, array shapes and coverage.
 
     Example: [dim]ercache cache ls data/caches[/]
     """
@@ -79,7 +81,7 @@ def ls(
 
 @caches.command("info")
 def info(file: Annotated[Path, typer.Argument(help="A cache file.")], json: Json = False) -> None:
-    """Show one cache file: arrays, coverage, provenance.
+    """Show the arrays, the coverage and the provenance of one cache file.
 
     Example: [dim]ercache cache info data/caches/meld/text/minilm.train.h5[/]
     """
@@ -112,7 +114,7 @@ def verify(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Cache files or folders of them.")],
     json: Json = False,
 ) -> None:
-    """Check every digest, shape and id of cache files. Exits with 1 if anything is wrong.
+    """Check every digest, shape and id of cache files. The exit code is 1 if anything is wrong.
 
     Example: [dim]ercache cache verify data/caches[/]
     """
@@ -130,7 +132,7 @@ def verify(
         wrong = len({b["file"] for b in bad})
         raise WorkError(
             f"{wrong} of {count_noun(len(files), 'cache file')} failed the check",
-            hint="extract them again; finished utterances are not computed again",
+            hint="run `ercache extract` again; utterances that are still in the store are not computed again",
         )
 
 
@@ -177,14 +179,14 @@ def diff(
 @caches.command("gc")
 def gc(
     yes: Annotated[
-        bool, typer.Option("--yes", help="Delete the records. Without it they are only counted.")
+        bool, typer.Option("--yes", help="Delete the results. Without it, they are only counted.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Free space in the store: delete records that cache files already hold, or that no manifest here needs.
+    """Free space in the store of finished results (one feature of one utterance each).
 
-    All projects of a user share the store, but this command reads the manifests of this project only. Nothing is
-    deleted without --yes.
+    Results are deleted that cache files already hold, or that no manifest of this project needs. All projects of a user
+    share the store, but only the manifests of this project are read. Without --yes, nothing is deleted.
 
     Example: [dim]ercache cache gc --yes[/]
     """
@@ -249,7 +251,7 @@ def _differences(path: Path) -> list[str]:
 def _files(paths: list[Path]) -> list[Path]:
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
-        raise UsageError("no such file or folder", details=missing)
+        raise UsageError("some of the given files or folders do not exist", details=missing)
     files = [f for path in paths for f in (sorted(path.rglob("*.h5")) if path.is_dir() else [path])]
     if not files:
         raise CacheError(

@@ -1,4 +1,4 @@
-"""`ercache weights`: list, fetch, add and convert checkpoints of the encoders."""
+"""The commands `ercache weights ...`: list, fetch, add and convert checkpoints of the encoders."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,17 +13,17 @@ from extract.text.kwrt.conceptnet import CONCEPTNET, write_relations
 
 weights = typer.Typer(help="List, fetch, add and convert checkpoints of the encoders.", no_args_is_help=True)
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="Checkpoint; see `ercache weights ls`.")]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="Key of a checkpoint; see `ercache weights ls`.")]
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add `ercache weights` to the command line."""
     cli.add_typer(weights, name="weights", rich_help_panel=FEATURES)
 
 
 @weights.command("ls")
 def ls(json: Json = False) -> None:
-    """List all checkpoints: whether they are present, their source, size and licence.
+    """List all checkpoints, each with its state (present or absent), source, size and licence.
 
     Example: [dim]ercache weights ls[/]
     """
@@ -70,9 +70,9 @@ def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file that the authors publish.")],
     json: Json = False,
 ) -> None:
-    """Convert a published file into the one that ercache uses, and add it.
+    """Convert a file that authors publish into the file that ercache uses, and add it.
 
-    A pickle becomes a safetensors file; no code of the pickle is run. A dump of ConceptNet becomes a table of word
+    A pickle becomes a safetensors file; no code in the pickle is run. A dump of ConceptNet becomes a table of word
     relations.
 
     Example: [dim]ercache weights convert emotion2vec emotion2vec_base.pt[/]

@@ -1,4 +1,4 @@
-"""`ercache cache import` and `export`: exchange features with other projects."""
+"""The commands `ercache cache import` and `ercache cache export`: exchange features with other projects."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,7 +33,7 @@ SUFFIXES = {"npz": "npz", "safetensors": "safetensors", "parquet": "parquet", "m
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module to `ercache cache`."""
+    """Add the commands `import` and `export` to `ercache cache`."""
     caches.command("import")(import_)
     caches.command("export")(export)
 
@@ -45,7 +45,8 @@ def import_(
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(READ)}.")],
     corpus: Annotated[str, typer.Option("--corpus", help="Corpus that the utterances belong to.")],
     name: Annotated[
-        str, typer.Option("--name", help="Name of the feature. With several features, prefix of their names.")
+        str,
+        typer.Option("--name", help="Name of the feature. If the file has several, prefix of their names."),
     ] = "",
     modality: Annotated[
         str, typer.Option("--modality", help="text, audio or visual, if the file does not say it.")
@@ -53,7 +54,7 @@ def import_(
     out: Annotated[Path, typer.Option("--out", help="Folder for the caches.")] = CACHES,
     json: Json = False,
 ) -> None:
-    """Import features of another project as caches. `ercache scan` the corpus first.
+    """Import a feature file of another project as caches. Run `ercache scan` for the corpus first.
 
     Example: [dim]ercache cache import features.pkl --format mmgcn --corpus meld[/]
     """
@@ -76,13 +77,19 @@ def export(
     form: Annotated[str, typer.Option("--format", help="npz, safetensors, parquet or mmsa.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="File to write. Default: the name of the cache, in this folder."),
+        typer.Option("--out", help="File to write. Default: the name of the cache, in the current folder."),
     ] = None,
     label_set: Annotated[
-        str, typer.Option("--label-set", help="mmsa only: label set to write. Default: the first.")
+        str,
+        typer.Option(
+            "--label-set", help="mmsa only: label set to write. Default: the first in the manifest."
+        ),
     ] = "",
     split: Annotated[
-        str, typer.Option("--split", help="mmsa only: split for train, valid and test. Default: the parts.")
+        str,
+        typer.Option(
+            "--split", help="mmsa only: split that gives train, valid, test. Default: corpus parts."
+        ),
     ] = "",
     array: Annotated[
         str, typer.Option("--array", help="mmsa only: array to write, if the cache has several.")
@@ -97,12 +104,14 @@ def export(
         raise UsageError(f"unknown format {form!r}", hint=suggestion(form, SUFFIXES))
     if form != "mmsa" and len(files) > 1:
         raise UsageError(
-            f"{form} takes one cache file, but {len(files)} were given", hint="export them one by one"
+            f"the format {form} takes one cache file, but {len(files)} were given",
+            hint="export them one by one",
         )
     out = out or Path(f"{files[0].stem}.{SUFFIXES[form]}")
     if out.resolve() in {file.resolve() for file in files} or out.is_dir():
         raise UsageError(
-            f"{out} is {'a folder' if out.is_dir() else 'the cache itself'}", hint="give another --out"
+            f"cannot write to {out}: it is {'a folder' if out.is_dir() else 'the cache itself'}",
+            hint="give another file with --out",
         )
     with ExitStack() as stack:
         opened = [stack.enter_context(CacheFile(file)) for file in files]
@@ -123,7 +132,7 @@ def _export(
         from ercache.formats.mmsa_file import write_mmsa
 
         if manifest is None:
-            raise UsageError(f"mmsa needs the texts and labels in the manifest of {corpus}",
+            raise UsageError(f"the format mmsa needs the texts and labels in the manifest of {corpus}, which is absent",
                              hint=f"`ercache scan {corpus}` makes {MANIFESTS}/{corpus}.jsonl")  # fmt: skip
         return write_mmsa(opened, manifest, out, label_set, split, array)
     from ercache.formats.export import WRITERS
@@ -138,7 +147,7 @@ def _manifest(corpus: str) -> Manifest | None:
 
 
 def _plain(corpus: str) -> str:
-    """Refuse a corpus name that would be a path."""
+    """Return the name of a corpus. Refuse a name that could be a path."""
     if not corpus or "/" in corpus or "\\" in corpus or corpus.startswith("."):
         raise UsageError(f"{corpus!r} is not the name of a corpus", hint="`ercache corpora` lists them")
     return corpus

@@ -1,4 +1,4 @@
-"""Combine the options of `ercache train` with an experiment of params.yaml, or build an experiment from them."""
+"""Apply the options of `ercache train` to an experiment of params.yaml, or build an experiment from them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +16,14 @@ NEEDED = ("model", "corpus", "features")  # options without which no experiment 
 
 
 def resolve_experiment(loaded: Params, name: str | None, options: Mapping[str, Any]) -> tuple[str, Params]:
-    """Apply options to an experiment.
+    """Apply the options of `ercache train` to an experiment.
 
     Args:
-        name: name in params.yaml; None to build an experiment from the options alone.
-        options: option -> value, for the options that were given.
+        name: name of the experiment in params.yaml; None to build an experiment from the options alone.
+        options: values of the options that the user gave, by option name.
 
     Returns:
-        Name of the experiment, and params that hold it with the options applied.
+        Name of the experiment, and params that contain the experiment with the options applied.
 
     Raises:
         UsageError: the experiment or a feature is unknown, options are missing, or they contradict each other.
@@ -61,16 +61,21 @@ def resolve_experiment(loaded: Params, name: str | None, options: Mapping[str, A
         fields["training"] = {**fields.get("training", {}), "seeds": options["seeds"]}
     wrong = schema_errors(ExperimentParams, fields)
     if wrong:
-        raise UsageError(f"{name}: unusable experiment", details=wrong)
+        raise UsageError(f"experiment {name!r} cannot be used", details=wrong)
     changed = {**loaded.experiments, name: ExperimentParams(**fields)}
     return name, loaded.model_copy(update={"experiments": changed})
 
 
 def by_modality(loaded: Params, names: list[str], corpus: str) -> dict[str, list[str]]:
-    """Group features by modality: that of the encoder, or of the cache folder for imported features.
+    """Group feature names by modality.
+
+    The modality of a feature is that of its encoder. For an imported feature, it is the folder of its caches.
+
+    Returns:
+        A dictionary from modality to feature names.
 
     Raises:
-        UsageError: a feature is unknown, or an imported feature has no cache of the corpus.
+        UsageError: a feature is unknown, or an imported feature has no cache for the corpus.
     """
     found: dict[str, list[str]] = {}
     for chosen in filter(None, (name.strip() for name in names)):
@@ -81,7 +86,10 @@ def by_modality(loaded: Params, names: list[str], corpus: str) -> dict[str, list
         else:
             places = [m for m in MODALITIES if any((CACHES / corpus / m).glob(f"{feature}.*.h5"))]
             if not places:
-                raise UsageError(f"feature {feature!r} has no cache of {corpus}", hint="ercache cache import")
+                raise UsageError(
+                    f"the imported feature {feature!r} has no cache for corpus {corpus}",
+                    hint="import it: `ercache cache import`",
+                )
             modality = places[0]
         found.setdefault(modality, []).append(chosen)
     return found

@@ -1,4 +1,4 @@
-"""Commands of stage 1: `ercache demo`, `scan` and `extract`."""
+"""The commands of stage 1 (media to features): `ercache demo`, `scan` and `extract`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ Root = Annotated[Path | None, typer.Option("--root", help="Folder of the corpus,
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the commands `demo`, `scan` and `extract` to the command line."""
     cli.command(rich_help_panel=START)(demo)
     cli.command(rich_help_panel=FEATURES)(scan)
     cli.command(rich_help_panel=FEATURES)(extract)
@@ -52,7 +52,7 @@ def register(cli: typer.Typer) -> None:
 def demo(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.")],
     seed: Annotated[int, typer.Option("--seed", help="Random seed. Each seed gives another corpus.")] = 0,
-    size: Annotated[str, typer.Option("--size", help="tiny or full.")] = "full",
+    size: Annotated[str, typer.Option("--size", help="Size of the corpus: tiny or full.")] = "full",
     json: Json = False,
 ) -> None:
     """Generate a demo corpus of conversations, with real video and speech files.
@@ -62,7 +62,7 @@ def demo(
     from extract.corpora.demo.generator import generate
 
     if size not in ("tiny", "full"):
-        raise UsageError(f"--size is tiny or full, not {size!r}")
+        raise UsageError(f"unknown --size {size!r}: give tiny or full")
     with progress() as tick:
         summary = generate(
             directory, seed, "tiny" if size == "tiny" else "full", lambda n, of: tick("clips", n, of)
@@ -82,7 +82,7 @@ def scan(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Read a corpus as distributed, check its files, and write its manifest.
+    """Read a corpus as its authors distribute it, check its files, and write its manifest.
 
     Example: [dim]ercache scan meld --root /data/MELD.Raw[/]
     """
@@ -105,7 +105,7 @@ def scan(
 
 
 def extract(
-    corpus: Annotated[str, typer.Argument(help="Key of the corpus.")],
+    corpus: Annotated[str, typer.Argument(help="Key of the corpus; see `ercache corpora`.")],
     root: Root = None,
     features: Annotated[
         str | None, typer.Option("--features", help="Features of params.yaml, separated by commas.")
@@ -129,7 +129,12 @@ def extract(
     ] = None,
     fail_over: Annotated[
         float,
-        typer.Option("--fail-over", min=0, max=100, help="Fail if more than this percentage is unavailable."),
+        typer.Option(
+            "--fail-over",
+            min=0,
+            max=100,
+            help="Fail if more than this percentage of utterances is unavailable.",
+        ),
     ] = 5.0,
     random_weights: Annotated[
         int | None,
@@ -151,7 +156,7 @@ def extract(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compute features and write them to caches. Can be stopped and continued at any time.
+    """Compute features of a corpus and write them to caches. You can stop and continue at any time.
 
     Example: [dim]ercache extract demo --features minilm[/]
     """
@@ -160,11 +165,12 @@ def extract(
     from extract.engine.extraction import raise_if_withheld, write_failures
 
     if features is not None and profile is not None:
-        raise UsageError("give --features or --profile, not both")
+        raise UsageError("--features and --profile were both given: give only one of them")
     target = out or (DATA / "partial" if limit else CACHES)
     if limit and target.resolve() == CACHES.resolve():
         raise UsageError(
-            f"--limit gives partial caches, which must not go to {CACHES}", hint="give another --out"
+            f"--limit gives partial caches, which must not be written to {CACHES}",
+            hint="give another folder with --out",
         )
     loaded = params()
     check_name(corpus, CORPORA, "corpus")
@@ -210,10 +216,13 @@ def _with_input(
     left_out: dict[str, str],
     by_default: bool,
 ) -> list["Feature"]:
-    """The chosen features whose input the corpus has; a warning for each one that is left out.
+    """Leave out the features whose input (text, audio or video) the corpus lacks, and print a warning for each.
+
+    Returns:
+        The remaining features.
 
     Raises:
-        CorpusError: the corpus lacks the input of a feature that was named, or of all features.
+        CorpusError: the corpus lacks the input of a feature that the user named, or of all features.
     """
     lacking = features_without_input(chosen, manifest.utterances[:limit])
     if lacking and (not by_default or len(lacking) == len(chosen)):
@@ -255,7 +264,7 @@ def _warn(result: "Extraction", failures: Path) -> None:
 
 
 def _warn_of_unavailable(result: "Extraction") -> None:
-    """Print last what another run may fix, and what needs another scan."""
+    """Warn about features that another run may compute, and about media that changed since the scan."""
     from extract.engine.extraction import summarise_failures
 
     again = [f for f in result.unavailable if f.reason != Reason.CHANGED]

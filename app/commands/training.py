@@ -1,4 +1,4 @@
-"""Commands of stage 2: `ercache train`, `evaluate`, `case`, `compare` and `sweep`."""
+"""The commands of stage 2 (features to emotions): `ercache train`, `evaluate`, `case`, `compare` and `sweep`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -29,7 +29,7 @@ COMPARED = "weighted F1 on test; p values are Holm-corrected"
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the commands of stage 2 to the command line."""
     for command in (train, evaluate, case, compare, sweep):
         cli.command(rich_help_panel=EXPERIMENTS)(command)
 
@@ -52,10 +52,10 @@ def train(
     ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Split of the corpus, e.g. official.")] = None,
     folds: Annotated[
-        str | None, typer.Option("--folds", help="Train and test every fold of this name, e.g. loso.")
+        str | None, typer.Option("--folds", help="Cross-validation: name of a group of splits, e.g. loso.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Number of trainings, with seeds 0, 1, ...")
+        int | None, typer.Option("--seeds", min=1, help="Number of training runs, with seeds 0, 1, ...")
     ] = None,
     allow_random_weights: Annotated[
         bool,
@@ -70,7 +70,7 @@ def train(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train all seeds of an experiment and test them. The epoch is chosen on validation.
+    """Train an experiment with all its seeds, and test it. The best epoch is chosen on validation data.
 
     Example: [dim]ercache train m2fnet[/]
 
@@ -116,7 +116,7 @@ def evaluate(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Test a trained run again from its weights, and print scores, classes and confusion matrix.
+    """Test a trained run again from its saved weights. Print scores, scores per class, and the confusion matrix.
 
     Example: [dim]ercache evaluate data/models/m2fnet[/]
     """
@@ -149,7 +149,7 @@ def case(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the model to look into.")] = 0,
     json: Json = False,
 ) -> None:
-    """Show the attention of AVAFN in one dialogue (case study of the paper).
+    """Show where AVAFN attends in one dialogue (the case study of the paper).
 
     Example: [dim]ercache case data/models/avafn train_dia1[/]
     """
@@ -179,7 +179,7 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of trained runs.")],
     json: Json = False,
 ) -> None:
-    """Test whether runs differ on the same test part: paired bootstrap over dialogues, and McNemar's test.
+    """Test whether runs on the same test subset differ: paired bootstrap over dialogues, and McNemar's test.
 
     All p values are Holm-corrected.
 
@@ -213,7 +213,7 @@ def sweep(
         int | None, typer.Option("--trials", min=1, help="Number of configurations to try.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Number of trainings per configuration.")
+        int | None, typer.Option("--seeds", min=1, help="Number of training runs per configuration.")
     ] = None,
     readings: Annotated[
         bool,
@@ -224,7 +224,7 @@ def sweep(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Search hyper-parameters on validation data only. Every trial is logged.
+    """Search hyper-parameters. Only validation data decide. Every trial is logged.
 
     Example: [dim]ercache sweep m2fnet[/]
     """
@@ -279,7 +279,7 @@ def _readings(experiment: str, model: str, loaded: Params, device: str, json: bo
 
 
 def _warn(run: str, marks: Sequence[str]) -> None:
-    """Print what a reader must know about a result before quoting it."""
+    """Print the remarks on a run that readers must know before they quote its scores."""
     for mark in marks:
         say(f"warning: {run}: {mark}")
 

@@ -1,1 +1,1 @@
-"""Tables and pictures of docs/ that are generated from registries and from trained runs."""
+"""Tables and pictures in docs/ that are generated from registries and from trained runs."""

@@ -1,4 +1,4 @@
-"""Ablations of choices that papers leave open, on validation: the last tables of docs/systems.md."""
+"""Tables for docs/systems.md: ablations of choices that the papers leave open, with validation scores."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,8 @@ HEAD = ("open choice", "switch", "used here", "alternative", "weighted F1 (std)"
 
 
 def ablations_text(params: Params, reports: Path) -> Iterator[str]:
-    """Heading and table for every experiment whose alternatives were tried, from the last such search.
+    """A heading and a table for every experiment whose alternatives were tried, from the log of its last ablation
+    search.
 
     Args:
         reports: folder with the logs of the searches.

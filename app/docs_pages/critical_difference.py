@@ -1,4 +1,4 @@
-"""Critical difference plot: systems on an axis of mean ranks; bars join systems that do not differ significantly."""
+"""Critical difference plot: systems on an axis of mean ranks. Bars join systems that do not differ significantly."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,13 +33,13 @@ STYLE: Final[dict[Any, Any]] = {
 def draw_ranking(
     path: Path, found: Ranking, scores: Mapping[str, str], published: frozenset[str], title: str
 ) -> None:
-    """Draw a ranking and write it as PNG. The same ranking gives the same bytes.
+    """Draw a ranking as a critical difference plot and write it as PNG. The same ranking gives the same bytes.
 
     Args:
         path: file to write.
         found: the ranking.
-        scores: name of a system -> text beside it.
-        published: systems to draw in the colour of published systems.
+        scores: text to write beside each system, by the name of the system.
+        published: names of systems that are drawn in the colour of published systems.
         title: title of the picture.
     """
     count = len(found.names)
@@ -94,7 +94,7 @@ def _joined(axes: Axes, found: Ranking) -> None:
 
 
 def _difference(axes: Axes, found: Ranking) -> None:
-    """Draw the critical difference as a length on the axis of ranks."""
+    """Draw the critical difference as a bar of that length, on the scale of the rank axis."""
     end = 1 + found.difference
     axes.plot([1, end], [CD_ROW, CD_ROW], color=INK, linewidth=1.5)
     for x in (1, end):

@@ -1,4 +1,4 @@
-"""The encoders as rows of a table, for `ercache encoders` and docs/encoders.md."""
+"""The table of encoders, for `ercache encoders` and docs/encoders.md."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -24,7 +24,7 @@ def encoder_rows(defaults_only: bool = False) -> list[dict[str, Any]]:
     """One row per encoder with its default params, as `ercache encoders --json` prints them.
 
     Args:
-        defaults_only: leave out the fields that depend on this machine (`available`, `why_not`).
+        defaults_only: whether to leave out the fields that depend on this machine (`available`, `why_not`).
     """
     present = {} if defaults_only else {row.key: row for row in weights.status(read=False)}
     return [_row(kind, present, defaults_only) for _, kind in sorted(ENCODERS.items())]
@@ -91,7 +91,7 @@ def _array(array: ArraySpec) -> str:
 
 
 def _parameters(key: str | None) -> str:
-    """Approximate number of parameters, from the size of the checkpoint; "" if unknown."""
+    """Approximate number of parameters of an encoder, from the size of its checkpoint; "" if unknown."""
     if not key:
         return ""
     millions = weights.checkpoint(key).megabytes / BYTES
@@ -99,11 +99,12 @@ def _parameters(key: str | None) -> str:
 
 
 def table_text(measured: Mapping[str, Any]) -> str:
-    """The table in Markdown. It is the same on every machine.
+    """The table of encoders in Markdown. It is the same on every machine.
 
     Args:
-        measured: `encoders` of docs/benchmarks.json: key -> `cpu` and `gpu`, each with `utterances_per_second`.
-            Encoders with a network also have `of_forward`, their speed as a share of that of the bare network.
+        measured: entry `encoders` of docs/benchmarks.json: for each encoder key, `cpu` and `gpu`, each with
+            `utterances_per_second`. Encoders with a network also have `of_forward`: their speed as a share of the speed
+            of the network alone.
     """
     lines = [line(COLUMNS), line(["---"] * len(COLUMNS))]
     for row in encoder_rows(defaults_only=True):
@@ -127,5 +128,5 @@ def _speed(measured: Mapping[str, float] | None) -> str:
 
 
 def write_page(path: Path, measured: Mapping[str, Any]) -> bool:
-    """Update the table in a page. Returns whether the page changed."""
+    """Update the table of encoders in a Markdown page. Return whether the page changed."""
     return write_table(path, table_text(measured), BEGIN, END)

@@ -30,12 +30,13 @@ SMALLEST: Final = 0.001  # smaller p values are written as `< 0.001`
 
 @dataclass(frozen=True)
 class SystemsSection:
-    """Content of the page about one group of comparable systems, without the searches.
+    """Content of docs/systems.md about one group of comparable systems, without the hyper-parameter searches.
 
     Attributes:
         group: the systems.
-        models, singles: rows of the tables, see `against_reference` and `against_single`.
-        ranking: None if there are fewer than two models.
+        models: rows of the table of models, see `against_reference`.
+        singles: rows of the table of single modalities, see `against_single`.
+        ranking: ranking of the models; None if there are fewer than two.
     """
 
     group: list[System]
@@ -45,7 +46,7 @@ class SystemsSection:
 
 
 def sections(systems: Sequence[System]) -> list[SystemsSection]:
-    """One section per group of comparable systems. The bootstraps take seconds."""
+    """Compute one section of docs/systems.md per group of comparable systems. The bootstraps take seconds."""
     return [
         SystemsSection(g, against_reference(g), against_single(g), rank_models(g))
         for g in comparable_groups(systems)
@@ -53,11 +54,11 @@ def sections(systems: Sequence[System]) -> list[SystemsSection]:
 
 
 def tables_text(parts: Sequence[SystemsSection], params: Params, sweeps: Path, stem: str) -> str:
-    """All tables in Markdown, with links to the pictures.
+    """All tables of docs/systems.md in Markdown, with links to the pictures.
 
     Args:
-        sweeps: folder with the logs of the searches; the logs of the ablations are beside it.
-        stem: beginning of the names of the pictures.
+        sweeps: folder with the logs of the hyper-parameter searches. The logs of the ablations lie beside this folder.
+        stem: beginning of the file names of the pictures.
     """
     found = []
     for part in parts:
@@ -107,7 +108,7 @@ def _single_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _search_table(group: Sequence[System], params: Params, sweeps: Path) -> str:
-    """Table of the hyper-parameter searches of a group."""
+    """Table of the hyper-parameter searches of a group of systems."""
     head = ("system", "configurations tried", "best on validation", "frozen")
     rows = [_searched(system, params, sweeps / f"{system.name}.csv") for system in group]
     return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
@@ -143,13 +144,13 @@ def _p(value: float) -> str:
 
 
 def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Remarks that a reader must know before quoting a row, as a list in Markdown."""
+    """Remarks that readers must know before they quote a row, as a Markdown list."""
     marks = [f"`{row['system']}`: {mark}" for row in rows for mark in row["marks"]]
     return ["", *(f"- {sentence}" for sentence in marks)] if marks else []
 
 
 def _ranking_text(found: Ranking) -> str:
-    """The ranking in words, for readers who cannot see the picture."""
+    """Describe a ranking in words, for readers who cannot see the picture."""
     alike = f"Friedman's test that all are alike: p {_equal(found.p)}; c" if len(found.names) > 2 else "C"
     order = ", ".join(f"`{n}` {r:.2f}" for n, r in zip(found.names, found.ranks, strict=True))
     return (
@@ -175,7 +176,7 @@ def _picture(stem: str, group: Sequence[System]) -> str:
 
 
 def write_page(path: Path, systems: Sequence[System], params: Params, sweeps: Path) -> bool:
-    """Update the tables in a page and the pictures beside it. Returns whether the page changed."""
+    """Update the tables in a Markdown page and the pictures beside it. Return whether the page changed."""
     parts = sections(systems)
     for part in parts:
         if part.ranking is not None:

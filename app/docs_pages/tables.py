@@ -1,4 +1,4 @@
-"""Update generated tables in Markdown pages. Two comment lines mark the place of a table."""
+"""Update a generated table in a Markdown page. Two comment lines in the page mark its place."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,32 +7,36 @@ from ercache.errors import UsageError
 
 
 def line(cells: Sequence[str]) -> str:
-    """Format cells as a row of a Markdown table."""
+    """Format cells as one row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def page_with_table(page: str, table: str, begin: str, end: str) -> str:
-    """Replace the table in a page.
+    """Replace the generated table in the text of a Markdown page.
 
     Args:
         page: text of the page.
         table: the new table.
-        begin, end: lines that mark the place of the table.
+        begin, end: the lines before and after the table, which mark its place.
+
+    Returns:
+        The new text of the page.
 
     Raises:
-        UsageError: the page does not have both lines, in this order.
+        UsageError: the page does not contain both lines, in this order.
     """
     before, first, rest = page.partition(begin)
     _, last, after = rest.partition(end)
     if not first or not last:
         raise UsageError(
-            "the page has no place for the table", hint=f"add these two lines to it: {begin} {end}"
+            "the Markdown page has no place for the generated table",
+            hint=f"add these two lines to it: {begin} {end}",
         )
     return f"{before}{begin}\n\n{table}\n\n{end}{after}"
 
 
 def write_table(path: Path, table: str, begin: str, end: str) -> bool:
-    """Update the table in a page. Returns whether the page changed."""
+    """Update the generated table in a Markdown page. Return whether the page changed."""
     before = path.read_text(encoding="utf-8")
     after = page_with_table(before, table, begin, end)
     path.write_text(after, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Per-class scores and confusion matrices of comparable runs."""
+"""Section of the report: scores per class and confusion matrices of comparable runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from ercache.manifest import PRESENCE
 
 @dataclass(frozen=True)
 class Cell:
-    """A shaded cell of a matrix.
+    """A shaded cell of a matrix in the report.
 
     Attributes:
-        shade: 0 (white) to 1.
+        shade: darkness, from 0 (white) to 1.
         text: number in the cell.
-        small: smaller number below it.
+        small: smaller number below the first one.
     """
 
     shade: float
@@ -30,7 +30,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Confusion matrix of a run on test: rows are true classes, shares are per row, counts are summed over seeds.
+    """Confusion matrix of a run on test data. Counts are summed over seeds; rows are true classes and shares add up per
+    row.
 
     In a multi-label task, each emotion has two rows: utterances without it, and utterances with it.
     """
@@ -43,7 +44,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """F1 of every class and run on test, in percent, with the name of the best run for each class."""
+    """Table of F1 scores on test data, in percent, for every class and run. It names the best run for each class."""
 
     classes: tuple[str, ...]
     support: tuple[float, ...]
@@ -52,7 +53,7 @@ class ClassTable:
 
 
 def confusion_of(run: Run) -> Confusion | None:
-    """The confusion matrix of a run; None if it stores none of the right size."""
+    """The confusion matrix of a run for the report. None if the run stores none, or one of a wrong size."""
     classes, columns, counts = _table_of(run)
     if not counts or len(counts) != len(classes) or any(len(row) != len(columns) for row in counts):
         return None
@@ -67,7 +68,11 @@ def confusion_of(run: Run) -> Confusion | None:
 
 
 def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
-    """Names of the rows, names of the columns, and counts."""
+    """Read a confusion matrix from a run.
+
+    Returns:
+        Names of the rows, names of the columns, and counts.
+    """
     names, stored = run.record.classes, run.record.confusion
     if not run.record.several:
         return names, names, cast(list[list[float]], stored)
@@ -76,7 +81,7 @@ def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
 
 
 def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
-    """The most frequent confusion, as a sentence."""
+    """Describe the most frequent confusion of two classes in a sentence."""
     wrong = [
         (-n, true, predicted)
         for i, (true, row) in enumerate(zip(classes, counts, strict=True))
@@ -90,7 +95,7 @@ def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
 
 
 def class_table(runs: Sequence[Run]) -> ClassTable | None:
-    """F1 per class of all runs that store it; None if no run does."""
+    """Table of F1 per class, of all runs that store it. None if no run does."""
     scored = [run for run in runs if run.record.per_class]
     if not scored:
         return None

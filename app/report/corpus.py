@@ -1,4 +1,4 @@
-"""Overview of a corpus: sizes of the parts, distribution of the labels, problems found by the scan."""
+"""Section of the report: overview of a corpus, with sizes of its parts, label distribution, and scan problems."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ LIST_LIMIT = 50  # longest expandable list; further entries are only counted
 
 @dataclass(frozen=True)
 class PartRow:
-    """Sizes of a part; `longest` is the number of utterances in its longest dialogue."""
+    """Sizes of one corpus part (train, dev or test). `longest` is the number of utterances in its longest dialogue."""
 
     name: str
     dialogues: int
@@ -24,7 +24,7 @@ class PartRow:
 
 @dataclass(frozen=True)
 class LabelShare:
-    """Frequency of a label in a part; `width` is the width of its bar, in percent of the widest bar."""
+    """Frequency of a label in one part of a corpus. `width` is the width of its bar, in percent of the widest bar."""
 
     count: int
     percent: float
@@ -33,7 +33,7 @@ class LabelShare:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """Frequencies of a label in all parts; `colour` is None for the row of utterances without a label."""
+    """Frequencies of a label, one per corpus part. `colour` is None for the row of utterances without a label."""
 
     label: str
     colour: str | None
@@ -42,7 +42,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Distribution of a label set over the parts."""
+    """Distribution of the labels of one label set, for every part of a corpus (train, dev, test)."""
 
     name: str
     parts: tuple[str, ...]
@@ -51,7 +51,7 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class ReasonCount:
-    """A kind of problem, and how often it occurs."""
+    """A kind of problem (status and reason), and how often it occurs."""
 
     status: str
     reason: str
@@ -61,7 +61,7 @@ class ReasonCount:
 
 @dataclass(frozen=True)
 class CorpusView:
-    """A corpus as the page shows it; `more` is the number of problems that are not listed."""
+    """What the report shows about a corpus. `more` is the number of problems that are not listed."""
 
     name: str
     version: str
@@ -75,7 +75,7 @@ class CorpusView:
 
 
 def corpus_view(manifest: Manifest) -> CorpusView:
-    """Turn a manifest into the rows that the page shows."""
+    """Turn a manifest into what the report shows about the corpus."""
     counts = Counter((p.status, p.reason) for p in manifest.problems)
     return CorpusView(
         name=manifest.corpus,
@@ -97,7 +97,7 @@ def corpus_view(manifest: Manifest) -> CorpusView:
 
 
 def meaning_of(reason: str) -> str:
-    """Explanation of a reason; "" if the reason is unknown."""
+    """Explanation of why an utterance has no feature, for a reason; "" if the reason is unknown."""
     return Reason(reason).meaning if reason in list(Reason) else ""
 
 

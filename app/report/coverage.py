@@ -1,4 +1,4 @@
-"""Coverage of the caches: which utterances have which feature, why others lack it, and how it was computed."""
+"""Section of the report: which utterances have which feature, why others lack it, and how the feature was computed."""
 
 import json
 from collections import Counter
@@ -17,11 +17,12 @@ _LONGEST = 40  # longer mappings and lists of a provenance are replaced by their
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """Coverage of one part by a cache file. Without a file, `path` is empty.
+    """How many utterances of one corpus part (train, dev or test) have a feature.
 
     Attributes:
-        notes: number of ok utterances with a note.
-        warning: why the file does not fit the manifest; "" if it does.
+        path: the cache file; empty if there is none.
+        notes: number of utterances that have the feature with a note on it.
+        warning: why the cache file does not fit the manifest; "" if it fits.
     """
 
     part: str
@@ -37,7 +38,7 @@ class CoverageRow:
 
 @dataclass(frozen=True)
 class NotedIds:
-    """Utterances of a part whose feature has a note, with the notes; `more` is the number that is not listed."""
+    """Utterances of one corpus part whose feature has a note, with the notes. `more` counts those not listed."""
 
     part: str
     count: int
@@ -47,7 +48,7 @@ class NotedIds:
 
 @dataclass(frozen=True)
 class MissingIds:
-    """Utterances of a part that lack a feature for one reason; `more` is the number that is not listed."""
+    """Utterances of one corpus part that lack a feature for the same reason. `more` counts those not listed."""
 
     part: str
     reason: ReasonCount
@@ -57,7 +58,7 @@ class MissingIds:
 
 @dataclass(frozen=True)
 class FeatureView:
-    """A feature of a corpus: its origin, its arrays, and its coverage. `known` is False for imported features."""
+    """What the report shows about a feature: origin, arrays and coverage. `known` is False for imported features."""
 
     name: str
     modality: str
@@ -74,7 +75,7 @@ class FeatureView:
 
 @dataclass(frozen=True)
 class IncompleteUtterance:
-    """An utterance that lacks a feature; `reasons` has one text per feature, "" where it is present."""
+    """An utterance that lacks a feature. `reasons` says for each feature why it is missing, or "" if it is present."""
 
     id: str
     part: str
@@ -83,7 +84,7 @@ class IncompleteUtterance:
 
 @dataclass(frozen=True)
 class CoverageView:
-    """All features of a corpus, and the utterances that lack one of them."""
+    """What the report shows about all features of a corpus, and the utterances that lack at least one of them."""
 
     corpus: str
     features: tuple[FeatureView, ...]
@@ -94,7 +95,7 @@ class CoverageView:
 
 
 def coverage_view(corpus: str, caches: Sequence[CacheIndex], manifest: Manifest | None) -> CoverageView:
-    """Coverage of one corpus, ordered by modality."""
+    """Turn the caches of a corpus into what the report shows about its features, ordered by modality."""
     features: dict[tuple[str, str], list[CacheIndex]] = {}
     parts = manifest.parts if manifest else ("train", "dev", "test")
     for cache in sorted(
@@ -159,7 +160,7 @@ def weights_text(provenance: dict[str, Any]) -> str:
 
 
 def shortened(value: Any) -> Any:
-    """Replace long mappings and lists in a JSON-like value by their size."""
+    """Replace long dictionaries and lists in a JSON value by a text that gives their size."""
     if isinstance(value, dict):
         if len(value) > _LONGEST:
             return f"({len(value):,} entries)"

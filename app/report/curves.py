@@ -98,7 +98,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class CurveView:
-    """Two drawings of a run, validation score and losses; `summary` describes them in words."""
+    """Learning curves of a run as two drawings: validation score and losses. `summary` describes them in words."""
 
     experiment: str
     score: Panel
@@ -107,7 +107,7 @@ class CurveView:
 
 
 def curve_views(runs: Sequence[Run]) -> list[CurveView]:
-    """Draw the curves of all runs that store them. The scores share one axis range."""
+    """Draw the learning curves of all runs that store them. All drawings of scores have the same axis range."""
     found = [(run, curves) for run in runs if (curves := read_curves(run.folder))]
     scores = _range([_column(c, SCORE, 100) for _, c in found])
     views: list[CurveView] = []

@@ -1,4 +1,4 @@
-"""Extractors that were trained here: training data, choice of the epoch, and quality of the embedding."""
+"""Section of the report: extractors trained by the user: their training data, chosen epoch, and quality."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ FIGURES: Final = {  # metric on validation -> heading
 
 
 class Extractor(BaseModel):
-    """The fields of `extractor.json` that the page needs."""
+    """The fields of an extractor's `extractor.json` that the report needs."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     name: str
@@ -38,7 +38,7 @@ class Extractor(BaseModel):
 
 @dataclass(frozen=True)
 class ExtractorRow:
-    """One row of the table; `figures` has None for a measure that was not computed."""
+    """One row of the table of extractors. `figures` holds quality measures; None for one that was not computed."""
 
     name: str
     extractor: str
@@ -49,7 +49,7 @@ class ExtractorRow:
 
 
 def read_extractor(folder: Path) -> Extractor:
-    """Read the record of an extractor.
+    """Read the record (`extractor.json`) of an extractor.
 
     Raises:
         ValidationError: the record is damaged.
@@ -58,7 +58,7 @@ def read_extractor(folder: Path) -> Extractor:
 
 
 def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
-    """Turn extractors into rows, in the given order."""
+    """Turn records of extractors into rows of the table, in the given order."""
     return [
         ExtractorRow(
             e.name,
@@ -73,7 +73,7 @@ def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
 
 
 def _trained(extractor: Extractor) -> str:
-    """Describe the training: objective, margin, size and initial weights."""
+    """Describe in words how an extractor was trained: objective, margin, size and initial weights."""
     config = extractor.config
     words = [str(config[key]) for key in ("size", "init") if key in config]
     if config.get("objective") == "triplet":

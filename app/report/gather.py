@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CacheIndex:
-    """Index and provenance of one cache file. Its values are not read.
+    """Index and provenance of a cache file, without its values.
 
     Attributes:
-        path: path under the folder of the caches.
-        digest: sha256 in the user block of the file.
+        path: path relative to the folder of the caches.
+        digest: sha256 that the file stores about itself.
     """
 
     path: str
@@ -39,10 +39,10 @@ class CacheIndex:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything that the report shows, in the order of file names.
+    """Everything under the data folder that the report shows, in the order of file names.
 
     Attributes:
-        unreadable: path under the data folder, and why the file cannot be read.
+        unreadable: path relative to the data folder, and why the file cannot be read.
     """
 
     manifests: tuple[Manifest, ...]
@@ -52,11 +52,11 @@ class ReportData:
     unreadable: tuple[tuple[str, str], ...]
 
     def manifest(self, corpus: str) -> Manifest | None:
-        """The manifest of a corpus, or None."""
+        """The manifest of a corpus, or None if there is none."""
         return next((m for m in self.manifests if m.corpus == corpus), None)
 
     def groups(self) -> dict[tuple[str, str, str, str], list[Run]]:
-        """Groups of comparable runs. In each group, the best run on validation comes first."""
+        """Groups of runs that can be compared. In each group, the run with the best validation score comes first."""
         groups: dict[tuple[str, str, str, str], list[Run]] = {}
         for run in sorted(self.runs, key=lambda r: (r.record.comparable, r.rank)):
             groups.setdefault(run.record.comparable, []).append(run)
@@ -64,7 +64,7 @@ class ReportData:
 
 
 def gather(data: Path) -> ReportData:
-    """Read manifests, caches, runs and records of extractors. Unreadable files are listed and skipped."""
+    """Read manifests, caches, runs and records of extractors. Unreadable files are skipped and listed."""
     unreadable: list[tuple[str, str]] = []
     read = _Reader(data, unreadable)
     manifests = read.each((data / "manifests").glob("*.jsonl"), read_manifest)
@@ -75,10 +75,10 @@ def gather(data: Path) -> ReportData:
 
 
 def read_cache(path: Path, root: Path) -> CacheIndex:
-    """Read index and provenance of a cache file.
+    """Read index and provenance of a cache file, without its values.
 
     Args:
-        path: `<root>/<corpus>/<modality>/<feature>.<part>.h5`.
+        path: the file, `<root>/<corpus>/<modality>/<feature>.<part>.h5`.
         root: folder of the caches.
     """
     where = path.relative_to(root)

@@ -1,4 +1,4 @@
-"""Build the page from the gathered data and write it atomically."""
+"""Build the HTML page of the report from the gathered data and write it atomically."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ OPEN_MATRICES = 4  # confusion matrices that are shown; those of other runs can 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything about a group of comparable runs; `colours` maps their classes to colours."""
+    """What the report shows about one group of comparable runs. `colours` gives the colour of each class."""
 
     scores: GroupView
     curves: Sequence[CurveView]
@@ -58,7 +58,7 @@ def write_report(data: Path = Path("data"), out: Path | None = None) -> Path:
 
 
 def render(gathered: ReportData, compare: Compare = compare_runs) -> str:
-    """Render the page as HTML.
+    """Render the report as HTML.
 
     Args:
         compare: function that compares runs, given their folders.

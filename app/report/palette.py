@@ -44,20 +44,20 @@ _SPARE = ("#44aa99", "#332288", "#999933", "#aa4499", "#88ccee", "#117733", "#cc
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
-    """Colour of every label in a set. Unknown labels get spare colours in the order of the set."""
+    """Choose a colour for every label of a label set. Labels without a fixed colour get spare colours in order."""
     unknown = [label for label in labels if label.lower() not in _KNOWN]
     spare = {label: _SPARE[i % len(_SPARE)] for i, label in enumerate(unknown)}
     return {label: spare.get(label) or _KNOWN[label.lower()] for label in labels}
 
 
 def ink_on(colour: str) -> str:
-    """Black or white, whichever has the higher contrast on a colour (WCAG 2)."""
+    """Choose the text colour, black or white, that has the higher contrast on a background colour (WCAG 2)."""
     luminance = relative_luminance(colour)
     return "#000000" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "#ffffff"
 
 
 def relative_luminance(colour: str) -> float:
-    """Relative luminance of `#rrggbb`, 0 to 1, as WCAG 2 defines it."""
+    """Relative luminance of a colour `#rrggbb`, from 0 to 1, as WCAG 2 defines it."""
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

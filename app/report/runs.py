@@ -16,14 +16,14 @@ from fusion.runs.schema import read_run as read_record
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and its `run.json`."""
+    """A run folder, and the content of its `run.json`."""
 
     folder: Path
     record: RunRecord
 
     @property
     def rank(self) -> tuple[float, str]:
-        """Sort key: the best run on *validation* comes first."""
+        """Key for sorting runs: the run with the best *validation* score comes first."""
         return (-self.record.validation[METRIC].mean, self.record.experiment)
 
 
@@ -41,7 +41,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_curves(folder: Path) -> Curves:
-    """Read `curves.csv`; empty if the file is absent or damaged."""
+    """Read the learning curves of a run from `curves.csv`. Empty if the file is absent or damaged."""
     curves: Curves = {}
     rank: dict[tuple[str, int], int] = {}  # trainings of folds are numbered in the order of the file
     try:
@@ -65,14 +65,14 @@ def _finite(text: str) -> float:
 
 
 def majority_floor(train: Mapping[str, int], test: Mapping[str, int], classes: list[str]) -> dict[str, float]:
-    """Scores of always predicting the most frequent label of `train`, computed from label counts.
+    """Test scores of a baseline that always predicts the most frequent train label, computed from label counts.
 
     Args:
-        train: label -> number of train utterances.
-        test: label -> number of test utterances.
+        train: number of train utterances of each label.
+        test: number of test utterances of each label.
 
     Returns:
-        Metric -> fraction; empty if a part has no label.
+        A dictionary from metric to score, as a fraction; empty if train or test has no labels.
     """
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     answer = max(range(len(classes)), key=lambda c: train.get(classes[c], 0), default=0)

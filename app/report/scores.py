@@ -1,4 +1,4 @@
-"""Scores of comparable runs: table, dot plot with intervals, majority baseline, pairwise differences."""
+"""Section of the report: scores of comparable runs, with a dot plot, a baseline, and pairwise differences."""
 
 import math
 from collections import Counter
@@ -21,7 +21,7 @@ TASKS = {"erc": "recognition", "epc": "prediction of the next utterance"}
 
 @dataclass(frozen=True)
 class Dot:
-    """A value with its interval, as positions in percent of the axis; `low` and `high` are None without an interval."""
+    """A score and its interval in the dot plot, as positions in percent of the axis. `low` and `high` may be None."""
 
     value: float
     low: float | None
@@ -31,7 +31,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """Validation and test scores of a run, one per metric, in percent; `folds` has the test scores of each fold."""
+    """Validation and test scores of a run, one per metric, in percent. `folds` has the test scores of each fold."""
 
     experiment: str
     model: str
@@ -51,10 +51,11 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Pair:
-    """Difference a - b of two runs on test, in percentage points; both p are corrected for the number of pairs.
+    """Difference of two runs on test data, a - b, in percentage points. The p values are corrected for the number of
+    pairs.
 
     Attributes:
-        clear: every p that was computed is below 0.05.
+        clear: whether every p value that was computed is below 0.05.
     """
 
     a: str
@@ -68,12 +69,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class GroupView:
-    """Runs on one corpus, label set, split and task, sorted by test score.
+    """What the report shows about runs with the same corpus, label set, split and task, sorted by test score.
 
     Attributes:
         floor: scores of the majority baseline, in percent.
-        floor_at: position of its weighted F1 on the axis, in percent.
-        pairs_note: why there are no pairs; "" if there are.
+        floor_at: position of the baseline's weighted F1 on the axis, in percent.
+        pairs_note: why no pairs were compared; "" if pairs were compared.
     """
 
     corpus: str
@@ -93,10 +94,10 @@ Compare = Callable[[list[Path]], Sequence[Mapping[str, Any]]]
 
 
 def group_view(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> GroupView:
-    """Turn comparable runs into rows.
+    """Turn comparable runs into what the report shows about their scores.
 
     Args:
-        runs: runs of one group; the first one is the best on validation.
+        runs: the runs; the first one has the best validation score.
         compare: function that compares runs, given their folders.
     """
     corpus, label_set, split, task = runs[0].record.comparable
@@ -120,7 +121,10 @@ def group_view(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> G
 
 
 def floor_of(run: Run, manifest: Manifest | None) -> dict[str, float]:
-    """Scores of always predicting the most frequent label of the train part; empty without a manifest or its split."""
+    """Test scores of the majority baseline. Empty if the manifest or the split is absent.
+
+    The baseline always predicts the most frequent label of the train subset.
+    """
     split = manifest.splits.get(run.record.split) if manifest else None
     if manifest is None or split is None:
         return {}
@@ -130,7 +134,11 @@ def floor_of(run: Run, manifest: Manifest | None) -> dict[str, float]:
 
 
 def axis_of(runs: Sequence[Run], floor: float | None) -> tuple[int, int, int]:
-    """Low end, high end and step of the axis of the dot plot, in percent, so that all points and intervals fit."""
+    """Choose the axis of the dot plot so that all points and intervals fit.
+
+    Returns:
+        Low end, high end and step between ticks, in percent.
+    """
     shown = [floor] if floor is not None else []
     for run in runs:
         for score in (run.record.test.get(METRIC), run.record.validation.get(METRIC)):
@@ -143,7 +151,11 @@ def axis_of(runs: Sequence[Run], floor: float | None) -> tuple[int, int, int]:
 
 
 def pairs_of(ranked: Sequence[Run], compare: Compare) -> tuple[tuple[Pair, ...], str]:
-    """Compare every pair of runs; returns the pairs, or the reason why there are none."""
+    """Compare every pair of runs.
+
+    Returns:
+        The pairs, and a text that says why there are none ("" if there are).
+    """
     if len(ranked) < 2:
         return (), "there is only one run"
     try:

@@ -1,4 +1,4 @@
-"""One test conversation, utterance by utterance: speaker, true emotion, and prediction of the best run."""
+"""Section of the report: one test conversation with speakers, true emotions, and predictions of the best run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SHORTEST, LONGEST = 6, 14  # preferred number of utterances, so that the convers
 
 @dataclass(frozen=True)
 class Turn:
-    """An utterance with the majority prediction over seeds; `predicted` is None if the run has none."""
+    """An utterance; `predicted` is the majority vote of the seeds, or None if the run predicts nothing for it."""
 
     number: int
     id: str
@@ -39,7 +39,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class TimelineView:
-    """A conversation with one row per speaker and one column per turn.
+    """A conversation, drawn with one row per speaker and one column per turn.
 
     Attributes:
         cut: number of turns at the end that are not shown.
@@ -66,10 +66,10 @@ class TimelineView:
 
 
 def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
-    """A conversation with the predictions of a run; None without predictions or a manifest.
+    """Choose a test conversation and join it with the predictions of a run. None without predictions or a manifest.
 
     Args:
-        best: the run that is best on validation.
+        best: the run with the best validation score.
     """
     majorities = _majorities(best)
     if manifest is None or not majorities:
@@ -97,7 +97,7 @@ def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
 
 
 def _majorities(run: Run) -> "dict[str, MajorityVote]":
-    """The vote of the seeds for each test utterance; empty if the predictions are damaged."""
+    """Majority vote of the seeds for each test utterance. Empty if the stored predictions are damaged."""
     from fusion.runs.predictions import (
         read_majority_votes,  # imports torch, which a page without runs does not need
     )
@@ -109,9 +109,10 @@ def _majorities(run: Run) -> "dict[str, MajorityVote]":
 
 
 def choose_dialogue(dialogues: Mapping[str, Sequence[Utterance]], label_set: str) -> str:
-    """Choose a dialogue of 6 to 14 utterances, or of the closest length, by its true labels and not by predictions.
+    """Choose a dialogue for the report by its true labels. Predictions play no role.
 
-    The dialogue with most changes of the label wins; ties go to more speakers, then to the first one.
+    Dialogues of 6 to 14 utterances, or of the closest length, are candidates. The one with most changes of the label is
+    chosen; if several are equal, the one with more speakers, then the first.
     """
 
     def rank(dialogue: str) -> tuple[int, int, int]:
@@ -124,7 +125,7 @@ def choose_dialogue(dialogues: Mapping[str, Sequence[Utterance]], label_set: str
 
 
 def changes_of(utterances: Sequence[Utterance], label_set: str) -> int:
-    """How often the true label differs from that of the previous labelled utterance."""
+    """Count how often the true label differs from the label of the previous labelled utterance."""
     ordered = sorted(utterances, key=lambda u: u.index)
     labels = [label for u in ordered if (label := u.labels.get(label_set)) is not None]
     return sum(a != b for a, b in pairwise(labels))

@@ -63,5 +63,5 @@ def test_an_extractor_of_another_corpus_is_refused_or_marked() -> None:
 
 
 def test_without_features_there_is_nothing_to_extract() -> None:
-    with pytest.raises(UsageError, match="no features are defined here"):
+    with pytest.raises(UsageError, match="defines no features"):
         default_names(Params(), "demo")

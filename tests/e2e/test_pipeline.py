@@ -190,4 +190,4 @@ def test_features_of_another_project_are_imported_and_trained_on(make_project: M
     ours, same = project.json("train", "ours"), project.json("train", "same")
     assert ours["test"] == same["test"]
     told = project.ercache("extract", "demo", "--features", "theirs", code=2).stderr
-    assert "was imported and cannot be extracted" in told
+    assert "was imported from another project and cannot be extracted" in told
