@@ -1,1 +1,1 @@
-"""Helpers of the tests: toy corpora, encoders and checkpoints, hostile media, and simulated restrictions."""
+"""Helpers of the tests: toy corpora, toy encoders, tiny checkpoints, hostile media, and simulated restrictions."""

@@ -1,4 +1,4 @@
-"""Zip archives with a damaged table of contents or damaged content."""
+"""Make zip archives with a damaged table of contents or damaged content."""
 
 import struct
 import zipfile
@@ -40,7 +40,7 @@ def larger(path: Path, member: str, size: int = 3 << 30) -> Path:
 
 
 def damaged(path: Path, member: str) -> Path:
-    """Flip a bit of a member's content without changing its checksum."""
+    """Flip one bit in the content of a file in a zip archive, without changing its checksum."""
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(member)
     content = bytearray(path.read_bytes())
@@ -53,7 +53,7 @@ def damaged(path: Path, member: str) -> Path:
 
 
 def bomb(path: Path, member: str, size: int = 3 << 30) -> Path:
-    """Add a member that consists of zeros."""
+    """Add a file of zeros to a zip archive (a zip bomb)."""
     with (
         zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open(member, "w", force_zip64=True) as stream,

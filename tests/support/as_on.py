@@ -1,7 +1,8 @@
-"""Run a command as on a machine that refuses something: `python -m tests.support.as_on REFUSED[=ERRNO].. -- COMMAND`.
+"""Run a command as on a machine that refuses something.
 
-fallocate, flock, locks (of fcntl): calls that answer with an error number, by a seccomp filter, which children inherit.
-rights: root's right to pass over the permissions of files.
+Usage: `python -m tests.support.as_on REFUSED[=ERRNO].. -- COMMAND`. REFUSED is `fallocate`, `flock` or `locks` (those
+of fcntl): these system calls then fail with an error number. A seccomp filter does this, and child processes inherit
+it. Or REFUSED is `rights`: root then loses its right to ignore file permissions.
 """
 
 import ctypes
@@ -36,7 +37,7 @@ def refuses(what: str) -> bool:
 
 
 def refusing(*what: str) -> list[str]:
-    """The words to put before a command."""
+    """The words to put before a command, so that the given system calls or rights are refused."""
     return [sys.executable, os.path.abspath(__file__), *what, "--"]
 
 
@@ -79,7 +80,7 @@ def _prctl(*arguments: int | bytes) -> None:
 
 
 def main() -> None:
-    """Install the refusals, then run the command."""
+    """Set up the refusals that the arguments name, then run the command."""
     end = sys.argv.index("--")
     for asked in sys.argv[1:end]:
         what, _, number = asked.partition("=")

@@ -1,4 +1,4 @@
-"""Tiny checkpoints for tests, registered in the catalogue and added as `ercache weights add` does."""
+"""Tiny checkpoints for tests, entered in the table of checkpoints and added as `ercache weights add` does."""
 
 import json
 import os
@@ -24,18 +24,19 @@ def tiny_checkpoint(
     files: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Iterator[Path]:
-    """Replace a checkpoint of the catalogue, or add one, until the context ends.
+    """Context manager: replace a checkpoint of the table by a tiny one, or add a tiny one.
 
-    Processes started inside see it, too. Several nest with the same folder.
+    Processes started inside the `with` block see it, too. Several of these blocks may be nested with the same folder.
 
     Args:
-        folder: for everything; ERCACHE_WEIGHTS points to `folder/weights` meanwhile.
-        tensors: saved as model.safetensors, or a file of tensors.
-        files: name -> text, object for JSON, or a path to copy.
-        changes: to the row.
+        key: key of the checkpoint.
+        folder: folder for all files. Inside the block, ERCACHE_WEIGHTS is `folder/weights`.
+        tensors: tensors to save as model.safetensors, or the path of a file of tensors.
+        files: content of other files by name: a text, an object for JSON, or a path to copy.
+        changes: other fields of the table's row.
 
-    Returns:
-        Where its files lie.
+    Yields:
+        Folder that holds the files of the checkpoint.
     """
     brought = folder / "brought" / key
     brought.mkdir(parents=True, exist_ok=True)

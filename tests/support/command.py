@@ -1,4 +1,4 @@
-"""The command line in this process, as a user calls it."""
+"""Run the command line inside the test process, as a user would call it."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from app import cli
 
 
 class Answer(NamedTuple):
-    """Exit code, stdout and stderr of a command."""
+    """Exit code, stdout and stderr of a finished command."""
 
     code: int
     out: str
@@ -18,7 +18,7 @@ class Answer(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The answer on stdout."""
+        """The JSON that the command printed on stdout."""
         return json.loads(self.out)
 
 
@@ -29,10 +29,10 @@ def command_runner(
     monkeypatch: pytest.MonkeyPatch,
     captured: pytest.CaptureFixture[str],
 ) -> Run:
-    """A function that runs `ercache` with some words.
+    """Make a function that runs `ercache` with the given words and returns exit code, stdout and stderr.
 
     Args:
-        captured: `capfd` where child processes write to stderr, too; else `capsys`.
+        captured: pytest's `capfd` if child processes write to stderr, too; otherwise `capsys`.
     """
 
     def run(*words: object) -> Answer:

@@ -1,4 +1,4 @@
-"""Corpus folders for the tests of scans: a small film, and files by path."""
+"""Corpus folders for the tests of scans: make a small film, and put files at paths."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ import imageio_ffmpeg
 
 
 def filmed(path: Path, seconds: int) -> Path:
-    """Make a film of 32 x 32 pixels, ten frames a second, with sound."""
+    """Make a film of 32 x 32 pixels, ten frames a second, with sound, lasting some seconds."""
     sources = (
         *("-f", "lavfi", "-i", f"testsrc=s=32x32:r=10:d={seconds}"),
         *("-f", "lavfi", "-i", f"sine=d={seconds}"),
@@ -18,7 +18,11 @@ def filmed(path: Path, seconds: int) -> Path:
 
 
 def put(root: Path, path: str, content: str | bytes | Path) -> Path:
-    """Write a file below a root, with this content or as a copy of a file; return the root."""
+    """Write a file at a path below a root folder. Return the root folder.
+
+    Args:
+        content: text or bytes of the file, or a file to copy.
+    """
     target = root / path
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, Path):

@@ -1,4 +1,4 @@
-"""Cues without caches: narrow models, and batches like those from the caches."""
+"""Inputs for tests of the model Cues without caches: narrow models, and batches like those read from caches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,10 +28,12 @@ def model_of(widths: dict[str, int] | None = None, classes: int = 4, **switches:
 def utterance(
     seed: int, words: Sequence[int] = (2, 1), frames: int = 9, offsets: Sequence[int] = ()
 ) -> dict[str, Tensor]:
-    """Random features of one utterance: tokens with `<s>` and `</s>`, words of some tokens, relations, frames.
+    """Make random features of one utterance: tokens (with `<s>` and `</s>`), word spans, word relations, and frames.
 
     Args:
-        words: tokens of each; offsets: the utterance of each, 0 the current one, which all are of without it.
+        words: number of tokens of each word.
+        frames: number of audio frames.
+        offsets: which utterance each word belongs to; 0 is the current one. By default, all words belong to it.
     """
     make = torch.Generator().manual_seed(seed)
     ends = torch.tensor(words).cumsum(0) + 1
@@ -48,7 +50,7 @@ def utterance(
 
 
 def with_tracks(held: dict[str, Tensor], seed: int, steps: int) -> dict[str, Tensor]:
-    """The same features, with pitch classes and mel bands."""
+    """Copy the features of an utterance and add pitch classes and mel bands."""
     make = torch.Generator().manual_seed(seed)
     pitch = torch.randint(0, 257, (steps,), generator=make)
     return {**held, "pitch": pitch.int(), "bands": torch.rand(steps, 80, generator=make)}
@@ -58,7 +60,7 @@ MODALITY = {role: m for m, roles in MODELS["cues"].roles.items() for role in rol
 
 
 def batch_of(dialogues: Sequence[Sequence[dict[str, Tensor]]], epc: bool = False, extra: int = 0) -> Batch:
-    """Make a batch of dialogues, with `extra` more steps of padding."""
+    """Make a batch of dialogues, with `extra` additional steps of padding."""
     longest = max(map(len, dialogues))
     mask = torch.tensor([[i < len(d) for i in range(longest)] for d in dialogues])
     steps, present = {}, {}

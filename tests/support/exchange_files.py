@@ -19,7 +19,7 @@ SIX = ("hap", "sad", "neu", "ang", "exc", "fru")
 
 
 def meld(texts: bool = True) -> Manifest:
-    """A manifest without dialogue 1 of train, and without utterance 1 of its dialogue 2."""
+    """Make a small manifest of MELD. Train lacks dialogue 1, and its dialogue 2 lacks utterance 1."""
     rows = [("train", 0, 0), ("train", 0, 1), ("train", 2, 0), ("train", 2, 2), ("dev", 0, 0), ("test", 0, 0),
             ("test", 1, 0), ("test", 1, 1)]  # fmt: skip
     utterances = [
@@ -32,7 +32,10 @@ def meld(texts: bool = True) -> Manifest:
 
 
 def iemocap() -> Manifest:
-    """A manifest in the order of time; one turn has no label and is in no published file."""
+    """Make a small manifest of IEMOCAP in the order of time.
+
+    Two turns have no label, so published files leave them out.
+    """
     rows = [("F000", "Yeah.", "neu"), ("M000", "Yeah.", "neu"), ("F001", "Go away.", None), ("F002", "Yeah.", None),
             ("M001", "Go away.", "ang"), ("F003", "Yeah.", "sad"), ("F004", "Yeah.", "neu")]  # fmt: skip
     return Manifest("iemocap", "1", {}, {"six": SIX}, tuple(
@@ -53,7 +56,12 @@ def brought(path: Path, form: str, manifest: Manifest, folder: Path, **told: str
 
 
 def values(packed: ImportResult, name: str) -> dict[str, list[Any]]:
-    """Utterance -> its only array as nested lists, or the reason why it is missing."""
+    """Read imported caches of one feature.
+
+    Returns:
+        A dictionary from utterance to the values of its only array as nested lists, or to status and reason if it has
+            none.
+    """
     found: dict[str, list[Any]] = {}
     for file in (Path(file) for file in packed.files):
         assert verify_cache(file) == []
@@ -67,7 +75,7 @@ def values(packed: ImportResult, name: str) -> dict[str, list[Any]]:
 
 
 def python_2(value: Any) -> bytes:
-    """Opcodes as Python 2 and numpy 1 wrote them with protocol 2, without the end."""
+    """Pickle a value as Python 2 and numpy 1 did with protocol 2, without the opcode at the end."""
     if isinstance(value, str):
         raw = value.encode("latin-1")
         return b"U" + bytes([len(raw)]) + raw if len(raw) < 256 else b"T" + struct.pack("<i", len(raw)) + raw
@@ -97,13 +105,13 @@ def vectors(manifest: Manifest, width: int = 2) -> dict[str, np.ndarray]:
 
 
 def meld_numbers(u: Utterance) -> tuple[int, str]:
-    """Number of a dialogue over all parts: train has three numbers, dev one."""
+    """Number of an utterance's dialogue, counted through all parts (train has 3 numbers, dev 1), and its own number."""
     dialogue, utterance = u.id.split("_dia")[1].split("_utt")
     return {"train": 0, "dev": 3, "test": 4}[u.part] + int(dialogue), utterance
 
 
 def meld_tuple(manifest: Manifest, layout: str) -> tuple[Any, ...]:
-    """MELD as pickled tuples; the sentences have the broken characters of old copies."""
+    """MELD as a feature tuple of MMGCN or DialogueRNN. Its sentences have the broken characters of old copies."""
     of: dict[int, list[Utterance]] = {}
     for u in manifest.utterances:
         of.setdefault(meld_numbers(u)[0], []).append(u)
@@ -149,7 +157,7 @@ def csd(path: Path, name: str, entries: dict[str, tuple[Any, Any]]) -> Path:
 
 
 def cache_of(folder: Path, manifest: Manifest, part: str, name: str = "f", modality: str = "text") -> Path:
-    """A vector and a sequence with values that are easily damaged; two utterances have none."""
+    """Write a cache with a vector and a sequence whose values are easily damaged. Two utterances have no feature."""
     odd = np.array([np.nan, -0.0, np.inf, 1e-45, 3.4e38], "f4")
     specs = [ArraySpec("pooled", "vector", ("utterance", "dim"), (5,)),
              ArraySpec("steps", "sequence", ("step", "y", "x"), (2, 3), "float16", "Hz")]  # fmt: skip

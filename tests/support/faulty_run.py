@@ -1,4 +1,4 @@
-"""Reads or inspects files whose names say which call of a media library fails in it, and writes down each outcome."""
+"""Read or inspect files whose names say which call of a media library fails, and print what happens to each file."""
 
 import json
 import sys
@@ -20,12 +20,12 @@ RATE = 8_000  # not the files' own
 
 
 def surveyed(root: Path) -> dict[str, Any]:
-    """The media facts of each file."""
+    """Inspect every file in a folder. Return the facts found about its media, by file name."""
     return {name: asdict(seen) for name, seen in inspect_media(root, names(root)).items()}
 
 
 def read(root: Path) -> dict[str, Any]:
-    """The result for each file's pictures and sound, or the exception that `read_spans` raised."""
+    """Read pictures and sound of every file in a folder. Return the result, or the exception as text, by file name."""
     return {name: _read(root / name) for name in names(root)}
 
 

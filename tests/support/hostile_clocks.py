@@ -1,7 +1,8 @@
-"""The clocks inside a media file: where its times stand in its bytes, so that a test can make them lie.
+"""Find the times that a media file stores (its clocks), so that a test can falsify them.
 
-A *slot* is one number that tells a time, with how many bits it has and how many of its ticks are a second. Packets'
-own times are `absolute`: adding to all from one on makes a gap, adding to one alone makes a packet of another age.
+A *slot* is the place of one stored time. It knows how many bits the number has and how many ticks make a second. The
+times of packets are `absolute`: they count from the start of the file. Adding to all times from one packet on makes a
+gap. Adding to the time of one packet only makes it too early or too late.
 """
 
 import re
@@ -16,13 +17,13 @@ _PES: Final = re.compile(rb"\x00\x00\x01[\xc0\xe0]", re.DOTALL)
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a file that holds a time.
+    """A place in a media file that stores a time.
 
     Attributes:
-        at: offset in the file.
-        bits: of its number, which wraps around there.
-        second: ticks of a second, roughly where the file itself says it elsewhere.
-        absolute: whether it counts from the start of the file.
+        at: offset of the place in the file.
+        bits: number of bits of the stored number, which wraps around when it overflows.
+        second: number of ticks per second, approximately.
+        absolute: whether the time counts from the start of the file.
     """
 
     at: int
@@ -33,18 +34,18 @@ class Slot:
     write: Callable[[bytearray, int], None]
 
     def add(self, data: bytearray, ticks: int) -> None:
-        """Change the time, to a later or an earlier one."""
+        """Add ticks to the stored time. A negative number makes it earlier."""
         self.write(data, (self.read(bytes(data[self.at : self.at + 16])) + ticks) % (1 << self.bits))
 
 
 def slots(data: bytes, container: str) -> list[Slot]:
-    """All times of a file in its order; none if the container has no packets with times."""
+    """Find all stored times of a file, in the order of the file. Empty if the container has no packets with times."""
     finder = _FINDERS.get(container)
     return sorted(finder(data), key=lambda slot: slot.at) if finder else []
 
 
 def _number(at: int, size: int, second: int, absolute: bool) -> Slot:
-    """A time as a big-endian number."""
+    """A slot for a time that is stored as a big-endian number."""
 
     def write(data: bytearray, value: int) -> None:
         data[at : at + size] = value.to_bytes(size, "big")
@@ -53,7 +54,7 @@ def _number(at: int, size: int, second: int, absolute: bool) -> Slot:
 
 
 def _pes_time(at: int) -> Slot:
-    """A time of 33 bits in five bytes, with a marker bit after each of its three parts."""
+    """A slot for a time of 33 bits, stored in five bytes with a marker bit after each of its three pieces."""
 
     def read(b: bytes) -> int:
         return (b[0] >> 1 & 7) << 30 | b[1] << 22 | b[2] >> 1 << 15 | b[3] << 7 | b[4] >> 1
@@ -67,7 +68,7 @@ def _pes_time(at: int) -> Slot:
 
 
 def _pcr(at: int) -> Slot:
-    """The clock reference of MPEG-TS: 33 bits and an extension that stays."""
+    """A slot for a clock reference of MPEG-TS: 33 bits, and an extension that is left unchanged."""
 
     def write(data: bytearray, value: int) -> None:
         data[at : at + 4] = (value >> 1).to_bytes(4, "big")
@@ -77,7 +78,7 @@ def _pcr(at: int) -> Slot:
 
 
 def _packets(data: bytes) -> Iterator[Slot]:
-    """Times of the packets of MPEG-PS and, with the clock references, of MPEG-TS."""
+    """Find the times of packets in MPEG-PS and MPEG-TS, for MPEG-TS together with the clock references."""
     for found in _PES.finditer(data):
         at = found.start()
         head = data[at : at + 20]
@@ -97,7 +98,7 @@ def _transport(data: bytes) -> Iterator[Slot]:
 
 
 def _flv(data: bytes) -> Iterator[Slot]:
-    """The times of flv tags in milliseconds: three bytes, then the highest one."""
+    """Find the times of FLV tags, in milliseconds: three low bytes, then the highest byte."""
 
     def slot(at: int) -> Slot:
         def write(data: bytearray, value: int) -> None:
@@ -114,13 +115,13 @@ def _flv(data: bytes) -> Iterator[Slot]:
 
 
 def _ebml_length(data: bytes, at: int) -> tuple[int, int]:
-    """A Matroska length, and how many bytes it takes."""
+    """Read a length field of Matroska. Return the length, and the number of bytes of the field."""
     size = 9 - data[at].bit_length()
     return int.from_bytes(data[at : at + size], "big") & (1 << 7 * size) - 1, size
 
 
 def _matroska(data: bytes) -> Iterator[Slot]:
-    """The times of Matroska: milliseconds of each cluster, and of each block relative to its cluster."""
+    """Find the times of Matroska: milliseconds of each cluster, and of each block relative to its cluster."""
     for found in re.finditer(rb"\x1f\x43\xb6\x75", data):
         length, size = _ebml_length(data, found.end())
         at = found.end() + size
@@ -138,7 +139,7 @@ def _matroska(data: bytes) -> Iterator[Slot]:
 
 
 def _mp4(data: bytes) -> Iterator[Slot]:
-    """The times of mp4: starts of fragments, durations and offsets of samples, edit lists, time scales."""
+    """Find the times of mp4: starts of fragments, durations and offsets of samples, edit lists, and time scales."""
     for found in re.finditer(rb"tfdt(.)", data, re.DOTALL):
         size = 8 if found[1] == b"\x01" else 4
         yield _number(found.start() + 8, size, 10_000, True)
@@ -153,7 +154,7 @@ def _mp4(data: bytes) -> Iterator[Slot]:
 
 
 def _ogg(data: bytes) -> Iterator[Slot]:
-    """The times of Ogg: the granule of each page (samples so far)."""
+    """Find the times of Ogg: the granule position (number of samples so far) of each page."""
 
     def slot(at: int) -> Slot:
         def write(data: bytearray, value: int) -> None:
@@ -168,7 +169,7 @@ def _ogg(data: bytes) -> Iterator[Slot]:
 
 
 def seal_ogg(data: bytearray, at: int) -> None:
-    """Correct the checksum of an Ogg page; readers skip a page with a wrong one."""
+    """Correct the checksum of a changed Ogg page. Readers would skip a page with a wrong checksum."""
     segments = data[at + 26]
     end = at + 27 + segments + sum(data[at + 27 : at + 27 + segments])
     data[at + 22 : at + 26] = bytes(4)

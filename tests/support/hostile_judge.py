@@ -1,4 +1,4 @@
-"""Judges hostile media: compares what the caches hold of a file with what FFmpeg reads from it."""
+"""Judge how ercache reads hostile media: compare the caches of a file with what FFmpeg reads from the file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,11 +47,12 @@ FRAME: Final = 1024  # samples of a frame of AAC
 
 @dataclass(frozen=True)
 class Verdict:
-    """The finding about one medium of a mutant.
+    """The verdict on the pictures or the sound of one hostile file.
 
     Attributes:
-        kind: `same`, `neither` (nothing here and nothing there), a key of TOLERATED, or `fault`.
-        words: the facts.
+        kind: `same` (equal to FFmpeg's), `neither` (neither ercache nor FFmpeg reads anything), a key of TOLERATED, or
+            `fault`.
+        words: the facts in words.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Verdict:
 
 
 def judge_pictures(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) -> Verdict:
-    """Judge a request for all pictures: they must be those that FFmpeg shows, in its order."""
+    """Judge a request for all pictures: ercache must read the pictures that FFmpeg shows, in the same order."""
     ours = cache[mutant.name]["thumbs"] if entry.status is Status.OK else None
     note = note_of(mutant, cache)
     kind = _absent(entry, truth, len(truth.thumbs)) if ours is None else _seen(ours, truth, note)
@@ -70,7 +71,10 @@ def judge_pictures(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth)
 
 
 def judge_choice(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) -> Verdict:
-    """Judge a request for six pictures: those at the centres of six equal spans, or a note must say why not."""
+    """Judge a request for six pictures.
+
+    They must be those at the centres of six equal time spans, or a note in the cache must say why not.
+    """
     if entry.status is not Status.OK:
         return Verdict(mutant.name, "choice", _absent(entry, truth, len(truth.thumbs)), entry.reason)
     ours, note, times = cache[mutant.name], note_of(mutant, cache), truth.times
@@ -93,7 +97,10 @@ def judge_choice(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) -
 
 
 def _on_show(times: NDArray[np.float64]) -> list[NDArray[np.int64]]:
-    """The pictures at six centres; at a centre on the border between two pictures, either is right."""
+    """Indices of the pictures that are shown at the centres of six equal time spans.
+
+    If a centre lies on the border between two pictures, both are right. So there are two lists of indices.
+    """
     period = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
     centres = times[0] + (np.arange(6) + 0.5) / 6 * (times[-1] + period - times[0])
     ranks = (np.searchsorted(times, centres + shift, side="right") - 1 for shift in (-SOON, SOON))
@@ -101,12 +108,12 @@ def _on_show(times: NDArray[np.float64]) -> list[NDArray[np.int64]]:
 
 
 def note_of(mutant: Mutant, cache: CacheFile) -> str:
-    """The note of a result that is less than requested; empty if there is none."""
+    """The note in the cache that says that less was read than requested. Empty if there is none."""
     return str(cache.provenance.get("notes", {}).get(mutant.name, ""))
 
 
 def judge_sound(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) -> Verdict:
-    """Judge audio: the samples must be FFmpeg's in number and, except concealed ones, in value."""
+    """Judge the sound: it must have as many samples as FFmpeg's, with equal values unless errors were concealed."""
     theirs = truth.samples
     ours = cache[mutant.name]["samples"] if entry.status is Status.OK else None
     if ours is None:
@@ -125,7 +132,7 @@ def judge_sound(mutant: Mutant, entry: Entry, cache: CacheFile, truth: Truth) ->
 
 
 def far_apart(ours: Thumbs, theirs: Thumbs) -> NDArray[np.bool_]:
-    """Which pictures of two sequences differ visibly, bool [n]."""
+    """Whether the pictures of two sequences differ visibly, pair by pair, bool [n]."""
     difference: NDArray[np.bool_] = np.abs(ours.astype(int) - theirs).mean(axis=(1, 2, 3)) > ALIKE
     return difference
 
@@ -161,7 +168,7 @@ def _seen(ours: Thumbs, truth: Truth, note: str) -> str:
 
 
 def _among(some: Thumbs, others: Thumbs) -> bool:
-    """For each picture, whether it is among the others."""
+    """Whether every picture of one sequence is also in another sequence."""
     return all(not far_apart(others, picture[None]).all() for picture in some)
 
 

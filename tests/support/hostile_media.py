@@ -1,7 +1,7 @@
-"""Thousands of hostile media: a few small recordings, and random mutants of their bytes with a fixed seed.
+"""Make thousands of hostile media files: a few small recordings, and random mutants of their bytes with a fixed seed.
 
-A recording lasts 3 s. Picture n shows the number n as eight light or dark fields, and neighbours differ in many; the
-sound is another tone each tenth of a second under a little noise, so that no stretch of it is like another.
+A recording lasts 3 s. Picture n shows the number n as eight light or dark fields, so neighbouring pictures differ
+clearly. The sound has another tone in each tenth of a second, with a little noise, so no two sections of it are alike.
 """
 
 import hashlib
@@ -58,12 +58,12 @@ _BASES: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """A hostile file.
+    """A hostile media file: a recording with changed bytes.
 
     Attributes:
-        name: tells its number, what was done to it and to which base.
-        recipe: what was done: `flipped head`, `one wild clock`, ...
-        clocks: whether its times may be other than its base's.
+        name: file name; it contains a number, the recipe and the base recording.
+        recipe: how the bytes were changed: `flipped head`, `one wild clock`, ...
+        clocks: whether the times in the file may differ from those in the base recording.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Mutant:
 
 
 def picture(number: int) -> NDArray[np.uint8]:
-    """The picture that shows a number, [HEIGHT, WIDTH, 3]."""
+    """Draw the picture that shows a number, [HEIGHT, WIDTH, 3]."""
     bits = (number * 37) % 256
     fields = np.array([215 if bits >> n & 1 else 40 for n in range(8)], np.uint8).reshape(2, 4)
     grey = fields.repeat(HEIGHT // 2, 0).repeat(WIDTH // 4, 1)
@@ -81,7 +81,7 @@ def picture(number: int) -> NDArray[np.uint8]:
 
 
 def sound() -> NDArray[np.float32]:
-    """The sound of a recording, [SECONDS * RATE]."""
+    """Make the sound of a recording, [SECONDS * RATE]."""
     time = np.arange(SECONDS * RATE) / RATE
     step = (time * 10).astype(int)
     noise = np.random.default_rng(SEED).normal(0, 0.01, len(time))
@@ -90,7 +90,11 @@ def sound() -> NDArray[np.float32]:
 
 
 def bases(folder: Path) -> dict[str, bytes]:
-    """Make the recordings behind the mutants, one in each container."""
+    """Make the recordings that the mutants are made from, one in each container format.
+
+    Returns:
+        A dictionary from container format to the bytes of the file.
+    """
     seen, heard = folder / "seen.mkv", folder / "heard.wav"
     shape = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(FPS))
     frames = b"".join(picture(n).tobytes() for n in range(SECONDS * FPS))
@@ -106,12 +110,12 @@ def bases(folder: Path) -> dict[str, bytes]:
 
 
 def suffix_of(base: str) -> str:
-    """The correct suffix of a base."""
+    """File suffix that fits the container format of a recording."""
     return "mp4" if base == "frag" else base
 
 
 def mutants(of: Mapping[str, bytes], count: int) -> Iterator[Mutant]:
-    """The first mutants of an endless sequence, all different: every recipe on every base, at new random places."""
+    """Make mutants, all different: every recipe is applied to every recording, again and again at new random places."""
     rounds = [(r, base) for r in RECIPES for base in of if r not in LYING or slots(of[base], base)]
     random.Random(SEED).shuffle(rounds)
     known = {hashlib.sha256(data).digest() for data in of.values()}
@@ -132,7 +136,7 @@ def mutants(of: Mapping[str, bytes], count: int) -> Iterator[Mutant]:
 
 @dataclass(frozen=True)
 class Draw:
-    """Input of a recipe: random numbers, name and bytes of a base, and the bytes of another base."""
+    """Input of a recipe: random numbers, name and bytes of a recording, and the bytes of another recording."""
 
     random: random.Random
     base: str
@@ -140,7 +144,11 @@ class Draw:
     other: bytes
 
     def stretch(self, most: float = 0.3) -> tuple[int, int]:
-        """A random span of the file of limited length; for MPEG-TS whole packets."""
+        """Choose a random range of the file, of limited length. For MPEG-TS, it may consist of whole packets.
+
+        Returns:
+            First byte and end of the range.
+        """
         unit = TS if self.base == "ts" and self.random.random() < 0.5 else 1
         length = max(1, int(len(self.data) * self.random.uniform(0.001, most)) // unit) * unit
         first = self.random.randrange(max(1, len(self.data) - length)) // unit * unit
@@ -159,7 +167,7 @@ def _headless(d: Draw) -> bytes:
 
 
 def _flipped(low: float, high: float) -> Recipe:
-    """Flip bits between two places, given as fractions of the length."""
+    """Make a recipe that flips bits between two places, given as fractions of the file's length."""
 
     def flip(d: Draw) -> bytearray:
         damaged = bytearray(d.data)
@@ -173,7 +181,7 @@ def _flipped(low: float, high: float) -> Recipe:
 
 
 def _flipped_index(d: Draw) -> bytearray:
-    """Flip bits of the index: in the moov of mp4, in the last part of avi and Matroska."""
+    """Flip bits in the index of the file: in the moov box of mp4, at the end of avi and Matroska."""
     at = d.data.rfind(b"moov")
     first, last = (at, len(d.data)) if at > 0 else (int(0.97 * len(d.data)), len(d.data))
     damaged = bytearray(d.data)
@@ -192,7 +200,7 @@ def _overwritten(zeros: bool) -> Recipe:
 
 
 def _hole(d: Draw) -> bytes:
-    """Insert more zeros than a demuxer skips on its way to the next packet."""
+    """Insert zeros, more than a demuxer skips on its way to the next packet."""
     at = d.random.choice((d.random.randrange(len(d.data)), len(d.data)))
     return d.data[:at] + bytes(d.random.randrange(70_000, 300_000)) + d.data[at:]
 
@@ -215,12 +223,12 @@ def _swapped(d: Draw) -> bytes:
 
 
 def _spliced(d: Draw) -> bytes:
-    """Join the beginning of one file and the end of another."""
+    """Join the beginning of one file and the end of another file."""
     return d.data[: d.random.randrange(1, len(d.data))] + d.other[d.random.randrange(1, len(d.other)) :]
 
 
 def _inserted(d: Draw) -> bytes:
-    """Insert a part of another file."""
+    """Insert a section of another file."""
     at, first = d.random.randrange(len(d.data)), d.random.randrange(len(d.other))
     return d.data[:at] + d.other[first : first + d.random.randrange(1, 20_000)] + d.data[at:]
 
@@ -238,7 +246,7 @@ def _one_wild_clock(d: Draw) -> bytearray:
 
 
 def _flipped_clock(d: Draw) -> bytearray:
-    """Flip one bit of one time."""
+    """Flip one bit of one stored time."""
     data = bytearray(d.data)
     slot = d.random.choice(slots(d.data, d.base))
     slot.add(data, d.random.choice((-1, 1)) << d.random.randrange(slot.bits // 3, slot.bits))
@@ -246,7 +254,7 @@ def _flipped_clock(d: Draw) -> bytearray:
 
 
 def _gap(d: Draw) -> bytearray:
-    """Shift the times of all packets from one on."""
+    """Shift the times of all packets from one packet on."""
     data = bytearray(d.data)
     if found := [slot for slot in slots(d.data, d.base) if slot.absolute]:
         first, jump = d.random.randrange(len(found)), _jump(d.random)
@@ -256,7 +264,7 @@ def _gap(d: Draw) -> bytearray:
 
 
 def _wrapped(d: Draw) -> bytearray:
-    """Let the clock overflow in the middle of the file."""
+    """Shift all times so that the clock overflows in the middle of the file."""
     data = bytearray(d.data)
     seconds = d.random.uniform(1, 4)
     for slot in slots(d.data, d.base):

@@ -1,6 +1,7 @@
-"""Runs `ercache` with an additional encoder: `python -m tests.support.hostile_run extract ...`.
+"""Run `ercache` with an additional encoder: `python -m tests.support.hostile_run extract ...`.
 
-`visual/thumbs` keeps of each picture its time and a small copy, so that a cache tells which pictures were read.
+The encoder `visual/thumbs` stores a small copy and the time of each picture, so the cache shows which pictures were
+read.
 """
 
 import contextlib
@@ -30,14 +31,14 @@ ROOT = Path(__file__).parents[2]
 
 
 class ThumbsParams(Strict):
-    """Params: which pictures, and how many."""
+    """Params of the encoder: which pictures to read, and how many."""
 
     count: int
     rule: PictureRule = "spread"
 
 
 class Thumbs:
-    """Small copies of pictures, and their times."""
+    """Encoder that stores small copies of pictures, and their times."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec("visual/thumbs", "visual", "small copies", "one", 1, "MIT")
     Params: ClassVar[type[BaseModel]] = ThumbsParams
@@ -72,12 +73,13 @@ class Thumbs:
 
 @dataclass
 class Watched:
-    """Result of a command, and the peaks of its processes.
+    """Result of a command, and the largest resource use of its processes.
 
     Attributes:
-        fds: open files of the one process that had most.
-        left: processes that were still there five seconds after it ended.
-        shared: files in shared memory that one of them had open or mapped, and that are still there.
+        rss_mb: largest memory of all processes together, in MB.
+        fds: largest number of open files in one process.
+        left: processes that still existed five seconds after the command ended.
+        shared: files in shared memory that the processes used and left behind.
     """
 
     code: int
@@ -91,7 +93,7 @@ class Watched:
 
 
 def watched(folder: Path, environment: dict[str, str], *arguments: str, limit: float) -> Watched:
-    """Run `ercache` with the encoder of this module in its own session, and kill it after the time limit."""
+    """Run `ercache` with the additional encoder, watch its processes, and kill it after the time limit."""
     command = [sys.executable, "-m", "tests.support.hostile_run", *arguments]
     path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
     with (folder / "out.txt").open("w+b") as out, (folder / "err.txt").open("w+b") as err:
@@ -124,7 +126,7 @@ def watched(folder: Path, environment: dict[str, str], *arguments: str, limit: f
 
 
 def remaining(processes: Iterable[Any], patience: float = 5.0) -> list[str]:
-    """Names of the processes that do not end by themselves within some seconds."""
+    """Wait some seconds for processes to end. Return the names of those that still exist."""
     deadline = time.monotonic() + patience
     while left := [process for process in processes if alive(process)]:
         if time.monotonic() > deadline:
@@ -134,7 +136,7 @@ def remaining(processes: Iterable[Any], patience: float = 5.0) -> list[str]:
 
 
 def alive(process: Any) -> bool:
-    """Whether a process is still the same one and no zombie."""
+    """Whether a process is still running (its id is not reused, and it is no zombie)."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -142,7 +144,7 @@ def alive(process: Any) -> bool:
 
 
 def family(pid: int) -> list[Any]:
-    """A process and all its descendants, those in other sessions included; empty if it has ended."""
+    """A process and all its descendants, also those in other sessions. Empty if the process has ended."""
     try:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
@@ -151,7 +153,7 @@ def family(pid: int) -> list[Any]:
 
 
 def resident(process: Any) -> int:
-    """Bytes of memory of a process, 0 if it has just ended."""
+    """Memory of a process in bytes; 0 if it has just ended."""
     try:
         return int(process.memory_info().rss)
     except psutil.NoSuchProcess:
@@ -159,7 +161,7 @@ def resident(process: Any) -> int:
 
 
 def opened_by(pid: int) -> list[str]:
-    """Names of the open files of a process; empty if it has just ended."""
+    """Names of the open files of a process. Empty if it has just ended."""
     names: list[str] = []
     with contextlib.suppress(OSError):  # it ended while it was looked at
         names += (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())

@@ -1,7 +1,7 @@
-"""Decodes a file with a plain FFmpeg command: the reference for every hostile file.
+"""Decode a file with a plain FFmpeg command, as the reference for hostile files.
 
-One thread and errors tolerated as FFmpeg tolerates them by default. Timestamps decide nothing here: all pictures that
-the decoder shows, in its order, and all samples, one after the other.
+FFmpeg runs with one thread and tolerates errors as it does by default. Timestamps play no role: the reference has all
+pictures that the decoder shows, in its order, and all samples, one after the other.
 """
 
 import re
@@ -26,16 +26,16 @@ Thumbs = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Truth:
-    """The pictures and the sound that FFmpeg decodes.
+    """The pictures and the sound that FFmpeg decodes from a file.
 
     Attributes:
-        thumbs: of all pictures, in order, [n, 24, 32, 3].
-        times: seconds of each; NaN where it has none.
-        samples: mono at `rate`.
-        formats: names of the demuxer that it chose, empty where it knew none.
-        changes: whether rate or channels changed on the way.
-        complained: whether it told of errors.
-        late: whether it took longer than it was given.
+        thumbs: small copies of all pictures, in order, [n, 24, 32, 3].
+        times: time of each picture in seconds; NaN if it has none.
+        samples: mono sound at the sampling rate `rate`.
+        formats: names of the demuxer that FFmpeg chose; empty if it found none.
+        changes: whether sampling rate or number of channels changed within the file.
+        complained: whether FFmpeg reported errors.
+        late: whether FFmpeg took longer than the time limit.
     """
 
     thumbs: Thumbs
@@ -50,7 +50,7 @@ class Truth:
 
     @property
     def rising(self) -> bool:
-        """Whether every picture has a time, and times increase."""
+        """Whether every picture has a time, and the times increase."""
         return not np.isnan(self.times).any() and bool((np.diff(self.times) > 0).all())
 
 

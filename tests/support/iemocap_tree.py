@@ -1,4 +1,4 @@
-"""A miniature of IEMOCAP in the exact layout of the release, with small real media, and helpers that check a scan."""
+"""A miniature of IEMOCAP in the exact folder layout of the release, with small real media; helpers to check scans."""
 
 import os
 import subprocess
@@ -28,7 +28,16 @@ WIDTH, HEIGHT = 720, 480
 
 @dataclass(frozen=True)
 class Line:
-    """A turn as written: `F000`, seconds, code of the majority, words; categories of the raters and of the actor."""
+    """A turn as the annotation of IEMOCAP writes it.
+
+    Attributes:
+        name: name of the turn in its dialogue, such as `F000`.
+        start, end: seconds.
+        label: code of the majority label, such as `neu`.
+        text: transcript; None if there is none.
+        votes: categories that the raters chose.
+        own: categories that the actor chose.
+    """
 
     name: str
     start: float
@@ -40,7 +49,7 @@ class Line:
 
 
 def dialogue(labels: str, first: str = "F") -> list[Line]:
-    """Turns of one second by alternating actors, with these labels."""
+    """Make a dialogue: turns of one second by alternating actors, with the given labels (codes separated by blanks)."""
     letters = [first, "M" if first == "F" else "F"]
     return [
         Line(f"{letters[n % 2]}{n // 2:03d}", 0.5 + n, 1.5 + n, label, f"Line {n}.")
@@ -63,7 +72,7 @@ PAIR = {IMPRO: DIALOGUES[IMPRO], SCRIPT: DIALOGUES[SCRIPT]}
 
 
 def evaluation(name: str, lines: Sequence[Line]) -> str:
-    """An EmoEvaluation file."""
+    """Write the text of an EmoEvaluation file."""
     text = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
     for line in lines:
         text += f"[{line.start:.4f} - {line.end:.4f}]\t{name}_{line.name}\t{line.label}\t[2.5000, 2.5000, 2.5000]\n"
@@ -74,14 +83,14 @@ def evaluation(name: str, lines: Sequence[Line]) -> str:
 
 
 def transcript(name: str, lines: Sequence[Line]) -> str:
-    """A transcript, with an aside and a fragment as the release has them."""
+    """Write the text of a transcript, with an aside and a fragment as in the release."""
     spoken = [x for x in lines if x.text is not None]
     text = "".join(f"{name}_{x.name} [{x.start:08.4f}-{x.end:08.4f}]: {x.text}\n" for x in spoken)
     return f"{text}{name}_MXX0 [{SECONDS:08.4f}-{SECONDS + 1:08.4f}]: Hm.\nF: [LAUGHTER]\n"
 
 
 def write_annotation(root: Path, dialogues: Mapping[str, Sequence[Line]] = DIALOGUES) -> Path:
-    """The text files of a release."""
+    """Write the text files of a release (evaluations and transcripts)."""
     for name, lines in dialogues.items():
         dialog = root / f"Session{name[4]}" / "dialog"
         for folder in ("EmoEvaluation/Categorical", "transcriptions"):
@@ -97,11 +106,11 @@ def write_annotation(root: Path, dialogues: Mapping[str, Sequence[Line]] = DIALO
 def write_release(
     root: Path, media: Path, dialogues: Mapping[str, Sequence[Line]] = DIALOGUES, litter: bool = True
 ) -> Path:
-    """A whole release; media are links to those made once.
+    """Write a whole release. Its media files are hard links to files that were made once.
 
     Args:
-        media: folder of `make_media`.
-        litter: the `._` twins of macOS, beside every kind of file.
+        media: folder that `make_media` filled.
+        litter: whether to put a `._` file of macOS beside every file.
     """
     write_annotation(root, dialogues)
     (root / "README.txt").write_text("IEMOCAP\n")
@@ -122,9 +131,10 @@ def write_release(
 
 
 def make_media(folder: Path) -> Path:
-    """`dialogue.avi`, with a face in the left half only; `dialogue.wav`, two channels; `turn0.wav` and so on.
+    """Make the media of the miniature: `dialogue.avi`, `dialogue.wav` (two channels), and `turn0.wav`, `turn1.wav`, ...
 
-    The avi is as the release's: 720 x 480, 30000/1001 pictures a second, MPEG-4 with the tag of DivX, PCM.
+    The avi has a face in the left half only. Its format is that of the release: 720 x 480, 30000/1001 pictures a
+    second, MPEG-4 with the tag of DivX, PCM.
     """
     folder.mkdir(parents=True, exist_ok=True)
     picture = np.full((HEIGHT, WIDTH, 3), 110, np.uint8)
@@ -146,7 +156,10 @@ def _run(*args: str, data: bytes = b"") -> None:
 
 
 def official() -> Iterator[tuple[str, list[Line]]]:
-    """Dialogues with the counts of the release: names, turns and labels of a session, 4-way labels of a speaker."""
+    """Make dialogues that have the published counts of IEMOCAP.
+
+    They have the release's names and its numbers of turns and labels per session, and of 4-way labels per speaker.
+    """
     for session, counts in COUNTS.items():
         left = Counter({code: counts[code] for code in CODES})
         turns: list[tuple[str, str]] = []
@@ -182,23 +195,23 @@ def _names(session: str) -> list[str]:
 
 
 def scan(root: Path, **switches: Any) -> Manifest:
-    """The manifest of a release."""
+    """Scan a release and return its manifest."""
     return ENTRY.scan(root, ENTRY.Switches(**switches))
 
 
 def told(manifest: Manifest, reason: str) -> list[str]:
-    """The utterances with a problem, and the details of those of the corpus."""
+    """Utterances that have a problem with this reason. For a problem of the whole corpus, its details."""
     return [p.utterance or p.detail for p in manifest.problems if p.reason == reason]
 
 
 def one(manifest: Manifest, name: str) -> Utterance:
-    """The utterance of an id."""
+    """The utterance with this id."""
     (found,) = [u for u in manifest.utterances if u.id == name]
     return found
 
 
 def refused(root: Path) -> str:
-    """The message that a user gets if a scan is refused."""
+    """Scan a release that must be refused. Return the message for the user."""
     with pytest.raises(CorpusError) as caught:
         scan(root)
     assert caught.value.exit_code == 2
@@ -206,7 +219,7 @@ def refused(root: Path) -> str:
 
 
 def video_of(manifest: Manifest, name: str) -> MediaRef:
-    """The video reference of an utterance."""
+    """The video reference of the utterance with this id."""
     video = one(manifest, name).video
     assert video is not None
     return video

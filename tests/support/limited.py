@@ -1,4 +1,4 @@
-"""Reads hostile files in a process with limits of memory and time, since a file may kill the process."""
+"""Read hostile files in a separate process with limited memory and time, because a file may kill the process."""
 
 import json
 import subprocess
@@ -30,18 +30,19 @@ for name, path in json.loads(sys.argv[1]).items():
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result for a file: the message of its refusal, "read", or how the process ended."""
+    """What happened to a file: "read", the message with which it was refused, or how the process ended."""
 
     told: str
     seconds: float
 
 
 def outcomes(files: Mapping[str, Path], prepare: str, memory: int = MEMORY) -> dict[str, Outcome]:
-    """Read files one after the other. If the process dies, that is the result of the file it was reading.
+    """Read files one after the other in a limited process. If the process dies, another one reads the remaining files.
 
     Args:
-        prepare: Python that defines `read(path)` and imports `ErcacheError`.
-        memory: bytes of addresses; torch alone takes ten billion.
+        files: files to read, by name.
+        prepare: Python code that defines `read(path)` and imports `ErcacheError`.
+        memory: largest address space of the process, in bytes; torch alone takes ten billion.
     """
     program = _PROGRAM.format(memory=memory, prepare=prepare)
     rest = {name: str(path) for name, path in files.items()}

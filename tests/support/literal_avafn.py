@@ -1,6 +1,6 @@
-"""AVAFN written from the equations of docs/papers/avafn.md for one dialogue, with loops over turns and participants.
+"""AVAFN, written literally from the equations of docs/papers/avafn.md, for one dialogue and with the default switches.
 
-It shares the parameters of a fast model and nothing else, and covers the default switches.
+It uses loops over turns and participants. It shares only the parameters with the fast model that the tests check.
 """
 
 import torch
@@ -11,7 +11,7 @@ from fusion.models.avafn.model import Avafn
 
 
 def logits(model: Avafn, a: Tensor, v: Tensor, speakers: list[int]) -> Tensor:
-    """Logits [N, C] of one dialogue with all modalities, from a and v [N, d] (eval mode)."""
+    """Logits [N, C] of one dialogue with all modalities, from audio a and video v, both [N, d] (eval mode)."""
     u = utterance_vectors(model, a, v)
     forth = emotions(model, 0, u, v, speakers)[0]
     back = emotions(model, 1, u.flip(0), v.flip(0), speakers[::-1])[0].flip(0)
@@ -19,7 +19,7 @@ def logits(model: Avafn, a: Tensor, v: Tensor, speakers: list[int]) -> Tensor:
 
 
 def utterance_vectors(model: Avafn, a: Tensor, v: Tensor) -> Tensor:
-    """u [N, d] (Eq. 1 to 7)."""
+    """Fused utterance vectors u [N, d], by Eq. 1 to 7."""
     cam, fuse = model.cam, model.fuse
     assert cam is not None and fuse is not None and fuse.w is not None
     H, found = {"audio": a, "visual": v}, {}
@@ -37,7 +37,11 @@ def utterance_vectors(model: Avafn, a: Tensor, v: Tensor) -> Tensor:
 def emotions(
     model: Avafn, r: int, u: Tensor, v: Tensor, speakers: list[int]
 ) -> tuple[Tensor, list[list[Tensor]], Tensor]:
-    """One direction: E [N, D_e], the bank after each turn, and the history weights of the last turn (Eq. 8 to 12)."""
+    """Recurrence over the turns in one direction, by Eq. 8 to 12.
+
+    Returns:
+        Emotion states E [N, D_e], the participants' states after each turn, and the history weights of the last turn.
+    """
     part = model.recurrence
     cell_C, cell_S, cell_L, cell_E = (cells[r] for cells in (part.GRU_C, part.GRU_S, part.GRU_L, part.GRU_E))
     zero = u.new_zeros
@@ -65,7 +69,7 @@ def emotions(
 
 
 def gru_cell(cell: nn.GRUCell, x: Tensor, h: Tensor) -> Tensor:
-    """Section 4.4, gate by gate."""
+    """One step of a GRU cell, gate by gate (section 4.4)."""
     W_ir, W_iz, W_in = cell.weight_ih.chunk(3)
     W_hr, W_hz, W_hn = cell.weight_hh.chunk(3)
     b_ir, b_iz, b_in = cell.bias_ih.chunk(3)

@@ -1,6 +1,7 @@
-"""Cues written from the equations of docs/papers/cues.md for one window, with loops over steps, heads and segments.
+"""Cues, written literally from the equations of docs/papers/cues.md, for one window of utterances.
 
-It shares the tensors of a fast model (T+S, eval mode, float64 here) and nothing else.
+It uses loops over steps, heads and segments. It shares only the tensors with the fast model that the tests check (T+S,
+eval mode, here in float64).
 """
 
 import math
@@ -14,7 +15,7 @@ State = dict[str, Tensor]
 
 
 def logits(model: Cues, window: list[dict[str, Tensor]], epc: bool) -> Tensor:
-    """Averaged logits [C] of a window; its last utterance holds the text and the mel picture (4.6)."""
+    """Averaged logits [C] of a window of utterances (4.6). The last utterance holds the text and the mel picture."""
     s = {name: value.double() for name, value in model.state_dict().items()}
     c, last = model.config, window[-1]
     h_t = extracted(s, "extract_text", last["text"].double(), c.heads, c.layers)
@@ -43,7 +44,7 @@ def norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """softmax(Q K^T / sqrt(head width)) V, head by head and query by query."""
+    """Multi-head attention softmax(Q K^T / sqrt(head width)) V, computed head by head and query by query."""
     size = q.shape[1] // heads
     parts = []
     for h in range(heads):
@@ -57,19 +58,19 @@ def attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
 
 
 def asked(s: State, at: str, x: Tensor, kv: Tensor, heads: int) -> Tensor:
-    """Multi-head attention, with tensors by torch's names."""
+    """Multi-head attention with projections, whose tensors have torch's names."""
     W, b = s[f"{at}.in_proj_weight"].chunk(3), s[f"{at}.in_proj_bias"].chunk(3)
     q, k, v = x @ W[0].T + b[0], kv @ W[1].T + b[1], kv @ W[2].T + b[2]
     return linear(s, f"{at}.out_proj", attended(q, k, v, heads))
 
 
 def linear(s: State, at: str, x: Tensor) -> Tensor:
-    """An affine map."""
+    """Linear layer with weight and bias, whose tensors have torch's names."""
     return x @ s[f"{at}.weight"].T + s[f"{at}.bias"]
 
 
 def normed(s: State, at: str, x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Layer norm, with tensors by name."""
+    """Layer norm, whose tensors have torch's names."""
     return norm(x, s[f"{at}.weight"], s[f"{at}.bias"], eps)
 
 
@@ -85,7 +86,7 @@ def extracted(s: State, at: str, x: Tensor, heads: int, layers: int) -> Tensor:
 
 
 def weighed_words(s: State, h: Tensor, words: list[list[int]], matrix: Tensor) -> Tensor:
-    """F_t = h_t * Linear(Squeeze(M)) (Eq. 1), h_t the means of the words' tokens."""
+    """Word features F_t = h_t * Linear(Squeeze(M)) (Eq. 1). h_t is the mean of the tokens of each word."""
     K = len(words)
     rows = []
     for i, (begin, end, _) in enumerate(words):
@@ -95,13 +96,13 @@ def weighed_words(s: State, h: Tensor, words: list[list[int]], matrix: Tensor) -
 
 
 def enhanced(s: State, h: Tensor) -> Tensor:
-    """F_a = h_a + LN(Enc(h_a)) (Eq. 2)."""
+    """Prosody-enhanced audio F_a = h_a + LN(Enc(h_a)) (Eq. 2)."""
     codes = torch.cat([branch(s, "prosody.pitch", h, 16), branch(s, "prosody.rhythm", h, 8)], 1)
     return h + normed(s, "prosody.norm", linear(s, "prosody.out", codes))
 
 
 def branch(s: State, at: str, x: Tensor, groups: int) -> Tensor:
-    """A code for each eight frames, repeated to the frames (4.3)."""
+    """One branch of the prosody encoder: one code for every eight frames, repeated for each of these frames (4.3)."""
     T, number = len(x), 0
     while f"{at}.convs.{number}.weight" in s:
         kernel, bias = s[f"{at}.convs.{number}.weight"], s[f"{at}.convs.{number}.bias"]
@@ -124,7 +125,7 @@ def branch(s: State, at: str, x: Tensor, groups: int) -> Tensor:
 
 
 def lstm(s: State, at: str, way: str, steps: list[Tensor]) -> list[Tensor]:
-    """Hidden states, gate by gate."""
+    """Hidden states of an LSTM in one direction, computed gate by gate."""
     W, U = s[f"{at}.weight_ih_l0{way}"], s[f"{at}.weight_hh_l0{way}"]
     b = s[f"{at}.bias_ih_l0{way}"] + s[f"{at}.bias_hh_l0{way}"]
     h = cell = U.new_zeros(U.shape[1])
@@ -138,14 +139,14 @@ def lstm(s: State, at: str, way: str, steps: list[Tensor]) -> list[Tensor]:
 
 
 def crossed(s: State, at: str, x: Tensor, kv: Tensor, heads: int) -> Tensor:
-    """A layer of step 1 (4.4)."""
+    """One cross-attention layer of step 1 (4.4)."""
     x = normed(s, f"{at}.norms.0", x + asked(s, f"{at}.attention", x, kv, heads))
     inner = linear(s, f"{at}.ffn.0", x).clamp(min=0)
     return normed(s, f"{at}.norms.1", x + linear(s, f"{at}.ffn.3", inner))
 
 
 def exchanged(s: State, F_ta: Tensor, F_m: Tensor, model: Cues) -> tuple[Tensor, Tensor]:
-    """The MFM blocks (Eq. 3 to 6)."""
+    """The MFM blocks, which exchange bridge tokens between the modalities (Eq. 3 to 6)."""
     bridges = model.bridges
     assert bridges is not None
     if "bridges.enter.weight" in s:
@@ -167,22 +168,22 @@ def exchanged(s: State, F_ta: Tensor, F_m: Tensor, model: Cues) -> tuple[Tensor,
 
 
 def with_last(rows: Tensor, bridge: Tensor) -> Tensor:
-    """[rows ; bridge]."""
+    """Append the bridge tokens to the rows: [rows ; bridge]."""
     return torch.cat([rows, bridge])
 
 
 def mapped(s: State, way: str, b: int, x: Tensor) -> Tensor:
-    """The MLP of a bridge: Linear, ReLU, Linear."""
+    """Apply the MLP of a bridge: Linear, ReLU, Linear."""
     return linear(s, f"bridges.maps.{way}.{b}.2", linear(s, f"bridges.maps.{way}.{b}.0", x).clamp(min=0))
 
 
 def gelu(x: Tensor) -> Tensor:
-    """x Phi(x)."""
+    """GELU activation: x Phi(x)."""
     return x * (1 + torch.erf(x / math.sqrt(2))) / 2
 
 
 def bert(s: State, at: str, x: Tensor, heads: int) -> Tensor:
-    """A layer of BERT: norms after attention and feed-forward."""
+    """A layer of BERT: layer norms after attention and after feed-forward (post-norm)."""
     q, k, v = (linear(s, f"{at}.attention.self.{name}", x) for name in ("query", "key", "value"))
     told = linear(s, f"{at}.attention.output.dense", attended(q, k, v, heads))
     x = normed(s, f"{at}.attention.output.LayerNorm", x + told, 1e-12)
@@ -191,7 +192,7 @@ def bert(s: State, at: str, x: Tensor, heads: int) -> Tensor:
 
 
 def vit(s: State, at: str, x: Tensor, heads: int) -> Tensor:
-    """A layer of ViT: norms before attention and feed-forward."""
+    """A layer of ViT: layer norms before attention and before feed-forward (pre-norm)."""
     y = normed(s, f"{at}.layernorm_before", x, 1e-12)
     q, k, v = (linear(s, f"{at}.attention.{name}_proj", y) for name in "qkv")
     x = x + linear(s, f"{at}.attention.o_proj", attended(q, k, v, heads))

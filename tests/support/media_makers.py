@@ -1,4 +1,4 @@
-"""Makers of small media whose content shows what was read, and readers of one span."""
+"""Make small media files whose content shows what was read, and read one time span of them."""
 
 import subprocess
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def run(*args: str, data: bytes = b"") -> None:
 
 
 def level(k: int) -> int:
-    """Grey level of picture k; neighbours differ by much more than the error of a codec."""
+    """Grey level of picture k. Neighbouring pictures differ by much more than the error of a codec."""
     return (k * 37) % 240
 
 
@@ -58,7 +58,7 @@ def join(path: Path, video: Path, sound: Path, *more: str) -> Path:
 
 
 def read_frames(path: Path, ref: MediaRef, count: int, limits: Limits) -> list[Frame]:
-    """PictureRequest of one span; raises the reason if there are none."""
+    """Read `count` pictures from one time span of a file. If there are none, raise `Missing` with the reason."""
     (clip,) = read_spans(path, [Span(ref, (PictureRequest(count),))], limits)
     if clip.no_pictures is not None:
         raise clip.no_pictures
@@ -66,7 +66,7 @@ def read_frames(path: Path, ref: MediaRef, count: int, limits: Limits) -> list[F
 
 
 def read_sound(path: Path, ref: MediaRef, limits: Limits) -> tuple[NDArray[np.float32], int]:
-    """Sound of one span at its native rate; raises the reason if there is none."""
+    """Read the sound of one time span of a file at its native rate. If there is none, raise `Missing`."""
     rate = native_rate(path)
     (clip,) = read_spans(path, [Span(ref, rates=(rate,))], limits)
     if clip.no_sound is not None:
@@ -84,7 +84,7 @@ def native_rate(path: Path) -> int:
 def shown(
     path: Path, count: int, ref: MediaRef | None = None, limits: Limits = LIMITS
 ) -> list[tuple[float, int]]:
-    """Time and grey level of each picture."""
+    """Read `count` pictures from a file. Return the time and the grey level of each."""
     frames = read_frames(path, ref or MediaRef(path.name), count, limits)
     return [(round(f.time, 3), int(np.median(f.image))) for f in frames]
 

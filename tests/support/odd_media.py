@@ -1,7 +1,8 @@
-"""Makers of broken and unusual media. All start from one clip whose content shows which time was read.
+"""Make broken and unusual media files. All start from one clip whose content shows which time was read.
 
-The clip lasts 2 s: a face on the left and a tone of 500 Hz in the first second, the same face mirrored on the
-right and a tone of 2000 Hz in the second one. Pictures are 192 x 144 at 10 a second, sound is mono at 16 kHz.
+A maker is a function that writes a file; most functions here return one. The clip lasts 2 s. The first second has a
+face on the left and a tone of 500 Hz, the second one has the same face mirrored on the right and a tone of 2000 Hz.
+Pictures are 192 x 144 at 10 a second, sound is mono at 16 kHz.
 """
 
 import os
@@ -32,8 +33,10 @@ class Material:
     """Files that the makers start from.
 
     Attributes:
-        pictures, sound, clip: the content as lossless pictures, as wav and as mp4 (H.264, AAC, index last).
-        port: of a server on this machine that nobody may connect to.
+        pictures: the pictures of the clip in a lossless file.
+        sound: the sound of the clip as wav.
+        clip: the clip as mp4 (H.264, AAC, index at the end).
+        port: port of a server on this machine; no media reader may connect to it.
     """
 
     pictures: Path
@@ -61,20 +64,20 @@ def material(folder: Path, port: int) -> Material:
 
 
 def tones(rate: int = RATE) -> NDArray[np.float32]:
-    """The sound of the clip, [2 rate], peak 0.5."""
+    """The sound of the clip, [2 * rate], with a peak of 0.5."""
     time = np.arange(rate) / rate
     return np.concatenate([0.5 * np.sin(2 * np.pi * f * time) for f in (500, 2000)]).astype(np.float32)
 
 
 def ffmpeg(*arguments: str, data: bytes = b"") -> None:
-    """Run FFmpeg."""
+    """Run FFmpeg. Fail the test if FFmpeg fails."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-threads", "1", *arguments]
     done = subprocess.run(command, input=data, capture_output=True)
     assert done.returncode == 0, f"{arguments}: {done.stderr.decode(errors='replace')}"
 
 
 def encoded(*options: str, before: tuple[str, ...] = ()) -> Make:
-    """The clip: pictures (input 0) and sound (input 1), encoded with some options."""
+    """Maker of the clip: pictures (input 0) and sound (input 1), encoded with the given options."""
 
     def make(m: Material, path: Path) -> None:
         inputs = ("-i", f"file:{m.pictures}", *before, "-i", f"file:{m.sound}")
@@ -84,17 +87,17 @@ def encoded(*options: str, before: tuple[str, ...] = ()) -> Make:
 
 
 def heard(*options: str) -> Make:
-    """Only the sound."""
+    """Maker of a file with the clip's sound only."""
     return lambda m, path: ffmpeg("-i", str(m.sound), *options, f"file:{path}")
 
 
 def seen(*options: str) -> Make:
-    """Only the pictures."""
+    """Maker of a file with the clip's pictures only."""
     return lambda m, path: ffmpeg("-i", str(m.pictures), *options, f"file:{path}")
 
 
 def copied(*options: str, before: tuple[str, ...] = (), of: Make | None = None) -> Make:
-    """The streams of the clip, or of another maker's file, copied into a new container."""
+    """Maker that copies the streams of the clip, or of another maker's file, into a new container."""
 
     def make(m: Material, path: Path) -> None:
         source = m.clip
@@ -107,19 +110,22 @@ def copied(*options: str, before: tuple[str, ...] = (), of: Make | None = None) 
 
 
 def beside(m: Material, path: Path) -> Path:
-    """A path outside the corpus for an intermediate file."""
+    """Path outside the corpus for an intermediate file."""
     return m.clip.with_name(f"{abs(hash(path))}{path.suffix}")
 
 
 def content(data: bytes | str) -> Make:
-    """A file with these bytes; `{port}` in a text becomes the server's port."""
+    """Maker of a file with these bytes or this text. `{port}` in a text becomes the server's port."""
     if isinstance(data, bytes):
         return lambda m, path: path.write_bytes(data)
     return lambda m, path: path.write_text(data.replace("{port}", str(m.port)))
 
 
 def named() -> Make:
-    """The clip with a padding box that holds the file's name, since equal content would be inspected only once."""
+    """Maker of the clip with an additional box that holds the file's name.
+
+    Without it, files with equal content would be inspected only once.
+    """
 
     def make(m: Material, path: Path) -> None:
         name = os.fsencode(path.name)
@@ -129,7 +135,7 @@ def named() -> Make:
 
 
 def changed(of: Make, change: Callable[[bytes], bytes]) -> Make:
-    """The file of another maker, with its bytes changed."""
+    """Maker that changes the bytes of another maker's file."""
 
     def make(m: Material, path: Path) -> None:
         of(m, path)
@@ -139,12 +145,12 @@ def changed(of: Make, change: Callable[[bytes], bytes]) -> Make:
 
 
 def truncated(of: Make, fraction: float) -> Make:
-    """The first part of a file."""
+    """Maker that keeps only the beginning of a file."""
     return changed(of, lambda data: data[: int(len(data) * fraction)])
 
 
 def flipped(of: Make, low: float, high: float, count: int) -> Make:
-    """A file with some bits flipped between two places, given as fractions of its length."""
+    """Maker that flips some bits between two places of a file, given as fractions of its length."""
 
     def flip(data: bytes) -> bytes:
         draw, damaged = random.Random(f"{low} {high} {count}"), bytearray(data)
@@ -157,7 +163,7 @@ def flipped(of: Make, low: float, high: float, count: int) -> Make:
 
 
 def patched(of: Make, mark: bytes, offset: int, new: bytes) -> Make:
-    """A file with some bytes written over, at an offset from the end of the first occurrence of a mark."""
+    """Maker that overwrites some bytes of a file, at an offset from the end of the first match of a byte sequence."""
 
     def patch(data: bytes) -> bytes:
         at = data.index(mark) + len(mark) + offset
@@ -169,7 +175,7 @@ def patched(of: Make, mark: bytes, offset: int, new: bytes) -> Make:
 def wav(
     samples: NDArray[np.float32], rate: int = RATE, promised: int | None = None, floats: bool = False
 ) -> Make:
-    """A wav file by hand: mono, 16 bit or float, with a header that may state a wrong number of bytes."""
+    """Maker of a hand-written wav file: mono, 16 bit or float, with a header that may state a wrong number of bytes."""
     data = samples.astype("<f4") if floats else np.round(samples * 32767).astype("<i2")
     width = data.itemsize
     size = data.nbytes if promised is None else promised
@@ -180,7 +186,7 @@ def wav(
 
 
 def slow(m: Material, path: Path) -> None:
-    """60,000 large pictures in one minute, with sound: a few megabytes that take minutes to decode."""
+    """Make a file of a few megabytes that takes minutes to decode: 60,000 large pictures in one minute, with sound."""
     source, group = "color=black:s=1920x1080:r=1000", beside(m, path)
     ffmpeg("-f", "lavfi", "-i", source, "-frames:v", "100", *X264, "-preset", "ultrafast", str(group))
     both = ("-stream_loop", "599", "-i", str(group), "-i", str(m.sound), "-map", "0", "-map", "1")
@@ -188,23 +194,23 @@ def slow(m: Material, path: Path) -> None:
 
 
 def zipped(m: Material, path: Path) -> None:
-    """The clip in a zip archive."""
+    """Make a zip archive with the clip in it."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(m.clip, "clip.mp4")
 
 
 def link(target: str) -> Make:
-    """A symbolic link."""
+    """Maker of a symbolic link."""
     return lambda m, path: path.symlink_to(target)
 
 
 def outside(m: Material, path: Path) -> None:
-    """A link to a good clip outside the corpus."""
+    """Make a symbolic link to a good clip outside the corpus."""
     path.symlink_to(m.clip)
 
 
 def locked(m: Material, path: Path) -> None:
-    """The clip without permission to read it."""
+    """Make a copy of the clip without the permission to read it."""
     named()(m, path)
     path.chmod(0)
 
@@ -217,7 +223,7 @@ def permissions_hold() -> bool:
 
 
 def special(m: Material, path: Path) -> None:
-    """A socket."""
+    """Make a socket."""
     with socket.socket(socket.AF_UNIX) as server:
         folder = os.open(path.parent, os.O_RDONLY)
         server.bind(f"/proc/self/fd/{folder}/{path.name}")  # a socket's own path must be short
@@ -225,6 +231,6 @@ def special(m: Material, path: Path) -> None:
 
 
 def pipe(m: Material, path: Path) -> None:
-    """A FIFO without a writer, which replaces an existing file."""
+    """Make a FIFO without a writer. It replaces an existing file."""
     path.unlink(missing_ok=True)
     os.mkfifo(path)

@@ -1,4 +1,4 @@
-"""The features of the papers' profiles, as in section 3 of their pages (docs/papers/<paper>.md)."""
+"""The features in the papers' profiles and the shapes of their arrays, as in section 3 of docs/papers/<paper>.md."""
 
 PAPERS = ("m2fnet", "avafn", "avtca", "amuse", "cues")
 # feature -> array -> shape of a row and type; the arrays that the systems take

@@ -1,4 +1,4 @@
-"""Lists of the authors' tensors with their shapes; braces in a name stand for several tensors."""
+"""Read lists of the authors' tensors with their shapes. Braces in a name stand for several tensors."""
 
 import itertools
 import re
@@ -13,14 +13,14 @@ FOLDER = Path(__file__).parent / "nets"
 
 
 def listed(name: str, group: str = "tensors") -> dict[str, list[int]]:
-    """Every tensor of a list in nets/."""
+    """Read a list from nets/. Return the shape of every tensor, by name."""
     told: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     assert told["repository"].startswith("https://github.com/") and len(told["commit"]) == 40
     return {each: shape for names, shape in told[group].items() for each in expanded(names)}
 
 
 def expanded(names: str) -> list[str]:
-    """`a.{0..2}.{b,c}` as its six names."""
+    """Expand the braces in a name: `a.{0..2}.{b,c}` gives six names."""
     parts = re.split(r"\{(.*?)\}", names)
     choices = [[part] if n % 2 == 0 else _choices(part) for n, part in enumerate(parts)]
     return ["".join(chosen) for chosen in itertools.product(*choices)]
@@ -34,7 +34,7 @@ def _choices(part: str) -> list[str]:
 
 
 def shapes(network: nn.Module) -> dict[str, list[int]]:
-    """Every tensor of a network."""
+    """Shape of every tensor of a network, by name."""
     return {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
@@ -44,7 +44,10 @@ def parameters(network: nn.Module) -> int:
 
 
 def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
-    """The network in eval mode with random norms; initial norms are identities and would hide a wrong one."""
+    """Give the batch norms of a network random values, and switch it to eval mode.
+
+    Freshly initialised norms change nothing, so a test would not notice a missing or wrong norm.
+    """
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-"""Tiny checkpoints of the audio networks: full width, one or two layers, random tensors, files as published."""
+"""Tiny checkpoints of the audio networks: full width, one or two layers, random tensors, published file layout."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,7 +31,7 @@ OLD_NAMES = {"parametrizations.weight.original0": "weight_g", "parametrizations.
 
 @dataclass(frozen=True)
 class Tiny:
-    """A network in memory and on disk; `weights` is the handle of the files."""
+    """A tiny network in memory, and its checkpoint on disk. `weights` is the handle of the checkpoint."""
 
     key: str
     network: Any
@@ -39,14 +39,14 @@ class Tiny:
     weights: Weights
 
     def encoder(self, **params: Any) -> Encoder:
-        """The encoder of the registry with these files."""
+        """Build the encoder with this checkpoint."""
         kind = ENCODERS[self.key]
         return kind(kind.Params(**params), "cpu", self.weights)
 
 
 @dataclass
 class Shelf:
-    """Makes each tiny checkpoint once, when it is first needed."""
+    """A dictionary of tiny checkpoints. Each one is made when it is first needed."""
 
     folder: Path
     stack: ExitStack
@@ -64,14 +64,17 @@ class Shelf:
         return Tiny(key, network, config, self.bring(f"tiny-{key.split('/')[1]}", state, files))
 
     def bring(self, name: str, state: dict[str, torch.Tensor], files: dict[str, Any]) -> Weights:
-        """Add files under a name, as `ercache weights add` does."""
+        """Add the files of a checkpoint under a name, as `ercache weights add` does."""
         self.stack.enter_context(tiny_checkpoint(name, self.folder, state, files))
         return Weights(name)
 
 
 @contextmanager
 def shelf(folder: Path) -> Iterator[Shelf]:
-    """A folder of tiny checkpoints; the depth of PaSST and emotion2vec, which have no config.json, is patched."""
+    """Context manager: an empty dictionary of tiny checkpoints that are made when needed.
+
+    PaSST and emotion2vec have no config.json, so the depth in their code is patched.
+    """
     import pytest
 
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
@@ -81,7 +84,11 @@ def shelf(folder: Path) -> Iterator[Shelf]:
 
 
 def network_of(key: str) -> tuple[Any, dict[str, Any], dict[str, Any], Callable[[str], str]]:
-    """A network, its config, its other files, and a function for the published names of its tensors."""
+    """Build the tiny network of an encoder.
+
+    Returns:
+        The network, its config, its other files, and a function that gives the published name of each tensor.
+    """
     kind = ENCODERS[key]
     if isinstance(kind, SpeechKind):
         facts = kind.network
@@ -103,14 +110,14 @@ def network_of(key: str) -> tuple[Any, dict[str, Any], dict[str, Any], Callable[
 
 
 def older(name: str) -> str:
-    """The name before transformers 5 of a tensor of a speech network."""
+    """Translate a tensor name of a speech network to the name before transformers 5."""
     for new, old in OLD_NAMES.items():
         name = name.replace(new, old)
     return name
 
 
 def older_vit(name: str) -> str:
-    """The name before transformers 5 of a tensor of a ViT."""
+    """Translate a tensor name of a ViT to the name before transformers 5."""
     pairs = (
         ("layers.", "encoder.layer."),
         ("attention.q_proj.", "attention.attention.query."),
@@ -126,5 +133,5 @@ def older_vit(name: str) -> str:
 
 
 def noise(samples: int, seed: int = 0) -> NDArray[np.float32]:
-    """Noise at a tenth of full scale."""
+    """Random noise with a standard deviation of a tenth of full scale."""
     return np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Tiny checkpoints of the text encoders' architectures, with tokenizers trained on a few sentences."""
+"""Tiny checkpoints with the architectures of the text encoders, and tokenizers trained on a few sentences."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ Config = RobertaConfig | MPNetConfig
 
 
 def sized(kind: type[RobertaConfig] | type[MPNetConfig], width: int) -> Config:
-    """A network of two layers with this width."""
+    """Config of a network with two layers of this width."""
     return kind(
         vocab_size=400,
         hidden_size=width,
@@ -45,7 +45,7 @@ ROBERTA, MPNET = (sized(kind, 32) for kind in (RobertaConfig, MPNetConfig))
 
 @dataclass(frozen=True)
 class Tiny:
-    """An added checkpoint: its handle, and the network and tokenizer of transformers that it was saved from."""
+    """A tiny checkpoint: its handle, and the network and tokenizer (of transformers) that it was saved from."""
 
     handle: Weights
     network: torch.nn.Module
@@ -53,7 +53,7 @@ class Tiny:
 
 
 def bpe() -> Tokenizer:
-    """A tokenizer like RoBERTa's: cased, byte-level BPE."""
+    """Train a tokenizer like RoBERTa's: cased, byte-level BPE."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     marks = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -68,7 +68,7 @@ def bpe() -> Tokenizer:
 
 
 def wordpiece() -> Tokenizer:
-    """A tokenizer like MPNet's: uncased WordPiece."""
+    """Train a tokenizer like MPNet's: uncased WordPiece."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -80,7 +80,7 @@ def wordpiece() -> Tokenizer:
 
 
 def network_of(kind: type, config: Config) -> torch.nn.Module:
-    """Random weights, large enough that different texts give clearly different states."""
+    """Build a network with random weights, large enough that different texts give clearly different states."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = kind(config)
@@ -92,7 +92,10 @@ def network_of(kind: type, config: Config) -> torch.nn.Module:
 
 @contextmanager
 def taken_in(folder: Path, keys: Sequence[str]) -> Iterator[dict[str, Tiny]]:
-    """Tiny checkpoints under these keys, with a head that no feature uses; keys with `mpnet` get an MPNet."""
+    """Context manager: tiny checkpoints under these keys.
+
+    A key that contains `mpnet` gets an MPNet, any other key a RoBERTa. Each checkpoint has a head that no feature uses.
+    """
     with ExitStack() as stack:
         yield {
             key: stack.enter_context(one(folder, key, MPNET if "mpnet" in key else ROBERTA)) for key in keys
@@ -100,7 +103,7 @@ def taken_in(folder: Path, keys: Sequence[str]) -> Iterator[dict[str, Tiny]]:
 
 
 def made_here(folder: Path, name: str) -> Tiny:
-    """A RoBERTa as `ercache pretrain` writes it, without its record."""
+    """Write a tiny RoBERTa as `ercache pretrain` does, but without the record (`extractor.json`)."""
     network, tokenizer = network_of(RobertaModel, ROBERTA), bpe()
     place = trained_extractors.extractor_folder(folder, name)
     place.mkdir(parents=True)
@@ -112,7 +115,7 @@ def made_here(folder: Path, name: str) -> Tiny:
 
 
 def write_record(place: Path, extractor: str, config: dict[str, Any]) -> None:
-    """The record: which encoder it is for and how it was trained."""
+    """Write the record (`extractor.json`) of a trained extractor: its encoder, switches, and the sha256 of files."""
     digests = {
         file: digest_of_file(place / file)
         for file in (trained_extractors.MODEL, trained_extractors.TOKENIZER)
@@ -128,7 +131,7 @@ def _of_transformers(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 
 @contextmanager
 def one(folder: Path, key: str, config: Config) -> Iterator[Tiny]:
-    """A tiny checkpoint under this key."""
+    """Context manager: one tiny checkpoint under this key."""
     if isinstance(config, MPNetConfig):
         network, tokenizer, prefix = network_of(MPNetModel, config), wordpiece(), "mpnet."
     else:

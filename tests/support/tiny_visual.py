@@ -1,4 +1,4 @@
-"""Checkpoints of the visual networks as they are published, with random tensors, and clips to encode."""
+"""Tiny checkpoints of the visual networks in the files that are published, with random tensors, and clips to encode."""
 
 import copy
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ PHOTO: NDArray[np.uint8] = data.astronaut()  # type: ignore[no-untyped-call]
 
 
 def found(*boxes: tuple[float, ...], points: Any = POINTS) -> Faces:
-    """A row of the face table; every face has the same five points."""
+    """Detected faces of one picture with these boxes. Every face has the same five landmarks."""
     n = len(boxes)
     probabilities = np.linspace(0.99, 0.95, n, dtype=np.float32)
     marks = np.tile(np.array(points, np.float32), (n, 1, 1))
@@ -49,7 +49,7 @@ def found(*boxes: tuple[float, ...], points: Any = POINTS) -> Faces:
 
 
 def clip(count: int, *faces: Faces) -> Sample:
-    """Different pictures, with these faces one after the other, or with the same face in all."""
+    """Make a clip of different pictures. The faces belong to the pictures in order; by default, all are the same."""
     rows = faces or (found(FACE),) * count
     images = [np.ascontiguousarray(np.roll(PHOTO, n, axis=1)) for n in range(count)]
     return Sample(frames=tuple(Frame(n / 5, i, f) for n, (i, f) in enumerate(zip(images, rows, strict=True))))
@@ -57,7 +57,7 @@ def clip(count: int, *faces: Faces) -> Sample:
 
 @dataclass(frozen=True)
 class Published:
-    """A network in memory and its checkpoint on disk."""
+    """A network in memory, and its checkpoint on disk."""
 
     network: Any
     weights: Weights
@@ -65,7 +65,7 @@ class Published:
 
 @dataclass
 class Shelf:
-    """Makes each checkpoint once, when it is first needed."""
+    """A dictionary of checkpoints. Each one is made when it is first needed."""
 
     folder: Path
     stack: ExitStack
@@ -80,20 +80,20 @@ class Shelf:
         return self.made[name]
 
     def encoder(self, key: str, name: str, **params: Any) -> Encoder:
-        """The encoder of the registry with that checkpoint."""
+        """Build an encoder with the checkpoint of this name."""
         kind = ENCODERS[key]
         return kind(kind.Params(**params), "cpu", self[name].weights)
 
 
 @contextmanager
 def shelf(folder: Path) -> Iterator[Shelf]:
-    """A folder of checkpoints."""
+    """Context manager: an empty dictionary of checkpoints that are made when needed."""
     with ExitStack() as stack:
         yield Shelf(folder, stack)
 
 
 def lively(network: nn.Module) -> nn.Module:
-    """Set random norms, so that a wrong or forgotten one shows."""
+    """Give the batch norms of a network random statistics, so that a test notices a wrong or forgotten norm."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None

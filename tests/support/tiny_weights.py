@@ -1,4 +1,4 @@
-"""Replaces every checkpoint whose files state the size of the network by a tiny one, for command line tests."""
+"""Tiny checkpoints for command line tests. They replace every checkpoint whose files state the size of the network."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,7 +29,7 @@ KEYS: Final = (*SOUNDS, *TEXTS, "visual/clip-b32")
 
 @contextmanager
 def tiny_weights(folder: Path) -> Iterator[None]:
-    """Make all of them, with full width and one or two layers; child processes see them, too."""
+    """Context manager: make these checkpoints, with full width and one or two layers. Child processes see them, too."""
     with ExitStack() as stack:
         for key in SOUNDS:
             network, _, files, rename = tiny_audio.network_of(key)

@@ -1,4 +1,4 @@
-"""A toy corpus of caches: small, learnable, with utterances that lack a modality."""
+"""A toy corpus: a manifest and caches. It is small and learnable, and some utterances lack a modality."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ FEATURES: dict[str, list[str]] = {"text": ["words"], "audio": ["sound"], "visual
 
 
 def toy_manifest(dialogues: int = 8) -> Manifest:
-    """Three parts; the fourth utterance of each dialogue has no label."""
+    """Make a manifest with train, dev and test. The fourth utterance of each dialogue has no label."""
     rng = np.random.default_rng(0)
     utterances = []
     for part, count in {"train": dialogues, "dev": 4, "test": 4}.items():
@@ -35,7 +35,7 @@ def toy_manifest(dialogues: int = 8) -> Manifest:
 
 
 def toy_vectors(manifest: Manifest, feature: str) -> dict[str, np.ndarray]:
-    """Noise plus a direction for the label; every fifth utterance lacks a face."""
+    """Make the vectors of a feature: noise plus a constant in the label's dimension. Every fifth face is missing."""
     rng = np.random.default_rng(len(feature))
     vectors = {}
     for n, u in enumerate(manifest.utterances):
@@ -57,7 +57,7 @@ def write_feature(
     kind: str = "vector",
     **provenance: Any,
 ) -> None:
-    """Write the cache files of one feature, one for each part."""
+    """Write the cache files of one feature, one each for train, dev and test."""
     for part in manifest.parts:
         ids = [u.id for u in manifest.of_part(part)]
         arrays = {i: {"pooled": vectors[i]} for i in ids if i in vectors}
@@ -84,7 +84,7 @@ def write_feature(
 
 
 def write_toy(data: Path, dialogues: int = 8) -> Manifest:
-    """Manifest and caches of the toy corpus."""
+    """Write the manifest and all caches of the toy corpus. Return the manifest."""
     manifest = toy_manifest(dialogues)
     write_manifest(manifest, data / "manifests" / "toy.jsonl")
     for feature in WIDTHS:
@@ -93,7 +93,7 @@ def write_toy(data: Path, dialogues: int = 8) -> Manifest:
 
 
 def toy_params(**experiment: Any) -> Params:
-    """Params with one experiment `exp` on the toy corpus; short training."""
+    """Make params with one experiment `exp` on the toy corpus and a short training run."""
     entry = {
         "model": "concat",
         "corpus": "toy",

@@ -1,4 +1,4 @@
-"""A toy text encoder with large outputs, and corpora of one part, for tests of packing and garbage collection."""
+"""A toy text encoder with large outputs, and tiny corpora, for tests of packing and of freeing space in the store."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ ENGINE = EngineParams(text_shard=4, batch=2, lanes=1)
 
 
 class Echo:
-    """`rows` x 256 numbers derived from the text, and their mean; refuses the text "nothing"."""
+    """Encoder that derives `rows` x 256 numbers from a text, and their mean. The text "nothing" has no feature."""
 
     class Params(Strict):
         rows: int = 4
@@ -58,7 +58,7 @@ class Echo:
 
 
 class Looks(Echo):
-    """An encoder on faces that is planned but never run."""
+    """Encoder that needs faces. Tests plan it but never run it."""
 
     spec: ClassVar = replace(Echo.spec, key="visual/looks", modality="visual")
 
@@ -68,17 +68,17 @@ class Looks(Echo):
 
 
 def echo(name: str = "echo", **params: Any) -> Feature:
-    """A feature of texts."""
+    """A feature with the encoder `Echo`."""
     return Feature(name, Echo, Echo.Params(**params), None, None)
 
 
 def looks() -> Feature:
-    """A feature of faces."""
+    """A feature with the encoder `Looks`."""
     return Feature("looks", Looks, Looks.Params(), None, FacePolicy())
 
 
 def corpus(*texts: str, name: str = "toy", video: bool = False) -> Manifest:
-    """A corpus of one part."""
+    """Make a manifest of a corpus with one dialogue of these texts, all in train."""
     refs = [
         MediaRef(f"{t}.mp4", sha256=hashlib.sha256(t.encode()).hexdigest()) if video else None for t in texts
     ]
@@ -90,6 +90,6 @@ def corpus(*texts: str, name: str = "toy", video: bool = False) -> Manifest:
 
 
 def extract(folder: Path, manifest: Manifest, *features: Feature) -> Extraction:
-    """Extract into folders of a test."""
+    """Extract features into the store and caches in a folder of a test."""
     given = features or (echo(),)
     return extract_corpus(manifest, given, ENGINE, store=folder / "store", out=folder / "caches")

@@ -1,4 +1,4 @@
-"""Toy encoders for the engine. They run in worker processes; files in a folder control them and record their calls."""
+"""Toy encoders for tests of the engine. They run in worker processes; files in a folder control and record them."""
 
 import json
 import os
@@ -22,7 +22,11 @@ from extract.media.scanned import ReadRequest
 
 
 class Letters:
-    """Counts letters. In its folder `refuse.json` says what it does on some texts, and `calls.jsonl` what it got."""
+    """Encoder that counts letters.
+
+    The file `refuse.json` in its folder says what it does on some texts (fail, hang, die). It records its inputs in
+    `calls.jsonl`.
+    """
 
     class Params(Strict):
         folder: str
@@ -68,7 +72,7 @@ class Letters:
 
 
 class Loud(Letters):
-    """The length of a sound."""
+    """Encoder that returns the length of a sound."""
 
     spec: ClassVar = replace(Letters.spec, key="audio/loud", modality="audio", batch="one")
 
@@ -86,17 +90,17 @@ class Loud(Letters):
 def letters(
     folder: Path, name: str = "letters", scale: float = 1.0, kind: type[Letters] = Letters
 ) -> Feature:
-    """A feature of a toy encoder."""
+    """A feature with a toy encoder."""
     return Feature(name, kind, Letters.Params(folder=str(folder), scale=scale), None, None)
 
 
 def refuse(folder: Path, **actions: str) -> None:
-    """Set what the toys do on some texts."""
+    """Write `refuse.json`: what the toy encoders do on some texts."""
     (folder / "refuse.json").write_text(json.dumps(actions))
 
 
 def calls(folder: Path) -> list[list[str]]:
-    """The recorded inputs, sorted because workers run in parallel; clears the record."""
+    """Read the inputs that toy encoders recorded, and clear the record. Sorted, because workers run in parallel."""
     path = folder / "calls.jsonl"
     lines = path.read_text().splitlines() if path.is_file() else []
     path.unlink(missing_ok=True)
@@ -104,7 +108,7 @@ def calls(folder: Path) -> list[list[str]]:
 
 
 def once(folder: Path) -> bool:
-    """True for the first caller only."""
+    """True for the first call with this folder only."""
     try:
         (folder / "once").touch(exist_ok=False)
     except FileExistsError:
@@ -113,7 +117,9 @@ def once(folder: Path) -> bool:
 
 
 def read_toy(request: ReadRequest, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
-    """Replaces `read_scanned`: the name of a file says what happens to its reader."""
+    """Replacement for `read_scanned` without any media. The file's name decides whether the reader hangs, dies or
+    fails.
+    """
     for number, stretch in enumerate(request.spans):
         if "die" in request.path and ("once" not in request.path or once(request.root)):
             os._exit(3)

@@ -1,4 +1,4 @@
-"""A toy text encoder with a checkpoint, without a tokenizer."""
+"""A toy text encoder that has a checkpoint but no tokenizer."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -16,7 +16,7 @@ KEY = "text/toy-net"
 
 
 class ToyNet:
-    """Counts of letters through a layer."""
+    """Encoder that passes letter counts through a linear layer."""
 
     class Params(Strict):
         pass

@@ -1,4 +1,4 @@
-"""A toy encoder of pictures, and a reader that makes large ones without any file, for the tests of notes and memory."""
+"""A toy picture encoder, and a reader that makes large pictures without any file, for tests of notes and memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ BEFORE = peak()  # a lane imports this before it reads anything
 
 
 class Views:
-    """A projection of the clip's pictures; its folder's file `taken` holds the peak memory of its process in MB."""
+    """Encoder that projects the pictures of a clip. It writes its process's peak memory, in MB, to the file `taken`."""
 
     class Params(Strict):
         folder: str
@@ -61,12 +61,12 @@ class Views:
 
 
 def views(folder: Path, frames: int = 6) -> Feature:
-    """A feature of pictures."""
+    """A feature with the encoder `Views`."""
     return Feature("views", Views, Views.Params(folder=str(folder), frames=frames), None, None)
 
 
 def read_large(request: ReadRequest, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
-    """Replaces `read_scanned`: as many pictures in 1080p as the span asks for, and a second of sound."""
+    """Replacement for `read_scanned` without any media: the requested number of 1080p pictures, and a second of sound."""
     for number, stretch in enumerate(request.spans):
         rng = np.random.default_rng(int(stretch.ref.start or 0))
         pictures = {}

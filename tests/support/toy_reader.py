@@ -1,4 +1,4 @@
-"""Replacements for FFmpeg in the process of a `Reader`: the name of the file says what happens."""
+"""Replacements for FFmpeg in the process of a media `Reader`. The name of the file says what happens."""
 
 import os
 import signal
@@ -16,7 +16,10 @@ HUGE = (1080, 1920, 3)
 
 
 def read(request: ReadRequest, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
-    """One clip for each span; its sound is the second in which the span begins. The event happens at the third one."""
+    """Return one clip for each time span. Each sound sample is the second at which the span begins.
+
+    At the span that begins at second 2, the event in the file's name happens (a crash, an error, a delay).
+    """
     (request.root / f"pid {os.getpid()}").touch()
     for number, stretch in enumerate(request.spans):
         begin = int(stretch.ref.start or 0)
@@ -28,7 +31,7 @@ def read(request: ReadRequest, tick: Callable[[], None]) -> Iterator[tuple[int, 
 
 
 def happen(request: ReadRequest, tick: Callable[[], None]) -> None:
-    """Do what the name of the file says."""
+    """Do what the name of the file says: crash, raise an error, hang, be slow or be busy."""
     if "killed" in request.path and ("once" not in request.path or once(request.root)):
         os.kill(os.getpid(), signal.SIGKILL)
     if "strange" in request.path:
@@ -49,7 +52,7 @@ def happen(request: ReadRequest, tick: Callable[[], None]) -> None:
 
 
 def frames(request: ReadRequest) -> dict[PictureRequest, tuple[Frame, ...]]:
-    """Sixty large pictures, if they are requested."""
+    """Sixty large pictures if the name of the file contains "huge"; otherwise none."""
     if "huge" not in request.path:
         return {}
     picture = np.arange(np.prod(HUGE), dtype=np.uint32).astype(np.uint8).reshape(HUGE)

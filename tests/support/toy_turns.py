@@ -14,7 +14,7 @@ from extract.engine import Feature
 
 
 class Reads:
-    """The transcript around an utterance, as bytes."""
+    """Encoder that returns speakers and texts around an utterance, as bytes."""
 
     class Params(Strict):
         past: int = 1
@@ -48,7 +48,7 @@ class Reads:
 
 
 class Hears:
-    """Lengths in samples of the sounds before an utterance and of its own; -1 for a missing one."""
+    """Encoder that returns the lengths in samples of the sounds before an utterance and of its own; -1 if missing."""
 
     class Params(Strict):
         past: int = 2

@@ -1,1 +1,1 @@
-"""Entries of ercache that lie in a package of their own: an encoder, a corpus, a model and a metric."""
+"""A plug-in package for tests: an encoder, a corpus, a model and a metric that ercache finds by entry points."""

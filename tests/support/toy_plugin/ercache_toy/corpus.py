@@ -1,4 +1,4 @@
-"""A corpus: `<part>_<dialogue>_<index>_<label>.wav` in one folder."""
+"""A toy corpus: files `<part>_<dialogue>_<index>_<label>.wav` in one folder."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class Switches(Strict):
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Every file is an utterance."""
+    """Make a manifest in which every wav file is an utterance."""
     utterances = []
     for path in sorted(root.glob("*.wav")):
         part, dialogue, index, label = path.stem.split("_")

@@ -1,4 +1,4 @@
-"""An encoder: how loud an utterance is."""
+"""A toy encoder: how loud an utterance is."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -13,7 +13,7 @@ from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Samp
 
 
 class Loudness:
-    """Root mean square and peak of the sound."""
+    """Encoder that returns the root mean square and the peak of a sound."""
 
     class Params(Strict):
         """The encoder has no switches."""
@@ -27,20 +27,20 @@ class Loudness:
 
     @staticmethod
     def input(params: Params) -> Input:
-        """Sound at 8 kHz."""
+        """The encoder needs sound at 8 kHz."""
         return Input(rate=8000)
 
     @staticmethod
     def arrays(params: Params) -> tuple[ArraySpec, ...]:
-        """`pooled` [1, 2]."""
+        """The encoder returns one array, `pooled` [1, 2]."""
         return (ArraySpec("pooled", "vector", ("utterance", "dim"), (2,)),)
 
     def length(self, sample: Sample) -> int:
-        """Each utterance is alone in its batch."""
+        """Length for batching; not used, because each utterance is alone in its batch."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Two numbers for each utterance."""
+        """Compute root mean square and peak of each utterance."""
         return [self._encode(sample) for sample in samples]
 
     @staticmethod

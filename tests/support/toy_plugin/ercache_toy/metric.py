@@ -1,4 +1,4 @@
-"""A metric: the mean probability of the true class."""
+"""A toy metric: the mean probability of the true class."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from ercache.metrics.base import Floats, Ints
 
 
 def confidence(truth: Ints, probabilities: Floats) -> float:
-    """Labels [N] and probabilities [N, C] -> their mean."""
+    """Mean probability of the true class, from true labels [N] and probabilities [N, C]."""
     return float(probabilities[np.arange(len(truth)), truth].mean())
 
 

@@ -1,4 +1,4 @@
-"""A model: one linear layer on the sound."""
+"""A toy model: one linear layer on the audio feature."""
 
 from torch import Tensor, nn
 
@@ -12,14 +12,14 @@ class Config(Strict):
 
 
 class Linear(nn.Module):
-    """Logits of each utterance from its own features."""
+    """Model that computes the logits of each utterance from its own audio feature."""
 
     def __init__(self, widths: Widths, classes: int, config: Config) -> None:
         super().__init__()
         self.layer = nn.Linear(widths["audio"], classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """A batch with features [B, L, D] -> logits [B, L, C]."""
+        """Compute logits [B, L, C] for a batch with audio features [B, L, D]."""
         logits: Tensor = self.layer(batch.features["audio"])
         return logits
 
