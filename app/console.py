@@ -160,7 +160,7 @@ def device_of(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"--device {name}: no GPU on this machine", hint="use --device cpu")
     if not name.startswith("cuda"):
-        raise UsageError(f"unknown --device {name!r}: give auto, cpu or cuda")
+        raise UsageError(f"unknown device {name!r}: give --device auto, cpu or cuda")
     return name
 
 

@@ -85,7 +85,8 @@ def _check(params: Params) -> None:
         ]
     if found:
         raise ParamsError(
-            "params.yaml: experiments use features that the pipeline does not extract", details=found
+            "params.yaml: experiments use features that the pipeline does not extract; add them to its profile",
+            details=found,
         )
 
 
@@ -99,7 +100,10 @@ def _check_written(params: Params) -> None:
     lacking = [key for key in wanted if not _has(raw, key)]
     if lacking:
         details = [f"{key}: missing, but DVC tracks it" for key in lacking]
-        raise ParamsError("params.yaml: entries are missing that the pipeline depends on", details=details)
+        raise ParamsError(
+            "params.yaml: the pipeline depends on entries that are missing; write them into the file",
+            details=details,
+        )
 
 
 def _has(raw: Any, key: str) -> bool:

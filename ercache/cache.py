@@ -146,17 +146,23 @@ class CacheFile:
         self.provenance: dict[str, Any] = json.loads(self._file.attrs["provenance"])
         lacking = {"corpus", "part", "feature"} - set(self.provenance)
         if lacking:
-            raise CacheError(f"{self.path}: its provenance lacks the entries {', '.join(sorted(lacking))}")
+            raise CacheError(
+                f"{self.path}: its provenance lacks {', '.join(sorted(lacking))}; extract the feature again"
+            )
         index = _plain_dataset(self._file, "index")
         if index.ndim != 1 or index.nbytes > os.path.getsize(self.path):
-            raise CacheError(f"{self.path}: damaged index (its shape does not fit the size of the file)")
+            raise CacheError(
+                f"{self.path}: damaged index (its shape does not fit the file); extract the feature again"
+            )
         rows = index[:]
         if rows.dtype.names != INDEX.names:
-            raise CacheError(f"{self.path}: unknown columns in the index: {rows.dtype.names}")
+            raise CacheError(
+                f"{self.path}: damaged index (unknown columns: {rows.dtype.names}); extract the feature again"
+            )
         self.entries = tuple(_entry(row) for row in rows)
         self.row = {entry.id: i for i, entry in enumerate(self.entries)}
         if len(self.row) != len(self.entries):
-            raise CacheError(f"{self.path}: an id occurs twice")
+            raise CacheError(f"{self.path}: damaged index (an id occurs twice); extract the feature again")
         self.specs = {name: self._spec(name) for name in self._file if name != "index"}
         self._offsets = {name: self._checked_offsets(name) for name in self.specs}
         self._values = {name: self._file[name]["values"] for name in self.specs}
@@ -164,7 +170,9 @@ class CacheFile:
     def _spec(self, name: str) -> ArraySpec:
         link = self._file.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink) or not isinstance(self._file[name], h5py.Group):
-            raise CacheError(f"{self.path}: damaged cache file ({name!r} is not an array of a cache file)")
+            raise CacheError(
+                f"{self.path}: damaged ({name!r} is not an array of a cache file); extract the feature again"
+            )
         group = self._file[name]
         values = _plain_dataset(group, "values")
         axes = tuple(json.loads(group.attrs["axes"]))
@@ -180,7 +188,9 @@ class CacheFile:
         good = offsets.shape == (len(self.entries) + 1,) and offsets[0] == 0 and offsets[-1] == total
         lacking = (length[ok] == 0).any() and self.specs[name].kind != "optional"
         if not good or (length < 0).any() or length[~ok].any() or lacking:
-            raise CacheError(f"{self.path}: damaged array {name!r} (its offsets do not fit its values)")
+            raise CacheError(
+                f"{self.path}: damaged array {name!r} (wrong offsets); extract the feature again"
+            )
         return offsets
 
     @property
@@ -264,11 +274,11 @@ def _plain_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
         or data.chunks
     ):
         raise CacheError(
-            f"{group.file.filename}: {name!r} is not an uncompressed HDF5 dataset in the file itself"
+            f"{group.file.filename}: damaged ({name!r} is not a plain HDF5 dataset); extract the feature again"
         )
     if data.nbytes > data.id.get_storage_size():  # HDF5 would return zeros for data that was never written
         raise CacheError(
-            f"{group.file.filename}: {name!r} has shape {list(data.shape)}, more than the file holds"
+            f"{group.file.filename}: {name!r} has shape {list(data.shape)}, more than the file holds: extract again"
         )
     return data
 

@@ -57,7 +57,7 @@ def write_cache(
     """
     ids = [entry.id for entry in entries]
     if len(set(ids)) != len(ids):
-        raise CacheError(f"{path}: an id occurs twice")
+        raise CacheError(f"{path} is not written, because an id occurs twice in its entries")
     ok = [entry.status == Status.OK for entry in entries]
     if lengths is None:
         lengths = [

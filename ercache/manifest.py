@@ -305,7 +305,10 @@ def check(manifest: Manifest) -> None:
         for subset, ids in split.items():
             bad += [f"split {name}/{subset}: unknown id {i!r}" for i in ids if i not in known]
     if bad:
-        raise CorpusError(f"manifest of {manifest.corpus}: {len(bad)} invalid entries", details=bad[:20])
+        raise CorpusError(
+            f"manifest of {manifest.corpus}: {len(bad)} invalid entries in the annotation or the splits",
+            details=bad[:20],
+        )
 
 
 def leaves_root(path: str) -> bool:

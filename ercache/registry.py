@@ -134,7 +134,7 @@ class Registry(Mapping[str, E], Generic[E]):
         for entry in entries:
             faults = self._faults(entry)
             if faults:
-                raise UsageError(f"{name}: unusable entry of {self._group}", details=faults)
+                raise UsageError(f"{name}: unusable entry of {self._group}; correct the file", details=faults)
             known = self.known.setdefault(self._key(entry), entry)
             if known is not entry:
                 raise UsageError(

@@ -43,7 +43,7 @@ def batch(
     found = throughputs(wanted, loaded.engine, device_of(device))
     if not found:
         raise WorkError(
-            f"feature {feature}: a single utterance does not fit into the memory of the device {device}"
+            f"feature {feature}: a single utterance does not fit into the memory of {device}; use --device cpu"
         )
     value = good_batch_size(found)
     if json:

@@ -62,7 +62,7 @@ def demo(
     from extract.corpora.demo.generator import generate
 
     if size not in ("tiny", "full"):
-        raise UsageError(f"unknown --size {size!r}: give tiny or full")
+        raise UsageError(f"unknown size {size!r}: give --size tiny or full")
     with progress() as tick:
         summary = generate(
             directory, seed, "tiny" if size == "tiny" else "full", lambda n, of: tick("clips", n, of)

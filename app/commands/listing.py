@@ -47,7 +47,9 @@ def doctor(json: Json = False) -> None:
         table(("", "check", "detail", "remedy"), rows)
     bad = [c["name"] for c in checks if not c["ok"]]
     if bad:
-        raise WorkError(f"{count_noun(len(bad), 'check')} failed: {', '.join(bad)}")
+        raise WorkError(
+            f"{count_noun(len(bad), 'check')} failed: {', '.join(bad)}; the table says what to do"
+        )
 
 
 def corpora(json: Json = False) -> None:

@@ -40,7 +40,9 @@ def read_merbench(path: Path, manifest: Manifest, modality: str) -> FileContent:
         if utterance is None:
             unknown.append(name)
         elif utterance in places:
-            raise UsageError(f"{path}: {places[utterance].name} and {place.name} both belong to {utterance}")
+            raise UsageError(
+                f"{path}: {places[utterance].name} and {place.name} both belong to {utterance}; remove one of them"
+            )
         elif _row(place).size:
             places[utterance] = place
         else:

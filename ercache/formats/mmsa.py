@@ -128,7 +128,9 @@ def _listed(value: Any) -> list[Any]:
 def _values(value: Any, count: int, where: str) -> Array:
     values = as_numbers(value, where)
     if values.ndim < 2 or len(values) != count:
-        message = f"{where}: {values.dtype}{list(values.shape)} for {count} utterances"
+        message = (
+            f"{where}: the array is {values.dtype}{list(values.shape)}, but there are {count} utterances"
+        )
         raise UsageError(message, hint="check that the file is complete")
     return values
 

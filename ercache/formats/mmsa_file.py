@@ -63,7 +63,7 @@ def write_mmsa(
             )
         for entry in cache.entries:
             if entry.id in values.setdefault(key, {}):
-                message = f"two caches give {key} of {entry.id}"
+                message = f"two of the caches hold {key} features of {entry.id}"
                 raise UsageError(message, hint="give one feature per modality")
             values[key][entry.id] = cache[entry.id][name] if entry.status == Status.OK else None
     rows = [u for u in manifest.utterances if any(u.id in given for given in values.values())]
@@ -89,7 +89,9 @@ def write_mmsa(
 def _key(cache: CacheFile, manifest: Manifest) -> str:
     told = cache.provenance
     if told["corpus"] != manifest.corpus:
-        raise UsageError(f"{cache.path}: belongs to corpus {told['corpus']!r}, not to {manifest.corpus!r}")
+        raise UsageError(
+            f"{cache.path}: belongs to corpus {told['corpus']!r}, not to {manifest.corpus!r}: export them separately"
+        )
     unknown = sorted(set(cache.ids) - {u.id for u in manifest.utterances})
     if unknown:
         message = f"{cache.path}: {len(unknown)} utterances are not in the manifest: {first_few(unknown)}"
@@ -102,8 +104,8 @@ def _key(cache: CacheFile, manifest: Manifest) -> str:
 def _array(cache: CacheFile, wanted: str) -> str:
     name = wanted or next(iter(cache.specs)) if wanted or len(cache.specs) == 1 else ""
     if name not in cache.specs:
-        message = f"{cache.path}: has the arrays {', '.join(cache.specs)}, of which MMSA takes one"
-        raise UsageError(message, hint="give it with --array")
+        message = f"{cache.path}: has the arrays {', '.join(cache.specs)}, but the format mmsa takes one"
+        raise UsageError(message, hint="name it with --array")
     return name
 
 

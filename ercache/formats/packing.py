@@ -198,7 +198,9 @@ def _specs_of(found: FoundFeature) -> tuple[ArraySpec, ...]:
     for utterance in found.ids:
         for name, array in found.read(utterance).items():
             if array.dtype.kind not in NUMBERS:
-                raise UsageError(f"{found.name} of {utterance}: {array.dtype} values are not features")
+                raise UsageError(
+                    f"{found.name} of {utterance}: {array.dtype} values are not features; features are numbers"
+                )
             shapes.setdefault(name, set()).add(array.shape[1:] if array.ndim > 1 else array.shape)
             types.setdefault(name, set()).add(array.dtype.newbyteorder("="))
             single[name] = single.get(name, True) and (array.ndim < 2 or len(array) == 1)

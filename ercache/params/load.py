@@ -91,7 +91,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(raw, dict):
-        raise ParamsError(f"{path}: the top level is not a mapping (`key: value` lines)")
+        raise ParamsError(f"{path}: the top level is not a mapping (lines `key: value`)")
     return raw
 
 

@@ -80,7 +80,9 @@ def _convert_in_subprocess(path: Path, inside: str, target: Path) -> None:
             timeout=SECONDS,
         )
     except subprocess.TimeoutExpired as error:
-        raise WeightsError(f"{path}: the conversion took more than {SECONDS} s and was stopped") from error
+        raise WeightsError(
+            f"{path}: the conversion took more than {SECONDS} s and was stopped; try again on an idle machine"
+        ) from error
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         try:

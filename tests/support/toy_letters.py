@@ -117,9 +117,7 @@ def once(folder: Path) -> bool:
 
 
 def read_toy(request: ReadRequest, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
-    """Replacement for `read_scanned` without any media. The file's name decides whether the reader hangs, dies or
-    fails.
-    """
+    """Replacement for `read_scanned` without any media. The file's name decides what the reader does."""
     for number, stretch in enumerate(request.spans):
         if "die" in request.path and ("once" not in request.path or once(request.root)):
             os._exit(3)

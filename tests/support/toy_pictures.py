@@ -66,7 +66,7 @@ def views(folder: Path, frames: int = 6) -> Feature:
 
 
 def read_large(request: ReadRequest, tick: Callable[[], None]) -> Iterator[tuple[int, Clip]]:
-    """Replacement for `read_scanned` without any media: the requested number of 1080p pictures, and a second of sound."""
+    """Replacement for `read_scanned` without any media: as many 1080p pictures as requested, and a second of sound."""
     for number, stretch in enumerate(request.spans):
         rng = np.random.default_rng(int(stretch.ref.start or 0))
         pictures = {}
