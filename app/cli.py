@@ -14,7 +14,7 @@ __all__ = ["cli", "main"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `cli`, the Typer application, on first use."""
+    """Import the Typer application `cli` when it is first used."""
     if name != "cli":
         raise AttributeError(name)
     from app.command_tree import cli

@@ -30,7 +30,7 @@ class UsageError(ErcacheError):
 
 
 class ParamsError(UsageError):
-    """params.yaml has wrong entries."""
+    """params.yaml has wrong or missing entries."""
 
 
 class CorpusError(UsageError):

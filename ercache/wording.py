@@ -1,4 +1,4 @@
-"""Helpers for messages."""
+"""Helpers for writing messages."""
 
 
 def count_noun(number: int, thing: str, things: str = "") -> str:

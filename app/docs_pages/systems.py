@@ -1,4 +1,4 @@
-"""Tables and pictures of docs/systems.md."""
+"""Generate the tables and pictures of docs/systems.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

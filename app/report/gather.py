@@ -1,4 +1,4 @@
-"""Read everything under `data/` that the report shows, and list the files that cannot be read."""
+"""Read all files under `data/` that the report needs, and list the files that cannot be read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Run folders as the report reads them: `run.json` and the learning curves."""
+"""Read run folders for the report: `run.json` and the learning curves."""
 
 import csv
 import math

@@ -169,7 +169,7 @@ def pairs_of(ranked: Sequence[Run], compare: Compare) -> tuple[tuple[Pair, ...],
 
 
 def compare_runs(folders: list[Path]) -> Sequence[Mapping[str, Any]]:
-    """Compare runs as `ercache compare` does."""
+    """Compare runs pairwise, with the tests of `ercache compare`."""
     # Imported here because statsmodels is slow to load, and a page without runs does not need it.
     from fusion.evaluation.significance import compare
 

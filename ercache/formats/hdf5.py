@@ -60,10 +60,10 @@ def check_dataset(data: h5py.Dataset, where: str) -> None:
 
 
 def read_dataset(data: h5py.Dataset, where: str) -> Array:
-    """Read all values of a dataset that `check_dataset` accepted.
+    """Read all values of an HDF5 dataset that `check_dataset` accepted.
 
     Raises:
-        UsageError: the dataset is damaged, or a chunk unpacks to more than its size.
+        UsageError: the dataset is damaged, or a compressed chunk unpacks to more bytes than a chunk can have.
     """
     try:
         check_chunks(data, where)

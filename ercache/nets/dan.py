@@ -1,4 +1,4 @@
-"""DAN, "Distract Your Attention": facial expressions by several cross attention heads (Wen et al., 2021).
+"""DAN ("Distract Your Attention"): recognises facial expressions with several cross attention heads (Wen et al., 2021).
 
 Tensor names are those of the authors' code (github.com/yaoing/DAN), so that their checkpoints load strictly.
 """
@@ -62,7 +62,7 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool and weigh the channels.
+        """Average a feature map over its positions, and weigh the channels.
 
         Args:
             x: feature map, [B, 512, h, w].
@@ -84,7 +84,7 @@ class CrossAttentionHead(nn.Module):
         self.ca = ChannelAttention()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply both attentions.
+        """Apply spatial attention, then channel attention.
 
         Args:
             x: feature map, [B, 512, h, w].

@@ -62,7 +62,7 @@ class LocalFeatureExtractor(nn.Module):
     """Four convolution branches, one for each quarter of a feature map.
 
     Args:
-        i, o: input and output channels.
+        i, o: number of input and of output channels.
         stride: stride of the first convolution of each branch.
     """
 
@@ -108,7 +108,7 @@ class ChannelAttention(nn.Module):
         self.gate_c = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the channel weights.
+        """Compute one attention weight per channel.
 
         Args:
             x: feature map, [B, c, h, w].
@@ -138,7 +138,7 @@ class SpatialAttention(nn.Module):
         self.gate_s = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the position weights.
+        """Compute one attention weight per position.
 
         Args:
             x: feature map, [B, c, h, w].
@@ -151,7 +151,7 @@ class SpatialAttention(nn.Module):
 
 
 class Modulator(nn.Module):
-    """Channel attention times spatial attention, applied to a feature map."""
+    """Weighs a feature map by the product of channel attention and spatial attention."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class Modulator(nn.Module):
         self.spatial_att = SpatialAttention(channels, hidden)
 
     def scores(self, x: Tensor) -> Tensor:
-        """Product of both attentions before the sigmoid, [B, c, h, w], for a feature map [B, c, h, w]."""
+        """Product of channel attention and spatial attention, before the sigmoid: [B, c, h, w] for a map [B, c, h, w]."""
         product: Tensor = self.channel_att(x) * self.spatial_att(x)
         return product
 
@@ -201,10 +201,10 @@ class EfficientFace(nn.Module):
             x: face crops, [B, 3, 224, 224].
 
         Returns:
-            Vectors, [B, 1024].
+            Feature vectors, [B, 1024].
 
         Raises:
-            ValueError: the crops have another size. The quarters of the local branch would then cover other parts of
+            ValueError: the crops have another size. The quarters of the local branch would then cover other areas of
                 the face.
         """
         if x.shape[2:] != (SIDE, SIDE):

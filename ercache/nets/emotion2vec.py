@@ -15,7 +15,7 @@ EXTRA_TOKENS = 10
 
 
 class Transposed(nn.Module):
-    """Swaps the time and channel axes."""
+    """Module that swaps the time axis and the channel axis."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Swap the last two axes, for example [B, C, T] to [B, T, C]."""
@@ -85,7 +85,7 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform each state: [B, L, D] to [B, L, D]."""
+        """Transform each state separately: [B, L, D] to [B, L, D]."""
         values: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return values
 
@@ -101,7 +101,7 @@ class Block(nn.Module):
         self.mlp = FeedForward(width)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Apply the layer.
+        """Apply the transformer layer.
 
         Args:
             x: states, [B, L, D].
@@ -124,7 +124,7 @@ class ContextEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Apply all layers.
+        """Apply the layer norm and all transformer layers.
 
         Args:
             x: states, [B, L, D].

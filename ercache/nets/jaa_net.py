@@ -97,7 +97,7 @@ class RegionLayer(nn.Module):
         self.bn = nn.BatchNorm2d(o)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer.
+        """Apply the region layer.
 
         Args:
             x: feature map, [B, i, h, w].
@@ -149,7 +149,7 @@ class FeatureBranch(nn.Module):
         self.feat_extract = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Extract features.
+        """Compute features of the whole face.
 
         Args:
             x: region features, [B, 64, 44, 44].
@@ -170,7 +170,7 @@ class AlignNet(nn.Module):
         self.align_output = nn.Sequential(nn.Linear(4000, WIDTH), nn.Linear(WIDTH, 2 * LANDMARKS))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict landmarks.
+        """Predict the landmarks of faces.
 
         Args:
             x: region features, [B, 64, 44, 44].
@@ -200,10 +200,10 @@ class AttentionRefinement(nn.Module):
         return nn.Sequential(*layers, nn.Conv2d(o, 1, 3), nn.Sigmoid())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Refine the maps.
+        """Refine the attention maps.
 
         Args:
-            maps: predefined attention, [B, 12, 52, 52].
+            maps: predefined attention, one map per action unit, [B, 12, 52, 52].
 
         Returns:
             Refined attention, values 0 to 1, [B, 12, 44, 44].
@@ -223,14 +223,14 @@ class LocalFeatures(nn.Module):
         self.local_aus_branch = nn.ModuleList(FeatureBranch() for _ in AUS)
 
     def forward(self, features: Tensor, maps: Tensor) -> Tensor:
-        """Extract local features.
+        """Compute local features of all action units.
 
         Args:
             features: region features, [B, 64, 44, 44].
-            maps: refined attention, [B, 12, 44, 44].
+            maps: refined attention, one map per action unit, [B, 12, 44, 44].
 
         Returns:
-            Mean features of the branches, [B, 160, 5, 5].
+            Features, averaged over the branches, [B, 160, 5, 5].
         """
         branches = enumerate(self.local_aus_branch)
         return torch.stack([branch(features * maps[:, n : n + 1]) for n, branch in branches]).mean(0)
@@ -244,7 +244,7 @@ class JointHead(nn.Module):
         self.au_output = nn.Sequential(nn.Linear(3 * 4000, WIDTH), nn.Linear(WIDTH, 2 * len(AUS)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Classify the action units.
+        """Predict for each action unit whether it is present.
 
         Args:
             x: alignment, global and local features, joined and flattened, [B, 12000].

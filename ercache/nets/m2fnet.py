@@ -72,13 +72,13 @@ def start_from_imagenet(extractor: Extractor, tensors: Mapping[str, Tensor]) -> 
 
 
 def normalised(images: Tensor) -> Tensor:
-    """Normalise images for the network with ImageNet mean and deviation.
+    """Normalise images for the network, with the mean and standard deviation of ImageNet.
 
     Args:
         images: RGB bytes, [B, H, W, 3].
 
     Returns:
-        float32, [B, 3, H, W].
+        Normalised images, float32, [B, 3, H, W].
     """
     scaled = images.permute(0, 3, 1, 2).float() / 255
     mean, std = (scaled.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))

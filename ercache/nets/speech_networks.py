@@ -42,7 +42,7 @@ class SpeechNetwork:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The fields of config.json that differ from the defaults of transformers."""
+        """Fields of config.json in which this network differs from the defaults of transformers."""
         return {
             "hidden_size": self.width,
             "num_hidden_layers": self.layers,

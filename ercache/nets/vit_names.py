@@ -1,4 +1,6 @@
-"""Tensor names of vision transformers. This module does not import torch."""
+"""Translate tensor names of vision transformers (ViT). This module does not import torch, so that it is quick to
+import.
+"""
 
 import re
 from typing import Final
