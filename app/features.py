@@ -70,16 +70,16 @@ def _absent(features: Sequence[Feature]) -> dict[str, WeightsError]:
 
 
 def default_names(params: Params, corpus: str, data: Path = DATA) -> tuple[list[str], dict[str, str]]:
-    """Divide the features of the default profile into those that can be computed for a corpus now, and the others.
+    """Divide the features of the default profile into those to compute for a corpus now, and those to leave out.
 
-    A feature may use an extractor that `ercache pretrain` trains. It can be computed only after that training, and only
-    for the corpus that the extractor is trained on.
+    A feature may use an extractor that `ercache pretrain` trains. It is left out if the extractor is not trained yet,
+    or if it is trained on another corpus.
 
     Args:
         data: folder that holds the trained extractors.
 
     Returns:
-        Names of the features that can be computed, and a dictionary from each other feature to the reason.
+        Names of the features to compute, and a dictionary from each feature that is left out to the reason.
 
     Raises:
         UsageError: no params.yaml defines features.
@@ -93,18 +93,20 @@ def default_names(params: Params, corpus: str, data: Path = DATA) -> tuple[list[
 def check_extractors(
     features: Sequence[Feature], corpus: str, params: Params, *, allow_foreign: bool
 ) -> list[Feature]:
-    """Refuse features whose extractor was trained on another corpus, or mark them in their provenance.
+    """Refuse features whose extractor was trained on another corpus than the one to extract.
 
     Args:
         features: the features to extract.
-        corpus: the corpus to extract.
-        allow_foreign: accept such features. The mark goes from the caches to every result that uses them.
+        corpus: key of the corpus to extract.
+        params: params.yaml.
+        allow_foreign: whether to accept such features. They are then marked in the caches, and in every result that
+            uses them.
 
     Returns:
-        The features; a marked one has `trained_on`, a list of corpora, in the record of its weights.
+        The features. A marked one has `trained_on`, a list of corpora, in the record of its weights.
 
     Raises:
-        UsageError: extractors of other corpora, and they are not allowed. The message names all of them.
+        UsageError: extractors were trained on other corpora, and this is not allowed. The details name all of them.
     """
     corpora = {
         f.name: sorted(set(f.seen or ()) & set(CORPORA)) for f in features

@@ -1,6 +1,7 @@
-"""Learning curves for the page: thin lines for seeds, a thick line for their mean, a band of one deviation.
+"""Learning curves for the report: thin lines for seeds, a thick line for their mean, a band of one standard deviation.
 
-`curves.html.j2` draws the panels. The style sheet gives the colours, so a drawing fits the light and the dark page.
+`curves.html.j2` draws the panels. The style sheet gives the colours, so that a drawing fits both the light and the dark
+page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ Series = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tick:
-    """A tick of an axis: its place in the drawing and its text."""
+    """A tick of an axis: its position in the drawing, and its text."""
 
     at: float
     text: str
@@ -33,7 +34,12 @@ class Tick:
 
 @dataclass(frozen=True)
 class Shape:
-    """A line or an area: `x,y` of its points, and the classes of the style sheet."""
+    """A line or an area in the drawing.
+
+    Attributes:
+        points: coordinates `x,y` of the points, separated by blanks.
+        kind: classes of the style sheet.
+    """
 
     points: str
     kind: str
@@ -41,7 +47,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Ring:
-    """A circle around the epoch that was chosen."""
+    """A small circle that marks the best epoch of a seed on its curve."""
 
     x: float
     y: float
@@ -50,11 +56,12 @@ class Ring:
 
 @dataclass
 class Panel:
-    """A drawing of curves over epochs.
+    """A drawing of learning curves over epochs.
 
     Attributes:
-        label: of the vertical axis.
-        epochs, values: ranges of the two axes.
+        label: text of the vertical axis.
+        epochs: range of the horizontal axis.
+        values: range of the vertical axis.
     """
 
     label: str
@@ -72,26 +79,26 @@ class Panel:
 
     @property
     def x_ticks(self) -> list[Tick]:
-        """Ticks at whole epochs."""
+        """Ticks of the horizontal axis, at whole epochs."""
         return [Tick(_px(self.x(e)), f"{e:g}") for e in _ticks(self.epochs, integer=True)]
 
     @property
     def y_ticks(self) -> list[Tick]:
-        """Ticks at round values."""
+        """Ticks of the vertical axis, at round values."""
         return [Tick(_px(self.y(v)), f"{v:g}") for v in _ticks(self.values, integer=False)]
 
     def x(self, epoch: float) -> float:
-        """Place of an epoch in the drawing."""
+        """Horizontal position of an epoch in the drawing."""
         low, high = self.epochs
         return LEFT + (RIGHT - LEFT) * (epoch - low) / (high - low)
 
     def y(self, value: float) -> float:
-        """Place of a value in the drawing; the vertical axis of an SVG points down."""
+        """Vertical position of a value in the drawing. In an SVG, larger positions are lower."""
         low, high = self.values
         return BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low)
 
     def points(self, epochs: Series, values: Series) -> str:
-        """Points of a line; values that are not finite are left out."""
+        """Coordinates of the points of a line. Values that are not finite are left out."""
         pairs = zip(epochs.tolist(), values.tolist(), strict=True)
         return " ".join(f"{_px(self.x(e))},{_px(self.y(v))}" for e, v in pairs if np.isfinite(v))
 
@@ -139,7 +146,7 @@ def _summary(run: Run, curves: Curves) -> str:
 def _draw(
     panel: Panel, curves: Curves, values: Mapping[int, Series], kind: Kind, best: Mapping[int, int]
 ) -> None:
-    """Add the curves of one column to a panel: seeds, mean and band, and rings at the best epochs."""
+    """Add the curves of one score or loss to a panel: one line per seed, mean, band, and rings at the best epochs."""
     if not values:
         return
     epochs = {seed: _epochs_of(curves, seed, len(y)) for seed, y in values.items()}
@@ -160,7 +167,7 @@ def _draw(
 
 
 def _column(curves: Curves, name: str, scale: float = 1.0) -> dict[int, Series]:
-    """Values of a column by training, without those that have none."""
+    """Values of one score or loss over epochs, by seed. Seeds without values are left out."""
     return {n: scale * np.array(columns[name]) for n, columns in sorted(curves.items()) if columns.get(name)}
 
 
@@ -175,7 +182,7 @@ def _epochs(curves: Curves) -> tuple[float, float]:
 
 
 def _range(columns: Sequence[Mapping[int, Series]]) -> tuple[float, float]:
-    """Range of all finite values, with a margin; 0 to 1 without any."""
+    """Range of all finite values, with a margin. 0 to 1 if there are none."""
     values = np.concatenate([np.empty(0), *(y for column in columns for y in column.values())])
     values = values[np.isfinite(values)]
     if not len(values):
@@ -191,5 +198,5 @@ def _ticks(limits: tuple[float, float], *, integer: bool) -> list[float]:
 
 
 def _px(value: float) -> float:
-    """A place in the drawing, rounded to what a screen can show."""
+    """Round a position in the drawing to what a screen can show."""
     return round(value, 2)

@@ -32,7 +32,7 @@ Curves = dict[int, dict[str, list[float]]]
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder.
+    """Read the `run.json` of a run folder.
 
     Raises:
         UsageError: `run.json` is damaged.

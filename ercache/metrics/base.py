@@ -49,7 +49,7 @@ class Rates:
 
     @cached_property
     def precision(self) -> Floats:
-        """Hits over predicted utterances, [..., C]; 0 for a class that is never predicted."""
+        """Precision of each class, [..., C]; 0 for a class that is never predicted."""
         return ratio(self.hits, self.predicted)
 
     @cached_property

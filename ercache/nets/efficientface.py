@@ -159,7 +159,7 @@ class Modulator(nn.Module):
         self.spatial_att = SpatialAttention(channels, hidden)
 
     def scores(self, x: Tensor) -> Tensor:
-        """Product of channel attention and spatial attention, before the sigmoid: [B, c, h, w] for a map [B, c, h, w]."""
+        """Channel attention times spatial attention, before the sigmoid: [B, c, h, w] for a map [B, c, h, w]."""
         product: Tensor = self.channel_att(x) * self.spatial_att(x)
         return product
 

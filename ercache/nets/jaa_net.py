@@ -149,7 +149,7 @@ class FeatureBranch(nn.Module):
         self.feat_extract = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute features of the whole face.
+        """Compute features for classification from region features.
 
         Args:
             x: region features, [B, 64, 44, 44].

@@ -1,6 +1,4 @@
-"""Translate tensor names of vision transformers (ViT). This module does not import torch, so that it is quick to
-import.
-"""
+"""Translate tensor names of vision transformers (ViT). This module does not import torch."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""Download a checkpoint and check it before it is added."""
+"""Download the files of a checkpoint, and check them before they are added."""
 
 import os
 import tempfile
