@@ -30,7 +30,7 @@ from extract.engine.plan import Feature, make_plan
 CLIPS: Final = 12
 SECONDS: Final = 6.0  # after this time no further forward starts
 SEED: Final = 0
-POLICY: Final = FacePolicy(min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear")
+POLICY: Final = FacePolicy(overlap=0.7, min_probability=0.9)
 ABSENT: Final = ("visual/openface-au",)  # not measured: it reads tables that another program writes
 
 

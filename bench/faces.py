@@ -24,8 +24,10 @@ from extract.media import Span, read_spans
 from extract.media.types import Faces, Frame, PictureRequest
 from extract.media.video import grid
 
-PAPER = FacePolicy(min_face_size=20, min_probability=0.7)  # facenet-pytorch's defaults
-FORTY = FacePolicy(min_face_size=40, min_probability=0.9)  # faces from 40 pixels, and nothing else changed
+PAPER = FacePolicy(
+    min_face_size=20, min_face_share=0, factor=0.709, resize="area", overlap=0.7, min_probability=0.7
+)  # facenet-pytorch's defaults
+FORTY = PAPER.model_copy(update={"min_face_size": 40, "min_probability": 0.9})
 EVERY = 0.25  # seconds between detections when faces are followed
 CREMAD = Path(__file__).resolve().parents[1].parent / "shared" / "media" / "cremad"
 SMALL = {"1_of_8": 1 / 8, "1_of_10": 1 / 10, "1_of_12": 1 / 12, "1_of_16": 1 / 16, "1_of_20": 1 / 20}

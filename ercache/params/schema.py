@@ -31,13 +31,13 @@ class FacePolicy(Strict):
             faces are detected in every frame that is used.
     """
 
-    min_face_size: int = Field(40, ge=12)
-    min_face_share: float = Field(0, ge=0, le=1)
-    factor: float = Field(0.709, ge=0.3, le=0.9)
-    resize: Literal["area", "bilinear"] = "area"
+    min_face_size: int = Field(20, ge=12)
+    min_face_share: float = Field(0.125, ge=0, le=1)
+    factor: float = Field(0.5, ge=0.3, le=0.9)
+    resize: Literal["area", "bilinear"] = "bilinear"
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
-    overlap: float = Field(0.7, gt=0, le=1)
-    min_probability: float = Field(0.9, ge=0, le=1)
+    overlap: float = Field(0.5, gt=0, le=1)
+    min_probability: float = Field(0.8, ge=0, le=1)
     every: float | None = Field(None, gt=0)
 
 

@@ -14,7 +14,9 @@ from ercache.weights import FOLDER_VARIABLE
 from tests.support.papers import GIVEN, PAPERS
 
 PROJECT = Path(__file__).parents[2]
-OWN_SIZE = FacePolicy(min_face_size=20, min_probability=0.9)  # facenet-pytorch's, and the papers' probability
+OWN_SIZE = FacePolicy(  # facenet-pytorch's, and the papers' probability
+    min_face_size=20, min_face_share=0, factor=0.709, resize="area", overlap=0.7, min_probability=0.9
+)
 FACES = {
     "m2fnet_visual": OWN_SIZE,
     "avafn_dan": OWN_SIZE,

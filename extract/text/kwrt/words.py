@@ -1,4 +1,7 @@
-"""Split an utterance into words with lemmas, and tell content words from function words (docs/papers/cues.md, 3.2)."""
+"""Split an utterance into words with lemmas, and tell content words from function words.
+
+Source: docs/papers/cues.md, section 3.2.
+"""
 
 import re
 from collections.abc import Callable

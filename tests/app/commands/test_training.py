@@ -61,7 +61,7 @@ def test_folds_are_trained_and_reported_one_by_one_and_together(ercache: Run) ->
     assert answer_of(ercache("evaluate", "data/models/exp", "--json"))["corpus"] == "toy"
     page = Path(answer_of(ercache("report", "--json"))["path"]).read_text()
     assert all(f"test of fold {fold}" in page for fold in FOLDS) and "split “loso”" in page
-    assert "3 trainings of 3 folds" in page
+    assert "3 training runs of 3 folds" in page
 
 
 def test_an_experiment_may_be_given_by_options_alone(ercache: Run) -> None:

@@ -19,11 +19,24 @@ from extract.media.types import Faces
 CREMAD = Path(__file__).resolve().parents[3].parent / "shared" / "media" / "cremad"
 PIXELS = 1e-3  # facenet itself differs by 6e-5 between batches
 Image = NDArray[np.uint8]
+FACENET = {
+    "min_face_size": 40,
+    "min_face_share": 0,
+    "factor": 0.709,
+    "resize": "area",
+    "overlap": 0.7,
+    "min_probability": 0.9,
+}
+
+
+def policy_of(**changes: Any) -> FacePolicy:
+    """facenet-pytorch's own way from 40 pixels on, with some changes."""
+    return FacePolicy(**(FACENET | changes))
 
 
 @pytest.fixture(scope="module")
 def finder() -> FaceFinder:
-    return FaceFinder(FacePolicy())
+    return FaceFinder(policy_of())
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +84,7 @@ def cremad_frames() -> list[Image]:
 
 
 def test_faces_are_those_of_facenet_pytorch(astronaut: Image) -> None:
-    policy = FacePolicy(min_face_size=20, min_probability=0)
+    policy = policy_of(min_face_size=20, min_probability=0)
     found = FaceFinder(policy).find([astronaut])[0]
     assert len(found.boxes) >= 1
     assert (np.diff(found.probabilities) <= 0).all()
@@ -83,7 +96,7 @@ def test_faces_on_real_clips_are_those_of_facenet_pytorch(finder: FaceFinder) ->
     pictures = cremad_frames()
     found = finder.find(pictures)  # in batches; the reference sees one picture at a time
     assert [len(row.boxes) for row in found] == [1] * len(pictures)
-    for row, expected in zip(found, reference(pictures, FacePolicy()), strict=True):
+    for row, expected in zip(found, reference(pictures, policy_of()), strict=True):
         assert_same(row, expected)
 
 
@@ -102,7 +115,7 @@ def test_faces_do_not_depend_on_the_batch(
 
 def test_same_call_gives_same_bytes(finder: FaceFinder, astronaut: Image) -> None:
     batch = [astronaut, astronaut[::-1].copy()]
-    first, again = finder.find(batch), FaceFinder(FacePolicy()).find(batch)
+    first, again = finder.find(batch), FaceFinder(policy_of()).find(batch)
     assert [row.boxes.tobytes() for row in first] == [row.boxes.tobytes() for row in again]
 
 
@@ -123,25 +136,25 @@ def test_picture_too_small_for_a_face_has_none(finder: FaceFinder, size: tuple[i
 
 @pytest.mark.parametrize("size", range(12, 60, 7))
 def test_every_smallest_face_size_takes_pictures_around_it(size: int) -> None:
-    finder = FaceFinder(FacePolicy(min_face_size=size))
+    finder = FaceFinder(policy_of(min_face_size=size))
     noise = np.random.default_rng(0).integers(0, 256, (size + 1, size + 1, 3), dtype=np.uint8)
     assert len(finder.find([noise, noise[:-1, :-1], noise[:-2, :-2]])) == 3
 
 
 def test_levels_are_those_of_facenet_pytorch_by_default() -> None:
-    policy = FacePolicy(min_face_size=20)
+    policy = policy_of(min_face_size=20)
     assert faces.scales(360, 480, policy) == pytest.approx([0.6 * 0.709**n for n in range(9)])
     assert faces.scales(19, 480, policy) == []
 
 
 def test_smallest_face_grows_with_the_picture() -> None:
-    policy = FacePolicy(min_face_size=20, min_face_share=0.125, factor=0.5)
+    policy = policy_of(min_face_size=20, min_face_share=0.125, factor=0.5)
     assert faces.scales(320, 480, policy) == [0.3, 0.15, 0.075, 0.0375]  # 40 pixels
     assert faces.scales(80, 120, policy) == [0.6, 0.3, 0.15]  # 20 pixels: an eighth would be 10
 
 
 def test_fewer_boxes_of_one_face_go_on_with_a_smaller_overlap(astronaut: Image) -> None:
-    policies = [FacePolicy(min_face_size=20, overlap=overlap) for overlap in (0.7, 0.5)]
+    policies = [policy_of(min_face_size=20, overlap=overlap) for overlap in (0.7, 0.5)]
     pictures = torch.from_numpy(astronaut)[None].permute(0, 3, 1, 2).float()
     levels = faces.scales(*astronaut.shape[:2], policies[0])
     with torch.inference_mode():
@@ -160,7 +173,7 @@ def test_bytes_and_floats_are_resized_alike(astronaut: Image, size: tuple[int, i
 
 
 def test_fast_faces_do_not_depend_on_the_batch(astronaut: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = FaceFinder(FacePolicy(min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear"))
+    fast = FaceFinder(policy_of(min_face_size=20, min_face_share=0.125, factor=0.5, resize="bilinear"))
     batch = [astronaut, np.zeros_like(astronaut), np.roll(astronaut, 40, axis=1), astronaut[:, ::-1]]
     together = fast.find(batch)
     assert [len(row.boxes) for row in together] == [1, 0, 1, 1]
@@ -199,10 +212,10 @@ def test_no_pictures_have_no_rows(finder: FaceFinder) -> None:
 
 
 def test_improbable_faces_are_dropped(astronaut: Image) -> None:
-    assert len(FaceFinder(FacePolicy(min_probability=1)).find([astronaut])[0].boxes) == 0
+    assert len(FaceFinder(policy_of(min_probability=1)).find([astronaut])[0].boxes) == 0
 
 
 def test_building_leaves_the_global_random_state() -> None:
     before = torch.random.get_rng_state()
-    FaceFinder(FacePolicy())
+    FaceFinder(policy_of())
     assert torch.equal(before, torch.random.get_rng_state())
