@@ -1,1 +1,1 @@
-"""Stage 2: feature caches in, trained conversation models and their scores out."""
+"""Stage 2: reads the feature caches, and trains and scores models of conversations."""

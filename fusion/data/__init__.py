@@ -1,1 +1,1 @@
-"""From caches to batches: features, labels, context windows, standardised and padded tensors."""
+"""Reads features and labels of an experiment, cuts context windows, and makes standardised, padded batches."""

@@ -1,4 +1,4 @@
-"""From joined features to tensors: the dialogues of a subset, flat on the device, and their padded batches."""
+"""Makes tensors from features: the flat tensors of a subset (train, dev or test), and padded batches of dialogues."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,23 +24,23 @@ SORTED_BATCHES = 8  # batches sorted by length together; more of them: less padd
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded dialogues: the input of every model.
+    """A batch of padded dialogues: the input of every model.
 
-    B dialogues (or context windows), L utterances, D features, C classes.
+    Sizes: B dialogues (or context windows), L utterances, D features of a modality, C classes.
 
     Attributes:
-        features: modality -> [B, L, D], standardised; 0 where the modality is absent.
+        features: modality -> standardised features [B, L, D]; 0 where the modality is absent.
         present: modality -> bool [B, L]; False where the modality is absent, and on padding.
         mask: bool [B, L]; True for utterances, False for padding.
-        speakers: int [B, L]; 0, 1, .. in order of appearance in the dialogue.
-        labels: int64 [B, L]; the label of each position's target. In recognition (ERC) the target is the utterance
-            itself. In prediction (EPC) only the last position has a target, the next utterance. -100 means no label:
-            an unlabelled utterance, one outside the subset, or padding. A multi-label task has [B, L, C] with the
-            values 1, 0 and -100.
-        prior_labels: the labels of the context, in the same form as `labels`. Only prediction has them. In recognition
-            they are None, because they are the answer.
-        steps: role -> the steps (words, frames, segments) of the utterances. Only a model that names roles gets
-            them; its `features` are empty.
+        speakers: int [B, L]; index of the speaker in the dialogue, from 0 in order of appearance.
+        labels: int64 [B, L]; class index of each position's target. In recognition (ERC) the target is the utterance
+            itself. In prediction (EPC) only the last position has a target: the next utterance. -100 means no label:
+            an unlabelled utterance, an utterance outside the subset, or padding. In a multi-label task, int64
+            [B, L, C] with 1 (present), 0 (absent) and -100 (no label).
+        prior_labels: the labels of the context utterances, in the same form as `labels`. Only prediction (EPC) has
+            them. In recognition this field is None, because these labels would be the answer.
+        steps: role (an input of the model) -> steps (words, frames or segments) of the utterances. Filled only for
+            models that take sequences; the `features` of such a batch are empty.
     """
 
     features: dict[str, Tensor]
@@ -54,7 +54,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation over train, [D] each, by modality (of its vectors) or by role (of its steps)."""
+    """Mean and standard deviation of the training features, as vectors [D].
+
+    Pooled features have one pair of vectors for each modality; sequences have one for each role (input of the model).
+    """
 
     mean: dict[str, Tensor]
     std: dict[str, Tensor]
@@ -62,21 +65,22 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Subset:
-    """The dialogues of one subset of a split, as flat tensors over all utterances.
+    """The dialogues of one subset (train, dev or test) of a split, as flat tensors over their N utterances.
 
-    Dialogues are complete. An utterance that is unlabelled or belongs to another subset stays as context; its label
-    is -100. With `drop_unlabelled` the unlabelled utterances are left out; the labelled ones of other subsets stay.
+    Dialogues are complete: an utterance that is unlabelled or belongs to another subset stays as context, with the
+    label -100. With `drop_unlabelled`, unlabelled utterances are left out; labelled ones of other subsets stay.
 
     Attributes:
+        name: name of the subset.
         utterances: the N utterances, dialogue after dialogue.
         in_subset: bool [N]; whether the utterance belongs to the subset.
         offsets: [number of dialogues + 1]; dialogue d owns the utterances offsets[d]:offsets[d + 1].
-        features: modality -> [N, D].
-        present: modality -> bool [N].
-        speakers: [N].
-        labels: [N] or [N, C]; -100 for utterances outside the subset.
-        all_labels: the labels of all utterances, in the subset or not, in the same form as `labels`.
-        sequences: role -> steps of the N utterances.
+        features: modality -> pooled features [N, D].
+        present: modality -> bool [N]; whether the utterance has the modality.
+        speakers: [N]; index of the speaker in the dialogue.
+        labels: class indices [N], or [N, C] in a multi-label task; -100 for utterances outside the subset.
+        all_labels: the labels of all N utterances, also of those outside the subset, in the same form as `labels`.
+        sequences: role (an input of the model) -> steps of the N utterances.
     """
 
     name: str
@@ -92,19 +96,20 @@ class Subset:
 
     @property
     def lengths(self) -> Tensor:
-        """Number of utterances of each dialogue, [number of dialogues]."""
+        """Number of utterances of each dialogue, int [number of dialogues]."""
         return self.offsets.diff()
 
     @property
     def widths(self) -> dict[str, int]:
-        """Feature size D by modality, and the size of a step by role."""
+        """Return the feature size of each modality, and the step size of each role (input of a sequence model)."""
         widths = {name: values.shape[1] for name, values in self.features.items()}
         return widths | {role: steps.width for role, steps in self.sequences.items()}
 
     def missing(self) -> dict[str, int]:
-        """Modality -> number of the subset's utterances without it; `all` counts those without any modality.
+        """Count the subset's utterances that lack a modality: modality -> number of utterances.
 
-        `all` is there only for two or more modalities, and only if it is not 0.
+        The key `all` counts utterances without any modality. It exists only if there are two or more modalities and
+        the count is above 0.
         """
         counts = {name: int((self.in_subset & ~has).sum()) for name, has in self.present.items()}
         if len(counts) < 2:
@@ -113,7 +118,7 @@ class Subset:
         return counts | ({"all": nothing} if nothing else {})
 
     def to(self, device: str) -> "Subset":
-        """Return a copy on the device."""
+        """Return a copy of the subset with all tensors on the device."""
         fields: dict[str, Any] = {
             name: _to(value, device)
             for name, value in vars(self).items()
@@ -133,19 +138,19 @@ def make_subset(
     drop_unlabelled: bool = False,
     sequences: Mapping[str, Ragged] | None = None,
 ) -> Subset:
-    """Make the subset of all dialogues that hold at least one of the ids.
+    """Make a subset (train, dev or test) from all dialogues that hold at least one of its utterances.
 
     Args:
         manifest: the corpus.
         name: name of the subset.
         ids: ids of the utterances that belong to the subset.
-        label_set: label set, or family of label sets.
-        rows: utterance id -> its row in `modalities` and `sequences`.
+        label_set: name of a label set, or of a family of label sets (multi-label).
+        rows: utterance id -> row index in `modalities` and `sequences`.
         modalities: modality -> pooled features.
-        window: context window of the task. In prediction an utterance without context is no target: the first of a
-            dialogue, or the first of each speaker if the target is the speaker's own next utterance.
+        window: context window of the task. In prediction (EPC), an utterance without context is not predicted: the
+            first one of a dialogue, or the first one of each speaker if each speaker's own next emotion is predicted.
         drop_unlabelled: leave out utterances without a label, instead of keeping them as context.
-        sequences: role -> steps, for a model that names roles.
+        sequences: role (an input of the model) -> steps, for a model that takes sequences.
     """
     space = label_space(manifest, label_set)
     assert space is not None  # reading the experiment refuses an unknown label set
@@ -174,7 +179,10 @@ def make_subset(
 
 
 def present_of(sequences: Mapping[str, Ragged]) -> dict[str, Tensor]:
-    """Modality -> bool [N]: an utterance has a modality if it has steps of at least one of its roles."""
+    """Return which utterances have each modality: modality -> bool [N].
+
+    An utterance has a modality if at least one role (input of the model) of this modality has steps for it.
+    """
     present: dict[str, Tensor] = {}
     for steps in sequences.values():
         present[steps.modality] = steps.present | present.get(steps.modality, steps.present)
@@ -182,7 +190,7 @@ def present_of(sequences: Mapping[str, Ragged]) -> dict[str, Tensor]:
 
 
 def dialogues_of(manifest: Manifest, ids: set[str]) -> list[list[Utterance]]:
-    """Return the complete dialogues that hold at least one of the ids, in manifest order."""
+    """Return the complete dialogues, in manifest order, that hold at least one utterance with one of the ids."""
     dialogues: dict[tuple[str, str], list[Utterance]] = {}
     for u in manifest.utterances:
         dialogues.setdefault((u.part, u.dialogue), []).append(u)
@@ -196,15 +204,15 @@ def dialogues_of(manifest: Manifest, ids: set[str]) -> list[list[Utterance]]:
 def _labelled(
     dialogues: Sequence[Sequence[Utterance]], wanted: set[str], space: LabelSpace
 ) -> list[list[Utterance]]:
-    """Remove the unlabelled utterances, then the dialogues that hold none of the wanted ids any more."""
+    """Remove the unlabelled utterances, then the dialogues in which no wanted utterance is left."""
     left = [[u for u in dialogue if space.has_label(u)] for dialogue in dialogues]
     return [dialogue for dialogue in left if any(u.id in wanted for u in dialogue)]
 
 
 def statistics_of(train: Subset) -> Statistics:
-    """Mean and standard deviation over the utterances of train that have the modality.
+    """Compute mean and standard deviation of each modality over the training utterances that have the modality.
 
-    Context utterances outside train and utterances without the modality do not count.
+    Context utterances that do not belong to train do not count.
     """
     found = {
         role: moments
@@ -224,7 +232,7 @@ def statistics_of(train: Subset) -> Statistics:
 
 
 def standardized(subset: Subset, statistics: Statistics) -> Subset:
-    """Replace features by their z-scores. Absent ones become 0; `present` still tells them apart."""
+    """Return the subset with z-scored features. Features of an absent modality become 0; `present` is unchanged."""
     features = {
         name: ((values - statistics.mean[name]) / statistics.std[name]).where(
             subset.present[name][:, None], 0
@@ -239,9 +247,10 @@ def standardized(subset: Subset, statistics: Statistics) -> Subset:
 
 
 class PaddedBatches:
-    """Cuts a subset into padded batches, with one gather for each tensor and no copy of the subset.
+    """Cuts a subset (train, dev or test) into padded batches. Each tensor is gathered once; the subset is not copied.
 
-    A row of a batch is a span of utterances: a whole dialogue, or the context of one target (`fusion.data.windows`).
+    A row of a batch is a span of utterances: a whole dialogue, or the context of one target utterance
+    (see `fusion.data.windows`).
     """
 
     def __init__(self, subset: Subset, window: ContextWindow = WHOLE_DIALOGUES) -> None:
@@ -258,14 +267,14 @@ class PaddedBatches:
             self._labelled = known[targets].nonzero().flatten().tolist()
 
     def batch(self, spans: Sequence[int]) -> Batch:
-        """Return the batch of some spans, by number, padded to the longest of them."""
+        """Return one batch of the spans with these indices, padded to the longest span."""
         return self._gathered(spans)[2]
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
-        """Yield each span that has a label once, in random order and in batches of at most `size` spans.
+        """Yield the batches of one training epoch: every labelled span once, in random order, `size` spans at most.
 
-        Spans of similar length share a batch: SORTED_BATCHES batches of random spans are sorted by length together,
-        and the resulting batches come in random order. Long spans make smaller batches (see the bounds above).
+        To save padding, spans of similar length share a batch: a random draw of SORTED_BATCHES * `size` spans is
+        sorted by length and cut. The batches come in random order. Long spans make smaller batches, to limit memory.
         """
         ranks = [self._labelled[i] for i in torch.randperm(len(self._labelled), generator=order).tolist()]
         cut: list[list[int]] = []
@@ -277,15 +286,15 @@ class PaddedBatches:
     def by_length(
         self, size: int = EVALUATION_BATCH, labelled: bool = False
     ) -> Iterator[tuple[Tensor, Tensor, Batch]]:
-        """Yield each span once, spans of similar length together.
+        """Yield the batches of an evaluation: every span once, spans of similar length together.
 
         Args:
-            size: spans in a batch at most.
-            labelled: only the spans that have a label.
+            size: greatest number of spans in a batch.
+            labelled: yield only spans that have a label.
 
         Yields:
-            `target` int [B, L], the row in the subset of the utterance that each position predicts;
-            `has_target` bool [B, L], whether the position predicts any (`target` means nothing where it does not);
+            `target` int [B, L]: for each position, the row of the subset that holds the predicted utterance;
+            `has_target` bool [B, L]: whether the position predicts an utterance (if not, ignore `target` there);
             and the batch.
         """
         spans = self._labelled if labelled else range(len(self._lengths))
@@ -293,7 +302,7 @@ class PaddedBatches:
             yield self._gathered(picked)
 
     def _cut(self, spans: Sequence[int], size: int) -> list[list[int]]:
-        """Sort spans by length and cut them into batches of at most `size` spans that respect the bounds above."""
+        """Sort spans by length and cut them into batches of at most `size` spans that fit the limits on memory."""
         batches: list[list[int]] = [[]]
         held = most = 0  # utterances of the last batch; numbers in its largest utterance
         for d in sorted(
@@ -308,7 +317,7 @@ class PaddedBatches:
         return batches
 
     def _numbers_of_utterances(self) -> list[int]:
-        """For each span: how many numbers the steps of its largest utterance hold."""
+        """Return, for each span, the number of values that the sequence features of its largest utterance hold."""
         numbers = torch.zeros(len(self.subset.in_subset), dtype=torch.int64)
         for steps in self.subset.sequences.values():
             numbers += steps.lengths.cpu() * steps.size
@@ -335,12 +344,12 @@ class PaddedBatches:
 
 
 def _filled(values: Tensor, padding: Tensor, fill: int) -> Tensor:
-    """Overwrite the padding of gathered values in place (a gather has made a copy already)."""
+    """Fill padded positions in place and return the tensor. In-place is safe here: gathered values are a copy."""
     return values.masked_fill_(padding.view(*padding.shape, *[1] * (values.dim() - 2)), fill)
 
 
 def _without_history(dialogue: Sequence[Utterance], window: ContextWindow) -> list[Utterance]:
-    """The utterances of a dialogue that have no context to be predicted from."""
+    """Return the utterances of a dialogue that cannot be predicted (EPC), because they have no earlier context."""
     if not window.same_speaker:
         return list(dialogue[: window.ahead])
     first = {u.speaker: u for u in reversed(dialogue)}
@@ -359,5 +368,5 @@ def _to(value: Any, device: str) -> Any:
 
 
 def standardized_on_device(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
-    """Return the subset as the models see it: standardised (without statistics: unchanged), on the device."""
+    """Return the subset on the device, with standardised features (unchanged if `statistics` is None)."""
     return (standardized(subset, statistics) if statistics else subset).to(device)

@@ -1,7 +1,7 @@
-"""Reads the caches that an experiment names, and reports all problems together.
+"""Reads the feature caches that an experiment names, and reports all problems together.
 
-An utterance has a modality only if all features of the modality are `ok` for it. The features of an incomplete
-modality are not used, because the missing ones would have to be filled with values that nobody measured.
+An utterance has a modality only if the caches hold every feature of this modality for the utterance. Otherwise the
+whole modality counts as absent: missing values are never filled in.
 """
 
 import math
@@ -28,10 +28,10 @@ SHOWN = 5  # names in a message, at most
 
 @dataclass(frozen=True)
 class ModalityFeatures:
-    """The features of a modality, side by side, for N utterances.
+    """All features of one modality, concatenated, for N utterances.
 
     Attributes:
-        values: [N, D]; 0 in rows without the modality.
+        values: [N, D]; 0 for utterances without the modality.
         present: bool [N]; whether the utterance has the modality.
     """
 
@@ -41,16 +41,16 @@ class ModalityFeatures:
 
 @dataclass
 class Findings:
-    """What reading the caches found, apart from the values.
+    """What was found while reading feature caches: problems, notes, and where the features come from.
 
     Attributes:
         problems: why the caches cannot be used, one sentence each.
-        marks: notes that every result from these caches must carry.
-        to_extract: features with a missing or outdated cache file.
-        digests: cache file -> sha256 in its head.
-        recipes: feature -> how it was made (the entries `RECIPE` of its provenance).
+        marks: notes that must stand beside every result from these caches.
+        to_extract: features whose cache file is missing or outdated.
+        digests: path of a cache file -> sha256 that the file states in its head.
+        recipes: feature -> how it was made: encoder, version, params, weights, face policy and context.
         random_weights: whether a feature comes from a network with random weights.
-        leak: whether a feature comes from a checkpoint that has seen the test data.
+        leak: whether a feature comes from a checkpoint that was trained on test data.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Findings:
     leak: bool = False
 
     def mark(self, text: str) -> None:
-        """Add a mark, unless it is there already."""
+        """Add a note for the results, unless the same note exists already."""
         if text not in self.marks:
             self.marks.append(text)
 
@@ -78,21 +78,21 @@ def read_modalities(
     allow_random_weights: bool = False,
     allow_leak: bool = False,
 ) -> tuple[dict[str, ModalityFeatures], Findings]:
-    """Read pooled features of some parts of a corpus, side by side within each modality.
+    """Read pooled features (one vector for each utterance), and concatenate the features of each modality.
 
     Args:
         root: folder of the caches.
         manifest: the corpus.
-        features: modality -> names of features (`feature` or `feature:array`), joined in that order.
-        parts: parts of the corpus to read.
-        test_parts: parts that hold test data; no checkpoint may have seen them.
-        test_ids: ids of the test utterances; no extractor trained here may have seen them.
-        allow_random_weights: features from random weights are a mark, and no problem.
-        allow_leak: features from checkpoints that have seen test data are a mark, and no problem.
+        features: modality -> names of features (`feature` or `feature:array`), concatenated in this order.
+        parts: corpus parts to read, such as `train` or `Ses01`; each part has its own cache files.
+        test_parts: corpus parts that hold test data; no checkpoint may have been trained on them.
+        test_ids: ids of the test utterances; no extractor trained by ercache may have been trained on them.
+        allow_random_weights: features of networks with random weights give a note (mark), not a problem.
+        allow_leak: features of checkpoints that were trained on test data give a note (mark), not a problem.
 
     Returns:
-        Modality -> its features, rows in manifest order of the parts; and the findings. Do not use the features if
-        the findings hold a problem.
+        Modality -> features, with the utterances part after part in manifest order; and the findings. If the findings
+        hold a problem, do not use the features.
     """
     findings = Findings()
     reader = _Reader(root, manifest, findings, test_parts, test_ids, allow_random_weights, allow_leak)
@@ -115,19 +115,19 @@ def read_sequences(
     roles: Mapping[str, Sequence[str]],
     **guards: Any,
 ) -> tuple[dict[str, Ragged], Findings]:
-    """Read sequence features of some parts of a corpus, by role.
+    """Read sequence features (words, frames or segments of each utterance), one feature for each input of the model.
 
     Args:
         root: folder of the caches.
         manifest: the corpus.
-        features: modality -> names of features; the first is for the modality's first role, and so on.
-        parts: parts of the corpus to read.
-        roles: modality -> roles, as the model names them.
+        features: modality -> names of features: the first one for the first role of the modality, and so on.
+        parts: corpus parts to read, such as `train` or `Ses01`; each part has its own cache files.
+        roles: modality -> names of the model's inputs (roles) from this modality.
         guards: the keyword arguments of `read_modalities`.
 
     Returns:
-        Role -> its steps, utterances in manifest order of the parts; and the findings. Do not use the steps if the
-        findings hold a problem.
+        Role -> steps, with the utterances part after part in manifest order; and the findings. If the findings hold a
+        problem, do not use the steps.
     """
     reader = _Reader(root, manifest, Findings(), **guards)
     read = {
@@ -152,7 +152,7 @@ class _Reader:
     allow_leak: bool = False
 
     def feature(self, modality: str, chosen: str, parts: Sequence[str]) -> ModalityFeatures | None:
-        """The vectors of one feature over all parts; None if a part cannot be used."""
+        """Read the vectors of one feature from the cache files of all corpus parts; None if a file cannot be used."""
         good = self._parts(modality, chosen, parts, self._vectors)
         if good is None or not self._same_width(chosen, [part.values.shape[1:] for part in good]):
             return None
@@ -161,7 +161,7 @@ class _Reader:
         )
 
     def sequence(self, modality: str, chosen: str, parts: Sequence[str]) -> Ragged | None:
-        """The steps of one feature over all parts; None if a part cannot be used."""
+        """Read the steps of one feature from the cache files of all corpus parts; None if a file cannot be used."""
 
         def take(cache: CacheFile, array: str, part: str) -> Ragged | None:
             return self._steps(cache, array, part, modality)
@@ -202,14 +202,14 @@ class _Reader:
         where = f"{self.manifest.corpus}/{modality}/{name}.{part}.h5"
         path = self.root / where
         if not path.is_file():
-            self._problem(f"{path}: not there")
+            self._problem(f"{path}: no such cache file")
             self.findings.to_extract.append(name)
             return None
         try:
             self.findings.digests[where] = sealed_digest(path)
             with CacheFile(path) as cache:
                 if cache.provenance.get("partial"):
-                    self._problem(f"{path}: a partial cache, made of the first utterances only")
+                    self._problem(f"{path}: a partial cache, which holds only the first utterances")
                     self.findings.to_extract.append(name)
                     return None
                 self._check_origin(cache, name)
@@ -240,7 +240,7 @@ class _Reader:
             modality, part, cache.provenance.get("context")
         ):
             self._problem(
-                f"{cache.path}: its inputs (text or media) are not those of the manifest any more; extract it again"
+                f"{cache.path}: outdated: text or media in the manifest have changed; extract the feature again"
             )
             self.findings.to_extract.append(name)
 
@@ -270,7 +270,7 @@ class _Reader:
             )
 
     def _vectors(self, cache: CacheFile, array: str, part: str) -> ModalityFeatures | None:
-        """The vectors of the named array; without a name, those of all vector arrays side by side."""
+        """Return the vectors of the array `array`; if the name is empty, of all vector arrays, concatenated."""
         ids = self._ids(cache, part)
         if ids is None:
             return None
@@ -293,7 +293,7 @@ class _Reader:
         return ModalityFeatures(values[order], ok[order])
 
     def _steps(self, cache: CacheFile, array: str, part: str, modality: str) -> Ragged | None:
-        """The steps of the named array; without a name, those of the only sequence array."""
+        """Return the steps of the array `array`; if the name is empty, of the cache's only sequence array."""
         ids = self._ids(cache, part)
         if ids is None:
             return None
@@ -309,7 +309,10 @@ class _Reader:
         return found
 
     def _ids(self, cache: CacheFile, part: str) -> list[str] | None:
-        """Ids of a part in manifest order; None (and a problem) if the cache has other ids."""
+        """Return the utterance ids of a corpus part in manifest order; None if the ids in the cache differ.
+
+        Differing ids are recorded as a problem.
+        """
         ids = [u.id for u in self.manifest.of_part(part)]
         if set(ids) != set(cache.ids):
             self._problem(f"{cache.path}: {_differing(ids, cache.ids)}")

@@ -1,8 +1,8 @@
-"""Labels of an experiment: one class of a label set, or for each of several emotions whether it is present.
+"""Labels of an experiment: one class for each utterance, or (multi-label) absence or presence of each emotion.
 
-A manifest holds one value per label set. A multi-label task is therefore a family of label sets `<name>_<emotion>`
-with the values `absent` and `present`. Its name is the common beginning: `emotions6` means `emotions6_happy` and the
-others.
+The manifest gives an utterance one value in each label set. A multi-label task is therefore a family of label sets
+`<name>_<emotion>`, each with the values `absent` and `present`. The family is named by the common beginning:
+`emotions6` means `emotions6_happy`, `emotions6_sad` and so on.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from ercache.training.losses import IGNORED
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The labels of an experiment.
+    """The possible labels of an experiment.
 
     Attributes:
-        sets: label sets of the manifest: one, or one for each emotion.
-        classes: the C classes in order: the values of the one set, or the emotions.
+        sets: names of the label sets in the manifest: a single one, or one for each emotion of a multi-label task.
+        classes: names of the C classes in order: the values of the single set, or the emotions.
         multi: whether the task is multi-label: an utterance may have any number of the classes.
     """
 
@@ -26,11 +26,14 @@ class LabelSpace:
     multi: bool = False
 
     def has_label(self, u: Utterance) -> bool:
-        """Whether the utterance has a label (of a family: in at least one of its sets)."""
+        """Whether the utterance has a label; in a multi-label task, for at least one emotion."""
         return any(u.labels.get(name) is not None for name in self.sets)
 
     def label_of(self, u: Utterance) -> int | list[int]:
-        """The number of the utterance's class, or for each emotion 1 (present) or 0 (absent); -100 if unknown."""
+        """Return the class index of an utterance, or a list with 1 (present) or 0 (absent) for each emotion.
+
+        -100 stands for an unknown label.
+        """
         if self.multi:
             return [_sign(u.labels.get(name)) for name in self.sets]
         value = u.labels.get(self.sets[0])
@@ -38,12 +41,12 @@ class LabelSpace:
 
     @property
     def no_label(self) -> int | list[int]:
-        """What `label_of` returns for an utterance without any label."""
+        """The value that stands for "no label": -100, or a list with -100 for each emotion of a multi-label task."""
         return [IGNORED] * len(self.classes) if self.multi else IGNORED
 
 
 def label_space(manifest: Manifest, name: str) -> LabelSpace | None:
-    """The label space of a label set or of a family of them; None if the manifest has neither."""
+    """Return the possible labels of a label set, or of a family of label sets; None if the manifest has neither."""
     sets = manifest.sets_of(name)
     if not sets:
         return None

@@ -1,4 +1,4 @@
-"""Modality dropout in training, and the removal of whole modalities in a test."""
+"""Removes modalities: at random in training (modality dropout), or from all utterances in an evaluation."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -9,14 +9,14 @@ from fusion.data.batches import Batch, Subset
 
 
 def drop_modalities(batch: Batch, share: float, order: torch.Generator) -> Batch:
-    """Remove each modality of each utterance with probability `share`.
+    """Return a batch in which each modality of each utterance is removed with probability `share`.
 
-    An utterance that would lose all of its modalities keeps all of them.
+    An utterance that would lose all modalities keeps all of them.
 
     Args:
-        batch: left as it is; the result is a new batch.
+        batch: the batch; it is not changed.
         share: probability of removal, 0 to 1.
-        order: source of all randomness.
+        order: random generator of the draws.
     """
     keeps = torch.rand(len(batch.present), *batch.mask.shape, generator=order).to(batch.mask.device) >= share
     kept = {m: has & keep for (m, has), keep in zip(batch.present.items(), keeps, strict=True)}
@@ -28,7 +28,7 @@ def drop_modalities(batch: Batch, share: float, order: torch.Generator) -> Batch
 
 
 def remove_modalities(subset: Subset, removed: Collection[str]) -> Subset:
-    """Return the subset as if no utterance had these modalities."""
+    """Return the subset without these modalities: they count as absent in every utterance."""
     return replace(
         subset,
         features={m: torch.zeros_like(x) if m in removed else x for m, x in subset.features.items()},

@@ -1,7 +1,7 @@
-"""Sequence features (words, frames, segments): the steps of all utterances in one flat tensor, padded only in a batch.
+"""Sequence features (words, frames, segments): the steps of all utterances in one flat tensor, padded only in batches.
 
-A corpus is never padded as a whole, because MELD's longest utterance has many times the steps of its median one. Values
-keep the type of the cache; a batch standardises what it gathers.
+The corpus is never padded as a whole: the longest utterance of MELD has many times the steps of the median utterance.
+Values keep the number type of the cache; they are standardised when a batch is gathered.
 """
 
 from dataclasses import dataclass, replace
@@ -17,12 +17,13 @@ CHUNK = 1 << 16  # steps in one pass of a computation over all steps
 
 @dataclass(frozen=True)
 class Steps:
-    """One array of a feature for the K utterances of a batch that have it. Padding of dialogues takes no row.
+    """The steps of a sequence feature in a batch, for the K utterances of the batch that have the feature.
 
     Attributes:
-        values: [K, T, ...]; 0 beyond an utterance's own steps. T is at least 1, K may be 0.
-        mask: bool [K, T]; True for an utterance's own steps.
-        places: int64 [K]; position of each utterance in the flattened [B * L] grid of the batch, ascending.
+        values: [K, T, ...], padded with 0 to T steps. T is at least 1; K may be 0.
+        mask: bool [K, T]; True for steps, False for padding.
+        places: int64 [K], ascending; index of each utterance in the batch's flattened grid [B * L] (B dialogues of
+            L utterances).
         modality: the modality of the feature.
     """
 
@@ -32,20 +33,20 @@ class Steps:
     modality: str
 
     def where_present(self, present: Tensor) -> "Steps":
-        """Keep the utterances that are present, bool [B, L]."""
+        """Return only the utterances for which `present`, bool [B, L], is True."""
         left = present.flatten()[self.places]
         return replace(self, values=self.values[left], mask=self.mask[left], places=self.places[left])
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """One array of a feature for N utterances.
+    """A sequence feature of N utterances with different numbers of steps, as one flat tensor without padding.
 
     Attributes:
         modality: the modality of the feature.
-        values: [S, ...], steps as the cache holds them; steps of other utterances may lie in between.
+        values: [S, ...], the steps of all utterances in a row; may also hold steps of utterances that are not used.
         starts, lengths: int64 [N]; utterance i owns values[starts[i]:starts[i] + lengths[i]].
-        mean, std: statistics of one step that `gather` standardises with; None: no standardisation.
+        mean, std: statistics of a step, with which `gather` standardises; None for no standardisation.
     """
 
     modality: str
@@ -57,21 +58,21 @@ class Ragged:
 
     @property
     def present(self) -> Tensor:
-        """Which utterances have any steps, bool [N]."""
+        """Whether each utterance has at least one step, bool [N]."""
         return self.lengths > 0
 
     @property
     def width(self) -> int:
-        """Last dimension of a step; 1 for scalar steps."""
+        """Size of the last dimension of a step; 1 if a step is a single value."""
         return self.values.shape[-1] if self.values.dim() > 1 else 1
 
     @property
     def size(self) -> int:
-        """How many numbers a step holds."""
+        """Number of values in one step."""
         return int(np.prod(self.values.shape[1:], dtype=np.int64))
 
     def select(self, rows: Tensor) -> "Ragged":
-        """Return some utterances by row [M]. The values are not copied: they are a slice that covers all of them."""
+        """Return the utterances with the row indices `rows` [M]. The steps are not copied."""
         starts, lengths = self.starts[rows], self.lengths[rows]
         some = lengths > 0
         first = int(starts[some].min()) if some.any() else 0
@@ -81,18 +82,18 @@ class Ragged:
         )
 
     def to(self, device: str) -> "Ragged":
-        """Return a copy on the device."""
+        """Return a copy with all tensors on the device."""
         tensors: dict[str, Any] = {
             name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **tensors)
 
     def gather(self, rows: Tensor, mask: Tensor) -> Steps:
-        """Gather the steps of a batch, padded to its longest utterance and standardised.
+        """Gather the steps of a batch, standardise them, and pad them to the longest utterance of the batch.
 
         Args:
-            rows: [B, L], the utterances of the batch.
-            mask: bool [B, L], False for padding.
+            rows: int [B, L], row indices of the utterances of the batch.
+            mask: bool [B, L]; True for utterances, False for padding.
         """
         places = (mask & self.present[rows]).flatten().nonzero().flatten()
         picked = rows.flatten()[places]
@@ -108,17 +109,17 @@ class Ragged:
         return Steps(values.masked_fill_(~_like(own, values), 0), own, places, self.modality)
 
     def _scaled(self, values: Tensor) -> Tensor:
-        """Values as a model gets them: floats as float32, standardised; integers unchanged."""
+        """Return floats as standardised float32; return integers unchanged."""
         if not values.is_floating_point():
             return values
         values = values.float()
         return values if self.mean is None or self.std is None else (values - self.mean) / self.std
 
     def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Mean and standard deviation of the steps of some utterances, by row [M].
+        """Compute mean and standard deviation over the steps of the utterances with the row indices `rows` [M].
 
         Returns:
-            Two tensors of the shape of a step, or None for integers, which are codes and not measurements.
+            Two tensors with the shape of a step; None for integer steps, which are codes (such as token ids).
         """
         if not self.values.is_floating_point():
             return None
@@ -134,7 +135,7 @@ class Ragged:
         return mean, (squares / count).sqrt()
 
     def not_finite(self) -> Tensor:
-        """Which utterances hold a value that is NaN or infinite, bool [N]."""
+        """Return whether each utterance holds a NaN or an infinite value, bool [N]."""
         bad = torch.zeros(len(self.values), dtype=torch.bool)
         if self.values.is_floating_point():
             for start in range(0, len(bad), CHUNK):
@@ -147,26 +148,26 @@ class Ragged:
 
 
 def scatter_to_grid(vectors: Tensor, places: Tensor, mask: Tensor, empty: Tensor | None = None) -> Tensor:
-    """Put the vectors of K utterances at their places in the grid of a batch.
+    """Put the vectors of K utterances at their positions in a batch of B dialogues with L utterances.
 
     Args:
         vectors: [K, D].
-        places: int64 [K], positions in the flattened grid.
-        mask: the mask of the batch, [B, L].
-        empty: the vector of all other positions, [D]; None: 0.
+        places: int64 [K], position of each utterance in the flattened batch [B * L].
+        mask: the mask of the batch, [B, L]; gives the sizes B and L.
+        empty: vector [D] for all other positions; None for zeros.
 
     Returns:
-        [B, L, D].
+        The filled tensor [B, L, D].
     """
     grid = vectors.new_zeros(vectors.shape[1]) if empty is None else empty
     return grid.expand(mask.numel(), -1).index_copy(0, places, vectors).view(*mask.shape, -1)
 
 
 def step_rows(starts: Tensor, lengths: Tensor) -> Tensor:
-    """Rows of all steps of some utterances, utterance after utterance, [sum of lengths].
+    """Return the row indices of all steps of N utterances in a flat tensor of steps, int [sum of lengths].
 
     Args:
-        starts, lengths: int64 [N], as in `Ragged`.
+        starts, lengths: int64 [N]; utterance i owns the rows starts[i]:starts[i] + lengths[i].
     """
     before = torch.cumsum(lengths, 0) - lengths
     return torch.arange(int(lengths.sum()), device=starts.device) + torch.repeat_interleave(
@@ -175,7 +176,7 @@ def step_rows(starts: Tensor, lengths: Tensor) -> Tensor:
 
 
 def concatenate_ragged(parts: list[Ragged]) -> Ragged:
-    """Join the utterances of several parts, part after part."""
+    """Concatenate several `Ragged` (such as those of several corpus parts) along the utterances."""
     before = np.cumsum([0, *(len(part.values) for part in parts[:-1])]).tolist()
     return Ragged(
         parts[0].modality,
@@ -186,7 +187,7 @@ def concatenate_ragged(parts: list[Ragged]) -> Ragged:
 
 
 def ragged_of_packed(modality: str, packed: NDArray[np.generic], offsets: NDArray[np.int64]) -> Ragged:
-    """Make a `Ragged` from an array of a cache file: `packed` [S, ...] and `offsets` [N + 1]."""
+    """Make a `Ragged` from an array of a cache file: all steps `packed` [S, ...] and utterance `offsets` [N + 1]."""
     bounds = torch.from_numpy(offsets)
     return Ragged(modality, torch.from_numpy(packed), bounds[:-1].clone(), bounds.diff())
 

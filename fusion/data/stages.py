@@ -1,4 +1,4 @@
-"""The stages of a training: one training after the other, each with its context window and perhaps a pool."""
+"""Stages of a training run: a model may be trained in several stages, each with its own params and context window."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from fusion.data.windows import ContextWindow
 
 @dataclass(frozen=True)
 class Pool:
-    """Utterances that are trained on only if they are hard (see `fusion.training.hard_examples`).
+    """A pool of utterances: only its hard examples join the training data (see `fusion.training.hard_examples`).
 
     Attributes:
-        share: share of train's labelled dialogues that go into the pool. None: the pool is the validation data.
+        share: fraction of the labelled training dialogues that form the pool. None: the validation data are the pool.
     """
 
     share: float | None
@@ -19,12 +19,12 @@ class Pool:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: a training from its first epoch to its end. The next stage starts from its best epoch.
+    """One stage of a training run. The next stage starts from the model at this stage's best epoch.
 
     Attributes:
-        training: params of the stage.
-        window: context window of its batches.
-        pool: the pool of hard examples, if the stage has one. The model must then have the hook `flips`.
+        training: training params of the stage (epochs, learning rate, ...).
+        window: context window of the batches.
+        pool: the pool of hard examples, or None. With a pool, the model must have the hook `flips`.
     """
 
     training: TrainingParams

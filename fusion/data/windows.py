@@ -1,12 +1,13 @@
-"""Context windows: which utterances a model sees at once, and which of them are its targets.
+"""Context windows: which utterances a model sees at once, and which utterances it labels (the targets).
 
 Three cases:
 
-- Recognition (ERC) over whole dialogues: the model sees a dialogue and labels all its utterances.
-- Recognition from the past (`history`): every target has a span of its own that ends at the target.
-- Prediction (EPC): every target has a span of its own that ends before the target.
+- Recognition (ERC) over whole dialogues: the model sees a dialogue and labels all utterances of it.
+- Recognition from the past (`history`): for each target, the model sees a span of utterances that ends at the target.
+- Prediction (EPC): for each target, the model sees a span of utterances that ends before the target.
 
-In the last two, no later utterance is ever gathered into the batch; in prediction, not even the target.
+In the second and the third case, a batch never holds utterances after the target. In prediction it does not hold the
+target either.
 """
 
 from dataclasses import dataclass
@@ -19,14 +20,14 @@ from ercache.params.schema import ExperimentParams
 
 @dataclass(frozen=True)
 class ContextWindow:
-    """Which part of a dialogue a model sees for one target.
+    """Which utterances of a dialogue a model sees in order to label one target utterance.
 
     Attributes:
-        ahead: 0 if the target is the last utterance that the model sees (ERC), 1 if it comes after it (EPC).
-        history: greatest number of utterances that the model sees. None: the whole past, and with `ahead` 0 the
-            whole dialogue, later utterances included.
-        same_speaker: the target is the next utterance of the speaker of the last one that the model sees; what others
-            say in between is left out.
+        ahead: 0 if the target is the last utterance that the model sees (ERC); 1 if the target comes after it (EPC).
+        history: greatest number of utterances that the model sees. None means no limit: the whole dialogue if `ahead`
+            is 0, all earlier utterances if `ahead` is 1.
+        same_speaker: (EPC) the target is the next utterance by the speaker of the last utterance that the model sees.
+            What others say in between is left out.
     """
 
     ahead: int = 0
@@ -43,19 +44,19 @@ WHOLE_DIALOGUES = ContextWindow()
 
 
 def context_window_of(entry: ExperimentParams) -> ContextWindow:
-    """The context window of an experiment."""
+    """Return the context window of an experiment, from the entries `task`, `history` and `epc_target`."""
     same = entry.epc_target == "next_same_speaker"
     return ContextWindow(1 if entry.task == "epc" else 0, entry.history, same)
 
 
 @dataclass(frozen=True)
 class Spans:
-    """K spans of a flat tensor of utterances.
+    """K spans of consecutive utterances; all utterances of a subset are the rows of one flat tensor.
 
     Attributes:
         starts, ends: int [K]; span k holds the rows starts[k]:ends[k].
-        targets: int [K]; the row of the target of span k, predicted at its last position. None: every row is its own
-            target.
+        targets: int [K]; row of the utterance that the last position of span k predicts. None: every position
+            predicts the utterance at this position.
     """
 
     starts: Tensor
@@ -68,14 +69,14 @@ class Spans:
         return self.ends - self.starts
 
     def rows(self, picked: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-        """Rows of some spans, padded.
+        """Return the rows of some spans as a padded tensor.
 
         Args:
-            picked: numbers of the spans, [B].
-            longest: length L of the longest of them.
+            picked: indices of the B spans, [B].
+            longest: length L of the longest of these spans.
 
         Returns:
-            Rows int [B, L] (any valid row on padding) and the mask bool [B, L], False on padding.
+            Row indices int [B, L] (padding repeats some valid row) and the mask bool [B, L], False on padding.
         """
         position = torch.arange(longest, device=self.starts.device)
         start, end = self.starts[picked, None], self.ends[picked, None]
@@ -84,14 +85,15 @@ class Spans:
         return rows.where(mask, torch.minimum(start, self.ends.max() - 1)), mask
 
     def target_rows(self, picked: Tensor, rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Targets of some spans.
+        """Return the target utterance of each position of some spans.
 
         Args:
-            picked: numbers of the spans, [B].
-            rows, mask: what `rows` returned for them, [B, L].
+            picked: indices of the B spans, [B].
+            rows, mask: the result of the method `rows` for the same spans, [B, L] each.
 
         Returns:
-            int [B, L], the row of the target of each position, and bool [B, L], whether the position has one.
+            int [B, L], the row of the target utterance of each position; bool [B, L], whether the position has a
+            target.
         """
         if self.targets is None:
             return rows, mask
@@ -100,12 +102,14 @@ class Spans:
 
 
 def spans_of(window: ContextWindow, offsets: Tensor, speakers: Tensor | None = None) -> Spans:
-    """Cut flat dialogues into the spans of a context window. A target without any context has no span.
+    """Return the spans of utterances that a model sees: one for each dialogue, or one for each target utterance.
+
+    A target without any context has no span.
 
     Args:
         window: the context window.
-        offsets: dialogue d owns the utterances offsets[d]:offsets[d + 1], [number of dialogues + 1].
-        speakers: number of each utterance's speaker in its dialogue, [N]; needed only for `window.same_speaker`.
+        offsets: [number of dialogues + 1]; dialogue d owns the utterances offsets[d]:offsets[d + 1].
+        speakers: speaker index of each of the N utterances, [N]; needed only for `window.same_speaker`.
     """
     if window.whole:
         return Spans(offsets[:-1], offsets[1:])
@@ -121,9 +125,9 @@ def spans_of(window: ContextWindow, offsets: Tensor, speakers: Tensor | None = N
 
 
 def _after_own_last(speakers: Tensor, begins: Tensor) -> Tensor:
-    """Where the context of each utterance ends: after its speaker's previous utterance, int [N].
+    """Return the row at which the context of each utterance ends: behind the same speaker's previous utterance, [N].
 
-    A speaker's first utterance has no context: its entry is the beginning of the dialogue.
+    A speaker's first utterance has no context; for it, the row is the beginning of the dialogue.
     """
     ends, previous_end = [], dict[tuple[int, int], int]()
     for row, (speaker, begin) in enumerate(zip(speakers.tolist(), begins.tolist(), strict=True)):

@@ -136,11 +136,11 @@ BAD: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     ),
     "an absent cache": (
         lambda: Path("data/caches/toy/text/words.dev.h5").unlink(),
-        ("words.dev.h5: not there", "ercache extract toy --features words"),
+        ("words.dev.h5: no such cache file", "ercache extract toy --features words"),
     ),
     "a sequence where a vector is needed": (lambda: rewrite(kind="sequence"), ("no array of kind vector",)),
     "another corpus": (lambda: rewrite(corpus="other"), ("of corpus 'other', not 'toy'",)),
-    "another manifest": (other_text, ("are not those of the manifest any more", "ercache extract toy")),
+    "another manifest": (other_text, ("text or media in the manifest have changed", "ercache extract toy")),
     "random weights": (lambda: rewrite(weights={"random": True}), ("--allow-random-weights accepts them",)),
     "a leak": (
         lambda: rewrite(weights={"seen": {"toy": ["test"]}}),

@@ -69,7 +69,7 @@ def test_all_problems_are_reported_together_with_the_remedy(data: Path) -> None:
     rewrite(data, "words", corpus="other")
     error = told(data)
     text = "\n".join(error.details)
-    assert "sound.dev.h5: not there" in text and "face.test.h5: not there" in text
+    assert "sound.dev.h5: no such cache file" in text and "face.test.h5: no such cache file" in text
     assert "words.train.h5: of corpus 'other', not 'toy'" in text
     assert error.hint == "ercache extract toy --features sound,face"
     assert error.exit_code == 2
