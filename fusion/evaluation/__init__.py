@@ -1,1 +1,1 @@
-"""Scores of finished runs, their significance, rankings of systems and case studies."""
+"""Evaluates finished runs: scores, significance tests, rankings of several runs, and case studies of dialogues."""

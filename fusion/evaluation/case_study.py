@@ -1,4 +1,4 @@
-"""Case study of one dialogue: the attention weights of a trained AVAFN, as in the figure of its paper."""
+"""Case study: the predictions and attention weights of a trained AVAFN model for one dialogue."""
 
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,22 @@ from fusion.runs.weights import read_statistics
 
 
 def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dict[str, Any]:
-    """Run one dialogue of the split through one seed of an AVAFN.
+    """Run one dialogue of L turns through a trained AVAFN model, and return predictions and attention weights.
 
     Args:
         model_dir: the run folder.
         data: folder with the manifest and the caches that the run was trained on.
         dialogue: name of the dialogue in the manifest.
-        seed: seed of the run.
+        seed: seed of the model; a run has one model for each seed.
 
     Returns:
         `{"dialogue", "seed", "turns": [{"id", "speaker", "text", "label", "predicted"}], "audio_attention",
-        "history_weights"}`. `audio_attention` [L, L] is the attention of each turn's video (row) over the audio of all
-        turns (softmax of Eq. 2). `history_weights` [L - 1] are the weights of the earlier contexts at the last turn
-        (Eq. 9b).
+        "history_weights"}`. `audio_attention` [L, L] holds the attention weights of each turn's video (row) over the
+        audio of all turns (softmax of Eq. 2). `history_weights` [L - 1] holds the attention weights of the last turn
+        over the context states of the earlier turns (Eq. 9b).
 
     Raises:
-        UsageError: the run is no AVAFN with audio, video and the default attention, or there is no such dialogue.
+        UsageError: the model is no AVAFN with audio, video and the default attention, or the dialogue is unknown.
 
     Source: docs/papers/avafn.md.
     """
@@ -41,8 +41,8 @@ def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dic
     model = load_model(model_dir / f"seed{seed}", run)
     if not isinstance(model, Avafn) or not model.explains:
         raise UsageError(
-            f"{model_dir}: no case study of this run",
-            hint="it takes an avafn with audio and visual, use_cam, use_acm and context_attention scalar_tanh",
+            f"{model_dir}: no case study of this run: its model does not store both attentions",
+            hint="train an avafn on audio and visual, with use_cam, use_acm and context_attention: scalar_tanh",
         )
     raw = source.subset(subset)
     rank = next(
@@ -80,7 +80,7 @@ def _predicted(model: Avafn, batch: Batch) -> list[int]:
 
 
 def _found(run: RunRecord, data: Path, dialogue: str) -> tuple[Source, str]:
-    """The data and the name of the subset that holds the dialogue."""
+    """Find the subset (train, dev or test) that holds the dialogue; return its data and its name."""
     known: set[str] = set()
     for name in SUBSETS:
         source = source_of(run, data, name)

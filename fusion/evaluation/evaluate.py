@@ -1,4 +1,4 @@
-"""Scores a trained run again, from its weights, its statistics and the caches."""
+"""Evaluates a trained run on a subset: loads the weights, predicts from the feature caches, and computes scores."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,27 +29,30 @@ def evaluate(
     device: str = "cpu",
     lacking: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Score all seeds of a run on a subset.
+    """Evaluate the models of all seeds of a run on one subset (train, dev or test).
 
     Args:
         model_dir: the run folder.
         data: folder with the manifest and the caches that the run was trained on.
         subset: train, dev or test.
-        device: as torch names it.
-        lacking: modalities to remove from all utterances of the subset, for a test without them.
+        device: name of a torch device, such as `cpu` or `cuda:0`.
+        lacking: modalities to remove from all utterances, to test the model without them.
 
     Returns:
         `{"subset", <subset>: {metric: {"mean", "std", "ci95"}}, "per_class", "confusion", "marks", ...}`.
 
     Raises:
-        UsageError: the run, the subset or its caches cannot be used.
+        UsageError: the run, the subset or a cache cannot be used.
     """
     if subset not in SUBSETS:
         raise UsageError(f"unknown subset {subset!r}", hint=suggestion(subset, SUBSETS))
     run = read_run(model_dir)
     for name in lacking:
         if name not in run.features:
-            raise UsageError(f"{model_dir}: no modality {name!r}", hint=suggestion(name, run.features))
+            raise UsageError(
+                f"{model_dir}: the run has no modality {name!r} to remove",
+                hint=suggestion(name, run.features),
+            )
     if run.folds:
         places = [model_dir / FOLDS / folder_of(fold) for fold in run.folds]
         parts = [_predict_again(place, read_run(place), data, subset, device, lacking) for place in places]
@@ -77,7 +80,7 @@ def evaluate(
 def _predict_again(
     folder: Path, run: RunRecord, data: Path, subset: str, device: str, lacking: Sequence[str]
 ) -> tuple[list[Predictions], list[str]]:
-    """Predictions of a run on one split, and what has changed since its training."""
+    """Predict a subset with the models of a run; return the predictions, and what has changed since the training."""
     source = source_of(run, data, subset)
     return predictions_of(folder, run, source, subset, device, lacking), changes_since(
         run, source.labels_digest, source.findings.digests
@@ -85,7 +88,10 @@ def _predict_again(
 
 
 def source_of(run: RunRecord, data: Path, subset: str) -> Source:
-    """Read what a run needs for one subset. Random weights or leaks that the run accepted are accepted again."""
+    """Read the labels and features that a run needs for one subset.
+
+    Features with random weights, or leaks of test data, are accepted if they were accepted in training.
+    """
     return read_source(
         data,
         run.as_experiment(),
@@ -103,21 +109,26 @@ def predictions_of(
     device: str = "cpu",
     lacking: Sequence[str] = (),
 ) -> list[Predictions]:
-    """What every seed of a run says about a subset."""
+    """Predict a subset with the models of all seeds of a run; return one `Predictions` for each seed."""
     if list(source.classes) != run.classes:
         raise UsageError(
-            f"{model_dir}: trained on other classes than the manifest has now",
+            f"{model_dir}: the classes in the manifest have changed since the training",
             details=[f"run: {', '.join(run.classes)}", f"manifest: {', '.join(source.classes)}"],
         )
     found = []
     raw = source.subset(subset)
     if raw.widths != run.widths:
-        raise UsageError(f"{model_dir}: trained on widths {run.widths}, the caches have {raw.widths}")
+        raise UsageError(
+            f"{model_dir}: trained on feature sizes {run.widths}, but the caches have {raw.widths}"
+        )
     for seed in run.seeds:
         folder = model_dir / f"seed{seed}"
         statistics = read_statistics(folder)
         if statistics is None and TrainingParams(**run.training).standardize:
-            raise UsageError(f"{folder}: the statistics are not there", hint="train the experiment again")
+            raise UsageError(
+                f"{folder}: the feature statistics are missing",
+                hint="train the experiment again",
+            )
         model = load_model(folder, run).to(device)
         with deterministic(threads_for(model)):
             shown = remove_modalities(standardized_on_device(raw, statistics, device), lacking)
@@ -126,14 +137,14 @@ def predictions_of(
 
 
 def load_model(folder: Path, run: RunRecord) -> nn.Module:
-    """Load the model of one seed, in eval mode.
+    """Load the trained model of one seed, in eval mode.
 
     Args:
-        folder: folder of the seed, in the run folder.
+        folder: folder of the seed, inside the run folder.
         run: the record of the run.
 
     Raises:
-        UsageError: the weights are missing, damaged or of another model.
+        UsageError: the weights are missing, damaged or from another model.
     """
     if run.model not in MODELS:
         raise UsageError(f"{folder}: unknown model {run.model!r}", hint=suggestion(run.model, MODELS))

@@ -1,4 +1,4 @@
-"""Several systems on the same test dialogues: mean ranks, Friedman's test, and Nemenyi's critical difference."""
+"""Ranks several systems on the same test dialogues: mean ranks, Friedman's test, Nemenyi's critical difference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Systems in order of their mean rank; rank 1 is the best.
+    """A ranking of systems by their mean rank over the test dialogues; rank 1 is the best.
 
     Attributes:
-        names: the systems, best first.
-        ranks: their mean ranks over the dialogues.
+        names: names of the systems, best first.
+        ranks: mean rank of each system, in the order of `names`.
         p: p value of Friedman's test (null hypothesis: all systems are equal); nan for two systems.
         difference: the critical difference. Systems whose mean ranks differ by less are not significantly different.
-        groups: first and last place (from 0) of each maximal group of neighbours that do not differ significantly.
+        groups: groups of neighbouring systems that do not differ significantly, as large as possible; each as the
+            indices in `names` of the first and the last system.
         dialogues: number of dialogues.
     """
 
@@ -38,11 +39,11 @@ class Ranking:
 
 
 def rank_systems(runs: Sequence[ScoredRun]) -> Ranking:
-    """Rank systems on the dialogues of one test part.
+    """Rank systems by their scores on each dialogue of the same test subset.
 
-    Each dialogue is a block. The score of a system in a block is its weighted F1 on that dialogue, mean over seeds.
-    (Seeds are not blocks of their own, because all seeds are tested on the same dialogues.) Systems with equal scores
-    share the mean of their ranks.
+    Each dialogue is a block of Friedman's test. A system's score in a block is its weighted F1 on this dialogue,
+    averaged over seeds. (Seeds do not make further blocks: all seeds are tested on the same dialogues.) Systems with
+    equal scores share the mean of their ranks.
 
     Args:
         runs: at least two systems, tested on the same dialogues.
@@ -62,27 +63,28 @@ def rank_systems(runs: Sequence[ScoredRun]) -> Ranking:
 
 
 def critical_difference(systems: int, blocks: int) -> float:
-    """Nemenyi's critical difference CD = q sqrt(k (k + 1) / (6 N)).
+    """Return Nemenyi's critical difference CD = q sqrt(k (k + 1) / (6 N)) of mean ranks, at the 5 % level.
 
-    q is the 95 % point of the studentized range divided by sqrt(2).
+    q is the 95 % point of the studentized range, divided by sqrt(2).
 
     Args:
-        systems: k.
-        blocks: N.
+        systems: number k of systems.
+        blocks: number N of blocks (dialogues).
     """
     q = float(studentized_range.ppf(1 - LEVEL, systems, np.inf)) / sqrt(2)
     return q * sqrt(systems * (systems + 1) / (6 * blocks))
 
 
 def indistinguishable_groups(ranks: Sequence[float], difference: float) -> tuple[tuple[int, int], ...]:
-    """The maximal groups of neighbours whose mean ranks differ by less than the critical difference.
+    """Group neighbouring systems whose mean ranks differ by less than the critical difference.
 
     Args:
-        ranks: mean ranks in ascending order.
+        ranks: mean ranks of the systems in ascending order.
         difference: the critical difference.
 
     Returns:
-        First and last place (from 0) of each group of two or more.
+        Indices in `ranks` of the first and the last system of each group. Groups are as large as possible and have at
+        least two systems.
     """
     found: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):

@@ -1,4 +1,4 @@
-"""Compares runs on the same test part: bootstrap over dialogues and seeds, McNemar over utterances, Holm correction."""
+"""Significance tests between runs on the same test subset: bootstrap over dialogues and seeds, and McNemar's test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,13 +32,14 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run on the N labelled test utterances, in the order of their ids.
+    """The test results of a run on N labelled utterances, sorted by utterance id.
 
     Attributes:
         name: name of the run.
-        counts: confusion counts of each seed and dialogue, [S, D, C, C], or [S, D, C, 2, 2] in a multi-label task.
+        counts: confusion matrices [S, D, C, C] of S seeds, D dialogues and C classes; [S, D, C, 2, 2] in a multi-label
+            task.
         right: bool [N]; whether the majority of the seeds predicts the true label.
-        marks: notes that every result of the run must carry.
+        marks: notes that must stand beside every result of the run.
     """
 
     name: str
@@ -48,16 +49,22 @@ class ScoredRun:
 
 
 def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
-    """Compare every pair of runs.
+    """Test for every pair of runs whether their scores on the test subset differ significantly.
 
     Args:
         run_dirs: at least two run folders.
 
     Returns:
-        One row for each pair, in the order given: `a` and `b`; `difference`, weighted F1 of a minus b, mean over seeds;
-        `ci95`, its bootstrap interval, paired over dialogues, each run with its own draws of seeds; `p`, the two-sided
-        share of bootstrap draws on the other side of 0, Holm-corrected over all pairs; `p_mcnemar`, exact McNemar on
-        the majority of the seeds, Holm-corrected; `only_a_right`, `only_b_right`, `marks_a`, `marks_b`.
+        One row for each pair of runs:
+
+        - `a`, `b`: names of the two runs.
+        - `difference`: weighted F1 of a minus weighted F1 of b, means over seeds.
+        - `ci95`: 95 % bootstrap interval of the difference. Both runs get the same draws of dialogues, but each run
+          gets draws of seeds of its own.
+        - `p`: two-sided p value of the bootstrap, Holm-corrected over all pairs.
+        - `p_mcnemar`: p value of the exact McNemar test on majority votes of the seeds, Holm-corrected.
+        - `only_a_right`, `only_b_right`: number of utterances that only a, or only b, predicts correctly.
+        - `marks_a`, `marks_b`: notes that must stand beside the results.
 
     Raises:
         UsageError: there are fewer than two runs, they were not tested on the same utterances and labels, or their
@@ -79,7 +86,7 @@ def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def compare_pair(a: ScoredRun, b: ScoredRun) -> dict[str, Any]:
-    """One row of `compare`, before the Holm correction and without marks."""
+    """Compare two runs: one row of the result of `compare`, before the Holm correction and without marks."""
     observed = [mean_scores(o.counts.sum(1), leading=1)[METRIC].mean() for o in (a, b)]
     # Both runs get the same draws of dialogues, so the bootstrap is paired over dialogues.
     # Seeds of different runs are unrelated, so each run gets its own draws of seeds.
@@ -102,35 +109,35 @@ def compare_pair(a: ScoredRun, b: ScoredRun) -> dict[str, Any]:
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
-    """Exact two-sided McNemar test.
+    """Return the p value of the exact two-sided McNemar test between two runs.
 
     Args:
-        only_a: utterances that only run a predicts correctly.
-        only_b: utterances that only run b predicts correctly.
+        only_a: number of utterances that only run a predicts correctly.
+        only_b: number of utterances that only run b predicts correctly.
     """
     return float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
 
 
 def bootstrap_p(differences: NDArray[np.float64]) -> float:
-    """Two-sided share of bootstrap draws on the other side of 0; always above 0.
+    """Return the two-sided bootstrap p value of "the two runs have equal scores"; it is always above 0.
 
     Args:
-        differences: difference of the two runs in each draw.
+        differences: score of run a minus score of run b, in each bootstrap draw.
     """
     side = min((differences <= 0).sum(), (differences >= 0).sum())
     return float(min(1.0, 2 * (side + 1) / (len(differences) + 1)))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Correct p values for the number of comparisons (Holm)."""
+    """Return the p values, corrected for the number of comparisons with Holm's method."""
     return [float(value) for value in multipletests(p, method="holm")[1]]
 
 
 def read_scored_runs(folders: Sequence[Path]) -> list[ScoredRun]:
-    """Read runs, and check that they were tested on the same utterances and labels.
+    """Read the test results of runs, and check that all runs were tested on the same utterances and labels.
 
     Raises:
-        UsageError: with all differences.
+        UsageError: the runs cannot be compared; the message lists all differences.
     """
     runs = [read_run(folder) for folder in folders]
     tables = [_test_rows(folder, run) for folder, run in zip(folders, runs, strict=True)]
@@ -143,7 +150,10 @@ def read_scored_runs(folders: Sequence[Path]) -> list[ScoredRun]:
         if _truth(table) != _truth(tables[0]):
             wrong.append(f"{folder}: other test utterances or labels than {folders[0]}")
     if wrong:
-        raise UsageError("runs can only be compared on the same test part", details=wrong)
+        raise UsageError(
+            "these runs cannot be compared: they were not tested on the same utterances and labels",
+            details=wrong,
+        )
     single = len({folder.name for folder in folders}) == len(folders)
     return [
         scored_run_of(folder.name if single else str(folder), run, table)
@@ -152,12 +162,12 @@ def read_scored_runs(folders: Sequence[Path]) -> list[ScoredRun]:
 
 
 def scored_run_of(name: str, run: RunRecord, table: pa.Table) -> ScoredRun:
-    """Make a `ScoredRun`.
+    """Compute the test results of a run from its stored predictions.
 
     Args:
         name: name of the run.
-        run: its record.
-        table: its predictions on the labelled test utterances, sorted by seed and id.
+        run: the record of the run.
+        table: predictions of the run for the labelled test utterances, sorted by seed and utterance id.
     """
     columns = {key: np.array(table.column(key).to_pylist()) for key in ("seed", "dialogue")}
     truth, predicted = (_of_emotions if run.several else _of_classes)(run, table)
@@ -193,7 +203,7 @@ def _of_emotions(run: RunRecord, table: pa.Table) -> tuple[Ints, Ints]:
 
 
 def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
-    """Read the predictions on the labelled test utterances, sorted by seed and id."""
+    """Read a run's predictions for the labelled test utterances, sorted by seed and utterance id."""
     chances = [f"p_{value}" for value in run.classes]
     held = [f"label_{value}" for value in run.classes] if run.several else []
     names = ["seed", "id", "dialogue", "subset", "label", "predicted", *chances, *held]
@@ -203,7 +213,7 @@ def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
     wrong = _damages(table, run, chances)
     if wrong:
         raise UsageError(
-            f"{folder / PREDICTIONS_FILE}: does not fit the run",
+            f"{folder / PREDICTIONS_FILE}: the predictions do not fit the record of the run",
             details=wrong,
             hint="train the experiment again",
         )
@@ -211,7 +221,7 @@ def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
 
 
 def _damages(table: pa.Table, run: RunRecord, chances: Sequence[str]) -> list[str]:
-    """Why rows of predictions do not fit the record of their run, one sentence each."""
+    """Check a table of predictions against the record of its run; return one sentence for each problem."""
     wrong = [name for name in chances if not pa.types.is_floating(table.schema.field(name).type)]
     found = [f"column {name} holds no numbers" for name in wrong]
     # In a multi-label task some emotions of an utterance may be unknown.

@@ -1,1 +1,1 @@
-"""An experiment before any training: its options resolved, its data read, everything checked."""
+"""Prepares an experiment for training: fills in defaults, reads features and labels, and checks everything."""

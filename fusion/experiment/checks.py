@@ -1,4 +1,4 @@
-"""Checks before an experiment starts: its split, its modalities, and how far its features look ahead."""
+"""Checks before training: the split, the modalities, and whether features see utterances that are to be predicted."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ from fusion.data.labels import label_space
 
 
 def split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequence[str]) -> list[str]:
-    """Problems of the split and the label set that an experiment names, one sentence each."""
+    """Check the split and the label set of an experiment; return one sentence for each problem."""
     problems = []
     space = label_space(manifest, entry.label_set)
     if space is None:
@@ -46,10 +46,13 @@ def split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequenc
 
 
 def broken_promises(manifest: Manifest, split: str, subsets: Sequence[str], findings: Findings) -> list[str]:
-    """Promises of a split (no shared speakers, no shared dialogues) that it does not keep, one sentence each.
+    """Check that a split keeps its promises: that train, dev and test share no speakers, or no dialogues.
 
-    A split without promises, such as a user's own table, may have parts of one dialogue in two subsets. That is no
-    problem, but the results carry a mark.
+    A split without promises, such as a user's own table, may have utterances of one dialogue in two subsets. This is
+    allowed, but recorded as a note (mark) in `findings`.
+
+    Returns:
+        One sentence for each pair of subsets that breaks a promise.
     """
     promised = manifest.promises.get(split, ())
     if not promised:
@@ -59,10 +62,10 @@ def broken_promises(manifest: Manifest, split: str, subsets: Sequence[str], find
 
 
 def shared_groups(manifest: Manifest, split: str, subsets: Sequence[str], kind: Promise) -> list[str]:
-    """Find subsets of a split that share speakers or dialogues.
+    """Find pairs of subsets (train, dev, test) that share speakers, or that share dialogues.
 
     Returns:
-        One sentence for each pair of subsets that does.
+        One sentence for each such pair, with the first shared names.
     """
     group = {
         u.id: (u.part, u.dialogue) if kind == "dialogue" else ("", u.speaker) for u in manifest.utterances
@@ -78,7 +81,7 @@ def shared_groups(manifest: Manifest, split: str, subsets: Sequence[str], kind: 
 
 
 def trained_on(manifest: Manifest, entry: ExperimentParams) -> list[str]:
-    """Ids of the utterances of train that the models will see."""
+    """Return the ids of the training utterances; without the unlabelled ones if the experiment drops them."""
     ids = set(manifest.splits.get(entry.split, {}).get("train", ()))
     seen = (u for u in manifest.utterances if u.id in ids)
     space = label_space(manifest, entry.label_set)
@@ -88,12 +91,12 @@ def trained_on(manifest: Manifest, entry: ExperimentParams) -> list[str]:
 def absent_modalities(
     train: Sequence[str], present: Mapping[str, NDArray[np.bool_]], rows: Mapping[str, int]
 ) -> list[str]:
-    """Find modalities that no utterance of train has.
+    """Find modalities that are absent in all training utterances.
 
     Args:
-        train: ids of the utterances that are trained on.
-        present: modality -> bool [N], whether each row has it.
-        rows: id -> row.
+        train: ids of the training utterances.
+        present: modality -> bool [N]; whether the utterance in each row has the modality.
+        rows: utterance id -> row index in `present`.
 
     Returns:
         One sentence for each such modality.
@@ -107,7 +110,7 @@ def absent_modalities(
 
 
 def looks_ahead(findings: Findings) -> list[str]:
-    """Problems of features that see the target of a prediction (EPC) before it is spoken, one sentence each."""
+    """Find features that see later utterances, which an EPC model must not know; return one sentence for each."""
     found = []
     for name, recipe in findings.recipes.items():
         context = recipe["context"]
@@ -124,22 +127,23 @@ def looks_ahead(findings: Findings) -> list[str]:
 
 
 def refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings) -> None:
-    """Stop if there is any problem.
+    """Raise an error if there is any problem.
 
     Args:
         entry: the experiment.
-        problems: one sentence each.
-        findings: for the hint, which features to extract.
+        problems: one sentence for each problem.
+        findings: lists the features to extract again, for the hint.
 
     Raises:
-        UsageError: with all problems.
+        UsageError: there is at least one problem; the message lists all.
     """
     if not problems:
         return
     names = ",".join(dict.fromkeys(findings.to_extract))
     hint = f"ercache extract {entry.corpus} --features {names}" if names else ""
     raise UsageError(
-        f"{entry.corpus}: the experiment cannot use what is there ({count_noun(len(problems), 'finding')})",
+        f"{entry.corpus}: the manifest or the caches do not fit the experiment "
+        f"({count_noun(len(problems), 'problem')})",
         details=problems,
         hint=hint,
     )

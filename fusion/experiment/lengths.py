@@ -1,4 +1,4 @@
-"""Refuses dialogues that are too long for a model whose memory grows with the pairs of their utterances."""
+"""Refuses dialogues that are too long for models whose memory grows with the square of the dialogue's length."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,14 +15,14 @@ SHOWN: Final = 3  # dialogues that the message names
 
 
 def too_long(entry: ExperimentParams, dialogues: Iterable[Sequence[Utterance]]) -> list[str]:
-    """Find dialogues that do not fit into the memory.
+    """Find dialogues that are too long for the experiment's model to train on.
 
     Args:
         entry: the experiment.
-        dialogues: the complete dialogues of the subsets that are read.
+        dialogues: the complete dialogues that the model will see.
 
     Returns:
-        One sentence with the remedy, or an empty list.
+        A list with one sentence, which names the dialogues and says what to do; empty if all dialogues fit.
     """
     model = MODELS[entry.model]
     if model.pair_bytes is None:

@@ -1,4 +1,4 @@
-"""Resolves an experiment of params.yaml: its model, the model's switches, and the training."""
+"""Resolves an experiment of params.yaml: finds the model, and fills in its switches and the training params."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ class Experiment:
     """An experiment of params.yaml with all defaults filled in.
 
     Attributes:
-        name: its name.
-        entry: its entry in params.yaml.
-        model: the model that it names.
-        config: the model's switches.
-        training: the training params.
+        name: name of the experiment.
+        entry: the entry of the experiment in params.yaml.
+        model: registry entry of the model.
+        config: all switches of the model.
+        training: all training params.
     """
 
     name: str
@@ -31,16 +31,18 @@ class Experiment:
 
 
 def experiment_of(name: str, params: Params) -> Experiment:
-    """Resolve an experiment of params.yaml.
+    """Find an experiment of params.yaml by name, check it, and fill in all defaults.
 
     Raises:
-        UsageError: it is unknown, or its model, preset, switches or modalities are wrong.
+        UsageError: the experiment is unknown, or its model, preset, switches or modalities are wrong.
     """
     if name not in params.experiments:
         raise UsageError(f"unknown experiment {name!r}", hint=suggestion(name, params.experiments))
     entry = params.experiments[name]
     if entry.model not in MODELS:
-        raise UsageError(f"{name}: unknown model {entry.model!r}", hint=suggestion(entry.model, MODELS))
+        raise UsageError(
+            f"experiment {name!r}: unknown model {entry.model!r}", hint=suggestion(entry.model, MODELS)
+        )
     model = MODELS[entry.model]
     bad = [
         f"modality {m!r} is not one of {', '.join(model.modalities)}"
@@ -57,7 +59,7 @@ def experiment_of(name: str, params: Params) -> Experiment:
     if entry.task not in model.tasks:
         bad.append(f"model {model.key} does not do the task {entry.task!r}")
     if bad:
-        raise UsageError(f"{name}: unusable experiment", details=bad)
+        raise UsageError(f"experiment {name!r} in params.yaml cannot be used", details=bad)
     return Experiment(
         name, entry, model, model.resolve(entry.preset, entry.config), params.training_of(entry)
     )

@@ -1,4 +1,4 @@
-"""Reads the features and labels of an experiment from manifest and caches, and checks them before training."""
+"""Reads the features and labels of an experiment from the manifest and the caches, and checks them before training."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,19 +35,19 @@ SUBSETS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Source:
-    """Features and labels of an experiment. `subset` makes a subset of the split when it is needed.
+    """Features and labels of an experiment, as read from the manifest and the caches.
 
     Attributes:
         manifest: the corpus.
         manifest_digest: sha256 of the manifest file.
-        label_set: label set, or family of label sets.
-        split: split of the manifest.
+        label_set: name of a label set, or of a family of label sets (multi-label).
+        split: name of a split in the manifest.
         modalities: modality -> pooled features; empty for a model that takes sequences.
-        sequences: role -> steps; empty for a model that takes pooled features.
-        rows: utterance id -> row in `modalities` and `sequences`.
-        findings: what reading the caches found.
+        sequences: role (an input of the model) -> steps; empty for a model that takes pooled features.
+        rows: utterance id -> row index in `modalities` and `sequences`.
+        findings: problems and notes from reading the caches.
         window: context window of the task.
-        drop_unlabelled: leave out unlabelled utterances, instead of keeping them as context.
+        drop_unlabelled: leave out utterances without a label, instead of keeping them as context.
     """
 
     manifest: Manifest
@@ -63,23 +63,23 @@ class Source:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes in order: values of the label set, or the emotions of a family of sets."""
+        """The class names in order: the values of the label set, or the emotions of a multi-label task."""
         return self.labels.classes
 
     @property
     def labels(self) -> LabelSpace:
-        """The label space: what a model predicts for an utterance."""
+        """The possible labels of an utterance, from which a model chooses."""
         space = label_space(self.manifest, self.label_set)
         assert space is not None  # `read_source` refuses an unknown label set
         return space
 
     @property
     def labels_digest(self) -> str:
-        """Digest of labels and split."""
+        """Digest of the labels and the split; it changes if a label or the split in the manifest changes."""
         return self.manifest.labels_digest(self.label_set, self.split)
 
     def subset(self, name: str) -> Subset:
-        """The dialogues of one subset of the split."""
+        """Make the subset `name` (train, dev or test) of the split: its dialogues, features and labels."""
         return make_subset(
             self.manifest,
             name,
@@ -94,7 +94,7 @@ class Source:
 
     @property
     def present(self) -> dict[str, NDArray[np.bool_]]:
-        """Modality -> bool [N]; whether each utterance that was read has it."""
+        """Modality -> bool [N]; whether each of the N utterances that were read has the modality."""
         return {m: joined.present for m, joined in self.modalities.items()} | {
             m: has.numpy() for m, has in present_of(self.sequences).items()
         }
@@ -113,16 +113,18 @@ def read_source(
     Args:
         data: folder with manifests/ and caches/.
         entry: the experiment.
-        subsets: subsets of the split; only the caches that they need are read.
-        allow_random_weights: accept features of networks with random weights; marks the result.
-        allow_leak: accept features of checkpoints that have seen test data of the split; marks the result.
+        subsets: the subsets (train, dev, test) to read; other caches are not opened.
+        allow_random_weights: accept features of networks with random weights; the result gets a note (mark).
+        allow_leak: accept features of checkpoints that were trained on test data; the result gets a note (mark).
 
     Raises:
-        UsageError: with all problems.
+        UsageError: the manifest or the caches cannot be used; the message lists all problems.
     """
     if entry.folds is not None:
-        hint = f"name one split, e.g. `split: {entry.folds}/...`"
-        raise UsageError(f"{entry.corpus}: the folds {entry.folds!r} where one split is needed", hint=hint)
+        hint = f"name a single split in the experiment, e.g. `split: {entry.folds}/...`"
+        raise UsageError(
+            f"{entry.corpus}: this command takes one split, not the folds {entry.folds!r}", hint=hint
+        )
     path = data / "manifests" / f"{entry.corpus}.jsonl"
     manifest = read_manifest(path)
     split = manifest.splits.get(entry.split, {})
@@ -167,7 +169,7 @@ def read_source(
 
 
 def _parts_of(manifest: Manifest, dialogues: Iterable[Sequence[Utterance]]) -> list[str]:
-    """The parts that hold the dialogues, in the manifest's order; all parts if there is no dialogue."""
+    """Return the corpus parts (such as `train`, `Ses01`) that hold the dialogues; all parts if there is no dialogue."""
     needed = {u.part for dialogue in dialogues for u in dialogue} or set(manifest.parts)
     return [part for part in manifest.parts if part in needed]
 
@@ -175,7 +177,12 @@ def _parts_of(manifest: Manifest, dialogues: Iterable[Sequence[Utterance]]) -> l
 def _read_caches(
     root: Path, manifest: Manifest, entry: ExperimentParams, parts: Sequence[str], **guards: Any
 ) -> tuple[dict[str, ModalityFeatures], dict[str, Ragged], Findings]:
-    """Read pooled vectors by modality, or steps by role if the model takes sequences; the other mapping is empty."""
+    """Read the features of an experiment.
+
+    Returns:
+        Modality -> pooled features (empty for a model that takes sequences); role -> steps (empty for other models);
+        and the findings.
+    """
     features = {m: entry.features[m] for m in in_order(entry.features)}  # type: ignore[index]
     roles = MODELS[entry.model].roles
     if roles:
@@ -197,7 +204,7 @@ def _mark_absent_classes(source: Source) -> None:
 
 
 def provenance_of(source: Source) -> dict[str, Any]:
-    """Where features and labels come from: fields of `fusion.runs.schema.Provenance`."""
+    """Return where features and labels come from, as fields of `fusion.runs.schema.Provenance`."""
     recipes = source.findings.recipes
     return {
         "labels_digest": source.labels_digest,

@@ -208,7 +208,7 @@ def test_a_run_is_refused_when_its_labels_changed(ercache: Run) -> None:
     more = {"emotion7": (*manifest.label_sets["emotion7"], "fear")}
     write_manifest(replace(manifest, label_sets=more), MANIFEST)
     code, _, err = ercache("evaluate", "data/models/exp")
-    assert code == 2 and "trained on other classes than the manifest has now" in err
+    assert code == 2 and "the classes in the manifest have changed since the training" in err
 
 
 def test_a_class_without_an_example_is_marked_and_the_loss_stays_a_number(ercache: Run) -> None:

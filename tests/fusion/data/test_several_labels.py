@@ -178,7 +178,7 @@ def test_runs_of_several_emotions_can_be_compared(data: Path) -> None:
     (row,) = compare([data / "models/good", data / "models/exp"])
     assert row["difference"] > 0 and row["only_a_right"] > row["only_b_right"]
     train(data, label_set="emotion7", training={"seeds": 2, "epochs": 2})
-    with pytest.raises(UsageError, match="same test part"):
+    with pytest.raises(UsageError, match="not tested on the same utterances"):
         compare([data / "models/good", data / "models/exp"])
 
 

@@ -117,7 +117,7 @@ def test_runs_that_cannot_be_compared_are_refused_with_all_reasons(
     shutil.copytree(runs["text"], other)
     run = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps({**run, "corpus": "meld", "split": "mine"}))
-    with pytest.raises(UsageError, match="same test part") as error:
+    with pytest.raises(UsageError, match="not tested on the same utterances") as error:
         compare([runs["both"], other])
     assert len(error.value.details) == 2
     (other / "predictions.parquet").write_bytes(b"x")

@@ -656,7 +656,7 @@ def test_item_22_a_run_is_tested_without_a_modality_that_it_was_trained_with(cac
     manifest = read_manifest(caches / "manifests/toy.jsonl")
     write_feature(caches, manifest, "sound", {}, kind="sequence")
     assert evaluate(folder, caches)["test"] == deaf["test"]  # as if the caches had none
-    with pytest.raises(UsageError, match="no modality 'sound'"):
+    with pytest.raises(UsageError, match="has no modality 'sound'"):
         evaluate(folder, caches, lacking=["sound"])
 
 

@@ -37,7 +37,7 @@ def test_it_predicts_the_last_known_label_of_any_speaker() -> None:
 
 
 def test_it_does_not_do_recognition() -> None:
-    with pytest.raises(UsageError, match="unusable experiment") as told:
+    with pytest.raises(UsageError, match="cannot be used") as told:
         experiment_of("exp", toy_params(model="copy_last"))
     assert told.value.details == ("model copy_last does not do the task 'erc'",)
 

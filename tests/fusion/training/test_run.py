@@ -307,7 +307,7 @@ def test_evaluate_says_what_is_wrong_with_a_run(data: Path) -> None:
     write_feature(data, manifest, "words", {i: 2 * v for i, v in toy_vectors(manifest, "words").items()})
     assert evaluate(folder, data)["marks"] == ["toy/text/words.test.h5 is not the file of the training"]
     (folder / "seed0/statistics.safetensors").unlink()
-    with pytest.raises(UsageError, match="the statistics are not there"):
+    with pytest.raises(UsageError, match="the feature statistics are missing"):
         evaluate(folder, data)
     (folder / "seed0/model.safetensors").write_bytes(b"no weights")
     shutil.copy(folder / "seed1/statistics.safetensors", folder / "seed0")
