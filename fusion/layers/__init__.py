@@ -1,1 +1,1 @@
-"""Layers and losses that two or more fusion models share."""
+"""Layers and losses that several fusion models share."""

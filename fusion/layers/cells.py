@@ -1,8 +1,8 @@
-"""GRU cells over the turns of dialogues, all directions in one stacked matrix product.
+"""GRU cells that run over the turns of dialogues; forward and backward direction share one batched matrix product.
 
-R is the number of directions: 1, or 2 for forward and backward in time. Each direction has one `nn.GRUCell` of torch,
-so weights, their order (r, z, n) and their initialisation are torch's. The part of the input that is known before
-the recurrence starts is projected once for all turns.
+R is the number of directions: 1, or 2 for forward and backward in time. Each direction has its own `nn.GRUCell`, with
+torch's initialisation and order of gates (r, z, n). Inputs that are known before the recurrence starts are projected
+for all turns at once.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def gru_step(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
-    """One step of a GRU cell whose products are computed already.
+    """Compute one step of a GRU cell from products of the weights that are computed already.
 
     Args:
         gi: W_i x + b_i for the gates r, z, n, [..., 3 H].
@@ -30,21 +30,21 @@ def gru_step(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
 
 
 def cell_parameters(cells: nn.ModuleList, name: str) -> list[Tensor]:
-    """The parameter of this name of every direction's cell."""
+    """Return the parameter `name` (such as `weight_ih`) of the cell of each direction."""
     return [getattr(cell, name) for cell in cells]
 
 
 def split_inputs(cells: nn.ModuleList, *widths: int) -> list[list[Tensor]]:
-    """Cut W_i of every direction into the columns for each part of the cell's input.
+    """Cut the input weights W_i of GRU cells into blocks of columns, one block for each section of the cell's input.
 
-    All parts are cut at once, because the gradient of a single slice is a full matrix with zeros around the slice.
+    One cut for all sections saves memory: the gradient of a single slice would be a full matrix, mostly zeros.
 
     Args:
         cells: one cell for each direction.
-        widths: width of each part of the input; may be 0.
+        widths: width of each section of the input; may be 0.
 
     Returns:
-        For each part a list over directions, [3 H, width] each.
+        For each section, a list with one block [3 H, width] for each direction.
     """
     cut = [W.split_with_sizes(widths, 1) for W in cell_parameters(cells, "weight_ih")]
     return [list(part) for part in zip(*cut, strict=True)]
@@ -55,25 +55,25 @@ def project_inputs(cells: nn.ModuleList, weights: list[Tensor], x: Tensor) -> Te
 
     Args:
         cells: one cell for each direction.
-        weights: the columns of W_i that take x, for each direction.
-        x: [B, L, D].
+        weights: for each direction, the columns of W_i that take x.
+        x: the input, [B, L, D].
 
     Returns:
-        [R, B, L, 3 H], turns in the order of the dialogue.
+        Projected input [R, B, L, 3 H] of R directions; turns stay in the order of the dialogue.
     """
     found = F.linear(x, torch.cat(weights), torch.cat(cell_parameters(cells, "bias_ih")))
     return found.view(*x.shape[:-1], len(cells), -1).movedim(2, 0)
 
 
 def stack_weights(weights: list[Tensor]) -> Tensor:
-    """Stack the columns of W_i for an input that the recurrence itself computes, [R, D, 3 H]."""
+    """Stack the columns of W_i of all R directions, for an input that the recurrence computes, into [R, D, 3 H]."""
     return torch.stack([W.T for W in weights])
 
 
 def recurrent_weights(cells: nn.ModuleList, rows: int) -> tuple[Tensor, Tensor]:
-    """W_h [R, H, 3 H] and b_h [R, rows, 3 H] of all directions.
+    """Return the recurrent weights W_h [R, H, 3 H] and biases b_h [R, rows, 3 H] of all R directions.
 
-    The bias is repeated for every row once; otherwise torch would sum its gradient over the rows at each turn.
+    For speed, the bias is repeated for every row: torch then sums its gradient over the rows only once.
     """
     weight = torch.stack([W.T for W in cell_parameters(cells, "weight_hh")])
     bias = torch.stack(cell_parameters(cells, "bias_hh")).unsqueeze(1)
@@ -85,12 +85,12 @@ def run_gru(cells: nn.ModuleList, x: Tensor, who: Tensor | None = None, people: 
 
     Args:
         cells: one cell for each direction.
-        x: [R, B, L, D], turns in each direction's order of time.
-        who: speaker of each turn, [R, B, L]; None: one sequence of all turns.
+        x: inputs [R, B, L, D]; the backward direction has its turns in reverse order.
+        who: speaker index of each turn, [R, B, L], to give each speaker a state; None for one state for all turns.
         people: number of speakers.
 
     Returns:
-        The state after each turn, [R, B, L, H].
+        The state after each turn, [R, B, L, H], in the order of `x`.
     """
     R, B, L, _ = x.shape
     W_h, b_h = recurrent_weights(cells, B)

@@ -1,4 +1,4 @@
-"""The utterances of a batch as single clips without padding of dialogues, for models that ignore conversation."""
+"""Makes batches of single clips from batches of dialogues, for models that use no context of the conversation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,32 +13,33 @@ from fusion.data.ragged import Steps
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """A batch of N utterances without their dialogues.
+    """A batch of N single clips; each clip is one utterance.
 
     Attributes:
-        values: role (an input of the model, as its entry names it) -> steps, padded [N, T, ...].
-        lengths: role -> number of steps [N]; 0 if a clip lacks the role.
+        values: role (an input of the model, such as `audio`) -> steps [N, T, ...], padded to T steps.
+        lengths: role -> number of steps of each clip, [N]; 0 if the clip has no such input.
     """
 
     values: dict[str, Tensor]
     lengths: dict[str, Tensor]
 
     def select(self, ranks: Tensor) -> "ClipBatch":
-        """Return some utterances by index [n], with no more padding than they need."""
+        """Return the clips with the indices `ranks` [n], padded only to the longest of these clips."""
         lengths = {role: n[ranks] for role, n in self.lengths.items()}
         longest = {role: max([1, *n.tolist()]) for role, n in lengths.items()}
         return ClipBatch({role: x[ranks, : longest[role]] for role, x in self.values.items()}, lengths)
 
 
 def dense_clips(batch: Batch, shortest: Mapping[str, int]) -> tuple[Tensor, ClipBatch]:
-    """Return the N utterances of a batch that have any steps, as clips.
+    """Collect the N utterances of a batch of dialogues that have steps in at least one role, as single clips.
 
     Args:
-        batch: the batch.
-        shortest: role -> least size T of its tensor (shorter ones are padded); other roles are left out.
+        batch: the batch of dialogues.
+        shortest: role (an input of the model) -> smallest allowed number of steps T; shorter tensors are padded. Roles
+            that are not named are left out.
 
     Returns:
-        The places [N] of the clips in the flattened grid of the batch, and the clips.
+        The position [N] of each clip in the flattened batch [B * L], and the clips.
     """
     held = {role: batch.steps[role] for role in shortest}
     places = torch.unique(torch.cat([steps.places for steps in held.values()]))
@@ -55,15 +56,15 @@ def _dense(steps: Steps, places: Tensor, shortest: int) -> tuple[Tensor, Tensor]
 
 
 def pad_to_length(x: Tensor, lengths: Tensor, least: int) -> tuple[Tensor, Tensor]:
-    """Extend clips to at least `least` steps with zeros, which count as steps. Clips of length 0 stay empty.
+    """Extend short clips to `least` steps with zeros that count as real steps. Clips of length 0 stay empty.
 
     Args:
-        x: [N, T, ...].
-        lengths: [N].
-        least: least number of steps.
+        x: steps of N clips, [N, T, ...].
+        lengths: number of steps of each clip, [N].
+        least: smallest allowed number of steps.
 
     Returns:
-        [N, max(T, least), ...] and the new lengths [N].
+        The extended clips [N, max(T, least), ...] and their new lengths [N].
     """
     missing = max(0, least - x.shape[1])
     x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, missing))
@@ -71,15 +72,15 @@ def pad_to_length(x: Tensor, lengths: Tensor, least: int) -> tuple[Tensor, Tenso
 
 
 def weaken_modalities(clips: ClipBatch, how: str) -> tuple[ClipBatch, int]:
-    """Copy all clips several times, with weaker audio (a) or video (v) in the copies.
+    """Copy all clips several times, and weaken the audio (a) or the video (v) of the copies.
 
     Args:
-        clips: clips with the roles `audio` and `visual`.
-        how: `softhard`: (a, v), (c a, (1 - c) v) with a random c from 0, 0.01 .. 0.99 for each clip, (0, v), (a, 0).
-            `noise`: (a, v), (noise, v), (a, noise).
+        clips: N clips with the roles `audio` and `visual`.
+        how: `softhard` makes four sets: (a, v), (c a, (1 - c) v), (0, v), (a, 0), where c is drawn for each clip from
+            0, 0.01, ..., 0.99. `noise` makes three sets: (a, v), (noise, v), (a, noise).
 
     Returns:
-        The copies, one set of N clips after the other, and the number of sets.
+        The sets of N clips in one batch, set after set, and the number of sets.
 
     Source: docs/papers/avtca.md, section 5.
     """

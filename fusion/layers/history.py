@@ -7,15 +7,15 @@ from torch import Tensor
 
 
 def attend_to_history(keys: Sequence[Tensor], values: Sequence[Tensor], query: Tensor) -> Tensor:
-    """sum_k softmax_k(key_k . query) value_k over the earlier turns k.
+    """Compute dot-product attention over the earlier turns k: sum_k softmax_k(key_k . query) value_k.
 
     Args:
-        keys: one [R, B, K] for each earlier turn; at least one.
-        values: one [R, B, H] for each earlier turn.
+        keys: one key [R, B, K] for each earlier turn (R directions, B dialogues); at least one.
+        values: one value [R, B, H] for each earlier turn.
         query: query of the current turn, [R, B, K].
 
     Returns:
-        [R, B, H].
+        The weighted sum of the values, [R, B, H].
     """
     scores = torch.stack(list(keys), dim=2) @ query.unsqueeze(-1)  # [R, B, t, 1]
     past = torch.stack(list(values), dim=2)

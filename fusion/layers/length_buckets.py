@@ -13,11 +13,11 @@ def buckets_of(lengths: Tensor) -> list[Tensor]:
     """Sort N utterances into buckets of similar lengths.
 
     Args:
-        lengths: [N].
+        lengths: length of each utterance, [N].
 
     Returns:
-        Indices of the utterances, one tensor per bucket. Buckets, and the utterances in them, go from long to short. If
-        there is only one bucket, the utterances keep their order.
+        For each bucket, a tensor with the indices of its utterances. Buckets, and the utterances in a bucket, are
+        sorted from long to short. If there is only one bucket, the utterances keep their order.
     """
     order = lengths.argsort(descending=True, stable=True)
     sizes, begins = lengths[order].tolist(), [0]
@@ -30,15 +30,15 @@ def buckets_of(lengths: Tensor) -> list[Tensor]:
 
 
 def map_by_bucket(lengths: Tensor, run: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
-    """Run a function on each length bucket and join the results in the order of the utterances.
+    """Run a function on buckets of utterances of similar lengths, and join the results in the original order.
 
     Args:
-        lengths: [N].
-        run: takes the numbers [n] of a bucket's utterances and returns tensors [n, ...]. The result of an utterance
-            must not depend on other utterances.
+        lengths: length of each of N utterances, [N].
+        run: takes the indices [n] of the utterances of one bucket, and returns tensors [n, ...]. The result for an
+            utterance must not depend on other utterances.
 
     Returns:
-        The tensors for all utterances, [N, ...] each.
+        The joined tensors [N, ...], as many as `run` returns.
     """
     buckets = buckets_of(lengths)
     parts = [run(ranks) for ranks in buckets]

@@ -1,4 +1,4 @@
-"""Losses of the fusion models: cross-entropy for classes and binary cross-entropy for emotions, plain or focal."""
+"""Losses of the fusion models: cross-entropy (single-label) and binary cross-entropy (multi-label), plain or focal."""
 
 from collections.abc import Callable
 
@@ -14,12 +14,13 @@ Loss = Callable[[Tensor, Tensor], tuple[Tensor, int]]
 
 
 def loss_of(training: TrainingParams, labels: Tensor, classes: int) -> Loss:
-    """Make the loss of an experiment.
+    """Make the loss function of an experiment: (logits, labels) -> the mean loss and the number of labels.
 
     Args:
-        training: its training params (class weights, gamma of the focal loss).
-        labels: labels of train, [N], or [N, C] in a multi-label task. Balanced class weights are computed from them.
-        classes: C.
+        training: training params of the experiment, such as class weights and gamma of the focal loss.
+        labels: labels of the training data, [N], or [N, C] in a multi-label task; balanced class weights are computed
+            from them.
+        classes: number C of classes.
     """
     several, balanced = labels.dim() == 2, training.class_weights == "balanced"
     if several:
@@ -32,12 +33,14 @@ def loss_of(training: TrainingParams, labels: Tensor, classes: int) -> Loss:
 def masked_binary_cross_entropy(
     logits: Tensor, labels: Tensor, gamma: float = 0.0, weights: Tensor | None = None
 ) -> tuple[Tensor, int]:
-    """Mean of -w (1 - p)^gamma log p over the known labels, where p is the probability of the true value.
+    """Compute binary (focal) cross-entropy over the known labels: the mean of -w (1 - p)^gamma log p.
+
+    p is the predicted probability of the true value (present or absent).
 
     Args:
-        logits, labels: [..., C]; a label is 1 (present), 0 (absent) or -100 (unknown).
-        gamma: 0 for plain binary cross-entropy, greater for the focal loss.
-        weights: w of each emotion where it is present, [C]; w is 1 where it is absent.
+        logits, labels: [..., C] for C emotions; a label is 1 (present), 0 (absent) or -100 (unknown).
+        gamma: 0 for plain binary cross-entropy, above 0 for the focal loss.
+        weights: weight w of each emotion for labels 1 (present), [C]; labels 0 have the weight 1.
 
     Returns:
         The mean loss, and the number of known labels.
@@ -53,17 +56,17 @@ def masked_binary_cross_entropy(
 
 
 def printed_focal(logits: Tensor, labels: Tensor, gamma: float) -> tuple[Tensor, int]:
-    """Mean of (1 - p)^gamma p over the labelled positions: Eq. 5 of AMuSE exactly as printed.
+    """Compute Eq. 5 of AMuSE exactly as printed: the mean of (1 - p)^gamma p, with p the probability of the true class.
 
-    It is 0 for p = 0 as well as for p = 1, so a model learns nothing useful from it.
+    This loss is 0 for p = 0 as well as for p = 1, so a model learns nothing useful from it.
 
     Args:
-        logits: [B, L, C].
-        labels: [B, L]; -100 where there is none.
+        logits: [B, L, C] (dialogues, utterances, classes).
+        labels: class indices [B, L]; -100 where there is no label.
         gamma: exponent of the focal loss.
 
     Returns:
-        The mean loss, and the number of labels.
+        The mean loss over the labelled positions, and the number of labels.
 
     Source: docs/papers/amuse.md, A-4.
     """
@@ -73,10 +76,10 @@ def printed_focal(logits: Tensor, labels: Tensor, gamma: float) -> tuple[Tensor,
 
 
 def balanced_presence(labels: Tensor) -> Tensor:
-    """Weights for imbalanced emotions: number of absent labels over number of present ones, [C]; 1 without examples.
+    """Return weights [C] that balance rare emotions: number of labels 0 divided by number of labels 1.
 
     Args:
-        labels: [N, C] of 1, 0 and -100.
+        labels: [N, C] with 1 (present), 0 (absent) and -100 (unknown). An emotion without a label 1 gets weight 1.
     """
     present, absent = ((labels == value).sum(0).float() for value in (1, 0))
     return torch.where(present > 0, absent / present, 1.0)

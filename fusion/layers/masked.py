@@ -7,34 +7,34 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 def length_mask(lengths: Tensor, longest: int) -> Tensor:
-    """Mask of sequences, bool [N, longest]: True for the first `lengths` [N] steps."""
+    """Make the mask of N padded sequences, bool [N, longest]: True for the first `lengths[i]` steps of sequence i."""
     return torch.arange(longest, device=lengths.device) < lengths[:, None]
 
 
 def safe_key_mask(mask: Tensor) -> Tensor:
-    """Key mask that is safe for a softmax: rows without a valid key become all True, which avoids nan.
+    """Return a key mask for attention in which every row has a valid key, so that the softmax gives no nan.
 
-    The caller must discard the results of such rows.
+    Rows without any valid key become all True; discard the attention results of these rows.
 
     Args:
-        mask: bool [N, T], the valid keys.
+        mask: bool [N, T]; True for valid keys.
     """
     return mask | ~mask.any(1, keepdim=True)
 
 
 def run_lstm(network: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
-    """Run a one-layer LSTM over sequences of different lengths.
+    """Run a one-layer LSTM over padded sequences of different lengths, without an effect of the padding.
 
-    On a GPU the sequences are packed. On a CPU packing takes twice as long for sequences of similar lengths. There the
-    LSTM runs over the padding too, and for the backward direction each sequence is reversed within its own length.
+    On a GPU the sequences are packed. On a CPU, where packing would be slower, the LSTM runs over the padding too; the
+    backward direction reverses each sequence within the sequence's own length.
 
     Args:
         network: the LSTM.
-        x: [N, T, i].
-        lengths: [N]; may be 0.
+        x: N sequences, [N, T, input size].
+        lengths: number of steps of each sequence, [N]; may be 0.
 
     Returns:
-        States [N, T, width]; 0 on padding.
+        Hidden states [N, T, width]; 0 on padding.
     """
     own = length_mask(lengths, x.shape[1])
     if x.is_cuda:
@@ -72,10 +72,13 @@ def _at(x: Tensor, place: Tensor) -> Tensor:
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch norm over the valid steps of [N, T, C]. With fewer than two valid steps it uses the running statistics."""
+    """Batch norm of padded sequences: padding does not count, and is 0 in the result.
+
+    If a training batch has fewer than two valid steps, the running statistics are used.
+    """
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalise x [N, T, C]; the result is 0 on padding. `mask` is bool [N, T]."""
+        """Normalise x [N, T, C]; the result is 0 on padding, where `mask` (bool [N, T]) is False."""
         valid = x[mask]
         if self.training and len(valid) < 2:
             known = F.batch_norm(
@@ -87,20 +90,20 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer norm of [N, T, C], with the same arguments as `BatchNorm`."""
+    """Layer norm of padded sequences, with the same arguments as `BatchNorm`, which it can replace."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalise x [N, T, C]; the result is 0 on padding. `mask` is bool [N, T]."""
+        """Normalise each step of x [N, T, C]; the result is 0 on padding, where `mask` (bool [N, T]) is False."""
         return super().forward(x) * mask.unsqueeze(-1)
 
 
 class ConvBlock(nn.Module):
-    """Convolution of width 3 over time, batch norm, ReLU, and for audio max pooling of width 2.
+    """Convolution of width 3 over time, batch norm and ReLU; for audio also max pooling of width 2.
 
     Args:
         i, o: input and output width.
-        pool: stride of the max pooling. The convolution then has no padding; with stride 1 a sequence of n steps
-            becomes one of n - 3. 0: no pooling, and sequences keep their length.
+        pool: stride of the max pooling; 0 for no pooling. Without pooling, sequences keep their length. With pooling,
+            the convolution has no padding, so with stride 1 a sequence of n steps becomes one of n - 3 steps.
     """
 
     def __init__(self, i: int, o: int, pool: int) -> None:
@@ -110,7 +113,10 @@ class ConvBlock(nn.Module):
         self.norm = BatchNorm(o)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Map x [N, T, i] and its lengths [N] to [N, T', o] and lengths [N]. With pooling, T must be at least 4."""
+        """Map sequences x [N, T, i] with lengths [N] to sequences [N, T', o] and their new lengths [N].
+
+        With pooling, T must be at least 4.
+        """
         x = self.conv((x * length_mask(lengths, x.shape[1]).unsqueeze(-1)).transpose(1, 2)).transpose(1, 2)
         if self.pool:
             lengths = (lengths - 2).clamp(min=0)
@@ -124,17 +130,17 @@ class ConvBlock(nn.Module):
 def masked_attention(
     q: Tensor, k: Tensor, v: Tensor, keys: Tensor, heads: int, dropout: float = 0.0
 ) -> Tensor:
-    """Multi-head attention softmax(Q K^T / sqrt(d)) V; 0 for sequences without a valid key.
+    """Compute multi-head attention softmax(Q K^T / sqrt(d)) V over the valid keys of padded sequences.
 
     Args:
-        q: [N, Tq, heads * d].
-        k, v: [N, Tk, heads * d].
-        keys: bool [N, Tk], the valid keys.
+        q: queries [N, Tq, heads * d].
+        k, v: keys and values [N, Tk, heads * d].
+        keys: bool [N, Tk]; True for valid keys.
         heads: number of heads.
-        dropout: of the attention weights.
+        dropout: dropout rate of the attention weights.
 
     Returns:
-        [N, Tq, heads * d].
+        Attended values [N, Tq, heads * d]; 0 for sequences without a valid key.
     """
     Q, K, V = (x.reshape(*x.shape[:2], heads, x.shape[2] // heads).transpose(1, 2) for x in (q, k, v))
     allowed = safe_key_mask(keys)[:, None, None]
@@ -143,27 +149,27 @@ def masked_attention(
 
 
 def masked_max(x: Tensor, mask: Tensor) -> Tensor:
-    """Maximum of x [N, T, C] over the valid steps, [N, C]; 0 if there is none."""
+    """Maximum of x [N, T, C] over the steps where `mask` [N, T] is True, [N, C]; 0 if a sequence has no such step."""
     top = x.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(1)
     return top.where(mask.any(1, keepdim=True), 0)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of x [N, T, C] over the valid steps, [N, C]; 0 if there is none."""
+    """Mean of x [N, T, C] over the steps where `mask` [N, T] is True, [N, C]; 0 if a sequence has no such step."""
     return (x * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 def resample_lengths(x: Tensor, lengths: Tensor, wanted: Tensor, longest: int) -> Tensor:
-    """Interpolate sequences linearly to other lengths.
+    """Stretch or shrink sequences over time to new lengths, by linear interpolation.
 
     Args:
-        x: [N, T, C].
-        lengths: their lengths, [N].
-        wanted: their new lengths, [N].
-        longest: size of the result over time.
+        x: N padded sequences, [N, T, C].
+        lengths: number of steps of each sequence, [N].
+        wanted: new number of steps of each sequence, [N].
+        longest: number of steps of the padded result.
 
     Returns:
-        [N, longest, C]; 0 on padding.
+        Resampled sequences [N, longest, C]; 0 on padding.
     """
     step = torch.arange(longest, device=x.device)
     place = (step + 0.5) * (lengths / wanted.clamp(min=1))[:, None] - 0.5  # centres of steps, as for pixels

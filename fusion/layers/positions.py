@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sinusoidal(x: Tensor) -> Tensor:
-    """Sine and cosine position encoding [L, D] for x [B, L, D]."""
+    """Return the sine and cosine position encoding [L, D] for dialogues x [B, L, D] of L utterances."""
     width = x.shape[2]
     rank = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, device=x.device, dtype=x.dtype) * (-math.log(10_000) / width))

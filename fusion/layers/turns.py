@@ -1,17 +1,17 @@
-"""Turns of dialogues in both directions of time, and who takes part in a dialogue."""
+"""Reverses the turns of padded dialogues in time, and finds the speakers who take part in a dialogue."""
 
 import torch
 from torch import Tensor
 
 
 def reversal_rows(mask: Tensor) -> Tensor:
-    """Rows that reverse each dialogue within its own length; padding stays in place.
+    """Return the order of rows that reverses each padded dialogue in time; padding stays at the end.
 
     Args:
-        mask: bool [B, L]; utterances first, then padding.
+        mask: bool [B, L]; in each dialogue True for the utterances, then False for padding.
 
     Returns:
-        int [B * L], rows of the flattened dialogues.
+        int [B * L]; indices into the flattened batch of B dialogues with L positions.
     """
     position = torch.arange(mask.shape[1], device=mask.device)
     back = mask.sum(1, keepdim=True) - 1 - position
@@ -20,13 +20,13 @@ def reversal_rows(mask: Tensor) -> Tensor:
 
 
 def to_direction_time(x: Tensor, back: Tensor) -> Tensor:
-    """Order the turns of each direction by its own time: x[0] stays, x[1] (if there) is reversed.
+    """Reverse the turns of the backward direction x[1]; the forward direction x[0] stays.
 
     A second call restores the original order.
 
     Args:
-        x: [R, B, L, ...], R directions.
-        back: the result of `reversal_rows`.
+        x: [R, B, L, ...] for R directions (1: forward only; 2: forward and backward), B dialogues and L turns.
+        back: the result of `reversal_rows` for these dialogues.
     """
     if len(x) == 1:
         return x
@@ -34,11 +34,11 @@ def to_direction_time(x: Tensor, back: Tensor) -> Tensor:
 
 
 def participants(speakers: Tensor, mask: Tensor) -> Tensor:
-    """Which of P speakers take part in each dialogue, bool [B, P].
+    """Return which of P speakers take part in each of B dialogues, bool [B, P].
 
     Args:
-        speakers: int [B, L], numbered from 0 in each dialogue.
-        mask: bool [B, L].
+        speakers: int [B, L]; speaker index of each utterance, from 0 in each dialogue.
+        mask: bool [B, L]; False for padding.
     """
     known = speakers.where(mask, speakers[:, :1])  # padding repeats the first speaker, who takes part anyway
     here = mask.new_zeros(len(speakers), int(known.max()) + 1)
