@@ -1,7 +1,7 @@
-"""The fusion models: one file for each, or a folder if the paper needs several.
+"""The fusion models: one file or folder for each model.
 
-`MODELS` maps a key to the model's entry. Model files import torch: looking up one key imports only that model, listing
-all entries imports all models.
+`MODELS` maps the key of a model (its name in params.yaml) to its registry entry. Model files import torch, which takes
+time: looking up one key imports only that model; listing all entries imports all models.
 """
 
 from collections.abc import Mapping
@@ -27,5 +27,5 @@ MODELS: "Final[Registry[ModelEntry]]" = Registry(
 
 
 def configs() -> Mapping[str, type[BaseModel]]:
-    """Key -> config class, for `ercache.params.load.load_params`."""
+    """Return the config class of every model: key of the model -> pydantic class with the model's switches."""
     return MODELS.mapped(lambda entry: entry.config)

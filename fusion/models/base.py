@@ -1,4 +1,4 @@
-"""The registry entry of a fusion model, which the model's own file makes, and helpers that models share."""
+"""Defines the registry entry of a fusion model (`ModelEntry`), and helpers that the models share."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,33 +16,35 @@ Widths = Mapping[str, int]
 
 
 def no_marks(config: Any) -> list[str]:
-    """The marks of a model without marks."""
+    """Return an empty list: the default for models whose results need no notes (marks)."""
     return []
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model of the registry.
+    """The registry entry of a fusion model: what it takes, how to build it, and how its paper trains it.
 
     Attributes:
-        key: its name in params.yaml.
-        paper: title of the paper, or what kind of baseline it is.
-        tasks: `erc`, `epc` or both.
-        modalities: the modalities that it can take.
-        config: pydantic class (frozen, extra forbidden). Every switch is a field with a description. A switch that
-            makes a row of a published table names it in `json_schema_extra={"paper_row": ...}`.
-        presets: name -> values of the config that differ from its defaults.
-        build: (widths of the features, number of classes, config) -> module. Its forward takes a `Batch` and returns
-            logits [B, L, C]. Optional hooks: fusion/models/hooks.py.
-        widths, classes: sizes for which `describe` counts parameters; the paper's, if it gives any.
-        paper_encoders: modality (or role) -> key of the paper's encoder, if it exists here.
-        roles: only for a model on sequences: modality -> its roles. An experiment names one feature for each role, in
-            this order; the last ones may be left out. The model gets `Batch.steps` instead of `Batch.features`, and
-            `widths` holds the size of a step of each role.
-        paper_training: preset -> the paper's training values; only for the paper's presets.
-        pair_bytes: (config, number of modalities) -> measured bytes that a training needs for each pair of utterances
-            of a dialogue; None if memory grows only with the length.
-        marks: config -> notes that every result with this config must carry.
+        key: name of the model in params.yaml.
+        paper: title of the paper; for a baseline, what it does.
+        tasks: `erc` (recognition), `epc` (prediction) or both.
+        modalities: the modalities that the model can take.
+        config: pydantic class (frozen, extra forbidden) of the model's switches. Every switch is a field with a
+            description. A switch that makes a row of a published table names the row in
+            `json_schema_extra={"paper_row": ...}`.
+        presets: name of a preset -> values of switches that differ from their defaults.
+        build: (feature sizes, number of classes, config) -> torch module. The module's forward takes a `Batch` and
+            returns logits [B, L, C]. The module may also define the hooks of fusion/models/hooks.py.
+        widths, classes: feature sizes and number of classes for which `describe` counts parameters; those of the
+            paper if it gives any.
+        paper_encoders: modality (or role) -> key of the encoder that the paper uses, if ercache has this encoder.
+        roles: only for models that take sequences: modality -> names of the model's inputs (roles). An experiment
+            names one feature for each role, in this order; the last ones may be left out. Such a model gets
+            `Batch.steps` instead of `Batch.features`, and `widths` holds the step size of each role.
+        paper_training: preset -> training params of the paper; only for presets that follow the paper.
+        pair_bytes: (config, number of modalities) -> measured bytes of memory that training needs for each pair of
+            utterances of a dialogue; None if memory does not grow with the number of pairs.
+        marks: config -> notes that must stand beside every result with this config.
     """
 
     key: str
@@ -61,10 +63,10 @@ class ModelEntry:
     marks: Callable[[Any], list[str]] = no_marks
 
     def resolve(self, preset: str, overrides: Mapping[str, Any]) -> BaseModel:
-        """Make the config of a preset, with some switches overridden.
+        """Return the config (all switches) of a preset, with the values of `overrides` in place of the preset's.
 
         Raises:
-            UsageError: the preset is unknown, or a value is wrong.
+            UsageError: the preset or a switch is unknown, or a value is wrong.
         """
         if preset not in self.presets:
             raise UsageError(
@@ -77,7 +79,7 @@ class ModelEntry:
         return self.config(**values)
 
     def describe(self) -> dict[str, Any]:
-        """What `ercache models` shows: the parameters of every preset, and the switches."""
+        """Describe the model for `ercache models`: number of parameters of every preset, and all switches."""
         rows = paper_rows(self.config)
         return {
             "key": self.key,
@@ -104,7 +106,7 @@ class ModelEntry:
 
 
 def faults_of(entry: Any) -> list[str]:
-    """What is wrong with an entry of the registry, one sentence each."""
+    """Check a registry entry of a model; return one sentence for each fault."""
     if not isinstance(entry, ModelEntry):
         return [f"{entry!r} is no ModelEntry"]
     if not entry.presets:
@@ -113,7 +115,7 @@ def faults_of(entry: Any) -> list[str]:
 
 
 def paper_rows(config: type[BaseModel]) -> dict[str, Any]:
-    """Switch -> the published row that it makes, for switches that make one."""
+    """Return which switches make rows of published tables: name of the switch -> name of the row."""
     extras = {name: info.json_schema_extra for name, info in config.model_fields.items()}
     return {
         name: extra["paper_row"]
@@ -123,7 +125,7 @@ def paper_rows(config: type[BaseModel]) -> dict[str, Any]:
 
 
 def parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
+    """Return the number of trainable parameters of a model."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
@@ -133,15 +135,15 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def join_features(features: Mapping[str, Tensor], present: Mapping[str, Tensor], presence: bool) -> Tensor:
-    """Concatenate the modalities of each utterance.
+    """Concatenate the features of all modalities of each utterance.
 
     Args:
-        features: modality -> [B, L, D].
-        present: modality -> bool [B, L].
-        presence: add one 0/1 input for each modality, whether the utterance has it.
+        features: modality -> features [B, L, D].
+        present: modality -> bool [B, L]; whether the utterance has the modality.
+        presence: append one value for each modality: 1 if the utterance has it, else 0.
 
     Returns:
-        [B, L, sum of D (+ number of modalities)].
+        Joined features [B, L, sum of all D], with `presence` [B, L, sum of all D + number of modalities].
     """
     names = in_order(features)
     inputs = [features[m] for m in names]
@@ -150,7 +152,7 @@ def join_features(features: Mapping[str, Tensor], present: Mapping[str, Tensor],
 
 
 def joined_width(widths: Widths, presence: bool) -> int:
-    """Last dimension of the result of `join_features`."""
+    """Return the size of the joined features of an utterance, the last dimension of what `join_features` returns."""
     return sum(widths.values()) + (len(widths) if presence else 0)
 
 

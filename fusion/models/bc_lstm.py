@@ -27,8 +27,8 @@ class BcLstmConfig(BaseModel):
 class BcLstm(nn.Module):
     """Contextual LSTM of "Context-Dependent Sentiment Analysis in User-Generated Videos" (Poria et al., ACL 2017).
 
-    The paper trains one network for each modality and a second one on their outputs. This is its early-fusion form: one
-    network on the concatenated features. `h` are the LSTM's states, `z` is the output of the dense layer.
+    The paper trains one network for each modality, and a second network on their outputs. This model is the
+    early-fusion form: one network on the concatenated features of all modalities.
     """
 
     def __init__(self, widths: Widths, classes: int, config: BcLstmConfig) -> None:
@@ -49,7 +49,7 @@ class BcLstm(nn.Module):
         self.out = nn.Linear(config.dense, classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes."""
         x = self.dropout(join_features(batch.features, batch.present, self.config.presence))
         # Packed, so that the backward direction starts at the last utterance and not in the padding.
         lengths = batch.mask.sum(1).cpu()

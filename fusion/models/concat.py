@@ -8,7 +8,7 @@ from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class ConcatConfig(BaseModel):
-    """Switches of the baseline."""
+    """Switches of the baseline `concat`, a perceptron on the features of one utterance."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     hidden: int = Field(64, ge=1, description="width of the hidden layer")
@@ -17,7 +17,10 @@ class ConcatConfig(BaseModel):
 
 
 class Concat(nn.Module):
-    """logits = W_2 dropout(relu(W_1 dropout([text; audio; visual; presence])))."""
+    """Perceptron with one hidden layer: logits = W_2 dropout(relu(W_1 dropout([text; audio; visual; presence]))).
+
+    `presence` is one 0/1 input for each modality: whether the utterance has it.
+    """
 
     def __init__(self, widths: Widths, classes: int, config: ConcatConfig) -> None:
         super().__init__()
@@ -31,7 +34,7 @@ class Concat(nn.Module):
         )
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes."""
         logits: Tensor = self.head(join_features(batch.features, batch.present, self.presence))
         return logits
 

@@ -1,4 +1,4 @@
-"""Baseline of prediction (EPC): copies the last known label of the dialogue, from any speaker."""
+"""Baseline of prediction (EPC): predicts the last known label in the dialogue, whoever the speaker was."""
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -11,16 +11,16 @@ from fusion.models.base import ModelEntry, Widths
 
 
 class CopyLastConfig(BaseModel):
-    """No switches."""
+    """The baseline `copy_last` has no switches."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CopyLast(nn.Module):
-    """logits = softplus(stay) y_last: always predicts the last label; the scale `stay` is learned.
+    """Predicts that the emotion stays the same: logits = softplus(stay) y_last, with the learned scale `stay`.
 
-    y_last is the true label of the last labelled utterance in the context, of any speaker. If there is none, the
-    model predicts the most frequent class, as `majority` does. It does not use features.
+    y_last is the true label of the last labelled utterance in the context, by any speaker. If there is none, the model
+    predicts the most frequent class. The model does not use features.
 
     Source: UAR 27.29 on MELD, docs/papers/cues.md, section 7.
     """
@@ -31,7 +31,7 @@ class CopyLast(nn.Module):
         self.stay = nn.Parameter(torch.zeros(()))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes."""
         nothing = self.bias.expand(*batch.mask.shape, -1)
         if batch.prior_labels is None:
             return nothing

@@ -1,4 +1,4 @@
-"""DialogueRNN: a global state, a state for each party and an emotion state, updated turn by turn."""
+"""DialogueRNN: GRUs that update a global state, a state for each party (speaker) and an emotion state at every turn."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ class DialogueRnnConfig(BaseModel):
 class DialogueRnn(nn.Module):
     """ "DialogueRNN: An Attentive RNN for Emotion Detection in Conversations" (Majumder et al., AAAI 2019).
 
-    Every cell is a list with one `nn.GRUCell` for each direction.
+    Each GRU (`GRU_G`, `GRU_P`, `GRU_L`, `GRU_E`) is a list with one `nn.GRUCell` for each direction of time.
     """
 
     def __init__(self, widths: Widths, classes: int, config: DialogueRnnConfig) -> None:
@@ -67,7 +67,7 @@ class DialogueRnn(nn.Module):
         return nn.ModuleList(nn.GRUCell(width, state) for _ in range(self.directions))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes."""
         u = self.dropout(join_features(batch.features, batch.present, self.config.presence))
         e = torch.cat(self.emotions(u, batch.speakers, batch.mask).unbind(0), dim=-1)
         if self.W_beta is not None:
@@ -77,11 +77,12 @@ class DialogueRnn(nn.Module):
         return logits
 
     def emotions(self, u: Tensor, speakers: Tensor, mask: Tensor) -> Tensor:
-        """Emotion states e [R, B, L, D_e] of R directions, turns in the order of the dialogue.
+        """Compute the emotion states e [R, B, L, D_e] of R directions, with the turns in the order of the dialogue.
 
         Args:
-            u: [B, L, D_m].
-            speakers, mask: [B, L].
+            u: joined features of the utterances, [B, L, D_m].
+            speakers: int [B, L]; speaker index of each utterance.
+            mask: bool [B, L]; False for padding.
         """
         back = reversal_rows(mask)
         who = to_direction_time(speakers.where(mask, 0).expand(self.directions, *speakers.shape), back)
@@ -89,7 +90,10 @@ class DialogueRnn(nn.Module):
         return to_direction_time(run_gru(self.GRU_E, self._parties(u, back, who, parties)), back)
 
     def _parties(self, u: Tensor, back: Tensor, who: Tensor, parties: int) -> Tensor:
-        """q_s, the state of the speaker after each turn, [R, B, L, D_p], in each direction's order of time."""
+        """Compute q_s, the state of the current speaker after each turn, [R, B, L, D_p].
+
+        The backward direction has its turns in reverse order.
+        """
         c, (R, B, L), D_m = self.config, who.shape, u.shape[-1]
         G_u, G_q = split_inputs(self.GRU_G, D_m, c.D_p)
         P_u, P_c = split_inputs(self.GRU_P, D_m, c.D_g)
@@ -120,9 +124,10 @@ class DialogueRnn(nn.Module):
     def _listeners(
         self, u: Tensor, back: Tensor, rows: int
     ) -> Callable[[int, Tensor, Tensor], Tensor] | None:
-        """Function (turn, q_s [R, B, D_p], bank [R, B, P, D_p]) -> the bank after all parties listened to [u; q_s].
+        """Make the function that updates the states of all P parties as listeners; None without a listener cell.
 
-        None if the listeners have no cell.
+        The function takes the turn, the speaker's new state q_s [R, B, D_p] and the states [R, B, P, D_p] of all
+        parties, and returns the updated states.
         """
         if self.GRU_L is None:
             return None

@@ -1,7 +1,7 @@
-"""Hooks: what a model may define for its training in addition to `forward`, and the defaults.
+"""Hooks: optional methods and attributes by which a model changes its training, and their defaults.
 
-A model defines a hook by having an attribute with its name. `hooks_of` collects the hooks when the model is built. It
-refuses a name that is close to a hook's, because a misspelt hook would be ignored without notice.
+A model defines a hook by having an attribute with the hook's name. When a model is built, `hooks_of` collects the
+model's hooks. It refuses names that are similar to a hook's name, because a misspelt hook would silently do nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,19 +21,20 @@ LIKE: Final = 0.75  # similarity (difflib) from which a name counts as a misspel
 
 @dataclass(frozen=True)
 class Hooks:
-    """The hooks of a model.
+    """The hooks of a model: how the model changes its own training.
 
     Attributes:
-        objective: (batch, measure) -> the mean loss and the number of examples. `measure(logits, labels)` is the loss
-            of the experiment. Default: `measure` on the model's logits.
-        minimum_steps: modality -> number of steps that the model needs of an utterance, if more than one.
+        objective: (batch, measure) -> the mean loss and the number of labels. `measure(logits, labels)` is the loss
+            of the experiment. The default applies `measure` to the model's logits.
+        minimum_steps: modality -> smallest number of steps that an utterance must have, for modalities that need more
+            than one step.
         learning_rates: prefix of parameter names -> factor on the learning rate of these parameters.
-        set_means: called once before training with the mean [D] of each modality over train.
-        on_epoch_start: called before each epoch with its number, from 0.
+        set_means: called once before training with the mean [D] of each modality over the training data.
+        on_epoch_start: called before each epoch with the number of the epoch, counted from 0.
         epoch_statistics: called after each epoch; the returned values become columns of curves.csv.
-        stages: takes the experiment's training as one stage, and returns the stages to train instead, in order.
-        flips: batch -> bool [B, L], whether a small change of the model changes the prediction. A stage with a pool
-            of hard examples needs it.
+        stages: takes the whole training run as one stage, and returns the stages to train instead, in order.
+        flips: batch -> bool [B, L]; whether a small change of the model changes the prediction for the utterance. A
+            stage with a pool of hard examples needs this hook.
     """
 
     objective: Callable[[Batch, Loss], tuple[Tensor, int]]
@@ -50,10 +51,10 @@ NAMES: Final = tuple(hook.name for hook in fields(Hooks))
 
 
 def hooks_of(model: nn.Module) -> Hooks:
-    """Collect the hooks of a model, with defaults for those that it does not define.
+    """Collect the hooks of a model; hooks that the model does not define get their defaults.
 
     Raises:
-        UsageError: names that are close to a hook's, or hooks of the wrong type; with all of them.
+        UsageError: the model has a misspelt hook, or a hook of the wrong type; the message lists all.
     """
     wrong = []
     for name in _own_names(model):
@@ -69,7 +70,7 @@ def hooks_of(model: nn.Module) -> Hooks:
         if not fits:
             wrong.append(f"`{name}` is {type(value).__name__}, not {kind}")
     if wrong:
-        raise UsageError(f"model {type(model).__name__}: unusable hooks", details=wrong)
+        raise UsageError(f"model {type(model).__name__}: wrong or misspelt hooks", details=wrong)
 
     def loss_of_logits(batch: Batch, measure: Loss) -> tuple[Tensor, int]:
         return measure(model(batch), batch.labels)
@@ -78,7 +79,7 @@ def hooks_of(model: nn.Module) -> Hooks:
 
 
 def _own_names(model: nn.Module) -> list[str]:
-    """Public names that the model's classes and its constructor define (not those of `nn.Module`)."""
+    """Return the public attribute names of a model, without those that every `nn.Module` has."""
     inherited = set(dir(nn.Module))
     names = {name for kind in type(model).__mro__ for name in vars(kind)} | set(vars(model))
     return sorted(name for name in names if not name.startswith("_") and name not in inherited)

@@ -8,14 +8,17 @@ from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class LogisticConfig(BaseModel):
-    """Switches of the baseline; its L2 penalty is training.weight_decay."""
+    """Switches of the baseline `logistic`; the strength of its L2 penalty is the training param `weight_decay`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     presence: bool = Field(True, description="one 0/1 input a modality: whether the utterance has it")
 
 
 class Logistic(nn.Module):
-    """logits = W [text; audio; visual; presence] + b."""
+    """Multinomial logistic regression: logits = W [text; audio; visual; presence] + b.
+
+    `presence` is one 0/1 input for each modality: whether the utterance has it.
+    """
 
     def __init__(self, widths: Widths, classes: int, config: LogisticConfig) -> None:
         super().__init__()
@@ -23,7 +26,7 @@ class Logistic(nn.Module):
         self.linear = nn.Linear(joined_width(widths, config.presence), classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes."""
         logits: Tensor = self.linear(join_features(batch.features, batch.present, self.presence))
         return logits
 

@@ -28,7 +28,7 @@ POSITIONS = 512  # learned positions; later utterances share the last
 
 
 class M2FNetConfig(BaseModel):
-    """Switches of M2FNet; the defaults are the paper's for MELD. Switches with a `paper_row` make its ablations."""
+    """Switches of M2FNet. Defaults are the paper's values for MELD; switches with a `paper_row` make its ablations."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     fusion_type: Literal["none", "concat", "mha"] = Field(
@@ -94,11 +94,11 @@ class ModalityEncoder(nn.Module):
         )
 
     def forward(self, F_I: Tensor, blocked: Tensor) -> Tensor:
-        """Contextual features [B, L, D].
+        """Add the context of the dialogue to the features of one modality; returns [B, L, D].
 
         Args:
-            F_I: [B, L, D].
-            blocked: bool [B, L]; True for keys that no utterance may attend to.
+            F_I: features of the utterances, [B, L, D].
+            blocked: bool [B, L]; True for utterances that no utterance may attend to.
         """
         H = F_I + self._position(F_I)
         for Tr in self.layers:
@@ -118,12 +118,12 @@ class ModalityEncoder(nn.Module):
 
 
 class FusionLayer(nn.Module):
-    """Multi-head attention fusion (Eq. 6): query and value are the first modality, keys are the others.
+    """Multi-head attention fusion (Eq. 6): the first modality gives queries and values, the others give the keys.
 
     Args:
-        width: width D_T of the query.
-        keys: modality -> width, for the other modalities.
-        config: the switches.
+        width: feature size D_T of the first modality (text).
+        keys: modality -> feature size, for the other modalities.
+        config: the switches of M2FNet.
     """
 
     def __init__(self, width: int, keys: Widths, config: M2FNetConfig) -> None:
@@ -142,12 +142,12 @@ class FusionLayer(nn.Module):
         self.norm = nn.LayerNorm(width) if self.residual else None
 
     def forward(self, X: Tensor, F_x: dict[str, Tensor], blocked: dict[str, Tensor]) -> Tensor:
-        """Compute X_l [B, L, D_T].
+        """Compute the fused features X_l [B, L, D_T] of layer l.
 
         Args:
-            X: X_{l-1}, [B, L, D_T].
-            F_x: modality -> output of its encoder, [B, L, D_x].
-            blocked: modality -> bool [B, L], keys that no query may use.
+            X: the fused features X_{l-1} of the layer before, [B, L, D_T].
+            F_x: modality -> output of this modality's encoder, [B, L, D_x].
+            blocked: modality -> bool [B, L]; True for keys that no query may attend to.
         """
         attended = [
             attend(X, F_x[name], X, key_padding_mask=blocked[name], need_weights=False)[0]  # A_l, V_l
@@ -160,9 +160,11 @@ class FusionLayer(nn.Module):
 class M2FNet(nn.Module):
     """Dialogue model of "M2FNet: Multi-modal Fusion Network for Emotion Recognition in Conversation" (2022).
 
-    Our choices where the paper is silent: An utterance without a modality enters that encoder as a zero vector, and is
-    no key there or in the fusion layers. (If a whole dialogue lacks the modality, it attends to its zero vectors.)
-    Without text, audio is query and value. A single modality has no fusion.
+    Our choices where the paper is silent:
+
+    - An utterance without a modality enters this modality's encoder as a zero vector. No utterance attends to it, in
+      the encoder or in the fusion layers (unless the whole dialogue lacks the modality).
+    - Without text, audio gives queries and values. A single modality is not fused.
     """
 
     def __init__(self, widths: Widths, classes: int, config: M2FNetConfig) -> None:
@@ -185,7 +187,7 @@ class M2FNet(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes."""
         F_x, blocked = self.encode(batch)
         X = self.fuse(F_x, blocked)[-1]
         F_final = torch.cat([X, *(F_x[m] for m in self.names[1:])], dim=-1)
@@ -195,13 +197,17 @@ class M2FNet(nn.Module):
         return logits
 
     def encode(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """F_T, F_A, F_V by modality, [B, L, D_x] (Eq. 5), and the blocked keys of each, bool [B, L]."""
+        """Run the encoder of each modality (Eq. 5).
+
+        Returns:
+            Modality -> encoded features F_T, F_A or F_V, [B, L, D_x]; modality -> blocked keys, bool [B, L].
+        """
         blocked = {m: blocked_keys(batch.mask, batch.present[m]) for m in self.names}
         F_x = {m: self.encoders[m](self._input(batch, m), blocked[m]) for m in self.names}
         return F_x, blocked
 
     def fuse(self, F_x: dict[str, Tensor], blocked: dict[str, Tensor]) -> list[Tensor]:
-        """X_0 = F_T, X_1, .. X_m, each [B, L, D_T] (Eq. 6)."""
+        """Run the fusion layers; return the features before and after each layer: X_0 = F_T, X_1, ..., X_m (Eq. 6)."""
         X = [F_x[self.names[0]]]
         for layer in self.fusion:
             X.append(layer(X[-1], F_x, blocked))
@@ -216,12 +222,13 @@ class M2FNet(nn.Module):
 
 
 def blocked_keys(mask: Tensor, present: Tensor) -> Tensor:
-    """Keys that no query may use, bool [B, L]: padding and utterances without the modality.
+    """Return which keys the attention must not use, bool [B, L]: padding, and utterances without the modality.
 
-    If that blocks all keys of a dialogue, only its padding is blocked.
+    If this blocks all keys of a dialogue, only the padding of the dialogue is blocked.
 
     Args:
-        mask, present: bool [B, L].
+        mask: bool [B, L]; False for padding.
+        present: bool [B, L]; whether the utterance has the modality.
     """
     usable = mask & present
     return ~torch.where(usable.any(1, keepdim=True), usable, mask)
@@ -235,14 +242,16 @@ def _check(widths: Widths, config: M2FNetConfig) -> None:
     ]
     if wrong:
         hint = "set config.project to a multiple of config.heads, or choose other heads or features"
-        raise UsageError("m2fnet: the attention heads do not fit the features", details=wrong, hint=hint)
+        raise UsageError(
+            "m2fnet: a feature size is no multiple of the number of attention heads", details=wrong, hint=hint
+        )
     if config.fusion_type == "none" and len(widths) > 1:
-        hint = "take one modality, or fusion_type concat or mha"
-        raise UsageError(f"m2fnet: fusion_type none with {len(widths)} modalities", hint=hint)
+        hint = "use a single modality, or set fusion_type to concat or mha"
+        raise UsageError(f"m2fnet: fusion_type none cannot fuse {len(widths)} modalities", hint=hint)
 
 
 def _pair_bytes(config: M2FNetConfig, modalities: int) -> float:
-    """Bytes for each pair: attention weights and what their gradients need, in each head of each layer."""
+    """Return the bytes of memory that training needs for each pair of utterances: mostly attention weights."""
     encoders = (config.enc_n_t, config.enc_n_a, config.enc_n_v)[:modalities]
     fusion = config.fusion_m * (modalities - 1) if config.fusion_type == "mha" else 0
     return 15 * config.heads * (sum(encoders) + fusion)

@@ -9,15 +9,15 @@ from fusion.models.base import ModelEntry, Widths
 
 
 class MajorityConfig(BaseModel):
-    """No switches."""
+    """The baseline `majority` has no switches."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Majority(nn.Module):
-    """A single bias vector as the logits of all utterances.
+    """Predicts the most frequent class: one trained bias vector serves as the logits of all utterances.
 
-    It is trained like every model, learns the frequencies of the classes, and so predicts the most frequent one.
+    In training, this vector learns the frequencies of the classes.
     """
 
     def __init__(self, widths: Widths, classes: int, config: MajorityConfig) -> None:
@@ -25,7 +25,7 @@ class Majority(nn.Module):
         self.bias = nn.Parameter(torch.zeros(classes))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes."""
         return self.bias.expand(*batch.mask.shape, -1)
 
 

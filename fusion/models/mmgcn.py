@@ -1,4 +1,4 @@
-"""MMGCN: a deep graph network on one graph for each dialogue, with a node for every utterance and modality."""
+"""MMGCN: a deep graph network; each dialogue is a graph with one node for every modality of every utterance."""
 
 import math
 
@@ -49,7 +49,7 @@ class Mmgcn(nn.Module):
         self.out = nn.Linear(len(self.names) * d * (2 if config.input_skip else 1), classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes."""
         h = self.nodes(batch)  # [B, M, L, d]
         B, M, L, d = h.shape
         here = torch.stack([batch.present[m] & batch.mask for m in self.names], dim=1)  # [B, M, L]
@@ -66,7 +66,10 @@ class Mmgcn(nn.Module):
         return logits
 
     def nodes(self, batch: Batch) -> Tensor:
-        """The nodes before the graph, [B, M, L, d]: the utterances in each of M modalities."""
+        """Compute the input of the graph layers: one node vector for each modality of each utterance, [B, M, L, d].
+
+        B dialogues, M modalities, L utterances, d features.
+        """
         found = []
         for m in self.names:
             x = self.enter[m](batch.features[m])
@@ -82,10 +85,12 @@ class Mmgcn(nn.Module):
 
 
 def edges(here: Tensor) -> Tensor:
-    """Which nodes are linked, bool [B, M * L, M * L]: those of one modality, and those of one utterance.
+    """Return which pairs of nodes are linked, bool [B, M * L, M * L].
+
+    Two nodes are linked if they have the same modality or belong to the same utterance.
 
     Args:
-        here: bool [B, M, L]; which nodes exist.
+        here: bool [B, M, L]; whether the node of this modality and utterance exists.
     """
     B, M, L = here.shape
     nodes = torch.arange(M * L, device=here.device)
@@ -96,11 +101,13 @@ def edges(here: Tensor) -> Tensor:
 
 
 def graph(h: Tensor, linked: Tensor) -> Tensor:
-    """Normalised adjacency matrix D^-1/2 A D^-1/2, [B, N, N], with A = 1 - arccos(cosine) / pi for linked nodes.
+    """Compute the normalised adjacency matrix D^-1/2 A D^-1/2 of each dialogue's graph, [B, N, N].
+
+    A is 1 - arccos(cosine similarity) / pi for linked nodes and 0 for others; D is the diagonal matrix of row sums.
 
     Args:
-        h: nodes, [B, N, d].
-        linked: bool [B, N, N].
+        h: vectors of the N nodes, [B, N, d].
+        linked: bool [B, N, N]; whether two nodes are linked.
     """
     unit = F.normalize(h, dim=-1)
     cosine = (unit @ unit.mT).clamp(-NEAREST, NEAREST)

@@ -9,7 +9,7 @@ from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class TransformerConfig(BaseModel):
-    """Switches of the baseline."""
+    """Switches of the baseline `transformer`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     heads: int = Field(4, ge=1, description="attention heads")
@@ -22,7 +22,11 @@ class TransformerConfig(BaseModel):
 
 
 class Transformer(nn.Module):
-    """logits = W encoder(W_in [text; audio; visual; presence] + position), pre-norm, with full attention."""
+    """Pre-norm transformer encoder over all utterances of a dialogue, on the concatenated features of each utterance.
+
+    logits = W encoder(W_in [text; audio; visual; presence] + position). `presence` is one 0/1 input for each modality:
+    whether the utterance has it.
+    """
 
     def __init__(self, widths: Widths, classes: int, config: TransformerConfig) -> None:
         super().__init__()
@@ -40,7 +44,7 @@ class Transformer(nn.Module):
         self.out = nn.Linear(width, classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes."""
         H = self.enter(self.dropout(join_features(batch.features, batch.present, self.config.presence)))
         if self.config.positions:
             H = H + sinusoidal(H)

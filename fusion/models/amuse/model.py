@@ -149,7 +149,7 @@ class Amuse(nn.Module):
         return not bool(self.stage) or self.config.joint or not self.config.man
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes."""
         return self._logits(batch, *self._described(batch))
 
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
