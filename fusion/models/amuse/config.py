@@ -9,7 +9,7 @@ from fusion.models.amuse.peripheral import Scale
 
 
 class AmuseConfig(BaseModel):
-    """Switches of AMuSE; where the paper is silent or broken, see docs/papers/amuse.md, sections 9 and 10."""
+    """Switches of AMuSE. For open points and errors of the paper, see docs/papers/amuse.md, sections 9 and 10."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     man: bool = Field(
@@ -107,5 +107,5 @@ class AmuseConfig(BaseModel):
 
 
 def marks_of(config: AmuseConfig) -> list[str]:
-    """Notes that every result with this config must carry."""
+    """Return notes that must stand beside every result with this config, such as training on validation data."""
     return ["contaminated: trained on validation (mining: val_pool)"] if config.mining == "val_pool" else []

@@ -15,16 +15,16 @@ Nce = Literal["posterior", "infonce", "printed"]
 def nce(
     positive: Tensor, negatives: Tensor, drawn: Tensor, mean: Tensor, tau: float, form: Nce, M: int
 ) -> Tensor:
-    """Loss of J anchors, [J].
+    """Compute the noise-contrastive loss of each of J anchor utterances, [J].
 
     Args:
-        positive: similarities of the positive pairs, [J].
-        negatives: similarities of all possible negative pairs, [J, K].
-        drawn: bool [J, K], the negative pairs that were drawn.
+        positive: similarity s of each anchor to its positive (another modality of the same utterance), [J].
+        negatives: similarities s of each anchor to K candidate negatives (other utterances), [J, K].
+        drawn: bool [J, K]; which of the candidates were drawn as negatives.
         mean: mean of exp(s / tau) over all drawn negatives, without gradient.
         tau: temperature.
-        form: form of the loss. In the `printed` form, minimising the loss lowers the probability of the positive pair
-            if there is more than one negative (A-8).
+        form: form of the loss. The `printed` form is wrong: with two or more negatives, minimising it lowers the
+            probability of the positive pair (A-8).
         M: number of modalities; only the `printed` form uses it.
     """
     count = drawn.sum(1)
@@ -42,7 +42,11 @@ def nce(
 
 
 def draw_negatives(count: int, most: int, device: torch.device) -> Tensor:
-    """Draw up to `most` other utterances for each of `count`, uniformly without replacement, bool [count, count]."""
+    """Draw negatives for each of `count` utterances: up to `most` others, uniformly and without replacement.
+
+    Returns:
+        bool [count, count]; row i says which utterances were drawn for utterance i.
+    """
     chance = torch.rand(count, count).fill_diagonal_(2.0).to(device)
     least = min(most, count - 1)
     drawn = torch.zeros(count, count, dtype=torch.bool, device=device)
@@ -52,15 +56,17 @@ def draw_negatives(count: int, most: int, device: torch.device) -> Tensor:
 def contrastive_loss(
     f: list[Tensor], present: Tensor, everyone: int, most: int, tau: float, form: Nce = "posterior"
 ) -> Tensor:
-    """L_ACE: the loss over all ordered pairs of modalities, divided by |M| and by the number of utterances.
+    """Compute the contrastive loss L_ACE of a batch: the sum over all ordered pairs of modalities.
+
+    The sum is divided by the number |M| of modalities and by `everyone`.
 
     Args:
-        f: one descriptor [N, d] for each modality.
-        present: bool [N, |M|].
-        everyone: number of utterances of the batch, with or without these modalities.
-        most: negatives of an utterance, at most.
+        f: for each modality, the descriptors of N utterances, [N, d].
+        present: bool [N, |M|]; whether the utterance has the modality.
+        everyone: number of labelled utterances of the batch, also counting those without any modality.
+        most: greatest number of negatives of an utterance.
         tau: temperature.
-        form: form of the loss.
+        form: form of the loss of one anchor, see `nce`.
     """
     total = 0 * f[0].sum()  # keeps a graph for `backward` even if there is no pair
     units = [F.normalize(x, dim=1) for x in f]

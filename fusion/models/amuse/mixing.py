@@ -1,4 +1,4 @@
-"""Adaptive fusion of AMuSE: each dimension of a modality takes a share of the other ones.
+"""Adaptive fusion of AMuSE: mixes the descriptors of the modalities, with a coefficient for each dimension.
 
 Source: docs/papers/amuse.md, section 4.3.
 """
@@ -15,15 +15,18 @@ FLAT = 1e-12  # no mixing for smaller gradients
 def closed_form(
     own: Tensor, other: Tensor, U: Tensor, p: Tensor, label: Tensor, eps: float, sign: int = 1
 ) -> Tensor:
-    """Coefficients alpha = clamp(eps |z| (G / |G|) / z, 0, 1) (Eq. 6), [N, d], without gradient.
+    """Compute the mixing coefficients alpha = clamp(eps |z| (G / |G|) / z, 0, 1) (Eq. 6), [N, d], without gradient.
+
+    z = other - own, and G is the gradient of the head's loss with respect to `own`.
 
     Args:
-        own, other: descriptors of the target modality and of its partner, [N, d]; z = other - own.
-        U: weights of the target's head, [C, d].
-        p: probabilities of the head, [N, C].
-        label: int64 [N].
+        own: descriptors of the target modality, into which the other one is mixed, [N, d].
+        other: descriptors of the other modality, [N, d].
+        U: weights of the target modality's classifier (head), [C, d].
+        p: class probabilities from this head, [N, C].
+        label: class indices for the loss, int64 [N].
         eps: size of the step.
-        sign: 1 as printed, a step that raises the loss; -1 for a step that lowers it.
+        sign: 1 (as printed) for a step that raises the loss, -1 for a step that lowers the loss.
     """
     truth = F.one_hot(label, p.shape[1]).to(p.dtype)
     G = (p - truth) @ U  # gradient of the loss, up to a positive factor
@@ -36,16 +39,18 @@ def closed_form(
 
 
 def mix(own: Tensor, other: Tensor, alpha: Tensor) -> Tensor:
-    """alpha other + (1 - alpha) own, in a form that stays exact for a large alpha."""
+    """Mix two descriptors: alpha * other + (1 - alpha) * own."""
     return own + alpha * (other - own)
 
 
 def mix_modalities(f: list[Tensor], alphas: dict[tuple[int, int], Tensor]) -> Tensor:
-    """A(u) of Eq. 2: for each modality the sum of its mixtures divided by |M|, concatenated, [N, |M| d].
+    """Fuse all modalities (Eq. 2): mix each modality with every other one, and concatenate the results, [N, |M| d].
+
+    The result for a modality is the sum of its mixtures, divided by the number |M| of modalities.
 
     Args:
-        f: one descriptor [N, d] for each modality; a single one is returned unchanged.
-        alphas: (partner i, target m) -> coefficients [N, d], or a shape that broadcasts to it.
+        f: for each modality, descriptors of N utterances, [N, d]. A single modality is returned unchanged.
+        alphas: (other modality i, target modality m) -> mixing coefficients [N, d], or a shape that broadcasts to it.
     """
     if len(f) == 1:
         return f[0]

@@ -1,8 +1,8 @@
 """AMuSE: Adaptive Multimodal Analysis for Speaker Emotion Recognition in Group Conversations.
 
-Words, frames and audio segments of every utterance pass their own encoders. Central towers take in the other
-modalities. A closed-form rule mixes the modalities. Recurrent layers add the context of the dialogue and each speaker.
-Equations, section numbers and choices (A-..) are those of docs/papers/amuse.md.
+Each modality (words, frames, audio segments) has an encoder. Attention then adds the other modalities (towers), a
+closed-form rule mixes the modalities, and LSTMs add the context of the dialogue and of each speaker. Numbers of
+equations, sections and choices (A-1, A-2, ...) are those of docs/papers/amuse.md.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,10 @@ FARTHER: Final = 1.25  # an utterance is hard if a step of FARTHER * eps changes
 
 
 class Descriptors(nn.Module):
-    """The part before fusion, which stage A trains: encoders, and towers if `man` is on."""
+    """Turns each modality of an utterance into one vector, the descriptor: encoders, and with `man` also towers.
+
+    Training stage A trains only this module.
+    """
 
     def __init__(self, widths: Widths, classes: int, config: AmuseConfig) -> None:
         super().__init__()
@@ -79,11 +82,12 @@ class Descriptors(nn.Module):
             self.width = config.man_dim * len(dims)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
-        """Describe the N utterances of a batch that have any steps.
+        """Compute the descriptors of the N utterances of a batch that have at least one step.
 
         Returns:
-            Their places [N] in the flattened grid; bool [N, M], which modalities they have; for each modality its
-            descriptor f [N, d], 0 where it is absent; and for each modality the logits of its head Q_m, [N, C].
+            Position [N] of each utterance in the flattened batch [B * L]; bool [N, M], which of M modalities it has;
+            a list with the descriptors f [N, d] of each modality, 0 where the modality is absent; a list with the
+            logits [N, C] of each modality's head Q_m.
         """
         places, clips = dense_clips(batch, {r: 1 for roles in self.roles.values() for r in roles})
         lengths = torch.stack(list(clips.lengths.values())).sum(0)
@@ -103,10 +107,11 @@ class Descriptors(nn.Module):
 
 
 class Amuse(nn.Module):
-    """AMuSE on the roles `text` (words), `face` and `back` (frames) and `audio` (segments); all are optional.
+    """The AMuSE model. Inputs (all optional): `text` (words), `face` and `back` (video frames), `audio` (segments).
 
-    A stage A model returns the log of the mean probability of its heads. In stage B, where a new model starts, the
-    descriptors are frozen unless `joint`.
+    Training has two stages. Stage A trains the descriptors of single utterances; the logits are then the log of the
+    heads' mean probability. Stage B trains fusion and context; the descriptors are frozen unless `joint` is on. A new
+    model is in stage B.
     """
 
     stage: Tensor
@@ -127,7 +132,7 @@ class Amuse(nn.Module):
         self.register_buffer("stage", torch.tensor(1))
 
     def stages(self, stage: Stage) -> Iterator[Stage]:
-        """Stage A (0) trains encoders and heads on single utterances, if there are heads; then stage B (1)."""
+        """Yield the training stages: stage A on single utterances (only with `man` and `man_epochs`), then stage B."""
         config = self.config
         if config.man and config.man_epochs:
             self.stage.fill_(0)
@@ -145,7 +150,7 @@ class Amuse(nn.Module):
 
     @property
     def learns_all(self) -> bool:
-        """Whether the descriptors are trained: in stage A, with `joint`, and without `man` (no stage A)."""
+        """Whether training changes the descriptors: in stage A, with `joint`, or if `man` is off."""
         return not bool(self.stage) or self.config.joint or not self.config.man
 
     def forward(self, batch: Batch) -> Tensor:
@@ -153,7 +158,10 @@ class Amuse(nn.Module):
         return self._logits(batch, *self._described(batch))
 
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
-        """Loss: in stage A L = lambda L_ACE + L_fl, in stage B the experiment's loss, with `joint` the sum of both."""
+        """Compute the training loss of a batch, and the number of labels.
+
+        Stage A uses L = lambda L_ACE + L_fl, stage B the experiment's loss; with `joint`, stage B uses their sum.
+        """
         described = self._described(batch)
         if not bool(self.stage):
             return self.attention_loss(batch, *described), int((batch.labels != IGNORED).sum())
@@ -163,7 +171,7 @@ class Amuse(nn.Module):
         return loss, count
 
     def flips(self, batch: Batch) -> Tensor:
-        """Whether a longer step in Eq. 6 (FARTHER * eps) changes the prediction, bool [B, L]."""
+        """Return whether the prediction for each utterance changes if eps in Eq. 6 grows by 25 %, bool [B, L]."""
         described = self._described(batch)
         near, far = (self._logits(batch, *described, times=x).argmax(-1) for x in (1.0, FARTHER))
         return near != far
@@ -171,11 +179,11 @@ class Amuse(nn.Module):
     def attention_loss(
         self, batch: Batch, places: Tensor, present: Tensor, f: list[Tensor], heads: list[Tensor]
     ) -> Tensor:
-        """Loss of stage A (5.1) over the labelled utterances of the batch.
+        """Compute the loss of stage A, L = lambda L_ACE + L_fl (section 5.1), over the labelled utterances of a batch.
 
         Args:
-            batch: the batch; unlabelled utterances are context.
-            places, present, f, heads: what `Descriptors` returned for it.
+            batch: the batch.
+            places, present, f, heads: the result of `Descriptors.forward` for this batch.
         """
         config, everyone = self.config, max(1, int((batch.labels != IGNORED).sum()))
         labels = batch.labels.flatten()[places]
@@ -232,14 +240,14 @@ class Amuse(nn.Module):
         labels: Tensor | None = None,
         times: float = 1.0,
     ) -> Tensor:
-        """Fuse the modalities: A(u) [N, |M| d], or [N, d] for `alpha_form: chain`.
+        """Fuse the modalities of N utterances into A(u), [N, |M| d], or [N, d] with `alpha_form: chain`.
 
         Args:
-            f: one descriptor [N, d] for each modality.
-            present: bool [N, M].
-            heads: logits of each head, [N, C].
-            labels: [N], for Eq. 6 in training with `label_train: gold` only (A-9); else the heads' own predictions.
-            times: factor on eps.
+            f: for each modality, the descriptors [N, d].
+            present: bool [N, M]; whether the utterance has the modality.
+            heads: for each modality, the logits of its head, [N, C].
+            labels: class indices [N] for Eq. 6; None to use the heads' own predictions instead (A-9).
+            times: factor on eps of Eq. 6.
         """
         config = self.config
         if config.fusion == "concat":
@@ -265,7 +273,7 @@ class Amuse(nn.Module):
         return mix_modalities(f, {(i, m): coefficient(i, m, f[i]) * both[i, m] for i, m in pairs})
 
     def _chained(self, f: list[Tensor], present: Tensor, coefficient: Any) -> Tensor:
-        """u2 of section III-E2 of the paper; absent modalities are left out of the chain."""
+        """Fuse the modalities one after the other (u2 in section III-E2 of the paper), without the absent ones."""
         order = [self.modalities.index(m) for m in CHAIN if m in self.modalities]
         u, started = f[order[0]], present[:, order[0]]
         for before, m in pairwise(order):
@@ -276,7 +284,10 @@ class Amuse(nn.Module):
         return u
 
     def classified(self, A: Tensor, speakers: Tensor, mask: Tensor) -> Tensor:
-        """Logits [B, L, C] from the speaker and dialogue states s_l, d_l of A [B, L, D], concatenated (4.4)."""
+        """Compute the logits [B, L, C] from the fused features A [B, L, D] (section 4.4).
+
+        One LSTM runs over the dialogue and one over each speaker's own utterances; their states are concatenated.
+        """
         states = []
         if "speaker" in self.contexts:
             own, lengths, rows = split_by_speaker(A, speakers, mask)

@@ -1,6 +1,7 @@
-"""Encoders and multimodal attention network of AMuSE: in each layer, a central tower takes in the other modalities.
+"""Encoders and multimodal attention network (MAN) of AMuSE.
 
-Section numbers are those of docs/papers/amuse.md.
+Each modality has a tower: a stack of layers that attend to the other modalities. A modality is `central` in its own
+tower and `peripheral` in the towers of others. Section numbers are those of docs/papers/amuse.md.
 """
 
 import math
@@ -19,19 +20,19 @@ Scale = Literal["affine", "none", "fixed_linear"]
 
 @dataclass(frozen=True)
 class Stream:
-    """The steps of one modality of N utterances: values [N, T, d], and their mask bool [N, T]."""
+    """The encoded steps of one modality for N utterances: values [N, T, d], and mask bool [N, T]."""
 
     values: Tensor
     mask: Tensor
 
 
 def lstm(i: int, hidden: int, both_ways: bool = True) -> nn.LSTM:
-    """A one-layer LSTM whose forget gates start open (bias 1).
+    """Make a one-layer LSTM whose forget gates start with bias 1.
 
     Args:
         i: input width.
         hidden: hidden units of one direction.
-        both_ways: bidirectional.
+        both_ways: whether the LSTM is bidirectional.
     """
     made = nn.LSTM(i, hidden, batch_first=True, bidirectional=both_ways)
     with torch.no_grad():
@@ -42,14 +43,17 @@ def lstm(i: int, hidden: int, both_ways: bool = True) -> nn.LSTM:
 
 
 class SelfAttention(nn.Module):
-    """w <- Linear(softmax(w w^T / sqrt(d)) w), without query/key projections, residual or norm (4.1)."""
+    """Self-attention without query and key projections, residual or norm (section 4.1).
+
+    w <- Linear(softmax(w w^T / sqrt(d)) w).
+    """
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.linear, self.drop = nn.Linear(width, width), nn.Dropout(dropout)
 
     def forward(self, w: Tensor, mask: Tensor) -> Tensor:
-        """Map w [N, T, d] with mask bool [N, T] to [N, T, d]; 0 on padding."""
+        """Attend within each sequence of w [N, T, d]; returns [N, T, d], 0 on padding, where `mask` is False."""
         scores = (w @ w.transpose(1, 2) / math.sqrt(w.shape[2])).masked_fill(
             ~safe_key_mask(mask).unsqueeze(1), -torch.inf
         )
@@ -58,16 +62,17 @@ class SelfAttention(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Encoder f^m of one modality (4.1).
+    """Encoder f^m of one modality (section 4.1): Bi-LSTM, linear embedding, self-attention.
 
-    Each of its sequences passes a Bi-LSTM and a linear embedding. All are concatenated in time and pass self-attention.
+    A modality may have several input sequences (faces and backgrounds). Each has a Bi-LSTM and an embedding of its own;
+    the results are concatenated in time before the self-attention.
 
     Args:
-        inputs: width of a step of each sequence.
-        hidden: units of one direction of the LSTMs.
-        width: width of the result.
-        layers: self-attention layers.
-        dropout: in self-attention.
+        inputs: for each input sequence, the width of a step.
+        hidden: LSTM units of one direction.
+        width: width of the encoded steps.
+        layers: number of self-attention layers.
+        dropout: dropout rate in self-attention.
     """
 
     def __init__(self, inputs: Sequence[int], hidden: int, width: int, layers: int, dropout: float) -> None:
@@ -77,7 +82,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(SelfAttention(width, dropout) for _ in range(layers))
 
     def forward(self, sequences: Sequence[tuple[Tensor, Tensor]]) -> Stream:
-        """Encode sequences, each given as values [N, T, i] and lengths [N]."""
+        """Encode the input sequences of the modality, each given as values [N, T, i] and lengths [N]."""
         parts, masks = [], []
         for run, embed, (x, lengths) in zip(self.lstms, self.embeddings, sequences, strict=True):
             masks.append(length_mask(lengths, x.shape[1]))
@@ -89,14 +94,14 @@ class Encoder(nn.Module):
 
 
 class Injection(nn.Module):
-    """What one peripheral modality adds to a central one: attention with full-width heads, averaged (Eq. 1, A-7).
+    """Cross-attention of a central modality to a peripheral one (Eq. 1, A-7): the mean of heads of full width.
 
     Args:
-        i: width of the peripheral modality.
-        width: width of the central one.
+        i: width of the peripheral modality, which gives keys and values.
+        width: width of the central modality, which gives the queries.
         heads: number of heads.
-        scale: trainable scaling of the scores. `affine`: one factor for each head. `none`: no scaling. `fixed_linear`:
-            for each head a linear map [steps, steps] over the positions of the valid keys, initially the identity.
+        scale: trainable scaling of the attention scores. `affine`: one factor for each head. `none`: no scaling.
+            `fixed_linear`: for each head, a linear map [steps, steps] over the key positions, initially the identity.
         steps: greatest number of keys for `fixed_linear`.
     """
 
@@ -112,7 +117,7 @@ class Injection(nn.Module):
             self.map = nn.Parameter(identity)
 
     def forward(self, q: Tensor, f: Stream) -> Tensor:
-        """Attend from q [N, Tq, d] to the steps of f [N, T, i]; returns [N, Tq, d], 0 if f has no steps."""
+        """Attend with the queries q [N, Tq, d] to the steps of f [N, T, i]; returns [N, Tq, d], 0 where f is empty."""
         K, V = (W(f.values).unflatten(2, (self.heads, -1)) for W in (self.W_K, self.W_V))  # [N, T, H, d]
         scores = torch.einsum("nqd,nthd->nhqt", q, K) / math.sqrt(self.i)
         if self.a is not None:
@@ -125,41 +130,46 @@ class Injection(nn.Module):
 
 
 def _mapped(scores: Tensor, linear: Tensor, mask: Tensor) -> Tensor:
-    """Apply a linear map for each of H heads to the scores of the valid keys, by position; padding takes no part.
+    """Apply each head's linear map to the attention scores, over the valid keys; padding is skipped.
 
     Args:
-        scores: [N, H, Tq, T].
-        linear: [H, steps, steps].
-        mask: bool [N, T], the valid keys.
+        scores: attention scores of H heads, [N, H, Tq, T].
+        linear: linear maps over key positions, [H, steps, steps].
+        mask: bool [N, T]; True for valid keys.
 
     Returns:
-        [N, H, Tq, T].
+        The mapped scores, [N, H, Tq, T].
 
     Raises:
-        UsageError: a sequence has more steps than the map.
+        UsageError: a sequence has more valid keys than the map has positions.
     """
     longest, steps = int(mask.sum(1).max()), linear.shape[1]
     if longest > steps:
-        hint = "score_scale: affine takes any length; or raise text_steps, audio_steps or visual_steps"
-        raise UsageError(f"score_scale: fixed_linear maps {steps} steps, a sequence has {longest}", hint=hint)
+        hint = "set score_scale: affine, which takes any length, or raise text_steps, audio_steps or visual_steps"
+        raise UsageError(
+            f"amuse, score_scale: fixed_linear: a sequence has {longest} steps, more than the {steps} allowed",
+            hint=hint,
+        )
     place = (mask.cumsum(1) - 1).clamp(min=0)
     own = linear[:, place[:, :, None], place[:, None, :]].transpose(0, 1)  # [N, H, T, T]
     return torch.einsum("nhqk,nhtk->nhqt", scores * mask[:, None, None], own)
 
 
 class Towers(nn.Module):
-    """The multimodal attention network (MAN): a central tower and a head Q_m for each modality (4.2).
+    """The multimodal attention network MAN (section 4.2): a tower and a classifier (head Q_m) for each modality.
+
+    In each layer, a tower adds cross-attention to every other modality (an injection).
 
     Args:
         widths: width d_m of each modality's encoder.
         classes: number of classes.
         width: width of the towers.
-        layers: layers of the towers.
-        heads: heads of an injection.
-        scale: trainable scaling of the injections' scores.
-        steps: greatest number of steps of each modality, for the scaling `fixed_linear`.
-        evolving: inject the current states of the other towers, instead of the encoders' output.
-        dropout: of the descriptors.
+        layers: number of layers of a tower.
+        heads: attention heads of an injection.
+        scale: trainable scaling of the attention scores, see `Injection`.
+        steps: for each modality, the greatest number of steps; used by the scaling `fixed_linear`.
+        evolving: attend to the current states of the other towers, instead of the outputs of their encoders.
+        dropout: dropout rate of the descriptors.
     """
 
     def __init__(
@@ -197,7 +207,7 @@ class Towers(nn.Module):
         self.Q = nn.ModuleList(nn.Linear(width, classes) for _ in M)
 
     def forward(self, f: Sequence[Stream]) -> list[Tensor]:
-        """f_CA of each modality, [N, width]; 0 where the modality is absent."""
+        """Return a list with the descriptors f_CA of each modality, [N, width]; 0 where the modality is absent."""
         M = range(len(f))
         g = [x.values for x in f]
         for D, injections in zip(self.D, self.injections, strict=True):

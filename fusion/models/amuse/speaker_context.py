@@ -5,16 +5,16 @@ from torch import Tensor
 
 
 def split_by_speaker(x: Tensor, speakers: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Split dialogues into the utterances of each speaker.
+    """Split each dialogue into one sequence for each speaker, with the speaker's own utterances in order.
 
     Args:
-        x: [B, L, D].
-        speakers: int [B, L], numbered from 0 in each dialogue.
-        mask: bool [B, L].
+        x: features of the utterances, [B, L, D].
+        speakers: int [B, L]; speaker index of each utterance, from 0 in each dialogue.
+        mask: bool [B, L]; False for padding.
 
     Returns:
-        The G sequences [G, T, D], their lengths [G], and for each utterance its row in the flattened [G * T], int
-        [B * L]; padding has row 0.
+        The G sequences [G, T, D]; their lengths [G]; for each of the B * L positions, the row of its utterance in the
+        flattened sequences [G * T] (0 for padding).
     """
     places = mask.flatten().nonzero().flatten()
     row = places // mask.shape[1]
@@ -32,15 +32,15 @@ def split_by_speaker(x: Tensor, speakers: Tensor, mask: Tensor) -> tuple[Tensor,
 
 
 def merge_speakers(states: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
-    """Put the states of the speakers' sequences back into the order of the dialogues; the reverse of the split.
+    """Put the states of the speakers' sequences back into the order of the dialogues (undoes `split_by_speaker`).
 
     Args:
-        states: [G, T, H].
-        rows: int [B * L], as `split_by_speaker` returned them.
-        mask: bool [B, L].
+        states: states of the G speakers' sequences, [G, T, H].
+        rows: int [B * L], as returned by `split_by_speaker`.
+        mask: bool [B, L]; False for padding.
 
     Returns:
-        [B, L, H]; 0 on padding.
+        States in the order of the dialogues, [B, L, H]; 0 on padding.
     """
     merged = states.flatten(0, 1)[rows].view(*mask.shape, -1)
     return merged * mask.unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""AVAFN: cross-attention between audio and video, then context, speaker, listener and emotion states."""
+"""AVAFN: cross-attention between audio and video, then GRU states of context, speaker, listeners and emotion."""
 
 from fusion.models.avafn.model import ENTRY
 

@@ -1,4 +1,4 @@
-"""The switches of AVAFN, and the values of its table 3."""
+"""The switches of AVAFN."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ TABLE_3: JsonDict = {"paper_row": "Table 3, AVAFN and w/o ACM, w/o SSM, w/o ILM"
 
 
 class AvafnConfig(BaseModel):
-    """Switches of AVAFN; the defaults are how we understand the paper (it does not give all sizes)."""
+    """Switches of AVAFN. Defaults follow our reading of the paper, which does not state all sizes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     use_acm: bool = Field(True, description="context state and its attention", json_schema_extra=TABLE_3)

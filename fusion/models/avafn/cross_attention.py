@@ -1,4 +1,4 @@
-"""Cross-attention between two modalities, and the weighted fusion of its results (AVAFN)."""
+"""Cross-attention between audio and video in AVAFN, and the weighted sum of the two results."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from fusion.models.avafn.config import AvafnConfig
 
 
 class CrossAttention(nn.Module):
-    """CAM: each modality attends to the other one, over the utterances of the dialogue (Eq. 1 to 6)."""
+    """Cross-attention module (CAM, Eq. 1 to 6): each modality attends to the other modality of all utterances."""
 
     def __init__(self, names: list[str], config: AvafnConfig) -> None:
         super().__init__()
@@ -35,11 +35,14 @@ class CrossAttention(nn.Module):
         )
 
     def forward(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """H_a^c and H_v^c by modality, [B, L, d].
+        """Compute the cross-attended features H_a^c (audio) and H_v^c (video).
 
         Args:
-            H: modality -> [B, L, d].
-            allowed: modality -> bool [B, L or 1, L]; which of its utterances may be keys.
+            H: modality -> features of the utterances, [B, L, d].
+            allowed: modality -> bool [B, L or 1, L]; which utterances may serve as keys of this modality.
+
+        Returns:
+            Modality -> cross-attended features, [B, L, d].
         """
         found = {}
         for m, o in self.other.items():
@@ -55,9 +58,10 @@ class CrossAttention(nn.Module):
         return found
 
     def weights(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Attention weights of each modality's queries over the other's keys (softmax of Eq. 1 and 2), [B, L, L].
+        """Compute the attention weights (softmax of Eq. 1 and 2); the arguments are those of `forward`.
 
-        The arguments are those of `forward`.
+        Returns:
+            Modality -> weights [B, L, L] with which its utterances (rows) attend to the other modality (columns).
         """
         found = {}
         for m, o in self.other.items():
@@ -67,7 +71,10 @@ class CrossAttention(nn.Module):
 
 
 class WeightedFusion(nn.Module):
-    """alpha H_a^c + beta H_v^c (Eq. 7); a single modality is returned unchanged."""
+    """Weighted sum of the cross-attended modalities, alpha H_a^c + beta H_v^c (Eq. 7).
+
+    A single modality is returned unchanged.
+    """
 
     def __init__(self, names: list[str], config: AvafnConfig) -> None:
         super().__init__()
@@ -76,11 +83,11 @@ class WeightedFusion(nn.Module):
         self.W_g = nn.Linear(2 * config.d_model, 2) if self.kind == "gate" else None
 
     def forward(self, H_c: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-        """Compute H_WCA [B, L, d].
+        """Compute the weighted sum H_WCA [B, L, d].
 
         Args:
-            H_c: modality -> [B, L, d].
-            weights: modality -> attention matrix [B, L, L]; only `fusion_weight: attention_matrix` needs it.
+            H_c: modality -> cross-attended features, [B, L, d].
+            weights: modality -> attention weights [B, L, L]; used only with `fusion_weight: attention_matrix`.
         """
         H = [H_c[m] for m in self.names]
         if self.kind == "alone":
@@ -95,6 +102,6 @@ class WeightedFusion(nn.Module):
         return H_WCA
 
     def balance(self) -> tuple[Tensor, Tensor]:
-        """alpha and beta, if they are the same for all utterances (`learned_scalar` or `fixed`)."""
+        """Return alpha and beta of Eq. 7, for `fusion_weight: learned_scalar` or `fixed` (equal for all utterances)."""
         alpha, beta = torch.zeros(2).softmax(0) if self.w is None else self.w.softmax(0)
         return alpha, beta

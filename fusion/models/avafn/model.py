@@ -31,14 +31,15 @@ from fusion.models.base import ModelEntry, Widths, in_order
 
 @dataclass(frozen=True)
 class States:
-    """The states of the recurrence at every turn, for R directions. Turns are in the order of the dialogue.
+    """The states of AVAFN's GRUs at every turn, for R directions of time, B dialogues and L turns.
 
     Attributes:
         C: context state, [R, B, L, D_c]; None if switched off.
-        q_i: speaker state, [R, B, L, D_q]; None if switched off.
-        qL: pooled listener states, [R, B, L, D_q]; None if switched off.
+        q_i: state of the current speaker, [R, B, L, D_q]; None if switched off.
+        qL: pooled states of the listeners, [R, B, L, D_q]; None if switched off.
         E: emotion state, [R, B, L, D_e].
-        bank: states of all P participants after each turn, [R, B, L, P, D_q]; turns in each direction's order of time.
+        bank: states of all P participants after each turn, [R, B, L, P, D_q]. In the backward direction its turns are
+            reversed; the turns of the other fields are in the order of the dialogue.
     """
 
     C: Tensor | None
@@ -49,10 +50,10 @@ class States:
 
 
 class Recurrence(nn.Module):
-    """The four coupled GRU branches (Eq. 8 to 12). One step for each turn covers both directions and all participants.
+    """The four coupled GRUs of AVAFN (Eq. 8 to 12): context, speaker, listener and emotion.
 
-    Every cell is a list with one `nn.GRUCell` for each direction. The inputs u and v are projected for all turns before
-    the recurrence. E and qL do not influence the other states, so they are computed after it.
+    Each GRU is a list with one `nn.GRUCell` for each direction of time. Each turn is one step for both directions and
+    all participants. Listener pooling and emotion states do not influence the other states, so they follow at the end.
     """
 
     def __init__(self, width: int, config: AvafnConfig) -> None:
@@ -74,13 +75,13 @@ class Recurrence(nn.Module):
         return nn.ModuleList(nn.GRUCell(width, state) for _ in range(self.directions if used else 0))
 
     def forward(self, u: Tensor, v: Tensor, speakers: Tensor, mask: Tensor) -> States:
-        """Run the recurrence.
+        """Run the GRUs over all turns, and return their states.
 
         Args:
-            u: [B, L, width].
-            v: [B, L, d].
-            speakers: int [B, L].
-            mask: bool [B, L].
+            u: fused features of the utterances, [B, L, width].
+            v: video features, an additional input of the listener GRU, [B, L, d].
+            speakers: int [B, L]; speaker index of each utterance.
+            mask: bool [B, L]; False for padding.
         """
         here, back = participants(speakers, mask), reversal_rows(mask)
         who = speakers.where(mask, 0).expand(self.directions, *speakers.shape)
@@ -99,7 +100,10 @@ class Recurrence(nn.Module):
     def _turns(
         self, u: Tensor, v: Tensor, back: Tensor, who: Tensor, speaking: Tensor
     ) -> tuple[Tensor | None, Tensor]:
-        """C [R, B, L, D_c] and the banks [R, B, L, P, D_q], in each direction's order of time."""
+        """Compute the context states C [R, B, L, D_c] and the states of all participants [R, B, L, P, D_q].
+
+        The turns of the backward direction are in reverse order.
+        """
         c, (R, B, L, P) = self.config, speaking.shape
         D_c, D_q = c.D_c if self.GRU_C else 0, c.D_q if self.GRU_S else 0
         known: dict[str, tuple[Tensor, ...]] = {}
@@ -142,7 +146,7 @@ class Recurrence(nn.Module):
         return torch.stack(contexts, dim=2) if contexts else None, torch.stack(banks, dim=2)
 
     def _pooled(self, banks: Tensor, listening: Tensor) -> Tensor:
-        """qL [R, B, L, D_q]: pooled states of the listeners; 0 where there is no listener."""
+        """Pool the states of the listeners at each turn into qL [R, B, L, D_q]; 0 where there is no listener."""
         kind, some = self.config.listener_pool, listening.unsqueeze(-1)
         if kind == "max":
             return banks.masked_fill(~some, -math.inf).amax(3).where(some.any(3), 0)
@@ -151,10 +155,9 @@ class Recurrence(nn.Module):
 
 
 class StateUpdate:
-    """Updates the states of all participants in a turn: the speaker's by GRU_S, the listeners' by GRU_L (Eq. 10, 11).
+    """Updates the states of all participants at a turn: the speaker by GRU_S, the listeners by GRU_L (Eq. 10, 11).
 
-    Both cells have the same size. If both exist, each participant takes the inputs of its own cell, and one step
-    updates all of them.
+    The two GRUs have states of the same size, so one batched step updates the speaker and the listeners together.
     """
 
     def __init__(self, speaker: nn.ModuleList, listener: nn.ModuleList, rows: int) -> None:
@@ -163,13 +166,13 @@ class StateUpdate:
         self.bias = torch.cat([b for _, b in cells], dim=-1) if cells else None
 
     def __call__(self, bank: Tensor, turn: Tensor, said: Tensor | None, heard: Tensor | None) -> Tensor:
-        """The bank after a turn.
+        """Return the states of all participants after a turn, [R, B, P, D_q].
 
         Args:
-            bank: states before the turn, [R, B, P, D_q].
-            turn: bool [R, B, P, 1]; who speaks.
-            said: projected input of the speaker's cell, [R, B, 3 D_q]; None if the cell is switched off.
-            heard: projected input of the listeners' cell, likewise.
+            bank: states of the P participants before the turn, [R, B, P, D_q].
+            turn: bool [R, B, P, 1]; True for the participant who speaks.
+            said: projected input of the speaker GRU, [R, B, 3 D_q]; None if this GRU is switched off.
+            heard: projected input of the listener GRU, [R, B, 3 D_q]; None if this GRU is switched off.
         """
         if self.weight is None or self.bias is None:
             return bank
@@ -185,10 +188,10 @@ class StateUpdate:
 
 
 class ContextAttention:
-    """Soft attention over the contexts of the earlier turns (Eq. 9).
+    """Soft attention over the context states of the earlier turns (Eq. 9): call `add` after a turn, `read` before it.
 
-    If the score of a context does not depend on the current utterance, the sums of Eq. 9b and 9c are updated turn by
-    turn. A turn then costs the same for any length of the dialogue. tanh bounds the scores, so exp cannot overflow.
+    Unless `context_attention` is `dot_query`, the score of a context does not depend on the current utterance. Then
+    the sums of Eq. 9b and 9c are updated turn by turn, and a turn costs the same in short and long dialogues.
     """
 
     def __init__(self, W: nn.ModuleList, kind: str, u: Tensor) -> None:
@@ -201,7 +204,10 @@ class ContextAttention:
         self.weighted: Tensor | None = None
 
     def read(self, t: int) -> Tensor | None:
-        """ac_t [R, B, D_c] at turn t; None stands for 0 (no context yet, or attention switched off)."""
+        """Return the attended context ac_t [R, B, D_c] at turn t.
+
+        None stands for 0: at the first turn, or if the attention is switched off.
+        """
         if self.weighted is not None and self.total is not None:
             return self.weighted / self.total
         if not self.keys:
@@ -209,7 +215,7 @@ class ContextAttention:
         return attend_to_history(self.keys, self.contexts, self.u[:, :, t])
 
     def add(self, C: Tensor) -> None:
-        """Add the context of a turn, [R, B, D_c]."""
+        """Add the context state C [R, B, D_c] of the turn that has just ended."""
         if self.weight is None or self.bias is None:
             return
         s = torch.baddbmm(self.bias, C, self.weight).tanh()
@@ -225,8 +231,8 @@ class ContextAttention:
 class Avafn(nn.Module):
     """ "Mutual Cross-Attention in Dyadic Fusion Networks for Audio-Video Emotion Recognition".
 
-    Our choices where the paper is silent: An utterance without a modality enters as the mean of that modality, and is
-    no key for the other one. (If a whole dialogue lacks the modality, the other one attends to the means.)
+    Our choice where the paper is silent: an absent modality of an utterance is replaced by the modality's mean over
+    the training data, and the other modality does not attend to it (unless the whole dialogue lacks the modality).
     """
 
     def __init__(self, widths: Widths, classes: int, config: AvafnConfig) -> None:
@@ -235,7 +241,8 @@ class Avafn(nn.Module):
         self.names = names = in_order(widths)
         if not (config.use_acm or config.use_ssm or config.use_ilm):
             raise UsageError(
-                "avafn: nothing is left for the emotion state", hint="switch on use_acm, use_ssm or use_ilm"
+                "avafn: use_acm, use_ssm and use_ilm are all off, so the emotion state has no input",
+                hint="switch on at least one of them",
             )
         d = config.d_model
         self.project = nn.ModuleDict({m: nn.Linear(widths[m], d) for m in names if widths[m] != d})
@@ -255,7 +262,7 @@ class Avafn(nn.Module):
         )
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C] (Eq. 13, before softmax)."""
+        """Return the logits [B, L, C] of a batch (Eq. 13, before the softmax)."""
         H = self.enter(batch)
         u = self.dropout(self.joint(H, self.allowed(batch)))
         E = self.recurrence(u, H[self.names[-1]], batch.speakers, batch.mask).E
@@ -263,7 +270,7 @@ class Avafn(nn.Module):
         return logits
 
     def enter(self, batch: Batch) -> dict[str, Tensor]:
-        """H_a and H_v by modality, [B, L, d]."""
+        """Return the input features of each modality: modality -> H_a or H_v, [B, L, d]."""
         H = {}
         for m in self.names:
             x, here = batch.features[m], batch.present[m].unsqueeze(-1)
@@ -276,12 +283,12 @@ class Avafn(nn.Module):
         return H
 
     def set_means(self, means: Mapping[str, Tensor]) -> None:
-        """Set the means over train that stand in for absent modalities, [D] for each modality."""
+        """Store the mean [D] of each modality over the training data; it replaces the modality where it is absent."""
         for m in self.names:
             self.get_buffer(f"mean_{m}").copy_(means[m])
 
     def allowed(self, batch: Batch) -> dict[str, Tensor]:
-        """Keys that each utterance may attend to, by modality, bool [B, L or 1, L]."""
+        """Return which utterances each utterance may attend to: modality of the keys -> bool [B, L or 1, L]."""
         L, scope = batch.mask.shape[1], self.config.cam_scope
         own = torch.eye(L, dtype=torch.bool, device=batch.mask.device)
         if scope == "utterance":
@@ -296,7 +303,7 @@ class Avafn(nn.Module):
         return found
 
     def joint(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> Tensor:
-        """u [B, L, d], or a multiple of d for `combine: concat`."""
+        """Compute the fused features u of each utterance, [B, L, d]; with `combine: concat`, a multiple of d wide."""
         parts = [self.residual[m](H[m]) for m in self.names]  # H_a^r, H_v^r
         if self.cam is not None and self.fuse is not None:
             weights = self.cam.weights(H, allowed) if self.fuse.kind == "attention_matrix" else {}
@@ -307,25 +314,30 @@ class Avafn(nn.Module):
 
     @property
     def explains(self) -> bool:
-        """Whether case studies work: two modalities with cross-attention, and one score for each earlier context."""
+        """Whether this model has the attention weights that a case study shows.
+
+        It needs two modalities with cross-attention, and context attention with one score for each earlier turn.
+        """
         c = self.config
         attends = c.use_acm and c.use_context_attention and c.context_attention == "scalar_tanh"
         return self.cam is not None and len(self.names) > 1 and attends
 
     @torch.no_grad()
     def cross_attention(self, batch: Batch) -> dict[str, Tensor]:
-        """Modality -> attention weights of its queries over the other one's utterances (Eq. 1 and 2), [B, L, L].
+        """Return the cross-attention weights (Eq. 1 and 2), for case studies; needs `use_cam`.
 
-        For case studies; needs `use_cam`.
+        Returns:
+            Modality -> weights [B, L, L] with which its utterances (rows) attend to the other modality (columns).
         """
         assert self.cam is not None
         return self.cam.weights(self.enter(batch), self.allowed(batch))
 
     @torch.no_grad()
     def history_weights(self, batch: Batch) -> Tensor:
-        """Attention weights of the earlier contexts at each direction's last turn (Eq. 9b), [R, B, L - 1].
+        """Return the attention weights of the last turn over the contexts of all earlier turns, [R, B, L - 1].
 
-        For case studies; needs dialogues of equal length and `context_attention: scalar_tanh`.
+        These are the weights of Eq. 9b, for case studies. The dialogues must have equal lengths, and the config
+        `context_attention: scalar_tanh`. In the backward direction, the last turn is the first one of the dialogue.
         """
         H = self.enter(batch)
         states = self.recurrence(
@@ -337,7 +349,7 @@ class Avafn(nn.Module):
         return torch.stack(s).softmax(-1)
 
     def epoch_statistics(self) -> dict[str, float]:
-        """alpha and beta, if they are learned scalars; logged with every epoch."""
+        """Return alpha and beta of Eq. 7, to be logged with every epoch; empty if they are no learned scalars."""
         if self.fuse is None or self.fuse.w is None:
             return {}
         alpha, beta = self.fuse.balance()
@@ -345,7 +357,10 @@ class Avafn(nn.Module):
 
 
 def _pair_bytes(config: AvafnConfig, _: int) -> float:
-    """Bytes for each pair: the cross-attention. `dot_query` also stores the past keys and contexts at every turn."""
+    """Return the bytes of memory that training needs for each pair of utterances.
+
+    The cross-attention needs them; `dot_query` also stores the keys and contexts of all past turns at every turn.
+    """
     anew = config.D_c + config.d_model if config.context_attention == "dot_query" else 0
     return 32 + 2.5 * anew * (1 + config.bidirectional)
 
