@@ -1,4 +1,4 @@
-"""AVT-CA: audio and video of single clips, fused by transformers and cross-attention."""
+"""AVT-CA: classifies single clips from audio and video, fused by transformers and cross-attention."""
 
 from fusion.models.avtca.model import ENTRY
 

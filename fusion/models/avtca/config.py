@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class AvtcaConfig(BaseModel):
-    """Switches of AVT-CA; for open points of the paper see docs/papers/avtca.md, sections 9 and 10."""
+    """Switches of AVT-CA. For open points of the paper, see docs/papers/avtca.md, sections 9 and 10."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     it: bool = Field(

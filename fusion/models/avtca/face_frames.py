@@ -1,4 +1,4 @@
-"""The video network of AVT-CA: maps each face crop to a vector (Algorithms 1 to 5), with blocks of EfficientFace."""
+"""The video network of AVT-CA: turns each face crop into a vector (Algorithms 1 to 5), with blocks of EfficientFace."""
 
 from typing import Any, Final, Literal
 
@@ -22,13 +22,14 @@ TURN: Final = 10  # greatest rotation in degrees
 
 
 class FaceFrames(nn.Module):
-    """Maps face crops [M, 3, 224, 224] to vectors [M, 1024], or [M, 232] if `literal`.
+    """Network that turns face crops [M, 3, 224, 224] into vectors [M, 1024], or [M, 232] if `literal`.
 
     Args:
-        literal: exactly Algorithm 10 of the paper: attention and local features on the stem's map, then two units.
-        gate: how channel attention c and spatial attention s act on the map G: sigmoid(c s) G, or c s alone.
-        channel_att, spatial_att: use this attention; a part that is left out counts as 1.
-        lfe: use the local feature extractor; if it is left out, its features count as 0.
+        literal: build exactly the blocks of Algorithm 10 in the paper, instead of the whole EfficientFace.
+        gate: how channel attention c and spatial attention s act on the feature map G. `sigmoid`: sigmoid(c s) G.
+            `raw`: c s alone.
+        channel_att, spatial_att: use channel attention, spatial attention; one that is off counts as 1.
+        lfe: use the local feature extractor; if it is off, its features count as 0.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class FaceFrames(nn.Module):
         self.width = LITERAL if literal else WIDTH
 
     def forward(self, x: Tensor) -> Tensor:
-        """Vectors [M, width] of face crops [M, 3, 224, 224]."""
+        """Return the vectors [M, width] of M face crops x [M, 3, 224, 224]."""
         net = self.net
         stem = F.max_pool2d(net.conv1(x), 3, stride=2, padding=1)  # F, [M, 29, 56, 56]
         G = net.stage2(stem) if hasattr(net, "stage2") else stem
@@ -68,7 +69,7 @@ class FaceFrames(nn.Module):
         return vector
 
     def gated(self, G: Tensor) -> Tensor:
-        """M of section 4.3: the map G after channel and spatial attention."""
+        """Apply channel and spatial attention to the feature map G (section 4.3)."""
         channel, spatial, _ = self.parts
         if not channel and not spatial:
             return G
@@ -81,10 +82,10 @@ class FaceFrames(nn.Module):
         return scores.sigmoid() * G if self.gate == "sigmoid" else scores.expand_as(G)
 
     def load(self, checkpoint: str) -> None:
-        """Load the weights of a checkpoint; parts that are left out here are skipped.
+        """Load the weights of an EfficientFace checkpoint; weights of blocks that are switched off are skipped.
 
         Raises:
-            WeightsError: the checkpoint is missing, damaged or of another network.
+            WeightsError: the checkpoint is missing, damaged or from another network.
         """
         found = Weights(checkpoint).network(EfficientFace, inside="state_dict", drop=("fc.",)).state_dict()
         own = self.net.state_dict()
@@ -92,17 +93,17 @@ class FaceFrames(nn.Module):
 
 
 def scale_pixels(crops: Tensor) -> Tensor:
-    """Convert pixels [..., h, w, 3] of 0 to 255 to [..., 3, h, w] of 0 to 1."""
+    """Convert pictures [..., height, width, 3] with values 0 to 255 to [..., 3, height, width] with values 0 to 1."""
     return crops.float().movedim(-1, -3) / 255
 
 
 def normalize_frames(x: Tensor, affectnet: bool, bgr: bool) -> Tensor:
-    """Normalise pictures [..., 3, h, w].
+    """Normalise pictures for the face network.
 
     Args:
-        x: RGB, 0 to 1.
-        affectnet: standardise with the statistics of AffectNet.
-        bgr: return the colours in the order BGR.
+        x: RGB pictures [..., 3, height, width] with values 0 to 1.
+        affectnet: standardise with mean and standard deviation of AffectNet.
+        bgr: return the colours in the order blue, green, red.
     """
     if affectnet:
         mean, deviation = (x.new_tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
@@ -111,9 +112,9 @@ def normalize_frames(x: Tensor, affectnet: bool, bgr: bool) -> Tensor:
 
 
 def augment_frames(clips: Tensor) -> Tensor:
-    """Augment training clips [N, T, 3, h, w]: mirror with probability 0.5, and rotate by -10 to 10 whole degrees.
+    """Augment training clips [N, T, 3, h, w]: mirror half of them, and rotate each by a random angle.
 
-    All frames of a clip get the same change.
+    The angle is a whole number of degrees, -10 to 10. All T frames of a clip are changed in the same way.
     """
     n, t = clips.shape[:2]
     mirrored = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)

@@ -1,8 +1,8 @@
 """AVT-CA: Multimodal Emotion Recognition using Audio-Video Transformer Fusion with Cross Attention (arXiv 2407.18552).
 
-Every utterance is a clip of its own. Audio is MFCC frames. Video is one vector for each frame (from a frozen network),
-or face crops (trained end to end). Equations, algorithms, section numbers and choices (A..) are those of
-docs/papers/avtca.md.
+The model classifies every utterance alone, as a clip. Audio is a sequence of MFCC frames. Video is a sequence of frame
+vectors (from a frozen network) or of face crops (whose network is trained too). Numbers of equations, algorithms,
+sections and choices (A1, A2, ...) are those of docs/papers/avtca.md.
 """
 
 from typing import Any, Final
@@ -35,7 +35,7 @@ WHOLE: Final = {"audio": (64, 128, 256, 128), "visual": (64, 64, 128, 128)}  # w
 
 
 class Attention(nn.Module):
-    """`Attn(x_kv, x_q)` of section 4.6: only the output map has a bias; 0 where there is no key."""
+    """Multi-head attention `Attn(x_kv, x_q)` (section 4.6); of its linear maps, only the output map has a bias."""
 
     def __init__(self, kv: int, q: int, o: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -47,16 +47,16 @@ class Attention(nn.Module):
         )
 
     def forward(self, x_kv: Tensor, x_q: Tensor, keys: Tensor, x_v: Tensor | None = None) -> Tensor:
-        """Attend from x_q to x_kv.
+        """Attend with the queries x_q to the keys and values x_kv.
 
         Args:
-            x_kv: [N, Tk, kv].
-            x_q: [N, Tq, q].
-            keys: bool [N, Tk], the valid keys.
-            x_v: another sequence for the values, [N, Tk, kv]; None: x_kv.
+            x_kv: sequences for keys and values, [N, Tk, kv].
+            x_q: sequences for queries, [N, Tq, q].
+            keys: bool [N, Tk]; True for valid keys.
+            x_v: other sequences for the values, [N, Tk, kv]; None to take the values from x_kv.
 
         Returns:
-            [N, Tq, o].
+            Attended values, [N, Tq, o]; 0 for sequences without a valid key.
         """
         W_k, W_v = self.W_kv.weight.chunk(2)
         K, V = F.linear(x_kv, W_k), F.linear(x_kv if x_v is None else x_v, W_v)
@@ -66,7 +66,10 @@ class Attention(nn.Module):
 
 
 class Intermediate(nn.Module):
-    """IT block: h = S + N_3(MLP(N_2(Drop(S)))), S = Attn(N_k(x_kv), N_q(x_q)) (Algorithms 6 and 7)."""
+    """Intermediate transformer block, by which one modality attends to the other (Algorithms 6 and 7).
+
+    h = S + N_3(MLP(N_2(Drop(S)))) with S = Attn(N_k(x_kv), N_q(x_q)); N_k, N_q, N_2 and N_3 are norms.
+    """
 
     def __init__(self, kv: int, q: int, o: int, config: AvtcaConfig) -> None:
         super().__init__()
@@ -77,23 +80,27 @@ class Intermediate(nn.Module):
         self.W1, self.W2, self.drop = nn.Linear(o, 2 * o), nn.Linear(2 * o, o), nn.Dropout(config.dropout)
 
     def forward(self, x_kv: Tensor, keys: Tensor, x_q: Tensor, queries: Tensor) -> Tensor:
-        """Map x_kv [N, Tk, kv] and x_q [N, Tq, q] to [N, Tq, o]; 0 where there is no key.
+        """Attend with the queries x_q [N, Tq, q] to x_kv [N, Tk, kv], and apply the MLP; returns [N, Tq, o].
 
-        `keys` bool [N, Tk] and `queries` bool [N, Tq] are their masks.
+        `keys` bool [N, Tk] is the mask of x_kv, `queries` bool [N, Tq] the mask of x_q. The result is 0 on padding and
+        for sequences without a valid key.
         """
         S = self.attention(self.N_k(x_kv, keys), self.N_q(x_q, queries), keys)
         valid = queries & keys.any(1, keepdim=True)
         return self.after(S, valid) * valid.unsqueeze(-1)
 
     def after(self, S: Tensor, valid: Tensor) -> Tensor:
-        """The part after the attention. The residual starts here, not at the input of the block."""
+        """Apply norms, MLP and residual to the attention's result S. The residual adds S, not the block's input."""
         Z = self.drop(self.W2(self.drop(F.gelu(self.W1(self.N_2(self.drop(S), valid))))))
         h: Tensor = S + (Z if self.N_3 is None else self.N_3(Z, valid))
         return h
 
 
 class Exchange(nn.Module):
-    """A' = A2 + Attn(V2, A2): the receiving stream gives the queries (Algorithm 8, A13)."""
+    """Exchange stage (Algorithm 8, A13): a stream (modality) is updated by attention to the other stream.
+
+    For audio, A' = A2 + Attn(V2, A2): the stream that is updated gives the queries.
+    """
 
     def __init__(self, width: int, config: AvtcaConfig) -> None:
         super().__init__()
@@ -101,9 +108,9 @@ class Exchange(nn.Module):
         self.attention = Attention(width, width, width, config.exchange_heads, config.dropout)
 
     def forward(self, own: Tensor, mine: Tensor, other: Tensor, theirs: Tensor) -> Tensor:
-        """Update the own stream [N, T, C] from the other one [N, T', C].
+        """Update the stream `own` [N, T, C] by attention to the stream `other` [N, T', C]; returns [N, T, C].
 
-        `mine` bool [N, T] and `theirs` bool [N, T'] are their masks.
+        `mine` bool [N, T] is the mask of `own`, `theirs` bool [N, T'] the mask of `other`.
         """
         if self.roles == "q_own_kv_other":
             found: Tensor = self.attention(other, own, theirs)
@@ -117,7 +124,7 @@ class Exchange(nn.Module):
 
 
 class StreamAttention(nn.Module):
-    """Multi-head attention inside a stream, which the paper calls "cross attention" (Algorithm 9, A15)."""
+    """Multi-head self-attention inside a stream (modality); the paper calls it "cross attention" (Algorithm 9, A15)."""
 
     def __init__(self, width: int, config: AvtcaConfig) -> None:
         super().__init__()
@@ -126,7 +133,7 @@ class StreamAttention(nn.Module):
         self.W_q, self.W_k, self.W_v, self.W_o = maps
 
     def forward(self, x_q: Tensor, x_kv: Tensor, keys: Tensor) -> Tensor:
-        """Attend from x_q [N, Tq, C] to x_kv [N, Tk, C]; `keys` is bool [N, Tk]. Returns [N, Tq, C]."""
+        """Attend with x_q [N, Tq, C] to x_kv [N, Tk, C], whose mask is `keys`, bool [N, Tk]; returns [N, Tq, C]."""
         found: Tensor = self.W_o(
             masked_attention(self.W_q(x_q), self.W_k(x_kv), self.W_v(x_kv), keys, self.heads)
         )
@@ -134,7 +141,10 @@ class StreamAttention(nn.Module):
 
 
 class Avtca(nn.Module):
-    """AVT-CA on clips of MFCC frames [L, 10] and of frame vectors [T, 1024] or face crops [T, 224, 224, 3]."""
+    """The AVT-CA model on single clips.
+
+    A clip has MFCC frames [steps, 10], and frame vectors [steps, 1024] or face crops [steps, 224, 224, 3].
+    """
 
     def __init__(self, widths: Widths, classes: int, config: AvtcaConfig) -> None:
         super().__init__()
@@ -166,7 +176,7 @@ class Avtca(nn.Module):
         self.head = nn.Linear(width * (len(self.modalities) if config.merge == "concat" else 1), classes)
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Load the checkpoint of the backbone before the first epoch.
+        """Before the first epoch, load the face network's checkpoint (with `backbone_weights: affectnet7`).
 
         Raises:
             WeightsError: the checkpoint is missing or damaged.
@@ -175,13 +185,16 @@ class Avtca(nn.Module):
             self.faces.load("efficientface")
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C]; an utterance without audio and video gets the bias of the head."""
+        """Return the logits [B, L, C] of a batch; for an utterance without audio and video, the bias of the head."""
         places, clips = dense_clips(batch, self.minimum_steps)
         logits = self.logits(clips)
         return scatter_to_grid(logits, places, batch.mask, self.head.bias)
 
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
-        """The experiment's loss, with `modality_dropout` over the weakened copies of the clips."""
+        """Compute the experiment's loss of a batch, and the number of labels.
+
+        With `modality_dropout`, copies of the clips with weakened audio or video count too.
+        """
         if self.config.modality_dropout == "none":
             return measure(self(batch), batch.labels)
         places, clips = dense_clips(batch, self.minimum_steps)
@@ -192,7 +205,7 @@ class Avtca(nn.Module):
         )
 
     def logits(self, clips: ClipBatch) -> Tensor:
-        """Logits [N, C] of N clips."""
+        """Return the logits [N, C] of N clips."""
         pooled = self.pooled(clips)
         streams = [pooled[m] for m in self.modalities]
         merged = torch.cat(streams, -1) if self.config.merge == "concat" else torch.stack(streams).sum(0)
@@ -200,15 +213,18 @@ class Avtca(nn.Module):
         return logits
 
     def pooled(self, clips: ClipBatch) -> dict[str, Tensor]:
-        """a and v of section 4.10 by modality, [N, C] each."""
+        """Run the whole network up to the head: modality -> pooled features a or v of section 4.10, [N, C]."""
         return self.late(*self.middle(*self.early(clips)))
 
     def late(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> dict[str, Tensor]:
-        """From A2 and V2 to a and v: exchange, attention inside each stream, pooling (4.8 to 4.10).
+        """Run the late stages: exchange, attention inside each stream, pooling over time (sections 4.8 to 4.10).
 
         Args:
-            x: modality -> [N, T, C].
-            n: modality -> lengths [N].
+            x: modality -> steps A2 or V2, [N, T, C].
+            n: modality -> number of steps of each clip, [N].
+
+        Returns:
+            Modality -> pooled features a or v, [N, C].
         """
         x = self.exchanged(x, n)
         masks = {m: length_mask(n[m], x[m].shape[1]) for m in self.modalities}
@@ -225,7 +241,11 @@ class Avtca(nn.Module):
         return found
 
     def early(self, clips: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """A1 and V1 of section 4.5 by modality, [N, T, C] each, and their lengths [N]."""
+        """Run the face network, if any, and the first two convolution blocks of each modality (section 4.5).
+
+        Returns:
+            Modality -> steps A1 or V1, [N, T, C]; modality -> number of steps of each clip, [N].
+        """
         x, n = dict(clips.values), dict(clips.lengths)
         if self.faces is not None:
             if not self.config.mask_padding:
@@ -239,7 +259,11 @@ class Avtca(nn.Module):
     def middle(
         self, x: dict[str, Tensor], n: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """A2 and V2, and their lengths: intermediate fusion (4.7), then two more blocks."""
+        """Run the intermediate fusion (section 4.7), then two more convolution blocks of each modality.
+
+        Returns:
+            Modality -> steps A2 or V2, [N, T, C]; modality -> number of steps of each clip, [N].
+        """
         if len(self.modalities) == 2 and self.config.it:
             x = {m: x[m] + self.it[m](x[o], valid[o], x[m], valid[m]) for m, o, valid in self._pairs(x, n)}
         x, n = dict(x), dict(n)
@@ -249,18 +273,18 @@ class Avtca(nn.Module):
         return x, n
 
     def exchanged(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A' and V' of section 4.8: each stream after attention to the other one; unchanged with one modality."""
+        """Update each stream (modality) by attention to the other one (section 4.8); a single modality is unchanged."""
         if len(self.modalities) < 2 or not self.config.exchange:
             return x
         return {m: self.exchange[m](x[m], valid[m], x[o], valid[o]) for m, o, valid in self._pairs(x, n)}
 
     def _pairs(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> list[tuple[str, str, dict[str, Tensor]]]:
-        """(stream, the other stream, masks of both) for each stream."""
+        """Return, for each modality: its name, the name of the other modality, and the masks of both by name."""
         valid = {m: length_mask(n[m], x[m].shape[1]) for m in self.modalities}
         return [(m, self._other(m), valid) for m in self.modalities]
 
     def frames(self, crops: Tensor, lengths: Tensor) -> Tensor:
-        """f of section 4.5: face crops [N, T, 224, 224, 3] to [N, T, width]; the network runs on valid crops only."""
+        """Turn face crops [N, T, 224, 224, 3] into frame vectors [N, T, width] (section 4.5); padding is skipped."""
         assert self.faces is not None
         mask = length_mask(lengths, crops.shape[1])
         clips = scale_pixels(crops)
@@ -281,7 +305,7 @@ class Avtca(nn.Module):
 
 
 def _shortest(stride: int) -> int:
-    """The number of audio frames of which four blocks leave one step."""
+    """Return the smallest number of audio frames of a clip: four convolution blocks then leave one step."""
     least = 1
     for _ in range(4):
         least = (least - 1) * stride + 4

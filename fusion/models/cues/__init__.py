@@ -1,4 +1,4 @@
-"""Cues: recognition and prediction from words with their relations, speech with prosody, and a mel picture."""
+"""Cues: emotion recognition and prediction from words, speech and a picture of the mel spectrogram."""
 
 from fusion.models.cues.model import ENTRY
 

@@ -16,19 +16,20 @@ SIZES: Final[dict[str, dict[str, Any]]] = {
 
 
 class Bridges(nn.Module):
-    """Blocks that pass messages between text-audio (F_ta) and the mel picture (F_m).
+    """Blocks that pass messages between the text-audio features (F_ta) and the picture of the mel spectrogram (F_m).
 
-    Only the bridges and their maps are trained; the layers of BERT and ViT are frozen.
+    Each block has one frozen layer of BERT (for F_ta) and of ViT (for F_m). A bridge is a few trained tokens that carry
+    a message from one layer to the other. Only the bridges and their linear maps are trained.
 
     Args:
         width: width of F_ta; if the frozen layers have another width, a linear map comes first.
-        size: size of both networks, a key of SIZES.
-        blocks: number of blocks; each has one layer of both networks.
-        length: tokens of a bridge.
-        direction: directions of the messages: `m2ta`, `ta2m` or both.
-        layers: use the last or the first layers of the networks.
-        share: one pair of bridges for all blocks.
-        lower: the mel picture has already passed ViT's lower layers; otherwise it enters ViT's first layers.
+        size: size of BERT and ViT, `large` or `base`.
+        blocks: number of blocks.
+        length: number of tokens of a bridge.
+        direction: direction of the messages: `m2ta` (mel to text-audio), `ta2m` (text-audio to mel) or `both`.
+        layers: whether the blocks use the `last` or the `first` layers of BERT and ViT.
+        share: use the same bridges in all blocks.
+        lower: whether the mel picture has already passed ViT's lower layers; if not, it enters ViT's first layers.
     """
 
     def __init__(
@@ -61,10 +62,10 @@ class Bridges(nn.Module):
         )
 
     def load(self) -> None:
-        """Load the frozen layers from their checkpoints.
+        """Load the frozen layers of BERT and ViT from their checkpoints.
 
         Raises:
-            WeightsError: a checkpoint is missing or damaged; the hint names the switch that works without it.
+            WeightsError: a checkpoint is missing or damaged. The hint names a switch that avoids this checkpoint.
         """
         for network, kind in ((self.language, "bert"), (self.vision, "vit")):
             try:
@@ -77,13 +78,13 @@ class Bridges(nn.Module):
         """Run all blocks.
 
         Args:
-            F_ta: text-audio, [N, T, width].
-            ta_mask: bool [N, T].
-            F_m: states of the mel picture, [N, 197, W], with W the width of the frozen layers.
-            m_mask: bool [N, 197].
+            F_ta: text-audio features of N windows, [N, T, width].
+            ta_mask: bool [N, T]; mask of F_ta.
+            F_m: ViT states of the mel picture, [N, 197, W]; W is the width of the frozen layers.
+            m_mask: bool [N, 197]; mask of F_m.
 
         Returns:
-            F_ta [N, T, W] and F_m [N, 197, W], the latter after the final norm of ViT.
+            Updated F_ta [N, T, W], and updated F_m [N, 197, W] after ViT's final norm.
         """
         F_ta = self.enter(F_ta)
         for b in range(len(self.language.numbers)):

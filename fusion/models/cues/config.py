@@ -11,10 +11,10 @@ def _is(usual: object) -> Callable[[object], bool]:
 
 
 class CuesConfig(BaseModel):
-    """Switches of Cues; where the paper is silent, see docs/papers/cues.md, section 10.
+    """Switches of Cues. For open points of the paper, see docs/papers/cues.md, section 10.
 
-    Switches with `exclude_if` are newer than some runs. A record leaves them out at their default, so records of old
-    and new runs are equal.
+    Switches with `exclude_if` were added later. The record of a run leaves them out if they have their default value,
+    so that older and newer runs with the same settings have equal records.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -114,5 +114,5 @@ class CuesConfig(BaseModel):
 
     @property
     def past(self) -> int | None:
-        """Number of earlier utterances in a speech window; None: all earlier ones."""
+        """Number of earlier utterances in a speech window; None for all earlier utterances."""
         return None if self.context_utterances == "all" else self.context_utterances - 1

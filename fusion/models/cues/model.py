@@ -1,8 +1,8 @@
 """Cues: Emotional Cues Extraction and Fusion for Multi-modal Emotion Prediction and Recognition in Conversation.
 
-The model sees text and speech of a window of utterances. It labels the last utterance (ERC) or the one after it (EPC).
-Features from caches are frozen: RoBERTa's states (`cache_text`), WavLM's frames, and the mel picture after the lower
-layers of ViT. Equations, section numbers and choices (A..) are those of docs/papers/cues.md.
+The model sees text and speech of a window of utterances. It labels the last utterance (ERC) or the next one (EPC).
+Features from caches are frozen: states of RoBERTa (`cache_text`), frames of WavLM, and states of ViT for the picture of
+the mel spectrogram. Numbers of equations, sections and choices (A1, A2, ...) are those of docs/papers/cues.md.
 """
 
 from dataclasses import replace
@@ -38,7 +38,7 @@ SPAN: Final = 3  # numbers of a word: first token, last token + 1, utterance (0 
 
 
 class CrossLayer(nn.Module):
-    """x <- LN(x + MHA(x, kv, kv)), x <- LN(x + FFN(x)) (4.4)."""
+    """Cross-attention layer (section 4.4): x <- LN(x + MHA(x, kv, kv)), then x <- LN(x + FFN(x))."""
 
     def __init__(self, c: CuesConfig) -> None:
         super().__init__()
@@ -50,7 +50,10 @@ class CrossLayer(nn.Module):
         self.drop = nn.Dropout(c.dropout)
 
     def forward(self, x: Tensor, kv: Tensor, keys: Tensor) -> Tensor:
-        """Attend from x [N, T, width] to kv [N, K, width]; `keys` is bool [N, K]. Without a key nothing is added."""
+        """Attend with x [N, T, width] to kv [N, K, width], whose mask is `keys`, bool [N, K]; returns [N, T, width].
+
+        For a sequence without a valid key, the attention adds nothing.
+        """
         some = keys.any(1)
         found = self.attention(x, kv, kv, key_padding_mask=~safe_key_mask(keys), need_weights=False)[0]
         x = self.norms[0](x + self.drop(found * some[:, None, None]))
@@ -59,7 +62,7 @@ class CrossLayer(nn.Module):
 
 
 class FeatureExtractor(nn.Module):
-    """Feature extraction of one modality: a linear map and a transformer over the window (4.1)."""
+    """Feature extractor of one modality (section 4.1): a linear map, then a transformer over the window."""
 
     def __init__(self, i: int, c: CuesConfig) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class FeatureExtractor(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map x [N, T, i] with mask bool [N, T] to [N, T, width]; 0 on padding."""
+        """Encode the steps x [N, T, i] of N windows; returns [N, T, width], 0 on padding, where `mask` is False."""
         h: Tensor = self.enter(x)
         for layer in self.layers:
             h = layer(h, src_key_padding_mask=~safe_key_mask(mask))
@@ -78,7 +81,7 @@ class FeatureExtractor(nn.Module):
 
 
 class Cues(nn.Module):
-    """Cues on windows of text tokens and speech frames; text (T), speech (S) or both (T+S), as `widths` names (4.7)."""
+    """The Cues model on windows of text tokens and speech frames; takes text, speech, or both (section 4.7)."""
 
     def __init__(self, widths: Widths, classes: int, config: CuesConfig) -> None:
         super().__init__()
@@ -120,10 +123,10 @@ class Cues(nn.Module):
         self.head1 = nn.Linear(width, classes)
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Load the checkpoints of frozen layers and published encoders before the first epoch.
+        """Before the first epoch, load the checkpoints of the frozen layers and the published encoders.
 
         Raises:
-            WeightsError: a checkpoint is missing; the hint names the switch that works without it.
+            WeightsError: a checkpoint is missing. The hint names a switch that avoids this checkpoint.
         """
         if epoch > 0:
             return
@@ -138,14 +141,20 @@ class Cues(nn.Module):
                 raise WeightsError(error.message, details=error.details, hint=hint) from error
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, L, C] where windows end; empty windows and all other places get the mean bias of the heads."""
+        """Return the logits [B, L, C] of a batch, at the utterances where windows end.
+
+        All other positions, and empty windows, get the mean bias of the heads as logits.
+        """
         places, logits = self.logits(batch)
         averaged = torch.stack(logits).mean(0)
         bias = torch.stack([head.bias for head in self._heads()]).mean(0)
         return scatter_to_grid(averaged, places, batch.mask, bias)
 
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
-        """The experiment's loss: of the averaged logits, or the mean of the heads' losses (`mean_ce`)."""
+        """Compute the experiment's loss of a batch, and the number of labels.
+
+        The loss is that of the averaged logits, or with `loss: mean_ce` the mean of the losses of both heads.
+        """
         if self.config.loss == "avg_logits" or self.bridges is None:
             return measure(self(batch), batch.labels)
         places, logits = self.logits(batch)
@@ -154,7 +163,12 @@ class Cues(nn.Module):
         return torch.stack([loss for loss, _ in losses]).mean(), losses[0][1]
 
     def logits(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Places [N] in the flattened grid where windows end, and the logits [N, C] of each head."""
+        """Compute the logits of all N windows of a batch.
+
+        Returns:
+            Position [N] in the flattened batch [B * L] of the utterance where each window ends; a list with the logits
+            [N, C] of each head.
+        """
         places, c = self._ends(batch), self.config
         if self.hearer is not None:
             batch = replace(batch, steps={**batch.steps, "audio": self.hearer(batch.steps["audio"])})
@@ -186,9 +200,9 @@ class Cues(nn.Module):
         return [first, torch.where(has_picture[:, None], second, first)]
 
     def _pooled(self, values: Tensor, x: WindowedSequence, batch: Batch) -> Tensor:
-        """p_1 (4.6), [N, width]: pooled over all steps in EPC, over the steps of the last utterance in ERC.
+        """Pool the steps of each window into one vector p_1 (section 4.6), [N, width].
 
-        In ERC all steps are pooled if the last utterance has none.
+        In EPC, all steps are pooled; in ERC, only those of the last utterance (all steps if it has none).
         """
         mask = x.mask
         if batch.prior_labels is None:
@@ -202,10 +216,9 @@ class Cues(nn.Module):
     def _fused(
         self, text: WindowedSequence | None, speech: WindowedSequence | None
     ) -> tuple[WindowedSequence, WindowedSequence]:
-        """Queries and keys of fusion step 1.
+        """Return the queries and the keys of the first fusion step: speech and text.
 
-        Speech gives the queries, text the keys. A single modality attends to itself, and so does the text of a window
-        without speech.
+        With a single modality, this modality is both. In a window without speech, text is both.
         """
         if text is None or speech is None:
             alone = speech if text is None else text
@@ -222,7 +235,10 @@ class Cues(nn.Module):
         ), text
 
     def _ends(self, batch: Batch) -> Tensor:
-        """Places where windows end: at the last utterance of the context in EPC, at every utterance in ERC."""
+        """Return the positions in the flattened batch where windows end.
+
+        In EPC, a window ends at the last utterance of the context; in ERC, one window ends at every utterance.
+        """
         mask = batch.mask
         if batch.prior_labels is not None:
             position = torch.arange(mask.shape[1], device=mask.device)
@@ -230,9 +246,9 @@ class Cues(nn.Module):
         return mask.flatten().nonzero().flatten()
 
     def _text(self, batch: Batch, places: Tensor, extent: WindowExtent | None) -> WindowedSequence:
-        """F_t: words (or tokens), weighted by their relations.
+        """Compute the text features F_t of each window: words (or tokens), weighted by the relations of the words.
 
-        Utterances that `window_frames` dropped from the speech window are dropped here, too.
+        Utterances that do not fit into the speech window (`window_frames`) are dropped from the text, too.
         """
         tokens, _ = steps_of_places(batch, "text", places)
         if not self.words:
@@ -255,7 +271,7 @@ class Cues(nn.Module):
         return WindowedSequence(rows, words.lengths, words.mask & (spans[..., 2] == 0))
 
     def _states(self, tokens: WindowedSequence) -> Tensor:
-        """h_t of the tokens, [N, T, width], from cached states, or from token ids if RoBERTa is part of the model."""
+        """Compute the token states h_t [N, T, width] from cached states, or from token ids by the model's RoBERTa."""
         read = self.reader(tokens.values, tokens.mask) if self.reader is not None else tokens.values
         h: Tensor = self.extract_text(read, tokens.mask)
         return h
@@ -263,7 +279,10 @@ class Cues(nn.Module):
     def _weighed_tokens(
         self, h: Tensor, tokens: WindowedSequence, spans: Tensor, words: Tensor, scores: Tensor | None
     ) -> WindowedSequence:
-        """Weight tokens: each by the largest score of its words; a token outside words has score 0."""
+        """Weight each token state by the gate of its word (of several words, the largest score).
+
+        A token that belongs to no word has the score 0.
+        """
         position = torch.arange(h.shape[1], device=h.device)
         inside = (spans[..., 0, None] <= position) & (position < spans[..., 1, None]) & words.unsqueeze(-1)
         last = (inside & (spans[..., 2, None] == 0)).any(1) & tokens.mask
@@ -273,7 +292,7 @@ class Cues(nn.Module):
         return WindowedSequence(h, tokens.lengths, last)
 
     def _speech(self, batch: Batch, places: Tensor, extent: WindowExtent) -> WindowedSequence:
-        """F_a: the speech frames of each window, utterance after utterance."""
+        """Compute the speech features F_a of each window: encoded speech frames, with prosody if `pe` is on."""
         x = gather_window(batch, "audio", places, extent)
         h = self.extract_speech(x.values, x.mask)
         if not self.config.pe:
@@ -296,22 +315,24 @@ def _refuse_what_lacks(widths: Widths, c: CuesConfig) -> None:
         ("audio", c.finetune_wavlm, "finetune_wavlm: true", "an audio/samples", "cues_wavlm"),
     ):
         if role in widths and reads != (widths[role] == 1):
-            relation = "needs" if reads else "is the switch for"
+            relation = f"`{switch}` takes only" if reads else f"only `{switch}` takes"
             raise UsageError(
-                f"cues: a step of the {role} has {widths[role]} numbers; {switch} {relation} ids or samples, of 1",
-                hint=f"name {wanted if reads else states} first, or change the switch",
+                f"cues: the {role} feature has steps of {widths[role]} numbers; {relation} ids or samples (1 number)",
+                hint=f"name {wanted if reads else states} as the first {role} feature, or change the switch",
             )
     if "audio" not in widths:
         return
     if c.mfm_blocks and "mel" not in widths:
         raise UsageError(
-            "cues: the second fusion step needs the mel picture, and the experiment names no feature for it",
-            hint="name one after the speech feature (cues_mel_target:tokens), or set `mfm_blocks: 0`",
+            "cues: the second fusion step needs the mel picture, but the experiment names no feature for it",
+            hint="add cues_mel_target:tokens after the speech feature, or set `mfm_blocks: 0`",
         )
     if c.pe and c.prosody_input == "mel_f0" and widths.get("bands") != BANDS:
         raise UsageError(
-            f"cues: prosody_input: mel_f0 needs pitch classes and {BANDS} mel bands; the experiment names none",
-            hint="name FEATURE:classes and FEATURE:bands of an audio/pitch-mel after the speech and the mel picture",
+            f"cues: prosody_input: mel_f0 needs features with pitch classes and {BANDS} mel bands, but the experiment "
+            "names none",
+            hint="after the speech feature and the mel picture, add FEATURE:classes and FEATURE:bands, where FEATURE "
+            "is a feature of the encoder audio/pitch-mel",
         )
 
 

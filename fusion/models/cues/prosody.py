@@ -24,13 +24,15 @@ SHORTEST, LONGEST = 19, 32  # frames of a segment whose tempo is changed
 
 
 class Branch(nn.Module):
-    """Convolutions of width 5 with group norms, then a bidirectional LSTM with one output for eight frames.
+    """Encoder of pitch or of rhythm: convolutions with group norms, then a bidirectional LSTM.
+
+    The convolutions have width 5. The LSTM gives one output vector (code) for each group of eight frames.
 
     Args:
         i: input width.
-        o: width of the convolutions.
+        o: width of the convolutions' output.
         layers: number of convolutions.
-        groups: groups of each norm.
+        groups: number of groups of each group norm.
         hidden: LSTM units of one direction.
         resample: in training, change the tempo of random segments after each convolution.
     """
@@ -44,7 +46,10 @@ class Branch(nn.Module):
         self.lstm = nn.LSTM(o, hidden, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Map frames [N, T, i] with lengths [N] (at least 1) to codes [N, T, 2 hidden]; eight frames share a code."""
+        """Encode frames [N, T, i] with lengths [N] (at least 1) as codes [N, T, 2 * hidden].
+
+        Each group of eight frames shares one code, which is repeated for each frame.
+        """
         mask = length_mask(lengths, x.shape[1])
         x = x * mask.unsqueeze(-1)
         for conv, norm in zip(self.convs, self.norms, strict=True):
@@ -62,10 +67,10 @@ class Branch(nn.Module):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group norm of [N, T, C] with statistics over the valid frames of each clip."""
+    """Group norm of padded sequences; the statistics of each sequence ignore padding."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalise x [N, T, C]; `mask` is bool [N, T]."""
+        """Normalise x [N, T, C]; `mask` bool [N, T] is False on padding. Padding of the result is not 0."""
         n, t, c = x.shape
         grouped = x.reshape(n, t, self.num_groups, c // self.num_groups)
         weight = mask[:, :, None, None] / (mask.sum(1).clamp(min=1)[:, None, None, None] * grouped.shape[-1])
@@ -75,9 +80,10 @@ class GroupNorm(nn.GroupNorm):
 
 
 def other_tempo(x: Tensor, lengths: Tensor) -> Tensor:
-    """Stretch random segments of 19 to 32 steps to 0.5 to 1.5 times their length.
+    """Change the tempo of random segments of sequences x [N, T, C]: each is stretched or shrunk by 0.5 to 1.5.
 
-    The sequences [N, T, C] keep their lengths [N]: a longer result is cut off, a shorter one is padded with 0.
+    A segment has 19 to 32 steps. The sequences keep their `lengths` [N]: longer results are cut off, shorter ones are
+    filled with 0.
     """
     n, longest = x.shape[:2]
     parts = longest // SHORTEST + 1
@@ -98,13 +104,15 @@ def other_tempo(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 class Prosody(nn.Module):
-    """F_a = h_a + LN(Enc(h_a)), where Enc is the codes of pitch and rhythm, mapped back to the width of h_a.
+    """Adds prosody to the speech features h_a (Eq. 2): F_a = h_a + LN(Enc(h_a)).
+
+    Enc encodes pitch and rhythm, and maps these codes linearly to the width of h_a.
 
     Args:
         width: width of h_a.
-        sizes: key of CODES.
-        tracks: the encoders take pitch classes and mel bands of the window instead of h_a.
-        resample: in training, change the tempo inside the pitch encoder.
+        sizes: size of the codes, `wide` or `narrow`.
+        tracks: whether the encoders take pitch classes and mel bands instead of h_a.
+        resample: in training, change the tempo of random segments inside the pitch encoder.
     """
 
     def __init__(
@@ -120,10 +128,12 @@ class Prosody(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def load(self) -> None:
-        """Load the published encoders; without `tracks` all but their first layers, which do not fit h_a.
+        """Load the weights of the published encoders.
+
+        Without `tracks`, the first convolutions are not loaded, because they do not fit h_a.
 
         Raises:
-            WeightsError: the checkpoint is missing, damaged or of another network.
+            WeightsError: the checkpoint is missing, damaged or from another network.
         """
         released: nn.ModuleDict = Weights(RELEASED).network(
             lambda: nn.ModuleDict(
@@ -140,16 +150,19 @@ class Prosody(nn.Module):
         self.load_state_dict({**self.state_dict(), **given})
 
     def codes(self, h: Tensor, lengths: Tensor) -> Tensor:
-        """Codes of pitch and rhythm, [N, T, 132] if wide, of speech frames [N, T, width] with lengths [N]."""
+        """Encode pitch and rhythm of speech frames h [N, T, width] with lengths [N] as codes [N, T, 132].
+
+        With `sizes: narrow`, a code has 66 values.
+        """
         held = lengths.clamp(min=1)
         return torch.cat([self.pitch(h, held), self.rhythm(h, held)], -1)
 
     def codes_of_tracks(
         self, pitch: WindowedSequence, bands: WindowedSequence, lengths: Tensor, longest: int
     ) -> Tensor:
-        """Codes of pitch classes [N, T] and mel bands [N, T, 80], resampled to the frames of h_a, [N, longest, 132].
+        """Encode pitch classes [N, T] and mel bands [N, T, 80], and resample the codes to the speech features' lengths.
 
-        `lengths` [N] are the lengths of h_a.
+        `lengths` [N] are the lengths of the speech features h_a. The codes have the shape [N, longest, 132].
         """
         held = bands.lengths.clamp(min=1)
         classes = F.one_hot(pitch.values.long(), PITCHES).to(bands.values.dtype)
@@ -159,7 +172,10 @@ class Prosody(nn.Module):
     def forward(
         self, h: Tensor, lengths: Tensor, tracks: tuple[WindowedSequence, WindowedSequence] | None = None
     ) -> Tensor:
-        """Add prosody to h [N, T, width] with lengths [N]; with `tracks`, a window without any stays unchanged."""
+        """Add prosody to the speech features h [N, T, width] with lengths [N]; returns [N, T, width].
+
+        `tracks` are the pitch classes and mel bands, if the encoders take them. A window without them is unchanged.
+        """
         if tracks is None:
             found: Tensor = h + self.norm(self.out(self.codes(h, lengths)))
             return found
@@ -170,7 +186,10 @@ class Prosody(nn.Module):
 
 
 def released_name(name: str) -> str:
-    """Our name of a tensor of the published generator (`G1` of its checkpoint); other names stay as they are."""
+    """Translate the name of a tensor in the published checkpoint (generator `G1`) to the name in this model.
+
+    Names of tensors that this model does not have are returned unchanged.
+    """
     for theirs, own in (
         ("encoder_1.convolutions_2.", "pitch."),
         ("encoder_1.lstm_2.", "pitch.lstm."),

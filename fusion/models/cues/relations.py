@@ -1,4 +1,4 @@
-"""Words of Cues: gates from the matrix of the words' relations (Eq. 1), and word states from token states."""
+"""Word weights of Cues, from the matrix of relations between words (Eq. 1); and word states from token states."""
 
 from typing import Final, Literal
 
@@ -12,12 +12,15 @@ SCORES: Final = 512  # greatest number of words, for the square map of scores
 
 
 class Relations(nn.Module):
-    """Gates of the words from the matrix of their relations: F_t = h_t * Linear(Squeeze(M)) (Eq. 1).
+    """Computes a weight (gate) for each word from the matrix M of relations between words (Eq. 1).
+
+    F_t = h_t * Linear(Squeeze(M)), with h_t the word states.
 
     Args:
-        squeeze: how a row of the matrix becomes a score.
-        linear: `scalar`: one affine map for all words; `full`: a square matrix over all scores.
-        symmetric: use the whole matrix; otherwise its upper triangle.
+        squeeze: how a row of M becomes the score of a word.
+        linear: map from scores to gates. `scalar`: the same affine map for every word. `full`: a square matrix over
+            the scores of all words.
+        symmetric: use the whole matrix M; if False, only its upper triangle.
     """
 
     def __init__(
@@ -33,13 +36,13 @@ class Relations(nn.Module):
             self.w, self.b = nn.Parameter(torch.tensor(0.1)), nn.Parameter(torch.tensor(1.0))
 
     def scores(self, matrix: Tensor, words: Tensor, longest: int, removed: Tensor | None = None) -> Tensor:
-        """Scores s of section 4.2.
+        """Compute the score of each word from the relation matrix of its window (section 4.2).
 
         Args:
-            matrix: relation matrix of each window, flattened row by row and padded, [N, M].
+            matrix: relation matrices of N windows, each flattened row by row and padded, [N, M].
             words: number of words of each matrix, [N].
-            longest: size of the result over words.
-            removed: number of words that were removed from the beginning of each window, [N].
+            longest: number of words to which the result is padded.
+            removed: number of words to leave out at the beginning of each window, [N]; None for none.
 
         Returns:
             Scores of the remaining words, [N, longest].
@@ -61,27 +64,28 @@ class Relations(nn.Module):
         return total / (size - first).clamp(min=1) if self.squeeze == "mean" else total
 
     def forward(self, scores: Tensor) -> Tensor:
-        """Gates [N, K] of scores [N, K].
+        """Map the scores [N, K] of the words to gates [N, K].
 
         Raises:
-            UsageError: there are too many words for `kwrt_linear: full`.
+            UsageError: a window has too many words for `kwrt_linear: full`.
         """
         if self.full is None:
             return self.w * scores + self.b
         if scores.shape[1] > SCORES:
             raise UsageError(
-                f"a window of {scores.shape[1]} words", hint=f"kwrt_linear: full takes {SCORES} at most"
+                f"cues: a window has {scores.shape[1]} words; `kwrt_linear: full` takes {SCORES} at most",
+                hint="set `kwrt_linear: scalar`, or take fewer utterances in a window",
             )
         gates: Tensor = self.full(F.pad(scores, (0, SCORES - scores.shape[1])))
         return gates[:, : scores.shape[1]]
 
 
 def mean_word_states(h: Tensor, spans: Tensor) -> Tensor:
-    """Mean of the token states of each word, [N, K, width]; 0 for a word without tokens.
+    """Average the token states of each word, [N, K, width]; 0 for a word without tokens.
 
     Args:
-        h: token states, [N, T, width].
-        spans: for each word its first token, last token + 1 and utterance, [N, K, 3].
+        h: token states of N windows, [N, T, width].
+        spans: for each of K words: index of its first token, index of its last token + 1, and utterance, [N, K, 3].
     """
     position = torch.arange(h.shape[1], device=h.device)
     inside = ((spans[..., 0, None] <= position) & (position < spans[..., 1, None])).to(h.dtype)

@@ -1,4 +1,4 @@
-"""WavLM as part of Cues (`finetune_wavlm`): from samples to frames."""
+"""WavLM as a trained part of Cues (`finetune_wavlm`): turns audio samples into speech frames."""
 
 import torch
 from torch import nn
@@ -14,7 +14,10 @@ ALWAYS = {"layerdrop": 0.0}  # docs/papers/cues.md does not drop layers
 
 
 class SoundReader(nn.Module):
-    """WavLM base, trained with the model. It takes one utterance at a time, because its group norm runs over time."""
+    """WavLM base, trained together with the model.
+
+    It takes one utterance at a time: its group norm runs over time, so padding would change the result.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,15 +25,18 @@ class SoundReader(nn.Module):
         self.network = build(BASE_WAVLM.family, BASE_WAVLM.config | UNMASKED | ALWAYS, BASE_WAVLM.emotion)
 
     def load(self) -> None:
-        """Load the published weights.
+        """Load the published weights of WavLM.
 
         Raises:
-            WeightsError: the checkpoint is missing, damaged or of another network.
+            WeightsError: the checkpoint is missing, damaged or from another network.
         """
         Weights(CHECKPOINT).network(lambda: self.network, strip=("wavlm.",), drop=UNUSED, rename=tensor_name)
 
     def forward(self, sound: Steps) -> Steps:
-        """Map samples [K, n] at 16 kHz to frames [K, T, width]; utterances shorter than a frame are left out."""
+        """Turn audio samples [K, n] at 16 kHz into speech frames [K, T, width].
+
+        Utterances that are shorter than one frame are left out.
+        """
         lengths = sound.mask.sum(1)
         long = (lengths >= LEAST).nonzero().flatten()
         frames = [self.network(sound.values[k : k + 1, : lengths[k]]).last_hidden_state[0] for k in long]

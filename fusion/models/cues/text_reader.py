@@ -1,4 +1,4 @@
-"""RoBERTa as part of Cues (`cache_text: false`): from token ids to states, with trained speaker tokens.
+"""RoBERTa as part of Cues (`cache_text: false`): turns token ids into states, with trained speaker tokens.
 
 Source: docs/papers/cues.md, A12.
 """
@@ -18,8 +18,8 @@ class TextReader(nn.Module):
     """RoBERTa with trainable embeddings for the tokens of ten speakers.
 
     Args:
-        tuned: train RoBERTa itself, too; otherwise it stays in eval mode.
-        shape: sizes of the network.
+        tuned: train RoBERTa itself, too. If False, only the speaker embeddings are trained.
+        shape: sizes of RoBERTa.
     """
 
     def __init__(self, tuned: bool, shape: Shape = BASE) -> None:
@@ -31,23 +31,26 @@ class TextReader(nn.Module):
         self.speakers = nn.Parameter(torch.zeros(SPEAKERS, self.width))
 
     def train(self, mode: bool = True) -> "TextReader":
-        """As in `nn.Module`, except that a frozen RoBERTa stays in eval mode, without dropout."""
+        """Set training or eval mode, as `nn.Module.train`, but keep a frozen RoBERTa in eval mode (no dropout)."""
         super().train(mode)
         self.network.train(mode and self.tuned)
         return self
 
     def load(self) -> None:
-        """Load the published weights; the speaker embeddings start near the mean of all other embeddings.
+        """Load the published weights of RoBERTa, and start the speaker embeddings near the mean token embedding.
 
         Raises:
-            WeightsError: the checkpoint is missing, damaged or of another network.
+            WeightsError: the checkpoint is missing, damaged or from another network.
         """
         Weights(CHECKPOINT).network(lambda: self.network, strip=("roberta.",), drop=HEADS)
         with torch.no_grad():
             self.speakers.copy_(speaker_rows(self._table.weight))
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """States [N, T, width] of token ids [N, T]; ids beyond the vocabulary are speakers. `mask` is bool [N, T]."""
+        """Return the states [N, T, width] of token ids [N, T]; `mask` bool [N, T] is False on padding.
+
+        Ids above the vocabulary of RoBERTa are speaker tokens.
+        """
         is_speaker = mask & (ids >= self.vocabulary)
         known = ids.long().masked_fill(~mask | is_speaker, PAD_ID)
         rows = self.speakers[(ids.long() - self.vocabulary).clamp(0, SPEAKERS - 1)]

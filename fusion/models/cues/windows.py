@@ -1,4 +1,4 @@
-"""Windows of utterances: the steps of a window's utterances as one sequence.
+"""Windows of utterances: joins the steps (tokens, frames) of all utterances in a window into one sequence.
 
 Source: docs/papers/cues.md, sections 3.1 and 3.4.
 """
@@ -15,12 +15,12 @@ from fusion.layers.masked import length_mask
 
 @dataclass(frozen=True)
 class WindowedSequence:
-    """One sequence for each of N windows.
+    """The padded sequences of N windows; each sequence holds the steps of all utterances in the window.
 
     Attributes:
-        values: [N, T, ...].
-        lengths: [N].
-        last: bool [N, T]; whether a step belongs to the utterance where the window ends.
+        values: the steps, [N, T, ...].
+        lengths: number of steps of each sequence, [N].
+        last: bool [N, T]; whether the step belongs to the utterance where the window ends.
     """
 
     values: Tensor
@@ -29,11 +29,11 @@ class WindowedSequence:
 
     @property
     def mask(self) -> Tensor:
-        """Valid steps, bool [N, T]."""
+        """True for steps, False for padding, bool [N, T]."""
         return length_mask(self.lengths, self.values.shape[1])
 
     def after(self, removed: Tensor) -> "WindowedSequence":
-        """Remove the first `removed` [N] steps of each sequence."""
+        """Return the sequences without their first steps; `removed` [N] says how many steps each sequence loses."""
         longest = self.values.shape[1]
         place = torch.arange(longest, device=removed.device) + removed[:, None]
         order, own = place.clamp(max=longest - 1), place < self.lengths[:, None]
@@ -43,7 +43,7 @@ class WindowedSequence:
         )
 
     def padded(self, longest: int) -> "WindowedSequence":
-        """Pad to `longest` steps."""
+        """Return the sequences padded to `longest` steps."""
         more = longest - self.values.shape[1]
         return WindowedSequence(
             F.pad(self.values, (0, 0, 0, more)), self.lengths, F.pad(self.last, (0, more))
@@ -54,11 +54,13 @@ class WindowedSequence:
 class WindowExtent:
     """Which utterances each of N windows holds.
 
+    An utterance is named by its offset from the utterance where the window ends: 0 for this one, -1 for the one before.
+
     Attributes:
-        offsets: [O], ascending; positions relative to the utterance where a window ends (0).
+        offsets: [O], ascending; all offsets that occur.
         held: bool [N, O]; whether the window holds the utterance at this offset.
-        oldest: [N]; offset of the oldest utterance, if the limit on steps dropped older ones. Otherwise a number below
-            all offsets.
+        oldest: [N]; offset of the oldest utterance that is kept, if older ones were dropped because the window had too
+            many steps. Otherwise a number below all offsets.
     """
 
     offsets: Tensor
@@ -66,23 +68,23 @@ class WindowExtent:
     oldest: Tensor
 
     def select(self, ranks: Tensor) -> "WindowExtent":
-        """Return some windows by number."""
+        """Return the windows with the indices `ranks`."""
         return WindowExtent(self.offsets, self.held[ranks], self.oldest[ranks])
 
 
 def window_extent(
     batch: Batch, role: str, places: Tensor, past: int | None, future: int = 0, most: int | None = None
 ) -> WindowExtent:
-    """Find the utterances of the windows that end at some places.
+    """Decide which utterances belong to each of N windows, given the utterance where the window ends.
 
     Args:
-        batch: the batch.
-        role: the role whose steps are limited.
-        places: places in the flattened grid, [N].
-        past: utterances before the place; None: all.
-        future: utterances after the place.
-        most: greatest number of steps in a window. The oldest utterances are dropped as a whole; the utterance at the
-            place itself is never dropped.
+        batch: the batch of dialogues.
+        role: the model's input (role) whose steps are counted for `most`.
+        places: positions in the flattened batch [B * L] of the utterances where the windows end, [N].
+        past: number of utterances to take before this utterance; None for all.
+        future: number of utterances to take after this utterance.
+        most: greatest number of steps in a window; None for no limit. The oldest utterances are dropped as a whole. The
+            utterance where the window ends is never dropped.
     """
     length = batch.mask.shape[1]
     before = length - 1 if past is None else min(past, length - 1)
@@ -101,13 +103,13 @@ def window_extent(
 
 
 def gather_window(batch: Batch, role: str, places: Tensor, extent: WindowExtent) -> WindowedSequence:
-    """Gather the steps of a role in each window, oldest utterance first.
+    """Join the steps of each window's utterances into one sequence, oldest utterance first.
 
     Args:
-        batch: the batch.
-        role: the role.
-        places: places where the windows end, [N].
-        extent: the utterances of the windows.
+        batch: the batch of dialogues.
+        role: the model's input (role) whose steps are joined.
+        places: positions in the flattened batch [B * L] of the utterances where the windows end, [N].
+        extent: which utterances each window holds.
     """
     steps = batch.steps[role]
     counts = _counts(batch, role, places, extent.offsets) * extent.held
@@ -128,7 +130,16 @@ def gather_window(batch: Batch, role: str, places: Tensor, extent: WindowExtent)
 
 
 def steps_of_places(batch: Batch, role: str, places: Tensor) -> tuple[WindowedSequence, Tensor]:
-    """The steps of a role at some places [N], without a window, and whether each place has any, bool [N]."""
+    """Return the steps of one role (input of the model) for single utterances.
+
+    Args:
+        batch: the batch of dialogues.
+        role: the role.
+        places: positions of the utterances in the flattened batch [B * L], [N].
+
+    Returns:
+        The steps of the N utterances; bool [N], whether each utterance has any.
+    """
     steps = batch.steps[role]
     rank = _ranks(steps.places, batch.mask.numel())[places]
     has = rank >= 0
@@ -146,17 +157,17 @@ def steps_of_places(batch: Batch, role: str, places: Tensor) -> tuple[WindowedSe
 def drop_oldest_words(
     oldest: Tensor, tokens: WindowedSequence, words: WindowedSequence
 ) -> tuple[WindowedSequence, WindowedSequence, Tensor]:
-    """Drop the tokens and words of the oldest utterances of text windows.
+    """Drop the tokens and words of the oldest utterances from text windows.
 
-    If no word is left, the first remaining token counts as a word, as `<s>` does in a window without words.
+    If no word is left in a window, the first remaining token counts as a word.
 
     Args:
-        oldest: offset of the oldest utterance to keep, [N].
-        tokens: the tokens of the windows.
-        words: their words; each has first token, last token + 1 and utterance offset.
+        oldest: for each window, the offset of the oldest utterance to keep, [N].
+        tokens: tokens of the windows.
+        words: words of the windows; each word is (first token, last token + 1, offset of its utterance).
 
     Returns:
-        The remaining tokens and words, and the number of words dropped from each window, [N].
+        The remaining tokens, the remaining words, and the number of words dropped from each window, [N].
     """
     removed = (words.mask & (words.values[..., 2] < oldest[:, None])).sum(1)
     if not removed.any():
@@ -174,14 +185,21 @@ def drop_oldest_words(
 
 
 def count_steps(batch: Batch, role: str, places: Tensor, extent: WindowExtent | None = None) -> Tensor:
-    """Number of steps of a role in the windows that end at some places [N]; without `extent`, at the places alone."""
+    """Count the steps of one role (input of the model) in each of N windows, [N].
+
+    The windows end at the positions `places` [N] of the flattened batch. Without `extent`, only the utterances at these
+    positions count.
+    """
     if extent is None:
         return _counts(batch, role, places, places.new_zeros(1)).squeeze(1)
     return (_counts(batch, role, places, extent.offsets) * extent.held).sum(1)
 
 
 def _counts(batch: Batch, role: str, places: Tensor, offsets: Tensor) -> Tensor:
-    """Number of steps of the utterances around each place, [N, O], in its dialogue or not."""
+    """Count the steps of the utterances at all `offsets` [O] from each of the positions `places` [N]; returns [N, O].
+
+    Dialogue borders are ignored: an offset may lead into a neighbouring dialogue of the batch.
+    """
     steps = batch.steps[role]
     grid = places.new_zeros(batch.mask.numel()).index_copy(0, steps.places, steps.mask.sum(1))
     return grid[_around(places, offsets, batch)]
@@ -192,7 +210,10 @@ def _around(places: Tensor, offsets: Tensor, batch: Batch) -> Tensor:
 
 
 def _ranks(at: Tensor, size: int) -> Tensor:
-    """Map from place in the flattened grid to number among the utterances with steps, or -1, [size]."""
+    """Return, for each position of the flattened batch, the index of its utterance in `at`, or -1, [size].
+
+    `at` lists the positions of the utterances that have steps.
+    """
     return at.new_full((size,), -1).index_copy(0, at, torch.arange(len(at), device=at.device))
 
 
