@@ -15,16 +15,16 @@ Figures = dict[str, dict[str, float]]  # corpus -> metric -> percent
 
 
 class TableRow(Strict):
-    """A row of a published table.
+    """A row of a published table, with the changes that turn a base experiment of params.yaml into this row.
 
     Attributes:
         name: name of the row, as in the paper.
-        model: key of the model here. None: the row is another system, which is shown but cannot be trained.
-        modalities: modalities of the base experiment that the row uses; None: all.
-        arrays: modality -> the array of its features that the row uses.
-        task: task of the row, if it differs from the base experiment's.
-        config: switches that the row changes in the base experiment.
-        published: corpus -> metric -> percent, as printed.
+        model: key of the model in ercache. None if ercache lacks the row's system: the row is shown, but not trained.
+        modalities: modalities of the base experiment that the row uses; None for all.
+        arrays: modality -> name of the array of each feature that the row uses, if not the base experiment's.
+        task: task of the row (`erc` or `epc`), if not the base experiment's.
+        config: model switches that the row changes in the base experiment.
+        published: corpus -> metric -> published score in percent.
     """
 
     name: str
@@ -37,7 +37,7 @@ class TableRow(Strict):
 
 
 class PaperTable(Strict):
-    """A published table, or a figure that prints numbers."""
+    """A table of a paper (or a figure with printed scores), with its rows."""
 
     key: str
     title: str
@@ -48,12 +48,12 @@ class Paper(Strict):
     """A paper and its tables.
 
     Attributes:
-        key: key of the paper.
+        key: short name of the paper, such as `m2fnet`.
         title: title of the paper.
-        model: key of its model here.
-        note: what a reader of the published scores must know.
-        confusion_classes: classes of the paper's confusion figure, if it shows only some.
-        tables: the tables.
+        model: key of the paper's model in ercache.
+        note: what readers of the published scores must know.
+        confusion_classes: the classes in the paper's figure of the confusion matrix, if it shows only some classes.
+        tables: tables of the paper.
     """
 
     key: str
@@ -64,36 +64,36 @@ class Paper(Strict):
     tables: list[PaperTable] = Field(min_length=1)
 
     def select(self, table: str | None, row: str | None = None) -> list[PaperTable]:
-        """Select tables by key and rows by name; None selects all.
+        """Return the table with the key `table`, with only the rows named `row`; None selects all tables or rows.
 
         Raises:
-            UsageError: there is no such table or row.
+            UsageError: the paper has no such table or row.
         """
         found = self.tables if table is None else [t for t in self.tables if t.key == table]
         if not found:
             raise UsageError(
-                f"{self.key} has no table {table!r}",
+                f"paper {self.key} has no table {table!r}",
                 hint=suggestion(table or "", [t.key for t in self.tables]),
             )
         if row is None:
             return found
         known = [r.name for t in found for r in t.rows]
         if row not in known:
-            raise UsageError(f"{self.key} has no row {row!r}", hint=suggestion(row, known))
+            raise UsageError(f"paper {self.key} has no row {row!r}", hint=suggestion(row, known))
         kept = {t.key: [r for r in t.rows if r.name == row] for t in found}
         return [t.model_copy(update={"rows": kept[t.key]}) for t in found if kept[t.key]]
 
 
 def papers() -> list[str]:
-    """Keys of the papers with a file here."""
+    """Return the keys of all papers whose tables ercache knows."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def read_paper(key: str) -> Paper:
-    """Read the tables of a paper.
+    """Read the published tables of a paper.
 
     Raises:
-        UsageError: there is no file for the paper.
+        UsageError: the paper is unknown.
     """
     if key not in papers():
         raise UsageError(f"unknown paper {key!r}", hint=suggestion(key, papers()))

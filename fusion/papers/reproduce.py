@@ -1,4 +1,4 @@
-"""Reproduces published tables: each row is an experiment, trained on the caches that are here and compared."""
+"""Reproduces published tables: trains each row as an experiment on local caches, and compares the scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,22 +23,24 @@ RowStatus = Literal["reproduced", "differs", "stand-in", "not runnable", "anothe
 
 @dataclass(frozen=True)
 class RowResult:
-    """A row of a table: published scores and ours.
+    """The result of reproducing one row of a published table: the published scores beside our test scores.
+
+    If the row could not be trained, the fields with our scores are empty.
 
     Attributes:
         table: key of the table.
         row: name of the row.
-        corpus: the corpus.
-        published: metric -> percent on this corpus; empty if the paper has none.
-        ours: metric -> `{"mean", "std", "ci95"}`, fractions on test; empty if the row did not run.
-        verdict: how ours compares with the published scores.
-        why: why the row did not run, or why it is only a stand-in for the paper's.
+        corpus: name of the corpus.
+        published: metric -> published percent on this corpus; empty if the paper has no score.
+        ours: metric -> `{"mean", "std", "ci95"}` of our test scores, as fractions.
+        verdict: how our scores compare with the published ones.
+        why: why the row was not trained, or why our experiment is only a stand-in for the row.
         run: folder of the run.
-        per_class: class -> its scores on test; empty if the row did not run.
-        confusion: confusion matrix on test; empty if the row did not run.
-        difference: metric -> ours minus published, in percentage points.
-        among: true class -> predicted class -> share. Only among the classes of the paper's confusion figure; empty if
-            the paper has none or the run lacks one of the classes.
+        per_class: class -> our test scores of this class.
+        confusion: our confusion matrix on test.
+        difference: metric -> our score minus published score, in percentage points.
+        among: true class -> predicted class -> share, for the classes of the paper's confusion figure. Empty if the
+            paper has no such figure, or the run lacks one of the classes.
     """
 
     table: str
@@ -66,20 +68,23 @@ def reproduce(
     device: str = "cpu",
     progress: EpochCallback | None = None,
 ) -> Iterator[RowResult]:
-    """Train the rows of a paper's tables, and yield each with the published scores.
+    """Train the rows of a paper's tables one by one, and yield our scores of each row beside the published ones.
 
-    Rows run on every corpus that params.yaml names for the paper. A run is found again by the digest of its experiment:
-    a killed reproduction continues where it was, and equal rows of several tables share one run.
+    A row is trained on every corpus that params.yaml names for the paper. Finished runs are found again by the digest
+    of the experiment: a killed reproduction continues where it was, and equal rows of several tables share one run.
 
     Args:
         key: key of the paper.
-        params: params.yaml.
-        data: folder with manifests/ and caches/; the runs are written to its models/.
-        table: key of one table; None: all.
-        row: name of one row; None: all.
-        corpus: one corpus; None: all that params.yaml names.
-        device: as torch names it.
+        params: contents of params.yaml.
+        data: folder with manifests/ and caches/; runs are written to models/ in this folder.
+        table: key of one table; None for all tables.
+        row: name of one row; None for all rows.
+        corpus: name of one corpus; None for all corpora that params.yaml names for the paper.
+        device: name of a torch device, such as `cpu` or `cuda:0`.
         progress: called after each epoch.
+
+    Yields:
+        One result for each row and corpus.
 
     Raises:
         UsageError: the paper, the table, the row or the corpus is unknown.
@@ -89,8 +94,8 @@ def reproduce(
     if not bases or (corpus is not None and corpus not in bases):
         named = f"{key} on {corpus}" if corpus else key
         raise UsageError(
-            f"params.yaml does not say how to reproduce {named}",
-            hint=f"write `reproduce: {{{key}: {{{corpus or 'CORPUS'}: EXPERIMENT}}}}`",
+            f"params.yaml names no experiment from which to reproduce {named}",
+            hint=f"add `reproduce: {{{key}: {{{corpus or 'CORPUS'}: EXPERIMENT}}}}` to params.yaml",
         )
     chosen = [corpus] if corpus is not None else list(bases)
     starts = [name for on in chosen for name in experiments_of(bases[on])]
@@ -108,24 +113,24 @@ def reproduce(
 
 
 def experiments_of(bases: str | Mapping[Task, str]) -> list[str]:
-    """The base experiments of a paper's rows on a corpus: one, or one for each task."""
+    """Return the names of a paper's base experiments on a corpus: a single one, or one for each task (erc, epc)."""
     return [bases] if isinstance(bases, str) else list(bases.values())
 
 
 def base_of(row: TableRow, bases: str | Mapping[Task, str]) -> str:
-    """The base experiment of a row: the one of its task, else the first."""
+    """Return the name of a row's base experiment: the one for the task of the row, else the first one."""
     return bases if isinstance(bases, str) else bases.get(row.task or "erc", next(iter(bases.values())))
 
 
 def shares_among(
     confusion: Sequence[Any], classes: Sequence[str], chosen: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Confusion among some of the classes: only examples of these that were predicted as one of these.
+    """Restrict a confusion matrix to some classes, and turn each row into shares that add up to 1.
 
     Args:
-        confusion: [C, C], rows true.
-        classes: the C names.
-        chosen: some of them.
+        confusion: confusion counts [C, C]; a row holds the utterances of one true class.
+        classes: names of the C classes.
+        chosen: names of the classes to keep, as true and as predicted classes.
 
     Returns:
         True class -> predicted class -> share of the row; empty if one of the chosen classes is unknown.
@@ -141,15 +146,15 @@ def shares_among(
 
 
 def entry_of(row: TableRow, base: ExperimentParams, name: str) -> ExperimentParams:
-    """The experiment of a row: the base experiment with the row's changes.
+    """Make the experiment of a table row: a copy of the base experiment with the changes of the row.
 
     Args:
-        row: the row.
-        base: the base experiment.
+        row: the row of the published table.
+        base: the base experiment in params.yaml.
         name: name of the base experiment, for error messages.
 
     Raises:
-        UsageError: the base has no features of a modality that the row uses.
+        UsageError: the base experiment has no feature for a modality that the row uses.
     """
     lacking = [m for m in [*(row.modalities or ()), *row.arrays] if m not in base.features]
     if lacking:
@@ -157,8 +162,9 @@ def entry_of(row: TableRow, base: ExperimentParams, name: str) -> ExperimentPara
         papers = MODELS[row.model].paper_encoders if row.model else {}
         raise UsageError(
             f"experiment {name!r} has no {' and no '.join(names)} features",
-            hint=f"ercache extract {base.corpus} --features FEATURE (the paper's: "
-            f"{', '.join(papers.get(m, 'none here') for m in names)}), and name it in experiments.{name}.features",
+            hint=f"run `ercache extract {base.corpus} --features FEATURE` (the paper's encoder: "
+            f"{', '.join(papers.get(m, 'not in ercache') for m in names)}), and add FEATURE to "
+            f"experiments.{name}.features in params.yaml",
         )
     kept = row.modalities or list(base.features)
     features = {
@@ -213,7 +219,7 @@ def _run_row(
 def _trained(
     entry: ExperimentParams, params: Params, data: Path, device: str, progress: EpochCallback | None
 ) -> Path:
-    """Folder of the experiment's run. Train it, unless there is a run of the same caches and switches."""
+    """Return the folder of the experiment's run. Train it first, unless a run with equal caches and settings exists."""
     name = f"{PLACE}/{digest_of(entry.model_dump(mode='json'))[:16]}"
     with_row = params.model_copy(update={"experiments": {**params.experiments, name: entry}})
     experiment = experiment_of(name, with_row)

@@ -1,1 +1,1 @@
-"""Finished runs: the record of a run, and predictions from its weights."""
+"""Reads and writes finished runs: the record (`run.json`), the weights, the predictions and the scores."""

@@ -1,4 +1,4 @@
-"""Predictions of a trained model, and the scores of all seeds together."""
+"""Predicts subsets (train, dev, test) with trained models, and computes the scores over all seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ Ints = NDArray[np.int64]
 
 @torch.no_grad()
 def logits_of(model: nn.Module, padded: PaddedBatches) -> Tensor:
-    """Logits of every utterance of a subset, [N, C]; nan for an utterance that is no target.
+    """Compute the logits [N, C] of all N utterances in the dialogues of a subset, context utterances included.
 
-    Utterances are those of all dialogues of the subset, context included.
+    An utterance that the model does not predict (such as one without earlier context in EPC) gets nan.
     """
     model.eval()
     found: Tensor | None = None
@@ -39,7 +39,7 @@ def logits_of(model: nn.Module, padded: PaddedBatches) -> Tensor:
 
 
 def predict(model: nn.Module, padded: PaddedBatches, seed: int) -> Predictions:
-    """Predict the utterances of a subset with the model of one seed."""
+    """Predict the utterances of a subset with the trained model of one seed."""
     subset = padded.subset
     logits = logits_of(model, padded)
     probabilities = logits.sigmoid() if subset.labels.dim() == 2 else logits.softmax(-1)
@@ -54,7 +54,7 @@ def predict(model: nn.Module, padded: PaddedBatches, seed: int) -> Predictions:
 
 
 def validation_scores(model: nn.Module, padded: PaddedBatches, classes: int) -> dict[str, float]:
-    """Loss, weighted F1 and accuracy on validation, by the column names of curves.csv."""
+    """Compute loss, weighted F1 and accuracy on the validation data; the keys are column names of curves.csv."""
     logits, labels = logits_of(model, padded), padded.subset.labels
     truth = labels.cpu().numpy().astype(np.int64)
     if labels.dim() == 2:
@@ -72,21 +72,26 @@ def validation_scores(model: nn.Module, padded: PaddedBatches, classes: int) -> 
 
 
 def confusions(predictions: Sequence[Predictions], classes: int) -> Ints:
-    """Confusion counts of each seed and each dialogue with a label.
+    """Compute the confusion matrix of each seed on each dialogue that has a label.
 
     Returns:
-        [S, D, C, C], rows true, for S seeds and D dialogues. A multi-label task has [S, D, C, 2, 2].
+        Counts [S, D, C, C] for S seeds, D dialogues and C classes; rows are true classes. In a multi-label task,
+        [S, D, C, 2, 2].
     """
     return np.stack([counts_of(p.truth, p.predicted, dialogue_ranks(p), classes) for p in predictions])
 
 
 def counts_of(truth: Ints, predicted: Ints, dialogue: Ints, classes: int) -> Ints:
-    """Confusion counts of each dialogue with a label, [D, C, C], or [D, C, 2, 2] in a multi-label task.
+    """Compute the confusion matrix of each of the D dialogues that have a label, [D, C, C].
+
+    In a multi-label task, the result is [D, C, 2, 2].
 
     Args:
-        truth, predicted: [N], class numbers (truth -100 if unknown), or [N, C] of 1, 0 and -100.
-        dialogue: [N], the number of each utterance's dialogue.
-        classes: C.
+        truth: true class index of each of N utterances, [N], -100 if unknown; in a multi-label task [N, C] with 1
+            (present), 0 (absent) and -100 (unknown).
+        predicted: predicted classes, in the same form.
+        dialogue: index of each utterance's dialogue, [N].
+        classes: number C of classes.
     """
     known = (truth != IGNORED).reshape(len(truth), -1)
     some = known.any(1)
@@ -100,13 +105,13 @@ def counts_of(truth: Ints, predicted: Ints, dialogue: Ints, classes: int) -> Int
 
 
 def dialogue_ranks(predictions: Predictions) -> Ints:
-    """Number of each utterance's dialogue, [N], counted in order of appearance."""
+    """Return the index of each utterance's dialogue, [N]; dialogues are counted from 0 in order of appearance."""
     rank: dict[tuple[str, str], int] = {}
     return np.array([rank.setdefault((u.part, u.dialogue), len(rank)) for u in predictions.utterances])
 
 
 def per_class(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Class -> its F1, precision and recall (means over seeds) and its support."""
+    """Compute the scores of each class: class -> F1, precision, recall (means over seeds), and support."""
     tables = [(_per_emotion if p.several else _per_class)(p, classes) for p in predictions]
     return {
         name: {
@@ -123,7 +128,11 @@ def _per_class(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, fl
 
 
 def _per_emotion(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Emotion -> F1, precision, recall and support of its presence, and its weighted F1 and weighted accuracy."""
+    """Compute the multi-label scores of one seed: emotion -> scores.
+
+    F1, precision, recall and support are those of the class `present`; weighted F1 and weighted accuracy are over
+    `present` and `absent`.
+    """
     found = {}
     for c, name in enumerate(classes):
         known = p.truth[:, c] != IGNORED
@@ -139,9 +148,9 @@ class SubsetScores:
     """Scores of all seeds on one subset.
 
     Attributes:
-        scores: metric -> mean, deviation and confidence interval.
-        per_class: class -> its scores.
-        confusion: summed over seeds and dialogues, [C, C] or [C, 2, 2].
+        scores: metric -> mean, standard deviation and confidence interval over seeds.
+        per_class: class -> scores of this class.
+        confusion: confusion matrix, summed over seeds and dialogues, [C, C]; in a multi-label task [C, 2, 2].
     """
 
     scores: Scores
@@ -150,7 +159,7 @@ class SubsetScores:
 
 
 def score_subset(predictions: Sequence[Predictions], classes: Sequence[str]) -> SubsetScores:
-    """Compute the scores of all seeds on one subset."""
+    """Compute the scores of one subset from the predictions of all seeds."""
     counts = confusions(predictions, len(classes))
     found = metrics.summary(counts)
     if not predictions[0].several:
@@ -163,13 +172,13 @@ def score_subset(predictions: Sequence[Predictions], classes: Sequence[str]) -> 
 
 
 def rows_in_subset(subset: Subset, values: Tensor) -> NDArray[Any]:
-    """The rows of [N, ...] that belong to the subset, as an array."""
+    """Select the rows of `values` [N, ...] whose utterance belongs to the subset (not context), as a numpy array."""
     picked: NDArray[Any] = values[subset.in_subset.to(values.device)].cpu().numpy()
     return picked
 
 
 def _of_probabilities(predictions: Sequence[Predictions]) -> dict[str, dict[str, Any]]:
-    """The metrics that need probabilities, over the labelled utterances."""
+    """Compute the metrics that need class probabilities, over the labelled utterances."""
     first = predictions[0]
     known = first.truth != IGNORED
     dialogue = np.unique(dialogue_ranks(first)[known], return_inverse=True)[1]

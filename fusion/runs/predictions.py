@@ -1,4 +1,4 @@
-"""Predictions of a run: a table in the run folder with the probabilities of every seed for every utterance."""
+"""The predictions of a run: a Parquet table in the run folder, with one row for each seed and utterance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions of one seed for one subset.
+    """The predictions of one seed's model for one subset.
 
     Attributes:
         seed: the seed.
-        subset: name of the subset.
+        subset: name of the subset, such as `test`.
         utterances: the N utterances of the subset.
-        probabilities: [N, C]; they add up to 1, except in a multi-label task.
-        truth: class numbers [N], or 1 and 0 for each class [N, C] in a multi-label task; -100 if unknown.
+        probabilities: predicted probability of each class, [N, C]. A row adds up to 1, except in a multi-label task.
+        truth: true class indices [N]; in a multi-label task [N, C] with 1 (present) and 0 (absent). -100 if unknown.
     """
 
     seed: int
@@ -46,7 +46,7 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The most probable class, [N]; in a multi-label task 1 for each class above 0.5, else 0, [N, C]."""
+        """Index of the most probable class, [N]; in a multi-label task [N, C] with 1 for probabilities above 0.5."""
         best: NDArray[np.int64] = (
             (self.probabilities > 0.5).astype(np.int64) if self.several else self.probabilities.argmax(1)
         )
@@ -54,7 +54,7 @@ class Predictions:
 
 
 def concatenate_folds(parts: Sequence[Predictions]) -> Predictions:
-    """Join one seed's predictions for a subset of several folds, fold after fold."""
+    """Concatenate one seed's predictions for the same subset of several folds, fold after fold."""
     return Predictions(
         parts[0].seed,
         parts[0].subset,
@@ -65,11 +65,14 @@ def concatenate_folds(parts: Sequence[Predictions]) -> Predictions:
 
 
 def read_predictions(folder: Path, manifest: Manifest) -> dict[str, list[Predictions]]:
-    """`dev` and `test` -> the predictions of every seed of a finished run.
+    """Read the stored predictions of a finished run.
 
     Args:
         folder: the run folder.
-        manifest: the corpus, for the utterances behind the ids.
+        manifest: the corpus; gives the utterances for the stored ids.
+
+    Returns:
+        Subset (`dev`, `test`) -> predictions of each seed.
     """
     run, by_id = read_run(folder), {u.id: u for u in manifest.utterances}
     rank = {name: c for c, name in enumerate(run.classes)}
@@ -91,12 +94,12 @@ def read_predictions(folder: Path, manifest: Manifest) -> dict[str, list[Predict
 
 
 def read_rows(folder: Path, subset: str, needed: Sequence[str] = ()) -> pa.Table:
-    """Read the rows of a subset from the predictions of a run, with all columns.
+    """Read one subset's rows of a run's predictions table, with all columns.
 
     Args:
         folder: the run folder.
         subset: `dev` or `test`.
-        needed: columns that must be there.
+        needed: names of columns that the table must have.
 
     Raises:
         UsageError: the file is absent or damaged, or a column is missing.
@@ -106,14 +109,14 @@ def read_rows(folder: Path, subset: str, needed: Sequence[str] = ()) -> pa.Table
         known = parquet.read_schema(path).names
         lacking = [name for name in ("subset", *needed) if name not in known]
         if lacking:
-            raise UsageError(f"{path}: lacks the columns {', '.join(lacking)}", hint=hint)
+            raise UsageError(f"{path}: the table lacks the columns {', '.join(lacking)}", hint=hint)
         return parquet.read_table(path, filters=[("subset", "==", subset)])
     except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"{path}: not readable ({error})", hint=hint) from error
+        raise UsageError(f"{path}: cannot be read ({error})", hint=hint) from error
 
 
 def write_predictions(path: Path, predictions: Sequence[Predictions], classes: Sequence[str]) -> None:
-    """Write one row for each seed and utterance; the label is null if it is unknown."""
+    """Write predictions as a Parquet table with one row for each seed and utterance; an unknown label is null."""
     parquet.write_table(pa.concat_tables(_table(p, classes) for p in predictions), path)
 
 
@@ -140,11 +143,13 @@ def _table(predictions: Predictions, classes: Sequence[str]) -> pa.Table:
 
 
 def names_of(labels: NDArray[np.int64], classes: Sequence[str]) -> list[str | None]:
-    """Names of labels: a class, or in a multi-label task all present classes (`happy+sad`, `none`); None if unknown.
+    """Turn the labels of N utterances into names; None for an unknown label.
+
+    In a multi-label task, a name lists all present classes (`happy+sad`), or is `none`.
 
     Args:
-        labels: class numbers [N], or [N, C] of 1, 0 and -100.
-        classes: the C names.
+        labels: class indices [N]; in a multi-label task [N, C] with 1 (present), 0 (absent) and -100 (unknown).
+        classes: names of the C classes.
     """
     if labels.ndim == 1:
         names = [*classes, None]  # -100 is moved to the end
@@ -158,11 +163,13 @@ def names_of(labels: NDArray[np.int64], classes: Sequence[str]) -> list[str | No
 
 
 def majority_vote(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
-    """The class that most seeds predict, [N]; in a tie the one with the highest mean probability.
+    """Return the class index that most seeds predict for each utterance, [N].
+
+    In a tie, the class with the highest mean probability wins.
 
     Args:
-        votes: predicted class of each seed and utterance, [S, N].
-        chance: mean probability over seeds, [N, C].
+        votes: class index that each of S seeds predicts for each of N utterances, [S, N].
+        chance: probability of each class, averaged over seeds, [N, C].
     """
     count = (votes[:, :, None] == np.arange(chance.shape[1])).sum(0)
     best: Ints = np.where(count == count.max(1, keepdims=True), chance, -1.0).argmax(1)
@@ -171,14 +178,14 @@ def majority_vote(votes: Ints, chance: NDArray[np.floating[Any]]) -> Ints:
 
 @dataclass(frozen=True)
 class MajorityVote:
-    """What most seeds of a run predict for one utterance.
+    """The label that most seeds of a run predict for one utterance.
 
     Attributes:
-        label: name of the true label; None if it is unknown.
+        label: name of the true label; None if unknown.
         predicted: name of the label that most seeds predict.
-        votes: number of seeds that predict it.
+        votes: number of seeds that predict this label.
         seeds: number of all seeds.
-        probability: mean probability of the predicted label over the seeds; None in a multi-label task.
+        probability: probability of the predicted label, averaged over seeds; None in a multi-label task.
     """
 
     label: str | None
@@ -189,14 +196,17 @@ class MajorityVote:
 
 
 def read_majority_votes(folder: Path, subset: str) -> dict[str, MajorityVote]:
-    """Utterance id -> what most seeds of a run predict for it.
+    """Read, for each utterance of a subset, the label that most seeds of a run predict.
 
     Args:
         folder: the run folder.
         subset: `dev` or `test`.
 
+    Returns:
+        Utterance id -> majority vote of the seeds.
+
     Raises:
-        UsageError: the file is absent or damaged.
+        UsageError: the predictions file is absent or damaged.
     """
     by_id: dict[str, list[dict[str, Any]]] = {}
     for row in read_rows(folder, subset, ("id", "label", "predicted")).to_pylist():
@@ -205,7 +215,7 @@ def read_majority_votes(folder: Path, subset: str) -> dict[str, MajorityVote]:
 
 
 def _majority_of(rows: Sequence[Mapping[str, Any]]) -> MajorityVote:
-    """The majority vote over the rows of one utterance, one row for each seed."""
+    """Compute the majority vote for one utterance from its rows in the predictions table, one row for each seed."""
     labels = sorted({row["predicted"] for row in rows})
     votes = np.array([[labels.index(row["predicted"])] for row in rows])
     known = all(f"p_{label}" in row for row in rows for label in labels)

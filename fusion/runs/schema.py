@@ -1,4 +1,4 @@
-"""Schema of the record of a run, `run.json`; all code that reads or writes it uses this schema."""
+"""The schema of `run.json`, the record of a run: how it was trained, and its scores. All code uses this schema."""
 
 import csv
 from collections.abc import Mapping
@@ -29,7 +29,13 @@ class _Part(BaseModel):
 
 
 class Score(_Part):
-    """A metric over seeds, as fractions (not percent): mean, sample standard deviation, 95 % confidence interval."""
+    """The value of a metric over all seeds, as a fraction (not percent).
+
+    Attributes:
+        mean: mean over the seeds.
+        std: sample standard deviation over the seeds.
+        ci95: 95 % confidence interval of the mean; None if it was not computed.
+    """
 
     mean: float
     std: float = 0.0
@@ -40,10 +46,11 @@ Scores = dict[str, Score]  # metric -> score
 
 
 class ClassScore(_Part):
-    """Scores of one class, means over seeds; `support` counts its true utterances.
+    """Scores of one class, averaged over seeds.
 
-    `weighted_f1` and `weighted_accuracy` exist only in a multi-label task. They score the class's presence against its
-    absence.
+    Attributes:
+        support: number of utterances whose true label is this class.
+        weighted_f1, weighted_accuracy: scores over presence and absence of the class; only in a multi-label task.
     """
 
     f1: float
@@ -55,7 +62,7 @@ class ClassScore(_Part):
 
 
 class FoldRecord(_Part):
-    """One fold, in the record of a run over folds."""
+    """The scores and notes of one fold, inside the record of a cross-validation run."""
 
     epochs: list[int]
     validation: Scores
@@ -65,13 +72,15 @@ class FoldRecord(_Part):
 
 
 class Provenance(_Part):
-    """Where the features and labels of a run come from, and what computed it.
+    """Where the features and labels of a run come from, and with which versions and device it was computed.
 
     Attributes:
-        caches: path below the folder of caches -> sha256 in the file's head.
+        caches: path of a cache file, relative to the folder of caches -> sha256 that the file states in its head.
         encoders: feature -> encoder, version, params, weights and face policy.
-        context: feature -> what it sees besides the utterance itself; None if unknown.
-        run_digest: digest of everything that decides the result; for a run over folds, fold -> digest.
+        context: feature -> which other utterances the feature sees; None if unknown.
+        random_weights: whether a feature comes from a network with random weights.
+        leak: whether a feature comes from a checkpoint that was trained on test data.
+        run_digest: digest of everything that decides the result; in cross-validation, fold -> digest.
     """
 
     labels_digest: str
@@ -89,19 +98,19 @@ class Provenance(_Part):
 
 
 class RunRecord(_Part):
-    """The record of a run.
+    """The record of a run: the settings of the experiment, the scores, and where everything comes from.
 
     Attributes:
-        paper_profile: whether sizes, training and encoders are the paper's.
+        paper_profile: whether sizes, training params and encoders are those of the model's paper.
         several: whether the task is multi-label (an utterance may have several classes).
-        epochs: the chosen epoch of each seed, counted from 1; in a run over folds, fold after fold.
+        epochs: the chosen epoch of each seed, counted from 1; in cross-validation, fold after fold.
         parameters: number of trainable parameters.
-        widths: modality or role -> size of its vectors.
-        missing: subset -> modality -> number of utterances without it.
-        confusion: summed over seeds, rows true, [C, C]; [C, 2, 2] in a multi-label task.
-        marks: notes that the results must carry.
-        folds: fold -> its record; only in a run over folds.
-        over_folds: means of the folds' own test scores; only in a run over folds.
+        widths: modality, or role (an input of the model) -> feature size.
+        missing: subset -> modality -> number of utterances without this modality.
+        confusion: confusion matrix [C, C], summed over seeds; rows are true classes. [C, 2, 2] in a multi-label task.
+        marks: notes that must stand beside the results.
+        folds: fold -> scores of this fold; only in cross-validation.
+        over_folds: mean and standard deviation over the folds' test scores; only in cross-validation.
     """
 
     experiment: str
@@ -136,7 +145,7 @@ class RunRecord(_Part):
     over_folds: Scores | None = None
 
     def as_experiment(self) -> ExperimentParams:
-        """The experiment that made the run, as an entry of params.yaml."""
+        """Return the experiment that made the run, as an entry of params.yaml."""
         fields = (
             *("model", "corpus", "task", "history", "epc_target", "label_set", "split", "features", "preset"),
         )
@@ -146,31 +155,31 @@ class RunRecord(_Part):
 
     @property
     def comparable(self) -> tuple[str, str, str, str]:
-        """Corpus, label set, split and aim. Runs may be compared if these are equal."""
+        """Corpus, label set, split, and task with EPC target. Runs may be compared if all four are equal."""
         return (self.corpus, self.label_set, self.split, task_label(self.task, self.epc_target))
 
     @property
     def class_scores(self) -> dict[str, ClassScore]:
-        """`per_class` in the order of the classes (the file sorts its keys)."""
+        """The scores of each class, in the order of `classes` (in the file, the keys are sorted by name)."""
         return {name: self.per_class[name] for name in self.classes}
 
     def as_json(self) -> dict[str, Any]:
-        """The fields that were set, as plain data."""
+        """Return the record as JSON data, without fields that were never set."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
 def as_json(scores: Mapping[str, Score] | Mapping[str, ClassScore]) -> dict[str, dict[str, Any]]:
-    """Scores as plain data."""
+    """Return scores as JSON data: name of the metric or class -> field -> value."""
     return {name: score.model_dump(mode="json", exclude_unset=True) for name, score in scores.items()}
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
-    """Write `run.json` of a run folder."""
+    """Write the record of a run to `run.json` in the run folder."""
     write_json(folder / RECORD, record.as_json())
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Read `run.json` of a run folder.
+    """Read the record of a run from `run.json` in the run folder.
 
     Raises:
         UsageError: the file is missing or does not fit the schema.
@@ -178,7 +187,8 @@ def read_run(folder: Path) -> RunRecord:
     path = folder / RECORD
     if not path.is_file():
         raise UsageError(
-            f"{folder}: no run here ({RECORD} is missing)", hint="ercache train EXPERIMENT makes one"
+            f"{folder}: this folder holds no run ({RECORD} is missing)",
+            hint="`ercache train EXPERIMENT` makes a run",
         )
     try:
         return RunRecord.model_validate_json(path.read_bytes())
@@ -188,7 +198,7 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def read_curves(folder: Path) -> list[list[str]]:
-    """The rows of `curves.csv` of a finished run, header first."""
+    """Read the training curves (`curves.csv`) of a finished run as rows; the first row is the header."""
     with (folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
         return list(csv.reader(stream))
 
@@ -196,12 +206,12 @@ def read_curves(folder: Path) -> list[list[str]]:
 def changes_since(
     record: RunRecord, labels_digest: str | None, caches: Mapping[str, str | None]
 ) -> list[str]:
-    """What has changed since a run was trained, in sentences that stand beside its result.
+    """Find out whether labels, split or caches have changed since a run was trained; return one sentence for each.
 
     Args:
-        record: the run.
-        labels_digest: digest of the manifest's labels and split now; None if there is no such split any more.
-        caches: path -> sha256 now, of the caches that exist.
+        record: the record of the run.
+        labels_digest: digest of the labels and the split in the manifest as they are now; None to skip this check.
+        caches: path of a cache file -> sha256 of the file as it is now; other caches are not checked.
     """
     before = record.provenance
     changed = [

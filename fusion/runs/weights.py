@@ -18,7 +18,7 @@ STATISTICS_FILE: Final = "statistics.safetensors"
 
 
 def write_weights(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write the model of one seed."""
+    """Write the model weights of one seed to the seed's folder; `about` is stored with them as metadata."""
     folder.mkdir(parents=True, exist_ok=True)
     # One key only: safetensors has no fixed order for several, and equal runs must have equal bytes.
     metadata = {"ercache": canonical_json(about)}
@@ -26,13 +26,13 @@ def write_weights(folder: Path, state: Mapping[str, Tensor], about: Mapping[str,
 
 
 def write_statistics(folder: Path, statistics: Statistics) -> None:
-    """Write what the features of a seed were standardised with."""
+    """Write mean and standard deviation, with which a seed's features were standardised, to the seed's folder."""
     tensors = {f"{kind}.{m}": v for kind, values in vars(statistics).items() for m, v in values.items()}
     save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / STATISTICS_FILE)
 
 
 def read_statistics(folder: Path) -> Statistics | None:
-    """Read the statistics of a seed; None if its features were not standardised."""
+    """Read mean and standard deviation from the folder of a seed; None if its features were not standardised."""
     path = folder / STATISTICS_FILE
     if not path.is_file():
         return None
@@ -45,7 +45,7 @@ def read_statistics(folder: Path) -> Statistics | None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
+    """Read all tensors of a safetensors file: name -> tensor.
 
     Raises:
         UsageError: the file is missing or damaged.
@@ -53,10 +53,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"{path}: not readable ({error})", hint="train the experiment again") from error
+        raise UsageError(f"{path}: cannot be read ({error})", hint="train the experiment again") from error
     return tensors
 
 
 def cpu_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """The state of a model, on the CPU."""
+    """Return the weights of a model as tensors on the CPU: name -> tensor."""
     return {name: value.detach().cpu() for name, value in model.state_dict().items()}

@@ -111,7 +111,7 @@ def test_runs_that_cannot_be_compared_are_refused_with_all_reasons(
 ) -> None:
     with pytest.raises(UsageError, match="nothing to compare"):
         compare([runs["both"]])
-    with pytest.raises(UsageError, match="no run here"):
+    with pytest.raises(UsageError, match="holds no run"):
         compare([runs["both"], tmp_path])
     other = tmp_path / "other"
     shutil.copytree(runs["text"], other)
@@ -121,7 +121,7 @@ def test_runs_that_cannot_be_compared_are_refused_with_all_reasons(
         compare([runs["both"], other])
     assert len(error.value.details) == 2
     (other / "predictions.parquet").write_bytes(b"x")
-    with pytest.raises(UsageError, match="not readable"):
+    with pytest.raises(UsageError, match="cannot be read"):
         compare([runs["both"], other])
 
 

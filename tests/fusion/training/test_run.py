@@ -297,7 +297,7 @@ def test_without_standardising_there_are_no_statistics(data: Path) -> None:
 
 
 def test_evaluate_says_what_is_wrong_with_a_run(data: Path) -> None:
-    with pytest.raises(UsageError, match="no run here"):
+    with pytest.raises(UsageError, match="holds no run"):
         evaluate(data / "models/exp", data)
     train(data)
     folder = data / "models/exp"
@@ -311,7 +311,7 @@ def test_evaluate_says_what_is_wrong_with_a_run(data: Path) -> None:
         evaluate(folder, data)
     (folder / "seed0/model.safetensors").write_bytes(b"no weights")
     shutil.copy(folder / "seed1/statistics.safetensors", folder / "seed0")
-    with pytest.raises(UsageError, match=r"model\.safetensors: not readable"):
+    with pytest.raises(UsageError, match=r"model\.safetensors: cannot be read"):
         evaluate(folder, data)
     (folder / "run.json").write_text("{}")
     with pytest.raises(UsageError, match="damaged"):
