@@ -1,1 +1,1 @@
-"""Searches on validation data: hyperparameters, and the open choices of a paper."""
+"""Searches that are scored on validation data: hyperparameter sweeps, and ablations of a paper's open choices."""

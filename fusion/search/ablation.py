@@ -1,7 +1,7 @@
-"""Ablation of a paper's open choices: each value of a switch alone, everything else unchanged, scored on validation.
+"""Ablation of a paper's open choices: changes one switch at a time, and scores each value on the validation data.
 
-Where a paper is silent or contradicts itself, its model has a switch with a value for each reading. params.yaml lists
-them under `sweeps.readings`, and `ercache sweep --readings` runs this.
+Where a paper is silent or contradicts itself, its model has a switch with one value for each possible reading.
+params.yaml lists these switches under `sweeps.readings`; `ercache sweep --readings` runs the ablation.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,24 +26,24 @@ def ablate_open_choices(
     device: str = "cpu",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Trial]:
-    """Train an experiment once for each value of its open switches, with all of its seeds.
+    """Train an experiment with each value of its open switches, one switch at a time, with all seeds.
 
-    Nothing is chosen by the scores, and test is not read. Values that the log (`reports/readings/<experiment>.csv`)
-    already holds are not trained again.
+    The test data are not read, and no value is selected: the scores are only reported. Trials that the log
+    (`reports/readings/<experiment>.csv`) already holds are not repeated.
 
     Args:
-        name: an experiment of params.yaml.
-        params: params.yaml.
-        space: dotted path of a switch (`config.pool`) -> its values.
-        data: folder with manifests/ and caches/; the log is written below it.
-        device: as torch names it.
-        progress: called after each trial with a title, the trials done, and all trials.
+        name: name of an experiment in params.yaml.
+        params: contents of params.yaml.
+        space: dotted path of a switch (such as `config.pool`) -> values to try.
+        data: folder with manifests/ and caches/; the log is written to reports/ in this folder.
+        device: name of a torch device, such as `cpu` or `cuda:0`.
+        progress: called after each trial with a title, the number of finished trials and the number of all trials.
 
     Returns:
         First the unchanged experiment (its `config` is empty), then one trial for every other value of each switch.
 
     Raises:
-        UsageError: the space names an unknown switch or an impossible value; with all problems.
+        UsageError: the space names an unknown switch or an impossible value; the message lists all.
     """
     base = experiment_of(name, params)
     check_space(base.entry, params, space)
@@ -62,7 +62,7 @@ def ablate_open_choices(
 
 
 def value_of_switch(base: Experiment, path: str) -> Any:
-    """The value of a switch, given by its dotted path, in an experiment."""
+    """Return the value that a switch has in an experiment; `path` is dotted, such as `config.pool`."""
     group, _, key = path.partition(".")
     return (base.config if group == "config" else base.training).model_dump(mode="json")[key]
 

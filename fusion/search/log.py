@@ -1,4 +1,4 @@
-"""Logs of sweeps and ablations: CSV files with one row for each tried configuration, appended when it is done."""
+"""Logs of sweeps and ablations: CSV files to which each finished trial (tried configuration) is appended as a row."""
 
 import csv
 import json
@@ -16,13 +16,13 @@ COLUMNS = ("number", "search", "config", SCORE, "std", "reason")
 
 @dataclass(frozen=True)
 class Trial:
-    """One tried configuration.
+    """One trial of a search: a tried configuration and its score.
 
     Attributes:
-        number: from 0.
-        config: dotted path of a switch -> its value.
-        mean, std: weighted F1 on validation over the seeds; 0 if the trial failed.
-        reason: why the trial failed; empty if it did not.
+        number: number of the trial, counted from 0.
+        config: dotted path of a switch (such as `config.dropout`) -> value.
+        mean, std: mean and standard deviation over seeds of the weighted F1 on validation; 0 if the trial failed.
+        reason: why the trial failed; empty if it succeeded.
     """
 
     number: int
@@ -33,7 +33,7 @@ class Trial:
 
 
 def read_log(path: Path, search: str) -> list[Trial]:
-    """Read the logged trials of a search. An incomplete last line, left by a kill, is ignored.
+    """Read the trials of one search from a log. An incomplete last line, left by a killed process, is ignored.
 
     Raises:
         UsageError: the log is damaged.
@@ -42,7 +42,7 @@ def read_log(path: Path, search: str) -> list[Trial]:
 
 
 def read_searches(path: Path) -> dict[str, list[Trial]]:
-    """Read all searches of a log, in the order of their first trials: name of the search -> its trials.
+    """Read all searches of a log: name of the search -> trials. Searches are in the order of their first trials.
 
     Raises:
         UsageError: the log is damaged.
@@ -61,18 +61,20 @@ def read_searches(path: Path) -> dict[str, list[Trial]]:
             )
             found.setdefault(r["search"], []).append(trial)
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path}: damaged log of a sweep ({error})", hint="mend or remove it") from error
+        raise UsageError(
+            f"{path}: this log of a search is damaged ({error})", hint="repair or remove it"
+        ) from error
     return found
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """The complete lines of a log."""
+    """Read the lines of a log, without an incomplete last line."""
     content, end, _ = path.read_bytes().rpartition(b"\n")  # a kill may have left an incomplete last line
     return content.decode("utf-8").split("\n") if end else []
 
 
 def append_trial(path: Path, search: str, trial: Trial) -> None:
-    """Append a trial to a log. Create the log, or repair it, if needed."""
+    """Append a trial to a log; create or repair the log if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _mend(path)
     with path.open("a", encoding="utf-8", newline="") as stream:
@@ -82,7 +84,7 @@ def append_trial(path: Path, search: str, trial: Trial) -> None:
 
 
 def _mend(path: Path) -> None:
-    """Repair a log: add the header and columns that older logs lack, and drop an incomplete last line."""
+    """Repair a log: add a missing header or missing columns, and drop an incomplete last line."""
     held = list(csv.reader(_whole_lines(path))) if path.is_file() else []
     if held and held[0] == list(COLUMNS) and path.read_bytes().endswith(b"\n"):
         return

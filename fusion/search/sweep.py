@@ -42,31 +42,31 @@ def sweep(
     allow_leak: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Search for the best switches of an experiment on validation.
+    """Search for the switches and training params of an experiment that score best on the validation data.
 
-    Trials in the log count and are not run again, so a killed search continues where it was. A trial that fails (NaN
-    loss, switches that exclude each other) scores 0, and the log gives the reason.
+    Trials that the log already holds count and are not repeated, so a killed search continues where it was. A trial
+    that fails (NaN loss, switches that exclude each other) scores 0, and the log gives the reason.
 
     Args:
-        name: an experiment of params.yaml.
-        params: params.yaml.
-        space: dotted path of a switch (`config.dropout`, `training.lr`) -> values to choose from.
-        trials: number of different configurations, those in the log included. The search ends earlier when it has
-            tried all.
-        data: folder with manifests/ and caches/; the log is written below it.
-        seeds: trainings of each configuration.
+        name: name of an experiment in params.yaml.
+        params: contents of params.yaml.
+        space: dotted path of a switch (such as `config.dropout`, `training.lr`) -> values to choose from.
+        trials: number of different configurations to try, those in the log included. The search ends earlier when no
+            configuration is left.
+        data: folder with manifests/ and caches/; the log is written to reports/ in this folder.
+        seeds: number of seeds with which each configuration is trained.
         seed: seed of the sampler (optuna's TPE).
-        device: as torch names it.
+        device: name of a torch device, such as `cpu` or `cuda:0`.
         allow_random_weights: accept features of networks with random weights.
-        allow_leak: accept features of checkpoints that have seen test data.
-        progress: called after each trial with a title, the trials done, and all trials.
+        allow_leak: accept features of checkpoints that were trained on test data.
+        progress: called after each trial with a title, the number of finished trials and the number of all trials.
 
     Returns:
         `{"experiment", "trials", "best": {"number", "config", "validation_weighted_f1", "std"}, "log"}`.
 
     Raises:
-        UsageError: the space names an unknown switch or an impossible value; with all problems.
-        WorkError: every trial failed; with their reasons.
+        UsageError: the space names an unknown switch or an impossible value; the message lists all.
+        WorkError: every trial failed; the message lists the reasons.
     """
     base = experiment_of(name, params)
     check_space(base.entry, params, space)
@@ -93,10 +93,10 @@ def sweep(
 
 
 def _best_of(name: str, done: Sequence[Trial], log: Path) -> Trial:
-    """The trial with the highest score, the earliest one in a tie.
+    """Return the trial with the highest score; in a tie, the earliest one.
 
     Raises:
-        WorkError: every trial failed; with their reasons.
+        WorkError: every trial failed; the message lists the reasons.
     """
     good = [trial for trial in done if not trial.reason]
     if done and not good:
@@ -106,10 +106,10 @@ def _best_of(name: str, done: Sequence[Trial], log: Path) -> Trial:
 
 
 def check_space(entry: ExperimentParams, params: Params, space: Space) -> None:
-    """Refuse unknown switches and impossible values.
+    """Check that a search space names only known switches and possible values.
 
     Raises:
-        UsageError: with all problems.
+        UsageError: a switch is unknown or a value is impossible; the message lists all.
     """
     model = MODELS[entry.model]
     fields = {"config": model.config.model_fields, "training": TrainingParams.model_fields}
@@ -125,14 +125,14 @@ def check_space(entry: ExperimentParams, params: Params, space: Space) -> None:
         wrong += [finding for value in choices for finding in schema_errors(kind, {key: value}, group)]
     if wrong:
         raise UsageError(
-            "the search space is not usable",
+            "the search space has unknown switches or impossible values",
             details=wrong,
-            hint="values stand in params.yaml under sweeps.spaces",
+            hint="correct it in params.yaml, under `sweeps`",
         )
 
 
 def apply_values(entry: ExperimentParams, config: Mapping[str, Any]) -> ExperimentParams:
-    """The experiment with the values of a trial."""
+    """Return a copy of an experiment with the values of a trial; `config` maps dotted paths of switches to values."""
     groups: dict[str, dict[str, Any]] = {"config": dict(entry.config), "training": dict(entry.training)}
     for path, value in config.items():
         group, _, key = path.partition(".")
@@ -141,12 +141,12 @@ def apply_values(entry: ExperimentParams, config: Mapping[str, Any]) -> Experime
 
 
 def distinct(values: Sequence[Any]) -> list[str]:
-    """The different values of one switch, as JSON texts (optuna takes no lists)."""
+    """Return the values of one switch without repetitions, as JSON texts, because optuna takes no lists."""
     return list(dict.fromkeys(canonical_json(value) for value in values))
 
 
 def study_of(space: Space, done: Sequence[Trial]) -> optuna.Study:
-    """A study of optuna that holds the trials of the log."""
+    """Make an optuna study that already holds the trials of the log."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     for trial in done:
@@ -156,7 +156,11 @@ def study_of(space: Space, done: Sequence[Trial]) -> optuna.Study:
 
 
 def ask(study: optuna.Study, space: Space, seed: int) -> optuna.Trial:
-    """An untried configuration. It depends on the trials so far alone, so that a resumed search goes the same way."""
+    """Ask optuna for a configuration that was not tried yet.
+
+    The choice depends only on the seed and the trials so far. A resumed search therefore makes the same choices as one
+    without interruption.
+    """
     known = [trial.params for trial in study.get_trials(states=[TrialState.COMPLETE])]
     for attempt in itertools.count():
         number = seed + len(known) + attempt
@@ -174,7 +178,10 @@ def _choices(space: Space) -> dict[str, BaseDistribution]:
 
 
 def search_digest(base: Experiment, source: Source, space: Space, seeds: int, seed: int) -> str:
-    """Name of the search: a digest of everything that influences its scores. Rows with another name do not belong."""
+    """Return the name of a search: a digest of everything that influences its scores.
+
+    Rows of the log with another name belong to another search, for example one with older caches.
+    """
     return digest_of(
         {
             "experiment": base.entry.model_dump(mode="json"),
@@ -195,7 +202,7 @@ def run_trial(
     seeds: int,
     device: str,
 ) -> Trial:
-    """Run one trial. A failure is recorded in the trial and does not stop the search."""
+    """Train and score one configuration. A failure is recorded in the trial, and does not stop the search."""
     try:
         mean, std = _score(name, params, config, source, seeds, device)
     except (ErcacheError, ValueError) as error:
@@ -207,7 +214,10 @@ def run_trial(
 def _score(
     name: str, params: Params, config: Mapping[str, Any], source: Source, seeds: int, device: str
 ) -> tuple[float, float]:
-    """Mean and standard deviation over the seeds of the best epoch's weighted F1 on validation."""
+    """Train one configuration; return mean and standard deviation over seeds of its validation score.
+
+    The score is the weighted F1 at the best epoch.
+    """
     entry = apply_values(params.experiments[name], config)
     tried = experiment_of(
         name, params.model_copy(update={"experiments": {**params.experiments, name: entry}})

@@ -1,1 +1,1 @@
-"""From a resolved experiment to a run folder: seeds side by side, folds, hard examples."""
+"""Trains experiments, and writes run folders: several seeds in parallel, cross-validation folds, hard examples."""

@@ -1,8 +1,8 @@
-"""Cross-validation: an experiment for each fold, and one run that pools the test parts of all folds.
+"""Cross-validation: trains one experiment for each fold, then pools the test predictions of all folds in one run.
 
-A fold is a split of the manifest, `<folds>/<what is held out>`. Its validation data come from the part that is not
-held out. An extractor that was trained on the corpus is trained anew for each fold. The test part is read once, after
-the epochs are chosen.
+A fold is a split in the manifest, named `<folds>/<what is held out>`, with train, dev and test subsets. Feature
+extractors that are trained on the corpus are trained anew for each fold. The test subset is read once, after the epochs
+are chosen on dev.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,18 +27,18 @@ FOLDS: Final = "folds"  # subfolder of the run folder, with a run folder for eac
 
 
 def fold_experiments(experiment: Experiment, params: Params, data: Path) -> dict[str, Experiment]:
-    """Make the experiment of each fold.
+    """Make one experiment for each fold of a cross-validation experiment.
 
     Args:
-        experiment: one that names folds.
-        params: params.yaml, for the extractors behind the features.
+        experiment: an experiment with the entry `folds`.
+        params: contents of params.yaml; says which feature extractors are trained on the corpus.
         data: folder with manifests/.
 
     Returns:
-        Fold -> its experiment, in the manifest's order.
+        Name of the fold -> experiment of the fold, in the order of the manifest.
 
     Raises:
-        UsageError: the manifest has no such folds, or two of them test the same utterance.
+        UsageError: the manifest has no such folds, or two folds test the same utterance.
     """
     entry = experiment.entry
     manifest = read_manifest(data / "manifests" / f"{entry.corpus}.jsonl")
@@ -46,12 +46,16 @@ def fold_experiments(experiment: Experiment, params: Params, data: Path) -> dict
     folds = manifest.folds_of(name)
     if not folds:
         known = {split.rpartition("/")[0] for split in manifest.splits if "/" in split}
-        raise UsageError(f"{entry.corpus}: unknown folds {name!r}", hint=suggestion(name, known))
+        raise UsageError(
+            f"{entry.corpus}: unknown folds {name!r}",
+            hint=suggestion(name, known),
+        )
     tested = [i for fold in folds for i in manifest.splits[fold].get("test", ())]
     if len(set(tested)) < len(tested):
         twice = len(tested) - len(set(tested))
         raise UsageError(
-            f"{entry.corpus}: the folds {name!r} test {twice} utterances more than once", hint="scan it again"
+            f"{entry.corpus}: the folds {name!r} test {twice} utterances more than once",
+            hint="scan the corpus again",
         )
     return {
         fold: replace(experiment, name=f"{experiment.name}, {fold}", entry=_entry_of(entry, fold, params))
@@ -67,7 +71,11 @@ def _entry_of(entry: ExperimentParams, fold: str, params: Params) -> ExperimentP
 
 
 def _feature_of(name: str, corpus: str, fold: str, params: Params) -> str:
-    """`<feature>@<fold>` if its extractor was trained on this corpus; else the name, the same in all folds."""
+    """Return the name of a feature in one fold.
+
+    It is `<feature>@<fold>` if the feature's extractor is trained on this corpus. Otherwise all folds share the
+    feature, and the name stays as it is.
+    """
     feature, array = split_array_name(name)
     known = params.features.get(feature)
     extractor = params.pretrain.get(str(known.params.get("pretrained"))) if known else None
@@ -77,22 +85,22 @@ def _feature_of(name: str, corpus: str, fold: str, params: Params) -> str:
 
 
 def folder_of(fold: str) -> str:
-    """Name of a fold's folder below FOLDS."""
+    """Return the name of a fold's run folder, inside the folder `folds` of the whole run."""
     return fold.rpartition("/")[2]
 
 
 def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], data: Path) -> RunRecord:
-    """Write the run that pools all folds; their own runs are already below the folder.
+    """Pool the finished runs of all folds into one run, and write its files.
 
     Args:
-        folder: the run folder.
+        folder: the run folder; already holds the run folder of each fold.
         experiment: the experiment that names the folds.
         folds: names of the folds.
         data: folder with manifests/.
 
     Returns:
-        The record. Its `test` scores are computed on the test parts of all folds together, for each seed. Its
-        `over_folds` are mean and deviation of the folds' own scores.
+        The record of the pooled run. `test` holds scores over the test utterances of all folds together. `over_folds`
+        holds mean and standard deviation of the folds' own test scores.
     """
     entry = experiment.entry
     manifest = read_manifest(data / "manifests" / f"{entry.corpus}.jsonl")
@@ -127,7 +135,7 @@ def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], dat
 def pooled_predictions(
     folder: Path, folds: Sequence[str], manifest: Manifest
 ) -> dict[str, list[Predictions]]:
-    """`dev` and `test` -> for each seed, its stored predictions in all folds together."""
+    """Read the predictions of all folds: subset (`dev`, `test`) -> for each seed, predictions of all folds joined."""
     places = [folder / FOLDS / folder_of(fold) for fold in folds]
     stored = [read_predictions(place, manifest) for place in places]
     return {
@@ -156,7 +164,7 @@ def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _provenance(runs: Mapping[str, RunRecord], manifest: Manifest, entry: ExperimentParams) -> Provenance:
-    """The provenance of the first fold, with the caches, encoders and contexts of all folds."""
+    """Merge the provenance of all folds: caches, encoders and contexts of all; other fields are the first fold's."""
     every = [run.provenance for run in runs.values()]
     merged = {
         name: {key: value for one in every for key, value in getattr(one, name).items()}
@@ -174,7 +182,7 @@ def _provenance(runs: Mapping[str, RunRecord], manifest: Manifest, entry: Experi
 
 
 def _marks(runs: Mapping[str, RunRecord]) -> list[str]:
-    """The marks of the folds; a mark of only some folds names them."""
+    """Merge the notes (marks) of all folds; a note that only some folds have names these folds."""
     where: dict[str, list[str]] = {}
     for fold, run in runs.items():
         for mark in run.marks:
@@ -185,7 +193,7 @@ def _marks(runs: Mapping[str, RunRecord]) -> list[str]:
 
 
 def _curves(folder: Path, folds: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of all folds' curves; the fold is the first column."""
+    """Join the training curves of all folds into one table with the fold as first column; return header and rows."""
     header: list[str] = []
     rows: list[list[str]] = []
     for fold in folds:

@@ -1,4 +1,4 @@
-"""Hard examples: utterances of a pool whose prediction flips join the next epoch (AMuSE).
+"""Hard examples (AMuSE): utterances of a pool join the next epoch if a small change flips the model's prediction.
 
 Source: docs/papers/amuse.md, section 5.2 and A-11.
 """
@@ -20,17 +20,19 @@ MAX_FLIPPED = 256  # utterances of the pool that join one epoch, at most
 
 
 class HardExampleBatches:
-    """Batches of train without its pool. Each epoch adds the pool's utterances that flip after the previous epoch.
+    """Makes the training batches of each epoch: the training data outside the pool, plus the pool's hard examples.
 
-    The whole dialogue of such an utterance joins, but only the flipped utterances carry a label.
+    A pool utterance is hard if its prediction flips after the previous epoch (hook `flips`). Its whole dialogue joins
+    as context, but only hard utterances have a label.
 
     Args:
         model: the model in training.
-        flips: the model's hook: batch -> which predictions a small change of the model changes, bool [B, L].
-        pool: where the hard examples come from.
-        train, dev: the data; dev is used only if it is the pool.
-        window: the context window of the batches.
-        order: draws the pool, if it is a share of train.
+        flips: hook of the model: batch -> bool [B, L]; whether a small change of the model flips the prediction.
+        pool: says which utterances form the pool.
+        train: the training data.
+        dev: the validation data; used only if they are the pool.
+        window: context window of the batches.
+        order: random generator that draws the pool, if it is a fraction of the training data.
     """
 
     def __init__(
@@ -55,13 +57,13 @@ class HardExampleBatches:
         self._pool = self._of(self._held)
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Take in the number of epochs trained so far; before the first nothing of the pool joins."""
+        """Note the number of epochs trained so far; in the first epoch, no utterance of the pool joins."""
         self._trained_epochs = epoch
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
-        """Yield the batches of an epoch, as `PaddedBatches.shuffled` does.
+        """Yield the batches of one epoch in random order, with at most `size` spans of utterances in a batch.
 
-        They depend only on the model and the generator.
+        The batches depend only on the model's weights and the random generator `order`.
         """
         labelled = ~self._held
         if self._trained_epochs:
@@ -75,7 +77,7 @@ class HardExampleBatches:
 
     @torch.no_grad()
     def _flipped(self, order: torch.Generator) -> Tensor:
-        """Rows of MAX_FLIPPED random utterances of the pool whose predictions flip (or all, if there are fewer)."""
+        """Return row indices of pool utterances whose predictions flip: a random draw of at most MAX_FLIPPED rows."""
         self._model.train(False)
         found = [self._held.new_zeros(0, dtype=torch.int64)]
         for rows, has_target, batch in self._pool.by_length(labelled=True):
@@ -86,10 +88,10 @@ class HardExampleBatches:
 
 
 def draw_pool(train: Subset, share: float, order: torch.Generator) -> Tensor:
-    """Draw a share of the dialogues that have a label (rounded down).
+    """Draw the pool: a random fraction `share` of the labelled dialogues (the number is rounded down).
 
     Returns:
-        bool [N], True for the utterances of these dialogues.
+        bool [N]; whether each of N utterances belongs to a drawn dialogue.
     """
     dialogue = torch.repeat_interleave(train.lengths)
     labelled = torch.unique(dialogue[train.labels != IGNORED])
@@ -98,7 +100,7 @@ def draw_pool(train: Subset, share: float, order: torch.Generator) -> Tensor:
 
 
 def join_subsets(a: Subset, b: Subset) -> Subset:
-    """Join two subsets: the dialogues of `a`, then those of `b`."""
+    """Concatenate two subsets: first the dialogues of `a`, then the dialogues of `b`."""
     flat: dict[str, Any] = {
         n: torch.cat([getattr(a, n), getattr(b, n)])
         for n in ("in_subset", "speakers", "labels", "all_labels")

@@ -1,4 +1,4 @@
-"""Trains several seeds at once, in processes on the CPU. The results equal those of one seed after the other."""
+"""Trains several seeds in parallel processes on the CPU. Results are the same as when seeds train one by one."""
 
 import multiprocessing
 import queue
@@ -25,14 +25,14 @@ POLL_SECONDS = 0.2  # between two looks at the helper processes
 
 @dataclass(frozen=True)
 class SeedJob:
-    """All that is needed to train the seeds of an experiment.
+    """Everything that a process needs to train the seeds of an experiment.
 
     Attributes:
         experiment: the experiment.
-        datasets: train and validation.
+        datasets: training and validation data.
         classes: number of classes.
         seeds: the seeds to train.
-        state: folder for the checkpoints of unfinished seeds.
+        state: folder for checkpoints of seeds whose training is not finished.
     """
 
     experiment: Experiment
@@ -47,14 +47,14 @@ class SeedJob:
         return train_seed(self.experiment, self.datasets, self.classes, seed, checkpoint, progress)
 
     def model(self) -> nn.Module:
-        """Build a model of the experiment, on the device of its data."""
+        """Build an untrained model of the experiment, on the device that holds the data."""
         return build_model(self.experiment, self.datasets, self.classes)
 
 
 def processes_for(job: SeedJob) -> int:
-    """How many processes to train with: 1 for little work or on a GPU, else as many as the cores allow.
+    """Return the number of processes with which to train: 1 on a GPU or for little work, else as many as cores allow.
 
-    Each process needs a core for each of its threads.
+    A process needs one core for each of its threads; more processes than seeds are of no use.
     """
     training = job.experiment.training
     work = len(job.seeds) * training.epochs * len(job.datasets.train.utterances)
@@ -68,21 +68,21 @@ def processes_for(job: SeedJob) -> int:
 
 
 def train_seeds(job: SeedJob, processes: int, progress: EpochCallback | None = None) -> list[TrainedSeed]:
-    """Train all seeds.
+    """Train all seeds of a job, in this process and in helper processes.
 
-    This process trains too. Every process takes the next seed that no process has taken. The number of threads of a
-    training depends only on its model, so the results do not depend on the number of processes.
+    Each process takes the next free seed. The number of threads depends only on the model, so the results do not
+    depend on the number of processes.
 
     Args:
-        job: what to train.
-        processes: processes, this one included.
-        progress: called for every epoch of every seed, always in this process.
+        job: the experiment, the data and the seeds.
+        processes: number of processes, this one included.
+        progress: called in this process after every epoch of every seed.
 
     Returns:
         The trained seeds, in the order of `job.seeds`.
 
     Raises:
-        WorkError: a training failed, or a process died.
+        WorkError: training a seed failed, or a helper process died.
     """
     if processes == 1:
         return [job.train(seed, progress) for seed in job.seeds]
@@ -94,7 +94,7 @@ def train_seeds(job: SeedJob, processes: int, progress: EpochCallback | None = N
     found: dict[int, TrainedSeed] = {}
 
     def listen(block: float = 0.0) -> None:
-        """Handle all messages of the helpers; wait at most `block` seconds for the first."""
+        """Handle all waiting messages of the helper processes; wait at most `block` seconds for the first one."""
         while True:
             try:
                 kind, content = messages.get(block > 0, block or None)
@@ -123,7 +123,10 @@ def train_seeds(job: SeedJob, processes: int, progress: EpochCallback | None = N
             alive = any(helper.is_alive() for helper in helpers)
             listen(POLL_SECONDS)  # also after the last helper has ended: its message may still be on the way
             if not alive and len(found) < len(job.seeds):
-                raise WorkError("a training process died", hint="run it again: it goes on where it was")
+                raise WorkError(
+                    "a helper process died while training a seed",
+                    hint="run the command again: training continues where it stopped",
+                )
     finally:
         for helper in helpers:
             helper.terminate()
@@ -132,7 +135,7 @@ def train_seeds(job: SeedJob, processes: int, progress: EpochCallback | None = N
 
 
 def _next(job: SeedJob, taken: Any) -> int | None:
-    """The next seed that no process has taken; None if there is none."""
+    """Take the next free seed, which no process has taken; None if no seed is left."""
     with taken.get_lock():
         rank = taken.value
         taken.value = rank + 1
@@ -140,7 +143,7 @@ def _next(job: SeedJob, taken: Any) -> int | None:
 
 
 def _help(job: SeedJob, taken: Any, messages: Any) -> None:
-    """Body of a helper process: train seeds until all are taken, and send epochs, results and failures."""
+    """Run a helper process: train free seeds until none is left; send epochs, results and failures as messages."""
     end_with_parent()  # two trainings must never write the same state
     tell: Callable[[tuple[str, Any]], None] = messages.put
     try:
@@ -155,7 +158,7 @@ def _help(job: SeedJob, taken: Any, messages: Any) -> None:
 
 
 def _from_message(job: SeedJob, seed: int, past: dict[str, Any]) -> TrainedSeed:
-    """Rebuild a seed that a helper has trained."""
+    """Rebuild a trained seed (model and history) from the message of the helper process that trained it."""
     weights = {
         kind: {name: torch.from_numpy(value) for name, value in past[kind].items()} for kind in WEIGHTS
     }

@@ -1,4 +1,4 @@
-"""Trains an experiment: all seeds and folds; epochs are chosen on validation, then test is read; one run folder."""
+"""Trains an experiment with all seeds and folds, chooses epochs on validation, tests, and writes the run folder."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ RECIPE = 2  # version of the training code: raise it when the same inputs give o
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How and where to train; the fields are the arguments of `train_experiment`."""
+    """Options of a training run; the fields are arguments of `train_experiment`."""
 
     data: Path
     work: Path
@@ -37,7 +37,7 @@ class TrainOptions:
     progress: EpochCallback | None
 
     def source(self, experiment: Experiment) -> Source:
-        """Read the features and labels of an experiment."""
+        """Read the features and labels of an experiment from the manifest and the caches."""
         return read_source(
             self.data,
             experiment.entry,
@@ -58,26 +58,26 @@ def train_experiment(
     processes: int | None = None,
     progress: EpochCallback | None = None,
 ) -> dict[str, Any]:
-    """Train all seeds of an experiment, on its split or on each of its folds, and write `data/models/<name>`.
+    """Train all seeds of an experiment, on one split or on all folds, and write the run folder `data/models/<name>`.
 
-    A killed training continues where it was. Finished folds are neither trained nor tested again.
+    After a killed run, training continues where it stopped. Finished folds are neither trained nor tested again.
 
     Args:
-        name: an experiment of params.yaml.
-        params: params.yaml.
-        data: folder with manifests/ and caches/; models/ is written there.
-        work: folder for the state of unfinished trainings; by default `default_work()`.
-        device: as torch names it, e.g. `cpu` or `cuda:0`.
-        allow_random_weights: accept features of networks with random weights; marks the run.
-        allow_leak: accept features of checkpoints that have seen the test data; marks the run.
-        processes: how many seeds to train at once; by default as many as are worth it. Results do not depend on it.
-        progress: called after each epoch with the name of the training and the epoch.
+        name: name of an experiment in params.yaml.
+        params: contents of params.yaml.
+        data: folder with manifests/ and caches/; the run is written to models/ in this folder.
+        work: folder for the state of unfinished training runs; None for `default_work()`.
+        device: name of a torch device, such as `cpu` or `cuda:0`.
+        allow_random_weights: accept features of networks with random weights; the run gets a note (mark).
+        allow_leak: accept features of checkpoints that were trained on test data; the run gets a note (mark).
+        processes: number of seeds to train at once; None to choose it. Results do not depend on this number.
+        progress: called after each epoch with the name of the experiment and seed, and a report of the epoch.
 
     Returns:
-        The answer of `ercache train --json`.
+        What `ercache train --json` prints: the settings, the scores and the path of the run.
 
     Raises:
-        UsageError: the experiment, its labels or its caches cannot be used; with all findings.
+        UsageError: the experiment, its labels or its caches cannot be used; the message lists all problems.
     """
     experiment = experiment_of(name, params)
     options = TrainOptions(
@@ -107,7 +107,7 @@ def _train_split(
 
 
 def _train_folds(experiment: Experiment, params: Params, options: TrainOptions, target: Path) -> RunRecord:
-    """Train every fold, then pool them. Finished folds wait in the work folder, beside the unfinished state."""
+    """Train every fold, then pool the folds into one run. Finished folds stay in the work folder until all are done."""
     folds = fold_experiments(experiment, params, options.data)
     digests = _digests_of(folds, options)
     place = options.work / digest_of(digests)
@@ -122,10 +122,10 @@ def _train_folds(experiment: Experiment, params: Params, options: TrainOptions, 
 
 
 def _digests_of(folds: Mapping[str, Experiment], options: TrainOptions) -> dict[str, str]:
-    """Fold -> digest of its run. All folds are checked before the first one is trained.
+    """Check all folds before the first one is trained; return fold -> digest of its run.
 
     Raises:
-        UsageError: with the findings of all folds.
+        UsageError: a fold cannot be trained; the message lists the problems of all folds.
     """
     digests, wrong, hints = {}, [], []
     for fold, one in folds.items():
@@ -136,23 +136,25 @@ def _digests_of(folds: Mapping[str, Experiment], options: TrainOptions) -> dict[
             hints.append(error.hint)
     if wrong:
         corpus = next(iter(folds.values())).entry.corpus
-        message = f"{corpus}: {count_noun(len(wrong), 'finding')} in {len(hints)} of {count_noun(len(folds), 'fold')}"
+        message = f"{corpus}: {count_noun(len(wrong), 'problem')} in {len(hints)} of {count_noun(len(folds), 'fold')}"
         raise UsageError(message, details=wrong, hint="; ".join(dict.fromkeys(filter(None, hints))))
     return digests
 
 
 def default_work() -> Path:
-    """Folder of unfinished trainings: `runs` in the folder ERCACHE_STORE, else in the user's cache folder.
+    """Return the folder for the state of unfinished training runs.
+
+    It is `runs` in the folder that the environment variable ERCACHE_STORE names, else in the user's cache folder.
 
     Raises:
-        UsageError: neither can be written.
+        UsageError: the folder cannot be written.
     """
     store = os.environ.get("ERCACHE_STORE")
     return writable((Path(store).expanduser() if store else user_folder()) / "runs", "runs")
 
 
 def run_digest(experiment: Experiment, source: Source, device: str) -> str:
-    """Digest of everything that decides the result of a run."""
+    """Return a digest of everything that decides the result of a run: settings, data, versions and device."""
     return digest_of(
         {
             "recipe": RECIPE,

@@ -1,4 +1,4 @@
-"""Trains one seed of an experiment: its data, its model, and the epoch chosen on validation."""
+"""Trains one seed of an experiment: prepares the data, builds the model, and chooses the epoch on validation."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,7 +35,13 @@ EpochCallback = Callable[[str, EpochReport], None]  # (name of the training, the
 
 @dataclass(frozen=True)
 class TrainedSeed:
-    """One trained seed: the model at its best epoch, and the history of its training."""
+    """One trained seed.
+
+    Attributes:
+        seed: the seed.
+        model: the model at its best epoch.
+        progress: history of the training: losses and scores of all epochs.
+    """
 
     seed: int
     model: nn.Module
@@ -44,10 +50,12 @@ class TrainedSeed:
 
 @dataclass(frozen=True)
 class Datasets:
-    """Train and validation data, standardised and on the device. Test data are never part of it.
+    """Training and validation data of an experiment, standardised and on the device; never test data.
 
     Attributes:
-        statistics: what the features were standardised with; None if they were not.
+        train: the training data.
+        dev: the validation data.
+        statistics: mean and standard deviation with which features were standardised; None if they were not.
     """
 
     train: Subset
@@ -56,7 +64,7 @@ class Datasets:
 
 
 def prepare_datasets(source: Source, training: TrainingParams, device: str) -> Datasets:
-    """Make the train and validation data of an experiment, as the models see them."""
+    """Make the training and validation data of an experiment: standardised if `training` says so, on the device."""
     train, dev = source.subset("train"), source.subset("dev")
     statistics = statistics_of(train) if training.standardize else None
     return Datasets(
@@ -67,10 +75,10 @@ def prepare_datasets(source: Source, training: TrainingParams, device: str) -> D
 
 
 def build_model(experiment: Experiment, datasets: Datasets, classes: int) -> nn.Module:
-    """Build the model of an experiment, on the device of its data.
+    """Build the untrained model of an experiment, on the device that holds the data.
 
     Raises:
-        UsageError: a sequence of the model is too short in every utterance of train, or its hooks are wrong.
+        UsageError: the model's hooks are wrong, or all training utterances are too short for an input of the model.
     """
     model = experiment.model.build(datasets.train.widths, classes, experiment.config)
     hooks = hooks_of(model)
@@ -81,21 +89,24 @@ def build_model(experiment: Experiment, datasets: Datasets, classes: int) -> nn.
 
 
 def check_lengths(minimum_steps: Mapping[str, int], sequences: Mapping[str, Ragged]) -> None:
-    """Refuse sequences that are too short for the model in every utterance; it would treat them as absent.
+    """Check that each input of the model has at least one training utterance with enough steps.
+
+    The model would treat shorter utterances as absent.
 
     Args:
-        minimum_steps: modality -> number of steps that the model needs, if it needs more than one.
-        sequences: role -> steps of train.
+        minimum_steps: modality -> smallest number of steps that the model needs, for modalities that need more than
+            one.
+        sequences: role (an input of the model) -> steps of the training utterances.
 
     Raises:
-        UsageError: a role is too short in every utterance.
+        UsageError: all training utterances are too short for a role.
     """
     for role, steps in sequences.items():
         least, longest = minimum_steps.get(steps.modality, 1), int(steps.lengths.max())
         if longest < least:
             raise UsageError(
-                f"{role}: the model needs {least} steps of an utterance, and the longest of train has {longest}",
-                hint="take a feature with shorter steps",
+                f"{role}: the model needs {least} steps of an utterance, and the longest in train has {longest}",
+                hint="take a feature with shorter steps, that is, more steps in a second",
             )
 
 
@@ -107,14 +118,16 @@ def train_seed(
     checkpoint: Path | None = None,
     progress: EpochCallback | None = None,
 ) -> TrainedSeed:
-    """Train one seed, stage after stage if the model has stages. Each stage chooses its epoch on validation.
+    """Train the model of an experiment with one seed. The best epoch is chosen on the validation data.
+
+    A model with several training stages is trained stage after stage; each stage starts from the best epoch before.
 
     Args:
         experiment: the experiment.
-        datasets: train and validation.
+        datasets: training and validation data.
         classes: number of classes.
         seed: the seed.
-        checkpoint: file for the state of a killed training; None: nothing is saved.
+        checkpoint: file from which a killed training continues; None to save nothing.
         progress: called after each epoch.
     """
     whole = Stage(experiment.training, context_window_of(experiment.entry))
@@ -153,7 +166,8 @@ def _train_stage(
         draws = torch.Generator().manual_seed(seed)
         if hooks.flips is None:
             raise UsageError(
-                f"model {type(model).__name__}: a stage has a pool, and the model has no `flips`"
+                f"model {type(model).__name__}: a training stage has a pool of hard examples, which needs the hook "
+                "`flips`, but the model does not define it"
             )
         train = HardExampleBatches(
             model, hooks.flips, stage.pool, datasets.train, datasets.dev, stage.window, draws

@@ -1,4 +1,4 @@
-"""Writes a run folder: weights, curves, predictions and scores of one split."""
+"""Writes the run folder of an experiment: weights, training curves, predictions and scores."""
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -27,7 +27,7 @@ PACKAGES = ("numpy", "scikit-learn", "torch")
 
 
 def versions() -> dict[str, str]:
-    """Library -> version, for the libraries that influence the results."""
+    """Return the versions of the libraries that influence the results: library -> version."""
     return {package: version(package) for package in PACKAGES}
 
 
@@ -40,16 +40,19 @@ def write_run(
     digest: str,
     device: str,
 ) -> RunRecord:
-    """Write the run folder of a split. Test data are read here, after every seed has chosen its epoch.
+    """Test the trained seeds of an experiment, and write the run folder. Test data are read only here.
 
     Args:
-        folder: the run folder; empty.
+        folder: an empty folder for the run.
         experiment: the experiment.
-        source: its features and labels.
-        datasets: train and validation.
+        source: features and labels of the experiment.
+        datasets: training and validation data.
         trained: the trained seeds.
         digest: `run_digest` of the run.
-        device: where test is computed.
+        device: name of the torch device on which to compute the test predictions.
+
+    Returns:
+        The record of the run.
     """
     classes = source.classes
     test = standardized_on_device(source.subset("test"), datasets.statistics, device)
@@ -84,12 +87,14 @@ def write_run(
 
 
 def write_results(folder: Path, record: RunRecord, found: Mapping[str, Sequence[Predictions]]) -> None:
-    """Write scores and predictions of a run: `run.json`, metrics.json and confusion.csv for DVC, and the predictions.
+    """Write scores and predictions to the run folder.
+
+    The files are the record `run.json`, the predictions, and `metrics.json` and `confusion.csv`, which DVC shows.
 
     Args:
         folder: the run folder.
-        record: the record of the run, or of all its folds together.
-        found: `dev` and `test` -> predictions of every seed.
+        record: the record of the run.
+        found: subset (`dev`, `test`) -> predictions of each seed.
     """
     flat = {f"test_{metric}": score.mean for metric, score in record.test.items()}
     marks = {"marks": "; ".join(record.marks)} if record.marks else {}  # DVC shows texts, but no lists
@@ -124,14 +129,14 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
 
 
 def paper_profile(experiment: Experiment, recipes: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether an experiment is set up as in the paper.
+    """Return whether an experiment is set up as in the model's paper.
 
-    It is if its sizes are the paper's (switches that make rows of the paper's tables may differ), its training is, and
-    every feature comes from the paper's encoder.
+    Switches and training params must be those of the paper, and every feature must come from the paper's encoder.
+    Switches that make rows of the paper's tables may differ.
 
     Args:
         experiment: the experiment.
-        recipes: feature -> how it was made.
+        recipes: feature -> how the feature was made, from its cache.
     """
     model, entry = experiment.model, experiment.entry
     training = model.paper_training.get(entry.preset)
@@ -150,7 +155,7 @@ def paper_profile(experiment: Experiment, recipes: Mapping[str, Mapping[str, Any
 
 
 def device_class(device: str) -> str:
-    """`cpu` or `cuda`, as in the provenance of features."""
+    """Return the type of a torch device, `cpu` or `cuda`, without a number."""
     return torch.device(device).type
 
 
@@ -174,7 +179,10 @@ def _write_curves(folder: Path, trained: list[TrainedSeed]) -> None:
 
 
 def _pairs(p: Predictions, classes: Sequence[str]) -> list[tuple[str, str]]:
-    """(true, predicted) of every known label; in a multi-label task one pair for each utterance and emotion."""
+    """Return a pair (true class, predicted class) for each labelled utterance.
+
+    In a multi-label task, there is one pair for each utterance and known emotion, such as (`happy`, `no happy`).
+    """
     if not p.several:
         both = zip(p.truth, p.predicted, strict=True)
         return [(classes[true], classes[guess]) for true, guess in both if true >= 0]

@@ -119,6 +119,6 @@ def test_wrong_spaces_are_refused_with_all_problems(data: Path) -> None:
     assert (
         "training.lr" in text and "training.seeds: no switch" in text and "config.hidden: no values" in text
     )
-    assert error.value.hint == "values stand in params.yaml under sweeps.spaces"
+    assert error.value.hint == "correct it in params.yaml, under `sweeps`"
     with pytest.raises(UsageError, match="the space is empty"):
         sweep("exp", PARAMS, {}, 1, data)

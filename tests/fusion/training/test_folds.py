@@ -182,7 +182,7 @@ def test_an_extractor_that_has_seen_the_test_part_of_its_fold_is_refused(data: P
     splits = folded(toy_manifest()).splits
     seen = {fold: splits[fold]["train"] for fold in FOLDS}
     write_fold_features(data, {**seen, "loso/b": splits["loso/b"]["test"]})
-    with pytest.raises(UsageError, match="1 finding in 1 of 3 folds") as told:
+    with pytest.raises(UsageError, match="1 problem in 1 of 3 folds") as told:
         train(data, with_extractor("toy"))
     assert told.value.details[0].startswith("loso/b: words@loso/b: its checkpoint has seen ")
     assert not (data / "models").exists()
