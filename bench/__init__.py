@@ -1,1 +1,1 @@
-"""Benchmarks: each compares our code with a stated reference in one run. `make bench` writes docs/benchmarks.*."""
+"""Benchmarks of ercache: each one measures ercache and a reference in the same run."""

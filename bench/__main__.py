@@ -1,4 +1,4 @@
-"""Runs benchmarks and writes docs/benchmarks.md and docs/benchmarks.json; figures are never edited by hand."""
+"""Runs benchmarks, and writes the measured figures to docs/benchmarks.json and docs/benchmarks.md."""
 
 import json
 import platform
@@ -45,7 +45,7 @@ BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
 
 
 def machine() -> dict[str, Any]:
-    """The machine that the figures were measured on."""
+    """Describe this machine: processor, cores, memory, system and Python version."""
     return {
         "processor": platform.machine(),
         "cores": cores(),
@@ -63,7 +63,7 @@ def main(
         ),
     ] = None,
 ) -> None:
-    """Run benchmarks and write the page; figures of benchmarks that do not run are kept."""
+    """Run benchmarks and write docs/benchmarks.md; figures of benchmarks that are not run again are kept."""
     wanted = names or [name for name in BENCHES if name not in LONG]
     for unknown in set(wanted) - set(BENCHES):
         raise UsageError(f"unknown benchmark {unknown!r}", hint=suggestion(unknown, BENCHES))
@@ -78,7 +78,7 @@ def main(
 
 
 def page(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page: a section for each benchmark."""
+    """Return docs/benchmarks.md as Markdown text, with one section for each benchmark."""
     lines = [
         "# Benchmarks",
         "",
@@ -100,7 +100,10 @@ def _machine_sentence(on: Mapping[str, Any]) -> str:
 
 
 def _tables(values: Mapping[str, Any]) -> list[str]:
-    """A table of single figures, then a table for each family of figures with equal names."""
+    """Return Markdown tables: one of all single figures, then one for each family.
+
+    A family is a group of mappings side by side, such as one mapping of figures for each encoder.
+    """
     plain, families = [], []
     for name, value in _flat(values):
         if isinstance(value, Mapping):
@@ -120,7 +123,10 @@ def _grid(head: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> list[st
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and their figures. A family (several mappings of plain figures side by side) stays together."""
+    """Yield each figure of nested mappings with its dotted name.
+
+    A family (several mappings of figures side by side, such as one for each encoder) is yielded as a whole.
+    """
     for key, value in values.items():
         if _is_family(value):
             yield f"{before}{key}", value

@@ -1,4 +1,4 @@
-"""Reading a split: a cache file, compared with reading its bytes and with reading one pickle for each utterance."""
+"""Benchmark of reading a cache file, compared with reading its raw bytes and with one pickle for each utterance."""
 
 import pickle
 import time
@@ -14,7 +14,16 @@ ROUNDS = 5
 
 
 def measure(folder: Path, utterances: int = 16_300, tokens: int = 40, dims: int = 384) -> dict[str, float]:
-    """Ratios of the seconds of each way, best of five; by default the cache has about 1 GB."""
+    """Measure how long each way of reading takes (best of five), and return ratios of the times.
+
+    By default, the cache file has about 1 GB.
+
+    Args:
+        folder: scratch folder for the files.
+        utterances: number of utterances in the cache.
+        tokens: number of tokens of each utterance.
+        dims: number of values of a token.
+    """
     rng = np.random.default_rng(0)
     arrays = {f"u{i}": {"tokens": rng.normal(size=(tokens, dims)).astype("f4")} for i in range(utterances)}
     entries = [Entry(u, Status.OK, "", tokens, "k", content_digest(a)) for u, a in arrays.items()]

@@ -1,4 +1,4 @@
-"""Clips for benchmarks: real ones, clips of demo corpora, and copies of both."""
+"""Makes corpora for benchmarks from real clips, clips of demo corpora, and copies of clips."""
 
 import os
 import shutil
@@ -17,9 +17,10 @@ TINY: Final = 25  # clips of a tiny demo corpus
 
 
 def make_corpus(root: Path, clips: int) -> Manifest:
-    """Make a corpus of `clips` clips: at most half are real, the others come from demo corpora.
+    """Make a corpus of `clips` video clips in the folder `root`.
 
-    Both kinds are scanned by their own corpus scans and lie below one root.
+    At most half of the clips are real (CREMA-D, if its clips lie beside the project). The others come from generated
+    demo corpora.
     """
     from extract.corpora import CORPORA
     from extract.corpora.demo.generator import generate
@@ -41,15 +42,19 @@ def make_corpus(root: Path, clips: int) -> Manifest:
 
 
 def make_sounds(root: Path, clips: int) -> Manifest:
-    """Make a corpus of `clips` real sound files. Files are copied (with different digests) if there are too few.
+    """Make a corpus of `clips` real sound files (RAVDESS) in the folder `root`.
+
+    If there are too few files, copies are made; each copy has another digest.
 
     Raises:
-        WorkError: the sound files are missing.
+        WorkError: the folder with the sound files of RAVDESS is missing.
     """
     from extract.corpora import CORPORA
 
     if not SOUNDS.is_dir():
-        raise WorkError(f"the benchmark of sounds needs {SOUNDS}", hint="put wav files of RAVDESS there")
+        raise WorkError(
+            f"the sound benchmark needs the folder {SOUNDS}", hint="put wav files of RAVDESS into it"
+        )
     entry = CORPORA["ravdess"]
     found = entry.scan(SOUNDS, entry.Switches(), None)
     copies = multiplied(found, SOUNDS, root, -(-clips // len(found.utterances)), "ravdess")
@@ -59,7 +64,7 @@ def make_sounds(root: Path, clips: int) -> Manifest:
 
 
 def _moved(u: Utterance, folder: str, more: str) -> Utterance:
-    """The utterance with its media in a subfolder of the root, in the part `all`, without labels."""
+    """Return the utterance for media in a subfolder of the corpus: new paths and ids, no labels, part `all`."""
 
     def ref(old: MediaRef | None) -> MediaRef | None:
         return old and replace(old, path=f"{folder}/{old.path}")
@@ -71,14 +76,14 @@ def _moved(u: Utterance, folder: str, more: str) -> Utterance:
 
 
 def multiplied(manifest: Manifest, source: Path, root: Path, times: int, prefix: str = "copy") -> Manifest:
-    """Copy all files and utterances several times; each copy has its own digest.
+    """Make a larger corpus: copy all media files and utterances several times. Each copied file has another digest.
 
     Args:
-        manifest: what to copy.
-        source: root of its media.
-        root: root of the copies; created here.
-        times: number of copies.
-        prefix: beginning of the names of the copies' folders.
+        manifest: the corpus to copy.
+        source: media folder of this corpus.
+        root: media folder of the larger corpus; created here.
+        times: number of copies of each file.
+        prefix: beginning of the names of the subfolders, one for each round of copies.
     """
     utterances: list[Utterance] = []
     for n in range(times):
@@ -98,9 +103,9 @@ def multiplied(manifest: Manifest, source: Path, root: Path, times: int, prefix:
 
 
 def set_apart(path: Path, number: int) -> None:
-    """Change a file where decoders do not look, so that its digest differs.
+    """Change a few bytes of a media file that decoders ignore, so that the digest of the file changes.
 
-    An flv is changed in its first back pointer; other files get a box or chunk at the end.
+    In an flv file, the first back pointer is changed. Other files get a box or chunk at the end.
     """
     with path.open("r+b") as stream:
         if path.suffix == ".flv":

@@ -1,7 +1,7 @@
-"""Demo corpus: features of trained extractors compared with features that need no training.
+"""Benchmark of trained feature extractors on the demo corpus, compared with features that need no training.
 
-A linear probe is fitted on the train part; its weighted F1 is measured on the test part. Run it in a folder with
-params.yaml and the demo corpus. It calls `ercache pretrain` for each training and `ercache extract` for each feature.
+For each feature, a linear probe is fitted on train, and its weighted F1 is measured on test. Run this in a folder with
+params.yaml and the demo corpus. It calls `ercache pretrain` to train extractors and `ercache extract` for the features.
 
     python -m bench.demo_extractors --seeds 3 --log docs/extractors-demo.jsonl
 """
@@ -25,12 +25,15 @@ PAIRS: Final = (("audio", "mel_resnet18", "prosody"), ("visual", "m2fnet_dual", 
 
 
 def command(*arguments: str) -> None:
-    """Run `ercache`; its output goes to stderr."""
+    """Run an `ercache` command; what it prints goes to stderr."""
     subprocess.run(["ercache", *arguments], check=True, stdout=sys.stderr)
 
 
 def scored(modality: str, feature: str) -> dict[str, float]:
-    """Scores of a linear probe on a feature: fitted on train, scored on the test utterances that have the feature."""
+    """Fit a linear probe on a feature of the training utterances; return its scores on the test utterances.
+
+    Utterances without the feature are left out.
+    """
     data = Path("data")
     manifest = read_manifest(data / "manifests" / "demo.jsonl")
     classes = list(manifest.label_sets["emotion7"])
@@ -76,7 +79,7 @@ def main() -> None:
 
 
 def note(log: Path, row: dict[str, Any]) -> None:
-    """Append a line to the log."""
+    """Append a result as one JSON line to the log, and print it."""
     with log.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(row) + "\n")
     print(row, flush=True)

@@ -1,8 +1,8 @@
-"""Speed of each encoder on one core, from prepared inputs to arrays, compared with the forwards of its networks.
+"""Benchmark of each encoder's speed on one CPU core (or a GPU), and the share of the time inside its networks.
 
-Inputs are decoded and faces found before the measurement. Every network has its full size, and random weights if its
-checkpoint is missing. `of_forward` is the share of the time inside the networks; the rest prepares their inputs
-(tokens, spectrograms, crops) and processes their outputs.
+Media are decoded and faces found before the measurement. Every network has its full size; its weights are random if the
+checkpoint is missing. `of_forward` is the share of the time inside the networks. The remaining time prepares inputs
+(tokens, spectrograms, crops) and processes outputs.
 """
 
 import functools
@@ -35,13 +35,16 @@ ABSENT: Final = ("visual/openface-au",)  # not measured: it reads tables that an
 
 
 def measure(folder: Path, keys: tuple[str, ...] = (), clips: int = CLIPS, device: str = "") -> dict[str, Any]:
-    """Key -> `{"cpu" or "gpu": {"utterances_per_second", "of_forward"}}`.
+    """Measure the speed of encoders.
 
     Args:
         folder: scratch folder.
-        keys: encoders; without any, all that can run here.
-        clips: number of clips.
-        device: by default a GPU if there is one.
+        keys: keys of the encoders; if empty, all encoders that can run on this machine.
+        clips: number of clips to encode.
+        device: name of a torch device; if empty, a GPU if there is one, else the CPU.
+
+    Returns:
+        Key of the encoder -> `{"cpu" or "gpu": {"utterances_per_second", "of_forward"}}`.
     """
     manifest = make_corpus(folder / "media", clips)
     write_manifest(manifest, folder / "bench.jsonl")
@@ -59,7 +62,7 @@ def measure(folder: Path, keys: tuple[str, ...] = (), clips: int = CLIPS, device
 
 
 def runnable() -> Iterator[str]:
-    """Keys of the encoders that can run here."""
+    """Yield the keys of the encoders that can run on this machine."""
     for key, kind in sorted(ENCODERS.items()):
         lacks = key == "audio/egemaps" and importlib.util.find_spec("opensmile") is None
         if not kind.spec.unavailable and key not in ABSENT and not lacks:
@@ -67,7 +70,7 @@ def runnable() -> Iterator[str]:
 
 
 def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict[str, float]:
-    """Speed of an encoder with its default params."""
+    """Measure the speed of one encoder with default params: utterances per second, and the share inside networks."""
     entry = FeatureParams.model_validate({"encoder": key})
     (feature,) = features_of(Params(features={"it": entry}, faces=POLICY), ["it"], "", SEED)
     samples = samples_for(feature, folder, manifest, device)
@@ -96,7 +99,7 @@ def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict
 
 
 def samples_for(feature: Feature, folder: Path, manifest: Manifest, device: str) -> list[Sample]:
-    """The inputs of the encoder, for every readable clip that has what the encoder needs."""
+    """Decode the inputs of an encoder for every clip; clips that cannot be read or lack the modality are left out."""
     from extract.engine.face_tables import FaceTables
     from extract.faces.mtcnn import FaceFinder
 
@@ -126,10 +129,10 @@ def _empty(sample: Sample) -> bool:
 
 
 class Inside:
-    """Measures the time inside the networks of an encoder.
+    """Measures the time that an encoder spends inside its neural networks.
 
     Attributes:
-        seconds: the time so far.
+        seconds: the sum so far.
     """
 
     def __init__(self, encoder: Encoder, device: str) -> None:
@@ -153,7 +156,7 @@ class Inside:
 
 
 def networks_of(thing: Any, depth: int = 3) -> Iterator[nn.Module]:
-    """Networks in the attributes of an object, and in their attributes, down to a depth."""
+    """Find the torch modules inside an object: in its attributes, and in theirs, down to `depth` levels."""
     if isinstance(thing, nn.Module):
         yield thing
     elif depth and isinstance(thing, Mapping):

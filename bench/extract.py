@@ -1,14 +1,13 @@
-"""Extraction: the naive way, ours, and a lower bound (the floor), in one run on the same files.
+"""Benchmark of feature extraction: ercache, a naive script, and a lower bound (the floor), on the same files.
 
-- naive: bench/naive.py in its own process, start-up included.
-- ours: the engine with a cold store in its own process, start-up included.
-- floor: only decoding (in as many processes as ours has files open at once), plus only detection and forwards (in as
-  many processes as ours has worker processes, with the same threads, face policy and batches). Inputs are decoded and
-  networks loaded before. Start-up, digests, store and packing are not part of it.
-- memory: ours again, on these files and on many copies of them. Watching costs time, so these runs give no seconds. RSS
-  is summed over the processes and counts shared pages more than once; PSS does not.
+- naive: the script bench/naive.py, start-up included.
+- ours: ercache's extraction with an empty store, start-up included.
+- floor: the time of decoding alone, plus the time of face detection and networks alone, in as many processes as ercache
+  uses for each. Start-up, loading of networks, digests, store and packing of results do not count.
+- memory: ercache again, on these files and on many copies of them; the memory is sampled. Sampling costs time, so these
+  runs give no seconds. RSS, summed over the processes, counts shared memory several times; PSS counts it once.
 
-Each part runs as `python -m bench.extract ROLE JOB`, so that no measurement inherits modules or memory.
+Each measurement runs in its own process (`python -m bench.extract ROLE JOB`), with nothing loaded before.
 """
 
 import json
@@ -43,26 +42,26 @@ def measure(
     policy: FacePolicy | None = None,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Measure one set of encoders.
+    """Measure the extraction of one set of features with ercache, the naive script and the floor.
 
     Args:
-        folder: scratch folder; empty.
-        clips: number of clips: real ones if they are here (at most half), and clips of demo corpora. The set `sound`
+        folder: empty scratch folder.
+        clips: number of clips: real clips if there are any (at most half), and clips of demo corpora. The set `sound`
             takes wav files instead.
-        encoder_set: the set of encoders.
-        scale: compare the memory with that for so many copies of every clip; 0: no comparison.
-        engine: params of our engine.
-        policy: our face policy; the naive way has facenet-pytorch's defaults.
-        device: as torch names it.
+        encoder_set: name of the set of features, a key of `bench.sets.SETS`.
+        scale: also measure the memory with this number of copies of every clip; 0 to measure no memory.
+        engine: params of ercache's extraction engine.
+        policy: face policy of ercache; the naive script uses the defaults of facenet-pytorch.
+        device: name of a torch device, such as `cpu` or `cuda:0`.
 
     Returns:
-        Figures for docs/benchmarks.json. `share_of_floor` counts start-up in ours but not in the floor, so it is low
-        for a short run. `share_of_floor_after_start` divides the floor by our time for each clip beyond the first ones
-        of every worker. It is None, like the projection, if there are too few clips to measure it. Seconds of stages
-        are sums over worker processes; in `ours` they are the time during which any worker was in that stage.
+        Figures for docs/benchmarks.json. `share_of_floor` is the floor's time divided by ercache's time; since only
+        ercache's time includes the start-up, it is low for short runs. `share_of_floor_after_start` leaves out the
+        start-up and the first clip of every worker. With too few clips, it is None, and so is `projected_meld_hours`.
+        Seconds of stages are sums over processes; in `ours`, the time during which any process was in the stage.
 
     Raises:
-        WorkError: a child process failed; with the end of its output.
+        WorkError: a child process failed; the message shows the end of its output.
     """
     make = make_sounds if encoder_set == "sound" else make_corpus
     manifest = make(folder / "media", clips)
@@ -109,7 +108,7 @@ def measure(
 
 
 def run_start(job: BenchJob, manifest: Manifest) -> float:
-    """Seconds of ours with one clip for each worker process, which is little more than the start-up."""
+    """Measure ercache with one clip for each worker process: seconds that are little more than the start-up."""
     few = job.folder / "start.jsonl"
     write_manifest(replace(manifest, utterances=manifest.utterances[: job.engine.lanes]), few)
     engine = job.engine.model_copy(update={"shard": 1})
@@ -120,7 +119,7 @@ def run_start(job: BenchJob, manifest: Manifest) -> float:
 
 
 def measure_memory(job: BenchJob, manifest: Manifest, scale: int) -> dict[str, Any]:
-    """Peak memory of ours with these clips, and its ratio to that with `scale` copies of them."""
+    """Measure ercache's peak memory on the clips, and how much it grows with `scale` copies of every clip."""
     root = job.folder / "copies"
     few, many = job.folder / "base.jsonl", job.folder / "copies.jsonl"
     write_manifest(manifest, few)
@@ -136,7 +135,7 @@ def measure_memory(job: BenchJob, manifest: Manifest, scale: int) -> dict[str, A
 
 
 def run_naive(job: BenchJob) -> dict[str, Any]:
-    """The naive script on the clips of the manifest."""
+    """Run the naive script (bench/naive.py) on the clips of the job's manifest."""
     from bench.naive import NaiveClip, extract, extract_sounds
 
     def at(ref: MediaRef | None) -> Path | None:
@@ -151,7 +150,7 @@ def run_naive(job: BenchJob) -> dict[str, Any]:
 
 
 def run_ours(job: BenchJob) -> dict[str, Any]:
-    """The engine with a cold store, traced."""
+    """Run ercache's extraction with an empty store, and read the seconds of each stage from its trace."""
     from extract.engine import extract_corpus
 
     trace = job.folder / "trace.jsonl"
@@ -175,15 +174,17 @@ def run_ours(job: BenchJob) -> dict[str, Any]:
 
 
 def reasons(missing: Iterable[str]) -> dict[str, int]:
-    """Count the reasons in lines of the form `feature clip: reason detail`."""
+    """Count why results are missing, from lines of the form `feature clip: reason detail`; returns reason -> count."""
     return dict(sorted(Counter(line.partition(": ")[2].split()[0] for line in missing).items()))
 
 
 def stage_seconds(rows: Iterable[str]) -> dict[str, float]:
-    """Stage -> seconds during which at least one of its spans was open. Stages overlap, so do not add them up.
+    """Compute from a trace how long each stage was active in at least one process: stage -> seconds.
+
+    Stages overlap in time, so their sum is longer than the run.
 
     Args:
-        rows: rows of a trace in JSON: seconds, stage, event (begin, end), what.
+        rows: lines of the trace; each is JSON with `seconds`, `stage`, `event` (begin, end) and `what`.
     """
     open_spans: Counter[str] = Counter()
     since: dict[str, float] = {}
@@ -205,7 +206,7 @@ ROLES: Final = {"naive": run_naive, "ours": run_ours, "floor": run_floor}
 
 
 def main(role: str, path: Path) -> None:
-    """Run a role in a child process, and write its answer."""
+    """Run one measurement (naive, ours or floor) in this child process, and write its figures to answer.json."""
     job = BenchJob.model_validate_json(path.read_bytes())
     (job.folder / "answer.json").write_text(json.dumps(ROLES[role](job)), encoding="utf-8")
 

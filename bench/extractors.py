@@ -1,8 +1,8 @@
-"""EMO-DB: metric learning compared with cross-entropy and MFCC, on speakers that are in no training data.
+"""Benchmark of speech extractors on EMO-DB: metric learning, cross-entropy and MFCC statistics on unseen speakers.
 
-Three folds with disjoint speakers. In each, one speaker of the rest is validation (epoch, learning rate); the held-out
-speakers are scored once, by a linear probe fitted on the rest. Every training is a line of the log, which a killed run
-goes on with.
+Each of three folds holds out other speakers for the test. One of the remaining speakers is the validation data, which
+choose epoch and learning rate. A linear probe, fitted on all speakers that are not held out, is scored once on the
+test. Each trained extractor is a line of the log; a killed run continues from the log.
 
     python -m bench.extractors ../shared/media/emodb --log docs/extractors.jsonl --page docs/extractors.md
 """
@@ -49,23 +49,23 @@ MFCC_RATE: Final = 22_050
 
 @dataclass(frozen=True)
 class Corpus:
-    """All files: mel images with their sounds, MFCC statistics, speakers."""
+    """All recordings of EMO-DB: mel images with their sounds and labels, MFCC statistics, and speakers."""
 
     examples: Examples
     mfcc: FloatArray
     speakers: tuple[str, ...]
 
     def rows(self, speakers: Sequence[str]) -> list[int]:
-        """Files of some speakers."""
+        """Return the row indices of all recordings by these speakers."""
         return [n for n, speaker in enumerate(self.speakers) if speaker in speakers]
 
     def others(self, speakers: Sequence[str]) -> list[str]:
-        """All speakers but these."""
+        """Return all speakers of the corpus except these."""
         return [s for s in dict.fromkeys(self.speakers) if s not in speakers]
 
 
 def read(root: Path, size: str) -> Corpus:
-    """All files of the corpus, read as the engine reads them."""
+    """Read all recordings of the corpus in the folder `root`, with mel images of one size."""
     paths = sorted(path for path in root.glob("*.wav") if path.name[5] in CLASSES)
     rates = (RATE, MFCC_RATE)
     sounds = [read_spans(p, [Span(MediaRef(p.name), rates=rates)], Limits())[0].sounds for p in paths]
@@ -86,7 +86,7 @@ def read(root: Path, size: str) -> Corpus:
 
 
 def config_of(method: str, size: str) -> AudioConfig:
-    """The switches of one method; everything else is common to all."""
+    """Return the training config of one method; the methods differ only in the loss."""
     common: dict[str, Any] = {"size": size, "init": "scratch", "images": 8, "passes": 2, "variants": VARIANTS}
     if method == "cross_entropy":
         return AudioConfig(**common, objective="cross_entropy")
@@ -96,7 +96,7 @@ def config_of(method: str, size: str) -> AudioConfig:
 def embedded(
     corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int
 ) -> tuple[Trained, EmbeddingSet]:
-    """One training, and the embeddings of all files by its extractor."""
+    """Train one extractor on a fold; return it, and the embeddings that it gives for all recordings."""
     held_out, validation = FOLDS[fold]
     rest = corpus.others((*held_out, validation))
     train, dev = (corpus.examples.rows(corpus.rows(s)) for s in (rest, [validation]))
@@ -109,7 +109,10 @@ def embedded(
 def trained(
     corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int, outer: bool
 ) -> dict[str, Any]:
-    """One training and its scores: on the held-out speakers, or (tuning) on the validation speaker only."""
+    """Train one extractor on a fold, and score it; return a line for the log.
+
+    With `outer`, it is scored on the held-out speakers; otherwise (tuning) on the validation speaker.
+    """
     began = time.perf_counter()
     result, embeddings = embedded(corpus, fold, method, rate, seed, size, epochs)
     held_out, validation = FOLDS[fold]
@@ -139,7 +142,7 @@ def trained(
 def draw_held_out(
     corpus: Corpus, rows: Sequence[Mapping[str, Any]], size: str, epochs: int, folder: Path
 ) -> None:
-    """Pictures of the held-out speakers of the first fold, one of each method, with the first seed."""
+    """Draw the embeddings of the first fold's held-out speakers: one picture for each method, with the first seed."""
     fold = next(iter(FOLDS))
     chosen = corpus.rows(FOLDS[fold][0])
     for method in METHODS:
@@ -154,7 +157,7 @@ def draw_held_out(
 
 
 def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:
-    """MFCC statistics and logistic regression; it has no seed."""
+    """Score the baseline on a fold: logistic regression on MFCC statistics. It needs no seed."""
     held_out, _ = FOLDS[fold]
     labels = corpus.examples.labels.numpy()
     rows = corpus.rows(corpus.others(held_out)), corpus.rows(held_out)
@@ -163,7 +166,7 @@ def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:
 
 
 def best_rate(rows: Sequence[Mapping[str, Any]], fold: str, method: str, size: str, epochs: int) -> float:
-    """The learning rate with the best probe UAR on the validation speaker of a fold; ties go to the smaller one."""
+    """Return the learning rate with the best probe UAR on a fold's validation speaker; in a tie, the smaller rate."""
     asked = (fold, method if method in TUNED else TUNED[0], size, epochs)
     tried = {
         r["rate"]: r["probe_uar"]
@@ -225,7 +228,7 @@ def main() -> None:
 
 
 def write_page(log: Path, target: Path) -> None:
-    """The page from the logs that are there."""
+    """Write the page docs/extractors.md from the log of this benchmark and that of the demo corpus, if they exist."""
     demo = log.with_name("extractors-demo.jsonl")
     rows, others = (
         [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []

@@ -1,4 +1,4 @@
-"""Writes docs/extractors.md from the logs of the two experiments; all figures and verdicts are computed from them."""
+"""Writes docs/extractors.md: computes all figures and verdicts from the logs of the two extractor benchmarks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -34,14 +34,14 @@ SIDES: Final = {"paper": 224, "small": 112, "tiny": 64}
 
 
 def page(rows: Sequence[Row], demo: Sequence[Row] = (), pictures: Sequence[str] = ()) -> str:
-    """The whole page; the pictures are in the same folder."""
+    """Return the page as Markdown text. `pictures` are names of files in the same folder as the page."""
     parts = [HEAD, *(_of_size(rows, size, pictures) for size in SIDES)]
     parts += [_tuning(rows), _demo(demo)]
     return "\n".join(part for part in parts if part)
 
 
 def _of_size(rows: Sequence[Row], size: str, pictures: Sequence[str]) -> str:
-    """Results for one size of the mel image, and the baseline, which has no size; empty until a seed is complete."""
+    """Return the section for one size of the mel image, with the MFCC baseline; empty if no seed is complete yet."""
     outer = [r for r in rows if r["kind"] == "outer" and r.get("size", size) == size]
     complete = _complete_seeds(outer)
     if not complete:
@@ -64,7 +64,7 @@ def _complete_seeds(outer: Sequence[Row]) -> list[int]:
 
 
 def _cells(rows: Sequence[Row], method: str, metric: str) -> np.ndarray:
-    """Values of a method, [folds, seeds]."""
+    """Return the values of a metric for one method, as an array [folds, seeds]."""
     mine = [r for r in rows if r["method"] == method]
     folds, seeds = (sorted({r[k] for r in mine}) for k in ("fold", "seed"))
     found = {(r["fold"], r["seed"]): r[metric] for r in mine}
@@ -72,7 +72,7 @@ def _cells(rows: Sequence[Row], method: str, metric: str) -> np.ndarray:
 
 
 def _interval(cells: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean, when folds and seeds are drawn with replacement."""
+    """Return the 95 % bootstrap interval of the mean; folds and seeds are drawn with replacement."""
     random = np.random.default_rng(0)
     folds, seeds = cells.shape
     draws = [

@@ -1,7 +1,7 @@
-"""Face detection: frames per second and recall of the main face, compared with facenet-pytorch on equal frames.
+"""Benchmark of face detection: frames per second, and recall of the main face, compared with facenet-pytorch.
 
-The reference is `MTCNN().detect` of facenet-pytorch with its defaults: the faster of one picture in each call and all
-pictures in one call.
+The reference is `MTCNN().detect` of facenet-pytorch with its defaults, on the same frames. Its speed is measured with
+one picture in each call and with all pictures in one call; the faster way counts.
 """
 
 import time
@@ -42,10 +42,10 @@ Frames = tuple[Frame, ...]  # of a clip, in order of time
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Recall of every policy by source of frames, and its speed by source and number of threads.
+    """Measure the recall of every face policy on each kind of frames, and its speed with one and two threads.
 
     Args:
-        folder: folder for the generated demo clips.
+        folder: scratch folder for the generated demo clips.
     """
     import torch
 
@@ -69,39 +69,40 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def policies() -> dict[str, FacePolicy]:
-    """The compared policies; `default` is the one of params.yaml."""
+    """Return the face policies to compare: name -> policy; `default` is the policy of params.yaml."""
     return {"paper": PAPER, "forty": FORTY, "default": load_params().faces}
 
 
 def demo_clips(root: Path) -> list[Frames]:
-    """All frames of the clips of a tiny demo corpus. Its broken clips have none.
+    """Decode all clips of a tiny demo corpus; returns the frames of each clip, without the corpus's broken clips.
 
     Args:
-        root: root of the corpus, which is generated if it is missing.
+        root: folder of the demo corpus; generated if it is missing.
     """
     generate(root, size="tiny")
     return all_frames(sorted(root.rglob("*.mp4")))
 
 
 def real_clips() -> list[Frames]:
-    """All frames of the CREMA-D clips beside the project."""
+    """Decode the CREMA-D clips that lie beside the project; returns the frames of each clip."""
     return all_frames(sorted(CREMAD.glob("*.flv")))
 
 
 def all_frames(paths: Sequence[Path]) -> list[Frames]:
-    """Every frame of each clip that can be read."""
+    """Decode the clips at these paths; returns all frames of each clip that can be read."""
     every = PictureRequest(count=400)  # more than a clip has
     read = [read_spans(path, [Span(MediaRef(path.name), (every,))], Limits())[0] for path in paths]
     clips = [clip.pictures[every] for clip in read if clip.no_pictures is None]
     if not clips:
         raise UsageError(
-            f"none of {len(paths)} clips can be read", hint="is FFmpeg at hand? see ercache doctor"
+            f"none of the {len(paths)} clips can be read",
+            hint="run `ercache doctor` to see whether FFmpeg is installed",
         )
     return clips
 
 
 def photograph(name: str) -> Image:
-    """A photograph of scikit-image, as RGB."""
+    """Load a photograph from scikit-image by name, as an RGB picture."""
     from skimage import data
 
     picture: Image = getattr(data, name)()
@@ -109,14 +110,19 @@ def photograph(name: str) -> Image:
 
 
 def photographs() -> list[Image]:
-    """Photographs with a face, at several sizes and mirrored."""
+    """Return photographs of faces in several sizes, each also mirrored."""
     astronaut, camera = photograph("astronaut"), photograph("camera")
     sizes = [astronaut, astronaut[::2, ::2], astronaut[:300, 80:400], camera]
     return [np.ascontiguousarray(picture) for size in sizes for picture in (size, size[:, ::-1])]
 
 
 def small_faces(share: float, count: int = 8) -> list[Image]:
-    """Pictures of 480 x 360 pixels with a face at a random place; `share` is its size relative to the height."""
+    """Make pictures of 480 x 360 pixels with one face at a random place.
+
+    Args:
+        share: height of the face, as a fraction of the picture's height.
+        count: number of pictures.
+    """
     from PIL.Image import fromarray
 
     face = photograph("astronaut")[:256, 100:356]  # its face is 97 pixels, 0.38 of this side
@@ -133,7 +139,7 @@ def small_faces(share: float, count: int = 8) -> list[Image]:
 
 
 def full_hd(count: int = 6) -> Frames:
-    """Pictures of 1920 x 1080 pixels that show a face of two fifths of the height, with noise."""
+    """Make noisy frames of 1920 x 1080 pixels with one face, two fifths of the picture's height."""
     from PIL.Image import fromarray
 
     large = np.asarray(fromarray(photograph("astronaut")).resize((1920, 1920)))[:1080]
@@ -144,7 +150,10 @@ def full_hd(count: int = 6) -> Frames:
 
 
 def reference(images: Sequence[Image]) -> list[NDArray[np.float32]]:
-    """The main face of each picture as a box [1, 4] (the largest that facenet-pytorch finds), or none [0, 4]."""
+    """Find the main face of each picture with facenet-pytorch: the largest face, as a box [1, 4].
+
+    A picture without a face gives an empty array [0, 4].
+    """
     import torch
 
     detector, found = facenet(), []
@@ -158,26 +167,31 @@ def reference(images: Sequence[Image]) -> list[NDArray[np.float32]]:
 
 
 def facenet() -> Any:
-    """facenet-pytorch's detector with its defaults, keeping all faces."""
+    """Return facenet-pytorch's MTCNN with its defaults; it keeps all faces of a picture."""
     from facenet_pytorch import MTCNN
 
     return MTCNN(keep_all=True)
 
 
 def recalls(finders: Mapping[str, Finder], images: Sequence[Image]) -> dict[str, float]:
-    """Recall of each policy on the same frames."""
+    """Compute the recall of each face policy on the same pictures: name of the policy -> recall."""
     expected = reference(images)
     return {name: recall(find(images), expected) for name, find in finders.items()}
 
 
 def recall_when_followed(find: Finder, clips: Sequence[Frames]) -> float:
-    """Recall on every frame of some clips, if faces are followed between detections."""
+    """Compute the recall over all frames of clips, with faces that are interpolated between detected frames."""
     rows = [row for clip in clips for row in follow(find, clip, EVERY)]
     return recall(rows, reference([frame.image for clip in clips for frame in clip]))
 
 
 def recall(found: Sequence[Faces], expected: Sequence[NDArray[np.float32]]) -> float:
-    """Share of the main faces that a box matches with an IoU of at least 0.5; frames without a face do not count."""
+    """Return the share of main faces that are found: a found box overlaps the main face with an IoU of at least 0.5.
+
+    Args:
+        found: the faces found in each frame.
+        expected: box of the main face of each frame, [1, 4]; frames without a face [0, 4] do not count.
+    """
     hits = [
         bool((iou_matrix(box, row.boxes) >= 0.5).any())
         for row, box in zip(found, expected, strict=True)
@@ -187,7 +201,15 @@ def recall(found: Sequence[Faces], expected: Sequence[NDArray[np.float32]]) -> f
 
 
 def follow(find: Finder, clip: Frames, every: float) -> list[Faces]:
-    """Faces on all frames of a clip: detected on a time grid, followed in between, and detected where that fails."""
+    """Find the faces on all frames of a clip: detect on a grid of times, and interpolate the boxes in between.
+
+    Where interpolation fails, the frame is detected too.
+
+    Args:
+        find: the face detector.
+        clip: frames of the clip, in order of time.
+        every: seconds between two detections.
+    """
     times = np.array([frame.time for frame in clip])
     instants = grid(times[0], times[-1] + float(np.median(np.diff(times))), every)
     shown = np.unique(np.searchsorted(times, instants + 1e-6, side="right") - 1)
@@ -198,7 +220,11 @@ def follow(find: Finder, clip: Frames, every: float) -> list[Faces]:
 
 
 def speeds(finders: Mapping[str, Finder], clips: Sequence[Frames]) -> dict[str, Any]:
-    """Frames per second (best of interleaved rounds), and ratios to the faster way of the reference."""
+    """Measure frames per second of each face policy and of facenet-pytorch (best of several rounds).
+
+    Returns:
+        `frames_per_second` by detector, and `over_facenet`: speed divided by the faster way of facenet-pytorch.
+    """
     import torch
 
     detector = facenet()

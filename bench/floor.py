@@ -1,4 +1,4 @@
-"""Lower bound on the time of any extraction (the floor): only decoding, then only detection and forwards."""
+"""Measures a lower bound (the floor) on the time of extraction: decoding alone, then face detection and networks alone."""
 
 import functools
 import time
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Work:
-    """The work of the engine, in the engine's own plan.
+    """The work of an extraction, divided into shards (groups of utterances) as the extraction engine divides it.
 
     Attributes:
-        job: the benchmark's job.
+        job: the job of the benchmark.
         features: name -> feature.
-        shards: the shards, each with the rows of each feature that are encoded there.
+        shards: each shard, with feature -> indices in the shard of the utterances to encode.
     """
 
     job: BenchJob
@@ -39,14 +39,14 @@ class Work:
     shards: "list[tuple[Shard, dict[str, tuple[int, ...]]]]"
 
     def files(self, number: int) -> "list[FileRequest]":
-        """The files of a shard that its features need."""
+        """Return the media files that a shard needs; `number` is the index of the shard."""
         from extract.engine.reading import file_requests
 
         return file_requests(*self.shards[number], self.features)
 
 
 def plan_work(job: BenchJob) -> Work:
-    """Plan all shards, text shards last."""
+    """Divide the job into shards; shards with text come last."""
     from extract.engine.plan import group_features, make_plan
 
     manifest, features = read_manifest(job.manifest), job.features()
@@ -64,7 +64,7 @@ def decode_only(root: Path, file: "FileRequest", limits: Limits) -> int:
 
 @dataclass
 class Lane:
-    """State of a worker process that detects and encodes inputs that are already in memory."""
+    """State of a worker process: loaded networks, and decoded inputs of all shards."""
 
     work: Work
     inputs: "list[dict[int, RowInputs]]"
@@ -76,7 +76,7 @@ _lane: Lane | None = None  # of a worker process
 
 
 def prepare(job: BenchJob, device: str) -> None:
-    """In a worker process: decode all inputs, load the networks and run each of them once."""
+    """Prepare this worker process: decode all inputs, load the networks, and run each network once as warm-up."""
     from threadpoolctl import threadpool_limits
 
     from extract.engine.face_tables import FaceTables
@@ -99,7 +99,7 @@ def prepare(job: BenchJob, device: str) -> None:
 
 
 def read_inputs(work: Work, number: int) -> "dict[int, RowInputs]":
-    """Decode the inputs of a shard's rows."""
+    """Decode the inputs of all utterances of a shard: index in the shard -> inputs. `number` is the shard's index."""
     from extract.engine.reading import RowInputs, assign_clip
     from extract.media.scanned import read_scanned
 
@@ -112,14 +112,14 @@ def read_inputs(work: Work, number: int) -> "dict[int, RowInputs]":
 
 
 def forward_shard(number: int, most: int | None = None) -> dict[str, float]:
-    """Detect and encode the prepared inputs of a shard.
+    """Detect faces in the prepared inputs of a shard, encode all features, and measure the time.
 
     Args:
-        number: number of the shard.
-        most: greatest number of rows of each feature, for a warm-up; None: all.
+        number: index of the shard.
+        most: greatest number of utterances for each feature (for a warm-up); None for all.
 
     Returns:
-        Stage -> seconds.
+        Name of the feature, or `faces` -> seconds.
     """
     assert _lane is not None
     seconds: dict[str, float] = {}
@@ -146,7 +146,7 @@ def samples_of(
     tables: "dict[FacePolicy, FaceTables]",
     known: dict[str, bytes],
 ) -> list[Sample]:
-    """The samples for the encoder, with their faces."""
+    """Build the encoder's input samples of some utterances; detect their faces if the feature needs faces."""
     from extract.engine.worker import build_sample
 
     if not feature.faces:
@@ -156,7 +156,7 @@ def samples_of(
 
 
 def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample], job: BenchJob) -> None:
-    """Encode the samples of a feature in the engine's batches."""
+    """Encode samples with an encoder, in the same batches as the extraction engine, and discard the results."""
     from extract.engine.batching import make_batches
     from extract.engine.worker import autocast
 
@@ -167,7 +167,10 @@ def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample]
 
 
 def run_floor(job: BenchJob) -> dict[str, Any]:
-    """Only decoding, then only detection and forwards. As in ours, a free process takes the next file or shard."""
+    """Measure the floor: seconds of decoding alone, then of face detection and networks alone.
+
+    As in ercache's extraction, each free process takes the next file or shard.
+    """
     from extract.engine.worker_pool import devices_of
 
     work = plan_work(job)

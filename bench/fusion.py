@@ -1,10 +1,9 @@
-"""Training on cached features: an epoch of ours compared with an epoch of bench/peers.py from the same weights.
+"""Benchmark of training on cached features: an epoch with ercache, compared with usual research code (bench/peers.py).
 
-Data are random features in dialogues like MELD's train part: 1038 dialogues, 9989 utterances, the same distribution of
-lengths and speakers. A step has 32 dialogues, AdamW and clipping; SIZES has the sizes of the models. The reference is
-written as research code usually is. Ours is the code of `ercache train`: flat tensors, length buckets, fused steps.
-Seconds are those of one training epoch without validation, after a warm-up of both: the median of ROUNDS for ours, one
-epoch for the reference.
+Both train the same network from the same weights. The data are random features in dialogues like those of MELD's
+training set: 1038 dialogues, 9989 utterances, the same distribution of lengths and speakers. A batch has 32 dialogues;
+the optimizer is AdamW with gradient clipping. Times are seconds of one training epoch without validation, after a
+warm-up: the median of several epochs for ercache, one epoch for the reference.
 """
 
 import time
@@ -51,11 +50,11 @@ SIZES: Final[dict[str, tuple[dict[str, int], str]]] = {
 
 
 def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 1.0) -> dict[str, Any]:
-    """Seconds for an epoch of every model, the shares of its parts, and the ratio to the reference.
+    """Measure the seconds of an epoch for every model and its reference, and the share of each step of the training.
 
     Args:
         models: keys of the models.
-        scale: share of the dialogues; tests use less than 1.
+        scale: fraction of MELD's number of dialogues to use; below 1 in tests.
     """
     found = {}
     for key in models:
@@ -65,7 +64,7 @@ def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 
 
 
 def measure_model(key: str, preset: str, subset: Subset) -> dict[str, Any]:
-    """Measure one model and its reference, both with the number of threads of the model's training."""
+    """Measure an epoch of one model and of its reference, with as many threads as `ercache train` uses."""
     entry = MODELS[key]
     torch.manual_seed(0)
     model = entry.build(subset.widths, CLASSES, entry.resolve(preset, {}))
@@ -77,7 +76,9 @@ def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
     padded = PaddedBatches(subset)
     difference = largest_difference(model, peers.FORWARDS[key], padded)
     if difference > 1e-5:
-        raise WorkError(f"{key}: the reference is another network (outputs differ by {difference})")
+        raise WorkError(
+            f"{key}: the reference in bench/peers.py computes other logits than ercache's model (difference {difference})"
+        )
     order = torch.Generator().manual_seed(0)
 
     def forward(batch: Batch) -> Tensor:
@@ -108,7 +109,7 @@ def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
 
 @torch.no_grad()
 def largest_difference(model: nn.Module, forward: peers.Forward, padded: PaddedBatches) -> float:
-    """Largest difference between our logits and the reference's, in eval mode, on the first batches."""
+    """Return the largest difference between the logits of ercache and the reference, in eval mode, on three batches."""
     model.eval()
     worst = 0.0
     for batch in islice(padded.shuffled(BATCH, torch.Generator().manual_seed(1)), 3):
@@ -119,7 +120,7 @@ def largest_difference(model: nn.Module, forward: peers.Forward, padded: PaddedB
 def epoch(
     model: nn.Module, forward: Callable[[Batch], Tensor], batches: Iterable[Batch], *, fused: bool
 ) -> dict[str, float]:
-    """Train one epoch; return its seconds by part."""
+    """Train one epoch; return the seconds spent on `data`, `forward`, `backward` and `step`."""
     optimizer = AdamW(model.parameters(), 1e-4, fused=True) if fused else AdamW(model.parameters(), 1e-4)
     model.train()
     spent = dict.fromkeys(("data", "forward", "backward", "step"), 0.0)
@@ -146,7 +147,7 @@ def epoch(
 
 
 def meld_shaped(widths: dict[str, int], scale: float = 1.0, seed: int = 0) -> Subset:
-    """Random features in dialogues with the lengths and speakers of MELD's train part."""
+    """Make a subset with random features; dialogues have the lengths and numbers of speakers of MELD's training set."""
     rng = np.random.default_rng(seed)
     lengths, people = (
         rng.permutation(np.repeat(np.arange(1, len(counts) + 1), counts)) for counts in (LENGTHS, SPEAKERS)

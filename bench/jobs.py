@@ -1,4 +1,4 @@
-"""Child processes of a benchmark: each measurement runs in its own process, whose memory can be watched."""
+"""Runs each measurement of a benchmark in its own child process, and samples the memory of the process if needed."""
 
 import json
 import subprocess
@@ -21,16 +21,16 @@ PAUSE: Final = 0.1  # seconds between two samples of the memory
 
 
 class BenchJob(Strict):
-    """The job of a child process.
+    """The job of a child process: which features to extract from which corpus, and how.
 
     Attributes:
-        folder: folder for its output; a new one for every child.
-        root: root of the media.
-        manifest: the manifest file.
-        encoder_set: key of `bench.sets.SETS`.
-        engine: params of our engine.
-        policy: our face policy.
-        device: as torch names it.
+        folder: output folder of the child process; every child has its own.
+        root: media folder of the corpus.
+        manifest: path of the manifest file.
+        encoder_set: name of the set of features, a key of `bench.sets.SETS`.
+        engine: params of ercache's extraction engine.
+        policy: face policy of ercache.
+        device: name of a torch device, such as `cpu` or `cuda:0`.
     """
 
     folder: Path
@@ -42,26 +42,26 @@ class BenchJob(Strict):
     device: str
 
     def features(self) -> "list[Feature]":
-        """The features of the set."""
+        """Return the features that the job extracts."""
         from bench.sets import features
 
         return features(self.encoder_set, self.policy)
 
 
 def run_child(role: str, job: BenchJob, name: str, watched: bool = False) -> dict[str, Any]:
-    """Run a role in a child process.
+    """Run one measurement in a child process.
 
     Args:
-        role: key of `bench.extract.ROLES`.
+        role: what to measure, `naive`, `ours` or `floor`.
         job: the job.
-        name: name of the child's folder.
-        watched: sample the memory.
+        name: name for the output folder of the child process, inside the folder of the job.
+        watched: sample the memory of the child process.
 
     Returns:
-        The answer of the role, `wall` (seconds, start-up included) and, if watched, the peaks of memory.
+        The figures of the measurement, `wall` (seconds, start-up included) and, if `watched`, the peaks of memory.
 
     Raises:
-        WorkError: the child failed.
+        WorkError: the child process failed; the message shows the end of its output.
     """
     folder = job.folder / name
     folder.mkdir()
@@ -77,13 +77,16 @@ def run_child(role: str, job: BenchJob, name: str, watched: bool = False) -> dic
         wall = time.perf_counter() - began
     if code != 0:
         lines = (folder / "output.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-        raise WorkError(f"bench.extract {role} ended with {code}", details=lines[-20:])
+        raise WorkError(
+            f"the benchmark process `bench.extract {role}` failed with exit status {code}",
+            details=lines[-20:],
+        )
     answer: dict[str, Any] = json.loads((folder / "answer.json").read_bytes())
     return {"wall": wall, **answer, **peaks}
 
 
 def watch(process: "subprocess.Popen[bytes]") -> dict[str, float]:
-    """Peak memory of a process and its children while it runs: largest sums over all of them, in megabytes."""
+    """Sample the memory of a process and its children until it ends; return the peaks of the sums, in megabytes."""
     peaks: Counter[str] = Counter()
     parent = psutil.Process(process.pid)
     while process.poll() is None:

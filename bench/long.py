@@ -1,15 +1,15 @@
-"""A recording of hours with thousands of utterances in one container: extraction compared with plain decoding.
+"""Benchmark of a recording of several hours with thousands of utterances: extraction compared with plain decoding.
 
-The recording repeats one minute of video: 1080p, 25 frames a second, with sound (a moving photograph of a face, with
-noise). The minute is encoded once and repeated by stream copy. Measured:
+The recording repeats one minute of video with sound (a moving photograph of a face with noise; 1080p, 25 frames a
+second), in one file format (container). Measured:
 
-- decode: `ffmpeg -threads N -i FILE -f null -`, video and audio, with N the number of cores; the result is discarded.
-- scan: `ercache scan folder`, which reads every packet.
-- extract: `ercache extract folder` with a cold store and this project's params.yaml: the default profile, without the
-  features of extractors that are trained first.
+- decode: `ffmpeg -threads N -i FILE -f null -`, which decodes video and audio and discards them; N cores.
+- scan: `ercache scan folder`, which reads every packet of the file.
+- extract: `ercache extract folder` with an empty store and the default profile of params.yaml, without the features
+  whose extractors must be trained first.
 
-`over_decode` is the time of extract divided by that of decode. Memory is summed over all processes of a command; RSS
-counts shared pages more than once.
+`over_decode` is the time of extract divided by the time of decode. Memory is summed over all processes of a command;
+RSS counts shared memory several times, PSS once.
 
 `python -m bench.long --container mkv --minutes 10 --cues 100` prints the figures of a shorter recording.
 """
@@ -47,20 +47,20 @@ def measure(
     cues: int = CUES,
     size: str = SIZE,
 ) -> dict[str, Any]:
-    """Measure a recording in one container.
+    """Measure a recording in one file format (container).
 
     Args:
         folder: scratch folder with room for the recording.
-        container: its suffix, one of `CONTAINERS`.
-        minutes: length of the recording.
-        cues: number of utterances in it.
-        size: size of the video; tests use a small one.
+        container: file name suffix of the format, one of `CONTAINERS`.
+        minutes: length of the recording in minutes.
+        cues: number of utterances in the recording.
+        size: width and height of the video, such as `1920x1080`.
 
     Returns:
         Figures for docs/benchmarks.json.
 
     Raises:
-        WorkError: a command failed; with the end of its output.
+        WorkError: a command failed; the message shows the end of its output.
     """
     group = folder / "minute.mp4"
     make_minute(group, size)
@@ -78,7 +78,7 @@ def measure(
 
 
 def make_minute(path: Path, size: str) -> None:
-    """Make a minute of video that is as hard to decode as a real recording: detail, motion, noise, a face, a voice."""
+    """Make one minute of video that is as hard to decode as a real recording: detail, motion, noise and a voice."""
     import skimage.data
     from PIL import Image
 
@@ -97,13 +97,13 @@ def make_minute(path: Path, size: str) -> None:
 
 
 def join(group: Path, path: Path, minutes: int) -> None:
-    """Repeat the minute by stream copy, without encoding it again."""
+    """Repeat the minute of video `minutes` times in the file `path`, without encoding it again (stream copy)."""
     kind = {"ts": "mpegts", "mkv": "matroska"}.get(path.suffix[1:], path.suffix[1:])
     run_ffmpeg("-stream_loop", str(minutes - 1), "-i", str(group), "-c", "copy", "-f", kind, str(path))
 
 
 def make_project(folder: Path, container: str, minutes: int, cues: int) -> Path:
-    """Make a project whose corpus is one recording with subtitles; return the path for the recording."""
+    """Make a project folder with params.yaml and subtitles; return the path at which the recording must be put."""
     root = folder / "media"
     (folder / "extract").mkdir(parents=True)
     root.mkdir()
@@ -120,7 +120,7 @@ def make_project(folder: Path, container: str, minutes: int, cues: int) -> Path:
 
 
 def stamp(seconds: float) -> str:
-    """A time in the format of srt subtitles."""
+    """Return a time in the format of srt subtitles, such as `00:01:02,500`."""
     thousandths = round(1000 * seconds)
     return (
         f"{thousandths // 3_600_000:02d}:{thousandths // 60_000 % 60:02d}:"
@@ -129,7 +129,7 @@ def stamp(seconds: float) -> str:
 
 
 def measure_one(project: Path, path: Path) -> dict[str, Any]:
-    """Measure one recording."""
+    """Decode, scan and extract one recording; return the seconds and the peak memory of the extraction."""
     threads = ("-threads", str(cores()))
     began = time.perf_counter()
     run_ffmpeg(*threads, "-i", str(path), "-f", "null", "-")
@@ -152,25 +152,27 @@ def measure_one(project: Path, path: Path) -> dict[str, Any]:
 
 
 def run_ffmpeg(*arguments: str) -> None:
-    """Run FFmpeg.
+    """Run FFmpeg with these arguments.
 
     Raises:
-        WorkError: it failed.
+        WorkError: FFmpeg failed; the message shows the end of its output.
     """
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode != 0:
-        raise WorkError(f"ffmpeg ended with {done.returncode}", details=done.stderr.splitlines()[-20:])
+        raise WorkError(
+            f"ffmpeg failed with exit status {done.returncode}", details=done.stderr.splitlines()[-20:]
+        )
 
 
 def run_ercache(project: Path, *arguments: str) -> dict[str, Any]:
-    """Run an `ercache` command in a project with its own store.
+    """Run an `ercache` command in a project folder, with a store inside this folder.
 
     Returns:
-        `seconds`, `answer` (the JSON answer) and the peaks of memory.
+        `seconds`, `answer` (what the command prints as JSON) and the peaks of memory.
 
     Raises:
-        WorkError: the command failed.
+        WorkError: the command failed; the message shows the end of its output.
     """
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "ERCACHE_STORE": str(project / "store")}
@@ -185,17 +187,18 @@ def run_ercache(project: Path, *arguments: str) -> dict[str, Any]:
         err.seek(0)
         if code != 0:
             raise WorkError(
-                f"ercache {arguments[0]} ended with {code}", details=err.read().splitlines()[-20:]
+                f"`ercache {arguments[0]}` failed with exit status {code}",
+                details=err.read().splitlines()[-20:],
             )
         return {"seconds": seconds, "answer": json.loads(out.read()), **peaks}
 
 
 def main(
-    minutes: Annotated[int, typer.Option(min=1, help="Length of the recording.")] = MINUTES,
-    cues: Annotated[int, typer.Option(min=1, help="Utterances in it.")] = CUES,
+    minutes: Annotated[int, typer.Option(min=1, help="Length of the recording in minutes.")] = MINUTES,
+    cues: Annotated[int, typer.Option(min=1, help="Number of utterances in the recording.")] = CUES,
     container: Annotated[str, typer.Option(help=f"One of {', '.join(CONTAINERS)}.")] = CONTAINERS[0],
 ) -> None:
-    """Print the figures of a recording of any length."""
+    """Measure a recording of any length, and print the figures as JSON."""
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(measure(Path(folder), container, minutes, cues), indent=1))
 

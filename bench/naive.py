@@ -1,31 +1,25 @@
-"""Extraction as published code usually does it, encoder by encoder and clip by clip: the reference of bench/extract.
+"""Naive extraction, as published code usually does it: encoder by encoder, clip by clip. Reference of bench/extract.py.
 
 What makes it naive, as in published extraction scripts:
 
-- Every encoder has its own script, which decodes each clip again and finds the faces again.
-- Video is decoded from the first to the last frame; then the wanted frames are picked.
-- Audio goes through a wav file that ffmpeg writes at the encoder's sampling rate.
-- facenet-pytorch's MTCNN with its defaults (faces from 20 pixels) finds the faces, frame by frame.
-- Each clip is a forward of its own. Each clip and encoder gives one pickle.
+- Every encoder has its own pass over the corpus, which decodes each clip again and finds the faces again.
+- Video is decoded from the first to the last frame; then the needed frames are picked.
+- ffmpeg writes the audio of each clip to a wav file at the encoder's sampling rate.
+- facenet-pytorch's MTCNN with its defaults finds the faces, frame by frame.
+- Networks run on one clip at a time. Each clip and encoder gives one pickle.
 
 Why the comparison is fair:
 
-- Encoders, params, networks and precision (float32) are those of our own run, from the same Python classes.
-- The frames are those of our own run. The times come from extract.media.video, at the cost of one pass over the
-packets,
-  as in ours.
-- Audio covers the same span at the same rate (16 bit, ffmpeg's resampler).
-- Only the wanted frames are converted to RGB, while OpenCV's `read` converts all of them. PyAV decodes in the process
-  itself with as many threads as it likes, and no pipe carries frames. For audio, ffmpeg skips the video.
-- A network and the MTCNN are loaded once for each encoder. All forwards run in eval and inference mode.
-- torch has its default number of threads, one for each core (in the result as `threads`).
-- Nothing is computed twice within an encoder, and nothing is copied or converted without need. There is no store,
-  digest, checksum or flush to disk, which ours has.
-- A clip that cannot be read is skipped at the cost of one attempt.
+- Encoders, params, networks, precision (float32), frames and spans of audio are those of ercache.
+- Only the needed frames are converted to RGB. PyAV decodes in the same process with as many threads as it likes. For
+  audio, ffmpeg skips the video.
+- Each network is loaded once for each encoder, and runs in eval and inference mode. torch uses all cores (`threads`).
+- No result is computed twice for one encoder. There is no store, digest, checksum or flush to disk, as ercache has.
+- A clip that cannot be read is tried once and then skipped.
 
-For a corpus of sound files (`extract_sounds`) the script is one loop in one process: soundfile reads a file once,
-librosa resamples it for each rate, and all features are computed from it, without ffmpeg or wav files in between.
-Clips are whole files. Spans and crops of longer files, which others cut in advance, are not measured.
+For a corpus of sound files (`extract_sounds`), the script is one loop in one process: soundfile reads each file once,
+librosa resamples it for each encoder, and all features are computed from it. Clips are whole files; cutting clips out
+of longer files is not measured.
 """
 
 import pickle
@@ -55,7 +49,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class NaiveClip:
-    """An utterance as published code has it: its text, and whole files for video and audio."""
+    """An utterance as published code stores it: a text, a video file and an audio file of its own."""
 
     id: str
     text: str | None
@@ -65,13 +59,13 @@ class NaiveClip:
 
 @dataclass
 class Account:
-    """What a naive run did.
+    """What a naive extraction did, and how long it took.
 
     Attributes:
-        threads: number of torch's threads.
+        threads: number of threads that torch uses.
         written: number of files written.
         seconds: stage (load, decode, faces, encode, write) -> seconds of wall clock.
-        missing: `feature clip: reason` for results that are missing.
+        missing: for each missing result, a line `feature clip: reason`.
     """
 
     threads: int = 0
@@ -80,7 +74,7 @@ class Account:
     missing: list[str] = field(default_factory=list)
 
     def timed(self, stage: str, work: Callable[[], Result]) -> Result:
-        """Run some work, and count its time for a stage."""
+        """Run `work`, add its time to a stage, and return its result."""
         began = time.perf_counter()
         try:
             return work()
@@ -89,10 +83,13 @@ class Account:
 
 
 def extract(clips: Sequence[NaiveClip], features: Sequence[Feature], out: Path, limits: Limits) -> Account:
-    """Make one pickle of arrays for each clip and feature.
+    """Extract features the naive way: one pass over all clips for each feature, one pickle for each clip and feature.
 
     Args:
-        out: folder; gets a folder for each feature.
+        clips: the clips.
+        features: the features to extract.
+        out: output folder; gets one subfolder for each feature.
+        limits: limits on media files.
     """
     import torch
 
@@ -118,10 +115,12 @@ def extract(clips: Sequence[NaiveClip], features: Sequence[Feature], out: Path, 
 
 
 def extract_sounds(clips: Sequence[NaiveClip], features: Sequence[Feature], out: Path) -> Account:
-    """Make one pickle of arrays for each sound file and feature, in one loop over the files.
+    """Extract features of sound files in one loop over the files; writes one pickle for each file and feature.
 
     Args:
-        out: folder; gets a folder for each feature.
+        clips: the clips; each has a sound file of its own.
+        features: the features to extract.
+        out: output folder; gets one subfolder for each feature.
     """
     import librosa
     import soundfile
@@ -152,7 +151,7 @@ def extract_sounds(clips: Sequence[NaiveClip], features: Sequence[Feature], out:
 
 
 def load_finder() -> Any:
-    """facenet-pytorch's MTCNN with its defaults, all faces kept."""
+    """Load facenet-pytorch's MTCNN with its defaults; it keeps all faces of a picture."""
     from facenet_pytorch import MTCNN
 
     return MTCNN(keep_all=True)
@@ -161,10 +160,10 @@ def load_finder() -> Any:
 def read_sample(
     clip: NaiveClip, feature: Feature, finder: Any, account: Account, folder: Path, limits: Limits
 ) -> Sample:
-    """Read the input of an encoder from a clip.
+    """Read the input of one feature's encoder from a clip: text, audio, or frames with faces.
 
     Raises:
-        Missing: the file cannot be read.
+        Missing: the clip has no such file, or the file cannot be read.
     """
     wants = feature.input
     if wants.rate:
@@ -181,10 +180,10 @@ def read_sample(
 
 
 def given(path: Path | None) -> Path:
-    """The path, if there is one.
+    """Return the path of a clip's file.
 
     Raises:
-        Missing: the clip has no such file.
+        Missing: the path is None, because the clip has no such file.
     """
     if path is None:
         raise Missing(Reason.ABSENT)
@@ -192,10 +191,10 @@ def given(path: Path | None) -> Path:
 
 
 def read_pictures(path: Path, kind: PictureRequest, limits: Limits) -> list[Frame]:
-    """Decode all frames of a video, and keep the wanted ones in their own size.
+    """Decode all frames of a video, and return those that the encoder needs, in full size.
 
     Raises:
-        Missing: the file cannot be read.
+        Missing: the file has no video or cannot be read.
     """
     facts = probe(path, limits)
     if not facts.frame_times.size:
@@ -222,7 +221,7 @@ def read_pictures(path: Path, kind: PictureRequest, limits: Limits) -> list[Fram
 
 
 def with_faces(frame: Frame, finder: Any) -> Frame:
-    """The frame with its faces."""
+    """Detect the faces of a frame, and return the frame with them."""
     boxes, scores, points = finder.detect(frame.image, landmarks=True)
     if boxes is None:
         return frame
@@ -231,10 +230,10 @@ def with_faces(frame: Frame, finder: Any) -> Frame:
 
 
 def read_sound(path: Path, rate: int, wav: Path) -> FloatArray:
-    """Read audio as mono at a sampling rate, through a wav file.
+    """Read audio as mono at a sampling rate; ffmpeg first converts it to the file `wav`.
 
     Raises:
-        Missing: ffmpeg cannot read it.
+        Missing: ffmpeg cannot read the audio.
     """
     import soundfile
 

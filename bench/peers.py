@@ -1,8 +1,8 @@
-"""The fusion networks as research code usually has them: the reference of bench/fusion.py.
+"""Fusion networks, written as research code usually is: the reference of bench/fusion.py.
 
-Utterances are vectors in a dict, a DataLoader stacks and pads them batch by batch, recurrences loop over directions,
-turns and participants with a cell call each, attention keeps its weights, the optimizer is torch's default. The
-weights are those of our models: only the way they are run differs, and outputs agree to 1e-5.
+A DataLoader stacks and pads the utterances of each batch. Recurrent networks loop over directions, turns and
+participants, with one cell call for each. Attention weights are computed explicitly, and the optimizer is torch's
+default. Each function runs ercache's model with the model's own weights; the logits agree to 1e-5.
 """
 
 import itertools
@@ -27,7 +27,7 @@ IGNORED: Final = -100
 
 
 class Conversations(Dataset[dict[str, Any]]):
-    """Dialogues as lists of utterance ids, and features as a dict of vectors."""
+    """A torch dataset of dialogues, as in research code: lists of utterance ids, and a dict of feature vectors."""
 
     def __init__(self, subset: Subset) -> None:
         ends = subset.offsets.tolist()
@@ -55,7 +55,7 @@ class Conversations(Dataset[dict[str, Any]]):
 
 
 def collate(items: Sequence[dict[str, Any]]) -> Batch:
-    """Pad the dialogues of a batch to the longest of them."""
+    """Make a batch of dialogues, padded to the longest dialogue."""
 
     def padded(values: list[Tensor], fill: float = 0.0) -> Tensor:
         return pad_sequence(values, batch_first=True, padding_value=fill)
@@ -71,12 +71,12 @@ def collate(items: Sequence[dict[str, Any]]) -> Batch:
 
 
 def loader(subset: Subset, size: int) -> DataLoader[dict[str, Any]]:
-    """A loader of batches in random order."""
+    """Make a DataLoader that yields batches of `size` dialogues in random order."""
     return DataLoader(Conversations(subset), batch_size=size, shuffle=True, collate_fn=collate)
 
 
 def reverse(x: Tensor, mask: Tensor) -> Tensor:
-    """Reverse each dialogue of [B, L, ...] within its own length, and pad again."""
+    """Reverse the turns of each dialogue in x [B, L, ...]; padding stays at the end. `mask` [B, L] marks utterances."""
     parts = [row[: int(n)].flip(0) for row, n in zip(x, mask.sum(1), strict=True)]
     return F.pad(
         pad_sequence(parts, batch_first=True),
@@ -85,7 +85,7 @@ def reverse(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def dialogue_rnn(model: DialogueRnn, batch: Batch) -> Tensor:
-    """Logits of DialogueRNN (no listener cell)."""
+    """Compute the logits of a DialogueRNN without listener cell, turn by turn."""
     names = [m for m in ("text", "audio", "visual") if m in batch.features]
     flags = [batch.present[m].unsqueeze(-1).float() for m in names]
     u = model.dropout(torch.cat([*(batch.features[m] for m in names), *flags], dim=-1))
@@ -129,7 +129,7 @@ def _dialogue_rnn_direction(model: DialogueRnn, r: int, u: Tensor, query: Tensor
 
 
 def avafn(model: Avafn, batch: Batch) -> Tensor:
-    """Logits of AVAFN with its default switches."""
+    """Compute the logits of an AVAFN with default switches, turn by turn and participant by participant."""
     H = model.enter(batch)
     cam, fuse = model.cam, model.fuse
     assert cam is not None and fuse is not None
@@ -183,7 +183,7 @@ def _avafn_direction(model: Avafn, r: int, u: Tensor, v: Tensor, speakers: Tenso
 
 
 def m2fnet(model: M2FNet, batch: Batch) -> Tensor:
-    """Logits of M2FNet (attention fusion, residual)."""
+    """Compute the logits of an M2FNet with attention fusion and residuals."""
     F_x, blocked = {}, {}
     for m in model.names:
         x = batch.features[m]
@@ -207,7 +207,7 @@ def m2fnet(model: M2FNet, batch: Batch) -> Tensor:
 
 
 def mmgcn(model: Mmgcn, batch: Batch) -> Tensor:
-    """Logits of MMGCN: builds the graphs of the dialogues one after the other."""
+    """Compute the logits of an MMGCN; the graphs of the dialogues are built one after the other."""
     h = model.nodes(batch)
     M = len(model.names)
     rows = []
@@ -241,7 +241,7 @@ def mmgcn(model: Mmgcn, batch: Batch) -> Tensor:
 
 
 def as_it_is(model: nn.Module, batch: Batch) -> Tensor:
-    """Logits of a network that both run in the same way; only their data loading differs."""
+    """Compute the logits with the model's own forward: for these models, only the data loading differs from ercache."""
     logits: Tensor = model(batch)
     return logits
 

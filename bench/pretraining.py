@@ -1,7 +1,7 @@
-"""Training of the extractors at the paper's sizes on a GPU: examples per second, and hours for whole corpora.
+"""Benchmark of training M2FNet's feature extractors in full size on a GPU: examples per second, and hours per corpus.
 
-Each is the real training on random examples (3 s of noise with new augmentation in each epoch, images, about 60
-tokens). It is timed after its first epoch, validation included. Hours are those of all epochs: 60 audio, 100 visual, 5
+Each extractor is trained on random examples: 3 s of noise, images, or texts of about 60 tokens. The speed is measured
+after the first epoch, validation included. Hours are for all epochs of the paper: 60 for audio, 100 for visual, 5 for
 text (docs/papers/m2fnet.md, sections 3.1 and 5.2).
 """
 
@@ -32,7 +32,7 @@ TextSize = Literal["small", "base", "large"]
 def measure(
     device: str = "cuda", size: Size = "paper", text: TextSize = "large", examples: int = 1024
 ) -> dict[str, Any]:
-    """Figures of the three trainings, or the reason why they cannot run."""
+    """Measure the training speed of the audio, visual and text extractor; without a GPU, return why it is skipped."""
     if device == "cuda" and not torch.cuda.is_available():
         return {"skipped": SKIPPED}
     trainings: Mapping[str, Callable[[Tick], object]] = {

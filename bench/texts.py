@@ -1,4 +1,4 @@
-"""Encoding sentences: batches sorted by length, compared with one sentence in each call."""
+"""Benchmark of encoding sentences in batches sorted by length, compared with one sentence at a time."""
 
 import time
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ WORDS = (
 
 
 def measure(sentences: int = 256, batch: int = 16) -> dict[str, float]:
-    """Sentences per second of both ways, and their ratio, on one thread."""
+    """Measure sentences per second in batches, and the speed-up over one sentence at a time, on one thread."""
     import torch
 
     torch.set_num_threads(1)
@@ -56,7 +56,7 @@ def measure(sentences: int = 256, batch: int = 16) -> dict[str, float]:
 
 
 def _vectors(encoder: Encoder, texts: Sequence[str], precision: str) -> FloatArray:
-    """Sentence vectors in a precision of the engine."""
+    """Encode texts as vectors with a number precision of the extraction engine (`float32` or `bfloat16`)."""
     with autocast("cpu", precision):
         results = encoder.encode([Sample(text=t) for t in texts])
     return np.concatenate([result.arrays["pooled"] for result in results])
