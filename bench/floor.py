@@ -1,4 +1,4 @@
-"""Measures a lower bound (the floor) on the time of extraction: decoding alone, then face detection and networks alone."""
+"""Measures a lower bound (the floor) of the extraction time: decoding alone, then face detection and networks alone."""
 
 import functools
 import time

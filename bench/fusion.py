@@ -77,7 +77,7 @@ def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
     difference = largest_difference(model, peers.FORWARDS[key], padded)
     if difference > 1e-5:
         raise WorkError(
-            f"{key}: the reference in bench/peers.py computes other logits than ercache's model (difference {difference})"
+            f"{key}: the reference in bench/peers.py and ercache's model give different logits (by {difference})"
         )
     order = torch.Generator().manual_seed(0)
 

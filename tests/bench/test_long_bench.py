@@ -21,6 +21,6 @@ def test_a_small_recording_comes_to_figures(tmp_path: Path) -> None:
 
 
 def test_a_command_that_fails_ends_the_benchmark_with_its_words(tmp_path: Path) -> None:
-    with pytest.raises(WorkError, match="ended with") as caught:
+    with pytest.raises(WorkError, match="failed with exit status") as caught:
         long.run_ercache(tmp_path, "extract", "folder")
     assert caught.value.details
