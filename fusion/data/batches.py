@@ -101,7 +101,7 @@ class Subset:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Return the feature size of each modality, and the step size of each role (input of a sequence model)."""
+        """Return the feature size of each modality, and the size of a step for each role (model input)."""
         widths = {name: values.shape[1] for name, values in self.features.items()}
         return widths | {role: steps.width for role, steps in self.sequences.items()}
 

@@ -91,8 +91,8 @@ def read_modalities(
         allow_leak: features of checkpoints that were trained on test data give a note (mark), not a problem.
 
     Returns:
-        Modality -> features, with the utterances part after part in manifest order; and the findings. If the findings
-        hold a problem, do not use the features.
+        Modality -> features, with utterances in manifest order, one corpus part after the other; and the findings. If
+        the findings hold a problem, do not use the features.
     """
     findings = Findings()
     reader = _Reader(root, manifest, findings, test_parts, test_ids, allow_random_weights, allow_leak)
@@ -126,8 +126,8 @@ def read_sequences(
         guards: the keyword arguments of `read_modalities`.
 
     Returns:
-        Role -> steps, with the utterances part after part in manifest order; and the findings. If the findings hold a
-        problem, do not use the steps.
+        Role -> steps, with utterances in manifest order, one corpus part after the other; and the findings. If the
+        findings hold a problem, do not use the steps.
     """
     reader = _Reader(root, manifest, Findings(), **guards)
     read = {
@@ -175,7 +175,7 @@ class _Reader:
         widths = sorted({"x".join(map(str, shape)) or "1" for shape in shapes})
         if len(widths) > 1:
             self._problem(
-                f"{split_array_name(chosen)[0]}: its parts have different widths ({', '.join(widths)})"
+                f"{split_array_name(chosen)[0]}: the cache files of its corpus parts have vectors of different sizes ({', '.join(widths)})"
             )
         return len(widths) == 1
 
@@ -223,13 +223,13 @@ class _Reader:
     def _check_origin(self, cache: CacheFile, name: str) -> None:
         made = cache.provenance
         if made.get("corpus") != self.manifest.corpus:
-            other = f"of corpus {made.get('corpus')!r}, not {self.manifest.corpus!r}"
+            other = f"a cache of corpus {made.get('corpus')!r}, not {self.manifest.corpus!r}"
             self._problem(f"{cache.path}: {other}")
         recipe = {key: made.get(key) for key in RECIPE}
         if self.findings.recipes.setdefault(name, recipe) != recipe:
             changed = [key for key in RECIPE if recipe[key] != self.findings.recipes[name][key]]
             self._problem(
-                f"{name}: its parts were made with different {', '.join(changed)}; extract it again"
+                f"{name}: the cache files of its corpus parts were made with different {', '.join(changed)}; extract it again"
             )
         if not made.get("encoder"):
             self.findings.mark(f"origin of {name} unknown")

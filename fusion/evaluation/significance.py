@@ -226,7 +226,7 @@ def _damages(table: pa.Table, run: RunRecord, chances: Sequence[str]) -> list[st
     found = [f"column {name} holds no numbers" for name in wrong]
     # In a multi-label task some emotions of an utterance may be unknown.
     whole_columns = [name for name in table.column_names if not (run.several and name.startswith("label_"))]
-    found += [f"column {name} has holes" for name in whole_columns if table.column(name).null_count]
+    found += [f"column {name} has empty cells" for name in whole_columns if table.column(name).null_count]
     for key in () if run.several else ("label", "predicted"):
         strange = set(table.column(key).to_pylist()) - {*run.classes, None}
         found += [f"{key} {value!r} is no class of the run" for value in sorted(strange, key=str)]
@@ -234,10 +234,12 @@ def _damages(table: pa.Table, run: RunRecord, chances: Sequence[str]) -> list[st
     for seed, utterance in zip(table.column("seed").to_pylist(), table.column("id").to_pylist(), strict=True):
         ids.setdefault(seed, []).append(utterance)
     if set(ids) != set(run.seeds):
-        found.append(f"rows of the seeds {sorted(ids, key=str)}, not of {run.seeds}")
+        found.append(
+            f"the table has rows of the seeds {sorted(ids, key=str)}, but the run has the seeds {run.seeds}"
+        )
     whole = max(ids.values(), key=len, default=[])
     found += [
-        f"seed {seed} has {len(rows)} labelled test utterances, not {len(set(whole))}"
+        f"seed {seed} has {len(rows)} labelled test utterances, another seed has {len(set(whole))}"
         for seed, rows in ids.items()
         if rows != whole or len(set(rows)) != len(rows) or not rows
     ]

@@ -103,7 +103,7 @@ def absent_modalities(
     """
     picked = [rows[i] for i in train]
     return [
-        f"modality {name!r}: no utterance of train has it (all of its features together)"
+        f"modality {name!r}: no utterance of train has all features of this modality"
         for name, has in present.items()
         if picked and not has[picked].any()
     ]

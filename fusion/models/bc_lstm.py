@@ -10,7 +10,7 @@ from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class BcLstmConfig(BaseModel):
-    """Switches of bc-LSTM."""
+    """Switches of bc-LSTM: the settings under `config` of an experiment in params.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     hidden: int = Field(64, ge=1, description="width of the LSTM in each direction")

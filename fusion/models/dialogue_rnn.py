@@ -22,7 +22,7 @@ from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class DialogueRnnConfig(BaseModel):
-    """Switches of DialogueRNN."""
+    """Switches of DialogueRNN: the settings under `config` of an experiment in params.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     D_g: int = Field(150, ge=1, description="global state")

@@ -16,7 +16,7 @@ NEAREST = 1 - 1e-5  # greatest cosine: arccos has no finite derivative at 1
 
 
 class MmgcnConfig(BaseModel):
-    """Switches of MMGCN."""
+    """Switches of MMGCN: the settings under `config` of an experiment in params.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     hidden: int = Field(200, ge=2, multiple_of=2, description="width of a node")

@@ -9,7 +9,7 @@ from fusion.models.base import ModelEntry, Widths, join_features, joined_width
 
 
 class TransformerConfig(BaseModel):
-    """Switches of the baseline `transformer`."""
+    """Switches of the baseline `transformer`: the settings under `config` of an experiment in params.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     heads: int = Field(4, ge=1, description="attention heads")

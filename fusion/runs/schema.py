@@ -215,10 +215,10 @@ def changes_since(
     """
     before = record.provenance
     changed = [
-        f"{path} is not the file of the training"
+        f"{path} has changed since the training"
         for path, digest in before.caches.items()
         if path in caches and caches[path] != digest
     ]
     if labels_digest is not None and labels_digest != before.labels_digest:
-        changed.append("labels or split are not those of the training")
+        changed.append("labels or split have changed since the training")
     return changed

@@ -1,4 +1,4 @@
-"""The switches of AMuSE."""
+"""The switches of AMuSE: the settings under `config` of an experiment in params.yaml."""
 
 from typing import Literal, Self
 

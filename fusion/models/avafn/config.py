@@ -1,4 +1,4 @@
-"""The switches of AVAFN."""
+"""The switches of AVAFN: the settings under `config` of an experiment in params.yaml."""
 
 from typing import Literal
 

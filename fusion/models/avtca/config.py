@@ -1,4 +1,4 @@
-"""The switches of AVT-CA."""
+"""The switches of AVT-CA: the settings under `config` of an experiment in params.yaml."""
 
 from typing import Literal
 

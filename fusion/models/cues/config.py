@@ -1,4 +1,4 @@
-"""The switches of Cues."""
+"""The switches of Cues: the settings under `config` of an experiment in params.yaml."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal, Self

@@ -70,7 +70,7 @@ def test_all_problems_are_reported_together_with_the_remedy(data: Path) -> None:
     error = told(data)
     text = "\n".join(error.details)
     assert "sound.dev.h5: no such cache file" in text and "face.test.h5: no such cache file" in text
-    assert "words.train.h5: of corpus 'other', not 'toy'" in text
+    assert "words.train.h5: a cache of corpus 'other', not 'toy'" in text
     assert error.hint == "ercache extract toy --features sound,face"
     assert error.exit_code == 2
 
@@ -244,7 +244,7 @@ def test_parts_that_were_made_differently_are_refused(data: Path) -> None:
     old = (data / "caches/toy/text/words.train.h5").read_bytes()
     rewrite(data, version=2)
     (data / "caches/toy/text/words.train.h5").write_bytes(old)
-    assert "words: its parts were made with different version; extract it again" in told(data).details
+    assert "words: the cache files of its corpus parts were made with different version; extract it again" in told(data).details
 
 
 def test_only_caches_that_the_subsets_need_are_read(data: Path) -> None:
@@ -316,7 +316,7 @@ def test_a_modality_that_only_unlabelled_utterances_of_train_have_is_refused(dat
     write_feature(data, manifest, "face", only)
     assert read(data).modalities["visual"].present.any()
     assert told(data, unlabelled="drop").details == (
-        "modality 'visual': no utterance of train has it (all of its features together)",
+        "modality 'visual': no utterance of train has all features of this modality",
     )
 
 

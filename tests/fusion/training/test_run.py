@@ -305,7 +305,7 @@ def test_evaluate_says_what_is_wrong_with_a_run(data: Path) -> None:
         evaluate(folder, data, "tst")
     manifest = toy_manifest()
     write_feature(data, manifest, "words", {i: 2 * v for i, v in toy_vectors(manifest, "words").items()})
-    assert evaluate(folder, data)["marks"] == ["toy/text/words.test.h5 is not the file of the training"]
+    assert evaluate(folder, data)["marks"] == ["toy/text/words.test.h5 has changed since the training"]
     (folder / "seed0/statistics.safetensors").unlink()
     with pytest.raises(UsageError, match="the feature statistics are missing"):
         evaluate(folder, data)
