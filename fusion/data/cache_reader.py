@@ -175,7 +175,8 @@ class _Reader:
         widths = sorted({"x".join(map(str, shape)) or "1" for shape in shapes})
         if len(widths) > 1:
             self._problem(
-                f"{split_array_name(chosen)[0]}: the cache files of its corpus parts have vectors of different sizes ({', '.join(widths)})"
+                f"{split_array_name(chosen)[0]}: the cache files of its corpus parts have vectors of different "
+                f"sizes ({', '.join(widths)})"
             )
         return len(widths) == 1
 
@@ -229,7 +230,7 @@ class _Reader:
         if self.findings.recipes.setdefault(name, recipe) != recipe:
             changed = [key for key in RECIPE if recipe[key] != self.findings.recipes[name][key]]
             self._problem(
-                f"{name}: the cache files of its corpus parts were made with different {', '.join(changed)}; extract it again"
+                f"{name}: its cache files differ in {', '.join(changed)} from each other; extract the feature again"
             )
         if not made.get("encoder"):
             self.findings.mark(f"origin of {name} unknown")

@@ -41,7 +41,7 @@ def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dic
     model = load_model(model_dir / f"seed{seed}", run)
     if not isinstance(model, Avafn) or not model.explains:
         raise UsageError(
-            f"{model_dir}: no case study of this run: its model does not store both attentions",
+            f"{model_dir}: no case study: it needs the attention over audio and over earlier turns, which this model lacks",
             hint="train an avafn on audio and visual, with use_cam, use_acm and context_attention: scalar_tanh",
         )
     raw = source.subset(subset)
