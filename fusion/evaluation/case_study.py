@@ -41,7 +41,7 @@ def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dic
     model = load_model(model_dir / f"seed{seed}", run)
     if not isinstance(model, Avafn) or not model.explains:
         raise UsageError(
-            f"{model_dir}: no case study: it needs the attention over audio and over earlier turns, which this model lacks",
+            f"{model_dir}: this model lacks the attention weights that a case study shows",
             hint="train an avafn on audio and visual, with use_cam, use_acm and context_attention: scalar_tanh",
         )
     raw = source.subset(subset)

@@ -119,7 +119,7 @@ def predictions_of(
     raw = source.subset(subset)
     if raw.widths != run.widths:
         raise UsageError(
-            f"{model_dir}: trained on feature sizes {run.widths}, but the caches have {raw.widths}"
+            f"{model_dir}: trained on feature sizes {run.widths}, but the caches have {raw.widths}; train it again"
         )
     for seed in run.seeds:
         folder = model_dir / f"seed{seed}"
@@ -154,5 +154,7 @@ def load_model(folder: Path, run: RunRecord) -> nn.Module:
         model.load_state_dict(read_tensors(folder / MODEL_FILE))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"{folder}: the weights do not fit {run.model} ({reason})") from error
+        raise UsageError(
+            f"{folder}: the weights do not fit the model {run.model} ({reason}); train it again"
+        ) from error
     return model.eval()

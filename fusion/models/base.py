@@ -40,7 +40,7 @@ class ModelEntry:
         paper_encoders: modality (or role) -> key of the encoder that the paper uses, if ercache has this encoder.
         roles: only for models that take sequences: modality -> names of the model's inputs (roles). An experiment
             names one feature for each role, in this order; the last ones may be left out. Such a model gets
-            `Batch.steps` instead of `Batch.features`, and `widths` holds the step size of each role.
+            `Batch.steps` instead of `Batch.features`, and `widths` holds the size of a step for each role.
         paper_training: preset -> training params of the paper; only for presets that follow the paper.
         pair_bytes: (config, number of modalities) -> measured bytes of memory that training needs for each pair of
             utterances of a dialogue; None if memory does not grow with the number of pairs.
@@ -75,7 +75,7 @@ class ModelEntry:
         values = {**self.presets[preset], **overrides}
         wrong = schema_errors(self.config, values, "config")
         if wrong:
-            raise UsageError(f"model {self.key}: wrong switches", details=wrong)
+            raise UsageError(f"model {self.key}: unknown switches or wrong values in `config`", details=wrong)
         return self.config(**values)
 
     def describe(self) -> dict[str, Any]:
