@@ -244,7 +244,10 @@ def test_parts_that_were_made_differently_are_refused(data: Path) -> None:
     old = (data / "caches/toy/text/words.train.h5").read_bytes()
     rewrite(data, version=2)
     (data / "caches/toy/text/words.train.h5").write_bytes(old)
-    assert "words: its cache files differ in version from each other; extract the feature again" in told(data).details
+    assert (
+        "words: its cache files differ in version from each other; extract the feature again"
+        in told(data).details
+    )
 
 
 def test_only_caches_that_the_subsets_need_are_read(data: Path) -> None:

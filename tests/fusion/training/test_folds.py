@@ -191,7 +191,9 @@ def test_an_extractor_that_has_seen_the_test_part_of_its_fold_is_refused(data: P
 def test_missing_features_of_all_folds_are_reported_before_any_training(data: Path) -> None:
     with pytest.raises(UsageError) as told:
         train(data, with_extractor("toy"))
-    assert len(told.value.details) == 9 and "words@loso/c.test.h5: no such cache file" in told.value.details[-1]
+    assert (
+        len(told.value.details) == 9 and "words@loso/c.test.h5: no such cache file" in told.value.details[-1]
+    )
     assert "ercache extract toy --features words@loso/a" in told.value.hint
     assert (
         train(data, with_extractor("other"))["marks"] == []
