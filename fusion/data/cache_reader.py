@@ -230,7 +230,7 @@ class _Reader:
         if self.findings.recipes.setdefault(name, recipe) != recipe:
             changed = [key for key in RECIPE if recipe[key] != self.findings.recipes[name][key]]
             self._problem(
-                f"{name}: its cache files differ in {', '.join(changed)} from each other; extract the feature again"
+                f"{name}: the cache files of this feature differ in {', '.join(changed)}; extract the feature again"
             )
         if not made.get("encoder"):
             self.findings.mark(f"origin of {name} unknown")

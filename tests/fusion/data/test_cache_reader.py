@@ -208,7 +208,10 @@ def test_caches_of_other_text_are_stale(data: Path) -> None:
     rows = [replace(u, text="other") if u.id == "dev_d0_u0" else u for u in toy_manifest().utterances]
     write_manifest(replace(toy_manifest(), utterances=tuple(rows)), data / "manifests/toy.jsonl")
     error = told(data)
-    assert len(error.details) == 1 and "words.dev.h5: its inputs (text or media) are not" in error.details[0]
+    assert (
+        len(error.details) == 1
+        and "words.dev.h5: outdated: text or media in the manifest" in error.details[0]
+    )
     assert error.hint == "ercache extract toy --features words"
 
 
@@ -223,7 +226,10 @@ def test_a_modality_that_no_utterance_of_train_has_is_refused(data: Path) -> Non
     manifest = toy_manifest()
     vectors = {i: v for i, v in toy_vectors(manifest, "face").items() if not i.startswith("train")}
     write_feature(data, manifest, "face", vectors)
-    assert any("modality 'visual': no utterance of train has it" in d for d in told(data).details)
+    assert any(
+        "modality 'visual': no utterance of train has all features of this modality" in d
+        for d in told(data).details
+    )
 
 
 def without_joy(manifest: Manifest) -> Manifest:
@@ -245,7 +251,7 @@ def test_parts_that_were_made_differently_are_refused(data: Path) -> None:
     rewrite(data, version=2)
     (data / "caches/toy/text/words.train.h5").write_bytes(old)
     assert (
-        "words: its cache files differ in version from each other; extract the feature again"
+        "words: the cache files of this feature differ in version; extract the feature again"
         in told(data).details
     )
 

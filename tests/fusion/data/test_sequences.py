@@ -308,7 +308,7 @@ def test_a_feature_with_several_sequences_must_say_which(data: Path) -> None:
         entries = [Entry(i, Status.OK, "", 1, "", content_digest(arrays[i])) for i in ids]
         made = {"corpus": "toy", "part": part, "feature": "two", "encoder": "toy/two"}
         write_cache(data / "caches" / "toy" / "text" / f"two.{part}.h5", specs, entries, arrays, made)
-    with pytest.raises(UsageError, match="the experiment cannot use") as told:
+    with pytest.raises(UsageError, match="do not fit the experiment") as told:
         source_of(data, features={"text": ["two"]})
     assert (
         "several arrays of kind sequence" in told.value.details[0]
