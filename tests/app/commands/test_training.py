@@ -158,7 +158,7 @@ BAD: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
         ("dev and train share utterances",),
     ),
     "values that are no numbers": (no_numbers, ("NaN or infinite values in dev_d1_u2, dev_d2_u0",)),
-    "a modality that nobody has": (all_faces_gone, ("no utterance of train has it",)),
+    "a modality that nobody has": (all_faces_gone, ("no utterance of train has all features",)),
     "a model that does not do the task": (
         lambda: configure(exp={"model": "copy_last", "config": {}}),
         ("does not do the task 'erc'",),
