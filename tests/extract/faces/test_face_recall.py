@@ -1,4 +1,4 @@
-"""The fast policy finds the face that facenet-pytorch's defaults call the main one, and says where it does not."""
+"""The default policy finds the face that facenet-pytorch's defaults call the main one, and says where it does not."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import pytest
 
 from bench.faces import (
     CREMAD,
-    FAST,
     Frames,
     all_frames,
     demo_clips,
@@ -19,6 +18,7 @@ from bench.faces import (
     reference,
     small_faces,
 )
+from ercache.params.schema import FacePolicy
 from extract.faces.mtcnn import FaceFinder
 from extract.media.types import Faces
 
@@ -27,7 +27,7 @@ real = pytest.mark.skipif(not CREMAD.is_dir(), reason="needs ../shared/media/cre
 
 @pytest.fixture(scope="module")
 def finder() -> FaceFinder:
-    return FaceFinder(FAST)
+    return FaceFinder(FacePolicy())
 
 
 @pytest.fixture(scope="module")
@@ -35,23 +35,23 @@ def demo(demo_corpus: Path) -> list[Frames]:
     return demo_clips(demo_corpus)
 
 
-def fast_recall(finder: FaceFinder, clips: list[Frames], step: int) -> float:
+def default_recall(finder: FaceFinder, clips: list[Frames], step: int) -> float:
     pictures = [frame.image for clip in clips for frame in clip][::step]
     assert len(pictures) >= 20
-    return recalls({"fast": finder.find}, pictures)["fast"]
+    return recalls({"default": finder.find}, pictures)["default"]
 
 
 def test_main_faces_of_the_demo_are_found(finder: FaceFinder, demo: list[Frames]) -> None:
-    assert fast_recall(finder, demo, 25) >= 0.99
+    assert default_recall(finder, demo, 25) >= 0.99
 
 
 @real
 def test_main_faces_of_real_clips_are_found(finder: FaceFinder) -> None:
-    assert fast_recall(finder, real_clips(), 15) >= 0.99
+    assert default_recall(finder, real_clips(), 15) >= 0.99
 
 
 def test_main_faces_of_photographs_are_found(finder: FaceFinder) -> None:
-    assert recalls({"fast": finder.find}, photographs())["fast"] >= 0.99
+    assert recalls({"default": finder.find}, photographs())["default"] >= 0.99
 
 
 def test_main_faces_are_found_when_they_are_followed(finder: FaceFinder, demo: list[Frames]) -> None:
@@ -68,7 +68,7 @@ def test_main_faces_of_a_real_clip_are_found_when_they_are_followed(finder: Face
 def test_small_faces_are_found_down_to_a_stated_size(
     finder: FaceFinder, share: float, expected: float
 ) -> None:
-    assert recalls({"fast": finder.find}, small_faces(share, 3))["fast"] == expected
+    assert recalls({"default": finder.find}, small_faces(share, 3))["default"] == expected
 
 
 def test_recall_counts_the_largest_face_alone() -> None:
