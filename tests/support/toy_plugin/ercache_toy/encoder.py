@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+from pydantic import BaseModel
 
 from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
@@ -12,26 +13,28 @@ from ercache.weights import Weights
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 
 
+class LoudnessParams(Strict):
+    """The encoder has no switches."""
+
+
 class Loudness:
     """Encoder that returns the root mean square and the peak of a sound."""
 
-    class Params(Strict):
-        """The encoder has no switches."""
-
-    spec: ClassVar = EncoderSpec(
+    Params: ClassVar[type[BaseModel]] = LoudnessParams
+    spec: ClassVar[EncoderSpec] = EncoderSpec(
         "audio/toy-loudness", "audio", "loudness", "one", 1, "MIT", libraries=("ercache-toy",)
     )
 
-    def __init__(self, params: Params, device: str = "cpu", weights: Weights | None = None) -> None:
+    def __init__(self, params: LoudnessParams, device: str = "cpu", weights: Weights | None = None) -> None:
         pass
 
     @staticmethod
-    def input(params: Params) -> Input:
+    def input(params: LoudnessParams) -> Input:
         """The encoder needs sound at 8 kHz."""
         return Input(rate=8000)
 
     @staticmethod
-    def arrays(params: Params) -> tuple[ArraySpec, ...]:
+    def arrays(params: LoudnessParams) -> tuple[ArraySpec, ...]:
         """The encoder returns one array, `pooled` [1, 2]."""
         return (ArraySpec("pooled", "vector", ("utterance", "dim"), (2,)),)
 
