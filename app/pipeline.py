@@ -13,7 +13,7 @@ from ercache.errors import ParamsError
 from ercache.params.load import PARAMS_FILE
 from ercache.params.schema import ExperimentParams, Params, split_array_name
 from ercache.trained_extractors import TABLES, extractor_folder
-from ercache.training import SCORE
+from ercache.training.selection import SCORE
 from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
 from extract.encoders.base import EncoderKind

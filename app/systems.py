@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ercache.errors import UsageError
 from ercache.params.schema import ExperimentParams, Params, task_label
-from ercache.training import METRIC
+from ercache.training.selection import METRIC
 from fusion.evaluation.ranking import Ranking, rank_systems
 from fusion.evaluation.significance import ScoredRun, compare_pair, holm, read_scored_runs
 from fusion.experiment.resolve import experiment_of

@@ -64,7 +64,10 @@ def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 
 
 
 def measure_model(key: str, preset: str, subset: Subset) -> dict[str, Any]:
-    """Measure an epoch of one model and of its reference, with as many threads as `ercache train` uses."""
+    """Measure the seconds of one epoch of a model, and of the same model written plainly (bench/peers.py).
+
+    Both get as many threads as `ercache train` would use.
+    """
     entry = MODELS[key]
     torch.manual_seed(0)
     model = entry.build(subset.widths, CLASSES, entry.resolve(preset, {}))

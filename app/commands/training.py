@@ -23,7 +23,7 @@ from app.console import (
 )
 from app.training_table import training_table
 from ercache.params.schema import Params
-from ercache.training import SCORE
+from ercache.training.selection import SCORE
 
 COMPARED = "weighted F1 on test; p values are Holm-corrected"
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from app.report.runs import Curves, Run, read_curves
-from ercache.training import SCORE
+from ercache.training.selection import SCORE
 from ercache.wording import count_noun
 
 WIDTH: Final = 240

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ercache.metrics import scores_of_confusions
-from ercache.training import METRIC
+from ercache.training.selection import METRIC
 from fusion.runs.schema import RunRecord
 from fusion.runs.schema import read_run as read_record
 

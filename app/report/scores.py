@@ -13,7 +13,7 @@ from app.report.runs import Run, majority_floor
 from ercache.errors import ErcacheError
 from ercache.manifest import Manifest
 from ercache.metrics import in_order
-from ercache.training import METRIC
+from ercache.training.selection import METRIC
 from fusion.runs.schema import Score
 
 TASKS = {"erc": "recognition", "epc": "prediction of the next utterance"}

@@ -1,7 +1,7 @@
 """Read the tuple pickles of DialogueRNN, DialogueGCN, MMGCN, MM-DFN and their successors (IEMOCAP and MELD).
 
-Each element of the tuple is a dictionary from dialogue to one row per utterance. The number of elements and the
-position of the sentences show which feature each element holds. IEMOCAP files name their utterances
+Each element of the tuple is a dictionary from dialogue to one row per utterance. Which feature an element holds follows
+from the number of elements and from which of them holds the sentences. IEMOCAP files name their utterances
 (`Ses01F_impro01_F000`). MELD files number the dialogues continuously through train, dev and test.
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ercache.registry import Registry, lacking
-from ercache.training import METRIC
+from ercache.training.selection import METRIC
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -97,7 +97,7 @@ class RegionLayer(nn.Module):
         self.bn = nn.BatchNorm2d(o)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the region layer.
+        """Convolve a feature map as a whole and in tiles of three sizes, and add the results.
 
         Args:
             x: feature map, [B, i, h, w].

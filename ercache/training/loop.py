@@ -19,10 +19,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from ercache.errors import WorkError
 from ercache.files import atomic_file
 from ercache.params.schema import TrainingParams
-from ercache.training import SCORE
 from ercache.training.determinism import random_states, set_random_states
 from ercache.training.losses import penalty
 from ercache.training.optimizers import Stepping, by_epochs, optimizer_of
+from ercache.training.selection import SCORE
 
 CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_PAUSE = 20  # times what the last one took: the state of a large model takes seconds to write
@@ -176,7 +176,7 @@ def _epoch(
     if not np.isfinite(total):
         raise WorkError(
             f"the training loss is {total} in epoch {len(state.progress.history) + 1}",
-            hint="lower training.lr, or look for extreme values in the features (training.standardize)",
+            hint="lower training.lr, look for extreme values in the features, or set training.standardize: true",
         )
     return total / max(1, examples)
 

@@ -42,7 +42,7 @@ _DTYPES: Final = {
 
 
 class Stub:
-    """Replaces any class or function that a pickle names. It accepts calls, items and a state, and keeps nothing."""
+    """Replaces any class or function that a pickle names. It can be called and filled, but keeps nothing."""
 
     def __new__(cls, *_: Any, **__: Any) -> "Stub":
         return object.__new__(cls)

@@ -78,8 +78,8 @@ class FaceTables:
     ) -> dict[int, tuple[Frame, ...]]:
         """Add faces to pictures of one size and rate.
 
-        If the faces of one picture are unknown, detection runs on all pictures, so that the results stay byte for byte
-        equal.
+        Known detections come from the store. If those of at least one picture are not there, detection runs on all the
+        pictures: the detector's last digits depend on which pictures it gets together.
         """
         wanted = [(n, f, self._unit(shard, n, f, kind)) for n in rows for f in frames[n]]
         packed = {unit: new[unit] for _, _, unit in wanted if unit in new}

@@ -140,9 +140,9 @@ def _read(path: Path, spans: Sequence[Span], limits: Limits, tick: Tick) -> Iter
 
 @functools.cache
 def _probes_of_process() -> dict[tuple[Path, tuple[int, ...]], Probe]:
-    """Return the properties of the files that this process has read last.
+    """Return the memory of this process for file properties, which holds the files that it has read most recently.
 
-    Thanks to them, a long recording is indexed only once.
+    Thanks to it, a long recording is indexed only once.
     """
     return {}
 

@@ -39,7 +39,7 @@ ReadFunction = Callable[[ReadRequest, Callable[[], None]], Iterator[tuple[int, C
 def read_scanned(request: ReadRequest, tick: Callable[[], None] = lambda: None) -> Iterator[tuple[int, Clip]]:
     """Yield (index of the span, clip) for each time span, as soon as it is read.
 
-    Every error becomes a clip with a reason, even an error in ercache itself.
+    No error is raised: a span that cannot be read gives a clip that says why, even after an error in ercache itself.
 
     Args:
         request: the file and the spans.

@@ -134,9 +134,9 @@ class _TrackClock:
         return self._returns_to(self._ranks[number], self.last - self.base)
 
     def correction_of_first_packets(self, number: int) -> float | None:
-        """Return the correction for a few wrong packets at the beginning of a stream; None if they are not wrong.
+        """Return the seconds to add to the times of the first few packets of a stream, which may be too late.
 
-        They are wrong if the times decrease after them and do not come back.
+        They are too late if the times jump back after them and never reach the earlier level again. None if not.
         """
         rank = self._ranks[number]
         ends = [*self._later_jumps(rank), len(self._times)][:2]

@@ -15,6 +15,7 @@ from ercache.errors import UsageError
 from ercache.manifest import Manifest, MediaRef
 from ercache.params.load import suggestion
 from ercache.params.schema import EngineParams, FacePolicy, Limits
+from ercache.wording import count_noun
 from extract.corpora.common.suffixes import AUDIO_SUFFIXES
 from extract.engine.extraction import extract_corpus, raise_if_withheld
 from extract.engine.plan import Feature
@@ -172,7 +173,8 @@ def source_of_folder(
     if len(classes) < (4 if identities else 2):
         expected_layout = "a folder with one subfolder per label"
         raise UsageError(
-            f"{folder}: {len(found)} files of {len(classes)} labels are too few for a training run",
+            f"{folder}: has files for {count_noun(len(classes), 'label')}; a training run needs at least"
+            f" {count_noun(4 if identities else 2, 'label')}",
             hint=f"give {expected_layout}, containing {'sound' if audio else ', '.join(IMAGES)} files",
         )
     names = [f"{path.parent.name}/{path.name}" for path in found]

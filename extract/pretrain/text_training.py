@@ -18,10 +18,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from ercache.metrics import scores
 from ercache.nets.roberta import SIZES, from_checkpoint, roberta
 from ercache.params.schema import TrainingParams
-from ercache.training import METRIC, SCORE
 from ercache.training.determinism import deterministic, set_seeds
 from ercache.training.loop import TrainingHistory, fit
 from ercache.training.optimizers import Stepping
+from ercache.training.selection import METRIC, SCORE
 from ercache.weights import Weights
 from extract.encoders.text.tokenization import hidden_states, padded_rows
 from extract.pretrain.config import TextConfig, TextTraining

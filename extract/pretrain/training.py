@@ -19,7 +19,7 @@ from ercache.training.loop import EpochReport, TrainingHistory, fit
 from ercache.training.optimizers import Stepping
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining
 from extract.pretrain.examples import Examples, embed_with
-from extract.pretrain.losses import metric_loss
+from extract.pretrain.metric_losses import metric_loss
 from extract.pretrain.quality import EmbeddingSet, knn_accuracy, verification_auc
 from extract.pretrain.triplets import balanced_batches, semi_hard
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from extract.pretrain.losses import distance
+from extract.pretrain.metric_losses import distance
 
 
 @dataclass(frozen=True)

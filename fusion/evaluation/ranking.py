@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from ercache.metrics import mean_scores
-from ercache.training import METRIC
+from ercache.training.selection import METRIC
 from fusion.evaluation.significance import ScoredRun
 
 LEVEL = 0.05

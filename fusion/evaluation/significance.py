@@ -21,8 +21,8 @@ from ercache.metrics import (
     resampled_means,
     rng_draws,
 )
-from ercache.training import METRIC
 from ercache.training.losses import IGNORED
+from ercache.training.selection import METRIC
 from fusion.runs.predict import counts_of
 from fusion.runs.predictions import PREDICTIONS_FILE, majority_vote, read_rows
 from fusion.runs.schema import COMPARED_FIELDS, RunRecord, read_run

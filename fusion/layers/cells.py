@@ -85,12 +85,13 @@ def run_gru(cells: nn.ModuleList, x: Tensor, who: Tensor | None = None, people: 
 
     Args:
         cells: one cell for each direction.
-        x: inputs [R, B, L, D]; the backward direction has its turns in reverse order.
+        x: inputs [R, B, L, D]: R directions, B dialogues, L turns, D features. In the backward direction the turns are
+            in reverse order.
         who: speaker index of each turn, [R, B, L], to give each speaker a state; None for one state for all turns.
         people: number of speakers.
 
     Returns:
-        The state after each turn, [R, B, L, H], in the order of `x`.
+        The state after each turn, [R, B, L, H]. Those of the backward direction stay in reverse order.
     """
     R, B, L, _ = x.shape
     W_h, b_h = recurrent_weights(cells, B)

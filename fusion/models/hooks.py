@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ercache.errors import UsageError
 from fusion.data.batches import Batch
 from fusion.data.stages import Stage
-from fusion.layers.losses import Loss
+from fusion.layers.label_losses import Loss
 
 LIKE: Final = 0.75  # similarity (difflib) from which a name counts as a misspelling of a hook's
 

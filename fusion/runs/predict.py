@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ercache import metrics
 from ercache.manifest import PRESENCE
-from ercache.training import METRIC, SCORE
 from ercache.training.losses import IGNORED, masked_cross_entropy
+from ercache.training.selection import METRIC, SCORE
 from fusion.data.batches import PaddedBatches, Subset
-from fusion.layers.losses import masked_binary_cross_entropy
+from fusion.layers.label_losses import masked_binary_cross_entropy
 from fusion.runs.predictions import Predictions
 from fusion.runs.schema import ClassScore, Score, Scores
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ercache.errors import UsageError
 from ercache.files import write_json
 from ercache.params.schema import EpcTarget, ExperimentParams, Task, task_label
-from ercache.training import SCORE
+from ercache.training.selection import SCORE
 
 RECORD: Final = "run.json"
 CURVES: Final = ("train_loss", "validation_loss", SCORE, "validation_accuracy")

@@ -9,7 +9,7 @@ from typing import Any
 from ercache.digests import canonical_json
 from ercache.errors import UsageError
 from ercache.files import atomic_file
-from ercache.training import SCORE
+from ercache.training.selection import SCORE
 
 COLUMNS = ("number", "search", "config", SCORE, "std", "reason")
 

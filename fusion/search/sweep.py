@@ -17,7 +17,7 @@ from ercache.digests import canonical_json, digest_of
 from ercache.errors import ErcacheError, UsageError, WorkError
 from ercache.params.load import schema_errors, suggestion
 from ercache.params.schema import ExperimentParams, Params, TrainingParams
-from ercache.training import SCORE
+from ercache.training.selection import SCORE
 from fusion.experiment.resolve import Experiment, experiment_of
 from fusion.experiment.source import Source, provenance_of, read_source
 from fusion.models import MODELS

@@ -25,7 +25,7 @@ from fusion.data.stages import Stage
 from fusion.data.windows import context_window_of
 from fusion.experiment.resolve import Experiment
 from fusion.experiment.source import Source
-from fusion.layers.losses import loss_of
+from fusion.layers.label_losses import loss_of
 from fusion.models.hooks import hooks_of
 from fusion.runs.predict import validation_scores
 from fusion.training.hard_examples import HardExampleBatches

@@ -9,8 +9,8 @@ import torch
 
 from ercache.files import write_csv, write_json
 from ercache.params.schema import split_array_name
-from ercache.training import METRIC, SCORE
 from ercache.training.determinism import deterministic, threads_for
+from ercache.training.selection import METRIC, SCORE
 from fusion.data.batches import PaddedBatches, Statistics, Subset, standardized_on_device
 from fusion.data.windows import ContextWindow
 from fusion.experiment.resolve import Experiment

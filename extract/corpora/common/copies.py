@@ -30,12 +30,12 @@ class Copies(Generic[Key]):
 
     @property
     def chosen(self) -> dict[Key, str]:
-        """Dict from key to the chosen file."""
+        """For each content (key), the path of the one file that is used: the copy in the best folder."""
         return {key: ranked[0] for key, ranked in self._ranked()}
 
     @property
     def duplicates(self) -> dict[str, str]:
-        """Dict from a copy that is not used to the file that was chosen instead."""
+        """For each copy that is not used, the path of the file with the same content that is used instead."""
         return {path: ranked[0] for _, ranked in self._ranked() for path in ranked[1:]}
 
     def _ranked(self) -> list[tuple[Key, list[str]]]:

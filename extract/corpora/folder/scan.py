@@ -177,7 +177,7 @@ def _table_of(folder: FolderListing, pairing: Pairing, switches: Switches) -> st
     if switches.table is not None:
         if switches.table not in folder.files:
             raise CorpusError(
-                f"folder: {switches.table} is not below {folder.root}",
+                f"corpus folder: the table {switches.table} is not below {folder.root}",
                 hint="correct corpora.folder.table in params.yaml",
             )
         return switches.table

@@ -95,7 +95,7 @@ class MpnetKind:
         return Input(text=True)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled`, the states of words or tokens, and their character spans in the text."""
+        """Declare three arrays: the text vector `pooled`, one vector per word or token, and their character spans."""
         return text_arrays(self.shape.width, getattr(params, "tokens", True), self.row)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:

@@ -154,7 +154,7 @@ class JaaNetEncoder:
 
 
 def aligned_faces(sample: Sample, position: int, most: int) -> list[AlignedFace]:
-    """Return the `most` largest faces of a picture, aligned, the largest first."""
+    """Return the largest faces of a picture, at most `most` of them, aligned; the largest first."""
     frame = sample.frames[position]
     faces = frame.faces
     if faces is None or not len(faces.boxes):

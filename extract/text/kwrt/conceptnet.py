@@ -43,7 +43,10 @@ def read_conceptnet(dump: Path) -> Knowledge:
             hint="get conceptnet-assertions-5.7.0.csv.gz again and pass it unchanged, still compressed",
         ) from error
     if not knowledge.pairs:
-        raise WeightsError(f"{dump}: contains no English IsA, HasContext or Causes relation of single words")
+        raise WeightsError(
+            f"{dump}: contains no English IsA, HasContext or Causes relation of single words",
+            hint="use the complete dump, conceptnet-assertions-5.7.0.csv.gz",
+        )
     return knowledge
 
 

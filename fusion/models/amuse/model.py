@@ -18,8 +18,8 @@ from fusion.data.batches import Batch
 from fusion.data.ragged import scatter_to_grid
 from fusion.data.stages import Pool, Stage
 from fusion.layers.clips import ClipBatch, dense_clips
+from fusion.layers.label_losses import Loss, printed_focal
 from fusion.layers.length_buckets import map_by_bucket
-from fusion.layers.losses import Loss, printed_focal
 from fusion.layers.masked import masked_mean, run_lstm
 from fusion.models.amuse.config import AmuseConfig, marks_of
 from fusion.models.amuse.contrast import contrastive_loss

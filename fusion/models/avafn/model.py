@@ -75,13 +75,16 @@ class Recurrence(nn.Module):
         return nn.ModuleList(nn.GRUCell(width, state) for _ in range(self.directions if used else 0))
 
     def forward(self, u: Tensor, v: Tensor, speakers: Tensor, mask: Tensor) -> States:
-        """Run the GRUs over all turns, and return their states.
+        """Run the context, speaker, listener and emotion GRUs over all turns of each dialogue.
 
         Args:
             u: fused features of the utterances, [B, L, width].
             v: video features, an additional input of the listener GRU, [B, L, d].
             speakers: int [B, L]; speaker index of each utterance.
             mask: bool [B, L]; False for padding.
+
+        Returns:
+            The states after each turn, [R, B, L, width of the GRU]; R is the number of directions.
         """
         here, back = participants(speakers, mask), reversal_rows(mask)
         who = speakers.where(mask, 0).expand(self.directions, *speakers.shape)

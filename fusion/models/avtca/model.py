@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from fusion.data.batches import Batch
 from fusion.data.ragged import scatter_to_grid
 from fusion.layers.clips import ClipBatch, dense_clips, pad_to_length, weaken_modalities
-from fusion.layers.losses import Loss
+from fusion.layers.label_losses import Loss
 from fusion.layers.masked import (
     BatchNorm,
     ConvBlock,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ercache.errors import UsageError, WeightsError
 from fusion.data.batches import Batch
 from fusion.data.ragged import scatter_to_grid
+from fusion.layers.label_losses import Loss
 from fusion.layers.length_buckets import map_by_bucket
-from fusion.layers.losses import Loss
 from fusion.layers.masked import masked_mean, safe_key_mask
 from fusion.models.base import ModelEntry, Widths
 from fusion.models.cues.bridges import Bridges

@@ -196,9 +196,16 @@ def count_steps(batch: Batch, role: str, places: Tensor, extent: WindowExtent | 
 
 
 def _counts(batch: Batch, role: str, places: Tensor, offsets: Tensor) -> Tensor:
-    """Count the steps of the utterances at all `offsets` [O] from each of the positions `places` [N]; returns [N, O].
+    """Return how many steps (words or sound frames) the neighbours of some utterances have.
 
-    Dialogue borders are ignored: an offset may lead into a neighbouring dialogue of the batch.
+    Args:
+        batch: the dialogues; their utterances are numbered through all dialogues.
+        role: the sequence whose steps are counted.
+        places: numbers of N utterances, [N].
+        offsets: distances to their neighbours in turns, [O]. A distance may lead into another dialogue.
+
+    Returns:
+        Number of steps of each neighbour, [N, O].
     """
     steps = batch.steps[role]
     grid = places.new_zeros(batch.mask.numel()).index_copy(0, steps.places, steps.mask.sum(1))

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from ercache.errors import WorkError
 from ercache.params.schema import TrainingParams
-from ercache.training import SCORE
 from ercache.training import loop as training
 from ercache.training.determinism import deterministic, set_seeds
 from ercache.training.loop import TrainingHistory, fit
 from ercache.training.losses import IGNORED, balanced_weights, masked_cross_entropy, penalty
 from ercache.training.optimizers import Stepping, optimizer_of
+from ercache.training.selection import SCORE
 
 PARAMS = TrainingParams(epochs=8, patience=8, batch=4, lr=0.05, plateau_patience=1)
 X = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))

@@ -22,7 +22,7 @@ from fusion.data.ragged import Ragged, concatenate_ragged, ragged_of_packed, sca
 from fusion.data.windows import ContextWindow
 from fusion.evaluation.evaluate import evaluate
 from fusion.experiment.source import Source, read_source
-from fusion.layers.losses import Loss
+from fusion.layers.label_losses import Loss
 from fusion.models import MODELS
 from fusion.models.base import ModelEntry, Widths
 from fusion.training.run import train_experiment

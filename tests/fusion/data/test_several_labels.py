@@ -23,7 +23,7 @@ from fusion.data.labels import label_space
 from fusion.evaluation.evaluate import evaluate
 from fusion.evaluation.significance import compare
 from fusion.experiment.source import read_source
-from fusion.layers.losses import balanced_presence, loss_of, masked_binary_cross_entropy
+from fusion.layers.label_losses import balanced_presence, loss_of, masked_binary_cross_entropy
 from fusion.models import MODELS
 from fusion.runs.predict import score_subset
 from fusion.runs.predictions import Predictions, names_of

@@ -25,7 +25,7 @@ from fusion.data.stages import Pool, Stage
 from fusion.data.windows import WHOLE_DIALOGUES, ContextWindow
 from fusion.evaluation.evaluate import evaluate
 from fusion.experiment.resolve import experiment_of
-from fusion.layers.losses import printed_focal
+from fusion.layers.label_losses import printed_focal
 from fusion.layers.masked import length_mask, run_lstm
 from fusion.models import MODELS
 from fusion.models.amuse import model as amuse

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ercache.errors import UsageError
 from fusion.data.batches import Batch
-from fusion.layers.losses import Loss
+from fusion.layers.label_losses import Loss
 from fusion.models import MODELS
 from fusion.models.hooks import NAMES, hooks_of
 

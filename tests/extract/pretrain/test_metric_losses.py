@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from extract.pretrain.config import Margin, MetricLoss
-from extract.pretrain.losses import (
+from extract.pretrain.metric_losses import (
     covariance_loss,
     distance,
     metric_loss,
