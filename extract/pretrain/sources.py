@@ -230,7 +230,7 @@ def _read_files(
                 bad.append(f"{names[n]}: {error}")
     if bad:
         raise UsageError(
-            f"{len(bad)} files cannot be read", details=bad[:20], hint="repair or remove these files"
+            f"{count_noun(len(bad), 'file')} cannot be read", details=bad[:20], hint="repair or remove these files"
         )
     if isinstance(config, AudioConfig):
         return examples_of_sounds(names, labels, arrays, config.side)
