@@ -126,7 +126,7 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, told
 
 
-@pytest.mark.parametrize("features", ["six", "all,six,sound"])
+@pytest.mark.parametrize("features", [pytest.param("six", marks=pytest.mark.full), "all,six,sound"])
 def test_a_decoder_killed_in_the_midst_of_a_long_file_costs_no_picture_and_no_sample(
     project: Project, features: str
 ) -> None:
