@@ -141,17 +141,17 @@ class EncoderKind(Protocol):
 
     @property
     def spec(self) -> EncoderSpec:
-        """The fixed properties of the encoder."""
+        """The encoder's fixed properties, for example key, version, batch rule and licence (see `EncoderSpec`)."""
 
     @property
     def Params(self) -> type[BaseModel]:
-        """The class of the encoder's params."""
+        """The pydantic class of the encoder's params, which checks those in params.yaml."""
 
     def input(self, params: Any, /) -> Input:
-        """Return what the encoder needs as input with these params."""
+        """Return which input (text, sound, pictures, faces, neighbours) the encoder needs with these params."""
 
     def arrays(self, params: Any, /) -> tuple[ArraySpec, ...]:
-        """Return names and shapes of the arrays that the encoder gives with these params."""
+        """Return the names and shapes of the arrays that the encoder computes with these params."""
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:
         """Build an encoder.

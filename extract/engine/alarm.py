@@ -19,7 +19,10 @@ _EXPECTED_REASONS: Final = frozenset(
 
 
 class Alarm:
-    """Counts failed utterances during a run and warns once about each file, or corpus, whose utterances fail alike."""
+    """Counts during a run the utterances for which a feature could not be computed, and warns of frequent failures.
+
+    It warns once if all utterances of a media file, or most utterances of a corpus, fail for the same reason.
+    """
 
     def __init__(self, features: Mapping[str, Feature], tell: Tell) -> None:
         self._features, self._tell = features, tell
@@ -29,7 +32,10 @@ class Alarm:
         self._reported: set[object] = set()
 
     def observe(self, job: WorkerJob, done: JobResult) -> None:
-        """Count the successes and failures of a finished job, and report each fault that is now frequent enough."""
+        """Count the features that a finished job computed, and those that failed; warn of frequent failures.
+
+        A failure is frequent if it affects all utterances of a media file, or more than half of all utterances so far.
+        """
         self._observe_files(job, done)
         for name, *_ in done.records:
             self._results[name] += 1

@@ -36,7 +36,8 @@ class Throughput:
 def throughputs(feature: Feature, engine: EngineParams, device: str, most: int = 256) -> list[Throughput]:
     """Measure an encoder's speed with batches of 1, 2, 4, ... utterances of typical length.
 
-    Stops at `most` utterances, when memory runs out, or when two larger batches in a row bring no gain in speed.
+    Stops when a batch would have more than `most` utterances, when memory runs out, or when two larger batches in a row
+    bring no gain in speed.
     """
     encoder = feature.build(device)
     exact_arithmetic(engine.threads)

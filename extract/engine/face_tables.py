@@ -44,13 +44,13 @@ class FaceTables:
         inputs: Mapping[int, RowInputs],
         new: dict[str, bytes],
     ) -> dict[int, tuple[Frame, ...]]:
-        """Return the pictures that a feature needs, with their faces, for some inputs of a shard.
+        """Return the pictures that a feature needs, with their faces, for some inputs of a shard (a list of inputs).
 
         Args:
             feature: the feature whose pictures are needed.
             shard: the inputs that are processed together.
             rows: indices of inputs in the shard.
-            inputs: index in the shard -> the media that were read for this input.
+            inputs: index of an input in the shard -> the media that were read for this input.
             new: key -> detections in one picture, as bytes; new detections are added to it.
 
         Returns:
@@ -76,10 +76,10 @@ class FaceTables:
         kind: PictureRequest,
         new: dict[str, bytes],
     ) -> dict[int, tuple[Frame, ...]]:
-        """Add faces to pictures of one size and rate.
+        """Return pictures of one size and rate with the faces detected in them.
 
-        Known detections come from the store. If those of at least one picture are not there, detection runs on all the
-        pictures: the detector's last digits depend on which pictures it gets together.
+        The detections come from the store if it holds those of all these pictures. Otherwise the detector runs on all
+        the pictures again, because its last digits depend on which pictures it gets together.
         """
         wanted = [(n, f, self._unit(shard, n, f, kind)) for n in rows for f in frames[n]]
         packed = {unit: new[unit] for _, _, unit in wanted if unit in new}
@@ -117,7 +117,7 @@ class FaceTables:
 
 
 def _tracked(anchors: Sequence[Frame], frames: Sequence[Frame]) -> list[Frame]:
-    """Return pictures with faces interpolated between detections in earlier and later pictures.
+    """Return pictures with faces that are interpolated between the detections in an earlier and a later picture.
 
     Where the interpolation fails, `faces` stays None.
     """

@@ -179,9 +179,9 @@ def as_only_collection(folder: Path) -> Iterator[None]:
 
 
 def _lock_file(path: Path) -> BinaryIO:
-    """Open the lock file of the garbage collection.
+    """Open the file that a garbage collection locks, for writing if possible.
 
-    In a shared store another user may own the file: open it for reading.
+    In a shared store the file may belong to another user. Then it is opened for reading, which is enough to lock it.
     """
     try:
         return path.open("ab")
@@ -231,8 +231,8 @@ def _examine(
 ) -> _ExaminedSegment:
     """Return which records of a segment file to keep.
 
-    A copy of a record in a segment that a run is writing does not count as a duplicate, because the run may still lose
-    it.
+    Of several copies of a record one is kept. Copies in segments that a run is writing do not count, because the run
+    may still lose them.
     """
     segment = _ExaminedSegment(path, os.fstat(stream.fileno()).st_size)
     for offset, key, length in record_heads(stream):
@@ -247,7 +247,7 @@ def _examine(
 
 
 def _why_garbage(stream: BinaryIO, offset: int, key: bytes, needed: NeededRecords) -> str | None:
-    """Return why a record is garbage, or None if it is needed.
+    """Return why a record is garbage (`packed`, `unneeded`, `duplicate` or `damaged`), or None if it must be kept.
 
     The payload is read only when the key alone does not decide.
     """

@@ -24,7 +24,7 @@ class RowGroups:
         self._max_bytes = max_bytes
 
     def add(self, row: int, sizes: Mapping[str, int]) -> Iterator[tuple[str, list[int]]]:
-        """Note that inputs at an index have been read; yield (feature, indices) of every group that is now complete.
+        """Record that the input at index `row` has been read; yield (feature, indices) of each group now complete.
 
         Args:
             row: index of the input in the shard.
@@ -42,5 +42,5 @@ class RowGroups:
                     yield feature, rows
 
     def is_needed(self, row: int, features: Iterable[str]) -> bool:
-        """Return whether the input at an index still has to be encoded for any of the given features."""
+        """Return whether the input at an index must still be encoded for at least one of the given features."""
         return any(row in self._waiting[name] or row in self._open[name] for name in features)

@@ -74,7 +74,7 @@ def _environment_json(environment: Mapping[str, Any]) -> str:
 
 
 def finished_entries(cache: CacheFile) -> list[Entry]:
-    """Return the entries of a cache file that the next run need not compute again."""
+    """Return the entries (one per utterance) of a cache file that are final, so that no later run tries them again."""
     return [entry for entry in cache.entries if entry.key and entry.status != Status.UNAVAILABLE]
 
 
@@ -114,7 +114,7 @@ class FinishedUnits:
         return self.get(unit) is not None
 
     def get(self, unit: str) -> UnitResult | None:
-        """Return the result with a key, or None if there is none yet. A result is read and checked only once."""
+        """Return the finished result with a key; None if there is none yet. A result is read and checked only once."""
         if unit not in self._looked_up:
             result = self._in_cache(unit) if unit in self._location else self._in_store(unit)
             if result is None:
@@ -125,7 +125,7 @@ class FinishedUnits:
     def matches(
         self, path: Path, feature: Feature, entries: Sequence[Entry], provenance: Mapping[str, Any]
     ) -> bool:
-        """Return whether a cache file has exactly these entries and this provenance, and so the same arrays."""
+        """Return whether a cache file has exactly the given entries and provenance, and so also the same arrays."""
         cache = self._open.get(path)
         return (
             cache is not None
@@ -182,10 +182,10 @@ def collect(
     """Return the result of a feature for each of the given utterances.
 
     Args:
-        plan: the plan that contains the feature.
+        plan: the plan (keys of all results to compute) that contains the feature.
         feature: the feature.
         ids: utterance ids.
-        get: takes a key; returns the finished result, or the record of a failure of this run, or None.
+        get: takes the key of a result; returns the finished result, or the record of a failure of this run, or None.
 
     Returns:
         Utterance id -> result.

@@ -52,7 +52,7 @@ class Feature:
 
     @property
     def spec(self) -> EncoderSpec:
-        """The fixed properties of the encoder."""
+        """The encoder's fixed properties, for example key, version, batch rule and licence (see `EncoderSpec`)."""
         return self.kind.spec
 
     @property
@@ -67,7 +67,7 @@ class Feature:
 
     @property
     def context(self) -> dict[str, Any]:
-        """What the feature uses besides the utterance itself.
+        """What the feature uses besides the utterance itself: a dict with the keys `past`, `future` and `speaker`.
 
         `past` and `future` are the numbers of neighbours in the dialogue; `speaker` says whether the encoder uses the
         speaker.
@@ -252,7 +252,7 @@ def _dialogues(manifest: Manifest) -> dict[str, list[Utterance]]:
 def _source(
     u: Utterance, encoder_input: Input, engine: EngineParams, dialogue: Sequence[Utterance]
 ) -> InputSource:
-    """Return the input that an utterance provides, with its neighbours in the dialogue if the encoder needs them."""
+    """Return the input (text, media) that an utterance provides, with its neighbours if the encoder needs them."""
     alone = _own_source(u, encoder_input, engine)
     if not encoder_input.in_dialogue:
         return alone
@@ -312,6 +312,6 @@ def _media(u: Utterance, engine: EngineParams) -> InputSource:
 def _missing_reason(
     u: Utterance, feature: Feature, unopened_files: Mapping[tuple[str | None, str], Reason]
 ) -> Reason:
-    """Return why a feature of an utterance cannot be computed: a file problem that the scan found, or no file."""
+    """Return why a feature of an utterance cannot be computed: a problem that the scan found, or an absent file."""
     ref = u.audio if feature.spec.modality == "audio" else u.video
     return Reason.NOT_IN_CORPUS if ref is None else unopened_files.get((u.id, ref.path), Reason.ABSENT)

@@ -57,12 +57,12 @@ class MemoryBudget:
         return self._held.total()
 
     def begin(self, order: FileOrder) -> None:
-        """Note that a file will be read."""
+        """Add a file to the unfinished files, before it is read; the first of these has priority for memory."""
         with self._changed:
             self._active.add(order)
 
     def end(self, order: FileOrder) -> None:
-        """Note that a file has been read to the end."""
+        """Remove a file from the unfinished files, because it has been read to the end."""
         with self._changed:
             self._active.discard(order)
             self._changed.notify_all()
@@ -75,7 +75,7 @@ class MemoryBudget:
                 self._held[order[0]] += nbytes
 
     def release(self, shard: int, nbytes: int) -> None:
-        """Note that a worker has taken a clip of a job; the clip's bytes count no longer."""
+        """Subtract the bytes of a clip from the memory in use, because a worker has taken the clip."""
         with self._changed:
             self._held[shard] -= nbytes
             if not self._held[shard]:
@@ -123,7 +123,7 @@ class ReadAhead:
         return arrivals
 
     def clips(self, arrivals: ArrivingClips) -> Iterator[tuple[SpanUse, Clip] | None]:
-        """Yield (what the clip is for, clip) for all clips of a job, as they are read.
+        """Yield (`SpanUse`, clip) for all clips of a job as they are read. `SpanUse` says for which input a clip is.
 
         While no clip arrives, yield None every 10 seconds, so that the caller can show that it still waits.
         """

@@ -36,7 +36,7 @@ class RowInputs:
     neighbours: dict[int, "RowInputs"] = field(default_factory=dict)
 
     def of_place(self, place: int) -> "RowInputs":
-        """Return the inputs of the neighbour at a relative position in the dialogue; 0 is this utterance itself."""
+        """Return the media of the utterance at a relative position in the dialogue (0: this one, -1: previous one)."""
         return self if place == 0 else self.neighbours.setdefault(place, RowInputs())
 
     def note_of(self, feature: Feature) -> str:
@@ -57,7 +57,7 @@ class RowInputs:
         return sound + sum(frame.image.nbytes for frame in frames)
 
     def release(self, modality: str) -> None:
-        """Free the memory of the media that were read for a modality."""
+        """Remove the pictures (`visual`) or the sounds (`audio`) of this utterance and its neighbours from memory."""
         if modality == "visual":
             self.pictures = {}
         if modality == "audio":
@@ -85,7 +85,11 @@ SpanKey = tuple[int, int, MediaRef]  # row, place in the dialogue relative to th
 
 @dataclass(frozen=True)
 class SpanUse:
-    """What a time span of a file is read for: an input of the shard or a neighbour of it, and the modalities."""
+    """Why a time span of a file is read.
+
+    It names an input of the shard (`row`), the utterance whose media are read (`place` in the dialogue relative to this
+    input: 0 is the input itself, -1 the previous utterance), and the modalities that are read.
+    """
 
     row: int
     place: int
@@ -107,7 +111,7 @@ class FileRequest:
         return tuple(dict.fromkeys(use.row for use in self.uses))
 
     def request(self, root: Path, limits: Limits) -> ReadRequest:
-        """Return the request that a reader process needs to read this file."""
+        """Return the message that tells a reader process which time spans of this file to read."""
         return ReadRequest(root, self.path, self.sha256, self.spans, limits)
 
 
@@ -167,7 +171,7 @@ def pictures_needed(feature: Feature) -> list[PictureRequest]:
 
 
 def assign_clip(use: SpanUse, clip: Clip, inputs: Mapping[int, RowInputs]) -> None:
-    """Store the content of a clip in the inputs of the utterance, or of its neighbour, for which the clip was read."""
+    """Store a clip's pictures, sounds and faults with the input, or the input's neighbour, for which it was read."""
     row_inputs = inputs[use.row].of_place(use.place)
     if "visual" in use.modalities:
         row_inputs.pictures |= clip.pictures

@@ -38,7 +38,10 @@ def record_heads(stream: BinaryIO, offset: int = 0, block: int = BLOCK) -> Itera
 
 
 def _next_magic(stream: BinaryIO, offset: int, size: int, block: int) -> int:
-    """Return the offset of the next magic bytes, or the end of the file. The file is read one block at a time."""
+    """Return the byte offset at which the next record may begin (the next magic bytes), or the end of the file.
+
+    The file is read one block at a time.
+    """
     while offset < size:
         stream.seek(offset)
         read = stream.read(block)
@@ -63,7 +66,7 @@ def payload_at(stream: BinaryIO, offset: int, key: bytes) -> bytes | None:
 
 
 def append(fd: int, key: bytes, payload: bytes) -> None:
-    """Write a record at the current position of the open file."""
+    """Write a record at the current position of an open segment file: a head with key and checksum, and a payload."""
     for part in (HEAD.pack(MAGIC, key, len(payload), _checksum(key, payload)), payload):
         view = memoryview(part)
         while view:

@@ -28,11 +28,11 @@ class Trace:
 
     @property
     def place(self) -> tuple[Path, float] | None:
-        """What another process needs to write to the same trace: path and start time."""
+        """Path and start time of the trace, with which another process can write to it; None without a trace."""
         return None if self.path is None else (self.path, self.start)
 
     def mark(self, stage: str, begins: bool, what: str = "") -> None:
-        """Write a line: a step begins or ends now."""
+        """Write one line to the trace: the time, the name of a step, and whether the step begins or ends now."""
         if self._fd is not None:
             seconds = round(time.perf_counter() - self.start, 6)
             row = {"seconds": seconds, "stage": stage, "event": "begin" if begins else "end", "what": what}
@@ -40,7 +40,7 @@ class Trace:
 
     @contextmanager
     def span(self, stage: str, what: str = "") -> Iterator[None]:
-        """Write a line before and a line after the code in this `with` block."""
+        """Write a line to the trace before and after the code in this `with` block: the step begins, the step ends."""
         self.mark(stage, True, what)
         try:
             yield

@@ -156,7 +156,7 @@ class Worker:
     def _arrivals(
         self, job: WorkerJob, arrivals: ArrivingClips, modalities: Sequence[str], inputs: dict[int, RowInputs]
     ) -> Iterator[tuple[int, str]]:
-        """Yield (row, modality) once everything that the row needs of this modality has been read into `inputs`.
+        """Yield (row, modality) as soon as all media of this modality that the row needs have been read into `inputs`.
 
         A row is the index of an input in the job's shard. Modalities are separate: if the sound is in a file of its
         own, the pictures of a recording need not stay in memory until the sound is read.
@@ -210,7 +210,7 @@ class Worker:
         inputs: Mapping[int, RowInputs],
         new_faces: dict[str, bytes],
     ) -> dict[int, Sample | Missing]:
-        """Return what the encoder gets for each input of a shard, or why there is nothing."""
+        """Return for each input of a shard the sample that the encoder gets, or the reason why there is no sample."""
         modality = feature.spec.modality
         samples: dict[int, Sample | Missing] = {}
         for n in rows:
@@ -290,7 +290,7 @@ class Worker:
         return together_or_singly(encode, list(batch), lambda: run_singly.add(feature.name))
 
     def _environment_for(self, libraries: tuple[str, ...]) -> dict[str, Any]:
-        """Return library versions, device and precision of an encoder.
+        """Return the library versions, the device and the precision with which an encoder computes.
 
         The values are cached, because looking them up is slow.
         """
@@ -373,7 +373,7 @@ def out_of_memory() -> tuple[type[BaseException], ...]:
 
 
 def build_sample(feature: Feature, source: InputSource, inputs: RowInputs) -> Sample:
-    """Return what an encoder gets for one utterance; faces are added later."""
+    """Return the sample of one utterance for an encoder: text, sound, pictures, neighbours; faces are added later."""
     encoder_input = feature.input
 
     def build_neighbour(place: int, neighbour: InputSource) -> Neighbour:

@@ -186,9 +186,10 @@ class WorkerPool:
 
 
 def degraded(job: WorkerJob, activity: Activity, fault: Missing) -> WorkerJob:
-    """Return the job to run again after a crash. The first time it runs in a worker without other jobs.
+    """Return the job to run in place of one whose worker crashed.
 
-    After a second crash the job runs again without the inputs, or without the batches, at which the worker died.
+    After a first crash the same job runs again in a worker without other jobs. After a second crash it runs again
+    without the inputs, or without the batches, at which the worker died.
 
     Args:
         job: the job whose worker died or hung.

@@ -32,17 +32,20 @@ Image = NDArray[np.uint8]
 
 
 def faces_weights() -> dict[str, Any]:
-    """Return the provenance record of MTCNN's weights."""
+    """Return what the provenance of a cache says about MTCNN's weights, such as their key and digest."""
     return provenance("mtcnn")
 
 
 def no_faces() -> Faces:
-    """Return an empty result, for a picture without a face."""
+    """Return `Faces` with zero boxes, for a picture in which no face is found."""
     return Faces(np.empty((0, 4), np.float32), np.empty((0,), np.float32), np.empty((0, 5, 2), np.float32))
 
 
 def scales(height: int, width: int, policy: FacePolicy) -> list[float]:
-    """Return the scale factors of the image pyramid; empty if the picture is too small for any face."""
+    """Return the factors by which a picture is scaled for the image pyramid, the largest first.
+
+    The list is empty if the picture is too small for any face.
+    """
     short = float(min(height, width))
     if short < SHORTEST_SIDE:
         return []
@@ -56,7 +59,7 @@ def scales(height: int, width: int, policy: FacePolicy) -> list[float]:
 
 
 def resize_pictures(pictures: "Tensor", size: tuple[int, int], how: str) -> "Tensor":
-    """Resize pictures [B, 3, height, width] with values 0 to 255.
+    """Resize B pictures [B, 3, height, width] with values 0 to 255.
 
     Args:
         pictures: the pictures.
@@ -69,24 +72,24 @@ def resize_pictures(pictures: "Tensor", size: tuple[int, int], how: str) -> "Ten
 
 
 def normalise_pixels(pictures: "Tensor") -> "Tensor":
-    """Scale pictures from values 0 to 255 to about [-1, 1], as the networks need them."""
+    """Convert pixel values from 0 to 255 to about -1 to 1, as the three networks of MTCNN need them."""
     return (pictures.float() - 127.5) * 0.0078125
 
 
 def crop_boxes(
     pictures: "Tensor", boxes: "Tensor", owner: "Tensor", side: int, how: str
 ) -> tuple["Tensor", "Tensor"]:
-    """Crop each box [n, 4] from its picture and prepare the crops for a network. Boxes outside the picture are skipped.
+    """Crop n boxes from their pictures and prepare the crops for a network. Boxes outside the picture are skipped.
 
     Args:
-        pictures: the pictures, [B, 3, height, width].
-        boxes: boxes in pixels, [n, 4].
+        pictures: B pictures, [B, 3, height, width].
+        boxes: corners x0, y0, x1, y1 of the n boxes in pixels, [n, 4].
         owner: index of the picture of each box, [n].
         side: side of the crops, pixels.
         how: `resize` of the face policy.
 
     Returns:
-        Crops [m, 3, side, side] and the indices of their boxes, [m].
+        Two arrays: the m crops, [m, 3, side, side], and the index of the box of each crop, [m].
     """
     import torch
 
@@ -107,7 +110,7 @@ def crop_boxes(
 
 
 def run_in_chunks(network: "nn.Module", crops: "Tensor") -> list["Tensor"]:
-    """Run a network on crops [n, 3, side, side], a few at a time to limit memory."""
+    """Return a network's output arrays for n crops [n, 3, side, side]. A few crops run at a time, to limit memory."""
     import torch
 
     size = CPU_CROPS if crops.device.type == "cpu" else GPU_CROPS
@@ -115,7 +118,7 @@ def run_in_chunks(network: "nn.Module", crops: "Tensor") -> list["Tensor"]:
 
 
 def to_squares(boxes: "Tensor") -> "Tensor":
-    """Extend boxes [n, 4] to squares with the same centres."""
+    """Extend n boxes [n, 4] to squares: the shorter sides become as long as the longer ones, the centres stay."""
     import torch
 
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -125,17 +128,18 @@ def to_squares(boxes: "Tensor") -> "Tensor":
 
 
 def shift_boxes(boxes: "Tensor", shifts: "Tensor") -> "Tensor":
-    """Move the corners of boxes [n, 4] by fractions of the boxes' sides, [n, 4].
+    """Return n boxes [n, 4] with moved corners. `shifts` [n, 4] are fractions of the box's width or height.
 
-    The side of a box includes its last pixel.
+    The width and height of a box include its last pixel.
     """
     return boxes + shifts * (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
 
 
 def nms(boxes: "Tensor", scores: "Tensor", owner: "Tensor", overlap: float) -> "Tensor":
-    """Non-maximum suppression: return the indices of the boxes to keep.
+    """Non-maximum suppression: return the indices of the boxes that are kept, the highest score first.
 
-    A box is left out if a better box of the same picture overlaps it by more than `overlap`.
+    A box is left out if a box of the same picture with a higher score overlaps it by more than `overlap` (intersection
+    over union). `owner` is the index of each box's picture.
     """
     from torchvision.ops import batched_nms
 
@@ -145,9 +149,10 @@ def nms(boxes: "Tensor", scores: "Tensor", owner: "Tensor", overlap: float) -> "
 
 
 def suppress_covered(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:
-    """Return the indices of the boxes of a picture to keep: those that no better box covers by more than `overlap`.
+    """Return the indices of a picture's boxes that remain after boxes covered by a better box have been left out.
 
-    The shared area is measured relative to the smaller of the two boxes.
+    A box is covered if it shares an area with a box of a higher score, and this area is more than `overlap` times the
+    area of the smaller of the two boxes.
     """
     low, high = boxes[:, :2], boxes[:, 2:]
     areas = np.prod(high - low + 1, axis=1)
@@ -231,7 +236,7 @@ class FaceFinder:
         """Run P-Net, the first network, at every scale of the image pyramid.
 
         Returns:
-            Squares [n, 4] that may contain a face, and the index of the picture of each, [n].
+            Two arrays: n squares that may contain a face, [n, 4], and the index of each square's picture, [n].
         """
         import torch
 
@@ -254,7 +259,11 @@ class FaceFinder:
         return to_squares(boxes + moves * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)), owner[kept]
 
     def _refined(self, pictures: "Tensor", boxes: "Tensor", owner: "Tensor") -> tuple["Tensor", "Tensor"]:
-        """Run R-Net, the second network: return the squares that it accepts, moved to the faces, and their pictures."""
+        """Run R-Net, the second network: keep the squares that it accepts, and move them to the faces.
+
+        Returns:
+            Two arrays: the n accepted squares, [n, 4], and the index of each square's picture, [n].
+        """
         crops, inside = crop_boxes(pictures, boxes, owner, 24, self.policy.resize)
         boxes, owner = boxes[inside], owner[inside]
         if not len(crops):  # the network's own reshape fails on an empty batch
@@ -268,11 +277,11 @@ class FaceFinder:
     def _final(
         self, pictures: "Tensor", boxes: "Tensor", owner: "Tensor"
     ) -> tuple["Tensor", "Tensor", "Tensor", "Tensor"]:
-        """Run O-Net, the third network.
+        """Run O-Net, the third network, which decides which squares contain a face and finds the facial points.
 
         Returns:
-            The accepted faces: boxes [n, 4], probabilities [n], points [n, 5, 2], and the index of each face's picture
-            [n].
+            Four arrays about the n accepted faces: boxes [n, 4], probabilities [n], points [n, 5, 2], and the index of
+            each face's picture [n].
         """
         crops, inside = crop_boxes(pictures, boxes, owner, 48, self.policy.resize)
         boxes, owner = boxes[inside], owner[inside]
@@ -286,7 +295,7 @@ class FaceFinder:
         return shift_boxes(boxes, shifts), chances[passed, 1], points, owner
 
     def _row(self, boxes: Any, scores: Any, points: Any) -> Faces:
-        """Return the faces of one picture from the output of the networks, without covered and improbable boxes."""
+        """Return the faces of one picture, without improbable faces and faces that a better box covers."""
         kept = suppress_covered(boxes, scores, 0.7)
         order = [n for n in kept if scores[n] >= self.policy.min_probability]
         return Faces(boxes[order], scores[order], points[order])

@@ -24,9 +24,9 @@ def interpolate_faces(
     """Return faces at any times, linearly interpolated between the detections before and after.
 
     Args:
-        grid_times: times of the pictures in which faces were detected; increasing, seconds, [n].
+        grid_times: times of the n pictures in which faces were detected; increasing, seconds, [n].
         grid_faces: detections at these times, [n].
-        instants: times for which faces are wanted, in any order, seconds, [m].
+        instants: m times for which faces are wanted, in any order, seconds, [m].
 
     Returns:
         For each wanted time its faces, the most probable first. None if this picture needs a detection of its own: it
@@ -53,7 +53,7 @@ def interpolate_faces(
 
 
 def match_boxes(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.intp] | None:
-    """Match the boxes [n, 4] of two pictures one to one by overlap.
+    """Match the boxes of two pictures one to one by overlap. The boxes of a picture with n faces are an array [n, 4].
 
     If a box overlaps enough with two boxes of the other picture, no match is certain. So faces that cross are not
     tracked.
@@ -71,7 +71,7 @@ def match_boxes(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDAr
 
 
 def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the intersection over union of boxes [n, 4] with boxes [m, 4], in [0, 1], [n, m]."""
+    """Return the intersection over union, in [0, 1], of each of n boxes [n, 4] with each of m boxes [m, 4]: [n, m]."""
     a, b = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     shared = np.maximum(sides, 0).prod(-1)
@@ -83,7 +83,7 @@ def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArr
 def blend(first: Faces, second: Faces, partner: NDArray[np.intp], share: float) -> Faces:
     """Return faces interpolated between two detections, the most probable first.
 
-    Share 0 gives the first detection, share 1 the second.
+    `share` is a number in [0, 1]: 0 gives the first detection, 1 the second.
     """
 
     def on_the_way(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

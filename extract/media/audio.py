@@ -32,7 +32,7 @@ class SoundPiece:
     """A piece of sound that the decoder returned in one call.
 
     Attributes:
-        samples: samples as coded in the file, [channels, n].
+        samples: n samples per channel as coded in the file, [channels, n].
         rate: sampling rate, Hz.
         begin: index of the first sample, counted at this rate from timestamp 0 of the file.
         weights: weight of each channel in the mono mix, [channels].
@@ -51,7 +51,7 @@ class SoundPiece:
         return self.begin + int(self.samples.shape[1])
 
     def floats(self) -> FloatArray:
-        """Return the samples scaled to [-1, 1], [channels, n]."""
+        """Return the n samples of each channel scaled to [-1, 1], [channels, n]."""
         if self.scale == 1.0:
             return np.asarray(self.samples, np.float32)
         exact = np.float32 if self.samples.itemsize <= 2 else np.float64
@@ -169,8 +169,8 @@ def mix_down(pieces: Sequence[SoundPiece]) -> tuple[list[tuple[int, FloatArray]]
     are not mixed: only the louder channel is used.
 
     Returns:
-        The mono sound as successive (rate in Hz, samples [n]), with a new item where the rate changes; and whether the
-        channels cancelled each other.
+        Two things: the mono sound as a list of (rate in Hz, n samples [n]), with a new item where the rate changes; and
+        whether the channels cancelled each other.
     """
     floats = [p.floats() for p in pieces]
     parts = [(p.rate, _mix(p.weights, f)) for p, f in zip(pieces, floats, strict=True)]
@@ -196,7 +196,7 @@ def mix_down(pieces: Sequence[SoundPiece]) -> tuple[list[tuple[int, FloatArray]]
 
 
 def _mix(weights: Sequence[float], channels: FloatArray) -> FloatArray:
-    """Return the weighted sum of all channels of a sound [channels, n].
+    """Return the weighted sum of all channels of a sound with n samples, [channels, n] -> [n].
 
     One channel is added at a time, because a matrix product would start threads on all cores.
     """
@@ -207,12 +207,12 @@ def _mix(weights: Sequence[float], channels: FloatArray) -> FloatArray:
 
 
 def resampled(runs: Sequence[tuple[int, FloatArray]], target: int) -> FloatArray:
-    """Resample sounds, given as (rate in Hz, samples), to one rate and join them, [n]."""
+    """Resample sounds, given as (rate in Hz, n samples [n]), to one rate (`target`, Hz) and join them to one sound."""
     return np.concatenate([np.empty(0, np.float32), *(resample(sound, rate, target) for rate, sound in runs)])
 
 
 def resample(sound: FloatArray, rate: int, target: int) -> FloatArray:
-    """Resample sound with soxr (quality HQ). To keep quality, resample only once, from the native rate."""
+    """Resample a sound from `rate` to `target` Hz with soxr (quality HQ). Do this only once, from the native rate."""
     if rate == target:
         return sound
     return np.asarray(soxr.resample(sound, rate, target, quality="HQ"), np.float32)

@@ -55,7 +55,7 @@ class Clip:
 
     Attributes:
         pictures: kind of pictures -> frames in order of time.
-        sounds: sampling rate in Hz -> mono samples in [-1, 1], [n].
+        sounds: sampling rate in Hz -> n mono samples in [-1, 1], [n].
         no_pictures: why there are no pictures; None if there are some, or none were requested.
         no_sound: why there is no sound; None if there is some, or none was requested.
         notes: what differs from the request. The key is a kind of pictures, or `visual` or `audio` for the modality.
@@ -140,9 +140,9 @@ def _read(path: Path, spans: Sequence[Span], limits: Limits, tick: Tick) -> Iter
 
 @functools.cache
 def _probes_of_process() -> dict[tuple[Path, tuple[int, ...]], Probe]:
-    """Return the memory of this process for file properties, which holds the files that it has read most recently.
+    """Return this process's cache of the properties of files, which holds the files that were read most recently.
 
-    Thanks to it, a long recording is indexed only once.
+    Thanks to this cache, a long recording is indexed only once.
     """
     return {}
 
@@ -156,7 +156,7 @@ def _remember_probe(path: Path, stamp: tuple[int, ...], facts: Probe) -> None:
 
 @dataclass(frozen=True)
 class _SpanRequest:
-    """A time span and its request, translated into times of the file.
+    """What to read for one time span: the times of its pictures and its sound, found from the properties of the file.
 
     Attributes:
         number: index of the span in the list of requested spans.
@@ -180,7 +180,7 @@ class _SpanRequest:
 
     @property
     def filters(self) -> list[tuple[PictureFilter, Times]]:
-        """For each kind of pictures, how they are scaled and cropped, and when they begin."""
+        """Size and crop of each kind of pictures, with the times at which its requested pictures begin, seconds."""
         return [(picture_filter_of(kind, self.span.ref), times) for kind, times in self.chosen.items()]
 
     @property
@@ -355,5 +355,5 @@ class _SpanReader:
 
 
 def failed_clip(span: Span, missing: Missing) -> Clip:
-    """Return a clip without content, with the reason for each requested modality."""
+    """Return a clip without pictures and sound that gives the same reason for each modality that the span requests."""
     return Clip(no_pictures=missing if span.pictures else None, no_sound=missing if span.rates else None)

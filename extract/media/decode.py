@@ -135,10 +135,10 @@ class DecodingPass:
         limits: limits for one clip; the time limit is extended in proportion to the amount to decode.
 
     Attributes:
-        images: filter -> time -> decoded picture; the caller deletes the pictures that it has used.
+        images: filter (size and crop) -> time -> decoded picture; the caller deletes the pictures that it has used.
         pieces: decoded sound in the order of the file; the caller deletes the pieces that it has used.
-        decoded_until: kind -> time up to which everything has been decoded: for `video` in seconds from the start of
-            the file, for `audio` in the file's own timestamps; infinite when decoding has ended.
+        decoded_until: kind (`video`, `audio`) -> time up to which everything has been decoded: for `video` in seconds
+            from the start of the file, for `audio` in the file's own timestamps; infinite when decoding has ended.
     """
 
     def __init__(self, recording: Recording, wanted: DecodeRequest, limits: Limits) -> None:
@@ -210,7 +210,7 @@ class DecodingPass:
         return context
 
     def _flush(self, kind: str) -> None:
-        """Take the frames that are still inside the decoder, and prepare it for another place in the file."""
+        """Take the last frames out of a decoder and reset it, before decoding goes on at another place in the file."""
         context = self._contexts[kind]
         if context.name not in NEVER_FLUSHED:
             self._decode(kind, None)
@@ -289,7 +289,7 @@ class DecodingPass:
                 self.images[key][time] = self._scalers[key].picture(frame)
 
     def _advance_decoded_until(self, kind: str, number: int) -> None:
-        """Update the time up to which everything has been decoded."""
+        """Update `decoded_until`: the time up to which all pictures, or all sound, of the file have been decoded."""
         if kind == "audio" and self.pieces:
             piece = self.pieces[-1]
             self.decoded_until["audio"] = piece.end / piece.rate

@@ -24,7 +24,7 @@ def mel_image(sound: FloatArray, side: int) -> Image:
     """Draw the mel spectrogram of a sound.
 
     Args:
-        sound: mono samples at 16 kHz, [n]. Sound shorter than a window is padded with zeros; only the first 20 s are
+        sound: n mono samples at 16 kHz, [n]. Sound shorter than a window is padded with zeros; only the first 20 s are
             used.
         side: side of the image, pixels.
 
@@ -35,13 +35,13 @@ def mel_image(sound: FloatArray, side: int) -> Image:
 
 
 def cut_or_pad(sound: FloatArray) -> FloatArray:
-    """Cut a sound after 20 s; pad a sound below 400 samples with zeros to this length, [n]."""
+    """Return the first 20 s of a sound with n samples, [n]. A sound below 400 samples is padded with zeros to 400."""
     kept = sound[: int(MAX_SECONDS * RATE)]
     return np.pad(kept, (0, max(0, WINDOW - len(kept)))).astype(np.float32, copy=False)
 
 
 def mel_power(sound: FloatArray) -> FloatArray:
-    """Return the power in 128 mel bands from 0 to 8000 Hz, every 10 ms, [128, T]; row 0 is the lowest band.
+    """Return the power in 128 mel bands from 0 to 8000 Hz at T times, every 10 ms, [128, T]; row 0 is the lowest band.
 
     The bands follow the Slaney scale, because four bands of the HTK scale would be empty at this window length.
     """
@@ -67,22 +67,28 @@ def mel_power(sound: FloatArray) -> FloatArray:
 
 
 def decibels(power: FloatArray) -> FloatArray:
-    """Return mel power in decibels relative to the largest value, limited to -80 dB at the bottom, [128, T]."""
+    """Convert the mel power of 128 bands at T times, [128, T], to decibels relative to the largest value.
+
+    Values below -80 dB become -80 dB.
+    """
     level = 10 * np.log10(np.maximum(power, MIN_POWER))
     return np.asarray(np.maximum(level - level.max(), -MAX_DECIBELS), np.float32)
 
 
 def grey(level: FloatArray) -> FloatArray:
-    """Scale values linearly: the smallest becomes 0, the largest 1.
+    """Scale values linearly to [0, 1]: the smallest value becomes 0, the largest 1.
 
-    If all are equal (digital silence), all become 0.
+    If all values are equal (digital silence), all become 0.
     """
     low, high = float(level.min()), float(level.max())
     return np.asarray((level - low) / (high - low), np.float32) if high > low else np.zeros_like(level)
 
 
 def coloured(values: FloatArray) -> Image:
-    """Colour values in [0, 1] with matplotlib's viridis, [128, T, 3]. Row 0, the lowest band, moves to the bottom."""
+    """Turn values in [0, 1] of 128 bands at T times, [128, T], into colours of matplotlib's viridis, [128, T, 3].
+
+    The order of the rows is reversed: the lowest band, row 0, moves to the bottom of the image.
+    """
     from matplotlib import colormaps
 
     return np.ascontiguousarray(colormaps["viridis"](values[::-1], bytes=True)[..., :3])

@@ -23,7 +23,13 @@ MAX_MEMORY: Final = 16 << 30  # bytes of address space: a damaged header may ask
 
 
 def main(descriptor: int) -> None:
-    """Answer requests until the other end of the pipe closes."""
+    """Run the reading process: receive requests from the pipe, read the media, and send back what is read.
+
+    Ends when the other end of the pipe closes.
+
+    Args:
+        descriptor: file descriptor of this end of the pipe.
+    """
     leave_interrupts_to_parent()
     keep_stdout_clean()
     threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
@@ -43,9 +49,9 @@ def main(descriptor: int) -> None:
 
 
 def answer(connection: Connection, function: ReadFunction, request: ReadRequest) -> None:
-    """Send every item that a function yields for a request.
+    """Answer one request: send each clip that the function reads, and at the end the word `done`.
 
-    Also send a sign of life about every second while it reads.
+    During reading, send a sign of life (None) about every second.
     """
     last = time.monotonic()
 

@@ -41,7 +41,7 @@ class PacketRanges:
         return zip(self._firsts, self._lasts, strict=True)
 
     def next_from(self, number: int) -> int | None:
-        """Return the first packet index in the ranges that is at or after the given index; None if there is none."""
+        """Return the first requested packet index that is at or after the given index; None if there is none."""
         rank = bisect_left(self._lasts, number)
         return None if rank == len(self._lasts) else max(number, self._firsts[rank])
 
@@ -84,7 +84,7 @@ class Recording:
 
     @property
     def streams(self) -> dict[str, Any]:
-        """Dict from kind (`video`, `audio`) to the chosen stream."""
+        """For each kind (`video`, `audio`), the stream that is read: the first one that can be decoded."""
         found = {
             "video": decodable(moving_pictures(self.container)),
             "audio": decodable(list(self.container.streams.audio)),
@@ -94,7 +94,7 @@ class Recording:
     def packets(
         self, ranges: Mapping[str, PacketRanges], flush_decoders: Callable[[], None]
     ) -> Iterator[tuple[str, int, Any]]:
-        """Yield (kind, index, packet) for all packets in the given ranges, in the order of the file.
+        """Yield (kind, index in its stream, packet) for all packets in the given ranges, in the order of the file.
 
         Args:
             ranges: kind (`video`, `audio`) -> ranges of packet indices.
@@ -106,7 +106,7 @@ class Recording:
             yield from _LargeFileReader(self, ranges, flush_decoders).run()
 
     def demuxed(self, streams: Sequence[Any]) -> Iterator[Any]:
-        """Yield the packets of some streams from the current position in the file on."""
+        """Yield the packets of the given streams, from the current position in the file to its end."""
         return demuxed(self.container, streams, self.deadline, self.error_log)
 
 
@@ -139,7 +139,7 @@ class _StreamPosition:
         self._number_of_identity: dict[tuple[int, int], int | None] = {}
 
     def number(self, packet: Any, has_sought: bool) -> int | None:
-        """Return the index of a packet in its stream; None if it cannot be identified."""
+        """Return the index of a packet in its stream; None if it cannot be identified, for example after a seek."""
         number = self.next
         if has_sought and (number is None or self._identity_of(number) != packet_identity(packet)):
             number = self._find_number(packet)
@@ -147,7 +147,7 @@ class _StreamPosition:
         return number
 
     def mark_read(self, number: int) -> None:
-        """Note that a requested packet has been read."""
+        """Set `wanted` to the next requested packet, because the packet with this index has been read."""
         self.wanted = self._wanted_from(number + 1)
 
     def begins(self, number: int) -> float:
@@ -201,7 +201,7 @@ class _LargeFileReader:
         self._did_seek, self._target = False, -np.inf
 
     def run(self) -> Iterator[tuple[str, int, Any]]:
-        """Yield (kind, index, packet) for all requested packets."""
+        """Yield (kind, index in its stream, packet) for all requested packets; the kind is `video` or `audio`."""
         self._seek_ahead()
         while True:
             yield from self._read_on()

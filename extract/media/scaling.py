@@ -44,7 +44,7 @@ class Scaler:
         self._matrices: dict[int, tuple[int, int, int, int]] = {}  # by rotation in degrees
 
     def picture(self, frame: Any) -> Image:
-        """Return the picture of a frame, RGB uint8 [height, width, 3]."""
+        """Turn a decoded frame into an RGB picture: rotated, cropped and scaled, uint8 [height, width, 3]."""
         layout = _FrameFormat(
             frame.width,
             frame.height,
@@ -61,9 +61,10 @@ class Scaler:
         return image
 
     def _matrix(self, frame: Any) -> tuple[int, int, int, int]:
-        """Return how a frame is rotated and flipped for display. It is read once per rotation and then remembered.
+        """Return the signs (a, b, c, d) of a frame's display matrix, which say how the frame is rotated and flipped.
 
-        In PyAV, a frame whose side data were read stays in memory until Python's next full garbage collection.
+        The matrix is read once per rotation and then remembered: in PyAV, a frame whose side data were read stays in
+        memory until Python's next full garbage collection.
         """
         rotation = frame.rotation
         if rotation not in self._matrices:
@@ -97,7 +98,7 @@ class Scaler:
 
 
 def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return (width, height) with the shorter side equal to `side`; the longer side is rounded down."""
+    """Return (width, height) of a picture whose shorter side is scaled to `side`; the longer side is rounded down."""
     width, height = size
     return (
         (side, max(1, side * height // width)) if width <= height else (max(1, side * width // height), side)
@@ -105,7 +106,10 @@ def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def crop_box(crop: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:
-    """Return (left, top, right, bottom) of a crop in pixels; the box is at least one pixel wide and high."""
+    """Convert a crop, given as fractions of a picture's width and height, to pixels: (left, top, right, bottom).
+
+    The box is at least one pixel wide and high.
+    """
     x0, y0, x1, y1 = crop
     left, top = min(round(x0 * width), width - 1), min(round(y0 * height), height - 1)
     right, bottom = (
@@ -146,7 +150,10 @@ def _swaps_sides(matrix: tuple[int, int, int, int]) -> bool:
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
-    """Return the signs of a frame's display matrix. Only rotations by multiples of 90 degrees are recognised."""
+    """Return the signs (a, b, c, d) of a frame's display matrix, which says how the frame is rotated and flipped.
+
+    Only rotations by multiples of 90 degrees are recognised.
+    """
     data = frame.side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return _UPRIGHT

@@ -87,5 +87,5 @@ def scanned_file(root: Path, ref: MediaRef) -> Path:
 
 @functools.lru_cache(maxsize=64)
 def _digest(path: Path, *_: int) -> str:
-    """Return the digest of a file. It is computed only once if the same file is read several times in a row."""
+    """Return the sha256 digest of a file. Reading the same file several times in a row computes it only once."""
     return digest_of_file(path)

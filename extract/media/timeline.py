@@ -34,7 +34,7 @@ class Track:
     """Times of the packets of one stream, in the order of the file.
 
     Attributes:
-        place: rank of each packet among the packets of all streams, [n].
+        place: rank of each of the stream's n packets among the packets of all streams, [n].
         time: time of each packet, seconds; decoding times if the file has them, else display times; NaN where a packet
             has none, [n].
         length: duration of each packet, seconds, [n].
@@ -48,12 +48,14 @@ class Track:
 
     @property
     def back(self) -> float:
-        """How many seconds the time may decrease from one packet to the next without being a jump."""
+        """The largest decrease of the time from one packet to the next, in seconds, that does not count as a jump."""
         return REORDERED_JUMP if self.reordered else BACKWARD_JUMP
 
 
 def corrections(tracks: Sequence[Track], restarts: bool, longest: float | None) -> list[Seconds]:
-    """Return the corrections of the packets' times in seconds, one array [n] per stream; all 0 if no time is wrong.
+    """Return how many seconds to add to the time of each packet: one array [n] per stream with n packets.
+
+    All values are 0 if no time is wrong.
 
     No corrected time lies more than `Track.back` before an earlier time of its stream.
 
@@ -81,7 +83,10 @@ def _is_sane(track: Track, restarts: bool, longest: float | None) -> bool:
 
 @dataclass(frozen=True)
 class _Join:
-    """A place where recordings were joined: the correction from there on, and the uncorrected time at this place."""
+    """A place where recordings were joined.
+
+    `offset` is added to all times from there on, seconds; `raw` is the file's own time at this place, seconds.
+    """
 
     offset: float
     raw: float
@@ -91,7 +96,7 @@ _BEGINNING: Final = _Join(0.0, float("nan"))
 
 
 class _TrackClock:
-    """The current correction of one stream while its packets are visited in order.
+    """How many seconds are added to the times of one stream, while its packets are visited in order.
 
     Attributes:
         base: seconds to add to the stream's times.
@@ -117,26 +122,26 @@ class _TrackClock:
 
     @property
     def offset(self) -> float:
-        """Seconds to add to the times at present."""
+        """Seconds that are added to the times of the stream now: `excursion` if it is set, otherwise `base`."""
         return self.base if self.excursion is None else self.excursion
 
     def gap(self, now: float) -> float:
-        """Return the seconds from the latest corrected time to a given time."""
+        """Return how many seconds a given time is after the latest corrected time; 0 before the first packet."""
         return now - (now if self.last is None else self.last)
 
     def continues_at(self, now: float) -> bool:
-        """Return whether a time follows the latest one without a jump."""
+        """Return whether a corrected time differs by at most `back` seconds from the latest one, so it is no jump."""
         return -self.back <= self.gap(now) <= self.back
 
     def jumps_back_later(self, number: int) -> bool:
-        """Return whether the times, which jump at this packet, jump back later to where they were."""
+        """Return whether the jump of the times at this packet is temporary, because a later jump leads back."""
         assert self.last is not None
         return self._returns_to(self._ranks[number], self.last - self.base)
 
     def correction_of_first_packets(self, number: int) -> float | None:
-        """Return the seconds to add to the times of the first few packets of a stream, which may be too late.
+        """Return how many seconds to add to the first few packets of a stream, if their times are too late; else None.
 
-        They are too late if the times jump back after them and never reach the earlier level again. None if not.
+        The times are too late if they jump back after these packets and never reach the earlier level again.
         """
         rank = self._ranks[number]
         ends = [*self._later_jumps(rank), len(self._times)][:2]
@@ -148,7 +153,10 @@ class _TrackClock:
         )
 
     def _returns_to(self, rank: int, left: float) -> bool:
-        """Return whether the times, which jump at `rank`, come back later to the time `left` before the jump."""
+        """Return whether the jump of the times at `rank` is temporary: a later jump leads back to the time `left`.
+
+        `left` is the last time before the jump, seconds.
+        """
         low = self._times[rank] < left
         for later in self._later_jumps(rank):
             rises = self._times[later] > self._times[later - 1]
@@ -172,7 +180,7 @@ class _Repair:
         self._start: float | None = None
 
     def run(self) -> list[Seconds]:
-        """Return the corrections of all packets, one array [n] per stream, seconds."""
+        """Return how many seconds to add to the time of each packet: one array [n] per stream with n packets."""
         found = [np.zeros(len(track.time)) for track in self._tracks]
         owners = np.concatenate([np.full(len(t.time), n) for n, t in enumerate(self._tracks)])
         numbers = np.concatenate([np.arange(len(t.time)) for t in self._tracks])
@@ -199,9 +207,9 @@ class _Repair:
         self._start = now if self._start is None else self._start
 
     def _begin(self, clock: _TrackClock, number: int, raw: float) -> None:
-        """Choose the correction of a stream at its first packet.
+        """Set how many seconds are added to the times of a stream (`base`), at its first packet.
 
-        It is a correction that puts the stream near the other streams, or else the newest correction.
+        It is the newest value that puts the stream near the other streams, or else the newest value of all.
         """
         others = [other.last for other in self._clocks if other.last is not None]
         offsets = [join.offset for join in self._newest_first()]

@@ -13,7 +13,7 @@ Image = NDArray[np.uint8]  # RGB, [height, width, 3]
 
 @dataclass(frozen=True)
 class Faces:
-    """Faces detected in one frame, by decreasing probability.
+    """The n faces that were detected in one frame, by decreasing probability.
 
     Attributes:
         boxes: x0, y0, x1, y1 in pixels, [n, 4].

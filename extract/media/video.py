@@ -19,7 +19,7 @@ _TOLERANCE: Final = 1e-6  # seconds; times are rounded sums
 
 
 def picture_filter_of(kind: PictureRequest, ref: MediaRef) -> PictureFilter:
-    """Return the size and the crop that a request needs. Requests with equal size and crop share their pictures.
+    """Return the length of the shorter side and the crop that a request needs; equal ones share their pictures.
 
     The crop is left out if the picture keeps its original size, because such a picture can be cropped later at no cost.
     """
@@ -76,7 +76,7 @@ def expected_count(at: Times, times: Times, ref: MediaRef, longest: float) -> in
 
 
 def _bounds(times: Times, ref: MediaRef, longest: float) -> tuple[float, float]:
-    """Return start and end of a clip in the file, seconds."""
+    """Return start and end of a clip, seconds in the file; without stated times, those of the file's pictures."""
     start = float(times[0]) if ref.start is None else ref.start
     end = float(times[-1]) + picture_period(times) if ref.end is None else ref.end
     return start, min(end, start + longest)
@@ -146,7 +146,7 @@ def shown_at(times: Times, wanted: Times) -> Times:
 
 
 def grid(start: float, end: float, every: float) -> Times:
-    """Return the times `start + (j + 0.5) * every` between `start` and `end`, seconds, [n].
+    """Return the n times `start + (j + 0.5) * every`, j = 0, 1, ..., between `start` and `end`, seconds, [n].
 
     If the interval is shorter than `every / 2`, return its middle.
 

@@ -18,9 +18,9 @@ SNR: Final = (10.0, 30.0)  # signal-to-noise ratio, dB
 
 
 def augment_sound(sound: FloatArray, random: np.random.Generator) -> FloatArray:
-    """Change a sound at random, [n] -> [n / rate].
+    """Change a sound of n samples at random, [n] -> [n / rate].
 
-    With probability 0.5 its tempo changes, and with probability 0.5 noise is added.
+    With probability 0.5 its tempo changes by the factor `rate`, and with probability 0.5 noise is added.
     """
     if random.random() < CHANCE:
         sound = time_warp(sound, float(random.uniform(*WARP_RATES)))
@@ -30,7 +30,10 @@ def augment_sound(sound: FloatArray, random: np.random.Generator) -> FloatArray:
 
 
 def time_warp(sound: FloatArray, rate: float) -> FloatArray:
-    """Change the tempo of a sound, but not its pitch (librosa's phase vocoder), [n] -> [round(n / rate)]."""
+    """Play a sound of n samples `rate` times as fast without changing its pitch, [n] -> [round(n / rate)].
+
+    The method is librosa's phase vocoder.
+    """
     import librosa
 
     window = 1024 if len(sound) >= 1024 else 64
@@ -43,7 +46,7 @@ def time_warp(sound: FloatArray, rate: float) -> FloatArray:
 
 
 def add_noise(sound: FloatArray, snr: float, random: np.random.Generator) -> FloatArray:
-    """Add white Gaussian noise to a sound, [n].
+    """Add white Gaussian noise to a sound of n samples, [n].
 
     Args:
         sound: mono samples, [n].
@@ -56,6 +59,6 @@ def add_noise(sound: FloatArray, snr: float, random: np.random.Generator) -> Flo
 
 
 def flip_randomly(images: Tensor, random: torch.Generator) -> Tensor:
-    """Mirror each image [B, H, W, 3] left to right with probability 0.5."""
+    """Mirror each of B images [B, height, width, 3] left to right with probability 0.5."""
     mirror = torch.rand(len(images), generator=random).to(images.device) < CHANCE
     return torch.where(mirror[:, None, None, None], images.flip(2), images)

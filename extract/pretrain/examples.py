@@ -18,14 +18,14 @@ EMBEDDED_AT_ONCE = 64  # images
 
 @dataclass(frozen=True)
 class Examples:
-    """Images of equal size with their labels.
+    """N images of equal size with their labels.
 
     Attributes:
         ids: utterance or file from which each image comes; several images may share one, [N].
         labels: class indices, [N].
         images: RGB bytes, [N, side, side, 3].
         sounds: sound of each mel image at 16 kHz; empty for pictures.
-        variants: augmented versions of each image, made in advance, [N, V, side, side, 3].
+        variants: V augmented versions of each image, made in advance, [N, V, side, side, 3]; None if there are none.
     """
 
     ids: tuple[str, ...]
@@ -43,7 +43,7 @@ class Examples:
         return int(self.images.shape[1])
 
     def batch(self, rows: Tensor, random: torch.Generator, augment: bool) -> Tensor:
-        """Return the images at some indices, augmented at random if requested, as bytes [B, side, side, 3]."""
+        """Return the B images at the given indices, RGB bytes [B, side, side, 3]; with `augment` randomly changed."""
         if not augment:
             return self.images[rows]
         if not self.sounds:
@@ -65,7 +65,7 @@ class Examples:
         return replace(self, variants=torch.from_numpy(np.array(made)))
 
     def rows(self, chosen: Sequence[int]) -> "Examples":
-        """Return the examples at some indices."""
+        """Return new examples that contain only the images at the given indices, in this order."""
         index = torch.tensor(list(chosen), dtype=torch.long)
         return Examples(
             tuple(self.ids[n] for n in chosen),
@@ -79,14 +79,17 @@ class Examples:
 def examples_of_sounds(
     ids: Sequence[str], labels: Sequence[int], sounds: Sequence[FloatArray], side: int
 ) -> Examples:
-    """Turn sounds at 16 kHz, each [n], into examples with mel images."""
+    """Turn sounds (mono samples at 16 kHz) into training examples: each sound becomes a mel image."""
     pictures = np.stack([mel_image(sound, side) for sound in sounds])
     return Examples(tuple(ids), torch.tensor(labels), torch.from_numpy(pictures), tuple(sounds))
 
 
 @torch.no_grad()
 def embed_with(network: nn.Module, images: Tensor, device: str) -> Tensor:
-    """Return a network's embeddings of images, [N, d], on the CPU. The images are bytes [N, side, side, 3]."""
+    """Return the embeddings that a network computes for N images, d values each, [N, d], on the CPU.
+
+    The images are RGB bytes, [N, side, side, 3].
+    """
     parts = [
         network(normalised(part.to(device))).float().cpu() for part in torch.split(images, EMBEDDED_AT_ONCE)
     ]

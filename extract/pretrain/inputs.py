@@ -30,7 +30,7 @@ class SoundParams(Strict):
 
 
 class SoundInput:
-    """Keeps the sound of an utterance for training: the first 20 s at 16 kHz (array `sound`, [n])."""
+    """Keeps the sound of an utterance for training: the first 20 s at 16 kHz (array `sound` with n samples, [n])."""
 
     spec: ClassVar[EncoderSpec] = _input_spec("pretrain/sound", "audio", "sound for a training")
     Params: ClassVar[type[BaseModel]] = SoundParams
@@ -40,16 +40,16 @@ class SoundInput:
 
     @staticmethod
     def input(params: SoundParams) -> Input:
-        """Return what is needed: sound at 16 kHz."""
+        """Return the input that the training needs: the sound of each utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: SoundParams) -> tuple[ArraySpec, ...]:
-        """Declare the array: `sound` [n]."""
+        """Declare one array: `sound` [n], the n samples of the sound."""
         return (ArraySpec("sound", "sequence", ("sample",), ()),)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: there is no network, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and no network runs here."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -74,7 +74,7 @@ class PictureParams(Strict):
 class PictureInput:
     """Keeps the pictures of an utterance for training: first all scenes, then all faces, as square images.
 
-    The array `images` is [T, side, side, 3].
+    The array `images` is [T, side, side, 3], for T scenes and faces in total.
     """
 
     spec: ClassVar[EncoderSpec] = _input_spec(
@@ -87,17 +87,17 @@ class PictureInput:
 
     @staticmethod
     def input(params: PictureParams) -> Input:
-        """Return what is needed: pictures spread over the clip, with their faces."""
+        """Return the input that the training needs: pictures at equal distances in each clip, and the faces in them."""
         return Input(pictures=PictureRequest(params.frames), faces=True)
 
     @staticmethod
     def arrays(params: PictureParams) -> tuple[ArraySpec, ...]:
-        """Declare the array: `images` [T, side, side, 3]."""
+        """Declare one array: `images` [T, side, side, 3], the RGB images of all T scenes and faces of a clip."""
         shape = (params.side, params.side, 3)
         return (ArraySpec("images", "sequence", ("image", "row", "column", "rgb"), shape, "uint8", "1/255"),)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: there is no network, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and no network runs here."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:

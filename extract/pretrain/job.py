@@ -68,5 +68,8 @@ def _folder_source(
 ) -> ImageSource:
     folder = Path(os.path.expanduser(str(entry.folder)))
     if not folder.is_dir():
-        raise UsageError(f"the folder {folder} does not exist", hint="give --folder DIR")
+        raise UsageError(
+            f"the folder {folder} does not exist",
+            hint="correct the path after --folder, or `folder` in params.yaml",
+        )
     return source_of_folder(folder, config, entry.labels == "identity", seed, progress)

@@ -18,7 +18,7 @@ FIXED_MARGIN: Final = 0.2
 def distance(u: Tensor, v: Tensor) -> Tensor:
     """Return half the Euclidean distance between vectors scaled to length 1, in [0, 1] (R10).
 
-    Shapes: [..., d], [..., d] -> [...].
+    Each vector has d values: two arrays [..., d] give one array [...].
     """
     difference = F.normalize(u, dim=-1) - F.normalize(v, dim=-1)
     norm: Tensor = torch.linalg.vector_norm(difference, dim=-1)
@@ -26,7 +26,7 @@ def distance(u: Tensor, v: Tensor) -> Tensor:
 
 
 def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:
-    """Return the adaptive margin m_sim + m_dissim of each triplet, [N].
+    """Return the adaptive margin m_sim + m_dissim of each of N triplets, [N].
 
     Args:
         ap, an: distances from anchor to positive and from anchor to negative, in [0, 1], [N].
@@ -38,7 +38,7 @@ def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:
 
 
 def triplet_loss(ap: Tensor, an: Tensor, pn: Tensor, margin: Margin) -> Tensor:
-    """Return the adaptive-margin triplet loss L_AMT of each triplet, [N] (Eq. 10).
+    """Return the adaptive-margin triplet loss L_AMT of each of N triplets, [N] (Eq. 10).
 
     Args:
         ap, an, pn: distances from anchor to positive, anchor to negative, and positive to negative, [N].
@@ -52,9 +52,9 @@ def triplet_loss(ap: Tensor, an: Tensor, pn: Tensor, margin: Margin) -> Tensor:
 
 
 def variance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
-    """Return the variance loss L_Var of embeddings [N, d]: how far the standard deviations are below 1 (Eq. 12).
+    """Return the variance loss L_Var (Eq. 12): how far the standard deviations of the dimensions are below 1.
 
-    The embeddings are not scaled to length 1.
+    The input is N embeddings with d values each, [N, d]. They are not scaled to length 1.
     """
     variance = z.var(dim=0, correction=1)
     if form == "printed":
@@ -63,9 +63,9 @@ def variance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
 
 
 def covariance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
-    """Return the covariance loss L_Cov of embeddings [N, d]: how strongly different dimensions covary (Eq. 13).
+    """Return the covariance loss L_Cov (Eq. 13): how strongly different dimensions of the embeddings covary.
 
-    The embeddings are not scaled to length 1.
+    The input is N embeddings with d values each, [N, d]. They are not scaled to length 1.
     """
     centred = z - z.mean(dim=0)
     covariance = centred.T @ centred / (len(z) - 1)  # [d, d]
@@ -75,7 +75,7 @@ def covariance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
 
 
 def metric_loss(anchor: Tensor, positive: Tensor, negative: Tensor, loss: MetricLoss) -> Tensor:
-    """Return the total loss L_FE of N triplets of embeddings, each [N, d] (Eq. 9).
+    """Return the total loss L_FE (Eq. 9) of N triplets: three arrays [N, d] of embeddings with d values each.
 
     The variance and covariance losses are computed separately for anchors, positives and negatives, and added.
     """

@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class EmbeddingSet:
-    """Embeddings [N, d] with their class indices [N]."""
+    """The embeddings of N examples, d values each, [N, d], and their class indices, [N]."""
 
     values: Floats
     labels: Ints
@@ -56,7 +56,7 @@ def knn_accuracy(train: EmbeddingSet, held_out: EmbeddingSet) -> float:
 
 
 def probe(train: EmbeddingSet, values: Floats) -> Ints:
-    """Train a logistic regression on standardised embeddings; return the classes that it predicts for `values`, [N]."""
+    """Train a logistic regression on standardised embeddings; return the classes that it predicts for N others, [N]."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -67,7 +67,7 @@ def probe(train: EmbeddingSet, values: Floats) -> Ints:
 
 
 def collapse(values: Floats) -> dict[str, float]:
-    """Return measures that show whether embeddings [N, d] have collapsed (have become nearly equal).
+    """Return four measures that show whether N embeddings [N, d] have collapsed (have become nearly equal).
 
     Returns:
         `deviation` (mean standard deviation of a dimension), `dead` (share of dimensions that hardly vary), `rank`
@@ -112,6 +112,6 @@ def verification_auc(held_out: EmbeddingSet, seed: int = 0) -> float:
 
 
 def unit_vectors(values: Floats) -> Floats:
-    """Scale vectors [N, d] to length 1. A zero vector stays zero."""
+    """Scale N vectors with d values each, [N, d], to length 1. A zero vector stays zero."""
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.maximum(length, 1e-12), np.float32)

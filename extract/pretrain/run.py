@@ -47,7 +47,7 @@ class ImageJob:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Python packages whose versions affect the result."""
+        """Names of the Python packages whose versions can change the trained network."""
         return OF_IMAGES
 
 
@@ -61,7 +61,7 @@ class TextJob:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Python packages whose versions affect the result."""
+        """Names of the Python packages whose versions can change the trained network."""
         return OF_TEXTS
 
 

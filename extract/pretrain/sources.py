@@ -137,7 +137,10 @@ def _examples_of_caches(
                     names.append(entry.id)
                     arrays.append(np.asarray(array))
     if not names:
-        raise UsageError(f"{what}: no labelled utterance has usable pictures or sound")
+        raise UsageError(
+            f"{what}: no labelled utterance has usable pictures or sound",
+            hint="choose another label set or split, or check the media with `ercache scan`",
+        )
     if not isinstance(config, VisualConfig):
         return examples_of_sounds(names, [labels[n] for n in names], arrays, config.side)
     owners = [name for name, array in zip(names, arrays, strict=True) for _ in range(len(array))]

@@ -48,7 +48,7 @@ class _Classified(nn.Module):
         )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return class logits [B, C] for token ids [B, T]."""
+        """Return the logits of C classes, [B, C], for B utterances with T token ids each, [B, T]."""
         states = self.extractor(input_ids=ids, attention_mask=mask).last_hidden_state
         logits: Tensor = self.head(states[:, 0])
         return logits
@@ -118,7 +118,7 @@ def train_text(
 
 
 def states_of(network: nn.Module, texts: Texts, device: str = "cpu") -> EmbeddingSet:
-    """Return the state of the token `<s>` of each utterance, [N, D]. It is the feature with `pool: cls`."""
+    """Return the state of the token `<s>`, D values, of each of N utterances, [N, D]: the feature with `pool: cls`."""
     order = sorted(range(len(texts)), key=lambda n: len(texts.tokens[n]))
     rows: list[np.ndarray] = [np.empty(0)] * len(texts)
     for start in range(0, len(order), READ_AT_ONCE):

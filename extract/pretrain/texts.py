@@ -29,7 +29,7 @@ BATCHES_SORTED_TOGETHER: Final = 8  # batches of similar length are cut from thi
 
 @dataclass(frozen=True)
 class Texts:
-    """Utterances as token ids, with their labels.
+    """N utterances as token ids, with their labels.
 
     Attributes:
         ids: ids of the utterances, [N].
@@ -166,7 +166,10 @@ def _texts(
 ) -> Texts:
     kept = [(i, s) for i, s in samples.items() if i in ids and i in labels and reader.has_text(s)]
     if not kept:
-        raise UsageError(f"{what}: no labelled utterance has a text")
+        raise UsageError(
+            f"{what}: no labelled utterance has a text",
+            hint="choose another label set or split, or scan the corpus again with its transcripts",
+        )
     return Texts(
         tuple(i for i, _ in kept),
         torch.tensor([labels[i] for i, _ in kept]),

@@ -130,12 +130,15 @@ def train_extractor(
 
 
 def loop_params(training: ExtractorTraining) -> TrainingParams:
-    """Return the parameters of the common training loop. Gradients are not clipped."""
+    """Return the parameters (epochs, learning rate and others) of the training loop that all models share.
+
+    Gradients are not clipped.
+    """
     return TrainingParams(epochs=training.epochs, patience=training.patience, lr=training.lr, clip=math.inf)
 
 
 def embed_examples(extractor: nn.Module, examples: Examples, device: str = "cpu") -> EmbeddingSet:
-    """Return an extractor's embeddings of examples, without augmentation."""
+    """Return the embeddings that an extractor computes for the images of examples, without augmentation."""
     was = extractor.training
     extractor.eval()
     values = embed_with(extractor, examples.images, device)

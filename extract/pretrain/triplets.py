@@ -11,7 +11,7 @@ from extract.pretrain.metric_losses import distance
 
 @dataclass(frozen=True)
 class Triplets:
-    """Indices into the batch of anchors, positives and negatives, each [N].
+    """N triplets of images of a batch, as three arrays [N] of indices into the batch: anchors, positives, negatives.
 
     An image without another image of its class in the batch is not an anchor.
     """
@@ -29,7 +29,7 @@ def semi_hard(z: Tensor, labels: Tensor, random: torch.Generator) -> Triplets:
     negative is used.
 
     Args:
-        z: embeddings, [B, d].
+        z: embeddings of the B images of a batch, d values each, [B, d].
         labels: class indices, [B].
         random: random generator on the CPU, so that runs on all devices draw the same positives.
 
@@ -58,7 +58,7 @@ def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Ge
     one.
 
     Args:
-        labels: class indices, [N].
+        labels: class indices of all N images, [N].
         classes: number of classes in a batch, drawn anew for each batch; if there are fewer classes, all are used.
         images: number of images per class.
         random: random generator.
@@ -78,7 +78,7 @@ def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Ge
 
 
 def _take_images(queue: Tensor, rows: Tensor, images: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the next images of a class, without repetition, and the images that are still waiting."""
+    """Return two arrays: indices of the next images of a class, without repetition, and those still waiting."""
     if len(rows) <= images:
         return rows, queue
     if len(queue) < images:

@@ -12,7 +12,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Copies(Generic[Key]):
-    """Collects files by key, and chooses one file per key: the one that is in its proper folder."""
+    """Collects the copies of each file of a corpus, and chooses one of them: the copy in its proper folder."""
 
     def __init__(self) -> None:
         self._paths: dict[Key, list[tuple[int, str]]] = defaultdict(list)
@@ -30,12 +30,12 @@ class Copies(Generic[Key]):
 
     @property
     def chosen(self) -> dict[Key, str]:
-        """For each content (key), the path of the one file that is used: the copy in the best folder."""
+        """Key of each file -> path of the copy that is used, the one nearest to its proper folder."""
         return {key: ranked[0] for key, ranked in self._ranked()}
 
     @property
     def duplicates(self) -> dict[str, str]:
-        """For each copy that is not used, the path of the file with the same content that is used instead."""
+        """Path of each copy that is not used -> path of the copy with the same key that is used."""
         return {path: ranked[0] for _, ranked in self._ranked() for path in ranked[1:]}
 
     def _ranked(self) -> list[tuple[Key, list[str]]]:

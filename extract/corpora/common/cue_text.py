@@ -61,7 +61,7 @@ class Passage:
 
     @property
     def words(self) -> CueLine:
-        """All words of all lines, in order."""
+        """The words of all lines of the passage in one list, in order."""
         return tuple(word for line in self.lines for word in line)
 
 
@@ -154,7 +154,7 @@ def _seconds(stamp: str) -> float:
 
 
 def join_words(words: Sequence[CueWord]) -> str:
-    """Join words with single blanks."""
+    """Return a list of words as one text, with a single blank between two words."""
     return " ".join(word.text for word in words)
 
 
@@ -168,7 +168,7 @@ def split_at(words: CueLine, bounds: Sequence[int]) -> list[CueLine]:
         bounds: sorted character positions in `join_words(words)`.
 
     Returns:
-        For each two successive positions, the words between them.
+        One list of words for each pair of successive positions: the words between these positions.
     """
     found: list[list[CueWord]] = [[] for _ in bounds[1:]]
     place = 0

@@ -186,7 +186,7 @@ def _inspect_in_pool(root: Path, chunks: Sequence[list[str]], workers: int, on_f
 
 
 def inspect_files(root: Path, paths: Sequence[str]) -> list[MediaFacts]:
-    """Return the media facts of some files, which are read one after the other."""
+    """Return the media facts of files, in the order of their paths. The files are read one after the other."""
     return [_inspect_file(root, path) for path in paths]
 
 

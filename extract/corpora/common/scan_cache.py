@@ -55,7 +55,9 @@ def file_stamp(file: Path) -> FileStamp | None:
 
 
 class ScanCache:
-    """Maps a file in a certain state to a text, on disk. Use it as a context manager. Several scans may use it at once.
+    """Keeps on disk a text about each file (its facts), valid as long as the file does not change.
+
+    Use it as a context manager. Several scans may use it at once.
 
     Args:
         version: version of the code that inspects files; entries of other versions are ignored.
@@ -71,7 +73,7 @@ class ScanCache:
         self._last = time.monotonic()
 
     def get(self, stamp: FileStamp) -> str | None:
-        """Return the text stored for a file if the file has not changed since then, else None."""
+        """Return the text that was stored for a file; None if there is none, or the file has changed since then."""
         if self._database is None:
             return None
         query = "SELECT state, text FROM looks WHERE path = ?"
@@ -79,9 +81,9 @@ class ScanCache:
         return row[1] if row is not None and row[0] == self._state(stamp) else None
 
     def put(self, stamp: FileStamp, text: str) -> None:
-        """Store a text for a file in its present state.
+        """Store a text about a file. It is valid until the file changes.
 
-        It is written to disk within about two seconds, or at the end.
+        The text is written to disk within about two seconds, or at the end.
         """
         if self._database is None or not stamp.is_settled:
             return

@@ -120,7 +120,7 @@ def _pieces(line: CueLine) -> list[CueLine]:
 
 
 def _starts(pieces: Sequence[CueLine], names_in_text: bool) -> list[bool]:
-    """Return for each piece of a cue whether it begins a new turn."""
+    """Return for each piece of a cue (see `_pieces`) whether another speaker's turn begins with it."""
     texts = [join_words(piece) for piece in pieces]
     dashed = [_DASH.match(text) is not None for text in texts]
     several = sum(dashed) > 1

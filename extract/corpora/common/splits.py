@@ -36,18 +36,18 @@ def split_by_groups(groups: Groups, dev: Collection[str], test: Collection[str])
 
 
 def usable_splits(splits: Mapping[str, Split]) -> dict[str, Split]:
-    """Return the splits that have no empty subset. An incomplete corpus does not allow all splits."""
+    """Return those splits in which every subset has an utterance. An incomplete corpus may leave a subset empty."""
     return {name: split for name, split in splits.items() if all(split.values())}
 
 
 def last_groups(groups: Iterable[str], share: float) -> tuple[str, ...]:
-    """Return the last groups in alphabetical order: the given share of all groups, rounded, at least one."""
+    """Return the last groups in alphabetical order, `share` of all groups (rounded, but at least one)."""
     names = sorted(set(groups))
     return tuple(names[len(names) - _number(names, share) :])
 
 
 def draw_groups(groups: Iterable[str], share: float, seed: int) -> tuple[str, ...]:
-    """Choose groups at random by seed: the given share of all groups, rounded, at least one.
+    """Return randomly chosen groups, `share` of all groups (rounded, but at least one). Equal seeds give equal groups.
 
     Groups are ranked by a digest of seed and name, so the choice does not depend on a random number generator.
     """
@@ -100,7 +100,7 @@ def leave_session_out(dialogues: Groups, sessions: Mapping[str, str], seed: int)
 
 
 def leave_speaker_out(speakers: Groups, partners: Mapping[str, str]) -> dict[str, Split]:
-    """Return folds `speaker/<speaker>`: test on one speaker, validate on the dialogue partner, train on other pairs.
+    """Return folds `speaker/<speaker>`: test on one speaker, validate on the dialogue partner, train on all others.
 
     The partner must not train, because both people speak in the same dialogues.
 
@@ -115,14 +115,14 @@ def leave_speaker_out(speakers: Groups, partners: Mapping[str, str]) -> dict[str
 
 
 def actor_disjoint(actors: Groups, share: float = 0.15) -> Split:
-    """Split actors in alphabetical order: first actors for training, then for validation, last ones for the test.
+    """Return a split by actors in alphabetical order: the first ones train, the next ones validate, the last ones test.
 
     Args:
         actors: utterance -> actor.
         share: share of the actors for validation, and again for the test.
 
     Returns:
-        The split; {} with fewer than three actors.
+        The split, a dict from subset to utterance ids; an empty dict with fewer than three actors.
     """
     names = sorted(set(actors.values()))
     if len(names) < 3:

@@ -49,7 +49,7 @@ def unify_labels(
 
 
 def value_key(value: str) -> str:
-    """Return a key that is equal for all spellings of a value."""
+    """Return a text for comparing label values: equal for values that differ only in case, blanks or Unicode form."""
     return name_key(" ".join(value.split()))
 
 

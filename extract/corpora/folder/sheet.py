@@ -72,7 +72,7 @@ def read_sheet(content: bytes, name: str, encoding: str, known: Callable[[str], 
 
 
 def _fit(text: str, separator: str, known: Callable[[str], bool]) -> tuple[int, int]:
-    """Return how many known columns, and how many columns in total, the header has with a separator."""
+    """Return two counts for a header cut at a separator: its columns with known names, and all its columns."""
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         header = next((line for line in lines if any(cell.strip() for cell in line)), [])

@@ -51,7 +51,7 @@ class Rating:
 
 @dataclass
 class MoseiRatings:
-    """Video -> ratings in the source's order; also notes (reason, detail) and the tables that were read."""
+    """The ratings of each video in the order of their source, notes (reason, detail), and the tables that were read."""
 
     of_video: dict[str, list[Rating]] = field(default_factory=lambda: defaultdict(list))
     notes: list[tuple[str, str]] = field(default_factory=list)
@@ -85,7 +85,8 @@ def _class_of(sentiment: float) -> int:
 def read_csd(path: Path) -> MoseiRatings:
     """Read the ratings in CMU_MOSEI_Labels.csd (HDF5).
 
-    For each video it holds `<root>/data/<video>/features [n, 7]` and `intervals [n, 2]` in seconds.
+    For each video with n rated segments it holds `<root>/data/<video>/features` [n, 7], the scores, and `intervals` [n,
+    2], start and end in seconds.
 
     Raises:
         CorpusError: the file has another format.

@@ -28,7 +28,7 @@ def why_unusable(sound: FloatArray | None, min_samples: int) -> Missing | None:
     """Return why a sound cannot be encoded, or None if it can.
 
     Args:
-        sound: mono samples, [n].
+        sound: n mono samples, [n].
         min_samples: length below which a sound is too short, samples.
     """
     if sound is None or len(sound) == 0:
@@ -69,9 +69,9 @@ def encode_singly(
 
 
 def pooled_and_frames(width: int, frames: bool) -> tuple[ArraySpec, ...]:
-    """Declare `pooled` [1, width] and, if `frames` is set, `frames` [T, width] with one row per 20 ms.
+    """Declare `pooled` [1, width], the mean over time, and, if `frames` is set, also `frames` [T, width].
 
-    `pooled` is the mean of all rows.
+    `frames` has T rows, one per 20 ms of sound.
     """
     pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))
     sequence = ArraySpec("frames", "sequence", ("20ms", "dimension"), (width,))
@@ -79,7 +79,7 @@ def pooled_and_frames(width: int, frames: bool) -> tuple[ArraySpec, ...]:
 
 
 def pad_to_length(sound: FloatArray, samples: int) -> FloatArray:
-    """Append silence to a sound shorter than `samples`. Use it only where a paper asks for it."""
+    """Append silence to a sound that has fewer than `samples` samples. Use it only where a paper asks for it."""
     return np.pad(sound, (0, max(0, samples - len(sound))))
 
 
@@ -89,14 +89,14 @@ def normalise_clip(sound: FloatArray, epsilon: float = 1e-7) -> FloatArray:
     Call it before any padding. Otherwise the padding, and so the other clips of the batch, would change the statistics.
 
     Args:
-        sound: mono samples, [n].
+        sound: n mono samples, [n].
         epsilon: added to the variance; the default is that of `Wav2Vec2FeatureExtractor`.
     """
     return np.asarray((sound - sound.mean()) / np.sqrt(sound.var() + epsilon), np.float32)
 
 
 def middle_of(sound: FloatArray, samples: int) -> FloatArray:
-    """Return the middle `samples` of a sound. A shorter sound is returned whole, with silence at the end.
+    """Return a sound of `samples` samples: the middle of a longer sound, or a shorter sound with silence at its end.
 
     Source: docs/papers/avtca.md, section 3.1.
     """
@@ -110,7 +110,7 @@ def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
     Beyond its ends, the sound is continued by its mirror image.
 
     Args:
-        sound: more than `window // 2` samples, [n].
+        sound: n samples, more than `window // 2`, [n].
         window: length of a window, samples.
         hop: step between windows, samples.
 

@@ -68,22 +68,25 @@ class Egemaps:
 
     @staticmethod
     def input(params: EgemapsParams) -> Input:
-        """Return what the encoder needs: sound at 16 kHz."""
+        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: EgemapsParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, 88] and, if requested, `frames` [T, 25] with one row per 10 ms."""
+        """Declare `pooled` [1, 88], the 88 functionals; with the param `frames` also `frames` [T, 25].
+
+        `frames` has T rows, one per 10 ms, with the 25 low-level descriptors.
+        """
         pooled = ArraySpec("pooled", "vector", ("utterance", "functional"), (FUNCTIONALS,))
         frames = ArraySpec("frames", "sequence", ("10ms", "low_level_value"), (LOW_LEVEL,))
         return (pooled, frames) if params.frames else (pooled,)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: every clip is encoded alone, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the eGeMAPS values of each sound."""
+        """Compute the eGeMAPS values of each sound with openSMILE, or say why a sound has none."""
         return encode_singly(samples, MIN_SAMPLES, self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:

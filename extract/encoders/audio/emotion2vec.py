@@ -39,7 +39,7 @@ class Emotion2vecParams(Strict):
 class Emotion2vec:
     """Computes frame states with emotion2vec (`frames`) and their mean (`pooled`).
 
-    The clip is normalised as a whole, so it is always encoded alone. The published checkpoint is a pickle file with
+    The clip is normalised as a whole, so every clip is encoded alone. The published checkpoint is a pickle file with
     classes of fairseq. Convert it once with `ercache weights convert`.
     """
 
@@ -67,20 +67,23 @@ class Emotion2vec:
 
     @staticmethod
     def input(params: Emotion2vecParams) -> Input:
-        """Return what the encoder needs: sound at 16 kHz."""
+        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: Emotion2vecParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, 768] and, if requested, `frames` [T, 768] with one row per 20 ms."""
+        """Declare `pooled` [1, 768], the mean of the states; with the param `frames` also `frames` [T, 768].
+
+        `frames` holds T states, one per 20 ms of sound.
+        """
         return pooled_and_frames(WIDTH, params.frames)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: every clip is encoded alone, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each sound alone."""
+        """Compute the frame states of each sound alone; return the arrays of each sound, or why there are none."""
         return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._each)
 
     def _each(self, samples: list[Sample]) -> Iterator[Encoded]:

@@ -66,20 +66,24 @@ class MelResnet18:
 
     @staticmethod
     def input(params: MelResnet18Params) -> Input:
-        """Return what the encoder needs: sound at 16 kHz."""
+        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: MelResnet18Params) -> tuple[ArraySpec, ...]:
-        """Declare the array: `embedding` [1, 300] (the projector's output) or [1, 512] (the projector's input)."""
+        """Declare one array, `embedding`, with one vector per utterance.
+
+        Its shape is [1, 300] for the projector's output (`embed: z`) and [1, 512] for the projector's input (`embed:
+        encoder`).
+        """
         return (ArraySpec("embedding", "vector", ("utterance", "dimension"), (width_of(params.embed),)),)
 
     def length(self, sample: Sample) -> int:
-        """Return the side of the mel image, which is the same for all sounds."""
+        """Return the side of the mel image in pixels, which is the same for all sounds. It serves to form batches."""
         return self._side
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the mel images of all usable sounds in one batch."""
+        """Compute the embeddings of all usable sounds in one batch; for all other sounds say why there are none."""
         min_samples = 1 if self.params.pad else WINDOW
         results: list[Encoded | Missing | None] = [
             why_unusable(sample.sound, min_samples) for sample in samples

@@ -113,14 +113,18 @@ class MelVit:
 
     @staticmethod
     def input(params: MelVitParams) -> Input:
-        """Return what the encoder needs: sound at 16 kHz, with `scope: window` also that of the previous utterances."""
+        """Return the input that the encoder needs: sound at 16 kHz.
+
+        With `scope: window` the sound of earlier utterances in the dialogue is needed too.
+        """
         return Input(rate=RATE, past=params.window - 1 if params.scope == "window" else 0)
 
     @staticmethod
     def arrays(params: MelVitParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, width] and `tokens` [197, width].
+        """Declare two arrays: `tokens` [197, width], the output for all 197 tokens, and `pooled` [1, width].
 
-        The first token is the class token. Then come the patches row by row, high frequencies first.
+        The first row of `tokens` belongs to the class token, `pooled` is the output for this token. The other 196 rows
+        belong to the patches of the picture, row by row, high frequencies first.
         """
         shape = (params.width,)
         return (
@@ -129,7 +133,7 @@ class MelVit:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0: all inputs of the network have the same size."""
+        """Return 0. A length is needed only to form batches, and all inputs of this network have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -153,7 +157,7 @@ class MelVit:
         return window_sound(before, sample.sound, most, round(self.params.window_seconds * RATE), gap)
 
     def _forward(self, pictures: Sequence["Tensor"]) -> FloatArray:
-        """Return the network's output [B, 197, width] for pictures [3, 224, 224]."""
+        """Return the network's output [B, 197, width] for B pictures, each [3, 224, 224]."""
         import torch
 
         with torch.inference_mode():

@@ -78,14 +78,14 @@ class Mfcc:
 
     @staticmethod
     def input(params: MfccParams) -> Input:
-        """Return what the encoder needs: sound at the sampling rate `rate`."""
+        """Return the input that the encoder needs: the sound of the utterance, mono, at the param `rate` (Hz)."""
         return Input(rate=params.rate)
 
     @staticmethod
     def arrays(params: MfccParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `frames` [T, n_mfcc] and `pooled` [1, 4 n_mfcc] (without deltas [1, 2 n_mfcc]).
+        """Declare two arrays: `frames` [T, n_mfcc] and `pooled` [1, 4 n_mfcc] (without deltas [1, 2 n_mfcc]).
 
-        `frames` has one row per `hop` samples.
+        `frames` has T rows, one per step of `hop` samples, with `n_mfcc` coefficients each.
         """
         width = params.n_mfcc * (4 if params.deltas else 2)
         return (
@@ -94,11 +94,11 @@ class Mfcc:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0: every clip is encoded alone, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each sound alone; a sound with fewer than `n_fft` samples is too short."""
+        """Compute the MFCCs of each sound alone. A sound with fewer than `n_fft` samples is too short and has none."""
         return encode_singly(samples, self.params.n_fft, self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:

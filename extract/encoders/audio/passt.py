@@ -96,14 +96,14 @@ class Passt:
 
     @staticmethod
     def input(params: PasstParams) -> Input:
-        """Return what the encoder needs: sound at 32 kHz."""
+        """Return the input that the encoder needs: the sound of the utterance, mono at 32 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: PasstParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, width] and, if requested, `frames` [T, width] with one row per window.
+        """Declare `pooled` [1, width], the mean over the windows; with the param `frames` also `frames` [T, width].
 
-        The width is 768, 527 or 1295, depending on `mode`.
+        `frames` has one row for each of T windows. The width is 768, 527 or 1295, depending on the param `mode`.
         """
         shape = (WIDTHS[params.mode],)
         pooled = ArraySpec("pooled", "vector", ("utterance", params.mode), shape)
@@ -111,17 +111,20 @@ class Passt:
         return (pooled, frames) if params.window and params.frames else (pooled,)
 
     def length(self, sample: Sample) -> int:
-        """Return the length of a window in samples: clips whose windows are equally long share a batch."""
+        """Return the length of the windows into which this clip is cut, in samples.
+
+        Clips whose windows are equally long share a batch.
+        """
         return 0 if sample.sound is None else self._windows(sample.sound).shape[1]
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode sounds whose windows have the same length."""
+        """Encode sounds whose windows are equally long; return the arrays of each sound, or why there are none."""
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, self.params.min_samples), self._encode_together
         )
 
     def _windows(self, sound: FloatArray) -> FloatArray:
-        """Cut a sound into the windows that the network gets, [W, samples]. A short sound is a single window."""
+        """Cut a sound into the W windows that the network gets, [W, samples]. A short sound gives a single window."""
         used_part = sound[: round(self.params.max_seconds * RATE)]
         used_part = pad_to_length(used_part, round(self.params.pad_seconds * RATE))
         if self.params.window is not None and len(used_part) > self.params.window // 2:
@@ -142,7 +145,7 @@ class Passt:
             yield Encoded(pooled | frames, len(rows))
 
     def _forward(self, windows: FloatArray) -> FloatArray:
-        """Return the network's output [W, width] for windows [W, samples], processed a few at a time."""
+        """Return the network's output [W, width] for W windows [W, samples], processed a few at a time."""
         import torch
 
         parts = []
@@ -179,9 +182,10 @@ def build() -> "nn.Module":
 
 
 def spectrogram() -> "nn.Module":
-    """Return the module that computes PaSST's mel spectrogram: sound [B, n] at 32 kHz -> [B, 128, T].
+    """Return the module that computes PaSST's mel spectrogram of a batch of sounds at 32 kHz.
 
-    The settings are those of PaSST's training, without augmentation.
+    It maps B sounds of n samples, [B, n], to 128 mel bands at T time steps, [B, 128, T]. The settings are those of
+    PaSST's training, without augmentation.
     """
     from hear21passt.models.preprocess import AugmentMelSTFT
 

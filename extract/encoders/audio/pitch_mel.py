@@ -57,14 +57,15 @@ class PitchMel:
 
     @staticmethod
     def input(params: PitchMelParams) -> Input:
-        """Return what the encoder needs: sound at 16 kHz."""
+        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: PitchMelParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, 80], `classes` [T] and `bands` [T, 80].
+        """Declare three arrays: `pooled` [1, 80], `classes` [T] and `bands` [T, 80], for T steps of 16 ms.
 
-        A class is 0 without voice, else 1 to 256. Bands are levels from 0 to 1, low frequencies first.
+        `classes` holds pitch classes: 0 without voice, else 1 to 256. `bands` holds the levels of 80 mel bands from 0
+        to 1, low frequencies first. `pooled` is the mean of `bands` over time.
         """
         return (
             ArraySpec("pooled", "vector", ("utterance", "band"), (BANDS,)),
@@ -73,25 +74,25 @@ class PitchMel:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0: every clip is encoded alone, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each sound alone; less than 0.1 s is too short."""
+        """Compute pitch classes and mel bands of each sound alone. A sound below 0.1 s is too short and has none."""
         return encode_singly(
             samples, MIN_SAMPLES, pitch_and_bands, max_samples=round(self.params.max_seconds * RATE)
         )
 
 
 def pitch_and_bands(sound: FloatArray) -> Encoded:
-    """Return the pitch classes and mel bands of a sound, as the arrays that the encoder declares."""
+    """Return the arrays of a sound: pitch classes (`classes`), mel bands (`bands`), mean of the bands (`pooled`)."""
     bands = np.ascontiguousarray(mel_levels(sound).T)
     classes = pitch_classes(pitches(sound))
     return Encoded({"pooled": bands.mean(0, keepdims=True), "classes": classes, "bands": bands}, len(bands))
 
 
 def pitches(sound: FloatArray) -> NDArray[np.float64]:
-    """Return the pitch of each frame in Hz, NaN where there is no voice, [n // 256 + 1]."""
+    """Return the pitch of each frame of a sound with n samples, in Hz, NaN where there is no voice, [n // 256 + 1]."""
     import librosa
 
     found, _, _ = librosa.pyin(sound, fmin=LOWEST, fmax=HIGHEST, sr=RATE, frame_length=WINDOW, hop_length=HOP)

@@ -62,9 +62,9 @@ class ProsodyParams(Strict):
 
 @dataclass(frozen=True)
 class Contour:
-    """Pitch, voicing, loudness and periodicity of each 10 ms frame, each an array [T].
+    """Four arrays [T], one value for each of T frames of 10 ms: pitch (`f0`), voicing, loudness and periodicity.
 
-    `f0` (Hz) is only a guess where a frame is not `voiced`.
+    `f0` (Hz) is only a guess in a frame that is not `voiced`.
     """
 
     f0: FloatArray
@@ -74,7 +74,7 @@ class Contour:
 
     @property
     def active(self) -> NDArray[np.bool_]:
-        """Mask of the frames that are not part of a pause, [T]."""
+        """Which of the T frames are not part of a pause, because they are loud enough: a mask [T]."""
         return np.asarray(self.loudness > self.loudness.max() - ACTIVE_BELOW_PEAK)
 
 
@@ -101,12 +101,15 @@ class Prosody:
 
     @staticmethod
     def input(params: ProsodyParams) -> Input:
-        """Return what the encoder needs: sound at 16 kHz."""
+        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: ProsodyParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, len(NAMES)] and `frames` [T, 4] with one row per 10 ms."""
+        """Declare two arrays: `pooled` [1, len(NAMES)], the statistics of the utterance, and `frames` [T, 4].
+
+        `frames` has T rows, one per 10 ms; the four columns are `FRAME_NAMES`.
+        """
         return (
             ArraySpec("pooled", "vector", ("utterance", "statistic"), (len(NAMES),)),
             ArraySpec(
@@ -115,11 +118,11 @@ class Prosody:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0: every clip is encoded alone, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the prosody values of each sound."""
+        """Compute the prosody values of each sound; return the arrays of each sound, or why there are none."""
         return encode_singly(samples, max(PITCH_WINDOW, round(self.params.seconds * RATE)), self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:
@@ -174,7 +177,7 @@ def trace_contour(sound: FloatArray, fmin: float, fmax: float) -> Contour:
 
 
 def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
-    """Return how similar the sound in each frame is to the sound one pitch period later, [T].
+    """Return for each of T frames how similar its sound is to the sound one pitch period later, [T].
 
     The similarity is a correlation in [-1, 1]; 0 for silence.
     """
@@ -192,9 +195,9 @@ def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
 
 
 def pitch_numbers(contour: Contour) -> list[float]:
-    """Return the pitch statistics that `_PITCH` names, over the voiced frames.
+    """Return the statistics of the pitch that `_PITCH` names, in this order, computed over the voiced frames.
 
-    They are in semitones, the slope in semitones per second.
+    All are in semitones, except the slope, which is in semitones per second.
     """
     if not contour.voiced.any():
         return [0.0] * len(_PITCH)
@@ -210,9 +213,10 @@ def pitch_numbers(contour: Contour) -> list[float]:
 
 
 def voice_numbers(contour: Contour) -> list[float]:
-    """Return jitter, shimmer, and mean and standard deviation of the periodicity, over the voiced frames.
+    """Return four values: jitter, shimmer, and mean and standard deviation of the periodicity, over the voiced frames.
 
-    Jitter is the relative change of the period from frame to frame; shimmer is the change of loudness in dB.
+    Jitter is the mean relative change of the pitch period from frame to frame. Shimmer is the mean change of the
+    loudness from frame to frame, dB.
     """
     if not contour.voiced.any():
         return [0.0] * 4
@@ -226,9 +230,9 @@ def voice_numbers(contour: Contour) -> list[float]:
 
 
 def loudness_numbers(contour: Contour) -> list[float]:
-    """Return the loudness statistics that `_LOUD` names, over the frames outside pauses.
+    """Return the statistics of the loudness that `_LOUD` names, in this order, computed over the frames outside pauses.
 
-    They are in decibels, the slope in decibels per second.
+    All are in decibels, except the slope, which is in decibels per second.
     """
     level = contour.loudness[contour.active]
     times = np.flatnonzero(contour.active) * HOP / RATE
@@ -238,10 +242,10 @@ def loudness_numbers(contour: Contour) -> list[float]:
 
 
 def rhythm_numbers(contour: Contour, seconds: float) -> list[float]:
-    """Return duration, shares of voice and pause, longest pause, and rates of pauses and syllables.
+    """Return eight values of the rhythm. Lengths are in seconds, rates in events per second.
 
-    The last two values describe voiced runs: their mean length and rate. Lengths are in seconds, rates in events per
-    second.
+    They are, in order: duration of the sound, share of voiced frames, share of pauses, longest pause, rate of pauses,
+    rate of syllables, and the mean length and the rate of voiced runs (successive voiced frames).
     """
     from scipy.ndimage import gaussian_filter1d
     from scipy.signal import find_peaks
@@ -261,10 +265,11 @@ def rhythm_numbers(contour: Contour, seconds: float) -> list[float]:
 
 
 def spectrum_numbers(sound: FloatArray, active: NDArray[np.bool_]) -> list[float]:
-    """Return mean and standard deviation of six properties of the spectrum, over the frames outside pauses.
+    """Return twelve values: mean and standard deviation of six properties of the spectrum, outside pauses.
 
-    They are: centroid and rolloff (85 %) in kHz, flatness as log10, zero crossings per sample, flux between spectra
-    that are scaled to sum 1, and tilt, the decibels of the bands below 1 kHz relative to those above.
+    The six are: centroid (kHz), rolloff at 85 % (kHz), flatness (log10), zero crossings per sample, flux and tilt. Flux
+    is the change between successive spectra that are scaled to sum 1. Tilt is the power below 1 kHz relative to the
+    power above, dB.
     """
     import librosa
 
@@ -297,7 +302,7 @@ def slope_of(times: NDArray[np.floating], values: NDArray[np.floating]) -> float
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
-    """Return the length of each run of successive True values."""
+    """Return the lengths of all runs of successive True values in a mask, in frames, in order."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     return [int(n) for n in edges[1::2] - edges[::2]]
 

@@ -47,16 +47,16 @@ class Samples:
 
     @staticmethod
     def input(params: SamplesParams) -> Input:
-        """Return what the encoder needs: sound at 16 kHz."""
+        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: SamplesParams) -> tuple[ArraySpec, ...]:
-        """Declare the array: `samples` [T], values from -1 to 1."""
+        """Declare one array: `samples` [T], the T sound samples of the utterance, with values from -1 to 1."""
         return (ArraySpec("samples", "sequence", ("sample",), ()),)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: there is no network, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and no network runs here."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -67,7 +67,7 @@ class Samples:
 
 
 def raw_samples(sound: FloatArray) -> Encoded:
-    """Return a sound unchanged, as the array `samples`."""
+    """Return a sound as the array `samples` of an `Encoded`, with all values unchanged."""
     return Encoded({"samples": sound.astype(np.float32)}, len(sound))
 
 

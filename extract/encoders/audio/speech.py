@@ -88,13 +88,14 @@ class SpeechKind:
     Params: type[BaseModel]
 
     def input(self, params: Any) -> Input:
-        """Return what the encoder needs: sound at 16 kHz."""
+        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, width] (the mean of the frames) and, if requested, `frames` [T, width].
+        """Declare `pooled` [1, width], the mean of the frame states; with the param `frames` also `frames` [T, width].
 
-        `frames` has one row per 20 ms. A network with an emotion head also gives `emotion` [1, 3], about 0 to 1.
+        `frames` has T rows, one per 20 ms. A network with an emotion head also gives `emotion` [1, 3], with values of
+        about 0 to 1.
         """
         pooled, *frames = pooled_and_frames(self.network.width, params.frames)
         emotion = ArraySpec("emotion", "vector", ("utterance", "_".join(EMOTIONS)), (len(EMOTIONS),))

@@ -43,13 +43,16 @@ class SpeechEncoder:
         self._most, self._pad = round(params.max_seconds * RATE), round(params.pad_seconds * RATE)
 
     def length(self, sample: Sample) -> int:
-        """Return how many samples of this sound the network gets, after cutting and padding."""
+        """Return how many sound samples of this clip the network gets, after the clip has been cut or padded."""
         if sample.sound is None:
             return 0
         return max(min(len(sample.sound), self._most), self._pad)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode sounds: in padded batches if the network has an attention mask, otherwise one by one."""
+        """Compute the frame states of sounds.
+
+        The sounds run in padded batches if the network has an attention mask, otherwise one by one.
+        """
         min_samples = 1 if self._pad >= MIN_SAMPLES else MIN_SAMPLES
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, min_samples), self._encode_together
@@ -90,9 +93,9 @@ class SpeechEncoder:
 
 
 def padded_rows(sounds: Sequence[FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Stack sounds as rows padded with zeros.
+    """Stack B sounds as the rows of one array, padded with zeros to the longest sound.
 
-    Return them with a mask (1 for sound, 0 for padding), each [B, longest].
+    Return two arrays [B, longest]: the padded sounds, and a mask (1 for sound, 0 for padding).
     """
     longest = max(map(len, sounds))
     rows = np.zeros((len(sounds), longest), np.float32)

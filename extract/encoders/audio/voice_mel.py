@@ -36,10 +36,10 @@ def mel_levels(sound: FloatArray) -> FloatArray:
     """Return the loudness of the mel bands over time, scaled from 0 (-84 dB or less) to 1 (16 dB or more).
 
     Args:
-        sound: mono samples at 16 kHz, at least 1600 samples, [n].
+        sound: n mono samples at 16 kHz, at least 1600, [n].
 
     Returns:
-        [80, n // 256 + 1], low frequencies first.
+        The levels, [80, n // 256 + 1]: one row per mel band, low frequencies first; one column per 256 samples.
     """
     import librosa
 
@@ -54,7 +54,7 @@ def mel_levels(sound: FloatArray) -> FloatArray:
 
 
 def as_picture(levels: FloatArray) -> "Tensor":
-    """Turn mel levels [80, T] into a picture [3, 224, 224] with three equal channels in [-1, 1].
+    """Turn the mel levels of T time steps, [80, T], into a picture [3, 224, 224] with three equal channels in [-1, 1].
 
     Low frequencies are at the bottom. Resizing is bilinear with anti-aliasing: a window of 30 s has 1876 columns. Mean
     0.5 and standard deviation 0.5 are those of the ViT checkpoint.

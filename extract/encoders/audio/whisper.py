@@ -76,20 +76,23 @@ class WhisperSmall:
 
     @staticmethod
     def input(params: WhisperParams) -> Input:
-        """Return what the encoder needs: sound at 16 kHz."""
+        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: WhisperParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, 768] (the mean of the states) and, if requested, `frames` [T, 768]."""
+        """Declare `pooled` [1, 768], the mean of the states; with the param `frames` also `frames` [T, 768].
+
+        `frames` holds T states, one per 20 ms of sound.
+        """
         return pooled_and_frames(WIDTH, params.frames)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: all inputs of the network are 30 s long."""
+        """Return 0. A length is needed only to form batches, and all inputs of this network are 30 s long."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode all usable sounds in one batch."""
+        """Compute the encoder states of all usable sounds in one batch; for all other sounds say why there are none."""
         return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._forward)
 
     def _forward(self, samples: list[Sample]) -> Iterator[Encoded]:

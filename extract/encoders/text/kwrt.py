@@ -59,7 +59,7 @@ class KwrtParams(Strict):
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """Checkpoints that determine the values, in addition to the network's own checkpoint."""
+        """Keys of further checkpoints that affect the values: ConceptNet's, if `knowledge` is `conceptnet`."""
         return (CONCEPTNET,) if self.knowledge == "conceptnet" else ()
 
 
@@ -72,17 +72,18 @@ class KwrtKind:
     Params: type[BaseModel] = KwrtParams
 
     def input(self, params: KwrtParams) -> Input:
-        """Return what the encoder needs: transcripts and speakers of all utterances in the window."""
+        """Return the input that the encoder needs: transcripts and speakers of all utterances in the window."""
         past = WHOLE_DIALOGUE if params.utterances == "all" else params.utterances - 1
         speaker: Literal[True, "next"] = "next" if params.known_next_speaker else True
         return Input(text=True, speaker=speaker, past=past, future=params.future)
 
     def arrays(self, params: KwrtParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays of a window: token states and ids, its words, and the matrix of word pairs.
+        """Declare six arrays of a window of utterances: `pooled`, `tokens`, `ids`, `words`, `matrix` and `size`.
 
-        Each row of `words` describes a word: index of its first token, index after its last token, and utterance (0 for
-        the current one, -1 for the previous one). A window without words has one row for the token `<s>`. `matrix` is
-        the word matrix row by row, size x size values. Ids beyond RoBERTa's vocabulary are speaker tokens.
+        `pooled` is the state of `<s>`. `tokens` has the state of each token, `ids` the token ids; ids beyond RoBERTa's
+        vocabulary are speaker tokens. Each row of `words` describes a word: index of its first token, index after its
+        last token, and its utterance (0 for the current one, -1 for the previous one). A window without words has one
+        row, for the token `<s>`. `matrix` has one value per pair of words, row by row: `size` x `size` values.
         """
         width = (self.shape.width,)
         return (
@@ -95,7 +96,7 @@ class KwrtKind:
         )
 
     def __call__(self, params: KwrtParams, device: str = "cpu", weights: Weights | None = None) -> "Kwrt":
-        """Build the encoder.
+        """Load RoBERTa, its tokenizer and the word relations, and build the encoder on a device.
 
         Raises:
             WeightsError: the checkpoint is absent, damaged or belongs to another network; or the tagger is not
@@ -127,7 +128,7 @@ class Kwrt:
         )  # an utterance is in the windows of its neighbours
 
     def length(self, sample: Sample) -> int:
-        """Return the number of tokens of the window."""
+        """Return the number of tokens in the window of utterances. Batches are formed by this length."""
         return len(self._window(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:

@@ -76,12 +76,15 @@ class MiniLM:
 
     @staticmethod
     def input(params: MiniLMParams) -> Input:
-        """Return what the encoder needs: the transcript."""
+        """Return the input that the encoder needs: the transcript of the utterance."""
         return Input(text=True)
 
     @staticmethod
     def arrays(params: MiniLMParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` and, if requested, the token states and their character spans [start, end)."""
+        """Declare `pooled`, the sentence vector; with the param `tokens` also token states and their character spans.
+
+        A span is [start, end) in the text: the characters that the token covers.
+        """
         pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (WIDTH,))
         tokens = ArraySpec("tokens", "sequence", ("token", "dimension"), (WIDTH,))
         words = ArraySpec("words", "sequence", ("token", "start_end"), (2,), "int32", "characters")
@@ -105,7 +108,7 @@ class MiniLM:
         return results
 
     def _states(self, ids: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
-        """Return the last hidden states of each text, [T, 384], without special tokens and padding."""
+        """Return for each text the last hidden states of its T tokens, [T, 384], without special tokens and padding."""
         import torch
 
         longest = max(map(len, ids))

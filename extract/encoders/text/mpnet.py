@@ -91,15 +91,15 @@ class MpnetKind:
     shape: Shape = FULL
 
     def input(self, params: Any) -> Input:
-        """Return what the encoder needs: the transcript."""
+        """Return the input that the encoder needs: the transcript of the utterance."""
         return Input(text=True)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """Declare three arrays: the text vector `pooled`, one vector per word or token, and their character spans."""
+        """Declare the text vector `pooled`, a vector per word or token (`tokens`), and the character spans of these."""
         return text_arrays(self.shape.width, getattr(params, "tokens", True), self.row)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build the encoder.
+        """Load the MPNet network and its tokenizer, and build the encoder on a device.
 
         Raises:
             WeightsError: the checkpoint is absent, damaged or belongs to another network.
@@ -140,7 +140,7 @@ class Words:
         return results
 
     def _tokens(self, sample: Sample) -> tuple[NDArray[np.int32], "Encoding"]:
-        """Return the character spans of the words, [K, 2], and the tokens of the text."""
+        """Return the character spans (start, end) of the K words of a text, [K, 2], and the tokens of the text."""
         text = tidy(sample.text, self.params.events)
         found = list(re.finditer(r"\S+", text))[: self.params.words]
         spans = np.array([word.span() for word in found], dtype=np.int32).reshape(-1, 2)
@@ -151,9 +151,9 @@ def word_vectors(state: FloatArray, owners: Sequence[int], spans: NDArray[np.int
     """Return a vector for each word (the mean state of its tokens), and the mean over the words.
 
     Args:
-        state: states of the tokens, [T, D].
+        state: states of the T tokens, D values each, [T, D].
         owners: index of the word to which each token belongs, [T].
-        spans: character spans of all words, [K, 2].
+        spans: character spans (start, end) of all K words, [K, 2].
     """
     words, row = np.unique(owners, return_inverse=True)
     tokens = np.stack([state[row == n].mean(axis=0) for n in range(len(words))])

@@ -110,18 +110,24 @@ class RobertaKind:
     future: int = 0
 
     def input(self, params: Any) -> Input:
-        """Return what the encoder needs: the transcript and, if neighbours are read, their texts and speakers."""
+        """Return the input that the encoder needs: the transcript of the utterance.
+
+        If the encoder also reads neighbours, it needs their transcripts and the speakers as well.
+        """
         past, future = (
             max_neighbours(getattr(params, side, getattr(self, side))) for side in ("past", "future")
         )
         return Input(text=True, speaker=_names(params) != "none", past=past, future=future)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` and, if requested, the token states and their character spans in the text."""
+        """Declare `pooled`, one vector; with the param `tokens` also the token states and their character spans.
+
+        A span is [start, end) in the text: the characters that the token covers.
+        """
         return text_arrays(self._shape(params).width, params.tokens)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> "Roberta":
-        """Build the encoder.
+        """Load the RoBERTa network and its tokenizer, and build the encoder on a device.
 
         Raises:
             WeightsError: the checkpoint is absent or damaged, belongs to another network, or was trained with other

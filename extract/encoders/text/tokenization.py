@@ -82,7 +82,11 @@ def special_tokens(tokenizer: "Tokenizer") -> SpecialTokens:
 def hidden_states(
     network: "nn.Module", ids: Sequence[Sequence[int]], device: str, pad: int = PAD_ID
 ) -> list[FloatArray]:
-    """Run token sequences through a network in one padded batch; return the last hidden states of each, [T, D]."""
+    """Run token sequences through a network in one padded batch, and return the last hidden states.
+
+    Returns:
+        For each sequence of T tokens its states, D values per token, [T, D].
+    """
     import torch
 
     padded, mask = padded_rows(ids, pad)
@@ -93,9 +97,9 @@ def hidden_states(
 
 
 def padded_rows(ids: Sequence[Sequence[int]], pad: int = PAD_ID) -> tuple["Tensor", "Tensor"]:
-    """Stack token sequences as padded rows.
+    """Stack B token sequences as the rows of one array, padded to the longest sequence.
 
-    Return them with a mask (1 for tokens, 0 for padding), each [B, longest].
+    Return two arrays [B, longest]: the padded token ids, and a mask (1 for tokens, 0 for padding).
     """
     import torch
 
@@ -108,7 +112,7 @@ def padded_rows(ids: Sequence[Sequence[int]], pad: int = PAD_ID) -> tuple["Tenso
 
 
 def character_spans(encoding: "Encoding") -> NDArray[np.int32]:
-    """Return which characters of the text each token covers: [T, 2] with start and end (exclusive)."""
+    """Return for each of T tokens which characters of the text it covers: start and end (exclusive), [T, 2]."""
     return np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
 
 

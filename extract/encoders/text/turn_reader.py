@@ -38,13 +38,13 @@ class TurnReader:
         return bool(tidy(sample.text, self._events))
 
     def sequence(self, sample: Sample) -> ContextSequence:
-        """Return the token ids of the utterance with as many neighbours as fit into the network's input."""
+        """Return the token ids of an utterance, with as many neighbours in the dialogue as fit into the network."""
         past = [self._with_speaker(turn) for turn in sample.before] if self._past else None
         future = [self._with_speaker(turn) for turn in sample.after] if self._future else None
         return context_sequence(past, self._with_speaker(sample), future, self._ids, self._marks)
 
     def encoding(self, sample: Sample) -> "Encoding":
-        """Tokenize the utterance alone, after its speaker's name and without special tokens."""
+        """Return the tokens of an utterance with its speaker's name in front, without neighbours and special tokens."""
         return self._tokenizer.encode(self._with_speaker(sample), add_special_tokens=False)
 
     def _encode(self, text: str) -> tuple[int, ...]:

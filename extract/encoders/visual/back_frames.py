@@ -49,20 +49,23 @@ class BackResNet50:
 
     @staticmethod
     def input(params: BackParams) -> Input:
-        """Return what the encoder needs: keyframes with their faces."""
+        """Return the input that the encoder needs: keyframes of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, rule="keys"), faces=True)
 
     @staticmethod
     def arrays(params: BackParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `frames` [T, 2048], one row per keyframe, and `pooled`, the mean of the rows."""
+        """Declare two arrays: `frames` [T, 2048], one row for each of T keyframes, and `pooled` [1, 2048].
+
+        `pooled` is the mean of the rows.
+        """
         return row_arrays(RESNET50.width, sequence=True, faces=False)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: all inputs of the network have the same size."""
+        """Return 0. A length is needed only to form batches, and all inputs of this network have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the keyframes of all clips together."""
+        """Run the keyframes of all clips through the network; return the arrays of each clip, or why it has none."""
         return self._encoder.encode([Sample(frames=tuple(map(fill_faces, s.frames))) for s in samples])
 
 

@@ -46,13 +46,13 @@ def choose_box(faces: Faces | None, choice: Literal["largest", "most_probable"])
 
 
 def box_areas(boxes: FloatArray) -> FloatArray:
-    """Return the areas [n] of boxes [n, 4]."""
+    """Return the areas [n], in square pixels, of n boxes [n, 4]."""
     sides = boxes[:, 2:] - boxes[:, :2]
     return np.asarray(sides[:, 0] * sides[:, 1], np.float32)
 
 
 def enlarge_to_square(box: FloatArray, share: float) -> FloatArray:
-    """Return a square around the centre of a box.
+    """Return a square box [4] with the same centre as a given box.
 
     The side of the square is the longer side of the box, times (1 + share).
     """

@@ -82,23 +82,25 @@ class Dan:
 
     @staticmethod
     def input(params: DanParams) -> Input:
-        """Return what the encoder needs: pictures with their faces."""
+        """Return the input that the encoder needs: pictures of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, params.every), faces=True)
 
     @staticmethod
     def arrays(params: DanParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, 1024] and, if requested, one row per picture with a face.
+        """Declare `pooled` [1, width], the mean over the faces; with the param `sequence` also three further arrays.
 
-        The width depends on `visual_feature`.
+        These have one row for each of T faces: `frames` [T, width] (the vectors), `positions` (index of the face's
+        picture) and `boxes` (face box). The width depends on the param `visual_feature`: 512 for `gap` and `fused`,
+        1024 for `gap_plus_fused`, 2048 for `heads`.
         """
         return row_arrays(WIDTHS[params.visual_feature], params.sequence, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: all face crops have the same size in the network."""
+        """Return 0. A length is needed only to form batches, and all face crops have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the faces of all clips together."""
+        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
         return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._forward)
 
     def _cut(self, image: Image, box: FloatArray) -> Image | None:

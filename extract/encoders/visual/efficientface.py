@@ -77,20 +77,24 @@ class EfficientFaceEncoder:
 
     @staticmethod
     def input(params: EfficientFaceParams) -> Input:
-        """Return what the encoder needs: pictures from the middle of the clip, with their faces."""
+        """Return the input that the encoder needs: pictures from the middle of the clip, and the faces in them."""
         return avtca_input(params)
 
     @staticmethod
     def arrays(params: EfficientFaceParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `frames` [15, 1024], the mean `pooled`, and the picture and face box of each row."""
+        """Declare four arrays: `frames`, `pooled`, `positions` and `boxes`.
+
+        `frames` [T, 1024] has one row for each of T face crops (T is 15 by default). `pooled` [1, 1024] is the mean of
+        the rows. `positions` has the index of each row's picture in the clip, `boxes` the face box.
+        """
         return row_arrays(WIDTH, sequence=True, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: all face crops have the same size in the network."""
+        """Return 0. A length is needed only to form batches, and all face crops have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the faces of all clips together."""
+        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
         return encode_faces(samples, avtca_crops, self._forward)
 
     def _forward(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:

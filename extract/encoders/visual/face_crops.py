@@ -41,22 +41,26 @@ class FaceCrops:
 
     @staticmethod
     def input(params: AvtcaPictures) -> Input:
-        """Return what the encoder needs: pictures from the middle of the clip, with their faces."""
+        """Return the input that the encoder needs: pictures from the middle of the clip, and the faces in them."""
         return avtca_input(params)
 
     @staticmethod
     def arrays(params: AvtcaPictures) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `crops` [T, 224, 224, 3], and the picture and face box of each crop."""
+        """Declare three arrays with one row for each of T face crops: `crops`, `positions` and `boxes`.
+
+        `crops` [T, 224, 224, 3] holds RGB bytes, `positions` the index of the crop's picture in the clip, `boxes` the
+        face box.
+        """
         axes = ("frame", "height", "width", "red_green_blue")
         crops = ArraySpec("crops", "sequence", axes, (SIDE, SIDE, 3), "uint8", "grey levels")
         return (crops, *face_arrays())
 
     def length(self, sample: Sample) -> int:
-        """Return 0: all crops have the same size."""
+        """Return 0. A length is needed only to form batches, and all crops have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Crop one face per picture of each clip."""
+        """Crop one face from each picture of each clip; return the arrays of each clip, or why there are none."""
         return encode_faces(samples, avtca_crops, self._cut)
 
     def _cut(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:

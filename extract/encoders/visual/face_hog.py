@@ -79,14 +79,14 @@ class FaceHog:
 
     @staticmethod
     def input(params: FaceHogParams) -> Input:
-        """Return what the encoder needs: pictures with their faces."""
+        """Return the input that the encoder needs: pictures of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames), faces=True)
 
     @staticmethod
     def arrays(params: FaceHogParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled`, and one row per picture with a face: the descriptor and the face box.
+        """Declare three arrays: `pooled` (one vector per clip), `frames` and `boxes` (one row per picture with a face).
 
-        The box is as detected, without margin.
+        A row of `frames` is a HOG descriptor. `boxes` holds the face boxes as detected, without margin.
         """
         pooled = params.width * (2 if params.pool == "mean_std" else 1)
         return (
@@ -96,11 +96,11 @@ class FaceHog:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0: every clip is encoded alone, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the face descriptors of each clip."""
+        """Compute HOG descriptors of the faces of each clip; return the arrays of each clip, or why it has none."""
         return [self._one(sample.frames) for sample in samples]
 
     def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:

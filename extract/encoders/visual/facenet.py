@@ -72,20 +72,24 @@ class Facenet:
 
     @staticmethod
     def input(params: FacenetParams) -> Input:
-        """Return what the encoder needs: pictures with their faces."""
+        """Return the input that the encoder needs: pictures of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, params.every), faces=True)
 
     @staticmethod
     def arrays(params: FacenetParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, 512] and, if requested, `frames` [T, 512], one row per face."""
+        """Declare `pooled` [1, 512], the mean over the faces; with the param `sequence` also three further arrays.
+
+        These have one row for each of T faces: `frames` [T, 512] (the vectors), `positions` (index of the face's
+        picture) and `boxes` (face box).
+        """
         return row_arrays(WIDTH, params.sequence, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: all face crops have the same size in the network."""
+        """Return 0. A length is needed only to form batches, and all face crops have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the faces of all clips together."""
+        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
         return encode_faces(samples, lambda sample: largest_faces(sample, crop_truncated), self._forward)
 
     def _forward(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:

@@ -68,11 +68,11 @@ class PictureEncoder:
         self._network, self._prepare = network, prepare
 
     def length(self, sample: Sample) -> int:
-        """Return 0: all pictures have the same size in the network."""
+        """Return 0. A length is needed only to form batches, and all pictures have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the pictures of all clips together."""
+        """Run the pictures of all clips through the network; return the arrays of each clip, or why it has none."""
         if self.params.region == "scene":
             return encode_usable(samples, no_picture_reason, self._scenes)
         return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._faces)
@@ -95,7 +95,7 @@ class PictureEncoder:
 
 
 def picture_input(params: PictureParams) -> Input:
-    """Return what the encoder needs: pictures, and the faces in them if `region` is `face`."""
+    """Return the input that the encoder needs: pictures of the clip. With `region: face`, also the faces in them."""
     return Input(pictures=PictureRequest(params.frames, params.every), faces=params.region == "face")
 
 
@@ -119,15 +119,18 @@ class ImageNetKind:
     Params: ClassVar[type[BaseModel]] = PictureParams
 
     def input(self, params: PictureParams, /) -> Input:
-        """Return what the encoder needs: pictures, and the faces in them if `region` is `face`."""
+        """Return the input that the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: PictureParams, /) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, width] and, if requested, one row per picture."""
+        """Declare `pooled` [1, width], the mean over the pictures; with the param `sequence` also `frames` [T, width].
+
+        `frames` has one row for each of T encoded pictures.
+        """
         return row_arrays(self.width, params.sequence, params.region == "face")
 
     def __call__(self, params: PictureParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build the encoder with its checkpoint."""
+        """Load the network's checkpoint and build the encoder on a device."""
         handle = weights or Weights(str(self.spec.weights))
         network = handle.network(self.headless, drop=(f"{self.head}.",), rename=current_name).to(device)
         return PictureEncoder(

@@ -46,7 +46,7 @@ class JaaNetParams(Strict):
 
 @dataclass(frozen=True)
 class AlignedFace:
-    """An aligned face: index of its picture, face box [4], area, alignment matrix and crop."""
+    """A face that was rotated and cropped for JAA-Net: its picture's index, box [4], area, alignment matrix, crop."""
 
     position: int
     box: FloatArray
@@ -86,14 +86,16 @@ class JaaNetEncoder:
 
     @staticmethod
     def input(params: JaaNetParams) -> Input:
-        """Return what the encoder needs: keyframes with their faces."""
+        """Return the input that the encoder needs: keyframes of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, rule="keys"), faces=True)
 
     @staticmethod
     def arrays(params: JaaNetParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `frames` [T, 524], the mean `pooled`, action unit probabilities, landmarks and boxes.
+        """Declare five arrays about the T pictures that show a face.
 
-        There is one row per picture with a face.
+        `frames` [T, width] holds the face features, `pooled` [1, width] their mean. `probabilities` (of 12 action
+        units), `landmarks` and `boxes` also have one row per picture with a face. The width is 524, or 12 with
+        `face_feature: au`.
         """
         width = UNITS if params.face_feature == "au" else HIDDEN + UNITS
         return (
@@ -105,11 +107,11 @@ class JaaNetEncoder:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0: all face crops have the same size in the network."""
+        """Return 0. A length is needed only to form batches, and all face crops have the same size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode the faces of all clips together."""
+        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
         found = [self._faces(sample) for sample in samples]
         good = [own for own in found if own]
         results = iter(self._forward(good) if good else ())
@@ -154,7 +156,7 @@ class JaaNetEncoder:
 
 
 def aligned_faces(sample: Sample, position: int, most: int) -> list[AlignedFace]:
-    """Return the largest faces of a picture, at most `most` of them, aligned; the largest first."""
+    """Return the faces of a picture as aligned crops, the largest face first; at most `most` faces are kept."""
     frame = sample.frames[position]
     faces = frame.faces
     if faces is None or not len(faces.boxes):

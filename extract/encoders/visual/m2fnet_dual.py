@@ -82,16 +82,16 @@ class M2fnetDual:
 
     @staticmethod
     def input(params: M2fnetDualParams) -> Input:
-        """Return what the encoder needs: pictures, and the faces in them if `parts` contains `face`."""
+        """Return the input that the encoder needs: pictures, and the faces in them if `parts` contains `face`."""
         rule = Rules[params.select]
         return Input(pictures=PictureRequest(params.frames, rule=rule), faces="face" in params.parts)
 
     @staticmethod
     def arrays(params: M2fnetDualParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays that `parts` names: `scene` [1, width] and `face` [1, width].
+        """Declare the arrays that the param `parts` names: `scene` [1, width], `face` [1, width], or both.
 
-        Without any face, `face` is [0, width]. The width is 300 (the projector's output) or 512 (the projector's
-        input).
+        For an utterance without any face, `face` is [0, width]. The width is 300 with `embed: z` (the projector's
+        output) and 512 with `embed: encoder` (the projector's input).
         """
         shape, axes = (width_of(params.embed),), ("utterance", "dimension")
         faceless = "optional" if "scene" in params.parts else "vector"
@@ -99,7 +99,7 @@ class M2fnetDual:
         return tuple(ArraySpec(part, kinds[part], axes, shape) for part in params.parts)
 
     def length(self, sample: Sample) -> int:
-        """Return 0: every clip is encoded alone, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
@@ -119,9 +119,10 @@ class M2fnetDual:
         return Encoded(arrays, frames=len(frames))
 
     def _faces(self, frames: Sequence[Frame]) -> FloatArray:
-        """Return the face vector of a clip, [1, D]; [0, D] if no picture has a face.
+        """Return the face vector of a clip, D values, as an array [1, D]; an array [0, D] if no picture has a face.
 
-        The faces of a picture are summed, weighted by area. The result is the maximum over the pictures.
+        The embeddings of a picture's faces are summed, weighted by face area. The result is the maximum over the
+        pictures.
         """
         found = [(frame, areas, crops) for frame in frames for areas, crops in [face_crops(frame)] if crops]
         if not found:
@@ -140,9 +141,9 @@ class M2fnetDual:
 
 
 def face_crops(frame: Frame) -> tuple[FloatArray, list[NDArray[np.uint8]]]:
-    """Return the areas [n] of a picture's faces and their crops with a margin of 10 %; very small faces are left out.
+    """Return the areas of a picture's n faces, [n], and their n crops with a margin of 10 %.
 
-    An area counts only the pixels inside the picture.
+    An area counts only the pixels inside the picture. Very small faces are left out.
     """
     faces = frame.faces or Faces(*(np.empty((0, *s), np.float32) for s in ((4,), (), (5, 2))))
     height, width = frame.image.shape[:2]
@@ -158,7 +159,7 @@ def face_crops(frame: Frame) -> tuple[FloatArray, list[NDArray[np.uint8]]]:
 
 
 def face_weights(areas: FloatArray, image: NDArray[np.uint8], norm: Norm) -> FloatArray:
-    """Return the weight of each face of a picture, [n], from the face areas."""
+    """Return the weight of each of a picture's n faces, [n]: its area divided as `area_norm` says."""
     if norm == "frame":
         return np.asarray(areas / (image.shape[0] * image.shape[1]), np.float32)
     return np.asarray(areas / (areas.sum() if norm == "sum" else areas.max()), np.float32)

@@ -18,19 +18,22 @@ Embed = Literal["z", "encoder"]
 
 
 def network_of(config: Mapping[str, Any]) -> "Extractor":
-    """Build the image network of M2FNet from its config. The architecture is the same in every training run."""
+    """Build the image network of M2FNet with untrained weights. The network is the same for every config."""
     from ercache.nets.m2fnet import Extractor
 
     return Extractor()
 
 
 def width_of(embed: Embed) -> int:
-    """Return the width of an embedding: after the projector (`z`, 300) or before it (`encoder`, 512)."""
+    """Return how many values an embedding has: 300 after the projector (`z`) or 512 before it (`encoder`)."""
     return 300 if embed == "z" else 512
 
 
 def embed_images(network: "Extractor", images: NDArray[np.uint8], embed: Embed, device: str) -> FloatArray:
-    """Return the embeddings, [N, 300] or [N, 512], of RGB images [N, side, side, 3] (bytes)."""
+    """Return the embeddings of N images, [N, 300] after the projector (`z`) or [N, 512] before it (`encoder`).
+
+    The images are RGB bytes, [N, side, side, 3].
+    """
     import torch
 
     from ercache.nets.m2fnet import normalised

@@ -85,14 +85,18 @@ class OpenfaceAu:
 
     @staticmethod
     def input(params: OpenfaceParams) -> Input:
-        """Return what the encoder needs: the reference to the video. The video itself is not opened."""
+        """Return the input that the encoder needs: the path of the video file, to find its table.
+
+        The video itself is not opened.
+        """
         return Input(video=True)
 
     @staticmethod
     def arrays(params: OpenfaceParams) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, 35], `frames` [T, 35] and the time of each row, `times` [T, 1].
+        """Declare three arrays: `pooled` [1, 35], `frames` [T, 35] and `times` [T, 1].
 
-        The columns of `pooled` and `frames` are `COLUMNS`.
+        `frames` has one row for each of T pictures with a face, `times` the time of each row, `pooled` the mean of the
+        rows. The 35 columns are the action units in `COLUMNS`.
         """
         axes = ("frame", "intensities_presences")
         return (
@@ -104,11 +108,11 @@ class OpenfaceAu:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0: there is no network, so no batch needs a length."""
+        """Return 0. A length is needed only to form batches, and no network runs here."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Read the action units of each clip from its table."""
+        """Read the action units of each clip from OpenFace's table of the video, or say why there are none."""
         return [self._one(sample.video) for sample in samples]
 
     def _one(self, video: MediaRef | None) -> Encoded | Missing:

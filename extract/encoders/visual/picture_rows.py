@@ -28,10 +28,10 @@ def run_network(
     prepare: Callable[[Image], "Tensor"],
     device: str,
 ) -> list[FloatArray]:
-    """Return the network's output for the pictures of each clip: one array [T, D] per clip.
+    """Return the network's output for the pictures of each clip: for T pictures an array [T, D], D values per picture.
 
     Args:
-        network: maps [B, 3, height, width] to [B, D].
+        network: maps a batch of B pictures, [B, 3, height, width], to [B, D].
         clips: pictures of each clip; there must be at least one picture in total.
         prepare: turns a picture into an input of the network. It is called batch by batch, because an input needs four
             times the memory of a picture.
@@ -64,9 +64,10 @@ def to_tensor(image: Image, statistics: Statistics) -> "Tensor":
 
 
 def row_arrays(width: int, sequence: bool, faces: bool) -> tuple[ArraySpec, ...]:
-    """Declare `pooled` [1, D] and, with `sequence`, `frames` [T, D].
+    """Declare `pooled` [1, width], the mean over the pictures, and, with `sequence`, also `frames` [T, width].
 
-    For faces, `sequence` also adds the arrays of `face_arrays`: the picture of each row and the face box.
+    `frames` has one row for each of T pictures. For faces, `sequence` also adds the arrays of `face_arrays`: the
+    picture of each row and the face box.
     """
     found = [ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))]
     if sequence:
@@ -75,9 +76,9 @@ def row_arrays(width: int, sequence: bool, faces: bool) -> tuple[ArraySpec, ...]
 
 
 def face_arrays() -> tuple[ArraySpec, ...]:
-    """Declare `positions` (for each row, the index of its picture) and `boxes` (the face boxes).
+    """Declare two arrays with one row per face: `positions` (index of its picture, from 0) and `boxes` (pixels).
 
-    Indices start at 0. A picture without a face has no row.
+    A picture without a face has no row.
     """
     return (
         ArraySpec("positions", "sequence", ("frame", "picture"), (1,), "int32", "pictures"),
@@ -88,7 +89,7 @@ def face_arrays() -> tuple[ArraySpec, ...]:
 def build_encoded(
     rows: FloatArray, sequence: bool, positions: Sequence[int] | None = None, boxes: Any = None
 ) -> Encoded:
-    """Return the arrays that `row_arrays` declares, for one clip."""
+    """Return the result of one clip: `pooled`, the mean of its rows, and the other arrays of `row_arrays`."""
     arrays: dict[str, Any] = {"pooled": rows.mean(axis=0, keepdims=True)}
     if sequence:
         arrays["frames"] = rows
@@ -98,7 +99,7 @@ def build_encoded(
 
 
 def face_values(positions: Sequence[int], boxes: Sequence[FloatArray]) -> dict[str, Any]:
-    """Return the arrays that `face_arrays` declares, for one clip."""
+    """Return the two arrays that `face_arrays` declares, `positions` and `boxes`, for the faces of one clip."""
     return {"positions": np.array(positions, np.int32)[:, None], "boxes": np.stack(boxes).astype(np.float32)}
 
 

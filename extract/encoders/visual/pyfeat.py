@@ -42,11 +42,11 @@ class PyfeatKind:
     Params: ClassVar[type[BaseModel]] = PyfeatParams
 
     def input(self, params: PyfeatParams, /) -> Input:
-        """Return what the encoder would need: pictures with their faces."""
+        """Return the input that the encoder would need if it could run: pictures of the clip, and the faces in them."""
         return Input(pictures=PictureRequest(8), faces=True)
 
     def arrays(self, params: PyfeatParams, /) -> tuple[ArraySpec, ...]:
-        """Declare the array that the encoder would give: `pooled` [1, 20]."""
+        """Declare the array that the encoder would give if it could run: `pooled` [1, 20] for 20 action units."""
         return (ArraySpec("pooled", "vector", ("utterance", "action_unit"), (len(UNITS),)),)
 
     def __call__(self, params: PyfeatParams, device: str = "cpu", weights: Weights | None = None) -> NoReturn:

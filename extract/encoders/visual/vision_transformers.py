@@ -80,15 +80,18 @@ class VitKind:
     Params: ClassVar[type[BaseModel]] = VitParams
 
     def input(self, params: VitParams, /) -> Input:
-        """Return what the encoder needs: pictures, and the faces in them if `region` is `face`."""
+        """Return the input that the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: VitParams, /) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, 768] and, if requested, `frames` [T, 768] with one row per picture."""
+        """Declare `pooled` [1, 768], the mean over the pictures; with the param `sequence` also `frames` [T, 768].
+
+        `frames` has one row for each of T encoded pictures.
+        """
         return row_arrays(TORCHVISION.width, params.sequence, params.region == "face")
 
     def __call__(self, params: VitParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build the encoder with its checkpoint."""
+        """Load the network's checkpoint and build the encoder on a device."""
         if params.weights == "vit-b16":
             return TORCHVISION(params, device, weights)
         handle = weights or Weights(params.weights)
@@ -108,15 +111,19 @@ class ClipKind:
     Params: ClassVar[type[BaseModel]] = ClipParams
 
     def input(self, params: ClipParams, /) -> Input:
-        """Return what the encoder needs: pictures, and the faces in them if `region` is `face`."""
+        """Return the input that the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: ClipParams, /) -> tuple[ArraySpec, ...]:
-        """Declare the arrays: `pooled` [1, width] and, if requested, `frames` [T, width] with one row per picture."""
+        """Declare `pooled` [1, width], the mean over the pictures; with the param `sequence` also `frames` [T, width].
+
+        `frames` has one row for each of T encoded pictures. The width is 512 with `vector: projected` and 768 with
+        `vector: hidden`.
+        """
         return row_arrays(CLIP_WIDTHS[params.vector], params.sequence, params.region == "face")
 
     def __call__(self, params: ClipParams, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build the encoder with its checkpoint."""
+        """Load the network's checkpoint and build the encoder on a device."""
         handle = weights or Weights(str(self.spec.weights))
         config = handle.config({"vision_config": CLIP_CONFIG})["vision_config"]
         network: Any = handle.network(lambda: build_clip(config), drop=CLIP_UNUSED).to(device)

@@ -26,12 +26,12 @@ def relation_tag(a: TaggedWord, b: TaggedWord, knowledge: Knowledge, relations: 
 def importance(
     words: Sequence[TaggedWord], knowledge: Knowledge, relations: str = LETTERS
 ) -> NDArray[np.uint8]:
-    """Return the importance of each pair of words in a window, [K, K]: one point for repetition and one per relation.
+    """Return how important each pair of a window's K words is, [K, K]: a point for repetition and one per relation.
 
     The matrix is `M = M_rec + M_rel` of the paper, symmetric with zero diagonal.
 
     Args:
-        words: words of the window.
+        words: the K words of the window.
         knowledge: relations between words.
         relations: which of IsA (I), HasContext (H) and Causes (C) count.
     """

@@ -20,7 +20,7 @@ class TokenizedUtterance:
 
     Attributes:
         speaker: name of the speaker.
-        ids: token ids.
+        ids: token ids of the T tokens.
         spans: characters of the text that each token covers, [T, 2].
         words: words of the utterance.
     """
@@ -37,7 +37,7 @@ class UtteranceWindow:
 
     Attributes:
         ids: token ids, with `<s>`, a speaker token before each utterance, and `</s>`.
-        words: all words in order. A window without words has one empty function word at the token `<s>`.
+        words: all K words in order. A window without words has one empty function word at the token `<s>`.
         places: for each word the index of its first token, the index after its last token, and its utterance (0 for the
             current one, -1 for the previous one), [K, 3].
     """

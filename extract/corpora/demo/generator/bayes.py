@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 def single_utterance_accuracy(modalities: Sequence[Modality]) -> float:
-    """Return the exact Bayes accuracy if each utterance is judged alone, from the given modalities."""
+    """Return the exact Bayes accuracy of judging each utterance alone, from what the given modalities show."""
     joint = np.asarray(PRIOR)  # [C, observations], grows by a factor C per modality
     joint = joint[:, None]
     for modality in modalities:
@@ -27,7 +27,7 @@ def single_utterance_accuracy(modalities: Sequence[Modality]) -> float:
 
 
 def single_utterance_table() -> dict[tuple[Modality, ...], float]:
-    """Return the exact Bayes accuracies of each modality, each pair of modalities, and all three."""
+    """Return the exact Bayes accuracy of judging each utterance alone, for every subset of the three modalities."""
     subsets = [subset for size in (1, 2, 3) for subset in combinations(MODALITIES, size)]
     return {subset: single_utterance_accuracy(subset) for subset in subsets}
 
@@ -58,7 +58,7 @@ def _turn(belief: Array, speaker: int, before: int | None) -> Array:
 def _turn_back(message: Array, speaker: int, before: int | None) -> Array:
     """Move the likelihood of the later utterances one utterance back in time (the backward step of forward-backward).
 
-    It is the transpose of `_turn`, with the same arguments.
+    It is the transpose of the linear map `_turn`. The arguments are the same, with the likelihood in place of `belief`.
     """
     shape = [1] * message.ndim
     shape[speaker] = len(PRIOR)
@@ -73,7 +73,7 @@ def _turn_back(message: Array, speaker: int, before: int | None) -> Array:
 def dialogue_posteriors(
     lines: Sequence[StoryLine], modalities: Sequence[Modality], future: bool = True
 ) -> Array:
-    """Return the exact posterior probabilities of each utterance's true emotion, [L, C].
+    """Return the exact probabilities of C emotions to be the true emotion of each of L utterances, [L, C].
 
     They are computed from the emotions that the modalities show in the whole dialogue.
 

@@ -63,7 +63,7 @@ CHANNELS: Final[dict[Modality, tuple[tuple[float, ...], ...]]] = {
 
 
 def draw(rng: Random, weights: Sequence[float]) -> int:
-    """Draw a random index with the given probabilities.
+    """Return a random index; the probability of each index is proportional to its weight.
 
     This does not use `rng.choices`: only `Random.random` gives the same numbers in every version of Python.
     """

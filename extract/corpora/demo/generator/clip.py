@@ -65,7 +65,10 @@ def encode(pictures: Iterable[Image.Image], samples: NDArray[np.float64] | None,
                 raise
         if process.returncode != 0:
             words = messages.read_text(errors="replace").strip()
-            raise WorkError(f"demo: ffmpeg could not write {path.name}: {words}")
+            raise WorkError(
+                f"demo: ffmpeg could not write {path.name}: {words}",
+                hint="check that ffmpeg has the encoder libx264 and that the disk has room, then run again",
+            )
 
 
 def write_clip(

@@ -41,7 +41,7 @@ class DemoSummary:
 
 @dataclass(frozen=True)
 class _Task:
-    """One clip to generate."""
+    """One clip to generate: its utterance and transcript, the path of its file, and how it is broken, if at all."""
 
     seed: int
     part: Part
@@ -52,7 +52,7 @@ class _Task:
 
 
 def plan(directory: Path, seed: int, size: Size) -> tuple[list[_Task], list[Broken]]:
-    """Return all clips of a corpus in order, and those that are deliberately broken."""
+    """Return two lists: all clips of a corpus to generate, in order, and the clips that are deliberately broken."""
     story = write_story(seed, size)
     broken = choose_broken(seed, size, story)
     spoiled = {(b.part, b.dialogue, b.utterance): b for b in broken}

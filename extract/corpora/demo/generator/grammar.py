@@ -18,7 +18,7 @@ def _fill(pattern: str, words: tuple[str, ...]) -> str:
 
 
 def expansions(pattern: str) -> list[str]:
-    """Return every sentence that a sentence pattern can give."""
+    """Return every sentence that results from a sentence pattern when its slots are filled in all possible ways."""
     return [_fill(pattern, words) for words in product(*(SLOTS[name] for name in _SLOT.findall(pattern)))]
 
 
@@ -38,7 +38,7 @@ class Author:
         self._left: dict[str, list[str]] = {}
 
     def write(self, emotion: int) -> str:
-        """Return the next sentence that shows the emotion (index)."""
+        """Return a new sentence that shows an emotion, which is given by its index."""
         patterns = PATTERNS[EMOTIONS[emotion]]
         fresh = [p for p in patterns if self._left.get(p) != []] or list(patterns)
         pattern = fresh[int(self._random.random() * len(fresh))]

@@ -158,7 +158,7 @@ def frames(
         background: the empty room, RGB, `WIDTH` x `HEIGHT`.
         people: people in the scene (indices), the speaker first; empty for an empty room.
         emotion: emotion that the speaker's face shows (index).
-        loudness: loudness of the speech at each frame, 0 to 1, [T].
+        loudness: loudness of the speech at each frame, 0 to 1, [T] for T frames.
         rng: draws positions and small movements.
     """
     places = seats(rng, len(people)) if people else []

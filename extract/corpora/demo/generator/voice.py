@@ -97,9 +97,15 @@ class SpeechProcess:
             )
         answer: dict[str, Any] = json.loads(head)
         if "error" in answer:
-            raise WorkError(f"demo: speech synthesis failed: {answer['error']}")
+            raise WorkError(
+                f"demo: speech synthesis failed: {answer['error']}",
+                hint="install espeak-ng again: pip install --force-reinstall espeakng-loader",
+            )
         if answer["rate"] != SAMPLE_RATE:
-            raise WorkError(f"demo: espeak-ng speaks at {answer['rate']} Hz, expected {SAMPLE_RATE}")
+            raise WorkError(
+                f"demo: espeak-ng speaks at {answer['rate']} Hz, but {SAMPLE_RATE} Hz are needed",
+                hint="install the version of espeakng-loader that ercache requires: pip install 'ercache[demo]'",
+            )
         data = stdout.read(2 * answer["samples"])
         return np.frombuffer(data, dtype="<i2").astype(np.float64) / 32768
 
@@ -143,7 +149,7 @@ def pad_to_frames(samples: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def loudness(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the relative loudness of the sound at each video frame, 0 to 1, [T]."""
+    """Return the relative loudness of the sound, 0 to 1, at each of the clip's T video frames, [T]."""
     energy = np.sqrt(np.mean(samples.reshape(-1, SAMPLES_PER_FRAME) ** 2, axis=1))
     peak = float(energy.max())
     return np.asarray(np.clip(energy / (0.85 * peak), 0, 1)) if peak > 0 else energy
