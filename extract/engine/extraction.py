@@ -194,9 +194,9 @@ def raise_if_withheld(result: Extraction, fail_over: float) -> None:
 
 
 class _GroupWork:
-    """Plans and packs a group of features whose encoders get the same inputs. Use it as a context manager.
+    """Plans the extraction of a group of features and writes their caches. Use it as a context manager.
 
-    The media of such a group are decoded once, and their faces are detected once.
+    The encoders of a group get the same inputs. So the media are decoded once, and faces are detected once.
     """
 
     def __init__(

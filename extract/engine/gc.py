@@ -247,7 +247,7 @@ def _examine(
 
 
 def _why_garbage(stream: BinaryIO, offset: int, key: bytes, needed: NeededRecords) -> str | None:
-    """Return why a record is garbage (`packed`, `unneeded`, `duplicate` or `damaged`), or None if it must be kept.
+    """Return why a record is garbage (`packed`, `unneeded` or `damaged`), or None if it must be kept.
 
     The payload is read only when the key alone does not decide.
     """

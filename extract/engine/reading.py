@@ -22,7 +22,7 @@ class RowInputs:
 
     Attributes:
         pictures: kind of pictures (rate, size) -> frames.
-        sounds: rate in Hz -> mono samples, [n].
+        sounds: rate in Hz -> n mono samples, [n].
         faults: modality -> why it could not be read.
         notes: how the media differ from what was requested, by kind of pictures or `audio`.
         neighbours: position in the dialogue relative to this utterance (-1 is the previous one) -> inputs of that

@@ -15,7 +15,7 @@ class Record:
     """The result of one feature of one input.
 
     Attributes:
-        arrays: name -> array [T, ...]; empty when there is a reason.
+        arrays: name -> array with T rows, [T, ...]; empty when there is a reason.
         frames: number of frames, tokens or windows that the arrays are computed from.
         reason: why there are no arrays; None when there are.
         detail: error message of the library or tool, for the reason.
@@ -32,7 +32,7 @@ class Record:
 
 
 def pack_record(record: Record) -> bytes:
-    """Turn a record into bytes; equal records give equal bytes."""
+    """Turn a record (arrays, reason, notes) into bytes for the store; equal records give equal bytes."""
     arrays = {
         name: (a.dtype.str, list(a.shape), np.ascontiguousarray(a).tobytes())
         for name, a in sorted(record.arrays.items())

@@ -100,7 +100,7 @@ class ErrorLog:
         self.ended_by = ""
 
     def add(self, name: str, error: BaseException) -> None:
-        """Add an error that FFmpeg raised as an exception instead of logging it."""
+        """Add FFmpeg's message of an error that it raised as an exception instead of logging it."""
         self.logs.append((av.logging.ERROR, name, error_text(error)))
 
     def __bool__(self) -> bool:

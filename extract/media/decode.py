@@ -113,7 +113,7 @@ class PackedPictureTimes:
         self._times: list[int] = []
 
     def set_times(self, packet: Any, frames: Sequence[Any]) -> None:
-        """Set the times of the frames that the decoder returned for a packet; None stands for the frames at the end.
+        """Set the times of the frames that the decoder returned for a packet, or at the end of the stream (None).
 
         The frames get the earliest times that are not used yet.
         """

@@ -32,7 +32,7 @@ PLAUSIBLE_PIXEL_SHAPES: Final = (
 
 @dataclass(frozen=True)
 class Packets:
-    """The packets of one stream in the order of the file; empty packets are left out.
+    """The n packets of one stream in the order of the file; empty packets are left out.
 
     Attributes:
         begins: corrected time at which the content of each packet begins, seconds from the start of the file; NaN where
@@ -272,7 +272,7 @@ def _packets(
 
 
 def ticks_of(seconds: Any, stream: Any) -> Any:
-    """Convert times in seconds into whole ticks, the time unit of a stream, [n]."""
+    """Convert n times, [n], from seconds into whole ticks, the time unit of a stream."""
     return np.rint(seconds / float(stream.time_base)).astype(np.int64)
 
 

@@ -23,11 +23,11 @@ class MetricLoss(Strict):
 
     Attributes:
         margin: form of the margin: `similarity` uses S = 1 - D in the exponents of Eq. 11, which pulls in the right
-            direction (R11); `printed` is Eq. 11 with D; `printed_stopgrad` is the same without gradients through the
-            margin; `fixed` is a plain hinge of 0.2.
+            direction (R11 in docs/papers/m2fnet.md); `printed` is Eq. 11 with D; `printed_stopgrad` is the same without
+            gradients through the margin; `fixed` is a plain hinge of 0.2.
         weights: weights of the triplet, covariance and variance terms.
         var_form, cov_form: forms of the variance and covariance terms: `vicreg`, as in VICReg, or `printed`, as in Eqs.
-            12 and 13 of the paper (R12).
+            12 and 13 of the paper (R12 there).
     """
 
     margin: Margin = "similarity"

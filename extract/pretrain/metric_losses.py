@@ -16,7 +16,7 @@ FIXED_MARGIN: Final = 0.2
 
 
 def distance(u: Tensor, v: Tensor) -> Tensor:
-    """Return half the Euclidean distance between vectors scaled to length 1, in [0, 1] (R10).
+    """Return half the Euclidean distance between vectors scaled to length 1, in [0, 1] (R10 in docs/papers/m2fnet.md).
 
     Each vector has d values: two arrays [..., d] give one array [...].
     """

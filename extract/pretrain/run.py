@@ -102,7 +102,7 @@ def pretrain(
         tick: called after each epoch.
 
     Returns:
-        The JSON answer of `ercache pretrain`.
+        The JSON answer of `ercache pretrain`: extractor, name, number of examples, best epoch, metrics and so on.
     """
     run = digest_of(
         {

@@ -42,7 +42,7 @@ class ContextSequence:
 
     Attributes:
         ids: token ids.
-        own: where the tokens of the current utterance and its speaker's name are in `ids`.
+        own: slice of `ids` with the tokens of the current utterance and its speaker's name.
         past, future: number of utterances before and after that are in the sequence.
     """
 

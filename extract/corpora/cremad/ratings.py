@@ -54,11 +54,11 @@ class ClipRatings:
     findings: list[str] = field(default_factory=list)
 
     def labels(self, clip: str) -> dict[str, str | None]:
-        """Return the label of a clip in each label set; None for a tie, or if no rater judged the clip."""
+        """Return for each label set the raters' label of a clip; None for a tie, or if no rater judged the clip."""
         return {name: votes.get(full_name(clip)) or None for name, votes in self.votes.items()}
 
     def has(self, clip: str) -> bool:
-        """Return whether the table contains the clip."""
+        """Return whether the table of ratings contains the clip."""
         return any(full_name(clip) in votes for votes in self.votes.values())
 
 

@@ -60,7 +60,7 @@ def is_happy_in_published(turn: IemocapTurn) -> bool:
 
 
 def labels_of(turn: IemocapTurn) -> dict[str, str | None]:
-    """Return the label of a turn in every label set; None in a set without the turn's class."""
+    """Return for each label set the label of a turn, or None if the set does not contain the turn's class."""
     merged = {"exc": "hap"}.get(turn.label, turn.label)
     given = {
         "six": "hap" if is_happy_in_published(turn) else turn.label,

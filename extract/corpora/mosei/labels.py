@@ -85,8 +85,8 @@ def _class_of(sentiment: float) -> int:
 def read_csd(path: Path) -> MoseiRatings:
     """Read the ratings in CMU_MOSEI_Labels.csd (HDF5).
 
-    For each video with n rated segments it holds `<root>/data/<video>/features` [n, 7], the scores, and `intervals` [n,
-    2], start and end in seconds.
+    For each video with n rated segments the file holds two arrays under `<root>/data/<video>`: `features` [n, 7] are
+    the scores, `intervals` [n, 2] start and end in seconds.
 
     Raises:
         CorpusError: the file has another format.

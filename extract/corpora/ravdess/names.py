@@ -61,7 +61,7 @@ class Performance:
 
 
 def faults_of(name: str) -> list[str]:
-    """Return all rules of the release that a file name (with suffix) violates; empty for a correct name."""
+    """Return descriptions of all rules that a file name (with suffix) violates; empty for a correct name."""
     stem, dot, suffix = name.rpartition(".")
     fields = dict(zip(FIELDS, stem.split("-"), strict=False))
     if not re.fullmatch(r"\d\d(?:-\d\d){6}", stem, re.ASCII):

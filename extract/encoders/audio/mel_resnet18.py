@@ -73,8 +73,8 @@ class MelResnet18:
     def arrays(params: MelResnet18Params) -> tuple[ArraySpec, ...]:
         """Declare one array, `embedding`, with one vector per utterance.
 
-        Its shape is [1, 300] for the projector's output (`embed: z`) and [1, 512] for the projector's input (`embed:
-        encoder`).
+        Its shape is [1, 300] with `embed: z` (the projector's output), or [1, 512] with `embed: encoder` (the
+        projector's input).
         """
         return (ArraySpec("embedding", "vector", ("utterance", "dimension"), (width_of(params.embed),)),)
 

@@ -137,7 +137,10 @@ class MelVit:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode all samples in one batch. The feature of an utterance without usable sound is missing."""
+        """Run the mel spectrograms of all samples through the network in one batch.
+
+        The feature of an utterance without usable sound is missing.
+        """
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._encode_together
         )

@@ -132,7 +132,7 @@ class Kwrt:
         return len(self._window(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode all windows in one padded batch.
+        """Run all windows through RoBERTa in one padded batch, and compute the word matrix of each window.
 
         The feature of an utterance without a visible character is missing.
         """

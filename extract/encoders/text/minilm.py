@@ -95,7 +95,7 @@ class MiniLM:
         return len(self._tokenizer.encode(sample.text or "").ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode all texts in one padded batch. The feature of a text without a token is missing."""
+        """Run all texts through MiniLM in one padded batch. The feature of a text without a token is missing."""
         texts = [sample.text or "" for sample in samples]
         # A text may consist of characters that give no token, so tokens are counted, not characters.
         encodings = self._tokenizer.encode_batch(texts)

@@ -173,7 +173,7 @@ def fine_tuned_network(
 
 
 def max_neighbours(count: NeighbourCount) -> int:
-    """Return the largest number of neighbours as an integer; `max` gives the whole dialogue."""
+    """Return the number of neighbours in the params `past` and `future` as an integer: `max` is the whole dialogue."""
     return WHOLE_DIALOGUE if count == "max" else count
 
 
@@ -203,7 +203,7 @@ class Roberta:
         return len(self._reader.sequence(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode all texts in one padded batch. The feature of a text without a visible character is missing."""
+        """Run all texts through RoBERTa in one padded batch; a text without a visible character has no feature."""
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         rows = [n for n, sample in enumerate(samples) if self._reader.has_text(sample)]
         if rows:

@@ -129,7 +129,7 @@ class FaceHog:
 
 
 def describe(crop: NDArray[np.uint8], params: FaceHogParams) -> FloatArray:
-    """Return the HOG descriptor [width] of an RGB face crop of any size."""
+    """Return the HOG descriptor of an RGB face crop of any size: one vector with `width` values."""
     from skimage.color import rgb2gray
     from skimage.feature import hog
     from skimage.transform import resize

@@ -95,7 +95,7 @@ class PictureEncoder:
 
 
 def picture_input(params: PictureParams) -> Input:
-    """Return the input that the encoder needs: pictures of the clip. With `region: face`, also the faces in them."""
+    """Return the input that the encoder needs: pictures of the clip; with `region: face` also the faces in them."""
     return Input(pictures=PictureRequest(params.frames, params.every), faces=params.region == "face")
 
 
@@ -125,7 +125,8 @@ class ImageNetKind:
     def arrays(self, params: PictureParams, /) -> tuple[ArraySpec, ...]:
         """Declare `pooled` [1, width], the mean over the pictures; with the param `sequence` also `frames` [T, width].
 
-        `frames` has one row for each of T encoded pictures.
+        `frames` has one row for each of T encoded pictures. With `region: face` there are two more arrays: the index of
+        each row's picture, and the face box.
         """
         return row_arrays(self.width, params.sequence, params.region == "face")
 

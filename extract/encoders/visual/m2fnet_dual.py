@@ -43,7 +43,8 @@ class M2fnetDualParams(Strict):
         select: take successive pictures from the middle or the beginning of the utterance, or spread the pictures over
             it.
         parts: which arrays are computed: `scene`, `face` or both; for an utterance without any face, `face` is empty.
-        area_norm: a picture's face areas are divided by their sum, by the largest one, or by the picture's area (R5).
+        area_norm: a picture's face areas are divided by their sum, by the largest one, or by the picture's area (R5 in
+            docs/papers/m2fnet.md).
     """
 
     pretrained: str = "m2fnet_dual"

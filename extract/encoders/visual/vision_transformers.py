@@ -86,7 +86,8 @@ class VitKind:
     def arrays(self, params: VitParams, /) -> tuple[ArraySpec, ...]:
         """Declare `pooled` [1, 768], the mean over the pictures; with the param `sequence` also `frames` [T, 768].
 
-        `frames` has one row for each of T encoded pictures.
+        `frames` has one row for each of T encoded pictures. With `region: face` there are two more arrays: the index of
+        each row's picture, and the face box.
         """
         return row_arrays(TORCHVISION.width, params.sequence, params.region == "face")
 
@@ -117,8 +118,8 @@ class ClipKind:
     def arrays(self, params: ClipParams, /) -> tuple[ArraySpec, ...]:
         """Declare `pooled` [1, width], the mean over the pictures; with the param `sequence` also `frames` [T, width].
 
-        `frames` has one row for each of T encoded pictures. The width is 512 with `vector: projected` and 768 with
-        `vector: hidden`.
+        `frames` has one row for each of T encoded pictures. With `region: face` there are two more arrays: the index of
+        each row's picture, and the face box. The width is 512 with `vector: projected` and 768 with `vector: hidden`.
         """
         return row_arrays(CLIP_WIDTHS[params.vector], params.sequence, params.region == "face")
 
