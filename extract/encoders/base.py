@@ -79,7 +79,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The arrays of one utterance, each [T, ...], and the number of frames, tokens or windows that they come from."""
+    """The arrays of one utterance, each with T rows, [T, ...], and the number of frames, tokens or windows used."""
 
     arrays: dict[str, NDArray[Any]]
     frames: int

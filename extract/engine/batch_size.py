@@ -63,7 +63,7 @@ def throughputs(feature: Feature, engine: EngineParams, device: str, most: int =
 
 
 def good_batch_size(found: list[Throughput]) -> int:
-    """Return the smallest batch size whose speed is within 5 % of the best measured speed."""
+    """Return the smallest measured batch size whose speed is at least 95 % of the best measured speed."""
     best = max(rate.utterances_per_second for rate in found)
     return next(rate.batch for rate in found if rate.utterances_per_second >= (1 - MIN_GAIN) * best)
 

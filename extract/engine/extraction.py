@@ -84,7 +84,7 @@ class Extraction:
 
     @property
     def unavailable(self) -> list[Failure]:
-        """The failures that may be temporary: the next run tries these utterances again."""
+        """The failures that may be temporary, for example of a disk: the next run tries these utterances again."""
         return [f for f in self.failed if f.status == Status.UNAVAILABLE]
 
 

@@ -104,7 +104,8 @@ class FaceTables:
     def _unit(self, shard: Shard, row: int, frame: Frame, kind: PictureRequest) -> str:
         """Return the store key of the detections in one picture.
 
-        The key does not depend on how often the face policy detects faces. So all policies share the detections.
+        The key does not depend on how often the face policy detects faces. So policies that differ only in this share
+        the detections.
         """
         record = shard[row].records["visual"]
         clip = {"media": record["media"], "crop": record["crop"], "side": kind.side, "reader": VERSION}

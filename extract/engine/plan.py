@@ -75,7 +75,7 @@ class Feature:
         return {name: getattr(self.input, name) for name in ("past", "future", "speaker")}
 
     def build(self, device: str) -> Encoder:
-        """Build the encoder on a device.
+        """Build the feature's encoder, with its params and checkpoint, on a torch device.
 
         Raises:
             WeightsError: the encoder's checkpoint is absent, damaged or belongs to another network.

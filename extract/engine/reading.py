@@ -98,7 +98,7 @@ class SpanUse:
 
 @dataclass(frozen=True)
 class FileRequest:
-    """A media file, the time spans to read from it, and what each span is for."""
+    """A media file, the time spans to read from it, and for which inputs each span is read."""
 
     path: str
     sha256: str | None

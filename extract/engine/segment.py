@@ -25,7 +25,7 @@ def segments(folder: Path) -> list[Path]:
 
 
 def record_heads(stream: BinaryIO, offset: int = 0, block: int = BLOCK) -> Iterator[tuple[int, bytes, int]]:
-    """Yield (offset, key, payload length) of each complete record, from a given offset on; skip damaged heads."""
+    """Yield (byte offset, key, payload length) of each complete record from a given offset on; skip damaged heads."""
     size = os.fstat(stream.fileno()).st_size
     while offset + HEAD.size <= size:
         stream.seek(offset)

@@ -233,7 +233,9 @@ def _read_files(
                 bad.append(f"{names[n]}: {error}")
     if bad:
         raise UsageError(
-            f"{count_noun(len(bad), 'file')} cannot be read", details=bad[:20], hint="repair or remove these files"
+            f"{count_noun(len(bad), 'file')} cannot be read",
+            details=bad[:20],
+            hint="repair or remove these files",
         )
     if isinstance(config, AudioConfig):
         return examples_of_sounds(names, labels, arrays, config.side)

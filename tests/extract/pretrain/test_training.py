@@ -118,7 +118,9 @@ def test_the_folder_of_an_extractor_holds_its_record_and_the_ids_it_was_trained_
     assert not list((tmp_path / "work").glob("*/*")), "the state of a finished training is removed"
     assert (folder / "embedding.png").stat().st_size > 1000
 
-    with pytest.raises(WeightsError, match="trained for the encoder visual/m2fnet-dual, not for audio/mel-resnet18"):
+    with pytest.raises(
+        WeightsError, match="trained for the encoder visual/m2fnet-dual, not for audio/mel-resnet18"
+    ):
         load_extractor(dual, AUDIO, network_of, {})
     with pytest.raises(WeightsError, match="absent"):
         load_extractor(Weights("made/other", data=tmp_path), VISUAL, network_of, {})
