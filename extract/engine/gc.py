@@ -192,7 +192,7 @@ def _lock_file(path: Path) -> BinaryIO:
 def _may_remove(segment: Path) -> bool:
     """Return whether this user may change and remove a segment file.
 
-    In a folder with the sticky bit, such as /tmp, only the file's owner may do this.
+    In a folder with the sticky bit, such as /tmp, only the owner of the file or of the folder, and root, may do this.
     """
     try:
         owner, folder = segment.stat().st_uid, segment.parent.stat()

@@ -207,7 +207,7 @@ def _may_be_readable(
 def _ref(
     found: Mapping[str, str], stem: str, suffix: str, media_facts: Mapping[str, MediaFacts]
 ) -> MediaRef | None:
-    """Return a reference to a clip's file.
+    """Return a reference to a clip's video or audio file; None if no clip of the corpus has such a file.
 
     If only other clips have such a file, the reference names the absent file and has no digest. So the file is reported
     as absent.

@@ -24,9 +24,9 @@ def unify_labels(
 ) -> tuple[list[ClipRow], list[LabelNote]]:
     """Give each label value one spelling.
 
-    A word such as `none` gives no label, unless the user declares it as a value. Values that differ only in case,
-    blanks or Unicode form are one value. The spelling is the declared one, else the most frequent one, else the first
-    one.
+    A word such as `none` means that there is no label, unless the user lists it as a value in params.yaml. Values that
+    differ only in case, blanks or Unicode form are one value. The spelling is the declared one, else the most frequent
+    one, else the first one.
 
     Args:
         rows: the rows of the table.

@@ -30,9 +30,9 @@ class Recordings:
         return path in self._files
 
     def find(self, given: str) -> tuple[list[str], tuple[str, str] | None]:
-        """Return the files that a path in the table means, and a note if it does not match exactly.
+        """Return the files that a path in the table means, and a note if case or Unicode form differ (else None).
 
-        The list is empty if no file, or more than one file, can be meant.
+        The list is empty if no file fits, or if it is unclear which of several files is meant.
         """
         path = given.replace("\\", "/").removeprefix("./")
         if path in self._files:

@@ -105,9 +105,9 @@ def files_of(folder: FolderListing) -> IemocapFiles:
 
 
 def _misplacement(key: str, above: Sequence[str]) -> int:
-    """Return how well a file fits the folders above it: the number of wrong ones.
+    """Return how many of the folders above a file are wrong; 0 for a file in its proper folder.
 
-    A folder is wrong if it names another session or dialogue than the file does.
+    A folder is wrong if its name is that of another session or dialogue than the file's.
     """
     sessions = [part for part in above if _SESSION.fullmatch(part)]
     dialogues = [found for part in above if (found := dialogue_of(part))]

@@ -119,10 +119,10 @@ def _audio(performance: Performance, media: Iterable[str]) -> MediaRef | None:
 
 
 def _ref(performance: Performance, wanted: Sequence[str], media: Iterable[str]) -> MediaRef | None:
-    """Return a reference to the first of some media files that exists.
+    """Return a reference to the first existing file of a performance among the wanted media (01, 02 or 03).
 
     If none exists, but other performances have such a file, the reference names the absent file. So the file is
-    reported as absent.
+    reported as absent. None if no performance has such a file.
     """
     for medium in wanted:
         if medium in performance.files:

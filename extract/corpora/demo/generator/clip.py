@@ -74,7 +74,10 @@ def encode(pictures: Iterable[Image.Image], samples: NDArray[np.float64] | None,
 def write_clip(
     pictures: Iterable[Image.Image], samples: NDArray[np.float64], path: Path, broken: Broken | None
 ) -> None:
-    """Write a clip, deliberately broken if requested. The file gets its final name only when it is complete."""
+    """Write the video file of a clip. With `broken`, the file is deliberately broken in this way.
+
+    The file gets its final name only when it is complete.
+    """
     temporary = path.with_name(path.name + UNFINISHED)
     sound: NDArray[np.float64] | None = samples
     if broken is not None and broken.kind == "silent":
