@@ -5,8 +5,9 @@ from importlib.metadata import entry_points
 
 
 def main() -> None:
-    """Run the installed command `ercache`. It is looked up as an entry point, because this package must not import
-    `app`.
+    """Run the installed command `ercache`.
+
+    The command is found as an entry point of the installed package, because `ercache` must not import `app`.
     """
     found = list(entry_points(group="console_scripts", name="ercache"))
     if not found:

@@ -17,14 +17,14 @@ UNPACK_ERRORS: Final = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, 
 
 
 class BadArchive(ValueError):
-    """A zip archive was refused. The message gives the reason."""
+    """A zip archive was refused, because it is damaged or unsafe to unpack. The message says what is wrong."""
 
 
 def members_of(path: Path, packed: bool = True) -> dict[str, zipfile.ZipInfo]:
     """Check a zip archive and list the files in it. Nothing is unpacked.
 
     Args:
-        packed: whether the files in the archive may be compressed.
+        packed: whether the files in the archive may be compressed. If not, a compressed file is an error.
 
     Returns:
         A dictionary from the name of each file in the archive to its zip header.

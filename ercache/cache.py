@@ -4,9 +4,9 @@
     <array>/offsets [N + 1]        int64; utterance i owns the rows values[offsets[i]:offsets[i + 1]]
     index           [N]            id, status, reason, number of frames, key and content digest of each utterance
 
-An utterance may have any number T of rows. The first 512 bytes (HDF5's user block) hold a file signature and the sha256
-of all later bytes. An utterance without the feature has a status that says so, and no rows. It is never stored as
-zeros.
+The file holds N utterances. Each may have any number T of rows. The first 512 bytes (HDF5's user block) hold a file
+signature and the sha256 of all later bytes. An utterance without the feature has a status that says so, and no rows. It
+is never stored as zeros.
 """
 
 import hashlib
@@ -68,12 +68,12 @@ class ArraySpec:
 class Entry:
     """What the index of a cache file says about one utterance.
 
-    If the status is `ok`, the utterance has arrays of shape [T, *ArraySpec.shape]. Otherwise it has none.
+    If the status is `ok`, the utterance has arrays of shape [T, *ArraySpec.shape] with T rows. Otherwise it has none.
 
     Attributes:
         reason: why the utterance has no feature, one of `ercache.reasons`; "" if the status is `ok`.
         frames: number of frames that the encoder read.
-        key: digest of everything that decides the values (input, encoder, params).
+        key: sha256 of everything that decides the values: the input, the encoder and the params of the encoder.
         digest: sha256 of the arrays, see `content_digest`.
     """
 
@@ -101,13 +101,13 @@ INDEX = np.dtype(
 
 
 class CacheFile:
-    """A cache file, open for reading. Use it as a context manager.
+    """A cache file (one feature of one corpus part), open for reading. Use it as a context manager.
 
     `cache[id]` returns the arrays of one utterance. `cache.read(array)` returns one array of all utterances. Opening
     checks the structure of the file; `verify_cache` also compares the content with the stored digests.
 
     Attributes:
-        provenance: how the feature was computed.
+        provenance: how the feature was computed (encoder, params, weights, ...), as JSON values.
         entries: the index, one `Entry` per utterance, in manifest order.
         row: maps the id of an utterance to its position in `entries`.
         specs: maps the name of an array to its `ArraySpec`.
@@ -205,7 +205,7 @@ class CacheFile:
         """Read the arrays of one utterance.
 
         Returns:
-            A dictionary from array name to values [T, ...]. It is empty if the utterance has no feature.
+            A dictionary from array name to values [T, ...] with T rows. It is empty if the utterance has no feature.
 
         Raises:
             KeyError: the file has no utterance with this id.
@@ -216,7 +216,10 @@ class CacheFile:
         return {name: self._values[name][o[i] : o[i + 1]] for name, o in self._offsets.items()}
 
     def lengths(self, utterance: str) -> dict[str, int]:
-        """Number of rows in each array of one utterance, by array name. Empty if the utterance has no feature.
+        """Count the rows of one utterance in each array.
+
+        Returns:
+            A dictionary from array name to number of rows. It is empty if the utterance has no feature.
 
         Raises:
             KeyError: the file has no utterance with this id.
@@ -230,13 +233,14 @@ class CacheFile:
         """Read one array of all utterances.
 
         Returns:
-            The values [sum T, ...] and the offsets [N + 1]. Utterance i owns values[offsets[i]:offsets[i + 1]].
+            Two arrays: the values [sum T, ...], in which the rows of all N utterances follow one another, and the
+                offsets [N + 1]. Utterance i owns the rows values[offsets[i]:offsets[i + 1]].
 
         Raises:
             CacheError: the file has no array of this name.
         """
         if array not in self.specs:
-            raise CacheError(f"{self.path}: no array {array!r} (there are: {', '.join(self.specs)})")
+            raise CacheError(f"{self.path}: no array {array!r}; name one of: {', '.join(self.specs)}")
         return self._values[array][:], self._offsets[array]
 
     def coverage(self) -> dict[str, int]:
@@ -250,7 +254,7 @@ class CacheFile:
         return count
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the HDF5 file. Afterwards, no array can be read."""
         self._file.close()
 
     def __enter__(self) -> "CacheFile":
@@ -333,7 +337,7 @@ def verify_cache(path: Path, ids: Sequence[str] | None = None) -> list[str]:
         ids: expected ids in manifest order. If None, the ids are not checked.
 
     Returns:
-        One sentence per problem; an empty list if the file is good.
+        A list with one sentence per problem; empty if the file is good.
     """
     try:
         sealed_digest(path)

@@ -20,7 +20,7 @@ WRITE_BUFFER = 1 << 20  # bytes; short arrays are joined into one write of this 
 
 
 class Arrays(Protocol):
-    """The argument `arrays` of `write_cache`: gives the arrays of one utterance by its id.
+    """Type of the argument `arrays` of `write_cache`: a mapping from utterance id to the arrays of that utterance.
 
     It may be a dictionary, a `CacheFile`, or an object that loads the arrays only when they are requested.
     """
@@ -46,7 +46,8 @@ def write_cache(
         path: file to write.
         specs: the arrays of the feature.
         entries: one entry per utterance, in manifest order.
-        arrays: `arrays[id]` is a dictionary from array name to values [T, ...], needed for utterances with status `ok`.
+        arrays: `arrays[id]` is a dictionary from array name to values [T, ...] with T rows, for each utterance with
+            status `ok`.
             Without `lengths`, it is read twice per utterance; with `lengths`, once.
         provenance: how the feature was computed, as JSON values; no dates and no durations.
         lengths: number of rows of each array, one dictionary per entry; by default taken from the arrays.
@@ -57,7 +58,7 @@ def write_cache(
     """
     ids = [entry.id for entry in entries]
     if len(set(ids)) != len(ids):
-        raise CacheError(f"{path} is not written, because an id occurs twice in its entries")
+        raise CacheError(f"{path} is not written: two entries have the same id; give each utterance one entry")
     ok = [entry.status == Status.OK for entry in entries]
     if lengths is None:
         lengths = [
@@ -128,7 +129,7 @@ def _create(file: h5py.File, spec: ArraySpec, offsets: NDArray[np.int64]) -> h5p
 
 
 class _ArrayWriter:
-    """Writes one array of a cache file, one utterance after the other."""
+    """Writes the rows of one array into a cache file, one utterance after the other."""
 
     def __init__(self, spec: ArraySpec, values: h5py.Dataset) -> None:
         self.spec = spec
@@ -141,10 +142,10 @@ class _ArrayWriter:
         spec = self.spec
         if rows.shape != (length, *spec.shape) or rows.dtype != np.dtype(spec.dtype):
             raise CacheError(f"array {spec.name} of {utterance!r}: {rows.dtype}{list(rows.shape)} does not fit "
-                             f"{length} rows of {spec}")  # fmt: skip
+                             f"{length} rows of {spec}; correct the array or its spec")  # fmt: skip
         if spec.kind != "sequence" and length > 1:
             raise CacheError(
-                f"array {spec.name} of {utterance!r}: {length} rows, but its kind is {spec.kind}"
+                f"array {spec.name} of {utterance!r}: {length} rows, but its kind is {spec.kind}; make it a sequence"
             )
         self._rows.append(rows)
         self._gathered += rows.nbytes

@@ -10,7 +10,7 @@ from ercache.cache import Array, CacheFile, Entry
 
 @dataclass(frozen=True)
 class Incomparable:
-    """One array of one utterance that cannot be compared between two cache files, and the reason."""
+    """An array of one utterance whose values in two cache files cannot be subtracted, and why not."""
 
     utterance: str
     array: str
@@ -26,7 +26,8 @@ class Comparison:
         only_b: utterances that only file b has.
         arrays_only_a: arrays that only file a has.
         arrays_only_b: arrays that only file b has.
-        status: utterances whose status or reason differs: id -> (status and reason in a, status and reason in b).
+        status: utterances whose status or reason for a missing feature differs: id -> (status and reason in a, status
+            and reason in b).
         max_abs_diff: largest absolute difference of each array, by array name; None if no utterance could be compared.
         differing: utterances whose values differ: id -> largest absolute difference.
         unlike: arrays that cannot be compared, although the utterance has the feature in both files.
@@ -58,7 +59,10 @@ class Comparison:
 
 
 def compare(a: CacheFile, b: CacheFile) -> Comparison:
-    """Compare two cache files, which may hold different features. The order of the utterances does not matter."""
+    """Compare the statuses and values of the utterances in two open cache files.
+
+    The files may hold different features. The order of the utterances does not matter.
+    """
     result = Comparison(
         only_a=[u for u in a if u not in b],
         only_b=[u for u in b if u not in a],
@@ -99,8 +103,8 @@ def max_abs_difference(a: Array, b: Array) -> float | str:
     Where both arrays have the same value, or both have NaN, the difference is 0.
 
     Returns:
-        The difference. If it cannot be computed, a text with the reason: the shapes differ, or a value is NaN or
-            infinite in only one array.
+        The largest difference, as a number. If it cannot be computed, a text that says why: the shapes differ, or a
+            value is NaN or infinite in only one array.
     """
     if a.shape != b.shape:
         return f"shapes {list(a.shape)} and {list(b.shape)}"

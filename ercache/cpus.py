@@ -25,8 +25,9 @@ def cores(root: Path = ROOT) -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """CPU quotas that apply to this process, as numbers of CPUs: the quota of its control group and of every parent
-    group.
+    """CPU quotas that apply to this process, each as a number of CPUs.
+
+    They are the quota of the control group of this process, and those of all parent groups.
     """
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()

@@ -7,9 +7,9 @@ class ErcacheError(Exception):
     """An error that the user can fix. The command line prints it without a traceback.
 
     Args:
-        message: one sentence: what is wrong, and where.
+        message: one sentence that says what is wrong, and in which file or option.
         hint: what to do next.
-        details: a list of findings, if there are several.
+        details: one sentence per finding, if the command found several.
     """
 
     exit_code = 1
@@ -24,7 +24,7 @@ class ErcacheError(Exception):
 
 
 class UsageError(ErcacheError):
-    """The command was used wrongly, or its input cannot be used (exit code 2)."""
+    """The user gave wrong options, or input files that the command cannot use (exit code 2)."""
 
     exit_code = 2
 

@@ -138,14 +138,14 @@ def is_disk_full(error: OSError) -> bool:
 
 
 def _disk_full_cause(error: BaseException | None) -> OSError | None:
-    """Find the system error about a full disk: the given error or one of its causes. None if there is none."""
+    """Find the system error about a full disk: the given error, an error that led to it, or None."""
     while error is not None and not (isinstance(error, OSError) and error.errno in _DISK_FULL):
         error = error.__cause__ or error.__context__
     return error
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of a path that killed processes have left behind. DVC would track them."""
+    """Remove the temporary files beside a path that killed processes left behind. Otherwise DVC would track them."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         pid = leftover.name.rsplit(".", 1)[1]
         if not pid.isdigit() or psutil.pid_exists(int(pid)):
@@ -160,8 +160,8 @@ def remove_leftovers(path: Path) -> None:
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Write a folder atomically: it appears complete or not at all.
 
-    Write to the temporary folder inside the `with` block. When the block ends without an error, it replaces the target.
-    After an error, it is removed and the target stays unchanged.
+    Write to the temporary folder inside the `with` block. When the block ends without an error, the temporary folder
+    replaces the target. After an error, the temporary folder is removed and the target stays unchanged.
 
     Yields:
         The temporary folder.

@@ -26,7 +26,7 @@ class StorePlaces:
     Attributes:
         read: folders in which finished results are looked up, the configured folder first.
         write: folder for new results.
-        note: one line for the user if `write` is not the configured folder; otherwise empty.
+        note: one line that tells the user that `write` is not the configured folder; "" if it is.
     """
 
     read: tuple[Path, ...]
@@ -40,7 +40,7 @@ def user_folder() -> Path:
 
 
 def default_store() -> Path:
-    """Path of the configured store: ERCACHE_STORE, or else a folder in the user's cache folder."""
+    """Path of the store of finished results: ERCACHE_STORE, or else a folder in the user's cache folder."""
     given = os.environ.get("ERCACHE_STORE")
     return Path(given).expanduser() if given else user_folder() / "store"
 
@@ -76,7 +76,7 @@ def writable(folder: Path, own: str) -> Path:
 
     Args:
         folder: the preferred folder.
-        own: path of the other folder, relative to the user's cache folder.
+        own: path of the folder to use instead, relative to the user's cache folder.
 
     Returns:
         The writable folder.

@@ -6,7 +6,7 @@ from ercache.metrics.base import Floats, Metric, Rates, ratio
 
 
 def accuracy(rates: Rates) -> Floats:
-    """Accuracy of each confusion matrix, as a fraction: matrices [..., C, C] give scores [...]."""
+    """Share of correct predictions in each confusion matrix of C classes: matrices [..., C, C] give scores [...]."""
     return ratio(rates.hits.sum(-1), rates.support.sum(-1))
 
 

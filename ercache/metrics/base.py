@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rates:
-    """Counts and rates of each class, computed from confusion matrices.
+    """Counts of utterances, recall, precision and F1 of each of C classes, computed from confusion matrices.
 
     Args:
         counts: one or more confusion matrices, [..., C, C]; rows are true classes, columns are predicted classes.
@@ -27,34 +27,34 @@ class Rates:
 
     @cached_property
     def hits(self) -> Floats:
-        """Number of correct predictions of each class (true positives), [..., C]."""
+        """Number of correctly predicted utterances of each of the C classes (true positives), [..., C]."""
         return np.diagonal(self.counts, axis1=-2, axis2=-1).astype(np.float64)
 
     @cached_property
     def support(self) -> Floats:
-        """Number of utterances of each true class, [..., C]."""
+        """Number of utterances whose true label is each of the C classes, [..., C]."""
         found: Floats = self.counts.sum(-1).astype(np.float64)
         return found
 
     @cached_property
     def predicted(self) -> Floats:
-        """Number of utterances that were predicted as each class, [..., C]."""
+        """Number of utterances that were predicted as each of the C classes, [..., C]."""
         found: Floats = self.counts.sum(-2).astype(np.float64)
         return found
 
     @cached_property
     def recall(self) -> Floats:
-        """Recall of each class, [..., C]; 0 for a class without utterances."""
+        """Recall of each of the C classes, [..., C]; 0 for a class without utterances."""
         return ratio(self.hits, self.support)
 
     @cached_property
     def precision(self) -> Floats:
-        """Precision of each class, [..., C]; 0 for a class that is never predicted."""
+        """Precision of each of the C classes, [..., C]; 0 for a class that is never predicted."""
         return ratio(self.hits, self.predicted)
 
     @cached_property
     def f1(self) -> Floats:
-        """F1 of each class, [..., C]; 0 for a class that is neither true nor predicted."""
+        """F1 of each of the C classes, [..., C]; 0 for a class that no utterance has as true or predicted label."""
         return ratio(2 * self.hits, self.support + self.predicted)
 
 
@@ -65,9 +65,11 @@ class Metric:
     Attributes:
         key: name of the metric in run.json and in tables.
         name: name of the metric for readers.
-        of_rates: function that computes scores [...] as fractions from the `Rates` of confusion matrices [..., C, C].
-        of_probabilities: function that computes one score from true classes [N] and probabilities [N, C]. For metrics
-            that a confusion matrix is not enough for. It is not computed for multi-label tasks.
+        of_rates: function that computes scores [...] as fractions from the `Rates` of confusion matrices [..., C, C] of
+            C classes.
+        of_probabilities: function that computes one score from the true classes [N] and the predicted probabilities
+            [N, C] of N utterances, for a metric that needs more than a confusion matrix. Multi-label tasks have no
+            such metrics.
     """
 
     key: str
@@ -87,7 +89,7 @@ METRICS: Final = Registry[Metric]("ercache.metrics", "ercache.metrics", lambda m
 
 
 def in_order() -> list[Metric]:
-    """All metrics, sorted by key, except that the metric by which systems are compared comes first."""
+    """All metrics. The metric by which systems are compared (`METRIC`) comes first, the others are sorted by key."""
     return sorted(METRICS.values(), key=lambda metric: (metric.key != METRIC, metric.key))
 
 

@@ -13,15 +13,15 @@ PROBABILITY_DRAWS: Final = 200  # a metric of probabilities takes one set of pre
 
 
 def resampled_scores(counts: Ints, dialogues: Ints) -> dict[str, Floats]:
-    """Compute all metrics for every bootstrap draw of dialogues, separately for each seed.
+    """Compute all metrics of a confusion matrix for every bootstrap draw of dialogues, separately for each seed.
 
     Args:
-        counts: confusion matrices of S seeds and D dialogues, [S, D, C, C]; in a multi-label task, one 2 x 2 matrix for
-            each of E labels, [S, D, E, 2, 2] (see `mean_scores`).
+        counts: confusion matrices of S seeds, D dialogues and C classes, [S, D, C, C]; in a multi-label task, one 2 x 2
+            matrix for each of E labels, [S, D, E, 2, 2] (see `mean_scores`).
         dialogues: how often each dialogue was drawn, for R draws, [R, D].
 
     Returns:
-        A dictionary from metric key to scores, [R, S].
+        A dictionary from metric key to scores [R, S]: one per draw and seed.
     """
     seeds, size, *matrix = counts.shape
     # In float64 a matrix product runs in BLAS, and counts stay exact.
@@ -33,13 +33,13 @@ def resampled_means(counts: Ints, seeds: Ints, dialogues: Ints) -> dict[str, Flo
     """Compute all metrics for every bootstrap draw of dialogues and seeds, averaged over the drawn seeds.
 
     Args:
-        counts: confusion matrices of S seeds and D dialogues, [S, D, C, C]; in a multi-label task, one 2 x 2 matrix for
-            each of E labels, [S, D, E, 2, 2].
+        counts: confusion matrices of S seeds, D dialogues and C classes, [S, D, C, C]; in a multi-label task, one 2 x 2
+            matrix for each of E labels, [S, D, E, 2, 2].
         seeds: how often each seed was drawn, for R draws, [R, S].
         dialogues: how often each dialogue was drawn, for R draws, [R, D].
 
     Returns:
-        A dictionary from metric key to mean scores, [R].
+        A dictionary from metric key to mean scores [R]: one per draw.
     """
     share = seeds / counts.shape[0]
     resampled = resampled_scores(counts, dialogues)
@@ -47,16 +47,17 @@ def resampled_means(counts: Ints, seeds: Ints, dialogues: Ints) -> dict[str, Flo
 
 
 def intervals(counts: Ints, *, draws: int = DRAWS, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95 % confidence interval of every metric, averaged over seeds, by a bootstrap over dialogues and seeds together.
+    """95 % confidence interval of every metric, by a bootstrap that draws dialogues and seeds.
 
-    Utterances of a dialogue are not independent, so whole dialogues are drawn.
+    Each metric is averaged over the drawn seeds. Utterances of a dialogue are not independent, so whole dialogues are
+    drawn.
 
     Args:
-        counts: confusion matrices of S seeds and D dialogues, [S, D, C, C]; in a multi-label task, one 2 x 2 matrix for
-            each of E labels, [S, D, E, 2, 2].
+        counts: confusion matrices of S seeds, D dialogues and C classes, [S, D, C, C]; in a multi-label task, one 2 x 2
+            matrix for each of E labels, [S, D, E, 2, 2].
 
     Returns:
-        A dictionary from metric key to the low and high end of the interval.
+        A dictionary from metric key to two fractions: the low and the high end of the interval.
     """
     rng = np.random.default_rng(seed)
     seeds = rng_draws(rng, counts.shape[0], draws)
@@ -65,10 +66,15 @@ def intervals(counts: Ints, *, draws: int = DRAWS, seed: int = 0) -> dict[str, t
 
 
 def rng_draws(rng: np.random.Generator, size: int, draws: int) -> Ints:
-    """Draw `size` of `size` items with replacement, `draws` times.
+    """Bootstrap draws: draw as many items as there are, with replacement, and repeat this `draws` times.
+
+    Args:
+        rng: random generator.
+        size: number of items.
+        draws: number of repetitions.
 
     Returns:
-        How often each item was drawn, [draws, size].
+        Counts [draws, size]: how often each item was drawn in each repetition.
     """
     return rng.multinomial(size, np.full(size, 1 / size), size=draws)
 
@@ -80,13 +86,14 @@ def percentiles(values: Floats) -> tuple[float, float]:
 
 
 def summary(counts: Ints) -> dict[str, dict[str, Any]]:
-    """Mean, standard deviation and 95 % interval over seeds, for each metric of confusion matrices.
+    """Mean, standard deviation and 95 % confidence interval of each metric that confusion matrices determine.
 
-    The standard deviation is that of a sample (ddof = 1); 0 for a single seed.
+    The standard deviation over seeds is that of a sample (ddof = 1); 0 for a single seed. The interval comes from a
+    bootstrap over dialogues and seeds.
 
     Args:
-        counts: confusion matrices of S seeds and D dialogues, [S, D, C, C]; in a multi-label task, one 2 x 2 matrix for
-            each of E labels, [S, D, E, 2, 2].
+        counts: confusion matrices of S seeds, D dialogues and C classes, [S, D, C, C]; in a multi-label task, one 2 x 2
+            matrix for each of E labels, [S, D, E, 2, 2].
 
     Returns:
         A dictionary from metric key to `mean`, `std` and `ci95`.
@@ -106,12 +113,14 @@ def summary(counts: Ints) -> dict[str, dict[str, Any]]:
 def probability_summary(
     truth: Ints, probabilities: Sequence[Floats], dialogue: Ints, *, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """Mean, standard deviation and 95 % interval over seeds, for each metric of probabilities.
+    """Mean, standard deviation and 95 % confidence interval of each metric that needs predicted probabilities.
+
+    The standard deviation is over seeds. The interval comes from a bootstrap over dialogues and seeds.
 
     Args:
-        truth: true class indices, [N].
-        probabilities: predicted probabilities [N, C], one array per seed.
-        dialogue: index of each utterance's dialogue, [N], from 0 without gaps.
+        truth: true class indices of N utterances, [N].
+        probabilities: predicted probabilities of the C classes, one array [N, C] per seed.
+        dialogue: index of the dialogue of each utterance, [N], counted from 0 without gaps.
 
     Returns:
         A dictionary from metric key to `mean`, `std` and `ci95`.

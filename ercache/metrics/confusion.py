@@ -17,11 +17,11 @@ def scores(truth: Ints, predicted: Ints, classes: int) -> dict[str, float]:
     """Weighted F1, macro F1, accuracy and UAR of predictions, as fractions.
 
     Args:
-        truth, predicted: class indices, [N].
-        classes: number C of classes, including classes that do not occur.
+        truth, predicted: true and predicted class indices of N utterances, [N].
+        classes: number of classes, including classes that do not occur.
 
     Returns:
-        A dictionary from metric key to score.
+        A dictionary from the four metric keys to scores.
     """
     rates = Rates(confusion(truth, predicted, classes))
     return {
@@ -33,7 +33,15 @@ def scores(truth: Ints, predicted: Ints, classes: int) -> dict[str, float]:
 
 
 def per_class(truth: Ints, predicted: Ints, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """F1, precision, recall and support (number of true utterances) of each class, by class name."""
+    """F1, precision, recall and support (number of utterances with this true class) of each class.
+
+    Args:
+        truth, predicted: true and predicted class indices of N utterances, [N].
+        names: names of all classes, in the order of their indices.
+
+    Returns:
+        A dictionary from class name to a dictionary of `f1`, `precision`, `recall` and `support`.
+    """
     rates = Rates(confusion(truth, predicted, len(names)))
     return {
         name: {
@@ -47,19 +55,22 @@ def per_class(truth: Ints, predicted: Ints, names: Sequence[str]) -> dict[str, d
 
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> Ints:
-    """Confusion matrix [C, C] of counts. Rows are true classes, columns are predicted classes."""
+    """Confusion matrix [C, C] of C classes: numbers of utterances. Rows are true, columns are predicted classes."""
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (truth, predicted), 1)
     return counts
 
 
 def dialogue_confusions(truth: Ints, predicted: Ints, dialogue: Ints, classes: int) -> Ints:
-    """One confusion matrix per dialogue, [D, C, C].
+    """Count the predictions in one confusion matrix per dialogue.
 
     Args:
-        truth, predicted: class indices, [N].
-        dialogue: index of each utterance's dialogue, 0..D-1, [N].
+        truth, predicted: true and predicted class indices of N utterances, [N].
+        dialogue: index of the dialogue of each utterance, [N]; 0 to D - 1 for D dialogues.
         classes: number C of classes.
+
+    Returns:
+        Numbers of utterances, [D, C, C]. Rows are true, columns are predicted classes.
     """
     counts = np.zeros((int(dialogue.max()) + 1, classes, classes), dtype=np.int64)
     np.add.at(counts, (dialogue, truth, predicted), 1)
@@ -67,7 +78,7 @@ def dialogue_confusions(truth: Ints, predicted: Ints, dialogue: Ints, classes: i
 
 
 def scores_of_confusions(counts: NDArray[Any]) -> dict[str, Floats]:
-    """Compute all metrics of many confusion matrices [..., C, C] at once.
+    """Compute all metrics of many confusion matrices [..., C, C] of C classes at once.
 
     The results equal those of `scores`, which takes one set of predictions at a time and is too slow for a bootstrap.
 
@@ -81,11 +92,11 @@ def scores_of_confusions(counts: NDArray[Any]) -> dict[str, Floats]:
 def mean_scores(counts: NDArray[Any], leading: int) -> dict[str, Floats]:
     """Compute all metrics of confusion matrices. In a multi-label task, average them over the labels.
 
-    Each label of a multi-label task is present or absent and has a 2 x 2 matrix. Its UAR is what the field calls
-    weighted accuracy, (TP / P + TN / N) / 2.
+    Each label of a multi-label task is present or absent and has a 2 x 2 matrix. The UAR of such a matrix is what the
+    field calls weighted accuracy: the mean of the recall of "present" and the recall of "absent".
 
     Args:
-        counts: matrices [..., C, C]; in a multi-label task with E labels, [..., E, 2, 2].
+        counts: confusion matrices [..., C, C] of C classes; in a multi-label task with E labels, [..., E, 2, 2].
         leading: number of leading dimensions `...`, which the scores keep.
 
     Returns:

@@ -6,7 +6,7 @@ from ercache.metrics.base import Floats, Metric, Rates
 
 
 def macro_f1(rates: Rates) -> Floats:
-    """Macro F1 of each confusion matrix, as a fraction: matrices [..., C, C] give scores [...]."""
+    """Mean F1 of the C classes in each confusion matrix, as a fraction: matrices [..., C, C] give scores [...]."""
     found: Floats = rates.f1.mean(-1)
     return found
 

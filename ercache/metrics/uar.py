@@ -8,7 +8,10 @@ from ercache.metrics.base import Floats, Metric, Rates, ratio
 
 
 def uar(rates: Rates) -> Floats:
-    """UAR of each confusion matrix, as a fraction: matrices [..., C, C] give scores [...]."""
+    """Mean recall of the classes that occur, for each confusion matrix of C classes.
+
+    Matrices [..., C, C] give scores [...], as fractions.
+    """
     return ratio(rates.recall.sum(-1), (rates.support > 0).sum(-1).astype(np.float64))
 
 

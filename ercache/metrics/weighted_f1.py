@@ -6,7 +6,10 @@ from ercache.metrics.base import Floats, Metric, Rates, ratio
 
 
 def weighted_f1(rates: Rates) -> Floats:
-    """Weighted F1 of each confusion matrix, as a fraction: matrices [..., C, C] give scores [...]."""
+    """Mean F1 of the C classes in each confusion matrix, weighted by the number of utterances of each true class.
+
+    Matrices [..., C, C] give scores [...], as fractions.
+    """
     return ratio((rates.f1 * rates.support).sum(-1), rates.support.sum(-1))
 
 
