@@ -58,7 +58,9 @@ def write_cache(
     """
     ids = [entry.id for entry in entries]
     if len(set(ids)) != len(ids):
-        raise CacheError(f"{path} is not written: two entries have the same id; give each utterance one entry")
+        raise CacheError(
+            f"{path} is not written: two entries have the same id; give each utterance one entry"
+        )
     ok = [entry.status == Status.OK for entry in entries]
     if lengths is None:
         lengths = [

@@ -1,4 +1,5 @@
-"""Notes on single utterances: the feature was computed from less media, or from other media, than requested.
+"""Notes on single utterances, such as `frames 4 of 6`: the feature was computed from less media, or from other media,
+than requested.
 
 The provenance of a cache file holds the notes. If there are no notes, the provenance has no such entry.
 """

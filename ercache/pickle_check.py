@@ -56,7 +56,7 @@ _MORE: Final = "needs more bytes than the file has"
 
 
 class BadPickle(ValueError):
-    """A pickle was refused. The message gives the reason."""
+    """A pickle was refused, because it is damaged or unsafe to load. The message says what is wrong."""
 
 
 class ForbiddenOpcode(BadPickle):
@@ -64,9 +64,11 @@ class ForbiddenOpcode(BadPickle):
 
 
 def _described(op: pickletools.OpcodeInfo) -> tuple[str, int, int]:
-    """Name and kind of a pickle opcode, and the size of its argument in bytes.
+    """Describe a pickle opcode.
 
-    A negative size is a constant of `pickletools` that says how the size is stored.
+    Returns:
+        Three values: its name, its kind (one of the constants `_PLAIN` to `_LONG`), and the size of its argument in
+            bytes. A negative size is a constant of `pickletools` that says where the file stores the size.
     """
     plain = not op.stack_before and [kind.name for kind in op.stack_after] not in (["mark"], [])
     kind = _KIND.get(op.name, _PLAIN if plain else _OTHER)
@@ -74,11 +76,12 @@ def _described(op: pickletools.OpcodeInfo) -> tuple[str, int, int]:
 
 
 def _effect(op: pickletools.OpcodeInfo) -> tuple[int, bool, str]:
-    """Effect of a pickle opcode on the unpickler's stack.
+    """Describe what a pickle opcode takes from the unpickler's stack and what it pushes.
 
     Returns:
-        Three values: the number of values it takes from the stack (not counting those above a mark), whether it also
-            takes everything above the last mark, and the type of the value that it pushes ("" if it pushes nothing).
+        Three values: the number of values that the opcode takes from the stack (not counting those above a mark),
+            whether it also takes everything above the last mark, and the type of the value that it pushes ("" if it
+            pushes nothing).
     """
     before = [kind.name for kind in op.stack_before]
     marked = "mark" in before
@@ -94,7 +97,7 @@ _EFFECT: Final = {op.name: _effect(op) for op in pickletools.opcodes}
 
 
 def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most: int = 1) -> int:
-    """Check one pickle without loading it.
+    """Check the opcodes, sizes and dictionary keys of one pickle without loading it.
 
     Args:
         data: content of the file.
@@ -103,7 +106,7 @@ def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most:
         most: largest number of items in a key of a dictionary or set. With 1, no tuple can be a key.
 
     Returns:
-        Position after the end of the pickle.
+        Position in `data` of the first byte after the pickle.
 
     Raises:
         BadPickle: an opcode is not allowed, a size or memo number exceeds the file, a key has more than `most` items,
@@ -178,10 +181,10 @@ def _top(stack: list[_Value], at: int) -> _Value:
 
 
 def _apply(name: str, stack: list[_Value], most: int, largest: int, at: int) -> None:
-    """Apply the effect of one opcode to a model of the unpickler's stack.
+    """Update `stack`, which imitates the unpickler's stack, by what one opcode takes from it and pushes.
 
-    The model holds the number of items of each value. A list, dictionary or set counts as one item, because Python
-    refuses it as a key.
+    Instead of each value, `stack` holds two numbers: how many items the value has, and how deeply they are nested. A
+    list, dictionary or set counts as one item, because Python refuses it as a key.
     """
     if name == "MARK":
         stack.append(_MARK)
@@ -212,7 +215,7 @@ def _apply(name: str, stack: list[_Value], most: int, largest: int, at: int) -> 
 
 
 def _above_mark(stack: list[_Value], at: int) -> list[_Value]:
-    """Remove the last mark and all values above it from the stack. Return these values."""
+    """Remove the last mark and all values above it from `stack`. Return these values in stack order."""
     for place in range(len(stack) - 1, -1, -1):
         if stack[place] is _MARK:
             above = stack[place + 1 :]

@@ -1,4 +1,4 @@
-"""Worker processes for untrusted files. If a decoder crashes or hangs there, the main process continues."""
+"""Worker processes that read untrusted files. If a decoder crashes or hangs there, the main process continues."""
 
 import ctypes
 import multiprocessing

@@ -1,4 +1,4 @@
-"""The fixed list of reasons why an utterance has no feature. Caches, tables and the report use it."""
+"""The fixed list of reasons why an utterance has no feature. Caches, tables and the report use these words."""
 
 from enum import StrEnum
 
@@ -8,8 +8,8 @@ from ercache.cache import Status
 class Reason(StrEnum):
     """Why an utterance has no feature.
 
-    Some reasons are properties of the data and final (status `missing`). After the other reasons, the next run tries
-    again (status `unavailable`).
+    Some reasons are properties of the data and final (status `missing`). All other reasons may pass, so the next run
+    tries again (status `unavailable`).
     """
 
     NOT_IN_CORPUS = "not_in_corpus"
@@ -41,7 +41,7 @@ class Reason(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """Explanation of the reason in plain words."""
+        """One phrase for users that explains why the utterance has no feature."""
         return _MEANING[self]
 
 
@@ -70,7 +70,7 @@ _MEANING = {
 
 
 class Missing(Exception):
-    """Raised when an utterance has no feature. This is a result; the run continues.
+    """Raised when an utterance has no feature. The cache records the reason, and the run continues.
 
     Args:
         reason: one of the fixed list of reasons.

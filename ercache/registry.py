@@ -1,4 +1,4 @@
-"""Registries of encoders, corpora, models and metrics. Adding a file is enough to register an entry; there is no list.
+"""Registries of encoders, corpora, models and metrics. To register an entry, add a file; there is no list to edit.
 
 A registry looks in a package of ercache and in a group of entry points. A module of the package registers itself by
 defining `ENTRY`, or `ENTRIES` if it has several. An installed package (a plug-in) names such modules of its own in the
@@ -35,7 +35,8 @@ class Registry(Mapping[str, E], Generic[E]):
         package: dotted name of the package of ercache that holds the entries. Its subfolders are searched, too.
         group: name of the group of entry points in which plug-ins name their modules.
         key: function that returns the key of an entry.
-        faults: function that returns in words what an entry lacks; an empty list for a usable entry.
+        faults: function that returns one sentence for each thing that an entry lacks; an empty list if the entry is
+            usable.
         by_file: whether every key in the package is the name of its file. Keys are then listed without importing any
             file.
 
@@ -57,7 +58,7 @@ class Registry(Mapping[str, E], Generic[E]):
         self._complete = self._plugins_read = False
 
     def __getitem__(self, key: str) -> E:
-        """Return the entry with this key. It is imported if necessary.
+        """Return the entry with this key. The file of the entry is imported if necessary.
 
         Raises:
             KeyError: there is no entry with this key.
@@ -102,7 +103,7 @@ class Registry(Mapping[str, E], Generic[E]):
         return sorted({*(path.stem for path in files), *self.known})
 
     def mapped(self, value: Callable[[E], V]) -> Mapping[str, V]:
-        """A dictionary from each key to a value that is computed from its entry when the key is looked up."""
+        """A dictionary with the same keys. Its values are `value(entry)`, computed when a key is looked up."""
         return _Mapped(self, value)
 
     def _complete_it(self) -> None:
@@ -113,7 +114,7 @@ class Registry(Mapping[str, E], Generic[E]):
         self._complete = True
 
     def _read_plugins(self) -> None:
-        """Import the entries of all plug-ins."""
+        """Import and register the entries of all plug-ins. A second call does nothing."""
         if self._plugins_read:
             return
         for point in sorted(entry_points(group=self._group), key=lambda point: point.name):
@@ -121,14 +122,17 @@ class Registry(Mapping[str, E], Generic[E]):
         self._plugins_read = True
 
     def _search(self, package: ModuleType) -> None:
-        """Import the entries of a package. Subpackages without an entry of their own are searched, too."""
+        """Import and register the entries in all modules of a package.
+
+        A subpackage that defines no entry itself is searched in the same way.
+        """
         for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             module = import_module(found.name)
             if not self._take(module, found.name) and found.ispkg:
                 self._search(module)
 
     def _take(self, module: ModuleType, name: str) -> bool:
-        """Register the entries of an imported module. Return whether it has any."""
+        """Register the entries that an imported module defines. Return whether it defines any."""
         own = vars(module)
         entries = own.get("ENTRIES", [own["ENTRY"]] if "ENTRY" in own else [])
         for entry in entries:
@@ -138,7 +142,7 @@ class Registry(Mapping[str, E], Generic[E]):
             known = self.known.setdefault(self._key(entry), entry)
             if known is not entry:
                 raise UsageError(
-                    f"{name}: the key {self._key(entry)!r} of {self._group} is already used by another entry"
+                    f"{name}: the key {self._key(entry)!r} of {self._group} is already used; choose another key"
                 )
         return bool(entries)
 
@@ -190,5 +194,9 @@ def _plugin(point: EntryPoint) -> ModuleType:
 
 
 def lacking(entry: Any, kind: type) -> list[str]:
-    """Check that an entry is an instance of a class. Return an error text in a list, or an empty list."""
+    """Check that an entry is an instance of a class.
+
+    Returns:
+        A list with one error text if it is not, an empty list if it is.
+    """
     return [] if isinstance(entry, kind) else [f"{entry!r} is no {kind.__name__}"]

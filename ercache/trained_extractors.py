@@ -1,6 +1,6 @@
-"""Extractors that `ercache pretrain` has trained: where they lie, what is recorded about them, and how to load one.
+"""Extractors that `ercache pretrain` has trained: their folders, their records, and loading their networks.
 
-An extractor is an encoder that was trained by the user. It lies in `<data>/extractors/<name>`. The folder holds the
+An extractor is an encoder that the user trained. It lies in `<data>/extractors/<name>`. The folder holds the
 weights, a record with the sha256 of every file, and the ids of the utterances that were used for training and for
 choosing the epoch. A feature in params.yaml names its extractor with `pretrained: <name>`. The key of the weights is
 then `made/<name>`.
@@ -44,7 +44,7 @@ class ExtractorRecord(BaseModel):
         extractor: key of the encoder that the weights belong to.
         config: switches that the extractor was trained with, for example the image size.
         sha256: digest of each file of the extractor, by file name.
-        run: digest of everything that decided the weights.
+        run: sha256 of everything that decided the weights: data, switches and training params.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -55,7 +55,7 @@ class ExtractorRecord(BaseModel):
 
 
 def extractor_folder(data: Path, name: str) -> Path:
-    """Path of the folder of an extractor, whether it exists or not."""
+    """Path of the folder of an extractor, `<data>/extractors/<name>`, whether the folder exists or not."""
     return data / EXTRACTORS / name
 
 
@@ -79,7 +79,7 @@ def read_record(data: Path, name: str) -> ExtractorRecord:
 
 
 def provenance(data: Path, name: str, random: int | None = None) -> dict[str, Any]:
-    """Describe an extractor for the provenance of a cache. The weights themselves are not read.
+    """Describe an extractor for the provenance of a cache, as a dictionary of JSON values. No weights are read.
 
     Args:
         random: seed, if random weights replace the trained weights.
@@ -100,7 +100,10 @@ def provenance(data: Path, name: str, random: int | None = None) -> dict[str, An
 
 
 def training_ids(data: Path, name: str) -> dict[str, list[str]]:
-    """Ids of the utterances that were used to train an extractor or to choose its epoch, by corpus.
+    """Utterances that were used to train an extractor or to choose its epoch.
+
+    Returns:
+        A dictionary from corpus to utterance ids.
 
     Raises:
         WeightsError: the list of ids is absent, or it was changed after the training.
@@ -116,7 +119,7 @@ def training_ids(data: Path, name: str) -> dict[str, list[str]]:
 
 
 def extractor_file(data: Path, name: str, file: str) -> Path:
-    """Path of one file of an extractor. Its sha256 is compared with the record.
+    """Path of one file of an extractor, after comparing the sha256 of the file with the record.
 
     Raises:
         WeightsError: the file is absent or changed, or the extractor is not trained yet.
@@ -146,7 +149,7 @@ def load_extractor(
         random: switches to use instead if the network is initialised at random.
 
     Returns:
-        The network in eval mode, and the switches that it was trained with.
+        Two values: the network in eval mode, and the switches that it was trained with.
 
     Raises:
         WeightsError: the extractor is absent, damaged, or was trained for another encoder.

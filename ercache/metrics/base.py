@@ -20,7 +20,8 @@ class Rates:
     """Counts of utterances, recall, precision and F1 of each of C classes, computed from confusion matrices.
 
     Args:
-        counts: one or more confusion matrices, [..., C, C]; rows are true classes, columns are predicted classes.
+        counts: one or more confusion matrices, [..., C, C], where `...` are any leading dimensions. Rows are true
+            classes, columns are predicted classes.
     """
 
     counts: NDArray[Any]

@@ -89,9 +89,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not valid YAML: {error}") from error
+        raise ParamsError(f"{path}: not valid YAML, correct it: {error}") from error
     if not isinstance(raw, dict):
-        raise ParamsError(f"{path}: the top level is not a mapping (lines `key: value`)")
+        raise ParamsError(f"{path}: the top level is not a mapping; write lines `key: value`")
     return raw
 
 
@@ -99,10 +99,10 @@ def schema_errors(model: type[BaseModel], raw: Any, where: str = "") -> list[str
     """Check a dictionary against a pydantic model.
 
     Args:
-        where: dotted path of the dictionary in params.yaml, for the sentences.
+        where: dotted path of the dictionary in params.yaml; every sentence names it.
 
     Returns:
-        One sentence per wrong entry; an empty list if there is none.
+        A list with one sentence per wrong entry; empty if all entries are valid.
     """
     try:
         model.model_validate(raw)
@@ -130,7 +130,7 @@ def _sentence(model: type[BaseModel], item: Any, where: str) -> str:
 
 
 def _owner(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel] | None:
-    """Find the pydantic model class that has the field at a location of a validation error. None if there is none."""
+    """Find the pydantic model class that defines the field that a validation error is about, or None."""
     current: Any = model
     for step in loc:
         if isinstance(current, type) and issubclass(current, BaseModel):
@@ -156,7 +156,7 @@ def _corpus_findings(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
 
 
 def _local_findings(corpora: Configs | None) -> list[str]:
-    """One sentence per wrong entry of params.local.yaml. Only the key `roots` is allowed there."""
+    """Check params.local.yaml, and return one sentence per wrong entry. Only the key `roots` is allowed there."""
     raw = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
     found = [f"{LOCAL_FILE}: {error}" for error in schema_errors(LocalParams, raw)]
     if corpora is not None:
@@ -166,9 +166,9 @@ def _local_findings(corpora: Configs | None) -> list[str]:
 
 
 def _used_corpora(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
-    """One sentence per unknown corpus in `experiments` and `pretrain`.
+    """Find unknown corpora in the entries `experiments` and `pretrain` of params.yaml; return one sentence for each.
 
-    A corpus is unknown if it cannot be scanned and has no manifest.
+    A corpus is unknown if ercache cannot scan it and it has no manifest.
     """
     if corpora is None:
         return []
@@ -261,7 +261,8 @@ def _mapping(value: Any) -> dict[str, Any]:
 def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
     """Find the root folder of a corpus.
 
-    The first setting counts: `given`, ERCACHE_ROOT_<CORPUS>, params.local.yaml, params.yaml.
+    Four places may set it. The first one that does counts: `given`, the variable ERCACHE_ROOT_<CORPUS>,
+    params.local.yaml, params.yaml.
 
     Args:
         given: value of the option `--root`, if the user gave it.

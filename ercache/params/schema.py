@@ -99,12 +99,12 @@ class FeatureParams(BaseModel):
 
     @property
     def imported(self) -> bool:
-        """Whether the feature comes from another project. No encoder of ercache can compute it then."""
+        """Whether the feature was imported from another project, so that no encoder of ercache can compute it."""
         return self.encoder == IMPORTED
 
     @property
     def params(self) -> dict[str, Any]:
-        """Params of the encoder, as written in params.yaml."""
+        """Params of the encoder: all entries of the feature in params.yaml except `encoder` and `faces`."""
         return dict(self.model_extra or {})
 
 
@@ -164,7 +164,10 @@ EpcTarget = Literal["next_utterance", "next_same_speaker"]
 
 
 def task_label(task: str, target: str) -> str:
-    """Name of a task for tables. It includes an unusual target, because scores of different targets differ."""
+    """Name of a task for tables: `erc`, `epc`, or `epc of the same speaker` if `epc` predicts that speaker's emotion.
+
+    These are different names, because the scores cannot be compared.
+    """
     return task if target == "next_utterance" else f"{task} of the same speaker"
 
 
@@ -227,7 +230,7 @@ class ExperimentParams(Strict):
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of all features of the experiment, in order, without `:array`."""
+        """Names of the features of all modalities of the experiment, in order, without the ending `:array`."""
         return list(
             dict.fromkeys(split_array_name(name)[0] for names in self.features.values() for name in names)
         )

@@ -57,7 +57,7 @@ def deterministic(threads: int) -> Iterator[None]:
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of all random generators: python, numpy, torch on the CPU, and torch on each GPU."""
+    """Read the states of all random generators: python, numpy, torch on the CPU, and torch on each GPU."""
     name, keys, *rest = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -68,7 +68,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Restore the states of all random generators that `random_states` returned."""
+    """Set all random generators to the states that `random_states` returned earlier."""
     random.setstate(states["python"])
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

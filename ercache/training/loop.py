@@ -66,10 +66,10 @@ def concatenate_histories(parts: Sequence[TrainingHistory]) -> TrainingHistory:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Report about a finished epoch, for showing the progress of a training run.
+    """What the progress display of a training run shows after a finished epoch.
 
     Attributes:
-        row: the epoch's entry in the history.
+        row: `epoch`, `train_loss` and the validation scores of this epoch.
         last: largest number of epochs of the run.
         best: number of the epoch with the highest validation score so far.
         best_score: validation score of that epoch.
@@ -86,7 +86,7 @@ class EpochReport:
 
     @property
     def number(self) -> int:
-        """Number of the epoch, counted from 1."""
+        """Number of the finished epoch, counted from 1."""
         return int(self.row["epoch"])
 
 
@@ -119,15 +119,15 @@ def fit(
             is skipped.
         evaluate: function that returns validation scores, including the one named by `score`. It is called once per
             epoch, in eval mode and without gradients.
-        checkpoint: file that keeps the state of the run, for resuming. If None, no state is kept.
+        checkpoint: file that keeps the state of the run, for resuming. If None, a killed run cannot resume.
         score: name of the validation score that decides the best epoch.
         stepping: optimizer and schedule, if not those of `params`.
         on_epoch_start: function that is called before each epoch with the number of finished epochs.
         learning_rates: factors on the learning rate, see `optimizer_of`.
-        tick: function that is called with a report after each epoch.
+        tick: function that is called with an `EpochReport` after each epoch.
 
     Returns:
-        The history of the run.
+        The scores of all epochs, the best epoch, and the weights after the best and after the last epoch.
 
     Raises:
         WorkError: the training loss is not finite, or the checkpoint is damaged.
@@ -188,7 +188,7 @@ def _evaluation(model: nn.Module, evaluate: Callable[[], Mapping[str, float]]) -
 
 
 class _State:
-    """State of a training run: everything that determines the next epoch."""
+    """Everything that determines the next epoch of a run: weights, optimizer, schedules and random generators."""
 
     def __init__(
         self,
@@ -217,13 +217,13 @@ class _State:
         self.progress = TrainingHistory()
 
     def scale_gradients(self, factor: float) -> None:
-        """Multiply the accumulated gradients by a factor."""
+        """Multiply the gradients of all weights, summed over the last batches, by a factor."""
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
 
     def step(self) -> None:
-        """Update the weights with the accumulated gradients, then clear the gradients."""
+        """Update the weights with the gradients that were summed over the last batches, then clear the gradients."""
         if self.params.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
         self.optimizer.step()
@@ -232,7 +232,10 @@ class _State:
             self.schedule.step()
 
     def note(self, row: Row) -> None:
-        """Record a finished epoch. Update the learning rate, the best epoch, and whether the run has ended."""
+        """Record the scores of a finished epoch.
+
+        This updates the learning rate, the best epoch with its weights, and whether the run has ended.
+        """
         past = self.progress
         past.history.append({"epoch": len(past.history) + 1, **row})
         if self.plateau is not None:
@@ -248,7 +251,7 @@ class _State:
             past.last = self._weights()
 
     def report(self) -> EpochReport:
-        """Report about the last finished epoch."""
+        """Collect what the progress display shows about the last finished epoch."""
         past = self.progress
         return EpochReport(
             past.history[-1],
@@ -267,7 +270,10 @@ class _State:
         return [scheduler for scheduler in every if scheduler is not None]
 
     def save(self, path: Path) -> None:
-        """Write the state to a file. The file appears complete or not at all."""
+        """Write weights, optimizer, schedules and random states to a file, so that a killed run can resume.
+
+        The file appears complete or not at all.
+        """
         held: dict[str, Any] = {"progress": vars(self.progress)}
         if not self.progress.finished:
             held |= {
@@ -281,7 +287,7 @@ class _State:
             torch.save(held, temporary)
 
     def load(self, path: Path) -> None:
-        """Restore a state that was saved to a file.
+        """Restore what `save` wrote: weights, optimizer, schedules and random states.
 
         Raises:
             WorkError: the file is damaged.

@@ -1,4 +1,4 @@
-"""Losses that several models use: cross-entropy over labelled positions, class weights, a penalty on weights."""
+"""Losses that several models use: masked cross-entropy, class weights for it, and a penalty on large weights."""
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,18 @@ TINY = 1e-12
 def masked_cross_entropy(
     logits: Tensor, labels: Tensor, gamma: float = 0.0, weights: Tensor | None = None
 ) -> tuple[Tensor, int]:
-    """Cross-entropy or focal loss: the mean of -(1 - p)^gamma log p of the true class, over the labelled positions.
+    """Cross-entropy or focal loss: the mean of -(1 - p)^gamma log p of the true class, over labelled utterances.
+
+    p is the predicted probability of the true class.
 
     Args:
-        logits: scores of the classes, [B, L, C].
+        logits: scores [B, L, C] of C classes, for B dialogues of L utterances.
         labels: true class indices [B, L]; -100 where there is no label.
         gamma: exponent of the focal loss; 0 gives plain cross-entropy.
-        weights: class weights [C]. If given, the mean is weighted by them.
+        weights: class weights [C]. If given, each utterance counts by the weight of its true class.
 
     Returns:
-        The loss, and the number of labelled positions.
+        Two values: the loss, and the number of labelled utterances.
 
     Source: M2FNet, Eq. 14, whose 1 / (M k) is read as 1 / sum_i k_i; AMuSE, Eq. 5, with the sign corrected.
     """
@@ -39,28 +41,34 @@ def masked_cross_entropy(
 
 
 def focus(p: Tensor, gamma: float) -> Tensor:
-    """(1 - p)^gamma, the weight of the focal loss.
+    """(1 - p)^gamma: the weight of each utterance in the focal loss; p is the probability of its true class.
 
-    For gamma below 1, where the slope at 1 - p = 0 is infinite, 1 - p is raised to at least TINY.
+    For gamma below 1, the slope at p = 1 is infinite. There, 1 - p is raised to at least `TINY`.
     """
     doubt = 1 - p
     return (doubt if gamma >= 1 else doubt.clamp(min=TINY)) ** gamma
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
-    """Class weights N / (C n_c) for C classes, N labels and n_c labels of class c, [C]; 1 for a class without labels.
+    """Class weights that make rare classes count more in the loss: N / (C n_c) for class c.
+
+    N is the number of labels, n_c the number of labels of class c, and C the number of classes.
 
     Args:
-        labels: class indices in any shape; -100 where there is no label.
+        labels: class indices, an array of any shape; -100 where there is no label.
+        classes: number C of classes.
+
+    Returns:
+        The weights, [C]; 1 for a class without labels.
     """
     counts = torch.bincount(labels[labels != IGNORED].flatten(), minlength=classes).float()
     return (counts.sum() / (classes * counts)).where(counts > 0, 1.0)
 
 
 def penalty(model: nn.Module, params: TrainingParams) -> Tensor | None:
-    """Penalty on the weights of a model that is added to the loss.
+    """Term that is added to the loss to keep the weights of a model small: weight_decay times a norm of all weights.
 
-    None if weight decay acts through the optimizer instead.
+    The norm is squared if `params.l2` is `squared`. None if weight decay acts through the optimizer instead.
     """
     if params.l2 == "decay":
         return None

@@ -32,10 +32,13 @@ class Stepping:
 def optimizer_of(
     model: nn.Module, params: TrainingParams, learning_rates: Mapping[str, float] | None = None
 ) -> Optimizer:
-    """Build the optimizer that the training params name, for all parameters of a model.
+    """Build the optimizer that `params.optimizer` names, for all parameters of a model.
 
     Args:
-        learning_rates: factors on the learning rate, by the beginning of the parameter names they apply to.
+        model: the network to train.
+        params: optimizer, learning rate, weight decay and momentum.
+        learning_rates: dictionary from the beginning of parameter names to a factor. The learning rate of these
+            parameters is multiplied by the factor.
     """
     rates = learning_rates or {}
     groups: dict[float, list[nn.Parameter]] = {}
@@ -55,9 +58,9 @@ def optimizer_of(
 
 
 def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | None:
-    """Build the learning rate schedule that advances after every epoch without looking at scores (`cosine`, `steps`).
+    """Build the learning rate schedule `cosine` or `steps`. It advances after every epoch and looks at no scores.
 
-    None if the training params name another schedule.
+    None if `params.schedule` names another schedule.
     """
     if params.schedule == "cosine" and params.warmup:
         return LambdaLR(optimizer, lambda epoch: warmed_cosine(epoch, params.epochs, params.warmup))
@@ -69,9 +72,9 @@ def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | Non
 
 
 def warmed_cosine(epoch: int, epochs: int, warmup: float) -> float:
-    """Factor on the learning rate in an epoch: it rises linearly (warm-up), then falls to 0 as a cosine.
+    """Factor by which the learning rate is multiplied in one epoch.
 
-    During warm-up, the factor is that of the middle of the epoch.
+    Over the epochs, the factor rises linearly from 0 to 1 (warm-up), then falls to 0 along a cosine. In a warm-up epoch, the factor is the one that the line has in the middle of the epoch.
 
     Args:
         epoch: number of the epoch, counted from 0.
