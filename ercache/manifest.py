@@ -96,14 +96,14 @@ class Problem:
     count: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """The fields in the form that is written to the manifest. A count of None is left out."""
+        """The problem as a dictionary, in the form that is written to the manifest. A count of None is left out."""
         fields = asdict(self)
         return fields if self.count is not None else {k: v for k, v in fields.items() if k != "count"}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that later stages know about a corpus.
+    """Everything that extraction and training know about a corpus.
 
     Attributes:
         sources: digest of each annotation file, by file name.
@@ -131,13 +131,13 @@ class Manifest:
         return tuple(u for u in self.utterances if u.part == part)
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Number of dialogues, number of utterances, and label counts, for each part of the corpus."""
+        """Three counts for each part of the corpus: dialogues, utterances, and utterances per label."""
         return {part: _summary(self.of_part(part), self.label_sets) for part in self.parts}
 
     def records_digest(
         self, modality: str, part: str, context: Mapping[str, int | bool | str] | None = None
     ) -> str:
-        """Digest of everything that one modality of one corpus part gives to an encoder.
+        """sha256 of everything that one modality of one corpus part gives to an encoder.
 
         A cache stores this digest. If the manifest later gives another digest, the cache is out of date.
 
@@ -165,11 +165,14 @@ class Manifest:
         return tuple(sorted(s for s in starts if self.label_sets[s] == PRESENCE))
 
     def folds_of(self, name: str) -> tuple[str, ...]:
-        """Names of the splits `<name>/<held-out group>` of a cross-validation, in order."""
+        """Names of the splits `<name>/<held-out group>` that together form the cross-validation `name`, in order."""
         return tuple(split for split in self.splits if split.rpartition("/")[0] == name)
 
     def labels_digest(self, label_set: str, split: str) -> str:
-        """Digest of the labels and of a split, or of all folds of a cross-validation. Runs store it; caches do not."""
+        """sha256 of all labels of a label set, and of a split or of all folds of a cross-validation.
+
+        A run stores this digest, so that a later change of labels or splits is noticed. Caches do not depend on labels.
+        """
         sets = self.sets_of(label_set)
         if len(sets) == 1:
             labels: list[Any] = [[u.id, u.labels.get(label_set)] for u in self.utterances]
@@ -180,7 +183,7 @@ class Manifest:
 
 
 def modalities_of(utterances: Iterable[Utterance]) -> frozenset[str]:
-    """The modalities (text, audio, visual) that at least one of the utterances has."""
+    """Find the modalities (text, audio, visual) that at least one of the given utterances has."""
     found = ((("text", u.text), ("audio", u.audio), ("visual", u.video)) for u in utterances)
     return frozenset(modality for of_one in found for modality, given in of_one if given)
 
@@ -210,7 +213,7 @@ def _summary(utterances: Iterable[Utterance], label_sets: Mapping[str, tuple[str
 
 
 def splits_path(path: Path) -> Path:
-    """Path of the file that holds the splits of a manifest."""
+    """Path of the file that holds the splits of a manifest: `<name>.splits.json` beside `<name>.jsonl`."""
     return path.with_suffix(".splits.json")
 
 
@@ -306,7 +309,7 @@ def check(manifest: Manifest) -> None:
             bad += [f"split {name}/{subset}: unknown id {i!r}" for i in ids if i not in known]
     if bad:
         raise CorpusError(
-            f"manifest of {manifest.corpus}: {len(bad)} invalid entries in the annotation or the splits",
+            f"manifest of {manifest.corpus}: {len(bad)} invalid entries in the annotation or the splits; correct them",
             details=bad[:20],
         )
 

@@ -44,7 +44,7 @@ class ExtractorRecord(BaseModel):
         extractor: key of the encoder that the weights belong to.
         config: switches that the extractor was trained with, for example the image size.
         sha256: digest of each file of the extractor, by file name.
-        run: sha256 of everything that decided the weights: data, switches and training params.
+        run: sha256 of everything that decided the weights (data, switches, training params and so on).
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)

@@ -74,7 +74,8 @@ def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | Non
 def warmed_cosine(epoch: int, epochs: int, warmup: float) -> float:
     """Factor by which the learning rate is multiplied in one epoch.
 
-    Over the epochs, the factor rises linearly from 0 to 1 (warm-up), then falls to 0 along a cosine. In a warm-up epoch, the factor is the one that the line has in the middle of the epoch.
+    Over the epochs, the factor rises linearly from 0 to 1 (warm-up), then falls to 0 along a cosine. During the
+    warm-up, an epoch gets the factor that the rising line has in the middle of the epoch.
 
     Args:
         epoch: number of the epoch, counted from 0.

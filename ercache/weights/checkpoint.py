@@ -26,17 +26,17 @@ class WeightFile:
 
     @property
     def name(self) -> str:
-        """Local name of the file, without a folder."""
+        """Name of the file on this machine, without its folder: the last component of `path`."""
         return self.path.rsplit("/", 1)[-1]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Accepted local names of the file, the preferred one first."""
+        """Names under which the file is accepted on this machine: its own name first, then the older format (`instead`)."""
         return (self.name, self.instead) if self.instead else (self.name,)
 
     @property
     def pinned(self) -> bool:
-        """Whether the table has the complete sha256 of the file."""
+        """Whether the table of checkpoints has the complete published sha256 of the file."""
         return len(self.sha256) == 64
 
     @property
@@ -59,10 +59,10 @@ class Checkpoint:
         licence: licence of the weights.
         remedy: what to do when the checkpoint is absent or damaged, if not `ercache weights fetch` or `add`.
         megabytes: approximate size of all files; 0 if unknown.
-        seen: parts of each corpus that the network was trained on, by corpus.
+        seen: dictionary from corpus to the parts (train, dev, test) that the network was trained on.
         published: name of the file that the authors publish, if `ercache weights convert` must convert it first (a
             pickle with classes, or a dump).
-        inside: key of the tensors in that pickle.
+        inside: key of the state dict in the published pickle.
         refused: why the checkpoint can never be loaded; "" if it can.
     """
 
@@ -81,13 +81,13 @@ class Checkpoint:
 
     @property
     def tensors(self) -> WeightFile | None:
-        """The file that holds the tensors. None if there is no such file, or more than one."""
+        """The file that holds the tensors of the network. None if there is no such file, or more than one."""
         found = [file for file in self.files if file.holds_tensors]
         return found[0] if len(found) == 1 else None
 
     @property
     def described(self) -> str:
-        """Source, revision, size and licence in one text, for messages."""
+        """Source, revision, size and licence of the checkpoint in one text, for messages to the user."""
         at = f" at {self.revision}" if self.revision else ""
         size = f"{self.megabytes:,.0f} MB" if self.megabytes else "size not published"
         return f"{self.source}{at}; {size}; licence: {self.licence}"

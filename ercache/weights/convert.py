@@ -1,4 +1,4 @@
-"""Convert a file that authors publish into the file that ercache uses: usually a pickle with classes into safetensors.
+"""Convert a file that authors publish into the file that ercache loads, usually a pickle with classes to safetensors.
 
 A separate process reads the pickle. It runs `stub_unpickler` with limits on memory and time, and gets none of the
 environment variables of this process, which may hold secrets.
@@ -22,12 +22,15 @@ SECONDS: Final = 600  # time limit of a conversion
 
 
 def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = None) -> Path:
-    """Convert the published file of a checkpoint and add the result. No code of a pickle is run.
+    """Convert the published file of a checkpoint, and add the converted file to the weights folder.
+
+    No code in a pickle is run.
 
     Args:
         key: key of the checkpoint.
         path: the published file.
-        make: function (source path, target path) that converts the file. Needed only if it is not a pickle of tensors.
+        make: function that takes the source path and the target path and converts the file. Needed only if the
+            published file is not a pickle of tensors.
 
     Returns:
         Path of the converted file. The record beside it holds the sha256 of the published and of the converted file.

@@ -1,7 +1,7 @@
 """Build a network quickly: skip its random initialisation, which takes seconds.
 
-Building on `torch.device("meta")` would skip it, too. But that also loses tables that a constructor computes and that
-no checkpoint holds.
+Building on `torch.device("meta")` would skip the initialisation, too. But it would also skip tables (such as position
+encodings) that a constructor computes and that no checkpoint holds.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _INITIALISERS = frozenset(
 
 
 class _Intercept(TorchFunctionMode):  # the only way to see which functions a constructor calls
-    """Replaces every random initialisation of a tensor by a call of `fill`."""
+    """Catches every call that initialises a tensor at random, and calls `fill` with the tensor instead."""
 
     def __init__(self, fill: Callable[[Tensor], None]) -> None:
         super().__init__()

@@ -69,7 +69,8 @@ def _from_hub(row: Checkpoint, folder: Path) -> tuple[str, list[Path]]:
         found = [one for one in commits if one.startswith(commit)]
         if len(found) != 1:
             raise WorkError(
-                f"{row.source}: {len(found)} commits begin with {commit}, so the table's revision is not clear"
+                f"{row.source}: {len(found)} commits begin with {commit}, so the table's revision is not clear; "
+                "write the whole commit into the table of checkpoints"
             )
         commit = found[0]
     info = api.model_info(row.source, revision=commit or None)

@@ -63,7 +63,7 @@ class WeightStatus:
 
     @property
     def ok(self) -> bool:
-        """Whether the checkpoint is present and undamaged."""
+        """Whether the checkpoint can be used: all of its files are present and undamaged."""
         return self.state == "present"
 
 
@@ -74,7 +74,9 @@ def weights_folder() -> Path:
 
 
 def provenance(key: str, random: int | None = None) -> dict[str, Any]:
-    """Describe a checkpoint for the provenance of a cache, from the table and the record. The weights are not read.
+    """Describe a checkpoint for the provenance of a cache: its source, revision, sha256 and training corpora.
+
+    The description comes from the table and the record. The weights are not read.
 
     Args:
         key: key of the checkpoint.
@@ -106,13 +108,20 @@ def provenance(key: str, random: int | None = None) -> dict[str, Any]:
 
 
 def _known_digest(file: WeightFile, record: IngestRecord) -> tuple[str, str]:
-    """Name and known sha256 of a file: from the record, or else from the table. Two empty texts if neither has it."""
+    """Look up the sha256 of a file in `record`, or else in the table of checkpoints.
+
+    Returns:
+        Two texts: the name of the file, and its sha256. Both are "" if neither place has the sha256.
+    """
     recorded = [(name, record.sha256[name]) for name in file.names if name in record.sha256]
     return recorded[0] if recorded else (file.name, file.sha256) if file.pinned else ("", "")
 
 
 def checked_files(key: str) -> dict[str, Path]:
-    """Check the sha256 of all files of a checkpoint, and return their local paths by file name.
+    """Check the sha256 of all files of a checkpoint.
+
+    Returns:
+        A dictionary from file name to path on this machine.
 
     Raises:
         WeightsError: a file is absent or has another content. The message names the file and says what to do.
@@ -122,7 +131,7 @@ def checked_files(key: str) -> dict[str, Path]:
 
 
 def checked_file(row: Checkpoint, file: WeightFile) -> Path:
-    """Check the sha256 of one file of a checkpoint, and return its local path.
+    """Check the sha256 of one file of a checkpoint, and return the path of the file on this machine.
 
     Raises:
         WeightsError: the file is absent or has another content. The message names the file and says what to do.
@@ -160,7 +169,7 @@ def expected_digest(row: Checkpoint, name: str, file: WeightFile) -> str:
 
 
 def remedy(row: Checkpoint) -> str:
-    """Say what to do when a checkpoint is absent: a sentence with the command."""
+    """Say in one sentence which command or download brings an absent checkpoint."""
     if row.remedy or row.refused:
         return row.remedy
     if row.published:
@@ -175,7 +184,7 @@ def remedy(row: Checkpoint) -> str:
 
 
 def absent_error(row: Checkpoint, path: Path | None = None) -> WeightsError:
-    """Build the error about an absent checkpoint. It names size and licence and says what to do."""
+    """Build the error about an absent checkpoint. The message names its size and licence, the hint says how to get it."""
     if row.refused:
         return WeightsError(f"checkpoint {row.key!r} cannot be used: {row.refused}", hint=row.remedy)
     where = f": no file {path}" if path else ""
@@ -200,7 +209,7 @@ def folder_of(row: Checkpoint) -> Path:
 
 
 def read_record(row: Checkpoint) -> IngestRecord:
-    """Read the record (`record.json`) of a checkpoint. The record is empty if no file was added.
+    """Read the record (`record.json`) of a checkpoint: the sha256 of its files. Empty if no file was added.
 
     Raises:
         WeightsError: the record is damaged.
@@ -215,13 +224,13 @@ def read_record(row: Checkpoint) -> IngestRecord:
 
 
 def write_record(row: Checkpoint, record: IngestRecord) -> None:
-    """Write the record (`record.json`) of a checkpoint beside its files."""
+    """Write the record of a checkpoint (the sha256 of its files) to `record.json` beside these files."""
     with atomic_file(folder_of(row) / RECORD) as temporary:
         temporary.write_text(json.dumps(asdict(record), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def status(read: bool = True) -> list[WeightStatus]:
-    """Status of every checkpoint in the table: present, absent, damaged or refused.
+    """Find out for every checkpoint in the table whether it is present, absent, damaged or refused.
 
     Args:
         read: whether to read the files and compare their sha256. If False, a file that exists counts as present.
@@ -268,5 +277,5 @@ def _place(row: Checkpoint, file: WeightFile) -> Path:
 
 @functools.lru_cache(maxsize=256)
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    """Compute the sha256 of a file, with a cache. If size or time of the file changes, it is read again."""
+    """Compute the sha256 of a file. The result is remembered until the size or the modification time changes."""
     return digest_of_file(path)

@@ -1,4 +1,4 @@
-"""`Weights`: with it, an encoder loads its checkpoint, or random weights instead."""
+"""The class `Weights`, with which an encoder loads its checkpoint, or random weights in place of it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Network = TypeVar("Network", bound="nn.Module")
 
 @dataclass(frozen=True)
 class Weights:
-    """Handle of a checkpoint: it loads the network and gives the paths of the files.
+    """Handle of a checkpoint: loads its tensors into a network, and gives the paths of its files.
 
     Attributes:
         key: key in the table of checkpoints, or `made/<name>` for an extractor that the user trained.
@@ -69,7 +69,7 @@ class Weights:
         return network.train(False)
 
     def path(self, name: str) -> Path:
-        """Check the sha256 of one file of the checkpoint, such as `tokenizer.json`, and return its local path.
+        """Check the sha256 of one file of the checkpoint, such as `tokenizer.json`, and return its path.
 
         Raises:
             WeightsError: the file is absent or damaged, the checkpoint has no such file, or the weights are random.
@@ -77,7 +77,8 @@ class Weights:
         row = checkpoint(self.key)
         if self.random is not None:
             raise WeightsError(
-                f"checkpoint {self.key!r} is replaced by random weights, and random weights have no {name}"
+                f"checkpoint {self.key!r} is replaced by random weights, and random weights have no {name}; "
+                "get the checkpoint and run without random weights"
             )
         for file in row.files:
             if name in file.names:
@@ -88,14 +89,14 @@ class Weights:
         )
 
     def config(self, expected: dict[str, Any], fixed: Sequence[str] = ()) -> dict[str, Any]:
-        """Read config.json of the checkpoint. With random weights, the result is `expected`.
+        """Read config.json of the checkpoint as a dictionary. With random weights, return `expected` instead.
 
         Args:
             expected: the config that the encoder assumes.
             fixed: names of fields that must equal `expected`, because array shapes or batching depend on them.
 
         Raises:
-            WeightsError: config.json is absent or damaged, or a fixed field differs.
+            WeightsError: config.json is absent or damaged, or one of the fields `fixed` differs from `expected`.
         """
         if self.random is not None:
             return expected

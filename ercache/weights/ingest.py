@@ -61,9 +61,10 @@ def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
 
 
 def _files(row: Checkpoint, given: Iterable[Path], unpacked: Path) -> Iterable[Path]:
-    """Paths of all given files: the files in given folders, and the unpacked files of given .zip archives.
+    """List the files behind the paths that the user gave.
 
-    From an archive, only files of the checkpoint are unpacked.
+    A folder stands for the files in it. A .zip archive is unpacked into the folder `unpacked` and stands for the files
+    in it that belong to the checkpoint. Any other path stands for itself.
     """
     names = {name for file in row.files for name in file.names}
     for path in given:
@@ -96,10 +97,11 @@ def _unpacked(path: Path, names: Collection[str], folder: Path) -> Iterator[Path
 
 
 def _chosen(row: Checkpoint, paths: Sequence[Path]) -> tuple[dict[WeightFile, Path], list[str]]:
-    """Find the given path for each file of the checkpoint.
+    """Find for each file of the checkpoint the path with its name, among `paths`.
 
     Returns:
-        A dictionary from each file to its path, and one sentence per problem (a missing file).
+        Two values: a dictionary from each file of the checkpoint to its path, and a list with one sentence per missing
+            file.
     """
     by_name = {path.name: path for path in paths}
     chosen: dict[WeightFile, Path] = {}
@@ -124,7 +126,9 @@ def _differences(file: WeightFile, path: Path, digest: str, record: IngestRecord
 
 
 def _check_readable(path: Path, trusted: bool) -> None:
-    """Raise an error unless the tensors in a file can be read safely. They may be inside another dictionary.
+    """Raise an error unless the tensors in a file can be read without running code or exhausting memory.
+
+    The tensors may lie in a dictionary inside the saved object.
 
     Args:
         trusted: whether the sha256 was compared with a published one. If not, the checksums of a zip archive are

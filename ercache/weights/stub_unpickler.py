@@ -42,7 +42,7 @@ _DTYPES: Final = {
 
 
 class Stub:
-    """Replaces any class or function that a pickle names. It can be called and filled, but keeps nothing."""
+    """Replaces any class or function that a pickle names. It accepts calls, items and states, and keeps none of them."""
 
     def __new__(cls, *_: Any, **__: Any) -> "Stub":
         return object.__new__(cls)
@@ -57,18 +57,18 @@ class Stub:
     def __setitem__(self, _: Any, __: Any) -> None: ...
 
     def append(self, _: Any) -> None:
-        """Accept an item like a list, and ignore it."""
+        """Ignore the item. A pickle calls this to append to a list-like object."""
 
     def extend(self, _: Any) -> None:
-        """Accept items like a list, and ignore them."""
+        """Ignore the items. A pickle calls this to extend a list-like object."""
 
     def add(self, _: Any) -> None:
-        """Accept an item like a set, and ignore it."""
+        """Ignore the item. A pickle calls this to add to a set-like object."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """The values of a tensor storage, as a flat tensor [numel]."""
+    """The memory block of a tensor (a storage) in a torch file: its `numel` values, as a flat tensor [numel]."""
 
     values: Tensor
 
@@ -106,7 +106,8 @@ def tensors_of(path: Path, inside: str) -> dict[str, Tensor]:
     ]
     if other:
         raise WeightsError(
-            f"{path}: {len(other)} entries of the state dict are not tensors", details=other[:20]
+            f"{path}: {len(other)} entries of the state dict are not tensors; check that it is the published file",
+            details=other[:20],
         )
     return {str(name): tensor.contiguous().clone() for name, tensor in state.items()}
 
@@ -208,7 +209,7 @@ def _check(data: bytes | mmap.mmap, start: int) -> int:
     """Refuse a pickle with forbidden opcodes, impossible sizes or impossible keys.
 
     Returns:
-        Position after the end of the pickle.
+        Position in `data` of the first byte after the pickle.
     """
     try:
         return check_pickle(data, start, _ALLOWED, KEYS)
@@ -217,7 +218,10 @@ def _check(data: bytes | mmap.mmap, start: int) -> int:
 
 
 def _main(source: str, inside: str, target: str) -> int:
-    """Entry point of the separate process. An error is printed as one line of JSON on stderr."""
+    """Entry point of the separate process: convert the file `source` to the safetensors file `target`.
+
+    An error is printed as one line of JSON on stderr. Returns the exit code: 0, or 2 after an error.
+    """
     from safetensors.torch import save_file
 
     path = Path(source)

@@ -22,7 +22,7 @@ TABLE_VARIABLE = "ERCACHE_CHECKPOINTS"
 
 
 def checkpoints() -> dict[str, Checkpoint]:
-    """All checkpoints of the table, by key.
+    """Read the table of checkpoints: the built-in catalogue and the user's rows, as a dictionary from key to row.
 
     Raises:
         WeightsError: the user's file of additional rows is absent or invalid.
@@ -33,7 +33,7 @@ def checkpoints() -> dict[str, Checkpoint]:
 
 
 def checkpoint(key: str) -> Checkpoint:
-    """Look up a checkpoint in the table by its key.
+    """Look up the row of a checkpoint in the table by its key.
 
     Raises:
         WeightsError: the key is unknown.

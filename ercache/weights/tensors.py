@@ -51,7 +51,9 @@ def read_tensors(path: Path, inside: str = "") -> dict[str, "Tensor"]:
         ) from error
     if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
         where = f" under {inside!r}" if inside else ""
-        raise WeightsError(f"{path}: the file holds no state dict of tensors{where}")
+        raise WeightsError(
+            f"{path}: the file holds no state dict of tensors{where}; check that it is the right file"
+        )
     return {str(name): tensor for name, tensor in loaded.items()}
 
 
