@@ -1,4 +1,4 @@
-"""What a reader of foreign files returns: the features it found, by the ids of a manifest, and notes for the user."""
+"""What the reader of another project's file returns: features, named by utterance ids, and notes for the user."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +28,11 @@ class FoundFeature:
         name: name of the feature in the file; used to name the imported feature.
         modality: text, audio or visual.
         ids: ids of the utterances that have the feature, in any order.
-        read: function that takes an id and returns a dictionary from array name to values, [D] or [T, ...]. It is
-            called more than once per utterance.
-        specs: required arrays; if empty, they are derived from the values.
-        gaps: utterances that the file lists without values, each with the reason.
-        frames: number of frames by id, if it differs from the number of rows.
+        read: function that takes an id and returns a dictionary from array name to values: one vector [D] of D numbers,
+            or T rows [T, ...]. It is called more than once per utterance.
+        specs: name, shape and type of each array; if empty, they are derived from the values.
+        gaps: dictionary from utterance id to reason, for utterances that the file lists without values.
+        frames: dictionary from utterance id to number of frames, where this differs from the number of rows.
     """
 
     name: str
@@ -62,8 +62,12 @@ class FileContent:
 
 
 def feature_from_rows(name: str, modality: str, rows: Mapping[str, Array]) -> FoundFeature:
-    """Build a feature from arrays in memory, given as a dictionary from utterance id to array. Empty arrays are left
-    out.
+    """Build a feature from arrays in memory. Empty arrays are left out.
+
+    Args:
+        name: name of the feature in the file.
+        modality: text, audio or visual.
+        rows: dictionary from utterance id to array.
     """
     full = {utterance: row for utterance, row in rows.items() if row.size}
     return FoundFeature(name, modality, tuple(full), lambda utterance: {ARRAY: full[utterance]})
@@ -92,7 +96,7 @@ def modality_of(name: str, given: str) -> str:
 
 
 def first_few(names: Sequence[object], most: int = SHOWN) -> str:
-    """List the first names in a text and count the remaining ones: `a, b and 3 more`."""
+    """Write the first names as a text, and the number of the other ones: `a, b and 3 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(str(name) for name in names[:most]) + more
 
@@ -101,8 +105,8 @@ def label_notes(manifest: Manifest, given: Mapping[str, object], sets: Sequence[
     """Compare the labels in a file with the labels in the manifest. The manifest is not changed.
 
     Args:
-        given: label in the file for each utterance id, as an index into a label set.
-        sets: names of label sets whose order of classes the file may use. The first one that the manifest has is used.
+        given: dictionary from utterance id to the label in the file, an index into the classes of a label set.
+        sets: names of label sets whose order of classes the file may use. The first one in the manifest is used.
 
     Returns:
         Sentences for the user about equal and different labels.

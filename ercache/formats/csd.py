@@ -1,6 +1,7 @@
 """Read computational sequences of the CMU-MultimodalSDK (.csd files, HDF5).
 
-Layout: `<root>/data/<video>/{features [n, d], intervals [n, 2]}`. A sequence that covers a whole video is cut by the
+Layout: each video `<root>/data/<video>` has two tables: `features` [n, d], n rows of d numbers, and `intervals` [n, 2],
+the start and end of each row. A sequence that covers a whole video is cut by the
 times of the utterances in the manifest. A row belongs to every utterance that the row's time interval overlaps, as in
 the alignment of the SDK. Segments (`video[k]`) are matched by time, too: k counts the rows of a label file and does not
 identify a clip.
@@ -98,7 +99,7 @@ def _dataset(data: h5py.Group, key: str, name: str, path: Path) -> h5py.Dataset:
 
 
 def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
-    """Read the start and end of each row in seconds, [n, 2]."""
+    """Read the table `intervals` of a video: start and end of each of the n rows, in seconds, [n, 2]."""
     found = _dataset(data, key, "intervals", path)
     if found.shape[1] != 2 or found.dtype.kind != "f":
         raise UsageError(f"{path}: the intervals of {key} are not pairs of seconds", hint=_HINT)
@@ -106,9 +107,13 @@ def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
 
 
 def utterance_times(path: Path, manifest: Manifest) -> Times:
-    """Start and end of each utterance in its video, in seconds.
+    """Find the start and end of each utterance in its video, in seconds.
 
-    They come from the manifest or, if it has none, from the SDK's label file in the folder of `path`.
+    The times come from the manifest. If the manifest has none, they come from the SDK's label file in the folder of
+    `path`.
+
+    Returns:
+        A dictionary from utterance id to start and end.
 
     Raises:
         UsageError: neither the manifest nor a label file has times.
@@ -128,10 +133,10 @@ def utterance_times(path: Path, manifest: Manifest) -> Times:
 
 
 def _video(key: str) -> tuple[str, bool]:
-    """Split the name of an entry in a .csd file.
+    """Read the name of an entry in a .csd file: `video` for a whole video, `video[k]` for segment k of a video.
 
     Returns:
-        The name of the video, and whether the entry is a segment of that video (`video[k]`).
+        Two values: the name of the video, and whether the entry is a segment.
     """
     head, bracket, tail = key.rpartition("[")
     segment = bool(bracket) and tail.endswith("]") and tail[:-1].isdigit()

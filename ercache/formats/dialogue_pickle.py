@@ -70,14 +70,14 @@ def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> FileC
 
 
 def named_elements(value: Any, layouts: Sequence[Sequence[str]], path: Path) -> dict[str, Any]:
-    """Give names to the elements of a loaded tuple, using the first known layout that fits.
+    """Give names to the elements of the tuple in a pickle, using the first known layout that fits.
 
     Args:
         value: the loaded pickle.
-        layouts: names of the elements in each known layout.
+        layouts: the known layouts; each lists the names of its elements.
 
     Returns:
-        A dictionary from name to element.
+        A dictionary from the name of an element to its value.
 
     Raises:
         UsageError: no layout fits.
@@ -123,7 +123,8 @@ def _match(given: Mapping[str, Any], ids: IdMatcher, path: Path) -> tuple[Matche
     unknown: list[str] = []
     if not isinstance(given["ids"], dict):
         raise UsageError(
-            f"{path}: the first element does not list the utterances of the dialogues", hint="check --format"
+            f"{path}: the first element does not list the utterances of the dialogues",
+            hint="check that --format fits this file",
         )
     for dialogue, names in given["ids"].items():
         for i, name in enumerate(names):
@@ -147,7 +148,7 @@ def check_unique(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
     if twice:
         raise UsageError(
             f"{path}: two rows belong to the same utterance for {len(twice)} utterances: {first_few(twice)}",
-            hint="check --corpus",
+            hint="check that --corpus names the corpus of this file",
         )
 
 
@@ -174,7 +175,7 @@ def check_sentences(
 
 
 def feature_of(name: str, given: Mapping[Any, Any], placed: Matches, path: Path) -> FoundFeature:
-    """Build one feature from one element of the tuple.
+    """Build one feature from one element of the tuple in a pickle.
 
     Args:
         name: name of the element, a key of `MODALITY`.

@@ -26,8 +26,8 @@ _ALWAYS: Final = (
 def write_npz(sheet: FlatCache, path: Path) -> list[str]:
     """Write a cache as an npz file.
 
-    It holds the columns, `<array>/values`, `<array>/offsets`, `present`, and, as JSON in `ercache`, specs and
-    provenance.
+    It holds the columns of `FlatCache` (id, status, ...), and `<array>/values` and `<array>/offsets` for each array.
+    `present` says which utterances have values. `ercache` holds specs and provenance as JSON.
 
     Returns:
         What the npz file does not hold, one sentence each.
@@ -50,8 +50,8 @@ def write_npz(sheet: FlatCache, path: Path) -> list[str]:
 def write_safetensors(sheet: FlatCache, path: Path) -> list[str]:
     """Write a cache as a safetensors file.
 
-    It holds `<array>/values`, `<array>/offsets` and `present` as tensors. Columns, specs and provenance are JSON
-    metadata.
+    Its tensors are `<array>/values` and `<array>/offsets` for each array, and `present`, which says which utterances
+    have values. Its metadata hold the columns (id, status, ...), specs and provenance as JSON.
 
     Returns:
         What the safetensors file does not hold, one sentence each.

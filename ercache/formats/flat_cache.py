@@ -22,7 +22,8 @@ class FlatCache:
         about: specs of the arrays and provenance, as JSON values.
         columns: dictionary from column name to N values. It always has `id`, `status`, `reason` and `frames`. If a
             manifest is known, it also has `dialogue`, `index`, `speaker` and `label:<set>`. Texts may be None.
-        arrays: dictionary from array name to values [sum T, ...] and offsets [N + 1].
+        arrays: dictionary from array name to two arrays: values [sum T, ...], the rows of all utterances one after the
+            other, and offsets [N + 1]. Utterance i owns values[offsets[i]:offsets[i + 1]].
     """
 
     about: Mapping[str, Any]
@@ -31,7 +32,7 @@ class FlatCache:
 
     @property
     def specs(self) -> tuple[ArraySpec, ...]:
-        """Specs of the arrays (name, kind, axes, shape, type, unit).
+        """Read the specs of the arrays (name, kind, axes, shape, type, unit) from `about`, and check them.
 
         Raises:
             UsageError: the specs are missing or invalid, or the arrays do not fit them.
@@ -59,7 +60,7 @@ class FlatCache:
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """Whether each utterance has values, bool [N]."""
+        """Whether each of the N utterances has the feature, bool [N]."""
         return np.array([status == Status.OK for status in self.columns["status"]], dtype=bool)
 
 

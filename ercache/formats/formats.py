@@ -90,7 +90,7 @@ def _stem(path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    """Compute the sha256 of a file; for a folder, the sha256 of the names and digests of all .npy files in it."""
+    """Compute the sha256 of a file. For a folder, it is the sha256 of the names and digests of all .npy files in it."""
     if path.is_file():
         return digest_of_file(path)
     return digest_of(

@@ -26,7 +26,9 @@ _HINT: Final = "check that the file is complete and of the given format"
 
 
 def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
-    """Return a dataset if it is stored in the file itself. Links, external and virtual datasets would read other files.
+    """Look up a dataset that is stored in the file itself.
+
+    Links, external datasets and virtual datasets are refused, because they would read other files.
 
     Returns:
         The dataset, or None if the file itself holds no dataset of this name.

@@ -23,7 +23,7 @@ MIN_AGREEMENT: Final = 0.9
 
 @dataclass(frozen=True)
 class TextLine:
-    """Text, speaker and label of one utterance in a file that does not name its utterances."""
+    """One utterance in a file that gives its text, speaker and label, but no utterance id."""
 
     text: str
     speaker: str = ""
@@ -31,7 +31,7 @@ class TextLine:
 
 
 class IdMatcher:
-    """Finds the utterance ids of a manifest for the names that other projects use."""
+    """Translates the names that other projects give to utterances and dialogues to the ids of a manifest."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -44,7 +44,7 @@ class IdMatcher:
         self._number_through()
 
     def _number_through(self) -> None:
-        """Number the dialogues of MELD continuously through train, dev and test, as published pickles do.
+        """Number the dialogues of MELD continuously: first train, then dev, then test, as published pickles do.
 
         The missing number of train dialogue 60 stays missing, so dev begins at 1039 and test at 1153.
         """
@@ -76,7 +76,7 @@ class IdMatcher:
     def numbered(self, dialogue: object, utterance: object) -> str | None:
         """Find the utterance id for a dialogue number and an utterance number; None if there is none.
 
-        Dialogue numbers count continuously through train, dev and test.
+        Dialogue numbers count continuously: first the dialogues of train, then dev, then test.
         """
         number = _UTTERANCE.fullmatch(str(utterance))
         if not str(dialogue).isdigit() or number is None:
@@ -90,7 +90,7 @@ class IdMatcher:
 
         A name like `0_3` holds a dialogue number and an utterance number. If the file gives a part of the corpus
         (train, dev or test), the numbers count in that part. Otherwise they count in the only part in which nearly all
-        names exist, or continuously through all parts. If several of these readings fit, the names are refused.
+        names exist, or continuously through all parts. If the names fit several of these readings, they are refused.
 
         Args:
             names: names in the file.
@@ -98,7 +98,7 @@ class IdMatcher:
             where: description of the file for error messages.
 
         Returns:
-            A dictionary from position in `names` to utterance id, and notes for the user.
+            Two values: a dictionary from position in `names` to utterance id, and a list of notes for the user.
 
         Raises:
             UsageError: the names are numbers that fit several parts of the corpus, or no part.
@@ -160,7 +160,11 @@ class IdMatcher:
         return "dev" if plain_name in _DEV else plain_name if plain_name in PARTS else ""
 
     def dialogue(self, key: object) -> list[Utterance]:
-        """The utterances of a dialogue in order. Empty if the manifest has no such dialogue."""
+        """Find the utterances of a dialogue, in order. Empty if the manifest has no such dialogue.
+
+        Args:
+            key: name of the dialogue in the manifest, or its number counted through train, dev and test.
+        """
         if str(key) in self._dialogues:
             return self._dialogues[str(key)]
         if not str(key).isdigit():
@@ -175,9 +179,10 @@ def normalised_sentence(text: str) -> str:
 
 
 def agreement(pairs: Sequence[tuple[str, str | None]]) -> float:
-    """Share of pairs whose two sentences are equal after normalisation.
+    """Share of pairs whose two sentences are equal after `normalised_sentence`, from 0 to 1.
 
-    Pairs without a sentence are ignored. If no pair remains, the result is 1.
+    A pair without a second sentence is ignored, and so is a pair of sentences without letters and digits. If no pair
+    remains, the result is 1.
     """
     both = [(normalised_sentence(a), normalised_sentence(b)) for a, b in pairs if b]
     compared = [(a, b) for a, b in both if a or b]
@@ -189,8 +194,9 @@ def match_lines(
 ) -> dict[int, str]:
     """Match the lines of a dialogue in a file with the utterances of that dialogue in the manifest, by their texts.
 
-    For files that leave out utterances and do not name them. Several lines may have equal text. If the manifest has
-    equally many utterances with that text, they are matched in order. Otherwise none of these lines is matched.
+    This is for files that leave out utterances and give no ids. Several lines may have the same text. If the dialogue
+    in the manifest has equally many utterances with that text, lines and utterances are matched in order. If not, none
+    of these lines is matched.
 
     Args:
         lines: lines of the dialogue in the file, in order.

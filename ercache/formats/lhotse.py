@@ -116,7 +116,11 @@ def _check_store(features: Mapping[str, Any], where: str) -> None:
 
 
 def _piece(item: Mapping[str, Any], features: Mapping[str, Any]) -> tuple[int, int] | None:
-    """First frame and number of frames of a cut that covers only a section of its features; otherwise None."""
+    """Find which rows of the stored matrix a cut covers.
+
+    Returns:
+        Two numbers: the first row and the number of rows. None if the cut covers all rows or gives no times.
+    """
     shift = float(features.get("frame_shift") or 0)
     start, duration = item.get("start"), item.get("duration")
     if item is features or shift <= 0 or start is None or duration is None:
@@ -147,10 +151,10 @@ def _read(stored: Mapping[str, Mapping[str, Any]], folder: Path, utterance: str)
 
 
 def _place(stored: str, folder: Path) -> Path:
-    """Find the file that a lhotse manifest names.
+    """Find the file of features that a lhotse manifest names.
 
-    The path is tried relative to the manifest and to the working directory. Then a file of that name beside the
-    manifest is tried.
+    Three places are tried: the path relative to the folder of the manifest, the path relative to the working directory,
+    and a file with the same name in the folder of the manifest.
     """
     tried = [folder / stored, Path(stored), folder / Path(stored).name]
     found = next((path for path in tried if path.exists()), None)

@@ -23,7 +23,7 @@ from ercache.manifest import Manifest
 
 @dataclass
 class _Gathered:
-    """Collects the utterances of train, valid and test while an MMSA file is read."""
+    """Collects features, texts and labels from the dictionaries train, valid and test of an MMSA file."""
 
     ids: IdMatcher
     path: Path
@@ -36,7 +36,12 @@ class _Gathered:
     padded: list[str] = field(default_factory=list)
 
     def add(self, mode: str, part: Mapping[str, Any]) -> None:
-        """Add the utterances of one of the file's dictionaries: train, valid or test."""
+        """Add the utterances of one dictionary of the file.
+
+        Args:
+            mode: key of the dictionary: train, valid or test.
+            part: the dictionary, with `id` and the arrays.
+        """
         names = [str(name) for name in _listed(part["id"])]
         placed = {i: found for i, name in enumerate(names) if (found := self.ids.of(name, mode)) is not None}
         self.unknown += [name for i, name in enumerate(names) if i not in placed]
@@ -50,11 +55,14 @@ class _Gathered:
                 self.padded.append(f"{key} of {mode}")
             for i, utterance in placed.items():
                 if utterance in self.rows[key]:
-                    raise UsageError(f"{self.path}: two rows belong to {utterance}", hint="check --corpus")
+                    raise UsageError(
+                        f"{self.path}: two rows belong to {utterance}",
+                        hint="check that --corpus names the corpus of this file",
+                    )
                 self.rows[key][utterance] = (values[i], None if lengths is None else lengths[i])
 
     def _has(self, utterance: str, label: object) -> bool:
-        """Whether a label agrees with the manifest. Labels that the manifest does not know count as agreeing."""
+        """Whether the manifest gives this label to the utterance. A label in no label set counts as equal."""
         known = {value for values in self.ids.manifest.label_sets.values() for value in values}
         return str(label) not in known or str(label) in self.ids.by_id[utterance].labels.values()
 
@@ -136,7 +144,7 @@ def _values(value: Any, count: int, where: str) -> Array:
 
 
 def _lengths(part: Mapping[str, Any], key: str, values: Array) -> list[int] | None:
-    """Number of rows without padding, for each utterance; None if the file does not give it."""
+    """Read how many rows of each utterance are values and not padding. None if the file does not say it."""
     if values.ndim < 3:
         return None
     told = part.get(f"{key}_lengths")

@@ -44,7 +44,7 @@ def write_mmsa(
         array: name of the array to write; may be "" if each cache has only one array.
 
     Returns:
-        Number of utterances written, and sentences that say what the format cannot hold.
+        Two values: the number of utterances written, and a list of sentences that say what the format cannot hold.
 
     Raises:
         UsageError: two caches give the same modality of an utterance, or the split or label set is unknown.
@@ -64,7 +64,7 @@ def write_mmsa(
         for entry in cache.entries:
             if entry.id in values.setdefault(key, {}):
                 message = f"two of the caches hold {key} features of {entry.id}"
-                raise UsageError(message, hint="give one feature per modality")
+                raise UsageError(message, hint="give only one cache per modality and corpus part")
             values[key][entry.id] = cache[entry.id][name] if entry.status == Status.OK else None
     rows = [u for u in manifest.utterances if any(u.id in given for given in values.values())]
     outside = [u.id for u in rows if u.id not in mode_of]

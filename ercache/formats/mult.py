@@ -103,7 +103,10 @@ def _add(
             continue
         for key, array in values.items():
             if utterance in rows[key]:
-                raise UsageError(f"{where}: two rows belong to {utterance}", hint="check --corpus")
+                raise UsageError(
+                    f"{where}: two rows belong to {utterance}",
+                    hint="check that --corpus names the corpus of this file",
+                )
             rows[key][utterance] = array[i]
 
 
@@ -120,7 +123,7 @@ def _seconds(start: str, end: str, where: str) -> tuple[float, float]:
 
 
 def _zeros(rows: Mapping[str, Array]) -> str:
-    """Describe in words at which end of the sequences there are rows of zeros. They may be padding."""
+    """Describe in words at which end of the sequences there are rows of zeros, which may be padding."""
     full = [np.flatnonzero(row.reshape(len(row), -1).any(axis=1)) for row in rows.values() if row.ndim > 1]
     ends = [
         (at[0] > 0, at[-1] < len(row) - 1) for at, row in zip(full, rows.values(), strict=False) if len(at)

@@ -69,7 +69,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
 
 
 def _check_head(stream: IO[bytes], size: int, where: str, kinds: str) -> None:
-    """Refuse an array whose header states an impossible size or type. A wrong size could request any memory."""
+    """Refuse an array whose header states an impossible size or type. Reading it could use up all memory."""
     shape, dtype = _head(stream)
     if dtype.kind not in kinds:
         raise UsageError(

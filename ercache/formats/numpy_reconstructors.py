@@ -23,11 +23,11 @@ _LEFT: ContextVar[float] = ContextVar("bytes and items that calls may still copy
 
 
 class Refused(Exception):
-    """The pickle needs a function, a class or an argument that plain data does not need."""
+    """Raised when a pickle needs a function, a class or an argument that plain data does not need."""
 
 
 class TooLarge(Refused):
-    """The pickle holds plain data, but nested too deeply or repeated too often."""
+    """Raised when a pickle holds plain data, but nested too deeply or repeated too often."""
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def is_plain_key(value: object) -> bool:
 
 
 class Dtype:
-    """Replacement for `numpy.dtype`, for numbers, texts and objects. Its pickled state may only set the byte order."""
+    """Safe replacement for `numpy.dtype`: numbers, texts and objects. A pickle can set only the byte order."""
 
     __hash__ = None  # type: ignore[assignment]
     __slots__ = ("spelling",)
@@ -114,7 +114,8 @@ class ArrayBox:
 class SafeGlobal:
     """Replacement for a function or class that a pickle names.
 
-    Calling it runs a safe rule, or is refused if there is no rule. A pickle cannot change it.
+    A call runs `rule`, a safe function that returns plain data. Without a rule, the call is refused. A pickle cannot
+    change the replacement.
     """
 
     __slots__ = ("_rule", "name")
@@ -150,7 +151,7 @@ def _array(content: object, dtype: object, shape: object, order: object) -> Arra
 
 
 def _object_array(content: object, shape: tuple[int, ...], size: int) -> Array:
-    """Build a numpy array of objects. The objects are plain data, because this module built them."""
+    """Build a numpy array of Python objects from a list. The objects are plain data, because this module built them."""
     if not isinstance(content, list) or len(content) != size:
         raise Refused(f"a numpy array of shape {list(shape)[:8]} whose objects do not fit it")
     flat: Array = np.empty(size, object)
@@ -176,7 +177,10 @@ def _reconstruct(kind: object, *_: object) -> ArrayBox:
 
 
 def _encode(text: object, encoding: object = "latin-1") -> bytes:
-    """Replacement for `_codecs.encode`. Python 3 uses it to write bytes in pickle protocols of Python 2."""
+    """Safe replacement for `_codecs.encode`, which turns a latin-1 text into bytes.
+
+    Python 3 uses it to write bytes in the pickle protocols 0 to 2.
+    """
     known = isinstance(encoding, str) and encoding.lower() in ("latin1", "latin-1", "iso-8859-1")
     if not isinstance(text, str) or not known:
         raise Refused("_codecs.encode with an encoding other than latin-1")
@@ -189,7 +193,8 @@ _SEQUENCES: Final = (list, tuple, set, frozenset)
 def _collection(kind: Callable[..., Any], *accepted: type) -> Callable[..., Any]:
     """Make a safe replacement for a container class such as `list`.
 
-    It takes no argument or one other container. A number is refused, because it would be a size.
+    Like the class, the replacement takes no argument or one container. A number is refused, because Python would take
+    it as a size.
     """
 
     def make(*arguments: object) -> Any:
@@ -236,7 +241,7 @@ def _dtype(spelling: object, *_: object) -> Dtype:
 
 
 def _mapping(*arguments: object) -> dict[Any, Any]:
-    """Replacement for OrderedDict and defaultdict: builds a plain dict. The default factory is ignored."""
+    """Safe replacement for dict, OrderedDict and defaultdict: builds a plain dict. A default factory is ignored."""
     items = (
         arguments[1:]
         if arguments and (arguments[0] is None or isinstance(arguments[0], SafeGlobal))

@@ -25,7 +25,7 @@ LACKING: Final = Reason.ABSENT  # reason of utterances that the file does not na
 
 @dataclass
 class ImportResult:
-    """What an import has written.
+    """What the import of a file has written: features, cache files and notes.
 
     Attributes:
         features: names of the imported features.
@@ -42,7 +42,7 @@ class ImportResult:
 
 @dataclass(frozen=True)
 class _Inspected:
-    """What was found out about a feature by reading all its values once."""
+    """Specs, index entries, row numbers and notes of a feature, found by reading all of its values once."""
 
     specs: tuple[ArraySpec, ...]
     entries: Mapping[str, Entry]
@@ -51,7 +51,7 @@ class _Inspected:
 
 
 class _Rows:
-    """Gives the arrays of one utterance in the shapes and types that the specs of the feature require."""
+    """Mapping from utterance id to arrays, converted to the shapes and types in the specs of the feature."""
 
     def __init__(self, found: FoundFeature, specs: Sequence[ArraySpec]) -> None:
         self._found, self._specs = found, specs
@@ -80,7 +80,7 @@ def pack(
         imported: where the values come from, as JSON values. It is stored in the provenance.
 
     Returns:
-        Names of the features, paths of the caches, and notes for the user.
+        Names of the features, paths of the caches, number of utterances, and notes for the user.
 
     Raises:
         UsageError: no utterance belongs to this corpus, values are not numbers, or a cache of known origin would be
@@ -91,7 +91,7 @@ def pack(
         raise UsageError(
             f"no row of the file belongs to an utterance of {manifest.corpus}",
             details=content.notes,
-            hint="check --corpus, and that the file is of the same release as the manifest, with ids like "
+            hint="check that --corpus names the corpus of this file, and that the file has ids like "
             + first_few([repr(u.id) for u in manifest.utterances], 2),
         )
     packed = ImportResult(notes=list(content.notes))
@@ -125,7 +125,7 @@ def pack(
 
 
 def plain_name(name: str) -> str:
-    """Turn a name into one for params.yaml and paths: lower case, only letters, digits, `_` and `-`."""
+    """Make a name for params.yaml and paths: lower case, with `_` for all but letters, digits, `_` and `-`."""
     return re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_") or "imported"
 
 
@@ -139,7 +139,7 @@ def _check_places(places: Sequence[Path], parts: Sequence[str]) -> None:
     if twice:
         raise UsageError(
             f"two features of the file would get the same name: {first_few(twice)}",
-            hint="give --modality or --name",
+            hint="give another --name, or --modality",
         )
     known = []
     for path in (place.with_name(f"{place.name}.{part}.h5") for place in places for part in parts):

@@ -22,10 +22,10 @@ class CutResult:
     """Sequences after their padding was removed.
 
     Attributes:
-        side: side of the padding in the file; `end` if it cannot be determined.
-        unsure: utterances with zeros at both ends, if no other utterance of the file shows the side.
+        side: where most utterances of the file have their padding, `start` or `end`; `end` if no utterance shows it.
+        unsure: utterances whose padding may be at the start or at the end, if no utterance of the file shows it.
         rows: dictionary from utterance to values without padding, [T, D].
-        inside: utterances that have nonzero rows outside the given length on either side.
+        inside: utterances that lose a nonzero row, no matter at which end the padding is removed.
     """
 
     side: Side
@@ -34,7 +34,8 @@ class CutResult:
     inside: list[str] = field(default_factory=list)
 
     def notes(self, name: str) -> list[str]:
-        """Describe in sentences for the user how padding was removed.
+        """Write sentences for the user that say at which side padding was removed, and for which utterances it is
+        unsure.
 
         Args:
             name: name of the feature.
@@ -55,7 +56,7 @@ class CutResult:
 
 
 def cut_padding(rows: Sequence[tuple[str, Array, int]]) -> CutResult:
-    """Cut padded sequences to their lengths, on the side where they have zeros.
+    """Remove the padding of sequences: cut each to its length, at the end where its rows are zeros.
 
     Args:
         rows: one (utterance, padded values [T, D], number of rows without padding) per utterance.
@@ -76,7 +77,7 @@ def cut_padding(rows: Sequence[tuple[str, Array, int]]) -> CutResult:
 
 
 def _fitting(values: Array, length: int) -> tuple[Side, ...]:
-    """Sides (start, end) on which padding could be removed without losing a nonzero value."""
+    """Find the sides (`start`, `end`) at which the values can be cut to `length` rows without losing a nonzero row."""
     full = np.flatnonzero(values.reshape(len(values), -1).any(axis=1))
     if not len(full):
         return _SIDES

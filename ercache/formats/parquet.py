@@ -68,7 +68,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _is_number(kind: Any) -> bool:
-    """Whether a column type is a number type, or lists of numbers at any depth."""
+    """Whether the type of a column is numbers, or lists of numbers, or lists of such lists."""
     from pyarrow import types
 
     while types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
@@ -77,7 +77,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def _length(column: Any) -> int:
-    """Number of bytes of all texts in a dictionary-encoded column. Repeated texts count each time."""
+    """Count the bytes of all texts in a dictionary-encoded column. A text that occurs n times counts n times."""
     import pyarrow.compute as pc
 
     total = 0

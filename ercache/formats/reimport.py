@@ -25,7 +25,7 @@ def read_export(
 ) -> FileContent:
     """Read a file that `ercache cache export` wrote.
 
-    Its provenance is kept only as a claim of the file, because it cannot be verified any more.
+    The provenance in the file is stored only as a claim, because nobody can verify it any more.
 
     Args:
         read: function that reads the file format, one of `EXPORT_READERS`.

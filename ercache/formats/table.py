@@ -2,8 +2,8 @@
 files.
 
 These are layouts that people write by hand, and the layouts of MELD's own feature pickles (one dictionary for each of
-train, dev and test). A column or array whose name means ids holds the ids. Every other array of numbers is a feature.
-In csv and parquet files, the columns of single numbers together form the vector.
+train, dev and test). A column or array with a name such as `id` or `ids` holds the ids. Every other array of numbers is
+a feature. In csv and parquet files, the columns of single numbers together form the vector.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +32,8 @@ class IdTable:
     """A table of ids and vectors, for one part of a corpus (train, dev or test) or for all of it.
 
     Attributes:
-        names: names of the utterances in the file.
-        features: dictionary from feature name to one row per utterance.
+        names: names that the file gives to the utterances.
+        features: dictionary from feature name to rows; row i belongs to utterance i of `names`.
         part: part of the corpus that the utterances belong to, if the file says so; otherwise "".
         notes: sentences for the user about data that was left out.
     """
@@ -69,7 +69,10 @@ def read_table(path: Path, manifest: Manifest, modality: str) -> FileContent:
             mine = rows.setdefault(name, {})
             for i, utterance in placed.items():
                 if utterance in mine:
-                    raise UsageError(f"{path}: two rows belong to {utterance}", hint="check --corpus")
+                    raise UsageError(
+                        f"{path}: two rows belong to {utterance}",
+                        hint="check that --corpus names the corpus of this file",
+                    )
                 mine[utterance] = as_numbers(values[i], f"{path}: {name or 'the vector'} of {utterance}")
     found = tuple(
         feature_from_rows(name, modality_of(f"{name} {path.stem}".strip(), modality), of)
@@ -125,7 +128,7 @@ def _tables(given: Any, path: Path, part: str = "") -> list[IdTable]:
 
 
 def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> IdTable:
-    """Build a table from a list of ids and arrays with one row per id.
+    """Build a table from a list of ids and several arrays. Row i of each array belongs to id i.
 
     Arrays with a single number per row are left out, because they are usually labels.
     """

@@ -1,4 +1,4 @@
-"""Read csv and parquet tables: one column of ids, and vectors in columns of numbers or of lists."""
+"""Read csv and parquet tables: one column holds ids; the other columns hold numbers, or lists of numbers."""
 
 import csv
 from collections.abc import Sequence
@@ -23,10 +23,11 @@ def read_csv_table(path: Path) -> Columns:
     """Read a csv file with a header. Its columns of numbers form one vector per row, in the order of the columns.
 
     Returns:
-        The ids, the vectors by feature name, and the names of the columns that were left out.
+        Three values: the ids, a dictionary from feature name to vectors, and the names of the columns that were left
+            out.
 
     Raises:
-        UsageError: the file has no column of ids or of numbers, or is not a csv file.
+        UsageError: the file has no column of ids, no column of numbers, or is not a csv file.
     """
     import pyarrow as pa
     import pyarrow.csv as pacsv
@@ -45,15 +46,16 @@ def read_csv_table(path: Path) -> Columns:
 
 
 def read_parquet_table(path: Path) -> Columns:
-    """Read a Parquet file.
+    """Read the ids and vectors of a Parquet file.
 
     Each column of lists is a feature. If there is none, the columns of numbers together form one feature.
 
     Returns:
-        The ids, the vectors by feature name, and the names of the columns that were left out.
+        Three values: the ids, a dictionary from feature name to vectors, and the names of the columns that were left
+            out.
 
     Raises:
-        UsageError: the file has no column of ids or of numbers, or is not a Parquet file.
+        UsageError: the file has no column of ids, no column of numbers, or is not a Parquet file.
     """
     import pyarrow as pa
 

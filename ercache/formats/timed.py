@@ -15,7 +15,11 @@ Times = dict[str, tuple[float, float]]  # utterance -> start and end in its vide
 
 
 def manifest_times(manifest: Manifest) -> Times:
-    """Start and end of each utterance in its video, in seconds, by id. Empty if every utterance is a whole file."""
+    """Read the start and end of each utterance in its video from the manifest.
+
+    Returns:
+        A dictionary from utterance id to start and end, in seconds. Utterances that are a whole file are left out.
+    """
     times: Times = {}
     for u in manifest.utterances:
         ref = u.video or u.audio
@@ -25,7 +29,7 @@ def manifest_times(manifest: Manifest) -> Times:
 
 
 def no_times(path: Path, manifest: Manifest) -> UsageError:
-    """Build the error for a file that needs times when the manifest has no times."""
+    """Build the error for a file whose rows have only times, if the manifest gives no times of utterances."""
     return UsageError(
         f"{path}: the file names its rows by time, but the manifest of {manifest.corpus} has no times",
         hint=f"scan the corpus with its videos, or put {LABELS} into the same folder",
@@ -36,7 +40,7 @@ def by_video(times: Times, ids: IdMatcher) -> Mapping[str, Times]:
     """Group the times of utterances by video.
 
     Returns:
-        A dictionary from video to the times of its utterances.
+        A dictionary from video to the times of its utterances: utterance id -> start and end, in seconds.
     """
     found: dict[str, Times] = defaultdict(dict)
     for utterance, place in times.items():
@@ -45,11 +49,16 @@ def by_video(times: Times, ids: IdMatcher) -> Mapping[str, Times]:
 
 
 def best_overlap(low: float, high: float, times: Times) -> str | None:
-    """Find the utterance that overlaps a time segment most. None if no overlap is large enough.
+    """Find the utterance that overlaps a time segment most.
+
+    The overlap is the common time divided by the time that segment and utterance cover together.
 
     Args:
         low, high: start and end of the segment, in seconds.
-        times: start and end of each utterance of the same video.
+        times: start and end of each utterance of the same video, in seconds.
+
+    Returns:
+        The id of the utterance, or None if its overlap is below `MIN_OVERLAP`.
     """
 
     def common(utterance: str) -> float:

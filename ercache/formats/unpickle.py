@@ -79,20 +79,20 @@ _Weighed = tuple[Any, int]
 
 
 class _Plain:
-    """Replaces placeholders in a loaded object by their arrays, and measures the size of the whole object.
+    """Replaces each `ArrayBox` in a loaded object by its array, and measures the size of the whole object.
 
-    The size is the number of items plus the number of 8-byte words. Content that is used in several places counts each
-    time, because every traversal visits it each time.
+    The size is the number of items plus the number of 8-byte words. Content that is used in several places counts once
+    for each place.
     """
 
     def __init__(self) -> None:
         self._done: dict[int, tuple[object, _Weighed | None]] = {}
 
     def of(self, value: Any, depth: int = 0) -> _Weighed:
-        """Replace the placeholders in a value by arrays. Lists and dictionaries are changed in place.
+        """Replace each `ArrayBox` in a value by its array. Lists and dictionaries are changed in place.
 
         Returns:
-            The value, and its size.
+            Two values: the changed value, and its size.
         """
         if type(value) in _NUMBERS or isinstance(value, np.generic):
             return value, 1

@@ -31,7 +31,7 @@ class WeightFile:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names under which the file is accepted on this machine: its own name first, then the older format (`instead`)."""
+        """Names under which the file is accepted: its own name first, then that of the older format (`instead`)."""
         return (self.name, self.instead) if self.instead else (self.name,)
 
     @property

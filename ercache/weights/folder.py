@@ -184,7 +184,7 @@ def remedy(row: Checkpoint) -> str:
 
 
 def absent_error(row: Checkpoint, path: Path | None = None) -> WeightsError:
-    """Build the error about an absent checkpoint. The message names its size and licence, the hint says how to get it."""
+    """Build the error about an absent checkpoint. The message names size and licence, the hint says how to get it."""
     if row.refused:
         return WeightsError(f"checkpoint {row.key!r} cannot be used: {row.refused}", hint=row.remedy)
     where = f": no file {path}" if path else ""

@@ -42,7 +42,7 @@ _DTYPES: Final = {
 
 
 class Stub:
-    """Replaces any class or function that a pickle names. It accepts calls, items and states, and keeps none of them."""
+    """Replaces any class or function that a pickle names. It accepts calls, items and states, but stores none."""
 
     def __new__(cls, *_: Any, **__: Any) -> "Stub":
         return object.__new__(cls)
@@ -106,7 +106,7 @@ def tensors_of(path: Path, inside: str) -> dict[str, Tensor]:
     ]
     if other:
         raise WeightsError(
-            f"{path}: {len(other)} entries of the state dict are not tensors; check that it is the published file",
+            f"{path}: {len(other)} entries of the state dict are not tensors; is it the published file?",
             details=other[:20],
         )
     return {str(name): tensor.contiguous().clone() for name, tensor in state.items()}
