@@ -1,4 +1,4 @@
-"""`python -m app` runs the `ercache` command."""
+"""`python -m app` runs the command `ercache` without installing the package."""
 
 from app.cli import main
 

@@ -14,7 +14,7 @@ __all__ = ["cli", "main"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Typer application `cli` when it is first used."""
+    """Import the Typer application `cli` with all commands when the name `cli` of this module is first used."""
     if name != "cli":
         raise AttributeError(name)
     from app.command_tree import cli
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
 
 def main() -> None:
-    """Run the command line. It ends with an exit code.
+    """Parse the command line, run the command, and end the process with an exit code.
 
     Exit codes: 0 success, 1 the work failed, 2 wrong usage or unusable input, 130 interrupted by Ctrl-C.
     """

@@ -37,10 +37,10 @@ RESUMABLE: Final = ("scan", "extract", "train", "sweep", "pretrain", "reproduce"
 
 
 class _PlainHelp:
-    """Simplifies help texts: no `<bool>` beside flags, no braces around arguments, argument names in capitals."""
+    """Simplifies the help text of a command: no `<bool>` beside flags, no braces, argument names in capitals."""
 
     def get_params(self, ctx: Any) -> Any:
-        """The parameters of the command, with the names that the help text shows."""
+        """List the options and arguments of the command, with the placeholders that the help text shows for them."""
         parameters = super().get_params(ctx)  # type: ignore[misc]
         for parameter in parameters:
             if getattr(parameter, "is_flag", False):
@@ -50,7 +50,7 @@ class _PlainHelp:
         return parameters
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The words of the line `Usage: ...` in the help text."""
+        """List the words of the line `Usage: ...` in the help text, without braces."""
         pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]
         return [re.sub(r"[{}]", "", piece).replace("......", "...") for piece in pieces]
 
@@ -67,7 +67,7 @@ class _Root(_Group):
     """The command `ercache` itself. On Ctrl-C, it prints whether finished work is kept."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the given subcommand. On Ctrl-C, exit with code 130."""
+        """Run the subcommand that the user gave. On Ctrl-C, print a message and exit with code 130."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -152,7 +152,7 @@ def root(
 
 
 def run() -> None:
-    """Parse the command line, run the command, and print errors without a traceback."""
+    """Parse the command line, run the command, and print errors as messages without a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may hold bytes that are no text
@@ -169,7 +169,7 @@ def run() -> None:
 
 
 def _os_error_text(error: OSError) -> str:
-    """Describe an error of the operating system in words: which file, what failed, and what to do."""
+    """Describe an error of the operating system in words: the file, what failed, and for some errors what to do."""
     if error.filename is None or error.strerror is None:
         return str(error)
     hints = {

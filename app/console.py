@@ -44,7 +44,7 @@ START, FEATURES, EXPERIMENTS, REPORTS = "Getting started", "Features", "Experime
 
 
 def say(message: str) -> None:
-    """Print a message for the user on stderr."""
+    """Print a message for the user on stderr, so that stdout holds only results."""
     Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -59,7 +59,7 @@ def answer(value: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """Print a table for the user on stdout."""
+    """Print rows as a table with column titles on stdout."""
     out = Table(*columns, title=title or None, title_justify="left", header_style="bold")
     out.columns[0].no_wrap = True  # names and keys that people copy
     for column in out.columns:
@@ -87,10 +87,10 @@ def params(models: bool = False) -> Params:
 
 
 def check_name(name: str, names: Mapping[str, Any], what: str) -> str:
-    """Return a name if it is known, and raise an error if it is not.
+    """Return a name unchanged if it is among the known names. If not, raise an error.
 
     Args:
-        names: the known names, as keys.
+        names: dictionary whose keys are the known names.
         what: kind of thing that the name stands for, such as "corpus"; used in the message.
 
     Raises:
@@ -165,7 +165,7 @@ def device_of(name: str) -> str:
 
 
 def _graphics_devices() -> list[Path]:
-    """Device files of NVIDIA's drivers on Linux and WSL; empty without a GPU.
+    """List the device files of NVIDIA's drivers on Linux and WSL. Empty if the machine has no NVIDIA GPU.
 
     Looking for these files is quicker than importing torch.
     """

@@ -59,10 +59,10 @@ def features_of(
 def _absent(features: Sequence[Feature]) -> dict[str, WeightsError]:
     """Find the features whose checkpoint is absent, although its published sha256 is known.
 
-    Finished results can be looked up by the sha256, but nothing new can be computed.
+    Results that were computed earlier can still be found by this sha256, but nothing new can be computed.
 
     Returns:
-        A dictionary from feature name to an error that says what to do.
+        A dictionary from feature name to an error whose hint says how to get the checkpoint.
     """
     states = {row.key: row for row in weights.status(read=False)}
     rows = {f.name: states.get(f.weights["id"]) for f in features if f.weights and "seed" not in f.weights}
@@ -79,7 +79,8 @@ def default_names(params: Params, corpus: str, data: Path = DATA) -> tuple[list[
         data: folder that holds the trained extractors.
 
     Returns:
-        Names of the features to compute, and a dictionary from each feature that is left out to the reason.
+        Two values: names of the features to compute, and a dictionary from each feature that is left out to a text that
+            says why.
 
     Raises:
         UsageError: no params.yaml defines features.
@@ -103,7 +104,7 @@ def check_extractors(
             uses them.
 
     Returns:
-        The features. A marked one has `trained_on`, a list of corpora, in the record of its weights.
+        The features. In a marked feature, the description of the weights has `trained_on`, a list of corpora.
 
     Raises:
         UsageError: extractors were trained on other corpora, and this is not allowed. The details name all of them.
@@ -132,7 +133,7 @@ def features_without_input(features: Sequence[Feature], utterances: Sequence[Utt
     """Find the features that no utterance has input for, because the corpus has no text, audio or video.
 
     Returns:
-        A dictionary from feature name to the reason.
+        A dictionary from feature name to a sentence that says which input is missing.
     """
     has = modalities_of(utterances)
     words = {"text": "a text", "audio": "audio", "visual": "video"}
@@ -158,7 +159,7 @@ def available_features(params: Params) -> tuple[list[Feature], list[str]]:
     """Look up every feature of params.yaml whose weights are present. Imported features are left out.
 
     Returns:
-        The features, and the names of the features whose weights are absent.
+        Two lists: the features that can be computed, and the names of the features whose weights are absent.
 
     Raises:
         UsageError: no params.yaml defines features.

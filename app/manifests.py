@@ -139,7 +139,7 @@ def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
     """Find the root folder of a corpus, and check that it holds the files that were scanned.
 
     Raises:
-        UsageError: no root folder is known.
+        UsageError: neither the option --root, the environment nor params.yaml gives a root folder.
         CorpusError: the files in the folder differ from the scanned ones.
     """
     folder = corpus_root(manifest.corpus, loaded, root)
@@ -157,20 +157,23 @@ def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
 def manifest_and_root(
     corpus: str, root: Path | None, loaded: Params, media: bool
 ) -> tuple[Manifest, Path | None]:
-    """Read the manifest of a corpus, and find its root folder.
+    """Read the manifest of a corpus, and find the root folder of its media.
 
     Args:
-        media: whether media are needed. If not, and no root folder is given, the returned folder is None.
+        media: whether media are needed. If not, and `root` is None, the root folder is not looked up.
+
+    Returns:
+        Two values: the manifest, and the root folder (None if it was not looked up).
     """
     manifest = load_or_scan(corpus, root, loaded)
     return manifest, checked_root(manifest, root, loaded) if media or root else None
 
 
 def problem_rows(problems: Sequence[Problem]) -> list[tuple[str, str, str, str]]:
-    """Rows of a table of the problems that a scan found, grouped by status and reason.
+    """Summarise the problems that a scan found: one table row for each status and reason.
 
-    Each row has status, reason, number of utterances, and the first details. Problems that cost utterances or media
-    come first.
+    Each row has status, reason, number of utterances, and details of the first problems. Problems that cost utterances
+    or media come first.
     """
     order = [Status.MISSING.value, Status.UNAVAILABLE.value]
     grouped: dict[tuple[str, str], list[Problem]] = defaultdict(list)

@@ -40,7 +40,7 @@ VERSIONS_HEAD = (
 
 
 def pipeline_text(params: Params) -> str:
-    """The content of dvc.yaml, made from params.yaml.
+    """Write the content of dvc.yaml as a text: one stage per scan, extractor, extraction and experiment of params.yaml.
 
     Raises:
         ParamsError: an experiment uses a feature that the pipeline does not extract, or an entry is missing.
@@ -115,7 +115,7 @@ def _has(raw: Any, key: str) -> bool:
 
 
 def _staged(params: Params) -> dict[str, ExperimentParams]:
-    """Experiments that get a stage in dvc.yaml: their corpus is in the pipeline, and `pipeline` is not false."""
+    """Find the experiments that get a stage in dvc.yaml: `pipeline` is true and their corpus is in the pipeline."""
     return {name: e for name, e in params.experiments.items() if e.pipeline and e.corpus in params.pipeline}
 
 
@@ -165,7 +165,7 @@ def _pretrain_stage(name: str, params: Params) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Extraction:
-    """The features of one corpus and one modality. One stage of the pipeline extracts them."""
+    """A stage of the pipeline that extracts the features of one corpus and one modality."""
 
     corpus: str
     modality: str
@@ -232,14 +232,18 @@ def _shown(runs: Sequence[str]) -> dict[str, Any]:
 
 
 def _curves(title: str, tables: Sequence[str], x: str, column: str) -> dict[str, Any]:
-    """Describe a DVC plot of mean and standard deviation over seeds, one line per table (.dvc/plots/seeds.json)."""
+    """Build the entry of dvc.yaml for a plot of mean and standard deviation over seeds, with one line per table.
+
+    DVC draws it with the template .dvc/plots/seeds.json.
+    """
     y = dict.fromkeys(tables, column)
     return {title: {"x": x, "y": y, "y_label": title, "title": title, "template": "seeds"}}
 
 
 def versions_text(params: Params) -> str:
-    """The content of extract/versions.yaml: the version of every encoder of ercache, and of every plug-in encoder in
-    params.yaml.
+    """Write the content of extract/versions.yaml: the version of every encoder.
+
+    These are all encoders of ercache, and the plug-in encoders that params.yaml names.
 
     When the version of an encoder is raised, DVC computes the caches of this encoder again.
     """

@@ -11,14 +11,17 @@ EVERY: Final = 30.0  # seconds
 
 
 class ProgressReporter(Protocol):
-    """Function that reports progress. Its arguments are a task's name, its finished items, and all its items."""
+    """Type of a function that reports the progress of a task.
+
+    Its arguments are the name of the task, the number of finished items, and the number of all items.
+    """
 
     def __call__(self, what: str, done: int, total: int) -> None: ...
 
 
 @dataclass
 class _Task:
-    """A running task.
+    """Progress of one running task, from which its rate and remaining time follow.
 
     Attributes:
         since: time of the first report, in seconds of the monotonic clock.
@@ -33,7 +36,7 @@ class _Task:
     total: int
 
     def describe(self, now: float) -> str:
-        """Describe progress in one line: finished items, all items, rate, and remaining time at that rate."""
+        """Describe the progress of the task in one line: finished items, all items, rate, and remaining time."""
         rate = (self.done - self.first) / (now - self.since) if now > self.since else 0.0
         if not rate:
             return f"{self.done}/{self.total}, {clock(now - self.since)} so far"
@@ -50,7 +53,7 @@ def progress_lines(write: Callable[[str], None], every: float = EVERY) -> Iterat
         every: seconds between lines.
 
     Yields:
-        The function to report progress to.
+        A `ProgressReporter`: the function that the work calls to report progress.
     """
     works: dict[str, _Task] = {}
     over = threading.Event()

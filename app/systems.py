@@ -24,7 +24,8 @@ class System:
     """An experiment of params.yaml that was trained, and its run.
 
     Attributes:
-        run: content of the run's `run.json`.
+        entry: the experiment in params.yaml.
+        run: content of `run.json` in the folder of the run.
         folder: folder of the run.
     """
 
@@ -77,7 +78,7 @@ def trained_systems(params: Params, models: Path) -> list[System]:
 
 
 def comparable_groups(systems: Iterable[System]) -> list[list[System]]:
-    """Group the systems that can be compared: same corpus, task, label set and split."""
+    """Divide the systems into groups that can be compared: same corpus, task, label set and split."""
     by_place: dict[tuple[str, ...], list[System]] = {}
     for system in systems:
         by_place.setdefault(system.place, []).append(system)
@@ -85,18 +86,23 @@ def comparable_groups(systems: Iterable[System]) -> list[list[System]]:
 
 
 def reference_of(group: list[System]) -> str:
-    """Name of the reference model of a group. It depends on the task."""
+    """Name of the model that all other models of a group are compared with. It depends on the task."""
     return REFERENCES[group[0].entry.task]
 
 
 def rank_models(group: list[System]) -> Ranking | None:
-    """Rank the models of a group by mean rank, each with all its modalities. None if there is only one model."""
+    """Rank the models of a group by their mean rank. None if there is only one model.
+
+    A model is represented by its system with the most modalities.
+    """
     fullest = _fullest(group)
     return rank_systems(list(_outcomes(fullest.values()).values())) if len(fullest) > 1 else None
 
 
 def against_reference(group: list[System]) -> list[dict[str, Any]]:
-    """Compare every model with the reference model, both with all their modalities. The best model comes first.
+    """Compare every model with the reference model (see `reference_of`). The best model comes first.
+
+    A model is represented by its system with the most modalities.
 
     Returns:
         One dictionary per model with `system`, `model`, `modalities`, `parameters`, `seeds`, `validation`, `test`
@@ -117,13 +123,13 @@ def against_reference(group: list[System]) -> list[dict[str, Any]]:
 
 
 def against_single(group: list[System]) -> list[dict[str, Any]]:
-    """Compare each single-modality system of a model with the same model with all modalities.
+    """Compare each system with one modality with the system of the same model that has the most modalities.
 
     Returns:
         One dictionary per single-modality system, with the fields of `against_reference` and two more. `full` is the
-            name of the system with all modalities. `difference` is its score minus the score of the single-modality
-            system. `better` says whether the system with all modalities is significantly better at LEVEL, after Holm's
-            correction.
+            name of the system with the most modalities. `difference` is its score minus the score of the
+            single-modality system. `better` says whether the system with the most modalities is significantly better:
+            its Holm-corrected p value is below LEVEL.
     """
     fullest = _fullest(group)
     pairs = [
@@ -143,7 +149,7 @@ def against_single(group: list[System]) -> list[dict[str, Any]]:
 
 
 def _fullest(group: list[System]) -> dict[str, System]:
-    """The system with the most modalities, for each model."""
+    """Find the system with the most modalities for each model. Returns a dictionary from model to system."""
     found: dict[str, System] = {}
     for system in group:
         held = found.get(system.entry.model)

@@ -32,7 +32,7 @@ class _TrainingRow:
 
     Attributes:
         what: name of the training run.
-        epoch: report of its last finished epoch.
+        epoch: scores of its last finished epoch, and the best epoch so far.
         since: time of the first report, in seconds of the monotonic clock.
         now: time of the last report, in seconds of the monotonic clock.
         first: number of the first epoch that was reported.
@@ -46,7 +46,7 @@ class _TrainingRow:
 
     @property
     def rate(self) -> float | None:
-        """Epochs per second; None before the second reported epoch."""
+        """Speed of the training run in epochs per second. None before the second reported epoch."""
         done, took = self.epoch.number - self.first, self.now - self.since
         return done / took if done and took > 0 else None
 
@@ -56,7 +56,7 @@ def training_table() -> Iterator[ShowEpoch]:
     """Context manager: show the live table. It stays on the screen at the end, also after Ctrl-C.
 
     Yields:
-        A function to call after every epoch, with the name of the training run and the report of the epoch.
+        A function to call after every epoch, with the name of the training run and an `EpochReport` of its last epoch.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -125,19 +125,19 @@ def _title(score: str) -> str:
 
 
 def _speed(rate: float | None) -> str:
-    """Format the speed: epochs per second, or seconds per epoch if an epoch takes more than one second."""
+    """Write a speed as a text: epochs per second, or seconds per epoch if an epoch takes more than one second."""
     if rate is None:
         return ""
     return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
 
 
 def _left(row: _TrainingRow) -> str:
-    """Format the time until the last epoch. Early stopping may end the run before that."""
+    """Write the time until the last possible epoch as a text. Early stopping may end the run sooner."""
     if row.rate is None:
         return ""
     return clock((row.epoch.last - row.epoch.number) / row.rate)
 
 
 def _last(epoch: "EpochReport") -> int:
-    """Number of the last epoch of a training run; the largest possible one if the run is not finished."""
+    """Number of the last epoch of a training run. For an unfinished run, the largest possible number."""
     return epoch.number if epoch.finished else epoch.last

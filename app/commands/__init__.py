@@ -1,1 +1,1 @@
-"""The commands of `ercache`. Each module holds one group of commands and registers it with the command line."""
+"""The commands of `ercache`. Each module defines some commands and adds them to the command line."""

@@ -12,7 +12,7 @@ benchmarks = typer.Typer(help="Measure the speed of encoders on this machine.", 
 
 
 def register(cli: typer.Typer) -> None:
-    """Add `ercache bench` to the command line."""
+    """Add the group `ercache bench` with the command `batch` to the command line."""
     cli.add_typer(benchmarks, name="bench", rich_help_panel=FEATURES)
 
 

@@ -30,7 +30,7 @@ caches = typer.Typer(help="List, verify, compare, import and export feature cach
 
 
 def register(cli: typer.Typer) -> None:
-    """Add `ercache cache` to the command line."""
+    """Add the group `ercache cache` with the commands `ls`, `info`, `verify`, `diff` and `gc` to the command line."""
     cli.add_typer(caches, name="cache", rich_help_panel=FEATURES)
 
 
@@ -199,7 +199,7 @@ def gc(
     manifests = [read_manifest(path) for path in sorted(MANIFESTS.glob("*.jsonl"))]
     if not manifests:
         raise UsageError(
-            f"no manifest in {MANIFESTS}, so it is unknown which records are needed",
+            f"no manifest in {MANIFESTS}, so it is unknown which finished results are needed",
             hint="run this in the folder of your project, after `ercache scan CORPUS`",
         )
     places = store_places(default_store())
@@ -251,7 +251,7 @@ def _differences(path: Path) -> list[str]:
 def _files(paths: list[Path]) -> list[Path]:
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
-        raise UsageError("some of the given files or folders do not exist", details=missing)
+        raise UsageError("some of the given files or folders do not exist; check the paths", details=missing)
     files = [f for path in paths for f in (sorted(path.rglob("*.h5")) if path.is_dir() else [path])]
     if not files:
         raise CacheError(

@@ -17,7 +17,7 @@ Key = Annotated[str, typer.Argument(metavar="KEY", help="Key of a checkpoint; se
 
 
 def register(cli: typer.Typer) -> None:
-    """Add `ercache weights` to the command line."""
+    """Add the group `ercache weights` with the commands `ls`, `fetch`, `add` and `convert` to the command line."""
     cli.add_typer(weights, name="weights", rich_help_panel=FEATURES)
 
 

@@ -33,7 +33,7 @@ SUFFIXES = {"npz": "npz", "safetensors": "safetensors", "parquet": "parquet", "m
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands `import` and `export` to `ercache cache`."""
+    """Add the commands `import` and `export` to the group `ercache cache`."""
     caches.command("import")(import_)
     caches.command("export")(export)
 
@@ -147,7 +147,7 @@ def _manifest(corpus: str) -> Manifest | None:
 
 
 def _plain(corpus: str) -> str:
-    """Return the name of a corpus. Refuse a name that could be a path."""
+    """Return the name of a corpus unchanged. Refuse a name that could be a path."""
     if not corpus or "/" in corpus or "\\" in corpus or corpus.startswith("."):
         raise UsageError(f"{corpus!r} is not the name of a corpus", hint="`ercache corpora` lists them")
     return corpus

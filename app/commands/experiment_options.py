@@ -23,7 +23,8 @@ def resolve_experiment(loaded: Params, name: str | None, options: Mapping[str, A
         options: values of the options that the user gave, by option name.
 
     Returns:
-        Name of the experiment, and params that contain the experiment with the options applied.
+        Two values: the name of the experiment, and a copy of the params in which the options have changed this
+            experiment.
 
     Raises:
         UsageError: the experiment or a feature is unknown, options are missing, or they contradict each other.
@@ -61,7 +62,9 @@ def resolve_experiment(loaded: Params, name: str | None, options: Mapping[str, A
         fields["training"] = {**fields.get("training", {}), "seeds": options["seeds"]}
     wrong = schema_errors(ExperimentParams, fields)
     if wrong:
-        raise UsageError(f"experiment {name!r} cannot be used", details=wrong)
+        raise UsageError(
+            f"experiment {name!r} cannot be used; correct params.yaml or the options", details=wrong
+        )
     changed = {**loaded.experiments, name: ExperimentParams(**fields)}
     return name, loaded.model_copy(update={"experiments": changed})
 

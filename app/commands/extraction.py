@@ -219,7 +219,7 @@ def _with_input(
     """Leave out the features whose input (text, audio or video) the corpus lacks, and print a warning for each.
 
     Returns:
-        The remaining features.
+        The features whose input the corpus has.
 
     Raises:
         CorpusError: the corpus lacks the input of a feature that the user named, or of all features.
@@ -264,7 +264,7 @@ def _warn(result: "Extraction", failures: Path) -> None:
 
 
 def _warn_of_unavailable(result: "Extraction") -> None:
-    """Warn about features that another run may compute, and about media that changed since the scan."""
+    """Print warnings about features that another run may compute, and about media that changed since the scan."""
     from extract.engine.extraction import summarise_failures
 
     again = [f for f in result.unavailable if f.reason != Reason.CHANGED]

@@ -102,7 +102,11 @@ def encoders(
 
 
 def _measured() -> dict[str, Any]:
-    """Speeds of encoders that `python -m bench` measured, by encoder key; empty if none were measured."""
+    """Read the speeds of encoders that `python -m bench` measured (docs/benchmarks.json).
+
+    Returns:
+        A dictionary from encoder key to speeds in utterances per second; empty if there is no such file.
+    """
     if not BENCHMARKS.is_file():
         return {}
     found: dict[str, Any] = load_json(BENCHMARKS.read_text(encoding="utf-8")).get("encoders", {})
@@ -165,7 +169,12 @@ def _device() -> dict[str, Any]:
 
 
 def _weights() -> list[dict[str, Any]]:
-    """Check the checkpoints: one line for each that is present or part of a package, one line for all absent ones."""
+    """Check the checkpoints.
+
+    Returns:
+        One row for each checkpoint that is present, damaged or part of a Python package, and one row that counts the
+            absent ones.
+    """
     rows = weights.status()
     absent = [row.key for row in rows if row.state in ("absent", "refused") and row.kind != "wheel"]
     here = [row for row in rows if row.key not in absent]

@@ -1,4 +1,4 @@
-"""The command `ercache pretrain`: train an extractor."""
+"""The command `ercache pretrain`: train an extractor (an encoder of your own) on a corpus or a folder of files."""
 
 from pathlib import Path
 from typing import Annotated

@@ -29,7 +29,7 @@ COMPARED = "weighted F1 on test; p values are Holm-corrected"
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the commands of stage 2 to the command line."""
+    """Add the commands `train`, `evaluate`, `case`, `compare` and `sweep` to the command line."""
     for command in (train, evaluate, case, compare, sweep):
         cli.command(rich_help_panel=EXPERIMENTS)(command)
 
@@ -279,7 +279,7 @@ def _readings(experiment: str, model: str, loaded: Params, device: str, json: bo
 
 
 def _warn(run: str, marks: Sequence[str]) -> None:
-    """Print the remarks on a run that readers must know before they quote its scores."""
+    """Print the warnings that belong to the scores of a run, for example that it used random weights."""
     for mark in marks:
         say(f"warning: {run}: {mark}")
 

@@ -13,8 +13,9 @@ HEAD = ("open choice", "switch", "used here", "alternative", "weighted F1 (std)"
 
 
 def ablations_text(params: Params, reports: Path) -> Iterator[str]:
-    """A heading and a table for every experiment whose alternatives were tried, from the log of its last ablation
-    search.
+    """Write a heading and a table for every experiment that an ablation search has varied.
+
+    The scores come from the last search in the log of the experiment.
 
     Args:
         reports: folder with the logs of the searches.

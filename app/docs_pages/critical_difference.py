@@ -37,7 +37,7 @@ def draw_ranking(
 
     Args:
         path: file to write.
-        found: the ranking.
+        found: names, mean ranks and critical difference of the systems.
         scores: text to write beside each system, by the name of the system.
         published: names of systems that are drawn in the colour of published systems.
         title: title of the picture.
@@ -79,7 +79,7 @@ def _axis(axes: Axes, found: Ranking) -> None:
 
 
 def _joined(axes: Axes, found: Ranking) -> None:
-    """Draw a bar beside each group of systems that do not differ significantly."""
+    """Draw a vertical bar beside each group of systems that do not differ significantly."""
     right = len(found.names) + 0.5
     for place, (first, last) in enumerate(found.groups):
         x = right + GAP * place
@@ -94,7 +94,7 @@ def _joined(axes: Axes, found: Ranking) -> None:
 
 
 def _difference(axes: Axes, found: Ranking) -> None:
-    """Draw the critical difference as a bar of that length, on the scale of the rank axis."""
+    """Draw a horizontal line as long as the critical difference, on the scale of the rank axis."""
     end = 1 + found.difference
     axes.plot([1, end], [CD_ROW, CD_ROW], color=INK, linewidth=1.5)
     for x in (1, end):

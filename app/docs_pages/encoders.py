@@ -21,7 +21,7 @@ BYTES: Final = 4  # bytes of a parameter in float32
 
 
 def encoder_rows(defaults_only: bool = False) -> list[dict[str, Any]]:
-    """One row per encoder with its default params, as `ercache encoders --json` prints them.
+    """Describe every encoder with its default params, one dictionary each, as `ercache encoders --json` prints them.
 
     Args:
         defaults_only: whether to leave out the fields that depend on this machine (`available`, `why_not`).
@@ -61,7 +61,7 @@ def _row(
 
 
 def described(asked: Input) -> str:
-    """Describe the input of an encoder in words."""
+    """Describe in words what an encoder reads, for example frames, faces or sound at a sampling rate."""
     words = ["text"] if asked.text else []
     words += [f"{asked.rate / 1000:g} kHz mono"] if asked.rate else []
     words += [_pictures(asked.pictures)] if asked.pictures else []
@@ -99,7 +99,7 @@ def _parameters(key: str | None) -> str:
 
 
 def table_text(measured: Mapping[str, Any]) -> str:
-    """The table of encoders in Markdown. It is the same on every machine.
+    """Write the table of encoders in Markdown. The text is the same on every machine.
 
     Args:
         measured: entry `encoders` of docs/benchmarks.json: for each encoder key, `cpu` and `gpu`, each with

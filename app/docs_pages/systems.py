@@ -30,10 +30,10 @@ SMALLEST: Final = 0.001  # smaller p values are written as `< 0.001`
 
 @dataclass(frozen=True)
 class SystemsSection:
-    """Content of docs/systems.md about one group of comparable systems, without the hyper-parameter searches.
+    """What docs/systems.md says about one group of comparable systems, except its hyper-parameter searches.
 
     Attributes:
-        group: the systems.
+        group: the systems; corpus, task, label set and split are equal.
         models: rows of the table of models, see `against_reference`.
         singles: rows of the table of single modalities, see `against_single`.
         ranking: ranking of the models; None if there are fewer than two.
@@ -54,7 +54,7 @@ def sections(systems: Sequence[System]) -> list[SystemsSection]:
 
 
 def tables_text(parts: Sequence[SystemsSection], params: Params, sweeps: Path, stem: str) -> str:
-    """All tables of docs/systems.md in Markdown, with links to the pictures.
+    """Write all tables of docs/systems.md in Markdown, with links to the pictures.
 
     Args:
         sweeps: folder with the logs of the hyper-parameter searches. The logs of the ablations lie beside this folder.
@@ -108,7 +108,7 @@ def _single_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _search_table(group: Sequence[System], params: Params, sweeps: Path) -> str:
-    """Table of the hyper-parameter searches of a group of systems."""
+    """Write the Markdown table of the hyper-parameter searches for a group of comparable systems."""
     head = ("system", "configurations tried", "best on validation", "frozen")
     rows = [_searched(system, params, sweeps / f"{system.name}.csv") for system in group]
     return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
@@ -144,7 +144,7 @@ def _p(value: float) -> str:
 
 
 def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Remarks that readers must know before they quote a row, as a Markdown list."""
+    """Write the warnings that belong to the scores in the tables (such as random weights) as a Markdown list."""
     marks = [f"`{row['system']}`: {mark}" for row in rows for mark in row["marks"]]
     return ["", *(f"- {sentence}" for sentence in marks)] if marks else []
 

@@ -7,7 +7,7 @@ from ercache.errors import UsageError
 
 
 def line(cells: Sequence[str]) -> str:
-    """Format cells as one row of a Markdown table."""
+    """Join the texts of cells to one row of a Markdown table: `| a | b |`."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -36,7 +36,7 @@ def page_with_table(page: str, table: str, begin: str, end: str) -> str:
 
 
 def write_table(path: Path, table: str, begin: str, end: str) -> bool:
-    """Update the generated table in a Markdown page. Return whether the page changed."""
+    """Replace the generated table in a Markdown file by a new one. Return whether the file changed."""
     before = path.read_text(encoding="utf-8")
     after = page_with_table(before, table, begin, end)
     path.write_text(after, encoding="utf-8")

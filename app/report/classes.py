@@ -10,12 +10,12 @@ from ercache.manifest import PRESENCE
 
 @dataclass(frozen=True)
 class Cell:
-    """A shaded cell of a matrix in the report.
+    """A shaded cell of a confusion matrix or of the table of F1 scores.
 
     Attributes:
         shade: darkness, from 0 (white) to 1.
-        text: number in the cell.
-        small: smaller number below the first one.
+        text: main number in the cell: a share of the row, or an F1 score, in percent.
+        small: second number in small print below it: the count of utterances; "" for none.
     """
 
     shade: float
@@ -24,16 +24,16 @@ class Cell:
 
     @property
     def dark(self) -> bool:
-        """Whether white text is more readable than black on this shade."""
+        """Whether the shade is so dark that white text is more readable than black text."""
         return self.shade > 0.68
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Confusion matrix of a run on test data. Counts are summed over seeds; rows are true classes and shares add up per
-    row.
+    """Confusion matrix of a run on test data. Rows are true classes, columns are predicted classes.
 
-    In a multi-label task, each emotion has two rows: utterances without it, and utterances with it.
+    Counts are summed over seeds. The shares of each row add up to 100 %. In a multi-label task, each emotion has two
+    rows: utterances without it, and utterances with it.
     """
 
     experiment: str
@@ -53,7 +53,10 @@ class ClassTable:
 
 
 def confusion_of(run: Run) -> Confusion | None:
-    """The confusion matrix of a run for the report. None if the run stores none, or one of a wrong size."""
+    """Turn the stored confusion matrix of a run into shaded cells.
+
+    None if the run stores no matrix, or if its size differs from the number of classes.
+    """
     classes, columns, counts = _table_of(run)
     if not counts or len(counts) != len(classes) or any(len(row) != len(columns) for row in counts):
         return None
@@ -68,10 +71,10 @@ def confusion_of(run: Run) -> Confusion | None:
 
 
 def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
-    """Read a confusion matrix from a run.
+    """Read the confusion matrix from the record of a run.
 
     Returns:
-        Names of the rows, names of the columns, and counts.
+        Three lists: names of the rows (true classes), names of the columns (predicted classes), and rows of counts.
     """
     names, stored = run.record.classes, run.record.confusion
     if not run.record.several:
@@ -81,7 +84,7 @@ def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
 
 
 def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
-    """Describe the most frequent confusion of two classes in a sentence."""
+    """Write a sentence about the most frequent confusion: which true class was predicted as which other class."""
     wrong = [
         (-n, true, predicted)
         for i, (true, row) in enumerate(zip(classes, counts, strict=True))
@@ -95,7 +98,7 @@ def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
 
 
 def class_table(runs: Sequence[Run]) -> ClassTable | None:
-    """Table of F1 per class, of all runs that store it. None if no run does."""
+    """Build the table of test F1 scores per class, for all runs that store them. None if no run stores them."""
     scored = [run for run in runs if run.record.per_class]
     if not scored:
         return None

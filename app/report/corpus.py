@@ -13,7 +13,11 @@ LIST_LIMIT = 50  # longest expandable list; further entries are only counted
 
 @dataclass(frozen=True)
 class PartRow:
-    """Sizes of one corpus part (train, dev or test). `longest` is the number of utterances in its longest dialogue."""
+    """Numbers of dialogues, utterances and speakers in one corpus part (train, dev or test).
+
+    Attributes:
+        longest: number of utterances in the longest dialogue.
+    """
 
     name: str
     dialogues: int
@@ -24,7 +28,12 @@ class PartRow:
 
 @dataclass(frozen=True)
 class LabelShare:
-    """Frequency of a label in one part of a corpus. `width` is the width of its bar, in percent of the widest bar."""
+    """How often a label occurs in one part (train, dev or test) of a corpus.
+
+    Attributes:
+        percent: share of the utterances of this part, in percent.
+        width: width of the bar in the chart, in percent of the widest bar.
+    """
 
     count: int
     percent: float
@@ -33,7 +42,12 @@ class LabelShare:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """Frequencies of a label, one per corpus part. `colour` is None for the row of utterances without a label."""
+    """Row of the label chart: how often a label occurs in each corpus part (train, dev, test).
+
+    Attributes:
+        colour: colour of the bars; None for the row that counts utterances without a label.
+        shares: one `LabelShare` per corpus part.
+    """
 
     label: str
     colour: str | None
@@ -42,7 +56,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Distribution of the labels of one label set, for every part of a corpus (train, dev, test)."""
+    """How often each label of one label set occurs in every part of a corpus (train, dev, test)."""
 
     name: str
     parts: tuple[str, ...]
@@ -51,7 +65,7 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class ReasonCount:
-    """A kind of problem (status and reason), and how often it occurs."""
+    """How often one reason for a missing feature occurs, with its status and its meaning in words."""
 
     status: str
     reason: str
@@ -61,7 +75,13 @@ class ReasonCount:
 
 @dataclass(frozen=True)
 class CorpusView:
-    """What the report shows about a corpus. `more` is the number of problems that are not listed."""
+    """What the report shows about a corpus: sizes, labels, splits and the problems that the scan found.
+
+    Attributes:
+        reasons: numbers of problems, by status and reason.
+        problems: the first problems.
+        more: number of further problems, which are not listed.
+    """
 
     name: str
     version: str
@@ -75,7 +95,7 @@ class CorpusView:
 
 
 def corpus_view(manifest: Manifest) -> CorpusView:
-    """Turn a manifest into what the report shows about the corpus."""
+    """Collect sizes, label counts, splits and scan problems from a manifest, for the report."""
     counts = Counter((p.status, p.reason) for p in manifest.problems)
     return CorpusView(
         name=manifest.corpus,
@@ -97,7 +117,7 @@ def corpus_view(manifest: Manifest) -> CorpusView:
 
 
 def meaning_of(reason: str) -> str:
-    """Explanation of why an utterance has no feature, for a reason; "" if the reason is unknown."""
+    """Explain in words what a reason such as `no_face` means for an utterance; "" if ercache has no such reason."""
     return Reason(reason).meaning if reason in list(Reason) else ""
 
 

@@ -22,7 +22,7 @@ class CoverageRow:
     Attributes:
         path: the cache file; empty if there is none.
         notes: number of utterances that have the feature with a note on it.
-        warning: why the cache file does not fit the manifest; "" if it fits.
+        warning: a sentence if the cache file is absent or its utterance ids differ from the manifest; otherwise "".
     """
 
     part: str
@@ -38,7 +38,13 @@ class CoverageRow:
 
 @dataclass(frozen=True)
 class NotedIds:
-    """Utterances of one corpus part whose feature has a note, with the notes. `more` counts those not listed."""
+    """Utterances of one corpus part (train, dev or test) whose feature has a note, for example `frames 4 of 6`.
+
+    Attributes:
+        count: number of these utterances.
+        notes: utterance id and note of the first ones.
+        more: number of these utterances that are not listed.
+    """
 
     part: str
     count: int
@@ -48,7 +54,12 @@ class NotedIds:
 
 @dataclass(frozen=True)
 class MissingIds:
-    """Utterances of one corpus part that lack a feature for the same reason. `more` counts those not listed."""
+    """Utterances of one corpus part (train, dev or test) that lack a feature for the same reason.
+
+    Attributes:
+        ids: ids of the first ones.
+        more: number of these utterances that are not listed.
+    """
 
     part: str
     reason: ReasonCount
@@ -58,7 +69,14 @@ class MissingIds:
 
 @dataclass(frozen=True)
 class FeatureView:
-    """What the report shows about a feature: origin, arrays and coverage. `known` is False for imported features."""
+    """What the report shows about a feature: how it was computed, its arrays, and which utterances have it.
+
+    Attributes:
+        known: whether ercache computed the feature. False if it was imported.
+        rows: one row per corpus part.
+        gaps: utterances without the feature, by corpus part and reason.
+        noted: utterances whose feature has a note, by corpus part.
+    """
 
     name: str
     modality: str
@@ -75,7 +93,11 @@ class FeatureView:
 
 @dataclass(frozen=True)
 class IncompleteUtterance:
-    """An utterance that lacks a feature. `reasons` says for each feature why it is missing, or "" if it is present."""
+    """An utterance that lacks at least one feature.
+
+    Attributes:
+        reasons: one text per feature of the corpus: why the utterance lacks it, or "" if the utterance has it.
+    """
 
     id: str
     part: str
@@ -84,7 +106,15 @@ class IncompleteUtterance:
 
 @dataclass(frozen=True)
 class CoverageView:
-    """What the report shows about all features of a corpus, and the utterances that lack at least one of them."""
+    """What the report shows about all features of a corpus together.
+
+    Attributes:
+        features: one entry per feature.
+        gaps: the first utterances that lack at least one feature.
+        more: number of further utterances that lack a feature.
+        complete: number of utterances that have every feature.
+        total: number of all utterances.
+    """
 
     corpus: str
     features: tuple[FeatureView, ...]
@@ -95,7 +125,7 @@ class CoverageView:
 
 
 def coverage_view(corpus: str, caches: Sequence[CacheIndex], manifest: Manifest | None) -> CoverageView:
-    """Turn the caches of a corpus into what the report shows about its features, ordered by modality."""
+    """Collect from the caches of a corpus which utterances have which feature. Features are ordered by modality."""
     features: dict[tuple[str, str], list[CacheIndex]] = {}
     parts = manifest.parts if manifest else ("train", "dev", "test")
     for cache in sorted(
@@ -145,7 +175,7 @@ def _feature_view(files: Sequence[CacheIndex], manifest: Manifest | None) -> Fea
 
 
 def weights_text(provenance: dict[str, Any]) -> str:
-    """Describe the weights of a feature in one line."""
+    """Describe the weights of the encoder in one line: checkpoint, revision, sha256, and whether they are random."""
     weights = provenance.get("weights")
     if not weights:
         return "none (the encoder is not trained)"
@@ -160,7 +190,7 @@ def weights_text(provenance: dict[str, Any]) -> str:
 
 
 def shortened(value: Any) -> Any:
-    """Replace long dictionaries and lists in a JSON value by a text that gives their size."""
+    """Copy a JSON value with every long dictionary and list replaced by a text such as `(120 entries)`."""
     if isinstance(value, dict):
         if len(value) > _LONGEST:
             return f"({len(value):,} entries)"

@@ -26,7 +26,7 @@ Series = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tick:
-    """A tick of an axis: its position in the drawing, and its text."""
+    """A tick of an axis: its position in the drawing, and the number written beside it."""
 
     at: float
     text: str
@@ -34,11 +34,11 @@ class Tick:
 
 @dataclass(frozen=True)
 class Shape:
-    """A line or an area in the drawing.
+    """A line or an area in a drawing of learning curves.
 
     Attributes:
-        points: coordinates `x,y` of the points, separated by blanks.
-        kind: classes of the style sheet.
+        points: coordinates `x,y` of the corner points, separated by blanks, as SVG wants them.
+        kind: names of CSS classes, which decide the colour and the width of the line.
     """
 
     points: str
@@ -47,7 +47,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Ring:
-    """A small circle that marks the best epoch of a seed on its curve."""
+    """A small circle on the curve of one seed. It marks the best epoch of that seed."""
 
     x: float
     y: float
@@ -60,8 +60,8 @@ class Panel:
 
     Attributes:
         label: text of the vertical axis.
-        epochs: range of the horizontal axis.
-        values: range of the vertical axis.
+        epochs: first and last epoch of the horizontal axis.
+        values: lowest and highest value of the vertical axis.
     """
 
     label: str
@@ -79,33 +79,39 @@ class Panel:
 
     @property
     def x_ticks(self) -> list[Tick]:
-        """Ticks of the horizontal axis, at whole epochs."""
+        """Positions and texts of the ticks on the horizontal axis, at whole epochs."""
         return [Tick(_px(self.x(e)), f"{e:g}") for e in _ticks(self.epochs, integer=True)]
 
     @property
     def y_ticks(self) -> list[Tick]:
-        """Ticks of the vertical axis, at round values."""
+        """Positions and texts of the ticks on the vertical axis, at round values."""
         return [Tick(_px(self.y(v)), f"{v:g}") for v in _ticks(self.values, integer=False)]
 
     def x(self, epoch: float) -> float:
-        """Horizontal position of an epoch in the drawing."""
+        """Horizontal position of an epoch in the drawing, from the left edge."""
         low, high = self.epochs
         return LEFT + (RIGHT - LEFT) * (epoch - low) / (high - low)
 
     def y(self, value: float) -> float:
-        """Vertical position of a value in the drawing. In an SVG, larger positions are lower."""
+        """Vertical position of a value in the drawing, from the upper edge: in an SVG, larger positions are lower."""
         low, high = self.values
         return BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low)
 
     def points(self, epochs: Series, values: Series) -> str:
-        """Coordinates of the points of a line. Values that are not finite are left out."""
+        """Write the points of a line over epochs as a text `x,y x,y ...`. Values that are not finite are left out."""
         pairs = zip(epochs.tolist(), values.tolist(), strict=True)
         return " ".join(f"{_px(self.x(e))},{_px(self.y(v))}" for e, v in pairs if np.isfinite(v))
 
 
 @dataclass(frozen=True)
 class CurveView:
-    """Learning curves of a run as two drawings: validation score and losses. `summary` describes them in words."""
+    """Learning curves of a run.
+
+    Attributes:
+        score: drawing of the validation score.
+        loss: drawing of the train loss and the validation loss.
+        summary: a sentence with the numbers of seeds and epochs and the best epochs.
+    """
 
     experiment: str
     score: Panel
@@ -167,7 +173,11 @@ def _draw(
 
 
 def _column(curves: Curves, name: str, scale: float = 1.0) -> dict[int, Series]:
-    """Values of one score or loss over epochs, by seed. Seeds without values are left out."""
+    """Look up the values of one score or loss.
+
+    Returns:
+        A dictionary from seed to values over the epochs. Seeds without values are left out.
+    """
     return {n: scale * np.array(columns[name]) for n, columns in sorted(curves.items()) if columns.get(name)}
 
 
@@ -182,7 +192,7 @@ def _epochs(curves: Curves) -> tuple[float, float]:
 
 
 def _range(columns: Sequence[Mapping[int, Series]]) -> tuple[float, float]:
-    """Range of all finite values, with a margin. 0 to 1 if there are none."""
+    """Find the lowest and highest finite value of all curves, and add a margin. Without values, 0 and 1."""
     values = np.concatenate([np.empty(0), *(y for column in columns for y in column.values())])
     values = values[np.isfinite(values)]
     if not len(values):
@@ -198,5 +208,5 @@ def _ticks(limits: tuple[float, float], *, integer: bool) -> list[float]:
 
 
 def _px(value: float) -> float:
-    """Round a position in the drawing to what a screen can show."""
+    """Round a position in the drawing to two decimals, more than a screen can show."""
     return round(value, 2)

@@ -38,7 +38,14 @@ class Extractor(BaseModel):
 
 @dataclass(frozen=True)
 class ExtractorRow:
-    """One row of the table of extractors. `figures` holds quality measures; None for one that was not computed."""
+    """One row of the table of extractors.
+
+    Attributes:
+        trained: loss, size and initial weights, in words.
+        seen: corpora and numbers of utterances that the extractor was trained on or chosen by.
+        chosen: which epoch was chosen, by which score.
+        figures: quality measures in the order of `FIGURES`; None for a measure that was not computed.
+    """
 
     name: str
     extractor: str
@@ -58,7 +65,7 @@ def read_extractor(folder: Path) -> Extractor:
 
 
 def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
-    """Turn records of extractors into rows of the table, in the given order."""
+    """Turn the records of extractors into one table row each, in the same order."""
     return [
         ExtractorRow(
             e.name,
@@ -73,7 +80,7 @@ def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
 
 
 def _trained(extractor: Extractor) -> str:
-    """Describe in words how an extractor was trained: objective, margin, size and initial weights."""
+    """Describe in words how an extractor was trained: loss (with its margin), size and initial weights."""
     config = extractor.config
     words = [str(config[key]) for key in ("size", "init") if key in config]
     if config.get("objective") == "triplet":

@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CacheIndex:
-    """Index and provenance of a cache file, without its values.
+    """What a cache file says about its feature and its utterances, without the values of the feature.
 
     Attributes:
         path: path relative to the folder of the caches.
-        digest: sha256 that the file stores about itself.
+        digest: sha256 of the content, as the file itself stores it.
     """
 
     path: str
@@ -42,7 +42,7 @@ class ReportData:
     """Everything under the data folder that the report shows, in the order of file names.
 
     Attributes:
-        unreadable: path relative to the data folder, and why the file cannot be read.
+        unreadable: for each file that cannot be read, its path relative to the data folder, and why.
     """
 
     manifests: tuple[Manifest, ...]
@@ -52,11 +52,15 @@ class ReportData:
     unreadable: tuple[tuple[str, str], ...]
 
     def manifest(self, corpus: str) -> Manifest | None:
-        """The manifest of a corpus, or None if there is none."""
+        """Find the manifest of a corpus. None if no readable manifest has this corpus."""
         return next((m for m in self.manifests if m.corpus == corpus), None)
 
     def groups(self) -> dict[tuple[str, str, str, str], list[Run]]:
-        """Groups of runs that can be compared. In each group, the run with the best validation score comes first."""
+        """Group the runs that can be compared: same corpus, label set, split and task.
+
+        Returns:
+            A dictionary from these four values to runs. The run with the best validation score comes first.
+        """
         groups: dict[tuple[str, str, str, str], list[Run]] = {}
         for run in sorted(self.runs, key=lambda r: (r.record.comparable, r.rank)):
             groups.setdefault(run.record.comparable, []).append(run)
@@ -75,7 +79,7 @@ def gather(data: Path) -> ReportData:
 
 
 def read_cache(path: Path, root: Path) -> CacheIndex:
-    """Read index and provenance of a cache file, without its values.
+    """Read the index and the provenance of a cache file, but no values.
 
     Args:
         path: the file, `<root>/<corpus>/<modality>/<feature>.<part>.h5`.

@@ -1,4 +1,4 @@
-"""Remarks that readers must know before they quote a result. The report shows them beside the score."""
+"""Remarks that the report shows beside a score, for example that the run used random weights."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ NOT_THE_PAPER = "not the paper's profile"
 
 @dataclass(frozen=True)
 class Mark:
-    """A remark on a result. If it is grave, the score may be wrong."""
+    """A remark beside a score. If it is grave (such as random weights), the score may be wrong."""
 
     text: str
     grave: bool
 
 
 def marks_of(run: Run, gathered: ReportData) -> tuple[Mark, ...]:
-    """All different remarks on a run, the grave ones first."""
+    """Collect all different remarks on the scores of a run, the grave ones first."""
     grave = list(run.record.marks)
     origin = run.record.provenance
     for found, text in ((origin.random_weights, "random weights"), (origin.leak, "leak")):
@@ -35,7 +35,7 @@ def marks_of(run: Run, gathered: ReportData) -> tuple[Mark, ...]:
 
 
 def _changes(run: Run, gathered: ReportData) -> list[str]:
-    """Describe what has changed in caches and labels since the run was trained. Absent files are ignored."""
+    """List which caches and labels have changed since the run was trained, one text each. Absent files are ignored."""
     record, manifest = run.record, gathered.manifest(run.record.corpus)
     labels = None
     if manifest and (record.split in manifest.splits or manifest.folds_of(record.split)):

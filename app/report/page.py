@@ -25,7 +25,11 @@ OPEN_MATRICES = 4  # confusion matrices that are shown; those of other runs can 
 
 @dataclass(frozen=True)
 class Results:
-    """What the report shows about one group of comparable runs. `colours` gives the colour of each class."""
+    """What the report shows about one group of runs with the same corpus, label set, split and task.
+
+    Attributes:
+        colours: dictionary from class name to colour.
+    """
 
     scores: GroupView
     curves: Sequence[CurveView]
@@ -58,10 +62,10 @@ def write_report(data: Path = Path("data"), out: Path | None = None) -> Path:
 
 
 def render(gathered: ReportData, compare: Compare = compare_runs) -> str:
-    """Render the report as HTML.
+    """Fill the templates of the report with the gathered data. Returns the HTML page as a text.
 
     Args:
-        compare: function that compares runs, given their folders.
+        compare: function that takes run folders and returns the differences between all pairs of runs.
     """
     corpora = dict.fromkeys([m.corpus for m in gathered.manifests] + [c.corpus for c in gathered.caches])
     coverage = [

@@ -16,14 +16,14 @@ from fusion.runs.schema import read_run as read_record
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, and the content of its `run.json`."""
+    """A trained experiment: its run folder, and the content of `run.json` in this folder."""
 
     folder: Path
     record: RunRecord
 
     @property
     def rank(self) -> tuple[float, str]:
-        """Key for sorting runs: the run with the best *validation* score comes first."""
+        """Sort key for a list of runs: the run with the best *validation* score comes first, then by name."""
         return (-self.record.validation[METRIC].mean, self.record.experiment)
 
 
@@ -32,7 +32,7 @@ Curves = dict[int, dict[str, list[float]]]
 
 
 def read_run(folder: Path) -> Run:
-    """Read the `run.json` of a run folder.
+    """Read `run.json` (settings, scores and origin of a run) from a run folder.
 
     Raises:
         UsageError: `run.json` is damaged.

@@ -21,7 +21,13 @@ TASKS = {"erc": "recognition", "epc": "prediction of the next utterance"}
 
 @dataclass(frozen=True)
 class Dot:
-    """A score and its interval in the dot plot, as positions in percent of the axis. `low` and `high` may be None."""
+    """A dot in the plot of scores, with its confidence interval.
+
+    Attributes:
+        value: position of the score, in percent of the axis.
+        low, high: positions of the ends of the interval; None if the run stores no interval.
+        text: score and interval in words.
+    """
 
     value: float
     low: float | None
@@ -31,7 +37,15 @@ class Dot:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """Validation and test scores of a run, one per metric, in percent. `folds` has the test scores of each fold."""
+    """Row of the table of scores: settings of a run, and its validation and test scores in percent, one per metric.
+
+    Attributes:
+        inputs: modalities and names of the features.
+        epochs: best epoch of each training run.
+        lacking: number of test utterances without a feature, by modality.
+        chosen: whether the run has the best validation score of its group.
+        folds: name and test scores of each fold of a cross-validation.
+    """
 
     experiment: str
     model: str
@@ -51,8 +65,9 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Pair:
-    """Difference of two runs on test data, a - b, in percentage points. The p values are corrected for the number of
-    pairs.
+    """Difference of the test scores of two runs, a - b, in percentage points.
+
+    The p values are corrected for the number of pairs.
 
     Attributes:
         clear: whether every p value that was computed is below 0.05.
@@ -94,11 +109,12 @@ Compare = Callable[[list[Path]], Sequence[Mapping[str, Any]]]
 
 
 def group_view(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> GroupView:
-    """Turn comparable runs into what the report shows about their scores.
+    """Collect the scores, the dot plot, the baseline and the pairwise differences of comparable runs.
 
     Args:
-        runs: the runs; the first one has the best validation score.
-        compare: function that compares runs, given their folders.
+        runs: runs with the same corpus, label set, split and task. The first one has the best validation score.
+        gathered: all data of the report.
+        compare: function that takes run folders and returns the differences between all pairs of runs.
     """
     corpus, label_set, split, task = runs[0].record.comparable
     floor = floor_of(runs[0], gathered.manifest(corpus))
@@ -121,9 +137,10 @@ def group_view(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> G
 
 
 def floor_of(run: Run, manifest: Manifest | None) -> dict[str, float]:
-    """Test scores of the majority baseline. Empty if the manifest or the split is absent.
+    """Test scores of the majority baseline, which always predicts the most frequent label of the train subset.
 
-    The baseline always predicts the most frequent label of the train subset.
+    Returns:
+        A dictionary from metric to score, as a fraction. It is empty if the manifest or the split is absent.
     """
     split = manifest.splits.get(run.record.split) if manifest else None
     if manifest is None or split is None:
@@ -137,7 +154,7 @@ def axis_of(runs: Sequence[Run], floor: float | None) -> tuple[int, int, int]:
     """Choose the axis of the dot plot so that all points and intervals fit.
 
     Returns:
-        Low end, high end and step between ticks, in percent.
+        Three numbers, in percent: low end of the axis, high end, and step between two ticks.
     """
     shown = [floor] if floor is not None else []
     for run in runs:
@@ -151,10 +168,10 @@ def axis_of(runs: Sequence[Run], floor: float | None) -> tuple[int, int, int]:
 
 
 def pairs_of(ranked: Sequence[Run], compare: Compare) -> tuple[tuple[Pair, ...], str]:
-    """Compare every pair of runs.
+    """Compute the difference of every pair of runs on test data.
 
     Returns:
-        The pairs, and a text that says why there are none ("" if there are).
+        Two values: one `Pair` per pair of runs, and a text that says why no pair was compared ("" if pairs were).
     """
     if len(ranked) < 2:
         return (), "there is only one run"
@@ -169,7 +186,7 @@ def pairs_of(ranked: Sequence[Run], compare: Compare) -> tuple[tuple[Pair, ...],
 
 
 def compare_runs(folders: list[Path]) -> Sequence[Mapping[str, Any]]:
-    """Compare runs pairwise, with the tests of `ercache compare`."""
+    """Compare every pair of runs with the tests of `ercache compare`: paired bootstrap and McNemar's test."""
     # Imported here because statsmodels is slow to load, and a page without runs does not need it.
     from fusion.evaluation.significance import compare
 

@@ -17,7 +17,14 @@ SHORTEST, LONGEST = 6, 14  # preferred number of utterances, so that the convers
 
 @dataclass(frozen=True)
 class Turn:
-    """An utterance; `predicted` is the majority vote of the seeds, or None if the run predicts nothing for it."""
+    """One utterance of the shown conversation.
+
+    Attributes:
+        number: position among the shown utterances, counted from 1.
+        predicted: class that most seeds predict; None if the run predicts nothing for this utterance.
+        votes: number of seeds that predict this class.
+        seeds: number of all seeds.
+    """
 
     number: int
     id: str
@@ -31,7 +38,7 @@ class Turn:
 
     @property
     def state(self) -> str:
-        """`right`, `wrong`, or `open` if the label or the prediction is missing."""
+        """Whether the prediction is `right` or `wrong`; `open` if the utterance has no label or no prediction."""
         if self.label is None or self.predicted is None:
             return "open"
         return "right" if self.label == self.predicted else "wrong"
@@ -66,7 +73,9 @@ class TimelineView:
 
 
 def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
-    """Choose a test conversation and join it with the predictions of a run. None without predictions or a manifest.
+    """Choose a test conversation, and put the predictions of a run beside its utterances.
+
+    None if the corpus has no manifest, or the run has no predictions for it.
 
     Args:
         best: the run with the best validation score.
@@ -97,7 +106,11 @@ def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
 
 
 def _majorities(run: Run) -> "dict[str, MajorityVote]":
-    """Majority vote of the seeds for each test utterance. Empty if the stored predictions are damaged."""
+    """Find the class that most seeds predict, for each test utterance.
+
+    Returns:
+        A dictionary from utterance id to majority vote; empty if the stored predictions are absent or damaged.
+    """
     from fusion.runs.predictions import (
         read_majority_votes,  # imports torch, which a page without runs does not need
     )
@@ -111,8 +124,11 @@ def _majorities(run: Run) -> "dict[str, MajorityVote]":
 def choose_dialogue(dialogues: Mapping[str, Sequence[Utterance]], label_set: str) -> str:
     """Choose a dialogue for the report by its true labels. Predictions play no role.
 
-    Dialogues of 6 to 14 utterances, or of the closest length, are candidates. The one with most changes of the label is
-    chosen; if several are equal, the one with more speakers, then the first.
+    Candidates are the dialogues of 6 to 14 utterances or, if there are none, those of the closest length. The candidate
+    whose label changes most often is chosen. Among equal ones, it is the one with most speakers, then the first.
+
+    Returns:
+        The name of the dialogue.
     """
 
     def rank(dialogue: str) -> tuple[int, int, int]:

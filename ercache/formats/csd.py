@@ -1,10 +1,9 @@
 """Read computational sequences of the CMU-MultimodalSDK (.csd files, HDF5).
 
 Layout: each video `<root>/data/<video>` has two tables: `features` [n, d], n rows of d numbers, and `intervals` [n, 2],
-the start and end of each row. A sequence that covers a whole video is cut by the
-times of the utterances in the manifest. A row belongs to every utterance that the row's time interval overlaps, as in
-the alignment of the SDK. Segments (`video[k]`) are matched by time, too: k counts the rows of a label file and does not
-identify a clip.
+the start and end of each row. A sequence that covers a whole video is cut by the times of the utterances in the
+manifest. A row belongs to every utterance that the row's time interval overlaps, as in the alignment of the SDK.
+Segments (`video[k]`) are matched by time, too: k counts the rows of a label file and does not identify a clip.
 """
 
 from collections.abc import Mapping

@@ -57,7 +57,7 @@ def import_file(
         modality: modality, needed if the format does not define it.
 
     Returns:
-        Names of the features, paths of the caches, and notes for the user.
+        Names of the features, paths of the caches, number of utterances, and notes for the user.
 
     Raises:
         UsageError: the file is absent, not of that format, refused, or has no utterance of this corpus.
