@@ -32,7 +32,7 @@ NO_FILE = frozenset(
 
 
 def scan_corpus(corpus: str, root: Path, loaded: Params) -> Manifest:
-    """Scan a corpus and show progress.
+    """Scan a corpus: read its annotation, check its files, and show progress.
 
     Args:
         corpus: key of the corpus.
@@ -61,7 +61,7 @@ def save_manifest(manifest: Manifest, root: Path, path: Path) -> None:
 
 
 def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
-    """Print a warning if many clips of a scanned corpus are unusable.
+    """Print a warning if a tenth of the clips of a scanned corpus or more are unusable.
 
     Raises:
         WorkError: no clip is usable, or the manifest has no utterance.

@@ -36,7 +36,7 @@ class System:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Modalities of the features that the experiment uses."""
+        """Modalities (text, audio, visual) of the features that the experiment uses."""
         return tuple(self.entry.features)
 
     @property

@@ -195,7 +195,7 @@ class CacheFile:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Ids of all utterances in the file, in manifest order."""
+        """Ids of all utterances in the index of the file, with or without the feature, in manifest order."""
         return tuple(entry.id for entry in self.entries)
 
     def __contains__(self, utterance: str) -> bool:

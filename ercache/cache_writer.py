@@ -1,4 +1,7 @@
-"""Write a cache file. Readers see the complete file or no file, and equal content gives equal bytes."""
+"""Write a cache file (see `ercache.cache`) atomically: readers see the complete file or no file.
+
+Equal content gives equal bytes.
+"""
 
 import hashlib
 import os
@@ -99,7 +102,9 @@ def _size_bound(
     offsets: Mapping[str, NDArray[np.int64]],
     provenance: int,
 ) -> int:
-    """Upper bound of the size of the cache file, in bytes. Strings count twice, because HDF5 stores them with gaps."""
+    """Compute a size in bytes that the cache file cannot exceed. Strings count twice, because HDF5 stores them with
+    gaps.
+    """
     values = sum(
         int(offsets[s.name][-1]) * int(np.prod(s.shape, dtype=np.int64)) * np.dtype(s.dtype).itemsize
         for s in specs

@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether both files hold the same utterances with the same status and the same values."""
+        """Whether both files hold the same utterances and arrays, with the same statuses and the same values."""
         differences = (
             self.only_a,
             self.only_b,

@@ -18,7 +18,7 @@ def cores(root: Path = ROOT) -> int:
     """Number of CPUs that this process can use, at least 1.
 
     Args:
-        root: folder that contains `proc` and `sys`. Tests pass a folder of their own.
+        root: folder that contains the folders `proc` and `sys` of Linux: `/`, or a copy in tests.
     """
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([here, *(math.ceil(quota) for quota in _quotas(root))]))

@@ -16,7 +16,7 @@ def canonical_json(value: Any) -> str:
 
 
 def digest_of(value: Any) -> str:
-    """Compute the sha256 (hex) of a value, written by `canonical_json`."""
+    """Compute the sha256 (hex) of a value, after converting it to JSON by `canonical_json`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 

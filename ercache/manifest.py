@@ -127,7 +127,7 @@ class Manifest:
         return tuple(dict.fromkeys(u.part for u in self.utterances))
 
     def of_part(self, part: str) -> tuple[Utterance, ...]:
-        """Utterances of one part of the corpus (for example, train), in order."""
+        """Select the utterances of one part of the corpus (for example, train), in manifest order."""
         return tuple(u for u in self.utterances if u.part == part)
 
     def summary(self) -> dict[str, dict[str, Any]]:
@@ -357,7 +357,10 @@ def _no_collection() -> Iterator[None]:
 
 
 def _read_splits(path: Path) -> tuple[dict[str, dict[str, tuple[str, ...]]], dict[str, tuple[Promise, ...]]]:
-    """Read the splits and their promises. Files of older versions hold no promises."""
+    """Read the splits of a manifest, and what each split promises (that its subsets share no speaker or no dialogue).
+
+    Files of older versions hold no promises.
+    """
     if not path.is_file():
         raise CorpusError(f"splits not found: {path}", hint="scan the corpus again")
     splits: dict[str, dict[str, tuple[str, ...]]] = {}

@@ -43,7 +43,7 @@ def keep_stdout_clean() -> None:
 
 
 def share_one_heap() -> None:
-    """Let all threads share one memory heap (glibc), so that memory that one thread freed can be used by another."""
+    """Let all threads share one memory heap (glibc). Memory that one thread freed can then be used by another."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:  # other C libraries do not have this problem
         mallopt(M_ARENA_MAX, 1)

@@ -62,7 +62,7 @@ class Registry(Mapping[str, E], Generic[E]):
 
         Raises:
             KeyError: there is no entry with this key.
-            UsageError: an entry or a plug-in is unusable.
+            UsageError: an entry lacks something that it needs, or a plug-in cannot be imported.
         """
         if key not in self.known:
             name = f"{self._package}.{key.replace('/', '.').replace('-', '_')}"

@@ -60,7 +60,7 @@ def extractor_folder(data: Path, name: str) -> Path:
 
 
 def read_record(data: Path, name: str) -> ExtractorRecord:
-    """Read the record (`extractor.json`) of an extractor.
+    """Read what `extractor.json` records about an extractor: its encoder, its switches and the sha256 of its files.
 
     Raises:
         WeightsError: the extractor is not trained yet, or its record is damaged.

@@ -1,4 +1,4 @@
-"""Helpers for writing messages."""
+"""Write counts with their nouns in messages for the user."""
 
 
 def count_noun(number: int, thing: str, things: str = "") -> str:

@@ -196,7 +196,7 @@ def _speech() -> dict[str, Any]:
 
 
 def _store() -> dict[str, Any]:
-    """Check that the store of finished results can be written to."""
+    """Check that the folder for finished results (one feature of one utterance each) can be written to."""
     from extract.engine.segment import locks_work
 
     try:

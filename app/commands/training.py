@@ -133,7 +133,7 @@ def evaluate(
 
 
 def show_classes(per_class: Mapping[str, Mapping[str, float]], confusion: Sequence[Sequence[int]]) -> None:
-    """Print precision, recall and F1 of every class, and the confusion matrix."""
+    """Print a table with precision, recall and F1 of every class, and a table with the confusion matrix."""
     rows = [
         (name, *[f"{row[m]:.3f}" for m in ("precision", "recall", "f1")], row["support"])
         for name, row in per_class.items()
@@ -149,7 +149,7 @@ def case(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the model to look into.")] = 0,
     json: Json = False,
 ) -> None:
-    """Show where AVAFN attends in one dialogue (the case study of the paper).
+    """Print the attention weights of a trained AVAFN for each turn of one dialogue (the case study of the paper).
 
     Example: [dim]ercache case data/models/avafn train_dia1[/]
     """
@@ -224,7 +224,7 @@ def sweep(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Search hyper-parameters. Only validation data decide. Every trial is logged.
+    """Try hyper-parameter values and compare their validation scores. Every trial is logged.
 
     Example: [dim]ercache sweep m2fnet[/]
     """

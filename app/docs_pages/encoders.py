@@ -1,4 +1,4 @@
-"""The table of encoders, for `ercache encoders` and docs/encoders.md."""
+"""The table that describes every encoder, for `ercache encoders` and docs/encoders.md."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -128,5 +128,5 @@ def _speed(measured: Mapping[str, float] | None) -> str:
 
 
 def write_page(path: Path, measured: Mapping[str, Any]) -> bool:
-    """Update the table of encoders in a Markdown page. Return whether the page changed."""
+    """Replace the table of encoders in a Markdown file by the current one. Return whether the file changed."""
     return write_table(path, table_text(measured), BEGIN, END)

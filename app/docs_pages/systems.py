@@ -1,4 +1,4 @@
-"""Generate the tables and pictures of docs/systems.md."""
+"""Generate docs/systems.md: tables that compare the trained systems, and pictures of their ranks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class SystemsSection:
 
 
 def sections(systems: Sequence[System]) -> list[SystemsSection]:
-    """Compute one section of docs/systems.md per group of comparable systems. The bootstraps take seconds."""
+    """Compute the content of docs/systems.md: one `SystemsSection` per group of comparable systems. Takes seconds."""
     return [
         SystemsSection(g, against_reference(g), against_single(g), rank_models(g))
         for g in comparable_groups(systems)
@@ -150,7 +150,7 @@ def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _ranking_text(found: Ranking) -> str:
-    """Describe a ranking in words, for readers who cannot see the picture."""
+    """Describe the ranks and the critical difference in words, for readers who cannot see the picture."""
     alike = f"Friedman's test that all are alike: p {_equal(found.p)}; c" if len(found.names) > 2 else "C"
     order = ", ".join(f"`{n}` {r:.2f}" for n, r in zip(found.names, found.ranks, strict=True))
     return (
@@ -176,7 +176,7 @@ def _picture(stem: str, group: Sequence[System]) -> str:
 
 
 def write_page(path: Path, systems: Sequence[System], params: Params, sweeps: Path) -> bool:
-    """Update the tables in a Markdown page and the pictures beside it. Return whether the page changed."""
+    """Replace the generated tables in a Markdown file and the pictures beside it. Return whether the file changed."""
     parts = sections(systems)
     for part in parts:
         if part.ranking is not None:

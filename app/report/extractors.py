@@ -22,7 +22,7 @@ FIGURES: Final = {  # metric on validation -> heading
 
 
 class Extractor(BaseModel):
-    """The fields of an extractor's `extractor.json` that the report needs."""
+    """What the report reads from `extractor.json`: name, encoder, training data, chosen epoch and quality measures."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     name: str
@@ -56,7 +56,7 @@ class ExtractorRow:
 
 
 def read_extractor(folder: Path) -> Extractor:
-    """Read the record (`extractor.json`) of an extractor.
+    """Read `extractor.json` from the folder of an extractor.
 
     Raises:
         ValidationError: the record is damaged.

@@ -68,7 +68,10 @@ class ReportData:
 
 
 def gather(data: Path) -> ReportData:
-    """Read manifests, caches, runs and records of extractors. Unreadable files are skipped and listed."""
+    """Read the manifests, caches, runs and records of extractors in a data folder.
+
+    Files that cannot be read are skipped and listed in `unreadable`.
+    """
     unreadable: list[tuple[str, str]] = []
     read = _Reader(data, unreadable)
     manifests = read.each((data / "manifests").glob("*.jsonl"), read_manifest)

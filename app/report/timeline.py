@@ -46,10 +46,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class TimelineView:
-    """A conversation, drawn with one row per speaker and one column per turn.
+    """A conversation, drawn with one row per speaker and one column per utterance.
 
     Attributes:
-        cut: number of turns at the end that are not shown.
+        cut: number of utterances at the end that are not shown.
         changes: how often the true emotion changes.
     """
 
@@ -63,12 +63,12 @@ class TimelineView:
 
     @property
     def right(self) -> int:
-        """Number of turns with a correct prediction."""
+        """Number of shown utterances whose prediction equals the true label."""
         return sum(turn.state == "right" for turn in self.turns)
 
     @property
     def judged(self) -> int:
-        """Number of turns with both a label and a prediction."""
+        """Number of shown utterances that have both a true label and a prediction."""
         return sum(turn.state != "open" for turn in self.turns)
 
 

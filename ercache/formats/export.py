@@ -1,6 +1,6 @@
 """Write a cache as an npz, safetensors or parquet file. (`mmsa_file` writes MMSA's pickle.)
 
-Every writer returns a list of sentences: what the format cannot hold.
+Every writer returns a list of sentences that say which content of the cache the format cannot hold.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Read feature folders of MERBench.
 
-`<encoder>-UTT` has one file `<name>.npy` per utterance; `<encoder>-FRA` has one folder of .npy files per utterance.
+The folder `<encoder>-UTT` has one file `<name>.npy` per utterance. The folder `<encoder>-FRA` has one folder per
+utterance, with one .npy file per frame.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
 """Read MMSA's feature pickles (MOSI, MOSEI, SIMS).
 
-Layout: a dictionary of `train`, `valid` and `test`, each with arrays padded to one length and names `video$_$clip`.
+Layout: a dictionary of `train`, `valid` and `test`, each with feature arrays that are
+padded to one length, and with utterance names `video$_$clip`.
 """
 
 from collections.abc import Mapping

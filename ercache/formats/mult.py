@@ -29,7 +29,7 @@ _LAYOUT: Final = (
 
 
 def read_mult(path: Path, manifest: Manifest, modality: str) -> FileContent:
-    """Read a feature pickle of MulT.
+    """Read a feature pickle of MulT, and match its rows with utterances by time.
 
     Args:
         modality: ignored, because the layout of the file defines the modality of each feature.
@@ -41,14 +41,14 @@ def read_mult(path: Path, manifest: Manifest, modality: str) -> FileContent:
 
 
 def is_mult(given: Any) -> bool:
-    """Whether a loaded pickle has the layout of MulT's feature files."""
+    """Whether a loaded pickle has the layout of MulT's files: each dictionary has `id` [N, 3] for N utterances."""
     modes = [given[m] for m in MODES if isinstance(given.get(m), dict)] if isinstance(given, dict) else []
     shapes: list[Any] = [getattr(mode.get("id"), "shape", ()) for mode in modes]
     return bool(shapes) and all(len(shape) == 2 and shape[1] == 3 for shape in shapes)
 
 
 def mult_content(given: Any, path: Path, manifest: Manifest) -> FileContent:
-    """Find the features in a loaded feature pickle of MulT.
+    """Turn a loaded feature pickle of MulT into features, matching its rows with utterances by time.
 
     Raises:
         UsageError: the pickle has another layout, or the times of the utterances are unknown.

@@ -316,9 +316,9 @@ class Params(Strict):
     reproduce: dict[str, dict[str, str | dict[Task, str]]] = {}
 
     def faces_of(self, feature: FeatureParams) -> FacePolicy:
-        """Face policy of a feature: the common face policy, overridden by the feature's own entries."""
+        """How faces are detected for one feature: `faces` in params.yaml, changed by the feature's own `faces`."""
         return FacePolicy(**{**self.faces.model_dump(), **feature.faces})
 
     def training_of(self, experiment: ExperimentParams) -> TrainingParams:
-        """Training params of an experiment: the common params, overridden by the experiment's own entries."""
+        """Training params of an experiment: `training` in params.yaml, changed by the experiment's own `training`."""
         return TrainingParams(**{**self.training.model_dump(), **experiment.training})

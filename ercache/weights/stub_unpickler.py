@@ -206,7 +206,7 @@ def _read_legacy(stream: mmap.mmap) -> Any:
 
 
 def _check(data: bytes | mmap.mmap, start: int) -> int:
-    """Refuse a pickle with forbidden opcodes, impossible sizes or impossible keys.
+    """Refuse a pickle with forbidden opcodes, impossible sizes, or dictionary keys that are slow to compare.
 
     Returns:
         Position in `data` of the first byte after the pickle.
