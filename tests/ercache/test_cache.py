@@ -214,7 +214,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_repeated_id_is_refused(tmp_path: Path) -> None:
     rows = [Entry("u", Status.MISSING, "no_face")] * 2
-    with pytest.raises(CacheError, match="twice"):
+    with pytest.raises(CacheError, match="same id"):
         write_cache(tmp_path / "a.h5", [TOKENS], rows, {}, PROVENANCE)
 
 
