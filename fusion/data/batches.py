@@ -54,9 +54,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of the training features, as vectors [D].
+    """Mean and standard deviation of the features over the training utterances, to z-score features with them.
 
-    Pooled features have one pair of vectors for each modality; sequences have one for each role (input of the model).
+    Attributes:
+        mean, std: modality (pooled features) or role, an input of the model (sequences) -> a tensor of the shape of
+            one feature vector or one step.
     """
 
     mean: dict[str, Tensor]
@@ -69,6 +71,8 @@ class Subset:
 
     Dialogues are complete: an utterance that is unlabelled or belongs to another subset stays as context, with the
     label -100. With `drop_unlabelled`, unlabelled utterances are left out; labelled ones of other subsets stay.
+
+    Sizes: N utterances, D values of a feature vector, C classes.
 
     Attributes:
         name: name of the subset.
@@ -101,12 +105,14 @@ class Subset:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Return the feature size of each modality, and the size of a step for each role (model input)."""
+        """Size of the inputs: modality -> size of the pooled feature vector; role (an input of the model) -> size of a
+        step.
+        """
         widths = {name: values.shape[1] for name, values in self.features.items()}
         return widths | {role: steps.width for role, steps in self.sequences.items()}
 
     def missing(self) -> dict[str, int]:
-        """Count the subset's utterances that lack a modality: modality -> number of utterances.
+        """Count, for each modality, the subset's utterances without it: modality -> number of utterances.
 
         The key `all` counts utterances without any modality. It exists only if there are two or more modalities and
         the count is above 0.
@@ -118,7 +124,7 @@ class Subset:
         return counts | ({"all": nothing} if nothing else {})
 
     def to(self, device: str) -> "Subset":
-        """Return a copy of the subset with all tensors on the device."""
+        """Return a copy of the subset with all tensors on a torch device, such as `cpu` or `cuda:0`."""
         fields: dict[str, Any] = {
             name: _to(value, device)
             for name, value in vars(self).items()
@@ -147,8 +153,8 @@ def make_subset(
         label_set: name of a label set, or of a family of label sets (multi-label).
         rows: utterance id -> row index in `modalities` and `sequences`.
         modalities: modality -> pooled features.
-        window: context window of the task. In prediction (EPC), an utterance without context is not predicted: the
-            first one of a dialogue, or the first one of each speaker if each speaker's own next emotion is predicted.
+        window: context window of the task. In prediction (EPC), utterances without earlier context are not predicted:
+            the first one of a dialogue, or with `window.same_speaker` the first one of each speaker.
         drop_unlabelled: leave out utterances without a label, instead of keeping them as context.
         sequences: role (an input of the model) -> steps, for a model that takes sequences.
     """
@@ -179,9 +185,9 @@ def make_subset(
 
 
 def present_of(sequences: Mapping[str, Ragged]) -> dict[str, Tensor]:
-    """Return which utterances have each modality: modality -> bool [N].
+    """Return which of N utterances have each modality: modality -> bool [N].
 
-    An utterance has a modality if at least one role (input of the model) of this modality has steps for it.
+    An utterance has a modality if at least one role (input of the model) of this modality has steps for the utterance.
     """
     present: dict[str, Tensor] = {}
     for steps in sequences.values():
@@ -190,7 +196,7 @@ def present_of(sequences: Mapping[str, Ragged]) -> dict[str, Tensor]:
 
 
 def dialogues_of(manifest: Manifest, ids: set[str]) -> list[list[Utterance]]:
-    """Return the complete dialogues, in manifest order, that hold at least one utterance with one of the ids."""
+    """Return all dialogues with at least one utterance whose id is in `ids`; complete, and in manifest order."""
     dialogues: dict[tuple[str, str], list[Utterance]] = {}
     for u in manifest.utterances:
         dialogues.setdefault((u.part, u.dialogue), []).append(u)
@@ -204,15 +210,15 @@ def dialogues_of(manifest: Manifest, ids: set[str]) -> list[list[Utterance]]:
 def _labelled(
     dialogues: Sequence[Sequence[Utterance]], wanted: set[str], space: LabelSpace
 ) -> list[list[Utterance]]:
-    """Remove the unlabelled utterances, then the dialogues in which no wanted utterance is left."""
+    """Remove all unlabelled utterances; then remove the dialogues without any utterance whose id is in `wanted`."""
     left = [[u for u in dialogue if space.has_label(u)] for dialogue in dialogues]
     return [dialogue for dialogue in left if any(u.id in wanted for u in dialogue)]
 
 
 def statistics_of(train: Subset) -> Statistics:
-    """Compute mean and standard deviation of each modality over the training utterances that have the modality.
+    """Compute the mean and standard deviation of each modality's features (for sequences, over all steps).
 
-    Context utterances that do not belong to train do not count.
+    Only training utterances that have the modality count. Context utterances of other subsets do not count.
     """
     found = {
         role: moments
@@ -232,7 +238,10 @@ def statistics_of(train: Subset) -> Statistics:
 
 
 def standardized(subset: Subset, statistics: Statistics) -> Subset:
-    """Return the subset with z-scored features. Features of an absent modality become 0; `present` is unchanged."""
+    """Return the subset with z-scored features: (value - mean) / standard deviation; 0 where a modality is absent.
+
+    Sequences are not changed here: they are z-scored when their steps are gathered into batches.
+    """
     features = {
         name: ((values - statistics.mean[name]) / statistics.std[name]).where(
             subset.present[name][:, None], 0
@@ -247,9 +256,9 @@ def standardized(subset: Subset, statistics: Statistics) -> Subset:
 
 
 class PaddedBatches:
-    """Cuts a subset (train, dev or test) into padded batches. Each tensor is gathered once; the subset is not copied.
+    """Cuts a subset (train, dev or test) into padded batches. The subset itself is not copied.
 
-    A row of a batch is a span of utterances: a whole dialogue, or the context of one target utterance
+    A row of a batch is a span of consecutive utterances: a whole dialogue, or the context of one target utterance
     (see `fusion.data.windows`).
     """
 
@@ -267,14 +276,14 @@ class PaddedBatches:
             self._labelled = known[targets].nonzero().flatten().tolist()
 
     def batch(self, spans: Sequence[int]) -> Batch:
-        """Return one batch of the spans with these indices, padded to the longest span."""
+        """Return one batch from the spans of utterances with the indices `spans`, padded to the longest of them."""
         return self._gathered(spans)[2]
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
-        """Yield the batches of one training epoch: every labelled span once, in random order, `size` spans at most.
+        """Yield the batches of one training epoch: every labelled span of utterances once, in random order.
 
-        To save padding, spans of similar length share a batch: a random draw of SORTED_BATCHES * `size` spans is
-        sorted by length and cut. The batches come in random order. Long spans make smaller batches, to limit memory.
+        A batch has at most `size` spans; batches of long spans have fewer, to limit memory. To save padding, spans of
+        similar length share a batch: a random draw of SORTED_BATCHES * `size` spans is sorted by length and cut.
         """
         ranks = [self._labelled[i] for i in torch.randperm(len(self._labelled), generator=order).tolist()]
         cut: list[list[int]] = []
@@ -286,23 +295,23 @@ class PaddedBatches:
     def by_length(
         self, size: int = EVALUATION_BATCH, labelled: bool = False
     ) -> Iterator[tuple[Tensor, Tensor, Batch]]:
-        """Yield the batches of an evaluation: every span once, spans of similar length together.
+        """Yield the batches of an evaluation: every span of utterances once, spans of similar length together.
 
         Args:
             size: greatest number of spans in a batch.
             labelled: yield only spans that have a label.
 
         Yields:
-            `target` int [B, L]: for each position, the row of the subset that holds the predicted utterance;
-            `has_target` bool [B, L]: whether the position predicts an utterance (if not, ignore `target` there);
-            and the batch.
+            Three values for a batch of B spans, padded to L positions. `target` int [B, L]: for each position, the
+            subset's row of the predicted utterance. `has_target` bool [B, L]: whether the position predicts an
+            utterance (if not, ignore `target` there). The batch.
         """
         spans = self._labelled if labelled else range(len(self._lengths))
         for picked in self._cut(spans, size) if spans else ():
             yield self._gathered(picked)
 
     def _cut(self, spans: Sequence[int], size: int) -> list[list[int]]:
-        """Sort spans by length and cut them into batches of at most `size` spans that fit the limits on memory."""
+        """Sort spans by length, and cut the sorted list into batches: at most `size` spans, fewer if spans are long."""
         batches: list[list[int]] = [[]]
         held = most = 0  # utterances of the last batch; numbers in its largest utterance
         for d in sorted(
@@ -317,7 +326,7 @@ class PaddedBatches:
         return batches
 
     def _numbers_of_utterances(self) -> list[int]:
-        """Return, for each span, the number of values that the sequence features of its largest utterance hold."""
+        """Count the values of all sequence features of each utterance; return the largest count of each span."""
         numbers = torch.zeros(len(self.subset.in_subset), dtype=torch.int64)
         for steps in self.subset.sequences.values():
             numbers += steps.lengths.cpu() * steps.size
@@ -344,7 +353,7 @@ class PaddedBatches:
 
 
 def _filled(values: Tensor, padding: Tensor, fill: int) -> Tensor:
-    """Fill padded positions in place and return the tensor. In-place is safe here: gathered values are a copy."""
+    """Set padded positions of `values` to `fill`, in place, and return `values` (a gathered copy of the features)."""
     return values.masked_fill_(padding.view(*padding.shape, *[1] * (values.dim() - 2)), fill)
 
 
@@ -368,5 +377,5 @@ def _to(value: Any, device: str) -> Any:
 
 
 def standardized_on_device(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
-    """Return the subset on the device, with standardised features (unchanged if `statistics` is None)."""
+    """Move a subset to a torch device, with z-scored features; if `statistics` is None, features are unchanged."""
     return (standardized(subset, statistics) if statistics else subset).to(device)

@@ -62,7 +62,7 @@ class Findings:
     leak: bool = False
 
     def mark(self, text: str) -> None:
-        """Add a note for the results, unless the same note exists already."""
+        """Add a note (mark) that will stand beside every result; a note that is already listed is not repeated."""
         if text not in self.marks:
             self.marks.append(text)
 
@@ -91,8 +91,8 @@ def read_modalities(
         allow_leak: features of checkpoints that were trained on test data give a note (mark), not a problem.
 
     Returns:
-        Modality -> features, with utterances in manifest order, one corpus part after the other; and the findings. If
-        the findings hold a problem, do not use the features.
+        Two values: modality -> features, with utterances in manifest order, one corpus part after the other; and the
+        findings of the reading. If the findings hold a problem, do not use the features.
     """
     findings = Findings()
     reader = _Reader(root, manifest, findings, test_parts, test_ids, allow_random_weights, allow_leak)
@@ -122,12 +122,12 @@ def read_sequences(
         manifest: the corpus.
         features: modality -> names of features: the first one for the first role of the modality, and so on.
         parts: corpus parts to read, such as `train` or `Ses01`; each part has its own cache files.
-        roles: modality -> names of the model's inputs (roles) from this modality.
-        guards: the keyword arguments of `read_modalities`.
+        roles: modality -> roles (names of the model's inputs) that take features of this modality.
+        guards: `test_parts`, `test_ids`, `allow_random_weights` and `allow_leak`, as in `read_modalities`.
 
     Returns:
-        Role -> steps, with utterances in manifest order, one corpus part after the other; and the findings. If the
-        findings hold a problem, do not use the steps.
+        Two values: role -> steps, with utterances in manifest order, one corpus part after the other; and the findings
+        of the reading. If the findings hold a problem, do not use the steps.
     """
     reader = _Reader(root, manifest, Findings(), **guards)
     read = {
@@ -271,7 +271,11 @@ class _Reader:
             )
 
     def _vectors(self, cache: CacheFile, array: str, part: str) -> ModalityFeatures | None:
-        """Return the vectors of the array `array`; if the name is empty, of all vector arrays, concatenated."""
+        """Read one vector for each utterance from a cache file: the array named `array`.
+
+        If this name is empty, all vector arrays of the file are concatenated. None: the file cannot be used, and the
+        problem is recorded.
+        """
         ids = self._ids(cache, part)
         if ids is None:
             return None
@@ -294,7 +298,11 @@ class _Reader:
         return ModalityFeatures(values[order], ok[order])
 
     def _steps(self, cache: CacheFile, array: str, part: str, modality: str) -> Ragged | None:
-        """Return the steps of the array `array`; if the name is empty, of the cache's only sequence array."""
+        """Read the steps of each utterance from a cache file: the sequence array named `array`.
+
+        If this name is empty, the file's only sequence array is read. None: the file cannot be used, and the problem
+        is recorded.
+        """
         ids = self._ids(cache, part)
         if ids is None:
             return None
@@ -310,9 +318,9 @@ class _Reader:
         return found
 
     def _ids(self, cache: CacheFile, part: str) -> list[str] | None:
-        """Return the utterance ids of a corpus part in manifest order; None if the ids in the cache differ.
+        """Return the utterance ids of a corpus part in manifest order.
 
-        Differing ids are recorded as a problem.
+        None: the cache file holds other ids than the manifest, which is recorded as a problem.
         """
         ids = [u.id for u in self.manifest.of_part(part)]
         if set(ids) != set(cache.ids):

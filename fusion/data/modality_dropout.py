@@ -28,7 +28,7 @@ def drop_modalities(batch: Batch, share: float, order: torch.Generator) -> Batch
 
 
 def remove_modalities(subset: Subset, removed: Collection[str]) -> Subset:
-    """Return the subset without these modalities: they count as absent in every utterance."""
+    """Return a copy of a subset in which every utterance lacks the modalities named in `removed`."""
     return replace(
         subset,
         features={m: torch.zeros_like(x) if m in removed else x for m, x in subset.features.items()},

@@ -33,7 +33,11 @@ class Steps:
     modality: str
 
     def where_present(self, present: Tensor) -> "Steps":
-        """Return only the utterances for which `present`, bool [B, L], is True."""
+        """Return the steps of only those utterances for which `present` is True.
+
+        Args:
+            present: bool [B, L]; one value for each of the L utterances of B dialogues.
+        """
         left = present.flatten()[self.places]
         return replace(self, values=self.values[left], mask=self.mask[left], places=self.places[left])
 
@@ -44,7 +48,8 @@ class Ragged:
 
     Attributes:
         modality: the modality of the feature.
-        values: [S, ...], the steps of all utterances in a row; may also hold steps of utterances that are not used.
+        values: [S, ...], the S steps of all utterances, one utterance after the other ("..." is the shape of a step).
+            May also hold steps of utterances that are not used.
         starts, lengths: int64 [N]; utterance i owns values[starts[i]:starts[i] + lengths[i]].
         mean, std: statistics of a step, with which `gather` standardises; None for no standardisation.
     """
@@ -72,7 +77,7 @@ class Ragged:
         return int(np.prod(self.values.shape[1:], dtype=np.int64))
 
     def select(self, rows: Tensor) -> "Ragged":
-        """Return the utterances with the row indices `rows` [M]. The steps are not copied."""
+        """Return a `Ragged` of only the M utterances with the row indices `rows`, int [M]. Steps are not copied."""
         starts, lengths = self.starts[rows], self.lengths[rows]
         some = lengths > 0
         first = int(starts[some].min()) if some.any() else 0
@@ -82,7 +87,7 @@ class Ragged:
         )
 
     def to(self, device: str) -> "Ragged":
-        """Return a copy with all tensors on the device."""
+        """Return a copy with all tensors on a torch device, such as `cpu` or `cuda:0`."""
         tensors: dict[str, Any] = {
             name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
@@ -92,7 +97,7 @@ class Ragged:
         """Gather the steps of a batch, standardise them, and pad them to the longest utterance of the batch.
 
         Args:
-            rows: int [B, L], row indices of the utterances of the batch.
+            rows: int [B, L], row index of each utterance of a batch of B dialogues with L utterances.
             mask: bool [B, L]; True for utterances, False for padding.
         """
         places = (mask & self.present[rows]).flatten().nonzero().flatten()
@@ -109,14 +114,14 @@ class Ragged:
         return Steps(values.masked_fill_(~_like(own, values), 0), own, places, self.modality)
 
     def _scaled(self, values: Tensor) -> Tensor:
-        """Return floats as standardised float32; return integers unchanged."""
+        """Standardise steps: floats become z-scored float32; integers, which are codes such as token ids, stay."""
         if not values.is_floating_point():
             return values
         values = values.float()
         return values if self.mean is None or self.std is None else (values - self.mean) / self.std
 
     def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Compute mean and standard deviation over the steps of the utterances with the row indices `rows` [M].
+        """Compute mean and standard deviation over all steps of the M utterances with the row indices `rows`, int [M].
 
         Returns:
             Two tensors with the shape of a step; None for integer steps, which are codes (such as token ids).
@@ -135,7 +140,7 @@ class Ragged:
         return mean, (squares / count).sqrt()
 
     def not_finite(self) -> Tensor:
-        """Return whether each utterance holds a NaN or an infinite value, bool [N]."""
+        """Find the utterances with a NaN or an infinite value: bool [N], True for such an utterance."""
         bad = torch.zeros(len(self.values), dtype=torch.bool)
         if self.values.is_floating_point():
             for start in range(0, len(bad), CHUNK):
@@ -151,7 +156,7 @@ def scatter_to_grid(vectors: Tensor, places: Tensor, mask: Tensor, empty: Tensor
     """Put the vectors of K utterances at their positions in a batch of B dialogues with L utterances.
 
     Args:
-        vectors: [K, D].
+        vectors: one vector of D values for each of the K utterances, [K, D].
         places: int64 [K], position of each utterance in the flattened batch [B * L].
         mask: the mask of the batch, [B, L]; gives the sizes B and L.
         empty: vector [D] for all other positions; None for zeros.
@@ -176,7 +181,7 @@ def step_rows(starts: Tensor, lengths: Tensor) -> Tensor:
 
 
 def concatenate_ragged(parts: list[Ragged]) -> Ragged:
-    """Concatenate several `Ragged` (such as those of several corpus parts) along the utterances."""
+    """Join sequence features, such as one `Ragged` for each corpus part, into one `Ragged` with all utterances."""
     before = np.cumsum([0, *(len(part.values) for part in parts[:-1])]).tolist()
     return Ragged(
         parts[0].modality,
@@ -187,7 +192,13 @@ def concatenate_ragged(parts: list[Ragged]) -> Ragged:
 
 
 def ragged_of_packed(modality: str, packed: NDArray[np.generic], offsets: NDArray[np.int64]) -> Ragged:
-    """Make a `Ragged` from an array of a cache file: all steps `packed` [S, ...] and utterance `offsets` [N + 1]."""
+    """Make a `Ragged` from a sequence array of a cache file.
+
+    Args:
+        modality: modality of the feature.
+        packed: [S, ...], the S steps of all utterances, one utterance after the other.
+        offsets: int64 [N + 1] for N utterances; utterance i owns the steps offsets[i]:offsets[i + 1].
+    """
     bounds = torch.from_numpy(offsets)
     return Ragged(modality, torch.from_numpy(packed), bounds[:-1].clone(), bounds.diff())
 

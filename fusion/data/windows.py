@@ -36,7 +36,7 @@ class ContextWindow:
 
     @property
     def whole(self) -> bool:
-        """Whether the model sees whole dialogues."""
+        """Whether the model sees each dialogue as a whole, later utterances included (ERC without `history`)."""
         return self.ahead == 0 and self.history is None
 
 
@@ -69,7 +69,7 @@ class Spans:
         return self.ends - self.starts
 
     def rows(self, picked: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-        """Return the rows of some spans as a padded tensor.
+        """Return the row indices of the utterances of B spans, padded to equal length.
 
         Args:
             picked: indices of the B spans, [B].
@@ -85,15 +85,15 @@ class Spans:
         return rows.where(mask, torch.minimum(start, self.ends.max() - 1)), mask
 
     def target_rows(self, picked: Tensor, rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the target utterance of each position of some spans.
+        """Return the utterance that the model predicts at each position of B padded spans.
 
         Args:
             picked: indices of the B spans, [B].
-            rows, mask: the result of the method `rows` for the same spans, [B, L] each.
+            rows, mask: the result of the method `rows` for the same spans, [B, L] each (L positions).
 
         Returns:
-            int [B, L], the row of the target utterance of each position; bool [B, L], whether the position has a
-            target.
+            Two tensors: int [B, L], the row index of each position's target utterance; bool [B, L], whether the
+            position has a target.
         """
         if self.targets is None:
             return rows, mask
@@ -125,9 +125,15 @@ def spans_of(window: ContextWindow, offsets: Tensor, speakers: Tensor | None = N
 
 
 def _after_own_last(speakers: Tensor, begins: Tensor) -> Tensor:
-    """Return the row at which the context of each utterance ends: behind the same speaker's previous utterance, [N].
+    """Find where the context of each of N utterances ends: right after the same speaker's previous utterance.
 
-    A speaker's first utterance has no context; for it, the row is the beginning of the dialogue.
+    Args:
+        speakers: speaker index of each utterance, [N].
+        begins: row index of the first utterance of each utterance's dialogue, [N].
+
+    Returns:
+        Row index behind the last context utterance, [N]. A speaker's first utterance has no context; the index is then
+        the beginning of the dialogue.
     """
     ends, previous_end = [], dict[tuple[int, int], int]()
     for row, (speaker, begin) in enumerate(zip(speakers.tolist(), begins.tolist(), strict=True)):

@@ -80,7 +80,7 @@ def _predicted(model: Avafn, batch: Batch) -> list[int]:
 
 
 def _found(run: RunRecord, data: Path, dialogue: str) -> tuple[Source, str]:
-    """Find the subset (train, dev or test) that holds the dialogue; return its data and its name."""
+    """Find the subset (train, dev or test) that holds a dialogue; return the subset's data source and its name."""
     known: set[str] = set()
     for name in SUBSETS:
         source = source_of(run, data, name)

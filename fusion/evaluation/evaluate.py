@@ -39,7 +39,8 @@ def evaluate(
         lacking: modalities to remove from all utterances, to test the model without them.
 
     Returns:
-        `{"subset", <subset>: {metric: {"mean", "std", "ci95"}}, "per_class", "confusion", "marks", ...}`.
+        What `ercache evaluate --json` prints. The key `<subset>` (such as `test`) holds metric -> `{"mean", "std",
+        "ci95"}` over seeds; `per_class`, `confusion` and `marks` (notes on the result) stand beside it.
 
     Raises:
         UsageError: the run, the subset or a cache cannot be used.
@@ -80,7 +81,12 @@ def evaluate(
 def _predict_again(
     folder: Path, run: RunRecord, data: Path, subset: str, device: str, lacking: Sequence[str]
 ) -> tuple[list[Predictions], list[str]]:
-    """Predict a subset with the models of a run; return the predictions, and what has changed since the training."""
+    """Predict a subset with the models of all seeds of a run.
+
+    Returns:
+        Two lists: the predictions of each seed; one sentence for each change of labels, split or caches since the
+        training.
+    """
     source = source_of(run, data, subset)
     return predictions_of(folder, run, source, subset, device, lacking), changes_since(
         run, source.labels_digest, source.findings.digests
@@ -88,9 +94,10 @@ def _predict_again(
 
 
 def source_of(run: RunRecord, data: Path, subset: str) -> Source:
-    """Read the labels and features that a run needs for one subset.
+    """Read the labels and features that a run needs for one subset (train, dev or test).
 
-    Features with random weights, or leaks of test data, are accepted if they were accepted in training.
+    Features of networks with random weights, or of checkpoints trained on test data, are accepted if the training run
+    used such features.
     """
     return read_source(
         data,
@@ -112,7 +119,7 @@ def predictions_of(
     """Predict a subset with the models of all seeds of a run; return one `Predictions` for each seed."""
     if list(source.classes) != run.classes:
         raise UsageError(
-            f"{model_dir}: the classes in the manifest have changed since the training",
+            f"{model_dir}: the classes in the manifest have changed since the training; train the experiment again",
             details=[f"run: {', '.join(run.classes)}", f"manifest: {', '.join(source.classes)}"],
         )
     found = []

@@ -86,7 +86,10 @@ def compare(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def compare_pair(a: ScoredRun, b: ScoredRun) -> dict[str, Any]:
-    """Compare two runs: one row of the result of `compare`, before the Holm correction and without marks."""
+    """Compare two runs by bootstrap and McNemar's test; return one row of `compare`'s result.
+
+    The p values are not yet Holm-corrected, and the notes (marks) are missing.
+    """
     observed = [mean_scores(o.counts.sum(1), leading=1)[METRIC].mean() for o in (a, b)]
     # Both runs get the same draws of dialogues, so the bootstrap is paired over dialogues.
     # Seeds of different runs are unrelated, so each run gets its own draws of seeds.
@@ -129,7 +132,7 @@ def bootstrap_p(differences: NDArray[np.float64]) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return the p values, corrected for the number of comparisons with Holm's method."""
+    """Correct p values for the number of comparisons by Holm's method; the order stays."""
     return [float(value) for value in multipletests(p, method="holm")[1]]
 
 
@@ -151,7 +154,7 @@ def read_scored_runs(folders: Sequence[Path]) -> list[ScoredRun]:
             wrong.append(f"{folder}: other test utterances or labels than {folders[0]}")
     if wrong:
         raise UsageError(
-            "these runs cannot be compared: they were not tested on the same utterances and labels",
+            "these runs cannot be compared: they were not tested on the same utterances and labels; name other runs",
             details=wrong,
         )
     single = len({folder.name for folder in folders}) == len(folders)
