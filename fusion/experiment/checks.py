@@ -127,12 +127,12 @@ def looks_ahead(findings: Findings) -> list[str]:
 
 
 def refuse(entry: ExperimentParams, problems: Sequence[str], findings: Findings) -> None:
-    """Raise an error if there is any problem.
+    """Raise an error that lists all problems of an experiment; do nothing if there are none.
 
     Args:
         entry: the experiment.
         problems: one sentence for each problem.
-        findings: lists the features to extract again, for the hint.
+        findings: findings of reading the caches; the error's hint names the features that must be extracted again.
 
     Raises:
         UsageError: there is at least one problem; the message lists all.

@@ -68,7 +68,7 @@ class Source:
 
     @property
     def labels(self) -> LabelSpace:
-        """The possible labels of an utterance, from which a model chooses."""
+        """The labels from which a model chooses: one of several classes, or any of them in a multi-label task."""
         space = label_space(self.manifest, self.label_set)
         assert space is not None  # `read_source` refuses an unknown label set
         return space
@@ -180,8 +180,8 @@ def _read_caches(
     """Read the features of an experiment.
 
     Returns:
-        Modality -> pooled features (empty for a model that takes sequences); role -> steps (empty for other models);
-        and the findings.
+        Three values: modality -> pooled features (empty for a model that takes sequences); role, an input of the model
+        -> steps (empty for a model that takes pooled features); the findings of the reading.
     """
     features = {m: entry.features[m] for m in in_order(entry.features)}  # type: ignore[index]
     roles = MODELS[entry.model].roles
@@ -204,7 +204,10 @@ def _mark_absent_classes(source: Source) -> None:
 
 
 def provenance_of(source: Source) -> dict[str, Any]:
-    """Return where features and labels come from, as fields of `fusion.runs.schema.Provenance`."""
+    """Return where the features and labels of an experiment come from, such as encoders and digests of cache files.
+
+    The keys are fields of `fusion.runs.schema.Provenance`.
+    """
     recipes = source.findings.recipes
     return {
         "labels_digest": source.labels_digest,

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 
 def gru_step(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
-    """Compute one step of a GRU cell from products of the weights that are computed already.
+    """Compute the new state of a GRU cell of size H, from its input x and previous state h, already projected.
 
     Args:
-        gi: W_i x + b_i for the gates r, z, n, [..., 3 H].
-        gh: W_h h + b_h for the same gates, [..., 3 H].
+        gi: projected input, W_i x + b_i for the gates r, z, n, [..., 3 H].
+        gh: projected state, W_h h + b_h for the same gates, [..., 3 H].
         h: previous state, [..., H].
 
     Returns:
@@ -30,7 +30,7 @@ def gru_step(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
 
 
 def cell_parameters(cells: nn.ModuleList, name: str) -> list[Tensor]:
-    """Return the parameter `name` (such as `weight_ih`) of the cell of each direction."""
+    """Return the same parameter of several GRU cells, one cell for each direction; `name` is such as `weight_ih`."""
     return [getattr(cell, name) for cell in cells]
 
 
@@ -44,7 +44,7 @@ def split_inputs(cells: nn.ModuleList, *widths: int) -> list[list[Tensor]]:
         widths: width of each section of the input; may be 0.
 
     Returns:
-        For each section, a list with one block [3 H, width] for each direction.
+        For each section, a list with one block [3 H, width] for each direction; H is the size of the cell's state.
     """
     cut = [W.split_with_sizes(widths, 1) for W in cell_parameters(cells, "weight_ih")]
     return [list(part) for part in zip(*cut, strict=True)]
@@ -53,27 +53,43 @@ def split_inputs(cells: nn.ModuleList, *widths: int) -> list[list[Tensor]]:
 def project_inputs(cells: nn.ModuleList, weights: list[Tensor], x: Tensor) -> Tensor:
     """Project an input that is known before the recurrence starts: W_i x + b_i for all turns and directions.
 
+    Sizes: R directions, B dialogues, L turns, D features, H units of a cell's state.
+
     Args:
         cells: one cell for each direction.
         weights: for each direction, the columns of W_i that take x.
         x: the input, [B, L, D].
 
     Returns:
-        Projected input [R, B, L, 3 H] of R directions; turns stay in the order of the dialogue.
+        Projected input [R, B, L, 3 H]; turns stay in the order of the dialogue.
     """
     found = F.linear(x, torch.cat(weights), torch.cat(cell_parameters(cells, "bias_ih")))
     return found.view(*x.shape[:-1], len(cells), -1).movedim(2, 0)
 
 
 def stack_weights(weights: list[Tensor]) -> Tensor:
-    """Stack the columns of W_i of all R directions, for an input that the recurrence computes, into [R, D, 3 H]."""
+    """Stack and transpose blocks of the input weights W_i, for an input that the recurrence itself computes.
+
+    Args:
+        weights: one block [3 H, D] for each of R directions; D is the input size, H the size of the cell's state.
+
+    Returns:
+        Stacked weights, [R, D, 3 H].
+    """
     return torch.stack([W.T for W in weights])
 
 
 def recurrent_weights(cells: nn.ModuleList, rows: int) -> tuple[Tensor, Tensor]:
-    """Return the recurrent weights W_h [R, H, 3 H] and biases b_h [R, rows, 3 H] of all R directions.
+    """Stack the recurrent weights W_h and biases b_h of GRU cells with states of size H, one cell for each direction.
 
-    For speed, the bias is repeated for every row: torch then sums its gradient over the rows only once.
+    For speed, the bias is repeated for every row of the batch: torch then sums its gradient over the rows only once.
+
+    Args:
+        cells: the cells of R directions.
+        rows: number of rows of the batch.
+
+    Returns:
+        Two tensors: W_h transposed, [R, H, 3 H]; b_h, [R, rows, 3 H].
     """
     weight = torch.stack([W.T for W in cell_parameters(cells, "weight_hh")])
     bias = torch.stack(cell_parameters(cells, "bias_hh")).unsqueeze(1)
@@ -84,14 +100,14 @@ def run_gru(cells: nn.ModuleList, x: Tensor, who: Tensor | None = None, people: 
     """Run a GRU along the turns of each dialogue, or along each speaker's own turns.
 
     Args:
-        cells: one cell for each direction.
+        cells: one cell with a state of size H for each direction.
         x: inputs [R, B, L, D]: R directions, B dialogues, L turns, D features. In the backward direction the turns are
             in reverse order.
         who: speaker index of each turn, [R, B, L], to give each speaker a state; None for one state for all turns.
         people: number of speakers.
 
     Returns:
-        The state after each turn, [R, B, L, H]. Those of the backward direction stay in reverse order.
+        The state after each turn, [R, B, L, H]. In the backward direction the turns stay in reverse order.
     """
     R, B, L, _ = x.shape
     W_h, b_h = recurrent_weights(cells, B)

@@ -16,7 +16,8 @@ class ClipBatch:
     """A batch of N single clips; each clip is one utterance.
 
     Attributes:
-        values: role (an input of the model, such as `audio`) -> steps [N, T, ...], padded to T steps.
+        values: role (an input of the model, such as `audio`) -> steps [N, T, ...], padded to T steps ("..." is the
+            shape of a step).
         lengths: role -> number of steps of each clip, [N]; 0 if the clip has no such input.
     """
 
@@ -24,7 +25,7 @@ class ClipBatch:
     lengths: dict[str, Tensor]
 
     def select(self, ranks: Tensor) -> "ClipBatch":
-        """Return the clips with the indices `ranks` [n], padded only to the longest of these clips."""
+        """Return the clips with the indices `ranks`, int [number of clips], padded only to the longest of them."""
         lengths = {role: n[ranks] for role, n in self.lengths.items()}
         longest = {role: max([1, *n.tolist()]) for role, n in lengths.items()}
         return ClipBatch({role: x[ranks, : longest[role]] for role, x in self.values.items()}, lengths)
@@ -34,12 +35,12 @@ def dense_clips(batch: Batch, shortest: Mapping[str, int]) -> tuple[Tensor, Clip
     """Collect the N utterances of a batch of dialogues that have steps in at least one role, as single clips.
 
     Args:
-        batch: the batch of dialogues.
-        shortest: role (an input of the model) -> smallest allowed number of steps T; shorter tensors are padded. Roles
-            that are not named are left out.
+        batch: the batch of B dialogues with L utterances.
+        shortest: role (an input of the model) -> smallest number of steps of the padded tensor. Only these roles are
+            collected.
 
     Returns:
-        The position [N] of each clip in the flattened batch [B * L], and the clips.
+        Two values: int [N], the position of each clip in the flattened batch [B * L]; and the clips.
     """
     held = {role: batch.steps[role] for role in shortest}
     places = torch.unique(torch.cat([steps.places for steps in held.values()]))
@@ -59,12 +60,12 @@ def pad_to_length(x: Tensor, lengths: Tensor, least: int) -> tuple[Tensor, Tenso
     """Extend short clips to `least` steps with zeros that count as real steps. Clips of length 0 stay empty.
 
     Args:
-        x: steps of N clips, [N, T, ...].
+        x: steps of N clips, padded to T steps, [N, T, ...] ("..." is the shape of a step).
         lengths: number of steps of each clip, [N].
         least: smallest allowed number of steps.
 
     Returns:
-        The extended clips [N, max(T, least), ...] and their new lengths [N].
+        Two tensors: the extended clips, [N, max(T, least), ...]; the new number of steps of each clip, [N].
     """
     missing = max(0, least - x.shape[1])
     x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, missing))
@@ -76,11 +77,11 @@ def weaken_modalities(clips: ClipBatch, how: str) -> tuple[ClipBatch, int]:
 
     Args:
         clips: N clips with the roles `audio` and `visual`.
-        how: `softhard` makes four sets: (a, v), (c a, (1 - c) v), (0, v), (a, 0), where c is drawn for each clip from
-            0, 0.01, ..., 0.99. `noise` makes three sets: (a, v), (noise, v), (a, noise).
+        how: `softhard` makes four sets of clips: (a, v), (c a, (1 - c) v), (0, v), (a, 0). The factor c is drawn for
+            each clip from 0, 0.01, ..., 0.99. `noise` makes three sets: (a, v), (noise, v), (a, noise).
 
     Returns:
-        The sets of N clips in one batch, set after set, and the number of sets.
+        Two values: one batch with all sets of N clips, set after set; and the number of sets.
 
     Source: docs/papers/avtca.md, section 5.
     """

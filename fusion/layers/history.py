@@ -9,8 +9,10 @@ from torch import Tensor
 def attend_to_history(keys: Sequence[Tensor], values: Sequence[Tensor], query: Tensor) -> Tensor:
     """Compute dot-product attention over the earlier turns k: sum_k softmax_k(key_k . query) value_k.
 
+    Sizes: R directions, B dialogues, K values of a key, H values of a value vector.
+
     Args:
-        keys: one key [R, B, K] for each earlier turn (R directions, B dialogues); at least one.
+        keys: one key [R, B, K] for each earlier turn; at least one.
         values: one value [R, B, H] for each earlier turn.
         query: query of the current turn, [R, B, K].
 

@@ -14,12 +14,12 @@ Loss = Callable[[Tensor, Tensor], tuple[Tensor, int]]
 
 
 def loss_of(training: TrainingParams, labels: Tensor, classes: int) -> Loss:
-    """Make the loss function of an experiment: (logits, labels) -> the mean loss and the number of labels.
+    """Make the loss function of an experiment. It maps (logits, labels) to the mean loss and the number of labels.
 
     Args:
         training: training params of the experiment, such as class weights and gamma of the focal loss.
-        labels: labels of the training data, [N], or [N, C] in a multi-label task; balanced class weights are computed
-            from them.
+        labels: labels of the N training utterances, [N], or [N, C] in a multi-label task with C classes; balanced
+            class weights are computed from them.
         classes: number C of classes.
     """
     several, balanced = labels.dim() == 2, training.class_weights == "balanced"
@@ -33,17 +33,17 @@ def loss_of(training: TrainingParams, labels: Tensor, classes: int) -> Loss:
 def masked_binary_cross_entropy(
     logits: Tensor, labels: Tensor, gamma: float = 0.0, weights: Tensor | None = None
 ) -> tuple[Tensor, int]:
-    """Compute binary (focal) cross-entropy over the known labels: the mean of -w (1 - p)^gamma log p.
+    """Compute binary (focal) cross-entropy over all labels that are not -100: the mean of -w (1 - p)^gamma log p.
 
     p is the predicted probability of the true value (present or absent).
 
     Args:
-        logits, labels: [..., C] for C emotions; a label is 1 (present), 0 (absent) or -100 (unknown).
+        logits, labels: [..., C] for C emotions; a label is 1 (present), 0 (absent) or -100 (no label).
         gamma: 0 for plain binary cross-entropy, above 0 for the focal loss.
         weights: weight w of each emotion for labels 1 (present), [C]; labels 0 have the weight 1.
 
     Returns:
-        The mean loss, and the number of known labels.
+        Two values: the mean loss, and the number of labels that are not -100.
     """
     known = labels != IGNORED
     z, y = logits[known], labels[known].to(logits.dtype)
@@ -66,7 +66,7 @@ def printed_focal(logits: Tensor, labels: Tensor, gamma: float) -> tuple[Tensor,
         gamma: exponent of the focal loss.
 
     Returns:
-        The mean loss over the labelled positions, and the number of labels.
+        Two values: the mean loss over the labelled utterances, and the number of labelled utterances.
 
     Source: docs/papers/amuse.md, A-4.
     """
@@ -76,10 +76,11 @@ def printed_focal(logits: Tensor, labels: Tensor, gamma: float) -> tuple[Tensor,
 
 
 def balanced_presence(labels: Tensor) -> Tensor:
-    """Return weights [C] that balance rare emotions: number of labels 0 divided by number of labels 1.
+    """Return a weight for each of C emotions that raises rare ones: number of labels 0 / number of labels 1, [C].
 
     Args:
-        labels: [N, C] with 1 (present), 0 (absent) and -100 (unknown). An emotion without a label 1 gets weight 1.
+        labels: labels of N utterances, [N, C], with 1 (present), 0 (absent) and -100 (no label). An emotion without any
+            label 1 gets the weight 1.
     """
     present, absent = ((labels == value).sum(0).float() for value in (1, 0))
     return torch.where(present > 0, absent / present, 1.0)

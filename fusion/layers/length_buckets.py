@@ -13,7 +13,7 @@ def buckets_of(lengths: Tensor) -> list[Tensor]:
     """Sort N utterances into buckets of similar lengths.
 
     Args:
-        lengths: length of each utterance, [N].
+        lengths: number of steps of each utterance, [N].
 
     Returns:
         For each bucket, a tensor with the indices of its utterances. Buckets, and the utterances in a bucket, are
@@ -33,9 +33,9 @@ def map_by_bucket(lengths: Tensor, run: Callable[[Tensor], Sequence[Tensor]]) ->
     """Run a function on buckets of utterances of similar lengths, and join the results in the original order.
 
     Args:
-        lengths: length of each of N utterances, [N].
-        run: takes the indices [n] of the utterances of one bucket, and returns tensors [n, ...]. The result for an
-            utterance must not depend on other utterances.
+        lengths: number of steps of each of N utterances, [N].
+        run: function of one bucket: takes the indices [n] of its n utterances, and returns tensors [n, ...]. The result
+            for an utterance must not depend on other utterances.
 
     Returns:
         The joined tensors [N, ...], as many as `run` returns.

@@ -7,7 +7,12 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 def length_mask(lengths: Tensor, longest: int) -> Tensor:
-    """Make the mask of N padded sequences, bool [N, longest]: True for the first `lengths[i]` steps of sequence i."""
+    """Make the mask of N padded sequences, bool [N, longest]: True for real steps, False for padding.
+
+    Args:
+        lengths: number of real steps of each sequence, [N].
+        longest: number of steps with padding.
+    """
     return torch.arange(longest, device=lengths.device) < lengths[:, None]
 
 
@@ -17,7 +22,7 @@ def safe_key_mask(mask: Tensor) -> Tensor:
     Rows without any valid key become all True; discard the attention results of these rows.
 
     Args:
-        mask: bool [N, T]; True for valid keys.
+        mask: bool [N, T] for N sequences of T steps; True for valid keys.
     """
     return mask | ~mask.any(1, keepdim=True)
 
@@ -29,12 +34,12 @@ def run_lstm(network: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
     backward direction reverses each sequence within the sequence's own length.
 
     Args:
-        network: the LSTM.
-        x: N sequences, [N, T, input size].
+        network: the LSTM, with one or two directions.
+        x: N sequences padded to T steps, [N, T, input size].
         lengths: number of steps of each sequence, [N]; may be 0.
 
     Returns:
-        Hidden states [N, T, width]; 0 on padding.
+        Hidden states of all directions, concatenated, [N, T, directions * hidden size]; 0 on padding.
     """
     own = length_mask(lengths, x.shape[1])
     if x.is_cuda:
@@ -78,7 +83,12 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalise x [N, T, C]; the result is 0 on padding, where `mask` (bool [N, T]) is False."""
+        """Normalise each of C channels, in training by the mean and variance of the batch's real steps; padding is 0.
+
+        Args:
+            x: N sequences of T steps, [N, T, C].
+            mask: bool [N, T]; False on padding.
+        """
         valid = x[mask]
         if self.training and len(valid) < 2:
             known = F.batch_norm(
@@ -93,7 +103,12 @@ class LayerNorm(nn.LayerNorm):
     """Layer norm of padded sequences, with the same arguments as `BatchNorm`, which it can replace."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalise each step of x [N, T, C]; the result is 0 on padding, where `mask` (bool [N, T]) is False."""
+        """Normalise each step over its C channels; padding becomes 0.
+
+        Args:
+            x: N sequences of T steps, [N, T, C].
+            mask: bool [N, T]; False on padding.
+        """
         return super().forward(x) * mask.unsqueeze(-1)
 
 
@@ -101,7 +116,7 @@ class ConvBlock(nn.Module):
     """Convolution of width 3 over time, batch norm and ReLU; for audio also max pooling of width 2.
 
     Args:
-        i, o: input and output width.
+        i, o: number of input channels and of output channels.
         pool: stride of the max pooling; 0 for no pooling. Without pooling, sequences keep their length. With pooling,
             the convolution has no padding, so with stride 1 a sequence of n steps becomes one of n - 3 steps.
     """
@@ -113,9 +128,14 @@ class ConvBlock(nn.Module):
         self.norm = BatchNorm(o)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Map sequences x [N, T, i] with lengths [N] to sequences [N, T', o] and their new lengths [N].
+        """Apply convolution, batch norm, ReLU and, if it is switched on, max pooling.
 
-        With pooling, T must be at least 4.
+        Args:
+            x: N sequences of T steps with i channels, [N, T, i]. With pooling, T must be at least 4.
+            lengths: number of real steps of each sequence, [N].
+
+        Returns:
+            Two tensors: sequences of T' steps with o channels, [N, T', o], 0 on padding; and their new lengths, [N].
         """
         x = self.conv((x * length_mask(lengths, x.shape[1]).unsqueeze(-1)).transpose(1, 2)).transpose(1, 2)
         if self.pool:
@@ -131,6 +151,8 @@ def masked_attention(
     q: Tensor, k: Tensor, v: Tensor, keys: Tensor, heads: int, dropout: float = 0.0
 ) -> Tensor:
     """Compute multi-head attention softmax(Q K^T / sqrt(d)) V over the valid keys of padded sequences.
+
+    Sizes: N sequences, Tq queries and Tk keys of a sequence, d values of a head.
 
     Args:
         q: queries [N, Tq, heads * d].
@@ -149,13 +171,29 @@ def masked_attention(
 
 
 def masked_max(x: Tensor, mask: Tensor) -> Tensor:
-    """Maximum of x [N, T, C] over the steps where `mask` [N, T] is True, [N, C]; 0 if a sequence has no such step."""
+    """Take the maximum of each channel over the real steps of each sequence (max pooling over time).
+
+    Args:
+        x: N sequences of T steps with C channels, [N, T, C].
+        mask: bool [N, T]; True for real steps.
+
+    Returns:
+        The maxima, [N, C]; 0 for a sequence without real steps.
+    """
     top = x.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(1)
     return top.where(mask.any(1, keepdim=True), 0)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of x [N, T, C] over the steps where `mask` [N, T] is True, [N, C]; 0 if a sequence has no such step."""
+    """Take the mean of each channel over the real steps of each sequence (mean pooling over time).
+
+    Args:
+        x: N sequences of T steps with C channels, [N, T, C].
+        mask: bool [N, T]; True for real steps.
+
+    Returns:
+        The means, [N, C]; 0 for a sequence without real steps.
+    """
     return (x * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
@@ -163,7 +201,7 @@ def resample_lengths(x: Tensor, lengths: Tensor, wanted: Tensor, longest: int) -
     """Stretch or shrink sequences over time to new lengths, by linear interpolation.
 
     Args:
-        x: N padded sequences, [N, T, C].
+        x: N sequences padded to T steps, with C channels, [N, T, C].
         lengths: number of steps of each sequence, [N].
         wanted: new number of steps of each sequence, [N].
         longest: number of steps of the padded result.

@@ -7,7 +7,11 @@ from torch import Tensor
 
 
 def sinusoidal(x: Tensor) -> Tensor:
-    """Return the sine and cosine position encoding [L, D] for dialogues x [B, L, D] of L utterances."""
+    """Return the sine and cosine position encoding of L utterances with D features, [L, D].
+
+    Args:
+        x: the features of B dialogues, [B, L, D]; only the sizes L and D are used, with the number type and device.
+    """
     width = x.shape[2]
     rank = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, device=x.device, dtype=x.dtype) * (-math.log(10_000) / width))

@@ -5,13 +5,13 @@ from torch import Tensor
 
 
 def reversal_rows(mask: Tensor) -> Tensor:
-    """Return the order of rows that reverses each padded dialogue in time; padding stays at the end.
+    """Return the order of utterances that reverses each padded dialogue in time; padding stays at the end.
 
     Args:
-        mask: bool [B, L]; in each dialogue True for the utterances, then False for padding.
+        mask: bool [B, L] for B dialogues with L positions; True for the utterances, then False for padding.
 
     Returns:
-        int [B * L]; indices into the flattened batch of B dialogues with L positions.
+        int [B * L]; indices into the flattened batch. Indexing with them reverses the dialogues.
     """
     position = torch.arange(mask.shape[1], device=mask.device)
     back = mask.sum(1, keepdim=True) - 1 - position
@@ -25,7 +25,8 @@ def to_direction_time(x: Tensor, back: Tensor) -> Tensor:
     A second call restores the original order.
 
     Args:
-        x: [R, B, L, ...] for R directions (1: forward only; 2: forward and backward), B dialogues and L turns.
+        x: any values of the turns, [R, B, L, ...], for R directions (1: forward only; 2: forward and backward),
+            B dialogues and L turns.
         back: the result of `reversal_rows` for these dialogues.
     """
     if len(x) == 1:
@@ -37,7 +38,7 @@ def participants(speakers: Tensor, mask: Tensor) -> Tensor:
     """Return which of P speakers take part in each of B dialogues, bool [B, P].
 
     Args:
-        speakers: int [B, L]; speaker index of each utterance, from 0 in each dialogue.
+        speakers: int [B, L]; speaker index of each of the L utterances, from 0 in each dialogue.
         mask: bool [B, L]; False for padding.
     """
     known = speakers.where(mask, speakers[:, :1])  # padding repeats the first speaker, who takes part anyway

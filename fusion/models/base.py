@@ -33,8 +33,9 @@ class ModelEntry:
             description. A switch that makes a row of a published table names the row in
             `json_schema_extra={"paper_row": ...}`.
         presets: name of a preset -> values of switches that differ from their defaults.
-        build: (feature sizes, number of classes, config) -> torch module. The module's forward takes a `Batch` and
-            returns logits [B, L, C]. The module may also define the hooks of fusion/models/hooks.py.
+        build: (feature sizes, number of classes, config) -> torch module. The module's forward takes a `Batch` of B
+            dialogues with L utterances and returns logits [B, L, C] for C classes. The module may also define the
+            hooks of fusion/models/hooks.py.
         widths, classes: feature sizes and number of classes for which `describe` counts parameters; those of the
             paper if it gives any.
         paper_encoders: modality (or role) -> key of the encoder that the paper uses, if ercache has this encoder.
@@ -75,7 +76,10 @@ class ModelEntry:
         values = {**self.presets[preset], **overrides}
         wrong = schema_errors(self.config, values, "config")
         if wrong:
-            raise UsageError(f"model {self.key}: unknown switches or wrong values in `config`", details=wrong)
+            raise UsageError(
+                f"model {self.key}: unknown switches or wrong values in `config` (`ercache models` lists the switches)",
+                details=wrong,
+            )
         return self.config(**values)
 
     def describe(self) -> dict[str, Any]:
@@ -138,7 +142,7 @@ def join_features(features: Mapping[str, Tensor], present: Mapping[str, Tensor],
     """Concatenate the features of all modalities of each utterance.
 
     Args:
-        features: modality -> features [B, L, D].
+        features: modality -> features [B, L, D] of B dialogues, L utterances and D values.
         present: modality -> bool [B, L]; whether the utterance has the modality.
         presence: append one value for each modality: 1 if the utterance has it, else 0.
 

@@ -17,11 +17,14 @@ def nce(
 ) -> Tensor:
     """Compute the noise-contrastive loss of each of J anchor utterances, [J].
 
+    An anchor is one modality of an utterance. Its positive is another modality of the same utterance; its negatives are
+    taken from other utterances.
+
     Args:
-        positive: similarity s of each anchor to its positive (another modality of the same utterance), [J].
-        negatives: similarities s of each anchor to K candidate negatives (other utterances), [J, K].
-        drawn: bool [J, K]; which of the candidates were drawn as negatives.
-        mean: mean of exp(s / tau) over all drawn negatives, without gradient.
+        positive: similarity s of each anchor to its positive, [J].
+        negatives: similarities s of each anchor to K candidate negatives, [J, K].
+        drawn: bool [J, K]; which of the candidates are used as negatives.
+        mean: mean of exp(s / tau) over all used negatives of all anchors, without gradient.
         tau: temperature.
         form: form of the loss. The `printed` form is wrong: with two or more negatives, minimising it lowers the
             probability of the positive pair (A-8).
@@ -42,10 +45,15 @@ def nce(
 
 
 def draw_negatives(count: int, most: int, device: torch.device) -> Tensor:
-    """Draw negatives for each of `count` utterances: up to `most` others, uniformly and without replacement.
+    """Draw other utterances of the batch as negatives for each utterance, uniformly and without replacement.
+
+    Args:
+        count: number of utterances.
+        most: greatest number of negatives of an utterance.
+        device: device of the result.
 
     Returns:
-        bool [count, count]; row i says which utterances were drawn for utterance i.
+        bool [count, count]; row i is True for the utterances that were drawn for utterance i.
     """
     chance = torch.rand(count, count).fill_diagonal_(2.0).to(device)
     least = min(most, count - 1)
@@ -58,10 +66,10 @@ def contrastive_loss(
 ) -> Tensor:
     """Compute the contrastive loss L_ACE of a batch: the sum over all ordered pairs of modalities.
 
-    The sum is divided by the number |M| of modalities and by `everyone`.
+    The sum is divided by the number |M| of modalities and by the number `everyone` of utterances.
 
     Args:
-        f: for each modality, the descriptors of N utterances, [N, d].
+        f: for each modality, the descriptors (vectors of size d) of N utterances, [N, d].
         present: bool [N, |M|]; whether the utterance has the modality.
         everyone: number of labelled utterances of the batch, also counting those without any modality.
         most: greatest number of negatives of an utterance.

@@ -17,7 +17,8 @@ def closed_form(
 ) -> Tensor:
     """Compute the mixing coefficients alpha = clamp(eps |z| (G / |G|) / z, 0, 1) (Eq. 6), [N, d], without gradient.
 
-    z = other - own, and G is the gradient of the head's loss with respect to `own`.
+    z = other - own, and G is the gradient of the head's loss with respect to `own`. Sizes: N utterances, d values of a
+    descriptor, C classes.
 
     Args:
         own: descriptors of the target modality, into which the other one is mixed, [N, d].
@@ -39,18 +40,23 @@ def closed_form(
 
 
 def mix(own: Tensor, other: Tensor, alpha: Tensor) -> Tensor:
-    """Mix two descriptors: alpha * other + (1 - alpha) * own."""
+    """Mix the descriptors of two modalities: alpha * other + (1 - alpha) * own, with coefficients alpha of 0 to 1."""
     return own + alpha * (other - own)
 
 
 def mix_modalities(f: list[Tensor], alphas: dict[tuple[int, int], Tensor]) -> Tensor:
-    """Fuse all modalities (Eq. 2): mix each modality with every other one, and concatenate the results, [N, |M| d].
+    """Fuse all modalities (Eq. 2): mix each modality with every other one, and concatenate the results.
 
     The result for a modality is the sum of its mixtures, divided by the number |M| of modalities.
 
     Args:
-        f: for each modality, descriptors of N utterances, [N, d]. A single modality is returned unchanged.
-        alphas: (other modality i, target modality m) -> mixing coefficients [N, d], or a shape that broadcasts to it.
+        f: for each modality, descriptors (vectors of size d) of N utterances, [N, d]. A single modality is returned
+            unchanged.
+        alphas: (index of the other modality, index of the target modality) -> mixing coefficients [N, d], or a shape
+            that broadcasts to it.
+
+    Returns:
+        The fused features, [N, |M| d].
     """
     if len(f) == 1:
         return f[0]

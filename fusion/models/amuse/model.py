@@ -85,9 +85,10 @@ class Descriptors(nn.Module):
         """Compute the descriptors of the N utterances of a batch that have at least one step.
 
         Returns:
-            Position [N] of each utterance in the flattened batch [B * L]; bool [N, M], which of M modalities it has;
-            a list with the descriptors f [N, d] of each modality, 0 where the modality is absent; a list with the
-            logits [N, C] of each modality's head Q_m.
+            Four values: int [N], the position of each utterance in the flattened batch [B * L] of B dialogues with L
+            utterances; bool [N, M], which of M modalities the utterance has; a list with the descriptors [N, d] of each
+            modality (d values each; 0 where the modality is absent); a list with the logits [N, C] for C classes of
+            each modality's classifier (head Q_m).
         """
         places, clips = dense_clips(batch, {r: 1 for roles in self.roles.values() for r in roles})
         lengths = torch.stack(list(clips.lengths.values())).sum(0)
@@ -109,9 +110,9 @@ class Descriptors(nn.Module):
 class Amuse(nn.Module):
     """The AMuSE model. Inputs (all optional): `text` (words), `face` and `back` (video frames), `audio` (segments).
 
-    Training has two stages. Stage A trains the descriptors of single utterances; the logits are then the log of the
-    heads' mean probability. Stage B trains fusion and context; the descriptors are frozen unless `joint` is on. A new
-    model is in stage B.
+    Training has two stages. Stage A trains the descriptors of single utterances: each modality has a classifier (head),
+    and the model's logits are the log of the heads' mean probability. Stage B trains fusion and context; the
+    descriptors are frozen unless `joint` is on. A new model is in stage B.
     """
 
     stage: Tensor
@@ -160,7 +161,8 @@ class Amuse(nn.Module):
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
         """Compute the training loss of a batch, and the number of labels.
 
-        Stage A uses L = lambda L_ACE + L_fl, stage B the experiment's loss; with `joint`, stage B uses their sum.
+        Stage A uses L = lambda L_ACE + L_fl: contrastive loss, and focal loss of the modalities' heads. Stage B uses
+        the loss of the experiment; with `joint`, it adds L.
         """
         described = self._described(batch)
         if not bool(self.stage):
@@ -171,7 +173,11 @@ class Amuse(nn.Module):
         return loss, count
 
     def flips(self, batch: Batch) -> Tensor:
-        """Return whether the prediction for each utterance changes if eps in Eq. 6 grows by 25 %, bool [B, L]."""
+        """Return whether the prediction for an utterance changes if eps in Eq. 6 (the step size) grows by 25 %.
+
+        Returns:
+            bool [B, L] for B dialogues with L utterances.
+        """
         described = self._described(batch)
         near, far = (self._logits(batch, *described, times=x).argmax(-1) for x in (1.0, FARTHER))
         return near != far
@@ -181,9 +187,11 @@ class Amuse(nn.Module):
     ) -> Tensor:
         """Compute the loss of stage A, L = lambda L_ACE + L_fl (section 5.1), over the labelled utterances of a batch.
 
+        L_ACE is the contrastive loss between modalities, L_fl the focal loss of the modalities' classifiers (heads).
+
         Args:
             batch: the batch.
-            places, present, f, heads: the result of `Descriptors.forward` for this batch.
+            places, present, f, heads: the four values that `Descriptors.forward` returns for this batch.
         """
         config, everyone = self.config, max(1, int((batch.labels != IGNORED).sum()))
         labels = batch.labels.flatten()[places]
@@ -240,14 +248,17 @@ class Amuse(nn.Module):
         labels: Tensor | None = None,
         times: float = 1.0,
     ) -> Tensor:
-        """Fuse the modalities of N utterances into A(u), [N, |M| d], or [N, d] with `alpha_form: chain`.
+        """Fuse the modalities of N utterances into one vector A(u) for each utterance.
 
         Args:
-            f: for each modality, the descriptors [N, d].
+            f: for each of M modalities, the descriptors (vectors of size d), [N, d].
             present: bool [N, M]; whether the utterance has the modality.
-            heads: for each modality, the logits of its head, [N, C].
+            heads: for each modality, the logits of its classifier (head) for C classes, [N, C].
             labels: class indices [N] for Eq. 6; None to use the heads' own predictions instead (A-9).
-            times: factor on eps of Eq. 6.
+            times: factor on the step size eps of Eq. 6.
+
+        Returns:
+            The fused features, [N, M * d]; with `alpha_form: chain`, [N, d].
         """
         config = self.config
         if config.fusion == "concat":
@@ -273,7 +284,10 @@ class Amuse(nn.Module):
         return mix_modalities(f, {(i, m): coefficient(i, m, f[i]) * both[i, m] for i, m in pairs})
 
     def _chained(self, f: list[Tensor], present: Tensor, coefficient: Any) -> Tensor:
-        """Fuse the modalities one after the other (u2 in section III-E2 of the paper), without the absent ones."""
+        """Fuse the descriptors of audio, visual and text in this order; modalities that an utterance lacks are skipped.
+
+        This is u2 in section III-E2 of the paper.
+        """
         order = [self.modalities.index(m) for m in CHAIN if m in self.modalities]
         u, started = f[order[0]], present[:, order[0]]
         for before, m in pairwise(order):
@@ -284,9 +298,18 @@ class Amuse(nn.Module):
         return u
 
     def classified(self, A: Tensor, speakers: Tensor, mask: Tensor) -> Tensor:
-        """Compute the logits [B, L, C] from the fused features A [B, L, D] (section 4.4).
+        """Classify utterances in their context (section 4.4).
 
-        One LSTM runs over the dialogue and one over each speaker's own utterances; their states are concatenated.
+        One LSTM runs over the dialogue, another over each speaker's own utterances; their states are concatenated.
+        Sizes: B dialogues, L utterances, D fused features, C classes.
+
+        Args:
+            A: fused features of the utterances, [B, L, D].
+            speakers: int [B, L]; speaker index of each utterance.
+            mask: bool [B, L]; False for padding.
+
+        Returns:
+            Logits, [B, L, C].
         """
         states = []
         if "speaker" in self.contexts:

@@ -20,7 +20,7 @@ Scale = Literal["affine", "none", "fixed_linear"]
 
 @dataclass(frozen=True)
 class Stream:
-    """The encoded steps of one modality for N utterances: values [N, T, d], and mask bool [N, T]."""
+    """The encoded steps of one modality: values [N, T, d] for N utterances, T steps, d values; mask bool [N, T]."""
 
     values: Tensor
     mask: Tensor
@@ -30,7 +30,7 @@ def lstm(i: int, hidden: int, both_ways: bool = True) -> nn.LSTM:
     """Make a one-layer LSTM whose forget gates start with bias 1.
 
     Args:
-        i: input width.
+        i: size of an input step.
         hidden: hidden units of one direction.
         both_ways: whether the LSTM is bidirectional.
     """
@@ -45,7 +45,7 @@ def lstm(i: int, hidden: int, both_ways: bool = True) -> nn.LSTM:
 class SelfAttention(nn.Module):
     """Self-attention without query and key projections, residual or norm (section 4.1).
 
-    w <- Linear(softmax(w w^T / sqrt(d)) w).
+    w <- Linear(softmax(w w^T / sqrt(d)) w), where the rows of w are the steps of an utterance, with d values each.
     """
 
     def __init__(self, width: int, dropout: float) -> None:
@@ -53,7 +53,15 @@ class SelfAttention(nn.Module):
         self.linear, self.drop = nn.Linear(width, width), nn.Dropout(dropout)
 
     def forward(self, w: Tensor, mask: Tensor) -> Tensor:
-        """Attend within each sequence of w [N, T, d]; returns [N, T, d], 0 on padding, where `mask` is False."""
+        """Apply self-attention over the steps of each utterance.
+
+        Args:
+            w: N utterances of T steps with d values, [N, T, d].
+            mask: bool [N, T]; False on padding.
+
+        Returns:
+            New values of the steps, [N, T, d]; 0 on padding.
+        """
         scores = (w @ w.transpose(1, 2) / math.sqrt(w.shape[2])).masked_fill(
             ~safe_key_mask(mask).unsqueeze(1), -torch.inf
         )
@@ -82,7 +90,12 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(SelfAttention(width, dropout) for _ in range(layers))
 
     def forward(self, sequences: Sequence[tuple[Tensor, Tensor]]) -> Stream:
-        """Encode the input sequences of the modality, each given as values [N, T, i] and lengths [N]."""
+        """Encode all input sequences of the modality into one sequence of steps for each utterance.
+
+        Args:
+            sequences: for each input sequence of N utterances, the steps [N, T, i] (T steps of i values) and the number
+                of steps of each utterance, [N].
+        """
         parts, masks = [], []
         for run, embed, (x, lengths) in zip(self.lstms, self.embeddings, sequences, strict=True):
             masks.append(length_mask(lengths, x.shape[1]))
@@ -94,11 +107,11 @@ class Encoder(nn.Module):
 
 
 class Injection(nn.Module):
-    """Cross-attention of a central modality to a peripheral one (Eq. 1, A-7): the mean of heads of full width.
+    """Cross-attention of a central modality to a peripheral one (Eq. 1, A-7); the outputs of the heads are averaged.
 
     Args:
-        i: width of the peripheral modality, which gives keys and values.
-        width: width of the central modality, which gives the queries.
+        i: size of a step of the peripheral modality, which gives keys and values.
+        width: size of a step of the central modality, which gives the queries; each head has this full size.
         heads: number of heads.
         scale: trainable scaling of the attention scores. `affine`: one factor for each head. `none`: no scaling.
             `fixed_linear`: for each head, a linear map [steps, steps] over the key positions, initially the identity.
@@ -117,7 +130,15 @@ class Injection(nn.Module):
             self.map = nn.Parameter(identity)
 
     def forward(self, q: Tensor, f: Stream) -> Tensor:
-        """Attend with the queries q [N, Tq, d] to the steps of f [N, T, i]; returns [N, Tq, d], 0 where f is empty."""
+        """Let the central modality attend to the steps of the peripheral modality.
+
+        Args:
+            q: queries of the central modality, [N, Tq, d]: N utterances, Tq steps, d values.
+            f: steps of the peripheral modality.
+
+        Returns:
+            Attended values, [N, Tq, d]; 0 for utterances without the peripheral modality.
+        """
         K, V = (W(f.values).unflatten(2, (self.heads, -1)) for W in (self.W_K, self.W_V))  # [N, T, H, d]
         scores = torch.einsum("nqd,nthd->nhqt", q, K) / math.sqrt(self.i)
         if self.a is not None:
@@ -132,8 +153,10 @@ class Injection(nn.Module):
 def _mapped(scores: Tensor, linear: Tensor, mask: Tensor) -> Tensor:
     """Apply each head's linear map to the attention scores, over the valid keys; padding is skipped.
 
+    Sizes: N utterances, H heads, Tq queries, T keys.
+
     Args:
-        scores: attention scores of H heads, [N, H, Tq, T].
+        scores: attention scores, [N, H, Tq, T].
         linear: linear maps over key positions, [H, steps, steps].
         mask: bool [N, T]; True for valid keys.
 
@@ -207,7 +230,11 @@ class Towers(nn.Module):
         self.Q = nn.ModuleList(nn.Linear(width, classes) for _ in M)
 
     def forward(self, f: Sequence[Stream]) -> list[Tensor]:
-        """Return a list with the descriptors f_CA of each modality, [N, width]; 0 where the modality is absent."""
+        """Run the towers of all modalities for N utterances.
+
+        Returns:
+            For each modality, the descriptors f_CA [N, width]: means over the steps; 0 where the modality is absent.
+        """
         M = range(len(f))
         g = [x.values for x in f]
         for D, injections in zip(self.D, self.injections, strict=True):

@@ -8,13 +8,13 @@ def split_by_speaker(x: Tensor, speakers: Tensor, mask: Tensor) -> tuple[Tensor,
     """Split each dialogue into one sequence for each speaker, with the speaker's own utterances in order.
 
     Args:
-        x: features of the utterances, [B, L, D].
+        x: features of the utterances, [B, L, D]: B dialogues, L utterances, D features.
         speakers: int [B, L]; speaker index of each utterance, from 0 in each dialogue.
         mask: bool [B, L]; False for padding.
 
     Returns:
-        The G sequences [G, T, D]; their lengths [G]; for each of the B * L positions, the row of its utterance in the
-        flattened sequences [G * T] (0 for padding).
+        Three tensors: the G sequences, padded to T utterances, [G, T, D]; the number of utterances of each sequence,
+        [G]; int [B * L], the row of each utterance in the flattened sequences [G * T] (0 for padding).
     """
     places = mask.flatten().nonzero().flatten()
     row = places // mask.shape[1]
@@ -35,8 +35,8 @@ def merge_speakers(states: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
     """Put the states of the speakers' sequences back into the order of the dialogues (undoes `split_by_speaker`).
 
     Args:
-        states: states of the G speakers' sequences, [G, T, H].
-        rows: int [B * L], as returned by `split_by_speaker`.
+        states: LSTM states of the G speakers' sequences, [G, T, H]: T utterances, H values of a state.
+        rows: int [B * L] for B dialogues with L utterances, as returned by `split_by_speaker`.
         mask: bool [B, L]; False for padding.
 
     Returns:

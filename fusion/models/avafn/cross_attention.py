@@ -11,7 +11,9 @@ from fusion.models.avafn.config import AvafnConfig
 
 
 class CrossAttention(nn.Module):
-    """Cross-attention module (CAM, Eq. 1 to 6): each modality attends to the other modality of all utterances."""
+    """Cross-attention module (CAM, Eq. 1 to 6): audio of an utterance attends to the video of all utterances of the
+    dialogue, and video to their audio.
+    """
 
     def __init__(self, names: list[str], config: AvafnConfig) -> None:
         super().__init__()
@@ -38,8 +40,9 @@ class CrossAttention(nn.Module):
         """Compute the cross-attended features H_a^c (audio) and H_v^c (video).
 
         Args:
-            H: modality -> features of the utterances, [B, L, d].
-            allowed: modality -> bool [B, L or 1, L]; which utterances may serve as keys of this modality.
+            H: modality -> features, [B, L, d]: B dialogues, L utterances, d features.
+            allowed: modality -> bool [B, L or 1, L]; which utterances (columns) an utterance (row) may attend to when
+                this modality gives the keys.
 
         Returns:
             Modality -> cross-attended features, [B, L, d].
@@ -61,7 +64,8 @@ class CrossAttention(nn.Module):
         """Compute the attention weights (softmax of Eq. 1 and 2); the arguments are those of `forward`.
 
         Returns:
-            Modality -> weights [B, L, L] with which its utterances (rows) attend to the other modality (columns).
+            Modality -> weights [B, L, L] of B dialogues with L utterances: how much this modality of an utterance (row)
+            attends to the other modality of each utterance (column).
         """
         found = {}
         for m, o in self.other.items():
@@ -83,10 +87,10 @@ class WeightedFusion(nn.Module):
         self.W_g = nn.Linear(2 * config.d_model, 2) if self.kind == "gate" else None
 
     def forward(self, H_c: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-        """Compute the weighted sum H_WCA [B, L, d].
+        """Compute the weighted sum H_WCA of both modalities, [B, L, d].
 
         Args:
-            H_c: modality -> cross-attended features, [B, L, d].
+            H_c: modality -> cross-attended features, [B, L, d]: B dialogues, L utterances, d features.
             weights: modality -> attention weights [B, L, L]; used only with `fusion_weight: attention_matrix`.
         """
         H = [H_c[m] for m in self.names]
@@ -102,6 +106,9 @@ class WeightedFusion(nn.Module):
         return H_WCA
 
     def balance(self) -> tuple[Tensor, Tensor]:
-        """Return alpha and beta of Eq. 7, for `fusion_weight: learned_scalar` or `fixed` (equal for all utterances)."""
+        """Return the weights alpha (audio) and beta (video) of Eq. 7, which are the same for all utterances.
+
+        Only with `fusion_weight: learned_scalar` (trained) or `fixed` (one half each).
+        """
         alpha, beta = torch.zeros(2).softmax(0) if self.w is None else self.w.softmax(0)
         return alpha, beta

@@ -31,7 +31,9 @@ from fusion.models.base import ModelEntry, Widths, in_order
 
 @dataclass(frozen=True)
 class States:
-    """The states of AVAFN's GRUs at every turn, for R directions of time, B dialogues and L turns.
+    """The states of AVAFN's GRUs at every turn.
+
+    Sizes: R directions of time, B dialogues, L turns; D_c, D_q and D_e are the state sizes in the model's config.
 
     Attributes:
         C: context state, [R, B, L, D_c]; None if switched off.
@@ -78,8 +80,8 @@ class Recurrence(nn.Module):
         """Run the context, speaker, listener and emotion GRUs over all turns of each dialogue.
 
         Args:
-            u: fused features of the utterances, [B, L, width].
-            v: video features, an additional input of the listener GRU, [B, L, d].
+            u: fused features of the utterances, [B, L, width]: B dialogues, L turns.
+            v: video features, an additional input of the listener GRU, [B, L, d] with d features.
             speakers: int [B, L]; speaker index of each utterance.
             mask: bool [B, L]; False for padding.
 
@@ -103,9 +105,12 @@ class Recurrence(nn.Module):
     def _turns(
         self, u: Tensor, v: Tensor, back: Tensor, who: Tensor, speaking: Tensor
     ) -> tuple[Tensor | None, Tensor]:
-        """Compute the context states C [R, B, L, D_c] and the states of all participants [R, B, L, P, D_q].
+        """Run the context, speaker and listener GRUs turn by turn.
 
-        The turns of the backward direction are in reverse order.
+        Returns:
+            Two tensors: context states, [R, B, L, D_c] (None if switched off); states of all P participants after each
+            turn, [R, B, L, P, D_q]. R directions, B dialogues, L turns; D_c and D_q are the state sizes. The turns of
+            the backward direction are in reverse order.
         """
         c, (R, B, L, P) = self.config, speaking.shape
         D_c, D_q = c.D_c if self.GRU_C else 0, c.D_q if self.GRU_S else 0
@@ -149,7 +154,16 @@ class Recurrence(nn.Module):
         return torch.stack(contexts, dim=2) if contexts else None, torch.stack(banks, dim=2)
 
     def _pooled(self, banks: Tensor, listening: Tensor) -> Tensor:
-        """Pool the states of the listeners at each turn into qL [R, B, L, D_q]; 0 where there is no listener."""
+        """Pool the states of all listeners at a turn into one vector: maximum, mean or sum; 0 without a listener.
+
+        Args:
+            banks: states of all P participants after each turn, [R, B, L, P, D_q]: R directions, B dialogues, L turns,
+                states of size D_q.
+            listening: bool [R, B, L, P]; True for participants who listen at this turn.
+
+        Returns:
+            Pooled states, [R, B, L, D_q].
+        """
         kind, some = self.config.listener_pool, listening.unsqueeze(-1)
         if kind == "max":
             return banks.masked_fill(~some, -math.inf).amax(3).where(some.any(3), 0)
@@ -171,8 +185,10 @@ class StateUpdate:
     def __call__(self, bank: Tensor, turn: Tensor, said: Tensor | None, heard: Tensor | None) -> Tensor:
         """Return the states of all participants after a turn, [R, B, P, D_q].
 
+        Sizes: R directions, B dialogues, P participants, states of size D_q.
+
         Args:
-            bank: states of the P participants before the turn, [R, B, P, D_q].
+            bank: states of the participants before the turn, [R, B, P, D_q].
             turn: bool [R, B, P, 1]; True for the participant who speaks.
             said: projected input of the speaker GRU, [R, B, 3 D_q]; None if this GRU is switched off.
             heard: projected input of the listener GRU, [R, B, 3 D_q]; None if this GRU is switched off.
@@ -207,9 +223,11 @@ class ContextAttention:
         self.weighted: Tensor | None = None
 
     def read(self, t: int) -> Tensor | None:
-        """Return the attended context ac_t [R, B, D_c] at turn t.
+        """Return the attended context ac_t at turn t: a weighted mean of the context states of the earlier turns.
 
-        None stands for 0: at the first turn, or if the attention is switched off.
+        Returns:
+            [R, B, D_c] for R directions, B dialogues and context states of size D_c. None stands for 0: at the first
+            turn, or if the attention is switched off.
         """
         if self.weighted is not None and self.total is not None:
             return self.weighted / self.total
@@ -218,7 +236,11 @@ class ContextAttention:
         return attend_to_history(self.keys, self.contexts, self.u[:, :, t])
 
     def add(self, C: Tensor) -> None:
-        """Add the context state C [R, B, D_c] of the turn that has just ended."""
+        """Store the context state of the turn that has just ended, so that later turns can attend to it.
+
+        Args:
+            C: context state, [R, B, D_c]: R directions, B dialogues, states of size D_c.
+        """
         if self.weight is None or self.bias is None:
             return
         s = torch.baddbmm(self.bias, C, self.weight).tanh()
@@ -265,7 +287,7 @@ class Avafn(nn.Module):
         )
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the logits [B, L, C] of a batch (Eq. 13, before the softmax)."""
+        """Return the logits [B, L, C] of a batch (Eq. 13, before softmax): B dialogues, L utterances, C classes."""
         H = self.enter(batch)
         u = self.dropout(self.joint(H, self.allowed(batch)))
         E = self.recurrence(u, H[self.names[-1]], batch.speakers, batch.mask).E
@@ -273,7 +295,11 @@ class Avafn(nn.Module):
         return logits
 
     def enter(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the input features of each modality: modality -> H_a or H_v, [B, L, d]."""
+        """Project the features of each modality to size d, and replace them where the modality is absent.
+
+        Returns:
+            Modality -> features H_a (audio) or H_v (video), [B, L, d], of B dialogues with L utterances.
+        """
         H = {}
         for m in self.names:
             x, here = batch.features[m], batch.present[m].unsqueeze(-1)
@@ -286,12 +312,21 @@ class Avafn(nn.Module):
         return H
 
     def set_means(self, means: Mapping[str, Tensor]) -> None:
-        """Store the mean [D] of each modality over the training data; it replaces the modality where it is absent."""
+        """Store the mean feature vector of each modality over the training data; it replaces absent modalities.
+
+        Args:
+            means: modality -> mean vector [D] of D features.
+        """
         for m in self.names:
             self.get_buffer(f"mean_{m}").copy_(means[m])
 
     def allowed(self, batch: Batch) -> dict[str, Tensor]:
-        """Return which utterances each utterance may attend to: modality of the keys -> bool [B, L or 1, L]."""
+        """Return the attention masks of a batch: which utterances each utterance may attend to.
+
+        Returns:
+            Modality of the keys -> bool [B, L, L] for B dialogues with L utterances (rows attend to columns), or
+            [B, 1, L] if all rows are equal.
+        """
         L, scope = batch.mask.shape[1], self.config.cam_scope
         own = torch.eye(L, dtype=torch.bool, device=batch.mask.device)
         if scope == "utterance":
@@ -306,7 +341,15 @@ class Avafn(nn.Module):
         return found
 
     def joint(self, H: Mapping[str, Tensor], allowed: Mapping[str, Tensor]) -> Tensor:
-        """Compute the fused features u of each utterance, [B, L, d]; with `combine: concat`, a multiple of d wide."""
+        """Fuse the modalities into one vector u for each utterance: cross-attention, and a residual of each modality.
+
+        Args:
+            H: modality -> input features, [B, L, d]: B dialogues, L utterances, d features.
+            allowed: attention masks, see the method `allowed`.
+
+        Returns:
+            Fused features, [B, L, d]; with `combine: concat`, a multiple of d wide.
+        """
         parts = [self.residual[m](H[m]) for m in self.names]  # H_a^r, H_v^r
         if self.cam is not None and self.fuse is not None:
             weights = self.cam.weights(H, allowed) if self.fuse.kind == "attention_matrix" else {}
@@ -327,20 +370,24 @@ class Avafn(nn.Module):
 
     @torch.no_grad()
     def cross_attention(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-attention weights (Eq. 1 and 2), for case studies; needs `use_cam`.
+        """Return the cross-attention weights (Eq. 1 and 2), for case studies; needs the switch `use_cam`.
 
         Returns:
-            Modality -> weights [B, L, L] with which its utterances (rows) attend to the other modality (columns).
+            Modality -> weights [B, L, L] of B dialogues with L utterances: how much this modality of an utterance (row)
+            attends to the other modality of each utterance (column).
         """
         assert self.cam is not None
         return self.cam.weights(self.enter(batch), self.allowed(batch))
 
     @torch.no_grad()
     def history_weights(self, batch: Batch) -> Tensor:
-        """Return the attention weights of the last turn over the contexts of all earlier turns, [R, B, L - 1].
+        """Return the attention weights (Eq. 9b) of the last turn over the context states of all earlier turns.
 
-        These are the weights of Eq. 9b, for case studies. The dialogues must have equal lengths, and the config
+        For case studies. All dialogues must have the same length, and the model the switch
         `context_attention: scalar_tanh`. In the backward direction, the last turn is the first one of the dialogue.
+
+        Returns:
+            Weights [R, B, L - 1] for R directions and B dialogues of L turns.
         """
         H = self.enter(batch)
         states = self.recurrence(
@@ -352,7 +399,10 @@ class Avafn(nn.Module):
         return torch.stack(s).softmax(-1)
 
     def epoch_statistics(self) -> dict[str, float]:
-        """Return alpha and beta of Eq. 7, to be logged with every epoch; empty if they are no learned scalars."""
+        """Return the learned weights alpha (audio) and beta (video) of Eq. 7, which every epoch logs.
+
+        Empty with another `fusion_weight` than `learned_scalar`, or with a single modality.
+        """
         if self.fuse is None or self.fuse.w is None:
             return {}
         alpha, beta = self.fuse.balance()
@@ -360,9 +410,10 @@ class Avafn(nn.Module):
 
 
 def _pair_bytes(config: AvafnConfig, _: int) -> float:
-    """Return the bytes of memory that training needs for each pair of utterances.
+    """Return the bytes of memory that training needs for each pair of utterances of a dialogue.
 
-    The cross-attention needs them; `dot_query` also stores the keys and contexts of all past turns at every turn.
+    Cross-attention needs this memory; `context_attention: dot_query` also stores, at every turn, the keys and context
+    states of all earlier turns.
     """
     anew = config.D_c + config.d_model if config.context_attention == "dot_query" else 0
     return 32 + 2.5 * anew * (1 + config.bidirectional)

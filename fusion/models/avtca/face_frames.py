@@ -22,14 +22,15 @@ TURN: Final = 10  # greatest rotation in degrees
 
 
 class FaceFrames(nn.Module):
-    """Network that turns face crops [M, 3, 224, 224] into vectors [M, 1024], or [M, 232] if `literal`.
+    """Network that turns M face crops [M, 3, 224, 224] into vectors [M, 1024], or [M, 232] if `literal`.
 
     Args:
         literal: build exactly the blocks of Algorithm 10 in the paper, instead of the whole EfficientFace.
         gate: how channel attention c and spatial attention s act on the feature map G. `sigmoid`: sigmoid(c s) G.
             `raw`: c s alone.
-        channel_att, spatial_att: use channel attention, spatial attention; one that is off counts as 1.
-        lfe: use the local feature extractor; if it is off, its features count as 0.
+        channel_att: use channel attention; otherwise c is 1.
+        spatial_att: use spatial attention; otherwise s is 1.
+        lfe: use the local feature extractor; otherwise its features are 0.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class FaceFrames(nn.Module):
         return vector
 
     def gated(self, G: Tensor) -> Tensor:
-        """Apply channel and spatial attention to the feature map G (section 4.3)."""
+        """Weigh the feature map G [M, channels, height, width] of M faces by channel and spatial attention (4.3)."""
         channel, spatial, _ = self.parts
         if not channel and not spatial:
             return G
@@ -112,9 +113,12 @@ def normalize_frames(x: Tensor, affectnet: bool, bgr: bool) -> Tensor:
 
 
 def augment_frames(clips: Tensor) -> Tensor:
-    """Augment training clips [N, T, 3, h, w]: mirror half of them, and rotate each by a random angle.
+    """Augment training clips: mirror half of them, and rotate each by a random angle.
 
-    The angle is a whole number of degrees, -10 to 10. All T frames of a clip are changed in the same way.
+    The angle is a whole number of degrees, -10 to 10. All frames of a clip are changed in the same way.
+
+    Args:
+        clips: N clips of T frames, [N, T, 3, height, width].
     """
     n, t = clips.shape[:2]
     mirrored = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)

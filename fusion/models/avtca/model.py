@@ -35,7 +35,15 @@ WHOLE: Final = {"audio": (64, 128, 256, 128), "visual": (64, 64, 128, 128)}  # w
 
 
 class Attention(nn.Module):
-    """Multi-head attention `Attn(x_kv, x_q)` (section 4.6); of its linear maps, only the output map has a bias."""
+    """Multi-head attention `Attn(x_kv, x_q)` (section 4.6): the sequence x_q attends to the sequence x_kv.
+
+    Only the linear map of the output has a bias.
+
+    Args:
+        kv, q, o: size of a step of x_kv, of x_q and of the output.
+        heads: number of heads.
+        dropout: dropout rate.
+    """
 
     def __init__(self, kv: int, q: int, o: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -47,16 +55,16 @@ class Attention(nn.Module):
         )
 
     def forward(self, x_kv: Tensor, x_q: Tensor, keys: Tensor, x_v: Tensor | None = None) -> Tensor:
-        """Attend with the queries x_q to the keys and values x_kv.
+        """Attend with the queries x_q to the keys and values x_kv, for N pairs of sequences.
 
         Args:
-            x_kv: sequences for keys and values, [N, Tk, kv].
-            x_q: sequences for queries, [N, Tq, q].
+            x_kv: sequences for keys and values, [N, Tk, kv]: Tk steps of size kv.
+            x_q: sequences for queries, [N, Tq, q]: Tq steps of size q.
             keys: bool [N, Tk]; True for valid keys.
             x_v: other sequences for the values, [N, Tk, kv]; None to take the values from x_kv.
 
         Returns:
-            Attended values, [N, Tq, o]; 0 for sequences without a valid key.
+            Attended values, [N, Tq, o], of size o; 0 for sequences without a valid key.
         """
         W_k, W_v = self.W_kv.weight.chunk(2)
         K, V = F.linear(x_kv, W_k), F.linear(x_kv if x_v is None else x_v, W_v)
@@ -80,17 +88,28 @@ class Intermediate(nn.Module):
         self.W1, self.W2, self.drop = nn.Linear(o, 2 * o), nn.Linear(2 * o, o), nn.Dropout(config.dropout)
 
     def forward(self, x_kv: Tensor, keys: Tensor, x_q: Tensor, queries: Tensor) -> Tensor:
-        """Attend with the queries x_q [N, Tq, q] to x_kv [N, Tk, kv], and apply the MLP; returns [N, Tq, o].
+        """Let one modality (x_q) of N clips attend to the other modality (x_kv), then apply the MLP.
 
-        `keys` bool [N, Tk] is the mask of x_kv, `queries` bool [N, Tq] the mask of x_q. The result is 0 on padding and
-        for sequences without a valid key.
+        Args:
+            x_kv: steps of the other modality, [N, Tk, kv]: Tk steps of size kv.
+            keys: mask of x_kv, bool [N, Tk].
+            x_q: steps of the modality that attends, [N, Tq, q]: Tq steps of size q.
+            queries: mask of x_q, bool [N, Tq].
+
+        Returns:
+            New steps of size o, [N, Tq, o]; 0 on padding, and for clips without the other modality.
         """
         S = self.attention(self.N_k(x_kv, keys), self.N_q(x_q, queries), keys)
         valid = queries & keys.any(1, keepdim=True)
         return self.after(S, valid) * valid.unsqueeze(-1)
 
     def after(self, S: Tensor, valid: Tensor) -> Tensor:
-        """Apply norms, MLP and residual to the attention's result S. The residual adds S, not the block's input."""
+        """Compute the block's output S + N_3(MLP(N_2(Drop(S)))) from the result S of the attention.
+
+        Args:
+            S: attended steps of N clips, [N, T, o]: T steps of size o.
+            valid: bool [N, T]; False for steps that the norms leave out.
+        """
         Z = self.drop(self.W2(self.drop(F.gelu(self.W1(self.N_2(self.drop(S), valid))))))
         h: Tensor = S + (Z if self.N_3 is None else self.N_3(Z, valid))
         return h
@@ -108,9 +127,16 @@ class Exchange(nn.Module):
         self.attention = Attention(width, width, width, config.exchange_heads, config.dropout)
 
     def forward(self, own: Tensor, mine: Tensor, other: Tensor, theirs: Tensor) -> Tensor:
-        """Update the stream `own` [N, T, C] by attention to the stream `other` [N, T', C]; returns [N, T, C].
+        """Update one stream (modality) of N clips by attention to the other stream.
 
-        `mine` bool [N, T] is the mask of `own`, `theirs` bool [N, T'] the mask of `other`.
+        Args:
+            own: steps of the stream to update, [N, T, C]: T steps of size C.
+            mine: mask of `own`, bool [N, T].
+            other: steps of the other stream, [N, T', C].
+            theirs: mask of `other`, bool [N, T'].
+
+        Returns:
+            The updated steps, [N, T, C].
         """
         if self.roles == "q_own_kv_other":
             found: Tensor = self.attention(other, own, theirs)
@@ -133,7 +159,16 @@ class StreamAttention(nn.Module):
         self.W_q, self.W_k, self.W_v, self.W_o = maps
 
     def forward(self, x_q: Tensor, x_kv: Tensor, keys: Tensor) -> Tensor:
-        """Attend with x_q [N, Tq, C] to x_kv [N, Tk, C], whose mask is `keys`, bool [N, Tk]; returns [N, Tq, C]."""
+        """Attend with the queries x_q to the keys and values x_kv (normally both are the same stream).
+
+        Args:
+            x_q: N sequences of Tq steps of size C, [N, Tq, C].
+            x_kv: N sequences of Tk steps of size C, [N, Tk, C].
+            keys: mask of x_kv, bool [N, Tk].
+
+        Returns:
+            Attended values, [N, Tq, C].
+        """
         found: Tensor = self.W_o(
             masked_attention(self.W_q(x_q), self.W_k(x_kv), self.W_v(x_kv), keys, self.heads)
         )
@@ -141,9 +176,10 @@ class StreamAttention(nn.Module):
 
 
 class Avtca(nn.Module):
-    """The AVT-CA model on single clips.
+    """The AVT-CA model, which classifies single clips (utterances) without the context of the dialogue.
 
-    A clip has MFCC frames [steps, 10], and frame vectors [steps, 1024] or face crops [steps, 224, 224, 3].
+    The audio of a clip is a sequence of MFCC frames, [steps, 10]; the video a sequence of frame vectors, [steps, 1024],
+    or of face crops, [steps, 224, 224, 3].
     """
 
     def __init__(self, widths: Widths, classes: int, config: AvtcaConfig) -> None:
@@ -185,7 +221,10 @@ class Avtca(nn.Module):
             self.faces.load("efficientface")
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the logits [B, L, C] of a batch; for an utterance without audio and video, the bias of the head."""
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes.
+
+        An utterance without audio and video gets the bias of the classifier as logits.
+        """
         places, clips = dense_clips(batch, self.minimum_steps)
         logits = self.logits(clips)
         return scatter_to_grid(logits, places, batch.mask, self.head.bias)
@@ -193,7 +232,7 @@ class Avtca(nn.Module):
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
         """Compute the experiment's loss of a batch, and the number of labels.
 
-        With `modality_dropout`, copies of the clips with weakened audio or video count too.
+        With `modality_dropout`, copies of the clips with weakened audio or video are added to the batch.
         """
         if self.config.modality_dropout == "none":
             return measure(self(batch), batch.labels)
@@ -205,7 +244,7 @@ class Avtca(nn.Module):
         )
 
     def logits(self, clips: ClipBatch) -> Tensor:
-        """Return the logits [N, C] of N clips."""
+        """Classify N clips; returns logits [N, C] for C classes."""
         pooled = self.pooled(clips)
         streams = [pooled[m] for m in self.modalities]
         merged = torch.cat(streams, -1) if self.config.merge == "concat" else torch.stack(streams).sum(0)
@@ -213,18 +252,22 @@ class Avtca(nn.Module):
         return logits
 
     def pooled(self, clips: ClipBatch) -> dict[str, Tensor]:
-        """Run the whole network up to the head: modality -> pooled features a or v of section 4.10, [N, C]."""
+        """Run the whole network without its classifier.
+
+        Returns:
+            Modality -> pooled features a (audio) or v (video) of section 4.10, [N, C]: N clips, C features.
+        """
         return self.late(*self.middle(*self.early(clips)))
 
     def late(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> dict[str, Tensor]:
         """Run the late stages: exchange, attention inside each stream, pooling over time (sections 4.8 to 4.10).
 
         Args:
-            x: modality -> steps A2 or V2, [N, T, C].
+            x: modality -> steps A2 (audio) or V2 (video) of N clips, [N, T, C]: T steps of C features.
             n: modality -> number of steps of each clip, [N].
 
         Returns:
-            Modality -> pooled features a or v, [N, C].
+            Modality -> pooled features a (audio) or v (video), [N, C].
         """
         x = self.exchanged(x, n)
         masks = {m: length_mask(n[m], x[m].shape[1]) for m in self.modalities}
@@ -244,7 +287,8 @@ class Avtca(nn.Module):
         """Run the face network, if any, and the first two convolution blocks of each modality (section 4.5).
 
         Returns:
-            Modality -> steps A1 or V1, [N, T, C]; modality -> number of steps of each clip, [N].
+            Two dicts: modality -> steps A1 (audio) or V1 (video) of N clips, [N, T, C] (T steps of C features);
+            modality -> number of steps of each clip, [N].
         """
         x, n = dict(clips.values), dict(clips.lengths)
         if self.faces is not None:
@@ -262,7 +306,8 @@ class Avtca(nn.Module):
         """Run the intermediate fusion (section 4.7), then two more convolution blocks of each modality.
 
         Returns:
-            Modality -> steps A2 or V2, [N, T, C]; modality -> number of steps of each clip, [N].
+            Two dicts: modality -> steps A2 (audio) or V2 (video) of N clips, [N, T, C] (T steps of C features);
+            modality -> number of steps of each clip, [N].
         """
         if len(self.modalities) == 2 and self.config.it:
             x = {m: x[m] + self.it[m](x[o], valid[o], x[m], valid[m]) for m, o, valid in self._pairs(x, n)}
@@ -279,12 +324,20 @@ class Avtca(nn.Module):
         return {m: self.exchange[m](x[m], valid[m], x[o], valid[o]) for m, o, valid in self._pairs(x, n)}
 
     def _pairs(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> list[tuple[str, str, dict[str, Tensor]]]:
-        """Return, for each modality: its name, the name of the other modality, and the masks of both by name."""
+        """Return a tuple for each modality: its name, the other modality's name, and a dict modality -> mask."""
         valid = {m: length_mask(n[m], x[m].shape[1]) for m in self.modalities}
         return [(m, self._other(m), valid) for m in self.modalities]
 
     def frames(self, crops: Tensor, lengths: Tensor) -> Tensor:
-        """Turn face crops [N, T, 224, 224, 3] into frame vectors [N, T, width] (section 4.5); padding is skipped."""
+        """Turn face crops into frame vectors (section 4.5); padding is skipped, and its vectors are 0.
+
+        Args:
+            crops: T face crops of each of N clips, [N, T, 224, 224, 3].
+            lengths: number of face crops of each clip, [N].
+
+        Returns:
+            Frame vectors, [N, T, width].
+        """
         assert self.faces is not None
         mask = length_mask(lengths, crops.shape[1])
         clips = scale_pixels(crops)
@@ -305,7 +358,10 @@ class Avtca(nn.Module):
 
 
 def _shortest(stride: int) -> int:
-    """Return the smallest number of audio frames of a clip: four convolution blocks then leave one step."""
+    """Return the smallest number of audio frames of a clip that leaves one step after four convolution blocks.
+
+    `stride` is the stride of the max pooling in each block.
+    """
     least = 1
     for _ in range(4):
         least = (least - 1) * stride + 4
