@@ -77,10 +77,12 @@ class DialogueRnn(nn.Module):
         return logits
 
     def emotions(self, u: Tensor, speakers: Tensor, mask: Tensor) -> Tensor:
-        """Compute the emotion states e [R, B, L, D_e] of R directions, with the turns in the order of the dialogue.
+        """Compute the emotion states e, [R, B, L, D_e], with the turns in the order of the dialogue.
+
+        Sizes: R directions, B dialogues, L turns, emotion states of size D_e.
 
         Args:
-            u: joined features of the utterances, [B, L, D_m].
+            u: joined features of the utterances, [B, L, D_m] with D_m features.
             speakers: int [B, L]; speaker index of each utterance.
             mask: bool [B, L]; False for padding.
         """
@@ -90,9 +92,11 @@ class DialogueRnn(nn.Module):
         return to_direction_time(run_gru(self.GRU_E, self._parties(u, back, who, parties)), back)
 
     def _parties(self, u: Tensor, back: Tensor, who: Tensor, parties: int) -> Tensor:
-        """Compute q_s, the state of the current speaker after each turn, [R, B, L, D_p].
+        """Run the global and the party GRUs turn by turn.
 
-        The backward direction has its turns in reverse order.
+        Returns:
+            The state q_s of the current speaker after each turn, [R, B, L, D_p]: R directions, B dialogues, L turns,
+            states of size D_p. The backward direction has its turns in reverse order.
         """
         c, (R, B, L), D_m = self.config, who.shape, u.shape[-1]
         G_u, G_q = split_inputs(self.GRU_G, D_m, c.D_p)
@@ -126,8 +130,9 @@ class DialogueRnn(nn.Module):
     ) -> Callable[[int, Tensor, Tensor], Tensor] | None:
         """Make the function that updates the states of all P parties as listeners; None without a listener cell.
 
-        The function takes the turn, the speaker's new state q_s [R, B, D_p] and the states [R, B, P, D_p] of all
-        parties, and returns the updated states.
+        The function takes three values: the index of the turn, the speaker's new state q_s [R, B, D_p], and the states
+        [R, B, P, D_p] of all parties. It returns the updated states. Sizes: R directions, B dialogues, states of size
+        D_p.
         """
         if self.GRU_L is None:
             return None

@@ -74,7 +74,7 @@ class M2FNetConfig(BaseModel):
 
 
 class ModalityEncoder(nn.Module):
-    """N transformer layers over the utterances of a dialogue, for one modality (Eq. 5)."""
+    """Encoder of one modality: several transformer layers over the utterances of a dialogue (Eq. 5)."""
 
     def __init__(self, width: int, layers: int, config: M2FNetConfig) -> None:
         super().__init__()
@@ -94,11 +94,14 @@ class ModalityEncoder(nn.Module):
         )
 
     def forward(self, F_I: Tensor, blocked: Tensor) -> Tensor:
-        """Add the context of the dialogue to the features of one modality; returns [B, L, D].
+        """Encode the features of one modality in the context of the dialogue.
 
         Args:
-            F_I: features of the utterances, [B, L, D].
+            F_I: features, [B, L, D]: B dialogues, L utterances, D features.
             blocked: bool [B, L]; True for utterances that no utterance may attend to.
+
+        Returns:
+            Encoded features, [B, L, D].
         """
         H = F_I + self._position(F_I)
         for Tr in self.layers:
@@ -142,7 +145,9 @@ class FusionLayer(nn.Module):
         self.norm = nn.LayerNorm(width) if self.residual else None
 
     def forward(self, X: Tensor, F_x: dict[str, Tensor], blocked: dict[str, Tensor]) -> Tensor:
-        """Compute the fused features X_l [B, L, D_T] of layer l.
+        """Compute the fused features X_l of layer l, [B, L, D_T].
+
+        Sizes: B dialogues, L utterances, D_T features of text, D_x features of another modality.
 
         Args:
             X: the fused features X_{l-1} of the layer before, [B, L, D_T].
@@ -200,14 +205,15 @@ class M2FNet(nn.Module):
         """Run the encoder of each modality (Eq. 5).
 
         Returns:
-            Modality -> encoded features F_T, F_A or F_V, [B, L, D_x]; modality -> blocked keys, bool [B, L].
+            Two dicts: modality -> encoded features F_T, F_A or F_V, [B, L, D_x] (B dialogues, L utterances, D_x
+            features); modality -> bool [B, L], True for utterances that no utterance may attend to.
         """
         blocked = {m: blocked_keys(batch.mask, batch.present[m]) for m in self.names}
         F_x = {m: self.encoders[m](self._input(batch, m), blocked[m]) for m in self.names}
         return F_x, blocked
 
     def fuse(self, F_x: dict[str, Tensor], blocked: dict[str, Tensor]) -> list[Tensor]:
-        """Run the fusion layers; return the features before and after each layer: X_0 = F_T, X_1, ..., X_m (Eq. 6)."""
+        """Run the m fusion layers (Eq. 6); return a list of m + 1 features, X_0 = F_T before the first layer to X_m."""
         X = [F_x[self.names[0]]]
         for layer in self.fusion:
             X.append(layer(X[-1], F_x, blocked))
@@ -222,13 +228,16 @@ class M2FNet(nn.Module):
 
 
 def blocked_keys(mask: Tensor, present: Tensor) -> Tensor:
-    """Return which keys the attention must not use, bool [B, L]: padding, and utterances without the modality.
+    """Return which utterances may not be attended to: padding, and utterances without the modality.
 
-    If this blocks all keys of a dialogue, only the padding of the dialogue is blocked.
+    If this blocks all utterances of a dialogue, only the padding of the dialogue is blocked.
 
     Args:
-        mask: bool [B, L]; False for padding.
+        mask: bool [B, L] for B dialogues with L utterances; False for padding.
         present: bool [B, L]; whether the utterance has the modality.
+
+    Returns:
+        bool [B, L]; True for blocked utterances.
     """
     usable = mask & present
     return ~torch.where(usable.any(1, keepdim=True), usable, mask)
@@ -251,7 +260,7 @@ def _check(widths: Widths, config: M2FNetConfig) -> None:
 
 
 def _pair_bytes(config: M2FNetConfig, modalities: int) -> float:
-    """Return the bytes of memory that training needs for each pair of utterances: mostly attention weights."""
+    """Return the bytes of memory that training needs for each pair of utterances of a dialogue (attention weights)."""
     encoders = (config.enc_n_t, config.enc_n_a, config.enc_n_v)[:modalities]
     fusion = config.fusion_m * (modalities - 1) if config.fusion_type == "mha" else 0
     return 15 * config.heads * (sum(encoders) + fusion)

@@ -85,12 +85,14 @@ class Mmgcn(nn.Module):
 
 
 def edges(here: Tensor) -> Tensor:
-    """Return which pairs of nodes are linked, bool [B, M * L, M * L].
-
-    Two nodes are linked if they have the same modality or belong to the same utterance.
+    """Return which pairs of graph nodes are linked: nodes of the same modality, and nodes of the same utterance.
 
     Args:
-        here: bool [B, M, L]; whether the node of this modality and utterance exists.
+        here: bool [B, M, L] for B dialogues, M modalities and L utterances; whether the utterance has the modality, and
+            so a node for it.
+
+    Returns:
+        bool [B, M * L, M * L]; True for linked pairs.
     """
     B, M, L = here.shape
     nodes = torch.arange(M * L, device=here.device)
@@ -101,12 +103,12 @@ def edges(here: Tensor) -> Tensor:
 
 
 def graph(h: Tensor, linked: Tensor) -> Tensor:
-    """Compute the normalised adjacency matrix D^-1/2 A D^-1/2 of each dialogue's graph, [B, N, N].
+    """Compute the normalised adjacency matrix D^-1/2 A D^-1/2 of each dialogue's graph, [B, N, N], for B dialogues.
 
     A is 1 - arccos(cosine similarity) / pi for linked nodes and 0 for others; D is the diagonal matrix of row sums.
 
     Args:
-        h: vectors of the N nodes, [B, N, d].
+        h: vectors of size d of the N nodes, [B, N, d].
         linked: bool [B, N, N]; whether two nodes are linked.
     """
     unit = F.normalize(h, dim=-1)

@@ -64,7 +64,7 @@ class Paper(Strict):
     tables: list[PaperTable] = Field(min_length=1)
 
     def select(self, table: str | None, row: str | None = None) -> list[PaperTable]:
-        """Return the table with the key `table`, with only the rows named `row`; None selects all tables or rows.
+        """Select published rows: those named `row` in the table with the key `table`; None selects all rows or tables.
 
         Raises:
             UsageError: the paper has no such table or row.

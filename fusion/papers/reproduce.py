@@ -118,7 +118,7 @@ def experiments_of(bases: str | Mapping[Task, str]) -> list[str]:
 
 
 def base_of(row: TableRow, bases: str | Mapping[Task, str]) -> str:
-    """Return the name of a row's base experiment: the one for the task of the row, else the first one."""
+    """Return the name of the experiment that a table row changes: the one for the row's task, else the first one."""
     return bases if isinstance(bases, str) else bases.get(row.task or "erc", next(iter(bases.values())))
 
 
@@ -219,7 +219,10 @@ def _run_row(
 def _trained(
     entry: ExperimentParams, params: Params, data: Path, device: str, progress: EpochCallback | None
 ) -> Path:
-    """Return the folder of the experiment's run. Train it first, unless a run with equal caches and settings exists."""
+    """Return the run folder of an experiment; the experiment is trained first, unless an equal run exists already.
+
+    Equal runs have the same settings and caches.
+    """
     name = f"{PLACE}/{digest_of(entry.model_dump(mode='json'))[:16]}"
     with_row = params.model_copy(update={"experiments": {**params.experiments, name: entry}})
     experiment = experiment_of(name, with_row)

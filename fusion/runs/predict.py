@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 
 @torch.no_grad()
 def logits_of(model: nn.Module, padded: PaddedBatches) -> Tensor:
-    """Compute the logits [N, C] of all N utterances in the dialogues of a subset, context utterances included.
+    """Compute the logits [N, C] for C classes of all N utterances in a subset's dialogues, context included.
 
     An utterance that the model does not predict (such as one without earlier context in EPC) gets nan.
     """
@@ -39,7 +39,13 @@ def logits_of(model: nn.Module, padded: PaddedBatches) -> Tensor:
 
 
 def predict(model: nn.Module, padded: PaddedBatches, seed: int) -> Predictions:
-    """Predict the utterances of a subset with the trained model of one seed."""
+    """Predict the class probabilities of a subset's utterances (not of context utterances) with one trained model.
+
+    Args:
+        model: the trained model of one seed.
+        padded: the batches of the subset.
+        seed: the seed of the model.
+    """
     subset = padded.subset
     logits = logits_of(model, padded)
     probabilities = logits.sigmoid() if subset.labels.dim() == 2 else logits.softmax(-1)
@@ -172,13 +178,24 @@ def score_subset(predictions: Sequence[Predictions], classes: Sequence[str]) -> 
 
 
 def rows_in_subset(subset: Subset, values: Tensor) -> NDArray[Any]:
-    """Select the rows of `values` [N, ...] whose utterance belongs to the subset (not context), as a numpy array."""
+    """Select the utterances that belong to the subset, without context utterances.
+
+    Args:
+        subset: the subset with all N utterances of its dialogues.
+        values: a value or vector for each of these utterances, [N, ...].
+
+    Returns:
+        The rows of `values` for the selected utterances, as a numpy array.
+    """
     picked: NDArray[Any] = values[subset.in_subset.to(values.device)].cpu().numpy()
     return picked
 
 
 def _of_probabilities(predictions: Sequence[Predictions]) -> dict[str, dict[str, Any]]:
-    """Compute the metrics that need class probabilities, over the labelled utterances."""
+    """Compute the metrics that need class probabilities instead of labels, such as calibration, from all seeds.
+
+    Only labelled utterances count.
+    """
     first = predictions[0]
     known = first.truth != IGNORED
     dialogue = np.unique(dialogue_ranks(first)[known], return_inverse=True)[1]

@@ -62,7 +62,7 @@ class ClassScore(_Part):
 
 
 class FoldRecord(_Part):
-    """The scores and notes of one fold, inside the record of a cross-validation run."""
+    """The scores and notes (marks) of one fold, as `run.json` of a cross-validation run lists them."""
 
     epochs: list[int]
     validation: Scores
@@ -155,7 +155,7 @@ class RunRecord(_Part):
 
     @property
     def comparable(self) -> tuple[str, str, str, str]:
-        """Corpus, label set, split, and task with EPC target. Runs may be compared if all four are equal."""
+        """Four values that runs must share to be comparable: corpus, label set, split, and task with EPC target."""
         return (self.corpus, self.label_set, self.split, task_label(self.task, self.epc_target))
 
     @property
@@ -164,7 +164,7 @@ class RunRecord(_Part):
         return {name: self.per_class[name] for name in self.classes}
 
     def as_json(self) -> dict[str, Any]:
-        """Return the record as JSON data, without fields that were never set."""
+        """Return the record as a dict for `run.json`, without fields that were never set."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 

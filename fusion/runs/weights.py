@@ -18,7 +18,13 @@ STATISTICS_FILE: Final = "statistics.safetensors"
 
 
 def write_weights(folder: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write the model weights of one seed to the seed's folder; `about` is stored with them as metadata."""
+    """Write the model weights of one seed to the seed's folder.
+
+    Args:
+        folder: folder of the seed; created if it is missing.
+        state: name of a weight -> tensor.
+        about: facts about the weights, such as seed and epoch, which the file keeps as metadata.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # One key only: safetensors has no fixed order for several, and equal runs must have equal bytes.
     metadata = {"ercache": canonical_json(about)}
@@ -26,13 +32,13 @@ def write_weights(folder: Path, state: Mapping[str, Tensor], about: Mapping[str,
 
 
 def write_statistics(folder: Path, statistics: Statistics) -> None:
-    """Write mean and standard deviation, with which a seed's features were standardised, to the seed's folder."""
+    """Write the mean and standard deviation with which the features of a run were z-scored to a seed's folder."""
     tensors = {f"{kind}.{m}": v for kind, values in vars(statistics).items() for m, v in values.items()}
     save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / STATISTICS_FILE)
 
 
 def read_statistics(folder: Path) -> Statistics | None:
-    """Read mean and standard deviation from the folder of a seed; None if its features were not standardised."""
+    """Read the mean and standard deviation of the features from a seed's folder; None if they were not z-scored."""
     path = folder / STATISTICS_FILE
     if not path.is_file():
         return None

@@ -62,19 +62,20 @@ def read_searches(path: Path) -> dict[str, list[Trial]]:
             found.setdefault(r["search"], []).append(trial)
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{path}: this log of a search is damaged ({error})", hint="repair or remove it"
+            f"{path}: this log of a search is damaged ({error})",
+            hint="repair the file by hand, or remove it to search again",
         ) from error
     return found
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """Read the lines of a log, without an incomplete last line."""
+    """Read the lines of a CSV log. An incomplete last line, left by a killed process, is omitted."""
     content, end, _ = path.read_bytes().rpartition(b"\n")  # a kill may have left an incomplete last line
     return content.decode("utf-8").split("\n") if end else []
 
 
 def append_trial(path: Path, search: str, trial: Trial) -> None:
-    """Append a trial to a log; create or repair the log if needed."""
+    """Append the row of a finished trial to a CSV log; the log is created if missing and repaired if incomplete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _mend(path)
     with path.open("a", encoding="utf-8", newline="") as stream:

@@ -141,12 +141,17 @@ def apply_values(entry: ExperimentParams, config: Mapping[str, Any]) -> Experime
 
 
 def distinct(values: Sequence[Any]) -> list[str]:
-    """Return the values of one switch without repetitions, as JSON texts, because optuna takes no lists."""
+    """Return the values of one switch as JSON texts, each only once; texts, because optuna takes no lists."""
     return list(dict.fromkeys(canonical_json(value) for value in values))
 
 
 def study_of(space: Space, done: Sequence[Trial]) -> optuna.Study:
-    """Make an optuna study that already holds the trials of the log."""
+    """Make an optuna study of a search space that already holds the trials of the log.
+
+    Args:
+        space: dotted path of a switch -> values to choose from.
+        done: the finished trials of the log.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     for trial in done:

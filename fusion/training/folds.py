@@ -71,10 +71,10 @@ def _entry_of(entry: ExperimentParams, fold: str, params: Params) -> ExperimentP
 
 
 def _feature_of(name: str, corpus: str, fold: str, params: Params) -> str:
-    """Return the name of a feature in one fold.
+    """Return the name of the feature to use in one fold: `<feature>@<fold>`, or the unchanged name.
 
-    It is `<feature>@<fold>` if the feature's extractor is trained on this corpus. Otherwise all folds share the
-    feature, and the name stays as it is.
+    The fold is part of the name if the feature's extractor is trained on this corpus: each fold then has an extractor
+    of its own. Otherwise all folds share one feature.
     """
     feature, array = split_array_name(name)
     known = params.features.get(feature)
@@ -85,7 +85,7 @@ def _feature_of(name: str, corpus: str, fold: str, params: Params) -> str:
 
 
 def folder_of(fold: str) -> str:
-    """Return the name of a fold's run folder, inside the folder `folds` of the whole run."""
+    """Return the name of a fold's run folder (in `folds/` of the pooled run): the fold's name behind the last slash."""
     return fold.rpartition("/")[2]
 
 
@@ -135,7 +135,11 @@ def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], dat
 def pooled_predictions(
     folder: Path, folds: Sequence[str], manifest: Manifest
 ) -> dict[str, list[Predictions]]:
-    """Read the predictions of all folds: subset (`dev`, `test`) -> for each seed, predictions of all folds joined."""
+    """Read the stored predictions of all folds, and join those of the same seed.
+
+    Returns:
+        Subset (`dev`, `test`) -> the joined predictions of each seed.
+    """
     places = [folder / FOLDS / folder_of(fold) for fold in folds]
     stored = [read_predictions(place, manifest) for place in places]
     return {
@@ -164,7 +168,7 @@ def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _provenance(runs: Mapping[str, RunRecord], manifest: Manifest, entry: ExperimentParams) -> Provenance:
-    """Merge the provenance of all folds: caches, encoders and contexts of all; other fields are the first fold's."""
+    """Merge the provenance of all folds: caches, encoders, context and digests; versions come from the first fold."""
     every = [run.provenance for run in runs.values()]
     merged = {
         name: {key: value for one in every for key, value in getattr(one, name).items()}
@@ -182,7 +186,7 @@ def _provenance(runs: Mapping[str, RunRecord], manifest: Manifest, entry: Experi
 
 
 def _marks(runs: Mapping[str, RunRecord]) -> list[str]:
-    """Merge the notes (marks) of all folds; a note that only some folds have names these folds."""
+    """Merge the notes (marks) of all folds. If only some folds have a note, their names are added to it."""
     where: dict[str, list[str]] = {}
     for fold, run in runs.items():
         for mark in run.marks:

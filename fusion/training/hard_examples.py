@@ -57,7 +57,7 @@ class HardExampleBatches:
         self._pool = self._of(self._held)
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Note the number of epochs trained so far; in the first epoch, no utterance of the pool joins."""
+        """Remember the number of finished epochs; while it is 0, no utterance of the pool joins the training data."""
         self._trained_epochs = epoch
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
@@ -100,7 +100,7 @@ def draw_pool(train: Subset, share: float, order: torch.Generator) -> Tensor:
 
 
 def join_subsets(a: Subset, b: Subset) -> Subset:
-    """Concatenate two subsets: first the dialogues of `a`, then the dialogues of `b`."""
+    """Join two subsets into one with all dialogues: first those of `a`, then those of `b`."""
     flat: dict[str, Any] = {
         n: torch.cat([getattr(a, n), getattr(b, n)])
         for n in ("in_subset", "speakers", "labels", "all_labels")

@@ -42,7 +42,7 @@ class SeedJob:
     state: Path
 
     def train(self, seed: int, progress: EpochCallback | None) -> TrainedSeed:
-        """Train one seed in this process."""
+        """Train one seed in this process, or continue its unfinished training; return the trained model and history."""
         checkpoint = self.state / f"seed{seed}.pt"
         return train_seed(self.experiment, self.datasets, self.classes, seed, checkpoint, progress)
 
@@ -135,7 +135,7 @@ def train_seeds(job: SeedJob, processes: int, progress: EpochCallback | None = N
 
 
 def _next(job: SeedJob, taken: Any) -> int | None:
-    """Take the next free seed, which no process has taken; None if no seed is left."""
+    """Take the next seed that no process has taken yet; None if all seeds are taken."""
     with taken.get_lock():
         rank = taken.value
         taken.value = rank + 1

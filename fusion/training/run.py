@@ -26,7 +26,7 @@ RECIPE = 2  # version of the training code: raise it when the same inputs give o
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options of a training run; the fields are arguments of `train_experiment`."""
+    """Options of a training run, such as device and folders; for each field, see the argument of `train_experiment`."""
 
     data: Path
     work: Path

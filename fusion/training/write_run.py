@@ -179,9 +179,9 @@ def _write_curves(folder: Path, trained: list[TrainedSeed]) -> None:
 
 
 def _pairs(p: Predictions, classes: Sequence[str]) -> list[tuple[str, str]]:
-    """Return a pair (true class, predicted class) for each labelled utterance.
+    """List the pairs (true class, predicted class) of all labelled utterances, for `confusion.csv`.
 
-    In a multi-label task, there is one pair for each utterance and known emotion, such as (`happy`, `no happy`).
+    In a multi-label task, an utterance gives one pair for each labelled emotion, such as (`happy`, `no happy`).
     """
     if not p.several:
         both = zip(p.truth, p.predicted, strict=True)

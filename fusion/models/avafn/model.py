@@ -295,7 +295,9 @@ class Avafn(nn.Module):
         return logits
 
     def enter(self, batch: Batch) -> dict[str, Tensor]:
-        """Project the features of each modality to size d, and replace them where the modality is absent.
+        """Project the features of each modality to size d, if they have another size.
+
+        Where a modality is absent, projected features are 0; unprojected features are the modality's training mean.
 
         Returns:
             Modality -> features H_a (audio) or H_v (video), [B, L, d], of B dialogues with L utterances.

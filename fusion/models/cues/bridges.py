@@ -75,16 +75,16 @@ class Bridges(nn.Module):
                 raise WeightsError(error.message, details=error.details, hint=hint) from error
 
     def forward(self, F_ta: Tensor, ta_mask: Tensor, F_m: Tensor, m_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Run all blocks.
+        """Update text-audio features and mel picture in all blocks, one after the other.
 
         Args:
-            F_ta: text-audio features of N windows, [N, T, width].
+            F_ta: text-audio features of N windows, [N, T, width]: T steps.
             ta_mask: bool [N, T]; mask of F_ta.
             F_m: ViT states of the mel picture, [N, 197, W]; W is the width of the frozen layers.
             m_mask: bool [N, 197]; mask of F_m.
 
         Returns:
-            Updated F_ta [N, T, W], and updated F_m [N, 197, W] after ViT's final norm.
+            Two tensors: updated F_ta, [N, T, W]; updated F_m after ViT's final norm, [N, 197, W].
         """
         F_ta = self.enter(F_ta)
         for b in range(len(self.language.numbers)):

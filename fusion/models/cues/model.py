@@ -50,9 +50,15 @@ class CrossLayer(nn.Module):
         self.drop = nn.Dropout(c.dropout)
 
     def forward(self, x: Tensor, kv: Tensor, keys: Tensor) -> Tensor:
-        """Attend with x [N, T, width] to kv [N, K, width], whose mask is `keys`, bool [N, K]; returns [N, T, width].
+        """Let the steps x attend to the steps kv of another sequence.
 
-        For a sequence without a valid key, the attention adds nothing.
+        Args:
+            x: queries, [N, T, width]: N windows of T steps.
+            kv: keys and values, [N, K, width]: K steps.
+            keys: mask of kv, bool [N, K]. If a window has no valid key, the attention adds nothing.
+
+        Returns:
+            New steps x, [N, T, width].
         """
         some = keys.any(1)
         found = self.attention(x, kv, kv, key_padding_mask=~safe_key_mask(keys), need_weights=False)[0]
@@ -73,7 +79,15 @@ class FeatureExtractor(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Encode the steps x [N, T, i] of N windows; returns [N, T, width], 0 on padding, where `mask` is False."""
+        """Encode the steps (tokens or speech frames) of N windows.
+
+        Args:
+            x: steps, [N, T, i]: T steps of i features.
+            mask: bool [N, T]; False on padding.
+
+        Returns:
+            Encoded steps, [N, T, width]; 0 on padding.
+        """
         h: Tensor = self.enter(x)
         for layer in self.layers:
             h = layer(h, src_key_padding_mask=~safe_key_mask(mask))
@@ -81,7 +95,7 @@ class FeatureExtractor(nn.Module):
 
 
 class Cues(nn.Module):
-    """The Cues model on windows of text tokens and speech frames; takes text, speech, or both (section 4.7)."""
+    """The Cues model: classifies a window of utterances from text tokens, speech frames, or both (section 4.7)."""
 
     def __init__(self, widths: Widths, classes: int, config: CuesConfig) -> None:
         super().__init__()
@@ -141,9 +155,10 @@ class Cues(nn.Module):
                 raise WeightsError(error.message, details=error.details, hint=hint) from error
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the logits [B, L, C] of a batch, at the utterances where windows end.
+        """Return the logits [B, L, C] of a batch: B dialogues, L utterances, C classes.
 
-        All other positions, and empty windows, get the mean bias of the heads as logits.
+        An utterance where a window ends gets the logits of the classifiers (one or two heads), averaged. All other
+        utterances, and empty windows, get the mean bias of the heads.
         """
         places, logits = self.logits(batch)
         averaged = torch.stack(logits).mean(0)
@@ -153,7 +168,8 @@ class Cues(nn.Module):
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
         """Compute the experiment's loss of a batch, and the number of labels.
 
-        The loss is that of the averaged logits, or with `loss: mean_ce` the mean of the losses of both heads.
+        The loss is taken from the averaged logits of the classifiers (heads). With `loss: mean_ce` and two heads, it is
+        the mean of both heads' losses.
         """
         if self.config.loss == "avg_logits" or self.bridges is None:
             return measure(self(batch), batch.labels)
@@ -166,8 +182,8 @@ class Cues(nn.Module):
         """Compute the logits of all N windows of a batch.
 
         Returns:
-            Position [N] in the flattened batch [B * L] of the utterance where each window ends; a list with the logits
-            [N, C] of each head.
+            Two values: int [N], the position of the utterance where each window ends, in the flattened batch [B * L] of
+            B dialogues with L utterances; a list with the logits [N, C] for C classes of each classifier (head).
         """
         places, c = self._ends(batch), self.config
         if self.hearer is not None:
@@ -200,9 +216,10 @@ class Cues(nn.Module):
         return [first, torch.where(has_picture[:, None], second, first)]
 
     def _pooled(self, values: Tensor, x: WindowedSequence, batch: Batch) -> Tensor:
-        """Pool the steps of each window into one vector p_1 (section 4.6), [N, width].
+        """Pool the steps of each of N windows into one vector p_1 (section 4.6), [N, width].
 
-        In EPC, all steps are pooled; in ERC, only those of the last utterance (all steps if it has none).
+        In prediction (EPC), all steps are pooled. In recognition (ERC), only the steps of the last utterance are, or
+        all steps if this utterance has none.
         """
         mask = x.mask
         if batch.prior_labels is None:
@@ -216,9 +233,9 @@ class Cues(nn.Module):
     def _fused(
         self, text: WindowedSequence | None, speech: WindowedSequence | None
     ) -> tuple[WindowedSequence, WindowedSequence]:
-        """Return the queries and the keys of the first fusion step: speech and text.
+        """Return two sequences for the first fusion step: the queries (speech) and the keys (text).
 
-        With a single modality, this modality is both. In a window without speech, text is both.
+        With a single modality, this modality is queries and keys. So is text in a window without speech.
         """
         if text is None or speech is None:
             alone = speech if text is None else text
@@ -235,9 +252,10 @@ class Cues(nn.Module):
         ), text
 
     def _ends(self, batch: Batch) -> Tensor:
-        """Return the positions in the flattened batch where windows end.
+        """Return the positions of the utterances at which windows end, in the flattened batch.
 
-        In EPC, a window ends at the last utterance of the context; in ERC, one window ends at every utterance.
+        In prediction (EPC), a dialogue has one window, which ends at the last utterance of the context. In recognition
+        (ERC), one window ends at every utterance.
         """
         mask = batch.mask
         if batch.prior_labels is not None:
@@ -246,7 +264,7 @@ class Cues(nn.Module):
         return mask.flatten().nonzero().flatten()
 
     def _text(self, batch: Batch, places: Tensor, extent: WindowExtent | None) -> WindowedSequence:
-        """Compute the text features F_t of each window: words (or tokens), weighted by the relations of the words.
+        """Compute the text features F_t of each window: states of words (or tokens), weighted by the words' relations.
 
         Utterances that do not fit into the speech window (`window_frames`) are dropped from the text, too.
         """
@@ -271,7 +289,10 @@ class Cues(nn.Module):
         return WindowedSequence(rows, words.lengths, words.mask & (spans[..., 2] == 0))
 
     def _states(self, tokens: WindowedSequence) -> Tensor:
-        """Compute the token states h_t [N, T, width] from cached states, or from token ids by the model's RoBERTa."""
+        """Encode the tokens of N windows as states h_t, [N, T, width] for T tokens.
+
+        The input is cached RoBERTa states, or token ids, which the model's own RoBERTa turns into states.
+        """
         read = self.reader(tokens.values, tokens.mask) if self.reader is not None else tokens.values
         h: Tensor = self.extract_text(read, tokens.mask)
         return h
@@ -279,9 +300,9 @@ class Cues(nn.Module):
     def _weighed_tokens(
         self, h: Tensor, tokens: WindowedSequence, spans: Tensor, words: Tensor, scores: Tensor | None
     ) -> WindowedSequence:
-        """Weight each token state by the gate of its word (of several words, the largest score).
+        """Multiply each token state by a gate, computed from the score of the word that the token belongs to.
 
-        A token that belongs to no word has the score 0.
+        A token of several words takes the largest score; a token of no word has the score 0.
         """
         position = torch.arange(h.shape[1], device=h.device)
         inside = (spans[..., 0, None] <= position) & (position < spans[..., 1, None]) & words.unsqueeze(-1)

@@ -29,8 +29,8 @@ class Branch(nn.Module):
     The convolutions have width 5. The LSTM gives one output vector (code) for each group of eight frames.
 
     Args:
-        i: input width.
-        o: width of the convolutions' output.
+        i: number of values of an input frame.
+        o: number of output channels of each convolution.
         layers: number of convolutions.
         groups: number of groups of each group norm.
         hidden: LSTM units of one direction.
@@ -46,9 +46,14 @@ class Branch(nn.Module):
         self.lstm = nn.LSTM(o, hidden, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Encode frames [N, T, i] with lengths [N] (at least 1) as codes [N, T, 2 * hidden].
+        """Encode the frames of N windows as codes. Eight frames share one code, which is repeated for each of them.
 
-        Each group of eight frames shares one code, which is repeated for each frame.
+        Args:
+            x: frames, [N, T, i]: T frames of i values.
+            lengths: number of frames of each window, [N]; at least 1.
+
+        Returns:
+            Codes, [N, T, 2 * hidden].
         """
         mask = length_mask(lengths, x.shape[1])
         x = x * mask.unsqueeze(-1)
@@ -70,7 +75,12 @@ class GroupNorm(nn.GroupNorm):
     """Group norm of padded sequences; the statistics of each sequence ignore padding."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalise x [N, T, C]; `mask` bool [N, T] is False on padding. Padding of the result is not 0."""
+        """Normalise each group of channels over all real steps of a sequence. Padding of the result is not 0.
+
+        Args:
+            x: N sequences of T steps with C channels, [N, T, C].
+            mask: bool [N, T]; False on padding.
+        """
         n, t, c = x.shape
         grouped = x.reshape(n, t, self.num_groups, c // self.num_groups)
         weight = mask[:, :, None, None] / (mask.sum(1).clamp(min=1)[:, None, None, None] * grouped.shape[-1])
@@ -80,10 +90,14 @@ class GroupNorm(nn.GroupNorm):
 
 
 def other_tempo(x: Tensor, lengths: Tensor) -> Tensor:
-    """Change the tempo of random segments of sequences x [N, T, C]: each is stretched or shrunk by 0.5 to 1.5.
+    """Change the tempo of random segments of sequences: each segment is stretched or shrunk by a factor of 0.5 to 1.5.
 
-    A segment has 19 to 32 steps. The sequences keep their `lengths` [N]: longer results are cut off, shorter ones are
-    filled with 0.
+    A segment has 19 to 32 steps. The sequences keep their lengths: longer results are cut off, shorter ones are filled
+    with 0.
+
+    Args:
+        x: N sequences of T steps with C channels, [N, T, C].
+        lengths: number of steps of each sequence, [N].
     """
     n, longest = x.shape[:2]
     parts = longest // SHORTEST + 1
@@ -150,9 +164,14 @@ class Prosody(nn.Module):
         self.load_state_dict({**self.state_dict(), **given})
 
     def codes(self, h: Tensor, lengths: Tensor) -> Tensor:
-        """Encode pitch and rhythm of speech frames h [N, T, width] with lengths [N] as codes [N, T, 132].
+        """Encode pitch and rhythm of speech features as codes.
 
-        With `sizes: narrow`, a code has 66 values.
+        Args:
+            h: speech features h_a of N windows, [N, T, width]: T frames.
+            lengths: number of frames of each window, [N].
+
+        Returns:
+            Codes, [N, T, 132]; with `sizes: narrow`, [N, T, 66].
         """
         held = lengths.clamp(min=1)
         return torch.cat([self.pitch(h, held), self.rhythm(h, held)], -1)
@@ -160,9 +179,16 @@ class Prosody(nn.Module):
     def codes_of_tracks(
         self, pitch: WindowedSequence, bands: WindowedSequence, lengths: Tensor, longest: int
     ) -> Tensor:
-        """Encode pitch classes [N, T] and mel bands [N, T, 80], and resample the codes to the speech features' lengths.
+        """Encode pitch classes and mel bands as codes, and resample the codes to the length of the speech features.
 
-        `lengths` [N] are the lengths of the speech features h_a. The codes have the shape [N, longest, 132].
+        Args:
+            pitch: pitch class of each of the T frames of N windows, [N, T].
+            bands: mel bands of the same frames, [N, T, 80].
+            lengths: number of speech features h_a of each window, [N].
+            longest: number of steps of the result, with padding.
+
+        Returns:
+            Codes, [N, longest, 132]; with `sizes: narrow`, [N, longest, 66].
         """
         held = bands.lengths.clamp(min=1)
         classes = F.one_hot(pitch.values.long(), PITCHES).to(bands.values.dtype)
@@ -172,9 +198,16 @@ class Prosody(nn.Module):
     def forward(
         self, h: Tensor, lengths: Tensor, tracks: tuple[WindowedSequence, WindowedSequence] | None = None
     ) -> Tensor:
-        """Add prosody to the speech features h [N, T, width] with lengths [N]; returns [N, T, width].
+        """Add the encoded pitch and rhythm to the speech features.
 
-        `tracks` are the pitch classes and mel bands, if the encoders take them. A window without them is unchanged.
+        Args:
+            h: speech features h_a of N windows, [N, T, width]: T frames.
+            lengths: number of frames of each window, [N].
+            tracks: pitch classes and mel bands; None if the encoders take h itself. A window without mel bands is
+                returned unchanged.
+
+        Returns:
+            Speech features with prosody F_a, [N, T, width].
         """
         if tracks is None:
             found: Tensor = h + self.norm(self.out(self.codes(h, lengths)))

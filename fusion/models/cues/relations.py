@@ -39,10 +39,10 @@ class Relations(nn.Module):
         """Compute the score of each word from the relation matrix of its window (section 4.2).
 
         Args:
-            matrix: relation matrices of N windows, each flattened row by row and padded, [N, M].
+            matrix: relation matrices of N windows, each flattened row by row and padded to M values, [N, M].
             words: number of words of each matrix, [N].
             longest: number of words to which the result is padded.
-            removed: number of words to leave out at the beginning of each window, [N]; None for none.
+            removed: number of words to leave out at the beginning of each window, [N]; None to leave out no word.
 
         Returns:
             Scores of the remaining words, [N, longest].
@@ -64,7 +64,13 @@ class Relations(nn.Module):
         return total / (size - first).clamp(min=1) if self.squeeze == "mean" else total
 
     def forward(self, scores: Tensor) -> Tensor:
-        """Map the scores [N, K] of the words to gates [N, K].
+        """Map the scores of words to gates, the factors by which the word states are multiplied.
+
+        Args:
+            scores: score of each of the K words of N windows, [N, K].
+
+        Returns:
+            Gates, [N, K].
 
         Raises:
             UsageError: a window has too many words for `kwrt_linear: full`.
@@ -81,11 +87,15 @@ class Relations(nn.Module):
 
 
 def mean_word_states(h: Tensor, spans: Tensor) -> Tensor:
-    """Average the token states of each word, [N, K, width]; 0 for a word without tokens.
+    """Average the token states of each word.
 
     Args:
-        h: token states of N windows, [N, T, width].
-        spans: for each of K words: index of its first token, index of its last token + 1, and utterance, [N, K, 3].
+        h: token states of N windows, [N, T, width]: T tokens.
+        spans: three numbers for each of K words, [N, K, 3]: index of the word's first token, index of its last token
+            + 1, and offset of its utterance.
+
+    Returns:
+        Word states, [N, K, width]; 0 for a word without tokens.
     """
     position = torch.arange(h.shape[1], device=h.device)
     inside = ((spans[..., 0, None] <= position) & (position < spans[..., 1, None])).to(h.dtype)

@@ -33,7 +33,7 @@ class SoundReader(nn.Module):
         Weights(CHECKPOINT).network(lambda: self.network, strip=("wavlm.",), drop=UNUSED, rename=tensor_name)
 
     def forward(self, sound: Steps) -> Steps:
-        """Turn audio samples [K, n] at 16 kHz into speech frames [K, T, width].
+        """Turn the audio samples of K utterances, [K, n] with n samples at 16 kHz, into T speech frames, [K, T, width].
 
         Utterances that are shorter than one frame are left out.
         """

@@ -47,9 +47,14 @@ class TextReader(nn.Module):
             self.speakers.copy_(speaker_rows(self._table.weight))
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the states [N, T, width] of token ids [N, T]; `mask` bool [N, T] is False on padding.
+        """Run RoBERTa on the tokens of N windows.
 
-        Ids above the vocabulary of RoBERTa are speaker tokens.
+        Args:
+            ids: token ids, [N, T] for T tokens. Ids above the vocabulary of RoBERTa are speaker tokens.
+            mask: bool [N, T]; False on padding.
+
+        Returns:
+            Token states of the last layer, [N, T, width].
         """
         is_speaker = mask & (ids >= self.vocabulary)
         known = ids.long().masked_fill(~mask | is_speaker, PAD_ID)

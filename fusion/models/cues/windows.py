@@ -18,7 +18,7 @@ class WindowedSequence:
     """The padded sequences of N windows; each sequence holds the steps of all utterances in the window.
 
     Attributes:
-        values: the steps, [N, T, ...].
+        values: the steps, padded to T steps, [N, T, ...] ("..." is the shape of a step).
         lengths: number of steps of each sequence, [N].
         last: bool [N, T]; whether the step belongs to the utterance where the window ends.
     """
@@ -29,11 +29,15 @@ class WindowedSequence:
 
     @property
     def mask(self) -> Tensor:
-        """True for steps, False for padding, bool [N, T]."""
+        """Mask of the N sequences, bool [N, T]: True for steps, False for padding."""
         return length_mask(self.lengths, self.values.shape[1])
 
     def after(self, removed: Tensor) -> "WindowedSequence":
-        """Return the sequences without their first steps; `removed` [N] says how many steps each sequence loses."""
+        """Return the sequences without their first steps.
+
+        Args:
+            removed: number of steps to remove from the beginning of each of the N sequences, [N].
+        """
         longest = self.values.shape[1]
         place = torch.arange(longest, device=removed.device) + removed[:, None]
         order, own = place.clamp(max=longest - 1), place < self.lengths[:, None]
@@ -43,7 +47,7 @@ class WindowedSequence:
         )
 
     def padded(self, longest: int) -> "WindowedSequence":
-        """Return the sequences padded to `longest` steps."""
+        """Return the same sequences, but with more padding: `longest` steps each."""
         more = longest - self.values.shape[1]
         return WindowedSequence(
             F.pad(self.values, (0, 0, 0, more)), self.lengths, F.pad(self.last, (0, more))
@@ -57,9 +61,9 @@ class WindowExtent:
     An utterance is named by its offset from the utterance where the window ends: 0 for this one, -1 for the one before.
 
     Attributes:
-        offsets: [O], ascending; all offsets that occur.
+        offsets: the O offsets that occur in any window, ascending, [O].
         held: bool [N, O]; whether the window holds the utterance at this offset.
-        oldest: [N]; offset of the oldest utterance that is kept, if older ones were dropped because the window had too
+        oldest: [N]; offset of the oldest utterance in the window, if older ones were dropped because the window had too
             many steps. Otherwise a number below all offsets.
     """
 
@@ -68,7 +72,7 @@ class WindowExtent:
     oldest: Tensor
 
     def select(self, ranks: Tensor) -> "WindowExtent":
-        """Return the windows with the indices `ranks`."""
+        """Return the extent of only those windows whose indices are listed in `ranks`."""
         return WindowExtent(self.offsets, self.held[ranks], self.oldest[ranks])
 
 
@@ -78,10 +82,10 @@ def window_extent(
     """Decide which utterances belong to each of N windows, given the utterance where the window ends.
 
     Args:
-        batch: the batch of dialogues.
+        batch: the batch of B dialogues with L utterances.
         role: the model's input (role) whose steps are counted for `most`.
-        places: positions in the flattened batch [B * L] of the utterances where the windows end, [N].
-        past: number of utterances to take before this utterance; None for all.
+        places: position in the flattened batch [B * L] of the utterance where each window ends, [N].
+        past: number of utterances to take before this utterance; None for all earlier utterances.
         future: number of utterances to take after this utterance.
         most: greatest number of steps in a window; None for no limit. The oldest utterances are dropped as a whole. The
             utterance where the window ends is never dropped.
@@ -106,9 +110,9 @@ def gather_window(batch: Batch, role: str, places: Tensor, extent: WindowExtent)
     """Join the steps of each window's utterances into one sequence, oldest utterance first.
 
     Args:
-        batch: the batch of dialogues.
+        batch: the batch of B dialogues with L utterances.
         role: the model's input (role) whose steps are joined.
-        places: positions in the flattened batch [B * L] of the utterances where the windows end, [N].
+        places: position in the flattened batch [B * L] of the utterance where each of N windows ends, [N].
         extent: which utterances each window holds.
     """
     steps = batch.steps[role]
@@ -130,15 +134,15 @@ def gather_window(batch: Batch, role: str, places: Tensor, extent: WindowExtent)
 
 
 def steps_of_places(batch: Batch, role: str, places: Tensor) -> tuple[WindowedSequence, Tensor]:
-    """Return the steps of one role (input of the model) for single utterances.
+    """Return the steps of one role (input of the model) for N single utterances.
 
     Args:
-        batch: the batch of dialogues.
-        role: the role.
-        places: positions of the utterances in the flattened batch [B * L], [N].
+        batch: the batch of B dialogues with L utterances.
+        role: name of the role.
+        places: position of each utterance in the flattened batch [B * L], [N].
 
     Returns:
-        The steps of the N utterances; bool [N], whether each utterance has any.
+        Two values: the steps of the utterances; bool [N], whether the utterance has steps for this role.
     """
     steps = batch.steps[role]
     rank = _ranks(steps.places, batch.mask.numel())[places]
@@ -157,7 +161,7 @@ def steps_of_places(batch: Batch, role: str, places: Tensor) -> tuple[WindowedSe
 def drop_oldest_words(
     oldest: Tensor, tokens: WindowedSequence, words: WindowedSequence
 ) -> tuple[WindowedSequence, WindowedSequence, Tensor]:
-    """Drop the tokens and words of the oldest utterances from text windows.
+    """Drop the tokens and words of the oldest utterances from N text windows.
 
     If no word is left in a window, the first remaining token counts as a word.
 
@@ -167,7 +171,7 @@ def drop_oldest_words(
         words: words of the windows; each word is (first token, last token + 1, offset of its utterance).
 
     Returns:
-        The remaining tokens, the remaining words, and the number of words dropped from each window, [N].
+        Three values: the remaining tokens; the remaining words; the number of words dropped from each window, [N].
     """
     removed = (words.mask & (words.values[..., 2] < oldest[:, None])).sum(1)
     if not removed.any():
@@ -185,10 +189,16 @@ def drop_oldest_words(
 
 
 def count_steps(batch: Batch, role: str, places: Tensor, extent: WindowExtent | None = None) -> Tensor:
-    """Count the steps of one role (input of the model) in each of N windows, [N].
+    """Count the steps of one role (input of the model) in each of N windows.
 
-    The windows end at the positions `places` [N] of the flattened batch. Without `extent`, only the utterances at these
-    positions count.
+    Args:
+        batch: the batch of B dialogues with L utterances.
+        role: name of the role.
+        places: position in the flattened batch [B * L] of the utterance where each window ends, [N].
+        extent: which utterances each window holds; None to count only the steps of the utterance where it ends.
+
+    Returns:
+        Number of steps of each window, [N].
     """
     if extent is None:
         return _counts(batch, role, places, places.new_zeros(1)).squeeze(1)
@@ -196,16 +206,17 @@ def count_steps(batch: Batch, role: str, places: Tensor, extent: WindowExtent | 
 
 
 def _counts(batch: Batch, role: str, places: Tensor, offsets: Tensor) -> Tensor:
-    """Return how many steps (words or sound frames) the neighbours of some utterances have.
+    """Count the steps (words or speech frames) of utterances at several distances from each of N utterances.
 
     Args:
-        batch: the dialogues; their utterances are numbered through all dialogues.
-        role: the sequence whose steps are counted.
-        places: numbers of N utterances, [N].
-        offsets: distances to their neighbours in turns, [O]. A distance may lead into another dialogue.
+        batch: the batch of B dialogues with L utterances.
+        role: the model's input (role) whose steps are counted.
+        places: position of each of the N utterances in the flattened batch [B * L], [N].
+        offsets: O distances in turns, such as -1 for the utterance before, [O]. A distance may lead into another
+            dialogue of the batch; the caller must ignore such counts.
 
     Returns:
-        Number of steps of each neighbour, [N, O].
+        Number of steps of the utterance at each distance, [N, O].
     """
     steps = batch.steps[role]
     grid = places.new_zeros(batch.mask.numel()).index_copy(0, steps.places, steps.mask.sum(1))
@@ -217,9 +228,14 @@ def _around(places: Tensor, offsets: Tensor, batch: Batch) -> Tensor:
 
 
 def _ranks(at: Tensor, size: int) -> Tensor:
-    """Return, for each position of the flattened batch, the index of its utterance in `at`, or -1, [size].
+    """Invert a list of positions: for each position of the flattened batch, where it stands in the list.
 
-    `at` lists the positions of the utterances that have steps.
+    Args:
+        at: positions of the utterances that have steps.
+        size: number of positions of the flattened batch.
+
+    Returns:
+        int [size]; the index in `at`, or -1 for a position that is not listed.
     """
     return at.new_full((size,), -1).index_copy(0, at, torch.arange(len(at), device=at.device))
 
