@@ -45,7 +45,7 @@ BENCHES: Final[Mapping[str, Callable[[Path], Mapping[str, Any]]]] = {
 
 
 def machine() -> dict[str, Any]:
-    """Describe this machine: processor, cores, memory, system and Python version."""
+    """Return the facts of this machine that docs/benchmarks.md shows: processor, cores, memory, system and Python."""
     return {
         "processor": platform.machine(),
         "cores": cores(),
@@ -63,7 +63,7 @@ def main(
         ),
     ] = None,
 ) -> None:
-    """Run benchmarks and write docs/benchmarks.md; figures of benchmarks that are not run again are kept."""
+    """Run benchmarks and write their figures to docs/benchmarks.json and .md; figures of all other benchmarks stay."""
     wanted = names or [name for name in BENCHES if name not in LONG]
     for unknown in set(wanted) - set(BENCHES):
         raise UsageError(f"unknown benchmark {unknown!r}", hint=suggestion(unknown, BENCHES))
@@ -78,7 +78,7 @@ def main(
 
 
 def page(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return docs/benchmarks.md as Markdown text, with one section for each benchmark."""
+    """Make the text of docs/benchmarks.md from the measured figures, with one section for each benchmark."""
     lines = [
         "# Benchmarks",
         "",

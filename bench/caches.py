@@ -14,9 +14,13 @@ ROUNDS = 5
 
 
 def measure(folder: Path, utterances: int = 16_300, tokens: int = 40, dims: int = 384) -> dict[str, float]:
-    """Measure how long each way of reading takes (best of five), and return ratios of the times.
+    """Measure how long reading takes (best of five): a cache file, its raw bytes, and one pickle per utterance.
 
     By default, the cache file has about 1 GB.
+
+    Returns:
+        The size of the file in megabytes; the time of reading the cache divided by that of the raw bytes; the time of
+        the pickles divided by that of the cache.
 
     Args:
         folder: scratch folder for the files.

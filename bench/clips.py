@@ -44,7 +44,7 @@ def make_corpus(root: Path, clips: int) -> Manifest:
 def make_sounds(root: Path, clips: int) -> Manifest:
     """Make a corpus of `clips` real sound files (RAVDESS) in the folder `root`.
 
-    If there are too few files, copies are made; each copy has another digest.
+    If there are too few files, they are copied. A few bytes of each copy are changed, so that its digest differs.
 
     Raises:
         WorkError: the folder with the sound files of RAVDESS is missing.
@@ -64,7 +64,15 @@ def make_sounds(root: Path, clips: int) -> Manifest:
 
 
 def _moved(u: Utterance, folder: str, more: str) -> Utterance:
-    """Return the utterance for media in a subfolder of the corpus: new paths and ids, no labels, part `all`."""
+    """Return a copy of an utterance whose media files now lie in a subfolder of the corpus.
+
+    The paths and ids get the name of the subfolder; the labels are removed, and the corpus part becomes `all`.
+
+    Args:
+        u: the utterance.
+        folder: name of the subfolder.
+        more: words to append to the text.
+    """
 
     def ref(old: MediaRef | None) -> MediaRef | None:
         return old and replace(old, path=f"{folder}/{old.path}")
@@ -103,9 +111,10 @@ def multiplied(manifest: Manifest, source: Path, root: Path, times: int, prefix:
 
 
 def set_apart(path: Path, number: int) -> None:
-    """Change a few bytes of a media file that decoders ignore, so that the digest of the file changes.
+    """Change a media file in place so that its digest changes, but not what decoders read from it.
 
-    In an flv file, the first back pointer is changed. Other files get a box or chunk at the end.
+    In an flv file, the first back pointer (four bytes) is changed. Other files get a few bytes at the end (a box or
+    chunk). Different values of `number` give different digests.
     """
     with path.open("r+b") as stream:
         if path.suffix == ".flv":

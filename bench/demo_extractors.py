@@ -25,14 +25,17 @@ PAIRS: Final = (("audio", "mel_resnet18", "prosody"), ("visual", "m2fnet_dual", 
 
 
 def command(*arguments: str) -> None:
-    """Run an `ercache` command; what it prints goes to stderr."""
+    """Run `ercache` with these command-line arguments; what it prints goes to stderr."""
     subprocess.run(["ercache", *arguments], check=True, stdout=sys.stderr)
 
 
 def scored(modality: str, feature: str) -> dict[str, float]:
-    """Fit a linear probe on a feature of the training utterances; return its scores on the test utterances.
+    """Fit a linear classifier (probe) on one cached feature of the demo corpus, and test it.
 
-    Utterances without the feature are left out.
+    It is fitted on the training utterances. Utterances without the feature are left out.
+
+    Returns:
+        Metric -> score on the test utterances, and their number as `test`.
     """
     data = Path("data")
     manifest = read_manifest(data / "manifests" / "demo.jsonl")
@@ -79,7 +82,7 @@ def main() -> None:
 
 
 def note(log: Path, row: dict[str, Any]) -> None:
-    """Append a result as one JSON line to the log, and print it."""
+    """Append one result, such as a feature's scores, as a JSON line to the log, and print it."""
     with log.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(row) + "\n")
     print(row, flush=True)

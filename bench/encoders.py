@@ -62,7 +62,7 @@ def measure(folder: Path, keys: tuple[str, ...] = (), clips: int = CLIPS, device
 
 
 def runnable() -> Iterator[str]:
-    """Yield the keys of the encoders that can run on this machine."""
+    """Yield the keys of the encoders that can run on this machine, in alphabetical order."""
     for key, kind in sorted(ENCODERS.items()):
         lacks = key == "audio/egemaps" and importlib.util.find_spec("opensmile") is None
         if not kind.spec.unavailable and key not in ABSENT and not lacks:
@@ -99,7 +99,10 @@ def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict
 
 
 def samples_for(feature: Feature, folder: Path, manifest: Manifest, device: str) -> list[Sample]:
-    """Decode the inputs of an encoder for every clip; clips that cannot be read or lack the modality are left out."""
+    """Decode the inputs of a feature's encoder for every clip (text, audio, or frames with faces).
+
+    Clips that cannot be read or lack the modality are left out.
+    """
     from extract.engine.face_tables import FaceTables
     from extract.faces.mtcnn import FaceFinder
 
@@ -129,10 +132,10 @@ def _empty(sample: Sample) -> bool:
 
 
 class Inside:
-    """Measures the time that an encoder spends inside its neural networks.
+    """Stopwatch for the forward passes of an encoder's neural networks: runs only while a network computes.
 
     Attributes:
-        seconds: the sum so far.
+        seconds: time inside the networks so far, summed over all forward passes.
     """
 
     def __init__(self, encoder: Encoder, device: str) -> None:
@@ -156,7 +159,7 @@ class Inside:
 
 
 def networks_of(thing: Any, depth: int = 3) -> Iterator[nn.Module]:
-    """Find the torch modules inside an object: in its attributes, and in theirs, down to `depth` levels."""
+    """Find the torch modules that an object holds: in its attributes, lists and dicts, down to `depth` levels."""
     if isinstance(thing, nn.Module):
         yield thing
     elif depth and isinstance(thing, Mapping):

@@ -108,7 +108,7 @@ def measure(
 
 
 def run_start(job: BenchJob, manifest: Manifest) -> float:
-    """Measure ercache with one clip for each worker process: seconds that are little more than the start-up."""
+    """Measure the start-up of ercache's extraction in seconds, with only one clip for each worker process."""
     few = job.folder / "start.jsonl"
     write_manifest(replace(manifest, utterances=manifest.utterances[: job.engine.lanes]), few)
     engine = job.engine.model_copy(update={"shard": 1})
@@ -135,7 +135,7 @@ def measure_memory(job: BenchJob, manifest: Manifest, scale: int) -> dict[str, A
 
 
 def run_naive(job: BenchJob) -> dict[str, Any]:
-    """Run the naive script (bench/naive.py) on the clips of the job's manifest."""
+    """Extract the features of the job with the naive script (bench/naive.py); return its threads, files and seconds."""
     from bench.naive import NaiveClip, extract, extract_sounds
 
     def at(ref: MediaRef | None) -> Path | None:
@@ -150,7 +150,11 @@ def run_naive(job: BenchJob) -> dict[str, Any]:
 
 
 def run_ours(job: BenchJob) -> dict[str, Any]:
-    """Run ercache's extraction with an empty store, and read the seconds of each stage from its trace."""
+    """Extract the features of the job with ercache, with an empty store.
+
+    Returns:
+        Seconds of the run; seconds of each stage, from the engine's trace; the number of results; what is missing.
+    """
     from extract.engine import extract_corpus
 
     trace = job.folder / "trace.jsonl"
@@ -206,7 +210,12 @@ ROLES: Final = {"naive": run_naive, "ours": run_ours, "floor": run_floor}
 
 
 def main(role: str, path: Path) -> None:
-    """Run one measurement (naive, ours or floor) in this child process, and write its figures to answer.json."""
+    """Run one measurement in this child process, and write its figures to answer.json in the job's folder.
+
+    Args:
+        role: what to measure, `naive`, `ours` or `floor`.
+        path: JSON file with the job.
+    """
     job = BenchJob.model_validate_json(path.read_bytes())
     (job.folder / "answer.json").write_text(json.dumps(ROLES[role](job)), encoding="utf-8")
 

@@ -49,23 +49,29 @@ MFCC_RATE: Final = 22_050
 
 @dataclass(frozen=True)
 class Corpus:
-    """All recordings of EMO-DB: mel images with their sounds and labels, MFCC statistics, and speakers."""
+    """All recordings of EMO-DB.
+
+    Attributes:
+        examples: mel images of the recordings, with their sounds and labels.
+        mfcc: MFCC statistics, one vector for each recording.
+        speakers: speaker of each recording.
+    """
 
     examples: Examples
     mfcc: FloatArray
     speakers: tuple[str, ...]
 
     def rows(self, speakers: Sequence[str]) -> list[int]:
-        """Return the row indices of all recordings by these speakers."""
+        """Return the indices of all recordings by the given speakers, as row numbers of `examples` and `mfcc`."""
         return [n for n, speaker in enumerate(self.speakers) if speaker in speakers]
 
     def others(self, speakers: Sequence[str]) -> list[str]:
-        """Return all speakers of the corpus except these."""
+        """Return all speakers of the corpus who are not in the given list."""
         return [s for s in dict.fromkeys(self.speakers) if s not in speakers]
 
 
 def read(root: Path, size: str) -> Corpus:
-    """Read all recordings of the corpus in the folder `root`, with mel images of one size."""
+    """Read all EMO-DB recordings in the folder `root`, and compute their mel images (`paper`, `small` or `tiny`)."""
     paths = sorted(path for path in root.glob("*.wav") if path.name[5] in CLASSES)
     rates = (RATE, MFCC_RATE)
     sounds = [read_spans(p, [Span(MediaRef(p.name), rates=rates)], Limits())[0].sounds for p in paths]
@@ -96,7 +102,11 @@ def config_of(method: str, size: str) -> AudioConfig:
 def embedded(
     corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int
 ) -> tuple[Trained, EmbeddingSet]:
-    """Train one extractor on a fold; return it, and the embeddings that it gives for all recordings."""
+    """Train one extractor on the training speakers of a fold.
+
+    Returns:
+        Two values: the trained extractor, and the embeddings that it gives for all recordings of the corpus.
+    """
     held_out, validation = FOLDS[fold]
     rest = corpus.others((*held_out, validation))
     train, dev = (corpus.examples.rows(corpus.rows(s)) for s in (rest, [validation]))
@@ -109,9 +119,9 @@ def embedded(
 def trained(
     corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int, outer: bool
 ) -> dict[str, Any]:
-    """Train one extractor on a fold, and score it; return a line for the log.
+    """Train one extractor on a fold, and score a linear probe on its embeddings; return a line for the log.
 
-    With `outer`, it is scored on the held-out speakers; otherwise (tuning) on the validation speaker.
+    With `outer`, the scores are those on the held-out speakers; otherwise (tuning) on the validation speaker.
     """
     began = time.perf_counter()
     result, embeddings = embedded(corpus, fold, method, rate, seed, size, epochs)
@@ -157,7 +167,7 @@ def draw_held_out(
 
 
 def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:
-    """Score the baseline on a fold: logistic regression on MFCC statistics. It needs no seed."""
+    """Score the baseline (logistic regression on MFCC statistics) on a fold's held-out speakers; return a log line."""
     held_out, _ = FOLDS[fold]
     labels = corpus.examples.labels.numpy()
     rows = corpus.rows(corpus.others(held_out)), corpus.rows(held_out)
@@ -166,7 +176,10 @@ def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:
 
 
 def best_rate(rows: Sequence[Mapping[str, Any]], fold: str, method: str, size: str, epochs: int) -> float:
-    """Return the learning rate with the best probe UAR on a fold's validation speaker; in a tie, the smaller rate."""
+    """Return the learning rate that scored best on a fold's validation speaker, according to the log.
+
+    The score is the unweighted average recall (UAR) of a linear probe. In a tie, the smaller rate wins.
+    """
     asked = (fold, method if method in TUNED else TUNED[0], size, epochs)
     tried = {
         r["rate"]: r["probe_uar"]

@@ -34,14 +34,23 @@ SIDES: Final = {"paper": 224, "small": 112, "tiny": 64}
 
 
 def page(rows: Sequence[Row], demo: Sequence[Row] = (), pictures: Sequence[str] = ()) -> str:
-    """Return the page as Markdown text. `pictures` are names of files in the same folder as the page."""
+    """Make the Markdown text of docs/extractors.md.
+
+    Args:
+        rows: lines of the EMO-DB benchmark's log.
+        demo: lines of the demo corpus benchmark's log.
+        pictures: names of picture files in the folder of the page.
+    """
     parts = [HEAD, *(_of_size(rows, size, pictures) for size in SIDES)]
     parts += [_tuning(rows), _demo(demo)]
     return "\n".join(part for part in parts if part)
 
 
 def _of_size(rows: Sequence[Row], size: str, pictures: Sequence[str]) -> str:
-    """Return the section for one size of the mel image, with the MFCC baseline; empty if no seed is complete yet."""
+    """Make the page's section for one size of the mel images: tables of scores, and pictures.
+
+    Only seeds that have results of all folds and methods are shown. The text is empty if there is no such seed.
+    """
     outer = [r for r in rows if r["kind"] == "outer" and r.get("size", size) == size]
     complete = _complete_seeds(outer)
     if not complete:
@@ -64,7 +73,7 @@ def _complete_seeds(outer: Sequence[Row]) -> list[int]:
 
 
 def _cells(rows: Sequence[Row], method: str, metric: str) -> np.ndarray:
-    """Return the values of a metric for one method, as an array [folds, seeds]."""
+    """Collect the values of one metric that a method scored, as an array [number of folds, number of seeds]."""
     mine = [r for r in rows if r["method"] == method]
     folds, seeds = (sorted({r[k] for r in mine}) for k in ("fold", "seed"))
     found = {(r["fold"], r["seed"]): r[metric] for r in mine}
@@ -72,7 +81,10 @@ def _cells(rows: Sequence[Row], method: str, metric: str) -> np.ndarray:
 
 
 def _interval(cells: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean; folds and seeds are drawn with replacement."""
+    """Compute the 95 % bootstrap interval of the mean of an array [folds, seeds].
+
+    Each draw takes folds and seeds with replacement.
+    """
     random = np.random.default_rng(0)
     folds, seeds = cells.shape
     draws = [

@@ -69,12 +69,12 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def policies() -> dict[str, FacePolicy]:
-    """Return the face policies to compare: name -> policy; `default` is the policy of params.yaml."""
+    """Return the settings of face detection (policies) to compare: name -> policy; `default` is that of params.yaml."""
     return {"paper": PAPER, "forty": FORTY, "default": load_params().faces}
 
 
 def demo_clips(root: Path) -> list[Frames]:
-    """Decode all clips of a tiny demo corpus; returns the frames of each clip, without the corpus's broken clips.
+    """Decode all readable clips of a tiny demo corpus; return the frames of each clip.
 
     Args:
         root: folder of the demo corpus; generated if it is missing.
@@ -84,12 +84,12 @@ def demo_clips(root: Path) -> list[Frames]:
 
 
 def real_clips() -> list[Frames]:
-    """Decode the CREMA-D clips that lie beside the project; returns the frames of each clip."""
+    """Decode the CREMA-D clips in the folder `shared` beside the project; return the frames of each clip."""
     return all_frames(sorted(CREMAD.glob("*.flv")))
 
 
 def all_frames(paths: Sequence[Path]) -> list[Frames]:
-    """Decode the clips at these paths; returns all frames of each clip that can be read."""
+    """Decode the video files at these paths; return all frames of each file. Unreadable files are left out."""
     every = PictureRequest(count=400)  # more than a clip has
     read = [read_spans(path, [Span(MediaRef(path.name), (every,))], Limits())[0] for path in paths]
     clips = [clip.pictures[every] for clip in read if clip.no_pictures is None]
@@ -102,7 +102,7 @@ def all_frames(paths: Sequence[Path]) -> list[Frames]:
 
 
 def photograph(name: str) -> Image:
-    """Load a photograph from scikit-image by name, as an RGB picture."""
+    """Load a sample photograph of scikit-image, such as `astronaut`, as an RGB picture."""
     from skimage import data
 
     picture: Image = getattr(data, name)()
@@ -110,14 +110,14 @@ def photograph(name: str) -> Image:
 
 
 def photographs() -> list[Image]:
-    """Return photographs of faces in several sizes, each also mirrored."""
+    """Return photographs with one face: three sizes of one photograph and another one, each also mirrored."""
     astronaut, camera = photograph("astronaut"), photograph("camera")
     sizes = [astronaut, astronaut[::2, ::2], astronaut[:300, 80:400], camera]
     return [np.ascontiguousarray(picture) for size in sizes for picture in (size, size[:, ::-1])]
 
 
 def small_faces(share: float, count: int = 8) -> list[Image]:
-    """Make pictures of 480 x 360 pixels with one face at a random place.
+    """Make pictures of 480 x 360 pixels with one small face at a random place.
 
     Args:
         share: height of the face, as a fraction of the picture's height.
@@ -150,9 +150,11 @@ def full_hd(count: int = 6) -> Frames:
 
 
 def reference(images: Sequence[Image]) -> list[NDArray[np.float32]]:
-    """Find the main face of each picture with facenet-pytorch: the largest face, as a box [1, 4].
+    """Find the main (largest) face of each picture with facenet-pytorch.
 
-    A picture without a face gives an empty array [0, 4].
+    Returns:
+        For each picture, the box of this face as an array [1, 4] in pixels (left, top, right, bottom); an empty array
+        [0, 4] if the picture has no face.
     """
     import torch
 
@@ -167,30 +169,44 @@ def reference(images: Sequence[Image]) -> list[NDArray[np.float32]]:
 
 
 def facenet() -> Any:
-    """Return facenet-pytorch's MTCNN with its defaults; it keeps all faces of a picture."""
+    """Build the reference face detector: facenet-pytorch's MTCNN with its defaults, but it keeps all faces."""
     from facenet_pytorch import MTCNN
 
     return MTCNN(keep_all=True)
 
 
 def recalls(finders: Mapping[str, Finder], images: Sequence[Image]) -> dict[str, float]:
-    """Compute the recall of each face policy on the same pictures: name of the policy -> recall."""
+    """Compute the recall of the main face for each face policy on the same pictures.
+
+    Args:
+        finders: name of the policy -> face detector.
+        images: the pictures.
+
+    Returns:
+        Name of the policy -> recall, 0 to 1. The main faces are those that facenet-pytorch finds.
+    """
     expected = reference(images)
     return {name: recall(find(images), expected) for name, find in finders.items()}
 
 
 def recall_when_followed(find: Finder, clips: Sequence[Frames]) -> float:
-    """Compute the recall over all frames of clips, with faces that are interpolated between detected frames."""
+    """Compute the recall of the main face over all frames of clips, with detection on only some of the frames.
+
+    Between the frames with detection, the boxes of the faces are interpolated.
+    """
     rows = [row for clip in clips for row in follow(find, clip, EVERY)]
     return recall(rows, reference([frame.image for clip in clips for frame in clip]))
 
 
 def recall(found: Sequence[Faces], expected: Sequence[NDArray[np.float32]]) -> float:
-    """Return the share of main faces that are found: a found box overlaps the main face with an IoU of at least 0.5.
+    """Return the share of main faces that were found, 0 to 1.
+
+    A main face is found if a box overlaps it with an IoU (intersection over union) of at least 0.5.
 
     Args:
         found: the faces found in each frame.
-        expected: box of the main face of each frame, [1, 4]; frames without a face [0, 4] do not count.
+        expected: box of the main face of each frame, [1, 4]. A frame without a face has an empty array [0, 4] and does
+            not count.
     """
     hits = [
         bool((iou_matrix(box, row.boxes) >= 0.5).any())
@@ -201,9 +217,9 @@ def recall(found: Sequence[Faces], expected: Sequence[NDArray[np.float32]]) -> f
 
 
 def follow(find: Finder, clip: Frames, every: float) -> list[Faces]:
-    """Find the faces on all frames of a clip: detect on a grid of times, and interpolate the boxes in between.
+    """Find the faces on all frames of a clip: detect faces at regular times, and interpolate the boxes in between.
 
-    Where interpolation fails, the frame is detected too.
+    Where interpolation fails, faces are detected in that frame, too.
 
     Args:
         find: the face detector.
@@ -223,7 +239,8 @@ def speeds(finders: Mapping[str, Finder], clips: Sequence[Frames]) -> dict[str, 
     """Measure frames per second of each face policy and of facenet-pytorch (best of several rounds).
 
     Returns:
-        `frames_per_second` by detector, and `over_facenet`: speed divided by the faster way of facenet-pytorch.
+        Two dicts: `frames_per_second`, detector -> speed; `over_facenet`, policy -> its speed divided by the speed of
+        facenet-pytorch (one picture in each call or all in one call, whichever is faster).
     """
     import torch
 

@@ -29,9 +29,9 @@ class Work:
     """The work of an extraction, divided into shards (groups of utterances) as the extraction engine divides it.
 
     Attributes:
-        job: the job of the benchmark.
-        features: name -> feature.
-        shards: each shard, with feature -> indices in the shard of the utterances to encode.
+        job: which features to extract from which corpus, and how.
+        features: name of the feature -> feature.
+        shards: each shard as a pair: its utterances; name of the feature -> indices of the utterances to encode.
     """
 
     job: BenchJob
@@ -39,14 +39,14 @@ class Work:
     shards: "list[tuple[Shard, dict[str, tuple[int, ...]]]]"
 
     def files(self, number: int) -> "list[FileRequest]":
-        """Return the media files that a shard needs; `number` is the index of the shard."""
+        """Return the media files to decode for the shard (group of utterances) with the index `number`."""
         from extract.engine.reading import file_requests
 
         return file_requests(*self.shards[number], self.features)
 
 
 def plan_work(job: BenchJob) -> Work:
-    """Divide the job into shards; shards with text come last."""
+    """Divide the utterances of a job into shards (groups), as the extraction engine does; text shards come last."""
     from extract.engine.plan import group_features, make_plan
 
     manifest, features = read_manifest(job.manifest), job.features()
@@ -58,13 +58,20 @@ def plan_work(job: BenchJob) -> Work:
 
 
 def decode_only(root: Path, file: "FileRequest", limits: Limits) -> int:
-    """Decode a file and discard the result; return the number of clips."""
+    """Decode the needed clips of a media file and discard frames and audio; return the number of clips."""
     return len(read_spans(root / file.path, file.spans, limits))
 
 
 @dataclass
 class Lane:
-    """State of a worker process: loaded networks, and decoded inputs of all shards."""
+    """What a worker process holds before the time is measured.
+
+    Attributes:
+        work: the shards (groups of utterances).
+        inputs: for each shard, index of the utterance in the shard -> decoded media.
+        encoders: name of the feature -> encoder with loaded networks.
+        tables: face policy -> table of detected faces.
+    """
 
     work: Work
     inputs: "list[dict[int, RowInputs]]"
@@ -99,7 +106,15 @@ def prepare(job: BenchJob, device: str) -> None:
 
 
 def read_inputs(work: Work, number: int) -> "dict[int, RowInputs]":
-    """Decode the inputs of all utterances of a shard: index in the shard -> inputs. `number` is the shard's index."""
+    """Decode the media of all utterances of one shard (group of utterances).
+
+    Args:
+        work: all shards.
+        number: index of the shard.
+
+    Returns:
+        Index of the utterance in the shard -> decoded frames and audio.
+    """
     from extract.engine.reading import RowInputs, assign_clip
     from extract.media.scanned import read_scanned
 
@@ -112,14 +127,14 @@ def read_inputs(work: Work, number: int) -> "dict[int, RowInputs]":
 
 
 def forward_shard(number: int, most: int | None = None) -> dict[str, float]:
-    """Detect faces in the prepared inputs of a shard, encode all features, and measure the time.
+    """Detect faces in the decoded frames of a shard (group of utterances), encode all features, and measure the time.
 
     Args:
         number: index of the shard.
-        most: greatest number of utterances for each feature (for a warm-up); None for all.
+        most: greatest number of utterances to encode for each feature (for a warm-up); None for all utterances.
 
     Returns:
-        Name of the feature, or `faces` -> seconds.
+        Name of the feature -> seconds of encoding; `faces` -> seconds of face detection.
     """
     assert _lane is not None
     seconds: dict[str, float] = {}
@@ -146,7 +161,16 @@ def samples_of(
     tables: "dict[FacePolicy, FaceTables]",
     known: dict[str, bytes],
 ) -> list[Sample]:
-    """Build the encoder's input samples of some utterances; detect their faces if the feature needs faces."""
+    """Build the inputs of a feature's encoder for some utterances; detect faces if the feature needs them.
+
+    Args:
+        feature: the feature to encode.
+        shard: the group of utterances.
+        rows: indices of the wanted utterances in the shard.
+        inputs: index in the shard -> decoded frames and audio.
+        tables: face policy -> table of detected faces.
+        known: key -> detected faces of one picture, as bytes; new detections are added to it.
+    """
     from extract.engine.worker import build_sample
 
     if not feature.faces:
@@ -156,7 +180,7 @@ def samples_of(
 
 
 def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample], job: BenchJob) -> None:
-    """Encode samples with an encoder, in the same batches as the extraction engine, and discard the results."""
+    """Encode input samples in the same batches as the extraction engine, and discard the feature vectors."""
     from extract.engine.batching import make_batches
     from extract.engine.worker import autocast
 
@@ -167,9 +191,13 @@ def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample]
 
 
 def run_floor(job: BenchJob) -> dict[str, Any]:
-    """Measure the floor: seconds of decoding alone, then of face detection and networks alone.
+    """Measure a lower bound (the floor) of the extraction time, in as many processes as ercache would use.
 
-    As in ercache's extraction, each free process takes the next file or shard.
+    Each free process takes the next file (or group of utterances).
+
+    Returns:
+        `decode`: seconds of decoding alone. `forwards`: seconds of face detection and networks alone. `seconds`: name
+        of the feature or `faces` -> its part of the latter, summed over processes.
     """
     from extract.engine.worker_pool import devices_of
 

@@ -50,7 +50,9 @@ SIZES: Final[dict[str, tuple[dict[str, int], str]]] = {
 
 
 def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 1.0) -> dict[str, Any]:
-    """Measure the seconds of an epoch for every model and its reference, and the share of each step of the training.
+    """Measure the seconds of a training epoch for every model and its reference, and how the time is divided.
+
+    The steps are `data`, `forward`, `backward` and `step` (optimizer).
 
     Args:
         models: keys of the models.
@@ -80,7 +82,7 @@ def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
     difference = largest_difference(model, peers.FORWARDS[key], padded)
     if difference > 1e-5:
         raise WorkError(
-            f"{key}: the reference in bench/peers.py and ercache's model give different logits (by {difference})"
+            f"{key}: the reference and ercache's model give different logits (by {difference}); correct bench/peers.py"
         )
     order = torch.Generator().manual_seed(0)
 
@@ -123,7 +125,17 @@ def largest_difference(model: nn.Module, forward: peers.Forward, padded: PaddedB
 def epoch(
     model: nn.Module, forward: Callable[[Batch], Tensor], batches: Iterable[Batch], *, fused: bool
 ) -> dict[str, float]:
-    """Train one epoch; return the seconds spent on `data`, `forward`, `backward` and `step`."""
+    """Train a model for one epoch, and measure its steps.
+
+    Args:
+        model: the model to train.
+        forward: computes the logits of a batch.
+        batches: the batches of the epoch.
+        fused: use the fused implementation of AdamW.
+
+    Returns:
+        Seconds spent on making batches (`data`), `forward`, `backward`, and the optimizer's `step`.
+    """
     optimizer = AdamW(model.parameters(), 1e-4, fused=True) if fused else AdamW(model.parameters(), 1e-4)
     model.train()
     spent = dict.fromkeys(("data", "forward", "backward", "step"), 0.0)
@@ -150,7 +162,13 @@ def epoch(
 
 
 def meld_shaped(widths: dict[str, int], scale: float = 1.0, seed: int = 0) -> Subset:
-    """Make a subset with random features; dialogues have the lengths and numbers of speakers of MELD's training set."""
+    """Make training data with random features and labels, in dialogues like those of MELD's training set.
+
+    Args:
+        widths: modality -> feature size.
+        scale: fraction of MELD's number of dialogues.
+        seed: seed of the random numbers.
+    """
     rng = np.random.default_rng(seed)
     lengths, people = (
         rng.permutation(np.repeat(np.arange(1, len(counts) + 1), counts)) for counts in (LENGTHS, SPEAKERS)

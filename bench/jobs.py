@@ -42,7 +42,7 @@ class BenchJob(Strict):
     device: str
 
     def features(self) -> "list[Feature]":
-        """Return the features that the job extracts."""
+        """Return the features of the job's set, with the job's face policy."""
         from bench.sets import features
 
         return features(self.encoder_set, self.policy)
@@ -58,7 +58,8 @@ def run_child(role: str, job: BenchJob, name: str, watched: bool = False) -> dic
         watched: sample the memory of the child process.
 
     Returns:
-        The figures of the measurement, `wall` (seconds, start-up included) and, if `watched`, the peaks of memory.
+        The figures that the child process measured; `wall`, its seconds with start-up; and if `watched`, its memory
+        peaks `peak_rss_mb` and `peak_pss_mb`.
 
     Raises:
         WorkError: the child process failed; the message shows the end of its output.
@@ -86,7 +87,11 @@ def run_child(role: str, job: BenchJob, name: str, watched: bool = False) -> dic
 
 
 def watch(process: "subprocess.Popen[bytes]") -> dict[str, float]:
-    """Sample the memory of a process and its children until it ends; return the peaks of the sums, in megabytes."""
+    """Sample the memory of a process with all its child processes until it ends.
+
+    Returns:
+        `peak_rss_mb` and `peak_pss_mb`: the greatest sum over these processes, in megabytes.
+    """
     peaks: Counter[str] = Counter()
     parent = psutil.Process(process.pid)
     while process.poll() is None:

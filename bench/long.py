@@ -97,7 +97,13 @@ def make_minute(path: Path, size: str) -> None:
 
 
 def join(group: Path, path: Path, minutes: int) -> None:
-    """Repeat the minute of video `minutes` times in the file `path`, without encoding it again (stream copy)."""
+    """Write a recording that repeats one minute of video, without encoding it again (stream copy).
+
+    Args:
+        group: the file with one minute of video.
+        path: the recording to write; its suffix chooses the file format.
+        minutes: length of the recording in minutes.
+    """
     kind = {"ts": "mpegts", "mkv": "matroska"}.get(path.suffix[1:], path.suffix[1:])
     run_ffmpeg("-stream_loop", str(minutes - 1), "-i", str(group), "-c", "copy", "-f", kind, str(path))
 
@@ -152,7 +158,7 @@ def measure_one(project: Path, path: Path) -> dict[str, Any]:
 
 
 def run_ffmpeg(*arguments: str) -> None:
-    """Run FFmpeg with these arguments.
+    """Run FFmpeg with these command-line arguments; existing output files are overwritten.
 
     Raises:
         WorkError: FFmpeg failed; the message shows the end of its output.
@@ -168,8 +174,12 @@ def run_ffmpeg(*arguments: str) -> None:
 def run_ercache(project: Path, *arguments: str) -> dict[str, Any]:
     """Run an `ercache` command in a project folder, with a store inside this folder.
 
+    Args:
+        project: the project folder.
+        arguments: command-line arguments, with `--json`.
+
     Returns:
-        `seconds`, `answer` (what the command prints as JSON) and the peaks of memory.
+        `seconds`; `answer`, the JSON data that the command prints; the memory peaks `peak_rss_mb` and `peak_pss_mb`.
 
     Raises:
         WorkError: the command failed; the message shows the end of its output.
@@ -198,7 +208,7 @@ def main(
     cues: Annotated[int, typer.Option(min=1, help="Number of utterances in the recording.")] = CUES,
     container: Annotated[str, typer.Option(help=f"One of {', '.join(CONTAINERS)}.")] = CONTAINERS[0],
 ) -> None:
-    """Measure a recording of any length, and print the figures as JSON."""
+    """Measure decoding, scanning and extracting a recording of any length; print seconds and memory as JSON."""
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(measure(Path(folder), container, minutes, cues), indent=1))
 

@@ -74,7 +74,7 @@ class Account:
     missing: list[str] = field(default_factory=list)
 
     def timed(self, stage: str, work: Callable[[], Result]) -> Result:
-        """Run `work`, add its time to a stage, and return its result."""
+        """Call the function `work`, add its seconds of wall clock to those of a stage, and return its result."""
         began = time.perf_counter()
         try:
             return work()
@@ -151,7 +151,7 @@ def extract_sounds(clips: Sequence[NaiveClip], features: Sequence[Feature], out:
 
 
 def load_finder() -> Any:
-    """Load facenet-pytorch's MTCNN with its defaults; it keeps all faces of a picture."""
+    """Load the face detector of the naive script: facenet-pytorch's MTCNN with its defaults, but it keeps all faces."""
     from facenet_pytorch import MTCNN
 
     return MTCNN(keep_all=True)
@@ -180,10 +180,10 @@ def read_sample(
 
 
 def given(path: Path | None) -> Path:
-    """Return the path of a clip's file.
+    """Return the path of a clip's video or audio file, if it is not None.
 
     Raises:
-        Missing: the path is None, because the clip has no such file.
+        Missing: the path is None: the clip has no such file.
     """
     if path is None:
         raise Missing(Reason.ABSENT)
@@ -221,7 +221,7 @@ def read_pictures(path: Path, kind: PictureRequest, limits: Limits) -> list[Fram
 
 
 def with_faces(frame: Frame, finder: Any) -> Frame:
-    """Detect the faces of a frame, and return the frame with them."""
+    """Return the frame with the boxes and points of the faces that facenet-pytorch detects in it."""
     boxes, scores, points = finder.detect(frame.image, landmarks=True)
     if boxes is None:
         return frame

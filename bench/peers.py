@@ -27,7 +27,11 @@ IGNORED: Final = -100
 
 
 class Conversations(Dataset[dict[str, Any]]):
-    """A torch dataset of dialogues, as in research code: lists of utterance ids, and a dict of feature vectors."""
+    """A torch dataset of dialogues, written as in research code.
+
+    It holds a list of utterance indices for each dialogue, and a dict utterance index -> feature vector for each
+    modality.
+    """
 
     def __init__(self, subset: Subset) -> None:
         ends = subset.offsets.tolist()
@@ -55,7 +59,7 @@ class Conversations(Dataset[dict[str, Any]]):
 
 
 def collate(items: Sequence[dict[str, Any]]) -> Batch:
-    """Make a batch of dialogues, padded to the longest dialogue."""
+    """Join the items of several dialogues (the dataset's dicts) into a `Batch`, padded to the longest dialogue."""
 
     def padded(values: list[Tensor], fill: float = 0.0) -> Tensor:
         return pad_sequence(values, batch_first=True, padding_value=fill)
@@ -76,7 +80,12 @@ def loader(subset: Subset, size: int) -> DataLoader[dict[str, Any]]:
 
 
 def reverse(x: Tensor, mask: Tensor) -> Tensor:
-    """Reverse the turns of each dialogue in x [B, L, ...]; padding stays at the end. `mask` [B, L] marks utterances."""
+    """Reverse the turns of each dialogue in time; padding stays at the end.
+
+    Args:
+        x: any values of the turns of B dialogues with L turns, [B, L, ...].
+        mask: bool [B, L]; False for padding.
+    """
     parts = [row[: int(n)].flip(0) for row, n in zip(x, mask.sum(1), strict=True)]
     return F.pad(
         pad_sequence(parts, batch_first=True),
@@ -85,7 +94,10 @@ def reverse(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def dialogue_rnn(model: DialogueRnn, batch: Batch) -> Tensor:
-    """Compute the logits of a DialogueRNN without listener cell, turn by turn."""
+    """Compute the logits [B, L, C] of a DialogueRNN without listener cell, turn by turn, from the model's weights.
+
+    Sizes: B dialogues, L utterances, C classes.
+    """
     names = [m for m in ("text", "audio", "visual") if m in batch.features]
     flags = [batch.present[m].unsqueeze(-1).float() for m in names]
     u = model.dropout(torch.cat([*(batch.features[m] for m in names), *flags], dim=-1))
@@ -129,7 +141,11 @@ def _dialogue_rnn_direction(model: DialogueRnn, r: int, u: Tensor, query: Tensor
 
 
 def avafn(model: Avafn, batch: Batch) -> Tensor:
-    """Compute the logits of an AVAFN with default switches, turn by turn and participant by participant."""
+    """Compute the logits of an AVAFN with default switches, turn by turn and participant by participant.
+
+    Returns:
+        [B, L, C] for B dialogues, L utterances and C classes.
+    """
     H = model.enter(batch)
     cam, fuse = model.cam, model.fuse
     assert cam is not None and fuse is not None
@@ -183,7 +199,11 @@ def _avafn_direction(model: Avafn, r: int, u: Tensor, v: Tensor, speakers: Tenso
 
 
 def m2fnet(model: M2FNet, batch: Batch) -> Tensor:
-    """Compute the logits of an M2FNet with attention fusion and residuals."""
+    """Compute the logits of an M2FNet with attention fusion and residuals, with explicit attention weights.
+
+    Returns:
+        [B, L, C] for B dialogues, L utterances and C classes.
+    """
     F_x, blocked = {}, {}
     for m in model.names:
         x = batch.features[m]
@@ -207,7 +227,11 @@ def m2fnet(model: M2FNet, batch: Batch) -> Tensor:
 
 
 def mmgcn(model: Mmgcn, batch: Batch) -> Tensor:
-    """Compute the logits of an MMGCN; the graphs of the dialogues are built one after the other."""
+    """Compute the logits of an MMGCN; the graphs of the dialogues are built one after the other.
+
+    Returns:
+        [B, L, C] for B dialogues, L utterances and C classes.
+    """
     h = model.nodes(batch)
     M = len(model.names)
     rows = []
@@ -241,7 +265,7 @@ def mmgcn(model: Mmgcn, batch: Batch) -> Tensor:
 
 
 def as_it_is(model: nn.Module, batch: Batch) -> Tensor:
-    """Compute the logits with the model's own forward: for these models, only the data loading differs from ercache."""
+    """Compute the logits with the model's own forward: for these models, the reference differs only in data loading."""
     logits: Tensor = model(batch)
     return logits
 

@@ -32,7 +32,10 @@ TextSize = Literal["small", "base", "large"]
 def measure(
     device: str = "cuda", size: Size = "paper", text: TextSize = "large", examples: int = 1024
 ) -> dict[str, Any]:
-    """Measure the training speed of the audio, visual and text extractor; without a GPU, return why it is skipped."""
+    """Measure the training speed of the audio, visual and text extractor: examples per second, and hours per corpus.
+
+    Without a GPU, the result says only that the benchmark was skipped.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         return {"skipped": SKIPPED}
     trainings: Mapping[str, Callable[[Tick], object]] = {

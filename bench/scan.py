@@ -30,7 +30,12 @@ STEPS: Final = (("scan", "scan"), ("rescan", "scan"), ("read", "read"))  # name,
 
 
 def corpus(folder: Path, utterances: int = UTTERANCES, files: int = FILES) -> None:
-    """Write a corpus: sound files, each with one dialogue, and a table of the utterances in them."""
+    """Write a corpus to scan: sound files of one dialogue each, and a CSV table with the utterances of all files.
+
+    Args:
+        folder: the folder to write to.
+        utterances: number of utterances in the table.
+    """
     folder.mkdir(parents=True)
     each = utterances // files
     frames = bytes(range(1, 251)) * (int(each * SECONDS * RATE) // 250 + 1)
@@ -49,9 +54,14 @@ def corpus(folder: Path, utterances: int = UTTERANCES, files: int = FILES) -> No
 
 
 def measure(folder: Path, utterances: int = UTTERANCES, fewer: int = FEWER) -> dict[str, Any]:
-    """Measure the seconds and the peak memory of a scan, of a second scan, and of reading the manifest.
+    """Measure seconds and peak memory of three steps: a scan, a second scan, and reading the manifest.
 
-    The memory is sampled while the step runs, and summed over all processes of the step.
+    The memory is sampled while a step runs, and summed over its processes.
+
+    Args:
+        folder: scratch folder.
+        utterances: number of utterances of the corpus.
+        fewer: number of utterances of a smaller corpus, for the memory that each utterance needs.
     """
     small, large = (folder / str(count) for count in (fewer, utterances))
     corpus(small / "corpus", fewer)
@@ -76,7 +86,11 @@ def _csv_seconds(table: Path) -> float:
 
 
 def _apart(command: str, folder: Path) -> Figures:
-    """Run a step (`scan` or `read`) in its own process; return its seconds and its peak memory."""
+    """Run one step in its own process: scan the corpus (`scan`), or read the manifest (`read`).
+
+    Returns:
+        `seconds`; `peak_mb`, the peak memory in megabytes; for a scan `looks`, the number of media files it opened.
+    """
     environment = {**os.environ, "ERCACHE_STORE": str(folder / "store")}
     arguments = [sys.executable, "-m", "bench.scan", command, str(folder)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as process:
@@ -88,7 +102,11 @@ def _apart(command: str, folder: Path) -> Figures:
 
 
 def step(command: str, folder: Path) -> Figures:
-    """Run a step (`scan` or `read`); return its seconds, and for a scan the number of media files it opened."""
+    """Run one step in this process: scan the corpus (`scan`), or read the manifest (`read`).
+
+    Returns:
+        `seconds`; for a scan also `looks`, the number of media files it opened.
+    """
     known: list[int] = []
     began = time.perf_counter()
     if command == "scan":

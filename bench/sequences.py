@@ -35,7 +35,7 @@ STEPS: Final = (
 
 
 def measure(_folder: Path, models: Iterable[str] = MODELS_OF_WORDS, scale: float = 1.0) -> dict[str, Any]:
-    """Measure the seconds of an epoch for each model, with and without length buckets, and their ratio.
+    """Measure the seconds of a training epoch for each model, with and without length buckets, and the speed-up.
 
     Args:
         models: keys of the models.
@@ -90,7 +90,7 @@ def largest_difference(model: nn.Module, padded: PaddedBatches) -> float:
 
 @contextmanager
 def all_at_once() -> Iterator[None]:
-    """Switch length buckets off inside a `with` block, by a minimum size that no bucket reaches."""
+    """Inside a `with` block, run all utterances of a batch together, without length buckets."""
     least = length_buckets.MIN_BUCKET
     length_buckets.MIN_BUCKET = 1 << 30
     try:

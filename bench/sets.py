@@ -38,6 +38,11 @@ SETS: Final[Mapping[SetName, Mapping[str, Mapping[str, Any]]]] = {
 
 
 def features(name: SetName, policy: FacePolicy) -> list[Feature]:
-    """Return the features of a set, for extraction with the face policy `policy`."""
+    """Return the features of one of the sets of `SETS`, ready for extraction.
+
+    Args:
+        name: name of the set, such as `sound`.
+        policy: settings of face detection.
+    """
     entries = {key: FeatureParams.model_validate(entry) for key, entry in SETS[name].items()}
     return features_of(Params(features=entries, faces=policy), list(entries), "", SEED)

@@ -29,7 +29,15 @@ WORDS = (
 
 
 def measure(sentences: int = 256, batch: int = 16) -> dict[str, float]:
-    """Measure sentences per second in batches, and the speed-up over one sentence at a time, on one thread."""
+    """Measure how many sentences per second `text/minilm` encodes in batches, on one thread.
+
+    Args:
+        sentences: number of sentences.
+        batch: number of sentences in a batch.
+
+    Returns:
+        Sentences per second; the speed-up over one sentence at a time; the relative difference of bfloat16 vectors.
+    """
     import torch
 
     torch.set_num_threads(1)
@@ -56,7 +64,7 @@ def measure(sentences: int = 256, batch: int = 16) -> dict[str, float]:
 
 
 def _vectors(encoder: Encoder, texts: Sequence[str], precision: str) -> FloatArray:
-    """Encode texts as vectors with a number precision of the extraction engine (`float32` or `bfloat16`)."""
+    """Encode texts as vectors, [number of texts, vector size], in the number format `float32` or `bfloat16`."""
     with autocast("cpu", precision):
         results = encoder.encode([Sample(text=t) for t in texts])
     return np.concatenate([result.arrays["pooled"] for result in results])

@@ -39,10 +39,10 @@ class SpatialAttention(nn.Module):
         self.conv_3x1 = _normed(nn.Conv2d(256, WIDTH, (3, 1), padding=(1, 0)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh each position of a feature map.
+        """Weigh each position of a feature map by spatial attention.
 
         Args:
-            x: feature map, [B, 512, h, w].
+            x: feature map of B faces, [B, 512, h, w]: 512 channels, height h, width w.
 
         Returns:
             Weighted map, [B, 512, h, w].
@@ -62,10 +62,10 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Average a feature map over its positions, and weigh the channels.
+        """Average a feature map over its positions, and weigh the channel means by channel attention.
 
         Args:
-            x: feature map, [B, 512, h, w].
+            x: feature map of B faces, [B, 512, h, w]: 512 channels, height h, width w.
 
         Returns:
             Weighted channel means, [B, 512].
@@ -76,7 +76,7 @@ class ChannelAttention(nn.Module):
 
 
 class CrossAttentionHead(nn.Module):
-    """One attention head: spatial attention, then channel attention."""
+    """One attention head of DAN: turns a feature map into a vector by spatial attention, then channel attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,13 +84,13 @@ class CrossAttentionHead(nn.Module):
         self.ca = ChannelAttention()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply spatial attention, then channel attention.
+        """Summarise a feature map as one vector: spatial attention over positions, then channel attention.
 
         Args:
-            x: feature map, [B, 512, h, w].
+            x: feature map of B faces, [B, 512, h, w]: 512 channels, height h, width w.
 
         Returns:
-            Vector of the head, [B, 512].
+            Vector of this head for each face, [B, 512].
         """
         head: Tensor = self.ca(self.sa(x))
         return head
@@ -116,13 +116,13 @@ class DAN(nn.Module):
         self.bn = nn.BatchNorm1d(classes)
 
     def forward(self, x: Tensor) -> DanOutput:
-        """Classify faces.
+        """Compute emotion logits, and the features on which they are based, of B face crops.
 
         Args:
-            x: face crops, normalised with ImageNet mean and deviation, [B, 3, 224, 224].
+            x: face crops, normalised with ImageNet mean and standard deviation, [B, 3, 224, 224].
 
         Returns:
-            Features, heads and logits, see `DanOutput`.
+            Three tensors: feature map, vectors of the attention heads, and logits; see `DanOutput`.
         """
         features = self.features(x)
         heads = torch.stack([self.get_submodule(f"cat_head{n}")(features) for n in range(HEADS)], 1)

@@ -40,20 +40,24 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to a feature map.
+        """Transform a feature map by depthwise and pointwise convolutions, and interleave the channels of both halves.
 
         Args:
-            x: feature map, [B, i, h, w].
+            x: feature maps of B pictures, [B, i, h, w]: i channels, height h, width w.
 
         Returns:
-            Feature map, [B, o, h / stride, w / stride].
+            Feature maps with o channels, [B, o, h / stride, w / stride].
         """
         left, right = (self.branch1(x), x) if self.stride == 2 else x.chunk(2, 1)
         return shuffled(torch.cat([left, self.branch2(right)], 1))
 
 
 def shuffled(x: Tensor) -> Tensor:
-    """Interleave the two halves of the channels of [B, C, h, w]: channels 0..5 become 0, 3, 1, 4, 2, 5."""
+    """Interleave the first and the second half of the channels: channels 0, 1, 2, 3, 4, 5 become 0, 3, 1, 4, 2, 5.
+
+    Args:
+        x: feature maps of B pictures, [B, C, h, w]: C channels, height h, width w.
+    """
     halves = x.reshape(len(x), 2, x.shape[1] // 2, *x.shape[2:])
     return halves.transpose(1, 2).flatten(1, 2)
 
@@ -75,13 +79,13 @@ class LocalFeatureExtractor(nn.Module):
                 self.add_module(f"bn{n}_{step}", norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Process the four quarters of a feature map separately and put them back together.
+        """Convolve the four quarters (upper left to lower right) of a feature map separately, and join the results.
 
         Args:
-            x: feature map, [B, i, h, w].
+            x: feature maps of B pictures, [B, i, h, w]: i channels, height h, width w.
 
         Returns:
-            Feature map, [B, o, h / stride, w / stride].
+            Feature maps with o channels, [B, o, h / stride, w / stride].
         """
         left, right = x.chunk(2, 3)
         quarters = [*left.chunk(2, 2), *right.chunk(2, 2)]  # 11, 21, 12, 22 of the paper
@@ -95,7 +99,9 @@ class LocalFeatureExtractor(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Computes one attention weight per channel, through a bottleneck."""
+    """Computes one attention weight per channel of a feature map, from channel means, through a bottleneck of two
+    linear layers.
+    """
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -108,20 +114,20 @@ class ChannelAttention(nn.Module):
         self.gate_c = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute one attention weight per channel.
+        """Compute one attention weight per channel from the means of all channels over their positions.
 
         Args:
-            x: feature map, [B, c, h, w].
+            x: feature maps of B pictures, [B, c, h, w]: c channels, height h, width w.
 
         Returns:
-            Weights, [B, c, 1, 1].
+            Weights before the sigmoid, [B, c, 1, 1].
         """
         weights: Tensor = self.gate_c(x.mean((2, 3)))
         return weights[:, :, None, None]
 
 
 class SpatialAttention(nn.Module):
-    """Computes one attention weight per position, by two dilated convolutions."""
+    """Computes one attention weight per position of a feature map, by two dilated convolutions."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -138,13 +144,13 @@ class SpatialAttention(nn.Module):
         self.gate_s = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute one attention weight per position.
+        """Compute one attention weight per position of a feature map.
 
         Args:
-            x: feature map, [B, c, h, w].
+            x: feature maps of B pictures, [B, c, h, w]: c channels, height h, width w.
 
         Returns:
-            Weights, [B, 1, h, w].
+            Weights before the sigmoid, [B, 1, h, w].
         """
         weights: Tensor = self.gate_s(x)
         return weights
@@ -159,15 +165,22 @@ class Modulator(nn.Module):
         self.spatial_att = SpatialAttention(channels, hidden)
 
     def scores(self, x: Tensor) -> Tensor:
-        """Channel attention times spatial attention, before the sigmoid: [B, c, h, w] for a map [B, c, h, w]."""
+        """Compute the attention score of each channel and position: channel weight times spatial weight.
+
+        Args:
+            x: feature maps of B pictures, [B, c, h, w]: c channels, height h, width w.
+
+        Returns:
+            Scores before the sigmoid, [B, c, h, w].
+        """
         product: Tensor = self.channel_att(x) * self.spatial_att(x)
         return product
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh a feature map by the sigmoid of the scores.
+        """Multiply a feature map by the sigmoid of its attention scores (channel weight times spatial weight).
 
         Args:
-            x: feature map, [B, c, h, w].
+            x: feature maps of B pictures, [B, c, h, w]: c channels, height h, width w.
 
         Returns:
             Weighted map, [B, c, h, w].
@@ -195,7 +208,7 @@ class EfficientFace(nn.Module):
         self.conv5 = nn.Sequential(*_pointwise(464, WIDTH), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode faces.
+        """Turn B face crops into feature vectors.
 
         Args:
             x: face crops, [B, 3, 224, 224].
@@ -216,7 +229,12 @@ class EfficientFace(nn.Module):
 
 
 def stage(i: int, o: int, units: int) -> nn.Sequential:
-    """Build a stage of the network: one block that halves the size of the map, then `units` - 1 blocks that keep it."""
+    """Build a stage of the network: one block that halves the size of the feature map, then blocks that keep it.
+
+    Args:
+        i, o: number of input channels and of output channels.
+        units: number of blocks.
+    """
     return nn.Sequential(InvertedResidual(i, o, 2), *(InvertedResidual(o, o, 1) for _ in range(units - 1)))
 
 

@@ -18,7 +18,7 @@ class Transposed(nn.Module):
     """Module that swaps the time axis and the channel axis."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Swap the last two axes, for example [B, C, T] to [B, T, C]."""
+        """Swap the last two axes: B clips with C channels and T time steps, [B, C, T], become [B, T, C], or back."""
         return x.transpose(1, 2)
 
 
@@ -35,13 +35,13 @@ class LocalEncoder(nn.Module):
             self.conv_layers.append(nn.Sequential(convolution, nn.Identity(), norm, nn.GELU()))
 
     def forward(self, sound: Tensor) -> Tensor:
-        """Encode audio.
+        """Turn audio samples into one vector of 512 values for each 20 ms.
 
         Args:
-            sound: samples at 16 kHz, [B, n].
+            sound: B clips of n samples at 16 kHz, [B, n].
 
         Returns:
-            One vector per 20 ms, [B, 512, T].
+            Vectors of T frames, [B, 512, T].
         """
         x = sound[:, None]
         for layer in self.conv_layers:
@@ -59,14 +59,14 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Apply multi-head self-attention.
+        """Let all frames of a clip attend to each other (multi-head self-attention).
 
         Args:
-            x: states, [B, L, D].
-            bias: added to the attention scores, [1, heads, L, L].
+            x: states of B clips with L frames and D values, [B, L, D].
+            bias: distance bias that is added to the attention scores, [1, heads, L, L].
 
         Returns:
-            States, [B, L, D].
+            Attended states, [B, L, D].
         """
         q, k, v = (
             self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -85,7 +85,14 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform each state separately: [B, L, D] to [B, L, D]."""
+        """Transform the state of each frame separately.
+
+        Args:
+            x: states of B clips with L frames and D values, [B, L, D].
+
+        Returns:
+            New states, [B, L, D].
+        """
         values: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return values
 
@@ -101,14 +108,14 @@ class Block(nn.Module):
         self.mlp = FeedForward(width)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Apply the transformer layer.
+        """Update the states of all frames by self-attention and a feed-forward network, each followed by a layer norm.
 
         Args:
-            x: states, [B, L, D].
-            bias: added to the attention scores, [1, heads, L, L].
+            x: states of B clips with L frames and D values, [B, L, D].
+            bias: distance bias that is added to the attention scores, [1, heads, L, L].
 
         Returns:
-            States, [B, L, D].
+            New states, [B, L, D].
         """
         x = self.norm1(x + self.attn(x, bias))
         normed: Tensor = self.norm2(x + self.mlp(x))
@@ -124,14 +131,14 @@ class ContextEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Apply the layer norm and all transformer layers.
+        """Normalise the states of all frames, then run the transformer layers of the audio branch.
 
         Args:
-            x: states, [B, L, D].
-            bias: added to the attention scores, [1, heads, L, L].
+            x: states of B clips with L frames and D values, [B, L, D].
+            bias: distance bias that is added to the attention scores, [1, heads, L, L].
 
         Returns:
-            States, [B, L, D].
+            States of the last layer, [B, L, D].
         """
         x = self.norm(x)
         for block in self.blocks:
@@ -157,13 +164,14 @@ class AudioEncoder(nn.Module):
         self.context_encoder = ContextEncoder(width, heads, depth)
 
     def forward(self, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode audio.
+        """Run the whole audio branch: turn audio samples into states, one per 20 ms.
 
         Args:
-            sound: samples at 16 kHz, [B, n].
+            sound: B clips of n samples at 16 kHz, [B, n].
 
         Returns:
-            States [B, 10 + T, D], and the attention bias [1, heads, 10 + T, 10 + T] for the layers above.
+            Two tensors: states of the 10 extra tokens and T frames with D values, [B, 10 + T, D]; the distance bias for
+            the attention of all later layers, [1, heads, 10 + T, 10 + T].
         """
         x = self.project_features(self.local_encoder(sound))
         x = x + self.relative_positional_encoder(x)
@@ -190,13 +198,13 @@ class Emotion2vec(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depths[1]))
 
     def forward(self, sound: Tensor) -> Tensor:
-        """Encode audio.
+        """Turn audio samples into the states of the last layer, one per 20 ms.
 
         Args:
-            sound: samples at 16 kHz, each clip normalised to mean 0 and variance 1, [B, n].
+            sound: B clips of n samples at 16 kHz, each clip normalised to mean 0 and variance 1, [B, n].
 
         Returns:
-            States of the last layer without the extra tokens, one per 20 ms, [B, T, D].
+            States of T frames with D values, without the extra tokens, [B, T, D].
         """
         x, bias = self.modality_encoders["AUDIO"](sound)
         for block in self.blocks:
@@ -215,7 +223,7 @@ def position_layer(width: int) -> nn.Module:
 
 
 def slopes(heads: int) -> list[float]:
-    """Slope of each attention head for ALiBi position biases: how fast attention falls with distance.
+    """Return the slope of each attention head for ALiBi position biases: how fast attention falls with distance.
 
     If the number of heads is a power of two, slope i is 2^(-8i / heads), i = 1..heads. Otherwise the slopes for the
     next lower power of two come first, then every second slope for the next higher power of two.
@@ -228,7 +236,12 @@ def slopes(heads: int) -> list[float]:
 
 
 def distance_bias(frames: int, heads: int) -> Tensor:
-    """Attention bias [1, heads, T, T]: minus the slope of the head times the distance between the two frames."""
+    """Compute the ALiBi attention bias of T frames, [1, heads, T, T]: minus slope of the head times distance of frames.
+
+    Args:
+        frames: number T of frames.
+        heads: number of attention heads.
+    """
     at = torch.arange(frames)
     distance = (at[:, None] - at[None]).abs()
     return -torch.tensor(slopes(heads))[None, :, None, None] * distance

@@ -66,13 +66,13 @@ class LocalConvolution(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for _ in range(tiles**2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve each tile and put the tiles back together.
+        """Convolve each tile of a feature map separately, and put the tiles back together.
 
         Args:
-            x: feature map, [B, i, h, w].
+            x: feature map of B faces, [B, i, h, w]: i channels, height h, width w.
 
         Returns:
-            Feature map, [B, o, h, w].
+            Feature map with o channels, [B, o, h, w].
         """
         tiles = [tile for row in x.chunk(self.tiles, 2) for tile in row.chunk(self.tiles, 3)]
         done = [c(b(t).relu()) for t, b, c in zip(tiles, self.bns, self.convs, strict=True)]
@@ -81,8 +81,9 @@ class LocalConvolution(nn.Module):
 
 
 class RegionLayer(nn.Module):
-    """Hierarchical multi-scale region layer: a convolution, and three successive tile convolutions with other tile
-    sizes.
+    """Hierarchical multi-scale region layer: one convolution of the whole map, then three convolutions of its tiles.
+
+    The tiles of these three are a grid of 8 x 8, 4 x 4 and 2 x 2.
 
     Args:
         i, o: number of input and of output channels.
@@ -97,13 +98,13 @@ class RegionLayer(nn.Module):
         self.bn = nn.BatchNorm2d(o)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve a feature map as a whole and in tiles of three sizes, and add the results.
+        """Convolve a feature map as a whole, then in tiles of three sizes; the result is the sum of both.
 
         Args:
-            x: feature map, [B, i, h, w].
+            x: feature map of B faces, [B, i, h, w]: i channels, height h, width w.
 
         Returns:
-            Feature map, [B, o, h, w].
+            Feature map with o channels, [B, o, h, w].
         """
         x = self.conv(x)
         first = self.local_conv_branch1(x)
@@ -123,7 +124,7 @@ class RegionLearning(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute region features.
+        """Compute region features of B faces: feature maps whose parts are convolved with weights of their own.
 
         Args:
             x: aligned faces, [B, 3, 176, 176].
@@ -136,7 +137,10 @@ class RegionLearning(nn.Module):
 
 
 class FeatureBranch(nn.Module):
-    """Six convolutions on region features. Checkpoint file: `global_au_feat`. Two other networks contain it, too."""
+    """Six convolutions with pooling on the region features of a face. Checkpoint file: `global_au_feat`.
+
+    The networks AlignNet and LocalFeatures contain such branches, too.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +153,7 @@ class FeatureBranch(nn.Module):
         self.feat_extract = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute features for classification from region features.
+        """Turn the region features of B faces into smaller feature maps, by six convolutions with pooling.
 
         Args:
             x: region features, [B, 64, 44, 44].
@@ -170,13 +174,13 @@ class AlignNet(nn.Module):
         self.align_output = nn.Sequential(nn.Linear(4000, WIDTH), nn.Linear(WIDTH, 2 * LANDMARKS))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict the landmarks of faces.
+        """Predict 49 landmarks of each of B faces from the region features.
 
         Args:
             x: region features, [B, 64, 44, 44].
 
         Returns:
-            Alignment features [B, 160, 5, 5], and landmarks in pixels of the crop [B, 49, 2].
+            Two tensors: alignment features, [B, 160, 5, 5]; x and y of the landmarks in pixels of the crop, [B, 49, 2].
         """
         features = self.align_feat(x)
         landmarks: Tensor = self.align_output(features.flatten(1))
@@ -184,7 +188,10 @@ class AlignNet(nn.Module):
 
 
 class AttentionRefinement(nn.Module):
-    """Refines predefined attention maps, one branch per action unit. Checkpoint file: `local_attention_refine`."""
+    """Refines the predefined attention map of each action unit by convolutions of its own.
+
+    Checkpoint file: `local_attention_refine`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -200,13 +207,13 @@ class AttentionRefinement(nn.Module):
         return nn.Sequential(*layers, nn.Conv2d(o, 1, 3), nn.Sigmoid())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Refine the attention maps.
+        """Refine the predefined attention maps of B faces by four convolutions for each action unit.
 
         Args:
-            maps: predefined attention, one map per action unit, [B, 12, 52, 52].
+            maps: predefined attention, one map for each of 12 action units, [B, 12, 52, 52].
 
         Returns:
-            Refined attention, values 0 to 1, [B, 12, 44, 44].
+            Refined attention maps, values 0 to 1, [B, 12, 44, 44].
         """
         refined = [branch(maps[:, n : n + 1]) for n, branch in enumerate(self.local_aus_attention)]
         return torch.cat(refined, 1)
@@ -223,7 +230,7 @@ class LocalFeatures(nn.Module):
         self.local_aus_branch = nn.ModuleList(FeatureBranch() for _ in AUS)
 
     def forward(self, features: Tensor, maps: Tensor) -> Tensor:
-        """Compute local features of all action units.
+        """Compute local features of B faces: the mean of twelve feature branches, one for each action unit.
 
         Args:
             features: region features, [B, 64, 44, 44].
@@ -237,20 +244,21 @@ class LocalFeatures(nn.Module):
 
 
 class JointHead(nn.Module):
-    """Classifies all action units together. Checkpoint file: `au_net`."""
+    """Decides from all features of a face which action units are present. Checkpoint file: `au_net`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.au_output = nn.Sequential(nn.Linear(3 * 4000, WIDTH), nn.Linear(WIDTH, 2 * len(AUS)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict for each action unit whether it is present.
+        """Predict for each of 12 action units of B faces whether it is present.
 
         Args:
             x: alignment, global and local features, joined and flattened, [B, 12000].
 
         Returns:
-            Hidden layer [B, 512], and log-probabilities of absent and present [B, 2, 12].
+            Two tensors: output of the hidden layer, [B, 512]; log-probability of "absent" and of "present" for each
+            action unit, [B, 2, 12].
         """
         hidden = self.au_output[0](x)
         return hidden, self.au_output[1](hidden).unflatten(1, (2, len(AUS))).log_softmax(1)
@@ -281,13 +289,13 @@ class JaaNet(nn.Module):
         self.au_net = au_net
 
     def forward(self, x: Tensor) -> JaaOutput:
-        """Detect action units and landmarks.
+        """Detect the facial action units and the landmarks of B faces.
 
         Args:
             x: aligned faces, values in [-1, 1], [B, 3, 176, 176].
 
         Returns:
-            Hidden layer, probabilities and landmarks, see `JaaOutput`.
+            Three tensors: hidden layer, probabilities of the action units, and landmarks; see `JaaOutput`.
         """
         regions = self.region_learning(x)
         aligned, landmarks = self.align_net(regions)
@@ -309,10 +317,10 @@ PARTS: Final[dict[str, type[nn.Module]]] = {  # by the names of the authors' fil
 
 
 def au_centres(landmarks: Tensor) -> Tensor:
-    """Compute the two centres of each action unit from the landmarks of a face.
+    """Compute the two centres of each of 12 action units from the landmarks of B faces.
 
     Args:
-        landmarks: x and y in pixels, [B, 49, 2].
+        landmarks: x and y of 49 landmarks in pixels, [B, 49, 2].
 
     Returns:
         x and y of both centres in the same pixels, [B, 12, 2, 2].
@@ -326,16 +334,16 @@ def au_centres(landmarks: Tensor) -> Tensor:
 
 
 def attention_maps(landmarks: Tensor) -> Tensor:
-    """Predefined attention maps. Attention is highest at the centres of an action unit and falls with city-block
-    distance.
+    """Draw the predefined attention map of each action unit of B faces, from the landmarks.
 
-    A centre outside the map still contributes to the positions within its radius.
+    Attention is highest at the two centres of an action unit, and falls with city-block distance. A centre outside the
+    map still contributes to the positions within its radius.
 
     Args:
-        landmarks: x and y in pixels of the crop, [B, 49, 2].
+        landmarks: x and y of 49 landmarks in pixels of the crop, [B, 49, 2].
 
     Returns:
-        Attention, values 0 to 1, [B, 12, 52, 52].
+        One map for each of 12 action units, values 0 to 1, [B, 12, 52, 52].
     """
     side = MAP + 2 * RIM
     reach = round((side - 1) / 2 * REACH)

@@ -33,10 +33,10 @@ class Extractor(nn.Module):
         self.projector = nn.Linear(ENCODED, EMBEDDED)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Encode images without the projector.
+        """Turn images into encodings e by the ResNet18, without the projector.
 
         Args:
-            images: normalised images, see `normalised`, [B, 3, H, W].
+            images: B images of height H and width W, normalised by the function `normalised`, [B, 3, H, W].
 
         Returns:
             Encodings e of the images, [B, 512].
@@ -45,10 +45,10 @@ class Extractor(nn.Module):
         return encoded
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode and project images.
+        """Turn images into embeddings z by the ResNet18 and the projector.
 
         Args:
-            images: normalised images, see `normalised`, [B, 3, H, W].
+            images: B images of height H and width W, normalised by the function `normalised`, [B, 3, H, W].
 
         Returns:
             Embeddings z of the images, [B, 300].
@@ -75,7 +75,7 @@ def normalised(images: Tensor) -> Tensor:
     """Normalise images for the network, with the mean and standard deviation of ImageNet.
 
     Args:
-        images: RGB bytes, [B, H, W, 3].
+        images: B RGB images of height H and width W, bytes, [B, H, W, 3].
 
     Returns:
         Normalised images, float32, [B, 3, H, W].

@@ -50,8 +50,8 @@ def from_checkpoint(weights: Weights, expected: Shape, tokenizer: "Tokenizer") -
     """Build a RoBERTa and load a published checkpoint into it.
 
     Args:
-        weights: handle of the checkpoint.
-        expected: sizes that the encoder assumes.
+        weights: the checkpoint.
+        expected: sizes of the network that the encoder expects in the checkpoint.
         tokenizer: tokenizer of the checkpoint, which gives the size of the vocabulary.
 
     Raises:
@@ -64,10 +64,10 @@ def from_checkpoint(weights: Weights, expected: Shape, tokenizer: "Tokenizer") -
 
 
 def speaker_rows(table: "Tensor") -> "Tensor":
-    """Make embeddings for ten speaker tokens, near the mean of all embeddings. They are the same in every run.
+    """Make embeddings for ten speaker tokens, near the mean of all token embeddings. They are the same in every run.
 
     Args:
-        table: embedding table of the network, [V, width].
+        table: embedding table of the network, [V, width] for a vocabulary of V tokens.
 
     Returns:
         Rows for the speaker tokens, [10, width].

@@ -14,13 +14,13 @@ class EmotionHead(nn.Module):
         self.out_proj = nn.Linear(width, 3)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Apply a dense layer, tanh, and the output layer.
+        """Predict arousal, dominance and valence of B clips, by a dense layer, tanh and an output layer.
 
         Args:
             pooled: mean state of each clip, [B, width].
 
         Returns:
-            Arousal, dominance and valence, each about 0 to 1, [B, 3].
+            Arousal, dominance and valence in this order, each about 0 to 1, [B, 3].
         """
         values: Tensor = self.out_proj(self.dense(pooled).tanh())
         return values

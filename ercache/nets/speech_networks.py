@@ -42,7 +42,7 @@ class SpeechNetwork:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Fields of config.json in which this network differs from the defaults of transformers."""
+        """Return the fields of config.json in which this network differs from the defaults of `transformers`."""
         return {
             "hidden_size": self.width,
             "num_hidden_layers": self.layers,
@@ -131,7 +131,10 @@ UNMASKED = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # config of a netw
 
 
 def tensor_name(name: str) -> str:
-    """Translate a tensor name of a published file to transformers 5, which renamed the tensors of weight norms."""
+    """Return the name that a tensor of a published checkpoint has in transformers 5.
+
+    Only the tensors of weight norms were renamed; other names are returned unchanged.
+    """
     for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
         name = name.replace(
             f"pos_conv_embed.conv.{old}", f"pos_conv_embed.conv.parametrizations.weight.{new}"

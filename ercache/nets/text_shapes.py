@@ -30,7 +30,7 @@ class Shape:
 def shape_of(weights: Weights, expected: Shape) -> Shape:
     """Read the sizes of a network from the config.json of a checkpoint.
 
-    With random weights there is no config.json, and the result is `expected`.
+    With random weights there is no config.json, and the sizes `expected` are returned.
 
     Raises:
         WeightsError: config.json is absent or damaged, or its width differs from `expected`.

@@ -49,19 +49,19 @@ class UpperLayers(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> "UpperLayers":
-        """Ignore `mode` and stay in eval mode, so that the frozen layers apply no dropout."""
+        """Stay in eval mode, whatever `mode` says, so that the frozen layers apply no dropout."""
         return super().train(False)
 
     def forward(self, number: int, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Apply one layer.
+        """Run one frozen transformer layer on the states of N sequences.
 
         Args:
-            number: index of the layer, one of `numbers`.
-            x: states, [N, T, width].
+            number: index of the layer in the published network, one of `numbers`.
+            x: states of T steps, [N, T, width].
             valid: bool mask [N, T]; attention ignores the steps where it is False. None means that all steps are valid.
 
         Returns:
-            States, [N, T, width].
+            New states, [N, T, width].
         """
         mask = None if valid is None else valid[:, None, None]
         y: Tensor = self.layers[str(number)](x, mask)

@@ -16,7 +16,7 @@ _NAMES: Final = (
 
 
 def vit_name(name: str) -> str:
-    """Translate a tensor name of a published ViT file to transformers 5."""
+    """Return the name that a tensor of a published ViT checkpoint has in transformers 5."""
     for old, new in _NAMES:
         name = re.sub(old, new, name)
     return name

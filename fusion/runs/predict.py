@@ -192,9 +192,9 @@ def rows_in_subset(subset: Subset, values: Tensor) -> NDArray[Any]:
 
 
 def _of_probabilities(predictions: Sequence[Predictions]) -> dict[str, dict[str, Any]]:
-    """Compute the metrics that need class probabilities instead of labels, such as calibration, from all seeds.
+    """Compute the metrics that need predicted class probabilities, such as an area under a curve, over all seeds.
 
-    Only labelled utterances count.
+    Only labelled utterances count. The result is empty if no such metric is registered.
     """
     first = predictions[0]
     known = first.truth != IGNORED

@@ -101,7 +101,10 @@ def _best_of(name: str, done: Sequence[Trial], log: Path) -> Trial:
     good = [trial for trial in done if not trial.reason]
     if done and not good:
         reasons = [f"{trial.number}: {trial.reason}" for trial in done]
-        raise WorkError(f"sweep of {name}: every trial failed (log: {log})", details=reasons[:20])
+        raise WorkError(
+            f"sweep of {name}: every trial failed (log: {log}); correct the experiment or the search space",
+            details=reasons[:20],
+        )
     return max(good, key=lambda t: (t.mean, -t.number))
 
 

@@ -42,7 +42,7 @@ class SeedJob:
     state: Path
 
     def train(self, seed: int, progress: EpochCallback | None) -> TrainedSeed:
-        """Train one seed in this process, or continue its unfinished training; return the trained model and history."""
+        """Train one seed in this process; an unfinished training of this seed continues from its checkpoint."""
         checkpoint = self.state / f"seed{seed}.pt"
         return train_seed(self.experiment, self.datasets, self.classes, seed, checkpoint, progress)
 

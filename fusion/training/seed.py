@@ -50,7 +50,9 @@ class TrainedSeed:
 
 @dataclass(frozen=True)
 class Datasets:
-    """Training and validation data of an experiment, standardised and on the device; never test data.
+    """Training and validation data of an experiment, z-scored if the experiment says so, and on one torch device.
+
+    Never holds test data.
 
     Attributes:
         train: the training data.
@@ -127,7 +129,7 @@ def train_seed(
         datasets: training and validation data.
         classes: number of classes.
         seed: the seed.
-        checkpoint: file from which a killed training continues; None to save nothing.
+        checkpoint: file in which the training saves its state, to continue after a kill; None to save nothing.
         progress: called after each epoch.
     """
     whole = Stage(experiment.training, context_window_of(experiment.entry))
@@ -167,7 +169,7 @@ def _train_stage(
         if hooks.flips is None:
             raise UsageError(
                 f"model {type(model).__name__}: a training stage has a pool of hard examples, which needs the hook "
-                "`flips`, but the model does not define it"
+                "`flips`; define this method in the model, or train without a pool"
             )
         train = HardExampleBatches(
             model, hooks.flips, stage.pool, datasets.train, datasets.dev, stage.window, draws

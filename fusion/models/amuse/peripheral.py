@@ -27,7 +27,7 @@ class Stream:
 
 
 def lstm(i: int, hidden: int, both_ways: bool = True) -> nn.LSTM:
-    """Make a one-layer LSTM whose forget gates start with bias 1.
+    """Make a one-layer LSTM whose forget gates start with the bias 1.
 
     Args:
         i: size of an input step.

@@ -207,7 +207,7 @@ class StateUpdate:
 
 
 class ContextAttention:
-    """Soft attention over the context states of the earlier turns (Eq. 9): call `add` after a turn, `read` before it.
+    """Soft attention over the context states of the earlier turns (Eq. 9): call `read` at a turn, then `add`.
 
     Unless `context_attention` is `dot_query`, the score of a context does not depend on the current utterance. Then
     the sums of Eq. 9b and 9c are updated turn by turn, and a turn costs the same in short and long dialogues.

@@ -74,9 +74,13 @@ class Attention(nn.Module):
 
 
 class Intermediate(nn.Module):
-    """Intermediate transformer block, by which one modality attends to the other (Algorithms 6 and 7).
+    """Intermediate transformer block, by which one modality (x_q) attends to the other (x_kv) (Algorithms 6 and 7).
 
     h = S + N_3(MLP(N_2(Drop(S)))) with S = Attn(N_k(x_kv), N_q(x_q)); N_k, N_q, N_2 and N_3 are norms.
+
+    Args:
+        kv, q, o: size of a step of x_kv, of x_q and of the output.
+        config: the switches of AVT-CA.
     """
 
     def __init__(self, kv: int, q: int, o: int, config: AvtcaConfig) -> None:

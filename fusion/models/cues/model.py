@@ -68,7 +68,12 @@ class CrossLayer(nn.Module):
 
 
 class FeatureExtractor(nn.Module):
-    """Feature extractor of one modality (section 4.1): a linear map, then a transformer over the window."""
+    """Feature extractor of one modality (section 4.1): a linear map, then a transformer over the window's steps.
+
+    Args:
+        i: number of features of a step.
+        c: the switches of Cues.
+    """
 
     def __init__(self, i: int, c: CuesConfig) -> None:
         super().__init__()

@@ -56,7 +56,7 @@ class WindowedSequence:
 
 @dataclass(frozen=True)
 class WindowExtent:
-    """Which utterances each of N windows holds.
+    """Which utterances each of N windows of utterances holds.
 
     An utterance is named by its offset from the utterance where the window ends: 0 for this one, -1 for the one before.
 
