@@ -119,7 +119,16 @@ def run_start(job: BenchJob, manifest: Manifest) -> float:
 
 
 def measure_memory(job: BenchJob, manifest: Manifest, scale: int) -> dict[str, Any]:
-    """Measure ercache's peak memory on the clips, and how much it grows with `scale` copies of every clip."""
+    """Measure the peak memory of ercache's extraction, and how much it grows with several copies of every clip.
+
+    Args:
+        job: the job of the benchmark.
+        manifest: the clips.
+        scale: number of copies of every clip.
+
+    Returns:
+        Peak RSS and PSS in megabytes for the clips alone, and for both the ratio of the copies' peak to this peak.
+    """
     root = job.folder / "copies"
     few, many = job.folder / "base.jsonl", job.folder / "copies.jsonl"
     write_manifest(manifest, few)
@@ -178,7 +187,11 @@ def run_ours(job: BenchJob) -> dict[str, Any]:
 
 
 def reasons(missing: Iterable[str]) -> dict[str, int]:
-    """Count why results are missing, from lines of the form `feature clip: reason detail`; returns reason -> count."""
+    """Count why results are missing: reason -> number of lines with this reason.
+
+    Args:
+        missing: lines of the form `feature clip: reason detail`.
+    """
     return dict(sorted(Counter(line.partition(": ")[2].split()[0] for line in missing).items()))
 
 

@@ -46,7 +46,10 @@ class LabelSpace:
 
 
 def label_space(manifest: Manifest, name: str) -> LabelSpace | None:
-    """Return the possible labels of a label set, or of a family of label sets; None if the manifest has neither."""
+    """Return the labels that a label set, or a family of label sets (multi-label), allows.
+
+    None: the manifest has no such label set or family.
+    """
     sets = manifest.sets_of(name)
     if not sets:
         return None

@@ -11,7 +11,7 @@ from fusion.models.base import ModelEntry, Widths
 
 
 class CopyLastConfig(BaseModel):
-    """The baseline `copy_last` has no switches."""
+    """Switches of the baseline `copy_last`: none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -9,7 +9,7 @@ from fusion.models.base import ModelEntry, Widths
 
 
 class MajorityConfig(BaseModel):
-    """The baseline `majority` has no switches."""
+    """Switches of the baseline `majority`: none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

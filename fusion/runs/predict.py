@@ -111,7 +111,7 @@ def counts_of(truth: Ints, predicted: Ints, dialogue: Ints, classes: int) -> Int
 
 
 def dialogue_ranks(predictions: Predictions) -> Ints:
-    """Return the index of each utterance's dialogue, [N]; dialogues are counted from 0 in order of appearance."""
+    """Return for each of N utterances the index of its dialogue, [N]; dialogues are counted from 0 as they appear."""
     rank: dict[tuple[str, str], int] = {}
     return np.array([rank.setdefault((u.part, u.dialogue), len(rank)) for u in predictions.utterances])
 

@@ -41,12 +41,15 @@ class Predictions:
 
     @property
     def several(self) -> bool:
-        """Whether the task is multi-label."""
+        """Whether the task is multi-label: an utterance may have several classes."""
         return self.truth.ndim == 2
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """Index of the most probable class, [N]; in a multi-label task [N, C] with 1 for probabilities above 0.5."""
+        """Predicted class index of each of the N utterances, [N]: the most probable class.
+
+        In a multi-label task with C classes, [N, C] with 1 for probabilities above 0.5, else 0.
+        """
         best: NDArray[np.int64] = (
             (self.probabilities > 0.5).astype(np.int64) if self.several else self.probabilities.argmax(1)
         )
@@ -54,7 +57,7 @@ class Predictions:
 
 
 def concatenate_folds(parts: Sequence[Predictions]) -> Predictions:
-    """Concatenate one seed's predictions for the same subset of several folds, fold after fold."""
+    """Join the predictions that one seed made for the same subset (such as test) in several folds, fold after fold."""
     return Predictions(
         parts[0].seed,
         parts[0].subset,

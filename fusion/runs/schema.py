@@ -145,7 +145,7 @@ class RunRecord(_Part):
     over_folds: Scores | None = None
 
     def as_experiment(self) -> ExperimentParams:
-        """Return the experiment that made the run, as an entry of params.yaml."""
+        """Return the experiment that made the run, in the form of an entry of params.yaml."""
         fields = (
             *("model", "corpus", "task", "history", "epc_target", "label_set", "split", "features", "preset"),
         )
@@ -160,7 +160,7 @@ class RunRecord(_Part):
 
     @property
     def class_scores(self) -> dict[str, ClassScore]:
-        """The scores of each class, in the order of `classes` (in the file, the keys are sorted by name)."""
+        """Class -> its scores, in the order of `classes`; in `run.json`, the classes are sorted by name instead."""
         return {name: self.per_class[name] for name in self.classes}
 
     def as_json(self) -> dict[str, Any]:

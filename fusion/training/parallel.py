@@ -143,7 +143,10 @@ def _next(job: SeedJob, taken: Any) -> int | None:
 
 
 def _help(job: SeedJob, taken: Any, messages: Any) -> None:
-    """Run a helper process: train free seeds until none is left; send epochs, results and failures as messages."""
+    """Work of a helper process: train seeds that nobody has taken, until none is left.
+
+    Reports of epochs, trained seeds and errors are sent to the main process as messages.
+    """
     end_with_parent()  # two trainings must never write the same state
     tell: Callable[[tuple[str, Any]], None] = messages.put
     try:

@@ -154,7 +154,10 @@ def default_work() -> Path:
 
 
 def run_digest(experiment: Experiment, source: Source, device: str) -> str:
-    """Return a digest of everything that decides the result of a run: settings, data, versions and device."""
+    """Return a hash of everything that decides the result of a run: settings, data, versions and device.
+
+    Runs with equal hashes were trained in the same way on the same data.
+    """
     return digest_of(
         {
             "recipe": RECIPE,

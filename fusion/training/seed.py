@@ -66,7 +66,7 @@ class Datasets:
 
 
 def prepare_datasets(source: Source, training: TrainingParams, device: str) -> Datasets:
-    """Make the training and validation data of an experiment: standardised if `training` says so, on the device."""
+    """Make an experiment's training and validation data on a torch device; z-scored if `training.standardize` is on."""
     train, dev = source.subset("train"), source.subset("dev")
     statistics = statistics_of(train) if training.standardize else None
     return Datasets(

@@ -75,7 +75,7 @@ class CrossAttention(nn.Module):
 
 
 class WeightedFusion(nn.Module):
-    """Weighted sum of the cross-attended modalities, alpha H_a^c + beta H_v^c (Eq. 7).
+    """Weighted sum of the cross-attended features of audio (H_a^c) and video: alpha H_a^c + beta H_v^c (Eq. 7).
 
     A single modality is returned unchanged.
     """

@@ -70,7 +70,11 @@ class FaceFrames(nn.Module):
         return vector
 
     def gated(self, G: Tensor) -> Tensor:
-        """Weigh the feature map G [M, channels, height, width] of M faces by channel and spatial attention (4.3)."""
+        """Weigh a feature map by channel and spatial attention (section 4.3).
+
+        Args:
+            G: feature maps of M faces, [M, channels, height, width].
+        """
         channel, spatial, _ = self.parts
         if not channel and not spatial:
             return G
