@@ -139,7 +139,7 @@ def test_the_page_shows_every_ablation(data: Path) -> None:
 def test_a_run_with_other_switches_is_refused(data: Path) -> None:
     changed = params().model_dump()
     changed["experiments"]["concat"]["config"] = {"hidden": 8}
-    with pytest.raises(UsageError, match=r"do not fit params\.yaml") as told:
+    with pytest.raises(UsageError, match=r"with other params than params\.yaml has") as told:
         trained_systems(Params.model_validate(changed), data / "models")
     assert "models/concat" in told.value.details[0] and told.value.hint == "ercache train EXPERIMENT"
 
