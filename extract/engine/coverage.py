@@ -1,6 +1,7 @@
-"""Write `coverage.json`: for each cache file, the number of utterances that are ok, missing or have a note.
+"""Write `coverage.json`: for each cache file, how many utterances have the feature, and how many lack it and why.
 
-DVC shows these counts as a metric.
+It also counts the utterances with a note (the feature was computed from other media than requested, for example from
+fewer frames). DVC shows these counts as a metric.
 """
 
 import json
@@ -17,7 +18,8 @@ def write_coverage(folder: Path) -> None:
     """Write `coverage.json` into a folder of cache files (one corpus, one modality).
 
     The file maps feature -> split part (train, dev, test) -> status -> number of utterances. The status is `ok` or the
-    reason for a missing feature. The key `notes`, if present, counts the utterances that are ok but have a note.
+    reason for a missing feature. The key `notes`, if present, counts the `ok` utterances whose feature was computed
+    from other media than requested.
     """
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for path in sorted(folder.glob("*.h5")):

@@ -57,11 +57,12 @@ class Extraction:
 
     Attributes:
         files: cache files that are up to date after this run.
-        done: number of features of single inputs that this run computed.
-        reused: number of features of single inputs that were already in a cache file or in the store.
-        failed: every pair of an utterance and a feature that could not be computed.
-        notes: every pair of an utterance and a feature that was computed but has a note.
-        withheld: cache files that were not written because too many utterances were unavailable, with the reasons.
+        done: number of results (one feature of one input) that this run computed.
+        reused: number of results that were already in a cache file or in the store.
+        failed: one item for each feature of an utterance that could not be computed.
+        notes: one item for each feature of an utterance that was computed from other media than requested.
+        withheld: one message for each cache file that was not written, because too many utterances failed for a reason
+            that may be temporary.
         damaged_files: cache files of earlier runs that were damaged and therefore not used.
         run_singly: features whose batches were run one utterance at a time, because the memory ran out or a worker
             died; the bytes of these features may differ from those of another run.
@@ -120,7 +121,8 @@ def extract_corpus(
         root: folder of the media; required unless all features are text features.
         device: torch device.
         limit: extract only this many utterances, from the start of the manifest; None for all utterances.
-        fail_over: a cache file is not written if more than this percentage of its utterances is `unavailable`.
+        fail_over: a cache file is not written if more than this percentage of its utterances failed for a reason that
+            may be temporary (status `unavailable`).
         trace: file for a trace of the run; None for no trace.
         progress: called with (label, finished inputs, total inputs).
         tell: receives a warning at once when all utterances of a file, or most of the corpus, fail in the same way.
@@ -157,9 +159,9 @@ def extract_corpus(
 
 
 def write_failures(result: Extraction, path: Path) -> None:
-    """Write a csv file of all utterances without a feature or with a note.
+    """Write a csv file with one row for each feature of an utterance that failed or was computed with a note.
 
-    It includes the error messages of the tools.
+    A row gives the reason and the error message of the library or tool, or the note (see `FeatureNote`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as stream:
@@ -179,7 +181,7 @@ def summarise_failures(failed: Sequence[Failure]) -> str:
 
 
 def raise_if_withheld(result: Extraction, fail_over: float) -> None:
-    """Raise an error if an extraction left out cache files because too many utterances were unavailable.
+    """Raise an error if an extraction left out cache files because too many utterances failed temporarily.
 
     Raises:
         WorkError: at least one cache file was not written; the error lists all of them.
@@ -187,7 +189,7 @@ def raise_if_withheld(result: Extraction, fail_over: float) -> None:
     if result.withheld:
         raise WorkError(
             f"{count_noun(len(result.withheld), 'cache file')} not written: more than {fail_over:g} % of the utterances"
-            " are unavailable",
+            " failed for a reason that may be temporary (`unavailable`)",
             details=result.withheld,
             hint="see the reasons in failures.csv in data/logs, then run again: finished results are kept",
         )
@@ -227,7 +229,7 @@ class _GroupWork:
         self.results.close()
 
     def count_units(self, runner: Runner, result: Extraction) -> None:
-        """Add to `result` how many features of single inputs this run computed, and how many existed before."""
+        """Count the results of this group that the run computed or found ready; add the counts to `result`."""
         units = set(self.plan.unit.values())
         result.utterances += len({u for (_, u), unit in self.plan.unit.items() if unit in runner.computed})
         result.done += len(units & runner.computed)
@@ -237,7 +239,8 @@ class _GroupWork:
     def pack(self, runner: Runner, fail_over: float, result: Extraction) -> None:
         """Write the cache file of each feature and split part (train, dev, test).
 
-        A cache file is left out if too many of its utterances failed.
+        A cache file is left out if more than `fail_over` percent of its utterances failed for a reason that may be
+        temporary.
         """
 
         def find(unit: str) -> UnitResult | Record | None:

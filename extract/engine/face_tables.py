@@ -1,4 +1,4 @@
-"""Face detections for the pictures of utterances: read from the store if known, else computed once for all encoders."""
+"""Add faces to the pictures of utterances: detections are read from the store, or else made once for all encoders."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,13 +21,13 @@ LookUp = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 @dataclass
 class FaceTables:
-    """Returns the faces in pictures: from the store if they are known, else from the face detector.
+    """Adds faces to pictures: detections from the store if it holds them, else from the face detector.
 
     Attributes:
         policy: the face policy of params.yaml.
         build: creates the face detector when the first detection is needed.
         environment: library versions, device and precision, recorded with new detections.
-        look_up: takes keys of detections and returns the stored detections that exist.
+        look_up: takes store keys, one per picture; returns key -> detections (bytes) for the keys that the store holds.
     """
 
     policy: FacePolicy
@@ -44,17 +44,18 @@ class FaceTables:
         inputs: Mapping[int, RowInputs],
         new: dict[str, bytes],
     ) -> dict[int, tuple[Frame, ...]]:
-        """Return the pictures that a feature needs, with their faces, for some inputs of a shard (a list of inputs).
+        """Add faces to the pictures of some utterances; return the pictures with their faces.
 
         Args:
-            feature: the feature whose pictures are needed.
-            shard: the inputs that are processed together.
-            rows: indices of inputs in the shard.
-            inputs: index of an input in the shard -> the media that were read for this input.
-            new: key -> detections in one picture, as bytes; new detections are added to it.
+            feature: the feature for which the pictures were taken.
+            shard: list of inputs (utterances) that are processed together.
+            rows: indices, in `shard`, of the inputs whose pictures get faces.
+            inputs: index in `shard` -> the media that were read for this input.
+            new: store key of a picture -> detections in it, as bytes. This method changes the dict: it adds the
+                detections that the store does not hold yet.
 
         Returns:
-            Index in the shard -> pictures with faces.
+            Index in `shard` -> pictures of this input, with faces.
         """
         kind = feature.input.pictures
         assert kind is not None
@@ -76,10 +77,10 @@ class FaceTables:
         kind: PictureRequest,
         new: dict[str, bytes],
     ) -> dict[int, tuple[Frame, ...]]:
-        """Return pictures of one size and rate with the faces detected in them.
+        """Return the given pictures of each input (index -> pictures), with the faces detected in them.
 
-        The detections come from the store if it holds those of all these pictures. Otherwise the detector runs on all
-        the pictures again, because its last digits depend on which pictures it gets together.
+        If the store holds the detections of all these pictures, the detector does not run. If any is absent, the
+        detector runs on all the pictures, because the last digits of a result depend on the other pictures in the call.
         """
         wanted = [(n, f, self._unit(shard, n, f, kind)) for n in rows for f in frames[n]]
         packed = {unit: new[unit] for _, _, unit in wanted if unit in new}
@@ -118,9 +119,9 @@ class FaceTables:
 
 
 def _tracked(anchors: Sequence[Frame], frames: Sequence[Frame]) -> list[Frame]:
-    """Return pictures with faces that are interpolated between the detections in an earlier and a later picture.
+    """Give each of `frames` the faces interpolated between the `anchors`, the pictures in which faces were detected.
 
-    Where the interpolation fails, `faces` stays None.
+    If the faces of a picture cannot be interpolated, its `faces` is None.
     """
     times = np.array([a.time for a in anchors])
     faces = [a.faces for a in anchors if a.faces is not None]

@@ -44,9 +44,8 @@ class NeededRecords:
     """Tells which records the store must keep.
 
     Attributes:
-        units: keys of feature values that are needed and not in a cache file yet.
-        packed: keys of feature values that are already in a cache file; they explain to the user why a record is
-            garbage.
+        units: keys of the results (one feature of one input) that are needed and not in a cache file yet.
+        packed: keys of the results that are already in a cache file. Their records in the store are garbage.
         tables: whether face detections are still needed.
     """
 
@@ -60,7 +59,8 @@ class Garbage:
     """The result of a garbage collection.
 
     Attributes:
-        records: reason (`packed`, `unneeded`, `duplicate`, `damaged`) -> number of garbage records.
+        records: reason -> number of garbage records. The reason is `packed` (a cache file contains the result),
+            `unneeded` (no feature of params.yaml needs it), `duplicate` (the store keeps another copy) or `damaged`.
         bytes: disk space that the garbage takes, including incomplete and unreadable records.
         kept: number of records that stay.
         busy: number of segment files skipped because a run is writing them.
@@ -247,9 +247,10 @@ def _examine(
 
 
 def _why_garbage(stream: BinaryIO, offset: int, key: bytes, needed: NeededRecords) -> str | None:
-    """Return why a record is garbage (`packed`, `unneeded` or `damaged`), or None if it must be kept.
+    """Return why a record is garbage, or None if it must be kept.
 
-    The payload is read only when the key alone does not decide.
+    `packed`: a cache file contains the result. `unneeded`: no feature of params.yaml needs it. `damaged`: its checksum
+    is wrong. The payload is read only when the key alone does not decide.
     """
     useless = "packed" if key in needed.packed else "unneeded"
     if key not in needed.units and not needed.tables:

@@ -1,15 +1,15 @@
-"""Decide which inputs of a shard are encoded together: all of them, or as many in sequence as the memory allows.
+"""Divide the inputs of a shard into groups that an encoder processes together, so that a group fits into memory.
 
-A shard is a list of inputs, and a row is the index of one input in it. The groups depend only on the media of the rows
-and on params, not on which other features are extracted, nor on the order in which files are read. So every run cuts a
-feature into the same groups.
+A shard is a list of inputs (utterances); a row is the index of one input in it. A group is a run of successive rows.
+Small shards are one group. The groups of a feature depend only on params and on the size of its inputs, not on other
+features or on the order in which files are read. So every run forms the same groups.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class RowGroups:
-    """Collects the inputs of a shard while they are read, and forms groups to encode, separately for each feature.
+    """Collects the inputs of a shard while they are read, and forms groups of inputs to encode, separately per feature.
 
     Args:
         rows: feature -> indices of the inputs to encode, in increasing order.
@@ -24,11 +24,11 @@ class RowGroups:
         self._max_bytes = max_bytes
 
     def add(self, row: int, sizes: Mapping[str, int]) -> Iterator[tuple[str, list[int]]]:
-        """Record that the input at index `row` has been read; yield (feature, indices) of each group now complete.
+        """Record that an input has been read; yield (feature, indices of the inputs) of each group now complete.
 
         Args:
             row: index of the input in the shard.
-            sizes: feature whose input has been read -> size of this input in bytes (0 for a text).
+            sizes: feature that is computed from this input -> size of the media that it uses, bytes (0 for a text).
         """
         for feature, nbytes in sizes.items():
             waiting, arrived = self._waiting[feature], self._sizes[feature]

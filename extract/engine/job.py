@@ -89,10 +89,11 @@ class JobResult:
 
     Attributes:
         job: number of the job.
-        records: (feature, row, result as bytes, whether it is final: a later run need not try again).
-        faces: key -> detections in one picture, as bytes.
+        records: one tuple per result: (feature, row, result as bytes, final). `final` is False if the next run must try
+            again.
+        faces: store key of a picture -> new face detections in this picture, as bytes.
         seconds: length of the media that were read, seconds.
-        faults: rows for which a feature could not be computed, with the reasons.
+        faults: one item for each feature of a row that could not be computed, with the reason.
         run_singly: features that were encoded one input at a time.
     """
 
@@ -106,6 +107,6 @@ class JobResult:
 
 @dataclass(frozen=True)
 class KnownUnitsQuery:
-    """A worker's question to the engine: for which of these keys does the store hold a result?"""
+    """A worker's request for the stored results with these keys. The engine answers with those that the store holds."""
 
     units: tuple[str, ...]

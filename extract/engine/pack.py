@@ -125,7 +125,7 @@ class FinishedUnits:
     def matches(
         self, path: Path, feature: Feature, entries: Sequence[Entry], provenance: Mapping[str, Any]
     ) -> bool:
-        """Return whether a cache file has exactly the given entries and provenance, and so also the same arrays."""
+        """Return whether the cache file at `path` has exactly these entries and this provenance, and so the same arrays."""
         cache = self._open.get(path)
         return (
             cache is not None
@@ -185,7 +185,8 @@ def collect(
         plan: the plan (keys of all results to compute) that contains the feature.
         feature: the feature.
         ids: utterance ids.
-        get: takes the key of a result; returns the finished result, or the record of a failure of this run, or None.
+        get: takes the key of a result; returns the finished result, the record of a failure in this run, or None if
+            there is neither.
 
     Returns:
         Utterance id -> result.
@@ -236,7 +237,8 @@ def pack(
         plan: the plan that contains the feature.
         results: utterance id -> result, in manifest order.
         partial: whether the file lacks some of the manifest's utterances of this part.
-        previous: cache files of earlier runs; if the file at `path` already has this content, it is not written again.
+        previous: results of earlier runs. If it shows that the file at `path` has exactly this content already, nothing
+            is written. None: the file is always written.
 
     Raises:
         WorkError: the disk is full, or a stored result has disappeared.

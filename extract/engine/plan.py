@@ -37,8 +37,9 @@ class Feature:
         params: parameters of the encoder.
         weights: checkpoint of the encoder, as recorded in the provenance; random weights have a `seed`.
         faces: the face policy; None if the encoder uses no faces.
-        seen: corpus -> ids of the utterances on which a trained encoder was trained and its epoch was selected.
-        data: folder that holds the encoders trained here; it is not part of the recipe.
+        seen: corpus -> ids of the utterances used to train the encoder and to select its best epoch; None unless the
+            encoder was trained with `ercache pretrain`.
+        data: folder that holds the encoders trained with `ercache pretrain`; it is not part of the recipe.
         recipe: encoder, version, params, weights and face policy; part of every result's key and of the provenance.
     """
 

@@ -21,7 +21,7 @@ class ArrivingClips:
     """The clips of one job, in the order in which they are read.
 
     Attributes:
-        shard: number of the job, counted in the order in which jobs were started.
+        shard: rank of the job in the order in which reading began.
         files: all files of the job.
         queue: clips that have been read, or the exception that stopped the reading thread.
     """

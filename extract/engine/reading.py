@@ -67,9 +67,9 @@ class RowInputs:
 
     @property
     def seconds(self) -> float:
-        """The duration of the media that were read, seconds.
+        """The duration of the media that were read, seconds: that of the longest sound or picture sequence.
 
-        For n pictures, the clip is taken as n equal intervals with a picture at the centre of each.
+        A picture sequence lasts its number of pictures times the mean distance between two pictures.
         """
         sounds = [len(sound) / rate for rate, sound in self.sounds.items()]
         pictures = [

@@ -156,10 +156,10 @@ class Worker:
     def _arrivals(
         self, job: WorkerJob, arrivals: ArrivingClips, modalities: Sequence[str], inputs: dict[int, RowInputs]
     ) -> Iterator[tuple[int, str]]:
-        """Yield (row, modality) as soon as all media of this modality that the row needs have been read into `inputs`.
+        """Read the media of a job into `inputs`; yield (row, modality) when an input has all its media of a modality.
 
-        A row is the index of an input in the job's shard. Modalities are separate: if the sound is in a file of its
-        own, the pictures of a recording need not stay in memory until the sound is read.
+        A row is the index of an input in the job's shard. Pictures and sound are reported separately, so that the
+        caller can encode and release the pictures before the sound, in a file of its own, has been read.
         """
         left = Counter((use.row, m) for file in arrivals.files for use in file.uses for m in use.modalities)
         rows = sorted({n for numbers in job.rows.values() for n in numbers})
@@ -322,7 +322,7 @@ def together_or_singly(
     Args:
         work: processes the inputs with the given indices and returns index -> result.
         rows: indices of the inputs.
-        on_split: called when the inputs are processed one by one.
+        on_split: called once, before the inputs are processed one by one.
 
     Returns:
         Index -> result, or the reason for its absence.
@@ -358,7 +358,7 @@ def exact_arithmetic(threads: int) -> None:
 
 
 def autocast(device: str, precision: str) -> Any:
-    """Return a context in which networks compute in a precision (`torch.autocast`); it does nothing for float32."""
+    """Return a context manager in which networks compute with the given precision; for float32 it does nothing."""
     if precision == "float32":
         return contextlib.nullcontext()
     import torch

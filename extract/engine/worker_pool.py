@@ -107,9 +107,10 @@ class WorkerPool:
                 return
 
     def _best(self, worker: _WorkerHandle, waiting: Sequence[WorkerJob]) -> int:
-        """Return the index of a waiting job whose encoders this worker has built, or else no worker has built.
+        """Return the index of the waiting job that a worker should get next.
 
-        Building an encoder takes seconds, so two workers should not build the same one.
+        Jobs whose encoders this worker has already built come first, then jobs whose encoders no worker has built,
+        then all others: building an encoder takes seconds. Among several such jobs, `next_job` chooses.
         """
         built = set().union(*(other.features for other in self._workers))
         mine = [n for n, job in enumerate(waiting) if worker.features >= set(job.rows)]
@@ -186,10 +187,11 @@ class WorkerPool:
 
 
 def degraded(job: WorkerJob, activity: Activity, fault: Missing) -> WorkerJob:
-    """Return the job to run in place of one whose worker crashed.
+    """Return the job that replaces a job whose worker crashed or hung.
 
-    After a first crash the same job runs again in a worker without other jobs. After a second crash it runs again
-    without the inputs, or without the batches, at which the worker died.
+    After the first crash, the same job runs again in a worker without other jobs. After another crash, the job changes
+    at the step at which the worker died: a batch is encoded one input at a time, or faces are detected one clip at a
+    time. Inputs that were being read, and an input that crashed a worker alone, are marked as failed.
 
     Args:
         job: the job whose worker died or hung.
@@ -219,14 +221,16 @@ def degraded(job: WorkerJob, activity: Activity, fault: Missing) -> WorkerJob:
 
 
 def next_job(waiting: Sequence[WorkerJob], mine: WorkerJob | None, others: Sequence[WorkerJob]) -> int:
-    """Choose the waiting job that a worker takes next, so that the worker continues its long recording.
+    """Choose the waiting job that a worker takes next, to save reading time; the choice does not change any result.
 
-    If other workers read all the recordings of the waiting jobs, the worker takes the second half of the longest
-    recording and leaves the first half to the worker that reads it. The order of jobs does not change any result.
+    Successive jobs may read the same long recording. The worker takes the job that continues the recording of its last
+    job, or else the first job of a recording that no other worker is reading. If there is neither, it takes a job from
+    the middle of the recording with the most waiting jobs; another worker is still reading the first half.
 
     Args:
         waiting: the waiting jobs.
-        mine, others: the jobs that this worker and the other workers took last.
+        mine: the job that this worker took last; None if it has had none.
+        others: the job that each other worker took last.
 
     Returns:
         Index of the chosen job in `waiting`.

@@ -29,8 +29,9 @@ def interpolate_faces(
         instants: m times for which faces are wanted, in any order, seconds, [m].
 
     Returns:
-        For each wanted time its faces, the most probable first. None if this picture needs a detection of its own: it
-        lies before the first or after the last detection, or the faces before and after do not match one to one.
+        One item for each wanted time: the faces, the most probable first, or None if they cannot be interpolated. This
+        is so before the first and after the last detection, and where the faces of the detections before and after do
+        not match one to one.
     """
     times = np.asarray(grid_times, np.float64)
     pairs: dict[int, NDArray[np.intp] | None] = {}

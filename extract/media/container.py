@@ -100,7 +100,11 @@ class ErrorLog:
         self.ended_by = ""
 
     def add(self, name: str, error: BaseException) -> None:
-        """Add FFmpeg's message of an error that it raised as an exception instead of logging it."""
+        """Add the message of an exception to the log, because FFmpeg itself logs only some of its errors.
+
+        Args:
+            name: where the error occurred, for example `demuxer`.
+            error: the exception."""
         self.logs.append((av.logging.ERROR, name, error_text(error)))
 
     def __bool__(self) -> bool:
@@ -179,10 +183,10 @@ def is_known(stream: Any) -> bool:
 def check_disk(path: Path, error: av.error.FFmpegError) -> None:
     """Find the cause of FFmpeg's "input/output error": read the file to its end to see if the disk is broken.
 
-    If the file can be read, it is truncated and the disk is not the cause.
+    If the file can be read to its end, this function returns: the disk is not the cause, but the file is incomplete.
 
     Raises:
-        OSError: the disk's own error.
+        OSError: the file cannot be read, because the disk is broken.
     """
     if error.errno == errno.EIO:
         with path.open("rb") as stream:
@@ -236,7 +240,8 @@ def demuxed(container: Any, streams: Sequence[Any], deadline: Deadline, error_lo
     """Yield the non-empty packets of some streams, in the order of the file.
 
     Like the ffmpeg command, this tries again when no packet is ready, and skips a stream that appears only after the
-    streams were chosen. If FFmpeg cannot read on, the packets end as at the end of the file.
+    streams were chosen. If FFmpeg cannot read the rest of a damaged file, no more packets follow, as at the end
+    of a file; `error_log.ended_by` then holds its message.
 
     Raises:
         Missing: reading took too long (reason `TIMEOUT`).

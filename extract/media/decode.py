@@ -78,7 +78,7 @@ def ranges_of_pictures(packets: Packets, times: Times) -> PacketRanges:
 def ranges_of_sound(packets: Packets, windows: Sequence[Window], origin: float) -> PacketRanges:
     """Return which packets must be decoded to get some intervals of sound.
 
-    If the start of any packet is unknown, these are all packets.
+    If the start of any packet is unknown, or the starts are not in order, all packets are decoded.
     """
     begins = packets.begins
     if np.isnan(begins).any() or (np.diff(begins) < 0).any():
@@ -104,9 +104,9 @@ def is_packed(stream: Any) -> bool:
 
 
 class PackedPictureTimes:
-    """Finds the times of the pictures of a packed MPEG-4 stream.
+    """Gives decoded pictures of a packed MPEG-4 stream (see `is_packed`) the times at which they begin.
 
-    The decoder returns the pictures in display order, one picture late.
+    This is necessary because the decoder returns each picture only after the packet of the next one.
     """
 
     def __init__(self) -> None:

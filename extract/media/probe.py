@@ -88,7 +88,8 @@ class Probe:
         video, audio: the packets of the chosen streams.
         stated: duration that the header states, seconds in the file's own timestamps; None if there is none.
         repaired: whether the file's timestamps were damaged and have been corrected.
-        seek: how to seek in the file: by its `index`, by `bytes`, or not at all (empty).
+        seek: how to jump to a place in the file: `index` (to a time, by the file's own index), `bytes` (to a byte
+            position), or empty if the file can only be read from the start.
         undecodable: kinds (`video`, `audio`) that have streams but no decoder for any of them.
         ended_by: FFmpeg's message if it could not read the file to the end; empty otherwise.
     """
@@ -113,7 +114,7 @@ class Probe:
 
     @property
     def key_times(self) -> Times:
-        """Times at which those displayed pictures begin that can be decoded alone (keyframes), sorted."""
+        """Times at which the displayed keyframes (pictures that can be decoded alone) begin, sorted."""
         return _times(self.video, self.video.shown & self.video.keys & ~self.video.refreshes)
 
     @property
@@ -277,16 +278,16 @@ def ticks_of(seconds: Any, stream: Any) -> Any:
 
 
 def _display_shift(column: list[Any], stream: Any, shift: Times, last: float) -> Times:
-    """Return the correction of the packets' display times from that of their decoding times, seconds.
+    """Return how many seconds to add to the display time of each packet.
 
-    Display time and decoding time of a packet usually differ by a constant. Where they differ much more, although no
-    long pause explains it, one of the two is wrong. Then the display time is set to the decoding time plus the usual
-    difference.
+    Usually this is `shift`, as for the decoding time. But the display time and the decoding time of a packet normally
+    differ by a constant. Where the difference is very different, although no still picture explains it, the display
+    time is wrong. It is set to the corrected decoding time plus the usual difference.
 
     Args:
         column: values of all packets of the stream, by property.
         stream: the stream.
-        shift: correction of the decoding times, seconds.
+        shift: how many seconds are added to the decoding time of each packet.
         last: time by which the whole file has been displayed, seconds.
     """
     _, pts, dts, *_ = column

@@ -207,9 +207,10 @@ class _Repair:
         self._start = now if self._start is None else self._start
 
     def _begin(self, clock: _TrackClock, number: int, raw: float) -> None:
-        """Set how many seconds are added to the times of a stream (`base`), at its first packet.
+        """At the first packet of a stream, set `base`: how many seconds are added to the times of the stream.
 
-        It is the newest value that puts the stream near the other streams, or else the newest value of all.
+        The values found at earlier joins of recordings are tried, the newest first. The first value that brings this
+        stream near the other streams is taken; if none does, the newest value.
         """
         others = [other.last for other in self._clocks if other.last is not None]
         offsets = [join.offset for join in self._newest_first()]
@@ -224,8 +225,8 @@ class _Repair:
     def _handle_jump(self, clock: _TrackClock, number: int, raw: float) -> None:
         """Decide what a jump of the times means, and correct the times after it.
 
-        A jump may have happened in another stream before, may be temporary, may be intended, or may be a new place
-        where recordings were joined.
+        There are four cases: another stream has made the same jump before, the jump is temporary, it is intended, or
+        two recordings were joined here.
         """
         clock.excursion = None
         for join in self._newest_first():

@@ -19,7 +19,7 @@ _TOLERANCE: Final = 1e-6  # seconds; times are rounded sums
 
 
 def picture_filter_of(kind: PictureRequest, ref: MediaRef) -> PictureFilter:
-    """Return the length of the shorter side and the crop that a request needs; equal ones share their pictures.
+    """Return (length of the shorter side, crop) that a request needs. Requests with equal pairs share their pictures.
 
     The crop is left out if the picture keeps its original size, because such a picture can be cropped later at no cost.
     """
@@ -91,10 +91,11 @@ def pick_evenly(values: Times, count: int) -> Times:
 
 
 def complete_keyframes(keys: Times, centres: Times, count: int) -> Times:
-    """Return exactly `count` times for pictures: keyframes if there are enough, else keyframes and other times.
+    """Return exactly `count` times for pictures: those of keyframes, completed by other times if necessary.
 
-    Of too many keyframes, some are chosen at equal distances. If there are too few, times from `centres` are added:
-    each time the one that is farthest from all chosen times, or the earliest of several.
+    If there are too many keyframes, `count` of them are chosen at equal distances in the list. If there are too few,
+    times from `centres` are added one by one: always the one farthest from all times chosen so far, or the earliest
+    of several.
 
     Source: AMuSE, the choice of keyframes in docs/papers/amuse.md, section 3.2.
     """

@@ -22,12 +22,15 @@ class MetricLoss(Strict):
     """The metric learning loss of M2FNet, with a parameter for each choice that the paper leaves open.
 
     Attributes:
-        margin: form of the margin: `similarity` uses S = 1 - D in the exponents of Eq. 11, which pulls in the right
-            direction (R11 in docs/papers/m2fnet.md); `printed` is Eq. 11 with D; `printed_stopgrad` is the same without
-            gradients through the margin; `fixed` is a plain hinge of 0.2.
-        weights: weights of the triplet, covariance and variance terms.
-        var_form, cov_form: forms of the variance and covariance terms: `vicreg`, as in VICReg, or `printed`, as in Eqs.
-            12 and 13 of the paper (R12 there).
+        margin: how the margin of the triplet loss is computed. `similarity`: from the similarities (1 - distance) of
+            the embeddings; the loss then separates the classes. `printed`: from the distances, as Eq. 11 of the paper
+            is printed; the loss then rewards equal embeddings of all classes (R11 in docs/papers/m2fnet.md).
+            `printed_stopgrad`: as `printed`, but no gradient flows through the margin. `fixed`: always 0.2, in a hinge
+            loss.
+        weights: weights of the triplet, covariance and variance losses, in this order.
+        var_form, cov_form: form of the variance loss and of the covariance loss. `vicreg`: as in the VICReg paper.
+            `printed`: as in Eqs. 12 and 13 of the M2FNet paper, where the hinge of the variance loss and the square of
+            the covariance loss are absent (R12 in docs/papers/m2fnet.md).
     """
 
     margin: Margin = "similarity"
@@ -104,7 +107,7 @@ class ExtractorTraining(Strict):
 class TextConfig(Strict):
     """Parameters of the training of `text/m2fnet-roberta`.
 
-    Features that use the trained extractor must have the same ones.
+    A feature that uses the trained extractor must have the same `size`, `past`, `future`, `names` and `events`.
 
     Attributes:
         size: size of the network; `small` is smaller than any published RoBERTa and has no checkpoint.

@@ -34,7 +34,8 @@ def training_entry(
     named = {name: entry for name, entry in params.pretrain.items() if wanted in (name, entry.extractor)}
     if len(named) > 1:
         raise UsageError(
-            f"params.yaml has more than one training run of {wanted}", hint=f"name one: {', '.join(named)}"
+            f"params.yaml has more than one training run of {wanted}",
+            hint=f"give the name of one of them: {', '.join(named)}",
         )
     if not named:
         hint = suggestion(wanted, [*params.pretrain, *CONFIGS])
@@ -59,10 +60,10 @@ def _check(entry: PretrainParams) -> None:
     if entry.labels == "identity" and entry.corpus is not None:
         raise UsageError(
             "`labels: identity` needs a folder of labelled files",
-            hint="give --folder DIR, or `labels: class`",
+            hint="give --folder DIR, or set `labels: class` under `pretrain:` in params.yaml",
         )
     if entry.corpus is None and not reads_media(entry):
         raise UsageError(
-            "the text extractor needs dialogues, which a folder does not have",
-            hint="give a corpus instead of --folder",
+            "the text extractor needs dialogues; a folder of labelled files has none",
+            hint="leave out --folder and set `corpus` under `pretrain:` in params.yaml",
         )

@@ -1,7 +1,7 @@
-"""The inputs for training an extractor, which the engine reads from the media: sounds, or images of scenes and faces.
+"""Read the inputs for training an extractor from the media: sounds, or images of scenes and faces.
 
-They are written as encoders, although they are not in the registry. So the engine reads them in one pass, can resume,
-and keeps them in the store.
+The classes have the interface of encoders, so that the engine can run them: it reads the media in one pass, can resume,
+and keeps the results in the store. They are not in the registry, so params.yaml cannot name them.
 """
 
 from collections.abc import Sequence

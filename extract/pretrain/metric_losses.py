@@ -30,7 +30,8 @@ def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:
 
     Args:
         ap, an: distances from anchor to positive and from anchor to negative, in [0, 1], [N].
-        printed: use distances in the exponents, as printed in Eq. 11; otherwise similarities.
+        printed: compute the margin from the distances, as Eq. 11 of the paper is printed; otherwise from the
+            similarities (1 - distance).
     """
     if printed:
         return (1 + 2 * torch.exp(-4 * ap)) + (1 + 2 * torch.exp(4 * an - 4))
@@ -75,9 +76,13 @@ def covariance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
 
 
 def metric_loss(anchor: Tensor, positive: Tensor, negative: Tensor, loss: MetricLoss) -> Tensor:
-    """Return the total loss L_FE (Eq. 9) of N triplets: three arrays [N, d] of embeddings with d values each.
+    """Return the total loss L_FE (Eq. 9) of N triplets: the weighted sum of triplet, covariance and variance losses.
 
     The variance and covariance losses are computed separately for anchors, positives and negatives, and added.
+
+    Args:
+        anchor, positive, negative: embeddings with d values each, [N, d].
+        loss: forms and weights of the losses.
     """
     roles = [z.float() for z in (anchor, positive, negative)]
     a, p, n = roles

@@ -56,7 +56,7 @@ def knn_accuracy(train: EmbeddingSet, held_out: EmbeddingSet) -> float:
 
 
 def probe(train: EmbeddingSet, values: Floats) -> Ints:
-    """Train a logistic regression on standardised embeddings; return the classes that it predicts for N others, [N]."""
+    """Train a logistic regression on the embeddings `train`; return its predicted class for each of N `values`, [N]."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -99,7 +99,7 @@ def effective_rank(values: Floats) -> float:
 
 
 def verification_auc(held_out: EmbeddingSet, seed: int = 0) -> float:
-    """Return the probability that two images of one identity are more similar than two of different ones (ROC AUC)."""
+    """Return the ROC AUC of telling, from the cosine of two embeddings, whether both images show the same person."""
     from sklearn.metrics import roc_auc_score
 
     first, second = np.triu_indices(len(held_out.labels), k=1)

@@ -13,7 +13,7 @@ from extract.pretrain.metric_losses import distance
 class Triplets:
     """N triplets of images of a batch, as three arrays [N] of indices into the batch: anchors, positives, negatives.
 
-    An image without another image of its class in the batch is not an anchor.
+    An image is an anchor only if the batch contains another image of its class and an image of another class.
     """
 
     anchor: Tensor
@@ -25,15 +25,18 @@ class Triplets:
 def semi_hard(z: Tensor, labels: Tensor, random: torch.Generator) -> Triplets:
     """Return one triplet per image of a batch: the image as anchor, a random positive and a semi-hard negative.
 
-    The semi-hard negative is the closest negative that is farther away than the positive. If there is none, the closest
-    negative is used.
+    A positive is another image of the same class, a negative an image of another class. An image for which the batch
+    has no positive or no negative gets no triplet.
+
+    The semi-hard negative is the closest negative that is farther from the anchor than the positive. If there is none,
+    the closest negative is used.
 
     Args:
         z: embeddings of the B images of a batch, d values each, [B, d].
         labels: class indices, [B].
         random: random generator on the CPU, so that runs on all devices draw the same positives.
 
-    Source: FaceNet's choice inside a batch, as docs/papers/m2fnet.md, section 5.2, reads it.
+    Source: the triplet selection of FaceNet; docs/papers/m2fnet.md, section 5.2.
     """
     distances = distance(z[:, None], z[None])  # [B, B]
     same = labels[:, None] == labels[None]
@@ -54,8 +57,7 @@ def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Ge
     """Yield the batches of one epoch as indices: `images` images from each of `classes` classes.
 
     Every class goes through its images in a new random order. A class with fewer images than `images` gives all of
-    them. An epoch has as many batches as are needed to hold about as many images as there are in total, and at least
-    one.
+    them. An epoch ends when its batches together hold at least as many images as the training data.
 
     Args:
         labels: class indices of all N images, [N].
@@ -78,7 +80,10 @@ def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Ge
 
 
 def _take_images(queue: Tensor, rows: Tensor, images: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return two arrays: indices of the next images of a class, without repetition, and those still waiting."""
+    """Take the next images of a class for a batch; return (indices taken, indices still in the queue).
+
+    No image is taken twice for one batch. When the queue is too short, all images of the class are added in a random
+    order."""
     if len(rows) <= images:
         return rows, queue
     if len(queue) < images:

@@ -88,8 +88,8 @@ def context_sequence(
         past, future: utterances before and after, in the order of the dialogue. None: this side is not read, and has no
             separator token. An empty list: this side is read, and has a separator token.
         own: the current utterance.
-        encode: turns text into token ids. The ids of utterances joined by blanks must equal the ids of each utterance
-            with its blank, joined (true for byte-level BPE).
+        encode: turns text into token ids. The ids of `A B` must be the ids of `A` followed by those of ` B` (with the
+            blank); byte-level BPE fulfils this.
         marks: ids of the special tokens.
         limit: largest number of tokens.
     """
@@ -109,7 +109,7 @@ def context_sequence(
 def _fitting_neighbours(
     past: Sequence[str], future: Sequence[str], encode: Encode, room: int
 ) -> tuple[list[str], list[str]]:
-    """Return the neighbours that fit into the remaining number of tokens, in the order of the dialogue."""
+    """Return the past and the future neighbours that fit into `room` tokens: two lists in the order of the dialogue."""
     before: list[str] = []
     after: list[str] = []
     for older, newer in zip_longest(reversed(past), future, fillvalue=""):

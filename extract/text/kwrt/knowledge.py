@@ -21,9 +21,11 @@ OWN: Final = Path(__file__).with_name("relations.tsv")
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Relations of word pairs: (two words in alphabetical order) -> letters of their relations.
+    """Relations of word pairs.
 
-    `terms` is the set of all words.
+    Attributes:
+        pairs: (two words in alphabetical order) -> letters of their relations: I (IsA), H (HasContext), C (Causes).
+        terms: all words that have a relation.
     """
 
     pairs: Mapping[tuple[str, str], str]

@@ -10,10 +10,11 @@ from extract.text.kwrt.words import TaggedWord
 
 
 def relation_tag(a: TaggedWord, b: TaggedWord, knowledge: Knowledge, relations: str = LETTERS) -> str:
-    """Return the tag of two words, such as `0/IH`: 1 if it is the same word (else 0), a slash, and their relations.
+    """Return the tag of two words, such as `0/IH`.
 
-    `N` stands for no relation. A repeated word gives `1/N`, a pair with a function word `0/N`. Words are looked up by
-    their lemma, or as written if the lemma is unknown.
+    Before the slash: 1 if both are the same content word, else 0. After it: the relations of two different content
+    words, I (IsA), H (HasContext), C (Causes), or N for none. Words are looked up by their lemma, or as written if the
+    lemma is unknown.
     """
     if not (a.content and b.content):
         return "0/N"
@@ -26,9 +27,10 @@ def relation_tag(a: TaggedWord, b: TaggedWord, knowledge: Knowledge, relations: 
 def importance(
     words: Sequence[TaggedWord], knowledge: Knowledge, relations: str = LETTERS
 ) -> NDArray[np.uint8]:
-    """Return how important each pair of a window's K words is, [K, K]: a point for repetition and one per relation.
+    """Return the points of each pair of a window's K words, [K, K].
 
-    The matrix is `M = M_rec + M_rel` of the paper, symmetric with zero diagonal.
+    Two occurrences of the same content word get 1 point; two different content words get 1 point for each relation
+    between them; all other pairs get 0. The matrix is `M = M_rec + M_rel` of the paper, symmetric with zero diagonal.
 
     Args:
         words: the K words of the window.

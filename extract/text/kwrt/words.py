@@ -75,8 +75,8 @@ def _spacy_words() -> Callable[[str], list[TaggedWord]]:
         pipeline = spacy.load(MODEL, exclude=["ner", "parser"])
     except (ImportError, OSError) as error:
         raise WeightsError(
-            f"text/kwrt: tagger spacy needs spaCy and its model {MODEL}, which are not installed ({error})",
-            hint="install both, or choose tagger: rules",
+            f"text/kwrt: `tagger: spacy` needs spaCy and its model {MODEL}; they are not installed ({error})",
+            hint="install both, or set `tagger: rules` in the feature's params in params.yaml",
         ) from error
 
     def words(text: str) -> list[TaggedWord]:
