@@ -79,8 +79,8 @@ class FaceTables:
     ) -> dict[int, tuple[Frame, ...]]:
         """Return the given pictures of each input (index -> pictures), with the faces detected in them.
 
-        If the store holds the detections of all these pictures, the detector does not run. If any is absent, the
-        detector runs on all the pictures, because the last digits of a result depend on the other pictures in the call.
+        If the store and `new` together hold the detections of all these pictures, the detector does not run. Otherwise
+        it runs on all the pictures, because the last digits of a result depend on the other pictures in the call.
         """
         wanted = [(n, f, self._unit(shard, n, f, kind)) for n in rows for f in frames[n]]
         packed = {unit: new[unit] for _, _, unit in wanted if unit in new}

@@ -125,7 +125,7 @@ class FinishedUnits:
     def matches(
         self, path: Path, feature: Feature, entries: Sequence[Entry], provenance: Mapping[str, Any]
     ) -> bool:
-        """Return whether the cache file at `path` has exactly these entries and this provenance, and so the same arrays."""
+        """Return whether the cache file at `path` has these entries and this provenance, and so the same arrays."""
         cache = self._open.get(path)
         return (
             cache is not None
