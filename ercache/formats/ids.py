@@ -155,7 +155,11 @@ class IdMatcher:
 
     @staticmethod
     def part_of(name: str) -> str:
-        """Translate a name in a file to a corpus part: train, dev (or `valid`) or test. "" for any other name."""
+        """Translate a subset's name in a file, in any case, to the name used here: "train", "dev" or "test".
+
+        Returns:
+            "train" and "test" for these names; "dev" for dev, val, valid and validation; "" for any other name.
+        """
         plain_name = name.lower()
         return "dev" if plain_name in _DEV else plain_name if plain_name in PARTS else ""
 

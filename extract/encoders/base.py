@@ -30,8 +30,8 @@ class Input:
         pictures: which pictures of the clip it needs; None if it needs no pictures.
         faces: whether it needs face detections on these pictures.
         video: whether it needs the reference to the video file, to find results of another program.
-        speaker: whether it needs the speaker of the utterance and of each neighbour; `next` also gives the speaker of
-            the next utterance.
+        speaker: whether it needs the speaker of the utterance and of each neighbour; `next` means that it also needs
+            the speaker of the next utterance.
         past, future: from how many utterances before and after in the same dialogue it also needs text and sound;
             `WHOLE_DIALOGUE` for all. A feature with `future` above 0 cannot be used for prediction.
     """
@@ -79,7 +79,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The arrays of one utterance, each with T rows, [T, ...], and the number of frames, tokens or windows used."""
+    """The arrays that an encoder computed for one utterance, and how many frames, tokens or windows it used.
+
+    Each array has shape [T, ...]; T, the number of rows, may differ between arrays.
+    """
 
     arrays: dict[str, NDArray[Any]]
     frames: int
@@ -90,7 +93,7 @@ class EncoderSpec:
     """The fixed properties of an encoder.
 
     Attributes:
-        key: modality and name, as in params.yaml.
+        key: modality and name as in params.yaml, for example `audio/mfcc`.
         modality: modality of the feature.
         summary: one line for the list of encoders.
         batch: how inputs form a batch: `mask` (padded, with attention mask), `equal` (inputs of one shape), `one` (each
@@ -99,10 +102,11 @@ class EncoderSpec:
         licence: licence of network and weights.
         tolerance: largest allowed difference |a-b| / max(1, max|a|) between the output for an utterance alone and in a
             batch.
-        weights: key in the table of checkpoints, or None; a param named `weights` chooses another checkpoint.
+        weights: key of the default checkpoint in ercache's table of checkpoints; None without one. A param named
+            `weights` chooses another checkpoint.
         paper: the paper that describes the encoder.
         unavailable: why the encoder cannot run; empty if it can.
-        libraries: packages whose versions are recorded, in addition to `extract.engine.worker.LIBRARIES`.
+        libraries: packages of this encoder alone whose versions are recorded with every feature.
     """
 
     key: str

@@ -15,7 +15,10 @@ RATE = 16_000
 
 
 def main() -> None:
-    """Run all code that librosa compiles for ercache: the time warp, and the sound encoders on a second of a tone."""
+    """Run ercache's code that uses librosa's compiled functions, so that numba compiles and stores them.
+
+    A tone of one second passes through three sound encoders and through librosa's change of tempo.
+    """
     import librosa
 
     for key in KEYS:

@@ -46,8 +46,8 @@ def split_asides(lines: Sequence[CueLine], keep: Sequence[bool]) -> tuple[list[C
 
     Args:
         lines: the lines of the cue.
-        keep: for each line, whether it counts as speech although it looks like an aside: a speaker's name in brackets
-            above the speech.
+        keep: for each line, whether it counts as speech although it looks like an aside; true for a line that is only
+            a speaker's name in brackets.
 
     Returns:
         The lines of speech, and the texts of the asides.

@@ -66,9 +66,11 @@ def read_cues(text: str, name: str) -> tuple[list[RawCue], list[str]]:
 
 
 def _masked_lines(text: str, suffix: str, name: str, findings: list[str]) -> Iterator[str]:
-    """Yield the lines of a subtitle file with times or text, masked for pysubs2.
+    """Yield the lines of a subtitle file that hold times or text, in a form that pysubs2 reads correctly.
 
-    Cue numbers, identifiers, comments and styles are left out.
+    In lines of text, colons and backslashes are replaced by unused characters, and one such character is put in front:
+    pysubs2 would otherwise mistake some texts for times or cue numbers. `read_cues` undoes this. Cue numbers,
+    identifiers, comments and styles are left out. Faulty lines are reported in `findings`.
     """
     lines = [*text.splitlines(), ""]
     # State: inside a comment, inside a cue, and whether the cue has words.

@@ -37,7 +37,7 @@ class CorpusEntry:
         name: full name.
         modalities: modalities that the corpus can provide.
         parts: names of the corpus' own subsets (train, dev, test); each gets its own cache file per feature.
-        label_sets: name -> values in the corpus' own order.
+        label_sets: name of each label set -> its label values, in the corpus' own order.
         licence: licence of the corpus.
         how_to_get: where to get the corpus, and what to unpack.
         Switches: class of the user's choices for this corpus in params.yaml, under `corpora`.

@@ -101,7 +101,8 @@ def _facts_without_process(
     """Return the facts about files that need not be read: they are in the scan cache, absent or empty.
 
     Returns:
-        Path -> media facts for these files, and path -> stamp for all files, to find or store them in the scan cache.
+        Path -> media facts for these files; and for every file that is present and not empty, path -> stamp (size,
+        times and inode), under which the scan cache stores facts.
     """
     media_facts: dict[str, MediaFacts] = {}
     stamps: dict[str, FileStamp] = {}

@@ -60,7 +60,7 @@ class FolderListing:
         return [path for path in self.files if path.lower().endswith(ARCHIVES)]
 
     def notes(self) -> list[Problem]:
-        """Return problems of the folder that concern any corpus, such as names that are not UTF-8."""
+        """Return problems that can occur in the folder of every corpus: files left out because of non-UTF-8 names."""
         if not self.not_utf8:
             return []
         told = f"{counted(len(self.not_utf8), 'file')} left out, whose names are no UTF-8: {list_some(self.not_utf8)}"
@@ -70,7 +70,8 @@ class FolderListing:
 def list_folder(root: Path) -> FolderListing:
     """List a corpus folder.
 
-    Links to folders are followed one level deep, so that their files are listed (and later rejected).
+    For a link to a folder, the files directly in that folder are listed, so that later checks can report them if they
+    lie outside the root.
 
     Raises:
         CorpusError: the root is not a folder or cannot be listed.

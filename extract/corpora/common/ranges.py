@@ -29,8 +29,8 @@ def resolve_references(
         video, audio: media references of the utterance.
         media_facts: path -> media facts; a path that is not in it is absent.
         policy: what to do when a time span ends after its file. `trim` moves the end to the end of the file, separately
-            for pictures and sound. `keep` and `drop` leave the span unchanged. With `drop`, the caller removes the
-            utterance if a problem has the reason BEYOND_FILE: the span ends after all media of the utterance.
+            for pictures and sound. `keep` and `drop` leave the span unchanged. If the span ends after the pictures and
+            after the sound, a problem has the reason BEYOND_FILE; with `drop`, the caller then removes the utterance.
 
     Returns:
         The references to video and audio, and the problems.

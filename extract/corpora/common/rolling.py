@@ -1,10 +1,14 @@
 """Rolling captions, as YouTube and television show them: remove from each cue the words that earlier cues have shown.
 
-A sentence appears in two to four cues: while it is spoken, often with a time for each word; for some milliseconds; and
-above the next sentence. Some programs show a sentence once for each of its words, with that word underlined. Some
-programs let the sentence grow word by word. Only the new words of a cue are kept, from the start of this cue to the
-start of the next one. If the captions have full stops, the words are joined to sentences. Otherwise words that appear
-together stay together.
+In such files the same sentence appears in several successive cues. Typical styles:
+
+- Two lines: the lower line shows the sentence that is being spoken, often with a time for each word. In the next cues
+  this sentence moves to the upper line, and a new sentence appears below it.
+- Underlining: the sentence is repeated in one cue per word, and each cue underlines another word.
+- Growing: each cue shows the sentence with one more word.
+
+From each cue only the new words are kept; they last from the start of this cue to the start of the next one. If the
+captions have full stops, the words are joined to sentences. Otherwise words that appear together stay together.
 """
 
 from collections.abc import Sequence
@@ -32,7 +36,10 @@ def unroll(raw_cues: Sequence[RawCue], passages: Sequence[Passage]) -> list[Pass
 
     Args:
         raw_cues: cues in order of time.
-        passages: the words of these cues.
+        passages: for each cue its words, lines and times.
+
+    Returns:
+        Passages without repetitions: sentences, if the captions have full stops.
     """
     if _rolls(raw_cues, passages):
         return sentences(_new_words(passages))

@@ -1,7 +1,8 @@
 """The scan cache: facts about media files from earlier scans, so that unchanged files are not read again.
 
-The cache is a database in the folder of the store, with the full path of a file as key. An entry is valid as long as
-the file keeps its size, times and inode. If the cache is lost, the next scan reads every file again.
+The scan cache is a database in ercache's store (the folder ERCACHE_STORE, or one in the user's cache folder). Its keys
+are full paths of media files. An entry is valid as long as the file keeps its size, times and inode. If the database is
+lost, the next scan reads every file again.
 """
 
 import fcntl
@@ -61,8 +62,8 @@ class ScanCache:
 
     Args:
         version: version of the code that inspects files; entries of other versions are ignored.
-        folder: folder of the database, created when missing. None: the store, or the user's own folder if the store is
-            not writable.
+        folder: folder of the database, created when missing. None for ercache's store, or for the user's cache folder
+            if the store is not writable.
     """
 
     def __init__(self, version: str, folder: Path | None = None) -> None:

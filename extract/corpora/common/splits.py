@@ -102,7 +102,7 @@ def leave_session_out(dialogues: Groups, sessions: Mapping[str, str], seed: int)
 def leave_speaker_out(speakers: Groups, partners: Mapping[str, str]) -> dict[str, Split]:
     """Return folds `speaker/<speaker>`: test on one speaker, validate on the dialogue partner, train on all others.
 
-    The partner must not train, because both people speak in the same dialogues.
+    The partner's utterances are not used for training, because they come from the same dialogues as the test speaker's.
 
     Args:
         speakers: utterance -> speaker.

@@ -1,6 +1,6 @@
-"""Give labels as people write them one spelling per value, and remove words that mean "no label".
+"""Unify the spelling of labels that people have typed into a table, and remove words that mean "no label".
 
-Notes report changes.
+For example `Happy`, `happy ` and `HAPPY` become one label. Every change is reported in a note.
 """
 
 from collections import Counter

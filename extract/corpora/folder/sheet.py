@@ -27,7 +27,7 @@ _PAGE: Final = re.compile(r"\s*<(?:!doctype|html|table|\?xml)", re.I)
 class Sheet:
     """Header and lines of a table.
 
-    Each line comes with its line number in the file (the last one if it spans several).
+    `lines` has pairs of line number and cells. For a row that spans several lines of the file, it is the last number.
     """
 
     header: list[str]
@@ -35,10 +35,10 @@ class Sheet:
 
 
 def read_sheet(content: bytes, name: str, encoding: str, known: Callable[[str], bool]) -> Sheet:
-    """Read a csv or tsv file.
+    """Read a csv or tsv file into its header and lines.
 
-    The separator is the one with which the header has the most known columns; of several, the one that gives most
-    columns.
+    Several separators are tried. The one with which the header has most known columns is used; if several are equally
+    good, the one with which it has most columns.
 
     Args:
         content: bytes of the file.

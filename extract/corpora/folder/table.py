@@ -142,7 +142,10 @@ def read_clip_table(
 
 
 def _column(cell: str) -> str | None:
-    """Return the column that a header cell names; None for an unknown one. Label sets get the prefix PREFIX."""
+    """Return the standard name of the column that a header cell means; None for an unknown column.
+
+    The standard name of a label column is `label:NAME`.
+    """
     lower = "_".join(re.split(r"[\s_-]+", cell.strip().lower()))
     if lower in _KNOWN:
         return _KNOWN[lower]
@@ -175,9 +178,10 @@ def _places(sheet: Sheet, name: str, table: ClipTable) -> dict[str, int]:
 
 
 def _names_for_numbers(sheet: Sheet, name: str, places: dict[str, int], table: ClipTable) -> None:
-    """Handle a column `utterance_id` that contains names instead of numbers.
+    """Correct `places` if the column `utterance_id` contains names instead of positions in the dialogue.
 
-    The names are file names if no other column has any, otherwise ids of utterances.
+    The column then counts as the column `file`, if its names look like file names and the table has no other column
+    of files. Otherwise it counts as the column `id`. A note in `table` reports this.
     """
     place = places.get("index")
     if place is None or _column(sheet.header[place]) != "index" or sheet.header[place].lower() in _NUMBERS:

@@ -161,7 +161,8 @@ def _read(
 ) -> AnnotatedDialogue:
     """Read the annotation of a dialogue.
 
-    Faults in the labels make the corpus unusable. Because of faults in the transcript, only the texts are missing.
+    Faults of the label file are added to `findings`, which make the corpus unusable. If the transcript is unreadable,
+    only a problem is added and the texts are missing.
     """
     path, spoken = files.labels[name], files.transcripts.get(name)
     sources: dict[str, str] = {}

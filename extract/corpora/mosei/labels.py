@@ -75,9 +75,9 @@ def labels_of(scores: Scores | None) -> dict[str, str | None]:
 
 
 def _class_of(sentiment: float) -> int:
-    """Return the sentiment class of a score, by the intervals of the SDK.
+    """Return the sentiment class, -3 to 3, of a sentiment score, as the SDK rounds it: away from 0.
 
-    [-1, 0) gives -1, 0 gives 0, (0, 1] gives 1, and so on. The outermost classes have no outer limit.
+    [-1, 0) gives -1, 0 gives 0, (0, 1] gives 1, and so on. All scores below -2 give -3, all scores above 2 give 3.
     """
     return max(-3, math.floor(sentiment)) if sentiment < 0 else min(3, math.ceil(sentiment))
 
@@ -86,7 +86,7 @@ def read_csd(path: Path) -> MoseiRatings:
     """Read the ratings in CMU_MOSEI_Labels.csd (HDF5).
 
     For each video with n rated segments the file holds two arrays under `<root>/data/<video>`: `features` [n, 7] are
-    the scores, `intervals` [n, 2] start and end in seconds.
+    the scores (sentiment and six emotions), `intervals` [n, 2] start and end in seconds.
 
     Raises:
         CorpusError: the file has another format.

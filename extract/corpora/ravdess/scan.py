@@ -190,9 +190,10 @@ def _counts(performances: Sequence[Performance], channel: str) -> Iterator[Probl
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:
-    """Return splits and five folds in which no actor is in two subsets.
+    """Return named splits and five folds; no actor is in two subsets (train, dev, test) of one split.
 
-    If the manifest also has song, there are such splits for speech alone. Splits with an empty subset are left out.
+    If the manifest also contains song, the same splits exist once more for speech alone, with `_speech` in their names.
+    Splits with an empty subset are left out.
     """
     everything = {u.id: u.speaker for u in utterances}
     speech = {u.id: u.speaker for u in utterances if u.labels["channel"] == "speech"}

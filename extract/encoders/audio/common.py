@@ -16,9 +16,9 @@ MAX_AMPLITUDE = 1e4  # far outside [-1, 1]: a damaged float file, whose squares 
 
 
 def load_librosa() -> None:
-    """Import the parts of librosa that it would otherwise import at the first sound, which takes seconds.
+    """Import some modules of librosa and scipy now, because importing them at the first sound would take seconds.
 
-    Call it when an encoder is built: the first files are read meanwhile.
+    It is called when an encoder is built, while other code reads the first media files.
     """
     for name in ("librosa.core.pitch", "librosa.feature.spectral", "scipy.ndimage", "scipy.signal"):
         importlib.import_module(name)
@@ -49,13 +49,13 @@ def encode_singly(
     describe: Callable[[FloatArray], Encoded | Missing],
     max_samples: int | None = None,
 ) -> list[Encoded | Missing]:
-    """Encode each sound alone. Return its arrays, or the reason why it cannot be encoded.
+    """Encode each sound alone. Return for each utterance its arrays, or the reason why it cannot be encoded.
 
     Args:
-        samples: one sample per utterance.
-        min_samples: length below which a sound is too short, in sound samples.
-        describe: encodes one sound.
-        max_samples: a longer sound is cut after this many sound samples; None: no limit.
+        samples: one `Sample` (input of an encoder) per utterance.
+        min_samples: a sound with fewer values (of the waveform) is too short.
+        describe: function that computes the arrays of one sound.
+        max_samples: a sound with more values (of the waveform) is cut after this many; None for no limit.
     """
     results: list[Encoded | Missing] = []
     for sample in samples:
@@ -69,9 +69,9 @@ def encode_singly(
 
 
 def pooled_and_frames(width: int, frames: bool) -> tuple[ArraySpec, ...]:
-    """Declare `pooled` [1, width], the mean over time, and, if `frames` is set, also `frames` [T, width].
+    """Return the declaration of an encoder's arrays: `pooled` [1, width], the mean over time, and on request `frames`.
 
-    `frames` has T rows, one per 20 ms of sound.
+    `frames` [T, width] is declared only if the argument `frames` is true. It has T rows, one per 20 ms of sound.
     """
     pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))
     sequence = ArraySpec("frames", "sequence", ("20ms", "dimension"), (width,))
@@ -86,11 +86,11 @@ def pad_to_length(sound: FloatArray, samples: int) -> FloatArray:
 def normalise_clip(sound: FloatArray, epsilon: float = 1e-7) -> FloatArray:
     """Normalise a clip to zero mean and unit variance; a constant sound becomes silence.
 
-    Call it before any padding. Otherwise the padding, and so the other clips of the batch, would change the statistics.
+    Call it before padding. Padding would change the mean and the variance, and its length depends on the batch.
 
     Args:
         sound: n mono samples, [n].
-        epsilon: added to the variance; the default is that of `Wav2Vec2FeatureExtractor`.
+        epsilon: small constant added to the variance; the default is that of transformers' `Wav2Vec2FeatureExtractor`.
     """
     return np.asarray((sound - sound.mean()) / np.sqrt(sound.var() + epsilon), np.float32)
 
@@ -107,7 +107,7 @@ def middle_of(sound: FloatArray, samples: int) -> FloatArray:
 def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
     """Cut a sound into overlapping windows, one every `hop` samples. The first window is centred on sample 0.
 
-    Beyond its ends, the sound is continued by its mirror image.
+    Where a window extends beyond the beginning or end of the sound, it contains the mirror image of the sound.
 
     Args:
         sound: n samples, more than `window // 2`, [n].
@@ -126,7 +126,7 @@ def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
 
 
 def frame_count(samples: int) -> int:
-    """Return how many output frames wav2vec 2.0, HuBERT and WavLM have for a sound; 0 below 400 samples.
+    """Return how many frames wav2vec 2.0, HuBERT and WavLM give for a sound of `samples` samples; 0 below 400 samples.
 
     Source: kernels 10, 3, 3, 3, 3, 2, 2 and strides 5, 2, 2, 2, 2, 2, 2 (docs/encoders.md#speech-networks).
     """

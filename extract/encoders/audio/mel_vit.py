@@ -45,12 +45,13 @@ class MelVitParams(Strict):
     """Parameters of `audio/mel-vit`.
 
     Attributes:
-        weights: checkpoint of the vision transformer; for a fusion model with `mfm_size: base`, choose the base one.
+        weights: checkpoint of the vision transformer. Choose `vit-base-in21k` if the fusion model has
+            `mfm_size: base`.
         scope: whose sound the picture shows: that of the utterance alone (`target`, for recognition), or also that of
             the utterances before (`window`, for prediction).
         window: number of utterances in a window, including the utterance itself.
-        upper: number of top layers that are left out here because the fusion model contains them; with
-            `vit_lower_layers: false` in the fusion model, all layers.
+        upper: number of top layers that are not run here, because the fusion model contains them. If the fusion model
+            has `vit_lower_layers: false`, give the number of all layers (24 in the large network, 12 in the base one).
         dtype: data type of `tokens`; float16 needs half the disk space (float32: 11 GB for MELD).
         utterance_seconds: a longer utterance is cut after this time.
         window_seconds: if a window is longer, its oldest utterances are dropped.

@@ -209,7 +209,10 @@ def spectrogram() -> "nn.Module":
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Hide hear21passt's warnings about unusual input sizes, and keep torch's random state unchanged."""
+    """Return a context manager that hides hear21passt's warnings about unusual input sizes.
+
+    At its end it restores torch's random state.
+    """
     import torch
 
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):

@@ -195,9 +195,10 @@ def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
 
 
 def pitch_numbers(contour: Contour) -> list[float]:
-    """Return the statistics of the pitch that `_PITCH` names, in this order, computed over the voiced frames.
+    """Return nine statistics of the pitch over the voiced frames, in semitones above 100 Hz.
 
-    All are in semitones, except the slope, which is in semitones per second.
+    They are, in order: median, mean, standard deviation, 10th and 90th percentile, range (their difference), slope
+    (semitones per second), pitch at the end relative to the median, and mean change from frame to frame.
     """
     if not contour.voiced.any():
         return [0.0] * len(_PITCH)
@@ -230,9 +231,10 @@ def voice_numbers(contour: Contour) -> list[float]:
 
 
 def loudness_numbers(contour: Contour) -> list[float]:
-    """Return the statistics of the loudness that `_LOUD` names, in this order, computed over the frames outside pauses.
+    """Return seven statistics of the loudness over the frames outside pauses, in decibels.
 
-    All are in decibels, except the slope, which is in decibels per second.
+    They are, in order: mean, standard deviation, 10th and 90th percentile, range (their difference), slope (decibels
+    per second), and mean change from frame to frame.
     """
     level = contour.loudness[contour.active]
     times = np.flatnonzero(contour.active) * HOP / RATE

@@ -105,8 +105,8 @@ class SpeechKind:
         """Build an encoder with its checkpoint.
 
         Raises:
-            WeightsError: the checkpoint is absent or damaged, or belongs to a network with other norm layers or another
-                width.
+            WeightsError: the checkpoint is absent or damaged, or its norm layers or width are not those of this
+                network.
         """
         handle = weights or Weights(getattr(params, "weights", str(self.spec.weights)))
         config, normalise = read_config(handle, self.network)
@@ -128,10 +128,10 @@ def read_config(weights: Weights, expected: SpeechNetwork) -> tuple[dict[str, An
     """Read config.json and preprocessor_config.json of a checkpoint.
 
     Returns:
-        The config of the network, and whether clips are normalised.
+        The config of the network, and whether the network needs normalised clips.
 
     Raises:
-        WeightsError: the checkpoint has other norm layers or another width than the encoder declares.
+        WeightsError: the checkpoint's norm layers or width are not those that the encoder declares.
     """
     config = weights.config(expected.config, fixed=("feat_extract_norm", "hidden_size"))
     if weights.random is not None:

@@ -21,7 +21,10 @@ MAX_FRAME_PAIRS = 8_000_000  # pairs of frames in the attention of a batch: 0.5 
 
 
 class Lengths(Protocol):
-    """The parameters that `SpeechEncoder` reads; every params class of a speech network has them."""
+    """Parameters that every speech network has: whether to keep frame states, and lengths for cutting and padding.
+
+    `SpeechEncoder` reads only these parameters.
+    """
 
     frames: bool
     max_seconds: float
@@ -29,9 +32,9 @@ class Lengths(Protocol):
 
 
 class SpeechEncoder:
-    """Runs sounds through a speech network and keeps frame states, their mean, and the output of an emotion head.
+    """Runs sounds through a speech network and returns frame states, their mean, and the output of any emotion head.
 
-    Every clip is normalised alone, before it is padded.
+    If the checkpoint needs normalised clips, each clip is normalised alone, before it is padded.
     """
 
     def __init__(

@@ -56,8 +56,9 @@ def mel_levels(sound: FloatArray) -> FloatArray:
 def as_picture(levels: FloatArray) -> "Tensor":
     """Turn the mel levels of T time steps, [80, T], into a picture [3, 224, 224] with three equal channels in [-1, 1].
 
-    Low frequencies are at the bottom. Resizing is bilinear with anti-aliasing: a window of 30 s has 1876 columns. Mean
-    0.5 and standard deviation 0.5 are those of the ViT checkpoint.
+    Low frequencies are at the bottom. The levels are resized bilinearly with anti-aliasing, because long sounds shrink
+    strongly (30 s: from 1876 to 224 columns). Pixels are normalised with mean 0.5 and standard deviation 0.5, as the
+    ViT checkpoint expects.
     """
     import torch
 

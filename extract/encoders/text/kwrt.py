@@ -59,7 +59,7 @@ class KwrtParams(Strict):
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """Keys of further checkpoints that affect the values: ConceptNet's, if `knowledge` is `conceptnet`."""
+        """Keys of checkpoints that the feature needs besides RoBERTa: ConceptNet's, if `knowledge` is `conceptnet`."""
         return (CONCEPTNET,) if self.knowledge == "conceptnet" else ()
 
 

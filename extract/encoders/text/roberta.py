@@ -173,7 +173,10 @@ def fine_tuned_network(
 
 
 def max_neighbours(count: NeighbourCount) -> int:
-    """Return the number of neighbours in the params `past` and `future` as an integer: `max` is the whole dialogue."""
+    """Convert a value of the param `past` or `future` to the largest number of neighbours.
+
+    A number stays as it is; `max` becomes a number larger than any dialogue.
+    """
     return WHOLE_DIALOGUE if count == "max" else count
 
 

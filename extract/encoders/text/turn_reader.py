@@ -19,7 +19,7 @@ class TurnReader:
         tokenizer: the tokenizer.
         names: what is written before each utterance, see `extract.text.dialogue_context.speaker_name`.
         events: keep tags such as [LAUGHTER].
-        past, future: whether utterances before and after are read; a side that is not read has no separator token.
+        past, future: whether utterances before and after are read. Where none are read, no separator token is written.
 
     Raises:
         WeightsError: the tokenizer does not belong to a RoBERTa.

@@ -29,7 +29,10 @@ class AvtcaPictures(Strict):
 
 
 def avtca_input(params: AvtcaPictures) -> Input:
-    """Return what an encoder needs: pictures with their faces. A clip that is too short has fewer pictures."""
+    """Return which input an encoder needs: pictures chosen as `params` says, and the faces in them.
+
+    A clip shorter than `window_seconds` gives fewer than `frames` pictures.
+    """
     return Input(pictures=PictureRequest(params.frames, window=params.window_seconds), faces=True)
 
 

@@ -94,7 +94,9 @@ def _part(image: Image, low: FloatArray, high: FloatArray) -> Image | None:
 def largest_faces(sample: Sample, cut: Callable[[Image, FloatArray], Image | None]) -> list[FaceCrop]:
     """Return a crop of the largest face of every picture; pictures without a face are left out.
 
-    `cut` crops a picture at a box.
+    Args:
+        sample: one clip.
+        cut: function that crops a picture at a box; it returns None if too few pixels are left.
     """
     found = []
     for position, frame in enumerate(sample.frames):

@@ -18,7 +18,10 @@ Embed = Literal["z", "encoder"]
 
 
 def network_of(config: Mapping[str, Any]) -> "Extractor":
-    """Build the image network of M2FNet with untrained weights. The network is the same for every config."""
+    """Build the image network of M2FNet with untrained weights.
+
+    `config` is ignored: the network has a fixed size.
+    """
     from ercache.nets.m2fnet import Extractor
 
     return Extractor()

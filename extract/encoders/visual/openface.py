@@ -96,7 +96,7 @@ class OpenfaceAu:
         """Declare three arrays: `pooled` [1, 35], `frames` [T, 35] and `times` [T, 1].
 
         `frames` has one row for each of T pictures with a face, `times` the time of each row, `pooled` the mean of the
-        rows. The 35 columns are the action units in `COLUMNS`.
+        rows. The 35 columns are the intensities and presences of the action units, named in `COLUMNS`.
         """
         axes = ("frame", "intensities_presences")
         return (
@@ -141,7 +141,7 @@ class OpenfaceAu:
 
 
 def read_table(path: Path) -> NDArray[np.float64]:
-    """Return time, success and the action unit `COLUMNS` of each row of a table, [T, 37] in float64.
+    """Read time, success and the 35 action unit values of each of a table's T rows. Return them as an array [T, 37].
 
     Raises:
         ValueError: a column is absent, or a value is not a number.

@@ -53,8 +53,8 @@ def run_network(
 def to_tensor(image: Image, statistics: Statistics) -> "Tensor":
     """Convert an RGB image (bytes, [height, width, 3]) to a float32 tensor [3, height, width].
 
-    Values are scaled to [0, 1]; then the mean is subtracted and the result divided by the standard deviation
-    (`statistics`).
+    Values are scaled to [0, 1]. Then the mean of each colour channel is subtracted, and the result is divided by the
+    standard deviation of the channel; `statistics` gives both.
     """
     import torch
 

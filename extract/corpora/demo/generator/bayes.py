@@ -115,16 +115,16 @@ def dialogue_posteriors(
 def context_accuracy(
     modalities: Sequence[Modality], dialogues: int = 2000, seed: int = 1, future: bool = True
 ) -> float:
-    """Return the Bayes accuracy if each utterance is judged in its dialogue, or from the past of its dialogue only.
+    """Return the Bayes accuracy of a model that judges each utterance from the context of its dialogue.
 
-    It is estimated on simulated dialogues (Monte Carlo). The standard error is about 0.4 / sqrt(8 * dialogues): 0.003
+    The accuracy is estimated on simulated dialogues (Monte Carlo). The standard error is about 0.4 / sqrt(8 * dialogues): 0.003
     by default.
 
     Args:
         modalities: the modalities whose shown emotions are known.
         dialogues: number of simulated dialogues.
         seed: seed of the simulation.
-        future: also use later utterances.
+        future: whether the context includes later utterances; otherwise it is only the past.
     """
     right = total = 0
     for number in range(dialogues):

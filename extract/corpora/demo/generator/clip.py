@@ -74,9 +74,13 @@ def encode(pictures: Iterable[Image.Image], samples: NDArray[np.float64] | None,
 def write_clip(
     pictures: Iterable[Image.Image], samples: NDArray[np.float64], path: Path, broken: Broken | None
 ) -> None:
-    """Write the video file of a clip. With `broken`, the file is deliberately broken in this way.
+    """Write the video file of a clip; it gets its final name only when it is complete.
 
-    The file gets its final name only when it is complete.
+    Args:
+        pictures: RGB frames.
+        samples: mono samples in [-1, 1].
+        path: path of the file.
+        broken: how to break the file deliberately (without sound, zero bytes, or cut off); None for an intact file.
     """
     temporary = path.with_name(path.name + UNFINISHED)
     sound: NDArray[np.float64] | None = samples

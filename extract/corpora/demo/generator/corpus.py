@@ -52,7 +52,7 @@ class _Task:
 
 
 def plan(directory: Path, seed: int, size: Size) -> tuple[list[_Task], list[Broken]]:
-    """Return two lists: all clips of a corpus to generate, in order, and the clips that are deliberately broken."""
+    """Plan a demo corpus. Return two lists: all its clips in order, and the clips that will be deliberately broken."""
     story = write_story(seed, size)
     broken = choose_broken(seed, size, story)
     spoiled = {(b.part, b.dialogue, b.utterance): b for b in broken}

@@ -18,7 +18,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Espeak:
-    """The loaded espeak-ng library. It can speak one text."""
+    """The loaded espeak-ng library. Each instance is used for one text only, because espeak-ng keeps state."""
 
     def __init__(self) -> None:
         import espeakng_loader

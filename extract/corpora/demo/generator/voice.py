@@ -93,7 +93,7 @@ class SpeechProcess:
             words = self._pipe(self._process.stderr).read().decode(errors="replace").strip().splitlines()
             raise UsageError(
                 f"demo: the speech process ended: {words[-1] if words else 'no message'}",
-                hint="is the package espeakng-loader installed (pip install 'ercache[demo]')?",
+                hint="if the package espeakng-loader is missing, install it: pip install 'ercache[demo]'",
             )
         answer: dict[str, Any] = json.loads(head)
         if "error" in answer:
