@@ -43,9 +43,9 @@ COUNTS: Final[Mapping[str, Mapping[str, int]]] = {
 
 @dataclass
 class ClipRatings:
-    """The raters' labels: label set -> clip -> emotion, or TIE if two emotions have equally many votes.
+    """The content of a table of ratings: path of the table, labels, notes, and faults that make the table unusable.
 
-    Also the path of the table, notes, and faults that make the table unusable.
+    `votes` is a dict: label set -> clip -> emotion with most votes, or TIE if two emotions have equally many.
     """
 
     source: str | None = None

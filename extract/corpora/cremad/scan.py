@@ -250,7 +250,8 @@ def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:
     """Return splits in which no actor is in two subsets. CREMA-D itself defines no split.
 
     `actors` puts about 70 % of the actors into train, 15 % into dev and 15 % into test, sorted by number; it also has
-    five folds. `avtca` uses the actor's number minus 1001, modulo five: remainder 0 is test, 1 is dev, others are train.
+    five folds. `avtca` puts actors 1001, 1006, 1011 ... into test, actors 1002, 1007, 1012 ... into dev, and all other
+    actors into train.
     """
     actors = {u.id: u.speaker for u in utterances}
     rests = {actor: (int(actor) - ACTORS.start) % 5 for actor in actors.values()}

@@ -98,7 +98,7 @@ def read_csd(path: Path) -> MoseiRatings:
             for video in data:
                 _add_video(found, video, _member(data, video))
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        message = f"mosei: {path.name} is no label CSD ({type(error).__name__}: {error})"
+        message = f"mosei: {path.name} is not a readable CSD file of labels ({type(error).__name__}: {error})"
         raise CorpusError(message, hint="download the file from the CMU-MultimodalSDK again") from error
     return found
 

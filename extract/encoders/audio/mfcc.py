@@ -25,7 +25,8 @@ class MfccParams(Strict):
         hop: step between analysis windows, samples.
         n_mels: number of mel bands, from 0 Hz to half the rate.
         deltas: whether `pooled` also describes the change from frame to frame.
-        pad_mode: how the first and last analysis windows are padded: with silence or with the mirrored sound.
+        pad_mode: how the first and last analysis windows are padded: with silence (`constant`) or with the
+            mirrored sound (`reflect`).
         window_seconds: use only this many seconds in the middle of every clip (AVT-CA: 3.6 s); None for the whole clip.
         fill: append silence to a clip shorter than `window_seconds`, so that all clips have the same number of frames;
             otherwise a short clip has fewer frames.
@@ -57,9 +58,9 @@ class MfccParams(Strict):
 class Mfcc:
     """Computes MFCCs (`frames`), and their means and standard deviations over time (`pooled`).
 
-    With `deltas`, `pooled` also contains the means and standard deviations of the deltas. With `window_seconds`,
-    `frames` may end with silence after a short clip; `pooled` leaves these frames out. Decibels are relative to the
-    loudest frame of the clip (top_db 80), so a clip is always encoded alone.
+    With `deltas`, `pooled` also contains the means and standard deviations of the deltas. If silence is appended
+    to a short clip (param `fill`), `frames` contains it and `pooled` does not. Decibels are relative to the loudest
+    frame of the clip (top_db 80), so a clip is always encoded alone.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(

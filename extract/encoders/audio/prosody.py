@@ -195,10 +195,11 @@ def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
 
 
 def pitch_numbers(contour: Contour) -> list[float]:
-    """Return nine statistics of the pitch over the voiced frames, in semitones above 100 Hz.
+    """Return nine statistics of the pitch over the voiced frames, in semitones; all are 0 if no frame is voiced.
 
-    They are, in order: median, mean, standard deviation, 10th and 90th percentile, range (their difference), slope
-    (semitones per second), pitch at the end relative to the median, and mean change from frame to frame.
+    They are, in order: median, mean, standard deviation, 10th and 90th percentile, range (from the 10th to the 90th
+    percentile), slope (semitones per second), pitch of the last voiced frames relative to the median, and mean change
+    from frame to frame. The levels are relative to 100 Hz.
     """
     if not contour.voiced.any():
         return [0.0] * len(_PITCH)
@@ -233,8 +234,8 @@ def voice_numbers(contour: Contour) -> list[float]:
 def loudness_numbers(contour: Contour) -> list[float]:
     """Return seven statistics of the loudness over the frames outside pauses, in decibels.
 
-    They are, in order: mean, standard deviation, 10th and 90th percentile, range (their difference), slope (decibels
-    per second), and mean change from frame to frame.
+    They are, in order: mean, standard deviation, 10th and 90th percentile, range (from the 10th to the 90th
+    percentile), slope (decibels per second), and mean change from frame to frame.
     """
     level = contour.loudness[contour.active]
     times = np.flatnonzero(contour.active) * HOP / RATE

@@ -17,7 +17,8 @@ class TurnReader:
 
     Args:
         tokenizer: the tokenizer.
-        names: what is written before each utterance, see `extract.text.dialogue_context.speaker_name`.
+        names: what is written before each utterance: the speaker's name (`first`), the speaker's sex for IEMOCAP and
+            the name for other corpora (`sex`), or nothing (`none`).
         events: keep tags such as [LAUGHTER].
         past, future: whether utterances before and after are read. Where none are read, no separator token is written.
 

@@ -26,8 +26,8 @@ class FaceHogParams(Strict):
         cell: side of a cell, pixels.
         block: side of a block, cells.
         margin: added to the face box on every side, as a fraction of the box's width or height.
-        face: which face of a picture is used.
-        pool: what `pooled` is: the mean over the pictures, or mean and standard deviation.
+        face: which face of a picture is used: the `largest` or the `most_probable` one.
+        pool: what `pooled` is: the mean over the pictures (`mean`), or mean and standard deviation (`mean_std`).
     """
 
     frames: int = Field(6, ge=1)

@@ -40,11 +40,11 @@ class M2fnetDualParams(Strict):
         embed: which vector is the feature: the projector's output (`z`, 300 values) or the projector's input
             (`encoder`, 512 values).
         frames: number of pictures per utterance.
-        select: take successive pictures from the middle or the beginning of the utterance, or spread the pictures over
-            it.
+        select: which pictures of the utterance are taken: successive ones from its middle (`center`) or its beginning
+            (`first`), or pictures at equal distances over the utterance (`uniform`).
         parts: which arrays are computed: `scene`, `face` or both; for an utterance without any face, `face` is empty.
-        area_norm: a picture's face areas are divided by their sum, by the largest one, or by the picture's area (R5 in
-            docs/papers/m2fnet.md).
+        area_norm: the weight of a face is its area divided by the sum of the picture's face areas (`sum`), by the
+            largest of them (`max`), or by the picture's area (`frame`); see R5 in docs/papers/m2fnet.md.
     """
 
     pretrained: str = "m2fnet_dual"
@@ -160,7 +160,11 @@ def face_crops(frame: Frame) -> tuple[FloatArray, list[NDArray[np.uint8]]]:
 
 
 def face_weights(areas: FloatArray, image: NDArray[np.uint8], norm: Norm) -> FloatArray:
-    """Return the weight of each of a picture's n faces, [n]: its area divided as `area_norm` says."""
+    """Return the weight of each of a picture's n faces, [n].
+
+    The weight is the face's area, divided by the sum of the n areas (`sum`), by the largest of them (`max`), or by the
+    area of the picture (`frame`).
+    """
     if norm == "frame":
         return np.asarray(areas / (image.shape[0] * image.shape[1]), np.float32)
     return np.asarray(areas / (areas.sum() if norm == "sum" else areas.max()), np.float32)

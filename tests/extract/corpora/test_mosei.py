@@ -327,6 +327,6 @@ def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
                     data["features"] = h5py.ExternalLink("/etc/other.h5", "x")
                 else:
                     del file["All Labels"]
-        with pytest.raises(CorpusError, match="is no label CSD") as caught:
+        with pytest.raises(CorpusError, match="is not a readable CSD file of labels") as caught:
             scan(root)
         assert "CMU-MultimodalSDK" in str(caught.value)

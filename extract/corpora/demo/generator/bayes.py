@@ -117,8 +117,8 @@ def context_accuracy(
 ) -> float:
     """Return the Bayes accuracy of a model that judges each utterance from the context of its dialogue.
 
-    The accuracy is estimated on simulated dialogues (Monte Carlo). The standard error is about 0.4 / sqrt(8 * dialogues): 0.003
-    by default.
+    The accuracy is estimated on simulated dialogues (Monte Carlo). The standard error is about
+    0.4 / sqrt(8 * dialogues): 0.003 by default.
 
     Args:
         modalities: the modalities whose shown emotions are known.
