@@ -18,15 +18,15 @@ def measure(folder: Path, utterances: int = 16_300, tokens: int = 40, dims: int 
 
     By default, the cache file has about 1 GB.
 
-    Returns:
-        The size of the file in megabytes; the time of reading the cache divided by that of the raw bytes; the time of
-        the pickles divided by that of the cache.
-
     Args:
         folder: scratch folder for the files.
         utterances: number of utterances in the cache.
         tokens: number of tokens of each utterance.
         dims: number of values of a token.
+
+    Returns:
+        The size of the file in megabytes; the time of reading the cache divided by that of the raw bytes; the time of
+        the pickles divided by that of the cache.
     """
     rng = np.random.default_rng(0)
     arrays = {f"u{i}": {"tokens": rng.normal(size=(tokens, dims)).astype("f4")} for i in range(utterances)}

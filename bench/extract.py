@@ -58,7 +58,8 @@ def measure(
         Figures for docs/benchmarks.json. `share_of_floor` is the floor's time divided by ercache's time; since only
         ercache's time includes the start-up, it is low for short runs. `share_of_floor_after_start` leaves out the
         start-up and the first clip of every worker. With too few clips, it is None, and so is `projected_meld_hours`.
-        Seconds of stages are sums over processes; in `ours`, the time during which any process was in the stage.
+        The seconds of a stage are summed over processes for the naive script and the floor; for ercache they are the
+        time in which at least one process was in the stage.
 
     Raises:
         WorkError: a child process failed; the message shows the end of its output.
@@ -226,7 +227,8 @@ def main(role: str, path: Path) -> None:
     """Run one measurement in this child process, and write its figures to answer.json in the job's folder.
 
     Args:
-        role: what to measure, `naive`, `ours` or `floor`.
+        role: what to measure: `naive` (the naive script), `ours` (ercache), or `floor` (the lower bound: decoding,
+            face detection and networks alone).
         path: JSON file with the job.
     """
     job = BenchJob.model_validate_json(path.read_bytes())

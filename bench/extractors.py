@@ -71,7 +71,10 @@ class Corpus:
 
 
 def read(root: Path, size: str) -> Corpus:
-    """Read all EMO-DB recordings in the folder `root`, and compute their mel images (`paper`, `small` or `tiny`)."""
+    """Read all EMO-DB recordings in the folder `root`, and compute their mel images.
+
+    `size` is the size of the images: `paper`, `small` or `tiny`.
+    """
     paths = sorted(path for path in root.glob("*.wav") if path.name[5] in CLASSES)
     rates = (RATE, MFCC_RATE)
     sounds = [read_spans(p, [Span(MediaRef(p.name), rates=rates)], Limits())[0].sounds for p in paths]

@@ -168,8 +168,8 @@ def samples_of(
         shard: the group of utterances.
         rows: indices of the wanted utterances in the shard.
         inputs: index in the shard -> decoded frames and audio.
-        tables: face policy -> table of detected faces.
-        known: key -> detected faces of one picture, as bytes; new detections are added to it.
+        tables: face policy -> finder of the faces in pictures (`FaceTables`).
+        known: key of a picture -> its detected faces, as bytes; this function adds new detections to the dict.
     """
     from extract.engine.worker import build_sample
 
@@ -197,7 +197,7 @@ def run_floor(job: BenchJob) -> dict[str, Any]:
 
     Returns:
         `decode`: seconds of decoding alone. `forwards`: seconds of face detection and networks alone. `seconds`: name
-        of the feature or `faces` -> its part of the latter, summed over processes.
+        of the feature -> seconds of its networks, and `faces` -> seconds of face detection, summed over processes.
     """
     from extract.engine.worker_pool import devices_of
 

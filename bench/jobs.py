@@ -52,7 +52,8 @@ def run_child(role: str, job: BenchJob, name: str, watched: bool = False) -> dic
     """Run one measurement in a child process.
 
     Args:
-        role: what to measure, `naive`, `ours` or `floor`.
+        role: what to measure: `naive` (the naive script), `ours` (ercache), or `floor` (the lower bound: decoding,
+            face detection and networks alone).
         job: the job.
         name: name for the output folder of the child process, inside the folder of the job.
         watched: sample the memory of the child process.
@@ -79,7 +80,8 @@ def run_child(role: str, job: BenchJob, name: str, watched: bool = False) -> dic
     if code != 0:
         lines = (folder / "output.txt").read_text(encoding="utf-8", errors="replace").splitlines()
         raise WorkError(
-            f"the benchmark process `bench.extract {role}` failed with exit status {code}",
+            f"the benchmark process `bench.extract {role}` failed with exit status {code}; correct what the last lines of "
+            "its output say:",
             details=lines[-20:],
         )
     answer: dict[str, Any] = json.loads((folder / "answer.json").read_bytes())

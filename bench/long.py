@@ -167,7 +167,8 @@ def run_ffmpeg(*arguments: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode != 0:
         raise WorkError(
-            f"ffmpeg failed with exit status {done.returncode}", details=done.stderr.splitlines()[-20:]
+            f"ffmpeg failed with exit status {done.returncode}; correct what the last lines of its output say:",
+            details=done.stderr.splitlines()[-20:],
         )
 
 
@@ -197,7 +198,7 @@ def run_ercache(project: Path, *arguments: str) -> dict[str, Any]:
         err.seek(0)
         if code != 0:
             raise WorkError(
-                f"`ercache {arguments[0]}` failed with exit status {code}",
+                f"`ercache {arguments[0]}` failed with exit status {code}; correct what the last lines of its output say:",
                 details=err.read().splitlines()[-20:],
             )
         return {"seconds": seconds, "answer": json.loads(out.read()), **peaks}

@@ -180,10 +180,10 @@ def read_sample(
 
 
 def given(path: Path | None) -> Path:
-    """Return the path of a clip's video or audio file, if it is not None.
+    """Return `path`, the video or audio file of a clip, and make sure that it is not None.
 
     Raises:
-        Missing: the path is None: the clip has no such file.
+        Missing: `path` is None, because the clip has no such file.
     """
     if path is None:
         raise Missing(Reason.ABSENT)

@@ -1,8 +1,8 @@
 """Benchmark of scanning a corpus: a table of 200,000 utterances is scanned twice; then the manifest is read.
 
 The reference is reading the same table with Python's csv module; `scan_over_csv` is the time of a scan divided by the
-time of this. The steps also run on a corpus of a tenth of the size: the difference shows how many bytes of memory each
-utterance needs. `*_looks` counts the media files that were opened.
+time of this reading. The steps also run on a corpus of a tenth of the size: the difference shows how many bytes of
+memory each utterance needs. `*_looks` counts the media files that were opened.
 """
 
 import csv

@@ -53,7 +53,9 @@ def _measured(key: str, subset: Subset) -> dict[str, Any]:
         padded = PaddedBatches(subset)
         difference = largest_difference(model, padded)
         if difference > 1e-5:
-            raise WorkError(f"{key}: logits with and without length buckets differ by {difference}")
+            raise WorkError(
+                f"{key}: logits with and without length buckets differ by {difference}; correct the model's use of them"
+            )
         ours, theirs = zip(*(_both(model, padded) for _ in range(ROUNDS)), strict=True)
     seconds, reference = (sorted(found)[ROUNDS // 2] for found in (ours, theirs))
     return {

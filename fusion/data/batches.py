@@ -57,8 +57,8 @@ class Statistics:
     """Mean and standard deviation of the features over the training utterances, to z-score features with them.
 
     Attributes:
-        mean, std: modality (pooled features) or role, an input of the model (sequences) -> a tensor of the shape of
-            one feature vector or one step.
+        mean, std: modality -> tensor of the shape of one feature vector, for pooled features. For sequences: role (an
+            input of the model) -> tensor of the shape of one step.
     """
 
     mean: dict[str, Tensor]
@@ -70,7 +70,8 @@ class Subset:
     """The dialogues of one subset (train, dev or test) of a split, as flat tensors over their N utterances.
 
     Dialogues are complete: an utterance that is unlabelled or belongs to another subset stays as context, with the
-    label -100. With `drop_unlabelled`, unlabelled utterances are left out; labelled ones of other subsets stay.
+    label -100. With `drop_unlabelled` in the experiment, unlabelled utterances are left out; labelled utterances of
+    other subsets stay.
 
     Sizes: N utterances, D values of a feature vector, C classes.
 
@@ -105,8 +106,9 @@ class Subset:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Size of the inputs: modality -> size of the pooled feature vector; role (an input of the model) -> size of a
-        step.
+        """Size of each input of the model.
+
+        For pooled features: modality -> size of the feature vector. For sequences: role (an input) -> size of a step.
         """
         widths = {name: values.shape[1] for name, values in self.features.items()}
         return widths | {role: steps.width for role, steps in self.sequences.items()}
@@ -326,7 +328,7 @@ class PaddedBatches:
         return batches
 
     def _numbers_of_utterances(self) -> list[int]:
-        """Count the values of all sequence features of each utterance; return the largest count of each span."""
+        """Return the number of sequence values in the largest utterance of each span; it limits the size of batches."""
         numbers = torch.zeros(len(self.subset.in_subset), dtype=torch.int64)
         for steps in self.subset.sequences.values():
             numbers += steps.lengths.cpu() * steps.size
@@ -377,5 +379,5 @@ def _to(value: Any, device: str) -> Any:
 
 
 def standardized_on_device(subset: Subset, statistics: Statistics | None, device: str) -> Subset:
-    """Move a subset to a torch device, with z-scored features; if `statistics` is None, features are unchanged."""
+    """Return a copy of a subset on a torch device. Features are z-scored with `statistics`, unless this is None."""
     return (standardized(subset, statistics) if statistics else subset).to(device)

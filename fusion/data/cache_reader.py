@@ -273,8 +273,8 @@ class _Reader:
     def _vectors(self, cache: CacheFile, array: str, part: str) -> ModalityFeatures | None:
         """Read one vector for each utterance from a cache file: the array named `array`.
 
-        If this name is empty, all vector arrays of the file are concatenated. None: the file cannot be used, and the
-        problem is recorded.
+        If this name is empty, all vector arrays of the file are concatenated. If the file cannot be used, the method
+        records the problem in the findings and returns None.
         """
         ids = self._ids(cache, part)
         if ids is None:
@@ -300,8 +300,8 @@ class _Reader:
     def _steps(self, cache: CacheFile, array: str, part: str, modality: str) -> Ragged | None:
         """Read the steps of each utterance from a cache file: the sequence array named `array`.
 
-        If this name is empty, the file's only sequence array is read. None: the file cannot be used, and the problem
-        is recorded.
+        If this name is empty, the file's only sequence array is read. If the file cannot be used, the method records
+        the problem in the findings and returns None.
         """
         ids = self._ids(cache, part)
         if ids is None:
@@ -320,7 +320,8 @@ class _Reader:
     def _ids(self, cache: CacheFile, part: str) -> list[str] | None:
         """Return the utterance ids of a corpus part in manifest order.
 
-        None: the cache file holds other ids than the manifest, which is recorded as a problem.
+        If the cache file holds other ids than the manifest, the method records this problem in the findings and returns
+        None.
         """
         ids = [u.id for u in self.manifest.of_part(part)]
         if set(ids) != set(cache.ids):

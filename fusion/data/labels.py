@@ -48,7 +48,7 @@ class LabelSpace:
 def label_space(manifest: Manifest, name: str) -> LabelSpace | None:
     """Return the labels that a label set, or a family of label sets (multi-label), allows.
 
-    None: the manifest has no such label set or family.
+    Return None if the manifest has no such label set or family.
     """
     sets = manifest.sets_of(name)
     if not sets:

@@ -11,8 +11,8 @@ class Pool:
     """A pool of utterances: only its hard examples join the training data (see `fusion.training.hard_examples`).
 
     Attributes:
-        share: fraction of the labelled training dialogues that form the pool. With None, the pool is the validation
-            data, as a paper may demand; the result then carries a note.
+        share: fraction (0 to 1) of the labelled training dialogues that form the pool. None: the validation data form
+            the pool, as in AMuSE's paper; because this trains on validation data, the result carries a note.
     """
 
     share: float | None

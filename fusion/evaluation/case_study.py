@@ -42,7 +42,8 @@ def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dic
     if not isinstance(model, Avafn) or not model.explains:
         raise UsageError(
             f"{model_dir}: this model lacks the attention weights that a case study shows",
-            hint="train an avafn on audio and visual, with use_cam, use_acm and context_attention: scalar_tanh",
+            hint="train an `avafn` on audio and visual, with `use_cam: true`, `use_acm: true` and "
+            "`context_attention: scalar_tanh`",
         )
     raw = source.subset(subset)
     rank = next(

@@ -126,7 +126,8 @@ def predictions_of(
     raw = source.subset(subset)
     if raw.widths != run.widths:
         raise UsageError(
-            f"{model_dir}: trained on feature sizes {run.widths}, but the caches have {raw.widths}; train it again"
+            f"{model_dir}: the model was trained on feature sizes {run.widths}, but the caches have {raw.widths}; "
+            "train the experiment again"
         )
     for seed in run.seeds:
         folder = model_dir / f"seed{seed}"
@@ -154,7 +155,9 @@ def load_model(folder: Path, run: RunRecord) -> nn.Module:
         UsageError: the weights are missing, damaged or from another model.
     """
     if run.model not in MODELS:
-        raise UsageError(f"{folder}: unknown model {run.model!r}", hint=suggestion(run.model, MODELS))
+        raise UsageError(
+            f"{folder}: the run names an unknown model, {run.model!r}", hint=suggestion(run.model, MODELS)
+        )
     entry = MODELS[run.model]
     model = entry.build(run.widths, len(run.classes), entry.resolve(run.preset, run.config))
     try:
@@ -162,6 +165,6 @@ def load_model(folder: Path, run: RunRecord) -> nn.Module:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"{folder}: the weights do not fit the model {run.model} ({reason}); train it again"
+            f"{folder}: the weights do not fit the model {run.model} ({reason}); train the experiment again"
         ) from error
     return model.eval()

@@ -30,21 +30,22 @@ def gru_step(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
 
 
 def cell_parameters(cells: nn.ModuleList, name: str) -> list[Tensor]:
-    """Return the same parameter of several GRU cells, one cell for each direction; `name` is such as `weight_ih`."""
+    """Return the parameter `name` (such as `weight_ih`) of each GRU cell; there is one cell for each direction."""
     return [getattr(cell, name) for cell in cells]
 
 
 def split_inputs(cells: nn.ModuleList, *widths: int) -> list[list[Tensor]]:
-    """Cut the input weights W_i of GRU cells into blocks of columns, one block for each section of the cell's input.
+    """Cut the input weights W_i of GRU cells into blocks of columns, one block for each vector in the cell's input.
 
-    One cut for all sections saves memory: the gradient of a single slice would be a full matrix, mostly zeros.
+    The input of a cell is a concatenation of several vectors. One cut for all vectors saves memory: the gradient of a
+    single slice would be a full matrix, mostly zeros.
 
     Args:
         cells: one cell for each direction.
-        widths: width of each section of the input; may be 0.
+        widths: size of each vector, in the order of the concatenation; may be 0.
 
     Returns:
-        For each section, a list with one block [3 H, width] for each direction; H is the size of the cell's state.
+        For each vector, a list with one block [3 H, width] for each direction; H is the size of the cell's state.
     """
     cut = [W.split_with_sizes(widths, 1) for W in cell_parameters(cells, "weight_ih")]
     return [list(part) for part in zip(*cut, strict=True)]
@@ -68,7 +69,7 @@ def project_inputs(cells: nn.ModuleList, weights: list[Tensor], x: Tensor) -> Te
 
 
 def stack_weights(weights: list[Tensor]) -> Tensor:
-    """Stack and transpose blocks of the input weights W_i, for an input that the recurrence itself computes.
+    """Stack and transpose blocks of the input weights W_i, for an input that depends on the states of earlier turns.
 
     Args:
         weights: one block [3 H, D] for each of R directions; D is the input size, H the size of the cell's state.

@@ -29,7 +29,7 @@ class ModelEntry:
         paper: title of the paper; for a baseline, what it does.
         tasks: `erc` (recognition), `epc` (prediction) or both.
         modalities: the modalities that the model can take.
-        config: pydantic class (frozen, extra forbidden) of the model's switches. Every switch is a field with a
+        config: pydantic class of the model's switches (`frozen=True`, `extra="forbid"`). Every switch is a field with a
             description. A switch that makes a row of a published table names the row in
             `json_schema_extra={"paper_row": ...}`.
         presets: name of a preset -> values of switches that differ from their defaults.

@@ -11,7 +11,7 @@ from fusion.models.base import ModelEntry, Widths
 
 
 class CopyLastConfig(BaseModel):
-    """Switches of the baseline `copy_last`: none."""
+    """Config of the baseline `copy_last`, which has no switches."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

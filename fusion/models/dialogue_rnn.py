@@ -42,7 +42,7 @@ class DialogueRnnConfig(BaseModel):
 
 
 class DialogueRnn(nn.Module):
-    """ "DialogueRNN: An Attentive RNN for Emotion Detection in Conversations" (Majumder et al., AAAI 2019).
+    """The model of "DialogueRNN: An Attentive RNN for Emotion Detection in Conversations" (Majumder et al., AAAI 2019).
 
     Each GRU (`GRU_G`, `GRU_P`, `GRU_L`, `GRU_E`) is a list with one `nn.GRUCell` for each direction of time.
     """

@@ -28,7 +28,10 @@ POSITIONS = 512  # learned positions; later utterances share the last
 
 
 class M2FNetConfig(BaseModel):
-    """Switches of M2FNet. Defaults are the paper's values for MELD; switches with a `paper_row` make its ablations."""
+    """Switches of M2FNet. Defaults are the paper's values for MELD.
+
+    The `paper_row` of a switch names the row of the paper's ablation tables that the switch reproduces.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     fusion_type: Literal["none", "concat", "mha"] = Field(
@@ -250,13 +253,16 @@ def _check(widths: Widths, config: M2FNetConfig) -> None:
         if w % config.heads
     ]
     if wrong:
-        hint = "set config.project to a multiple of config.heads, or choose other heads or features"
+        hint = "set `project` to a multiple of `heads`, or change `heads` or the features"
         raise UsageError(
             "m2fnet: a feature size is no multiple of the number of attention heads", details=wrong, hint=hint
         )
     if config.fusion_type == "none" and len(widths) > 1:
-        hint = "use a single modality, or set fusion_type to concat or mha"
-        raise UsageError(f"m2fnet: fusion_type none cannot fuse {len(widths)} modalities", hint=hint)
+        hint = "set `fusion_type: concat` or `fusion_type: mha`, or use a single modality"
+        raise UsageError(
+            f"m2fnet: `fusion_type: none` is for a single modality, but the experiment has {len(widths)}",
+            hint=hint,
+        )
 
 
 def _pair_bytes(config: M2FNetConfig, modalities: int) -> float:

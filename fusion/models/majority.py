@@ -9,7 +9,7 @@ from fusion.models.base import ModelEntry, Widths
 
 
 class MajorityConfig(BaseModel):
-    """Switches of the baseline `majority`: none."""
+    """Config of the baseline `majority`, which has no switches."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -29,7 +29,7 @@ class MmgcnConfig(BaseModel):
 
 
 class Mmgcn(nn.Module):
-    """ "MMGCN: Multimodal Fusion via Deep Graph Convolution Network" (Hu et al., ACL 2021).
+    """The model of "MMGCN: Multimodal Fusion via Deep Graph Convolution Network" (Hu et al., ACL 2021).
 
     All nodes of one modality are linked, and so are the nodes of one utterance. An edge has the weight
     1 - arccos(cosine similarity) / pi. An absent modality has no node (our choice).

@@ -21,7 +21,8 @@ class TableRow(Strict):
         name: name of the row, as in the paper.
         model: key of the model in ercache. None if ercache lacks the row's system: the row is shown, but not trained.
         modalities: modalities of the base experiment that the row uses; None for all.
-        arrays: modality -> name of the array of each feature that the row uses, if not the base experiment's.
+        arrays: modality -> name of the array that this row reads from each feature of the modality. Modalities that are
+            not listed keep the arrays of the base experiment.
         task: task of the row (`erc` or `epc`), if not the base experiment's.
         config: model switches that the row changes in the base experiment.
         published: corpus -> metric -> published score in percent.

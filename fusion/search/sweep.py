@@ -144,7 +144,7 @@ def apply_values(entry: ExperimentParams, config: Mapping[str, Any]) -> Experime
 
 
 def distinct(values: Sequence[Any]) -> list[str]:
-    """Return the values of one switch as JSON texts, each only once; texts, because optuna takes no lists."""
+    """Return the values of one switch without duplicates, as JSON texts, because optuna takes no lists."""
     return list(dict.fromkeys(canonical_json(value) for value in values))
 
 

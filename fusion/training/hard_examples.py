@@ -77,7 +77,7 @@ class HardExampleBatches:
 
     @torch.no_grad()
     def _flipped(self, order: torch.Generator) -> Tensor:
-        """Find the pool's utterances whose prediction flips; return row indices of a random MAX_FLIPPED at most."""
+        """Return row indices of pool utterances whose prediction flips: a random choice of at most `MAX_FLIPPED`."""
         self._model.train(False)
         found = [self._held.new_zeros(0, dtype=torch.int64)]
         for rows, has_target, batch in self._pool.by_length(labelled=True):

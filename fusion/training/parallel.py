@@ -143,7 +143,7 @@ def _next(job: SeedJob, taken: Any) -> int | None:
 
 
 def _help(job: SeedJob, taken: Any, messages: Any) -> None:
-    """Work of a helper process: train seeds that nobody has taken, until none is left.
+    """Train seeds in a helper process, as long as there are seeds that no process has taken.
 
     Reports of epochs, trained seeds and errors are sent to the main process as messages.
     """

@@ -107,8 +107,9 @@ def check_lengths(minimum_steps: Mapping[str, int], sequences: Mapping[str, Ragg
         least, longest = minimum_steps.get(steps.modality, 1), int(steps.lengths.max())
         if longest < least:
             raise UsageError(
-                f"{role}: the model needs {least} steps of an utterance, and the longest in train has {longest}",
-                hint="take a feature with shorter steps, that is, more steps in a second",
+                f"model input {role!r}: the model needs at least {least} steps, but the longest training utterance "
+                f"has {longest}",
+                hint="take a feature with more (shorter) steps in a second",
             )
 
 
@@ -122,7 +123,8 @@ def train_seed(
 ) -> TrainedSeed:
     """Train the model of an experiment with one seed. The best epoch is chosen on the validation data.
 
-    A model with several training stages is trained stage after stage; each stage starts from the best epoch before.
+    A model with several training stages is trained stage after stage; each stage starts from the best epoch of
+    the stage before.
 
     Args:
         experiment: the experiment.

@@ -26,8 +26,9 @@ def nce(
         drawn: bool [J, K]; which of the candidates are used as negatives.
         mean: mean of exp(s / tau) over all used negatives of all anchors, without gradient.
         tau: temperature.
-        form: form of the loss. The `printed` form is wrong: with two or more negatives, minimising it lowers the
-            probability of the positive pair (A-8).
+        form: formula of the loss. `posterior`: noise-contrastive loss, which classifies pairs as positive or negative.
+            `infonce`: softmax over the positive and all negatives. `printed`: the paper's Eq. 4 as printed, which is
+            wrong: with two or more negatives, minimising it lowers the probability of the positive pair (A-8).
         M: number of modalities; only the `printed` form uses it.
     """
     count = drawn.sum(1)

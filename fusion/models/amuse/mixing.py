@@ -27,7 +27,7 @@ def closed_form(
         p: class probabilities from this head, [N, C].
         label: class indices for the loss, int64 [N].
         eps: size of the step.
-        sign: 1 (as printed) for a step that raises the loss, -1 for a step that lowers the loss.
+        sign: 1 (as in the paper) for a step that raises the loss, -1 for a step that lowers the loss.
     """
     truth = F.one_hot(label, p.shape[1]).to(p.dtype)
     G = (p - truth) @ U  # gradient of the loss, up to a positive factor

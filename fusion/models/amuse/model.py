@@ -40,7 +40,9 @@ FARTHER: Final = 1.25  # an utterance is hard if a step of FARTHER * eps changes
 
 
 class Descriptors(nn.Module):
-    """Turns each modality of an utterance into one vector, the descriptor: encoders, and with `man` also towers.
+    """Turns each modality of an utterance into one vector, the descriptor.
+
+    Each modality has an encoder. With the switch `man`, it also has a tower, which attends to the other modalities.
 
     Training stage A trains only this module.
     """
@@ -112,7 +114,7 @@ class Amuse(nn.Module):
 
     Training has two stages. Stage A trains the descriptors of single utterances: each modality has a classifier (head),
     and the model's logits are the log of the heads' mean probability. Stage B trains fusion and context; the
-    descriptors are frozen unless `joint` is on. A new model is in stage B.
+    descriptors are frozen unless the switch `joint` is on. A new model is in stage B.
     """
 
     stage: Tensor
@@ -133,7 +135,10 @@ class Amuse(nn.Module):
         self.register_buffer("stage", torch.tensor(1))
 
     def stages(self, stage: Stage) -> Iterator[Stage]:
-        """Yield the training stages: stage A on single utterances (only with `man` and `man_epochs`), then stage B."""
+        """Yield the training stages: stage A on single utterances, then stage B.
+
+        Stage A exists only if the switch `man` is on and `man_epochs` is above 0.
+        """
         config = self.config
         if config.man and config.man_epochs:
             self.stage.fill_(0)
@@ -151,7 +156,7 @@ class Amuse(nn.Module):
 
     @property
     def learns_all(self) -> bool:
-        """Whether training changes the descriptors: in stage A, with `joint`, or if `man` is off."""
+        """Whether training changes the descriptors: in stage A, or if the switch `joint` is on or `man` is off."""
         return not bool(self.stage) or self.config.joint or not self.config.man
 
     def forward(self, batch: Batch) -> Tensor:
@@ -162,7 +167,7 @@ class Amuse(nn.Module):
         """Compute the training loss of a batch, and the number of labels.
 
         Stage A uses L = lambda L_ACE + L_fl: contrastive loss, and focal loss of the modalities' heads. Stage B uses
-        the loss of the experiment; with `joint`, it adds L.
+        the loss of the experiment; if the switch `joint` is on, it adds L.
         """
         described = self._described(batch)
         if not bool(self.stage):

@@ -11,8 +11,9 @@ from fusion.models.avafn.config import AvafnConfig
 
 
 class CrossAttention(nn.Module):
-    """Cross-attention module (CAM, Eq. 1 to 6): audio of an utterance attends to the video of all utterances of the
-    dialogue, and video to their audio.
+    """Cross-attention module (CAM, Eq. 1 to 6) between the audio and the video of a dialogue.
+
+    The audio of each utterance attends to the video of all utterances, and the video to the audio of all utterances.
     """
 
     def __init__(self, names: list[str], config: AvafnConfig) -> None:
@@ -41,8 +42,8 @@ class CrossAttention(nn.Module):
 
         Args:
             H: modality -> features, [B, L, d]: B dialogues, L utterances, d features.
-            allowed: modality -> bool [B, L or 1, L]; which utterances (columns) an utterance (row) may attend to when
-                this modality gives the keys.
+            allowed: modality -> bool [B, L, L]; which utterances (columns) an utterance (row) may attend to when this
+                modality gives the keys. [B, 1, L] if all rows are equal.
 
         Returns:
             Modality -> cross-attended features, [B, L, d].
@@ -108,7 +109,8 @@ class WeightedFusion(nn.Module):
     def balance(self) -> tuple[Tensor, Tensor]:
         """Return the weights alpha (audio) and beta (video) of Eq. 7, which are the same for all utterances.
 
-        Only with `fusion_weight: learned_scalar` (trained) or `fixed` (one half each).
+        With `fusion_weight: learned_scalar` they are trained; with `fusion_weight: fixed` each is one half. Do not call
+        this method with another `fusion_weight`.
         """
         alpha, beta = torch.zeros(2).softmax(0) if self.w is None else self.w.softmax(0)
         return alpha, beta

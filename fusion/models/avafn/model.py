@@ -209,8 +209,9 @@ class StateUpdate:
 class ContextAttention:
     """Soft attention over the context states of the earlier turns (Eq. 9): call `read` at a turn, then `add`.
 
-    Unless `context_attention` is `dot_query`, the score of a context does not depend on the current utterance. Then
-    the sums of Eq. 9b and 9c are updated turn by turn, and a turn costs the same in short and long dialogues.
+    With the switch `context_attention: dot_query`, the score of a context state depends on the current utterance. With
+    other values it does not: the sums of Eq. 9b and 9c are then updated turn by turn, so that a turn costs the same in
+    short and long dialogues.
     """
 
     def __init__(self, W: nn.ModuleList, kind: str, u: Tensor) -> None:
@@ -254,7 +255,7 @@ class ContextAttention:
 
 
 class Avafn(nn.Module):
-    """ "Mutual Cross-Attention in Dyadic Fusion Networks for Audio-Video Emotion Recognition".
+    """The model of "Mutual Cross-Attention in Dyadic Fusion Networks for Audio-Video Emotion Recognition".
 
     Our choice where the paper is silent: an absent modality of an utterance is replaced by the modality's mean over
     the training data, and the other modality does not attend to it (unless the whole dialogue lacks the modality).

@@ -122,7 +122,8 @@ class Intermediate(nn.Module):
 class Exchange(nn.Module):
     """Exchange stage (Algorithm 8, A13): a stream (modality) is updated by attention to the other stream.
 
-    For audio, A' = A2 + Attn(V2, A2): the stream that is updated gives the queries.
+    For audio, A' = A + Attn(V, A), with A and V the steps of audio and video: the stream that is updated gives the
+    queries.
     """
 
     def __init__(self, width: int, config: AvtcaConfig) -> None:
@@ -267,7 +268,7 @@ class Avtca(nn.Module):
         """Run the late stages: exchange, attention inside each stream, pooling over time (sections 4.8 to 4.10).
 
         Args:
-            x: modality -> steps A2 (audio) or V2 (video) of N clips, [N, T, C]: T steps of C features.
+            x: modality -> output of the method `middle` for N clips, [N, T, C]: T steps of C features.
             n: modality -> number of steps of each clip, [N].
 
         Returns:
@@ -291,8 +292,8 @@ class Avtca(nn.Module):
         """Run the face network, if any, and the first two convolution blocks of each modality (section 4.5).
 
         Returns:
-            Two dicts: modality -> steps A1 (audio) or V1 (video) of N clips, [N, T, C] (T steps of C features);
-            modality -> number of steps of each clip, [N].
+            Two dicts: modality -> output steps of the second convolution block for N clips (A1 for audio and V1 for
+            video in the paper), [N, T, C] (T steps of C features); modality -> number of steps of each clip, [N].
         """
         x, n = dict(clips.values), dict(clips.lengths)
         if self.faces is not None:
@@ -310,8 +311,8 @@ class Avtca(nn.Module):
         """Run the intermediate fusion (section 4.7), then two more convolution blocks of each modality.
 
         Returns:
-            Two dicts: modality -> steps A2 (audio) or V2 (video) of N clips, [N, T, C] (T steps of C features);
-            modality -> number of steps of each clip, [N].
+            Two dicts: modality -> output steps of the last convolution block for N clips (A2 for audio and V2 for video
+            in the paper), [N, T, C] (T steps of C features); modality -> number of steps of each clip, [N].
         """
         if len(self.modalities) == 2 and self.config.it:
             x = {m: x[m] + self.it[m](x[o], valid[o], x[m], valid[m]) for m, o, valid in self._pairs(x, n)}

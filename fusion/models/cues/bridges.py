@@ -29,7 +29,8 @@ class Bridges(nn.Module):
         direction: direction of the messages: `m2ta` (mel to text-audio), `ta2m` (text-audio to mel) or `both`.
         layers: whether the blocks use the `last` or the `first` layers of BERT and ViT.
         share: use the same bridges in all blocks.
-        lower: whether the mel picture has already passed ViT's lower layers; if not, it enters ViT's first layers.
+        lower: whether ViT's lower layers have already processed F_m. If not, the blocks use the first layers of ViT,
+            whatever `layers` says.
     """
 
     def __init__(

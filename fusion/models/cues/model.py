@@ -223,8 +223,8 @@ class Cues(nn.Module):
     def _pooled(self, values: Tensor, x: WindowedSequence, batch: Batch) -> Tensor:
         """Pool the steps of each of N windows into one vector p_1 (section 4.6), [N, width].
 
-        In prediction (EPC), all steps are pooled. In recognition (ERC), only the steps of the last utterance are, or
-        all steps if this utterance has none.
+        In prediction (EPC), all steps are pooled. In recognition (ERC), only the steps of the last utterance are
+        pooled; if this utterance has no steps, all steps are.
         """
         mask = x.mask
         if batch.prior_labels is None:
@@ -240,7 +240,7 @@ class Cues(nn.Module):
     ) -> tuple[WindowedSequence, WindowedSequence]:
         """Return two sequences for the first fusion step: the queries (speech) and the keys (text).
 
-        With a single modality, this modality is queries and keys. So is text in a window without speech.
+        A single modality gives both queries and keys. In a window without speech, text gives both.
         """
         if text is None or speech is None:
             alone = speech if text is None else text
@@ -307,7 +307,7 @@ class Cues(nn.Module):
     ) -> WindowedSequence:
         """Multiply each token state by a gate, computed from the score of the word that the token belongs to.
 
-        A token of several words takes the largest score; a token of no word has the score 0.
+        If several words share a token, the largest of their scores counts; a token of no word has the score 0.
         """
         position = torch.arange(h.shape[1], device=h.device)
         inside = (spans[..., 0, None] <= position) & (position < spans[..., 1, None]) & words.unsqueeze(-1)
@@ -318,7 +318,10 @@ class Cues(nn.Module):
         return WindowedSequence(h, tokens.lengths, last)
 
     def _speech(self, batch: Batch, places: Tensor, extent: WindowExtent) -> WindowedSequence:
-        """Compute the speech features F_a of each window: encoded speech frames, with prosody if `pe` is on."""
+        """Compute the speech features F_a of each window: encoded speech frames.
+
+        If the switch `pe` (prosody encoder) is on, encoded pitch and rhythm are added to the frames.
+        """
         x = gather_window(batch, "audio", places, extent)
         h = self.extract_speech(x.values, x.mask)
         if not self.config.pe:
@@ -343,7 +346,8 @@ def _refuse_what_lacks(widths: Widths, c: CuesConfig) -> None:
         if role in widths and reads != (widths[role] == 1):
             relation = f"`{switch}` takes only" if reads else f"only `{switch}` takes"
             raise UsageError(
-                f"cues: the {role} feature has steps of {widths[role]} numbers; {relation} ids or samples (1 number)",
+                f"cues: the first {role} feature has {widths[role]} values in each step; {relation} one value "
+                "(an id or sample)",
                 hint=f"name {wanted if reads else states} as the first {role} feature, or change the switch",
             )
     if "audio" not in widths:
@@ -355,8 +359,8 @@ def _refuse_what_lacks(widths: Widths, c: CuesConfig) -> None:
         )
     if c.pe and c.prosody_input == "mel_f0" and widths.get("bands") != BANDS:
         raise UsageError(
-            f"cues: prosody_input: mel_f0 needs features with pitch classes and {BANDS} mel bands, but the experiment "
-            "names none",
+            f"cues: `prosody_input: mel_f0` needs features with pitch classes and {BANDS} mel bands, but the "
+            "experiment names none",
             hint="after the speech feature and the mel picture, add FEATURE:classes and FEATURE:bands, where FEATURE "
             "is a feature of the encoder audio/pitch-mel",
         )

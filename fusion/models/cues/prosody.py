@@ -1,6 +1,7 @@
 """Prosody encoder of Cues: the pitch and rhythm encoders of a voice conversion network (Eq. 2).
 
-The paper feeds them speech frames. The voice conversion network itself takes pitch classes (257) and mel bands.
+In the paper, these encoders take speech frames as input. In the voice conversion network, the pitch encoder takes 257
+pitch classes and the rhythm encoder 80 mel bands.
 
 Source: docs/papers/cues.md, A2.
 """
@@ -124,7 +125,7 @@ class Prosody(nn.Module):
 
     Args:
         width: width of h_a.
-        sizes: size of the codes, `wide` or `narrow`.
+        sizes: LSTM units of pitch and rhythm for one direction: 64 and 2 (`wide`), or 32 and 1 (`narrow`).
         tracks: whether the encoders take pitch classes and mel bands instead of h_a.
         resample: in training, change the tempo of random segments inside the pitch encoder.
     """

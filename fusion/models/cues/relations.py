@@ -17,7 +17,7 @@ class Relations(nn.Module):
     F_t = h_t * Linear(Squeeze(M)), with h_t the word states.
 
     Args:
-        squeeze: how a row of M becomes the score of a word.
+        squeeze: how a row of M becomes the score of a word: `sum`, `mean` or `max` of the row.
         linear: map from scores to gates. `scalar`: the same affine map for every word. `full`: a square matrix over
             the scores of all words.
         symmetric: use the whole matrix M; if False, only its upper triangle.

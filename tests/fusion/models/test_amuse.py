@@ -501,7 +501,7 @@ def test_a_map_of_places_is_inside_the_softmax_and_passes_over_padding() -> None
     K, V = (valid @ W.weight.T for W in (injection.W_K, injection.W_V))
     wanted = ((q[0] @ K.T / math.sqrt(2)) @ injection.map[0, :3, :3].T).softmax(1) @ V
     assert torch.allclose(injection(q, Stream(f, mask))[0], wanted, atol=1e-6)
-    with pytest.raises(UsageError, match="fixed_linear: a sequence has 5 steps, more than the 4 allowed"):
+    with pytest.raises(UsageError, match="`score_scale: fixed_linear` allows 4 steps, but a sequence has 5"):
         injection(q, Stream(f, torch.ones_like(mask)))
 
 

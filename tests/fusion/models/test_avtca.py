@@ -623,5 +623,5 @@ def test_audio_that_is_too_short_everywhere_is_refused_instead_of_treated_as_abs
     params = toy_params(
         model="avtca", features={"audio": ["sound"]}, config={"divide": 8}, training={"seeds": 1, "epochs": 1}
     )
-    with pytest.raises(UsageError, match="needs 13 steps of an utterance, and the longest in train has 6"):
+    with pytest.raises(UsageError, match="needs at least 13 steps, but the longest training utterance has 6"):
         train_experiment("exp", params, tmp_path, work=tmp_path / "work")

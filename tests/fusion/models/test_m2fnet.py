@@ -274,7 +274,9 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="width 6 of audio is no multiple of 4 heads") as told:
         build({"text": 16, "audio": 6}, 3)
     assert "config.project" in told.value.hint
-    with pytest.raises(UsageError, match="fusion_type none cannot fuse 2 modalities"):
+    with pytest.raises(
+        UsageError, match="`fusion_type: none` is for a single modality, but the experiment has 2"
+    ):
         build({"text": 16, "audio": 8}, 3, fusion_type="none")
     with pytest.raises(UsageError, match="did you mean 'fusion_m'"):
         build(TINY, 3, fusion_n=1)
