@@ -80,8 +80,8 @@ def run_child(role: str, job: BenchJob, name: str, watched: bool = False) -> dic
     if code != 0:
         lines = (folder / "output.txt").read_text(encoding="utf-8", errors="replace").splitlines()
         raise WorkError(
-            f"the benchmark process `bench.extract {role}` failed with exit status {code}; correct what the last lines of "
-            "its output say:",
+            f"the benchmark process `bench.extract {role}` failed with exit status {code}; correct the error in "
+            "its output",
             details=lines[-20:],
         )
     answer: dict[str, Any] = json.loads((folder / "answer.json").read_bytes())

@@ -167,7 +167,7 @@ def run_ffmpeg(*arguments: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode != 0:
         raise WorkError(
-            f"ffmpeg failed with exit status {done.returncode}; correct what the last lines of its output say:",
+            f"ffmpeg failed with exit status {done.returncode}; correct the error in its output",
             details=done.stderr.splitlines()[-20:],
         )
 
@@ -198,7 +198,7 @@ def run_ercache(project: Path, *arguments: str) -> dict[str, Any]:
         err.seek(0)
         if code != 0:
             raise WorkError(
-                f"`ercache {arguments[0]}` failed with exit status {code}; correct what the last lines of its output say:",
+                f"`ercache {arguments[0]}` failed with exit status {code}; correct the error in its output",
                 details=err.read().splitlines()[-20:],
             )
         return {"seconds": seconds, "answer": json.loads(out.read()), **peaks}

@@ -168,7 +168,9 @@ def _mapped(scores: Tensor, linear: Tensor, mask: Tensor) -> Tensor:
     """
     longest, steps = int(mask.sum(1).max()), linear.shape[1]
     if longest > steps:
-        hint = "set `score_scale: affine`, which takes any length, or raise `text_steps`, `audio_steps` or `visual_steps`"
+        hint = (
+            "set `score_scale: affine` (any length), or raise `text_steps`, `audio_steps` or `visual_steps`"
+        )
         raise UsageError(
             f"amuse: `score_scale: fixed_linear` allows {steps} steps, but a sequence has {longest}",
             hint=hint,
