@@ -253,7 +253,7 @@ def _check(widths: Widths, config: M2FNetConfig) -> None:
         if w % config.heads
     ]
     if wrong:
-        hint = "set `project` to a multiple of `heads`, or change `heads` or the features"
+        hint = "set `config.project` to a multiple of `config.heads`, or choose other heads or features"
         raise UsageError(
             "m2fnet: a feature size is no multiple of the number of attention heads", details=wrong, hint=hint
         )
