@@ -44,7 +44,7 @@ def test_a_case_study_has_the_turns_and_both_kinds_of_attention_weights(data: Pa
 def test_a_run_without_these_attention_weights_is_refused(data: Path, entry: dict[str, object]) -> None:
     params = toy_params(features=SOUND_AND_FACE, training={"seeds": 1, "epochs": 1}, **entry)
     train_experiment("exp", params, data, work=data.parent / "work")
-    with pytest.raises(UsageError, match="no case study"):
+    with pytest.raises(UsageError, match="lacks the attention weights that a case study shows"):
         case_study(data / "models/exp", data, "train_d3")
 
 

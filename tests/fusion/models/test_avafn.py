@@ -614,7 +614,7 @@ def test_alpha_and_beta_are_logged_and_start_equal() -> None:
 
 
 def test_a_recurrence_without_any_state_is_refused() -> None:
-    with pytest.raises(UsageError, match="nothing is left"):
+    with pytest.raises(UsageError, match="the emotion state has no input"):
         build(use_acm=False, use_ssm=False, use_ilm=False)
 
 

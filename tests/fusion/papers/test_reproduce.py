@@ -164,7 +164,7 @@ def test_unknown_names_are_refused_with_a_suggestion(tmp_path: Path) -> None:
         list(reproduce("m2fnett", params(), tmp_path))
     with pytest.raises(UsageError, match="no table"):
         list(reproduce("m2fnet", params(), tmp_path, table="9"))
-    with pytest.raises(UsageError, match="how to reproduce avafn"):
+    with pytest.raises(UsageError, match="names no experiment from which to reproduce avafn"):
         list(reproduce("avafn", params(), tmp_path))
 
 
