@@ -141,7 +141,9 @@ def test_a_run_with_other_switches_is_refused(data: Path) -> None:
     changed["experiments"]["concat"]["config"] = {"hidden": 8}
     with pytest.raises(UsageError, match=r"with other params than params\.yaml has") as told:
         trained_systems(Params.model_validate(changed), data / "models")
-    assert "models/concat" in told.value.details[0] and str(told.value.hint).endswith("ercache train EXPERIMENT")
+    assert "models/concat" in told.value.details[0] and str(told.value.hint).endswith(
+        "ercache train EXPERIMENT"
+    )
 
 
 def test_the_page_has_its_place_and_a_row_for_every_model() -> None:
