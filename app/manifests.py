@@ -172,8 +172,8 @@ def manifest_and_root(
 def problem_rows(problems: Sequence[Problem]) -> list[tuple[str, str, str, str]]:
     """Summarise the problems that a scan found: one table row for each status and reason.
 
-    Each row has status, reason, number of utterances, and details of the first problems. Problems that cost utterances
-    or media come first.
+    Each row has status, reason, number of utterances, and details of the first problems. Problems that make
+    utterances or media unusable come first.
     """
     order = [Status.MISSING.value, Status.UNAVAILABLE.value]
     grouped: dict[tuple[str, str], list[Problem]] = defaultdict(list)

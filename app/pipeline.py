@@ -232,7 +232,9 @@ def _shown(runs: Sequence[str]) -> dict[str, Any]:
 
 
 def _curves(title: str, tables: Sequence[str], x: str, column: str) -> dict[str, Any]:
-    """Build the entry of dvc.yaml for a plot of mean and standard deviation over seeds, with one line per table.
+    """Build the entry of dvc.yaml for a plot of mean and standard deviation over seeds.
+
+    The plot has one line for each csv file in `tables`.
 
     DVC draws it with the template .dvc/plots/seeds.json.
     """

@@ -91,9 +91,9 @@ def reference_of(group: list[System]) -> str:
 
 
 def rank_models(group: list[System]) -> Ranking | None:
-    """Rank the models of a group by their mean rank. None if there is only one model.
+    """Rank the models of a group by their mean rank over the test dialogues. None if there is only one model.
 
-    A model is represented by its system with the most modalities.
+    On each dialogue, the models are ranked by weighted F1. Of each model, the system with the most modalities counts.
     """
     fullest = _fullest(group)
     return rank_systems(list(_outcomes(fullest.values()).values())) if len(fullest) > 1 else None
@@ -102,7 +102,7 @@ def rank_models(group: list[System]) -> Ranking | None:
 def against_reference(group: list[System]) -> list[dict[str, Any]]:
     """Compare every model with the reference model (see `reference_of`). The best model comes first.
 
-    A model is represented by its system with the most modalities.
+    Of each model, the system with the most modalities is compared.
 
     Returns:
         One dictionary per model with `system`, `model`, `modalities`, `parameters`, `seeds`, `validation`, `test`
@@ -123,7 +123,7 @@ def against_reference(group: list[System]) -> list[dict[str, Any]]:
 
 
 def against_single(group: list[System]) -> list[dict[str, Any]]:
-    """Compare each system with one modality with the system of the same model that has the most modalities.
+    """Compare each single-modality system to the system of the same model that has the most modalities.
 
     Returns:
         One dictionary per single-modality system, with the fields of `against_reference` and two more. `full` is the

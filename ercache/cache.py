@@ -5,8 +5,8 @@
     index           [N]            id, status, reason, number of frames, key and content digest of each utterance
 
 The file holds N utterances. Each may have any number T of rows. The first 512 bytes (HDF5's user block) hold a file
-signature and the sha256 of all later bytes. An utterance without the feature has a status that says so, and no rows. It
-is never stored as zeros.
+signature and the sha256 of all later bytes. An utterance without the feature has a status that says so, and no rows. A
+missing feature is never stored as zeros.
 """
 
 import hashlib
@@ -244,7 +244,11 @@ class CacheFile:
         return self._values[array][:], self._offsets[array]
 
     def coverage(self) -> dict[str, int]:
-        """Count the utterances by status: how many are `ok`, and how many have no feature for each reason."""
+        """Count the utterances by status: how many have the feature, and how many lack it for each reason.
+
+        Returns:
+            A dictionary from `ok`, or from status and reason such as `missing: no_face`, to number of utterances.
+        """
         count: dict[str, int] = {}
         for entry in self.entries:
             name = (

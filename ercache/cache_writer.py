@@ -47,11 +47,10 @@ def write_cache(
 
     Args:
         path: file to write.
-        specs: the arrays of the feature.
+        specs: name, shape and type of each array of the feature.
         entries: one entry per utterance, in manifest order.
-        arrays: `arrays[id]` is a dictionary from array name to values [T, ...] with T rows, for each utterance with
-            status `ok`.
-            Without `lengths`, it is read twice per utterance; with `lengths`, once.
+        arrays: for each utterance with status `ok`, `arrays[id]` is a dictionary from array name to values [T, ...]
+            with T rows. Each `arrays[id]` is read once if `lengths` is given, otherwise twice.
         provenance: how the feature was computed, as JSON values; no dates and no durations.
         lengths: number of rows of each array, one dictionary per entry; by default taken from the arrays.
 

@@ -145,7 +145,7 @@ def _disk_full_cause(error: BaseException | None) -> OSError | None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files beside a path that killed processes left behind. Otherwise DVC would track them."""
+    """Remove the temporary files that killed processes left beside `path`. Otherwise DVC would track these files."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         pid = leftover.name.rsplit(".", 1)[1]
         if not pid.isdigit() or psutil.pid_exists(int(pid)):
@@ -161,7 +161,10 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """Write a folder atomically: it appears complete or not at all.
 
     Write to the temporary folder inside the `with` block. When the block ends without an error, the temporary folder
-    replaces the target. After an error, the temporary folder is removed and the target stays unchanged.
+    replaces `target`. After an error, the temporary folder is removed and `target` stays unchanged.
+
+    Args:
+        target: the folder to write. An existing folder is replaced.
 
     Yields:
         The temporary folder.

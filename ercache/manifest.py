@@ -169,9 +169,14 @@ class Manifest:
         return tuple(split for split in self.splits if split.rpartition("/")[0] == name)
 
     def labels_digest(self, label_set: str, split: str) -> str:
-        """sha256 of all labels of a label set, and of a split or of all folds of a cross-validation.
+        """sha256 of all labels of a label set together with a split, or with all folds of a cross-validation.
 
-        A run stores this digest, so that a later change of labels or splits is noticed. Caches do not depend on labels.
+        A run stores this digest, so that ercache notices later changes of labels or splits. Caches do not depend on
+        labels.
+
+        Args:
+            label_set: name of a label set, or prefix of several ones (see `sets_of`).
+            split: name of a split, or name of a cross-validation (see `folds_of`).
         """
         sets = self.sets_of(label_set)
         if len(sets) == 1:

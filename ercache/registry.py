@@ -103,7 +103,7 @@ class Registry(Mapping[str, E], Generic[E]):
         return sorted({*(path.stem for path in files), *self.known})
 
     def mapped(self, value: Callable[[E], V]) -> Mapping[str, V]:
-        """A dictionary with the same keys. Its values are `value(entry)`, computed when a key is looked up."""
+        """Make a dictionary with the keys of this registry. Each value is `value(entry)`, computed at its lookup."""
         return _Mapped(self, value)
 
     def _complete_it(self) -> None:

@@ -185,8 +185,9 @@ def gc(
 ) -> None:
     """Free space in the store of finished results (one feature of one utterance each).
 
-    Results are deleted that cache files already hold, or that no manifest of this project needs. All projects of a user
-    share the store, but only the manifests of this project are read. Without --yes, nothing is deleted.
+    With --yes, the command deletes the results that cache files already hold, and the results that no manifest of this
+    project needs. All projects of a user share the store, but only the manifests of this project are read. Without
+    --yes, the command only counts these results.
 
     Example: [dim]ercache cache gc --yes[/]
     """

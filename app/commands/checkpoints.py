@@ -23,7 +23,7 @@ def register(cli: typer.Typer) -> None:
 
 @weights.command("ls")
 def ls(json: Json = False) -> None:
-    """List all checkpoints, each with its state (present or absent), source, size and licence.
+    """List all checkpoints, each with its state (present, absent, damaged or refused), source, size and licence.
 
     Example: [dim]ercache weights ls[/]
     """

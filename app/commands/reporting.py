@@ -77,7 +77,7 @@ def systems(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compare all trained experiments of each corpus with a reference system and with single modalities.
+    """Compare the trained models of each corpus with a reference model, and all modalities with each single one.
 
     Example: [dim]ercache systems --json[/]
     """

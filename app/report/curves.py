@@ -192,7 +192,7 @@ def _epochs(curves: Curves) -> tuple[float, float]:
 
 
 def _range(columns: Sequence[Mapping[int, Series]]) -> tuple[float, float]:
-    """Find the lowest and highest finite value of all curves, and add a margin. Without values, 0 and 1."""
+    """Find the lowest and highest finite value of all curves, and add a margin. Without any value, return 0 and 1."""
     values = np.concatenate([np.empty(0), *(y for column in columns for y in column.values())])
     values = values[np.isfinite(values)]
     if not len(values):

@@ -106,10 +106,10 @@ def label_notes(manifest: Manifest, given: Mapping[str, object], sets: Sequence[
 
     Args:
         given: dictionary from utterance id to the label in the file, an index into the classes of a label set.
-        sets: names of label sets whose order of classes the file may use. The first one in the manifest is used.
+        sets: names of label sets. Labels are compared with the first of these label sets that the manifest has.
 
     Returns:
-        Sentences for the user about equal and different labels.
+        Sentences for the user: how many labels are equal, and which ones differ.
     """
     name = next((s for s in sets if s in manifest.label_sets), None)
     if name is None or not given:

@@ -36,7 +36,7 @@ def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
         modality: ignored, because all features in the file are text.
 
     Raises:
-        UsageError: the file has another layout, is refused as unsafe, or its sentences differ from the manifest.
+        UsageError: the file has another layout, holds code, or its sentences differ from the manifest.
     """
     given = named_elements(load_pickle(path), LAYOUTS, path)
     ids = IdMatcher(manifest)
@@ -57,7 +57,7 @@ def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
         raise UsageError(
             f"{path}: no sentence in the file is in the manifest",
             details=unclear[:5],
-            hint="it belongs to another corpus or numbers dialogues differently; nothing was written",
+            hint="nothing was written; check that --corpus and --format fit this file",
         )
     check_unique(placed, path)
     check_sentences(given["sentences"], placed, ids, path)

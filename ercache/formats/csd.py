@@ -33,8 +33,8 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> FileContent:
         modality: modality of the features; if "", it is derived from the names in the file.
 
     Raises:
-        UsageError: the file has another layout or holds words, the modality is unknown, or the utterances have no
-            times.
+        UsageError: the file has another layout or holds words instead of vectors, the modality is unknown, or the
+            utterances have no times.
     """
     name, data = _open(path)
     modality = modality_of(f"{name} {path.stem}", modality)

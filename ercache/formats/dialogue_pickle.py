@@ -1,8 +1,10 @@
 """Read the tuple pickles of DialogueRNN, DialogueGCN, MMGCN, MM-DFN and their successors (IEMOCAP and MELD).
 
-Each element of the tuple is a dictionary from dialogue to one row per utterance. Which feature an element holds follows
-from the number of elements and from which of them holds the sentences. IEMOCAP files name their utterances
-(`Ses01F_impro01_F000`). MELD files number the dialogues continuously through train, dev and test.
+Each element of the tuple is a dictionary from dialogue to one row per utterance. The elements have no names. Their
+number, and the position of the element with the sentences, show which element holds which feature.
+
+IEMOCAP files name their utterances (`Ses01F_impro01_F000`). MELD files number the dialogues continuously through train,
+dev and test.
 """
 
 from collections.abc import Mapping, Sequence
@@ -147,7 +149,7 @@ def check_unique(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
     twice = [name for name in placed.values() if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
     if twice:
         raise UsageError(
-            f"{path}: two rows belong to the same utterance for {len(twice)} utterances: {first_few(twice)}",
+            f"{path}: {len(twice)} utterances have more than one row: {first_few(twice)}",
             hint="check that --corpus names the corpus of this file",
         )
 
@@ -168,9 +170,9 @@ def check_sentences(
     if agreement(pairs) < MIN_AGREEMENT:
         differ = [f"{a!r} is {b!r} in the manifest" for a, b in pairs if b and agreement([(a, b)]) < 1]
         raise UsageError(
-            f"{path}: only {agreement(pairs):.0%} of its sentences agree with the manifest",
+            f"{path}: only {agreement(pairs):.0%} of its sentences are equal to those in the manifest",
             details=differ[:5],
-            hint="it belongs to another corpus or numbers dialogues differently; nothing was written",
+            hint="nothing was written; check that --corpus and --format fit this file",
         )
 
 

@@ -26,8 +26,8 @@ _ALWAYS: Final = (
 def write_npz(sheet: FlatCache, path: Path) -> list[str]:
     """Write a cache as an npz file.
 
-    It holds the columns of `FlatCache` (id, status, ...), and `<array>/values` and `<array>/offsets` for each array.
-    `present` says which utterances have values. `ercache` holds specs and provenance as JSON.
+    The file holds the columns of `FlatCache` (id, status, ...), and `<array>/values` and `<array>/offsets` for each
+    array. The entry `present` says which utterances have values. The entry `ercache` holds specs and provenance (JSON).
 
     Returns:
         What the npz file does not hold, one sentence each.

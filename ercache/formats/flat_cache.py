@@ -50,11 +50,11 @@ class FlatCache:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
-                f"the description of the arrays in the file is missing or invalid ({error!r})"
+                f"damaged, or not exported by ercache: the specs of its arrays are missing or invalid ({error!r})"
             ) from error
         if not fits:
             raise UsageError(
-                "the shape, type or offsets of an array differ from the file's own description of it"
+                "damaged: the shape, type or offsets of an array do not fit the specs in the file"
             )
         return specs
 

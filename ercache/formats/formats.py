@@ -60,7 +60,7 @@ def import_file(
         Names of the features, paths of the caches, number of utterances, and notes for the user.
 
     Raises:
-        UsageError: the file is absent, not of that format, refused, or has no utterance of this corpus.
+        UsageError: the file is absent, not of that format, unsafe to load, or has no utterance of this corpus.
     """
     key = re.sub(r"[ _]", "-", form.lower())
     key = {"mmdfn": "mm-dfn"}.get(key, key)
@@ -80,7 +80,7 @@ def import_file(
     except _STRUCTURE as error:
         raise UsageError(
             f"{path}: the content does not fit the format {key} ({type(error).__name__}: {error})"[:500],
-            hint="docs/features.md describes the formats",
+            hint="check --format; docs/features.md describes the formats",
         ) from error
     return pack(content, manifest, root, name or content.name or _stem(path), imported)
 

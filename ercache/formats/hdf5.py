@@ -28,7 +28,7 @@ _HINT: Final = "check that the file is complete and of the given format"
 def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
     """Look up a dataset that is stored in the file itself.
 
-    Links, external datasets and virtual datasets are refused, because they would read other files.
+    Links, external datasets and virtual datasets are not returned, because they could read other files.
 
     Returns:
         The dataset, or None if the file itself holds no dataset of this name.

@@ -145,7 +145,8 @@ def _read(stored: Mapping[str, Mapping[str, Any]], folder: Path, utterance: str)
         array = array[max(first, 0) : first + count]
     if not array.size:
         raise UsageError(
-            f"{where}: the features of {utterance} are empty", hint="remove the cut, or compute it again"
+            f"{where}: the features of {utterance} are empty",
+            hint="remove the cut from the manifest, or compute its features again",
         )
     return {ARRAY: array}
 

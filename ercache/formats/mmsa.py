@@ -63,7 +63,7 @@ class _Gathered:
                 self.rows[key][utterance] = (values[i], None if lengths is None else lengths[i])
 
     def _has(self, utterance: str, label: object) -> bool:
-        """Whether the manifest gives this label to the utterance. A label in no label set counts as equal."""
+        """Whether the manifest gives this label to the utterance. Also true if no label set has such a label."""
         known = {value for values in self.ids.manifest.label_sets.values() for value in values}
         return str(label) not in known or str(label) in self.ids.by_id[utterance].labels.values()
 
@@ -78,7 +78,7 @@ def read_mmsa(path: Path, manifest: Manifest, modality: str) -> FileContent:
         modality: ignored, because the layout of the file defines the modality of each feature.
 
     Raises:
-        UsageError: the file has another layout, is refused as unsafe, or its texts differ from the manifest.
+        UsageError: the file has another layout, holds code, or its texts differ from the manifest.
     """
     given = load_pickle(path)
     if is_mult(given):
@@ -90,14 +90,14 @@ def read_mmsa(path: Path, manifest: Manifest, modality: str) -> FileContent:
             f"{path}: not an MMSA file, which is a dictionary of train, valid and test, each with `id` "
             f"(found: {found_keys})"
         )
-        raise UsageError(message, hint="docs/features.md describes the formats")
+        raise UsageError(message, hint="check --format; docs/features.md describes the formats")
     gathered = _Gathered(IdMatcher(manifest), path)
     for mode in modes:
         gathered.add(mode, given[mode])
     if agreement(gathered.spoken) < MIN_AGREEMENT:
         raise UsageError(
-            f"{path}: only {agreement(gathered.spoken):.0%} of the texts in the file agree with the manifest",
-            hint="it belongs to another corpus, or names utterances differently; nothing was written",
+            f"{path}: only {agreement(gathered.spoken):.0%} of its texts are equal to those in the manifest",
+            hint="nothing was written; check that --corpus names the corpus of this file",
         )
     notes, claims, found = _notes(gathered), {}, []
     for key in (k for k in MODALITY if gathered.rows[k]):

@@ -90,7 +90,8 @@ def _key(cache: CacheFile, manifest: Manifest) -> str:
     told = cache.provenance
     if told["corpus"] != manifest.corpus:
         raise UsageError(
-            f"{cache.path}: belongs to corpus {told['corpus']!r}, not to {manifest.corpus!r}: export them separately"
+            f"{cache.path}: belongs to corpus {told['corpus']!r}, not {manifest.corpus!r}",
+            hint="export the caches of each corpus separately",
         )
     unknown = sorted(set(cache.ids) - {u.id for u in manifest.utterances})
     if unknown:

@@ -35,7 +35,7 @@ def read_mult(path: Path, manifest: Manifest, modality: str) -> FileContent:
         modality: ignored, because the layout of the file defines the modality of each feature.
 
     Raises:
-        UsageError: the file has another layout, is refused as unsafe, or the times of the utterances are unknown.
+        UsageError: the file has another layout or holds code, or the times of the utterances are unknown.
     """
     return mult_content(load_pickle(path), path, manifest)
 
@@ -58,7 +58,9 @@ def mult_content(given: Any, path: Path, manifest: Manifest) -> FileContent:
             "id" not in part for part in given.values() if isinstance(part, dict)
         )
         why = "; it has no `id`, so the utterances of its rows are unknown" if lacking else ""
-        raise UsageError(f"{path}: not {_LAYOUT}{why}", hint="docs/features.md describes the formats")
+        raise UsageError(
+            f"{path}: not {_LAYOUT}{why}", hint="check --format; docs/features.md describes the formats"
+        )
     ids = IdMatcher(manifest)
     try:
         videos = by_video(utterance_times(path, manifest), ids)
@@ -119,7 +121,7 @@ def _seconds(start: str, end: str, where: str) -> tuple[float, float]:
         return float(start), float(end)
     except ValueError as error:
         message = f"{where}: {start!r} and {end!r} are not seconds; {_LAYOUT} is expected"
-        raise UsageError(message, hint="docs/features.md describes the formats") from error
+        raise UsageError(message, hint="check --format; docs/features.md describes the formats") from error
 
 
 def _zeros(rows: Mapping[str, Array]) -> str:

@@ -74,7 +74,7 @@ def _check_head(stream: IO[bytes], size: int, where: str, kinds: str) -> None:
     if dtype.kind not in kinds:
         raise UsageError(
             f"{where}: refused, because it is an array of {dtype}",
-            hint="features are numbers; no code was run",
+            hint="no code was run; save the array as numbers, without Python objects",
         )
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > size - stream.tell():
         raise UsageError(

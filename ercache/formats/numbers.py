@@ -8,6 +8,7 @@ import numpy as np
 from ercache.cache import Array
 from ercache.errors import UsageError
 
+_HINT: Final = "features are numbers; check that the right file was given"
 NUMBERS: Final = "biuf"  # dtype kinds of features: bool, integer, unsigned, float
 _TYPES: Final = (bool, int, float, np.bool_, np.number)
 
@@ -34,7 +35,10 @@ def as_numbers(value: Any, where: str) -> Array:
             f"{where} is not an array ({error})", hint="check that the file is complete"
         ) from error
     if array.dtype.kind not in NUMBERS:
-        raise UsageError(f"{where}: {array.dtype} values are not features", hint="features are numbers")
+        raise UsageError(
+            f"{where}: {array.dtype} values are not features",
+            hint=_HINT,
+        )
     return array
 
 
@@ -51,4 +55,7 @@ def _check(value: Any, where: str) -> None:
                 isinstance(item, np.ndarray) and item.dtype.kind in NUMBERS
             ):
                 kind = item.dtype if isinstance(item, np.ndarray) else type(item).__name__
-                raise UsageError(f"{where}: {kind} values are not features", hint="features are numbers")
+                raise UsageError(
+                    f"{where}: {kind} values are not features",
+                    hint=_HINT,
+                )

@@ -67,7 +67,10 @@ def is_plain_key(value: object) -> bool:
 
 
 class Dtype:
-    """Safe replacement for `numpy.dtype`: numbers, texts and objects. A pickle can set only the byte order."""
+    """Safe replacement for `numpy.dtype`. It allows types of numbers, texts and objects, but no records.
+
+    The state that a pickle gives it can change only its byte order.
+    """
 
     __hash__ = None  # type: ignore[assignment]
     __slots__ = ("spelling",)

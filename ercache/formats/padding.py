@@ -1,7 +1,7 @@
 """Find and remove the padding of sequences that were padded to equal length.
 
-MMSA pads at the end; MMSA-FET with `--pad-location start` pads at the start. A given length says how many rows are
-values, but not which ones. The rows of zeros show the side.
+MMSA pads at the end; MMSA-FET with `--pad-location start` pads at the start. The length of a sequence says
+how many of its rows are values, but not which ones. Rows of zeros show at which end the padding is.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class CutResult:
 
     Attributes:
         side: where most utterances of the file have their padding, `start` or `end`; `end` if no utterance shows it.
-        unsure: utterances whose padding may be at the start or at the end, if no utterance of the file shows it.
+        unsure: utterances whose padding may be at either end; empty if any utterance of the file shows at which end.
         rows: dictionary from utterance to values without padding, [T, D].
         inside: utterances that lose a nonzero row, no matter at which end the padding is removed.
     """

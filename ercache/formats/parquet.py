@@ -36,7 +36,9 @@ def read_parquet(path: Path) -> Any:
     ]
     if odd:
         raise UsageError(
-            f"{path}: some columns hold neither numbers nor texts", details=odd[:20], hint="remove them"
+            f"{path}: some columns hold neither numbers nor texts",
+            details=odd[:20],
+            hint="remove these columns",
         )
     texts = [field.name for field in schema if _is_text(field.type)]
     table = pq.read_table(path, read_dictionary=texts, partitioning=None)

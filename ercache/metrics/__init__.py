@@ -1,8 +1,8 @@
 """Scores of predictions over several seeds, with bootstrap confidence intervals.
 
 Each metric is one file with an `ENTRY`. Most metrics need only a confusion matrix; some need probabilities. A class
-index is an int in 0..C-1 for C classes. Only labelled utterances count. If a class is neither true nor predicted
-anywhere, its F1 is 0 and counts in the macro mean. UAR is the mean recall over the classes that occur.
+index is an int in 0..C-1 for C classes. Only labelled utterances count. A class that is never true and never predicted
+has the F1 score 0, which counts in the macro mean. UAR is the mean recall over the classes that occur.
 """
 
 from ercache.metrics.base import METRICS, Metric, in_order

@@ -17,8 +17,9 @@ WIDTH: Final = 1024
 class InvertedResidual(nn.Module):
     """Building block of ShuffleNet v2.
 
-    With stride 1 (then i = o), one half of the channels skips the convolutions. At the end, the channels of both halves
-    are interleaved.
+    Two branches each compute one half of the output channels. With stride 1 (then i = o), the first branch passes the
+    first half of the input channels on unchanged, and the second branch convolves the second half. With stride 2, both
+    branches convolve all input channels. At the end, the channels of the two branches are interleaved.
 
     Args:
         i, o: number of input and of output channels.
@@ -40,7 +41,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform a feature map by depthwise and pointwise convolutions, and interleave the channels of both halves.
+        """Transform feature maps by two branches of convolutions, and interleave the output channels of the branches.
 
         Args:
             x: feature maps of B pictures, [B, i, h, w]: i channels, height h, width w.

@@ -147,7 +147,10 @@ class ContextEncoder(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """The audio branch: convolutions, position encoding, 10 learned extra tokens, and transformer layers."""
+    """The audio branch: convolutions, position encoding, and transformer layers.
+
+    Before the transformer layers, 10 learned vectors (the "extra tokens") are put in front of the frames of each clip.
+    """
 
     def __init__(self, width: int, heads: int, depth: int) -> None:
         super().__init__()
@@ -164,14 +167,16 @@ class AudioEncoder(nn.Module):
         self.context_encoder = ContextEncoder(width, heads, depth)
 
     def forward(self, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the whole audio branch: turn audio samples into states, one per 20 ms.
+        """Run the whole audio branch: turn audio samples into states, one per frame of 20 ms.
+
+        The states of 10 extra tokens, learned vectors that are not part of the audio, come before those of the frames.
 
         Args:
             sound: B clips of n samples at 16 kHz, [B, n].
 
         Returns:
-            Two tensors: states of the 10 extra tokens and T frames with D values, [B, 10 + T, D]; the distance bias for
-            the attention of all later layers, [1, heads, 10 + T, 10 + T].
+            Two tensors: states of the 10 extra tokens and T frames with D values, [B, 10 + T, D]; and the bias that all
+            later layers add to their attention scores, [1, heads, 10 + T, 10 + T].
         """
         x = self.project_features(self.local_encoder(sound))
         x = x + self.relative_positional_encoder(x)
@@ -204,7 +209,7 @@ class Emotion2vec(nn.Module):
             sound: B clips of n samples at 16 kHz, each clip normalised to mean 0 and variance 1, [B, n].
 
         Returns:
-            States of T frames with D values, without the extra tokens, [B, T, D].
+            States of T frames with D values, [B, T, D]. The 10 extra tokens of `AudioEncoder` are left out.
         """
         x, bias = self.modality_encoders["AUDIO"](sound)
         for block in self.blocks:

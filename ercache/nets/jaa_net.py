@@ -81,9 +81,9 @@ class LocalConvolution(nn.Module):
 
 
 class RegionLayer(nn.Module):
-    """Hierarchical multi-scale region layer: one convolution of the whole map, then three convolutions of its tiles.
+    """Hierarchical multi-scale region layer: one convolution of the whole map, then three convolutions in tiles.
 
-    The tiles of these three are a grid of 8 x 8, 4 x 4 and 2 x 2.
+    The three convolutions divide the map into a grid of 8 x 8, 4 x 4 and 2 x 2 tiles.
 
     Args:
         i, o: number of input and of output channels.
@@ -98,7 +98,9 @@ class RegionLayer(nn.Module):
         self.bn = nn.BatchNorm2d(o)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve a feature map as a whole, then in tiles of three sizes; the result is the sum of both.
+        """Convolve a feature map as a whole, then three times in tiles, from small to large tiles.
+
+        The three results in tiles are concatenated and added to the result of the first convolution.
 
         Args:
             x: feature map of B faces, [B, i, h, w]: i channels, height h, width w.
@@ -124,7 +126,7 @@ class RegionLearning(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute region features of B faces: feature maps whose parts are convolved with weights of their own.
+        """Compute region features of B faces: feature maps from convolutions with different weights for each tile.
 
         Args:
             x: aligned faces, [B, 3, 176, 176].
@@ -188,7 +190,7 @@ class AlignNet(nn.Module):
 
 
 class AttentionRefinement(nn.Module):
-    """Refines the predefined attention map of each action unit by convolutions of its own.
+    """Refines the predefined attention maps of a face. Each action unit has its own convolutions.
 
     Checkpoint file: `local_attention_refine`.
     """
@@ -317,7 +319,7 @@ PARTS: Final[dict[str, type[nn.Module]]] = {  # by the names of the authors' fil
 
 
 def au_centres(landmarks: Tensor) -> Tensor:
-    """Compute the two centres of each of 12 action units from the landmarks of B faces.
+    """Find the two points of the face that are the centres of each of 12 action units, from the landmarks of B faces.
 
     Args:
         landmarks: x and y of 49 landmarks in pixels, [B, 49, 2].

@@ -1,4 +1,7 @@
-"""RoBERTa in several sizes: build the network, load a checkpoint, and make embeddings of Cues' speaker tokens."""
+"""RoBERTa in several sizes: build the network, load a checkpoint, and make embeddings of speaker tokens for Cues.
+
+Cues is one of the fusion models.
+"""
 
 from typing import TYPE_CHECKING, Final
 

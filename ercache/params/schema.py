@@ -129,8 +129,9 @@ class TrainingParams(Strict):
             plateau_factor). `steps` divides it by 10 after each epoch in `milestones`. `cosine` first increases it
             linearly over the share `warmup` of the epochs, then lowers it to 0.
         gamma: exponent of the focal loss; 0 gives cross-entropy.
-        class_weights: `balanced` weighs a class by N / (C n_c), from the train labels. In a multi-label task it weighs
-            the presence of an emotion by (times absent) / (times present).
+        class_weights: weights in the loss; `none` weighs all classes equally. `balanced` weighs class c by
+            N / (C n_c), for N train labels, C classes and n_c train labels of class c. In a multi-label task, it weighs
+            the presence of an emotion by (number of train utterances without it) / (number with it).
         modality_dropout: probability of hiding a modality of an utterance during training. At least one modality always
             stays.
         standardize: standardise every feature with the mean and standard deviation of the train subset.
@@ -250,7 +251,8 @@ class PretrainParams(Strict):
         corpus, label_set, split: corpus whose train and dev utterances are used, the labels to learn, and the split.
         folder: folder to train on instead of a corpus. Its files are `<folder>/<label>/*`. The option `--folder`
             overrides it.
-        labels: meaning of the folder's labels. With `identity`, no identity is in both train and dev.
+        labels: what the labels of the folder name: classes (`class`) or people (`identity`). With `identity`, all
+            files of a person are either in train or in dev.
         config: switches of the extractor.
         training: training params.
     """
@@ -298,8 +300,8 @@ class Params(Strict):
         training: training params of all models.
         experiments: name of an experiment -> its params.
         sweeps: hyper-parameter search.
-        reproduce: paper -> corpus -> experiment that `ercache reproduce` changes for each row of the paper's tables, or
-            one such experiment per task.
+        reproduce: paper -> corpus -> name of an experiment, or one name per task. For each row of the paper's tables,
+            `ercache reproduce` trains a changed copy of this experiment.
     """
 
     roots: dict[str, str] = {}

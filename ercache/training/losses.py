@@ -28,7 +28,8 @@ def masked_cross_entropy(
     Returns:
         Two values: the loss, and the number of labelled utterances.
 
-    Source: M2FNet, Eq. 14, whose 1 / (M k) is read as 1 / sum_i k_i; AMuSE, Eq. 5, with the sign corrected.
+    Source: M2FNet, Eq. 14, where we divide the sum over all utterances by the number of labelled utterances; AMuSE,
+        Eq. 5, with the sign corrected.
     """
     flat, truth = logits.flatten(0, 1), labels.flatten()
     count = int((truth != IGNORED).sum())

@@ -24,8 +24,8 @@ def fetch(key: str) -> list[Path]:
         Paths of the added files.
 
     Raises:
-        WeightsError: the checkpoint has no source for downloads, or a downloaded file has another sha256 than the table
-            or the record.
+        WeightsError: the checkpoint has no source for downloads, or the sha256 of a downloaded file differs from the
+            one in the table of checkpoints or in `record.json`.
         WorkError: the download failed. The message names id, size and licence, and the hint says what to do instead.
     """
     row = checkpoint(key)
@@ -69,8 +69,10 @@ def _from_hub(row: Checkpoint, folder: Path) -> tuple[str, list[Path]]:
         found = [one for one in commits if one.startswith(commit)]
         if len(found) != 1:
             raise WorkError(
-                f"{row.source}: {len(found)} commits begin with {commit}, so the table's revision is not clear; "
-                "write the whole commit into the table of checkpoints"
+                f"{row.source}: {len(found)} commits begin with {commit}, so the revision of checkpoint {row.key!r} is "
+                "ambiguous or wrong",
+                hint="write the whole commit into the row of this checkpoint, in ercache/weights/catalogue.py or in "
+                "the file that ERCACHE_CHECKPOINTS names",
             )
         commit = found[0]
     info = api.model_info(row.source, revision=commit or None)

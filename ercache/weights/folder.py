@@ -44,8 +44,8 @@ class WeightStatus:
     """Whether a checkpoint can be used. If not, why, and what to do.
 
     Attributes:
-        state: `present`, `absent`, `damaged` (some files are absent or have another content) or `refused` (it can never
-            be loaded).
+        state: `present`, `absent`, `damaged` (some files are absent or have another content) or `refused` (ercache
+            never loads this checkpoint; `detail` says why).
         detail: explanation of the state.
         remedy: what to do; "" if the checkpoint is present.
     """
@@ -169,7 +169,7 @@ def expected_digest(row: Checkpoint, name: str, file: WeightFile) -> str:
 
 
 def remedy(row: Checkpoint) -> str:
-    """Say in one sentence which command or download brings an absent checkpoint."""
+    """Say in one sentence how the user can get an absent checkpoint: which command to run or what to download."""
     if row.remedy or row.refused:
         return row.remedy
     if row.published:
@@ -230,10 +230,15 @@ def write_record(row: Checkpoint, record: IngestRecord) -> None:
 
 
 def status(read: bool = True) -> list[WeightStatus]:
-    """Find out for every checkpoint in the table whether it is present, absent, damaged or refused.
+    """Find out for every checkpoint in the table whether its files are present, absent or damaged.
+
+    A checkpoint that ercache never loads has the state `refused`, whether its files are present or not.
 
     Args:
-        read: whether to read the files and compare their sha256. If False, a file that exists counts as present.
+        read: whether to read the files and compare their sha256. If False, a file that exists counts as undamaged.
+
+    Returns:
+        One `WeightStatus` per checkpoint, in the order of the table.
     """
     return [_status(row, read) for row in checkpoints().values()]
 

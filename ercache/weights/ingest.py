@@ -30,8 +30,8 @@ def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
         Paths of the copied files.
 
     Raises:
-        WeightsError: files are absent, unreadable, or have another sha256 than the table or the record. The details
-            list all of them.
+        WeightsError: files are absent or unreadable, or their sha256 differs from the one in the table of
+            checkpoints or in `record.json`. The details list all of these files.
     """
     row = checkpoint(key)
     if row.refused or row.kind == "wheel":

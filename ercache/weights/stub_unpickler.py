@@ -100,14 +100,18 @@ def tensors_of(path: Path, inside: str) -> dict[str, Tensor]:
     state = saved.get(inside) if inside and isinstance(saved, dict) else saved
     if not isinstance(state, dict) or not state:
         found = ", ".join(map(str, saved)) if isinstance(saved, dict) else type(saved).__name__
-        raise WeightsError(f"{path}: holds no state dict under {inside!r} (it has: {found})"[:500])
+        raise WeightsError(
+            f"{path}: holds no state dict under {inside!r} (it has: {found})"[:500],
+            hint="check that it is the published file",
+        )
     other = [
         f"{name}: {type(value).__name__}" for name, value in state.items() if not isinstance(value, Tensor)
     ]
     if other:
         raise WeightsError(
-            f"{path}: {len(other)} entries of the state dict are not tensors; is it the published file?",
+            f"{path}: {len(other)} entries of the state dict are not tensors",
             details=other[:20],
+            hint="check that it is the published file",
         )
     return {str(name): tensor.contiguous().clone() for name, tensor in state.items()}
 
@@ -126,14 +130,18 @@ class _Unpickler(
         kind, dtype, key, _, numel, *view = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype) or any(view):
             raise WeightsError(
-                f"not a plain PyTorch checkpoint (unsupported tensor storage: {str(pid)[:200]})"
+                f"not a plain PyTorch checkpoint (unsupported tensor storage: {str(pid)[:200]})",
+                hint="check that it is the published file",
             )
         return self._storage(str(key), dtype, int(numel))
 
 
 def _rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     if not isinstance(storage, Storage):
-        raise WeightsError("not a plain PyTorch checkpoint (a tensor has no storage)")
+        raise WeightsError(
+            "not a plain PyTorch checkpoint (a tensor has no storage)",
+            hint="check that it is the published file",
+        )
     return storage.values.as_strided(size, stride, offset)  # refuses what lies beyond the storage
 
 
@@ -154,7 +162,10 @@ def _read_zip(path: Path) -> Any:
     members = {name.split("/", 1)[-1]: info for name, info in members_of(path, packed=False).items()}
     with zipfile.ZipFile(path) as archive:
         if "data.pkl" not in members:
-            raise WeightsError("a zip archive, but not one that torch saved (it has no data.pkl)")
+            raise WeightsError(
+                "a zip archive, but not one that torch saved (it has no data.pkl)",
+                hint="check that it is the published file",
+            )
         if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
             raise WeightsError("the tensors have big-endian byte order, which is not supported")
         loaded: dict[str, Storage] = {}
@@ -191,7 +202,10 @@ def _read_legacy(stream: mmap.mmap) -> Any:
         return _Unpickler(io.BytesIO(stream[start:end]), storage).load()
 
     if load() != MAGIC:
-        raise WeightsError("in neither of the two formats of torch.save")
+        raise WeightsError(
+            "the file has neither of the two formats of torch.save",
+            hint="check that it is the published file",
+        )
     load(), load()  # protocol and machine, not needed
     saved, keys = load(), load()
     for key in keys:
@@ -214,7 +228,10 @@ def _check(data: bytes | mmap.mmap, start: int) -> int:
     try:
         return check_pickle(data, start, _ALLOWED, KEYS)
     except BadPickle as error:
-        raise WeightsError(f"refused: {error}") from error
+        raise WeightsError(
+            f"refused, because its pickle is unsafe or damaged: {error}",
+            hint="check that it is the published file",
+        ) from error
 
 
 def _main(source: str, inside: str, target: str) -> int:

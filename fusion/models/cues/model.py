@@ -320,7 +320,7 @@ class Cues(nn.Module):
     def _speech(self, batch: Batch, places: Tensor, extent: WindowExtent) -> WindowedSequence:
         """Compute the speech features F_a of each window: encoded speech frames.
 
-        If the switch `pe` (prosody encoder) is on, encoded pitch and rhythm are added to the frames.
+        If the config switch `pe` (prosody enhancement) is on, encoded pitch and rhythm are added to the frames.
         """
         x = gather_window(batch, "audio", places, extent)
         h = self.extract_speech(x.values, x.mask)
