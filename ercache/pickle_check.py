@@ -67,8 +67,9 @@ def _described(op: pickletools.OpcodeInfo) -> tuple[str, int, int]:
     """Describe a pickle opcode.
 
     Returns:
-        Three values: its name, its kind (one of the constants `_PLAIN` to `_LONG`), and the size of its argument in
-            bytes. A negative size is a constant of `pickletools` that says where the file stores the size.
+        Three values: its name; what the check must do with it (a constant of this file, from `_PLAIN` to `_LONG`); and
+            the size of its argument in bytes. If the size varies, the third value is negative: a code of `pickletools`
+            for the place in the file that holds the size.
     """
     plain = not op.stack_before and [kind.name for kind in op.stack_after] not in (["mark"], [])
     kind = _KIND.get(op.name, _PLAIN if plain else _OTHER)

@@ -32,10 +32,12 @@ class TooLarge(Refused):
 
 @contextmanager
 def copy_budget(most: int) -> Iterator[None]:
-    """Context manager: limit how much all replacement functions together may copy inside the `with` block.
+    """Context manager: limit how much data the loading of a pickle may copy inside the `with` block.
+
+    The functions of this module, which rebuild numpy's arrays, count what they copy.
 
     Args:
-        most: largest sum of copied bytes and copied items.
+        most: largest total; every copied byte of an array and every copied item of a list counts as one.
 
     Raises:
         TooLarge: a call inside the block exceeds the limit.

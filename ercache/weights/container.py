@@ -34,7 +34,7 @@ def check_torch_file(path: Path) -> None:
     except (BadArchive, BadPickle) as error:
         raise WeightsError(
             f"{path}: not readable as a checkpoint ({error})",
-            hint="download it again; torch.save writes neither compressed nor encrypted archives",
+            hint="the file is not as torch.save wrote it (compressed or encrypted); download the original file",
         ) from error
 
 

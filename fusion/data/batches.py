@@ -313,7 +313,10 @@ class PaddedBatches:
             yield self._gathered(picked)
 
     def _cut(self, spans: Sequence[int], size: int) -> list[list[int]]:
-        """Sort spans by length, and cut the sorted list into batches: at most `size` spans, fewer if spans are long."""
+        """Sort spans (dialogues, or windows of dialogues) by length, and divide the sorted list into batches.
+
+        A batch has at most `size` spans. It has fewer if they would exceed the limits of memory at the top of this file.
+        """
         batches: list[list[int]] = [[]]
         held = most = 0  # utterances of the last batch; numbers in its largest utterance
         for d in sorted(

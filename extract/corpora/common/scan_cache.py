@@ -39,7 +39,10 @@ class FileStamp:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the file is old enough that any later change would also change its times."""
+        """Whether the last change of the file is so long ago that the next one must show in its modification time.
+
+        Two changes shortly after each other may get the same time.
+        """
         return time.time_ns() - self.modified > SETTLED_NS
 
 

@@ -24,7 +24,8 @@ class MfccParams(Strict):
         n_fft: length of an analysis window, samples.
         hop: step between analysis windows, samples.
         n_mels: number of mel bands, from 0 Hz to half the rate.
-        deltas: whether `pooled` also describes the change from frame to frame.
+        deltas: whether the utterance vector (`pooled`) also holds mean and deviation of the changes from frame to
+            frame. The array `frames` has no such changes.
         pad_mode: how the first and last analysis windows are padded: with silence (`constant`) or with the
             mirrored sound (`reflect`).
         window_seconds: use only this many seconds in the middle of every clip (AVT-CA: 3.6 s); None for the whole clip.
