@@ -61,8 +61,8 @@ def instants(kind: PictureRequest, times: Times, keys: Times, ref: MediaRef, lon
 def expected_count(at: Times, times: Times, ref: MediaRef, longest: float) -> int:
     """Return how many different pictures a clip should give for the requested times.
 
-    The result is the number of requested times, or the number of pictures that begin in the clip if that is smaller: two
-    requested times may fall into the time of one picture.
+    The result is the number of requested times, or the number of pictures that begin in the clip if that is smaller:
+    two requested times may fall into the time of one picture.
 
     Args:
         at: the requested times as returned by `instants`; times after the end of the file do not count.

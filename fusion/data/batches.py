@@ -315,7 +315,7 @@ class PaddedBatches:
     def _cut(self, spans: Sequence[int], size: int) -> list[list[int]]:
         """Sort spans (dialogues, or windows of dialogues) by length, and divide the sorted list into batches.
 
-        A batch has at most `size` spans. It has fewer if they would exceed the limits of memory at the top of this file.
+        A batch has at most `size` spans, and fewer if they would exceed the limits of memory at the top of this file.
         """
         batches: list[list[int]] = [[]]
         held = most = 0  # utterances of the last batch; numbers in its largest utterance

@@ -29,9 +29,9 @@ def resolve_references(
         video, audio: media references of the utterance.
         media_facts: path -> media facts; a path that is not in it is absent.
         policy: what to do when a time span ends after its file. `trim` moves the end to the end of the file, separately
-            for pictures and sound. `keep` and `drop` leave the span unchanged. Under every policy a problem is reported.
-            Its reason is BEYOND_FILE if the span ends after the pictures and after the sound, and SHORTER if it ends
-            after only one of them. With `drop`, the caller removes utterances that have the reason BEYOND_FILE.
+            for pictures and sound. `keep` and `drop` leave the span unchanged. Every policy reports a problem. The
+            reason is BEYOND_FILE if the span ends after the pictures and after the sound, and SHORTER if it ends after
+            only one of them. With `drop`, the caller removes utterances that have the reason BEYOND_FILE.
 
     Returns:
         The references to video and audio, and the problems.

@@ -52,7 +52,7 @@ VALIDATION: Final = (
 
 
 def is_happy_in_published(turn: IemocapTurn) -> bool:
-    """Return whether published feature files give a turn the label happy although it has no majority in the release (53 turns).
+    """Return whether published feature files label a turn happy although the release has no majority for it (53 turns).
 
     In these turns the actors rated themselves happy and nothing else, and at least one outside rater said happy.
     """
