@@ -20,6 +20,7 @@ from ercache.formats.dialogue_pickle import (
 from ercache.formats.ids import IdMatcher, TextLine, match_lines
 from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest
+from ercache.wording import count_noun
 
 _LAYERS: Final = ("roberta1", "roberta2", "roberta3", "roberta4")  # the last layer first
 _TAIL: Final = ("sentences", "train", "test", "valid")
@@ -66,7 +67,7 @@ def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
     )
     if unclear:
         notes.append(
-            f"{len(unclear)} rows were left out, because several utterances fit: {first_few(unclear)}"
+            f"{count_noun(len(unclear), 'row')} left out, because several utterances fit: {first_few(unclear)}"
         )
     labels = {
         name: given["labels"][d][i] for (d, i), name in placed.items() if i < len(given["labels"].get(d, ()))

@@ -18,6 +18,7 @@ from ercache.formats.ids import MIN_AGREEMENT, IdMatcher, agreement
 from ercache.formats.numbers import as_numbers
 from ercache.formats.unpickle import load_pickle
 from ercache.manifest import Manifest
+from ercache.wording import count_noun
 
 _HEAD: Final = ("ids", "speakers", "labels")
 _TAIL: Final = ("sentences", "train", "test")
@@ -149,7 +150,7 @@ def check_unique(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
     twice = [name for name in placed.values() if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
     if twice:
         raise UsageError(
-            f"{path}: {len(twice)} utterances have more than one row: {first_few(twice)}",
+            f"{path}: more than one row for {count_noun(len(twice), 'utterance')}: {first_few(twice)}",
             hint="check that --corpus names the corpus of this file",
         )
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ercache.cache import Array, ArraySpec, CacheFile, Status
 from ercache.errors import UsageError
 from ercache.manifest import Manifest
+from ercache.wording import count_noun
 
 LABEL: Final = "label:"  # prefix of a column with the labels of a label set
 
@@ -92,7 +93,8 @@ def _of_manifest(manifest: Manifest, ids: Sequence[str]) -> dict[str, list[Any]]
     unknown = [i for i in ids if i not in by_id]
     if unknown:
         raise UsageError(
-            f"{len(unknown)} utterances of the cache are not in the manifest of {manifest.corpus}: {unknown[0]}",
+            f"{count_noun(len(unknown), 'utterance')} of the cache not in the manifest of {manifest.corpus}:"
+            f" {unknown[0]}",
             hint="scan the corpus again, then extract the feature again",
         )
     rows = [by_id[i] for i in ids]

@@ -17,6 +17,7 @@ from ercache.files import atomic_file
 from ercache.formats.content import first_few
 from ercache.formats.mult import MODES
 from ercache.manifest import Manifest, Utterance
+from ercache.wording import count_noun
 
 _KEYS: Final = {"text": "text", "audio": "audio", "visual": "vision"}
 _SUBSETS: Final = {"train": "train", "dev": "valid", "test": "test"}  # part or subset -> mode
@@ -69,7 +70,9 @@ def write_mmsa(
     rows = [u for u in manifest.utterances if any(u.id in given for given in values.values())]
     outside = [u.id for u in rows if u.id not in mode_of]
     if outside:
-        lost.append(f"{len(outside)} utterances outside train, dev and test: {first_few(outside)}")
+        lost.append(
+            f"{count_noun(len(outside), 'utterance')} outside train, dev and test: {first_few(outside)}"
+        )
     content = {}
     for mode in MODES:
         mine = [u for u in rows if mode_of.get(u.id) == mode]
@@ -77,7 +80,9 @@ def write_mmsa(
             content[mode] = _mode(mine, values, labels, manifest)
     null = [u.id for u in rows if u.labels.get(labels) is None]
     if null:
-        lost.append(f"{len(null)} utterances without a label of {labels} get the class -1: {first_few(null)}")
+        lost.append(
+            f"class -1 for {count_noun(len(null), 'utterance')} without a label of {labels}: {first_few(null)}"
+        )
     if not _numbers(manifest.label_sets[labels]):
         lost.append(f"{labels} is no scale: regression_labels hold the number of the class")
     lost += [f"the label set {name}" for name in manifest.label_sets if name != labels]
@@ -95,7 +100,9 @@ def _key(cache: CacheFile, manifest: Manifest) -> str:
         )
     unknown = sorted(set(cache.ids) - {u.id for u in manifest.utterances})
     if unknown:
-        message = f"{cache.path}: {len(unknown)} utterances are not in the manifest: {first_few(unknown)}"
+        message = (
+            f"{cache.path}: {count_noun(len(unknown), 'utterance')} not in the manifest: {first_few(unknown)}"
+        )
         raise UsageError(message, hint="scan the corpus again, then extract the feature again")
     if told.get("modality") not in _KEYS:
         raise UsageError(f"{cache.path}: the file does not say its modality", hint="export it to npz")

@@ -19,6 +19,7 @@ from ercache.formats.content import FileContent, FoundFeature, first_few
 from ercache.formats.numbers import NUMBERS
 from ercache.manifest import Manifest
 from ercache.reasons import Reason
+from ercache.wording import count_noun
 
 LACKING: Final = Reason.ABSENT  # reason of utterances that the file does not name
 
@@ -183,10 +184,13 @@ def _inspect(found: FoundFeature) -> _Inspected:
             odd.append(utterance)
     notes = []
     if zeros:
-        notes.append(f"{len(zeros)} utterances have only zeros, which were kept: {first_few(zeros)}")
+        notes.append(
+            f"only zeros, which were kept, for {count_noun(len(zeros), 'utterance')}: {first_few(zeros)}"
+        )
     if odd:
         notes.append(
-            f"{len(odd)} utterances have NaN or infinite values, which training will refuse: {first_few(odd)}"
+            f"NaN or infinite values, which training will refuse, for {count_noun(len(odd), 'utterance')}:"
+            f" {first_few(odd)}"
         )
     return _Inspected(specs, entries, lengths, tuple(notes))
 

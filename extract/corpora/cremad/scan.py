@@ -15,6 +15,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.params.schema import Strict
 from ercache.reasons import Reason
+from ercache.wording import count_noun
 from extract.corpora.common.copies import Copies, problems_of_copies
 from extract.corpora.common.entry import CorpusEntry, ScanProgress
 from extract.corpora.common.inspect_media import MediaFacts, inspect_media, problems_of_media
@@ -141,7 +142,7 @@ def _clips(folder: FolderListing) -> tuple[ClipFiles, list[Problem], dict[str, s
             strangers.append(path)
     problems = []
     if strangers:
-        told = f"{len(strangers)} files: {list_some(strangers)}"
+        told = f"{count_noun(len(strangers), 'file')}: {list_some(strangers)}"
         problems.append(Problem(None, "note", "not_a_clip_name", told))
     if folder.archives():
         told = f"is everything in them unpacked? {list_some(folder.archives())}"
@@ -242,7 +243,7 @@ def _notes(utterances: Sequence[Utterance], clips: ClipFiles) -> list[Problem]:
 
 def _unrated(utterances: Sequence[Utterance], ratings: ClipRatings) -> list[Problem]:
     lacking = [u.id for u in utterances if ratings.source and not ratings.has(u.id)]
-    told = f"{len(lacking)} clips stand in no row of {ratings.source}: {list_some(lacking)}"
+    told = f"{count_noun(len(lacking), 'clip')} without a row in {ratings.source}: {list_some(lacking)}"
     return [Problem(None, "note", "no_ratings", told, len(lacking))] if lacking else []
 
 

@@ -22,6 +22,7 @@ from ercache.errors import CorpusError
 from ercache.manifest import Manifest, Problem
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
+from ercache.wording import count_noun
 from extract.corpora.common.entry import CorpusEntry, ScanProgress
 from extract.corpora.common.equivalent_names import to_nfc
 from extract.corpora.common.inspect_media import inspect_media
@@ -225,7 +226,7 @@ def _from_transcripts(
     stems = {choice.stem for choice in paired}
     idle = [path for path in media if stem_of(path) not in stems]
     if idle:
-        found.note("media_without_transcript", f"{len(idle)} files: {list_some(idle)}")
+        found.note("media_without_transcript", f"{count_noun(len(idle), 'file')}: {list_some(idle)}")
     return found
 
 
@@ -304,7 +305,7 @@ def _note_clips(
     used = {path for clip in clips for path in clip.paths}
     idle = [path for path in recordings.media if path not in used]
     if table and idle:
-        found.note("media_without_row", f"{len(idle)} files: {list_some(idle)}")
+        found.note("media_without_row", f"{count_noun(len(idle), 'file')}: {list_some(idle)}")
     nobody = sum(UNKNOWN in clip.speaker.split("/") for clip in clips)
     if nobody:
         message = f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}"

@@ -10,6 +10,7 @@ from ercache.digests import digest_of_file
 from ercache.errors import CorpusError
 from ercache.manifest import Manifest, MediaRef, Problem, Utterance
 from ercache.reasons import Missing
+from ercache.wording import count_noun
 from extract.corpora.common.copies import Copies, problems_of_copies
 from extract.corpora.common.entry import CorpusEntry, ScanProgress
 from extract.corpora.common.inspect_media import MediaFacts, inspect_media
@@ -255,7 +256,7 @@ def _problems_of_part(part: MeldPart) -> list[Problem]:
     files_named = {name: _CLIP.fullmatch(name.removeprefix(PREFIX)) for name in part.clips}
     idle = [n for n, match in files_named.items() if not match or (int(match[1]), int(match[2])) not in rows]
     if idle:
-        detail = f"{part.name}: {len(idle)} files belong to no row: {list_some(sorted(idle))}"
+        detail = f"{part.name}: {count_noun(len(idle), 'file')} without a row: {list_some(sorted(idle))}"
         return [*repaired, Problem(None, "note", "clip_without_row", detail)]
     return repaired
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from ercache.manifest import Problem, Utterance
+from ercache.wording import count_noun
 from extract.corpora.common.listing import FolderListing, list_some
 from extract.corpora.mosei.labels import CSD
 from extract.corpora.mosei.release import FOLDS, MoseiFiles
@@ -54,7 +55,9 @@ def notes_of(
         )
     idle = sorted(set(release.full) - videos)
     if idle:
-        yield Problem(None, "note", "video_without_segment", f"{len(idle)} files: {list_some(idle)}")
+        yield Problem(
+            None, "note", "video_without_segment", f"{count_noun(len(idle), 'file')}: {list_some(idle)}"
+        )
     if source:
         single = sum(u.labels["emotion6"] is None and u.labels["sentiment7"] is not None for u in utterances)
         yield Problem(

@@ -129,4 +129,4 @@ def test_mmsa_distinguishes_missing_labels_from_numbers(tmp_path: Path) -> None:
     assert np.isnan(plain["valid"]["regression_labels"]).all() and plain["valid"][
         "classification_labels"
     ].tolist() == [-1]
-    assert any("1 utterances without a label" in line for line in lost)
+    assert any("1 utterance without a label" in line for line in lost)

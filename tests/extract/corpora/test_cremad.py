@@ -232,7 +232,7 @@ def test_raters_have_label_sets_of_their_own_and_a_tie_is_no_label(
     assert labels[other] == ["neutral", None, None, None]
     assert labels["1040_ITH_SAD_X"] == ["sad", "happy", "sad", "neutral"]
     assert found.label_sets["perceived6"] == found.label_sets["emotion6"]
-    assert any("1 clips stand in no row" in d and "1001_IOM_NEU_XX" in d for d in told(found, "no_ratings"))
+    assert any("1 clip without a row" in d and "1001_IOM_NEU_XX" in d for d in told(found, "no_ratings"))
     assert list(found.sources) == ["CREMA-D/processedResults/summaryTable.csv"]
     assert any("perceived6: 0 neutral (1972)" in d for d in told(found, "count_differs"))
 
