@@ -16,7 +16,7 @@ import numpy as np
 from ercache.params.schema import Limits
 from extract.media.audio import SoundPiece, sound_piece
 from extract.media.container import is_data_error
-from extract.media.probe import Packets
+from extract.media.probe import MAX_TICKS, Packets
 from extract.media.recording import SETTLING_SECONDS, PacketRanges, Recording
 from extract.media.scaling import Scaler
 from extract.media.types import Image, Times
@@ -242,7 +242,7 @@ class DecodingPass:
         if self._facts.repaired and number < len(packets.shift):
             ticks = round(float(packets.shift[number]) / float(packet.time_base))
             if packet.pts is not None:
-                packet.pts += ticks
+                packet.pts = max(-MAX_TICKS, min(MAX_TICKS, packet.pts + ticks))
             packet.dts = None  # otherwise the decoder may prefer the damaged decoding time
         return packet
 

@@ -18,6 +18,7 @@ from extract.media.timeline import BACKWARD_JUMP, DURATION_MARGIN, FORWARD_JUMP,
 from extract.media.types import Times
 
 # Containers whose index leads directly to a packet. In the containers without an index, a seek goes to a byte.
+MAX_TICKS: Final = 1 << 62  # a damaged time may be larger than FFmpeg's 64 bits hold
 FORMATS_WITH_INDEX: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
 # A packet of at most this size only says that the picture does not change, even if it is marked as a key.
 EMPTY_PACKET_BYTES: Final = 8
@@ -274,7 +275,7 @@ def _packets(
 
 def ticks_of(seconds: Any, stream: Any) -> Any:
     """Convert n times, [n], from seconds into whole ticks, the time unit of a stream."""
-    return np.rint(seconds / float(stream.time_base)).astype(np.int64)
+    return np.clip(np.rint(seconds / float(stream.time_base)), -MAX_TICKS, MAX_TICKS).astype(np.int64)
 
 
 def _display_shift(column: list[Any], stream: Any, shift: Times, last: float) -> Times:

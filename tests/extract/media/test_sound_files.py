@@ -15,6 +15,7 @@ from ercache.params.schema import Limits
 from ercache.reasons import Reason
 from extract.media import Span, read_spans
 from extract.media.probe import probe
+from tests.support.hostile_clocks import seal_ogg
 from tests.support.media_makers import LIMITS, RATE, read_sound, reason_of, run
 
 Sound = NDArray[np.float32]
@@ -320,3 +321,18 @@ def test_true_silence_is_silence(tmp_path: Path) -> None:
     for channels in (1, 2, 6):
         path = encoded(tmp_path / f"{channels}.wav", 0 * noise(channels))
         assert reason_of(silent(path)) is Reason.SILENT
+
+
+def test_a_clock_of_an_ogg_page_that_no_64_bits_hold_costs_no_sample(tmp_path: Path) -> None:
+    path = encoded(tmp_path / "a.ogg", noise(seconds=3), "-c:a", "libvorbis")
+    whole, _ = read_sound(path, MediaRef(path.name), LIMITS)
+    data = bytearray(path.read_bytes())
+    pages = [at for at in range(len(data) - 4) if data[at : at + 4] == b"OggS"]
+    at = pages[-2]
+    data[at + 13] ^= 0x80  # the sign of the page's time
+    seal_ogg(data, at)
+    path.write_bytes(data)
+    damaged, _ = read_sound(path, MediaRef(path.name), LIMITS)
+    np.testing.assert_allclose(
+        damaged[: len(whole)], whole, atol=1e-4
+    )  # and the last block to its end, as FFmpeg
