@@ -179,10 +179,8 @@ def extract(
     left_out: dict[str, str] = {}
     if by_default and random_weights is None:
         names, left_out = default_names(loaded, corpus)
-    chosen = check_extractors(
-        features_of(loaded, names, profile or "default", random_weights),
-        corpus, loaded, allow_foreign=allow_foreign_extractor,
-    )  # fmt: skip
+    named = features_of(loaded, names, profile or "default", random_weights)
+    chosen = check_extractors(named, corpus, loaded, allow_foreign=allow_foreign_extractor)
     manifest = load_or_scan(corpus, root, loaded)
     wanted = _with_input(manifest, chosen, limit, left_out, by_default)
     media = any(feature.spec.modality != "text" for feature in wanted)

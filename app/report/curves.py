@@ -6,7 +6,7 @@ page.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -16,9 +16,6 @@ from app.report.runs import Curves, Run, read_curves
 from ercache.training.selection import SCORE
 from ercache.wording import count_noun
 
-WIDTH: Final = 240
-HEIGHT: Final = 168
-LEFT, RIGHT, TOP, BOTTOM = 48, 234, 6, 132  # of the axes, inside WIDTH x HEIGHT
 MARGIN: Final = 0.05  # room above and below the curves, as a share of their range
 Kind = Literal["train", "validation"]
 Series = NDArray[np.float64]
@@ -62,7 +59,16 @@ class Panel:
         label: text of the vertical axis.
         epochs: first and last epoch of the horizontal axis.
         values: lowest and highest value of the vertical axis.
+        width, height: size of the drawing.
+        left, right, top, bottom: where the axes lie inside it.
     """
+
+    width: ClassVar = 240
+    height: ClassVar = 168
+    left: ClassVar = 48
+    right: ClassVar = 234
+    top: ClassVar = 6
+    bottom: ClassVar = 132
 
     label: str
     epochs: tuple[float, float]
@@ -70,12 +76,6 @@ class Panel:
     bands: list[Shape] = field(default_factory=list)
     lines: list[Shape] = field(default_factory=list)
     rings: list[Ring] = field(default_factory=list)
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = RIGHT
-    top: int = TOP
-    bottom: int = BOTTOM
 
     @property
     def x_ticks(self) -> list[Tick]:
@@ -90,12 +90,12 @@ class Panel:
     def x(self, epoch: float) -> float:
         """Horizontal position of an epoch in the drawing, from the left edge."""
         low, high = self.epochs
-        return LEFT + (RIGHT - LEFT) * (epoch - low) / (high - low)
+        return self.left + (self.right - self.left) * (epoch - low) / (high - low)
 
     def y(self, value: float) -> float:
         """Vertical position of a value in the drawing, from the upper edge: in an SVG, larger positions are lower."""
         low, high = self.values
-        return BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low)
+        return self.bottom - (self.bottom - self.top) * (value - low) / (high - low)
 
     def points(self, epochs: Series, values: Series) -> str:
         """Write the points of a line over epochs as a text `x,y x,y ...`. Values that are not finite are left out."""

@@ -1,6 +1,6 @@
 """Confusion matrices, and the scores that can be computed from them.
 
-The results equal those of scikit-learn bit by bit, which tests check. scikit-learn is not imported here, because that
+The results equal those of scikit-learn, which tests check. scikit-learn is not imported here, because that
 would add seconds to the start of every command.
 """
 
@@ -14,22 +14,17 @@ from ercache.metrics.base import METRICS, Floats, Ints, Rates
 
 
 def scores(truth: Ints, predicted: Ints, classes: int) -> dict[str, float]:
-    """Weighted F1, macro F1, accuracy and UAR of predictions, as fractions.
+    """Compute all metrics of predictions that a confusion matrix determines, as fractions.
 
     Args:
         truth, predicted: true and predicted class indices of N utterances, [N].
         classes: number of classes, including classes that do not occur.
 
     Returns:
-        A dictionary from the four metric keys to scores.
+        A dictionary from metric key to score.
     """
-    rates = Rates(confusion(truth, predicted, classes))
-    return {
-        "weighted_f1": float(np.average(rates.f1, weights=rates.support)),
-        "macro_f1": float(np.mean(rates.f1)),
-        "accuracy": float(np.mean(truth == predicted)),
-        "uar": float(np.mean(rates.recall[rates.support > 0])),
-    }
+    found = scores_of_confusions(confusion(truth, predicted, classes))
+    return {key: float(score) for key, score in found.items()}
 
 
 def per_class(truth: Ints, predicted: Ints, names: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -78,9 +73,7 @@ def dialogue_confusions(truth: Ints, predicted: Ints, dialogue: Ints, classes: i
 
 
 def scores_of_confusions(counts: NDArray[Any]) -> dict[str, Floats]:
-    """Compute all metrics of many confusion matrices [..., C, C] of C classes at once.
-
-    The results equal those of `scores`, which takes one set of predictions at a time and is too slow for a bootstrap.
+    """Compute all metrics of many confusion matrices [..., C, C] of C classes at once, as a bootstrap needs.
 
     Returns:
         A dictionary from metric key to scores [...].

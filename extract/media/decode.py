@@ -16,7 +16,7 @@ import numpy as np
 from ercache.params.schema import Limits
 from extract.media.audio import SoundPiece, sound_piece
 from extract.media.container import is_data_error
-from extract.media.probe import MAX_TICKS, Packets
+from extract.media.probe import MAX_TICKS, Packets, ticks_of
 from extract.media.recording import SETTLING_SECONDS, PacketRanges, Recording
 from extract.media.scaling import Scaler
 from extract.media.types import Image, Times
@@ -240,9 +240,9 @@ class DecodingPass:
         """Return a packet with corrected timestamps, if the file's timestamps are damaged."""
         packets = self._facts.video if kind == "video" else self._facts.audio
         if self._facts.repaired and number < len(packets.shift):
-            ticks = round(float(packets.shift[number]) / float(packet.time_base))
             if packet.pts is not None:
-                packet.pts = max(-MAX_TICKS, min(MAX_TICKS, packet.pts + ticks))
+                corrected = packet.pts + int(ticks_of(packets.shift[number], packet))
+                packet.pts = max(-MAX_TICKS, min(MAX_TICKS, corrected))
             packet.dts = None  # otherwise the decoder may prefer the damaged decoding time
         return packet
 

@@ -18,7 +18,9 @@ from extract.media.timeline import BACKWARD_JUMP, DURATION_MARGIN, FORWARD_JUMP,
 from extract.media.types import Times
 
 # Containers whose index leads directly to a packet. In the containers without an index, a seek goes to a byte.
-MAX_TICKS: Final = 1 << 62  # a damaged time may be larger than FFmpeg's 64 bits hold
+MAX_TICKS: Final = (
+    1 << 63
+) - 1024  # largest float64 below 2^63: damaged times may not fit into FFmpeg's 64 bits
 FORMATS_WITH_INDEX: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
 # A packet of at most this size only says that the picture does not change, even if it is marked as a key.
 EMPTY_PACKET_BYTES: Final = 8
@@ -274,7 +276,7 @@ def _packets(
 
 
 def ticks_of(seconds: Any, stream: Any) -> Any:
-    """Convert n times, [n], from seconds into whole ticks, the time unit of a stream."""
+    """Convert one time, or times [n], from seconds into whole ticks, the time unit of a stream or packet."""
     return np.clip(np.rint(seconds / float(stream.time_base)), -MAX_TICKS, MAX_TICKS).astype(np.int64)
 
 

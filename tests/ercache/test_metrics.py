@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from ercache import metrics
 
@@ -101,22 +101,9 @@ def test_the_majority_floor_of_iemocap() -> None:
     assert majority_scores({0: 384, 1: 143, 2: 245, 3: 170, 4: 299, 5: 381}) == (23.67, 9.06)
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
-def test_scores_of_confusions_equal_scikit_learn(pairs: list[tuple[int, int]]) -> None:
-    truth, guess = (np.array(side) for side in zip(*pairs, strict=True))
-    fast = metrics.scores_of_confusions(metrics.confusion(truth, guess, 4))
-    slow = metrics.scores(truth, guess, 4)
-    assert {name: float(value) for name, value in fast.items()} == pytest.approx(slow)
-    weighted = f1_score(truth, guess, labels=range(4), average="weighted", zero_division=0)
-    assert slow["weighted_f1"] == pytest.approx(weighted)
-    if set(guess) <= set(truth) and len(set(truth)) > 1:
-        assert slow["uar"] == pytest.approx(balanced_accuracy_score(truth, guess))
-
-
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
-def test_scores_equal_scikit_learn_to_the_last_bit(pairs: list[tuple[int, int]]) -> None:
+def test_scores_equal_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     truth, guess = np.array(pairs).T
     precision, recall, f1, support = precision_recall_fscore_support(
         truth, guess, labels=np.arange(4), zero_division=0

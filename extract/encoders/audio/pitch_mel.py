@@ -14,7 +14,7 @@ from ercache.cache import ArraySpec
 from ercache.params.schema import Strict
 from ercache.reasons import Missing
 from ercache.weights import Weights
-from extract.encoders.audio.common import encode_singly
+from extract.encoders.audio.common import encode_singly, load_librosa
 from extract.encoders.audio.voice_mel import BANDS, HOP, RATE, WINDOW, mel_levels
 from extract.encoders.base import Encoded, EncoderKind, EncoderSpec, Input, Sample
 from extract.media.types import FloatArray
@@ -54,6 +54,7 @@ class PitchMel:
 
     def __init__(self, params: PitchMelParams, device: str = "cpu", weights: Weights | None = None) -> None:
         self.params = params
+        load_librosa()
 
     @staticmethod
     def input(params: PitchMelParams) -> Input:

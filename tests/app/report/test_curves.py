@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.report.curves import BOTTOM, LEFT, RIGHT, TOP, Panel, _draw, _range
+from app.report.curves import Panel, _draw, _range
 
 
 @pytest.fixture
@@ -12,8 +12,8 @@ def panel() -> Panel:
 
 
 def test_the_corners_of_the_axes_are_the_ends_of_the_ranges(panel: Panel) -> None:
-    assert (panel.x(0), panel.x(10)) == (LEFT, RIGHT)
-    assert (panel.y(0), panel.y(2)) == (BOTTOM, TOP)
+    assert (panel.x(0), panel.x(10)) == (Panel.left, Panel.right)
+    assert (panel.y(0), panel.y(2)) == (Panel.bottom, Panel.top)
 
 
 def test_ticks_are_round_and_inside_the_ranges(panel: Panel) -> None:
