@@ -23,7 +23,8 @@ PAPER_CLIPS: Final = 60  # full-size networks take seconds for each clip
 
 
 def _extract(folder: Path, clips: int, encoder_set: str, scale: int) -> dict[str, Any]:
-    kinds = {"encoder_set": encoder_set, "engine": load_params().engine, "policy": load_params().faces}
+    params = load_params()
+    kinds = {"encoder_set": encoder_set, "engine": params.engine, "policy": params.faces}
     return extract.measure(folder, clips, scale=scale, **kinds)  # type: ignore[arg-type]
 
 

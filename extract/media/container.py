@@ -80,11 +80,9 @@ class Deadline:
         Raises:
             Missing: the time is over (reason `TIMEOUT`).
         """
-        began = time.monotonic()
-        self._tick()
-        now = time.monotonic()
-        self._deadline += now - began
-        if now > self._deadline:
+        with self.paused():
+            self._tick()
+        if time.monotonic() > self._deadline:
             raise Missing(Reason.TIMEOUT, f"the file was not read within {self.seconds:g} s")
 
 
@@ -104,7 +102,8 @@ class ErrorLog:
 
         Args:
             name: where the error occurred, for example `demuxer`.
-            error: the exception."""
+            error: the exception.
+        """
         self.logs.append((av.logging.ERROR, name, error_text(error)))
 
     def __bool__(self) -> bool:
@@ -141,9 +140,8 @@ def open_media(
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, "fflags": "+genpts"}
     if _is_plain_wav(path):
         options["max_probe_packets"] = "1"  # saves the 4 ms that FFmpeg searches for compressed sound
-        options["max_size"] = str(
-            WAV_PACKET_BYTES
-        )  # by default 60 packets for a clip of 4 s, each with our overhead
+        # By default a clip of 4 s has 60 packets, and each costs time here.
+        options["max_size"] = str(WAV_PACKET_BYTES)
     with av.logging.Capture(True) as logs, errors_as_missing(deadline, error_log), ExitStack() as containers:
         error_log.logs = logs
         deadline.check()

@@ -120,7 +120,8 @@ def train_text(
 def states_of(network: nn.Module, texts: Texts, device: str = "cpu") -> EmbeddingSet:
     """Return the state of the token `<s>` in each of N utterances, D values each, [N, D], with the labels.
 
-    These are the values that a feature with the parameter `pool: cls` has."""
+    These are the values that a feature with the parameter `pool: cls` has.
+    """
     order = sorted(range(len(texts)), key=lambda n: len(texts.tokens[n]))
     rows: list[np.ndarray] = [np.empty(0)] * len(texts)
     for start in range(0, len(order), READ_AT_ONCE):

@@ -83,7 +83,8 @@ def _take_images(queue: Tensor, rows: Tensor, images: int, random: torch.Generat
     """Take the next images of a class for a batch; return (indices taken, indices still in the queue).
 
     No image is taken twice for one batch. When the queue is too short, all images of the class are added in a random
-    order."""
+    order.
+    """
     if len(rows) <= images:
         return rows, queue
     if len(queue) < images:

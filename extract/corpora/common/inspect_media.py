@@ -147,9 +147,8 @@ def _from_json(text: str) -> MediaFacts:
 
 
 OnFound = Callable[[Mapping[str, MediaFacts]], None]
-open_pool: Callable[[int], Executor] = (
-    process_pool  # how the workers are made; tests inspect in their own process
-)
+# How the worker processes are started; tests inspect files in their own process instead.
+open_pool: Callable[[int], Executor] = process_pool
 
 
 def _inspect_all(root: Path, left: list[list[str]], on_found: OnFound) -> None:
