@@ -39,7 +39,6 @@ def measure(
     *,
     scale: int = 10,
     engine: EngineParams | None = None,
-    policy: FacePolicy | None = None,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Measure the extraction of one set of features with ercache, the naive script and the floor.
@@ -51,7 +50,6 @@ def measure(
         encoder_set: name of the set of features, a key of `bench.sets.SETS`.
         scale: also measure the memory with this number of copies of every clip; 0 to measure no memory.
         engine: params of ercache's extraction engine.
-        policy: face policy of ercache; the naive script uses the defaults of facenet-pytorch.
         device: name of a torch device, such as `cpu` or `cuda:0`.
 
     Returns:
@@ -73,7 +71,7 @@ def measure(
         manifest=folder / "bench.jsonl",
         encoder_set=encoder_set,
         engine=engine or EngineParams(),
-        policy=policy or FacePolicy(),
+        policy=FacePolicy(),
         device=device,
     )
     naive, ours, floor = (run_child(role, job, role) for role in ("naive", "ours", "floor"))

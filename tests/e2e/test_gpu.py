@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from bench import extract
-from bench.faces import FAST
 from ercache.cache import CacheFile
 from ercache.params.schema import EngineParams
 from tests.e2e.conftest import MakeProject
@@ -40,6 +39,6 @@ def test_features_of_a_gpu_are_those_of_the_cpu(make_project: MakeProject, cuda:
 @pytest.mark.full
 def test_meld_takes_ten_minutes_on_a_gpu(tmp_path: Path, cuda: str) -> None:
     engine = EngineParams(shard=64, batch=64, workers=12)
-    figures = extract.measure(tmp_path, 240, "paper", scale=0, engine=engine, policy=FAST, device=cuda)
+    figures = extract.measure(tmp_path, 240, "paper", scale=0, engine=engine, device=cuda)
     print({name: value for name, value in figures.items() if not isinstance(value, dict)})
     assert figures["projected_meld_hours"] <= MELD_HOURS

@@ -307,7 +307,7 @@ KINDS: dict[str, Kind] = {
     "turned": only_pictures("turned.mp4", copied(before=("-display_rotation", "90"), of=TURNED)),
     "upside down": only_pictures("down.mp4", copied(before=("-display_rotation", "180"), of=UPSIDE_DOWN)),
     "interlaced": only_pictures("fields.mkv", seen(*X264, "-flags", "+ildct+ilme", "-x264-params", "tff=1")),
-    "63 x 47": only_pictures("63x47.mkv", seen("-vf", "scale=63:47", "-c:v", "ffv1"), Reason.NO_FACE, words=SIX),
+    "24 x 18": only_pictures("24x18.mkv", seen("-vf", "scale=24:18", "-c:v", "ffv1"), Reason.NO_FACE, words=SIX),
     "16 x 16": only_pictures("16.mp4", seen("-vf", "scale=16:16", *X264), Reason.NO_FACE, words=SIX),
     "2 x 2": only_pictures("2.mp4", seen("-vf", "scale=2:2", *X264), Reason.NO_FACE, words=SIX),
     "black": only_pictures("black.mp4", seen("-vf", "lutyuv=y=16:u=128:v=128", *X264), Reason.NO_FACE, words=SIX),

@@ -8,7 +8,7 @@ from typing import Final
 
 from ercache.manifest import Problem
 from extract.corpora.common.copies import Copies
-from extract.corpora.common.listing import FolderListing, list_some
+from extract.corpora.common.listing import FolderListing, counted, list_some
 
 EMOTIONS: Final = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 CHANNELS: Final = ("speech", "song")
@@ -110,9 +110,9 @@ def find_performances(folder: FolderListing) -> tuple[list[Performance], list[Pr
             misfiled.append(f"{path}: its name says actor {stem[-2:]}")
         copies.add((stem[3:], stem[:2]), path, 2 if elsewhere else 0 if actor else 1)
     problems = [
-        *_note("not_a_clip_name", "files have another name", strangers),
-        *_note("other_folder", "files lie in the folder of another actor", misfiled),
-        *_note("archives", "archives may still be packed", folder.archives()),
+        *_note("not_a_clip_name", "file", "with another name", strangers),
+        *_note("other_folder", "file", "in the folder of another actor", misfiled),
+        *_note("archives", "archive", "perhaps not unpacked yet", folder.archives()),
     ]
     files: dict[str, dict[str, str]] = defaultdict(dict)
     for (performance, medium), path in copies.chosen.items():
@@ -120,8 +120,9 @@ def find_performances(folder: FolderListing) -> tuple[list[Performance], list[Pr
     return [_performance(name, files[name]) for name in sorted(files)], problems, copies.duplicates
 
 
-def _note(reason: str, what: str, found: Sequence[str]) -> list[Problem]:
-    return [Problem(None, "note", reason, f"{len(found)} {what}: {list_some(found)}")] if found else []
+def _note(reason: str, noun: str, what: str, found: Sequence[str]) -> list[Problem]:
+    detail = f"{counted(len(found), noun)} {what}: {list_some(found)}"
+    return [Problem(None, "note", reason, detail)] if found else []
 
 
 def _performance(name: str, files: Mapping[str, str]) -> Performance:

@@ -189,7 +189,7 @@ def test_recordings_with_subtitles_are_dialogues(tmp_path: Path, film: Path) -> 
         ("gone_1", "BOB", "Yes", None),
         ("b__a_0", "Eve", "Oh", ("b/a.mp4", 0.5, 1.5)),
     ]
-    assert told(found, "media_without_transcript") == ["1 files: idle.mp4"]
+    assert told(found, "media_without_transcript") == ["1 file: idle.mp4"]
     assert told(found, "transcript_without_media") == ["gone.srt: its texts are kept"]
     assert sorted(found.sources) == ["a.srt", "b/a.en.vtt", "gone.srt"]
 
@@ -357,7 +357,7 @@ def test_media_that_cannot_be_had_are_told_and_their_rows_kept(tmp_path: Path) -
         "text": "unreadable",
         "._good": "absent",
     }
-    assert len(found.utterances) == 8 and told(found, "media_without_row") == ["1 files: idle.wav"]
+    assert len(found.utterances) == 8 and told(found, "media_without_row") == ["1 file: idle.wav"]
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_missing_videos_are_listed_and_cut_clips_serve_for_them(tmp_path: Path, 
     put(root, f"{VIDEO}/idle.mp4", film)
     found = scan(root)
     assert told(found, "missing_videos") == ["1 of 2: FcAgbLF6__s"]
-    assert told(found, "video_without_segment") == ["1 files: idle.mp4".replace(".mp4", "")]
+    assert told(found, "video_without_segment") == ["1 file: idle"]
     media = {u.id: (u.video.path, u.video.start) for u in found.utterances if u.video}
     assert media["FcAgbLF6__s_12"] == (f"{CUT}/FcAgbLF6__s_12.mp4", None)
     absent = [p.utterance for p in found.problems if p.reason == "absent"]

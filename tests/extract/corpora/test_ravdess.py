@@ -212,10 +212,8 @@ def test_mirrors_that_hold_everything_twice_give_each_performance_once(
     assert u.video and u.video.path == "Actor_01/01-01-03-01-01-01-01.mp4"
     (again,) = told(found, "repeated_file")
     assert again.startswith("2 files are there again and left out: 2 with the same bytes")
-    assert told(found, "other_folder")[0].startswith(
-        "1 files lie in the folder of another actor: all/Actor_02/"
-    )
-    assert told(found, "archives") == ["1 archives may still be packed: Video_Song_Actor_01.zip"]
+    assert told(found, "other_folder")[0].startswith("1 file in the folder of another actor: all/Actor_02/")
+    assert told(found, "archives") == ["1 archive perhaps not unpacked yet: Video_Song_Actor_01.zip"]
 
 
 def test_upper_case_suffixes_are_read(tmp_path: Path, media: dict[str, Path]) -> None:
