@@ -23,6 +23,7 @@ from app.commands import (
     checkpoints,
     exchange,
     extraction,
+    init,
     listing,
     pretraining,
     reporting,
@@ -88,6 +89,7 @@ cli = typer.Typer(
 )
 for module in (
     listing,
+    init,
     extraction,
     checkpoints,
     caches,

@@ -17,14 +17,30 @@ from extract.encoders import ENCODERS
 from extract.engine import Feature
 
 
-def features_of(
-    params: Params, names: Sequence[str] | None, profile: str, random: int | None = None
-) -> list[Feature]:
-    """Look up several features by name, or all features of a profile, with their encoders and weights.
+def profile_names(params: Params, profile: str, corpus: str) -> list[str]:
+    """Return the names of the features of a profile of params.yaml, or of a paper that has runs on the corpus.
+
+    Raises:
+        UsageError: there is no such profile or paper, or the paper has no runs on the corpus.
+    """
+    _check_defined(params)
+    check_name(profile, {**params.papers, **params.profiles}, "profile")
+    if profile in params.profiles:
+        return params.profiles[profile]
+    paper = params.papers[profile]
+    if corpus not in paper.corpora:
+        raise UsageError(
+            f"paper {profile} has no runs on the corpus {corpus!r}, only on {', '.join(paper.corpora)}",
+            hint=f"to compute its features anyway, give --features {','.join(paper.features)}",
+        )
+    return paper.corpora[corpus].features
+
+
+def features_of(params: Params, names: Sequence[str], random: int | None = None) -> list[Feature]:
+    """Look up several features by name, with their encoders and weights.
 
     Args:
-        names: names of features in params.yaml; None for the features of the profile.
-        profile: name of a profile in params.yaml, used if `names` is None.
+        names: names of features in params.yaml or in a paper's file.
         random: seed for random weights that replace every checkpoint, except those in Python packages.
 
     Raises:
@@ -32,8 +48,6 @@ def features_of(
         WeightsError: checkpoints are absent. The details list all of them.
     """
     _check_defined(params)
-    if names is None:
-        names = params.profiles[check_name(profile, params.profiles, "profile")]
     found: list[Feature] = []
     lacking: dict[str, WeightsError] = {}
     for name in dict.fromkeys(names):

@@ -1,29 +1,45 @@
 """Write dvc.yaml (the stages of the DVC pipeline) from params.yaml, and the encoder versions they depend on."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from app.checkpoint_digests import (
+    CHECKPOINTS_FILE,
+    checkpoints_of_feature,
+    checkpoints_of_training,
+    digests_text,
+)
 from app.console import CACHES, DATA, MANIFESTS, MODELS
-from app.features import feature_of
+from app.stages import (
+    Extraction,
+    PaperTables,
+    check_experiments,
+    experiments_of,
+    extractions_of,
+    extractor_of,
+    extractors_of,
+    tables_of,
+    used_features,
+)
 from ercache.errors import ParamsError
 from ercache.params.load import PARAMS_FILE
-from ercache.params.schema import ExperimentParams, Params, split_array_name
+from ercache.params.papers import Section, file_of
+from ercache.params.schema import SPLIT_MARK, ExperimentParams, Params, split_array_name
 from ercache.trained_extractors import TABLES, extractor_folder
 from ercache.training.selection import SCORE
 from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
 from extract.encoders.base import EncoderKind
-from extract.engine import Feature
 from extract.engine.coverage import NAME as COVERAGE
 from extract.engine.extraction import cache_path
 from extract.faces.mtcnn import FACES_KEY, FACES_VERSION
 
 PIPELINE_FILE = Path("dvc.yaml")
 VERSIONS_FILE = "extract/versions.yaml"
+PAPER_TABLES = "fusion/papers"  # published tables, in the repository of ercache
 ENGINE = (
     "engine.shard",
     "engine.text_shard",
@@ -39,55 +55,69 @@ VERSIONS_HEAD = (
 )
 
 
-def pipeline_text(params: Params) -> str:
-    """Write the content of dvc.yaml as a text: one stage per scan, extractor, extraction and experiment of params.yaml.
+def pipeline_files(params: Params) -> dict[Path, str]:
+    """Return the files of the pipeline with their contents: stages, versions of encoders, digests of checkpoints.
 
     Raises:
         ParamsError: an experiment uses a feature that the pipeline does not extract, or an entry is missing.
     """
-    _check(params)
+    return {
+        PIPELINE_FILE: pipeline_text(params),
+        Path(VERSIONS_FILE): versions_text(params),
+        Path(CHECKPOINTS_FILE): digests_text(params),
+    }
+
+
+def stale_files(texts: Mapping[Path, str]) -> list[Path]:
+    """Return the files that are absent or have another content."""
+    return [p for p, text in texts.items() if not p.is_file() or p.read_text(encoding="utf-8") != text]
+
+
+def write_files(texts: Mapping[Path, str]) -> None:
+    """Write files of the pipeline into the folder of the project."""
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def pipeline_text(params: Params) -> str:
+    """Write the content of dvc.yaml: a stage per scan, extractor, extraction, experiment and table of a paper.
+
+    Raises:
+        ParamsError: an experiment uses a feature that the pipeline does not extract, or an entry is missing.
+    """
+    check_experiments(params)
     _check_written(params)
-    extractors = _trained_extractors(params)
-    extractions = _extractions(params)
-    runs = [str(MODELS / name) for name in _staged(params)]
+    extractions, experiments, tables = extractions_of(params), experiments_of(params), tables_of(params)
+    extractors = extractors_of(extractions)
+    runs = [str(MODELS / name) for name in experiments]
     stages: dict[str, Any] = {
-        **{f"manifest-{corpus}": _manifest_stage(corpus) for corpus in params.pipeline},
-        **{f"pretrain-{name}": _pretrain_stage(name, params) for name in extractors},
-        **{f"extract-{e.corpus}-{e.modality}": _extract_stage(e) for e in extractions},
-        **{f"train-{name}": _train_stage(name, entry) for name, entry in _staged(params).items()},
+        **{f"manifest-{corpus}": _manifest_stage(corpus, params) for corpus in params.pipeline},
+        **{f"pretrain-{_stage_name(name)}": _pretrain_stage(name, params) for name in extractors},
+        **{f"extract-{e.corpus}-{e.modality}": _extract_stage(e, params) for e in extractions},
+        **{f"train-{name}": _train_stage(name, entry, params) for name, entry in experiments.items()},
+        **{f"reproduce-{t.name}": _reproduce_stage(t, extractions, params) for t in tables},
     }
     manifests = [str(MANIFESTS / f"{corpus}.jsonl") for corpus in params.pipeline]
     caches = [e.folder for e in extractions]
     made = [str(extractor_folder(DATA, name)) for name in extractors]
     stages["report"] = {
         "cmd": "ercache report",
-        "deps": [*manifests, *made, *caches, *runs],
+        "deps": [*manifests, *made, *caches, *runs, *(str(table_file(t)) for t in tables)],
         "outs": [str(DATA / "reports" / "report.html")],
     }
     shown = _shown(runs)
     shown["metrics"] += [f"{folder}/metrics.json" for folder in made]
     if made:
-        tables = [f"{folder}/{TABLES}/train_loss.tsv" for folder in made]
-        shown["plots"].append(_curves("Loss of extractors", tables, "step", "train_loss"))
+        curves = [f"{folder}/{TABLES}/train_loss.tsv" for folder in made]
+        shown["plots"].append(_curves("Loss of extractors", curves, "step", "train_loss"))
     shown["metrics"] += [f"{folder}/{COVERAGE}" for folder in caches]
     return HEAD + yaml.safe_dump({"stages": stages, **shown}, sort_keys=False, width=120)
 
 
-def _check(params: Params) -> None:
-    found = []
-    for name, experiment in _staged(params).items():
-        extracted = params.profiles[params.pipeline[experiment.corpus]]
-        used = experiment.feature_names
-        found += [
-            f"experiments.{name}: feature {f!r} is not in the pipeline's profile"
-            for f in used
-            if f not in extracted and not params.features[f].imported
-        ]
-    if found:
-        raise ParamsError(
-            "params.yaml: experiments use features that the pipeline does not extract; add them to its profile",
-            details=found,
-        )
+def table_file(tables: PaperTables) -> Path:
+    """Path of the file with the reproduced tables of a paper on one corpus."""
+    return DATA / "reports" / "tables" / f"{tables.name}.json"
 
 
 def _check_written(params: Params) -> None:
@@ -114,12 +144,26 @@ def _has(raw: Any, key: str) -> bool:
     return True
 
 
-def _staged(params: Params) -> dict[str, ExperimentParams]:
-    """Find the experiments that get a stage in dvc.yaml: `pipeline` is true and their corpus is in the pipeline."""
-    return {name: e for name, e in params.experiments.items() if e.pipeline and e.corpus in params.pipeline}
+def _stage_name(name: str) -> str:
+    """Return a name that DVC takes for a stage: the extractor of a fold is called `NAME@FOLDS/GROUP`."""
+    return name.replace(SPLIT_MARK, "-").replace("/", "-")
 
 
-def _manifest_stage(corpus: str) -> dict[str, Any]:
+def _tracked(params: Params, section: Section, names: Iterable[str]) -> list[Any]:
+    """Return the params that a stage depends on: entries of params.yaml, and entries of the files of papers."""
+    found: list[Any] = []
+    of_papers: dict[str, list[str]] = {}
+    for name in names:
+        file = file_of(params, section, name)
+        if file is None:
+            found.append(f"{section}.{name}")
+            continue
+        within = f"corpora.{params.experiments[name].corpus}." if section == "experiments" else ""
+        of_papers.setdefault(str(file), []).append(f"{within}{section}.{name}")
+    return found + [{file: keys} for file, keys in of_papers.items()]
+
+
+def _manifest_stage(corpus: str, params: Params) -> dict[str, Any]:
     return {
         "cmd": f"ercache scan {corpus}",
         "params": [f"corpora.{corpus}"],
@@ -131,65 +175,29 @@ def _manifest_files(corpus: str) -> list[str]:
     return [f"{MANIFESTS}/{corpus}.{end}" for end in ("jsonl", "splits.json")]
 
 
-def _pretrained(feature: Feature) -> str | None:
-    """Name of the extractor (under `pretrain` in params.yaml) that a feature uses, or None."""
-    name: str | None = getattr(feature.params, "pretrained", None)
-    return name
-
-
-def _trained_extractors(params: Params) -> list[str]:
-    """Names of the extractors (under `pretrain` in params.yaml) that features of the pipeline use, in order."""
-    features = [
-        feature_of(params, f, weights_later=True)
-        for p in params.pipeline.values()
-        for f in params.profiles[p]
-    ]
-    return list(dict.fromkeys(name for f in features if (name := _pretrained(f))))
-
-
 def _pretrain_stage(name: str, params: Params) -> dict[str, Any]:
-    entry = params.pretrain[name]
+    plain, _, split = name.partition(SPLIT_MARK)
+    entry = params.pretrain[plain]
     visual = entry.extractor.startswith("visual/")
     return {
-        "cmd": f"ercache pretrain {name}",
+        "cmd": f"ercache pretrain {plain}" + (f" --split {split}" if split else ""),
         "deps": [str(entry.folder)] if entry.corpus is None else _manifest_files(entry.corpus),
         "params": [
             *ENGINE,
-            f"pretrain.{name}",
+            *_tracked(params, "pretrain", [plain]),
             *(["faces"] if visual else []),
             {VERSIONS_FILE: [entry.extractor, *([FACES_KEY] if visual else [])]},
+            *_checkpoints(checkpoints_of_training(entry)),
         ],
         "outs": [str(extractor_folder(DATA, name))],
     }
 
 
-@dataclass(frozen=True)
-class _Extraction:
-    """A stage of the pipeline that extracts the features of one corpus and one modality."""
-
-    corpus: str
-    modality: str
-    features: tuple[Feature, ...]
-
-    @property
-    def folder(self) -> str:
-        return f"{CACHES}/{self.corpus}/{self.modality}"
-
-
-def _extractions(params: Params) -> list[_Extraction]:
-    found = []
-    for corpus, profile in params.pipeline.items():
-        features = [feature_of(params, name, weights_later=True) for name in params.profiles[profile]]
-        for modality in dict.fromkeys(f.spec.modality for f in features):
-            group = tuple(f for f in features if f.spec.modality == modality)
-            found.append(_Extraction(corpus, modality, group))
-    return found
-
-
-def _extract_stage(extraction: _Extraction) -> dict[str, Any]:
+def _extract_stage(extraction: Extraction, params: Params) -> dict[str, Any]:
     features = extraction.features
     faces = any(f.faces for f in features)
-    extractors = dict.fromkeys(name for f in features if (name := _pretrained(f)))
+    extractors = dict.fromkeys(name for f in features if (name := extractor_of(f)))
+    plain = dict.fromkeys(f.name.partition(SPLIT_MARK)[0] for f in features)
     return {
         "cmd": f"ercache extract {extraction.corpus} --features {','.join(f.name for f in features)}",
         "deps": [
@@ -198,26 +206,50 @@ def _extract_stage(extraction: _Extraction) -> dict[str, Any]:
         ],
         "params": [
             *ENGINE,
-            *(f"features.{f.name}" for f in features),
+            *_tracked(params, "features", plain),
             *(["faces"] if faces else []),
             {VERSIONS_FILE: [*dict.fromkeys(f.spec.key for f in features), *([FACES_KEY] if faces else [])]},
+            *_checkpoints([key for f in features for key in checkpoints_of_feature(f)]),
         ],
         "outs": [{extraction.folder: {"persist": True}}],
     }
 
 
-def _train_stage(name: str, experiment: ExperimentParams) -> dict[str, Any]:
+def _checkpoints(keys: Iterable[str]) -> list[Any]:
+    """Return the digests that a stage depends on, one for each checkpoint that is not part of a Python package."""
+    named = list(dict.fromkeys(keys))
+    return [{CHECKPOINTS_FILE: named}] if named else []
+
+
+def _train_stage(name: str, experiment: ExperimentParams, params: Params) -> dict[str, Any]:
+    modality_of = {f: m for m, names in experiment.features.items() for f in map(_plain, names)}
     caches = [
-        str(cache_path(CACHES, experiment.corpus, modality, feature, part))
-        for modality, features in experiment.features.items()
-        for feature in dict.fromkeys(split_array_name(f)[0] for f in features)
+        str(cache_path(CACHES, experiment.corpus, modality_of[_plain(feature)], feature, part))
+        for feature in used_features(experiment, params)
         for part in CORPORA[experiment.corpus].parts
     ]
     return {
         "cmd": f"ercache train {name}",
         "deps": [*_manifest_files(experiment.corpus), *caches],
-        "params": ["training", f"experiments.{name}"],
+        "params": ["training", *_tracked(params, "experiments", [name])],
         "outs": [str(MODELS / name)],
+    }
+
+
+def _plain(feature: str) -> str:
+    return split_array_name(feature)[0].partition(SPLIT_MARK)[0]
+
+
+def _reproduce_stage(
+    tables: PaperTables, extractions: Iterable[Extraction], params: Params
+) -> dict[str, Any]:
+    caches = [e.folder for e in extractions if e.corpus == tables.corpus]
+    rows = f"{PAPER_TABLES}/{tables.paper}.yaml"
+    return {
+        "cmd": f"ercache reproduce {tables.paper} --corpus {tables.corpus} --out {table_file(tables)}",
+        "deps": [*_manifest_files(tables.corpus), *caches, *([rows] if Path(rows).is_file() else [])],
+        "params": ["training", *_tracked(params, "experiments", tables.experiments)],
+        "outs": [str(table_file(tables))],
     }
 
 

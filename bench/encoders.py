@@ -72,7 +72,7 @@ def runnable() -> Iterator[str]:
 def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict[str, float]:
     """Measure the speed of one encoder with default params: utterances per second, and the share inside networks."""
     entry = FeatureParams.model_validate({"encoder": key})
-    (feature,) = features_of(Params(features={"it": entry}, faces=POLICY), ["it"], "", SEED)
+    (feature,) = features_of(Params(features={"it": entry}, faces=POLICY), ["it"], SEED)
     samples = samples_for(feature, folder, manifest, device)
     encoder = feature.build(device)
     torch.set_num_threads(1)

@@ -45,4 +45,4 @@ def features(name: SetName, policy: FacePolicy) -> list[Feature]:
         policy: settings of face detection.
     """
     entries = {key: FeatureParams.model_validate(entry) for key, entry in SETS[name].items()}
-    return features_of(Params(features=entries, faces=policy), list(entries), "", SEED)
+    return features_of(Params(features=entries, faces=policy), list(entries), SEED)

@@ -34,7 +34,7 @@ def batch(
     Example: [dim]ercache bench batch minilm[/]
     """
     loaded = params()
-    (wanted,) = features_of(loaded, [feature], "")
+    (wanted,) = features_of(loaded, [feature])
     from extract.encoders.numba_cache import prepare
     from extract.engine.batch_size import good_batch_size, throughputs
 

@@ -24,7 +24,7 @@ from app.console import (
     say,
     table,
 )
-from app.features import check_extractors, default_names, features_of, features_without_input
+from app.features import check_extractors, default_names, features_of, features_without_input, profile_names
 from app.manifests import checked_root, load_or_scan, problem_rows, save_manifest, scan_corpus
 from ercache.errors import CorpusError, UsageError
 from ercache.manifest import Manifest
@@ -113,7 +113,8 @@ def extract(
     profile: Annotated[
         str | None,
         typer.Option(
-            "--profile", help="Profile of params.yaml. Default: `default`, without untrained extractors."
+            "--profile",
+            help="Profile of params.yaml, or a paper. Default: `default`, without untrained extractors.",
         ),
     ] = None,
     out: Annotated[
@@ -179,7 +180,9 @@ def extract(
     left_out: dict[str, str] = {}
     if by_default and random_weights is None:
         names, left_out = default_names(loaded, corpus)
-    named = features_of(loaded, names, profile or "default", random_weights)
+    if names is None:
+        names = profile_names(loaded, profile or "default", corpus)
+    named = features_of(loaded, names, random_weights)
     chosen = check_extractors(named, corpus, loaded, allow_foreign=allow_foreign_extractor)
     manifest = load_or_scan(corpus, root, loaded)
     wanted = _with_input(manifest, chosen, limit, left_out, by_default)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.console import DATA, MODELS, REPORTS, Json, answer, params, say, table
-from app.pipeline import PIPELINE_FILE, VERSIONS_FILE, pipeline_text, versions_text
+from app.pipeline import PIPELINE_FILE, pipeline_files, stale_files, write_files
 from ercache.errors import WorkError
 
 
@@ -23,24 +23,19 @@ def pipeline(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write dvc.yaml (the stages of the DVC pipeline) and extract/versions.yaml from params.yaml.
+    """Write dvc.yaml (the stages of the DVC pipeline), with the versions and checkpoints they use, from params.yaml.
 
     Example: [dim]ercache pipeline --check[/]
     """
-    loaded = params(models=True)
-    texts = {PIPELINE_FILE: pipeline_text(loaded), Path(VERSIONS_FILE): versions_text(loaded)}
-    stale = [
-        path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
-    ]
+    texts = pipeline_files(params(models=True))
+    stale = stale_files(texts)
     fresh = not stale
     if check and stale:
         raise WorkError(
             f"{' and '.join(map(str, stale))}: out of date",
             hint="run `ercache pipeline` and commit the result",
         )
-    for path in () if check else stale:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(texts[path], encoding="utf-8")
+    write_files({path: texts[path] for path in stale})
     if json:
         answer({"path": str(PIPELINE_FILE)})
     else:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from app.commands.training import show_classes
 from app.console import DATA, EXPERIMENTS, Device, Json, answer, device_of, params, say, table
 from app.training_table import training_table
+from ercache.files import write_json
 
 if TYPE_CHECKING:  # training imports torch, which --help must not wait for
     from fusion.papers.reproduce import RowResult
@@ -31,6 +33,9 @@ def reproduce(
     ] = None,
     corpus: Annotated[
         str | None, typer.Option("--corpus", help="Run one corpus. Default: `reproduce` in params.yaml.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also write the rows to this file, as JSON.")
     ] = None,
     device: Device = "auto",
     json: Json = False,
@@ -60,6 +65,8 @@ def reproduce(
                 progress=watch,
             )
         )
+    if out is not None:
+        write_json(out, [asdict(r) for r in rows])
     if json:
         answer([asdict(r) for r in rows])
         return

@@ -15,12 +15,15 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from ercache.errors import ParamsError, UsageError
+from ercache.params.papers import FOLDER, with_corpus, with_papers
 from ercache.params.schema import (
     IMPORTED,
     SPLIT_MARK,
     FacePolicy,
     FeatureParams,
+    PaperParams,
     Params,
+    PipelineParams,
     Strict,
     TrainingParams,
     split_array_name,
@@ -70,9 +73,12 @@ def load_params(
         if local:
             raise ParamsError(f"{LOCAL_FILE}: {len(local)} wrong entries", details=local, hint=FIX_AND_RERUN)
         return Params()
-    raw = _read_yaml(path)
-    found = local + schema_errors(Params, raw)
-    params = None if len(found) > len(local) else Params(**raw)
+    papers, wrong = _read_papers(path.parent / FOLDER)
+    raw, twice = with_papers(_read_yaml(path), papers)
+    found = [*local, *wrong, *twice]
+    refused = schema_errors(Params, raw)
+    params = None if refused else Params(**raw)
+    found += refused
     found += _corpus_findings(raw, corpora) + _feature_findings(raw, encoders)
     found += _pretrain_findings(raw, extractors) + _experiment_findings(raw, models)
     found += _used_corpora(raw, corpora)
@@ -83,6 +89,18 @@ def load_params(
             hint=FIX_AND_RERUN,
         )
     return params
+
+
+def _read_papers(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Read the files of papers. Return paper -> content of the valid ones, and a sentence per wrong entry."""
+    papers, found = {}, []
+    for path in sorted(folder.glob("*.yaml")):
+        content = with_corpus(_read_yaml(path))
+        if wrong := schema_errors(PaperParams, content):
+            found += [f"{path}: {error}" for error in wrong]
+        else:
+            papers[path.stem] = content
+    return papers, found
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -149,9 +167,28 @@ def _corpus_findings(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
         found += _unknown([key], corpora, "roots or pipeline", "corpus")
     for key, switches in _mapping(raw.get("corpora")).items():
         found += _keyed(corpora, key, _mapping(switches), f"corpora.{key}", "corpus")
-    profiles = _mapping(raw.get("profiles"))
-    for key, profile in _mapping(raw.get("pipeline")).items():
-        found += _unknown([profile], profiles, f"pipeline.{key}", "profile")
+    for key, entry in _mapping(raw.get("pipeline")).items():
+        if not schema_errors(PipelineParams, entry):
+            found += _profile_findings(raw, key, PipelineParams.model_validate(entry).profiles)
+    return found
+
+
+def _profile_findings(raw: dict[str, Any], corpus: str, named: Iterable[str]) -> list[str]:
+    """Check the profiles and papers that the pipeline names for a corpus. Return one sentence per wrong name."""
+    papers, found = raw["papers"], []
+    for name in named:
+        if (
+            name in papers
+            and corpus not in papers[name]["corpora"]
+            and name not in _mapping(raw.get("profiles"))
+        ):
+            found.append(
+                f"pipeline.{corpus}: paper {name} has no runs on {corpus}, only on {', '.join(papers[name]['corpora'])}"
+            )
+        else:
+            found += _unknown(
+                [name], {**papers, **_mapping(raw.get("profiles"))}, f"pipeline.{corpus}", "profile"
+            )
     return found
 
 

@@ -160,6 +160,7 @@ class TrainingParams(Strict):
     standardize: bool = True
 
 
+Modality = Literal["text", "audio", "visual"]
 Task = Literal["erc", "epc"]
 EpcTarget = Literal["next_utterance", "next_same_speaker"]
 
@@ -211,7 +212,7 @@ class ExperimentParams(Strict):
     # Left out of digests when there are none, so that digests of older experiments stay the same.
     folds: str | None = Field(None, exclude_if=lambda name: name is None)
     unlabelled: Literal["keep", "drop"] = "keep"
-    features: dict[Literal["text", "audio", "visual"], list[str]] = Field(min_length=1)
+    features: dict[Modality, list[str]] = Field(min_length=1)
     preset: str = "small"
     config: dict[str, Any] = {}
     training: dict[str, Any] = {}
@@ -267,6 +268,55 @@ class PretrainParams(Strict):
     training: dict[str, Any] = {}
 
 
+class PipelineParams(Strict):
+    """What the pipeline computes for one corpus. Short forms in params.yaml: the name of a profile, or a list of names.
+
+    Attributes:
+        profiles: profiles of params.yaml, and papers that have runs on this corpus (papers/PAPER.yaml).
+        modalities: the modalities to extract. `ercache init` leaves out those that the corpus does not have.
+    """
+
+    profiles: list[str] = Field(min_length=1)
+    modalities: list[Modality] = Field(["text", "audio", "visual"], min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        if isinstance(value, str | list):
+            return {"profiles": [value] if isinstance(value, str) else value}
+        return value
+
+
+class PaperCorpusParams(Strict):
+    """The runs of a paper on one corpus.
+
+    Attributes:
+        switches: switches for scanning the corpus that the paper's counts need.
+        features: names of the features that the pipeline extracts.
+        experiments: name of an experiment -> its params, without the corpus.
+        reproduce: name of the experiment from which the rows of the paper's tables are made, or one name per task.
+    """
+
+    switches: dict[str, Any] = {}
+    features: list[str] = Field(min_length=1)
+    experiments: dict[str, ExperimentParams] = Field(min_length=1)
+    reproduce: str | dict[Task, str]
+
+
+class PaperParams(Strict):
+    """The content of papers/PAPER.yaml: all runs of a paper. `ercache.params.papers` adds them to params.yaml.
+
+    Attributes:
+        features: name of a feature -> its encoder and the encoder's params, as in params.yaml.
+        pretrain: name of an extractor -> how it is trained, as in params.yaml.
+        corpora: corpus -> the paper's runs on it.
+    """
+
+    features: dict[str, FeatureParams] = {}
+    pretrain: dict[str, PretrainParams] = {}
+    corpora: dict[str, PaperCorpusParams] = Field(min_length=1)
+
+
 class SweepParams(Strict):
     """How `ercache sweep` searches hyper-parameters. Every model has the same budget.
 
@@ -286,7 +336,7 @@ class SweepParams(Strict):
 
 
 class Params(Strict):
-    """The whole content of params.yaml. Most entries are dictionaries; their keys are named first below.
+    """The content of params.yaml and of the files of papers. Most entries are dictionaries; `key -> value`.
 
     Attributes:
         roots: corpus -> root folder. `--root` and params.local.yaml take precedence.
@@ -295,13 +345,15 @@ class Params(Strict):
         engine: how extraction runs.
         features: name of a feature -> its encoder and the encoder's params.
         profiles: name of a profile -> names of its features.
-        pipeline: corpus -> profile that dvc.yaml extracts.
+        pipeline: corpus -> profiles and papers for which dvc.yaml has stages.
         pretrain: name of an extractor -> how it is trained.
         training: training params of all models.
         experiments: name of an experiment -> its params.
         sweeps: hyper-parameter search.
         reproduce: paper -> corpus -> name of an experiment, or one name per task. For each row of the paper's tables,
             `ercache reproduce` trains a changed copy of this experiment.
+        papers: paper -> content of papers/PAPER.yaml. Not an entry of params.yaml. The paper's features, extractors and
+            experiments also stand in `features`, `pretrain`, `experiments` and `reproduce`.
     """
 
     roots: dict[str, str] = {}
@@ -310,12 +362,13 @@ class Params(Strict):
     engine: EngineParams = EngineParams()
     features: dict[str, FeatureParams] = {}
     profiles: dict[str, list[str]] = {}
-    pipeline: dict[str, str] = {}
+    pipeline: dict[str, PipelineParams] = {}
     pretrain: dict[str, PretrainParams] = {}
     training: TrainingParams = TrainingParams()
     experiments: dict[str, ExperimentParams] = {}
     sweeps: SweepParams = SweepParams()
     reproduce: dict[str, dict[str, str | dict[Task, str]]] = {}
+    papers: dict[str, PaperParams] = {}
 
     def faces_of(self, feature: FeatureParams) -> FacePolicy:
         """How faces are detected for one feature: `faces` in params.yaml, changed by the feature's own `faces`."""

@@ -68,6 +68,11 @@ class ExtractorConfig(Strict):
         """Side of the square images, pixels."""
         return SIZES[self.size]
 
+    @property
+    def checkpoint(self) -> str | None:
+        """Key of the checkpoint from which the training starts; None for `scratch`."""
+        return "resnet18" if self.init == "imagenet" else None
+
 
 class AudioConfig(ExtractorConfig):
     """Parameters of the training of `audio/mel-resnet18`.

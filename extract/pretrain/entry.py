@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ercache.errors import UsageError
 from ercache.params.load import suggestion
+from ercache.params.papers import file_of
 from ercache.params.schema import SPLIT_MARK, Params, PretrainParams
 from extract.pretrain.config import CONFIGS, TextConfig
 
@@ -18,6 +19,8 @@ def training_entry(
 ) -> tuple[str, PretrainParams]:
     """Find a training run by its name, or by the key of its extractor if only one run trains this extractor.
 
+    A key stands for a run of params.yaml. The runs of papers, which have files of their own, are found by their names.
+
     Args:
         params: content of params.yaml.
         wanted: name under `pretrain:` in params.yaml, or key of an extractor.
@@ -31,7 +34,9 @@ def training_entry(
     Raises:
         UsageError: no run or several runs fit, or the parameters contradict each other.
     """
-    named = {name: entry for name, entry in params.pretrain.items() if wanted in (name, entry.extractor)}
+    own = {name: e for name, e in params.pretrain.items() if file_of(params, "pretrain", name) is None}
+    named = {name: entry for name, entry in own.items() if wanted == entry.extractor}
+    named |= {wanted: params.pretrain[wanted]} if wanted in params.pretrain else {}
     if len(named) > 1:
         raise UsageError(
             f"params.yaml has more than one training run of {wanted}",

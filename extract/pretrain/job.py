@@ -13,8 +13,6 @@ from extract.pretrain.run import ImageJob, PretrainJob, TextJob
 from extract.pretrain.sources import ImageSource, MediaSettings, source_of_corpus, source_of_folder
 from extract.pretrain.texts import source_of_transcripts
 
-IMAGENET = "resnet18"  # checkpoint that `init: imagenet` starts from
-
 
 def training_job(
     entry: PretrainParams,
@@ -57,8 +55,8 @@ def training_job(
         reading = MediaSettings(engine, faces, store, media_root, device)
         source = source_of_corpus(manifest, entry.label_set, entry.split, config, reading, progress)
     imagenet = None
-    if config.init == "imagenet":
-        (path,) = checked_files(IMAGENET).values()
+    if config.checkpoint is not None:
+        (path,) = checked_files(config.checkpoint).values()
         imagenet = read_tensors(path)
     return ImageJob(source, config, training, imagenet)
 

@@ -133,7 +133,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     manifest = Manifest("demo", "1", {}, {"emotion7": ("joy",)}, rows)
     write_manifest(manifest, tmp_path / "data" / "manifests" / "demo.jsonl")
     loaded = params()
-    plan = make_plan(manifest, rows, features_of(loaded, ["mfcc"], ""), loaded.engine)
+    plan = make_plan(manifest, rows, features_of(loaded, ["mfcc"]), loaded.engine)
     with Store(tmp_path / "store") as store:
         for name in (str(plan.keys["mfcc"]["a"]), sha("x"), sha("y")):
             store.put(name, pack_record(Record({"pooled": np.zeros((1, 2), "f4")}, 1)))

@@ -1,0 +1,62 @@
+"""Digests of the checkpoints that a pipeline reads, so that DVC repeats a stage when a checkpoint changes."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import yaml
+
+from app.stages import extractions_of, extractors_of
+from ercache import weights
+from ercache.digests import digest_of
+from ercache.errors import WeightsError
+from ercache.params.schema import SPLIT_MARK, Params, PretrainParams
+from extract.engine import Feature
+from extract.pretrain.config import CONFIGS
+
+CHECKPOINTS_FILE: Final = "extract/checkpoints.yaml"
+ABSENT: Final = "absent"
+HEAD: Final = "# Digests of the checkpoints that the pipeline reads, written by `ercache pipeline`.\n"
+
+
+def checkpoints_of_feature(feature: Feature) -> list[str]:
+    """Return the keys of the checkpoints that a feature reads, without those in Python packages."""
+    own = getattr(feature.params, "pretrained", None)
+    key = None if own else getattr(feature.params, "weights", feature.spec.weights)
+    keys = [*([key] if key else []), *getattr(feature.params, "beside", ())]
+    return [k for k in keys if weights.checkpoint(k).kind != "wheel"]
+
+
+def checkpoints_of_training(entry: PretrainParams) -> list[str]:
+    """Return the keys of the checkpoints from which the training of an extractor starts."""
+    config = CONFIGS[entry.extractor][0](**entry.config)
+    key: str | None = getattr(config, "checkpoint", None)
+    return [key] if key else []
+
+
+def checkpoints_of(params: Params) -> list[str]:
+    """Return the keys of all checkpoints that the pipeline reads, without those in Python packages, in order."""
+    return list(dict.fromkeys(_keys(params)))
+
+
+def _keys(params: Params) -> Iterator[str]:
+    extractions = extractions_of(params)
+    for extraction in extractions:
+        for feature in extraction.features:
+            yield from checkpoints_of_feature(feature)
+    for name in extractors_of(extractions):
+        yield from checkpoints_of_training(params.pretrain[name.partition(SPLIT_MARK)[0]])
+
+
+def digests_text(params: Params) -> str:
+    """Write the content of extract/checkpoints.yaml: the digest of each checkpoint that the pipeline reads.
+
+    A checkpoint that was never added has the value `absent`, unless its digest is published.
+    """
+    return HEAD + yaml.safe_dump({key: _digest(key) for key in sorted(checkpoints_of(params))})
+
+
+def _digest(key: str) -> str:
+    try:
+        return digest_of(weights.provenance(key))
+    except WeightsError:
+        return ABSENT

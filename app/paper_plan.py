@@ -1,0 +1,119 @@
+"""The plan of a paper's runs on a corpus: stages, checkpoints that are present or absent, and the estimated time."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from app.checkpoint_digests import checkpoints_of_feature, checkpoints_of_training
+from app.pipeline import PIPELINE_FILE
+from app.stages import Extraction, extractions_of, extractors_of
+from ercache import weights
+from ercache.params.schema import SPLIT_MARK, Params
+
+RATES: Final = Path("docs/benchmarks.json")  # measured by `python -m bench encoders`
+MEGA: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Need:
+    """A checkpoint or a folder that the runs of a paper need.
+
+    Attributes:
+        key: key of the checkpoint, or path of the folder.
+        present: whether it is here.
+        command: what to do to get it; empty if it is present.
+        bytes: its size; 0 if unknown.
+    """
+
+    key: str
+    present: bool
+    command: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `dvc repro` will do for a corpus.
+
+    Attributes:
+        stages: names of the stages of the corpus, in order.
+        needs: checkpoints and folders that they need.
+        estimate_seconds: estimated seconds of all extractions together, from measured rates; None if there are none.
+        unmeasured: encoders without a measured rate; the estimate leaves them out.
+        measured_on: the machine on which the rates were measured.
+    """
+
+    stages: list[str]
+    needs: list[Need]
+    estimate_seconds: float | None
+    unmeasured: list[str]
+    measured_on: str
+
+    @property
+    def lacking(self) -> list[Need]:
+        """What is not here yet."""
+        return [need for need in self.needs if not need.present]
+
+
+def plan_of(params: Params, corpus: str, utterances: int) -> Plan:
+    """Make the plan for a corpus that is in the pipeline.
+
+    Args:
+        utterances: number of utterances of the corpus.
+    """
+    extractions = [e for e in extractions_of(params) if e.corpus == corpus]
+    seconds, unmeasured, machine = _estimate(extractions, utterances)
+    return Plan(
+        _stages(params, corpus, extractions), _needs(params, extractions), seconds, unmeasured, machine
+    )
+
+
+def _stages(params: Params, corpus: str, extractions: Sequence[Extraction]) -> list[str]:
+    stages: dict[str, Any] = yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8"))["stages"]
+    trained = {
+        f"pretrain-{name.replace(SPLIT_MARK, '-').replace('/', '-')}"
+        for name in extractors_of(list(extractions))
+    }
+    runs = {f"train-{name}" for name, e in params.experiments.items() if e.corpus == corpus}
+    mine = {f"manifest-{corpus}", *trained, *runs, *(f"extract-{corpus}-{e.modality}" for e in extractions)}
+    return [
+        name
+        for name in stages
+        if name in mine or (name.startswith("reproduce-") and name.endswith(f"-{corpus}"))
+    ]
+
+
+def _needs(params: Params, extractions: Sequence[Extraction]) -> list[Need]:
+    entries = [params.pretrain[name.partition(SPLIT_MARK)[0]] for name in extractors_of(list(extractions))]
+    keys = dict.fromkeys(
+        [
+            *(key for e in extractions for f in e.features for key in checkpoints_of_feature(f)),
+            *(key for entry in entries for key in checkpoints_of_training(entry)),
+        ]
+    )
+    states = {row.key: row for row in weights.status(read=False)}
+    found = [Need(k, states[k].ok, states[k].remedy, round(states[k].megabytes * MEGA)) for k in keys]
+    for folder in dict.fromkeys(entry.folder for entry in entries if entry.folder is not None):
+        here = Path(folder).is_dir()
+        command = "" if here else f"ln -s FOLDER {folder} (one subfolder of images for each person or label)"
+        found.append(Need(folder, here, command, 0))
+    return found
+
+
+def _estimate(extractions: Sequence[Extraction], utterances: int) -> tuple[float | None, list[str], str]:
+    if not RATES.is_file():
+        return None, [], ""
+    measured = json.loads(RATES.read_text(encoding="utf-8"))["encoders"]
+    seconds, unmeasured = 0.0, []
+    for key in [f.spec.key for e in extractions for f in e.features]:
+        rate = measured.get(key, {}).get("cpu", {}).get("utterances_per_second")
+        if rate:
+            seconds += utterances / rate
+        else:
+            unmeasured.append(key)
+    machine = measured["machine"]
+    return seconds, unmeasured, f"{machine['cores']} cores ({machine['processor']}), no GPU"

@@ -1,0 +1,153 @@
+"""Find what the DVC pipeline of a project consists of: extractors, extractions, experiments and tables of papers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.console import CACHES, MANIFESTS
+from app.features import feature_of, profile_names
+from ercache.errors import ParamsError
+from ercache.manifest import read_manifest
+from ercache.params.papers import file_of
+from ercache.params.schema import SPLIT_MARK, ExperimentParams, Params, split_array_name
+from extract.engine import Feature
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The extraction of the features of one corpus and one modality. They are one stage, so media are decoded once."""
+
+    corpus: str
+    modality: str
+    features: tuple[Feature, ...]
+
+    @property
+    def folder(self) -> str:
+        """Folder of the caches."""
+        return f"{CACHES}/{self.corpus}/{self.modality}"
+
+
+@dataclass(frozen=True)
+class PaperTables:
+    """The tables of a paper on one corpus.
+
+    Attributes:
+        experiments: the experiments from which the rows are made: name -> params.
+    """
+
+    paper: str
+    corpus: str
+    experiments: dict[str, ExperimentParams]
+
+    @property
+    def name(self) -> str:
+        """Name of the stage's output, without suffix."""
+        return f"{self.paper}-{self.corpus}"
+
+
+def extractions_of(params: Params) -> list[Extraction]:
+    """Return the extractions of the pipeline, in the order of params.yaml."""
+    found = []
+    for corpus, entry in params.pipeline.items():
+        named = dict.fromkeys(name for p in entry.profiles for name in profile_names(params, p, corpus))
+        folds = {
+            name: None
+            for e in experiments_of(params).values()
+            if e.corpus == corpus
+            for name in _of_folds(e, params)
+        }
+        features = [feature_of(params, name, weights_later=True) for name in (*named, *folds)]
+        for modality in dict.fromkeys(f.spec.modality for f in features):
+            if modality in entry.modalities:
+                group = tuple(f for f in features if f.spec.modality == modality)
+                found.append(Extraction(corpus, modality, group))
+    return found
+
+
+def extractors_of(extractions: list[Extraction]) -> list[str]:
+    """Return the extractors that features of the pipeline use: `NAME`, or `NAME@SPLIT` for the one of a fold."""
+    return list(dict.fromkeys(name for e in extractions for f in e.features if (name := extractor_of(f))))
+
+
+def extractor_of(feature: Feature) -> str | None:
+    """Return the name of the extractor (under `pretrain`) that a feature uses, or None."""
+    name: str | None = getattr(feature.params, "pretrained", None)
+    return name
+
+
+def experiments_of(params: Params) -> dict[str, ExperimentParams]:
+    """Return the experiments that get a stage, by name.
+
+    These are the experiments with `pipeline: true` whose corpus is in the pipeline with all their modalities. For an
+    experiment of a paper's file, the paper must be in the pipeline, too.
+    """
+    return {name: e for name, e in params.experiments.items() if e.pipeline and _is_staged(name, e, params)}
+
+
+def _is_staged(name: str, experiment: ExperimentParams, params: Params) -> bool:
+    entry = params.pipeline.get(experiment.corpus)
+    if entry is None or not set(experiment.features) <= set(entry.modalities):
+        return False
+    file = file_of(params, "experiments", name)
+    return file is None or file.stem in entry.profiles
+
+
+def tables_of(params: Params) -> list[PaperTables]:
+    """Return the tables of papers that the pipeline reproduces: those of each paper in the pipeline."""
+    found = []
+    for corpus, entry in params.pipeline.items():
+        for paper in entry.profiles:
+            if paper not in params.papers or paper in params.profiles:
+                continue
+            bases = params.reproduce[paper][corpus]
+            names = [bases] if isinstance(bases, str) else list(bases.values())
+            found.append(PaperTables(paper, corpus, {name: params.experiments[name] for name in names}))
+    return found
+
+
+def check_experiments(params: Params) -> None:
+    """Check that the pipeline extracts every feature that its experiments use.
+
+    Raises:
+        ParamsError: features are not in the pipeline's profiles. The details name all of them.
+    """
+    found = []
+    for name, experiment in experiments_of(params).items():
+        profiles = params.pipeline[experiment.corpus].profiles
+        extracted = {f for p in profiles for f in profile_names(params, p, experiment.corpus)}
+        used = [f.partition(SPLIT_MARK)[0] for f in experiment.feature_names]
+        found += [
+            f"experiments.{name}: feature {f!r} is not in the pipeline's profile"
+            for f in used
+            if f not in extracted and not params.features[f].imported
+        ]
+    if found:
+        raise ParamsError(
+            "params.yaml: experiments use features that the pipeline does not extract; add them to its profile",
+            details=found,
+        )
+
+
+def _of_folds(experiment: ExperimentParams, params: Params) -> Iterator[str]:
+    """Yield `feature@fold` for each feature of a cross-validation whose extractor is trained anew for each fold."""
+    if experiment.folds is None:
+        return
+    for feature in experiment.feature_names:
+        extractor = params.pretrain.get(str(params.features[feature].params.get("pretrained")))
+        if extractor is None or extractor.corpus != experiment.corpus:
+            continue
+        path = MANIFESTS / f"{experiment.corpus}.jsonl"
+        if not path.is_file():
+            raise ParamsError(
+                f"{path}: the pipeline needs it to know the folds {experiment.folds!r}, and it is absent",
+                hint=f"run `ercache scan {experiment.corpus}` first",
+            )
+        for fold in read_manifest(path).folds_of(experiment.folds):
+            yield f"{feature}{SPLIT_MARK}{fold}"
+
+
+def used_features(experiment: ExperimentParams, params: Params) -> list[str]:
+    """Return the features whose caches an experiment reads, with `feature@fold` for extractors of folds."""
+    folds = list(_of_folds(experiment, params))
+    replaced = {name.partition(SPLIT_MARK)[0] for name in folds}
+    names = [split_array_name(f)[0] for some in experiment.features.values() for f in some]
+    return [*dict.fromkeys(name for name in names if name not in replaced), *folds]
