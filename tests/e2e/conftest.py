@@ -61,6 +61,13 @@ class Project:
         yield content
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
+    def add_papers(self) -> None:
+        """Add the files of papers, with our own list of word relations: ConceptNet is not here."""
+        (self.folder / "papers").mkdir(exist_ok=True)
+        for path in (ROOT / "papers").glob("*.yaml"):
+            text = path.read_text(encoding="utf-8").replace(", knowledge: conceptnet", "")
+            (self.folder / "papers" / path.name).write_text(text, encoding="utf-8")
+
     def run(self, *command: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run a command; its exit code must be as told, and it must not show a traceback."""
         if self.inside and command[0] == "ercache":

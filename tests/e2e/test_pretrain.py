@@ -82,7 +82,9 @@ def test_the_text_extractor_learns_melds_emotions_and_goes_on_after_a_kill(make_
     project = make_project()
     path = project.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
-    params["pretrain"]["m2fnet_roberta"] |= {
+    params["pretrain"]["m2fnet_roberta"] = {
+        "extractor": "text/m2fnet-roberta",
+        "corpus": "meld",
         "config": {"size": "small", "init": "scratch"},
         "training": {"epochs": 2, "batch": 32, "lr": 0.0005, "seed": 1},
     }

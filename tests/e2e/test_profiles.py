@@ -15,7 +15,7 @@ import yaml
 from ercache.cache import Array
 from ercache.manifest import Utterance
 from extract.encoders import ENCODERS
-from tests.e2e.conftest import MakeProject, Project
+from tests.e2e.conftest import ROOT, MakeProject, Project
 from tests.support.papers import GIVEN, PAPERS, ROWS
 
 pytestmark = pytest.mark.e2e
@@ -27,7 +27,7 @@ FIRST = {
     "test": 2,
 }  # utterances of the first dialogue of a part; nothing is broken there
 VECTORS = {  # what a pooled model can take of each profile
-    "m2fnet": {"text": ["m2fnet_roberta"], "audio": ["mel_resnet18"], "visual": ["m2fnet_visual"]},
+    "m2fnet": {"text": ["m2fnet_text_meld"], "audio": ["m2fnet_audio_meld"], "visual": ["m2fnet_visual"]},
     "avafn": {"audio": ["avafn_wav2vec2"], "visual": ["avafn_dan"]},
     "avtca": {"audio": ["avtca_mfcc"], "visual": ["avtca_efficientface"]},
     "amuse": {"text": ["amuse_mpnet"], "audio": ["amuse_passt"], "visual": ["amuse_jaa", "amuse_back"]},
@@ -49,9 +49,14 @@ def few_clips(make_project: MakeProject) -> Project:
     return project
 
 
-def profiles(project: Project) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = yaml.safe_load((project.folder / "params.yaml").read_text())["profiles"]
-    return found
+def names_of(paper: str) -> list[str]:
+    content = yaml.safe_load((ROOT / "papers" / f"{paper}.yaml").read_text())
+    return list(content["features"])
+
+
+def encoder_of(project: Project, paper: str) -> dict[str, str]:
+    content = yaml.safe_load((project.folder / "papers" / f"{paper}.yaml").read_text())
+    return {name: entry["encoder"] for name, entry in content["features"].items()}
 
 
 def forget(project: Project) -> None:
@@ -110,8 +115,9 @@ def test_a_papers_profile_runs_from_clips_to_the_refusal_of_its_random_features(
     make_project: MakeProject, profile: str
 ) -> None:
     project = few_clips(make_project)
-    names = profiles(project)[profile]
-    command = ["extract", "demo", "--profile", profile, *RANDOM]
+    project.add_papers()
+    names = names_of(profile)
+    command = ["extract", "demo", "--features", ",".join(names), *RANDOM]
     answer = project.json(*command)
     assert answer["failed"] == [] and len(answer["files"]) == 3 * len(names)
     found = {name: project.values(name) for name in names}
@@ -131,9 +137,9 @@ def test_a_papers_profile_runs_from_clips_to_the_refusal_of_its_random_features(
     with project.params() as params:
         params["engine"]["batch"] = 1
     project.ercache(*command)
-    encoders = {n: yaml.safe_load((project.folder / "params.yaml").read_text())["features"][n] for n in names}
+    encoders = encoder_of(project, profile)
     for name in names:
-        assert_close(encoders[name]["encoder"], found[name], project.values(name))
+        assert_close(encoders[name], found[name], project.values(name))
 
     with project.params() as params:
         params["experiments"] = {
@@ -157,9 +163,11 @@ def test_a_papers_profile_runs_from_clips_to_the_refusal_of_its_random_features(
 def test_a_profile_of_faces_and_sound_runs_on_a_clip(make_project: MakeProject) -> None:
     """The dearest networks stay out of the quick tests; a papers' policy of faces and one network do not."""
     project = make_project()
-    answer = project.json("extract", "demo", "--profile", "avtca", *RANDOM, "--limit", "2")
+    project.add_papers()
+    names = names_of("avtca")
+    answer = project.json("extract", "demo", "--features", ",".join(names), *RANDOM, "--limit", "2")
     assert answer["failed"] == [] and len(answer["files"]) == 3
-    for name in profiles(project)["avtca"]:
+    for name in names:
         of = project.values(name, "data/partial")
         assert len(of) == 2
         assert_as_on_the_page(name, of)

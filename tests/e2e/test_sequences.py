@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -15,7 +16,7 @@ from ercache.training.optimizers import optimizer_of
 from fusion.data.batches import PaddedBatches, make_subset, standardized, statistics_of
 from fusion.data.cache_reader import read_sequences
 from fusion.models import MODELS
-from tests.e2e.conftest import SHARED, MakeProject, Project
+from tests.e2e.conftest import ROOT, SHARED, MakeProject, Project
 
 pytestmark = pytest.mark.e2e
 
@@ -59,7 +60,8 @@ def test_amuse_is_trained_from_tokens_frames_and_faces_in_the_caches(extracted: 
 def test_avtca_learns_six_real_clips_by_heart_from_their_face_crops(make_project: MakeProject) -> None:
     project = make_project()
     with project.params() as params:  # with fifteen pictures a clip a step takes some seconds
-        params["features"]["avtca_crops"]["frames"] = 4
+        own = yaml.safe_load((ROOT / "papers" / "avtca.yaml").read_text())["features"]
+        params["features"] |= own | {"avtca_crops": own["avtca_crops"] | {"frames": 4}}
     project.ercache("extract", "cremad", "--root", str(CREMAD), "--features", "avtca_mfcc,avtca_crops")
     data = project.folder / "data"
     manifest = read_manifest(data / "manifests/cremad.jsonl")

@@ -3,8 +3,10 @@
 PAPERS = ("m2fnet", "avafn", "avtca", "amuse", "cues")
 # feature -> array -> shape of a row and type; the arrays that the systems take
 GIVEN = {
-    "m2fnet_roberta": {"pooled": ((1024,), "float32")},
-    "mel_resnet18": {"embedding": ((300,), "float32")},
+    "m2fnet_text_meld": {"pooled": ((1024,), "float32")},
+    "m2fnet_text_iemocap": {"pooled": ((1024,), "float32")},
+    "m2fnet_audio_meld": {"embedding": ((300,), "float32")},
+    "m2fnet_audio_iemocap": {"embedding": ((300,), "float32")},
     "m2fnet_visual": {"scene": ((300,), "float32"), "face": ((300,), "float32")},
     "avafn_wav2vec2": {"pooled": ((1024,), "float32")},
     "avafn_dan": {"pooled": ((1024,), "float32")},
