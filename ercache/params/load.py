@@ -18,6 +18,7 @@ from ercache.errors import ParamsError, UsageError
 from ercache.params.papers import FOLDER, with_corpus, with_papers
 from ercache.params.schema import (
     IMPORTED,
+    RECIPE,
     SPLIT_MARK,
     FacePolicy,
     FeatureParams,
@@ -268,7 +269,7 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
         where = f"experiments.{name}"
         if models is not None and isinstance(experiment.get("model"), str):
             found += _keyed(models, experiment["model"], _mapping(experiment.get("config")), where, "model")
-        found += schema_errors(TrainingParams, _mapping(experiment.get("training")), f"{where}.training")
+        found += _training_findings(experiment.get("training"), f"{where}.training")
         for used in _mapping(experiment.get("features")).values():
             # `feature@split` is the feature with the extractor trained on that split.
             names = (
@@ -278,6 +279,16 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
             )
             found += _unknown(names, _mapping(raw.get("features")), f"{where}.features", "feature")
     return found
+
+
+def _training_findings(training: Any, where: str) -> list[str]:
+    """Check `training` of an experiment: training params, perhaps on top of a recipe of the model."""
+    own = {name: value for name, value in _mapping(training).items() if name != RECIPE}
+    recipe = _mapping(training).get(RECIPE, "")
+    wrong = (
+        [] if isinstance(recipe, str) else [f"{where}.{RECIPE}: not the name of a recipe (got {recipe!r})"]
+    )
+    return wrong + schema_errors(TrainingParams, own, where)
 
 
 def _keyed(configs: Configs, key: str, inner: dict[str, Any], where: str, what: str) -> list[str]:

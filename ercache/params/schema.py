@@ -1,11 +1,14 @@
 """The schema of params.yaml, the file that holds all choices of a project. `ercache.params.load` reads it."""
 
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ercache.training.selection import METRIC
 
 SPLIT_MARK = "@"  # `feature@split` is the feature with the extractor trained on that split
 IMPORTED = "imported"
+RECIPE: Final = "recipe"  # in `training` of an experiment: names a training recipe of the model
 
 
 class Strict(BaseModel):
@@ -135,6 +138,7 @@ class TrainingParams(Strict):
         modality_dropout: probability of hiding a modality of an utterance during training. At least one modality always
             stays.
         standardize: standardise every feature with the mean and standard deviation of the train subset.
+        select: key of the metric that chooses the epoch on validation, such as `weighted_f1`, `uar` or `accuracy`.
     """
 
     seeds: int = Field(5, ge=1)
@@ -158,6 +162,8 @@ class TrainingParams(Strict):
     milestones: tuple[int, ...] = Field((), exclude_if=_nothing)
     warmup: float = Field(0.0, ge=0, lt=1, exclude_if=_nothing)
     standardize: bool = True
+    # Left out of digests when it is the default, so that digests of older trainings stay the same.
+    select: str = Field(METRIC, exclude_if=lambda metric: metric == METRIC)
 
 
 Modality = Literal["text", "audio", "visual"]
@@ -196,7 +202,8 @@ class ExperimentParams(Strict):
             context, masked in loss and metrics. `drop` removes them before the model reads the dialogue.
         preset: named size of the model.
         config: switches of the model that differ from the preset.
-        training: training params that differ from `training` in params.yaml.
+        training: training params that differ from `training` in params.yaml. `training: NAME` takes a training recipe
+            of the model instead, such as `paper`; `training: {recipe: NAME, ...}` changes single params of the recipe.
         pipeline: whether dvc.yaml gets a stage for this experiment, if its corpus is in the pipeline. Digests of runs
             do not depend on it.
     """
@@ -218,6 +225,11 @@ class ExperimentParams(Strict):
     training: dict[str, Any] = {}
     pipeline: bool = Field(True, exclude=True)
 
+    @field_validator("training", mode="before")
+    @classmethod
+    def _recipe_by_name(cls, value: Any) -> Any:
+        return {RECIPE: value} if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _one_of_split_and_folds(self) -> Self:
         if self.folds is not None and self.split != "official":
@@ -229,6 +241,11 @@ class ExperimentParams(Strict):
         if self.epc_target != "next_utterance" and self.task != "epc":
             raise ValueError("epc_target needs task: epc")
         return self
+
+    @property
+    def recipe(self) -> str | None:
+        """Name of the training recipe that the experiment takes from its model; None if it takes none."""
+        return self.training.get(RECIPE)
 
     @property
     def feature_names(self) -> list[str]:
@@ -374,6 +391,18 @@ class Params(Strict):
         """How faces are detected for one feature: `faces` in params.yaml, changed by the feature's own `faces`."""
         return FacePolicy(**{**self.faces.model_dump(), **feature.faces})
 
-    def training_of(self, experiment: ExperimentParams) -> TrainingParams:
-        """Training params of an experiment: `training` in params.yaml, changed by the experiment's own `training`."""
-        return TrainingParams(**{**self.training.model_dump(), **experiment.training})
+    def training_of(
+        self, experiment: ExperimentParams, recipe: TrainingParams | None = None
+    ) -> TrainingParams:
+        """Return the training params of an experiment: a base, changed by the experiment's own `training`.
+
+        Args:
+            experiment: the experiment.
+            recipe: the training recipe that the experiment names. It replaces `training` in params.yaml, except for the
+                number of seeds, which no recipe gives.
+        """
+        own = {name: value for name, value in experiment.training.items() if name != RECIPE}
+        base = self.training if recipe is None else recipe.model_copy(update={"seeds": self.training.seeds})
+        return TrainingParams(
+            **{**{name: getattr(base, name) for name in TrainingParams.model_fields}, **own}
+        )

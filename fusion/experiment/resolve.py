@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from ercache.errors import UsageError
+from ercache.metrics import METRICS
 from ercache.params.load import suggestion
 from ercache.params.schema import ExperimentParams, Params, TrainingParams
 from fusion.models import MODELS
@@ -60,6 +61,21 @@ def experiment_of(name: str, params: Params) -> Experiment:
         bad.append(f"model {model.key} does not do the task {entry.task!r}")
     if bad:
         raise UsageError(f"experiment {name!r} in params.yaml cannot be used", details=bad)
-    return Experiment(
-        name, entry, model, model.resolve(entry.preset, entry.config), params.training_of(entry)
-    )
+    recipe = None if entry.recipe is None else model.recipe(entry.recipe)
+    training = params.training_of(entry, recipe)
+    check_selection(name, training)
+    return Experiment(name, entry, model, model.resolve(entry.preset, entry.config), training)
+
+
+def check_selection(name: str, training: TrainingParams) -> None:
+    """Check that the epoch can be chosen by the metric that the training names.
+
+    Raises:
+        UsageError: the metric is unknown, or it needs more than a confusion matrix.
+    """
+    usable = {key: metric for key, metric in METRICS.items() if metric.of_rates is not None}
+    if training.select not in usable:
+        raise UsageError(
+            f"experiment {name!r}: training.select names no metric that can choose an epoch, {training.select!r}",
+            hint=suggestion(training.select, usable),
+        )

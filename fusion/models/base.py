@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
 from ercache.params.load import schema_errors, suggestion
+from ercache.params.schema import TrainingParams
 
 Widths = Mapping[str, int]
 
@@ -38,11 +39,11 @@ class ModelEntry:
             hooks of fusion/models/hooks.py.
         widths, classes: feature sizes and number of classes for which `describe` counts parameters; those of the
             paper if it gives any.
-        paper_encoders: modality (or role) -> key of the encoder that the paper uses, if ercache has this encoder.
         roles: only for models that take sequences: modality -> names of the model's inputs (roles). An experiment
             names one feature for each role, in this order; the last ones may be left out. Such a model gets
             `Batch.steps` instead of `Batch.features`, and `widths` holds the size of a step for each role.
-        paper_training: preset -> training params of the paper; only for presets that follow the paper.
+        recipes: name of a training recipe -> training params that differ from the defaults of `TrainingParams`. `paper`
+            is the recipe of the model's paper. An experiment names a recipe with `training: paper`.
         pair_bytes: (config, number of modalities) -> measured bytes of memory that training needs for each pair of
             utterances of a dialogue; None if memory does not grow with the number of pairs.
         marks: config -> notes that must stand beside every result with this config.
@@ -57,9 +58,8 @@ class ModelEntry:
     build: Callable[[Widths, int, Any], nn.Module]
     widths: Widths = field(default_factory=lambda: {"text": 384, "audio": 64, "visual": 128})
     classes: int = 7
-    paper_encoders: Mapping[str, str] = field(default_factory=dict)
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    paper_training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pair_bytes: Callable[[Any, int], float] | None = None
     marks: Callable[[Any], list[str]] = no_marks
 
@@ -82,8 +82,21 @@ class ModelEntry:
             )
         return self.config(**values)
 
+    def recipe(self, name: str) -> TrainingParams:
+        """Return the complete training params of a recipe. The number of seeds is not part of a recipe.
+
+        Raises:
+            UsageError: the model has no such recipe.
+        """
+        if name not in self.recipes:
+            known = (
+                suggestion(name, self.recipes) if self.recipes else "it has none: give the training params"
+            )
+            raise UsageError(f"model {self.key}: unknown training recipe {name!r}", hint=known)
+        return TrainingParams(**self.recipes[name])
+
     def describe(self) -> dict[str, Any]:
-        """Describe the model for `ercache models`: number of parameters of every preset, and all switches."""
+        """Describe the model for `ercache models`: the size of every preset, the training recipes, and all switches."""
         rows = paper_rows(self.config)
         return {
             "key": self.key,
@@ -92,6 +105,9 @@ class ModelEntry:
             "modalities": list(self.modalities),
             "parameters": {preset: self._count(preset) for preset in self.presets},
             "counted_for": {"widths": dict(self.widths), "classes": self.classes},
+            "recipes": {
+                name: self.recipe(name).model_dump(mode="json", exclude={"seeds"}) for name in self.recipes
+            },
             "switches": [
                 {
                     "name": name,

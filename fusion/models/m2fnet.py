@@ -14,12 +14,14 @@ from fusion.data.batches import Batch
 from fusion.layers.positions import sinusoidal
 from fusion.models.base import ModelEntry, Widths, in_order
 
-# docs/papers/m2fnet.md, section 5.3: the paper gives learning rate, decay and dropout; the rest is our choice.
-PAPER_TRAINING = {
+# docs/papers/m2fnet.md, section 5.3: the paper gives optimiser, learning rate and decay; the rest is our choice.
+RECIPE = {
+    "optimizer": "adamw",
     "epochs": 100,
     "patience": 20,
     "lr": 5e-4,
     "clip": 1.0,
+    "schedule": "plateau",
     "plateau_patience": 5,
     "plateau_factor": 0.5,
     "standardize": False,
@@ -286,13 +288,8 @@ ENTRY = ModelEntry(
     build=M2FNet,
     pair_bytes=_pair_bytes,
     widths={"text": 1024, "audio": 300, "visual": 600},
-    paper_encoders={
-        "text": "text/m2fnet-roberta",
-        "audio": "audio/mel-resnet18",
-        "visual": "visual/m2fnet-dual",
-    },
-    paper_training={
-        "paper": {**PAPER_TRAINING, "batch": 32, "weight_decay": 5e-4},
-        "paper_iemocap": {**PAPER_TRAINING, "batch": 16, "weight_decay": 5e-5},
+    recipes={
+        "paper": {**RECIPE, "batch": 32, "weight_decay": 5e-4},
+        "paper_iemocap": {**RECIPE, "batch": 16, "weight_decay": 5e-5},
     },
 )

@@ -1,11 +1,22 @@
 """The switches of AMuSE: the settings under `config` of an experiment in params.yaml."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.models.amuse.contrast import Nce
 from fusion.models.amuse.peripheral import Scale
+
+# docs/papers/amuse.md, section 5.3: all values are our choice but gamma. They belong to stage B; stage A has switches.
+_RECIPE: Final[Mapping[str, Any]] = {
+    "epochs": 60, "patience": 8, "optimizer": "adamw", "lr": 5e-4, "weight_decay": 1e-4, "clip": 1.0, "gamma": 1.0,
+    "schedule": "cosine", "warmup": 0.05, "standardize": False,
+}  # fmt: skip
+RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "paper": {**_RECIPE, "batch": 16},
+    "paper_iemocap": {**_RECIPE, "batch": 8},
+}
 
 
 class AmuseConfig(BaseModel):

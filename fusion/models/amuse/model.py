@@ -21,7 +21,7 @@ from fusion.layers.clips import ClipBatch, dense_clips
 from fusion.layers.label_losses import Loss, printed_focal
 from fusion.layers.length_buckets import map_by_bucket
 from fusion.layers.masked import masked_mean, run_lstm
-from fusion.models.amuse.config import AmuseConfig, marks_of
+from fusion.models.amuse.config import RECIPES, AmuseConfig, marks_of
 from fusion.models.amuse.contrast import contrastive_loss
 from fusion.models.amuse.mixing import closed_form, mix, mix_modalities
 from fusion.models.amuse.peripheral import Encoder, Stream, Towers, lstm
@@ -337,32 +337,11 @@ ENTRY = ModelEntry(
     tasks=("erc", "epc"),
     modalities=("text", "audio", "visual"),
     config=AmuseConfig,
-    presets={"base": {}, "small": SMALL},
+    presets={"paper": {}, "base": {}, "small": SMALL},  # `base` is the older name of `paper`
     build=Amuse,
     marks=marks_of,
     widths={"text": 768, "audio": 768, "face": 524, "back": 2048},
     classes=7,
-    paper_encoders={
-        "text": "text/mpnet",
-        "audio": "audio/passt",
-        "visual": "visual/jaa-net",
-        "face": "visual/jaa-net",
-        "back": "visual/back-resnet50",
-    },
     roles=ROLES,
-    paper_training={
-        "base": {
-            "epochs": 60,
-            "patience": 8,
-            "batch": 16,
-            "optimizer": "adamw",
-            "lr": 5e-4,
-            "weight_decay": 1e-4,
-            "clip": 1.0,
-            "gamma": 1.0,
-            "schedule": "cosine",
-            "warmup": 0.05,
-            "standardize": False,
-        }
-    },
+    recipes=RECIPES,
 )

@@ -1,9 +1,18 @@
 """The switches of AVAFN: the settings under `config` of an experiment in params.yaml."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
+
+# docs/papers/avafn.md, section 5: rate, L2, batch and loss are the paper's, the rest is our choice.
+RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "paper": {
+        "epochs": 100, "patience": 15, "batch": 32, "optimizer": "adam", "lr": 1e-4, "weight_decay": 3e-4,
+        "l2": "decay", "clip": None, "schedule": "constant", "standardize": True,
+    },
+}  # fmt: skip
 
 TABLE_3: JsonDict = {"paper_row": "Table 3, AVAFN and w/o ACM, w/o SSM, w/o ILM"}
 

@@ -24,7 +24,7 @@ from fusion.layers.cells import (
 )
 from fusion.layers.history import attend_to_history
 from fusion.layers.turns import participants, reversal_rows, to_direction_time
-from fusion.models.avafn.config import AvafnConfig
+from fusion.models.avafn.config import RECIPES, AvafnConfig
 from fusion.models.avafn.cross_attention import CrossAttention, WeightedFusion
 from fusion.models.base import ModelEntry, Widths, in_order
 
@@ -432,19 +432,5 @@ ENTRY = ModelEntry(
     build=Avafn,
     pair_bytes=_pair_bytes,
     widths={"audio": 1024, "visual": 1024},
-    paper_encoders={"audio": "audio/wav2vec2-large", "visual": "visual/dan"},
-    paper_training={
-        "paper": {
-            "epochs": 100,
-            "patience": 15,
-            "batch": 32,
-            "optimizer": "adam",
-            "lr": 1e-4,
-            "weight_decay": 3e-4,
-            "l2": "decay",
-            "clip": None,
-            "schedule": "constant",
-            "standardize": True,
-        }
-    },
+    recipes=RECIPES,
 )

@@ -25,7 +25,7 @@ from fusion.layers.masked import (
     masked_mean,
     resample_lengths,
 )
-from fusion.models.avtca.config import AvtcaConfig
+from fusion.models.avtca.config import RECIPES, AvtcaConfig
 from fusion.models.avtca.face_frames import FaceFrames, augment_frames, normalize_frames, scale_pixels
 from fusion.models.base import ModelEntry, Widths, in_order
 
@@ -397,19 +397,6 @@ ENTRY = ModelEntry(
     build=Avtca,
     widths={"audio": 10, "visual": CROPS},
     classes=8,
-    paper_encoders={"audio": "audio/mfcc", "visual": "visual/face-crops"},
-    paper_training={
-        "paper": {
-            "epochs": 128,
-            "patience": 128,
-            "batch": 8,
-            "optimizer": "adam",
-            "lr": 0.01,
-            "weight_decay": 1e-3,
-            "clip": None,
-            "schedule": "constant",
-            "standardize": False,
-        }
-    },
+    recipes=RECIPES,
     roles={"audio": ("audio",), "visual": ("visual",)},
 )

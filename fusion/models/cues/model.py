@@ -19,7 +19,7 @@ from fusion.layers.length_buckets import map_by_bucket
 from fusion.layers.masked import masked_mean, safe_key_mask
 from fusion.models.base import ModelEntry, Widths
 from fusion.models.cues.bridges import Bridges
-from fusion.models.cues.config import CuesConfig
+from fusion.models.cues.config import RECIPES, CuesConfig
 from fusion.models.cues.prosody import BANDS, Prosody
 from fusion.models.cues.relations import Relations, mean_word_states
 from fusion.models.cues.sound_reader import SoundReader
@@ -387,26 +387,6 @@ ENTRY = ModelEntry(
     build=Cues,
     widths={"text": 768, "words": SPAN, "matrix": 1, "audio": 768, "mel": 1024, "pitch": 1, "bands": BANDS},
     classes=7,
-    paper_encoders={
-        "text": "text/kwrt",
-        "words": "text/kwrt",
-        "matrix": "text/kwrt",
-        "audio": "audio/wavlm-base-plus",
-        "mel": "audio/mel-vit",
-        "pitch": "audio/pitch-mel",
-        "bands": "audio/pitch-mel",
-    },
-    paper_training={
-        "paper": {
-            "epochs": 50,
-            "patience": 8,
-            "batch": 32,
-            "optimizer": "adam",
-            "lr": 1e-4,
-            "weight_decay": 0.0,
-            "schedule": "constant",
-            "standardize": False,
-        }
-    },
+    recipes=RECIPES,
     roles={"text": ("text", "words", "matrix"), "audio": ("audio", "mel", "pitch", "bands")},
 )
