@@ -239,8 +239,11 @@ def feature_of(
     if weights_later:
         return Feature(name, kind, config, None, faces)
     checkpoint = trained_extractors.provenance(data, pretrained, random)
-    ids = trained_extractors.training_ids(data, pretrained) if random is None else {}
-    return Feature(name, kind, config, checkpoint, faces, ids, data)
+    if random is not None:
+        return Feature(name, kind, config, checkpoint, faces, {}, data)
+    ids = trained_extractors.training_ids(data, pretrained)
+    record = trained_extractors.training_record(data, pretrained)
+    return Feature(name, kind, config, checkpoint, faces, ids, data, record)
 
 
 def _check_defined(params: Params) -> None:

@@ -35,6 +35,8 @@ PREFIX: Final = "made/"
 TRAINED_ON: Final = (
     "trained_on"  # in the record of weights: the other corpora on which an extractor was trained
 )
+TRAINING: Final = "extractor"  # in the provenance of a cache: how its extractor was trained
+TRAINING_FIELDS: Final = ("config", "training", "labels", "seen")  # fields of the record that it has
 
 
 class ExtractorRecord(BaseModel):
@@ -97,6 +99,20 @@ def provenance(data: Path, name: str, random: int | None = None) -> dict[str, An
         "revision": record.run,
         "sha256": {**record.sha256, RECORD: digest_of_file(extractor_folder(data, name) / RECORD)},
     }
+
+
+def training_record(data: Path, name: str) -> dict[str, Any]:
+    """Describe how an extractor was trained, for the provenance of a cache: its switches, training params and data.
+
+    Returns:
+        A dictionary of JSON values with the `TRAINING_FIELDS` that the record has; `seen` counts the examples of each
+        corpus or folder.
+
+    Raises:
+        WeightsError: the extractor is not trained yet, or its record is damaged.
+    """
+    record = read_record(data, name).model_dump(mode="json")
+    return {field: record[field] for field in TRAINING_FIELDS if field in record}
 
 
 def training_ids(data: Path, name: str) -> dict[str, list[str]]:

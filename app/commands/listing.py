@@ -114,7 +114,7 @@ def _measured() -> dict[str, Any]:
 
 
 def models(json: Json = False) -> None:
-    """List the fusion models and their switches.
+    """List the fusion models with their presets, training recipes and switches.
 
     Example: [dim]ercache models[/]
     """
@@ -123,10 +123,17 @@ def models(json: Json = False) -> None:
         answer(rows)
         return
     shown = [
-        (r["key"], r["paper"], ", ".join(r["tasks"]), " ".join(s["name"] for s in r["switches"]))
+        (
+            r["key"],
+            r["paper"],
+            ", ".join(r["tasks"]),
+            ", ".join(r["parameters"]),
+            ", ".join(r["recipes"]),
+            " ".join(s["name"] for s in r["switches"]),
+        )
         for r in rows
     ]
-    table(("key", "paper", "tasks", "switches"), shown)
+    table(("key", "paper", "tasks", "presets", "training", "switches"), shown)
 
 
 def _check(name: str, ok: bool, detail: str, remedy: str = "") -> dict[str, Any]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.training import show_classes
+from app.commands.training import show_classes, show_deviations
 from app.console import DATA, EXPERIMENTS, Device, Json, answer, device_of, params, say, table
 from app.training_table import training_table
 from ercache.files import write_json
 
 if TYPE_CHECKING:  # training imports torch, which --help must not wait for
-    from fusion.papers.reproduce import RowResult
+    from fusion.evaluation.reproduce import RowResult
 
 NAMES = {"uar": "UAR", "macro_f1": "macro F1", "accuracy": "accuracy", "weighted_f1": "weighted F1"}
 
@@ -49,7 +49,7 @@ def reproduce(
     from fusion.papers import read_paper
 
     read_paper(paper)  # an unknown paper is reported before torch is imported, which takes seconds
-    from fusion.papers.reproduce import reproduce as outcomes
+    from fusion.evaluation.reproduce import reproduce as outcomes
 
     loaded = params(models=True)
     with training_table() as watch:
@@ -81,9 +81,16 @@ def reproduce(
             table(("share of the true class", *outcome.among), shares, title="as printed in the paper")
     if note := read_paper(paper).note:
         say(f"published results: {note}")
-    lacking = {r.why for r in rows if r.verdict == "not runnable"}
-    for why in sorted(lacking):
-        say(f"not runnable: {why}")
+    for verdict in ("stand-in", "not runnable"):
+        reasons: dict[str, list[str]] = {}
+        for r in rows:
+            if r.verdict == verdict:
+                reasons.setdefault(r.why, []).append(f"{r.table} {r.row}")
+        for why, named in reasons.items():
+            more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+            say(f"{verdict}: {named[0]}{more}: {why}")
+    for outcome in rows if row is not None else ():
+        show_deviations(outcome.deviations if outcome.run else None)
 
 
 def _show(title: str, rows: "list[RowResult]") -> None:

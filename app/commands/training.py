@@ -116,7 +116,7 @@ def evaluate(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Test a trained run again from its saved weights. Print scores, scores per class, and the confusion matrix.
+    """Test a trained run again from its saved weights. Print scores, deviations from the paper, and the confusion matrix.
 
     Example: [dim]ercache evaluate data/models/m2fnet[/]
     """
@@ -129,7 +129,16 @@ def evaluate(
         return
     _scores(f"{model_dir} on test{' without ' + ' and '.join(removed) if removed else ''}", result["test"])
     _warn(str(model_dir), result["marks"])
+    show_deviations(result["deviations"])
     show_classes(result["per_class"], result["confusion"])
+
+
+def show_deviations(deviations: Sequence[str] | None) -> None:
+    """Print in which points a run deviates from the paper of its model; nothing if the model has no paper."""
+    if deviations:
+        table(("deviations from the paper",), [(text,) for text in deviations])
+    elif deviations is not None:
+        say("deviations from the paper: none")
 
 
 def show_classes(per_class: Mapping[str, Mapping[str, float]], confusion: Sequence[Sequence[int]]) -> None:

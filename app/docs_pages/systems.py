@@ -18,7 +18,7 @@ from app.systems import (
 )
 from ercache.params.schema import Params
 from fusion.evaluation.ranking import LEVEL, Ranking
-from fusion.models import MODELS
+from fusion.papers import papers
 from fusion.search.log import read_searches
 from fusion.search.sweep import apply_values
 
@@ -165,7 +165,7 @@ def _equal(p: float) -> str:
 
 def _draw(path: Path, part: SystemsSection, ranking: Ranking) -> None:
     scores = {row["system"]: _score(row)[0] for row in part.models}
-    published = frozenset(s.name for s in part.group if MODELS[s.entry.model].paper_encoders)
+    published = frozenset(s.name for s in part.group if s.entry.model in papers())
     corpus, task, *_ = part.group[0].place
     title = f"{corpus}, {task}: mean rank of the weighted F1 in {ranking.dialogues} test dialogues"
     draw_ranking(path, ranking, scores, published, title)

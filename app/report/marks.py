@@ -6,8 +6,6 @@ from app.report.gather import ReportData
 from app.report.runs import Run
 from fusion.runs.schema import changes_since
 
-NOT_THE_PAPER = "not the paper's profile"
-
 
 @dataclass(frozen=True)
 class Mark:
@@ -25,12 +23,10 @@ def marks_of(run: Run, gathered: ReportData) -> tuple[Mark, ...]:
         if found and not any(text in mark for mark in grave):
             grave.append(text)
     grave += _changes(run, gathered)
-    marks = [Mark(text, True) for text in dict.fromkeys(grave) if text != NOT_THE_PAPER]
+    marks = [Mark(text, True) for text in dict.fromkeys(grave)]
     later = [feature for feature, context in origin.context.items() if (context or {}).get("future")]
     if later:
         marks.append(Mark(f"offline: {', '.join(later)} uses later utterances", False))
-    if not run.record.paper_profile or NOT_THE_PAPER in run.record.marks:
-        marks.append(Mark(NOT_THE_PAPER, False))
     return tuple(marks)
 
 

@@ -14,6 +14,7 @@ from ercache.errors import ErcacheError
 from ercache.manifest import Manifest
 from ercache.metrics import in_order
 from ercache.training.selection import METRIC
+from fusion.papers.deviations import recorded_deviations
 from fusion.runs.schema import Score
 
 TASKS = {"erc": "recognition", "epc": "prediction of the next utterance"}
@@ -44,6 +45,7 @@ class ScoreRow:
         epochs: best epoch of each training run.
         lacking: number of test utterances without a feature, by modality.
         chosen: whether the run has the best validation score of its group.
+        deviations: in which points the run deviates from the paper of its model; None if the model has no paper.
         folds: name and test scores of each fold of a cross-validation.
     """
 
@@ -56,6 +58,7 @@ class ScoreRow:
     lacking: str
     chosen: bool
     marks: tuple[Mark, ...]
+    deviations: tuple[str, ...] | None
     test: tuple[Score | None, ...]
     validation: tuple[Score | None, ...]
     folds: tuple[tuple[str, tuple[Score | None, ...]], ...]
@@ -195,6 +198,7 @@ def compare_runs(folders: list[Path]) -> Sequence[Mapping[str, Any]]:
 
 def _row(run: Run, marks: tuple[Mark, ...], chosen: bool, low: int, high: int) -> ScoreRow:
     file = run.record
+    deviations = recorded_deviations(file)
     return ScoreRow(
         experiment=file.experiment,
         model=f"{file.model} {file.preset}".strip(),
@@ -205,6 +209,7 @@ def _row(run: Run, marks: tuple[Mark, ...], chosen: bool, low: int, high: int) -
         lacking=", ".join(f"{m} {n:,}" for m, n in file.missing.get("test", {}).items() if n),
         chosen=chosen,
         marks=marks,
+        deviations=None if deviations is None else tuple(deviations),
         test=tuple(_percent(file.test.get(m)) for m in _keys()),
         validation=tuple(_percent(file.validation.get(m)) for m in _keys()),
         folds=tuple(

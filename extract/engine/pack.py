@@ -20,6 +20,7 @@ from ercache.manifest import Manifest
 from ercache.notes import KEY as NOTES
 from ercache.notes import notes_of
 from ercache.reasons import Reason
+from ercache.trained_extractors import TRAINING
 from extract.engine.plan import Feature, Plan
 from extract.engine.records import Record, no_arrays, unpack_record
 from extract.engine.store import Store
@@ -259,6 +260,7 @@ def pack(
         "records": manifest.records_digest(feature.spec.modality, part, feature.context),
         **({"partial": True} if partial else {}),
         **({"seen": {k: list(ids) for k, ids in feature.seen.items()}} if feature.seen else {}),
+        **({TRAINING: dict(feature.trained)} if feature.trained else {}),
         **({NOTES: notes} if notes else {}),
         "made": [json.loads(text) for text in environment],
         "made_of": {u: n for u, r in results.items() if r.environment and (n := rank[r.environment])},

@@ -40,6 +40,7 @@ class Feature:
         seen: corpus -> ids of the utterances used to train the encoder and to select its best epoch; None unless the
             encoder was trained with `ercache pretrain`.
         data: folder that holds the encoders trained with `ercache pretrain`; it is not part of the recipe.
+        trained: how `ercache pretrain` trained the encoder; None unless it did.
         recipe: encoder, version, params, weights and face policy; part of every result's key and of the provenance.
     """
 
@@ -50,6 +51,7 @@ class Feature:
     faces: FacePolicy | None
     seen: Mapping[str, Sequence[str]] | None = None
     data: Path = Path("data")
+    trained: Mapping[str, Any] | None = None
 
     @property
     def spec(self) -> EncoderSpec:

@@ -18,7 +18,7 @@ from ercache.cache import CacheFile, Status, sealed_digest
 from ercache.errors import CacheError
 from ercache.manifest import Manifest
 from ercache.params.schema import split_array_name
-from ercache.trained_extractors import TRAINED_ON
+from ercache.trained_extractors import TRAINED_ON, TRAINING
 from fusion.data.ragged import Ragged, concatenate_ragged, ragged_of_packed
 
 Floats = NDArray[np.float32]
@@ -48,7 +48,8 @@ class Findings:
         marks: notes that must stand beside every result from these caches.
         to_extract: features whose cache file is missing or outdated.
         digests: path of a cache file -> sha256 that the file states in its head.
-        recipes: feature -> how it was made: encoder, version, params, weights, face policy and context.
+        recipes: feature -> how it was made: encoder, version, params, weights, face policy and context; with a trained
+            extractor, also how that was trained.
         random_weights: whether a feature comes from a network with random weights.
         leak: whether a feature comes from a checkpoint that was trained on test data.
     """
@@ -227,8 +228,11 @@ class _Reader:
             other = f"a cache of corpus {made.get('corpus')!r}, not {self.manifest.corpus!r}"
             self._problem(f"{cache.path}: {other}")
         recipe = {key: made.get(key) for key in RECIPE}
+        recipe |= {TRAINING: made[TRAINING]} if TRAINING in made else {}
         if self.findings.recipes.setdefault(name, recipe) != recipe:
-            changed = [key for key in RECIPE if recipe[key] != self.findings.recipes[name][key]]
+            changed = [
+                key for key in (*RECIPE, TRAINING) if recipe.get(key) != self.findings.recipes[name].get(key)
+            ]
             self._problem(
                 f"{name}: the cache files of this feature differ in {', '.join(changed)}; extract the feature again"
             )

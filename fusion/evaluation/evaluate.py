@@ -14,6 +14,7 @@ from fusion.data.batches import PaddedBatches, standardized_on_device
 from fusion.data.modality_dropout import remove_modalities
 from fusion.experiment.source import SUBSETS, Source, read_source
 from fusion.models import MODELS
+from fusion.papers.deviations import recorded_deviations
 from fusion.runs.predict import predict, score_subset
 from fusion.runs.predictions import Predictions, concatenate_folds
 from fusion.runs.schema import RunRecord, as_json, changes_since, read_run
@@ -40,7 +41,8 @@ def evaluate(
 
     Returns:
         What `ercache evaluate --json` prints. The key `<subset>` (such as `test`) holds metric -> `{"mean", "std",
-        "ci95"}` over seeds; `per_class`, `confusion` and `marks` (notes on the result) stand beside it.
+        "ci95"}` over seeds; `per_class`, `confusion`, `marks` (notes on the result) and `deviations` (from the
+        paper of the model; None if it has none) stand beside it.
 
     Raises:
         UsageError: the run, the subset or a cache cannot be used.
@@ -74,6 +76,7 @@ def evaluate(
         subset: as_json(result.scores),
         "per_class": as_json(result.per_class),
         "confusion": result.confusion,
+        "deviations": recorded_deviations(run),
         "marks": list(dict.fromkeys([*run.marks, *(mark for _, marks in parts for mark in marks)])),
     }
 

@@ -10,11 +10,10 @@ from ercache.errors import ErcacheError, UsageError
 from ercache.params.load import suggestion
 from ercache.params.schema import ExperimentParams, Params, Task, split_array_name
 from fusion.experiment.resolve import experiment_of
-from fusion.experiment.source import read_source
-from fusion.models import MODELS
-from fusion.papers import Paper, TableRow, read_paper
+from fusion.papers import Paper, TableRow, papers, read_paper
+from fusion.papers.deviations import deviations_of, in_short
 from fusion.runs.schema import as_json, read_run
-from fusion.training.run import run_digest, train_experiment
+from fusion.training.run import digests_of, train_experiment
 from fusion.training.seed import EpochCallback
 
 PLACE = "reproduce"  # subfolder of data/models for these runs, which are no experiments of params.yaml
@@ -34,13 +33,15 @@ class RowResult:
         published: metric -> published percent on this corpus; empty if the paper has no score.
         ours: metric -> `{"mean", "std", "ci95"}` of our test scores, as fractions.
         verdict: how our scores compare with the published ones.
-        why: why the row was not trained, or why our experiment is only a stand-in for the row.
+        why: why the row was not trained, or the first points in which our experiment deviates from the row.
         run: folder of the run.
         per_class: class -> our test scores of this class.
         confusion: our confusion matrix on test.
         difference: metric -> our score minus published score, in percentage points.
         among: true class -> predicted class -> share, for the classes of the paper's confusion figure. Empty if the
             paper has no such figure, or the run lacks one of the classes.
+        deviations: all points in which our experiment deviates from the row.
+        over_folds: metric -> mean and standard deviation over the folds; empty without folds.
     """
 
     table: str
@@ -55,6 +56,8 @@ class RowResult:
     confusion: list[Any] = field(default_factory=list)
     difference: dict[str, float] = field(default_factory=dict)
     among: dict[str, dict[str, float]] = field(default_factory=dict)
+    deviations: list[str] = field(default_factory=list)
+    over_folds: dict[str, Any] = field(default_factory=dict)
 
 
 def reproduce(
@@ -159,11 +162,11 @@ def entry_of(row: TableRow, base: ExperimentParams, name: str) -> ExperimentPara
     lacking = [m for m in [*(row.modalities or ()), *row.arrays] if m not in base.features]
     if lacking:
         names = dict.fromkeys(lacking)
-        papers = MODELS[row.model].paper_encoders if row.model else {}
+        encoders = _encoders_of(row, base)
         raise UsageError(
             f"experiment {name!r} has no {' and no '.join(names)} features",
             hint=f"run `ercache extract {base.corpus} --features FEATURE` (the paper's encoder: "
-            f"{', '.join(papers.get(m, 'not in ercache') for m in names)}), and add FEATURE to "
+            f"{', '.join(encoders.get(m, 'not in ercache') for m in names)}), and add FEATURE to "
             f"experiments.{name}.features in params.yaml",
         )
     kept = row.modalities or list(base.features)
@@ -174,6 +177,16 @@ def entry_of(row: TableRow, base: ExperimentParams, name: str) -> ExperimentPara
     changed = {"model": row.model, "features": features, "config": {**base.config, **row.config}}
     changed |= {"task": row.task} if row.task else {}
     return ExperimentParams(**{**base.model_dump(), **changed})
+
+
+def _encoders_of(row: TableRow, base: ExperimentParams) -> dict[str, str]:
+    """Return the encoders of the paper of a row: modality -> keys, separated by `and`."""
+    if row.model not in papers():
+        return {}
+    paper = read_paper(row.model)
+    listed = paper.run_for(base.corpus, row.task or base.task).features
+    keys = {m: [paper.features[split_array_name(n)[0]].encoder for n in names] for m, names in listed.items()}
+    return {modality: " and ".join(dict.fromkeys(found)) for modality, found in keys.items()}
 
 
 def _run_row(
@@ -203,11 +216,12 @@ def _run_row(
         name: 100 * scores[name]["mean"] - value for name, value in published.items() if name in scores
     }
     among = {} if record.several else shares_among(confusion, record.classes, paper.confusion_classes)
-    more = (as_json(record.class_scores), confusion, difference, among)
+    deviations = deviations_of(record, row) or []
+    over_folds = as_json(record.over_folds) if record.over_folds else {}
+    more = (as_json(record.class_scores), confusion, difference, among, deviations, over_folds)
     folder = run.relative_to(data.parent) if run.is_relative_to(data.parent) else run
-    if not record.paper_profile or not published:
-        why = "other features, sizes or training than the paper's" if not record.paper_profile else ""
-        why = why or f"the paper has no {corpus}"
+    if deviations or not published:
+        why = in_short(deviations) or f"the paper has no {corpus}"
         return RowResult(table, row.name, corpus, published, scores, "stand-in", why, str(folder), *more)
     inside = all(
         scores[m]["ci95"][0] <= value / 100 <= scores[m]["ci95"][1] for m, value in published.items()
@@ -226,7 +240,7 @@ def _trained(
     name = f"{PLACE}/{digest_of(entry.model_dump(mode='json'))[:16]}"
     with_row = params.model_copy(update={"experiments": {**params.experiments, name: entry}})
     experiment = experiment_of(name, with_row)
-    wanted = run_digest(experiment, read_source(data, entry), device)
+    wanted = digests_of(experiment, with_row, data, device)
     folder = data / "models" / name
     at_hand = folder.is_dir() and read_run(folder).provenance.run_digest == wanted
     if not at_hand:

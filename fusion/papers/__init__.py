@@ -1,4 +1,4 @@
-"""Published tables as data: one YAML file for each paper, with the scores and the switches of each row."""
+"""Papers as data: one YAML file for each, with its tables (scores and switches of each row) and what it trains."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -9,8 +9,10 @@ from pydantic import Field
 from ercache.errors import UsageError
 from ercache.params.load import suggestion
 from ercache.params.schema import Strict, Task
+from fusion.papers.original import PaperFeature, PaperRun
 
 FOLDER: Final = Path(__file__).parent
+LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, if libyaml is there
 Figures = dict[str, dict[str, float]]  # corpus -> metric -> percent
 
 
@@ -54,6 +56,8 @@ class Paper(Strict):
         model: key of the paper's model in ercache.
         note: what readers of the published scores must know.
         confusion_classes: the classes in the paper's figure of the confusion matrix, if it shows only some classes.
+        features: features of the paper.
+        runs: what the paper trains: one entry for each corpus and task.
         tables: tables of the paper.
     """
 
@@ -62,7 +66,17 @@ class Paper(Strict):
     model: str
     note: str = ""
     confusion_classes: list[str] = Field(default_factory=list)
+    features: dict[str, PaperFeature]
+    runs: list[PaperRun] = Field(min_length=1)
     tables: list[PaperTable] = Field(min_length=1)
+
+    def run_for(self, corpus: str, task: Task) -> PaperRun:
+        """Return what the paper trains on a corpus for a task; if there is no such entry, the one closest to it."""
+
+        def distance(run: PaperRun) -> tuple[bool, bool]:
+            return run.corpus != corpus, run.task != task
+
+        return min(self.runs, key=distance)
 
     def select(self, table: str | None, row: str | None = None) -> list[PaperTable]:
         """Select published rows: those named `row` in the table with the key `table`; None selects all rows or tables.
@@ -86,7 +100,7 @@ class Paper(Strict):
 
 
 def papers() -> list[str]:
-    """Return the keys of all papers whose tables ercache knows."""
+    """Return the keys of all papers whose tables ercache knows; they are also the keys of the papers' models."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
@@ -98,4 +112,4 @@ def read_paper(key: str) -> Paper:
     """
     if key not in papers():
         raise UsageError(f"unknown paper {key!r}", hint=suggestion(key, papers()))
-    return Paper(**yaml.safe_load((FOLDER / f"{key}.yaml").read_text(encoding="utf-8")))
+    return Paper(**yaml.load((FOLDER / f"{key}.yaml").read_text(encoding="utf-8"), Loader=LOADER))

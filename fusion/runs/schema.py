@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ercache.errors import UsageError
 from ercache.files import write_json
@@ -101,7 +101,8 @@ class RunRecord(_Part):
     """The record of a run: the settings of the experiment, the scores, and where everything comes from.
 
     Attributes:
-        paper_profile: whether sizes, training params and encoders are those of the model's paper.
+        deviations: in which points the run deviates from the full system of the model's paper, one sentence each; None
+            if the model has no paper. Runs from before this field do not have it.
         several: whether the task is multi-label (an utterance may have several classes).
         epochs: the chosen epoch of each seed, counted from 1; in cross-validation, fold after fold.
         parameters: number of trainable parameters.
@@ -116,7 +117,7 @@ class RunRecord(_Part):
     experiment: str
     model: str
     preset: str
-    paper_profile: bool
+    deviations: list[str] | None = None
     task: Task
     history: int | None
     epc_target: EpcTarget
@@ -143,6 +144,12 @@ class RunRecord(_Part):
     marks: list[str]
     folds: dict[str, FoldRecord] | None = None
     over_folds: Scores | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_the_old_stamp(cls, data: Any) -> Any:
+        """Read runs from before `deviations`: they had the field `paper_profile`, which said yes to wrong things."""
+        return {k: v for k, v in data.items() if k != "paper_profile"} if isinstance(data, dict) else data
 
     def as_experiment(self) -> ExperimentParams:
         """Return the experiment that made the run, in the form of an entry of params.yaml."""

@@ -21,7 +21,7 @@ from fusion.experiment.resolve import Experiment
 from fusion.runs.predict import score_subset
 from fusion.runs.predictions import Predictions, concatenate_folds, read_predictions
 from fusion.runs.schema import FoldRecord, Provenance, RunRecord, Score, Scores, read_curves, read_run
-from fusion.training.write_run import write_results
+from fusion.training.write_run import with_deviations, write_results
 
 FOLDS: Final = "folds"  # subfolder of the run folder, with a run folder for each fold
 
@@ -113,7 +113,6 @@ def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], dat
             "experiment": experiment.name,
             "split": str(entry.folds),
             "features": {modality: list(names) for modality, names in entry.features.items()},
-            "paper_profile": all(run.paper_profile for run in runs.values()),
             "epochs": [epoch for run in runs.values() for epoch in run.epochs],
             "folds": {fold: _of_fold(run) for fold, run in runs.items()},
             "over_folds": _over_folds(runs),
@@ -126,6 +125,7 @@ def write_pooled(folder: Path, experiment: Experiment, folds: Sequence[str], dat
             "marks": _marks(runs),
         }
     )
+    record = with_deviations(record)
     header, rows = _curves(folder, folds)
     write_csv(folder / "curves.csv", header, rows)
     write_results(folder, record, found)

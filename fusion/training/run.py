@@ -121,6 +121,18 @@ def _train_folds(experiment: Experiment, params: Params, options: TrainOptions, 
     return run
 
 
+def digests_of(experiment: Experiment, params: Params, data: Path, device: str) -> str | dict[str, str]:
+    """Return the `run_digest` of an experiment, or fold -> digest of an experiment with folds, without training it.
+
+    Raises:
+        UsageError: the experiment cannot be trained; the message lists all problems.
+    """
+    options = TrainOptions(data, data, device, False, False, None, None)
+    if experiment.entry.folds is not None:
+        return _digests_of(fold_experiments(experiment, params, data), options)
+    return run_digest(experiment, options.source(experiment), device)
+
+
 def _digests_of(folds: Mapping[str, Experiment], options: TrainOptions) -> dict[str, str]:
     """Check all folds before the first one is trained; return fold -> digest of its run.
 

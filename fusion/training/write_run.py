@@ -8,15 +8,15 @@ from typing import Any
 import torch
 
 from ercache.files import write_csv, write_json
-from ercache.params.schema import split_array_name
 from ercache.training.determinism import deterministic, threads_for
 from ercache.training.selection import METRIC, SCORE
 from fusion.data.batches import PaddedBatches, Statistics, Subset, standardized_on_device
 from fusion.data.windows import ContextWindow
 from fusion.experiment.resolve import Experiment
 from fusion.experiment.source import Source, provenance_of
-from fusion.models.base import paper_rows, parameters
+from fusion.models.base import parameters
 from fusion.models.hooks import hooks_of
+from fusion.papers.deviations import deviations_of
 from fusion.runs.predict import predict, score_subset
 from fusion.runs.predictions import PREDICTIONS_FILE, Predictions, write_predictions
 from fusion.runs.schema import CURVES, Provenance, RunRecord, write_record
@@ -80,6 +80,7 @@ def write_run(
         ),
         marks=[*source.findings.marks, *experiment.model.marks(experiment.config)],
     )
+    record = with_deviations(record)
     _write_curves(folder, trained)
     _write_seeds(folder, trained, datasets.statistics, digest)
     write_results(folder, record, found)
@@ -112,7 +113,6 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
         "experiment": experiment.name,
         "model": entry.model,
         "preset": entry.preset,
-        "paper_profile": paper_profile(experiment, source.findings.recipes),
         "task": entry.task,
         "history": entry.history,
         "epc_target": entry.epc_target,
@@ -128,30 +128,9 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
     }
 
 
-def paper_profile(experiment: Experiment, recipes: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether an experiment is set up as in the model's paper.
-
-    Switches and training params must be those of the paper, and every feature must come from the paper's encoder.
-    Switches that make rows of the paper's tables may differ.
-
-    Args:
-        experiment: the experiment.
-        recipes: feature -> how the feature was made, from its cache.
-    """
-    model, entry = experiment.model, experiment.entry
-    training = model.paper_training.get(entry.preset)
-    if training is None:
-        return False
-    rows = paper_rows(model.config)
-    ours, preset = dict(experiment.config), dict(model.resolve(entry.preset, {}))
-    sizes = all(ours[name] == value for name, value in preset.items() if name not in rows)
-    trained = all(getattr(experiment.training, name) == value for name, value in training.items())
-    encoders = [
-        recipes[split_array_name(name)[0]]["encoder"] == model.paper_encoders.get(place)
-        for m, names in entry.features.items()
-        for place, name in zip(model.roles.get(m, [m] * len(names)), names, strict=False)
-    ]
-    return sizes and trained and all(encoders)
+def with_deviations(record: RunRecord) -> RunRecord:
+    """Return the record of a run with the list of its deviations from the paper of its model."""
+    return record.model_copy(update={"deviations": deviations_of(record)})
 
 
 def device_class(device: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from app import console as page
 from app.commands import reproduction
 from app.console import table
-from fusion.papers.reproduce import RowResult
+from fusion.evaluation.reproduce import RowResult
 
 COLUMNS = ("row", *(f"a long heading {n}" for n in range(8)))
 CELLS = ("a name that is typed", *("12.34 (0.56)",) * 8)

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-# docs/papers/cues.md, section 5: optimiser, rate and batch are the paper's, the rest is our choice. Prediction is scored
-# by UAR, which then also chooses the epoch.
+# docs/papers/cues.md, section 5: optimiser, rate and batch are the paper's, the rest is our choice. Prediction is
+# scored by UAR, which then also chooses the epoch.
 _RECIPE: Final[Mapping[str, Any]] = {
     "epochs": 50, "patience": 8, "batch": 32, "optimizer": "adam", "lr": 1e-4, "weight_decay": 0.0, "clip": 1.0,
     "schedule": "constant", "standardize": False,

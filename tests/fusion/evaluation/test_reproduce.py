@@ -16,8 +16,8 @@ from fusion.experiment.source import read_source
 from fusion.models import MODELS
 from fusion.models.base import parameters
 from fusion.papers import papers, read_paper
-from fusion.papers import reproduce as module
-from fusion.papers.reproduce import base_of, entry_of, reproduce, shares_among
+from fusion.evaluation import reproduce as module
+from fusion.evaluation.reproduce import base_of, entry_of, reproduce, shares_among
 from fusion.runs.schema import Score
 from tests.support.toy_corpus import CLASSES, toy_params, toy_vectors, write_toy
 

@@ -22,7 +22,7 @@ from fusion.layers.cells import gru_step
 from fusion.models.avafn.config import AvafnConfig
 from fusion.models.avafn.model import ENTRY, Avafn, ContextAttention
 from fusion.models.base import parameters
-from fusion.papers.reproduce import reproduce
+from fusion.evaluation.reproduce import reproduce
 from fusion.training.seed import build_model, prepare_datasets
 from tests.support import literal_avafn
 from tests.support.toy_corpus import FEATURES, toy_params, write_toy
