@@ -116,7 +116,7 @@ def evaluate(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Test a trained run again from its saved weights. Print scores, deviations from the paper, and the confusion matrix.
+    """Test a trained run again from its saved weights. Print scores, confusion and deviations from the paper.
 
     Example: [dim]ercache evaluate data/models/m2fnet[/]
     """

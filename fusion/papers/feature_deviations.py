@@ -76,7 +76,7 @@ def deviations_of_modality(
 def _of_array(label: str, ours: str, theirs: str, feature: PaperFeature, sequences: bool) -> Iterator[str]:
     same = ours == theirs or (not theirs and ours in feature.vectors) or (sequences and not ours)
     if not same:
-        yield told(f"{label} array", ours or "of all vectors", theirs or "of all vectors")
+        yield told(f"{label} array", ours or "all", theirs or "all")
 
 
 def _of_width(label: str, ours: int | None, theirs: int | None) -> Iterator[str]:

@@ -310,7 +310,13 @@ def test_extractors_are_shown_with_the_quality_of_their_embedding(tmp_path: Path
 def test_marks_are_shown_beside_the_result(page: str) -> None:
     text = Page(page).text
     assert text.count("⚠ random weights") >= 2  # in the dot plot and in the table
-    assert "not the paper's profile" in text
+
+
+def test_the_report_lists_in_which_points_a_run_deviates_from_its_paper(page: str) -> None:
+    text = " ".join(Page(page).text.split())
+    assert re.search(r"deviates from its paper in \d+ points", text)
+    assert "corpus demo, the paper uses meld and iemocap" in text
+    assert "text feature minilm: encoder unknown, the paper uses text/m2fnet-roberta" in text
 
 
 def test_changes_since_the_training_are_shown(data: Path) -> None:

@@ -192,13 +192,13 @@ def _counts(performances: Sequence[Performance], channel: str) -> Iterator[Probl
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:
     """Return named splits and five folds; no actor is in two subsets (train, dev, test) of one split.
 
-    If the manifest also contains song, the same splits exist once more for speech alone, with `_speech` in their names.
-    Splits with an empty subset are left out.
+    The same splits exist once more for speech alone, with `_speech` in their names; without song both are equal. Splits
+    with an empty subset are left out.
     """
     everything = {u.id: u.speaker for u in utterances}
     speech = {u.id: u.speaker for u in utterances if u.labels["channel"] == "speech"}
     found: dict[str, Split] = {}
-    for suffix, actors in (("", everything), ("_speech", speech if len(speech) < len(everything) else {})):
+    for suffix, actors in (("", everything), ("_speech", speech)):
         found |= {name + suffix: split_by_groups(actors, *held) for name, held in SPLITS.items()}
         found |= actor_folds(actors, name="actors" + suffix)
     return usable_splits(found)

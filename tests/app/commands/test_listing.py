@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from app.cli import cli
 from ercache.weights import FOLDER_VARIABLE
 from extract.encoders import ENCODERS
-from fusion.models import MODELS
+from fusion.papers import papers, read_paper
 
 
 def test_encoders_say_whether_they_can_run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_encoders_say_whether_they_can_run_here(tmp_path: Path, monkeypatch: pyt
 
 
 def test_encoders_of_the_papers_are_encoders_of_the_registry() -> None:
-    named = {key for entry in MODELS.values() for key in entry.paper_encoders.values()}
+    named = {feature.encoder for key in papers() for feature in read_paper(key).features.values()}
     assert {"audio/wav2vec2-large", "visual/dan", "text/m2fnet-roberta"} <= named <= set(ENCODERS)
 
 

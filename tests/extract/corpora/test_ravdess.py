@@ -97,7 +97,8 @@ def test_the_names_of_the_release_are_all_good_and_give_its_counts(
     assert len(speech.utterances) == 1440 and told(speech, "left_out") == ["1012 performances are not speech"]
     sizes = {name: [len(ids) for ids in split.values()] for name, split in speech.splits.items()}
     assert sizes["avtca"] == [960, 240, 240] and sizes["actors"] == [1200, 120, 120]
-    assert sizes == {name.removesuffix("_speech"): sizes[name.removesuffix("_speech")] for name in sizes}
+    assert "avtca_speech" in sizes  # the name of a paper's split does not depend on what else was unpacked
+    assert all(size == sizes[name.removesuffix("_speech")] for name, size in sizes.items())
     assert {n for n in found.splits if "_speech" in n} >= {"avtca_speech", "actors_speech/5"}
     assert [len(i) for i in found.splits["avtca_speech"].values()] == [960, 240, 240]
     for split in found.splits.values():

@@ -155,6 +155,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_features_are_the_states_of_the_network_that_was_trained(data: Path) -> None:
     assert trained_extractors.training_ids(data, "words") == source(past=2, future=0).seen
+    record = trained_extractors.training_record(data, "words")
+    assert record["seen"] == {"toy": 33} and record["labels"] == "class"
+    assert (record["config"]["size"], record["training"]["epochs"]) == ("small", 1)
     kind = ENCODERS[TEXT]
     params = configs()[TEXT](pretrained="words", size="small", past=2, future=0)
     origin = trained_extractors.provenance(data, "words")

@@ -172,6 +172,13 @@ def test_an_extractor_of_another_corpus_marks_the_result(data: Path) -> None:
     assert any(mark.endswith("trained on demo") for mark in read(data).findings.marks)
 
 
+def test_how_an_extractor_was_trained_is_part_of_the_origin_of_a_result(data: Path) -> None:
+    assert "extractor" not in provenance_of(read(data))["encoders"]["words"]
+    trained = {"config": {"size": "tiny"}, "training": {"epochs": 1}, "labels": "class", "seen": {"toy": 9}}
+    rewrite(data, extractor=trained)
+    assert provenance_of(read(data))["encoders"]["words"]["extractor"] == trained
+
+
 def test_a_checkpoint_that_has_seen_the_test_part_is_refused_unless_allowed_and_then_marked(
     data: Path,
 ) -> None:

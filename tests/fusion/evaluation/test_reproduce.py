@@ -1,7 +1,6 @@
 """Published tables: complete data, rows as experiments, no run trained twice, correct verdicts."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +11,14 @@ from ercache.cache import ArraySpec, Entry, Status, content_digest
 from ercache.cache_writer import write_cache
 from ercache.errors import UsageError
 from ercache.params.schema import Params
+from fusion.evaluation import reproduce as module
+from fusion.evaluation.reproduce import base_of, entry_of, reproduce, shares_among
 from fusion.experiment.source import read_source
 from fusion.models import MODELS
 from fusion.models.base import parameters
 from fusion.papers import papers, read_paper
-from fusion.evaluation import reproduce as module
-from fusion.evaluation.reproduce import base_of, entry_of, reproduce, shares_among
-from fusion.runs.schema import Score
+from fusion.runs.schema import ClassScore, Score
+from tests.support.paper_runs import paper_record
 from tests.support.toy_corpus import CLASSES, toy_params, toy_vectors, write_toy
 
 SIZES = {
@@ -137,7 +137,8 @@ def test_rows_run_once_and_say_what_they_are(tmp_path: Path, monkeypatch: pytest
     rows = list(reproduce("m2fnet", params(), tmp_path, table="2"))
     assert [row.verdict for row in rows] == ["stand-in"] * 8 and len(set(trained)) == 8
     assert all(0 <= row.ours["weighted_f1"]["mean"] <= 1 and row.published == {} for row in rows)
-    assert "the paper's" in rows[0].why
+    assert rows[0].why.startswith("corpus toy, the paper uses meld and iemocap; ") and rows[0].why.endswith("more")
+    assert rows[0].deviations[0] == "corpus toy, the paper uses meld and iemocap"
     again = list(reproduce("m2fnet", params(), tmp_path, table="2"))
     assert len(trained) == 8 and again == rows
     write_toy(tmp_path, dialogues=9)  # other caches: nothing of before may stand for them
@@ -208,13 +209,14 @@ def test_item_24_of_cues_rows_have_their_own_metrics_and_their_difference(
         name: Score(mean=0.5 + n / 10, std=0.01, ci95=(0.4, 0.7))
         for n, name in enumerate(("uar", "macro_f1", "accuracy", "weighted_f1"))
     }
-    record = SimpleNamespace(
-        paper_profile=True,
-        several=False,
-        classes=["ang", "hap", "neu", "sad"],
-        test=scores,
-        class_scores={},
-        confusion=[[3, 1, 0, 0]] * 4,
+    classes = ["ang", "hap", "neu", "sad"]
+    record = paper_record("cues", "iemocap", "epc").model_copy(
+        update={
+            "classes": classes,
+            "test": scores,
+            "per_class": dict.fromkeys(classes, ClassScore(f1=0.5, precision=0.5, recall=0.5, support=4)),
+            "confusion": [[3, 1, 0, 0]] * 4,
+        }
     )
     monkeypatch.setattr(module, "_trained", lambda *_: tmp_path / "models/run")
     monkeypatch.setattr(module, "read_run", lambda _: record)
@@ -234,6 +236,11 @@ def test_item_24_of_cues_rows_have_their_own_metrics_and_their_difference(
     )
     assert rows["3", "w/o KWRT"].published == {"uar": 80.99, "macro_f1": 80.64}
     assert rows["3", "full"].among["sad"] == {"ang": 0.75, "hap": 0.25, "neu": 0, "sad": 0}
+    # Only the full system is a run of the paper: the record has all modalities, and no switch of an ablation.
+    assert rows["1", "T+S, Cues"].verdict == "differs" and rows["1", "T+S, Cues"].deviations == []
+    assert rows["1", "T, Cues"].verdict == "stand-in"
+    assert rows["1", "T, Cues"].why == "audio features, which the paper does not use here"
+    assert rows["3", "w/o PE"].why == "config pe true, the paper uses false"
     assert _cells(rows["1", "T+S, Cues"], "uar") == ("81.92", "50.00 (1.00)", "40.0 to 70.0", "-31.92")
     assert _cells(rows["1", "S, EAMT"], "uar") == ("65.01", "", "", "")
 

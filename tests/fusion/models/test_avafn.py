@@ -16,13 +16,13 @@ from ercache.params.schema import Params, TrainingParams
 from ercache.training.losses import masked_cross_entropy
 from ercache.training.optimizers import optimizer_of
 from fusion.data.batches import Batch, PaddedBatches, Subset
+from fusion.evaluation.reproduce import reproduce
 from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import read_source
 from fusion.layers.cells import gru_step
 from fusion.models.avafn.config import AvafnConfig
 from fusion.models.avafn.model import ENTRY, Avafn, ContextAttention
 from fusion.models.base import parameters
-from fusion.evaluation.reproduce import reproduce
 from fusion.training.seed import build_model, prepare_datasets
 from tests.support import literal_avafn
 from tests.support.toy_corpus import FEATURES, toy_params, write_toy
@@ -538,7 +538,7 @@ def test_item_20_at_the_size_of_the_paper() -> None:
 
 
 def test_training_of_the_paper_is_adam_with_coupled_decay_and_33_steps_on_meld() -> None:
-    training = TrainingParams(**ENTRY.paper_training["paper"])
+    training = TrainingParams(**ENTRY.recipes["paper"])
     optimizer = optimizer_of(build(), training)
     assert type(optimizer) is torch.optim.Adam
     group = optimizer.param_groups[0]
@@ -630,7 +630,7 @@ MELD_FEATURES = {"audio": ["avafn_wav2vec2"], "visual": ["avafn_dan"]}
 def test_variants_beat_the_baseline_on_meld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ERCACHE_STORE", str(tmp_path))
     entry = {"model": "avafn", "corpus": "meld", "preset": "paper", "features": MELD_FEATURES}
-    training = {**ENTRY.paper_training["paper"], "seeds": 1}
+    training = {**ENTRY.recipes["paper"], "seeds": 1}
     params = Params.model_validate(
         {"experiments": {"base": {**entry, "training": training}}, "reproduce": {"avafn": {"meld": "base"}}}
     )

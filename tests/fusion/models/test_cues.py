@@ -266,7 +266,7 @@ def test_item_21_the_defaults_are_those_of_the_page() -> None:
         2,
         3,
     )  # type: ignore[attr-defined]
-    assert entry.paper_training["paper"].items() >= {"optimizer": "adam", "lr": 1e-4, "batch": 32}.items()
+    assert entry.recipes["paper"].items() >= {"optimizer": "adam", "lr": 1e-4, "batch": 32}.items()
 
 
 def test_a_second_step_without_a_picture_is_refused() -> None:

@@ -356,8 +356,8 @@ def test_item_21_frozen_layers_stay_in_eval_mode_and_defaults_are_those_of_the_p
     assert built.bridges.language.numbers == built.bridges.vision.numbers == (22, 23)
     assert built.bridges.bridges["m2ta"].shape == (2, 4, 1024)
     assert (
-        entry.paper_training["paper"]["schedule"] == "constant"
-        and entry.paper_training["paper"]["epochs"] == 50
+        entry.recipes["paper"]["schedule"] == "constant"
+        and entry.recipes["paper"]["epochs"] == 50
     )
 
 

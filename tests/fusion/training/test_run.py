@@ -26,7 +26,7 @@ from fusion.experiment.source import Source
 from fusion.models import MODELS
 from fusion.training import parallel
 from fusion.training.run import train_experiment
-from fusion.training.write_run import device_class, paper_profile
+from fusion.training.write_run import device_class
 from tests.support.toy_corpus import (
     CLASSES,
     FEATURES,
@@ -256,34 +256,34 @@ def test_a_leak_marks_the_run_and_its_evaluations(data: Path) -> None:
     assert evaluate(data / "models/exp", data)["marks"] == run["marks"]
 
 
-PAPER = MODELS["m2fnet"].paper_training["paper"]
+def test_a_run_lists_in_which_points_it_deviates_from_its_paper(data: Path) -> None:
+    entry = {"model": "m2fnet", "config": {"project": 8, "ffn": 8, "head_hidden": 8, "fusion_m": 1}}
+    train(data, **entry, training={"seeds": 1, "epochs": 2})
+    found = run_of(data)["deviations"]
+    assert found == evaluate(data / "models/exp", data)["deviations"]
+    assert found[0] == "corpus toy, the paper uses meld and iemocap"
+    assert "audio feature sound: encoder toy/sound, the paper uses audio/mel-resnet18" in found
+    assert "config project 8, the paper uses none" in found
+    assert "training epochs 2, the paper uses 100" in found
+    train(data, training={"seeds": 1, "epochs": 1})  # concat, which has no paper
+    assert run_of(data)["deviations"] is None
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({}, True),
-        ({"config": {"fusion_m": 3, "fusion_type": "concat"}}, True),
-        ({"config": {"dropout": 0.4}}, True),
-        ({"config": {"dropout": 0.2}}, False),
-        ({"config": {"project": 64}}, False),
-        ({"training": {**PAPER, "seeds": 1}}, True),
-        ({"training": {**PAPER, "lr": 0.001}}, False),
-        ({"training": {**PAPER, "standardize": True}}, False),
-        ({"training": {}}, False),
-        ({"preset": "small"}, False),
-        ({"preset": "paper_iemocap"}, False),
-        ({"preset": "paper_iemocap", "training": MODELS["m2fnet"].paper_training["paper_iemocap"]}, True),
-        ({"model": "concat", "preset": "small"}, False),
-        ({"features": {"audio": ["words"]}}, False),
-    ],
-)
-def test_the_paper_profile_needs_the_papers_sizes_training_and_encoders(
-    change: dict[str, Any], expected: bool
-) -> None:
-    entry = {"model": "m2fnet", "preset": "paper", "features": {"text": ["words"]}, "training": PAPER}
-    experiment = experiment_of("exp", toy_params(**{**entry, **change}))
-    assert paper_profile(experiment, {"words": {"encoder": "text/m2fnet-roberta"}}) is expected
+def test_a_recipe_is_the_whole_training_but_the_seeds_and_single_params_can_change_it() -> None:
+    recipe = MODELS["m2fnet"].recipe("paper_iemocap")
+    base = toy_params(model="m2fnet", training="paper_iemocap")
+    params = base.model_copy(update={"training": base.training.model_copy(update={"seeds": 3, "lr": 0.5})})
+    training = experiment_of("exp", params).training
+    assert training == recipe.model_copy(update={"seeds": 3}) and training.batch == 16
+    changed = toy_params(model="m2fnet", training={"recipe": "paper", "epochs": 3, "seeds": 1})
+    training = experiment_of("exp", changed).training
+    assert (training.epochs, training.seeds, training.weight_decay) == (3, 1, 5e-4)
+    assert changed.experiments["exp"].model_dump()["training"]["recipe"] == "paper"
+    with pytest.raises(UsageError, match="unknown training recipe 'papr'") as told:
+        experiment_of("exp", toy_params(model="m2fnet", training="papr"))
+    assert "did you mean 'paper'?" in told.value.hint
+    with pytest.raises(UsageError, match="model concat: unknown training recipe 'paper'"):
+        experiment_of("exp", toy_params(training="paper"))
 
 
 def test_provenance_names_the_class_of_the_device() -> None:
