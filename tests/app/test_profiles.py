@@ -120,7 +120,9 @@ def test_a_paper_is_a_profile_on_its_corpora_alone(loaded: Params) -> None:
     assert profile_names(loaded, "m2fnet", "iemocap") == [
         "m2fnet_text_iemocap", "m2fnet_audio_iemocap", "m2fnet_visual"
     ]  # fmt: skip
-    with pytest.raises(UsageError, match="paper m2fnet has no runs on the corpus 'demo', only on meld, iemocap"):
+    with pytest.raises(
+        UsageError, match="paper m2fnet has no runs on the corpus 'demo', only on meld, iemocap"
+    ):
         profile_names(loaded, "m2fnet", "demo")
     with pytest.raises(UsageError, match="unknown profile 'm2fnett'"):
         profile_names(loaded, "m2fnett", "meld")

@@ -29,7 +29,11 @@ def test_avtca_is_trained_from_the_frames_of_sound_and_faces_in_the_caches(extra
     answer = project.json("train", "avtca", "--seeds", "1")
     run = json.loads((project.folder / "data/models/avtca/run.json").read_text())
     assert run["widths"] == {"audio": 20, "visual": 288} and answer["selected_on"] == "validation"
-    assert run["config"]["it_heads"] == 4 and run["preset"] == "small" and run["deviations"][0].startswith("corpus demo")
+    assert (
+        run["config"]["it_heads"] == 4
+        and run["preset"] == "small"
+        and run["deviations"][0].startswith("corpus demo")
+    )
     again = project.json("evaluate", "data/models/avtca")
     assert again["test"] == run["test"]
     wrong = project.ercache("train", "--model", "avtca", "--corpus", "demo", "--features", "face_hog", code=2)
@@ -46,7 +50,9 @@ def test_amuse_is_trained_from_tokens_frames_and_faces_in_the_caches(extracted: 
     project = extracted.here
     project.ercache("train", "amuse", "--seeds", "1")
     run = json.loads((project.folder / "data/models/amuse/run.json").read_text())
-    assert run["widths"] == {"text": 384, "audio": 20, "face": 288} and run["deviations"][0].startswith("corpus demo")
+    assert run["widths"] == {"text": 384, "audio": 20, "face": 288} and run["deviations"][0].startswith(
+        "corpus demo"
+    )
     assert project.json("evaluate", "data/models/amuse")["test"] == run["test"]
     rows = project.json("reproduce", "amuse", "1", "--row", "Uni-mode rep., T", "--corpus", "demo")
     assert [(r["row"], r["verdict"]) for r in rows] == [("Uni-mode rep., T", "stand-in")]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ercache.params.load import load_params
-from ercache.params.schema import FacePolicy, FeatureParams, Params, split_array_name
+from ercache.params.schema import FacePolicy, Params, split_array_name
 from ercache.trained_extractors import TRAINING
 from ercache.weights.table import checkpoint
 from extract.encoders import ENCODERS
@@ -17,7 +17,7 @@ from fusion.runs.schema import Provenance, RunRecord
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
-    "m2fnet": {"roberta": "m2fnet_roberta", "mel": "mel_resnet18", "dual": "m2fnet_visual"},
+    "m2fnet": {"roberta": "m2fnet_text_CORPUS", "mel": "m2fnet_audio_CORPUS", "dual": "m2fnet_visual"},
     "avafn": {"wav2vec2": "avafn_wav2vec2", "dan": "avafn_dan"},
     "avtca": {"mfcc": "avtca_mfcc", "crops": "avtca_crops"},
     "amuse": {"mpnet": "amuse_mpnet", "passt": "amuse_passt", "jaa": "amuse_jaa", "back": "amuse_back"},
@@ -27,17 +27,12 @@ NAMES = {
         "mel_target": "cues_mel_target",
         "mel_window": "cues_mel_window",
     },
-}  # feature of the paper -> its name in params.yaml
-# What the papers' pages add to params.yaml, which must run on machines without the checkpoints.
-PARAMS = {"cues_kwrt": {"knowledge": "conceptnet"}}
-# How M2FNet trains its extractors (docs/papers/m2fnet.md, section 5.2): data, labels, and what is not a default.
-EXTRACTORS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
-    "text/m2fnet-roberta": ("own", "class", {}, {}),
-    "audio/mel-resnet18": ("own", "class", {}, {}),
-    "visual/m2fnet-dual": (
-        "folder:CASIA-WebFace", "identity", {"classes": 32, "images": 4}, {"epochs": 100, "patience": 100},
-    ),
-}  # fmt: skip
+}  # feature of the paper -> its name in the paper's file
+
+
+def names_of(paper: str, corpus: str) -> dict[str, str]:
+    """Feature of the paper -> its name in the paper's file, for a corpus."""
+    return {feature: name.replace("CORPUS", corpus) for feature, name in NAMES[paper].items()}
 
 
 def weights_of(key: str | None, beside: tuple[str, ...] = ()) -> dict[str, Any] | None:
@@ -51,7 +46,6 @@ def weights_of(key: str | None, beside: tuple[str, ...] = ()) -> dict[str, Any] 
 
 
 def recipe_of(
-    corpus: str,
     feature: str,
     changes: dict[str, Any] | None = None,
     faces: dict[str, Any] | None = None,
@@ -60,15 +54,14 @@ def recipe_of(
     """How a feature of params.yaml is made, as a cache records it.
 
     Args:
-        corpus: the corpus.
         feature: name of the feature.
         changes: changed params of the encoder.
         faces: changed entries of the face policy.
         extractor: changed fields of the record of the extractor.
     """
-    entry = _features()[feature]
+    entry = shipped().features[feature]
     kind = ENCODERS[entry.encoder]
-    params = kind.Params(**{**entry.params, **PARAMS.get(feature, {}), **(changes or {})})
+    params = kind.Params(**{**entry.params, **(changes or {})})
     policy = FacePolicy(**{**FacePolicy().model_dump(), **entry.faces, **(faces or {})})
     recipe: dict[str, Any] = {
         "encoder": entry.encoder,
@@ -79,26 +72,28 @@ def recipe_of(
     }
     if kind.input(params).faces:
         recipe["faces"] = {"params": policy.model_dump(mode="json"), "weights": weights_of("mtcnn")}
-    if entry.encoder in EXTRACTORS:
+    if "pretrained" in entry.params:
         recipe["weights"] = {"id": f"made/{feature}", "kind": "made"}
-        recipe[TRAINING] = {**extractor_record(corpus, entry.encoder), **(extractor or {})}
+        recipe[TRAINING] = {**extractor_record(entry.params["pretrained"]), **(extractor or {})}
     return recipe
 
 
 @functools.cache
-def _features() -> dict[str, FeatureParams]:
-    return load_params(ROOT / "params.yaml").features
+def shipped() -> Params:
+    """params.yaml and the files of papers as they are in the repository."""
+    return load_params(ROOT / "params.yaml")
 
 
-def extractor_record(corpus: str, encoder: str) -> dict[str, Any]:
-    """The fields of an extractor's record that a cache holds, for M2FNet's own training."""
-    where, labels, config, training = EXTRACTORS[encoder]
-    kinds = CONFIGS[encoder]
+def extractor_record(name: str) -> dict[str, Any]:
+    """The fields of an extractor's record that a cache holds, for a training run of a paper's file."""
+    entry = shipped().pretrain[name]
+    config, training = CONFIGS[entry.extractor]
+    where = entry.corpus or f"folder:{Path(str(entry.folder)).name}"
     return {
-        "config": kinds[0](**config).model_dump(mode="json"),
-        "training": kinds[1](**training).model_dump(mode="json"),
-        "labels": labels,
-        "seen": {corpus if where == "own" else where: 100},
+        "config": config(**entry.config).model_dump(mode="json"),
+        "training": training(**entry.training).model_dump(mode="json"),
+        "labels": entry.labels,
+        "seen": {where: 100},
     }
 
 
@@ -119,7 +114,7 @@ def paper_record(
         entry: changed fields of the experiment.
     """
     run = read_paper(key).run_for(corpus, task)
-    fields = {**run.experiment(key, NAMES[key]), **entry}
+    fields = {**run.experiment(key, names_of(key, corpus)), **entry}
     if "split" in entry:
         fields.pop("folds", None)
     if "folds" in entry:
@@ -130,7 +125,7 @@ def paper_record(
     roles = {m: model.roles.get(m, (m,)) for m in made.features}
     used = [role for m, names in made.features.items() for role in roles[m][: len(names)]]
     names = {split_array_name(name)[0] for listed in made.features.values() for name in listed}
-    encoders = {name: recipe_of(made.corpus, name) for name in sorted(names - set(recipes or {}))}
+    encoders = {name: recipe_of(name) for name in sorted(names - set(recipes or {}))}
     return RunRecord(
         experiment="exp",
         model=made.model,

@@ -131,7 +131,9 @@ def test_a_file_that_says_the_same_already_is_left_alone(tmp_path: Path) -> None
     assert path.read_bytes() == data, "repacked from a cache file, not from the store"
 
 
-def test_a_cache_says_how_its_extractor_was_trained_and_its_keys_do_not_depend_on_that(tmp_path: Path) -> None:
+def test_a_cache_says_how_its_extractor_was_trained_and_its_keys_do_not_depend_on_that(
+    tmp_path: Path,
+) -> None:
     path, folder = tmp_path / "a.h5", tmp_path / "store"
     manifest, feature = corpus("a", "b"), echo()
     put(folder, manifest, feature)

@@ -137,7 +137,9 @@ def test_rows_run_once_and_say_what_they_are(tmp_path: Path, monkeypatch: pytest
     rows = list(reproduce("m2fnet", params(), tmp_path, table="2"))
     assert [row.verdict for row in rows] == ["stand-in"] * 8 and len(set(trained)) == 8
     assert all(0 <= row.ours["weighted_f1"]["mean"] <= 1 and row.published == {} for row in rows)
-    assert rows[0].why.startswith("corpus toy, the paper uses meld and iemocap; ") and rows[0].why.endswith("more")
+    assert rows[0].why.startswith("corpus toy, the paper uses meld and iemocap; ") and rows[0].why.endswith(
+        "more"
+    )
     assert rows[0].deviations[0] == "corpus toy, the paper uses meld and iemocap"
     again = list(reproduce("m2fnet", params(), tmp_path, table="2"))
     assert len(trained) == 8 and again == rows

@@ -355,10 +355,7 @@ def test_item_21_frozen_layers_stay_in_eval_mode_and_defaults_are_those_of_the_p
     assert [layer.attention.num_heads for layer in built.step1] == [8, 8]  # type: ignore[union-attr]
     assert built.bridges.language.numbers == built.bridges.vision.numbers == (22, 23)
     assert built.bridges.bridges["m2ta"].shape == (2, 4, 1024)
-    assert (
-        entry.recipes["paper"]["schedule"] == "constant"
-        and entry.recipes["paper"]["epochs"] == 50
-    )
+    assert entry.recipes["paper"]["schedule"] == "constant" and entry.recipes["paper"]["epochs"] == 50
 
 
 def test_item_23_sixteen_samples_are_learned_by_heart_and_a_seed_decides_the_losses(tiny: None) -> None:

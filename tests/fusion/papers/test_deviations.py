@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ercache.params.schema import Task
+from ercache.params.schema import ExperimentParams, Task
 from ercache.trained_extractors import TRAINING
 from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
@@ -14,7 +14,7 @@ from fusion.models import MODELS
 from fusion.papers import papers, read_paper
 from fusion.papers.deviations import deviations_of, in_short, recorded_deviations
 from fusion.runs.schema import RunRecord, read_run, write_record
-from tests.support.paper_runs import NAMES, extractor_record, paper_record, recipe_of, weights_of
+from tests.support.paper_runs import extractor_record, names_of, paper_record, recipe_of, shipped, weights_of
 
 RUNS = [(key, run.corpus, run.task) for key in papers() for run in read_paper(key).runs]
 
@@ -31,13 +31,25 @@ def test_a_run_of_the_paper_has_no_deviation(key: str, corpus: str, task: Task) 
 
 
 @pytest.mark.parametrize("key", papers())
+def test_the_shipped_experiments_are_the_papers_runs(key: str) -> None:
+    paper, found = read_paper(key), shipped().papers[key]
+    assert sorted(found.corpora) == sorted({run.corpus for run in paper.runs})
+    for run in paper.runs:
+        runs = found.corpora[run.corpus]
+        name = runs.reproduce if isinstance(runs.reproduce, str) else runs.reproduce[run.task]
+        wanted = ExperimentParams(**run.experiment(paper.model, names_of(key, run.corpus)))
+        assert runs.experiments[name] == wanted
+        assert set(wanted.feature_names) <= set(runs.features)
+
+
+@pytest.mark.parametrize("key", papers())
 def test_every_row_of_a_paper_has_no_deviation_from_itself_and_some_from_the_full_system(key: str) -> None:
     paper = read_paper(key)
     others = 0
     for run in paper.runs:
         rows = [r for t in paper.tables for r in t.rows if r.model and (r.task or "erc") == run.task]
         for row in (r for r in rows if run.corpus in r.published):
-            base = run.experiment(key, NAMES[key])
+            base = run.experiment(key, names_of(key, run.corpus))
             features = {
                 m: n for m, n in base["features"].items() if m in (row.modalities or base["features"])
             }
@@ -52,42 +64,42 @@ def test_every_row_of_a_paper_has_no_deviation_from_itself_and_some_from_the_ful
 # Every case of the audits that the old stamp called the paper's, with what the list must name.
 FALSE_POSITIVES: dict[str, tuple[str, str, Task, dict[str, Any], dict[str, dict[str, Any]], list[str]]] = {
     "avafn with another layer of wav2vec2": (
-        "avafn", "meld", "erc", {}, {"avafn_wav2vec2": recipe_of("meld", "avafn_wav2vec2", {"layer": 3})},
+        "avafn", "meld", "erc", {}, {"avafn_wav2vec2": recipe_of("avafn_wav2vec2", {"layer": 3})},
         ["audio feature avafn_wav2vec2: layer 3, the paper uses 24"],
     ),
     "avafn with DAN of RAF-DB": (
-        "avafn", "meld", "erc", {}, {"avafn_dan": recipe_of("meld", "avafn_dan", {"weights": "dan-rafdb"})},
+        "avafn", "meld", "erc", {}, {"avafn_dan": recipe_of("avafn_dan", {"weights": "dan-rafdb"})},
         ["visual feature avafn_dan: weights dan-rafdb, the paper uses dan-affectnet7"],
     ),
     "avafn with the fast face policy": (
         "avafn", "meld", "erc", {},
-        {"avafn_dan": recipe_of("meld", "avafn_dan", faces={"factor": 0.5, "resize": "bilinear", "every": 1.0})},
+        {"avafn_dan": recipe_of("avafn_dan", faces={"factor": 0.5, "resize": "bilinear", "every": 1.0})},
         ["avafn_dan: faces factor 0.5, the paper uses 0.709", "faces resize bilinear, the paper uses area",
          "faces every 1.0, the paper uses none"],
     ),
     "m2fnet with a small text network": (
         "m2fnet", "meld", "erc", {},
-        {"m2fnet_roberta": recipe_of("meld", "m2fnet_roberta", {"size": "small"}, extractor={
-            "config": {**extractor_record("meld", "text/m2fnet-roberta")["config"], "size": "small", "init": "scratch"},
+        {"m2fnet_text_meld": recipe_of("m2fnet_text_meld", {"size": "small"}, extractor={
+            "config": {**extractor_record("m2fnet_text_meld")["config"], "size": "small", "init": "scratch"},
         })},
-        ["text feature m2fnet_roberta: size small, the paper uses large",
-         "text feature m2fnet_roberta: extractor init scratch, the paper uses checkpoint"],
+        ["text feature m2fnet_text_meld: size small, the paper uses large",
+         "text feature m2fnet_text_meld: extractor init scratch, the paper uses checkpoint"],
     ),
     "m2fnet with a toy extractor": (
         "m2fnet", "meld", "erc", {},
-        {"mel_resnet18": recipe_of("meld", "mel_resnet18", extractor={
-            "config": {**extractor_record("meld", "audio/mel-resnet18")["config"], "size": "tiny", "init": "scratch"},
+        {"m2fnet_audio_meld": recipe_of("m2fnet_audio_meld", extractor={
+            "config": {**extractor_record("m2fnet_audio_meld")["config"], "size": "tiny", "init": "scratch"},
             "training": {"epochs": 16, "patience": 60, "lr": 0.0003, "weight_decay": 1e-6, "seed": 0},
         })},
-        ["audio feature mel_resnet18: extractor size tiny, the paper uses paper",
-         "mel_resnet18: extractor epochs 16, the paper uses 60",
-         "mel_resnet18: extractor lr 0.0003, the paper uses 0.0001"],
+        ["audio feature m2fnet_audio_meld: extractor size tiny, the paper uses paper",
+         "m2fnet_audio_meld: extractor epochs 16, the paper uses 60",
+         "m2fnet_audio_meld: extractor lr 0.0003, the paper uses 0.0001"],
     ),
     "m2fnet with extractors trained on the demo": (
         "m2fnet", "meld", "erc", {},
-        {"mel_resnet18": recipe_of("demo", "mel_resnet18"),
-         "m2fnet_visual": recipe_of("meld", "m2fnet_visual", extractor={"seen": {"demo": 9}, "labels": "class"})},
-        ["audio feature mel_resnet18: extractor trained on demo, the paper trains it on meld",
+        {"m2fnet_audio_meld": recipe_of("m2fnet_audio_meld", extractor={"seen": {"demo": 9}}),
+         "m2fnet_visual": recipe_of("m2fnet_visual", extractor={"seen": {"demo": 9}, "labels": "class"})},
+        ["audio feature m2fnet_audio_meld: extractor trained on demo, the paper trains it on meld",
          "visual feature m2fnet_visual: extractor trained on demo, the paper trains it on casia-webface",
          "m2fnet_visual: extractor labels class, the paper uses identity"],
     ),
@@ -110,8 +122,8 @@ FALSE_POSITIVES: dict[str, tuple[str, str, Task, dict[str, Any], dict[str, dict[
     ),
     "avtca with 20 coefficients of whole clips and 4 crops": (
         "avtca", "ravdess", "erc", {},
-        {"avtca_mfcc": recipe_of("ravdess", "avtca_mfcc", {"n_mfcc": 20, "window_seconds": None}),
-         "avtca_crops": recipe_of("ravdess", "avtca_crops", {"frames": 4})},
+        {"avtca_mfcc": recipe_of("avtca_mfcc", {"n_mfcc": 20, "window_seconds": None}),
+         "avtca_crops": recipe_of("avtca_crops", {"frames": 4})},
         ["audio feature avtca_mfcc: n_mfcc 20, the paper uses 10",
          "avtca_mfcc: window_seconds none, the paper uses 3.6",
          "visual feature avtca_crops: frames 4, the paper uses 15"],
@@ -129,8 +141,8 @@ FALSE_POSITIVES: dict[str, tuple[str, str, Task, dict[str, Any], dict[str, dict[
         "cues", "meld", "epc",
         {"features": {"text": ["cues_kwrt:tokens", "cues_kwrt:words", "cues_kwrt:matrix"],
                       "audio": ["cues_wavlm", "cues_mel_target:tokens"]}},
-        {"cues_kwrt": recipe_of("meld", "cues_kwrt", {"knowledge": "own"}),
-         "cues_wavlm": recipe_of("meld", "cues_wavlm", {"layer": 0})},
+        {"cues_kwrt": recipe_of("cues_kwrt", {"knowledge": "own"}),
+         "cues_wavlm": recipe_of("cues_wavlm", {"layer": 0})},
         ["text feature cues_kwrt: knowledge own, the paper uses conceptnet",
          "audio feature cues_wavlm: layer 0, the paper uses 12",
          "audio feature cues_mel_target: scope target, the paper uses window"],
@@ -152,10 +164,10 @@ def test_changed_checkpoints_are_named() -> None:
         paper_record(
             "amuse", "meld", "erc",
             {
-                "amuse_passt": {**recipe_of("meld", "amuse_passt"), "weights": other},
-                "amuse_jaa": {**recipe_of("meld", "amuse_jaa"), "weights": random},
-                "amuse_mpnet": {**recipe_of("meld", "amuse_mpnet"), "weights": weights_of("all-mpnet")},
-                "amuse_back": {**recipe_of("meld", "amuse_back"), "encoder": "visual/swin-t"},
+                "amuse_passt": {**recipe_of("amuse_passt"), "weights": other},
+                "amuse_jaa": {**recipe_of("amuse_jaa"), "weights": random},
+                "amuse_mpnet": {**recipe_of("amuse_mpnet"), "weights": weights_of("all-mpnet")},
+                "amuse_back": {**recipe_of("amuse_back"), "encoder": "visual/swin-t"},
             },
         )
     )  # fmt: skip
@@ -174,26 +186,26 @@ def test_a_network_of_another_size_is_named() -> None:
 
 
 def test_absent_and_further_features_are_named() -> None:
-    text = {"text": ["m2fnet_roberta"], "audio": ["mel_resnet18", "mfcc"]}
+    text = {"text": ["m2fnet_text_meld"], "audio": ["m2fnet_audio_meld", "mfcc"]}
     found = told(paper_record("m2fnet", "meld", features=text))
     assert "no visual features, the paper uses visual" in found
     assert "audio feature mfcc, which the paper does not use" in found
     short = {"text": ["cues_kwrt:tokens"], "audio": ["cues_wavlm", "cues_mel_target"]}
     found = told(paper_record("cues", "meld", features=short))
     assert found.count("no further text feature, the paper uses text/kwrt") == 2 and "(array matrix)" in found
-    scene = {"text": ["m2fnet_roberta"], "audio": ["mel_resnet18"], "visual": ["m2fnet_visual:scene"]}
+    scene = {"text": ["m2fnet_text_meld"], "audio": ["m2fnet_audio_meld"], "visual": ["m2fnet_visual:scene"]}
     assert deviations_of(paper_record("m2fnet", "meld", features=scene)) == [
         "visual feature m2fnet_visual: array scene, the paper uses all",
     ]
 
 
 def test_a_feature_without_a_record_of_its_extractor_is_no_feature_of_the_paper() -> None:
-    older = {k: v for k, v in recipe_of("meld", "mel_resnet18").items() if k != TRAINING}
-    found = told(paper_record("m2fnet", "meld", "erc", {"mel_resnet18": older}))
-    assert "mel_resnet18: extractor trained in an unknown way, the paper trains it on meld" in found
+    older = {k: v for k, v in recipe_of("m2fnet_audio_meld").items() if k != TRAINING}
+    found = told(paper_record("m2fnet", "meld", "erc", {"m2fnet_audio_meld": older}))
+    assert "m2fnet_audio_meld: extractor trained in an unknown way, the paper trains it on meld" in found
     imported = {"encoder": None, "params": None, "weights": None, "faces": None}
-    found = told(paper_record("m2fnet", "meld", "erc", {"mel_resnet18": imported}))
-    assert "mel_resnet18: encoder unknown, the paper uses audio/mel-resnet18" in found
+    found = told(paper_record("m2fnet", "meld", "erc", {"m2fnet_audio_meld": imported}))
+    assert "m2fnet_audio_meld: encoder unknown, the paper uses audio/mel-resnet18" in found
 
 
 def test_another_corpus_is_the_first_deviation_and_its_labels_are_not_compared() -> None:
@@ -211,12 +223,14 @@ def test_one_fold_alone_is_not_the_papers_cross_validation() -> None:
 def test_extractors_of_folds_are_all_compared() -> None:
     record = paper_record("m2fnet", "meld")
     held = dict(record.provenance.encoders)
-    own = held.pop("mel_resnet18")
-    foreign = recipe_of("demo", "mel_resnet18")
-    held |= {"mel_resnet18@loso/a": own, "mel_resnet18@loso/b": foreign}
+    own = held.pop("m2fnet_audio_meld")
+    foreign = recipe_of("m2fnet_audio_meld", extractor={"seen": {"demo": 9}})
+    held |= {"m2fnet_audio_meld@loso/a": own, "m2fnet_audio_meld@loso/b": foreign}
     provenance = record.provenance.model_copy(update={"encoders": held})
     found = deviations_of(record.model_copy(update={"provenance": provenance}))
-    assert found == ["audio feature mel_resnet18: extractor trained on demo, the paper trains it on meld"]
+    assert found == [
+        "audio feature m2fnet_audio_meld: extractor trained on demo, the paper trains it on meld"
+    ]
 
 
 def test_training_params_without_effect_are_no_deviation() -> None:
