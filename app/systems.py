@@ -9,7 +9,8 @@ from ercache.errors import UsageError
 from ercache.params.schema import ExperimentParams, Params, task_label
 from ercache.training.selection import METRIC
 from fusion.evaluation.ranking import Ranking, rank_systems
-from fusion.evaluation.significance import ScoredRun, compare_pair, holm, read_scored_runs
+from fusion.evaluation.scored_run import ScoredRun, read_scored_runs
+from fusion.evaluation.significance import compare_pair, holm
 from fusion.experiment.resolve import experiment_of
 from fusion.runs.schema import RunRecord, as_json, read_run
 

@@ -23,9 +23,9 @@ from app.console import (
 )
 from app.training_table import training_table
 from ercache.params.schema import Params
-from ercache.training.selection import SCORE
+from ercache.training.selection import METRIC, score_of
 
-COMPARED = "weighted F1 on test; p values are Holm-corrected"
+COMPARED = "{} on test; p values are Holm-corrected"
 
 
 def register(cli: typer.Typer) -> None:
@@ -186,17 +186,24 @@ def case(
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of trained runs.")],
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            help="E.g. macro_f1, uar, accuracy. Default: the metric that chose the epochs of the runs.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Test whether runs on the same test subset differ: paired bootstrap over dialogues, and McNemar's test.
+    """Test whether runs on the same test subset differ: by paired bootstrap, McNemar's test and a paired t-test.
 
-    All p values are Holm-corrected.
+    The bootstrap draws dialogues; the t-test pairs equal seeds and folds. All p values are Holm-corrected.
 
-    Example: [dim]ercache compare data/models/m2fnet data/models/concat[/]
+    Example: [dim]ercache compare data/models/m2fnet data/models/concat --metric uar[/]
     """
     from fusion.evaluation.significance import compare as pairs
 
-    rows = pairs(runs)
+    rows = pairs(runs, metric)
     if json:
         answer(rows)
         return
@@ -208,10 +215,12 @@ def compare(
             f"{r['ci95'][0]:+.3f}, {r['ci95'][1]:+.3f}",
             f"{r['p']:.4f}",
             f"{r['p_mcnemar']:.4f}",
+            "" if r["p_t"] is None else f"{r['p_t']:.4f}",
         )
         for r in rows
     ]
-    table(("a", "b", "a - b", "95 % interval", "p bootstrap", "p McNemar"), shown, title=COMPARED)
+    head = ("a", "b", "a - b", "95 % interval", "p bootstrap", "p McNemar", "p t-test")
+    table(head, shown, title=COMPARED.format(_named(rows[0]["metric"])))
     for name, marks in {r[run]: r[f"marks_{run}"] for r in rows for run in ("a", "b")}.items():
         _warn(name, marks)
 
@@ -265,7 +274,8 @@ def sweep(
         answer(result)
         return
     best = result["best"]
-    rows = [*best["config"].items(), ("validation weighted F1", f"{best[SCORE]:.4f}")]
+    metric = result["metric"]
+    rows = [*best["config"].items(), (f"validation {_named(metric)}", f"{best[score_of(metric)]:.4f}")]
     table(("best of " + str(result["trials"]), ""), rows, title=experiment)
     say(f"log: {result['log']}")
 
@@ -284,7 +294,16 @@ def _readings(experiment: str, model: str, loaded: Params, device: str, json: bo
         (", ".join(f"{k}: {v}" for k, v in t.config.items()) or "unchanged", f"{t.mean:.4f}", t.reason)
         for t in found
     ]
-    table(("alternative", "validation weighted F1", "failed"), rows, title=experiment)
+    metric = found[0].metric if found else METRIC
+    table(("alternative", f"validation {_named(metric)}", "failed"), rows, title=experiment)
+
+
+def _named(metric: str) -> str:
+    """Return the name of a metric for readers, inside a sentence."""
+    from ercache.metrics import METRICS
+
+    name = METRICS[metric].name
+    return name if name.isupper() else name[0].lower() + name[1:]
 
 
 def _warn(run: str, marks: Sequence[str]) -> None:

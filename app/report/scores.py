@@ -15,7 +15,7 @@ from ercache.manifest import Manifest
 from ercache.metrics import in_order
 from ercache.training.selection import METRIC
 from fusion.papers.deviations import recorded_deviations
-from fusion.runs.schema import Score
+from fusion.runs.schema import RunRecord, Score
 
 TASKS = {"erc": "recognition", "epc": "prediction of the next utterance"}
 
@@ -129,10 +129,10 @@ def group_view(runs: Sequence[Run], gathered: ReportData, compare: Compare) -> G
         label_set=label_set,
         split=split,
         task=TASKS.get(task, task),
-        metrics=tuple(metric.name for metric in in_order()),
+        metrics=tuple(metric.name for metric in in_order(_class_count(runs[0].record))),
         rows=tuple(_row(run, marks_of(run, gathered), run is runs[0], low, high) for run in ranked),
         ticks=tuple((100 * (v - low) / (high - low), f"{v}") for v in range(low, high + 1, step)),
-        floor=tuple(100 * floor[m] if m in floor else None for m in _keys()),
+        floor=tuple(100 * floor[m] if m in floor else None for m in _keys(runs[0].record)),
         floor_at=_place(floor[METRIC], low, high) if floor else None,
         pairs=pairs,
         pairs_note=note,
@@ -193,7 +193,7 @@ def compare_runs(folders: list[Path]) -> Sequence[Mapping[str, Any]]:
     # Imported here because statsmodels is slow to load, and a page without runs does not need it.
     from fusion.evaluation.significance import compare
 
-    return compare(folders)
+    return compare(folders, METRIC)
 
 
 def _row(run: Run, marks: tuple[Mark, ...], chosen: bool, low: int, high: int) -> ScoreRow:
@@ -210,10 +210,10 @@ def _row(run: Run, marks: tuple[Mark, ...], chosen: bool, low: int, high: int) -
         chosen=chosen,
         marks=marks,
         deviations=None if deviations is None else tuple(deviations),
-        test=tuple(_percent(file.test.get(m)) for m in _keys()),
-        validation=tuple(_percent(file.validation.get(m)) for m in _keys()),
+        test=tuple(_percent(file.test.get(m)) for m in _keys(file)),
+        validation=tuple(_percent(file.validation.get(m)) for m in _keys(file)),
         folds=tuple(
-            (name, tuple(_percent(fold.test.get(m)) for m in _keys()))
+            (name, tuple(_percent(fold.test.get(m)) for m in _keys(file)))
             for name, fold in (file.folds or {}).items()
         ),
         test_dot=_dot(file.test.get(METRIC), low, high),
@@ -221,8 +221,13 @@ def _row(run: Run, marks: tuple[Mark, ...], chosen: bool, low: int, high: int) -
     )
 
 
-def _keys() -> list[str]:
-    return [metric.key for metric in in_order()]
+def _keys(record: RunRecord) -> list[str]:
+    return [metric.key for metric in in_order(_class_count(record))]
+
+
+def _class_count(record: RunRecord) -> int:
+    """Return the number of classes for which metrics are shown; 0 in a multi-label task, which has no class metrics."""
+    return 0 if record.several else len(record.classes)
 
 
 def _percent(score: Score | None) -> Score | None:

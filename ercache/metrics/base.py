@@ -71,12 +71,19 @@ class Metric:
         of_probabilities: function that computes one score from the true classes [N] and the predicted probabilities
             [N, C] of N utterances, for a metric that needs more than a confusion matrix. Multi-label tasks have no
             such metrics.
+        classes: the number of classes that a label set must have for this metric; None for any number. A multi-label
+            task has no metric with such a number.
     """
 
     key: str
     name: str
     of_rates: Callable[[Rates], Floats] | None = None
     of_probabilities: Callable[[Ints, Floats], float] | None = None
+    classes: int | None = None
+
+    def fits(self, classes: int) -> bool:
+        """Whether the metric exists for a label set with this number of classes."""
+        return self.classes is None or self.classes == classes
 
 
 def _faults(entry: Any) -> list[str]:
@@ -89,9 +96,10 @@ def _faults(entry: Any) -> list[str]:
 METRICS: Final = Registry[Metric]("ercache.metrics", "ercache.metrics", lambda metric: metric.key, _faults)
 
 
-def in_order() -> list[Metric]:
-    """All metrics. The metric by which systems are compared (`METRIC`) comes first, the others are sorted by key."""
-    return sorted(METRICS.values(), key=lambda metric: (metric.key != METRIC, metric.key))
+def in_order(classes: int) -> list[Metric]:
+    """All metrics of a label set with C classes: the one by which systems are compared (`METRIC`), then by key."""
+    fitting = (metric for metric in METRICS.values() if metric.fits(classes))
+    return sorted(fitting, key=lambda metric: (metric.key != METRIC, metric.key))
 
 
 def ratio(above: Floats, below: Floats) -> Floats:

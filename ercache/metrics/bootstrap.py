@@ -125,7 +125,12 @@ def probability_summary(
     Returns:
         A dictionary from metric key to `mean`, `std` and `ci95`.
     """
-    needed = {key: m.of_probabilities for key, m in METRICS.items() if m.of_probabilities is not None}
+    classes = probabilities[0].shape[-1]
+    needed = {
+        key: metric.of_probabilities
+        for key, metric in METRICS.items()
+        if metric.of_probabilities is not None and metric.fits(classes)
+    }
     if not needed:
         return {}
     rng = np.random.default_rng(seed)

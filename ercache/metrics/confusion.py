@@ -75,11 +75,17 @@ def dialogue_confusions(truth: Ints, predicted: Ints, dialogue: Ints, classes: i
 def scores_of_confusions(counts: NDArray[Any]) -> dict[str, Floats]:
     """Compute all metrics of many confusion matrices [..., C, C] of C classes at once, as a bootstrap needs.
 
+    Metrics for another number of classes are left out.
+
     Returns:
         A dictionary from metric key to scores [...].
     """
-    rates = Rates(counts)
-    return {key: metric.of_rates(rates) for key, metric in METRICS.items() if metric.of_rates is not None}
+    rates, classes = Rates(counts), counts.shape[-1]
+    return {
+        key: metric.of_rates(rates)
+        for key, metric in METRICS.items()
+        if metric.of_rates is not None and metric.fits(classes)
+    }
 
 
 def mean_scores(counts: NDArray[Any], leading: int) -> dict[str, Floats]:
@@ -96,4 +102,8 @@ def mean_scores(counts: NDArray[Any], leading: int) -> dict[str, Floats]:
         A dictionary from metric key to scores [...].
     """
     values = scores_of_confusions(counts)
+    if (
+        counts.ndim - 2 > leading
+    ):  # the two values of a multi-label task are presence and absence, not two classes
+        values = {name: value for name, value in values.items() if METRICS[name].classes is None}
     return {name: value.mean(tuple(range(leading, value.ndim))) for name, value in values.items()}

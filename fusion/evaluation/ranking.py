@@ -10,7 +10,7 @@ from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from ercache.metrics import mean_scores
 from ercache.training.selection import METRIC
-from fusion.evaluation.significance import ScoredRun
+from fusion.evaluation.scored_run import ScoredRun
 
 LEVEL = 0.05
 Floats = NDArray[np.float64]

@@ -63,11 +63,11 @@ def experiment_of(name: str, params: Params) -> Experiment:
         raise UsageError(f"experiment {name!r} in params.yaml cannot be used", details=bad)
     recipe = None if entry.recipe is None else model.recipe(entry.recipe)
     training = params.training_of(entry, recipe)
-    check_selection(name, training)
+    _check_metric(name, training)
     return Experiment(name, entry, model, model.resolve(entry.preset, entry.config), training)
 
 
-def check_selection(name: str, training: TrainingParams) -> None:
+def _check_metric(name: str, training: TrainingParams) -> None:
     """Check that the epoch can be chosen by the metric that the training names.
 
     Raises:

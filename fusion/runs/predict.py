@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ercache import metrics
 from ercache.manifest import PRESENCE
 from ercache.training.losses import IGNORED, masked_cross_entropy
-from ercache.training.selection import METRIC, SCORE
+from ercache.training.selection import METRIC, SCORE, score_of
 from fusion.data.batches import PaddedBatches, Subset
 from fusion.layers.label_losses import masked_binary_cross_entropy
 from fusion.runs.predictions import Predictions
@@ -59,8 +59,13 @@ def predict(model: nn.Module, padded: PaddedBatches, seed: int) -> Predictions:
     )
 
 
-def validation_scores(model: nn.Module, padded: PaddedBatches, classes: int) -> dict[str, float]:
-    """Compute loss, weighted F1 and accuracy on the validation data; the keys are column names of curves.csv."""
+def validation_scores(
+    model: nn.Module, padded: PaddedBatches, classes: int, select: str = METRIC
+) -> dict[str, float]:
+    """Compute loss, weighted F1, accuracy and the metric `select` on the validation data.
+
+    The keys are column names of curves.csv.
+    """
     logits, labels = logits_of(model, padded), padded.subset.labels
     truth = labels.cpu().numpy().astype(np.int64)
     if labels.dim() == 2:
@@ -73,7 +78,8 @@ def validation_scores(model: nn.Module, padded: PaddedBatches, classes: int) -> 
     return {
         "validation_loss": float(loss),
         SCORE: float(found[METRIC]),
-        "validation_accuracy": float(found["accuracy"]),
+        score_of("accuracy"): float(found["accuracy"]),
+        score_of(select): float(found[select]),
     }
 
 

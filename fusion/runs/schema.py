@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ercache.errors import UsageError
 from ercache.files import write_json
 from ercache.params.schema import EpcTarget, ExperimentParams, Task, task_label
-from ercache.training.selection import SCORE
+from ercache.training.selection import METRIC, SCORE
 
 RECORD: Final = "run.json"
 CURVES: Final = ("train_loss", "validation_loss", SCORE, "validation_accuracy")
@@ -159,6 +159,11 @@ class RunRecord(_Part):
         return ExperimentParams(
             unlabelled=self.provenance.unlabelled, **{name: getattr(self, name) for name in fields}
         )
+
+    @property
+    def select(self) -> str:
+        """Key of the metric by which the epochs were chosen on validation."""
+        return str(self.training.get("select", METRIC))
 
     @property
     def comparable(self) -> tuple[str, str, str, str]:

@@ -9,9 +9,10 @@ from typing import Any
 from ercache.digests import canonical_json
 from ercache.errors import UsageError
 from ercache.files import atomic_file
-from ercache.training.selection import SCORE
+from ercache.training.selection import METRIC, SCORE
 
-COLUMNS = ("number", "search", "config", SCORE, "std", "reason")
+COLUMNS = ("number", "search", "config", "score", "std", "reason", "metric")
+OLDER = SCORE  # name of the column `score` in older logs, when weighted F1 was the only metric
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Trial:
     Attributes:
         number: number of the trial, counted from 0.
         config: dotted path of a switch (such as `config.dropout`) -> value.
-        mean, std: mean and standard deviation over seeds of the weighted F1 on validation; 0 if the trial failed.
+        mean, std: mean and standard deviation over seeds of the score on validation; 0 if the trial failed.
         reason: why the trial failed; empty if it succeeded.
+        metric: key of the metric of the score: `training.select` of the experiment.
     """
 
     number: int
@@ -30,6 +32,7 @@ class Trial:
     mean: float
     std: float
     reason: str = ""
+    metric: str = METRIC
 
 
 def read_log(path: Path, search: str) -> list[Trial]:
@@ -55,9 +58,10 @@ def read_searches(path: Path) -> dict[str, list[Trial]]:
             trial = Trial(
                 int(r["number"]),
                 json.loads(r["config"]),
-                float(r[SCORE]),
+                float(r["score"] if "score" in r else r[OLDER]),
                 float(r["std"]),
                 r.get("reason") or "",
+                r.get("metric") or METRIC,
             )
             found.setdefault(r["search"], []).append(trial)
     except (KeyError, TypeError, ValueError) as error:
@@ -81,11 +85,11 @@ def append_trial(path: Path, search: str, trial: Trial) -> None:
     with path.open("a", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         config = canonical_json(trial.config)
-        writer.writerow([trial.number, search, config, trial.mean, trial.std, trial.reason])
+        writer.writerow([trial.number, search, config, trial.mean, trial.std, trial.reason, trial.metric])
 
 
 def _mend(path: Path) -> None:
-    """Repair a log: add a missing header or missing columns, and drop an incomplete last line."""
+    """Repair a log: add a missing header, rename and add columns of older logs, and drop an incomplete last line."""
     held = list(csv.reader(_whole_lines(path))) if path.is_file() else []
     if held and held[0] == list(COLUMNS) and path.read_bytes().endswith(b"\n"):
         return

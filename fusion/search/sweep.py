@@ -17,7 +17,7 @@ from ercache.digests import canonical_json, digest_of
 from ercache.errors import ErcacheError, UsageError, WorkError
 from ercache.params.load import schema_errors, suggestion
 from ercache.params.schema import ExperimentParams, Params, TrainingParams
-from ercache.training.selection import SCORE
+from ercache.training.selection import score_of
 from fusion.experiment.resolve import Experiment, experiment_of
 from fusion.experiment.source import Source, provenance_of, read_source
 from fusion.models import MODELS
@@ -44,6 +44,8 @@ def sweep(
 ) -> dict[str, Any]:
     """Search for the switches and training params of an experiment that score best on the validation data.
 
+    The score is the metric that `training.select` of the experiment names.
+
     Trials that the log already holds count and are not repeated, so a killed search continues where it was. A trial
     that fails (NaN loss, switches that exclude each other) scores 0, and the log gives the reason.
 
@@ -62,7 +64,7 @@ def sweep(
         progress: called after each trial with a title, the number of finished trials and the number of all trials.
 
     Returns:
-        `{"experiment", "trials", "best": {"number", "config", "validation_weighted_f1", "std"}, "log"}`.
+        `{"experiment", "trials", "best": {"number", "config", "validation_<metric>", "std"}, "metric", "log"}`.
 
     Raises:
         UsageError: the space names an unknown switch or an impossible value; the message lists all.
@@ -88,8 +90,9 @@ def sweep(
         if progress is not None:
             progress(f"sweep of {name}", len(done), trials)
     best = _best_of(name, done, log)
-    chosen = {"number": best.number, "config": best.config, SCORE: best.mean, "std": best.std}
-    return {"experiment": name, "trials": len(done), "best": chosen, "log": str(log)}
+    metric = base.training.select
+    chosen = {"number": best.number, "config": best.config, score_of(metric): best.mean, "std": best.std}
+    return {"experiment": name, "trials": len(done), "best": chosen, "metric": metric, "log": str(log)}
 
 
 def _best_of(name: str, done: Sequence[Trial], log: Path) -> Trial:
@@ -116,7 +119,10 @@ def check_space(entry: ExperimentParams, params: Params, space: Space) -> None:
     """
     model = MODELS[entry.model]
     fields = {"config": model.config.model_fields, "training": TrainingParams.model_fields}
-    paths = {f"{group}.{key}" for group, known in fields.items() for key in known} - {"training.seeds"}
+    paths = {f"{group}.{key}" for group, known in fields.items() for key in known} - {
+        "training.seeds",
+        "training.select",
+    }  # scores of different metrics cannot be compared
     wrong = [] if space else ["the space is empty"]
     for path, choices in space.items():
         group, _, key = path.partition(".")
@@ -213,10 +219,11 @@ def run_trial(
     """Train and score one configuration. A failure is recorded in the trial, and does not stop the search."""
     try:
         mean, std = _score(name, params, config, source, seeds, device)
+        metric = experiment_of(name, params).training.select
     except (ErcacheError, ValueError) as error:
         parts = (error.message, *error.details) if isinstance(error, ErcacheError) else (str(error),)
         return Trial(number, config, 0.0, 0.0, " ".join("; ".join(parts).split()) or type(error).__name__)
-    return Trial(number, config, mean, std)
+    return Trial(number, config, mean, std, metric=metric)
 
 
 def _score(
@@ -224,7 +231,7 @@ def _score(
 ) -> tuple[float, float]:
     """Train one configuration; return mean and standard deviation over seeds of its validation score.
 
-    The score is the weighted F1 at the best epoch.
+    The score is the metric of `training.select` at the best epoch.
     """
     entry = apply_values(params.experiments[name], config)
     tried = experiment_of(

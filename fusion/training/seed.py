@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from ercache.errors import UsageError
+from ercache.metrics import METRICS
 from ercache.params.schema import TrainingParams
 from ercache.training.determinism import deterministic, set_seeds, threads_for
 from ercache.training.loop import EpochReport, TrainingHistory, concatenate_histories, fit
+from ercache.training.selection import score_of
 from fusion.data.batches import (
     Batch,
     PaddedBatches,
@@ -19,6 +21,7 @@ from fusion.data.batches import (
     standardized_on_device,
     statistics_of,
 )
+from fusion.data.labels import LabelSpace
 from fusion.data.modality_dropout import drop_modalities
 from fusion.data.ragged import Ragged
 from fusion.data.stages import Stage
@@ -66,7 +69,12 @@ class Datasets:
 
 
 def prepare_datasets(source: Source, training: TrainingParams, device: str) -> Datasets:
-    """Make an experiment's training and validation data on a torch device; z-scored if `training.standardize` is on."""
+    """Make an experiment's training and validation data on a torch device; z-scored if `training.standardize` is on.
+
+    Raises:
+        UsageError: the label set has another number of classes than `training.select` needs.
+    """
+    check_selection(training.select, source.labels)
     train, dev = source.subset("train"), source.subset("dev")
     statistics = statistics_of(train) if training.standardize else None
     return Datasets(
@@ -74,6 +82,21 @@ def prepare_datasets(source: Source, training: TrainingParams, device: str) -> D
         standardized_on_device(dev, statistics, device),
         statistics,
     )
+
+
+def check_selection(select: str, labels: LabelSpace) -> None:
+    """Check that the metric that chooses the epoch exists for a label set.
+
+    Raises:
+        UsageError: the metric needs another number of classes, or a task with one label for each utterance.
+    """
+    needed = METRICS[select].classes
+    if needed is not None and (labels.multi or needed != len(labels.classes)):
+        kind = "several emotions at once" if labels.multi else f"{len(labels.classes)} classes"
+        raise UsageError(
+            f"training.select: {select} needs a label set with {needed} classes, this one has {kind}",
+            hint="select by weighted_f1, or take another label set",
+        )
 
 
 def build_model(experiment: Experiment, datasets: Datasets, classes: int) -> nn.Module:
@@ -196,7 +219,11 @@ def _train_stage(
         seed,
         batches=batches,
         loss=lambda batch: hooks.objective(batch, measure),
-        evaluate=lambda: {**validation_scores(model, dev, classes), **hooks.epoch_statistics()},
+        evaluate=lambda: {
+            **validation_scores(model, dev, classes, training.select),
+            **hooks.epoch_statistics(),
+        },
+        score=score_of(training.select),
         checkpoint=checkpoint,
         on_epoch_start=on_epoch_start,
         learning_rates=hooks.learning_rates,

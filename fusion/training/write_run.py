@@ -9,7 +9,7 @@ import torch
 
 from ercache.files import write_csv, write_json
 from ercache.training.determinism import deterministic, threads_for
-from ercache.training.selection import METRIC, SCORE
+from ercache.training.selection import METRIC, score_of
 from fusion.data.batches import PaddedBatches, Statistics, Subset, standardized_on_device
 from fusion.data.windows import ContextWindow
 from fusion.experiment.resolve import Experiment
@@ -81,7 +81,7 @@ def write_run(
         marks=[*source.findings.marks, *experiment.model.marks(experiment.config)],
     )
     record = with_deviations(record)
-    _write_curves(folder, trained)
+    _write_curves(folder, trained, record.select)
     _write_seeds(folder, trained, datasets.statistics, digest)
     write_results(folder, record, found)
     return record
@@ -99,7 +99,7 @@ def write_results(folder: Path, record: RunRecord, found: Mapping[str, Sequence[
     """
     flat = {f"test_{metric}": score.mean for metric, score in record.test.items()}
     marks = {"marks": "; ".join(record.marks)} if record.marks else {}  # DVC shows texts, but no lists
-    chosen = {SCORE: record.validation[METRIC].mean}
+    chosen = {score_of(m): record.validation[m].mean for m in dict.fromkeys((METRIC, record.select))}
     write_json(folder / "metrics.json", {**flat, **chosen, **marks})
     pairs = [pair for p in found["test"] for pair in _pairs(p, record.classes)]
     write_csv(folder / "confusion.csv", ("actual", "predicted"), pairs)
@@ -147,8 +147,9 @@ def _predictions(trained: list[TrainedSeed], subset: Subset, window: ContextWind
     return found
 
 
-def _write_curves(folder: Path, trained: list[TrainedSeed]) -> None:
-    names = (*CURVES, *hooks_of(trained[0].model).epoch_statistics())
+def _write_curves(folder: Path, trained: list[TrainedSeed], select: str) -> None:
+    chosen_by = dict.fromkeys((*CURVES, score_of(select)))
+    names = (*chosen_by, *hooks_of(trained[0].model).epoch_statistics())
     curves = [
         [t.seed, int(row["epoch"]), *(row[name] for name in names)]
         for t in trained

@@ -21,7 +21,8 @@ from app.systems import (
 )
 from ercache.errors import UsageError
 from ercache.params.schema import Params
-from fusion.evaluation.significance import compare_pair, holm, read_scored_runs
+from fusion.evaluation.scored_run import read_scored_runs
+from fusion.evaluation.significance import compare_pair, holm
 from fusion.training.run import train_experiment
 from tests.support.toy_corpus import FEATURES, write_toy
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
 
 from fusion.evaluation.ranking import critical_difference, indistinguishable_groups, rank_systems
-from fusion.evaluation.significance import ScoredRun
+from fusion.evaluation.scored_run import ScoredRun
 
 WHOLE_DIALOGUES = 12
 

@@ -12,7 +12,8 @@ import pytest
 from scipy.stats import binom
 
 from ercache.errors import UsageError
-from fusion.evaluation.significance import ScoredRun, bootstrap_p, compare, compare_pair, holm, mcnemar_p
+from fusion.evaluation.scored_run import ScoredRun
+from fusion.evaluation.significance import bootstrap_p, compare, compare_pair, holm, mcnemar_p
 from fusion.runs.predictions import majority_vote
 from fusion.training.run import train_experiment
 from tests.support.toy_corpus import toy_params, write_toy
