@@ -85,7 +85,8 @@ def append_trial(path: Path, search: str, trial: Trial) -> None:
     with path.open("a", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         config = canonical_json(trial.config)
-        writer.writerow([trial.number, search, config, trial.mean, trial.std, trial.reason, trial.metric])
+        metric = "" if trial.metric == METRIC else trial.metric  # as in older logs, which have no such column
+        writer.writerow([trial.number, search, config, trial.mean, trial.std, trial.reason, metric])
 
 
 def _mend(path: Path) -> None:

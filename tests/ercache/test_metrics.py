@@ -84,6 +84,17 @@ def majority_scores(counts: dict[int, int]) -> tuple[float, float]:
 
 
 @pytest.mark.skipif(not MELD.is_dir(), reason="needs ../shared/meld (the real MELD transcripts)")
+def test_binary_f1_is_the_f1_of_the_second_class_and_exists_for_two_classes_alone() -> None:
+    truth, predicted = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
+    assert metrics.scores(truth, predicted, 2)["binary_f1"] == pytest.approx(2 * 2 / (3 + 3))
+    assert "binary_f1" not in metrics.scores(truth, predicted, 3)
+    assert [m.key for m in metrics.in_order(2)] == ["weighted_f1", "accuracy", "binary_f1", "macro_f1", "uar"]
+    # the two values of an emotion in a multi-label task are presence and absence, not classes
+    several = np.stack([metrics.confusion(truth, predicted, 2)] * 3)
+    assert "binary_f1" not in metrics.mean_scores(several, leading=0)
+    assert "binary_f1" in metrics.mean_scores(several, leading=1)
+
+
 def test_the_majority_floor_of_meld() -> None:
     with (MELD / "test_sent_emo.csv").open(encoding="utf-8", newline="") as stream:
         labels = [row["Emotion"] for row in csv.DictReader(stream)]

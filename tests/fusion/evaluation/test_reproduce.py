@@ -1,5 +1,6 @@
 """Published tables: complete data, rows as experiments, no run trained twice, correct verdicts."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from app.commands.reproduction import _cells
 from ercache.cache import ArraySpec, Entry, Status, content_digest
 from ercache.cache_writer import write_cache
 from ercache.errors import UsageError
+from ercache.manifest import write_manifest
 from ercache.params.schema import Params
 from fusion.evaluation import reproduce as module
 from fusion.evaluation.reproduce import base_of, entry_of, reproduce, shares_among
@@ -146,6 +148,41 @@ def test_rows_run_once_and_say_what_they_are(tmp_path: Path, monkeypatch: pytest
     write_toy(tmp_path, dialogues=9)  # other caches: nothing of before may stand for them
     list(reproduce("m2fnet", params(), tmp_path, table="2"))
     assert len(trained) == 16
+
+
+def test_rows_of_a_base_with_folds_run_all_folds_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERCACHE_STORE", str(tmp_path / "store"))
+    manifest = write_toy(tmp_path)
+    dialogues = list(dict.fromkeys(u.dialogue for u in manifest.utterances))
+    place = {
+        d: {fold: ("test", "dev", "train")[(n + k) % 3] for k, fold in enumerate("ab")}
+        for n, d in enumerate(dialogues)
+    }
+    folds = {
+        f"loso/{fold}": {
+            subset: tuple(u.id for u in manifest.utterances if place[u.dialogue][fold] == subset)
+            for subset in ("train", "dev", "test")
+        }
+        for fold in "ab"
+    }
+    write_manifest(
+        replace(manifest, splits={**manifest.splits, **folds}), tmp_path / "manifests" / "toy.jsonl"
+    )
+    trained: list[str] = []
+    train = module.train_experiment
+    monkeypatch.setattr(
+        module, "train_experiment", lambda name, *a, **k: trained.append(name) or train(name, *a, **k)
+    )
+    (row,) = reproduce("m2fnet", params(folds="loso"), tmp_path, table="2", row="Only Text")
+    assert row.verdict == "stand-in" and "no visual" not in row.why
+    assert set(row.over_folds["weighted_f1"]) == {"mean", "std"} and 0 <= row.ours["uar"]["mean"] <= 1
+    assert (tmp_path / "models/reproduce").is_dir() and len(trained) == 1
+    (again,) = reproduce("m2fnet", params(folds="loso"), tmp_path, table="2", row="Only Text")
+    assert again == row and len(trained) == 1
+    (gone,) = reproduce("m2fnet", params(folds="nowhere"), tmp_path, table="2", row="Only Text")
+    assert gone.verdict == "not runnable" and "unknown folds 'nowhere'" in gone.why
 
 
 def test_rows_that_cannot_run_say_why_and_the_others_run(tmp_path: Path) -> None:

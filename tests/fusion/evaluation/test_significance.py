@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from ercache.errors import UsageError
 from fusion.evaluation.scored_run import ScoredRun
-from fusion.evaluation.significance import bootstrap_p, compare, compare_pair, holm, mcnemar_p
+from fusion.evaluation.significance import bootstrap_p, compare, compare_pair, holm, mcnemar_p, paired_t_p
 from fusion.runs.predictions import majority_vote
 from fusion.training.run import train_experiment
 from tests.support.toy_corpus import toy_params, write_toy
@@ -100,11 +100,50 @@ def test_runs_are_compared_in_pairs_and_corrected_together(runs: dict[str, Path]
     for row in rows:
         assert row["difference"] == pytest.approx(scores[row["a"]] - scores[row["b"]])
         assert row["ci95"][0] <= row["difference"] <= row["ci95"][1] and 0 < row["p"] <= 1
-    told = {"a", "b", "difference", "ci95", "p", "p_mcnemar", "only_a_right", "only_b_right"}
+    told = {"a", "b", "metric", "difference", "ci95", "p", "p_mcnemar", "p_t", "trainings"}
+    told |= {"only_a_right", "only_b_right"}
     assert set(rows[0]) == told | {"marks_a", "marks_b"} and rows[0]["marks_a"] == []
     alone = [compare([runs[r["a"]], runs[r["b"]]])[0] for r in rows]
-    for key in ("p", "p_mcnemar"):
+    for key in ("p", "p_mcnemar", "p_t"):
         assert [r[key] for r in rows] == pytest.approx(holm([r[key] for r in alone]))
+
+
+def test_the_paired_t_test_by_hand() -> None:
+    # differences 1, 2, 3: mean 2, deviation 1, t = 2 sqrt(3) with two degrees of freedom
+    t_value = 2 * np.sqrt(3)
+    expected = 1 - t_value / np.sqrt(2 + t_value**2)  # distribution function of t with two degrees of freedom
+    assert paired_t_p([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]) == pytest.approx(expected)
+    assert paired_t_p([0.5], [0.4]) is None
+    assert paired_t_p([0.5, 0.6], [0.5, 0.6]) == 1.0 and paired_t_p([0.5, 0.6], [0.4, 0.5]) == 0.0
+
+
+def test_runs_are_compared_by_the_metric_that_is_asked_for(runs: dict[str, Path]) -> None:
+    pair = [runs["both"], runs["audio"]]
+    tests = [json.loads((p / "run.json").read_text())["test"] for p in pair]
+    for metric in ("macro_f1", "uar", "accuracy"):
+        (row,) = compare(pair, metric)
+        assert row["metric"] == metric and row["trainings"] == 2
+        assert row["difference"] == pytest.approx(tests[0][metric]["mean"] - tests[1][metric]["mean"])
+    assert compare(pair)[0]["metric"] == "weighted_f1"
+    with pytest.raises(UsageError, match="unknown metric 'uarr'") as told:
+        compare(pair, "uarr")
+    assert told.value.hint == "did you mean 'uar'?"
+    with pytest.raises(UsageError, match="unknown metric 'binary_f1'"):
+        compare(pair, "binary_f1")
+
+
+def test_runs_that_were_selected_by_one_metric_are_compared_by_it(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    folders = []
+    for name in ("both", "text"):
+        folders.append(tmp_path / name)
+        shutil.copytree(runs[name], folders[-1])
+        run = json.loads((folders[-1] / "run.json").read_text())
+        run["training"]["select"] = "uar"
+        (folders[-1] / "run.json").write_text(json.dumps(run))
+    assert compare(folders)[0]["metric"] == "uar"
+    assert compare([folders[0], runs["text"]])[0]["metric"] == "weighted_f1"
 
 
 def test_runs_that_cannot_be_compared_are_refused_with_all_reasons(

@@ -8,7 +8,8 @@ import pytest
 
 from ercache.errors import UsageError, WorkError
 from fusion.search import sweep as module
-from fusion.search.sweep import sweep
+from fusion.search.sweep import apply_values, sweep
+from fusion.training.run import train_experiment
 from tests.support.toy_corpus import toy_params, write_toy
 
 SPACE = {"config.dropout": [0.0, 0.5], "training.lr": [0.01, 0.001, 0.0001]}
@@ -30,8 +31,8 @@ def test_every_trial_is_logged_and_the_best_is_returned(data: Path) -> None:
     answer = sweep("exp", PARAMS, SPACE, 4, data, seeds=2)
     logged = rows(data)
     assert [r["number"] for r in logged] == ["0", "1", "2", "3"] and answer["trials"] == 4
-    best = max(logged, key=lambda r: float(r["validation_weighted_f1"]))
-    assert answer["best"]["validation_weighted_f1"] == float(best["validation_weighted_f1"])
+    best = max(logged, key=lambda r: float(r["score"]))
+    assert answer["best"]["validation_weighted_f1"] == float(best["score"])
     assert set(answer["best"]["config"]) == set(SPACE)
 
 
@@ -75,7 +76,7 @@ def test_a_failing_trial_is_logged_and_the_search_goes_on(data: Path) -> None:
     answer = sweep("exp", params, space, 4, data)
     failed = {r["config"]: r["reason"] for r in rows(data) if r["reason"]}
     assert len(rows(data)) == 4 and len(failed) == 3
-    assert all(float(r["validation_weighted_f1"]) == 0 for r in rows(data) if r["reason"])
+    assert all(float(r["score"]) == 0 for r in rows(data) if r["reason"])
     assert any("training loss is" in reason for reason in failed.values())
     assert any("heads" in reason for reason in failed.values())
     assert answer["best"]["config"] == {"config.heads": 1, "training.lr": 0.01}
@@ -104,10 +105,30 @@ def test_an_older_log_gets_the_column_that_it_lacks(data: Path) -> None:
     sweep("exp", PARAMS, SPACE, 3, data)
     log = data / "reports/sweeps/exp.csv"
     content = log.read_text()
-    old = [line.removesuffix(",") for line in content.replace(",reason", "").splitlines()]
+    assert content.splitlines()[0] == "number,search,config,score,std,reason,metric"
+    older = content.replace(",score,std,reason,metric", ",validation_weighted_f1,std")
+    old = [line.removesuffix(",,") for line in older.splitlines()]
     log.write_text("\n".join(old[:3]) + "\n")
     sweep("exp", PARAMS, SPACE, 3, data)
     assert log.read_text() == content
+
+
+def test_a_sweep_searches_by_the_metric_that_selects_the_epoch(data: Path) -> None:
+    chosen = toy_params(training={"epochs": 3, "batch": 4, "select": "uar"})
+    answer = sweep("exp", chosen, SPACE, 3, data)
+    logged = rows(data)
+    assert answer["metric"] == "uar" and {r["metric"] for r in logged} == {"uar"}
+    assert answer["best"]["validation_uar"] == max(float(r["score"]) for r in logged)
+    best = apply_values(chosen.experiments["exp"], answer["best"]["config"])
+    one = best.model_copy(update={"training": {**best.training, "seeds": 1}})
+    trained = train_experiment(
+        "exp", chosen.model_copy(update={"experiments": {"exp": one}}), data, work=data
+    )
+    assert trained["validation"]["uar"]["mean"] == pytest.approx(answer["best"]["validation_uar"])
+    sweep("exp", PARAMS, SPACE, 2, data)
+    assert [r["metric"] for r in rows(data)] == ["uar", "uar", "uar", "", ""]
+    with pytest.raises(UsageError, match="unknown switches"):
+        sweep("exp", PARAMS, {"training.select": ["uar", "accuracy"]}, 1, data)
 
 
 def test_wrong_spaces_are_refused_with_all_problems(data: Path) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+from scipy.stats import ttest_rel
 
+from ercache import metrics
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, write_manifest
 from ercache.params.schema import ExperimentParams, Params
@@ -18,7 +20,7 @@ from fusion.evaluation.evaluate import evaluate
 from fusion.evaluation.significance import compare
 from fusion.experiment.source import Source
 from fusion.training.run import train_experiment
-from tests.support.toy_corpus import toy_manifest, toy_params, toy_vectors, write_feature, write_toy
+from tests.support.toy_corpus import CLASSES, toy_manifest, toy_params, toy_vectors, write_feature, write_toy
 
 FOLDS = ("loso/a", "loso/b", "loso/c")
 
@@ -91,6 +93,30 @@ def test_every_utterance_is_tested_once_and_the_folds_are_scored_together(data: 
     assert answer["over_folds"]["accuracy"]["mean"] == pytest.approx(np.mean(own))
     assert answer["over_folds"]["accuracy"]["std"] == pytest.approx(np.std(own, ddof=1))
     assert not list((data.parent / "work").iterdir())
+
+
+def test_the_t_test_pairs_the_trainings_of_all_folds(data: Path) -> None:
+    train(data)
+    (data / "models/exp").rename(data / "models/both")
+    train(data, params(features={"text": ["words"]}))
+    (row,) = compare([data / "models/both", data / "models/exp"], "uar")
+    ours, theirs = (
+        [
+            metrics.scores(*labels_of(data / "models" / name / "folds" / fold, seed), 3)["uar"]
+            for fold in "abc"
+            for seed in (0, 1)
+        ]
+        for name in ("both", "exp")
+    )
+    assert row["trainings"] == 6 and row["p_t"] == pytest.approx(ttest_rel(ours, theirs).pvalue)
+
+
+def labels_of(folder: Path, seed: int) -> tuple[Any, Any]:
+    """True and predicted classes of the labelled test utterances of one seed."""
+    rows = parquet.read_table(folder / "predictions.parquet").to_pylist()
+    held = [r for r in rows if r["subset"] == "test" and r["seed"] == seed and r["label"]]
+    truth, predicted = ([CLASSES.index(r[key]) for r in held] for key in ("label", "predicted"))
+    return np.array(truth), np.array(predicted)
 
 
 def test_a_fold_equals_a_training_on_its_split_alone(data: Path) -> None:
