@@ -244,10 +244,11 @@ def _reproduce_stage(
     tables: PaperTables, extractions: Iterable[Extraction], params: Params
 ) -> dict[str, Any]:
     caches = [e.folder for e in extractions if e.corpus == tables.corpus]
+    runs = [str(MODELS / name) for name in experiments_of(params) if name in tables.experiments]
     rows = f"{PAPER_TABLES}/{tables.paper}.yaml"
     return {
         "cmd": f"ercache reproduce {tables.paper} --corpus {tables.corpus} --out {table_file(tables)}",
-        "deps": [*_manifest_files(tables.corpus), *caches, *([rows] if Path(rows).is_file() else [])],
+        "deps": [*_manifest_files(tables.corpus), *caches, *runs, *([rows] if Path(rows).is_file() else [])],
         "params": ["training", *_tracked(params, "experiments", tables.experiments)],
         "outs": [str(table_file(tables))],
     }

@@ -11,7 +11,7 @@ from app.manifests import save_manifest, scan_corpus
 from app.paper_plan import Plan, plan_of
 from app.paper_setup import add_papers, check_papers, remove_papers, switches_of
 from ercache.errors import UsageError
-from ercache.manifest import modalities_of
+from ercache.manifest import MODALITIES, modalities_of
 from ercache.params.load import corpus_root
 
 
@@ -53,7 +53,8 @@ def init(
     switches = loaded.corpora.get(corpus) or switches_of(loaded, papers, corpus)
     manifest = scan_corpus(corpus, folder, loaded.model_copy(update={"corpora": {corpus: switches}}))
     save_manifest(manifest, folder, MANIFESTS / f"{corpus}.jsonl")
-    told = add_papers(papers, corpus, folder, sorted(modalities_of(manifest.utterances)))
+    modalities = modalities_of(manifest.utterances)
+    told = add_papers(papers, corpus, folder, sorted(modalities))
     plan = plan_of(params(), corpus, len(manifest.utterances))
     if json:
         weights = [asdict(need) for need in plan.needs]
@@ -61,6 +62,8 @@ def init(
         return
     for line in told:
         say(line)
+    if lacking := [m for m in MODALITIES if m not in modalities]:
+        say(f"warning: {folder} has no {' and no '.join(lacking)}; rows of tables that need it cannot run")
     _show(plan)
 
 

@@ -73,8 +73,9 @@ def reproduce(
 ) -> Iterator[RowResult]:
     """Train the rows of a paper's tables one by one, and yield our scores of each row beside the published ones.
 
-    A row is trained on every corpus that params.yaml names for the paper. Finished runs are found again by the digest
-    of the experiment: a killed reproduction continues where it was, and equal rows of several tables share one run.
+    A row is trained on every corpus that params.yaml names for the paper and that has been scanned. Finished runs are
+    found again by the digest of the experiment: a killed reproduction continues where it was, equal rows of several
+    tables share one run, and a row that equals an experiment of params.yaml takes the experiment's run.
 
     Args:
         key: key of the paper.
@@ -82,7 +83,8 @@ def reproduce(
         data: folder with manifests/ and caches/; runs are written to models/ in this folder.
         table: key of one table; None for all tables.
         row: name of one row; None for all rows.
-        corpus: name of one corpus; None for all corpora that params.yaml names for the paper.
+        corpus: name of one corpus; None for all corpora that params.yaml names for the paper and that have a manifest,
+            or for all of them if none has one.
         device: name of a torch device, such as `cpu` or `cuda:0`.
         progress: called after each epoch.
 
@@ -100,7 +102,8 @@ def reproduce(
             f"params.yaml names no experiment from which to reproduce {named}",
             hint=f"add `reproduce: {{{key}: {{{corpus or 'CORPUS'}: EXPERIMENT}}}}` to params.yaml",
         )
-    chosen = [corpus] if corpus is not None else list(bases)
+    at_hand = [on for on in bases if (data / "manifests" / f"{on}.jsonl").is_file()]
+    chosen = [corpus] if corpus is not None else at_hand or list(bases)
     starts = [name for on in chosen for name in experiments_of(bases[on])]
     unknown = [name for name in starts if name not in params.experiments]
     if unknown:
@@ -238,11 +241,12 @@ def _trained(
     Equal runs have the same settings and caches.
     """
     name = f"{PLACE}/{digest_of(entry.model_dump(mode='json'))[:16]}"
+    same = [other for other, known in params.experiments.items() if known == entry]
     with_row = params.model_copy(update={"experiments": {**params.experiments, name: entry}})
     experiment = experiment_of(name, with_row)
     wanted = digests_of(experiment, with_row, data, device)
-    folder = data / "models" / name
-    at_hand = folder.is_dir() and read_run(folder).provenance.run_digest == wanted
-    if not at_hand:
-        train_experiment(name, with_row, data, device=device, progress=progress)
-    return folder
+    for folder in (data / "models" / other for other in (name, *same)):
+        if folder.is_dir() and read_run(folder).provenance.run_digest == wanted:
+            return folder
+    train_experiment(name, with_row, data, device=device, progress=progress)
+    return data / "models" / name

@@ -24,10 +24,9 @@ def write_tables(folder: Path, dialogues: int = 3, turns: int = 7) -> Path:
             for u in range(turns):
                 emotion = EMOTIONS[(d + u) % len(EMOTIONS)]
                 text = f"Oh, what {emotion}, said number {d} and {u}!"
-                rows.append(
-                    (len(rows) + 1, text, ("Ross", "Rachel")[u % 2], emotion, SENTIMENT.get(emotion, "negative"), d, u)
-                    + (1, 1, f"00:00:{2 * u:02},000", f"00:00:{2 * u + 2:02},000")
-                )
+                who, times = ("Ross", "Rachel")[u % 2], (f"00:00:{2 * u:02},000", f"00:00:{2 * u + 2:02},000")
+                feeling = SENTIMENT.get(emotion, "negative")
+                rows.append((len(rows) + 1, text, who, emotion, feeling, d, u, 1, 1, *times))
         with (folder / f"{part}_sent_emo.csv").open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([HEADER, *rows])
     return folder

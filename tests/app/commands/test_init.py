@@ -41,7 +41,9 @@ def state(project: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(project.rglob("*")) if p.is_file() and p.suffix == ".yaml"}
 
 
-def test_a_text_corpus_gets_the_text_rows_and_is_told_what_they_lack(project: Path, run: Run, tmp_path: Path) -> None:
+def test_a_text_corpus_gets_the_text_rows_and_is_told_what_they_lack(
+    project: Path, run: Run, tmp_path: Path
+) -> None:
     meld = write_tables(tmp_path / "MELD")
     done = run("init", "m2fnet", "meld", "--root", str(meld), "--json")
     assert done.code == 0, done.err
@@ -68,7 +70,9 @@ def test_a_second_paper_joins_and_each_leaves_alone(project: Path, run: Run, tmp
     assert run("init", "amuse", "meld", "--remove").code == 0
     assert [s for s in stages(project) if "meld" in s] == []
     after = (project / "params.yaml").read_text().splitlines()
-    assert [line for line in after if line not in untouched] == [line for line in after if line.startswith("pipeline:")]
+    assert [line for line in after if line not in untouched] == [
+        line for line in after if line.startswith("pipeline:")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,10 @@ def test_a_second_paper_joins_and_each_leaves_alone(project: Path, run: Run, tmp
     [
         (("m2fnett", "meld"), ["unknown paper 'm2fnett'; did you mean 'm2fnet'?"]),
         (("m2fnet", "avtca", "ravdes"), ["unknown corpus 'ravdes'; did you mean 'ravdess'?"]),
-        (("avafn", "avtca", "iemocap"), ["paper avafn has no table on iemocap, only on meld", "paper avtca has no"]),
+        (
+            ("avafn", "avtca", "iemocap"),
+            ["paper avafn has no table on iemocap, only on meld", "paper avtca has no"],
+        ),
         (("meld",), ["name a paper and a corpus"]),
         (("m2fnet", "meld", "--remove"), ["not in the pipeline of meld: m2fnet"]),
         (("m2fnet", "meld", "--root", "nowhere"), ["is not a folder"]),
@@ -102,7 +109,9 @@ def test_params_that_contradict_a_paper_are_told(project: Path, run: Run, tmp_pa
     assert "avtca needs `corpora.ravdess.channel: speech`, params.yaml has both" in done.err
 
 
-def test_a_pipeline_that_cannot_be_written_leaves_every_file_as_it_was(project: Path, run: Run, tmp_path: Path) -> None:
+def test_a_pipeline_that_cannot_be_written_leaves_every_file_as_it_was(
+    project: Path, run: Run, tmp_path: Path
+) -> None:
     path = project / "params.yaml"
     own = "  mine: {model: concat, corpus: meld, features: {text: [minilm]}}\n"
     path.write_text(path.read_text().replace("experiments:\n", f"experiments:\n{own}"))
