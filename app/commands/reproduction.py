@@ -66,6 +66,7 @@ def reproduce(
             )
         )
     if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, [asdict(r) for r in rows])
     if json:
         answer([asdict(r) for r in rows])

@@ -6,6 +6,8 @@ Source: docs/encoders.md#speech-networks.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ercache.errors import WeightsError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -104,13 +106,16 @@ def keep_layers(network: Any, layer: int) -> None:
         layer: number of the highest layer to keep, counted from 1.
 
     Raises:
-        ValueError: the network has no such layer.
+        WeightsError: the network has no such layer.
     """
     from torch import nn
 
     layers = network.encoder.layers
     if layer > len(layers):
-        raise ValueError(f"layer {layer} of a network with {len(layers)} layers")
+        raise WeightsError(
+            f"the checkpoint has {len(layers)} layers, and the feature asks for layer {layer}",
+            hint="choose another `layer` in params.yaml, or another checkpoint",
+        )
     if layer < len(layers):
         network.encoder.layers = layers[:layer]
         if network.config.do_stable_layer_norm:  # the final norm belongs to the last layer

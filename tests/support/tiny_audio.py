@@ -83,8 +83,11 @@ def shelf(folder: Path) -> Iterator[Shelf]:
         yield Shelf(folder, stack)
 
 
-def network_of(key: str) -> tuple[Any, dict[str, Any], dict[str, Any], Callable[[str], str]]:
+def network_of(key: str, **changes: Any) -> tuple[Any, dict[str, Any], dict[str, Any], Callable[[str], str]]:
     """Build the tiny network of an encoder.
+
+    Args:
+        changes: other entries of the config of a speech network.
 
     Returns:
         The network, its config, its other files, and a function that gives the published name of each tensor.
@@ -92,7 +95,7 @@ def network_of(key: str) -> tuple[Any, dict[str, Any], dict[str, Any], Callable[
     kind = ENCODERS[key]
     if isinstance(kind, SpeechKind):
         facts = kind.network
-        config = {**facts.config, **TINY_SPEECH, "model_type": facts.family}
+        config = {**facts.config, **TINY_SPEECH, "model_type": facts.family, **changes}
         files = {"config.json": config, "preprocessor_config.json": {"do_normalize": facts.normalised}}
         prefix = "" if facts.emotion else f"{facts.family}."
         network = build(facts.family, config, facts.emotion).eval()
