@@ -64,6 +64,68 @@ def test_folds_are_trained_and_reported_one_by_one_and_together(ercache: Run) ->
     assert "3 training runs of 3 folds" in page
 
 
+SMALL = {"project": 8, "ffn": 8, "head_hidden": 8, "fusion_m": 1}
+
+
+def test_the_papers_training_is_named_like_a_preset_and_single_keys_change_it(ercache: Run) -> None:
+    configure(
+        named={"model": "m2fnet", "config": SMALL, "training": "paper"},
+        shorter={"model": "m2fnet", "config": SMALL, "training": {"recipe": "paper", "epochs": 2}},
+        wrong={"model": "m2fnet", "config": SMALL, "training": {"recipe": "papr"}},
+        no_name={"model": "m2fnet", "config": SMALL, "training": {"recipe": 3, "epoch": 2}},
+    )
+    code, _, err = ercache("train", "named")
+    assert code == 2 and "experiments.no_name.training.recipe: not the name of a recipe (got 3)" in err
+    assert "experiments.no_name.training.epoch: unknown key; did you mean 'epochs'?" in err
+    configure(
+        shorter={"model": "m2fnet", "config": SMALL, "training": {"recipe": "paper", "epochs": 2}},
+        wrong={"model": "m2fnet", "config": SMALL, "training": "papr"},
+    )
+    code, _, err = ercache("train", "wrong")
+    assert code == 2 and "unknown training recipe 'papr'" in err and "did you mean 'paper'?" in err
+    answer_of(ercache("train", "shorter", "--seeds", "1", "--json"))
+    run = json.loads(Path("data/models/shorter/run.json").read_text())
+    assert (run["training"]["epochs"], run["training"]["lr"], run["training"]["batch"]) == (2, 5e-4, 32)
+    assert run["seeds"] == [0] and run["training"]["standardize"] is False
+
+
+def test_evaluate_shows_in_which_points_a_run_deviates_from_its_paper(ercache: Run) -> None:
+    configure(small={"model": "m2fnet", "config": SMALL})
+    answer_of(ercache("train", "small", "--seeds", "1", "--json"))
+    found = answer_of(ercache("evaluate", "data/models/small", "--json"))["deviations"]
+    assert "config fusion_m 1, the paper uses 5" in found
+    _, out, _ = ercache("evaluate", "data/models/small")
+    assert "deviations from the paper" in out and "config fusion_m 1, the paper uses 5" in out
+    answer_of(ercache("train", "exp", "--seeds", "1", "--json"))
+    assert answer_of(ercache("evaluate", "data/models/exp", "--json"))["deviations"] is None
+    assert "deviations" not in ercache("evaluate", "data/models/exp")[1]
+
+
+def test_compare_takes_a_metric_and_shows_the_t_test(ercache: Run) -> None:
+    configure(other={"features": {"text": ["words"]}})
+    for name in ("exp", "other"):
+        answer_of(ercache("train", name, "--json"))
+    runs = ("data/models/exp", "data/models/other")
+    (row,) = answer_of(ercache("compare", *runs, "--metric", "macro_f1", "--json"))
+    assert row["metric"] == "macro_f1" and row["trainings"] == 2 and 0 <= row["p_t"] <= 1
+    code, out, _ = ercache("compare", *runs, "--metric", "uar")
+    assert code == 0 and "UAR on test" in out and "p t-test" in out
+    code, _, err = ercache("compare", *runs, "--metric", "f2")
+    assert code == 2 and "unknown metric 'f2'" in err
+    code, _, err = ercache("train", "exp", "--json")
+    configure(exp={"training": {"select": "nothing"}})
+    code, _, err = ercache("train", "exp")
+    assert code == 2 and "training.select names no metric that can choose an epoch" in err
+
+
+def test_models_lists_presets_and_training_recipes(ercache: Run) -> None:
+    rows = {row["key"]: row for row in answer_of(ercache("models", "--json"))}
+    assert rows["avtca"]["recipes"]["paper"]["select"] == "accuracy"
+    assert rows["m2fnet"]["recipes"]["paper_iemocap"]["batch"] == 16
+    assert rows["concat"]["recipes"] == {} and "seeds" not in rows["avafn"]["recipes"]["paper"]
+    assert "paper_iemocap" in ercache("models")[1]
+
+
 def test_an_experiment_may_be_given_by_options_alone(ercache: Run) -> None:
     given = (
         "--model",
