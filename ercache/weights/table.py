@@ -46,6 +46,15 @@ def checkpoint(key: str) -> Checkpoint:
     return rows[key]
 
 
+def published(key: str) -> Checkpoint:
+    """Look up the row of a checkpoint in the built-in catalogue, which no row of the user replaces.
+
+    Raises:
+        KeyError: the catalogue has no such checkpoint.
+    """
+    return {row.key: row for row in CATALOGUE}[key]
+
+
 @contextmanager
 def extra_checkpoints(*rows: Checkpoint) -> Iterator[None]:
     """Context manager: add rows to the table of checkpoints, also for processes started inside the `with` block.

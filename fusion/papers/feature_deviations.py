@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ercache.params.schema import SPLIT_MARK, split_array_name
 from ercache.trained_extractors import TRAINING
-from ercache.weights.table import checkpoint
+from ercache.weights.table import published
 from fusion.models.base import ModelEntry
 from fusion.papers.original import OWN_CORPUS, PaperExtractor, PaperFeature
 from fusion.runs.schema import RunRecord
@@ -142,14 +142,17 @@ def _of_faces(label: str, ours: Mapping[str, Any] | None, paper: PaperFeature) -
 
 
 def _of_checkpoint(label: str, ours: Mapping[str, Any], key: str) -> Iterator[str]:
-    """Compare a checkpoint with the row of the table of checkpoints: its key, its revision and its content."""
+    """Compare a checkpoint with the published one of the catalogue: key, source, revision and content."""
     if ours.get("random"):
         yield f"{label} random weights, the paper uses {key}"
         return
     if ours.get("id") != key:
         yield told(f"{label} checkpoint", ours.get("id"), key)
         return
-    row, digests = checkpoint(key), ours.get("sha256") or {}
+    row, digests = published(key), ours.get("sha256") or {}
+    if ours.get("source", row.source) != row.source:
+        yield told(f"{label} checkpoint {key}, source", ours["source"], row.source)
+        return
     if row.revision and ours.get("revision") not in (None, row.revision):
         yield told(f"{label} checkpoint {key}, revision", ours["revision"], row.revision)
     for file in row.files:
