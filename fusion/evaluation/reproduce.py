@@ -113,6 +113,8 @@ def reproduce(
         )
     for part in paper.select(table, row):
         for on in chosen:
+            if table is None and not paper.concerns(part, on):
+                continue
             for one in part.rows:
                 base = base_of(one, bases[on])
                 yield _run_row(paper, part.key, one, on, base, params, data, device, progress)

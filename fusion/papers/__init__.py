@@ -78,6 +78,11 @@ class Paper(Strict):
 
         return min(self.runs, key=distance)
 
+    def concerns(self, table: PaperTable, corpus: str) -> bool:
+        """Whether a table has scores on a corpus. On a corpus without any published score, every table concerns it."""
+        known = [t for t in self.tables if any(corpus in row.published for row in t.rows)]
+        return table in known or not known
+
     def select(self, table: str | None, row: str | None = None) -> list[PaperTable]:
         """Select published rows: those named `row` in the table with the key `table`; None selects all rows or tables.
 
