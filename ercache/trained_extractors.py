@@ -20,7 +20,7 @@ from ercache.errors import WeightsError
 from ercache.weights import Weights, load_strict, read_tensors
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     Network = TypeVar("Network", bound=nn.Module)
 
@@ -152,7 +152,7 @@ def extractor_file(data: Path, name: str, file: str) -> Path:
 def load_extractor(
     weights: Weights,
     extractor: str,
-    build: Callable[[Mapping[str, Any]], "Network"],
+    build: "Callable[[Mapping[str, Any], Mapping[str, Tensor]], Network]",
     random: Mapping[str, Any],
 ) -> "tuple[Network, Mapping[str, Any]]":
     """Load the network of a trained extractor.
@@ -161,7 +161,8 @@ def load_extractor(
         weights: handle with the key `made/<name>`. If it has a random seed, the network is initialised from that seed
             and nothing is loaded.
         extractor: key of the encoder that will use the network.
-        build: function that builds the network from the switches that it was trained with.
+        build: function that builds the network from the switches that it was trained with, and from its tensors (none
+            if it is initialised at random).
         random: switches to use instead if the network is initialised at random.
 
     Returns:
@@ -174,7 +175,7 @@ def load_extractor(
 
     if weights.random is not None:
         with fast_init(weights.random):
-            return build(random).eval(), random
+            return build(random, {}).eval(), random
     name = weights.key.removeprefix(PREFIX)
     record = read_record(weights.data, name)
     if record.extractor != extractor:
@@ -182,8 +183,8 @@ def load_extractor(
             f"extractor {name!r} was trained for the encoder {record.extractor}, not for {extractor}",
             hint="name another extractor in `pretrained`",
         )
-    path = extractor_file(weights.data, name, MODEL)
+    tensors = read_tensors(extractor_file(weights.data, name, MODEL))
     with fast_init(None):
-        network = build(record.config)
-    load_strict(network, read_tensors(path), name)
+        network = build(record.config, tensors)
+    load_strict(network, tensors, name)
     return network.eval(), record.config

@@ -3,6 +3,8 @@
 Cues is one of the fusion models.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ercache.nets.text_shapes import Shape, shape_of
@@ -23,6 +25,19 @@ BASE: Final = Shape(768, 12, 12, 3072, 50265)
 LARGE: Final = Shape(1024, 24, 16, 4096, 50265)
 SMALL: Final = Shape(128, 2, 2, 512, 0)
 SIZES: Final = {"small": SMALL, "base": BASE, "large": LARGE}
+
+
+def shape_in(tensors: Mapping[str, "Tensor"], expected: Shape) -> Shape:
+    """Find the sizes of a RoBERTa in its tensors: depth and inner width are those of the checkpoint it started from.
+
+    Without tensors, the sizes are the expected ones.
+    """
+    first = tensors.get("encoder.layer.0.intermediate.dense.weight")
+    if first is None:
+        return expected
+    numbers = {int(name.split(".")[2]) for name in tensors if name.startswith("encoder.layer.")}
+    vocabulary = len(tensors["embeddings.word_embeddings.weight"])
+    return replace(expected, layers=len(numbers), inner=len(first), vocabulary=vocabulary)
 
 
 def roberta(shape: Shape, vocabulary: int) -> "nn.Module":

@@ -113,3 +113,18 @@ def make_checkout(folder: Path, epochs: int = 1) -> Project:
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
     shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots", dirs_exist_ok=True)
     return project
+
+
+def identities(folder: Path, people: int = 40, images: int = 6) -> None:
+    """Write a folder of faces in the form of CASIA-WebFace: one subfolder for each person."""
+    from PIL import Image
+
+    drawn = torch.Generator().manual_seed(0)
+    for person in range(people):
+        base = torch.randint(0, 256, (8, 8, 3), generator=drawn, dtype=torch.uint8)
+        for number in range(images):
+            noise = torch.randint(0, 32, base.shape, generator=drawn, dtype=torch.uint8)
+            picture = Image.fromarray((base // 2 + noise).numpy()).resize((64, 64))
+            path = folder / f"{person:07}" / f"{number:03}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)

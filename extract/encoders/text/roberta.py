@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ercache.cache import ArraySpec
 from ercache.errors import WeightsError
-from ercache.nets.roberta import SIZES, from_checkpoint, roberta
+from ercache.nets.roberta import SIZES, from_checkpoint, roberta, shape_in
 from ercache.nets.text_shapes import Shape
 from ercache.params.schema import Strict
 from ercache.reasons import Missing, Reason
@@ -29,7 +29,7 @@ from extract.text.dialogue_context import NameStyle, speaker_prefix
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from torch import nn
+    from torch import Tensor, nn
 
 NeighbourCount = int | Literal["max"]
 READING_PARAMS: Final = ("size", "past", "future", "names", "events")  # equal in a feature and its training
@@ -155,7 +155,7 @@ def fine_tuned_network(
     """
     requested = params.model_dump(mode="json")
 
-    def build(config: Mapping[str, Any]) -> "nn.Module":
+    def build(config: Mapping[str, Any], tensors: Mapping[str, "Tensor"]) -> "nn.Module":
         other = [
             f"{k}: trained with {config[k]}, requested {requested[k]}"
             for k in READING_PARAMS
@@ -167,7 +167,7 @@ def fine_tuned_network(
                 details=other,
                 hint="give the feature the params of the training run, or run `ercache pretrain` again",
             )
-        return roberta(shape, tokenizer.get_vocab_size())
+        return roberta(shape_in(tensors, shape), tokenizer.get_vocab_size())
 
     return load_extractor(weights, M2FNET.spec.key, build, requested)[0]
 

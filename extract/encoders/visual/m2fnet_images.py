@@ -17,10 +17,10 @@ IMAGES_AT_ONCE: Final = 64  # images in one batch
 Embed = Literal["z", "encoder"]
 
 
-def network_of(config: Mapping[str, Any]) -> "Extractor":
+def network_of(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> "Extractor":
     """Build the image network of M2FNet with untrained weights.
 
-    `config` is ignored: the network has a fixed size.
+    `config` and `tensors` are ignored: the network has a fixed size.
     """
     from ercache.nets.m2fnet import Extractor
 

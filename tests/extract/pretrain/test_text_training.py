@@ -170,7 +170,7 @@ def test_features_are_the_states_of_the_network_that_was_trained(data: Path) -> 
     units = {s.utterance: build_sample(feature, s, RowInputs()) for shard in plan.shards for s in shard}
     results = dict(zip(units, encoder.encode(list(units.values())), strict=True))
     network, _ = trained_extractors.load_extractor(
-        Weights("made/words", data=data), TEXT, lambda config: encoder._network, {}
+        Weights("made/words", data=data), TEXT, lambda config, tensors: encoder._network, {}
     )  # type: ignore[attr-defined]
     texts = source(manifest, past=2, future=0).dev
     expected = states_of(network, texts)
