@@ -11,6 +11,7 @@ from app.commands.training import show_classes, show_deviations
 from app.console import DATA, EXPERIMENTS, Device, Json, answer, device_of, params, say, table
 from app.training_table import training_table
 from ercache.files import write_json
+from ercache.wording import count_noun
 
 if TYPE_CHECKING:  # training imports torch, which --help must not wait for
     from fusion.evaluation.reproduce import RowResult
@@ -100,8 +101,14 @@ def _show(title: str, rows: "list[RowResult]") -> None:
     head = [column for m in metrics for column in (f"{NAMES[m]}, published", *columns)]
     cells = [[cell for m in metrics for cell in _cells(row, m)] for row in rows]
     held = [i for i in range(len(head)) if any(row[i] for row in cells)]
-    body = [(row.row, *[own[i] for i in held], row.verdict) for row, own in zip(rows, cells, strict=True)]
+    body = [(row.row, *[own[i] for i in held], _verdict(row)) for row, own in zip(rows, cells, strict=True)]
     table(("row", *(head[i] for i in held), ""), body, title=title)
+
+
+def _verdict(row: "RowResult") -> str:
+    """Return the verdict of a row; a stand-in also says in how many points it deviates from the row."""
+    more = f", {count_noun(len(row.deviations), 'deviation')}" if row.deviations else ""
+    return f"{row.verdict}{more}"
 
 
 def _cells(row: "RowResult", metric: str) -> tuple[str, ...]:

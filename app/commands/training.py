@@ -302,8 +302,7 @@ def _named(metric: str) -> str:
     """Return the name of a metric for readers, inside a sentence."""
     from ercache.metrics import METRICS
 
-    name = METRICS[metric].name
-    return name if name.isupper() else name[0].lower() + name[1:]
+    return METRICS[metric].in_a_sentence
 
 
 def _warn(run: str, marks: Sequence[str]) -> None:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.docs_pages.tables import line
+from ercache.metrics import METRICS
 from ercache.params.schema import Params
 from fusion.experiment.resolve import Experiment, experiment_of
 from fusion.search.ablation import PLACE, value_of_switch
 from fusion.search.log import Trial, read_searches
 
-HEAD = ("open choice", "switch", "used here", "alternative", "weighted F1 (std)", "difference to ours")
+HEAD = ("open choice", "switch", "used here", "alternative", "{} (std)", "difference to ours")
 
 
 def ablations_text(params: Params, reports: Path) -> Iterator[str]:
@@ -29,9 +30,12 @@ def ablations_text(params: Params, reports: Path) -> Iterator[str]:
         first = found[0]
         place = f"`{path.stem}` on {base.entry.corpus}, validation, {base.training.seeds} seeds"
         yield f"## Open choices of {base.model.key}: {place}"
-        yield f"Unchanged: weighted F1 {_score(first)}."
+        metric = METRICS[first.metric].in_a_sentence
+        yield f"Unchanged: {metric} {_score(first)}."
         rows = [_row(base, trial, first) for trial in found[1:]]
-        yield "\n".join([line(HEAD), line(["---"] * len(HEAD)), *map(line, rows)])
+        yield "\n".join(
+            [line([name.format(metric) for name in HEAD]), line(["---"] * len(HEAD)), *map(line, rows)]
+        )
 
 
 def _row(base: Experiment, trial: Trial, first: Trial) -> tuple[str, ...]:

@@ -81,6 +81,11 @@ class Metric:
     of_probabilities: Callable[[Ints, Floats], float] | None = None
     classes: int | None = None
 
+    @property
+    def in_a_sentence(self) -> str:
+        """Name of the metric as it stands in the middle of a sentence, for example `weighted F1`, but `UAR`."""
+        return self.name if self.name.isupper() else self.name[0].lower() + self.name[1:]
+
     def fits(self, classes: int) -> bool:
         """Whether the metric exists for a label set with this number of classes."""
         return self.classes is None or self.classes == classes

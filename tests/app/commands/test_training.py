@@ -1,6 +1,7 @@
 """`ercache train` as a user calls it: what it asks for, folds, and every kind of input that cannot be used."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,19 @@ def test_evaluate_shows_in_which_points_a_run_deviates_from_its_paper(ercache: R
     answer_of(ercache("train", "exp", "--seeds", "1", "--json"))
     assert answer_of(ercache("evaluate", "data/models/exp", "--json"))["deviations"] is None
     assert "deviations" not in ercache("evaluate", "data/models/exp")[1]
+
+
+def test_reproduce_says_in_which_points_a_row_is_a_stand_in(ercache: Run) -> None:
+    configure(base={"model": "m2fnet", "config": SMALL, "training": {"seeds": 1, "epochs": 1}})
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump({**params, "reproduce": {"m2fnet": {"toy": "base"}}}))
+    code, out, err = ercache("reproduce", "m2fnet", "2", "--row", "Only Text", "--corpus", "toy")
+    assert code == 0 and re.search(r"stand-in, \d+ deviations", out)
+    assert "stand-in: 2 Only Text: corpus toy, the paper uses meld and iemocap;" in " ".join(err.split())
+    assert "config ffn 8, the paper uses 2048" in out  # one row is shown with all its deviations
+    assert "fusion_type" not in out and "no audio features" not in out  # which are the row's own
+    (row,) = answer_of(ercache("reproduce", "m2fnet", "2", "--row", "Only Text", "--corpus", "toy", "--json"))
+    assert row["deviations"][0] == "corpus toy, the paper uses meld and iemocap" and row["over_folds"] == {}
 
 
 def test_compare_takes_a_metric_and_shows_the_t_test(ercache: Run) -> None:
