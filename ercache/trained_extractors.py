@@ -36,7 +36,13 @@ TRAINED_ON: Final = (
     "trained_on"  # in the record of weights: the other corpora on which an extractor was trained
 )
 TRAINING: Final = "extractor"  # in the provenance of a cache: how its extractor was trained
-TRAINING_FIELDS: Final = ("config", "training", "labels", "seen")  # fields of the record that it has
+TRAINING_FIELDS: Final = (
+    "config",
+    "training",
+    "checkpoint",
+    "labels",
+    "seen",
+)  # fields of the record that it has
 
 
 class ExtractorRecord(BaseModel):

@@ -13,6 +13,7 @@ from torch import Tensor
 from ercache.digests import canonical_json, digest_of, digest_of_file
 from ercache.files import atomic_folder, write_json
 from ercache.trained_extractors import MODEL, RECORD, SEEN, TOKENIZER
+from ercache.weights import provenance
 from extract.pretrain.config import ExtractorConfig, ExtractorTraining, TextConfig, TextTraining
 from extract.pretrain.curves import write_curves
 from extract.pretrain.picture import draw
@@ -171,6 +172,7 @@ def _write(
         "name": name,
         "config": job.config.model_dump(mode="json"),
         "training": job.training.model_dump(mode="json"),
+        "checkpoint": provenance(key) if (key := getattr(job.config, "checkpoint", None)) else None,
         "labels": "identity" if identities else "class",
         "classes": [] if identities else list(source.classes),
         "seen": {corpus: len(ids) for corpus, ids in source.seen.items()},

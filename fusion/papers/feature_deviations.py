@@ -176,6 +176,8 @@ def _of_extractor(record: RunRecord, label: str, recipe: Recipe, paper: PaperExt
         yield f"{label} trained on {names}, the paper trains it on {wanted}"
     if trained.get("labels") != paper.labels:
         yield told(f"{label} labels", trained.get("labels"), paper.labels)
+    if start := trained.get("checkpoint"):
+        yield from _of_checkpoint(label, start, paper.checkpoint)
     for group in ("config", "training"):
         ours, theirs = flat(trained.get(group) or {}), flat(getattr(paper, group))
         for name in {**theirs, **ours}:

@@ -19,6 +19,7 @@ class PaperExtractor(Strict):
     Attributes:
         corpus: key of the corpus, `own` for the corpus of the run, or the beginning of the name of a folder of files.
         labels: what the labels of the examples name: classes, or people (`identity`).
+        checkpoint: key of the checkpoint from which the training starts.
         config: switches of the training run; nested ones as a dictionary.
         training: training params.
         free: switches and training params that do not matter, for example the seed.
@@ -26,6 +27,7 @@ class PaperExtractor(Strict):
 
     corpus: str = OWN_CORPUS
     labels: Literal["class", "identity"] = "class"
+    checkpoint: str
     config: dict[str, Any]
     training: dict[str, Any]
     free: list[str] = Field(default_factory=list)

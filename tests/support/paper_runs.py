@@ -92,6 +92,7 @@ def extractor_record(name: str) -> dict[str, Any]:
     return {
         "config": config(**entry.config).model_dump(mode="json"),
         "training": training(**entry.training).model_dump(mode="json"),
+        "checkpoint": weights_of(config(**entry.config).checkpoint),  # type: ignore[attr-defined]
         "labels": entry.labels,
         "seen": {where: 100},
     }
