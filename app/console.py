@@ -72,18 +72,25 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = ""
     console.print(out)
 
 
-def params(models: bool = False) -> Params:
+def params(models: bool = False, contents: Mapping[Path, str] | None = None) -> Params:
     """Read and check params.yaml of the working directory.
 
     Args:
         models: whether to check the configs of the models, too. This imports torch, which takes seconds.
+        contents: contents of params.yaml and params.local.yaml that are not written yet, to be checked instead.
 
     Raises:
         ParamsError: an entry is wrong. The details list all wrong entries.
     """
     corpora = {key: entry.Switches for key, entry in CORPORA.items()}
     configs = model_configs() if models else None
-    return load_params(corpora=corpora, encoders=encoder_configs(), models=configs, extractors=CONFIGS)
+    return load_params(
+        corpora=corpora,
+        encoders=encoder_configs(),
+        models=configs,
+        extractors=CONFIGS,
+        contents=contents,
+    )
 
 
 def check_name(name: str, names: Mapping[str, Any], what: str) -> str:

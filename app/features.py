@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.console import DATA, check_name
+from app.corpora import known_corpora
 from ercache import trained_extractors, weights
 from ercache.errors import UsageError, WeightsError
 from ercache.manifest import Utterance, modalities_of
@@ -12,7 +13,6 @@ from ercache.params.load import NO_PARAMS, PARAMS_FILE
 from ercache.params.schema import SPLIT_MARK, Params
 from ercache.trained_extractors import TRAINED_ON
 from ercache.wording import count_noun
-from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
 from extract.engine import Feature
 
@@ -123,14 +123,14 @@ def check_extractors(
     Raises:
         UsageError: extractors were trained on other corpora, and this is not allowed. The details name all of them.
     """
-    corpora = {
-        f.name: sorted(set(f.seen or ()) & set(CORPORA)) for f in features
-    }  # others are folders of images
+    # Other names in `seen` are folders of images.
+    known = {*known_corpora(params), *(entry.corpus for entry in params.pretrain.values())}
+    corpora = {f.name: sorted(set(f.seen or ()) & known) for f in features}
     foreign = {name: found for name, found in corpora.items() if found and corpus not in found}
     if foreign and not allow_foreign:
         trainings = [getattr(f.params, "pretrained", "") for f in features if f.name in foreign]
-        known = [name for name in dict.fromkeys(trainings) if name in params.pretrain]
-        train = " and ".join(f"`pretrain.{name}.corpus: {corpus}`" for name in known)
+        own = [name for name in dict.fromkeys(trainings) if name in params.pretrain]
+        train = " and ".join(f"`pretrain.{name}.corpus: {corpus}`" for name in own)
         raise UsageError(
             f"{corpus}: {count_noun(len(foreign), 'feature')} would come from extractors of another corpus",
             details=[f"{name}: its extractor was trained on {', '.join(o)}" for name, o in foreign.items()],
@@ -155,15 +155,30 @@ def features_without_input(features: Sequence[Feature], utterances: Sequence[Utt
     return {name: f"no utterance has {words[modality]}" for name, modality in lacking.items()}
 
 
-def _why_not(params: Params, name: str, corpus: str, data: Path) -> str:
+def extractor_corpus(params: Params, name: str) -> tuple[str | None, str | None]:
+    """Find the trained extractor of a feature.
+
+    Returns:
+        Two values: the name of its training in params.yaml, and the corpus of that training; None if there is none.
+    """
     entry = params.features[name]
     config = None if entry.imported else ENCODERS[entry.encoder].Params(**entry.params)
-    training = getattr(config, "pretrained", None)
+    training: str | None = getattr(config, "pretrained", None)
+    return training, params.pretrain[training].corpus if training in params.pretrain else None
+
+
+def foreign_extractor(params: Params, name: str, corpus: str) -> str:
+    """Say on which other corpus the extractor of a feature is trained; "" if there is no such extractor."""
+    trained_on = extractor_corpus(params, name)[1]
+    return "" if trained_on in (None, corpus) else f"its extractor is trained on {trained_on}"
+
+
+def _why_not(params: Params, name: str, corpus: str, data: Path) -> str:
+    training, _ = extractor_corpus(params, name)
     if training is None:
         return ""
-    trained_on = params.pretrain[training].corpus if training in params.pretrain else None
-    if trained_on not in (None, corpus):
-        return f"its extractor is trained on {trained_on}"
+    if foreign := foreign_extractor(params, name, corpus):
+        return foreign
     if not (trained_extractors.extractor_folder(data, training) / trained_extractors.RECORD).is_file():
         return f"its extractor is not trained yet: ercache pretrain {training}"
     return ""

@@ -2,18 +2,21 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from app.console import MANIFESTS, progress, say
+from app.corpora import ChosenCorpus, corpus_entry, corpus_switches, known_corpora
 from ercache.cache import Status
-from ercache.errors import CorpusError, WorkError
+from ercache.errors import CorpusError, UsageError, WorkError
 from ercache.manifest import Manifest, Problem, Utterance, read_manifest, write_manifest
 from ercache.params.load import corpus_root
+from ercache.params.own_corpora import FOLDER
 from ercache.params.schema import Params
 from ercache.reasons import Reason
 from extract.corpora import CORPORA
 from extract.corpora.common.listing import list_some
-from extract.corpora.common.origin import annotation_changes, origin_differences
+from extract.corpora.common.origin import annotation_changes, origin_differences, shares_files
 
 WARN_SHARE = 0.1  # share of unusable clips above which a scan prints a warning
 SHOWN_DETAILS = 3  # details per reason in the table
@@ -35,17 +38,43 @@ def scan_corpus(corpus: str, root: Path, loaded: Params) -> Manifest:
     """Scan a corpus: read its annotation, check its files, and show progress.
 
     Args:
-        corpus: key of the corpus.
+        corpus: name of the corpus.
         root: root folder of the corpus.
         loaded: params.yaml.
 
     Returns:
         The manifest. It is not written to a file yet.
     """
-    entry = CORPORA[corpus]
-    switches = entry.Switches(**loaded.corpora.get(corpus, {}))
+    entry = corpus_entry(corpus, loaded)
+    switches = entry.Switches(**corpus_switches(corpus, loaded))
     with progress() as tick:
-        return entry.scan(root, switches, lambda done, total: tick("files", done, total))
+        manifest = entry.scan(root, switches, lambda done, total: tick("files", done, total))
+    return manifest if manifest.corpus == corpus else replace(manifest, corpus=corpus)
+
+
+def check_not_another_folder(chosen: ChosenCorpus, path: Path) -> None:
+    """Refuse to replace the manifest of one folder by that of another folder with the same name.
+
+    A name that the user gave is taken at its word.
+
+    Args:
+        chosen: the corpus to scan.
+        path: its manifest.
+
+    Raises:
+        UsageError: the manifest holds no file of the folder.
+    """
+    if chosen.root is None or chosen.named or not path.is_file():
+        return
+    try:
+        same = shares_files(read_manifest(path), chosen.root)
+    except CorpusError:  # told when it is replaced
+        return
+    if not same:
+        raise UsageError(
+            f"{path} is the manifest of another folder that is also called {chosen.name}",
+            hint=f"name this one with --name; `--name {chosen.name}` replaces the other one",
+        )
 
 
 def save_manifest(manifest: Manifest, root: Path, path: Path) -> None:
@@ -81,7 +110,7 @@ def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
     )
     summary = f"{len(lacking):,} of {len(placed):,} clips are {how}"
     hint = f"check that --root {root} is the right folder"
-    hint += " and that paths in the table are relative to it" if manifest.corpus == "folder" else ""
+    hint += " and that paths in the table are relative to it" if _is_own(manifest.corpus) else ""
     where = [p.detail for p in manifest.problems if p.reason == "other_place"]
     if not manifest.utterances:
         raise WorkError(f"{manifest.corpus}: the scan found no utterance; nothing was written", hint=hint)
@@ -93,6 +122,10 @@ def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
     say(f"warning: {summary}; {hint}")
     for line in where:
         say(f"  - {line}")
+
+
+def _is_own(corpus: str) -> bool:
+    return corpus == FOLDER or corpus not in CORPORA
 
 
 def _paths(u: Utterance) -> set[str]:
@@ -123,6 +156,9 @@ def load_or_scan(corpus: str, root: Path | None, loaded: Params) -> Manifest:
     """
     path = MANIFESTS / f"{corpus}.jsonl"
     if not path.is_file():
+        corpus_entry(
+            corpus, loaded
+        )  # a corpus that cannot be scanned is reported before its folder is looked up
         folder = corpus_root(corpus, loaded, root)
         say(f"no manifest yet: scanning {corpus} into {path}")
         save_manifest(scan_corpus(corpus, folder, loaded), folder, path)
@@ -149,9 +185,15 @@ def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
         raise CorpusError(
             f"{folder} differs from the folder that was scanned for {path}",
             details=found,
-            hint=f"to use this folder, replace the manifest: `ercache scan {manifest.corpus} --root {folder}`",
+            hint=f"to use this folder, replace the manifest: `{_scan_command(manifest.corpus, folder, loaded)}`",
         )
     return folder
+
+
+def _scan_command(corpus: str, root: Path, loaded: Params) -> str:
+    if corpus in known_corpora(loaded):
+        return f"ercache scan {corpus} --root {root}"
+    return f"ercache scan {root} --name {corpus}"
 
 
 def manifest_and_root(

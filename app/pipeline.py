@@ -13,6 +13,7 @@ from app.checkpoint_digests import (
     digests_text,
 )
 from app.console import CACHES, DATA, MANIFESTS, MODELS
+from app.corpora import parts_of
 from app.stages import (
     Extraction,
     PaperTables,
@@ -26,11 +27,11 @@ from app.stages import (
 )
 from ercache.errors import ParamsError
 from ercache.params.load import PARAMS_FILE
+from ercache.params.own_corpora import FOLDER, own_corpora
 from ercache.params.papers import Section, file_of
 from ercache.params.schema import SPLIT_MARK, ExperimentParams, Params, split_array_name
 from ercache.trained_extractors import TABLES, extractor_folder
 from ercache.training.selection import SCORE
-from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
 from extract.encoders.base import EncoderKind
 from extract.engine.coverage import NAME as COVERAGE
@@ -55,14 +56,17 @@ VERSIONS_HEAD = (
 )
 
 
-def pipeline_files(params: Params) -> dict[Path, str]:
+def pipeline_files(params: Params, content: str | None = None) -> dict[Path, str]:
     """Return the files of the pipeline with their contents: stages, versions of encoders, digests of checkpoints.
+
+    Args:
+        content: text of params.yaml, if it is not written yet.
 
     Raises:
         ParamsError: an experiment uses a feature that the pipeline does not extract, or an entry is missing.
     """
     return {
-        PIPELINE_FILE: pipeline_text(params),
+        PIPELINE_FILE: pipeline_text(params, content),
         Path(VERSIONS_FILE): versions_text(params),
         Path(CHECKPOINTS_FILE): digests_text(params),
     }
@@ -80,14 +84,17 @@ def write_files(texts: Mapping[Path, str]) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def pipeline_text(params: Params) -> str:
+def pipeline_text(params: Params, content: str | None = None) -> str:
     """Write the content of dvc.yaml: a stage per scan, extractor, extraction, experiment and table of a paper.
+
+    Args:
+        content: text of params.yaml, if it is not written yet.
 
     Raises:
         ParamsError: an experiment uses a feature that the pipeline does not extract, or an entry is missing.
     """
     check_experiments(params)
-    _check_written(params)
+    _check_written(params, PARAMS_FILE.read_text(encoding="utf-8") if content is None else content)
     extractions, experiments, tables = extractions_of(params), experiments_of(params), tables_of(params)
     extractors = extractors_of(extractions)
     runs = [str(MODELS / name) for name in experiments]
@@ -120,12 +127,12 @@ def table_file(tables: PaperTables) -> Path:
     return DATA / "reports" / "tables" / f"{tables.name}.json"
 
 
-def _check_written(params: Params) -> None:
+def _check_written(params: Params, content: str) -> None:
     """Refuse params.yaml if it lacks an entry that a stage depends on.
 
     DVC needs the entry in the file, even if the code has a default for it.
     """
-    raw = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
+    raw = yaml.safe_load(content)
     wanted = [*(f"corpora.{corpus}" for corpus in params.pipeline), *ENGINE, "faces", "training"]
     lacking = [key for key in wanted if not _has(raw, key)]
     if lacking:
@@ -164,9 +171,10 @@ def _tracked(params: Params, section: Section, names: Iterable[str]) -> list[Any
 
 
 def _manifest_stage(corpus: str, params: Params) -> dict[str, Any]:
+    shared = FOLDER in params.corpora and corpus in own_corpora(params.corpora)
     return {
         "cmd": f"ercache scan {corpus}",
-        "params": [f"corpora.{corpus}"],
+        "params": [f"corpora.{corpus}", *([f"corpora.{FOLDER}"] if shared else [])],
         "outs": _manifest_files(corpus),
     }
 
@@ -226,7 +234,7 @@ def _train_stage(name: str, experiment: ExperimentParams, params: Params) -> dic
     caches = [
         str(cache_path(CACHES, experiment.corpus, modality_of[_plain(feature)], feature, part))
         for feature in used_features(experiment, params)
-        for part in CORPORA[experiment.corpus].parts
+        for part in parts_of(experiment.corpus, params)
     ]
     return {
         "cmd": f"ercache train {name}",

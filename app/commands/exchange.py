@@ -1,5 +1,6 @@
 """The commands `ercache cache import` and `ercache cache export`: exchange features with other projects."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,10 @@ import typer
 from app.commands.caches import caches
 from app.console import CACHES, MANIFESTS, Json, answer, say, table
 from ercache.cache import CacheFile
-from ercache.errors import UsageError
+from ercache.errors import ParamsError, UsageError
 from ercache.manifest import Manifest, read_manifest
-from ercache.params.load import suggestion
+from ercache.params.load import PARAMS_FILE, read_yaml, suggestion
+from ercache.params.schema import IMPORTED
 
 # Written out, so that --help need not import the readers.
 READ = (
@@ -25,6 +27,9 @@ READ = (
     "merbench",
     "lhotse",
     "table",
+    "csv",
+    "pickle",
+    "npy",
     "npz",
     "safetensors",
     "parquet",
@@ -40,7 +45,7 @@ def register(cli: typer.Typer) -> None:
 
 def import_(
     file: Annotated[
-        Path, typer.Argument(help="A file of another project (a folder for merbench and table).")
+        Path, typer.Argument(help="A file of another project (a folder for merbench, table and npy).")
     ],
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(READ)}.")],
     corpus: Annotated[str, typer.Option("--corpus", help="Corpus that the utterances belong to.")],
@@ -64,12 +69,27 @@ def import_(
     packed = import_file(file, form, manifest, out, name, modality)
     for note in packed.notes:
         say(f"note: {note}")
+    lines = undeclared_lines(packed.features)
     if json:
         answer({"utterances": packed.utterances, "features": packed.features, "files": packed.files,
-                "total": len(manifest.utterances), "notes": packed.notes})  # fmt: skip
+                "total": len(manifest.utterances), "notes": packed.notes, "params": lines})  # fmt: skip
         return
     table(("cache file",), [(path,) for path in packed.files],
           title=f"{packed.utterances} of {len(manifest.utterances)} utterances have imported features")  # fmt: skip
+    if lines:
+        say(f"to train on {'it' if len(lines) == 1 else 'them'}, add to params.yaml under `features:`")
+        for line in lines:
+            say(f"  {line}")
+    say(f"then: ercache train --model MODEL --corpus {corpus} --features {','.join(packed.features)}")
+
+
+def undeclared_lines(features: Sequence[str]) -> list[str]:
+    """Write the lines of params.yaml that make imported features usable, for those that it does not name yet."""
+    try:
+        declared = read_yaml(PARAMS_FILE).get("features") if PARAMS_FILE.is_file() else None
+    except ParamsError:  # every command that reads the params tells what is wrong with them
+        declared = None
+    return [f"{name}: {{encoder: {IMPORTED}}}" for name in features if name not in (declared or {})]
 
 
 def export(

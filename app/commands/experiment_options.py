@@ -1,26 +1,37 @@
 """Apply the options of `ercache train` to an experiment of params.yaml, or build an experiment from them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from glob import escape
 from typing import Any
 
 from app.console import CACHES, MANIFESTS, check_name
+from app.corpora import known_corpora
 from ercache.errors import UsageError
-from ercache.manifest import MODALITIES
+from ercache.manifest import MODALITIES, modalities_of, read_manifest
 from ercache.params.load import schema_errors
 from ercache.params.schema import SPLIT_MARK, ExperimentParams, Params, split_array_name
-from extract.corpora import CORPORA
 from extract.encoders import ENCODERS
+from fusion.experiment.defaults import default_label_set, default_split
 from fusion.models import MODELS
 
+MEDIA = {"text": "texts", "audio": "sound", "visual": "pictures"}
 NEEDED = ("model", "corpus", "features")  # options without which no experiment can be built
 
 
-def resolve_experiment(loaded: Params, name: str | None, options: Mapping[str, Any]) -> tuple[str, Params]:
+def resolve_experiment(
+    loaded: Params,
+    name: str | None,
+    options: Mapping[str, Any],
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[str, Params]:
     """Apply the options of `ercache train` to an experiment.
+
+    A label set and a split that nobody named are those of the manifest, if it leaves no doubt.
 
     Args:
         name: name of the experiment in params.yaml; None to build an experiment from the options alone.
         options: values of the options that the user gave, by option name.
+        tell: function that prints which label set and split were chosen, unless they are the usual ones.
 
     Returns:
         Two values: the name of the experiment, and a copy of the params in which the options have changed this
@@ -44,6 +55,7 @@ def resolve_experiment(loaded: Params, name: str | None, options: Mapping[str, A
                 f"params.yaml already has an experiment {name!r}", hint=f"train it: ercache train {name}"
             )
         fields: dict[str, Any] = {}
+        entry = None
     else:
         entry = loaded.experiments[check_name(name, loaded.experiments, "experiment")]
         fields = entry.model_dump()
@@ -55,9 +67,15 @@ def resolve_experiment(loaded: Params, name: str | None, options: Mapping[str, A
             fields.update(preset="small", config={})  # preset and config belong to the other model
     fields |= {key: value for key, value in options.items() if key not in ("seeds", "features")}
     if "corpus" in options and not (MANIFESTS / f"{options['corpus']}.jsonl").is_file():
-        check_name(str(options["corpus"]), CORPORA, "corpus")
+        check_name(str(options["corpus"]), known_corpora(loaded), "corpus")
     if "features" in options:
-        fields["features"] = by_modality(loaded, str(options["features"]).split(","), fields["corpus"])
+        fields["features"] = by_modality(loaded, str(options["features"]).split(","), fields["corpus"], tell)
+    named = set(options) if entry is None else {*options, *entry.model_fields_set}
+    chosen = _from_manifest(str(fields["corpus"]), named)
+    unusual = [f"{key.replace('_', ' ')} {v}" for key, v in chosen.items() if v != _usual(key)]
+    if unusual:
+        tell(f"{fields['corpus']}: {', '.join(unusual)}")
+    fields |= chosen
     if "seeds" in options:
         fields["training"] = {**fields.get("training", {}), "seeds": options["seeds"]}
     wrong = schema_errors(ExperimentParams, fields)
@@ -69,30 +87,81 @@ def resolve_experiment(loaded: Params, name: str | None, options: Mapping[str, A
     return name, loaded.model_copy(update={"experiments": changed})
 
 
-def by_modality(loaded: Params, names: list[str], corpus: str) -> dict[str, list[str]]:
-    """Group feature names by modality.
+def _usual(field: str) -> Any:
+    return ExperimentParams.model_fields[field].default
+
+
+def _from_manifest(corpus: str, named: set[str]) -> dict[str, str]:
+    """Choose the label set and the split that neither params.yaml nor the options name.
+
+    Returns:
+        The fields of the experiment that were chosen. Empty if the corpus has no manifest yet.
+    """
+    lacking = {"label_set", "split"} - named - ({"split"} if "folds" in named else set())
+    path = MANIFESTS / f"{corpus}.jsonl"
+    if not lacking or not path.is_file():
+        return {}
+    manifest = read_manifest(path)
+    chosen = {}
+    if "label_set" in lacking:
+        chosen["label_set"] = default_label_set(manifest)
+    if "split" in lacking:
+        chosen["split"] = default_split(manifest)
+    return chosen
+
+
+def by_modality(
+    loaded: Params, names: list[str], corpus: str, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, list[str]]:
+    """Group feature names by modality. Features of a medium that the corpus does not have are left out.
 
     The modality of a feature is that of its encoder. For an imported feature, it is the folder of its caches.
+
+    Args:
+        tell: function that prints which features are left out.
 
     Returns:
         A dictionary from modality to feature names.
 
     Raises:
-        UsageError: a feature is unknown, or an imported feature has no cache for the corpus.
+        UsageError: a feature is unknown or imported without a line in params.yaml, or no feature is left.
     """
     found: dict[str, list[str]] = {}
+    without_cache: dict[str, str] = {}
     for chosen in filter(None, (name.strip() for name in names)):
-        feature = split_array_name(chosen)[0]
-        entry = loaded.features[check_name(feature.partition(SPLIT_MARK)[0], loaded.features, "feature")]
-        if not entry.imported:
-            modality: str = ENCODERS[entry.encoder].spec.modality
-        else:
-            places = [m for m in MODALITIES if any((CACHES / corpus / m).glob(f"{feature}.*.h5"))]
-            if not places:
-                raise UsageError(
-                    f"the imported feature {feature!r} has no cache for corpus {corpus}",
-                    hint="import it: `ercache cache import`",
-                )
-            modality = places[0]
+        modality, cached = _modality(loaded, split_array_name(chosen)[0], corpus)
         found.setdefault(modality, []).append(chosen)
-    return found
+        if not cached:
+            without_cache[chosen] = modality
+    path = MANIFESTS / f"{corpus}.jsonl"
+    has = modalities_of(read_manifest(path).utterances) if without_cache and path.is_file() else MODALITIES
+    lacking = [chosen for chosen, modality in without_cache.items() if modality not in has]
+    if lacking and len(lacking) == sum(map(len, found.values())):
+        raise UsageError(
+            f"{corpus} has no medium for {', '.join(lacking)}", hint="choose other features with --features"
+        )
+    for chosen in lacking:
+        modality = without_cache[chosen]
+        tell(f"warning: {chosen} is left out: the corpus has no {MEDIA[modality]}")
+        found[modality].remove(chosen)
+    return {modality: kept for modality, kept in found.items() if kept}
+
+
+def _modality(loaded: Params, feature: str, corpus: str) -> tuple[str, bool]:
+    """Find the modality of a feature, and whether it has caches for a corpus."""
+    plain = feature.partition(SPLIT_MARK)[0]
+    places = [m for m in MODALITIES if any((CACHES / corpus / m).glob(f"{escape(feature)}.*.h5"))]
+    if places and plain not in loaded.features:
+        raise UsageError(
+            f"params.yaml does not name the feature {feature!r}, which has caches for {corpus}",
+            hint=f"if it was imported, add it to params.yaml under `features:` as `{plain}: {{encoder: imported}}`",
+        )
+    entry = loaded.features[check_name(plain, loaded.features, "feature")]
+    if not entry.imported:
+        return ENCODERS[entry.encoder].spec.modality, bool(places)
+    if not places:
+        raise UsageError(
+            f"the imported feature {feature!r} has no cache for corpus {corpus}",
+            hint="import it: `ercache cache import`",
+        )
+    return places[0], True

@@ -17,15 +17,22 @@ from app.console import (
     Device,
     Json,
     answer,
-    check_name,
     device_of,
     params,
     progress,
     say,
     table,
 )
+from app.corpora import choose_corpus, corpus_entry
 from app.features import check_extractors, default_names, features_of, features_without_input, profile_names
-from app.manifests import checked_root, load_or_scan, problem_rows, save_manifest, scan_corpus
+from app.manifests import (
+    check_not_another_folder,
+    checked_root,
+    load_or_scan,
+    problem_rows,
+    save_manifest,
+    scan_corpus,
+)
 from ercache.errors import CorpusError, UsageError
 from ercache.manifest import Manifest
 from ercache.notes import MEANING
@@ -33,12 +40,17 @@ from ercache.params.load import corpus_root
 from ercache.paths import default_store, store_places
 from ercache.reasons import Reason
 from ercache.wording import count_noun
-from extract.corpora import CORPORA
 from extract.corpora.common.listing import list_some
 
 if TYPE_CHECKING:  # the engine imports torch, which --help must not wait for
     from extract.engine import Extraction, Feature
 
+Corpus = Annotated[
+    str, typer.Argument(help="Corpus (see `ercache corpora`), or a folder of your own.", metavar="CORPUS")
+]
+Name = Annotated[
+    str | None, typer.Option("--name", help="Name of your folder as a corpus. Default: the folder's name.")
+]
 Root = Annotated[Path | None, typer.Option("--root", help="Folder of the corpus, as distributed.")]
 
 
@@ -74,21 +86,28 @@ def demo(
 
 
 def scan(
-    corpus: Annotated[str, typer.Argument(help="Key of the corpus; see `ercache corpora`.")],
+    corpus: Corpus,
     root: Root = None,
+    name: Name = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Manifest to write. Default: data/manifests/CORPUS.jsonl."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Read a corpus as its authors distribute it, check its files, and write its manifest.
+    """Read a corpus as its authors distribute it, or a folder of your own. Check its files, and write its manifest.
 
     Example: [dim]ercache scan meld --root /data/MELD.Raw[/]
+
+    Example with a folder of your own: [dim]ercache scan ~/talks[/]
     """
     loaded = params()
-    check_name(corpus, CORPORA, "corpus")
-    folder = corpus_root(corpus, loaded, root)
+    chosen = choose_corpus(corpus, root, name, loaded)
+    corpus = chosen.name
+    path = out or MANIFESTS / f"{corpus}.jsonl"
+    corpus_entry(corpus, loaded)  # a corpus that cannot be scanned is reported before its folder is looked up
+    check_not_another_folder(chosen, path)
+    folder = corpus_root(corpus, loaded, chosen.root)
     manifest = scan_corpus(corpus, folder, loaded)
     if json:
         problems = [problem.record() for problem in manifest.problems]
@@ -99,14 +118,14 @@ def scan(
         if manifest.problems:
             columns = ("status", "reason", "utterances", "details")
             table(columns, problem_rows(manifest.problems), title="problems")
-    path = out or MANIFESTS / f"{corpus}.jsonl"
     save_manifest(manifest, folder, path)
     say(f"manifest: {path}")
 
 
 def extract(
-    corpus: Annotated[str, typer.Argument(help="Key of the corpus; see `ercache corpora`.")],
+    corpus: Corpus,
     root: Root = None,
+    name: Name = None,
     features: Annotated[
         str | None, typer.Option("--features", help="Features of params.yaml, separated by commas.")
     ] = None,
@@ -160,6 +179,8 @@ def extract(
     """Compute features of a corpus and write them to caches. You can stop and continue at any time.
 
     Example: [dim]ercache extract demo --features minilm[/]
+
+    Example with a folder of your own: [dim]ercache extract ~/talks --features minilm,prosody[/]
     """
     from extract.encoders.numba_cache import prepare
     from extract.engine import extract_corpus
@@ -174,7 +195,9 @@ def extract(
             hint="give another folder with --out",
         )
     loaded = params()
-    check_name(corpus, CORPORA, "corpus")
+    chosen_corpus = choose_corpus(corpus, root, name, loaded)
+    corpus, root = chosen_corpus.name, chosen_corpus.root
+    check_not_another_folder(chosen_corpus, MANIFESTS / f"{corpus}.jsonl")
     names = [name.strip() for name in features.split(",")] if features is not None else None
     by_default = features is None and profile in (None, "default")
     left_out: dict[str, str] = {}
@@ -185,7 +208,7 @@ def extract(
     named = features_of(loaded, names, random_weights)
     chosen = check_extractors(named, corpus, loaded, allow_foreign=allow_foreign_extractor)
     manifest = load_or_scan(corpus, root, loaded)
-    wanted = _with_input(manifest, chosen, limit, left_out, by_default)
+    wanted = _with_input(manifest, chosen, limit, left_out)
     media = any(feature.spec.modality != "text" for feature in wanted)
     folder = checked_root(manifest, root, loaded) if media or root else None
     engine = loaded.engine.model_copy(update={"workers": workers} if workers else {})
@@ -215,7 +238,6 @@ def _with_input(
     chosen: Sequence["Feature"],
     limit: int | None,
     left_out: dict[str, str],
-    by_default: bool,
 ) -> list["Feature"]:
     """Leave out the features whose input (text, audio or video) the corpus lacks, and print a warning for each.
 
@@ -223,10 +245,10 @@ def _with_input(
         The features whose input the corpus has.
 
     Raises:
-        CorpusError: the corpus lacks the input of a feature that the user named, or of all features.
+        CorpusError: the corpus lacks the input of all features.
     """
     lacking = features_without_input(chosen, manifest.utterances[:limit])
-    if lacking and (not by_default or len(lacking) == len(chosen)):
+    if lacking and len(lacking) == len(chosen):
         raise CorpusError(
             f"{manifest.corpus}: {list_some(f'{name}: {why}' for name, why in lacking.items())}",
             hint="scan the corpus again with its media or texts, or choose other features",

@@ -1,4 +1,4 @@
-"""The command `ercache init`: make a corpus and the runs of papers part of a project."""
+"""The command `ercache init`: make a corpus part of a project, with the runs of papers, or of one's own."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from app.console import MANIFESTS, START, Json, answer, params, say, table
+from app.commands.init_own import init_features, init_folder
+from app.commands.plan_table import show_plan
+from app.console import MANIFESTS, START, Json, answer, params, say
 from app.manifests import save_manifest, scan_corpus
-from app.paper_plan import Plan, plan_of
+from app.paper_plan import plan_of
 from app.paper_setup import add_papers, check_papers, remove_papers, switches_of
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES, modalities_of
@@ -22,8 +24,23 @@ def register(cli: typer.Typer) -> None:
 
 def init(
     names: Annotated[
-        list[str], typer.Argument(metavar="PAPER... CORPUS", help="One paper or several, then the corpus.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="PAPER... CORPUS", help="One paper or several, then the corpus."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder", help="Instead: a folder of your own clips or recordings, with its pipeline."
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--from", help="Instead: a features file of another project, which needs no media."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of your own corpus. Default: that of the folder or file."),
+    ] = None,
     root: Annotated[
         Path | None, typer.Option("--root", help="Folder of the corpus. Default: as for `ercache scan`.")
     ] = None,
@@ -32,10 +49,47 @@ def init(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Add the runs of papers on a corpus to the pipeline, and print what `dvc repro` will do and what is lacking.
+    """Add a corpus to the project, and print what will run and what is lacking. What you wrote in params.yaml stays.
 
-    Example: [dim]ercache init m2fnet avafn meld --root /data/MELD.Raw[/]
+    Runs of papers: [dim]ercache init m2fnet avafn meld --root /data/MELD.Raw[/]
+
+    A folder of your own: [dim]ercache init --folder ~/talks[/]
+
+    Features alone: [dim]ercache init --from IEMOCAP_features.pkl[/]
     """
+    _check_options(names, folder, file, name, root, remove)
+    if folder is not None:
+        init_folder(folder, name, json)
+    elif file is not None:
+        init_features(file, name, json)
+    else:
+        _papers(names or [], root, remove, json)
+
+
+def _check_options(
+    names: list[str] | None,
+    folder: Path | None,
+    file: Path | None,
+    name: str | None,
+    root: Path | None,
+    remove: bool,
+) -> None:
+    starts = {"papers": bool(names), "--folder": folder is not None, "--from": file is not None}
+    given = [start for start, value in starts.items() if value]
+    if len(given) != 1:
+        raise UsageError(
+            f"{' and '.join(given)} were given together" if given else "nothing to start from",
+            hint="give PAPER... CORPUS, --folder DIR or --from FILE",
+        )
+    others = {"--name": name is not None} if names else {"--root": root is not None, "--remove": remove}
+    wrong = [option for option, value in others.items() if value]
+    if wrong:
+        raise UsageError(
+            f"{' and '.join(wrong)} cannot be used with {given[0]}", hint=f"leave out {' and '.join(wrong)}"
+        )
+
+
+def _papers(names: list[str], root: Path | None, remove: bool, json: bool) -> None:
     if len(names) < 2:
         raise UsageError(
             "name a paper and a corpus", hint="for example `ercache init m2fnet meld --root DIR`"
@@ -64,35 +118,4 @@ def init(
         say(line)
     if lacking := [m for m in MODALITIES if m not in modalities]:
         say(f"warning: {folder} has no {' and no '.join(lacking)}; rows of tables that need it cannot run")
-    _show(plan)
-
-
-def _show(plan: Plan) -> None:
-    table(("stage",), [(name,) for name in plan.stages], title="`dvc repro` runs")
-    rows = [
-        (
-            need.key,
-            "here" if need.present else "LACKING",
-            f"{need.bytes / 1e6:,.0f} MB" if need.bytes else "",
-            need.command,
-        )
-        for need in plan.needs
-    ]
-    if rows:
-        table(("checkpoint or folder", "", "size", "to get it"), rows, title="what they need")
-    if plan.estimate_seconds is not None:
-        text = (
-            f"extraction: about {_duration(plan.estimate_seconds)}, from rates measured on {plan.measured_on}"
-        )
-        without = f"; not measured, so left out: {', '.join(plan.unmeasured)}" if plan.unmeasured else ""
-        say(f"{text}{without}. Trainings are not in the estimate.")
-    if plan.lacking:
-        say(
-            f"{len(plan.lacking)} of {len(plan.needs)} are lacking; get them, run `ercache pipeline`, then `dvc repro`"
-        )
-    else:
-        say("next: dvc repro")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes"
+    show_plan(plan)

@@ -82,7 +82,7 @@ def train(
     }  # fmt: skip
     given = {k: v for k, v in options.items() if v is not None}
     # Misspelt names are reported before torch is imported, which takes seconds.
-    resolve_experiment(params(), experiment, given)
+    resolve_experiment(params(), experiment, given, tell=say)
     from fusion.training.run import train_experiment
 
     name, loaded = resolve_experiment(params(models=True), experiment, given)
@@ -250,8 +250,8 @@ def sweep(
     check_name(experiment, params().experiments, "experiment")
     from fusion.search.sweep import sweep as search
 
-    loaded = params(models=True)
-    model = loaded.experiments[check_name(experiment, loaded.experiments, "experiment")].model
+    _, loaded = resolve_experiment(params(models=True), experiment, {}, tell=say)
+    model = loaded.experiments[experiment].model
     if readings:
         _readings(experiment, model, loaded, device_of(device), json)
         return

@@ -28,6 +28,12 @@ LAYOUTS: Final[tuple[tuple[str, ...], ...]] = (
     ("speakers", "labels", *_LAYERS, *_TAIL),  # IEMOCAP
     ("speakers", "labels", "sentiments", *_LAYERS, *_TAIL),  # MELD
 )
+# The files from which COSMIC computed these vectors: they hold sentences and labels alone.
+WITHOUT_VECTORS: Final[tuple[tuple[str, ...], ...]] = (
+    ("speakers", "labels", *_TAIL),  # IEMOCAP
+    ("speakers", "labels", "sentiments", *_TAIL),  # MELD
+)
+NO_VECTORS: Final = "the file holds sentences and labels of COSMIC, but no vectors"
 
 
 def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
@@ -37,9 +43,16 @@ def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
         modality: ignored, because all features in the file are text.
 
     Raises:
-        UsageError: the file has another layout, holds code, or its sentences differ from the manifest.
+        UsageError: the file has another layout, no vectors, holds code, or its sentences differ from the manifest.
     """
-    given = named_elements(load_pickle(path), LAYOUTS, path)
+    loaded = load_pickle(path)
+    if has_no_vectors(loaded):
+        raise UsageError(
+            f"{path}: {NO_VECTORS}, so there is nothing to import",
+            hint="the vectors are in *_features_roberta.pkl; to make a corpus of its sentences and labels, run "
+            f"`ercache init --from {path}`",
+        )
+    given = named_elements(loaded, LAYOUTS, path)
     ids = IdMatcher(manifest)
     placed: Matches = {}
     unknown: list[str] = []
@@ -80,6 +93,27 @@ def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
     return FileContent(
         tuple(feature_of(layer, given[layer], placed, path) for layer in _LAYERS), tuple(notes)
     )
+
+
+def has_no_vectors(loaded: Any) -> bool:
+    """Whether a loaded pickle has the layout of COSMIC's files without vectors."""
+    if not isinstance(loaded, list | tuple):
+        return False
+    for layout in WITHOUT_VECTORS:
+        if len(layout) == len(loaded):
+            place = layout.index("sentences")
+            dicts, lists = loaded[: place + 1], loaded[place + 1 :]
+            first = (
+                next((rows[0] for rows in dicts[-1].values() if len(rows)), None)
+                if isinstance(dicts[-1], dict)
+                else 0
+            )
+            return (
+                isinstance(first, str)
+                and all(isinstance(d, dict) for d in dicts)
+                and not any(isinstance(listed, dict) for listed in lists)
+            )
+    return False
 
 
 def _line(

@@ -17,7 +17,7 @@ from ercache.formats.merbench import read_merbench
 from ercache.formats.mmsa import read_mmsa
 from ercache.formats.mult import read_mult
 from ercache.formats.packing import ImportResult, pack, plain_name
-from ercache.formats.reimport import EXPORT_READERS, read_export
+from ercache.formats.reimport import EXPORT_READERS, is_export, read_export
 from ercache.formats.table import read_table
 from ercache.manifest import Manifest
 from ercache.params.load import suggestion
@@ -34,11 +34,17 @@ FORMATS: Final[Mapping[str, Reader]] = {
     "merbench": read_merbench,
     "lhotse": read_lhotse,
     "table": read_table,
+    # Plain tables by the names of their types.
+    "csv": partial(read_table, kind=".csv"),
+    "pickle": partial(read_table, kind=".pkl"),
+    "npy": read_table,
     **{name: partial(read_export, read) for name, read in EXPORT_READERS.items()},
 }
+_TABLES: Final = ("npz", "parquet")  # formats of exported files that are also types of plain tables
+_FILE_OR_FOLDER: Final = ("table", "npy")
 # Exceptions of a reader when the content of a file does not fit its format. HDF5 raises RuntimeError and OSError at
 # damaged places.
-_STRUCTURE: Final = (
+STRUCTURE_ERRORS: Final = (
     TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError, RuntimeError, OSError, MemoryError,
 )  # fmt: skip
 
@@ -63,21 +69,23 @@ def import_file(
         UsageError: the file is absent, not of that format, unsafe to load, or has no utterance of this corpus.
     """
     key = re.sub(r"[ _]", "-", form.lower())
-    key = {"mmdfn": "mm-dfn"}.get(key, key)
+    key = {"mmdfn": "mm-dfn", "pkl": "pickle"}.get(key, key)
     if key not in FORMATS:
         raise UsageError(f"unknown format {form!r}", hint=suggestion(key, FORMATS))
     if not path.exists():
         raise UsageError(f"no such file or folder: {path}", hint="check the path")
-    if path.is_dir() != (key == "merbench") and key != "table":
+    if path.is_dir() != (key == "merbench") and key not in _FILE_OR_FOLDER:
         kind = "a folder" if path.is_dir() else "a file"
         raise UsageError(
             f"{path} is {kind}, which the format {key} does not take",
-            hint="merbench takes a folder of .npy files, table a file or such a folder, other formats take a file",
+            hint="merbench and npy take a folder of .npy files, table that or a file, other formats take a file",
         )
+    plain = key in _TABLES and not is_export(path, key)
+    reader: Reader = partial(read_table, kind=f".{key}") if plain else FORMATS[key]
     imported: dict[str, Any] = {"format": key, "source": path.resolve().name, "sha256": _digest(path)}
     try:
-        content = FORMATS[key](path, manifest, modality)
-    except _STRUCTURE as error:
+        content = reader(path, manifest, modality)
+    except STRUCTURE_ERRORS as error:
         raise UsageError(
             f"{path}: the content does not fit the format {key} ({type(error).__name__}: {error})"[:500],
             hint="check --format; docs/features.md describes the formats",
@@ -90,9 +98,11 @@ def _stem(path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    """Compute the sha256 of a file. For a folder, it is the sha256 of the names and digests of all .npy files in it."""
-    if path.is_file():
-        return digest_of_file(path)
+    return digest_of_file(path) if path.is_file() else digest_of_folder(path)
+
+
+def digest_of_folder(path: Path) -> str:
+    """Compute the sha256 of the names and digests of all .npy files in a folder."""
     return digest_of(
         [
             [p.relative_to(path).as_posix(), digest_of_file(p)]

@@ -80,7 +80,11 @@ def read_mmsa(path: Path, manifest: Manifest, modality: str) -> FileContent:
     Raises:
         UsageError: the file has another layout, holds code, or its texts differ from the manifest.
     """
-    given = load_pickle(path)
+    return mmsa_content(load_pickle(path), path, manifest)
+
+
+def mmsa_content(given: Any, path: Path, manifest: Manifest) -> FileContent:
+    """Turn a loaded feature pickle of MMSA (or of MulT) into features; see `read_mmsa`."""
     if is_mult(given):
         return mult_content(given, path, manifest)
     modes = [m for m in MODES if isinstance(given, dict) and isinstance(given.get(m), dict)]

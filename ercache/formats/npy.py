@@ -1,5 +1,6 @@
 """Read untrusted `.npy` and `.npz` files: no Python objects, and no more memory than the file has bytes."""
 
+import io
 import math
 import zipfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from ercache.archives import UNPACK_ERRORS, BadArchive, members_of
 from ercache.cache import Array
 from ercache.errors import UsageError
 from ercache.formats.numbers import NUMBERS
+from ercache.formats.unpickle import load_pickled
 
 _READ_ERRORS: Final = (ValueError, OSError, EOFError, MemoryError)
 _TEXTS: Final = "US"
@@ -59,6 +61,31 @@ def read_npz(path: Path, holds_numbers: Callable[[str], bool]) -> dict[str, Arra
         raise UsageError(
             f"{path}: not readable as .npz ({error})", hint="check that the file is complete"
         ) from error
+
+
+def read_npz_objects(path: Path) -> dict[str, Any]:
+    """Read the members of an `.npz` file that are pickled containers, such as dictionaries of labels. No code is run.
+
+    Returns:
+        A dictionary from name to object. Members that are arrays of numbers or texts are left out.
+
+    Raises:
+        UsageError: the file is damaged, or a pickle in it holds other things than plain data.
+    """
+    found: dict[str, Any] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name, info in members_of(path).items():
+                stream = io.BytesIO(archive.read(info))
+                if _head(stream)[1].hasobject:
+                    given = load_pickled(stream.read(), f"{path}: {name}")
+                    alone = isinstance(given, np.ndarray) and given.ndim == 0
+                    found[name.removesuffix(".npy")] = given.item() if alone else given
+    except (BadArchive, *UNPACK_ERRORS, *_READ_ERRORS) as error:
+        raise UsageError(
+            f"{path}: not readable as .npz ({error})", hint="check that the file is complete"
+        ) from error
+    return found
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:

@@ -97,10 +97,8 @@ def pack(
         )
     packed = ImportResult(notes=list(content.notes))
     packed.utterances = len({utterance for found in features for utterance in found.ids})
-    names = [prefix if len(features) == 1 else f"{prefix}_{found.name}" for found in features]
-    places = [
-        root / manifest.corpus / f.modality / plain_name(n) for f, n in zip(features, names, strict=True)
-    ]
+    names = feature_names(features, prefix)
+    places = [root / manifest.corpus / f.modality / n for f, n in zip(features, names, strict=True)]
     _check_places(places, manifest.parts)
     # Everything is checked before anything is written, so that an error leaves no file.
     every = [_inspect(found) for found in features]
@@ -123,6 +121,12 @@ def pack(
             write_cache(path, surveyed.specs, entries, _Rows(found, surveyed.specs), provenance, lengths)
             packed.files.append(str(path))
     return packed
+
+
+def feature_names(features: Sequence[FoundFeature], prefix: str) -> list[str]:
+    """Name imported features: the prefix if there is one feature, else the prefix and the name in the file."""
+    names = [prefix if len(features) == 1 else f"{prefix}_{found.name}" for found in features]
+    return [plain_name(name) for name in names]
 
 
 def plain_name(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ercache.archives import BadArchive, members_of
 from ercache.cache import Array, Status
 from ercache.errors import UsageError
 from ercache.formats.content import FileContent, FoundFeature, first_few
@@ -58,6 +59,22 @@ def read_export(
     frames = {name: int(sheet.columns["frames"][i]) for name, i in placed.items()}
     found = FoundFeature(feature, modality, full, partial(_rows, sheet, placed), specs, gaps, frames)
     return FileContent((found,), tuple(notes), {"provenance": about}, feature)
+
+
+def is_export(path: Path, form: str) -> bool:
+    """Whether ercache exported an npz or parquet file. Also true if the file cannot be opened."""
+    try:
+        if form == "npz":
+            return f"{ABOUT}.npy" in members_of(path)
+        from pyarrow import ArrowException
+        from pyarrow.parquet import read_schema
+
+        try:
+            return ABOUT.encode() in (read_schema(path).metadata or {})
+        except ArrowException:
+            return True
+    except (BadArchive, OSError):
+        return True
 
 
 def _rows(sheet: FlatCache, placed: Mapping[str, int], utterance: str) -> Mapping[str, Array]:

@@ -44,10 +44,11 @@ class IdTable:
     notes: list[str] = field(default_factory=list)
 
 
-def read_table(path: Path, manifest: Manifest, modality: str) -> FileContent:
+def read_table(path: Path, manifest: Manifest, modality: str, kind: str = "") -> FileContent:
     """Read a plain table of ids and vectors.
 
     Args:
+        kind: suffix of the type of table, such as `.npz`; "" for that of the file.
         modality: modality of the features; may be "" if the name of the file or of an array implies it.
 
     Raises:
@@ -55,7 +56,7 @@ def read_table(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """
     if path.is_dir():
         return read_merbench(path, manifest, modality)
-    reader = _READERS.get(path.suffix.lower())
+    reader = _READERS.get(kind or path.suffix.lower())
     if reader is None:
         raise UsageError(f"{path}: not a known type of table: {path.suffix or 'a file without a suffix'}",
                          hint=f"give one of {', '.join(_READERS)}, or a folder of .npy files")  # fmt: skip

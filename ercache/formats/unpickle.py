@@ -54,8 +54,17 @@ def load_pickle(path: Path) -> Any:
     Raises:
         UsageError: the pickle needs any other class or function (the message names it), or is damaged.
     """
-    data = path.read_bytes()
-    check_opcodes(data, str(path))
+    return load_pickled(path.read_bytes(), str(path))
+
+
+def load_pickled(data: bytes, where: str) -> Any:
+    """Read the bytes of a pickle, as `load_pickle` does.
+
+    Args:
+        data: the pickle.
+        where: description of its place for error messages.
+    """
+    check_opcodes(data, where)
     try:
         with copy_budget(_SHARED * len(data) + _FLOOR):
             loaded = _Unpickler(io.BufferedReader(io.BytesIO(data)), encoding="latin-1").load()
@@ -64,14 +73,14 @@ def load_pickle(path: Path) -> Any:
             raise TooLarge("the same content many times, far more than the size of the file")
         return value
     except TooLarge as error:
-        raise UsageError(f"{path}: refused, because it holds {error}", hint=_HINT) from error
+        raise UsageError(f"{where}: refused, because it holds {error}", hint=_HINT) from error
     except Refused as error:
         raise UsageError(
-            f"{path}: refused, because it holds {error}, which is neither a plain container nor a numpy array",
+            f"{where}: refused, because it holds {error}, which is neither a plain container nor a numpy array",
             hint=_HINT,
         ) from error
     except Exception as error:  # a damaged pickle can raise any exception
-        message = f"{path}: not a usable pickle ({type(error).__name__}: {error})"[:500]
+        message = f"{where}: not a usable pickle ({type(error).__name__}: {error})"[:500]
         raise UsageError(message, hint=_HINT) from error
 
 

@@ -7,6 +7,7 @@ params.yaml.
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from ercache.errors import ParamsError, UsageError
-from ercache.params.papers import FOLDER, with_corpus, with_papers
+from ercache.params.own_corpora import CORPUS_NAME, FOLDER, SCAN, SCANS, own_corpora
+from ercache.params.papers import FOLDER as PAPERS_FOLDER
+from ercache.params.papers import with_corpus, with_papers
 from ercache.params.schema import (
     IMPORTED,
     RECIPE,
@@ -56,11 +59,14 @@ def load_params(
     encoders: Configs | None = None,
     models: Configs | None = None,
     extractors: Mapping[str, tuple[type[BaseModel], type[BaseModel]]] | None = None,
+    contents: Mapping[Path, str] | None = None,
 ) -> Params:
     """Read and check params.yaml. An absent file counts as an empty one.
 
     Args:
         path: the file.
+        contents: contents of params.yaml and params.local.yaml that are not written yet, to be checked instead of
+            those of the files.
         corpora, encoders, models: dictionaries from key to config class. If given, the entries of params.yaml with
             these keys are checked against the classes.
         extractors: dictionary from extractor key to its config class and the class of its training params.
@@ -69,13 +75,16 @@ def load_params(
         ParamsError: an entry is wrong. The details name the place and value of every wrong entry, and for an unknown
             name the most similar known name.
     """
-    local = _local_findings(corpora)
-    if not path.is_file():
+    contents = contents or {}
+    here = path in contents or path.is_file()
+    raw = read_yaml(path, contents.get(path)) if here else {}
+    local = _local_findings(raw, corpora, contents.get(LOCAL_FILE))
+    if not here:
         if local:
             raise ParamsError(f"{LOCAL_FILE}: {len(local)} wrong entries", details=local, hint=FIX_AND_RERUN)
         return Params()
-    papers, wrong = _read_papers(path.parent / FOLDER)
-    raw, twice = with_papers(_read_yaml(path), papers)
+    papers, wrong = _read_papers(path.parent / PAPERS_FOLDER)
+    raw, twice = with_papers(raw, papers)
     found = [*local, *wrong, *twice]
     refused = schema_errors(Params, raw)
     params = None if refused else Params(**raw)
@@ -96,7 +105,7 @@ def _read_papers(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Read the files of papers. Return paper -> content of the valid ones, and a sentence per wrong entry."""
     papers, found = {}, []
     for path in sorted(folder.glob("*.yaml")):
-        content = with_corpus(_read_yaml(path))
+        content = with_corpus(read_yaml(path))
         if wrong := schema_errors(PaperParams, content):
             found += [f"{path}: {error}" for error in wrong]
         else:
@@ -104,9 +113,18 @@ def _read_papers(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     return papers, found
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, content: str | None = None) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping. An empty file gives an empty dictionary.
+
+    Args:
+        path: the file.
+        content: content to read instead of the file's own.
+
+    Raises:
+        ParamsError: the file is not valid YAML, or its top level is not a mapping.
+    """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        raw = yaml.safe_load(path.read_text(encoding="utf-8") if content is None else content) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not valid YAML, correct it: {error}") from error
     if not isinstance(raw, dict):
@@ -164,10 +182,14 @@ def _corpus_findings(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
     if corpora is None:
         return []
     found = []
+    own = own_corpora(_mapping(raw.get("corpora")))
     for key in (*_mapping(raw.get("roots")), *_mapping(raw.get("pipeline"))):
-        found += _unknown([key], corpora, "roots or pipeline", "corpus")
+        found += _unknown([key], {**corpora, **own}, "roots or pipeline", "corpus")
     for key, switches in _mapping(raw.get("corpora")).items():
-        found += _keyed(corpora, key, _mapping(switches), f"corpora.{key}", "corpus")
+        if key in own and key not in corpora:
+            found += _own_corpus(str(key), switches, corpora)
+        else:
+            found += _keyed(corpora, key, _mapping(switches), f"corpora.{key}", "corpus")
     for key, entry in _mapping(raw.get("pipeline")).items():
         if not schema_errors(PipelineParams, entry):
             found += _profile_findings(raw, key, PipelineParams.model_validate(entry).profiles)
@@ -193,14 +215,33 @@ def _profile_findings(raw: dict[str, Any], corpus: str, named: Iterable[str]) ->
     return found
 
 
-def _local_findings(corpora: Configs | None) -> list[str]:
-    """Check params.local.yaml, and return one sentence per wrong entry. Only the key `roots` is allowed there."""
-    raw = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
-    found = [f"{LOCAL_FILE}: {error}" for error in schema_errors(LocalParams, raw)]
+def _own_corpus(name: str, entry: dict[str, Any], corpora: Configs) -> list[str]:
+    """Check the entry of a corpus of the user's own (`scan: folder`); return one sentence per wrong entry."""
+    found = [] if CORPUS_NAME.fullmatch(name) else [f"corpora.{name}: use a-z, A-Z, 0-9, _ and - in its name"]
+    found += _unknown([entry[SCAN]], dict.fromkeys(SCANS), f"corpora.{name}.{SCAN}", "way to scan")
+    switches = {key: value for key, value in entry.items() if key != SCAN}
+    readable = entry[SCAN] == FOLDER and FOLDER in corpora
+    return found + schema_errors(corpora[FOLDER] if readable else Strict, switches, f"corpora.{name}")
+
+
+def _local_findings(raw: dict[str, Any], corpora: Configs | None, content: str | None = None) -> list[str]:
+    """Check params.local.yaml, and return one sentence per wrong entry. Only the key `roots` is allowed there.
+
+    Args:
+        raw: content of params.yaml, which may name corpora of the user's own.
+        content: content to check instead of the file's own.
+    """
+    local = read_yaml(LOCAL_FILE, content) if content is not None or LOCAL_FILE.is_file() else {}
+    found = [f"{LOCAL_FILE}: {error}" for error in schema_errors(LocalParams, local)]
     if corpora is not None:
-        names = [key for key in _mapping(raw.get("roots")) if key not in corpora]
-        found += [f"{LOCAL_FILE}: roots: unknown corpus {n!r}; {suggestion(str(n), corpora)}" for n in names]
+        known = {**corpora, **own_corpora(_mapping(raw.get("corpora")))}
+        names = [n for n in _mapping(local.get("roots")) if n not in known and not _has_manifest(n)]
+        found += [f"{LOCAL_FILE}: roots: unknown corpus {n!r}; {suggestion(str(n), known)}" for n in names]
     return found
+
+
+def _has_manifest(corpus: str) -> bool:
+    return (MANIFESTS / f"{corpus}.jsonl").is_file()
 
 
 def _used_corpora(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
@@ -210,13 +251,14 @@ def _used_corpora(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
     """
     if corpora is None:
         return []
+    known = {**corpora, **own_corpora(_mapping(raw.get("corpora")))}
     return [
-        f"{section}.{name}.corpus: unknown corpus {corpus!r}; {suggestion(corpus, corpora)}"
+        f"{section}.{name}.corpus: unknown corpus {corpus!r}; {suggestion(corpus, known)}"
         for section in ("experiments", "pretrain")
         for name, entry in _mapping(raw.get(section)).items()
         if isinstance(corpus := _mapping(entry).get("corpus"), str)
-        and corpus not in corpora
-        and not (MANIFESTS / f"{corpus}.jsonl").is_file()
+        and corpus not in known
+        and not _has_manifest(corpus)
     ]
 
 
@@ -306,6 +348,11 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def local_roots() -> dict[str, Any]:
+    """Root folders in params.local.yaml, by corpus."""
+    return _mapping(read_yaml(LOCAL_FILE).get("roots")) if LOCAL_FILE.is_file() else {}
+
+
 def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
     """Find the root folder of a corpus.
 
@@ -318,14 +365,8 @@ def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
     Raises:
         UsageError: the root folder is set nowhere, or it is not a folder.
     """
-    variable = f"ERCACHE_ROOT_{corpus.upper()}"
-    local = _read_yaml(LOCAL_FILE) if LOCAL_FILE.is_file() else {}
-    root = (
-        given
-        or os.environ.get(variable)
-        or _mapping(local.get("roots")).get(corpus)
-        or params.roots.get(corpus)
-    )
+    variable = "ERCACHE_ROOT_" + re.sub("[^A-Z0-9]", "_", corpus.upper())
+    root = given or os.environ.get(variable) or local_roots().get(corpus) or params.roots.get(corpus)
     if not root:
         raise UsageError(
             f"the root folder of corpus {corpus!r} is unknown",

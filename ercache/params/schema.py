@@ -357,7 +357,7 @@ class Params(Strict):
 
     Attributes:
         roots: corpus -> root folder. `--root` and params.local.yaml take precedence.
-        corpora: corpus -> switches for scanning it.
+        corpora: corpus -> switches for scanning it. A corpus of the user's own has `scan`, see own_corpora.py.
         faces: how faces are detected.
         engine: how extraction runs.
         features: name of a feature -> its encoder and the encoder's params.

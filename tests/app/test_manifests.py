@@ -164,13 +164,6 @@ def test_a_scan_warns_about_the_manifest_that_it_replaces(tmp_path: Path, run: R
     assert "(new: talk.srt, gone: utterances.csv). Its 3 utterances are replaced by 1, 0 of them" in told
 
 
-def test_a_requested_feature_without_input_gives_an_error_that_names_it(tmp_path: Path, run: Run) -> None:
-    root = clips(tmp_path / "r", "a.wav")
-    (root / "utterances.csv").write_text("file\na.wav\n")
-    ran = run("extract", "folder", "--root", root, "--features", "mfcc,words")
-    assert ran.code == 2 and "folder: words: no utterance has a text" in ran.err
-
-
 def test_features_of_the_default_profile_without_input_are_left_out(
     tmp_path: Path, project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

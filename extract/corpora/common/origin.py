@@ -9,6 +9,8 @@ from ercache.reasons import Missing
 from extract.corpora.common.listing import list_some
 from extract.media.files import check_file
 
+COMPARED = 20  # media files that are compared to recognise a folder
+
 
 def origin_differences(manifest: Manifest, root: Path) -> list[str]:
     """Return the reasons why a folder does not hold the corpus of a manifest; empty if it does.
@@ -30,6 +32,16 @@ def origin_differences(manifest: Manifest, root: Path) -> list[str]:
     if now and len(removed) == len(now) and (here is None or _digest(root, here) != media[here]):
         return [f"{list_some(removed)}: not there"]
     return []
+
+
+def shares_files(manifest: Manifest, root: Path) -> bool:
+    """Return whether a folder holds an annotation file, or one of the first media files, of a manifest, unchanged.
+
+    If the manifest was made from no file at all, this is true.
+    """
+    media = {r.path: r.sha256 for u in manifest.utterances for r in (u.video, u.audio) if r and r.sha256}
+    files = {**manifest.sources, **dict(list(media.items())[:COMPARED])}
+    return not files or any(_digest(root, path) == digest for path, digest in files.items())
 
 
 def annotation_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

@@ -145,7 +145,7 @@ def sentences(passages: Sequence[Passage]) -> list[Passage]:
     found: list[Passage] = []
     words: list[CueWord] = []
     start = until = 0.0
-    for passage in passages:
+    for passage in (p for p in passages if p.words):
         text = join_words(passage.words)
         alone = is_aside(text)
         apart = (

@@ -55,6 +55,29 @@ def draw_groups(groups: Iterable[str], share: float, seed: int) -> tuple[str, ..
     return tuple(sorted(names[: _number(names, share)]))
 
 
+def with_drawn_dev(split: Split, groups: Groups, seed: int = 0) -> Split:
+    """Return a split whose dev is not empty: without one, a tenth of the training groups are drawn for it.
+
+    Args:
+        split: subset -> utterance ids.
+        groups: utterance id -> group, in the order of the manifest.
+        seed: seed of the random choice.
+
+    Returns:
+        The split; unchanged if it has a dev subset, or fewer than two training groups.
+    """
+    train = split.get("train", ())
+    if split.get("dev") or len({groups[i] for i in train}) < 2:
+        return split
+    drawn = set(draw_groups([groups[i] for i in train], VALIDATION_SHARE, seed))
+    rest = {name: ids for name, ids in split.items() if name not in ("train", "dev")}
+    return {
+        "train": tuple(i for i in train if groups[i] not in drawn),
+        "dev": tuple(i for i in train if groups[i] in drawn),
+        **rest,
+    }
+
+
 def session_held_out(
     dialogues: Groups, sessions: Mapping[str, str], test: str, name: str, fixed: Collection[str], seed: int
 ) -> dict[str, Split]:

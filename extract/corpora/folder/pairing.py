@@ -87,6 +87,10 @@ class Pairing:
                 return self._pair(transcript, stems[0], readings[:removed], (removed, not exact))
         return None
 
+    def recordings(self, media: Iterable[str]) -> list[TranscriptPair]:
+        """List the recordings themselves, in the order of their files, each without a transcript."""
+        return [self._pair("", stem, (), (0, False)) for stem in dict.fromkeys(map(stem_of, media))]
+
     def has_recording(self, transcript: str) -> bool:
         """Return whether at least one recording fits a transcript."""
         try:

@@ -3,7 +3,8 @@
 The table is `utterances.csv`, or the only .csv or .tsv file in the root folder (columns in table.py). With a table,
 every row is an utterance. Without a table, every .srt, .vtt, .csv or .tsv file beside a recording of the same name is
 the transcript of a dialogue (`talk.mp4` with `talk.srt` or `talk.en.vtt`; see pairing.py). Each turn or row of a
-transcript is an utterance; its times say where it is in the recording.
+transcript is an utterance; its times say where it is in the recording. Without any transcript, every clip is an
+utterance whose speaker and text are unknown.
 
 Speakers come from the table's column or from the subtitles (see subtitles.py); otherwise they are `unknown`. Label sets
 are the label columns of the table. Their values are listed under `corpora.folder.label_sets` in params.yaml; otherwise
@@ -89,13 +90,18 @@ class Switches(Strict):
 
 @dataclass
 class FolderContents:
-    """The rows of all tables and transcripts of the folder, with problems, notes and faults."""
+    """The rows of all tables and transcripts of the folder, with problems, notes and faults.
+
+    Attributes:
+        bare: whether there is neither a table nor a transcript, so that every clip is an utterance.
+    """
 
     rows: list[ClipRow] = field(default_factory=list)
     label_sets: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    bare: bool = False
 
     def note(self, reason: str, detail: str, count: int | None = None) -> None:
         """Add a note that concerns the whole corpus, or a number of its utterances."""
@@ -106,7 +112,7 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
     """Scan a folder of clips with a table, or of recordings with transcripts.
 
     Raises:
-        CorpusError: the folder has neither a table nor a transcript, or rows are faulty (unless `bad_rows` is `drop`);
+        CorpusError: the folder has no table, transcript or clip, or rows are faulty (unless `bad_rows` is `drop`);
             the error lists all faults.
     """
     folder = list_folder(root)
@@ -128,7 +134,7 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
     ]
     _refuse(root, [*found.findings, *faults], clips, switches)
     found.problems += [Problem(None, "note", "left_out", fault) for fault in (*found.findings, *faults)]
-    _note_clips(found, recordings, clips, path is not None)
+    _note_clips(found, recordings, clips, path is not None or found.bare)
     _note_misplaced_files(found, recordings, clips)
     media_facts = inspect_media(root, {p for c in clips for p in c.paths if p in recordings}, progress)
     utterances = []
@@ -209,13 +215,16 @@ def _from_transcripts(
 ) -> FolderContents:
     found = FolderContents()
     transcripts = [path for path in folder.files if path.lower().endswith((*SUFFIXES, *TABLES))]
+    books = [path for path in folder.files if path.lower().endswith(WORKBOOKS)]
+    if not transcripts and media and not books:
+        return _from_clips(media, pairing)
     if not transcripts:
         archives = f"unpack {list_some(folder.archives())} there first" if folder.archives() else ""
-        hint = f"write {TABLE} with the columns file, text, speaker, emotion, or put talk.srt beside talk.mp4"
-        books = [path for path in folder.files if path.lower().endswith(WORKBOOKS)]
+        hint = f"put clips there, or {TABLE} with the columns file, text, speaker, emotion"
         hint = f"save {list_some(books, 2)} as `CSV UTF-8`" if books else hint
         raise CorpusError(
-            f"folder: {folder.root} has neither a table nor a transcript", hint=archives or hint
+            f"folder: {folder.root} has neither a table nor a transcript{' nor clips' * (not media)}",
+            hint=archives or hint,
         )
     paired, faults = pairing.choose(transcripts)
     found.findings += faults
@@ -227,6 +236,21 @@ def _from_transcripts(
     idle = [path for path in media if stem_of(path) not in stems]
     if idle:
         found.note("media_without_transcript", f"{count_noun(len(idle), 'file')}: {list_some(idle)}")
+    return found
+
+
+def _from_clips(media: Sequence[str], pairing: Pairing) -> FolderContents:
+    """Make an utterance of every clip. Files whose names differ in the suffix alone are one clip."""
+    found = FolderContents(bare=True)
+    for recording in pairing.recordings(media):
+        where = recording.video or recording.audio or recording.stem
+        found.rows.append(ClipRow(where, video=recording.video, audio=recording.audio))
+    number = len(found.rows)
+    found.note(
+        "no_transcript",
+        f"{count_noun(number, 'clip')} without a table or transcript: each is one utterance, speaker and text unknown",
+        number,
+    )
     return found
 
 
@@ -307,7 +331,7 @@ def _note_clips(
     if table and idle:
         found.note("media_without_row", f"{count_noun(len(idle), 'file')}: {list_some(idle)}")
     nobody = sum(UNKNOWN in clip.speaker.split("/") for clip in clips)
-    if nobody:
+    if nobody and not found.bare:
         message = f"{nobody} of {len(clips)} utterances have the speaker {UNKNOWN!r}"
         found.note("no_speaker", message, nobody)
     for note in notes_of_official(clips):

@@ -6,7 +6,7 @@ from typing import Final
 
 from ercache.manifest import Promise, Utterance
 from extract.corpora.common.listing import list_some
-from extract.corpora.common.splits import Split, actor_disjoint, actor_folds
+from extract.corpora.common.splits import Split, actor_disjoint, actor_folds, with_drawn_dev
 from extract.corpora.common.subtitles import UNKNOWN
 from extract.corpora.folder.rows import FolderClip
 
@@ -14,7 +14,7 @@ SUBSETS: Final = ("train", "dev", "test")
 
 
 def notes_of_official(clips: Sequence[FolderClip]) -> Iterator[tuple[str, str]]:
-    """Yield notes on the split in the table: subsets with unusual names, and dialogues in several subsets."""
+    """Yield notes on the split in the table: unusual names of subsets, dialogues in several subsets, a drawn dev."""
     other = Counter(c.row.split for c in clips if c.row.split and c.row.split not in SUBSETS)
     if other:
         listed = list_some(f"{name} ({count})" for name, count in other.items())
@@ -29,10 +29,15 @@ def notes_of_official(clips: Sequence[FolderClip]) -> Iterator[tuple[str, str]]:
             "torn_dialogue",
             f"{len(torn)} dialogues are in several subsets of `official`: {list_some(torn)}",
         )
+    named = set().union(*subsets.values())
+    if {"train", "test"} <= named and "dev" not in named:
+        yield "dev_drawn", "the table names no dev: `official` takes a tenth of the dialogues of train for it"
 
 
 def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None]) -> dict[str, Split]:
     """Return the splits of a folder: `official` from the table's column, `dialogues`, and `speakers` with five folds.
+
+    If the table names train and test but no dev, a tenth of the training dialogues are drawn for dev.
 
     All splits but `official` put 15 % of their groups, in alphabetical order, into dev and 15 % into test. In
     `dialogues` a group is a dialogue, in `speakers` a speaker. If all speakers are known and no dialogue has two
@@ -46,7 +51,9 @@ def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None
     subsets = dict.fromkeys((*SUBSETS, *sorted({*filter(None, official.values())})))
     named = {s: tuple(u.id for u in utterances if official[u.id] == s) for s in subsets}
     if any(named.values()):
-        splits["official"] = {subset: ids for subset, ids in named.items() if ids}
+        official_split = {subset: ids for subset, ids in named.items() if ids}
+        drawn = named["test"] and with_drawn_dev(official_split, {u.id: u.dialogue for u in utterances})
+        splits["official"] = drawn or official_split
     speakers = {u.id: u.speaker for u in utterances}
     splits["dialogues"] = actor_disjoint({u.id: u.dialogue for u in utterances})
     if UNKNOWN not in speakers.values() and _monologues(utterances):

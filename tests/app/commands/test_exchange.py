@@ -11,6 +11,7 @@ import pytest
 from ercache.manifest import write_manifest
 from tests.support.command import Run, command_runner
 from tests.support.exchange_files import meld, meld_tuple
+from tests.support.feature_files import cosmic_tuple, pickled
 
 
 @pytest.fixture
@@ -35,6 +36,29 @@ def test_import_prints_utterances_and_features_and_ls_shows_the_unknown_origin(r
     assert run("cache", "verify", "data/caches", "--json").json == {"checked": 9, "bad": []}
     told = run("cache", "info", "data/caches/meld/text/mm_text.dev.h5", "--json").json["provenance"]
     assert told["origin"] == "unknown" and told["imported"]["source"] == "MELD_features_raw1.pkl"
+
+
+def test_import_names_the_lines_of_params_that_make_the_features_usable(run: Run) -> None:
+    lines = [f"mm_{modality}: {{encoder: imported}}" for modality in ("text", "audio", "visual")]
+    assert run(*IMPORT, "--name", "mm", "--json").json["params"] == lines
+    told = run(*IMPORT, "--name", "mm").err
+    assert "add to params.yaml under `features:`" in told and all(f"  {line}" in told for line in lines)
+    train = ("train", "--model", "concat", "--corpus", "meld", "--features", "mm_text")
+    Path("params.yaml").write_text("features:\n  mm_texts: {encoder: imported}\n")
+    refused = run(*train)
+    assert refused.code == 2 and "did you mean" not in refused.err
+    assert "`mm_text: {encoder: imported}`" in refused.err
+    Path("params.yaml").write_text("features:\n" + "".join(f"  {line}\n" for line in lines))
+    assert "under `features:`" not in run(*IMPORT, "--name", "mm").err
+    accepted = run(*train)
+    assert "does not name the feature" not in accepted.err
+
+
+def test_a_cosmic_file_without_vectors_is_told_as_such(run: Run) -> None:
+    pickled(Path("meld.pkl"), cosmic_tuple(vectors=False))
+    answer = run("cache", "import", "meld.pkl", "--format", "cosmic", "--corpus", "meld")
+    assert answer.code == 2 and "holds sentences and labels of COSMIC, but no vectors" in answer.err
+    assert "`ercache init --from meld.pkl`" in answer.err and not Path("data/caches").exists()
 
 
 @pytest.mark.parametrize(

@@ -95,12 +95,12 @@ def test_sequences_and_several_features_are_read_too(tmp_path: Path) -> None:
     assert len(values(packed, "t_audio")["test_dia1_utt1"]) == 8
 
 
-@pytest.mark.parametrize("form", ["npz", "parquet"])
-def test_the_error_about_a_foreign_file_names_the_format_for_tables(tmp_path: Path, form: str) -> None:
-    path = (npz_beside if form == "npz" else parquet_lists)(tmp_path, vectors(meld()))
-    with pytest.raises(UsageError) as caught:
-        brought(path, form, meld(), tmp_path)
-    assert "--format table" in caught.value.hint
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_plain_table_may_be_called_by_the_type_of_its_file(tmp_path: Path, kind: str) -> None:
+    path = WRITERS[kind](tmp_path, vectors(meld()))
+    form = next(name for name in ("npz", "pickle", "csv", "parquet", "npy") if name in kind)
+    packed = brought(path, form, meld(), tmp_path, modality="audio")
+    assert packed.utterances == 8 and packed.features == ["t"]
 
 
 def pairs(part: str = "") -> dict[str, np.ndarray]:

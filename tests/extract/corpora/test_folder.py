@@ -363,7 +363,7 @@ def test_media_that_cannot_be_had_are_told_and_their_rows_kept(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"x.wav": "x"}, "neither a table nor a transcript"),
+        ({"x.txt": "x"}, "neither a table nor a transcript"),
         ({"x.zip": "x"}, "unpack x.zip"),
         ({"a.csv": "text\nx\n", "b.csv": "text\nx\n"}, "holds 2 tables: a.csv, b.csv"),
         ({"utterances.csv": "a,b\n1,2\n"}, "has no column audio, file, text or video (found: a, b)"),
