@@ -20,9 +20,6 @@ _TAGS: Final = "b|i|u|s|c|v|p|em|strong|font|span|lang|ruby|rt"
 # WebVTT and HTML; times of words; ASS ({\an8}). Other angle brackets are text: `a < b`, `<3`.
 _TAG: Final = re.compile(rf"</?(?:{_TAGS})(?:[.\s][^<>]*)?/?>|<[\d:.]+>|\{{\\[^{{}}]*\}}", re.I)
 _BREAK_TAG: Final = re.compile(r"<br\s*/?>", re.I)
-# ASS: \N and \n break a line, \h is a hard blank; `C:\New` is a path.
-_BREAK: Final = re.compile(r"(\b[A-Za-z]:\\\S*)|\\[Nn]")
-_HARD_BLANK: Final = re.compile(r"(\b[A-Za-z]:\\\S*)|\\h")
 # The semicolon is required: without it, `?a=1&param=2` would contain a pilcrow. `&amp;#39;` is a double encoding.
 _ENTITY: Final = re.compile(r"&(?:amp;)*(#\d{1,7};|#[xX][\da-fA-F]{1,6};|[A-Za-z][A-Za-z\d]{1,31};)")
 _INVISIBLE: Final = frozenset({"Cc", "Cf"})
@@ -30,6 +27,10 @@ _JOINERS: Final = "\u200c\u200d"
 # While a line is cleaned, its n-th time or voice is replaced by the n-th code point of a private-use plane.
 _PLANE: Final = 0xF0000
 _PRIVATE: Final = re.compile(f"[{chr(_PLANE)}-{chr(_PLANE + 0xFFFF)}]")
+# ASS: \N and \n break a line, \h is a hard blank; `C:\New` is a path. A path ends at a time or a voice.
+_PATH: Final = rf"(\b[A-Za-z]:\\[^\s{chr(_PLANE)}-{chr(_PLANE + 0xFFFF)}]*)"
+_BREAK: Final = re.compile(rf"{_PATH}|\\[Nn]")
+_HARD_BLANK: Final = re.compile(rf"{_PATH}|\\h")
 # Joiners are part of the spelling between letters of Persian or Hindi and in emoji; elsewhere they are removed.
 _LETTER: Final = f"[^\u0000-\u024f\\s{chr(_PLANE)}-{chr(_PLANE + 0xFFFF)}]"
 _STRAY_JOINERS: Final = re.compile(rf"(?<!{_LETTER})[{_JOINERS}]+|[{_JOINERS}]+(?!{_LETTER}|[{_JOINERS}])")

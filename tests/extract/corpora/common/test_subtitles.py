@@ -205,6 +205,7 @@ texts = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 
 
 @example([(0, 2, ""), (1, 2, ""), (2, 2, "..."), (3, 1, "")])  # rolling captions with cues without words
+@example([(0, 2, "C:\\N<v Ann>\\h")])  # a voice ends the path
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), texts), min_size=1, max_size=6))
 def test_any_texts_of_cues_give_utterances_inside_of_their_times(rows: list[tuple[int, int, str]]) -> None:
     cues = [(start * 500, (start + length) * 500, text) for start, length, text in rows]
