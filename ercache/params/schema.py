@@ -118,6 +118,8 @@ def _nothing(value: float | tuple[int, ...]) -> bool:
 class TrainingParams(Strict):
     """How every model is trained. The best epoch is always chosen on validation data.
 
+    Newer fields are left out of digests when they have their default, so that digests of older runs stay the same.
+
     Attributes:
         seeds: number of training runs, with seeds 0, 1, ...
         epochs: largest number of epochs.
@@ -155,14 +157,12 @@ class TrainingParams(Strict):
     plateau_factor: float = Field(0.5, gt=0, lt=1)
     gamma: float = Field(0.0, ge=0)
     class_weights: Literal["none", "balanced"] = "none"
-    # Left out of digests when zero or empty, so that digests of older trainings stay the same.
     modality_dropout: float = Field(0.0, ge=0, lt=1, exclude_if=_nothing)
     momentum: float = Field(0.0, ge=0, lt=1, exclude_if=_nothing)
     dampening: float = Field(0.0, ge=0, le=1, exclude_if=_nothing)
     milestones: tuple[int, ...] = Field((), exclude_if=_nothing)
     warmup: float = Field(0.0, ge=0, lt=1, exclude_if=_nothing)
     standardize: bool = True
-    # Left out of digests when it is the default, so that digests of older trainings stay the same.
     select: str = Field(METRIC, exclude_if=lambda metric: metric == METRIC)
 
 
@@ -180,7 +180,7 @@ def task_label(task: str, target: str) -> str:
 
 
 class ExperimentParams(Strict):
-    """An experiment: a model trained on features of a corpus.
+    """An experiment: a model trained on features of a corpus. Digests leave out newer fields with their default.
 
     Attributes:
         model: key of the model.
@@ -212,11 +212,9 @@ class ExperimentParams(Strict):
     corpus: str
     task: Task = "erc"
     history: int | None = Field(None, ge=1)
-    # Left out of digests when it is the default, so that digests of older experiments stay the same.
     epc_target: EpcTarget = Field("next_utterance", exclude_if=lambda target: target == "next_utterance")
     label_set: str = "emotion7"
     split: str = "official"
-    # Left out of digests when there are none, so that digests of older experiments stay the same.
     folds: str | None = Field(None, exclude_if=lambda name: name is None)
     unlabelled: Literal["keep", "drop"] = "keep"
     features: dict[Modality, list[str]] = Field(min_length=1)
@@ -231,13 +229,9 @@ class ExperimentParams(Strict):
         return {RECIPE: value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_of_split_and_folds(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.folds is not None and self.split != "official":
             raise ValueError("give either a split or folds")
-        return self
-
-    @model_validator(mode="after")
-    def _predicts_what_it_aims_at(self) -> Self:
         if self.epc_target != "next_utterance" and self.task != "epc":
             raise ValueError("epc_target needs task: epc")
         return self
