@@ -363,8 +363,7 @@ class Params(Strict):
         sweeps: hyper-parameter search.
         reproduce: paper -> corpus -> name of an experiment, or one name per task. For each row of the paper's tables,
             `ercache reproduce` trains a changed copy of this experiment.
-        papers: paper -> content of papers/PAPER.yaml. Not an entry of params.yaml. The paper's features, extractors and
-            experiments also stand in `features`, `pretrain`, `experiments` and `reproduce`.
+        papers: paper -> content of papers/PAPER.yaml; its entries also stand in the other sections.
     """
 
     roots: dict[str, str] = {}
@@ -397,6 +396,5 @@ class Params(Strict):
         """
         own = {name: value for name, value in experiment.training.items() if name != RECIPE}
         base = self.training if recipe is None else recipe.model_copy(update={"seeds": self.training.seeds})
-        return TrainingParams(
-            **{**{name: getattr(base, name) for name in TrainingParams.model_fields}, **own}
-        )
+        values = {name: getattr(base, name) for name in TrainingParams.model_fields}
+        return TrainingParams(**{**values, **own})
