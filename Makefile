@@ -5,7 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test test-full lint bench docs
+.PHONY: demo test test-full rehearsal lint bench docs
 
 demo: $(READY)
 	ercache demo data/raw/demo
@@ -21,6 +21,9 @@ test: lint
 
 test-full: lint
 	python -m pytest
+
+rehearsal: $(READY) # every paper on miniatures, with small checkpoints; also a part of test-full
+	python -m pytest -m "full or not full" tests/e2e/test_rehearsal.py
 
 lint: $(READY)
 	ruff format --check .
