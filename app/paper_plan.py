@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,8 @@ import yaml
 
 from app.checkpoint_digests import checkpoints_of_feature, checkpoints_of_training
 from app.pipeline import PIPELINE_FILE
-from app.stages import Extraction, extractions_of, extractors_of
+from app.planned_deviations import planned_deviations
+from app.stages import Extraction, extractions_of, extractors_of, tables_of
 from ercache import weights
 from ercache.params.schema import SPLIT_MARK, Params
 
@@ -45,6 +46,7 @@ class Plan:
         estimate_seconds: estimated seconds of all extractions together, from measured rates; None if there are none.
         unmeasured: encoders without a measured rate; the estimate leaves them out.
         measured_on: the machine on which the rates were measured.
+        deviations: where the runs of papers, as they stand in the project, differ from the papers.
     """
 
     stages: list[str]
@@ -52,6 +54,17 @@ class Plan:
     estimate_seconds: float | None
     unmeasured: list[str]
     measured_on: str
+    deviations: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan for `--json`."""
+        return {
+            "stages": self.stages,
+            "weights": [asdict(need) for need in self.needs],
+            "estimate_seconds": self.estimate_seconds,
+            "unmeasured": self.unmeasured,
+            "deviations": self.deviations,
+        }
 
     @property
     def lacking(self) -> list[Need]:
@@ -67,8 +80,16 @@ def plan_of(params: Params, corpus: str, utterances: int) -> Plan:
     """
     extractions = [e for e in extractions_of(params) if e.corpus == corpus]
     seconds, unmeasured, machine = _estimate(extractions, utterances)
+    differing = [
+        line for t in tables_of(params) if t.corpus == corpus for line in planned_deviations(params, t)
+    ]
     return Plan(
-        _stages(params, corpus, extractions), _needs(params, extractions), seconds, unmeasured, machine
+        _stages(params, corpus, extractions),
+        _needs(params, extractions),
+        seconds,
+        unmeasured,
+        machine,
+        differing,
     )
 
 

@@ -1,6 +1,5 @@
 """The command `ercache init`: make a corpus part of a project, with the runs of papers, or of one's own."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -111,8 +110,7 @@ def _papers(names: list[str], root: Path | None, remove: bool, json: bool) -> No
     told = add_papers(papers, corpus, folder, sorted(modalities))
     plan = plan_of(params(), corpus, len(manifest.utterances))
     if json:
-        weights = [asdict(need) for need in plan.needs]
-        answer({"stages": plan.stages, "weights": weights, "estimate_seconds": plan.estimate_seconds})
+        answer(plan.as_json())
         return
     for line in told:
         say(line)

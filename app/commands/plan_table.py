@@ -29,6 +29,8 @@ def show_plan(plan: Plan, command: str = "dvc repro") -> None:
         )
         without = f"; not measured, so left out: {', '.join(plan.unmeasured)}" if plan.unmeasured else ""
         say(f"{text}{without}. Trainings are not in the estimate.")
+    for line in plan.deviations:
+        say(f"differs from the paper: {line}")
     if plan.lacking:
         say(
             f"{len(plan.lacking)} of {len(plan.needs)} are lacking; get them, run `ercache pipeline`, then `{command}`"
