@@ -10,10 +10,13 @@ import yaml
 
 from tests.e2e.conftest import SHARED, Project
 from tests.support.meld_tables import write_tables
+from tests.support.miniatures import MINIATURES
+from tests.support.paper_runs import shipped
 from tests.support.rehearsal import identities, make_checkout, small_checkpoints
 
 pytestmark = pytest.mark.e2e
 
+RUNS = [(paper, corpus) for paper, runs in shipped().papers.items() for corpus in runs.corpora]
 RAVDESS = SHARED / "media" / "ravdess"
 ACTORS, HERE = 24, 8  # of the whole corpus; of those whose files are here
 
@@ -71,16 +74,21 @@ def test_text_rows_of_m2fnet_from_melds_tables_alone(project: Project, tmp_path:
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("paper", ["m2fnet", "avafn", "amuse", "cues"])
-def test_all_rows_of_a_paper_on_a_miniature_of_meld(project: Project, demo_corpus: Path, paper: str) -> None:
-    rows = [row for row in road(project, paper, "meld", demo_corpus) if row["verdict"] != "another system"]
-    assert rows and {row["verdict"] for row in rows} == {"stand-in"}
+@pytest.mark.parametrize(("paper", "corpus"), RUNS)
+def test_every_row_of_a_paper_on_a_miniature(
+    project: Project, demo_corpus: Path, tmp_path: Path, paper: str, corpus: str
+) -> None:
+    root = MINIATURES[corpus](demo_corpus, tmp_path / corpus)
+    rows = [row for row in road(project, paper, corpus, root) if row["verdict"] != "another system"]
+    assert rows and {row["verdict"] for row in rows} <= {"stand-in", "no effect here"}, [
+        r["why"] for r in rows
+    ]
     assert {line for row in rows for line in told(row)} == set()
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(not RAVDESS.is_dir(), reason="needs ../shared/media/ravdess (8 of the 24 actors)")
+@pytest.mark.skipif(not RAVDESS.is_dir(), reason="needs ../shared/media/ravdess (480 real sound files)")
 def test_avtca_on_the_sound_of_ravdess(project: Project, tmp_path: Path) -> None:
     """Eight actors are real; the other sixteen are the same files under the names of the others."""
     root = tmp_path / "RAVDESS"
