@@ -1,17 +1,16 @@
 """Add the runs of papers on a corpus to params.yaml, params.local.yaml and dvc.yaml, or take them out again."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from app.console import params
-from app.pipeline import pipeline_files, stale_files, write_files
+from app.project_files import checked_files
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
-from ercache.params.edit import edited
+from ercache.params.edit import edited_text
 from ercache.params.load import LOCAL_FILE, NO_PARAMS, PARAMS_FILE, suggestion
 from ercache.params.schema import Params, PipelineParams
 from extract.corpora import CORPORA
@@ -68,30 +67,27 @@ def add_papers(papers: Sequence[str], corpus: str, root: Path, modalities: Seque
     """
     switches = switches_of(params(), papers, corpus)
     told = []
-    with _all_or_nothing(PARAMS_FILE, LOCAL_FILE):
-        with edited(PARAMS_FILE) as content:
-            corpora = content.setdefault("corpora", CommentedMap())
-            corpora.setdefault(corpus, CommentedMap(switches))
-            pipeline = content.setdefault("pipeline", CommentedMap())
-            old = PipelineParams.model_validate(pipeline[corpus]).profiles if corpus in pipeline else []
-            pipeline[corpus] = _shortest(list(dict.fromkeys([*old, *papers])), modalities)
+
+    def add(content: CommentedMap) -> None:
+        content.setdefault("corpora", CommentedMap()).setdefault(corpus, CommentedMap(switches))
+        pipeline = content.setdefault("pipeline", CommentedMap())
+        old = PipelineParams.model_validate(pipeline[corpus]).profiles if corpus in pipeline else []
+        profiles = list(dict.fromkeys([*old, *papers]))
+        pipeline[corpus] = _shortest(profiles, modalities)
+        told.append(f"{PARAMS_FILE}: {corpus} is in the pipeline with {', '.join(profiles)}")
+        demo = str(content.get("roots", {}).get(DEMO, ""))
+        if corpus != DEMO and DEMO in pipeline and not Path(demo).is_dir():
+            del pipeline[DEMO]
             told.append(
-                f"{PARAMS_FILE}: {corpus} is in the pipeline with {', '.join(dict.fromkeys([*old, *papers]))}"
+                f"{PARAMS_FILE}: the demo was taken out of the pipeline, because its corpus was never made"
             )
-            if (
-                corpus != DEMO
-                and DEMO in pipeline
-                and not Path(str(content.get("roots", {}).get(DEMO, ""))).is_dir()
-            ):
-                del pipeline[DEMO]
-                told.append(
-                    f"{PARAMS_FILE}: the demo was taken out of the pipeline, because its corpus was never made"
-                )
-        with edited(LOCAL_FILE) as content:
-            content.setdefault("roots", CommentedMap())[corpus] = str(root.resolve())
+
+    def locate(content: CommentedMap) -> None:
+        content.setdefault("roots", CommentedMap())[corpus] = str(root.resolve())
         told.append(f"{LOCAL_FILE}: the folder of {corpus} is {root.resolve()}")
-        told += _write_pipeline()
-    return told
+
+    contents = {PARAMS_FILE: edited_text(PARAMS_FILE, add), LOCAL_FILE: edited_text(LOCAL_FILE, locate)}
+    return told + _written(contents)
 
 
 def remove_papers(papers: Sequence[str], corpus: str) -> list[str]:
@@ -103,20 +99,27 @@ def remove_papers(papers: Sequence[str], corpus: str) -> list[str]:
     Raises:
         UsageError: a paper is not in the pipeline of the corpus.
     """
-    with _all_or_nothing(PARAMS_FILE):
-        with edited(PARAMS_FILE) as content:
-            pipeline = content.get("pipeline") or CommentedMap()
-            entry = PipelineParams.model_validate(pipeline[corpus]) if corpus in pipeline else None
-            absent = [paper for paper in papers if entry is None or paper not in entry.profiles]
-            if absent or entry is None:
-                raise UsageError(f"not in the pipeline of {corpus}: {', '.join(absent)}; nothing was written")
-            left = [name for name in entry.profiles if name not in papers]
-            if left:
-                pipeline[corpus] = _shortest(left, entry.modalities)
-            else:
-                del pipeline[corpus]
-        told = [f"{PARAMS_FILE}: {', '.join(papers)} left the pipeline of {corpus}", *_write_pipeline()]
-    return told
+
+    def remove(content: CommentedMap) -> None:
+        pipeline = content.get("pipeline") or CommentedMap()
+        entry = PipelineParams.model_validate(pipeline[corpus]) if corpus in pipeline else None
+        absent = [paper for paper in papers if entry is None or paper not in entry.profiles]
+        if absent or entry is None:
+            raise UsageError(f"not in the pipeline of {corpus}: {', '.join(absent)}; nothing was written")
+        left = [name for name in entry.profiles if name not in papers]
+        if left:
+            pipeline[corpus] = _shortest(left, entry.modalities)
+        else:
+            del pipeline[corpus]
+
+    written = _written({PARAMS_FILE: edited_text(PARAMS_FILE, remove)})
+    return [f"{PARAMS_FILE}: {', '.join(papers)} left the pipeline of {corpus}", *written]
+
+
+def _written(contents: Mapping[Path, str]) -> list[str]:
+    """Check the new contents, then write them with the files of the pipeline. Return a sentence for each of these."""
+    written = checked_files(contents, pipeline=True).write()
+    return [f"{path}: written" for path in written if path not in contents]
 
 
 def _shortest(profiles: Sequence[str], modalities: Sequence[str]) -> Any:
@@ -130,25 +133,3 @@ def _shortest(profiles: Sequence[str], modalities: Sequence[str]) -> Any:
     entry = CommentedMap({"profiles": names, "modalities": some})
     entry.fa.set_flow_style()
     return entry
-
-
-def _write_pipeline() -> list[str]:
-    texts = pipeline_files(params(models=True))
-    stale = stale_files(texts)
-    write_files({path: texts[path] for path in stale})
-    return [f"{path}: written" for path in stale]
-
-
-@contextmanager
-def _all_or_nothing(*paths: Path) -> Iterator[None]:
-    """Context manager: if the block fails, files get back the content they had before, and new files are removed."""
-    before: Mapping[Path, bytes | None] = {p: p.read_bytes() if p.is_file() else None for p in paths}
-    try:
-        yield
-    except BaseException:
-        for path, content in before.items():
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_bytes(content)
-        raise

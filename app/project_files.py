@@ -1,7 +1,7 @@
 """Files of a project that `ercache init` writes: checked together, and written only if all of them are right."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,26 @@ def project_files(
     edits = [with_entries(PARAMS_FILE, entries)]
     if roots:
         edits.append(with_entries(LOCAL_FILE, {"roots": {name: str(path) for name, path in roots.items()}}))
-    contents = {edit.path: edit.text for edit in edits}
+    files = checked_files({edit.path: edit.text for edit in edits}, pipeline)
+    return replace(files, added=_named(edits, "added"), kept=_named(edits, "kept"))
+
+
+def checked_files(contents: Mapping[Path, str], pipeline: bool) -> ProjectFiles:
+    """Check new contents of params.yaml and params.local.yaml. Nothing is written yet.
+
+    Args:
+        contents: the new content of each file.
+        pipeline: whether to write the files of the pipeline, too.
+
+    Raises:
+        ParamsError: the contents do not fit together; the details list all findings.
+    """
     loaded = params(contents=contents)
-    texts = {edit.path: edit.text for edit in edits if edit.added}
+    texts = {path: contents[path] for path in stale_files(contents)}
     if pipeline:
         stages = pipeline_files(loaded, contents[PARAMS_FILE])
         texts |= {path: stages[path] for path in stale_files(stages)}
-    return ProjectFiles(loaded, texts, _named(edits, "added"), _named(edits, "kept"))
+    return ProjectFiles(loaded, texts)
 
 
 def _named(edits: list[EditedFile], what: str) -> list[str]:

@@ -1,8 +1,7 @@
 """Change entries of params.yaml and params.local.yaml. Comments, order and all other entries stay as they are."""
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,17 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from ercache.errors import ParamsError
-from ercache.files import atomic_file
 
 
-@contextmanager
-def edited(path: Path) -> Iterator[CommentedMap]:
-    """Context manager: yield the content of a YAML file as a mapping, and write its changes when the block ends.
+def edited_text(path: Path, change: Callable[[CommentedMap], None]) -> str:
+    """Return the text of a YAML file after a change. Nothing is written.
 
-    An absent file counts as an empty one. Nothing is written if the block raises an exception or changes nothing.
+    Args:
+        path: the file; an absent file counts as an empty one.
+        change: function that changes the content of the file, which it gets as a mapping.
+
+    Returns:
+        The new text, or the text of the file if nothing changed.
 
     Raises:
         ParamsError: the file is not valid YAML, or its top level is not a mapping.
@@ -32,11 +34,9 @@ def edited(path: Path) -> Iterator[CommentedMap]:
     if not isinstance(content, CommentedMap):
         raise ParamsError(f"{path}: the top level is not a mapping; write lines `key: value`")
     unchanged = _text(yaml, content)
-    yield content
+    change(content)
     after = _text(yaml, content)
-    if after != unchanged:
-        with atomic_file(path) as part:
-            part.write_text(after, encoding="utf-8")
+    return before if after == unchanged else after
 
 
 def _round_trip() -> YAML:
