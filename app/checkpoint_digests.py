@@ -5,11 +5,11 @@ from typing import Final
 
 import yaml
 
-from app.stages import extractions_of, extractors_of
+from app.stages import experiments_of, extractions_of, extractors_of, tables_of
 from ercache import weights
 from ercache.digests import digest_of
 from ercache.errors import WeightsError
-from ercache.params.schema import SPLIT_MARK, Params, PretrainParams
+from ercache.params.schema import SPLIT_MARK, ExperimentParams, Params, PretrainParams
 from extract.engine import Feature
 from extract.pretrain.config import CONFIGS
 
@@ -33,6 +33,14 @@ def checkpoints_of_training(entry: PretrainParams) -> list[str]:
     return [key] if key else []
 
 
+def checkpoints_of_experiment(entry: ExperimentParams) -> list[str]:
+    """Return the keys of the checkpoints that the model of an experiment loads."""
+    from fusion.models import MODELS
+
+    model = MODELS[entry.model]
+    return model.checkpoints(model.resolve(entry.preset, entry.config), list(entry.features))
+
+
 def checkpoints_of(params: Params) -> list[str]:
     """Return the keys of all checkpoints that the pipeline reads, without those in Python packages, in order."""
     return list(dict.fromkeys(_keys(params)))
@@ -45,6 +53,11 @@ def _keys(params: Params) -> Iterator[str]:
             yield from checkpoints_of_feature(feature)
     for name in extractors_of(extractions):
         yield from checkpoints_of_training(params.pretrain[name.partition(SPLIT_MARK)[0]])
+    for entry in (
+        *experiments_of(params).values(),
+        *(e for t in tables_of(params) for e in t.experiments.values()),
+    ):
+        yield from checkpoints_of_experiment(entry)
 
 
 def digests_text(params: Params) -> str:

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import yaml
 
-from app.checkpoint_digests import checkpoints_of_feature, checkpoints_of_training
+from app.checkpoint_digests import checkpoints_of_experiment, checkpoints_of_feature, checkpoints_of_training
 from app.pipeline import PIPELINE_FILE
 from app.planned_deviations import planned_deviations
-from app.stages import Extraction, extractions_of, extractors_of, tables_of
+from app.stages import Extraction, experiments_of, extractions_of, extractors_of, tables_of
 from ercache import weights
 from ercache.params.schema import SPLIT_MARK, Params
 
@@ -85,7 +85,7 @@ def plan_of(params: Params, corpus: str, utterances: int) -> Plan:
     ]
     return Plan(
         _stages(params, corpus, extractions),
-        _needs(params, extractions),
+        _needs(params, corpus, extractions),
         seconds,
         unmeasured,
         machine,
@@ -108,12 +108,20 @@ def _stages(params: Params, corpus: str, extractions: Sequence[Extraction]) -> l
     ]
 
 
-def _needs(params: Params, extractions: Sequence[Extraction]) -> list[Need]:
+def _needs(params: Params, corpus: str, extractions: Sequence[Extraction]) -> list[Need]:
+    extracted = {e.modality for e in extractions}
+    based = [entry for t in tables_of(params) for entry in t.experiments.values()]
+    experiments = [
+        e
+        for e in (*experiments_of(params).values(), *based)
+        if e.corpus == corpus and set(e.features) <= extracted
+    ]
     entries = [params.pretrain[name.partition(SPLIT_MARK)[0]] for name in extractors_of(list(extractions))]
     keys = dict.fromkeys(
         [
             *(key for e in extractions for f in e.features for key in checkpoints_of_feature(f)),
             *(key for entry in entries for key in checkpoints_of_training(entry)),
+            *(key for entry in experiments for key in checkpoints_of_experiment(entry)),
         ]
     )
     states = {row.key: row for row in weights.status(read=False)}

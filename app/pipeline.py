@@ -8,6 +8,7 @@ import yaml
 
 from app.checkpoint_digests import (
     CHECKPOINTS_FILE,
+    checkpoints_of_experiment,
     checkpoints_of_feature,
     checkpoints_of_training,
     digests_text,
@@ -239,7 +240,11 @@ def _train_stage(name: str, experiment: ExperimentParams, params: Params) -> dic
     return {
         "cmd": f"ercache train {name}",
         "deps": [*_manifest_files(experiment.corpus), *caches],
-        "params": ["training", *_tracked(params, "experiments", [name])],
+        "params": [
+            "training",
+            *_tracked(params, "experiments", [name]),
+            *_checkpoints(checkpoints_of_experiment(experiment)),
+        ],
         "outs": [str(MODELS / name)],
     }
 
@@ -257,7 +262,11 @@ def _reproduce_stage(
     return {
         "cmd": f"ercache reproduce {tables.paper} --corpus {tables.corpus} --out {table_file(tables)}",
         "deps": [*_manifest_files(tables.corpus), *caches, *runs, *([rows] if Path(rows).is_file() else [])],
-        "params": ["training", *_tracked(params, "experiments", tables.experiments)],
+        "params": [
+            "training",
+            *_tracked(params, "experiments", tables.experiments),
+            *_checkpoints(key for e in tables.experiments.values() for key in checkpoints_of_experiment(e)),
+        ],
         "outs": [str(table_file(tables))],
     }
 

@@ -12,11 +12,10 @@ from app.console import DATA, EXPERIMENTS, Device, Json, answer, device_of, para
 from app.training_table import training_table
 from ercache.files import write_json
 from ercache.wording import count_noun
+from fusion.papers import METRICS
 
 if TYPE_CHECKING:  # training imports torch, which --help must not wait for
     from fusion.evaluation.reproduce import RowResult
-
-NAMES = {"uar": "UAR", "macro_f1": "macro F1", "accuracy": "accuracy", "weighted_f1": "weighted F1"}
 
 
 def register(cli: typer.Typer) -> None:
@@ -96,9 +95,9 @@ def reproduce(
 
 
 def _show(title: str, rows: "list[RowResult]") -> None:
-    metrics = [m for m in NAMES if any(m in row.published for row in rows)] or ["weighted_f1"]
+    metrics = [m for m in METRICS if any(m in row.published for row in rows)] or ["weighted_f1"]
     columns = ("ours (std)", "95 % interval", "difference")
-    head = [column for m in metrics for column in (f"{NAMES[m]}, published", *columns)]
+    head = [column for m in metrics for column in (f"{METRICS[m]}, published", *columns)]
     cells = [[cell for m in metrics for cell in _cells(row, m)] for row in rows]
     held = [i for i in range(len(head)) if any(row[i] for row in cells)]
     body = [(row.row, *[own[i] for i in held], _verdict(row)) for row, own in zip(rows, cells, strict=True)]

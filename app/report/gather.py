@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from app.report.extractors import Extractor, read_extractor
+from app.report.paper_tables import FOLDER, PaperTables, read_tables
 from app.report.runs import Run, read_run
 from ercache.cache import ArraySpec, CacheFile, Entry, stated_digest
 from ercache.errors import ErcacheError
@@ -49,6 +50,7 @@ class ReportData:
     caches: tuple[CacheIndex, ...]
     runs: tuple[Run, ...]
     extractors: tuple[Extractor, ...]
+    tables: tuple[PaperTables, ...]
     unreadable: tuple[tuple[str, str], ...]
 
     def manifest(self, corpus: str) -> Manifest | None:
@@ -78,7 +80,10 @@ def gather(data: Path) -> ReportData:
     caches = read.each((data / "caches").rglob("*.h5"), lambda path: read_cache(path, data / "caches"))
     runs = read.each((data / "models").glob("*/run.json"), lambda path: read_run(path.parent))
     extractors = read.each((data / EXTRACTORS).glob(f"*/{RECORD}"), lambda path: read_extractor(path.parent))
-    return ReportData(tuple(manifests), tuple(caches), tuple(runs), tuple(extractors), tuple(unreadable))
+    tables = read.each((data / FOLDER).glob("*.json"), read_tables)
+    return ReportData(
+        tuple(manifests), tuple(caches), tuple(runs), tuple(extractors), tuple(tables), tuple(unreadable)
+    )
 
 
 def read_cache(path: Path, root: Path) -> CacheIndex:

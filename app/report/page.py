@@ -14,6 +14,7 @@ from app.report.curves import CurveView, curve_views
 from app.report.extractors import FIGURES, extractor_rows
 from app.report.gather import ReportData, gather
 from app.report.palette import colours_of, ink_on
+from app.report.paper_tables import table_views
 from app.report.runs import Run
 from app.report.scores import Compare, GroupView, compare_runs, group_view
 from app.report.timeline import LONGEST, SHORTEST, TimelineView, timeline_view
@@ -81,6 +82,7 @@ def render(gathered: ReportData, compare: Compare = compare_runs) -> str:
         results=results,
         extractors=extractor_rows(gathered.extractors),
         headings=tuple(FIGURES.values()),
+        tables=[view for found in gathered.tables for view in table_views(found)],
         unreadable=gathered.unreadable,
         open_matrices=OPEN_MATRICES,
         fitting=(SHORTEST, LONGEST),

@@ -231,10 +231,7 @@ def _class_count(record: RunRecord) -> int:
 
 
 def _percent(score: Score | None) -> Score | None:
-    if score is None:
-        return None
-    interval = (100 * score.ci95[0], 100 * score.ci95[1]) if score.ci95 else None
-    return Score(mean=100 * score.mean, std=100 * score.std, ci95=interval)
+    return None if score is None else score.in_percent
 
 
 def _dot(score: Score | None, low: int, high: int) -> Dot | None:

@@ -1,6 +1,6 @@
 """Defines the registry entry of a fusion model (`ModelEntry`), and helpers that the models share."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
@@ -18,6 +18,11 @@ Widths = Mapping[str, int]
 
 def no_marks(config: Any) -> list[str]:
     """Return an empty list: the default for models whose results need no notes (marks)."""
+    return []
+
+
+def no_checkpoints(config: Any, modalities: Collection[str]) -> list[str]:
+    """Return an empty list: the default for models that start from random weights."""
     return []
 
 
@@ -47,6 +52,7 @@ class ModelEntry:
         pair_bytes: (config, number of modalities) -> measured bytes of memory that training needs for each pair of
             utterances of a dialogue; None if memory does not grow with the number of pairs.
         marks: config -> notes that must stand beside every result with this config.
+        checkpoints: (config, modalities) -> keys of the checkpoints that the model itself loads.
     """
 
     key: str
@@ -62,6 +68,7 @@ class ModelEntry:
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pair_bytes: Callable[[Any, int], float] | None = None
     marks: Callable[[Any], list[str]] = no_marks
+    checkpoints: Callable[[Any, Collection[str]], list[str]] = no_checkpoints
 
     def resolve(self, preset: str, overrides: Mapping[str, Any]) -> BaseModel:
         """Return the config (all switches) of a preset, with the values of `overrides` in place of the preset's.

@@ -12,6 +12,8 @@ from ercache.params.schema import Strict, Task
 from fusion.papers.original import PaperFeature, PaperRun
 
 FOLDER: Final = Path(__file__).parent
+# Metrics of published tables: key -> name.
+METRICS: Final = {"uar": "UAR", "macro_f1": "macro F1", "accuracy": "accuracy", "weighted_f1": "weighted F1"}
 LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, if libyaml is there
 Figures = dict[str, dict[str, float]]  # corpus -> metric -> percent
 

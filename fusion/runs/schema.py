@@ -41,6 +41,12 @@ class Score(_Part):
     std: float = 0.0
     ci95: tuple[float, float] | None = None
 
+    @property
+    def in_percent(self) -> "Score":
+        """The same values in percent."""
+        interval = (100 * self.ci95[0], 100 * self.ci95[1]) if self.ci95 else None
+        return Score(mean=100 * self.mean, std=100 * self.std, ci95=interval)
+
 
 Scores = dict[str, Score]  # metric -> score
 

@@ -122,3 +122,19 @@ def test_an_unknown_profile_is_told(project: Path, entry: Any) -> None:
     with pytest.raises(ParamsError) as caught:
         stages(project, experiments={}, pipeline={"iemocap": entry})
     assert any("pipeline.iemocap: unknown profile 'nope'" in line for line in caught.value.details)
+
+
+def test_a_training_depends_on_the_checkpoints_that_its_model_loads(project: Path) -> None:
+    faces = {"encoder": "visual/face-crops"}
+    seen = {"model": "avtca", "corpus": "iemocap", "preset": "paper", "label_set": "six", "split": "session5"}
+    both = {"audio": ["mel"], "visual": ["faces:crops"]}
+    found = stages(
+        project,
+        features={"faces": faces, "mel": {"encoder": "audio/mfcc"}},
+        pretrain={},
+        profiles={"seen": ["faces", "mel"]},
+        pipeline={"iemocap": "seen"},
+        experiments={"both": {**seen, "features": both}, "sound": {**seen, "features": {"audio": ["mel"]}}},
+    )
+    digests = {"extract/checkpoints.yaml": ["efficientface"]}
+    assert digests in found["train-both"]["params"] and digests not in found["train-sound"]["params"]

@@ -14,10 +14,10 @@ from typing import Any, Final
 import torch
 import torchvision
 import yaml
-from transformers import BertConfig, BertModel, MPNetConfig, RobertaConfig
+from transformers import BertConfig, BertModel, MPNetConfig, RobertaConfig, ViTConfig, ViTModel
 
 from ercache.weights import convert
-from extract.encoders.audio import passt
+from extract.encoders.audio import mel_vit, passt
 from tests.e2e.conftest import ROOT, Project
 from tests.support import tiny_audio, tiny_texts, tiny_visual
 from tests.support.checkpoints import tiny_checkpoint
@@ -25,12 +25,16 @@ from tests.support.checkpoints import tiny_checkpoint
 SOUNDS: Final = {
     "wav2vec2-large": "audio/wav2vec2-large",
     "wavlm-base-plus": "audio/wavlm-base-plus",
-    "vit-large-in21k": "audio/mel-vit",
 }  # checkpoint -> encoder
 TEXTS: Final = {"roberta-base": 768, "roberta-large": 1024, "mpnet": 768}  # checkpoint -> width
 FACES: Final = {"dan-affectnet7": "dan", "efficientface": "efficientface", "jaa-net": "jaa-net"}
 CONCEPTNET: Final = "conceptnet-assertions-5.7.0.csv.gz"
-TINY_BERT: Final = {"num_hidden_layers": 2, "num_attention_heads": 16, "vocab_size": 99}
+BERT: Final = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
 
 
 @contextmanager
@@ -56,6 +60,10 @@ def small_checkpoints(folder: Path, keys: Iterable[str]) -> Iterator[None]:
 
 def _content(key: str, folder: Path) -> tuple[Any, dict[str, Any]]:
     """Return the tensors of a small checkpoint (or the path of their file), and its other files."""
+    if key == "vit-large-in21k":  # Cues reads its last layers, too
+        config = mel_vit.CONFIGS[key]
+        network = ViTModel(ViTConfig.from_dict(config), add_pooling_layer=True)
+        return {tiny_audio.older_vit(n): t for n, t in network.state_dict().items()}, {"config.json": config}
     if key in SOUNDS:
         depth = {"num_hidden_layers": 24} if key == "wav2vec2-large" else {}  # the paper reads its last layer
         network, _, files, published = tiny_audio.network_of(SOUNDS[key], **depth)
@@ -66,7 +74,7 @@ def _content(key: str, folder: Path) -> tuple[Any, dict[str, Any]]:
     if key in ("resnet18", "resnet50"):
         return torchvision.models.get_model(key, weights=None).state_dict(), {}
     if key == "bert-large":
-        config = BertConfig(hidden_size=1024, intermediate_size=4096, **TINY_BERT)
+        config = BertConfig(vocab_size=99, **BERT)
         return {f"bert.{n}": t for n, t in BertModel(config).state_dict().items()}, {
             "config.json": config.to_dict()
         }

@@ -5,6 +5,7 @@ vectors (from a frozen network) or of face crops (whose network is trained too).
 sections and choices (A1, A2, ...) are those of docs/papers/avtca.md.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import torch
@@ -382,6 +383,11 @@ RELEASE: Final[dict[str, Any]] = {
     "pool": "mean", "dropout": 0.0, "modality_dropout": "softhard", "video_normalize": "none", "channels": "bgr",
 }  # fmt: skip
 
+
+def _checkpoints(config: AvtcaConfig, modalities: Collection[str]) -> list[str]:
+    return ["efficientface"] if config.backbone_weights == "affectnet7" and "visual" in modalities else []
+
+
 ENTRY = ModelEntry(
     key="avtca",
     paper="Multimodal Emotion Recognition using Audio-Video Transformer Fusion with Cross Attention (AVT-CA)",
@@ -399,4 +405,5 @@ ENTRY = ModelEntry(
     classes=8,
     recipes=RECIPES,
     roles={"audio": ("audio",), "visual": ("visual",)},
+    checkpoints=_checkpoints,
 )

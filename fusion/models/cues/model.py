@@ -5,6 +5,7 @@ Features from caches are frozen: states of RoBERTa (`cache_text`), frames of Wav
 the mel spectrogram. Numbers of equations, sections and choices (A1, A2, ...) are those of docs/papers/cues.md.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
@@ -18,9 +19,10 @@ from fusion.layers.label_losses import Loss
 from fusion.layers.length_buckets import map_by_bucket
 from fusion.layers.masked import masked_mean, safe_key_mask
 from fusion.models.base import ModelEntry, Widths
-from fusion.models.cues.bridges import Bridges
+from fusion.models.cues import sound_reader, text_reader
+from fusion.models.cues.bridges import SIZES, Bridges
 from fusion.models.cues.config import RECIPES, CuesConfig
-from fusion.models.cues.prosody import BANDS, Prosody
+from fusion.models.cues.prosody import BANDS, RELEASED, Prosody
 from fusion.models.cues.relations import Relations, mean_word_states
 from fusion.models.cues.sound_reader import SoundReader
 from fusion.models.cues.text_reader import TextReader
@@ -366,6 +368,19 @@ def _refuse_what_lacks(widths: Widths, c: CuesConfig) -> None:
         )
 
 
+def _checkpoints(config: CuesConfig, modalities: Collection[str]) -> list[str]:
+    sizes = SIZES[config.mfm_size]
+    of_sound = {
+        sizes["bert"]: config.mfm_blocks > 0,
+        sizes["vit"]: config.mfm_blocks > 0,
+        sound_reader.CHECKPOINT: config.finetune_wavlm,
+        RELEASED: config.prosody_init == "released",
+    }
+    of_text = {text_reader.CHECKPOINT: not config.cache_text}
+    wanted = {**(of_sound if "audio" in modalities else {}), **(of_text if "text" in modalities else {})}
+    return [key for key, used in wanted.items() if used]
+
+
 ENTRY = ModelEntry(
     key="cues",
     paper="Emotional Cues Extraction and Fusion for Multi-modal Emotion Prediction and Recognition (Cues)",
@@ -389,4 +404,5 @@ ENTRY = ModelEntry(
     classes=7,
     recipes=RECIPES,
     roles={"text": ("text", "words", "matrix"), "audio": ("audio", "mel", "pitch", "bands")},
+    checkpoints=_checkpoints,
 )
