@@ -23,7 +23,7 @@ class RowInputs:
     Attributes:
         pictures: kind of pictures (rate, size) -> frames.
         sounds: rate in Hz -> n mono samples, [n].
-        faults: modality -> why it could not be read.
+        faults: modality, or kind of pictures -> why it could not be read.
         notes: how the media differ from what was requested, by kind of pictures or `audio`.
         neighbours: position in the dialogue relative to this utterance (-1 is the previous one) -> inputs of that
             neighbour.
@@ -31,13 +31,18 @@ class RowInputs:
 
     pictures: dict[PictureRequest, tuple[Frame, ...]] = field(default_factory=dict)
     sounds: dict[int, FloatArray] = field(default_factory=dict)
-    faults: dict[str, Missing] = field(default_factory=dict)
+    faults: dict[PictureRequest | str, Missing] = field(default_factory=dict)
     notes: dict[PictureRequest | str, str] = field(default_factory=dict)
     neighbours: dict[int, "RowInputs"] = field(default_factory=dict)
 
     def of_place(self, place: int) -> "RowInputs":
         """Return the media of the utterance at a relative position in the dialogue (0: this one, -1: previous one)."""
         return self if place == 0 else self.neighbours.setdefault(place, RowInputs())
+
+    def fault_of(self, feature: Feature) -> Missing | None:
+        """Return why the media that a feature uses could not be read; None if they were read."""
+        what = [feature.spec.modality, *pictures_needed(feature)]
+        return next((self.faults[which] for which in what if which in self.faults), None)
 
     def note_of(self, feature: Feature) -> str:
         """Return, in one line, the notes about the media that a feature uses; empty if there are none."""
@@ -175,6 +180,8 @@ def assign_clip(use: SpanUse, clip: Clip, inputs: Mapping[int, RowInputs]) -> No
     row_inputs = inputs[use.row].of_place(use.place)
     if "visual" in use.modalities:
         row_inputs.pictures |= clip.pictures
+        for kind, fault in clip.undecoded.items():
+            row_inputs.faults[kind] = fault
         if clip.no_pictures is not None:
             row_inputs.faults["visual"] = clip.no_pictures
     if "audio" in use.modalities:

@@ -211,13 +211,12 @@ class Worker:
         new_faces: dict[str, bytes],
     ) -> dict[int, Sample | Missing]:
         """Return for each input of a shard the sample that the encoder gets, or the reason why there is no sample."""
-        modality = feature.spec.modality
         samples: dict[int, Sample | Missing] = {}
         for n in rows:
             fault = (
                 job.unreadable_rows.get(n)
                 or job.failed_rows.get((feature.name, n))
-                or inputs[n].faults.get(modality)
+                or inputs[n].fault_of(feature)
             )
             samples[n] = fault or build_sample(feature, job.shard[n], inputs[n])
         if feature.input.faces:

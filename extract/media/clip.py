@@ -58,6 +58,7 @@ class Clip:
         sounds: sampling rate in Hz -> n mono samples in [-1, 1], [n].
         no_pictures: why there are no pictures; None if there are some, or none were requested.
         no_sound: why there is no sound; None if there is some, or none was requested.
+        undecoded: kinds of pictures of which none could be decoded, although there are some of another kind -> why.
         notes: what differs from the request. The key is a kind of pictures, or `visual` or `audio` for the modality.
     """
 
@@ -65,6 +66,7 @@ class Clip:
     sounds: dict[int, FloatArray] = field(default_factory=dict)
     no_pictures: Missing | None = None
     no_sound: Missing | None = None
+    undecoded: dict[PictureRequest, Missing] = field(default_factory=dict)
     notes: Notes = field(default_factory=dict)
 
     @property
@@ -276,41 +278,41 @@ class _SpanReader:
     def _clip(self, request: _SpanRequest) -> Clip:
         notes: Notes = {}
         no_pictures, no_sound = request.no_pictures, request.no_sound
-        pictures: dict[PictureRequest, tuple[Frame, ...]] = {}
         sounds: dict[int, FloatArray] = {}
-        try:
-            pictures = self._pictures(request, notes)
-        except Missing as missing:
-            no_pictures = missing
+        pictures, undecoded = self._pictures(request, notes)
+        if undecoded and not pictures:
+            no_pictures = next(iter(undecoded.values()))
         try:
             sounds = self._sounds(request, notes)
         except Missing as missing:
             no_sound = missing
         self._note_early_end(request.span.ref, {"visual": bool(pictures), "audio": bool(sounds)}, notes)
-        return Clip(pictures, sounds, no_pictures, no_sound, notes)
+        return Clip(pictures, sounds, no_pictures, no_sound, undecoded if pictures else {}, notes)
 
     def _note_early_end(self, ref: MediaRef, got: Mapping[str, bool], notes: Notes) -> None:
         """Add a note if a span goes beyond the real end of a file that is shorter than its header states."""
         facts = self._recording.facts
-        ends = {"visual": facts.pictures_end, "audio": facts.sound_end}
-        for modality in (modality for modality, some in got.items() if some and facts.ends_early):
-            end = ends[modality]
-            if ref.end is None or end is None or ref.end > end + TOLERATED_LOSS:
-                notes[modality] = "; ".join(filter(None, (notes.get(modality), facts.ends_early)))
+        ends = {"visual": ("video", facts.pictures_end), "audio": ("audio", facts.sound_end)}
+        for modality in (modality for modality, some in got.items() if some):
+            kind, end = ends[modality]
+            early = facts.ends_early(kind)
+            if early and (ref.end is None or end is None or ref.end > end + TOLERATED_LOSS):
+                notes[modality] = "; ".join(filter(None, (notes.get(modality), early)))
 
-    def _pictures(self, request: _SpanRequest, notes: Notes) -> dict[PictureRequest, tuple[Frame, ...]]:
-        found = {kind: self._frames(request, kind, times) for kind, times in request.chosen.items()}
-        if not all(found.values()):
-            words = self._recording.error_log.text()
-            large = "exceeds specified max pixel count" in words
-            raise Missing(
-                Reason.TOO_LARGE if large else Reason.UNREADABLE, words or "no picture could be decoded"
-            )
+    def _pictures(
+        self, request: _SpanRequest, notes: Notes
+    ) -> tuple[dict[PictureRequest, tuple[Frame, ...]], dict[PictureRequest, Missing]]:
+        """Return the pictures of each kind of which some could be decoded, and why there are none of the others."""
+        every = {kind: self._frames(request, kind, times) for kind, times in request.chosen.items()}
+        found = {kind: frames for kind, frames in every.items() if frames}
         for kind, frames in found.items():
             # Fewer: pictures were lost, or one picture stands still where others should follow.
             if len(frames) < request.expected[kind]:
                 notes[kind] = f"frames {len(frames)} of {request.expected[kind]}"
-        return found
+        words = self._recording.error_log.text()
+        reason = Reason.TOO_LARGE if "exceeds specified max pixel count" in words else Reason.UNREADABLE
+        fault = Missing(reason, words or "no picture could be decoded")
+        return found, {kind: fault for kind in every if kind not in found}
 
     def _frames(self, request: _SpanRequest, kind: PictureRequest, times: Times) -> tuple[Frame, ...]:
         images = self._decoding.images[picture_filter_of(kind, request.span.ref)]

@@ -17,6 +17,7 @@ import av.logging
 from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
 from extract.media.files import check_openable, error_text, ffmpeg_url
+from extract.media.unseen import without_picture_codecs
 
 # Containers that hold their own media. Playlists, concat scripts, image sequences and network sessions name
 # other files, so the demuxers that read them are never offered to a file of a corpus.
@@ -153,10 +154,18 @@ def open_media(
 def _open(path: Path, options: dict[str, str], deadline: Deadline) -> Any:
     """Open a container and read far enough to know the format of all its streams."""
 
+    def opened(file: Any, every: dict[str, str]) -> Any:
+        return av.open(file, container_options=every, metadata_errors="replace", timeout=deadline.seconds)
+
     def open_with(**more: str) -> Any:
         name, every = ffmpeg_url(path), options | more
         try:
-            return av.open(name, container_options=every, metadata_errors="replace", timeout=deadline.seconds)
+            return opened(name, every)
+        except av.error.InvalidDataError:
+            sound_only = without_picture_codecs(path, name, deadline.check)
+            if sound_only is None:
+                raise
+            return opened(sound_only, every)
         except av.error.FFmpegError as error:
             check_disk(path, error)
             raise
@@ -176,6 +185,11 @@ def is_known(stream: Any) -> bool:
     """Return whether FFmpeg has read enough of a stream to know its format."""
     context = stream.codec_context
     return context is not None and bool(context.width if stream.type == "video" else context.rate)
+
+
+def is_discarded(stream: Any) -> bool:
+    """Return whether the packets of a stream are left out, because its damaged header would cost the other streams."""
+    return bool(stream.discard is av.stream.Discard.all)
 
 
 def check_disk(path: Path, error: av.error.FFmpegError) -> None:
@@ -237,9 +251,10 @@ def is_data_error(error: BaseException) -> bool:
 def demuxed(container: Any, streams: Sequence[Any], deadline: Deadline, error_log: ErrorLog) -> Iterator[Any]:
     """Yield the non-empty packets of some streams, in the order of the file.
 
-    Like the ffmpeg command, this tries again when no packet is ready, and skips a stream that appears only after the
-    streams were chosen. If FFmpeg cannot read the rest of a damaged file, no more packets follow, as at the end
-    of a file; `error_log.ended_by` then holds its message.
+    Like the ffmpeg command, this tries again when no packet is ready, skips a stream that appears only after the
+    streams were chosen, and goes on without a stream whose damaged header would cost the other. If FFmpeg cannot read
+    the rest of a damaged file, no more packets follow, as at the end of a file; `error_log.ended_by` then holds its
+    message.
 
     Raises:
         Missing: reading took too long (reason `TIMEOUT`).
@@ -271,8 +286,20 @@ def demuxed(container: Any, streams: Sequence[Any], deadline: Deadline, error_lo
                 raise
             check_disk(Path(container.name.removeprefix("file:")), error)
             error_log.add("demuxer", error)
+            if _discard_unknown(streams):
+                continue
             error_log.ended_by = error_log.text()
             return
+
+
+def _discard_unknown(streams: Sequence[Any]) -> bool:
+    """Discard the streams whose format is unknown, if others are known; return whether any was discarded."""
+    unknown = [s for s in streams if not (is_known(s) or is_discarded(s))]
+    if len(unknown) == len(streams):
+        return False
+    for stream in unknown:
+        stream.discard = av.stream.Discard.all
+    return bool(unknown)
 
 
 def _is_plain_wav(path: Path) -> bool:

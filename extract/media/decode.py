@@ -16,7 +16,8 @@ import numpy as np
 from ercache.params.schema import Limits
 from extract.media.audio import SoundPiece, sound_piece
 from extract.media.container import is_data_error
-from extract.media.probe import MAX_TICKS, Packets, ticks_of
+from extract.media.display import MAX_TICKS, ticks_of
+from extract.media.probe import Packets
 from extract.media.recording import SETTLING_SECONDS, PacketRanges, Recording
 from extract.media.scaling import Scaler
 from extract.media.types import Image, Times
@@ -53,9 +54,10 @@ class DecodeRequest:
 
 
 def packet_numbers_of_pictures(packets: Packets, times: Times) -> list[int]:
-    """Return the indices of the packets whose pictures begin at the given times."""
-    order = np.argsort(packets.begins, kind="stable")  # NaN last
-    ranks = np.searchsorted(packets.begins[order], times - 1e-9)
+    """Return the indices of the packets whose pictures are displayed from the given times on."""
+    begins = np.where(packets.shown, packets.begins, np.nan)
+    order = np.argsort(begins, kind="stable")  # NaN last
+    ranks = np.searchsorted(begins[order], times - 1e-9)
     return [int(n) for n in order[np.minimum(ranks, len(order) - 1)]]
 
 
@@ -241,7 +243,7 @@ class DecodingPass:
         packets = self._facts.video if kind == "video" else self._facts.audio
         if self._facts.repaired and number < len(packets.shift):
             if packet.pts is not None:
-                corrected = packet.pts + int(ticks_of(packets.shift[number], packet))
+                corrected = packet.pts + int(ticks_of(packets.shift[number], float(packet.time_base)))
                 packet.pts = max(-MAX_TICKS, min(MAX_TICKS, corrected))
             packet.dts = None  # otherwise the decoder may prefer the damaged decoding time
         return packet

@@ -1,6 +1,6 @@
 """Find the properties of a media file and an index of its packets, by demuxing alone, without decoding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 
 from ercache.params.schema import Limits
 from ercache.reasons import Missing, Reason
-from extract.media.container import FORMATS_WITHOUT_INDEX, Deadline, ErrorLog, demuxed, is_known, open_media
-from extract.media.h264 import is_refresh
-from extract.media.timeline import BACKWARD_JUMP, DURATION_MARGIN, FORWARD_JUMP, Track, corrections
+from extract.media.container import (
+    FORMATS_WITHOUT_INDEX,
+    Deadline,
+    ErrorLog,
+    is_discarded,
+    is_known,
+    open_media,
+)
+from extract.media.display import NO_TIME, apart, display_shift, ticks_of
+from extract.media.rows import Row, read_rows
+from extract.media.timeline import DURATION_MARGIN, Track, corrections
 from extract.media.types import Times
 
 # Containers whose index leads directly to a packet. In the containers without an index, a seek goes to a byte.
-MAX_TICKS: Final = (
-    1 << 63
-) - 1024  # largest float64 below 2^63: damaged times may not fit into FFmpeg's 64 bits
 FORMATS_WITH_INDEX: Final = frozenset({"mov", "matroska", "avi", "wav", "w64"})
-# A packet of at most this size only says that the picture does not change, even if it is marked as a key.
-EMPTY_PACKET_BYTES: Final = 8
-MAX_REORDERED_PACKETS: Final = 16  # distance in packets by which pictures may be out of order
 EARLY_END_SECONDS: Final = 1.0  # a file may end this much before the duration in its header
 PLAUSIBLE_RATES: Final = range(1_000, 768_001)  # Hz; a header with another rate is damaged
 PLAUSIBLE_PIXEL_SHAPES: Final = (
@@ -66,7 +68,6 @@ class Packets:
         return float(np.nanmax(ends)) if len(ends) and not np.isnan(ends).all() else None
 
 
-_NO_TIME: Final = -(1 << 62)  # stands for a missing timestamp
 NO_PACKETS: Final = Packets(
     np.empty(0),
     np.empty(0),
@@ -93,8 +94,9 @@ class Probe:
         repaired: whether the file's timestamps were damaged and have been corrected.
         seek: how to jump to a place in the file: `index` (to a time, by the file's own index), `bytes` (to a byte
             position), or empty if the file can only be read from the start.
-        undecodable: kinds (`video`, `audio`) that have streams but no decoder for any of them.
+        undecodable: kinds (`video`, `audio`) that have streams but no decoder for any of them, or a damaged header.
         ended_by: FFmpeg's message if it could not read the file to the end; empty otherwise.
+        apart: whether the streams are read one after the other, because damage of one would end the reading of both.
     """
 
     width: int
@@ -109,6 +111,7 @@ class Probe:
     seek: str = ""
     undecodable: frozenset[str] = frozenset()
     ended_by: str = ""
+    apart: bool = False
 
     @property
     def frame_times(self) -> Times:
@@ -131,10 +134,14 @@ class Probe:
             return None
         return float(times[-1]) + picture_period(times)
 
-    @property
-    def ends_early(self) -> str:
-        """A sentence that says where the file ends, if it ends early or cannot be read to its end; otherwise empty."""
-        ends = [end for end in (self.pictures_end, self.sound_end) if end is not None]
+    def ends_early(self, kind: str) -> str:
+        """Return a sentence that says where the file ends, if it ends early or cannot be read to its end, else empty.
+
+        Args:
+            kind: `video` or `audio`. It matters only where one of them ends early because its own table is damaged.
+        """
+        found = {"video": self.pictures_end, "audio": self.sound_end}
+        ends = [end for k, end in found.items() if end is not None and (k == kind or not self.apart)]
         if not ends:
             return ""
         if self.ended_by:
@@ -166,15 +173,20 @@ def probe(path: Path, limits: Limits) -> Probe:
         Missing: the file is not a readable media file, or reading it took too long.
     """
     with open_media(path, limits) as (open_container, deadline, error_log):
-        return probe_container(open_container(), deadline, error_log)[0]
+        return probe_container(open_container, open_container(), deadline, error_log)[0]
 
 
 def probe_container(
-    container: Any, deadline: Deadline, error_log: ErrorLog, keep: bool = False
+    open_container: Callable[[], Any],
+    container: Any,
+    deadline: Deadline,
+    error_log: ErrorLog,
+    keep: bool = False,
 ) -> tuple[Probe, list[Any]]:
     """Return the properties and the packet index of an open file.
 
     Args:
+        open_container: opens the file anew.
         container: the open file.
         deadline: time limit for the file.
         error_log: FFmpeg's error messages.
@@ -189,13 +201,8 @@ def probe_container(
     moving, sounds = moving_pictures(container), list(container.streams.audio)
     video, audio = decodable(moving), decodable(sounds)
     streams = [s for s in (video, audio) if s is not None]
-    found: dict[int, list[tuple[Any, ...]]] = {s.index: [] for s in streams}
-    kept: list[Any] = []
-    for place, packet in enumerate(demuxed(container, streams, deadline, error_log)) if streams else ():
-        found[packet.stream_index].append(_packet_row(place, packet))
-        if keep:
-            kept.append(packet)
-    packets, origin, repaired = _packets([found[s.index] for s in streams], streams, container)
+    rows, kept, apart = read_rows(open_container, container, streams, deadline, error_log, keep)
+    packets, origin, repaired = _packets(rows, streams, container)
     by_kind = dict(zip([s.type for s in streams], packets, strict=True))
     kinds = {"video": (moving, video), "audio": (sounds, audio)}
     facts = Probe(
@@ -209,32 +216,17 @@ def probe_container(
         stated=_stated_duration(container),
         repaired=repaired,
         seek="" if repaired else _seek(container),
-        undecodable=frozenset(kind for kind, (some, one) in kinds.items() if some and one is None),
+        undecodable=frozenset(
+            kind for kind, (some, one) in kinds.items() if some and (one is None or is_discarded(one))
+        ),
         ended_by=error_log.ended_by,
+        apart=apart,
     )
     return facts, kept
 
 
-def packet_identity(packet: Any) -> tuple[int, int]:
-    """Return two values that identify a packet in its file: byte position and display time (as stored in the file)."""
-    return (-1 if packet.pos is None else packet.pos, _NO_TIME if packet.pts is None else packet.pts)
-
-
-def _packet_row(place: int, packet: Any) -> tuple[Any, ...]:
-    pos, pts = packet_identity(packet)
-    dts = _NO_TIME if packet.dts is None else packet.dts
-    key = packet.is_keyframe and packet.size > EMPTY_PACKET_BYTES
-    refresh = key and _is_refresh(packet)
-    return place, pts, dts, packet.duration or 0, key, refresh, not packet.is_discard, pos
-
-
-def _is_refresh(packet: Any) -> bool:
-    context = packet.stream.codec_context
-    return bool(context.name == "h264" and is_refresh(bytes(packet), context.extradata or b""))
-
-
 def _packets(
-    rows: Sequence[list[tuple[Any, ...]]], streams: Sequence[Any], container: Any
+    rows: Sequence[list[Row]], streams: Sequence[Any], container: Any
 ) -> tuple[list[Packets], float, bool]:
     """Return the packets of each stream, the file's first timestamp, and whether timestamps were corrected."""
     columns = [[np.array(column) for column in zip(*of_stream, strict=True)] for of_stream in rows]
@@ -247,13 +239,15 @@ def _packets(
     origin = (container.start_time or 0) / av.time_base
     last = np.inf if stated is None else origin + stated + DURATION_MARGIN
     shifts = [
-        _display_shift(column, stream, shift, last) if column else shift
+        _display_shift(column, stream, shift, last, "mov" in container.format.name) if column else shift
         for column, stream, shift in zip(columns, streams, added, strict=True)
     ]
     repaired = any(bool(shift.any()) for shift in shifts)
     begins = [
         np.where(
-            column[1] == _NO_TIME, np.nan, (column[1] + ticks_of(shift, stream)) * float(stream.time_base)
+            column[1] == NO_TIME,
+            np.nan,
+            (column[1] + ticks_of(shift, float(stream.time_base))) * float(stream.time_base),
         )
         if column
         else np.empty(0)
@@ -275,42 +269,15 @@ def _packets(
     return found, origin, repaired
 
 
-def ticks_of(seconds: Any, stream: Any) -> Any:
-    """Convert one time, or times [n], from seconds into whole ticks, the time unit of a stream or packet."""
-    return np.clip(np.rint(seconds / float(stream.time_base)), -MAX_TICKS, MAX_TICKS).astype(np.int64)
-
-
-def _display_shift(column: list[Any], stream: Any, shift: Times, last: float) -> Times:
-    """Return how many seconds to add to the display time of each packet.
-
-    Usually this is `shift`, as for the decoding time. But the display time and the decoding time of a packet normally
-    differ by a constant. Where the difference is very different, although no still picture explains it, the display
-    time is wrong. It is set to the corrected decoding time plus the usual difference.
-
-    Args:
-        column: values of all packets of the stream, by property.
-        stream: the stream.
-        shift: how many seconds are added to the decoding time of each packet.
-        last: time by which the whole file has been displayed, seconds.
-    """
-    _, pts, dts, *_ = column
+def _display_shift(column: list[Any], stream: Any, shift: Times, last: float, is_mov: bool) -> Times:
+    """Return how many seconds to add to the display time of each packet; `shift` is added to its decoding time."""
+    _, pts, dts, *_, shown, _ = column
     tick = float(stream.time_base)
-    steps = ticks_of(shift, stream)
-    both = (pts != _NO_TIME) & (dts != _NO_TIME)
-    if both.any() and _has_decoding_times(column, stream):
-        difference = np.where(both, (pts - dts) * tick, 0.0)
-        usual = float(np.median(difference[both]))
-        decoded = np.where(both, dts * tick + shift, np.nan)
-        # A picture that stands still also makes a large difference, but only until later packets are decoded.
-        later = np.append(decoded, np.full(MAX_REORDERED_PACKETS, np.nan))[MAX_REORDERED_PACKETS:]
-        later = np.where(np.isnan(later), decoded + 5 * FORWARD_JUMP, later)
-        shown = pts * tick + shift
-        ahead = (difference > usual + FORWARD_JUMP) & (shown > later + FORWARD_JUMP) | (
-            difference > usual + BACKWARD_JUMP
-        ) & (shown > last)
-        wrong = both & (ahead | (difference < usual - FORWARD_JUMP) | (difference < -FORWARD_JUMP))
-        steps = steps + np.where(wrong, ticks_of(usual, stream) - (pts - dts), 0)
-    return np.asarray(steps * tick, np.float64)
+    if _has_decoding_times(column, stream):
+        shift = display_shift(pts, dts, shift, tick, last)
+    # In mov and mp4, each packet is a picture of its own, and has a time of its own.
+    single = shown & (pts != NO_TIME) if is_mov else np.zeros(len(pts), bool)
+    return apart(pts, shift, tick, single) if stream.type == "video" else shift
 
 
 def _track(column: list[Any], stream: Any) -> Track:
@@ -318,14 +285,14 @@ def _track(column: list[Any], stream: Any) -> Track:
     tick = float(stream.time_base)
     has_decoding_times = _has_decoding_times(column, stream)
     times = dts if has_decoding_times else pts
-    seconds = np.where(times == _NO_TIME, np.nan, times * tick)
+    seconds = np.where(times == NO_TIME, np.nan, times * tick)
     return Track(place, seconds, lengths * tick, reordered=not has_decoding_times and stream.type == "video")
 
 
 def _has_decoding_times(column: list[Any], stream: Any) -> bool:
     """Return whether most packets of a stream state when they are decoded."""
     _, pts, dts, *_ = column
-    return bool((dts != _NO_TIME).mean() > 0.5 or (stream.type == "audio" and not (pts != _NO_TIME).any()))
+    return bool((dts != NO_TIME).mean() > 0.5 or (stream.type == "audio" and not (pts != NO_TIME).any()))
 
 
 def _restarts(container: Any) -> bool:
@@ -372,7 +339,7 @@ def decodable(streams: Sequence[Any]) -> Any:
 def why_no_sound(facts: Probe) -> Missing | None:
     """Return why a file has no sound that can be decoded; None if it has."""
     if "audio" in facts.undecodable:
-        return Missing(Reason.UNREADABLE, "there is no decoder for its sound")
+        return Missing(Reason.UNREADABLE, "no decoder for its sound, or its header is damaged")
     if facts.audio_rate is None:
         return Missing(Reason.NO_AUDIO, "no audio stream in the file")
     if facts.audio_rate not in PLAUSIBLE_RATES:
@@ -385,7 +352,7 @@ def why_no_pictures(facts: Probe, most_pixels: int) -> Missing | None:
     if facts.width * facts.height > most_pixels:
         return Missing(Reason.TOO_LARGE, f"{facts.width} x {facts.height} pixels")
     if "video" in facts.undecodable:
-        return Missing(Reason.UNREADABLE, "there is no decoder for its pictures")
+        return Missing(Reason.UNREADABLE, "no decoder for its pictures, or their header is damaged")
     if not len(facts.frame_times):
         if facts.ended_by:
             return Missing(Reason.UNREADABLE, facts.ended_by)

@@ -13,7 +13,8 @@ import av
 import numpy as np
 
 from extract.media.container import Deadline, ErrorLog, demuxed
-from extract.media.probe import Packets, Probe, decodable, moving_pictures, packet_identity, probe_container
+from extract.media.probe import Packets, Probe, decodable, moving_pictures, probe_container
+from extract.media.rows import packet_identity, read_alone
 
 MAX_KEPT_BYTES: Final = 64 << 20  # packets of smaller files stay in memory between indexing and decoding
 SETTLING_SECONDS: Final = 1.0  # time decoded before a requested part, so that the decoder has settled
@@ -71,7 +72,9 @@ class Recording:
         self._kept: list[Any] | None = None
         if known_facts is None:
             small = self.container.size <= MAX_KEPT_BYTES
-            known_facts, kept = probe_container(self.container, deadline, error_log, keep=small)
+            known_facts, kept = probe_container(
+                open_container, self.container, deadline, error_log, keep=small
+            )
             if small:
                 self._kept = kept
             else:
@@ -102,11 +105,17 @@ class Recording:
         """
         if self._kept is not None:
             yield from _numbered(self._kept, {k: s for k, s in self.streams.items() if k in ranges}, ranges)
+        elif self.facts.apart:
+            for kind in sorted(ranges):  # sound first: it takes less memory until the other is read
+                self.rewind()
+                yield from _LargeFileReader(self, {kind: ranges[kind]}, flush_decoders).run()
         else:
             yield from _LargeFileReader(self, ranges, flush_decoders).run()
 
     def demuxed(self, streams: Sequence[Any]) -> Iterator[Any]:
         """Yield the packets of the given streams, from the current position in the file to its end."""
+        if self.facts.apart:
+            read_alone(self.container, [stream.index for stream in streams])
         return demuxed(self.container, streams, self.deadline, self.error_log)
 
 

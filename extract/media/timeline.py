@@ -21,6 +21,7 @@ FORWARD_JUMP: Final = (
     10.0  # seconds forward that no recording makes by itself; FFmpeg's `dts_delta_threshold`
 )
 BACKWARD_JUMP: Final = 0.5  # seconds back that exceed rounding
+LONGEST_STILL: Final = 86_400.0  # seconds that no picture stands still, whatever duration the file states
 DURATION_MARGIN: Final = 2.0  # seconds that times may exceed the duration in the header
 # Seconds back where only display times are known: pictures are stored in decoding order.
 REORDERED_JUMP: Final = 2.0
@@ -75,7 +76,7 @@ def _is_sane(track: Track, restarts: bool, longest: float | None) -> bool:
     if not len(times):
         return True
     steps = np.diff(times, prepend=times[0])
-    limit = FORWARD_JUMP if restarts else np.inf
+    limit = FORWARD_JUMP if restarts else LONGEST_STILL
     inside = longest is None or float(times.max() - times[0]) <= longest + DURATION_MARGIN
     # A forward jump alone may be a picture that stands still. If the clock comes back, there is a backward step.
     return bool((steps >= -track.back).all() and (steps <= limit).all() and inside)
@@ -138,16 +139,24 @@ class _TrackClock:
         assert self.last is not None
         return self._returns_to(self._ranks[number], self.last - self.base)
 
-    def correction_of_first_packets(self, number: int) -> float | None:
-        """Return how many seconds to add to the first few packets of a stream, if their times are too late; else None.
+    def correction_of_first_packets(self, number: int, others: float | None) -> float | None:
+        """Return how many seconds to add to the first packets of a stream, if their times are too late; else None.
 
-        The times are too late if they jump back after these packets and never reach the earlier level again.
+        The times are too late if they jump back after these packets and never reach the earlier level again. Where the
+        first packets are many, the times must also jump to where the other streams are.
+
+        Args:
+            number: index of the first packet.
+            others: latest corrected time of the other streams, seconds; None if they say nothing about this stream.
         """
         rank = self._ranks[number]
         ends = [*self._later_jumps(rank), len(self._times)][:2]
-        if len(ends) < 2 or ends[0] - rank > _MAX_WRONG_FIRST or ends[1] - ends[0] <= ends[0] - rank:
+        if len(ends) < 2 or ends[1] - ends[0] <= ends[0] - rank:
             return None
         before, after = self._times[ends[0] - 1], self._times[ends[0]]
+        near = FORWARD_JUMP + (ends[0] - rank) * self.usual
+        if ends[0] - rank > _MAX_WRONG_FIRST and (others is None or abs(after + self.base - others) > near):
+            return None
         return (
             after - self.usual - before if after < before and not self._returns_to(ends[0], before) else None
         )
@@ -217,9 +226,13 @@ class _Repair:
         near = [o for o in offsets if others and abs(raw + o - max(others)) <= FORWARD_JUMP]
         clock.base = near[0] if near else offsets[0]
         # The stream begins inside a recording that was joined on.
-        if others and not near and raw + clock.base < max(others):
+        joined = bool(others) and not near and raw + clock.base < max(others)
+        if joined:
             self._join(clock, raw)
-        wrong = clock.correction_of_first_packets(number)
+        alone = not others or near or joined
+        wrong = clock.correction_of_first_packets(number, None if alone else max(others))
+        if wrong is None and not alone and raw + clock.base - max(others) > LONGEST_STILL:
+            self._join(clock, raw)
         clock.excursion = None if wrong is None else clock.base + wrong
 
     def _handle_jump(self, clock: _TrackClock, number: int, raw: float) -> None:
@@ -253,7 +266,7 @@ class _Repair:
     def _is_meant(self, clock: _TrackClock, now: float) -> bool:
         """Return whether a forward jump is intended: the container allows it, and the stated duration includes it."""
         gap = clock.gap(now)
-        if gap < 0 or (self._restarts and gap > FORWARD_JUMP):
+        if gap < 0 or gap > (FORWARD_JUMP if self._restarts else LONGEST_STILL):
             return False
         assert self._start is not None
         return self._longest is None or now - self._start <= self._longest + DURATION_MARGIN

@@ -151,6 +151,32 @@ def test_a_stream_that_begins_late_is_left_there() -> None:
     assert not heard.any() and np.flatnonzero(pictures).tolist() == [10]
 
 
+@pytest.mark.parametrize("count", [3, 30])
+def test_a_long_wrong_beginning_is_set_before_what_follows_where_the_other_stream_is(count: int) -> None:
+    """As in the first fragment of mp4; the duration that the file states comes from the wrong time."""
+    wrong = even(100)
+    wrong[:count] += 2.0**45
+    tracks = [track(even(100), np.arange(0, 200, 2)), track(wrong, np.arange(1, 200, 2))]
+    pictures, sound = corrections(tracks, False, 2.0**45 + 4)
+    assert not pictures.any()
+    np.testing.assert_allclose(wrong + sound, even(100), atol=0.02)
+
+
+def test_a_stream_that_begins_days_later_begins_where_the_other_stream_is() -> None:
+    """As where the clock of flv wraps; what follows begins anew at 0."""
+    wrong = np.concatenate([4e6 + even(60), even(40)])
+    tracks = [track(even(100), np.arange(0, 200, 2)), track(wrong, np.arange(1, 200, 2))]
+    pictures, sound = corrections(tracks, False, None)
+    assert not pictures.any()
+    np.testing.assert_allclose(wrong + sound, even(100), atol=0.05)
+
+
+def test_no_picture_stands_still_for_days_whatever_the_file_states() -> None:
+    times = even(100)
+    times[50:] += 1e9
+    np.testing.assert_allclose(mended(times, longest=1e9 + 4), even(100), atol=1e-6)
+
+
 def test_a_clock_of_33_bits_that_wraps_goes_on() -> None:
     wrap = 2**33 / 90_000
     times = (wrap - 5 + even(250)) % wrap
