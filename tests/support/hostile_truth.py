@@ -19,9 +19,16 @@ THUMB: Final = (32, 24)  # width, height
 MOST: Final = 600  # pictures
 _FORMAT: Final = re.compile(r"Input #0, ([\w,]+), from")
 _SHOWN: Final = re.compile(r"Parsed_showinfo\S* @ \w+\] \[info\] n: *\d+ pts: *\S+ +pts_time: *(\S+)")
+_PACKET: Final = re.compile(
+    r"\[showinfo @ \w+\] \[info\] n: *\d+ size: *(\d+) pts:\S+ pt:(\S+) .*?adler32:(\S+)"
+)
 _HEARD: Final = re.compile(r"Parsed_ashowinfo\S* @ \w+\] \[info\] n:\d+ .*? channels:(\d+) .*?rate:(\d+) ")
 
 Thumbs = NDArray[np.uint8]
+
+_WRITING: Final = re.compile(
+    r"\[(null|rawvideo|f32le) @"
+)  # what the outputs complain of is no error of the data
 
 
 @dataclass(frozen=True)
@@ -31,21 +38,29 @@ class Truth:
     Attributes:
         thumbs: small copies of all pictures, in order, [n, 24, 32, 3].
         times: time of each picture in seconds; NaN if it has none.
+        stated: time that the file states for each packet of pictures in seconds; NaN if it states none.
+        twice: number of packets of pictures that are copies of earlier ones, with the same time.
         samples: mono sound at the sampling rate `rate`.
         formats: names of the demuxer that FFmpeg chose; empty if it found none.
         changes: whether sampling rate or number of channels changed within the file.
         complained: whether FFmpeg reported errors.
+        starved: whether FFmpeg could not get the memory that the file asks for.
+        turned: whether FFmpeg turned the pictures by an angle that no camera states.
         late: whether FFmpeg took longer than the time limit.
     """
 
     thumbs: Thumbs
     times: NDArray[np.float64]
+    stated: NDArray[np.float64]
+    twice: int
     samples: NDArray[np.float32]
     rate: int
     channels: int
     formats: frozenset[str]
     changes: bool
     complained: bool
+    starved: bool
+    turned: bool
     late: bool
 
     @property
@@ -65,24 +80,44 @@ def truth_of(path: Path, seconds: float) -> Truth:
         "-frames:v",
         str(MOST),
     )
-    raw, said, late = _run(path, (*pictures, "-fps_mode", "passthrough", "-f", "rawvideo"), seconds)
+    packets = (
+        "-map",
+        "0:V:0?",
+        "-c",
+        "copy",
+        "-frames:v",
+        str(MOST),
+        "-bsf:v",
+        "showinfo",
+        "-f",
+        "null",
+        "-",
+    )
+    shown = (*pictures, "-fps_mode", "passthrough", "-f", "rawvideo")
+    raw, said, late = _run(path, shown, seconds, packets)
     thumbs = np.frombuffer(raw, np.uint8, len(raw) // (THUMB[0] * THUMB[1] * 3) * THUMB[0] * THUMB[1] * 3)
     thumbs = thumbs.reshape(-1, THUMB[1], THUMB[0], 3)
     times = [float("nan") if t == "NOPTS" else float(t) for t in _SHOWN.findall(said)][: len(thumbs)]
     mono = "ashowinfo,aresample=ochl=mono:rematrix_maxval=1"
     raw, heard, slow = _run(path, ("-map", "0:a:0?", "-af", mono, "-f", "f32le"), seconds)
+    copies = _PACKET.findall(said)
+    stated = [float("nan") if at == "NOPTS" else float(at) for _, at, _ in copies]
     kinds = list(dict.fromkeys(_HEARD.findall(heard)))
     channels, rate = map(int, kinds[0]) if kinds else (0, 0)
     found = _FORMAT.search(said) or _FORMAT.search(heard)
     return Truth(
         thumbs,
         np.array([*times, *[float("nan")] * (len(thumbs) - len(times))]),
+        np.array(stated, np.float64),
+        len(copies) - len(set(copies)),
         np.frombuffer(raw, "<f4", len(raw) // 4).astype(np.float32),
         rate,
         channels,
         frozenset(found[1].split(",")) if found else frozenset(),
         len(kinds) > 1,
-        "[error]" in said + heard,
+        any("[error]" in line and not _WRITING.match(line) for line in (said + heard).splitlines()),
+        "Cannot allocate memory" in said + heard,
+        "Odd rotation angle" in said,
         late or slow,
     )
 
@@ -92,9 +127,12 @@ def thumb_of(image: NDArray[np.uint8]) -> Thumbs:
     return np.asarray(Image.fromarray(image).resize(THUMB, Image.Resampling.BOX))
 
 
-def _run(path: Path, output: tuple[str, ...], seconds: float) -> tuple[bytes, str, bool]:
+def _run(
+    path: Path, output: tuple[str, ...], seconds: float, more: tuple[str, ...] = ()
+) -> tuple[bytes, str, bool]:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "level+info", "-nostdin", "-nostats", "-threads", "1"]
-    command += ["-i", f"file:{path}", *output, "pipe:1"]
+    # Times as the file states them; those that it leaves out are filled in, or a lost picture would shift all others.
+    command += ["-copyts", "-fflags", "+genpts", "-i", f"file:{path}", *output, "pipe:1", *more]
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired as error:
