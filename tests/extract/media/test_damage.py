@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+import extract.media.recording
 from ercache.manifest import MediaRef
 from ercache.reasons import Reason
 from extract.media import Clip, Span, read_spans
@@ -184,8 +185,13 @@ def test_a_damaged_header_of_the_pictures_does_not_cost_the_sound(
     assert read(path, data[:40] + bytes(1000)).no_sound is not None
 
 
-def test_a_damaged_table_of_one_stream_does_not_end_the_reading_of_the_other(tmp_path: Path) -> None:
-    """The last pieces of the sound lie beyond the end of the file, if one believes their table."""
+@pytest.mark.parametrize("large", [False, True])
+def test_a_damaged_table_of_one_stream_does_not_end_the_reading_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    """Some pieces of one stream lie beyond the end of the file, if one believes their table."""
+    if large:
+        monkeypatch.setattr(extract.media.recording, "MAX_KEPT_BYTES", 0)
     path = tmp_path / "a.mp4"
     data = bytearray(recording(path))
     for place in range(2):
