@@ -1,0 +1,72 @@
+"""Read DailyDialog's text files: one dialogue per line, its turns ended by `__eou__`, its labels in files beside it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from extract.corpora.common.listing import FolderListing
+from extract.corpora.common.text_corpus import TextParts, choose_file, read_text
+from extract.corpora.dailydialog.facts import FOLDERS
+
+END_OF_TURN: Final = "__eou__"
+KINDS: Final = (
+    "dialogues_",
+    "dialogues_emotion_",
+    "dialogues_act_",
+)  # beginnings of the three file names of a part
+
+
+@dataclass(frozen=True)
+class RawDialogue:
+    """A dialogue as written in the release. A label is -1 if it is not a number.
+
+    Attributes:
+        where: file and line or row.
+        texts: the turns, without blanks at their ends.
+        emotions, acts: numbers of the labels; there may be more or fewer than turns.
+    """
+
+    where: str
+    texts: tuple[str, ...]
+    emotions: tuple[int, ...]
+    acts: tuple[int, ...]
+
+
+def has_lines(folder: FolderListing) -> bool:
+    """Whether a folder holds any of the text files of a part."""
+    return any(folder.files_named(kind + name + ".txt") for kind in KINDS for name in FOLDERS.values())
+
+
+def read_lines(folder: FolderListing, part: str, found: TextParts) -> list[RawDialogue]:
+    """Read the three text files of a part; faults say which are absent or do not fit together."""
+    names = [kind + FOLDERS[part] + ".txt" for kind in KINDS]
+    paths = [choose_file(folder, name, found) for name in names]
+    found.faults += [
+        f"{name} is nowhere below this folder"
+        for name, path in zip(names, paths, strict=True)
+        if path is None
+    ]
+    texts = [read_text(folder, path, found) for path in paths if path is not None]
+    if len(texts) < len(names) or None in texts:
+        return []
+    words, emotions, acts = ((text or "").rstrip().split("\n") for text in texts)
+    if not len(words) == len(emotions) == len(acts):
+        found.faults.append(
+            f"{part}: {names[0]} has {len(words)} lines, {names[1]} {len(emotions)}, {names[2]} {len(acts)}; "
+            "which labels belong to which dialogue is unknown"
+        )
+        return []
+    return [
+        RawDialogue(f"{paths[0]}, line {number}", turns_of(line), numbers_of(emotion), numbers_of(act))
+        for number, (line, emotion, act) in enumerate(zip(words, emotions, acts, strict=True), start=1)
+    ]
+
+
+def turns_of(line: str) -> tuple[str, ...]:
+    """Split a line into turns. A last turn without `__eou__` counts, too."""
+    *turns, rest = (turn.strip() for turn in line.split(END_OF_TURN))
+    return (*turns, rest) if rest else tuple(turns)
+
+
+def numbers_of(line: str) -> tuple[int, ...]:
+    """Return the numbers of a line of labels; -1 for a word that is none."""
+    return tuple(int(word) if word.isascii() and word.isdigit() else -1 for word in line.split())
