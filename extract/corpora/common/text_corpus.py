@@ -101,7 +101,7 @@ def digest_or_none(folder: FolderListing, path: str) -> str | None:
 
 
 def refuse(corpus: str, folder: FolderListing, found: TextParts, how: str) -> None:
-    """Raise an error with all faults, if there are any or no utterance was found.
+    """Raise an error with all faults, if there are any or a part holds no utterance.
 
     Args:
         how: what the user should give; archives that are still packed are named before it.
@@ -109,7 +109,8 @@ def refuse(corpus: str, folder: FolderListing, found: TextParts, how: str) -> No
     Raises:
         CorpusError: the corpus cannot be used.
     """
-    faults = found.faults or ([] if found.utterances else ["its files hold no utterance"])
+    held = {u.part for u in found.utterances}
+    faults = found.faults or [f"{part} holds no utterance" for part in PARTS if part not in held]
     if not faults:
         return
     more = [f"and {len(faults) - MOST} more"] if len(faults) > MOST else []
