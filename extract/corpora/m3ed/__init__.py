@@ -1,0 +1,5 @@
+"""M3ED: Chinese dialogues of two from television series; ercache reads their texts and emotions."""
+
+from extract.corpora.m3ed.scan import ENTRY
+
+__all__ = ["ENTRY"]
