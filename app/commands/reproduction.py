@@ -82,7 +82,7 @@ def reproduce(
             table(("share of the true class", *outcome.among), shares, title="as printed in the paper")
     if note := read_paper(paper).note:
         say(f"published results: {note}")
-    for verdict in ("stand-in", "not runnable"):
+    for verdict in ("stand-in", "no effect here", "not runnable"):
         reasons: dict[str, list[str]] = {}
         for r in rows:
             if r.verdict == verdict:

@@ -1,6 +1,7 @@
 """Reproduces published tables: trains each row as an experiment on local caches, and compares the scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,15 +10,16 @@ from ercache.digests import digest_of
 from ercache.errors import ErcacheError, UsageError
 from ercache.params.load import suggestion
 from ercache.params.schema import ExperimentParams, Params, Task, split_array_name
+from fusion.evaluation.equal_rows import resolved, without_effect
 from fusion.experiment.resolve import experiment_of
-from fusion.papers import Paper, TableRow, papers, read_paper
+from fusion.papers import Paper, PaperTable, TableRow, papers, read_paper
 from fusion.papers.deviations import deviations_of, in_short
 from fusion.runs.schema import as_json, read_run
 from fusion.training.run import digests_of, train_experiment
 from fusion.training.seed import EpochCallback
 
 PLACE = "reproduce"  # subfolder of data/models for these runs, which are no experiments of params.yaml
-RowStatus = Literal["reproduced", "differs", "stand-in", "not runnable", "another system"]
+RowStatus = Literal["reproduced", "differs", "stand-in", "no effect here", "not runnable", "another system"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class RowResult:
         published: metric -> published percent on this corpus; empty if the paper has no score.
         ours: metric -> `{"mean", "std", "ci95"}` of our test scores, as fractions.
         verdict: how our scores compare with the published ones.
-        why: why the row was not trained, or the first points in which our experiment deviates from the row.
+        why: why the row was not trained, or the first points in which our experiment deviates from the row. A row of
+            `no effect here` is the same network as another row of the table, although the paper's two differ.
         run: folder of the run.
         per_class: class -> our test scores of this class.
         confusion: our confusion matrix on test.
@@ -75,7 +78,8 @@ def reproduce(
 
     A row is trained on every corpus that params.yaml names for the paper and that has been scanned. Finished runs are
     found again by the digest of the experiment: a killed reproduction continues where it was, equal rows of several
-    tables share one run, and a row that equals an experiment of params.yaml takes the experiment's run.
+    tables share one run, and a row that equals an experiment of params.yaml takes the experiment's run. A row whose
+    switches have no effect here is not trained.
 
     Args:
         key: key of the paper.
@@ -115,9 +119,26 @@ def reproduce(
         for on in chosen:
             if table is None and not paper.concerns(part, on):
                 continue
+            (whole,) = paper.select(part.key)
+            idle = without_effect(paper, whole, dict(_entries_of(whole, bases[on], params)))
             for one in part.rows:
+                if one.name in idle:
+                    figures = one.published.get(on, {})
+                    yield RowResult(part.key, one.name, on, figures, {}, "no effect here", idle[one.name])
+                    continue
                 base = base_of(one, bases[on])
                 yield _run_row(paper, part.key, one, on, base, params, data, device, progress)
+
+
+def _entries_of(
+    table: PaperTable, bases: str | Mapping[Task, str], params: Params
+) -> Iterator[tuple[str, ExperimentParams]]:
+    """Yield the name and the experiment of each row of a table that the base experiments have features for."""
+    for row in table.rows:
+        base = base_of(row, bases)
+        if row.model is not None and base in params.experiments:
+            with suppress(ErcacheError):  # the row tells its error when it is run
+                yield row.name, resolved(entry_of(row, params.experiments[base], base))
 
 
 def experiments_of(bases: str | Mapping[Task, str]) -> list[str]:
@@ -209,7 +230,7 @@ def _run_row(
     if row.model is None:
         return RowResult(table, row.name, corpus, published, {}, "another system")
     try:
-        entry = entry_of(row, params.experiments[base], base)
+        entry = resolved(entry_of(row, params.experiments[base], base))
         run = _trained(entry, params, data, device, progress)
     except ErcacheError as error:
         remedy = f" ({error.hint})" if error.hint else ""
@@ -241,14 +262,22 @@ def _trained(
     """Return the run folder of an experiment; the experiment is trained first, unless an equal run exists already.
 
     Equal runs have the same settings and caches.
+
+    Args:
+        entry: the experiment, with the values of all switches.
     """
     name = f"{PLACE}/{digest_of(entry.model_dump(mode='json'))[:16]}"
-    same = [other for other, known in params.experiments.items() if known == entry]
+    same = [other for other, known in params.experiments.items() if _is_same(known, entry)]
     with_row = params.model_copy(update={"experiments": {**params.experiments, name: entry}})
-    experiment = experiment_of(name, with_row)
-    wanted = digests_of(experiment, with_row, data, device)
-    for folder in (data / "models" / other for other in (name, *same)):
+    for other in (name, *same):
+        folder, experiment = data / "models" / other, experiment_of(other, with_row)
+        wanted = digests_of(experiment, with_row, data, device)
         if folder.is_dir() and read_run(folder).provenance.run_digest == wanted:
             return folder
     train_experiment(name, with_row, data, device=device, progress=progress)
     return data / "models" / name
+
+
+def _is_same(known: ExperimentParams, entry: ExperimentParams) -> bool:
+    """Whether an experiment of params.yaml is the same as a row, whose switches all have their values."""
+    return known.model == entry.model and known.corpus == entry.corpus and resolved(known) == entry

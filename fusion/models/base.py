@@ -26,6 +26,11 @@ def no_checkpoints(config: Any, modalities: Collection[str]) -> list[str]:
     return []
 
 
+def no_idle_switches(config: Any, roles: Collection[str]) -> dict[str, str]:
+    """Return an empty dictionary: the default for models whose switches always have an effect."""
+    return {}
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """The registry entry of a fusion model: what it takes, how to build it, and how its paper trains it.
@@ -53,6 +58,7 @@ class ModelEntry:
             utterances of a dialogue; None if memory does not grow with the number of pairs.
         marks: config -> notes that must stand beside every result with this config.
         checkpoints: (config, modalities) -> keys of the checkpoints that the model itself loads.
+        idle: (config, modalities or roles that have a feature) -> switches without any effect there: name -> reason.
     """
 
     key: str
@@ -69,6 +75,7 @@ class ModelEntry:
     pair_bytes: Callable[[Any, int], float] | None = None
     marks: Callable[[Any], list[str]] = no_marks
     checkpoints: Callable[[Any, Collection[str]], list[str]] = no_checkpoints
+    idle: Callable[[Any, Collection[str]], Mapping[str, str]] = no_idle_switches
 
     def resolve(self, preset: str, overrides: Mapping[str, Any]) -> BaseModel:
         """Return the config (all switches) of a preset, with the values of `overrides` in place of the preset's.

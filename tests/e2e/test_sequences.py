@@ -117,6 +117,9 @@ def test_cues_is_trained_for_both_tasks_from_tokens_and_frames_in_the_caches(
 @pytest.mark.full
 def test_a_row_of_cues_is_reproduced_with_what_stands_in(extracted: Project) -> None:
     project = extracted.here
-    rows = project.json("reproduce", "cues", "3", "--row", "w/o TMF", "--corpus", "demo")
-    assert [(r["row"], r["verdict"]) for r in rows] == [("w/o TMF", "stand-in")]
+    rows = project.json("reproduce", "cues", "3", "--row", "w/o PE", "--corpus", "demo")
+    assert [(r["row"], r["verdict"]) for r in rows] == [("w/o PE", "stand-in")]
     shutil.rmtree(project.folder / "data/models/reproduce")
+    said = project.ercache("reproduce", "cues", "3", "--row", "w/o TMF", "--corpus", "demo")
+    assert "no effect here: 3 w/o TMF: the same network as 'full'" in said.stderr
+    assert not (project.folder / "data/models/reproduce").exists()

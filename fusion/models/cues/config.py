@@ -1,6 +1,6 @@
 """The switches of Cues: the settings under `config` of an experiment in params.yaml."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +15,7 @@ RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "paper": _RECIPE,
     "paper_epc": {**_RECIPE, "select": "uar"},
 }
+RELATION_SWITCHES: Final = ("kwrt", "squeeze", "kwrt_linear", "kwrt_symmetric")  # of Eq. 1
 
 
 def _is(usual: object) -> Callable[[object], bool]:
@@ -127,3 +128,18 @@ class CuesConfig(BaseModel):
     def past(self) -> int | None:
         """Number of earlier utterances in a speech window; None for all earlier utterances."""
         return None if self.context_utterances == "all" else self.context_utterances - 1
+
+
+def idle_switches(config: CuesConfig, roles: Collection[str]) -> dict[str, str]:
+    """Return the switches that have no effect with some inputs: name -> reason.
+
+    Args:
+        config: all switches.
+        roles: inputs that have a feature, such as `text` and `audio`, but not `matrix`.
+    """
+    idle: dict[str, str] = {}
+    if "matrix" not in roles:
+        idle |= dict.fromkeys(RELATION_SWITCHES, "needs a matrix of word relations, and no feature has one")
+    if "audio" not in roles:
+        idle |= dict.fromkeys(("pe", "mfm_blocks"), "concerns speech, and there is none")
+    return idle

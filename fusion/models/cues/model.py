@@ -21,7 +21,7 @@ from fusion.layers.masked import masked_mean, safe_key_mask
 from fusion.models.base import ModelEntry, Widths
 from fusion.models.cues import sound_reader, text_reader
 from fusion.models.cues.bridges import SIZES, Bridges
-from fusion.models.cues.config import RECIPES, CuesConfig
+from fusion.models.cues.config import RECIPES, CuesConfig, idle_switches
 from fusion.models.cues.prosody import BANDS, RELEASED, Prosody
 from fusion.models.cues.relations import Relations, mean_word_states
 from fusion.models.cues.sound_reader import SoundReader
@@ -403,6 +403,7 @@ ENTRY = ModelEntry(
     widths={"text": 768, "words": SPAN, "matrix": 1, "audio": 768, "mel": 1024, "pitch": 1, "bands": BANDS},
     classes=7,
     recipes=RECIPES,
+    idle=idle_switches,
     roles={"text": ("text", "words", "matrix"), "audio": ("audio", "mel", "pitch", "bands")},
     checkpoints=_checkpoints,
 )
