@@ -12,6 +12,7 @@ from fusion.evaluation.ranking import Ranking, rank_systems
 from fusion.evaluation.scored_run import ScoredRun, read_scored_runs
 from fusion.evaluation.significance import compare_pair, holm
 from fusion.experiment.resolve import experiment_of
+from fusion.papers.deviations import recorded_deviations
 from fusion.runs.schema import RunRecord, as_json, read_run
 
 # Task -> model that the others are compared with.
@@ -107,8 +108,9 @@ def against_reference(group: list[System]) -> list[dict[str, Any]]:
 
     Returns:
         One dictionary per model with `system`, `model`, `modalities`, `parameters`, `seeds`, `validation`, `test`
-            (`{"mean", "std", "ci95"}` for each metric) and `marks`. All but the reference also have `difference`,
-            `ci95`, `p` and `p_mcnemar`. The p values are Holm-corrected over all models.
+            (`{"mean", "std", "ci95"}` for each metric), `marks` and `deviations` (from the paper of the model; None
+            if it has no paper). All but the reference also have `difference`, `ci95`, `p` and `p_mcnemar`. The p values
+            are Holm-corrected over all models.
     """
     fullest = _fullest(group)
     outcomes = _outcomes(fullest.values())
@@ -187,4 +189,5 @@ def _described(system: System) -> dict[str, Any]:
         "validation": as_json(run.validation),
         "test": as_json(run.test),
         "marks": run.marks,
+        "deviations": recorded_deviations(run),
     }

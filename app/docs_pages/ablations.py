@@ -1,11 +1,12 @@
 """Tables for docs/systems.md: ablations of choices that the papers leave open, with validation scores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from app.docs_pages.tables import line
 from ercache.metrics import METRICS
 from ercache.params.schema import Params
+from ercache.wording import count_noun
 from fusion.experiment.resolve import Experiment, experiment_of
 from fusion.search.ablation import PLACE, value_of_switch
 from fusion.search.log import Trial, read_searches
@@ -13,13 +14,16 @@ from fusion.search.log import Trial, read_searches
 HEAD = ("open choice", "switch", "used here", "alternative", "{} (std)", "difference to ours")
 
 
-def ablations_text(params: Params, reports: Path) -> Iterator[str]:
+def ablations_text(
+    params: Params, reports: Path, deviations: Mapping[str, Sequence[str] | None]
+) -> Iterator[str]:
     """Write a heading and a table for every experiment that an ablation search has varied.
 
     The scores come from the last search in the log of the experiment.
 
     Args:
         reports: folder with the logs of the searches.
+        deviations: name of an experiment -> in which points it differs from its paper; None if it has no paper.
 
     Yields:
         Paragraphs of Markdown.
@@ -31,7 +35,11 @@ def ablations_text(params: Params, reports: Path) -> Iterator[str]:
         place = f"`{path.stem}` on {base.entry.corpus}, validation, {base.training.seeds} seeds"
         yield f"## Open choices of {base.model.key}: {place}"
         metric = METRICS[first.metric].in_a_sentence
-        yield f"Unchanged: {metric} {_score(first)}."
+        points = deviations.get(path.stem)
+        differs = (
+            f" `{path.stem}` differs from its paper in {count_noun(len(points), 'point')}." if points else ""
+        )
+        yield f"Unchanged: {metric} {_score(first)}.{differs}"
         rows = [_row(base, trial, first) for trial in found[1:]]
         yield "\n".join(
             [line([name.format(metric) for name in HEAD]), line(["---"] * len(HEAD)), *map(line, rows)]

@@ -13,12 +13,13 @@ from fusion.evaluation.ranking import Ranking
 INK: Final = "#1f2933"
 MUTED: Final = "#7b8794"
 PALE: Final = "#e4e7eb"
-ACCENT: Final = "#0072b2"  # colour of published systems; the others are baselines
+ACCENT: Final = "#0072b2"  # colour of the models of papers; the others are baselines
 ROW: Final = 0.30  # height of a row, inches
 CD_ROW: Final = -1.1  # position of the critical difference, above the first system
 TICK: Final = (CD_ROW - 0.18, CD_ROW + 0.18)
 KEY: Final = (
-    "blue: systems of papers · a bar joins systems whose ranks differ by less than the critical difference"
+    "blue: models of papers, which differ from the papers' systems (see the table)\n"
+    "a bar joins systems whose ranks differ by less than the critical difference"
 )
 GAP: Final = 0.22  # ranks between two bars
 STYLE: Final[dict[Any, Any]] = {
@@ -39,7 +40,7 @@ def draw_ranking(
         path: file to write.
         found: names, mean ranks and critical difference of the systems.
         scores: text to write beside each system, by the name of the system.
-        published: names of systems that are drawn in the colour of published systems.
+        published: names of systems with the model of a paper; they have a colour of their own.
         title: title of the picture.
     """
     count = len(found.names)

@@ -17,14 +17,17 @@ from app.systems import (
     reference_of,
 )
 from ercache.params.schema import Params
+from ercache.wording import count_noun
 from fusion.evaluation.ranking import LEVEL, Ranking
 from fusion.papers import papers
+from fusion.papers.deviations import in_short, recorded_deviations
 from fusion.search.log import read_searches
 from fusion.search.sweep import apply_values
 
 BEGIN: Final = "<!-- `ercache systems --write docs/systems.md` makes these tables -->"
 END: Final = "<!-- end of the tables -->"
 SCORES: Final = ("accuracy", "macro_f1", "uar")
+DIFFERS: Final = "differs from its paper in"
 SMALLEST: Final = 0.001  # smaller p values are written as `< 0.001`
 
 
@@ -72,39 +75,40 @@ def tables_text(parts: Sequence[SystemsSection], params: Params, sweeps: Path, s
         if part.singles:
             found.append(_single_table(part.singles))
         found.append(_search_table(group, params, sweeps))
-    return "\n\n".join([*found, *ablations_text(params, sweeps.parent)])
+    deviations = {s.name: recorded_deviations(s.run) for part in parts for s in part.group}
+    return "\n\n".join([*found, *ablations_text(params, sweeps.parent, deviations)])
 
 
 def _reference_table(rows: Sequence[dict[str, Any]], reference: str) -> str:
     head = (
         "system", "modalities", "parameters", "seeds", "weighted F1 (std)", "95 % interval", "accuracy", "macro F1",
-        "UAR", f"minus {reference}", "95 % interval", "p", "p McNemar",
+        "UAR", f"minus {reference}", "95 % interval", "p", "p McNemar", DIFFERS,
     )  # fmt: skip
     lines = [line(head), line(["---"] * len(head))]
     for row in rows:
         lines.append(
             line((
                 f"`{row['system']}`", ", ".join(row["modalities"]), f"{row['parameters']:,}", str(row["seeds"]),
-                *_score(row), *(f"{row['test'][m]['mean']:.3f}" for m in SCORES), *_compared(row),
+                *_score(row), *(f"{row['test'][m]['mean']:.3f}" for m in SCORES), *_compared(row), _differs(row),
             ))
         )  # fmt: skip
-    return "\n".join([*lines, *_marks(rows)])
+    return "\n".join([*lines, *_remarks([*_stand_ins(rows), *_marks(rows)])])
 
 
 def _single_table(rows: Sequence[dict[str, Any]]) -> str:
     head = (
         "system", "modality", "weighted F1 (std)", "95 % interval", "all modalities", "minus this one",
-        "95 % interval", "p", "p McNemar", "all are better",
+        "95 % interval", "p", "p McNemar", "all are better", DIFFERS,
     )  # fmt: skip
     lines = [line(head), line(["---"] * len(head))]
     for row in rows:
         lines.append(
             line((
                 f"`{row['system']}`", row["modalities"][0], *_score(row), f"`{row['full']}`", *_compared(row),
-                "yes" if row["better"] else "no",
+                "yes" if row["better"] else "no", _differs(row),
             ))
         )  # fmt: skip
-    return "\n".join([*lines, *_marks(rows)])
+    return "\n".join([*lines, *_remarks(_marks(rows))])
 
 
 def _search_table(group: Sequence[System], params: Params, sweeps: Path) -> str:
@@ -144,9 +148,31 @@ def _p(value: float) -> str:
 
 
 def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Write the warnings that belong to the scores in the tables (such as random weights) as a Markdown list."""
-    marks = [f"`{row['system']}`: {mark}" for row in rows for mark in row["marks"]]
-    return ["", *(f"- {sentence}" for sentence in marks)] if marks else []
+    """Return the warnings that belong to the scores in the tables, such as random weights."""
+    return [f"`{row['system']}`: {mark}" for row in rows for mark in row["marks"]]
+
+
+def _stand_ins(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say of each system with a paper's model in which points it is not the paper's system; the first two in words."""
+    return [
+        f"`{row['system']}` is the model of [its paper](papers/{row['model']}.md), not the paper's system: "
+        f"{in_short(row['deviations'])}"
+        for row in rows
+        if row["deviations"]
+    ]
+
+
+def _differs(row: Mapping[str, Any]) -> str:
+    """Return in how many points a system differs from its paper; empty for a model without a paper."""
+    found = row["deviations"]
+    if found is None:
+        return ""
+    return count_noun(len(found), "point") if found else "nothing"
+
+
+def _remarks(sentences: Sequence[str]) -> list[str]:
+    """Return the lines of a Markdown list below a table."""
+    return ["", *(f"- {sentence}" for sentence in sentences)] if sentences else []
 
 
 def _ranking_text(found: Ranking) -> str:

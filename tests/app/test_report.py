@@ -315,6 +315,7 @@ def test_marks_are_shown_beside_the_result(page: str) -> None:
 def test_the_report_lists_in_which_points_a_run_deviates_from_its_paper(page: str) -> None:
     text = " ".join(Page(page).text.split())
     assert re.search(r"deviates from its paper in \d+ points", text)
+    assert re.search(r"not its paper's system: \d+ deviations", text)  # in the plot
     assert "corpus demo, the paper uses meld and iemocap" in text
     assert "text feature minilm: encoder unknown, the paper uses text/m2fnet-roberta" in text
 

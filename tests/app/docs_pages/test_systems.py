@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.docs_pages.systems import BEGIN, END, sections, tables_text, write_page
+from app.docs_pages.systems import BEGIN, DIFFERS, END, sections, tables_text, write_page
 from app.docs_pages.tables import page_with_table
 from app.systems import (
     against_reference,
@@ -23,6 +23,7 @@ from ercache.errors import UsageError
 from ercache.params.schema import Params
 from fusion.evaluation.scored_run import read_scored_runs
 from fusion.evaluation.significance import compare_pair, holm
+from fusion.papers import papers
 from fusion.training.run import train_experiment
 from tests.support.toy_corpus import FEATURES, write_toy
 
@@ -155,3 +156,40 @@ def test_the_page_has_its_place_and_a_row_for_every_model() -> None:
     assert shown <= set(experiments)
     neural = {"m2fnet", "avafn", "bc_lstm", "dialogue_rnn", "mmgcn", "transformer", "concat"}
     assert neural | {"logistic", "majority"} <= {experiments[name]["model"] for name in shown}
+
+
+def test_a_model_of_a_paper_says_in_which_points_it_is_not_the_papers_system(data: Path) -> None:
+    told = {"concat": ["corpus toy, the paper uses meld", "split a", "history 3"], "concat_text": []}
+    systems = [
+        replace(s, run=s.run.model_copy(update={"deviations": told.get(s.name)}))
+        for s in trained_systems(params(), data / "models")
+    ]
+    text = tables_text(sections(systems), params(), data / "reports/sweeps", "page")
+    rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `")}
+    tables = [part for part in text.split("\n\n") if DIFFERS in part.splitlines()[0]]
+    cells = {row.split("`")[1]: row.split(" | ")[-1] for part in tables for row in part.splitlines()[2:]}
+    assert cells == {
+        "bc_lstm": " |",
+        "concat": "3 points |",
+        "bc_lstm_text": " |",
+        "concat_text": "nothing |",
+    }
+    assert rows.keys() == cells.keys()
+    assert (
+        "- `concat` is the model of [its paper](papers/concat.md), not the paper's system: "
+        "corpus toy, the paper uses meld; split a; and 1 more"
+    ) in text
+    assert "`bc_lstm` is the model of" not in text
+
+
+def test_no_row_of_the_page_has_a_papers_model_without_its_deviations() -> None:
+    text = (ROOT / "docs/systems.md").read_text(encoding="utf-8")
+    experiments = yaml.safe_load((ROOT / "params.yaml").read_text())["experiments"]
+    scored = [part for part in text.split("\n\n") if "| p McNemar |" in part.splitlines()[0]]
+    rows = [row for part in scored for row in part.splitlines()[2:]]
+    assert len(rows) > 40 and all(DIFFERS in part.splitlines()[0] for part in scored)
+    for row in rows:
+        of_paper = experiments[row.split("`")[1]]["model"] in papers()
+        assert bool(re.search(r"\| [1-9]\d* points \|$", row)) == of_paper, row
+    choices = [line for line in text.splitlines() if line.startswith("Unchanged: ")]
+    assert choices and all("differs from its paper in" in line for line in choices)
