@@ -120,7 +120,7 @@ def reproduce(
             if table is None and not paper.concerns(part, on):
                 continue
             (whole,) = paper.select(part.key)
-            idle = without_effect(paper, whole, dict(_entries_of(whole, bases[on], params)))
+            idle = without_effect(paper, whole, dict(entries_of(whole, bases[on], params)))
             for one in part.rows:
                 if one.name in idle:
                     figures = one.published.get(on, {})
@@ -130,7 +130,7 @@ def reproduce(
                 yield _run_row(paper, part.key, one, on, base, params, data, device, progress)
 
 
-def _entries_of(
+def entries_of(
     table: PaperTable, bases: str | Mapping[Task, str], params: Params
 ) -> Iterator[tuple[str, ExperimentParams]]:
     """Yield the name and the experiment of each row of a table that the base experiments have features for."""
