@@ -208,7 +208,7 @@ def _demo(rows: Sequence[Row]) -> str:
         "## Demo corpus: against features that need no training\n",
         "Linear probe fitted on the train part, scored on the test part (`python -m bench.demo_extractors`); "
         "extractors as params.yaml has them (from scratch, trained on the demo's train part). "
-        "`m2fnet_dual` and `mel_resnet18` are M2FNet's networks, but not its extractors: small pictures, random weights "
+        "`m2fnet_dual` and `mel_resnet18` are M2FNet's networks, not its extractors: small pictures, random weights "
         "at the start, few epochs, and emotions of the demo corpus instead of identities of CASIA-WebFace.\n",
         "| feature | seeds | weighted F1 | each seed | test utterances |",
         "|---|---|---|---|---|",

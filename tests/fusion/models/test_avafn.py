@@ -21,7 +21,8 @@ from fusion.experiment.resolve import experiment_of
 from fusion.experiment.source import read_source
 from fusion.layers.cells import gru_step
 from fusion.models.avafn.config import AvafnConfig
-from fusion.models.avafn.model import ENTRY, Avafn, ContextAttention
+from fusion.models.avafn.model import ENTRY, Avafn
+from fusion.models.avafn.recurrence import ContextAttention
 from fusion.models.base import parameters
 from fusion.training.seed import build_model, prepare_datasets
 from tests.support import literal_avafn

@@ -25,9 +25,10 @@ from fusion.data.ragged import Steps
 from fusion.layers.clips import ClipBatch, pad_to_length, weaken_modalities
 from fusion.layers.masked import ConvBlock, masked_attention, masked_max, resample_lengths
 from fusion.models import MODELS
+from fusion.models.avtca.attention import Intermediate, StreamAttention
 from fusion.models.avtca.config import AvtcaConfig
 from fusion.models.avtca.face_frames import FaceFrames, augment_frames, normalize_frames, scale_pixels
-from fusion.models.avtca.model import Avtca, Intermediate, StreamAttention
+from fusion.models.avtca.model import Avtca
 from fusion.papers import read_paper
 from fusion.training.run import train_experiment
 from tests.fusion.data.test_sequences import steps_of, write_steps

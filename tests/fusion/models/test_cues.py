@@ -19,9 +19,9 @@ from fusion.data.batches import Batch
 from fusion.models import MODELS
 from fusion.models.cues.bridges import Bridges
 from fusion.models.cues.config import CuesConfig
-from fusion.models.cues.model import CrossLayer
 from fusion.models.cues.prosody import Prosody
 from fusion.models.cues.relations import Relations, mean_word_states
+from fusion.models.cues.transformers import CrossLayer
 from fusion.papers import read_paper
 from tests.support.cues_batches import WIDTHS, batch_of, model_of, utterance
 
