@@ -13,9 +13,9 @@ from fusion.papers.original import PaperExtractor, PaperFeature, PaperRun
 
 
 def planned_deviations(params: Params, tables: PaperTables) -> list[str]:
-    """List the entries of the project that differ from the paper's, one sentence each; empty if there are none.
+    """List where params.yaml and the paper's file differ from the paper, one sentence each; empty if nowhere.
 
-    What only a run can show, such as the content of checkpoints, is in the run's own list of deviations.
+    A finished run has a list of its own, which also compares what was read, such as the content of checkpoints.
     """
     paper = read_paper(tables.paper)
     found: list[str] = []

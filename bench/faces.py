@@ -239,8 +239,9 @@ def speeds(finders: Mapping[str, Finder], clips: Sequence[Frames]) -> dict[str, 
     """Measure frames per second of each face policy and of facenet-pytorch (best of several rounds).
 
     Returns:
-        Two dicts: `frames_per_second`, detector -> speed; `over_facenet`, policy -> its speed divided by the speed of
-        facenet-pytorch (one picture in each call or all in one call, whichever is faster).
+        Two dicts. `frames_per_second`: name of a face policy, or of a way to call facenet-pytorch (one picture in each
+        call, or all in one call) -> speed. `over_facenet`: name of a face policy -> its speed divided by the speed of
+        the faster way to call facenet-pytorch.
     """
     import torch
 

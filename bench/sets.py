@@ -38,7 +38,7 @@ SETS: Final[Mapping[SetName, Mapping[str, Mapping[str, Any]]]] = {
 
 
 def features(name: SetName, policy: FacePolicy) -> list[Feature]:
-    """Return the features of one of the sets of `SETS`, ready for extraction.
+    """Return the features (encoder, params and weights) that one of the benchmark's sets in `SETS` extracts.
 
     Args:
         name: name of the set, such as `sound`.

@@ -84,7 +84,7 @@ def import_(
 
 
 def undeclared_lines(features: Sequence[str]) -> list[str]:
-    """Write the lines of params.yaml that make imported features usable, for those that it does not name yet."""
+    """Return the lines that a user must add to params.yaml to use imported features that are not named there."""
     try:
         declared = read_yaml(PARAMS_FILE).get("features") if PARAMS_FILE.is_file() else None
     except ParamsError:  # every command that reads the params tells what is wrong with them

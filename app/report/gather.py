@@ -24,7 +24,7 @@ class CacheIndex:
 
     Attributes:
         path: path relative to the folder of the caches.
-        digest: sha256 of the content, as the file itself stores it.
+        digest: sha256 of the content that is written in the file; it is not computed here.
     """
 
     path: str

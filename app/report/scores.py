@@ -91,8 +91,8 @@ class GroupView:
 
     Attributes:
         floor: scores of the majority baseline, in percent.
-        floor_at: position of the baseline's weighted F1 on the axis, in percent.
-        pairs_note: why no pairs were compared; "" if pairs were compared.
+        floor_at: where the plot draws the baseline's weighted F1, in percent of the axis' length.
+        pairs_note: why the report compares no pairs of runs; "" if it does.
     """
 
     corpus: str

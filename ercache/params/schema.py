@@ -280,10 +280,10 @@ class PretrainParams(Strict):
 
 
 class PipelineParams(Strict):
-    """What the pipeline computes for one corpus. Short forms in params.yaml: the name of a profile, or a list of names.
+    """What the pipeline computes for one corpus. `CORPUS: NAME` or `CORPUS: [NAME, ...]` gives the profiles alone.
 
     Attributes:
-        profiles: profiles of params.yaml, and papers that have runs on this corpus (papers/PAPER.yaml).
+        profiles: names of lists of features: profiles of params.yaml, or papers with runs on this corpus.
         modalities: the modalities to extract. `ercache init` leaves out those that the corpus does not have.
     """
 

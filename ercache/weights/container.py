@@ -1,7 +1,8 @@
 """Check a file in the format of `torch.save`, before torch reads it.
 
-There are two such formats: a zip archive (torch 1.6 and later), and a sequence of pickles (older versions). Torch
-trusts the sizes in a zip archive and hashes any key in a pickle, so a malicious file could crash the process.
+There are two such formats: a zip archive (torch 1.6 and later), and a sequence of pickles (older versions). A malicious
+file could crash the process: torch believes every size that a zip archive states, and lets any object of a pickle be
+the key of a dictionary. Such files are refused here.
 """
 
 import mmap

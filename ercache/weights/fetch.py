@@ -1,4 +1,4 @@
-"""Download the files of a checkpoint, and check them before they are added."""
+"""Download the files of a checkpoint, and check them before they enter the folder of checkpoints."""
 
 import os
 import tempfile

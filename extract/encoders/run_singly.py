@@ -11,7 +11,7 @@ def encode_usable(
     fault: Callable[[Sample], Missing | None],
     forward: Callable[[list[Sample]], Iterable[Encoded]],
 ) -> list[Encoded | Missing]:
-    """Encode the usable samples together, and return the results in the order of the samples.
+    """Encode the usable samples together. Return one result per sample, in order: what `forward` gives, or the fault.
 
     Args:
         samples: one sample per utterance.

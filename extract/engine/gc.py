@@ -92,7 +92,9 @@ def needed_records(
     out: Path,
     find_packed: Callable[[Manifest, Feature, Path], set[bytes]] = packed_units,
 ) -> NeededRecords:
-    """Collect the keys of all results that an extraction of these features and manifests would look for in the store.
+    """Collect the keys of the results that the next extraction of these features would take from the store.
+
+    Results that a cache file already holds are listed apart.
 
     Args:
         manifests: manifests of the project.

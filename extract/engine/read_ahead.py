@@ -41,8 +41,8 @@ class ArrivingClips:
 class MemoryBudget:
     """Limits the memory of clips that are read but not yet taken by a worker: at most the limit, plus one clip.
 
-    Only the first unfinished file may exceed the limit, by one clip at a time, and only when the workers have taken all
-    clips of earlier jobs. Without this exception, a worker could wait forever for a clip that does not fit.
+    A clip that does not fit has to wait. The exception is the next clip of the oldest file that is still being read: it
+    is let in once the workers have taken everything else. Otherwise a clip larger than the limit would wait forever.
     """
 
     def __init__(self, max_bytes: float) -> None:

@@ -27,7 +27,7 @@ def no_checkpoints(config: Any, modalities: Collection[str]) -> list[str]:
 
 
 def no_idle_switches(config: Any, roles: Collection[str]) -> dict[str, str]:
-    """Return an empty dictionary: the default for models whose switches always have an effect."""
+    """Return no switch without effect: the default for models in which every switch changes the network."""
     return {}
 
 

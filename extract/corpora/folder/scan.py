@@ -7,8 +7,8 @@ transcript is an utterance; its times say where it is in the recording. Without 
 utterance whose speaker and text are unknown.
 
 Speakers come from the table's column or from the subtitles (see subtitles.py); otherwise they are `unknown`. Label sets
-are the label columns of the table. Their values are listed under `corpora.folder.label_sets` in params.yaml; otherwise
-they are all values in the table, sorted.
+are the label columns of the table. The values of a label set are those that `corpora.folder.label_sets` in params.yaml
+lists, or, if it lists none, all values in the table, sorted.
 """
 
 from collections.abc import Iterable, Sequence

@@ -110,7 +110,8 @@ class WhisperSmall:
     def _spectrum(self, sound: FloatArray) -> Any:
         """Return the log-mel spectrogram of one clip, [80, 3000].
 
-        Levels far below the loudest one of the clip are raised to a floor, so each clip is processed alone.
+        Very low levels are raised to a floor that depends on the loudest level of the clip, so every clip is processed
+        by itself.
         """
         features = self._mel(np.asarray(sound), sampling_rate=RATE, return_tensors="pt")
         return features.input_features[0]

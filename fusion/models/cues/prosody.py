@@ -180,7 +180,7 @@ class Prosody(nn.Module):
     def codes_of_tracks(
         self, pitch: WindowedSequence, bands: WindowedSequence, lengths: Tensor, longest: int
     ) -> Tensor:
-        """Encode pitch classes and mel bands as codes, and resample the codes to the length of the speech features.
+        """Encode pitch classes and mel bands, and resample the codes (the encoder's outputs) to the length of h_a.
 
         Args:
             pitch: pitch class of each of the T frames of N windows, [N, T].
