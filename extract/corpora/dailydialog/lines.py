@@ -48,6 +48,10 @@ def read_lines(folder: FolderListing, part: str, found: TextParts) -> list[RawDi
     texts = [read_text(folder, path, found) for path in paths if path is not None]
     if len(texts) < len(names) or None in texts:
         return []
+    empty = [path for path, text in zip(paths, texts, strict=True) if not (text or "").strip()]
+    found.faults += [f"{path}: holds no line" for path in empty]
+    if empty:
+        return []
     words, emotions, acts = ((text or "").rstrip().split("\n") for text in texts)
     if not len(words) == len(emotions) == len(acts):
         found.faults.append(

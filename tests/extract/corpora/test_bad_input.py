@@ -15,6 +15,9 @@ from extract.corpora import CORPORA
 from extract.corpora.common.listing import describe_unreadable
 from extract.corpora.meld.transcript import read_table
 from extract.corpora.mosei.labels import COLUMNS, KEYS, read_raters
+from tests.extract.corpora.test_dailydialog import lines as dailydialog
+from tests.extract.corpora.test_emorynlp import tables as emorynlp
+from tests.extract.corpora.test_m3ed import corpus as m3ed
 from tests.support.corpus_folder import filmed, put
 from tests.support.iemocap_tree import PAIR, write_annotation
 
@@ -66,6 +69,18 @@ TREES: dict[str, Tree] = {
     "mosei": mosei,
     "folder": folder,
     "iemocap": iemocap,
+    "dailydialog": dailydialog,
+    "emorynlp": emorynlp,
+    "m3ed": m3ed,
+}
+
+
+# What a scan says of an annotation file without content, if it is not the general message.
+EMPTY = {
+    "meld": "{}: has no column",
+    "emorynlp": "{}: has no column",
+    "m3ed": "{}: not readable JSON",
+    "dailydialog": "{}: holds no line",
 }
 
 
@@ -77,7 +92,7 @@ def scan(corpus: str, root: Path) -> Manifest:
 
 
 def texts(root: Path) -> list[Path]:
-    return [p for p in root.rglob("*") if p.suffix in (".csv", ".txt") and p.is_file()]
+    return [p for p in root.rglob("*") if p.suffix in (".csv", ".txt", ".json") and p.is_file()]
 
 
 @pytest.mark.parametrize("corpus", TREES)
@@ -91,7 +106,7 @@ def test_line_ends_and_byte_order_marks_change_no_utterance(tmp_path: Path, corp
     assert scan(corpus, root).utterances == plain.utterances
 
 
-@pytest.mark.parametrize("corpus", ["meld", "cremad", "folder"])
+@pytest.mark.parametrize("corpus", ["meld", "cremad", "folder", "dailydialog", "emorynlp", "m3ed"])
 def test_tables_that_are_not_utf_8_are_refused_by_name(tmp_path: Path, corpus: str) -> None:
     root = TREES[corpus](tmp_path / "r")
     (path, *_) = texts(root)
@@ -105,12 +120,13 @@ def test_tables_that_are_not_utf_8_are_refused_by_name(tmp_path: Path, corpus: s
 @pytest.mark.parametrize(
     "what", [Reason.OUTSIDE_ROOT, Reason.NOT_A_FILE, Reason.EMPTY_FILE, Reason.GIT_LFS_POINTER]
 )
-@pytest.mark.parametrize("corpus", ["meld", "cremad", "iemocap"])
+@pytest.mark.parametrize("corpus", ["meld", "cremad", "iemocap", "dailydialog", "emorynlp", "m3ed"])
 def test_an_annotation_that_may_not_be_opened_is_never_read_nor_waited_for(
     tmp_path: Path, corpus: str, what: Reason
 ) -> None:
     root = TREES[corpus](tmp_path / "r")
-    path = next(p for p in texts(root) if p.parent.name in ("r", "processedResults", "EmoEvaluation"))
+    folders = ("r", "processedResults", "EmoEvaluation", "validation", "emorynlp")
+    path = next(p for p in texts(root) if p.parent.name in folders)
     kept = path.rename(tmp_path / "kept")
     if what is Reason.OUTSIDE_ROOT:
         path.symlink_to(kept)
@@ -126,8 +142,8 @@ def test_an_annotation_that_may_not_be_opened_is_never_read_nor_waited_for(
     with pytest.raises(CorpusError) as caught:
         scan(corpus, root)
     told = describe_unreadable(path.name, Missing(what))
-    if corpus == "meld" and what is Reason.EMPTY_FILE:
-        told = f"{path.name}: has no column"
+    if what is Reason.EMPTY_FILE:
+        told = EMPTY.get(corpus, told).format(path.name)
     assert told in str(caught.value)
 
 

@@ -18,6 +18,9 @@ from extract.corpora.demo.generator.story import PARTS, write_story
 from extract.corpora.folder import scan as clips
 from extract.corpora.ravdess import scan as ravdess
 from tests.extract.corpora.test_cremad import names as clips_of_cremad
+from tests.extract.corpora.test_dailydialog import lines
+from tests.extract.corpora.test_emorynlp import jsons
+from tests.extract.corpora.test_m3ed import corpus as m3ed
 from tests.extract.corpora.test_mosei import csd
 from tests.extract.corpora.test_ravdess import names as files_of_ravdess
 from tests.support.corpus_folder import put
@@ -35,6 +38,9 @@ PROMISES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "mosei": {"standard": ("dialogue", "speaker", "take")},
     "ravdess": dict.fromkeys(("actors", "avtca", "katerynach"), ("dialogue", "speaker", "take")),
     "cremad": dict.fromkeys(("actors", "avtca"), ("dialogue", "speaker", "take")),
+    "dailydialog": {"official": ("dialogue",)},
+    "emorynlp": {"official": ("dialogue",)},
+    "m3ed": {"official": ("dialogue", "speaker")},
     "folder": {"dialogues": ("dialogue",), "speakers": ("dialogue", "speaker", "take")},
 }
 # The same of test against the others alone: sessions have speakers of their own, but train and dev share theirs.
@@ -113,6 +119,18 @@ def dialogues(root: Path) -> Manifest:
     return scan("folder", put(root, "utterances.csv", "dialogue,speaker,text\n" + "\n".join(rows)))
 
 
+def dailydialog_(root: Path) -> Manifest:
+    return scan("dailydialog", lines(root))
+
+
+def emorynlp_(root: Path) -> Manifest:
+    return scan("emorynlp", jsons(root))
+
+
+def m3ed_(root: Path) -> Manifest:
+    return scan("m3ed", m3ed(root))
+
+
 needs_meld = pytest.mark.skipif(not MELD.is_dir(), reason="needs ../shared/meld (the real MELD transcripts)")
 needs_emodb = pytest.mark.skipif(
     not EMODB.is_dir(), reason="needs ../shared/media/emodb (225 real sound files)"
@@ -126,6 +144,9 @@ BUILDERS = [
     cremad_,
     pytest.param(clips_, marks=needs_emodb),
     dialogues,
+    dailydialog_,
+    emorynlp_,
+    m3ed_,
 ]
 
 
