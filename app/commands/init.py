@@ -50,7 +50,7 @@ def init(
 ) -> None:
     """Add a corpus to the project, and print what will run and what is lacking. What you wrote in params.yaml stays.
 
-    Runs of papers: [dim]ercache init m2fnet avafn meld --root /data/MELD.Raw[/]
+    Example: [dim]ercache init m2fnet avafn meld --root /data/MELD.Raw[/]
 
     A folder of your own: [dim]ercache init --folder ~/talks[/]
 
