@@ -25,6 +25,7 @@ MAX_REORDERED_PACKETS: Final = 16  # distance in packets by which pictures may b
 _SURELY_LATER: Final = 2 * MAX_REORDERED_PACKETS
 # Pictures by which FFmpeg's guess of a missing decoding time may lie behind the display time, or behind a leap of it.
 _MAX_LATE_GUESS: Final = 4
+_NONE: Final = np.empty(0)
 
 
 def ticks_of(seconds: Any, tick: float) -> Any:
@@ -32,7 +33,9 @@ def ticks_of(seconds: Any, tick: float) -> Any:
     return np.clip(np.rint(seconds / tick), -MAX_TICKS, MAX_TICKS).astype(np.int64)
 
 
-def display_shift(pts: Ticks, dts: Ticks, shift: Times, tick: float, last: float) -> Times:
+def display_shift(
+    pts: Ticks, dts: Ticks, shift: Times, tick: float, last: float, single: NDArray[np.bool_]
+) -> Times:
     """Return how many seconds to add to the display time of each of a stream's n packets, [n].
 
     Usually this is `shift`. But where a picture's display time contradicts its decoding time, it is set to a place
@@ -44,9 +47,11 @@ def display_shift(pts: Ticks, dts: Ticks, shift: Times, tick: float, last: float
         shift: how many seconds are added to the decoding time of each packet, [n].
         tick: length of a tick, seconds.
         last: time by which the whole file has been displayed, seconds.
+        single: packets that cannot have the display time of another, [n].
     """
     both = (pts != NO_TIME) & (dts != NO_TIME)
     wrong = _contradicted(pts, dts, both, shift, tick, last) if both.any() else both
+    wrong |= _coinciding(pts, dts, single & both & ~wrong, shift, tick)
     if not wrong.any():
         return shift
     steps = ticks_of(shift, tick)
@@ -105,6 +110,29 @@ def _contradicted(
     return contradicted
 
 
+def _coinciding(
+    pts: Ticks, dts: Ticks, which: NDArray[np.bool_], shift: Times, tick: float
+) -> NDArray[np.bool_]:
+    """Return which of some packets have the display time of another one and belong elsewhere, bool [n].
+
+    If the nearest free place is later, the packets that are decoded later belong there, otherwise those before.
+    """
+    found = np.zeros(len(pts), bool)
+    numbers = np.flatnonzero(which)
+    shown, decoded = ((stamps * tick + shift)[numbers] for stamps in (pts, dts))
+    order = np.argsort(
+        np.rint(shown / tick), kind="stable"
+    )  # of those at one time, the first is decoded first
+    equal = np.diff(np.rint(shown[order] / tick)) == 0
+    if not equal.any():
+        return found
+    free = np.append(_free_slots(decoded, decoded, shown), np.inf)
+    after = np.minimum(np.searchsorted(free, shown[order]), len(free) - 1)
+    is_later = free[after] - shown[order] <= shown[order] - np.where(after > 0, free[after - 1], -np.inf)
+    found[numbers[order]] = np.append(False, equal) & is_later | np.append(equal, False) & ~is_later
+    return found
+
+
 def _steps_to(places: NDArray[np.intp], count: int) -> NDArray[np.int64]:
     """Return how many packets after each of `count` packets the next of some sorted places is, [count]."""
     following = np.append(places, 2 * count + _MAX_LATE_GUESS)
@@ -126,7 +154,7 @@ def _places(
 ) -> Times:
     """Return display times for the m packets whose own are wrong, seconds, [m].
 
-    If the correction of the next right packet, or of the one before, makes the packet's own time fit, this is its time.
+    If the correction of the next right packet makes the packet's own time fit, this is its time.
     Each of the others gets the free place next to where it would usually be displayed. Packets that follow each other,
     and whose display times are near each other, keep the order of these times.
     """
@@ -137,10 +165,7 @@ def _places(
     period = _period(decoded[both])
     found = _fitting(own, shift, right, wrong, wanted, period)
     left = np.isnan(found)
-    delay = float(np.median(shown - np.sort(decoded[right]))) if len(shown) else 0.0
-    slots = np.sort(decoded[both]) + delay
-    taken = np.sort(np.append(shown, found[~left]))
-    free: list[float] = slots[_distance(slots, taken) > period / 2].tolist()
+    free: list[float] = _free_slots(decoded[both], decoded[right], shown, found[~left]).tolist()
     numbers, ranks = np.flatnonzero(wrong)[left], np.flatnonzero(left)
     reach = MAX_REORDERED_PACKETS * period
     is_apart = (np.diff(numbers) > MAX_REORDERED_PACKETS) | (np.abs(np.diff(own[numbers])) > reach)
@@ -148,6 +173,22 @@ def _places(
         times = sorted(_take_nearest(free, float(wanted[rank]), reach) for rank in ranks[group])
         found[ranks[group[np.argsort(own[numbers[group]], kind="stable")]]] = times
     return found
+
+
+def _free_slots(decoded: Times, some: Times, shown: Times, more: Times = _NONE) -> Times:
+    """Return the places that pictures leave free, seconds, sorted.
+
+    These are the decoding times plus the usual delay, where no picture is displayed.
+
+    Args:
+        decoded: decoding times of all pictures, seconds.
+        some: decoding times of the n pictures whose display times are right, seconds, [n].
+        shown: these display times, seconds, [n].
+        more: other display times that are taken, seconds.
+    """
+    delay = float(np.median(np.sort(shown) - np.sort(some))) if len(shown) else 0.0
+    slots = np.sort(decoded) + delay
+    return slots[_distance(slots, np.sort(np.append(shown, more))) > _period(decoded) / 2]
 
 
 def _fitting(
@@ -158,21 +199,17 @@ def _fitting(
     wanted: Times,
     period: float,
 ) -> Times:
-    """Return the own times of the m wrong packets with the correction of a right neighbour, seconds; NaN if none fits.
+    """Return the own times of the m wrong packets with the correction of the next right one, seconds; NaN if unfit.
 
-    It fits if it is near the wanted time and no right packet is displayed then, [m].
+    A time fits if it is near the wanted time and no right packet is displayed then, [m].
     """
-    found = np.full(len(wanted), np.nan)
     numbers = np.flatnonzero(right)
     if not len(numbers):
-        return found
-    shown = np.sort((own + shift)[right])
-    after = np.searchsorted(numbers, np.flatnonzero(wrong))
-    for neighbour in (np.minimum(after, len(numbers) - 1), np.maximum(after - 1, 0)):
-        moved = own[wrong] + shift[numbers[neighbour]]
-        fits = (np.abs(moved - wanted) <= _rounding(period)) & (_distance(moved, shown) > period / 2)
-        found = np.where(np.isnan(found) & fits, moved, found)
-    return found
+        return np.full(len(wanted), np.nan)
+    following = np.minimum(np.searchsorted(numbers, np.flatnonzero(wrong)), len(numbers) - 1)
+    moved = own[wrong] + shift[numbers[following]]
+    is_free = _distance(moved, np.sort((own + shift)[right])) > period / 2
+    return np.where(is_free & (np.abs(moved - wanted) <= _rounding(period)), moved, np.nan)
 
 
 def _period(decoded: Times) -> float:

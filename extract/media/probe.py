@@ -273,10 +273,11 @@ def _display_shift(column: list[Any], stream: Any, shift: Times, last: float, is
     """Return how many seconds to add to the display time of each packet; `shift` is added to its decoding time."""
     _, pts, dts, *_, shown, _ = column
     tick = float(stream.time_base)
-    if _has_decoding_times(column, stream):
-        shift = display_shift(pts, dts, shift, tick, last)
     # In mov and mp4, each packet is a picture of its own, and has a time of its own.
-    single = shown & (pts != NO_TIME) if is_mov else np.zeros(len(pts), bool)
+    is_single = is_mov and stream.type == "video"
+    single = shown & (pts != NO_TIME) if is_single else np.zeros(len(pts), bool)
+    if _has_decoding_times(column, stream):
+        shift = display_shift(pts, dts, shift, tick, last, single)
     return apart(pts, shift, tick, single) if stream.type == "video" else shift
 
 

@@ -1,5 +1,7 @@
 """A picture is displayed where its decoding time allows it, and no two pictures at one time."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,9 +28,18 @@ def stream(groups: int) -> tuple[Ticks, Ticks]:
     return pts, decoding_times(pts)
 
 
-def mended(pts: Ticks, dts: Ticks, shift: NDArray[np.float64] | None = None, last: float = np.inf) -> Ticks:
+def mended(
+    pts: Ticks,
+    dts: Ticks,
+    shift: NDArray[np.float64] | None = None,
+    last: float = np.inf,
+    single: bool = False,
+) -> Ticks:
     """Corrected display times, in ticks."""
-    added = display_shift(pts, dts, np.zeros(len(pts)) if shift is None else shift, TICK, last)
+    no_shift = np.zeros(len(pts))
+    added = display_shift(
+        pts, dts, no_shift if shift is None else shift, TICK, last, np.full(len(pts), single)
+    )
     return pts + np.rint(added / TICK).astype(int)
 
 
@@ -92,6 +103,25 @@ def test_a_display_time_that_leaps_before_the_decoding_time_leaps_with_it(ahead:
     pts_there[61 - ahead :] += 2000
     dts[61:] += 2000
     np.testing.assert_array_equal(mended(pts_there, dts, shift), pts)
+
+
+@pytest.mark.parametrize("place", range(4, 118))
+def test_of_two_pictures_at_one_time_the_less_usual_one_is_wrong(place: int) -> None:
+    pts, dts = stream(40)
+    damaged = pts.copy()
+    damaged[place] -= 300
+    np.testing.assert_array_equal(mended(damaged, dts), damaged)  # it may stand in the file twice
+    np.testing.assert_array_equal(mended(damaged, dts, single=True), pts)
+
+
+def test_many_damaged_times_are_mended_in_little_time() -> None:
+    pts, dts = stream(30_000)
+    begin = time.monotonic()
+    damaged = np.where(np.arange(len(pts)) % 2, pts - 200_000, pts)
+    assert len(np.unique(mended(damaged, dts, single=True))) > 0.9 * len(pts)
+    pairs = pts // 200 * 200
+    mended(pairs, dts, single=True)
+    assert time.monotonic() - begin < 10
 
 
 def test_mended_times_that_meet_are_moved_apart() -> None:
