@@ -1,5 +1,6 @@
 """A project folder as a user has it, with the tiny demo corpus made by the real command."""
 
+import csv
 import io
 import json
 import os
@@ -14,14 +15,17 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from app import cli
 from ercache.cache import Array, CacheFile
 from ercache.manifest import Utterance, read_manifest, write_manifest
+from extract.corpora.meld.scan import CLIP_FOLDERS
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SHARED = ROOT.parent / "shared"
+TURNS = 3  # of each part of a small corpus
 
 
 @dataclass(frozen=True)
@@ -154,8 +158,53 @@ def make_project(tmp_path_factory: pytest.TempPathFactory, demo_corpus: Path) ->
 
 
 @pytest.fixture(scope="session")
-def extracted(make_project: MakeProject) -> Project:
-    """A project whose default profile has been extracted; not to be changed."""
-    project = make_project()
-    project.ercache("extract", "demo")
-    return project
+def make_small(
+    make_project: MakeProject, demo_corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> MakeProject:
+    """Projects on the first turns of each part: what is extracted many times need not be much."""
+    root = tmp_path_factory.mktemp("few") / "demo"
+    shutil.copytree(demo_corpus, root)
+    for part, folder in CLIP_FOLDERS.items():
+        table = root / f"{part}_sent_emo.csv"
+        with table.open(encoding="utf-8", newline="") as stream:
+            header, *rows = csv.reader(stream)
+        named = [header.index(name) for name in ("Dialogue_ID", "Utterance_ID")]
+        kept = {"dia{}_utt{}.mp4".format(*(row[place] for place in named)) for row in rows[:TURNS]}
+        for clip in (root / folder).iterdir():
+            if clip.name not in kept:
+                clip.unlink()
+        with table.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([header, *rows[:TURNS]])
+
+    def make() -> Project:
+        project = make_project()
+        place = project.folder / "data" / "raw" / "demo"
+        place.unlink()
+        place.symlink_to(root)
+        return project
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def extracted(
+    make_project: MakeProject, demo_corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """A project whose default profile has been extracted, once for all workers of a run; not to be changed."""
+    made = demo_corpus.with_name("extracted")
+    with FileLock(f"{made}.lock"):
+        if not made.is_dir():
+            project = make_project()
+            project.here.ercache("extract", "demo")
+            project.folder.rename(made)
+    folder = tmp_path_factory.mktemp("extracted") / "project"
+    shutil.copytree(made, folder, symlinks=True)
+    return Project(folder, folder / "store")
+
+
+@pytest.fixture
+def copied(extracted: Project, tmp_path: Path) -> Project:
+    """A copy of the extracted project, to be changed."""
+    folder = tmp_path / "copied"
+    shutil.copytree(extracted.folder, folder, symlinks=True)
+    return Project(folder, folder / "store", inside=True)

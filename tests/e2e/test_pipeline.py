@@ -1,6 +1,7 @@
 """From media to report through the command line, and what users see on the way."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_every_utterance_of_the_demo_is_accounted_for(extracted: Project) -> None:
+    extracted = extracted.here
     answer = extracted.json("extract", "demo")
     scanned = extracted.json("scan", "demo", "--out", "again.jsonl")
     count = sum(split["utterances"] for split in scanned["splits"].values())
@@ -38,6 +40,7 @@ def test_every_utterance_of_the_demo_is_accounted_for(extracted: Project) -> Non
 
 
 def test_caches_verify_and_show_their_provenance(extracted: Project) -> None:
+    extracted = extracted.here
     assert extracted.json("cache", "verify", "data/caches") == {"checked": 15, "bad": []}
     info = extracted.json("cache", "info", "data/caches/demo/visual/face_hog.train.h5")
     provenance = info["provenance"]
@@ -59,6 +62,7 @@ def test_train_evaluate_compare_and_report_from_the_caches(extracted: Project) -
         assert answer["selected_on"] == "validation" and len(answer["seeds"]) == 2
         low, high = answer["test"]["weighted_f1"]["ci95"]
         assert 0 <= low <= answer["test"]["weighted_f1"]["mean"] <= high <= 1
+    extracted = extracted.here
     again = extracted.json("evaluate", "data/models/m2fnet")
     run = json.loads((extracted.folder / "data/models/m2fnet/run.json").read_text())
     assert again["test"]["weighted_f1"]["mean"] == pytest.approx(run["test"]["weighted_f1"]["mean"], abs=1e-6)
@@ -84,17 +88,17 @@ def test_stdout_is_the_answer_and_nothing_else(extracted: Project) -> None:
         ["extract", "demo"],
         ["weights", "ls"],
     ):
-        real = extracted if command[0] in ("extract", "models") else extracted.here
+        real = extracted if command[0] == "extract" else extracted.here
         done = real.ercache(*command, "--json")
         json.loads(done.stdout)
         assert done.stderr == "", "a pipe sees no progress"
 
 
-def test_a_partial_run_never_touches_the_canonical_caches(make_project: MakeProject) -> None:
-    project = make_project().here
-    answer = project.json("extract", "demo", "--features", "minilm", "--limit", "3")
+def test_a_partial_run_never_touches_the_canonical_caches(copied: Project) -> None:
+    shutil.rmtree(copied.folder / "data/caches")
+    answer = copied.json("extract", "demo", "--features", "minilm", "--limit", "3")
     assert all(path.startswith("data/partial/") for path in answer["files"])
-    assert project.caches() == {}
+    assert copied.caches() == {}
 
 
 @pytest.mark.parametrize(
@@ -117,9 +121,9 @@ def test_a_partial_run_never_touches_the_canonical_caches(make_project: MakeProj
     ],
 )
 def test_wrong_usage_is_told_and_exits_with_2(
-    make_project: MakeProject, arguments: list[str], told: str
+    make_small: MakeProject, arguments: list[str], told: str
 ) -> None:
-    project = make_project().here
+    project = make_small().here
     if arguments[0] == "train":
         project.ercache("scan", "demo")
     done = project.ercache(*arguments, code=2)
@@ -143,43 +147,35 @@ def test_all_wrong_params_are_told_at_once(make_project: MakeProject) -> None:
         assert part in told
 
 
-def test_a_damaged_cache_is_found_not_used_and_made_again(make_project: MakeProject) -> None:
-    project = make_project().here
-    project.ercache("extract", "demo", "--features", "minilm")
-    path = project.folder / "data/caches/demo/text/minilm.train.h5"
+def test_a_damaged_cache_is_found_not_used_and_made_again(copied: Project) -> None:
+    path = copied.folder / "data/caches/demo/text/minilm.train.h5"
     good = path.read_bytes()
     path.write_bytes(good[:5000] + bytes([good[5000] ^ 1]) + good[5001:])
-    assert project.json("cache", "verify", "data/caches", code=1)["bad"][0]["file"].endswith(
-        "minilm.train.h5"
-    )
-    done = project.ercache("extract", "demo", "--features", "minilm")
+    assert copied.json("cache", "verify", "data/caches", code=1)["bad"][0]["file"].endswith("minilm.train.h5")
+    done = copied.ercache("extract", "demo", "--features", "minilm")
     assert "is damaged" in done.stderr
     assert path.read_bytes() == good
 
 
-def test_a_cache_of_another_corpus_is_refused_by_train(make_project: MakeProject) -> None:
-    project = make_project().here
-    project.ercache("extract", "demo", "--features", "minilm")
-    (project.folder / "data/caches/demo").rename(project.folder / "data/caches/meld")
-    manifest = project.folder / "data/manifests/demo.jsonl"
+def test_a_cache_of_another_corpus_is_refused_by_train(copied: Project) -> None:
+    (copied.folder / "data/caches/demo").rename(copied.folder / "data/caches/meld")
+    manifest = copied.folder / "data/manifests/demo.jsonl"
     text = manifest.read_text().replace('"corpus":"demo"', '"corpus":"meld"', 1)
     manifest.with_name("meld.jsonl").write_text(text)
     manifest.with_name("demo.splits.json").rename(manifest.with_name("meld.splits.json"))
-    with project.params() as params:
+    with copied.params() as params:
         params["experiments"]["m2fnet_text"]["corpus"] = "meld"
-    assert "corpus" in project.ercache("train", "m2fnet_text", code=2).stderr
+    assert "corpus" in copied.ercache("train", "m2fnet_text", code=2).stderr
 
 
-def test_features_of_another_project_are_imported_and_trained_on(make_project: MakeProject) -> None:
-    project = make_project().here
-    project.ercache("extract", "demo", "--features", "mfcc")
+def test_features_of_another_project_are_imported_and_trained_on(copied: Project) -> None:
     for part in ("train", "dev", "test"):
         cache = f"data/caches/demo/audio/mfcc.{part}.h5"
-        project.ercache("cache", "export", cache, "--format", "npz", "--out", f"{part}.npz")
-        project.ercache(
+        copied.ercache("cache", "export", cache, "--format", "npz", "--out", f"{part}.npz")
+        copied.ercache(
             "cache", "import", f"{part}.npz", "--format", "npz", "--corpus", "demo", "--name", "theirs"
         )
-    path = project.folder / "params.yaml"
+    path = copied.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     params["features"]["theirs"] = {"encoder": "imported"}
     params["experiments"] = {
@@ -187,7 +183,7 @@ def test_features_of_another_project_are_imported_and_trained_on(make_project: M
         "same": {"model": "concat", "corpus": "demo", "features": {"audio": ["theirs"]}},
     }
     path.write_text(yaml.safe_dump(params))
-    ours, same = project.json("train", "ours"), project.json("train", "same")
+    ours, same = copied.json("train", "ours"), copied.json("train", "same")
     assert ours["test"] == same["test"]
-    told = project.ercache("extract", "demo", "--features", "theirs", code=2).stderr
+    told = copied.ercache("extract", "demo", "--features", "theirs", code=2).stderr
     assert "was imported from another project and cannot be extracted" in told
