@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -136,33 +134,6 @@ def test_after_an_interrupt_the_command_that_continues_is_printed() -> None:
     )
     assert "run the same command to continue" in done.stderr
     assert "-> ercache train m2fnet --seeds 1" in done.stderr
-
-
-@pytest.mark.e2e
-def test_an_interrupted_extraction_says_how_to_continue(tmp_path: Path, demo_corpus: Path) -> None:
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    environment = {**os.environ, "ERCACHE_STORE": str(tmp_path / "store")}
-    command = [
-        sys.executable,
-        "-m",
-        "app",
-        "extract",
-        "demo",
-        "--root",
-        str(demo_corpus),
-        "--features",
-        "face_hog",
-    ]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
-    )
-    while not list((tmp_path / "store").glob("*.seg")) and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, messages = process.communicate(timeout=120)
-    assert process.returncode in (0, 130), messages  # 0 if the tiny corpus was finished before the signal
-    if process.returncode:
-        assert "run the same command to continue" in messages and "Traceback" not in messages
 
 
 def test_doctor_names_a_read_only_store_and_the_folder_used_instead(tmp_path: Path) -> None:

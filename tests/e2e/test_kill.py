@@ -1,7 +1,6 @@
 """kill -9 at any instant loses nothing: the rerun makes the same bytes as a run without a kill."""
 
 import contextlib
-import csv
 import json
 import os
 import random
@@ -10,13 +9,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
 from ercache.cache import CacheFile, Entry, Status
-from extract.corpora.meld.scan import CLIP_FOLDERS
 from tests.e2e.conftest import MakeProject, Project
 from tests.support.hostile_run import alive, family
 
@@ -27,38 +26,36 @@ FEATURES = (
     "mfcc,face_hog",
 )  # all stages; texts would add seconds of imports to each of many runs
 AIMS = 8  # a short stage may be over before the kill arrives: then aim again
-TURNS = 3  # of each part
 STAGES = ("decode", "faces", "encode", "store", "pack")
 CHILD = "child"  # a process below the engine is killed instead
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run without a kill: its trace, how long it took, and the caches that it made."""
+
+    trace: Path
+    seconds: float
+    caches: dict[str, bytes]
+
+
+def undisturbed(project: Project) -> Undisturbed:
+    trace = project.folder / "undisturbed.jsonl"
+    began = time.monotonic()
+    assert start(project, trace).wait() == 0
+    return Undisturbed(trace, time.monotonic() - began, project.caches())
+
+
 @pytest.fixture(scope="module")
-def make_small(
-    make_project: MakeProject, demo_corpus: Path, tmp_path_factory: pytest.TempPathFactory
-) -> MakeProject:
-    """Projects on the first turns of each part: each of many runs looks for faces in all of its clips."""
-    root = tmp_path_factory.mktemp("few") / "demo"
-    shutil.copytree(demo_corpus, root)
-    for part, folder in CLIP_FOLDERS.items():
-        table = root / f"{part}_sent_emo.csv"
-        with table.open(encoding="utf-8", newline="") as stream:
-            header, *rows = csv.reader(stream)
-        named = [header.index(name) for name in ("Dialogue_ID", "Utterance_ID")]
-        kept = {"dia{}_utt{}.mp4".format(*(row[place] for place in named)) for row in rows[:TURNS]}
-        for clip in (root / folder).iterdir():
-            if clip.name not in kept:
-                clip.unlink()
-        with table.open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream).writerows([header, *rows[:TURNS]])
+def whole(make_project: MakeProject) -> Undisturbed:
+    """The whole tiny corpus, extracted without a kill."""
+    return undisturbed(make_project())
 
-    def make() -> Project:
-        project = make_project()
-        place = project.folder / "data" / "raw" / "demo"
-        place.unlink()
-        place.symlink_to(root)
-        return project
 
-    return make
+@pytest.fixture(scope="module")
+def small(make_small: MakeProject) -> Undisturbed:
+    """The first turns of each part, extracted without a kill."""
+    return undisturbed(make_small())
 
 
 def spans(trace: Path) -> list[dict[str, object]]:
@@ -163,28 +160,31 @@ def reset(project: Project) -> None:
         shutil.rmtree(project.folder / name, ignore_errors=True)
 
 
-def campaign(project: Project, kills: int, seed: int) -> dict[str, int]:
+def campaign(
+    project: Project, without: Undisturbed, kills: int, seed: int, apart: bool = True
+) -> dict[str, int]:
     """Kill runs at drawn instants until every stage was hit; each rerun must give the same bytes.
 
     The engine is killed, and once in five kills a process below it: a reader of media, or a lane.
 
+    Args:
+        apart: whether each kill has an empty store before it and a rerun after it; otherwise a killed run goes on
+            where the one before it was killed, and the only rerun follows the last.
+
     Returns:
         How many kills fell into each stage (a kill may fall into several, or between them), and on a child.
     """
-    trace = project.folder / "trace.jsonl"
-    began = time.monotonic()
-    assert start(project, trace).wait() == 0
-    whole_run = time.monotonic() - began
-    expected = project.caches()
+    trace, expected = project.folder / "trace.jsonl", without.caches
     rng = random.Random(seed)
     hits = dict.fromkeys((*STAGES, CHILD, "between"), 0)
-    files = begun(trace, "decode")
-    plan: list[tuple[str, float]] = [(s, rng.choice(longest(trace, s))) for s in STAGES]
+    files = begun(without.trace, "decode")
+    plan: list[tuple[str, float]] = [(s, rng.choice(longest(without.trace, s))) for s in STAGES]
     plan += [(CHILD, rng.randint(1, files)) for _ in range(kills // 5)]
-    plan += [("", rng.uniform(0.3, 1) * whole_run) for _ in range(kills - len(plan))]
+    plan += [("", rng.uniform(0.3, 1) * without.seconds) for _ in range(kills - len(plan))]
     for stage, when in plan:
-        for _ in range(AIMS):
-            reset(project)
+        for aim in range(AIMS):
+            if apart or aim:
+                reset(project)
             trace.unlink(missing_ok=True)
             if stage == CHILD:
                 hit = kill_child_at(project, int(when), trace, rng)
@@ -195,12 +195,19 @@ def campaign(project: Project, kills: int, seed: int) -> dict[str, int]:
                 break
         for name in hit or {"between"}:
             hits[name] += 1
-        project.ercache("extract", "demo", *FEATURES)
-        assert project.caches() == expected, f"after a kill in {hit or 'between stages'}"
-        files = [p.name for p in (project.folder / "data/caches").rglob("*") if p.is_file()]
-        whole = len(expected) + files.count("coverage.json")
-        assert len(files) == whole, "no torn file is left in a folder that DVC tracks"
+        if apart:
+            assert_mended(project, expected, f"after a kill in {hit or 'between stages'}")
+    assert_mended(project, expected, f"after kills {hits}")
     return hits
+
+
+def assert_mended(project: Project, expected: dict[str, bytes], when: str) -> None:
+    """A rerun makes what a run without a kill makes, and leaves nothing else."""
+    project.here.ercache("extract", "demo", *FEATURES)
+    assert project.caches() == expected, when
+    left = [p.name for p in (project.folder / "data/caches").rglob("*") if p.is_file()]
+    everything = len(expected) + left.count("coverage.json")
+    assert len(left) == everything, "no torn file is left in a folder that DVC tracks"
 
 
 def assert_nothing_less(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
@@ -220,8 +227,8 @@ def entries(content: bytes) -> dict[str, Entry]:
             return {entry.id: entry for entry in cache.entries}
 
 
-def test_a_kill_in_each_stage_leaves_identical_caches(make_small: MakeProject) -> None:
-    hits = campaign(make_small(), kills=len(STAGES) + 2, seed=0)
+def test_a_kill_in_each_stage_leaves_identical_caches(make_small: MakeProject, small: Undisturbed) -> None:
+    hits = campaign(make_small(), small, kills=len(STAGES) + 1, seed=0, apart=False)
     print(f"kills by stage: {hits}")
     assert all(hits[stage] >= 1 for stage in (*STAGES, CHILD)), hits
 
@@ -229,17 +236,14 @@ def test_a_kill_in_each_stage_leaves_identical_caches(make_small: MakeProject) -
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(1, 11))
-def test_a_hundred_kills_in_ten_campaigns(make_project: MakeProject, seed: int) -> None:
-    hits = campaign(make_project(), kills=10, seed=seed)
+def test_a_hundred_kills_in_ten_campaigns(make_project: MakeProject, whole: Undisturbed, seed: int) -> None:
+    hits = campaign(make_project(), whole, kills=10, seed=seed)
     print(f"kills by stage: {hits}")
     assert all(hits[stage] >= 1 for stage in (*STAGES, CHILD)), hits
 
 
-def test_a_killed_lane_is_begun_anew_and_changes_no_byte(make_small: MakeProject) -> None:
+def test_a_killed_lane_is_begun_anew_and_changes_no_byte(make_small: MakeProject, small: Undisturbed) -> None:
     project = make_small()
-    project.ercache("extract", "demo", *FEATURES)
-    expected = project.caches()
-    reset(project)
     trace = project.folder / "trace.jsonl"
     trace.write_text("")
     process = start(project, trace)
@@ -249,14 +253,13 @@ def test_a_killed_lane_is_begun_anew_and_changes_no_byte(make_small: MakeProject
     lanes = [pid for pid in _session(process.pid) if b"spawn_main" in _command(pid)]
     os.kill(lanes[0], signal.SIGKILL)
     assert process.wait() == 0
-    assert project.caches() == expected
+    assert project.caches() == small.caches
 
 
-def test_two_runs_on_one_store_at_once_give_the_same_bytes(make_small: MakeProject) -> None:
+def test_two_runs_on_one_store_at_once_give_the_same_bytes(
+    make_small: MakeProject, small: Undisturbed
+) -> None:
     one, other = make_small(), make_small()
-    one.ercache("extract", "demo", "--features", "mfcc")
-    expected = one.caches()
-    reset(one)
     shared = Project(other.folder, one.store)
     commands = [["ercache", "extract", "demo", "--features", "mfcc"]] * 2
     running = [
@@ -264,11 +267,12 @@ def test_two_runs_on_one_store_at_once_give_the_same_bytes(make_small: MakeProje
         for c, p in zip(commands, (one, shared), strict=True)
     ]
     assert [process.wait() for process in running] == [0, 0]
-    assert one.caches() == shared.caches() == expected
+    sounds = {name: content for name, content in small.caches.items() if "mfcc" in name}
+    assert sounds and one.caches() == shared.caches() == sounds
 
 
-def test_workers_of_a_killed_engine_end_by_themselves(make_project: MakeProject) -> None:
-    project = make_project()
+def test_workers_of_a_killed_engine_end_by_themselves(make_small: MakeProject) -> None:
+    project = make_small()
     process = start(project, project.folder / "trace.jsonl")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and "decode" not in open_stages(project.folder / "trace.jsonl"):
@@ -277,9 +281,9 @@ def test_workers_of_a_killed_engine_end_by_themselves(make_project: MakeProject)
     assert ended(process.pid)
 
 
-def test_ctrl_c_ends_cleanly_with_130_and_the_rerun_goes_on(make_project: MakeProject) -> None:
-    project = make_project()
-    # A clip a shard: what is finished is handed in many times, and most of the run lies behind the sixth.
+def test_ctrl_c_ends_cleanly_with_130_and_says_how_to_go_on(make_small: MakeProject) -> None:
+    project = make_small()
+    # A clip a shard: what is finished is handed in many times, and half of the run lies behind the fourth.
     with project.params() as params:
         params["engine"]["shard"] = 1
     trace = project.folder / "trace.jsonl"
@@ -293,15 +297,16 @@ def test_ctrl_c_ends_cleanly_with_130_and_the_rerun_goes_on(make_project: MakePr
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    # The only lane has handed in five shards when it looks for faces a sixth time; there are 25.
-    while time.monotonic() < deadline and begun(trace, "faces") < 6:
+    # The only lane has handed in three shards when it looks for faces a fourth time; there are nine.
+    while time.monotonic() < deadline and begun(trace, "faces") < 4:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err and out == ""
+    assert "run the same command to continue" in err
     assert ended(process.pid)
-    answer = project.json("extract", "demo", "--features", "mfcc,face_hog")
+    answer = project.here.json("extract", "demo", "--features", "mfcc,face_hog")
     assert answer["reused"] > 0, "what was finished before Ctrl-C is kept"
 
 
