@@ -21,9 +21,9 @@ MEL, DUAL = "mel_resnet18", "m2fnet_dual"
 
 
 @pytest.fixture
-def project(make_project: MakeProject) -> Project:
+def project(make_small: MakeProject) -> Project:
     """A project with tiny trainings, and with media of its own."""
-    made = make_project()
+    made = make_small().here
     path = made.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     for name in (MEL, DUAL):
