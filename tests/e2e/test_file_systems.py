@@ -8,7 +8,7 @@ from tests.e2e.conftest import BIN, MakeProject, Project
 from tests.support.as_on import NOT_GIVEN_UP, NOT_HERE, refuses, refusing
 
 pytestmark = pytest.mark.e2e
-COMMAND = ("extract", "demo", "--features", "mfcc,face_hog,minilm")
+COMMAND = ("extract", "demo", "--features", "mfcc,face_hog")
 
 
 def on(project: Project, *refused: str, command: tuple[str, ...] = COMMAND, code: int = 0) -> str:
@@ -17,18 +17,18 @@ def on(project: Project, *refused: str, command: tuple[str, ...] = COMMAND, code
 
 
 @pytest.fixture(scope="module")
-def usual(make_project: MakeProject) -> Project:
-    project = make_project()
-    project.ercache(*COMMAND)
+def usual(make_small: MakeProject) -> Project:
+    project = make_small()
+    project.here.ercache(*COMMAND)
     return project
 
 
 def test_an_extraction_without_fallocate_and_locks_makes_the_same_bytes(
-    make_project: MakeProject, usual: Project
+    make_small: MakeProject, usual: Project
 ) -> None:
     if not all(refuses(what) for what in ("fallocate", "flock", "locks")):
         pytest.skip(NOT_HERE)
-    project = make_project()
+    project = make_small()
     told = on(project, "fallocate", "flock=37", "locks=37")
     assert "every file is inspected" in told and "Warning" not in told and "Errno" not in told
     assert project.caches() == usual.caches()
@@ -38,12 +38,12 @@ def test_an_extraction_without_fallocate_and_locks_makes_the_same_bytes(
 
 
 def test_a_store_of_somebody_else_is_used_and_left_as_it_is(
-    make_project: MakeProject, usual: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_small: MakeProject, usual: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not refuses("rights"):
         pytest.skip(NOT_GIVEN_UP)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
-    project = Project(make_project().folder, usual.store)
+    project = Project(make_small().folder, usual.store)
     before = {path: path.read_bytes() for path in usual.store.iterdir()}
     for path in before:
         path.chmod(0o444)
