@@ -90,7 +90,7 @@ def _with_section(text: str, section: str, new: Mapping[str, Any]) -> str:
     if isinstance(value, yaml.MappingNode) and value.flow_style:
         return _in_braces(text, value, new)
     if isinstance(value, yaml.MappingNode):
-        return _behind(text, _last_line(value), _lines(new, value.value[0][0].start_mark.column))
+        return _behind(text, last_line(value), _lines(new, value.value[0][0].start_mark.column))
     return _behind(text, key.end_mark.line, _lines(new, _STEP))  # an empty section
 
 
@@ -100,13 +100,13 @@ def _nodes(text: str, section: str) -> tuple[yaml.Node | None, yaml.Node | None]
     return next(((k, v) for k, v in pairs if k.value == section), (None, None))
 
 
-def _last_line(node: yaml.Node) -> int:
+def last_line(node: yaml.Node) -> int:
     """Number of the last line of a node. (The end of a block in PyYAML lies behind the comments that follow it.)"""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         inner = (
             node.value if isinstance(node, yaml.SequenceNode) else [n for pair in node.value for n in pair]
         )
-        return max((_last_line(n) for n in inner), default=node.start_mark.line)
+        return max((last_line(n) for n in inner), default=node.start_mark.line)
     end = node.end_mark
     return end.line - 1 if end.column == 0 and end.line > node.start_mark.line else end.line
 

@@ -1,15 +1,17 @@
-"""Change entries of params.yaml and params.local.yaml. Comments, order and all other entries stay as they are."""
+"""Change entries of params.yaml and params.local.yaml. All other sections keep their bytes, comments and line ends."""
 
 import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml as pyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from ercache.errors import ParamsError
+from ercache.params.additions import last_line
 
 
 def edited_text(path: Path, change: Callable[[CommentedMap], None]) -> str:
@@ -25,10 +27,10 @@ def edited_text(path: Path, change: Callable[[CommentedMap], None]) -> str:
     Raises:
         ParamsError: the file is not valid YAML, or its top level is not a mapping.
     """
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before = path.read_bytes().decode("utf-8") if path.is_file() else ""
     yaml = _round_trip()
     try:
-        content = yaml.load(before) or CommentedMap()
+        content = yaml.load(before.replace("\r\n", "\n")) or CommentedMap()
     except YAMLError as error:
         raise ParamsError(f"{path}: not valid YAML, correct it: {error}") from error
     if not isinstance(content, CommentedMap):
@@ -36,7 +38,51 @@ def edited_text(path: Path, change: Callable[[CommentedMap], None]) -> str:
     unchanged = _text(yaml, content)
     change(content)
     after = _text(yaml, content)
-    return before if after == unchanged else after
+    return before if after == unchanged else _spliced(before, unchanged, after)
+
+
+def _spliced(before: str, unchanged: str, after: str) -> str:
+    """Put the sections that changed into the text of the file. A dump of the whole file would reformat the others.
+
+    Args:
+        before: text of the file.
+        unchanged: dump of its content before the change.
+        after: dump of its content after the change.
+    """
+    end = "\r\n" if "\r\n" in before else "\n"
+    old, new = _sections(unchanged), _sections(after)
+    lines = before.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += end
+    there = _spans(before)
+    for name in sorted(there, key=lambda key: there[key], reverse=True):
+        if name in new and new[name] != old.get(name):
+            first, last = there[name]
+            lines[first : last + 1] = [line + end for line in new[name]]
+    lines += [line + end for name in new if name not in there for line in new[name]]
+    text = "".join(lines)
+    return text if _same(text, after) else after
+
+
+def _same(text: str, after: str) -> bool:
+    try:
+        return bool(pyyaml.safe_load(text) == pyyaml.safe_load(after))
+    except pyyaml.YAMLError:
+        return False
+
+
+def _sections(text: str) -> dict[str, list[str]]:
+    lines = text.splitlines()
+    return {name: lines[first : last + 1] for name, (first, last) in _spans(text).items()}
+
+
+def _spans(text: str) -> dict[str, tuple[int, int]]:
+    """Return the first and the last line of each section of a YAML text."""
+    top = pyyaml.compose(text, Loader=pyyaml.SafeLoader)
+    pairs = top.value if isinstance(top, pyyaml.MappingNode) else []
+    return {
+        key.value: (key.start_mark.line, max(key.end_mark.line, last_line(value))) for key, value in pairs
+    }
 
 
 def _round_trip() -> YAML:

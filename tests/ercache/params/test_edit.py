@@ -40,6 +40,22 @@ def test_an_absent_file_is_an_empty_one(tmp_path: Path) -> None:
     assert edited_text(tmp_path / "absent.yaml", add) == "pipeline:\n  meld: m2fnet\n"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_sections_that_do_not_change_keep_their_bytes(tmp_path: Path, end: str) -> None:
+    odd = "a:   1\nb:\n      - 2   # two\n\npipeline: {demo:  default} # runs\n# below\nc: [ 1,2 ]".replace(
+        "\n", end
+    )
+    path = tmp_path / "params.yaml"
+    path.write_bytes(odd.encode())
+
+    def change(content: CommentedMap) -> None:
+        add(content)
+        content["d"] = {"e": 1}
+
+    wanted = odd.replace("{demo:  default}", "{demo: default, meld: m2fnet}") + f"{end}d:{end}  e: 1{end}"
+    assert edited_text(path, change) == wanted
+
+
 @pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2\n", "just words"])
 def test_a_file_that_is_no_mapping_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
