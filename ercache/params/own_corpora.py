@@ -15,7 +15,7 @@ SCAN: Final = "scan"
 FOLDER: Final = "folder"
 FEATURES: Final = "features"
 SCANS: Final = (FOLDER, FEATURES)
-CORPUS_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")  # corpora are named in paths
+CORPUS_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")  # corpora are named in paths and arguments
 
 
 def own_corpora(corpora: Mapping[str, Any]) -> dict[str, str]:
@@ -60,10 +60,11 @@ def check_corpus_name(name: str) -> str:
     """Return a name that the user gave to a corpus unchanged.
 
     Raises:
-        UsageError: the name has other characters than letters, digits, `_` and `-`.
+        UsageError: the name has other characters than letters, digits, `_` and `-`, or begins with `-`.
     """
     if not CORPUS_NAME.fullmatch(name):
         raise UsageError(
-            f"--name {name!r} cannot be the name of a corpus", hint="use a-z, A-Z, 0-9, _ and - only"
+            f"--name {name!r} cannot be the name of a corpus",
+            hint="use a-z, A-Z, 0-9, _ and - only, and no - at the beginning",
         )
     return name

@@ -142,6 +142,7 @@ def test_what_train_cannot_choose_it_explains(tmp_path: Path, run: Run, table: s
         (("scan", "{root}", "--root", "{root}"), "give only one of them"),
         (("scan", "folder", "--root", "{root}", "--name", "x"), "leave out --name"),
         (("scan", "{root}", "--name", "a/b"), "cannot be the name of a corpus"),
+        (("scan", "{root}", "--name", "-x"), "no - at the beginning"),
         (("scan", "{root}", "--name", "meld"), "the name of a published corpus"),
         (("extract", "{root}/MELD", "--features", "mfcc"), "`meld --root"),
         (("scan", "{root}/видео"), "give a name with --name"),
