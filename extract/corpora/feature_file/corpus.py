@@ -1,5 +1,6 @@
 """The corpus that a features file holds, and what all its readers share: its manifest and pooled features."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,8 @@ import numpy as np
 from ercache.cache import Array
 from ercache.formats.content import ARRAY, FileContent, FoundFeature
 from ercache.manifest import Manifest, Problem, Promise, Utterance
+from ercache.wording import count_noun
+from extract.corpora.common.listing import list_some
 from extract.corpora.common.splits import Split, actor_disjoint, with_drawn_dev
 
 VERSION: Final = "features of another project"
@@ -70,7 +73,13 @@ def manifest_of(turns: Turns, corpus: str, sources: Mapping[str, str]) -> Manife
             notes.append(
                 ("dev_drawn", "the file names no dev: a tenth of the dialogues of train are taken for it")
             )
-        promises["official"] = ("dialogue",) if _apart(splits["official"], dialogues) else ()
+        torn = _in_several(splits["official"], dialogues)
+        promises["official"] = () if torn else ("dialogue",)
+        if torn:
+            what = f"`official` of the file has {count_noun(len(torn), 'dialogue')} in several subsets"
+            notes.append(
+                ("torn_dialogue", f"{what}, so a model is tested on what it has seen: {list_some(torn)}")
+            )
     elif split := actor_disjoint(dialogues):
         splits["dialogues"], promises["dialogues"] = split, ("dialogue",)
         notes.append(("split_made", "the file names no train and test: `dialogues` divides its dialogues"))
@@ -87,9 +96,10 @@ def manifest_of(turns: Turns, corpus: str, sources: Mapping[str, str]) -> Manife
     )
 
 
-def _apart(split: Split, dialogues: Mapping[str, str]) -> bool:
-    held = [{dialogues[i] for i in ids} for ids in split.values()]
-    return sum(map(len, held)) == len(set().union(*held))
+def _in_several(split: Split, dialogues: Mapping[str, str]) -> list[str]:
+    """List the dialogues that are in two or more subsets of a split."""
+    count = Counter(dialogue for ids in split.values() for dialogue in {dialogues[i] for i in ids})
+    return sorted(dialogue for dialogue, subsets in count.items() if subsets > 1)
 
 
 def file_name(path: Path) -> str:

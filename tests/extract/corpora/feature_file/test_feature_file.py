@@ -54,6 +54,14 @@ def test_a_tuple_of_mmgcn_gives_turns_labels_splits_and_vectors(tmp_path: Path) 
     np.testing.assert_array_equal(rows(found, "audio")["talk01_u1"], given[4]["talk01"][1])
 
 
+def test_a_dialogue_in_train_and_test_of_the_file_is_told(tmp_path: Path) -> None:
+    value = list(mmgcn_tuple())
+    value[7] = [*sorted(value[7]), min(value[8])]
+    found = read(tmp_path / "torn.pkl", tuple(value))
+    assert "has 1 dialogue in several subsets" in told(found)["torn_dialogue"]
+    assert told(found)["torn_dialogue"].endswith(min(value[8])) and not found.manifest.promises["official"]
+
+
 def test_the_labels_of_iemocap_and_meld_have_their_names(tmp_path: Path) -> None:
     six = read(tmp_path / "i.pkl", iemocap_tuple(iemocap())).manifest
     labels = [(u.id, u.speaker, u.labels["six"]) for u in six.utterances[:2]]
