@@ -2,6 +2,7 @@
 
 from app.console import say, table
 from app.paper_plan import Plan
+from ercache.wording import count_noun
 
 
 def show_plan(plan: Plan, command: str = "dvc repro") -> None:
@@ -40,4 +41,6 @@ def show_plan(plan: Plan, command: str = "dvc repro") -> None:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes"
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{count_noun(round(seconds / 60), 'minute')}" if seconds >= 60 else "1 minute or less"
