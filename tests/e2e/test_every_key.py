@@ -84,14 +84,14 @@ def assert_as_declared(key: str, params: Mapping[str, Any], of: Mapping[str, Map
 @pytest.fixture(scope="module")
 def clips(make_project: MakeProject) -> Project:
     """A project that knows the clips; its store keeps the faces from one key to the next."""
-    project = make_project()
+    project = make_project().here
     project.ercache("scan", "cremad", "--root", str(CREMAD))
     return project
 
 
 @pytest.fixture(scope="module")
 def two_clips(make_project: MakeProject) -> Project:
-    project = make_project()
+    project = make_project().here
     project.ercache("scan", "cremad", "--root", str(CREMAD))
     named = sorted(u.id for u in read_manifest(project.folder / "data/manifests/cremad.jsonl").utterances)
     assert project.keep("cremad", lambda u: u.id in named[:FEW]) == FEW
@@ -105,7 +105,7 @@ def texts(make_project: MakeProject) -> Callable[[int], Project]:
 
     def project_of(dialogues: int) -> Project:
         if dialogues not in made:
-            project = made[dialogues] = make_project()
+            project = made[dialogues] = make_project().here
             project.ercache("scan", "meld", "--root", str(MELD))
             first: dict[str, None] = {}
             project.keep(
