@@ -15,9 +15,9 @@ EXPERIMENTS = ("m2fnet_text", "concat")
 
 
 @pytest.fixture(scope="module")
-def repo(make_project: MakeProject, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def repo(make_small: MakeProject, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A Git and DVC repository whose pipeline of three experiments and an extractor has been run and pushed."""
-    project = make_project()
+    project = make_small()
     path = project.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
@@ -30,7 +30,7 @@ def repo(make_project: MakeProject, tmp_path_factory: pytest.TempPathFactory) ->
     params["pretrain"]["mel_resnet18"] |= {
         "config": {"size": "tiny", "init": "scratch", "images": 2}, "training": {"epochs": 1}
     }  # fmt: skip
-    params["training"] |= {"seeds": 1, "epochs": 3}
+    params["training"] |= {"seeds": 1, "epochs": 1}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     (project.folder / ".gitignore").write_text("/store\n/data/raw\n/data/logs\n")
     for command in (
@@ -44,7 +44,7 @@ def repo(make_project: MakeProject, tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(ROOT / ".dvc" / "plots", project.folder / ".dvc" / "plots")
     remote = tmp_path_factory.mktemp("remote")
     project.run("dvc", "remote", "add", "-q", "-d", "here", str(remote))
-    project.ercache("pipeline")
+    project.here.ercache("pipeline")
     project.run("dvc", "repro", "-q")
     commit(project, "first")
     project.run("dvc", "push", "-q")
@@ -62,6 +62,11 @@ def repro(project: Project) -> set[str]:
     return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
 
 
+def concerned(project: Project) -> set[str]:
+    """Names of the stages of whose dependencies one has changed."""
+    return set(json.loads(project.run("dvc", "status", "--json").stdout))
+
+
 def change(project: Project, *place: str, value: object) -> None:
     path = project.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
@@ -77,12 +82,10 @@ def test_dvc_reruns_what_depends_on_a_change_and_nothing_else(repo: Project) -> 
     before = repo.caches()
 
     change(repo, "experiments", "m2fnet_text", "config", value={"dropout": 0.1})
-    assert repro(repo) == {"train-m2fnet_text", "report"}
-    assert repo.caches() == before
-
+    assert concerned(repo) == {"train-m2fnet_text"}
     change(repo, "features", "mfcc", "n_mfcc", value=13)
-    ran = repro(repo)
-    assert ran == {"extract-demo-audio", "train-concat", "report"}
+    assert concerned(repo) == {"train-m2fnet_text", "extract-demo-audio"}
+    assert repro(repo) == {"train-m2fnet_text", "extract-demo-audio", "train-concat", "report"}
     after = repo.caches()
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {f"demo/audio/mfcc.{part}.h5" for part in ("train", "dev", "test")}
@@ -94,7 +97,7 @@ def test_dvc_reruns_what_depends_on_a_change_and_nothing_else(repo: Project) -> 
     assert changed == {f"demo/audio/mel_resnet18.{part}.h5" for part in ("train", "dev", "test")}
 
     change(repo, "engine", "lanes", value=2)
-    assert repro(repo) == set(), "the number of lanes changes no feature"
+    assert concerned(repo) == set(), "the number of lanes changes no feature"
     repo.run("git", "checkout", "-q", "params.yaml", "dvc.lock")
     repo.run("dvc", "checkout", "-q")
     assert repo.caches() == before
@@ -102,8 +105,8 @@ def test_dvc_reruns_what_depends_on_a_change_and_nothing_else(repo: Project) -> 
 
 def test_a_bare_extract_does_the_work_of_the_stage(repo: Project) -> None:
     shutil.rmtree(repo.folder / "data" / "caches")
-    repo.ercache("extract", "demo")
-    assert repo.run("dvc", "status").stdout.count("changed") == 0
+    repo.here.ercache("extract", "demo")
+    assert concerned(repo) == set()
 
 
 def test_metrics_plots_and_experiments_work(repo: Project) -> None:
@@ -112,11 +115,9 @@ def test_metrics_plots_and_experiments_work(repo: Project) -> None:
     assert all(
         0 <= files[f"data/models/{n}/metrics.json"]["data"]["test_weighted_f1"] <= 1 for n in EXPERIMENTS
     )
-    repo.run("dvc", "exp", "run", "-q", "-S", "experiments.concat.training.lr=0.01")
+    repo.run("dvc", "exp", "run", "-q", "-S", "experiments.concat.training.lr=0.01", "train-concat")
     page = repo.run("dvc", "plots", "diff", "HEAD").stdout
     assert "index.html" in page
-    repo.run("git", "checkout", "-q", ".")
-    repo.run("dvc", "checkout", "-q")
 
 
 def test_a_clone_without_media_pulls_the_caches_and_trains(repo: Project, tmp_path: Path) -> None:
@@ -130,8 +131,8 @@ def test_a_clone_without_media_pulls_the_caches_and_trains(repo: Project, tmp_pa
     assert run["training"]["epochs"] == 2
     assert not (clone.folder / "data/caches/demo/visual").exists(), "only what the experiment needs is pulled"
     clone.run("dvc", "pull", "-q", "data/caches/demo/visual")
-    clone.ercache("cache", "verify", "data/caches")
+    clone.here.ercache("cache", "verify", "data/caches")
 
 
 def test_the_committed_pipeline_is_fresh() -> None:
-    Project(ROOT, ROOT).ercache("pipeline", "--check")
+    Project(ROOT, ROOT, inside=True).ercache("pipeline", "--check")
