@@ -105,7 +105,13 @@ def test_twenty_dialogues_are_learned_by_heart(key: str) -> None:
         # Four blocks leave nothing of less than 13 frames of sound.
         ("avtca", {"audio": ("audio", 6, 13), "visual": ("visual", 8, 1)}, 40),
         ("cues", {"text": ("text", 8, 1), "audio": ("audio", 6, 1)}, 60),
-        ("amuse", {"text": ("text", 8, 1), "audio": ("audio", 6, 1), "face": ("visual", 7, 1)}, 30),
+        # test_models.py has a toy set for it: here, an epoch takes most of a second.
+        pytest.param(
+            "amuse",
+            {"text": ("text", 8, 1), "audio": ("audio", 6, 1), "face": ("visual", 7, 1)},
+            30,
+            marks=pytest.mark.full,
+        ),
     ],
 )
 def test_utterances_of_twenty_dialogues_are_learned_by_heart_from_their_steps(
