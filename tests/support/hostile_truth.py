@@ -19,16 +19,12 @@ THUMB: Final = (32, 24)  # width, height
 MOST: Final = 600  # pictures
 _FORMAT: Final = re.compile(r"Input #0, ([\w,]+), from")
 _SHOWN: Final = re.compile(r"Parsed_showinfo\S* @ \w+\] \[info\] n: *\d+ pts: *\S+ +pts_time: *(\S+)")
-_PACKET: Final = re.compile(
-    r"\[showinfo @ \w+\] \[info\] n: *\d+ size: *(\d+) pts:\S+ pt:(\S+) .*?adler32:(\S+)"
-)
+_PACKET: Final = re.compile(r"\[showinfo @ \w+\] \[info\] n: *\d+ size: *\d+ pts:\S+ pt:(\S+) ")
 _HEARD: Final = re.compile(r"Parsed_ashowinfo\S* @ \w+\] \[info\] n:\d+ .*? channels:(\d+) .*?rate:(\d+) ")
 
 Thumbs = NDArray[np.uint8]
 
-_WRITING: Final = re.compile(
-    r"\[(null|rawvideo|f32le) @"
-)  # what the outputs complain of is no error of the data
+_WRITING: Final = re.compile(r"\[(rawvideo|f32le) @")  # what the outputs complain of is no error of the data
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,6 @@ class Truth:
         thumbs: small copies of all pictures, in order, [n, 24, 32, 3].
         times: time of each picture in seconds; NaN if it has none.
         stated: time that the file states for each packet of pictures in seconds; NaN if it states none.
-        twice: number of packets of pictures that are copies of earlier ones, with the same time.
         samples: mono sound at the sampling rate `rate`.
         formats: names of the demuxer that FFmpeg chose; empty if it found none.
         changes: whether sampling rate or number of channels changed within the file.
@@ -52,7 +47,6 @@ class Truth:
     thumbs: Thumbs
     times: NDArray[np.float64]
     stated: NDArray[np.float64]
-    twice: int
     samples: NDArray[np.float32]
     rate: int
     channels: int
@@ -64,13 +58,19 @@ class Truth:
     late: bool
 
     @property
+    def twice(self) -> int:
+        """Number of packets of pictures for which the file states a time that it states for another one as well."""
+        known = self.stated[~np.isnan(self.stated)]
+        return len(known) - len(np.unique(known))
+
+    @property
     def rising(self) -> bool:
         """Whether every picture has a time, and the times increase."""
         return not np.isnan(self.times).any() and bool((np.diff(self.times) > 0).all())
 
 
 def truth_of(path: Path, seconds: float) -> Truth:
-    """Decode a file with FFmpeg, once for the pictures and once for the sound."""
+    """Decode a file with FFmpeg, once for the pictures and once for the sound, and list the packets of pictures."""
     size = f"{THUMB[0]}:{THUMB[1]}"
     pictures = (
         "-map",
@@ -80,28 +80,15 @@ def truth_of(path: Path, seconds: float) -> Truth:
         "-frames:v",
         str(MOST),
     )
-    packets = (
-        "-map",
-        "0:V:0?",
-        "-c",
-        "copy",
-        "-frames:v",
-        str(MOST),
-        "-bsf:v",
-        "showinfo",
-        "-f",
-        "null",
-        "-",
-    )
-    shown = (*pictures, "-fps_mode", "passthrough", "-f", "rawvideo")
-    raw, said, late = _run(path, shown, seconds, packets)
+    raw, said, late = _run(path, (*pictures, "-fps_mode", "passthrough", "-f", "rawvideo"), seconds)
     thumbs = np.frombuffer(raw, np.uint8, len(raw) // (THUMB[0] * THUMB[1] * 3) * THUMB[0] * THUMB[1] * 3)
     thumbs = thumbs.reshape(-1, THUMB[1], THUMB[0], 3)
     times = [float("nan") if t == "NOPTS" else float(t) for t in _SHOWN.findall(said)][: len(thumbs)]
     mono = "ashowinfo,aresample=ochl=mono:rematrix_maxval=1"
     raw, heard, slow = _run(path, ("-map", "0:a:0?", "-af", mono, "-f", "f32le"), seconds)
-    copies = _PACKET.findall(said)
-    stated = [float("nan") if at == "NOPTS" else float(at) for _, at, _ in copies]
+    packets = ("-map", "0:V:0?", "-c", "copy", "-frames:v", str(MOST), "-bsf:v", "showinfo", "-f", "null")
+    _, passed, _ = _run(path, packets, seconds)
+    stated = [float("nan") if at == "NOPTS" else float(at) for at in _PACKET.findall(passed)]
     kinds = list(dict.fromkeys(_HEARD.findall(heard)))
     channels, rate = map(int, kinds[0]) if kinds else (0, 0)
     found = _FORMAT.search(said) or _FORMAT.search(heard)
@@ -109,7 +96,6 @@ def truth_of(path: Path, seconds: float) -> Truth:
         thumbs,
         np.array([*times, *[float("nan")] * (len(thumbs) - len(times))]),
         np.array(stated, np.float64),
-        len(copies) - len(set(copies)),
         np.frombuffer(raw, "<f4", len(raw) // 4).astype(np.float32),
         rate,
         channels,
@@ -127,12 +113,10 @@ def thumb_of(image: NDArray[np.uint8]) -> Thumbs:
     return np.asarray(Image.fromarray(image).resize(THUMB, Image.Resampling.BOX))
 
 
-def _run(
-    path: Path, output: tuple[str, ...], seconds: float, more: tuple[str, ...] = ()
-) -> tuple[bytes, str, bool]:
+def _run(path: Path, output: tuple[str, ...], seconds: float) -> tuple[bytes, str, bool]:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "level+info", "-nostdin", "-nostats", "-threads", "1"]
     # Times as the file states them; those that it leaves out are filled in, or a lost picture would shift all others.
-    command += ["-copyts", "-fflags", "+genpts", "-i", f"file:{path}", *output, "pipe:1", *more]
+    command += ["-copyts", "-fflags", "+genpts", "-i", f"file:{path}", *output, "pipe:1"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired as error:
