@@ -1,7 +1,7 @@
 """Decode a file with a plain FFmpeg command, as the reference for hostile files.
 
-FFmpeg runs with one thread and tolerates errors as it does by default. Timestamps play no role: the reference has all
-pictures that the decoder shows, in its order, and all samples, one after the other.
+FFmpeg runs with one thread and tolerates errors as it does by default. Timestamps leave nothing out: the reference has
+all pictures that the decoder shows, in its order, and all samples, one after the other.
 """
 
 import re
