@@ -11,7 +11,7 @@ from app.project_files import checked_files
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
 from ercache.params.edit import edited_text
-from ercache.params.load import LOCAL_FILE, NO_PARAMS, PARAMS_FILE, suggestion
+from ercache.params.load import LOCAL_FILE, NO_PARAMS, PARAMS_FILE, corpus_root, suggestion
 from ercache.params.schema import Params, PipelineParams
 from extract.corpora import CORPORA
 
@@ -65,7 +65,8 @@ def add_papers(papers: Sequence[str], corpus: str, root: Path, modalities: Seque
     Raises:
         ParamsError: the pipeline cannot be written with them. Then no file is changed.
     """
-    switches = switches_of(params(), papers, corpus)
+    loaded = params()
+    switches = switches_of(loaded, papers, corpus)
     told = []
 
     def add(content: CommentedMap) -> None:
@@ -75,8 +76,7 @@ def add_papers(papers: Sequence[str], corpus: str, root: Path, modalities: Seque
         profiles = list(dict.fromkeys([*old, *papers]))
         pipeline[corpus] = _shortest(profiles, modalities)
         told.append(f"{PARAMS_FILE}: {corpus} is in the pipeline with {', '.join(profiles)}")
-        demo = str(content.get("roots", {}).get(DEMO, ""))
-        if corpus != DEMO and DEMO in pipeline and not Path(demo).is_dir():
+        if corpus != DEMO and DEMO in pipeline and not _is_made(loaded):
             del pipeline[DEMO]
             told.append(
                 f"{PARAMS_FILE}: the demo was taken out of the pipeline, because its corpus was never made"
@@ -88,6 +88,15 @@ def add_papers(papers: Sequence[str], corpus: str, root: Path, modalities: Seque
 
     contents = {PARAMS_FILE: edited_text(PARAMS_FILE, add), LOCAL_FILE: edited_text(LOCAL_FILE, locate)}
     return told + _written(contents)
+
+
+def _is_made(loaded: Params) -> bool:
+    """Whether the demo corpus is in its place."""
+    try:
+        corpus_root(DEMO, loaded)
+    except UsageError:
+        return False
+    return True
 
 
 def remove_papers(papers: Sequence[str], corpus: str) -> list[str]:

@@ -119,3 +119,10 @@ def test_a_pipeline_that_cannot_be_written_leaves_every_file_as_it_was(
     done = run("init", "m2fnet", "meld", "--root", str(write_tables(tmp_path / "MELD")))
     assert done.code == 2 and state(project) == before
     assert "experiments.mine: feature 'minilm' is not in the pipeline's profile" in done.err
+
+
+def test_a_demo_that_is_made_elsewhere_stays_in_the_pipeline(project: Path, run: Run, tmp_path: Path) -> None:
+    (project / "params.local.yaml").write_text(f"roots: {{demo: {tmp_path}}}\n")
+    assert run("init", "m2fnet", "meld", "--root", str(write_tables(tmp_path / "MELD"))).code == 0
+    pipeline = yaml.safe_load((project / "params.yaml").read_text())["pipeline"]
+    assert pipeline["demo"] == "default" and "meld" in pipeline
