@@ -10,7 +10,6 @@ import yaml
 
 from app.checkpoint_digests import checkpoints_of_experiment, checkpoints_of_feature, checkpoints_of_training
 from app.pipeline import PIPELINE_FILE
-from app.planned_deviations import planned_deviations
 from app.stages import Extraction, experiments_of, extractions_of, extractors_of, tables_of
 from ercache import weights
 from ercache.params.schema import SPLIT_MARK, Params
@@ -78,6 +77,8 @@ def plan_of(params: Params, corpus: str, utterances: int) -> Plan:
     Args:
         utterances: number of utterances of the corpus.
     """
+    from app.planned_deviations import planned_deviations  # imports torch, which takes seconds
+
     extractions = [e for e in extractions_of(params) if e.corpus == corpus]
     seconds, unmeasured, machine = _estimate(extractions, utterances)
     differing = [
