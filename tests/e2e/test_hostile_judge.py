@@ -84,6 +84,7 @@ def test_more_sound_is_excused_only_as_whole_frames_at_one_place(at: int, more: 
     of = replace(truth([], []), formats=frozenset({"mpegts"}))
     assert _heard(ours, theirs, of) == kind
     assert _heard(ours, theirs, replace(of, complained=False)) == "fault"
+    assert _heard(ours[:20_000], ours[:21_000], of) == "a frame less"
     theirs[20_000:22_000] = 0
     assert _heard(ours, theirs, of) == "fault"
 

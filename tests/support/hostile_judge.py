@@ -295,7 +295,9 @@ def _heard(ours: NDArray[np.float32], theirs: NDArray[np.float32], truth: Truth)
 def _has_more_frames(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> bool:
     """Whether the sound is the other one with some frames more at one place, beside which one frame may differ."""
     more, size = len(ours) - len(theirs), len(theirs)
+    if not 0 < more <= 8 * FRAME or more % FRAME:
+        return False
     begins = np.abs(ours[:size] - theirs) <= EQUAL
     ends = np.abs(ours[-size:] - theirs)[::-1] <= EQUAL
     alike = sum(size if part.all() else int(part.argmin()) for part in (begins, ends))
-    return 0 < more <= 8 * FRAME and more % FRAME == 0 and alike >= size - FRAME
+    return alike >= size - FRAME
