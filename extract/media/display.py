@@ -154,16 +154,20 @@ def _places(
 ) -> Times:
     """Return display times for the m packets whose own are wrong, seconds, [m].
 
-    If the correction of the next right packet makes the packet's own time fit, this is its time.
-    Each of the others gets the free place next to where it would usually be displayed. Packets that follow each other,
-    and whose display times are near each other, keep the order of these times.
+    If the correction of the next right packet makes the packet's own time fit, this is its time; so it is if that of
+    the right packet before makes it one of the free places. Each of the others gets the free place next to where it
+    would usually be displayed. Packets that follow each other, and whose display times are near each other, keep the
+    order of these times.
     """
     decoded, own = dts * tick + shift, np.asarray(pts * tick, np.float64)
     right = both & ~wrong
     shown = np.sort((own + shift)[right])
     wanted = decoded[wrong] + float(np.median((own - dts * tick)[both]))
     period = _period(decoded[both])
-    found = _fitting(own, shift, right, wrong, wanted, period)
+    found = _fitting(own, shift, right, wrong, wanted, period, before=False)
+    slots = _free_slots(decoded[both], decoded[right], shown, found[~np.isnan(found)])
+    former = _fitting(own, shift, right, wrong, wanted, period, before=True)
+    found = np.where(np.isnan(found) & (_distance(former, slots) <= period / 2), former, found)
     left = np.isnan(found)
     free: list[float] = _free_slots(decoded[both], decoded[right], shown, found[~left]).tolist()
     numbers, ranks = np.flatnonzero(wrong)[left], np.flatnonzero(left)
@@ -198,16 +202,18 @@ def _fitting(
     wrong: NDArray[np.bool_],
     wanted: Times,
     period: float,
+    before: bool,
 ) -> Times:
-    """Return the own times of the m wrong packets with the correction of the next right one, seconds; NaN if unfit.
+    """Return the own times of the m wrong packets with the correction of a right one, seconds; NaN where it is unfit.
 
-    A time fits if it is near the wanted time and no right packet is displayed then, [m].
+    The right one is the next, or the one `before`. A time fits if it is near the wanted time and no right packet is
+    displayed then, [m].
     """
     numbers = np.flatnonzero(right)
     if not len(numbers):
         return np.full(len(wanted), np.nan)
-    following = np.minimum(np.searchsorted(numbers, np.flatnonzero(wrong)), len(numbers) - 1)
-    moved = own[wrong] + shift[numbers[following]]
+    ranks = np.searchsorted(numbers, np.flatnonzero(wrong)) - before
+    moved = own[wrong] + shift[numbers[np.clip(ranks, 0, len(numbers) - 1)]]
     is_free = _distance(moved, np.sort((own + shift)[right])) > period / 2
     return np.where(is_free & (np.abs(moved - wanted) <= _rounding(period)), moved, np.nan)
 

@@ -234,7 +234,11 @@ def _seen(ours: Thumbs, times: NDArray[np.float64], truth: Truth, note: str) -> 
             return "same"
         if truth.turned:
             return "turned"
-        excused = not truth.rising or _beside_leap(far, times) or ("mpeg" in truth.formats and far.sum() == 2)
+        excused = (
+            not truth.rising
+            or any(_beside_leap(far, t) for t in (times, truth.times))
+            or ("mpeg" in truth.formats and far.sum() == 2)
+        )
         if excused and _rearranged(ours, theirs):
             return "another order"
         return "concealed" if far.sum() <= 1 or (truth.complained and far.mean() <= 0.25) else "fault"

@@ -105,6 +105,18 @@ def test_a_display_time_that_leaps_before_the_decoding_time_leaps_with_it(ahead:
     np.testing.assert_array_equal(mended(pts_there, dts, shift), pts)
 
 
+def test_a_display_time_before_a_leap_stays_there_if_its_place_is_free() -> None:
+    """Only the decoding time of the packet has leaped, and comes late by a quarter of a second."""
+    pts, dts = stream(40)
+    shift = np.zeros(len(pts))
+    dts[63:] += 2000
+    leaped = np.where(np.arange(len(pts)) > 63, pts + 2000, pts)
+    shift[63:] = -1.75
+    found = mended(leaped, dts, shift)
+    np.testing.assert_array_equal(found[:64], pts[:64])
+    np.testing.assert_array_equal(found[64:], pts[64:] + 250)
+
+
 @pytest.mark.parametrize("place", range(4, 118))
 def test_of_two_pictures_at_one_time_the_less_usual_one_is_wrong(place: int) -> None:
     pts, dts = stream(40)
