@@ -11,6 +11,7 @@ from tests.support.feature_files import mmgcn_tuple, pickled
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.full  # what init writes for a folder is tested in tests/app/commands/test_init_own.py
 def test_a_folder_goes_from_init_to_a_trained_score_by_dvc(make_project: MakeProject, tmp_path: Path) -> None:
     project = make_project()
     with project.params() as params:
